@@ -1,0 +1,1 @@
+"""What a person asked for: configuration, plan, run, record, sweep, command line."""

@@ -1,0 +1,1 @@
+"""From an ExperimentSpec to a LaunchPlan in which nothing floats."""

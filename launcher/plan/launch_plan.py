@@ -1,0 +1,90 @@
+"""LaunchPlan: an experiment in which nothing floats. Printed, hashed, stored, replayed; made by `planner.py`.
+
+`spec_digest` covers what can change the result (interface: "Identity"); `to_json`/`from_json` carry it to the supervisor
+and into the record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from launcher.config.spec import ExperimentSpec
+from runtime.build.plan import BuildPlan
+from runtime.oci.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class GitState:
+    """Revision of the code; absent when the code is not in a git work tree."""
+
+    commit: str
+    branch: str | None
+    dirty: bool
+    remote_url: str | None = None
+    diff: str | None = None
+    """`git diff HEAD` of tracked files, cut at 1 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockedWheel:
+    """The one file of a requirement that this image takes."""
+
+    name: str
+    version: str
+    sha256: str
+    filename: str
+    index: str | None = None
+    """Name of the index when it isn't the default one; never a URL."""
+    sdist: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A resolved requirement set for one Python and platform."""
+
+    python: str
+    platform: str
+    wheels: tuple[LockedWheel, ...]
+    digest: Digest
+    """Digest of the names, versions and hashes."""
+    source: str
+    """`resolved` now, `recorded` (same inputs as before), or the path of the lock file."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSnapshot:
+    """The code at the moment of launch."""
+
+    root: str
+    files: tuple[tuple[str, int, str], ...]
+    digest: Digest
+    size_bytes: int
+    git: GitState | None
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchPlan:
+    spec: ExperimentSpec
+    spec_digest: Digest
+    build: BuildPlan
+    code: CodeSnapshot
+    lock: Lock | None
+    base_digest: Digest
+    """Digest of the base's lock (bootstrap) or manifest (import)."""
+    argv: tuple[str, ...]
+    """The command with every word filled in."""
+    threads: int
+    cpus: float
+    """Cores this run counts as, for placement and thread numbers."""
+    memory_bytes: int | None
+    gpus: int | float
+    """Number of GPUs; `all` is resolved."""
+    overrides: tuple[str, ...] = ()
+    origins: dict[str, str] = field(default_factory=dict)
+    """`params.lr` → `conf/experiment/digits.yaml:7` or `command line: params.lr=0.1`."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return self.spec.params

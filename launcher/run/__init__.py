@@ -1,0 +1,1 @@
+"""One run: orchestrated, supervised, recovered, run again."""

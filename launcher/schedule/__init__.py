@@ -1,0 +1,1 @@
+"""Who may run now, and on which GPUs, cpus and memory."""

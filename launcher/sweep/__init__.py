@@ -1,0 +1,1 @@
+"""Many trials of one experiment on this machine."""

@@ -1,0 +1,1 @@
+"""The journal, and what of it MLflow gets to know."""

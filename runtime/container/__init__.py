@@ -1,0 +1,1 @@
+"""An image becomes a running, isolated process tree."""

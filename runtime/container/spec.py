@@ -1,0 +1,62 @@
+"""ContainerSpec: everything about a container before it exists, as data. No I/O here.
+
+Mounts, limits and devices are data so that they can be tested and written to an OCI `config.json` (`bundle.py`);
+the thin appliers are in `runtime.rootfs`, `runtime.cgroup` and `runtime.network`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runtime.cgroup.limits import Limits
+from runtime.network.mode import NetworkMode
+from runtime.rootfs.wanted import BindMount, DeviceNode, TmpfsFile, TmpfsMount
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    container_id: str
+    layers: tuple[Path, ...]
+    """Lower directories, bottom first: `Store.layer_dir(layer)` of each snapshot."""
+    overlay_dir: Path
+    """Directory on a real file system in which `u` (upper) and `w` (work) are made."""
+    argv: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+    cwd: str = "/"
+    hostname: str = "launch"
+    uid: int = 0
+    gid: int = 0
+    binds: tuple[BindMount, ...] = ()
+    tmpfs: tuple[TmpfsMount, ...] = ()
+    tmpfs_files: tuple[TmpfsFile, ...] = ()
+    devices: tuple[DeviceNode, ...] = ()
+    masked_proc: tuple[tuple[str, str], ...] = ()
+    """(path in the container, content): small files laid over /proc entries, e.g. /proc/driver/nvidia/params."""
+    library_dir: Path | None = None
+    """Prepared directory with driver libraries, bound read-only at /usr/local/nvidia."""
+    shm_bytes: int | None = None
+    """Size of /dev/shm; None = half of the machine's memory."""
+    limits: Limits = field(default_factory=Limits)
+    network: NetworkMode = "none"
+    loopback_listener: bool = False
+    """Whether a TCP listener on the container's 127.0.0.1 is handed out (the MLflow gateway)."""
+    processes: int = 1
+    """Ranks that init starts; > 1 sets RANK, LOCAL_RANK, WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT."""
+    build: bool = False
+    """A build step: keeps the capabilities that dpkg and pip need (CHOWN, DAC_OVERRIDE, FOWNER, SETUID, SETGID, …)
+    and, with a single id, lets chown and setuid succeed without effect."""
+    readonly_root: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessExit:
+    """How the program ended, as init recorded it. Exactly one of *code* and *signal* is set."""
+
+    code: int | None
+    signal: int | None
+
+    @property
+    def shell_code(self) -> int:
+        """The code a shell would show: the program's own, or 128 + signal."""
+        return self.code if self.code is not None else 128 + (self.signal or 0)

@@ -1,0 +1,1 @@
+"""NVML, driver files, leases and CDI edits. The only place of pynvml."""

@@ -1,0 +1,1 @@
+"""System calls, typed. The only place of ctypes."""

@@ -1,0 +1,1 @@
+"""Directory trees as manifests, and manifests as tar streams."""

@@ -1,0 +1,1 @@
+"""Links, addresses and NAT. The only place of pyroute2."""

@@ -1,0 +1,1 @@
+"""Documents of the OCI specifications; no I/O."""

@@ -1,0 +1,1 @@
+"""What is mounted where in a container."""

@@ -1,0 +1,42 @@
+"""What a container wants mounted beside its layers: data only; the appliers are the other files here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class BindMount:
+    """A file or directory of the host at *target*. With *owner_is_caller* container root's files belong to the caller on disk
+    (id-mapped mount as root; the user namespace's own map otherwise)."""
+
+    source: Path
+    target: str
+    readonly: bool = True
+    owner_is_caller: bool = True
+    executable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TmpfsMount:
+    target: str
+    size_bytes: int | None = None
+    mode: int = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class TmpfsFile:
+    """A small file that exists only in the container's memory (a secret, /run/launch/env): never on disk."""
+
+    target: str
+    content: bytes = field(repr=False)
+    mode: int = 0o400
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceNode:
+    """A host device bound to the same (or another) path in the container's /dev."""
+
+    source: Path
+    target: str

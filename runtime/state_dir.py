@@ -1,0 +1,176 @@
+"""Where state lives: `LAUNCH_HOME`, and the one layout below it.
+
+    store/        blobs, layers, images (see `runtime.store`)
+    runs/<id>/    one directory a run (see `runtime.state_dir.RunDir`)
+    mlflow/       the local MLflow server's database, artifacts, socket and log
+    cache/        things that may be deleted at any time (compiled configurations, Debian indexes, resolutions)
+    locks/        flock files
+
+Default: `/var/lib/launch` for root, `$XDG_DATA_HOME/launch` (`~/.local/share/launch`) otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class StateDir:
+    """The directory tree below `LAUNCH_HOME`."""
+
+    root: Path
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def mlflow(self) -> Path:
+        return self.root / "mlflow"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def locks(self) -> Path:
+        return self.root / "locks"
+
+    def run(self, run_id: str) -> RunDir:
+        return RunDir(self.runs / run_id)
+
+    def ensure(self) -> StateDir:
+        """Make the directories, private to this user. Idempotent."""
+        for directory in (self.root, self.store, self.runs, self.mlflow, self.cache, self.locks):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self
+
+    def new_run(self) -> RunDir:
+        """Make the directory of a new run under an id of six hex digits that nobody has."""
+        while True:
+            run_dir = self.run(secrets.token_hex(3))
+            try:
+                run_dir.root.mkdir(mode=0o700)
+            except FileExistsError:
+                continue
+            return run_dir
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """Every path of one run. Who writes it stands beside it."""
+
+    root: Path
+
+    @property
+    def run_id(self) -> str:
+        return self.root.name
+
+    @property
+    def plan(self) -> Path:
+        """`LaunchPlan` as JSON; the command, before anything else."""
+        return self.root / "plan.json"
+
+    @property
+    def journal(self) -> Path:
+        """One JSON event a line, the truth about the run; the command, then the supervisor only."""
+        return self.root / "journal.jsonl"
+
+    @property
+    def spec(self) -> Path:
+        """The resolved spec, mounted at /run/launch/spec.json."""
+        return self.root / "spec.json"
+
+    @property
+    def params(self) -> Path:
+        """The resolved params, mounted at /run/launch/params.json."""
+        return self.root / "params.json"
+
+    @property
+    def stdout(self) -> Path:
+        return self.root / "stdout.log"
+
+    @property
+    def stderr(self) -> Path:
+        return self.root / "stderr.log"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line, appended by the program through /run/launch/metrics.jsonl."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def logged(self) -> Path:
+        """What the program sent through the MLflow gateway (metrics only), one JSON object a line; the tracker."""
+        return self.root / "logged.jsonl"
+
+    @property
+    def last_metrics(self) -> Path:
+        """`{name: last value}`; the tracker, atomically."""
+        return self.root / "last_metrics.json"
+
+    @property
+    def mlflow(self) -> Path:
+        """`{tracking_uri, ui_uri, experiment_id, run_id, artifact_uri}`; the tracker, once the MLflow run exists."""
+        return self.root / "mlflow.json"
+
+    @property
+    def tracker_state(self) -> Path:
+        """How far the journal, metrics and artifacts are known to MLflow; the tracker, atomically."""
+        return self.root / "tracker.json"
+
+    @property
+    def outputs(self) -> Path:
+        return self.root / "outputs"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def exit_record(self) -> Path:
+        """How the program ended; the container's init, with fsync, before it ends."""
+        return self.root / "exit.json"
+
+    @property
+    def overlay(self) -> Path:
+        """`u` and `w` of the container's overlay; removed at the end."""
+        return self.root / "overlay"
+
+    @property
+    def bundle(self) -> Path:
+        """OCI bundle directory with config.json."""
+        return self.root / "bundle"
+
+    @property
+    def init_socket(self) -> Path:
+        """Where the container's init hands out its descriptors to whoever adopts the run."""
+        return self.root / "init.sock"
+
+    @property
+    def supervisor_lock(self) -> Path:
+        """flock'ed by the supervisor for its life; content: `{"pid": …}`."""
+        return self.root / "supervisor.lock"
+
+    @property
+    def supervisor_log(self) -> Path:
+        """stderr of supervisor and tracker: a bug's traceback ends up here."""
+        return self.root / "supervisor.log"
+
+
+def state_dir(environ: dict[str, str] | os._Environ[str] = os.environ) -> StateDir:
+    """`LAUNCH_HOME`, or the default for this user. Nothing is created."""
+    named = environ.get("LAUNCH_HOME")
+    if named:
+        return StateDir(Path(named).absolute())
+    if os.geteuid() == 0:
+        return StateDir(Path("/var/lib/launch"))
+    data_home = environ.get("XDG_DATA_HOME") or os.path.join(environ.get("HOME", "/"), ".local", "share")
+    return StateDir(Path(data_home) / "launch")
