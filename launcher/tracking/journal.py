@@ -1,0 +1,131 @@
+"""The journal of a run: one JSON event a line, appended only. It is the truth; everything else is a view of it.
+
+    {"event": "started", "at": 1795523995.123456, "attempt": 1, "init_pid": 812}
+
+    created       run_id, experiment, name, parent_run_id, sweep_id, trial, params, overrides, command (words as typed),
+                  argv, spec_digest, code_digest, lock_digest, base_digest, seed, tracking (false when `tracking: null`),
+                  pid, pid_started (see `record.process_started`), host, user
+    building      -
+    queued        image_digest
+    leased        gpus (UUIDs)
+    acquired      kind, name: announced before something is made that outlives a crash (cgroup, link, ...)
+    mlflow        tracking_uri, ui_uri, experiment_id, run_id, artifact_uri
+    started       attempt, init_pid, init_started
+    first_output  -
+    attempt       attempt, reason, exit_code: an attempt ended and another follows
+    stopping      reason
+    finished      reason, exit_code, signal, usage {peak_memory_bytes, cpu_seconds, ...}, message
+    note          text, or whatever a reader may like to know; facts {...} become tags of the MLflow run
+
+A line is one write(2) on an O_APPEND descriptor: two writers never mix, and a killed writer leaves whole lines. Folding
+events into a record is `record.py`; sending them anywhere is `tracker.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import LaunchError
+
+EVENTS = (
+    "created",
+    "building",
+    "queued",
+    "leased",
+    "acquired",
+    "mlflow",
+    "started",
+    "first_output",
+    "attempt",
+    "stopping",
+    "finished",
+    "note",
+)
+
+# What must survive a power cut: that the run exists, that it touched the machine, how it ended.
+_DURABLE = frozenset({"created", "started", "finished"})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the journal."""
+
+    name: str
+    at: float
+    """Unix seconds."""
+    fields: dict[str, Any]
+
+    def get(self, field: str, default: Any = None) -> Any:
+        return self.fields.get(field, default)
+
+
+def open_journal(path: Path) -> int:
+    """A descriptor for `append`; the file is made (0600) when missing."""
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def append(journal: Path | int, event: str, /, *, at: float | None = None, **fields: Any) -> Event:
+    """Add one event and return it. *journal* is a path or a descriptor of `open_journal`.
+
+    Raises LaunchError when the line cannot be written whole.
+    """
+    if event not in EVENTS:
+        raise ValueError(f"unknown journal event {event!r}")
+    written = Event(event, time.time() if at is None else at, fields)
+    line = json.dumps({"event": event, "at": written.at, **fields}, separators=(",", ":"), default=str) + "\n"
+    descriptor = journal if isinstance(journal, int) else open_journal(journal)
+    try:
+        _write_line(descriptor, line.encode(), durable=event in _DURABLE)
+    except OSError as error:
+        raise LaunchError(f"cannot write event `{event}` to the journal `{journal}`: {error.strerror}") from error
+    finally:
+        if not isinstance(journal, int):
+            os.close(descriptor)
+    return written
+
+
+def _write_line(descriptor: int, line: bytes, *, durable: bool) -> None:
+    written = os.write(descriptor, line)
+    if written != len(line):
+        # The disk is full. The newline closes the torn line, so that the next event stands on its own.
+        os.write(descriptor, b"\n")
+        raise OSError(28, os.strerror(28))
+    if durable:
+        os.fdatasync(descriptor)
+
+
+def read(path: Path) -> list[Event]:
+    """All whole events in order; an empty list when there is no journal. A torn or foreign line is left out."""
+    return list(Follower(path).new_events())
+
+
+class Follower:
+    """Reads a journal as it grows: each call of `new_events` returns what was added since the last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def new_events(self) -> list[Event]:
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self._offset)
+                content = file.read()
+        except FileNotFoundError:
+            return []
+        whole = content[: content.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return [event for event in map(_parse, whole.splitlines()) if event is not None]
+
+
+def _parse(line: bytes) -> Event | None:
+    try:
+        document = json.loads(line)
+        return Event(str(document.pop("event")), float(document.pop("at")), document)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -1,0 +1,312 @@
+"""What is known about a run: its journal, folded. `launch runs`, `launch runs show` and `rerun` read this.
+
+A record is never stored: the journal is the truth, the last metric values come from `last_metrics.json`. Finding a run by
+what a person types (`7f3a`, `@last~1`, a name, an MLflow run id) is here too. Ending a run that lost its supervisor is not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import ConfigError
+from launcher.tracking import journal
+from launcher.tracking.journal import Event
+from launcher.tracking.status import Reason, RunStatus
+from runtime.file_lock import is_locked
+from runtime.state_dir import RunDir, StateDir
+
+# Fields that any event may carry; the last event that names one wins.
+_CARRIED = (
+    "experiment",
+    "name",
+    "parent_run_id",
+    "sweep_id",
+    "trial",
+    "params",
+    "overrides",
+    "command",
+    "argv",
+    "seed",
+    "host",
+    "user",
+    "spec_digest",
+    "code_digest",
+    "lock_digest",
+    "base_digest",
+    "image_digest",
+    "gpus",
+    "usage",
+    "attempt",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run as it stands now. Times are UTC; digests and ids are None until they are known."""
+
+    run_dir: RunDir
+    run_id: str
+    status: RunStatus
+    created_at: datetime
+    experiment: str = ""
+    name: str = ""
+    parent_run_id: str | None = None
+    sweep_id: str | None = None
+    trial: int | None = None
+    phase: str = "created"
+    """The last event that moved the run: `building`, `queued`, `started`, `stopping`, ..."""
+    alive: bool = False
+    """Whether a process still tends to the run."""
+    reason: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    message: str | None = None
+    attempt: int = 1
+    image_digest: str | None = None
+    spec_digest: str | None = None
+    code_digest: str | None = None
+    lock_digest: str | None = None
+    base_digest: str | None = None
+    mlflow_run_id: str | None = None
+    mlflow_url: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration_s: float | None = None
+    """Seconds that the program ran, all attempts together."""
+    params: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    usage: dict[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    overrides: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    argv: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = ()
+    host: str | None = None
+    user: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """For `launch runs --json`: times as ISO 8601 in UTC."""
+        document: dict[str, Any] = {}
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if name == "run_dir":
+                value = str(value.root)
+            elif isinstance(value, datetime):
+                value = value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            elif isinstance(value, tuple):
+                value = list(value)
+            elif isinstance(value, RunStatus):
+                value = value.value
+            document[name] = value
+        return document
+
+
+def fold(run_dir: RunDir) -> RunRecord | None:
+    """The record of *run_dir*; None when it has no journal (a launch that died in its first millisecond)."""
+    events = journal.read(run_dir.journal)
+    if not events:
+        return None
+    carried = _carried(events)
+    finished = _last(events, "finished")
+    alive = finished is None and is_tended(run_dir, events)
+    status, reason = _status(events, finished, alive=alive)
+    mlflow = _mlflow(run_dir, events)
+    started = [event for event in events if event.name == "started"]
+    return RunRecord(
+        run_dir=run_dir,
+        run_id=run_dir.run_id,
+        status=status,
+        created_at=_utc(events[0].at),
+        phase=_phase(events),
+        alive=alive,
+        reason=reason,
+        exit_code=finished.get("exit_code") if finished else None,
+        signal=finished.get("signal") if finished else None,
+        message=finished.get("message") if finished else None,
+        mlflow_run_id=mlflow.get("run_id"),
+        mlflow_url=run_url(mlflow),
+        started_at=_utc(started[0].at) if started else None,
+        finished_at=_utc(finished.at) if finished else None,
+        duration_s=_running_s(events, until=None if alive else events[-1].at),
+        metrics=_json_object(run_dir.last_metrics),
+        facts=_facts(events),
+        **carried,
+    )
+
+
+def list_runs(state: StateDir) -> list[RunRecord]:
+    """Every run, oldest first."""
+    return _folded(state, _run_ids(state))
+
+
+def find_run(state: StateDir, reference: str) -> RunRecord:
+    """The one run that *reference* means: an id or its beginning, `@last`, `@last~N`, a name (its latest run), an MLflow run id.
+
+    Raises ConfigError when it means none, or several.
+    """
+    if reference.startswith("@"):
+        return _nth_last(state, reference)
+    run_ids = _run_ids(state)
+    if reference in run_ids:
+        return _one(state, reference)
+    # The MLflow id is longer than ours, and a name may look like hex: a prefix of one id is meant before either.
+    matches = [run_id for run_id in run_ids if run_id.startswith(reference)]
+    if len(matches) == 1:
+        return _one(state, matches[0])
+    if len(matches) > 1:
+        raise ConfigError(
+            f"`{reference}` is the beginning of {len(matches)} runs: {', '.join(matches[:8])}", hint="give more digits"
+        )
+    named = [record for record in _folded(state, run_ids) if reference in (record.name, record.mlflow_run_id)]
+    if not named:
+        raise ConfigError(f"no run `{reference}`", hint="`launch runs` lists them; `@last` is the latest")
+    return named[-1]
+
+
+def is_tended(run_dir: RunDir, events: Sequence[Event]) -> bool:
+    """Whether a process still tends to the run: its supervisor, its container's init, or the command that is building."""
+    if is_locked(run_dir.supervisor_lock):
+        return True
+    started = _last(events, "started")
+    if started is not None and started.get("init_pid") is not None:
+        return same_process(started.get("init_pid"), started.get("init_started")) and not run_dir.exit_record.exists()
+    return same_process(events[0].get("pid"), events[0].get("pid_started"))
+
+
+def same_process(pid: Any, started: Any) -> bool:
+    """Whether the process *pid* that started at *started* (`process_started`) still runs; a reused number doesn't count."""
+    if not isinstance(pid, int):
+        return False
+    now = process_started(pid)
+    return now is not None and (started is None or now == started)
+
+
+def process_started(pid: int) -> int | None:
+    """When a living process started, in clock ticks since boot (proc_pid_stat(5), field 22); None when there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            after_name = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if after_name[0] in (b"Z", b"X") else int(after_name[19])
+
+
+def run_url(mlflow: dict[str, Any]) -> str | None:
+    """Where a person sees the run in the MLflow UI."""
+    base = mlflow.get("ui_uri")
+    if not base or not mlflow.get("run_id"):
+        return None
+    return f"{str(base).rstrip('/')}/#/experiments/{mlflow.get('experiment_id')}/runs/{mlflow['run_id']}"
+
+
+def _status(events: Sequence[Event], finished: Event | None, *, alive: bool) -> tuple[RunStatus, str | None]:
+    if finished is not None:
+        reason = Reason(finished.get("reason", Reason.LAUNCHER))
+        return reason.status, reason.value
+    if not alive:
+        return RunStatus.KILLED, Reason.LOST.value
+    return (RunStatus.RUNNING if _last(events, "started") else RunStatus.SCHEDULED), None
+
+
+def _phase(events: Sequence[Event]) -> str:
+    moving = [event.name for event in events if event.name not in ("note", "mlflow", "acquired", "leased")]
+    return moving[-1] if moving else events[-1].name
+
+
+def _running_s(events: Iterable[Event], *, until: float | None) -> float | None:
+    """Seconds between each `started` and the end of that attempt; the open one counts up to *until* or now."""
+    total, began, last = 0.0, None, 0.0
+    seen = False
+    for event in events:
+        if event.name == "started":
+            began, seen = event.at, True
+        elif event.name in ("attempt", "finished") and began is not None:
+            total, began = total + event.at - began, None
+        last = event.at
+    if began is not None:
+        end = until if until is not None else datetime.now(UTC).timestamp()
+        total += max(end, last) - began
+    return round(total, 3) if seen else None
+
+
+def _carried(events: Iterable[Event]) -> dict[str, Any]:
+    carried: dict[str, Any] = {}
+    for event in events:
+        for name in _CARRIED:
+            value = event.fields.get(name)
+            if value is not None and not (event.name == "mlflow" and name == "experiment"):
+                carried[name] = tuple(value) if name in ("overrides", "command", "argv", "gpus") else value
+    return carried
+
+
+def _facts(events: Iterable[Event]) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for event in events:
+        facts.update(event.get("facts") or {})
+    return facts
+
+
+def _mlflow(run_dir: RunDir, events: Sequence[Event]) -> dict[str, Any]:
+    # The file is written before the event: a supervisor that was killed in between leaves only the file.
+    event = _last(events, "mlflow")
+    return _json_object(run_dir.mlflow) or (dict(event.fields) if event else {})
+
+
+def _last(events: Sequence[Event], name: str) -> Event | None:
+    """The latest event of that name, unless a later attempt took the run up again (`resume` after `finished`)."""
+    for event in reversed(events):
+        if event.name == name:
+            return event
+        if name == "finished" and event.name in ("started", "queued"):
+            return None
+    return None
+
+
+def _nth_last(state: StateDir, reference: str) -> RunRecord:
+    form = re.fullmatch(r"@last(?:~(\d+))?", reference)
+    if form is None:
+        raise ConfigError(f"`{reference}` is not a run", hint="write `@last` or `@last~1`, `@last~2`, ...")
+    records = list_runs(state)
+    back = int(form[1] or 0)
+    if back >= len(records):
+        raise ConfigError(f"no run `{reference}`: there are {len(records)}")
+    return records[-1 - back]
+
+
+def _one(state: StateDir, run_id: str) -> RunRecord:
+    record = fold(state.run(run_id))
+    if record is None:
+        raise ConfigError(f"run `{run_id}` has no journal: its launch ended before anything was recorded")
+    return record
+
+
+def _folded(state: StateDir, run_ids: Iterable[str]) -> list[RunRecord]:
+    records = [record for record in (fold(state.run(run_id)) for run_id in run_ids) if record is not None]
+    return sorted(records, key=lambda record: (record.created_at, record.run_id))
+
+
+def _run_ids(state: StateDir) -> list[str]:
+    try:
+        return sorted(entry for entry in os.listdir(state.runs) if re.fullmatch(r"[0-9a-f]{6,}", entry))
+    except FileNotFoundError:
+        return []
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _utc(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
