@@ -1,0 +1,71 @@
+"""Wake up when files change (inotify(7)), without threads: a descriptor for poll(2), and what happened."""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.kernel import libc
+
+MODIFY = 0x2
+CLOSE_WRITE = 0x8
+MOVED_TO = 0x80
+CREATE = 0x100
+DELETE = 0x200
+DELETE_SELF = 0x400
+QUEUE_OVERFLOW = 0x4000
+
+_EVENT = struct.Struct("iIII")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened to *path*: the watched path, or the entry of a watched directory. *mask* holds the bits above."""
+
+    path: Path
+    mask: int
+
+
+class Inotify:
+    """Watches on paths. A context manager; `fileno()` for poll."""
+
+    def __init__(self) -> None:
+        self._fd = libc.inotify_init()
+        self._watched: dict[int, Path] = {}
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def watch(self, path: Path, mask: int = MODIFY | CLOSE_WRITE | MOVED_TO | CREATE) -> None:
+        """Watch a file, or the entries of a directory. Watching again changes the mask."""
+        self._watched[libc.inotify_add_watch(self._fd, path, mask)] = path
+
+    def read(self) -> list[Event]:
+        """What happened since the last call; empty when nothing did. After an overflow every watched path is reported once."""
+        try:
+            data = os.read(self._fd, 1 << 16)
+        except BlockingIOError:
+            return []
+        events: list[Event] = []
+        offset = 0
+        while offset < len(data):
+            watch, mask, _cookie, length = _EVENT.unpack_from(data, offset)
+            name = data[offset + _EVENT.size : offset + _EVENT.size + length].rstrip(b"\0")
+            offset += _EVENT.size + length
+            if mask & QUEUE_OVERFLOW:
+                events.extend(Event(path, MODIFY) for path in self._watched.values())
+            elif watch in self._watched:
+                path = self._watched[watch]
+                events.append(Event(path / os.fsdecode(name) if name else path, mask))
+        return events
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def __enter__(self) -> Inotify:
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        self.close()

@@ -1,0 +1,249 @@
+"""System calls that Python's `os` lacks, one typed function each; the only place of ctypes.
+
+A failed call raises KernelError, whose text is the call as it was made. What a failure *means* is the caller's to say.
+Flags are named beside the functions that take them, in `mounts.py`, `namespaces.py` and `processes.py`. Numbers of calls without
+a libc wrapper: asm-generic/unistd.h (the same on every architecture from 424 up).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno as errno_names
+import os
+import platform
+import struct
+from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint, c_uint32, c_ulong, c_void_p
+
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+
+_OPEN_TREE = 428
+_MOVE_MOUNT = 429
+_FSOPEN = 430
+_FSCONFIG = 431
+_FSMOUNT = 432
+_CLOSE_RANGE = 436
+_OPENAT2 = 437
+_MOUNT_SETATTR = 442
+_PIVOT_ROOT, _CLONE = {"aarch64": (41, 220)}.get(platform.machine(), (155, 56))
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (c_char_p, c_char_p, c_char_p, c_ulong, c_char_p)
+_libc.umount2.argtypes = (c_char_p, c_int)
+_libc.unshare.argtypes = (c_int,)
+_libc.setns.argtypes = (c_int, c_int)
+_libc.prctl.argtypes = (c_int, c_ulong, c_void_p, c_ulong, c_ulong)
+_libc.capset.argtypes = (c_char_p, c_char_p)
+_libc.capget.argtypes = (c_char_p, c_void_p)
+_libc.statfs.argtypes = (c_char_p, c_void_p)
+_libc.inotify_init1.argtypes = (c_int,)
+_libc.inotify_add_watch.argtypes = (c_int, c_char_p, c_uint32)
+_libc.inotify_rm_watch.argtypes = (c_int, c_int)
+_libc.syscall.restype = c_long
+
+# PyDLL keeps the GIL: a child of clone(2) goes on in Python and must find it held by itself.
+_clone = ctypes.PyDLL(None, use_errno=True).syscall
+_clone.restype = c_long
+_clone.argtypes = (c_long, c_ulong, c_ulong, c_ulong, c_ulong, c_ulong)
+
+
+class KernelError(OSError):
+    """A system call failed. `call` is the call as made, `errno` the kernel's answer, `detail` its own words if it had any."""
+
+    def __init__(self, number: int, call: str, detail: str = "") -> None:
+        name = errno_names.errorcode.get(number, str(number))
+        super().__init__(number, f"{call}: {os.strerror(number)} ({name})" + (f": {detail}" if detail else ""))
+        self.call = call
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def _bytes(path: str | os.PathLike[str]) -> bytes:
+    return os.fsencode(path)
+
+
+def _checked(result: int, call: str) -> int:
+    if result == -1:
+        raise KernelError(ctypes.get_errno(), call)
+    return result
+
+
+def mount(source: str, target: str | os.PathLike[str], fstype: str = "", flags: int = 0, options: str = "") -> None:
+    """mount(2). *options* is limited to one page (4096 bytes) by the kernel."""
+    result = _libc.mount(source.encode(), _bytes(target), fstype.encode() or None, flags, options.encode() or None)
+    _checked(result, f"mount({source!r}, {os.fspath(target)!r}, {fstype!r}, {flags:#x}, {options!r})")
+
+
+def umount(target: str | os.PathLike[str], flags: int = 0) -> None:
+    """umount2(2)."""
+    _checked(_libc.umount2(_bytes(target), flags), f"umount2({os.fspath(target)!r}, {flags:#x})")
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """pivot_root(2)."""
+    result = _libc.syscall(c_long(_PIVOT_ROOT), c_char_p(new_root.encode()), c_char_p(put_old.encode()))
+    _checked(result, f"pivot_root({new_root!r}, {put_old!r})")
+
+
+def unshare(flags: int) -> None:
+    """unshare(2). With CLONE_NEWUSER the process must have one thread."""
+    _checked(_libc.unshare(flags), f"unshare({flags:#x})")
+
+
+def setns(fd: int, kind: int = 0) -> None:
+    """setns(2)."""
+    _checked(_libc.setns(fd, kind), f"setns({fd}, {kind:#x})")
+
+
+def clone(flags: int) -> int:
+    """clone(2) with the parent's stack, as fork does: 0 in the child. Only from a process with one thread.
+
+    Python's own fork hooks don't run; `processes.fork_sibling` is the way to use it.
+    """
+    return _checked(_clone(_CLONE, flags, 0, 0, 0, 0), f"clone({flags:#x})")
+
+
+def open_tree(path: str | os.PathLike[str], flags: int, *, at: int = AT_FDCWD) -> int:
+    """open_tree(2)."""
+    result = _libc.syscall(c_long(_OPEN_TREE), c_int(at), c_char_p(_bytes(path)), c_uint(flags))
+    return _checked(result, f"open_tree({at}, {os.fspath(path)!r}, {flags:#x})")
+
+
+def move_mount(tree: int, target: int, path: str = "", flags: int = 0) -> None:
+    """move_mount(2): attach the detached *tree* at *path* below the descriptor *target*."""
+    result = _libc.syscall(c_long(_MOVE_MOUNT), c_int(tree), c_char_p(b""), c_int(target), c_char_p(path.encode()), c_uint(flags))
+    _checked(result, f"move_mount({tree}, '', {target}, {path!r}, {flags:#x})")
+
+
+def mount_setattr(
+    fd: int, path: str, flags: int, *, set_attr: int = 0, clear: int = 0, propagation: int = 0, userns: int = 0
+) -> None:
+    """mount_setattr(2)."""
+    attributes = struct.pack("QQQQ", set_attr, clear, propagation, userns)
+    result = _libc.syscall(
+        c_long(_MOUNT_SETATTR), c_int(fd), c_char_p(path.encode()), c_uint(flags), c_char_p(attributes), c_size_t(len(attributes))
+    )
+    _checked(result, f"mount_setattr({fd}, {path!r}, {flags:#x}, set={set_attr:#x}, clear={clear:#x}, userns={userns})")
+
+
+def fsopen(fstype: str, flags: int = 1) -> int:
+    """fsopen(2); FSOPEN_CLOEXEC by default."""
+    return _checked(_libc.syscall(c_long(_FSOPEN), c_char_p(fstype.encode()), c_uint(flags)), f"fsopen({fstype!r}, {flags:#x})")
+
+
+def fsconfig(fd: int, command: int, key: str | None = None, value: str | None = None, aux: int = 0) -> None:
+    """fsconfig(2). On failure the file system's own words are read from *fd* into the error."""
+    result = _libc.syscall(
+        c_long(_FSCONFIG),
+        c_int(fd),
+        c_uint(command),
+        c_char_p(None if key is None else key.encode()),
+        c_char_p(None if value is None else os.fsencode(value)),
+        c_int(aux),
+    )
+    if result == -1:
+        number = ctypes.get_errno()
+        raise KernelError(number, f"fsconfig({fd}, {command}, {key!r}, {value!r}, {aux})", _fs_words(fd))
+
+
+def _fs_words(fd: int) -> str:
+    """What the file system wrote into its context's log, one message a read."""
+    words: list[str] = []
+    try:
+        while len(words) < 8:
+            words.append(os.read(fd, 4096).decode(errors="replace").strip())
+    except OSError:  # ENODATA: no more messages
+        return "; ".join(words)
+    return "; ".join(words)
+
+
+def fsmount(fd: int, attributes: int = 0) -> int:
+    """fsmount(2) with FSMOUNT_CLOEXEC: a detached mount."""
+    result = _libc.syscall(c_long(_FSMOUNT), c_int(fd), c_uint(1), c_uint(attributes))
+    return _checked(result, f"fsmount({fd}, {attributes:#x})")
+
+
+def openat2(directory: int, path: str | os.PathLike[str] | bytes, flags: int, *, mode: int = 0, resolve: int = 0) -> int:
+    """openat2(2)."""
+    how = struct.pack("QQQ", flags, mode, resolve)
+    name = path if isinstance(path, bytes) else _bytes(path)
+    result = _libc.syscall(c_long(_OPENAT2), c_int(directory), c_char_p(name), c_char_p(how), c_size_t(len(how)))
+    return _checked(
+        result, f"openat2({directory}, {os.fsdecode(name)!r}, flags={flags:#x}, mode={mode:#o}, resolve={resolve:#x})"
+    )
+
+
+def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
+    """close_range(2): close every descriptor from *first* to *last*."""
+    _checked(_libc.syscall(c_long(_CLOSE_RANGE), c_uint(first), c_uint(last), c_uint(0)), f"close_range({first}, {last})")
+
+
+def prctl(option: int, argument: int = 0) -> int:
+    """prctl(2) with one integer argument."""
+    return _checked(_libc.prctl(option, argument, None, 0, 0), f"prctl({option}, {argument})")
+
+
+class _FilterProgram(ctypes.Structure):
+    """struct sock_fprog."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", c_void_p))
+
+
+def seccomp_set_filter(program: bytes) -> None:
+    """prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER): *program* is an array of struct sock_filter. Needs no_new_privs."""
+    buffer = ctypes.create_string_buffer(program, len(program))
+    argument = _FilterProgram(len(program) // 8, ctypes.cast(buffer, c_void_p))
+    _checked(_libc.prctl(22, 2, ctypes.byref(argument), 0, 0), f"prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, {len(program) // 8})")
+
+
+_CAPABILITY_VERSION_3 = 0x20080522
+
+
+def capset(*, effective: int, permitted: int, inheritable: int = 0) -> None:
+    """capset(2) on this thread; each set is a bit mask."""
+    header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+    low, high = 0xFFFFFFFF, 32
+    sets = (effective, permitted, inheritable)
+    data = struct.pack("6I", *(one & low for one in sets), *(one >> high for one in sets))
+    _checked(
+        _libc.capset(header, data), f"capset(effective={effective:#x}, permitted={permitted:#x}, inheritable={inheritable:#x})"
+    )
+
+
+def effective_capabilities() -> int:
+    """capget(2): this thread's effective set as a bit mask."""
+    header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+    data = ctypes.create_string_buffer(24)
+    _checked(_libc.capget(header, data), "capget(0)")
+    words = struct.unpack("6I", data.raw)
+    return int(words[0] | words[3] << 32)
+
+
+def statfs_type(path: str | os.PathLike[str]) -> int:
+    """statfs(2): `f_type`, the magic number of the file system (linux/magic.h)."""
+    buffer = ctypes.create_string_buffer(256)
+    _checked(_libc.statfs(_bytes(path), buffer), f"statfs({os.fspath(path)!r})")
+    return int(struct.unpack_from("l", buffer.raw)[0]) & 0xFFFFFFFF
+
+
+def inotify_init(flags: int = os.O_CLOEXEC | os.O_NONBLOCK) -> int:
+    """inotify_init1(2)."""
+    return _checked(_libc.inotify_init1(flags), f"inotify_init1({flags:#x})")
+
+
+def inotify_add_watch(fd: int, path: str | os.PathLike[str], mask: int) -> int:
+    """inotify_add_watch(2)."""
+    return _checked(_libc.inotify_add_watch(fd, _bytes(path), mask), f"inotify_add_watch({fd}, {os.fspath(path)!r}, {mask:#x})")
+
+
+def inotify_rm_watch(fd: int, watch: int) -> None:
+    """inotify_rm_watch(2)."""
+    _checked(_libc.inotify_rm_watch(fd, watch), f"inotify_rm_watch({fd}, {watch})")
+
+
+def after_fork_in_child() -> None:
+    """What os.fork() does in the child after the call, for a child made by `clone`."""
+    ctypes.pythonapi.PyOS_AfterFork_Child()
