@@ -1,0 +1,45 @@
+"""Where a build's inputs come from: addresses, caches, credentials. None of it is part of a cache key.
+
+A plan names content by digest; a source says where to look for it. Plain data, so that a plan can be built by a process
+that has neither the configuration nor the planner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class DebianSource:
+    """Archives of a Debian base."""
+
+    archives: dict[str, str]
+    """`main`, `updates`, `security` → base address (http, https or file)."""
+    cache_dir: Path
+    """Indexes that may be deleted at any time; .debs themselves are blobs of the store."""
+    keyring: tuple[Path, ...] = ()
+    """Key files that may sign the Release file, beside those of the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class WheelSource:
+    """The index, as arguments and environment of uv, and the locked requirements."""
+
+    uv_args: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict, repr=False)
+    """Not shown: an index address may hold a password."""
+    requirements: str = ""
+    """Locked requirements text, one `name==version --hash=sha256:…` a wheel."""
+    cache_dir: Path | None = None
+    """uv's cache; None = uv's own default."""
+    sdist_network: str = "none"
+    """Network of the container in which an sdist is built: none | host | bridge."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSources:
+    """What a plan's steps may need; a part that no step needs may be None."""
+
+    debian: DebianSource | None = None
+    wheels: WheelSource | None = None

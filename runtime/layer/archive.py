@@ -1,0 +1,145 @@
+"""A layer as a tar stream: from a manifest and its directory, the same bytes on every machine.
+
+Order, owners, modes and mtimes come from the manifest; names of owners are empty; whiteouts take OCI's form. The stream is
+made when something leaves the machine, or to learn its digest. Reading archives is `extract.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from runtime.errors import StoreError
+from runtime.layer import tar_format
+from runtime.layer.tree import Tree, TreeEntry, shown
+from runtime.oci.digest import Digest
+
+WHITEOUT_PREFIX = ".wh."
+OPAQUE_NAME = ".wh..wh..opq"
+_CHUNK = 1 << 20
+
+_TAR_TYPES = {
+    "file": tar_format.FILE,
+    "dir": tar_format.DIRECTORY,
+    "symlink": tar_format.SYMLINK,
+    "hardlink": tar_format.HARDLINK,
+    "char": tar_format.CHAR,
+    "block": tar_format.BLOCK_DEVICE,
+    "fifo": tar_format.FIFO,
+    "whiteout": tar_format.FILE,
+}
+
+
+class _Hasher(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TreeDigest:
+    """What one pass over a layer tells."""
+
+    diff_id: Digest
+    size_bytes: int
+    """Size of the tar stream."""
+    tree: Tree
+    """The tree, with every `sha256` filled in."""
+
+
+def digest_tree(tree: Tree, root: Path) -> TreeDigest:
+    """Digest of the tar stream of *tree*, whose contents lie below *root*; each file is read once.
+
+    Raises StoreError when a file doesn't have the size or the sha256 that the tree says.
+    """
+    stream_hash = hashlib.sha256()
+    size = 0
+    entries: list[TreeEntry] = []
+    for entry in tree:
+        header = header_of(entry)
+        stream_hash.update(header)
+        size += len(header)
+        if entry.type == "file":
+            content_hash = hashlib.sha256()
+            for chunk in _content(entry, root):
+                stream_hash.update(chunk)
+                content_hash.update(chunk)
+            fill = tar_format.padding(entry.size)
+            stream_hash.update(fill)
+            size += entry.size + len(fill)
+            entry = _checked(entry, content_hash.hexdigest(), root)
+        entries.append(entry)
+    stream_hash.update(tar_format.END)
+    return TreeDigest(Digest(f"sha256:{stream_hash.hexdigest()}"), size + len(tar_format.END), Tree(tuple(entries)))
+
+
+def _checked(entry: TreeEntry, found: str, root: Path) -> TreeEntry:
+    if not entry.sha256:
+        return replace(entry, sha256=found)
+    if entry.sha256 != found:
+        raise StoreError(f"`{shown(os.path.join(root, entry.path))}` has sha256 {found[:12]}…, not {entry.sha256[:12]}…")
+    return entry
+
+
+def tar_chunks(tree: Tree, root: Path) -> Iterator[bytes]:
+    """The tar stream of a layer, in pieces."""
+    yield from merged_tar_chunks((entry, root) for entry in tree)
+
+
+def merged_tar_chunks(entries: Iterable[tuple[TreeEntry, Path]]) -> Iterator[bytes]:
+    """The tar stream of *entries*, each with the directory that holds its content."""
+    for entry, root in entries:
+        yield header_of(entry)
+        if entry.type == "file":
+            yield from _content(entry, root)
+            yield tar_format.padding(entry.size)
+    yield tar_format.END
+
+
+def header_of(entry: TreeEntry) -> bytes:
+    """The header blocks of *entry*; with the opaque mark behind those of an opaque directory."""
+    name = os.fsencode(entry.path)
+    if entry.type == "whiteout":
+        parent, slash, last = entry.path.rpartition("/")
+        name = os.fsencode(f"{parent}{slash}{WHITEOUT_PREFIX}{last}")
+    elif entry.type == "dir":
+        name += b"/"
+    block = tar_format.encode(
+        tar_format.Header(
+            name,
+            _TAR_TYPES[entry.type],
+            entry.mode,
+            entry.uid,
+            entry.gid,
+            entry.size if entry.type == "file" else 0,
+            entry.mtime,
+            os.fsencode(entry.link),
+            entry.device or (0, 0),
+            entry.xattrs,
+        )
+    )
+    if not entry.opaque:
+        return block
+    mark = tar_format.Header(name + OPAQUE_NAME.encode(), tar_format.FILE, mtime=entry.mtime)
+    return block + tar_format.encode(mark)
+
+
+def _content(entry: TreeEntry, root: Path) -> Iterator[bytes]:
+    location = os.path.join(root, entry.path)
+    try:
+        descriptor = os.open(location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise StoreError(f"cannot read `{shown(location)}`: {error.strerror}") from error
+    try:
+        left = entry.size
+        while chunk := os.read(descriptor, min(_CHUNK, left + 1)):
+            left -= len(chunk)
+            if left < 0:
+                break
+            yield chunk
+        if left != 0:
+            raise StoreError(f"`{shown(location)}` doesn't have the {entry.size} bytes that its manifest says")
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,271 @@
+"""Tree: the manifest of a layer. What a layer *is*; the directory beside it shows as much of it as privileges allow.
+
+One TreeEntry a path: type, mode, owner, mtime, xattrs, content digest. A layer's tar stream, digest and check are made from
+the manifest (`archive.py`), so an ordinary user who cannot chown gets the same digests as root. The root directory itself has
+no entry: it is always 0755, 0:0.
+
+A deletion is an entry of type `whiteout`, a replaced directory one with `opaque` set. On disk they are overlayfs's: a character
+device 0/0 and the xattr `trusted.overlay.opaque=y` or, in a user namespace, `user.overlay.opaque=y` (kernel:
+Documentation/filesystems/overlayfs.rst). In a tar stream they are OCI's (image-spec, layer.md, "Whiteouts").
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+from runtime.errors import BadContent, StoreError
+
+LAYER_MTIME_S = 315_619_200
+"""1980-01-02T00:00:00Z; the value that `runtime.build.plan` gives to every layer (a test holds the two together)."""
+
+EntryType = Literal["file", "dir", "symlink", "hardlink", "char", "block", "fifo", "whiteout"]
+_TYPES: tuple[EntryType, ...] = ("file", "dir", "symlink", "hardlink", "char", "block", "fifo", "whiteout")
+
+OPAQUE_XATTRS = ("trusted.overlay.opaque", "user.overlay.opaque")
+_KEPT_XATTRS = ("user.", "security.capability")
+_OVERLAY_XATTRS = ("user.overlay.", "trusted.overlay.")
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """One path of a layer. Fields that the type has no use for keep their default."""
+
+    path: str
+    """Relative, `/` between parts, no `.` or `..`; bytes that aren't UTF-8 are surrogate escapes, as in os.fsdecode."""
+    type: EntryType
+    mode: int = 0
+    """Permission bits with setuid, setgid and sticky: `0o7777` at most."""
+    uid: int = 0
+    gid: int = 0
+    mtime: int = LAYER_MTIME_S
+    xattrs: tuple[tuple[str, bytes], ...] = ()
+    device: tuple[int, int] | None = None
+    link: str = ""
+    """Target of a symlink (as is), or path of the file that a hard link shares."""
+    size: int = 0
+    sha256: str = ""
+    """64 hex digits of a file's content; empty = not hashed yet (`archive.digest_tree` fills it in)."""
+    opaque: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Entries sorted by path, each path once, parents before children."""
+
+    entries: tuple[TreeEntry, ...] = field(default=())
+
+    @classmethod
+    def of(cls, entries: Iterable[TreeEntry]) -> Tree:
+        """Sort *entries*. Raises BadContent when a path comes twice."""
+        ordered = sorted(entries, key=_path_of)
+        for before, after in pairwise(ordered):
+            if before.path == after.path:
+                raise BadContent(f"two entries for `{shown(after.path)}` in one layer")
+        return cls(tuple(_first_name_owns(ordered)))
+
+    def __iter__(self) -> Iterator[TreeEntry]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def merged_with(self, later: Tree) -> Tree:
+        """This tree under *later*: where both have a path the later entry wins. Neither may hold whiteouts."""
+        by_path = {entry.path: entry for entry in self.entries}
+        by_path.update((entry.path, entry) for entry in later.entries)
+        return Tree.of(by_path.values())
+
+
+def _path_of(entry: TreeEntry) -> str:
+    return entry.path
+
+
+def shown(path: str) -> str:
+    """*path* as it can be printed: surrogate escapes and control characters become `\\x..`."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").encode("unicode_escape").decode()
+
+
+def _first_name_owns(ordered: list[TreeEntry]) -> Iterator[TreeEntry]:
+    """Of several names of one file the first is the file and the others link to it, whatever the source's order was:
+    a tar reader needs the file first, and one tree must have one form. A link has the file's mode and owner, since
+    some readers (Docker) set them from the last name that they meet."""
+    if not any(entry.type == "hardlink" for entry in ordered):
+        yield from ordered
+        return
+    by_path = {entry.path: entry for entry in ordered}
+    first: dict[str, str] = {}
+    for entry in ordered:
+        if entry.type == "hardlink":
+            if entry.link not in by_path or by_path[entry.link].type != "file":
+                raise BadContent(f"hard link `{shown(entry.path)}` to `{shown(entry.link)}`, which is no file of this layer")
+            first[entry.link] = min(entry.path, first.get(entry.link, entry.link))
+    for entry in ordered:
+        source = entry.link if entry.type == "hardlink" else entry.path
+        if source not in first:
+            yield entry
+        elif first[source] == entry.path:
+            yield replace(by_path[source], path=entry.path)
+        else:
+            file = by_path[source]
+            yield replace(file, path=entry.path, type="hardlink", link=first[source], size=0, sha256="")
+
+
+OwnerOf = Callable[[int, int], tuple[int, int]]
+"""(uid, gid) on disk → (uid, gid) in the container."""
+
+
+def owner_on_disk(uid: int, gid: int) -> tuple[int, int]:
+    """As root the store is 0-based: owners on disk are those in the container."""
+    return uid, gid
+
+
+def caller_is_root(uid: int, gid: int) -> tuple[int, int]:
+    """As an ordinary user everything on disk is the caller's, who is root in the container."""
+    return 0, 0
+
+
+def default_owner_of() -> OwnerOf:
+    return owner_on_disk if os.geteuid() == 0 else caller_is_root
+
+
+def scan(root: Path, *, owner_of: OwnerOf | None = None) -> Tree:
+    """The tree of directory *root*, in the on-disk form of a layer. Contents are not read: `sha256` stays empty.
+
+    Every mtime is LAYER_MTIME_S: when a file was written is no part of what it is. Sockets are left out.
+    """
+    owner = owner_of or default_owner_of()
+    first_names: dict[tuple[int, int], str] = {}
+    entries: list[TreeEntry] = []
+    pending = [""]
+    while pending:
+        directory = pending.pop()
+        with os.scandir(os.path.join(root, directory)) as found:
+            for item in found:
+                path = f"{directory}/{item.name}" if directory else item.name
+                status = item.stat(follow_symlinks=False)
+                entry = _entry(item.path, path, status, owner)
+                if entry is None:
+                    continue
+                if entry.type == "dir":
+                    pending.append(path)
+                elif status.st_nlink > 1 and entry.type == "file":
+                    first = first_names.setdefault((status.st_dev, status.st_ino), path)
+                    if first != path:
+                        entry = TreeEntry(path, "hardlink", link=first)
+                entries.append(entry)
+    return Tree.of(entries)
+
+
+def _entry(location: str, path: str, status: os.stat_result, owner: OwnerOf) -> TreeEntry | None:
+    kind = stat.S_IFMT(status.st_mode)
+    device = (os.major(status.st_rdev), os.minor(status.st_rdev))
+    if kind == stat.S_IFCHR and device == (0, 0):
+        # The kernel makes a whiteout as whoever mounted the overlay: its owner and mode mean nothing.
+        return TreeEntry(path, "whiteout")
+    if kind == stat.S_IFSOCK:
+        return None
+    uid, gid = owner(status.st_uid, status.st_gid)
+    mode = stat.S_IMODE(status.st_mode)
+    xattrs, opaque = _xattrs(location, kind)
+    match kind:
+        case stat.S_IFREG:
+            return TreeEntry(path, "file", mode, uid, gid, xattrs=xattrs, size=status.st_size)
+        case stat.S_IFDIR:
+            return TreeEntry(path, "dir", mode, uid, gid, xattrs=xattrs, opaque=opaque)
+        case stat.S_IFLNK:
+            return TreeEntry(path, "symlink", 0o777, uid, gid, link=os.readlink(location))
+        case stat.S_IFIFO:
+            return TreeEntry(path, "fifo", mode, uid, gid)
+        case stat.S_IFCHR:
+            return TreeEntry(path, "char", mode, uid, gid, device=device)
+        case stat.S_IFBLK:
+            return TreeEntry(path, "block", mode, uid, gid, device=device)
+    raise StoreError(f"`{shown(location)}` is of no known file type")
+
+
+def _xattrs(location: str, kind: int) -> tuple[tuple[tuple[str, bytes], ...], bool]:
+    if kind not in (stat.S_IFREG, stat.S_IFDIR):
+        return (), False
+    names = os.listxattr(location, follow_symlinks=False)
+    if not names:
+        return (), False
+    opaque = any(name in names and os.getxattr(location, name, follow_symlinks=False) == b"y" for name in OPAQUE_XATTRS)
+    kept = [name for name in sorted(names) if is_layer_xattr(name)]
+    return tuple((name, os.getxattr(location, name, follow_symlinks=False)) for name in kept), opaque
+
+
+def is_layer_xattr(name: str) -> bool:
+    """Whether an xattr is content. Labels and ACLs are the host's, and overlay's own marks have their place in TreeEntry."""
+    return name.startswith(_KEPT_XATTRS) and not name.startswith(_OVERLAY_XATTRS)
+
+
+def is_overlay_xattr(name: str) -> bool:
+    return name.startswith(_OVERLAY_XATTRS)
+
+
+def write_tree(tree: Tree, path: Path) -> None:
+    """Write *tree* as `tree.jsonl`: one JSON object a line, fields at their default left out."""
+    with path.open("w", encoding="ascii") as file:
+        file.writelines(json.dumps(_document(entry), separators=(",", ":")) + "\n" for entry in tree)
+
+
+def read_tree(path: Path) -> Tree:
+    """The tree that `write_tree` wrote. Raises StoreError when the file is damaged."""
+    try:
+        with path.open(encoding="ascii") as file:
+            return Tree(tuple(_from_document(json.loads(line)) for line in file))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"cannot read the layer manifest `{path}`: {error}") from error
+
+
+def _document(entry: TreeEntry) -> dict[str, Any]:
+    document: dict[str, Any] = {"path": entry.path, "type": entry.type}
+    if entry.mode:
+        document["mode"] = entry.mode
+    if entry.uid:
+        document["uid"] = entry.uid
+    if entry.gid:
+        document["gid"] = entry.gid
+    if entry.mtime != LAYER_MTIME_S:
+        document["mtime"] = entry.mtime
+    if entry.xattrs:
+        document["xattrs"] = {name: value.hex() for name, value in entry.xattrs}
+    if entry.device is not None:
+        document["device"] = list(entry.device)
+    if entry.link:
+        document["link"] = entry.link
+    if entry.size:
+        document["size"] = entry.size
+    if entry.sha256:
+        document["sha256"] = entry.sha256
+    if entry.opaque:
+        document["opaque"] = True
+    return document
+
+
+def _from_document(document: dict[str, Any]) -> TreeEntry:
+    kind = document["type"]
+    if kind not in _TYPES:
+        raise ValueError(f"unknown entry type `{kind}`")
+    device = document.get("device")
+    return TreeEntry(
+        document["path"],
+        kind,
+        document.get("mode", 0),
+        document.get("uid", 0),
+        document.get("gid", 0),
+        document.get("mtime", LAYER_MTIME_S),
+        tuple((name, bytes.fromhex(value)) for name, value in document.get("xattrs", {}).items()),
+        None if device is None else (device[0], device[1]),
+        document.get("link", ""),
+        document.get("size", 0),
+        document.get("sha256", ""),
+        document.get("opaque", False),
+    )

@@ -1,0 +1,77 @@
+"""Blobs: bytes under their digest, `blobs/sha256/<hex>`, published by rename and never edited."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from runtime.errors import BadContent, StoreError
+from runtime.oci.digest import Digest
+
+
+def write_atomically(path: Path, content: bytes, *, tmp: Path, mode: int = 0o644) -> None:
+    """Publish *content* as *path* by rename: a reader sees the old content or the new, never a part."""
+    partial = tmp / f"{secrets.token_hex(8)}.partial"
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        os.rename(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise store_error(error, f"cannot write `{path}`") from error
+
+
+def put_blob(blobs: Path, chunks: Iterable[bytes], *, tmp: Path, expected: Digest | None = None) -> tuple[Digest, int]:
+    """Store *chunks*; (digest, size). Idempotent: returning means the content *is* stored, not that this call stored it.
+
+    Raises BadContent when the content doesn't have the *expected* digest; then nothing is stored.
+    """
+    hasher = hashlib.sha256()
+    size = 0
+    partial = tmp / f"{secrets.token_hex(8)}.partial"
+    try:
+        with open(partial, "xb") as file:
+            for chunk in chunks:
+                hasher.update(chunk)
+                size += len(chunk)
+                file.write(chunk)
+            digest = Digest(f"sha256:{hasher.hexdigest()}")
+            if expected is not None and digest != expected:
+                raise BadContent(f"content has digest `{digest}`, not `{expected}`")
+            os.fchmod(file.fileno(), 0o444)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(partial, blobs / digest.hex)
+    except OSError as error:
+        raise store_error(error, f"cannot store a blob in `{blobs}`") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return digest, size
+
+
+def open_blob(blobs: Path, digest: Digest) -> BinaryIO:
+    """Blob *digest*, opened for reading. Raises StoreError when it isn't there."""
+    try:
+        return open(blobs / digest.hex, "rb")
+    except OSError as error:
+        raise store_error(error, f"cannot read blob `{digest}`") from error
+
+
+def store_error(error: OSError, what: str) -> StoreError:
+    """*error* as a StoreError, with advice where the errno has a known meaning."""
+    hints: dict[int, Callable[[], str]] = {
+        errno.ENOSPC: lambda: "the disk is full; `launch store gc` frees layers that no image needs, LAUNCH_HOME moves the store",
+        errno.EDQUOT: lambda: "the disk quota is used up; `launch store gc` frees layers, LAUNCH_HOME moves the store",
+        errno.EACCES: lambda: "the store belongs to another user; LAUNCH_HOME names one of your own",
+        errno.EROFS: lambda: "the file system is read-only; LAUNCH_HOME names another place",
+    }
+    hint = hints.get(error.errno or 0)
+    return StoreError(f"{what}: {error.strerror}", hint=hint() if hint else None)

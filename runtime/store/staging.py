@@ -1,0 +1,103 @@
+"""Directories in which things are made before they get their name: `tmp/<random>`, each flock'ed for as long as it is in use.
+
+Whoever dies leaves a directory without a lock, whatever killed it; `sweep` removes those. The lock is on the directory itself
+and survives a rename, a fork holds it too, and no lock file is left behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime.errors import StoreError
+from runtime.file_lock import locked
+
+_GATE = ".gate"
+
+
+@contextmanager
+def staging(tmp: Path) -> Iterator[Path]:
+    """A new empty directory below *tmp*, 0700, removed at the end unless it was renamed away."""
+    descriptor, path = _make(tmp)
+    try:
+        yield path
+    finally:
+        try:
+            remove_tree(path)
+        finally:
+            os.close(descriptor)
+
+
+def _make(tmp: Path) -> tuple[int, Path]:
+    # The gate is shared by makers and exclusive for sweepers: between mkdir and flock a directory looks abandoned.
+    with locked(tmp / _GATE, shared=True):
+        path = tmp / secrets.token_hex(8)
+        path.mkdir(mode=0o700)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor, path
+
+
+def sweep(tmp: Path) -> int:
+    """Remove what killed builders left below *tmp*. Returns how many entries. Directories in use are left alone."""
+    removed = 0
+    abandoned: list[tuple[Path, int]] = []
+    try:
+        with locked(tmp / _GATE):
+            for name in os.listdir(tmp):
+                if name != _GATE:
+                    descriptor = _claim(tmp / name)
+                    if descriptor is not None:
+                        abandoned.append((tmp / name, descriptor))
+        for path, _ in abandoned:
+            remove_tree(path)
+            removed += 1
+    finally:
+        for _, descriptor in abandoned:
+            os.close(descriptor)
+    return removed
+
+
+def _claim(path: Path) -> int | None:
+    """Lock *path* if nobody has; None when somebody does."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise StoreError(f"cannot look into `{path}`: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno == errno.EWOULDBLOCK:
+            return None
+        raise
+    return descriptor
+
+
+def remove_tree(path: Path) -> None:
+    """Remove *path* with everything in it, also directories that deny their owner. A missing path is fine."""
+    import shutil
+
+    if not os.path.lexists(path):
+        return
+    if not os.path.isdir(path) or os.path.islink(path):
+        os.unlink(path)
+        return
+
+    try:
+        shutil.rmtree(path)
+    except PermissionError:
+        # An ordinary user may own directories without write permission (a 0555 directory of a layer).
+        for directory, _, _ in os.walk(path, topdown=True):
+            os.chmod(directory, 0o700)
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            raise StoreError(f"cannot remove `{path}`: {error.strerror} (`{error.filename}`)") from error

@@ -1,0 +1,302 @@
+"""The store: blobs, unpacked layers and images, addressed by content.
+
+    blobs/sha256/<hex>            bytes: manifests, configurations, .debs
+    layers/<diff_id hex>/root/    a layer's directory, mounted read-only as an overlay lower directory
+                        /tree.jsonl, /layer.json
+    keys/<key hex>                cache key → diff_id
+    images/<digest hex>.json      image → manifest, configuration, layers
+    plans/<plan key hex>          plan key → image digest
+    names/<name>                  name → image digest
+    locks/<key hex>               held while that key is built
+    tmp/                          things being made; swept
+
+Everything gets its name by rename(2) and is complete when it has it, so a builder may die at any point. Nothing with a name
+is changed afterwards. What no name leads to is `garbage.py`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from runtime.errors import StoreError
+from runtime.oci.digest import Digest, canonical_json, digest_bytes
+from runtime.store.records import Image, Layer
+
+__all__ = ["Image", "Layer", "Store"]
+
+_DIRECTORIES = ("blobs/sha256", "layers", "keys", "images", "plans", "names", "locks", "tmp")
+
+
+class Store:
+    """The store below *root*. Making one touches nothing; `ensure` makes the directories."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._at = os.fspath(root)
+
+    def ensure(self) -> Store:
+        """Make the directories, private to this user. Idempotent."""
+        from runtime.store.blobs import store_error
+
+        try:
+            for name in _DIRECTORIES:
+                (self.root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise store_error(error, f"cannot make the store `{self.root}`") from error
+        return self
+
+    # Layers
+
+    def find(self, key: Digest) -> Layer | None:
+        """The layer that was built under *key*; None when it has to be built."""
+        record = _read_json(f"{self._at}/keys/{key.hex}")
+        if record is None:
+            return None
+        layer = _layer(record, key)
+        return layer if layer is not None and self._is_present(layer.diff_id) else None
+
+    def _is_present(self, diff_id: Digest) -> bool:
+        return os.path.exists(f"{self._at}/layers/{diff_id.hex}/layer.json")
+
+    def staging(self) -> AbstractContextManager[Path]:
+        """A new empty directory on the store's file system, removed at the end unless it was published."""
+        from runtime.store.staging import staging
+
+        self.ensure()
+        return staging(self.root / "tmp")
+
+    def sweep(self) -> int:
+        """Remove what killed builders left. Returns how many leftovers there were."""
+        from runtime.store.staging import sweep
+
+        self.ensure()
+        return sweep(self.root / "tmp")
+
+    def lock(self, keys: Iterable[Digest]) -> AbstractContextManager[None]:
+        """Hold the build locks of *keys*; waits for another builder of any of them."""
+        from runtime.store.key_lock import key_locks
+
+        self.ensure()
+        return key_locks(self.root / "locks", keys)
+
+    def publish(
+        self, key: Digest, staging_root: Path, tree: Any = None, *, label: str, fields: dict[str, Any] | None = None
+    ) -> Layer:
+        """Make the directory *staging_root* the layer of *key*. It is taken away (renamed), or removed if we have that layer.
+
+        *tree*, a `runtime.layer.tree.Tree`, says what the layer is where the directory cannot (owners as an ordinary user);
+        without it the directory is scanned. Modes, owners and mtimes are brought into their one form. *fields* are the
+        readable inputs behind *key*. Idempotent and safe against concurrent publishers and kill -9.
+        """
+        from runtime.store.publish import publish_layer
+
+        self.ensure()
+        layer = publish_layer(self.root, key, staging_root, tree, label=label)
+        self.remember_key(key, layer, fields=fields)
+        return layer
+
+    def remember_key(self, key: Digest, layer: Layer, *, fields: dict[str, Any] | None = None) -> Layer:
+        """Let *key* lead to the stored *layer*. Returns the layer under that key."""
+        record = {"diff_id": layer.diff_id, "size": layer.size_bytes, "label": layer.label}
+        if fields is not None:
+            record["fields"] = fields
+        self._write(f"keys/{key.hex}", canonical_json(record))
+        return Layer(layer.diff_id, key, layer.size_bytes, layer.label)
+
+    def key_fields(self, key: Digest) -> dict[str, Any] | None:
+        """The readable inputs that were published with *key*."""
+        record = _read_json(f"{self._at}/keys/{key.hex}")
+        fields = None if record is None else record.get("fields")
+        return fields if isinstance(fields, dict) else None
+
+    def layer_dir(self, layer: Layer | Digest) -> Path:
+        """The layer's directory, for an overlay's lower directory or for reading; never to be changed."""
+        return Path(f"{self._at}/layers/{_diff_id(layer).hex}/root")
+
+    def tree_of(self, layer: Layer | Digest) -> Any:
+        """The layer's manifest (a `runtime.layer.tree.Tree`)."""
+        from runtime.layer.tree import read_tree
+
+        return read_tree(Path(f"{self._at}/layers/{_diff_id(layer).hex}/tree.jsonl"))
+
+    def layers(self) -> list[Digest]:
+        """diff_ids of all layers."""
+        return [Digest(f"sha256:{name}") for name in self._names("layers") if len(name) == 64]
+
+    # Blobs
+
+    def put_blob(self, chunks: Iterable[bytes], *, expected: Digest | None = None) -> tuple[Digest, int]:
+        """Store *chunks*; (digest, size). Raises BadContent when they don't have the *expected* digest."""
+        from runtime.store.blobs import put_blob
+
+        self.ensure()
+        return put_blob(self.root / "blobs" / "sha256", chunks, tmp=self.root / "tmp", expected=expected)
+
+    def open_blob(self, digest: Digest) -> BinaryIO:
+        """Blob *digest*, opened for reading. Raises StoreError when it isn't there."""
+        from runtime.store.blobs import open_blob
+
+        return open_blob(self.root / "blobs" / "sha256", digest)
+
+    def has_blob(self, digest: Digest) -> bool:
+        return os.path.exists(self.blob_path(digest))
+
+    def blob_path(self, digest: Digest) -> Path:
+        return self.root / "blobs" / "sha256" / digest.hex
+
+    # Images
+
+    def find_image(self, plan_key: Digest) -> Image | None:
+        """The image that was built from the plan with that key, if it and its layers are still here."""
+        try:
+            with open(f"{self._at}/plans/{plan_key.hex}") as file:
+                digest = file.read().strip()
+        except FileNotFoundError:
+            return None
+        if len(digest) != 71:
+            return None
+        image = self._read_image(digest[7:])
+        if image is None or not all(self._is_present(layer.diff_id) for layer in image.layers):
+            return None
+        return image
+
+    def put_image(
+        self,
+        *,
+        config: dict[str, Any],
+        manifest: dict[str, Any],
+        layers: Iterable[Layer],
+        plan_key: Digest | None = None,
+        names: Iterable[str] = (),
+    ) -> Image:
+        """Store an image; with *plan_key* it is found again by `find_image`. Names move here from other images."""
+        self.ensure()
+        digest = digest_bytes(canonical_json(manifest))
+        image = Image(digest, config, tuple(layers), tuple(names), int(time.time()), manifest)
+        known = self._read_image(digest.hex)
+        if known is None or known.layers != image.layers:
+            self._write(f"images/{digest.hex}.json", canonical_json(_image_record(image)))
+        for name in image.names:
+            self.name_image(image, name)
+        if plan_key is not None:
+            self._write(f"plans/{plan_key.hex}", digest.encode())
+        return image
+
+    def name_image(self, image: Image, name: str) -> None:
+        """Let *name* lead to *image*, wherever it led before."""
+        self._write(f"names/{_file_name(name)}", image.digest.encode())
+
+    def images(self) -> list[Image]:
+        """All images, the newest first, with their names."""
+        names: dict[str, list[str]] = {}
+        for file_name in self._names("names"):
+            digest = _read_text(f"{self._at}/names/{file_name}")
+            if digest is not None:
+                names.setdefault(digest, []).append(_name_of(file_name))
+        found = (self._read_image(name.removesuffix(".json")) for name in self._names("images"))
+        images = [
+            Image(
+                image.digest,
+                image.config,
+                image.layers,
+                tuple(sorted(names.get(image.digest, ()))),
+                image.created_at,
+                image.manifest,
+            )
+            for image in found
+            if image is not None
+        ]
+        return sorted(images, key=lambda image: (-image.created_at, image.digest))
+
+    def image(self, reference: str) -> Image:
+        """The image that *reference* means: a name, or a digest or a prefix of one (with or without `sha256:`)."""
+        images = self.images()
+        named = [image for image in images if reference in image.names]
+        if named:
+            return named[0]
+        prefix = reference.removeprefix("sha256:")
+        fitting = [image for image in images if prefix and image.digest.hex.startswith(prefix)]
+        if len(fitting) == 1:
+            return fitting[0]
+        if not fitting:
+            raise StoreError(f"no image `{reference}` in the store", hint="`launch images` lists what is there")
+        several = ", ".join(image.digest.short for image in fitting[:5])
+        raise StoreError(f"`{reference}` fits {len(fitting)} images: {several}", hint="give more digits")
+
+    def _read_image(self, digest_hex: str) -> Image | None:
+        record = _read_json(f"{self._at}/images/{digest_hex}.json")
+        if record is None:
+            return None
+        try:
+            layers = tuple(Layer(Digest(diff_id), Digest(key), size, label) for diff_id, key, size, label in record["layers"])
+            digest = Digest(f"sha256:{digest_hex}")
+            return Image(digest, record["config"], layers, (), record["created_at"], record["manifest"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"image record `{digest_hex[:12]}` is damaged: {error!r}") from error
+
+    def _names(self, directory: str) -> Iterator[str]:
+        try:
+            yield from sorted(os.listdir(f"{self._at}/{directory}"))
+        except FileNotFoundError:
+            return
+
+    def _write(self, relative: str, content: bytes) -> None:
+        from runtime.store.blobs import write_atomically
+
+        write_atomically(self.root / relative, content, tmp=self.root / "tmp")
+
+
+def _diff_id(layer: Layer | Digest) -> Digest:
+    return layer.diff_id if isinstance(layer, Layer) else layer
+
+
+def _layer(record: dict[str, Any], key: Digest) -> Layer | None:
+    try:
+        return Layer(Digest(record["diff_id"]), key, record["size"], record["label"])
+    except (KeyError, TypeError):
+        return None
+
+
+def _image_record(image: Image) -> dict[str, Any]:
+    return {
+        "config": image.config,
+        "manifest": image.manifest,
+        "created_at": image.created_at,
+        "layers": [[layer.diff_id, layer.key, layer.size_bytes, layer.label] for layer in image.layers],
+    }
+
+
+def _file_name(name: str) -> str:
+    """A name as one path component: `/` and `%` are escaped, and no name can be `.` or hidden."""
+    if not name or len(name) > 200 or "\0" in name:
+        raise StoreError(f"`{name[:80]}` cannot be the name of an image")
+    escaped = name.replace("%", "%25").replace("/", "%2F")
+    return "%2E" + escaped[1:] if escaped.startswith(".") else escaped
+
+
+def _name_of(file_name: str) -> str:
+    return file_name.replace("%2E", ".", 1).replace("%2F", "/").replace("%25", "%")
+
+
+def _read_text(path: str) -> str | None:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return None
+
+
+def _read_json(path: str) -> dict[str, Any] | None:
+    """The JSON object in *path*; None when there is none, or when a power cut left an empty or torn file."""
+    try:
+        with open(path, "rb") as file:
+            document = json.loads(file.read())
+    except (FileNotFoundError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
