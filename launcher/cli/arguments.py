@@ -1,0 +1,87 @@
+"""Options that several commands share, and the split of a command line into options, overrides and `-- COMMAND`.
+
+argparse does the options; whatever has the form of an override (`key=value`, `+key=value`, `~key`) goes to Hydra untouched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from launcher.errors import ConfigError
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are ours: exit 2 with a hint, as every wrong command line."""
+
+    def __init__(self, command: str, description: str, *, usage: str, epilog: str | None = None) -> None:
+        super().__init__(
+            prog=f"launch {command}",
+            description=description,
+            usage=f"launch {command} {usage}",
+            epilog=epilog,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message, hint=f"`{self.prog} --help` shows what it takes")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What names an experiment on a command line."""
+
+    overrides: tuple[str, ...]
+    requirements: tuple[str, ...]
+    command: tuple[str, ...] | None
+    config_dir: Path | None
+
+
+def add_experiment_options(parser: Parser) -> None:
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides in Hydra's grammar; `experiment=NAME` chooses the experiment")
+    parser.add_argument("--with", dest="requirements", action="append", default=[], metavar="REQ", help="add a requirement (repeatable): --with 'humanize>=4'")
+    parser.add_argument("--config-dir", type=Path, metavar="DIR", help="a directory in front of the configuration search path")
+    add_debug_options(parser)
+
+
+def add_debug_options(parser: Parser) -> None:
+    parser.add_argument("--verbose", "-v", action="store_true", help="say more about what is done")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of expected failures too")
+
+
+def split_command(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None]:
+    """The arguments before `--`, and the command after it (None without `--`)."""
+    if "--" not in arguments:
+        return list(arguments), None
+    at = list(arguments).index("--")
+    command = tuple(arguments[at + 1 :])
+    if not command:
+        raise ConfigError("no command after `--`", hint="write it as `launch experiment=NAME -- python3 other.py`")
+    return list(arguments[:at]), command
+
+
+def parse(parser: Parser, arguments: Sequence[str]) -> tuple[argparse.Namespace, Request]:
+    """Parse options and overrides in any order."""
+    before, command = split_command(arguments)
+    options = parser.parse_intermixed_args(before)
+    apply_debug(options)
+    request = Request(tuple(options.overrides), tuple(options.requirements), command, options.config_dir)
+    if not any(override.lstrip("+").startswith("experiment=") for override in request.overrides):
+        raise ConfigError("no experiment was chosen", hint="name one: `launch experiment=digits`; `launch list` shows them all")
+    return options, request
+
+
+def apply_debug(options: argparse.Namespace) -> None:
+    if options.debug:
+        os.environ["LAUNCH_DEBUG"] = "1"
+    if options.verbose:
+        os.environ["LAUNCH_VERBOSE"] = "1"
+
+
+def verbose() -> bool:
+    return os.environ.get("LAUNCH_VERBOSE", "") not in ("", "0")

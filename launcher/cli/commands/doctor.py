@@ -1,0 +1,35 @@
+"""`launch doctor`: what this machine can do, and what to do about the rest."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+from launcher.cli import arguments as args
+from launcher.cli import render
+from runtime.state_dir import state_dir
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = args.Parser("doctor", "Check what this machine can do.", usage="[--json]")
+    parser.add_argument("--json", action="store_true", help="as JSON on stdout")
+    args.add_debug_options(parser)
+    options = parser.parse_args(arguments)
+    args.apply_debug(options)
+    from runtime.host import report
+
+    found = report()
+    if options.json:
+        rows = [{"name": c.name, "ok": c.ok, "detail": c.detail, "advice": c.advice} for c in found.checks]
+        json.dump({"launch_home": str(state_dir().root), "checks": rows}, sys.stdout, indent=2)
+        print()
+        return 0
+    print(f"LAUNCH_HOME  {render.home_relative(state_dir().root)}")
+    width = max(len(check.name) for check in found.checks)
+    for check in found.checks:
+        mark = render.styled("✔", "green", sys.stdout) if check.ok else render.styled("·", "yellow", sys.stdout)
+        print(f"{mark} {check.name:<{width}}  {check.detail}")
+        if not check.ok and check.advice:
+            print(f"  {'':<{width}}  {check.advice}")
+    return 0

@@ -1,0 +1,26 @@
+"""`launch lock experiment=NAME …`: write the hash-locked requirements next to the experiment's file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.cli import arguments as args
+from launcher.cli import render
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = args.Parser("lock", "Lock the requirements of an experiment.", usage="experiment=NAME [KEY=VALUE ...] [--format FORMAT]")
+    args.add_experiment_options(parser)
+    parser.add_argument("--format", choices=["requirements.txt", "pylock.toml"], default="requirements.txt", help="form of the lock file")
+    options, request = args.parse(parser, arguments)
+    from launcher.cli.prepare import compose
+    from launcher.plan.lock_experiment import lock_experiment
+    from runtime.state_dir import state_dir
+
+    state = state_dir().ensure()
+    written = lock_experiment(compose(request, state), state=state, environ=os.environ, cwd=Path.cwd(), format=options.format)
+    print(written.path)
+    render.say(f"{len(written.lock.wheels)} packages locked for Python {written.lock.python} on {written.lock.platform}")
+    return 0

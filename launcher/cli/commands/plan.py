@@ -1,0 +1,40 @@
+"""`launch plan experiment=NAME …`: what would be built and run, hit or miss for each layer. Nothing is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.cli import arguments as args
+from launcher.cli import render
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = args.Parser("plan", "Show what would be built and run.", usage="experiment=NAME [KEY=VALUE ...] [--json]")
+    args.add_experiment_options(parser)
+    parser.add_argument("--json", action="store_true", help="the plan as JSON on stdout")
+    options, request = args.parse(parser, arguments)
+    return show_plan(request, as_json=options.json)
+
+
+def show_plan(request: args.Request, *, as_json: bool) -> int:
+    from launcher.cli.prepare import compose
+    from launcher.plan.explain import explain
+    from launcher.plan.planner import plan as make_plan
+    from runtime.state_dir import state_dir
+    from runtime.store.store import Store
+
+    state = state_dir()
+    plan = make_plan(compose(request, state), state=state, environ=os.environ, cwd=Path.cwd())
+    explained = explain(plan, Store(state.store))
+    if as_json:
+        json.dump(explained.to_json(), sys.stdout, indent=2)
+        print()
+        return 0
+    for warning in plan.warnings:
+        render.warn(warning)
+    print(explained.text())
+    return 0

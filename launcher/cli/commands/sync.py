@@ -1,0 +1,30 @@
+"""`launch sync [RUN…]`: send to MLflow what it missed: metrics, final status, artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from launcher.cli import arguments as args
+from launcher.cli import render
+from launcher.tracking.record import find_run, list_runs
+from runtime.state_dir import state_dir
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = args.Parser("sync", "Send to MLflow what it missed.", usage="[RUN ...]")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="default: every run that has something left")
+    args.add_debug_options(parser)
+    options = parser.parse_args(arguments)
+    args.apply_debug(options)
+    from launcher.run.recover import recover_all
+    from launcher.tracking.sync import is_synced, sync_run
+
+    state = state_dir().ensure()
+    recover_all(state)
+    records = [find_run(state, reference) for reference in options.runs] or [r for r in list_runs(state) if not is_synced(r.run_dir)]
+    for record in records:
+        sync_run(record.run_dir)
+        render.say(f"{record.run_id} sent")
+    if not records:
+        render.say("nothing is left to send")
+    return 0

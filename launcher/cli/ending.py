@@ -1,0 +1,45 @@
+"""Ending runs from outside: a signal to each supervisor, then waiting for the journals' last words."""
+
+from __future__ import annotations
+
+import select
+import signal
+from collections.abc import Sequence
+
+from launcher.cli import render
+from launcher.cli.summary import headline
+from launcher.run.recover import recover
+from launcher.run.supervisor_link import signal_supervisor
+from launcher.tracking.record import RunRecord, find_run, fold
+from runtime.file_lock import is_locked
+from runtime.state_dir import state_dir
+
+_STEP_S = 0.05
+
+
+def end_runs(references: Sequence[str], signum: signal.Signals) -> int:
+    """Send *signum* to the supervisors of the runs and wait until each has ended."""
+    records = [find_run(state_dir(), reference) for reference in references]
+    for record in records:
+        if record.exit_code is None:
+            recover(record.run_dir)
+            signal_supervisor(record.run_dir, signum)
+    for record in records:
+        render.say(headline(_ended(record)))
+    return 0
+
+
+def wait_for(record: RunRecord) -> RunRecord:
+    """Wait until the run has ended; a run that lost its supervisor gets another."""
+    recover(record.run_dir)
+    return _ended(record)
+
+
+def _ended(record: RunRecord) -> RunRecord:
+    current = fold(record.run_dir) or record
+    while current.exit_code is None and is_locked(record.run_dir.supervisor_lock):
+        select.select([], [], [], _STEP_S)
+        current = fold(record.run_dir) or record
+    return fold(record.run_dir) or record
+
+

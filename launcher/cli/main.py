@@ -1,0 +1,132 @@
+"""Entry point of `launch`: find the command word, run its file, show a failure once.
+
+Commands are one file each in `launcher.cli.commands`; a file is imported only when its command is typed. No command word means
+`run`: `launch experiment=digits`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from launcher.errors import LaunchError
+from runtime.errors import RuntimeFailure
+
+COMMANDS = {
+    "run": "run an experiment (the default: `launch experiment=digits`)",
+    "plan": "show what would be built and run; nothing is touched",
+    "build": "build the image only",
+    "lock": "write the requirement lock next to the experiment",
+    "list": "the experiments that can be launched",
+    "runs": "the runs so far; `runs show RUN`",
+    "ps": "the runs that have not ended",
+    "logs": "a run's output; -f follows it",
+    "stop": "ask a run to end (SIGTERM, then SIGKILL after its grace)",
+    "kill": "end a run now",
+    "wait": "wait for a run to end and exit with its code",
+    "rerun": "run a recorded run again and compare",
+    "outputs": "print the directory of a run's outputs",
+    "sync": "send what MLflow missed",
+    "images": "the images in the store",
+    "doctor": "what this machine can do, and what to do about the rest",
+    "ui": "the MLflow UI on loopback",
+    "init": "make a project of your own",
+    "completion": "print the completion script for a shell",
+}
+
+
+def main() -> None:
+    """Console script `launch`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line. Returns the exit code; prints failures, never a traceback for what a user can cause."""
+    if arguments and arguments[0] in ("-h", "--help", "help"):
+        from launcher.cli.help import print_help
+
+        return print_help(COMMANDS)
+    if arguments and arguments[0] == "--version":
+        from launcher.cli.help import print_version
+
+        return print_version()
+    word, rest = ("run", list(arguments))
+    if arguments and arguments[0] in COMMANDS:
+        word, rest = arguments[0], list(arguments[1:])
+    try:
+        _refuse_a_stray_word(arguments)
+        command = importlib.import_module(f"launcher.cli.commands.{word}")
+        code: int = command.main(rest)
+        sys.stdout.flush()
+        return code
+    except LaunchError as error:
+        return _show(error, error.exit_code)
+    except RuntimeFailure as error:
+        return _show(error, 125)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        return _show_os_error(error)
+
+
+def _refuse_a_stray_word(arguments: Sequence[str]) -> None:
+    """`launch digits` or `launch rnu …`: neither a command nor an override."""
+    if not arguments or arguments[0] in COMMANDS or arguments[0].startswith("-") or "=" in arguments[0]:
+        return
+    word = arguments[0]
+    if word.startswith(("~", "+")):
+        return
+    from difflib import get_close_matches
+
+    from launcher.errors import ConfigError
+
+    near = get_close_matches(word, COMMANDS, n=1)
+    hint = f"did you mean `launch {near[0]}`?" if near else f"an experiment is launched with `launch experiment={word}`; `launch --help` lists the commands"
+    raise ConfigError(f"unknown command `{word}`", hint=hint)
+
+
+def _show(error: LaunchError | RuntimeFailure, exit_code: int) -> int:
+    from launcher.cli.render import print_error
+
+    if debugging():
+        import traceback
+
+        traceback.print_exception(error)
+    print_error(error.message, hint=error.hint, origin=getattr(error, "origin", None), notes=getattr(error, "__notes__", ()))
+    return exit_code
+
+
+def _show_os_error(error: OSError) -> int:
+    """The machine refused something we did not foresee: full disk, permission, a name that is too long."""
+    import errno
+
+    from launcher.cli.render import print_error
+
+    if debugging() or error.errno not in _MACHINE_ERRORS:
+        raise error
+    hint = {errno.ENOSPC: "free some space, or set LAUNCH_HOME to a disk that has room", errno.EDQUOT: "your disk quota is used up"}
+    print_error(str(error), hint=hint.get(error.errno or 0), origin=None, notes=getattr(error, "__notes__", ()))
+    return 125
+
+
+def _machine_errors() -> frozenset[int]:
+    import errno
+
+    return frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+_MACHINE_ERRORS = _machine_errors()
+
+
+def debugging() -> bool:
+    """`--debug` (which sets LAUNCH_DEBUG) shows tracebacks of expected failures too."""
+    return os.environ.get("LAUNCH_DEBUG", "") not in ("", "0")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""What `run`, `plan`, `build` and the sweep do first: compose, plan, build; each phase timed."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.cli.arguments import Request
+from launcher.cli.timings import Timings
+from launcher.config.compiled import Composed
+from launcher.plan.launch_plan import LaunchPlan
+from runtime.build.builder import BuildResult, build
+from runtime.state_dir import StateDir, state_dir
+from runtime.store.records import Image
+from runtime.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything a run needs before its supervisor takes over."""
+
+    state: StateDir
+    plan: LaunchPlan
+    image: Image
+    result: BuildResult
+
+
+def compose(request: Request, state: StateDir | None = None) -> Composed:
+    """The configuration of *request*; from the compiled configuration where nothing changed."""
+    from launcher.config.compiled import load
+
+    return load(
+        request.overrides,
+        config_dir=request.config_dir,
+        cwd=Path.cwd(),
+        state=state or state_dir(),
+        environ=os.environ,
+        with_requirements=request.requirements,
+        command=request.command,
+    )
+
+
+def prepare(request: Request, timings: Timings, *, image: str | None = None, quiet: bool = False) -> Prepared:
+    """For a run: compose, start the tracking server beside the rest, plan and build."""
+    state = state_dir().ensure()
+    with timings.phase("compose"):
+        composed = compose(request, state)
+    start_tracking(composed, state)
+    return plan_and_build(composed, state, timings, image=image, quiet=quiet)
+
+
+def prepare_image(request: Request, timings: Timings, *, quiet: bool = False) -> Prepared:
+    """For `launch build`: nothing will run, so nothing is tracked."""
+    state = state_dir().ensure()
+    with timings.phase("compose"):
+        composed = compose(request, state)
+    return plan_and_build(composed, state, timings, quiet=quiet)
+
+
+def plan_and_build(composed: Composed, state: StateDir, timings: Timings, *, image: str | None = None, quiet: bool = False) -> Prepared:
+    from launcher.plan.planner import plan as make_plan
+
+    with timings.phase("plan"):
+        plan = make_plan(composed, state=state, environ=os.environ, cwd=Path.cwd(), image=image)
+    return build_image(plan, state, timings, quiet=quiet)
+
+
+def start_tracking(composed: Composed, state: StateDir) -> None:
+    """Start the local MLflow server in the background unless it is up, not wanted or elsewhere."""
+    tracking = composed.spec.tracking
+    if tracking is not None and tracking.uri is None:
+        from launcher.tracking.mlflow_server import start_in_background
+
+        start_in_background(state)
+
+
+def build_image(plan: LaunchPlan, state: StateDir, timings: Timings, *, quiet: bool) -> Prepared:
+    """Build what is missing, with progress for whoever watches."""
+    from launcher.cli.progress import build_progress
+    from launcher.cli.render import warn
+    from launcher.plan.image_plan import sources
+
+    for warning in () if quiet else plan.warnings:
+        warn(warning)
+    store = Store(state.store)
+    with timings.phase("build"), nullcontext() if quiet else build_progress(plan.build) as observer:
+        result = build(plan.build, store, sources=sources(plan, state=state, environ=os.environ), observer=observer)
+    return Prepared(state, plan, result.image, result)

@@ -1,0 +1,57 @@
+"""The last lines of a run: id, status, duration, metrics, where things are, how to run it again."""
+
+from __future__ import annotations
+
+import os
+
+from launcher.cli import render
+from launcher.tracking.record import RunRecord
+from launcher.tracking.status import RunStatus
+
+_MARK = {RunStatus.FINISHED: ("✔", "green"), RunStatus.FAILED: ("✘", "red"), RunStatus.KILLED: ("■", "yellow")}
+_WORDS = {
+    "completed": "finished",
+    "program": "failed",
+    "stopped": "was stopped",
+    "interrupted": "was interrupted",
+    "timeout": "ran into its timeout",
+    "oom": "ran out of memory",
+    "pruned": "was pruned",
+    "preempted": "was preempted",
+    "gpu_lost": "lost its GPU",
+    "lost": "was lost",
+    "launcher": "could not be run",
+}
+_METRICS_SHOWN = 6
+
+
+def print_summary(record: RunRecord) -> None:
+    render.say(headline(record))
+    if record.message:
+        render.say(f"  reason   {record.message}")
+    files, total = _outputs(record)
+    if files:
+        render.say(f"  outputs  {render.home_relative(record.run_dir.outputs)} ({files} file{'s' if files > 1 else ''}, {render.size(total)})")
+    if record.mlflow_url:
+        render.say(f"  mlflow   {record.mlflow_url}")
+    render.say(f"  again    launch rerun {record.run_id}")
+
+
+def headline(record: RunRecord) -> str:
+    """`✔ digits 7f3a9c finished in 12.4 s   val_accuracy 0.972  loss 0.091`"""
+    mark, style = _MARK.get(record.status, ("·", "dim"))
+    words = _WORDS.get(record.reason or "", record.status.value.lower())
+    code = f" with exit code {record.exit_code}" if record.reason == "program" else ""
+    after = f" in {render.duration(record.duration_s)}" if record.duration_s is not None else ""
+    metrics = "  ".join(f"{name} {render.number(value)}" for name, value in list(record.metrics.items())[:_METRICS_SHOWN])
+    return f"{render.styled(mark, style)} {record.experiment} {record.run_id} {words}{code}{after}   {metrics}".rstrip()
+
+
+def _outputs(record: RunRecord) -> tuple[int, int]:
+    """Number of files in outputs and their bytes."""
+    files, total = 0, 0
+    for directory, _names, found in os.walk(record.run_dir.outputs):
+        for name in found:
+            files += 1
+            total += os.lstat(os.path.join(directory, name)).st_size
+    return files, total

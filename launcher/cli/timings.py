@@ -1,0 +1,54 @@
+"""`--timings`: the seconds of each phase, from the command's start to the record.
+
+The command's own phases are measured here; those of the supervisor are read from the journal's timestamps.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from launcher.tracking.journal import Event
+
+
+class Timings:
+    """Phases in order. `import` is the time from the process's start to the first line of the command."""
+
+    def __init__(self) -> None:
+        self.phases: dict[str, float] = {"import": time.time() - process_started_at()}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.phases[name] = self.phases.get(name, 0.0) + time.perf_counter() - begun
+
+    def add_run(self, events: Sequence[Event], *, handed_over_at: float, ended_at: float) -> None:
+        """lease, start, first output, run and record, from the journal of the run."""
+        at = {event.name: event.at for event in reversed(events)}
+        start, first = at.get("started"), at.get("first_output")
+        finished = at.get("finished", ended_at)
+        self.phases["lease"] = at.get("leased", handed_over_at) - handed_over_at
+        if start is not None:
+            self.phases["start"] = start - at.get("leased", handed_over_at)
+            if first is not None:
+                self.phases["first output"] = first - start
+            self.phases["run"] = finished - start
+        self.phases["record"] = ended_at - finished
+
+    def lines(self) -> list[str]:
+        width = max(map(len, self.phases))
+        return [f"{name:<{width}}  {seconds:8.3f} s" for name, seconds in self.phases.items()]
+
+
+def process_started_at() -> float:
+    """When this process was started, in Unix seconds, to the clock tick (10 ms): proc(5), /proc/pid/stat field 22."""
+    with open("/proc/self/stat") as file:
+        ticks = int(file.read().rpartition(")")[2].split()[19])
+    with open("/proc/uptime") as file:
+        uptime = float(file.read().split()[0])
+    return time.time() - (uptime - ticks / os.sysconf("SC_CLK_TCK"))

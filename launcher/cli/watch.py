@@ -1,0 +1,111 @@
+"""Watching a run from the command: its output untouched on stdout and stderr, signals passed on, the last lines at the end.
+
+The watcher owns nothing. Killed or hung up on, the run goes on; a first Ctrl-C asks the run to end, a second one ends it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+
+from launcher.cli import render
+from launcher.cli.summary import print_summary
+from launcher.run.signal_inbox import SignalInbox
+from launcher.tracking import journal, record
+from runtime.file_lock import is_locked
+from runtime.kernel.inotify import Inotify
+from runtime.state_dir import RunDir
+
+_CHUNK = 1 << 16
+_FALLBACK_POLL_MS = 500
+"""inotify says nothing on some network file systems; so look now and then anyway."""
+
+
+class Tail:
+    """Copies what is appended to *path* to *out_fd*, byte for byte."""
+
+    def __init__(self, path: Path, out_fd: int) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._out_fd = out_fd
+
+    def copy(self) -> None:
+        while chunk := os.read(self._fd, _CHUNK):
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(self._out_fd, view) :]
+
+
+def watch(run_dir: RunDir, supervisor_pid: int, *, quiet: bool = False) -> int:
+    """Show the run until it is over. Returns the exit code of `launch`."""
+    inbox = SignalInbox((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    tails = (Tail(run_dir.stdout, sys.stdout.fileno()), Tail(run_dir.stderr, sys.stderr.fileno()))
+    supervisor = os.pidfd_open(supervisor_pid)
+    poller = select.poll()
+    with Inotify() as changes:
+        changes.watch(run_dir.root)
+        for fd in (supervisor, inbox.fd, changes.fileno()):
+            poller.register(fd, select.POLLIN)
+        over = False
+        while not over:
+            for tail in tails:
+                tail.copy()
+            for fd, _event in poller.poll(_FALLBACK_POLL_MS):
+                if fd == changes.fileno():
+                    changes.read()
+                elif fd == inbox.fd:
+                    if _detached(inbox, run_dir, supervisor):
+                        return 0
+                else:
+                    over = True
+    for tail in tails:
+        tail.copy()
+    os.waitpid(supervisor_pid, 0)
+    return _ending(run_dir, quiet=quiet)
+
+
+def follow_output(run_dir: RunDir) -> None:
+    """`launch logs -f`: copy output until the run's supervisor is gone. Ctrl-C ends the watching only."""
+    tails = (Tail(run_dir.stdout, sys.stdout.fileno()), Tail(run_dir.stderr, sys.stderr.fileno()))
+    with Inotify() as changes:
+        changes.watch(run_dir.root)
+        while True:
+            living = is_locked(run_dir.supervisor_lock)
+            for tail in tails:
+                tail.copy()
+            if not living:
+                return
+            if select.select([changes], [], [], _FALLBACK_POLL_MS / 1000)[0]:
+                changes.read()
+
+
+def _detached(inbox: SignalInbox, run_dir: RunDir, supervisor: int) -> bool:
+    """Pass signals on to the supervisor. True when the terminal is gone and watching ends."""
+    for signum in inbox.read():
+        if signum is signal.SIGHUP:
+            return True
+        if signum is signal.SIGINT:
+            events = journal.read(run_dir.journal)
+            stopping = any(event.name == "stopping" for event in events)
+            render.say("\nkilling" if stopping else "\nstopping, again to kill")
+        try:
+            signal.pidfd_send_signal(supervisor, signum)
+        except ProcessLookupError:
+            continue
+    return False
+
+
+def _ending(run_dir: RunDir, *, quiet: bool) -> int:
+    ended = record.fold(run_dir)
+    if ended is None or ended.exit_code is None:
+        render.print_error(
+            f"the supervisor of run `{run_dir.run_id}` ended before the run did",
+            hint=f"`launch runs show {run_dir.run_id}` takes the run up again; its own words are in `{run_dir.supervisor_log}`",
+            origin=None,
+        )
+        return 125
+    if not quiet:
+        print_summary(ended)
+    return ended.exit_code

@@ -1,0 +1,71 @@
+"""What a run takes from the machine, announced before it is taken, and the one way each thing is given back.
+
+An announcement is an `acquired` event in the run's journal: a kind and a name derived from the run id. The supervisor's
+ExitStack and `recover` (after `kill -9`) call the same undo, which takes nothing but that name. Everything not listed here
+(mounts, network namespaces, veth ends, leases, processes) ends by construction with the container's processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from launcher.tracking import journal
+from runtime.state_dir import RunDir
+
+
+def _remove_cgroup(run_dir: RunDir, name: str) -> None:
+    from runtime.cgroup.cgroup import open_cgroup
+
+    cgroup = open_cgroup(name)
+    cgroup.kill()
+    cgroup.remove()
+
+
+def _remove_overlay(run_dir: RunDir, name: str) -> None:
+    from runtime.container.lifecycle import remove_overlay
+
+    remove_overlay(run_dir.overlay)
+
+
+def _disconnect_network(run_dir: RunDir, name: str) -> None:
+    from runtime.network.bridge import disconnect
+
+    disconnect(name, state_dir=run_dir.root.parent.parent)
+
+
+def _reown_outputs(run_dir: RunDir, name: str) -> None:
+    from runtime.container.lifecycle import reown_to_caller
+
+    for directory in (run_dir.outputs, run_dir.checkpoints):
+        reown_to_caller(directory)
+
+
+UNDO: dict[str, Callable[[RunDir, str], None]] = {
+    "cgroup": _remove_cgroup,
+    "overlay": _remove_overlay,
+    "network": _disconnect_network,
+    "outputs": _reown_outputs,
+}
+
+
+@contextmanager
+def acquired(run_dir: RunDir, kind: str, name: str) -> Iterator[None]:
+    """Announce *kind* *name*, and undo it on the way out. If the body failed too, undo's failure becomes a note on that error."""
+    journal.append(run_dir.journal, "acquired", kind=kind, name=name)
+    try:
+        yield
+    except BaseException as error:
+        try:
+            UNDO[kind](run_dir, name)
+        except Exception as undo_error:
+            error.add_note(f"while giving back {kind} `{name}`: {undo_error}")
+        raise
+    UNDO[kind](run_dir, name)
+
+
+def undo_all(run_dir: RunDir) -> None:
+    """Give back whatever the journal announces, newest first. Each undo is idempotent."""
+    announced = [(event.fields["kind"], event.fields["name"]) for event in journal.read(run_dir.journal) if event.name == "acquired"]
+    for kind, name in reversed(dict.fromkeys(announced)):
+        UNDO[kind](run_dir, name)

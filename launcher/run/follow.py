@@ -1,0 +1,147 @@
+"""Follow a started container to its end: pump its output into the logs, enforce the timeout, pass on requests to stop.
+
+One poll loop, no threads. Requests arrive as signals to the supervisor (`launch stop`, Ctrl-C in the command):
+SIGTERM = stopped, SIGINT = interrupted, a second one or SIGQUIT = kill now. The program gets SIGTERM, and after `grace`
+its whole tree gets SIGKILL.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from dataclasses import dataclass, field
+
+from launcher.run.signal_inbox import SignalInbox
+from launcher.tracking import journal
+from launcher.tracking.status import Reason
+from runtime.container import lifecycle
+from runtime.container.lifecycle import Container
+from runtime.container.spec import ProcessExit
+from runtime.state_dir import RunDir
+
+_CHUNK = 1 << 16
+
+REQUESTS = {signal.SIGTERM: Reason.STOPPED, signal.SIGINT: Reason.INTERRUPTED}
+
+
+@dataclass(slots=True)
+class Followed:
+    """What following found out."""
+
+    program: ProcessExit | None
+    asked: Reason | None
+
+
+@dataclass(slots=True)
+class _Follower:
+    container: Container
+    run_dir: RunDir
+    inbox: SignalInbox
+    grace_s: float
+    deadline: float | None
+    asked: Reason | None = None
+    kill_at: float | None = None
+    logs: dict[int, int] = field(default_factory=dict)
+    silent: bool = True
+
+    def run(self) -> Followed:
+        poller = select.poll()
+        self.logs = {
+            self.container.stdout_fd: _open_log(self.run_dir.stdout),
+            self.container.stderr_fd: _open_log(self.run_dir.stderr),
+        }
+        for fd in (*self.logs, self.container.pidfd, self.inbox.fd):
+            poller.register(fd, select.POLLIN)
+        try:
+            ended = False
+            while not ended:
+                for fd, _event in poller.poll(self._wait_ms()):
+                    if fd in self.logs:
+                        if not self._pump(fd):
+                            poller.unregister(fd)
+                    elif fd == self.inbox.fd:
+                        self._obey(self.inbox.read())
+                    else:
+                        ended = True
+                self._keep_time()
+            self._drain()
+            return Followed(lifecycle.wait(self.container), self.asked)
+        finally:
+            for log_fd in self.logs.values():
+                os.close(log_fd)
+
+    def _wait_ms(self) -> float | None:
+        moments = [moment for moment in (self.deadline, self.kill_at) if moment is not None]
+        return max(0.0, (min(moments) - time.monotonic()) * 1000) + 1 if moments else None
+
+    def _pump(self, fd: int) -> bool:
+        """Copy what is there to the log. False at end of file."""
+        chunk = os.read(fd, _CHUNK)
+        if not chunk:
+            return False
+        if self.silent:
+            self.silent = False
+            journal.append(self.run_dir.journal, "first_output")
+        _write_all(self.logs[fd], chunk)
+        return True
+
+    def _drain(self) -> None:
+        """The processes are gone: what is left in the pipes is all there will ever be."""
+        for fd in self.logs:
+            os.set_blocking(fd, False)
+            try:
+                while self._pump(fd):
+                    pass
+            except BlockingIOError:
+                continue
+
+    def _obey(self, requests: list[signal.Signals]) -> None:
+        for request in requests:
+            if request is signal.SIGQUIT or self.asked is not None:
+                self._ask(self.asked or Reason.STOPPED, at_once=True)
+            else:
+                self._ask(REQUESTS[request])
+
+    def _keep_time(self) -> None:
+        now = time.monotonic()
+        if self.kill_at is not None and now >= self.kill_at:
+            self.kill_at = None
+            lifecycle.kill(self.container)
+        if self.deadline is not None and now >= self.deadline:
+            self.deadline = None
+            if self.asked is None:
+                self._ask(Reason.TIMEOUT)
+
+    def _ask(self, reason: Reason, *, at_once: bool = False) -> None:
+        self.asked = reason
+        journal.append(self.run_dir.journal, "stopping", reason=str(reason), at_once=at_once)
+        if at_once:
+            lifecycle.kill(self.container)
+            return
+        lifecycle.signal(self.container, signal.SIGTERM)
+        self.kill_at = time.monotonic() + self.grace_s
+
+
+def follow(
+    container: Container, run_dir: RunDir, inbox: SignalInbox, *, timeout_s: float | None, grace_s: float, asked: Reason | None = None
+) -> Followed:
+    """Follow *container* until its init has ended. *timeout_s* counts from now."""
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    follower = _Follower(container, run_dir, inbox, grace_s, deadline, asked=asked)
+    return follower.run()
+
+
+def _open_log(path: os.PathLike[str]) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    """write(2) until all is written. A full disk must not end the training: what does not fit is dropped from the log."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except OSError:
+            return

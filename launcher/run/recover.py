@@ -1,0 +1,79 @@
+"""Runs that lost their supervisor: adopt the living, close the dead. Called by every command that looks at runs.
+
+After `kill -9` of a supervisor the container's init still holds the output pipes, the gateway's listener and the lease: another
+supervisor asks it for them and goes on. When init is gone too, its exit record (or the lack of one) says how the run ended.
+"""
+
+from __future__ import annotations
+
+import os
+
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.run import active
+from launcher.run.acquisitions import undo_all
+from launcher.run.follow import follow
+from launcher.run.handover import spawn_supervisor
+from launcher.run.outcome import outcome_of
+from launcher.run.run_experiment import Attempt
+from launcher.run.signal_inbox import SignalInbox
+from launcher.run.tracker_process import TrackerProcess
+from launcher.tracking import journal
+from launcher.tracking.status import Reason
+from runtime.cgroup.cgroup import open_cgroup
+from runtime.cgroup.limits import Usage
+from runtime.container import adopt, lifecycle
+from runtime.container.spec import ProcessExit
+from runtime.errors import ContainerError
+from runtime.file_lock import LockBusy, open_locked
+from runtime.state_dir import RunDir, StateDir
+
+
+def recover_all(state: StateDir) -> None:
+    """Give every run without a supervisor a new one. Cheap when there is none: one directory listing."""
+    for run_dir in active.active_runs(state):
+        recover(run_dir)
+
+
+def recover(run_dir: RunDir) -> None:
+    """Start a supervisor for *run_dir* unless it has one or needs none."""
+    if not run_dir.root.is_dir():
+        active.unmark(run_dir)
+        return
+    try:
+        lock_fd = open_locked(run_dir.supervisor_lock, wait=False)
+    except LockBusy:
+        return
+    if not run_dir.plan.exists() or not journal.read(run_dir.journal):
+        os.close(lock_fd)
+        active.unmark(run_dir)
+        return
+    os.waitid(os.P_PIDFD, os.pidfd_open(spawn_supervisor(run_dir, lock_fd)), os.WEXITED | os.WNOHANG)
+
+
+def resume_supervision(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: TrackerProcess) -> Attempt:
+    """In the new supervisor: go on following the container, or find out how it ended. Gives back what the dead one had taken."""
+    events = journal.read(run_dir.journal)
+    asked = next((Reason(event.fields["reason"]) for event in reversed(events) if event.name == "stopping"), None)
+    journal.append(run_dir.journal, "note", text="the supervisor had died; another one took over")
+    try:
+        program = _follow_to_the_end(run_dir, plan, inbox, tracker, asked)
+        usage = _usage(run_dir)
+        return Attempt(outcome_of(program, asked=asked, oom_kills=usage.oom_kills, memory_bytes=plan.memory_bytes), usage)
+    finally:
+        undo_all(run_dir)
+
+
+def _follow_to_the_end(
+    run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: TrackerProcess, asked: Reason | None
+) -> ProcessExit | None:
+    try:
+        container = adopt.adopt(run_dir.init_socket, run_dir.exit_record)
+    except ContainerError:
+        return lifecycle.read_exit(run_dir.exit_record)
+    if container.listener_fd is not None:
+        tracker.hand_listener(container.listener_fd)
+    return follow(container, run_dir, inbox, timeout_s=plan.spec.timeout, grace_s=plan.spec.grace, asked=asked).program
+
+
+def _usage(run_dir: RunDir) -> Usage:
+    return open_cgroup(f"launch-{run_dir.run_id}").usage()

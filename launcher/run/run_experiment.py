@@ -1,0 +1,103 @@
+"""One run, from a plan and an image to an outcome: the one orchestration, a straight line. Runs in the supervisor.
+
+Everything the run owns stands in one ExitStack, announced before it is taken (`acquisitions.py`); the journal comes first.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from launcher.plan.container_plan import container_spec
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.run.acquisitions import acquired
+from launcher.run.follow import follow
+from launcher.run.leases import leased
+from launcher.run.outcome import ExitOutcome, outcome_of
+from launcher.run.signal_inbox import SignalInbox
+from launcher.run.tracker_process import TrackerProcess
+from launcher.tracking import journal
+from launcher.tracking.gateway import program_env
+from launcher.tracking.record import process_started
+from runtime.cgroup.cgroup import new_cgroup
+from runtime.cgroup.limits import Usage
+from runtime.container import lifecycle
+from runtime.state_dir import RunDir, StateDir
+from runtime.store.records import Image
+from runtime.store.store import Store
+
+MLFLOW_READY_S = 30.0
+"""How long the program's start waits for its MLflow run id before it starts without one."""
+
+
+@dataclass(slots=True)
+class Run:
+    """What the supervisor knows about its run."""
+
+    run_dir: RunDir
+    state: StateDir
+    plan: LaunchPlan
+    image: Image
+    inbox: SignalInbox
+    tracker: TrackerProcess
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How one attempt ended and what it used."""
+
+    outcome: ExitOutcome
+    usage: Usage
+
+
+def run_experiment(run: Run) -> Attempt:
+    """Run until it succeeds, was asked to end, or `retries` are used up. Outputs and checkpoints are kept across attempts."""
+    attempts = 1 + run.plan.spec.retries
+    for number in range(1, attempts + 1):
+        attempt = run_attempt(run, number)
+        if number == attempts or not attempt.outcome.is_worth_a_retry:
+            return attempt
+        outcome = attempt.outcome
+        journal.append(run.run_dir.journal, "attempt", attempt=number, reason=str(outcome.reason), exit_code=outcome.exit_code)
+    raise AssertionError("the loop returns")
+
+
+def run_attempt(run: Run, number: int) -> Attempt:
+    """One container, from lease to exit."""
+    run_dir, plan = run.run_dir, run.plan
+    with ExitStack() as owned:
+        lease = owned.enter_context(leased(plan, run_dir))
+        spec = container_spec(plan, run.image, Store(run.state.store), run_dir, lease=lease, attempt=number, environ=os.environ)
+        owned.enter_context(acquired(run_dir, "outputs", run_dir.run_id))
+        owned.enter_context(acquired(run_dir, "overlay", run_dir.run_id))
+        owned.enter_context(acquired(run_dir, "cgroup", f"launch-{run_dir.run_id}"))
+        cgroup = owned.enter_context(new_cgroup(f"launch-{run_dir.run_id}", spec.limits))
+        for warning in cgroup.warnings:
+            journal.append(run_dir.journal, "note", text=warning)
+        if spec.network == "bridge":
+            owned.enter_context(acquired(run_dir, "network", spec.container_id))
+        held = lease.fds if lease else ()
+        container = lifecycle.create(
+            spec, exit_record=run_dir.exit_record, init_socket=run_dir.init_socket, held_fds=held, cgroup=cgroup
+        )
+        owned.callback(lifecycle.close, container)
+        _start(run, container, number)
+        followed = follow(container, run_dir, run.inbox, timeout_s=plan.spec.timeout, grace_s=plan.spec.grace)
+        usage = cgroup.usage()
+        outcome = outcome_of(followed.program, asked=followed.asked, oom_kills=usage.oom_kills, memory_bytes=spec.limits.memory_bytes)
+        return Attempt(outcome, usage)
+
+
+def _start(run: Run, container: lifecycle.Container, number: int) -> None:
+    """Hand the gateway's listener to the tracker, tell the program its MLflow run, and let it go."""
+    env: dict[str, str] = {}
+    if container.listener_fd is not None and container.listener_port is not None and run.plan.spec.tracking is not None:
+        ready = run.tracker.wait_ready(timeout_s=MLFLOW_READY_S)
+        if ready.get("mlflow"):
+            run.tracker.hand_listener(container.listener_fd)
+            env = program_env(ready["mlflow"], container.listener_port, ready["token"])
+        else:
+            journal.append(run.run_dir.journal, "note", text=f"MLflow is not there yet ({ready.get('error', 'no answer')}); the record will be sent later")
+    lifecycle.start(container, env=env)
+    journal.append(run.run_dir.journal, "started", attempt=number, init_pid=container.pid, init_started=process_started(container.pid))

@@ -1,0 +1,28 @@
+"""Signals as bytes in a pipe, so that one poll loop sees them in order with everything else (signal.set_wakeup_fd)."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+from types import FrameType
+
+
+def _received(_signum: int, _frame: FrameType | None) -> None:
+    """The byte in the pipe is all we want; a handler must exist for it to be written."""
+
+
+class SignalInbox:
+    """Receives *signums* for the life of this process. Poll `fd`; `read()` gives what came."""
+
+    def __init__(self, signums: Iterable[signal.Signals]) -> None:
+        self.fd, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        for signum in signums:
+            signal.signal(signum, _received)
+
+    def read(self) -> list[signal.Signals]:
+        try:
+            return [signal.Signals(number) for number in os.read(self.fd, 64)]
+        except BlockingIOError:
+            return []

@@ -1,0 +1,101 @@
+"""The process that a run belongs to: leases, starts, follows, journals. Single-threaded, standard library, its own session.
+
+It outlives the command and the terminal. When it is killed, init goes on holding what the container needs, and the next launch
+command starts another supervisor, which adopts the run (`recover.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import NoReturn
+
+from launcher.errors import LaunchError
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.plan.plan_json import from_document
+from launcher.run import active
+from launcher.run.outcome import ExitOutcome
+from launcher.run.recover import resume_supervision
+from launcher.run.run_experiment import Attempt, Run, run_experiment
+from launcher.run.signal_inbox import SignalInbox
+from launcher.run.tracker_process import TrackerProcess, start_tracker
+from launcher.tracking import journal
+from launcher.tracking.status import Reason
+from runtime.cgroup.limits import Usage
+from runtime.errors import RuntimeFailure
+from runtime.kernel.processes import become_subreaper
+from runtime.oci.digest import Digest
+from runtime.state_dir import RunDir, StateDir
+from runtime.store.store import Store
+
+LOCK_FD = 3
+"""The descriptor that holds `RunDir.supervisor_lock`, inherited from the command."""
+
+
+def main(run_dir_path: str) -> NoReturn:
+    """Entry of `supervisor_main.py`. Exits 0: the run's outcome stands in the journal, not in this exit code."""
+    run_dir = RunDir(Path(run_dir_path))
+    os.umask(0o077)
+    os.set_inheritable(LOCK_FD, False)
+    os.ftruncate(LOCK_FD, 0)
+    os.pwrite(LOCK_FD, json.dumps({"pid": os.getpid()}).encode(), 0)
+    inbox = SignalInbox((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    become_subreaper()
+    supervise(run_dir, inbox)
+    os._exit(0)
+
+
+def supervise(run_dir: RunDir, inbox: SignalInbox) -> None:
+    """Run (or adopt) the run of *run_dir* to its end, close its journal, let the tracker send the rest."""
+    plan, image_digest = load_plan(run_dir)
+    happened = {event.name for event in journal.read(run_dir.journal)}
+    tracker = start_tracker(run_dir, plan)
+    if "queued" not in happened:
+        journal.append(run_dir.journal, "queued", image_digest=str(image_digest))
+        close(run_dir, _guarded(lambda: run_experiment(_run(run_dir, plan, image_digest, inbox, tracker))))
+    elif "finished" not in happened:
+        close(run_dir, _guarded(lambda: resume_supervision(run_dir, plan, inbox, tracker)))
+    tracker.finish()
+    active.unmark(run_dir)
+
+
+def close(run_dir: RunDir, attempt: Attempt) -> None:
+    """The last word of the journal."""
+    outcome = attempt.outcome
+    journal.append(
+        run_dir.journal,
+        "finished",
+        reason=str(outcome.reason),
+        exit_code=outcome.exit_code,
+        signal=outcome.signal,
+        message=outcome.detail,
+        usage={name: value for name, value in asdict(attempt.usage).items() if value is not None},
+    )
+
+
+def load_plan(run_dir: RunDir) -> tuple[LaunchPlan, Digest]:
+    document = json.loads(run_dir.plan.read_bytes())
+    return from_document(document["plan"]), Digest(document["image_digest"])
+
+
+def _run(run_dir: RunDir, plan: LaunchPlan, image_digest: Digest, inbox: SignalInbox, tracker: TrackerProcess) -> Run:
+    state = StateDir(run_dir.root.parent.parent)
+    return Run(run_dir, state, plan, Store(state.store).image(str(image_digest)), inbox, tracker)
+
+
+def _guarded(body: Callable[[], Attempt]) -> Attempt:
+    """A failure of ours is an outcome too: reason `launcher`, with its words in the record and its traceback in supervisor.log."""
+    try:
+        return body()
+    except (LaunchError, RuntimeFailure) as error:
+        detail = error.message + (f" (hint: {error.hint})" if error.hint else "")
+    except Exception as error:
+        traceback.print_exc()
+        detail = f"{type(error).__name__}: {error}"
+    return Attempt(ExitOutcome(125, None, Reason.LAUNCHER, detail), Usage())
