@@ -1,0 +1,152 @@
+"""What an archive offers: its `Packages` files, merged over main, updates and security.
+
+A Packages file of trixie is 57 MB with 69 000 stanzas, of which a base needs a hundred: only names are read up front
+(0.1 s), a stanza is parsed when somebody asks for it. Fetching and checking is `release.py`; choosing is `resolver.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runtime.build.debian.relations import Group, parse_relations
+from runtime.build.debian.version import version_key
+from runtime.build.plan import DebPackage
+from runtime.errors import BadContent
+
+_FIELD = re.compile(r"^([A-Za-z0-9-]+):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
+_POOL_PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.~_/%:=-]*\.deb")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PRIORITIES = {"required": 0, "important": 1, "standard": 2, "optional": 3, "extra": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One version of a package, as an archive offers it."""
+
+    package: DebPackage
+    depends: tuple[Group, ...]
+    """Pre-Depends, then Depends."""
+    excludes: tuple[Group, ...]
+    """Conflicts and Breaks."""
+    provides: tuple[Group, ...]
+    priority: str = "optional"
+    essential: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.package.name
+
+    @property
+    def version(self) -> str:
+        return self.package.version
+
+    @property
+    def rank(self) -> tuple[int, str]:
+        """Order among packages that provide the same thing: by priority, then by name."""
+        return (_PRIORITIES.get(self.priority, 5), self.name)
+
+
+def parse_stanza(text: str) -> dict[str, str]:
+    """Fields of one deb822 stanza; the first of two equal names counts."""
+    fields: dict[str, str] = {}
+    for name, value in _FIELD.findall(text):
+        fields.setdefault(name, value)
+    return fields
+
+
+def _candidate(stanza: bytes, archive: str) -> Candidate:
+    fields = parse_stanza(stanza.decode("utf-8", "replace"))
+    try:
+        package = DebPackage(
+            name=fields["Package"],
+            version=fields["Version"],
+            architecture=fields["Architecture"],
+            archive=archive,
+            pool_path=fields["Filename"],
+            size=int(fields["Size"]),
+            sha256=fields["SHA256"],
+        )
+    except (KeyError, ValueError) as error:
+        raise BadContent(f"a stanza of archive `{archive}` lacks a good `{error}`: `{stanza[:60]!r}`") from error
+    if _POOL_PATH.fullmatch(package.pool_path) is None or ".." in package.pool_path or _SHA256.fullmatch(package.sha256) is None:
+        raise BadContent(f"archive `{archive}` has a strange file name or hash for package `{package.name}`")
+    return Candidate(
+        package,
+        depends=parse_relations(fields.get("Pre-Depends", "")) + parse_relations(fields.get("Depends", "")),
+        excludes=parse_relations(fields.get("Conflicts", "")) + parse_relations(fields.get("Breaks", "")),
+        provides=parse_relations(fields.get("Provides", "")),
+        priority=fields.get("Priority", "optional"),
+        essential=fields.get("Essential") == "yes",
+    )
+
+
+class PackageIndex:
+    """Names → candidates over several archives."""
+
+    def __init__(self, archives: Sequence[tuple[str, bytes]], *, architecture: str) -> None:
+        """*archives*: (name, text of its Packages file)."""
+        self.architecture = architecture
+        self._stanzas: dict[str, list[tuple[str, bytes]]] = {}
+        self._parsed: dict[str, tuple[Candidate, ...]] = {}
+        self._providers: dict[str, list[str]] | None = None
+        for archive, text in archives:
+            for stanza in text.split(b"\n\n"):
+                stanza = stanza.lstrip(b"\n")
+                if not stanza:
+                    continue
+                if not stanza.startswith(b"Package: "):
+                    raise BadContent(f"a stanza of archive `{archive}` does not begin with `Package:`: `{stanza[:60]!r}`")
+                name = stanza[9 : stanza.find(b"\n")].decode()
+                self._stanzas.setdefault(name, []).append((archive, stanza))
+
+    def __len__(self) -> int:
+        return len(self._stanzas)
+
+    def candidates(self, name: str) -> tuple[Candidate, ...]:
+        """Versions of *name*, newest first; of equal ones the first archive's."""
+        known = self._parsed.get(name)
+        if known is None:
+            every = [_candidate(stanza, archive) for archive, stanza in self._stanzas.get(name, ())]
+            fitting = [one for one in every if one.package.architecture in (self.architecture, "all")]
+            known = tuple(sorted(fitting, key=lambda one: version_key(one.version), reverse=True))
+            self._parsed[name] = known
+        return known
+
+    def providers(self, name: str) -> list[Candidate]:
+        """Newest versions of packages that provide *name*, the preferred one first."""
+        if self._providers is None:
+            self._providers = self._read_provides()
+        newest = (self.candidates(provider)[:1] for provider in self._providers.get(name, ()))
+        found = [one[0] for one in newest if one and any(name == group[0].name for group in one[0].provides)]
+        return sorted(found, key=lambda one: one.rank)
+
+    def _read_provides(self) -> dict[str, list[str]]:
+        providers: dict[str, list[str]] = {}
+        for provider, stanzas in self._stanzas.items():
+            for _, stanza in stanzas:
+                start = stanza.find(b"\nProvides: ")
+                if start < 0:
+                    continue
+                line = stanza[start + 11 : stanza.find(b"\n", start + 1) if b"\n" in stanza[start + 1 :] else None].decode()
+                for provided in line.split(","):
+                    names = providers.setdefault(provided.split("(")[0].split(":")[0].strip(), [])
+                    if provider not in names:
+                        names.append(provider)
+        return providers
+
+    def base_names(self) -> list[str]:
+        """Packages without which nothing works: Essential, and those of priority `required` (as debootstrap's minbase)."""
+        return sorted(
+            name
+            for name, stanzas in self._stanzas.items()
+            if any(b"\nEssential: yes" in stanza or b"\nPriority: required" in stanza for _, stanza in stanzas)
+        )
+
+    def similar(self, name: str) -> list[str]:
+        """Names a person may have meant."""
+        import difflib
+
+        near = [known for known in self._stanzas if known[:1] == name[:1] and abs(len(known) - len(name)) <= 3]
+        return difflib.get_close_matches(name, near, n=3, cutoff=0.6)

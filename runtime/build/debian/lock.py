@@ -1,0 +1,75 @@
+"""Pin a Debian base: a suite and package names become .debs with versions and hashes. Asks the archive; unpacks nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from runtime.build.debian.archive_client import ArchiveClient, archive_client
+from runtime.build.debian.index import PackageIndex
+from runtime.build.debian.release import fetch_packages
+from runtime.build.debian.release_signature import archive_keyrings
+from runtime.build.debian.resolver import resolve
+from runtime.build.plan import DebPackage, Interpreter
+from runtime.build.sources import DebianSource
+from runtime.errors import BuildError
+from runtime.oci.digest import Digest
+
+BASE_PACKAGES = ("apt", "ca-certificates", "python3")
+"""What a base has beside Debian's essential and required packages: it can run Python, speak TLS, and be extended."""
+
+_MINIMAL = re.compile(r"python(3\.\d+)-minimal")
+_UPSTREAM = re.compile(r"(?:\d+:)?(\d+\.\d+\.\d+)")
+
+
+def resolve_base(
+    suite: str,
+    packages: Sequence[str] = BASE_PACKAGES,
+    *,
+    source: DebianSource,
+    architecture: str = "amd64",
+    already: Sequence[DebPackage] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[DebPackage, ...]:
+    """The .debs of a base with *packages*, sorted by name; with *already* (a base's lock) only those that it lacks."""
+    index = fetch_index(suite, source=source, architecture=architecture, client=archive_client(environ))
+    chosen = resolve(index, packages, already=already, essential=not already)
+    return tuple(candidate.package for candidate in chosen)
+
+
+def fetch_index(suite: str, *, source: DebianSource, architecture: str, client: ArchiveClient) -> PackageIndex:
+    """The merged index of all archives of *source*, every part of it checked."""
+    if not source.archives:
+        raise BuildError(f"no archive is named for Debian suite `{suite}`")
+    keyrings = tuple(dict.fromkeys((*source.keyring, *archive_keyrings())))
+    # In threads: decompression leaves the interpreter lock, and the small archives wait for the network meanwhile.
+    with ThreadPoolExecutor(len(source.archives), thread_name_prefix="debian-index") as pool:
+        fetching = {
+            name: pool.submit(
+                fetch_packages,
+                name,
+                url,
+                suite,
+                architecture=architecture,
+                client=client,
+                keyrings=keyrings,
+                cache_dir=source.cache_dir,
+            )
+            for name, url in source.archives.items()
+        }
+        texts = [(name, future.result()) for name, future in fetching.items()]
+    return PackageIndex(texts, architecture=architecture)
+
+
+def interpreter_of(packages: Sequence[DebPackage]) -> Interpreter:
+    """The Python of a base with *packages*, known without unpacking: its .deb is pinned, so its binary is."""
+    for package in packages:
+        named = _MINIMAL.fullmatch(package.name)
+        version = _UPSTREAM.match(package.version)
+        if named is not None and version is not None:
+            return Interpreter(
+                executable=f"/usr/bin/python{named[1]}", version=version[1], digest=Digest(f"sha256:{package.sha256}")
+            )
+    raise BuildError("the base has no Python", hint="add `python3` to its packages")
