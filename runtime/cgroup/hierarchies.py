@@ -1,0 +1,92 @@
+"""Which cgroup hierarchies are mounted, and which directory in each is our own (cgroups(7), "/proc files").
+
+Three layouts exist: v1 only, v2 only, and hybrid (v1 controllers plus a v2 hierarchy with few or none). On hybrid machines our
+own directory differs by controller, and limits set on it by others (Slurm, a container) hold for us only if we stay below it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchies:
+    """Mount points, and the directories of one process in them."""
+
+    unified_mount: Path | None = None
+    unified: Path | None = None
+    """Own directory in the v2 hierarchy; None = v2 is not mounted."""
+    legacy_mounts: dict[str, Path] = field(default_factory=dict)
+    legacy: dict[str, Path] = field(default_factory=dict)
+    """v1 controller (`memory`, `cpu`, …) → own directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupMount:
+    """One line of mountinfo: *root* is the path in the hierarchy that is visible at *point*."""
+
+    version: int
+    root: str
+    point: str
+    options: tuple[str, ...]
+
+
+def _unescaped(path: str) -> str:
+    """mountinfo writes blank, tab, newline and backslash as octal (proc(5))."""
+    for octal, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        path = path.replace(octal, character)
+    return path
+
+
+def parse_mounts(mountinfo: str) -> list[CgroupMount]:
+    """The cgroup mounts in the text of /proc/PID/mountinfo."""
+    mounts = []
+    for line in mountinfo.splitlines():
+        before, separator, after = line.partition(" - ")
+        if not separator or not after.startswith("cgroup"):
+            continue
+        fields, (fstype, _, options) = before.split(" "), after.split(" ")[:3]
+        if fstype in ("cgroup", "cgroup2"):
+            version = 2 if fstype == "cgroup2" else 1
+            mounts.append(CgroupMount(version, _unescaped(fields[3]), _unescaped(fields[4]), tuple(options.split(","))))
+    return mounts
+
+
+def parse_memberships(text: str) -> dict[str, str]:
+    """Controller → path in its hierarchy, from /proc/PID/cgroup; the v2 hierarchy has the name ``."""
+    paths: dict[str, str] = {}
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            paths[controller] = path
+    return paths
+
+
+def _directory(mount: CgroupMount, path: str) -> Path:
+    """Where *path* of the hierarchy is visible. In a container the mount may show only a part: then its top is ours."""
+    root = mount.root.rstrip("/")
+    if path == root or path.startswith(f"{root}/"):
+        return Path(mount.point + path[len(root) :])
+    return Path(mount.point)
+
+
+def hierarchies(mountinfo: str, memberships: str) -> Hierarchies:
+    """Put the two proc files together."""
+    paths = parse_memberships(memberships)
+    unified_mount, unified = None, None
+    legacy_mounts: dict[str, Path] = {}
+    legacy: dict[str, Path] = {}
+    for mount in parse_mounts(mountinfo):
+        if mount.version == 2 and "" in paths:
+            unified_mount, unified = Path(mount.point), _directory(mount, paths[""])
+        elif mount.version == 1:
+            for controller in set(mount.options) & set(paths):
+                legacy_mounts[controller] = Path(mount.point)
+                legacy[controller] = _directory(mount, paths[controller])
+    return Hierarchies(unified_mount, unified, legacy_mounts, legacy)
+
+
+def own_hierarchies() -> Hierarchies:
+    """The hierarchies of the calling process, read anew: a process can be moved at any time."""
+    return hierarchies(Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text())

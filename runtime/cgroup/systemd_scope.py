@@ -1,0 +1,169 @@
+"""Ask systemd for a cgroup of our own: a transient scope with `Delegate=yes` that holds the calling process.
+
+One method call, `StartTransientUnit` (org.freedesktop.systemd1(5)), over the manager's private socket: of the system's manager
+for root, of the user's own otherwise. Only as much of the D-Bus wire format (D-Bus Specification, "Message Protocol") as this
+call needs. The scope ends by itself with its last process.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+from pathlib import Path
+
+from runtime.cgroup.hierarchies import own_hierarchies
+
+_ANSWER_WITHIN_S = 5.0
+
+_MANAGER = "org.freedesktop.systemd1"
+
+
+class _Writer:
+    """Appends D-Bus values to a buffer, each aligned to its size (little-endian)."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def align(self, boundary: int) -> None:
+        self.data += bytes(-len(self.data) % boundary)
+
+    def uint32(self, value: int) -> None:
+        self.align(4)
+        self.data += struct.pack("<I", value)
+
+    def string(self, value: str) -> None:
+        encoded = value.encode()
+        self.uint32(len(encoded))
+        self.data += encoded + b"\0"
+
+    def signature(self, value: str) -> None:
+        self.data += bytes([len(value)]) + value.encode() + b"\0"
+
+    def variant(self, kind: str, value: str | int | bool | tuple[int, ...]) -> None:
+        self.signature(kind)
+        if isinstance(value, str):
+            self.signature(value) if kind == "g" else self.string(value)
+        elif isinstance(value, tuple):
+            self.uint32(4 * len(value))
+            for one in value:
+                self.uint32(one)
+        else:
+            self.uint32(int(value))
+
+    def array_of_structs(self, write_each: list[tuple[str, str, str | int | bool | tuple[int, ...]]]) -> None:
+        """a(sv): the length counts from the first struct, after its alignment."""
+        self.uint32(0)
+        length_at = len(self.data) - 4
+        self.align(8)
+        start = len(self.data)
+        for name, kind, value in write_each:
+            self.align(8)
+            self.string(name)
+            self.variant(kind, value)
+        struct.pack_into("<I", self.data, length_at, len(self.data) - start)
+
+
+def start_transient_unit(unit: str, properties: list[tuple[str, str, str | int | bool | tuple[int, ...]]]) -> bytes:
+    """The message: header, then (name, mode "fail", properties, no auxiliary units)."""
+    body = _Writer()
+    body.string(unit)
+    body.string("fail")
+    body.array_of_structs(properties)
+    body.array_of_structs([])
+    header = _Writer()
+    header.data += b"l\x01\x00\x01"  # little-endian, method call, no flags, protocol 1
+    header.uint32(len(body.data))
+    header.uint32(1)  # serial
+    header.uint32(0)
+    length_at = len(header.data) - 4
+    start = len(header.data)
+    fields = (
+        (1, "o", "/org/freedesktop/systemd1"),
+        (2, "s", f"{_MANAGER}.Manager"),
+        (3, "s", "StartTransientUnit"),
+        (6, "s", _MANAGER),
+        (8, "g", "ssa(sv)a(sa(sv))"),
+    )
+    for number, kind, value in fields:
+        header.align(8)
+        header.data.append(number)
+        header.variant(kind, value)
+    struct.pack_into("<I", header.data, length_at, len(header.data) - start)
+    header.align(8)
+    return bytes(header.data + body.data)
+
+
+def _private_socket() -> Path | None:
+    """Where the manager listens that may make units for this user; None without systemd."""
+    if not Path("/run/systemd/system").is_dir():
+        return None  # sd_booted(3)
+    if os.geteuid() == 0:
+        return Path("/run/systemd/private")
+    runtime_dir = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+    return Path(runtime_dir, "systemd", "private")
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    received = bytearray()
+    while len(received) < size:
+        chunk = connection.recv(size - len(received))
+        if not chunk:
+            raise ConnectionError("systemd closed the connection")
+        received += chunk
+    return bytes(received)
+
+
+def _call(path: Path, message: bytes) -> bool:
+    """Authenticate by our uid, send *message* (serial 1) and wait for its answer. True: it was a return, not an error."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+        connection.settimeout(_ANSWER_WITHIN_S)
+        connection.connect(os.fspath(path))
+        connection.sendall(b"\0AUTH EXTERNAL " + str(os.geteuid()).encode().hex().encode() + b"\r\n")
+        line = b""
+        while not line.endswith(b"\r\n"):
+            line += _exactly(connection, 1)
+        if not line.startswith(b"OK "):
+            return False
+        connection.sendall(b"BEGIN\r\n" + message)
+        while True:
+            fixed = _exactly(connection, 16)
+            body_size, _, fields_size = struct.unpack_from("<III", fixed, 4)
+            _exactly(connection, (fields_size + 7) // 8 * 8 + body_size)
+            if fixed[1] in (2, 3):  # method return, error; the only call on this connection is ours. 4 would be a signal
+                return fixed[1] == 2
+
+
+def move_into_delegated_scope() -> Path | None:
+    """Put this process into a new scope that is delegated to us. Returns its directory; None where systemd can't or won't.
+
+    The process keeps its session and its terminal, as with `systemd-run --scope`.
+    """
+    private = _private_socket()
+    before = own_hierarchies().unified
+    if private is None or before is None:
+        return None
+    unit = f"launch-{os.getpid()}-{time.monotonic_ns():x}.scope"
+    properties: list[tuple[str, str, str | int | bool | tuple[int, ...]]] = [
+        ("Description", "s", "launch"),
+        ("PIDs", "au", (os.getpid(),)),
+        ("Delegate", "b", True),
+        ("CollectMode", "s", "inactive-or-failed"),
+    ]
+    if os.geteuid() == 0 and (slices := [part for part in before.parts if part.endswith(".slice")]):
+        # Stay in the slice we are in, so that its limits go on to hold; the user manager has its own slices.
+        properties.append(("Slice", "s", slices[-1]))
+    try:
+        if not _call(private, start_transient_unit(unit, properties)):
+            return None
+    except OSError:
+        # No manager for this user (a service, a cron job), or one that doesn't answer: the caller has other ways.
+        return None
+    deadline = time.monotonic() + _ANSWER_WITHIN_S
+    while time.monotonic() < deadline:  # the answer names a job; the move is done when the job is
+        now = own_hierarchies().unified
+        if now is not None and now.name == unit:
+            return now
+        time.sleep(0.002)
+    return None
