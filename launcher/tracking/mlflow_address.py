@@ -1,0 +1,122 @@
+"""Where MLflow is: the local server's socket, or `tracking.uri` with the caller's credentials.
+
+Credentials come from where MLflow's own client takes them: `MLFLOW_TRACKING_TOKEN`, `MLFLOW_TRACKING_USERNAME` and
+`MLFLOW_TRACKING_PASSWORD`, the address itself, `~/.mlflow/credentials`. They are never written down: an address that is shown
+or recorded has none. Talking to it is `mlflow_rest.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launcher.errors import ConfigError
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAddress:
+    """The server of this LAUNCH_HOME."""
+
+    state_root: Path
+
+    @property
+    def socket(self) -> Path:
+        return self.state_root / "mlflow" / "server.sock"
+
+    def __str__(self) -> str:
+        return f"the local MLflow server (`{self.socket}`)"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteAddress:
+    """A server of the user's, by http or https."""
+
+    scheme: str
+    host: str
+    port: int
+    prefix: str
+    """Path below which MLflow answers; without a slash at the end."""
+    authorization: str | None = field(default=None, repr=False)
+
+    @property
+    def uri(self) -> str:
+        default = {"http": 80, "https": 443}[self.scheme]
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}{'' if self.port == default else f':{self.port}'}{self.prefix}"
+
+    def __str__(self) -> str:
+        return f"the MLflow server `{self.uri}`"
+
+
+Address = LocalAddress | RemoteAddress
+
+
+def parse_uri(uri: str, *, environ: Mapping[str, str] = os.environ) -> RemoteAddress:
+    """A `tracking.uri` as an address. Raises ConfigError when MLflow's REST API cannot be reached under it."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(
+            f"`tracking.uri` is not the address of an MLflow server: `{_without_user(parts)}`",
+            hint="write `http://HOST:PORT` or `https://HOST`, `tracking=local` for the local server, `tracking=none` for none",
+        )
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"`tracking.uri` has no valid port: `{_without_user(parts)}`") from error
+    return RemoteAddress(
+        scheme=parts.scheme,
+        host=parts.hostname,
+        port=port or (443 if parts.scheme == "https" else 80),
+        prefix=parts.path.rstrip("/"),
+        authorization=_authorization(parts, environ),
+    )
+
+
+def shown_uri(uri: str) -> str:
+    """*uri* as it may be printed and recorded: without user and password."""
+    from urllib.parse import urlsplit
+
+    return _without_user(urlsplit(uri))
+
+
+def _without_user(parts: SplitResult) -> str:
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _authorization(parts: SplitResult, environ: Mapping[str, str]) -> str | None:
+    # The order is that of mlflow.utils.rest_utils: a user name wins over a token.
+    from urllib.parse import unquote
+
+    user, password = environ.get("MLFLOW_TRACKING_USERNAME"), environ.get("MLFLOW_TRACKING_PASSWORD")
+    token = environ.get("MLFLOW_TRACKING_TOKEN")
+    if not (user and password):
+        if parts.username is not None:
+            user, password = unquote(parts.username), unquote(parts.password or "")
+        elif not token:
+            user, password = _credentials_file(environ)
+    if user and password is not None:
+        from base64 import b64encode
+
+        return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+    return f"Bearer {token}" if token else None
+
+
+def _credentials_file(environ: Mapping[str, str]) -> tuple[str | None, str | None]:
+    path = Path(environ.get("HOME", "/")) / ".mlflow" / "credentials"
+    if not path.is_file():
+        return None, None
+    from configparser import ConfigParser
+
+    parser = ConfigParser(interpolation=None)
+    parser.read(path)
+    if "mlflow" not in parser:
+        return None, None
+    return parser["mlflow"].get("mlflow_tracking_username"), parser["mlflow"].get("mlflow_tracking_password")
