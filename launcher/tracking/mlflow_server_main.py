@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import sqlite3
 import sys
@@ -36,6 +37,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 def main() -> int:
     os.umask(0o077)
+    # uvicorn raises the signal again when it has shut down; the default would end us before the socket is taken away.
+    signal.signal(signal.SIGTERM, lambda _signum, _frame: sys.exit(0))
     state = StateDir(Path(sys.argv[1])).ensure()
     lock = _the_lock(state)
     if lock is None:
