@@ -37,6 +37,10 @@ class LockedWheel:
     index: str | None = None
     """Name of the index when it isn't the default one; never a URL."""
     sdist: bool = False
+    size: int | None = None
+    """Bytes, for progress; None where the index doesn't tell."""
+    url: str | None = None
+    """Only for a requirement that the person wrote as an address (`name @ https://…`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class Lock:
     """Digest of the names, versions and hashes."""
     source: str
     """`resolved` now, `recorded` (same inputs as before), or the path of the lock file."""
+    torch: str | None = None
+    """The variant that `image.cuda` led to: `cpu`, `cu128`; None = torch's index was left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,19 @@ class CodeSnapshot:
     digest: Digest
     size_bytes: int
     git: GitState | None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DataPin:
+    """What `data.NAME` held at the moment of launch."""
+
+    source: str
+    digest: Digest
+    kind: str
+    """`content`: the digest covers every byte. `listing`: names, sizes and mtimes only (too much to read at every launch)."""
+    files: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +99,9 @@ class LaunchPlan:
     memory_bytes: int | None
     gpus: int | float
     """Number of GPUs; `all` is resolved."""
+    processes: int = 1
+    """Ranks on this machine; `per-gpu` is resolved."""
+    data: dict[str, DataPin] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     origins: dict[str, str] = field(default_factory=dict)
     """`params.lr` → `conf/experiment/digits.yaml:7` or `command line: params.lr=0.1`."""

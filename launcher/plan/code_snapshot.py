@@ -1,0 +1,196 @@
+"""Freeze the code at the moment of launch: which files, their content's digests, and where git says they come from.
+
+The files are those that git tracks or does not ignore, filtered by `code.include` and `code.exclude`. Where git is missing or
+refuses (another user's repository), `code_listing.py` and `git_index.py` read the same from files. Copying into an image is
+`runtime.build.apply_copy_in`, which checks each file against the digest taken here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from launcher.errors import ConfigError, Origin
+from launcher.plan import git_calls
+from launcher.plan.git_repository import Head, Repository, find_repository, read_head, remote_url
+from launcher.plan.launch_plan import CodeSnapshot, GitState
+from launcher.plan.path_patterns import path_filter
+from launcher.plan.stat_cache import StatCache, cache_for
+from runtime.oci.digest import digest_json
+
+_LARGE_BYTES = 200_000_000
+_MODE_LINK = 0o120777
+_MODE_PROGRAM = 0o755
+_MODE_FILE = 0o644
+
+
+def snapshot(
+    root: str,
+    *,
+    include: Sequence[str] = ("**",),
+    exclude: Sequence[str] = (),
+    cache_dir: Path,
+    environ: Mapping[str, str] = os.environ,
+    origin: Origin | None = None,
+    leave_out: Sequence[Path] = (),
+) -> CodeSnapshot:
+    """The code below *root* now. *cache_dir* is `StateDir.cache`; *leave_out* are directories of ours that may lie inside."""
+    root = os.path.realpath(root)
+    if not os.path.isdir(root):
+        what = "is not a directory" if os.path.exists(root) else "does not exist"
+        raise ConfigError(f"the code directory `{root}` {what}", origin=origin, hint="`code.root` names it")
+    repository = find_repository(root)
+    calls = _start_git(root) if repository is not None else None
+    cache = cache_for(root, cache_dir=cache_dir)
+    names, repository, dirty = _names_and_dirtiness(root, repository, calls, environ)
+    if leave_out:
+        names = _without(names, root, leave_out)
+    keep = path_filter(include, exclude).keeps
+    files, size, warnings = _hash_all(root, [name for name in names if keep(name)], cache, origin)
+    cache.save()
+    return CodeSnapshot(
+        root=root,
+        files=files,
+        digest=digest_json([list(file) for file in files]),
+        size_bytes=size,
+        git=_git_state(repository, dirty=dirty, asked_git=calls is not None),
+        warnings=warnings,
+    )
+
+
+def _start_git(root: str) -> tuple[git_calls.GitCall, git_calls.GitCall] | None:
+    try:
+        return git_calls.start_listing(root), git_calls.start_status(root)
+    except (FileNotFoundError, PermissionError):
+        return None
+
+
+def _names_and_dirtiness(
+    root: str,
+    repository: Repository | None,
+    calls: tuple[git_calls.GitCall, git_calls.GitCall] | None,
+    environ: Mapping[str, str],
+) -> tuple[list[str], Repository | None, bool]:
+    if repository is not None and calls is not None:
+        listing, status = (call.output() for call in calls)
+        if listing is not None and status is not None:
+            names = _with_nested(repository.top, root, git_calls.listed_files(listing), environ)
+            if names:
+                return names, repository, git_calls.is_dirty(status, prefix=repository.prefix_of(root))
+            # All of it is ignored: an installed package in a work tree's virtual environment is not that work tree's code.
+            return _listed(root, None, environ), None, False
+    names = _listed(root, repository, environ)
+    if repository is None:
+        return names, None, False
+    return _names_by_index(root, repository, names)
+
+
+def _names_by_index(root: str, repository: Repository, names: list[str]) -> tuple[list[str], Repository, bool]:
+    from launcher.plan.git_index import differs, tracked_files
+
+    prefix = repository.prefix_of(root)
+    tracked = tracked_files(repository.git)
+    if tracked is None:
+        return names, repository, True
+    below = {name[len(prefix) :] for name in tracked if name.startswith(prefix)}
+    dirty = not below.issuperset(names) or differs(repository.git, repository.top)
+    return sorted(below.union(names)), repository, dirty
+
+
+def _listed(root: str, repository: Repository | None, environ: Mapping[str, str]) -> list[str]:
+    from launcher.plan.code_listing import list_files
+
+    return list_files(root, repository, environ=environ)
+
+
+def _with_nested(top: str, root: str, names: list[str], environ: Mapping[str, str]) -> list[str]:
+    """*names* with the files of nested repositories: git lists an untracked clone as `name/` and a submodule as `name`."""
+    nested = {name for name in names if name.endswith("/")}
+    if os.path.exists(os.path.join(top, ".gitmodules")):
+        nested |= {name for name in names if stat.S_ISDIR(os.lstat(os.path.join(root, name)).st_mode)}
+    if not nested:
+        return names
+    found = set(names) - nested
+    for name in nested:
+        directory = name.rstrip("/")
+        found.update(f"{directory}/{below}" for below in _listed(os.path.join(root, directory), None, environ))
+    return sorted(found)
+
+
+def _without(names: list[str], root: str, directories: Sequence[Path]) -> list[str]:
+    prefixes = tuple(
+        f"{os.path.relpath(inner, root)}/"
+        for inner in (os.path.realpath(directory) for directory in directories)
+        if inner.startswith(f"{root}/")
+    )
+    return [name for name in names if not name.startswith(prefixes)] if prefixes else names
+
+
+def _hash_all(
+    root: str, names: Sequence[str], cache: StatCache, origin: Origin | None
+) -> tuple[tuple[tuple[str, int, str], ...], int, tuple[str, ...]]:
+    files: list[tuple[str, int, str]] = []
+    warnings: list[str] = []
+    size = 0
+    for name in names:
+        path = f"{root}/{name}"
+        try:
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                target = os.readlink(path)
+                files.append((name, _MODE_LINK, sha256(os.fsencode(target)).hexdigest()))
+                if _leads_outside(name, target):
+                    warnings.append(f"code: `{name}` links to `{target}`, which is not part of the code and will be missing in the image")
+            elif stat.S_ISREG(status.st_mode):
+                mode = _MODE_PROGRAM if status.st_mode & 0o100 else _MODE_FILE
+                files.append((name, mode, cache.sha256(name, path, status)))
+                size += status.st_size
+        except FileNotFoundError:
+            # Tracked, but deleted in the work tree; or an editor's temporary file that is gone again.
+            continue
+        except PermissionError:
+            raise ConfigError(f"cannot read `{path}`", origin=origin, hint="`code.exclude` leaves files out") from None
+        if not _is_text(name):
+            hint = "rename it, or leave it out with `code.exclude`"
+            raise ConfigError(f"the file name {name!r} in `{root}` is not UTF-8", origin=origin, hint=hint)
+    if size > _LARGE_BYTES:
+        warnings.append(_too_large(root, files, size))
+    return tuple(files), size, tuple(warnings)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _leads_outside(name: str, target: str) -> bool:
+    if target.startswith("/"):
+        return True
+    return os.path.normpath(os.path.join(os.path.dirname(name), target)).split("/")[0] == ".."
+
+
+def _too_large(root: str, files: Sequence[tuple[str, int, str]], size: int) -> str:
+    largest = max(files, key=lambda file: os.lstat(f"{root}/{file[0]}").st_size)
+    return (
+        f"code: {size / 1e6:.0f} MB are copied into the image, the largest file is `{largest[0]}`; "
+        "mount datasets with `data`, leave files out with `code.exclude` or .gitignore"
+    )
+
+
+def _git_state(repository: Repository | None, *, dirty: bool, asked_git: bool) -> GitState | None:
+    head: Head | None = None if repository is None else read_head(repository)
+    if repository is None or head is None:
+        return None
+    return GitState(
+        commit=head.commit,
+        branch=head.branch,
+        dirty=dirty,
+        remote_url=remote_url(repository),
+        diff=git_calls.diff_to_head(repository.top) if dirty and asked_git else None,
+    )

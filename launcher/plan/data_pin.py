@@ -1,0 +1,80 @@
+"""Pin the data of a run: say cheaply what `data.NAME` held, so that another run can tell whether it was the same.
+
+A dataset that can be read in about a second is hashed byte by byte (its digest is the same wherever the data lies). A
+larger one is pinned by names, sizes and mtimes of its first entries in sorted order: reading 150 GB at every launch is no option.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from launcher.plan.launch_plan import DataPin
+from launcher.plan.stat_cache import StatCache, cache_for
+from runtime.oci.digest import digest_json
+
+_CONTENT_BYTES = 256_000_000
+_CONTENT_FILES = 5_000
+_LISTED_FILES = 100_000
+
+
+def pin_data(source: str, *, cache_dir: Path) -> DataPin:
+    """*source* is a file or a directory that exists."""
+    if not os.path.isdir(source):
+        return _pin_files(source, [(os.path.basename(source), source, os.stat(source))], cache_dir)
+    entries: list[tuple[str, str, os.stat_result]] = []
+    _list(source, "", entries)
+    return _pin_files(source, entries, cache_dir)
+
+
+def _pin_files(source: str, entries: list[tuple[str, str, os.stat_result]], cache_dir: Path) -> DataPin:
+    files = [entry for entry in entries if stat.S_ISREG(entry[2].st_mode)]
+    size = sum(status.st_size for _, _, status in files)
+    readable = len(entries) <= _CONTENT_FILES and size <= _CONTENT_BYTES
+    cache = cache_for(source, cache_dir=cache_dir)
+    document = [_content(entry, cache) for entry in entries] if readable else [_listed(entry) for entry in entries]
+    if readable:
+        cache.save()
+    return DataPin(
+        source=source,
+        digest=digest_json(document),
+        kind="content" if readable else "listing",
+        files=len(files),
+        size_bytes=size,
+    )
+
+
+def _content(entry: tuple[str, str, os.stat_result], cache: StatCache) -> list[str | int]:
+    name, path, status = entry
+    if stat.S_ISREG(status.st_mode):
+        return [_spelt(name), cache.sha256(_spelt(name), path, status)]
+    return [_spelt(name), os.readlink(path) if stat.S_ISLNK(status.st_mode) else ""]
+
+
+def _listed(entry: tuple[str, str, os.stat_result]) -> list[str | int]:
+    name, _, status = entry
+    return [_spelt(name), status.st_size, status.st_mtime_ns]
+
+
+def _spelt(name: str) -> str:
+    """*name* in a form that JSON can hold, also when it is not UTF-8."""
+    return os.fsencode(name).decode("utf-8", errors="backslashreplace")
+
+
+def _list(root: str, below: str, entries: list[tuple[str, str, os.stat_result]]) -> None:
+    """Files and symlinks below *root*/*below* in sorted order, until there are _LISTED_FILES."""
+    try:
+        with os.scandir(os.path.join(root, below)) as listed:
+            children = sorted(listed, key=lambda entry: entry.name)
+    except PermissionError:
+        # What we may not read, the container may not either.
+        return
+    for child in children:
+        if len(entries) >= _LISTED_FILES:
+            return
+        name = below + child.name
+        if child.is_dir(follow_symlinks=False):
+            _list(root, f"{name}/", entries)
+        else:
+            entries.append((name, child.path, child.stat(follow_symlinks=False)))

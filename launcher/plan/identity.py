@@ -1,0 +1,69 @@
+"""spec_digest: the identity of an experiment's result. Two plans with one digest should give the same numbers.
+
+In it: whatever can change the result. Not in it: names, description, tags, where it is recorded, placed or searched, time and
+memory limits, caches, secrets, addresses of indexes and mirrors, paths on this machine. (Else a changed tracking address
+would make "another experiment".)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from launcher.config.spec import ExperimentSpec
+from launcher.plan.launch_plan import DataPin, Lock
+from runtime.build.plan import CopyIn, ImportImage, InstallWheel, MakeVenv, RunCommand, Step, UnpackDebs
+from runtime.oci.digest import Digest, digest_json
+
+_FORMAT = 1
+
+
+def spec_digest(
+    spec: ExperimentSpec,
+    *,
+    base_digest: Digest,
+    steps: tuple[Step, ...],
+    lock: Lock | None,
+    code_digest: Digest,
+    argv: tuple[str, ...],
+    gpus: int | float,
+    processes: int,
+    threads: int,
+    data: Mapping[str, DataPin],
+) -> Digest:
+    """Digest of everything in *spec* and its pins that can change the result."""
+    return digest_json(
+        {
+            "format": _FORMAT,
+            "base": base_digest,
+            "steps": [described for described in map(_own_content, steps) if described is not None],
+            "lock": None if lock is None else lock.digest,
+            "image_env": spec.image.env,
+            "code": code_digest,
+            "argv": list(argv),
+            "workdir": spec.workdir,
+            "params": spec.params,
+            "seed": spec.seed,
+            "deterministic": spec.deterministic,
+            "processes": processes,
+            "env": spec.env,
+            "gpus": gpus,
+            "gpu": asdict(spec.gpu),
+            "nodes": spec.nodes,
+            "threads": threads,
+            "network": spec.network,
+            "data": {name: pin.digest for name, pin in data.items()},
+        }
+    )
+
+
+def _own_content(step: Step) -> Any:
+    """What *step* adds beside base, lock and code, which have digests of their own."""
+    match step:
+        case UnpackDebs(onto_base=True):
+            return ["debs", [[package.name, package.version, package.sha256] for package in step.packages]]
+        case RunCommand():
+            return ["run", list(step.argv), [list(pair) for pair in step.env]]
+        case UnpackDebs() | ImportImage() | MakeVenv() | InstallWheel() | CopyIn():
+            return None
