@@ -1,0 +1,312 @@
+"""Resolve requirements to one exact file each, for the image's Python and platform.
+
+uv resolves on this machine, with this machine's proxy, CA bundle, index settings and credentials, so that no image needs
+them. Nothing is built here: a requirement that has source distributions only is asked about in a container (`sdist_layers`).
+A resolution is recorded (`resolution_record.py`) and reused while its inputs are unchanged; then nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launcher.config.spec import Index
+from launcher.errors import ConfigError, LaunchError
+from launcher.plan.launch_plan import Lock, LockedWheel
+from launcher.plan.requirements import RequirementSet, read_requirements
+from launcher.plan.resolution_record import find_recorded, record, settings_digest
+from runtime.oci.digest import Digest, digest_json
+
+if TYPE_CHECKING:
+    from launcher.plan.pip_settings import IndexSettings
+    from launcher.plan.pylock import Target
+    from runtime.build.sources import WheelSource
+    from runtime.state_dir import StateDir
+
+SdistLayers = Callable[[], Sequence[Path]]
+"""Builds the base when called, and gives its lower directories, bottom first: where code of an sdist may run."""
+
+
+def resolve(
+    requirements: Sequence[str] | str | Path,
+    *,
+    python: str,
+    platform: str,
+    index: Index,
+    cuda: str | None,
+    state: StateDir,
+    cache_dir: Path | None = None,
+    base_dir: Path | None = None,
+    extra: Sequence[str] = (),
+    environ: Mapping[str, str] = os.environ,
+    refresh: bool = False,
+    sdist_layers: SdistLayers | None = None,
+) -> Lock:
+    """The exact files that *requirements* and *extra* mean for *python* (`3.13.5`) on *platform* (`x86_64-manylinux_2_41`).
+
+    *base_dir* is what relative paths in *requirements* start from; *refresh* asks the index even if a resolution is recorded.
+    """
+    base_dir = base_dir or Path.cwd()
+    wanted = read_requirements(requirements, base_dir=base_dir, extra=extra)
+    request = request_digest(wanted, python=python, platform=platform, index=index, cuda=cuda)
+    if wanted.empty:
+        return Lock(python, platform, (), lock_digest(()), "resolved")
+    directory = wanted.project.parent if wanted.project else base_dir
+    key = digest_json([request, settings_digest(environ, directory), _driver() if cuda == "auto" else None, os.fspath(directory)])
+    if not refresh:
+        recorded = find_recorded(state.cache / "locks", key)
+        if recorded is not None:
+            return recorded
+    from launcher.plan.pip_settings import index_settings
+    from launcher.plan.pylock import parse_target
+
+    target = parse_target(python, platform)
+    settings = index_settings(index, environ=environ, file_options=wanted.index_options, directory=directory)
+    asking = _Asking(wanted, target, settings, cuda, cache_dir, directory, environ, state, sdist_layers)
+    lock, addresses = asking.lock(python, platform)
+    watched = [place for place in (*settings.constraints, *settings.find_links) if "://" not in place]
+    record(state.cache / "locks", key, lock, watched=watched, addresses=addresses)
+    return lock
+
+
+def request_digest(wanted: RequirementSet, *, python: str, platform: str, index: Index, cuda: str | None) -> Digest:
+    """Digest of what the experiment asks for: the same on every machine, so a lock file can carry it. This machine's pip and
+    uv settings and the index's address take no part."""
+    minor = ".".join(python.split(".")[:2])
+    return digest_json([wanted.digest, minor, platform, cuda, index.exclude_newer])
+
+
+def current_lock(
+    lock_file: Path,
+    requirements: Sequence[str] | str | Path,
+    *,
+    python: str,
+    platform: str,
+    index: Index,
+    cuda: str | None,
+    base_dir: Path | None = None,
+    extra: Sequence[str] = (),
+) -> tuple[Lock | None, str | None]:
+    """The lock in *lock_file* if it was made from these inputs; else None and why it can't be used, in words. No file at all
+    is (None, None)."""
+    from launcher.plan.lock_file import drift, read_lock_file
+
+    found = read_lock_file(lock_file, python=python)
+    if found is None:
+        return None, None
+    wanted = read_requirements(requirements, base_dir=base_dir or Path.cwd(), extra=extra)
+    inputs = request_digest(wanted, python=python, platform=platform, index=index, cuda=cuda)
+    why = drift(found, inputs=inputs, python=python, platform=platform)
+    return (found.lock, None) if why is None else (None, why)
+
+
+def lock_digest(wheels: Sequence[LockedWheel]) -> Digest:
+    """Digest of names, versions and hashes."""
+    return digest_json(sorted([wheel.name, wheel.version, wheel.sha256] for wheel in wheels))
+
+
+def _driver() -> str | None:
+    """The NVIDIA driver that `cuda: auto` looked at."""
+    try:
+        return Path("/sys/module/nvidia/version").read_text().strip()
+    except OSError:
+        return None
+
+
+def torch_backend(cuda: str | None) -> str | None:
+    """`image.cuda` in uv's words: `12.8` → `cu128`."""
+    if cuda is None or cuda in ("auto", "cpu"):
+        return cuda
+    return "cu" + cuda.replace(".", "")
+
+
+class _Asking:
+    """One question to uv: all that it needs, and its answer as a Lock."""
+
+    def __init__(
+        self,
+        wanted: RequirementSet,
+        target: Target,
+        settings: IndexSettings,
+        cuda: str | None,
+        cache_dir: Path | None,
+        directory: Path,
+        environ: Mapping[str, str],
+        state: StateDir,
+        sdist_layers: SdistLayers | None,
+    ) -> None:
+        self.wanted = wanted
+        self.target = target
+        self.settings = settings
+        self.backend = torch_backend(cuda)
+        self.cache_dir = cache_dir
+        self.directory = directory
+        self.environ = environ
+        self.state = state
+        self.sdist_layers = sdist_layers
+
+    def lock(self, python: str, platform: str) -> tuple[Lock, dict[str, str]]:
+        """The lock, and the address of each of its files."""
+        from launcher.plan.pylock import choose_files, file_addresses
+
+        document = self._document()
+        torch = self._torch_variant(document)
+        wheels = choose_files(document, self.target, torch=torch)
+        return Lock(python, platform, wheels, lock_digest(wheels), "resolved", torch=torch), file_addresses(document, wheels)
+
+    def _document(self) -> dict[str, Any]:
+        import tomllib
+
+        project = self.wanted.project
+        if project is None or project.name == "pyproject.toml":
+            return tomllib.loads(self._compile(self.wanted.lines, project))
+        if project.name == "uv.lock":
+            text = self._call(["export", "--frozen", "--format", "pylock.toml", "--no-emit-project", "--no-dev"])
+        else:
+            text = project.read_text(encoding="utf-8")
+        try:
+            document = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"cannot read `{project}`: {error}") from error
+        _keep_addresses(document)
+        if not self.wanted.lines:
+            return document
+        from launcher.plan.pylock import choose_files
+
+        pinned = [f"{wheel.name}=={wheel.version}" for wheel in choose_files(document, self.target)]
+        return tomllib.loads(self._compile([*pinned, *self.wanted.lines], None))
+
+    def _compile(self, lines: Sequence[str], project: Path | None) -> str:
+        import tempfile
+
+        from runtime.errors import ToolFailed
+
+        with tempfile.TemporaryDirectory(prefix="launch-lock-") as scratch:
+            source = Path(scratch) / "requirements.in"
+            source.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+            arguments = ["pip", "compile", *([os.fspath(project)] if project else []), *([os.fspath(source)] if lines else [])]
+            arguments += ["--format", "pylock.toml", "--no-header", "--no-annotate"]
+            arguments += ["--python-version", self.target.python, "--python-platform", self.target.uv_platform]
+            for constraint in self.settings.constraints:
+                arguments += ["--constraint", constraint]
+            if self.backend is not None:
+                arguments += ["--torch-backend", self.backend]
+            try:
+                return self._call([*arguments, "--no-build"])
+            except ToolFailed as error:
+                if "building from source is disabled" not in error.words:
+                    raise _explained(error) from error
+                return self._compile_in_container(arguments, Path(scratch), error)
+
+    def _compile_in_container(self, arguments: Sequence[str], scratch: Path, refusal: Exception) -> str:
+        """A package without wheels tells its dependencies only when its own code runs: never on this machine."""
+        if self.sdist_layers is None:
+            raise ConfigError(
+                f"a requirement has no wheel for this Python, only source: {refusal}", hint="require a version that has a wheel"
+            ) from refusal
+        from runtime.build.sdist import uv_in_container
+
+        from runtime.errors import RuntimeFailure
+
+        readable = [
+            Path(p) for p in (*self.settings.constraints, *self.settings.find_links, *self.wanted.files) if "://" not in str(p)
+        ]
+        if self.wanted.project is not None:
+            readable.append(self.wanted.project)
+        try:
+            return uv_in_container(
+                [*arguments, *self.settings.uv_args],
+                layers=self.sdist_layers(),
+                env=self.settings.env,
+                readable=[scratch, *readable],
+                cache_dir=self.state.cache / "uv-sdists",
+                network="host",
+            )
+        except RuntimeFailure as error:
+            raise _explained(error) from error
+
+    def _call(self, arguments: Sequence[str]) -> str:
+        from runtime.build.uv_program import cache_arguments, run_uv, this_interpreter, uv_environment
+        from runtime.errors import NetworkError
+
+        env = uv_environment(self.environ, self.settings.env)
+        words = [*arguments, *this_interpreter(), *cache_arguments(self.cache_dir, self.environ)]
+        if arguments[0] == "pip":
+            words += self.settings.uv_args
+        try:
+            return run_uv(words, env=env, cwd=self.directory)
+        except NetworkError as error:
+            raise LaunchError(error.message, hint=error.hint) from error
+
+    def _torch_variant(self, document: Mapping[str, Any]) -> str | None:
+        """What `auto` became, read off torch's local version or address; else what was asked for."""
+        if self.backend != "auto":
+            return self.backend
+        import re
+
+        for package in document.get("packages", ()):
+            for wheel in package.get("wheels", ()) if package["name"] == "torch" else ():
+                found = re.search(r"\+(cpu|cu\d+|rocm[\d.]+)", str(package.get("version"))) or re.search(
+                    r"/(cpu|cu\d+|rocm[\d.]+)/", str(wheel.get("url"))
+                )
+                if found:
+                    return found[1]
+        return None
+
+
+def _keep_addresses(document: dict[str, Any]) -> None:
+    """A project's lock may use an index that only the project names (`[[tool.uv.index]] explicit`): our download would not
+    find it, so a file of such a package is asked for by its address."""
+    for package in document.get("packages", ()):
+        index = package.get("index", "")
+        for file in package.get("wheels", ()):
+            file["keep_url"] = bool(index) and not index.rstrip("/").endswith("/simple")
+
+
+def _explained(error: Exception) -> LaunchError:
+    """uv's words as an error of the person's configuration, or of the launcher's surroundings."""
+    from runtime.errors import RuntimeFailure, ToolFailed
+
+    if isinstance(error, ToolFailed):
+        return ConfigError(f"the requirements cannot be resolved: {error.words}", hint=error.hint)
+    return LaunchError(str(error), hint=error.hint if isinstance(error, RuntimeFailure) else None)
+
+
+def requirements_text(wheels: Sequence[LockedWheel]) -> str:
+    """Requirements file syntax: one line for each file, with its hash."""
+    return "".join(
+        f"{wheel.name} @ {wheel.url} --hash=sha256:{wheel.sha256}\n"
+        if wheel.url
+        else f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n"
+        for wheel in wheels
+    )
+
+
+def wheel_source(
+    lock: Lock,
+    requirements: Sequence[str] | str | Path,
+    *,
+    index: Index,
+    base_dir: Path | None = None,
+    extra: Sequence[str] = (),
+    cache_dir: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    sdist_network: str = "host",
+) -> WheelSource:
+    """Where the files of *lock* come from: the same settings that resolved them. Reads pip's settings: call it only when
+    something has to be downloaded."""
+    from launcher.plan.pip_settings import index_settings
+    from launcher.plan.pylock import parse_target
+    from runtime.build.sources import WheelSource
+
+    base_dir = base_dir or Path.cwd()
+    wanted = read_requirements(requirements, base_dir=base_dir, extra=extra)
+    settings = index_settings(index, environ=environ, file_options=wanted.index_options, directory=base_dir)
+    target = parse_target(lock.python, lock.platform)
+    args = ["--python-version", target.python, "--python-platform", target.uv_platform, *settings.uv_args]
+    if lock.torch is not None:
+        args += ["--torch-backend", lock.torch]
+    chosen_cache = cache_dir or (Path(environ["UV_CACHE_DIR"]) if environ.get("UV_CACHE_DIR") else None)
+    return WheelSource(tuple(args), settings.env, requirements_text(lock.wheels), chosen_cache, sdist_network)

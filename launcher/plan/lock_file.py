@@ -1,0 +1,173 @@
+"""Lock files that a person keeps beside an experiment: `<experiment>.lock` and pylock.toml.
+
+The first is requirements file syntax with hashes (any pip or uv installs it) and holds names, versions, sha256 and file
+names; no addresses, so that it works through any mirror. PEP 751 wants an address for each file, so pylock.toml has them.
+Both carry the digest of the inputs, by which a launch knows that the lock is current.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.errors import ConfigError
+from launcher.plan.launch_plan import Lock, LockedWheel
+from runtime.oci.digest import Digest, digest_json
+
+
+@dataclass(frozen=True, slots=True)
+class LockFile:
+    """A lock file as read: the lock, and the digest of the inputs that it was made from."""
+
+    lock: Lock
+    inputs: str
+    """`lock.request_digest` at the time."""
+
+
+def lock_file_text(lock: Lock, *, inputs: Digest, command: str) -> str:
+    """`<experiment>.lock`. *command* is how to make it again."""
+    header = [
+        f"# Locked by launch; made again by: {command}",
+        f"# inputs: {inputs}",
+        f"# python: {_minor(lock.python)}",
+        f"# platform: {lock.platform}",
+    ]
+    if lock.torch is not None:
+        header.append(f"# torch: {lock.torch}")
+    return "\n".join(header) + "\n\n" + "".join(_entry(wheel) for wheel in lock.wheels)
+
+
+def _entry(wheel: LockedWheel) -> str:
+    required = f"{wheel.name} @ {wheel.url}" if wheel.url else f"{wheel.name}=={wheel.version}"
+    note = f"    # file: {wheel.filename}" + (f", {wheel.size} bytes" if wheel.size is not None else "")
+    if wheel.index is not None:
+        note += f", index: {wheel.index}"
+    return f"{required} \\\n    --hash=sha256:{wheel.sha256}\n{note}\n"
+
+
+def pylock_text(lock: Lock, *, inputs: Digest, addresses: Mapping[str, str]) -> str:
+    """pylock.toml (PEP 751). *addresses*: file name → URL."""
+    lines = ['lock-version = "1.0"', 'created-by = "launch"', f"requires-python = {_toml('==' + _minor(lock.python) + '.*')}", ""]
+    for wheel in lock.wheels:
+        address = wheel.url or addresses.get(wheel.filename)
+        if address is None:
+            raise ConfigError(
+                f"the address of `{wheel.filename}` isn't known, and PEP 751 wants one for every file",
+                hint="add `--refresh` so that the index is asked again, or leave `--format pylock.toml` out",
+            )
+        size = f", size = {wheel.size}" if wheel.size is not None else ""
+        file = (
+            f"{{ name = {_toml(wheel.filename)}, url = {_toml(address)}{size}, hashes = {{ sha256 = {_toml(wheel.sha256)} }} }}"
+        )
+        kind = f"sdist = {file}" if wheel.sdist else f"wheels = [{file}]"
+        lines += ["[[packages]]", f"name = {_toml(wheel.name)}", f"version = {_toml(wheel.version)}", kind, ""]
+    lines += ["[tool.launch]", f"inputs = {_toml(inputs)}", f"python = {_toml(_minor(lock.python))}"]
+    lines.append(f"platform = {_toml(lock.platform)}")
+    if lock.torch is not None:
+        lines.append(f"torch = {_toml(lock.torch)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(text: str) -> str:
+    """A JSON string is a TOML basic string."""
+    return json.dumps(text)
+
+
+def _minor(python: str) -> str:
+    return ".".join(python.split(".")[:2])
+
+
+def read_lock_file(path: Path, *, python: str) -> LockFile | None:
+    """The lock in *path*, None when there is no such file. *python* is the base's exact version."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read lock file `{path}`: {error}") from error
+    if path.suffix == ".toml":
+        return _read_pylock(path, text, python)
+    header = dict(re.findall(r"^# (inputs|python|platform|torch): (.+)$", text, re.MULTILINE))
+    if "inputs" not in header or "platform" not in header:
+        raise ConfigError(f"`{path}` is not a lock file of launch", hint="make it with `launch lock`, or remove it")
+    wheels = tuple(_parse_entry(path, entry) for entry in re.split(r"\n(?=[a-z0-9])", text.split("\n\n", 1)[-1]) if entry.strip())
+    lock = Lock(python, header["platform"], wheels, _digest(wheels), str(path), torch=header.get("torch"))
+    return LockFile(lock, header["inputs"])
+
+
+_ENTRY = re.compile(
+    r"(?P<name>[a-z0-9._-]+)(?:==(?P<version>\S+)| @ (?P<url>\S+)) \\\n"
+    r"    --hash=sha256:(?P<sha256>[0-9a-f]{64})\n"
+    r"    # file: (?P<file>[^\s,/]+)(?:, (?P<size>\d+) bytes)?(?:, index: (?P<index>\S+))?\s*"
+)
+
+
+def _parse_entry(path: Path, entry: str) -> LockedWheel:
+    match = _ENTRY.fullmatch(entry.strip())
+    if match is None:
+        raise ConfigError(
+            f"lock file `{path}` is damaged at `{entry.strip().splitlines()[0]}`", hint="make it again with `launch lock`"
+        )
+    filename = match["file"]
+    return LockedWheel(
+        name=match["name"],
+        version=match["version"] or filename.split("-")[1],
+        sha256=match["sha256"],
+        filename=filename,
+        index=match["index"],
+        sdist=not filename.endswith(".whl"),
+        size=int(match["size"]) if match["size"] else None,
+        url=match["url"],
+    )
+
+
+def _read_pylock(path: Path, text: str, python: str) -> LockFile:
+    import tomllib
+
+    from launcher.plan.pylock import choose_files, parse_target
+
+    try:
+        document = tomllib.loads(text)
+        ours = document["tool"]["launch"]
+        platform, inputs, torch = ours["platform"], ours["inputs"], ours.get("torch")
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"`{path}` is not a lock file of launch: {error}", hint="make it with `launch lock --format pylock.toml`"
+        ) from error
+    wheels = choose_files(document, parse_target(python, platform), torch=torch)
+    return LockFile(Lock(python, platform, wheels, _digest(wheels), str(path), torch=torch), inputs)
+
+
+def _digest(wheels: Sequence[LockedWheel]) -> Digest:
+    return digest_json(sorted([wheel.name, wheel.version, wheel.sha256] for wheel in wheels))
+
+
+def drift(found: LockFile, *, inputs: Digest, python: str, platform: str) -> str | None:
+    """Why *found* may not be used for these inputs, in words; None when it is current."""
+    if _minor(found.lock.python) != _minor(python):
+        return f"it is for Python {_minor(found.lock.python)}, the base has {_minor(python)}"
+    if found.lock.platform != platform:
+        return f"it is for {found.lock.platform}, the base is {platform}"
+    if found.inputs != inputs:
+        return "the requirements have changed since it was made"
+    return None
+
+
+def changes(old: Lock, new: Lock) -> list[str]:
+    """What differs between two locks, one line a package: `numpy 2.4.6 → 2.5.5`, `+ humanize 4.17.0`, `- tqdm 4.67`."""
+    before = {wheel.name: wheel for wheel in old.wheels}
+    after = {wheel.name: wheel for wheel in new.wheels}
+    lines = []
+    for name in sorted(before | after):
+        if name not in before:
+            lines.append(f"+ {name} {after[name].version}")
+        elif name not in after:
+            lines.append(f"- {name} {before[name].version}")
+        elif before[name].version != after[name].version:
+            lines.append(f"{name} {before[name].version} → {after[name].version}")
+        elif before[name].sha256 != after[name].sha256:
+            lines.append(f"{name} {after[name].version}: another file, {after[name].filename}")
+    return lines

@@ -1,0 +1,140 @@
+"""Remember resolutions, so that an unchanged launch asks no index.
+
+Two steps, as ccache does. The key holds what is known before anything is read: the requirements, Python, platform, and the
+user's pip and uv settings (addresses without user and password). Its entry names the other files that the resolution saw
+(constraints, find-links directories) with their state; a hit needs both. On the way of every launch: light imports only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from launcher.plan.launch_plan import Lock, LockedWheel
+from launcher.plan.pip_settings import pip_config_files, uv_config_files
+from runtime.oci.digest import Digest, digest_json
+
+_VERSION = 1
+_USERINFO = re.compile(rb"://[^/@\s]*@")
+_NO_INFLUENCE = frozenset(
+    [
+        "PIP_CERT",
+        "PIP_CLIENT_CERT",
+        "PIP_TIMEOUT",
+        "PIP_DEFAULT_TIMEOUT",
+        "PIP_RETRIES",
+        "PIP_PROXY",
+        "PIP_CACHE_DIR",
+        "PIP_DISABLE_PIP_VERSION_CHECK",
+        "PIP_NO_INPUT",
+        "PIP_PROGRESS_BAR",
+        "PIP_ROOT_USER_ACTION",
+        "PIP_BREAK_SYSTEM_PACKAGES",
+        "UV_CACHE_DIR",
+        "UV_HTTP_TIMEOUT",
+        "UV_HTTP_RETRIES",
+        "UV_LINK_MODE",
+        "UV_NO_PROGRESS",
+        "UV_COMPILE_BYTECODE",
+        "UV_PYTHON",
+        "UV_SYSTEM_PYTHON",
+        "UV_CONCURRENT_DOWNLOADS",
+    ]
+)
+"""Variables about the transport, or that `runtime.build.uv_program` keeps from uv."""
+
+
+def settings_digest(environ: Mapping[str, str], directory: Path) -> Digest:
+    """Digest of everything outside the requirements that decides what uv finds. Bytes, not meaning: nothing is parsed."""
+    state: dict[str, str] = {}
+    for file in (*pip_config_files(environ), *uv_config_files(environ, directory)):
+        content = _content(file)
+        if content is not None:
+            state[os.fspath(file)] = hashlib.sha256(_USERINFO.sub(b"://", content)).hexdigest()
+    for name, value in environ.items():
+        if name.startswith(("PIP_", "UV_")) and name not in _NO_INFLUENCE:
+            state[name] = _USERINFO.sub(b"://", os.fsencode(value)).decode("utf-8", "replace")
+    return digest_json(state)
+
+
+def _content(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return None
+
+
+def fingerprint(place: str) -> str:
+    """State of a file (its content) or a directory (names, sizes and times of its files)."""
+    try:
+        with os.scandir(place) as entries:
+            listing = sorted((entry.name, *_size_and_time(entry)) for entry in entries)
+        return hashlib.sha256(repr(listing).encode()).hexdigest()
+    except NotADirectoryError:
+        content = _content(Path(place))
+        return "unreadable" if content is None else hashlib.sha256(content).hexdigest()
+    except OSError:
+        return "missing"
+
+
+def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
+    try:
+        stat = entry.stat()
+    except OSError:
+        return -1, -1
+    return stat.st_size, stat.st_mtime_ns
+
+
+def find_recorded(directory: Path, key: Digest) -> Lock | None:
+    """The resolution that was recorded under *key*, if what it looked at is unchanged."""
+    try:
+        document = json.loads((directory / f"{key.hex}.json").read_bytes())
+        if document["version"] != _VERSION:
+            return None
+        if any(fingerprint(place) != state for place, state in document["watched"].items()):
+            return None
+        return lock_from_document(document["lock"], source="recorded")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # a cache entry that can't be read is as good as none: it is written again
+
+
+def record(directory: Path, key: Digest, lock: Lock, *, watched: Iterable[str], addresses: Mapping[str, str]) -> None:
+    """Record *lock* under *key* together with the state of the *watched* files and directories; beside it the *addresses* of
+    its files (file name → URL), which only a pylock.toml needs."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    document = {"version": _VERSION, "watched": {p: fingerprint(p) for p in watched}, "lock": lock_to_document(lock)}
+    _write(directory / f"{lock.digest.hex}.addresses", dict(addresses))
+    _write(directory / f"{key.hex}.json", document)
+
+
+def _write(target: Path, document: object) -> None:
+    partial = target.with_name(f"{target.name}.{os.getpid()}")
+    partial.write_text(json.dumps(document), encoding="utf-8")
+    partial.rename(target)
+
+
+def recorded_addresses(directory: Path, lock: Lock) -> dict[str, str]:
+    """File name → URL (without credentials) for the files of *lock*, as far as known."""
+    try:
+        document = json.loads((directory / f"{lock.digest.hex}.addresses").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {str(name): str(address) for name, address in document.items()}
+
+
+def lock_to_document(lock: Lock) -> dict[str, Any]:
+    wheels = [[w.name, w.version, w.sha256, w.filename, w.index, w.sdist, w.size, w.url] for w in lock.wheels]
+    return {"python": lock.python, "platform": lock.platform, "torch": lock.torch, "digest": lock.digest, "wheels": wheels}
+
+
+def lock_from_document(document: Mapping[str, Any], *, source: str) -> Lock:
+    wheels = tuple(LockedWheel(*fields) for fields in document["wheels"])
+    digest = Digest(document["digest"])
+    return Lock(document["python"], document["platform"], wheels, digest, source, torch=document["torch"])
