@@ -108,8 +108,15 @@ class RunDir:
 
     @property
     def logged(self) -> Path:
-        """What the program sent through the MLflow gateway (metrics only), one JSON object a line; the tracker."""
+        """What the run reported, from `metrics` and through the MLflow gateway, in order and with times (see
+        `launcher.tracking.observed`), one JSON object a line; the tracker."""
         return self.root / "logged.jsonl"
+
+    @property
+    def system_metrics(self) -> Path:
+        """Samples of the run's use of the machine, one JSON object a line: `{"time": s, "cpu_utilization_percentage": 93.1}`
+        with MLflow's names for system metrics; the supervisor."""
+        return self.root / "system.jsonl"
 
     @property
     def last_metrics(self) -> Path:
@@ -120,6 +127,16 @@ class RunDir:
     def mlflow(self) -> Path:
         """`{tracking_uri, ui_uri, experiment_id, run_id, artifact_uri}`; the tracker, once the MLflow run exists."""
         return self.root / "mlflow.json"
+
+    @property
+    def tracking(self) -> Path:
+        """What MLflow shall be told about the run (see `launcher.tracking.description`); the command or the tracker, once."""
+        return self.root / "tracking.json"
+
+    @property
+    def artifacts(self) -> Path:
+        """Artifacts that the program logged through the gateway, until MLflow has them; the tracker."""
+        return self.root / "artifacts"
 
     @property
     def tracker_state(self) -> Path:
