@@ -1,0 +1,107 @@
+"""A BuildPlan becomes an Image: what is there is taken, the rest is made.
+
+`build` first asks the store for the finished image of the whole plan, which costs a read or two; only when that fails does it
+go through the steps (`step_runner.py`). `explain` tells beforehand what would be done. Kinds of steps are `apply_*.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runtime.build.cache_key import chain, needs_parent, plan_key, step_key
+from runtime.build.observer import BuildObserver, NullObserver
+from runtime.build.plan import BuildPlan, ImportImage, Step
+from runtime.build.sources import BuildSources
+from runtime.oci.digest import Digest
+from runtime.store.records import Image, Layer
+from runtime.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """What a build would do for one step."""
+
+    step: Step
+    key: Digest | None
+    """None when it depends on layers that aren't built yet."""
+    layer: Layer | None
+    """The layer that will be used; None when the step has to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltStep:
+    """What a build did for one step."""
+
+    step: Step
+    layer: Layer
+    """For an imported image, its topmost layer."""
+    cached: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    image: Image
+    steps: tuple[BuiltStep, ...]
+    seconds: float
+
+    @property
+    def cached(self) -> bool:
+        """Whether nothing had to be made."""
+        return all(step.cached for step in self.steps)
+
+
+def build(
+    plan: BuildPlan, store: Store, *, sources: BuildSources | None = None, observer: BuildObserver | None = None
+) -> BuildResult:
+    """The image of *plan*. Raises BuildError, BadContent, NetworkError or StoreError; what was finished until then is kept."""
+    started = time.monotonic()
+    key = plan_key(plan)
+    image = store.find_image(key)
+    if image is not None:
+        return BuildResult(image, _all_cached(plan.steps, image.layers), time.monotonic() - started)
+    from runtime.build.step_runner import run_steps
+
+    image, steps = run_steps(plan, store, sources=sources or BuildSources(), observer=observer or NullObserver(), key=key)
+    return BuildResult(image, steps, time.monotonic() - started)
+
+
+def _all_cached(steps: Sequence[Step], layers: tuple[Layer, ...]) -> tuple[BuiltStep, ...]:
+    # Every step has one layer, except an imported image, of which there is at most one in a plan.
+    imported = len(layers) - len(steps) + 1
+    built = []
+    position = -1
+    for step in steps:
+        position += imported if isinstance(step, ImportImage) else 1
+        built.append(BuiltStep(step, layers[position], cached=True, seconds=0.0))
+    return tuple(built)
+
+
+def explain(plan: BuildPlan, store: Store) -> list[StepState]:
+    """What `build` would find and what it would do, step by step. Nothing is changed."""
+    states: list[StepState] = []
+    below: list[Layer] | None = []
+    for step in plan.steps:
+        if needs_parent(step) and below is None:
+            states.append(StepState(step, None, None))
+            continue
+        key = step_key(step, chain(below or ()))
+        found = cached_layers(step, key, store)
+        states.append(StepState(step, key, found[-1] if found else None))
+        below = below + list(found) if below is not None and found is not None else None
+    return states
+
+
+def cached_layers(step: Step, key: Digest, store: Store) -> tuple[Layer, ...] | None:
+    """The layers of *step* if the store has them all."""
+    layer = store.find(key)
+    if layer is None:
+        return None
+    if not isinstance(step, ImportImage):
+        return (layer,)
+    keys = (store.key_fields(key) or {}).get("layers", [])
+    found = [store.find(Digest(each)) for each in keys]
+    layers = tuple(each for each in found if each is not None)
+    return layers if layers and len(layers) == len(keys) else None

@@ -1,0 +1,106 @@
+"""Names of images, as people write them; no I/O.
+
+bootstrap:debian/trixie          our own Debian base, made from the archive
+oci:DIR[:TAG]                    OCI image layout   (containers-transports(5), "oci:")
+docker-archive:FILE[:TAG]        what `docker save` writes
+ubuntu:24.04, ghcr.io/a/b@sha256:…   a registry, with Docker's meaning (distribution/reference, "Grammar")
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from runtime.errors import BadContent
+from runtime.oci.digest import Digest
+
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_PATH = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])(?::\d+)?"
+)
+_SUITE = re.compile(r"[a-z][a-z0-9.-]*")
+
+DOCKER_HUB = "docker.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """A base that is made, not fetched."""
+
+    distribution: Literal["debian"]
+    suite: str
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """An image in files on this machine."""
+
+    transport: Literal["oci", "docker-archive"]
+    path: str
+    tag: str | None
+    """For `oci` the value of `org.opencontainers.image.ref.name`; for `docker-archive` `name:tag`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """An image in a registry. At least one of *tag* and *digest* is set."""
+
+    registry: str
+    repository: str
+    tag: str | None
+    digest: Digest | None
+
+
+Reference = Bootstrap | Archive | Remote
+
+
+def parse_reference(text: str) -> Reference:
+    """What *text* names. Raises BadContent when it is no reference."""
+    transport, colon, rest = text.partition(":")
+    if colon and transport == "bootstrap":
+        return _bootstrap(text, rest)
+    if colon and transport in ("oci", "docker-archive"):
+        return _archive(text, transport, rest)
+    if colon and transport in ("docker", "dir", "docker-daemon", "containers-storage", "oci-archive"):
+        raise BadContent(
+            f"image reference `{text}` has a transport that is not known here",
+            hint="`oci:DIR[:TAG]`, `docker-archive:FILE[:NAME:TAG]`, or a bare name for a registry",
+        )
+    return _remote(text)
+
+
+def _bootstrap(text: str, rest: str) -> Bootstrap:
+    distribution, slash, suite = rest.partition("/")
+    if distribution != "debian" or not slash or _SUITE.fullmatch(suite) is None:
+        raise BadContent(
+            f"cannot make base `{text}`", hint="the form is `bootstrap:debian/SUITE`, as in `bootstrap:debian/trixie`"
+        )
+    return Bootstrap("debian", suite)
+
+
+def _archive(text: str, transport: str, rest: str) -> Archive:
+    # The first colon ends the path, so a path cannot hold one (containers-transports(5) says the same).
+    path, _, tag = rest.partition(":")
+    if not path:
+        raise BadContent(f"image reference `{text}` names no file", hint=f"the form is `{transport}:PATH[:TAG]`")
+    return Archive("oci" if transport == "oci" else "docker-archive", path, tag or None)
+
+
+def _remote(text: str) -> Remote:
+    name, at, digest_text = text.partition("@")
+    digest = Digest(digest_text) if at else None
+    head, slash, tail = name.partition("/")
+    if slash and ("." in head or ":" in head or head == "localhost" or head != head.lower()):
+        registry, path = head, tail
+    else:
+        registry, path = DOCKER_HUB, name
+    path, colon, tag = path.partition(":")
+    if registry in ("index.docker.io", "registry-1.docker.io"):
+        registry = DOCKER_HUB
+    if registry == DOCKER_HUB and "/" not in path:
+        path = f"library/{path}"
+    if _HOST.fullmatch(registry) is None or _PATH.fullmatch(path) is None or (colon and _TAG.fullmatch(tag) is None):
+        raise BadContent(f"`{text}` is no image reference", hint="the form is `[HOST/]NAME[:TAG][@sha256:…]`, in lower case")
+    return Remote(registry, path, tag if colon else None if digest else "latest", digest)
