@@ -43,8 +43,17 @@ class Request:
 
 
 def add_experiment_options(parser: Parser) -> None:
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides in Hydra's grammar; `experiment=NAME` chooses the experiment")
-    parser.add_argument("--with", dest="requirements", action="append", default=[], metavar="REQ", help="add a requirement (repeatable): --with 'humanize>=4'")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="overrides in Hydra's grammar; `experiment=NAME` chooses the experiment"
+    )
+    parser.add_argument(
+        "--with",
+        dest="requirements",
+        action="append",
+        default=[],
+        metavar="REQ",
+        help="add a requirement (repeatable): --with 'humanize>=4'",
+    )
     parser.add_argument("--config-dir", type=Path, metavar="DIR", help="a directory in front of the configuration search path")
     add_debug_options(parser)
 

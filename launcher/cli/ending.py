@@ -41,5 +41,3 @@ def _ended(record: RunRecord) -> RunRecord:
         select.select([], [], [], _STEP_S)
         current = fold(record.run_dir) or record
     return fold(record.run_dir) or record
-
-

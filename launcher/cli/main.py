@@ -86,7 +86,11 @@ def _refuse_a_stray_word(arguments: Sequence[str]) -> None:
     from launcher.errors import ConfigError
 
     near = get_close_matches(word, COMMANDS, n=1)
-    hint = f"did you mean `launch {near[0]}`?" if near else f"an experiment is launched with `launch experiment={word}`; `launch --help` lists the commands"
+    hint = (
+        f"did you mean `launch {near[0]}`?"
+        if near
+        else f"an experiment is launched with `launch experiment={word}`; `launch --help` lists the commands"
+    )
     raise ConfigError(f"unknown command `{word}`", hint=hint)
 
 
@@ -109,7 +113,10 @@ def _show_os_error(error: OSError) -> int:
 
     if debugging() or error.errno not in _MACHINE_ERRORS:
         raise error
-    hint = {errno.ENOSPC: "free some space, or set LAUNCH_HOME to a disk that has room", errno.EDQUOT: "your disk quota is used up"}
+    hint = {
+        errno.ENOSPC: "free some space, or set LAUNCH_HOME to a disk that has room",
+        errno.EDQUOT: "your disk quota is used up",
+    }
     print_error(str(error), hint=hint.get(error.errno or 0), origin=None, notes=getattr(error, "__notes__", ()))
     return 125
 
@@ -117,7 +124,9 @@ def _show_os_error(error: OSError) -> int:
 def _machine_errors() -> frozenset[int]:
     import errno
 
-    return frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+    return frozenset(
+        {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+    )
 
 
 _MACHINE_ERRORS = _machine_errors()

@@ -59,7 +59,9 @@ def prepare_image(request: Request, timings: Timings, *, quiet: bool = False) ->
     return plan_and_build(composed, state, timings, quiet=quiet)
 
 
-def plan_and_build(composed: Composed, state: StateDir, timings: Timings, *, image: str | None = None, quiet: bool = False) -> Prepared:
+def plan_and_build(
+    composed: Composed, state: StateDir, timings: Timings, *, image: str | None = None, quiet: bool = False
+) -> Prepared:
     from launcher.plan.planner import plan as make_plan
 
     with timings.phase("plan"):

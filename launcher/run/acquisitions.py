@@ -66,6 +66,8 @@ def acquired(run_dir: RunDir, kind: str, name: str) -> Iterator[None]:
 
 def undo_all(run_dir: RunDir) -> None:
     """Give back whatever the journal announces, newest first. Each undo is idempotent."""
-    announced = [(event.fields["kind"], event.fields["name"]) for event in journal.read(run_dir.journal) if event.name == "acquired"]
+    announced = [
+        (event.fields["kind"], event.fields["name"]) for event in journal.read(run_dir.journal) if event.name == "acquired"
+    ]
     for kind, name in reversed(dict.fromkeys(announced)):
         UNDO[kind](run_dir, name)

@@ -82,7 +82,12 @@ def read_series(run_dir: RunDir) -> Series:
         for line in _json_lines(path):
             step = line.get("step", 0)
             for name, value in line.items():
-                if name not in ("step", "time") and isinstance(value, int | float) and not isinstance(value, bool) and not is_wall_clock(name):
+                if (
+                    name not in ("step", "time")
+                    and isinstance(value, int | float)
+                    and not isinstance(value, bool)
+                    and not is_wall_clock(name)
+                ):
                     series[name, int(step)] = float(value)
     return series
 

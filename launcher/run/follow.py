@@ -125,7 +125,13 @@ class _Follower:
 
 
 def follow(
-    container: Container, run_dir: RunDir, inbox: SignalInbox, *, timeout_s: float | None, grace_s: float, asked: Reason | None = None
+    container: Container,
+    run_dir: RunDir,
+    inbox: SignalInbox,
+    *,
+    timeout_s: float | None,
+    grace_s: float,
+    asked: Reason | None = None,
 ) -> Followed:
     """Follow *container* until its init has ended. *timeout_s* counts from now."""
     deadline = None if timeout_s is None else time.monotonic() + timeout_s

@@ -34,7 +34,9 @@ def outcome_of(
 ) -> ExitOutcome:
     """The outcome of a program that ended as *program* (None: nobody could say), after we *asked* it to end (or not)."""
     if program is None:
-        return ExitOutcome(125, None, Reason.LOST, "its processes ended without a record: killed from outside, or the machine went down")
+        return ExitOutcome(
+            125, None, Reason.LOST, "its processes ended without a record: killed from outside, or the machine went down"
+        )
     if asked is Reason.TIMEOUT:
         return ExitOutcome(124, program.signal, Reason.TIMEOUT)
     if asked is not None:

@@ -85,7 +85,9 @@ def run_attempt(run: Run, number: int) -> Attempt:
         _start(run, container, number)
         followed = follow(container, run_dir, run.inbox, timeout_s=plan.spec.timeout, grace_s=plan.spec.grace)
         usage = cgroup.usage()
-        outcome = outcome_of(followed.program, asked=followed.asked, oom_kills=usage.oom_kills, memory_bytes=spec.limits.memory_bytes)
+        outcome = outcome_of(
+            followed.program, asked=followed.asked, oom_kills=usage.oom_kills, memory_bytes=spec.limits.memory_bytes
+        )
         return Attempt(outcome, usage)
 
 
@@ -98,6 +100,12 @@ def _start(run: Run, container: lifecycle.Container, number: int) -> None:
             run.tracker.hand_listener(container.listener_fd)
             env = program_env(ready["mlflow"], container.listener_port, ready["token"])
         else:
-            journal.append(run.run_dir.journal, "note", text=f"MLflow is not there yet ({ready.get('error', 'no answer')}); the record will be sent later")
+            journal.append(
+                run.run_dir.journal,
+                "note",
+                text=f"MLflow is not there yet ({ready.get('error', 'no answer')}); the record will be sent later",
+            )
     lifecycle.start(container, env=env)
-    journal.append(run.run_dir.journal, "started", attempt=number, init_pid=container.pid, init_started=process_started(container.pid))
+    journal.append(
+        run.run_dir.journal, "started", attempt=number, init_pid=container.pid, init_started=process_started(container.pid)
+    )

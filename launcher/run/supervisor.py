@@ -28,7 +28,6 @@ from launcher.tracking import journal
 from launcher.tracking.status import Reason
 from runtime.cgroup.limits import Usage
 from runtime.errors import RuntimeFailure
-from runtime.kernel.processes import become_subreaper
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
@@ -46,7 +45,6 @@ def main(run_dir_path: str) -> NoReturn:
     os.pwrite(LOCK_FD, json.dumps({"pid": os.getpid()}).encode(), 0)
     inbox = SignalInbox((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    become_subreaper()
     supervise(run_dir, inbox)
     os._exit(0)
 

@@ -1,41 +1,91 @@
-"""Which NVIDIA GPUs this machine has, as far as device files and /proc tell: no library is loaded.
-
-`/proc/driver/nvidia/gpus/<pci address>` exists for each GPU that the kernel module drives; `/dev/nvidia<minor>` is what a
-program opens. A container sees only its own nodes but the host's /proc, so the nodes decide and /proc is the second witness.
-"""
+"""Which GPUs this machine has, as values. Reading them is `nvml.py`; who may use them is `lease.py`."""
 
 from __future__ import annotations
 
+import json
 import os
-import re
+import select
+import signal
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-_NODE = re.compile(r"nvidia\d+")
-_VERSION = re.compile(r"\b(\d{3,}(?:\.\d+)+)\b")
+from runtime.errors import GpuError, RuntimeFailure
 
-
-def count_gpus(root: Path = Path("/")) -> int:
-    """GPUs whose device node is here. 0 when the driver is not loaded."""
-    if driver_version(root) is None:
-        return 0
-    return len(device_minors(root))
+NVML_PATIENCE_S = 20.0
 
 
-def device_minors(root: Path = Path("/")) -> tuple[int, ...]:
-    """Minor numbers of the `/dev/nvidia<minor>` nodes, sorted. Neither NVML's order nor CUDA's."""
-    try:
-        names = os.listdir(root / "dev")
-    except FileNotFoundError:
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One NVIDIA GPU. Identity is the UUID: NVML counts in PCI order, CUDA fastest first, device nodes by minor."""
+
+    index: int
+    uuid: str | None
+    minor: int | None = None
+    model: str | None = None
+    memory_bytes: int | None = None
+    capability: str | None = None
+    """CUDA compute capability, `9.0`."""
+    pci_bus_id: str | None = None
+    pids: tuple[int, ...] = ()
+    """Host pids with a compute context now."""
+    driver: str | None = None
+    trouble: str | None = None
+    """Why it can't be used; None when healthy."""
+
+
+def has_driver(root: Path = Path("/")) -> bool:
+    """Whether an NVIDIA driver shows itself: without one, NVML is not asked at all (and pynvml not imported)."""
+    named = os.environ.get("LAUNCH_NVML_LIBRARY")
+    return bool(named) or (root / "proc/driver/nvidia").exists() or (root / "dev/nvidiactl").exists()
+
+
+def read_gpus(*, timeout_s: float = NVML_PATIENCE_S) -> tuple[Gpu, ...]:
+    """Every GPU, read in a forked child within *timeout_s*. Raises GpuError when NVML refuses or hangs."""
+    if not has_driver():
         return ()
-    return tuple(sorted(int(name.removeprefix("nvidia")) for name in names if _NODE.fullmatch(name)))
+    answer = _ask_a_child(timeout_s)
+    if "error" in answer:
+        raise GpuError(answer["error"], hint=answer.get("hint"))
+    return tuple(Gpu(**{**fields, "pids": tuple(fields.get("pids", ()))}) for fields in answer["gpus"])
 
 
-def driver_version(root: Path = Path("/")) -> str | None:
-    """Version of the loaded kernel module, `580.95.05`; None when there is none."""
+def _ask_a_child(timeout_s: float) -> dict[str, Any]:
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        _answer_and_exit(write_end)
+    os.close(write_end)
+    received = b""
     try:
-        text = (root / "proc/driver/nvidia/version").read_text()
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return None
-    # "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Tue Sep 23 …"; open modules put more words in between.
-    found = _VERSION.search(text.splitlines()[0]) if text else None
-    return found[1] if found else None
+        while True:
+            if not select.select([read_end], [], [], timeout_s)[0]:
+                os.kill(pid, signal.SIGKILL)
+                return {
+                    "error": f"NVML did not answer within {timeout_s:.0f} s",
+                    "hint": "a GPU may hang: `nvidia-smi` and the kernel log tell more",
+                }
+            chunk = os.read(read_end, 1 << 16)
+            if not chunk:
+                break
+            received += chunk
+    finally:
+        os.close(read_end)
+        os.waitpid(pid, os.WNOHANG if not received else 0)
+    if not received:
+        return {"error": "the process that asked NVML died", "hint": "`nvidia-smi` tells more"}
+    answer: dict[str, Any] = json.loads(received)
+    return answer
+
+
+def _answer_and_exit(write_end: int) -> None:
+    from runtime.gpu.nvml import read_all
+
+    try:
+        answer: dict[str, Any] = {"gpus": read_all()}
+    except RuntimeFailure as error:
+        answer = {"error": error.message, "hint": error.hint}
+    except ImportError:
+        answer = {"error": "the package nvidia-ml-py is not installed here", "hint": "install launch with its dependencies"}
+    os.write(write_end, json.dumps(answer).encode())
+    os._exit(0)

@@ -247,3 +247,8 @@ def inotify_rm_watch(fd: int, watch: int) -> None:
 def after_fork_in_child() -> None:
     """What os.fork() does in the child after the call, for a child made by `clone`."""
     ctypes.pythonapi.PyOS_AfterFork_Child()
+
+
+def load_library(path: str | os.PathLike[str]) -> None:
+    """dlopen(3) for the life of the process: glibc then takes it whenever its SONAME is asked for."""
+    ctypes.CDLL(os.fspath(path), mode=ctypes.RTLD_GLOBAL)

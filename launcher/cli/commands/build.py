@@ -13,7 +13,9 @@ from launcher.cli.timings import Timings
 
 def main(arguments: Sequence[str]) -> int:
     timings = Timings()
-    parser = args.Parser("build", "Build the image of an experiment.", usage="experiment=NAME [KEY=VALUE ...] [--json] [--timings]")
+    parser = args.Parser(
+        "build", "Build the image of an experiment.", usage="experiment=NAME [KEY=VALUE ...] [--json] [--timings]"
+    )
     args.add_experiment_options(parser)
     parser.add_argument("--json", action="store_true", help="image_digest, layers, built, cached, seconds as JSON on stdout")
     parser.add_argument("--timings", action="store_true", help="print the seconds of each phase")
@@ -28,7 +30,13 @@ def main(arguments: Sequence[str]) -> int:
         document = {
             "image_digest": str(result.image.digest),
             "layers": [
-                {"label": s.layer.label, "diff_id": str(s.layer.diff_id), "size_bytes": s.layer.size_bytes, "cached": s.cached, "seconds": s.seconds}
+                {
+                    "label": s.layer.label,
+                    "diff_id": str(s.layer.diff_id),
+                    "size_bytes": s.layer.size_bytes,
+                    "cached": s.cached,
+                    "seconds": s.seconds,
+                }
                 for s in result.steps
             ],
             "built": built,

@@ -7,6 +7,7 @@ The script asks `launch completion words -- WORD…`, so that a new command or e
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,7 +67,7 @@ def _words(typed: list[str]) -> list[str]:
 def _experiments() -> list[str]:
     from launcher.config.project import list_experiments
 
-    return [found.name for found in list_experiments(config_dir=None, cwd=Path.cwd())]
+    return [found.name for found in list_experiments(config_dir=None, cwd=Path.cwd(), environ=os.environ)]
 
 
 def _runs() -> list[str]:

@@ -40,7 +40,9 @@ def _document(image: Image) -> dict[str, object]:
     return {
         "image_digest": str(image.digest),
         "names": list(image.names),
-        "layers": [{"label": layer.label, "diff_id": str(layer.diff_id), "size_bytes": layer.size_bytes} for layer in image.layers],
+        "layers": [
+            {"label": layer.label, "diff_id": str(layer.diff_id), "size_bytes": layer.size_bytes} for layer in image.layers
+        ],
         "size_bytes": _size(image),
         "created_at": image.created_at,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,10 +21,15 @@ def main(arguments: Sequence[str]) -> int:
     args.apply_debug(options)
     from launcher.config.project import list_experiments
 
-    found = list_experiments(config_dir=options.config_dir, cwd=Path.cwd())
+    found = list_experiments(config_dir=options.config_dir, cwd=Path.cwd(), environ=os.environ)
     if options.json:
         json.dump([{"name": e.name, "description": e.description, "file": str(e.file)} for e in found], sys.stdout, indent=2)
         print()
     else:
-        print(render.table(("EXPERIMENT", "DESCRIPTION", "FILE"), [(e.name, e.description or "", render.home_relative(e.file)) for e in found]))
+        print(
+            render.table(
+                ("EXPERIMENT", "DESCRIPTION", "FILE"),
+                [(e.name, e.description or "", render.home_relative(e.file)) for e in found],
+            )
+        )
     return 0

@@ -11,9 +11,13 @@ from launcher.cli import render
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = args.Parser("lock", "Lock the requirements of an experiment.", usage="experiment=NAME [KEY=VALUE ...] [--format FORMAT]")
+    parser = args.Parser(
+        "lock", "Lock the requirements of an experiment.", usage="experiment=NAME [KEY=VALUE ...] [--format FORMAT]"
+    )
     args.add_experiment_options(parser)
-    parser.add_argument("--format", choices=["requirements.txt", "pylock.toml"], default="requirements.txt", help="form of the lock file")
+    parser.add_argument(
+        "--format", choices=["requirements.txt", "pylock.toml"], default="requirements.txt", help="form of the lock file"
+    )
     options, request = args.parse(parser, arguments)
     from launcher.cli.prepare import compose
     from launcher.plan.lock_experiment import lock_experiment

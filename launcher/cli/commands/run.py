@@ -20,7 +20,12 @@ _USAGE = "experiment=NAME [KEY=VALUE ...] [OPTIONS] [-- COMMAND ...]"
 def _parser() -> args.Parser:
     parser = args.Parser("run", "Run an experiment: build what is missing, run it in a container, record it.", usage=_USAGE)
     args.add_experiment_options(parser)
-    parser.add_argument("-m", "--multirun", action="store_true", help="sweep: every combination of the values given as `key=a,b` or by `sweep.space`")
+    parser.add_argument(
+        "-m",
+        "--multirun",
+        action="store_true",
+        help="sweep: every combination of the values given as `key=a,b` or by `sweep.space`",
+    )
     parser.add_argument("-d", "--detach", action="store_true", help="print the run id and leave; the run goes on")
     parser.add_argument("-q", "--quiet", action="store_true", help="nothing of ours on stderr but errors")
     parser.add_argument("--name", help="name of the run")
@@ -81,5 +86,3 @@ def _print_timings(journal_path: Path, timings: Timings, handed_over_at: float) 
 
     timings.add_run(journal.read(journal_path), handed_over_at=handed_over_at, ended_at=time.time())
     say("\n".join(timings.lines()))
-
-

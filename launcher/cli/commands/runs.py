@@ -40,7 +40,11 @@ def print_records(records: Sequence[RunRecord], *, as_json: bool) -> int:
         json.dump([record.to_json() for record in records], sys.stdout, indent=2)
         print()
     elif records:
-        print(render.table(("RUN", "EXPERIMENT", "STATUS", "REASON", "EXIT", "STARTED", "DURATION", "METRICS"), [_row(r) for r in records]))
+        print(
+            render.table(
+                ("RUN", "EXPERIMENT", "STATUS", "REASON", "EXIT", "STARTED", "DURATION", "METRICS"), [_row(r) for r in records]
+            )
+        )
     else:
         render.say("no runs; `launch experiment=digits` makes one")
     return 0
@@ -51,7 +55,16 @@ def _row(record: RunRecord) -> tuple[Any, ...]:
     metrics = "  ".join(f"{name} {render.number(value)}" for name, value in list(record.metrics.items())[:3])
     exit_code = "" if record.exit_code is None else record.exit_code
     when = started.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return record.run_id, record.experiment, record.status, record.reason or record.phase, exit_code, when, render.duration(record.duration_s), metrics
+    return (
+        record.run_id,
+        record.experiment,
+        record.status,
+        record.reason or record.phase,
+        exit_code,
+        when,
+        render.duration(record.duration_s),
+        metrics,
+    )
 
 
 def _show(record: RunRecord, *, as_json: bool) -> int:

@@ -21,7 +21,9 @@ def main(arguments: Sequence[str]) -> int:
 
     state = state_dir().ensure()
     recover_all(state)
-    records = [find_run(state, reference) for reference in options.runs] or [r for r in list_runs(state) if not is_synced(r.run_dir)]
+    records = [find_run(state, reference) for reference in options.runs] or [
+        r for r in list_runs(state) if not is_synced(r.run_dir)
+    ]
     for record in records:
         sync_run(record.run_dir)
         render.say(f"{record.run_id} sent")

@@ -1,4 +1,4 @@
-"""`launch ui`: the MLflow UI on loopback, until Ctrl-C."""
+"""`launch ui`: the MLflow server's UI on loopback; prints its URL."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from runtime.state_dir import state_dir
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = args.Parser("ui", "Serve the MLflow UI on loopback until Ctrl-C.", usage="[--port PORT]")
-    parser.add_argument("--port", type=int, default=0, help="TCP port; default: the one that each run's URL names")
+    parser = args.Parser("ui", "Start the MLflow UI unless it is up, and print its URL.", usage="")
     args.add_debug_options(parser)
-    options = parser.parse_args(arguments)
-    args.apply_debug(options)
+    args.apply_debug(parser.parse_args(arguments))
     from launcher.tracking.mlflow_server import ui
 
-    return ui(state_dir().ensure(), port=options.port)
+    print(ui(state_dir().ensure()))
+    return 0
