@@ -1,0 +1,132 @@
+"""Detached mounts (Documentation/filesystems/mount_api.rst): made by descriptor, set up, then attached.
+
+A mount that is complete before it is attached is never seen half done, and attaching to a descriptor that `safe_open` resolved
+needs no path that an image could have replaced by a link. What is mounted where is `runtime.rootfs`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from runtime.kernel import libc
+
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REC = 0x4000
+MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
+
+ATTR_RDONLY = 0x1
+ATTR_NOSUID = 0x2
+ATTR_NODEV = 0x4
+ATTR_NOEXEC = 0x8
+ATTR_IDMAP = 0x100000
+
+_OPEN_TREE_CLONE = 1
+_MOVE_MOUNT_F_EMPTY_PATH = 0x4
+_MOVE_MOUNT_T_EMPTY_PATH = 0x40
+
+_SET_FLAG = 0
+_SET_STRING = 1
+_SET_FD = 5
+_CREATE = 6
+
+FILE_SYSTEM_NAMES = {
+    0x6969: "nfs",
+    0x794C7630: "overlay",
+    0x65735546: "fuse",
+    0x0BD00BD0: "lustre",
+    0xEF53: "ext4",
+    0x58465342: "xfs",
+    0x9123683E: "btrfs",
+    0x01021994: "tmpfs",
+    0xFF534D42: "cifs",
+    0xFE534D42: "smb3",
+    0x2FC12FC1: "zfs",
+    0x47504653: "gpfs",
+    0x00C36400: "ceph",
+    0x19830326: "beegfs",
+    0x01021997: "9p",
+}
+"""`f_type` of statfs(2) → name, for those that people keep data on (linux/magic.h)."""
+
+CGROUP2_MAGIC = 0x63677270
+
+
+def file_system_name(path: str | os.PathLike[str]) -> str:
+    """`ext4`, `nfs`, … or the number in hex."""
+    kind = libc.statfs_type(path)
+    return FILE_SYSTEM_NAMES.get(kind, f"{kind:#x}")
+
+
+def make_private() -> None:
+    """From now on nothing mounted in this mount namespace is seen in another, nor the reverse."""
+    libc.mount("none", "/", flags=MS_REC | MS_PRIVATE)
+
+
+def clone_tree(path: str | os.PathLike[str], *, at: int = libc.AT_FDCWD, recursive: bool = False) -> int:
+    """A detached copy of the mount at *path* (what `mount --bind` attaches), with submounts if *recursive*."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC
+    if at != libc.AT_FDCWD and not os.fspath(path):
+        flags |= libc.AT_EMPTY_PATH
+    return libc.open_tree(path, flags | (libc.AT_RECURSIVE if recursive else 0), at=at)
+
+
+def attach(tree: int, target: int) -> None:
+    """Attach a detached *tree* over the file or directory that the descriptor *target* names."""
+    libc.move_mount(tree, target, "", _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH)
+
+
+def set_attributes(tree: int, attributes: int, *, recursive: bool = False) -> None:
+    """Set ATTR_* bits on a mount."""
+    libc.mount_setattr(tree, "", libc.AT_EMPTY_PATH | (libc.AT_RECURSIVE if recursive else 0), set_attr=attributes)
+
+
+def id_map(tree: int, userns: int, *, recursive: bool = False) -> None:
+    """Show a detached mount's owners through the map of the user namespace *userns*. Raises KernelError EINVAL where the file
+    system can't, EPERM where the mount is mapped already."""
+    flags = libc.AT_EMPTY_PATH | (libc.AT_RECURSIVE if recursive else 0)
+    libc.mount_setattr(tree, "", flags, set_attr=ATTR_IDMAP, userns=userns)
+
+
+class FileSystem:
+    """A file system that is being configured (fsopen(2)); a context manager that closes its descriptor."""
+
+    def __init__(self, fstype: str) -> None:
+        self._fd = libc.fsopen(fstype)
+
+    def set_string(self, key: str, value: str) -> None:
+        libc.fsconfig(self._fd, _SET_STRING, key, value)
+
+    def set_flag(self, key: str) -> None:
+        libc.fsconfig(self._fd, _SET_FLAG, key)
+
+    def set_fd(self, key: str, fd: int) -> None:
+        libc.fsconfig(self._fd, _SET_FD, key, None, fd)
+
+    def create(self, attributes: int = 0) -> int:
+        """Create the superblock; a detached mount of it with ATTR_* *attributes*."""
+        libc.fsconfig(self._fd, _CREATE)
+        return libc.fsmount(self._fd, attributes)
+
+    def __enter__(self) -> FileSystem:
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        os.close(self._fd)
+
+
+def new_mount(fstype: str, options: Mapping[str, str | None] | None = None, *, attributes: int = 0) -> int:
+    """A detached mount of a new file system; an option with the value None is a flag."""
+    with FileSystem(fstype) as filesystem:
+        # `source` is what stands first in a line of mountinfo; without it the kernel shows `none`.
+        filesystem.set_string("source", fstype)
+        for key, value in (options or {}).items():
+            if value is None:
+                filesystem.set_flag(key)
+            else:
+                filesystem.set_string(key, value)
+        return filesystem.create(attributes)

@@ -1,0 +1,160 @@
+"""Make and enter namespaces (namespaces(7)). Only from processes with one thread: unshare(CLONE_NEWUSER) is EINVAL in others."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from runtime.errors import ToolFailed, Unsupported
+from runtime.kernel import libc, processes
+from runtime.kernel.id_maps import IdMap, IdMapKind, IdMaps, newuidmap_program
+
+NEWNS = 0x00020000
+NEWCGROUP = 0x02000000
+NEWUTS = 0x04000000
+NEWIPC = 0x08000000
+NEWUSER = 0x10000000
+NEWPID = 0x20000000
+NEWNET = 0x40000000
+
+_APPARMOR_SWITCH = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+_DEBIAN_SWITCH = Path("/proc/sys/kernel/unprivileged_userns_clone")
+_MAX_USER_NAMESPACES = Path("/proc/sys/user/max_user_namespaces")
+
+
+def user_namespace(maps: IdMaps) -> int:
+    """A descriptor of a new user namespace with *maps*. It lives as long as somebody holds it or is in it.
+
+    The caller owns it, so it may enter it with `enter_user_namespace`.
+    """
+    return _made(lambda pid: _write_maps(pid, maps))
+
+
+def mapping(uids: IdMap, gids: IdMap) -> int:
+    """A descriptor of a user namespace that nobody enters: the map of an id-mapped mount (needs root)."""
+
+    def write_maps(pid: int) -> None:
+        _write(pid, "uid_map", uids.text)
+        _write(pid, "gid_map", gids.text)
+
+    return _made(write_maps)
+
+
+def _made(write_maps: Callable[[int], None]) -> int:
+    # A child that only sleeps holds the namespace while its maps are written: they must be written from outside.
+    try:
+        pid = libc.clone(NEWUSER | signal.SIGCHLD)
+    except libc.KernelError as error:
+        raise _no_user_namespace(error) from error
+    if pid == 0:
+        while True:
+            signal.pause()
+    try:
+        write_maps(pid)
+        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            raise _no_user_namespace(error) from error
+        raise
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _write_maps(pid: int, maps: IdMaps) -> None:
+    if maps.kind is IdMapKind.SUBIDS:
+        program = newuidmap_program()
+        if program is None:
+            raise Unsupported("`newuidmap` is gone", hint="install the package `uidmap`")
+        _run_newidmap(program, pid, maps.uids)
+        _run_newidmap(program.replace("newuidmap", "newgidmap"), pid, maps.gids)
+        return
+    if maps.kind is IdMapKind.SINGLE and os.geteuid() != 0:
+        # Without it a process could drop a group that only denies it something (user_namespaces(7), CVE-2014-8989).
+        _write(pid, "setgroups", "deny")
+    _write(pid, "uid_map", maps.uids.text)
+    _write(pid, "gid_map", maps.gids.text)
+
+
+def _write(pid: int, name: str, text: str) -> None:
+    fd = os.open(f"/proc/{pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _run_newidmap(program: str, pid: int, map_: IdMap) -> None:
+    words = [program, str(pid), *(str(number) for one in map_.extents for number in (one.inside, one.outside, one.count))]
+    read_end, write_end = os.pipe()
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, write_end, 2)]
+        child = os.posix_spawn(program, words, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}, file_actions=actions)
+        os.close(write_end)
+        write_end = -1
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status != 0:
+            said = os.read(read_end, 4096).decode(errors="replace").strip()
+            raise ToolFailed(words, status, said, hint="is there a line for you in /etc/subuid and /etc/subgid?")
+    finally:
+        os.close(read_end)
+        if write_end != -1:
+            os.close(write_end)
+
+
+def enter_user_namespace(fd: int, maps: IdMaps) -> None:
+    """Move this process into the user namespace *fd* as the owner of everything in it: all capabilities, the id that 0 or the
+    single id is."""
+    libc.setns(fd, NEWUSER)
+    if maps.kind is not IdMapKind.SINGLE:
+        os.setgroups([])
+    uid, gid = maps.uids.extents[0].inside, maps.gids.extents[0].inside
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+
+
+def within_user_namespace(maps: IdMaps, work: Callable[[], None]) -> None:
+    """Do *work* in a child that is root over the ids of *maps*: what belongs to sub-ids, or denies its own owner access, can be
+    changed there. Raises OSError with the child's errno when it failed."""
+    pid = processes.fork()
+    if pid == 0:
+        status = 1
+        try:
+            enter_user_namespace(user_namespace(maps), maps)
+            work()
+            status = 0
+        except OSError as error:
+            status = error.errno or 1
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status != 0:
+        raise OSError(status, os.strerror(status) if status > 0 else f"killed by signal {-status}")
+
+
+def _no_user_namespace(error: OSError) -> Unsupported:
+    """Why a user namespace was refused, and the way out."""
+    message = f"no user namespace can be made here: {error.strerror or error}"
+    if _switch(_APPARMOR_SWITCH) == "1" and os.geteuid() != 0:
+        return Unsupported(
+            f"{message} (AppArmor restricts unprivileged user namespaces)",
+            hint="run as root, install an AppArmor profile with `userns,` for this Python, or "
+            "`sysctl kernel.apparmor_restrict_unprivileged_userns=0`",
+        )
+    if _switch(_DEBIAN_SWITCH) == "0":
+        return Unsupported(message, hint="`sysctl kernel.unprivileged_userns_clone=1` as root")
+    if _switch(_MAX_USER_NAMESPACES) == "0":
+        return Unsupported(message, hint="`sysctl user.max_user_namespaces=15000` as root")
+    return Unsupported(
+        message, hint="inside another container the outer one must allow it (`--privileged`, or its seccomp profile)"
+    )
+
+
+def _switch(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None

@@ -1,0 +1,118 @@
+"""Process attributes that matter to a container (prctl(2), capabilities(7), close_range(2)). Namespaces are `namespaces.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import resource
+import select
+import signal
+from collections.abc import Iterable
+
+from runtime.kernel import libc
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_CAPBSET_READ = 23
+_PR_CAPBSET_DROP = 24
+_PR_SET_NO_NEW_PRIVS = 38
+
+_CLONE_PARENT = 0x8000
+
+
+def fork() -> int:
+    """os.fork(); the child keeps its garbage collector off, since collecting would copy every page it shares."""
+    pid = os.fork()
+    if pid == 0:
+        gc.disable()
+    return pid
+
+
+def fork_sibling() -> int:
+    """Fork a child of this process's *parent*, so that the parent can wait for it. From a process with one thread."""
+    pid = libc.clone(_CLONE_PARENT | signal.SIGCHLD)
+    if pid == 0:
+        libc.after_fork_in_child()
+    return pid
+
+
+def close_all_but(kept: Iterable[int]) -> None:
+    """Close every descriptor that is not among *kept*."""
+    first = 0
+    for fd in sorted(set(kept)):
+        if fd > first:
+            libc.close_range(first, fd - 1)
+        first = fd + 1
+    libc.close_range(first)
+
+
+def make_undumpable() -> None:
+    """From now on /proc/PID of this process belongs to root and nobody less may read its memory, environment or descriptors."""
+    libc.prctl(_PR_SET_DUMPABLE, 0)
+
+
+def forbid_new_privileges() -> None:
+    """exec can't raise privileges any more (no_new_privs)."""
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def die_with_parent(signum: int = signal.SIGKILL) -> None:
+    """Get *signum* when the parent's forking thread ends. Cleared by setresuid: to be set last."""
+    libc.prctl(_PR_SET_PDEATHSIG, signum)
+
+
+def limit_capabilities(kept: int) -> None:
+    """Take every capability outside the bit mask *kept* out of the bounding set, for this process and all it starts."""
+    number = 0
+    while True:
+        try:
+            libc.prctl(_PR_CAPBSET_READ, number)
+        except OSError:  # EINVAL: the kernel has no capability of this number, nor of any higher
+            return
+        if not kept >> number & 1:
+            libc.prctl(_PR_CAPBSET_DROP, number)
+        number += 1
+
+
+def reset_signals() -> None:
+    """Default dispositions and an empty mask. Python ignores SIGPIPE and SIGXFSZ, which exec would hand on."""
+    signal.set_wakeup_fd(-1)
+    for number in range(1, signal.NSIG):
+        # SIGKILL and SIGSTOP can't be set; 32 and 33 are glibc's own.
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def raise_open_file_limit() -> tuple[int, int]:
+    """Raise the soft limit of descriptors to the hard one; the limits before."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft, hard
+
+
+def restore_open_file_limit(limits: tuple[int, int]) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def wait_ended(pidfd: int, *, timeout_s: float | None = None) -> bool:
+    """Wait until the process of *pidfd*, a child or not, has ended. False when *timeout_s* passed first."""
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(None if timeout_s is None else timeout_s * 1000))
+
+
+def reap(pidfd: int) -> None:
+    """Take the ended process of *pidfd* out of the process table, if it is ours."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+
+
+def send_signal(pidfd: int, signum: int) -> bool:
+    """False when the process is gone."""
+    try:
+        signal.pidfd_send_signal(pidfd, signum)
+    except ProcessLookupError:
+        return False
+    return True

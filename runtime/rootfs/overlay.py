@@ -1,0 +1,208 @@
+"""The root file system of a container: an overlay of its layers and a writable directory (overlayfs.rst), as a detached mount.
+
+The kernel can take the layers in three ways, a ladder from new to old:
+
+    DESCRIPTORS   each layer a detached mount, by `fsconfig(SET_FD, "lowerdir+")`      (6.13, with id maps 6.15)
+    ATTACHED      each layer attached below a tmpfs, named by `fsconfig("lowerdir+")`   (6.7)
+    OPTIONS       the same, named in one string of short relative paths by mount(2)    (any)
+
+For root every layer comes through an id-mapped mount (5.19), and the writable directory through one with the swap map of
+`id_maps.swapped`, so that the container's ids are an unprivileged range while everything on disk stays 0-based. Must be called
+in the initial user namespace then, in a private mount namespace; mounts that are needed only as long as the overlay is made are
+left for the end of that namespace.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from runtime.errors import ContainerError, Unsupported
+from runtime.kernel import libc, mounts
+
+MOST_LAYERS = 500
+"""Linux takes no more (fs/overlayfs/params.c, OVL_MAX_STACK)."""
+
+UPPER = "u"
+WORK = "w"
+
+
+class Rung(StrEnum):
+    DESCRIPTORS = "layers by descriptor"
+    ATTACHED = "layers attached, by path"
+    OPTIONS = "layers attached, in one mount(2) string"
+
+
+LADDER = tuple(Rung)
+
+# What older kernels answer to a call or a parameter that they don't know.
+_TOO_OLD = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM, errno.ELOOP}
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMaps:
+    """User namespaces (descriptors) whose maps the layers and the writable directory are shown through; None: as they are."""
+
+    layers: int | None = None
+    upper: int | None = None
+
+
+def make_writable_directories(overlay_dir: Path) -> None:
+    """`u` and `w` below *overlay_dir*, made if missing."""
+    for name in (UPPER, WORK):
+        (overlay_dir / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+    # The root directory of the container is `u`: its mode must not depend on the caller's umask.
+    (overlay_dir / UPPER).chmod(0o755)
+
+
+def mount_overlay(
+    layers: Sequence[Path], overlay_dir: Path, *, maps: LayerMaps, rungs: Sequence[Rung] = LADDER
+) -> tuple[int, Rung]:
+    """A detached overlay of *layers* (bottom first) with the writable directory in *overlay_dir*, and the rung that made it."""
+    if not layers:
+        raise ContainerError("a container needs at least one layer")
+    if len(layers) > MOST_LAYERS:
+        raise Unsupported(
+            f"{len(layers)} layers, and Linux stacks {MOST_LAYERS} at most", hint="put some requirements into one wheel"
+        )
+    failure: OSError | None = None
+    for rung in rungs:
+        try:
+            return _MAKERS[rung](layers, overlay_dir, maps), rung
+        except OSError as error:
+            if error.errno not in _TOO_OLD:
+                raise _explained(error, overlay_dir) from error
+            failure = failure or error
+    assert failure is not None, "the ladder has a rung"
+    raise _explained(failure, overlay_dir) from failure
+
+
+def _mapped(path: Path, userns: int | None) -> int:
+    """A detached copy of the mount at *path*, through the map of *userns*."""
+    tree = mounts.clone_tree(path)
+    if userns is None:
+        return tree
+    try:
+        mounts.id_map(tree, userns)
+    except OSError as error:
+        os.close(tree)
+        if error.errno in (errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP):
+            raise not_mappable(path) from error
+        raise
+    return tree
+
+
+def not_mappable(path: Path) -> Unsupported:
+    kind = mounts.file_system_name(path)
+    return Unsupported(
+        f"files below `{path}` can't be shown to a container with other owners: its file system is {kind}",
+        hint="root's containers need ext4, xfs, btrfs or tmpfs (Linux 5.19 or later); set LAUNCH_HOME to a directory on one, "
+        "or run as an ordinary user",
+    )
+
+
+def _options(maps: LayerMaps) -> dict[str, str | None]:
+    # `volatile`: the writable directory is thrown away, so syncing it to disk would only cost the program time.
+    options: dict[str, str | None] = {"volatile": None}
+    if maps.layers is None:
+        options["userxattr"] = None  # an ordinary user can't write trusted.overlay.*
+    else:
+        # The layer differ reads `u` as it lies: no directory may be a redirect, no file a bare copy of metadata.
+        options |= {"redirect_dir": "off", "metacopy": "off", "index": "off"}
+    return options
+
+
+def _by_descriptor(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -> int:
+    # A detached tree dissolves when its descriptor is closed, so all stay open until the overlay is created.
+    with ExitStack() as held, mounts.FileSystem("overlay") as overlay:
+        overlay.set_string("source", "overlay")
+        for layer in reversed(layers):
+            overlay.set_fd("lowerdir+", _held(held, _mapped(layer, maps.layers)))
+        writable = _held(held, _mapped(overlay_dir, maps.upper))
+        for key, name in (("upperdir", UPPER), ("workdir", WORK)):
+            overlay.set_fd(key, _held(held, os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=writable)))
+        _set_options(overlay, maps)
+        return overlay.create()
+
+
+def _held(held: ExitStack, fd: int) -> int:
+    held.callback(os.close, fd)
+    return fd
+
+
+def _set_options(overlay: mounts.FileSystem, maps: LayerMaps) -> None:
+    for key, value in _options(maps).items():
+        if value is None:
+            overlay.set_flag(key)
+        else:
+            overlay.set_string(key, value)
+
+
+def _by_path(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -> int:
+    with _attached(layers, overlay_dir, maps) as names, mounts.FileSystem("overlay") as overlay:
+        overlay.set_string("source", "overlay")
+        for name in reversed(names):
+            overlay.set_string("lowerdir+", name)
+        overlay.set_string("upperdir", f"w/{UPPER}")
+        overlay.set_string("workdir", f"w/{WORK}")
+        _set_options(overlay, maps)
+        return overlay.create()
+
+
+def _by_options(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -> int:
+    with _attached(layers, overlay_dir, maps) as names:
+        words = [f"lowerdir={':'.join(reversed(names))}", f"upperdir=w/{UPPER}", f"workdir=w/{WORK}"]
+        words += [key if value is None else f"{key}={value}" for key, value in _options(maps).items()]
+        os.mkdir("m")
+        libc.mount("overlay", "m", "overlay", options=",".join(words))
+        # From attached to detached, as the other rungs return it.
+        return mounts.clone_tree("m")
+
+
+@contextmanager
+def _attached(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -> Iterator[list[str]]:
+    """Attach the layers at `0`, `1`, … and *overlay_dir* at `w` of a tmpfs, and work there: the names stay short."""
+    with ExitStack() as held:
+        names = [f"{number:x}" for number in range(len(layers))]
+        trees = {name: _held(held, _mapped(layer, maps.layers)) for name, layer in zip(names, layers, strict=True)}
+        trees["w"] = _held(held, _mapped(overlay_dir, maps.upper))
+        before = _held(held, os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        # Covers *overlay_dir* in this private mount namespace for a moment; everything below was opened before.
+        room = _held(held, mounts.new_mount("tmpfs", {"mode": "755"}))
+        place = _held(held, os.open(overlay_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        mounts.attach(room, place)
+        held.callback(libc.umount, overlay_dir, mounts.MNT_DETACH)
+        held.callback(os.fchdir, before)
+        os.fchdir(room)
+        for name, tree in trees.items():
+            os.mkdir(name)
+            target = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                mounts.attach(tree, target)
+            finally:
+                os.close(target)
+        yield names
+
+
+_MAKERS = {Rung.DESCRIPTORS: _by_descriptor, Rung.ATTACHED: _by_path, Rung.OPTIONS: _by_options}
+
+
+def _explained(error: OSError, overlay_dir: Path) -> Unsupported | ContainerError:
+    kind = mounts.file_system_name(overlay_dir)
+    if kind in ("overlay", "nfs", "fuse", "cifs", "smb3", "lustre"):
+        return Unsupported(
+            f"a container's writable directory can't lie on {kind} (`{overlay_dir}`): {error.strerror}",
+            hint="set LAUNCH_HOME to a directory on a local file system (ext4, xfs, btrfs), in a container to a volume",
+        )
+    if error.errno == errno.ENODEV:
+        return Unsupported("this kernel has no overlayfs", hint="`modprobe overlay` as root")
+    if error.errno == errno.EPERM:
+        return Unsupported(
+            f"overlayfs in a user namespace is not allowed here: {error.strerror}", hint="it needs Linux 5.11 or later, or root"
+        )
+    return ContainerError(f"the layers can't be stacked: {error.strerror}")

@@ -1,0 +1,155 @@
+"""/proc, /sys and /dev of a container, made by its PID 1 in its own namespaces before the root is changed.
+
+proc and sysfs may only be mounted where the host's own are fully visible, so before pivot_root(2) hides them. What is masked
+and what is read-only follows Docker's defaults (moby, oci/defaults.go).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+
+from runtime.errors import ContainerError, Unsupported
+from runtime.kernel import libc, mounts
+from runtime.kernel.safe_open import open_in_root
+from runtime.rootfs.memory_files import MemoryFiles
+from runtime.rootfs.targets import Root
+from runtime.rootfs.wanted import DeviceNode
+
+MASKED = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
+READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
+
+_CLOSED = mounts.ATTR_NOSUID | mounts.ATTR_NODEV | mounts.ATTR_NOEXEC
+_TTY_GROUP = 5
+
+
+def mount_proc(root: Root, *, laid_over: Sequence[tuple[str, str]] = ()) -> None:
+    """/proc of this PID namespace, with small files *laid_over* (path below /proc, content) its entries."""
+    try:
+        tree = mounts.new_mount("proc", attributes=_CLOSED)
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise
+        raise Unsupported(
+            "a new /proc can't be mounted: parts of this machine's /proc are covered, as inside a container",
+            hint="start the outer container with `--security-opt systempaths=unconfined` (Docker), `--security-opt unmask=ALL` "
+            "(Podman) or `procMount: Unmasked` (Kubernetes)",
+        ) from error
+    root.attach(tree, "/proc")
+    if laid_over:
+        with MemoryFiles(root) as memory:
+            for path, content in laid_over:
+                _cover(root, path, memory.tree(content.encode(), mode=0o444, owner=None))
+
+
+def mount_sys(root: Root, *, own_network: bool) -> None:
+    """/sys, read-only. sysfs belongs to a network namespace: without an own one the host's is bound."""
+    if own_network:
+        tree = mounts.new_mount("sysfs", attributes=_CLOSED | mounts.ATTR_RDONLY)
+    else:
+        tree = mounts.clone_tree("/sys", recursive=True)
+        mounts.set_attributes(tree, _CLOSED | mounts.ATTR_RDONLY, recursive=True)
+    root.attach(tree, "/sys")
+    if own_network and libc.statfs_type("/sys/fs/cgroup") == mounts.CGROUP2_MAGIC:
+        # The program's own cgroup is its root: programs that ask for their limits find them.
+        root.attach(mounts.new_mount("cgroup2", attributes=_CLOSED | mounts.ATTR_RDONLY), "/sys/fs/cgroup")
+
+
+def mount_dev(root: Root, *, shm_bytes: int | None, devices: Sequence[DeviceNode], single_id: bool) -> None:
+    """/dev: a tmpfs with the usual nodes bound from the host, pts, shm and mqueue, and *devices*."""
+    root.attach(
+        mounts.new_mount("tmpfs", {"mode": "755", "size": "1m"}, attributes=mounts.ATTR_NOSUID | mounts.ATTR_NOEXEC), "/dev"
+    )
+    dev = Root(open_in_root(root.fd, "dev", os.O_PATH | os.O_DIRECTORY), None)
+    try:
+        for name in DEVICES:
+            dev.attach(mounts.clone_tree(f"/dev/{name}"), name, directory=False)
+        for name, target in {**LINKS, "ptmx": "pts/ptmx"}.items():
+            os.symlink(target, name, dir_fd=dev.fd)
+        pts: dict[str, str | None] = {"newinstance": None, "ptmxmode": "0666", "mode": "0620"}
+        if not single_id:  # group 5, tty, has no id there: EINVAL
+            pts["gid"] = str(_TTY_GROUP)
+        dev.attach(mounts.new_mount("devpts", pts, attributes=mounts.ATTR_NOSUID | mounts.ATTR_NOEXEC), "pts")
+        shm = {"mode": "1777"} | ({"size": str(shm_bytes)} if shm_bytes is not None else {})
+        dev.attach(mounts.new_mount("tmpfs", shm, attributes=_CLOSED), "shm")
+        dev.attach(mounts.new_mount("mqueue", attributes=_CLOSED), "mqueue")
+    finally:
+        os.close(dev.fd)
+    for device in devices:
+        _bind_device(root, device)
+
+
+def _bind_device(root: Root, device: DeviceNode) -> None:
+    try:
+        found = os.stat(device.source)
+        tree = mounts.clone_tree(device.source)
+    except OSError as error:
+        raise ContainerError(f"no device `{device.source}`: {os.strerror(error.errno or 0)}") from error
+    if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
+        os.close(tree)
+        raise ContainerError(f"`{device.source}` is no device")
+    root.attach(tree, device.target, directory=False)
+
+
+def cover_system_paths(root: Root) -> None:
+    """Hide what a program must not read in /proc and /sys, and make read-only what it must not write."""
+    for path in MASKED:
+        point = _existing(root, path)
+        if point is None:
+            continue
+        try:
+            if stat.S_ISDIR(os.fstat(point).st_mode):
+                tree = mounts.new_mount("tmpfs", {"mode": "755", "size": "0"}, attributes=_CLOSED | mounts.ATTR_RDONLY)
+            else:
+                tree = mounts.clone_tree("/dev/null")
+            mounts.attach(tree, point)
+            os.close(tree)
+        finally:
+            os.close(point)
+    for path in READONLY:
+        point = _existing(root, path)
+        if point is None:
+            continue
+        try:
+            tree = mounts.clone_tree("", at=point, recursive=True)
+            mounts.set_attributes(tree, _CLOSED | mounts.ATTR_RDONLY, recursive=True)
+            mounts.attach(tree, point)
+            os.close(tree)
+        finally:
+            os.close(point)
+
+
+def _existing(root: Root, path: str) -> int | None:
+    try:
+        return open_in_root(root.fd, path.strip("/"))
+    except FileNotFoundError:
+        return None
+
+
+def _cover(root: Root, path: str, tree: int) -> None:
+    """Attach *tree* over *path* if there is such an entry; /proc has none that we could make."""
+    try:
+        point = _existing(root, path)
+        if point is not None:
+            mounts.attach(tree, point)
+            os.close(point)
+    finally:
+        os.close(tree)
