@@ -1,0 +1,83 @@
+"""From a request to a spec, without a cache: compose, put overrides, keep text, fill in, validate."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launcher.config import command_line, overrides, resolve
+from launcher.config.compose import Tree, compose_files, parse_overrides, split_groups
+from launcher.config.project import SearchPath
+from launcher.config.spec import ExperimentSpec
+from launcher.config.validate import Context, to_spec
+from launcher.errors import Origin
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Everything that an experiment's configuration depends on, besides the files."""
+
+    overrides: tuple[str, ...]
+    path: SearchPath
+    cwd: Path
+    environ: Mapping[str, str]
+    with_requirements: tuple[str, ...] = ()
+    command: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    spec: ExperimentSpec
+    values: dict[str, Any]
+    """The tree as `--cfg job` shows it: resolved, the command as written."""
+    origins: dict[str, str]
+    choices: dict[str, str]
+    environment: dict[str, str | None]
+    """Variables that were read, None where absent."""
+    repeatable: bool
+    """Whether the same files and variables give the same spec again."""
+
+
+def assemble(request: Request) -> Assembled:
+    """Compose and validate *request*."""
+    parsed = parse_overrides(request.overrides)
+    overrides.refuse_sweeps(parsed)
+    choices, settings = split_groups(parsed, request.path)
+    with resolve.reading_environment(request.environ) as environment:
+        tree = composed(choices, settings, request)
+        return finish(tree, request, environment)
+
+
+def composed(choices: Sequence[Override], settings: Sequence[Override], request: Request, *, swept: Sequence[str] = ()) -> Tree:
+    """The tree of *choices* with *settings*, `--with` and `--` put in. *swept*: keys that get their values later."""
+    given = [overrides.key_path(key) for key in (*(setting.key_or_group for setting in settings), *swept)]
+    tree = compose_files(request.path, choices, given=given, display_root=request.cwd)
+    for setting in settings:
+        overrides.apply(setting, tree.values, tree.sources, holder=request.cwd)
+    command_line.add_requirements(request.with_requirements, tree.values, tree.sources, cwd=request.cwd)
+    command_line.replace_command(request.command, tree.values, tree.sources, cwd=request.cwd)
+    if tree.values.get("name") is None:
+        tree.values["name"] = tree.choices.get("experiment")
+    return tree
+
+
+def finish(tree: Tree, request: Request, environment: dict[str, str | None]) -> Assembled:
+    """Resolve and validate *tree*, which is left as it is."""
+    values = copy.deepcopy(tree.values)
+    resolve.keep_text(values, tree.sources)
+    repeatable = resolve.is_repeatable(values)
+    values = resolve.fill_in(values, tree.sources)
+    file = request.path.find(f"experiment/{tree.choices.get('experiment')}")
+    context = Context(
+        sources=tree.sources,
+        holder=request.path.holder(file) if file is not None else request.cwd,
+        experiment=Origin(file=tree.sources.shown(file), line=1) if file is not None else None,
+    )
+    spec = to_spec(values, context)
+    return Assembled(spec, values, tree.sources.origins(), tree.choices, dict(environment), repeatable)

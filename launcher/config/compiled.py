@@ -1,0 +1,186 @@
+"""Compiled configuration: the spec of an unchanged request, without Hydra, pydantic or YAML.
+
+Two steps, as ccache does. The key is over *every* YAML file of the search path (names and bytes: a new file can shadow), the
+overrides, the search path, the working directory and the versions. Its entry lists the environment variables that were read
+(hashes of values, absences too); a hit needs those unchanged as well. `LAUNCH_NO_CONFIG_CACHE=1` composes always.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launcher.config.project import SearchPath, configuration_files, search_path
+from launcher.config.spec import ExperimentSpec, from_json, to_json
+from runtime.state_dir import StateDir
+
+if TYPE_CHECKING:
+    from launcher.config.assembly import Assembled, Request
+    from launcher.config.sweep_space import SweepComposed
+
+_FORMAT = 1
+_MOST_ENTRIES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A spec and where it comes from."""
+
+    spec: ExperimentSpec
+    origins: dict[str, str]
+    """Dotted key → `conf/experiment/digits.yaml:7` or `command line: params.lr=0.1`."""
+    choices: dict[str, str]
+    """Group → option: `experiment` → `digits`, `image` → `debian`."""
+    from_cache: bool
+    overrides: tuple[str, ...]
+    _request: _Raw
+
+    def yaml(self) -> str:
+        """The resolved configuration as YAML, for `--cfg job`: always from a real composition."""
+        import yaml
+
+        from launcher.config.assembly import assemble
+
+        return str(yaml.safe_dump(assemble(self._request.request()).values, sort_keys=False, allow_unicode=True, width=120))
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """The arguments of `load`."""
+
+    overrides: tuple[str, ...]
+    path: SearchPath
+    cwd: Path
+    environ: Mapping[str, str]
+    with_requirements: tuple[str, ...]
+    command: tuple[str, ...] | None
+
+    def request(self) -> Request:
+        from launcher.config.assembly import Request
+
+        return Request(self.overrides, self.path, self.cwd, self.environ, self.with_requirements, self.command)
+
+
+def load(
+    overrides: Sequence[str],
+    *,
+    config_dir: Path | None,
+    cwd: Path,
+    state: StateDir,
+    environ: Mapping[str, str],
+    with_requirements: Sequence[str] = (),
+    command: Sequence[str] | None = None,
+) -> Composed:
+    """The experiment of *overrides*. Raises ConfigError for whatever is wrong with it."""
+    raw = _raw(overrides, config_dir, cwd, environ, with_requirements, command)
+    if environ.get("LAUNCH_NO_CONFIG_CACHE") == "1":
+        return _from_assembled(raw.request(), raw)
+    entry = state.cache / "compiled" / f"{_key(raw)}.json"
+    return _hit(entry, raw) or _from_assembled(raw.request(), raw, entry=entry)
+
+
+def load_sweep(
+    overrides: Sequence[str],
+    *,
+    config_dir: Path | None,
+    cwd: Path,
+    state: StateDir,
+    environ: Mapping[str, str],
+    with_requirements: Sequence[str] = (),
+    command: Sequence[str] | None = None,
+) -> SweepComposed:
+    """The sweep of *overrides* (`launch -m`). Composed always: a trial costs a millisecond, not a composition."""
+    from launcher.config.sweep_space import compose_sweep
+
+    return compose_sweep(_raw(overrides, config_dir, cwd, environ, with_requirements, command))
+
+
+def _raw(
+    overrides: Sequence[str],
+    config_dir: Path | None,
+    cwd: Path,
+    environ: Mapping[str, str],
+    with_requirements: Sequence[str],
+    command: Sequence[str] | None,
+) -> _Raw:
+    cwd = Path(os.path.abspath(cwd))
+    path = search_path(config_dir=config_dir, cwd=cwd, environ=environ)
+    return _Raw(tuple(overrides), path, cwd, environ, tuple(with_requirements), None if command is None else tuple(command))
+
+
+def _from_assembled(request: Request, raw: _Raw, *, entry: Path | None = None) -> Composed:
+    from launcher.config.assembly import assemble
+
+    made = assemble(request)
+    if entry is not None and made.repeatable:
+        # A cache that cannot be written (read-only home, full disk) costs time, not the launch.
+        with contextlib.suppress(OSError):
+            _store(entry, made)
+    return Composed(made.spec, made.origins, made.choices, False, raw.overrides, raw)
+
+
+def _key(raw: _Raw) -> str:
+    digest = hashlib.sha256()
+    for part in (*_versions(), str(raw.cwd), *raw.overrides, "--with", *raw.with_requirements, "--", *(raw.command or ("none",))):
+        digest.update(b"%d:%s" % (len(part), os.fsencode(part)))
+    for directory in raw.path.directories:
+        digest.update(b"%d:%s" % (len(str(directory)), os.fsencode(directory)))
+    for name, file in configuration_files(raw.path):
+        content = file.read_bytes()
+        digest.update(b"%d:%s%d:%s" % (len(name), os.fsencode(name), len(content), content))
+    return digest.hexdigest()
+
+
+def _versions() -> list[str]:
+    """What changes when launch or a library is exchanged. `importlib.metadata` would say it better and take 60 ms."""
+    folder = os.path.dirname(__file__)
+    with os.scandir(folder) as entries:
+        ours = sorted(f"{entry.name}@{entry.stat().st_mtime_ns}" for entry in entries if entry.name.endswith(".py"))
+    libraries = [
+        f"{place}@{os.stat(place).st_mtime_ns}" for place in sys.path if place.endswith("-packages") and os.path.isdir(place)
+    ]
+    return [str(_FORMAT), sys.version, *ours, *libraries]
+
+
+def _fingerprint(value: str | None) -> str | None:
+    return None if value is None else hashlib.sha256(os.fsencode(value)).hexdigest()
+
+
+def _hit(entry: Path, raw: _Raw) -> Composed | None:
+    try:
+        document: dict[str, Any] = json.loads(entry.read_bytes())
+    except (OSError, ValueError):
+        return None
+    if any(_fingerprint(raw.environ.get(name)) != known for name, known in document["environment"].items()):
+        return None
+    return Composed(
+        from_json(ExperimentSpec, document["spec"]), document["origins"], document["choices"], True, raw.overrides, raw
+    )
+
+
+def _store(entry: Path, made: Assembled) -> None:
+    entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    document = {
+        "environment": {name: _fingerprint(value) for name, value in made.environment.items()},
+        "spec": to_json(made.spec),
+        "origins": made.origins,
+        "choices": made.choices,
+    }
+    partial = entry.with_name(f".{entry.name}.{os.getpid()}")
+    partial.write_text(json.dumps(document))
+    os.rename(partial, entry)
+    _forget_old(entry.parent)
+
+
+def _forget_old(folder: Path) -> None:
+    entries = list(folder.glob("*.json"))
+    if len(entries) > _MOST_ENTRIES:
+        for old in sorted(entries, key=lambda file: file.stat().st_mtime)[: len(entries) - _MOST_ENTRIES // 2]:
+            old.unlink(missing_ok=True)

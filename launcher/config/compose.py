@@ -1,0 +1,183 @@
+"""Compose the configuration tree with Hydra. The only door to Hydra.
+
+Hydra chooses and merges *files* (groups, defaults lists, packages, `override`). The `key=value` part of the command line is
+read with Hydra's grammar here but put into the tree by `overrides.py`: a sweep sets values thousands of times on one
+composition, and our errors can name the line that a key comes from.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from launcher.config import traps
+from launcher.config.origin import Sources, read_nodes
+from launcher.config.project import SearchPath, configuration_files
+from launcher.config.schema_shape import KeyPath, default_tree, open_paths
+from launcher.errors import ConfigError, Origin
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The composed files, not resolved: `${...}` stands as written."""
+
+    values: dict[str, Any]
+    sources: Sources
+    choices: dict[str, str]
+    configs: tuple[str, ...]
+    """Configurations that took part, in order of merging."""
+
+
+class _LaterDirectories(SearchPathPlugin):
+    """Hands the search path behind its first directory to Hydra: `hydra.searchpath` is read too late for the primary configuration."""
+
+    directories: tuple[Path, ...] = ()
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for directory in self.directories:
+            search_path.append(provider="launch", path=f"file://{directory}")
+
+
+def parse_overrides(texts: Sequence[str]) -> list[Override]:
+    """The overrides of the command line, in Hydra's grammar."""
+    parser = OverridesParser.create()
+    parsed = []
+    for text in texts:
+        traps.refuse_before_parsing(text)
+        try:
+            parsed += parser.parse_overrides([text])
+        except HydraException as error:
+            raise traps.unparsable_override(text, error) from error
+    return parsed
+
+
+def parse_sweep_value(text: str) -> Override:
+    """*text* (`choice(1, 2)`, `interval(0, 1)`) in Hydra's sweep grammar, as the override `x=TEXT`."""
+    return OverridesParser.create().parse_overrides([f"x={text}"])[0]
+
+
+def split_groups(overrides: Sequence[Override], path: SearchPath) -> tuple[list[Override], list[Override]]:
+    """(choices of groups, values): `image=cuda12` is a choice, `image.base=…` and `image={…}` set values."""
+    choices = [o for o in overrides if path.is_group(o.key_or_group) and not isinstance(o.value(), dict)]
+    return choices, [o for o in overrides if not any(o is choice for choice in choices)]
+
+
+def compose_files(path: SearchPath, choices: Sequence[Override], *, given: Iterable[KeyPath] = (), display_root: Path) -> Tree:
+    """Compose the files of *path* under the group choices of the command line. *given*: keys that the command line sets besides."""
+    sources = Sources(display_root)
+    _check_primary(path, sources)
+    traps.check_choices(choices, path)
+    lines = [str(choice.input_line) for choice in choices]
+    with _hydra(path):
+        try:
+            defaults = GlobalHydra.instance().config_loader().compute_defaults_list("config", lines, RunMode.RUN).defaults
+        except (yaml.YAMLError, HydraException, OmegaConfBaseException) as error:
+            _name_broken_file(path, sources)
+            raise traps.failed_composition(error, choices, path, sources) from error
+        taking_part = [d for d in defaults if not str(d.config_path).startswith("hydra/") and d.config_path != "schema"]
+        for default in taking_part:
+            _add_source(str(default.config_path), str(default.package or ""), path, sources)
+        try:
+            composed = hydra_compose("config", overrides=lines, return_hydra_config=True)
+        except (yaml.YAMLError, HydraException, OmegaConfBaseException) as error:
+            raise traps.failed_composition(error, choices, path, sources) from error
+        chosen = {
+            str(group): option for group, option in composed.hydra.runtime.choices.items() if not str(group).startswith("hydra/")
+        }
+        values = _plain(composed)
+    configs = tuple(str(default.config_path) for default in taking_part)
+    traps.check_overruled(choices, sources, given=given)
+    return Tree(values, sources, {group: str(option) for group, option in chosen.items() if option is not None}, configs)
+
+
+def _plain(composed: DictConfig) -> dict[str, Any]:
+    container = OmegaConf.to_container(composed, resolve=False)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items() if key != "hydra"}
+
+
+@contextmanager
+def _hydra(path: SearchPath) -> Iterator[None]:
+    """Hydra initialised on *path*, with our schema node, and left as it was found."""
+    _LaterDirectories.directories = path.directories[1:]
+    plugins = Plugins.instance()
+    if not any(plugin is _LaterDirectories for plugin in plugins.discover(SearchPathPlugin)):
+        plugins.register(_LaterDirectories)
+    ConfigStore.instance().store(name="schema", node=_schema_node(), provider="launch")
+    with warnings.catch_warnings():
+        # 1.4 announces that `version_base="1.3"` will be refused by 1.5, which our version bound excludes.
+        warnings.filterwarnings("ignore", message=r"(?s).*version_base.*")
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"hydra\..*")
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(path.directories[0]), job_name="launch", version_base="1.3"):
+            yield
+
+
+def _schema_node() -> DictConfig:
+    """The defaults of the schema. Open mappings (`env`, `tags`, …) are out of struct mode, so that their keys need no `+`."""
+    node = OmegaConf.create(default_tree())
+    for path in open_paths():
+        part = OmegaConf.select(node, ".".join(path))
+        if isinstance(part, DictConfig):
+            OmegaConf.set_struct(part, False)
+    return node
+
+
+def _check_primary(path: SearchPath, sources: Sources) -> None:
+    """A project's own config.yaml shadows ours whole: presets and defaults would vanish without a word."""
+    file = path.find("config")
+    assert file is not None, "launch ships a config.yaml"
+    node = read_nodes(file, shown=sources.shown(file))
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
+        if key.value == "defaults" and isinstance(value, yaml.SequenceNode):
+            if any(isinstance(item, yaml.ScalarNode) and item.value == "schema" for item in value.value):
+                return
+    raise ConfigError(
+        "this `config.yaml` takes the place of launch's own, and has no `schema` in its `defaults`",
+        origin=Origin(file=sources.shown(file), line=1),
+        hint="put the project's settings into `project.yaml` (begin it with `# @package _global_`) and delete `config.yaml`",
+    )
+
+
+def _add_source(config: str, package: str, path: SearchPath, sources: Sources) -> None:
+    file = path.find(config)
+    if file is None:
+        return  # a node of the ConfigStore; it has no lines
+    shown = sources.shown(file)
+    node = read_nodes(file, shown=shown)
+    where: KeyPath = () if package in ("", "_global_") else tuple(package.split("."))
+    if config.startswith("experiment/") and where:
+        raise ConfigError(
+            f"`{Path(shown).name}` lacks `# @package _global_`",
+            origin=Origin(file=shown, line=1),
+            hint="make it the first line: without it every key of the file lands below `experiment`",
+        )
+    traps.check_containers(node, where, shown, sources)
+    sources.add_file(file, node, package=where, holder=path.holder(file), config=config)
+
+
+def _name_broken_file(path: SearchPath, sources: Sources) -> None:
+    """Hydra's YAML errors do not always name the file: find the first that cannot be read."""
+    for _, file in configuration_files(path):
+        read_nodes(file, shown=sources.shown(file))

@@ -1,0 +1,148 @@
+"""Where configuration lies: the search path of `conf/` directories, and the experiments in it. Knows nothing of Hydra.
+
+Search path, first wins: `--config-dir`, `./conf` (found upward from the working directory as git finds `.git`),
+`$XDG_CONFIG_HOME/launch/conf`, `/etc/launch/conf`, and what launch ships. In the wheel the shipped `conf/` and `experiments/`
+are `launcher/_conf` and `launcher/_experiments`; in the repository they stand beside `launcher/`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.errors import ConfigError, Origin
+
+SITE = Path("/etc/launch/conf")
+_PACKAGE = Path(__file__).resolve().parent.parent
+_MARKS = ("project.yaml", "experiment", "config.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPath:
+    """The `conf/` directories that exist, the winner first."""
+
+    directories: tuple[Path, ...]
+
+    def find(self, config: str) -> Path | None:
+        """The file of *config* (`image/debian`): the first directory that has it."""
+        for directory in self.directories:
+            file = directory / f"{config}.yaml"
+            if file.is_file():
+                return file
+        return None
+
+    def options(self, group: str) -> list[str]:
+        """The choices of *group*, sorted: `image` → bookworm, cuda12, debian."""
+        found = {file.stem for directory in self.directories for file in (directory / group).glob("*.yaml")}
+        return sorted(found)
+
+    def is_group(self, name: str) -> bool:
+        return any((directory / name).is_dir() for directory in self.directories)
+
+    def groups(self) -> list[str]:
+        """The names of the groups at the top: cluster, experiment, image, sweep, tracking, and a project's own."""
+        return sorted({child.name for directory in self.directories for child in directory.iterdir() if child.is_dir()})
+
+    def holder(self, file: Path) -> Path:
+        """The directory that relative paths in *file* start from: the one that holds its `conf/`."""
+        for directory in self.directories:
+            if file.is_relative_to(directory):
+                return directory.parent
+        return file.parent
+
+    def project(self) -> Path | None:
+        """The directory that holds the project's own `conf/`, None where only shipped configuration is at hand."""
+        first = self.directories[0]
+        return None if first == shipped_conf() else first.parent
+
+
+def shipped_conf() -> Path:
+    """The `conf/` that launch ships, in the wheel or in the repository."""
+    packaged = _PACKAGE / "_conf"
+    return packaged if packaged.is_dir() else _PACKAGE.parent / "conf"
+
+
+def shipped_path(holder: Path, relative: str) -> Path:
+    """*relative* below *holder*; `experiments/x` named by the shipped conf/ of a wheel is `launcher/_experiments/x`."""
+    if holder == _PACKAGE and relative.split("/")[0] == "experiments":
+        return holder / f"_{relative}"
+    return holder / relative
+
+
+def search_path(*, config_dir: Path | None, cwd: Path, environ: Mapping[str, str], site: Path = SITE) -> SearchPath:
+    """The search path as seen from *cwd*."""
+    candidates: list[Path] = []
+    if config_dir is not None:
+        chosen = (cwd / config_dir).resolve()
+        if not chosen.is_dir():
+            raise ConfigError(
+                f"no such configuration directory: `{config_dir}`", origin=Origin(override=f"--config-dir {config_dir}")
+            )
+        candidates.append(chosen)
+    upward = _upward(cwd.resolve())
+    if upward is not None:
+        candidates.append(upward)
+    home = environ.get("XDG_CONFIG_HOME") or (os.path.join(environ["HOME"], ".config") if environ.get("HOME") else "")
+    if home:
+        candidates.append(Path(home) / "launch" / "conf")
+    candidates += [site, shipped_conf()]
+    return SearchPath(tuple(dict.fromkeys(directory for directory in candidates if directory.is_dir())))
+
+
+def _upward(start: Path) -> Path | None:
+    """The nearest `conf/` at or above *start* that looks like ours: `/etc` and others have a conf/ too."""
+    for directory in (start, *start.parents):
+        conf = directory / "conf"
+        if any((conf / mark).exists() for mark in _MARKS):
+            return conf
+    return None
+
+
+def configuration_files(path: SearchPath) -> Iterator[tuple[str, Path]]:
+    """Every `.yaml` of every directory, sorted, as (name below its directory, file)."""
+    for directory in path.directories:
+        for folder, folders, files in os.walk(directory):
+            folders.sort()
+            for name in sorted(files):
+                if name.endswith(".yaml"):
+                    file = os.path.join(folder, name)
+                    yield os.path.relpath(file, directory), Path(file)
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One experiment that can be launched."""
+
+    name: str
+    description: str
+    file: Path
+
+
+def list_experiments(*, config_dir: Path | None, cwd: Path, environ: Mapping[str, str]) -> list[Experiment]:
+    """The experiments of the search path, by name. Needs no composition: only the description is read."""
+    found: dict[str, Experiment] = {}
+    for directory in search_path(config_dir=config_dir, cwd=cwd, environ=environ).directories:
+        group = directory / "experiment"
+        for file in group.rglob("*.yaml"):
+            name = file.relative_to(group).with_suffix("").as_posix()
+            if name not in found:
+                found[name] = Experiment(name, _description(file), file)
+    return [found[name] for name in sorted(found)]
+
+
+def _description(file: Path) -> str:
+    """The `description` of *file*; empty where there is none or the file is not YAML (the launch will say so)."""
+    import yaml
+
+    try:
+        document = yaml.compose(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return ""
+    if not isinstance(document, yaml.MappingNode):
+        return ""
+    for key, value in document.value:
+        if key.value == "description" and isinstance(value, yaml.ScalarNode):
+            return str(value.value)
+    return ""

@@ -1,0 +1,294 @@
+"""The schema of an experiment: every key with its type, default, description and an example. The only door to pydantic.
+
+Strict, frozen, nothing unknown allowed. `validate.py` turns a checked model into the dataclasses of `spec.py`;
+`compose.py` makes Hydra's `schema` node from the defaults here; `reference.py` writes the documentation page.
+Only values are judged here: files, GPUs and indexes are looked at by the planner, since a compiled configuration skips this.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_SECONDS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])(i?B)?")
+
+
+def seconds(value: Any) -> Any:
+    """`90s`, `30m`, `12h`, `2d` or a number of seconds."""
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        if value is not None and value < 0:
+            raise ValueError("a duration cannot be negative")
+        return value if value is None else float(value)
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        raise ValueError("not a duration: write `90s`, `30m`, `12h`, `2d`")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def size_bytes(value: Any) -> Any:
+    """`512MiB`, `16GiB` or a number of bytes. K, KiB are 1024; KB is 1000."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        if value is not None and value < 0:
+            raise ValueError("a size cannot be negative")
+        return value
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        raise ValueError("not a size: write `512MiB`, `16GiB`")
+    unit = 1000 if found[3] == "B" else 1024
+    return int(float(found[1]) * unit ** " KMGT".index(found[2]))
+
+
+def _matching(pattern: str, meaning: str) -> AfterValidator:
+    compiled = re.compile(pattern)
+
+    def check(value: str | None) -> str | None:
+        if value is not None and not compiled.fullmatch(value):
+            raise ValueError(meaning)
+        return value
+
+    return AfterValidator(check)
+
+
+def _whole_above_one(value: Any) -> Any:
+    if isinstance(value, dict):
+        raise ValueError("`gpus` is a number; wishes for each GPU go to `gpu.model`, `gpu.memory`")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if value < 0:
+            raise ValueError("a number of GPUs cannot be negative")
+        if isinstance(value, float) and value > 1 and value != int(value):
+            raise ValueError("a part of a GPU is less than 1 (`0.25`); more than one are whole (`2`)")
+        return int(value) if value == int(value) else value
+    return value
+
+
+Duration = Annotated[float | None, BeforeValidator(seconds)]
+Size = Annotated[int | None, BeforeValidator(size_bytes)]
+Variable = Annotated[str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "not a variable's name: letters, digits and `_` only")]
+Plain = Annotated[str, _matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "not a plain name: letters, digits, `_`, `-` and `.` only")]
+InContainer = Annotated[str, _matching(r"/.+", "not a path in the container: it must begin with `/`")]
+Python = Annotated[str, _matching(r"3\.\d+(\.\d+)?", "not a Python version: write `3.11` or `3.13`")]
+Cuda = Annotated[str, _matching(r"auto|cpu|\d+\.\d+", "not a CUDA variant: write `auto`, `cpu` or a version like `12.8`")]
+Capability = Annotated[str, _matching(r"\d+\.\d+", "not a compute capability: write one like `8.0`")]
+ServerUri = Annotated[
+    str, _matching(r"https?://.+", "not the address of an MLflow server: it must begin with `http://` or `https://`")
+]
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+
+def _key(default: Any, description: str, example: Any) -> Any:
+    return Field(default, description=description, examples=[example], validate_default=False)
+
+
+class Section(BaseModel):
+    """One mapping of the configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Group(Section):
+    """Additions to an image that join instead of replacing."""
+
+    apt: list[str] = _key([], "Debian packages to add.", ["ffmpeg"])
+    requirements: list[str] = _key([], "Python requirements to add.", ["humanize>=4"])
+    run: list[str] = _key([], "Shell commands to run while the image is built.", ["ldconfig"])
+
+
+class Index(Section):
+    """Where wheels come from, beside your own pip and uv settings."""
+
+    url: str | None = _key(None, "Index that takes the place of the default one.", "https://pypi.lab/simple")
+    extra_urls: list[str] = _key([], "Indexes asked in addition.", ["https://wheels.lab/simple"])
+    find_links: list[str] = _key([], "Directories or pages that list wheels.", ["wheels/"])
+    constraints: list[str] = _key([], "Constraint files.", ["constraints.txt"])
+    exclude_newer: str | None = _key(None, "Ignore whatever was published after this date.", "2026-10-01")
+
+
+class Image(Section):
+    """What the program runs on."""
+
+    base: str = _key(
+        "bootstrap:debian/trixie",
+        "Where the image starts: `bootstrap:debian/SUITE` (made here from the Debian archive), `oci:DIR`, "
+        "`docker-archive:FILE`, or a name in a registry.",
+        "bootstrap:debian/bookworm",
+    )
+    python: Python | None = _key(None, "Python that the base must have; null takes the base's own.", "3.11")
+    cuda: Cuda | None = _key(
+        None, "Which build of CUDA-dependent wheels: null leaves the index alone, `auto` follows the driver.", "auto"
+    )
+    dockerfile: str | None = _key(None, "Build the base from this Dockerfile.", "Dockerfile")
+    target: str | None = _key(None, "Stage of the Dockerfile to stop at.", "runtime")
+    args: dict[str, str] = _key({}, "Build arguments of the Dockerfile.", {"VERSION": "1.2"})
+    apt: list[str] = _key([], "Debian packages.", ["git", "ffmpeg"])
+    requirements: str | list[str] = _key(
+        [],
+        "Python requirements: a list (PEP 508, `-r FILE` allowed), or the path of a requirements.txt, pyproject.toml, uv.lock or pylock.toml.",
+        ["torch>=2.6", "numpy"],
+    )
+    groups: dict[Plain, Group] = _key({}, "Named additions that join instead of replacing.", {"video": {"apt": ["ffmpeg"]}})
+    run: list[str] = _key(
+        [], "Shell commands to run while the image is built, after packages and wheels.", ["mkdir -p /opt/models"]
+    )
+    env: dict[Variable, str] = _key({}, "Environment stored in the image.", {"OPENCV_LOG_LEVEL": "ERROR"})
+    index: Index = _key(Index(), "Where wheels come from.", {"find_links": ["wheels/"]})
+    mirror: str | None = _key(
+        None, "Address of the Debian archive; null takes it from this machine's apt sources.", "http://mirror.lab/debian"
+    )
+
+
+class Code(Section):
+    """Your code, frozen at the moment of launch."""
+
+    root: str = _key(".", "Directory of the code, relative to the directory that holds `conf/`.", "experiments/digits")
+    include: list[str] = _key(["**"], "Patterns of files to take.", ["*.py", "data/*.json"])
+    exclude: list[str] = _key([], "Patterns of files to leave out.", ["notebooks/**"])
+
+
+class Gpu(Section):
+    """Wishes for each GPU."""
+
+    model: str | None = _key(None, "Regular expression that the model's name must match.", "H100|A100")
+    memory: Size = _key(None, "Least memory of each GPU.", "40GiB")
+    capability: Capability | None = _key(None, "Least compute capability.", "8.0")
+    topology: Literal["any", "nvlink"] = _key("any", "How the GPUs must be connected.", "nvlink")
+
+
+class Mount(Section):
+    """A directory or file of this machine, in the container."""
+
+    source: str = Field(
+        description="Path on this machine, relative to the directory that holds `conf/`.", examples=["/mnt/cifar10"]
+    )
+    target: InContainer | None = _key(None, "Path in the container; null is `/data/NAME`.", "/datasets/cifar10")
+    readonly: bool = _key(True, "Whether the program may only read it.", False)
+
+
+class Outputs(Section):
+    """What is kept of `/outputs`."""
+
+    keep: list[str] = _key(["**"], "Patterns of files to keep and to log as artifacts.", ["*.png", "model/**"])
+    max_size: Size = _key(None, "Most that may be kept.", "2GiB")
+
+
+class Metrics(Section):
+    """Where metrics are read from, beside MLflow's own calls."""
+
+    file: bool = _key(True, "Read the JSON lines that the program appends to `$LAUNCH_METRICS`.", False)
+    tensorboard: bool = _key(False, "Read TensorBoard event files below `/outputs`.", True)
+    patterns: dict[str, str] = _key(
+        {}, "Regular expressions with one group, applied to each line of output.", {"loss": r"loss=([\d.]+)"}
+    )
+
+
+class Tracking(Section):
+    """Where runs are recorded. `tracking: null` keeps the journal only."""
+
+    uri: ServerUri | None = _key(None, "MLflow server; null is a local one, started on demand.", "http://mlflow.lab:5000")
+    experiment: str | None = _key(None, "MLflow experiment; null is the experiment's name.", "vision/digits")
+    run_name: str | None = _key(None, "Name of the MLflow run.", "baseline")
+    scope: Literal["run", "server"] = _key(
+        "run", "What the program may reach through MLflow: its own run, or the server's registry too.", "server"
+    )
+    artifacts: bool = _key(True, "Whether outputs and logs are stored as artifacts.", False)
+    system_metrics: Duration = _key(10.0, "Seconds between samples of CPU, memory and GPU; null takes none.", "30s")
+
+
+class Cluster(Section):
+    """Where runs are placed."""
+
+    kind: Literal["local", "slurm"] = _key("local", "This machine, or a cluster's scheduler.", "slurm")
+    priority: int = _key(0, "Order in this machine's queue; higher goes first.", 10)
+    partition: str | None = _key(None, "Slurm partition.", "gpu")
+    account: str | None = _key(None, "Slurm account.", "vision")
+    qos: str | None = _key(None, "Slurm quality of service.", "high")
+    time: Duration = _key(None, "Time that the job asks for.", "12h")
+    sbatch: dict[str, Any] = _key({}, "More options of sbatch, without the dashes.", {"exclusive": True})
+
+
+class Pruner(Section):
+    """When a trial is stopped early."""
+
+    kind: Literal["asha", "median", "percentile", "hyperband", "patient", "threshold", "wilcoxon"] = _key(
+        "asha", "Rule.", "median"
+    )
+    min_reports: AtLeastOne = _key(1, "Reports of the metric before a trial may be stopped.", 3)
+    reduction: Annotated[int, Field(ge=2)] = _key(3, "One of this many trials goes on at each rung.", 4)
+    options: dict[str, Any] = _key({}, "More options of the rule.", {"percentile": 25.0})
+
+
+class Sweep(Section):
+    """How `launch -m` searches."""
+
+    sampler: str = _key("grid", "`grid`, `random`, or a sampler of Optuna such as `tpe`.", "tpe")
+    trials: AtLeastOne | None = _key(None, "Number of trials; null is every point of a grid.", 50)
+    metric: str | None = _key(None, "Metric to optimise.", "val_accuracy")
+    direction: Literal["minimize", "maximize"] = _key("minimize", "Whether less or more is better.", "maximize")
+    value: Literal["last", "best"] = _key("last", "Which value of the metric counts.", "best")
+    space: dict[str, Any] = _key(
+        {},
+        "What to search, as a tree like the experiment's own, in Hydra's sweep grammar.",
+        {"params": {"lr": "choice(0.1, 0.01)"}},
+    )
+    seeds: AtLeastOne = _key(1, "Runs of each point, each with its own `seed`; their mean counts.", 3)
+    parallel: AtLeastOne | None = _key(None, "Most trials at the same time; null is what the machine has room for.", 4)
+    seed: int = _key(0, "Seed of the sampler.", 1)
+    pruner: Pruner | None = _key(None, "When a trial is stopped early; null never.", {"kind": "asha"})
+    enqueue: list[dict[str, Any]] = _key([], "Points to try first.", [{"params": {"lr": 0.001}}])
+    timeout: Duration = _key(None, "Time after which no trial is started.", "10h")
+    on_failure: Literal["continue", "stop"] = _key("continue", "What a failed trial means for the others.", "stop")
+    max_failures: AtLeastOne | None = _key(None, "Failed trials after which the sweep stops.", 5)
+    retries: Annotated[int, Field(ge=0)] = _key(0, "Times that a failed trial is tried again.", 1)
+
+
+class ExperimentSpec(Section):
+    """One experiment."""
+
+    name: str = Field(
+        min_length=1, description="Name of the experiment; the configuration file's name unless set.", examples=["digits"]
+    )
+    description: str | None = _key(None, "One line that `launch list` shows.", "MLP on handwritten digits")
+    tags: dict[str, str] = _key({}, "Labels stored with the run.", {"team": "vision"})
+    image: Image = _key(Image(), "What the program runs on.", {"apt": ["git"]})
+    code: Code = _key(Code(), "Your code.", {"root": "experiments/digits"})
+    command: str | list[Any] = Field(
+        min_length=1,
+        description="The program and its words. A string is split as a shell would, then `${...}` is filled in; no shell runs.",
+        examples=["python3 train.py --lr=${params.lr}"],
+    )
+    workdir: InContainer = _key("/workspace", "Working directory, where the code lies.", "/workspace")
+    processes: AtLeastOne | Literal["per-gpu"] = _key(
+        1, "Ranks that launch itself starts; leave it at 1 with torchrun.", "per-gpu"
+    )
+    params: dict[str, Any] = _key({}, "The experiment's own parameters.", {"lr": 0.001, "layers": [64, 32]})
+    seed: int = _key(0, "Seed, as `LAUNCH_SEED` and `PYTHONHASHSEED`.", 3)
+    deterministic: bool = _key(False, "Ask libraries for deterministic results, at some cost in speed.", True)
+    env: dict[Variable, str] = _key({}, "Environment of the program.", {"OMP_NUM_THREADS": "4"})
+    gpus: Annotated[int | float | Literal["all"], BeforeValidator(_whole_above_one)] = _key(
+        0, "GPUs per node; a part of one (`0.25`), or `all`.", 2
+    )
+    gpu: Gpu = _key(Gpu(), "Wishes for each GPU.", {"memory": "40GiB"})
+    devices: list[InContainer] = _key([], "Other device nodes.", ["/dev/kvm"])
+    nodes: AtLeastOne = _key(1, "Machines.", 2)
+    cpus: Annotated[int | float, Field(gt=0)] | None = _key(None, "CPU limit, in cores; null is what the machine has.", 4)
+    memory: Size = _key(None, "Memory limit; null is none.", "16GiB")
+    shm: Size = _key(None, "Size of /dev/shm; null is half of the memory.", "8GiB")
+    network: Literal["none", "host", "bridge"] = _key("none", "Network of the program.", "bridge")
+    data: dict[Plain, str | Mount | None] = _key(
+        {}, "Directories mounted below /data; null is not mounted.", {"cifar10": "/mnt/cifar10"}
+    )
+    caches: dict[Plain, InContainer] = _key(
+        {}, "Directories kept between runs, shared and writable.", {"huggingface": "/cache/hf"}
+    )
+    secrets: list[Variable] = _key([], "Variables of your environment given to the program and never recorded.", ["HF_TOKEN"])
+    outputs: Outputs = _key(Outputs(), "What is kept of /outputs.", {"keep": ["*.png"]})
+    metrics: Metrics = _key(Metrics(), "Where metrics are read from.", {"tensorboard": True})
+    timeout: Duration = _key(None, "Time after which the program is stopped.", "12h")
+    grace: Annotated[float, BeforeValidator(seconds)] = _key(30.0, "Time between SIGTERM and SIGKILL.", "2m")
+    retries: Annotated[int, Field(ge=0)] = _key(0, "Times that a failed run is tried again.", 2)
+    tracking: Tracking | None = _key(Tracking(), "Where the run is recorded.", {"uri": "http://mlflow.lab:5000"})
+    cluster: Cluster = _key(Cluster(), "Where the run is placed.", {"kind": "slurm"})
+    sweep: Sweep | None = _key(None, "How `launch -m` searches.", {"metric": "val_accuracy"})

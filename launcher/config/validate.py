@@ -1,0 +1,259 @@
+"""From resolved values to an ExperimentSpec: the schema's judgement as errors with lines, paths made absolute, words split.
+
+Nothing of the world is looked at here (does the file exist, are there GPUs): a compiled configuration skips this module, so
+such checks belong to the planner.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from launcher.config import schema, traps, words
+from launcher.config.origin import Sources
+from launcher.config.project import shipped_path
+from launcher.config.resolve import read_variable
+from launcher.config.schema_shape import KeyPath, shapes
+from launcher.config.spec import ExperimentSpec, from_json
+from launcher.errors import ConfigError, Origin
+
+_WANTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "int_from_float": "a whole number",
+}
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://")
+_FILE_OPTION = re.compile(r"(-r|--requirement|-c|--constraint|-f|--find-links)(\s+|=)(.+)|(-r|-c|-f)(\S.*)")
+_BASE_FILE = re.compile(r"(oci|oci-archive|docker-archive):(.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What validation needs to know besides the values."""
+
+    sources: Sources
+    holder: Path
+    """Directory that a path starts from where nobody wrote it (`code.root` by default): the experiment's project."""
+    experiment: Origin | None
+
+
+def to_spec(values: dict[str, Any], context: Context) -> ExperimentSpec:
+    """The spec for *values*. Raises ConfigError for the first thing that is wrong, naming the others."""
+    if values.get("command") in (None, "", []):
+        raise ConfigError(
+            f"`{values.get('name')}` has no `command`",
+            origin=context.experiment,
+            hint="as in `command: python3 train.py --lr=${params.lr}`",
+        )
+    try:
+        checked = schema.ExperimentSpec.model_validate(values)
+    except ValidationError as error:
+        raise _first_of(error, values, context) from error
+    document = checked.model_dump()
+    _Paths(context).make_absolute(document)
+    document["command"] = _words(document["command"], context)
+    document["data"] = {
+        name: {"source": mount} if isinstance(mount, str) else mount
+        for name, mount in document["data"].items()
+        if mount is not None
+    }
+    _check_requirements(document["image"], context)
+    return from_json(ExperimentSpec, document)
+
+
+def _words(command: str | list[Any], context: Context) -> list[str]:
+    source = context.sources.nearest(("command",))
+    origin = source.origin if source else None
+    if isinstance(command, str):
+        return list(words.split(command, origin=origin))
+    for index, word in enumerate(command):
+        if not isinstance(word, str):
+            item = context.sources.nearest(("command", index))
+            shown = "null" if word is None else type(word).__name__
+            raise ConfigError(f"word {index + 1} of the command is {shown}, not text", origin=item.origin if item else origin)
+    return command
+
+
+def _first_of(error: ValidationError, values: dict[str, Any], context: Context) -> ConfigError:
+    found: dict[KeyPath, list[ErrorDetails]] = {}
+    for detail in error.errors(include_url=False):
+        found.setdefault(_key_of(detail, values), []).append(detail)
+    # A union reports the alternatives that do not fit too: "should be text" beside the real error inside the mapping.
+    deepest = {
+        path: details
+        for path, details in found.items()
+        if not any(other[: len(path)] == path and other != path for other in found)
+    }
+    problems = [_problem(path, details, context) for path, details in deepest.items()]
+    first = problems[0]
+    if len(problems) > 1:
+        others = "; ".join(f"{problem.message}" + (f" ({problem.origin})" if problem.origin else "") for problem in problems[1:5])
+        first.hint = f"{first.hint}\nalso: {others}" if first.hint else f"also: {others}"
+    return first
+
+
+def _key_of(detail: ErrorDetails, values: dict[str, Any]) -> KeyPath:
+    """The configuration's key of a pydantic location, which names the alternatives of unions too (`data.d.Mount.sourc`)."""
+    path: list[str | int] = []
+    at: Any = values
+    for position, part in enumerate(detail["loc"]):
+        if (isinstance(at, dict) and part in at) or (isinstance(at, list) and isinstance(part, int) and part < len(at)):
+            path.append(part)
+            at = at[part]
+        elif detail["type"] == "missing" and position == len(detail["loc"]) - 1:
+            path.append(part)
+    return tuple(path)
+
+
+def _problem(path: KeyPath, details: list[ErrorDetails], context: Context) -> ConfigError:
+    source = context.sources.nearest(path)
+    origin = source.origin if source is not None else context.experiment
+    name, detail = traps.dotted(path), details[0]
+    if detail["type"] == "extra_forbidden":
+        siblings = [known[-1] for known in shapes() if len(known) == len(path) and known[:-1] == _generic(path[:-1])]
+        return traps.unknown_key(path, siblings, origin=origin)
+    if detail["type"] == "missing":
+        return ConfigError(f"`{name}` is missing", origin=origin)
+    value = _shown(detail["input"])
+    reasons = [d for d in details if d["type"] in ("value_error", "assertion_error")]
+    if reasons:
+        text = str(reasons[0].get("ctx", {}).get("error", reasons[0]["msg"]))
+        reason, _, hint = text.partition(": ")
+        return ConfigError(f"`{name}` is {value}: {reason}", origin=origin, hint=hint or None)
+    wanted = list(dict.fromkeys(_wanted(d) for d in details))
+    return ConfigError(f"`{name}` must be {_or(wanted)}, not {value}", origin=origin, hint=_near_choice(details))
+
+
+def _near_choice(details: Iterable[ErrorDetails]) -> str | None:
+    for detail in details:
+        if detail["type"] == "literal_error":
+            import difflib
+
+            near = difflib.get_close_matches(
+                str(detail["input"]), re.findall(r"'([^']+)'", str(detail.get("ctx", {}).get("expected", ""))), n=1
+            )
+            if near:
+                return f"did you mean `{near[0]}`?"
+    return None
+
+
+def _wanted(detail: ErrorDetails) -> str:
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "literal_error":
+            return str(context["expected"]).replace("'", "`")
+        case "greater_than":
+            return f"more than {context['gt']}"
+        case "greater_than_equal":
+            return f"at least {context['ge']}"
+        case "string_too_short" | "too_short":
+            return "not empty"
+        case kind:
+            return _WANTED.get(kind) or str(detail["msg"]).removeprefix("Input should be ").lower()
+
+
+def _or(words_: list[str]) -> str:
+    return words_[0] if len(words_) == 1 else f"{', '.join(words_[:-1])} or {words_[-1]}"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "null"
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"`{text if len(text) <= 80 else text[:77] + '…'}`"
+
+
+def _generic(path: KeyPath) -> tuple[str, ...]:
+    """*path* as the schema spells it: `image.groups.video` → `image.groups.*`."""
+    known = shapes()
+    found: tuple[str, ...] = ()
+    for part in path:
+        name = "[]" if isinstance(part, int) else part
+        found = (*found, name) if (*found, name) in known else (*found, "*")
+    return found
+
+
+def _check_requirements(image: dict[str, Any], context: Context) -> None:
+    """A requirement that nobody could read is found here, with its line, and not by the resolver minutes later."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    lists = [(("image", "requirements"), image["requirements"])]
+    lists += [(("image", "groups", name, "requirements"), group["requirements"]) for name, group in image["groups"].items()]
+    for path, requirements in lists:
+        for index, text in enumerate(requirements if isinstance(requirements, list) else []):
+            if text.startswith("-") or "/" in text.split("@")[0] or text.endswith((".whl", ".tar.gz", ".zip")):
+                continue  # options of requirements.txt and local files
+            try:
+                Requirement(text)
+            except InvalidRequirement as error:
+                source = context.sources.nearest((*path, index))
+                reason = str(error).splitlines()[0].lower()
+                raise ConfigError(
+                    f"`{text}` is not a requirement: {reason}",
+                    origin=source.origin if source else None,
+                    hint="write one as in `scikit-learn>=1.5`",
+                ) from error
+
+
+class _Paths:
+    """Makes the paths of a checked document absolute, each from the directory of whoever wrote it."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def make_absolute(self, document: dict[str, Any]) -> None:
+        image, index = document["image"], document["image"]["index"]
+        document["code"]["root"] = self._absolute(document["code"]["root"], ("code", "root"))
+        if image["dockerfile"] is not None:
+            image["dockerfile"] = self._absolute(image["dockerfile"], ("image", "dockerfile"))
+        if isinstance(image["requirements"], str):
+            image["requirements"] = self._absolute(image["requirements"], ("image", "requirements"))
+        else:
+            image["requirements"] = self._lines(image["requirements"], ("image", "requirements"))
+        for name, group in image["groups"].items():
+            group["requirements"] = self._lines(group["requirements"], ("image", "groups", name, "requirements"))
+        for key in ("find_links", "constraints"):
+            index[key] = [
+                item if _ADDRESS.match(item) else self._absolute(item, ("image", "index", key, place))
+                for place, item in enumerate(index[key])
+            ]
+        base = _BASE_FILE.fullmatch(image["base"])
+        if base:
+            image["base"] = f"{base[1]}:{self._absolute(base[2], ('image', 'base'))}"
+        for name, mount in document["data"].items():
+            if isinstance(mount, str):
+                document["data"][name] = self._absolute(mount, ("data", name))
+            elif mount is not None:
+                mount["source"] = self._absolute(mount["source"], ("data", name, "source"))
+
+    def _lines(self, lines: list[str], path: KeyPath) -> list[str]:
+        """Lines of a requirements list: `-r FILE`, `./package` and `../package` hold paths."""
+        made = []
+        for place, line in enumerate(lines):
+            option = _FILE_OPTION.fullmatch(line)
+            if option and not _ADDRESS.match(option[3] or option[5]):
+                line = f"{option[1] or option[4]} {self._absolute(option[3] or option[5], (*path, place))}"
+            elif line.startswith(("./", "../", "~/")):
+                line = self._absolute(line, (*path, place))
+            made.append(line)
+        return made
+
+    def _absolute(self, text: str, path: KeyPath) -> str:
+        if text == "~" or text.startswith("~/"):
+            text = f"{read_variable('HOME') or '~'}{text[1:]}"
+        source = self._context.sources.nearest(path)
+        holder = source.holder if source is not None else self._context.holder
+        return os.path.normpath(shipped_path(holder, text))
