@@ -1,0 +1,86 @@
+"""Apply an UnpackDebs step: locked .debs become a layer with files and dpkg's database, to be configured by CONFIGURE.
+
+A base is written by us (`unpack.py`). Packages that come onto a base are unpacked by the base's own dpkg in a container
+(`unpack_onto.py`): there preinst scripts, diversions and replaced files count.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from runtime.build.cache_key import chain, key_fields, step_key
+from runtime.build.debian.archive_client import ArchiveClient, archive_client
+from runtime.build.debian.deb_file import read_deb
+from runtime.build.debian.dpkg_database import UnpackedPackage, conffile_hashes, read_control, write_database
+from runtime.build.debian.fetch import for_each_deb
+from runtime.build.debian.root_skeleton import write_links, write_skeleton
+from runtime.build.debian.unpack import RootWriter, unpack_data
+from runtime.build.observer import BuildObserver
+from runtime.build.plan import DebPackage, UnpackDebs
+from runtime.build.sources import DebianSource
+from runtime.errors import BadContent, BuildError
+from runtime.layer.tree import Tree
+from runtime.store.records import Layer
+from runtime.store.store import Store
+
+_MASTER_FILES = "usr/share/base-passwd"
+
+
+def apply_unpack_debs(
+    step: UnpackDebs, *, store: Store, source: DebianSource, below: Sequence[Layer], observer: BuildObserver
+) -> Layer:
+    """The layer of *step*; *below* are the layers under it, bottom first (none for a base)."""
+    client = archive_client()
+    parent = chain(below) if step.onto_base else None
+    with store.staging() as staging:
+        root = staging / "root"
+        root.mkdir()
+        if step.onto_base:
+            from runtime.build.debian.unpack_onto import unpack_onto
+
+            tree = unpack_onto(
+                step, root, staging=staging, store=store, source=source, below=below, client=client, observer=observer
+            )
+        else:
+            writer = RootWriter(root)
+            unpack_base(step.packages, writer, store=store, source=source, client=client, observer=observer)
+            tree = Tree.of(writer.entries())
+        label = f"{len(step.packages)} packages of Debian {step.suite}"
+        return store.publish(step_key(step, parent), root, tree, label=label, fields=key_fields(step, parent))
+
+
+def unpack_base(
+    packages: Sequence[DebPackage],
+    writer: RootWriter,
+    *,
+    store: Store,
+    source: DebianSource,
+    client: ArchiveClient,
+    observer: BuildObserver,
+) -> None:
+    """Unpack *packages* into a new root, each as soon as its .deb is there, and write dpkg's database."""
+    architecture = next((one.architecture for one in packages if one.architecture != "all"), "amd64")
+    write_links(writer, architecture=architecture)
+    unpacked: list[UnpackedPackage] = []
+    masters: dict[str, bytes] = {}
+    lock = threading.Lock()
+
+    def unpack_one(package: DebPackage, content: bytes) -> None:
+        deb = read_deb(content, name=package.name)
+        fields, control_files = read_control(deb.control, package=package.name)
+        if fields.get("Version") != package.version:
+            raise BadContent(f"the .deb of `{package.name}` is version `{fields.get('Version')}`, not `{package.version}`")
+        hashes = conffile_hashes(control_files, deb.data, package=package.name)
+        shipped = unpack_data(writer, deb.data, package=package.name)
+        with lock:
+            unpacked.append(UnpackedPackage(package.name, fields, control_files, shipped, hashes))
+
+    for_each_deb(packages, unpack_one, store=store, source=source, client=client, observer=observer)
+    for name in ("passwd", "group"):
+        path = writer.root / _MASTER_FILES / f"{name}.master"
+        if not writer.has(f"{_MASTER_FILES}/{name}.master"):
+            raise BuildError("the base has no package `base-passwd`", hint="a base is made of Debian's essential packages")
+        masters[name] = path.read_bytes()
+    write_database(writer, unpacked)
+    write_skeleton(writer, passwd=masters["passwd"], group=masters["group"])

@@ -1,0 +1,105 @@
+"""Get locked .debs: from the store's blobs, else from the archive, several at a time, each checked against its sha256."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+
+from runtime.build.debian.archive_client import ArchiveClient, NotThere, shown
+from runtime.build.observer import BuildObserver
+from runtime.build.plan import DebPackage
+from runtime.build.sources import DebianSource
+from runtime.errors import BadContent, BuildError
+from runtime.oci.digest import Digest, digest_bytes
+from runtime.store.store import Store
+
+_WORKERS = 6
+
+
+def for_each_deb(
+    packages: Iterable[DebPackage],
+    use: Callable[[DebPackage, bytes], None],
+    *,
+    store: Store,
+    source: DebianSource,
+    client: ArchiveClient,
+    observer: BuildObserver,
+) -> None:
+    """Call *use* with each package and its .deb as they arrive, from several threads; the .debs stay in the store.
+
+    The first failure is raised, once no thread is at work any more.
+    """
+    # The largest first, so that no thread is left with one at the end.
+    ordered = sorted(packages, key=lambda package: (-package.size, package.name))
+    missing = [package for package in ordered if not store.has_blob(blob_digest(package))]
+    progress = _Progress(observer, missing)
+    stop = threading.Event()
+
+    def get_and_use(package: DebPackage) -> None:
+        if not stop.is_set():
+            use(package, deb_content(package, store=store, source=source, client=client, progress=progress.add))
+
+    # Threads do: hashing, decompression and writing leave the interpreter lock.
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="debs") as pool:
+        futures: list[Future[None]] = [pool.submit(get_and_use, package) for package in ordered]
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        stop.set()
+    for future in done:
+        future.result()
+
+
+def deb_content(
+    package: DebPackage,
+    *,
+    store: Store,
+    source: DebianSource,
+    client: ArchiveClient,
+    progress: Callable[[int], None] | None = None,
+) -> bytes:
+    """The .deb of *package*; it is in the store afterwards."""
+    digest = blob_digest(package)
+    if store.has_blob(digest):
+        with store.open_blob(digest) as file:
+            content = file.read()
+        if digest_bytes(content) == digest:
+            return content
+    base_url = source.archives.get(package.archive)
+    if base_url is None:
+        raise BuildError(
+            f"package `{package.name}` is locked from archive `{package.archive}`, for which no address is known",
+            hint="add it to apt's sources, or name it as the second address of `image.mirror`",
+        )
+    url = f"{base_url}/{package.pool_path}"
+    try:
+        content = client.get(url, limit=package.size, progress=progress)
+    except NotThere as error:
+        raise BuildError(
+            f"the archive no longer has `{package.name}` `{package.version}`: {error.message}",
+            hint="archives drop a version when the next is out: lock the base anew, or use a mirror that keeps old versions",
+        ) from error
+    if digest_bytes(content) != digest:
+        raise BadContent(f"`{shown(url)}` does not have the sha256 that was locked for `{package.name}` `{package.version}`")
+    store.put_blob((content,), expected=digest)
+    return content
+
+
+def blob_digest(package: DebPackage) -> Digest:
+    """The store's name for the .deb."""
+    return Digest(f"sha256:{package.sha256}")
+
+
+class _Progress:
+    """Sums what all threads have fetched."""
+
+    def __init__(self, observer: BuildObserver, missing: Sequence[DebPackage]) -> None:
+        self._observer = observer
+        self._total = sum(package.size for package in missing)
+        self._label = f"{len(missing)} Debian packages"
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self._done += size
+            self._observer.download(self._label, self._done, self._total)

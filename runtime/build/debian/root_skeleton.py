@@ -1,0 +1,68 @@
+"""The few files of a base that no package ships: links of the merged /usr, first accounts, and settings for an image.
+
+What debootstrap would do before and around dpkg, as data. The archive's address is no part of a layer (else a digest would
+depend on a mirror): the image holds an empty apt source, and a build step that reaches the network gets the address
+mounted over it (`apt_source_text`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runtime.build.debian.unpack import RootWriter
+
+APT_SOURCE = "/etc/apt/sources.list.d/debian.sources"
+"""Where a build step finds `apt_source_text`."""
+
+_OWNER = "launch"
+_LINKS = {"amd64": ("bin", "lib", "lib64", "sbin")}
+_OTHER_LINKS = ("bin", "lib", "sbin")
+
+_FILES: tuple[tuple[str, int, str], ...] = (
+    (
+        "etc/apt/sources.list.d/debian.sources",
+        0o644,
+        "# launch mounts the address of the Debian archive over this file while it builds an image.\n",
+    ),
+    (
+        "etc/apt/apt.conf.d/90launch",
+        0o644,
+        "# An image needs no suggestions, no kept .debs and no translations.\n"
+        'APT::Install-Recommends "false";\n'
+        'APT::Keep-Downloaded-Packages "false";\n'
+        'Acquire::Languages "none";\n'
+        "# One user is all that there may be in the namespace in which an image is built.\n"
+        'APT::Sandbox::User "root";\n',
+    ),
+    (
+        "etc/dpkg/dpkg.cfg.d/launch",
+        0o644,
+        "# A build that is cut short is thrown away: there is nothing that fsync would save.\nforce-unsafe-io\n",
+    ),
+    ("usr/sbin/policy-rc.d", 0o755, "#!/bin/sh\n# No services are started in an image (invoke-rc.d(8)).\nexit 101\n"),
+)
+
+
+def write_links(writer: RootWriter, *, architecture: str) -> None:
+    """`/bin` → `usr/bin` and the like, before any package is unpacked."""
+    for name in _LINKS.get(architecture, _OTHER_LINKS):
+        writer.directory(f"usr/{name}", package=_OWNER)
+        writer.symlink(name, f"usr/{name}", package=_OWNER)
+
+
+def write_skeleton(writer: RootWriter, *, passwd: bytes, group: bytes) -> None:
+    """Settings, and the accounts of base-passwd's master files, which scripts of packages expect before it is configured."""
+    for path, mode, text in _FILES:
+        writer.file(path, text.encode(), package=_OWNER, mode=mode)
+    writer.file("etc/passwd", passwd, package=_OWNER)
+    writer.file("etc/group", group, package=_OWNER)
+
+
+def apt_source_text(suite: str, archives: Mapping[str, str]) -> str:
+    """The content of APT_SOURCE for a build step: *archives* as apt reads them (deb822)."""
+    names = {"main": suite, "updates": f"{suite}-updates", "security": f"{suite}-security"}
+    return "\n".join(
+        f"Types: deb\nURIs: {url}\nSuites: {names[archive]}\nComponents: main\n"
+        "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+        for archive, url in archives.items()
+    )
