@@ -33,6 +33,10 @@ class _Writer:
         self.align(4)
         self.data += struct.pack("<I", value)
 
+    def uint64(self, value: int) -> None:
+        self.align(8)
+        self.data += struct.pack("<Q", value)
+
     def string(self, value: str) -> None:
         encoded = value.encode()
         self.uint32(len(encoded))
@@ -49,6 +53,8 @@ class _Writer:
             self.uint32(4 * len(value))
             for one in value:
                 self.uint32(one)
+        elif kind == "t":
+            self.uint64(value)
         else:
             self.uint32(int(value))
 
@@ -149,6 +155,7 @@ def move_into_delegated_scope() -> Path | None:
         ("Description", "s", "launch"),
         ("PIDs", "au", (os.getpid(),)),
         ("Delegate", "b", True),
+        ("TasksMax", "t", 2**64 - 1),  # infinity: the default for scopes would come before our own limit
         ("CollectMode", "s", "inactive-or-failed"),
     ]
     if os.geteuid() == 0 and (slices := [part for part in before.parts if part.endswith(".slice")]):
