@@ -1,0 +1,1 @@
+"""A BuildPlan becomes an Image."""
