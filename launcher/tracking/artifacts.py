@@ -1,0 +1,149 @@
+"""Which files of a run MLflow keeps, and how they get there.
+
+    launch/    spec.yaml, plan.json, requirements.lock, code.tar, journal.jsonl: what it takes to run it again
+    logs/      stdout.txt, stderr.txt
+    (root)     the outputs that `outputs.keep` names, and what the program logged through the gateway
+
+Outputs are a program's work: only regular files count, no link is followed. A server that hands out its storage's own address
+(`s3://...`) instead of taking uploads gets them through MLflow's client, in a process of its own (`mlflow_upload_main.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import LaunchError
+from launcher.tracking import record_files
+from launcher.tracking.description import Description
+from launcher.tracking.mlflow_connection import MlflowUnreachable
+from launcher.tracking.mlflow_rest import Mlflow
+from runtime.state_dir import RunDir
+
+_UPLOAD_TIMEOUT_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One file and its place below the run's artifacts."""
+
+    path: str
+    file: Path
+    stamp: list[int]
+    """Size and mtime (ns): a file that was sent is sent again when it has changed (a resumed run)."""
+
+
+def pending(
+    run_dir: RunDir, description: Description, *, sent: Mapping[str, list[int]], refused: Callable[[str], None]
+) -> Iterator[Upload]:
+    """What is still to be sent, smallest trees first."""
+    found = _own_files(run_dir) if description.artifacts else []
+    found += list(_files_below(run_dir.artifacts))
+    if description.artifacts:
+        found += _outputs(run_dir, description, refused)
+    for path, file in found:
+        try:
+            status = file.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        stamp = [status.st_size, status.st_mtime_ns]
+        if sent.get(path) != stamp:
+            yield Upload(path, file, stamp)
+
+
+def is_proxied(run: Mapping[str, Any]) -> bool:
+    """Whether the server takes uploads itself."""
+    return str(run.get("artifact_uri", "")).startswith("mlflow-artifacts:")
+
+
+def artifact_root(run: Mapping[str, Any]) -> str:
+    """Path of the run's artifacts below the server's proxy: `mlflow-artifacts://host/1/<run>/artifacts` → `1/<run>/artifacts`."""
+    return re.sub(r"^mlflow-artifacts:(//[^/]*)?/*", "", str(run["artifact_uri"]))
+
+
+def send(client: Mlflow, run: Mapping[str, Any], uploads: Sequence[Upload]) -> Iterator[Upload]:
+    """Send *uploads*; yields each when MLflow has it."""
+    if is_proxied(run):
+        for upload in uploads:
+            client.put_artifact(f"{artifact_root(run)}/{upload.path}", upload.file)
+            yield upload
+    elif uploads:
+        _send_through_client(run, uploads)
+        yield from uploads
+
+
+def forget_spooled(run_dir: RunDir, upload: Upload) -> None:
+    """Drop our copy of a file that the program logged; outputs and logs stay."""
+    if upload.file.is_relative_to(run_dir.artifacts):
+        upload.file.unlink(missing_ok=True)
+
+
+def _own_files(run_dir: RunDir) -> list[tuple[str, Path]]:
+    record_files.write(run_dir)
+    own = {
+        "launch/spec.yaml": run_dir.root / "spec.yaml",
+        "launch/plan.json": run_dir.plan,
+        "launch/requirements.lock": run_dir.root / "requirements.lock",
+        "launch/code.tar": run_dir.root / "code.tar",
+        "launch/journal.jsonl": run_dir.journal,
+        "logs/stdout.txt": run_dir.stdout,
+        "logs/stderr.txt": run_dir.stderr,
+    }
+    return [(path, file) for path, file in own.items() if file.is_file()]
+
+
+def _outputs(run_dir: RunDir, description: Description, refused: Callable[[str], None]) -> list[tuple[str, Path]]:
+    kept = _kept(description.keep)
+    files = [(path, file) for path, file in _files_below(run_dir.outputs) if kept(path)]
+    total = sum(file.stat(follow_symlinks=False).st_size for _, file in files)
+    if description.max_size is not None and total > description.max_size:
+        refused(
+            f"outputs are {total} bytes, more than `outputs.max_size` ({description.max_size}): they stay in `{run_dir.outputs}`"
+        )
+        return []
+    return files
+
+
+def _files_below(top: Path) -> Iterator[tuple[str, Path]]:
+    """Regular files below *top* with their relative paths, sorted; no link is followed."""
+    for directory, below, files in os.walk(top):
+        below.sort()
+        for name in sorted(files):
+            file = Path(directory, name)
+            if file.is_file() and not file.is_symlink():
+                yield str(file.relative_to(top)), file
+
+
+def _kept(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a path is meant by one of *patterns*: `*` and `?` stop at a slash, `**` doesn't; a directory means all below it."""
+    regexes = [re.compile(_regex(pattern.strip("/")) + r"(/.*)?", re.DOTALL) for pattern in patterns]
+    return lambda path: any(regex.fullmatch(path) for regex in regexes)
+
+
+def _regex(pattern: str) -> str:
+    pieces = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.sub(r"\*\*/|\*\*|\*|\?|.", lambda found: pieces.get(found[0], re.escape(found[0])), pattern, flags=re.DOTALL)
+
+
+def _send_through_client(run: Mapping[str, Any], uploads: Sequence[Upload]) -> None:
+    import subprocess
+
+    wanted = {"artifact_uri": run["artifact_uri"], "files": [[upload.path, str(upload.file)] for upload in uploads]}
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": str(run.get("tracking_uri") or "")}
+    environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+    argv = [sys.executable, "-P", "-m", "launcher.tracking.mlflow_upload_main"]
+    try:
+        done = subprocess.run(
+            argv, input=json.dumps(wanted), text=True, capture_output=True, check=False, timeout=_UPLOAD_TIMEOUT_S, env=environ
+        )
+    except subprocess.TimeoutExpired as error:
+        raise MlflowUnreachable(f"uploading to `{run['artifact_uri']}` took more than {_UPLOAD_TIMEOUT_S:g} s") from error
+    if done.returncode != 0:
+        words = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it said nothing")
+        raise LaunchError(f"MLflow's client cannot upload to `{run['artifact_uri']}`: {words}")

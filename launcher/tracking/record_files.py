@@ -1,0 +1,72 @@
+"""Files of the record that are views of the plan: spec.yaml, requirements.lock, code.tar. Made once, at the end of a run.
+
+With them a run can be understood, and run again, from its MLflow artifacts alone. What the plan itself says is `plan.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from runtime.build.cache_key import step_key
+from runtime.build.plan import CopyIn
+from runtime.errors import RuntimeFailure
+from runtime.layer.archive import tar_chunks
+from runtime.oci.digest import Digest
+from runtime.state_dir import RunDir, StateDir
+from runtime.store.store import Store
+
+
+def write(run_dir: RunDir) -> None:
+    """Make those that are missing. The code is left out when its layer has left the store."""
+    try:
+        plan = json.loads(run_dir.plan.read_bytes())["plan"]
+    except FileNotFoundError:
+        return  # the parent of a sweep has no plan
+    _once(run_dir.root / "spec.yaml", lambda: [_spec_yaml(plan["spec"])])
+    if plan.get("lock"):
+        _once(run_dir.root / "requirements.lock", lambda: [lock_text(plan["lock"])])
+    try:
+        _once(run_dir.root / "code.tar", lambda: _code_tar(StateDir(run_dir.root.parent.parent), plan["build"]["steps"]))
+    except RuntimeFailure:
+        return
+
+
+def lock_text(lock: Mapping[str, Any]) -> bytes:
+    """The lock in requirements file syntax with hashes: pip and uv install it."""
+    header = f"# python {lock['python']}, {lock['platform']}\n"
+    lines = []
+    for wheel in lock["wheels"]:
+        required = f"{wheel['name']} @ {wheel['url']}" if wheel.get("url") else f"{wheel['name']}=={wheel['version']}"
+        lines.append(f"{required} \\\n    --hash=sha256:{wheel['sha256']}\n")
+    return (header + "".join(lines)).encode()
+
+
+def _once(path: Path, content: Callable[[], Iterable[bytes]]) -> None:
+    if path.exists():
+        return
+    partial = path.with_name(f".{path.name}")
+    with partial.open("wb") as file:
+        file.writelines(content())
+    partial.rename(path)
+
+
+def _spec_yaml(spec: Mapping[str, Any]) -> bytes:
+    import yaml
+
+    return yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True, encoding="utf-8")
+
+
+def _code_tar(state: StateDir, steps: Iterable[Mapping[str, Any]]) -> Iterable[bytes]:
+    store = Store(state.store)
+    for step in steps:
+        if step["step"] != "copy-in":
+            continue
+        files = tuple((path, mode, sha256) for path, mode, sha256 in step["files"])
+        copy = CopyIn(step["source"], files, step["target"], Digest(step["snapshot_digest"]))
+        layer = store.find(step_key(copy, None))
+        if layer is None:
+            raise RuntimeFailure("the code's layer has left the store")
+        yield from tar_chunks(store.tree_of(layer), store.layer_dir(layer))

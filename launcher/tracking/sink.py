@@ -1,0 +1,231 @@
+"""Bring MLflow up to what the run's directory says. Every step may be repeated; `push` goes on where the last one stopped.
+
+The source is files only: journal, `logged.jsonl`, `system.jsonl`, outputs, logs. So the same code serves a living run (the
+tracker calls it again and again), a run that MLflow missed altogether, and one whose tracker was killed (`sync.py`). Nothing is
+logged twice: params and tags are sent once, a metric carries its time, a run is looked for before it is created again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from launcher.tracking import artifacts, journal, tracker_state
+from launcher.tracking.description import Description, current_status, current_tags, parent_tag
+from launcher.tracking.journal import Event
+from launcher.tracking.mlflow_address import Address, LocalAddress, parse_uri, shown_uri
+from launcher.tracking.mlflow_batches import Batch, batches, fitting_key, fitting_value, param_batches, tag_batches
+from launcher.tracking.mlflow_rest import CreatedRun, Experiment, Mlflow, MlflowRefused
+from launcher.tracking.observed import metric, read_slice
+from launcher.tracking.status import RunStatus
+from runtime.state_dir import RunDir, StateDir
+
+_REFUSED_KEPT = 20
+
+# Refusals that say nothing about the request itself: later, with other credentials or a restored run, it may pass.
+_ABOUT_THE_RUN = frozenset({401, 403, 404, 407})
+
+
+class Sink:
+    """One run's way to MLflow. `push` may be called by one thread at a time; `lock` is for those who share it."""
+
+    def __init__(
+        self, run_dir: RunDir, description: Description, *, timeout_s: float = 10.0, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self.run_dir = run_dir
+        self.description = description
+        self.address = address_of(run_dir, description, environ)
+        self.client = Mlflow(self.address, timeout_s=timeout_s, environ=environ)
+        self.state = tracker_state.load(run_dir)
+        self.lock = threading.RLock()
+        self.run: dict[str, Any] = _read_json(run_dir)
+
+    def create(self) -> dict[str, Any]:
+        """The MLflow run, created when there is none. Returns what stands in `mlflow.json`."""
+        if self.run:
+            return self.run
+        description = self.description
+        experiment = self.client.experiment(description.experiment)
+        created = self._look_for(experiment) if self.state.creating else None
+        if created is None:
+            self._note(creating=True)
+            tags = self._first_tags()
+            created = self.client.create_run(
+                experiment.experiment_id,
+                name=fitting_value(description.run_name, 250),
+                start_ms=description.start_ms,
+                tags=tags,
+                user=description.user,
+            )
+            self.state.tags = tags
+            # MLflow starts every run as RUNNING.
+            self.state.status = RunStatus.RUNNING.value
+        self._publish(experiment, created)
+        self._note(creating=False)
+        return self.run
+
+    def push(self) -> None:
+        """Send everything that is new. Raises MlflowUnreachable (try again later) or MlflowRefused (about the run itself)."""
+        with self.lock:
+            self.create()
+            events = journal.read(self.run_dir.journal)
+            self._push_params()
+            self._push_tags(events)
+            self.push_logged()
+            self._push_system()
+            status, end_ms = current_status(events)
+            if status.is_final:
+                self._push_artifacts()
+                self._end_children(status, end_ms)
+            self._push_status(status, end_ms)
+
+    def push_logged(self) -> None:
+        """Send what the program reported."""
+        with self.lock:
+            while True:
+                entries, end = read_slice(self.run_dir.logged, self.state.logged)
+                if end == self.state.logged:
+                    return
+                self._send(batches(entries))
+                self._note(logged=end)
+
+    def is_complete(self) -> bool:
+        """Whether MLflow knows the end of the run and everything before it."""
+        status, end_ms = current_status(journal.read(self.run_dir.journal))
+        return status.is_final and (self.state.status, self.state.end_ms) == (status.value, end_ms)
+
+    def add_child(self, run_id: str) -> None:
+        with self.lock:
+            self.state.children.setdefault(run_id, False)
+            self._note()
+
+    def end_child(self, run_id: str) -> None:
+        with self.lock:
+            self.state.children[run_id] = True
+            self._note()
+
+    def add_model(self, model_id: str) -> None:
+        with self.lock:
+            if model_id not in self.state.models:
+                self.state.models.append(model_id)
+                self._note()
+
+    def refused(self, words: str) -> None:
+        """Remember what MLflow would not take."""
+        if len(self.state.refused) < _REFUSED_KEPT:
+            self.state.refused.append(words)
+
+    def _first_tags(self) -> dict[str, str]:
+        events = journal.read(self.run_dir.journal)
+        tags = {**self.description.tags, **current_tags(events), **parent_tag(self.run_dir, events)}
+        return {fitting_key(key): fitting_value(value, 8000) for key, value in tags.items()}
+
+    def _look_for(self, experiment: Experiment) -> CreatedRun | None:
+        marks = {"launch.run_id": self.run_dir.run_id}
+        found = self.client.find_run(experiment.experiment_id, tags=marks, start_ms=self.description.start_ms)
+        if found is not None:
+            self.state.status = RunStatus.RUNNING.value
+        return found
+
+    def _publish(self, experiment: Experiment, created: CreatedRun) -> None:
+        local = isinstance(self.address, LocalAddress)
+        self.run = {
+            "tracking_uri": None if local else shown_uri(str(self.description.uri)),
+            "ui_uri": _ui_uri(self.run_dir) if local else shown_uri(str(self.description.uri)),
+            "experiment_id": experiment.experiment_id,
+            "experiment": experiment.name,
+            "run_id": created.run_id,
+            "artifact_uri": created.artifact_uri,
+        }
+        partial = self.run_dir.mlflow.with_name(".mlflow.json")
+        partial.write_text(json.dumps(self.run))
+        partial.rename(self.run_dir.mlflow)
+
+    def _push_params(self) -> None:
+        if not self.state.params_sent:
+            self._send(param_batches(self.description.params))
+            self._note(params_sent=True)
+
+    def _push_tags(self, events: list[Event]) -> None:
+        wanted = {**self.description.tags, **current_tags(events), **parent_tag(self.run_dir, events)}
+        new = {key: value for key, value in wanted.items() if self.state.tags.get(fitting_key(key)) != fitting_value(value, 8000)}
+        if new:
+            self._send(tag_batches(new))
+            sent = {fitting_key(key): fitting_value(value, 8000) for key, value in new.items()}
+            self._note(tags={**self.state.tags, **sent})
+
+    def _push_system(self) -> None:
+        while True:
+            samples, end = read_slice(self.run_dir.system_metrics, self.state.system)
+            if end == self.state.system:
+                return
+            entries = []
+            for number, sample in enumerate(samples, self.state.system_samples):
+                at_ms = int(sample.pop("time") * 1000)
+                entries += [metric(f"system/{name}", float(value), step=number, time_ms=at_ms) for name, value in sample.items()]
+            self._send(batches(entries))
+            self._note(system=end, system_samples=self.state.system_samples + len(samples))
+
+    def _push_artifacts(self) -> None:
+        waiting = list(artifacts.pending(self.run_dir, self.description, sent=self.state.files, refused=self.refused))
+        for upload in artifacts.send(self.client, self.run, waiting):
+            self._note(files={**self.state.files, upload.path: upload.stamp})
+            artifacts.forget_spooled(self.run_dir, upload)
+
+    def _end_children(self, status: RunStatus, end_ms: int | None) -> None:
+        """Runs that the program opened and did not end: with their parent gone nobody else will."""
+        for run_id in [run_id for run_id, ended in self.state.children.items() if not ended]:
+            try:
+                self.client.update_run(run_id, status=status.value, end_ms=end_ms)
+            except MlflowRefused as error:
+                self.refused(error.message)
+            self.end_child(run_id)
+
+    def _push_status(self, status: RunStatus, end_ms: int | None) -> None:
+        if (self.state.status, self.state.end_ms) == (status.value, end_ms):
+            return
+        self.client.update_run(self.run["run_id"], status=status.value, end_ms=end_ms)
+        self._note(status=status.value, end_ms=end_ms)
+
+    def _send(self, requests: Iterable[Batch]) -> None:
+        for batch in requests:
+            try:
+                self.client.post(*batch.request(self.run["run_id"]))
+            except MlflowRefused as error:
+                if error.status in _ABOUT_THE_RUN:
+                    raise
+                # One bad entry fails the whole batch: send each alone, and leave out only those that are refused.
+                singles = list(batch.singles())
+                if len(singles) > 1:
+                    self._send(singles)
+                else:
+                    self.refused(error.message)
+
+    def _note(self, **changes: Any) -> None:
+        for name, value in changes.items():
+            setattr(self.state, name, value)
+        tracker_state.save(self.run_dir, self.state)
+
+
+def address_of(run_dir: RunDir, description: Description, environ: Mapping[str, str] = os.environ) -> Address:
+    """Where the run is tracked."""
+    if description.uri is None:
+        return LocalAddress(run_dir.root.parent.parent)
+    return parse_uri(description.uri, environ=environ)
+
+
+def _ui_uri(run_dir: RunDir) -> str | None:
+    from launcher.tracking.mlflow_server import address
+
+    return address(StateDir(run_dir.root.parent.parent)).ui_url
+
+
+def _read_json(run_dir: RunDir) -> dict[str, Any]:
+    try:
+        document = json.loads(run_dir.mlflow.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,70 @@
+"""Send to MLflow what it missed of runs that are over: the server was down, or the tracker was killed.
+
+The same `Sink` as during the run, under the same lock, so that a run's tracker and a `launch sync` never push at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from launcher.errors import LaunchError
+from launcher.tracking import tracker_state
+from launcher.tracking.description import current_status, describe
+from launcher.tracking.journal import read
+from launcher.tracking.mlflow_address import LocalAddress
+from launcher.tracking.observed import Observed
+from launcher.tracking.sink import Sink
+from runtime.file_lock import LockBusy, locked
+from runtime.state_dir import RunDir, StateDir
+
+
+def is_synced(run_dir: RunDir) -> bool:
+    """Whether MLflow knows the end of the run, or shall not know of the run at all. Cheap: no server is asked."""
+    description = describe(run_dir)
+    if description is None:
+        return True
+    status, end_ms = current_status(read(run_dir.journal))
+    state = tracker_state.load(run_dir)
+    return status.is_final and (state.status, state.end_ms) == (status.value, end_ms)
+
+
+def sync_run(run_dir: RunDir, *, environ: Mapping[str, str] = os.environ) -> bool:
+    """Bring the record and MLflow up to date with the run's directory. False when its own tracker is at it, or tracking is off.
+
+    Raises LaunchError when MLflow cannot be reached or refuses.
+    """
+    try:
+        with locked(lock_path(run_dir), wait=False):
+            observed = Observed(run_dir)
+            observed.follow_metrics_file(to_the_end=True)
+            observed.write_last_metrics()
+            description = describe(run_dir)
+            if description is None:
+                return False
+            sink = Sink(run_dir, description, timeout_s=60.0, environ=environ)
+            if isinstance(sink.address, LocalAddress):
+                from launcher.tracking.mlflow_server import ensure_server
+
+                ensure_server(StateDir(sink.address.state_root))
+            sink.push()
+            if sink.state.refused:
+                tracker_state.save(run_dir, sink.state)
+            return True
+    except LockBusy:
+        return False
+
+
+def sync_or_say(run_dir: RunDir) -> str | None:
+    """`sync_run` for callers that go on: the words of the failure, or None."""
+    try:
+        sync_run(run_dir)
+    except LaunchError as error:
+        return error.message
+    return None
+
+
+def lock_path(run_dir: RunDir) -> Path:
+    """Held by whoever pushes for the run."""
+    return run_dir.root / "tracker.lock"

@@ -1,0 +1,56 @@
+"""`tracker.json`: how far MLflow knows about the run. Written atomically after each answer, so a killed tracker loses one answer.
+
+Nothing in it is needed to know the run (the journal is the truth); it makes going on cheap, and some requests unique. It holds
+the token of the run's gateway, hence 0600 in a directory of 0700.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from runtime.state_dir import RunDir
+
+
+@dataclass(slots=True)
+class TrackerState:
+    """Mutable on purpose: one owner (the tracker, or `sync_run`), under `tracker.lock`."""
+
+    token: str = ""
+    provisional_id: str = ""
+    """What the program was told as its run id when it had to start before MLflow answered; the gateway translates it."""
+    creating: bool = False
+    """A runs/create was sent and its answer not seen: look for the run before creating another."""
+    params_sent: bool = False
+    status: str = ""
+    end_ms: int | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    logged: int = 0
+    system: int = 0
+    system_samples: int = 0
+    files: dict[str, list[int]] = field(default_factory=dict)
+    """Uploaded artifacts: path → size and mtime in ns."""
+    children: dict[str, bool] = field(default_factory=dict)
+    """Runs that the program made through the gateway → whether they have ended."""
+    models: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    """What MLflow refused for good, in its words; the first ones."""
+
+
+def load(run_dir: RunDir) -> TrackerState:
+    try:
+        document: dict[str, Any] = json.loads(run_dir.tracker_state.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return TrackerState()
+    known = {each.name for each in fields(TrackerState)}
+    return TrackerState(**{name: value for name, value in document.items() if name in known})
+
+
+def save(run_dir: RunDir, state: TrackerState) -> None:
+    partial = run_dir.tracker_state.with_name(".tracker.json")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(asdict(state), file)
+    partial.rename(run_dir.tracker_state)
