@@ -44,10 +44,7 @@ def connect(pid: int, container_id: str) -> Link:
 
     Raises Unsupported without the privileges or the kernel's parts, NetworkError otherwise; nothing is left behind then.
     """
-    if os.geteuid() != 0:
-        raise Unsupported(
-            "`network: bridge` needs root", hint="`network=host` shares the host's network, `network=none` needs nothing"
-        )
+    _need_root()
     result = forked_call(lambda: _connect(pid, container_id), doing=f"connecting container `{container_id}` to the bridge")
     return Link(IPv4Address(result["address"]), IPv4Address(result["gateway"]), result["interface"])
 
@@ -59,6 +56,34 @@ def disconnect(container_id: str) -> None:
     if veth.host_end_name(container_id) not in names and (in_use or BRIDGE not in names):
         return  # nothing to do is common when a run is recovered, and costs no import of pyroute2
     forked_call(lambda: _disconnect(container_id), doing=f"disconnecting container `{container_id}` from the bridge")
+
+
+def try_out() -> None:
+    """Make a bridge, a pair and the NAT table in this process's network namespace, to see whether that works.
+
+    For a caller that is in a namespace of its own, which takes all of it along when it ends.
+    """
+    _need_root()
+    forked_call(_try_out, doing="making a bridge")
+
+
+def _need_root() -> None:
+    if os.geteuid() != 0:
+        raise Unsupported(
+            "`network: bridge` needs root", hint="`network=host` shares the host's network, `network=none` needs nothing"
+        )
+
+
+def _try_out() -> dict[str, str]:
+    from pyroute2.iproute.linux import IPRoute
+
+    with IPRoute() as ipr, open("/proc/self/ns/net", "rb") as netns:
+        index, subnet = _ensure_bridge(ipr)
+        nat.ensure_nat(subnet, BRIDGE)
+        alias = alias_of("probe", gateway_of(subnet) + 1)
+        name = veth.host_end_name("probe")
+        veth.make_pair(ipr, name=name, alias=alias, netns_fd=netns.fileno(), bridge_index=index, mtu=1500)
+    return {}
 
 
 @contextmanager
