@@ -13,7 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,6 @@ from runtime.state_dir import StateDir
 
 if TYPE_CHECKING:
     from launcher.config.assembly import Assembled, Request
-    from launcher.config.sweep_space import SweepComposed
 
 _FORMAT = 1
 _MOST_ENTRIES = 500
@@ -41,6 +40,12 @@ class Composed:
     from_cache: bool
     overrides: tuple[str, ...]
     _request: _Raw
+
+    @property
+    def experiment_file(self) -> Path | None:
+        """The YAML file of the chosen experiment: lock files lie beside it."""
+        chosen = self.choices.get("experiment")
+        return None if chosen is None else self._request.path.find(f"experiment/{chosen}")
 
     def yaml(self) -> str:
         """The resolved configuration as YAML, for `--cfg job`: always from a real composition."""
@@ -63,9 +68,22 @@ class _Raw:
     command: tuple[str, ...] | None
 
     def request(self) -> Request:
+        """The same, for `assembly`, which is imported only where something is composed."""
         from launcher.config.assembly import Request
 
         return Request(self.overrides, self.path, self.cwd, self.environ, self.with_requirements, self.command)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepComposed:
+    """A sweep, composed and validated to its last trial."""
+
+    parent: Composed
+    """The experiment with the fixed overrides, and its files' values for the keys that are swept."""
+    trials: list[tuple[tuple[str, ...], ExperimentSpec]]
+    """(what sets the trial apart: `params.lr=0.1`, `seed=2`; its spec), the last key varying fastest."""
+    composed: list[Composed]
+    """The trials with their origins, for the planner."""
 
 
 def load(
@@ -97,9 +115,17 @@ def load_sweep(
     command: Sequence[str] | None = None,
 ) -> SweepComposed:
     """The sweep of *overrides* (`launch -m`). Composed always: a trial costs a millisecond, not a composition."""
-    from launcher.config.sweep_space import compose_sweep
+    from launcher.config.sweep_space import assemble_sweep
 
-    return compose_sweep(_raw(overrides, config_dir, cwd, environ, with_requirements, command))
+    raw = _raw(overrides, config_dir, cwd, environ, with_requirements, command)
+    made = assemble_sweep(raw.request())
+    composed = [_composed(trial, replace(raw, overrides=(*made.fixed, *point))) for point, trial in made.trials]
+    trials = [(point, trial.spec) for point, trial in made.trials]
+    return SweepComposed(_composed(made.parent, replace(raw, overrides=made.fixed)), trials, composed)
+
+
+def _composed(made: Assembled, raw: _Raw) -> Composed:
+    return Composed(made.spec, made.origins, made.choices, False, raw.overrides, raw)
 
 
 def _raw(
@@ -123,7 +149,7 @@ def _from_assembled(request: Request, raw: _Raw, *, entry: Path | None = None) -
         # A cache that cannot be written (read-only home, full disk) costs time, not the launch.
         with contextlib.suppress(OSError):
             _store(entry, made)
-    return Composed(made.spec, made.origins, made.choices, False, raw.overrides, raw)
+    return _composed(made, raw)
 
 
 def _key(raw: _Raw) -> str:

@@ -7,12 +7,13 @@ composition, and our errors can name the line that a key comes from.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from hydra import compose as hydra_compose
@@ -21,6 +22,7 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Transformer
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -34,9 +36,6 @@ from launcher.config.project import SearchPath, configuration_files
 from launcher.config.schema_shape import KeyPath, default_tree, open_paths
 from launcher.errors import ConfigError, Origin
 
-if TYPE_CHECKING:
-    from hydra.core.override_parser.types import Override
-
 
 @dataclass(frozen=True, slots=True)
 class Tree:
@@ -48,9 +47,13 @@ class Tree:
     configs: tuple[str, ...]
     """Configurations that took part, in order of merging."""
 
+    def fork(self) -> Tree:
+        """A tree of its own with the same content."""
+        return replace(self, values=copy.deepcopy(self.values), sources=self.sources.copy())
+
 
 class _LaterDirectories(SearchPathPlugin):
-    """Hands the search path behind its first directory to Hydra: `hydra.searchpath` is read too late for the primary configuration."""
+    """Hands the search path behind its first directory to Hydra (`hydra.searchpath` is read after the primary configuration)."""
 
     directories: tuple[Path, ...] = ()
 
@@ -73,8 +76,16 @@ def parse_overrides(texts: Sequence[str]) -> list[Override]:
 
 
 def parse_sweep_value(text: str) -> Override:
-    """*text* (`choice(1, 2)`, `interval(0, 1)`) in Hydra's sweep grammar, as the override `x=TEXT`."""
-    return OverridesParser.create().parse_overrides([f"x={text}"])[0]
+    """*text* (`choice(1, 2)`, `interval(0, 1)`) in Hydra's sweep grammar, as the override `x=TEXT`. ValueError when it is not."""
+    try:
+        return OverridesParser.create().parse_overrides([f"x={text}"])[0]
+    except HydraException as error:
+        raise ValueError(text) from error
+
+
+def sweep_values(override: Override) -> list[str]:
+    """The values of a choice or range, each written in Hydra's grammar."""
+    return [str(value) for value in override.sweep_iterator(transformer=Transformer.encode)]
 
 
 def split_groups(overrides: Sequence[Override], path: SearchPath) -> tuple[list[Override], list[Override]]:
@@ -84,7 +95,7 @@ def split_groups(overrides: Sequence[Override], path: SearchPath) -> tuple[list[
 
 
 def compose_files(path: SearchPath, choices: Sequence[Override], *, given: Iterable[KeyPath] = (), display_root: Path) -> Tree:
-    """Compose the files of *path* under the group choices of the command line. *given*: keys that the command line sets besides."""
+    """Compose the files of *path* under the group choices of the command line. *given*: keys that it sets besides."""
     sources = Sources(display_root)
     _check_primary(path, sources)
     traps.check_choices(choices, path)
@@ -150,9 +161,8 @@ def _check_primary(path: SearchPath, sources: Sources) -> None:
     assert file is not None, "launch ships a config.yaml"
     node = read_nodes(file, shown=sources.shown(file))
     for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
-        if key.value == "defaults" and isinstance(value, yaml.SequenceNode):
-            if any(isinstance(item, yaml.ScalarNode) and item.value == "schema" for item in value.value):
-                return
+        if key.value == "defaults" and any(item.value == "schema" for item in value.value if isinstance(item, yaml.ScalarNode)):
+            return
     raise ConfigError(
         "this `config.yaml` takes the place of launch's own, and has no `schema` in its `defaults`",
         origin=Origin(file=sources.shown(file), line=1),

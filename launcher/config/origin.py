@@ -45,6 +45,7 @@ class Sources:
     def copy(self) -> Sources:
         other = Sources(self._display_root)
         other._known = dict(self._known)
+        other._written = self._written
         return other
 
     def written(self) -> list[tuple[KeyPath, Source]]:
@@ -68,16 +69,12 @@ class Sources:
                 yield known, source
 
     def origins(self) -> dict[str, str]:
-        """Dotted key → `conf/experiment/digits.yaml:7` or `command line: params.lr=0.1`, for values, not for mappings around them."""
-        parents = {path[:-1] for path in self._known}
+        """Dotted key → `conf/experiment/digits.yaml:7` or `command line: params.lr=0.1`; values only, not the mappings around."""
+        mappings = {path[:-1] for path in self._known if isinstance(path[-1], str)}
         return {
-            ".".join(str(part) for part in path): str(source.origin)
+            ".".join(map(str, path)): str(source.origin)
             for path, source in self._known.items()
-            if not any(isinstance(part, int) for part in path)
-            and (
-                path not in parents
-                or any(isinstance(known[-1], int) for known, _ in self.below(path) if len(known) == len(path) + 1)
-            )
+            if path not in mappings and not any(isinstance(part, int) for part in path)
         }
 
     def add_file(self, file: Path, node: yaml.Node | None, *, package: KeyPath, holder: Path, config: str) -> None:

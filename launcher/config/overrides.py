@@ -7,7 +7,7 @@ and a mapping of the schema cannot be replaced by a number.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ def refuse_sweeps(overrides: Sequence[Override]) -> None:
             raise ConfigError(
                 f"`{text}` lists several values",
                 origin=Origin(override=text),
-                hint=f"`launch -m` makes a run for each; a list is written `{key}=[{value}]`, text with a comma `'{key}=\"{value}\"'`",
+                hint=f"`launch -m` makes a run for each; a list is written `{key}=[{value}]`, text `'{key}=\"{value}\"'`",
             )
 
 
@@ -64,6 +64,42 @@ def put(path: KeyPath, value: Any, values: dict[str, Any]) -> None:
             put((str(key),), item, parent[last])
     else:
         parent[last] = value
+
+
+def value_at(key: str, values: dict[str, Any]) -> Any:
+    """The value of the dotted *key*, None where there is none."""
+    return _look_up(key_path(key), values)[2]
+
+
+def is_known(key: str, values: dict[str, Any]) -> bool:
+    """Whether *key* can be set without `+`."""
+    path = key_path(key)
+    return _look_up(path, values)[0] or (path[0] != "params" and shape_at(path) is not None)
+
+
+def names_beside(path: KeyPath, values: dict[str, Any]) -> list[str]:
+    """The keys of the mapping that would hold *path*."""
+    return _names(_look_up(path, values)[1])
+
+
+def assignments(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """*tree* as overrides: `{params: {lr: 0.1}}` → `params.lr=0.1`."""
+    lines = []
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        lines += assignments(value, f"{key}.") if isinstance(value, dict) else [f"{key}={_written(value)}"]
+    return lines
+
+
+def _written(value: Any) -> str:
+    """*value* in Hydra's grammar."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{name}:{_written(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(_written(item) for item in value) + "]"
+    if isinstance(value, str):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _check_place(path: KeyPath, value: Any, values: dict[str, Any], sources: Sources, override: Override, written: str) -> None:

@@ -120,10 +120,12 @@ def render(value: Any) -> str:
 
 def fill_in(values: dict[str, Any], sources: Sources) -> dict[str, Any]:
     """*values* with every `${...}` outside `command` replaced. Resolvers inside `command` are replaced; references stay."""
-    if not any("${" in text for text in _texts(values)):
-        return values
-    filled = copy.deepcopy(values)
-    command = filled.pop("command", None)
+    command = values.get("command")
+    others = {key: value for key, value in values.items() if key != "command"}
+    in_command = any(_RESOLVER.search(text) for text in _texts(command))
+    if not in_command and not any("${" in text for text in _texts(others)):
+        return values  # building OmegaConf's tree takes 4 ms, and most trials of a sweep need none
+    filled = copy.deepcopy(others)
     tree = OmegaConf.create(filled)
     _fill(filled, tree, (), sources)
     filled["command"] = _fill_resolvers(command, tree, sources)

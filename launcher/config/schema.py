@@ -126,7 +126,8 @@ class Image(Section):
     apt: list[str] = _key([], "Debian packages.", ["git", "ffmpeg"])
     requirements: str | list[str] = _key(
         [],
-        "Python requirements: a list (PEP 508, `-r FILE` allowed), or the path of a requirements.txt, pyproject.toml, uv.lock or pylock.toml.",
+        "Python requirements: a list (PEP 508, `-r FILE` allowed), or the path of a requirements.txt, pyproject.toml, uv.lock "
+        "or pylock.toml.",
         ["torch>=2.6", "numpy"],
     )
     groups: dict[Plain, Group] = _key({}, "Named additions that join instead of replacing.", {"video": {"apt": ["ffmpeg"]}})

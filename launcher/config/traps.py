@@ -133,14 +133,14 @@ def failed_composition(error: Exception, choices: Sequence[Override], path: Sear
     override = re.search(r"Could not override '([^'@]+)", text)
     if override:
         group = override[1]
-        origin = _line_of(group, config, path, sources) if config else _choice_origin(group, choices)
+        where = _line_of(group, config, path, sources) if config else _choice_origin(group, choices)
         near = difflib.get_close_matches(group, path.groups(), n=1)
         hint = (
             f"did you mean `{near[0]}`?"
             if near and near[0] != group
             else "only a group that stands earlier in the defaults can be overridden"
         )
-        return ConfigError(f"nothing to override: `{group}` is not chosen before", origin=origin, hint=hint)
+        return ConfigError(f"nothing to override: `{group}` is not chosen before", origin=where, hint=hint)
     origin_or_none = _line_of("", config, path, sources) if config else None
     return ConfigError(f"cannot compose the configuration: {rest}", origin=origin_or_none)
 
@@ -224,6 +224,8 @@ def unknown_key(
 ) -> ConfigError:
     """A key that does not exist. Never advises `+` where a known key is near."""
     name = dotted(path)
+    if value is not None and not value.startswith("{"):
+        siblings = [sibling for sibling in siblings if not _only_mapping((*path[:-1], sibling))]
     near = near_key(path, siblings, elsewhere=elsewhere)
     shown = f"={value}" if value is not None else ""
     if near is not None:
@@ -236,6 +238,11 @@ def unknown_key(
         known = sorted(str(key) for key in siblings)
         hint = f"`{dotted(path[:-1])}` has {listed(known)}" if known and len(path) > 1 and len(known) <= 20 else None
     return ConfigError(f"unknown key `{name}`", origin=origin, hint=hint)
+
+
+def _only_mapping(path: KeyPath) -> bool:
+    shape = shape_at(path)
+    return shape is not None and (shape.mapping or shape.open_mapping) and not shape.scalar
 
 
 def near_key(path: KeyPath, siblings: Iterable[str], *, elsewhere: Iterable[str] = ()) -> str | None:

@@ -190,7 +190,7 @@ def _check_requirements(image: dict[str, Any], context: Context) -> None:
     """A requirement that nobody could read is found here, with its line, and not by the resolver minutes later."""
     from packaging.requirements import InvalidRequirement, Requirement
 
-    lists = [(("image", "requirements"), image["requirements"])]
+    lists: list[tuple[KeyPath, Any]] = [(("image", "requirements"), image["requirements"])]
     lists += [(("image", "groups", name, "requirements"), group["requirements"]) for name, group in image["groups"].items()]
     for path, requirements in lists:
         for index, text in enumerate(requirements if isinstance(requirements, list) else []):
