@@ -110,7 +110,8 @@ def _key_of(detail: ErrorDetails, values: dict[str, Any]) -> KeyPath:
     path: list[str | int] = []
     at: Any = values
     for position, part in enumerate(detail["loc"]):
-        if (isinstance(at, dict) and part in at) or (isinstance(at, list) and isinstance(part, int) and part < len(at)):
+        inside = part in at if isinstance(at, dict) else isinstance(at, list) and isinstance(part, int) and part < len(at)
+        if inside:
             path.append(part)
             at = at[part]
         elif detail["type"] == "missing" and position == len(detail["loc"]) - 1:
