@@ -43,6 +43,8 @@ class ContainerSpec:
     """Whether a TCP listener on the container's 127.0.0.1 is handed out (the MLflow gateway)."""
     processes: int = 1
     """Ranks that init starts; > 1 sets RANK, LOCAL_RANK, WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT."""
+    rank_grace_s: float = 30.0
+    """Seconds between SIGTERM and SIGKILL for the other ranks when one has failed."""
     build: bool = False
     """A build step: keeps the capabilities that dpkg and pip need (CHOWN, DAC_OVERRIDE, FOWNER, SETUID, SETGID, …)
     and, with a single id, lets chown and setuid succeed without effect."""

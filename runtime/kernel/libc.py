@@ -61,13 +61,34 @@ class KernelError(OSError):
         return str(self.strerror)
 
 
+def _failure(number: int, call: str, detail: str = "") -> KernelError:
+    """A KernelError that is also the built-in exception of its number: `except FileNotFoundError` works as with `os`."""
+    return _KINDS.get(number, KernelError)(number, call, detail)
+
+
+_KINDS: dict[int, type[KernelError]] = {
+    number: type(f"Kernel{builtin.__name__}", (KernelError, builtin), {})
+    for number, builtin in (
+        (errno_names.ENOENT, FileNotFoundError),
+        (errno_names.EEXIST, FileExistsError),
+        (errno_names.ENOTDIR, NotADirectoryError),
+        (errno_names.EISDIR, IsADirectoryError),
+        (errno_names.EACCES, PermissionError),
+        (errno_names.EPERM, PermissionError),
+        (errno_names.EAGAIN, BlockingIOError),
+        (errno_names.ESRCH, ProcessLookupError),
+        (errno_names.ECHILD, ChildProcessError),
+    )
+}
+
+
 def _bytes(path: str | os.PathLike[str]) -> bytes:
     return os.fsencode(path)
 
 
 def _checked(result: int, call: str) -> int:
     if result == -1:
-        raise KernelError(ctypes.get_errno(), call)
+        raise _failure(ctypes.get_errno(), call)
     return result
 
 
@@ -146,7 +167,7 @@ def fsconfig(fd: int, command: int, key: str | None = None, value: str | None = 
     )
     if result == -1:
         number = ctypes.get_errno()
-        raise KernelError(number, f"fsconfig({fd}, {command}, {key!r}, {value!r}, {aux})", _fs_words(fd))
+        raise _failure(number, f"fsconfig({fd}, {command}, {key!r}, {value!r}, {aux})", _fs_words(fd))
 
 
 def _fs_words(fd: int) -> str:

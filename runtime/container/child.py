@@ -1,0 +1,213 @@
+"""From a fork of the creator to the container's PID 1 at its gate: the order of calls that makes a container.
+
+The order is a security decision (measured and explained in docs/decisions):
+
+ 1. helper, as root in the *initial* user namespace and a private mount namespace: overlay from id-mapped layers, host mounts,
+    files in memory. An ordinary user's helper enters the new user namespace first, since only there it may mount.
+ 2. helper enters the user namespace and unshares the rest: the mounts of step 1 are copies now, and locked.
+ 3. PID 1 (a sibling of the helper, so that the creator can wait for it): /proc, /sys, /dev; a bind of the root on itself, for a
+    locked root can't be pivoted to; pivot; capabilities dropped; listener; gate.
+
+Everything here runs in processes with one thread. A failure travels to the creator as a message.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from runtime.container.handshake import describe, receive, send
+from runtime.container.init import Holdings, Init
+from runtime.container.program import Program
+from runtime.container.spec import ContainerSpec
+from runtime.kernel import capabilities, libc, mounts, namespaces, processes
+from runtime.kernel.id_maps import IdMapKind, IdMaps, owner_first, swapped
+from runtime.network import loopback
+from runtime.rootfs.etc_files import etc_files
+from runtime.rootfs.host_mounts import MapFor, attach_files, attach_host_mounts, directory_for
+from runtime.rootfs.overlay import LayerMaps, Rung, mount_overlay
+from runtime.rootfs.system_mounts import cover_system_paths, mount_dev, mount_proc, mount_sys
+from runtime.rootfs.targets import Root
+from runtime.rootfs.wanted import BindMount
+
+LIBRARY_TARGET = "/usr/local/nvidia"
+
+_INIT_CAPABILITIES = frozenset({"CAP_KILL", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"})
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What the child needs to know; it travels by fork, not by message."""
+
+    spec: ContainerSpec
+    maps: IdMaps
+    rungs: Sequence[Rung]
+    holdings: Holdings
+    stdin: int
+    stdout_write: int
+    stderr_write: int
+    kept: frozenset[str]
+    seccomp: bytes
+    resolv_conf: str
+
+
+def be_helper(birth: Birth) -> NoReturn:
+    """Make everything that must be made from outside, start PID 1, end."""
+    try:
+        gc.freeze()
+        open_files = _settle(birth)
+        user_namespace = namespaces.user_namespace(birth.maps)
+        if birth.maps.kind is IdMapKind.RANGED:
+            root, warnings = _furnish_as_root(birth, user_namespace)
+            namespaces.enter_user_namespace(user_namespace, birth.maps)
+        else:
+            namespaces.enter_user_namespace(user_namespace, birth.maps)
+            root, warnings = _furnish(birth, LayerMaps(), None)
+        if receive(birth.holdings.control) is None:
+            os._exit(1)
+        # Undumpable from its first instruction: PID 1 is a copy of the launcher, secrets included.
+        processes.make_undumpable()
+        # The creator has put this process into its cgroup by now, so that the new cgroup namespace starts there.
+        own_network = 0 if birth.spec.network == "host" else namespaces.NEWNET
+        libc.unshare(
+            namespaces.NEWNS | namespaces.NEWPID | namespaces.NEWUTS | namespaces.NEWIPC | namespaces.NEWCGROUP | own_network
+        )
+        pid = processes.fork_sibling()
+        if pid == 0:
+            _be_init(birth, open_files)
+        send(birth.holdings.control, {"pid": pid, "made": root.made, "warnings": warnings})
+        os._exit(0)
+    except BaseException as error:
+        _fail(birth, error)
+
+
+def _fail(birth: Birth, error: BaseException) -> NoReturn:
+    try:
+        send(birth.holdings.control, {"error": describe(error)})
+    finally:
+        os._exit(1)
+
+
+def _settle(birth: Birth) -> tuple[int, int]:
+    """Leave the creator's terminal, descriptors and signals behind. Returns the limits of open files that the program gets."""
+    os.setsid()
+    os.umask(0o022)
+    # Python's handlers came along with the fork; a signal meant for the creator must not run them here.
+    processes.reset_signals()
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    for number, fd in enumerate((birth.stdin, birth.stdout_write, birth.stderr_write)):
+        os.dup2(fd, number)
+    processes.close_all_but((0, 1, 2, *birth.holdings.descriptors()))
+    return processes.raise_open_file_limit()
+
+
+def _furnish_as_root(birth: Birth, user_namespace: int) -> tuple[Root, list[str]]:
+    uid_base, gid_base = birth.maps.uids.extents[0].outside, birth.maps.gids.extents[0].outside
+    known = {(0, 0): user_namespace}
+
+    def map_for(uid: int, gid: int) -> int:
+        if (uid, gid) not in known:
+            known[uid, gid] = namespaces.mapping(owner_first(uid, uid_base), owner_first(gid, gid_base))
+        return known[uid, gid]
+
+    swap = namespaces.mapping(swapped(uid_base), swapped(gid_base))
+    return _furnish(birth, LayerMaps(user_namespace, swap), map_for)
+
+
+def _furnish(birth: Birth, layer_maps: LayerMaps, map_for: MapFor | None) -> tuple[Root, list[str]]:
+    """The overlay in a mount namespace of this process's own, with the host's files in it. It becomes the working directory."""
+    spec = birth.spec
+    libc.unshare(namespaces.NEWNS)
+    mounts.make_private()
+    overlay, _rung = mount_overlay(spec.layers, spec.overlay_dir, maps=layer_maps, rungs=birth.rungs)
+    place = os.open(spec.overlay_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mounts.attach(overlay, place)
+    os.fchdir(overlay)
+    owner = birth.maps.process_owner(0, 0)
+    root = Root(overlay, owner)
+    home = spec.env.get("HOME", "/")
+    program_owner = birth.maps.process_owner(spec.uid, spec.gid) or _inside_owner(birth)
+    warnings = attach_host_mounts(root, (*spec.binds, *_library(spec.library_dir), *spec.tmpfs), map_for=map_for, owner=owner)
+    etc = etc_files(overlay, hostname=spec.hostname, resolv_conf=birth.resolv_conf, uid=spec.uid, gid=spec.gid, home=home)
+    attach_files(root, etc, owner=owner)
+    attach_files(root, spec.tmpfs_files, owner=program_owner)
+    directory_for(root, "/tmp", owner=owner, mode=0o1777)
+    for directory in (home, spec.cwd):
+        if directory.startswith("/"):
+            directory_for(root, directory, owner=program_owner)
+    return root, warnings
+
+
+def _inside_owner(birth: Birth) -> tuple[int, int] | None:
+    """Whom files for the program are given to by a helper that is inside the user namespace."""
+    return (birth.spec.uid, birth.spec.gid) if birth.maps.kind is IdMapKind.SUBIDS else None
+
+
+def _library(directory: Path | None) -> tuple[BindMount, ...]:
+    return () if directory is None else (BindMount(directory, LIBRARY_TARGET, owner_is_caller=False),)
+
+
+def _be_init(birth: Birth, open_files: tuple[int, int]) -> NoReturn:
+    """PID 1, from the clone to the end of the container."""
+    try:
+        spec = birth.spec
+        _change_root(birth)
+        socket.sethostname(spec.hostname)
+        if spec.network != "host":
+            loopback.bring_up()
+        listener = loopback.listen() if spec.loopback_listener else None
+        program_capabilities = capabilities.mask(birth.kept)
+        own = program_capabilities | capabilities.mask(_INIT_CAPABILITIES)
+        processes.limit_capabilities(own)
+        libc.capset(effective=own, permitted=own)
+        fds = (*birth.holdings.descriptors(), *((listener.fileno(),) if listener else ()))
+        processes.close_all_but((0, 1, 2, *fds))
+        program = Program(
+            argv=spec.argv,
+            env=spec.env,
+            cwd=spec.cwd,
+            uid=spec.uid,
+            gid=spec.gid,
+            one_id=birth.maps.kind is IdMapKind.SINGLE,
+            capabilities=program_capabilities,
+            seccomp=birth.seccomp,
+            open_files=open_files,
+        )
+        init = Init(program, birth.holdings, listener, spec.processes, spec.rank_grace_s)
+        port = listener.getsockname()[1] if listener else None
+        send(birth.holdings.control, {"ready": True, "port": port}, (listener.fileno(),) if listener else ())
+    except BaseException as error:
+        _fail(birth, error)
+    try:
+        os._exit(init.run())
+    except BaseException as error:
+        os.write(2, f"launch: the container's init failed: {type(error).__name__}: {error}\n".encode())
+    finally:
+        os._exit(125)
+
+
+def _change_root(birth: Birth) -> None:
+    """System mounts below the working directory, which becomes `/`."""
+    spec = birth.spec
+    # A locked mount can't be the new root (EINVAL): a bind of it on itself can, and the locked ones below come along.
+    below = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    tree = mounts.clone_tree(".", recursive=True)
+    mounts.attach(tree, below)
+    os.fchdir(tree)
+    root = Root(tree, None)
+    mount_proc(root, laid_over=spec.masked_proc)
+    mount_sys(root, own_network=spec.network != "host")
+    mount_dev(root, shm_bytes=spec.shm_bytes, devices=spec.devices, single_id=birth.maps.kind is IdMapKind.SINGLE)
+    cover_system_paths(root)
+    if spec.readonly_root:
+        mounts.set_attributes(tree, mounts.ATTR_RDONLY)
+    # Old root and new root are the same directory, so no place for the old one is needed (pivot_root(2), "pivot_root(".", ".")").
+    libc.pivot_root(".", ".")
+    libc.umount(".", mounts.MNT_DETACH)
+    os.chdir("/")

@@ -1,0 +1,102 @@
+"""Messages between a container's creator, its helper and its init: one JSON document a packet, with descriptors beside it.
+
+    creator → helper   {"cgroup": true}                    it is in its cgroup now
+    helper → creator   {"pid": N, "made": […], "warnings": […]}   init exists; N as the creator sees it
+    init → creator     {"ready": true, "port": N|null}     + the listener; at the gate
+    either → creator   {"error": {…}}                      nothing will come of it
+    creator → init     {"start": {NAME: VALUE}}            run the program with these variables too
+    creator → init     {"signal": N}                       to the program only
+    init → adopter     {"adopted": CONTAINER_ID, "port": …, "listener": bool}   + pidfd, stdout, stderr and the listener
+
+The end of the creator's side means that it is gone. SOCK_SEQPACKET keeps packets apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import ContainerError, NetworkError, RuntimeFailure, Unsupported
+
+_LARGEST = 1 << 20
+_MOST_DESCRIPTORS = 8
+
+_FAILURES = {kind.__name__: kind for kind in (RuntimeFailure, ContainerError, Unsupported, NetworkError)}
+
+
+def channel() -> tuple[socket.socket, socket.socket]:
+    """Both ends of a new channel."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+
+
+def send(end: socket.socket, document: dict[str, Any], fds: tuple[int, ...] = ()) -> bool:
+    """False when the other side is gone."""
+    try:
+        socket.send_fds(end, [json.dumps(document).encode()], fds)
+    except (BrokenPipeError, ConnectionResetError):
+        return False
+    return True
+
+
+def receive(end: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """The next document and its descriptors (close-on-exec); None when the other side is gone."""
+    try:
+        data, fds, _flags, _address = socket.recv_fds(end, _LARGEST, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:
+        return None
+    if not data:
+        return None
+    document = json.loads(data)
+    return document, list(fds)
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """*error* as part of a message."""
+    if isinstance(error, RuntimeFailure):
+        return {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+    if isinstance(error, OSError):
+        return {"kind": "ContainerError", "message": f"the container can't be set up: {error.strerror or error}", "hint": None}
+    return {"kind": "bug", "message": f"{type(error).__name__}: {error}", "hint": None}
+
+
+def failure(described: dict[str, Any]) -> Exception:
+    """The exception that `describe` described."""
+    kind = _FAILURES.get(described["kind"])
+    if kind is None:
+        return RuntimeError(f"in the container's helper: {described['message']}")
+    return kind(described["message"], hint=described["hint"])
+
+
+def bound_socket(path: Path) -> socket.socket:
+    """A listening SOCK_SEQPACKET socket at *path* (0600), however long that is: sun_path takes 107 bytes only, so the directory
+    is named by a descriptor."""
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    try:
+        path.unlink(missing_ok=True)
+        listener.bind(f"/proc/self/fd/{directory}/{path.name}")
+        path.chmod(0o600)
+        listener.listen(8)
+    except BaseException:
+        listener.close()
+        raise
+    finally:
+        os.close(directory)
+    return listener
+
+
+def connected_socket(path: Path) -> socket.socket:
+    """A connection to the socket at *path*. Raises ConnectionRefusedError or FileNotFoundError when nobody listens."""
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    try:
+        connection.connect(f"/proc/self/fd/{directory}/{path.name}")
+    except BaseException:
+        connection.close()
+        raise
+    finally:
+        os.close(directory)
+    return connection

@@ -1,0 +1,237 @@
+"""PID 1 of a container: starts the program, passes signals on, reaps, keeps what must live as long as the container, and records
+how the program ended.
+
+It holds the read ends of the program's output, the gateway's listener, and lease descriptors, so that the death of the
+supervisor harms nothing: whoever adopts the run gets them through the init socket. While nobody is there it writes the output to
+the logs itself. It is a fork of the supervisor that never execs, so it may import nothing once the root is changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import time
+from dataclasses import dataclass, field
+
+from runtime.container.handshake import receive, send
+from runtime.container.logs import LogPump
+from runtime.container.program import Program, exec_program
+from runtime.container.spec import ProcessExit
+from runtime.kernel import processes
+from runtime.network import loopback
+
+_FORWARDED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGWINCH,
+    signal.SIGCONT,
+)
+"""Sent to init itself, they reach the program too. PID 1 gets no signal that it has no handler for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What init keeps. All descriptors but *listener* are made by the creator."""
+
+    container_id: str
+    control: socket.socket
+    adoption: socket.socket | None
+    stdout_read: int
+    stderr_read: int
+    logs: tuple[int, int] | None
+    exit_record: int | None
+    held: tuple[int, ...]
+
+    def descriptors(self) -> list[int]:
+        """All of them."""
+        fds = [self.control.fileno(), self.stdout_read, self.stderr_read, *self.held, *(self.logs or ())]
+        if self.adoption is not None:
+            fds.append(self.adoption.fileno())
+        if self.exit_record is not None:
+            fds.append(self.exit_record)
+        return fds
+
+
+@dataclass(slots=True)
+class Init:
+    """The loop of PID 1."""
+
+    program: Program
+    holdings: Holdings
+    listener: socket.socket | None
+    ranks: int
+    rank_grace_s: float
+    running: dict[int, int] = field(default_factory=dict)
+    """pid → rank"""
+    outcome: ProcessExit | None = None
+    kill_at: float | None = None
+    connections: dict[int, socket.socket] = field(default_factory=dict)
+    pump: LogPump | None = None
+    woken: int = -1
+
+    def run(self) -> int:
+        """The exit code to end with, after the program has ended and is recorded."""
+        self._watch_signals()
+        self.connections = {self.holdings.control.fileno(): self.holdings.control}
+        extra = self._wait_at_gate()
+        if extra is None:
+            return 0
+        self._start(extra)
+        while self.running:
+            self._step()
+        assert self.outcome is not None
+        if self.pump is not None:
+            self.pump.drain()
+        self._record(self.outcome)
+        return self.outcome.shell_code & 0xFF
+
+    def _watch_signals(self) -> None:
+        self.woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        processes.reset_signals()
+        for number in (*_FORWARDED, signal.SIGCHLD):
+            signal.signal(number, lambda _number, _frame: None)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+
+    def _wait_at_gate(self) -> dict[str, str] | None:
+        """The extra variables to start with; None when the creator is gone or asked for the end before the start."""
+        while True:
+            message = receive(self.holdings.control)
+            if message is None:
+                return None
+            document, _fds = message
+            if "start" in document:
+                extra: dict[str, str] = document["start"]
+                return extra
+            if "signal" in document:
+                self._record(ProcessExit(None, document["signal"]))
+                return None
+
+    def _start(self, extra: dict[str, str]) -> None:
+        env = {**self.program.env, **extra}
+        port = loopback.free_port() if self.ranks > 1 else 0
+        for rank in range(self.ranks):
+            of_rank = rank_variables(rank, self.ranks, port) if self.ranks > 1 else {}
+            pid = processes.fork()
+            if pid == 0:
+                code = 125
+                try:
+                    processes.close_all_but((0, 1, 2))
+                    code = exec_program(self.program, {**env, **of_rank})
+                except BaseException as error:
+                    os.write(2, f"launch: the program can't be started: {error}\n".encode())
+                finally:
+                    os._exit(code)
+            self.running[pid] = rank
+
+    def _step(self) -> None:
+        """Wait for something to happen, and deal with it."""
+        poller = select.poll()
+        for fd in (self.woken, *self.connections):
+            poller.register(fd, select.POLLIN)
+        if self.holdings.adoption is not None:
+            poller.register(self.holdings.adoption, select.POLLIN)
+        for pipe in self.pump.open_pipes if self.pump else ():
+            poller.register(pipe, select.POLLIN)
+        wait_ms = None if self.kill_at is None else max(0.0, (self.kill_at - time.monotonic()) * 1000) + 1
+        for fd, _event in poller.poll(wait_ms):
+            if fd == self.woken:
+                self._signals(os.read(self.woken, 512))
+            elif self.holdings.adoption is not None and fd == self.holdings.adoption.fileno():
+                self._adopt()
+            elif fd in self.connections:
+                self._obey(fd)
+            elif self.pump is not None:
+                self.pump.pump(fd)
+        if self.kill_at is not None and time.monotonic() >= self.kill_at:
+            self.kill_at = None
+            self._pass_on(signal.SIGKILL)
+
+    def _signals(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number != signal.SIGCHLD:
+                self._pass_on(number)
+        self._reap()
+
+    def _pass_on(self, number: int) -> None:
+        for pid in self.running:
+            os.kill(pid, number)  # our own child, not reaped yet: it can't be another's number
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in self.running:
+                del self.running[pid]
+                self._rank_ended(as_exit(status))
+
+    def _rank_ended(self, ended: ProcessExit) -> None:
+        failed = ended.code != 0
+        if self.outcome is None or (failed and self.outcome.code == 0):
+            self.outcome = ended
+        if failed and self.running and self.kill_at is None:
+            # The other ranks would wait for this one in a collective for as long as their timeout says.
+            self._pass_on(signal.SIGTERM)
+            self.kill_at = time.monotonic() + self.rank_grace_s
+
+    def _obey(self, fd: int) -> None:
+        message = receive(self.connections[fd])
+        if message is None:
+            self.connections.pop(fd).close()
+            if not self.connections and self.holdings.logs is not None:
+                read_ends = (self.holdings.stdout_read, self.holdings.stderr_read)
+                self.pump = LogPump(dict(zip(read_ends, self.holdings.logs, strict=True)))
+            return
+        if "signal" in message[0]:
+            self._pass_on(message[0]["signal"])
+
+    def _adopt(self) -> None:
+        assert self.holdings.adoption is not None
+        connection, _address = self.holdings.adoption.accept()
+        self.pump = None  # the adopter reads from here on
+        own = os.pidfd_open(os.getpid())
+        listener = (self.listener.fileno(),) if self.listener is not None else ()
+        document = {
+            "adopted": self.holdings.container_id,
+            "port": self.listener.getsockname()[1] if self.listener is not None else None,
+        }
+        send(connection, document, (own, self.holdings.stdout_read, self.holdings.stderr_read, *listener))
+        os.close(own)
+        self.connections[connection.fileno()] = connection
+
+    def _record(self, ended: ProcessExit) -> None:
+        fd = self.holdings.exit_record
+        if fd is None:
+            return
+        line = json.dumps({"code": ended.code, "signal": ended.signal, "at": round(time.time(), 3)}) + "\n"
+        os.pwrite(fd, line.encode(), 0)
+        os.fsync(fd)
+
+
+def as_exit(status: int) -> ProcessExit:
+    """A wait status as a ProcessExit."""
+    code = os.waitstatus_to_exitcode(status)
+    return ProcessExit(code, None) if code >= 0 else ProcessExit(None, -code)
+
+
+def rank_variables(rank: int, ranks: int, port: int) -> dict[str, str]:
+    """What torch.distributed's `env://` reads."""
+    return {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(ranks),
+        "LOCAL_WORLD_SIZE": str(ranks),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }

@@ -1,0 +1,292 @@
+"""Create, start, signal, wait: the life of one container seen from its creator or adopter.
+
+`create` returns with PID 1 at its gate: file systems, namespaces, cgroup and network are there and the program isn't. Whoever
+holds the `Container` may die at any moment; init goes on (see `init.py`), and `adopt.py` gives the next one the same value.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.container.child import Birth, be_helper
+from runtime.container.handshake import bound_socket, channel, failure, receive, send
+from runtime.container.init import Holdings
+from runtime.container.spec import ContainerSpec, ProcessExit
+from runtime.errors import ContainerError
+from runtime.kernel import capabilities, id_maps, namespaces, processes
+from runtime.kernel.id_maps import IdMapKind, IdMaps
+from runtime.kernel.seccomp import program_bytes
+from runtime.rootfs import owners
+from runtime.rootfs.overlay import LADDER, UPPER, WORK, Rung, make_writable_directories
+
+if TYPE_CHECKING:
+    from runtime.cgroup.cgroup import Cgroup
+
+_KILLED = 9
+_PIPE_BYTES = 1 << 20
+_F_SETPIPE_SZ = 1031
+
+
+@dataclass(slots=True)
+class Container:
+    """A container whose descriptors we hold; `close` gives them up and does not end it."""
+
+    container_id: str
+    pid: int
+    """Its init, as this process sees it."""
+    pidfd: int
+    stdout_fd: int
+    stderr_fd: int
+    listener_fd: int | None
+    listener_port: int | None
+    control: socket.socket
+    exit_record: Path | None
+    exit_fd: int | None = None
+    """The record's descriptor: also what is read when there is no path."""
+    made: list[str] = field(default_factory=list)
+    """Mount points that the image did not have, relative to its root, outermost first."""
+    warnings: list[str] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Close every descriptor. Idempotent."""
+        for fd in (self.pidfd, self.stdout_fd, self.stderr_fd, self.listener_fd, self.exit_fd):
+            if fd is not None and fd >= 0:
+                os.close(fd)
+        self.pidfd = self.stdout_fd = self.stderr_fd = -1
+        self.listener_fd = self.exit_fd = None
+        self.control.close()
+
+
+def create(
+    spec: ContainerSpec,
+    *,
+    exit_record: Path | None,
+    init_socket: Path | None = None,
+    held_fds: Sequence[int] = (),
+    cgroup: Cgroup | None = None,
+    stdin: int | None = None,
+    log_fds: tuple[int, int] | None = None,
+    kinds: Sequence[IdMapKind] = tuple(IdMapKind),
+    rungs: Sequence[Rung] = LADDER,
+) -> Container:
+    """A container of *spec* with its init at the gate.
+
+    Init keeps *held_fds* (leases) open and never shows them to the program. To *log_fds* (stdout, stderr; append mode) it writes
+    the output while nobody reads it, once its creator is dead. *kinds* and *rungs* restrict what may be used of the id maps and
+    of the overlay's ladder.
+    Raises Unsupported, ContainerError or NetworkError; then nothing is left running.
+    """
+    maps = id_maps.choose(uid=spec.uid, gid=spec.gid, kinds=kinds)
+    _check(spec, maps)
+    make_writable_directories(spec.overlay_dir)
+    with ExitStack() as for_child, ExitStack() as on_failure:
+        stdout_read, stdout_write = _pipe(for_child, on_failure)
+        stderr_read, stderr_write = _pipe(for_child, on_failure)
+        ours, theirs = channel()
+        on_failure.callback(ours.close)
+        for_child.callback(theirs.close)
+        exit_fd = _open_record(exit_record)
+        on_failure.callback(os.close, exit_fd)
+        adoption = None if init_socket is None else for_child.enter_context(bound_socket(init_socket))
+        if stdin is None:
+            stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            for_child.callback(os.close, stdin)
+        kept = capabilities.BUILD_CAPABILITIES if spec.build else capabilities.PROGRAM_CAPABILITIES
+        pretend = spec.build and maps.kind is IdMapKind.SINGLE
+        holdings = Holdings(spec.container_id, theirs, adoption, stdout_read, stderr_read, log_fds, exit_fd, tuple(held_fds))
+        birth = Birth(
+            spec=spec,
+            maps=maps,
+            rungs=rungs,
+            holdings=holdings,
+            stdin=stdin,
+            stdout_write=stdout_write,
+            stderr_write=stderr_write,
+            kept=kept,
+            seccomp=program_bytes(kept, allow_chown_noop=pretend),
+            resolv_conf=_resolv_conf(spec),
+        )
+        helper = processes.fork()
+        if helper == 0:
+            be_helper(birth)
+        container = _bring_up(spec, helper, ours, for_child, cgroup)
+        on_failure.pop_all()
+    container.stdout_fd, container.stderr_fd = stdout_read, stderr_read
+    container.exit_record, container.exit_fd = exit_record, exit_fd
+    return container
+
+
+def _check(spec: ContainerSpec, maps: IdMaps) -> None:
+    if not spec.argv:
+        raise ContainerError("a container needs a command")
+    if maps.uids.outside(spec.uid) is None or maps.gids.outside(spec.gid) is None:
+        raise ContainerError(f"the container has no user {spec.uid}:{spec.gid}: only ids below {id_maps.RANGE_SIZE} are mapped")
+
+
+def _pipe(for_child: ExitStack, on_failure: ExitStack) -> tuple[int, int]:
+    import fcntl
+
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    on_failure.callback(os.close, read_end)
+    for_child.callback(os.close, write_end)
+    try:
+        fcntl.fcntl(write_end, _F_SETPIPE_SZ, _PIPE_BYTES)
+    except OSError:
+        # EPERM beyond the user's share of pipe pages (pipe(7)): the default size only means more wake-ups.
+        return read_end, write_end
+    return read_end, write_end
+
+
+def _open_record(path: Path | None) -> int:
+    """Where init writes how the program ended: a file that is empty until then, or memory when only the creator waits."""
+    if path is None:
+        return os.memfd_create("exit-record", os.MFD_CLOEXEC)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def _resolv_conf(spec: ContainerSpec) -> str:
+    if spec.network == "none":
+        return ""
+    from runtime.network.addresses import resolv_conf
+
+    return resolv_conf(spec.network)
+
+
+def _bring_up(
+    spec: ContainerSpec,
+    helper: int,
+    control: socket.socket,
+    for_child: ExitStack,
+    cgroup: Cgroup | None,
+) -> Container:
+    """Wire cgroup and network of the container that *helper* makes, and wait until its init is at the gate."""
+    for_child.close()  # so that the end of the other side is seen
+    pidfd = -1
+    try:
+        if cgroup is not None:
+            cgroup.add(helper)
+        send(control, {"cgroup": True})
+        born, _fds = _answer(control)
+        # Our own child, not reaped yet: the number is still its own.
+        pidfd = os.pidfd_open(born["pid"])
+        if spec.network == "bridge":
+            from runtime.network.bridge import connect
+
+            connect(born["pid"], spec.container_id)
+        ready, fds = _answer(control)
+    except BaseException:
+        control.close()  # a helper or init that still waits for us ends
+        if pidfd >= 0:
+            processes.send_signal(pidfd, _KILLED)
+            processes.reap(pidfd)
+            os.close(pidfd)
+        raise
+    finally:
+        os.waitpid(helper, 0)
+    return Container(
+        container_id=spec.container_id,
+        pid=born["pid"],
+        pidfd=pidfd,
+        stdout_fd=-1,
+        stderr_fd=-1,
+        listener_fd=fds[0] if fds else None,
+        listener_port=ready["port"],
+        control=control,
+        exit_record=None,
+        made=born["made"],
+        warnings=born["warnings"],
+    )
+
+
+def _answer(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    message = receive(control)
+    if message is None:
+        raise ContainerError(
+            "the container's helper ended without a word", hint="was it killed? look at the kernel's log (`dmesg`)"
+        )
+    if "error" in message[0]:
+        raise failure(message[0]["error"])
+    return message
+
+
+def start(container: Container, *, env: dict[str, str] | None = None) -> None:
+    """Let the program begin, with *env* on top of the spec's."""
+    if not send(container.control, {"start": env or {}}):
+        raise ContainerError(f"container `{container.container_id}` ended before its program was started")
+
+
+def signal(container: Container, signum: int) -> None:
+    """Send *signum* to the program (each rank), not to its children. Does nothing when the container has ended."""
+    send(container.control, {"signal": int(signum)})
+
+
+def kill(container: Container) -> None:
+    """SIGKILL everything in the container: the end of PID 1 ends its namespace. Does nothing when it has ended."""
+    processes.send_signal(container.pidfd, _KILLED)
+
+
+def wait(container: Container, *, timeout_s: float | None = None) -> ProcessExit:
+    """Wait for the end of every process in the container. How the program ended comes from init's record; without one, init
+    itself was killed, and the program with it. Raises TimeoutError when *timeout_s* passes first."""
+    if not processes.wait_ended(container.pidfd, timeout_s=timeout_s):
+        raise TimeoutError(f"container `{container.container_id}` still runs after {timeout_s} s")
+    processes.reap(container.pidfd)
+    recorded = None
+    if container.exit_fd is not None:
+        recorded = _parse(os.pread(container.exit_fd, 4096, 0))
+    elif container.exit_record is not None:
+        recorded = read_exit(container.exit_record)
+    return recorded or ProcessExit(None, _KILLED)
+
+
+def read_exit(path: Path) -> ProcessExit | None:
+    """What init recorded at *path*; None when the program has not ended, or nobody could record it."""
+    try:
+        return _parse(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _parse(line: bytes) -> ProcessExit | None:
+    if not line.endswith(b"\n"):
+        return None
+    document = json.loads(line)
+    return ProcessExit(document["code"], document["signal"])
+
+
+def remove_overlay(overlay_dir: Path) -> None:
+    """Remove the writable directory of a container that has ended. Idempotent."""
+    if not overlay_dir.exists():
+        return
+
+    def remove() -> None:
+        for name in (UPPER, WORK):
+            if (overlay_dir / name).exists():
+                shutil.rmtree(overlay_dir / name)
+
+    if os.geteuid() == 0:
+        remove()
+    else:
+        # overlayfs leaves `work` with mode 0, and sub-ids own what they wrote: root of a user namespace may remove both.
+        namespaces.within_user_namespace(id_maps.choose(), remove)
+    shutil.rmtree(overlay_dir)
+
+
+def reown_to_caller(directory: Path) -> None:
+    """Give everything below *directory* to the owner of *directory*. To be called when the container has ended."""
+    found = directory.stat()
+    if os.geteuid() == 0:
+        owners.reown(directory, found.st_uid, found.st_gid)
+        return
+    maps = id_maps.choose()
+    if maps.kind is IdMapKind.SUBIDS:
+        # Inside the user namespace the caller is 0.
+        namespaces.within_user_namespace(maps, lambda: (owners.reown(directory, 0, 0), None)[1])

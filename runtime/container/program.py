@@ -1,0 +1,91 @@
+"""From a fork of init to the program: identity, privileges, descriptors, exec. Runs inside the container, after the pivot.
+
+Nothing may be imported here any more: `/` is the image's.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+
+from runtime.kernel import libc, processes
+
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
+"""The shell's numbers, and Docker's."""
+
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What init starts, once or as ranks."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    uid: int
+    gid: int
+    one_id: bool
+    """The container has a single id: the program has it already, and setgroups is refused."""
+    capabilities: int
+    """Bit mask that stays."""
+    seccomp: bytes
+    open_files: tuple[int, int]
+    """RLIMIT_NOFILE for the program."""
+
+
+def exec_program(program: Program, env: dict[str, str]) -> int:
+    """Become *program*. Returns, with the exit code to end with, only when that failed and was said on stderr."""
+    processes.reset_signals()
+    os.setsid()
+    os.umask(0o022)
+    processes.restore_open_file_limit(program.open_files)
+    _drop_privileges(program)
+    try:
+        os.chdir(program.cwd)
+    except OSError as error:
+        return _said(f"working directory `{program.cwd}`: {os.strerror(error.errno or 0)}", NOT_EXECUTABLE)
+    # Last: from here on only what the filter allows.
+    libc.seccomp_set_filter(program.seccomp)
+    return _exec(program.argv, env)
+
+
+def _drop_privileges(program: Program) -> None:
+    processes.limit_capabilities(program.capabilities)
+    if not program.one_id:
+        os.setgroups([])
+        os.setresgid(program.gid, program.gid, program.gid)
+        os.setresuid(program.uid, program.uid, program.uid)
+    kept = program.capabilities if os.geteuid() == 0 else 0
+    libc.capset(effective=kept, permitted=kept)
+    processes.forbid_new_privileges()
+
+
+def _exec(argv: tuple[str, ...], env: dict[str, str]) -> int:
+    name = argv[0]
+    candidates = [name] if "/" in name else [f"{place or '.'}/{name}" for place in env.get("PATH", _DEFAULT_PATH).split(":")]
+    denied: OSError | None = None
+    for candidate in candidates:
+        try:
+            os.execve(candidate, argv, env)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                if os.path.exists(candidate):
+                    return _said(f"cannot run `{candidate}`: its interpreter is missing in the image", NOT_FOUND)
+                continue
+            denied = denied or error
+            denied.filename = candidate
+            if error.errno != errno.EACCES:
+                break
+    if denied is not None:
+        return _said(f"cannot run `{denied.filename}`: {os.strerror(denied.errno or 0).lower()}", NOT_EXECUTABLE)
+    if "/" in name:
+        return _said(f"cannot run `{name}`: no such file in the image", NOT_FOUND)
+    return _said(f"cannot run `{name}`: not found in PATH ({env.get('PATH', _DEFAULT_PATH)})", NOT_FOUND)
+
+
+def _said(words: str, code: int) -> int:
+    os.write(2, f"launch: {words}\n".encode())
+    return code

@@ -1,0 +1,103 @@
+"""Run one program in a container to its end and keep the end of what it said: build steps."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from runtime.container import lifecycle
+from runtime.container.spec import ContainerSpec, ProcessExit
+from runtime.kernel.id_maps import IdMapKind
+from runtime.rootfs.overlay import LADDER, UPPER, Rung
+from runtime.rootfs.targets import remove_made
+
+_TAIL_BYTES = 64 * 1024
+_CHUNK = 1 << 16
+
+
+class _Tail:
+    """The last bytes of a stream."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        self._held += chunk
+        if len(self._held) > 2 * self._limit:
+            del self._held[: -self._limit]
+
+    def content(self) -> bytes:
+        return bytes(self._held[-self._limit :])
+
+
+def run_to_completion(
+    spec: ContainerSpec,
+    *,
+    timeout_s: float | None = None,
+    output: Callable[[bytes], None] | None = None,
+    env: dict[str, str] | None = None,
+    kinds: Sequence[IdMapKind] = tuple(IdMapKind),
+    rungs: Sequence[Rung] = LADDER,
+) -> tuple[ProcessExit, bytes]:
+    """Run *spec* to its end: how it ended, and the last 64 KiB of stdout and stderr together.
+
+    *output* gets everything as it comes. Its cgroup and network are made and removed here; the overlay's `u` is left with what
+    the program changed (mount points that we made and that are still empty are taken out again). After *timeout_s* everything
+    in it is killed (the result says signal 9).
+    """
+    from runtime.cgroup.cgroup import new_cgroup
+
+    with ExitStack() as owned:
+        cgroup = owned.enter_context(new_cgroup(f"launch-{spec.container_id}", spec.limits))
+        if spec.network == "bridge":
+            owned.callback(_disconnect, spec.container_id)
+        container = lifecycle.create(spec, exit_record=None, cgroup=cgroup, kinds=kinds, rungs=rungs)
+        owned.callback(container.close)
+        owned.callback(_end, container)
+        lifecycle.start(container, env=env)
+        tail = _follow(container, timeout_s, output)
+        ended = lifecycle.wait(container)
+        remove_made(spec.overlay_dir / UPPER, container.made)
+        return ended, tail
+
+
+def _end(container: lifecycle.Container) -> None:
+    """Whatever happened: nothing of the container runs any more."""
+    lifecycle.kill(container)
+    lifecycle.wait(container)
+
+
+def _disconnect(container_id: str) -> None:
+    from runtime.network.bridge import disconnect
+
+    disconnect(container_id)
+
+
+def _follow(container: lifecycle.Container, timeout_s: float | None, output: Callable[[bytes], None] | None) -> bytes:
+    """Read the output until both pipes are at their end, which is the end of the container."""
+    tail = _Tail(_TAIL_BYTES)
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    poller = select.poll()
+    pipes = {container.stdout_fd, container.stderr_fd}
+    for pipe in pipes:
+        poller.register(pipe, select.POLLIN)
+    while pipes:
+        wait_ms = None if deadline is None else max(0.0, (deadline - time.monotonic()) * 1000) + 1
+        ready = poller.poll(wait_ms)
+        if deadline is not None and time.monotonic() >= deadline:
+            deadline = None
+            lifecycle.kill(container)
+        for pipe, _event in ready:
+            chunk = os.read(pipe, _CHUNK)
+            if not chunk:
+                poller.unregister(pipe)
+                pipes.discard(pipe)
+                continue
+            tail.add(chunk)
+            if output is not None:
+                output(chunk)
+    return tail.content()
