@@ -31,9 +31,8 @@ def print_summary(record: RunRecord) -> None:
         render.say(f"  reason   {record.message}")
     files, total = _outputs(record)
     if files:
-        render.say(
-            f"  outputs  {render.home_relative(record.run_dir.outputs)} ({files} file{'s' if files > 1 else ''}, {render.size(total)})"
-        )
+        plural = "s" if files > 1 else ""
+        render.say(f"  outputs  {render.home_relative(record.run_dir.outputs)} ({files} file{plural}, {render.size(total)})")
     if record.mlflow_url:
         render.say(f"  mlflow   {record.mlflow_url}")
     render.say(f"  again    launch rerun {record.run_id}")

@@ -11,7 +11,8 @@ def print_verdict(before: RunRecord, after: RunRecord, comparison: Comparison) -
     first = comparison.first_difference
     where = ""
     if first is not None:
-        where = f" from step {first.step} ({first.metric} {first.before!r} → {first.after!r}, |Δ| {abs(first.after - first.before):.0e})"
+        change = f"{first.metric} {first.before!r} → {first.after!r}, |Δ| {abs(first.after - first.before):.0e}"
+        where = f" from step {first.step} ({change})"
     render.say(f"rerun {after.run_id} of {before.run_id}: {comparison.verdict}{where}")
     for difference in comparison.differs:
         render.say(f"  differs  {difference}")

@@ -31,7 +31,7 @@ def _remove_overlay(run_dir: RunDir, name: str) -> None:
 def _disconnect_network(run_dir: RunDir, name: str) -> None:
     from runtime.network.bridge import disconnect
 
-    disconnect(name, state_dir=run_dir.root.parent.parent)
+    disconnect(name)
 
 
 def _reown_outputs(run_dir: RunDir, name: str) -> None:

@@ -11,6 +11,8 @@ import os
 import select
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from launcher.run.signal_inbox import SignalInbox
@@ -48,29 +50,21 @@ class _Follower:
 
     def run(self) -> Followed:
         poller = select.poll()
-        self.logs = {
-            self.container.stdout_fd: _open_log(self.run_dir.stdout),
-            self.container.stderr_fd: _open_log(self.run_dir.stderr),
-        }
         for fd in (*self.logs, self.container.pidfd, self.inbox.fd):
             poller.register(fd, select.POLLIN)
-        try:
-            ended = False
-            while not ended:
-                for fd, _event in poller.poll(self._wait_ms()):
-                    if fd in self.logs:
-                        if not self._pump(fd):
-                            poller.unregister(fd)
-                    elif fd == self.inbox.fd:
-                        self._obey(self.inbox.read())
-                    else:
-                        ended = True
-                self._keep_time()
-            self._drain()
-            return Followed(lifecycle.wait(self.container), self.asked)
-        finally:
-            for log_fd in self.logs.values():
-                os.close(log_fd)
+        ended = False
+        while not ended:
+            for fd, _event in poller.poll(self._wait_ms()):
+                if fd in self.logs:
+                    if not self._pump(fd):
+                        poller.unregister(fd)
+                elif fd == self.inbox.fd:
+                    self._obey(self.inbox.read())
+                else:
+                    ended = True
+            self._keep_time()
+        self._drain()
+        return Followed(lifecycle.wait(self.container), self.asked)
 
     def _wait_ms(self) -> float | None:
         moments = [moment for moment in (self.deadline, self.kill_at) if moment is not None]
@@ -128,19 +122,27 @@ def follow(
     container: Container,
     run_dir: RunDir,
     inbox: SignalInbox,
+    log_fds: tuple[int, int],
     *,
     timeout_s: float | None,
     grace_s: float,
     asked: Reason | None = None,
 ) -> Followed:
-    """Follow *container* until its init has ended. *timeout_s* counts from now."""
+    """Follow *container* until its init has ended, its output going to *log_fds*. *timeout_s* counts from now."""
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    follower = _Follower(container, run_dir, inbox, grace_s, deadline, asked=asked)
-    return follower.run()
+    logs = dict(zip((container.stdout_fd, container.stderr_fd), log_fds, strict=True))
+    return _Follower(container, run_dir, inbox, grace_s, deadline, asked=asked, logs=logs).run()
 
 
-def _open_log(path: os.PathLike[str]) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+@contextmanager
+def opened_logs(run_dir: RunDir) -> Iterator[tuple[int, int]]:
+    """Descriptors of the run's stdout and stderr logs, in append mode: init writes to them too when its supervisor died."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    with ExitStack() as opened:
+        fds = [os.open(path, flags, 0o600) for path in (run_dir.stdout, run_dir.stderr)]
+        for fd in fds:
+            opened.callback(os.close, fd)
+        yield fds[0], fds[1]
 
 
 def _write_all(fd: int, data: bytes) -> None:

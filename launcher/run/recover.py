@@ -11,7 +11,7 @@ import os
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run import active
 from launcher.run.acquisitions import undo_all
-from launcher.run.follow import follow
+from launcher.run.follow import follow, opened_logs
 from launcher.run.handover import spawn_supervisor
 from launcher.run.outcome import outcome_of
 from launcher.run.run_experiment import Attempt
@@ -72,7 +72,8 @@ def _follow_to_the_end(
         return lifecycle.read_exit(run_dir.exit_record)
     if container.listener_fd is not None:
         tracker.hand_listener(container.listener_fd)
-    return follow(container, run_dir, inbox, timeout_s=plan.spec.timeout, grace_s=plan.spec.grace, asked=asked).program
+    with opened_logs(run_dir) as logs:
+        return follow(container, run_dir, inbox, logs, timeout_s=plan.spec.timeout, grace_s=plan.spec.grace, asked=asked).program
 
 
 def _usage(run_dir: RunDir) -> Usage:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from launcher.plan.container_plan import container_spec
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.acquisitions import acquired
-from launcher.run.follow import follow
+from launcher.run.follow import follow, opened_logs
 from launcher.run.leases import leased
 from launcher.run.outcome import ExitOutcome, outcome_of
 from launcher.run.signal_inbox import SignalInbox
@@ -41,6 +41,8 @@ class Run:
     image: Image
     inbox: SignalInbox
     tracker: TrackerProcess
+    sweep_id: str | None = None
+    trial: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +70,49 @@ def run_attempt(run: Run, number: int) -> Attempt:
     run_dir, plan = run.run_dir, run.plan
     with ExitStack() as owned:
         lease = owned.enter_context(leased(plan, run_dir))
-        spec = container_spec(plan, run.image, Store(run.state.store), run_dir, lease=lease, attempt=number, environ=os.environ)
+        spec = container_spec(
+            plan,
+            run.image,
+            Store(run.state.store),
+            run_dir,
+            lease=lease,
+            attempt=number,
+            environ=os.environ,
+            sweep_id=run.sweep_id,
+            trial=run.trial,
+        )
         owned.enter_context(acquired(run_dir, "outputs", run_dir.run_id))
         owned.enter_context(acquired(run_dir, "overlay", run_dir.run_id))
         owned.enter_context(acquired(run_dir, "cgroup", f"launch-{run_dir.run_id}"))
         cgroup = owned.enter_context(new_cgroup(f"launch-{run_dir.run_id}", spec.limits))
-        for warning in cgroup.warnings:
-            journal.append(run_dir.journal, "note", text=warning)
         if spec.network == "bridge":
             owned.enter_context(acquired(run_dir, "network", spec.container_id))
-        held = lease.fds if lease else ()
+        logs = owned.enter_context(opened_logs(run_dir))
         container = lifecycle.create(
-            spec, exit_record=run_dir.exit_record, init_socket=run_dir.init_socket, held_fds=held, cgroup=cgroup
+            spec,
+            exit_record=run_dir.exit_record,
+            init_socket=run_dir.init_socket,
+            held_fds=lease.fds if lease else (),
+            cgroup=cgroup,
+            log_fds=logs,
         )
-        owned.callback(lifecycle.close, container)
+        owned.callback(container.close)
+        owned.callback(_end, container)
+        for warning in (*cgroup.warnings, *container.warnings):
+            journal.append(run_dir.journal, "note", text=warning)
         _start(run, container, number)
-        followed = follow(container, run_dir, run.inbox, timeout_s=plan.spec.timeout, grace_s=plan.spec.grace)
+        followed = follow(container, run_dir, run.inbox, logs, timeout_s=plan.spec.timeout, grace_s=plan.spec.grace)
         usage = cgroup.usage()
         outcome = outcome_of(
             followed.program, asked=followed.asked, oom_kills=usage.oom_kills, memory_bytes=spec.limits.memory_bytes
         )
         return Attempt(outcome, usage)
+
+
+def _end(container: lifecycle.Container) -> None:
+    """Whatever went wrong in between: nothing of the container runs on."""
+    lifecycle.kill(container)
+    lifecycle.wait(container)
 
 
 def _start(run: Run, container: lifecycle.Container, number: int) -> None:

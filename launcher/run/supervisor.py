@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from launcher.errors import LaunchError
 from launcher.plan.launch_plan import LaunchPlan
@@ -28,7 +28,6 @@ from launcher.tracking import journal
 from launcher.tracking.status import Reason
 from runtime.cgroup.limits import Usage
 from runtime.errors import RuntimeFailure
-from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
 
@@ -51,12 +50,13 @@ def main(run_dir_path: str) -> NoReturn:
 
 def supervise(run_dir: RunDir, inbox: SignalInbox) -> None:
     """Run (or adopt) the run of *run_dir* to its end, close its journal, let the tracker send the rest."""
-    plan, image_digest = load_plan(run_dir)
+    document = json.loads(run_dir.plan.read_bytes())
+    plan = from_document(document["plan"])
     happened = {event.name for event in journal.read(run_dir.journal)}
     tracker = start_tracker(run_dir, plan)
     if "queued" not in happened:
-        journal.append(run_dir.journal, "queued", image_digest=str(image_digest))
-        close(run_dir, _guarded(lambda: run_experiment(_run(run_dir, plan, image_digest, inbox, tracker))))
+        journal.append(run_dir.journal, "queued", image_digest=document["image_digest"])
+        close(run_dir, _guarded(lambda: run_experiment(_run(run_dir, plan, document, inbox, tracker))))
     elif "finished" not in happened:
         close(run_dir, _guarded(lambda: resume_supervision(run_dir, plan, inbox, tracker)))
     tracker.finish()
@@ -77,18 +77,15 @@ def close(run_dir: RunDir, attempt: Attempt) -> None:
     )
 
 
-def load_plan(run_dir: RunDir) -> tuple[LaunchPlan, Digest]:
-    document = json.loads(run_dir.plan.read_bytes())
-    return from_document(document["plan"]), Digest(document["image_digest"])
-
-
-def _run(run_dir: RunDir, plan: LaunchPlan, image_digest: Digest, inbox: SignalInbox, tracker: TrackerProcess) -> Run:
+def _run(run_dir: RunDir, plan: LaunchPlan, document: dict[str, Any], inbox: SignalInbox, tracker: TrackerProcess) -> Run:
     state = StateDir(run_dir.root.parent.parent)
-    return Run(run_dir, state, plan, Store(state.store).image(str(image_digest)), inbox, tracker)
+    image = Store(state.store).image(document["image_digest"])
+    identity = document["identity"]
+    return Run(run_dir, state, plan, image, inbox, tracker, sweep_id=identity["sweep_id"], trial=identity["trial"])
 
 
 def _guarded(body: Callable[[], Attempt]) -> Attempt:
-    """A failure of ours is an outcome too: reason `launcher`, with its words in the record and its traceback in supervisor.log."""
+    """A failure of ours is an outcome too: reason `launcher`, its words in the record, a bug's traceback in supervisor.log."""
     try:
         return body()
     except (LaunchError, RuntimeFailure) as error:

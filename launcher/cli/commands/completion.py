@@ -19,7 +19,8 @@ _SCRIPTS = {
 _launch() {
     local IFS=$'\\n'
     COMP_WORDBREAKS="${COMP_WORDBREAKS//=/}"
-    COMPREPLY=($(compgen -W "$(launch completion words -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)" -- "${COMP_WORDS[COMP_CWORD]}"))
+    local found="$(launch completion words -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)"
+    COMPREPLY=($(compgen -W "$found" -- "${COMP_WORDS[COMP_CWORD]}"))
 }
 complete -o default -F _launch launch
 """,

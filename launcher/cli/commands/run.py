@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.cfg:
         return _print_configuration(request)
     if options.multirun:
-        from launcher.cli.commands.run_sweep import sweep
+        from launcher.cli.sweep import sweep
 
         return sweep(request, options, timings)
     return _run_once(request, options, timings)

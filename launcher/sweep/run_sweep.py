@@ -1,0 +1,148 @@
+"""Run the trials of a sweep: each an ordinary run with its own supervisor, as many side by side as fit, never in batches.
+
+A failed trial does not stop the others. The first Ctrl-C starts no more trials and lets the running ones finish, the second
+stops them, the third kills them. When this process dies, its trials go on under their supervisors and are recorded.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.run.handover import RunIdentity, new_run, spawn_supervisor
+from launcher.run.signal_inbox import SignalInbox
+from launcher.tracking.record import RunRecord, fold
+from runtime.oci.digest import Digest
+from runtime.state_dir import RunDir, StateDir
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One point of the space, planned and with its image built."""
+
+    number: int
+    overrides: tuple[str, ...]
+    """What sets it apart: `params.lr=0.1`, `seed=2`."""
+    plan: LaunchPlan
+    image_digest: Digest
+
+
+class SweepView(Protocol):
+    """Who watches a sweep."""
+
+    def started(self, trial: Trial, run_dir: RunDir) -> None: ...
+
+    def ended(self, trial: Trial, record: RunRecord) -> None: ...
+
+    def tick(self) -> None:
+        """Called now and then while trials run."""
+
+    def message(self, text: str) -> None: ...
+
+
+@dataclass(slots=True)
+class _Running:
+    trial: Trial
+    run_dir: RunDir
+    pid: int
+
+
+@dataclass(slots=True)
+class _Sweep:
+    state: StateDir
+    sweep_id: str
+    name: str | None
+    command_line: tuple[str, ...]
+    slots: int
+    view: SweepView
+    inbox: SignalInbox
+    queue: deque[Trial]
+    running: dict[int, _Running] = field(default_factory=dict)
+    """pidfd of the supervisor → trial."""
+    records: list[tuple[Trial, RunRecord]] = field(default_factory=list)
+    requests: int = 0
+
+    def run(self) -> list[tuple[Trial, RunRecord]]:
+        poller = select.poll()
+        poller.register(self.inbox.fd, select.POLLIN)
+        while self.running or self.queue:
+            while self.queue and len(self.running) < self.slots:
+                poller.register(self._start(self.queue.popleft()), select.POLLIN)
+            for fd, _event in poller.poll(_TICK_MS):
+                if fd == self.inbox.fd:
+                    self._obey(self.inbox.read())
+                else:
+                    poller.unregister(fd)
+                    self._end(fd)
+            self.view.tick()
+        return sorted(self.records, key=lambda pair: pair[0].number)
+
+    def _start(self, trial: Trial) -> int:
+        identity = RunIdentity(
+            name=f"{self.name or trial.plan.spec.name}-{trial.number}",
+            command_line=self.command_line,
+            parent_run_id=self.sweep_id,
+            sweep_id=self.sweep_id,
+            trial=trial.number,
+        )
+        run_dir, lock_fd = new_run(trial.plan, trial.image_digest, state=self.state, identity=identity)
+        pid = spawn_supervisor(run_dir, lock_fd)
+        pidfd = os.pidfd_open(pid)
+        self.running[pidfd] = _Running(trial, run_dir, pid)
+        self.view.started(trial, run_dir)
+        return pidfd
+
+    def _end(self, pidfd: int) -> None:
+        ended = self.running.pop(pidfd)
+        os.waitpid(ended.pid, 0)
+        os.close(pidfd)
+        record = fold(ended.run_dir)
+        if record is not None:
+            self.records.append((ended.trial, record))
+            self.view.ended(ended.trial, record)
+
+    def _obey(self, requests: Sequence[signal.Signals]) -> None:
+        for request in requests:
+            if request is signal.SIGHUP:
+                _leave_terminal()
+                continue
+            self.requests += 2 if request is signal.SIGTERM else 1
+            self.queue.clear()
+            if self.requests == 1:
+                self.view.message(f"finishing {len(self.running)} running trials, again to stop them")
+                continue
+            self.view.message("stopping the running trials, again to kill them")
+            for pidfd in self.running:
+                signal.pidfd_send_signal(pidfd, signal.SIGINT)
+
+
+_TICK_MS = 500
+
+
+def run_sweep(
+    trials: Sequence[Trial],
+    *,
+    state: StateDir,
+    sweep_id: str,
+    name: str | None,
+    command_line: tuple[str, ...],
+    slots: int,
+    view: SweepView,
+    inbox: SignalInbox,
+) -> list[tuple[Trial, RunRecord]]:
+    """Run *trials*, at most *slots* at once. Returns the trials that ran with their records, by number."""
+    return _Sweep(state, sweep_id, name, command_line, slots, view, inbox, deque(trials)).run()
+
+
+def _leave_terminal() -> None:
+    """The terminal is gone (SIGHUP): the sweep goes on without a word."""
+    null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2):
+        os.dup2(null_fd, fd)
+    os.close(null_fd)

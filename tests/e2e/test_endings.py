@@ -1,0 +1,148 @@
+"""Whatever ends a run, its record says so: status, reason, exit code. Nothing is left behind (the leak check looks)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Launch  # type: ignore[import-not-found]
+
+pytestmark = pytest.mark.requires("overlayfs", "userns", "network")
+
+
+def wait_for_line(launch: Launch, reference: str, line: str, *, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while line not in launch("logs", reference, check=None).stdout:
+        assert time.monotonic() < deadline, f"`{line}` was not printed in {timeout_s} s"
+        time.sleep(0.1)
+
+
+def test_a_run_that_succeeds_is_finished_and_recorded(launch: Launch) -> None:
+    done = launch("experiment=probe")
+    record = launch.record()
+    assert done.stdout.splitlines() == [f"hello from {record['run_id']}"]
+    assert "on stderr" in done.stderr
+    assert (record["status"], record["reason"], record["exit_code"]) == ("FINISHED", "completed", 0)
+    assert record["metrics"] == {"loss": pytest.approx(1 / 3)}
+    assert record["params"] == {"how": "0", "lr": 0.1}
+    for digest in ("image_digest", "spec_digest", "code_digest"):
+        assert record[digest].startswith("sha256:")
+    outputs = Path(launch("outputs", "@last").stdout.strip())
+    assert (outputs / "result.txt").read_text() == "42\n"
+    assert (outputs / "result.txt").stat().st_uid == os.getuid()
+
+
+def test_the_programs_own_exit_code_is_the_exit_code_of_launch(launch: Launch) -> None:
+    launch("experiment=probe", "params.how='3'", check=3)
+    record = launch.record()
+    assert (record["status"], record["reason"], record["exit_code"]) == ("FAILED", "program", 3)
+
+
+def test_a_missing_program_is_127(launch: Launch) -> None:
+    done = launch("experiment=probe", "--", "no-such-program", check=127)
+    assert "no-such-program" in done.stderr
+
+
+def test_a_run_at_its_memory_limit_ends_as_oom(launch: Launch) -> None:
+    launch("experiment=probe", "params.how=eat", check=137)
+    record = launch.record()
+    assert (record["status"], record["reason"], record["signal"]) == ("FAILED", "oom", 9)
+
+
+def test_a_run_that_takes_too_long_is_124(launch: Launch) -> None:
+    launch("experiment=probe", "params.how=sleep", "timeout=1s", check=124)
+    assert (launch.record()["status"], launch.record()["reason"]) == ("FAILED", "timeout")
+
+
+def test_ctrl_c_lets_the_program_save_and_marks_the_run_interrupted(launch: Launch) -> None:
+    process = launch.start("experiment=probe", "params.how=graceful")
+    assert process.stdout is not None
+    while process.stdout.readline() != "ready\n":
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert "saving" in out
+    assert "stopping, again to kill" in err
+    record = launch.record()
+    assert (record["status"], record["reason"], record["exit_code"]) == ("KILLED", "interrupted", 0)
+    assert process.returncode == 0
+
+
+def test_a_second_ctrl_c_kills_a_stubborn_program(launch: Launch) -> None:
+    process = launch.start("experiment=probe", "params.how=stubborn", "grace=60s")
+    assert process.stdout is not None
+    while process.stdout.readline() != "ready\n":
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    record = launch.record()
+    assert (record["status"], record["reason"], record["signal"]) == ("KILLED", "interrupted", 9)
+    assert process.returncode == 137
+
+
+def test_a_stubborn_program_is_killed_after_its_grace(launch: Launch) -> None:
+    run = launch("-d", "experiment=probe", "params.how=stubborn").stdout.strip()
+    wait_for_line(launch, run, "ready")
+    begun = time.monotonic()
+    launch("stop", run)
+    assert 1.5 < time.monotonic() - begun < 15
+    record = launch.record(run)
+    assert (record["status"], record["reason"], record["signal"]) == ("KILLED", "stopped", 9)
+
+
+def test_a_lost_terminal_detaches_and_the_run_goes_on(launch: Launch) -> None:
+    process = launch.start("experiment=probe", "params.how=graceful")
+    assert process.stdout is not None
+    while process.stdout.readline() != "ready\n":
+        assert process.poll() is None
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=30)
+    assert launch.record()["status"] == "RUNNING"
+    launch("stop", "@last")
+    assert launch.record()["reason"] == "stopped"
+
+
+def test_a_killed_command_leaves_the_run_to_its_supervisor(launch: Launch) -> None:
+    process = launch.start("experiment=probe", "params.how=graceful")
+    assert process.stdout is not None
+    while process.stdout.readline() != "ready\n":
+        assert process.poll() is None
+    process.kill()
+    process.communicate(timeout=30)
+    assert launch.record()["status"] == "RUNNING"
+    launch("stop", "@last")
+    assert (launch.record()["status"], launch.record()["reason"]) == ("KILLED", "stopped")
+
+
+def test_a_killed_supervisor_is_replaced_and_the_program_never_notices(launch: Launch) -> None:
+    run = launch("-d", "experiment=probe", "params.how=graceful").stdout.strip()
+    wait_for_line(launch, run, "ready")
+    run_dir = Path(launch.record(run)["run_dir"])
+    os.kill(json.loads((run_dir / "supervisor.lock").read_text())["pid"], signal.SIGKILL)
+    time.sleep(0.5)
+    assert run in launch("ps").stdout
+    launch("stop", run)
+    assert "saving" in launch("logs", run).stdout
+    record = launch.record(run)
+    assert (record["status"], record["reason"], record["exit_code"]) == ("KILLED", "stopped", 0)
+
+
+def test_a_run_whose_processes_were_all_killed_is_lost(launch: Launch) -> None:
+    run = launch("-d", "experiment=probe", "params.how=sleep").stdout.strip()
+    wait_for_line(launch, run, "hello")
+    run_dir = Path(launch.record(run)["run_dir"])
+    started = next(event for event in map(json.loads, (run_dir / "journal.jsonl").read_text().splitlines()) if event["event"] == "started")
+    os.kill(json.loads((run_dir / "supervisor.lock").read_text())["pid"], signal.SIGKILL)
+    os.kill(started["init_pid"], signal.SIGKILL)
+    time.sleep(0.5)
+    launch("ps")
+    launch("wait", run, check=125)
+    record = launch.record(run)
+    assert (record["status"], record["reason"], record["exit_code"]) == ("KILLED", "lost", 125)
+    assert not (run_dir / "overlay").exists()
