@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime.cgroup.cgroup import make_cgroup
+from runtime.cgroup.hierarchies import own_hierarchies
 from runtime.cgroup.limits import Limits
 from runtime.errors import RuntimeFailure
 from runtime.gpu.inventory import has_driver, read_gpus
@@ -326,6 +327,8 @@ def _controller(controller: str) -> Callable[[str], Check]:
 def _cgroup_advice() -> str:
     if os.geteuid() == 0:
         return "inside a container: give it its own writable cgroup (`--cgroupns=private`, a rw mount of /sys/fs/cgroup)"
+    if "memory" in own_hierarchies().legacy:
+        return "cgroup v1 can't be given to ordinary users: boot with `systemd.unified_cgroup_hierarchy=1`, or run as root"
     return (
         "log in through systemd, whose user manager delegates cgroups; where `cpu` is missing, put "
         "`[Service] Delegate=cpu memory pids` into /etc/systemd/system/user@.service.d/delegate.conf"

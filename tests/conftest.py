@@ -1,0 +1,182 @@
+"""What every test gets: `requires`, a private LAUNCH_HOME, a random epoch, and for kernel and e2e tests the leak check.
+
+    @pytest.mark.requires("overlayfs", "cgroup-memory")    skipped, with the reason, where `runtime.host` can't
+    LAUNCH_TESTS_REQUIRE=overlayfs,bridge pytest …          …but failed there: CI must not skip what it is meant to run
+
+Words are the names of `runtime.host.CHECKS` (`_` may stand for `-`), programs in PROGRAMS, and those in OTHERS. Unknown ones fail.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from runtime import host
+from runtime.cgroup.hierarchies import own_hierarchies
+from runtime.kernel import libc
+
+PROGRAMS = ("buildah", "crun", "docker", "git", "nft", "podman", "runc", "setpriv", "skopeo", "tar", "umoci", "unshare", "uv")
+"""Independent judges and tools: present or not."""
+
+OUTLIVES_A_TEST = ("mlflow",)
+"""Words in the command line of a process that may stay for the tests that follow (a server per session)."""
+
+CHECKED_FOR_LEAKS = ("tests/kernel/", "tests/e2e/")
+
+_SETTLED_WITHIN_S = 5.0
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def _ordinary_user() -> str | None:
+    """Whether root can run something as `launchtest`, who is nobody in particular."""
+    if os.geteuid() != 0:
+        return "only root can become another user"
+    try:
+        pwd.getpwnam("launchtest")
+    except KeyError:
+        return "there is no user `launchtest` (`useradd -m launchtest`)"
+    return None if shutil.which("setpriv") else "`setpriv` is not installed"
+
+
+OTHERS: dict[str, Callable[[], str | None]] = {"ordinary-user": _ordinary_user}
+"""Word → why not; None when it is there."""
+
+
+@cache
+def _missing(word: str) -> str | None:
+    """Why *word* is not available here; None when it is. Raises KeyError for an unknown word."""
+    if word in PROGRAMS:
+        return None if shutil.which(word) else f"`{word}` is not installed"
+    if word in OTHERS:
+        return OTHERS[word]()
+    tried = host.check(word)
+    return None if tried.ok else tried.detail
+
+
+def _known(word: str) -> str:
+    word = word.strip().replace("_", "-")
+    if word not in host.CHECKS and word not in PROGRAMS and word not in OTHERS:
+        known = ", ".join(sorted({*host.CHECKS, *PROGRAMS, *OTHERS}))
+        raise pytest.UsageError(f"unknown feature `{word}`; known are {known}")
+    return word
+
+
+def _must_have() -> set[str]:
+    return {_known(word) for word in os.environ.get("LAUNCH_TESTS_REQUIRE", "").split(",") if word.strip()}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    _must_have()
+    # The epoch must not matter; where it does, the header says which one it was.
+    os.environ.setdefault("SOURCE_DATE_EPOCH", str(random.SystemRandom().randrange(86_400, 2**31)))
+
+
+def pytest_report_header() -> str:
+    return f"SOURCE_DATE_EPOCH={os.environ['SOURCE_DATE_EPOCH']}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for marker in item.iter_markers("requires"):
+            for word in marker.args:
+                _known(word)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    must_have = _must_have()
+    for marker in item.iter_markers("requires"):
+        for word in map(_known, marker.args):
+            reason = _missing(word)
+            if reason is None:
+                continue
+            if word in must_have:
+                pytest.fail(f"`{word}` must be here (LAUNCH_TESTS_REQUIRE) and is not: {reason}", pytrace=False)
+            pytest.skip(f"needs `{word}`: {reason}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_launch_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test writes into the user's own LAUNCH_HOME. One that needs its own sets the variable itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAUNCH_HOME", str(tmp_path_factory.mktemp("launch-home")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def orphans_become_ours() -> None:
+    """What a test leaves running becomes a child of this process, where the leak check finds it."""
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Mounts, links, cgroups and processes are the same before and after (kernel and e2e tests)."""
+    if not request.node.nodeid.startswith(CHECKED_FOR_LEAKS):
+        yield
+        return
+    before = _traces()
+    yield
+    deadline = time.monotonic() + _SETTLED_WITHIN_S
+    # The kernel ends network namespaces and killed processes a moment later.
+    while (left := _traces() - before) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not left, "left behind:\n" + "\n".join(sorted(left))
+
+
+def _traces() -> set[str]:
+    return {*_mounts(), *_links(), *_cgroups(), *_processes()}
+
+
+def _mounts() -> Iterator[str]:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        yield f"mount {line.split(' ')[4]}"
+
+
+def _links() -> Iterator[str]:
+    for line in Path("/proc/self/net/dev").read_text().splitlines()[2:]:
+        yield f"link {line.partition(':')[0].strip()}"
+
+
+def _cgroups() -> Iterator[str]:
+    """cgroups called `launch-…` below our own. Where our own is the top, others' would be seen too: only CI looks there."""
+    own = own_hierarchies()
+    tops = {*own.legacy_mounts.values(), own.unified_mount}
+    for directory in {*own.legacy.values(), own.unified} - {None}:
+        if directory in tops and os.environ.get("CI") != "true":
+            continue
+        for parent, children, _ in os.walk(directory):
+            yield from (f"cgroup {parent}/{child}" for child in children if child.startswith("launch-"))
+
+
+def _processes() -> Iterator[str]:
+    """Our children, those that were adopted included; ended ones are reaped on the way."""
+    for task in Path("/proc/self/task").iterdir():
+        for pid in map(int, (task / "children").read_text().split()):
+            command = _command_of(pid)
+            if not command:
+                _reap(pid)
+            elif not any(word in command for word in OUTLIVES_A_TEST):
+                yield f"process {pid} {command}"
+
+
+def _command_of(pid: int) -> str:
+    """Empty for a process that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return
