@@ -1,4 +1,4 @@
-"""The command line as its users type it: `launch` in a subprocess, one LAUNCH_HOME for the whole session (an image is built once)."""
+"""The command line as its users type it: `launch` in a subprocess, one LAUNCH_HOME a session (an image is built once)."""
 
 from __future__ import annotations
 
@@ -78,8 +78,9 @@ class Launch:
         return env if Path(sys.executable).with_name("launch").exists() else {**env, "PYTHONPATH": str(REPOSITORY)}
 
     def __call__(self, *arguments: str, timeout_s: float = 300, check: int | None = 0) -> subprocess.CompletedProcess[str]:
+        argv = self.argv(*arguments)
         done = subprocess.run(
-            self.argv(*arguments), cwd=self.project, env=self.env(), capture_output=True, text=True, timeout=timeout_s, check=False
+            argv, cwd=self.project, env=self.env(), capture_output=True, text=True, timeout=timeout_s, check=False
         )
         if check is not None:
             assert done.returncode == check, f"exit {done.returncode}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"

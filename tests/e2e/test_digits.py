@@ -46,7 +46,8 @@ def test_one_more_requirement_is_one_more_layer(shipped: Launch) -> None:
     shipped("build", "experiment=digits", timeout_s=600)
     built = json.loads(shipped("build", "experiment=digits", "--with", "humanize", "--json", timeout_s=600).stdout)
     assert ["humanize"] == [layer["label"].split()[0] for layer in built["layers"] if not layer["cached"]]
-    assert "humanize" in shipped("experiment=digits", "--with", "humanize", "--", "python3", "-c", "import humanize; print(humanize.__name__)").stdout
+    program = ("--", "python3", "-c", "import humanize; print(humanize.__name__)")
+    assert shipped("experiment=digits", "--with", "humanize", *program).stdout == "humanize\n"
 
 
 def test_two_builds_from_empty_stores_give_the_same_image(session_home: Path, probe_project: Path, tmp_path: Path) -> None:

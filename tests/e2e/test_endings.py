@@ -137,7 +137,8 @@ def test_a_run_whose_processes_were_all_killed_is_lost(launch: Launch) -> None:
     run = launch("-d", "experiment=probe", "params.how=sleep").stdout.strip()
     wait_for_line(launch, run, "hello")
     run_dir = Path(launch.record(run)["run_dir"])
-    started = next(event for event in map(json.loads, (run_dir / "journal.jsonl").read_text().splitlines()) if event["event"] == "started")
+    journal = [json.loads(line) for line in (run_dir / "journal.jsonl").read_text().splitlines()]
+    started = next(event for event in journal if event["event"] == "started")
     os.kill(json.loads((run_dir / "supervisor.lock").read_text())["pid"], signal.SIGKILL)
     os.kill(started["init_pid"], signal.SIGKILL)
     time.sleep(0.5)
