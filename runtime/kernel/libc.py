@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import errno as errno_names
 import os
-import platform
 import struct
 from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint, c_uint32, c_ulong, c_void_p
 
@@ -26,7 +25,7 @@ _FSMOUNT = 432
 _CLOSE_RANGE = 436
 _OPENAT2 = 437
 _MOUNT_SETATTR = 442
-_PIVOT_ROOT, _CLONE = {"aarch64": (41, 220)}.get(platform.machine(), (155, 56))
+_PIVOT_ROOT, _CLONE = {"aarch64": (41, 220)}.get(os.uname().machine, (155, 56))
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (c_char_p, c_char_p, c_char_p, c_ulong, c_char_p)
@@ -120,11 +119,18 @@ def setns(fd: int, kind: int = 0) -> None:
 
 
 def clone(flags: int) -> int:
-    """clone(2) with the parent's stack, as fork does: 0 in the child. Only from a process with one thread.
-
-    Python's own fork hooks don't run; `processes.fork_sibling` is the way to use it.
-    """
-    return _checked(_clone(_CLONE, flags, 0, 0, 0, 0), f"clone({flags:#x})")
+    """clone(2) with the parent's stack, as fork does: 0 in the child. Only from a process with one thread."""
+    python = ctypes.pythonapi
+    python.PyOS_BeforeFork()  # the interpreter's own locks, as os.fork() does
+    result = _clone(_CLONE, flags, 0, 0, 0, 0)
+    if result == 0:
+        python.PyOS_AfterFork_Child()
+        return 0
+    number = ctypes.get_errno()
+    python.PyOS_AfterFork_Parent()
+    if result == -1:
+        raise _failure(number, f"clone({flags:#x})")
+    return int(result)
 
 
 def open_tree(path: str | os.PathLike[str], flags: int, *, at: int = AT_FDCWD) -> int:
@@ -263,13 +269,3 @@ def inotify_add_watch(fd: int, path: str | os.PathLike[str], mask: int) -> int:
 def inotify_rm_watch(fd: int, watch: int) -> None:
     """inotify_rm_watch(2)."""
     _checked(_libc.inotify_rm_watch(fd, watch), f"inotify_rm_watch({fd}, {watch})")
-
-
-def after_fork_in_child() -> None:
-    """What os.fork() does in the child after the call, for a child made by `clone`."""
-    ctypes.pythonapi.PyOS_AfterFork_Child()
-
-
-def load_library(path: str | os.PathLike[str]) -> None:
-    """dlopen(3) for the life of the process: glibc then takes it whenever its SONAME is asked for."""
-    ctypes.CDLL(os.fspath(path), mode=ctypes.RTLD_GLOBAL)

@@ -31,10 +31,7 @@ def fork() -> int:
 
 def fork_sibling() -> int:
     """Fork a child of this process's *parent*, so that the parent can wait for it. From a process with one thread."""
-    pid = libc.clone(_CLONE_PARENT | signal.SIGCHLD)
-    if pid == 0:
-        libc.after_fork_in_child()
-    return pid
+    return libc.clone(_CLONE_PARENT | signal.SIGCHLD)
 
 
 def close_all_but(kept: Iterable[int]) -> None:
