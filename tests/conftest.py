@@ -3,7 +3,8 @@
     @pytest.mark.requires("overlayfs", "cgroup-memory")    skipped, with the reason, where `runtime.host` can't
     LAUNCH_TESTS_REQUIRE=overlayfs,bridge pytest …          …but failed there: CI must not skip what it is meant to run
 
-Words are the names of `runtime.host.CHECKS` (`_` may stand for `-`), programs in PROGRAMS, and those in OTHERS. Unknown ones fail.
+Words are the names of `runtime.host.CHECKS` (`_` may stand for `-`), programs in PROGRAMS, and those in OTHERS; an unknown word
+fails.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import pytest
 
 from runtime import host
 from runtime.cgroup.hierarchies import own_hierarchies
-from runtime.kernel import libc
 
 PROGRAMS = ("buildah", "crun", "docker", "git", "nft", "podman", "runc", "setpriv", "skopeo", "tar", "umoci", "unshare", "uv")
 """Independent judges and tools: present or not."""
@@ -32,7 +32,9 @@ OUTLIVES_A_TEST = ("mlflow",)
 CHECKED_FOR_LEAKS = ("tests/kernel/", "tests/e2e/")
 
 _SETTLED_WITHIN_S = 5.0
-_PR_SET_CHILD_SUBREAPER = 36
+
+_MARK = f"LAUNCH_TESTS_SESSION={os.getpid()}-{random.SystemRandom().randrange(2**32):x}"
+"""In the environment of everything that a test starts: how orphans are found."""
 
 
 def _ordinary_user() -> str | None:
@@ -75,6 +77,8 @@ def _must_have() -> set[str]:
 
 def pytest_configure(config: pytest.Config) -> None:
     _must_have()
+    name, _, value = _MARK.partition("=")
+    os.environ[name] = value
     # The epoch must not matter; where it does, the header says which one it was.
     os.environ.setdefault("SOURCE_DATE_EPOCH", str(random.SystemRandom().randrange(86_400, 2**31)))
 
@@ -110,12 +114,6 @@ def private_launch_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def orphans_become_ours() -> None:
-    """What a test leaves running becomes a child of this process, where the leak check finds it."""
-    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Mounts, links, cgroups and processes are the same before and after (kernel and e2e tests)."""
@@ -149,34 +147,28 @@ def _cgroups() -> Iterator[str]:
     """cgroups called `launch-…` below our own. Where our own is the top, others' would be seen too: only CI looks there."""
     own = own_hierarchies()
     tops = {*own.legacy_mounts.values(), own.unified_mount}
-    for directory in {*own.legacy.values(), own.unified} - {None}:
-        if directory in tops and os.environ.get("CI") != "true":
+    for directory in {*own.legacy.values(), own.unified}:
+        if directory is None or (directory in tops and os.environ.get("CI") != "true"):
             continue
         for parent, children, _ in os.walk(directory):
             yield from (f"cgroup {parent}/{child}" for child in children if child.startswith("launch-"))
 
 
 def _processes() -> Iterator[str]:
-    """Our children, those that were adopted included; ended ones are reaped on the way."""
-    for task in Path("/proc/self/task").iterdir():
-        for pid in map(int, (task / "children").read_text().split()):
-            command = _command_of(pid)
-            if not command:
-                _reap(pid)
-            elif not any(word in command for word in OUTLIVES_A_TEST):
-                yield f"process {pid} {command}"
+    """What runs and was started by us: our children, and whoever has our mark in its environment."""
+    ours = {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+    for directory in Path("/proc").glob("[0-9]*"):
+        pid = int(directory.name)
+        command = _content(directory / "cmdline").replace("\0", " ").strip()
+        if not command or pid == os.getpid() or any(word in command for word in OUTLIVES_A_TEST):
+            continue  # an empty command line: a kernel thread, or a process that has ended
+        if pid in ours or _MARK in _content(directory / "environ").split("\0"):
+            yield f"process {pid} {command}"
 
 
-def _command_of(pid: int) -> str:
-    """Empty for a process that has ended."""
+def _content(file: Path) -> str:
+    """Empty for a process that is gone, or not ours to look at."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        return file.read_text(errors="replace")
     except OSError:
         return ""
-
-
-def _reap(pid: int) -> None:
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return
