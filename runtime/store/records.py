@@ -37,3 +37,5 @@ class Image:
     """Seconds since the epoch at which this store got it (not the `created` of the configuration)."""
     manifest: dict[str, Any]
     """The OCI manifest document; its layers may be fewer than *layers*."""
+    groups: tuple[tuple[int, ...], ...] = ()
+    """For each layer of the manifest, the positions in *layers* that it is made of."""

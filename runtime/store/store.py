@@ -21,6 +21,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -115,6 +116,14 @@ class Store:
         fields = None if record is None else record.get("fields")
         return fields if isinstance(fields, dict) else None
 
+    def remember(self, key: Digest, record: dict[str, Any]) -> None:
+        """Keep the small *record* under *key*: an answer that is slow to find again."""
+        self._write(f"keys/{key.hex}", canonical_json(record))
+
+    def recall(self, key: Digest) -> dict[str, Any] | None:
+        """What `remember` kept under *key*."""
+        return _read_json(f"{self._at}/keys/{key.hex}")
+
     def layer_dir(self, layer: Layer | Digest) -> Path:
         """The layer's directory, for an overlay's lower directory or for reading; never to be changed."""
         return Path(f"{self._at}/layers/{_diff_id(layer).hex}/root")
@@ -172,13 +181,16 @@ class Store:
         config: dict[str, Any],
         manifest: dict[str, Any],
         layers: Iterable[Layer],
+        groups: Iterable[tuple[int, ...]] = (),
         plan_key: Digest | None = None,
         names: Iterable[str] = (),
     ) -> Image:
         """Store an image; with *plan_key* it is found again by `find_image`. Names move here from other images."""
         self.ensure()
         digest = digest_bytes(canonical_json(manifest))
-        image = Image(digest, config, tuple(layers), tuple(names), int(time.time()), manifest)
+        stacked = tuple(layers)
+        made_of = tuple(groups) or tuple((position,) for position in range(len(stacked)))
+        image = Image(digest, config, stacked, tuple(names), int(time.time()), manifest, made_of)
         known = self._read_image(digest.hex)
         if known is None or known.layers != image.layers:
             self._write(f"images/{digest.hex}.json", canonical_json(_image_record(image)))
@@ -200,18 +212,7 @@ class Store:
             if digest is not None:
                 names.setdefault(digest, []).append(_name_of(file_name))
         found = (self._read_image(name.removesuffix(".json")) for name in self._names("images"))
-        images = [
-            Image(
-                image.digest,
-                image.config,
-                image.layers,
-                tuple(sorted(names.get(image.digest, ()))),
-                image.created_at,
-                image.manifest,
-            )
-            for image in found
-            if image is not None
-        ]
+        images = [replace(image, names=tuple(sorted(names.get(image.digest, ())))) for image in found if image is not None]
         return sorted(images, key=lambda image: (-image.created_at, image.digest))
 
     def image(self, reference: str) -> Image:
@@ -236,7 +237,8 @@ class Store:
         try:
             layers = tuple(Layer(Digest(diff_id), Digest(key), size, label) for diff_id, key, size, label in record["layers"])
             digest = Digest(f"sha256:{digest_hex}")
-            return Image(digest, record["config"], layers, (), record["created_at"], record["manifest"])
+            groups = tuple(tuple(group) for group in record["groups"])
+            return Image(digest, record["config"], layers, (), record["created_at"], record["manifest"], groups)
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(f"image record `{digest_hex[:12]}` is damaged: {error!r}") from error
 
@@ -268,6 +270,7 @@ def _image_record(image: Image) -> dict[str, Any]:
         "config": image.config,
         "manifest": image.manifest,
         "created_at": image.created_at,
+        "groups": image.groups,
         "layers": [[layer.diff_id, layer.key, layer.size_bytes, layer.label] for layer in image.layers],
     }
 

@@ -1,0 +1,99 @@
+"""Apply a RunCommand step: run it in a container on the layers below; what it changed is the layer.
+
+The environment holds what makes tools repeatable (SOURCE_DATE_EPOCH makes Python write hash-checked bytecode, a fixed hash seed
+orders sets) and nothing of the caller's.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import get_args
+
+from runtime.build.cache_key import chain, key_fields, step_key
+from runtime.build.observer import BuildObserver
+from runtime.build.plan import LAYER_MTIME_S, RunCommand
+from runtime.build.step_label import step_label
+from runtime.container.run_once import run_to_completion
+from runtime.container.spec import ContainerSpec
+from runtime.errors import BuildError
+from runtime.layer.diff import diff
+from runtime.network.mode import NetworkMode
+from runtime.store.records import Layer
+from runtime.store.store import Store
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "TZ": "UTC",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "PYTHONHASHSEED": "0",
+    "SOURCE_DATE_EPOCH": str(LAYER_MTIME_S),
+}
+
+
+def apply_run_command(step: RunCommand, *, store: Store, below: Sequence[Layer], observer: BuildObserver) -> Layer:
+    """The layer of *step* on the layers *below*, bottom first. Raises BuildError with the end of its output when it fails."""
+    parent = chain(below)
+    label = step_label(step)
+    with store.staging() as staging:
+        overlay = staging / "overlay"
+        overlay.mkdir(mode=0o700)
+        spec = ContainerSpec(
+            container_id=f"build-{secrets.token_hex(4)}",
+            layers=tuple(store.layer_dir(layer) for layer in below),
+            overlay_dir=overlay,
+            argv=step.argv,
+            env=ENVIRONMENT | dict(step.env),
+            hostname="build",
+            network=_network(step.network),
+            build=True,
+        )
+        lines = _Lines(observer)
+        ended, tail = run_to_completion(spec, output=lines.feed)
+        lines.end()
+        if ended.shell_code != 0:
+            raise BuildError(
+                f"`{label}` exited with {ended.shell_code}:\n{_indented(tail)}", hint=_hint(step, tail.decode(errors="replace"))
+            )
+        upper = overlay / "u"
+        tree = diff(upper, drop=step.drop)
+        return store.publish(step_key(step, parent), upper, tree, label=label, fields=key_fields(step, parent))
+
+
+def _network(mode: str) -> NetworkMode:
+    for known in get_args(NetworkMode):
+        if mode == known:
+            return mode  # type: ignore[return-value]
+    raise BuildError(f"a build step cannot have network `{mode}`", hint=f"one of {', '.join(get_args(NetworkMode))}")
+
+
+def _indented(output: bytes) -> str:
+    lines = output.decode(errors="replace").rstrip().splitlines()[-20:]
+    return "\n".join(f"    {line}" for line in lines) or "    (it printed nothing)"
+
+
+def _hint(step: RunCommand, output: str) -> str | None:
+    if step.network == "none" and any(
+        sign in output for sign in ("resolve host", "resolution", "Name or service", "unreachable")
+    ):
+        return "build steps run without a network; packages belong in `image.apt`, wheels in `image.requirements`"
+    return None
+
+
+class _Lines:
+    """Output in pieces, told to the observer in lines."""
+
+    def __init__(self, observer: BuildObserver) -> None:
+        self._observer = observer
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> None:
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            self._observer.message(line.decode(errors="replace").rstrip("\r"))
+
+    def end(self) -> None:
+        if self._rest:
+            self.feed(b"\n")

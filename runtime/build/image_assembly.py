@@ -1,0 +1,119 @@
+"""Layers become an image: which of them share a layer of the manifest, and the OCI documents.
+
+An overlay takes 500 snapshots, a manifest 100 layers (Docker refuses about 125). Where wheels are more than fit, the largest
+keep a layer of their own, since they are what one doesn't want to send again, and the rest share 16 by hash of the name: a
+changed small wheel changes one of the 16.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from runtime.build.cache_key import ASSEMBLY_VERSION
+from runtime.build.plan import BuildPlan, ImageConfig, InstallWheel, Step
+from runtime.build.step_label import step_label
+from runtime.oci.digest import Digest, canonical_json, digest_bytes, digest_json
+from runtime.oci.image_documents import CONFIG, LAYER, Descriptor, Manifest
+from runtime.store.records import Image, Layer
+from runtime.store.store import Store
+
+MANIFEST_LAYERS = 100
+SHARED_LAYERS = 16
+
+BuiltLayers = Sequence[tuple[Step, Layer]]
+"""Bottom to top; an imported image's step comes once for each of its layers."""
+
+
+def assemble(plan: BuildPlan, built: BuiltLayers, store: Store, *, key: Digest) -> Image:
+    """Store the image of *plan* made of *built*, under plan key *key*."""
+    layers = [layer for _, layer in built]
+    groups = grouped(built)
+    streams = [_stream(store, layers, groups, which) for which in range(len(groups))]
+    config = config_document(plan, [built[group[0]][0] for group in groups], [digest for digest, _ in streams])
+    encoded = canonical_json(config)
+    manifest = Manifest(
+        Descriptor(CONFIG, digest_bytes(encoded), len(encoded)),
+        tuple(Descriptor(LAYER, digest, size) for digest, size in streams),
+    )
+    return store.put_image(config=config, manifest=manifest.to_json(), layers=layers, groups=groups, plan_key=key)
+
+
+def grouped(built: BuiltLayers) -> tuple[tuple[int, ...], ...]:
+    """For each layer of the manifest, bottom to top, the positions in *built* that it is made of."""
+    wheels = [position for position, (step, _) in enumerate(built) if isinstance(step, InstallWheel)]
+    room = MANIFEST_LAYERS - (len(built) - len(wheels))
+    if len(wheels) <= max(room, SHARED_LAYERS):
+        return tuple((position,) for position in range(len(built)))
+    by_size = sorted(wheels, key=lambda position: (-built[position][1].size_bytes, built[position][1].diff_id))
+    small = set(by_size[max(room - SHARED_LAYERS, 0) :])
+    shared: dict[int, list[int]] = {}
+    for position in sorted(small):
+        shared.setdefault(_share(built[position][0]), []).append(position)
+    last_wheel = wheels[-1]
+    before = [(position,) for position in range(last_wheel + 1) if position not in small]
+    after = [(position,) for position in range(last_wheel + 1, len(built))]
+    return (*before, *(tuple(shared[share]) for share in sorted(shared)), *after)
+
+
+def _share(step: Step) -> int:
+    assert isinstance(step, InstallWheel)
+    return hashlib.sha256(step.name.encode()).digest()[0] % SHARED_LAYERS
+
+
+def _stream(store: Store, layers: Sequence[Layer], groups: Sequence[tuple[int, ...]], which: int) -> tuple[Digest, int]:
+    """Digest and size of the tar stream of one layer of the manifest."""
+    group = groups[which]
+    if len(group) == 1:
+        layer = layers[group[0]]
+        return layer.diff_id, layer.size_bytes
+    from runtime.layer.archive import merged_tar_chunks
+    from runtime.store.stacking import joined_entries
+
+    key = digest_json(
+        {
+            "kind": "joined-layers",
+            "version": ASSEMBLY_VERSION,
+            "layers": [layer.diff_id for layer in layers],
+            "groups": [list(each) for each in groups[: which + 1]],
+        }
+    )
+    known = store.recall(key)
+    if known is not None:
+        return Digest(known["digest"]), known["bytes"]
+    hasher = hashlib.sha256()
+    size = 0
+    for chunk in merged_tar_chunks(joined_entries(store, layers, groups, which)):
+        hasher.update(chunk)
+        size += len(chunk)
+    digest = Digest(f"sha256:{hasher.hexdigest()}")
+    store.remember(key, {"digest": digest, "bytes": size})
+    return digest, size
+
+
+def config_document(plan: BuildPlan, steps: Sequence[Step], diff_ids: Sequence[Digest]) -> dict[str, Any]:
+    """The image configuration (config.md) with one history entry a layer."""
+    created = datetime.fromtimestamp(plan.source_date_epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "created": created,
+        "architecture": plan.config.architecture,
+        "os": "linux",
+        "config": _execution(plan.config),
+        "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
+        "history": [{"created": created, "created_by": f"launch: {step_label(step)}"} for step in steps],
+    }
+
+
+def _execution(config: ImageConfig) -> dict[str, Any]:
+    execution: dict[str, Any] = {"Env": [f"{name}={value}" for name, value in sorted(config.env.items())]}
+    if config.workdir:
+        execution["WorkingDir"] = config.workdir
+    if config.entrypoint:
+        execution["Entrypoint"] = list(config.entrypoint)
+    if config.command:
+        execution["Cmd"] = list(config.command)
+    if config.labels:
+        execution["Labels"] = dict(sorted(config.labels.items()))
+    return execution

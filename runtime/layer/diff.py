@@ -1,0 +1,90 @@
+"""What a container changed: the upper directory of an overlay becomes the tree of a layer.
+
+overlayfs's whiteouts and opaque directories are what a layer has on disk anyway (`tree.py`), so a diff is a scan, less what must
+not be kept: what differs from run to run, and what the container's own set-up left. What it cannot mean is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from runtime.errors import StoreError
+from runtime.layer.tree import OwnerOf, Tree, TreeEntry, scan, shown
+
+_UNSUPPORTED_MARKS = ("redirect", "metacopy")
+
+
+def diff(upper: Path, *, drop: Sequence[str] = (), owner_of: OwnerOf | None = None) -> Tree:
+    """The tree of overlay directory *upper*; paths that match a glob of *drop* are removed from it first.
+
+    A glob is relative, `*` and `?` stay inside one path part, `**` crosses them: `var/log/**` empties `var/log`.
+    """
+    tree = scan(upper, owner_of=owner_of)
+    dropped = matcher(drop)
+    kept = []
+    for entry in reversed(tree.entries):
+        if dropped(entry.path):
+            _remove(upper, entry)
+        else:
+            kept.append(entry)
+    _refuse_marks(upper, kept)
+    # A file whose first name was dropped lives on under its others: ask the directory again.
+    return scan(upper, owner_of=owner_of) if len(kept) != len(tree) else tree
+
+
+def _remove(upper: Path, entry: TreeEntry) -> None:
+    location = os.path.join(upper, entry.path)
+    if entry.type != "dir":
+        os.unlink(location)
+        return
+    try:
+        os.rmdir(location)
+    except OSError as error:
+        raise StoreError(f"cannot leave out directory `{shown(entry.path)}` of which a part is kept: {error.strerror}") from error
+
+
+def _refuse_marks(upper: Path, entries: Sequence[TreeEntry]) -> None:
+    """Redirects and metadata-only copies point into lower layers: such an upper directory means nothing by itself."""
+    for entry in entries:
+        if entry.type not in ("file", "dir"):
+            continue
+        for name in os.listxattr(os.path.join(upper, entry.path), follow_symlinks=False):
+            scope, _, mark = name.partition(".overlay.")
+            if scope in ("trusted", "user") and mark in _UNSUPPORTED_MARKS:
+                raise StoreError(
+                    f"`{shown(entry.path)}` carries overlay's `{mark}` mark",
+                    hint="mount the overlay with `redirect_dir=off` and `metacopy=off`",
+                )
+
+
+def matcher(globs: Sequence[str]) -> Callable[[str], bool]:
+    """A function that says whether a path matches one of *globs*."""
+    if not globs:
+        return lambda path: False
+    pattern = re.compile("|".join(f"(?:{_regex(glob)})" for glob in globs), re.DOTALL)
+    return lambda path: pattern.fullmatch(path) is not None
+
+
+def _regex(glob: str) -> str:
+    parts = []
+    position = 0
+    while position < len(glob):
+        if glob.startswith("**/", position):
+            parts.append("(?:.*/)?")
+            position += 3
+        elif glob.startswith("**", position):
+            parts.append(".*")
+            position += 2
+        elif glob[position] == "*":
+            parts.append("[^/]*")
+            position += 1
+        elif glob[position] == "?":
+            parts.append("[^/]")
+            position += 1
+        else:
+            parts.append(re.escape(glob[position]))
+            position += 1
+    return "".join(parts)

@@ -1,0 +1,231 @@
+"""Documents of the OCI image-spec 1.1: descriptors, manifests, indexes, configurations; and `docker save`'s list. No I/O.
+
+Reading is strict about what we rely on and blind to the rest: a media type that says one thing while the fields say another
+lets a document be two things at once (CVE-2021-41190), so such a document is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from runtime.errors import BadContent
+from runtime.oci.digest import Digest
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+
+_INDEXES = (INDEX, DOCKER_INDEX)
+_MANIFESTS = (MANIFEST, DOCKER_MANIFEST)
+_CONFIGS = (CONFIG, DOCKER_CONFIG)
+_LAYERS = (
+    LAYER,
+    f"{LAYER}+gzip",
+    f"{LAYER}+zstd",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+    "application/vnd.docker.image.rootfs.diff.tar",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+)
+DOCUMENT_LIMIT = 4 << 20
+"""Larger documents are refused, as registries do."""
+REF_NAME = "org.opencontainers.image.ref.name"
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """What refers to content (descriptor.md)."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    platform: tuple[str, str] | None = None
+    """(os, architecture), in an index."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        document: dict[str, Any] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
+        if self.platform is not None:
+            document["platform"] = {"os": self.platform[0], "architecture": self.platform[1]}
+        if self.annotations:
+            document["annotations"] = dict(self.annotations)
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An image manifest (manifest.md)."""
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        document: dict[str, Any] = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": self.config.to_json(),
+            "layers": [layer.to_json() for layer in self.layers],
+        }
+        if self.annotations:
+            document["annotations"] = dict(self.annotations)
+        return document
+
+
+def parse_document(content: bytes, what: str) -> dict[str, Any]:
+    """The JSON object in *content*. Raises BadContent when it is none, or names a key twice."""
+    if len(content) > DOCUMENT_LIMIT:
+        raise BadContent(f"{what} has {len(content)} bytes: more than {DOCUMENT_LIMIT} is not taken")
+    try:
+        document = json.loads(content, object_pairs_hook=_without_doubles)
+    except (ValueError, RecursionError) as error:
+        raise BadContent(f"{what} is not valid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise BadContent(f"{what} is not a JSON object")
+    return document
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("an object names a key twice")
+    return document
+
+
+def manifest_from_json(document: dict[str, Any]) -> Manifest:
+    """The image manifest in *document*."""
+    _expect_version(document, "image manifest")
+    media_type = document.get("mediaType", MANIFEST)
+    if media_type not in _MANIFESTS or "manifests" in document or "fsLayers" in document:
+        raise BadContent(f"not an image manifest: media type `{media_type}`")
+    config = _descriptor(document.get("config"), "config")
+    if config.media_type not in _CONFIGS:
+        raise BadContent(
+            f"the manifest's configuration has media type `{config.media_type}`", hint="it is an artifact, not a container image"
+        )
+    layers = tuple(_descriptor(item, "layer") for item in _list(document, "layers", "image manifest"))
+    for layer in layers:
+        if layer.media_type not in _LAYERS:
+            raise BadContent(f"cannot unpack a layer of media type `{layer.media_type}`")
+    return Manifest(config, layers, _annotations(document))
+
+
+def index_from_json(document: dict[str, Any]) -> tuple[Descriptor, ...]:
+    """The manifests that an image index (image-index.md) lists."""
+    _expect_version(document, "image index")
+    media_type = document.get("mediaType", INDEX)
+    if media_type not in _INDEXES or "layers" in document or "config" in document:
+        raise BadContent(f"not an image index: media type `{media_type}`")
+    return tuple(_descriptor(item, "manifest") for item in _list(document, "manifests", "image index"))
+
+
+def is_index(descriptor: Descriptor) -> bool:
+    return descriptor.media_type in _INDEXES
+
+
+def is_manifest(descriptor: Descriptor) -> bool:
+    return descriptor.media_type in _MANIFESTS
+
+
+def diff_ids_from_config(config: dict[str, Any]) -> tuple[Digest, ...]:
+    """`rootfs.diff_ids` of an image configuration (config.md)."""
+    rootfs = config.get("rootfs")
+    if not isinstance(rootfs, dict) or rootfs.get("type") != "layers":
+        raise BadContent("image configuration has no `rootfs` of type `layers`")
+    return tuple(Digest(_text(item, "diff_id")) for item in _list(rootfs, "diff_ids", "image configuration"))
+
+
+@dataclass(frozen=True, slots=True)
+class SavedImage:
+    """One image of a `docker save` archive: paths of its members."""
+
+    config: str
+    tags: tuple[str, ...]
+    layers: tuple[str, ...]
+
+
+def saved_images_from_json(content: bytes) -> tuple[SavedImage, ...]:
+    """The images that `manifest.json` of a `docker save` archive lists."""
+    if len(content) > DOCUMENT_LIMIT:
+        raise BadContent("`manifest.json` is too big")
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BadContent(f"`manifest.json` is not valid JSON: {error}") from error
+    if not isinstance(document, list):
+        raise BadContent("`manifest.json` is not a list of images")
+    images = []
+    for item in document:
+        if not isinstance(item, dict):
+            raise BadContent("`manifest.json` lists something that is no image")
+        tags = item.get("RepoTags") or []
+        images.append(
+            SavedImage(
+                _text(item.get("Config"), "Config"),
+                tuple(_text(tag, "tag") for tag in tags),
+                tuple(_text(layer, "layer") for layer in _list(item, "Layers", "`manifest.json`")),
+            )
+        )
+    return tuple(images)
+
+
+def choose_platform(manifests: Sequence[Descriptor], *, architecture: str, what: str) -> Descriptor:
+    """The one manifest for linux and *architecture*; one that names no platform is taken when it is alone."""
+    fitting = [item for item in manifests if item.platform == ("linux", architecture)]
+    if fitting:
+        return fitting[0]
+    if len(manifests) == 1 and manifests[0].platform is None:
+        return manifests[0]
+    there = ", ".join(sorted("/".join(item.platform) for item in manifests if item.platform is not None)) or "none named"
+    raise BadContent(f"{what} has no image for linux/{architecture} (there are: {there})")
+
+
+def _descriptor(value: Any, what: str) -> Descriptor:
+    if not isinstance(value, dict):
+        raise BadContent(f"{what} descriptor is not an object")
+    size = value.get("size")
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        raise BadContent(f"{what} descriptor has no valid `size`")
+    platform = value.get("platform")
+    pair = None
+    if isinstance(platform, dict):
+        pair = (_text(platform.get("os"), "platform"), _text(platform.get("architecture"), "platform"))
+    return Descriptor(
+        _text(value.get("mediaType"), f"{what} media type"),
+        Digest(_text(value.get("digest"), f"{what} digest")),
+        size,
+        pair,
+        _annotations(value),
+    )
+
+
+def _annotations(document: dict[str, Any]) -> dict[str, str]:
+    annotations = document.get("annotations") or {}
+    if not isinstance(annotations, dict):
+        raise BadContent("`annotations` is not an object")
+    return {name: _text(value, "annotation") for name, value in annotations.items()}
+
+
+def _expect_version(document: dict[str, Any], what: str) -> None:
+    if document.get("schemaVersion") != 2:
+        raise BadContent(f"{what} has schemaVersion {document.get('schemaVersion')!r}, not 2")
+
+
+def _list(document: dict[str, Any], key: str, what: str) -> list[Any]:
+    value = document.get(key)
+    if not isinstance(value, list):
+        raise BadContent(f"{what} has no list `{key}`")
+    return value
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise BadContent(f"{what} is not a text: {value!r:.80}")
+    return value

@@ -1,0 +1,75 @@
+"""Several snapshots as one layer of a manifest: a manifest holds fewer layers than an overlay takes.
+
+Snapshots that are joined move above the ones that keep their own layer, so which file wins would change where two have one
+path. A joined layer therefore leaves out what a later snapshot of the image has as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from runtime.layer.archive import merged_tar_chunks, tar_chunks
+from runtime.layer.tree import Tree, TreeEntry
+from runtime.oci.digest import Digest
+from runtime.store.records import Image, Layer
+from runtime.store.store import Store
+
+Group = tuple[int, ...]
+"""Positions of snapshots, ascending."""
+
+
+def joined_entries(store: Store, layers: Sequence[Layer], groups: Sequence[Group], which: int) -> list[tuple[TreeEntry, Path]]:
+    """The entries of the joined layer `groups[which]` of the image, sorted, each with the directory that has its content."""
+    group = groups[which]
+    trees = {position: store.tree_of(layers[position]) for position in group}
+    below = sorted({position for other in groups[:which] for position in other if position > group[0]})
+    overruled: dict[str, int] = {}
+    for position in below:
+        if _may_overlap(groups, position):
+            overruled.update((entry.path, position) for entry in store.tree_of(layers[position]) if entry.type != "dir")
+    chosen: dict[str, tuple[TreeEntry, Path]] = {}
+    for position in group:
+        root = store.layer_dir(layers[position])
+        for entry in trees[position]:
+            if entry.type == "dir" or overruled.get(entry.path, -1) < position:
+                chosen[entry.path] = (entry, root)
+    return _with_own_links(chosen, trees, store, layers)
+
+
+def _may_overlap(groups: Sequence[Group], position: int) -> bool:
+    # Only wheels are ever joined, and only layers between or beside the joined ones can share their paths.
+    first = min(group[0] for group in groups if len(group) > 1)
+    last = max(group[-1] for group in groups if len(group) > 1)
+    return first <= position <= last
+
+
+def _with_own_links(
+    chosen: dict[str, tuple[TreeEntry, Path]], trees: dict[int, Tree], store: Store, layers: Sequence[Layer]
+) -> list[tuple[TreeEntry, Path]]:
+    """Sorted; a hard link whose file was overruled by another snapshot becomes a file of its own."""
+    roots = {store.layer_dir(layers[position]): tree for position, tree in trees.items()}
+    result = []
+    for path in sorted(chosen):
+        entry, root = chosen[path]
+        if entry.type == "hardlink" and chosen.get(entry.link, (None, None))[1] != root:
+            file = next(each for each in roots[root] if each.path == entry.link)
+            entry = TreeEntry(
+                path, "file", file.mode, file.uid, file.gid, file.mtime, file.xattrs, size=file.size, sha256=file.sha256
+            )
+        result.append((entry, root))
+    return result
+
+
+def manifest_layer_chunks(store: Store, image: Image, which: int) -> Iterator[bytes]:
+    """The tar stream of the *which*-th layer of the image's manifest."""
+    group = image.groups[which]
+    if len(group) == 1:
+        layer = image.layers[group[0]]
+        return tar_chunks(store.tree_of(layer), store.layer_dir(layer))
+    return merged_tar_chunks(joined_entries(store, image.layers, image.groups, which))
+
+
+def manifest_layer_digest(image: Image, which: int) -> Digest:
+    """The digest that the manifest says for that stream."""
+    return Digest(image.manifest["layers"][which]["digest"])
