@@ -143,7 +143,9 @@ def _hash_all(
                 target = os.readlink(path)
                 files.append((name, _MODE_LINK, sha256(os.fsencode(target)).hexdigest()))
                 if _leads_outside(name, target):
-                    warnings.append(f"code: `{name}` links to `{target}`, which is not part of the code and will be missing in the image")
+                    warnings.append(
+                        f"code: `{name}` links to `{target}`, which is not part of the code and will be missing in the image"
+                    )
             elif stat.S_ISREG(status.st_mode):
                 mode = _MODE_PROGRAM if status.st_mode & 0o100 else _MODE_FILE
                 files.append((name, mode, cache.sha256(name, path, status)))

@@ -32,7 +32,9 @@ def fill(words: Sequence[Any], tree: Tree | Callable[[], Tree], *, origin: Origi
             tree = tree()
         filled.extend(_fill_word(word, tree, origin))
     if not filled or not filled[0]:
-        raise ConfigError("`command` is empty", origin=origin, hint="it names the program to run, as in `command: python3 train.py`")
+        raise ConfigError(
+            "`command` is empty", origin=origin, hint="it names the program to run, as in `command: python3 train.py`"
+        )
     for word in filled:
         if "\0" in word:
             raise ConfigError(f"the word {word!r} of `command` holds a NUL, which no program can be given", origin=origin)

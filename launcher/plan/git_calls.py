@@ -82,7 +82,7 @@ def start_status(directory: str) -> GitCall:
 
 
 def listed_files(output: bytes) -> list[str]:
-    """Names that `start_listing` printed, once each (a conflict lists a file up to three times). A nested repository ends in `/`."""
+    """Names that `start_listing` printed, once each: a conflict lists a file up to three times. A nested clone ends in `/`."""
     return sorted({os.fsdecode(name) for name in output.split(b"\0") if name})
 
 

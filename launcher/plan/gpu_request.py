@@ -5,24 +5,35 @@ Looking at GPUs starts here and only when some are asked for: an experiment with
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from launcher.errors import ConfigError, Origin
 
 
-def gpu_count(asked: int | float | str, *, origin: Origin | None = None) -> int | float:
-    """*asked* (`gpus` of the spec) with `all` resolved. A part of a GPU (0.25) stays what it is."""
-    if asked == 0:
-        return 0
-    from runtime.gpu.device_nodes import count_gpus
+@dataclass(frozen=True, slots=True)
+class GpuShare:
+    count: int | float
+    """What the run gets; `all` is resolved."""
+    present: int
+    """What the machine has; 0 when none were asked for, since then nobody looks."""
 
-    present = count_gpus()
-    if isinstance(asked, str):
+
+def gpu_share(asked: int | float | str, *, origin: Origin | None = None) -> GpuShare:
+    """The GPUs for *asked* (`gpus` of the spec), or a refusal that says how many there are."""
+    if asked == 0:
+        return GpuShare(count=0, present=0)
+    from runtime.gpu.inventory import read_gpus
+
+    present = sum(gpu.trouble is None for gpu in read_gpus())
+    if asked == "all":
         if present == 0:
             raise ConfigError("not enough GPUs: all requested, 0 present", origin=origin, hint=_WITHOUT)
-        return present
-    if asked > present:
+        return GpuShare(count=present, present=present)
+    count = float(asked)
+    if count > present:
         hint = _WITHOUT if present == 0 else f"`gpus={present}` takes all of this machine"
-        raise ConfigError(f"not enough GPUs: {asked} requested, {present} present", origin=origin, hint=hint)
-    return asked
+        raise ConfigError(f"not enough GPUs: {count:g} requested, {present} present", origin=origin, hint=hint)
+    return GpuShare(count=int(count) if count.is_integer() else count, present=present)
 
 
 _WITHOUT = "`gpus=0` runs without; `launch doctor` says what this machine has"

@@ -113,6 +113,7 @@ def _step_document(step: Step) -> dict[str, Any]:
                 "argv": list(step.argv),
                 "env": [list(pair) for pair in step.env],
                 "drop": list(step.drop),
+                "owners": [list(owner) for owner in step.owners],
             }
         case CopyIn():
             return {"step": "copy-in", **_fields_of(step), "files": [list(file) for file in step.files]}
@@ -131,7 +132,9 @@ def _step(document: dict[str, Any]) -> Step:
             return MakeVenv(**values)
         case "run-command":
             env = tuple((name, value) for name, value in values["env"])
-            return RunCommand(**{**values, "argv": tuple(values["argv"]), "env": env, "drop": tuple(values["drop"])})
+            owners = tuple((path, uid, gid) for path, uid, gid in values["owners"])
+            drop = tuple(values["drop"])
+            return RunCommand(**{**values, "argv": tuple(values["argv"]), "env": env, "drop": drop, "owners": owners})
         case "copy-in":
             return CopyIn(**{**values, "files": _files(values["files"]), "snapshot_digest": Digest(values["snapshot_digest"])})
         case unknown:

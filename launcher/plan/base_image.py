@@ -1,0 +1,134 @@
+"""Pin what an image starts from: `bootstrap:debian/SUITE`, `oci:DIR[:TAG]` or `docker-archive:FILE[:TAG]`.
+
+A Debian base is a list of packages by version and sha256, resolved once and recorded (`debian_record.py`), so that a warm
+launch asks no archive. An imported base is its manifest's digest; its Python is asked in a container once (`imported_base.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from launcher.config.spec import Image
+from launcher.errors import ConfigError, Origin
+from launcher.plan.debian_record import ResolvedDebs, debian_architecture, is_answered, resolved_debs
+from runtime.build.debian.debian_base import CONFIGURE, interpreter_of
+from runtime.build.plan import BuildPlan, DebPackage, ImageConfig, Interpreter, Step, UnpackDebs
+from runtime.oci.digest import Digest, digest_json
+from runtime.state_dir import StateDir
+
+_PYTHONS = {"trixie": ("3.13.5", "2_41"), "bookworm": ("3.11.2", "2_36")}
+"""Python and glibc of the suites as released: for advice, and for a guess before the archive has answered."""
+
+_BOOTSTRAP = re.compile(r"bootstrap:debian/([a-z]+)")
+_GLIBC = re.compile(r"(?:\d+:)?(\d+)\.(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A pinned base with the apt packages on it."""
+
+    steps: tuple[Step, ...]
+    """Bottom first."""
+    digest: Digest
+    """Of the package list, or of the manifest; without the experiment's own apt packages."""
+    interpreter: Interpreter | None
+    platform: str
+    """As wheels name it: `x86_64-manylinux_2_41`."""
+    architecture: str
+    """As OCI and Debian name it: `amd64`."""
+    env: dict[str, str] = field(default_factory=dict)
+    """Of an imported image's configuration."""
+    warnings: tuple[str, ...] = ()
+
+
+def pin_base(
+    image: Image,
+    *,
+    apt: Sequence[str],
+    state: StateDir,
+    environ: Mapping[str, str],
+    origin: Origin | None = None,
+    base_lock: Path | None = None,
+    refresh: bool = False,
+) -> Base:
+    """The base of *image* with the *apt* packages on it. *refresh* asks the archive even if an answer is recorded."""
+    suite = _BOOTSTRAP.fullmatch(image.base)
+    if suite is not None:
+        debs = resolved_debs(suite[1], apt=apt, image=image, state=state, environ=environ, base_lock=base_lock, refresh=refresh)
+        return _debian_base(suite[1], debs)
+    if image.base.startswith(("oci:", "docker-archive:")):
+        from launcher.plan.imported_base import pin_imported
+
+        return pin_imported(image.base, apt=apt, state=state, origin=origin)
+    if image.base.startswith("bootstrap:"):
+        hint = "as `bootstrap:debian/trixie` or `bootstrap:debian/bookworm`"
+        raise ConfigError(f"`{image.base}` is not a base that can be bootstrapped", origin=origin, hint=hint)
+    raise ConfigError(
+        f"`{image.base}` names an image in a registry, and pulling is not supported yet",
+        origin=origin,
+        hint="bases are `bootstrap:debian/trixie` (ours), `oci:DIR` and `docker-archive:FILE`",
+    )
+
+
+def _debian_base(suite: str, debs: ResolvedDebs) -> Base:
+    base = debs.base
+    steps: list[Step] = [UnpackDebs(suite=suite, packages=base), CONFIGURE]
+    if debs.added:
+        steps += [UnpackDebs(suite=suite, packages=debs.added, onto_base=True), CONFIGURE]
+    return Base(
+        steps=tuple(steps),
+        digest=digest_json([[package.name, package.version, package.architecture, package.sha256] for package in base]),
+        interpreter=interpreter_of(base),
+        platform=f"{os.uname().machine}-manylinux_{_glibc_of(base)}",
+        architecture=debian_architecture(),
+        warnings=debs.warnings,
+    )
+
+
+def _glibc_of(packages: Sequence[DebPackage]) -> str:
+    """`2_41` from libc6's version (`2.41-12`)."""
+    for package in packages:
+        found = _GLIBC.match(package.version) if package.name == "libc6" else None
+        if found is not None:
+            return f"{found[1]}_{found[2]}"
+    raise ConfigError("the base has no libc6, so no wheel can run on it")
+
+
+def check_python(wanted: str | None, base: Base, *, name: str, origin: Origin | None = None) -> None:
+    """Refuse an `image.python` that the base does not have, and name the base that does."""
+    if wanted is None:
+        return
+    has = base.interpreter
+    if has is not None and wanted in (has.minor, has.version):
+        return
+    minor = ".".join(wanted.split(".")[:2])
+    fitting = next((suite for suite, (python, _) in _PYTHONS.items() if python.startswith(f"{minor}.")), None)
+    hint = (
+        f"`image.base=bootstrap:debian/{fitting}` has Python {minor}"
+        if fitting
+        else "leave `image.python` out, or choose another `image.base`"
+    )
+    found = f"Python {has.version}" if has is not None else "no Python"
+    raise ConfigError(f"`image.python` is {wanted}, but the base `{name}` has {found}", origin=origin, hint=hint)
+
+
+def is_recorded(image: Image, *, apt: Sequence[str], state: StateDir, environ: Mapping[str, str], base_lock: Path | None) -> bool:
+    """Whether `pin_base` will find an answer on this machine, so that it asks nobody."""
+    suite = _BOOTSTRAP.fullmatch(image.base)
+    return suite is None or is_answered(suite[1], apt=apt, image=image, state=state, environ=environ, base_lock=base_lock)
+
+
+def expected_target(image: Image) -> tuple[str, str] | None:
+    """(Python, platform) that *image*'s base will probably have; None when only asking tells."""
+    suite = _BOOTSTRAP.fullmatch(image.base)
+    known = _PYTHONS.get(suite[1]) if suite is not None else None
+    return None if known is None else (known[0], f"{os.uname().machine}-manylinux_{known[1]}")
+
+
+def base_plan(base: Base) -> BuildPlan:
+    """A plan of the base alone: where code of an sdist runs while it is looked at."""
+    return BuildPlan(steps=base.steps, config=ImageConfig(architecture=base.architecture))

@@ -1,0 +1,162 @@
+"""From a plan, an image and a run directory to a ContainerSpec: the contract that a program sees, as mounts and environment.
+
+Data only; the appliers are in `runtime.rootfs` and `runtime.container`. The environment is `program_env.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from launcher.errors import ConfigError
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.plan.program_env import CHECKPOINTS, HOME, OUTPUTS, RUN_DIRECTORY, data_target, program_env
+from runtime.cgroup.limits import Limits
+from runtime.container.spec import ContainerSpec
+from runtime.network.mode import NetworkMode
+from runtime.rootfs.wanted import BindMount, DeviceNode, TmpfsFile
+from runtime.state_dir import RunDir, StateDir
+from runtime.store.records import Image
+from runtime.store.store import Store
+
+SECRETS = "/run/secrets"
+
+
+class LeasedGpus(Protocol):
+    """What is needed of a lease here."""
+
+    @property
+    def uuids(self) -> tuple[str, ...]: ...
+
+
+def container_spec(
+    plan: LaunchPlan,
+    image: Image,
+    store: Store,
+    run_dir: RunDir,
+    *,
+    lease: LeasedGpus | None = None,
+    attempt: int = 1,
+    environ: Mapping[str, str] = os.environ,
+    sweep_id: str | None = None,
+    trial: int | None = None,
+) -> ContainerSpec:
+    """The container of one attempt. The run directory's files are there already; directories of caches are made here."""
+    spec = plan.spec
+    env = program_env(
+        plan,
+        env_of(image),
+        run_id=run_dir.run_id,
+        attempt=attempt,
+        resume=_holds_something(run_dir.checkpoints),
+        environ=environ,
+        sweep_id=sweep_id,
+        trial=trial,
+    )
+    secrets = secret_values(spec.secrets, environ)
+    container = ContainerSpec(
+        container_id=run_dir.run_id,
+        layers=tuple(store.layer_dir(layer) for layer in image.layers),
+        overlay_dir=run_dir.overlay,
+        argv=plan.argv,
+        env=env | secrets,
+        cwd=spec.workdir,
+        hostname=f"launch-{run_dir.run_id}",
+        binds=(*_run_binds(plan, run_dir), *_data_binds(plan), *_cache_binds(plan, run_dir)),
+        tmpfs_files=tuple(TmpfsFile(f"{SECRETS}/{name}", value.encode()) for name, value in secrets.items()),
+        shm_bytes=spec.shm,
+        limits=Limits(memory_bytes=plan.memory_bytes, cpus=spec.cpus),
+        network=_network(spec.network),
+        loopback_listener=spec.tracking is not None,
+        processes=plan.processes,
+    )
+    return container if lease is None else _with_gpus(container, lease, run_dir)
+
+
+def env_of(image: Image) -> dict[str, str]:
+    """`config.Env` of an image configuration (config.md), `["NAME=value"]`, as a mapping."""
+    listed = (image.config.get("config") or {}).get("Env") or []
+    return dict(entry.partition("=")[::2] for entry in listed)
+
+
+def secret_values(names: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, str]:
+    """Values of the secrets *names*, from our environment. They are in no record, only in the container's memory."""
+    missing = [name for name in names if name not in environ]
+    if missing:
+        listed = ", ".join(f"`{name}`" for name in missing)
+        raise ConfigError(f"secret {listed} is not in the environment", hint=f"`export {missing[0]}=…` before the launch")
+    return {name: environ[name] for name in names}
+
+
+def _network(name: str) -> NetworkMode:
+    match name:
+        case "none" | "host" | "bridge":
+            return name
+        case _:
+            raise ConfigError(f"no such network: `{name}`", hint="`none`, `host` or `bridge`")
+
+
+def _run_binds(plan: LaunchPlan, run_dir: RunDir) -> tuple[BindMount, ...]:
+    binds = [
+        BindMount(source=run_dir.params, target=f"{RUN_DIRECTORY}/params.json", executable=False),
+        BindMount(source=run_dir.spec, target=f"{RUN_DIRECTORY}/spec.json", executable=False),
+        BindMount(source=run_dir.outputs, target=OUTPUTS, readonly=False),
+        BindMount(source=run_dir.checkpoints, target=CHECKPOINTS, readonly=False),
+    ]
+    if plan.spec.metrics.file:
+        metrics = BindMount(source=run_dir.metrics, target=f"{RUN_DIRECTORY}/metrics.jsonl", readonly=False, executable=False)
+        binds.append(metrics)
+    return tuple(binds)
+
+
+def _data_binds(plan: LaunchPlan) -> tuple[BindMount, ...]:
+    return tuple(
+        BindMount(source=Path(mount.source), target=data_target(plan, name), readonly=mount.readonly)
+        for name, mount in plan.spec.data.items()
+    )
+
+
+def _cache_binds(plan: LaunchPlan, run_dir: RunDir) -> tuple[BindMount, ...]:
+    """Caches are shared between runs: below `LAUNCH_HOME`/cache, so that they may be deleted like any cache."""
+    state = StateDir(run_dir.root.parent.parent)
+    binds = []
+    for name, target in plan.spec.caches.items():
+        source = state.cache / "shared" / name
+        source.mkdir(mode=0o700, parents=True, exist_ok=True)
+        binds.append(BindMount(source=source, target=target, readonly=False))
+    return tuple(binds)
+
+
+def _holds_something(directory: Path) -> bool:
+    try:
+        with os.scandir(directory) as entries:
+            return any(True for _ in entries)
+    except FileNotFoundError:
+        return False
+
+
+def _with_gpus(container: ContainerSpec, lease: LeasedGpus, run_dir: RunDir) -> ContainerSpec:
+    from dataclasses import replace
+
+    from runtime.gpu.inject import injection
+    from runtime.gpu.inventory import read_gpus
+
+    state = StateDir(run_dir.root.parent.parent)
+    gpus = [gpu for gpu in read_gpus() if gpu.uuid in lease.uuids]
+    edits = injection(gpus, cache=state.cache)
+    env = {**edits.env, **container.env}
+    # Behind the image's own: an image may bring a newer nvidia-smi or a compat libcuda, and then it means it.
+    env["PATH"] = f"{env['PATH']}:{edits.path_prefix}"
+    env["LD_LIBRARY_PATH"] = ":".join(filter(None, (env.get("LD_LIBRARY_PATH"), edits.library_path)))
+    return replace(
+        container,
+        env=env,
+        devices=tuple(DeviceNode(source=node, target=f"/dev/{node.name}") for node in edits.nodes),
+        masked_proc=edits.masked_proc,
+        library_dir=edits.library_dir,
+    )
+
+
+__all__ = ["HOME", "SECRETS", "LeasedGpus", "container_spec", "env_of", "secret_values"]

@@ -1,0 +1,147 @@
+"""The .debs of a base: from a lock file in the project, else as recorded here before, else asked of the archive and recorded.
+
+Records are in `StateDir.cache`/bases, one file for each request. Resolving is `runtime.build.debian.lock`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from launcher.config.spec import Image
+from launcher.errors import ConfigError
+from launcher.plan.git_repository import without_credentials
+from runtime.build.debian.debian_base import BASE_PACKAGES
+from runtime.build.plan import DebPackage
+from runtime.oci.digest import Digest, digest_json
+from runtime.state_dir import StateDir
+
+_FORMAT = 1
+_DEBIAN_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedDebs:
+    base: tuple[DebPackage, ...]
+    added: tuple[DebPackage, ...]
+    """What `image.apt` adds to *base*."""
+    warnings: tuple[str, ...] = ()
+
+
+def resolved_debs(
+    suite: str,
+    *,
+    apt: Sequence[str],
+    image: Image,
+    state: StateDir,
+    environ: Mapping[str, str],
+    base_lock: Path | None = None,
+    refresh: bool = False,
+) -> ResolvedDebs:
+    """The .debs of the base of *suite*, and those that *apt* adds."""
+    warnings: tuple[str, ...] = ()
+    if base_lock is not None and not refresh:
+        from launcher.plan.base_lock_file import read_base_lock
+
+        locked = read_base_lock(base_lock, suite=suite, apt=apt)
+        if locked is not None and locked.warning is None:
+            return ResolvedDebs(base=locked.base, added=locked.added)
+        if locked is not None and locked.warning is not None:
+            warnings = (locked.warning,)
+    ask = _Archive(suite, image=image, state=state, environ=environ, refresh=refresh)
+    base = ask.debs(BASE_PACKAGES, already=())
+    added = ask.debs(tuple(sorted(set(apt))), already=base) if apt else ()
+    return ResolvedDebs(base=base, added=added, warnings=warnings)
+
+
+def is_answered(
+    suite: str,
+    *,
+    apt: Sequence[str],
+    image: Image,
+    state: StateDir,
+    environ: Mapping[str, str],
+    base_lock: Path | None = None,
+) -> bool:
+    """Whether the base of *suite* is locked or recorded."""
+    if base_lock is not None and base_lock.exists():
+        return True
+    ask = _Archive(suite, image=image, state=state, environ=environ, refresh=False)
+    return ask.record(BASE_PACKAGES, ()).exists()
+
+
+def debian_architecture() -> str:
+    machine = os.uname().machine
+    if machine not in _DEBIAN_ARCHITECTURES:
+        raise ConfigError(f"no base is known for this machine's architecture `{machine}`", hint="amd64 and arm64 are supported")
+    return _DEBIAN_ARCHITECTURES[machine]
+
+
+class _Archive:
+    """The archive of one suite, behind the records of what it answered."""
+
+    def __init__(self, suite: str, *, image: Image, state: StateDir, environ: Mapping[str, str], refresh: bool) -> None:
+        self._suite = suite
+        self._mirror = image.mirror
+        self._state = state
+        self._environ = environ
+        self._refresh = refresh
+
+    def record(self, packages: Sequence[str], already: tuple[DebPackage, ...]) -> Path:
+        return self._state.cache / "bases" / f"{self._key(packages, already).hex}.json"
+
+    def debs(self, packages: Sequence[str], *, already: tuple[DebPackage, ...]) -> tuple[DebPackage, ...]:
+        record = self.record(packages, already)
+        if not self._refresh:
+            known = _read(record)
+            if known is not None:
+                return known
+        found = self._ask(packages, already)
+        _write(record, self._suite, packages, found)
+        return found
+
+    def _key(self, packages: Sequence[str], already: tuple[DebPackage, ...]) -> Digest:
+        mirror = self._mirror or self._environ.get("LAUNCH_DEBIAN_MIRROR") or ""
+        return digest_json(
+            {
+                "format": _FORMAT,
+                "suite": self._suite,
+                "packages": list(packages),
+                "machine": os.uname().machine,
+                # A named mirror may be a snapshot of another day; the machine's own apt sources are as good as each other.
+                "mirror": [without_credentials(word) if urlsplit(word).scheme else word for word in mirror.split()],
+                "already": [package.sha256 for package in already],
+            }
+        )
+
+    def _ask(self, packages: Sequence[str], already: tuple[DebPackage, ...]) -> tuple[DebPackage, ...]:
+        from runtime.build.debian.apt_sources import debian_source
+        from runtime.build.debian.lock import resolve_base
+
+        source = debian_source(self._suite, mirror=self._mirror, environ=self._environ, cache_dir=self._state.cache / "debian")
+        architecture = debian_architecture()
+        return resolve_base(
+            self._suite, packages, source=source, architecture=architecture, already=already, environ=self._environ
+        )
+
+
+def _read(record: Path) -> tuple[DebPackage, ...] | None:
+    try:
+        document: dict[str, Any] = json.loads(record.read_bytes())
+        return tuple(DebPackage(*package) for package in document["debs"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        # A record that cannot be read is no record: ask again.
+        return None
+
+
+def _write(record: Path, suite: str, packages: Sequence[str], debs: tuple[DebPackage, ...]) -> None:
+    record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    rows = [[deb.name, deb.version, deb.architecture, deb.archive, deb.pool_path, deb.size, deb.sha256] for deb in debs]
+    partial = record.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(json.dumps({"suite": suite, "packages": list(packages), "debs": rows}))
+    os.replace(partial, record)

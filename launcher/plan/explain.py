@@ -1,0 +1,115 @@
+"""`launch plan`: what would be built and run, hit or miss for each layer. Reads the store, changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.plan.plan_json import to_document
+from runtime.build.builder import StepState
+from runtime.build.builder import explain as explain_steps
+from runtime.build.step_label import step_label
+from runtime.store.records import Image
+from runtime.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A plan beside what the store has of it."""
+
+    plan: LaunchPlan
+    image: Image | None
+    """The finished image, if it is there."""
+    steps: tuple[StepState, ...]
+
+    @property
+    def hits(self) -> int:
+        return sum(state.layer is not None for state in self.steps)
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts: the summary, the layers, and the whole plan."""
+        plan = self.plan
+        return {
+            "experiment": plan.spec.name,
+            "spec_digest": plan.spec_digest,
+            "code_digest": plan.code.digest,
+            "lock_digest": None if plan.lock is None else plan.lock.digest,
+            "base_digest": plan.base_digest,
+            "image_digest": None if self.image is None else self.image.digest,
+            "hits": self.hits,
+            "misses": len(self.steps) - self.hits,
+            "layers": [_layer_document(state) for state in self.steps],
+            "argv": list(plan.argv),
+            "plan": to_document(plan),
+        }
+
+    def text(self) -> str:
+        """For people."""
+        lines = [f"{self.plan.spec.name}  spec {self.plan.spec_digest.short}"]
+        lines += [f"  {name:<8} {value}" for name, value in self._facts()]
+        lines.append(f"image: {self._verdict()}")
+        lines += [_layer_line(state) for state in self.steps]
+        return "\n".join(lines)
+
+    def _facts(self) -> list[tuple[str, str]]:
+        plan = self.plan
+        facts = [("command", " ".join(plan.argv)), ("base", f"{plan.spec.image.base} ({plan.base_digest.short})")]
+        if plan.lock is not None:
+            lock = plan.lock
+            facts.append(("lock", f"{len(lock.wheels)} packages for Python {lock.python} ({lock.digest.short}, {lock.source})"))
+        facts.append(("code", f"{len(plan.code.files)} files of {plan.code.root} ({_revision(plan)})"))
+        facts += [
+            (f"data.{name}", f"{pin.source}: {pin.files} files, {_size(pin.size_bytes)} ({pin.kind})")
+            for name, pin in plan.data.items()
+        ]
+        memory = "no limit" if plan.memory_bytes is None else _size(plan.memory_bytes)
+        facts.append(("runs on", f"{plan.cpus:g} cpus, memory {memory}, {plan.gpus:g} GPUs, network {plan.spec.network}"))
+        return facts
+
+    def _verdict(self) -> str:
+        if self.image is not None:
+            return f"{self.image.digest.short} is there, nothing to build"
+        return f"{len(self.steps) - self.hits} of {len(self.steps)} layers to build"
+
+
+def explain(plan: LaunchPlan, store: Store) -> Explained:
+    """*plan* beside what *store* has."""
+    from runtime.build.cache_key import plan_key
+
+    return Explained(plan, store.find_image(plan_key(plan.build)), tuple(explain_steps(plan.build, store)))
+
+
+def _layer_document(state: StepState) -> dict[str, Any]:
+    layer = state.layer
+    return {
+        "label": step_label(state.step),
+        "step": type(state.step).__name__,
+        "hit": layer is not None,
+        "key": state.key,
+        "diff_id": None if layer is None else layer.diff_id,
+        "size_bytes": None if layer is None else layer.size_bytes,
+    }
+
+
+def _layer_line(state: StepState) -> str:
+    if state.layer is not None:
+        return f"  hit   {step_label(state.step)}  {_size(state.layer.size_bytes)}"
+    why = "" if state.key is not None else "  (depends on a layer below that is not built yet)"
+    return f"  miss  {step_label(state.step)}{why}"
+
+
+def _revision(plan: LaunchPlan) -> str:
+    git = plan.code.git
+    if git is None:
+        return f"not in git, {plan.code.digest.short}"
+    return f"git {git.commit[:10]}{', changed since' if git.dirty else ''}, {plan.code.digest.short}"
+
+
+def _size(size_bytes: int) -> str:
+    value = float(size_bytes)
+    for unit in ("B", "KB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit in ("B", "KB") else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

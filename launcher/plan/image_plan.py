@@ -1,0 +1,148 @@
+"""From a spec and its pins to the steps of an image, and to where the steps' inputs come from.
+
+Order, so that what changes often is above what changes seldom: base, apt packages, the virtual environment, one layer for each
+wheel, `image.run`, code. Parameters, command and environment of the program are not in the image: changing them builds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from launcher.config.spec import ExperimentSpec, Image
+from launcher.errors import ConfigError, Origin
+from launcher.plan.base_image import Base
+from launcher.plan.launch_plan import CodeSnapshot, LaunchPlan, Lock
+from runtime.build.plan import VENV, BuildPlan, CopyIn, ImageConfig, InstallWheel, MakeVenv, RunCommand, Step, UnpackDebs
+from runtime.build.sources import BuildSources, DebianSource, WheelSource
+from runtime.state_dir import StateDir
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+DIFFERS_EACH_TIME = (
+    "var/cache/ldconfig/aux-cache",
+    "var/cache/apt/**",
+    "var/lib/apt/lists/**",
+    "var/log/**",
+    "root/.cache/**",
+    "tmp/**",
+)
+"""What commands leave behind that is not part of their result."""
+
+RUN_NETWORK = "host"
+"""`image.run` and apt may download. One value for all machines, since it is part of the step's key."""
+
+
+def apt_packages(image: Image) -> tuple[str, ...]:
+    """`image.apt` and that of every group, once each, in order."""
+    return tuple(dict.fromkeys((*image.apt, *(name for group in image.groups.values() for name in group.apt))))
+
+
+def group_requirements(image: Image) -> tuple[str, ...]:
+    """Requirements that groups add to `image.requirements`."""
+    return tuple(line for group in image.groups.values() for line in group.requirements)
+
+
+def build_plan(
+    spec: ExperimentSpec, base: Base, lock: Lock | None, code: CodeSnapshot, *, origin: Origin | None = None
+) -> BuildPlan:
+    """The steps of the image of *spec*. *origin* is where the requirements stand."""
+    env = image_env(spec.image, base)
+    steps = [*base.steps, *_python_steps(base, lock, spec.image.base, origin)]
+    steps += [_run_step(command, env) for command in _run_commands(spec.image)]
+    if code.files:
+        steps.append(CopyIn(source=code.root, files=code.files, target=spec.workdir, snapshot_digest=code.digest))
+    return BuildPlan(
+        steps=tuple(steps),
+        config=ImageConfig(env=env, workdir=spec.workdir, architecture=base.architecture),
+    )
+
+
+def image_env(image: Image, base: Base) -> dict[str, str]:
+    """The image's own environment: the base's, ours, then `image.env`."""
+    env = {"PATH": _SYSTEM_PATH, "LANG": "C.UTF-8"} | base.env
+    if base.interpreter is not None:
+        env |= {"PATH": f"{VENV}/bin:{env['PATH']}", "VIRTUAL_ENV": VENV}
+    return env | image.env
+
+
+def _python_steps(base: Base, lock: Lock | None, name: str, origin: Origin | None) -> list[Step]:
+    wheels = lock.wheels if lock is not None else ()
+    python = base.interpreter
+    if python is None:
+        if wheels:
+            hint = "`image.base=bootstrap:debian/trixie` has Python 3.13"
+            raise ConfigError(f"the base `{name}` has no Python to install requirements for", origin=origin, hint=hint)
+        return []
+    steps: list[Step] = [MakeVenv(interpreter=python.build_id, executable=python.executable, version=python.version)]
+    steps += [
+        InstallWheel(
+            name=wheel.name,
+            version=wheel.version,
+            sha256=wheel.sha256,
+            filename=wheel.filename,
+            interpreter=python.build_id,
+            python=python.minor,
+        )
+        for wheel in wheels
+    ]
+    return steps
+
+
+def _run_commands(image: Image) -> list[str]:
+    return [*image.run, *(command for group in image.groups.values() for command in group.run)]
+
+
+def _run_step(command: str, env: Mapping[str, str]) -> RunCommand:
+    return RunCommand(
+        argv=("/bin/sh", "-ec", command),
+        env=tuple(sorted({"HOME": "/root", "DEBIAN_FRONTEND": "noninteractive", **env}.items())),
+        network=RUN_NETWORK,
+        label=command if len(command) <= 60 else f"{command[:57]}...",
+        drop=DIFFERS_EACH_TIME,
+    )
+
+
+def sources(plan: LaunchPlan, *, state: StateDir, environ: Mapping[str, str]) -> BuildSources:
+    """Where the inputs of *plan*'s steps come from. An image that is there needs none, so a warm launch reads no settings."""
+    from runtime.build.cache_key import plan_key
+    from runtime.store.store import Store
+
+    if Store(state.store).find_image(plan_key(plan.build)) is not None:
+        return BuildSources()
+    return BuildSources(debian=_debian(plan, state, environ), wheels=_wheels(plan, environ))
+
+
+def _debian(plan: LaunchPlan, state: StateDir, environ: Mapping[str, str]) -> DebianSource | None:
+    suite = next((step.suite for step in plan.build.steps if isinstance(step, UnpackDebs)), None)
+    if suite is None:
+        return None
+    return debian_source_of(suite, plan.spec.image, state=state, environ=environ)
+
+
+def debian_source_of(suite: str, image: Image, *, state: StateDir, environ: Mapping[str, str]) -> DebianSource:
+    """Archives for *suite*. None are asked for what the store has, so not knowing one is the build's failure, if it needs it."""
+    from runtime.build.debian.apt_sources import debian_source
+    from runtime.errors import BuildError
+
+    cache_dir = state.cache / "debian"
+    try:
+        return debian_source(suite, mirror=image.mirror, environ=environ, cache_dir=cache_dir)
+    except BuildError:
+        return DebianSource(archives={}, cache_dir=cache_dir)
+
+
+def _wheels(plan: LaunchPlan, environ: Mapping[str, str]) -> WheelSource | None:
+    if plan.lock is None or not plan.lock.wheels:
+        return None
+    from launcher.plan.lock import wheel_source
+
+    image = plan.spec.image
+    return wheel_source(
+        plan.lock,
+        image.requirements,
+        index=image.index,
+        base_dir=Path(plan.code.root),
+        extra=group_requirements(image),
+        environ=environ,
+    )

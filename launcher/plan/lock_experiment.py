@@ -1,0 +1,122 @@
+"""`launch lock`: write the locks of an experiment beside its YAML file.
+
+Two files: the requirements (`digits.lock`, with hashes; or PEP 751's `pylock.digits.toml`) and, for a Debian base, its
+packages (`digits.base.lock`). A launch uses them while they are current (`requirement_lock.py`, `debian_record.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.config.compiled import Composed
+from launcher.config.spec import ExperimentSpec
+from launcher.errors import ConfigError, LaunchError, Origin
+from launcher.plan.base_image import Base, check_python, pin_base
+from launcher.plan.image_plan import apt_packages, group_requirements
+from launcher.plan.launch_plan import Lock
+from launcher.plan.lock import request_digest
+from launcher.plan.lock_file import changes, lock_file_text, pylock_text, read_lock_file
+from launcher.plan.origins import origin_of
+from launcher.plan.pins import base_layers
+from launcher.plan.refusals import refuse_unsupported
+from launcher.plan.requirement_lock import Target, has_requirements, lock_file, requirements_base, resolve_requirements
+from launcher.plan.requirements import read_requirements
+from launcher.plan.resolution_record import recorded_addresses
+from runtime.build.plan import UnpackDebs
+from runtime.state_dir import StateDir
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What `launch lock` wrote."""
+
+    path: Path
+    lock: Lock
+    changes: tuple[str, ...]
+    """What differs from the lock that was there: `numpy 2.4.6 → 2.5.5`."""
+    base_path: Path | None
+    """The base's lock; None for an imported base, which its digest pins."""
+    base_packages: int
+
+
+def lock_experiment(
+    composed: Composed,
+    *,
+    state: StateDir,
+    environ: Mapping[str, str],
+    cwd: Path,
+    format: str = "requirements.txt",
+    refresh: bool = False,
+) -> Written:
+    """Resolve the requirements and the base of *composed* and write their locks. *refresh* asks index and archive anew;
+    otherwise what the last launch took is locked."""
+    spec, file = composed.spec, composed.experiment_file
+    if file is None:
+        raise ConfigError("nothing is locked without an experiment", hint="`launch lock experiment=NAME`")
+
+    def where(key: str) -> Origin | None:
+        return origin_of(composed.origins, key)
+
+    refuse_unsupported(spec, where)
+    if not has_requirements(spec):
+        hint = "`image.requirements` names them"
+        raise ConfigError(f"`{spec.name}` has no requirements to lock", origin=where("image.requirements"), hint=hint)
+    base = pin_base(
+        spec.image, apt=apt_packages(spec.image), state=state, environ=environ, origin=where("image.base"), refresh=refresh
+    )
+    check_python(spec.image.python, base, name=spec.image.base, origin=where("image.python"))
+    if base.interpreter is None:
+        raise ConfigError(f"the base `{spec.image.base}` has no Python", origin=where("image.base"))
+    lock = resolve_requirements(
+        spec,
+        Target(base.interpreter.version, base.platform),
+        state=state,
+        environ=environ,
+        refresh=refresh or _needs_addresses(format),
+        sdist_layers=lambda: base_layers(base, spec, state=state, environ=environ),
+    )
+    command = f"launch lock experiment={composed.choices.get('experiment', spec.name)}"
+    path = lock_file(file, lock.torch, pylock=_needs_addresses(format))
+    before = read_lock_file(path, python=lock.python)
+    _write(path, _text(spec, lock, state=state, format=format, command=command))
+    base_path, packages = _write_base(base, spec, file, command=command)
+    return Written(path, lock, tuple(changes(before.lock, lock)) if before else (), base_path, packages)
+
+
+def _needs_addresses(format: str) -> bool:
+    """PEP 751 wants an address for every file; only a fresh resolution is sure to have them."""
+    return format == "pylock.toml"
+
+
+def _text(spec: ExperimentSpec, lock: Lock, *, state: StateDir, format: str, command: str) -> str:
+    wanted = read_requirements(spec.image.requirements, base_dir=requirements_base(spec), extra=group_requirements(spec.image))
+    inputs = request_digest(wanted, python=lock.python, platform=lock.platform, index=spec.image.index, cuda=spec.image.cuda)
+    if _needs_addresses(format):
+        return pylock_text(lock, inputs=inputs, addresses=recorded_addresses(state.cache / "locks", lock))
+    return lock_file_text(lock, inputs=inputs, command=command)
+
+
+def _write_base(base: Base, spec: ExperimentSpec, file: Path, *, command: str) -> tuple[Path | None, int]:
+    debs = [step for step in base.steps if isinstance(step, UnpackDebs)]
+    if not debs:
+        return None, 0
+    from launcher.plan.base_lock_file import base_lock_text
+
+    added = debs[1].packages if len(debs) > 1 else ()
+    path = file.with_suffix(".base.lock")
+    text = base_lock_text(debs[0].packages, added, suite=debs[0].suite, apt=apt_packages(spec.image), command=command)
+    _write(path, text)
+    return path, len(debs[0].packages) + len(added)
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        hint = "the experiment's directory must be writable; `launch init DIR` makes a project of your own"
+        raise LaunchError(f"cannot write `{path}`: {error.strerror}", hint=hint) from error

@@ -1,0 +1,149 @@
+"""Pin what an image is made of: its base and the lock of its requirements, or an image that is there already.
+
+The lock needs the base's exact Python. Where the archive has to be asked for the base, the requirements are resolved beside it
+for the Python that the suite was released with; the second, proper question then finds the answer recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launcher.config.spec import ExperimentSpec
+from launcher.errors import ConfigError
+from launcher.plan.base_image import Base, base_plan, check_python, expected_target, is_recorded, pin_base
+from launcher.plan.image_plan import apt_packages, debian_source_of
+from launcher.plan.launch_plan import Lock
+from launcher.plan.refusals import Where
+from launcher.plan.requirement_lock import Target, choose_lock, has_requirements, resolve_requirements
+from runtime.build.plan import UnpackDebs
+from runtime.state_dir import StateDir
+
+if TYPE_CHECKING:
+    from threading import Thread
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePins:
+    base: Base
+    lock: Lock | None
+    name: str
+    """What the base is called."""
+    warnings: tuple[str, ...] = ()
+
+
+def pin_image(
+    spec: ExperimentSpec,
+    *,
+    experiment_file: Path | None,
+    state: StateDir,
+    environ: Mapping[str, str],
+    where: Where,
+    refresh: bool = False,
+) -> ImagePins:
+    """Base and lock of *spec*."""
+    base_lock = None if experiment_file is None else experiment_file.with_suffix(".base.lock")
+    apt = apt_packages(spec.image)
+    beside = None
+    if has_requirements(spec) and not is_recorded(spec.image, apt=apt, state=state, environ=environ, base_lock=base_lock):
+        beside = _resolve_beside(spec, state, environ)
+    base = pin_base(
+        spec.image,
+        apt=apt,
+        state=state,
+        environ=environ,
+        origin=where("image.base"),
+        base_lock=base_lock,
+        refresh=refresh,
+    )
+    check_python(spec.image.python, base, name=spec.image.base, origin=where("image.python"))
+    if beside is not None:
+        beside.join()
+    if not has_requirements(spec):
+        return ImagePins(base, None, spec.image.base, base.warnings)
+    if base.interpreter is None:
+        hint = "`image.base=bootstrap:debian/trixie` has Python 3.13"
+        raise ConfigError(
+            f"the base `{spec.image.base}` has no Python to install requirements for",
+            origin=where("image.requirements"),
+            hint=hint,
+        )
+    chosen = choose_lock(
+        spec,
+        Target(base.interpreter.version, base.platform),
+        experiment_file=experiment_file,
+        state=state,
+        environ=environ,
+        origin=where("image.requirements"),
+        refresh=refresh,
+        sdist_layers=lambda: base_layers(base, spec, state=state, environ=environ),
+    )
+    return ImagePins(base, chosen.lock, spec.image.base, (*base.warnings, *chosen.warnings))
+
+
+def _resolve_beside(spec: ExperimentSpec, state: StateDir, environ: Mapping[str, str]) -> Thread | None:
+    from threading import Thread
+
+    target = expected_target(spec.image)
+    if target is None:
+        return None
+
+    def resolve() -> None:
+        from launcher.errors import LaunchError
+        from runtime.errors import RuntimeFailure
+
+        try:
+            resolve_requirements(spec, Target(*target), state=state, environ=environ)
+        except (LaunchError, RuntimeFailure):
+            # The proper question, a moment later, meets the same failure and reports it.
+            return
+
+    thread = Thread(target=resolve, name="resolve-requirements")
+    thread.start()
+    return thread
+
+
+def base_layers(base: Base, spec: ExperimentSpec, *, state: StateDir, environ: Mapping[str, str]) -> Sequence[Path]:
+    """Build *base* and give its lower directories, bottom first: where code of a source distribution may run."""
+    from runtime.build.builder import build
+    from runtime.build.sources import BuildSources
+    from runtime.store.store import Store
+
+    suite = next((step.suite for step in base.steps if isinstance(step, UnpackDebs)), None)
+    debian = None if suite is None else debian_source_of(suite, spec.image, state=state, environ=environ)
+    store = Store(state.store)
+    image = build(base_plan(base), store, sources=BuildSources(debian=debian)).image
+    return [store.layer_dir(layer) for layer in image.layers]
+
+
+def pin_existing_image(reference: str, *, state: StateDir) -> ImagePins:
+    """An image of the store (a name, or a digest or its beginning) as the base, without the code that it was built with.
+
+    Its layers become a step of their own, under a key that leads to them, so that the builder finds it done.
+    """
+    from launcher.plan.container_plan import env_of
+    from runtime.build.cache_key import key_fields, step_key
+    from runtime.build.plan import ImportImage
+    from runtime.oci.digest import digest_json
+    from runtime.store.store import Store
+
+    store = Store(state.store)
+    image = store.image(reference)
+    layers = [layer for layer in image.layers if (store.key_fields(layer.key) or {}).get("kind") != "copy-in"]
+    if not layers:
+        raise ConfigError(f"image `{reference}` has nothing but code")
+    name = f"store:{image.digest}"
+    step = ImportImage(reference=name, manifest_digest=digest_json(["layers", [layer.diff_id for layer in layers]]))
+    fields = {**key_fields(step, None), "layers": [layer.key for layer in layers], "config": image.config}
+    store.remember_key(step_key(step, None), layers[-1], fields=fields)
+    base = Base(
+        steps=(step,),
+        digest=image.digest,
+        interpreter=None,
+        platform="",
+        architecture=str(image.config.get("architecture", "amd64")),
+        env=env_of(image),
+    )
+    return ImagePins(base, None, name)

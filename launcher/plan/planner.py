@@ -1,0 +1,199 @@
+"""From a composed experiment to a LaunchPlan in which nothing floats. Builds and starts nothing; caches are its only trace.
+
+On the way of every launch: when nothing changed, it stats the code's files, asks git twice and reads two records, and imports
+neither uv's nor Debian's part. When base and requirements are both new, they are resolved side by side (`pins.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from launcher.config.compiled import Composed
+from launcher.config.spec import ExperimentSpec, Image, to_json
+from launcher.errors import ConfigError, Origin
+from launcher.plan.code_snapshot import snapshot
+from launcher.plan.command import fill
+from launcher.plan.gpu_request import gpu_share
+from launcher.plan.identity import spec_digest
+from launcher.plan.image_plan import build_plan
+from launcher.plan.launch_plan import CodeSnapshot, DataPin, LaunchPlan, Lock
+from launcher.plan.machine_share import check_memory, cpu_share, this_machine
+from launcher.plan.origins import origin_of
+from launcher.plan.pins import pin_existing_image, pin_image
+from launcher.plan.refusals import Where, refuse_missing, refuse_unsupported
+from launcher.plan.threads import thread_count
+from runtime.build.plan import BuildPlan
+from runtime.oci.digest import Digest
+from runtime.state_dir import StateDir
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What a run gets of this machine."""
+
+    gpus: int | float
+    cpus: float
+    processes: int
+    threads: int
+
+
+def plan(
+    composed: Composed,
+    *,
+    state: StateDir,
+    environ: Mapping[str, str],
+    cwd: Path,
+    image: str | None = None,
+    refresh: bool = False,
+) -> LaunchPlan:
+    """The plan of *composed*. *image* runs the experiment in an image of the store; *refresh* resolves anew what is recorded."""
+    spec = composed.spec
+
+    def where(key: str) -> Origin | None:
+        return origin_of(composed.origins, key)
+
+    refuse_unsupported(spec, where)
+    share = _share_of(spec, where)
+    refuse_missing(spec, where, environ=environ)
+    argv = fill(spec.command, lambda: to_json(spec), origin=where("command"))
+    code = _code_of(spec, state, environ, where)
+    if image is not None:
+        pins = pin_existing_image(image, state=state)
+        spec = replace(spec, image=Image(base=pins.name, env=spec.image.env))
+    else:
+        pins = pin_image(
+            spec, experiment_file=composed.experiment_file, state=state, environ=environ, where=where, refresh=refresh
+        )
+    data = _data_of(spec, state)
+    build = build_plan(spec, pins.base, pins.lock, code, origin=where("image.requirements"))
+    pinned = _Pins(base_digest=pins.base.digest, lock=pins.lock, build=build, code=code)
+    return LaunchPlan(
+        spec=spec,
+        spec_digest=_identity(spec, pinned, argv=argv, share=share, data=data),
+        build=build,
+        code=code,
+        lock=pins.lock,
+        base_digest=pins.base.digest,
+        argv=argv,
+        threads=share.threads,
+        cpus=share.cpus,
+        memory_bytes=spec.memory,
+        gpus=share.gpus,
+        processes=share.processes,
+        data=data,
+        overrides=composed.overrides,
+        origins=composed.origins,
+        warnings=(*pins.warnings, *code.warnings, *_advice(spec, argv)),
+    )
+
+
+def with_spec(made: LaunchPlan, spec: ExperimentSpec, *, overrides: tuple[str, ...], state: StateDir) -> LaunchPlan:
+    """*made* for another *spec* with the same image and code: a trial of a sweep, or a rerun with other parameters.
+
+    Costs a millisecond: nothing is resolved, and the code is that of *made* even if it has changed since.
+    """
+    if (spec.image, spec.code, spec.workdir) != (made.spec.image, made.spec.code, made.spec.workdir):
+        raise ConfigError("`image`, `code` and `workdir` cannot differ from the plan's: its image is built once")
+
+    def where(key: str) -> Origin | None:
+        return origin_of(made.origins, key)
+
+    refuse_unsupported(spec, where)
+    share = _share_of(spec, where)
+    argv = fill(spec.command, lambda: to_json(spec), origin=where("command"))
+    data = made.data if spec.data == made.spec.data else _data_of(spec, state)
+    return replace(
+        made,
+        spec=spec,
+        spec_digest=_identity(spec, made, argv=argv, share=share, data=data),
+        argv=argv,
+        threads=share.threads,
+        cpus=share.cpus,
+        memory_bytes=spec.memory,
+        gpus=share.gpus,
+        processes=share.processes,
+        data=data,
+        overrides=overrides,
+    )
+
+
+class _Pinned(Protocol):
+    """What an identity takes from pins: a LaunchPlan has it, and so have pins that are not a plan yet."""
+
+    @property
+    def base_digest(self) -> Digest: ...
+    @property
+    def lock(self) -> Lock | None: ...
+    @property
+    def build(self) -> BuildPlan: ...
+    @property
+    def code(self) -> CodeSnapshot: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Pins:
+    base_digest: Digest
+    lock: Lock | None
+    build: BuildPlan
+    code: CodeSnapshot
+
+
+def _identity(
+    spec: ExperimentSpec, pinned: _Pinned, *, argv: tuple[str, ...], share: _Share, data: Mapping[str, DataPin]
+) -> Digest:
+    return spec_digest(
+        spec,
+        base_digest=pinned.base_digest,
+        steps=pinned.build.steps,
+        lock=pinned.lock,
+        code_digest=pinned.code.digest,
+        argv=argv,
+        gpus=share.gpus,
+        processes=share.processes,
+        threads=share.threads,
+        data=data,
+    )
+
+
+def _share_of(spec: ExperimentSpec, where: Where) -> _Share:
+    gpus = gpu_share(spec.gpus, origin=where("gpus"))
+    machine = this_machine()
+    cpus = cpu_share(spec.cpus, machine=machine, gpus=gpus.count, gpus_present=gpus.present, origin=where("cpus"))
+    check_memory(spec.memory, machine=machine, origin=where("memory"))
+    check_memory(spec.shm, machine=machine, what="shm", origin=where("shm"))
+    processes = max(1, int(gpus.count)) if spec.processes == "per-gpu" else int(spec.processes)
+    return _Share(gpus.count, cpus, processes, thread_count(cpus=cpus, processes=processes))
+
+
+def _code_of(spec: ExperimentSpec, state: StateDir, environ: Mapping[str, str], where: Where) -> CodeSnapshot:
+    return snapshot(
+        spec.code.root,
+        include=spec.code.include,
+        exclude=spec.code.exclude,
+        cache_dir=state.cache,
+        environ=environ,
+        origin=where("code.root"),
+        leave_out=(state.root,),
+    )
+
+
+def _data_of(spec: ExperimentSpec, state: StateDir) -> dict[str, DataPin]:
+    if not spec.data:
+        return {}
+    from launcher.plan.data_pin import pin_data
+
+    return {name: pin_data(mount.source, cache_dir=state.cache) for name, mount in spec.data.items()}
+
+
+_TORCHRUN_PATIENCE_S = 30.0
+
+
+def _advice(spec: ExperimentSpec, argv: tuple[str, ...]) -> tuple[str, ...]:
+    """What will work, but perhaps not as expected."""
+    if argv[0].endswith("torchrun") and spec.grace > _TORCHRUN_PATIENCE_S:
+        text = "but torchrun kills its workers 30 s after SIGTERM; `processes: per-gpu` starts ranks without torchrun"
+        return (f"`grace` is {spec.grace:g} s, {text}",)
+    return ()

@@ -1,0 +1,66 @@
+"""Refuse, before anything is built, what this machine has not, what is missing, and what launch cannot do yet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+from launcher.config.spec import ExperimentSpec
+from launcher.errors import ConfigError, Origin
+
+Where = Callable[[str], Origin | None]
+"""Key → where its value came from."""
+
+
+def refuse_unsupported(spec: ExperimentSpec, where: Where) -> None:
+    """Keys of the schema that nothing stands behind yet. Each is named; none is silently ignored."""
+    if spec.image.dockerfile is not None:
+        hint = "choose `image.base`, `image.apt`, `image.requirements` and `image.run` instead"
+        raise ConfigError("`image.dockerfile` is not supported yet", origin=where("image.dockerfile"), hint=hint)
+    if spec.cluster.kind != "local":
+        hint = "`cluster=local` runs on this machine"
+        raise ConfigError(f"`cluster.kind: {spec.cluster.kind}` is not supported yet", origin=where("cluster.kind"), hint=hint)
+    if spec.nodes != 1:
+        hint = "`gpus` are those of one machine"
+        raise ConfigError(f"`nodes: {spec.nodes}` is not supported yet: a run has one machine", origin=where("nodes"), hint=hint)
+    if spec.devices:
+        raise ConfigError("`devices` is not supported yet", origin=where("devices"), hint="NVIDIA GPUs are asked for by `gpus`")
+    if isinstance(spec.gpus, float) and not spec.gpus.is_integer():
+        raise ConfigError("a part of a GPU is not supported yet", origin=where("gpus"), hint="`gpus=1` takes a whole one")
+
+
+def refuse_missing(spec: ExperimentSpec, where: Where, *, environ: Mapping[str, str]) -> None:
+    """Data, caches and secrets that the container would have to have."""
+    for name, mount in spec.data.items():
+        key = f"data.{name}"
+        if not os.path.exists(mount.source):
+            raise ConfigError(
+                f"{key}: `{mount.source}` does not exist",
+                origin=where(key),
+                hint=f"`{key}=PATH` names it, `{key}=null` leaves it out",
+            )
+        if not os.access(mount.source, os.R_OK | (os.X_OK if os.path.isdir(mount.source) else 0)):
+            raise ConfigError(f"{key}: `{mount.source}` cannot be read", origin=where(key))
+        if not mount.readonly and not os.access(mount.source, os.W_OK):
+            raise ConfigError(
+                f"{key}: `{mount.source}` cannot be written", origin=where(key), hint=f"`{key}.readonly=true` only reads it"
+            )
+    for name in spec.secrets:
+        if name not in environ:
+            hint = f"`export {name}=…` before the launch, or take it out of `secrets`"
+            raise ConfigError(f"secret `{name}` is not in the environment", origin=where("secrets"), hint=hint)
+    _refuse_colliding_targets(spec, where)
+
+
+def _refuse_colliding_targets(spec: ExperimentSpec, where: Where) -> None:
+    """Two things cannot be mounted at one place, and the contract's own places are taken."""
+    taken = dict.fromkeys(
+        ("/", "/outputs", "/checkpoints", "/run/launch", "/run/secrets", "/proc", "/sys", "/dev"), "launch itself"
+    )
+    wanted = [(f"data.{name}", mount.target or f"/data/{name}") for name, mount in spec.data.items()]
+    wanted += [(f"caches.{name}", target) for name, target in spec.caches.items()]
+    for key, target in wanted:
+        target = os.path.normpath(target)
+        if target in taken:
+            raise ConfigError(f"{key}: `{target}` is taken by {taken[target]}", origin=where(key))
+        taken[target] = f"`{key}`"

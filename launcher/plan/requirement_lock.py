@@ -1,0 +1,150 @@
+"""Which lock a launch uses: the file beside the experiment while it is current, else a resolution (recorded or new).
+
+Lock files: `digits.lock` beside `digits.yaml`, or one for each variant of `image.cuda` (`resnet.cpu.lock`,
+`resnet.cu128.lock`), so that a lock made on a laptop doesn't put the CPU's torch on a GPU machine. PEP 751 wants its own
+names: `pylock.digits.toml`, `pylock.resnet-cpu.toml`. Resolving is `lock.py`, writing them `lock_experiment.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.config.spec import ExperimentSpec
+from launcher.errors import ConfigError, Origin
+from launcher.plan.image_plan import group_requirements
+from launcher.plan.launch_plan import Lock
+from launcher.plan.lock import SdistLayers, current_lock, resolve, torch_backend
+from runtime.state_dir import StateDir
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """For what the wheels must fit."""
+
+    python: str
+    """Exact version, `3.13.5`."""
+    platform: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenLock:
+    lock: Lock
+    warnings: tuple[str, ...] = ()
+
+
+def has_requirements(spec: ExperimentSpec) -> bool:
+    return bool(spec.image.requirements) or bool(group_requirements(spec.image))
+
+
+def choose_lock(
+    spec: ExperimentSpec,
+    target: Target,
+    *,
+    experiment_file: Path | None,
+    state: StateDir,
+    environ: Mapping[str, str],
+    origin: Origin | None = None,
+    refresh: bool = False,
+    sdist_layers: SdistLayers | None = None,
+) -> ChosenLock:
+    """The lock of *spec*'s requirements. *experiment_file* is the YAML that a lock file lies beside."""
+    try:
+        warnings: list[str] = []
+        if experiment_file is not None and not refresh:
+            for path in lock_files(experiment_file, torch_backend(spec.image.cuda)):
+                lock, why = _current(path, spec, target)
+                if lock is not None:
+                    return ChosenLock(lock)
+                if why is not None:
+                    warnings.append(_drifted(path, why))
+        lock = resolve_requirements(spec, target, state=state, environ=environ, refresh=refresh, sdist_layers=sdist_layers)
+        return ChosenLock(lock, tuple(warnings))
+    except ConfigError as error:
+        if error.origin is None:
+            error.origin = origin
+        raise
+
+
+def resolve_requirements(
+    spec: ExperimentSpec,
+    target: Target,
+    *,
+    state: StateDir,
+    environ: Mapping[str, str],
+    refresh: bool = False,
+    sdist_layers: SdistLayers | None = None,
+) -> Lock:
+    """Resolve now, or take what was recorded for the same request."""
+    return resolve(
+        spec.image.requirements,
+        python=target.python,
+        platform=target.platform,
+        index=spec.image.index,
+        cuda=spec.image.cuda,
+        state=state,
+        base_dir=requirements_base(spec),
+        extra=group_requirements(spec.image),
+        environ=environ,
+        refresh=refresh,
+        sdist_layers=sdist_layers,
+    )
+
+
+def requirements_base(spec: ExperimentSpec) -> Path:
+    """Where uv looks for the project's own settings. Paths in the spec are absolute already."""
+    return Path(os.path.realpath(spec.code.root))
+
+
+def lock_files(experiment_file: Path, backend: str | None) -> list[Path]:
+    """Lock files that *experiment_file* may have for a torch *backend* (`cpu`, `cu128`, `auto`, None), the best first."""
+    stem = experiment_file.stem
+    variants: list[str | None] = [backend]
+    if backend == "auto":
+        # Which variant `auto` means here is the resolver's to say; every one that was locked is a candidate.
+        variants = [*sorted(path.name.split(".")[1] for path in experiment_file.parent.glob(f"{stem}.c*.lock"))]
+    files: list[Path] = []
+    for variant in variants:
+        files += [lock_file(experiment_file, variant, pylock=pylock) for pylock in (False, True)]
+    return files
+
+
+def lock_file(experiment_file: Path, variant: str | None, *, pylock: bool) -> Path:
+    """Where the lock of *variant* lies."""
+    stem = experiment_file.stem
+    if pylock:
+        return experiment_file.with_name(f"pylock.{stem}{f'-{variant}' if variant else ''}.toml")
+    return experiment_file.with_name(f"{stem}{f'.{variant}' if variant else ''}.lock")
+
+
+def _current(path: Path, spec: ExperimentSpec, target: Target) -> tuple[Lock | None, str | None]:
+    if not path.exists():
+        return None, None
+    lock, why = current_lock(
+        path,
+        spec.image.requirements,
+        python=target.python,
+        platform=target.platform,
+        index=spec.image.index,
+        cuda=spec.image.cuda,
+        base_dir=requirements_base(spec),
+        extra=group_requirements(spec.image),
+    )
+    if lock is not None and spec.image.cuda == "auto" and not _fits_driver(lock.torch):
+        return None, None
+    return lock, why
+
+
+def _fits_driver(variant: str | None) -> bool:
+    """Whether a lock that was made for `auto` elsewhere suits this machine: CPU builds without a driver, CUDA builds with one."""
+    from runtime.gpu.inventory import has_driver
+
+    return (variant not in (None, "cpu")) == has_driver()
+
+
+def _drifted(path: Path, why: str) -> str:
+    shown = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    again = f"`launch lock experiment={path.name.split('.')[0]}` makes it again"
+    return f"the lock `{shown}` has drifted and is not used: {why} ({again})"
