@@ -53,7 +53,7 @@ def main() -> None:
     )
     classes = np.unique(labels)
     for epoch in range(1, arguments.epochs + 1):
-        model.partial_fit(train_x, train_y, classes)  # one pass over the data
+        model.partial_fit(train_x, train_y, classes=classes)  # one pass over the data
         metrics = {
             "step": epoch,
             "loss": float(model.loss_),
