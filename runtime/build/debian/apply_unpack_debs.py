@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from runtime.build.cache_key import chain, key_fields, step_key
 from runtime.build.debian.archive_client import ArchiveClient, archive_client
 from runtime.build.debian.deb_file import read_deb
+from runtime.build.debian.debian_base import CONFIGURE
 from runtime.build.debian.dpkg_database import UnpackedPackage, conffile_hashes, read_control, write_database
 from runtime.build.debian.fetch import for_each_deb
 from runtime.build.debian.root_skeleton import write_links, write_skeleton
@@ -23,6 +24,8 @@ from runtime.errors import BadContent, BuildError
 from runtime.layer.tree import Tree
 from runtime.store.records import Layer
 from runtime.store.store import Store
+
+__all__ = ["CONFIGURE", "apply_unpack_debs", "unpack_base"]
 
 _MASTER_FILES = "usr/share/base-passwd"
 

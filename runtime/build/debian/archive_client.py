@@ -168,6 +168,8 @@ def shown(url: str) -> str:
 
 
 def _read_body(response: http.client.HTTPResponse, url: str, *, limit: int, progress: Callable[[int], None] | None) -> bytes:
+    import http.client
+
     pieces: list[bytes] = []
     size = 0
     while piece := response.read(_CHUNK):
@@ -178,6 +180,8 @@ def _read_body(response: http.client.HTTPResponse, url: str, *, limit: int, prog
         pieces.append(piece)
         if progress is not None:
             progress(len(piece))
+    if response.length:  # read(n) takes an early end for the end
+        raise http.client.IncompleteRead(b"", response.length)
     return b"".join(pieces)
 
 

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from runtime.build.debian.archive_client import ArchiveClient, archive_client
+from runtime.build.debian.debian_base import BASE_PACKAGES, interpreter_of
 from runtime.build.debian.index import PackageIndex
 from runtime.build.debian.release import fetch_packages
 from runtime.build.debian.release_signature import archive_keyrings
 from runtime.build.debian.resolver import resolve
-from runtime.build.plan import DebPackage, Interpreter
+from runtime.build.plan import DebPackage
 from runtime.build.sources import DebianSource
 from runtime.errors import BuildError
-from runtime.oci.digest import Digest
 
-BASE_PACKAGES = ("apt", "ca-certificates", "python3")
-"""What a base has beside Debian's essential and required packages: it can run Python, speak TLS, and be extended."""
-
-_MINIMAL = re.compile(r"python(3\.\d+)-minimal")
-_UPSTREAM = re.compile(r"(?:\d+:)?(\d+\.\d+\.\d+)")
+__all__ = ["BASE_PACKAGES", "fetch_index", "interpreter_of", "resolve_base"]
 
 
 def resolve_base(
@@ -61,15 +56,3 @@ def fetch_index(suite: str, *, source: DebianSource, architecture: str, client: 
         }
         texts = [(name, future.result()) for name, future in fetching.items()]
     return PackageIndex(texts, architecture=architecture)
-
-
-def interpreter_of(packages: Sequence[DebPackage]) -> Interpreter:
-    """The Python of a base with *packages*, known without unpacking: its .deb is pinned, so its binary is."""
-    for package in packages:
-        named = _MINIMAL.fullmatch(package.name)
-        version = _UPSTREAM.match(package.version)
-        if named is not None and version is not None:
-            return Interpreter(
-                executable=f"/usr/bin/python{named[1]}", version=version[1], digest=Digest(f"sha256:{package.sha256}")
-            )
-    raise BuildError("the base has no Python", hint="add `python3` to its packages")

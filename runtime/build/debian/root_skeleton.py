@@ -7,8 +7,10 @@ mounted over it (`apt_source_text`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
+from runtime.build.debian.debian_base import FIRST_DAY, SHADOW_GID
 from runtime.build.debian.unpack import RootWriter
 
 APT_SOURCE = "/etc/apt/sources.list.d/debian.sources"
@@ -27,12 +29,14 @@ _FILES: tuple[tuple[str, int, str], ...] = (
     (
         "etc/apt/apt.conf.d/90launch",
         0o644,
-        "# An image needs no suggestions, no kept .debs and no translations.\n"
-        'APT::Install-Recommends "false";\n'
-        'APT::Keep-Downloaded-Packages "false";\n'
-        'Acquire::Languages "none";\n'
-        "# One user is all that there may be in the namespace in which an image is built.\n"
-        'APT::Sandbox::User "root";\n',
+        (
+            "# An image needs no suggestions, no kept .debs and no translations.\n"
+            'APT::Install-Recommends "false";\n'
+            'APT::Keep-Downloaded-Packages "false";\n'
+            'Acquire::Languages "none";\n'
+            "# One user is all that there may be in the namespace in which an image is built.\n"
+            'APT::Sandbox::User "root";\n'
+        ),
     ),
     (
         "etc/dpkg/dpkg.cfg.d/launch",
@@ -51,11 +55,27 @@ def write_links(writer: RootWriter, *, architecture: str) -> None:
 
 
 def write_skeleton(writer: RootWriter, *, passwd: bytes, group: bytes) -> None:
-    """Settings, and the accounts of base-passwd's master files, which scripts of packages expect before it is configured."""
+    """Settings, and the accounts of base-passwd's master files, which scripts of packages expect before it is configured.
+
+    The shadow files are there from the start: `shadowconfig on` would date new ones with the day of the build.
+    """
     for path, mode, text in _FILES:
         writer.file(path, text.encode(), package=_OWNER, mode=mode)
-    writer.file("etc/passwd", passwd, package=_OWNER)
-    writer.file("etc/group", group, package=_OWNER)
+    writer.file("etc/passwd", _shadowed(passwd), package=_OWNER)
+    writer.file("etc/group", _shadowed(group), package=_OWNER)
+    shadow = "".join(f"{name}:*:{FIRST_DAY}:0:99999:7:::\n" for name in _names(passwd))
+    gshadow = "".join(f"{name}:*::\n" for name in _names(group))
+    writer.file("etc/shadow", shadow.encode(), package=_OWNER, mode=0o640, gid=SHADOW_GID)
+    writer.file("etc/gshadow", gshadow.encode(), package=_OWNER, mode=0o640, gid=SHADOW_GID)
+
+
+def _names(accounts: bytes) -> list[str]:
+    return [line.partition(":")[0] for line in accounts.decode().splitlines() if ":" in line]
+
+
+def _shadowed(accounts: bytes) -> bytes:
+    """`root:*:0:0:…` → `root:x:0:0:…`: the password is in the shadow file."""
+    return re.sub(rb"^([^:\n]*):\*:", rb"\1:x:", accounts, flags=re.MULTILINE)
 
 
 def apt_source_text(suite: str, archives: Mapping[str, str]) -> str:
