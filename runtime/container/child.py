@@ -64,11 +64,11 @@ def be_helper(birth: Birth) -> NoReturn:
         open_files = _settle(birth)
         user_namespace = namespaces.user_namespace(birth.maps)
         if birth.maps.kind is IdMapKind.RANGED:
-            root, warnings = _furnish_as_root(birth, user_namespace)
+            root, warnings, rung = _furnish_as_root(birth, user_namespace)
             namespaces.enter_user_namespace(user_namespace, birth.maps)
         else:
             namespaces.enter_user_namespace(user_namespace, birth.maps)
-            root, warnings = _furnish(birth, LayerMaps(), None)
+            root, warnings, rung = _furnish(birth, LayerMaps(), None)
         if receive(birth.holdings.control) is None:
             os._exit(1)
         # Undumpable from its first instruction: PID 1 is a copy of the launcher, secrets included.
@@ -81,7 +81,7 @@ def be_helper(birth: Birth) -> NoReturn:
         pid = processes.fork_sibling()
         if pid == 0:
             _be_init(birth, open_files)
-        send(birth.holdings.control, {"pid": pid, "made": root.made, "warnings": warnings})
+        send(birth.holdings.control, {"pid": pid, "made": root.made, "warnings": warnings, "rung": rung})
         os._exit(0)
     except BaseException as error:
         _fail(birth, error)
@@ -104,10 +104,11 @@ def _settle(birth: Birth) -> tuple[int, int]:
     for number, fd in enumerate((birth.stdin, birth.stdout_write, birth.stderr_write)):
         os.dup2(fd, number)
     processes.close_all_but((0, 1, 2, *birth.holdings.descriptors()))
+    processes.rename("launch-init")
     return processes.raise_open_file_limit()
 
 
-def _furnish_as_root(birth: Birth, user_namespace: int) -> tuple[Root, list[str]]:
+def _furnish_as_root(birth: Birth, user_namespace: int) -> tuple[Root, list[str], Rung]:
     uid_base, gid_base = birth.maps.uids.extents[0].outside, birth.maps.gids.extents[0].outside
     known = {(0, 0): user_namespace}
 
@@ -117,15 +118,16 @@ def _furnish_as_root(birth: Birth, user_namespace: int) -> tuple[Root, list[str]
         return known[uid, gid]
 
     swap = namespaces.mapping(swapped(uid_base), swapped(gid_base))
-    return _furnish(birth, LayerMaps(user_namespace, swap), map_for)
+    maps = LayerMaps(user_namespace, swap, shift=(uid_base, gid_base))
+    return _furnish(birth, maps, map_for)
 
 
-def _furnish(birth: Birth, layer_maps: LayerMaps, map_for: MapFor | None) -> tuple[Root, list[str]]:
+def _furnish(birth: Birth, layer_maps: LayerMaps, map_for: MapFor | None) -> tuple[Root, list[str], Rung]:
     """The overlay in a mount namespace of this process's own, with the host's files in it. It becomes the working directory."""
     spec = birth.spec
     libc.unshare(namespaces.NEWNS)
     mounts.make_private()
-    overlay, _rung = mount_overlay(spec.layers, spec.overlay_dir, maps=layer_maps, rungs=birth.rungs)
+    overlay, rung = mount_overlay(spec.layers, spec.overlay_dir, maps=layer_maps, rungs=birth.rungs)
     place = os.open(spec.overlay_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     mounts.attach(overlay, place)
     os.fchdir(overlay)
@@ -141,7 +143,7 @@ def _furnish(birth: Birth, layer_maps: LayerMaps, map_for: MapFor | None) -> tup
     for directory in (home, spec.cwd):
         if directory.startswith("/"):
             directory_for(root, directory, owner=program_owner)
-    return root, warnings
+    return root, warnings, rung
 
 
 def _inside_owner(birth: Birth) -> tuple[int, int] | None:

@@ -1,12 +1,12 @@
 """Messages between a container's creator, its helper and its init: one JSON document a packet, with descriptors beside it.
 
     creator → helper   {"cgroup": true}                    it is in its cgroup now
-    helper → creator   {"pid": N, "made": […], "warnings": […]}   init exists; N as the creator sees it
+    helper → creator   {"pid": N, "made": […], "warnings": […], "rung": …}   init exists; N as the creator sees it
     init → creator     {"ready": true, "port": N|null}     + the listener; at the gate
     either → creator   {"error": {…}}                      nothing will come of it
     creator → init     {"start": {NAME: VALUE}}            run the program with these variables too
     creator → init     {"signal": N}                       to the program only
-    init → adopter     {"adopted": CONTAINER_ID, "port": …, "listener": bool}   + pidfd, stdout, stderr and the listener
+    init → adopter     {"adopted": CONTAINER_ID, "port": N|null}   + pidfd, stdout, stderr and the listener
 
 The end of the creator's side means that it is gone. SOCK_SEQPACKET keeps packets apart.
 """

@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,8 @@ class Container:
     made: list[str] = field(default_factory=list)
     """Mount points that the image did not have, relative to its root, outermost first."""
     warnings: list[str] = field(default_factory=list)
+    rung: Rung | None = None
+    """How the overlay was made."""
 
     def close(self) -> None:
         """Close every descriptor. Idempotent."""
@@ -190,7 +192,8 @@ def _bring_up(
             os.close(pidfd)
         raise
     finally:
-        os.waitpid(helper, 0)
+        with suppress(ChildProcessError):  # a caller that ignores SIGCHLD has its children reaped for it
+            os.waitpid(helper, 0)
     return Container(
         container_id=spec.container_id,
         pid=born["pid"],
@@ -203,6 +206,7 @@ def _bring_up(
         exit_record=None,
         made=born["made"],
         warnings=born["warnings"],
+        rung=Rung(born["rung"]),
     )
 
 

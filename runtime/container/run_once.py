@@ -10,8 +10,10 @@ from contextlib import ExitStack
 
 from runtime.container import lifecycle
 from runtime.container.spec import ContainerSpec, ProcessExit
+from runtime.kernel import id_maps
 from runtime.kernel.id_maps import IdMapKind
 from runtime.rootfs.overlay import LADDER, UPPER, Rung
+from runtime.rootfs.shifted_copy import shift_owners
 from runtime.rootfs.targets import remove_made
 
 _TAIL_BYTES = 64 * 1024
@@ -61,6 +63,9 @@ def run_to_completion(
         lifecycle.start(container, env=env)
         tail = _follow(container, timeout_s, output)
         ended = lifecycle.wait(container)
+        if container.rung is Rung.SHIFTED:
+            uid, gid = id_maps.choose(kinds=kinds).process_owner(0, 0) or (0, 0)
+            shift_owners(spec.overlay_dir / UPPER, -uid, -gid)
         remove_made(spec.overlay_dir / UPPER, container.made)
         return ended, tail
 

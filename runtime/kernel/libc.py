@@ -269,3 +269,8 @@ def inotify_add_watch(fd: int, path: str | os.PathLike[str], mask: int) -> int:
 def inotify_rm_watch(fd: int, watch: int) -> None:
     """inotify_rm_watch(2)."""
     _checked(_libc.inotify_rm_watch(fd, watch), f"inotify_rm_watch({fd}, {watch})")
+
+
+def overwrite_memory(address: int, content: bytes, length: int) -> None:
+    """Put *content*, cut or padded with zero bytes to *length*, at *address* of this process."""
+    ctypes.memmove(address, content[:length].ljust(length, b"\0"), length)

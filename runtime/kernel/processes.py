@@ -54,6 +54,18 @@ def forbid_new_privileges() -> None:
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
+def rename(title: str) -> None:
+    """Be *title* in /proc/PID/comm and cmdline, which everybody may read: a fork shows the arguments it was forked with."""
+    with open("/proc/self/comm", "w") as comm:
+        comm.write(title[:15])
+    with open("/proc/self/stat") as stat:
+        # Fields 48 and 49, arg_start and arg_end (proc_pid_stat(5)); the second, the name, may hold spaces and ends with `)`.
+        fields = stat.read().rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    if 0 < start < end:
+        libc.overwrite_memory(start, title.encode(), end - start)
+
+
 def die_with_parent(signum: int = signal.SIGKILL) -> None:
     """Get *signum* when the parent's forking thread ends. Cleared by setresuid: to be set last."""
     libc.prctl(_PR_SET_PDEATHSIG, signum)

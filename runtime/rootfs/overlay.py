@@ -4,9 +4,11 @@ The kernel can take the layers in three ways, a ladder from new to old:
 
     DESCRIPTORS   each layer a detached mount, by `fsconfig(SET_FD, "lowerdir+")`      (6.13, with id maps 6.15)
     ATTACHED      each layer attached below a tmpfs, named by `fsconfig("lowerdir+")`   (6.7)
-    OPTIONS       the same, named in one string of short relative paths by mount(2)    (any)
+    OPTIONS       the same, named in one string of short relative paths by mount(2)    (any; with id maps 5.19)
+    SHIFTED       root before 5.19: copies of the layers that belong to the container's ids (see `shifted_copy.py`); the writable
+                  directory is on disk in those ids too, so who takes a layer of it shifts it back
 
-For root every layer comes through an id-mapped mount (5.19), and the writable directory through one with the swap map of
+For root every layer comes through an id-mapped mount, and the writable directory through one with the swap map of
 `id_maps.swapped`, so that the container's ids are an unprivileged range while everything on disk stays 0-based. Must be called
 in the initial user namespace then, in a private mount namespace; mounts that are needed only as long as the overlay is made are
 left for the end of that namespace.
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,6 +27,7 @@ from pathlib import Path
 
 from runtime.errors import ContainerError, Unsupported
 from runtime.kernel import libc, mounts
+from runtime.rootfs.shifted_copy import shifted_copy
 
 MOST_LAYERS = 500
 """Linux takes no more (fs/overlayfs/params.c, OVL_MAX_STACK)."""
@@ -36,6 +40,7 @@ class Rung(StrEnum):
     DESCRIPTORS = "layers by descriptor"
     ATTACHED = "layers attached, by path"
     OPTIONS = "layers attached, in one mount(2) string"
+    SHIFTED = "shifted copies of the layers"
 
 
 LADDER = tuple(Rung)
@@ -50,6 +55,8 @@ class LayerMaps:
 
     layers: int | None = None
     upper: int | None = None
+    shift: tuple[int, int] | None = None
+    """For root: the first uid and gid of the container's range."""
 
 
 def make_writable_directories(overlay_dir: Path) -> None:
@@ -72,6 +79,8 @@ def mount_overlay(
         )
     failure: OSError | None = None
     for rung in rungs:
+        if rung is Rung.SHIFTED and len(rungs) > 1 and (maps.shift is None or not _before_id_mapped_layers()):
+            continue  # a copy of everything would fail for the same reason
         try:
             return _MAKERS[rung](layers, overlay_dir, maps), rung
         except OSError as error:
@@ -109,7 +118,7 @@ def not_mappable(path: Path) -> Unsupported:
 def _options(maps: LayerMaps) -> dict[str, str | None]:
     # `volatile`: the writable directory is thrown away, so syncing it to disk would only cost the program time.
     options: dict[str, str | None] = {"volatile": None}
-    if maps.layers is None:
+    if maps.shift is None:
         options["userxattr"] = None  # an ordinary user can't write trusted.overlay.*
     else:
         # The layer differ reads `u` as it lies: no directory may be a redirect, no file a bare copy of metadata.
@@ -189,7 +198,20 @@ def _attached(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -> Ite
         yield names
 
 
-_MAKERS = {Rung.DESCRIPTORS: _by_descriptor, Rung.ATTACHED: _by_path, Rung.OPTIONS: _by_options}
+def _by_shifted_copies(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -> int:
+    if maps.shift is None:
+        raise Unsupported("only root can make shifted copies of layers")
+    uid, gid = maps.shift
+    os.chown(overlay_dir / UPPER, uid, gid)
+    return _by_options([shifted_copy(layer, uid, gid) for layer in layers], overlay_dir, LayerMaps(shift=maps.shift))
+
+
+def _before_id_mapped_layers() -> bool:
+    major, minor = (int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
+    return (major, minor) < (5, 19)
+
+
+_MAKERS = {Rung.DESCRIPTORS: _by_descriptor, Rung.ATTACHED: _by_path, Rung.OPTIONS: _by_options, Rung.SHIFTED: _by_shifted_copies}
 
 
 def _explained(error: OSError, overlay_dir: Path) -> Unsupported | ContainerError:
