@@ -18,7 +18,7 @@ from launcher.run.outcome import ExitOutcome, outcome_of
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.tracker_process import TrackerProcess
 from launcher.tracking import journal
-from launcher.tracking.gateway import program_env
+from launcher.tracking.program_env import program_env
 from launcher.tracking.record import process_started
 from runtime.cgroup.cgroup import new_cgroup
 from runtime.cgroup.limits import Usage

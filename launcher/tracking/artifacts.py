@@ -14,7 +14,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from launcher.tracking.description import Description
 from launcher.tracking.mlflow_connection import MlflowUnreachable
 from launcher.tracking.mlflow_rest import Mlflow
 from runtime.state_dir import RunDir
+
+PARTIAL = ".launch-partial-"
+"""Beginning of the name of a spooled artifact that is still being written."""
 
 _UPLOAD_TIMEOUT_S = 3600.0
 
@@ -42,11 +45,19 @@ class Upload:
 def pending(
     run_dir: RunDir, description: Description, *, sent: Mapping[str, list[int]], refused: Callable[[str], None]
 ) -> Iterator[Upload]:
-    """What is still to be sent, smallest trees first."""
-    found = _own_files(run_dir) if description.artifacts else []
-    found += list(_files_below(run_dir.artifacts))
+    """What is still to be sent at the end of a run."""
+    found = list(_files_below(run_dir.artifacts))
     if description.artifacts:
-        found += _outputs(run_dir, description, refused)
+        found = [*_own_files(run_dir), *found, *_outputs(run_dir, description, refused)]
+    yield from _changed(found, sent)
+
+
+def spooled(run_dir: RunDir, *, sent: Mapping[str, list[int]]) -> Iterator[Upload]:
+    """What the program has logged through the gateway: worth sending while it runs."""
+    yield from _changed(_files_below(run_dir.artifacts), sent)
+
+
+def _changed(found: Iterable[tuple[str, Path]], sent: Mapping[str, list[int]]) -> Iterator[Upload]:
     for path, file in found:
         try:
             status = file.stat(follow_symlinks=False)
@@ -80,8 +91,15 @@ def send(client: Mlflow, run: Mapping[str, Any], uploads: Sequence[Upload]) -> I
 
 def forget_spooled(run_dir: RunDir, upload: Upload) -> None:
     """Drop our copy of a file that the program logged; outputs and logs stay."""
-    if upload.file.is_relative_to(run_dir.artifacts):
-        upload.file.unlink(missing_ok=True)
+    if not upload.file.is_relative_to(run_dir.artifacts):
+        return
+    try:
+        status = upload.file.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    # The program may have logged another file of that name meanwhile: then that one is still to be sent.
+    if upload.stamp == [status.st_size, status.st_mtime_ns]:
+        upload.file.unlink()
 
 
 def _own_files(run_dir: RunDir) -> list[tuple[str, Path]]:
@@ -116,7 +134,7 @@ def _files_below(top: Path) -> Iterator[tuple[str, Path]]:
         below.sort()
         for name in sorted(files):
             file = Path(directory, name)
-            if file.is_file() and not file.is_symlink():
+            if not name.startswith(PARTIAL) and file.is_file() and not file.is_symlink():
                 yield str(file.relative_to(top)), file
 
 

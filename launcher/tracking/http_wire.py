@@ -7,14 +7,22 @@ the program of a run may start; they serve only remote addresses (`mlflow_rest.p
 
 from __future__ import annotations
 
-import io
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 _LINE_MAX = 65_536
 _HEADERS_MAX = 200
 _CHUNK = 262_144
+
+
+class BinaryStream(Protocol):
+    """What `socket.makefile("rb")` gives."""
+
+    def readline(self, limit: int = -1, /) -> bytes: ...
+
+    def read(self, size: int = -1, /) -> bytes: ...
 
 
 class BadMessage(Exception):
@@ -34,7 +42,7 @@ class Head:
         return self.headers.get("connection", "").lower() != "close"
 
 
-def read_head(stream: io.BufferedIOBase) -> Head | None:
+def read_head(stream: BinaryStream) -> Head | None:
     """The next message's head; None when the other side closed between messages."""
     line = _read_line(stream)
     if line is None:
@@ -57,7 +65,7 @@ def read_head(stream: io.BufferedIOBase) -> Head | None:
         headers[name.lower()] = value.strip()
 
 
-def read_body(stream: io.BufferedIOBase, head: Head, *, until_close: bool = False) -> Iterator[bytes]:
+def read_body(stream: BinaryStream, head: Head, *, until_close: bool = False) -> Iterator[bytes]:
     """The body, piece by piece. *until_close*: a response without a length lasts until the connection ends."""
     if head.headers.get("transfer-encoding", "").lower() == "chunked":
         yield from _read_chunked(stream)
@@ -96,7 +104,7 @@ def send_message(
         sock.sendall(b"0\r\n\r\n")
 
 
-def _read_chunked(stream: io.BufferedIOBase) -> Iterator[bytes]:
+def _read_chunked(stream: BinaryStream) -> Iterator[bytes]:
     while True:
         line = _read_line(stream)
         try:
@@ -117,7 +125,7 @@ def _read_chunked(stream: io.BufferedIOBase) -> Iterator[bytes]:
             raise BadMessage("a chunk is longer than its size")
 
 
-def _read_line(stream: io.BufferedIOBase) -> str | None:
+def _read_line(stream: BinaryStream) -> str | None:
     line = stream.readline(_LINE_MAX)
     if not line:
         return None

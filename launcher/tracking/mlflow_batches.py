@@ -1,8 +1,8 @@
 """Entries of `logged.jsonl` as requests that MLflow takes (mlflow/utils/validation.py). Pure.
 
 A batch: at most 1000 metrics, 100 params, 100 tags, 1000 in all, 1 MB; keys at most 250 characters of `[\\w\\-. :/]`; param
-values 6000 and tag values 8000 characters. The launcher's own names are adapted (`a[0]` → `a.0`); what the program sends through the
-gateway was judged there, as the server would have judged it.
+values 6000 and tag values 8000 characters. The launcher's own names are adapted (`a[0]` → `a.0`); what the program sends
+through the gateway was judged there, as the server would have judged it.
 """
 
 from __future__ import annotations

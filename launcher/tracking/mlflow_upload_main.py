@@ -11,13 +11,14 @@ import posixpath
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 
 def main() -> int:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     wanted = json.load(sys.stdin)
-    repository = get_artifact_repository(wanted["artifact_uri"])
+    repository: Any = get_artifact_repository(wanted["artifact_uri"])
     with tempfile.TemporaryDirectory(prefix="launch-upload-") as names:
         for number, (path, file) in enumerate(wanted["files"]):
             directory, name = posixpath.split(path)

@@ -77,10 +77,18 @@ class Sink:
             self.push_logged()
             self._push_system()
             status, end_ms = current_status(events)
-            if status.is_final:
+            if not status.is_final:
+                self._push_status(status, end_ms)
+                self._push_spooled()
+                return
+            self._end_children(status, end_ms)
+            try:
+                # Before the status: who waits for FINISHED may fetch the artifacts then.
                 self._push_artifacts()
-                self._end_children(status, end_ms)
-            self._push_status(status, end_ms)
+            finally:
+                # A run whose artifacts cannot be sent has ended all the same.
+                self._push_status(status, end_ms)
+            self._note(artifacts_sent_for=end_ms)
 
     def push_logged(self) -> None:
         """Send what the program reported."""
@@ -94,8 +102,7 @@ class Sink:
 
     def is_complete(self) -> bool:
         """Whether MLflow knows the end of the run and everything before it."""
-        status, end_ms = current_status(journal.read(self.run_dir.journal))
-        return status.is_final and (self.state.status, self.state.end_ms) == (status.value, end_ms)
+        return tracker_state.is_complete(self.state, *current_status(journal.read(self.run_dir.journal)))
 
     def add_child(self, run_id: str) -> None:
         with self.lock:
@@ -169,8 +176,14 @@ class Sink:
             self._send(batches(entries))
             self._note(system=end, system_samples=self.state.system_samples + len(samples))
 
+    def _push_spooled(self) -> None:
+        if artifacts.is_proxied(self.run):
+            self._send_files(list(artifacts.spooled(self.run_dir, sent=self.state.files)))
+
     def _push_artifacts(self) -> None:
-        waiting = list(artifacts.pending(self.run_dir, self.description, sent=self.state.files, refused=self.refused))
+        self._send_files(list(artifacts.pending(self.run_dir, self.description, sent=self.state.files, refused=self.refused)))
+
+    def _send_files(self, waiting: list[artifacts.Upload]) -> None:
         for upload in artifacts.send(self.client, self.run, waiting):
             self._note(files={**self.state.files, upload.path: upload.stamp})
             artifacts.forget_spooled(self.run_dir, upload)

@@ -25,9 +25,7 @@ def is_synced(run_dir: RunDir) -> bool:
     description = describe(run_dir)
     if description is None:
         return True
-    status, end_ms = current_status(read(run_dir.journal))
-    state = tracker_state.load(run_dir)
-    return status.is_final and (state.status, state.end_ms) == (status.value, end_ms)
+    return tracker_state.is_complete(tracker_state.load(run_dir), *current_status(read(run_dir.journal)))
 
 
 def sync_run(run_dir: RunDir, *, environ: Mapping[str, str] = os.environ) -> bool:

@@ -11,6 +11,7 @@ import os
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from launcher.tracking.status import RunStatus
 from runtime.state_dir import RunDir
 
 
@@ -32,11 +33,18 @@ class TrackerState:
     system_samples: int = 0
     files: dict[str, list[int]] = field(default_factory=dict)
     """Uploaded artifacts: path → size and mtime in ns."""
+    artifacts_sent_for: int | None = None
+    """The end (ms) of the run whose artifacts are all sent; another one after a resume."""
     children: dict[str, bool] = field(default_factory=dict)
     """Runs that the program made through the gateway → whether they have ended."""
     models: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     """What MLflow refused for good, in its words; the first ones."""
+
+
+def is_complete(state: TrackerState, status: RunStatus, end_ms: int | None) -> bool:
+    """Whether MLflow knows that the run ended so, and everything that came before."""
+    return status.is_final and (state.status, state.end_ms, state.artifacts_sent_for) == (status.value, end_ms, end_ms)
 
 
 def load(run_dir: RunDir) -> TrackerState:

@@ -1,0 +1,53 @@
+"""The tracker: a process that stands between a run and MLflow, so that neither the supervisor nor the program waits for it.
+
+Forked by the supervisor. It makes the MLflow run, says so on *ready_fd*, serves the gateway on the listeners that come through
+*channel*, follows the metrics file, and sends everything on. When *alive_fd* ends, it looks at the journal: a finished run is
+sent to its end, one that lost its supervisor is left to the next tracker. Killing it loses nothing: `sync.py` sends the rest.
+This file is imported by the supervisor and stays light; the work is `tracker_loop.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, NoReturn
+
+from runtime.state_dir import RunDir
+
+if TYPE_CHECKING:
+    from launcher.plan.launch_plan import LaunchPlan
+
+
+def main(
+    run_dir: RunDir, plan: LaunchPlan | None = None, *, channel: socket.socket | None, ready_fd: int, alive_fd: int
+) -> NoReturn:
+    """The whole life of the tracker. One line goes to *ready_fd*:
+
+    {"mlflow": {"run_id", "experiment_id", ...}, "token": "..."}    `provisional: true` when MLflow hasn't answered yet: the
+                                                                   gateway translates the id that the program was given
+    {"mlflow": null}                                               `tracking: null`
+    {"error": "..."}                                               it cannot be tracked, and why
+
+    *plan* is not needed: everything stands in the run's directory.
+    """
+    exit_code = 1
+    try:
+        _close_others({ready_fd, alive_fd, *((channel.fileno(),) if channel else ())})
+        from launcher.tracking import tracker_loop
+
+        exit_code = tracker_loop.run(run_dir, channel=channel, ready_fd=ready_fd, alive_fd=alive_fd)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(exit_code)
+
+
+def _close_others(kept: set[int]) -> None:
+    """Close what the supervisor had open: its lock above all, which must not outlive it in us."""
+    begin = 3
+    for descriptor in sorted(kept):
+        os.closerange(begin, descriptor)
+        begin = descriptor + 1
+    os.closerange(begin, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 65_536 else 65_536)

@@ -1,0 +1,208 @@
+"""What the tracker does between its fork and its end. Two threads and the gateway's: one watches the run, one talks to MLflow.
+
+The watcher never waits for a network. The talker (`Pusher`) sends what is new at most twice a second, waits longer after each
+failure, and starts the local server when nobody listens.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import sys
+import threading
+import time
+from typing import Any
+
+from launcher.errors import LaunchError
+from launcher.tracking import journal, tracker_state
+from launcher.tracking.description import Description, current_status, describe
+from launcher.tracking.gateway import Gateway
+from launcher.tracking.mlflow_address import LocalAddress
+from launcher.tracking.mlflow_connection import MlflowUnreachable
+from launcher.tracking.observed import Observed
+from launcher.tracking.own_run import OwnRun
+from launcher.tracking.sink import Sink
+from launcher.tracking.sync import lock_path
+from runtime.file_lock import locked
+from runtime.state_dir import RunDir, StateDir
+
+_POLL_S = 0.1
+_PUSH_EVERY_S = 0.5
+_LONGEST_WAIT_S = 30.0
+
+# How long the program's start may wait for the real id of its MLflow run. A program without MLflow's client needs none.
+_PATIENCE_S = 10.0
+_PATIENCE_WITHOUT_CLIENT_S = 0.25
+
+# How long a run that is over may take to reach a server that doesn't answer, before that is left to `launch sync`.
+_LAST_TRIES_S = 10.0
+
+
+def run(run_dir: RunDir, *, channel: socket.socket | None, ready_fd: int, alive_fd: int) -> int:
+    """Returns 0 when MLflow knows everything there is to know."""
+    with locked(lock_path(run_dir)):
+        observed = Observed(run_dir)
+        description = describe(run_dir)
+        if description is None:
+            _say(ready_fd, {"mlflow": None})
+            _watch(run_dir, observed, None, None, channel=channel, alive_fd=alive_fd)
+            return 0
+        try:
+            sink = Sink(run_dir, description)
+        except LaunchError as error:
+            _say(ready_fd, {"error": error.message})
+            _watch(run_dir, observed, None, None, channel=channel, alive_fd=alive_fd)
+            return 1
+        return _track(run_dir, description, observed, sink, channel=channel, ready_fd=ready_fd, alive_fd=alive_fd)
+
+
+def _track(
+    run_dir: RunDir,
+    description: Description,
+    observed: Observed,
+    sink: Sink,
+    *,
+    channel: socket.socket | None,
+    ready_fd: int,
+    alive_fd: int,
+) -> int:
+    state = sink.state
+    # A program that was adopted from a dead supervisor still has the token and the id that it was given then.
+    state.token = state.token or os.urandom(24).hex()
+    state.provisional_id = state.provisional_id or os.urandom(16).hex()
+    tracker_state.save(run_dir, state)
+    pusher = Pusher(sink)
+    pusher.start()
+    own = OwnRun(description, observed)
+    pusher.answered.wait(_PATIENCE_S if description.may_use_mlflow else _PATIENCE_WITHOUT_CLIENT_S)
+    known = dict(sink.run) or {**own.info({}, state.provisional_id), "provisional": True}
+    _say(ready_fd, {"mlflow": known, "token": state.token, "error": pusher.failure})
+    _watch(run_dir, observed, pusher, Gateway(sink, own, state.token), channel=channel, alive_fd=alive_fd)
+    complete = pusher.finish(patiently=current_status(journal.read(run_dir.journal))[0].is_final)
+    for words in [*observed.notes, *state.refused, *([pusher.failure] if pusher.failure and not complete else [])]:
+        print(f"tracker: {words}", file=sys.stderr)
+    return 0 if complete else 1
+
+
+def _watch(
+    run_dir: RunDir,
+    observed: Observed,
+    pusher: Pusher | None,
+    gateway: Gateway | None,
+    *,
+    channel: socket.socket | None,
+    alive_fd: int,
+) -> None:
+    """Until the supervisor is done or dead: take in listeners and metrics."""
+    seen = (-1, -1)
+    listening = channel is not None and gateway is not None
+    while True:
+        waiting_for: list[Any] = [alive_fd, channel] if listening and channel is not None else [alive_fd]
+        readable, _, _ = select.select(waiting_for, [], [], _POLL_S)
+        if channel in readable and channel is not None and gateway is not None:
+            listening = _take_listener(channel, gateway)
+        ended = alive_fd in readable
+        observed.follow_metrics_file(to_the_end=ended)
+        observed.write_last_metrics()
+        if ended:
+            return
+        now = (_size(run_dir.journal), _size(run_dir.logged) + _size(run_dir.system_metrics))
+        if pusher is not None and now != seen:
+            seen = now
+            pusher.wake()
+
+
+def _take_listener(channel: socket.socket, gateway: Gateway) -> bool:
+    """False when no more can come."""
+    message, descriptors, _, _ = socket.recv_fds(channel, 16, 4)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+        gateway.serve(socket.socket(fileno=descriptor))
+    return bool(message)
+
+
+def _size(path: os.PathLike[str]) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _say(ready_fd: int, document: dict[str, object]) -> None:
+    try:
+        os.write(ready_fd, json.dumps(document).encode() + b"\n")
+    except BrokenPipeError:
+        return  # the supervisor is gone; alive_fd says so next
+    finally:
+        os.close(ready_fd)
+
+
+class Pusher(threading.Thread):
+    """Brings MLflow up to date whenever it is woken."""
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__(daemon=True)
+        self._sink = sink
+        self._woken = threading.Event()
+        self._finishing = threading.Event()
+        self._deadline = 0.0
+        self.answered = threading.Event()
+        """Set when MLflow has created the run, or has said that it won't."""
+        self.failure: str | None = None
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def finish(self, *, patiently: bool) -> bool:
+        """Send the rest; True when MLflow has everything. *patiently*: the run is over, a slow server gets some time."""
+        self._deadline = time.monotonic() + (_LAST_TRIES_S if patiently else 0)
+        self._finishing.set()
+        self._woken.set()
+        self.join(None if patiently else _LAST_TRIES_S)
+        return self._sink.is_complete()
+
+    def run(self) -> None:
+        wait_s = 0.0
+        while True:
+            # Asked before the step: what it sends is then everything.
+            finishing = self._finishing.is_set()
+            try:
+                self._step(finishing=finishing)
+                self.failure, wait_s = None, 0.0
+            except LaunchError as error:
+                self.failure = error.message
+                wait_s = min(_LONGEST_WAIT_S, wait_s * 2 or 0.25)
+                if isinstance(error, MlflowUnreachable):
+                    self._start_server()
+                else:
+                    self.answered.set()
+            if finishing:
+                if self._is_over():
+                    return
+                time.sleep(min(wait_s, 1.0))
+                continue
+            self._finishing.wait(max(wait_s, _PUSH_EVERY_S))
+            if not wait_s:
+                self._woken.wait()
+                self._woken.clear()
+
+    def _step(self, *, finishing: bool) -> None:
+        if not self.answered.is_set():
+            with self._sink.lock:
+                self._sink.create()
+            self.answered.set()
+            if not finishing:
+                return  # the first push follows a moment later, when the program most likely runs
+        self._sink.push()
+
+    def _is_over(self) -> bool:
+        return self.failure is None or time.monotonic() > self._deadline
+
+    def _start_server(self) -> None:
+        address = self._sink.address
+        if isinstance(address, LocalAddress):
+            from launcher.tracking.mlflow_server import start_in_background
+
+            start_in_background(StateDir(address.state_root))
