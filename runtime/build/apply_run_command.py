@@ -7,7 +7,9 @@ orders sets) and nothing of the caller's.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 from runtime.build.cache_key import chain, key_fields, step_key
@@ -18,7 +20,9 @@ from runtime.container.run_once import run_to_completion
 from runtime.container.spec import ContainerSpec
 from runtime.errors import BuildError
 from runtime.layer.diff import diff
+from runtime.layer.tree import Tree
 from runtime.network.mode import NetworkMode
+from runtime.rootfs.wanted import BindMount
 from runtime.store.records import Layer
 from runtime.store.store import Store
 
@@ -38,28 +42,57 @@ def apply_run_command(step: RunCommand, *, store: Store, below: Sequence[Layer],
     parent = chain(below)
     label = step_label(step)
     with store.staging() as staging:
-        overlay = staging / "overlay"
-        overlay.mkdir(mode=0o700)
-        spec = ContainerSpec(
-            container_id=f"build-{secrets.token_hex(4)}",
-            layers=tuple(store.layer_dir(layer) for layer in below),
-            overlay_dir=overlay,
-            argv=step.argv,
-            env=ENVIRONMENT | dict(step.env),
-            hostname="build",
-            network=_network(step.network),
-            build=True,
-        )
-        lines = _Lines(observer)
-        ended, tail = run_to_completion(spec, output=lines.feed)
-        lines.end()
-        if ended.shell_code != 0:
-            raise BuildError(
-                f"`{label}` exited with {ended.shell_code}:\n{_indented(tail)}", hint=_hint(step, tail.decode(errors="replace"))
-            )
-        upper = overlay / "u"
-        tree = diff(upper, drop=step.drop)
+        upper = run_on_layers(step, staging=staging, store=store, below=below, observer=observer)
+        tree = with_owners(diff(upper, drop=step.drop), {path: (uid, gid) for path, uid, gid in step.owners})
         return store.publish(step_key(step, parent), upper, tree, label=label, fields=key_fields(step, parent))
+
+
+def run_on_layers(
+    step: RunCommand,
+    *,
+    staging: Path,
+    store: Store,
+    below: Sequence[Layer],
+    observer: BuildObserver,
+    binds: tuple[BindMount, ...] = (),
+) -> Path:
+    """Run the command of *step* on *below* with an overlay in *staging*; the directory that holds what it changed."""
+    label = step_label(step)
+    overlay = staging / "overlay"
+    overlay.mkdir(mode=0o700)
+    spec = ContainerSpec(
+        container_id=f"build-{secrets.token_hex(4)}",
+        layers=tuple(store.layer_dir(layer) for layer in below),
+        overlay_dir=overlay,
+        argv=step.argv,
+        env=ENVIRONMENT | dict(step.env),
+        hostname="build",
+        network=_network(step.network),
+        binds=binds,
+        build=True,
+    )
+    lines = _Lines(observer)
+    ended, tail = run_to_completion(spec, output=lines.feed)
+    lines.end()
+    if ended.shell_code != 0:
+        raise BuildError(
+            f"`{label}` exited with {ended.shell_code}:\n{_indented(tail)}", hint=_hint(step, tail.decode(errors="replace"))
+        )
+    return overlay / "u"
+
+
+def with_owners(tree: Tree, owners: Mapping[str, tuple[int, int]]) -> Tree:
+    """*tree* with the owners that its paths are known to have, where a single-id build could not set them."""
+    if not owners:
+        return tree
+    return Tree(
+        tuple(
+            replace(entry, uid=owners[entry.path][0], gid=owners[entry.path][1])
+            if entry.path in owners and entry.type != "whiteout"
+            else entry
+            for entry in tree
+        )
+    )
 
 
 def _network(mode: str) -> NetworkMode:

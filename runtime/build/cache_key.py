@@ -103,6 +103,7 @@ def _own_fields(step: Step) -> dict[str, Any]:
                 "env": [list(pair) for pair in step.env],
                 "network": step.network,
                 "drop": list(step.drop),
+                "owners": [list(owner) for owner in step.owners],
             }
         case CopyIn():
             return {"kind": "copy-in", "version": COPY_VERSION, "target": step.target, "snapshot": step.snapshot_digest}

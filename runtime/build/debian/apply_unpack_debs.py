@@ -20,6 +20,7 @@ from runtime.build.debian.unpack import RootWriter, unpack_data
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import DebPackage, UnpackDebs
 from runtime.build.sources import DebianSource
+from runtime.build.step_label import step_label
 from runtime.errors import BadContent, BuildError
 from runtime.layer.tree import Tree
 from runtime.store.records import Layer
@@ -37,20 +38,19 @@ def apply_unpack_debs(
     client = archive_client()
     parent = chain(below) if step.onto_base else None
     with store.staging() as staging:
-        root = staging / "root"
-        root.mkdir()
         if step.onto_base:
             from runtime.build.debian.unpack_onto import unpack_onto
 
-            tree = unpack_onto(
-                step, root, staging=staging, store=store, source=source, below=below, client=client, observer=observer
+            root, tree = unpack_onto(
+                step, staging=staging, store=store, source=source, below=below, client=client, observer=observer
             )
         else:
+            root = staging / "root"
+            root.mkdir()
             writer = RootWriter(root)
             unpack_base(step.packages, writer, store=store, source=source, client=client, observer=observer)
             tree = Tree.of(writer.entries())
-        label = f"{len(step.packages)} packages of Debian {step.suite}"
-        return store.publish(step_key(step, parent), root, tree, label=label, fields=key_fields(step, parent))
+        return store.publish(step_key(step, parent), root, tree, label=step_label(step), fields=key_fields(step, parent))
 
 
 def unpack_base(
