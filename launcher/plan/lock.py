@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from launcher.plan.pip_settings import IndexSettings
     from launcher.plan.pylock import Target
     from runtime.build.sources import WheelSource
+    from runtime.errors import ToolFailed
     from runtime.state_dir import StateDir
 
 SdistLayers = Callable[[], Sequence[Path]]
@@ -183,7 +184,9 @@ class _Asking:
 
         from runtime.errors import ToolFailed
 
-        with tempfile.TemporaryDirectory(prefix="launch-lock-") as scratch:
+        # Below the cache directory: a container may have to see it, and /tmp may be no file system for that.
+        self.state.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="resolve-", dir=self.state.cache) as scratch:
             source = Path(scratch) / "requirements.in"
             source.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
             arguments = ["pip", "compile", *([os.fspath(project)] if project else []), *([os.fspath(source)] if lines else [])]
@@ -196,34 +199,34 @@ class _Asking:
             try:
                 return self._call([*arguments, "--no-build"])
             except ToolFailed as error:
-                if "building from source is disabled" not in error.words:
+                if "no usable wheels" not in error.words:
                     raise _explained(error) from error
                 return self._compile_in_container(arguments, Path(scratch), error)
 
-    def _compile_in_container(self, arguments: Sequence[str], scratch: Path, refusal: Exception) -> str:
+    def _compile_in_container(self, arguments: Sequence[str], work: Path, refusal: ToolFailed) -> str:
         """A package without wheels tells its dependencies only when its own code runs: never on this machine."""
         if self.sdist_layers is None:
             raise ConfigError(
-                f"a requirement has no wheel for this Python, only source: {refusal}", hint="require a version that has a wheel"
+                f"a requirement has no wheel for this Python, only source: {refusal.words}",
+                hint="require a version that has a wheel",
             ) from refusal
         from runtime.build.sdist import uv_in_container
-
         from runtime.errors import RuntimeFailure
 
-        readable = [
-            Path(p) for p in (*self.settings.constraints, *self.settings.find_links, *self.wanted.files) if "://" not in str(p)
-        ]
-        if self.wanted.project is not None:
-            readable.append(self.wanted.project)
+        readable = [Path(place) for place in (*self.settings.constraints, *self.settings.find_links) if "://" not in place]
+        readable += [*self.wanted.files, work / "requirements.in"]
+        output = work / "pylock.toml"
+        python = f"python{self.target.minor[0]}.{self.target.minor[1]}"
         try:
-            return uv_in_container(
-                [*arguments, *self.settings.uv_args],
+            uv_in_container(
+                [*arguments, "--python", python, "-o", f"/run/launch-build/work/{output.name}", *self.settings.uv_args],
                 layers=self.sdist_layers(),
                 env=self.settings.env,
-                readable=[scratch, *readable],
-                cache_dir=self.state.cache / "uv-sdists",
+                readable=readable,
+                work=work,
                 network="host",
             )
+            return output.read_text(encoding="utf-8")
         except RuntimeFailure as error:
             raise _explained(error) from error
 
