@@ -132,6 +132,23 @@ def list_experiments(*, config_dir: Path | None, cwd: Path, environ: Mapping[str
     return [found[name] for name in sorted(found)]
 
 
+def init_project(directory: Path) -> list[Path]:
+    """Make a project in *directory*, ready to launch. Files that exist are left as they are. Returns what was written."""
+    template = _PACKAGE / "_template"
+    written = []
+    for source in sorted(file for file in template.rglob("*") if file.is_file() and "__pycache__" not in file.parts):
+        target = directory / source.relative_to(template)
+        if target.exists():
+            continue
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"cannot write `{target}`: {(error.strerror or str(error)).lower()}") from error
+        written.append(target)
+    return written
+
+
 def _description(file: Path) -> str:
     """The `description` of *file*; empty where there is none or the file is not YAML (the launch will say so)."""
     import yaml
