@@ -19,7 +19,6 @@ from runtime.cgroup import usage, v1, v2
 from runtime.cgroup.control_file import apply_settings, make_empty, read_pids, write_value
 from runtime.cgroup.hierarchies import Hierarchies, own_hierarchies
 from runtime.cgroup.limits import Limits, Usage
-from runtime.cgroup.systemd_scope import move_into_delegated_scope
 from runtime.errors import ContainerError
 
 _EMPTY_WITHIN_S = 5.0
@@ -142,13 +141,19 @@ def _make_unified(own: Hierarchies, name: str) -> tuple[Path | None, frozenset[s
     """Directory in the v2 hierarchy, the controllers it has, and why it has none."""
     assert own.unified is not None
     assert own.unified_mount is not None
-    parent = v2.find_parent(own.unified, own.unified_mount, ask_systemd=move_into_delegated_scope)
+    parent = v2.find_parent(own.unified, own.unified_mount, ask_systemd=_ask_systemd)
     directory = parent.directory / name
     try:
         make_empty(directory)
     except OSError as error:
         return None, frozenset(), _why(error)
     return directory, parent.controllers, parent.reason
+
+
+def _ask_systemd() -> Path | None:
+    from runtime.cgroup.systemd_scope import move_into_delegated_scope  # brings socket, for v2 machines only
+
+    return move_into_delegated_scope()
 
 
 def _why(error: OSError) -> str:

@@ -1,0 +1,82 @@
+"""Limits as the contents of files, v1 and v2."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from runtime.cgroup import usage, v1, v2
+from runtime.cgroup.control_file import Setting, apply_settings
+from runtime.cgroup.limits import Limits
+
+LIMITS = Limits(memory_bytes=1 << 30, cpus=1.5, pids=100)
+
+
+def written(settings: list[Setting]) -> dict[str, str]:
+    return {setting.file: setting.value for setting in settings}
+
+
+def test_v1_limits_memory_before_memory_and_swap():
+    """The kernel refuses a memory limit above that of memory and swap."""
+    assert ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"] == list(written(v1.settings(LIMITS)))[:2]
+    assert "1073741824" == written(v1.settings(LIMITS))["memory.memsw.limit_in_bytes"]
+
+
+def test_v1_processor_time_is_a_quota_of_a_period():
+    assert {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "150000"}.items() <= written(v1.settings(LIMITS)).items()
+
+
+def test_v2_files():
+    expected = {"memory.max": "1073741824", "memory.swap.max": "0", "cpu.max": "150000 100000", "pids.max": "100"}
+    assert expected == written(v2.settings(LIMITS))
+
+
+def test_a_tiny_share_of_a_processor_is_rounded_up_to_what_the_kernel_takes():
+    assert "1000 100000" == written(v2.settings(Limits(cpus=0.001)))["cpu.max"]
+
+
+def test_no_limit_writes_nothing():
+    nothing = Limits(memory_bytes=None, cpus=None, pids=None)
+    assert [] == v1.settings(nothing) == v2.settings(nothing)
+
+
+def test_a_file_that_may_be_missing_is_no_failure(tmp_path):
+    (tmp_path / "memory.max").touch()
+    assert {} == apply_settings(v2.settings(Limits(memory_bytes=1, pids=None)), {"memory": tmp_path})
+    assert "1" == (tmp_path / "memory.max").read_text()
+
+
+def test_a_missing_file_that_must_be_there_is_named(tmp_path):
+    failed = apply_settings(v2.settings(Limits(cpus=1, pids=None)), {"cpu": tmp_path})
+    assert errno.ENOENT == failed["cpu"].errno
+    assert str(tmp_path / "cpu.max") == failed["cpu"].filename
+
+
+def test_a_controller_that_is_not_there_is_reported_without_an_error():
+    assert {"pids": None} == apply_settings(v2.settings(Limits()), {})
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        pytest.param({"memory.events": "low 0\nmax 7\noom 2\noom_kill 2\noom_group_kill 0\n"}, 2, id="v2"),
+        pytest.param(
+            {"memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n", "memory.failcnt": "99\n"}, 1, id="v1"
+        ),
+        pytest.param({}, 0, id="no files"),
+    ],
+)
+def test_oom_kills_are_counted_by_the_kernel(tmp_path: Path, files, expected):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    assert expected == usage.oom_kills({"memory": tmp_path})
+
+
+def test_usage_of_v2_without_memory_peak(tmp_path):
+    """`memory.peak` came with 5.19."""
+    (tmp_path / "memory.current").write_text("4096\n")
+    (tmp_path / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1000000\n")
+    seen = usage.usage({"memory": tmp_path}, tmp_path)
+    assert (None, 4096, 1.5, 0) == (seen.peak_memory_bytes, seen.memory_bytes, seen.cpu_s, seen.oom_kills)

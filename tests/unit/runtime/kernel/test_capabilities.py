@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+
+from runtime.kernel.capabilities import BUILD_CAPABILITIES, NUMBERS, PROGRAM_CAPABILITIES, mask, names_in
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("CAP_CHOWN", 0), ("CAP_SETUID", 7), ("CAP_NET_RAW", 13), ("CAP_SYS_ADMIN", 21), ("CAP_SETFCAP", 31), ("CAP_BPF", 39)],
+)
+def test_numbers_are_the_kernels(name, number):
+    """linux/capability.h."""
+    assert number == NUMBERS[name]
+
+
+def test_a_mask_and_its_names_are_the_same_set():
+    assert BUILD_CAPABILITIES == names_in(mask(BUILD_CAPABILITIES))
+    assert 0 == mask(())
+
+
+def test_bits_of_newer_kernels_are_left_out():
+    assert frozenset({"CAP_CHOWN"}) == names_in(1 << 60 | 1)
+
+
+def test_programs_get_nothing_that_reaches_the_kernel_or_the_bridge():
+    refused = {
+        "CAP_SYS_ADMIN",
+        "CAP_NET_ADMIN",
+        "CAP_NET_RAW",
+        "CAP_SYS_MODULE",
+        "CAP_SYS_PTRACE",
+        "CAP_DAC_READ_SEARCH",
+        "CAP_BPF",
+    }
+    assert set() == refused & (PROGRAM_CAPABILITIES | BUILD_CAPABILITIES)
+
+
+def test_an_unknown_name_is_an_error():
+    with pytest.raises(KeyError):
+        mask(["CAP_NONSENSE"])
