@@ -215,7 +215,8 @@ class _Asking:
 
         readable = [Path(place) for place in (*self.settings.constraints, *self.settings.find_links) if "://" not in place]
         readable += [*self.wanted.files, work / "requirements.in"]
-        output = work / "pylock.toml"
+        output = work / "work" / "pylock.toml"
+        output.parent.mkdir()
         python = f"python{self.target.minor[0]}.{self.target.minor[1]}"
         try:
             uv_in_container(
@@ -223,7 +224,8 @@ class _Asking:
                 layers=self.sdist_layers(),
                 env=self.settings.env,
                 readable=readable,
-                work=work,
+                work=work / "work",
+                overlay_dir=work / "overlay",
                 network="host",
             )
             return output.read_text(encoding="utf-8")

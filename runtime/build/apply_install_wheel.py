@@ -30,6 +30,8 @@ class PreparedWheels:
     """Wheels laid out in a staging directory of the store, waiting for an interpreter."""
 
     stage: Path
+    """`roots/` holds the wheels and is what a container sees; its overlay must lie beside it, not in it: a bind mount
+    takes along what is mounted below it."""
     wheels: tuple[LaidOut, ...]
     sdists: tuple[InstallWheel, ...]
     """Source distributions: they are built when there is a base to build in."""
@@ -63,7 +65,7 @@ def apply_install_wheels(
     wheels += _built_from_source(prepared, layers, source, observer)
     overlay_dir = prepared.stage / "overlay"
     overlay_dir.mkdir(mode=0o700)
-    compile_all(wheels, layers=layers, stage=prepared.stage, overlay_dir=overlay_dir)
+    compile_all(wheels, layers=layers, roots=prepared.stage / "roots", overlay_dir=overlay_dir)
     return {wheel.step: _publish(wheel, store) for wheel in wheels}
 
 
@@ -75,6 +77,7 @@ def prepare_wheels(
     ready = [step for step in steps if step.filename.endswith(".whl")]
     sdists = tuple(step for step in steps if not step.filename.endswith(".whl"))
     with store.staging() as stage:
+        (stage / "roots").mkdir(mode=0o700)
         wheels: tuple[LaidOut, ...] = ()
         if ready:
             scratch = stage / "fetch"
@@ -91,7 +94,7 @@ def lay_out_all(unpacked: dict[InstallWheel, Path], stage: Path) -> tuple[LaidOu
 
 
 def _root_of(step: InstallWheel, stage: Path) -> Path:
-    root = stage / f"wheel-{step.sha256[:32]}"
+    root = stage / "roots" / step.sha256[:32]
     root.mkdir(mode=0o755)
     return root
 

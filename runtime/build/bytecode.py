@@ -22,18 +22,18 @@ from runtime.errors import BuildError
 from runtime.layer.tree import TreeEntry
 from runtime.rootfs.wanted import BindMount
 
-_STAGE = "/run/launch-build/stage"
+_ROOTS = "/run/launch-build/roots"
 _WORKER = "/run/launch-build/compile_worker.py"
 
 
 def compile_all(
-    wheels: Sequence[LaidOut], *, layers: Sequence[Path], stage: Path, overlay_dir: Path, workers: int | None = None
+    wheels: Sequence[LaidOut], *, layers: Sequence[Path], roots: Path, overlay_dir: Path, workers: int | None = None
 ) -> None:
-    """Write the `__pycache__` files of *wheels*, all of whose roots lie below *stage*.
+    """Write the `__pycache__` files of *wheels*, all of which lie below *roots*.
 
     *layers*: lower directories with the base and the virtual environment, bottom first. Raises BuildError.
     """
-    jobs = [job for wheel in wheels for job in jobs_of(wheel, stage, seen_at=_STAGE)]
+    jobs = [job for wheel in wheels for job in jobs_of(wheel, roots, seen_at=_ROOTS)]
     if not jobs:
         return
     from runtime.container.run_once import run_to_completion
@@ -41,18 +41,18 @@ def compile_all(
     # The largest first, so that the last worker to finish isn't left with numpy's biggest file.
     jobs.sort(key=lambda job: -job[2])
     document = {"mtime": LAYER_MTIME_S, "files": [[path, shown] for path, shown, _ in jobs]}
-    jobs_file = stage / "compile.json"
+    jobs_file = roots / "compile.json"
     jobs_file.write_text(json.dumps(document), encoding="utf-8")
     workers = workers or len(os.sched_getaffinity(0))
     spec = ContainerSpec(
         container_id=f"compile-{secrets.token_hex(4)}",
         layers=tuple(layers),
         overlay_dir=overlay_dir,
-        argv=(f"{VENV}/bin/python3", "-s", "-S", "-B", _WORKER, f"{_STAGE}/compile.json", str(workers)),
+        argv=(f"{VENV}/bin/python3", "-s", "-S", "-B", _WORKER, f"{_ROOTS}/compile.json", str(workers)),
         # Under a random hash seed a set constant gets another order, and another pyc. (`-I` would ignore the variable.)
         env={"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
         binds=(
-            BindMount(stage, _STAGE, readonly=False, executable=False),
+            BindMount(roots, _ROOTS, readonly=False, executable=False),
             BindMount(Path(__file__).with_name("compile_worker.py"), _WORKER, executable=False),
         ),
         build=True,
@@ -66,9 +66,9 @@ def compile_all(
         )
 
 
-def jobs_of(wheel: LaidOut, stage: Path, *, seen_at: str) -> Iterator[tuple[str, str, int]]:
-    """(path in the container, path in tracebacks, size) of each file to compile; *stage* is mounted at *seen_at*."""
-    inside = wheel.root.relative_to(stage).as_posix()
+def jobs_of(wheel: LaidOut, roots: Path, *, seen_at: str) -> Iterator[tuple[str, str, int]]:
+    """(path in the container, path in tracebacks, size) of each file to compile; *roots* is mounted at *seen_at*."""
+    inside = wheel.root.relative_to(roots).as_posix()
     sizes = {entry.path: entry.size for entry in wheel.files}
     for source in wheel.sources:
         yield f"{seen_at}/{inside}/{source}", f"/{source}", sizes[source]

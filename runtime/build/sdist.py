@@ -54,6 +54,7 @@ def build_wheels(
                 env=source.env,
                 readable=_local_places(source.env),
                 work=work,
+                overlay_dir=scratch / f"overlay-{step.sha256[:32]}",
                 network=source.sdist_network,
             )
         except ToolFailed as error:
@@ -90,14 +91,15 @@ def uv_in_container(
     env: Mapping[str, str],
     readable: Sequence[Path],
     work: Path,
+    overlay_dir: Path,
     network: str,
 ) -> None:
     """Run uv in a container on *layers*. *work* is its one writable directory, seen at `/run/launch-build/work`; *readable*
-    places are seen under their own names. Raises ToolFailed with uv's words, or NetworkError."""
+    places are seen under their own names. *overlay_dir* must not lie in *work*: a bind mount takes along what is mounted below
+    it. Raises ToolFailed with uv's words, or NetworkError."""
     from runtime.container.run_once import run_to_completion
 
-    overlay = work / "overlay"
-    overlay.mkdir(mode=0o700)
+    overlay_dir.mkdir(mode=0o700)
     binds = [
         BindMount(Path(uv_binary()), f"{_PLACE}/uv"),
         BindMount(work, f"{_PLACE}/work", readonly=False),
@@ -123,7 +125,7 @@ def uv_in_container(
     spec = ContainerSpec(
         container_id=f"sdist-{secrets.token_hex(4)}",
         layers=tuple(layers),
-        overlay_dir=overlay,
+        overlay_dir=overlay_dir,
         argv=(f"{_PLACE}/uv", *words),
         env=variables,
         cwd="/tmp",
