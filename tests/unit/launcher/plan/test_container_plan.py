@@ -1,0 +1,142 @@
+"""The contract that a program sees (interface: section 2), as data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from sample_plan import DIGEST, PLAN, SPEC
+
+from launcher.errors import ConfigError
+from launcher.plan.container_plan import container_spec
+from runtime.state_dir import StateDir
+from runtime.store.records import Image, Layer
+from runtime.store.store import Store
+
+IMAGE = Image(
+    digest=DIGEST,
+    config={"config": {"Env": ["PATH=/opt/venv/bin:/usr/bin", "A=1=2", "HOME=/root", "OMP_NUM_THREADS=9"]}},
+    layers=(Layer(DIGEST, DIGEST, 1, "l"),),
+    names=(),
+    created_at=0,
+    manifest={},
+)
+ENVIRON = {"HF_TOKEN": "s3cret", "TERM": "xterm", "COLUMNS": "99", "HOME": "/home/host", "LANG": "de_DE", "PATH": "/host/bin"}
+
+
+@pytest.fixture
+def make(tmp_path):
+    state = StateDir(tmp_path).ensure()
+    run_dir = state.run("7f3a9c")
+    for directory in (run_dir.outputs, run_dir.checkpoints):
+        directory.mkdir(parents=True)
+
+    def make(plan=PLAN, **options):
+        return container_spec(plan, IMAGE, Store(state.store), run_dir, environ=ENVIRON, **options)
+
+    make.run_dir = run_dir
+    return make
+
+
+def test_the_environment_is_the_contract(make):
+    env = make().env
+    expected = {
+        "LAUNCH_RUN_ID": "7f3a9c",
+        "LAUNCH_EXPERIMENT": "sample",
+        "LAUNCH_PARAMS": "/run/launch/params.json",
+        "LAUNCH_OUTPUTS": "/outputs",
+        "LAUNCH_CHECKPOINTS": "/checkpoints",
+        "LAUNCH_METRICS": "/run/launch/metrics.jsonl",
+        "LAUNCH_SEED": "0",
+        "LAUNCH_DETERMINISTIC": "0",
+        "LAUNCH_ATTEMPT": "1",
+        "LAUNCH_RESUME": "0",
+        "LAUNCH_GRACE_S": "45",
+        "LAUNCH_DATA": "/data",
+        "LAUNCH_DATA_CIFAR_10": "/data/cifar-10",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONHASHSEED": "0",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "HOME": "/home/user",
+        "TMPDIR": "/tmp",
+        "TERM": "xterm",
+        "COLUMNS": "99",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "PET_NPROC_PER_NODE": "1",
+        "PET_NNODES": "1",
+        "PET_NODE_RANK": "0",
+        "PET_RDZV_BACKEND": "c10d",
+        "PET_RDZV_ENDPOINT": "localhost:0",
+        "PET_RDZV_ID": "7f3a9c",
+        "NVIDIA_VISIBLE_DEVICES": "void",
+        "PATH": "/opt/venv/bin:/usr/bin",
+        "A": "1=2",
+        "B": "2",
+        "HF_TOKEN": "s3cret",
+    }
+    assert expected == env
+
+
+def test_the_experiments_env_wins_over_ours_but_not_over_the_runs_own(make):
+    env = make(replace(PLAN, spec=replace(SPEC, env={"OMP_NUM_THREADS": "7", "LAUNCH_RUN_ID": "fake"}))).env
+    assert (env["OMP_NUM_THREADS"], env["LAUNCH_RUN_ID"]) == ("7", "7f3a9c")
+
+
+def test_sweep_and_trial_are_named_only_in_a_sweep(make):
+    assert "LAUNCH_SWEEP_ID" not in make().env
+    env = make(sweep_id="abc", trial=0).env
+    assert (env["LAUNCH_SWEEP_ID"], env["LAUNCH_TRIAL"]) == ("abc", "0")
+
+
+def test_resume_is_said_when_there_are_checkpoints(make):
+    (make.run_dir.checkpoints / "epoch3.pt").touch()
+    env = make(attempt=2).env
+    assert (env["LAUNCH_ATTEMPT"], env["LAUNCH_RESUME"]) == ("2", "1")
+
+
+@pytest.mark.parametrize(("seed", "hash_seed"), [(3, "3"), (-1, "4294967295"), (1 << 32, "0")])
+def test_every_seed_is_one_that_python_accepts(make, seed, hash_seed):
+    env = make(replace(PLAN, spec=replace(SPEC, seed=seed))).env
+    assert (env["LAUNCH_SEED"], env["PYTHONHASHSEED"]) == (str(seed), hash_seed)
+
+
+def test_mounts_are_the_contract(make):
+    spec = make()
+    mounts = {bind.target: (bind.source, bind.readonly) for bind in spec.binds}
+    run = make.run_dir
+    assert mounts == {
+        "/run/launch/params.json": (run.params, True),
+        "/run/launch/spec.json": (run.spec, True),
+        "/run/launch/metrics.jsonl": (run.metrics, False),
+        "/outputs": (run.outputs, False),
+        "/checkpoints": (run.checkpoints, False),
+        "/data/cifar-10": (type(run.root)("/srv/cifar"), True),
+        "/cache/hf": (run.root.parent.parent / "cache/shared/hf", False),
+    }
+    assert (run.root.parent.parent / "cache/shared/hf").is_dir()
+
+
+def test_secrets_are_files_in_memory_and_not_shown(make):
+    spec = make()
+    assert [(file.target, file.content, file.mode) for file in spec.tmpfs_files] == [("/run/secrets/HF_TOKEN", b"s3cret", 0o400)]
+    assert "s3cret" not in repr(spec.tmpfs_files)
+
+
+def test_a_secret_that_vanished_is_named(tmp_path):
+    state = StateDir(tmp_path)
+    with pytest.raises(ConfigError, match="`HF_TOKEN`"):
+        container_spec(PLAN, IMAGE, Store(state.store), state.run("1"), environ={})
+
+
+def test_limits_and_the_rest(make):
+    spec = make()
+    assert (spec.limits.cpus, spec.limits.memory_bytes, spec.argv, spec.cwd) == (1.5, 1 << 30, PLAN.argv, "/workspace")
+    assert spec.loopback_listener
+    assert not make(replace(PLAN, spec=replace(SPEC, tracking=None))).loopback_listener
+
+
+def test_no_cpus_asked_is_no_quota(make):
+    assert make(replace(PLAN, spec=replace(SPEC, cpus=None))).limits.cpus is None

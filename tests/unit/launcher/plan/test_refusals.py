@@ -1,0 +1,102 @@
+"""What is not there, or not supported, is refused before anything is built."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from launcher.config.spec import Cluster, ExperimentSpec, Image, Mount
+from launcher.errors import ConfigError, Origin
+from launcher.plan.gpu_request import gpu_share
+from launcher.plan.machine_share import Machine, check_memory, cpu_share
+from launcher.plan.origins import origin_of
+from launcher.plan.refusals import refuse_missing, refuse_unsupported
+from launcher.plan.threads import thread_count
+
+SPEC = ExperimentSpec(name="x", command=("true",))
+MACHINE = Machine(cpus=2.0, memory_bytes=8 << 30)
+
+
+def where(key):
+    return Origin(file="conf/x.yaml", line=len(key))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param({"image": Image(dockerfile="Dockerfile")}, "`image.dockerfile` is not supported yet", id="dockerfile"),
+        pytest.param({"cluster": Cluster(kind="slurm")}, "`cluster.kind: slurm` is not supported yet", id="slurm"),
+        pytest.param({"nodes": 2}, "`nodes: 2` is not supported yet", id="nodes"),
+        pytest.param({"devices": ("/dev/kvm",)}, "`devices` is not supported yet", id="devices"),
+        pytest.param({"gpus": 0.5}, "a part of a GPU is not supported yet", id="part of a GPU"),
+    ],
+)
+def test_unsupported_keys_are_named_with_their_line(change, message):
+    with pytest.raises(ConfigError) as caught:
+        refuse_unsupported(replace(SPEC, **change), where)
+    assert caught.value.message.startswith(message)
+    assert caught.value.origin is not None
+    assert caught.value.exit_code == 2
+
+
+def test_an_ordinary_experiment_passes():
+    refuse_unsupported(SPEC, where)
+    refuse_missing(SPEC, where, environ={})
+
+
+def test_missing_data_is_named(tmp_path):
+    spec = replace(SPEC, data={"cifar10": Mount(str(tmp_path / "nope"))})
+    with pytest.raises(ConfigError, match=r"data\.cifar10: `.*/nope` does not exist"):
+        refuse_missing(spec, where, environ={})
+
+
+def test_a_secret_that_is_not_set_is_named():
+    with pytest.raises(ConfigError, match="secret `HF_TOKEN` is not in the environment"):
+        refuse_missing(replace(SPEC, secrets=("HF_TOKEN",)), where, environ={})
+    refuse_missing(replace(SPEC, secrets=("HF_TOKEN",)), where, environ={"HF_TOKEN": ""})
+
+
+@pytest.mark.parametrize("target", ["/outputs", "/outputs/", "/", "/run/launch", "/data/other"])
+def test_two_things_at_one_place_are_refused(tmp_path, target):
+    data = {"other": Mount(str(tmp_path)), "d": Mount(str(tmp_path), target=target)}
+    with pytest.raises(ConfigError, match="is taken by"):
+        refuse_missing(replace(SPEC, data=data), where, environ={})
+
+
+def test_more_gpus_than_present_are_refused(monkeypatch):
+    """This test needs a machine without GPUs, or says so of a number that no machine has."""
+    with pytest.raises(ConfigError, match=r"not enough GPUs: 999 requested, \d+ present"):
+        gpu_share(999)
+
+
+def test_no_gpus_asks_nobody():
+    assert gpu_share(0).count == 0
+
+
+def test_more_cpus_than_present_are_refused():
+    with pytest.raises(ConfigError, match="not enough cpus: 8 requested, 2 present"):
+        cpu_share(8, machine=MACHINE)
+
+
+def test_more_memory_than_present_is_refused():
+    with pytest.raises(ConfigError, match=r"not enough memory for `memory`: 64\.0 GiB requested, 8\.0 GiB present"):
+        check_memory(64 << 30, machine=MACHINE)
+
+
+def test_cpus_default_to_the_machine_or_to_the_gpus_share_of_it():
+    assert cpu_share(None, machine=MACHINE) == 2.0
+    assert cpu_share(None, machine=Machine(64.0, 1), gpus=2, gpus_present=8) == 16.0
+    assert cpu_share(None, machine=Machine(2.0, 1), gpus=1, gpus_present=8) == 1.0
+
+
+@pytest.mark.parametrize(("cpus", "processes", "threads"), [(8.0, 2, 4), (2.5, 1, 2), (0.5, 1, 1), (2.0, 4, 1)])
+def test_threads_share_the_cores(cpus, processes, threads):
+    assert threads == thread_count(cpus=cpus, processes=processes)
+
+
+def test_origins_are_found_for_a_key_or_the_mapping_around_it():
+    origins = {"data": "conf/a.yaml:3", "gpus": "command line: gpus=2"}
+    assert origin_of(origins, "data.cifar10") == Origin(file="conf/a.yaml", line=3)
+    assert origin_of(origins, "gpus") == Origin(override="gpus=2")
+    assert origin_of(origins, "memory") is None
