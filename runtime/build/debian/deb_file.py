@@ -39,6 +39,15 @@ def read_deb(content: bytes, *, name: str) -> DebFile:
     return DebFile(parts["control.tar"], parts["data.tar"])
 
 
+def stored_deb(deb: DebFile) -> Iterator[bytes]:
+    """*deb* as a .deb without compression, which dpkg unpacks faster than we decompressed it in several threads."""
+    yield _MAGIC
+    for name, content in (("debian-binary", b"2.0\n"), ("control.tar", deb.control), ("data.tar", deb.data)):
+        yield f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(content):<10}`\n".encode()
+        yield content
+        yield b"\n" * (len(content) & 1)
+
+
 def _read_ar(content: bytes, name: str) -> dict[str, bytes]:
     if not content.startswith(_MAGIC):
         raise BadContent(f"`{name}` is no ar archive")

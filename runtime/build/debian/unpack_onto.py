@@ -7,16 +7,15 @@ headers are put into the tree.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runtime.build.apply_run_command import run_on_layers, with_owners
 from runtime.build.debian.archive_client import ArchiveClient
-from runtime.build.debian.deb_file import read_deb, tar_members
+from runtime.build.debian.deb_file import read_deb, stored_deb, tar_members
 from runtime.build.debian.debian_base import CONFIGURE_ENV, DROPPED
-from runtime.build.debian.fetch import blob_digest, for_each_deb
+from runtime.build.debian.fetch import for_each_deb
 from runtime.build.debian.unpack import merged
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import DebPackage, RunCommand, UnpackDebs
@@ -41,12 +40,9 @@ def unpack_onto(
     observer: BuildObserver,
 ) -> tuple[Path, Tree]:
     """The directory and the tree of what dpkg changed on the layers *below*."""
-    owners = _fetch_with_owners(step.packages, store=store, source=source, client=client, observer=observer)
     debs = staging / "debs"
     debs.mkdir(mode=0o755)
-    for package in step.packages:
-        # The store's own blobs under names that dpkg can say; a hard link costs nothing and is never written to.
-        os.link(store.blob_path(blob_digest(package)), debs / _file_name(package))
+    owners = _prepare(step.packages, debs, store=store, source=source, client=client, observer=observer)
     command = RunCommand(
         # --force-depends: a pre-dependency may be in the same set, unpacked and not yet configured (apt would order them).
         argv=("dpkg", "--unpack", "--force-depends", "--recursive", _MOUNTED_AT),
@@ -60,27 +56,35 @@ def unpack_onto(
     return upper, with_owners(tree, _by_number(owners, _groups(upper, store, below)))
 
 
-def _file_name(package: DebPackage) -> str:
-    return f"{package.name}_{package.architecture}.deb"
-
-
-def _fetch_with_owners(
-    packages: Sequence[DebPackage], *, store: Store, source: DebianSource, client: ArchiveClient, observer: BuildObserver
+def _prepare(
+    packages: Sequence[DebPackage],
+    debs: Path,
+    *,
+    store: Store,
+    source: DebianSource,
+    client: ArchiveClient,
+    observer: BuildObserver,
 ) -> dict[str, tuple[int, int, str]]:
-    """Put all .debs into the store. Path → (uid, gid, name of the group) for what does not belong to root."""
+    """Lay the checked .debs into *debs*, already decompressed: dpkg alone would do that one after the other.
+
+    Path → (uid, gid, name of the group) for what does not belong to root.
+    """
     owners: dict[str, tuple[int, int, str]] = {}
     lock = threading.Lock()
 
-    def note_owners(package: DebPackage, content: bytes) -> None:
+    def prepare(package: DebPackage, content: bytes) -> None:
+        deb = read_deb(content, name=package.name)
+        with open(debs / f"{package.name}_{package.architecture}.deb", "xb") as file:
+            file.writelines(stored_deb(deb))
         found = {
             merged(path): (member.uid, member.gid, member.gname)
-            for member, path, _ in tar_members(read_deb(content, name=package.name).data, name=package.name)
+            for member, path, _ in tar_members(deb.data, name=package.name)
             if member.uid or member.gid
         }
         with lock:
             owners.update(found)
 
-    for_each_deb(packages, note_owners, store=store, source=source, client=client, observer=observer)
+    for_each_deb(packages, prepare, store=store, source=source, client=client, observer=observer)
     return owners
 
 
