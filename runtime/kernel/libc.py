@@ -274,3 +274,8 @@ def inotify_rm_watch(fd: int, watch: int) -> None:
 def overwrite_memory(address: int, content: bytes, length: int) -> None:
     """Put *content*, cut or padded with zero bytes to *length*, at *address* of this process."""
     ctypes.memmove(address, content[:length].ljust(length, b"\0"), length)
+
+
+def load_library(path: str | os.PathLike[str]) -> None:
+    """dlopen(3) for the life of the process: glibc then takes it whenever its SONAME is asked for."""
+    ctypes.CDLL(os.fspath(path), mode=ctypes.RTLD_GLOBAL)
