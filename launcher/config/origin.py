@@ -122,7 +122,7 @@ class Sources:
         return str(file.relative_to(self._display_root)) if file.is_relative_to(self._display_root) else str(file)
 
     def _put(self, path: KeyPath, node: yaml.Node, made: Any, at: yaml.Node) -> None:
-        if not isinstance(node, yaml.MappingNode):
+        if not isinstance(node, yaml.MappingNode) and not isinstance(path[-1], int):
             self._written.append((path, made(at, None)))
         if isinstance(node, yaml.MappingNode):
             previous = self._known.get(path)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from omegaconf import Container, OmegaConf
+from omegaconf import Container, OmegaConf, __version__
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from launcher.config import traps
@@ -66,7 +66,9 @@ def reading_environment(variables: Mapping[str, str]) -> Iterator[dict[str, str 
     """Let `oc.env` read *variables*; yields what it has read, absences included."""
     before = _environment.variables, _environment.used
     _environment.variables, _environment.used = variables, {}
-    OmegaConf.register_new_resolver("oc.env", _environment.read, replace=True)
+    # 2.4 renames the function; the old name warns there, and 2.3 has another function under the new one.
+    register: Any = OmegaConf.register_new_resolver if __version__.startswith("2.3") else OmegaConf.register_resolver
+    register("oc.env", _environment.read, replace=True)
     try:
         yield _environment.used
     finally:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from launcher.config.origin import Sources
-from launcher.config.project import SearchPath
+from launcher.config.project import SearchPath, configuration_files
 from launcher.config.schema_shape import KeyPath, known_keys, shape_at
 from launcher.errors import ConfigError, Origin
 
@@ -80,7 +80,11 @@ def check_choices(choices: Sequence[Override], path: SearchPath) -> None:
         group, option = choice.key_or_group, choice.value()
         origin = Origin(override=str(choice.input_line))
         if choice.is_delete():
-            continue
+            raise ConfigError(
+                f"`{group}` cannot be deleted",
+                origin=origin,
+                hint=f"choose another preset, as in `{group}={(path.options(group) or ['NAME'])[-1]}`",
+            )
         if option is None:
             raise ConfigError(
                 f"`{group}` is chosen among {listed(path.options(group))}",
@@ -150,14 +154,15 @@ def _choice_origin(group: str, choices: Sequence[Override]) -> Origin | None:
 
 
 def _line_of(word: str, config: str | None, path: SearchPath, sources: Sources) -> Origin:
-    """The line of *config* that names *word*, else the file."""
-    file = path.find(config or "config")
-    if file is None:
-        return Origin(file=config)
-    for number, line in enumerate(file.read_text().splitlines(), start=1):
-        if word and re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])", line.split("#")[0]):
-            return Origin(file=sources.shown(file), line=number)
-    return Origin(file=sources.shown(file), line=1)
+    """The line that names *word*: in *config*, else (Hydra names the wrong one for an `override`) in any file; else *config*."""
+    named = path.find(config or "config")
+    files = ([named] if named else []) + [file for _, file in configuration_files(path)]
+    pattern = re.compile(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])")
+    for file in files if word else []:
+        for number, line in enumerate(file.read_text(errors="replace").splitlines(), start=1):
+            if pattern.search(line.split("#")[0]):
+                return Origin(file=sources.shown(file), line=number)
+    return Origin(file=sources.shown(named), line=1) if named else Origin(file=config)
 
 
 def check_containers(node: yaml.Node | None, package: KeyPath, shown: str, sources: Sources) -> None:
