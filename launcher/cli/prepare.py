@@ -10,6 +10,7 @@ from pathlib import Path
 from launcher.cli.arguments import Request
 from launcher.cli.timings import Timings
 from launcher.config.compiled import Composed
+from launcher.config.spec import ExperimentSpec
 from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.builder import BuildResult, build
 from runtime.state_dir import StateDir, state_dir
@@ -47,7 +48,7 @@ def prepare(request: Request, timings: Timings, *, image: str | None = None, qui
     state = state_dir().ensure()
     with timings.phase("compose"):
         composed = compose(request, state)
-    start_tracking(composed, state)
+    start_local_server(composed.spec, state)
     return plan_and_build(composed, state, timings, image=image, quiet=quiet)
 
 
@@ -69,10 +70,9 @@ def plan_and_build(
     return build_image(plan, state, timings, quiet=quiet)
 
 
-def start_tracking(composed: Composed, state: StateDir) -> None:
+def start_local_server(spec: ExperimentSpec, state: StateDir) -> None:
     """Start the local MLflow server in the background unless it is up, not wanted or elsewhere."""
-    tracking = composed.spec.tracking
-    if tracking is not None and tracking.uri is None:
+    if spec.tracking is not None and spec.tracking.uri is None:
         from launcher.tracking.mlflow_server import start_in_background
 
         start_in_background(state)

@@ -115,3 +115,9 @@ def _created_fields(run_id: str, plan: LaunchPlan, image_digest: Digest, identit
 
 def _write_json(path: Path, document: Any) -> None:
     path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+
+
+def announce_pid(lock_fd: int) -> None:
+    """Write our pid into the lock file that we hold: who wants to send us a signal reads it there (`supervisor_link.py`)."""
+    os.ftruncate(lock_fd, 0)
+    os.pwrite(lock_fd, json.dumps({"pid": os.getpid()}).encode(), 0)

@@ -43,11 +43,19 @@ def recover(run_dir: RunDir) -> None:
         lock_fd = open_locked(run_dir.supervisor_lock, wait=False)
     except LockBusy:
         return
-    if not run_dir.plan.exists() or not journal.read(run_dir.journal):
-        os.close(lock_fd)
-        active.unmark(run_dir)
+    if not run_dir.plan.exists():
+        _close_without_plan(run_dir, lock_fd)
         return
     os.waitid(os.P_PIDFD, os.pidfd_open(spawn_supervisor(run_dir, lock_fd)), os.WEXITED | os.WNOHANG)
+
+
+def _close_without_plan(run_dir: RunDir, lock_fd: int) -> None:
+    """A sweep's parent whose process was killed, or a launch that died in its first millisecond: there is nothing to adopt."""
+    events = journal.read(run_dir.journal)
+    if events and events[-1].name != "finished":
+        journal.append(run_dir.journal, "finished", reason=str(Reason.LOST), exit_code=125, signal=None)
+    active.unmark(run_dir)
+    os.close(lock_fd)
 
 
 def resume_supervision(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: TrackerProcess) -> Attempt:

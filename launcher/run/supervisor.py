@@ -19,6 +19,7 @@ from launcher.errors import LaunchError
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import from_document
 from launcher.run import active
+from launcher.run.handover import announce_pid
 from launcher.run.outcome import ExitOutcome
 from launcher.run.recover import resume_supervision
 from launcher.run.run_experiment import Attempt, Run, run_experiment
@@ -40,8 +41,7 @@ def main(run_dir_path: str) -> NoReturn:
     run_dir = RunDir(Path(run_dir_path))
     os.umask(0o077)
     os.set_inheritable(LOCK_FD, False)
-    os.ftruncate(LOCK_FD, 0)
-    os.pwrite(LOCK_FD, json.dumps({"pid": os.getpid()}).encode(), 0)
+    announce_pid(LOCK_FD)
     inbox = SignalInbox((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     supervise(run_dir, inbox)
@@ -53,7 +53,7 @@ def supervise(run_dir: RunDir, inbox: SignalInbox) -> None:
     document = json.loads(run_dir.plan.read_bytes())
     plan = from_document(document["plan"])
     happened = {event.name for event in journal.read(run_dir.journal)}
-    tracker = start_tracker(run_dir, plan)
+    tracker = start_tracker(run_dir)
     if "queued" not in happened:
         journal.append(run_dir.journal, "queued", image_digest=document["image_digest"])
         close(run_dir, _guarded(lambda: run_experiment(_run(run_dir, plan, document, inbox, tracker))))

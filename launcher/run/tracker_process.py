@@ -14,7 +14,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.plan.launch_plan import LaunchPlan
 from launcher.tracking import tracker
 from runtime.state_dir import RunDir
 
@@ -30,9 +29,12 @@ class TrackerProcess:
     ready_fd: int
     channel: socket.socket
     alive_fd: int
+    answer: dict[str, Any] | None = None
 
     def wait_ready(self, *, timeout_s: float) -> dict[str, Any]:
         """What the program needs to know about its MLflow run; `{}` when tracking is off, late or failed."""
+        if self.answer is not None:
+            return self.answer
         deadline, received = time.monotonic() + timeout_s, b""
         while not received.endswith(b"\n"):
             left = deadline - time.monotonic()
@@ -42,8 +44,8 @@ class TrackerProcess:
             if not chunk:
                 return {}
             received += chunk
-        answer: dict[str, Any] = json.loads(received)
-        return answer
+        self.answer = dict(json.loads(received))
+        return self.answer
 
     def hand_listener(self, listener_fd: int) -> None:
         """Give the gateway's listening socket to the tracker."""
@@ -67,7 +69,7 @@ class TrackerProcess:
             os.close(self.ready_fd)
 
 
-def start_tracker(run_dir: RunDir, plan: LaunchPlan) -> TrackerProcess:
+def start_tracker(run_dir: RunDir) -> TrackerProcess:
     """Fork the tracker. Called while this process has one thread and holds no listener yet."""
     ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
     alive_read, alive_write = os.pipe2(os.O_CLOEXEC)
@@ -77,7 +79,7 @@ def start_tracker(run_dir: RunDir, plan: LaunchPlan) -> TrackerProcess:
         os.close(ready_read)
         os.close(alive_write)
         ours.close()
-        tracker.main(run_dir, plan, channel=theirs, ready_fd=ready_write, alive_fd=alive_read)
+        tracker.main(run_dir, channel=theirs, ready_fd=ready_write, alive_fd=alive_read)
     os.close(ready_write)
     os.close(alive_read)
     theirs.close()

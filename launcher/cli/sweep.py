@@ -1,0 +1,95 @@
+"""`launch -m experiment=NAME …`: every trial composed and planned, the image built once, then run side by side."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+from launcher.cli.arguments import Request
+from launcher.cli.prepare import Prepared, build_image, start_local_server
+from launcher.cli.sweep_view import print_sweep_summary, sweep_view
+from launcher.cli.timings import Timings
+from launcher.config.compiled import SweepComposed, load_sweep
+from launcher.errors import ConfigError
+from launcher.run.signal_inbox import SignalInbox
+from launcher.sweep.capacity import Need, slots
+from launcher.sweep.machine import offer
+from launcher.sweep.parent import sweep_parent
+from launcher.sweep.run_sweep import Trial, run_sweep
+from launcher.tracking.status import RunStatus
+from runtime.state_dir import StateDir, state_dir
+
+
+def sweep(request: Request, options: argparse.Namespace, timings: Timings) -> int:
+    """Run the sweep. Exit code 0 when every trial finished, else 1."""
+    if options.detach:
+        raise ConfigError("a sweep stays in the foreground", hint="run it in tmux, or with nohup: a lost terminal doesn't end it")
+    state = state_dir().ensure()
+    with timings.phase("compose"):
+        composed = _compose(request, state)
+    start_local_server(composed.parent.spec, state)
+    trials = _plan_trials(composed, state, timings, quiet=options.quiet)
+    plan = composed.parent.spec.sweep
+    parallel = slots(_largest(trials), offer(), parallel=plan.parallel if plan else None)
+    command_line = ("launch", *sys.argv[1:])
+    view = sweep_view(len(trials), quiet=options.quiet)
+    with sweep_parent(composed.parent.spec, state, name=options.name, note=options.note, command_line=command_line) as parent:
+        inbox = SignalInbox((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        try:
+            ended = run_sweep(
+                trials,
+                state=state,
+                sweep_id=parent.run_id,
+                name=options.name,
+                command_line=command_line,
+                slots=parallel,
+                view=view,
+                inbox=inbox,
+            )
+        finally:
+            view.close()
+        complete = len(ended) == len(trials) and all(record.status is RunStatus.FINISHED for _trial, record in ended)
+        parent.close(stopped=len(ended) < len(trials), failed=not complete)
+    if not options.quiet:
+        print_sweep_summary(parent.run_id, ended, len(trials), plan)
+    return 0 if complete else 1
+
+
+def _compose(request: Request, state: StateDir) -> SweepComposed:
+    return load_sweep(
+        request.overrides,
+        config_dir=request.config_dir,
+        cwd=Path.cwd(),
+        state=state,
+        environ=os.environ,
+        with_requirements=request.requirements,
+        command=request.command,
+    )
+
+
+def _plan_trials(sweep: SweepComposed, state: StateDir, timings: Timings, *, quiet: bool) -> list[Trial]:
+    """One plan and one build for each distinct image; the other trials are that plan with another spec."""
+    from launcher.plan.planner import plan as make_plan
+    from launcher.plan.planner import with_spec
+
+    prepared: dict[str, Prepared] = {}
+    trials = []
+    for number, ((apart, spec), composed) in enumerate(zip(sweep.trials, sweep.composed, strict=True)):
+        key = repr((spec.image, spec.code, spec.workdir))
+        if key not in prepared:
+            with timings.phase("plan"):
+                made = make_plan(composed, state=state, environ=os.environ, cwd=Path.cwd())
+            prepared[key] = build_image(made, state, timings, quiet=quiet)
+        plan = with_spec(prepared[key].plan, spec, overrides=composed.overrides, state=state)
+        trials.append(Trial(number, apart, plan, prepared[key].image.digest))
+    return trials
+
+
+def _largest(trials: list[Trial]) -> Need:
+    """What the hungriest trial needs: then any mix fits."""
+    plans = [trial.plan for trial in trials]
+    memory = [plan.memory_bytes for plan in plans if plan.memory_bytes]
+    return Need(max(p.cpus for p in plans), max(memory) if memory else None, max(p.gpus for p in plans))

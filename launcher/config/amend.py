@@ -1,0 +1,41 @@
+"""A resolved spec with other values: what `launch rerun RUN params.lr=0.5` changes of the record. Nothing is composed.
+
+The same grammar and the same validation as a launch, over the spec as it was recorded; groups cannot be chosen again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.config import overrides, resolve
+from launcher.config.compose import parse_overrides
+from launcher.config.origin import Sources
+from launcher.config.spec import ExperimentSpec, to_json
+from launcher.config.validate import Context, to_spec
+from launcher.errors import ConfigError, Origin
+
+GROUPS = ("experiment", "image", "tracking", "cluster", "sweep")
+_FIXED = ("image", "code", "workdir", "name")
+
+
+def amend(spec: ExperimentSpec, texts: Sequence[str], *, cwd: Path) -> ExperimentSpec:
+    """*spec* with the overrides *texts*. Raises ConfigError for a wrong one, and for what a rerun keeps."""
+    values, sources = to_json(spec), Sources(cwd)
+    parsed = parse_overrides(texts)
+    overrides.refuse_sweeps(parsed)
+    for override in parsed:
+        _refuse_what_is_kept(str(override.key_or_group), str(override.input_line))
+        overrides.apply(override, values, sources, holder=cwd)
+    resolve.keep_text(values, sources)
+    return to_spec(values, Context(sources=sources, holder=cwd, experiment=None))
+
+
+def _refuse_what_is_kept(key: str, text: str) -> None:
+    first = key.split(".")[0]
+    if first in _FIXED or (key in GROUPS):
+        raise ConfigError(
+            f"a rerun has the image and the code of the record: `{key}` cannot change",
+            origin=Origin(override=text),
+            hint=f"`launch experiment=NAME {text}` makes a new run with it",
+        )

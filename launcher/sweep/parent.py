@@ -1,0 +1,113 @@
+"""The parent run of a sweep: a journal and an MLflow run without a container, with the trials as children.
+
+It has no plan and no supervisor: the process that runs the sweep holds its lock and closes it. A parent whose process was
+killed is closed by the next command that looks (`recover.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.config.spec import ExperimentSpec
+from launcher.run import active
+from launcher.run.handover import announce_pid
+from launcher.run.tracker_process import start_tracker
+from launcher.tracking import journal
+from launcher.tracking.description import Description, write_description
+from launcher.tracking.record import process_started
+from launcher.tracking.status import Reason
+from runtime.file_lock import open_locked
+from runtime.state_dir import RunDir, StateDir
+
+
+@dataclass(slots=True)
+class SweepParent:
+    """An open parent run."""
+
+    run_dir: RunDir
+    closed: bool = False
+
+    @property
+    def run_id(self) -> str:
+        return self.run_dir.run_id
+
+    def close(self, *, stopped: bool, failed: bool) -> None:
+        """Write the sweep's end into the journal."""
+        self.closed = True
+        reason = Reason.INTERRUPTED if stopped else Reason.PROGRAM if failed else Reason.COMPLETED
+        journal.append(self.run_dir.journal, "finished", reason=str(reason), exit_code=int(stopped or failed), signal=None)
+
+
+@contextmanager
+def sweep_parent(
+    spec: ExperimentSpec, state: StateDir, *, name: str | None, note: str | None, command_line: tuple[str, ...]
+) -> Iterator[SweepParent]:
+    """Open the parent run for the body; its tracker tells MLflow. A body that fails leaves it closed with reason `launcher`."""
+    run_dir = state.new_run()
+    lock_fd = open_locked(run_dir.supervisor_lock)
+    announce_pid(lock_fd)
+    active.mark(state, run_dir.run_id)
+    journal.append(run_dir.journal, "created", **_created(run_dir, spec, name, note, command_line))
+    if spec.tracking is not None:
+        write_description(run_dir, _description(run_dir, spec, name, note, command_line))
+    tracker = start_tracker(run_dir)
+    journal.append(run_dir.journal, "started", attempt=1)
+    parent = SweepParent(run_dir)
+    try:
+        yield parent
+    finally:
+        if not parent.closed:
+            journal.append(run_dir.journal, "finished", reason=str(Reason.LAUNCHER), exit_code=125, signal=None)
+        tracker.finish()
+        active.unmark(run_dir)
+        os.close(lock_fd)
+
+
+def _created(
+    run_dir: RunDir, spec: ExperimentSpec, name: str | None, note: str | None, command_line: tuple[str, ...]
+) -> dict[str, Any]:
+    return {
+        "run_id": run_dir.run_id,
+        "experiment": spec.name,
+        "name": name,
+        "note": note,
+        "sweep_id": run_dir.run_id,
+        "command": list(command_line),
+        "pid": os.getpid(),
+        "pid_started": process_started(os.getpid()),
+        "tracking": spec.tracking is not None,
+        "host": socket.gethostname(),
+        "user": os.environ.get("USER") or str(os.getuid()),
+    }
+
+
+def _description(
+    run_dir: RunDir, spec: ExperimentSpec, name: str | None, note: str | None, command_line: tuple[str, ...]
+) -> Description:
+    tracking = spec.tracking
+    assert tracking is not None
+    tags = {
+        **spec.tags,
+        "mlflow.source.name": shlex.join(command_line),
+        "mlflow.source.type": "LOCAL",
+        "launch.run_id": run_dir.run_id,
+        "launch.sweep_id": run_dir.run_id,
+    }
+    return Description(
+        experiment=tracking.experiment or spec.name,
+        run_name=tracking.run_name or name or f"{spec.name} sweep {run_dir.run_id}",
+        user=os.environ.get("USER") or str(os.getuid()),
+        start_ms=int(time.time() * 1000),
+        uri=tracking.uri,
+        scope=tracking.scope,
+        artifacts=False,
+        tags={**tags, "mlflow.note.content": note} if note else tags,
+        may_use_mlflow=False,
+    )
