@@ -164,6 +164,9 @@ class _Run:
         if self._worker.told:
             return
         venv = next(step for step in self._plan.steps if isinstance(step, MakeVenv))
+        # A source distribution needs more than the interpreter: a configured base, and the compiler of `image.apt`.
+        if any(not step.filename.endswith(".whl") for step in self._pending) and len(self.done) < self._plan.steps.index(venv):
+            return
         below = self._below
         if _holds(self._store, below, venv.executable):
             self._early[venv] = layers, _ = self._made(venv)
