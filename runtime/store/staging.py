@@ -95,8 +95,13 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path)
     except PermissionError:
         # An ordinary user may own directories without write permission (a 0555 directory of a layer).
-        for directory, _, _ in os.walk(path, topdown=True):
-            os.chmod(directory, 0o700)
+        os.chmod(path, 0o700)
+        # Its children's modes are set before it looks into them: overlay's work directory has mode 0.
+        for directory, children, _ in os.walk(path, topdown=True):
+            for child in children:
+                location = os.path.join(directory, child)
+                if not os.path.islink(location):
+                    os.chmod(location, 0o700)
         try:
             shutil.rmtree(path)
         except OSError as error:
