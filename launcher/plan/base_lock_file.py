@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import ConfigError, Origin
+from launcher.plan.origins import shown_path
 from runtime.build.plan import DebPackage
 
 _ENTRY = re.compile(
@@ -27,7 +28,9 @@ class BaseLock:
     base: tuple[DebPackage, ...]
     added: tuple[DebPackage, ...]
     warning: str | None = None
-    """Why the lock is not current; then it holds nothing."""
+    """Why the lock is not (wholly) current."""
+    base_is_current: bool = True
+    added_is_current: bool = True
 
 
 def base_lock_text(
@@ -38,7 +41,7 @@ def base_lock_text(
         f"# Locked by launch; made again by: {command}",
         f"# suite: {suite}",
         f"# machine: {os.uname().machine}",
-        f"# apt: {' '.join(sorted(set(apt)))}",
+        f"# apt: {' '.join(sorted(set(apt)))}".rstrip(),
         *map(_line, base),
     ]
     if added:
@@ -53,9 +56,11 @@ def read_base_lock(path: Path, *, suite: str, apt: Sequence[str]) -> BaseLock | 
     except FileNotFoundError:
         return None
     header = dict(re.findall(r"^# (suite|machine|apt): ?(.*)$", text, re.MULTILINE))
-    why = _drift(header, suite=suite, apt=apt)
+    name = f"the lock `{shown_path(path)}`"
+    why = _drift(header, suite=suite)
     if why is not None:
-        return BaseLock((), (), warning=f"the lock `{path}` has drifted and is not used: {why} (`launch lock` makes it again)")
+        warning = f"{name} has drifted and is not used: {why} (`launch lock` makes it again)"
+        return BaseLock((), (), warning, base_is_current=False, added_is_current=False)
     packages: tuple[list[DebPackage], list[DebPackage]] = ([], [])
     into = packages[0]
     for number, line in enumerate(text.splitlines(), start=1):
@@ -63,16 +68,17 @@ def read_base_lock(path: Path, *, suite: str, apt: Sequence[str]) -> BaseLock | 
             into = packages[1]
         elif line and not line.startswith("#"):
             into.append(_parse(line, path, number))
-    return BaseLock(tuple(packages[0]), tuple(packages[1]))
+    if header.get("apt", "").split() == sorted(set(apt)):
+        return BaseLock(tuple(packages[0]), tuple(packages[1]))
+    warning = f"{name} was made for another `image.apt`: only its base is used (`launch lock` makes it again)"
+    return BaseLock(tuple(packages[0]), (), warning, added_is_current=False)
 
 
-def _drift(header: dict[str, str], *, suite: str, apt: Sequence[str]) -> str | None:
+def _drift(header: dict[str, str], *, suite: str) -> str | None:
     if header.get("suite") != suite:
         return f"it is for {header.get('suite')}, the base is {suite}"
     if header.get("machine") != os.uname().machine:
         return f"it is for {header.get('machine')}, this machine is {os.uname().machine}"
-    if header.get("apt", "").split() != sorted(set(apt)):
-        return "`image.apt` has changed since it was made"
     return None
 
 

@@ -44,17 +44,16 @@ def resolved_debs(
     refresh: bool = False,
 ) -> ResolvedDebs:
     """The .debs of the base of *suite*, and those that *apt* adds."""
-    warnings: tuple[str, ...] = ()
+    locked = None
     if base_lock is not None and not refresh:
         from launcher.plan.base_lock_file import read_base_lock
 
         locked = read_base_lock(base_lock, suite=suite, apt=apt)
-        if locked is not None and locked.warning is None:
-            return ResolvedDebs(base=locked.base, added=locked.added)
-        if locked is not None and locked.warning is not None:
-            warnings = (locked.warning,)
+    warnings = () if locked is None or locked.warning is None else (locked.warning,)
+    if locked is not None and locked.base_is_current and locked.added_is_current:
+        return ResolvedDebs(base=locked.base, added=locked.added)
     ask = _Archive(suite, image=image, state=state, environ=environ, refresh=refresh)
-    base = ask.debs(BASE_PACKAGES, already=())
+    base = locked.base if locked is not None and locked.base_is_current else ask.debs(BASE_PACKAGES, already=())
     added = ask.debs(tuple(sorted(set(apt))), already=base) if apt else ()
     return ResolvedDebs(base=base, added=added, warnings=warnings)
 

@@ -63,7 +63,7 @@ class Explained:
             (f"data.{name}", f"{pin.source}: {pin.files} files, {_size(pin.size_bytes)} ({pin.kind})")
             for name, pin in plan.data.items()
         ]
-        memory = "no limit" if plan.memory_bytes is None else _size(plan.memory_bytes)
+        memory = "no limit" if plan.memory_bytes is None else f"{plan.memory_bytes / (1 << 30):.3g} GiB"
         facts.append(("runs on", f"{plan.cpus:g} cpus, memory {memory}, {plan.gpus:g} GPUs, network {plan.spec.network}"))
         return facts
 

@@ -17,7 +17,7 @@ from launcher.errors import ConfigError, LaunchError, Origin
 from launcher.plan.base_image import Base, check_python, pin_base
 from launcher.plan.image_plan import apt_packages, group_requirements
 from launcher.plan.launch_plan import Lock
-from launcher.plan.lock import request_digest
+from launcher.plan.lock import lock_digest, request_digest
 from launcher.plan.lock_file import changes, lock_file_text, pylock_text, read_lock_file
 from launcher.plan.origins import origin_of
 from launcher.plan.pins import base_layers
@@ -34,6 +34,7 @@ class Written:
     """What `launch lock` wrote."""
 
     path: Path
+    """The requirements' lock; the base's, where there are no requirements."""
     lock: Lock
     changes: tuple[str, ...]
     """What differs from the lock that was there: `numpy 2.4.6 → 2.5.5`."""
@@ -61,15 +62,17 @@ def lock_experiment(
         return origin_of(composed.origins, key)
 
     refuse_unsupported(spec, where)
-    if not has_requirements(spec):
-        hint = "`image.requirements` names them"
-        raise ConfigError(f"`{spec.name}` has no requirements to lock", origin=where("image.requirements"), hint=hint)
     base = pin_base(
         spec.image, apt=apt_packages(spec.image), state=state, environ=environ, origin=where("image.base"), refresh=refresh
     )
     check_python(spec.image.python, base, name=spec.image.base, origin=where("image.python"))
-    if base.interpreter is None:
-        raise ConfigError(f"the base `{spec.image.base}` has no Python", origin=where("image.base"))
+    command = f"launch lock experiment={composed.choices.get('experiment', spec.name)}"
+    base_path, packages = _write_base(base, spec, file, command=command)
+    if base.interpreter is None or not has_requirements(spec):
+        if base_path is None:
+            hint = "`image.requirements` names some; an imported base is pinned by its digest"
+            raise ConfigError(f"`{spec.name}` has nothing to lock", origin=where("image.requirements"), hint=hint)
+        return Written(base_path, _no_requirements(base), (), base_path, packages)
     lock = resolve_requirements(
         spec,
         Target(base.interpreter.version, base.platform),
@@ -78,12 +81,15 @@ def lock_experiment(
         refresh=refresh or _needs_addresses(format),
         sdist_layers=lambda: base_layers(base, spec, state=state, environ=environ),
     )
-    command = f"launch lock experiment={composed.choices.get('experiment', spec.name)}"
     path = lock_file(file, lock.torch, pylock=_needs_addresses(format))
     before = read_lock_file(path, python=lock.python)
     _write(path, _text(spec, lock, state=state, format=format, command=command))
-    base_path, packages = _write_base(base, spec, file, command=command)
     return Written(path, lock, tuple(changes(before.lock, lock)) if before else (), base_path, packages)
+
+
+def _no_requirements(base: Base) -> Lock:
+    python = base.interpreter.version if base.interpreter is not None else ""
+    return Lock(python, base.platform, (), lock_digest(()), "resolved")
 
 
 def _needs_addresses(format: str) -> bool:

@@ -1,12 +1,19 @@
-"""Find the place that a key's value came from, for errors raised after composition (`Composed.origins`)."""
+"""Find the place that a key's value came from, for errors raised after composition, and name files in messages."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from launcher.errors import Origin
 
 _COMMAND_LINE = "command line: "
+
+
+def shown_path(path: Path) -> str:
+    """*path* as messages name it: relative where it lies below the working directory."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def origin_of(origins: Mapping[str, str], key: str) -> Origin | None:

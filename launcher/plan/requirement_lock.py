@@ -17,6 +17,7 @@ from launcher.errors import ConfigError, Origin
 from launcher.plan.image_plan import group_requirements
 from launcher.plan.launch_plan import Lock
 from launcher.plan.lock import SdistLayers, current_lock, resolve, torch_backend
+from launcher.plan.origins import shown_path
 from runtime.state_dir import StateDir
 
 
@@ -59,7 +60,7 @@ def choose_lock(
                 if lock is not None:
                     return ChosenLock(lock)
                 if why is not None:
-                    warnings.append(_drifted(path, why))
+                    warnings.append(_drifted(path, why, experiment_file.stem))
         lock = resolve_requirements(spec, target, state=state, environ=environ, refresh=refresh, sdist_layers=sdist_layers)
         return ChosenLock(lock, tuple(warnings))
     except ConfigError as error:
@@ -144,7 +145,6 @@ def _fits_driver(variant: str | None) -> bool:
     return (variant not in (None, "cpu")) == has_driver()
 
 
-def _drifted(path: Path, why: str) -> str:
-    shown = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
-    again = f"`launch lock experiment={path.name.split('.')[0]}` makes it again"
-    return f"the lock `{shown}` has drifted and is not used: {why} ({again})"
+def _drifted(path: Path, why: str, experiment: str) -> str:
+    again = f"`launch lock experiment={experiment}` makes it again"
+    return f"the lock `{shown_path(path)}` has drifted and is not used: {why} ({again})"

@@ -28,13 +28,16 @@ def test_it_holds_no_address(lock):
     assert "://" not in lock.read_text()
 
 
-@pytest.mark.parametrize(
-    ("suite", "apt", "why"), [("bookworm", ["g++"], "bookworm"), ("trixie", ["git"], "`image.apt` has changed")]
-)
-def test_another_request_makes_it_drift(lock, suite, apt, why):
-    read = read_base_lock(lock, suite=suite, apt=apt)
-    assert read.base == ()
-    assert why in read.warning
+def test_for_another_suite_nothing_of_it_is_used(lock):
+    read = read_base_lock(lock, suite="bookworm", apt=["g++"])
+    assert (read.base, read.added, read.base_is_current, read.added_is_current) == ((), (), False, False)
+    assert "it is for trixie, the base is bookworm" in read.warning
+
+
+def test_for_other_packages_its_base_is_used(lock):
+    read = read_base_lock(lock, suite="trixie", apt=["git"])
+    assert (read.base, read.added, read.base_is_current, read.added_is_current) == (BASE, (), True, False)
+    assert "another `image.apt`" in read.warning
 
 
 def test_no_file_is_no_lock(tmp_path):
