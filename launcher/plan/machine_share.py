@@ -49,7 +49,7 @@ def check_memory(asked: int | None, *, machine: Machine, what: str = "memory", o
     """Refuse a limit that this machine cannot give."""
     if asked is not None and asked > machine.memory_bytes:
         raise ConfigError(
-            f"not enough memory for `{what}`: {_gib(asked)} requested, {_gib(machine.memory_bytes)} present", origin=origin
+            f"not enough {what}: {_gib(asked)} requested, {_gib(machine.memory_bytes)} present", origin=origin
         )
 
 

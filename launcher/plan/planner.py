@@ -163,7 +163,7 @@ def _share_of(spec: ExperimentSpec, where: Where) -> _Share:
     machine = this_machine()
     cpus = cpu_share(spec.cpus, machine=machine, gpus=gpus.count, gpus_present=gpus.present, origin=where("cpus"))
     check_memory(spec.memory, machine=machine, origin=where("memory"))
-    check_memory(spec.shm, machine=machine, what="shm", origin=where("shm"))
+    check_memory(spec.shm, machine=machine, what="memory for `shm`", origin=where("shm"))
     processes = max(1, int(gpus.count)) if spec.processes == "per-gpu" else int(spec.processes)
     return _Share(gpus.count, cpus, processes, thread_count(cpus=cpus, processes=processes))
 

@@ -80,7 +80,7 @@ def test_more_cpus_than_present_are_refused():
 
 
 def test_more_memory_than_present_is_refused():
-    with pytest.raises(ConfigError, match=r"not enough memory for `memory`: 64\.0 GiB requested, 8\.0 GiB present"):
+    with pytest.raises(ConfigError, match=r"not enough memory: 64\.0 GiB requested, 8\.0 GiB present"):
         check_memory(64 << 30, machine=MACHINE)
 
 
