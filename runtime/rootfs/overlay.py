@@ -71,6 +71,7 @@ def mount_overlay(
     layers: Sequence[Path], overlay_dir: Path, *, maps: LayerMaps, rungs: Sequence[Rung] = LADDER
 ) -> tuple[int, Rung]:
     """A detached overlay of *layers* (bottom first) with the writable directory in *overlay_dir*, and the rung that made it."""
+    layers = _topmost_of_each(layers)
     if not layers:
         raise ContainerError("a container needs at least one layer")
     if len(layers) > MOST_LAYERS:
@@ -124,6 +125,12 @@ def _options(maps: LayerMaps) -> dict[str, str | None]:
         # The layer differ reads `u` as it lies: no directory may be a redirect, no file a bare copy of metadata.
         options |= {"redirect_dir": "off", "metacopy": "off", "index": "off"}
     return options
+
+
+def _topmost_of_each(layers: Sequence[Path]) -> list[Path]:
+    """*layers* without lower doubles: an imported base may hold the very layer that comes on top of it again, and overlayfs
+    refuses a directory that it has already (ELOOP). Whatever a lower double shows, its upper twin shows too."""
+    return list(dict.fromkeys(reversed(layers)))[::-1]
 
 
 def _by_descriptor(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -> int:
