@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from runtime.errors import ContainerError, NetworkError, RuntimeFailure, Unsuppo
 
 _LARGEST = 1 << 20
 _MOST_DESCRIPTORS = 8
+_INT_BYTES = 4
 
 _FAILURES = {kind.__name__: kind for kind in (RuntimeFailure, ContainerError, Unsupported, NetworkError)}
 
@@ -44,13 +46,18 @@ def send(end: socket.socket, document: dict[str, Any], fds: tuple[int, ...] = ()
 def receive(end: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """The next document and its descriptors (close-on-exec); None when the other side is gone."""
     try:
-        data, fds, _flags, _address = socket.recv_fds(end, _LARGEST, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        # Not socket.recv_fds: Python 3.11's drops the flags, and the descriptors would be inheritable.
+        room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * _INT_BYTES)
+        data, ancillary, _flags, _address = end.recvmsg(_LARGEST, room, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:
         return None
     if not data:
         return None
-    document = json.loads(data)
-    return document, list(fds)
+    fds = array("i")
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(content[: len(content) - len(content) % _INT_BYTES])
+    return json.loads(data), fds.tolist()
 
 
 def describe(error: BaseException) -> dict[str, Any]:

@@ -6,6 +6,7 @@ out of it however it races. Nothing here follows a path by hand.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -55,8 +56,15 @@ def read_in_root(root_fd: int, path: str, *, limit: int = 1 << 20) -> bytes | No
         fd = open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return None  # links in a circle, or into /proc
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return None
     with open(fd, "rb") as file:
-        return file.read(limit) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+        return file.read(limit)
 
 
 def make_directories(

@@ -120,10 +120,8 @@ def _as_container_root(pid: int) -> dict[str, str]:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        tried = {}
-        for kind, flag in (("user", namespaces.NEWUSER), ("mnt", namespaces.NEWNS)):
-            # The mount namespace is opened through its owner's /proc before the user namespace is left behind.
-            tried[kind] = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY)
+        # Both are opened before the user namespace changes: from inside, the other would not be ours to open.
+        tried = {kind: os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY) for kind in ("user", "mnt")}
         libc.setns(tried.pop("user"), namespaces.NEWUSER)
         libc.setns(tried.pop("mnt"), namespaces.NEWNS)
         os.setresgid(0, 0, 0)
@@ -187,7 +185,7 @@ def test_files_of_another_user_are_given_back_at_the_end(tmp_path: Path) -> None
 def test_a_secret_is_readable_inside_and_never_on_disk(tmp_path: Path) -> None:
     spec = python_spec(
         tmp_path,
-        "import os; print(open('/run/secrets/TOKEN').read(), oct(os.stat('/run/secrets/TOKEN').st_mode), os.stat('/run/secrets/TOKEN').st_uid)",
+        "import os; t = '/run/secrets/TOKEN'; print(open(t).read(), oct(os.stat(t).st_mode), os.stat(t).st_uid)",
         tmpfs_files=(TmpfsFile("/run/secrets/TOKEN", b"s3cret"),),
         uid=1234,
         gid=1234,
@@ -245,7 +243,7 @@ open("/dev/shm/x", "w").close()
 
 
 def test_a_tmpfs_has_its_size_and_mode(tmp_path: Path) -> None:
-    code = "s = os.statvfs('/scratch'); answer = [s.f_blocks * s.f_frsize, oct(os.stat('/scratch').st_mode), os.stat('/scratch').st_uid]"
+    code = "s, t = os.statvfs('/scratch'), os.stat('/scratch'); answer = [s.f_blocks * s.f_frsize, oct(t.st_mode), t.st_uid]"
     assert [1 << 20, "0o41777", 0] == inside(tmp_path, code, tmpfs=(TmpfsMount("/scratch", size_bytes=1 << 20, mode=0o1777),))
 
 
@@ -378,7 +376,12 @@ def test_a_writable_mount_that_cannot_show_owners_is_refused_and_a_read_only_one
 
 
 def test_listener_of_the_container_s_loopback_is_served_from_outside(tmp_path: Path) -> None:
-    code = "import os, socket; s = socket.create_connection(('127.0.0.1', int(os.environ['PORT']))); s.sendall(b'hi'); print(s.recv(9).decode())"
+    code = """
+import os, socket
+gateway = socket.create_connection(("127.0.0.1", int(os.environ["PORT"])))
+gateway.sendall(b"hi")
+print(gateway.recv(9).decode())
+"""
     spec = python_spec(tmp_path, code, loopback_listener=True)
     container = lifecycle.create(spec, exit_record=None)
     assert container.listener_fd is not None
