@@ -67,7 +67,9 @@ CONFIGURE = RunCommand(
     drop=DROPPED,
     owners=(
         ("etc/gshadow", 0, SHADOW_GID),
+        ("etc/gshadow-", 0, SHADOW_GID),
         ("etc/shadow", 0, SHADOW_GID),
+        ("etc/shadow-", 0, SHADOW_GID),
         ("var/mail", 0, _MAIL_GID),
     ),
 )
