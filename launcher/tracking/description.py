@@ -162,6 +162,7 @@ def _tags(run_dir: RunDir, document: dict[str, Any], created: Event) -> dict[str
         "mlflow.source.type": "LOCAL",
         "mlflow.project.entryPoint": spec["name"],
         "mlflow.docker.image.uri": document.get("image_digest"),
+        "mlflow.docker.image.id": document.get("image_digest"),
         "mlflow.note.content": _note(run_dir, document, created),
         **_git_tags(plan["code"].get("git")),
         "launch.run_id": run_dir.run_id,

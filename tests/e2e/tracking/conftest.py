@@ -1,0 +1,19 @@
+"""One local MLflow server for all tests here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from server_peer import Server
+
+from launcher.tracking import mlflow_server
+from runtime.state_dir import StateDir
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    state = StateDir(tmp_path_factory.mktemp("mlflow-home")).ensure()
+    mlflow_server.ui(state)
+    yield Server(state)
+    mlflow_server.stop_server(state)

@@ -1,0 +1,57 @@
+"""The local MLflow server as the tests see it: asked past the gateway, by plain REST."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.tracking import mlflow_server
+from launcher.tracking.mlflow_rest import Mlflow
+from runtime.state_dir import RunDir, StateDir
+
+
+@dataclass(frozen=True)
+class Known:
+    """What MLflow has of one run, asked past the gateway."""
+
+    info: dict[str, Any]
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: dict[str, Any]
+
+
+class Server:
+    """The server, and the LAUNCH_HOME it belongs to."""
+
+    def __init__(self, state: StateDir) -> None:
+        self.state = state
+        self.client = Mlflow(mlflow_server.local_address(state))
+
+    def run(self, run_id: str) -> Known:
+        run = self.client.get("runs/get", run_id=run_id)["run"]
+        data = run["data"]
+        named = {kind: {each["key"]: each["value"] for each in data.get(kind, [])} for kind in ("params", "tags", "metrics")}
+        return Known(run["info"], **named)
+
+    def of(self, run_dir: RunDir) -> Known:
+        return self.run(json.loads(run_dir.mlflow.read_bytes())["run_id"])
+
+    def history(self, run_id: str, key: str) -> list[tuple[int, Any]]:
+        found = self.client.get("metrics/get-history", run_id=run_id, metric_key=key).get("metrics", [])
+        return [(int(point.get("step", 0)), point["value"]) for point in found]
+
+    def artifacts(self, run_id: str, path: str = "") -> dict[str, Any]:
+        """Path → size of every artifact below *path*."""
+        listed = self.client.get("artifacts/list", run_id=run_id, path=path).get("files", [])
+        found: dict[str, Any] = {}
+        for file in listed:
+            if file["is_dir"]:
+                found |= self.artifacts(run_id, file["path"])
+            else:
+                found[file["path"]] = int(file.get("file_size", 0))
+        return found
+
+    def runs_of(self, experiment_id: str) -> list[str]:
+        found = self.client.post("runs/search", {"experiment_ids": [experiment_id], "max_results": 1000})
+        return [run["info"]["run_id"] for run in found.get("runs", [])]
