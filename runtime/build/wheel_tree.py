@@ -247,12 +247,10 @@ def finish(laid: LaidOut, bytecode: list[TreeEntry]) -> Tree:
     """Write RECORD over the files and *bytecode*, and give the layer's whole tree, directories included."""
     base = laid.site_packages
     record = f"{base}/{laid.dist_info}/RECORD"
-    rows = [
-        (os.path.relpath(entry.path, base), _record_hash(entry), str(entry.size))
-        for entry in sorted([*laid.files, *bytecode], key=lambda entry: entry.path)
-    ]
+    rows = [(os.path.relpath(entry.path, base), _record_hash(entry), str(entry.size)) for entry in (*laid.files, *bytecode)]
+    rows.append((os.path.relpath(record, base), "", ""))
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([*rows, (os.path.relpath(record, base), "", "")])
+    csv.writer(text, lineterminator="\n").writerows(sorted(rows))
     entries = [*laid.files, *bytecode, _write(laid.root, record, text.getvalue().encode(), 0o644, set())]
     directories = {parent for entry in entries for parent in _parents(entry.path)}
     for directory in directories:
