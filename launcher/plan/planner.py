@@ -102,7 +102,7 @@ def with_spec(made: LaunchPlan, spec: ExperimentSpec, *, overrides: tuple[str, .
         return origin_of(made.origins, key)
 
     refuse_unsupported(spec, where)
-    share = _share_of(spec, where)
+    share = _share_of(spec, where) if _asks(spec) != _asks(made.spec) else _share_in(made)
     argv = fill(spec.command, lambda: to_json(spec), origin=where("command"))
     data = made.data if spec.data == made.spec.data else _data_of(spec, state)
     return replace(
@@ -166,6 +166,15 @@ def _share_of(spec: ExperimentSpec, where: Where) -> _Share:
     check_memory(spec.shm, machine=machine, what="memory for `shm`", origin=where("shm"))
     processes = max(1, int(gpus.count)) if spec.processes == "per-gpu" else int(spec.processes)
     return _Share(gpus.count, cpus, processes, thread_count(cpus=cpus, processes=processes))
+
+
+def _asks(spec: ExperimentSpec) -> tuple[object, ...]:
+    """What of *spec* is measured against this machine."""
+    return (spec.gpus, spec.cpus, spec.memory, spec.shm, spec.processes)
+
+
+def _share_in(made: LaunchPlan) -> _Share:
+    return _Share(made.gpus, made.cpus, made.processes, made.threads)
 
 
 def _code_of(spec: ExperimentSpec, state: StateDir, environ: Mapping[str, str], where: Where) -> CodeSnapshot:

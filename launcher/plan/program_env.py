@@ -5,6 +5,7 @@ Weakest first: the image's, the contract's, the experiment's `env`, then what na
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 
@@ -44,7 +45,8 @@ def program_env(
         "LAUNCH_PARAMS": f"{RUN_DIRECTORY}/params.json",
         "LAUNCH_OUTPUTS": OUTPUTS,
         "LAUNCH_CHECKPOINTS": CHECKPOINTS,
-        "LAUNCH_METRICS": f"{RUN_DIRECTORY}/metrics.jsonl",
+        # Nobody reads them with `metrics.file: false`; a program that appends must not fail for that.
+        "LAUNCH_METRICS": f"{RUN_DIRECTORY}/metrics.jsonl" if spec.metrics.file else os.devnull,
         "LAUNCH_SEED": str(spec.seed),
         "LAUNCH_DETERMINISTIC": str(int(spec.deterministic)),
         "LAUNCH_ATTEMPT": str(attempt),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from launcher.config.spec import Cluster, ExperimentSpec, Image, Mount
+from launcher.config.spec import Cluster, ExperimentSpec, Gpu, Image, Metrics, Mount
 from launcher.errors import ConfigError, Origin
 from launcher.plan.gpu_request import gpu_share
 from launcher.plan.machine_share import Machine, check_memory, cpu_share
@@ -29,6 +29,10 @@ def where(key):
         pytest.param({"cluster": Cluster(kind="slurm")}, "`cluster.kind: slurm` is not supported yet", id="slurm"),
         pytest.param({"nodes": 2}, "`nodes: 2` is not supported yet", id="nodes"),
         pytest.param({"devices": ("/dev/kvm",)}, "`devices` is not supported yet", id="devices"),
+        pytest.param({"gpu": Gpu(topology="nvlink")}, "`gpu.topology` is not supported yet", id="topology"),
+        pytest.param({"metrics": Metrics(tensorboard=True)}, "`metrics.tensorboard` is not supported yet", id="tensorboard"),
+        pytest.param({"metrics": Metrics(patterns={"a": "b"})}, "`metrics.patterns` is not supported yet", id="patterns"),
+        pytest.param({"cluster": Cluster(priority=1)}, "`cluster.priority` is not supported yet", id="priority"),
         pytest.param({"gpus": 0.5}, "a part of a GPU is not supported yet", id="part of a GPU"),
     ],
 )

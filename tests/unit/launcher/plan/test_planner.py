@@ -1,0 +1,174 @@
+"""From a project on disk to a plan, with a recorded base: no network, no GPU, nothing built."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from launcher.config.compiled import load
+from launcher.config.spec import Image
+from launcher.errors import ConfigError
+from launcher.plan.debian_record import BASE_PACKAGES, _Archive
+from launcher.plan.explain import explain
+from launcher.plan.image_plan import sources
+from launcher.plan.lock_experiment import lock_experiment
+from launcher.plan.planner import plan, with_spec
+from runtime.build.plan import CopyIn, MakeVenv, RunCommand, UnpackDebs
+from runtime.state_dir import StateDir
+from runtime.store.store import Store
+
+ENVIRON = {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", "LAUNCH_DEBIAN_MIRROR": "file:/nonexistent none"}
+EXPERIMENT = """\
+# @package _global_
+code: {root: src}
+command: python3 train.py --lr=${params.lr} ${params.layers}
+params: {lr: 0.1, layers: [64, 32]}
+cpus: 1
+image:
+  run: ["echo a"]
+  groups: {extra: {run: ["echo b"]}}
+"""
+DEBS = [
+    ["libc6", "2.41-12", "amd64", "main", "pool/l.deb", 5, "a" * 64],
+    ["python3.13-minimal", "3.13.5-2", "amd64", "main", "pool/p.deb", 5, "b" * 64],
+]
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "x.yaml").write_text(EXPERIMENT)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "train.py").write_text("print(1)\n")
+    return tmp_path
+
+
+@pytest.fixture
+def state(tmp_path):
+    state = StateDir(tmp_path / "state").ensure()
+    archive = _Archive("trixie", image=Image(), state=state, environ=ENVIRON, refresh=False)
+    record = archive.record(BASE_PACKAGES, ())
+    record.parent.mkdir()
+    record.write_text(json.dumps({"debs": DEBS}))
+    return state
+
+
+@pytest.fixture
+def compose(project, state):
+    def compose(*overrides):
+        return load(["experiment=x", *overrides], config_dir=None, cwd=project, state=state, environ=ENVIRON)
+
+    return compose
+
+
+@pytest.fixture
+def make(project, state, compose):
+    def make(*overrides):
+        return plan(compose(*overrides), state=state, environ=ENVIRON, cwd=project)
+
+    return make
+
+
+def test_steps_go_from_what_changes_seldom_to_what_changes_often(make):
+    steps = make().build.steps
+    assert [type(step) for step in steps] == [UnpackDebs, RunCommand, MakeVenv, RunCommand, RunCommand, CopyIn]
+    assert [step.argv[-1] for step in steps if isinstance(step, RunCommand)][1:] == ["echo a", "echo b"]
+
+
+def test_the_command_is_filled_in(make):
+    assert make("params.lr=0.5").argv == ("python3", "train.py", "--lr=0.5", "64", "32")
+
+
+def test_a_parameter_changes_the_identity_but_not_the_image(make):
+    first, second = make(), make("params.lr=0.5")
+    assert first.spec_digest != second.spec_digest
+    assert first.build == second.build
+
+
+def test_an_edit_changes_code_and_identity_and_the_top_layer_only(make, project):
+    first = make()
+    (project / "src" / "train.py").write_text("print(2)\n")
+    second = make()
+    assert first.code.digest != second.code.digest
+    assert first.spec_digest != second.spec_digest
+    assert first.build.steps[:-1] == second.build.steps[:-1]
+    assert first.build.steps[-1] != second.build.steps[-1]
+
+
+def test_planning_twice_gives_the_same_plan(make):
+    assert make() == make()
+
+
+def test_more_than_there_is_is_refused_before_the_archive_is_asked(compose, tmp_path, project):
+    fresh = StateDir(tmp_path / "fresh").ensure()
+    with pytest.raises(ConfigError, match=r"not enough GPUs: 999 requested, \d+ present") as caught:
+        plan(compose("gpus=999"), state=fresh, environ=ENVIRON, cwd=project)
+    assert caught.value.exit_code == 2
+    assert str(caught.value.origin) == "command line: gpus=999"
+
+
+def test_a_trial_is_the_plan_with_another_spec(make, compose, state):
+    made = make()
+    trial = with_spec(made, compose("params.lr=0.5").spec, overrides=("params.lr=0.5",), state=state)
+    assert trial == replace(make("params.lr=0.5"), overrides=("params.lr=0.5",), origins=made.origins)
+
+
+def test_a_trial_cannot_change_the_image(make, compose, state):
+    with pytest.raises(ConfigError, match="cannot differ"):
+        with_spec(make(), compose("image.env.A=b").spec, overrides=(), state=state)
+
+
+def test_python_must_be_the_bases_and_the_right_base_is_named(make):
+    with pytest.raises(ConfigError, match=r"`image.python` is 3\.11, but the base .* has Python 3\.13\.5") as caught:
+        make("image.python=3.11")
+    assert "bookworm" in caught.value.hint
+    make("image.python=3.13")
+
+
+def test_a_registry_image_is_refused_by_name(make):
+    with pytest.raises(ConfigError, match="pulling is not supported yet"):
+        make("image.base=ubuntu:24.04")
+
+
+def test_explain_says_what_would_be_built_and_touches_nothing(make, state):
+    made = make()
+    before = sorted(state.root.rglob("*"))
+    explained = explain(made, Store(state.store))
+    assert (explained.image, explained.hits) == (None, 0)
+    assert "6 of 6 layers to build" in explained.text()
+    assert "python3 train.py --lr=0.1 64 32" in explained.text()
+    document = json.loads(json.dumps(explained.to_json()))
+    assert [layer["hit"] for layer in document["layers"]] == [False] * 6
+    assert before == sorted(state.root.rglob("*"))
+
+
+def test_sources_name_the_archives_only_where_something_is_to_be_built(make, state):
+    made = make()
+    assert sources(made, state=state, environ=ENVIRON).debian is not None
+    assert sources(made, state=state, environ=ENVIRON).wheels is None
+
+
+def test_lock_writes_the_base_beside_the_experiment_and_a_launch_uses_it(make, compose, state, project, tmp_path):
+    made = make()
+    written = lock_experiment(compose(), state=state, environ=ENVIRON, cwd=project)
+    assert written.base_path == project / "conf" / "experiment" / "x.base.lock"
+    elsewhere = StateDir(tmp_path / "fresh").ensure()
+    again = plan(compose(), state=elsewhere, environ=ENVIRON, cwd=project)
+    assert made.base_digest == again.base_digest
+    assert made.spec_digest == again.spec_digest
+
+
+def test_data_is_pinned_by_content(make, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "a.bin").write_bytes(b"1")
+    first = make(f"data.d={data}")
+    assert (first.data["d"].kind, first.data["d"].files, first.data["d"].size_bytes) == ("content", 1, 1)
+    (data / "a.bin").write_bytes(b"2")
+    assert first.spec_digest != make(f"data.d={data}").spec_digest
+
+
+def test_torchrun_with_a_long_grace_is_warned_about(make):
+    assert any("torchrun kills its workers 30 s" in text for text in make("command=torchrun x.py", "grace=60s").warnings)
