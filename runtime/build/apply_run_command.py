@@ -6,6 +6,7 @@ orders sets) and nothing of the caller's.
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from runtime.build.step_label import step_label
 from runtime.container.run_once import run_to_completion
 from runtime.container.spec import ContainerSpec
 from runtime.errors import BuildError
+from runtime.kernel.id_maps import IdMapKind
 from runtime.layer.diff import diff
 from runtime.layer.tree import Tree
 from runtime.network.mode import NetworkMode
@@ -72,7 +74,10 @@ def run_on_layers(
         build=True,
     )
     lines = _Lines(observer)
-    ended, tail = run_to_completion(spec, output=lines.feed)
+    # As an ordinary user always with one id, also where newuidmap would give more: everything on disk has to be the caller's,
+    # who could neither publish nor remove a file of a subordinate id.
+    kinds = tuple(IdMapKind) if os.geteuid() == 0 else (IdMapKind.SINGLE,)
+    ended, tail = run_to_completion(spec, output=lines.feed, kinds=kinds)
     lines.end()
     if ended.shell_code != 0:
         raise BuildError(

@@ -38,12 +38,14 @@ CONFIGURE_ENV = (
 )
 
 DROPPED = (
+    "etc/machine-id",
     "run/**",
     "tmp/**",
     "var/cache/apt/**",
     "var/cache/debconf/*-old",
     "var/cache/ldconfig/**",
     "var/lib/apt/lists/**",
+    "var/lib/dbus/machine-id",
     "var/lib/dpkg/*-old",
     "var/log/**",
     "var/tmp/**",
