@@ -91,7 +91,7 @@ if child == 0:
     time.sleep(60)
 def stop(number, frame):
     alive = os.waitpid(child, os.WNOHANG) == (0, 0)
-    print("child", "alive" if alive else "gone", flush=True)
+    os.write(1, b"child alive\\n" if alive else b"child gone\\n")
     sys.exit(7)
 signal.signal(signal.SIGTERM, stop)
 print("ready", flush=True)
@@ -318,7 +318,7 @@ def test_who_adopts_a_container_gets_its_output_listener_and_end(tmp_path: Path)
     code = """
 import os, signal, socket, sys, time
 def stop(number, frame):
-    print("stopping", flush=True)
+    os.write(1, b"stopping\\n")
     sys.exit(9)
 signal.signal(signal.SIGTERM, stop)
 time.sleep(60)
