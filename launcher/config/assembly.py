@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.config import command_line, overrides, resolve
+from launcher.config import command_line, overrides, resolve, words
 from launcher.config.compose import Tree, compose_files, parse_overrides, split_groups
 from launcher.config.project import SearchPath
 from launcher.config.spec import ExperimentSpec
@@ -72,6 +72,10 @@ def finish(tree: Tree, request: Request, environment: dict[str, str | None]) -> 
     values = copy.deepcopy(tree.values)
     resolve.keep_text(values, tree.sources)
     repeatable = resolve.is_repeatable(values)
+    as_written = values.get("command")
+    if isinstance(as_written, str):
+        source = tree.sources.nearest(("command",))
+        values["command"] = list(words.split(as_written, origin=source.origin if source else None))
     values = resolve.fill_in(values, tree.sources)
     file = request.path.find(f"experiment/{tree.choices.get('experiment')}")
     context = Context(
@@ -80,4 +84,4 @@ def finish(tree: Tree, request: Request, environment: dict[str, str | None]) -> 
         experiment=Origin(file=tree.sources.shown(file), line=1) if file is not None else None,
     )
     spec = to_spec(values, context)
-    return Assembled(spec, values, tree.sources.origins(), tree.choices, dict(environment), repeatable)
+    return Assembled(spec, {**values, "command": as_written}, tree.sources.origins(), tree.choices, dict(environment), repeatable)

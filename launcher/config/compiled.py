@@ -154,7 +154,8 @@ def _from_assembled(request: Request, raw: _Raw, *, entry: Path | None = None) -
 
 def _key(raw: _Raw) -> str:
     digest = hashlib.sha256()
-    for part in (*_versions(), str(raw.cwd), *raw.overrides, "--with", *raw.with_requirements, "--", *(raw.command or ("none",))):
+    command = ("as configured",) if raw.command is None else ("--", *raw.command)
+    for part in (*_versions(), str(raw.cwd), *raw.overrides, "--with", *raw.with_requirements, *command):
         digest.update(b"%d:%s" % (len(part), os.fsencode(part)))
     for directory in raw.path.directories:
         digest.update(b"%d:%s" % (len(str(directory)), os.fsencode(directory)))

@@ -224,7 +224,7 @@ class Pruner(Section):
 class Sweep(Section):
     """How `launch -m` searches."""
 
-    sampler: str = _key("grid", "`grid`, `random`, or a sampler of Optuna such as `tpe`.", "tpe")
+    sampler: str = _key("grid", "`grid` or `random`; another name is refused by this version.", "random")
     trials: AtLeastOne | None = _key(None, "Number of trials; null is every point of a grid.", 50)
     metric: str | None = _key(None, "Metric to optimise.", "val_accuracy")
     direction: Literal["minimize", "maximize"] = _key("minimize", "Whether less or more is better.", "maximize")

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from launcher.config import schema, traps, words
+from launcher.config import schema, traps
 from launcher.config.origin import Sources
 from launcher.config.project import shipped_path
 from launcher.config.resolve import read_variable
@@ -64,7 +64,7 @@ def to_spec(values: dict[str, Any], context: Context) -> ExperimentSpec:
         raise _first_of(error, values, context) from error
     document = checked.model_dump()
     _Paths(context).make_absolute(document)
-    document["command"] = _words(document["command"], context)
+    _check_words(document["command"], context)
     document["data"] = {
         name: {"source": mount} if isinstance(mount, str) else mount
         for name, mount in document["data"].items()
@@ -74,17 +74,12 @@ def to_spec(values: dict[str, Any], context: Context) -> ExperimentSpec:
     return from_json(ExperimentSpec, document)
 
 
-def _words(command: str | list[Any], context: Context) -> list[str]:
-    source = context.sources.nearest(("command",))
-    origin = source.origin if source else None
-    if isinstance(command, str):
-        return list(words.split(command, origin=origin))
+def _check_words(command: list[Any], context: Context) -> None:
     for index, word in enumerate(command):
         if not isinstance(word, str):
-            item = context.sources.nearest(("command", index))
-            shown = "null" if word is None else type(word).__name__
-            raise ConfigError(f"word {index + 1} of the command is {shown}, not text", origin=item.origin if item else origin)
-    return command
+            source = context.sources.nearest(("command", index))
+            shown = "null" if word is None else "a mapping" if isinstance(word, dict) else "a list"
+            raise ConfigError(f"word {index + 1} of the command is {shown}, not text", origin=source.origin if source else None)
 
 
 def _first_of(error: ValidationError, values: dict[str, Any], context: Context) -> ConfigError:
@@ -97,7 +92,9 @@ def _first_of(error: ValidationError, values: dict[str, Any], context: Context) 
         for path, details in found.items()
         if not any(other[: len(path)] == path and other != path for other in found)
     }
-    problems = [_problem(path, details, context) for path, details in deepest.items()]
+    # An unknown key explains the missing one beside it (`sourc` for `source`).
+    in_order = sorted(deepest.items(), key=lambda pair: pair[1][0]["type"] != "extra_forbidden")
+    problems = [_problem(path, details, context) for path, details in in_order]
     first = problems[0]
     if len(problems) > 1:
         others = "; ".join(f"{problem.message}" + (f" ({problem.origin})" if problem.origin else "") for problem in problems[1:5])
@@ -133,6 +130,8 @@ def _problem(path: KeyPath, details: list[ErrorDetails], context: Context) -> Co
     if reasons:
         text = str(reasons[0].get("ctx", {}).get("error", reasons[0]["msg"]))
         reason, _, hint = text.partition(": ")
+        if detail["loc"][-1] == "[key]":
+            return ConfigError(f"`{name}` is {reason}", origin=origin, hint=hint or None)
         return ConfigError(f"`{name}` is {value}: {reason}", origin=origin, hint=hint or None)
     wanted = list(dict.fromkeys(_wanted(d) for d in details))
     return ConfigError(f"`{name}` must be {_or(wanted)}, not {value}", origin=origin, hint=_near_choice(details))
@@ -166,8 +165,8 @@ def _wanted(detail: ErrorDetails) -> str:
             return _WANTED.get(kind) or str(detail["msg"]).removeprefix("Input should be ").lower()
 
 
-def _or(words_: list[str]) -> str:
-    return words_[0] if len(words_) == 1 else f"{', '.join(words_[:-1])} or {words_[-1]}"
+def _or(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _shown(value: Any) -> str:

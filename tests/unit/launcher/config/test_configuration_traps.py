@@ -228,7 +228,8 @@ def value_of(spec: object, key: str) -> object:
 def test_preset_chosen_on_the_command_line_and_overruled_by_the_experiment(project: Project) -> None:
     project.experiment("command: [run]\nimage: {base: oci:mine}\n")
     assert (
-        f"error: `image=cuda12` does not reach `image.base`: conf/experiment/mine.yaml:3 sets it again, over {CONF}/image/cuda12.yaml:2\n"
+        "error: `image=cuda12` does not reach `image.base`: conf/experiment/mine.yaml:3 sets it again, "
+        f"over {CONF}/image/cuda12.yaml:2\n"
         "  --> command line: image=cuda12\n\n"
         "hint: in conf/experiment/mine.yaml:3 choose a preset with `defaults: [override /image: NAME]` instead, "
         "or give `image.base=…` on the command line"
@@ -248,7 +249,8 @@ def test_preset_chosen_by_the_experiment_gives_way_to_the_command_line(project: 
 def test_override_of_a_group_that_does_not_exist(project: Project) -> None:
     project.experiment("defaults:\n  - override /imag: debian\ncommand: [run]\n")
     assert (
-        "error: nothing to override: `imag` is not chosen before\n  --> conf/experiment/mine.yaml:3\n\nhint: did you mean `image`?"
+        "error: nothing to override: `imag` is not chosen before\n  --> conf/experiment/mine.yaml:3\n\n"
+        "hint: did you mean `image`?"
     ) == shown(project.error("experiment=mine"))
 
 

@@ -1,0 +1,134 @@
+"""The points of a sweep: Hydra's grammar, the experiment's space, what fixes what, and errors before the first trial."""
+
+from __future__ import annotations
+
+import time
+
+from tests.unit.launcher.config.conftest import Project, shown
+
+MINE = """
+command: [run]
+params: {lr: 0.1, layers: [64], batch: 32}
+sweep:
+  space:
+    params: {lr: "choice(0.3, 0.1)", layers: "choice([64], [64, 32])"}
+"""
+
+
+def test_six_trials_with_the_last_key_varying_fastest(project: Project) -> None:
+    sweep = project.sweep("experiment=digits", "params.lr=0.1,0.01,0.001", "seed=1,2")
+    assert [
+        ("params.lr=0.1", "seed=1"),
+        ("params.lr=0.1", "seed=2"),
+        ("params.lr=0.01", "seed=1"),
+        ("params.lr=0.01", "seed=2"),
+        ("params.lr=0.001", "seed=1"),
+        ("params.lr=0.001", "seed=2"),
+    ] == [overrides for overrides, _ in sweep.trials]
+    assert [(0.1, 1), (0.1, 2), (0.01, 1)] == [(spec.params["lr"], spec.seed) for _, spec in sweep.trials[:3]]
+    assert ("experiment=digits",) == sweep.parent.overrides
+    assert ("experiment=digits", "params.lr=0.1", "seed=2") == sweep.composed[1].overrides
+
+
+def test_trial_equals_the_single_launch_of_its_overrides(project: Project) -> None:
+    sweep = project.sweep("experiment=resnet", "image=debian,bookworm", "params.lr=0.1,0.5", "env.A=1.50,on", "memory=8GiB")
+    for composed, (_, spec) in zip(sweep.composed, sweep.trials, strict=True):
+        single = project.load(*composed.overrides)
+        assert (single.spec, single.origins) == (spec, composed.origins)
+
+
+def test_space_of_the_experiment_is_swept_by_m_alone(project: Project) -> None:
+    project.experiment(MINE)
+    assert [(0.3, [64]), (0.3, [64, 32]), (0.1, [64]), (0.1, [64, 32])] == [
+        (spec.params["lr"], spec.params["layers"]) for _, spec in project.sweep("experiment=mine").trials
+    ]
+
+
+def test_plain_override_fixes_a_key_of_the_space(project: Project) -> None:
+    project.experiment(MINE)
+    trials = project.sweep("experiment=mine", "params.lr=0.7").trials
+    assert [(0.7, [64]), (0.7, [64, 32])] == [(spec.params["lr"], spec.params["layers"]) for _, spec in trials]
+
+
+def test_lists_on_the_command_line_are_the_whole_grid(project: Project) -> None:
+    project.experiment(MINE)
+    assert [("params.batch=1",), ("params.batch=2",)] == [
+        overrides for overrides, _ in project.sweep("experiment=mine", "params.batch=1,2").trials
+    ]
+
+
+def test_groups_experiments_and_globs(project: Project) -> None:
+    project.experiment("command: [run]\n", name="a1")
+    project.experiment("command: [run]\n", name="a2")
+    names = [spec.name for _, spec in project.sweep("experiment=glob(a*)", "seed=range(2)").trials]
+    assert ["a1", "a1", "a2", "a2"] == names
+
+
+def test_one_composition_serves_a_thousand_trials(project: Project) -> None:
+    project.sweep("experiment=digits", "seed=1,2")
+    started = time.perf_counter()
+    assert 1000 == len(project.sweep("experiment=digits", "seed=range(1000)").trials)
+    assert time.perf_counter() - started < 30  # composing each would take minutes
+
+
+def test_seeds_repeat_each_point(project: Project) -> None:
+    trials = project.sweep("experiment=digits", "params.lr=0.1,0.2", "sweep.seeds=2", "seed=5").trials
+    assert [(0.1, 5), (0.1, 6), (0.2, 5), (0.2, 6)] == [(spec.params["lr"], spec.seed) for _, spec in trials]
+
+
+def test_random_search_repeats_itself_and_stays_in_the_space(project: Project) -> None:
+    first, second = (project.sweep("experiment=digits", "sweep=random", "sweep.trials=8").trials for _ in range(2))
+    assert first == second
+    assert 8 == len(first)
+    assert all(1e-4 <= spec.params["lr"] <= 1e-1 and spec.params["batch_size"] in (32, 64, 128) for _, spec in first)
+
+
+def test_enqueued_points_go_first(project: Project) -> None:
+    project.experiment(MINE + "  enqueue: [{params: {lr: 9.0, layers: [1, 2]}}]\n")
+    (first, spec), *_ = project.sweep("experiment=mine").trials
+    assert ("params.lr=9.0", "params.layers=[1,2]") == first
+    assert {"lr": 9.0, "layers": [1, 2], "batch": 32} == spec.params
+
+
+def test_value_that_must_be_given_may_be_swept(project: Project) -> None:
+    project.experiment("command: [run]\nparams:\n  lr: ???\n")
+    assert [1, 2] == [spec.params["lr"] for _, spec in project.sweep("experiment=mine", "params.lr=1,2").trials]
+
+
+def test_interval_in_a_grid(project: Project) -> None:
+    error = project.sweep_error("experiment=digits", "params.lr=interval(0,1)")
+    assert (
+        "error: `params.lr` is an interval, which a grid cannot enumerate\n  --> command line: params.lr=interval(0,1)\n\n"
+        "hint: add `sweep=random`, or list values: `params.lr=…,…`"
+    ) == shown(error)
+
+
+def test_interval_of_the_file_has_its_line(project: Project) -> None:
+    project.experiment('command: [run]\nparams: {lr: 1}\nsweep:\n  space:\n    params: {lr: "interval(0, 1)"}\n')
+    assert "conf/experiment/mine.yaml:6" == str(project.sweep_error("experiment=mine").origin)
+
+
+def test_key_of_the_space_that_does_not_exist(project: Project) -> None:
+    project.experiment('command: [run]\nparams: {lr: 1}\nsweep:\n  space:\n    params: {lrr: "choice(0, 1)"}\n')
+    assert ("error: unknown key `params.lrr`\n  --> conf/experiment/mine.yaml:6\n\nhint: did you mean `params.lr`?") == shown(
+        project.sweep_error("experiment=mine")
+    )
+
+
+def test_space_with_a_plain_list(project: Project) -> None:
+    project.experiment("command: [run]\nparams: {lr: 1}\nsweep:\n  space:\n    params: {lr: [0.1, 0.2]}\n")
+    assert "write `choice(0.1, 0.2)`" == project.sweep_error("experiment=mine").hint
+
+
+def test_nothing_to_sweep(project: Project) -> None:
+    assert "there is nothing to sweep" == project.sweep_error("experiment=resnet").message
+
+
+def test_bad_value_of_the_last_trial_is_found_before_the_first_starts(project: Project) -> None:
+    error = project.sweep_error("experiment=digits", "seed=1,2,drei")
+    assert ("`seed` must be a whole number, not `drei`", "command line: seed=drei") == (error.message, str(error.origin))
+
+
+def test_sampler_that_is_not_there(project: Project) -> None:
+    error = project.sweep_error("experiment=digits", "sweep=tpe")
+    assert ("the sampler `tpe` is not available", "`sweep=grid` or `sweep=random`") == (error.message, error.hint)
