@@ -24,7 +24,7 @@ from runtime.kernel.id_maps import IdMapKind
 from runtime.layer.diff import diff
 from runtime.layer.tree import Tree
 from runtime.network.mode import NetworkMode
-from runtime.rootfs.wanted import BindMount
+from runtime.rootfs.wanted import BindMount, TmpfsFile
 from runtime.store.records import Layer
 from runtime.store.store import Store
 
@@ -39,12 +39,22 @@ ENVIRONMENT = {
 }
 
 
-def apply_run_command(step: RunCommand, *, store: Store, below: Sequence[Layer], observer: BuildObserver) -> Layer:
-    """The layer of *step* on the layers *below*, bottom first. Raises BuildError with the end of its output when it fails."""
+def apply_run_command(
+    step: RunCommand,
+    *,
+    store: Store,
+    below: Sequence[Layer],
+    observer: BuildObserver,
+    files: tuple[TmpfsFile, ...] = (),
+) -> Layer:
+    """The layer of *step* on the layers *below*, bottom first. Raises BuildError with the end of its output when it fails.
+
+    *files* are seen by the command and are no part of the layer.
+    """
     parent = chain(below)
     label = step_label(step)
     with store.staging() as staging:
-        upper = run_on_layers(step, staging=staging, store=store, below=below, observer=observer)
+        upper = run_on_layers(step, staging=staging, store=store, below=below, observer=observer, files=files)
         tree = with_owners(diff(upper, drop=step.drop), {path: (uid, gid) for path, uid, gid in step.owners})
         return store.publish(step_key(step, parent), upper, tree, label=label, fields=key_fields(step, parent))
 
@@ -57,6 +67,7 @@ def run_on_layers(
     below: Sequence[Layer],
     observer: BuildObserver,
     binds: tuple[BindMount, ...] = (),
+    files: tuple[TmpfsFile, ...] = (),
 ) -> Path:
     """Run the command of *step* on *below* with an overlay in *staging*; the directory that holds what it changed."""
     label = step_label(step)
@@ -71,6 +82,7 @@ def run_on_layers(
         hostname="build",
         network=_network(step.network),
         binds=binds,
+        tmpfs_files=files,
         build=True,
     )
     lines = _Lines(observer)

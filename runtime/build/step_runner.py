@@ -19,6 +19,7 @@ from runtime.build.sources import BuildSources, WheelSource
 from runtime.build.wheel_worker import WheelWorker, start_worker
 from runtime.errors import BuildError
 from runtime.oci.digest import Digest
+from runtime.rootfs.wanted import TmpfsFile
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
 
@@ -130,7 +131,7 @@ class _Run:
             case RunCommand():
                 from runtime.build.apply_run_command import apply_run_command
 
-                return (apply_run_command(step, store=store, below=below, observer=observer),)
+                return (apply_run_command(step, store=store, below=below, observer=observer, files=self._network_files(step)),)
             case MakeVenv():
                 from runtime.build.apply_make_venv import apply_make_venv
 
@@ -145,6 +146,15 @@ class _Run:
                 architecture = self._plan.config.architecture
                 return apply_import_image(step, store=store, observer=observer, architecture=architecture)
         raise AssertionError(f"no code for step {step!r}")
+
+    def _network_files(self, step: RunCommand) -> tuple[TmpfsFile, ...]:
+        """The address of the Debian archive for a command that can reach it: mounted, since it is no part of a layer."""
+        suite = next((below.suite for below in self._plan.steps if isinstance(below, UnpackDebs)), None)
+        if step.network == "none" or suite is None or self._sources.debian is None:
+            return ()
+        from runtime.build.debian.root_skeleton import APT_SOURCE, apt_source_text
+
+        return (TmpfsFile(APT_SOURCE, apt_source_text(suite, self._sources.debian.archives).encode(), 0o644),)
 
     # Wheels
 
