@@ -1,8 +1,8 @@
 """Where MLflow is: the local server's socket, or `tracking.uri` with the caller's credentials.
 
 Credentials come from where MLflow's own client takes them: `MLFLOW_TRACKING_TOKEN`, `MLFLOW_TRACKING_USERNAME` and
-`MLFLOW_TRACKING_PASSWORD`, the address itself, `~/.mlflow/credentials`. They are never written down: an address that is shown
-or recorded has none. Talking to it is `mlflow_rest.py`.
+`MLFLOW_TRACKING_PASSWORD`, `~/.mlflow/credentials`. They are never written down. In the address they are refused: it is part of
+the configuration, which is recorded, uploaded and shown to the program. Talking to the server is `mlflow_rest.py`.
 """
 
 from __future__ import annotations
@@ -58,10 +58,15 @@ Address = LocalAddress | RemoteAddress
 
 
 def parse_uri(uri: str, *, environ: Mapping[str, str] = os.environ) -> RemoteAddress:
-    """A `tracking.uri` as an address. Raises ConfigError when MLflow's REST API cannot be reached under it."""
+    """A `tracking.uri` as an address. Raises ConfigError for one that cannot be or may not be used."""
     from urllib.parse import urlsplit
 
     parts = urlsplit(uri)
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(
+            f"`tracking.uri` has a user or password in it: `{_without_user(parts)}`",
+            hint="the configuration is recorded with each run; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead",
+        )
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(
             f"`tracking.uri` is not the address of an MLflow server: `{_without_user(parts)}`",
@@ -76,33 +81,21 @@ def parse_uri(uri: str, *, environ: Mapping[str, str] = os.environ) -> RemoteAdd
         host=parts.hostname,
         port=port or (443 if parts.scheme == "https" else 80),
         prefix=parts.path.rstrip("/"),
-        authorization=_authorization(parts, environ),
+        authorization=_authorization(environ),
     )
-
-
-def shown_uri(uri: str) -> str:
-    """*uri* as it may be printed and recorded: without user and password."""
-    from urllib.parse import urlsplit
-
-    return _without_user(urlsplit(uri))
 
 
 def _without_user(parts: SplitResult) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def _authorization(parts: SplitResult, environ: Mapping[str, str]) -> str | None:
-    # The order is that of mlflow.utils.rest_utils: a user name wins over a token.
-    from urllib.parse import unquote
-
+def _authorization(environ: Mapping[str, str]) -> str | None:
+    # The order is that of mlflow/utils/rest_utils.py: a user name wins over a token.
     user, password = environ.get("MLFLOW_TRACKING_USERNAME"), environ.get("MLFLOW_TRACKING_PASSWORD")
     token = environ.get("MLFLOW_TRACKING_TOKEN")
-    if not (user and password):
-        if parts.username is not None:
-            user, password = unquote(parts.username), unquote(parts.password or "")
-        elif not token:
-            user, password = _credentials_file(environ)
-    if user and password is not None:
+    if not (user and password) and not token:
+        user, password = _credentials_file(environ)
+    if user and password:
         from base64 import b64encode
 
         return "Basic " + b64encode(f"{user}:{password}".encode()).decode()

@@ -16,7 +16,7 @@ from typing import Any
 from launcher.tracking import artifacts, journal, tracker_state
 from launcher.tracking.description import Description, current_status, current_tags, parent_tag
 from launcher.tracking.journal import Event
-from launcher.tracking.mlflow_address import Address, LocalAddress, parse_uri, shown_uri
+from launcher.tracking.mlflow_address import Address, LocalAddress, parse_uri
 from launcher.tracking.mlflow_batches import Batch, batches, fitting_key, fitting_value, param_batches, tag_batches
 from launcher.tracking.mlflow_rest import CreatedRun, Experiment, Mlflow, MlflowRefused
 from launcher.tracking.observed import metric, read_slice
@@ -138,10 +138,9 @@ class Sink:
         return found
 
     def _publish(self, experiment: Experiment, created: CreatedRun) -> None:
-        local = isinstance(self.address, LocalAddress)
         self.run = {
-            "tracking_uri": None if local else shown_uri(str(self.description.uri)),
-            "ui_uri": _ui_uri(self.run_dir) if local else shown_uri(str(self.description.uri)),
+            "tracking_uri": self.description.uri,
+            "ui_uri": _ui_uri(self.run_dir) if isinstance(self.address, LocalAddress) else self.description.uri,
             "experiment_id": experiment.experiment_id,
             "experiment": experiment.name,
             "run_id": created.run_id,
