@@ -23,6 +23,8 @@ class LockFile:
     """A lock file as read: the lock, and the digest of the inputs that it was made from."""
 
     lock: Lock
+    python: str
+    """The minor version that it was made for."""
     inputs: str
     """`lock.request_digest` at the time."""
 
@@ -91,11 +93,11 @@ def read_lock_file(path: Path, *, python: str) -> LockFile | None:
     if path.suffix == ".toml":
         return _read_pylock(path, text, python)
     header = dict(re.findall(r"^# (inputs|python|platform|torch): (.+)$", text, re.MULTILINE))
-    if "inputs" not in header or "platform" not in header:
+    if not {"inputs", "python", "platform"} <= set(header):
         raise ConfigError(f"`{path}` is not a lock file of launch", hint="make it with `launch lock`, or remove it")
     wheels = tuple(_parse_entry(path, entry) for entry in re.split(r"\n(?=[a-z0-9])", text.split("\n\n", 1)[-1]) if entry.strip())
     lock = Lock(python, header["platform"], wheels, _digest(wheels), str(path), torch=header.get("torch"))
-    return LockFile(lock, header["inputs"])
+    return LockFile(lock, _minor(header["python"]), header["inputs"])
 
 
 _ENTRY = re.compile(
@@ -132,13 +134,13 @@ def _read_pylock(path: Path, text: str, python: str) -> LockFile:
     try:
         document = tomllib.loads(text)
         ours = document["tool"]["launch"]
-        platform, inputs, torch = ours["platform"], ours["inputs"], ours.get("torch")
+        minor, platform, inputs, torch = ours["python"], ours["platform"], ours["inputs"], ours.get("torch")
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise ConfigError(
             f"`{path}` is not a lock file of launch: {error}", hint="make it with `launch lock --format pylock.toml`"
         ) from error
-    wheels = choose_files(document, parse_target(python, platform), torch=torch)
-    return LockFile(Lock(python, platform, wheels, _digest(wheels), str(path), torch=torch), inputs)
+    wheels = choose_files(document, parse_target(minor, platform), torch=torch)
+    return LockFile(Lock(python, platform, wheels, _digest(wheels), str(path), torch=torch), minor, inputs)
 
 
 def _digest(wheels: Sequence[LockedWheel]) -> Digest:
@@ -147,8 +149,8 @@ def _digest(wheels: Sequence[LockedWheel]) -> Digest:
 
 def drift(found: LockFile, *, inputs: Digest, python: str, platform: str) -> str | None:
     """Why *found* may not be used for these inputs, in words; None when it is current."""
-    if _minor(found.lock.python) != _minor(python):
-        return f"it is for Python {_minor(found.lock.python)}, the base has {_minor(python)}"
+    if found.python != _minor(python):
+        return f"it is for Python {found.python}, the base has {_minor(python)}"
     if found.lock.platform != platform:
         return f"it is for {found.lock.platform}, the base is {platform}"
     if found.inputs != inputs:

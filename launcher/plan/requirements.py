@@ -90,6 +90,8 @@ class _Reading:
         return text
 
     def walk_file(self, path: Path, name: str) -> None:
+        # `sub/../base.txt` is `base.txt`: files may include each other, and under several spellings.
+        path = Path(os.path.normpath(path))
         if path in self.files:
             return
         text = self.text_of(path)
