@@ -135,7 +135,8 @@ def _hydra(path: SearchPath) -> Iterator[None]:
     plugins = Plugins.instance()
     if not any(plugin is _LaterDirectories for plugin in plugins.discover(SearchPathPlugin)):
         plugins.register(_LaterDirectories)
-    ConfigStore.instance().store(name="schema", node=_schema_node(), provider="launch")
+    if "schema.yaml" not in ConfigStore.instance().repo:  # 1.4 warns where a node is stored twice
+        ConfigStore.instance().store(name="schema", node=_schema_node(), provider="launch")
     with warnings.catch_warnings():
         # 1.4 announces that `version_base="1.3"` will be refused by 1.5, which our version bound excludes.
         warnings.filterwarnings("ignore", message=r"(?s).*version_base.*")

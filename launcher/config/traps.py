@@ -134,7 +134,7 @@ def failed_composition(error: Exception, choices: Sequence[Override], path: Sear
             if group
             else ConfigError(f"no configuration `{name}`", origin=origin)
         )
-    override = re.search(r"Could not override '([^'@]+)", text)
+    override = re.search(r"(?:Could not override '|Invalid Defaults List override '/?)([^'@:]+)", text)
     if override:
         group = override[1]
         where = _line_of(group, config, path, sources) if config else _choice_origin(group, choices)
