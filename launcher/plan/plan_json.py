@@ -33,7 +33,7 @@ def to_document(plan: LaunchPlan) -> dict[str, Any]:
         "format": FORMAT,
         "spec": to_json(plan.spec),
         "spec_digest": plan.spec_digest,
-        "build": _build_document(plan.build),
+        "build": _build_document(plan.build, plan.code),
         "code": _code_document(plan.code),
         "lock": None if plan.lock is None else _lock_document(plan.lock),
         "base_digest": plan.base_digest,
@@ -53,11 +53,12 @@ def to_document(plan: LaunchPlan) -> dict[str, Any]:
 def from_document(document: dict[str, Any]) -> LaunchPlan:
     """The plan that `to_document` wrote. Trusted input: ours."""
     lock = document["lock"]
+    code = _code(document["code"])
     return LaunchPlan(
         spec=from_json(ExperimentSpec, document["spec"]),
         spec_digest=Digest(document["spec_digest"]),
-        build=_build(document["build"]),
-        code=_code(document["code"]),
+        build=_build(document["build"], code),
+        code=code,
         lock=None if lock is None else _lock(lock),
         base_digest=Digest(document["base_digest"]),
         argv=tuple(document["argv"]),
@@ -78,25 +79,25 @@ def _fields_of(value: Any) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
-def _build_document(build: BuildPlan) -> dict[str, Any]:
+def _build_document(build: BuildPlan, code: CodeSnapshot) -> dict[str, Any]:
     config = build.config
     return {
-        "steps": [_step_document(step) for step in build.steps],
+        "steps": [_step_document(step, code) for step in build.steps],
         "config": {**_fields_of(config), "entrypoint": list(config.entrypoint), "command": list(config.command)},
         "source_date_epoch_s": build.source_date_epoch_s,
     }
 
 
-def _build(document: dict[str, Any]) -> BuildPlan:
+def _build(document: dict[str, Any], code: CodeSnapshot) -> BuildPlan:
     config = document["config"]
     return BuildPlan(
-        steps=tuple(_step(step) for step in document["steps"]),
+        steps=tuple(_step(step, code) for step in document["steps"]),
         config=ImageConfig(**{**config, "entrypoint": tuple(config["entrypoint"]), "command": tuple(config["command"])}),
         source_date_epoch_s=document["source_date_epoch_s"],
     )
 
 
-def _step_document(step: Step) -> dict[str, Any]:
+def _step_document(step: Step, code: CodeSnapshot) -> dict[str, Any]:
     match step:
         case UnpackDebs():
             return {"step": "unpack-debs", **_fields_of(step), "packages": [_fields_of(package) for package in step.packages]}
@@ -116,10 +117,12 @@ def _step_document(step: Step) -> dict[str, Any]:
                 "owners": [list(owner) for owner in step.owners],
             }
         case CopyIn():
-            return {"step": "copy-in", **_fields_of(step), "files": [list(file) for file in step.files]}
+            # The snapshot's list may be long, and the plan has it already.
+            files = None if step.files == code.files else [list(file) for file in step.files]
+            return {"step": "copy-in", **_fields_of(step), "files": files}
 
 
-def _step(document: dict[str, Any]) -> Step:
+def _step(document: dict[str, Any], code: CodeSnapshot) -> Step:
     values = {key: value for key, value in document.items() if key != "step"}
     match document["step"]:
         case "unpack-debs":
@@ -136,7 +139,8 @@ def _step(document: dict[str, Any]) -> Step:
             drop = tuple(values["drop"])
             return RunCommand(**{**values, "argv": tuple(values["argv"]), "env": env, "drop": drop, "owners": owners})
         case "copy-in":
-            return CopyIn(**{**values, "files": _files(values["files"]), "snapshot_digest": Digest(values["snapshot_digest"])})
+            files = code.files if values["files"] is None else _files(values["files"])
+            return CopyIn(**{**values, "files": files, "snapshot_digest": Digest(values["snapshot_digest"])})
         case unknown:
             raise ValueError(f"no such step: {unknown!r}")
 
