@@ -71,11 +71,17 @@ def plan_and_build(
 
 
 def start_local_server(spec: ExperimentSpec, state: StateDir) -> None:
-    """Start the local MLflow server in the background unless it is up, not wanted or elsewhere."""
-    if spec.tracking is not None and spec.tracking.uri is None:
-        from launcher.tracking.mlflow_server import start_in_background
+    """Start the local MLflow server in the background unless it is up, not wanted or elsewhere. A bad address is exit 2."""
+    if spec.tracking is None:
+        return
+    if spec.tracking.uri is not None:
+        from launcher.tracking.mlflow_address import parse_uri
 
-        start_in_background(state)
+        parse_uri(spec.tracking.uri)
+        return
+    from launcher.tracking.mlflow_server import start_in_background
+
+    start_in_background(state)
 
 
 def build_image(plan: LaunchPlan, state: StateDir, timings: Timings, *, quiet: bool) -> Prepared:
