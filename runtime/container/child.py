@@ -62,12 +62,11 @@ def be_helper(birth: Birth) -> NoReturn:
     try:
         gc.freeze()
         open_files = _settle(birth)
-        user_namespace = namespaces.user_namespace(birth.maps)
         if birth.maps.kind is IdMapKind.RANGED:
-            root, warnings, rung = _furnish_as_root(birth, user_namespace)
+            root, warnings, rung, user_namespace = _furnish_as_root(birth)
             namespaces.enter_user_namespace(user_namespace, birth.maps)
         else:
-            namespaces.enter_user_namespace(user_namespace, birth.maps)
+            namespaces.enter_user_namespace(namespaces.user_namespace(birth.maps), birth.maps)
             root, warnings, rung = _furnish(birth, LayerMaps(), None)
         if receive(birth.holdings.control) is None:
             os._exit(1)
@@ -82,6 +81,7 @@ def be_helper(birth: Birth) -> NoReturn:
         if pid == 0:
             _be_init(birth, open_files)
         send(birth.holdings.control, {"pid": pid, "made": root.made, "warnings": warnings, "rung": rung})
+        processes.reap_children()
         os._exit(0)
     except BaseException as error:
         _fail(birth, error)
@@ -108,8 +108,10 @@ def _settle(birth: Birth) -> tuple[int, int]:
     return processes.raise_open_file_limit()
 
 
-def _furnish_as_root(birth: Birth, user_namespace: int) -> tuple[Root, list[str], Rung]:
+def _furnish_as_root(birth: Birth) -> tuple[Root, list[str], Rung, int]:
+    """`_furnish` with id-mapped mounts, and the user namespace whose map they have."""
     uid_base, gid_base = birth.maps.uids.extents[0].outside, birth.maps.gids.extents[0].outside
+    user_namespace, swap = namespaces.user_namespace_and_mapping(birth.maps, swapped(uid_base), swapped(gid_base))
     known = {(0, 0): user_namespace}
 
     def map_for(uid: int, gid: int) -> int:
@@ -117,9 +119,7 @@ def _furnish_as_root(birth: Birth, user_namespace: int) -> tuple[Root, list[str]
             known[uid, gid] = namespaces.mapping(owner_first(uid, uid_base), owner_first(gid, gid_base))
         return known[uid, gid]
 
-    swap = namespaces.mapping(swapped(uid_base), swapped(gid_base))
-    maps = LayerMaps(user_namespace, swap, shift=(uid_base, gid_base))
-    return _furnish(birth, maps, map_for)
+    return *_furnish(birth, LayerMaps(user_namespace, swap, shift=(uid_base, gid_base)), map_for), user_namespace
 
 
 def _furnish(birth: Birth, layer_maps: LayerMaps, map_for: MapFor | None) -> tuple[Root, list[str], Rung]:

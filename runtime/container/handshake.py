@@ -45,12 +45,13 @@ def send(end: socket.socket, document: dict[str, Any], fds: tuple[int, ...] = ()
 
 def receive(end: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """The next document and its descriptors (close-on-exec); None when the other side is gone."""
+    # Not socket.recv_fds: Python 3.11's drops the flags, and the descriptors would be inheritable.
+    room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * _INT_BYTES)
     try:
-        # Not socket.recv_fds: Python 3.11's drops the flags, and the descriptors would be inheritable.
-        room = socket.CMSG_SPACE(_MOST_DESCRIPTORS * _INT_BYTES)
         data, ancillary, _flags, _address = end.recvmsg(_LARGEST, room, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:
-        return None
+        # The other side ended with a message of ours unread. That is reported once, before what it had sent (unix_release_sock).
+        data, ancillary, _flags, _address = end.recvmsg(_LARGEST, room, socket.MSG_CMSG_CLOEXEC)
     if not data:
         return None
     fds = array("i")

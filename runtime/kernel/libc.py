@@ -133,6 +133,11 @@ def clone(flags: int) -> int:
     return int(result)
 
 
+def clone_bare(flags: int) -> int:
+    """`clone` without the interpreter's fork hooks: for a child that does nothing but sleep until it is killed."""
+    return _checked(_clone(_CLONE, flags, 0, 0, 0, 0), f"clone({flags:#x})")
+
+
 def open_tree(path: str | os.PathLike[str], flags: int, *, at: int = AT_FDCWD) -> int:
     """open_tree(2)."""
     result = _libc.syscall(c_long(_OPEN_TREE), c_int(at), c_char_p(_bytes(path)), c_uint(flags))

@@ -88,8 +88,8 @@ def reset_signals() -> None:
     """Default dispositions and an empty mask. Python ignores SIGPIPE and SIGXFSZ, which exec would hand on."""
     signal.set_wakeup_fd(-1)
     for number in range(1, signal.NSIG):
-        # SIGKILL and SIGSTOP can't be set; 32 and 33 are glibc's own.
-        with contextlib.suppress(OSError, ValueError):
+        # None: a disposition that Python did not set (SIGKILL, SIGSTOP and glibc's own 32 and 33 among them).
+        if signal.getsignal(number) not in (signal.SIG_DFL, None):
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
@@ -116,6 +116,13 @@ def reap(pidfd: int) -> None:
     """Take the ended process of *pidfd* out of the process table, if it is ours."""
     with contextlib.suppress(ChildProcessError):
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+
+
+def reap_children() -> None:
+    """Wait for every child of this process."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
 
 
 def send_signal(pidfd: int, signum: int) -> bool:

@@ -37,6 +37,17 @@ def test_the_end_of_the_other_side_is_no_error() -> None:
     ours.close()
 
 
+def test_last_words_arrive_although_ours_were_not_read() -> None:
+    """A helper that fails before it reads that it is in its cgroup: the kernel answers ECONNRESET first."""
+    ours, theirs = handshake.channel()
+    handshake.send(ours, {"cgroup": True})
+    handshake.send(theirs, {"error": "x"})
+    theirs.close()
+    assert ({"error": "x"}, []) == handshake.receive(ours)
+    assert handshake.receive(ours) is None
+    ours.close()
+
+
 def test_a_failure_arrives_as_itself_with_its_hint() -> None:
     failure = handshake.failure(handshake.describe(Unsupported("no overlay", hint="modprobe overlay")))
     assert isinstance(failure, Unsupported)
