@@ -1,0 +1,286 @@
+"""`network: bridge` on the real kernel. The "host" is a network namespace of the test's own: no address outside is ever reached.
+
+outside 198.51.100.2 ── 198.51.100.1 host ── launch0 ── containers
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from runtime.errors import NetworkError, RuntimeFailure
+from runtime.kernel import libc
+from runtime.kernel.namespaces import NEWNET
+from runtime.network import bridge, nat
+from tests.kernel.forked import forked
+
+pytestmark = pytest.mark.requires("root", "bridge")
+
+OUTSIDE, UPLINK = "198.51.100.2", "198.51.100.1"
+
+
+@contextmanager
+def namespace() -> Iterator[int]:
+    """A process in a network namespace of its own: its pid."""
+    ready, go = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            libc.unshare(NEWNET)
+            os.write(go, b"x")
+            signal.pause()
+        finally:
+            os._exit(1)
+    os.read(ready, 1)
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+@contextmanager
+def outside(*, mtu: int = 1500) -> Iterator[int]:
+    """A machine behind the host's uplink, which is the host's default route."""
+    from pyroute2.iproute.linux import IPRoute
+
+    with namespace() as pid:
+        with IPRoute() as ipr:
+            ipr.link("set", index=1, state="up")
+            ipr.link("add", ifname="uplink", kind="veth", mtu=mtu, peer={"ifname": "eth0", "net_ns_pid": pid})
+            index = ipr.link_lookup(ifname="uplink")[0]
+            ipr.addr("add", index=index, address=UPLINK, prefixlen=24)
+            ipr.link("set", index=index, state="up")
+            ipr.route("add", dst="default", gateway=OUTSIDE)
+        with IPRoute(netns=f"/proc/{pid}/ns/net", flags=0) as ipr:
+            index = ipr.link_lookup(ifname="eth0")[0]
+            ipr.addr("add", index=index, address=OUTSIDE, prefixlen=24)
+            ipr.link("set", index=index, state="up")
+        yield pid
+
+
+def listening(pid: int | None = None) -> socket.socket:
+    """A listener on every address of this namespace, or of that of *pid*, made there and used here."""
+    if pid is None:
+        return socket.create_server(("0.0.0.0", 0))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+
+        def listen_there() -> None:
+            with socket.create_server(("0.0.0.0", 0)) as server:
+                socket.send_fds(theirs, [b"x"], [server.fileno()])
+
+        forked(listen_there, enter=f"/proc/{pid}/ns/net")
+        _, fds, _, _ = socket.recv_fds(ours, 1, 1)
+    return socket.socket(fileno=fds[0])
+
+
+def reaches(pid: int, address: Any, listener: socket.socket) -> str | None:
+    """From the namespace of *pid*: the address that *listener* sees us with; None when nothing gets through."""
+    port = listener.getsockname()[1]
+
+    def connect() -> bool:
+        try:
+            socket.create_connection((str(address), port), timeout=0.7).close()
+        except OSError:
+            return False
+        return True
+
+    if not forked(connect, enter=f"/proc/{pid}/ns/net"):
+        return None
+    listener.settimeout(5)
+    connection, peer = listener.accept()
+    connection.close()
+    return str(peer[0])
+
+
+def links() -> list[str]:
+    return sorted(name for _, name in socket.if_nameindex())
+
+
+def test_a_container_reaches_the_host_at_the_gateway():
+    def body() -> None:
+        with namespace() as container, listening() as server:
+            link = bridge.connect(container, "a1b2c3")
+            assert str(link.address) == reaches(container, link.gateway, server)
+            bridge.disconnect("a1b2c3")
+
+    forked(body, unshare=NEWNET)
+
+
+def test_a_container_gets_out_with_the_hosts_address():
+    def body() -> None:
+        with outside() as machine, namespace() as container, listening(machine) as server:
+            bridge.connect(container, "a1b2c3")
+            assert UPLINK == reaches(container, OUTSIDE, server)
+            bridge.disconnect("a1b2c3")
+
+    forked(body, unshare=NEWNET)
+
+
+def test_containers_do_not_reach_each_other():
+    def body() -> None:
+        with namespace() as one, namespace() as other, listening(other) as server:
+            bridge.connect(one, "one")
+            address = bridge.connect(other, "other").address
+            assert reaches(one, address, server) is None
+            for name in ("one", "other"):
+                bridge.disconnect(name)
+
+    forked(body, unshare=NEWNET)
+
+
+def test_nobody_outside_gets_in():
+    """…even one that knows the way: the route is on the machine outside, forwarding is on."""
+
+    def body() -> None:
+        from pyroute2.iproute.linux import IPRoute
+
+        with outside() as machine, namespace() as container, listening(container) as server:
+            link = bridge.connect(container, "a1b2c3")
+            with IPRoute(netns=f"/proc/{machine}/ns/net", flags=0) as ipr:
+                ipr.route("add", dst="10.217.0.0/16", gateway=UPLINK)
+            assert reaches(machine, link.address, server) is None
+            bridge.disconnect("a1b2c3")
+
+    forked(body, unshare=NEWNET)
+
+
+def test_a_firewall_that_drops_forwarded_packets_is_opened_and_left_as_it_was():
+    """Docker sets `iptables -P FORWARD DROP`; where that is nftables underneath, its chain is `ip filter FORWARD`."""
+
+    def body() -> None:
+        with nat._nftables() as nft:
+            nft.table("add", name="filter")
+            nft.chain("add", table="filter", name="FORWARD", type="filter", hook="forward", policy=0)
+            with outside() as machine, namespace() as container, listening(machine) as server:
+                bridge.connect(container, "a1b2c3")
+                assert 2 == len(nat._rules_of(nft, "filter", "FORWARD"))
+                assert UPLINK == reaches(container, OUTSIDE, server)
+                bridge.disconnect("a1b2c3")
+            assert [] == nat._rules_of(nft, "filter", "FORWARD")
+
+    forked(body, unshare=NEWNET)
+
+
+def test_the_last_container_takes_bridge_and_table_along():
+    def body() -> None:
+        with namespace() as one, namespace() as other:
+            bridge.connect(one, "one")
+            bridge.connect(other, "other")
+            bridge.disconnect("one")
+            assert ["launch0", "lc-other", "lo"] == links()
+            bridge.disconnect("other")
+            assert ["lo"] == links()
+            with nat._nftables() as nft:
+                assert [] == nft.get_tables()
+            bridge.disconnect("other")  # idempotent
+
+    forked(body, unshare=NEWNET)
+
+
+def test_the_address_of_a_killed_container_is_free_again():
+    """No record says who has which address, so none can be wrong after `kill -9`."""
+
+    def body() -> None:
+        with namespace() as keeps_the_bridge:
+            bridge.connect(keeps_the_bridge, "first")
+            with namespace() as killed:
+                address = bridge.connect(killed, "second").address
+            bridge.disconnect("second")
+            with namespace() as third:
+                assert address == bridge.connect(third, "third").address
+                bridge.disconnect("third")
+            bridge.disconnect("first")
+
+    forked(body, unshare=NEWNET)
+
+
+def test_the_same_container_can_be_connected_anew():
+    """A second attempt of a run has the same id; its first link may still be there."""
+
+    def body() -> None:
+        with namespace() as first, namespace() as second, listening() as server:
+            bridge.connect(first, "a1b2c3")
+            link = bridge.connect(second, "a1b2c3")
+            assert str(link.address) == reaches(second, link.gateway, server)
+            bridge.disconnect("a1b2c3")
+            assert ["lo"] == links()
+
+    forked(body, unshare=NEWNET)
+
+
+def test_a_container_that_is_gone_leaves_nothing():
+    def body() -> None:
+        with pytest.raises(RuntimeFailure, match="connecting container `a1b2c3` to the bridge failed"):
+            bridge.connect(2**22 + 1, "a1b2c3")
+        assert ["lo"] == links()
+
+    forked(body, unshare=NEWNET)
+
+
+def test_packets_are_no_larger_than_the_uplink_takes():
+    def body() -> None:
+        from pyroute2.iproute.linux import IPRoute
+
+        with outside(mtu=1400), namespace() as container:
+            bridge.connect(container, "a1b2c3")
+            with IPRoute(netns=f"/proc/{container}/ns/net", flags=0) as ipr:
+                assert 1400 == ipr.get_links(ifname="eth0")[0].get_attr("IFLA_MTU")
+            bridge.disconnect("a1b2c3")
+
+    forked(body, unshare=NEWNET)
+
+
+def test_a_network_that_the_host_routes_elsewhere_is_not_taken():
+    def body() -> None:
+        from pyroute2.iproute.linux import IPRoute
+
+        with outside(), namespace() as container:
+            with IPRoute() as ipr:
+                ipr.route("add", dst="10.0.0.0/8", gateway=OUTSIDE)
+            assert "172.27.0.1" == str(bridge.connect(container, "a1b2c3").gateway)
+            bridge.disconnect("a1b2c3")
+
+    forked(body, unshare=NEWNET)
+
+
+def test_many_containers_connect_at_once_with_addresses_of_their_own():
+    def body() -> None:
+        namespaces = [namespace() for _ in range(6)]
+        pids = [one.__enter__() for one in namespaces]
+        children = []
+        for number, pid in enumerate(pids):
+            child = os.fork()
+            if child == 0:
+                try:
+                    bridge.connect(pid, f"c{number}")
+                except NetworkError:
+                    os._exit(1)
+                os._exit(0)
+            children.append(child)
+        assert [0] * 6 == [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        from pyroute2.iproute.linux import IPRoute
+
+        with IPRoute() as ipr:
+            aliases = [link.get_attr("IFLA_IFALIAS") for link in ipr.get_links() if link.get_attr("IFLA_IFALIAS")]
+        assert 6 == len({alias.split()[2] for alias in aliases})
+        for number, one in enumerate(namespaces):
+            one.__exit__(None, None, None)
+            bridge.disconnect(f"c{number}")
+        assert ["lo"] == links()
+
+    forked(body, unshare=NEWNET)
+
+
+def test_an_ordinary_user_is_told_what_works_instead(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(RuntimeFailure, match="`network: bridge` needs root") as caught:
+        bridge.connect(os.getpid(), "a1b2c3")
+    assert "network=host" in caught.value.hint
