@@ -43,7 +43,7 @@ def apply_import_image(
         layers = []
         for future in futures:
             layers.append(future.result())
-            observer.download(step_label(step), len(layers), len(futures))
+            observer.message(f"{step_label(step)}: layer {len(layers)} of {len(futures)}")
     return remember_import(step, contents, tuple(layers), store)
 
 

@@ -55,21 +55,22 @@ class _Gzip:
 
     def _more(self, size: int) -> bytes:
         # *size* bounds the output, so that a bomb is met by the reader's limits and not by memory.
-        packed = self._decoder.unconsumed_tail
-        if not packed and self._decoder.eof:
+        if self._decoder.eof:
+            # `unconsumed_tail` is not emptied at the end of a member; what follows it is `unused_data`.
             packed = self._next_member(self._decoder.unused_data)
             if not packed:
                 self._ended = True
                 return b""
             self._decoder = zlib.decompressobj(wbits=31)
-        elif not packed:
-            packed = self._source.read(_CHUNK)
-            if not packed:
-                raise BadContent("gzip stream is truncated")
+        else:
+            packed = self._decoder.unconsumed_tail or self._source.read(_CHUNK)
         try:
-            return self._decoder.decompress(packed, size)
+            plain = self._decoder.decompress(packed, size)
         except zlib.error as error:
             raise BadContent(f"gzip stream is damaged: {error}") from error
+        if not packed and not plain and not self._decoder.eof:
+            raise BadContent("gzip stream is truncated")
+        return plain
 
     def _next_member(self, packed: bytes) -> bytes:
         """The beginning of another member; empty at the end. Zeros may fill up the last block of a tape or disk."""

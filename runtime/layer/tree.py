@@ -76,12 +76,6 @@ class Tree:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def merged_with(self, later: Tree) -> Tree:
-        """This tree under *later*: where both have a path the later entry wins. Neither may hold whiteouts."""
-        by_path = {entry.path: entry for entry in self.entries}
-        by_path.update((entry.path, entry) for entry in later.entries)
-        return Tree.of(by_path.values())
-
 
 def _path_of(entry: TreeEntry) -> str:
     return entry.path

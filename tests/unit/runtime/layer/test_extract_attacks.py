@@ -1,0 +1,311 @@
+"""Hostile and damaged archives. Each test is named after the attack."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import BadContent
+from runtime.layer import tar_format
+from runtime.layer.extract import ExtractLimits, extract, extract_verified
+from runtime.layer.tree import Tree
+
+Member = tuple[str, bytes, bytes | str]
+"""(name, type, content or link target)"""
+
+
+def stream_of(*members: Member, **attributes: object) -> io.BytesIO:
+    buffer = io.BytesIO()
+    for name, kind, rest in members:
+        content = rest if isinstance(rest, bytes) else b""
+        header = tar_format.Header(
+            name.encode(),
+            kind,
+            0o644,
+            size=len(content),
+            link=rest.encode() if isinstance(rest, str) else b"",
+            **attributes,  # type: ignore[arg-type]
+        )
+        buffer.write(tar_format.encode(header) + content + tar_format.padding(len(content)))
+    buffer.write(tar_format.END)
+    buffer.seek(0)
+    return buffer
+
+
+@pytest.fixture
+def unpack(tmp_path: Path) -> Callable[..., Tree]:
+    (tmp_path / "passwd").write_text("host")
+    target = tmp_path / "root"
+    target.mkdir()
+
+    def run(stream: io.BytesIO, limits: ExtractLimits | None = None) -> Tree:
+        try:
+            return extract(stream, target, limits=limits)
+        finally:
+            assert {"passwd", "root"} == set(os.listdir(tmp_path)), "something was written beside the root"
+            assert (tmp_path / "passwd").read_text() == "host"
+
+    return run
+
+
+FILE, DIRECTORY, SYMLINK, HARDLINK = tar_format.FILE, tar_format.DIRECTORY, tar_format.SYMLINK, tar_format.HARDLINK
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("../passwd", id="straight up"),
+        pytest.param("a/../../passwd", id="up from inside"),
+        pytest.param("/../passwd", id="absolute with dots"),
+        pytest.param("a/..", id="dots at the end"),
+    ],
+)
+def test_path_traversal_is_refused(unpack: Callable[..., Tree], name: str) -> None:
+    with pytest.raises(BadContent, match=r"has `\.\.` in its name"):
+        unpack(stream_of((name, FILE, b"evil")))
+
+
+def test_an_absolute_name_lands_inside_the_root(unpack: Callable[..., Tree], tmp_path: Path) -> None:
+    unpack(stream_of((f"{tmp_path}/passwd", FILE, b"evil")))
+    assert b"evil" == (tmp_path / "root" / str(tmp_path).lstrip("/") / "passwd").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "target", [pytest.param("..", id="relative"), pytest.param("../../../../..", id="far up"), pytest.param("/", id="absolute")]
+)
+def test_symlink_to_parent_cannot_redirect_a_later_entry(unpack: Callable[..., Tree], tmp_path: Path, target: str) -> None:
+    """`link -> ..` followed by `link/passwd` lands inside the root, as if `..` stopped at `/`."""
+    tree = unpack(stream_of(("link", SYMLINK, target), ("link/passwd", FILE, b"evil")))
+
+    assert "host" == (tmp_path / "passwd").read_text()
+    assert b"evil" == (tmp_path / "root" / "passwd").read_bytes()
+    assert ["link", "passwd"] == [entry.path for entry in tree], "the manifest says where it really is"
+
+
+def test_symlink_to_a_host_directory_cannot_redirect_a_later_entry(unpack: Callable[..., Tree], tmp_path: Path) -> None:
+    with pytest.raises(BadContent, match="which is no directory"):
+        unpack(stream_of(("link", SYMLINK, str(tmp_path)), ("link/evil", FILE, b"x")))
+
+
+def test_a_chain_of_symlinks_stays_inside(unpack: Callable[..., Tree], tmp_path: Path) -> None:
+    tree = unpack(
+        stream_of(("a", DIRECTORY, b""), ("a/up", SYMLINK, "../.."), ("x", SYMLINK, "a/up"), ("x/passwd", FILE, b"evil"))
+    )
+    assert "passwd" in [entry.path for entry in tree]
+
+
+def test_a_loop_of_symlinks_is_no_directory(unpack: Callable[..., Tree]) -> None:
+    with pytest.raises(BadContent, match="no directory"):
+        unpack(stream_of(("a", SYMLINK, "b"), ("b", SYMLINK, "a"), ("a/f", FILE, b"x")))
+
+
+def test_a_file_is_never_written_through_a_symlink_of_the_same_name(unpack: Callable[..., Tree]) -> None:
+    with pytest.raises(BadContent, match="two entries for `passwd`"):
+        unpack(stream_of(("passwd", SYMLINK, "../passwd"), ("passwd", FILE, b"evil")))
+
+
+def test_a_symlink_cannot_take_the_place_of_a_directory(unpack: Callable[..., Tree]) -> None:
+    """CVE-2019-14271's cousins: check a directory, swap it for a link, write below it."""
+    with pytest.raises(BadContent, match="two entries"):
+        unpack(stream_of(("d", DIRECTORY, b""), ("d", SYMLINK, ".."), ("d/passwd", FILE, b"evil")))
+
+
+def test_a_link_of_one_name_cannot_alias_another_entry(unpack: Callable[..., Tree]) -> None:
+    """`l -> d`, then `d/f` and `l/f`: two names of one path."""
+    with pytest.raises(BadContent, match="two entries for `d/f`"):
+        unpack(stream_of(("d", DIRECTORY, b""), ("l", SYMLINK, "d"), ("d/f", FILE, b"1"), ("l/f", FILE, b"2")))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        pytest.param("../passwd", id="outside"),
+        pytest.param("/etc/passwd", id="absolute, in no layer"),
+        pytest.param("link/passwd", id="through a symlink"),
+        pytest.param("d", id="to a directory"),
+        pytest.param("later", id="to what comes later"),
+    ],
+)
+def test_hardlink_tricks_are_refused(unpack: Callable[..., Tree], target: str) -> None:
+    with pytest.raises(BadContent, match=r"no file of this layer|`\.\.`"):
+        unpack(stream_of(("d", DIRECTORY, b""), ("link", SYMLINK, ".."), ("h", HARDLINK, target), ("later", FILE, b"x")))
+
+
+def test_a_hardlink_to_a_symlink_becomes_a_symlink(unpack: Callable[..., Tree], tmp_path: Path) -> None:
+    """Followed, it would be a hard link to a file of the host."""
+    tree = unpack(stream_of(("s", SYMLINK, "../passwd"), ("h", HARDLINK, "s")))
+    assert ["symlink", "symlink"] == [entry.type for entry in tree]
+    assert 1 == (tmp_path / "passwd").stat().st_nlink
+
+
+def test_a_hardlink_cannot_be_written_through(unpack: Callable[..., Tree]) -> None:
+    with pytest.raises(BadContent, match="two entries"):
+        unpack(stream_of(("f", FILE, b"1"), ("h", HARDLINK, "f"), ("h", FILE, b"22")))
+
+
+@pytest.mark.parametrize("again", ["f", "./f", "/f", "f//"])
+def test_duplicate_entries_are_refused(unpack: Callable[..., Tree], again: str) -> None:
+    with pytest.raises(BadContent, match="two entries for `f`"):
+        unpack(stream_of(("f", FILE, b"first"), (again, FILE, b"last") if not again.endswith("/") else (again, DIRECTORY, b"")))
+
+
+def test_a_directory_may_come_twice(unpack: Callable[..., Tree]) -> None:
+    assert 1 == len(unpack(stream_of(("d", DIRECTORY, b""), ("d/", DIRECTORY, b""))))
+
+
+def test_a_file_is_no_directory_for_others(unpack: Callable[..., Tree]) -> None:
+    with pytest.raises(BadContent, match="no directory"):
+        unpack(stream_of(("f", FILE, b"x"), ("f/g", FILE, b"y")))
+
+
+@pytest.mark.parametrize("kept", [100, 512, 700, 1024, 1300])
+def test_truncated_streams_are_refused_wherever_they_end(unpack: Callable[..., Tree], kept: int) -> None:
+    """1024: between two entries, where Python's tarfile sees a valid end."""
+    whole = stream_of(("a", FILE, b"x" * 300), ("b", FILE, b"y" * 300)).getvalue()
+    with pytest.raises(BadContent, match="truncated"):
+        unpack(io.BytesIO(whole[:kept]))
+
+
+def test_an_empty_stream_is_no_archive(unpack: Callable[..., Tree]) -> None:
+    with pytest.raises(BadContent, match="truncated"):
+        unpack(io.BytesIO(b""))
+
+
+def test_a_damaged_header_does_not_end_the_archive_quietly(unpack: Callable[..., Tree]) -> None:
+    whole = bytearray(stream_of(("a", FILE, b""), ("b", FILE, b"")).getvalue())
+    whole[512 + 3] ^= 1
+    with pytest.raises(BadContent, match="checksum"):
+        unpack(io.BytesIO(bytes(whole)))
+
+
+def test_an_archive_behind_the_end_marker_is_refused(unpack: Callable[..., Tree]) -> None:
+    with pytest.raises(BadContent, match="behind its end marker"):
+        unpack(io.BytesIO(stream_of(("a", FILE, b"")).getvalue() + stream_of(("b", FILE, b"")).getvalue()))
+
+
+def test_a_bomb_of_bytes_stops_before_the_disk_is_full(unpack: Callable[..., Tree], tmp_path: Path) -> None:
+    """The header alone says it; nothing of the content is written."""
+    header = tar_format.encode(tar_format.Header(b"big", FILE, size=1 << 50))
+    with pytest.raises(BadContent, match="more than may be stored"):
+        unpack(io.BytesIO(header + b"x" * 4096))
+    assert [] == os.listdir(tmp_path / "root")
+
+
+def test_a_bomb_of_small_files_adds_up(unpack: Callable[..., Tree]) -> None:
+    files = [(f"f{number}", FILE, b"x" * 1000) for number in range(10)]
+    with pytest.raises(BadContent, match="more than may be stored"):
+        unpack(stream_of(*files), ExtractLimits(content_bytes=5000))
+
+
+def test_a_bomb_of_entries_is_stopped(unpack: Callable[..., Tree]) -> None:
+    entries = [(f"d{number}", DIRECTORY, b"") for number in range(20)]
+    with pytest.raises(BadContent, match="more than 10 entries"):
+        unpack(stream_of(*entries), ExtractLimits(entries=10))
+
+
+def test_a_bomb_of_extended_headers_is_not_read_into_memory(unpack: Callable[..., Tree]) -> None:
+    block = bytearray(tar_format.encode(tar_format.Header(b"x", b"x", size=1 << 33)))
+    with pytest.raises(BadContent, match="extended header of 8589934592 bytes"):
+        unpack(io.BytesIO(_signed(block[-512:])))
+
+
+def _signed(block: bytearray) -> bytes:
+    block[148:156] = b" " * 8
+    block[124:136] = (0x80 << 88 | 1 << 33).to_bytes(12, "big")
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+@pytest.mark.parametrize("record", [b"99 path=a\n", b"5 path=a\n", b"x path=a\n", b"9 path\n\n\n", b"0 a=b\n", b"-9 a=b\n"])
+def test_malformed_pax_records_are_refused(unpack: Callable[..., Tree], record: bytes) -> None:
+    header = tar_format.encode(tar_format.Header(b"pax", b"x", size=len(record)))
+    with pytest.raises(BadContent, match="extended header"):
+        unpack(io.BytesIO(header + record + tar_format.padding(len(record)) + stream_of(("f", FILE, b"")).getvalue()))
+
+
+def test_a_pax_path_cannot_smuggle_dots_or_nul(unpack: Callable[..., Tree]) -> None:
+    for name in (b"a" * 120 + b"/../../../passwd", b"a" * 120 + b"\0b"):
+        with pytest.raises(BadContent):
+            unpack(io.BytesIO(tar_format.encode(tar_format.Header(name, FILE)) + tar_format.END))
+
+
+def test_content_where_none_belongs_is_refused(unpack: Callable[..., Tree]) -> None:
+    """A directory or link with a size: some readers skip the bytes, others read them as entries."""
+    inner = stream_of(("evil", FILE, b"")).getvalue()[:512]
+    header = tar_format.encode(tar_format.Header(b"d/", DIRECTORY, size=512))
+    with pytest.raises(BadContent, match="claims 512 bytes"):
+        unpack(io.BytesIO(header + inner + tar_format.END))
+
+
+@pytest.mark.parametrize("name", [".wh.", ".wh..", ".wh...", "d/.wh..."])
+def test_deletion_marks_that_name_no_file_are_refused(unpack: Callable[..., Tree], name: str) -> None:
+    with pytest.raises(BadContent, match="names no file"):
+        unpack(stream_of((name, FILE, b"")))
+
+
+def test_a_deletion_mark_with_content_is_refused(unpack: Callable[..., Tree]) -> None:
+    with pytest.raises(BadContent, match="not an empty file"):
+        unpack(stream_of((".wh.a", FILE, b"x")))
+
+
+def test_a_layer_cannot_replace_the_root_directory(unpack: Callable[..., Tree]) -> None:
+    with pytest.raises(BadContent, match="replaces the root"):
+        unpack(stream_of((".wh..wh..opq", FILE, b"")))
+
+
+def test_a_deletion_is_for_the_layers_below_only(unpack: Callable[..., Tree]) -> None:
+    tree = unpack(stream_of(("d/", DIRECTORY, b""), (".wh.d", FILE, b""), ("f", FILE, b"new"), (".wh.f", FILE, b"")))
+    assert [("d", "dir", True), ("f", "file", False)] == [(entry.path, entry.type, entry.opaque) for entry in tree]
+
+
+def test_deletion_becomes_overlayfs_whiteout(unpack: Callable[..., Tree], tmp_path: Path) -> None:
+    tree = unpack(stream_of(("d/.wh.f", FILE, b"")))
+    assert ["dir", "whiteout"] == [entry.type for entry in tree]
+    assert (0, True) == ((found := (tmp_path / "root" / "d" / "f").lstat()).st_rdev, found.st_mode & 0o170000 == 0o020000)
+
+
+def test_a_smuggled_whiteout_device_is_refused(unpack: Callable[..., Tree]) -> None:
+    with pytest.raises(BadContent, match="0/0 device"):
+        unpack(stream_of(("etc", tar_format.CHAR, b"")))
+
+
+def test_device_nodes_are_recorded_and_never_made(unpack: Callable[..., Tree], tmp_path: Path) -> None:
+    tree = unpack(stream_of(("sda", tar_format.BLOCK_DEVICE, b""), device=(8, 0)))
+    assert (8, 0) == tree.entries[0].device
+    assert [] == os.listdir(tmp_path / "root")
+
+
+@pytest.mark.parametrize("name", ["trusted.overlay.redirect", "user.overlay.metacopy", "trusted.overlay.opaque"])
+def test_overlayfs_marks_cannot_be_smuggled_in(unpack: Callable[..., Tree], name: str) -> None:
+    """A redirect would show another file of the lower layers under this name."""
+    with pytest.raises(BadContent, match="only overlayfs itself"):
+        unpack(stream_of(("f", FILE, b""), xattrs=((name, b"/etc/shadow"),)))
+
+
+def test_an_owner_beyond_32_bits_is_refused(unpack: Callable[..., Tree]) -> None:
+    with pytest.raises(BadContent, match="no system can have"):
+        unpack(stream_of(("f", FILE, b""), uid=1 << 32))
+
+
+def test_a_sparse_file_is_refused(unpack: Callable[..., Tree]) -> None:
+    info = tarfile.TarInfo("sparse")
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    buffer = io.BytesIO(info.tobuf(tarfile.PAX_FORMAT) + tar_format.END)
+    with pytest.raises(BadContent, match="sparse"):
+        unpack(buffer)
+
+
+def test_setuid_files_are_not_made_setuid_while_unpacking(unpack: Callable[..., Tree], tmp_path: Path) -> None:
+    header = tar_format.encode(tar_format.Header(b"su", FILE, 0o4755))
+    tree = unpack(io.BytesIO(header + tar_format.END))
+    assert (0o4755, 0o600) == (tree.entries[0].mode, (tmp_path / "root" / "su").stat().st_mode & 0o7777)
+
+
+def test_a_layer_that_is_another_than_the_image_says_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadContent, match="but the image says"):
+        extract_verified(stream_of(("a", FILE, b"")), tmp_path, diff_id="sha256:" + "0" * 64)
