@@ -148,13 +148,13 @@ class _Run:
         raise AssertionError(f"no code for step {step!r}")
 
     def _network_files(self, step: RunCommand) -> tuple[TmpfsFile, ...]:
-        """The address of the Debian archive for a command that can reach it: mounted, since it is no part of a layer."""
+        """Address and proxy of the Debian archive for a command that can reach it: mounted, since they are no part of a layer."""
         suite = next((below.suite for below in self._plan.steps if isinstance(below, UnpackDebs)), None)
         if step.network == "none" or suite is None or self._sources.debian is None:
             return ()
-        from runtime.build.debian.root_skeleton import APT_SOURCE, apt_source_text
+        from runtime.build.debian.root_skeleton import apt_files
 
-        return (TmpfsFile(APT_SOURCE, apt_source_text(suite, self._sources.debian.archives).encode(), 0o644),)
+        return apt_files(suite, self._sources.debian.archives)
 
     # Wheels
 

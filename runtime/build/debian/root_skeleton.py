@@ -2,19 +2,24 @@
 
 What debootstrap would do before and around dpkg, as data. The archive's address is no part of a layer (else a digest would
 depend on a mirror): the image holds an empty apt source, and a build step that reaches the network gets the address
-mounted over it (`apt_source_text`).
+mounted over it (`apt_files`).
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
+from runtime.build.debian.apt_conf import find_proxies, read_apt_conf
 from runtime.build.debian.debian_base import FIRST_DAY, SHADOW_GID
 from runtime.build.debian.unpack import RootWriter
+from runtime.rootfs.wanted import TmpfsFile
 
 APT_SOURCE = "/etc/apt/sources.list.d/debian.sources"
 """Where a build step finds `apt_source_text`."""
+_APT_PROXY = "/etc/apt/apt.conf.d/91launch-proxy"
 
 _OWNER = "launch"
 _LINKS = {"amd64": ("bin", "lib", "lib64", "sbin")}
@@ -76,6 +81,25 @@ def _names(accounts: bytes) -> list[str]:
 def _shadowed(accounts: bytes) -> bytes:
     """`root:*:0:0:…` → `root:x:0:0:…`: the password is in the shadow file."""
     return re.sub(rb"^([^:\n]*):\*:", rb"\1:x:", accounts, flags=re.MULTILINE)
+
+
+def apt_files(
+    suite: str, archives: Mapping[str, str], *, environ: Mapping[str, str] = os.environ, root: Path = Path("/")
+) -> tuple[TmpfsFile, ...]:
+    """What apt in a build step needs to know and no layer may hold: the archive's address and the host's proxy."""
+    files = [TmpfsFile(APT_SOURCE, apt_source_text(suite, archives).encode(), 0o444)]
+    proxies = find_proxies(environ, apt_settings=read_apt_conf(root))
+    lines = [
+        f'Acquire::{scheme}::Proxy "{proxy}";\n'
+        for scheme, proxy in (("http", proxies.http), ("https", proxies.https))
+        if proxy and '"' not in proxy
+    ]
+    lines += [
+        f'Acquire::{scheme}::Proxy::{host} "DIRECT";\n' for host in proxies.none_for if lines for scheme in ("http", "https")
+    ]
+    if lines:
+        files.append(TmpfsFile(_APT_PROXY, "".join(lines).encode(), 0o400))
+    return tuple(files)
 
 
 def apt_source_text(suite: str, archives: Mapping[str, str]) -> str:
