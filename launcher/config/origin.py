@@ -69,12 +69,11 @@ class Sources:
                 yield known, source
 
     def origins(self) -> dict[str, str]:
-        """Dotted key → `conf/experiment/digits.yaml:7` or `command line: params.lr=0.1`; values only, not the mappings around."""
-        mappings = {path[:-1] for path in self._known if isinstance(path[-1], str)}
+        """Dotted key → `conf/experiment/digits.yaml:7` or `command line: params.lr=0.1`, mappings around values included."""
         return {
             ".".join(map(str, path)): str(source.origin)
             for path, source in self._known.items()
-            if path not in mappings and not any(isinstance(part, int) for part in path)
+            if not any(isinstance(part, int) for part in path)
         }
 
     def add_file(self, file: Path, node: yaml.Node | None, *, package: KeyPath, holder: Path, config: str) -> None:
