@@ -115,7 +115,7 @@ class RunDir:
     @property
     def system_metrics(self) -> Path:
         """Samples of the run's use of the machine, one JSON object a line: `{"time": s, "cpu_utilization_percentage": 93.1}`
-        with MLflow's names for system metrics; the supervisor."""
+        with MLflow's names for system metrics; the tracker."""
         return self.root / "system.jsonl"
 
     @property

@@ -38,7 +38,10 @@ class Description:
     tags: dict[str, str] = field(default_factory=dict)
     may_use_mlflow: bool = True
     """Whether the program could have MLflow's client: then its start waits for the run's id."""
-    patterns: dict[str, str] = field(default_factory=dict)
+    system_interval_s: float | None = None
+    """Seconds between samples of the run's use of the machine; None takes none."""
+    cpus: float | None = None
+    memory_bytes: int | None = None
 
 
 def describe(run_dir: RunDir) -> Description | None:
@@ -142,7 +145,9 @@ def _of_plan(run_dir: RunDir, document: dict[str, Any], created: Event) -> Descr
         params=flattened(spec.get("params") or {}),
         tags=_tags(run_dir, document, created),
         may_use_mlflow=_may_use_mlflow(plan),
-        patterns=dict((spec.get("metrics") or {}).get("patterns") or {}),
+        system_interval_s=tracking.get("system_metrics"),
+        cpus=plan.get("cpus"),
+        memory_bytes=plan.get("memory_bytes"),
     )
 
 

@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from launcher.errors import LaunchError
@@ -25,6 +26,7 @@ from launcher.tracking.observed import Observed
 from launcher.tracking.own_run import OwnRun
 from launcher.tracking.sink import Sink
 from launcher.tracking.sync import lock_path
+from launcher.tracking.system_sampler import SystemSampler
 from runtime.file_lock import locked
 from runtime.state_dir import RunDir, StateDir
 
@@ -47,13 +49,13 @@ def run(run_dir: RunDir, *, channel: socket.socket | None, ready_fd: int, alive_
         description = describe(run_dir)
         if description is None:
             _say(ready_fd, {"mlflow": None})
-            _watch(run_dir, observed, None, None, channel=channel, alive_fd=alive_fd)
+            _watch(run_dir, observed, alive_fd=alive_fd)
             return 0
         try:
             sink = Sink(run_dir, description)
         except LaunchError as error:
             _say(ready_fd, {"error": error.message})
-            _watch(run_dir, observed, None, None, channel=channel, alive_fd=alive_fd)
+            _watch(run_dir, observed, alive_fd=alive_fd)
             return 1
         return _track(run_dir, description, observed, sink, channel=channel, ready_fd=ready_fd, alive_fd=alive_fd)
 
@@ -79,39 +81,45 @@ def _track(
     pusher.answered.wait(_PATIENCE_S if description.may_use_mlflow else _PATIENCE_WITHOUT_CLIENT_S)
     known = dict(sink.run) or {**own.info({}, state.provisional_id), "provisional": True}
     _say(ready_fd, {"mlflow": known, "token": state.token, "error": pusher.failure})
-    _watch(run_dir, observed, pusher, Gateway(sink, own, state.token), channel=channel, alive_fd=alive_fd)
+    serving = Serving(pusher, Gateway(sink, own, state.token), SystemSampler(run_dir, description), channel)
+    _watch(run_dir, observed, serving, alive_fd=alive_fd)
     complete = pusher.finish(patiently=current_status(journal.read(run_dir.journal))[0].is_final)
     for words in [*observed.notes, *state.refused, *([pusher.failure] if pusher.failure and not complete else [])]:
         print(f"tracker: {words}", file=sys.stderr)
     return 0 if complete else 1
 
 
-def _watch(
-    run_dir: RunDir,
-    observed: Observed,
-    pusher: Pusher | None,
-    gateway: Gateway | None,
-    *,
-    channel: socket.socket | None,
-    alive_fd: int,
-) -> None:
-    """Until the supervisor is done or dead: take in listeners and metrics."""
+@dataclass(slots=True)
+class Serving:
+    """What a tracked run has beside its metrics file."""
+
+    pusher: Pusher
+    gateway: Gateway
+    sampler: SystemSampler
+    channel: socket.socket | None
+
+
+def _watch(run_dir: RunDir, observed: Observed, serving: Serving | None = None, *, alive_fd: int) -> None:
+    """Until the supervisor is done or dead: take in listeners, metrics and samples."""
     seen = (-1, -1)
-    listening = channel is not None and gateway is not None
+    channel = serving.channel if serving else None
     while True:
-        waiting_for: list[Any] = [alive_fd, channel] if listening and channel is not None else [alive_fd]
+        waiting_for: list[Any] = [alive_fd] if channel is None else [alive_fd, channel]
         readable, _, _ = select.select(waiting_for, [], [], _POLL_S)
-        if channel in readable and channel is not None and gateway is not None:
-            listening = _take_listener(channel, gateway)
+        if serving is not None and channel is not None and channel in readable and not _take_listener(channel, serving.gateway):
+            channel = None
         ended = alive_fd in readable
         observed.follow_metrics_file(to_the_end=ended)
         observed.write_last_metrics()
         if ended:
             return
+        if serving is None:
+            continue
+        serving.sampler.sample_when_due()
         now = (_size(run_dir.journal), _size(run_dir.logged) + _size(run_dir.system_metrics))
-        if pusher is not None and now != seen:
+        if now != seen:
             seen = now
-            pusher.wake()
+            serving.pusher.wake()
 
 
 def _take_listener(channel: socket.socket, gateway: Gateway) -> bool:

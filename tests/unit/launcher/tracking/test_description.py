@@ -1,0 +1,73 @@
+"""What MLflow is told, from the plan and the journal alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from launcher.tracking.description import _may_use_mlflow, current_status, current_tags, flattened
+from launcher.tracking.journal import Event
+from launcher.tracking.status import RunStatus
+
+
+def test_params_are_flat_and_lists_are_json() -> None:
+    params = {"lr": 0.1, "opt": {"name": "adam", "betas": [0.9, 0.99]}, "amp": True, "note": None, "empty": {}, "title": "a b"}
+    assert {
+        "lr": "0.1",
+        "opt.name": "adam",
+        "opt.betas": "[0.9, 0.99]",
+        "amp": "true",
+        "note": "null",
+        "empty": "{}",
+        "title": "a b",
+    } == flattened(params)
+
+
+@pytest.mark.parametrize(
+    ("names", "status", "ends"),
+    [
+        (["created"], RunStatus.SCHEDULED, False),
+        (["created", "queued", "leased"], RunStatus.SCHEDULED, False),
+        (["created", "started"], RunStatus.RUNNING, False),
+        (["created", "started", "finished"], RunStatus.FINISHED, True),
+        (["created", "started", "finished", "started"], RunStatus.RUNNING, False),
+    ],
+)
+def test_mlflows_status_follows_the_journal(names: list[str], status: RunStatus, ends: bool) -> None:
+    events = [Event(name, 5.0, {"reason": "completed"}) for name in names]
+    assert (status, 5000 if ends else None) == current_status(events)
+
+
+def test_later_events_overwrite_tags() -> None:
+    events = [
+        Event("queued", 1, {"image_digest": "sha256:1"}),
+        Event("leased", 2, {"gpus": ["GPU-a", "GPU-b"]}),
+        Event("started", 3, {"attempt": 1}),
+        Event("started", 4, {"attempt": 2}),
+        Event("note", 5, {"facts": {"driver": "570"}}),
+        Event("finished", 6, {"reason": "oom", "exit_code": 137, "signal": 9, "usage": {"cpu_s": 1.5}, "message": None}),
+    ]
+    assert {
+        "launch.image_digest": "sha256:1",
+        "mlflow.docker.image.id": "sha256:1",
+        "launch.gpus": "GPU-a,GPU-b",
+        "launch.attempt": "2",
+        "launch.driver": "570",
+        "launch.reason": "oom",
+        "launch.exit_code": "137",
+        "launch.signal": "9",
+        "launch.cpu_s": "1.5",
+    } == current_tags(events)
+
+
+@pytest.mark.parametrize(
+    ("steps", "may"),
+    [
+        ([{"step": "install-wheel", "name": "numpy"}], False),
+        ([{"step": "install-wheel", "name": "mlflow-skinny"}], True),
+        ([{"step": "import-image"}], True),
+        ([{"step": "run-command", "argv": ["sh", "-c", "pip install mlflow"]}], True),
+        ([{"step": "run-command", "argv": ["make"]}], False),
+    ],
+)
+def test_only_a_program_that_can_have_mlflow_waits_for_it(steps: list[dict[str, object]], may: bool) -> None:
+    assert may is _may_use_mlflow({"build": {"steps": steps}})

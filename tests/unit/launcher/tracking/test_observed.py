@@ -1,0 +1,125 @@
+"""Metrics as they were seen: from the program's file, written down once each."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.tracking.observed import Observed, metric, read_entries, read_slice
+from runtime.state_dir import RunDir
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> RunDir:
+    return RunDir(tmp_path)
+
+
+def logged(run_dir: RunDir) -> list[tuple[str, Any, int]]:
+    return [(entry["key"], entry["value"], entry["step"]) for entry in read_entries(run_dir.logged)]
+
+
+def followed(run_dir: RunDir, *, to_the_end: bool = False) -> Observed:
+    observed = Observed(run_dir)
+    observed.follow_metrics_file(to_the_end=to_the_end)
+    return observed
+
+
+def test_numbers_are_metrics_and_everything_else_is_not(run_dir: RunDir) -> None:
+    run_dir.metrics.write_text('{"step": 3, "loss": 0.5, "phase": "warm", "done": true, "n": 2, "list": [1], "none": null}\n')
+    followed(run_dir)
+    assert [("loss", 0.5, 3), ("n", 2, 3)] == logged(run_dir)
+
+
+def test_nan_and_infinity_are_kept_as_strict_json(run_dir: RunDir) -> None:
+    run_dir.metrics.write_text('{"a": NaN, "b": Infinity, "c": -Infinity}\n')
+    observed = followed(run_dir)
+    assert ["NaN", "Infinity", "-Infinity"] == [value for _, value, _ in logged(run_dir)]
+    assert math.isnan(observed.last["a"])
+    json.loads(run_dir.logged.read_text().splitlines()[0], parse_constant=lambda name: pytest.fail(f"bare {name}"))
+
+
+def test_a_report_without_a_step_is_the_next_one_of_its_metric(run_dir: RunDir) -> None:
+    run_dir.metrics.write_text('{"loss": 1}\n{"loss": 2, "acc": 1}\n')
+    followed(run_dir)
+    with run_dir.metrics.open("a") as file:
+        file.write('{"loss": 3}\n')
+    followed(run_dir)
+    assert [("loss", 1, 0), ("loss", 2, 1), ("acc", 1, 0), ("loss", 3, 2)] == logged(run_dir)
+
+
+def test_a_line_is_complete_at_its_newline(run_dir: RunDir) -> None:
+    run_dir.metrics.write_text('{"loss": 1}\n{"loss": 2')
+    observed = followed(run_dir)
+    assert [("loss", 1, 0)] == logged(run_dir)
+    with run_dir.metrics.open("a") as file:
+        file.write("5}")
+    observed.follow_metrics_file()
+    assert 1 == len(logged(run_dir))
+    observed.follow_metrics_file(to_the_end=True)
+    assert [("loss", 1, 0), ("loss", 25, 1)] == logged(run_dir)
+
+
+def test_bad_lines_are_one_warning_and_never_an_error(run_dir: RunDir) -> None:
+    lines = [b"not json", b"[1]", b'"x"', b"\xff\xfe", b'{"loss": 1, "step": NaN, "time": "x"}', b"", b"nope"]
+    run_dir.metrics.write_bytes(b"\n".join(lines) + b"\n")
+    observed = followed(run_dir)
+    assert [("loss", 1, 0)] == logged(run_dir)
+    assert 1 == len(observed.notes)
+    assert "not json" in observed.notes[0]
+
+
+def test_an_endless_line_does_not_stop_the_reader(run_dir: RunDir) -> None:
+    run_dir.metrics.write_bytes(b"x" * (5 << 20) + b"\n" + b'{"loss": 1}\n')
+    followed(run_dir)
+    assert [("loss", 1, 0)] == logged(run_dir)
+
+
+def test_another_tracker_goes_on_where_the_first_stopped(run_dir: RunDir) -> None:
+    run_dir.metrics.write_text('{"loss": 1}\n')
+    followed(run_dir)
+    before = run_dir.logged.read_bytes()
+    followed(run_dir)
+    assert before == run_dir.logged.read_bytes()
+
+
+def test_a_file_that_the_program_truncates_is_read_again(run_dir: RunDir) -> None:
+    run_dir.metrics.write_text('{"loss": 1}\n{"loss": 2}\n')
+    observed = followed(run_dir)
+    run_dir.metrics.write_text('{"loss": 9}\n')
+    observed.follow_metrics_file()
+    assert ("loss", 9, 2) == logged(run_dir)[-1]
+
+
+def test_the_time_is_the_programs_or_when_it_was_seen(run_dir: RunDir) -> None:
+    run_dir.metrics.write_text('{"loss": 1, "time": 12.5}\n{"loss": 2}\n')
+    followed(run_dir)
+    first, second = read_entries(run_dir.logged)
+    assert 12_500 == first["time"]
+    assert second["time"] > 1_600_000_000_000
+
+
+def test_last_metrics_hold_both_sources(run_dir: RunDir) -> None:
+    run_dir.metrics.write_text('{"loss": 1}\n{"loss": 0.5}\n')
+    observed = followed(run_dir)
+    observed.add([metric("acc", 0.9, step=1, time_ms=1), {"param": "depth", "value": "3"}])
+    observed.write_last_metrics()
+    assert {"loss": 0.5, "acc": 0.9} == json.loads(run_dir.last_metrics.read_text())
+    assert {"depth": "3"} == Observed(run_dir).params
+
+
+def test_slices_end_at_whole_lines_and_cover_everything(run_dir: RunDir) -> None:
+    observed = Observed(run_dir)
+    observed.add([metric(f"m{number}", number, step=0, time_ms=1) for number in range(10_000)])
+    with run_dir.logged.open("a") as file:
+        file.write('{"key": "torn')
+    seen, offset = 0, 0
+    while True:
+        entries, end = read_slice(run_dir.logged, offset)
+        if end == offset:
+            break
+        seen, offset = seen + len(entries), end
+    assert 10_000 == seen
