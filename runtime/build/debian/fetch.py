@@ -43,8 +43,12 @@ def for_each_deb(
     # Threads do: hashing, decompression and writing leave the interpreter lock.
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="debs") as pool:
         futures: list[Future[None]] = [pool.submit(get_and_use, package) for package in ordered]
-        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        stop.set()
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            # Also when Ctrl-C comes while we wait: threads end after the package that they are at.
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
     for future in done:
         future.result()
 
