@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from launcher.config.project import shipped_conf
 from tests.unit.launcher.config.conftest import Project, shown
@@ -366,3 +369,49 @@ def test_requirement_that_cannot_be_read(project: Project) -> None:
 @pytest.mark.filterwarnings("error")
 def test_composing_warns_of_nothing(project: Project) -> None:
     project.load("experiment=digits")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "env.X=1",
+        "data.d=/x",
+        "tags.a=b",
+        "caches.hf=/cache",
+        "image.env.X=1",
+        "image.groups.more.apt=[git]",
+        "sweep.pruner.kind=median",
+    ],
+)
+def test_keys_that_a_person_chooses_need_no_plus(project: Project, override: str) -> None:
+    key = override.partition("=")[0]
+    assert f"command line: {override}" == project.load("experiment=digits", override).origins[key]
+
+
+def test_groups_of_additions_join_over_files(project: Project) -> None:
+    project.write("conf/project.yaml", "# @package _global_\nimage: {groups: {team: {requirements: [a]}}}\n")
+    project.experiment("command: [run]\nimage: {groups: {mine: {requirements: [b]}}}\n")
+    groups = project.load("experiment=mine", with_requirements=["c"]).spec.image.groups
+    assert {"team": ("a",), "mine": ("b",), "with": ("c",)} == {name: group.requirements for name, group in groups.items()}
+
+
+@pytest.mark.parametrize("preset", sorted((CONF / "image").glob("*.yaml")), ids=lambda file: file.stem)
+def test_image_presets_hold_no_requirements(preset: Path) -> None:
+    """A list in a preset would be replaced by the experiment's, not joined."""
+    assert "requirements" not in yaml.safe_load(preset.read_text())
+
+
+def test_experiment_that_builds_on_another(project: Project) -> None:
+    project.experiment("command: [run]\nparams: {lr: 1, layers: [64]}\n", name="small")
+    project.experiment("defaults: [small, _self_]\nparams: {layers: [512, 512]}\n", name="big")
+    spec = project.load("experiment=big").spec
+    assert ("big", ("run",), {"lr": 1, "layers": [512, 512]}) == (spec.name, spec.command, spec.params)
+
+
+def test_projects_choice_of_a_preset_gives_way_to_the_command_line(project: Project) -> None:
+    project.write("conf/project.yaml", "# @package _global_\ndefaults:\n  - override /tracking: lab\n")
+    project.write("conf/tracking/lab.yaml", "uri: http://mlflow.lab:5000\n")
+    tracking = project.load("experiment=digits").spec.tracking
+    assert tracking is not None
+    assert "http://mlflow.lab:5000" == tracking.uri
+    assert project.load("experiment=digits", "tracking=none").spec.tracking is None
