@@ -1,6 +1,6 @@
 """From a fork of the creator to the container's PID 1 at its gate: the order of calls that makes a container.
 
-The order is a security decision (measured and explained in docs/decisions):
+The order is a security decision (docs/decisions/020-the-order-of-calls-that-makes-a-container.md):
 
  1. helper, as root in the *initial* user namespace and a private mount namespace: overlay from id-mapped layers, host mounts,
     files in memory. An ordinary user's helper enters the new user namespace first, since only there it may mount.

@@ -83,24 +83,25 @@ def _disconnect(container_id: str) -> None:
 
 
 def _follow(container: lifecycle.Container, timeout_s: float | None, output: Callable[[bytes], None] | None) -> bytes:
-    """Read the output until both pipes are at their end, which is the end of the container."""
+    """Read the output until the container has ended and nothing is left in the pipes."""
     tail = _Tail(_TAIL_BYTES)
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     poller = select.poll()
-    pipes = {container.stdout_fd, container.stderr_fd}
-    for pipe in pipes:
-        poller.register(pipe, select.POLLIN)
-    while pipes:
+    for fd in (container.stdout_fd, container.stderr_fd, container.pidfd):
+        poller.register(fd, select.POLLIN)
+    # Not until the end of the pipes: a process that another thread forks meanwhile may hold a copy of their write ends.
+    ended = False
+    while not ended:
         wait_ms = None if deadline is None else max(0.0, (deadline - time.monotonic()) * 1000) + 1
-        ready = poller.poll(wait_ms)
+        ready = {fd for fd, _event in poller.poll(wait_ms)}
         if deadline is not None and time.monotonic() >= deadline:
             deadline = None
             lifecycle.kill(container)
-        for pipe, _event in ready:
+        ended = ready == {container.pidfd}
+        for pipe in ready - {container.pidfd}:
             chunk = os.read(pipe, _CHUNK)
             if not chunk:
                 poller.unregister(pipe)
-                pipes.discard(pipe)
                 continue
             tail.add(chunk)
             if output is not None:

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 
 from runtime.kernel import libc
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
@@ -64,11 +63,6 @@ def rename(title: str) -> None:
     start, end = int(fields[45]), int(fields[46])
     if 0 < start < end:
         libc.overwrite_memory(start, title.encode(), end - start)
-
-
-def die_with_parent(signum: int = signal.SIGKILL) -> None:
-    """Get *signum* when the parent's forking thread ends. Cleared by setresuid: to be set last."""
-    libc.prctl(_PR_SET_PDEATHSIG, signum)
 
 
 def limit_capabilities(kept: int) -> None:

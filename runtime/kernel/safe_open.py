@@ -12,10 +12,8 @@ import stat
 
 from runtime.kernel import libc
 
-RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
-RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
 _RETRIES = 64
@@ -39,15 +37,6 @@ def open_in_root(root_fd: int, path: str | bytes, flags: int = os.O_PATH, *, mod
             # EAGAIN: something was renamed somewhere during a `..` step, so the kernel cannot vouch for it (openat2(2)).
             continue
     return libc.openat2(root_fd, path, flags | os.O_CLOEXEC, mode=mode, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve)
-
-
-def exists_in_root(root_fd: int, path: str) -> bool:
-    """Whether *path* leads to something, with links followed."""
-    try:
-        os.close(open_in_root(root_fd, path))
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
 
 
 def read_in_root(root_fd: int, path: str, *, limit: int = 1 << 20) -> bytes | None:
