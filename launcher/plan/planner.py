@@ -24,7 +24,7 @@ from launcher.plan.machine_share import check_memory, cpu_share, this_machine
 from launcher.plan.origins import origin_of
 from launcher.plan.pins import pin_existing_image, pin_image
 from launcher.plan.refusals import Where, refuse_missing, refuse_unsupported
-from launcher.plan.threads import thread_count
+from launcher.plan.threads import ranks, thread_count
 from runtime.build.plan import BuildPlan
 from runtime.oci.digest import Digest
 from runtime.state_dir import StateDir
@@ -37,7 +37,6 @@ class _Share:
     gpus: int | float
     cpus: float
     processes: int
-    threads: int
 
 
 def plan(
@@ -78,7 +77,7 @@ def plan(
         lock=pins.lock,
         base_digest=pins.base.digest,
         argv=argv,
-        threads=share.threads,
+        threads=_threads(argv, share),
         cpus=share.cpus,
         memory_bytes=spec.memory,
         gpus=share.gpus,
@@ -110,7 +109,7 @@ def with_spec(made: LaunchPlan, spec: ExperimentSpec, *, overrides: tuple[str, .
         spec=spec,
         spec_digest=_identity(spec, made, argv=argv, share=share, data=data),
         argv=argv,
-        threads=share.threads,
+        threads=_threads(argv, share),
         cpus=share.cpus,
         memory_bytes=spec.memory,
         gpus=share.gpus,
@@ -153,7 +152,7 @@ def _identity(
         argv=argv,
         gpus=share.gpus,
         processes=share.processes,
-        threads=share.threads,
+        threads=_threads(argv, share),
         data=data,
     )
 
@@ -165,7 +164,11 @@ def _share_of(spec: ExperimentSpec, where: Where) -> _Share:
     check_memory(spec.memory, machine=machine, origin=where("memory"))
     check_memory(spec.shm, machine=machine, what="memory for `shm`", origin=where("shm"))
     processes = max(1, int(gpus.count)) if spec.processes == "per-gpu" else int(spec.processes)
-    return _Share(gpus.count, cpus, processes, thread_count(cpus=cpus, processes=processes))
+    return _Share(gpus.count, cpus, processes)
+
+
+def _threads(argv: tuple[str, ...], share: _Share) -> int:
+    return thread_count(cpus=share.cpus, processes=ranks(argv, processes=share.processes, gpus=share.gpus))
 
 
 def _asks(spec: ExperimentSpec) -> tuple[object, ...]:
@@ -174,7 +177,7 @@ def _asks(spec: ExperimentSpec) -> tuple[object, ...]:
 
 
 def _share_in(made: LaunchPlan) -> _Share:
-    return _Share(made.gpus, made.cpus, made.processes, made.threads)
+    return _Share(made.gpus, made.cpus, made.processes)
 
 
 def _code_of(spec: ExperimentSpec, state: StateDir, environ: Mapping[str, str], where: Where) -> CodeSnapshot:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 
 def thread_count(*, cpus: float, processes: int) -> int:
     """Threads of each rank: what it has of the cores, at least one."""
     return max(1, math.floor(cpus / processes))
+
+
+def ranks(argv: Sequence[str], *, processes: int, gpus: float) -> int:
+    """Processes that will share the cores: those that we start, or the workers that torchrun starts for us, one a GPU."""
+    by_torchrun = argv[0].rpartition("/")[2] == "torchrun" or "torch.distributed.run" in argv
+    return max(processes, int(gpus)) if by_torchrun else processes
 
 
 def thread_env(threads: int) -> dict[str, str]:

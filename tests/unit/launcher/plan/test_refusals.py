@@ -12,7 +12,7 @@ from launcher.plan.gpu_request import gpu_share
 from launcher.plan.machine_share import Machine, check_memory, cpu_share
 from launcher.plan.origins import origin_of
 from launcher.plan.refusals import refuse_missing, refuse_unsupported
-from launcher.plan.threads import thread_count
+from launcher.plan.threads import ranks, thread_count
 
 SPEC = ExperimentSpec(name="x", command=("true",))
 MACHINE = Machine(cpus=2.0, memory_bytes=8 << 30)
@@ -97,6 +97,19 @@ def test_cpus_default_to_the_machine_or_to_the_gpus_share_of_it():
 @pytest.mark.parametrize(("cpus", "processes", "threads"), [(8.0, 2, 4), (2.5, 1, 2), (0.5, 1, 1), (2.0, 4, 1)])
 def test_threads_share_the_cores(cpus, processes, threads):
     assert threads == thread_count(cpus=cpus, processes=processes)
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["torchrun", "train.py"], 4),
+        (["/opt/venv/bin/torchrun", "train.py"], 4),
+        (["python3", "-m", "torch.distributed.run", "train.py"], 4),
+        (["python3", "train.py"], 1),
+    ],
+)
+def test_torchruns_workers_share_the_cores(argv, expected):
+    assert expected == ranks(argv, processes=1, gpus=4)
 
 
 def test_origins_are_found_for_a_key_or_the_mapping_around_it():
