@@ -147,8 +147,8 @@ class _SavedArchive:
         self._file = file
         self._members = _members(file)
         images = saved_images_from_json(self._content("manifest.json"))
-        wanted = _with_tag(reference.tag)
-        fitting = [image for image in images if wanted is None or wanted in image.tags]
+        wanted = reference.tag
+        fitting = [image for image in images if wanted is None or any(_same_name(wanted, tag) for tag in image.tags)]
         if len(fitting) != 1:
             there = ", ".join(tag for image in images for tag in image.tags) or "images without a name"
             raise BuildError(f"`{reference.path}` holds {len(fitting)} images that fit", hint=f"it holds: {there}")
@@ -249,8 +249,12 @@ def _members(file: BinaryIO) -> dict[str, tuple[int, int] | str]:
     return members
 
 
-def _with_tag(tag: str | None) -> str | None:
-    return tag if tag is None or ":" in tag else f"{tag}:latest"
+def _same_name(one: str, other: str) -> bool:
+    """Whether two names mean one image: `x`, `x:latest` and `docker.io/library/x:latest` do (tools write either)."""
+    try:
+        return parse_reference(one) == parse_reference(other)
+    except BadContent:
+        return False
 
 
 def _checked_diff_ids(config: dict[str, Any], layers: int, architecture: str | None) -> tuple[Digest, ...]:

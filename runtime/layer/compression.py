@@ -143,6 +143,7 @@ def _host_zstd(source: BinaryIO) -> Iterator[ByteStream]:
     with tempfile.TemporaryFile() as copy:
         # A part of a larger file has no descriptor of its own that ends where the part ends.
         shutil.copyfileobj(source, copy, _CHUNK)
+        copy.flush()
         os.lseek(copy.fileno(), 0, os.SEEK_SET)
         with subprocess.Popen(
             [program, "-dcq"],

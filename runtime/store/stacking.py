@@ -26,8 +26,7 @@ def joined_entries(store: Store, layers: Sequence[Layer], groups: Sequence[Group
     below = sorted({position for other in groups[:which] for position in other if position > group[0]})
     overruled: dict[str, int] = {}
     for position in below:
-        if _may_overlap(groups, position):
-            overruled.update((entry.path, position) for entry in store.tree_of(layers[position]) if entry.type != "dir")
+        overruled.update((entry.path, position) for entry in store.tree_of(layers[position]) if entry.type != "dir")
     chosen: dict[str, tuple[TreeEntry, Path]] = {}
     for position in group:
         root = store.layer_dir(layers[position])
@@ -35,13 +34,6 @@ def joined_entries(store: Store, layers: Sequence[Layer], groups: Sequence[Group
             if entry.type == "dir" or overruled.get(entry.path, -1) < position:
                 chosen[entry.path] = (entry, root)
     return _with_own_links(chosen, trees, store, layers)
-
-
-def _may_overlap(groups: Sequence[Group], position: int) -> bool:
-    # Only wheels are ever joined, and only layers between or beside the joined ones can share their paths.
-    first = min(group[0] for group in groups if len(group) > 1)
-    last = max(group[-1] for group in groups if len(group) > 1)
-    return first <= position <= last
 
 
 def _with_own_links(

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_kill_9_at_any_system_call_leaves_no_half_layer(tmp_path: Path) -> None:
 
     for number, fatal in enumerate(range(1, 1000, 23)):
         store = Store(tmp_path / f"store-{number}")
-        pid = in_child(lambda store=store, fatal=fatal: (die_at(fatal), publish(store)))  # type: ignore[misc]
+        pid = in_child(partial(publish_until, store, fatal))
         survived = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert store.layers() in ([], whole)
         for diff_id in store.layers():
@@ -66,6 +67,11 @@ def test_kill_9_at_any_system_call_leaves_no_half_layer(tmp_path: Path) -> None:
             break
     else:
         pytest.fail("no run came to its end")
+
+
+def publish_until(store: Store, fatal_event: int) -> None:
+    die_at(fatal_event)
+    publish(store)
 
 
 def die_at(event: int) -> None:
