@@ -77,11 +77,15 @@ def be_helper(birth: Birth) -> NoReturn:
         libc.unshare(
             namespaces.NEWNS | namespaces.NEWPID | namespaces.NEWUTS | namespaces.NEWIPC | namespaces.NEWCGROUP | own_network
         )
+        closed, closing = os.pipe2(os.O_CLOEXEC)
         pid = processes.fork_sibling()
         if pid == 0:
             _be_init(birth, open_files)
+        os.close(closing)
         send(birth.holdings.control, {"pid": pid, "made": root.made, "warnings": warnings, "rung": rung})
         processes.reap_children()
+        # Whoever closes the layers' detached trees last pays for it (see `overlay.py`): not init.
+        os.read(closed, 1)
         os._exit(0)
     except BaseException as error:
         _fail(birth, error)
@@ -159,6 +163,7 @@ def _be_init(birth: Birth, open_files: tuple[int, int]) -> NoReturn:
     """PID 1, from the clone to the end of the container."""
     try:
         spec = birth.spec
+        processes.close_all_but((0, 1, 2, *birth.holdings.descriptors()))
         _change_root(birth)
         socket.sethostname(spec.hostname)
         if spec.network != "host":

@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,8 @@ class Container:
     warnings: list[str] = field(default_factory=list)
     rung: Rung | None = None
     """How the overlay was made."""
+    helper: int | None = None
+    """The child that made it, while it has not been reaped."""
 
     def close(self) -> None:
         """Close every descriptor. Idempotent."""
@@ -190,10 +192,8 @@ def _bring_up(
             processes.send_signal(pidfd, _KILLED)
             processes.reap(pidfd)
             os.close(pidfd)
+        _reap(helper)
         raise
-    finally:
-        with suppress(ChildProcessError):  # a caller that ignores SIGCHLD has its children reaped for it
-            os.waitpid(helper, 0)
     return Container(
         container_id=spec.container_id,
         pid=born["pid"],
@@ -207,7 +207,16 @@ def _bring_up(
         made=born["made"],
         warnings=born["warnings"],
         rung=Rung(born["rung"]),
+        helper=helper,
     )
+
+
+def _reap(pid: int, options: int = 0) -> bool:
+    """Whether the child *pid* has been reaped; a caller that ignores SIGCHLD has that done for it."""
+    try:
+        return os.waitpid(pid, options)[0] == pid
+    except ChildProcessError:
+        return True
 
 
 def _answer(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
@@ -225,6 +234,8 @@ def start(container: Container, *, env: dict[str, str] | None = None) -> None:
     """Let the program begin, with *env* on top of the spec's."""
     if not send(container.control, {"start": env or {}}):
         raise ContainerError(f"container `{container.container_id}` ended before its program was started")
+    if container.helper is not None and _reap(container.helper, os.WNOHANG):
+        container.helper = None
 
 
 def signal(container: Container, signum: int) -> None:
@@ -243,6 +254,9 @@ def wait(container: Container, *, timeout_s: float | None = None) -> ProcessExit
     if not processes.wait_ended(container.pidfd, timeout_s=timeout_s):
         raise TimeoutError(f"container `{container.container_id}` still runs after {timeout_s} s")
     processes.reap(container.pidfd)
+    if container.helper is not None:
+        _reap(container.helper)
+        container.helper = None
     recorded = None
     if container.exit_fd is not None:
         recorded = _parse(os.pread(container.exit_fd, 4096, 0))
