@@ -23,7 +23,7 @@ _CFS_PERIOD_US = 100_000
 
 
 def config_document(spec: ContainerSpec, maps: IdMaps) -> dict[str, Any]:
-    """config.json as a document. Values of `env` are left in, as OCI has it; secrets don't belong there."""
+    """config.json as a document. A variable that is named as one of the files in memory is a secret and left out."""
     return {
         "ociVersion": OCI_VERSION,
         "process": _process(spec),
@@ -61,11 +61,12 @@ def write_bundle(spec: ContainerSpec, maps: IdMaps, bundle: Path) -> Path:
 def _process(spec: ContainerSpec) -> dict[str, Any]:
     kept = sorted(capabilities.BUILD_CAPABILITIES if spec.build else capabilities.PROGRAM_CAPABILITIES)
     of_root = kept if spec.uid == 0 else []
+    secret = {file.target.rpartition("/")[2] for file in spec.tmpfs_files}
     return {
         "terminal": False,
         "user": {"uid": spec.uid, "gid": spec.gid, "umask": 0o022},
         "args": list(spec.argv),
-        "env": [f"{name}={value}" for name, value in spec.env.items()],
+        "env": [f"{name}={value}" for name, value in spec.env.items() if name not in secret],
         "cwd": spec.cwd,
         "capabilities": {"bounding": kept, "effective": of_root, "permitted": of_root},
         "noNewPrivileges": True,

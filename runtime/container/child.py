@@ -120,7 +120,7 @@ def _furnish_as_root(birth: Birth) -> tuple[Root, list[str], Rung, int]:
 
     def map_for(uid: int, gid: int) -> int:
         if (uid, gid) not in known:
-            known[uid, gid] = namespaces.mapping(owner_first(uid, uid_base), owner_first(gid, gid_base))
+            known[uid, gid] = namespaces.mapping(owner_first(uid, uid_base), owner_first(gid, gid_base), reap=False)
         return known[uid, gid]
 
     return *_furnish(birth, LayerMaps(user_namespace, swap, shift=(uid_base, gid_base)), map_for), user_namespace

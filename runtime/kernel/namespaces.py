@@ -40,9 +40,10 @@ def user_namespace_and_mapping(maps: IdMaps, uids: IdMap, gids: IdMap) -> tuple[
     return first, second
 
 
-def mapping(uids: IdMap, gids: IdMap) -> int:
-    """A descriptor of a user namespace that nobody enters: the map of an id-mapped mount (needs root)."""
-    return _made([_maps_writer(uids, gids)])[0]
+def mapping(uids: IdMap, gids: IdMap, *, reap: bool = True) -> int:
+    """A descriptor of a user namespace that nobody enters: the map of an id-mapped mount (needs root). Without *reap* a killed
+    child is left to be reaped."""
+    return _made([_maps_writer(uids, gids)], reap=reap)[0]
 
 
 def _maps_writer(uids: IdMap, gids: IdMap) -> Callable[[int], None]:

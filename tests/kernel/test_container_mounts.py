@@ -219,3 +219,21 @@ def test_a_writable_mount_that_cannot_show_owners_is_refused_and_a_read_only_one
     lifecycle.kill(container)
     lifecycle.wait(container)
     container.close()
+
+
+def test_a_single_file_can_be_mounted_and_appended_to(tmp_path: Path) -> None:
+    """As the metrics file is, in a directory where other files are read-only."""
+    metrics, params = tmp_path / "metrics.jsonl", tmp_path / "params.json"
+    metrics.touch(mode=0o600)
+    params.write_text("{}")
+    os.chown(metrics, 1000, 1000)
+    code = """
+answer = [open("/run/launch/params.json").read(), os.access("/run/launch/params.json", os.W_OK)]
+open("/run/launch/metrics.jsonl", "a").write("{}\\n")
+"""
+    binds = (
+        BindMount(metrics, "/run/launch/metrics.jsonl", readonly=False, executable=False),
+        BindMount(params, "/run/launch/params.json", executable=False),
+    )
+    assert ["{}", False] == inside(tmp_path, code, binds=binds)
+    assert "{}\n" == metrics.read_text()

@@ -61,7 +61,9 @@ def test_another_user_has_no_effective_capability() -> None:
 
 def test_the_bundle_is_the_owner_s_and_holds_no_secret(tmp_path: Path) -> None:
     wanted = spec(
-        binds=(BindMount(Path("/srv/cifar"), "/data/cifar"),), tmpfs_files=(TmpfsFile("/run/secrets/TOKEN", b"s3cret"),)
+        env={"PATH": "/usr/bin", "TOKEN": "s3cret"},
+        binds=(BindMount(Path("/srv/cifar"), "/data/cifar"),),
+        tmpfs_files=(TmpfsFile("/run/secrets/TOKEN", b"s3cret"),),
     )
     config = write_bundle(wanted, MAPS, tmp_path / "bundle")
     assert 0o600 == stat.S_IMODE(config.stat().st_mode)
