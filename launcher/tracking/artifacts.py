@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import LaunchError
-from launcher.tracking import record_files
 from launcher.tracking.description import Description
 from launcher.tracking.mlflow_connection import MlflowUnreachable
 from launcher.tracking.mlflow_rest import Mlflow
@@ -103,6 +102,9 @@ def forget_spooled(run_dir: RunDir, upload: Upload) -> None:
 
 
 def _own_files(run_dir: RunDir) -> list[tuple[str, Path]]:
+    # Not on the way of a start: archives and the store are needed at the end only.
+    from launcher.tracking import record_files
+
     record_files.write(run_dir)
     own = {
         "launch/spec.yaml": run_dir.root / "spec.yaml",

@@ -135,7 +135,7 @@ def _of_plan(run_dir: RunDir, document: dict[str, Any], created: Event) -> Descr
     return Description(
         experiment=tracking.get("experiment") or spec["name"],
         run_name=name,
-        user=str(created.get("user") or ""),
+        user=_user_name(created),
         start_ms=int(created.at * 1000),
         uri=tracking.get("uri"),
         scope=tracking.get("scope", "run"),
@@ -151,6 +151,19 @@ def _of_plan(run_dir: RunDir, document: dict[str, Any], created: Event) -> Descr
     )
 
 
+def _user_name(created: Event) -> str:
+    """Who launched; a number stands where no USER was set, and the machine may know a name for it."""
+    user = str(created.get("user") or "")
+    if user.isdigit():
+        import pwd
+
+        try:
+            return pwd.getpwuid(int(user)).pw_name
+        except KeyError:
+            return user
+    return user
+
+
 def _trial_name(experiment: str, identity: Mapping[str, Any]) -> str | None:
     trial = identity.get("trial")
     return None if trial is None else f"{experiment} trial {trial}"
@@ -162,7 +175,7 @@ def _tags(run_dir: RunDir, document: dict[str, Any], created: Event) -> dict[str
     kernel = os.uname()
     tags: dict[str, Any] = {
         **{str(name): value for name, value in (spec.get("tags") or {}).items()},
-        "mlflow.user": created.get("user"),
+        "mlflow.user": _user_name(created),
         "mlflow.source.name": shlex.join(map(str, identity.get("command") or ["launch", f"experiment={spec['name']}"])),
         "mlflow.source.type": "LOCAL",
         "mlflow.project.entryPoint": spec["name"],

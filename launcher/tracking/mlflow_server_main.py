@@ -181,7 +181,11 @@ def _prepare(state: StateDir) -> None:
 def _open_stores(state: StateDir) -> None:
     """Make or upgrade the database now, so that the first request of a run doesn't wait for it."""
     from mlflow.server import handlers as untyped
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
 
+    # Runs are recorded in their directories; a power cut may cost the database its last commits, never its consistency.
+    event.listen(Engine, "connect", lambda connection, _record: connection.execute("PRAGMA synchronous=NORMAL"))
     handlers: Any = untyped
     _upgrade_schema(state)
     handlers._get_tracking_store()

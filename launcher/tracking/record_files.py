@@ -29,7 +29,7 @@ def write(run_dir: RunDir) -> None:
     if plan.get("lock"):
         _once(run_dir.root / "requirements.lock", lambda: [lock_text(plan["lock"])])
     try:
-        _once(run_dir.root / "code.tar", lambda: _code_tar(StateDir(run_dir.root.parent.parent), plan["build"]["steps"]))
+        _once(run_dir.root / "code.tar", lambda: _code_tar(StateDir(run_dir.root.parent.parent), plan))
     except RuntimeFailure:
         return
 
@@ -59,12 +59,13 @@ def _spec_yaml(spec: Mapping[str, Any]) -> bytes:
     return yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True, encoding="utf-8")
 
 
-def _code_tar(state: StateDir, steps: Iterable[Mapping[str, Any]]) -> Iterable[bytes]:
+def _code_tar(state: StateDir, plan: Mapping[str, Any]) -> Iterable[bytes]:
     store = Store(state.store)
-    for step in steps:
+    for step in plan["build"]["steps"]:
         if step["step"] != "copy-in":
             continue
-        files = tuple((path, mode, sha256) for path, mode, sha256 in step["files"])
+        # The plan lists the snapshot's files once, with the code.
+        files = tuple((path, mode, sha256) for path, mode, sha256 in step["files"] or plan["code"]["files"])
         copy = CopyIn(step["source"], files, step["target"], Digest(step["snapshot_digest"]))
         layer = store.find(step_key(copy, None))
         if layer is None:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from launcher.tracking import artifacts, journal, tracker_state
+from launcher.tracking import artifacts, experiment_ids, journal, tracker_state
 from launcher.tracking.description import Description, current_status, current_tags, parent_tag
 from launcher.tracking.journal import Event
 from launcher.tracking.mlflow_address import Address, LocalAddress, parse_uri
@@ -47,23 +47,11 @@ class Sink:
         """The MLflow run, created when there is none. Returns what stands in `mlflow.json`."""
         if self.run:
             return self.run
-        description = self.description
-        experiment = self.client.experiment(description.experiment)
-        created = self._look_for(experiment) if self.state.creating else None
-        if created is None:
+        found = self._look_for_run() if self.state.creating else None
+        if found is None:
             self._note(creating=True)
-            tags = self._first_tags()
-            created = self.client.create_run(
-                experiment.experiment_id,
-                name=fitting_value(description.run_name, 250),
-                start_ms=description.start_ms,
-                tags=tags,
-                user=description.user,
-            )
-            self.state.tags = tags
-            # MLflow starts every run as RUNNING.
-            self.state.status = RunStatus.RUNNING.value
-        self._publish(experiment, created)
+            found = self._create_in_known_experiment() or self._create_in(self.client.experiment(self.description.experiment))
+        self._publish(*found)
         self._note(creating=False)
         return self.run
 
@@ -130,12 +118,39 @@ class Sink:
         tags = {**self.description.tags, **current_tags(events), **parent_tag(self.run_dir, events)}
         return {fitting_key(key): fitting_value(value, 8000) for key, value in tags.items()}
 
-    def _look_for(self, experiment: Experiment) -> CreatedRun | None:
+    def _create_in_known_experiment(self) -> tuple[Experiment, CreatedRun] | None:
+        """The experiment's id is remembered from earlier runs: one request fewer before the program starts."""
+        known = experiment_ids.recall(self.address, self.description.experiment, near=self.run_dir)
+        if known is None:
+            return None
+        try:
+            return self._create_in(known)
+        except MlflowRefused:
+            return None  # deleted meanwhile, or another database: asking for it by name says what is wrong
+
+    def _create_in(self, experiment: Experiment) -> tuple[Experiment, CreatedRun]:
+        tags = self._first_tags()
+        created = self.client.create_run(
+            experiment.experiment_id,
+            name=fitting_value(self.description.run_name, 250),
+            start_ms=self.description.start_ms,
+            tags=tags,
+            user=self.description.user,
+        )
+        self.state.tags = tags
+        # MLflow starts every run as RUNNING.
+        self.state.status = RunStatus.RUNNING.value
+        experiment_ids.remember(self.address, experiment, near=self.run_dir)
+        return experiment, created
+
+    def _look_for_run(self) -> tuple[Experiment, CreatedRun] | None:
+        experiment = self.client.experiment(self.description.experiment)
         marks = {"launch.run_id": self.run_dir.run_id}
         found = self.client.find_run(experiment.experiment_id, tags=marks, start_ms=self.description.start_ms)
-        if found is not None:
-            self.state.status = RunStatus.RUNNING.value
-        return found
+        if found is None:
+            return None
+        self.state.status = RunStatus.RUNNING.value
+        return experiment, found
 
     def _publish(self, experiment: Experiment, created: CreatedRun) -> None:
         self.run = {

@@ -13,13 +13,13 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from launcher.errors import LaunchError
 from launcher.tracking import journal, tracker_state
 from launcher.tracking.description import Description, current_status, describe
-from launcher.tracking.gateway import Gateway
 from launcher.tracking.mlflow_address import LocalAddress
 from launcher.tracking.mlflow_connection import MlflowUnreachable
 from launcher.tracking.observed import Observed
@@ -29,6 +29,9 @@ from launcher.tracking.sync import lock_path
 from launcher.tracking.system_sampler import SystemSampler
 from runtime.file_lock import locked
 from runtime.state_dir import RunDir, StateDir
+
+if TYPE_CHECKING:
+    from launcher.tracking.gateway import Gateway
 
 _POLL_S = 0.1
 _PUSH_EVERY_S = 0.5
@@ -81,6 +84,9 @@ def _track(
     pusher.answered.wait(_PATIENCE_S if description.may_use_mlflow else _PATIENCE_WITHOUT_CLIENT_S)
     known = dict(sink.run) or {**own.info({}, state.provisional_id), "provisional": True}
     _say(ready_fd, {"mlflow": known, "token": state.token, "error": pusher.failure})
+    # After the answer: the program's start waits for it, and for none of the gateway's modules.
+    from launcher.tracking.gateway import Gateway
+
     serving = Serving(pusher, Gateway(sink, own, state.token), SystemSampler(run_dir, description), channel)
     _watch(run_dir, observed, serving, alive_fd=alive_fd)
     complete = pusher.finish(patiently=current_status(journal.read(run_dir.journal))[0].is_final)
@@ -186,6 +192,12 @@ class Pusher(threading.Thread):
                     self._start_server()
                 else:
                     self.answered.set()
+            except Exception as error:
+                # A bug of ours: the run goes on, its record stays complete here, and the traceback is in supervisor.log.
+                traceback.print_exc()
+                self.failure, wait_s = f"{type(error).__name__}: {error}", _LONGEST_WAIT_S
+                self._deadline = 0.0
+                self.answered.set()
             if finishing:
                 if self._is_over():
                     return

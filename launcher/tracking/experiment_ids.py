@@ -1,0 +1,51 @@
+"""Ids of MLflow experiments by name, remembered between runs. May be deleted at any time; a wrong one is noticed by the server.
+
+For the local server the database's inode is part of the name: another database numbers its experiments anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from launcher.tracking.mlflow_address import Address, LocalAddress
+from launcher.tracking.mlflow_rest import Experiment
+from runtime.state_dir import RunDir, StateDir
+
+
+def recall(address: Address, name: str, *, near: RunDir) -> Experiment | None:
+    """The experiment of that name, if an earlier run of this LAUNCH_HOME was in it."""
+    found = _read(_path(near)).get(_key(address, name))
+    return None if found is None else Experiment(found, name)
+
+
+def remember(address: Address, experiment: Experiment, *, near: RunDir) -> None:
+    path, key = _path(near), _key(address, experiment.name)
+    known = _read(path)
+    if known.get(key) == experiment.experiment_id:
+        return
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps({**known, key: experiment.experiment_id}))
+    partial.rename(path)
+
+
+def _key(address: Address, name: str) -> str:
+    if not isinstance(address, LocalAddress):
+        return f"{address.uri} {name}"
+    try:
+        return f"{os.stat(address.state_root / 'mlflow' / 'mlflow.db').st_ino} {name}"
+    except FileNotFoundError:
+        return f"- {name}"
+
+
+def _path(run_dir: RunDir) -> Path:
+    return StateDir(run_dir.root.parent.parent).cache / "mlflow-experiments.json"
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        document = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
