@@ -314,4 +314,5 @@ def wheel_source(
     if lock.torch is not None:
         args += ["--torch-backend", lock.torch]
     chosen_cache = cache_dir or (Path(environ["UV_CACHE_DIR"]) if environ.get("UV_CACHE_DIR") else None)
-    return WheelSource(tuple(args), settings.env, requirements_text(lock.wheels), chosen_cache, sdist_network)
+    glibc = target.libc_version if target.libc == "manylinux" else None
+    return WheelSource(tuple(args), settings.env, requirements_text(lock.wheels), chosen_cache, sdist_network, glibc)

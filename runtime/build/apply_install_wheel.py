@@ -16,6 +16,7 @@ from pathlib import Path
 
 from runtime.build.bytecode import compile_all, compiled_entries
 from runtime.build.cache_key import key_fields, step_key
+from runtime.build.glibc_needed import glibc_warning
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import InstallWheel
 from runtime.build.sources import WheelSource
@@ -62,6 +63,9 @@ def apply_install_wheels(
             )
     layers = [store.layer_dir(layer) for layer in (*base_layers, venv_layer)]
     wheels = list(prepared.wheels)
+    for wheel in wheels:
+        if (warning := glibc_warning(wheel, source.glibc)) is not None:
+            observer.message(warning)
     wheels += _built_from_source(prepared, layers, source, observer)
     overlay_dir = prepared.stage / "overlay"
     overlay_dir.mkdir(mode=0o700)

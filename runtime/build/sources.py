@@ -35,6 +35,8 @@ class WheelSource:
     """uv's cache; None = uv's own default."""
     sdist_network: str = "none"
     """Network of the container in which an sdist is built: none | host | bridge."""
+    glibc: tuple[int, int] | None = None
+    """The base's, to warn of a wheel whose tag hides that it needs a newer one; None = not known, or not glibc."""
 
 
 @dataclass(frozen=True, slots=True)
