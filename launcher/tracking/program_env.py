@@ -19,4 +19,8 @@ def program_env(mlflow: Mapping[str, Any], port: int, token: str) -> dict[str, s
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
         # The launcher samples from outside, with names of the leased GPUs only.
         "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
+        # The gateway's address means nothing outside the run; the launcher prints the run's own.
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        # MLflow looks for git, which images rarely have, and says so in 15 lines. The launcher has recorded the revision.
+        "GIT_PYTHON_REFRESH": "quiet",
     }
