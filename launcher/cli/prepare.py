@@ -95,4 +95,5 @@ def build_image(plan: LaunchPlan, state: StateDir, timings: Timings, *, quiet: b
     store = Store(state.store)
     with timings.phase("build"), nullcontext() if quiet else build_progress(plan.build) as observer:
         result = build(plan.build, store, sources=sources(plan, state=state, environ=os.environ), observer=observer)
+    store.name_image(result.image, plan.spec.name)
     return Prepared(state, plan, result.image, result)

@@ -60,6 +60,14 @@ class BuildProgress:
         with self._lock:
             self._line(text)
 
+    def output(self, step: Step, line: str) -> None:
+        """What a build command prints is shown with --verbose; otherwise its last line stands beside the bar."""
+        with self._lock:
+            if verbose():
+                self._line(f"{render.styled('|', 'dim')} {line}")
+            elif self._live is not None and step_label(step) in self._bars:
+                self._live.update(self._bars[step_label(step)], description=f"{step_label(step)}  {line[:50]}")
+
     def close(self) -> None:
         """Take the bars away; say what was done if anything was."""
         with self._lock:

@@ -127,11 +127,15 @@ def follow(
     timeout_s: float | None,
     grace_s: float,
     asked: Reason | None = None,
+    silent: bool = True,
 ) -> Followed:
-    """Follow *container* until its init has ended, its output going to *log_fds*. *timeout_s* counts from now."""
+    """Follow *container* until its init has ended, its output going to *log_fds*. *timeout_s* counts from now.
+
+    *asked*: what an earlier supervisor asked of it already; *silent*: whether it has said nothing so far.
+    """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     logs = dict(zip((container.stdout_fd, container.stderr_fd), log_fds, strict=True))
-    return _Follower(container, run_dir, inbox, grace_s, deadline, asked=asked, logs=logs).run()
+    return _Follower(container, run_dir, inbox, grace_s, deadline, asked=asked, logs=logs, silent=silent).run()
 
 
 @contextmanager

@@ -7,22 +7,23 @@ supervisor asks it for them and goes on. When init is gone too, its exit record 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Sequence
 
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run import active
 from launcher.run.acquisitions import undo_all
-from launcher.run.follow import follow, opened_logs
+from launcher.run.follow import Followed, follow, opened_logs
 from launcher.run.handover import spawn_supervisor
 from launcher.run.outcome import outcome_of
 from launcher.run.run_experiment import Attempt
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.tracker_process import TrackerProcess
 from launcher.tracking import journal
+from launcher.tracking.journal import Event
 from launcher.tracking.status import Reason
 from runtime.cgroup.cgroup import open_cgroup
-from runtime.cgroup.limits import Usage
 from runtime.container import adopt, lifecycle
-from runtime.container.spec import ProcessExit
 from runtime.errors import ContainerError
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir, StateDir
@@ -60,29 +61,41 @@ def _close_without_plan(run_dir: RunDir, lock_fd: int) -> None:
 
 def resume_supervision(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: TrackerProcess) -> Attempt:
     """In the new supervisor: go on following the container, or find out how it ended. Gives back what the dead one had taken."""
-    events = journal.read(run_dir.journal)
-    asked = next((Reason(event.fields["reason"]) for event in reversed(events) if event.name == "stopping"), None)
     journal.append(run_dir.journal, "note", text="the supervisor had died; another one took over")
     try:
-        program = _follow_to_the_end(run_dir, plan, inbox, tracker, asked)
-        usage = _usage(run_dir)
-        return Attempt(outcome_of(program, asked=asked, oom_kills=usage.oom_kills, memory_bytes=plan.memory_bytes), usage)
+        followed = _follow_to_the_end(run_dir, plan, inbox, tracker)
+        usage = open_cgroup(f"launch-{run_dir.run_id}").usage()
+        outcome = outcome_of(followed.program, asked=followed.asked, oom_kills=usage.oom_kills, memory_bytes=plan.memory_bytes)
+        return Attempt(outcome, usage)
     finally:
         undo_all(run_dir)
 
 
-def _follow_to_the_end(
-    run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: TrackerProcess, asked: Reason | None
-) -> ProcessExit | None:
+def _follow_to_the_end(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: TrackerProcess) -> Followed:
+    events = journal.read(run_dir.journal)
+    asked = next((Reason(event.fields["reason"]) for event in reversed(events) if event.name == "stopping"), None)
     try:
         container = adopt.adopt(run_dir.init_socket, run_dir.exit_record)
     except ContainerError:
-        return lifecycle.read_exit(run_dir.exit_record)
+        return Followed(lifecycle.read_exit(run_dir.exit_record), asked)
     if container.listener_fd is not None:
         tracker.hand_listener(container.listener_fd)
     with opened_logs(run_dir) as logs:
-        return follow(container, run_dir, inbox, logs, timeout_s=plan.spec.timeout, grace_s=plan.spec.grace, asked=asked).program
+        return follow(
+            container,
+            run_dir,
+            inbox,
+            logs,
+            timeout_s=_time_left(plan.spec.timeout, events),
+            grace_s=plan.spec.grace,
+            asked=asked,
+            silent=not any(event.name == "first_output" for event in events),
+        )
 
 
-def _usage(run_dir: RunDir) -> Usage:
-    return open_cgroup(f"launch-{run_dir.run_id}").usage()
+def _time_left(timeout_s: float | None, events: Sequence[Event]) -> float | None:
+    """What is left of the run's timeout: it counts from the program's start, whoever followed it then."""
+    if timeout_s is None:
+        return None
+    started = next(event.at for event in reversed(events) if event.name == "started")
+    return max(0.0, timeout_s - (time.time() - started))

@@ -85,7 +85,7 @@ def run_on_layers(
         tmpfs_files=files,
         build=True,
     )
-    lines = _Lines(observer)
+    lines = _Lines(step, observer)
     # As an ordinary user always with one id, also where newuidmap would give more: everything on disk has to be the caller's,
     # who could neither publish nor remove a file of a subordinate id.
     kinds = tuple(IdMapKind) if os.geteuid() == 0 else (IdMapKind.SINGLE,)
@@ -135,14 +135,15 @@ def _hint(step: RunCommand, output: str) -> str | None:
 class _Lines:
     """Output in pieces, told to the observer in lines."""
 
-    def __init__(self, observer: BuildObserver) -> None:
+    def __init__(self, step: RunCommand, observer: BuildObserver) -> None:
+        self._step = step
         self._observer = observer
         self._rest = b""
 
     def feed(self, piece: bytes) -> None:
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
-            self._observer.message(line.decode(errors="replace").rstrip("\r"))
+            self._observer.output(self._step, line.decode(errors="replace").rstrip("\r"))
 
     def end(self) -> None:
         if self._rest:

@@ -24,7 +24,10 @@ class BuildObserver(Protocol):
         """*label* names one progress bar; called with growing *done_bytes*."""
 
     def message(self, text: str) -> None:
-        """A line worth showing: a warning, or a line of a command's output."""
+        """A line worth showing: a warning."""
+
+    def output(self, step: Step, line: str) -> None:
+        """A line that the command of *step* printed; the end of it is in the error when the command fails."""
 
 
 class NullObserver:
@@ -43,4 +46,7 @@ class NullObserver:
         return
 
     def message(self, text: str) -> None:
+        return
+
+    def output(self, step: Step, line: str) -> None:
         return

@@ -202,7 +202,9 @@ class Store:
 
     def name_image(self, image: Image, name: str) -> None:
         """Let *name* lead to *image*, wherever it led before."""
-        self._write(f"names/{_file_name(name)}", image.digest.encode())
+        file = f"names/{_file_name(name)}"
+        if _read_text(f"{self._at}/{file}") != image.digest:
+            self._write(file, image.digest.encode())
 
     def images(self) -> list[Image]:
         """All images, the newest first, with their names."""
@@ -217,6 +219,9 @@ class Store:
 
     def image(self, reference: str) -> Image:
         """The image that *reference* means: a name, or a digest or a prefix of one (with or without `sha256:`)."""
+        whole = self._read_image(reference.removeprefix("sha256:")) if len(reference) == _WHOLE_DIGEST else None
+        if whole is not None:
+            return whole
         images = self.images()
         named = [image for image in images if reference in image.names]
         if named:
@@ -252,6 +257,9 @@ class Store:
         from runtime.store.blobs import write_atomically
 
         write_atomically(self.root / relative, content, tmp=self.root / "tmp")
+
+
+_WHOLE_DIGEST = len("sha256:") + 64
 
 
 def _diff_id(layer: Layer | Digest) -> Digest:
