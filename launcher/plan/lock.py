@@ -161,8 +161,10 @@ class _Asking:
         import tomllib
 
         project = self.wanted.project
-        if project is None or project.name == "pyproject.toml":
-            return tomllib.loads(self._compile(self.wanted.lines, project))
+        if project is None:
+            return tomllib.loads(self._compile(self.wanted.lines, None))
+        if project.name == "pyproject.toml":
+            return _keep_addresses(tomllib.loads(self._compile(self.wanted.lines, project)), project)
         if project.name == "uv.lock":
             text = self._call(["export", "--frozen", "--format", "pylock.toml", "--no-emit-project", "--no-dev"])
         else:
@@ -171,7 +173,7 @@ class _Asking:
             document = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"cannot read `{project}`: {error}") from error
-        _keep_addresses(document)
+        _keep_addresses(document, project)
         if not self.wanted.lines:
             return document
         from launcher.plan.pylock import choose_files
@@ -261,13 +263,19 @@ class _Asking:
         return None
 
 
-def _keep_addresses(document: dict[str, Any]) -> None:
-    """A project's lock may use an index that only the project names (`[[tool.uv.index]] explicit`): our download would not
-    find it, so a file of such a package is asked for by its address."""
+def _keep_addresses(document: dict[str, Any], project: Path) -> dict[str, Any]:
+    """Mark the files that our download would not find by name (`project_indexes.py`). A pylock.toml from elsewhere names
+    indexes itself: those that are no ordinary index (torch's) count."""
+    from launcher.plan.project_indexes import project_indexes
+    from launcher.plan.pylock import normal_name
+
+    bound = project_indexes(project).bound
     for package in document.get("packages", ()):
-        index = package.get("index", "")
+        index = str(package.get("index") or "").rstrip("/")
+        foreign = project.name not in ("pyproject.toml", "uv.lock") and index and not index.endswith("/simple")
         for file in package.get("wheels", ()):
-            file["keep_url"] = bool(index) and not index.rstrip("/").endswith("/simple")
+            file["keep_url"] = bool(foreign) or normal_name(package["name"]) in bound
+    return document
 
 
 def _explained(error: Exception) -> LaunchError:
@@ -303,12 +311,14 @@ def wheel_source(
     """Where the files of *lock* come from: the same settings that resolved them. Reads pip's settings: call it only when
     something has to be downloaded."""
     from launcher.plan.pip_settings import index_settings
+    from launcher.plan.project_indexes import project_indexes
     from launcher.plan.pylock import parse_target
     from runtime.build.sources import WheelSource
 
     base_dir = base_dir or Path.cwd()
     wanted = read_requirements(requirements, base_dir=base_dir, extra=extra)
-    settings = index_settings(index, environ=environ, file_options=wanted.index_options, directory=base_dir)
+    options = [*wanted.index_options, *(project_indexes(wanted.project).options if wanted.project else ())]
+    settings = index_settings(index, environ=environ, file_options=options, directory=base_dir)
     target = parse_target(lock.python, lock.platform)
     args = ["--python-version", target.python, "--python-platform", target.uv_platform, *settings.uv_args]
     if lock.torch is not None:
