@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from launcher.errors import LaunchError
+from launcher.errors import ConfigError, LaunchError
 from runtime.errors import RuntimeFailure
 
 COMMANDS = {
@@ -81,17 +81,22 @@ def _refuse_a_stray_word(arguments: Sequence[str]) -> None:
     word = arguments[0]
     if word.startswith(("~", "+")):
         return
+    raise ConfigError(f"unknown command `{word}`", hint=_what_was_meant(word))
+
+
+def _what_was_meant(word: str) -> str:
     from difflib import get_close_matches
+    from pathlib import Path
 
-    from launcher.errors import ConfigError
+    from launcher.config.project import list_experiments
 
-    near = get_close_matches(word, COMMANDS, n=1)
-    hint = (
-        f"did you mean `launch {near[0]}`?"
-        if near
-        else f"an experiment is launched with `launch experiment={word}`; `launch --help` lists the commands"
-    )
-    raise ConfigError(f"unknown command `{word}`", hint=hint)
+    experiments = [found.name for found in list_experiments(config_dir=None, cwd=Path.cwd(), environ=os.environ)]
+    if word in experiments:
+        return f"an experiment is launched with `launch experiment={word}`"
+    near = get_close_matches(word, [*COMMANDS, *experiments], n=1)
+    if not near:
+        return "`launch --help` lists the commands, `launch list` the experiments"
+    return f"did you mean `launch {near[0] if near[0] in COMMANDS else f'experiment={near[0]}'}`?"
 
 
 def _show(error: LaunchError | RuntimeFailure, exit_code: int) -> int:

@@ -29,15 +29,17 @@ def run_steps(
 ) -> tuple[Image, tuple[BuiltStep, ...]]:
     """Make what is missing of *plan* and assemble the image under plan key *key*."""
     _check(plan)
-    store.sweep()
-    run = _Run(plan, store, sources, observer)
-    try:
-        run.start_wheels()
-        for step in plan.steps:
-            run.do(step)
-    finally:
-        run.stop()
-    return assemble(plan, run.built, store, key=key), tuple(run.done)
+    with store.building():
+        store.sweep()
+        store.confirm()
+        run = _Run(plan, store, sources, observer)
+        try:
+            run.start_wheels()
+            for step in plan.steps:
+                run.do(step)
+        finally:
+            run.stop()
+        return assemble(plan, run.built, store, key=key), tuple(run.done)
 
 
 def _check(plan: BuildPlan) -> None:

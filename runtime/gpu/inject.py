@@ -1,4 +1,7 @@
-"""What a container gets for its leased GPUs: device nodes, driver files, environment. Computed from the live driver, no hooks run."""
+"""What a container gets for its leased GPUs: device nodes, driver files, environment.
+
+Computed from the live driver at each start; no hooks are run.
+"""
 
 from __future__ import annotations
 

@@ -51,7 +51,8 @@ def lease_gpus(
 ) -> Iterator[GpuLease]:
     """Hold *count* of the UUIDs that *candidates* offers (asked again while waiting, best first); all or none.
 
-    First come, first served: one waiter at a time stands at the head, holding `queue.lock`. *waiting* is called once if we must wait.
+    First come, first served: one waiter at a time stands at the head, holding `queue.lock`. *waiting* is called once if we
+    must wait.
     """
     directory = lease_dir()
     with _queue_head(directory):

@@ -39,6 +39,7 @@ _libc.statfs.argtypes = (c_char_p, c_void_p)
 _libc.inotify_init1.argtypes = (c_int,)
 _libc.inotify_add_watch.argtypes = (c_int, c_char_p, c_uint32)
 _libc.inotify_rm_watch.argtypes = (c_int, c_int)
+_libc.syncfs.argtypes = (c_int,)
 _libc.syscall.restype = c_long
 
 # PyDLL keeps the GIL: a child of clone(2) goes on in Python and must find it held by itself.
@@ -259,6 +260,11 @@ def statfs_type(path: str | os.PathLike[str]) -> int:
     buffer = ctypes.create_string_buffer(256)
     _checked(_libc.statfs(_bytes(path), buffer), f"statfs({os.fspath(path)!r})")
     return int(struct.unpack_from("l", buffer.raw)[0]) & 0xFFFFFFFF
+
+
+def syncfs(fd: int) -> None:
+    """syncfs(2): write everything of the file system that holds *fd* to its disk."""
+    _checked(_libc.syncfs(fd), f"syncfs({fd})")
 
 
 def inotify_init(flags: int = os.O_CLOEXEC | os.O_NONBLOCK) -> int:

@@ -12,6 +12,7 @@ from runtime.layer.tree import Tree, scan, write_tree
 from runtime.oci.digest import Digest, canonical_json
 from runtime.store.blobs import store_error
 from runtime.store.layer_files import settle
+from runtime.store.power_cuts import mark
 from runtime.store.records import Layer
 from runtime.store.staging import staging
 
@@ -30,6 +31,8 @@ def publish_layer(store: Path, key: Digest, staged: Path, tree: Tree | None, *, 
             write_tree(digested.tree, package / "tree.jsonl")
             layer = Layer(digested.diff_id, key, digested.size_bytes, label)
             (package / "layer.json").write_bytes(canonical_json(_record(layer)))
+            if not (layers / layer.diff_id.hex).exists():
+                mark(store, layer.diff_id)
             _name(package, layers / layer.diff_id.hex)
         except OSError as error:
             if error.errno == errno.EXDEV:

@@ -8,6 +8,7 @@
     plans/<plan key hex>          plan key → image digest
     names/<name>                  name → image digest
     locks/<key hex>               held while that key is built
+    unsynced/<diff_id hex>        which boot wrote the layer, until it is known to be on the disk
     tmp/                          things being made; swept
 
 Everything gets its name by rename(2) and is complete when it has it, so a builder may die at any point. Nothing with a name
@@ -20,7 +21,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,7 +32,7 @@ from runtime.store.records import Image, Layer
 
 __all__ = ["Image", "Layer", "Store"]
 
-_DIRECTORIES = ("blobs/sha256", "layers", "keys", "images", "plans", "names", "locks", "tmp")
+_DIRECTORIES = ("blobs/sha256", "layers", "keys", "images", "plans", "names", "locks", "unsynced", "tmp")
 
 
 class Store:
@@ -60,7 +61,12 @@ class Store:
         if record is None:
             return None
         layer = _layer(record, key)
-        return layer if layer is not None and self._is_present(layer.diff_id) else None
+        if layer is None or not self._is_present(layer.diff_id):
+            return None
+        from runtime.store.power_cuts import is_whole, suspects
+
+        suspect = layer.diff_id.hex in suspects(self._at)
+        return None if suspect and not is_whole(self.root, layer.diff_id) else layer
 
     def _is_present(self, diff_id: Digest) -> bool:
         return os.path.exists(f"{self._at}/layers/{diff_id.hex}/layer.json")
@@ -78,6 +84,20 @@ class Store:
 
         self.ensure()
         return sweep(self.root / "tmp")
+
+    def confirm(self) -> int:
+        """Make the layers of this boot survive a power cut (syncfs). Returns how many needed it; free when none did."""
+        from runtime.store.power_cuts import confirm
+
+        return confirm(self.root)
+
+    def building(self) -> AbstractContextManager[int]:
+        """For the time of a build: no garbage is collected meanwhile."""
+        from runtime.file_lock import locked
+        from runtime.store.garbage import BUILDING
+
+        self.ensure()
+        return locked(self.root / BUILDING, shared=True)
 
     def lock(self, keys: Iterable[Digest]) -> AbstractContextManager[None]:
         """Hold the build locks of *keys*; waits for another builder of any of them."""
@@ -173,6 +193,14 @@ class Store:
         image = self._read_image(digest[7:])
         if image is None or not all(self._is_present(layer.diff_id) for layer in image.layers):
             return None
+        from runtime.store.power_cuts import suspects
+
+        doubtful = suspects(self._at)
+        if doubtful and any(layer.diff_id.hex in doubtful for layer in image.layers):
+            return None
+        # When it was last used; a store on a read-only file system is used all the same.
+        with suppress(OSError):
+            os.utime(f"{self._at}/plans/{plan_key.hex}")
         return image
 
     def put_image(

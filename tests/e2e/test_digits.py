@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Launch  # type: ignore[import-not-found]
 
-pytestmark = pytest.mark.requires("overlayfs", "userns", "network")
+pytestmark = pytest.mark.requires("overlayfs", "userns")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Launch  # type: ignore[import-not-found]
 
-pytestmark = pytest.mark.requires("overlayfs", "userns", "network")
+pytestmark = pytest.mark.requires("overlayfs", "userns")
 
 
 def wait_for_line(launch: Launch, reference: str, line: str, *, timeout_s: float = 60) -> None:

@@ -25,7 +25,7 @@ def test_init_never_overwrites(session_home: Path, tmp_path: Path) -> None:
     assert (tmp_path / "mine/README.md").read_text() == "my own words\n"
 
 
-@pytest.mark.requires("overlayfs", "userns", "network")
+@pytest.mark.requires("overlayfs", "userns")
 def test_a_new_project_runs(session_home: Path, tmp_path: Path) -> None:
     Launch(session_home, tmp_path)("init", "mine")
     project = Launch(session_home, tmp_path / "mine")

@@ -7,7 +7,7 @@ import signal
 import pytest
 from conftest import Launch  # type: ignore[import-not-found]
 
-pytestmark = pytest.mark.requires("overlayfs", "userns", "network")
+pytestmark = pytest.mark.requires("overlayfs", "userns")
 
 
 def test_every_combination_runs_under_one_parent_and_a_failure_stops_nobody(launch: Launch) -> None:

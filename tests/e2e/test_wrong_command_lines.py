@@ -18,7 +18,7 @@ def nowhere(tmp_path: Path, probe_project: Path) -> Launch:
     ("arguments", "expected"),
     [
         pytest.param(["experiment=probee"], ["`probee`", "did you mean `experiment=probe`"], id="unknown experiment"),
-        pytest.param(["experiment=probe", "gpsu=2"], ["gpsu", "command line: gpsu=2", "did you mean `gpus`"], id="unknown key"),
+        pytest.param(["experiment=probe", "gpsu=2"], ["gpsu", "command line: gpsu=2", "did you mean `gpus=2`"], id="unknown key"),
         pytest.param(["experiment=probe", "params.lrr=1"], ["lrr", "params.lr"], id="unknown parameter"),
         pytest.param(["experiment=probe", "gpu=2"], ["gpus=2"], id="gpu for gpus"),
         pytest.param(["experiment=probe", "cpus=many"], ["cpus"], id="wrong type"),
@@ -52,10 +52,11 @@ def test_a_wrong_file_is_named_with_its_line(nowhere: Launch, tmp_path: Path) ->
     file.write_text("# @package _global_\ncommand: python3 x.py\nimage:\n  reqirements: [numpy]\n")
     done = nowhere("experiment=broken", "--config-dir", str(tmp_path / "conf"), check=2)
     assert "broken.yaml:4" in done.stderr
-    assert "did you mean `requirements`" in done.stderr
+    assert "did you mean `image.requirements`" in done.stderr
 
 
 def test_a_plan_touches_nothing(nowhere: Launch) -> None:
     done = nowhere("plan", "experiment=probe")
     assert "debian" in done.stdout
-    assert not nowhere.home.exists()
+    assert "miss" in done.stdout
+    assert {path.name for path in nowhere.home.iterdir()} <= {"cache"}

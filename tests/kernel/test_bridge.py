@@ -18,7 +18,9 @@ from runtime.errors import NetworkError, RuntimeFailure
 from runtime.kernel import libc
 from runtime.kernel.namespaces import NEWNET
 from runtime.network import bridge, nat
+from runtime.network.addresses import resolv_conf as resolv_conf_of
 from tests.kernel.forked import forked
+from tests.kernel.userland import inside
 
 pytestmark = pytest.mark.requires("root", "bridge")
 
@@ -284,3 +286,33 @@ def test_an_ordinary_user_is_told_what_works_instead(monkeypatch):
     with pytest.raises(RuntimeFailure, match="`network: bridge` needs root") as caught:
         bridge.connect(os.getpid(), "a1b2c3")
     assert "network=host" in caught.value.hint
+
+
+@pytest.mark.requires("overlayfs", "userns", "proc")
+def test_a_program_in_a_container_reaches_host_and_outside(tmp_path):
+    """All of it together: the container's own interface, its route, its name servers, and nothing left at the end."""
+    code = """
+import socket
+route = [line.split() for line in open("/proc/net/route").read().splitlines()[1:]]
+gateway = socket.inet_ntoa(bytes.fromhex(next(r[2] for r in route if r[1] == "00000000"))[::-1])
+answer = [sorted(os.listdir("/sys/class/net")), gateway]
+for address, port in ((gateway, HOST_PORT), ("198.51.100.2", OUTSIDE_PORT)):
+    with socket.create_connection((address, port), timeout=5) as connection:
+        answer.append(connection.getsockname()[0])
+answer.append(open("/etc/resolv.conf").read())
+"""
+
+    def body() -> Any:
+        with outside() as machine, listening() as host, listening(machine) as server:
+            ports = {"HOST_PORT": host.getsockname()[1], "OUTSIDE_PORT": server.getsockname()[1]}
+            script = code
+            for word, port in ports.items():
+                script = script.replace(word, str(port))
+            answer = inside(tmp_path, script, network="bridge", container_id="a1b2c3")
+            answer.append(str(server.accept()[1][0]))
+            assert ["lo", "uplink"] == links()
+            return answer
+
+    interfaces, gateway, seen_by_host, _, resolv_conf, seen_outside = forked(body, unshare=NEWNET)
+    assert (["eth0", "lo"], "10.217.0.1", "10.217.0.2", UPLINK) == (interfaces, gateway, seen_by_host, seen_outside)
+    assert resolv_conf == resolv_conf_of("bridge")
