@@ -137,7 +137,9 @@ def _choose(package: Mapping[str, Any], order: Mapping[str, int], target: Target
     if "archive" in package:
         return _locked(package, package["archive"], direct=True, torch=torch)
     best: tuple[int, Mapping[str, Any]] | None = None
-    for wheel in package.get("wheels", ()):
+    # Where the index gives no hashes uv computes the one of the file that it would take.
+    hashed = [wheel for wheel in package.get("wheels", ()) if wheel.get("hashes", {}).get("sha256")]
+    for wheel in hashed or package.get("wheels", ()):
         rank = _rank(file_name(wheel), order)
         if rank is not None and (best is None or rank < best[0]):
             best = (rank, wheel)

@@ -103,6 +103,12 @@ def test_version_control_and_directories_are_refused() -> None:
         chosen({"name": "a", "directory": {"path": "."}})
 
 
+def test_of_files_without_hashes_the_one_that_uv_hashed_is_taken() -> None:
+    some = package("a", "a-1-cp313-cp313-manylinux2014_x86_64.whl", "a-1-py3-none-any.whl")
+    some["wheels"][0]["hashes"] = {}
+    assert ["a-1-py3-none-any.whl"] == chosen(some)
+
+
 def test_a_file_without_sha256_cannot_be_pinned() -> None:
     broken = package("a", "a-1-py3-none-any.whl")
     broken["wheels"][0]["hashes"] = {"md5": "x"}
