@@ -13,12 +13,13 @@ from launcher.cli.prepare import Prepared, build_image, start_local_server
 from launcher.cli.sweep_view import print_sweep_summary, sweep_view
 from launcher.cli.timings import Timings
 from launcher.config.compiled import SweepComposed, load_sweep
+from launcher.config.spec import Sweep
 from launcher.errors import ConfigError
 from launcher.run.signal_inbox import SignalInbox
 from launcher.sweep.capacity import Need, slots
 from launcher.sweep.machine import offer
 from launcher.sweep.parent import sweep_parent
-from launcher.sweep.run_sweep import Trial, run_sweep
+from launcher.sweep.run_sweep import FailurePolicy, Trial, run_sweep
 from launcher.tracking.status import RunStatus
 from runtime.state_dir import StateDir, state_dir
 
@@ -32,8 +33,8 @@ def sweep(request: Request, options: argparse.Namespace, timings: Timings) -> in
         composed = _compose(request, state)
     start_local_server(composed.parent.spec, state)
     trials = _plan_trials(composed, state, timings, quiet=options.quiet)
-    plan = composed.parent.spec.sweep
-    parallel = slots(_largest(trials), offer(), parallel=plan.parallel if plan else None)
+    settings = composed.parent.spec.sweep or Sweep()
+    policy = FailurePolicy(settings.on_failure == "stop", settings.max_failures, settings.retries)
     command_line = ("launch", *sys.argv[1:])
     view = sweep_view(len(trials), quiet=options.quiet)
     with sweep_parent(composed.parent.spec, state, name=options.name, note=options.note, command_line=command_line) as parent:
@@ -45,16 +46,18 @@ def sweep(request: Request, options: argparse.Namespace, timings: Timings) -> in
                 sweep_id=parent.run_id,
                 name=options.name,
                 command_line=command_line,
-                slots=parallel,
+                slots=slots(_largest(trials), offer(), parallel=settings.parallel),
                 view=view,
                 inbox=inbox,
+                policy=policy,
+                timeout_s=settings.timeout,
             )
         finally:
             view.close()
         complete = len(ended) == len(trials) and all(record.status is RunStatus.FINISHED for _trial, record in ended)
         parent.close(stopped=len(ended) < len(trials), failed=not complete)
     if not options.quiet:
-        print_sweep_summary(parent.run_id, ended, len(trials), plan)
+        print_sweep_summary(parent.run_id, ended, len(trials), settings)
     return 0 if complete else 1
 
 

@@ -108,7 +108,7 @@ def outcome(record: RunRecord) -> str:
     return f"{words} {render.duration(record.duration_s)}  {metrics}".rstrip()
 
 
-def print_sweep_summary(sweep_id: str, ended: list[tuple[Trial, RunRecord]], total: int, sweep: Sweep | None) -> None:
+def print_sweep_summary(sweep_id: str, ended: list[tuple[Trial, RunRecord]], total: int, sweep: Sweep) -> None:
     """How many did what, the best trial where `sweep.metric` names one, and where to look."""
     finished = sum(record.status is RunStatus.FINISHED for _trial, record in ended)
     others = [f"{len(ended) - finished} did not"] if len(ended) > finished else []
@@ -118,7 +118,7 @@ def print_sweep_summary(sweep_id: str, ended: list[tuple[Trial, RunRecord]], tot
         render.say(render.table(("TRIAL", "RUN", "OVERRIDES", "OUTCOME"), rows))
     render.say(", ".join([f"sweep {sweep_id}: {finished} of {total} trials finished", *others]))
     best = _best(ended, sweep)
-    if best is not None and sweep is not None:
+    if best is not None:
         trial, record = best
         value = render.number(record.metrics[str(sweep.metric)])
         render.say(
@@ -127,8 +127,8 @@ def print_sweep_summary(sweep_id: str, ended: list[tuple[Trial, RunRecord]], tot
         render.say(f"  again  launch rerun {record.run_id}")
 
 
-def _best(ended: list[tuple[Trial, RunRecord]], sweep: Sweep | None) -> tuple[Trial, RunRecord] | None:
-    if sweep is None or sweep.metric is None:
+def _best(ended: list[tuple[Trial, RunRecord]], sweep: Sweep) -> tuple[Trial, RunRecord] | None:
+    if sweep.metric is None:
         return None
     metric = sweep.metric
     scored = [pair for pair in ended if pair[1].status is RunStatus.FINISHED and metric in pair[1].metrics]

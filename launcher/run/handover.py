@@ -63,11 +63,18 @@ def spawn_supervisor(run_dir: RunDir, lock_fd: int) -> int:
     argv = [sys.executable, "-I", "-S", str(program), site_directory(), str(run_dir.root)]
     actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((null_fd, 0), (log_fd, 1), (log_fd, 2), (lock_fd, 3))]
     try:
-        return os.posix_spawn(sys.executable, argv, os.environ, file_actions=actions, setsid=True)
+        return os.posix_spawn(sys.executable, argv, _environment(), file_actions=actions, setsid=True)
     finally:
         os.close(log_fd)
         os.close(null_fd)
         os.close(lock_fd)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, for the secrets and settings in it; without the terminal's form where there is no terminal."""
+    if sys.stdout.isatty():
+        return dict(os.environ)
+    return {name: value for name, value in os.environ.items() if name not in ("TERM", "COLUMNS")}
 
 
 def site_directory() -> str:

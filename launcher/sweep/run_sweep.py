@@ -1,7 +1,8 @@
 """Run the trials of a sweep: each an ordinary run with its own supervisor, as many side by side as fit, never in batches.
 
-A failed trial does not stop the others. The first Ctrl-C starts no more trials and lets the running ones finish, the second
-stops them, the third kills them. When this process dies, its trials go on under their supervisors and are recorded.
+A failed trial does not stop the others unless `sweep.on_failure` or `sweep.max_failures` says so. The first Ctrl-C starts no more
+trials and lets the running ones finish, the second stops them, the third kills them. When this process dies, its trials go on
+under their supervisors and are recorded.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.handover import RunIdentity, new_run, spawn_supervisor
 from launcher.run.signal_inbox import SignalInbox
 from launcher.tracking.record import RunRecord, fold
+from launcher.tracking.status import RunStatus
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
 
@@ -63,10 +66,14 @@ class _Sweep:
     view: SweepView
     inbox: SignalInbox
     queue: deque[Trial]
+    policy: FailurePolicy
+    deadline: float | None
     running: dict[int, _Running] = field(default_factory=dict)
     """pidfd of the supervisor → trial."""
     records: list[tuple[Trial, RunRecord]] = field(default_factory=list)
     requests: int = 0
+    tries: dict[int, int] = field(default_factory=dict)
+    failures: int = 0
 
     def run(self) -> list[tuple[Trial, RunRecord]]:
         poller = select.poll()
@@ -74,6 +81,7 @@ class _Sweep:
         while self.running or self.queue:
             while self.queue and len(self.running) < self.slots:
                 poller.register(self._start(self.queue.popleft()), select.POLLIN)
+            self._keep_time()
             for fd, _event in poller.poll(_TICK_MS):
                 if fd == self.inbox.fd:
                     self._obey(self.inbox.read())
@@ -103,9 +111,34 @@ class _Sweep:
         os.waitpid(ended.pid, 0)
         os.close(pidfd)
         record = fold(ended.run_dir)
-        if record is not None:
-            self.records.append((ended.trial, record))
-            self.view.ended(ended.trial, record)
+        if record is None:
+            return
+        self.view.ended(ended.trial, record)
+        if record.status is RunStatus.FAILED and self._tries_again(ended.trial):
+            return
+        self.records.append((ended.trial, record))
+        if record.status is RunStatus.FAILED:
+            self.failures += 1
+            if self.policy.ends_after(self.failures) and self.queue:
+                self.view.message(f"{self.failures} failed: no more trials are started")
+                self.queue.clear()
+
+    def _tries_again(self, trial: Trial) -> bool:
+        """`sweep.retries`: a failed trial goes to the end of the queue, as a new run."""
+        self.tries[trial.number] = self.tries.get(trial.number, 0) + 1
+        if self.tries[trial.number] > self.policy.retries or self.requests:
+            return False
+        self.queue.append(trial)
+        return True
+
+    def _keep_time(self) -> None:
+        if self.deadline is None or time.monotonic() < self.deadline:
+            return
+        self.deadline = None
+        self.view.message("`sweep.timeout` is over: stopping the running trials")
+        self.queue.clear()
+        for pidfd in self.running:
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
 
     def _obey(self, requests: Sequence[signal.Signals]) -> None:
         for request in requests:
@@ -125,6 +158,19 @@ class _Sweep:
 _TICK_MS = 500
 
 
+@dataclass(frozen=True, slots=True)
+class FailurePolicy:
+    """`sweep.on_failure`, `sweep.max_failures`, `sweep.retries`."""
+
+    stop_at_first: bool = False
+    max_failures: int | None = None
+    retries: int = 0
+
+    def ends_after(self, failures: int) -> bool:
+        """Whether no more trials are started after so many failures."""
+        return self.stop_at_first or (self.max_failures is not None and failures >= self.max_failures)
+
+
 def run_sweep(
     trials: Sequence[Trial],
     *,
@@ -135,9 +181,12 @@ def run_sweep(
     slots: int,
     view: SweepView,
     inbox: SignalInbox,
+    policy: FailurePolicy,
+    timeout_s: float | None,
 ) -> list[tuple[Trial, RunRecord]]:
     """Run *trials*, at most *slots* at once. Returns the trials that ran with their records, by number."""
-    return _Sweep(state, sweep_id, name, command_line, slots, view, inbox, deque(trials)).run()
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    return _Sweep(state, sweep_id, name, command_line, slots, view, inbox, deque(trials), policy, deadline).run()
 
 
 def _leave_terminal() -> None:
