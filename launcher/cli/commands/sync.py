@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from launcher.cli import arguments as args
 from launcher.cli import render
+from launcher.errors import LaunchError
 from launcher.tracking.record import find_run, list_runs
 from runtime.state_dir import state_dir
 
@@ -24,9 +25,16 @@ def main(arguments: Sequence[str]) -> int:
     records = [find_run(state, reference) for reference in options.runs] or [
         r for r in list_runs(state) if not is_synced(r.run_dir)
     ]
+    failed = False
     for record in records:
-        sync_run(record.run_dir)
-        render.say(f"{record.run_id} sent")
+        try:
+            sent = sync_run(record.run_dir)
+        except LaunchError as error:
+            # The next run may have another server.
+            failed = True
+            render.warn(f"{record.run_id} not sent: {error.message}")
+            continue
+        render.say(f"{record.run_id} {'sent' if sent else 'is not tracked, or its own tracker is at it'}")
     if not records:
         render.say("nothing is left to send")
-    return 0
+    return LaunchError.exit_code if failed else 0
