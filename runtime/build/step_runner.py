@@ -31,7 +31,6 @@ def run_steps(
     _check(plan)
     with store.building():
         store.sweep()
-        store.confirm()
         run = _Run(plan, store, sources, observer)
         try:
             run.start_wheels()

@@ -246,10 +246,14 @@ class Store:
         return sorted(images, key=lambda image: (-image.created_at, image.digest))
 
     def image(self, reference: str) -> Image:
-        """The image that *reference* means: a name, or a digest or a prefix of one (with or without `sha256:`)."""
-        whole = self._read_image(reference.removeprefix("sha256:")) if len(reference) == _WHOLE_DIGEST else None
-        if whole is not None:
-            return whole
+        """The image that *reference* means: a name, or a digest or a prefix of one (with or without `sha256:`).
+
+        A whole digest costs one read; then `names` is empty.
+        """
+        if reference.startswith("sha256:") and len(reference) == _WHOLE_DIGEST:
+            whole = self._read_image(Digest(reference).hex)
+            if whole is not None:
+                return whole
         images = self.images()
         named = [image for image in images if reference in image.names]
         if named:

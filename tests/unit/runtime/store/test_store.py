@@ -133,7 +133,13 @@ def test_an_image_is_named_by_name_or_digest_prefix(store: Store) -> None:
     assert first == store.image("lab/digits:1").digest
     assert second == store.image(second.hex[:10]).digest
     assert second == store.image(second).digest
-    assert ("lab/digits:1",) == store.image(first).names
+    assert ("lab/digits:1",) == store.image(first.short).names
+
+
+def test_a_digest_that_is_none_reads_no_other_file(store: Store) -> None:
+    put_image(store, "a")
+    with pytest.raises(BadContent):
+        store.image("sha256:" + "../" * 21 + "x")
 
 
 def test_a_name_moves_to_the_image_that_got_it_last(store: Store) -> None:

@@ -1,0 +1,76 @@
+"""After a power cut a layer is read once before it is trusted again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runtime.oci.digest import Digest, digest_bytes
+from runtime.store.check import check_layers
+from runtime.store.store import Layer, Store
+
+KEY, PLAN = digest_bytes(b"key"), digest_bytes(b"plan")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store").ensure()
+
+
+@pytest.fixture
+def layer(store: Store) -> Layer:
+    with store.staging() as staging:
+        (staging / "root").mkdir()
+        (staging / "root" / "f").write_bytes(b"content")
+        layer = store.publish(KEY, staging / "root", label="x")
+    store.put_image(config={}, manifest={"layers": []}, layers=[layer], plan_key=PLAN)
+    return layer
+
+
+def reboot(store: Store) -> None:
+    """As after a power cut: the marks are of another boot."""
+    for name in os.listdir(store.root / "unsynced"):
+        (store.root / "unsynced" / name).write_text("00000000-an-earlier-boot")
+
+
+def test_in_the_boot_that_wrote_it_a_layer_is_trusted(store: Store, layer: Layer) -> None:
+    assert [layer.diff_id.hex] == os.listdir(store.root / "unsynced")
+    assert layer == store.find(KEY)
+    assert store.find_image(PLAN) is not None
+
+
+def test_after_a_reboot_a_whole_layer_is_checked_and_trusted(store: Store, layer: Layer) -> None:
+    reboot(store)
+    assert store.find_image(PLAN) is None, "the steps have to be looked at"
+    assert layer == store.find(KEY)
+    assert [] == os.listdir(store.root / "unsynced")
+    assert store.find_image(PLAN) is not None
+
+
+@pytest.mark.parametrize("left", [b"", b"conten", b"CONTENT"], ids=["empty", "short", "other"])
+def test_after_a_reboot_a_torn_layer_is_built_again(store: Store, layer: Layer, left: bytes) -> None:
+    (store.layer_dir(layer) / "f").write_bytes(left)
+    reboot(store)
+    assert store.find(KEY) is None
+    assert [] == store.layers()
+
+
+def test_a_torn_manifest_is_a_torn_layer(store: Store, layer: Layer) -> None:
+    (store.root / "layers" / layer.diff_id.hex / "tree.jsonl").write_bytes(b"")
+    reboot(store)
+    assert store.find(KEY) is None
+
+
+def test_a_confirmed_layer_needs_no_check(store: Store, layer: Layer) -> None:
+    assert [1, 0] == [store.confirm(), store.confirm()]
+    reboot(store)
+    assert store.find_image(PLAN) is not None
+
+
+def test_a_check_names_what_was_changed(store: Store, layer: Layer) -> None:
+    assert [] == check_layers(store)
+    (store.layer_dir(layer) / "f").write_bytes(b"changed")
+    (damage,) = check_layers(store)
+    assert (layer.diff_id, True) == (Digest(damage.diff_id), "sha256" in damage.problem)
