@@ -26,6 +26,8 @@ from launcher.tracking.sink import Sink
 
 _JSON_MAX = 32 << 20
 _IDLE_S = 300.0
+_CONNECTIONS_MAX = 256
+_DISCARDED_MAX = 64 << 20
 _MLFLOW = ("/api/2.0/mlflow/", "/api/3.0/mlflow/")
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 _PASSED_ON = ("content-type", "content-disposition", "content-length")
@@ -39,6 +41,7 @@ class Gateway:
         self._token = f"Bearer {token}"
         self._api = GatewayApi(sink, own)
         self._artifacts = GatewayArtifacts(self._api)
+        self._free = threading.BoundedSemaphore(_CONNECTIONS_MAX)
 
     def serve(self, listener: socket.socket) -> None:
         """Accept on *listener* in a thread of its own, until the process ends."""
@@ -47,9 +50,11 @@ class Gateway:
     def _accept(self, listener: socket.socket) -> None:
         listener.setblocking(True)
         while True:
+            self._free.acquire()
             try:
                 connection, _ = listener.accept()
             except OSError:
+                self._free.release()
                 return
             threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
 
@@ -63,13 +68,18 @@ class Gateway:
             while (head := http_wire.read_head(stream)) is not None:
                 body = _Body(connection, stream, head)
                 _write(connection, self._answer(head, body, client))
-                if not body.is_finished or not head.keeps_alive:
+                if not body.is_finished:
+                    # A client sends to the end before it reads: closed at once, it would see a reset instead of our refusal.
+                    body.discard()
+                    return
+                if not head.keeps_alive:
                     return
         except (OSError, BadMessage, MlflowUnreachable):
             return  # the program went away or broke its own message; a broken answer shows as a broken connection
         finally:
             client.close()
             connection.close()
+            self._free.release()
 
     def _answer(self, head: Head, body: _Body, client: Mlflow) -> Reply:
         try:
@@ -154,8 +164,21 @@ class _Body:
         chunked = "transfer-encoding" in head.headers
         self.length = None if chunked else int(length) if length and length.isdigit() else 0
         self.is_finished = self.length == 0
+        self._begun: Iterator[bytes] | None = None
 
     def pieces(self) -> Iterator[bytes]:
+        self._begun = self._begun or self._read()
+        return self._begun
+
+    def discard(self) -> None:
+        """Read what is left, within reason."""
+        left = _DISCARDED_MAX
+        for piece in self.pieces():
+            left -= len(piece)
+            if left < 0:
+                return
+
+    def _read(self) -> Iterator[bytes]:
         if self._head.headers.get("expect", "").lower() == "100-continue":
             self._connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         yield from http_wire.read_body(self._stream, self._head)

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from launcher.errors import LaunchError
 from runtime.state_dir import RunDir
 
 _LINE_MAX = 1 << 20
@@ -44,12 +45,15 @@ class Observed:
         self._file = os.open(run_dir.logged, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
     def add(self, entries: Sequence[dict[str, Any]]) -> None:
-        """Write *entries* down. Returns when they are in the file."""
+        """Write *entries* down. Returns when they are in the file. Raises LaunchError when the disk doesn't take them."""
         if not entries:
             return
         lines = b"".join(json.dumps(entry, separators=(",", ":")).encode() + b"\n" for entry in entries)
         with self._lock:
-            _write_whole(self._file, lines)
+            try:
+                _write_whole(self._file, lines)
+            except OSError as error:
+                raise LaunchError(f"cannot write to `{self._run_dir.logged}`: {error.strerror}") from error
             for entry in entries:
                 self._remember(entry)
 
@@ -85,17 +89,19 @@ class Observed:
     def _take_over(self, content: bytes, *, to_the_end: bool) -> None:
         entries: list[dict[str, Any]] = []
         ahead: dict[str, int] = {}
+        offset = self._offset
         now_ms = int(time.time() * 1000)
         for line in content.splitlines(keepends=True):
             if not line.endswith(b"\n") and not to_the_end and len(line) < _LINE_MAX:
                 break
-            self._offset += len(line)
+            offset += len(line)
             try:
-                entries += self._points(line, now_ms, ahead)
+                entries += [{**point, "from": offset} for point in self._points(line, now_ms, ahead)]
             except ValueError as error:
                 if line.strip():
                     self._note(f"metrics.jsonl has a line that is no JSON object: {line[:80]!r} ({error})")
         self.add(entries)
+        self._offset = offset
 
     def _points(self, line: bytes, now_ms: int, ahead: dict[str, int]) -> Iterator[dict[str, Any]]:
         """The metrics of one line. *ahead* counts the reports of each metric that are not written down yet."""
@@ -110,9 +116,7 @@ class Observed:
                 # A report without a step is the next one of its metric.
                 number = self._reports.get(key, 0) + ahead.get(key, 0)
                 ahead[key] = ahead.get(key, 0) + 1
-                yield metric(key, float(value), step=int(step) if _is_finite(step) else number, time_ms=at_ms) | {
-                    "from": self._offset
-                }
+                yield metric(key, float(value), step=int(step) if _is_finite(step) else number, time_ms=at_ms)
 
     def _remember(self, entry: Mapping[str, Any]) -> None:
         if "key" in entry:

@@ -257,7 +257,14 @@ def _facts(events: Iterable[Event]) -> dict[str, Any]:
 def _mlflow(run_dir: RunDir, events: Sequence[Event]) -> dict[str, Any]:
     # The file is written before the event: a supervisor that was killed in between leaves only the file.
     event = _last(events, "mlflow")
-    return _json_object(run_dir.mlflow) or (dict(event.fields) if event else {})
+    known = _json_object(run_dir.mlflow) or (dict(event.fields) if event else {})
+    if known and not known.get("tracking_uri"):
+        # The local server's port is that of its last start.
+        try:
+            known["ui_uri"] = f"http://127.0.0.1:{int((run_dir.root.parent.parent / 'mlflow' / 'ui_port').read_text())}"
+        except (FileNotFoundError, ValueError):
+            return known
+    return known
 
 
 def _last(events: Sequence[Event], name: str) -> Event | None:

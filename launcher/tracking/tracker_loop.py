@@ -115,8 +115,7 @@ def _watch(run_dir: RunDir, observed: Observed, serving: Serving | None = None, 
         if serving is not None and channel is not None and channel in readable and not _take_listener(channel, serving.gateway):
             channel = None
         ended = alive_fd in readable
-        observed.follow_metrics_file(to_the_end=ended)
-        observed.write_last_metrics()
+        _follow_metrics(observed, to_the_end=ended)
         if ended:
             return
         if serving is None:
@@ -126,6 +125,16 @@ def _watch(run_dir: RunDir, observed: Observed, serving: Serving | None = None, 
         if now != seen:
             seen = now
             serving.pusher.wake()
+
+
+def _follow_metrics(observed: Observed, *, to_the_end: bool) -> None:
+    try:
+        observed.follow_metrics_file(to_the_end=to_the_end)
+        observed.write_last_metrics()
+    except (LaunchError, OSError) as error:
+        # A full disk: what the program wrote is still in its file, and the next look may find room.
+        if not observed.notes:
+            observed.notes.append(str(error))
 
 
 def _take_listener(channel: socket.socket, gateway: Gateway) -> bool:

@@ -185,6 +185,12 @@ def test_a_chunked_upload_of_unknown_length_is_whole(run: Tracked, server: Serve
     assert 2_000_000 == server.artifacts(run.run_id)["big.bin"]
 
 
+def test_a_refused_upload_is_told_so_and_not_cut_off(run: Tracked) -> None:
+    place = "/api/2.0/mlflow-artifacts/artifacts/1/0123/artifacts/big.bin"
+    assert 403 == run.call("PUT", place, raw=bytes(20 << 20))[0]
+    assert 401 == run.call("PUT", place, raw=bytes(20 << 20), token="guessed")[0]
+
+
 def test_garbage_on_the_port_harms_nobody(run: Tracked) -> None:
     import socket
 
