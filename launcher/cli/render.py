@@ -54,9 +54,11 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`0.4 s`, `12.4 s`, `3 m 05 s`, `2 h 07 m`."""
+    """`0.04 s`, `12.4 s`, `3 m 05 s`, `2 h 07 m`."""
     if seconds is None:
         return "-"
+    if seconds < 1:
+        return f"{seconds:.2f} s"
     if seconds < 60:
         return f"{seconds:.1f} s"
     if seconds < 3600:

@@ -13,8 +13,9 @@ from launcher.cli.prepare import Prepared, build_image, start_local_server
 from launcher.cli.sweep_view import print_sweep_summary, sweep_view
 from launcher.cli.timings import Timings
 from launcher.config.compiled import SweepComposed, load_sweep
-from launcher.config.spec import Sweep
+from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.errors import ConfigError
+from launcher.run.fork_server import ForkServer
 from launcher.run.signal_inbox import SignalInbox
 from launcher.sweep.capacity import Need, slots
 from launcher.sweep.machine import offer
@@ -29,16 +30,21 @@ def sweep(request: Request, options: argparse.Namespace, timings: Timings) -> in
     if options.detach:
         raise ConfigError("a sweep stays in the foreground", hint="run it in tmux, or with nohup: a lost terminal doesn't end it")
     state = state_dir().ensure()
-    with timings.phase("compose"):
-        composed = _compose(request, state)
-    start_local_server(composed.parent.spec, state)
-    trials = _plan_trials(composed, state, timings, quiet=options.quiet)
-    settings = composed.parent.spec.sweep or Sweep()
-    policy = FailurePolicy(settings.on_failure == "stop", settings.max_failures, settings.retries)
+    with ForkServer() as supervisors:
+        with timings.phase("compose"):
+            composed = _compose(request, state)
+        start_local_server(composed.parent.spec, state)
+        trials = _plan_trials(composed, state, timings, quiet=options.quiet)
+        return _run_trials(composed.parent.spec, trials, state, supervisors, options)
+
+
+def _run_trials(
+    spec: ExperimentSpec, trials: list[Trial], state: StateDir, supervisors: ForkServer, options: argparse.Namespace
+) -> int:
+    settings = spec.sweep or Sweep()
     command_line = ("launch", *sys.argv[1:])
-    view = sweep_view(len(trials), quiet=options.quiet)
-    with sweep_parent(composed.parent.spec, state, name=options.name, note=options.note, command_line=command_line) as parent:
-        inbox = SignalInbox((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    with sweep_parent(spec, state, name=options.name, note=options.note, command_line=command_line) as parent:
+        view = sweep_view(len(trials), quiet=options.quiet)
         try:
             ended = run_sweep(
                 trials,
@@ -48,8 +54,9 @@ def sweep(request: Request, options: argparse.Namespace, timings: Timings) -> in
                 command_line=command_line,
                 slots=slots(_largest(trials), offer(), parallel=settings.parallel),
                 view=view,
-                inbox=inbox,
-                policy=policy,
+                inbox=SignalInbox((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)),
+                supervisors=supervisors,
+                policy=FailurePolicy(settings.on_failure == "stop", settings.max_failures, settings.retries),
                 timeout_s=settings.timeout,
             )
         finally:

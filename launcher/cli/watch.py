@@ -38,11 +38,10 @@ class Tail:
                 view = view[os.write(self._out_fd, view) :]
 
 
-def watch(run_dir: RunDir, supervisor_pid: int, *, quiet: bool = False) -> int:
-    """Show the run until it is over. Returns the exit code of `launch`."""
+def watch(run_dir: RunDir, supervisor: int, *, quiet: bool = False) -> int:
+    """Show the run until *supervisor* (its pidfd) has ended. Returns the exit code of `launch`."""
     inbox = SignalInbox((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     tails = (Tail(run_dir.stdout, sys.stdout.fileno()), Tail(run_dir.stderr, sys.stderr.fileno()))
-    supervisor = os.pidfd_open(supervisor_pid)
     poller = select.poll()
     with Inotify() as changes:
         changes.watch(run_dir.root)
@@ -62,7 +61,7 @@ def watch(run_dir: RunDir, supervisor_pid: int, *, quiet: bool = False) -> int:
                     over = True
     for tail in tails:
         tail.copy()
-    os.waitpid(supervisor_pid, 0)
+    os.close(supervisor)
     return _ending(run_dir, quiet=quiet)
 
 

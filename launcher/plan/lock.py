@@ -288,11 +288,12 @@ def _explained(error: Exception) -> LaunchError:
 
 
 def requirements_text(wheels: Sequence[LockedWheel]) -> str:
-    """Requirements file syntax: one line for each file, with its hash."""
+    """Requirements file syntax: one line for each file, with its hash. `===`, since `==2.13.0` is `2.13.0+cpu` as well (PEP 440),
+    and uv would try that first where a find-links directory has it."""
     return "".join(
         f"{wheel.name} @ {wheel.url} --hash=sha256:{wheel.sha256}\n"
         if wheel.url
-        else f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n"
+        else f"{wheel.name}==={wheel.version} --hash=sha256:{wheel.sha256}\n"
         for wheel in wheels
     )
 

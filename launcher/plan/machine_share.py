@@ -48,9 +48,7 @@ def cpu_share(
 def check_memory(asked: int | None, *, machine: Machine, what: str = "memory", origin: Origin | None = None) -> None:
     """Refuse a limit that this machine cannot give."""
     if asked is not None and asked > machine.memory_bytes:
-        raise ConfigError(
-            f"not enough {what}: {_gib(asked)} requested, {_gib(machine.memory_bytes)} present", origin=origin
-        )
+        raise ConfigError(f"not enough {what}: {_gib(asked)} requested, {_gib(machine.memory_bytes)} present", origin=origin)
 
 
 def _number(value: float) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from launcher.config.spec import to_json
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import to_document
 from launcher.run import active
+from launcher.run.fork_server import supervisor_argv, supervisor_environment
 from launcher.tracking import journal
 from launcher.tracking.record import process_started
 from runtime.file_lock import open_locked
@@ -56,30 +56,17 @@ def new_run(plan: LaunchPlan, image_digest: Digest, *, state: StateDir, identity
 
 
 def spawn_supervisor(run_dir: RunDir, lock_fd: int) -> int:
-    """Start the supervisor of *run_dir* in a session of its own; it inherits the lock. Returns its pid, a child of ours."""
+    """Start a supervisor of *run_dir* in a session of its own; it inherits the lock. Returns its pid, a child of ours."""
     log_fd = os.open(run_dir.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    program = Path(__file__).with_name("supervisor_main.py")
-    argv = [sys.executable, "-I", "-S", str(program), site_directory(), str(run_dir.root)]
+    argv = supervisor_argv(str(run_dir.root))
     actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((null_fd, 0), (log_fd, 1), (log_fd, 2), (lock_fd, 3))]
     try:
-        return os.posix_spawn(sys.executable, argv, _environment(), file_actions=actions, setsid=True)
+        return os.posix_spawn(argv[0], argv, supervisor_environment(), file_actions=actions, setsid=True)
     finally:
         os.close(log_fd)
         os.close(null_fd)
         os.close(lock_fd)
-
-
-def _environment() -> dict[str, str]:
-    """Ours, for the secrets and settings in it; without the terminal's form where there is no terminal."""
-    if sys.stdout.isatty():
-        return dict(os.environ)
-    return {name: value for name, value in os.environ.items() if name not in ("TERM", "COLUMNS")}
-
-
-def site_directory() -> str:
-    """Where this environment's packages (pyroute2, pynvml) lie; the supervisor runs without `site`."""
-    return next((path for path in sys.path if path.endswith(("site-packages", "dist-packages"))), "")
 
 
 def _identity_document(identity: RunIdentity) -> dict[str, Any]:

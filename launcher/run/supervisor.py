@@ -12,7 +12,6 @@ import signal
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NoReturn
 
 from launcher.errors import LaunchError
@@ -36,15 +35,18 @@ LOCK_FD = 3
 """The descriptor that holds `RunDir.supervisor_lock`, inherited from the command."""
 
 
-def main(run_dir_path: str) -> NoReturn:
-    """Entry of `supervisor_main.py`. Exits 0: the run's outcome stands in the journal, not in this exit code."""
-    run_dir = RunDir(Path(run_dir_path))
+def main(run_dir: RunDir) -> NoReturn:
+    """The whole life of a supervisor. Exits 0: the run's outcome stands in the journal, not in this exit code."""
     os.umask(0o077)
     os.set_inheritable(LOCK_FD, False)
-    announce_pid(LOCK_FD)
     inbox = SignalInbox((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    supervise(run_dir, inbox)
+    announce_pid(LOCK_FD)  # from here on signals may come
+    try:
+        supervise(run_dir, inbox)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
     os._exit(0)
 
 

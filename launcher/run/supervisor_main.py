@@ -1,4 +1,4 @@
-"""The supervisor's own program: `python -I -S supervisor_main.py SITE RUN_DIR` (see `handover.spawn_supervisor`).
+"""The supervisor's own program: `python -I -S supervisor_main.py SITE RUN_DIR`, or `… SITE serve` for a fork server.
 
 Isolated (-I) and without site (-S): no user's sitecustomize, PYTHONPATH or .pth file runs in it, and it starts in 10 ms.
 """
@@ -9,6 +9,13 @@ import sys
 if __name__ == "__main__":
     _package_root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     sys.path[:0] = list(dict.fromkeys([_package_root, sys.argv[1]]))
-    from launcher.run.supervisor import main
+    if sys.argv[2] == "serve":
+        from launcher.run.fork_server_main import serve
 
-    main(sys.argv[2])
+        serve()
+    from pathlib import Path
+
+    from launcher.run.supervisor import main
+    from runtime.state_dir import RunDir
+
+    main(RunDir(Path(sys.argv[2])))

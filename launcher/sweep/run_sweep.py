@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from launcher.plan.launch_plan import LaunchPlan
-from launcher.run.handover import RunIdentity, new_run, spawn_supervisor
+from launcher.run.fork_server import ForkServer
+from launcher.run.handover import RunIdentity, new_run
 from launcher.run.signal_inbox import SignalInbox
 from launcher.tracking.record import RunRecord, fold
 from launcher.tracking.status import RunStatus
@@ -53,7 +54,6 @@ class SweepView(Protocol):
 class _Running:
     trial: Trial
     run_dir: RunDir
-    pid: int
 
 
 @dataclass(slots=True)
@@ -65,6 +65,7 @@ class _Sweep:
     slots: int
     view: SweepView
     inbox: SignalInbox
+    supervisors: ForkServer
     queue: deque[Trial]
     policy: FailurePolicy
     deadline: float | None
@@ -100,15 +101,13 @@ class _Sweep:
             trial=trial.number,
         )
         run_dir, lock_fd = new_run(trial.plan, trial.image_digest, state=self.state, identity=identity)
-        pid = spawn_supervisor(run_dir, lock_fd)
-        pidfd = os.pidfd_open(pid)
-        self.running[pidfd] = _Running(trial, run_dir, pid)
+        pidfd = self.supervisors.supervise(run_dir, lock_fd)
+        self.running[pidfd] = _Running(trial, run_dir)
         self.view.started(trial, run_dir)
         return pidfd
 
     def _end(self, pidfd: int) -> None:
         ended = self.running.pop(pidfd)
-        os.waitpid(ended.pid, 0)
         os.close(pidfd)
         record = fold(ended.run_dir)
         if record is None:
@@ -181,12 +180,13 @@ def run_sweep(
     slots: int,
     view: SweepView,
     inbox: SignalInbox,
+    supervisors: ForkServer,
     policy: FailurePolicy,
     timeout_s: float | None,
 ) -> list[tuple[Trial, RunRecord]]:
     """Run *trials*, at most *slots* at once. Returns the trials that ran with their records, by number."""
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    return _Sweep(state, sweep_id, name, command_line, slots, view, inbox, deque(trials), policy, deadline).run()
+    return _Sweep(state, sweep_id, name, command_line, slots, view, inbox, supervisors, deque(trials), policy, deadline).run()
 
 
 def _leave_terminal() -> None:

@@ -11,7 +11,8 @@ from launcher.cli.timings import Timings
 from launcher.cli.verdict import print_verdict
 from launcher.cli.watch import watch
 from launcher.run.compare import compare
-from launcher.run.handover import RunIdentity, new_run, spawn_supervisor
+from launcher.run.fork_server import ForkServer
+from launcher.run.handover import RunIdentity, new_run
 from launcher.run.rerun import recorded_plan
 from launcher.tracking.record import find_run, fold
 from runtime.state_dir import state_dir
@@ -35,14 +36,15 @@ def main(arguments: Sequence[str]) -> int:
     before = find_run(state, options.run)
     plan = recorded_plan(before, tuple(options.overrides), state=state, cwd=Path.cwd())
     start_local_server(plan.spec, state)
-    prepared = build_image(plan, state, timings, quiet=options.quiet)
-    identity = RunIdentity(name=options.name, command_line=("launch", *sys.argv[1:]), rerun_of=before.run_id)
-    run_dir, lock_fd = new_run(plan, prepared.image.digest, state=state, identity=identity)
-    pid = spawn_supervisor(run_dir, lock_fd)
+    with ForkServer() as supervisors:
+        prepared = build_image(plan, state, timings, quiet=options.quiet)
+        identity = RunIdentity(name=options.name, command_line=("launch", *sys.argv[1:]), rerun_of=before.run_id)
+        run_dir, lock_fd = new_run(plan, prepared.image.digest, state=state, identity=identity)
+        supervisor = supervisors.supervise(run_dir, lock_fd)
     if options.detach:
         print(run_dir.run_id)
         return 0
-    code = watch(run_dir, pid, quiet=options.quiet)
+    code = watch(run_dir, supervisor, quiet=options.quiet)
     after = fold(run_dir)
     if after is not None and not options.quiet:
         print_verdict(before, after, compare(before, after))

@@ -62,19 +62,23 @@ def _print_configuration(request: args.Request) -> int:
 
 
 def _run_once(request: args.Request, options: argparse.Namespace, timings: Timings) -> int:
-    from launcher.cli.prepare import prepare
-    from launcher.cli.watch import watch
-    from launcher.run.handover import RunIdentity, new_run, spawn_supervisor
+    from launcher.run.fork_server import ForkServer
 
-    prepared = prepare(request, timings, image=options.image, quiet=options.quiet)
-    identity = RunIdentity(name=options.name, note=options.note, command_line=("launch", *sys.argv[1:]))
-    handed_over_at = time.time()
-    run_dir, lock_fd = new_run(prepared.plan, prepared.image.digest, state=prepared.state, identity=identity)
-    pid = spawn_supervisor(run_dir, lock_fd)
+    with ForkServer() as supervisors:
+        # Imported beside the server's own start.
+        from launcher.cli.prepare import prepare
+        from launcher.cli.watch import watch
+        from launcher.run.handover import RunIdentity, new_run
+
+        prepared = prepare(request, timings, image=options.image, quiet=options.quiet)
+        identity = RunIdentity(name=options.name, note=options.note, command_line=("launch", *sys.argv[1:]))
+        handed_over_at = time.time()
+        run_dir, lock_fd = new_run(prepared.plan, prepared.image.digest, state=prepared.state, identity=identity)
+        supervisor = supervisors.supervise(run_dir, lock_fd)
     if options.detach:
         print(run_dir.run_id)
         return 0
-    code = watch(run_dir, pid, quiet=options.quiet)
+    code = watch(run_dir, supervisor, quiet=options.quiet)
     if options.timings:
         _print_timings(run_dir.journal, timings, handed_over_at)
     return code

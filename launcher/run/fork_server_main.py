@@ -1,0 +1,57 @@
+"""The fork server's side: wait for runs, fork a supervisor for each (see `fork_server.py`). One thread, as a forker must have."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+from pathlib import Path
+from typing import NoReturn
+
+from launcher.run import supervisor
+from launcher.run.fork_server import SOCKET_FD
+from runtime.state_dir import RunDir
+
+
+def serve() -> NoReturn:
+    """Serve until the command closes its end."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors are reaped by the kernel
+    control = socket.socket(fileno=SOCKET_FD)
+    control.set_inheritable(False)
+    _warm_up(control)
+    while True:
+        message, fds, _flags, _address = socket.recv_fds(control, 4096, 1)
+        if not message:
+            os._exit(0)
+        (lock_fd,) = fds
+        pid = os.fork()
+        if pid == 0:
+            control.close()
+            _become_supervisor(RunDir(Path(os.fsdecode(message))), lock_fd)
+        os.close(lock_fd)
+        pidfd = os.pidfd_open(pid)
+        socket.send_fds(control, [b"%d" % pid], [pidfd])
+        os.close(pidfd)
+
+
+def _warm_up(control: socket.socket) -> None:
+    """What the forked tracker will import, unless somebody waits already; and no collections that copy shared pages."""
+    if not select.select([control], [], [], 0)[0]:
+        from launcher.tracking import tracker_loop
+
+        assert tracker_loop
+    gc.collect()
+    gc.freeze()
+
+
+def _become_supervisor(run_dir: RunDir, lock_fd: int) -> NoReturn:
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    log_fd = os.open(run_dir.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    for fd in (1, 2):
+        os.dup2(log_fd, fd)
+    os.dup2(lock_fd, supervisor.LOCK_FD)
+    os.closerange(supervisor.LOCK_FD + 1, max(lock_fd, log_fd) + 1)
+    supervisor.main(run_dir)
