@@ -51,7 +51,7 @@ def install_arguments(target: Path | str, requirements: Path | str) -> list[str]
 def requirements_of(steps: Sequence[InstallWheel], source: WheelSource) -> str:
     """The lines of the locked requirements that *steps* need; a step that they don't name gets its line from the step."""
     locked = {match[1]: line for line in source.requirements.splitlines() if (match := re.search(r"sha256:([0-9a-f]{64})", line))}
-    own = {step.sha256: f"{step.name}=={step.version} --hash=sha256:{step.sha256}" for step in steps}
+    own = {step.sha256: f"{step.name}==={step.version} --hash=sha256:{step.sha256}" for step in steps}
     return "".join(locked.get(sha256, line) + "\n" for sha256, line in own.items())
 
 

@@ -187,4 +187,4 @@ def test_the_download_asks_where_the_resolver_asked(project: Project) -> None:
     source = wheel_source(lock, ["app"], index=Index(), base_dir=project.directory, environ=project.environ)
     assert str(project.wheels) == source.env["UV_FIND_LINKS"]
     assert "--no-index" in source.uv_args
-    assert [f"{w.name}=={w.version} --hash=sha256:{w.sha256}" for w in lock.wheels] == source.requirements.splitlines()
+    assert [f"{w.name}==={w.version} --hash=sha256:{w.sha256}" for w in lock.wheels] == source.requirements.splitlines()

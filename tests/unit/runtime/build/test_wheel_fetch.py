@@ -62,7 +62,7 @@ def test_a_copy_instead_of_a_link_is_an_error(tmp_path: Path) -> None:
 def test_only_what_is_missing_is_asked_for_and_addresses_are_kept() -> None:
     source = WheelSource(requirements=f"a @ https://x.test/a.whl --hash=sha256:{'a' * 64}\nb==1 --hash=sha256:{'b' * 64}\n")
     steps = [step(name="a", sha256="a" * 64), step(name="c", sha256="c" * 64)]
-    assert f"a @ https://x.test/a.whl --hash=sha256:{'a' * 64}\nc==1.0 --hash=sha256:{'c' * 64}\n" == requirements_of(
+    assert f"a @ https://x.test/a.whl --hash=sha256:{'a' * 64}\nc===1.0 --hash=sha256:{'c' * 64}\n" == requirements_of(
         steps, source
     )
 
