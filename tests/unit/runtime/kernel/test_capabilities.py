@@ -1,3 +1,5 @@
+"""Numbers and sets of capabilities (capability.h)."""
+
 from __future__ import annotations
 
 import pytest

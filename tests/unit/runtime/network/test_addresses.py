@@ -1,3 +1,5 @@
+"""Addresses for bridges and containers: which are taken, which are free, who can be asked for names."""
+
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network

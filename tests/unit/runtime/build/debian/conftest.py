@@ -1,3 +1,5 @@
+"""A signing key and an archive of packages on loopback, for the tests of the Debian base."""
+
 from __future__ import annotations
 
 from pathlib import Path

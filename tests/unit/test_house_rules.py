@@ -1,0 +1,142 @@
+"""The house rules that a machine can check: sizes, names, docstrings, links, and what must not be written anywhere.
+
+What ruff, mypy and import-linter check is not repeated here.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LONGEST_FILE = 400
+LONGEST_FUNCTION = 60
+NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc"}
+
+# In pieces, so that this file passes its own test. Addresses come from the settings of pip, uv and apt.
+REGISTRY_HOSTS = tuple(
+    name + domain
+    for domain, names in {
+        "py" + "pi.org": ("",),
+        "python" + "hosted.org": ("",),
+        "." + "debian.org": ("deb", "security", "ftp", "snapshot", "archive"),
+        "registry.npm" + "js.org": ("",),
+    }.items()
+    for name in names
+)
+UNFINISHED = re.compile("|".join(rf"\b{word}\b" for word in ("TO" + "DO", "FIX" + "ME", "XX" + "X")))
+
+MODULES = sorted(
+    path for package in ("launcher", "runtime") for path in (ROOT / package).rglob("*.py") if "_template" not in path.parts
+)
+SOURCES = sorted(
+    {*MODULES, *(path for folder in ("experiments", "tests", "launcher/_template") for path in (ROOT / folder).rglob("*.py"))}
+)
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "launcher/_template").rglob("*.md")])
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def test_no_file_is_longer_than_a_reader_can_hold() -> None:
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in MODULES}
+    assert {} == {name: lines for name, lines in lengths.items() if lines > LONGEST_FILE}
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    long = [
+        f"{name_of(path)}:{function.lineno} {function.name} ({function.end_lineno - function.lineno + 1} lines)"
+        for path in MODULES
+        for function in functions(ast.parse(path.read_text()))
+        if function.end_lineno is not None and function.end_lineno - function.lineno + 1 > LONGEST_FUNCTION
+    ]
+    assert [] == long
+
+
+def test_every_module_says_what_it_is() -> None:
+    assert [] == [
+        name_of(path) for path in SOURCES if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+
+
+def test_packages_hold_a_docstring_and_nothing_else() -> None:
+    packages = [path for path in MODULES if path.name == "__init__.py"]
+    assert packages
+    assert [] == [name_of(path) for path in packages if len(ast.parse(path.read_text()).body) != 1]
+
+
+def test_no_file_is_named_after_nothing() -> None:
+    assert [] == [name_of(path) for path in SOURCES if path.stem.strip("_").lower() in NAMES_THAT_SAY_NOTHING]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    assert [] == [target for target in links(page.read_text()) if not leads_somewhere(page, target)]
+
+
+def links(markdown: str) -> list[str]:
+    """Targets of `[text](target)` outside code; addresses on the web are not followed."""
+    text = re.sub(r"^```.*?^```|`[^`\n]*`(?!\])", "", markdown, flags=re.DOTALL | re.MULTILINE)
+    found: list[str] = re.findall(r"\]\(([^)\s]+)\)", text)
+    return [target for target in found if not re.match(r"[a-z]+:", target)]
+
+
+def leads_somewhere(page: Path, target: str) -> bool:
+    path, _, anchor = target.partition("#")
+    file = (page.parent / path).resolve() if path else page
+    if not file.exists() or not file.is_relative_to(ROOT):
+        return False
+    return not anchor or anchor in anchors(file.read_text())
+
+
+def anchors(markdown: str) -> set[str]:
+    """Anchors of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ +(.+)$", markdown, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def files_in_git() -> list[Path]:
+    """What is or would be committed; outside a work tree, what lies in the folders that we know."""
+    try:
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard", "-z"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        ).stdout.split("\0")
+        return [ROOT / name for name in listed if name and (ROOT / name).is_file()]
+    except (OSError, subprocess.SubprocessError):
+        return [*SOURCES, *PAGES]
+
+
+def texts_in_git() -> Iterator[tuple[str, int, str]]:
+    for path in files_in_git():
+        try:
+            lines = path.read_text().splitlines()
+        except UnicodeDecodeError:
+            continue
+        yield from ((name_of(path), number, line) for number, line in enumerate(lines, 1))
+
+
+def test_no_address_of_a_package_registry_is_written_down() -> None:
+    found = [
+        f"{name}:{number} {host}" for name, number, line in texts_in_git() for host in REGISTRY_HOSTS if host in line.lower()
+    ]
+    assert [] == found
+
+
+def test_nothing_is_left_for_later() -> None:
+    """What is not done is in no option and in no comment; it stands in the README's list of what is not there."""
+    assert [] == [f"{name}:{number}" for name, number, line in texts_in_git() if UNFINISHED.search(line)]
