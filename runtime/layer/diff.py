@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from runtime.errors import StoreError
@@ -25,14 +26,28 @@ def diff(upper: Path, *, drop: Sequence[str] = (), owner_of: OwnerOf | None = No
     tree = scan(upper, owner_of=owner_of)
     dropped = matcher(drop)
     kept = []
+    gone: dict[str, TreeEntry] = {}
     for entry in reversed(tree.entries):
         if dropped(entry.path):
             _remove(upper, entry)
+            gone[entry.path] = entry
         else:
             kept.append(entry)
     _refuse_marks(upper, kept)
-    # A file whose first name was dropped lives on under its others: ask the directory again.
-    return scan(upper, owner_of=owner_of) if len(kept) != len(tree) else tree
+    return Tree.of(_with_other_names(reversed(kept), gone)) if gone else tree
+
+
+def _with_other_names(kept: Iterable[TreeEntry], gone: dict[str, TreeEntry]) -> Iterator[TreeEntry]:
+    """A file whose first name is gone lives on under its others: the next of them becomes the file."""
+    renamed: dict[str, str] = {}
+    for entry in kept:
+        if entry.type != "hardlink" or entry.link not in gone:
+            yield entry
+        elif entry.link not in renamed:
+            renamed[entry.link] = entry.path
+            yield replace(gone[entry.link], path=entry.path)
+        else:
+            yield replace(entry, link=renamed[entry.link])
 
 
 def _remove(upper: Path, entry: TreeEntry) -> None:

@@ -132,9 +132,11 @@ def default_owner_of() -> OwnerOf:
 def scan(root: Path, *, owner_of: OwnerOf | None = None) -> Tree:
     """The tree of directory *root*, in the on-disk form of a layer. Contents are not read: `sha256` stays empty.
 
-    Every mtime is LAYER_MTIME_S: when a file was written is no part of what it is. Sockets are left out.
+    Every mtime is LAYER_MTIME_S: when a file was written is no part of what it is. Sockets are left out. As an ordinary user,
+    whom modes bind, what the modes forbid its owner to read is made readable; the tree has the mode that it had.
     """
     owner = owner_of or default_owner_of()
+    bound_by_modes = os.geteuid() != 0
     first_names: dict[tuple[int, int], str] = {}
     entries: list[TreeEntry] = []
     pending = [""]
@@ -144,6 +146,8 @@ def scan(root: Path, *, owner_of: OwnerOf | None = None) -> Tree:
             for item in found:
                 path = f"{directory}/{item.name}" if directory else item.name
                 status = item.stat(follow_symlinks=False)
+                if bound_by_modes:
+                    _let_owner_read(item.path, status.st_mode)
                 entry = _entry(item.path, path, status, owner)
                 if entry is None:
                     continue
@@ -155,6 +159,12 @@ def scan(root: Path, *, owner_of: OwnerOf | None = None) -> Tree:
                         entry = TreeEntry(path, "hardlink", link=first)
                 entries.append(entry)
     return Tree.of(entries)
+
+
+def _let_owner_read(location: str, mode: int) -> None:
+    wanted = {stat.S_IFDIR: 0o700, stat.S_IFREG: 0o400}.get(stat.S_IFMT(mode), 0)
+    if mode & wanted != wanted:
+        os.chmod(location, stat.S_IMODE(mode) | wanted)
 
 
 def _entry(location: str, path: str, status: os.stat_result, owner: OwnerOf) -> TreeEntry | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from runtime.errors import StoreError
+from runtime.layer.archive import digest_tree
 from runtime.layer.diff import diff, matcher
+from runtime.layer.tree import scan
 
 
 @pytest.mark.parametrize(
@@ -48,9 +51,34 @@ def test_dropped_paths_leave_the_directory_too(tmp_path: Path) -> None:
 def test_a_file_whose_first_name_was_dropped_lives_on(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "a").write_text("x")
-    os.link(tmp_path / "cache" / "a", tmp_path / "z")
+    for name in ("y", "z"):
+        os.link(tmp_path / "cache" / "a", tmp_path / name)
 
-    assert [("cache", "dir"), ("z", "file")] == [(entry.path, entry.type) for entry in diff(tmp_path, drop=["cache/*"])]
+    tree = diff(tmp_path, drop=["cache/*"])
+
+    assert [("cache", "dir", ""), ("y", "file", ""), ("z", "hardlink", "y")] == [(one.path, one.type, one.link) for one in tree]
+    assert tree == scan(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become an ordinary user")
+def test_a_mode_that_forbids_its_owner_to_read_is_kept_in_the_manifest() -> None:
+    """/etc/shadow has mode 0 on some systems; a build as an ordinary user is bound by it."""
+    # Not below `tmp_path`, whose parents are closed to others.
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        (root / "d").mkdir()
+        (root / "d" / "shadow").write_text("x")
+        (root / "d" / "log").write_text("x")
+        for path, mode in ((root / "d" / "shadow", 0), (root / "d", 0o111), (root, 0o700)):
+            os.chown(path, 65534, 65534)
+            path.chmod(mode)
+        os.seteuid(65534)
+        try:
+            tree = diff(root, drop=["d/log"])
+            assert 64 == len(digest_tree(tree, root).diff_id.hex)
+        finally:
+            os.seteuid(0)
+    assert [("d", 0o111), ("d/shadow", 0)] == [(entry.path, entry.mode) for entry in tree]
 
 
 def test_a_redirected_directory_is_no_layer(tmp_path: Path) -> None:
