@@ -160,14 +160,21 @@ def _cgroups() -> Iterator[str]:
 
 def _processes() -> Iterator[str]:
     """What runs and was started by us: our children, and whoever has our mark in its environment."""
+    own_command = _command(Path("/proc/self"))
     ours = {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
     for directory in Path("/proc").glob("[0-9]*"):
         pid = int(directory.name)
-        command = _content(directory / "cmdline").replace("\0", " ").strip()
+        command = _command(directory)
         if not command or pid == os.getpid() or any(word in command for word in OUTLIVES_A_TEST):
             continue  # an empty command line: a kernel thread, or a process that has ended
-        if pid in ours or _MARK in _content(directory / "environ").split("\0"):
+        # A fork of ours that became an orphan has our command line, and no mark: its environment is that of our own start.
+        orphaned_fork = command == own_command and _content(directory / "stat").rpartition(")")[2].split()[1:2] == ["1"]
+        if pid in ours or orphaned_fork or _MARK in _content(directory / "environ").split("\0"):
             yield f"process {pid} {command}"
+
+
+def _command(directory: Path) -> str:
+    return _content(directory / "cmdline").replace("\0", " ").strip()
 
 
 def _content(file: Path) -> str:

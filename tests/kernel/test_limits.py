@@ -1,0 +1,241 @@
+"""Limits as a program in a container meets them, and what the supervisor learns of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from runtime.cgroup.cgroup import Cgroup, make_cgroup, new_cgroup, open_cgroup
+from runtime.cgroup.hierarchies import own_hierarchies
+from runtime.cgroup.limits import Limits, Usage
+from runtime.container import lifecycle
+from runtime.container.spec import ProcessExit
+from runtime.errors import ContainerError
+from tests.kernel.forked import forked
+from tests.kernel.userland import python_spec
+
+pytestmark = pytest.mark.requires("root", "cgroup-memory", "cgroup-cpu", "cgroup-pids")
+
+in_a_container = pytest.mark.requires("overlayfs", "userns", "proc")
+
+MIB = 1 << 20
+GREEDY = f"held = bytearray({400 * MIB})"
+
+
+@dataclass(frozen=True)
+class Ended:
+    exit: ProcessExit
+    output: str
+    usage: Usage
+    wall_s: float
+
+
+def run_limited(directory: Path, code: str, limits: Limits) -> Ended:
+    """Run *code* in a container with *limits*; its output must fit a pipe."""
+    spec = python_spec(directory, code)
+    with new_cgroup(f"launch-{spec.container_id}", limits) as cgroup:
+        assert () == cgroup.warnings
+        container = lifecycle.create(spec, exit_record=None, cgroup=cgroup)
+        started = time.monotonic()
+        try:
+            lifecycle.start(container)
+            ended = lifecycle.wait(container)
+            wall_s = time.monotonic() - started
+            output = os.read(container.stdout_fd, 65536).decode()
+            return Ended(ended, output, cgroup.usage(), wall_s)
+        finally:
+            lifecycle.kill(container)
+            container.close()
+            lifecycle.remove_overlay(spec.overlay_dir)
+
+
+def name() -> str:
+    return f"launch-test-{os.getpid()}-{time.monotonic_ns():x}"
+
+
+@in_a_container
+def test_a_program_over_its_memory_limit_is_killed_and_recognised(tmp_path):
+    ended = run_limited(tmp_path, GREEDY, Limits(memory_bytes=128 * MIB))
+    assert ProcessExit(None, signal.SIGKILL) == ended.exit
+    assert 1 == ended.usage.oom_kills
+    assert 100 * MIB < ended.usage.peak_memory_bytes <= 128 * MIB
+
+
+@in_a_container
+def test_a_program_that_outlives_its_child_is_recognised_too(tmp_path):
+    """A DataLoader's worker dies, the program ends with its own code: the reason is memory all the same."""
+    code = f"import os, sys\nif os.fork() == 0:\n    {GREEDY}\nos.wait()\nsys.exit(3)"
+    ended = run_limited(tmp_path, code, Limits(memory_bytes=128 * MIB))
+    assert (ProcessExit(3, None), 1) == (ended.exit, ended.usage.oom_kills)
+
+
+@in_a_container
+def test_a_sigkill_without_memory_pressure_is_not_blamed_on_memory(tmp_path):
+    ended = run_limited(tmp_path, "import os; os.kill(os.getpid(), 9)", Limits(memory_bytes=128 * MIB))
+    assert (ProcessExit(None, signal.SIGKILL), 0) == (ended.exit, ended.usage.oom_kills)
+
+
+@in_a_container
+def test_a_program_within_its_limit_is_left_alone(tmp_path):
+    ended = run_limited(tmp_path, f"held = bytearray({50 * MIB})", Limits(memory_bytes=128 * MIB))
+    assert (ProcessExit(0, None), 0) == (ended.exit, ended.usage.oom_kills)
+    assert ended.usage.peak_memory_bytes > 50 * MIB
+
+
+@in_a_container
+def test_a_fork_bomb_stops_at_the_process_limit(tmp_path):
+    code = """
+import os, time
+children = []
+try:
+    while len(children) < 100:
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(60)
+        children.append(pid)
+except BlockingIOError:
+    print(len(children))
+"""
+    ended = run_limited(tmp_path, code, Limits(pids=20))
+    assert 20 - 4 <= int(ended.output) < 20  # init and the program count too
+
+
+@in_a_container
+def test_processor_time_is_limited(tmp_path):
+    code = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+    ended = run_limited(tmp_path, code, Limits(cpus=0.25))
+    assert ProcessExit(0, None) == ended.exit
+    assert ended.wall_s > 0.3 / 0.25 * 0.75
+    assert 0.25 < ended.usage.cpu_s < 1.0
+
+
+def _sleeper() -> int:
+    """A process that ends only by being killed."""
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            time.sleep(60)
+    return pid
+
+
+def test_kill_reaches_who_left_the_session():
+    with new_cgroup(name(), Limits()) as cgroup:
+        ready, go = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.read(ready, 1)
+            if os.fork() == 0:
+                os.setsid()
+                _sleeper()
+            while True:
+                time.sleep(60)
+        cgroup.add(pid)
+        os.write(go, b"x")
+        while len(cgroup.pids()) < 3:
+            time.sleep(0.002)
+        cgroup.kill()
+        assert signal.SIGKILL == os.waitpid(pid, 0)[1]
+        cgroup.remove()
+        assert [] == [directory for directory in cgroup.directories if directory.exists()]
+
+
+def test_the_end_of_the_block_kills_and_removes_even_after_a_failure():
+    pid = _sleeper()
+
+    def fail() -> None:
+        with new_cgroup(one, Limits()) as cgroup:
+            cgroup.add(pid)
+            raise ValueError("on purpose")
+
+    one = name()
+    with pytest.raises(ValueError, match="on purpose"):
+        fail()
+    assert () == open_cgroup(one).directories
+    assert signal.SIGKILL == os.waitpid(pid, 0)[1]
+
+
+def test_a_name_in_use_is_refused_and_a_leftover_is_replaced():
+    one = name()
+    leftover = make_cgroup(one, Limits(memory_bytes=64 * MIB))
+    with new_cgroup(one, Limits()) as cgroup:
+        assert leftover.directories == cgroup.directories
+        cgroup.add(pid := _sleeper())
+        with pytest.raises(ContainerError, match=f"exists and is in use .pids .*{pid}"):
+            make_cgroup(one, Limits())
+    os.waitpid(pid, 0)
+
+
+def test_a_process_that_is_gone_cannot_be_added():
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    with new_cgroup(name(), Limits()) as cgroup, pytest.raises(ContainerError, match=f"process {pid} ended before"):
+        cgroup.add(pid)
+
+
+def test_a_cgroup_is_found_by_its_name_from_another_place():
+    """A run that is recovered was made from another session's cgroup."""
+    one = name()
+    with new_cgroup(one, Limits()) as cgroup, new_cgroup(f"{one}-elsewhere", Limits()) as elsewhere:
+
+        def seen_from_elsewhere() -> list[str]:
+            elsewhere.add(os.getpid())
+            return [str(directory) for directory in open_cgroup(one).directories]
+
+        assert sorted(map(str, cgroup.directories)) == sorted(forked(seen_from_elsewhere))
+    assert () == open_cgroup(one).directories
+
+
+def test_removing_what_is_gone_is_no_failure():
+    Cgroup("launch-none").remove()
+    cgroup = make_cgroup(name(), Limits())
+    cgroup.remove()
+    cgroup.remove()
+    cgroup.kill()
+    assert [] == cgroup.pids()
+
+
+def test_cgroups_below_are_removed_with_it():
+    """A program may make its own, where its cgroup file system is writable."""
+    cgroup = make_cgroup(name(), Limits())
+    for directory in cgroup.directories:
+        (directory / "below" / "deeper").mkdir(parents=True)
+    cgroup.remove()
+    assert [] == [directory for directory in cgroup.directories if directory.exists()]
+
+
+def test_swap_is_no_way_around_the_memory_limit():
+    with new_cgroup(name(), Limits(memory_bytes=64 * MIB)) as cgroup:
+        memory = cgroup.controllers["memory"]
+        v1, v2 = memory / "memory.memsw.limit_in_bytes", memory / "memory.swap.max"
+        assert [str(64 * MIB)] == [v1.read_text().strip()] if v1.exists() else ["0"] == [v2.read_text().strip()]
+
+
+@pytest.mark.requires("ordinary-user")
+def test_an_ordinary_user_without_delegation_is_warned_and_goes_on():
+    def as_nobody() -> list[str]:
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+        cgroup = make_cgroup(name(), Limits(memory_bytes=64 * MIB, cpus=2))
+        cgroup.add(os.getpid())
+        assert cgroup.usage().oom_kills == 0
+        cgroup.remove()
+        return list(cgroup.warnings)
+
+    warnings = forked(as_nobody)
+    assert ["the memory limit of 64 MiB", "the limit of 2 CPUs"] == [one.partition(" is not enforced: ")[0] for one in warnings]
+
+
+def test_own_hierarchies_are_directories():
+    own = own_hierarchies()
+    found = [*own.legacy.values(), *([own.unified] if own.unified else [])]
+    assert found
+    assert [] == [directory for directory in found if not directory.is_dir()]
