@@ -29,6 +29,11 @@ class LocalAddress:
     def socket(self) -> Path:
         return self.state_root / "mlflow" / "server.sock"
 
+    @property
+    def artifacts(self) -> Path:
+        """Where it keeps what it shows as `mlflow-artifacts:/`."""
+        return self.state_root / "mlflow" / "artifacts"
+
     def __str__(self) -> str:
         return f"the local MLflow server (`{self.socket}`)"
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pwd
 import signal
 import socket
 import sqlite3
 import sys
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from launcher.tracking.loopback_peer import owner_of
+from launcher.tracking.mlflow_address import LocalAddress
 from launcher.tracking.mlflow_server import is_up
 from launcher.tracking.record import process_started
 from runtime.file_lock import LockBusy, is_locked, open_locked
@@ -63,7 +65,7 @@ class Guarded:
     def __init__(self, application: Application) -> None:
         self._application = application
         self.last_request = time.monotonic()
-        self._allowed = {os.geteuid(), 0}
+        self._allowed = allowed_users(os.environ)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
@@ -82,11 +84,26 @@ class Guarded:
         return owner_of((client[0], client[1]), (server[0], server[1])) in self._allowed
 
 
+def allowed_users(environ: Mapping[str, str]) -> frozenset[int]:
+    """User ids that may use the UI: the server's own, root, who became root by sudo, and those named in LAUNCH_UI_USERS."""
+    allowed = {os.geteuid(), 0}
+    named = [environ.get("SUDO_UID", ""), *environ.get("LAUNCH_UI_USERS", "").split(",")]
+    for name in filter(None, (each.strip() for each in named)):
+        if name.isdigit():
+            allowed.add(int(name))
+            continue
+        try:
+            allowed.add(pwd.getpwnam(name).pw_uid)
+        except KeyError:
+            print(f"LAUNCH_UI_USERS names `{name}`, whom this machine doesn't know", file=sys.stderr)
+    return frozenset(allowed)
+
+
 async def _refuse(scope: Scope, send: Send) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
-    words = b"this MLflow server belongs to another user of this machine\n"
+    words = b"this MLflow server belongs to another user of this machine, who can let you in (LAUNCH_UI_USERS)\n"
     headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(words)).encode())]
     await send({"type": "http.response.start", "status": 403, "headers": headers})
     await send({"type": "http.response.body", "body": words})
@@ -162,7 +179,7 @@ def _prepare(state: StateDir) -> None:
             "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{database}",
             "_MLFLOW_SERVER_REGISTRY_STORE": f"sqlite:///{database}",
             "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
-            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": (state.mlflow / "artifacts").as_uri(),
+            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": LocalAddress(state.root).artifacts.as_uri(),
             "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
             # Nine more processes and 1.6 GB otherwise.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

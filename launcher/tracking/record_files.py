@@ -6,6 +6,8 @@ With them a run can be understood, and run again, from its MLflow artifacts alon
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
 
+_YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+
 
 def write(run_dir: RunDir) -> None:
     """Make those that are missing. The code is left out when its layer has left the store."""
@@ -25,7 +29,7 @@ def write(run_dir: RunDir) -> None:
         plan = json.loads(run_dir.plan.read_bytes())["plan"]
     except FileNotFoundError:
         return  # the parent of a sweep has no plan
-    _once(run_dir.root / "spec.yaml", lambda: [_spec_yaml(plan["spec"])])
+    _once(run_dir.root / "spec.yaml", lambda: [yaml_text(plan["spec"]).encode()])
     if plan.get("lock"):
         _once(run_dir.root / "requirements.lock", lambda: [lock_text(plan["lock"])])
     try:
@@ -53,10 +57,32 @@ def _once(path: Path, content: Callable[[], Iterable[bytes]]) -> None:
     partial.rename(path)
 
 
-def _spec_yaml(spec: Mapping[str, Any]) -> bytes:
-    import yaml
+def yaml_text(value: Any, *, indent: str = "") -> str:
+    """JSON data as YAML that all versions of YAML read alike: strings quoted, floats with a point. PyYAML would cost 15 ms."""
+    if isinstance(value, Mapping) and value:
+        return "".join(f"{indent}{_yaml_key(key)}:{_yaml_item(item, indent)}" for key, item in value.items())
+    if isinstance(value, list) and value:
+        return "".join(f"{indent}-{_yaml_item(item, indent)}" for item in value)
+    return f"{indent}{_yaml_scalar(value)}\n"
 
-    return yaml.safe_dump(dict(spec), sort_keys=False, allow_unicode=True, encoding="utf-8")
+
+def _yaml_item(item: Any, indent: str) -> str:
+    if isinstance(item, Mapping | list) and item:
+        return "\n" + yaml_text(item, indent=indent + "  ")
+    return f" {_yaml_scalar(item)}\n"
+
+
+def _yaml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z_][\w.-]*", key) and key.lower() not in _YAML_WORDS else json.dumps(key)
+
+
+def _yaml_scalar(value: Any) -> str:
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+        mantissa, e, exponent = repr(value).partition("e")
+        return mantissa if not e else f"{mantissa if '.' in mantissa else mantissa + '.0'}e{exponent}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _code_tar(state: StateDir, plan: Mapping[str, Any]) -> Iterable[bytes]:

@@ -1,4 +1,4 @@
-"""How a run stands, in MLflow's words, and why it ended, in ours (interface.md, section 2, "Status").
+"""How a run stands, in MLflow's words, and why it ended, in ours (docs/guides/tracking.md, "How a run ended").
 
 MLflow knows SCHEDULED, RUNNING, FINISHED, FAILED, KILLED; the finer reason goes beside it as a tag.
 """
