@@ -53,6 +53,8 @@ def collect(
             layers = [one for one in store.layers() if one not in needed and _is_old(store, one, before=moment - unused_s)]
             freed = sum(remove_layer(store.root, diff_id) for diff_id in layers)
             _forget_dangling(store)
+            for lock in _files(store.root / "locks"):
+                lock.unlink()  # a killed builder's: nobody builds now
             blobs, blob_bytes = (0, 0) if blobs_unused_s is None else _remove_blobs(store, before=moment - blobs_unused_s)
     except LockBusy as busy:
         raise StoreError("something is being built in this store", hint="try again when it is done") from busy

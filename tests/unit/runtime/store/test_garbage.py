@@ -75,6 +75,12 @@ def test_nothing_is_collected_while_something_is_built(store: Store) -> None:
         collect(store, unused_s=0)
 
 
+def test_the_lock_file_of_a_killed_builder_goes(store: Store) -> None:
+    (store.root / "locks" / digest_bytes(b"k").hex).touch()
+    collect(store, unused_s=DAY_S)
+    assert [] == os.listdir(store.root / "locks")
+
+
 def test_blobs_go_only_when_asked_for(store: Store) -> None:
     store.put_blob([b"deb"])
     assert 0 == collect(store, unused_s=0, now=in_days(2)).blobs
