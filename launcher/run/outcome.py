@@ -1,7 +1,7 @@
 """How a run ended, and why: pure.
 
 The reason comes from what the launcher did and saw, never from the exit code alone: torchrun exits 1 after a stop of
-ours, and exit code -9 alone isn't the OOM killer. Reasons and their meaning: interface, "Signals" and "Status → MLflow".
+ours, and exit code -9 alone isn't the OOM killer. Reasons and their meaning: docs/guides/tracking.md, "How a run ended".
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The variables by which a program finds its MLflow run (docs/experiment-contract.md, "Metrics"). On every launch's way: imports nothing."""
+"""The variables by which a program finds its MLflow run (docs/experiment-contract.md). On every launch's way: imports nothing."""
 
 from __future__ import annotations
 
