@@ -20,8 +20,11 @@ from runtime.build.plan import BuildPlan, DebPackage, ImageConfig, Interpreter, 
 from runtime.oci.digest import Digest, digest_json
 from runtime.state_dir import StateDir
 
-_PYTHONS = {"trixie": ("3.13.5", "2_41"), "bookworm": ("3.11.2", "2_36")}
-"""Python and glibc of the suites as released: for advice, and for a guess before the archive has answered."""
+_PYTHONS = {"trixie": ("3.13.5", "2_41", 33), "bookworm": ("3.11.2", "2_36", 30)}
+"""Python, glibc and libstdc++ of the suites as released: for advice, and for a guess before the archive has answered."""
+
+_GLIBCXX_OF_GCC = {12: 30, 13: 32, 14: 33, 15: 34}
+"""GCC release → n of the newest `GLIBCXX_3.4.n` in its libstdc++ (GCC, "ABI Policy and Guidelines")."""
 
 _BOOTSTRAP = re.compile(r"bootstrap:debian/([a-z]+)")
 _GLIBC = re.compile(r"(?:\d+:)?(\d+)\.(\d+)")
@@ -40,6 +43,8 @@ class Base:
     """As wheels name it: `x86_64-manylinux_2_41`."""
     architecture: str
     """As OCI and Debian name it: `amd64`."""
+    libstdcxx: int | None = None
+    """n of the newest `GLIBCXX_3.4.n` in its libstdc++; None: it has none, or we don't know."""
     env: dict[str, str] = field(default_factory=dict)
     """Of an imported image's configuration."""
     warnings: tuple[str, ...] = ()
@@ -85,6 +90,7 @@ def _debian_base(suite: str, debs: ResolvedDebs) -> Base:
         interpreter=interpreter_of(base),
         platform=f"{os.uname().machine}-manylinux_{_glibc_of(base)}",
         architecture=debian_architecture(),
+        libstdcxx=_libstdcxx_of((*base, *debs.added)),
         warnings=debs.warnings,
     )
 
@@ -98,6 +104,14 @@ def _glibc_of(packages: Sequence[DebPackage]) -> str:
     raise ConfigError("the base has no libc6, so no wheel can run on it")
 
 
+def _libstdcxx_of(packages: Sequence[DebPackage]) -> int | None:
+    """30 from libstdc++6's version (`12.2.0-14+deb12u1`)."""
+    for package in packages:
+        if package.name == "libstdc++6" and (gcc := package.version.partition(".")[0]).isdigit():
+            return _GLIBCXX_OF_GCC.get(int(gcc))
+    return None
+
+
 def check_python(wanted: str | None, base: Base, *, name: str, origin: Origin | None = None) -> None:
     """Refuse an `image.python` that the base does not have, and name the base that does."""
     if wanted is None:
@@ -106,7 +120,7 @@ def check_python(wanted: str | None, base: Base, *, name: str, origin: Origin | 
     if has is not None and wanted in (has.minor, has.version):
         return
     minor = ".".join(wanted.split(".")[:2])
-    fitting = next((suite for suite, (python, _) in _PYTHONS.items() if python.startswith(f"{minor}.")), None)
+    fitting = next((suite for suite, (python, *_) in _PYTHONS.items() if python.startswith(f"{minor}.")), None)
     hint = (
         f"`image.base=bootstrap:debian/{fitting}` has Python {minor}"
         if fitting
@@ -122,11 +136,11 @@ def is_recorded(image: Image, *, apt: Sequence[str], state: StateDir, environ: M
     return suite is None or is_answered(suite[1], apt=apt, image=image, state=state, environ=environ, base_lock=base_lock)
 
 
-def expected_target(image: Image) -> tuple[str, str] | None:
-    """(Python, platform) that *image*'s base will probably have; None when only asking tells."""
+def expected_target(image: Image) -> tuple[str, str, int] | None:
+    """(Python, platform, libstdc++) that *image*'s base will probably have; None when only asking tells."""
     suite = _BOOTSTRAP.fullmatch(image.base)
     known = _PYTHONS.get(suite[1]) if suite is not None else None
-    return None if known is None else (known[0], f"{os.uname().machine}-manylinux_{known[1]}")
+    return None if known is None else (known[0], f"{os.uname().machine}-manylinux_{known[1]}", known[2])
 
 
 def base_plan(base: Base) -> BuildPlan:

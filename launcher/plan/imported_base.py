@@ -19,12 +19,12 @@ from runtime.errors import RuntimeFailure
 from runtime.oci.digest import Digest
 from runtime.state_dir import StateDir
 
-_FORMAT = 1
+_FORMAT = 2
 _TIMEOUT_S = 60.0
 
 # Printed on one line after whatever the interpreter's start may print. The binary's digest says which build it is.
 _QUESTION = """
-import hashlib, json, os, sys
+import glob, hashlib, json, os, sys
 path = os.path.realpath(sys.executable)
 try:
     libc = os.confstr("CS_GNU_LIBC_VERSION")
@@ -36,6 +36,8 @@ print("\\n" + json.dumps({
     "sha256": hashlib.sha256(open(path, "rb").read()).hexdigest(),
     "libc": libc,
     "machine": os.uname().machine,
+    "libstdcxx": sorted(os.path.basename(os.path.realpath(library))
+        for pattern in ("/usr/lib*/libstdc++.so.6", "/usr/lib/*/libstdc++.so.6") for library in glob.glob(pattern)),
 }))
 """
 
@@ -58,6 +60,7 @@ def pin_imported(reference: str, *, apt: Sequence[str], state: StateDir, origin:
         interpreter=_interpreter(python),
         platform=_platform(python),
         architecture=architecture,
+        libstdcxx=_libstdcxx(python),
         env=contents.env,
     )
 
@@ -86,6 +89,13 @@ def _platform(python: dict[str, Any] | None) -> str:
     libc = python["libc"]
     suffix = f"manylinux_{libc.removeprefix('glibc ').replace('.', '_')}" if libc else "musllinux_1_2"
     return f"{python['machine']}-{suffix}"
+
+
+def _libstdcxx(python: dict[str, Any] | None) -> int | None:
+    """30 from `libstdc++.so.6.0.30`: the file is named after the newest of its symbol versions, GLIBCXX_3.4.30."""
+    names = python["libstdcxx"] if python is not None else []
+    numbers = [name.removeprefix("libstdc++.so.6.0.") for name in names]
+    return max((int(number) for number in numbers if number.isdigit()), default=None)
 
 
 def _python_of(step: ImportImage, env: Mapping[str, str], state: StateDir) -> dict[str, Any] | None:

@@ -56,6 +56,8 @@ class Lock:
     """`resolved` now, `recorded` (same inputs as before), or the path of the lock file."""
     torch: str | None = None
     """The variant that `image.cuda` led to: `cpu`, `cu128`; None = torch's index was left alone."""
+    warnings: tuple[str, ...] = ()
+    """Files that were left out since they cannot load on the base. Of a lock file: none, it was read before."""
 
 
 @dataclass(frozen=True, slots=True)

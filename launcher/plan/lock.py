@@ -22,6 +22,7 @@ from runtime.oci.digest import Digest, digest_json
 if TYPE_CHECKING:
     from launcher.plan.pip_settings import IndexSettings
     from launcher.plan.pylock import Target
+    from launcher.plan.wheel_fit import Misfit
     from runtime.build.sources import WheelSource
     from runtime.errors import ToolFailed
     from runtime.state_dir import StateDir
@@ -35,6 +36,7 @@ def resolve(
     *,
     python: str,
     platform: str,
+    libstdcxx: int | None = None,
     index: Index,
     cuda: str | None,
     state: StateDir,
@@ -47,6 +49,7 @@ def resolve(
 ) -> Lock:
     """The exact files that *requirements* and *extra* mean for *python* (`3.13.5`) on *platform* (`x86_64-manylinux_2_41`).
 
+    *libstdcxx* is n of the newest `GLIBCXX_3.4.n` there: with the platform's glibc what a local build's libraries must do with.
     *base_dir* is what relative paths in *requirements* start from; *refresh* asks the index even if a resolution is recorded.
     """
     base_dir = base_dir or Path.cwd()
@@ -55,7 +58,8 @@ def resolve(
     if wanted.empty:
         return Lock(python, platform, (), lock_digest(()), "resolved")
     directory = wanted.project.parent if wanted.project else base_dir
-    key = digest_json([request, settings_digest(environ, directory), _driver() if cuda == "auto" else None, os.fspath(directory)])
+    driver = _driver() if cuda == "auto" else None
+    key = digest_json([request, settings_digest(environ, directory), driver, os.fspath(directory), libstdcxx])
     if not refresh:
         recorded = find_recorded(state.cache / "locks", key)
         if recorded is not None:
@@ -65,7 +69,7 @@ def resolve(
 
     target = parse_target(python, platform)
     settings = index_settings(index, environ=environ, file_options=wanted.index_options, directory=directory)
-    asking = _Asking(wanted, target, settings, cuda, cache_dir, directory, environ, state, sdist_layers)
+    asking = _Asking(wanted, target, settings, cuda, cache_dir, directory, environ, state, sdist_layers, libstdcxx)
     lock, addresses = asking.lock(python, platform)
     watched = [place for place in (*settings.constraints, *settings.find_links) if "://" not in place]
     record(state.cache / "locks", key, lock, watched=watched, addresses=addresses)
@@ -137,6 +141,7 @@ class _Asking:
         environ: Mapping[str, str],
         state: StateDir,
         sdist_layers: SdistLayers | None,
+        libstdcxx: int | None,
     ) -> None:
         self.wanted = wanted
         self.target = target
@@ -147,15 +152,50 @@ class _Asking:
         self.environ = environ
         self.state = state
         self.sdist_layers = sdist_layers
+        self.libstdcxx = libstdcxx
+        self.left_out: list[Misfit] = []
+        self.barred: list[str] = []
+        """`torch!=2.13.0+cpu`: versions of which no file fits."""
 
     def lock(self, python: str, platform: str) -> tuple[Lock, dict[str, str]]:
-        """The lock, and the address of each of its files."""
-        from launcher.plan.pylock import choose_files, file_addresses
+        """The lock, and the address of each of its files. Files that cannot load on the base are left out, one question to uv
+        for each time that others took their place."""
+        from launcher.plan.pylock import file_addresses
+        from launcher.plan.wheel_fit import misfits, nothing_fits, warnings_of
+        from runtime.build.wheel_needs import SystemLibraries
 
-        document = self._document()
-        torch = self._torch_variant(document)
-        wheels = choose_files(document, self.target, torch=torch)
-        return Lock(python, platform, wheels, lock_digest(wheels), "resolved", torch=torch), file_addresses(document, wheels)
+        # Ends: what was left out once is never chosen again.
+        has = SystemLibraries(self.target.libc_version if self.target.libc == "manylinux" else (0, 0), self.libstdcxx)
+        while True:
+            try:
+                document = self._document()
+                torch = self._torch_variant(document)
+                wheels = self._choose(document, torch)
+            except ConfigError as error:
+                if not self.left_out:
+                    raise
+                raise nothing_fits(self.left_out, error) from error
+            addresses = file_addresses(document, wheels)
+            unfit = misfits(wheels, addresses, has=has, cache_dir=self.state.cache)
+            if not unfit:
+                warnings = warnings_of(self.left_out, wheels)
+                return Lock(python, platform, wheels, lock_digest(wheels), "resolved", torch=torch, warnings=warnings), addresses
+            self._leave_out(unfit, document)
+
+    def _choose(self, document: Mapping[str, Any], torch: str | None) -> tuple[LockedWheel, ...]:
+        from launcher.plan.pylock import choose_files
+
+        return choose_files(document, self.target, torch=torch, without={misfit.wheel.filename for misfit in self.left_out})
+
+    def _leave_out(self, unfit: Sequence[Misfit], document: Mapping[str, Any]) -> None:
+        """Bar the files of *unfit*; and their versions, where *document* has no other wheel of them."""
+        from launcher.plan.pylock import has_wheel
+
+        self.left_out += unfit
+        names = {misfit.wheel.filename for misfit in self.left_out}
+        for wheel in (misfit.wheel for misfit in unfit):
+            if not has_wheel(document, wheel.name, self.target, without=names):
+                self.barred.append(f"{wheel.name}!={wheel.version}")
 
     def _document(self) -> dict[str, Any]:
         import tomllib
@@ -194,7 +234,9 @@ class _Asking:
             arguments = ["pip", "compile", *([os.fspath(project)] if project else []), *([os.fspath(source)] if lines else [])]
             arguments += ["--format", "pylock.toml", "--no-header", "--no-annotate"]
             arguments += ["--python-version", self.target.python, "--python-platform", self.target.uv_platform]
-            for constraint in self.settings.constraints:
+            barred = Path(scratch) / "barred.txt"
+            barred.write_text("".join(line + "\n" for line in self.barred), encoding="utf-8")
+            for constraint in (*self.settings.constraints, *([os.fspath(barred)] if self.barred else [])):
                 arguments += ["--constraint", constraint]
             if self.backend is not None:
                 arguments += ["--torch-backend", self.backend]
@@ -216,7 +258,7 @@ class _Asking:
         from runtime.errors import RuntimeFailure
 
         readable = [Path(place) for place in (*self.settings.constraints, *self.settings.find_links) if "://" not in place]
-        readable += [*self.wanted.files, work / "requirements.in"]
+        readable += [*self.wanted.files, work / "requirements.in", work / "barred.txt"]
         output = work / "work" / "pylock.toml"
         output.parent.mkdir()
         python = f"python{self.target.minor[0]}.{self.target.minor[1]}"

@@ -75,7 +75,7 @@ def lock_experiment(
         return Written(base_path, _no_requirements(base), (), base_path, packages)
     lock = resolve_requirements(
         spec,
-        Target(base.interpreter.version, base.platform),
+        Target(base.interpreter.version, base.platform, base.libstdcxx),
         state=state,
         environ=environ,
         refresh=refresh or _needs_addresses(format),

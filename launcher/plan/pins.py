@@ -72,7 +72,7 @@ def pin_image(
         )
     chosen = choose_lock(
         spec,
-        Target(base.interpreter.version, base.platform),
+        Target(base.interpreter.version, base.platform, base.libstdcxx),
         experiment_file=experiment_file,
         state=state,
         environ=environ,

@@ -170,9 +170,10 @@ def _code(document: dict[str, Any]) -> CodeSnapshot:
 
 
 def _lock_document(lock: Lock) -> dict[str, Any]:
-    return {**_fields_of(lock), "wheels": [_fields_of(wheel) for wheel in lock.wheels]}
+    return {**_fields_of(lock), "wheels": [_fields_of(wheel) for wheel in lock.wheels], "warnings": list(lock.warnings)}
 
 
 def _lock(document: dict[str, Any]) -> Lock:
     wheels = tuple(LockedWheel(**wheel) for wheel in document["wheels"])
-    return Lock(**{**document, "wheels": wheels, "digest": Digest(document["digest"])})
+    warnings = tuple(document.get("warnings", ()))
+    return Lock(**{**document, "wheels": wheels, "digest": Digest(document["digest"]), "warnings": warnings})

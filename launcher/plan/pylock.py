@@ -7,7 +7,7 @@ first in the order of packaging.tags, and a source distribution only where no wh
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -104,15 +104,26 @@ def marker_environment(target: Target) -> dict[str, str]:
     }
 
 
-def choose_files(document: Mapping[str, Any], target: Target, *, torch: str | None = None) -> tuple[LockedWheel, ...]:
-    """One file for each package of *document* that *target* needs, in the document's order."""
+def choose_files(
+    document: Mapping[str, Any], target: Target, *, torch: str | None = None, without: Container[str] = ()
+) -> tuple[LockedWheel, ...]:
+    """One file for each package of *document* that *target* needs, in the document's order. *without*: names of wheels that
+    are passed over."""
     order = {str(tag): place for place, tag in reversed(list(enumerate(supported_tags(target))))}
     environment = marker_environment(target)
     chosen = []
     for package in document.get("packages", ()):
         if _wanted(package, environment):
-            chosen.append(_choose(package, order, target, torch))
+            chosen.append(_choose(package, order, target, torch, without))
     return tuple(chosen)
+
+
+def has_wheel(document: Mapping[str, Any], name: str, target: Target, *, without: Container[str]) -> bool:
+    """Whether *document* has a wheel of *name* for *target* that is not in *without*."""
+    order = {str(tag): 0 for tag in supported_tags(target)}
+    packages = [package for package in document.get("packages", ()) if normal_name(package["name"]) == name]
+    files = [file_name(wheel) for package in packages for wheel in package.get("wheels", ())]
+    return any(_rank(file, order) is not None for file in files if file not in without)
 
 
 def _wanted(package: Mapping[str, Any], environment: dict[str, str]) -> bool:
@@ -126,7 +137,9 @@ def _wanted(package: Mapping[str, Any], environment: dict[str, str]) -> bool:
     return Marker(marker).evaluate(context, context="lock_file")
 
 
-def _choose(package: Mapping[str, Any], order: Mapping[str, int], target: Target, torch: str | None) -> LockedWheel:
+def _choose(
+    package: Mapping[str, Any], order: Mapping[str, int], target: Target, torch: str | None, without: Container[str]
+) -> LockedWheel:
     name = package["name"]
     for kind, what in (("vcs", "version control address"), ("directory", "directory")):
         if kind in package:
@@ -135,12 +148,14 @@ def _choose(package: Mapping[str, Any], order: Mapping[str, int], target: Target
                 hint="name a released version or the address of a wheel, or put the code below `code.root`",
             )
     if "archive" in package:
+        if file_name(package["archive"]) in without:
+            raise ConfigError(f"requirement `{name}` names this one file")
         return _locked(package, package["archive"], direct=True, torch=torch)
     best: tuple[int, Mapping[str, Any]] | None = None
     # Where the index gives no hashes uv computes the one of the file that it would take.
     hashed = [wheel for wheel in package.get("wheels", ()) if wheel.get("hashes", {}).get("sha256")]
     for wheel in hashed or package.get("wheels", ()):
-        rank = _rank(file_name(wheel), order)
+        rank = _rank(file_name(wheel), order) if file_name(wheel) not in without else None
         if rank is not None and (best is None or rank < best[0]):
             best = (rank, wheel)
     if best is not None:
@@ -168,7 +183,7 @@ def _locked(package: Mapping[str, Any], file: Mapping[str, Any], *, torch: str |
     sha256 = file.get("hashes", {}).get("sha256")
     if sha256 is None:
         raise LaunchError(f"the index gives no sha256 for `{filename}`, so it can't be pinned")
-    url = str(file.get("url", ""))
+    url = _address(file)
     return LockedWheel(
         name=normal_name(package["name"]),
         version=package.get("version") or _version_in(filename),
@@ -187,6 +202,12 @@ def file_name(file: Mapping[str, Any]) -> str:
     return unquote(PurePosixPath(urlsplit(written[0]).path).name)
 
 
+def _address(file: Mapping[str, Any]) -> str:
+    """`url`, or that of an absolute `path`: what a requirement `name @ file:///…` becomes."""
+    path = PurePosixPath(file.get("path", ""))
+    return str(file.get("url") or (path.as_uri() if path.is_absolute() else ""))
+
+
 def file_addresses(document: Mapping[str, Any], wheels: Sequence[LockedWheel]) -> dict[str, str]:
     """File name → URL without user and password, for the files that were chosen."""
     wanted = {wheel.filename for wheel in wheels}
@@ -196,9 +217,9 @@ def file_addresses(document: Mapping[str, Any], wheels: Sequence[LockedWheel]) -
         for file in (*package.get("wheels", ()), *filter(None, (package.get("sdist"), package.get("archive"))))
     ]
     return {
-        file_name(file): re.sub(r"://[^/@\s]*@", "://", file["url"])
+        file_name(file): re.sub(r"://[^/@\s]*@", "://", _address(file))
         for file in files
-        if file.get("url") and file_name(file) in wanted
+        if _address(file) and file_name(file) in wanted
     }
 
 

@@ -28,6 +28,8 @@ class Target:
     python: str
     """Exact version, `3.13.5`."""
     platform: str
+    libstdcxx: int | None = None
+    """n of the base's newest `GLIBCXX_3.4.n`, where known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def choose_lock(
                 if why is not None:
                     warnings.append(_drifted(path, why, experiment_file.stem))
         lock = resolve_requirements(spec, target, state=state, environ=environ, refresh=refresh, sdist_layers=sdist_layers)
-        return ChosenLock(lock, tuple(warnings))
+        return ChosenLock(lock, (*warnings, *lock.warnings))
     except ConfigError as error:
         if error.origin is None:
             error.origin = origin
@@ -83,6 +85,7 @@ def resolve_requirements(
         spec.image.requirements,
         python=target.python,
         platform=target.platform,
+        libstdcxx=target.libstdcxx,
         index=spec.image.index,
         cuda=spec.image.cuda,
         state=state,

@@ -19,7 +19,7 @@ from launcher.plan.launch_plan import Lock, LockedWheel
 from launcher.plan.pip_settings import pip_config_files, uv_config_files
 from runtime.oci.digest import Digest, digest_json
 
-_VERSION = 1
+_VERSION = 2
 _USERINFO = re.compile(rb"://[^/@\s]*@")
 _NO_INFLUENCE = frozenset(
     [
@@ -131,10 +131,11 @@ def recorded_addresses(directory: Path, lock: Lock) -> dict[str, str]:
 
 def lock_to_document(lock: Lock) -> dict[str, Any]:
     wheels = [[w.name, w.version, w.sha256, w.filename, w.index, w.sdist, w.size, w.url] for w in lock.wheels]
-    return {"python": lock.python, "platform": lock.platform, "torch": lock.torch, "digest": lock.digest, "wheels": wheels}
+    document = {"python": lock.python, "platform": lock.platform, "torch": lock.torch, "digest": lock.digest}
+    return {**document, "wheels": wheels, "warnings": list(lock.warnings)}
 
 
 def lock_from_document(document: Mapping[str, Any], *, source: str) -> Lock:
     wheels = tuple(LockedWheel(*fields) for fields in document["wheels"])
-    digest = Digest(document["digest"])
-    return Lock(document["python"], document["platform"], wheels, digest, source, torch=document["torch"])
+    digest, warnings = Digest(document["digest"]), tuple(document["warnings"])
+    return Lock(document["python"], document["platform"], wheels, digest, source, torch=document["torch"], warnings=warnings)

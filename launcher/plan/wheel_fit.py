@@ -1,0 +1,141 @@
+"""Find wheels that say they fit any Linux and would not load on the base: what a local build is named, and what it needs.
+
+The resolver takes `torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl` for every base, since its name promises nothing; `import
+torch` on an older glibc then dies. Such a file, where it lies on this machine, is opened once and what it needs remembered by
+its place, size and times. Only asked while resolving: a recorded lock holds what fitted. Which base has which libraries is
+`base_image.py`'s and `imported_base.py`'s to say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from launcher.errors import ConfigError
+from launcher.plan.launch_plan import LockedWheel
+from runtime.build.wheel_needs import SystemLibraries, needs_of, promises_nothing
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A wheel, and what it needs that the base doesn't have."""
+
+    wheel: LockedWheel
+    needs: SystemLibraries
+    has: SystemLibraries
+
+    def __str__(self) -> str:
+        """`x.whl` needs glibc 2.38 and the base has 2.36"""
+        wants, has = self.needs.glibc, self.has.glibc
+        if has == (0, 0):
+            return f"`{self.wheel.filename}` needs glibc {_dotted(wants)} and the base has musl"
+        if wants > has:
+            return f"`{self.wheel.filename}` needs glibc {_dotted(wants)} and the base has {_dotted(has)}"
+        return (
+            f"`{self.wheel.filename}` needs a libstdc++ with GLIBCXX_3.4.{self.needs.glibcxx} "
+            f"and the base's ends with GLIBCXX_3.4.{self.has.glibcxx}"
+        )
+
+
+def misfits(
+    wheels: Sequence[LockedWheel], addresses: Mapping[str, str], *, has: SystemLibraries, cache_dir: Path
+) -> list[Misfit]:
+    """Those of *wheels* that cannot load where *has* is all there is. *addresses*: file name → URL; files elsewhere than on
+    this machine are taken at their word."""
+    found = []
+    for wheel in wheels:
+        address = urlsplit(addresses.get(wheel.filename, ""))
+        if not promises_nothing(wheel.filename) or address.scheme != "file":
+            continue
+        needs = _needs(Path(unquote(address.path)), cache_dir)
+        if needs.glibc > has.glibc or (has.glibcxx is not None and (needs.glibcxx or 0) > has.glibcxx):
+            found.append(Misfit(wheel, needs, has))
+    return found
+
+
+def warnings_of(left_out: Sequence[Misfit], taken: Sequence[LockedWheel]) -> tuple[str, ...]:
+    """One line for each file that was left out."""
+    instead = {wheel.name: wheel.filename for wheel in taken}
+    return tuple(
+        f"{misfit}: " + (f"`{instead[name]}` is taken instead" if (name := misfit.wheel.name) in instead else "it is left out")
+        for misfit in left_out
+    )
+
+
+def nothing_fits(left_out: Sequence[Misfit], error: ConfigError) -> ConfigError:
+    """*error* came up without the files that were *left_out*: say why they were, and which base would take them."""
+    reasons = "; ".join(map(str, left_out))
+    return ConfigError(f"{reasons}, and nothing else fits: {error.message}", hint=_hint(left_out) or error.hint)
+
+
+_DEBIAN_BASES = (
+    ("bookworm", "bookworm", "3.11", SystemLibraries((2, 36), 30)),
+    ("trixie", "debian", "3.13", SystemLibraries((2, 41), 33)),
+)
+"""(suite, word for `image=`, its Python, its libraries)"""
+
+
+def _hint(left_out: Sequence[Misfit]) -> str:
+    wants = max(misfit.needs.glibc for misfit in left_out)
+    for suite, word, python, has in _DEBIAN_BASES:
+        if wants <= has.glibc and all(_runs_on(misfit.wheel.filename, python) for misfit in left_out):
+            return f"`image={word}` (Debian {suite}) has glibc {_dotted(has.glibc)} and Python {python}"
+    tags = {misfit.wheel.filename.split("-")[-3] for misfit in left_out}
+    python = next((f"Python 3.{tag[3:]}" for tag in sorted(tags) if tag.startswith("cp3") and tag[3:]), "Python 3")
+    return (
+        f"they need a base with {python} and glibc {_dotted(wants)} or newer (`image.base=oci:DIR`), "
+        "or an index that has wheels for this one"
+    )
+
+
+def _runs_on(filename: str, python: str) -> bool:
+    pythons, abi = filename.removesuffix(".whl").split("-")[-3:-1]
+    minor = int(python.split(".")[1])
+    for tag in pythons.split("."):
+        if tag in ("py3", f"py3{minor}", f"cp3{minor}"):
+            return True
+        if abi == "abi3" and tag.startswith("cp3") and tag[3:].isdigit() and int(tag[3:]) <= minor:
+            return True
+    return False
+
+
+def _needs(wheel: Path, cache_dir: Path) -> SystemLibraries:
+    """What *wheel* needs, remembered. A file that can't be read needs nothing: uv will say what is wrong with it."""
+    import tempfile
+    import zipfile
+
+    try:
+        status = wheel.stat()
+        stamp = [_FORMAT, os.fspath(wheel), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        record = cache_dir / "wheel-needs" / f"{hashlib.sha256(repr(stamp).encode()).hexdigest()[:32]}.json"
+        if (known := _read(record)) is not None:
+            return known
+        record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="look-", dir=cache_dir) as scratch:
+            needs = needs_of(wheel, scratch=Path(scratch))
+        partial = record.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(json.dumps({"wheel": os.fspath(wheel), "glibc": needs.glibc, "glibcxx": needs.glibcxx}))
+        os.replace(partial, record)
+        return needs
+    except (OSError, zipfile.BadZipFile):
+        return SystemLibraries((0, 0))
+
+
+def _read(record: Path) -> SystemLibraries | None:
+    try:
+        document = json.loads(record.read_bytes())
+        major, minor = document["glibc"]
+        return SystemLibraries((major, minor), document["glibcxx"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not looked at yet, or not readably remembered
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
