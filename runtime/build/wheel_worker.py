@@ -27,6 +27,7 @@ from runtime.store.records import Layer
 from runtime.store.store import Store
 
 _END_S = 10.0
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(slots=True)
@@ -117,17 +118,20 @@ def start_worker(steps: Sequence[InstallWheel], *, store: Store, source: WheelSo
     events_read, events_write = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
     sys.stderr.flush()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         os.close(base_write)
         os.close(events_read)
-        _work(steps, store, source, base_read, events_write)
+        _work(steps, store, source, base_read, events_write, parent)
     os.close(base_read)
     os.close(events_write)
     return WheelWorker(pid, base_write, events_read)
 
 
-def _work(steps: Sequence[InstallWheel], store: Store, source: WheelSource, base_fd: int, events_fd: int) -> NoReturn:
+def _work(
+    steps: Sequence[InstallWheel], store: Store, source: WheelSource, base_fd: int, events_fd: int, parent: int
+) -> NoReturn:
     """The other process, from fork to _exit: nothing of the parent's clean-up may run here."""
     # An own process group: Ctrl-C reaches the parent, which ends us by one SIGINT instead of two.
     os.setpgid(0, 0)
@@ -136,6 +140,7 @@ def _work(steps: Sequence[InstallWheel], store: Store, source: WheelSource, base
     started = time.monotonic()
     code = 1
     try:
+        _end_with(parent)
         _install(steps, store, source, base_fd, _PipeObserver(events_fd))
         _send(events_fd, {"event": "done", "seconds": time.monotonic() - started})
         code = 0
@@ -149,6 +154,15 @@ def _work(steps: Sequence[InstallWheel], store: Store, source: WheelSource, base
         _send(events_fd, {"event": "failed", "kind": "bug", "message": traceback.format_exc(), "hint": None})
     finally:
         os._exit(code)
+
+
+def _end_with(parent: int) -> None:
+    """Be interrupted when the parent dies, however it dies: nobody needs the wheels then, and others wait for our locks."""
+    from runtime.kernel import libc
+
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+    if os.getppid() != parent:
+        raise KeyboardInterrupt
 
 
 def _install(steps: Sequence[InstallWheel], store: Store, source: WheelSource, base_fd: int, observer: _PipeObserver) -> None:

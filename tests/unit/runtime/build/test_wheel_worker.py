@@ -117,15 +117,39 @@ def test_a_stopped_worker_unwinds_and_is_gone(begin: Callable[..., WheelWorker],
             (tmp_path / "unwound").touch()
 
     worker = begin(work)
-    deadline = time.monotonic() + 20
-    while not (tmp_path / "at work").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    assert _appears(tmp_path / "at work")
     pid = worker.pid
     worker.stop()
     worker.stop()
     assert (tmp_path / "unwound").exists()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_worker_does_not_outlive_its_builder(begin: Callable[..., WheelWorker], tmp_path: Path) -> None:
+    def work(*_: object) -> None:
+        (tmp_path / "pid").write_text(str(os.getpid()))
+        try:
+            time.sleep(60)
+        finally:
+            (tmp_path / "unwound").touch()
+
+    builder = os.fork()
+    if builder == 0:
+        begin(work)
+        time.sleep(60)
+        os._exit(0)
+    assert _appears(tmp_path / "pid")
+    os.kill(builder, signal.SIGKILL)
+    os.waitpid(builder, 0)
+    assert _appears(tmp_path / "unwound")
+
+
+def _appears(path: Path) -> bool:
+    deadline = time.monotonic() + 20
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return path.exists()
 
 
 def test_a_worker_whose_base_failed_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
