@@ -19,7 +19,7 @@ from runtime.errors import ContainerError
 from tests.kernel.forked import forked
 from tests.kernel.userland import python_spec
 
-pytestmark = pytest.mark.requires("root", "cgroup-memory", "cgroup-cpu", "cgroup-pids")
+pytestmark = pytest.mark.requires("cgroup-memory", "cgroup-cpu", "cgroup-pids")
 
 in_a_container = pytest.mark.requires("overlayfs", "userns", "proc")
 
@@ -40,8 +40,8 @@ def run_limited(directory: Path, code: str, limits: Limits) -> Ended:
     spec = python_spec(directory, code)
     with new_cgroup(f"launch-{spec.container_id}", limits) as cgroup:
         assert () == cgroup.warnings
-        container = lifecycle.create(spec, exit_record=None, cgroup=cgroup)
         started = time.monotonic()
+        container = lifecycle.create(spec, exit_record=None, cgroup=cgroup)
         try:
             lifecycle.start(container)
             ended = lifecycle.wait(container)
@@ -111,7 +111,7 @@ def test_processor_time_is_limited(tmp_path):
     ended = run_limited(tmp_path, code, Limits(cpus=0.25))
     assert ProcessExit(0, None) == ended.exit
     assert ended.wall_s > 0.3 / 0.25 * 0.75
-    assert 0.25 < ended.usage.cpu_s < 1.0
+    assert 0.25 < ended.usage.cpu_s < 0.25 * ended.wall_s + 0.1  # a quota may be overdrawn by one period
 
 
 def _sleeper() -> int:
