@@ -159,7 +159,9 @@ def _choose(
         if rank is not None and (best is None or rank < best[0]):
             best = (rank, wheel)
     if best is not None:
-        return _locked(package, best[1], torch=torch)
+        # By name and version uv would find the file that is passed over; by address it finds this one.
+        by_address = any(file_name(wheel) in without for wheel in package["wheels"])
+        return _locked(package, best[1], torch=torch, direct=by_address)
     if "sdist" in package:
         return _locked(package, package["sdist"], torch=torch)
     raise ConfigError(
