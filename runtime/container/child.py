@@ -69,6 +69,7 @@ def be_helper(birth: Birth) -> NoReturn:
             namespaces.enter_user_namespace(namespaces.user_namespace(birth.maps), birth.maps)
             root, warnings, rung = _furnish(birth, LayerMaps(), None)
         if receive(birth.holdings.control) is None:
+            processes.reap_children()
             os._exit(1)
         # Undumpable from its first instruction: PID 1 is a copy of the launcher, secrets included.
         processes.make_undumpable()
@@ -94,6 +95,7 @@ def be_helper(birth: Birth) -> NoReturn:
 def _fail(birth: Birth, error: BaseException) -> NoReturn:
     try:
         send(birth.holdings.control, {"error": describe(error)})
+        processes.reap_children()
     finally:
         os._exit(1)
 

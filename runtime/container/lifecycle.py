@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from runtime.cgroup.cgroup import Cgroup
 
 _KILLED = 9
+_ABANDONED_WITHIN_S = 5.0
 _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
 
@@ -173,42 +174,83 @@ def _bring_up(
 ) -> Container:
     """Wire cgroup and network of the container that *helper* makes, and wait until its init is at the gate."""
     for_child.close()  # so that the end of the other side is seen
-    pidfd = -1
+    answers = _Answers(control)
     try:
         if cgroup is not None:
             cgroup.add(helper)
         send(control, {"cgroup": True})
-        born, _fds = _answer(control)
-        # Our own child, not reaped yet: the number is still its own.
-        pidfd = os.pidfd_open(born["pid"])
+        pid = answers.wait_for("pid")
         if spec.network == "bridge":
             from runtime.network.bridge import connect
 
-            connect(born["pid"], spec.container_id)
-        ready, fds = _answer(control)
+            connect(pid, spec.container_id)
+        answers.wait_for("ready")
+        # Our own child, not reaped yet: the number is still its own.
+        pidfd = os.pidfd_open(pid)
     except BaseException:
-        control.close()  # a helper or init that still waits for us ends
-        if pidfd >= 0:
-            processes.send_signal(pidfd, _KILLED)
-            processes.reap(pidfd)
-            os.close(pidfd)
-        _reap(helper)
+        _abandon(helper, answers)
         raise
     return Container(
         container_id=spec.container_id,
-        pid=born["pid"],
+        pid=pid,
         pidfd=pidfd,
         stdout_fd=-1,
         stderr_fd=-1,
-        listener_fd=fds[0] if fds else None,
-        listener_port=ready["port"],
+        listener_fd=answers.fds[0] if answers.fds else None,
+        listener_port=answers.known["port"],
         control=control,
         exit_record=None,
-        made=born["made"],
-        warnings=born["warnings"],
-        rung=Rung(born["rung"]),
+        made=answers.known["made"],
+        warnings=answers.known["warnings"],
+        rung=Rung(answers.known["rung"]),
         helper=helper,
     )
+
+
+class _Answers:
+    """What helper and init have said so far. Either may speak first: they run at the same time."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+        self.known: dict[str, Any] = {}
+        self.fds: list[int] = []
+
+    def wait_for(self, name: str) -> Any:
+        while name not in self.known:
+            message = receive(self.control)
+            if message is None:
+                raise ContainerError(
+                    "the container's helper ended without a word", hint="was it killed? look at the kernel's log (`dmesg`)"
+                )
+            self._take(message)
+            if "error" in message[0]:
+                raise failure(message[0]["error"])
+        return self.known[name]
+
+    def rest(self) -> None:
+        """Read on until both have ended."""
+        while (message := receive(self.control)) is not None:
+            self._take(message)
+
+    def _take(self, message: tuple[dict[str, Any], list[int]]) -> None:
+        self.known |= message[0]
+        self.fds += message[1]
+
+
+def _abandon(helper: int, answers: _Answers) -> None:
+    """End and reap what there is of a container that will not be."""
+    # The end of our side is the end of a helper or init that waits for us; what they say meanwhile tells init's number.
+    answers.control.shutdown(socket.SHUT_WR)
+    answers.control.settimeout(_ABANDONED_WITHIN_S)
+    with suppress(TimeoutError, ConnectionResetError):
+        answers.rest()
+    for child in (helper, answers.known.get("pid")):
+        if child is not None:
+            with suppress(ProcessLookupError):
+                os.kill(child, _KILLED)
+            _reap(child)
+    for fd in answers.fds:
+        os.close(fd)
 
 
 def _reap(pid: int, options: int = 0) -> bool:
@@ -217,17 +259,6 @@ def _reap(pid: int, options: int = 0) -> bool:
         return os.waitpid(pid, options)[0] == pid
     except ChildProcessError:
         return True
-
-
-def _answer(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    message = receive(control)
-    if message is None:
-        raise ContainerError(
-            "the container's helper ended without a word", hint="was it killed? look at the kernel's log (`dmesg`)"
-        )
-    if "error" in message[0]:
-        raise failure(message[0]["error"])
-    return message
 
 
 def start(container: Container, *, env: dict[str, str] | None = None) -> None:

@@ -147,8 +147,13 @@ if os.fork() == 0:
     os._exit(0)
 os.wait()
 deadline = time.monotonic() + 10
+def is_zombie(pid):
+    try:
+        return " Z " in open(f"/proc/{pid}/stat").read()
+    except OSError:  # gone meanwhile
+        return False
 def zombies():
-    return [p for p in os.listdir("/proc") if p.isdigit() and " Z " in open(f"/proc/{p}/stat").read()]
+    return [pid for pid in os.listdir("/proc") if pid.isdigit() and is_zombie(pid)]
 while zombies() and time.monotonic() < deadline:
     time.sleep(0.01)
 print(zombies())

@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from runtime.rootfs.overlay import Rung
+from tests.kernel.ladder import skip_unless_here
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.requires("root", "ordinary-user", "overlay-userns", "proc")
@@ -136,6 +139,7 @@ answer = inside(home, {inner!r}, binds=(BindMount(home / "data", "/data"),), {ki
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rung", ["DESCRIPTORS", "ATTACHED", "OPTIONS"])
 def test_every_rung_stacks_layers(home: Path, kind: str, rung: str) -> None:
+    skip_unless_here(Rung[rung])
     code = f"""
 from tests.kernel.userland import base_layer
 layers = [base_layer(home / "l0")]
