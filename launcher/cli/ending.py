@@ -36,8 +36,7 @@ def wait_for(record: RunRecord) -> RunRecord:
 
 
 def _ended(record: RunRecord) -> RunRecord:
-    current = fold(record.run_dir) or record
-    while current.exit_code is None and is_locked(record.run_dir.supervisor_lock):
+    """Once its supervisor has gone: then MLflow has been told too."""
+    while is_locked(record.run_dir.supervisor_lock):
         select.select([], [], [], _STEP_S)
-        current = fold(record.run_dir) or record
     return fold(record.run_dir) or record

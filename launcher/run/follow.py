@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from launcher.run.signal_inbox import SignalInbox
+from launcher.run.tracker_process import TrackerProcess
 from launcher.tracking import journal
 from launcher.tracking.status import Reason
 from runtime.container import lifecycle
@@ -41,6 +42,7 @@ class _Follower:
     container: Container
     run_dir: RunDir
     inbox: SignalInbox
+    tracker: TrackerProcess
     grace_s: float
     deadline: float | None
     asked: Reason | None = None
@@ -50,8 +52,9 @@ class _Follower:
 
     def run(self) -> Followed:
         poller = select.poll()
-        for fd in (*self.logs, self.container.pidfd, self.inbox.fd):
-            poller.register(fd, select.POLLIN)
+        for fd in (*self.logs, self.container.pidfd, self.inbox.fd, self.tracker.pidfd):
+            if fd >= 0:  # no tracker is left when all its successors died
+                poller.register(fd, select.POLLIN)
         ended = False
         while not ended:
             for fd, _event in poller.poll(self._wait_ms()):
@@ -60,6 +63,10 @@ class _Follower:
                         poller.unregister(fd)
                 elif fd == self.inbox.fd:
                     self._obey(self.inbox.read())
+                elif fd == self.tracker.pidfd:
+                    poller.unregister(fd)
+                    if self.tracker.replace():
+                        poller.register(self.tracker.pidfd, select.POLLIN)
                 else:
                     ended = True
             self._keep_time()
@@ -123,6 +130,7 @@ def follow(
     run_dir: RunDir,
     inbox: SignalInbox,
     log_fds: tuple[int, int],
+    tracker: TrackerProcess,
     *,
     timeout_s: float | None,
     grace_s: float,
@@ -130,12 +138,13 @@ def follow(
     silent: bool = True,
 ) -> Followed:
     """Follow *container* until its init has ended, its output going to *log_fds*. *timeout_s* counts from now.
+    A tracker that dies meanwhile is replaced.
 
     *asked*: what an earlier supervisor asked of it already; *silent*: whether it has said nothing so far.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     logs = dict(zip((container.stdout_fd, container.stderr_fd), log_fds, strict=True))
-    return _Follower(container, run_dir, inbox, grace_s, deadline, asked=asked, logs=logs, silent=silent).run()
+    return _Follower(container, run_dir, inbox, tracker, grace_s, deadline, asked=asked, logs=logs, silent=silent).run()
 
 
 @contextmanager

@@ -86,6 +86,7 @@ def _follow_to_the_end(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tr
             run_dir,
             inbox,
             logs,
+            tracker,
             timeout_s=_time_left(plan.spec.timeout, events),
             grace_s=plan.spec.grace,
             asked=asked,

@@ -101,7 +101,7 @@ def run_attempt(run: Run, number: int) -> Attempt:
         for warning in (*cgroup.warnings, *container.warnings):
             journal.append(run_dir.journal, "note", text=warning)
         _start(run, container, number)
-        followed = follow(container, run_dir, run.inbox, logs, timeout_s=plan.spec.timeout, grace_s=plan.spec.grace)
+        followed = follow(container, run_dir, run.inbox, logs, run.tracker, timeout_s=plan.spec.timeout, grace_s=plan.spec.grace)
         usage = cgroup.usage()
         outcome = outcome_of(
             followed.program, asked=followed.asked, oom_kills=usage.oom_kills, memory_bytes=spec.limits.memory_bytes

@@ -1,7 +1,7 @@
 """The process that a run belongs to: leases, starts, follows, journals. Single-threaded, standard library, its own session.
 
-It outlives the command and the terminal. When it is killed, init goes on holding what the container needs, and the next launch
-command starts another supervisor, which adopts the run (`recover.py`).
+It outlives the command and the terminal. When it is killed, init goes on holding what the container needs, and its tracker, or the
+next launch command, starts another supervisor, which adopts the run (`recover.py`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """The tracker as the supervisor sees it: a forked child that speaks to MLflow, so that the supervisor never waits for a network.
 
-What the tracker does is `launcher.tracking.tracker`. It may die or hang: the run goes on, and `launch sync` sends the rest later.
+What the tracker does is `launcher.tracking.tracker`. The two watch each other, because a program that calls MLflow fails when
+nobody answers it for half a minute: a tracker that dies gets a successor here, and one that sees its supervisor die has another
+supervisor started before it leaves.
 """
 
 from __future__ import annotations
@@ -14,22 +16,34 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.tracking import tracker
+from launcher.errors import LaunchError
+from launcher.tracking import journal, tracker
 from runtime.state_dir import RunDir
 
 END_TIMEOUT_S = 600.0
 """How long the supervisor waits for artifacts to be uploaded after the run's end."""
+
+MOST_SUCCESSORS = 3
+"""How many trackers, and how many supervisors, a run may lose before that is taken for its own fault."""
+
+_ORPHANED = "the supervisor has died; the tracker calls another one"
 
 
 @dataclass(slots=True)
 class TrackerProcess:
     """A running tracker."""
 
+    run_dir: RunDir
     pid: int
+    pidfd: int
+    """Readable when it has died."""
     ready_fd: int
     channel: socket.socket
     alive_fd: int
     answer: dict[str, Any] | None = None
+    listener_fd: int | None = None
+    """The container's, as long as there is one: a successor needs it."""
+    successors: int = 0
 
     def wait_ready(self, *, timeout_s: float) -> dict[str, Any]:
         """What the program needs to know about its MLflow run; `{}` when tracking is off, late or failed."""
@@ -49,28 +63,53 @@ class TrackerProcess:
 
     def hand_listener(self, listener_fd: int) -> None:
         """Give the gateway's listening socket to the tracker."""
+        self.listener_fd = listener_fd
         try:
             socket.send_fds(self.channel, [b"l"], [listener_fd])
         except OSError:
-            return  # the tracker has died; the program's MLflow calls will fail, its training does not
+            return  # it has died; `pidfd` says so, and its successor gets the socket
+
+    def replace(self) -> bool:
+        """It has died: fork another one, which goes on where it stopped. False when that has happened too often."""
+        self._release()
+        if self.successors >= MOST_SUCCESSORS:
+            return False
+        successor = start_tracker(self.run_dir)
+        self.pid, self.pidfd, self.ready_fd = successor.pid, successor.pidfd, successor.ready_fd
+        self.channel, self.alive_fd = successor.channel, successor.alive_fd
+        self.successors += 1
+        if self.listener_fd is not None:
+            self.hand_listener(self.listener_fd)
+        return True
 
     def finish(self) -> None:
         """The journal is closed: let the tracker send the rest, and wait for it."""
+        self.listener_fd = None
+        if self._has_died() and not self.replace():
+            return
         os.close(self.alive_fd)
+        self.alive_fd = -1
+        if not select.select([self.pidfd], [], [], END_TIMEOUT_S)[0]:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        self._release()
+
+    def _has_died(self) -> bool:
+        return self.pidfd < 0 or bool(select.select([self.pidfd], [], [], 0)[0])
+
+    def _release(self) -> None:
+        """Reap it and close what belonged to it."""
+        if self.pidfd < 0:
+            return
+        os.waitpid(self.pid, 0)
         self.channel.close()
-        deadline = time.monotonic() + END_TIMEOUT_S
-        pidfd = os.pidfd_open(self.pid)
-        try:
-            if not select.select([pidfd], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        finally:
-            os.close(pidfd)
-            os.close(self.ready_fd)
+        for fd in (self.pidfd, self.ready_fd, self.alive_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.pidfd = self.ready_fd = self.alive_fd = -1
 
 
 def start_tracker(run_dir: RunDir) -> TrackerProcess:
-    """Fork the tracker. Called while this process has one thread and holds no listener yet."""
+    """Fork the tracker. Called while this process has one thread; what else it has open is closed in the tracker."""
     ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
     alive_read, alive_write = os.pipe2(os.O_CLOEXEC)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -79,8 +118,27 @@ def start_tracker(run_dir: RunDir) -> TrackerProcess:
         os.close(ready_read)
         os.close(alive_write)
         ours.close()
-        tracker.main(run_dir, channel=theirs, ready_fd=ready_write, alive_fd=alive_read)
+        tracker.main(
+            run_dir, channel=theirs, ready_fd=ready_write, alive_fd=alive_read, orphaned=lambda: _call_supervisor(run_dir)
+        )
     os.close(ready_write)
     os.close(alive_read)
     theirs.close()
-    return TrackerProcess(pid, ready_read, ours, alive_write)
+    return TrackerProcess(run_dir, pid, os.pidfd_open(pid), ready_read, ours, alive_write)
+
+
+def _call_supervisor(run_dir: RunDir) -> None:
+    """In a tracker whose supervisor has died: give the run another one. It is noted first, so that this cannot go on forever."""
+    from launcher.run.recover import recover
+    from launcher.tracking.sync import sync_or_say
+
+    earlier = sum(event.get("text") == _ORPHANED for event in journal.read(run_dir.journal))
+    if earlier >= MOST_SUCCESSORS:
+        return
+    try:
+        journal.append(run_dir.journal, "note", text=_ORPHANED)
+    except LaunchError:
+        return  # a full disk: the next command that looks at the run tries again
+    recover(run_dir)
+    if not run_dir.plan.exists():
+        sync_or_say(run_dir)  # the parent of a sweep has ended with its process

@@ -2,14 +2,17 @@
 
 Forked by the supervisor. It makes the MLflow run, says so on *ready_fd*, serves the gateway on the listeners that come through
 *channel*, follows the metrics file, and sends everything on. When *alive_fd* ends, it looks at the journal: a finished run is
-sent to its end, one that lost its supervisor is left to the next tracker. Killing it loses nothing: `sync.py` sends the rest.
+sent to its end; for one that lost its supervisor, *orphaned* is called. Killing the tracker loses nothing: the next one, or
+`sync.py`, sends the rest.
 This file is imported by the supervisor and stays light; the work is `tracker_loop.py`.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from runtime.state_dir import RunDir
@@ -19,7 +22,13 @@ if TYPE_CHECKING:
 
 
 def main(
-    run_dir: RunDir, plan: LaunchPlan | None = None, *, channel: socket.socket | None, ready_fd: int, alive_fd: int
+    run_dir: RunDir,
+    plan: LaunchPlan | None = None,
+    *,
+    channel: socket.socket | None,
+    ready_fd: int,
+    alive_fd: int,
+    orphaned: Callable[[], None] | None = None,
 ) -> NoReturn:
     """The whole life of the tracker. One line goes to *ready_fd*:
 
@@ -28,14 +37,18 @@ def main(
     {"mlflow": null}                                               `tracking: null`
     {"error": "..."}                                               it cannot be tracked, and why
 
-    *plan* is not needed: everything stands in the run's directory.
+    *plan* is not needed: everything stands in the run's directory. *orphaned*: what to do about a run whose supervisor died.
     """
     exit_code = 1
     try:
+        # The supervisor's inbox: a signal to us would be written to whatever has its descriptor's number here.
+        signal.set_wakeup_fd(-1)
         _close_others({ready_fd, alive_fd, *((channel.fileno(),) if channel else ())})
         from launcher.tracking import tracker_loop
 
         exit_code = tracker_loop.run(run_dir, channel=channel, ready_fd=ready_fd, alive_fd=alive_fd)
+        if orphaned is not None and not tracker_loop.is_over(run_dir):
+            orphaned()
     except BaseException:
         import traceback
 

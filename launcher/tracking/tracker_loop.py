@@ -63,6 +63,11 @@ def run(run_dir: RunDir, *, channel: socket.socket | None, ready_fd: int, alive_
         return _track(run_dir, description, observed, sink, channel=channel, ready_fd=ready_fd, alive_fd=alive_fd)
 
 
+def is_over(run_dir: RunDir) -> bool:
+    """Whether the run's journal has its last word."""
+    return current_status(journal.read(run_dir.journal))[0].is_final
+
+
 def _track(
     run_dir: RunDir,
     description: Description,
@@ -89,7 +94,7 @@ def _track(
 
     serving = Serving(pusher, Gateway(sink, own, state.token), SystemSampler(run_dir, description), channel)
     _watch(run_dir, observed, serving, alive_fd=alive_fd)
-    complete = pusher.finish(patiently=current_status(journal.read(run_dir.journal))[0].is_final)
+    complete = pusher.finish(patiently=is_over(run_dir))
     for words in [*observed.notes, *state.refused, *([pusher.failure] if pusher.failure and not complete else [])]:
         print(f"tracker: {words}", file=sys.stderr)
     return 0 if complete else 1
