@@ -9,8 +9,8 @@ from runtime.rootfs.wanted import TmpfsFile
 def etc_files(root_fd: int, *, hostname: str, resolv_conf: str, uid: int, gid: int, home: str) -> list[TmpfsFile]:
     """The files to lay over the image's."""
     hosts = f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n"
-    # How a socket that listens on both families names an IPv4 peer: torch asks for its name, and says so when it has none.
-    hosts += "::ffff:127.0.0.1\tip4-loopback\n"
+    # How a socket for both families calls an IPv4 peer: torch asks for the name, and complains when there is none.
+    hosts += f"::ffff:127.0.0.1\tip4-loopback\n::ffff:127.0.1.1\tip4-{hostname}\n"
     files = [
         TmpfsFile("/etc/hosts", hosts.encode(), mode=0o644),
         TmpfsFile("/etc/hostname", f"{hostname}\n".encode(), mode=0o644),
