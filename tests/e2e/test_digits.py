@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import Launch  # type: ignore[import-not-found]
+from launch_command import Launch
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
 

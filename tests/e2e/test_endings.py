@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Launch  # type: ignore[import-not-found]
+from launch_command import Launch
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
 

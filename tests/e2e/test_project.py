@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Launch  # type: ignore[import-not-found]
+from launch_command import Launch
 
 
 def test_a_new_project_lists_its_experiment(session_home: Path, tmp_path: Path) -> None:

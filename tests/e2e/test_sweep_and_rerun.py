@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from conftest import Launch  # type: ignore[import-not-found]
+from launch_command import Launch
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
 

@@ -1,0 +1,72 @@
+"""Equal metrics don't prove an equal run: outputs are compared too, and the first difference is named."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.run.compare import compare, is_wall_clock
+from launcher.tracking.record import RunRecord
+from launcher.tracking.status import RunStatus
+from runtime.state_dir import RunDir
+
+
+def record(directory: Path, losses: list[float], *, output: str | None = "weights", **fields: Any) -> RunRecord:
+    run_dir = RunDir(directory)
+    run_dir.outputs.mkdir(parents=True)
+    lines = [json.dumps({"step": step, "loss": loss, "epoch_s": step * 1.7}) for step, loss in enumerate(losses)]
+    run_dir.metrics.write_text("\n".join([*lines, "not json", '["not", "an object"]']) + "\n")
+    if output is not None:
+        (run_dir.outputs / "model.bin").write_text(output)
+    known = {"image_digest": "i", "code_digest": "c", "seed": 1, "params": {"lr": 0.1}, **fields}
+    return RunRecord(run_dir, directory.name, RunStatus.FINISHED, datetime.now(UTC), **known)
+
+
+def test_equal_metrics_and_outputs_are_identical(tmp_path: Path) -> None:
+    result = compare(record(tmp_path / "a", [1.0, 0.5]), record(tmp_path / "b", [1.0, 0.5]))
+    assert ("identical", 1, 2) == (result.verdict, result.equal_metrics, result.steps)
+
+
+def test_equal_metrics_with_other_weights_are_not_identical(tmp_path: Path) -> None:
+    result = compare(record(tmp_path / "a", [1.0]), record(tmp_path / "b", [1.0], output="other"))
+    assert ("metrics identical", 0, 1) == (result.verdict, result.equal_outputs, result.outputs)
+
+
+def test_the_first_different_step_is_named(tmp_path: Path) -> None:
+    result = compare(record(tmp_path / "a", [1.0, 0.5, 0.2]), record(tmp_path / "b", [1.0, 0.4, 0.1]))
+    assert result.verdict == "different"
+    assert result.first_difference is not None
+    assert ("loss", 1, 0.5, 0.4) == (
+        result.first_difference.metric,
+        result.first_difference.step,
+        result.first_difference.before,
+        result.first_difference.after,
+    )
+
+
+def test_a_missing_step_is_a_difference(tmp_path: Path) -> None:
+    assert compare(record(tmp_path / "a", [1.0, 0.5]), record(tmp_path / "b", [1.0])).verdict == "different"
+
+
+def test_nan_equals_nan(tmp_path: Path) -> None:
+    assert compare(record(tmp_path / "a", [float("nan")]), record(tmp_path / "b", [float("nan")])).verdict == "identical"
+
+
+def test_a_changed_parameter_is_named_with_both_values(tmp_path: Path) -> None:
+    result = compare(record(tmp_path / "a", [1.0]), record(tmp_path / "b", [1.0], params={"lr": 0.2}))
+    assert ("params.lr 0.1 → 0.2",) == result.differs
+
+
+def test_a_link_in_outputs_is_not_followed(tmp_path: Path) -> None:
+    before, after = record(tmp_path / "a", [1.0], output=None), record(tmp_path / "b", [1.0], output=None)
+    (after.run_dir.outputs / "link").symlink_to("/etc/passwd")
+    assert compare(before, after).outputs == 0
+
+
+@pytest.mark.parametrize("name", ["epoch_s", "time/step", "system/cpu_utilization_percentage"])
+def test_times_are_not_compared(name: str) -> None:
+    assert is_wall_clock(name)

@@ -1,0 +1,42 @@
+"""The reason of an ending comes from what the launcher did and saw, not from the exit code."""
+
+from __future__ import annotations
+
+import pytest
+
+from launcher.run.outcome import outcome_of
+from launcher.tracking.status import Reason, RunStatus
+from runtime.container.spec import ProcessExit
+
+
+@pytest.mark.parametrize(
+    ("program", "asked", "oom_kills", "expected"),
+    [
+        pytest.param(ProcessExit(0, None), None, 0, (0, Reason.COMPLETED), id="success"),
+        pytest.param(ProcessExit(3, None), None, 0, (3, Reason.PROGRAM), id="its own code"),
+        pytest.param(ProcessExit(None, 11), None, 0, (139, Reason.PROGRAM), id="segmentation fault"),
+        pytest.param(ProcessExit(None, 9), None, 1, (137, Reason.OOM), id="killed at the memory limit"),
+        pytest.param(ProcessExit(3, None), None, 2, (3, Reason.OOM), id="gave up after a child was killed"),
+        pytest.param(ProcessExit(0, None), None, 2, (0, Reason.COMPLETED), id="survived a killed child"),
+        pytest.param(ProcessExit(1, None), Reason.STOPPED, 0, (1, Reason.STOPPED), id="torchrun exits 1 after our stop"),
+        pytest.param(ProcessExit(0, None), Reason.INTERRUPTED, 0, (0, Reason.INTERRUPTED), id="saved after Ctrl-C"),
+        pytest.param(ProcessExit(None, 9), Reason.STOPPED, 0, (137, Reason.STOPPED), id="killed after its grace"),
+        pytest.param(ProcessExit(0, None), Reason.TIMEOUT, 0, (124, Reason.TIMEOUT), id="timeout"),
+        pytest.param(None, None, 0, (125, Reason.LOST), id="nobody could say"),
+    ],
+)
+def test_exit_code_and_reason(
+    program: ProcessExit | None, asked: Reason | None, oom_kills: int, expected: tuple[int, Reason]
+) -> None:
+    outcome = outcome_of(program, asked=asked, oom_kills=oom_kills)
+    assert expected == (outcome.exit_code, outcome.reason)
+
+
+def test_only_failures_that_nobody_asked_for_are_tried_again() -> None:
+    assert outcome_of(ProcessExit(1, None)).is_worth_a_retry
+    assert not outcome_of(ProcessExit(1, None), asked=Reason.STOPPED).is_worth_a_retry
+    assert not outcome_of(ProcessExit(0, None)).is_worth_a_retry
+
+
+def test_a_stopped_run_is_killed_in_mlflows_words() -> None:
+    assert RunStatus.KILLED is Reason.STOPPED.status
