@@ -30,6 +30,7 @@ COMMANDS = {
     "outputs": "print the directory of a run's outputs",
     "sync": "send what MLflow missed",
     "images": "the images in the store",
+    "store": "remove what the store no longer needs; check its layers",
     "doctor": "what this machine can do, and what to do about the rest",
     "ui": "the MLflow UI on loopback",
     "init": "make a project of your own",

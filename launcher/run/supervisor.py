@@ -1,7 +1,7 @@
 """The process that a run belongs to: leases, starts, follows, journals. Single-threaded, standard library, its own session.
 
-It outlives the command and the terminal. When it is killed, init goes on holding what the container needs, and its tracker, or the
-next launch command, starts another supervisor, which adopts the run (`recover.py`).
+It outlives the command and the terminal. When it is killed, init goes on holding what the container needs, and its tracker, or
+the next launch command, starts another supervisor, which adopts the run (`recover.py`).
 """
 
 from __future__ import annotations
@@ -63,6 +63,16 @@ def supervise(run_dir: RunDir, inbox: SignalInbox) -> None:
         close(run_dir, _guarded(lambda: resume_supervision(run_dir, plan, inbox, tracker)))
     tracker.finish()
     active.unmark(run_dir)
+    _confirm_layers(StateDir(run_dir.root.parent.parent))
+
+
+def _confirm_layers(state: StateDir) -> None:
+    """Let the layers that this launch built reach the disk, in a process that nobody waits for: it may take a second."""
+    store = Store(state.store)
+    if store.has_unconfirmed() and os.fork() == 0:
+        os.close(LOCK_FD)
+        store.confirm()
+        os._exit(0)
 
 
 def close(run_dir: RunDir, attempt: Attempt) -> None:

@@ -91,6 +91,15 @@ class Store:
 
         return confirm(self.root)
 
+    def has_unconfirmed(self) -> bool:
+        """Whether `confirm` has anything to do: one directory listing."""
+        from runtime.store.power_cuts import MARKS
+
+        try:
+            return bool(os.listdir(self.root / MARKS))
+        except FileNotFoundError:
+            return False
+
     def building(self) -> AbstractContextManager[int]:
         """For the time of a build: no garbage is collected meanwhile."""
         from runtime.file_lock import locked

@@ -18,13 +18,19 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--format", choices=["requirements.txt", "pylock.toml"], default="requirements.txt", help="form of the lock file"
     )
+    parser.add_argument("--upgrade", action="store_true", help="ask the index and the archive anew, whatever was taken before")
     options, request = args.parse(parser, arguments)
     from launcher.cli.prepare import compose
     from launcher.plan.lock_experiment import lock_experiment
     from runtime.state_dir import state_dir
 
     state = state_dir().ensure()
-    written = lock_experiment(compose(request, state), state=state, environ=os.environ, cwd=Path.cwd(), format=options.format)
-    print(written.path)
+    written = lock_experiment(
+        compose(request, state), state=state, environ=os.environ, cwd=Path.cwd(), format=options.format, refresh=options.upgrade
+    )
+    for path in dict.fromkeys(filter(None, (written.path, written.base_path))):
+        print(path)
+    for change in written.changes:
+        render.say(f"  {change}")
     render.say(f"{len(written.lock.wheels)} packages locked for Python {written.lock.python} on {written.lock.platform}")
     return 0
