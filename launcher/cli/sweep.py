@@ -21,7 +21,7 @@ from launcher.sweep.capacity import Need, slots
 from launcher.sweep.machine import offer
 from launcher.sweep.parent import sweep_parent
 from launcher.sweep.run_sweep import FailurePolicy, Trial, run_sweep
-from launcher.tracking.status import RunStatus
+from launcher.tracking.status import Reason
 from runtime.state_dir import StateDir, state_dir
 
 
@@ -46,7 +46,7 @@ def _run_trials(
     with sweep_parent(spec, state, name=options.name, note=options.note, command_line=command_line) as parent:
         view = sweep_view(len(trials), quiet=options.quiet)
         try:
-            ended = run_sweep(
+            end = run_sweep(
                 trials,
                 state=state,
                 sweep_id=parent.run_id,
@@ -61,11 +61,10 @@ def _run_trials(
             )
         finally:
             view.close()
-        complete = len(ended) == len(trials) and all(record.status is RunStatus.FINISHED for _trial, record in ended)
-        parent.close(stopped=len(ended) < len(trials), failed=not complete)
+        parent.close(end, settings, total=len(trials))
     if not options.quiet:
-        print_sweep_summary(parent.run_id, ended, len(trials), settings)
-    return 0 if complete else 1
+        print_sweep_summary(parent.run_dir, end.records, len(trials), settings)
+    return 0 if end.reason is Reason.COMPLETED else 1
 
 
 def _compose(request: Request, state: StateDir) -> SweepComposed:
@@ -87,7 +86,7 @@ def _plan_trials(sweep: SweepComposed, state: StateDir, timings: Timings, *, qui
 
     prepared: dict[str, Prepared] = {}
     trials = []
-    for number, ((apart, spec), composed) in enumerate(zip(sweep.trials, sweep.composed, strict=True)):
+    for number, ((apart, spec), composed) in enumerate(zip(sweep.trials, sweep.composed, strict=True), 1):
         key = repr((spec.image, spec.code, spec.workdir))
         if key not in prepared:
             with timings.phase("plan"):

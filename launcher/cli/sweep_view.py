@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from launcher.cli import render
 from launcher.config.spec import Sweep
+from launcher.sweep.objective import best_trial
 from launcher.sweep.run_sweep import Trial
-from launcher.tracking.record import RunRecord
+from launcher.tracking.record import RunRecord, fold
 from launcher.tracking.status import RunStatus
 from runtime.state_dir import RunDir
 
@@ -31,7 +32,7 @@ class PlainView:
 
     def ended(self, trial: Trial, record: RunRecord) -> None:
         if not self._quiet:
-            render.say(f"trial {trial.number + 1}/{self._total}  {' '.join(trial.overrides)}  {outcome(record)}")
+            render.say(f"trial {trial.number}/{self._total}  {' '.join(trial.overrides)}  {outcome(record)}")
 
     def tick(self) -> None:
         return
@@ -89,7 +90,7 @@ class LiveView:
             trial, run_id, words = self._rows[number]
             if number in self._begun:
                 words = f"running {render.duration(time.monotonic() - self._begun[number])}"
-            table.add_row(str(number + 1), run_id, " ".join(trial.overrides), words)
+            table.add_row(str(number), run_id, " ".join(trial.overrides), words)
         self._live.update(table, refresh=True)
 
 
@@ -108,29 +109,21 @@ def outcome(record: RunRecord) -> str:
     return f"{words} {render.duration(record.duration_s)}  {metrics}".rstrip()
 
 
-def print_sweep_summary(sweep_id: str, ended: list[tuple[Trial, RunRecord]], total: int, sweep: Sweep) -> None:
+def print_sweep_summary(parent: RunDir, ended: list[tuple[Trial, RunRecord]], total: int, sweep: Sweep) -> None:
     """How many did what, the best trial where `sweep.metric` names one, and where to look."""
     finished = sum(record.status is RunStatus.FINISHED for _trial, record in ended)
     others = [f"{len(ended) - finished} did not"] if len(ended) > finished else []
     others += [f"{total - len(ended)} not started"] if total > len(ended) else []
-    rows = [(trial.number + 1, record.run_id, " ".join(trial.overrides), outcome(record)) for trial, record in ended]
+    rows = [(trial.number, record.run_id, " ".join(trial.overrides), outcome(record)) for trial, record in ended]
     if rows:
         render.say(render.table(("TRIAL", "RUN", "OVERRIDES", "OUTCOME"), rows))
-    render.say(", ".join([f"sweep {sweep_id}: {finished} of {total} trials finished", *others]))
-    best = _best(ended, sweep)
+    render.say(", ".join([f"sweep {parent.run_id}: {finished} of {total} trials finished", *others]))
+    recorded = fold(parent)
+    if recorded is not None and recorded.mlflow_url:
+        render.say(f"  mlflow {recorded.mlflow_url}")
+    best = best_trial(ended, sweep)
     if best is not None:
         trial, record = best
         value = render.number(record.metrics[str(sweep.metric)])
-        render.say(
-            f"  best   trial {trial.number + 1}, run {record.run_id}: {sweep.metric} {value} with {' '.join(trial.overrides)}"
-        )
+        render.say(f"  best   trial {trial.number}, run {record.run_id}: {sweep.metric} {value} with {' '.join(trial.overrides)}")
         render.say(f"  again  launch rerun {record.run_id}")
-
-
-def _best(ended: list[tuple[Trial, RunRecord]], sweep: Sweep) -> tuple[Trial, RunRecord] | None:
-    if sweep.metric is None:
-        return None
-    metric = sweep.metric
-    scored = [pair for pair in ended if pair[1].status is RunStatus.FINISHED and metric in pair[1].metrics]
-    choose = max if sweep.direction == "maximize" else min
-    return choose(scored, key=lambda pair: pair[1].metrics[metric]) if scored else None

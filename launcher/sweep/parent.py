@@ -6,6 +6,7 @@ killed is closed by the next command that looks (`recover.py`).
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import socket
@@ -15,14 +16,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.config.spec import ExperimentSpec
+from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.run import active
 from launcher.run.handover import announce_pid
 from launcher.run.tracker_process import start_tracker
+from launcher.sweep.objective import best_trial
+from launcher.sweep.run_sweep import SweepEnd
 from launcher.tracking import journal
-from launcher.tracking.description import Description, write_description
+from launcher.tracking.description import Description, user_name, write_description
 from launcher.tracking.record import process_started
-from launcher.tracking.status import Reason
+from launcher.tracking.status import Reason, RunStatus
 from runtime.file_lock import open_locked
 from runtime.state_dir import RunDir, StateDir
 
@@ -38,11 +41,26 @@ class SweepParent:
     def run_id(self) -> str:
         return self.run_dir.run_id
 
-    def close(self, *, stopped: bool, failed: bool) -> None:
-        """Write the sweep's end into the journal."""
+    def close(self, end: SweepEnd, settings: Sweep, *, total: int) -> None:
+        """Write the sweep's end into the journal: why, how many, and the best trial with its metric."""
         self.closed = True
-        reason = Reason.INTERRUPTED if stopped else Reason.PROGRAM if failed else Reason.COMPLETED
-        journal.append(self.run_dir.journal, "finished", reason=str(reason), exit_code=int(stopped or failed), signal=None)
+        finished = sum(record.status is RunStatus.FINISHED for _trial, record in end.records)
+        facts: dict[str, Any] = {"trials": total, "trials_finished": finished}
+        best = best_trial(end.records, settings)
+        if best is not None:
+            trial, record = best
+            facts |= {
+                "best_trial": trial.number,
+                "best_run_id": record.run_id,
+                "best_mlflow_run_id": record.mlflow_run_id,
+                "best_overrides": shlex.join(trial.overrides),
+            }
+            with self.run_dir.metrics.open("a") as metrics:
+                metrics.write(json.dumps({"step": trial.number, settings.metric: record.metrics[str(settings.metric)]}) + "\n")
+        complete = end.reason is Reason.COMPLETED
+        journal.append(
+            self.run_dir.journal, "finished", reason=str(end.reason), exit_code=int(not complete), signal=None, facts=facts
+        )
 
 
 @contextmanager
@@ -93,17 +111,22 @@ def _description(
 ) -> Description:
     tracking = spec.tracking
     assert tracking is not None
+    user = user_name(os.environ.get("USER") or str(os.getuid()))
     tags = {
         **spec.tags,
         "mlflow.source.name": shlex.join(command_line),
         "mlflow.source.type": "LOCAL",
+        "mlflow.project.entryPoint": spec.name,
+        "mlflow.user": user,
+        "launch.experiment": spec.name,
+        "launch.host": socket.gethostname(),
         "launch.run_id": run_dir.run_id,
         "launch.sweep_id": run_dir.run_id,
     }
     return Description(
         experiment=tracking.experiment or spec.name,
         run_name=tracking.run_name or name or f"{spec.name} sweep {run_dir.run_id}",
-        user=os.environ.get("USER") or str(os.getuid()),
+        user=user,
         start_ms=int(time.time() * 1000),
         uri=tracking.uri,
         scope=tracking.scope,

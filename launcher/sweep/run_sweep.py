@@ -21,7 +21,7 @@ from launcher.run.fork_server import ForkServer
 from launcher.run.handover import RunIdentity, new_run
 from launcher.run.signal_inbox import SignalInbox
 from launcher.tracking.record import RunRecord, fold
-from launcher.tracking.status import RunStatus
+from launcher.tracking.status import Reason, RunStatus
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
 
@@ -31,10 +31,21 @@ class Trial:
     """One point of the space, planned and with its image built."""
 
     number: int
+    """From 1, in the order of the space; `LAUNCH_TRIAL` in the program."""
     overrides: tuple[str, ...]
     """What sets it apart: `params.lr=0.1`, `seed=2`."""
     plan: LaunchPlan
     image_digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class SweepEnd:
+    """What became of a sweep."""
+
+    records: list[tuple[Trial, RunRecord]]
+    """The trials that ran, by number."""
+    reason: Reason
+    """Why it ended: `completed` when every trial finished."""
 
 
 class SweepView(Protocol):
@@ -75,8 +86,11 @@ class _Sweep:
     requests: int = 0
     tries: dict[int, int] = field(default_factory=dict)
     failures: int = 0
+    cut_short: Reason | None = None
+    """Why trials were stopped or not started."""
 
-    def run(self) -> list[tuple[Trial, RunRecord]]:
+    def run(self) -> SweepEnd:
+        total = len(self.queue)
         poller = select.poll()
         poller.register(self.inbox.fd, select.POLLIN)
         while self.running or self.queue:
@@ -90,7 +104,9 @@ class _Sweep:
                     poller.unregister(fd)
                     self._end(fd)
             self.view.tick()
-        return sorted(self.records, key=lambda pair: pair[0].number)
+        complete = len(self.records) == total and all(record.status is RunStatus.FINISHED for _trial, record in self.records)
+        reason = Reason.COMPLETED if complete else self.cut_short or Reason.PROGRAM
+        return SweepEnd(sorted(self.records, key=lambda pair: pair[0].number), reason)
 
     def _start(self, trial: Trial) -> int:
         identity = RunIdentity(
@@ -134,6 +150,7 @@ class _Sweep:
         if self.deadline is None or time.monotonic() < self.deadline:
             return
         self.deadline = None
+        self.cut_short = Reason.TIMEOUT
         self.view.message("`sweep.timeout` is over: stopping the running trials")
         self.queue.clear()
         for pidfd in self.running:
@@ -144,6 +161,7 @@ class _Sweep:
             if request is signal.SIGHUP:
                 _leave_terminal()
                 continue
+            self.cut_short = Reason.STOPPED if request is signal.SIGTERM else Reason.INTERRUPTED
             self.requests += 2 if request is signal.SIGTERM else 1
             self.queue.clear()
             if self.requests == 1:
@@ -183,8 +201,8 @@ def run_sweep(
     supervisors: ForkServer,
     policy: FailurePolicy,
     timeout_s: float | None,
-) -> list[tuple[Trial, RunRecord]]:
-    """Run *trials*, at most *slots* at once. Returns the trials that ran with their records, by number."""
+) -> SweepEnd:
+    """Run *trials*, at most *slots* at once."""
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     return _Sweep(state, sweep_id, name, command_line, slots, view, inbox, supervisors, deque(trials), policy, deadline).run()
 

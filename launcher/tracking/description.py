@@ -135,7 +135,7 @@ def _of_plan(run_dir: RunDir, document: dict[str, Any], created: Event) -> Descr
     return Description(
         experiment=tracking.get("experiment") or spec["name"],
         run_name=name,
-        user=_user_name(created),
+        user=user_name(str(created.get("user") or "")),
         start_ms=int(created.at * 1000),
         uri=tracking.get("uri"),
         scope=tracking.get("scope", "run"),
@@ -151,9 +151,8 @@ def _of_plan(run_dir: RunDir, document: dict[str, Any], created: Event) -> Descr
     )
 
 
-def _user_name(created: Event) -> str:
+def user_name(user: str) -> str:
     """Who launched; a number stands where no USER was set, and the machine may know a name for it."""
-    user = str(created.get("user") or "")
     if user.isdigit():
         import pwd
 
@@ -175,7 +174,7 @@ def _tags(run_dir: RunDir, document: dict[str, Any], created: Event) -> dict[str
     kernel = os.uname()
     tags: dict[str, Any] = {
         **{str(name): value for name, value in (spec.get("tags") or {}).items()},
-        "mlflow.user": _user_name(created),
+        "mlflow.user": user_name(str(created.get("user") or "")),
         "mlflow.source.name": shlex.join(map(str, identity.get("command") or ["launch", f"experiment={spec['name']}"])),
         "mlflow.source.type": "LOCAL",
         "mlflow.project.entryPoint": spec["name"],
@@ -195,6 +194,7 @@ def _tags(run_dir: RunDir, document: dict[str, Any], created: Event) -> dict[str
         "launch.deterministic": spec.get("deterministic"),
         "launch.threads": plan.get("threads"),
         "launch.cpus": plan.get("cpus"),
+        "launch.memory_bytes": plan.get("memory_bytes"),
         "launch.gpu_count": plan.get("gpus"),
         "launch.host": created.get("host"),
         "launch.kernel": f"{kernel.sysname} {kernel.release}",
@@ -238,7 +238,8 @@ def _note(run_dir: RunDir, document: dict[str, Any], created: Event) -> str:
 
 
 def _ending(finished: Mapping[str, Any]) -> dict[str, Any]:
-    usage = {f"launch.{name}": value for name, value in (finished.get("usage") or {}).items()}
+    # Memory at the very end says nothing, and `launch.memory_bytes` is the limit.
+    usage = {f"launch.{name}": value for name, value in (finished.get("usage") or {}).items() if name != "memory_bytes"}
     return {
         **usage,
         "launch.reason": finished.get("reason"),
