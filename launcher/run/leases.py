@@ -19,17 +19,25 @@ def leased(plan: LaunchPlan, run_dir: RunDir) -> Iterator[GpuLease | None]:
         yield None
         return
     from launcher.schedule.placement import free_first, suitable
-    from runtime.gpu.inventory import read_gpus
+    from runtime.gpu.inventory import Gpu, read_gpus
 
     count = int(plan.gpus)
     wishes = plan.spec.gpu
+    seen: dict[str, Gpu] = {}
 
     def candidates() -> tuple[str, ...]:
-        return free_first(suitable(read_gpus(), wishes, count))
+        gpus = read_gpus()
+        seen.update({gpu.uuid: gpu for gpu in gpus if gpu.uuid is not None})
+        return free_first(suitable(gpus, wishes, count))
 
     def waiting() -> None:
         journal.append(run_dir.journal, "note", text=f"waiting for {count} free GPU(s)")
 
     with lease_gpus(candidates, count, holder=run_dir.run_id, waiting=waiting) as lease:
-        journal.append(run_dir.journal, "leased", gpus=list(lease.uuids))
+        leased_gpus = [seen[uuid] for uuid in lease.uuids if uuid in seen]
+        facts = {
+            "gpu_models": ", ".join(str(gpu.model) for gpu in leased_gpus),
+            "driver": next((gpu.driver for gpu in leased_gpus), None),
+        }
+        journal.append(run_dir.journal, "leased", gpus=list(lease.uuids), facts=facts)
         yield lease
