@@ -47,11 +47,15 @@ def watch(run_dir: RunDir, supervisor: int, *, quiet: bool = False) -> int:
         changes.watch(run_dir.root)
         for fd in (supervisor, inbox.fd, changes.fileno()):
             poller.register(fd, select.POLLIN)
-        over = False
+        over, told = False, quiet
         while not over:
             for tail in tails:
                 tail.copy()
-            for fd, _event in poller.poll(_FALLBACK_POLL_MS):
+            happened = poller.poll(_FALLBACK_POLL_MS)
+            if not happened and not told and _has_finished(run_dir):
+                told = True
+                render.say("sending the record to MLflow …")
+            for fd, _event in happened:
                 if fd == changes.fileno():
                     changes.read()
                 elif fd == inbox.fd:
@@ -63,6 +67,10 @@ def watch(run_dir: RunDir, supervisor: int, *, quiet: bool = False) -> int:
         tail.copy()
     os.close(supervisor)
     return _ending(run_dir, quiet=quiet)
+
+
+def _has_finished(run_dir: RunDir) -> bool:
+    return any(event.name == "finished" for event in journal.read(run_dir.journal))
 
 
 def follow_output(run_dir: RunDir) -> None:

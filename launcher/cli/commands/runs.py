@@ -59,12 +59,17 @@ def _row(record: RunRecord) -> tuple[Any, ...]:
         record.run_id,
         record.experiment,
         record.status,
-        record.reason or record.phase,
+        record.reason or _waiting_for(record),
         exit_code,
         when,
         render.duration(record.duration_s),
         metrics,
     )
+
+
+def _waiting_for(record: RunRecord) -> str:
+    """What a run that has not ended is at; nothing more to say while it simply runs."""
+    return "" if record.phase in ("started", "first_output") else record.phase
 
 
 def _show(record: RunRecord, *, as_json: bool) -> int:
