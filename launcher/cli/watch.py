@@ -23,6 +23,9 @@ _CHUNK = 1 << 16
 _FALLBACK_POLL_MS = 500
 """inotify says nothing on some network file systems; so look now and then anyway."""
 
+_MOST_TAKEOVERS = 3
+"""How many dead supervisors are replaced; more are a fault that another one would not survive either."""
+
 
 class Tail:
     """Copies what is appended to *path* to *out_fd*, byte for byte."""
@@ -62,7 +65,7 @@ def watch(run_dir: RunDir, supervisor: int, *, quiet: bool = False) -> int:
                     if _detached(inbox, run_dir, supervisor):
                         return 0
                 else:
-                    over = True
+                    over = not _taken_up(run_dir, supervisor)
     for tail in tails:
         tail.copy()
     os.close(supervisor)
@@ -102,6 +105,24 @@ def _detached(inbox: SignalInbox, run_dir: RunDir, supervisor: int) -> bool:
         except ProcessLookupError:
             continue
     return False
+
+
+def _taken_up(run_dir: RunDir, supervisor: int) -> bool:
+    """*supervisor* has ended. When the run has not, give it another, whose pidfd takes the dead one's number."""
+    from launcher.run.recover import TOOK_OVER, recover
+    from launcher.run.supervisor_link import open_supervisor
+
+    events = journal.read(run_dir.journal)
+    takeovers = sum(event.name == "note" and event.get("text") == TOOK_OVER for event in events)
+    if any(event.name == "finished" for event in events) or takeovers >= _MOST_TAKEOVERS:
+        return False
+    recover(run_dir)
+    successor = open_supervisor(run_dir)
+    if successor is None:
+        return False
+    os.dup2(successor, supervisor, inheritable=False)
+    os.close(successor)
+    return True
 
 
 def _ending(run_dir: RunDir, *, quiet: bool) -> int:

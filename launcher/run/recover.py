@@ -28,6 +28,8 @@ from runtime.errors import ContainerError
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir, StateDir
 
+TOOK_OVER = "the supervisor had died; another one took over"
+
 
 def recover_all(state: StateDir) -> None:
     """Give every run without a supervisor a new one. Cheap when there is none: one directory listing."""
@@ -44,24 +46,29 @@ def recover(run_dir: RunDir) -> None:
         lock_fd = open_locked(run_dir.supervisor_lock, wait=False)
     except LockBusy:
         return
-    if not run_dir.plan.exists():
-        _close_without_plan(run_dir, lock_fd)
+    os.ftruncate(lock_fd, 0)  # it names the dead one
+    if not (run_dir.plan.exists() and any(event.name == "queued" for event in journal.read(run_dir.journal))):
+        _close_without_supervisor(run_dir, lock_fd)
         return
-    os.waitid(os.P_PIDFD, os.pidfd_open(spawn_supervisor(run_dir, lock_fd)), os.WEXITED | os.WNOHANG)
+    spawn_supervisor(run_dir, lock_fd)
 
 
-def _close_without_plan(run_dir: RunDir, lock_fd: int) -> None:
-    """A sweep's parent whose process was killed, or a launch that died in its first millisecond: there is nothing to adopt."""
-    events = journal.read(run_dir.journal)
-    if events and events[-1].name != "finished":
-        journal.append(run_dir.journal, "finished", reason=str(Reason.LOST), exit_code=125, signal=None)
-    active.unmark(run_dir)
-    os.close(lock_fd)
+def _close_without_supervisor(run_dir: RunDir, lock_fd: int) -> None:
+    """A sweep's parent whose process was killed, or a launch that was ended before it could hand over: nothing to adopt, and
+    nothing that should start hours later because somebody typed `launch ps`."""
+    try:
+        events = journal.read(run_dir.journal)
+        if events and not any(event.name == "finished" for event in events):
+            message = "its launch was ended before the run began" if run_dir.plan.exists() else None
+            journal.append(run_dir.journal, "finished", reason=str(Reason.LOST), exit_code=125, signal=None, message=message)
+        active.unmark(run_dir)
+    finally:
+        os.close(lock_fd)
 
 
 def resume_supervision(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: TrackerProcess) -> Attempt:
     """In the new supervisor: go on following the container, or find out how it ended. Gives back what the dead one had taken."""
-    journal.append(run_dir.journal, "note", text="the supervisor had died; another one took over")
+    journal.append(run_dir.journal, "note", text=TOOK_OVER)
     try:
         followed = _follow_to_the_end(run_dir, plan, inbox, tracker)
         usage = open_cgroup(f"launch-{run_dir.run_id}").usage()
@@ -98,5 +105,6 @@ def _time_left(timeout_s: float | None, events: Sequence[Event]) -> float | None
     """What is left of the run's timeout: it counts from the program's start, whoever followed it then."""
     if timeout_s is None:
         return None
-    started = next(event.at for event in reversed(events) if event.name == "started")
+    # Killed between the program's start and its entry in the journal: count from the last entry before.
+    started = next((event.at for event in reversed(events) if event.name == "started"), events[-1].at)
     return max(0.0, timeout_s - (time.time() - started))

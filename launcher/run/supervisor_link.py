@@ -1,6 +1,8 @@
 """Speaking to a supervisor from another process: signals, never to a process that merely got its number.
 
-The pidfd is opened before the lock is looked at: if the lock is then still held, the pid in its file is the holder's.
+The lock's file names its holder from the moment the holder announces itself; before that, and after a death, it may name a dead
+one, which may be a zombie: signals to it would be taken and lost. So the pidfd is opened first, and then the lock must be held,
+the file must still say the same, and the process must be alive.
 """
 
 from __future__ import annotations
@@ -19,26 +21,48 @@ _STEP_S = 0.02
 
 def signal_supervisor(run_dir: RunDir, signum: signal.Signals) -> bool:
     """Send *signum* to the run's supervisor. False when it has none (the run is over)."""
+    pidfd = open_supervisor(run_dir)
+    if pidfd is None:
+        return False
+    try:
+        signal.pidfd_send_signal(pidfd, signum)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(pidfd)
+    return True
+
+
+def open_supervisor(run_dir: RunDir) -> int | None:
+    """A pidfd of the run's supervisor; None when it has none. Waits a little for one that is about to announce itself."""
     waited = 0.0
     while is_locked(run_dir.supervisor_lock) and waited < _PATIENCE_S:
-        pidfd = _open_pidfd(run_dir)
+        pidfd = _open_holder(run_dir)
         if pidfd is not None:
-            try:
-                if is_locked(run_dir.supervisor_lock):
-                    signal.pidfd_send_signal(pidfd, signum)
-                    return True
-            except ProcessLookupError:
-                return False
-            finally:
-                os.close(pidfd)
-        # The command holds the lock and the supervisor has not written its pid yet.
+            return pidfd
         select.select([], [], [], _STEP_S)
         waited += _STEP_S
-    return False
+    return None
 
 
-def _open_pidfd(run_dir: RunDir) -> int | None:
+def _open_holder(run_dir: RunDir) -> int | None:
+    """A pidfd of the process that is named in the lock's file, if it lives and holds the lock."""
+    pid = _announced(run_dir)
+    if pid is None:
+        return None
     try:
-        return os.pidfd_open(int(json.loads(run_dir.supervisor_lock.read_text())["pid"]))
-    except (FileNotFoundError, ValueError, KeyError, ProcessLookupError):
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    ended = bool(select.select([pidfd], [], [], 0)[0])
+    if ended or not is_locked(run_dir.supervisor_lock) or _announced(run_dir) != pid:
+        os.close(pidfd)
+        return None
+    return pidfd
+
+
+def _announced(run_dir: RunDir) -> int | None:
+    try:
+        return int(json.loads(run_dir.supervisor_lock.read_text())["pid"])
+    except (FileNotFoundError, ValueError, KeyError):
         return None

@@ -147,3 +147,33 @@ def test_a_run_whose_processes_were_all_killed_is_lost(launch: Launch) -> None:
     record = launch.record(run)
     assert (record["status"], record["reason"], record["exit_code"]) == ("KILLED", "lost", 125)
     assert not (run_dir / "overlay").exists()
+
+
+def test_a_command_goes_on_watching_when_the_supervisor_was_killed(launch: Launch) -> None:
+    process = launch.start("experiment=probe", "params.how=graceful")
+    assert process.stdout is not None
+    while process.stdout.readline() != "ready\n":
+        assert process.poll() is None
+    run_dir = Path(launch.record()["run_dir"])
+    os.kill(json.loads((run_dir / "supervisor.lock").read_text())["pid"], signal.SIGKILL)
+    launch("stop", "@last")
+    out, _err = process.communicate(timeout=30)
+    assert "saving" in out
+    assert process.returncode == 0
+    assert launch.record()["reason"] == "stopped"
+
+
+def test_a_launch_that_dies_before_it_hands_over_never_starts_later(launch: Launch) -> None:
+    launch("experiment=probe")
+    before = Path(launch.record()["run_dir"])
+    # As it lies there when the command was killed in between: everything written, nobody told.
+    run_dir = before.with_name("aa" + before.name[2:])
+    run_dir.mkdir(mode=0o700)
+    created = (before / "journal.jsonl").read_text().splitlines(keepends=True)[0]
+    (run_dir / "plan.json").write_bytes((before / "plan.json").read_bytes())
+    (run_dir / "journal.jsonl").write_text(created.replace(before.name, run_dir.name))
+    (before.parent.parent / "active" / run_dir.name).touch()
+    assert "nothing is running" in launch("ps").stderr
+    record = launch.record(run_dir.name)
+    assert (record["status"], record["reason"], record["exit_code"]) == ("KILLED", "lost", 125)
+    assert not (run_dir / "stdout.log").exists()
