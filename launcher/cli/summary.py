@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from launcher.cli import render
+from launcher.tracking import tracker_state
 from launcher.tracking.record import RunRecord
 from launcher.tracking.status import RunStatus
 
@@ -35,6 +36,8 @@ def print_summary(record: RunRecord) -> None:
         render.say(f"  outputs  {render.home_relative(record.run_dir.outputs)} ({files} file{plural}, {render.size(total)})")
     if record.mlflow_url:
         render.say(f"  mlflow   {record.mlflow_url}")
+    for words in tracker_state.warnings(record.run_dir):
+        render.warn(words)
     render.say(f"  again    launch rerun {record.run_id}")
 
 

@@ -20,7 +20,7 @@ from launcher.tracking.gateway_api import GatewayApi
 from launcher.tracking.gateway_artifacts import GatewayArtifacts
 from launcher.tracking.http_wire import BadMessage, Head
 from launcher.tracking.mlflow_connection import MlflowUnreachable, Reply
-from launcher.tracking.mlflow_rest import Mlflow
+from launcher.tracking.mlflow_rest import Mlflow, MlflowRefused
 from launcher.tracking.own_run import OwnRun, Rejected
 from launcher.tracking.sink import Sink
 
@@ -90,6 +90,9 @@ class Gateway:
             return _error(error.status, error.code, error.message)
         except MlflowUnreachable as error:
             return _error(503, "TEMPORARILY_UNAVAILABLE", error.message)
+        except MlflowRefused as error:
+            # With a 4xx the program's client shows these words; after a 5xx it tries again and shows others.
+            return _error(error.status if 400 <= error.status < 500 else 400, error.code or "INVALID_STATE", error.message)
         except LaunchError as error:
             return _error(502, "INTERNAL_ERROR", error.message)
         except (OSError, BadMessage):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from launcher.tracking.mlflow_connection import MlflowUnreachable
-from launcher.tracking.mlflow_rest import API
+from launcher.tracking.mlflow_rest import API, MlflowRefused
 from launcher.tracking.own_run import OwnRun, Rejected
 from launcher.tracking.sink import Sink
 from launcher.tracking.status import RunStatus
@@ -118,7 +118,8 @@ class GatewayApi:
         try:
             self.flush()
             return _reached_through_here(self._pass("GET", "runs/get", {"run_id": run_id}, forward))
-        except MlflowUnreachable:
+        except (MlflowUnreachable, MlflowRefused, Rejected):
+            # A server that is down, or refuses the run (deleted experiment, wrong credentials), must not stop a training.
             if not self.is_own(run_id):
                 raise
             return {"run": self.own.as_run(self.sink.run, self.sink.state.provisional_id)}

@@ -76,7 +76,7 @@ class Sink:
             finally:
                 # A run whose artifacts cannot be sent has ended all the same.
                 self._push_status(status, end_ms)
-            self._note(artifacts_sent_for=end_ms)
+            self._note(artifacts_sent_for=end_ms, failure="")
 
     def push_logged(self) -> None:
         """Send what the program reported."""

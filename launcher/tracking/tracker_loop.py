@@ -53,12 +53,14 @@ def run(run_dir: RunDir, *, channel: socket.socket | None, ready_fd: int, alive_
         if description is None:
             _say(ready_fd, {"mlflow": None})
             _watch(run_dir, observed, alive_fd=alive_fd)
+            _leave_word(run_dir, tracker_state.load(run_dir), observed)
             return 0
         try:
             sink = Sink(run_dir, description)
         except LaunchError as error:
             _say(ready_fd, {"error": error.message})
             _watch(run_dir, observed, alive_fd=alive_fd)
+            _leave_word(run_dir, tracker_state.load(run_dir), observed, failure=error.message)
             return 1
         return _track(run_dir, description, observed, sink, channel=channel, ready_fd=ready_fd, alive_fd=alive_fd)
 
@@ -95,9 +97,18 @@ def _track(
     serving = Serving(pusher, Gateway(sink, own, state.token), SystemSampler(run_dir, description), channel)
     _watch(run_dir, observed, serving, alive_fd=alive_fd)
     complete = pusher.finish(patiently=is_over(run_dir))
-    for words in [*observed.notes, *state.refused, *([pusher.failure] if pusher.failure and not complete else [])]:
-        print(f"tracker: {words}", file=sys.stderr)
+    _leave_word(run_dir, state, observed, failure="" if complete else pusher.failure or "")
     return 0 if complete else 1
+
+
+def _leave_word(run_dir: RunDir, state: tracker_state.TrackerState, observed: Observed, *, failure: str = "") -> None:
+    """Write down what the end of the run should say (`tracker_state.warnings`), and say it in supervisor.log."""
+    state.notes, state.failure = observed.notes, failure
+    for words in (*state.notes, *state.refused, state.failure):
+        if words:
+            print(f"tracker: {words}", file=sys.stderr)
+    if state.notes or state.failure:
+        tracker_state.save(run_dir, state)
 
 
 @dataclass(slots=True)

@@ -40,6 +40,17 @@ class TrackerState:
     models: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     """What MLflow refused for good, in its words; the first ones."""
+    failure: str = ""
+    """Why MLflow has not got everything, when the tracker gave up; empty again once it has."""
+    notes: list[str] = field(default_factory=list)
+    """What else whoever launched the run should know."""
+
+
+def warnings(run_dir: RunDir) -> list[str]:
+    """What the end of a run should say about its record."""
+    state = load(run_dir)
+    unsent = [f"MLflow has not got all of it: {state.failure} (`launch sync {run_dir.run_id}` tries again)"]
+    return [*state.notes, *state.refused, *(unsent if state.failure else [])]
 
 
 def is_complete(state: TrackerState, status: RunStatus, end_ms: int | None) -> bool:
