@@ -79,6 +79,12 @@ def test_no_file_is_named_after_nothing() -> None:
     assert [] == [name_of(path) for path in SOURCES if path.stem.strip("_").lower() in NAMES_THAT_SAY_NOTHING]
 
 
+def test_no_two_test_files_have_one_name() -> None:
+    """Test folders are no packages, so pytest tells files apart by their names."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert [] == sorted({name for name in names if names.count(name) > 1})
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
     assert [] == [target for target in links(page.read_text()) if not leads_somewhere(page, target)]
@@ -103,6 +109,20 @@ def anchors(markdown: str) -> set[str]:
     """Anchors of the headings, as GitHub makes them."""
     headings = re.findall(r"^#+ +(.+)$", markdown, flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_excerpts_in_the_tour_are_what_the_code_says() -> None:
+    """Each line of a `python` block stands in the file that was linked last before it."""
+    file, in_block, stale = ROOT / "docs", False, []
+    for line in (ROOT / "docs/tour.md").read_text().splitlines():
+        if line.startswith("```"):
+            in_block = line == "```python"
+        elif not in_block:
+            for target in re.findall(r"\]\(([^)#]+\.py)\):$", line):
+                file = (ROOT / "docs" / target).resolve()
+        elif line.strip() not in ("", "…") and line.strip() not in {known.strip() for known in file.read_text().splitlines()}:
+            stale.append(f"{name_of(file)}: {line}")
+    assert [] == stale
 
 
 def files_in_git() -> list[Path]:
