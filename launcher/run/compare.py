@@ -76,20 +76,27 @@ def compare(before: RunRecord, after: RunRecord) -> Comparison:
 
 
 def read_series(run_dir: RunDir) -> Series:
-    """Every metric of a run, from its metrics file and from what it sent through the MLflow gateway."""
+    """Every metric of a run: from its metrics file, and what it sent through the MLflow gateway (`tracking/observed.py`)."""
     series: Series = {}
-    for path in (run_dir.metrics, run_dir.logged):
-        for line in _json_lines(path):
-            step = line.get("step", 0)
-            for name, value in line.items():
-                if (
-                    name not in ("step", "time")
-                    and isinstance(value, int | float)
-                    and not isinstance(value, bool)
-                    and not is_wall_clock(name)
-                ):
-                    series[name, int(step)] = float(value)
+    for line in _json_lines(run_dir.metrics):
+        for name, value in line.items():
+            if name not in ("step", "time"):
+                _add(series, name, line.get("step", 0), value)
+    for point in _json_lines(run_dir.logged):
+        if "key" in point:
+            value = point.get("value")
+            # NaN and the infinities are words there, as MLflow wants them.
+            _add(series, str(point["key"]), point.get("step", 0), float(value) if value in _NO_JSON_NUMBERS else value)
     return series
+
+
+_NO_JSON_NUMBERS = ("NaN", "Infinity", "-Infinity")
+
+
+def _add(series: Series, name: str, step: Any, value: Any) -> None:
+    numbers = all(isinstance(number, int | float) and not isinstance(number, bool) for number in (step, value))
+    if numbers and not is_wall_clock(name):
+        series[name, int(step)] = float(value)
 
 
 def is_wall_clock(name: str) -> bool:

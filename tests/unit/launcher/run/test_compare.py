@@ -52,6 +52,17 @@ def test_a_missing_step_is_a_difference(tmp_path: Path) -> None:
     assert compare(record(tmp_path / "a", [1.0, 0.5]), record(tmp_path / "b", [1.0])).verdict == "different"
 
 
+def test_each_metric_that_went_through_mlflow_is_compared(tmp_path: Path) -> None:
+    """Those lines hold one metric each, by `key` and `value`; the last of a step must not stand for all of them."""
+    a, b = record(tmp_path / "a", []), record(tmp_path / "b", [])
+    for one, loss in ((a, 0.5), (b, "NaN")):
+        points = [{"key": "loss", "value": loss, "step": 1, "time": 17}, {"key": "accuracy", "value": 0.9, "step": 1, "time": 17}]
+        others = [{"param": "depth", "value": "3"}, {"tag": "note", "value": "x"}]
+        one.run_dir.logged.write_text("".join(json.dumps(line) + "\n" for line in (*points, *others)))
+    result = compare(a, b)
+    assert ("different", 2, 1) == (result.verdict, result.metrics, result.equal_metrics)
+
+
 def test_nan_equals_nan(tmp_path: Path) -> None:
     assert compare(record(tmp_path / "a", [float("nan")]), record(tmp_path / "b", [float("nan")])).verdict == "identical"
 
