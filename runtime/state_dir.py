@@ -16,6 +16,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.errors import StoreError
+
 
 @dataclass(frozen=True, slots=True)
 class StateDir:
@@ -47,9 +49,15 @@ class StateDir:
         return RunDir(self.runs / run_id)
 
     def ensure(self) -> StateDir:
-        """Make the directories, private to this user. Idempotent."""
+        """Make the directories, private to this user. Idempotent. Raises StoreError."""
         for directory in (self.root, self.store, self.runs, self.mlflow, self.cache, self.locks):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(
+                    f"the state directory `{self.root}` cannot be made: `{error.filename}`: {(error.strerror or '').lower()}",
+                    hint="LAUNCH_HOME names it: set it to a directory that you may write to",
+                ) from error
         return self
 
     def new_run(self) -> RunDir:

@@ -40,7 +40,21 @@ COMMANDS = {
 
 def main() -> None:
     """Console script `launch`."""
+    _have_standard_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def _have_standard_streams() -> None:
+    """Started with a closed stdin, stdout or stderr: the next file that is opened would get its number, and our words with it."""
+    for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            null_fd = os.open(os.devnull, os.O_RDWR)
+            if null_fd == fd:
+                os.set_inheritable(fd, True)
+            else:
+                os.dup2(null_fd, fd)
+                os.close(null_fd)
+            setattr(sys, name, os.fdopen(fd, mode, encoding="utf-8", closefd=False))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -117,7 +131,12 @@ def _show_os_error(error: OSError) -> int:
 
     from launcher.cli.render import print_error
 
-    if debugging() or error.errno not in _MACHINE_ERRORS:
+    if debugging():
+        raise error
+    if _has_lost_its_directory():
+        print_error("the current directory does not exist any more", hint="`cd` to one that does", origin=None)
+        return 2
+    if error.errno not in _MACHINE_ERRORS:
         raise error
     hint = {
         errno.ENOSPC: "free some space, or set LAUNCH_HOME to a disk that has room",
@@ -127,12 +146,19 @@ def _show_os_error(error: OSError) -> int:
     return 125
 
 
+def _has_lost_its_directory() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def _machine_errors() -> frozenset[int]:
     import errno
 
-    return frozenset(
-        {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-    )
+    refusals = "EACCES EDQUOT EFBIG EIO ELOOP EMFILE ENAMETOOLONG ENFILE ENOMEM ENOSPC ENOTDIR EPERM EROFS"
+    return frozenset(getattr(errno, name) for name in refusals.split())
 
 
 _MACHINE_ERRORS = _machine_errors()

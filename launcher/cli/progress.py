@@ -68,13 +68,13 @@ class BuildProgress:
             elif self._live is not None and step_label(step) in self._bars:
                 self._live.update(self._bars[step_label(step)], description=f"{step_label(step)}  {line[:50]}")
 
-    def close(self) -> None:
-        """Take the bars away; say what was done if anything was."""
+    def close(self, *, complete: bool = False) -> None:
+        """Take the bars away; say what was done if the image is *complete* and anything was."""
         with self._lock:
             if self._live is not None:
                 self._live.stop()
                 self._live = None
-            if self._built:
+            if self._built and complete:
                 seconds = time.perf_counter() - self._begun
                 render.say(f"image: {self._built} layers built, {self._steps - self._built} cached, {seconds:.1f} s")
 
@@ -123,5 +123,7 @@ def build_progress(plan: BuildPlan) -> Iterator[BuildProgress]:
     progress = BuildProgress(len(plan.steps))
     try:
         yield progress
-    finally:
+    except BaseException:
         progress.close()
+        raise
+    progress.close(complete=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1"}
@@ -25,8 +26,9 @@ def styled(text: str, style: str, stream: TextIO | None = None) -> str:
 
 
 def say(text: str) -> None:
-    """A line of ours for the person who watches."""
-    print(text, file=sys.stderr, flush=True)
+    """A line of ours for the person who watches; who can't be reached (a full disk, a closed pipe) is not told so."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:

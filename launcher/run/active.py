@@ -27,6 +27,6 @@ def unmark(run_dir: RunDir) -> None:
 def active_runs(state: StateDir) -> list[RunDir]:
     try:
         names = sorted(entry.name for entry in _directory(state).iterdir())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return [state.run(name) for name in names]

@@ -303,7 +303,7 @@ def _folded(state: StateDir, run_ids: Iterable[str]) -> list[RunRecord]:
 def _run_ids(state: StateDir) -> list[str]:
     try:
         return sorted(entry for entry in os.listdir(state.runs) if re.fullmatch(r"[0-9a-f]{6,}", entry))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 
