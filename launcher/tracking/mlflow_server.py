@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import sys
 import time
@@ -101,12 +102,8 @@ def stop_server(state: StateDir, *, timeout_s: float = 15.0) -> bool:
         if _started(pid) != serving.get("started"):
             return False
         signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-        deadline = time.monotonic() + timeout_s
-        while _started(pid) == serving.get("started"):
-            if time.monotonic() > deadline:
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-                break
-            time.sleep(0.02)
+        if not select.select([descriptor], [], [], timeout_s)[0]:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     except ProcessLookupError:
         return True
     finally:

@@ -211,12 +211,13 @@ class Pusher(threading.Thread):
                 self._step(finishing=finishing)
                 self.failure, wait_s = None, 0.0
             except LaunchError as error:
-                self.failure = error.message
+                self.failure = f"{error.message}; {error.hint}" if error.hint else error.message
                 wait_s = min(_LONGEST_WAIT_S, wait_s * 2 or 0.25)
                 if isinstance(error, MlflowUnreachable):
                     self._start_server()
                 else:
                     self.answered.set()
+                    self._deadline = 0.0  # a refusal stays one: asking again at the end of the run would only take time
             except Exception as error:
                 # A bug of ours: the run goes on, its record stays complete here, and the traceback is in supervisor.log.
                 traceback.print_exc()

@@ -1,19 +1,25 @@
-"""One LAUNCH_HOME a session (an image is built once), and `launch` as a fixture."""
+"""One LAUNCH_HOME a session (an image is built once), `launch` as a fixture, and what MLflow has of its runs."""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from launch_command import EXPERIMENT, PROGRAM, Launch
+from server_peer import Server
+
+from launcher.tracking import mlflow_server
+from runtime.state_dir import StateDir
 
 
 @pytest.fixture(scope="session")
 def session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("launch-home")
     yield home
+    mlflow_server.stop_server(StateDir(home))
     shutil.rmtree(home, ignore_errors=True)
 
 
@@ -30,3 +36,28 @@ def probe_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def launch(session_home: Path, probe_project: Path) -> Launch:
     return Launch(session_home, probe_project)
+
+
+@pytest.fixture(scope="session")
+def mlflow_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in git whose programs log to MLflow."""
+    project = tmp_path_factory.mktemp("mlflow") / "project"
+    shutil.copytree(Path(__file__).with_name("mlflow_project"), project)
+    if shutil.which("git"):
+        who = ["-c", "user.name=ada", "-c", "user.email=ada@example.org"]
+        for words in (["init", "-q", "-b", "main"], ["add", "."], [*who, "commit", "-q", "-m", "first"]):
+            subprocess.run(["git", *words], cwd=project, check=True)
+    return project
+
+
+@pytest.fixture
+def logging_launch(session_home: Path, mlflow_project: Path) -> Launch:
+    return Launch(session_home, mlflow_project)
+
+
+@pytest.fixture
+def recorded(session_home: Path) -> Server:
+    """The local MLflow server of the runs, up and answering."""
+    state = StateDir(session_home)
+    mlflow_server.ui(state)
+    return Server(state)

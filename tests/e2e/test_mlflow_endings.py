@@ -1,0 +1,175 @@
+"""Whatever ends a run, or dies beside it, MLflow says so in the end: status, reason, and every metric once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from launch_command import Launch
+from server_peer import Known, Server
+
+from launcher.tracking import mlflow_server
+
+pytestmark = pytest.mark.requires("overlayfs", "userns")
+
+
+def within(seconds: float, condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.05)
+    return found
+
+
+class Going:
+    """A run that logs a metric ten times a second until somebody ends it."""
+
+    def __init__(self, launch: Launch, server: Server) -> None:
+        self.launch, self.server = launch, server
+        self.process = launch.start("experiment=logs", "params.how=long", stderr=subprocess.DEVNULL)
+        assert self.process.stdout is not None
+        assert "ready\n" == self.process.stdout.readline()
+        self.record = launch.record()
+        self.run_dir = Path(self.record["run_dir"])
+
+    def supervisor(self) -> int:
+        # Empty for a moment when another one takes over.
+        return int(json.loads(within(5, (self.run_dir / "supervisor.lock").read_text))["pid"])
+
+    def tracker(self) -> int:
+        children = Path(f"/proc/{self.supervisor()}/task/{self.supervisor()}/children").read_text().split()
+        return next(int(pid) for pid in children if b"launch-init" not in Path(f"/proc/{pid}/cmdline").read_bytes() != b"")
+
+    def init(self) -> int:
+        events = map(json.loads, (self.run_dir / "journal.jsonl").read_text().splitlines())
+        return int(next(event["init_pid"] for event in events if event["event"] == "started"))
+
+    def known(self) -> Known:
+        return self.server.run(str(self.record["mlflow_run_id"]))
+
+    def steps(self) -> list[int]:
+        return [step for step, _ in self.server.history(self.record["mlflow_run_id"], "loss")]
+
+    def goes_on(self) -> None:
+        """MLflow gets metrics that were logged after now."""
+        reached = len(self.steps())
+        within(20, lambda: len(self.steps()) > reached + 2)
+
+    def stop(self) -> Known:
+        self.launch("stop", self.record["run_id"])
+        self.process.communicate(timeout=30)
+        return self.known()
+
+
+@pytest.fixture
+def going(logging_launch: Launch, recorded: Server) -> Iterator[Going]:
+    logging_launch("build", "experiment=logs", timeout_s=600)
+    run = Going(logging_launch, recorded)
+    yield run
+    if run.process.poll() is None:
+        run.stop()
+
+
+def ending(known: Known) -> tuple[str, str | None, str | None]:
+    return known.info["status"], known.tags.get("launch.reason"), known.tags.get("launch.exit_code")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        pytest.param(["params.how=short"], 0, ("FINISHED", "completed", "0"), id="success"),
+        pytest.param(["params.how=fail"], 3, ("FAILED", "program", "3"), id="exit code"),
+        pytest.param(["params.how=eat", "memory=128MiB"], 137, ("FAILED", "oom", "137"), id="out of memory"),
+        pytest.param(["params.how=long", "timeout=4s"], 124, ("FAILED", "timeout", "124"), id="timeout"),
+    ],
+)
+def test_mlflow_has_the_ending(
+    logging_launch: Launch, recorded: Server, words: list[str], code: int, expected: tuple[str, str, str]
+) -> None:
+    logging_launch("experiment=logs", *words, check=code, timeout_s=600)
+    known = recorded.run(logging_launch.record()["mlflow_run_id"])
+    assert expected == ending(known)
+    assert "loss" in known.metrics
+    assert int(known.info["end_time"]) >= int(known.info["start_time"])
+
+
+def test_a_stopped_run_is_killed_and_mlflow_knows_when_stop_returns(going: Going) -> None:
+    assert ("KILLED", "stopped", "143") == ending(going.stop())
+
+
+def test_an_interrupted_run_is_killed(going: Going) -> None:
+    going.process.send_signal(signal.SIGINT)
+    going.process.communicate(timeout=30)
+    assert ("KILLED", "interrupted", "143") == ending(going.known())
+
+
+def test_after_a_lost_terminal_metrics_go_on(going: Going) -> None:
+    going.process.send_signal(signal.SIGHUP)
+    going.process.communicate(timeout=30)
+    assert ("RUNNING", None, None) == ending(going.known())
+    going.goes_on()
+    assert ("KILLED", "stopped", "143") == ending(going.stop())
+
+
+def test_a_killed_supervisor_is_replaced_without_anybody_asking(going: Going) -> None:
+    killed = going.supervisor()
+    os.kill(killed, signal.SIGKILL)
+    within(10, lambda: going.supervisor() != killed)
+    going.goes_on()
+    assert ("KILLED", "stopped", "143") == ending(going.stop())
+    assert list(range(len(going.steps()))) == going.steps()
+
+
+def test_a_killed_tracker_is_replaced_and_no_metric_is_lost(going: Going) -> None:
+    for _ in range(2):
+        os.kill(going.tracker(), signal.SIGKILL)
+        going.goes_on()
+    going.stop()
+    assert list(range(len(going.steps()))) == going.steps()
+
+
+def test_a_killed_server_is_replaced_and_no_metric_is_lost(going: Going) -> None:
+    published = going.launch.home / "mlflow/server.json"
+    killed = json.loads(published.read_text())["pid"]
+    os.kill(killed, signal.SIGKILL)
+    within(60, lambda: json.loads(published.read_text())["pid"] != killed)
+    going.server.client.close()
+    going.goes_on()
+    assert ("KILLED", "stopped", "143") == ending(going.stop())
+    assert list(range(len(going.steps()))) == going.steps()
+
+
+def test_a_run_whose_processes_were_all_killed_is_lost_without_anybody_asking(going: Going) -> None:
+    os.kill(going.supervisor(), signal.SIGKILL)
+    os.kill(going.init(), signal.SIGKILL)
+    going.process.communicate(timeout=30)
+    within(20, lambda: going.known().info["status"] == "KILLED")
+    assert ("KILLED", "lost", "125") == ending(going.known())
+
+
+def test_a_run_of_which_nothing_is_left_is_closed_by_the_next_command(going: Going) -> None:
+    os.kill(going.tracker(), signal.SIGSTOP)
+    doomed = [going.tracker(), going.supervisor(), going.init()]
+    for pid in doomed:
+        os.kill(pid, signal.SIGKILL)
+    going.process.communicate(timeout=30)
+    going.launch("wait", going.record["run_id"], check=125)
+    assert ("KILLED", "lost", "125") == ending(going.known())
+
+
+@pytest.mark.parametrize("experiment", ["logs", "plain"])
+def test_a_server_that_is_down_is_started_and_the_run_recorded(logging_launch: Launch, recorded: Server, experiment: str) -> None:
+    mlflow_server.stop_server(recorded.state)
+    recorded.client.close()
+    words = ["params.how=short"] if experiment == "logs" else []
+    logging_launch(f"experiment={experiment}", *words, timeout_s=600)
+    known = recorded.run(logging_launch.record()["mlflow_run_id"])
+    assert ("FINISHED", "completed", "0") == ending(known)
+    assert "loss" in known.metrics
