@@ -27,7 +27,9 @@ def test_ctrl_c_finishes_the_running_trials_and_starts_no_more(launch: Launch) -
     process = launch.start("-m", "experiment=probe", *choices, "sweep.parallel=1", "grace=1s")
     while not any(run["status"] == "RUNNING" and run["parent_run_id"] for run in launch.runs()):
         assert process.poll() is None
+    assert process.stderr is not None
     process.send_signal(signal.SIGINT)
+    assert "finishing 1 running" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     _out, err = process.communicate(timeout=60)
     assert "3 not started" in err

@@ -44,8 +44,8 @@ class Heard(NullObserver):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def message(self, text: str) -> None:
-        self.lines.append(text)
+    def output(self, step: Step, line: str) -> None:
+        self.lines.append(line)
 
 
 @pytest.fixture(scope="module")
