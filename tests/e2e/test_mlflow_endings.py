@@ -173,3 +173,31 @@ def test_a_server_that_is_down_is_started_and_the_run_recorded(logging_launch: L
     known = recorded.run(logging_launch.record()["mlflow_run_id"])
     assert ("FINISHED", "completed", "0") == ending(known)
     assert "loss" in known.metrics
+
+
+def _reports_to_a_sweep(record: dict[str, Any]) -> bool:
+    return record["parent_run_id"] is not None and record["exit_code"] is None and "loss" in record["metrics"]
+
+
+def test_a_killed_sweep_is_lost_while_its_trials_go_on(logging_launch: Launch, recorded: Server) -> None:
+    words = ("experiment=logs", "params.how=long", "params.lr=0.1,0.2", "sweep.parallel=1")
+    process = logging_launch.start("-m", *words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    trial = within(60, lambda: next(filter(_reports_to_a_sweep, logging_launch.runs()), None))
+    process.kill()
+    process.communicate(timeout=30)
+    parent = logging_launch.record(trial["parent_run_id"])
+    within(20, lambda: recorded.run(parent["mlflow_run_id"]).info["status"] == "KILLED")
+    assert ("KILLED", "lost", "125") == ending(recorded.run(parent["mlflow_run_id"]))
+    assert "RUNNING" == recorded.run(trial["mlflow_run_id"]).info["status"]
+    logging_launch("stop", trial["run_id"])
+    assert ("KILLED", "stopped", "143") == ending(recorded.run(trial["mlflow_run_id"]))
+
+
+def test_a_second_attempt_logs_to_the_same_run(logging_launch: Launch, recorded: Server) -> None:
+    logging_launch("experiment=logs", "params.how=fail", "retries=1", check=3, timeout_s=600)
+    known = recorded.run(logging_launch.record()["mlflow_run_id"])
+    assert ("2", "FAILED", 2) == (
+        known.tags["launch.attempt"],
+        known.info["status"],
+        len(recorded.history(known.info["run_id"], "loss")),
+    )
