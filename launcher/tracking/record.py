@@ -46,6 +46,9 @@ _CARRIED = (
     "attempt",
 )
 
+_MEANT_OTHERWISE = {"mlflow": ("experiment",), "acquired": ("name",)}
+"""Event → fields of that name that don't describe the run."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
@@ -242,7 +245,7 @@ def _carried(events: Iterable[Event]) -> dict[str, Any]:
     for event in events:
         for name in _CARRIED:
             value = event.fields.get(name)
-            if value is not None and not (event.name == "mlflow" and name == "experiment"):
+            if value is not None and name not in _MEANT_OTHERWISE.get(event.name, ()):
                 carried[name] = tuple(value) if name in ("overrides", "command", "argv", "gpus") else value
     return carried
 

@@ -189,6 +189,9 @@ class Init:
         message = receive(self.connections[fd])
         if message is None:
             self.connections.pop(fd).close()
+            if self.holdings.adoption is None:
+                # Nobody can ever ask how it goes on: its creator waited for it, and is dead.
+                os._exit(128 + signal.SIGKILL)
             if not self.connections and self.holdings.logs is not None:
                 read_ends = (self.holdings.stdout_read, self.holdings.stderr_read)
                 self.pump = LogPump(dict(zip(read_ends, self.holdings.logs, strict=True)))

@@ -49,12 +49,15 @@ def run_to_completion(
 
     *output* gets everything as it comes. Its cgroup and network are made and removed here; the overlay's `u` is left with what
     the program changed (mount points that we made and that are still empty are taken out again). After *timeout_s* everything
-    in it is killed (the result says signal 9).
+    in it is killed (the result says signal 9). When this process is killed the container ends too; its cgroup is removed by
+    the next one who comes here.
     """
+    from runtime.cgroup.abandoned import own_name, sweep_beside
     from runtime.cgroup.cgroup import new_cgroup
 
     with ExitStack() as owned:
-        cgroup = owned.enter_context(new_cgroup(f"launch-{spec.container_id}", spec.limits))
+        cgroup = owned.enter_context(new_cgroup(own_name(spec.container_id), spec.limits))
+        sweep_beside(cgroup)
         if spec.network == "bridge":
             owned.callback(_disconnect, spec.container_id)
         container = lifecycle.create(spec, exit_record=None, cgroup=cgroup, kinds=kinds, rungs=rungs)

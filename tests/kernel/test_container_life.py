@@ -15,6 +15,7 @@ import pytest
 from runtime.container import lifecycle
 from runtime.container.adopt import adopt
 from runtime.container.lifecycle import Container
+from runtime.container.run_once import run_to_completion
 from runtime.container.spec import ContainerSpec, ProcessExit
 from runtime.errors import ContainerError
 from runtime.file_lock import is_locked, open_locked
@@ -373,3 +374,30 @@ def test_limits_hold_for_the_program(tmp_path: Path) -> None:
     assert "survived" not in output
     # The cgroup namespace starts at the container's own: nothing of the machine's names is seen.
     assert "launch" not in output
+
+
+def test_a_build_container_ends_with_its_maker_and_the_next_build_removes_its_cgroup(tmp_path: Path) -> None:
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "next").mkdir()
+    spec = make_spec(tmp_path / "killed", PYTHON, "-c", "print('up', flush=True); import time; time.sleep(60)")
+    heard, say = os.pipe2(os.O_CLOEXEC)
+    maker = os.fork()
+    if maker == 0:
+        try:
+            run_to_completion(spec, output=lambda chunk: (os.write(say, chunk), None)[1])
+        finally:
+            os._exit(1)
+    os.close(say)
+    assert os.read(heard, 3) == b"up\n"
+    os.kill(maker, signal.SIGKILL)
+    os.waitpid(maker, 0)
+    assert os.read(heard, 1) == b""
+    left = _cgroups(f"launch-{spec.container_id}.")
+    eventually(lambda: not any((directory / "cgroup.procs").read_text() for directory in left))
+    run_to_completion(make_spec(tmp_path / "next", PYTHON, "-c", ""))
+    assert _cgroups(f"launch-{spec.container_id}.") == []
+    lifecycle.remove_overlay(spec.overlay_dir)
+
+
+def _cgroups(beginning: str) -> list[Path]:
+    return [Path(parent, name) for parent, names, _ in os.walk("/sys/fs/cgroup") for name in names if name.startswith(beginning)]

@@ -157,3 +157,10 @@ def test_a_reused_process_number_is_not_the_process() -> None:
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert process_started(pid) is None, "a zombie tends to nothing"
     os.waitpid(pid, 0)
+
+
+def test_what_a_run_takes_from_the_machine_does_not_rename_it(state: StateDir) -> None:
+    run_dir = state.new_run()
+    journal.append(run_dir.journal, "created", run_id=run_dir.run_id, experiment="digits", name="warm-up")
+    journal.append(run_dir.journal, "acquired", kind="cgroup", name=f"launch-{run_dir.run_id}")
+    assert find_run(state, "warm-up").name == "warm-up"
