@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,8 @@ _NO_JSON_NUMBERS = ("NaN", "Infinity", "-Infinity")
 def _add(series: Series, name: str, step: Any, value: Any) -> None:
     numbers = all(isinstance(number, int | float) and not isinstance(number, bool) for number in (step, value))
     if numbers and not is_wall_clock(name):
-        series[name, int(step)] = float(value)
+        with suppress(OverflowError, ValueError):  # a step that is NaN, a value that no float can hold
+            series[name, int(step)] = float(value)
 
 
 def is_wall_clock(name: str) -> bool:
@@ -145,13 +147,13 @@ def _output_digests(directory: Path) -> dict[str, str]:
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
         return
     for line in lines:
         try:
             document = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(document, dict):
             yield document

@@ -11,6 +11,7 @@ so sending it twice is harmless, but only if its time is the same: hence the tim
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -25,6 +26,10 @@ from runtime.state_dir import RunDir
 
 _LINE_MAX = 1 << 20
 _SLICE = 4 << 20
+
+# What MLflow's database can hold. A step or a time beyond is one that the program did not mean.
+_STEP_MAX = 2**53
+_TIME_END_S = 253402300800  # the year 10000
 
 
 class Observed:
@@ -91,13 +96,13 @@ class Observed:
         ahead: dict[str, int] = {}
         offset = self._offset
         now_ms = int(time.time() * 1000)
-        for line in content.splitlines(keepends=True):
+        for line in io.BytesIO(content):  # splits at newlines only, not at the \r that bytes.splitlines takes for one
             if not line.endswith(b"\n") and not to_the_end and len(line) < _LINE_MAX:
                 break
             offset += len(line)
             try:
                 entries += [{**point, "from": offset} for point in self._points(line, now_ms, ahead)]
-            except ValueError as error:
+            except (ValueError, OverflowError, RecursionError) as error:
                 if line.strip():
                     self._note(f"metrics.jsonl has a line that is no JSON object: {line[:80]!r} ({error})")
         self.add(entries)
@@ -110,13 +115,15 @@ class Observed:
             raise ValueError("not an object")
         at = values.pop("time", None)
         step = values.pop("step", None)
-        at_ms = int(at * 1000) if _is_finite(at) else now_ms
-        for key, value in values.items():
-            if _is_number(value):
-                # A report without a step is the next one of its metric.
-                number = self._reports.get(key, 0) + ahead.get(key, 0)
-                ahead[key] = ahead.get(key, 0) + 1
-                yield metric(key, float(value), step=int(step) if _is_finite(step) else number, time_ms=at_ms)
+        at_ms = int(at * 1000) if _is_number(at) and 0 <= at < _TIME_END_S else now_ms
+        known_step = int(step) if _is_number(step) and abs(step) <= _STEP_MAX else None
+        # Before anything is counted: a number that is too large for a float spoils the line.
+        numbers = {key: float(value) for key, value in values.items() if _is_number(value)}
+        for key, value in numbers.items():
+            # A report without a step is the next one of its metric.
+            number = self._reports.get(key, 0) + ahead.get(key, 0)
+            ahead[key] = ahead.get(key, 0) + 1
+            yield metric(key, value, step=number if known_step is None else known_step, time_ms=at_ms)
 
     def _remember(self, entry: Mapping[str, Any]) -> None:
         if "key" in entry:
@@ -174,10 +181,6 @@ def _name_of(value: float) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_finite(value: Any) -> bool:
-    return _is_number(value) and math.isfinite(value)
 
 
 def _read_at(path: Path, offset: int, longest: int = _SLICE) -> bytes:

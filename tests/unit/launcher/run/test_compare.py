@@ -81,3 +81,11 @@ def test_a_link_in_outputs_is_not_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["epoch_s", "time/step", "system/cpu_utilization_percentage"])
 def test_times_are_not_compared(name: str) -> None:
     assert is_wall_clock(name)
+
+
+def test_lines_that_no_series_can_hold_are_left_out_of_the_comparison(tmp_path: Path) -> None:
+    before, after = record(tmp_path / "a", [0.5]), record(tmp_path / "b", [0.5])
+    for one in (before, after):
+        with one.run_dir.metrics.open("a") as metrics:
+            metrics.write('{"huge": 1' + "0" * 400 + '}\n{"step": NaN, "x": 1}\n' + "[" * 100_000 + "\nno json\n")
+    assert compare(before, after).verdict == "identical"

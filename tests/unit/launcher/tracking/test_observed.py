@@ -123,3 +123,30 @@ def test_slices_end_at_whole_lines_and_cover_everything(run_dir: RunDir) -> None
             break
         seen, offset = seen + len(entries), end
     assert 10_000 == seen
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param('{"loss": 1' + "0" * 400 + "}", id="a number that no float holds"),
+        pytest.param("[" * 100_000, id="nested beyond reason"),
+        pytest.param('{"loss": 1' + "0" * 5000 + "}", id="more digits than Python reads"),
+        pytest.param('{"a": 1}\r{"b": 2}', id="a carriage return"),
+        pytest.param("\0", id="a NUL"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_noted_and_the_next_one_counts(run_dir: RunDir, line: str) -> None:
+    run_dir.metrics.write_text(f'{line}\n{{"step": 5, "ok": 1}}\n', newline="\n")
+    observed = followed(run_dir)
+    assert [("ok", 1, 5)] == logged(run_dir)
+    assert len(observed.notes) == 1
+
+
+def test_steps_and_times_that_no_database_holds_are_left_out(run_dir: RunDir) -> None:
+    run_dir.metrics.write_text(
+        '{"step": 1e300, "a": 1}\n{"step": NaN, "a": 2}\n{"step": 1' + "0" * 30 + ', "a": 3}\n'
+        '{"time": 1e300, "a": 4}\n{"time": -1, "a": 5}\n{"time": Infinity, "a": 6}\n'
+    )
+    followed(run_dir)
+    assert [("a", number + 1, number) for number in range(6)] == logged(run_dir)
+    assert all(0 < entry["time"] < 2**53 for entry in read_entries(run_dir.logged))
