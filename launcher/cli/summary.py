@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from launcher.cli import render
@@ -24,6 +25,8 @@ _WORDS = {
     "launcher": "could not be run",
 }
 _METRICS_SHOWN = 6
+_TAIL_BYTES = 1 << 14
+_RESOLVER_WORDS = (b"Temporary failure in name resolution", b"Name or service not known", b"Could not resolve host")
 
 
 def print_summary(record: RunRecord) -> None:
@@ -38,6 +41,10 @@ def print_summary(record: RunRecord) -> None:
         render.say(f"  mlflow   {record.mlflow_url}")
     for words in tracker_state.warnings(record.run_dir):
         render.warn(words)
+    if _missed_a_network(record):
+        render.say(
+            "  hint     a name could not be looked up, and the run has no network: `network=bridge` (root) or `network=host`"
+        )
     render.say(f"  again    launch rerun {record.run_id}")
 
 
@@ -49,6 +56,16 @@ def headline(record: RunRecord) -> str:
     after = f" in {render.duration(record.duration_s)}" if record.duration_s is not None else ""
     metrics = "  ".join(f"{name} {render.number(value)}" for name, value in list(record.metrics.items())[:_METRICS_SHOWN])
     return f"{render.styled(mark, style)} {record.experiment} {record.run_id} {words}{code}{after}   {metrics}".rstrip()
+
+
+def _missed_a_network(record: RunRecord) -> bool:
+    """Whether a failed program without a network ended with the resolver's words (gai_strerror(3)) on its stderr."""
+    if record.reason != "program" or json.loads(record.run_dir.spec.read_bytes()).get("network") != "none":
+        return False
+    with record.run_dir.stderr.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        tail = file.read()
+    return any(words in tail for words in _RESOLVER_WORDS)
 
 
 def _outputs(record: RunRecord) -> tuple[int, int]:

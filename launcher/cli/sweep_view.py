@@ -126,4 +126,4 @@ def print_sweep_summary(parent: RunDir, ended: list[tuple[Trial, RunRecord]], to
         trial, record = best
         value = render.number(record.metrics[str(sweep.metric)])
         render.say(f"  best   trial {trial.number}, run {record.run_id}: {sweep.metric} {value} with {' '.join(trial.overrides)}")
-        render.say(f"  again  launch rerun {record.run_id}")
+        render.say(f"  again  launch rerun {record.run_id}   (the best trial)")

@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.cli import render
@@ -51,9 +52,11 @@ def watch(run_dir: RunDir, supervisor: int, *, quiet: bool = False) -> int:
         for fd in (supervisor, inbox.fd, changes.fileno()):
             poller.register(fd, select.POLLIN)
         over, told = False, quiet
+        notes = journal.Follower(run_dir.journal)
         while not over:
             for tail in tails:
                 tail.copy()
+            _tell_notes(notes.new_events(), quiet=quiet)
             happened = poller.poll(_FALLBACK_POLL_MS)
             if not happened and not told and _has_finished(run_dir):
                 told = True
@@ -70,6 +73,13 @@ def watch(run_dir: RunDir, supervisor: int, *, quiet: bool = False) -> int:
         tail.copy()
     os.close(supervisor)
     return _ending(run_dir, quiet=quiet)
+
+
+def _tell_notes(events: Sequence[journal.Event], *, quiet: bool) -> None:
+    """What the supervisor has to say: a limit that is not enforced, a wait for GPUs."""
+    for event in events:
+        if event.name == "note" and not quiet:
+            render.say(f"{render.styled('note', 'yellow')}: {event.get('text')}")
 
 
 def _has_finished(run_dir: RunDir) -> bool:

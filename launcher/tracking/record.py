@@ -94,6 +94,8 @@ class RunRecord:
     host: str | None = None
     user: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """What the supervisor had to say: limits that are not enforced, a wait, a takeover."""
 
     def to_json(self) -> dict[str, Any]:
         """For `launch runs --json`: times as ISO 8601 in UTC."""
@@ -141,6 +143,7 @@ def fold(run_dir: RunDir) -> RunRecord | None:
         duration_s=_running_s(events, until=None if alive else events[-1].at),
         metrics=_json_object(run_dir.last_metrics),
         facts=_facts(events),
+        notes=tuple(str(event.get("text")) for event in events if event.name == "note" and event.get("text")),
         **carried,
     )
 
