@@ -7,6 +7,7 @@ what a person types (`7f3a`, `@last~1`, a name, an MLflow run id) is here too. E
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -98,7 +99,7 @@ class RunRecord:
     """What the supervisor had to say: limits that are not enforced, a wait, a takeover."""
 
     def to_json(self) -> dict[str, Any]:
-        """For `launch runs --json`: times as ISO 8601 in UTC."""
+        """For `launch runs --json`: times as ISO 8601 in UTC, and strict JSON, which has no NaN and no infinities."""
         document: dict[str, Any] = {}
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
@@ -110,8 +111,19 @@ class RunRecord:
                 value = list(value)
             elif isinstance(value, RunStatus):
                 value = value.value
-            document[name] = value
+            document[name] = _strict(value)
         return document
+
+
+def _strict(value: Any) -> Any:
+    """*value* with NaN and the infinities as the words that MLflow's API has for them."""
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_strict(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 def fold(run_dir: RunDir) -> RunRecord | None:
@@ -183,7 +195,7 @@ def is_tended(run_dir: RunDir, events: Sequence[Event]) -> bool:
         return True
     started = _last(events, "started")
     if started is not None and started.get("init_pid") is not None:
-        return same_process(started.get("init_pid"), started.get("init_started")) and not run_dir.exit_record.exists()
+        return same_process(started.get("init_pid"), started.get("init_started"))
     return same_process(events[0].get("pid"), events[0].get("pid_started"))
 
 

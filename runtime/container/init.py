@@ -35,6 +35,9 @@ _FORWARDED = (
 )
 """Sent to init itself, they reach the program too. PID 1 gets no signal that it has no handler for."""
 
+EXIT_RECORD_BYTES = 128
+"""Held free for the record, whose longest is about half of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
@@ -219,6 +222,7 @@ class Init:
             return
         line = json.dumps({"code": ended.code, "signal": ended.signal, "at": round(time.time(), 3)}) + "\n"
         os.pwrite(fd, line.encode(), 0)
+        os.ftruncate(fd, len(line))
         os.fsync(fd)
 
 

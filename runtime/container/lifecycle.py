@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.container.child import Birth, be_helper
 from runtime.container.handshake import bound_socket, channel, failure, receive, send
-from runtime.container.init import Holdings
+from runtime.container.init import EXIT_RECORD_BYTES, Holdings
 from runtime.container.spec import ContainerSpec, ProcessExit
 from runtime.errors import ContainerError
 from runtime.kernel import capabilities, id_maps, namespaces, processes
@@ -151,10 +151,19 @@ def _pipe(for_child: ExitStack, on_failure: ExitStack) -> tuple[int, int]:
 
 
 def _open_record(path: Path | None) -> int:
-    """Where init writes how the program ended: a file that is empty until then, or memory when only the creator waits."""
+    """Where init writes how the program ended: a file of zeros until then, or memory when only the creator waits.
+
+    The zeros hold its place on the disk: a program that fills the disk must not be able to hide how it ended.
+    """
     if path is None:
         return os.memfd_create("exit-record", os.MFD_CLOEXEC)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, EXIT_RECORD_BYTES)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _resolv_conf(spec: ContainerSpec) -> str:
@@ -305,9 +314,10 @@ def read_exit(path: Path) -> ProcessExit | None:
 
 
 def _parse(line: bytes) -> ProcessExit | None:
-    if not line.endswith(b"\n"):
+    record, newline, _zeros = line.partition(b"\n")
+    if not newline:
         return None
-    document = json.loads(line)
+    document = json.loads(record)
     return ProcessExit(document["code"], document["signal"])
 
 

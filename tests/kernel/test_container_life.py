@@ -19,7 +19,12 @@ from runtime.container.run_once import run_to_completion
 from runtime.container.spec import ContainerSpec, ProcessExit
 from runtime.errors import ContainerError
 from runtime.file_lock import is_locked, open_locked
+from runtime.kernel import libc, mounts
+from runtime.rootfs.wanted import BindMount
+from tests.kernel.forked import forked
 from tests.kernel.userland import PYTHON, make_spec, python_spec, run
+
+_NEWNS = 0x00020000
 
 pytestmark = pytest.mark.requires("root", "overlayfs", "idmapped-mounts", "userns", "proc", "netns")
 
@@ -401,3 +406,21 @@ def test_a_build_container_ends_with_its_maker_and_the_next_build_removes_its_cg
 
 def _cgroups(beginning: str) -> list[Path]:
     return [Path(parent, name) for parent, names, _ in os.walk("/sys/fs/cgroup") for name in names if name.startswith(beginning)]
+
+
+def test_a_program_that_fills_the_disk_cannot_hide_how_it_ended(tmp_path: Path) -> None:
+    code = "try:\n with open('/full/x', 'wb') as f:\n  while f.write(b'x' * 4096): f.flush()\nexcept OSError: raise SystemExit(4)"
+
+    def on_a_small_disk() -> None:
+        mounts.make_private()
+        libc.mount("tmpfs", tmp_path / "disk", "tmpfs", options="size=64k,mode=755")
+        (tmp_path / "disk" / "kept").mkdir()
+        full = BindMount(tmp_path / "disk" / "kept", "/full", readonly=False)
+        spec = python_spec(tmp_path, code, binds=(full,))
+        container = lifecycle.create(spec, exit_record=tmp_path / "disk" / "exit.json")
+        lifecycle.start(container)
+        assert finish(container) == ProcessExit(4, None)
+        lifecycle.remove_overlay(spec.overlay_dir)
+
+    (tmp_path / "disk").mkdir()
+    forked(on_a_small_disk, unshare=_NEWNS)

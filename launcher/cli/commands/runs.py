@@ -23,6 +23,8 @@ def main(arguments: Sequence[str]) -> int:
     args.add_debug_options(parser)
     options = parser.parse_args(arguments)
     args.apply_debug(options)
+    if options.n is not None and options.n < 1:
+        parser.error("-n takes a number from 1 on")
     from launcher.run.recover import recover_all
 
     state = state_dir()

@@ -164,3 +164,12 @@ def test_what_a_run_takes_from_the_machine_does_not_rename_it(state: StateDir) -
     journal.append(run_dir.journal, "created", run_id=run_dir.run_id, experiment="digits", name="warm-up")
     journal.append(run_dir.journal, "acquired", kind="cgroup", name=f"launch-{run_dir.run_id}")
     assert find_run(state, "warm-up").name == "warm-up"
+
+
+def test_a_record_is_strict_json_whatever_the_metrics_are(state: StateDir) -> None:
+    run_dir = state.new_run()
+    journal.append(run_dir.journal, "created", run_id=run_dir.run_id, experiment="digits", params={"a": [float("nan")]})
+    run_dir.last_metrics.write_text('{"loss": NaN, "up": Infinity, "down": -Infinity, "fine": 0.5}')
+    document = json.loads(json.dumps(find_run(state, run_dir.run_id).to_json(), allow_nan=False))
+    assert document["metrics"] == {"loss": "NaN", "up": "Infinity", "down": "-Infinity", "fine": 0.5}
+    assert document["params"] == {"a": ["NaN"]}
