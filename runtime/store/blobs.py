@@ -5,27 +5,24 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 from runtime.errors import BadContent, StoreError
 from runtime.oci.digest import Digest
+from runtime.store.staging import partial_file
 
 
 def write_atomically(path: Path, content: bytes, *, tmp: Path, mode: int = 0o644) -> None:
     """Publish *content* as *path* by rename: a reader sees the old content or the new, never a part."""
-    partial = tmp / f"{secrets.token_hex(8)}.partial"
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with os.fdopen(descriptor, "wb") as file:
+        with partial_file(tmp, mode=mode) as (file, partial):
             file.write(content)
             file.flush()
-            os.fsync(descriptor)
-        os.rename(partial, path)
+            os.fsync(file.fileno())
+            os.rename(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise store_error(error, f"cannot write `{path}`") from error
 
 
@@ -36,9 +33,8 @@ def put_blob(blobs: Path, chunks: Iterable[bytes], *, tmp: Path, expected: Diges
     """
     hasher = hashlib.sha256()
     size = 0
-    partial = tmp / f"{secrets.token_hex(8)}.partial"
     try:
-        with open(partial, "xb") as file:
+        with partial_file(tmp, mode=0o600) as (file, partial):
             for chunk in chunks:
                 hasher.update(chunk)
                 size += len(chunk)
@@ -49,11 +45,9 @@ def put_blob(blobs: Path, chunks: Iterable[bytes], *, tmp: Path, expected: Diges
             os.fchmod(file.fileno(), 0o444)
             file.flush()
             os.fsync(file.fileno())
-        os.rename(partial, blobs / digest.hex)
+            os.rename(partial, blobs / digest.hex)
     except OSError as error:
         raise store_error(error, f"cannot store a blob in `{blobs}`") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return digest, size
 
 

@@ -1,6 +1,6 @@
-"""Directories in which things are made before they get their name: `tmp/<random>`, each flock'ed for as long as it is in use.
+"""Where things are made before they get their name: directories and files `tmp/<random>`, flock'ed for as long as they are in use.
 
-Whoever dies leaves a directory without a lock, whatever killed it; `sweep` removes those. The lock is on the directory itself
+Whoever dies leaves a directory or file without a lock, whatever killed it; `sweep` removes those. The lock is on the thing itself
 and survives a rename, a fork holds it too, and no lock file is left behind.
 """
 
@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from runtime.errors import StoreError
 from runtime.file_lock import locked
@@ -41,6 +42,21 @@ def _make(tmp: Path) -> tuple[int, Path]:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     return descriptor, path
+
+
+@contextmanager
+def partial_file(tmp: Path, *, mode: int) -> Iterator[tuple[BinaryIO, Path]]:
+    """A new empty file below *tmp* and its path, locked while it is written as the directories are; removed at the end unless
+    it was renamed away."""
+    with locked(tmp / _GATE, shared=True):
+        path = tmp / f"{secrets.token_hex(8)}.partial"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file, path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def sweep(tmp: Path) -> int:

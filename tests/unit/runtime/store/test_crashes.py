@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,18 @@ def test_the_lock_of_a_killed_builder_is_free(tmp_path: Path) -> None:
     os.waitpid(pid, 0)
     with store.lock([KEY]):
         assert [KEY.hex] == os.listdir(store.root / "locks")
+
+
+def test_a_blob_that_is_being_written_survives_another_builders_sweep(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store").ensure()
+
+    def chunks() -> Iterator[bytes]:
+        yield b"first half, "
+        assert Store(tmp_path / "store").sweep() == 0
+        yield b"second half"
+
+    digest, size = store.put_blob(chunks())
+    with store.open_blob(digest) as blob:
+        assert blob.read() == b"first half, second half"
+    assert size == 23
+    assert [".gate"] == os.listdir(tmp_path / "store" / "tmp")
