@@ -1,4 +1,4 @@
-"""Where things are made before they get their name: directories and files `tmp/<random>`, flock'ed for as long as they are in use.
+"""Where things are made before they get their name: directories and files in `tmp`, each flock'ed for as long as it is in use.
 
 Whoever dies leaves a directory or file without a lock, whatever killed it; `sweep` removes those. The lock is on the thing itself
 and survives a rename, a fork holds it too, and no lock file is left behind.
