@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from launcher.cli import render
 from launcher.config.spec import Sweep
-from launcher.sweep.objective import best_trial
+from launcher.sweep.objective import best_point
 from launcher.sweep.run_sweep import Trial
 from launcher.tracking.record import RunRecord, fold
 from launcher.tracking.status import RunStatus
@@ -121,9 +121,9 @@ def print_sweep_summary(parent: RunDir, ended: list[tuple[Trial, RunRecord]], to
     recorded = fold(parent)
     if recorded is not None and recorded.mlflow_url:
         render.say(f"  mlflow {recorded.mlflow_url}")
-    best = best_trial(ended, sweep)
+    best = best_point(ended, sweep)
     if best is not None:
-        trial, record = best
-        value = render.number(record.metrics[str(sweep.metric)])
-        render.say(f"  best   trial {trial.number}, run {record.run_id}: {sweep.metric} {value} with {' '.join(trial.overrides)}")
-        render.say(f"  again  launch rerun {record.run_id}   (the best trial)")
+        mean = f" (mean of {best.seeds} seeds)" if best.seeds > 1 else ""
+        reached = f"{sweep.metric} {render.number(best.value)}{mean} with {' '.join(best.trial.overrides)}"
+        render.say(f"  best   trial {best.trial.number}, run {best.record.run_id}: {reached}")
+        render.say(f"  again  launch rerun {best.record.run_id}   (the best trial)")

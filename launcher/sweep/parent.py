@@ -20,7 +20,7 @@ from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.run import active
 from launcher.run.handover import announce_pid
 from launcher.run.tracker_process import start_tracker
-from launcher.sweep.objective import best_trial
+from launcher.sweep.objective import best_point
 from launcher.sweep.run_sweep import SweepEnd
 from launcher.tracking import journal
 from launcher.tracking.description import Description, user_name, write_description
@@ -46,17 +46,16 @@ class SweepParent:
         self.closed = True
         finished = sum(record.status is RunStatus.FINISHED for _trial, record in end.records)
         facts: dict[str, Any] = {"trials": total, "trials_finished": finished}
-        best = best_trial(end.records, settings)
+        best = best_point(end.records, settings)
         if best is not None:
-            trial, record = best
             facts |= {
-                "best_trial": trial.number,
-                "best_run_id": record.run_id,
-                "best_mlflow_run_id": record.mlflow_run_id,
-                "best_overrides": shlex.join(trial.overrides),
+                "best_trial": best.trial.number,
+                "best_run_id": best.record.run_id,
+                "best_mlflow_run_id": best.record.mlflow_run_id,
+                "best_overrides": shlex.join(best.trial.overrides),
             }
             with self.run_dir.metrics.open("a") as metrics:
-                metrics.write(json.dumps({"step": trial.number, settings.metric: record.metrics[str(settings.metric)]}) + "\n")
+                metrics.write(json.dumps({"step": best.trial.number, settings.metric: best.value}) + "\n")
         complete = end.reason is Reason.COMPLETED
         journal.append(
             self.run_dir.journal, "finished", reason=str(end.reason), exit_code=int(not complete), signal=None, facts=facts

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from launcher.config.spec import Sweep
-from launcher.sweep.objective import best_trial
+from launcher.sweep.objective import best_point
 from launcher.sweep.run_sweep import Trial
 from launcher.tracking.record import RunRecord
 from launcher.tracking.status import RunStatus
@@ -36,5 +36,32 @@ TRIALS = [ended(1, 0.5), ended(2, math.nan), ended(3, 0.1, RunStatus.FAILED), en
     ],
 )
 def test_the_best_trial(settings: Sweep, expected: int | None) -> None:
-    best = best_trial(TRIALS, settings)
-    assert expected == (best[0].number if best else None)
+    best = best_point(TRIALS, settings)
+    assert expected == (best.trial.number if best else None)
+
+
+def with_series(directory: Path, number: int, losses: list[float], *overrides: str) -> tuple[Trial, RunRecord]:
+    run_dir = RunDir(directory / str(number))
+    run_dir.root.mkdir()
+    run_dir.metrics.write_text("".join(f'{{"step": {step}, "loss": {loss}}}\n' for step, loss in enumerate(losses)))
+    trial = Trial(number, overrides, cast(Any, None), cast(Any, None))
+    return trial, RunRecord(run_dir, str(number), RunStatus.FINISHED, datetime.now(UTC), metrics={"loss": losses[-1]})
+
+
+def test_value_best_looks_at_every_step(tmp_path: Path) -> None:
+    trials = [with_series(tmp_path, 1, [0.1, 0.9]), with_series(tmp_path, 2, [0.5, 0.4])]
+    assert [2, 1] == [
+        best.trial.number for value in ("last", "best") if (best := best_point(trials, Sweep(metric="loss", value=value)))
+    ]
+
+
+def test_with_seeds_the_mean_of_a_point_counts(tmp_path: Path) -> None:
+    trials = [
+        with_series(tmp_path, 1, [0.1], "params.x=1", "seed=0"),
+        with_series(tmp_path, 2, [0.9], "params.x=1", "seed=1"),
+        with_series(tmp_path, 3, [0.3], "params.x=2", "seed=0"),
+        with_series(tmp_path, 4, [0.4], "params.x=2", "seed=1"),
+    ]
+    best = best_point(trials, Sweep(metric="loss", seeds=2))
+    assert best is not None
+    assert (3, pytest.approx(0.35), 2) == (best.trial.number, best.value, best.seeds)
