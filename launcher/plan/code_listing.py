@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from launcher.errors import ConfigError
 from launcher.plan.git_repository import Repository
 from launcher.plan.path_patterns import IgnoreRule, ignore_rules, is_ignored
 
@@ -39,8 +40,12 @@ def _list_directory(
     found: list[str],
     waiting: list[tuple[str, list[IgnoreRule]]],
 ) -> None:
-    with os.scandir(os.path.join(root, directory)) as entries:
-        listed = list(entries)
+    try:
+        with os.scandir(os.path.join(root, directory)) as entries:
+            listed = list(entries)
+    except PermissionError:
+        where = os.path.join(root, directory).rstrip("/")
+        raise ConfigError(f"cannot read the code directory `{where}`", hint="a line in `.gitignore` leaves it out") from None
     names = {entry.name for entry in listed}
     if ".gitignore" in names:
         rules = rules + _rules_in(os.path.join(root, directory, ".gitignore"), base=directory)

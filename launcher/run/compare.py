@@ -47,12 +47,17 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """`identical`, `metrics identical` (outputs differ or there are none), or `different`."""
+        """`identical`, `metrics identical` (outputs differ or there are none), `outputs identical` (there are no metrics),
+        or `different`."""
         if self.first_difference is not None or self.equal_metrics < self.metrics:
             return "different"
         if self.outputs and self.outputs == self.equal_outputs and self.metrics:
             return "identical"
-        return "metrics identical" if self.metrics else "nothing to compare"
+        if self.metrics:
+            return "metrics identical"
+        if self.outputs:
+            return "outputs identical" if self.outputs == self.equal_outputs else "different"
+        return "nothing to compare"
 
 
 def compare(before: RunRecord, after: RunRecord) -> Comparison:
@@ -141,7 +146,11 @@ def _output_digests(directory: Path) -> dict[str, str]:
         for file in files:
             path = Path(parent, file)
             if path.is_file() and not path.is_symlink():
-                found[str(path.relative_to(directory))] = digest_file(path)
+                try:
+                    digest = str(digest_file(path))
+                except PermissionError:
+                    digest = f"unreadable: {path}"  # equal to nothing: what nobody can read, nobody can call the same
+                found[str(path.relative_to(directory))] = digest
     return found
 
 

@@ -89,3 +89,9 @@ def test_lines_that_no_series_can_hold_are_left_out_of_the_comparison(tmp_path: 
         with one.run_dir.metrics.open("a") as metrics:
             metrics.write('{"huge": 1' + "0" * 400 + '}\n{"step": NaN, "x": 1}\n' + "[" * 100_000 + "\nno json\n")
     assert compare(before, after).verdict == "identical"
+
+
+def test_runs_without_metrics_are_compared_by_their_outputs(tmp_path: Path) -> None:
+    before, same, other = (record(tmp_path / name, [], output=text) for name, text in (("a", "w"), ("b", "w"), ("c", "v")))
+    assert compare(before, same).verdict == "outputs identical"
+    assert compare(before, other).verdict == "different"
