@@ -1,7 +1,7 @@
 """The process that a run belongs to: leases, starts, follows, journals. Single-threaded, standard library, its own session.
 
 It outlives the command and the terminal. When it is killed, init goes on holding what the container needs, and its tracker, or
-the next launch command, starts another supervisor, which adopts the run (`recover.py`).
+the next launch command, starts another supervisor, which adopts the run (`takeover.py`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from launcher.plan.plan_json import from_document
 from launcher.run import active
 from launcher.run.handover import announce_pid
 from launcher.run.outcome import ExitOutcome
-from launcher.run.recover import resume_supervision
 from launcher.run.run_experiment import Attempt, Run, run_experiment
 from launcher.run.signal_inbox import SignalInbox
+from launcher.run.takeover import take_over
 from launcher.run.tracker_process import TrackerProcess, start_tracker
 from launcher.tracking import journal
 from launcher.tracking.status import Reason
@@ -60,7 +60,7 @@ def supervise(run_dir: RunDir, inbox: SignalInbox) -> None:
         journal.append(run_dir.journal, "queued", image_digest=document["image_digest"])
         close(run_dir, _guarded(lambda: run_experiment(_run(run_dir, plan, document, inbox, tracker))))
     elif "finished" not in happened:
-        close(run_dir, _guarded(lambda: resume_supervision(run_dir, plan, inbox, tracker)))
+        close(run_dir, _guarded(lambda: take_over(run_dir, plan, inbox, tracker)))
     tracker.finish()
     active.unmark(run_dir)
     _confirm_layers(StateDir(run_dir.root.parent.parent))

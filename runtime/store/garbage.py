@@ -7,8 +7,6 @@ one rename and is removed afterwards, so nobody ever finds half of one.
 
 from __future__ import annotations
 
-import os
-import secrets
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -17,13 +15,10 @@ from pathlib import Path
 from runtime.errors import StoreError
 from runtime.file_lock import LockBusy, locked
 from runtime.oci.digest import Digest
-from runtime.store.power_cuts import MARKS
+from runtime.store.directories import BUILDING
+from runtime.store.layer_on_disk import remove_layer
 from runtime.store.records import Image
-from runtime.store.staging import remove_tree
 from runtime.store.store import Store
-
-BUILDING = ".building"
-"""Held shared by builders, exclusively while garbage is collected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +62,6 @@ def remove_image(store: Store, image: Image) -> None:
         if path.read_text().strip() == image.digest:
             path.unlink(missing_ok=True)
     (store.root / "images" / f"{image.digest.hex}.json").unlink(missing_ok=True)
-
-
-def remove_layer(root: Path, diff_id: Digest) -> int:
-    """Remove one layer. Returns the bytes of its files."""
-    layer = root / "layers" / diff_id.hex
-    grave = root / "tmp" / secrets.token_hex(8)
-    try:
-        os.rename(layer, grave)
-    except FileNotFoundError:
-        return 0
-    size = sum(os.lstat(os.path.join(directory, name)).st_size for directory, _, names in os.walk(grave) for name in names)
-    remove_tree(grave)
-    (root / MARKS / diff_id.hex).unlink(missing_ok=True)
-    return size
 
 
 def _is_unused(store: Store, image: Image, keep: Collection[str], *, before: float) -> bool:

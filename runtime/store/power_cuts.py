@@ -13,8 +13,8 @@ from pathlib import Path
 
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest
+from runtime.store.directories import MARKS
 
-MARKS = "unsynced"
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -52,8 +52,7 @@ def _marked_boot(path: str) -> str | None:
 
 def is_whole(store: Path, diff_id: Digest) -> bool:
     """Whether the suspect layer has its digest. If so its mark goes, else the layer does."""
-    from runtime.store.check import damage_of
-    from runtime.store.garbage import remove_layer
+    from runtime.store.layer_on_disk import damage_of, remove_layer
 
     whole = damage_of(store, diff_id) is None
     if not whole:

@@ -28,6 +28,7 @@ from typing import Any, BinaryIO
 
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest, canonical_json, digest_bytes
+from runtime.store.directories import BUILDING, MARKS
 from runtime.store.records import Image, Layer
 
 __all__ = ["Image", "Layer", "Store"]
@@ -93,8 +94,6 @@ class Store:
 
     def has_unconfirmed(self) -> bool:
         """Whether `confirm` has anything to do: one directory listing."""
-        from runtime.store.power_cuts import MARKS
-
         try:
             return bool(os.listdir(self.root / MARKS))
         except FileNotFoundError:
@@ -103,7 +102,6 @@ class Store:
     def building(self) -> AbstractContextManager[int]:
         """For the time of a build: no garbage is collected meanwhile."""
         from runtime.file_lock import locked
-        from runtime.store.garbage import BUILDING
 
         self.ensure()
         return locked(self.root / BUILDING, shared=True)
@@ -144,6 +142,18 @@ class Store:
         record = _read_json(f"{self._at}/keys/{key.hex}")
         fields = None if record is None else record.get("fields")
         return fields if isinstance(fields, dict) else None
+
+    def described_keys(self) -> list[tuple[Digest, dict[str, Any]]]:
+        """Every key whose readable inputs are known, with them; the newest first. Reads all keys: for explanations."""
+        found = []
+        for name in self._names("keys"):
+            with suppress(FileNotFoundError, ValueError):
+                key = Digest(f"sha256:{name}")
+                fields = self.key_fields(key)
+                if fields is not None:
+                    found.append((os.stat(f"{self._at}/keys/{name}").st_mtime_ns, key, fields))
+        found.sort(key=lambda each: each[:2], reverse=True)
+        return [(key, fields) for _, key, fields in found]
 
     def remember(self, key: Digest, record: dict[str, Any]) -> None:
         """Keep the small *record* under *key*: an answer that is slow to find again."""

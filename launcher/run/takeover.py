@@ -1,0 +1,70 @@
+"""A supervisor takes over a run whose supervisor died: adopt the living container, or find out how it ended.
+
+After `kill -9` of a supervisor the container's init still holds the output pipes, the gateway's listener and the lease: another
+supervisor asks it for them and goes on. When init is gone too, its exit record (or the lack of one) says how the run ended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.run.acquisitions import undo_all
+from launcher.run.follow import Followed, follow, opened_logs
+from launcher.run.outcome import outcome_of
+from launcher.run.recover import TOOK_OVER
+from launcher.run.run_experiment import Attempt
+from launcher.run.signal_inbox import SignalInbox
+from launcher.run.tracker_process import TrackerProcess
+from launcher.tracking import journal
+from launcher.tracking.journal import Event
+from launcher.tracking.status import Reason
+from runtime.cgroup.cgroup import open_cgroup
+from runtime.container import adopt, lifecycle
+from runtime.errors import ContainerError
+from runtime.state_dir import RunDir
+
+
+def take_over(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: TrackerProcess) -> Attempt:
+    """In the new supervisor: go on following the container, or find out how it ended. Gives back what the dead one had taken."""
+    journal.append(run_dir.journal, "note", text=TOOK_OVER)
+    try:
+        followed = _follow_to_the_end(run_dir, plan, inbox, tracker)
+        usage = open_cgroup(f"launch-{run_dir.run_id}").usage()
+        outcome = outcome_of(followed.program, asked=followed.asked, oom_kills=usage.oom_kills, memory_bytes=plan.memory_bytes)
+        return Attempt(outcome, usage)
+    finally:
+        undo_all(run_dir)
+
+
+def _follow_to_the_end(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: TrackerProcess) -> Followed:
+    events = journal.read(run_dir.journal)
+    asked = next((Reason(event.fields["reason"]) for event in reversed(events) if event.name == "stopping"), None)
+    try:
+        container = adopt.adopt(run_dir.init_socket, run_dir.exit_record)
+    except ContainerError:
+        return Followed(lifecycle.read_exit(run_dir.exit_record), asked)
+    if container.listener_fd is not None:
+        tracker.hand_listener(container.listener_fd)
+    with opened_logs(run_dir) as logs:
+        return follow(
+            container,
+            run_dir,
+            inbox,
+            logs,
+            tracker,
+            timeout_s=_time_left(plan.spec.timeout, events),
+            grace_s=plan.spec.grace,
+            asked=asked,
+            silent=not any(event.name == "first_output" for event in events),
+        )
+
+
+def _time_left(timeout_s: float | None, events: Sequence[Event]) -> float | None:
+    """What is left of the run's timeout: it counts from the program's start, whoever followed it then."""
+    if timeout_s is None:
+        return None
+    # Killed between the program's start and its entry in the journal: count from the last entry before.
+    started = next((event.at for event in reversed(events) if event.name == "started"), events[-1].at)
+    return max(0.0, timeout_s - (time.time() - started))
