@@ -20,6 +20,10 @@ from runtime.file_lock import is_locked
 from runtime.kernel.inotify import Inotify
 from runtime.state_dir import RunDir
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What the command receives for its run. To be held back while the run is handed over: a Ctrl-C between that and the watching
+would end the command and leave the run alone."""
+
 _CHUNK = 1 << 16
 _FALLBACK_POLL_MS = 500
 """inotify says nothing on some network file systems; so look now and then anyway."""
@@ -42,9 +46,8 @@ class Tail:
                 view = view[os.write(self._out_fd, view) :]
 
 
-def watch(run_dir: RunDir, supervisor: int, *, quiet: bool = False) -> int:
-    """Show the run until *supervisor* (its pidfd) has ended. Returns the exit code of `launch`."""
-    inbox = SignalInbox((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+def watch(run_dir: RunDir, supervisor: int, inbox: SignalInbox, *, quiet: bool = False) -> int:
+    """Show the run until *supervisor* (its pidfd) has ended. Returns the exit code of `launch`. *inbox* receives SIGNALS."""
     tails = (Tail(run_dir.stdout, sys.stdout.fileno()), Tail(run_dir.stderr, sys.stderr.fileno()))
     poller = select.poll()
     with Inotify() as changes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 
@@ -26,3 +27,13 @@ class SignalInbox:
             return [signal.Signals(number) for number in os.read(self.fd, 64)]
         except BlockingIOError:
             return []
+
+
+@contextmanager
+def held_back(signums: Iterable[signal.Signals]) -> Iterator[None]:
+    """*signums* wait until the end of the body: then whoever has been told to receive them gets them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signums)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -9,11 +9,12 @@ from pathlib import Path
 from launcher.cli import arguments as args
 from launcher.cli.timings import Timings
 from launcher.cli.verdict import print_verdict
-from launcher.cli.watch import watch
+from launcher.cli.watch import SIGNALS, watch
 from launcher.run.compare import compare
 from launcher.run.fork_server import ForkServer
 from launcher.run.handover import RunIdentity, new_run
 from launcher.run.rerun import recorded_plan
+from launcher.run.signal_inbox import SignalInbox, held_back
 from launcher.tracking.record import find_run, fold
 from runtime.state_dir import state_dir
 
@@ -39,12 +40,14 @@ def main(arguments: Sequence[str]) -> int:
     with ForkServer() as supervisors:
         prepared = build_image(plan, state, timings, quiet=options.quiet)
         identity = RunIdentity(name=options.name, command_line=("launch", *sys.argv[1:]), rerun_of=before.run_id)
-        run_dir, lock_fd = new_run(plan, prepared.image.digest, state=state, identity=identity)
-        supervisor = supervisors.supervise(run_dir, lock_fd)
-    if options.detach:
+        with held_back(SIGNALS):
+            run_dir, lock_fd = new_run(plan, prepared.image.digest, state=state, identity=identity)
+            supervisor = supervisors.supervise(run_dir, lock_fd)
+            inbox = None if options.detach else SignalInbox(SIGNALS)
+    if inbox is None:
         print(run_dir.run_id)
         return 0
-    code = watch(run_dir, supervisor, quiet=options.quiet)
+    code = watch(run_dir, supervisor, inbox, quiet=options.quiet)
     after = fold(run_dir)
     if after is not None and not options.quiet:
         print_verdict(before, after, compare(before, after))

@@ -67,18 +67,21 @@ def _run_once(request: args.Request, options: argparse.Namespace, timings: Timin
     with ForkServer() as supervisors:
         # Imported beside the server's own start.
         from launcher.cli.prepare import prepare
-        from launcher.cli.watch import watch
+        from launcher.cli.watch import SIGNALS, watch
         from launcher.run.handover import RunIdentity, new_run
+        from launcher.run.signal_inbox import SignalInbox, held_back
 
         prepared = prepare(request, timings, image=options.image, quiet=options.quiet)
         identity = RunIdentity(name=options.name, note=options.note, command_line=("launch", *sys.argv[1:]))
         handed_over_at = time.time()
-        run_dir, lock_fd = new_run(prepared.plan, prepared.image.digest, state=prepared.state, identity=identity)
-        supervisor = supervisors.supervise(run_dir, lock_fd)
-    if options.detach:
+        with held_back(SIGNALS):
+            run_dir, lock_fd = new_run(prepared.plan, prepared.image.digest, state=prepared.state, identity=identity)
+            supervisor = supervisors.supervise(run_dir, lock_fd)
+            inbox = None if options.detach else SignalInbox(SIGNALS)
+    if inbox is None:
         print(run_dir.run_id)
         return 0
-    code = watch(run_dir, supervisor, quiet=options.quiet)
+    code = watch(run_dir, supervisor, inbox, quiet=options.quiet)
     if options.timings:
         _print_timings(run_dir.journal, timings, handed_over_at)
     return code
