@@ -1,6 +1,7 @@
-"""A build's progress for whoever watches: one line a layer; bars for downloads and running steps on a terminal.
+"""A build's progress for whoever watches: a line for what was built; on a terminal also lines for what is going on.
 
-rich is imported when the first bar is needed, so a launch that builds nothing never pays for it.
+Wheels are installed as one batch and shown as one. rich is imported when the first line is drawn, so a launch that builds
+nothing never pays for it; what a line says is `progress_lines.py`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ from typing import TYPE_CHECKING
 
 from launcher.cli import render
 from launcher.cli.arguments import verbose
-from runtime.build.plan import BuildPlan, Step
-from runtime.build.step_label import step_label
+from runtime.build.plan import BuildPlan, InstallWheel, Step
+from runtime.build.step_label import counted, step_label
 from runtime.store.records import Layer
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.live import Live
+
+    from launcher.cli.progress_lines import Download, RunningStep
+
+_REDRAWN_A_SECOND = 8
 
 
 class BuildProgress:
@@ -27,94 +33,169 @@ class BuildProgress:
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
-        self._cached = 0
         self._built = 0
         self._begun = time.perf_counter()
         self._lock = threading.RLock()
-        self._live: Progress | None = None
-        self._bars: dict[str, TaskID] = {}
+        self._live: Live | None = None
+        self._going_on = _GoingOn()
+        self._wheels: dict[Step, int | None] = {}
+        """The batch: wheel → bytes of its layer once it is built."""
+        self._wheel_seconds = 0.0
 
     def step_cached(self, step: Step, layer: Layer) -> None:
         with self._lock:
-            self._cached += 1
             if verbose():
-                self._line(f"{render.styled('cached', 'dim')}  {layer.label}  {render.size(layer.size_bytes)}")
+                self._line(f"{render.styled('cached', 'dim')}  {step_label(step)}  {render.size(layer.size_bytes)}")
+            if step in self._wheels:
+                # Another launch made it meanwhile.
+                del self._wheels[step]
+                self._end_batch()
 
     def step_started(self, step: Step) -> None:
         with self._lock:
-            self._bar(step_label(step), None)
+            if isinstance(step, InstallWheel):
+                self._wheels[step] = None
+                self._show(_BATCH, self._batch_label("installing"))
+            else:
+                self._show(step, step_label(step))
 
     def step_built(self, step: Step, layer: Layer, seconds: float) -> None:
         with self._lock:
             self._built += 1
-            self._remove(step_label(step))
-            self._line(f"{render.styled('built', 'green')}   {layer.label}  {seconds:.1f} s  {render.size(layer.size_bytes)}")
+            if step in self._wheels:
+                self._wheels[step] = layer.size_bytes
+                self._wheel_seconds += seconds
+                if verbose():
+                    self._line(_built_line(step_label(step), None, layer.size_bytes))
+                self._end_batch()
+                return
+            self._going_on.steps.pop(step, None)
+            self._line(_built_line(step_label(step), seconds, layer.size_bytes))
 
     def download(self, label: str, done_bytes: int, total_bytes: int | None) -> None:
         with self._lock:
-            self._bar(label, total_bytes, done_bytes)
+            if not self._draws():
+                return
+            from launcher.cli.progress_lines import Download
+
             if total_bytes is not None and done_bytes >= total_bytes:
-                self._remove(label)
+                self._going_on.downloads.pop(label, None)
+                return
+            shown = self._going_on.downloads.setdefault(label, Download(label))
+            shown.update(done_bytes, total_bytes, now=time.monotonic())
 
     def message(self, text: str) -> None:
         with self._lock:
             self._line(text)
 
     def output(self, step: Step, line: str) -> None:
-        """What a build command prints is shown with --verbose; otherwise its last line stands beside the bar."""
+        """What a build command prints is shown with --verbose; otherwise its last line stands beside the step."""
         with self._lock:
             if verbose():
                 self._line(f"{render.styled('|', 'dim')} {line}")
-            elif self._live is not None and step_label(step) in self._bars:
-                self._live.update(self._bars[step_label(step)], description=f"{step_label(step)}  {line[:50]}")
+            elif (shown := self._going_on.steps.get(step)) is not None:
+                shown.detail = "".join(char if char.isprintable() else " " for char in line).strip()
 
     def close(self, *, complete: bool = False) -> None:
-        """Take the bars away; say what was done if the image is *complete* and anything was."""
+        """Take the lines of what is going on away; say what was done, if anything was. Not *complete*: the build failed."""
         with self._lock:
             if self._live is not None:
                 self._live.stop()
                 self._live = None
-            if self._built and complete:
+            if not self._built:
+                return
+            if complete:
                 seconds = time.perf_counter() - self._begun
-                render.say(f"image: {self._built} layers built, {self._steps - self._built} cached, {seconds:.1f} s")
+                cached = self._steps - self._built
+                render.say(f"image: {counted(self._built, 'layer')} built, {cached} cached, {seconds:.1f} s")
+            else:
+                are = "is" if self._built == 1 else "are"
+                render.say(f"no image; the {counted(self._built, 'layer')} built before this {are} kept")
+
+    # The batch of wheels
+
+    def _batch_label(self, doing: str) -> str:
+        name = step_label(next(iter(self._wheels))) if len(self._wheels) == 1 else f"{len(self._wheels)} wheels"
+        return f"{doing} {name}".lstrip()
+
+    def _end_batch(self) -> None:
+        sizes = [size for size in self._wheels.values() if size is not None]
+        if len(sizes) < len(self._wheels):
+            return
+        self._going_on.steps.pop(_BATCH, None)
+        if sizes:
+            self._line(_built_line(self._batch_label(""), self._wheel_seconds, sum(sizes)))
+        self._wheels.clear()
+        self._wheel_seconds = 0.0
+
+    # Drawing
 
     def _line(self, text: str) -> None:
         if self._live is not None:
             from rich.text import Text
 
-            self._live.console.print(Text.from_ansi(text))
+            self._live.console.print(Text.from_ansi(text), soft_wrap=True)
         else:
             render.say(text)
 
-    def _bar(self, label: str, total: int | None, done: int = 0) -> None:
-        if not sys.stderr.isatty():
+    def _show(self, key: object, label: str) -> None:
+        if not self._draws():
             return
-        if self._live is None:
-            self._live = _start_bars()
-        if label not in self._bars:
-            self._bars[label] = self._live.add_task(label, total=total)
-        self._live.update(self._bars[label], completed=done, total=total)
+        from launcher.cli.progress_lines import RunningStep
 
-    def _remove(self, label: str) -> None:
-        task = self._bars.pop(label, None)
-        if task is not None and self._live is not None:
-            self._live.remove_task(task)
+        shown = self._going_on.steps.setdefault(key, RunningStep(label, time.monotonic()))
+        shown.label = label
+
+    def _draws(self) -> bool:
+        """Whether stderr is a terminal that lines can be redrawn on; begins to draw."""
+        if self._live is None and sys.stderr.isatty():
+            self._live = _start_drawing(self._going_on)
+        return self._live is not None
 
 
-def _start_bars() -> Progress:
+_BATCH = "wheels"
+"""Key of the batch's line."""
+
+
+class _GoingOn:
+    """What is going on, drawn by rich in a thread of its own: it takes no lock of ours, and copies a list in one piece."""
+
+    def __init__(self) -> None:
+        self.steps: dict[object, RunningStep] = {}
+        self.downloads: dict[str, Download] = {}
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        now = time.monotonic()
+        plain = not console.encoding.lower().startswith("utf")
+        # The last column stays free: some terminals wrap when it is written.
+        width = max(options.max_width - 1, 1)
+        lines = [step.line(now, width=width, plain=plain) for step in list(self.steps.values())]
+        lines += [download.line(width=width, plain=plain) for download in list(self.downloads.values())]
+        for line in lines:
+            yield Text(line, no_wrap=True, overflow="crop")
+
+
+def _start_drawing(going_on: _GoingOn) -> Live:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.live import Live
 
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        DownloadColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
+    live = Live(
+        going_on,
+        console=Console(stderr=True, highlight=False),
         transient=True,
+        refresh_per_second=_REDRAWN_A_SECOND,
+        redirect_stdout=False,
+        redirect_stderr=False,
     )
-    progress.start()
-    return progress
+    live.start()
+    return live
+
+
+def _built_line(label: str, seconds: float | None, size_bytes: int) -> str:
+    took = "" if seconds is None else f"  {seconds:.1f} s"
+    return f"{render.styled('built', 'green')}   {label}{took}  {render.size(size_bytes)}"
 
 
 @contextmanager
