@@ -10,6 +10,7 @@ from pathlib import Path
 
 from launcher.cli.arguments import Request
 from launcher.cli.prepare import Prepared, build_image, start_local_server
+from launcher.cli.render import say
 from launcher.cli.sweep_view import print_sweep_summary, sweep_view
 from launcher.cli.timings import Timings
 from launcher.config.compiled import SweepComposed, load_sweep
@@ -33,6 +34,8 @@ def sweep(request: Request, options: argparse.Namespace, timings: Timings) -> in
     with ForkServer() as supervisors:
         with timings.phase("compose"):
             composed = _compose(request, state)
+        for note in () if options.quiet else composed.notes:
+            say(f"sweep: {note}")
         start_local_server(composed.parent.spec, state)
         trials = _plan_trials(composed, state, timings, quiet=options.quiet)
         return _run_trials(composed.parent.spec, trials, state, supervisors, options)

@@ -84,6 +84,8 @@ class SweepComposed:
     """(what sets the trial apart: `params.lr=0.1`, `seed=2`; its spec), the last key varying fastest."""
     composed: list[Composed]
     """The trials with their origins, for the planner."""
+    notes: tuple[str, ...] = ()
+    """What a person should hear: points that fell together."""
 
 
 def load(
@@ -121,7 +123,7 @@ def load_sweep(
     made = assemble_sweep(raw.request())
     composed = [_composed(trial, replace(raw, overrides=(*made.fixed, *point))) for point, trial in made.trials]
     trials = [(point, trial.spec) for point, trial in made.trials]
-    return SweepComposed(_composed(made.parent, replace(raw, overrides=made.fixed)), trials, composed)
+    return SweepComposed(_composed(made.parent, replace(raw, overrides=made.fixed)), trials, composed, made.notes)
 
 
 def _composed(made: Assembled, raw: _Raw) -> Composed:

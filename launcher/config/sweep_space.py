@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Point = tuple["Override", ...]
 
+_RANDOM_TRIALS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
@@ -51,6 +53,8 @@ class SweepAssembled:
     dimensions: tuple[Dimension, ...]
     fixed: tuple[str, ...]
     """The overrides that hold for every trial."""
+    notes: tuple[str, ...] = ()
+    """What became otherwise than one may expect: fewer points than `sweep.trials`."""
 
 
 def assemble_sweep(request: Request) -> SweepAssembled:
@@ -65,12 +69,13 @@ def assemble_sweep(request: Request) -> SweepAssembled:
         parent = finish(space.parent_tree(), request, environment)
         plan = parent.spec.sweep or Sweep()
         dimensions = _dimensions(typed, plan, parent, request, fixed={setting.key_or_group for setting in space.settings})
-        points = _points(plan, dimensions, parent)
+        points, notes = _points(plan, dimensions)
         trials = tuple(
-            (tuple(str(part.input_line) for part in point), finish(space.tree(point), request, environment)) for point in points
+            (tuple(str(part.input_line) for part in point), finish(space.tree(point), request, environment))
+            for point in _with_seeds(points, plan, parent)
         )
     fixed = tuple(str(override.input_line) for override in parsed if not override.is_sweep_override())
-    return SweepAssembled(parent, trials, tuple(dimensions), fixed)
+    return SweepAssembled(parent, trials, tuple(dimensions), fixed, notes)
 
 
 class _Composer:
@@ -204,19 +209,30 @@ def _space_dimension(key: str, value: Any, origin: Origin | None) -> Dimension:
     return Dimension(key, origin, _each(key, override))
 
 
-def _points(plan: Sweep, dimensions: Sequence[Dimension], parent: Assembled) -> Iterator[Point]:
-    if plan.sampler == "grid":
-        points: Iterator[Point] = itertools.islice(itertools.product(*(d.values for d in dimensions)), plan.trials)
-    else:
-        points = _random_points(plan, dimensions)
+def _points(plan: Sweep, dimensions: Sequence[Dimension]) -> tuple[list[Point], tuple[str, ...]]:
+    """The points, each once, and what is to be said about them."""
     enqueued = [_enqueued(point) for point in plan.enqueue]
+    if plan.sampler == "grid":
+        grid = list(itertools.islice(itertools.product(*(d.values for d in dimensions)), plan.trials))
+        return _distinct([*enqueued, *grid]), ()
+    asked = plan.trials or _RANDOM_TRIALS
+    points = _distinct([*enqueued, *_random_points(dimensions, count=asked, seed=plan.seed)])
+    expected = len(enqueued) + asked
+    if len(points) == expected:
+        return points, ()
+    return points, (f"{len(points)} distinct points where {expected} were asked for: one that is drawn again runs once",)
+
+
+def _distinct(points: Sequence[Point]) -> list[Point]:
+    first: dict[tuple[str, ...], Point] = {}
+    for point in points:
+        first.setdefault(tuple(str(part.input_line) for part in point), point)
+    return list(first.values())
+
+
+def _with_seeds(points: Sequence[Point], plan: Sweep, parent: Assembled) -> Iterator[Point]:
     seeds = [parse_overrides([f"seed={parent.spec.seed + number}"])[0] for number in range(plan.seeds)]
-    seen = set()
-    for point in itertools.chain(enqueued, points):
-        name = tuple(str(part.input_line) for part in point)
-        if name in seen:
-            continue
-        seen.add(name)
+    for point in points:
         for seed in seeds:
             yield (*point, seed) if plan.seeds > 1 else point
 
@@ -225,10 +241,9 @@ def _enqueued(point: Mapping[str, Any]) -> Point:
     return tuple(parse_overrides(overrides.assignments(point)))
 
 
-def _random_points(plan: Sweep, dimensions: Sequence[Dimension]) -> Iterator[Point]:
-    chance = random.Random(plan.seed)
-    for _ in range(plan.trials or 20):
-        yield tuple(_drawn(dimension, chance) for dimension in dimensions)
+def _random_points(dimensions: Sequence[Dimension], *, count: int, seed: int) -> list[Point]:
+    chance = random.Random(seed)
+    return [tuple(_drawn(dimension, chance) for dimension in dimensions) for _ in range(count)]
 
 
 def _drawn(dimension: Dimension, chance: random.Random) -> Override:
@@ -240,7 +255,9 @@ def _drawn(dimension: Dimension, chance: random.Random) -> Override:
         value = math.exp(chance.uniform(math.log(low), math.log(high)))
     else:
         value = chance.uniform(low, high)
-    return parse_overrides([f"{dimension.key}={round(value) if dimension.integer else value!r}"])[0]
+    # Six digits can be read and typed again; repr keeps a float a float (`1.0`). Rounding must not leave the interval.
+    text = str(round(value)) if dimension.integer else repr(min(max(float(f"{value:.6g}"), float(low)), float(high)))
+    return parse_overrides([f"{dimension.key}={text}"])[0]
 
 
 def _parent_origin(key: str, parent: Assembled) -> Origin | None:

@@ -83,6 +83,28 @@ def test_random_search_repeats_itself_and_stays_in_the_space(project: Project) -
     assert all(1e-4 <= spec.params["lr"] <= 1e-1 and spec.params["batch_size"] in (32, 64, 128) for _, spec in first)
 
 
+def test_random_search_says_when_points_fell_together(project: Project) -> None:
+    project.experiment(MINE)
+    sweep = project.sweep("experiment=mine", "sweep=random", "sweep.trials=30")
+    assert 4 == len(sweep.trials)
+    assert ("4 distinct points where 30 were asked for: one that is drawn again runs once",) == sweep.notes
+    assert () == project.sweep("experiment=digits", "sweep=random", "sweep.trials=5").notes
+
+
+def test_drawn_values_have_six_digits_and_keep_their_type(project: Project) -> None:
+    project.experiment(
+        "command: [run]\nparams: {lr: 0.1, rate: 1.0, layers: 2}\nsweep:\n  space:\n"
+        '    params: {lr: "tag(log, interval(1e-7, 1e-1))", rate: "interval(0.9999999, 1.0)", layers: "int(interval(1, 50))"}\n'
+    )
+    for overrides, spec in project.sweep("experiment=mine", "sweep=random", "sweep.trials=12").trials:
+        lr, rate, layers = (spec.params[name] for name in ("lr", "rate", "layers"))
+        assert float(f"{lr:.6g}") == lr
+        assert f"params.lr={lr!r}" == overrides[0]
+        assert isinstance(rate, float)
+        assert 0.9999999 <= rate <= 1.0
+        assert isinstance(layers, int)
+
+
 def test_enqueued_points_go_first(project: Project) -> None:
     project.experiment(MINE + "  enqueue: [{params: {lr: 9.0, layers: [1, 2]}}]\n")
     (first, spec), *_ = project.sweep("experiment=mine").trials
