@@ -4,6 +4,7 @@
     ├── Unsupported           this machine lacks something (names the feature and what to do)
     ├── BadContent            content from outside (tar, wheel, index, JSON) breaks its format or is hostile
     ├── BuildError            a build step failed
+    │   └── NotAvailable      a package, version or suite that was asked for is nowhere to be had
     ├── StoreError            the store is damaged, full or not writable
     ├── ContainerError        a container could not be made or started
     ├── NetworkError          an address could not be reached, or a link could not be made
@@ -37,6 +38,10 @@ class BadContent(RuntimeFailure):
 
 class BuildError(RuntimeFailure):
     """A step of a build plan failed."""
+
+
+class NotAvailable(BuildError):
+    """What was asked for cannot be had: whoever asked has to ask for something else. The archive itself answered."""
 
 
 class StoreError(RuntimeFailure):

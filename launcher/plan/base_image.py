@@ -23,6 +23,8 @@ from runtime.state_dir import StateDir
 _PYTHONS = {"trixie": ("3.13.5", "2_41", 33), "bookworm": ("3.11.2", "2_36", 30)}
 """Python, glibc and libstdc++ of the suites as released: for advice, and for a guess before the archive has answered."""
 
+KNOWN_SUITES = tuple(_PYTHONS)
+
 _GLIBCXX_OF_GCC = {12: 30, 13: 32, 14: 33, 15: 34}
 """GCC release → n of the newest `GLIBCXX_3.4.n` in its libstdc++ (GCC, "ABI Policy and Guidelines")."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from launcher.config.compiled import Composed
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError, LaunchError, Origin
+from launcher.plan.asked_for import naming_package, naming_requirement
 from launcher.plan.base_image import Base, check_python, pin_base
 from launcher.plan.image_plan import apt_packages, group_requirements
 from launcher.plan.launch_plan import Lock
@@ -62,25 +63,30 @@ def lock_experiment(
         return origin_of(composed.origins, key)
 
     refuse_unsupported(spec, where)
-    base = pin_base(
-        spec.image, apt=apt_packages(spec.image), state=state, environ=environ, origin=where("image.base"), refresh=refresh
-    )
+    with naming_package(spec.image, where):
+        base = pin_base(
+            spec.image, apt=apt_packages(spec.image), state=state, environ=environ, origin=where("image.base"), refresh=refresh
+        )
     check_python(spec.image.python, base, name=spec.image.base, origin=where("image.python"))
+    lock = None
+    if base.interpreter is not None and has_requirements(spec):
+        with naming_requirement(spec.image, where):
+            lock = resolve_requirements(
+                spec,
+                Target(base.interpreter.version, base.platform, base.libstdcxx),
+                state=state,
+                environ=environ,
+                refresh=refresh or _needs_addresses(format),
+                sdist_layers=lambda: base_layers(base, spec, state=state, environ=environ),
+            )
+    # Written when everything is known: a refused requirement leaves no half of a lock.
     command = f"launch lock experiment={composed.choices.get('experiment', spec.name)}"
     base_path, packages = _write_base(base, spec, file, command=command)
-    if base.interpreter is None or not has_requirements(spec):
+    if lock is None:
         if base_path is None:
             hint = "`image.requirements` names some; an imported base is pinned by its digest"
             raise ConfigError(f"`{spec.name}` has nothing to lock", origin=where("image.requirements"), hint=hint)
         return Written(base_path, _no_requirements(base), (), base_path, packages)
-    lock = resolve_requirements(
-        spec,
-        Target(base.interpreter.version, base.platform, base.libstdcxx),
-        state=state,
-        environ=environ,
-        refresh=refresh or _needs_addresses(format),
-        sdist_layers=lambda: base_layers(base, spec, state=state, environ=environ),
-    )
     path = lock_file(file, lock.torch, pylock=_needs_addresses(format))
     before = read_lock_file(path, python=lock.python)
     _write(path, _text(spec, lock, state=state, format=format, command=command))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError
+from launcher.plan.asked_for import naming_package, naming_requirement
 from launcher.plan.base_image import Base, base_plan, check_python, expected_target, is_recorded, pin_base
 from launcher.plan.image_plan import apt_packages, debian_source_of
 from launcher.plan.launch_plan import Lock
@@ -49,15 +50,16 @@ def pin_image(
     beside = None
     if has_requirements(spec) and not is_recorded(spec.image, apt=apt, state=state, environ=environ, base_lock=base_lock):
         beside = _resolve_beside(spec, state, environ)
-    base = pin_base(
-        spec.image,
-        apt=apt,
-        state=state,
-        environ=environ,
-        origin=where("image.base"),
-        base_lock=base_lock,
-        refresh=refresh,
-    )
+    with naming_package(spec.image, where):
+        base = pin_base(
+            spec.image,
+            apt=apt,
+            state=state,
+            environ=environ,
+            origin=where("image.base"),
+            base_lock=base_lock,
+            refresh=refresh,
+        )
     check_python(spec.image.python, base, name=spec.image.base, origin=where("image.python"))
     if beside is not None:
         beside.join()
@@ -70,16 +72,16 @@ def pin_image(
             origin=where("image.requirements"),
             hint=hint,
         )
-    chosen = choose_lock(
-        spec,
-        Target(base.interpreter.version, base.platform, base.libstdcxx),
-        experiment_file=experiment_file,
-        state=state,
-        environ=environ,
-        origin=where("image.requirements"),
-        refresh=refresh,
-        sdist_layers=lambda: base_layers(base, spec, state=state, environ=environ),
-    )
+    with naming_requirement(spec.image, where):
+        chosen = choose_lock(
+            spec,
+            Target(base.interpreter.version, base.platform, base.libstdcxx),
+            experiment_file=experiment_file,
+            state=state,
+            environ=environ,
+            refresh=refresh,
+            sdist_layers=lambda: base_layers(base, spec, state=state, environ=environ),
+        )
     return ImagePins(base, chosen.lock, spec.image.base, (*base.warnings, *chosen.warnings))
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.config.spec import ExperimentSpec
-from launcher.errors import ConfigError, Origin
 from launcher.plan.image_plan import group_requirements
 from launcher.plan.launch_plan import Lock
 from launcher.plan.lock import SdistLayers, current_lock, resolve, torch_backend
@@ -49,26 +48,20 @@ def choose_lock(
     experiment_file: Path | None,
     state: StateDir,
     environ: Mapping[str, str],
-    origin: Origin | None = None,
     refresh: bool = False,
     sdist_layers: SdistLayers | None = None,
 ) -> ChosenLock:
     """The lock of *spec*'s requirements. *experiment_file* is the YAML that a lock file lies beside."""
-    try:
-        warnings: list[str] = []
-        if experiment_file is not None and not refresh:
-            for path in lock_files(experiment_file, torch_backend(spec.image.cuda)):
-                lock, why = _current(path, spec, target)
-                if lock is not None:
-                    return ChosenLock(lock)
-                if why is not None:
-                    warnings.append(_drifted(path, why, experiment_file.stem))
-        lock = resolve_requirements(spec, target, state=state, environ=environ, refresh=refresh, sdist_layers=sdist_layers)
-        return ChosenLock(lock, (*warnings, *lock.warnings))
-    except ConfigError as error:
-        if error.origin is None:
-            error.origin = origin
-        raise
+    warnings: list[str] = []
+    if experiment_file is not None and not refresh:
+        for path in lock_files(experiment_file, torch_backend(spec.image.cuda)):
+            lock, why = _current(path, spec, target)
+            if lock is not None:
+                return ChosenLock(lock)
+            if why is not None:
+                warnings.append(_drifted(path, why, experiment_file.stem))
+    lock = resolve_requirements(spec, target, state=state, environ=environ, refresh=refresh, sdist_layers=sdist_layers)
+    return ChosenLock(lock, (*warnings, *lock.warnings))
 
 
 def resolve_requirements(

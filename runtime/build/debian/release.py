@@ -18,7 +18,7 @@ from pathlib import Path
 from runtime.build.debian.archive_client import ArchiveClient, NotThere, shown
 from runtime.build.debian.index import parse_stanza
 from runtime.build.debian.release_signature import verified_text
-from runtime.errors import BadContent, BuildError
+from runtime.errors import BadContent, BuildError, NotAvailable
 
 _RELEASE_LIMIT = 8 << 20
 _PACKAGES_LIMIT = 512 << 20
@@ -75,7 +75,7 @@ def fetch_release(base_url: str, suite: str, *, client: ArchiveClient, keyrings:
     try:
         message = client.get(f"{url}/InRelease", limit=_RELEASE_LIMIT)
     except NotThere as error:
-        raise BuildError(
+        raise NotAvailable(
             f"the archive at `{shown(base_url)}` has no suite `{suite}`: {error.message}",
             hint="the address must be the directory that holds `dists/` and `pool/`; "
             "a mirror without a security archive is written `ADDRESS none`",

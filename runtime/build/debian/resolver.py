@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from runtime.build.debian.index import Candidate, PackageIndex
 from runtime.build.debian.relations import Group, Relation, show_group
 from runtime.build.plan import DebPackage
-from runtime.errors import BuildError
+from runtime.errors import NotAvailable
 
 _PREFERRED = {"usr-is-merged"}
 """Taken first wherever it is an alternative: our tree has a merged /usr from the start, so bookworm's `usrmerge`, which
@@ -110,7 +110,7 @@ def resolve(
         if candidate.name not in selection.chosen:
             _take(selection, candidate, asked_by=asked_by)
         elif selection.chosen[candidate.name].version != candidate.version and pinned.get(candidate.name):
-            raise BuildError(
+            raise NotAvailable(
                 f"package `{candidate.name}` is wanted in version `{candidate.version}`, "
                 f"but the base has `{selection.chosen[candidate.name].version}`",
                 hint="leave the version away",
@@ -141,7 +141,7 @@ def _wanted(selection: _Selection, wish: str) -> Candidate:
         known = tuple(one for one in known if one.version == version)
         if not known and index.candidates(name):
             offered = ", ".join(f"`{one.version}`" for one in index.candidates(name))
-            raise BuildError(f"package `{name}` has no version `{version}` in this suite", hint=f"there is {offered}")
+            raise NotAvailable(f"package `{name}` has no version `{version}` in this suite", hint=f"there is {offered}")
     if known:
         return known[0]
     providers = [] if version else index.providers(name)
@@ -150,10 +150,10 @@ def _wanted(selection: _Selection, wish: str) -> Candidate:
         return (provided_already or providers)[0]
     if providers:
         shown = ", ".join(f"`{one.name}`" for one in providers[:6])
-        raise BuildError(f"package `{name}` is a name that several packages provide", hint=f"name one of them: {shown}")
+        raise NotAvailable(f"package `{name}` is a name that several packages provide", hint=f"name one of them: {shown}")
     similar = index.similar(name)
     hint = f"did you mean {' or '.join(f'`{one}`' for one in similar)}?" if similar else "only Debian's section `main` is used"
-    raise BuildError(f"package `{name}` is not in this suite", hint=hint)
+    raise NotAvailable(f"package `{name}` is not in this suite", hint=hint)
 
 
 def _satisfy(selection: _Selection, group: Group, *, asked_by: str) -> None:
@@ -169,7 +169,7 @@ def _satisfy(selection: _Selection, group: Group, *, asked_by: str) -> None:
             clashes.append(f"`{candidate.name}` conflicts with `{other.name}`")
     chosen = [selection.chosen[relation.name] for relation in group if relation.name in selection.chosen]
     reasons = clashes + [f"`{one.name}` is there in version `{one.version}`" for one in chosen]
-    raise BuildError(
+    raise NotAvailable(
         f"package `{asked_by}` needs `{show_group(group)}`, which cannot be had: "
         f"{'; '.join(reasons) if reasons else 'no archive has it'}",
         hint=_chain(selection, asked_by),
@@ -179,7 +179,7 @@ def _satisfy(selection: _Selection, group: Group, *, asked_by: str) -> None:
 def _take(selection: _Selection, candidate: Candidate, *, asked_by: str) -> None:
     other = selection.clash(candidate)
     if other is not None:
-        raise BuildError(
+        raise NotAvailable(
             f"packages `{candidate.name}` and `{other.name}` cannot be installed together",
             hint=f"`{other.name}` is there because of {selection.wanted_by[other.name]}",
         )
