@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,24 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(message, hint=f"`{self.prog} --help` shows what it takes")
+        raise ConfigError(message, hint=self._what_was_meant(message) or f"`{self.prog} --help` shows what it takes")
+
+    def _what_was_meant(self, message: str) -> str | None:
+        """The known option that the first unknown one of *message* is near to."""
+        # `-multirun` is `-m` with the value `ultirun` for argparse.
+        dashes = re.match(r"argument \S*?(--[\w-]+): ignored explicit argument", message)
+        if dashes is not None:
+            return f"did you mean `{dashes[1]}`?"
+        unknown = re.match(r"unrecognized arguments: .*?(?<!\S)(--?[\w-]+)", message)
+        if unknown is None:
+            return None
+        from difflib import get_close_matches
+
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        if self.prog == "launch run":
+            known += ["--version"]
+        near = get_close_matches("--" + unknown[1].lstrip("-"), known, n=1, cutoff=0.7)
+        return f"did you mean `{near[0]}`?" if near else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +99,19 @@ def parse(parser: Parser, arguments: Sequence[str]) -> tuple[argparse.Namespace,
     apply_debug(options)
     request = Request(tuple(options.overrides), tuple(options.requirements), command, options.config_dir)
     if not any(override.lstrip("+").startswith("experiment=") for override in request.overrides):
-        raise ConfigError("no experiment was chosen", hint="name one: `launch experiment=digits`; `launch list` shows them all")
+        raise ConfigError("no experiment was chosen", hint=_experiment_meant(request.overrides))
     return options, request
+
+
+def _experiment_meant(overrides: Sequence[str]) -> str:
+    """A mistyped `experiment=`, if one of *overrides* looks like it."""
+    from difflib import get_close_matches
+
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if equals and get_close_matches(key.lstrip("+"), ["experiment"], cutoff=0.7):
+            return f"did you mean `experiment={value}`?"
+    return "name one: `launch experiment=digits`; `launch list` shows them all"
 
 
 def apply_debug(options: argparse.Namespace) -> None:

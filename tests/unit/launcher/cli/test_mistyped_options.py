@@ -1,0 +1,25 @@
+"""A mistyped option or `experiment=` is answered with the one that was meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from launcher.cli.main import run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["experimnt=t"], "did you mean `experiment=t`?"),
+        (["run", "+experiement=t", "seed=1"], "did you mean `experiment=t`?"),
+        (["params.lr=1"], "name one: `launch experiment=digits`"),
+        (["--mutlirun", "experiment=digits"], "did you mean `--multirun`?"),
+        (["-multirun", "experiment=digits"], "did you mean `--multirun`?"),
+        (["--versoin"], "did you mean `--version`?"),
+        (["logs", "--folow", "x"], "did you mean `--follow`?"),
+        (["experiment=digits", "--no-such-thing"], "`launch run --help` shows what it takes"),
+    ],
+)
+def test_the_near_one_is_named(arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert 2 == run(arguments)
+    assert hint in capsys.readouterr().err
