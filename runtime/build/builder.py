@@ -28,6 +28,8 @@ class StepState:
     """None when it depends on layers that aren't built yet."""
     layer: Layer | None
     """The layer that will be used; None when the step has to be done."""
+    parent: Digest | None = None
+    """What `key` was made with: the chain of the layers below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,10 @@ def explain(plan: BuildPlan, store: Store) -> list[StepState]:
         if needs_parent(step) and below is None:
             states.append(StepState(step, None, None))
             continue
-        key = step_key(step, chain(below or ()))
+        parent = chain(below or ())
+        key = step_key(step, parent)
         found = cached_layers(step, key, store)
-        states.append(StepState(step, key, found[-1] if found else None))
+        states.append(StepState(step, key, found[-1] if found else None, parent))
         below = below + list(found) if below is not None and found is not None else None
     return states
 

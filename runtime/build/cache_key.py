@@ -1,8 +1,8 @@
 """Cache keys: the complete inputs of a step, hashed. Two steps with one key give the same layer.
 
-`key_fields` is the readable form (what `launch plan --explain` compares); `step_key` hashes it. A layer's files depend on
-layers below only for RunCommand and UnpackDebs(onto_base); their parent is the chain of diff_ids below (the image-spec's
-ChainID), so a base that was built again with the same content keeps everything above it.
+`key_fields` is the readable form (`miss_reason.py` compares it for `launch plan --explain`); `step_key` hashes it. A layer's
+files depend on layers below only for RunCommand and UnpackDebs(onto_base); their parent is the chain of diff_ids below (the
+image-spec's ChainID), so a base that was built again with the same content keeps everything above it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 
 from runtime.build.cache_key import ASSEMBLY_VERSION
 from runtime.build.plan import BuildPlan, ImageConfig, InstallWheel, Step
-from runtime.build.step_label import step_label
+from runtime.build.step_label import history_label
 from runtime.oci.digest import Digest, canonical_json, digest_bytes, digest_json
 from runtime.oci.image_documents import CONFIG, LAYER, Descriptor, Manifest
 from runtime.store.records import Image, Layer
@@ -102,7 +102,7 @@ def config_document(plan: BuildPlan, steps: Sequence[Step], diff_ids: Sequence[D
         "os": "linux",
         "config": _execution(plan.config),
         "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
-        "history": [{"created": created, "created_by": f"launch: {step_label(step)}"} for step in steps],
+        "history": [{"created": created, "created_by": f"launch: {history_label(step)}"} for step in steps],
     }
 
 

@@ -46,8 +46,10 @@ def main(arguments: Sequence[str]) -> int:
         json.dump(document, sys.stdout, indent=2)
         print()
     else:
+        from runtime.build.step_label import counted
+
         size = render.size(sum(layer.size_bytes for layer in result.image.layers))
-        print(f"{result.image.digest}  {len(result.image.layers)} layers  {size}")
+        print(f"{result.image.digest}  {counted(len(result.image.layers), 'layer')}  {size}")
     if options.timings:
         render.say("\n".join(timings.lines()))
     return 0

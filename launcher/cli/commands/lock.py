@@ -22,6 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     options, request = args.parse(parser, arguments)
     from launcher.cli.prepare import compose
     from launcher.plan.lock_experiment import lock_experiment
+    from runtime.build.step_label import counted
     from runtime.state_dir import state_dir
 
     state = state_dir().ensure()
@@ -32,5 +33,7 @@ def main(arguments: Sequence[str]) -> int:
         print(path)
     for change in written.changes:
         render.say(f"  {change}")
-    render.say(f"{len(written.lock.wheels)} packages locked for Python {written.lock.python} on {written.lock.platform}")
+    render.say(
+        f"{counted(len(written.lock.wheels), 'package')} locked for Python {written.lock.python} on {written.lock.platform}"
+    )
     return 0

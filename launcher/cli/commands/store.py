@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from launcher.cli import arguments as args
 from launcher.cli import render
+from runtime.build.step_label import counted
 from runtime.state_dir import StateDir, state_dir
 
 _DAY_S = 86_400
@@ -35,13 +36,14 @@ def _collect(state: StateDir, options: argparse.Namespace) -> int:
     records = [fold(run_dir) for run_dir in active_runs(state)]
     in_use = [record.image_digest for record in records if record is not None and record.image_digest]
     gone = collect(Store(state.store), unused_s=options.unused * _DAY_S, keep=in_use, blobs_unused_s=options.unused * _DAY_S)
-    print(f"{len(gone.images)} images, {len(gone.layers)} layers, {gone.blobs} blobs removed: {render.size(gone.freed_bytes)}")
+    parts = (counted(len(gone.images), "image"), counted(len(gone.layers), "layer"), counted(gone.blobs, "blob"))
+    print(f"{', '.join(parts)} removed: {render.size(gone.freed_bytes)}")
     return 0
 
 
 def _check(state: StateDir, options: argparse.Namespace) -> int:
     from runtime.store.check import check_layers
-    from runtime.store.garbage import remove_layer
+    from runtime.store.layer_on_disk import remove_layer
     from runtime.store.store import Store
 
     store = Store(state.store)
@@ -50,5 +52,7 @@ def _check(state: StateDir, options: argparse.Namespace) -> int:
         print(f"{damage.diff_id.short}  {damage.problem}")
         if options.remove:
             remove_layer(store.root, damage.diff_id)
-    render.say(f"{len(store.layers())} layers, {len(damaged)} damaged{' and removed' if damaged and options.remove else ''}")
+    render.say(
+        f"{counted(len(store.layers()), 'layer')}, {len(damaged)} damaged{' and removed' if damaged and options.remove else ''}"
+    )
     return 1 if damaged and not options.remove else 0

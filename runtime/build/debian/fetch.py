@@ -10,6 +10,7 @@ from runtime.build.debian.archive_client import ArchiveClient, NotThere, shown
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import DebPackage
 from runtime.build.sources import DebianSource
+from runtime.build.step_label import counted
 from runtime.errors import BadContent, BuildError
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.store.store import Store
@@ -99,7 +100,7 @@ class _Progress:
     def __init__(self, observer: BuildObserver, missing: Sequence[DebPackage]) -> None:
         self._observer = observer
         self._total = sum(package.size for package in missing)
-        self._label = f"{len(missing)} Debian packages"
+        self._label = counted(len(missing), "Debian package")
         self._done = 0
         self._lock = threading.Lock()
 

@@ -20,6 +20,7 @@ from runtime.build.debian.unpack import merged
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import DebPackage, RunCommand, UnpackDebs
 from runtime.build.sources import DebianSource
+from runtime.build.step_label import counted
 from runtime.layer.diff import diff
 from runtime.layer.tree import Tree
 from runtime.rootfs.wanted import BindMount
@@ -47,7 +48,7 @@ def unpack_onto(
         # --force-depends: a pre-dependency may be in the same set, unpacked and not yet configured (apt would order them).
         argv=("dpkg", "--unpack", "--force-depends", "--recursive", _MOUNTED_AT),
         env=CONFIGURE_ENV,
-        label=f"dpkg --unpack ({len(step.packages)} packages)",
+        label=f"dpkg --unpack ({counted(len(step.packages), 'package')})",
         drop=DROPPED,
     )
     binds = (BindMount(debs, _MOUNTED_AT),)
