@@ -44,8 +44,18 @@ def outcome_of(
     if program.code == 0:
         return ExitOutcome(0, None, Reason.COMPLETED)
     if oom_kills:
-        limit = f" of {memory_bytes} bytes" if memory_bytes else ""
+        limit = f" of {_memory(memory_bytes)}" if memory_bytes else ""
+        were = "was" if oom_kills == 1 else "were"
         return ExitOutcome(
-            program.shell_code, program.signal, Reason.OOM, f"{oom_kills} of its processes were killed at the memory limit{limit}"
+            program.shell_code,
+            program.signal,
+            Reason.OOM,
+            f"{oom_kills} of its processes {were} killed at the memory limit{limit}",
         )
     return ExitOutcome(program.shell_code, program.signal, Reason.PROGRAM)
+
+
+def _memory(size_bytes: int) -> str:
+    """As people write `memory`: `64 MiB`, `1.5 GiB`."""
+    value = size_bytes / (1 << 20)
+    return f"{value:.4g} MiB" if value < 1024 else f"{value / 1024:.4g} GiB"

@@ -302,7 +302,9 @@ def _nth_last(state: StateDir, reference: str) -> RunRecord:
     records = list_runs(state)
     back = int(form[1] or 0)
     if back >= len(records):
-        raise ConfigError(f"no run `{reference}`: there are {len(records)}")
+        count = len(records)
+        there = "there are no runs yet" if not count else "there is 1 run" if count == 1 else f"there are {count} runs"
+        raise ConfigError(f"no run `{reference}`: {there}", hint="`launch experiment=NAME` makes one" if not count else None)
     return records[-1 - back]
 
 

@@ -32,6 +32,18 @@ def test_exit_code_and_reason(
     assert expected == (outcome.exit_code, outcome.reason)
 
 
+@pytest.mark.parametrize(
+    ("kills", "memory_bytes", "words"),
+    [
+        (1, 64 << 20, "1 of its processes was killed at the memory limit of 64 MiB"),
+        (2, 3 << 29, "2 of its processes were killed at the memory limit of 1.5 GiB"),
+        (1, None, "1 of its processes was killed at the memory limit"),
+    ],
+)
+def test_a_killed_process_is_told_with_the_limit(kills: int, memory_bytes: int | None, words: str) -> None:
+    assert words == outcome_of(ProcessExit(None, 9), oom_kills=kills, memory_bytes=memory_bytes).detail
+
+
 def test_only_failures_that_nobody_asked_for_are_tried_again() -> None:
     assert outcome_of(ProcessExit(1, None)).is_worth_a_retry
     assert not outcome_of(ProcessExit(1, None), asked=Reason.STOPPED).is_worth_a_retry

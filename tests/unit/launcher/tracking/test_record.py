@@ -146,6 +146,14 @@ def test_what_means_no_run_or_several_is_exit_2(state: StateDir, reference: str,
     assert 2 == failure.value.exit_code
 
 
+def test_the_last_of_no_runs(state: StateDir) -> None:
+    with pytest.raises(ConfigError, match="no run `@last`: there are no runs yet"):
+        find_run(state, "@last")
+    a_run(state, "7f3a9c", ("created", 1, {}))
+    with pytest.raises(ConfigError, match=r"no run `@last~1`: there is 1 run$"):
+        find_run(state, "@last~1")
+
+
 def test_a_reused_process_number_is_not_the_process() -> None:
     started = process_started(os.getpid())
     assert started is not None
