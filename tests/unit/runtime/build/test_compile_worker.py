@@ -16,7 +16,10 @@ from runtime.build.plan import LAYER_MTIME_S
 
 # The two functions share a set constant or don't, depending on which strings other files have interned (CPython,
 # intern_constants): this is what made scikit-learn's bytecode differ from build to build.
-SETS = "def f(x):\n    return x in {'zq_alpha', 'zq_beta', 'zq_gamma'}\n\ndef g(x):\n    return 'more', x in {'zq_alpha', 'zq_beta', 'zq_gamma'}\n"
+SETS = (
+    "def f(x):\n    return x in {'zq_alpha', 'zq_beta', 'zq_gamma'}\n\n"
+    "def g(x):\n    return 'more', x in {'zq_alpha', 'zq_beta', 'zq_gamma'}\n"
+)
 INTERNS = "zq_alpha = zq_beta = zq_gamma = 1\nNAMES = ('zq_alpha', 'zq_beta', 'zq_gamma')\n"
 
 
