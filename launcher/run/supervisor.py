@@ -12,10 +12,9 @@ import signal
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from launcher.errors import LaunchError
-from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import from_document
 from launcher.run import active
 from launcher.run.handover import announce_pid
@@ -51,19 +50,26 @@ def main(run_dir: RunDir) -> NoReturn:
 
 
 def supervise(run_dir: RunDir, inbox: SignalInbox) -> None:
-    """Run (or adopt) the run of *run_dir* to its end, close its journal, let the tracker send the rest."""
-    document = json.loads(run_dir.plan.read_bytes())
-    plan = from_document(document["plan"])
+    """Run (or take over) the run of *run_dir* to its end, close its journal, let the tracker send the rest."""
     happened = {event.name for event in journal.read(run_dir.journal)}
     tracker = start_tracker(run_dir)
-    if "queued" not in happened:
-        journal.append(run_dir.journal, "queued", image_digest=document["image_digest"])
-        close(run_dir, _guarded(lambda: run_experiment(_run(run_dir, plan, document, inbox, tracker))))
-    elif "finished" not in happened:
-        close(run_dir, _guarded(lambda: take_over(run_dir, plan, inbox, tracker)))
+    if "finished" not in happened:
+        close(run_dir, _guarded(lambda: _run_or_take_over(run_dir, inbox, tracker, began="queued" in happened)))
     tracker.finish()
     active.unmark(run_dir)
     _confirm_layers(StateDir(run_dir.root.parent.parent))
+
+
+def _run_or_take_over(run_dir: RunDir, inbox: SignalInbox, tracker: TrackerProcess, *, began: bool) -> Attempt:
+    document = json.loads(run_dir.plan.read_bytes())
+    plan = from_document(document["plan"])
+    if began:
+        return take_over(run_dir, plan, inbox, tracker)
+    journal.append(run_dir.journal, "queued", image_digest=document["image_digest"])
+    state, identity = StateDir(run_dir.root.parent.parent), document["identity"]
+    image = Store(state.store).image(document["image_digest"])
+    run = Run(run_dir, state, plan, image, inbox, tracker, sweep_id=identity["sweep_id"], trial=identity["trial"])
+    return run_experiment(run)
 
 
 def _confirm_layers(state: StateDir) -> None:
@@ -87,13 +93,6 @@ def close(run_dir: RunDir, attempt: Attempt) -> None:
         message=outcome.detail,
         usage={name: value for name, value in asdict(attempt.usage).items() if value is not None},
     )
-
-
-def _run(run_dir: RunDir, plan: LaunchPlan, document: dict[str, Any], inbox: SignalInbox, tracker: TrackerProcess) -> Run:
-    state = StateDir(run_dir.root.parent.parent)
-    image = Store(state.store).image(document["image_digest"])
-    identity = document["identity"]
-    return Run(run_dir, state, plan, image, inbox, tracker, sweep_id=identity["sweep_id"], trial=identity["trial"])
 
 
 def _guarded(body: Callable[[], Attempt]) -> Attempt:
