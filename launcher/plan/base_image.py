@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.config.spec import Image
 from launcher.errors import ConfigError, Origin
 from launcher.plan.debian_record import ResolvedDebs, debian_architecture, is_answered, resolved_debs
+from launcher.plan.pinned_base import Base
 from runtime.build.debian.debian_base import CONFIGURE, interpreter_of
-from runtime.build.plan import BuildPlan, DebPackage, ImageConfig, Interpreter, Step, UnpackDebs
-from runtime.oci.digest import Digest, digest_json
+from runtime.build.plan import BuildPlan, DebPackage, ImageConfig, Step, UnpackDebs
+from runtime.oci.digest import digest_json
 from runtime.state_dir import StateDir
 
 _PYTHONS = {"trixie": ("3.13.5", "2_41", 33), "bookworm": ("3.11.2", "2_36", 30)}
@@ -30,26 +30,6 @@ _GLIBCXX_OF_GCC = {12: 30, 13: 32, 14: 33, 15: 34}
 
 _BOOTSTRAP = re.compile(r"bootstrap:debian/([a-z]+)")
 _GLIBC = re.compile(r"(?:\d+:)?(\d+)\.(\d+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """A pinned base with the apt packages on it."""
-
-    steps: tuple[Step, ...]
-    """Bottom first."""
-    digest: Digest
-    """Of the package list, or of the manifest; without the experiment's own apt packages."""
-    interpreter: Interpreter | None
-    platform: str
-    """As wheels name it: `x86_64-manylinux_2_41`."""
-    architecture: str
-    """As OCI and Debian name it: `amd64`."""
-    libstdcxx: int | None = None
-    """n of the newest `GLIBCXX_3.4.n` in its libstdc++; None: it has none, or we don't know."""
-    env: dict[str, str] = field(default_factory=dict)
-    """Of an imported image's configuration."""
-    warnings: tuple[str, ...] = ()
 
 
 def pin_base(

@@ -11,26 +11,14 @@ from pathlib import Path
 
 from launcher.config.spec import ExperimentSpec, Image
 from launcher.errors import ConfigError, Origin
-from launcher.plan.base_image import Base
+from launcher.plan.command_step import DIFFERS_EACH_TIME, RUN_NETWORK
 from launcher.plan.launch_plan import CodeSnapshot, LaunchPlan, Lock
+from launcher.plan.pinned_base import Base
 from runtime.build.plan import VENV, BuildPlan, CopyIn, ImageConfig, InstallWheel, MakeVenv, RunCommand, Step, UnpackDebs
 from runtime.build.sources import BuildSources, DebianSource, WheelSource
 from runtime.state_dir import StateDir
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-DIFFERS_EACH_TIME = (
-    "var/cache/ldconfig/aux-cache",
-    "var/cache/apt/**",
-    "var/lib/apt/lists/**",
-    "var/log/**",
-    "root/.cache/**",
-    "tmp/**",
-)
-"""What commands leave behind that is not part of their result."""
-
-RUN_NETWORK = "host"
-"""`image.run` and apt may download. One value for all machines, since it is part of the step's key."""
 
 
 def apt_packages(image: Image) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import ConfigError, LaunchError, Origin
-from launcher.plan.base_image import Base
+from launcher.plan.command_step import DIFFERS_EACH_TIME, RUN_NETWORK
 from launcher.plan.debian_record import debian_architecture
-from launcher.plan.image_plan import DIFFERS_EACH_TIME, RUN_NETWORK
+from launcher.plan.pinned_base import Base
 from runtime.build.image_source import inspect_image
 from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, Interpreter, RunCommand, Step
 from runtime.errors import RuntimeFailure

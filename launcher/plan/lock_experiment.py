@@ -15,12 +15,13 @@ from launcher.config.compiled import Composed
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError, LaunchError, Origin
 from launcher.plan.asked_for import naming_package, naming_requirement
-from launcher.plan.base_image import Base, check_python, pin_base
+from launcher.plan.base_image import check_python, pin_base
 from launcher.plan.image_plan import apt_packages, group_requirements
 from launcher.plan.launch_plan import Lock
 from launcher.plan.lock import lock_digest, request_digest
 from launcher.plan.lock_file import changes, lock_file_text, pylock_text, read_lock_file
 from launcher.plan.origins import origin_of
+from launcher.plan.pinned_base import Base
 from launcher.plan.pins import base_layers
 from launcher.plan.refusals import refuse_unsupported
 from launcher.plan.requirement_lock import Target, has_requirements, lock_file, requirements_base, resolve_requirements

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError
 from launcher.plan.asked_for import naming_package, naming_requirement
-from launcher.plan.base_image import Base, base_plan, check_python, expected_target, is_recorded, pin_base
+from launcher.plan.base_image import base_plan, check_python, expected_target, is_recorded, pin_base
 from launcher.plan.image_plan import apt_packages, debian_source_of
 from launcher.plan.launch_plan import Lock
+from launcher.plan.pinned_base import Base
 from launcher.plan.refusals import Where
 from launcher.plan.requirement_lock import Target, choose_lock, has_requirements, resolve_requirements
 from runtime.build.plan import UnpackDebs

@@ -1,0 +1,28 @@
+"""A base in which nothing floats, as a value: what `base_image.py` and `imported_base.py` make and the image is planned on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from runtime.build.plan import Interpreter, Step
+from runtime.oci.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A pinned base with the apt packages on it."""
+
+    steps: tuple[Step, ...]
+    """Bottom first."""
+    digest: Digest
+    """Of the package list, or of the manifest; without the experiment's own apt packages."""
+    interpreter: Interpreter | None
+    platform: str
+    """As wheels name it: `x86_64-manylinux_2_41`."""
+    architecture: str
+    """As OCI and Debian name it: `amd64`."""
+    libstdcxx: int | None = None
+    """n of the newest `GLIBCXX_3.4.n` in its libstdc++; None: it has none, or we don't know."""
+    env: dict[str, str] = field(default_factory=dict)
+    """Of an imported image's configuration."""
+    warnings: tuple[str, ...] = ()
