@@ -46,8 +46,7 @@ def compose(request: Request, state: StateDir | None = None) -> Composed:
 def prepare(request: Request, timings: Timings, *, image: str | None = None, quiet: bool = False) -> Prepared:
     """For a run: compose, start the tracking server beside the rest, plan and build."""
     state = state_dir().ensure()
-    with timings.phase("compose"):
-        composed = compose(request, state)
+    composed = _composed(request, state, timings)
     start_local_server(composed.spec, state)
     return plan_and_build(composed, state, timings, image=image, quiet=quiet)
 
@@ -55,9 +54,15 @@ def prepare(request: Request, timings: Timings, *, image: str | None = None, qui
 def prepare_image(request: Request, timings: Timings, *, quiet: bool = False) -> Prepared:
     """For `launch build`: nothing will run, so nothing is tracked."""
     state = state_dir().ensure()
+    composed = _composed(request, state, timings)
+    return plan_and_build(composed, state, timings, quiet=quiet)
+
+
+def _composed(request: Request, state: StateDir, timings: Timings) -> Composed:
     with timings.phase("compose"):
         composed = compose(request, state)
-    return plan_and_build(composed, state, timings, quiet=quiet)
+    timings.split("compose", "validate", composed.validate_s)
+    return composed
 
 
 def plan_and_build(

@@ -27,6 +27,11 @@ class Timings:
         finally:
             self.phases[name] = self.phases.get(name, 0.0) + time.perf_counter() - begun
 
+    def split(self, name: str, part: str, seconds: float) -> None:
+        """Of phase *name*, *seconds* were *part*."""
+        self.phases[name] -= seconds
+        self.phases[part] = seconds
+
     def add_run(self, events: Sequence[Event], *, handed_over_at: float, ended_at: float) -> None:
         """lease, start, first output, run and record, from the journal of the run."""
         at = {event.name: event.at for event in reversed(events)}

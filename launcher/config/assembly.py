@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,8 @@ class Assembled:
     """Variables that were read, None where absent."""
     repeatable: bool
     """Whether the same files and variables give the same spec again."""
+    validate_s: float = 0.0
+    """Seconds that validation took, for `--timings`."""
 
 
 def assemble(request: Request) -> Assembled:
@@ -83,5 +86,14 @@ def finish(tree: Tree, request: Request, environment: dict[str, str | None]) -> 
         holder=request.path.holder(file) if file is not None else request.cwd,
         experiment=Origin(file=tree.sources.shown(file), line=1) if file is not None else None,
     )
+    begun = time.perf_counter()
     spec = to_spec(values, context)
-    return Assembled(spec, {**values, "command": as_written}, tree.sources.origins(), tree.choices, dict(environment), repeatable)
+    return Assembled(
+        spec,
+        {**values, "command": as_written},
+        tree.sources.origins(),
+        tree.choices,
+        dict(environment),
+        repeatable,
+        validate_s=time.perf_counter() - begun,
+    )

@@ -40,6 +40,8 @@ class Composed:
     from_cache: bool
     overrides: tuple[str, ...]
     _request: _Raw
+    validate_s: float = 0.0
+    """Seconds of the composition that were validation; none when it came compiled."""
 
     @property
     def experiment_file(self) -> Path | None:
@@ -127,7 +129,7 @@ def load_sweep(
 
 
 def _composed(made: Assembled, raw: _Raw) -> Composed:
-    return Composed(made.spec, made.origins, made.choices, False, raw.overrides, raw)
+    return Composed(made.spec, made.origins, made.choices, False, raw.overrides, raw, validate_s=made.validate_s)
 
 
 def _raw(
