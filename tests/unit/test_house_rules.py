@@ -160,3 +160,13 @@ def test_no_address_of_a_package_registry_is_written_down() -> None:
 def test_nothing_is_left_for_later() -> None:
     """What is not done is in no option and in no comment; it stands in the README's list of what is not there."""
     assert [] == [f"{name}:{number}" for name, number, line in texts_in_git() if UNFINISHED.search(line)]
+
+
+def test_experiments_know_neither_launcher_nor_runtime() -> None:
+    """Training code is the user's: it relies on the contract, not on us."""
+    for folder in ("experiments", "launcher/_template"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            tree = ast.parse(path.read_text())
+            names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+            names += [str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+            assert not {name.split(".")[0] for name in names} & {"launcher", "runtime"}, path
