@@ -69,7 +69,9 @@ def test_a_program_over_its_memory_limit_is_killed_and_recognised(tmp_path):
 @in_a_container
 def test_a_program_that_outlives_its_child_is_recognised_too(tmp_path):
     """A DataLoader's worker dies, the program ends with its own code: the reason is memory all the same."""
-    code = f"import os, sys\nif os.fork() == 0:\n    {GREEDY}\nos.wait()\nsys.exit(3)"
+    # The kernel chooses whom it kills by size and chance; the worker volunteers (proc_pid_oom_score_adj(5)).
+    volunteer = "open('/proc/self/oom_score_adj', 'w').write('1000')"
+    code = f"import os, sys\nif os.fork() == 0:\n    {volunteer}\n    {GREEDY}\nos.wait()\nsys.exit(3)"
     ended = run_limited(tmp_path, code, Limits(memory_bytes=128 * MIB))
     assert (ProcessExit(3, None), 1) == (ended.exit, ended.usage.oom_kills)
 
