@@ -110,14 +110,6 @@ def is_text(path: Sequence[str | int]) -> bool:
     return shape is not None and shape.text
 
 
-def is_open(path: Sequence[str | int]) -> bool:
-    """Whether a person may add a key at *path* without `+`: `env.*`, `tags.*`, `data.*`, … but not `params.*`."""
-    if tuple(path[:1]) == ("params",):
-        return False
-    shape = shape_at(path)
-    return shape is not None and (shape.open_mapping or shape == Shape())
-
-
 def default_tree() -> dict[str, Any]:
     """Every key with its default, as Hydra's `schema` node: `gpus=2` and `sweep.trials=10` need no `+`."""
     tree = _defaults(schema.ExperimentSpec)

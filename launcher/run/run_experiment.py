@@ -6,6 +6,7 @@ Everything the run owns stands in one ExitStack, announced before it is taken (`
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from launcher.plan.container_plan import container_spec
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.acquisitions import acquired
 from launcher.run.follow import follow, opened_logs
-from launcher.run.leases import leased
+from launcher.run.leases import Withdrawn, leased
 from launcher.run.outcome import ExitOutcome, outcome_of
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.tracker_process import TrackerProcess
@@ -23,6 +24,7 @@ from launcher.tracking.record import process_started
 from runtime.cgroup.cgroup import new_cgroup
 from runtime.cgroup.limits import Usage
 from runtime.container import lifecycle
+from runtime.container.spec import ProcessExit
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.records import Image
 from runtime.store.store import Store
@@ -57,7 +59,10 @@ def run_experiment(run: Run) -> Attempt:
     """Run until it succeeds, was asked to end, or `retries` are used up. Outputs and checkpoints are kept across attempts."""
     attempts = 1 + run.plan.spec.retries
     for number in range(1, attempts + 1):
-        attempt = run_attempt(run, number)
+        try:
+            attempt = run_attempt(run, number)
+        except Withdrawn as withdrawn:
+            return Attempt(outcome_of(ProcessExit(None, signal.SIGTERM), asked=withdrawn.reason), Usage())
         if number == attempts or not attempt.outcome.is_worth_a_retry:
             return attempt
         outcome = attempt.outcome
@@ -69,7 +74,7 @@ def run_attempt(run: Run, number: int) -> Attempt:
     """One container, from lease to exit."""
     run_dir, plan = run.run_dir, run.plan
     with ExitStack() as owned:
-        lease = owned.enter_context(leased(plan, run_dir))
+        lease = owned.enter_context(leased(plan, run_dir, run.inbox))
         spec = container_spec(
             plan,
             run.image,

@@ -47,26 +47,52 @@ def lease_dir() -> Path:
 
 @contextmanager
 def lease_gpus(
-    candidates: Callable[[], Sequence[str]], count: int, *, holder: str, waiting: Callable[[], None] | None = None
+    candidates: Callable[[], Sequence[str]],
+    count: int,
+    *,
+    holder: str,
+    waiting: Callable[[], None] | None = None,
+    pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[GpuLease]:
     """Hold *count* of the UUIDs that *candidates* offers (asked again while waiting, best first); all or none.
 
-    First come, first served: one waiter at a time stands at the head, holding `queue.lock`. *waiting* is called once if we
-    must wait.
+    One waiter at a time stands at the head of the line, holding `queue.lock`. *waiting* is called once if we must wait, *pause*
+    between two tries, with seconds: it may raise to give up, and then nothing is held.
     """
-    directory = lease_dir()
-    with _queue_head(directory):
-        lease = _take(directory, candidates(), count, holder)
-        if lease is None and waiting is not None:
-            waiting()
-        while lease is None:
-            time.sleep(_POLL_S)
-            lease = _take(directory, candidates(), count, holder)
+    lease = _wait_in_line(lease_dir(), candidates, count, holder, waiting or _nothing, pause)
     try:
         yield lease
     finally:
         for fd in lease.fds:
             os.close(fd)
+
+
+def _wait_in_line(
+    directory: Path,
+    candidates: Callable[[], Sequence[str]],
+    count: int,
+    holder: str,
+    waiting: Callable[[], None],
+    pause: Callable[[float], None],
+) -> GpuLease:
+    head: int | None = None
+    tell = waiting
+    try:
+        while True:
+            head = _grab(directory, "queue") if head is None else head
+            lease = None if head is None else _take(directory, candidates(), count, holder)
+            if lease is not None:
+                return lease
+            tell()
+            tell = _nothing
+            pause(_POLL_S)
+    finally:
+        if head is not None:
+            os.close(head)
+
+
+def _nothing() -> None:
+    """Said already."""
 
 
 def holders(uuids: Sequence[str]) -> dict[str, dict[str, object]]:
@@ -133,13 +159,3 @@ def _open_shared(path: Path) -> int:
         return os.open(path, flags)
     os.fchmod(fd, 0o666)
     return fd
-
-
-@contextmanager
-def _queue_head(directory: Path) -> Iterator[None]:
-    fd = _open_shared(directory / "queue.lock")
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)

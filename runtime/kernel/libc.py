@@ -246,15 +246,6 @@ def capset(*, effective: int, permitted: int, inheritable: int = 0) -> None:
     )
 
 
-def effective_capabilities() -> int:
-    """capget(2): this thread's effective set as a bit mask."""
-    header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
-    data = ctypes.create_string_buffer(24)
-    _checked(_libc.capget(header, data), "capget(0)")
-    words = struct.unpack("6I", data.raw)
-    return int(words[0] | words[3] << 32)
-
-
 def statfs_type(path: str | os.PathLike[str]) -> int:
     """statfs(2): `f_type`, the magic number of the file system (linux/magic.h)."""
     buffer = ctypes.create_string_buffer(256)

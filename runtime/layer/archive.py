@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from runtime.errors import StoreError
 from runtime.layer import tar_format
@@ -32,10 +31,6 @@ _TAR_TYPES = {
     "fifo": tar_format.FIFO,
     "whiteout": tar_format.FILE,
 }
-
-
-class _Hasher(Protocol):
-    def update(self, data: bytes, /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

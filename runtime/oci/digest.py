@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +36,6 @@ class Digest(str):
 
 def digest_bytes(content: bytes) -> Digest:
     return Digest("sha256:" + hashlib.sha256(content).hexdigest())
-
-
-def digest_chunks(chunks: Iterable[bytes]) -> Digest:
-    hasher = hashlib.sha256()
-    for chunk in chunks:
-        hasher.update(chunk)
-    return Digest("sha256:" + hasher.hexdigest())
 
 
 def digest_file(path: Path) -> Digest:

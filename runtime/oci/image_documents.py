@@ -130,10 +130,6 @@ def is_index(descriptor: Descriptor) -> bool:
     return descriptor.media_type in _INDEXES
 
 
-def is_manifest(descriptor: Descriptor) -> bool:
-    return descriptor.media_type in _MANIFESTS
-
-
 def diff_ids_from_config(config: dict[str, Any]) -> tuple[Digest, ...]:
     """`rootfs.diff_ids` of an image configuration (config.md)."""
     rootfs = config.get("rootfs")

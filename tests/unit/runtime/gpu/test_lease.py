@@ -85,3 +85,16 @@ def test_files_are_for_every_user_and_never_deleted(lease_directory: Path) -> No
         pass
     assert 0o1777 == lease_directory.stat().st_mode & 0o7777
     assert 0o666 == (lease_directory / "GPU-a.lock").stat().st_mode & 0o777
+
+
+def test_giving_up_while_waiting_leaves_the_line_to_the_next(other_holder: int) -> None:
+    class GaveUp(Exception):
+        pass
+
+    def give_up(_seconds: float) -> None:
+        raise GaveUp
+
+    with pytest.raises(GaveUp), lease_gpus(lambda: ["GPU-a"], 1, holder="impatient", pause=give_up):
+        pass
+    with lease_gpus(lambda: ["GPU-b"], 1, holder="next", pause=give_up) as lease:
+        assert ("GPU-b",) == lease.uuids
