@@ -1,4 +1,4 @@
-"""`launch images`: what the store holds."""
+"""`launch images`, `launch images rm IMAGE`: what the store holds, and taking an image out of it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ from runtime.store.store import Store
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = args.Parser("images", "List the images in the store, oldest first.", usage="[--json]")
+    parser = args.Parser("images", "List the images in the store, oldest first, or remove some.", usage="[rm IMAGE ...] [--json]")
+    parser.add_argument(
+        "action", nargs="?", choices=["rm"], help="remove images and their names; `launch store gc` frees their layers"
+    )
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="a digest prefix, a name or an experiment")
     parser.add_argument("--json", action="store_true", help="as JSON on stdout")
     args.add_debug_options(parser)
     options = parser.parse_args(arguments)
     args.apply_debug(options)
+    if options.action == "rm":
+        return _remove(options.images, parser)
     images = sorted(Store(state_dir().store).images(), key=lambda image: image.created_at)
     if options.json:
         json.dump([_document(image) for image in images], sys.stdout, indent=2)
@@ -28,6 +34,18 @@ def main(arguments: Sequence[str]) -> int:
         print(render.table(("IMAGE", "NAMES", "LAYERS", "SIZE", "CREATED"), [_row(image) for image in images]))
     else:
         render.say("no images; `launch build experiment=digits` makes one")
+    return 0
+
+
+def _remove(references: Sequence[str], parser: args.Parser) -> int:
+    from runtime.store.garbage import remove_image
+
+    if not references:
+        parser.error("`launch images rm` needs an IMAGE")
+    store = Store(state_dir().store)
+    for image in [store.image(reference) for reference in references]:
+        remove_image(store, image)
+        print(image.digest.short)
     return 0
 
 
