@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import traceback
 from collections.abc import Callable
 
@@ -24,6 +25,9 @@ def forked_call(work: Callable[[], dict[str, str]], *, doing: str) -> dict[str, 
     pid = os.fork()
     if pid == 0:
         try:
+            # pyroute2 ends processes of its own by SIGTERM. With the caller's wake-up descriptor, that would arrive in the
+            # caller's pipe (signal_inbox.py) as if somebody had asked the run to stop.
+            signal.set_wakeup_fd(-1)
             os.close(reader)
             _write_all(writer, json.dumps(_outcome(work)).encode())
         finally:
