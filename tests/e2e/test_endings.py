@@ -47,6 +47,7 @@ def test_a_missing_program_is_127(launch: Launch) -> None:
     assert "no-such-program" in done.stderr
 
 
+@pytest.mark.requires("cgroup-memory")
 def test_a_run_at_its_memory_limit_ends_as_oom(launch: Launch) -> None:
     launch("experiment=probe", "params.how=eat", check=137)
     record = launch.record()

@@ -86,7 +86,13 @@ def ending(known: Known) -> tuple[str, str | None, str | None]:
     [
         pytest.param(["params.how=short"], 0, ("FINISHED", "completed", "0"), id="success"),
         pytest.param(["params.how=fail"], 3, ("FAILED", "program", "3"), id="exit code"),
-        pytest.param(["params.how=eat", "memory=128MiB"], 137, ("FAILED", "oom", "137"), id="out of memory"),
+        pytest.param(
+            ["params.how=eat", "memory=128MiB"],
+            137,
+            ("FAILED", "oom", "137"),
+            id="out of memory",
+            marks=pytest.mark.requires("cgroup-memory"),
+        ),
         pytest.param(["params.how=long", "timeout=4s"], 124, ("FAILED", "timeout", "124"), id="timeout"),
     ],
 )
