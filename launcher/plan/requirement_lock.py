@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.config.spec import ExperimentSpec
@@ -59,7 +59,7 @@ def choose_lock(
             if lock is not None:
                 return ChosenLock(lock)
             if why is not None:
-                warnings.append(_drifted(path, why, experiment_file.stem))
+                warnings.append(_not_used(path, why, spec, target, experiment_file.stem))
     lock = resolve_requirements(spec, target, state=state, environ=environ, refresh=refresh, sdist_layers=sdist_layers)
     return ChosenLock(lock, (*warnings, *lock.warnings))
 
@@ -141,6 +141,14 @@ def _fits_driver(variant: str | None) -> bool:
     return (variant not in (None, "cpu")) == has_driver()
 
 
-def _drifted(path: Path, why: str, experiment: str) -> str:
-    again = f"`launch lock experiment={experiment}` makes it again"
-    return f"the lock `{shown_path(path)}` has drifted and is not used: {why} ({again})"
+def _not_used(path: Path, why: str, spec: ExperimentSpec, target: Target, experiment: str) -> str:
+    # Not above: it brings YAML, which a launch that changes nothing does without.
+    from launcher.config.command_line import WITH_GROUP
+
+    name = f"the lock `{shown_path(path)}`"
+    groups = {group: what for group, what in spec.image.groups.items() if group != WITH_GROUP}
+    if WITH_GROUP in spec.image.groups:
+        without = replace(spec, image=replace(spec.image, groups=groups))
+        if _current(path, without, target)[0] is not None:
+            return f"{name} is not used for this launch: it doesn't hold what `--with` adds, so all versions are resolved"
+    return f"{name} has drifted and is not used: {why} (`launch lock experiment={experiment}` makes it again)"
