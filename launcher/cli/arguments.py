@@ -23,7 +23,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog=f"launch {command}",
             description=description,
-            usage=f"launch {command} {usage}",
+            usage=f"launch {command} {usage}".rstrip(),
             epilog=epilog,
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,

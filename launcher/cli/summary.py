@@ -53,7 +53,8 @@ def headline(record: RunRecord) -> str:
     mark, style = _MARK.get(record.status, ("·", "dim"))
     words = _WORDS.get(record.reason or "", record.status.value.lower())
     code = f" with exit code {record.exit_code}" if record.reason == "program" else ""
-    after = f" in {render.duration(record.duration_s)}" if record.duration_s is not None else ""
+    preposition = "in" if record.reason == "completed" else "after"
+    after = f" {preposition} {render.duration(record.duration_s)}" if record.duration_s is not None else ""
     metrics = "  ".join(f"{name} {render.number(value)}" for name, value in list(record.metrics.items())[:_METRICS_SHOWN])
     return f"{render.styled(mark, style)} {record.experiment} {record.run_id} {words}{code}{after}   {metrics}".rstrip()
 
