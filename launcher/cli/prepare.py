@@ -55,7 +55,7 @@ def prepare_image(request: Request, timings: Timings, *, quiet: bool = False) ->
     """For `launch build`: nothing will run, so nothing is tracked."""
     state = state_dir().ensure()
     composed = _composed(request, state, timings)
-    return plan_and_build(composed, state, timings, quiet=quiet)
+    return plan_and_build(composed, state, timings, quiet=quiet, runs_here=False)
 
 
 def _composed(request: Request, state: StateDir, timings: Timings) -> Composed:
@@ -66,12 +66,18 @@ def _composed(request: Request, state: StateDir, timings: Timings) -> Composed:
 
 
 def plan_and_build(
-    composed: Composed, state: StateDir, timings: Timings, *, image: str | None = None, quiet: bool = False
+    composed: Composed,
+    state: StateDir,
+    timings: Timings,
+    *,
+    image: str | None = None,
+    quiet: bool = False,
+    runs_here: bool = True,
 ) -> Prepared:
     from launcher.plan.planner import plan as make_plan
 
     with timings.phase("plan"):
-        plan = make_plan(composed, state=state, environ=os.environ, cwd=Path.cwd(), image=image)
+        plan = make_plan(composed, state=state, environ=os.environ, cwd=Path.cwd(), image=image, runs_here=runs_here)
     return build_image(plan, state, timings, quiet=quiet)
 
 

@@ -47,15 +47,19 @@ def plan(
     cwd: Path,
     image: str | None = None,
     refresh: bool = False,
+    runs_here: bool = True,
 ) -> LaunchPlan:
-    """The plan of *composed*. *image* runs the experiment in an image of the store; *refresh* resolves anew what is recorded."""
+    """The plan of *composed*. *image* runs the experiment in an image of the store; *refresh* resolves anew what is recorded.
+
+    Not *runs_here*: the plan is only looked at, or only its image is built, and what this machine lacks is a warning.
+    """
     spec = composed.spec
 
     def where(key: str) -> Origin | None:
         return origin_of(composed.origins, key)
 
     refuse_unsupported(spec, where)
-    share = _share_of(spec, where)
+    share, lacking = _share_for(spec, where, runs_here=runs_here)
     refuse_missing(spec, where, environ=environ)
     argv = fill(spec.command, lambda: to_json(spec), origin=where("command"))
     code = _code_of(spec, state, environ, where)
@@ -85,7 +89,7 @@ def plan(
         data=data,
         overrides=composed.overrides,
         origins=composed.origins,
-        warnings=(*pins.warnings, *code.warnings, *_advice(spec, argv)),
+        warnings=(*lacking, *pins.warnings, *code.warnings, *_advice(spec, argv)),
     )
 
 
@@ -165,6 +169,19 @@ def _share_of(spec: ExperimentSpec, where: Where) -> _Share:
     check_memory(spec.shm, machine=machine, what="memory for `shm`", origin=where("shm"))
     processes = max(1, int(gpus.count)) if spec.processes == "per-gpu" else int(spec.processes)
     return _Share(gpus.count, cpus, processes)
+
+
+def _share_for(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[_Share, tuple[str, ...]]:
+    """The share, and warnings about what this machine lacks: for a run that is refused."""
+    try:
+        return _share_of(spec, where), ()
+    except ConfigError as error:
+        if runs_here:
+            raise
+        lacking = f"this machine can't run it: {error.message}"
+    gpus = spec.gpus if isinstance(spec.gpus, int | float) else 1
+    processes = max(1, int(gpus)) if spec.processes == "per-gpu" else int(spec.processes)
+    return _Share(gpus, spec.cpus or this_machine().cpus, processes), (lacking,)
 
 
 def _threads(argv: tuple[str, ...], share: _Share) -> int:

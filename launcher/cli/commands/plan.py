@@ -31,7 +31,7 @@ def show_plan(request: args.Request, *, as_json: bool, reasons: bool = False) ->
     from runtime.store.store import Store
 
     state = state_dir()
-    plan = make_plan(compose(request, state), state=state, environ=os.environ, cwd=Path.cwd())
+    plan = make_plan(compose(request, state), state=state, environ=os.environ, cwd=Path.cwd(), runs_here=False)
     explained = explain(plan, Store(state.store), reasons=reasons)
     if as_json:
         json.dump(explained.to_json(), sys.stdout, indent=2)

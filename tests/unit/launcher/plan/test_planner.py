@@ -109,6 +109,12 @@ def test_more_than_there_is_is_refused_before_the_archive_is_asked(compose, tmp_
     assert str(caught.value.origin) == "command line: gpus=999"
 
 
+def test_a_plan_that_is_only_looked_at_warns_of_what_this_machine_lacks(compose, state, project):
+    made = plan(compose("gpus=999"), state=state, environ=ENVIRON, cwd=project, runs_here=False)
+    assert 999 == made.gpus
+    assert made.warnings[0].startswith("this machine can't run it: not enough GPUs: 999 requested, ")
+
+
 def test_a_trial_is_the_plan_with_another_spec(make, compose, state):
     made = make()
     trial = with_spec(made, compose("params.lr=0.5").spec, overrides=("params.lr=0.5",), state=state)
