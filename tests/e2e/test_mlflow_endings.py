@@ -191,11 +191,13 @@ def test_a_killed_sweep_is_lost_while_its_trials_go_on(logging_launch: Launch, r
     trial = within(60, lambda: next(filter(_reports_to_a_sweep, logging_launch.runs()), None))
     process.kill()
     process.communicate(timeout=30)
-    parent = logging_launch.record(trial["parent_run_id"])
-    within(20, lambda: recorded.run(parent["mlflow_run_id"]).info["status"] == "KILLED")
-    assert ("KILLED", "lost", "125") == ending(recorded.run(parent["mlflow_run_id"]))
-    assert "RUNNING" == recorded.run(trial["mlflow_run_id"]).info["status"]
-    logging_launch("stop", trial["run_id"])
+    try:
+        parent = logging_launch.record(trial["parent_run_id"])
+        within(60, lambda: recorded.run(parent["mlflow_run_id"]).info["status"] == "KILLED")
+        assert ("KILLED", "lost", "125") == ending(recorded.run(parent["mlflow_run_id"]))
+        assert "RUNNING" == recorded.run(trial["mlflow_run_id"]).info["status"]
+    finally:
+        logging_launch("stop", trial["run_id"])
     assert ("KILLED", "stopped", "143") == ending(recorded.run(trial["mlflow_run_id"]))
 
 

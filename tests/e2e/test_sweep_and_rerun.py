@@ -25,7 +25,7 @@ def test_every_combination_runs_under_one_parent_and_a_failure_stops_nobody(laun
 def test_ctrl_c_finishes_the_running_trials_and_starts_no_more(launch: Launch) -> None:
     choices = ["params.how=graceful", "params.lr=0.1,0.2,0.3,0.4"]
     process = launch.start("-m", "experiment=probe", *choices, "sweep.parallel=1", "grace=1s")
-    while not any(run["status"] == "RUNNING" and run["parent_run_id"] for run in launch.runs()):
+    while not any(run["status"] == "RUNNING" and run["parent_run_id"] for run in launch.runs() if run["experiment"] == "probe"):
         assert process.poll() is None
     assert process.stderr is not None
     process.send_signal(signal.SIGINT)
