@@ -1,4 +1,4 @@
-"""Processors and memory: what this machine offers to us, what a run gets of it, and the refusal of more than there is.
+"""Processors, memory and network: what this machine offers to us, what a run gets of it, the refusal of more than there is.
 
 What is offered is not what is built in: an affinity mask (taskset, Slurm) or a cgroup around us (a container, a systemd
 slice) may leave less.
@@ -49,6 +49,16 @@ def check_memory(asked: int | None, *, machine: Machine, what: str = "memory", o
     """Refuse a limit that this machine cannot give."""
     if asked is not None and asked > machine.memory_bytes:
         raise ConfigError(f"not enough {what}: {_gib(asked)} requested, {_gib(machine.memory_bytes)} present", origin=origin)
+
+
+def check_network(network: str, *, origin: Origin | None = None) -> None:
+    """Refuse a network that this user cannot make, before an image is built for it."""
+    if network == "bridge" and os.geteuid() != 0:
+        raise ConfigError(
+            "`network: bridge` needs root",
+            origin=origin,
+            hint="`network=host` shares the host's network, `network=none` needs nothing",
+        )
 
 
 def _number(value: float) -> str:

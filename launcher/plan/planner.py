@@ -20,7 +20,7 @@ from launcher.plan.gpu_request import gpu_share
 from launcher.plan.identity import spec_digest
 from launcher.plan.image_plan import build_plan
 from launcher.plan.launch_plan import CodeSnapshot, DataPin, LaunchPlan, Lock
-from launcher.plan.machine_share import check_memory, cpu_share, this_machine
+from launcher.plan.machine_share import check_memory, check_network, cpu_share, this_machine
 from launcher.plan.origins import origin_of
 from launcher.plan.pins import pin_existing_image, pin_image
 from launcher.plan.refusals import Where, refuse_missing, refuse_unsupported
@@ -167,6 +167,7 @@ def _share_of(spec: ExperimentSpec, where: Where) -> _Share:
     cpus = cpu_share(spec.cpus, machine=machine, gpus=gpus.count, gpus_present=gpus.present, origin=where("cpus"))
     check_memory(spec.memory, machine=machine, origin=where("memory"))
     check_memory(spec.shm, machine=machine, what="memory for `shm`", origin=where("shm"))
+    check_network(spec.network, origin=where("network"))
     processes = max(1, int(gpus.count)) if spec.processes == "per-gpu" else int(spec.processes)
     return _Share(gpus.count, cpus, processes)
 
@@ -190,7 +191,7 @@ def _threads(argv: tuple[str, ...], share: _Share) -> int:
 
 def _asks(spec: ExperimentSpec) -> tuple[object, ...]:
     """What of *spec* is measured against this machine."""
-    return (spec.gpus, spec.cpus, spec.memory, spec.shm, spec.processes)
+    return (spec.gpus, spec.cpus, spec.memory, spec.shm, spec.processes, spec.network)
 
 
 def _share_in(made: LaunchPlan) -> _Share:

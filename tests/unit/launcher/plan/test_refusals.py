@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from launcher.config.spec import Cluster, ExperimentSpec, Gpu, Image, Metrics, Mount
 from launcher.errors import ConfigError, Origin
 from launcher.plan.gpu_request import gpu_share
-from launcher.plan.machine_share import Machine, check_memory, cpu_share
+from launcher.plan.machine_share import Machine, check_memory, check_network, cpu_share
 from launcher.plan.origins import origin_of
 from launcher.plan.refusals import refuse_missing, refuse_unsupported
 from launcher.plan.threads import ranks, thread_count
@@ -86,6 +87,16 @@ def test_more_cpus_than_present_are_refused():
 def test_more_memory_than_present_is_refused():
     with pytest.raises(ConfigError, match=r"not enough memory: 64\.0 GiB requested, 8\.0 GiB present"):
         check_memory(64 << 30, machine=MACHINE)
+
+
+@pytest.mark.parametrize("network", ["none", "host", "bridge"])
+def test_only_root_gets_a_bridge(network, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    if network == "bridge":
+        with pytest.raises(ConfigError, match="`network: bridge` needs root"):
+            check_network(network)
+    else:
+        check_network(network)
 
 
 def test_cpus_default_to_the_machine_or_to_the_gpus_share_of_it():
