@@ -27,6 +27,7 @@ from runtime.state_dir import RunDir, StateDir
 _CARRIED = (
     "experiment",
     "name",
+    "note",
     "parent_run_id",
     "sweep_id",
     "trial",
@@ -61,6 +62,7 @@ class RunRecord:
     created_at: datetime
     experiment: str = ""
     name: str = ""
+    note: str = ""
     parent_run_id: str | None = None
     sweep_id: str | None = None
     trial: int | None = None

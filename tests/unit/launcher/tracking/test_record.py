@@ -111,6 +111,12 @@ def test_a_resumed_run_runs_again_and_counts_only_the_time_of_its_attempts(state
     assert (RunStatus.FINISHED, 8) == (folded(run_dir).status, folded(run_dir).duration_s)
 
 
+def test_the_note_of_the_command_line_is_in_the_record(state: StateDir) -> None:
+    a_run(state, "c0ffee", ("created", 1, {"note": "with the new loader"}), ("note", 2, {"text": "a limit is not enforced"}))
+    record = find_run(state, "c0ffee")
+    assert ("with the new loader", ("a limit is not enforced",)) == (record.note, record.notes)
+
+
 def test_a_directory_without_a_journal_is_no_run(state: StateDir) -> None:
     state.new_run()
     (state.runs / "notes").mkdir()
