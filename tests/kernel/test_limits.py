@@ -62,7 +62,8 @@ def name() -> str:
 def test_a_program_over_its_memory_limit_is_killed_and_recognised(tmp_path):
     ended = run_limited(tmp_path, GREEDY, Limits(memory_bytes=128 * MIB))
     assert ProcessExit(None, signal.SIGKILL) == ended.exit
-    assert 1 == ended.usage.oom_kills
+    # On a busy machine the kernel may look for a second victim, our init, before the first has given its memory back.
+    assert ended.usage.oom_kills in (1, 2)
     assert 100 * MIB < ended.usage.peak_memory_bytes <= 128 * MIB
 
 
