@@ -16,6 +16,9 @@ from launcher.errors import ConfigError, Origin
 
 SITE = Path("/etc/launch/conf")
 _PACKAGE = Path(__file__).resolve().parent.parent
+INSTALLED_CONF = "_conf"
+"""Where the shipped `conf/` lies in an installed launch, below the package."""
+
 _MARKS = ("project.yaml", "experiment", "config.yaml")
 
 
@@ -60,7 +63,7 @@ class SearchPath:
 
 def shipped_conf() -> Path:
     """The `conf/` that launch ships, in the wheel or in the repository."""
-    packaged = _PACKAGE / "_conf"
+    packaged = _PACKAGE / INSTALLED_CONF
     return packaged if packaged.is_dir() else _PACKAGE.parent / "conf"
 
 

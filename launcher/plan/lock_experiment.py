@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.config.compiled import Composed
+from launcher.config.project import INSTALLED_CONF, shipped_conf
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError, LaunchError, Origin
 from launcher.plan.asked_for import naming_package, naming_requirement
@@ -59,6 +60,10 @@ def lock_experiment(
     spec, file = composed.spec, composed.experiment_file
     if file is None:
         raise ConfigError("nothing is locked without an experiment", hint="`launch lock experiment=NAME`")
+
+    if file.is_relative_to(shipped_conf()) and shipped_conf().name == INSTALLED_CONF:
+        hint = f"copy it into a project's conf/experiment/ (`launch init DIR` makes one): {file}"
+        raise ConfigError("a lock lies beside its experiment, and this one belongs to the installed launch", hint=hint)
 
     def where(key: str) -> Origin | None:
         return origin_of(composed.origins, key)

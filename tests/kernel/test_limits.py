@@ -62,7 +62,7 @@ def name() -> str:
 def test_a_program_over_its_memory_limit_is_killed_and_recognised(tmp_path):
     ended = run_limited(tmp_path, GREEDY, Limits(memory_bytes=128 * MIB))
     assert ProcessExit(None, signal.SIGKILL) == ended.exit
-    # On a busy machine the kernel may look for a second victim, our init, before the first has given its memory back.
+    # On a busy machine the kernel may look for a second victim before the first has given its memory back.
     assert ended.usage.oom_kills in (1, 2)
     assert 100 * MIB < ended.usage.peak_memory_bytes <= 128 * MIB
 
@@ -74,7 +74,8 @@ def test_a_program_that_outlives_its_child_is_recognised_too(tmp_path):
     volunteer = "open('/proc/self/oom_score_adj', 'w').write('1000')"
     code = f"import os, sys\nif os.fork() == 0:\n    {volunteer}\n    {GREEDY}\nos.wait()\nsys.exit(3)"
     ended = run_limited(tmp_path, code, Limits(memory_bytes=128 * MIB))
-    assert (ProcessExit(3, None), 1) == (ended.exit, ended.usage.oom_kills)
+    # A second victim (see above) may be the program itself, or our init and with it everything.
+    assert (ended.exit, ended.usage.oom_kills) in ((ProcessExit(3, None), 1), (ProcessExit(None, signal.SIGKILL), 2))
 
 
 @in_a_container
