@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import errno
 import os
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -56,8 +57,15 @@ def configure_inside(netns: Path, *, address: IPv4Address, subnet: IPv4Network, 
 
 def remove_host_end(ipr: Any, container_id: str) -> None:
     """Remove the pair, if it is still there. Idempotent."""
+    from pyroute2.netlink.exceptions import NetlinkError
+
     for index in ipr.link_lookup(ifname=host_end_name(container_id)):
-        ipr.link("del", index=index)
+        try:
+            ipr.link("del", index=index)
+        except NetlinkError as error:
+            # ENODEV: the container's namespace ended meanwhile, and the kernel took its end and ours along.
+            if error.code != errno.ENODEV:
+                raise
 
 
 def _turn_off_ipv6(name: str) -> None:
