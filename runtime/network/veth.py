@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import errno
+import hashlib
 import os
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
