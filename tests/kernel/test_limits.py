@@ -74,7 +74,7 @@ def test_a_program_that_outlives_its_child_is_recognised_too(tmp_path):
     volunteer = "open('/proc/self/oom_score_adj', 'w').write('1000')"
     code = f"import os, sys\nif os.fork() == 0:\n    {volunteer}\n    {GREEDY}\nos.wait()\nsys.exit(3)"
     ended = run_limited(tmp_path, code, Limits(memory_bytes=128 * MIB))
-    # Seen on a busy machine: the kernel takes the program, or our init, all the same. Who dies is its choice; that it counts is ours.
+    # Seen on a busy machine: the kernel takes the program, or our init, all the same. Who dies is its choice.
     assert ended.usage.oom_kills >= 1
     assert ended.exit in (ProcessExit(3, None), ProcessExit(None, signal.SIGKILL))
 
