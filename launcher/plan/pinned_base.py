@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from runtime.build.plan import Interpreter, Step
 from runtime.oci.digest import Digest
@@ -25,4 +26,6 @@ class Base:
     """n of the newest `GLIBCXX_3.4.n` in its libstdc++; None: it has none, or we don't know."""
     env: dict[str, str] = field(default_factory=dict)
     """Of an imported image's configuration."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """The execution part of an imported image's configuration (Env, User, WorkingDir, Entrypoint, Cmd, OnBuild, …); empty for ours."""
     warnings: tuple[str, ...] = ()

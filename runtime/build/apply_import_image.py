@@ -7,7 +7,7 @@ so its diff_id here is a function of its content but not the one that it had; th
 from __future__ import annotations
 
 from runtime.build.cache_key import IMPORT_VERSION, key_fields, step_key
-from runtime.build.image_source import ImageContents, ImageSource, open_image
+from runtime.build.image_source import open_image
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import ImportImage
 from runtime.build.step_label import step_label
@@ -15,6 +15,7 @@ from runtime.errors import BadContent, BuildError
 from runtime.layer.compression import decompressed
 from runtime.layer.extract import extract_verified
 from runtime.oci.digest import Digest, digest_json
+from runtime.oci.image_contents import ImageContents, ImageSource
 from runtime.store.records import Layer
 from runtime.store.store import Store
 

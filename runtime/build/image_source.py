@@ -10,14 +10,14 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, cast
 
 from runtime.errors import BadContent, BuildError
 from runtime.layer import tar_format
 from runtime.layer.compression import decompressed
 from runtime.oci.digest import Digest, digest_bytes
+from runtime.oci.image_contents import ImageContents, ImageSource
 from runtime.oci.image_documents import (
     DOCUMENT_LIMIT,
     REF_NAME,
@@ -33,35 +33,6 @@ from runtime.oci.image_documents import (
 from runtime.oci.reference import Archive, parse_reference
 
 _CHUNK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class ImageContents:
-    """An image from outside, before its layers are unpacked."""
-
-    manifest_digest: Digest
-    """For `docker-archive` the digest of the configuration."""
-    config: dict[str, Any]
-    """The image configuration document."""
-    diff_ids: tuple[Digest, ...]
-    size_bytes: int
-    """Of the layers as they lie there."""
-
-    @property
-    def env(self) -> dict[str, str]:
-        """`config.Env` as a mapping."""
-        execution = self.config.get("config")
-        pairs = execution.get("Env") if isinstance(execution, dict) else None
-        return dict(pair.split("=", 1) for pair in pairs or () if isinstance(pair, str) and "=" in pair)
-
-
-class ImageSource(Protocol):
-    """An opened image: its contents, and its layers as files (compressed or not)."""
-
-    contents: ImageContents
-
-    def layer(self, position: int) -> Any:
-        """A context manager with the layer as a seekable binary file, digest checked."""
 
 
 def inspect_image(reference: str, *, architecture: str = "amd64") -> ImageContents:

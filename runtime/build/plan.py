@@ -7,6 +7,7 @@ and, where `needs_parent` is true, of the layers below (see `cache_key.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from runtime.oci.digest import Digest
 
@@ -44,7 +45,7 @@ class UnpackDebs:
 
 @dataclass(frozen=True, slots=True)
 class ImportImage:
-    """Layers of an image from outside: `oci:DIR[:TAG]` or `docker-archive:FILE[:TAG]` (containers-transports(5))."""
+    """Layers of an image from outside: a registry's, `oci:DIR[:TAG]` or `docker-archive:FILE[:TAG]` (containers-transports(5))."""
 
     reference: str
     manifest_digest: Digest
@@ -73,6 +74,37 @@ class MakeVenv:
     """`/usr/bin/python3.13`"""
     version: str
     """`3.13.5`"""
+    system_site_packages: bool = False
+    """Whether what the base has installed for its Python can be imported beside the wheels (imported bases)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunMount:
+    """What a command sees while it runs and what is no part of its layer (Dockerfile reference, "RUN --mount")."""
+
+    kind: Literal["bind", "cache", "secret", "tmpfs"]
+    target: str
+    source: str = ""
+    """bind and cache: path inside the stage or the context; "" is its root. secret: the id in `BuildSources.secrets`."""
+    stage: int | None = None
+    """bind and cache: number of the stage in `BuildPlan.stages` that is mounted; None is the context (bind) or nothing (cache)."""
+    context: str = ""
+    """bind without a stage: directory on this machine; *files* says what of it may be seen."""
+    files: tuple[tuple[str, int, str], ...] = ()
+    """bind without a stage: (path relative to *context*, mode, sha256), as in `CopyIn.files`."""
+    cache_id: str = ""
+    """cache: which cache; steps that name the same one share it."""
+    sharing: Literal["shared", "private", "locked"] = "shared"
+    readonly: bool = True
+    required: bool = False
+    """secret: whether a build without it fails."""
+    env: str = ""
+    """secret: variable that holds it, instead of or beside the file."""
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+    size_bytes: int | None = None
+    """tmpfs: its limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +115,12 @@ class RunCommand:
     env: tuple[tuple[str, str], ...] = ()
     network: str = "none"
     """none | host | bridge"""
+    cwd: str = "/"
+    user: str = ""
+    """`USER[:GROUP]`, names or numbers, looked up in the layers below; "" is root."""
+    mounts: tuple[RunMount, ...] = ()
+    stdin: str = ""
+    """What the command reads (a here-document)."""
     label: str = ""
     """What people see: `dpkg --configure -a`, `apt-get install git`."""
     drop: tuple[str, ...] = ()
@@ -104,7 +142,75 @@ class CopyIn:
     snapshot_digest: Digest
 
 
-Step = UnpackDebs | ImportImage | InstallWheel | MakeVenv | RunCommand | CopyIn
+@dataclass(frozen=True, slots=True)
+class ContextFiles:
+    """Files of a build context, chosen when the plan was made."""
+
+    root: str
+    """Directory on this machine."""
+    files: tuple[tuple[str, str, int, str], ...]
+    """(path relative to *root*, path below the target directory, mode 0644|0755|0o120777|0o040755 for a directory, sha256 of the
+    content or of a link's target, "" for a directory), sorted by the second."""
+    single: bool
+    """One source that is a file: a target that doesn't end in `/` and is no directory below is its own name."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageFiles:
+    """Files of another stage, chosen when that is built."""
+
+    stage: int
+    """Number in `BuildPlan.stages`."""
+    patterns: tuple[str, ...]
+    """Go's filepath.Match, relative to the stage's root; a directory means its content (COPY)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedFile:
+    """A file from an address, by its digest (ADD --checksum)."""
+
+    url: str
+    digest: Digest
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class InlineFiles:
+    """Files whose text stands in the Dockerfile (here-documents)."""
+
+    files: tuple[tuple[str, str], ...]
+    """(name, text)"""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFiles:
+    """Dockerfile's COPY and ADD. The layer depends on the files, on the target as the layers below resolve it (links, directories
+    that are there keep their owner and mode), and, with names in *owner*, on their passwd and group files."""
+
+    source: ContextFiles | StageFiles | FetchedFile | InlineFiles
+    target: str
+    """Absolute; with a `/` at the end it is a directory."""
+    owner: str = ""
+    """`USER[:GROUP]`, names or numbers (--chown); "" is 0:0."""
+    mode: int | None = None
+    """--chmod, for files and directories."""
+    unpack: bool = False
+    """ADD: a source that is a tar archive, compressed or not, is unpacked into the target."""
+    link: bool = False
+    """--link: the target is taken as it is written, whatever the layers below have there."""
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDirectory:
+    """Dockerfile's WORKDIR: make *path* (0755) where the layers below don't have it; no layer where they do."""
+
+    path: str
+    owner: str = ""
+    """`USER[:GROUP]`, as in `CopyFiles`."""
+
+
+Step = UnpackDebs | ImportImage | InstallWheel | MakeVenv | RunCommand | CopyIn | CopyFiles | MakeDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +223,15 @@ class ImageConfig:
     command: tuple[str, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
     architecture: str = "amd64"
+    user: str = ""
+    exposed_ports: tuple[str, ...] = ()
+    """`80/tcp`"""
+    volumes: tuple[str, ...] = ()
+    stop_signal: str = ""
+    shell: tuple[str, ...] = ()
+    healthcheck: dict[str, Any] | None = None
+    """Docker's `Healthcheck` (moby image-spec v1.2): Test, Interval, Timeout, StartPeriod, Retries; durations in nanoseconds."""
+    onbuild: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +241,8 @@ class BuildPlan:
     steps: tuple[Step, ...]
     config: ImageConfig
     source_date_epoch_s: int = LAYER_MTIME_S
+    stages: tuple[tuple[Step, ...], ...] = ()
+    """Other stages whose files steps refer to by number; each refers to earlier ones only."""
 
 
 @dataclass(frozen=True, slots=True)

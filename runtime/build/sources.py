@@ -6,6 +6,7 @@ that has neither the configuration nor the planner.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,3 +46,7 @@ class BuildSources:
 
     debian: DebianSource | None = None
     wheels: WheelSource | None = None
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Id → content, for `RUN --mount=type=secret`; never part of a key or a layer."""
+    cache_mounts: Path | None = None
+    """Directory of `RUN --mount=type=cache`, may be deleted at any time; None: each build has empty ones."""

@@ -77,12 +77,15 @@ def _is_old(store: Store, diff_id: Digest, *, before: float) -> bool:
 
 
 def _forget_dangling(store: Store) -> None:
-    """Remove plans and names of images, and keys of layers, that are gone."""
+    """Remove plans, attachments and names of images, and keys of layers, that are gone."""
     images = {f"sha256:{path.stem}" for path in _files(store.root / "images")}
     for directory in ("plans", "names"):
         for path in _files(store.root / directory):
             if path.read_text().strip() not in images:
                 path.unlink(missing_ok=True)
+    for path in _files(store.root / "attachments"):
+        if f"sha256:{path.name.partition('.')[0]}" not in images:
+            path.unlink(missing_ok=True)
     layers = set(store.layers())
     for path in _files(store.root / "keys"):
         record = store.recall(Digest(f"sha256:{path.name}"))

@@ -6,6 +6,7 @@
     keys/<key hex>                cache key → diff_id
     images/<digest hex>.json      image → manifest, configuration, layers
     plans/<plan key hex>          plan key → image digest
+    attachments/<digest hex>.<what>   what is known beside an image: its recipe, its SBOM, where it was pushed
     names/<name>                  name → image digest
     locks/<key hex>               held while that key is built
     unsynced/<diff_id hex>        which boot wrote the layer, until it is known to be on the disk
@@ -33,7 +34,7 @@ from runtime.store.records import Image, Layer
 
 __all__ = ["Image", "Layer", "Store"]
 
-_DIRECTORIES = ("blobs/sha256", "layers", "keys", "images", "plans", "names", "locks", "unsynced", "tmp")
+_DIRECTORIES = ("blobs/sha256", "layers", "keys", "images", "plans", "attachments", "names", "locks", "unsynced", "tmp")
 
 
 class Store:
@@ -252,6 +253,17 @@ class Store:
         file = f"names/{_file_name(name)}"
         if _read_text(f"{self._at}/{file}") != image.digest:
             self._write(file, image.digest.encode())
+
+    def attach(self, image: Image, what: str, content: bytes) -> None:
+        """Keep *content* beside *image* under the plain name *what*; it goes when the image goes."""
+        self._write(f"attachments/{image.digest.hex}.{what}", content)
+
+    def attached(self, image: Image, what: str) -> bytes | None:
+        """What `attach` kept."""
+        try:
+            return (self.root / "attachments" / f"{image.digest.hex}.{what}").read_bytes()
+        except FileNotFoundError:
+            return None
 
     def images(self) -> list[Image]:
         """All images, the newest first, with their names."""
