@@ -27,5 +27,5 @@ class Base:
     env: dict[str, str] = field(default_factory=dict)
     """Of an imported image's configuration."""
     config: dict[str, Any] = field(default_factory=dict)
-    """The execution part of an imported image's configuration (Env, User, WorkingDir, Entrypoint, Cmd, OnBuild, …); empty for ours."""
+    """The execution part of an imported image's configuration (Env, User, Entrypoint, OnBuild, …); empty for ours."""
     warnings: tuple[str, ...] = ()

@@ -45,7 +45,7 @@ class UnpackDebs:
 
 @dataclass(frozen=True, slots=True)
 class ImportImage:
-    """Layers of an image from outside: a registry's, `oci:DIR[:TAG]` or `docker-archive:FILE[:TAG]` (containers-transports(5))."""
+    """Layers of an image from a registry, `oci:DIR[:TAG]` or `docker-archive:FILE[:TAG]` (containers-transports(5))."""
 
     reference: str
     manifest_digest: Digest
@@ -87,7 +87,7 @@ class RunMount:
     source: str = ""
     """bind and cache: path inside the stage or the context; "" is its root. secret: the id in `BuildSources.secrets`."""
     stage: int | None = None
-    """bind and cache: number of the stage in `BuildPlan.stages` that is mounted; None is the context (bind) or nothing (cache)."""
+    """bind and cache: number of the mounted stage in `BuildPlan.stages`; None is the context (bind) or nothing (cache)."""
     context: str = ""
     """bind without a stage: directory on this machine; *files* says what of it may be seen."""
     files: tuple[tuple[str, int, str], ...] = ()
