@@ -33,7 +33,7 @@ def to_document(plan: LaunchPlan) -> dict[str, Any]:
         "format": FORMAT,
         "spec": to_json(plan.spec),
         "spec_digest": plan.spec_digest,
-        "build": _build_document(plan.build, plan.code),
+        "build": build_document(plan.build, plan.code),
         "code": _code_document(plan.code),
         "lock": None if plan.lock is None else _lock_document(plan.lock),
         "base_digest": plan.base_digest,
@@ -57,7 +57,7 @@ def from_document(document: dict[str, Any]) -> LaunchPlan:
     return LaunchPlan(
         spec=from_json(ExperimentSpec, document["spec"]),
         spec_digest=Digest(document["spec_digest"]),
-        build=_build(document["build"], code),
+        build=build_from(document["build"], code),
         code=code,
         lock=None if lock is None else _lock(lock),
         base_digest=Digest(document["base_digest"]),
@@ -79,7 +79,8 @@ def _fields_of(value: Any) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
-def _build_document(build: BuildPlan, code: CodeSnapshot) -> dict[str, Any]:
+def build_document(build: BuildPlan, code: CodeSnapshot | None = None) -> dict[str, Any]:
+    """*build* as JSON data; the list of files that *code* has is left out."""
     config = build.config
     return {
         "steps": [_step_document(step, code) for step in build.steps],
@@ -88,7 +89,8 @@ def _build_document(build: BuildPlan, code: CodeSnapshot) -> dict[str, Any]:
     }
 
 
-def _build(document: dict[str, Any], code: CodeSnapshot) -> BuildPlan:
+def build_from(document: dict[str, Any], code: CodeSnapshot | None = None) -> BuildPlan:
+    """The plan that `build_document` wrote."""
     config = document["config"]
     return BuildPlan(
         steps=tuple(_step(step, code) for step in document["steps"]),
@@ -97,7 +99,7 @@ def _build(document: dict[str, Any], code: CodeSnapshot) -> BuildPlan:
     )
 
 
-def _step_document(step: Step, code: CodeSnapshot) -> dict[str, Any]:
+def _step_document(step: Step, code: CodeSnapshot | None) -> dict[str, Any]:
     match step:
         case UnpackDebs():
             return {"step": "unpack-debs", **_fields_of(step), "packages": [_fields_of(package) for package in step.packages]}
@@ -118,11 +120,11 @@ def _step_document(step: Step, code: CodeSnapshot) -> dict[str, Any]:
             }
         case CopyIn():
             # The snapshot's list may be long, and the plan has it already.
-            files = None if step.files == code.files else [list(file) for file in step.files]
+            files = None if code is not None and step.files == code.files else [list(file) for file in step.files]
             return {"step": "copy-in", **_fields_of(step), "files": files}
 
 
-def _step(document: dict[str, Any], code: CodeSnapshot) -> Step:
+def _step(document: dict[str, Any], code: CodeSnapshot | None) -> Step:
     values = {key: value for key, value in document.items() if key != "step"}
     match document["step"]:
         case "unpack-debs":
@@ -139,7 +141,7 @@ def _step(document: dict[str, Any], code: CodeSnapshot) -> Step:
             drop = tuple(values["drop"])
             return RunCommand(**{**values, "argv": tuple(values["argv"]), "env": env, "drop": drop, "owners": owners})
         case "copy-in":
-            files = code.files if values["files"] is None else _files(values["files"])
+            files = code.files if code is not None and values["files"] is None else _files(values["files"])
             return CopyIn(**{**values, "files": files, "snapshot_digest": Digest(values["snapshot_digest"])})
         case unknown:
             raise ValueError(f"no such step: {unknown!r}")
