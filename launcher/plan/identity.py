@@ -13,7 +13,8 @@ from typing import Any
 
 from launcher.config.spec import ExperimentSpec
 from launcher.plan.launch_plan import DataPin, Lock
-from runtime.build.plan import CopyIn, ImportImage, InstallWheel, MakeVenv, RunCommand, Step, UnpackDebs
+from runtime.build.cache_key import own_fields, stage_digests
+from runtime.build.plan import BuildPlan, CopyFiles, ImageConfig, MakeDirectory, RunCommand, Step, UnpackDebs
 from runtime.oci.digest import Digest, digest_json
 
 _FORMAT = 1
@@ -31,13 +32,16 @@ def spec_digest(
     processes: int,
     threads: int,
     data: Mapping[str, DataPin],
+    stages: tuple[tuple[Step, ...], ...] = (),
 ) -> Digest:
     """Digest of everything in *spec* and its pins that can change the result."""
+    of_stages = stage_digests(BuildPlan((), ImageConfig(), stages=stages))
+    described = (_own_content(step, of_stages) for step in steps)
     return digest_json(
         {
             "format": _FORMAT,
             "base": base_digest,
-            "steps": [described for described in map(_own_content, steps) if described is not None],
+            "steps": [content for content in described if content is not None],
             "lock": None if lock is None else lock.digest,
             "image_env": spec.image.env,
             "code": code_digest,
@@ -58,12 +62,15 @@ def spec_digest(
     )
 
 
-def _own_content(step: Step) -> Any:
+def _own_content(step: Step, stages: tuple[Digest, ...]) -> Any:
     """What *step* adds beside base, lock and code, which have digests of their own."""
     match step:
         case UnpackDebs(onto_base=True):
             return ["debs", [[package.name, package.version, package.sha256] for package in step.packages]]
         case RunCommand():
-            return ["run", list(step.argv), [list(pair) for pair in step.env]]
-        case UnpackDebs() | ImportImage() | MakeVenv() | InstallWheel() | CopyIn():
-            return None
+            fields = own_fields(step, stages)
+            more = {name: fields[name] for name in ("cwd", "user", "mounts", "stdin") if name in fields}
+            return ["run", list(step.argv), [list(pair) for pair in step.env], *([more] if more else [])]
+        case CopyFiles() | MakeDirectory():
+            return own_fields(step, stages)
+    return None

@@ -1,26 +1,35 @@
 """Cache keys: the complete inputs of a step, hashed. Two steps with one key give the same layer.
 
 `key_fields` is the readable form (`miss_reason.py` compares it for `launch plan --explain`); `step_key` hashes it. A layer's
-files depend on layers below only for RunCommand and UnpackDebs(onto_base); their parent is the chain of diff_ids below (the
-image-spec's ChainID), so a base that was built again with the same content keeps everything above it.
+files depend on layers below only where `needs_parent` says so; their parent is the chain of diff_ids below (the image-spec's
+ChainID), so a base that was built again with the same content keeps everything above it. Another stage counts with all inputs
+of its steps (`stage_digests`), so that a key is known before that stage is built.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from runtime.build.plan import (
     LAYER_MTIME_S,
     VENV,
     BuildPlan,
+    ContextFiles,
+    CopyFiles,
     CopyIn,
     DebPackage,
+    FetchedFile,
+    ImageConfig,
     ImportImage,
+    InlineFiles,
     InstallWheel,
+    MakeDirectory,
     MakeVenv,
     RunCommand,
+    RunMount,
+    StageFiles,
     Step,
     UnpackDebs,
 )
@@ -34,12 +43,26 @@ WHEEL_VERSION = 1
 VENV_VERSION = 1
 RUN_VERSION = 1
 COPY_VERSION = 1
-ASSEMBLY_VERSION = 1
+COPY_FILES_VERSION = 1
+DIRECTORY_VERSION = 1
+ASSEMBLY_VERSION = 2
 
 
 def needs_parent(step: Step) -> bool:
     """Whether the layer depends on the layers below it."""
-    return isinstance(step, RunCommand) or (isinstance(step, UnpackDebs) and step.onto_base)
+    match step:
+        case RunCommand() | MakeDirectory():
+            return True
+        case UnpackDebs():
+            return step.onto_base
+        case CopyFiles():
+            return not step.link or has_names(step.owner)
+    return False
+
+
+def has_names(owner: str) -> bool:
+    """Whether `USER[:GROUP]` has to be looked up in the layers below."""
+    return any(part and not part.isdecimal() for part in owner.split(":"))
 
 
 def chain(layers: Iterable[Layer]) -> Digest | None:
@@ -54,20 +77,31 @@ def chain_of(diff_ids: Iterable[str]) -> Digest | None:
     return None if chained is None else Digest(chained)
 
 
-def step_key(step: Step, parent: Digest | None) -> Digest:
-    """The cache key of *step*. *parent* is `chain(layers below)`; it is left out where the layer doesn't depend on it."""
-    return digest_json(key_fields(step, parent))
+def stage_digests(plan: BuildPlan) -> tuple[Digest, ...]:
+    """For each stage of *plan* a digest of all that its files depend on."""
+    digests: list[Digest] = []
+    for steps in plan.stages:
+        fields = [[needs_parent(step), own_fields(step, digests)] for step in steps]
+        digests.append(digest_json({"kind": "stage", "steps": fields}))
+    return tuple(digests)
 
 
-def key_fields(step: Step, parent: Digest | None) -> dict[str, Any]:
+def step_key(step: Step, parent: Digest | None, stages: Sequence[Digest] = ()) -> Digest:
+    """The cache key of *step*. *parent* is `chain(layers below)`; it is left out where the layer doesn't depend on it. *stages*
+    are the plan's `stage_digests`, for steps that refer to one."""
+    return digest_json(key_fields(step, parent, stages))
+
+
+def key_fields(step: Step, parent: Digest | None, stages: Sequence[Digest] = ()) -> dict[str, Any]:
     """Everything that the layer of *step* depends on, as JSON data."""
-    fields = _own_fields(step)
+    fields = own_fields(step, stages)
     if needs_parent(step):
         fields["parent"] = parent
     return fields
 
 
-def _own_fields(step: Step) -> dict[str, Any]:
+def own_fields(step: Step, stages: Sequence[Digest] = ()) -> dict[str, Any]:
+    """`key_fields` without the layers below."""
     match step:
         case UnpackDebs():
             packages = [_deb_fields(package) for package in step.packages]
@@ -87,7 +121,7 @@ def _own_fields(step: Step) -> dict[str, Any]:
                 "prefix": VENV,
             }
         case MakeVenv():
-            return {
+            fields = {
                 "kind": "make-venv",
                 "version": VENV_VERSION,
                 "interpreter": step.interpreter,
@@ -95,18 +129,72 @@ def _own_fields(step: Step) -> dict[str, Any]:
                 "python": step.version,
                 "prefix": VENV,
             }
+            return fields | ({"system_site_packages": True} if step.system_site_packages else {})
         case RunCommand():
-            return {
-                "kind": "run-command",
-                "version": RUN_VERSION,
-                "argv": list(step.argv),
-                "env": [list(pair) for pair in step.env],
-                "network": step.network,
-                "drop": list(step.drop),
-                "owners": [list(owner) for owner in step.owners],
-            }
+            return _command_fields(step, stages)
         case CopyIn():
             return {"kind": "copy-in", "version": COPY_VERSION, "target": step.target, "snapshot": step.snapshot_digest}
+        case CopyFiles():
+            return {
+                "kind": "copy-files",
+                "version": COPY_FILES_VERSION,
+                "source": _source_fields(step.source, stages),
+                "target": step.target,
+                "owner": step.owner,
+                "mode": step.mode,
+                "unpack": step.unpack,
+                "link": step.link,
+            }
+        case MakeDirectory():
+            return {"kind": "make-directory", "version": DIRECTORY_VERSION, "path": step.path, "owner": step.owner}
+
+
+def _command_fields(step: RunCommand, stages: Sequence[Digest]) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "kind": "run-command",
+        "version": RUN_VERSION,
+        "argv": list(step.argv),
+        "env": [list(pair) for pair in step.env],
+        "network": step.network,
+        "drop": list(step.drop),
+        "owners": [list(owner) for owner in step.owners],
+    }
+    more: dict[str, Any] = {
+        "cwd": step.cwd if step.cwd != "/" else "",
+        "user": step.user,
+        "mounts": [_mount_fields(mount, stages) for mount in step.mounts],
+        "stdin": step.stdin,
+    }
+    return fields | {name: value for name, value in more.items() if value}
+
+
+def _mount_fields(mount: RunMount, stages: Sequence[Digest]) -> dict[str, Any]:
+    """What a command can see of *mount*. Not the content of caches and secrets: a layer must not depend on it."""
+    fields: dict[str, Any] = {"kind": mount.kind, "target": mount.target, "source": mount.source}
+    more: dict[str, Any] = {
+        "stage": None if mount.stage is None else stages[mount.stage],
+        "files": [list(file) for file in mount.files],
+        "cache_id": mount.cache_id,
+        "writable": not mount.readonly,
+        "required": mount.required,
+        "env": mount.env,
+        "owner": [mount.uid, mount.gid] if mount.uid or mount.gid else None,
+        "size_bytes": mount.size_bytes,
+    }
+    return fields | {"mode": mount.mode} | {name: value for name, value in more.items() if value}
+
+
+def _source_fields(source: ContextFiles | StageFiles | FetchedFile | InlineFiles, stages: Sequence[Digest]) -> dict[str, Any]:
+    match source:
+        case ContextFiles():
+            # Not where a file lies in the context: only its place in the image and what it is.
+            return {"files": [[path, mode, sha256] for _, path, mode, sha256 in source.files], "single": source.single}
+        case StageFiles():
+            return {"stage": stages[source.stage], "patterns": list(source.patterns)}
+        case FetchedFile():
+            return {"digest": source.digest, "name": source.name}
+        case InlineFiles():
+            return {"inline": [list(file) for file in source.files]}
 
 
 def _deb_fields(package: DebPackage) -> list[str]:
@@ -116,21 +204,37 @@ def _deb_fields(package: DebPackage) -> list[str]:
 
 def plan_key(plan: BuildPlan) -> Digest:
     """The key under which the finished image of *plan* is remembered: one read instead of one for each step."""
-    config = plan.config
+    stages = stage_digests(plan)
     return digest_json(
         {
             "kind": "plan",
             "version": ASSEMBLY_VERSION,
             "layer_mtime_s": LAYER_MTIME_S,
-            "steps": [[needs_parent(step), _own_fields(step)] for step in plan.steps],
-            "config": {
-                "env": config.env,
-                "workdir": config.workdir,
-                "entrypoint": list(config.entrypoint),
-                "command": list(config.command),
-                "labels": config.labels,
-                "architecture": config.architecture,
-            },
+            "steps": [[needs_parent(step), own_fields(step, stages)] for step in plan.steps],
+            # They are in the image's history, and in no step's key.
+            "labels": [step.label for step in plan.steps if isinstance(step, (RunCommand, CopyFiles))],
+            "config": _config_fields(plan.config),
             "created": plan.source_date_epoch_s,
         }
     )
+
+
+def _config_fields(config: ImageConfig) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "env": config.env,
+        "workdir": config.workdir,
+        "entrypoint": list(config.entrypoint),
+        "command": list(config.command),
+        "labels": config.labels,
+        "architecture": config.architecture,
+    }
+    more: dict[str, Any] = {
+        "user": config.user,
+        "exposed_ports": list(config.exposed_ports),
+        "volumes": list(config.volumes),
+        "stop_signal": config.stop_signal,
+        "shell": list(config.shell),
+        "healthcheck": config.healthcheck,
+        "onbuild": list(config.onbuild),
+    }
+    return fields | {name: value for name, value in more.items() if value}

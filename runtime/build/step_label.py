@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from runtime.build.plan import CopyIn, ImportImage, InstallWheel, MakeVenv, RunCommand, Step, UnpackDebs
+from runtime.build.plan import (
+    ContextFiles,
+    CopyFiles,
+    CopyIn,
+    FetchedFile,
+    ImportImage,
+    InlineFiles,
+    InstallWheel,
+    MakeDirectory,
+    MakeVenv,
+    RunCommand,
+    StageFiles,
+    Step,
+    UnpackDebs,
+)
 
 
 def step_label(step: Step) -> str:
@@ -30,6 +44,22 @@ def history_label(step: Step) -> str:
             return step.label or " ".join(step.argv)
         case CopyIn():
             return f"code in {step.target} ({len(step.files)} files)"
+        case CopyFiles():
+            return step.label or f"COPY {_source_words(step)} {step.target}"
+        case MakeDirectory():
+            return f"WORKDIR {step.path}"
+
+
+def _source_words(step: CopyFiles) -> str:
+    match step.source:
+        case ContextFiles(files=files):
+            return " ".join(source for source, _, _, _ in files[:3]) + (" …" if len(files) > 3 else "")
+        case StageFiles(stage=stage, patterns=patterns):
+            return f"--from={stage} {' '.join(patterns)}"
+        case FetchedFile(name=name):
+            return name
+        case InlineFiles(files=files):
+            return " ".join(name for name, _ in files)
 
 
 def counted(number: float, noun: str) -> str:
