@@ -99,6 +99,7 @@ def build_image(plan: LaunchPlan, state: StateDir, timings: Timings, *, quiet: b
     """Build what is missing, with progress for whoever watches."""
     from launcher.cli.progress import build_progress
     from launcher.cli.render import warn
+    from launcher.plan.attachments import attach
     from launcher.plan.image_plan import sources
 
     for warning in () if quiet else plan.warnings:
@@ -107,4 +108,5 @@ def build_image(plan: LaunchPlan, state: StateDir, timings: Timings, *, quiet: b
     with timings.phase("build"), nullcontext() if quiet else build_progress(plan.build) as observer:
         result = build(plan.build, store, sources=sources(plan, state=state, environ=os.environ), observer=observer)
     store.name_image(result.image, plan.spec.name)
+    attach(result.image, store, build=plan.build, plan=plan)
     return Prepared(state, plan, result.image, result)

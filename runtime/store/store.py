@@ -265,6 +265,10 @@ class Store:
         except FileNotFoundError:
             return None
 
+    def is_attached(self, image: Image, what: str) -> bool:
+        """Whether `attach` kept something under *what*."""
+        return os.path.exists(f"{self._at}/attachments/{image.digest.hex}.{what}")
+
     def images(self) -> list[Image]:
         """All images, the newest first, with their names."""
         names: dict[str, list[str]] = {}

@@ -1,0 +1,88 @@
+"""What an image was made from, kept beside it: `launch verify` makes it again from this alone.
+
+An experiment's image keeps its LaunchPlan, one of a Dockerfile its BuildPlan. What belongs to the run and not to the image stays
+out (the program's environment, overrides, the uncommitted diff), and so do user and password of every address.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from launcher.plan.attachments import RECIPE
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.plan.plan_json import build_document, build_from, from_document, to_document
+from runtime.build.plan import BuildPlan
+from runtime.errors import StoreError
+from runtime.oci.digest import canonical_json
+from runtime.store.records import Image
+from runtime.store.store import Store
+
+FORMAT = 1
+
+_PART_OF_THE_IMAGE = ("build", "env", "args", "run")
+"""Inputs of layers and of the configuration: with one character less it would be another image, and they stand in it anyway."""
+
+_USER_INFO = re.compile(r"(?<![\w+.-])([A-Za-z][A-Za-z0-9+.-]*://)[^/\s@\"']+@")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The plan of an image."""
+
+    build: BuildPlan
+    plan: LaunchPlan | None
+    """None for an image of a Dockerfile: there is no experiment."""
+    made_by: str
+    """The version of launch that recorded it."""
+
+
+def recipe_bytes(build: BuildPlan, plan: LaunchPlan | None) -> bytes:
+    """The recipe as it is kept."""
+    from launcher.version import VERSION
+
+    document: dict[str, Any] = {"format": FORMAT, "made_by": VERSION}
+    if plan is not None:
+        document["launch"] = to_document(_of_the_image(plan))
+    else:
+        document["build"] = build_document(build)
+    return canonical_json(_without_passwords(document))
+
+
+def read_recipe(image: Image, store: Store) -> Recipe | None:
+    """The recipe of *image*; None when none was kept (an imported image, or one of an older launch)."""
+    content = store.attached(image, RECIPE)
+    if content is None:
+        return None
+    try:
+        document = json.loads(content)
+        if document["format"] != FORMAT:
+            raise ValueError(f"format {document['format']}")
+        if "launch" in document:
+            plan = from_document(document["launch"])
+            return Recipe(plan.build, plan, document["made_by"])
+        return Recipe(build_from(document["build"]), None, document["made_by"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"the recipe of image `{image.digest.short}` cannot be read: {error}",
+            hint="another version of launch wrote it; building the image again records it anew",
+        ) from error
+
+
+def _of_the_image(plan: LaunchPlan) -> LaunchPlan:
+    git = None if plan.code.git is None else replace(plan.code.git, diff=None)
+    spec = replace(plan.spec, env={})
+    return replace(plan, spec=spec, code=replace(plan.code, git=git), overrides=(), origins={}, warnings=())
+
+
+def _without_passwords(value: Any) -> Any:
+    """*value* without the user information of addresses (RFC 3986, section 3.2.1), also inside longer text."""
+    if isinstance(value, str):
+        return _USER_INFO.sub(r"\1", value)
+    if isinstance(value, list):
+        return [_without_passwords(item) for item in value]
+    if isinstance(value, dict):
+        return {key: item if key in _PART_OF_THE_IMAGE else _without_passwords(item) for key, item in value.items()}
+    return value
