@@ -1,0 +1,289 @@
+"""Expand the variables of a word and remove its quotes, as BuildKit's `shell.Lex` does.
+
+    $NAME ${NAME}                                          its value; nothing when it is unset
+    ${NAME:-word} ${NAME-word}                             word when it is unset (`:` here and below: or empty)
+    ${NAME:+word} ${NAME+word}                             word when it is set
+    ${NAME:?text} ${NAME?text}                             an error when it is unset
+    ${NAME#p} ${NAME##p} ${NAME%p} ${NAME%%p}              without the shortest or longest beginning or end that fits
+    ${NAME/p/text} ${NAME//p/text}                         with the first or every part that fits replaced
+
+Single quotes keep everything, double quotes everything but `$`, and the escape character the character that follows it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from launcher.errors import ConfigError, Origin
+from launcher.plan.dockerfile import shell_pattern
+
+_SPECIAL = frozenset("@*#?-$!0")
+
+
+class ExpansionError(ValueError):
+    """A word that cannot be expanded, without saying where it stands."""
+
+
+def expand(word: str, env: Mapping[str, str], *, escape: str = "\\", origin: Origin | None = None) -> str:
+    """*word* with its variables filled in and its quotes gone: always one word, spaces kept."""
+    with_words = _Lexer(word, env, escape=escape)
+    return _lexed(with_words, origin)[0]
+
+
+def expand_words(word: str, env: Mapping[str, str], *, escape: str = "\\", origin: Origin | None = None) -> list[str]:
+    """The same, split at white space that no quotes hold, after the values are filled in."""
+    return _lexed(_Lexer(word, env, escape=escape), origin)[1]
+
+
+def unset_names(word: str, env: Mapping[str, str], *, escape: str = "\\", origin: Origin | None = None) -> set[str]:
+    """Variables that *word* asks for and *env* does not have."""
+    lexer = _Lexer(word, env, escape=escape)
+    _lexed(lexer, origin)
+    return lexer.unset
+
+
+def split_keeping(line: str) -> list[str]:
+    """The words of *line* with quotes, escapes and unset variables as they are: how heredocs are looked for."""
+    try:
+        return _Lexer(line, {}, escape="\\", raw_quotes=True, raw_escapes=True, keep_unset=True).run()[1]
+    except ExpansionError:
+        return []
+
+
+def quoted_and_plain(word: str) -> tuple[list[str], list[str]]:
+    """The words of *word* without and with their quotes, unset variables kept. Raises ExpansionError."""
+    plain = _Lexer(word, {}, escape="\\", keep_unset=True).run()[1]
+    return plain, _Lexer(word, {}, escape="\\", keep_unset=True, raw_quotes=True).run()[1]
+
+
+def is_space(char: str) -> bool:
+    """White space as Go's `unicode.IsSpace` has it (Python counts the separators U+001C to U+001F too)."""
+    return char in "\t\n\v\f\r \x85" or unicodedata.category(char)[0] == "Z"
+
+
+def _lexed(lexer: _Lexer, origin: Origin | None) -> tuple[str, list[str]]:
+    try:
+        return lexer.run()
+    except ExpansionError as error:
+        raise ConfigError(f"`{lexer.source}` cannot be expanded: {error}", origin=origin) from error
+
+
+@dataclass(slots=True)
+class _Words:
+    """Words as they are collected: white space ends one, unless it came out of quotes."""
+
+    done: list[str] = field(default_factory=list)
+    current: list[str] = field(default_factory=list)
+
+    def add(self, text: str) -> None:
+        for char in text:
+            if not is_space(char):
+                self.current.append(char)
+            elif self.current:
+                self.end()
+
+    def add_raw(self, text: str) -> None:
+        if text:
+            self.current.append(text)
+
+    def end(self) -> list[str]:
+        if self.current:
+            self.done.append("".join(self.current))
+            self.current.clear()
+        return self.done
+
+
+class _Lexer:
+    def __init__(
+        self,
+        source: str,
+        env: Mapping[str, str],
+        *,
+        escape: str,
+        raw_quotes: bool = False,
+        raw_escapes: bool = False,
+        keep_unset: bool = False,
+    ) -> None:
+        self.source = source
+        self.unset: set[str] = set()
+        self._env = env
+        self._at = 0
+        self._escape = escape
+        self._raw_quotes = raw_quotes
+        self._raw_escapes = raw_escapes
+        self._keep_unset = keep_unset
+        self._special: dict[str, Callable[[], str]] = {
+            "$": self._dollar,
+            "<": self._possible_heredoc,
+            "'": self._single_quoted,
+            '"': self._double_quoted,
+        }
+
+    def run(self) -> tuple[str, list[str]]:
+        return self._until("", self._raw_escapes)
+
+    def _peek(self) -> str:
+        return self.source[self._at : self._at + 1]
+
+    def _next(self) -> str:
+        char = self.source[self._at : self._at + 1]
+        self._at += len(char)
+        return char
+
+    def _until(self, stop: str, raw_escapes: bool) -> tuple[str, list[str]]:
+        """Everything up to *stop* (the empty string: to the end) as one text and as words."""
+        outer, self._raw_escapes = self._raw_escapes, raw_escapes
+        result: list[str] = []
+        words = _Words()
+        while char := self._peek():
+            if char == stop:
+                self._next()
+                self._raw_escapes = outer
+                return "".join(result), words.end()
+            if char in self._special:
+                text = self._special[char]()
+                (words.add if char == "$" else words.add_raw)(text)
+                result.append(text)
+                continue
+            self._next()
+            if char != self._escape:
+                words.add(char)
+                result.append(char)
+                continue
+            if raw_escapes:
+                words.add_raw(char)
+                result.append(char)
+            escaped = self._next()
+            words.add_raw(escaped)
+            result.append(escaped)
+        self._raw_escapes = outer
+        if stop:
+            raise ExpansionError(f"`{stop}` is missing")
+        return "".join(result), words.end()
+
+    def _single_quoted(self) -> str:
+        start = self._at
+        end = self.source.find("'", start + 1)
+        if end < 0:
+            raise ExpansionError("a single quote is not closed")
+        self._at = end + 1
+        return self.source[start : end + 1] if self._raw_quotes else self.source[start + 1 : end]
+
+    def _double_quoted(self) -> str:
+        result = [self._next()] if self._raw_quotes else [self._next()][1:]
+        while char := self._peek():
+            if char == "$":
+                result.append(self._dollar())
+                continue
+            self._next()
+            if char == '"':
+                return "".join([*result, char] if self._raw_quotes else result)
+            if char == self._escape:
+                if self._raw_escapes:
+                    result.append(char)
+                following = self._peek()
+                if not following:
+                    break
+                if following in ('"', "$", self._escape):
+                    char = self._next()
+            result.append(char)
+        raise ExpansionError("a double quote is not closed")
+
+    def _possible_heredoc(self) -> str:
+        """`<`, or `<<` with the white space up to the name, so that both stay one word."""
+        self._next()
+        if self._peek() != "<":
+            return "<"
+        self._next()
+        start = self._at
+        while self._peek() and self._peek() in "\t\r ":
+            self._next()
+        return "<<" + self.source[start : self._at]
+
+    def _name(self) -> str:
+        """A name, a number, or one of the shell's special parameters."""
+        first = self._peek()
+        if first.isdecimal():
+            start = self._at
+            while self._peek().isdecimal():
+                self._next()
+            return self.source[start : self._at]
+        if first and first in _SPECIAL:
+            return self._next()
+        start = self._at
+        while self._peek().isalpha() or self._peek().isdecimal() or self._peek() == "_":
+            self._next()
+        return self.source[start : self._at]
+
+    def _value(self, name: str) -> str | None:
+        value = self._env.get(name)
+        if value is None:
+            self.unset.add(name)
+        return value
+
+    def _dollar(self) -> str:
+        self._next()
+        if self._peek() != "{":
+            name = self._name()
+            if not name:
+                return "$"
+            value = self._value(name)
+            return value if value is not None else f"${name}" if self._keep_unset else ""
+        self._next()
+        if not self._peek():
+            raise ExpansionError("`}` is missing")
+        if self._peek() in "{}:":
+            raise ExpansionError("`${` needs a name after it")
+        name = self._name()
+        modifier = self._next()
+        if not modifier:
+            raise ExpansionError("`}` is missing")
+        if modifier == "}":
+            value = self._value(name)
+            return value if value is not None else f"${{{name}}}" if self._keep_unset else ""
+        if modifier == "/":
+            return self._replaced(name)
+        return self._modified(name, modifier)
+
+    def _modified(self, name: str, modifier: str) -> str:
+        empty_counts = modifier == ":"
+        kind = self._next() if empty_counts else modifier
+        if not kind or kind not in ("-+?" if empty_counts else "-+?#%"):
+            raise ExpansionError(f"there is no modifier `{':' if empty_counts else ''}{kind}`")
+        word = self._until("}", kind in "#%")[0]
+        value = self._value(name)
+        if value is None and self._keep_unset:
+            return f"${{{name}{':' if empty_counts else ''}{kind}{word}}}"
+        missing = value is None or (empty_counts and not value)
+        if kind == "-":
+            return word if missing else value or ""
+        if kind == "+":
+            return "" if missing else word
+        if kind == "?":
+            if missing:
+                why = "is not allowed to be unset" if value is None else "is not allowed to be empty"
+                raise ExpansionError(f"{name}: {word or why}")
+            return value or ""
+        greedy = word[:1] == kind
+        trimmed = shell_pattern.without_end if kind == "%" else shell_pattern.without_beginning
+        return _fitting(trimmed, word[greedy:], value or "", greedy)
+
+    def _replaced(self, name: str) -> str:
+        every = self._peek() == "/"
+        if every:
+            self._next()
+        pattern = self._until("/", True)[0]
+        text = self._until("}", True)[0]
+        value = self._value(name)
+        if value is None and self._keep_unset:
+            return f"${{{name}/{pattern}/{text}}}"
+        return _fitting(lambda p, v, e: shell_pattern.replaced(p, v, text, every=e), pattern, value or "", every)
+
+
+def _fitting(apply: Callable[[str, str, bool], str], pattern: str, value: str, flag: bool) -> str:
+    try:
+        return apply(pattern, value, flag)
+    except ValueError as error:
+        raise ExpansionError(f"`{pattern}` is not a pattern: {error}") from error
