@@ -1,0 +1,107 @@
+"""`launch images show IMAGE`: what an image is, what it is made of, where it is and who has used it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from launcher.cli import arguments as args
+from launcher.cli import render
+from launcher.plan.image_facts import image_facts
+from runtime.build.step_label import counted
+from runtime.oci.digest import Digest
+from runtime.state_dir import StateDir, state_dir
+from runtime.store.store import Store
+
+_MOST_SHOWN = 5
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = args.Parser("images show", "Show what an image is and what it is made of.", usage="IMAGE [--json]")
+    parser.add_argument("image", metavar="IMAGE", help="a digest prefix, a name or an experiment")
+    parser.add_argument("--json", action="store_true", help="as JSON on stdout")
+    args.add_debug_options(parser)
+    options = parser.parse_args(arguments)
+    args.apply_debug(options)
+    state = state_dir()
+    store = Store(state.store)
+    image = store.image(options.image)
+    facts = {**image_facts(image, store), "runs": _runs(state, image.digest)}
+    if options.json:
+        json.dump(facts, sys.stdout, indent=2)
+        print()
+    else:
+        print("\n".join(_lines(facts)))
+    return 0
+
+
+def _runs(state: StateDir, digest: Digest) -> list[dict[str, str]]:
+    from launcher.tracking.record import list_runs
+
+    records = [record for record in list_runs(state) if record.image_digest == digest]
+    return [{"run_id": record.run_id, "experiment": record.experiment, "status": str(record.status)} for record in records]
+
+
+def _lines(facts: dict[str, Any]) -> Iterator[str]:
+    yield f"{facts['image_digest']}"
+    for name, value in _rows(facts):
+        if value:
+            yield f"  {name:<11} {value}"
+    yield "  layers, bottom first:"
+    width = max((len(render.size(layer["size_bytes"])) for layer in facts["layers"]), default=0)
+    for layer in facts["layers"]:
+        shared = layer["shared_with"]
+        also = f"  (also in {_some(shared)})" if shared else ""
+        yield f"    {layer['diff_id'][7:19]}  {render.size(layer['size_bytes']):>{width}}  {layer['label']}{also}"
+
+
+def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    shared = f", {render.size(facts['shared_bytes'])} of it shared with other images" if facts["shared_bytes"] else ""
+    yield "names", ", ".join(facts["names"])
+    yield "in store", f"since {facts['in_store_since']}"
+    yield "platform", facts["platform"]
+    yield "size", f"{render.size(facts['size_bytes'])} in {counted(len(facts['layers']), 'layer')}{shared}"
+    yield "base", _base(facts["base"])
+    yield "recipe", _recipe(facts["recipe"])
+    yield "sbom", "`launch images sbom` prints it" if facts["sbom"] else ""
+    yield from _config_rows(facts["config"])
+    yield "pushed", _some([_pushed(place) for place in facts["pushed"]])
+    yield "runs", _some([run["run_id"] for run in reversed(facts["runs"])])
+
+
+def _config_rows(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for number, pair in enumerate(sorted(config.get("Env") or ())):
+        yield "" if number else "env", pair
+    yield "workdir", config.get("WorkingDir") or ""
+    yield "user", config.get("User") or ""
+    yield "entrypoint", shlex.join(config.get("Entrypoint") or ())
+    yield "command", shlex.join(config.get("Cmd") or ())
+    yield "ports", ", ".join(sorted(config.get("ExposedPorts") or ()))
+    yield "volumes", ", ".join(sorted(config.get("Volumes") or ()))
+    for number, (name, value) in enumerate(sorted((config.get("Labels") or {}).items())):
+        yield "" if number else "labels", f"{name}={value}"
+
+
+def _base(base: dict[str, Any] | None) -> str:
+    if base is None:
+        return ""
+    return base["reference"] if base["digest"] is None else f"{base['reference']} ({base['digest'][:19]})"
+
+
+def _recipe(recipe: dict[str, Any] | None) -> str:
+    if recipe is None:
+        return "not known: the image was not built here"
+    what = f"experiment {recipe['experiment']}" if recipe["experiment"] else "a Dockerfile"
+    return f"{what}, recorded by launch {recipe['made_by']}"
+
+
+def _pushed(place: Any) -> str:
+    return str(place.get("reference", place)) if isinstance(place, dict) else str(place)
+
+
+def _some(words: Sequence[str]) -> str:
+    more = len(words) - _MOST_SHOWN
+    return ", ".join(words[:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
