@@ -37,6 +37,11 @@ def expand_words(word: str, env: Mapping[str, str], *, escape: str = "\\", origi
     return _lexed(_Lexer(word, env, escape=escape), origin)[1]
 
 
+def expand_text(text: str, env: Mapping[str, str], *, origin: Origin | None = None) -> str:
+    """*text* of a heredoc that becomes a file: variables filled in, quotes being characters like any other."""
+    return _lexed(_Lexer(text, env, escape="\\", quotes=False), origin)[0]
+
+
 def unset_names(word: str, env: Mapping[str, str], *, escape: str = "\\", origin: Origin | None = None) -> set[str]:
     """Variables that *word* asks for and *env* does not have."""
     lexer = _Lexer(word, env, escape=escape)
@@ -105,6 +110,7 @@ class _Lexer:
         raw_quotes: bool = False,
         raw_escapes: bool = False,
         keep_unset: bool = False,
+        quotes: bool = True,
     ) -> None:
         self.source = source
         self.unset: set[str] = set()
@@ -117,9 +123,9 @@ class _Lexer:
         self._special: dict[str, Callable[[], str]] = {
             "$": self._dollar,
             "<": self._possible_heredoc,
-            "'": self._single_quoted,
-            '"': self._double_quoted,
         }
+        if quotes:
+            self._special |= {"'": self._single_quoted, '"': self._double_quoted}
 
     def run(self) -> tuple[str, list[str]]:
         return self._until("", self._raw_escapes)
