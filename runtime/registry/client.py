@@ -1,0 +1,363 @@
+"""One registry, spoken to in the OCI distribution-spec 1.1: manifests, blobs, uploads.
+
+Every answer is checked against the digest that was asked for where there is one; what arrives as a stream (`open_blob`) is
+checked by whoever reads it (`download.py`). Authentication, repeated attempts and redirects happen here; mirrors are `pull.py`'s.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+from runtime.errors import BadContent, NetworkError
+from runtime.oci.digest import Digest, digest_bytes
+from runtime.oci.image_documents import DOCKER_INDEX, DOCKER_MANIFEST, DOCUMENT_LIMIT, INDEX, MANIFEST
+from runtime.registry.auth import Authority, Scopes, repository_scope
+from runtime.registry.configuration import registries_configuration
+from runtime.registry.connections import Answer, Body, Connections
+from runtime.registry.credentials import Credentials, find_credentials
+from runtime.registry.proxies import proxy_for, shown
+from runtime.registry.refusals import NotInRegistry, refusal, unreachable
+from runtime.registry.retries import PASSING_STATUSES, Patience
+from runtime.registry.scheme import api_host, find_scheme, is_local
+
+MANIFEST_TYPES = (INDEX, MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST)
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MOST_REDIRECTS = 10
+_ERROR_LIMIT = 1 << 20
+_RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestAnswer:
+    """A manifest or index as the registry gave it, to the byte."""
+
+    content: bytes
+    media_type: str
+    """As the registry names it; without parameters."""
+    digest: Digest
+
+
+class Registry:
+    """The registry at *host* (`HOST[:PORT]`, or `docker.io`). Safe to share between threads; connections are kept."""
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        insecure: bool | None = None,
+        credentials: Credentials | None = None,
+        repository: str = "",
+        patience: Patience | None = None,
+    ) -> None:
+        """*insecure*: plain HTTP and unknown certificates are taken (None: as registries.conf says, and on loopback).
+        *credentials*: instead of those that are stored. *repository*: which of those, where they are for a part of a registry."""
+        self.host = host
+        self._environ = environ
+        self._patience = patience or Patience()
+        if insecure is None:
+            insecure = registries_configuration(environ).is_insecure(host)
+        self._insecure = insecure or is_local(host)
+        self._given = credentials
+        self._lock = threading.Lock()
+        self._connections = Connections(environ, timeout_s=self._patience.timeout_s, verify=not self._insecure)
+        self._address: str | None = None
+        self._repository = repository
+        self._authority = Authority(host, credentials=self._find_credentials, ask=self._ask_realm)
+        self._answered = False
+
+    def close(self) -> None:
+        """Close kept connections. Streams that are open stay so."""
+        self._connections.close()
+
+    # --- manifests
+
+    def manifest(self, repository: str, reference: str, accept: Sequence[str] = MANIFEST_TYPES) -> ManifestAnswer:
+        """The manifest or index *reference* (a tag or a digest). Raises NotInRegistry, BadContent when the digest differs."""
+        what = f"manifest `{reference}` of `{repository}`"
+        path = f"{repository}/manifests/{reference}"
+        with self._ask("GET", path, what=what, scopes=_pulling(repository), headers={"Accept": ", ".join(accept)}) as answer:
+            content = answer.read_all(DOCUMENT_LIMIT, f"registry `{self.host}`: {what}")
+            media_type = (answer.header("Content-Type") or "").partition(";")[0].strip().lower()
+            named = answer.header("Docker-Content-Digest")
+        digest = digest_bytes(content)
+        for expected in (reference if ":" in reference else None, named):
+            if expected is not None and expected.startswith("sha256:") and expected != digest:
+                raise BadContent(f"registry `{self.host}`: {what} has digest `{digest}`, not `{expected}`")
+        return ManifestAnswer(content, media_type, digest)
+
+    def has_manifest(self, repository: str, reference: str) -> bool:
+        """Whether there is a manifest or index *reference*."""
+        headers = {"Accept": ", ".join(MANIFEST_TYPES)}
+        what = f"manifest `{reference}` of `{repository}`"
+        return self._head(repository, f"manifests/{reference}", what, headers) is not None
+
+    def manifest_digest(self, repository: str, tag: str) -> Digest | None:
+        """What *tag* points to now; None when there is no such tag."""
+        headers = {"Accept": ", ".join(MANIFEST_TYPES)}
+        answer = self._head(repository, f"manifests/{tag}", f"manifest `{tag}` of `{repository}`", headers)
+        if answer is None:
+            return None
+        named = answer.header("Docker-Content-Digest")
+        return Digest(named) if named is not None else self.manifest(repository, tag).digest
+
+    def put_manifest(self, repository: str, reference: str, media_type: str, content: bytes) -> Digest:
+        """Store a manifest under a tag or its digest. Its blobs have to be there."""
+        what = f"manifest `{reference}` of `{repository}`"
+        path = f"{repository}/manifests/{reference}"
+        headers = {"Content-Type": media_type}
+        with self._ask(
+            "PUT", path, what=what, headers=headers, body=content, scopes=_pushing(repository), fine=(201, 200, 202)
+        ) as answer:
+            named = answer.header("Docker-Content-Digest")
+            answer.discard()
+        digest = digest_bytes(content)
+        if named is not None and named.startswith("sha256:") and named != digest:
+            raise BadContent(f"registry `{self.host}` stored {what} as `{named}`, not `{digest}`")
+        return digest
+
+    # --- blobs
+
+    def blob_size(self, repository: str, digest: Digest) -> int | None:
+        """The size of a blob; None when the repository doesn't have it."""
+        answer = self._head(repository, f"blobs/{digest}", f"blob `{digest}` of `{repository}`", {})
+        if answer is None:
+            return None
+        length = answer.header("Content-Length") or ""
+        return int(length) if length.isascii() and length.isdigit() else 0
+
+    def open_blob(self, repository: str, digest: Digest, *, offset: int = 0) -> Answer:
+        """A blob as a stream from *offset* on, if the registry can do that: status 206; with 200 it begins at the beginning.
+
+        Nothing is checked here, and a connection that breaks is the reader's to deal with.
+        """
+        # No transparent compression: offsets count bytes of the blob.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
+        what = f"blob `{digest}` of `{repository}`"
+        path, fine = f"{repository}/blobs/{digest}", (200, 206) if offset else (200,)
+        answer = self._ask("GET", path, what=what, headers=headers, scopes=_pulling(repository), fine=fine)
+        begins = answer.header("Content-Range") or ""
+        if answer.status == 206 and not begins.startswith(f"bytes {offset}-"):
+            answer.close()
+            raise BadContent(f"registry `{self.host}`: {what} was asked for from byte {offset} on and came as `{begins}`")
+        return answer
+
+    def mount_blob(self, repository: str, digest: Digest, from_repository: str) -> bool:
+        """Let *repository* have the blob of *from_repository* without sending it. Whether the registry did."""
+        location = self.mount_or_start(repository, digest, from_repository)
+        if location is not None:
+            self.cancel_upload(repository, location)
+        return location is None
+
+    # --- uploads
+
+    def start_upload(self, repository: str) -> str:
+        """Begin an upload; where it goes."""
+        what = f"an upload to `{repository}`"
+        with self._ask(
+            "POST", f"{repository}/blobs/uploads/", what=what, scopes=_pushing(repository), body=b"", fine=(202,)
+        ) as answer:
+            answer.discard()
+            return self._location(answer, what)
+
+    def mount_or_start(self, repository: str, digest: Digest, from_repository: str) -> str | None:
+        """None: the blob is there now, taken from *from_repository*. Otherwise an upload has begun, and this is where it goes."""
+        what = f"blob `{digest}` of `{from_repository}` for `{repository}`"
+        path = f"{repository}/blobs/uploads/?{urlencode({'mount': digest, 'from': from_repository})}"
+        scopes = (repository_scope(repository, "pull,push"), repository_scope(from_repository))
+        with self._ask("POST", path, what=what, scopes=scopes, body=b"", fine=(201, 202)) as answer:
+            answer.discard()
+            return None if answer.status == 201 else self._location(answer, what)
+
+    def upload_chunk(self, repository: str, location: str, content: Body, *, offset: int | None = None) -> str:
+        """Append *content*; where the next piece goes. Bytes may name their place with *offset*, a stream may not."""
+        what = f"a piece of an upload to `{repository}`"
+        headers = {"Content-Type": "application/octet-stream"}
+        if offset is not None and isinstance(content, bytes):
+            headers["Content-Range"] = f"{offset}-{offset + len(content) - 1}"
+        with self._ask(
+            "PATCH", location, what=what, headers=headers, body=content, scopes=_pushing(repository), fine=(202, 201, 204)
+        ) as answer:
+            answer.discard()
+            return self._location(answer, what)
+
+    def upload_offset(self, repository: str, location: str) -> tuple[str, int]:
+        """(where the next piece goes, bytes that have arrived) of an upload that was broken off."""
+        what = f"the state of an upload to `{repository}`"
+        with self._ask("GET", location, what=what, scopes=_pushing(repository), fine=(204, 202, 200)) as answer:
+            answer.discard()
+            received = _RANGE.match(answer.header("Range") or "")
+            # "0-0" is what registries say of nothing, too: one byte more is sent again then, never one less.
+            return self._location(answer, what), int(received[1]) + 1 if received is not None and received[1] != "0" else 0
+
+    def finish_upload(self, repository: str, location: str, digest: Digest, content: bytes = b"") -> None:
+        """End an upload, with its last piece or with all of it. The registry checks the digest."""
+        what = f"blob `{digest}` of `{repository}`"
+        address = f"{location}{'&' if urlsplit(location).query else '?'}{urlencode({'digest': digest})}"
+        headers = {"Content-Type": "application/octet-stream"}
+        self._ask(
+            "PUT", address, what=what, headers=headers, body=content, scopes=_pushing(repository), fine=(201, 204)
+        ).discard()
+
+    def cancel_upload(self, repository: str, location: str) -> None:
+        """Give up an upload. Not every registry can; they forget it in time."""
+        try:
+            self._ask(
+                "DELETE", location, what=f"an upload to `{repository}`", scopes=_pushing(repository), fine=(204, 202, 200)
+            ).discard()
+        except NetworkError:
+            return
+
+    # --- logins
+
+    def check_login(self) -> None:
+        """Ask for nothing in particular. Raises RegistryRefusal when the registry doesn't take our credentials."""
+        self._ask("GET", "", what="the login", scopes=()).discard()
+
+    # --- one request
+
+    def _head(self, repository: str, path: str, what: str, headers: Mapping[str, str]) -> Answer | None:
+        try:
+            answer = self._ask("HEAD", f"{repository}/{path}", what=what, headers=headers, scopes=_pulling(repository))
+        except NotInRegistry:
+            return None
+        answer.discard()
+        return answer
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        what: str,
+        headers: Mapping[str, str] | None = None,
+        body: Body = None,
+        scopes: Scopes,
+        fine: tuple[int, ...] = (200,),
+    ) -> Answer:
+        """The answer to a request for *path* below `/v2/`, or for a whole address."""
+        is_address = path.startswith(("http://", "https://"))
+        url = path if is_address else f"{self._base()}/v2/{quote(path, safe='/:@?&=%+~')}"
+        answer = self._authorized(method, url, headers or {}, body, scopes)
+        if answer.status not in fine:
+            self._refuse(answer, what)
+        return answer
+
+    def _refuse(self, answer: Answer, what: str) -> NoReturn:
+        with answer:
+            content = answer.read_all(_ERROR_LIMIT, f"registry `{self.host}`: the error about {what}")
+        raise refusal(answer.status, content, host=self.host, what=what, login=self._authority.login)
+
+    def _authorized(self, method: str, url: str, headers: Mapping[str, str], body: Body, scopes: Scopes) -> Answer:
+        for attempt in range(3):
+            sent = self._authority.header(scopes)
+            answer = self._following(method, url, headers, body, authorization=sent)
+            if answer.status != 401 or attempt == 2:
+                break
+            secure = self._base().startswith("https:") and not self._insecure
+            if not self._authority.challenged(answer.headers("WWW-Authenticate"), scopes, sent=sent, secure=secure):
+                break
+            if not isinstance(body, bytes | None):
+                break  # the caller's stream is used up
+            answer.discard()
+        return answer
+
+    def _following(self, method: str, url: str, headers: Mapping[str, str], body: Body, *, authorization: str | None) -> Answer:
+        """The answer at the end of redirects. What authorizes us here is not shown to another host."""
+        own = urlsplit(self._base()).netloc
+        for _ in range(_MOST_REDIRECTS):
+            at_home = urlsplit(url).netloc == own
+            more = {"Authorization": authorization} if authorization is not None and at_home else {}
+            answer = self._patiently(method, url, {**headers, **more}, body)
+            location = answer.header("Location")
+            if answer.status not in _REDIRECTS or location is None:
+                return answer
+            target = urljoin(url, location)
+            answer.discard()
+            if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https" and not self._insecure:
+                raise NetworkError(f"registry `{self.host}` redirects from https to `{shown(target)}`, which is refused")
+            url = target
+        raise NetworkError(f"registry `{self.host}` redirects too often, last to `{shown(url)}`")
+
+    def _patiently(self, method: str, url: str, headers: Mapping[str, str], body: Body) -> Answer:
+        import http.client
+
+        attempt = 0
+        again = isinstance(body, bytes | None) and method != "PATCH"  # a piece may have arrived although the answer did not
+        while True:
+            try:
+                answer = self._connections.request(method, url, headers=headers, body=body)
+            except (OSError, http.client.HTTPException, UnicodeError) as error:
+                pause = self._patience.pause_s(attempt) if again and self._may_pass(error) else None
+                if pause is None:
+                    proxy = proxy_for(urlsplit(url), self._environ)
+                    timeout_s = self._patience.timeout_s
+                    raise unreachable(error, self._named(url), timeout_s=timeout_s, proxy=proxy and shown(proxy)) from error
+            else:
+                self._answered = True
+                pause = self._patience.pause_s(attempt, answer.header("Retry-After"))
+                if answer.status not in PASSING_STATUSES or pause is None or not isinstance(body, bytes | None):
+                    return answer
+                answer.discard()
+            time.sleep(pause)
+            attempt += 1
+
+    def _named(self, url: str) -> str:
+        """Who is asked at *url*, in words."""
+        netloc = urlsplit(url).netloc.rpartition("@")[2]
+        if netloc == api_host(self.host):
+            return f"registry `{self.host}`"
+        return f"`{netloc}`, where registry `{self.host}` sends us"
+
+    def _may_pass(self, error: Exception) -> bool:
+        """Whether another attempt may do better: a registry that never answered and refuses is not there."""
+        import socket
+        import ssl
+
+        if isinstance(error, ssl.SSLCertVerificationError) or getattr(error, "reason", "") == "WRONG_VERSION_NUMBER":
+            return False
+        if isinstance(error, socket.gaierror):
+            return error.errno == socket.EAI_AGAIN
+        return self._answered or not isinstance(error, ConnectionRefusedError)
+
+    def _ask_realm(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        return self._patiently(method, url, headers, body)
+
+    def _find_credentials(self) -> Credentials | None:
+        return self._given or find_credentials(self.host, self._repository, self._environ)
+
+    def _base(self) -> str:
+        """`https://HOST`, without a slash at the end."""
+        with self._lock:
+            if self._address is None:
+                host = api_host(self.host)
+                scheme = find_scheme(host, self._connections, insecure=self._insecure)
+                self._address = f"{scheme}://{host}"
+            return self._address
+
+    def _location(self, answer: Answer, what: str) -> str:
+        """Where an upload goes on; relative and absolute addresses are both in use."""
+        location = answer.header("Location")
+        if location is None:
+            raise BadContent(f"registry `{self.host}`: the answer to {what} has no `Location`")
+        target = urljoin(answer.url, location)
+        base = urlsplit(self._base())
+        if urlsplit(target).netloc == base.netloc:
+            # Behind a proxy that ends TLS a registry may believe that it is spoken to in plain HTTP.
+            return urlsplit(target)._replace(scheme=base.scheme).geturl()
+        return target
+
+
+def _pulling(repository: str) -> Scopes:
+    return (repository_scope(repository),)
+
+
+def _pushing(repository: str) -> Scopes:
+    return (repository_scope(repository, "pull,push"),)

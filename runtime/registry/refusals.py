@@ -1,0 +1,99 @@
+"""What a registry says when it refuses, and what keeps us from reaching it, as errors with a way out.
+
+NetworkError
+└── RegistryRefusal       the registry answered, and the answer is no; `status` and `codes` say which
+    └── NotInRegistry     404: no such repository, manifest or blob
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from runtime.errors import NetworkError
+
+_LONGEST_WORDS = 300
+
+
+class RegistryRefusal(NetworkError):
+    """The registry answered with an error."""
+
+    def __init__(self, message: str, *, status: int, codes: Sequence[str] = (), hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.codes = tuple(codes)
+        """As in the distribution-spec, "Error Codes": `MANIFEST_UNKNOWN`, `DENIED`, …"""
+
+
+class NotInRegistry(RegistryRefusal):
+    """There is no such repository, manifest or blob."""
+
+
+def refusal(status: int, body: bytes, *, host: str, what: str, login: str | None) -> RegistryRefusal:
+    """The error for an answer *status* to a request for *what* (`manifest `x` of `a/b``). *login*: as whom we asked."""
+    codes, words = _spoken(body)
+    why = f"{words} (HTTP {status})" if words else f"HTTP {status}"
+    subject = f"registry `{host}`: {what}"
+    if status == 404:
+        return NotInRegistry(f"{subject} is not there: {why}", status=status, codes=codes, hint=_not_found_hint(host, login))
+    if status in (401, 403):
+        who = f"to user `{login}`" if login else "without a login"
+        hint = f"`launch login {host}`" if login is None or status == 401 else "ask for the permission, or log in as another user"
+        if status == 401 and login is None:
+            hint += "; a repository that does not exist is refused like this too"
+        return RegistryRefusal(f"{subject} is refused {who}: {why}", status=status, codes=codes, hint=hint)
+    if status == 429:
+        hint = f"wait, or name a mirror in registries.conf{'' if login else f'; `launch login {host}` may raise the limit'}"
+        return RegistryRefusal(f"{subject}: too many requests: {why}", status=status, codes=codes, hint=hint)
+    return RegistryRefusal(f"{subject}: {why}", status=status, codes=codes)
+
+
+def unreachable(error: Exception, who: str, *, timeout_s: float, proxy: str | None) -> NetworkError:
+    """The error for a request that got no answer. *who*: as in "registry `HOST`"."""
+    import ssl
+
+    hint = None if proxy is None else f"it was asked through the proxy `{proxy}`"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return NetworkError(
+            f"{who}: its certificate is not trusted: {error.verify_message.lower()}",
+            hint=f"put its CA into /etc/containers/certs.d/HOST/ca.crt, or name a bundle with SSL_CERT_FILE",
+        )
+    if isinstance(error, ssl.SSLError) and error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"):
+        return NetworkError(
+            f"{who} does not speak TLS",
+            hint="if it is meant to be plain HTTP: `[[registry]]` with `location` and `insecure = true` in registries.conf",
+        )
+    if isinstance(error, socket.gaierror):
+        return NetworkError(f"{who}: its name cannot be resolved: {error.strerror}", hint=hint)
+    if isinstance(error, ConnectionRefusedError):
+        return NetworkError(f"{who} refuses connections", hint=hint or "is it running, and is the port right?")
+    if isinstance(error, TimeoutError):
+        return NetworkError(f"{who} does not answer within {timeout_s:g} s", hint=hint)
+    return NetworkError(f"{who} cannot be asked: {spoken(error)}", hint=hint)
+
+
+def spoken(error: Exception) -> str:
+    """*error* in words."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__
+
+
+def _not_found_hint(host: str, login: str | None) -> str:
+    hint = "check the spelling of name and tag"
+    return hint if login else f"{hint}; a private repository shows itself only after `launch login {host}`"
+
+
+def _spoken(body: bytes) -> tuple[tuple[str, ...], str]:
+    """Codes and words of an error document; any of it may be missing."""
+    try:
+        document: Any = json.loads(body)
+        errors = [error for error in document["errors"] if isinstance(error, dict)]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return (), ""
+    codes = tuple(str(error.get("code", "")) for error in errors)
+    words = "; ".join(str(error.get("message") or error.get("code") or "") for error in errors)
+    printable = "".join(letter if letter.isprintable() else " " for letter in words)
+    return codes, printable[:_LONGEST_WORDS]
