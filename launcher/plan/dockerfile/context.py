@@ -1,0 +1,220 @@
+"""The build context: the files of a directory that `.dockerignore` leaves in, with modes and digests, as COPY and ADD choose them.
+
+Modes are 0644 or 0755, since git keeps no more of them and the image must not depend on the umask of whoever checked out
+(docs/decisions/115). Nothing is read but what an instruction asks for.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from launcher.errors import ConfigError, Origin
+from launcher.plan.dockerfile.dockerignore import Ignore
+from launcher.plan.dockerfile.go_match import compiled, has_wildcards, unescaped
+from launcher.plan.stat_cache import StatCache
+
+DIRECTORY = 0o040755
+LINK = 0o120777
+_PROGRAM = 0o755
+_FILE = 0o644
+
+CopiedFile = tuple[str, str, int, str]
+"""As in `ContextFiles.files`: path in the context, path below the target, mode, sha256."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What one source of COPY or ADD is."""
+
+    source: str
+    """Its path in the context, "" for all of it."""
+    is_file: bool
+    files: tuple[CopiedFile, ...]
+
+
+class BuildContext:
+    """The files below *root* that may be copied."""
+
+    def __init__(self, root: Path, *, ignore: Ignore, ignore_file: str, cache: StatCache) -> None:
+        self.root = os.path.realpath(root)
+        self.ignore_file = ignore_file
+        self.used: dict[str, tuple[int, str]] = {}
+        """Path → (mode, sha256) of every file and link that an instruction took."""
+        self.size_bytes = 0
+        self._ignore = ignore
+        self._cache = cache
+
+    def choose(self, source: str, *, exclude: Ignore | None, origin: Origin) -> list[Chosen]:
+        """What *source*, a path or a pattern, means. A pattern that fits nothing means nothing, as in BuildKit."""
+        clean = _cleaned(source)
+        if not has_wildcards(clean):
+            return [self._one(unescaped(clean), source, exclude, origin)]
+        try:
+            matches = sorted(self._matches("", clean.split("/")))
+        except ValueError as error:
+            raise ConfigError(f"`{source}` is no pattern: {error}", origin=origin) from None
+        return [self._one(match, match, exclude, origin) for match in matches]
+
+    def choose_with_parents(self, source: str, *, exclude: Ignore | None, origin: Origin) -> list[Chosen]:
+        """`--parents`: what fits *source* keeps its path, from the pivot `/./` on where there is one."""
+        above, pivot, rest = f"/{source}".partition("/./")
+        top, pattern = (_cleaned(above), _cleaned(rest)) if pivot and above else ("", _cleaned(source))
+        # BuildKit takes these patterns as its ignore file's: a directory stands for all in it, and there is `**`.
+        fits = Ignore.of([pattern or "**"], origin=origin)
+        found: list[CopiedFile] = []
+        for path in self._below(top):
+            below = path[len(top) :].lstrip("/")
+            if fits.excludes(below) and not (exclude is not None and exclude.excludes(below)):
+                entry = self._entry(path, below, origin)
+                if entry is not None:
+                    found.append(entry)
+        if not found and not has_wildcards(source):
+            raise self._missing(top if not pattern else f"{top}/{pattern}".lstrip("/"), source, origin)
+        return [Chosen(top, False, tuple(found))] if found else []
+
+    def mounted(self, source: str, *, origin: Origin) -> tuple[tuple[str, int, str], ...]:
+        """(path, mode, sha256) of the files at or below *source*, for `--mount=type=bind`."""
+        clean = _cleaned(source)
+        status = self._status(clean)
+        if status is None:
+            raise self._missing(clean, source, origin)
+        paths = list(self._below(clean)) if stat.S_ISDIR(status.st_mode) else [clean]
+        entries = (self._entry(path, path, origin) for path in paths)
+        return tuple((entry[0], entry[2], entry[3]) for entry in entries if entry is not None and entry[2] != DIRECTORY)
+
+    def save(self) -> None:
+        """Keep the digests for the next time."""
+        self._cache.save()
+
+    def _one(self, path: str, written: str, exclude: Ignore | None, origin: Origin) -> Chosen:
+        name = os.path.basename(path)
+        path = self._followed(path, written, origin)
+        status = self._status(path)
+        if status is None:
+            raise self._missing(path, written, origin)
+        if not stat.S_ISDIR(status.st_mode):
+            left_out = exclude is not None and exclude.excludes(name)
+            entry = None if left_out else self._entry(path, name, origin)
+            return Chosen(path, True, () if entry is None else (entry,))
+        files = []
+        for inner in self._below(path):
+            below = inner[len(path) :].lstrip("/")
+            if exclude is None or not exclude.excludes(below):
+                entry = self._entry(inner, below, origin)
+                if entry is not None:
+                    files.append(entry)
+        return Chosen(path, False, tuple(files))
+
+    def _followed(self, path: str, written: str, origin: Origin) -> str:
+        """*path* without the links on its way: a source that is a link means what it links to (inside it, links stay links)."""
+        real = os.path.realpath(f"{self.root}/{path}")
+        if real == self.root:
+            return ""
+        if not real.startswith(f"{self.root}/"):
+            hint = "a build sees only files below its context"
+            raise ConfigError(f"`{written}` leads out of the context `{self.root}`", origin=origin, hint=hint)
+        return real[len(self.root) + 1 :]
+
+    def _status(self, path: str) -> os.stat_result | None:
+        """What is at *path*; None where there is nothing, or nothing that the ignore file leaves in."""
+        try:
+            status = os.lstat(f"{self.root}/{path}" if path else self.root)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if path and self._ignore.excludes(path) and not (stat.S_ISDIR(status.st_mode) and any(True for _ in self._below(path))):
+            return None
+        return status
+
+    def _matches(self, directory: str, segments: Sequence[str]) -> Iterator[str]:
+        pattern, rest = compiled(segments[0]), segments[1:]
+        for name in self._names(directory):
+            path = f"{directory}/{name}" if directory else name
+            if pattern.fullmatch(name) is None:
+                continue
+            if not rest:
+                if self._status(path) is not None:
+                    yield path
+            elif os.path.isdir(f"{self.root}/{path}"):
+                yield from self._matches(path, rest)
+
+    def _names(self, directory: str) -> list[str]:
+        where = f"{self.root}/{directory}" if directory else self.root
+        try:
+            return sorted(os.listdir(where))
+        except NotADirectoryError:
+            return []
+        except PermissionError:
+            hint = f"a line in `{self.ignore_file}` leaves it out"
+            raise ConfigError(f"cannot read `{where}` of the build context", hint=hint) from None
+
+    def _below(self, directory: str) -> Iterator[str]:
+        """Everything below *directory* that the ignore file leaves in, directories before what they hold."""
+        for name in self._names(directory):
+            path = f"{directory}/{name}" if directory else name
+            inside = stat.S_ISDIR(os.lstat(f"{self.root}/{path}").st_mode)
+            if not self._ignore.excludes(path):
+                yield path
+                if inside:
+                    yield from self._below(path)
+            elif inside and self._ignore.has_exceptions:
+                # `!` can bring back what lies in a directory that is left out; then the directory comes along.
+                brought_back = list(self._below(path))
+                if brought_back:
+                    yield path
+                    yield from brought_back
+
+    def _entry(self, path: str, target: str, origin: Origin) -> CopiedFile | None:
+        """*path* as it will lie in the image; None for a socket, which Docker leaves out too."""
+        full = f"{self.root}/{path}"
+        status = os.lstat(full)
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(f"the file name {path!r} in the build context is not UTF-8", origin=origin) from None
+        if stat.S_ISDIR(status.st_mode):
+            return path, target, DIRECTORY, ""
+        if stat.S_ISSOCK(status.st_mode):
+            return None
+        if stat.S_ISLNK(status.st_mode):
+            mode, digest = LINK, sha256(os.fsencode(os.readlink(full))).hexdigest()
+        elif stat.S_ISREG(status.st_mode):
+            mode = _PROGRAM if status.st_mode & 0o100 else _FILE
+            try:
+                digest = self._cache.sha256(path, full, status)
+            except PermissionError:
+                hint = f"a line in `{self.ignore_file}` leaves it out"
+                raise ConfigError(f"cannot read `{full}`", origin=origin, hint=hint) from None
+        else:
+            hint = f"a line in `{self.ignore_file}` leaves it out"
+            raise ConfigError(f"`{full}` is a device or a pipe, which cannot be copied", origin=origin, hint=hint)
+        if path not in self.used:
+            self.size_bytes += status.st_size
+        self.used[path] = (mode, digest)
+        return path, target, mode, digest
+
+    def _missing(self, path: str, written: str, origin: Origin) -> ConfigError:
+        if path and os.path.lexists(f"{self.root}/{path}"):
+            return ConfigError(
+                f"`{written}` is excluded by `{self.ignore_file}`", origin=origin, hint=f"`!{path}` in it brings it back"
+            )
+        return ConfigError(f"`{written}` is not in the context `{self.root}`", origin=origin, hint=self._near(path))
+
+    def _near(self, path: str) -> str | None:
+        from difflib import get_close_matches
+
+        directory, _, name = path.rpartition("/")
+        while directory and not os.path.isdir(f"{self.root}/{directory}"):
+            directory, _, name = directory.rpartition("/")
+        near = get_close_matches(name, self._names(directory), n=1)
+        return f"did you mean `{directory + '/' if directory else ''}{near[0]}`?" if near else None
+
+
+def _cleaned(source: str) -> str:
+    """*source* from the context's root: no leading slash, and `..` goes no further up than there."""
+    clean = os.path.normpath(f"/{source}").lstrip("/")
+    return "" if clean == "." else clean
