@@ -23,7 +23,10 @@ import pytest
 from runtime import host
 from runtime.cgroup.hierarchies import own_hierarchies
 
-PROGRAMS = ("buildah", "crun", "docker", "git", "nft", "podman", "runc", "setpriv", "skopeo", "tar", "umoci", "unshare", "uv")
+PROGRAMS = (
+    *("buildah", "crun", "docker", "docker-registry", "git", "gzip", "htpasswd", "nft", "podman", "runc", "setpriv", "skopeo"),
+    *("tar", "umoci", "unshare", "uv", "zstd"),
+)
 """Independent judges and tools: present or not."""
 
 OUTLIVES_A_TEST = ("mlflow",)

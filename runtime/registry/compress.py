@@ -1,24 +1,27 @@
-"""Layers on their way out: gzip, zstd or plain, the same bytes whenever the same compressor library is asked.
+"""Layers on their way out: gzip, zstd or plain; the same bytes whenever the same compressor library is asked.
 
 A layer is cut into blocks that are compressed side by side, so one large wheel keeps every core busy. How many cores there are
 doesn't show in the result:
 
-- gzip is one member (RFC 1952) with modification time 0, no name and no system. Each block is a deflate stream that knows the 32 KiB
-  before it and ends on a byte boundary, which is what pigz and containers/image's pgzip write; the size differs by less than 0.1 %.
-- zstd is one frame after the other (RFC 8878, 3: "frames may be appended"), each with its size and checksum.
+- gzip is one member (RFC 1952) with modification time 0, no name and no system. Each block is a deflate stream that knows the
+  32 KiB before it and ends on a byte boundary, which is what pigz writes, and podman's pgzip; that costs less than 0.1 % in size.
+- zstd is one frame after the other (RFC 8878, section 3), each with its size and checksum.
 
-Levels were chosen on 250 MB of numpy, scipy, scikit-learn and pandas and on 600 MB of PyTorch: gzip 4 is 2.3 times as fast as 6 and
-its blobs are 4 % larger; zstd 3 is 4 times as fast as that and 12 % smaller.
+Levels were chosen on 250 MB of numpy, scipy, scikit-learn and pandas and on 600 MB of PyTorch: gzip 4 is 2.3 times as fast as 6
+and its blobs are 4 % larger; zstd 3 is 4 times as fast as that and makes them 12 % smaller.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
+import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -30,8 +33,10 @@ from runtime.oci.image_documents import LAYER
 
 _GZIP_LEVEL = 4
 _ZSTD_LEVEL = 3
-_GZIP_BLOCK = 1 << 20
-_ZSTD_BLOCK = 4 << 20
+_BLOCK = {"gzip": 1 << 20, "zstd": 4 << 20, "none": 1 << 20}
+"""Bytes that are compressed in one piece. They decide about the result, as the levels do."""
+_IN_FLIGHT = 48 << 20
+"""Bytes that are being compressed or wait to be written, of all layers together."""
 _DEFLATE_WINDOW = 32 << 10
 _GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 
@@ -50,7 +55,7 @@ class Compression(StrEnum):
 
 
 def compression_of(media_type: str) -> Compression | None:
-    """The compression that a layer's media type means, OCI's or Docker's; None for one that is no layer."""
+    """The compression that a layer's media type means, OCI's or Docker's; None for one that is no layer's."""
     if media_type.endswith((".tar+gzip", ".tar.gzip")):
         return Compression.GZIP
     if media_type.endswith((".tar+zstd", ".tar.zstd")):
@@ -70,32 +75,93 @@ class Compressed:
     """Bytes that came out."""
 
 
-def compress(plain: Iterable[bytes], out: BinaryIO, compression: Compression, *, pool: Executor, side_by_side: int) -> Compressed:
-    """Write *plain* to *out*. At most *side_by_side* blocks are in the hands of *pool*, so memory is bounded."""
-    diff, blob, size = hashlib.sha256(), hashlib.sha256(), 0
-    for piece in _packed(_hashed(plain, diff.update), compression, pool, side_by_side):
-        blob.update(piece)
-        size += len(piece)
-        out.write(piece)
-    return Compressed(Digest(f"sha256:{diff.hexdigest()}"), Digest(f"sha256:{blob.hexdigest()}"), size)
+class Compressor:
+    """Threads that compress blocks, for any number of layers at a time. Memory is bounded, however many layers there are.
+
+    A context manager: on the way out, blocks that nobody waits for are dropped.
+    """
+
+    def __init__(self, *, threads: int | None = None) -> None:
+        self._pool = ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)), thread_name_prefix="compress")
+        self._room = {name: threading.Semaphore(_IN_FLIGHT // size) for name, size in _BLOCK.items()}
+
+    def compress(self, plain: Iterable[bytes], out: BinaryIO, compression: Compression) -> Compressed:
+        """Write *plain* to *out*. Called from any number of threads."""
+        diff, blob, size = hashlib.sha256(), hashlib.sha256(), 0
+        # Closed at once, also by an error: it gives back the room that other layers wait for.
+        with closing(self._packed(_hashed(plain, diff.update), compression)) as pieces:
+            for piece in pieces:
+                blob.update(piece)
+                size += len(piece)
+                out.write(piece)
+        return Compressed(Digest(f"sha256:{diff.hexdigest()}"), Digest(f"sha256:{blob.hexdigest()}"), size)
+
+    def __enter__(self) -> Compressor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _packed(self, plain: Iterable[bytes], compression: Compression) -> Generator[bytes, None, None]:
+        blocks = _in_blocks(plain, _BLOCK[compression])
+        room = self._room[compression]
+        if compression is Compression.NONE:
+            return blocks
+        if compression is Compression.ZSTD:
+            return self._results((partial(_zstd_frame, block) for block in blocks), room)
+        return self._gzip(blocks, room)
+
+    def _gzip(self, blocks: Iterable[bytes], room: threading.Semaphore) -> Generator[bytes, None, None]:
+        crc = size = 0
+
+        def jobs() -> Generator[Callable[[], bytes], None, None]:
+            nonlocal crc, size
+            before = b""
+            for block in blocks:
+                crc = zlib.crc32(block, crc)
+                size += len(block)
+                yield partial(_deflate, block, before)
+                before = block[-_DEFLATE_WINDOW:]
+
+        yield _GZIP_HEADER
+        yield from self._results(jobs(), room)
+        # An empty last block: none of the others knew that it was the last.
+        yield zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS).flush() + struct.pack("<II", crc, size & 0xFFFFFFFF)
+
+    def _results(self, jobs: Iterable[Callable[[], bytes]], room: threading.Semaphore) -> Generator[bytes, None, None]:
+        """What *jobs* return, in their order."""
+        running: deque[Future[bytes]] = deque()
+
+        def oldest() -> bytes:
+            try:
+                return running[0].result()
+            finally:
+                running.popleft()
+                room.release()
+
+        try:
+            for job in jobs:
+                # Whoever holds a place waits for nothing but its own results, so that places always come free.
+                while running and not room.acquire(blocking=False):
+                    yield oldest()
+                if not running:
+                    room.acquire()
+                running.append(self._pool.submit(job))
+            while running:
+                yield oldest()
+        finally:
+            for left in running:
+                left.cancel()
+                room.release()
 
 
-def _packed(plain: Iterable[bytes], compression: Compression, pool: Executor, side_by_side: int) -> Iterator[bytes]:
-    if compression is Compression.NONE:
-        return _in_blocks(plain, _GZIP_BLOCK)
-    if compression is Compression.ZSTD:
-        jobs = (partial(_zstd_frame, block) for block in _in_blocks(plain, _ZSTD_BLOCK))
-        return _results(jobs, pool, side_by_side)
-    return _gzip(plain, pool, side_by_side)
-
-
-def _hashed(plain: Iterable[bytes], update: Callable[[bytes], None]) -> Iterator[bytes]:
+def _hashed(plain: Iterable[bytes], update: Callable[[bytes], None]) -> Generator[bytes, None, None]:
     for chunk in plain:
         update(chunk)
         yield chunk
 
 
-def _in_blocks(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
+def _in_blocks(chunks: Iterable[bytes], size: int) -> Generator[bytes, None, None]:
     """*chunks* cut and joined into blocks of *size*; the last may be shorter."""
     gathered: list[bytes] = []
     room = size
@@ -110,41 +176,8 @@ def _in_blocks(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
         yield b"".join(gathered)
 
 
-def _results(jobs: Iterable[Callable[[], bytes]], pool: Executor, side_by_side: int) -> Iterator[bytes]:
-    """What *jobs* return, in their order."""
-    running: deque[Future[bytes]] = deque()
-    try:
-        for job in jobs:
-            running.append(pool.submit(job))
-            if len(running) >= side_by_side:
-                yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
-    finally:
-        for left in running:
-            left.cancel()
-
-
-def _gzip(plain: Iterable[bytes], pool: Executor, side_by_side: int) -> Iterator[bytes]:
-    crc = size = 0
-
-    def jobs() -> Iterator[Callable[[], bytes]]:
-        nonlocal crc, size
-        before = b""
-        for block in _in_blocks(plain, _GZIP_BLOCK):
-            crc = zlib.crc32(block, crc)
-            size += len(block)
-            yield partial(_deflate, block, before)
-            before = block[-_DEFLATE_WINDOW:]
-
-    yield _GZIP_HEADER
-    yield from _results(jobs(), pool, side_by_side)
-    # An empty last block: which of the others is the last isn't known before the next one is looked for.
-    yield zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, -15).flush() + struct.pack("<II", crc, size & 0xFFFFFFFF)
-
-
 def _deflate(block: bytes, before: bytes) -> bytes:
-    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, before)
+    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_DEFAULT_STRATEGY, before)
     return packer.compress(block) + packer.flush(zlib.Z_SYNC_FLUSH)
 
 

@@ -41,7 +41,7 @@ class KnownBlob:
 
 
 def remember_blob(store: Store, diff_id: Digest, descriptor: Descriptor, *, registry: str, repository: str) -> None:
-    """Note that *descriptor* is the layer *diff_id* and lies in that repository. Only for content whose both digests were checked."""
+    """Note that *descriptor* is the layer *diff_id* and lies in that repository. Only where both digests were seen."""
     key = _key(diff_id)
     store.ensure()
     with store.lock((key,)):
