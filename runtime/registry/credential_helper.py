@@ -1,4 +1,4 @@
-"""Programs `docker-credential-NAME` that keep credentials: get, store, erase (docker/docker-credential-helpers, "Development")."""
+"""Programs `docker-credential-NAME` that keep credentials: get, store, erase (docker-credential-helpers, "Development")."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def unreachable(error: Exception, who: str, *, timeout_s: float, proxy: str | No
     if isinstance(error, ssl.SSLCertVerificationError):
         return NetworkError(
             f"{who}: its certificate is not trusted: {error.verify_message.lower()}",
-            hint=f"put its CA into /etc/containers/certs.d/HOST/ca.crt, or name a bundle with SSL_CERT_FILE",
+            hint="put its CA into /etc/containers/certs.d/HOST/ca.crt, or name a bundle with SSL_CERT_FILE",
         )
     if isinstance(error, ssl.SSLError) and error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"):
         return NetworkError(
