@@ -28,7 +28,7 @@ def attach(image: Image, store: Store, *, build: BuildPlan, plan: LaunchPlan | N
 
     try:
         # The recipe is last: where it is, everything is.
-        _attach_sbom(image, store, plan, name or (image.digest.short if plan is None else plan.spec.name))
+        _attach_sbom(image, store, build, plan, name or (image.digest.short if plan is None else plan.spec.name))
         store.attach(image, RECIPE, recipe_bytes(build, plan))
     except StoreError as error:
         # A store that others filled and that we may only read serves as well; then nobody expects us to add to it.
@@ -37,12 +37,9 @@ def attach(image: Image, store: Store, *, build: BuildPlan, plan: LaunchPlan | N
             raise
 
 
-def _attach_sbom(image: Image, store: Store, plan: LaunchPlan | None, name: str) -> None:
+def _attach_sbom(image: Image, store: Store, build: BuildPlan, plan: LaunchPlan | None, name: str) -> None:
+    from launcher.plan.sbom import sbom_document
     from runtime.oci.digest import canonical_json
 
-    try:
-        from launcher.plan.sbom import sbom_document  # type: ignore[import-not-found,unused-ignore]
-    except ModuleNotFoundError:
-        return
     lock = plan.lock if plan is not None else None
-    store.attach(image, SBOM, canonical_json(sbom_document(image, store, lock, name=name)))
+    store.attach(image, SBOM, canonical_json(sbom_document(image, store, lock, name=name, build=build)))

@@ -10,6 +10,7 @@ from launcher.cli import arguments as args
 ACTIONS = {
     "show": "what an image is, what it is made of and who has used it",
     "history": "which step made each layer, and how big that is",
+    "sbom": "the software in an image, as CycloneDX JSON",
     "rm": "remove images and their names; `launch store gc` frees their layers",
 }
 """Word → what it does; `launcher.cli.images_<word>` does it."""
