@@ -229,6 +229,16 @@ def read_tree(path: Path) -> Tree:
         raise StoreError(f"cannot read the layer manifest `{path}`: {error}") from error
 
 
+def find_entry(manifest: Path, path: str) -> TreeEntry | None:
+    """The entry for *path* of the tree in *manifest*, found without reading the others: there may be many."""
+    try:
+        content = b"\n" + manifest.read_bytes()
+        start = content.find(b'\n{"path":%b,' % json.dumps(path).encode())
+        return None if start < 0 else _from_document(json.loads(content[start + 1 : content.find(b"\n", start + 1)]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"cannot read the layer manifest `{manifest}`: {error}") from error
+
+
 def _document(entry: TreeEntry) -> dict[str, Any]:
     document: dict[str, Any] = {"path": entry.path, "type": entry.type}
     if entry.mode:
