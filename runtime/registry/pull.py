@@ -1,0 +1,210 @@
+"""Images in registries, as `image_source` wants them: which one a reference means, and its layers as streams.
+
+A reference is looked for at its mirrors in their order, then at its origin (`configuration.py`). With tag and digest
+(`name:tag@sha256:…`) the digest decides, as it does for Docker: the tag is for people, and moves on (`tag_digest` tells where).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+from runtime.errors import BadContent, NetworkError, RuntimeFailure, Unsupported
+from runtime.oci.digest import Digest
+from runtime.oci.image_contents import ImageContents, ImageSource
+from runtime.oci.image_documents import (
+    DOCKER_INDEX,
+    INDEX,
+    Descriptor,
+    choose_platform,
+    diff_ids_from_config,
+    index_from_json,
+    manifest_from_json,
+    parse_document,
+)
+from runtime.oci.reference import Remote
+from runtime.registry.client import ManifestAnswer, Registry
+from runtime.registry.configuration import Endpoint, registries_configuration
+from runtime.registry.download import BlobStream, fetch_document
+from runtime.registry.manifests import is_document, manifest_kind, refuse_artifact, refuse_foreign_layers
+from runtime.registry.retries import Patience
+
+Progress = Callable[[str, int, int | None], None]
+"""(digest of a layer, bytes that have arrived, bytes in all); called from several threads."""
+
+_DEEPEST_INDEX = 2
+
+
+@contextmanager
+def open_remote(
+    reference: Remote,
+    *,
+    architecture: str,
+    progress: Progress | None = None,
+    environ: Mapping[str, str] = os.environ,
+    patience: Patience | None = None,
+) -> Iterator[ImageSource]:
+    """The image *reference*: manifest and configuration are fetched and checked here, each layer when it is asked for.
+
+    Layers may be read side by side; each is a stream that is checked at its end and can only be read once (`BlobStream`). Raises
+    NetworkError when no registry gives it, BadContent when it is damaged, Unsupported when it is no image that can be a base.
+    """
+    patience = patience or Patience()
+    found = _find(reference, architecture=architecture, environ=environ, patience=patience)
+    try:
+        yield _RemoteImage(found, progress, patience)
+    finally:
+        found.registry.close()
+
+
+def resolve(
+    reference: Remote, *, architecture: str, environ: Mapping[str, str] = os.environ, patience: Patience | None = None
+) -> ImageContents:
+    """What *reference* is now, without its layers."""
+    with open_remote(reference, architecture=architecture, environ=environ, patience=patience) as source:
+        return source.contents
+
+
+def tag_digest(reference: Remote, *, environ: Mapping[str, str] = os.environ, patience: Patience | None = None) -> Digest | None:
+    """Which manifest or index the tag of *reference* points to at its origin now; None when there is no such tag."""
+    if reference.tag is None:
+        return None
+    origin = registries_configuration(environ).endpoint(reference.registry, reference.repository)
+    registry = _registry(origin, environ, patience or Patience())
+    try:
+        return registry.manifest_digest(origin.repository, reference.tag)
+    finally:
+        registry.close()
+
+
+def shown_reference(reference: Remote) -> str:
+    """*reference* in full, as tools write it."""
+    tag = f":{reference.tag}" if reference.tag is not None else ""
+    digest = f"@{reference.digest}" if reference.digest is not None else ""
+    return f"{reference.registry}/{reference.repository}{tag}{digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An image at one endpoint."""
+
+    registry: Registry
+    repository: str
+    contents: ImageContents
+
+
+class _RemoteImage:
+    """An image whose layers are fetched on demand."""
+
+    def __init__(self, found: _Found, progress: Progress | None, patience: Patience) -> None:
+        self._found = found
+        self._progress = progress
+        self._patience = patience
+        self.contents = found.contents
+
+    @contextmanager
+    def layer(self, position: int) -> Iterator[BinaryIO]:
+        descriptor = self.contents.blobs[position]
+        stream = BlobStream(
+            self._found.registry,
+            self._found.repository,
+            descriptor,
+            patience=self._patience,
+            arrived=self._counter(descriptor),
+        )
+        try:
+            yield cast(BinaryIO, stream)
+            stream.finish()
+        finally:
+            stream.close()
+
+    def _counter(self, descriptor: Descriptor) -> Callable[[int], None] | None:
+        progress, arrived = self._progress, 0
+        if progress is None:
+            return None
+
+        def count(size: int) -> None:
+            nonlocal arrived
+            arrived += size
+            progress(descriptor.digest, arrived, descriptor.size)
+
+        return count
+
+
+def _find(reference: Remote, *, architecture: str, environ: Mapping[str, str], patience: Patience) -> _Found:
+    """The image at the first endpoint that has it."""
+    failed: list[str] = []
+    for endpoint in registries_configuration(environ).endpoints(reference):
+        registry = _registry(endpoint, environ, patience)
+        try:
+            contents = _contents(registry, endpoint.repository, reference, architecture, patience)
+        except RuntimeFailure as error:
+            registry.close()
+            if not endpoint.is_mirror:
+                if failed:
+                    error.hint = "\n".join(filter(None, (error.hint, *(f"asked before: {line}" for line in failed))))
+                raise
+            failed.append(error.message)
+            continue
+        return _Found(registry, endpoint.repository, contents)
+    raise NetworkError(f"nobody has `{shown_reference(reference)}`: {'; '.join(failed)}")
+
+
+def _registry(endpoint: Endpoint, environ: Mapping[str, str], patience: Patience) -> Registry:
+    return Registry(
+        endpoint.host,
+        environ=environ,
+        insecure=endpoint.insecure or None,
+        repository=endpoint.repository,
+        patience=patience,
+    )
+
+
+def _contents(registry: Registry, repository: str, reference: Remote, architecture: str, patience: Patience) -> ImageContents:
+    what = f"`{shown_reference(reference)}`"
+    answer, document = _image_manifest(registry, repository, reference, architecture, what)
+    refuse_artifact(document, what)
+    layers = document.get("layers")
+    refuse_foreign_layers(layers if isinstance(layers, list) else [], what)
+    manifest = manifest_from_json(document)
+    config_bytes = fetch_document(registry, repository, manifest.config, patience=patience)
+    config = parse_document(config_bytes, f"the configuration of {what}")
+    diff_ids = diff_ids_from_config(config)
+    if len(diff_ids) != len(manifest.layers):
+        raise BadContent(f"{what} has {len(manifest.layers)} layers and its configuration {len(diff_ids)} diff_ids")
+    if config.get("os") != "linux" or config.get("architecture") != architecture:
+        raise BadContent(f"{what} is for {config.get('os')}/{config.get('architecture')}, not for linux/{architecture}")
+    return ImageContents(
+        manifest_digest=answer.digest,
+        config=config,
+        diff_ids=diff_ids,
+        size_bytes=sum(layer.size for layer in manifest.layers),
+        config_bytes=config_bytes,
+        blobs=manifest.layers,
+    )
+
+
+def _image_manifest(
+    registry: Registry, repository: str, reference: Remote, architecture: str, what: str
+) -> tuple[ManifestAnswer, dict[str, Any]]:
+    """The manifest for this platform, through as many indexes as there may be."""
+    wanted = reference.digest or reference.tag or "latest"
+    size: int | None = None
+    for _ in range(_DEEPEST_INDEX + 1):
+        answer = registry.manifest(repository, wanted)
+        if size is not None and len(answer.content) != size:
+            raise BadContent(f"manifest `{wanted}` of {what} has {len(answer.content)} bytes, its index names {size}")
+        if not is_document(answer):
+            raise BadContent(
+                f"{what} came as `{answer.media_type}`, which is no image",
+                hint="is this the address of a registry, or of a web page?",
+            )
+        document = parse_document(answer.content, f"the manifest of {what}")
+        if manifest_kind(answer, document, what) not in (INDEX, DOCKER_INDEX):
+            return answer, document
+        chosen = choose_platform(index_from_json(document), architecture=architecture, what=what)
+        wanted, size = chosen.digest, chosen.size
+    raise Unsupported(f"{what} is an index of indexes, nested more than {_DEEPEST_INDEX} deep")
