@@ -208,6 +208,7 @@ class MakeDirectory:
     path: str
     owner: str = ""
     """`USER[:GROUP]`, as in `CopyFiles`."""
+    label: str = ""
 
 
 Step = UnpackDebs | ImportImage | InstallWheel | MakeVenv | RunCommand | CopyIn | CopyFiles | MakeDirectory

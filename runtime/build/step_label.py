@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from runtime.build.plan import (
     ContextFiles,
     CopyFiles,
@@ -18,6 +20,8 @@ from runtime.build.plan import (
     UnpackDebs,
 )
 
+_POSITION = re.compile(r"\[(?:[a-z][a-z0-9_.-]* )?\d+/\d+\] ")
+
 
 def step_label(step: Step) -> str:
     match step:
@@ -25,6 +29,8 @@ def step_label(step: Step) -> str:
             return f"debian {step.suite}: {counted(len(step.packages), 'more package' if step.onto_base else 'package')}"
         case CopyIn():
             return f"code in {step.target} ({counted(len(step.files), 'file')})"
+        case RunCommand() | CopyFiles() | MakeDirectory() if step.label:
+            return step.label
     return history_label(step)
 
 
@@ -41,13 +47,18 @@ def history_label(step: Step) -> str:
         case MakeVenv():
             return f"venv for python {step.version}"
         case RunCommand():
-            return step.label or " ".join(step.argv)
+            return _without_position(step.label) or " ".join(step.argv)
         case CopyIn():
             return f"code in {step.target} ({len(step.files)} files)"
         case CopyFiles():
-            return step.label or f"COPY {_source_words(step)} {step.target}"
+            return _without_position(step.label) or f"COPY {_source_words(step)} {step.target}"
         case MakeDirectory():
-            return f"WORKDIR {step.path}"
+            return _without_position(step.label) or f"WORKDIR {step.path}"
+
+
+def _without_position(label: str) -> str:
+    """`COPY train.py .` of `[runtime 3/5] COPY train.py .`: where a step stands is news while it is made."""
+    return _POSITION.sub("", label)
 
 
 def _source_words(step: CopyFiles) -> str:

@@ -1,4 +1,4 @@
-"""The build context: the files of a directory that `.dockerignore` leaves in, with modes and digests, as COPY and ADD choose them.
+"""The build context: files of a directory that its ignore file leaves in, as COPY, ADD and bind mounts choose them.
 
 Modes are 0644 or 0755, since git keeps no more of them and the image must not depend on the umask of whoever checked out
 (docs/decisions/115). Nothing is read but what an instruction asks for.

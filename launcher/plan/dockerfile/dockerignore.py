@@ -97,7 +97,7 @@ def _patterns(lines: Iterable[tuple[Origin | None, str]]) -> Iterable[_Pattern]:
 
 
 def _regex(pattern: str) -> re.Pattern[str]:
-    """As patternmatcher's `compile`, shortcuts included: `**` before plain characters takes any text, not only whole directories."""
+    """As patternmatcher's `compile`: before plain characters, `**` takes any text, not only whole directories."""
     if pattern.startswith("**") and not re.search(r"[*?\\\[\]]", pattern[2:]):
         rest = re.escape(pattern[2:].removeprefix("/"))
         return re.compile(f"(.*/)?{rest}\\Z" if pattern.startswith("**/") else f".*{rest}\\Z", re.DOTALL)

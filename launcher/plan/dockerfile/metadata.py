@@ -1,4 +1,4 @@
-"""Instructions that change an image's configuration and no file: ENV, LABEL, USER, CMD, EXPOSE, … (WORKDIR makes a directory too).
+"""Instructions that change an image's configuration and no file: LABEL, USER, CMD, EXPOSE and so on.
 
 Each is a function of one instruction and the draft; which words have variables is BuildKit's choice (instructions/commands.go).
 """

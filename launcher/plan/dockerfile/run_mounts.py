@@ -7,6 +7,7 @@ import posixpath
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import Literal
 
 from launcher.errors import ConfigError, Origin
 from launcher.plan.dockerfile.variables import Words
@@ -88,7 +89,9 @@ def mount_of(written: WrittenMount, *, workdir: str, origin: Origin) -> RunMount
         cache_id=fields.get("id") or target,
         sharing=_sharing(fields.get("sharing", "shared"), origin),
         readonly=written.readonly,
-        **_owner(fields, 0o755, origin),
+        mode=_mode(fields, 0o755, origin),
+        uid=_id(fields, "uid", origin),
+        gid=_id(fields, "gid", origin),
     )
 
 
@@ -149,25 +152,35 @@ def _secret(fields: dict[str, str], workdir: str, origin: Origin) -> RunMount:
     if target:
         target = posixpath.normpath(posixpath.join("/", workdir, target))
     required = _boolean(fields.get("required", "false"), "required", origin)
-    return RunMount("secret", target, source=name, env=env, required=required, **_owner(fields, 0o400, origin))
+    return RunMount(
+        "secret",
+        target,
+        source=name,
+        env=env,
+        required=required,
+        mode=_mode(fields, 0o400, origin),
+        uid=_id(fields, "uid", origin),
+        gid=_id(fields, "gid", origin),
+    )
 
 
-def _owner(fields: dict[str, str], default_mode: int, origin: Origin) -> dict[str, int]:
-    return {
-        "mode": _number(fields, "mode", 8, origin) if "mode" in fields else default_mode,
-        "uid": _number(fields, "uid", 10, origin),
-        "gid": _number(fields, "gid", 10, origin),
-    }
+def _mode(fields: dict[str, str], default: int, origin: Origin) -> int:
+    text = fields.get("mode")
+    if text is None:
+        return default
+    if not re.fullmatch(r"[0-7]{1,5}", text):
+        raise ConfigError(f"`mode={text}` of `--mount` is no mode", origin=origin, hint="an octal number, as `0700`")
+    return int(text, 8)
 
 
-def _number(fields: dict[str, str], key: str, digits: int, origin: Origin) -> int:
+def _id(fields: dict[str, str], key: str, origin: Origin) -> int:
     text = fields.get(key, "0")
-    if not re.fullmatch(r"[0-7]{1,6}" if digits == 8 else r"[0-9]{1,10}", text.removeprefix("0o")):
-        raise ConfigError(f"`{key}={text}` of `--mount` is no {'mode' if digits == 8 else 'id'}", origin=origin)
-    return int(text.removeprefix("0o"), digits)
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ConfigError(f"`{key}={text}` of `--mount` is no id: it has to be a number", origin=origin)
+    return int(text)
 
 
-def _sharing(text: str, origin: Origin) -> str:  # type: ignore[return]
+def _sharing(text: str, origin: Origin) -> Literal["shared", "private", "locked"]:
     match text.lower():
         case "shared" | "private" | "locked" as known:
             return known

@@ -1,0 +1,270 @@
+"""From a parsed Dockerfile to steps of a build plan, with BuildKit's meaning (dockerfile2llb/convert.go).
+
+Only the stages that the target needs are looked at. What is not supported is refused with its line, never skipped. Images are
+pinned by whoever calls; files of the context are chosen and hashed here; files of other stages when they are built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from launcher.errors import ConfigError, Origin
+from launcher.plan.dockerfile.context import BuildContext
+from launcher.plan.dockerfile.copy_instruction import copy_steps
+from launcher.plan.dockerfile.document import Dockerfile, Instruction, Stage
+from launcher.plan.dockerfile.expand import expand
+from launcher.plan.dockerfile.image_draft import ImageDraft
+from launcher.plan.dockerfile.metadata import apply_metadata, env_pairs, joined_workdir
+from launcher.plan.dockerfile.parse import parse_trigger
+from launcher.plan.dockerfile.run_instruction import default_network, run_step
+from launcher.plan.dockerfile.stages import SCRATCH, check_platform, stage_before, target_stage
+from launcher.plan.dockerfile.variables import BuildArguments, Words
+from runtime.build.plan import ImageConfig, MakeDirectory, Step
+from runtime.oci.digest import Digest, digest_json
+
+_LONGEST_LABEL = 100
+_MAKES_STEPS = ("ADD", "COPY", "RUN", "WORKDIR")
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedImage:
+    """An image that a stage starts from, or whose files are copied."""
+
+    steps: tuple[Step, ...]
+    config: Mapping[str, Any]
+    """The execution part of its configuration (config.md, "config"); empty for our own bases."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Its environment where *config* is empty."""
+
+
+Pin = Callable[[str, Origin], PinnedImage]
+
+
+@dataclass(frozen=True, slots=True)
+class TranslatedImage:
+    """A Dockerfile in which nothing floats."""
+
+    steps: tuple[Step, ...]
+    stages: tuple[tuple[Step, ...], ...]
+    """Stages and images that steps copy from or mount, as `BuildPlan.stages`."""
+    config: ImageConfig
+    files: tuple[tuple[str, int, str], ...]
+    """(path, mode, sha256) of what was taken of the context."""
+    context_digest: Digest
+    """Of *files*."""
+    size_bytes: int
+    """Of *files*."""
+    warnings: tuple[str, ...] = ()
+
+
+def translate(
+    dockerfile: Dockerfile,
+    *,
+    context: BuildContext,
+    pin: Pin,
+    architecture: str,
+    target: str | None = None,
+    args: Mapping[str, str] | None = None,
+    network: str | None = None,
+) -> TranslatedImage:
+    """The image of *dockerfile*'s stage *target* (the last one). *args*: `--build-arg`. *network*: that of RUN."""
+    wanted = target_stage(dockerfile, target)
+    name = target or dockerfile.stages[wanted].name or "default"
+    arguments = BuildArguments(dockerfile, args or {}, architecture=architecture, target=name)
+    made = _Translation(dockerfile, context, pin, architecture, arguments, default_network(network))
+    for warning in dockerfile.warnings:
+        made.warn(warning.message, warning.origin)
+    stage = made.stage(wanted)
+    if not stage.steps:
+        raise ConfigError("the image would have no files", origin=dockerfile.stages[wanted].origin, hint="COPY some into it")
+    context.save()
+    files = tuple((path, *context.used[path]) for path in sorted(context.used))
+    return TranslatedImage(
+        steps=tuple(stage.steps),
+        stages=tuple(made.plan_stages),
+        config=stage.draft.to_config(architecture=architecture),
+        files=files,
+        context_digest=digest_json([list(file) for file in files]),
+        size_bytes=context.size_bytes,
+        warnings=(*made.warnings, *arguments.unknown(dockerfile)),
+    )
+
+
+@dataclass
+class _Stage:
+    """A stage as far as it has been read."""
+
+    draft: ImageDraft
+    variables: dict[str, str]
+    """What words and RUN see: ENV and ARG, the later over the earlier."""
+    steps: list[Step]
+
+
+class _Translation:
+    """One Dockerfile being translated: the stages that are done, and those of the build plan."""
+
+    def __init__(
+        self,
+        dockerfile: Dockerfile,
+        context: BuildContext,
+        pin: Pin,
+        architecture: str,
+        arguments: BuildArguments,
+        network: str,
+    ) -> None:
+        self.dockerfile = dockerfile
+        self.context = context
+        self.arguments = arguments
+        self.network = network
+        self.plan_stages: list[tuple[Step, ...]] = []
+        self.warnings: dict[str, None] = {}
+        self._pin = pin
+        self._architecture = architecture
+        self._done: dict[int, _Stage] = {}
+        self._numbers: dict[tuple[Step, ...], int] = {}
+
+    def warn(self, text: str, origin: Origin | None) -> None:
+        self.warnings[f"{origin}: {text}" if origin is not None else text] = None
+
+    def stage(self, number: int) -> _Stage:
+        """Stage *number* of the Dockerfile, translated once."""
+        if number not in self._done:
+            self._done[number] = _StageReader(self, number).read()
+        return self._done[number]
+
+    def number_of(self, name: str, current: int, instruction: Instruction) -> int:
+        """The number in the build plan of the stage or image that *instruction* of stage *current* names."""
+        origin = instruction.origin
+        found = stage_before(self.dockerfile, name, current=current, origin=origin, by_number=True)
+        if found is not None:
+            return self._registered(tuple(self.stage(found).steps), name, origin)
+        if name.lower() == SCRATCH:
+            raise ConfigError("`scratch` has no files", origin=origin)
+        return self._registered(self._pin(name, origin).steps, name, origin)
+
+    def _registered(self, steps: tuple[Step, ...], name: str, origin: Origin) -> int:
+        if not steps:
+            raise ConfigError(f"the stage `{name}` has no files", origin=origin)
+        if steps not in self._numbers:
+            self._numbers[steps] = len(self.plan_stages)
+            self.plan_stages.append(steps)
+        return self._numbers[steps]
+
+    def begun(self, number: int) -> tuple[_Stage, bool]:
+        """Stage *number* with what its FROM gives; and whether that is an image to be fetched."""
+        stage = self.dockerfile.stages[number]
+        scope, escape = self.arguments.global_scope, self.dockerfile.escape
+        words = Words(scope, escape=escape, origin=stage.origin, warn=self.warn)
+        base = words.one(stage.base)
+        if not base:
+            hint = "give its variable a default: `ARG NAME=…` before the first FROM"
+            raise ConfigError(f"`{stage.base}` of FROM is empty", origin=stage.origin, hint=hint)
+        if stage.platform is not None:
+            check_platform(words.one(stage.platform), architecture=self._architecture, origin=stage.origin)
+        earlier = stage_before(self.dockerfile, base, current=number, origin=stage.origin, by_number=False)
+        if earlier is not None:
+            parent = self.stage(earlier)
+            return _Stage(parent.draft.for_child(), {**parent.variables, **parent.draft.env}, list(parent.steps)), False
+        if base.lower() == SCRATCH:
+            draft = ImageDraft()
+            return _Stage(draft, dict(draft.env), []), False
+        pinned = self._pin(base, stage.origin)
+        draft = ImageDraft.of_base(pinned.config, pinned.env)
+        return _Stage(draft, dict(draft.env), list(pinned.steps)), True
+
+
+class _StageReader:
+    """Reads one stage, instruction by instruction."""
+
+    def __init__(self, whole: _Translation, number: int) -> None:
+        self._whole = whole
+        self._number = number
+        self._written: Stage = whole.dockerfile.stages[number]
+        self._stage, self._fetches = whole.begun(number)
+        self._position = 1 if self._fetches else 0
+        self._total = 0
+
+    def read(self) -> _Stage:
+        triggers = [parse_trigger(text, origin=self._written.origin) for text in self._stage.draft.onbuild]
+        self._stage.draft.onbuild = ()
+        instructions = [*triggers, *self._written.instructions]
+        self._total = self._position + sum(one.keyword in _MAKES_STEPS for one in instructions)
+        for index, instruction in enumerate(instructions):
+            self._apply(instruction, "ONBUILD " if index < len(triggers) else "")
+        return self._stage
+
+    def _apply(self, instruction: Instruction, prefix: str) -> None:
+        stage, whole = self._stage, self._whole
+        words = Words(stage.variables, escape=whole.dockerfile.escape, origin=instruction.origin, warn=whole.warn)
+        if apply_metadata(instruction, stage.draft, words):
+            return
+        match instruction.keyword:
+            case "ARG":
+                self._arg(instruction)
+            case "ENV":
+                pairs = dict(env_pairs(instruction, words))
+                stage.variables |= pairs
+                stage.draft.env |= pairs
+            case "WORKDIR":
+                label = self._label(instruction, prefix)
+                stage.draft.workdir = joined_workdir(stage.draft.workdir, words.one(instruction.words[0]))
+                if stage.draft.workdir != "/":
+                    stage.steps.append(MakeDirectory(stage.draft.workdir, owner=stage.draft.user, label=label))
+            case "RUN":
+                stage.steps.append(self._run(instruction, words, self._label(instruction, prefix)))
+            case "COPY" | "ADD":
+                stage.steps += copy_steps(
+                    instruction,
+                    stage.draft,
+                    words,
+                    context=whole.context,
+                    stage_number=self._stage_number,
+                    label=self._label(instruction, prefix),
+                    variables=stage.variables,
+                    warn=whole.warn,
+                )
+            case unknown:
+                raise ConfigError(f"{unknown} is not supported", origin=instruction.origin)
+
+    def _arg(self, instruction: Instruction) -> None:
+        stage, escape = self._stage, self._whole.dockerfile.escape
+        for name, default in instruction.arguments():
+
+            def expanded(default: str | None = default) -> str:
+                return expand(default or "", stage.variables, escape=escape, origin=instruction.origin)
+
+            value = self._whole.arguments.value_of(name, None if default is None else expanded)
+            if value is not None:
+                stage.variables[name] = value
+
+    def _run(self, instruction: Instruction, words: Words, label: str) -> Step:
+        if not self._stage.steps:
+            hint = "begin the stage `FROM` an image"
+            raise ConfigError("RUN in an image without files has nothing to run", origin=instruction.origin, hint=hint)
+        return run_step(
+            instruction,
+            self._stage.draft,
+            words,
+            environment={**self._whole.arguments.proxies, **self._stage.variables},
+            context=self._whole.context,
+            stage_number=self._stage_number,
+            network=self._whole.network,
+            label=label,
+        )
+
+    def _stage_number(self, name: str, instruction: Instruction) -> int:
+        return self._whole.number_of(name, self._number, instruction)
+
+    def _label(self, instruction: Instruction, prefix: str) -> str:
+        """`[runtime 3/5] COPY train.py .`, as BuildKit shows it."""
+        self._position += 1
+        several = len(self._whole.dockerfile.stages) > 1
+        name = f"{self._written.name or f'stage-{self._number}'} " if several else ""
+        text = instruction.text
+        if instruction.keyword == "RUN" and instruction.heredocs:
+            text += f" ({instruction.heredocs[0].text.strip().partition(chr(10))[0]})"
+        text = f"{prefix}{text}"
+        shown = text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
+        return f"[{name}{self._position}/{self._total}] {shown}"
