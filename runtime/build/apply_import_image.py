@@ -28,7 +28,7 @@ def apply_import_image(
     """The layers of *step*, bottom first. Raises BuildError when the image isn't the one that was planned."""
     from concurrent.futures import ThreadPoolExecutor
 
-    with open_image(step.reference, architecture=architecture) as source:
+    with open_image(step.reference, architecture=architecture, progress=observer.download) as source:
         contents = source.contents
         if contents.manifest_digest != step.manifest_digest:
             raise BuildError(

@@ -1,4 +1,4 @@
-"""Images in files on this machine: an OCI image layout, or what `docker save` wrote. Reading and checking, no unpacking.
+"""Images from outside: an OCI image layout, what `docker save` wrote, or a registry's (`runtime/registry`). No unpacking.
 
 What is found is checked against its digest before it is used. An archive of `docker save` has no manifest that names it; its
 identity here is the digest of its configuration (Docker's "image ID").
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -30,21 +30,32 @@ from runtime.oci.image_documents import (
     parse_document,
     saved_images_from_json,
 )
-from runtime.oci.reference import Archive, parse_reference
+from runtime.oci.reference import Archive, Remote, parse_reference
 
 _CHUNK = 1 << 20
 
 
 def inspect_image(reference: str, *, architecture: str = "amd64") -> ImageContents:
-    """What the image *reference* (`oci:…` or `docker-archive:…`) is, without unpacking it."""
+    """What the image *reference* (`oci:…`, `docker-archive:…`, or a registry's) is, without unpacking it."""
     with open_image(reference, architecture=architecture) as source:
         return source.contents
 
 
 @contextmanager
-def open_image(reference: str, *, architecture: str = "amd64") -> Iterator[ImageSource]:
-    """The image *reference*. Raises BuildError when it isn't there, BadContent when it is damaged."""
+def open_image(
+    reference: str, *, architecture: str = "amd64", progress: Callable[[str, int, int | None], None] | None = None
+) -> Iterator[ImageSource]:
+    """The image *reference*. Raises BuildError when it isn't there, BadContent when it is damaged, NetworkError.
+
+    *progress* is told of what arrives: (what, bytes so far, bytes in all), from several threads.
+    """
     parsed = parse_reference(reference)
+    if isinstance(parsed, Remote):
+        from runtime.registry.pull import open_remote
+
+        with open_remote(parsed, architecture=architecture, progress=progress) as source:
+            yield source
+        return
     if not isinstance(parsed, Archive):
         raise BuildError(f"`{reference}` is no image in a file", hint="`oci:DIR[:TAG]` or `docker-archive:FILE[:NAME:TAG]`")
     try:

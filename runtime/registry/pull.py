@@ -33,7 +33,7 @@ from runtime.registry.manifests import is_document, manifest_kind, refuse_artifa
 from runtime.registry.retries import Patience
 
 Progress = Callable[[str, int, int | None], None]
-"""(digest of a layer, bytes that have arrived, bytes in all); called from several threads."""
+"""(which layer, bytes that have arrived, bytes in all); called from several threads."""
 
 _DEEPEST_INDEX = 2
 
@@ -129,7 +129,7 @@ class _RemoteImage:
         def count(size: int) -> None:
             nonlocal arrived
             arrived += size
-            progress(descriptor.digest, arrived, descriptor.size)
+            progress(f"layer {descriptor.digest.short}", arrived, descriptor.size)
 
         return count
 
@@ -144,8 +144,8 @@ def _find(reference: Remote, *, architecture: str, environ: Mapping[str, str], p
         except RuntimeFailure as error:
             registry.close()
             if not endpoint.is_mirror:
-                if failed:
-                    error.hint = "\n".join(filter(None, (error.hint, *(f"asked before: {line}" for line in failed))))
+                for line in failed:
+                    error.add_note(f"asked before: {line}")
                 raise
             failed.append(error.message)
             continue
