@@ -18,6 +18,7 @@ COMMANDS = {
     "run": "run an experiment (the default: `launch experiment=digits`)",
     "plan": "show what would be built and run; nothing is touched",
     "build": "build the image only",
+    "push": "push an image to a registry; what it has already is not sent again",
     "lock": "write the requirement lock next to the experiment",
     "list": "the experiments that can be launched",
     "runs": "the runs so far; `runs show RUN`",

@@ -1,0 +1,174 @@
+"""An image into a registry: only what the registry lacks is sent, the manifest last.
+
+For each layer the first of these that works: the repository has a blob that is known to be the layer; another repository of the
+registry has one, and lends it (a mount); the layer is compressed into a file without a name and its digest turns out to be there;
+the blob is uploaded. Layers go side by side. What a blob was is remembered (`known_blobs.py`), so nothing is compressed twice.
+
+The manifest names compressed layers, therefore its digest is another one than the image's; it is kept beside the image.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from runtime.errors import BadContent, StoreError
+from runtime.oci.digest import Digest, canonical_json, digest_bytes, digest_json
+from runtime.oci.image_documents import CONFIG, MANIFEST, Descriptor, Manifest
+from runtime.oci.reference import Remote
+from runtime.registry.client import Registry
+from runtime.registry.compress import Compression, Compressor
+from runtime.registry.configuration import registries_configuration
+from runtime.registry.layer_push import How, LayerPush, PushedLayer, Target
+from runtime.registry.retries import Patience
+from runtime.registry.side_by_side import Stop, side_by_side
+from runtime.store.records import Image
+from runtime.store.stacking import manifest_layer_digest
+from runtime.store.store import Store
+
+AT_ONCE = 6
+"""Layers on their way. More would help against a far registry, and cost a spool file and a connection each."""
+PUSHED = "pushed"
+"""What is kept beside an image: a list, the most recent first, of where it was pushed and as which manifest."""
+_PUSHES_KEPT = 16
+_DOCUMENT_LIMIT = 16 << 20
+
+
+class PushObserver(Protocol):
+    """Told what goes on; called from several threads."""
+
+    def layer_pushed(self, label: str, layer: PushedLayer) -> None: ...
+    def sending(self, label: str, sent_bytes: int, size_bytes: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """An image in a registry."""
+
+    reference: Remote
+    """With tag and digest."""
+    digest: Digest
+    """Of the manifest there."""
+    layers: tuple[PushedLayer, ...]
+    """As in the manifest, bottom first."""
+    sent_bytes: int
+    """Of blobs; manifest and requests are not counted."""
+    is_new: bool
+    """Whether the tag led somewhere else before, or nowhere."""
+    seconds: float
+
+
+def push_image(
+    image: Image,
+    store: Store,
+    target: Remote,
+    *,
+    compression: Compression | None = None,
+    observer: PushObserver,
+    environ: Mapping[str, str] = os.environ,
+    patience: Patience | None = None,
+) -> Pushed:
+    """Push *image* to *target*, under its tag.
+
+    *compression* None: a layer that the registry has in any form is taken as it is, others become gzip. A given one holds for
+    every layer. Raises NetworkError, and StoreError when a layer doesn't have its digest any more.
+    """
+    begun = time.perf_counter()
+    if target.tag is None or target.digest is not None:
+        raise BadContent("an image is pushed under a tag, not under a digest", hint="the form is `[HOST/]NAME[:TAG]`")
+    endpoint = registries_configuration(environ).endpoint(target.registry, target.repository)
+    patience = patience or Patience()
+    registry = Registry(endpoint.host, environ=environ, insecure=endpoint.insecure or None, patience=patience)
+    held = store.hold(image)
+    try:
+        with Compressor() as compressor:
+            to = Target(registry, endpoint.repository, store, compressor, compression, patience, Stop())
+            layers, config, sent = _push_blobs(image, to, observer)
+        content = _manifest(image, config, layers)
+        is_new = registry.manifest_digest(endpoint.repository, target.tag) != digest_bytes(content)
+        if is_new:
+            registry.put_manifest(endpoint.repository, target.tag, MANIFEST, content)
+    finally:
+        registry.close()
+        del held
+    digest = digest_bytes(content)
+    _record(image, store, target, content)
+    reference = Remote(target.registry, target.repository, target.tag, digest)
+    return Pushed(reference, digest, layers, sent, is_new, time.perf_counter() - begun)
+
+
+def _push_blobs(image: Image, to: Target, observer: PushObserver) -> tuple[tuple[PushedLayer, ...], Descriptor, int]:
+    """Layers and configuration into the repository; what the manifest says of them, and how much was sent."""
+    first: dict[Digest, int] = {}
+    for which in range(len(image.groups)):
+        first.setdefault(manifest_layer_digest(image, which), which)
+    # The largest first: a large one that is begun last is what everybody waits for.
+    order = sorted(first.values(), key=lambda which: -_size(image, which))
+    jobs = [partial(_push_layer, image, which, to, observer) for which in order]
+    results = side_by_side(jobs, at_once=AT_ONCE, stop=to.stop)
+    pushed = {layer.diff_id: layer for layer in results}
+    config, config_sent = to.push_document(config_content(image, to.store), CONFIG)
+    layers = tuple(pushed[manifest_layer_digest(image, which)] for which in range(len(image.groups)))
+    return layers, config, config_sent + sum(layer.descriptor.size for layer in results if layer.how is How.SENT)
+
+
+def _push_layer(image: Image, which: int, to: Target, observer: PushObserver) -> PushedLayer:
+    label = manifest_layer_label(image, which)
+    layer = LayerPush(image, which, to, sending=partial(observer.sending, label)).run()
+    observer.layer_pushed(label, layer)
+    return layer
+
+
+def manifest_layer_label(image: Image, which: int) -> str:
+    """For people: what the *which*-th layer of the manifest is made of."""
+    labels = [image.layers[position].label for position in image.groups[which]]
+    return labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
+
+
+def _size(image: Image, which: int) -> int:
+    return sum(image.layers[position].size_bytes for position in image.groups[which])
+
+
+def config_content(image: Image, store: Store) -> bytes:
+    """The configuration, in the bytes whose digest the manifest names."""
+    digest = Digest(image.manifest["config"]["digest"])
+    content = canonical_json(image.config)
+    if digest_bytes(content) != digest:
+        with store.open_blob(digest) as file:
+            content = file.read(_DOCUMENT_LIMIT)
+    if digest_bytes(content) != digest:
+        raise StoreError(f"configuration `{digest.short}` of image `{image.digest.short}` is damaged")
+    return content
+
+
+def _manifest(image: Image, config: Descriptor, layers: Sequence[PushedLayer]) -> bytes:
+    annotations = image.manifest.get("annotations") or {}
+    return canonical_json(Manifest(config, tuple(layer.descriptor for layer in layers), annotations).to_json())
+
+
+def pushes(image: Image, store: Store) -> list[dict[str, Any]]:
+    """Where *image* was pushed, the most recent first: `reference`, `manifest_digest`, `manifest`, `pushed_at`."""
+    content = store.attached(image, PUSHED)
+    try:
+        document = json.loads(content) if content is not None else []
+    except ValueError:
+        return []
+    return document if isinstance(document, list) else []
+
+
+def _record(image: Image, store: Store, target: Remote, content: bytes) -> None:
+    name = f"{target.registry}/{target.repository}:{target.tag}"
+    entry = {
+        "reference": name,
+        "manifest_digest": digest_bytes(content),
+        "manifest": json.loads(content),
+        "pushed_at": int(time.time()),
+    }
+    with store.lock((digest_json({PUSHED: image.digest}),)):
+        others = [each for each in pushes(image, store) if isinstance(each, dict) and each.get("reference") != name]
+        store.attach(image, PUSHED, canonical_json([entry, *others][:_PUSHES_KEPT]))
