@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import pytest
 
@@ -149,8 +150,6 @@ def test_double_quotes_keep_what_is_escaped_in_them() -> None:
 def test_whatever_stands_there_is_read_or_refused() -> None:
     for _ in range(3000):
         word = "".join(random.choices("$${{}}::-+?#%/'\"\\<aHOME *", k=random.randrange(16)))
-        try:
+        with suppress(ConfigError):
             expand(word, ENV)
             expand_words(word, ENV)
-        except ConfigError:
-            continue
