@@ -38,7 +38,7 @@ from runtime.store.records import Layer
 
 # Raise a number when the code that makes such layers changes their content: old layers are then not found again.
 UNPACK_DEBS_VERSION = 1
-IMPORT_VERSION = 1
+IMPORT_VERSION = 2
 WHEEL_VERSION = 1
 VENV_VERSION = 1
 RUN_VERSION = 1

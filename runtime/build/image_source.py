@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, cast
 from runtime.errors import BadContent, BuildError
 from runtime.layer import tar_format
 from runtime.layer.compression import decompressed
+from runtime.layer.tar_reader import read_header
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.oci.image_contents import ImageContents, ImageSource
 from runtime.oci.image_documents import (
@@ -215,7 +216,7 @@ def _members(file: BinaryIO) -> dict[str, tuple[int, int] | str]:
         return data
 
     members: dict[str, tuple[int, int] | str] = {}
-    while (header := tar_format.read_header(read)) is not None:
+    while (header := read_header(read)) is not None:
         name = os.path.normpath(os.fsdecode(header.name))
         if header.type == tar_format.FILE:
             if name in members:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 from runtime.errors import BadContent, Unsupported
 
@@ -122,8 +122,55 @@ def _python_zstd(source: BinaryIO) -> ByteStream | None:
         module = importlib.import_module("zstandard")
     except ImportError:
         return None
-    reader = module.ZstdDecompressor().stream_reader(source, read_across_frames=True)
-    return _Zstd(cast(ByteStream, reader), (module.ZstdError,))
+    return _Zstd(_ZstdFrames(source, module.ZstdDecompressor()), (module.ZstdError, EOFError))
+
+
+class _ZstdFrames:
+    """zstd frames one after the other, through the `zstandard` package, whose own reader takes a truncated frame for a whole one.
+
+    It decompresses all that it is given, and four bytes can say 128 KiB: little is given at a time, so that a bomb is met by the
+    reader's limits and not by memory.
+    """
+
+    _FED = 2048
+
+    def __init__(self, source: BinaryIO, decompressor: Any) -> None:
+        self._source = source
+        self._decompressor = decompressor
+        self._frame = decompressor.decompressobj()
+        self._begun = False
+        self._packed = b""
+        self._at = 0
+        self._ready: list[bytes] = []
+        self._ended = False
+
+    def read(self, size: int, /) -> bytes:
+        have = sum(map(len, self._ready))
+        while have < size and not self._ended:
+            plain = self._more()
+            self._ready.append(plain)
+            have += len(plain)
+        whole = self._ready[0] if len(self._ready) == 1 else b"".join(self._ready)
+        self._ready = [whole[size:]] if len(whole) > size else []
+        return whole[:size]
+
+    def _more(self) -> bytes:
+        if self._at == len(self._packed):
+            self._packed, self._at = self._source.read(_CHUNK), 0
+            if not self._packed:
+                if self._begun:
+                    raise EOFError("it ends in the middle of a frame")
+                self._ended = True
+                return b""
+        fed = self._packed[self._at : self._at + self._FED]
+        self._at += len(fed)
+        self._begun = True
+        plain: bytes = self._frame.decompress(fed)
+        if self._frame.eof:
+            self._at -= len(self._frame.unused_data)
+            self._frame = self._decompressor.decompressobj()
+            self._begun = False
+        return plain
 
 
 @contextmanager

@@ -5,24 +5,28 @@ stop at `/`. Refused, since no honest layer has them and readers disagree about 
 to what is no file of this layer, content where none belongs, overlayfs's own marks, a stream that just ends. Files are made
 0600 by exclusive creation, never written through something that is there; owners, modes and xattrs go into the manifest, and
 `runtime.store.layer_files` brings the directory in line. Device nodes are never made: they are in the manifest only.
+
+The stream is read once: it is hashed, recorded (`stream_record.py`) and unpacked as it comes.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
-from runtime.errors import BadContent
+from runtime.errors import BadContent, StoreError
 from runtime.kernel.safe_open import make_directories
 from runtime.layer import tar_format
 from runtime.layer.archive import OPAQUE_NAME, WHITEOUT_PREFIX
 from runtime.layer.compression import ByteStream
+from runtime.layer.read_ahead import ReadAhead
+from runtime.layer.stream_record import StreamRecorder
+from runtime.layer.tar_reader import read_header
+from runtime.layer.tar_source import TarSource
 from runtime.layer.tree import EntryType, Tree, TreeEntry, is_layer_xattr, is_overlay_xattr, shown
 
-_CHUNK = 1 << 20
 _MAX_ID = (1 << 32) - 2
 _MAX_MTIME_S = (1 << 33) - 1
 """ext4 holds no later one."""
@@ -39,14 +43,53 @@ class ExtractLimits:
     """The file system keeps at least this much free."""
 
 
+FileDone = Callable[[int, TreeEntry], None]
+"""Told the descriptor of each new regular file, when its content is there."""
+
+
 def extract(stream: ByteStream, target: Path, *, limits: ExtractLimits | None = None) -> Tree:
     """Unpack the uncompressed tar *stream* into the empty directory *target*; the layer's manifest, mtimes kept.
 
     Raises BadContent when the stream is malformed or hostile. *target* is then in an undefined, harmless state.
     """
+    return _extract(TarSource(stream, None), target, limits or ExtractLimits(), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What one pass over a tar stream gave."""
+
+    tree: Tree
+    diff_id: str
+    """Digest of the stream."""
+    size_bytes: int
+    """Size of the stream."""
+
+
+def extract_recorded(
+    stream: ByteStream,
+    target: Path,
+    record: Path,
+    *,
+    diff_id: str,
+    limits: ExtractLimits | None = None,
+    file_done: FileDone | None = None,
+) -> Extracted:
+    """`extract`, with a record of the stream in the new file *record*. The whole stream must have digest *diff_id*; raises
+    BadContent when it hasn't."""
+    with open(record, "xb") as file, ReadAhead(stream) as ahead:
+        recorder = StreamRecorder(file)
+        tree = _extract(TarSource(ahead, recorder), target, limits or ExtractLimits(), file_done)
+        if ahead.digest != diff_id:
+            raise BadContent(f"layer unpacks to a stream with digest `{ahead.digest}`, but the image says `{diff_id}`")
+        recorder.close()
+        return Extracted(tree, ahead.digest, ahead.size)
+
+
+def _extract(source: TarSource, target: Path, limits: ExtractLimits, file_done: FileDone | None) -> Tree:
     descriptor = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        extraction = _Extraction(stream, descriptor, os.path.realpath(target), limits or ExtractLimits())
+        extraction = _Extraction(source, descriptor, os.path.realpath(target), limits, file_done)
         try:
             return extraction.run()
         finally:
@@ -58,25 +101,25 @@ def extract(stream: ByteStream, target: Path, *, limits: ExtractLimits | None = 
 class _Extraction:
     """One run of `extract`."""
 
-    def __init__(self, stream: ByteStream, root_fd: int, root: str, limits: ExtractLimits) -> None:
-        self._stream = stream
+    def __init__(self, source: TarSource, root_fd: int, root: str, limits: ExtractLimits, file_done: FileDone | None) -> None:
+        self._source = source
         self._root_fd = root_fd
         self._root = root
         self._limits = limits
+        self._file_done = file_done
         self._entries: dict[str, TreeEntry] = {}
         self._whiteouts: set[str] = set()
         self._opaque: set[str] = set()
         self._parent: tuple[str, int, str] | None = None
-        free = os.fstatvfs(root_fd)
-        self._bytes_left = min(limits.content_bytes, free.f_bavail * free.f_frsize - limits.spare_bytes)
+        self._room = _Room(root_fd, limits)
         self._links = False
 
     def run(self) -> Tree:
-        while (header := tar_format.read_header(self._read)) is not None:
+        while (header := read_header(self._source.raw, take_sparse=True)) is not None:
             if len(self._entries) + len(self._whiteouts) >= self._limits.entries:
                 raise BadContent(f"layer has more than {self._limits.entries} entries")
             self._take(header)
-        self._expect_only_zeros()
+        self._source.expect_only_zeros()
         self._hide()
         return Tree.of(self._entries.values())
 
@@ -84,22 +127,6 @@ class _Extraction:
         if self._parent is not None:
             os.close(self._parent[1])
             self._parent = None
-
-    def _read(self, size: int) -> bytes:
-        parts = []
-        while size:
-            part = self._stream.read(min(size, _CHUNK))
-            if not part:
-                raise BadContent("tar stream is truncated")
-            parts.append(part)
-            size -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _expect_only_zeros(self) -> None:
-        # Some readers go on behind the end marker: an archive in the padding would be another image to them.
-        while rest := self._stream.read(_CHUNK):
-            if rest.strip(b"\0"):
-                raise BadContent("tar stream goes on behind its end marker")
 
     def _take(self, header: tar_format.Header) -> None:
         path = self._path(header.name)
@@ -153,7 +180,7 @@ class _Extraction:
     def _make(self, header: tar_format.Header, path: str, directory: int, name: str) -> TreeEntry:
         kind = header.type
         if kind == tar_format.FILE:
-            return self._entry(header, path, "file", size=header.size, sha256=self._write(directory, name, header.size))
+            return self._file(header, path, directory, name)
         if kind == tar_format.DIRECTORY:
             if path not in self._entries:
                 os.mkdir(name, 0o700, dir_fd=directory)
@@ -196,26 +223,20 @@ class _Extraction:
         mtime = min(max(header.mtime, 0), _MAX_MTIME_S)
         return TreeEntry(path, kind, mode, header.uid, header.gid, mtime, kept, device, link, size, sha256)
 
-    def _write(self, directory: int, name: str, size: int) -> str:
-        self._bytes_left -= size
-        if self._bytes_left < 0:
-            raise BadContent(
-                f"layer unpacks to more than may be stored here ({self._limits.content_bytes} bytes, "
-                f"and {self._limits.spare_bytes} bytes of the disk stay free)"
-            )
-        hasher = hashlib.sha256()
-        left = size
+    def _file(self, header: tar_format.Header, path: str, directory: int, name: str) -> TreeEntry:
+        self._room.take(header)
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
-        with open(descriptor, "wb") as file:
-            while left:
-                chunk = self._stream.read(min(_CHUNK, left))
-                if not chunk:
-                    raise BadContent("tar stream is truncated")
-                hasher.update(chunk)
-                file.write(chunk)
-                left -= len(chunk)
-        self._read(-size % tar_format.BLOCK)
-        return hasher.hexdigest()
+        try:
+            if header.segments is None:
+                digest = self._source.write_whole(descriptor, path, header.size)
+            else:
+                digest = self._source.write_parts(descriptor, path, header.size, header.segments)
+            entry = self._entry(header, path, "file", size=header.size, sha256=digest)
+            if self._file_done is not None:
+                self._file_done(descriptor, entry)
+        finally:
+            os.close(descriptor)
+        return entry
 
     def _link(self, header: tar_format.Header, path: str, directory: int, name: str) -> TreeEntry:
         target = self._path(header.link)
@@ -265,29 +286,28 @@ class _Extraction:
             self._entries[path] = replace(there, opaque=True)
 
 
+class _Room:
+    """What may still be written: the limits' bytes, and those that the file system has to spare."""
+
+    def __init__(self, descriptor: int, limits: ExtractLimits) -> None:
+        free = os.fstatvfs(descriptor)
+        self._limits = limits
+        self._allowed = limits.content_bytes
+        self._free = free.f_bavail * free.f_frsize - limits.spare_bytes
+
+    def take(self, header: tar_format.Header) -> None:
+        """Make room for the file of *header*; what a sparse file leaves out takes no place on the disk."""
+        self._allowed -= header.size
+        self._free -= header.size if header.segments is None else sum(length for _, length in header.segments)
+        if self._allowed < 0:
+            raise BadContent(f"layer unpacks to more than the {self._limits.content_bytes} bytes that one may have")
+        if self._free < 0:
+            raise StoreError(
+                f"layer unpacks to more than fits on the disk, of which {self._limits.spare_bytes >> 20} MiB stay free",
+                hint="`launch store gc` frees layers that no image needs, LAUNCH_HOME moves the store",
+            )
+
+
 def _prefixes(path: str) -> list[str]:
     parts = path.split("/") if path else []
     return ["/".join(parts[: end + 1]) for end in range(len(parts))]
-
-
-def extract_verified(stream: ByteStream, target: Path, *, diff_id: str, limits: ExtractLimits | None = None) -> Tree:
-    """`extract`, and the whole stream must have digest *diff_id*. Raises BadContent when it hasn't."""
-    hashing = _Hashing(stream)
-    tree = extract(cast(ByteStream, hashing), target, limits=limits)
-    if hashing.digest() != diff_id:
-        raise BadContent(f"layer unpacks to a stream with digest `{hashing.digest()}`, but the image says `{diff_id}`")
-    return tree
-
-
-class _Hashing:
-    def __init__(self, stream: ByteStream) -> None:
-        self._stream = stream
-        self._hasher = hashlib.sha256()
-
-    def read(self, size: int, /) -> bytes:
-        data = self._stream.read(size)
-        self._hasher.update(data)
-        return data
-
-    def digest(self) -> str:
-        return f"sha256:{self._hasher.hexdigest()}"

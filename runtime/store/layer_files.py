@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 from runtime.errors import StoreError
 from runtime.layer.tree import OPAQUE_XATTRS, Tree, TreeEntry, is_overlay_xattr, shown
 
+_NEVER = ("hardlink", "whiteout", "char", "block")
 
-def settle(root: Path, tree: Tree) -> None:
+
+def settle(root: Path, tree: Tree, *, files_are_settled: bool = False) -> None:
     """Give every path of *tree* below *root* its owner, mode, mtime and xattrs. Deepest first, so that a directory's
-    mtime and mode are set after its content was touched."""
+    mtime and mode are set after its content was touched. Regular files may have been settled when they were written."""
     as_root = os.geteuid() == 0
     base = os.fspath(root)
     for entry in reversed(tree.entries):
-        if entry.type in ("hardlink", "whiteout", "char", "block"):
+        if entry.type in _NEVER or (files_are_settled and entry.type == "file"):
             continue
         location = f"{base}/{entry.path}"
         try:
@@ -31,6 +34,17 @@ def settle(root: Path, tree: Tree) -> None:
         os.chown(base, 0, 0)
     os.chmod(base, 0o755)
     _forget_overlay_marks(base)
+
+
+def settle_new_file(descriptor: int, entry: TreeEntry) -> None:
+    """The same for a file that was just made, by its descriptor: a third of the calls, and no path to be looked up."""
+    as_root = os.geteuid() == 0
+    if as_root:
+        os.fchown(descriptor, entry.uid, entry.gid)
+    os.fchmod(descriptor, entry.mode if as_root else _reachable(entry))
+    if entry.xattrs:
+        _set_xattrs(descriptor, entry)
+    os.utime(descriptor, (entry.mtime, entry.mtime))
 
 
 def _settle_entry(location: str, entry: TreeEntry, as_root: bool) -> None:
@@ -49,15 +63,53 @@ def _settle_entry(location: str, entry: TreeEntry, as_root: bool) -> None:
     os.utime(location, (entry.mtime, entry.mtime), follow_symlinks=False)
 
 
+def first_difference(tree: Tree, root: Path) -> str | None:
+    """The first thing in which the directory *root* isn't what *tree* says, contents of files aside; None when there is none."""
+    made = {entry.path: entry for entry in tree if entry.type not in ("char", "block")}
+    for directory, names, files in os.walk(root):
+        below = os.path.relpath(directory, root)
+        for name in (*names, *files):
+            path = name if below == "." else f"{below}/{name}"
+            entry = made.pop(path, None)
+            if entry is None:
+                return f"`{shown(path)}` is there, and no part of it"
+            what = _difference(os.path.join(directory, name), entry)
+            if what is not None:
+                return f"`{shown(path)}` has {what}"
+    missing = next(iter(made), None)
+    return None if missing is None else f"`{shown(missing)}` is missing"
+
+
+_KINDS = {"file": stat.S_IFREG, "hardlink": stat.S_IFREG, "dir": stat.S_IFDIR, "symlink": stat.S_IFLNK, "fifo": stat.S_IFIFO}
+
+
+def _difference(location: str, entry: TreeEntry) -> str | None:
+    status = os.lstat(location)
+    if stat.S_IFMT(status.st_mode) != _KINDS.get(entry.type, stat.S_IFCHR):
+        return "another type"
+    if entry.type == "symlink" and os.readlink(location) != entry.link:
+        return "another target"
+    if entry.type in ("whiteout", "hardlink", "symlink"):
+        return None
+    as_root = os.geteuid() == 0
+    if stat.S_IMODE(status.st_mode) != (entry.mode if as_root else _reachable(entry)):
+        return f"mode {stat.S_IMODE(status.st_mode):o}"
+    if as_root and (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
+        return f"owner {status.st_uid}:{status.st_gid}"
+    if entry.type == "file" and status.st_size != entry.size:
+        return f"{status.st_size} bytes"
+    return None
+
+
 def _reachable(entry: TreeEntry) -> int:
     # Root in a container reads everything; here it is the caller, who is bound by the bits of the owner.
     return entry.mode | (0o700 if entry.type == "dir" else 0o400)
 
 
-def _set_xattrs(location: str, entry: TreeEntry) -> None:
+def _set_xattrs(location: str | int, entry: TreeEntry) -> None:
     for name, value in entry.xattrs:
         try:
-            os.setxattr(location, name, value, follow_symlinks=False)
+            os.setxattr(location, name, value, follow_symlinks=isinstance(location, int))
         except OSError as error:
             # EPERM: security.capability wants CAP_SETFCAP. ENOTSUP: the file system has no user xattrs.
             if error.errno not in (errno.EPERM, errno.ENOTSUP):

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import StoreError
-from runtime.layer.archive import digest_tree
-from runtime.layer.tree import read_tree
-from runtime.oci.digest import Digest
+from runtime.layer.archive import digest_tree, tar_chunks
+from runtime.layer.stream_record import replayed
+from runtime.layer.tree import Tree, read_tree
+from runtime.oci.digest import Digest, digest_file
 from runtime.store.directories import MARKS
+from runtime.store.layer_files import first_difference
 from runtime.store.staging import remove_tree
+
+STREAM = "stream"
+"""Beside `root` and `tree.jsonl` of an imported layer: the record of the stream that it came as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +32,43 @@ class Damage:
 
 
 def damage_of(store: Path, diff_id: Digest) -> Damage | None:
-    """What is wrong with layer *diff_id*; None when nothing is."""
+    """What is wrong with layer *diff_id*; None when nothing is. Reads every file of it."""
     directory = store / "layers" / diff_id.hex
     try:
-        found = digest_tree(read_tree(directory / "tree.jsonl"), directory / "root").diff_id
+        tree = read_tree(directory / "tree.jsonl")
+        problem = _content_damage(directory, tree, diff_id) or first_difference(tree, directory / "root")
     except StoreError as error:
-        return Damage(diff_id, error.message)
-    return None if found == diff_id else Damage(diff_id, f"its content has digest `{found}`")
+        problem = error.message
+    return None if problem is None else Damage(diff_id, problem)
+
+
+def _content_damage(directory: Path, tree: Tree, diff_id: Digest) -> str | None:
+    if not (directory / STREAM).exists():
+        found = digest_tree(tree, directory / "root").diff_id
+        return None if found == diff_id else f"its content has digest `{found}`"
+    hasher = hashlib.sha256()
+    for chunk in replayed(directory / STREAM, directory / "root"):
+        hasher.update(chunk)
+    if hasher.hexdigest() != diff_id.hex:
+        return f"its content has digest `sha256:{hasher.hexdigest()}`"
+    # The manifest is no part of that stream: its own digest was written down.
+    return None if _tree_digest(directory) == digest_file(directory / "tree.jsonl") else "its manifest has changed"
+
+
+def _tree_digest(directory: Path) -> str | None:
+    try:
+        record = json.loads((directory / "layer.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return record.get("tree") if isinstance(record, dict) else None
+
+
+def layer_stream(directory: Path) -> Iterator[bytes]:
+    """The uncompressed tar stream of the layer in *directory*: as it came, or in the one form that its manifest has. Raises
+    StoreError when a file is not as it was."""
+    if (directory / STREAM).exists():
+        return replayed(directory / STREAM, directory / "root")
+    return tar_chunks(read_tree(directory / "tree.jsonl"), directory / "root")
 
 
 def remove_layer(root: Path, diff_id: Digest) -> int:

@@ -1,4 +1,8 @@
-"""A staged directory becomes a layer: settle its attributes, learn its diff_id, give it its name by one rename."""
+"""A staged directory becomes a layer: settle its attributes, learn its diff_id, give it its name by one rename.
+
+What was made here has the diff_id of its one tar form; what was unpacked from a stream keeps the stream's, and has the record of
+that stream beside it.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,11 @@ from pathlib import Path
 
 from runtime.errors import StoreError
 from runtime.layer.archive import digest_tree
+from runtime.layer.extract import Extracted
 from runtime.layer.tree import Tree, scan, write_tree
-from runtime.oci.digest import Digest, canonical_json
-from runtime.store.blobs import store_error
+from runtime.oci.digest import Digest, canonical_json, digest_file
+from runtime.store.failures import store_error, store_errors
+from runtime.store.in_use import naming
 from runtime.store.layer_files import settle
 from runtime.store.power_cuts import mark
 from runtime.store.records import Layer
@@ -21,7 +27,6 @@ LAYER_FORMAT = 1
 
 def publish_layer(store: Path, key: Digest, staged: Path, tree: Tree | None, *, label: str) -> Layer:
     """Store directory *staged* as a layer and return it. *staged* is gone afterwards."""
-    layers = store / "layers"
     with staging(store / "tmp") as package:
         try:
             root = package / "root"
@@ -31,9 +36,7 @@ def publish_layer(store: Path, key: Digest, staged: Path, tree: Tree | None, *, 
             write_tree(digested.tree, package / "tree.jsonl")
             layer = Layer(digested.diff_id, key, digested.size_bytes, label)
             (package / "layer.json").write_bytes(canonical_json(_record(layer)))
-            if not (layers / layer.diff_id.hex).exists():
-                mark(store, layer.diff_id)
-            _name(package, layers / layer.diff_id.hex)
+            _name(store, package, layer)
         except OSError as error:
             if error.errno == errno.EXDEV:
                 raise StoreError(
@@ -43,14 +46,31 @@ def publish_layer(store: Path, key: Digest, staged: Path, tree: Tree | None, *, 
     return layer
 
 
+def publish_unpacked(store: Path, key: Digest, package: Path, extracted: Extracted, *, label: str) -> Layer:
+    """Store *package*, a directory of `staging` with `root` and `stream` as `extract_recorded` left them, as a layer."""
+    layer = Layer(Digest(extracted.diff_id), key, extracted.size_bytes, label)
+    with store_errors(f"cannot publish layer `{label}`"):
+        settle(package / "root", extracted.tree, files_are_settled=True)
+        write_tree(extracted.tree, package / "tree.jsonl")
+        # The digest of the stream doesn't cover the manifest, as that of a layer's one form does.
+        record = _record(layer) | {"tree": digest_file(package / "tree.jsonl")}
+        (package / "layer.json").write_bytes(canonical_json(record))
+        _name(store, package, layer)
+    return layer
+
+
 def _record(layer: Layer) -> dict[str, object]:
     return {"format": LAYER_FORMAT, "diff_id": layer.diff_id, "size": layer.size_bytes, "label": layer.label}
 
 
-def _name(package: Path, target: Path) -> None:
-    try:
-        os.rename(package, target)
-    except OSError as error:
-        # The name exists with the same content, from an earlier build or another builder: ours is thrown away.
-        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-            raise
+def _name(store: Path, package: Path, layer: Layer) -> None:
+    target = store / "layers" / layer.diff_id.hex
+    with naming(store):
+        if not target.exists():
+            mark(store, layer.diff_id)
+        try:
+            os.rename(package, target)
+        except OSError as error:
+            # The name exists with the same content, from an earlier build or another builder: ours is thrown away.
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from runtime.layer.archive import merged_tar_chunks, tar_chunks
+from runtime.layer.archive import merged_tar_chunks
 from runtime.layer.tree import Tree, TreeEntry
 from runtime.oci.digest import Digest
+from runtime.store.layer_stream import layer_chunks
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
 
@@ -57,8 +58,7 @@ def manifest_layer_chunks(store: Store, image: Image, which: int) -> Iterator[by
     """The tar stream of the *which*-th layer of the image's manifest."""
     group = image.groups[which]
     if len(group) == 1:
-        layer = image.layers[group[0]]
-        return tar_chunks(store.tree_of(layer), store.layer_dir(layer))
+        return layer_chunks(store, image.layers[group[0]])
     return merged_tar_chunks(joined_entries(store, image.layers, image.groups, which))
 
 
