@@ -37,7 +37,9 @@ def sweep(request: Request, options: argparse.Namespace, timings: Timings) -> in
         for note in () if options.quiet else composed.notes:
             say(f"sweep: {note}")
         start_local_server(composed.parent.spec, state)
-        trials = _plan_trials(composed, state, timings, quiet=options.quiet)
+        prepared = _prepare_images(composed, state, timings, quiet=options.quiet)
+        # `prepared` holds the images until the last trial has started.
+        trials = _plan_trials(composed, prepared, state)
         return _run_trials(composed.parent.spec, trials, state, supervisors, options)
 
 
@@ -82,22 +84,34 @@ def _compose(request: Request, state: StateDir) -> SweepComposed:
     )
 
 
-def _plan_trials(sweep: SweepComposed, state: StateDir, timings: Timings, *, quiet: bool) -> list[Trial]:
-    """One plan and one build for each distinct image; the other trials are that plan with another spec."""
+def _prepare_images(sweep: SweepComposed, state: StateDir, timings: Timings, *, quiet: bool) -> dict[str, Prepared]:
+    """One plan and one build for each distinct image."""
     from launcher.plan.planner import plan as make_plan
-    from launcher.plan.planner import with_spec
 
     prepared: dict[str, Prepared] = {}
-    trials = []
-    for number, ((apart, spec), composed) in enumerate(zip(sweep.trials, sweep.composed, strict=True), 1):
-        key = repr((spec.image, spec.code, spec.workdir))
+    for (_, spec), composed in zip(sweep.trials, sweep.composed, strict=True):
+        key = _image_key(spec)
         if key not in prepared:
             with timings.phase("plan"):
                 made = make_plan(composed, state=state, environ=os.environ, cwd=Path.cwd())
             prepared[key] = build_image(made, state, timings, quiet=quiet)
-        plan = with_spec(prepared[key].plan, spec, overrides=composed.overrides, state=state)
-        trials.append(Trial(number, apart, plan, prepared[key].image.digest))
+    return prepared
+
+
+def _plan_trials(sweep: SweepComposed, prepared: dict[str, Prepared], state: StateDir) -> list[Trial]:
+    """The plan of the trial's image with the trial's own spec."""
+    from launcher.plan.planner import with_spec
+
+    trials = []
+    for number, ((apart, spec), composed) in enumerate(zip(sweep.trials, sweep.composed, strict=True), 1):
+        ready = prepared[_image_key(spec)]
+        plan = with_spec(ready.plan, spec, overrides=composed.overrides, state=state)
+        trials.append(Trial(number, apart, plan, ready.image.digest))
     return trials
+
+
+def _image_key(spec: ExperimentSpec) -> str:
+    return repr((spec.image, spec.code, spec.workdir))
 
 
 def _largest(trials: list[Trial]) -> Need:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from runtime.errors import BadContent, StoreError
+from runtime.errors import BadContent
 from runtime.oci.digest import Digest
+from runtime.store.failures import store_error
 from runtime.store.staging import partial_file
 
 
@@ -52,20 +53,11 @@ def put_blob(blobs: Path, chunks: Iterable[bytes], *, tmp: Path, expected: Diges
 
 
 def open_blob(blobs: Path, digest: Digest) -> BinaryIO:
-    """Blob *digest*, opened for reading. Raises StoreError when it isn't there."""
+    """Blob *digest*, opened for reading: that is a use of it. Raises StoreError when it isn't there."""
+    path = blobs / digest.hex
+    with suppress(OSError):  # a store on a read-only file system is used all the same
+        os.utime(path)
     try:
-        return open(blobs / digest.hex, "rb")
+        return open(path, "rb")
     except OSError as error:
         raise store_error(error, f"cannot read blob `{digest}`") from error
-
-
-def store_error(error: OSError, what: str) -> StoreError:
-    """*error* as a StoreError, with advice where the errno has a known meaning."""
-    hints: dict[int, Callable[[], str]] = {
-        errno.ENOSPC: lambda: "the disk is full; `launch store gc` frees layers that no image needs, LAUNCH_HOME moves the store",
-        errno.EDQUOT: lambda: "the disk quota is used up; `launch store gc` frees layers, LAUNCH_HOME moves the store",
-        errno.EACCES: lambda: "the store belongs to another user; LAUNCH_HOME names one of your own",
-        errno.EROFS: lambda: "the file system is read-only; LAUNCH_HOME names another place",
-    }
-    hint = hints.get(error.errno or 0)
-    return StoreError(f"{what}: {error.strerror}", hint=hint() if hint else None)

@@ -5,5 +5,9 @@ from __future__ import annotations
 MARKS = "unsynced"
 """One file a layer that may not have reached the disk; it names the boot that wrote the layer."""
 
-BUILDING = ".building"
-"""A lock: held shared by builders, exclusively while garbage is collected."""
+GATE = ".gate"
+"""A lock: held shared for the moment in which something gets its name or is taken into use, and exclusively while garbage loses
+its names. Neither lasts longer than a look through the store."""
+
+PINS = "pins"
+"""One empty file an image that somebody said must stay."""

@@ -1,10 +1,11 @@
-"""Layer and Image: what the store knows about them, as values. Reading and writing is `store.py`."""
+"""Layer and Image: what the store knows about them, as values, and their form as JSON. Reading and writing is `store.py`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.errors import StoreError
 from runtime.oci.digest import Digest
 
 
@@ -39,3 +40,48 @@ class Image:
     """The OCI manifest document; its layers may be fewer than *layers*."""
     groups: tuple[tuple[int, ...], ...] = ()
     """For each layer of the manifest, the positions in *layers* that it is made of."""
+
+
+def layer_from(record: dict[str, Any], key: Digest) -> Layer | None:
+    """The layer that *record*, kept under *key*, tells of; None when it tells of none."""
+    try:
+        return Layer(Digest(record["diff_id"]), key, record["size"], record["label"])
+    except (KeyError, TypeError):
+        return None
+
+
+def image_record(image: Image) -> dict[str, Any]:
+    """*image* as it is kept, without its names."""
+    return {
+        "config": image.config,
+        "manifest": image.manifest,
+        "created_at": image.created_at,
+        "groups": image.groups,
+        "layers": [[layer.diff_id, layer.key, layer.size_bytes, layer.label] for layer in image.layers],
+    }
+
+
+def image_from(record: dict[str, Any], digest: Digest) -> Image:
+    """The image of *record*. Raises StoreError when that is damaged."""
+    try:
+        layers = tuple(Layer(Digest(diff_id), Digest(key), size, label) for diff_id, key, size, label in record["layers"])
+        groups = tuple(tuple(group) for group in record["groups"])
+        return Image(digest, record["config"], layers, (), record["created_at"], record["manifest"], groups)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"the record of image `{digest.short}` is damaged: {error!r}",
+            hint="`launch store check --repair` removes it; the image is built again when needed",
+        ) from error
+
+
+def name_file(name: str) -> str:
+    """A name as one path component: `/` and `%` are escaped, and no name can be `.` or hidden."""
+    if not name or len(name) > 200 or "\0" in name:
+        raise StoreError(f"`{name[:80]}` cannot be the name of an image")
+    escaped = name.replace("%", "%25").replace("/", "%2F")
+    return "%2E" + escaped[1:] if escaped.startswith(".") else escaped
+
+
+def name_of_file(file_name: str) -> str:
+    """The name that `name_file` wrote."""
+    return file_name.replace("%2E", ".", 1).replace("%2F", "/").replace("%25", "%")

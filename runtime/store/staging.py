@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from runtime.errors import StoreError
 from runtime.file_lock import locked
+from runtime.store.failures import store_errors
 
 _GATE = ".gate"
 
@@ -36,7 +37,7 @@ def staging(tmp: Path) -> Iterator[Path]:
 
 def _make(tmp: Path) -> tuple[int, Path]:
     # The gate is shared by makers and exclusive for sweepers: between mkdir and flock a directory looks abandoned.
-    with locked(tmp / _GATE, shared=True):
+    with store_errors(f"cannot make a directory in `{tmp}`"), locked(tmp / _GATE, shared=True):
         path = tmp / secrets.token_hex(8)
         path.mkdir(mode=0o700)
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -45,11 +46,11 @@ def _make(tmp: Path) -> tuple[int, Path]:
 
 
 @contextmanager
-def partial_file(tmp: Path, *, mode: int) -> Iterator[tuple[BinaryIO, Path]]:
+def partial_file(tmp: Path, *, mode: int, suffix: str = ".partial") -> Iterator[tuple[BinaryIO, Path]]:
     """A new empty file below *tmp* and its path, locked while it is written as the directories are; removed at the end unless
     it was renamed away."""
-    with locked(tmp / _GATE, shared=True):
-        path = tmp / f"{secrets.token_hex(8)}.partial"
+    with store_errors(f"cannot make a file in `{tmp}`"), locked(tmp / _GATE, shared=True):
+        path = tmp / f"{secrets.token_hex(8)}{suffix}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
@@ -77,6 +78,20 @@ def sweep(tmp: Path) -> int:
         for _, descriptor in abandoned:
             os.close(descriptor)
     return removed
+
+
+def in_use(tmp: Path) -> list[Path]:
+    """What somebody is making below *tmp* now."""
+    found = []
+    with locked(tmp / _GATE):
+        for name in os.listdir(tmp):
+            if name != _GATE:
+                descriptor = _claim(tmp / name)
+                if descriptor is None:
+                    found.append(tmp / name)
+                else:
+                    os.close(descriptor)
+    return found
 
 
 def _claim(path: Path) -> int | None:

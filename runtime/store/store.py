@@ -10,10 +10,11 @@
     names/<name>                  name → image digest
     locks/<key hex>               held while that key is built
     unsynced/<diff_id hex>        which boot wrote the layer, until it is known to be on the disk
-    tmp/                          things being made; swept
+    pins/<digest hex>             images that somebody said must stay
+    tmp/                          things being made, and a file for each build in progress; swept
 
 Everything gets its name by rename(2) and is complete when it has it, so a builder may die at any point. Nothing with a name
-is changed afterwards. What no name leads to is `garbage.py`'s.
+is changed afterwards; its mtime says when it was last used. What nobody needs is `garbage.py`'s, who needs what `in_use.py`'s.
 """
 
 from __future__ import annotations
@@ -22,19 +23,22 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest, canonical_json, digest_bytes
-from runtime.store.directories import BUILDING, MARKS
-from runtime.store.records import Image, Layer
+from runtime.store.directories import MARKS, PINS
+from runtime.store.records import Image, Layer, image_from, image_record, layer_from, name_file, name_of_file
+
+if TYPE_CHECKING:
+    from runtime.store.in_use import HeldImage
 
 __all__ = ["Image", "Layer", "Store"]
 
-_DIRECTORIES = ("blobs/sha256", "layers", "keys", "images", "plans", "attachments", "names", "locks", "unsynced", "tmp")
+_DIRECTORIES = ("blobs/sha256", "layers", "keys", "images", "plans", "attachments", "names", "locks", "unsynced", PINS, "tmp")
 
 
 class Store:
@@ -43,10 +47,11 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._at = os.fspath(root)
+        self._builds = 0
 
     def ensure(self) -> Store:
         """Make the directories, private to this user. Idempotent."""
-        from runtime.store.blobs import store_error
+        from runtime.store.failures import store_error
 
         try:
             for name in _DIRECTORIES:
@@ -62,8 +67,8 @@ class Store:
         record = _read_json(f"{self._at}/keys/{key.hex}")
         if record is None:
             return None
-        layer = _layer(record, key)
-        if layer is None or not self._is_present(layer.diff_id):
+        layer = layer_from(record, key)
+        if layer is None or not (self._take if self._builds else self._is_present)(layer.diff_id):
             return None
         from runtime.store.power_cuts import is_whole, suspects
 
@@ -72,6 +77,10 @@ class Store:
 
     def _is_present(self, diff_id: Digest) -> bool:
         return os.path.exists(f"{self._at}/layers/{diff_id.hex}/layer.json")
+
+    def _take(self, diff_id: Digest) -> bool:
+        """Whether the layer is there; if so it counts as used now."""
+        return self._touch(f"layers/{diff_id.hex}/layer.json")
 
     def staging(self) -> AbstractContextManager[Path]:
         """A new empty directory on the store's file system, removed at the end unless it was published."""
@@ -100,12 +109,24 @@ class Store:
         except FileNotFoundError:
             return False
 
-    def building(self) -> AbstractContextManager[int]:
-        """For the time of a build: no garbage is collected meanwhile."""
-        from runtime.file_lock import locked
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Be a build in progress: no layer that it finds or publishes is collected until it has its image."""
+        from runtime.store.in_use import building
 
         self.ensure()
-        return locked(self.root / BUILDING, shared=True)
+        with building(self.root):
+            self._builds += 1
+            try:
+                yield
+            finally:
+                self._builds -= 1
+
+    def hold(self, image: Image) -> HeldImage:
+        """Keep *image* from being collected for as long as the returned object lives. StoreError when it is gone already."""
+        from runtime.store.in_use import HeldImage
+
+        return HeldImage(self.root, image.digest)
 
     def lock(self, keys: Iterable[Digest]) -> AbstractContextManager[None]:
         """Hold the build locks of *keys*; waits for another builder of any of them."""
@@ -210,7 +231,7 @@ class Store:
             return None
         if len(digest) != 71:
             return None
-        image = self._read_image(digest[7:])
+        image = self.image_of(Digest(digest))
         if image is None or not all(self._is_present(layer.diff_id) for layer in image.layers):
             return None
         from runtime.store.power_cuts import suspects
@@ -218,8 +239,7 @@ class Store:
         doubtful = suspects(self._at)
         if doubtful and any(layer.diff_id.hex in doubtful for layer in image.layers):
             return None
-        # When it was last used; a store on a read-only file system is used all the same.
-        with suppress(OSError):
+        with suppress(OSError):  # a store on a read-only file system is used all the same
             os.utime(f"{self._at}/plans/{plan_key.hex}")
         return image
 
@@ -239,9 +259,9 @@ class Store:
         stacked = tuple(layers)
         made_of = tuple(groups) or tuple((position,) for position in range(len(stacked)))
         image = Image(digest, config, stacked, tuple(names), int(time.time()), manifest, made_of)
-        known = self._read_image(digest.hex)
-        if known is None or known.layers != image.layers:
-            self._write(f"images/{digest.hex}.json", canonical_json(_image_record(image)))
+        known = self.image_of(digest)
+        if known is None or known.layers != image.layers or not self._touch(f"images/{digest.hex}.json"):
+            self._write(f"images/{digest.hex}.json", canonical_json(image_record(image)))
         for name in image.names:
             self.name_image(image, name)
         if plan_key is not None:
@@ -250,7 +270,7 @@ class Store:
 
     def name_image(self, image: Image, name: str) -> None:
         """Let *name* lead to *image*, wherever it led before."""
-        file = f"names/{_file_name(name)}"
+        file = f"names/{name_file(name)}"
         if _read_text(f"{self._at}/{file}") != image.digest:
             self._write(file, image.digest.encode())
 
@@ -261,9 +281,13 @@ class Store:
     def attached(self, image: Image, what: str) -> bytes | None:
         """What `attach` kept."""
         try:
-            return (self.root / "attachments" / f"{image.digest.hex}.{what}").read_bytes()
+            return self.attachment(image.digest, what).read_bytes()
         except FileNotFoundError:
             return None
+
+    def attachment(self, image: Digest, what: str) -> Path:
+        """The file that has it, if it is there; never changed, so it may be linked to."""
+        return self.root / "attachments" / f"{image.hex}.{what}"
 
     def is_attached(self, image: Image, what: str) -> bool:
         """Whether `attach` kept something under *what*."""
@@ -271,14 +295,23 @@ class Store:
 
     def images(self) -> list[Image]:
         """All images, the newest first, with their names."""
+        names = self.names_by_digest()
+        found = (self.image_of(digest) for digest in self.image_digests())
+        images = [replace(image, names=names.get(image.digest, ())) for image in found if image is not None]
+        return sorted(images, key=lambda image: (-image.created_at, image.digest))
+
+    def image_digests(self) -> list[Digest]:
+        """Digests of all images, without reading them."""
+        return [Digest(f"sha256:{name[:64]}") for name in self._names("images") if len(name) == 64 + len(".json")]
+
+    def names_by_digest(self) -> dict[str, tuple[str, ...]]:
+        """Image → its names."""
         names: dict[str, list[str]] = {}
         for file_name in self._names("names"):
             digest = _read_text(f"{self._at}/names/{file_name}")
             if digest is not None:
-                names.setdefault(digest, []).append(_name_of(file_name))
-        found = (self._read_image(name.removesuffix(".json")) for name in self._names("images"))
-        images = [replace(image, names=tuple(sorted(names.get(image.digest, ())))) for image in found if image is not None]
-        return sorted(images, key=lambda image: (-image.created_at, image.digest))
+                names.setdefault(digest, []).append(name_of_file(file_name))
+        return {digest: tuple(sorted(of_it)) for digest, of_it in names.items()}
 
     def image(self, reference: str) -> Image:
         """The image that *reference* means: a name, or a digest or a prefix of one (with or without `sha256:`).
@@ -286,7 +319,7 @@ class Store:
         A whole digest costs one read; then `names` is empty.
         """
         if reference.startswith("sha256:") and len(reference) == _WHOLE_DIGEST:
-            whole = self._read_image(Digest(reference).hex)
+            whole = self.image_of(Digest(reference))
             if whole is not None:
                 return whole
         images = self.images()
@@ -302,17 +335,10 @@ class Store:
         several = ", ".join(image.digest.short for image in fitting[:5])
         raise StoreError(f"`{reference}` fits {len(fitting)} images: {several}", hint="give more digits")
 
-    def _read_image(self, digest_hex: str) -> Image | None:
-        record = _read_json(f"{self._at}/images/{digest_hex}.json")
-        if record is None:
-            return None
-        try:
-            layers = tuple(Layer(Digest(diff_id), Digest(key), size, label) for diff_id, key, size, label in record["layers"])
-            digest = Digest(f"sha256:{digest_hex}")
-            groups = tuple(tuple(group) for group in record["groups"])
-            return Image(digest, record["config"], layers, (), record["created_at"], record["manifest"], groups)
-        except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"image record `{digest_hex[:12]}` is damaged: {error!r}") from error
+    def image_of(self, digest: Digest) -> Image | None:
+        """The image *digest*, without its names; None when it isn't there."""
+        record = _read_json(f"{self._at}/images/{digest.hex}.json")
+        return None if record is None else image_from(record, digest)
 
     def _names(self, directory: str) -> Iterator[str]:
         try:
@@ -320,10 +346,24 @@ class Store:
         except FileNotFoundError:
             return
 
+    def _touch(self, relative: str) -> bool:
+        """Let it be used now; False when it isn't there. Once true, no garbage that is being collected takes it."""
+        from runtime.store.failures import store_errors
+        from runtime.store.in_use import naming
+
+        with store_errors(f"cannot write to the store `{self._at}`"), naming(self.root):
+            try:
+                os.utime(f"{self._at}/{relative}")
+            except FileNotFoundError:
+                return False
+        return True
+
     def _write(self, relative: str, content: bytes) -> None:
         from runtime.store.blobs import write_atomically
+        from runtime.store.in_use import naming
 
-        write_atomically(self.root / relative, content, tmp=self.root / "tmp")
+        with naming(self.root):
+            write_atomically(self.root / relative, content, tmp=self.root / "tmp")
 
 
 _WHOLE_DIGEST = len("sha256:") + 64
@@ -331,35 +371,6 @@ _WHOLE_DIGEST = len("sha256:") + 64
 
 def _diff_id(layer: Layer | Digest) -> Digest:
     return layer.diff_id if isinstance(layer, Layer) else layer
-
-
-def _layer(record: dict[str, Any], key: Digest) -> Layer | None:
-    try:
-        return Layer(Digest(record["diff_id"]), key, record["size"], record["label"])
-    except (KeyError, TypeError):
-        return None
-
-
-def _image_record(image: Image) -> dict[str, Any]:
-    return {
-        "config": image.config,
-        "manifest": image.manifest,
-        "created_at": image.created_at,
-        "groups": image.groups,
-        "layers": [[layer.diff_id, layer.key, layer.size_bytes, layer.label] for layer in image.layers],
-    }
-
-
-def _file_name(name: str) -> str:
-    """A name as one path component: `/` and `%` are escaped, and no name can be `.` or hidden."""
-    if not name or len(name) > 200 or "\0" in name:
-        raise StoreError(f"`{name[:80]}` cannot be the name of an image")
-    escaped = name.replace("%", "%25").replace("/", "%2F")
-    return "%2E" + escaped[1:] if escaped.startswith(".") else escaped
-
-
-def _name_of(file_name: str) -> str:
-    return file_name.replace("%2E", ".", 1).replace("%2F", "/").replace("%25", "%")
 
 
 def _read_text(path: str) -> str | None:

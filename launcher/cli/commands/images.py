@@ -11,7 +11,9 @@ ACTIONS = {
     "show": "what an image is, what it is made of and who has used it",
     "history": "which step made each layer, and how big that is",
     "sbom": "the software in an image, as CycloneDX JSON",
-    "rm": "remove images and their names; `launch store gc` frees their layers",
+    "rm": "remove images and their names; `launch gc` frees their layers",
+    "pin": "let images stay, however old they get",
+    "unpin": "let them go as others do",
 }
 """Word → what it does; `launcher.cli.images_<word>` does it."""
 

@@ -1,0 +1,124 @@
+"""`launch gc`, `launch store gc`: what goes, and how much that is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from launcher.cli import arguments as args
+from launcher.cli import render
+from launcher.errors import ConfigError
+from runtime.build.step_label import counted
+from runtime.state_dir import StateDir, state_dir
+from runtime.store.garbage import Collected, Rules, collect
+from runtime.store.records import Image
+from runtime.store.store import Store
+
+_DAY_S = 86_400
+_DEFAULT_DAYS = 30.0
+_SHOWN = 20
+
+_EPILOG = """what stays whatever its age: images of runs that have not ended, pinned ones (`launch images pin`), what a build in
+progress uses, and images with a name, unless --all says otherwise. Others wait for nothing: builds go on meanwhile."""
+
+
+def collect_garbage(command: str, arguments: Sequence[str]) -> int:
+    parser = args.Parser(
+        command,
+        "Free disk space: remove images that were not used for a while, and layers, packages and caches that nothing needs.",
+        usage="[--keep-days N] [--max-size SIZE] [--all] [--dry-run] [--json]",
+        epilog=_EPILOG,
+    )
+    parser.add_argument(
+        "--keep-days",
+        type=float,
+        metavar="N",
+        help=f"keep what was used within N days (default {_DEFAULT_DAYS:.0f}; with --max-size: none)",
+    )
+    parser.add_argument(
+        "--max-size",
+        metavar="SIZE",
+        help="go on until no more than SIZE (`20GB`) is left; what was not used for longest goes first",
+    )
+    parser.add_argument(
+        "--all", "-a", action="store_true", help="a name keeps no image: the last of every old experiment may go too"
+    )
+    parser.add_argument("--dry-run", "-n", action="store_true", help="only say what would go")
+    parser.add_argument("--json", action="store_true", help="as JSON on stdout")
+    args.add_debug_options(parser)
+    options = parser.parse_args(arguments)
+    args.apply_debug(options)
+    return _collect(state_dir(), options)
+
+
+def _collect(state: StateDir, options: argparse.Namespace) -> int:
+    from launcher.cli.cache_entries import cache_entries
+    from launcher.run.images_in_use import images_in_use
+
+    gone = collect(
+        Store(state.store), _rules(options), keep=images_in_use(state), caches=cache_entries(state.cache), dry_run=options.dry_run
+    )
+    if options.json:
+        json.dump(_document(gone, dry_run=options.dry_run), sys.stdout, indent=2)
+        print()
+    else:
+        _print(gone, dry_run=options.dry_run)
+    if gone.over_bytes:
+        render.warn(f"{render.size(gone.over_bytes)} more than --max-size are needed by runs, builds, pins or names")
+    if gone.only_named and not options.json:
+        names = ", ".join(f"`{image.names[0]}`" for image in gone.only_named[:5])
+        more = f" and {len(gone.only_named) - 5} more" if len(gone.only_named) > 5 else ""
+        render.say(f"{counted(len(gone.only_named), 'image')} only kept by a name: {names}{more}; `--all` takes them too")
+    return 1 if gone.over_bytes else 0
+
+
+def _rules(options: argparse.Namespace) -> Rules:
+    days = options.keep_days
+    if days is not None and not days >= 0:
+        raise ConfigError(f"--keep-days wants a number of days, not `{days}`", hint="`--keep-days 7`")
+    if days is None and options.max_size is None:
+        days = _DEFAULT_DAYS
+    most = None if options.max_size is None else _bytes(options.max_size)
+    return Rules(unused_s=None if days is None else days * _DAY_S, max_bytes=most, even_named=options.all)
+
+
+def _bytes(text: str) -> int:
+    from launcher.config.schema import size_bytes
+
+    try:
+        size: int = size_bytes(text)
+    except ValueError as error:
+        raise ConfigError(f"--max-size: {error}", hint="`--max-size 20GB`") from error
+    return size
+
+
+def _print(gone: Collected, *, dry_run: bool) -> None:
+    for image in gone.images[:_SHOWN]:
+        print(f"{image.digest.short}  {', '.join(image.names) or '-'}")
+    if len(gone.images) > _SHOWN:
+        print(f"… and {len(gone.images) - _SHOWN} images more")
+    parts = [counted(len(gone.images), "image"), counted(len(gone.layers), "layer"), counted(len(gone.blobs), "blob")]
+    if gone.caches:
+        parts.append(counted(len(gone.caches), "cache file"))
+    removed, left = ("would be removed", "would be left") if dry_run else ("removed", "left")
+    print(f"{', '.join(parts)} {removed}: {render.size(gone.freed_bytes)}; {render.size(gone.left_bytes)} {left}")
+
+
+def _document(gone: Collected, *, dry_run: bool) -> dict[str, object]:
+    return {
+        "dry_run": dry_run,
+        "images": [_image_document(image) for image in gone.images],
+        "layers": [str(diff_id) for diff_id in gone.layers],
+        "blobs": [str(digest) for digest in gone.blobs],
+        "caches": [str(entry.path) for entry in gone.caches],
+        "freed_bytes": gone.freed_bytes,
+        "left_bytes": gone.left_bytes,
+        "over_bytes": gone.over_bytes,
+        "only_named": [_image_document(image) for image in gone.only_named],
+    }
+
+
+def _image_document(image: Image) -> dict[str, object]:
+    return {"image_digest": str(image.digest), "names": list(image.names)}

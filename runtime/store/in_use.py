@@ -1,0 +1,102 @@
+"""Who uses what of a store right now, so that collecting garbage needs not wait for anybody.
+
+A build in progress is a locked file in `tmp` (as everything there, it says by its lock that it is alive) whose time is when the
+build began: what was used since then is that build's. Whoever works with one image keeps its record locked, shared. Both end with
+the process, however that ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from runtime.errors import StoreError
+from runtime.file_lock import open_locked
+from runtime.oci.digest import Digest
+from runtime.store.directories import GATE
+from runtime.store.failures import store_errors
+from runtime.store.staging import in_use, partial_file
+
+_SUFFIX = ".build"
+_CLOCK_SLACK_S = 60.0
+"""A clock that is set back meanwhile by no more than this does no harm."""
+
+
+@contextmanager
+def naming(root: Path) -> Iterator[None]:
+    """Give something its name, or take something into use, in the body: no garbage is collected meanwhile. Keep it short."""
+    with store_errors(f"cannot write to the store `{root}`"):
+        descriptor = open_locked(root / GATE, shared=True)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def building(root: Path) -> Iterator[None]:
+    """Be a build in progress for the body."""
+    with partial_file(root / "tmp", mode=0o600, suffix=_SUFFIX):
+        yield
+
+
+def earliest_build(root: Path) -> float | None:
+    """What was used since this time is in use; None when nothing is being built."""
+    started = []
+    for path in in_use(root / "tmp"):
+        with suppress(FileNotFoundError):  # it ended just now
+            started += [path.stat().st_mtime] if path.suffix == _SUFFIX else []
+    return min(started) - _CLOCK_SLACK_S if started else None
+
+
+class HeldImage:
+    """An image that stays as long as this object does."""
+
+    def __init__(self, root: Path, digest: Digest) -> None:
+        with _looking(root):
+            try:
+                self._descriptor = os.open(root / "images" / f"{digest.hex}.json", os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                hint = "garbage was being collected: launch again, it is built anew"
+                raise StoreError(f"image `{digest.short}` was removed from the store a moment ago", hint=hint) from None
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+
+def is_held(root: Path, digest: Digest) -> bool:
+    """Whether somebody works with that image."""
+    try:
+        descriptor = os.open(root / "images" / f"{digest.hex}.json", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno != errno.EWOULDBLOCK:
+            raise
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@contextmanager
+def _looking(root: Path) -> Iterator[None]:
+    """As `naming`, also for a store that we may only read."""
+    try:
+        descriptor = os.open(root / GATE, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield  # nobody ever wrote here
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
