@@ -1,17 +1,27 @@
-"""`launch plan`: what would be built and run, hit or miss for each layer. Reads the store, changes nothing."""
+"""`launch plan`: what would be built and run, hit or miss for each layer, and for a miss what changed since the last build of the
+experiment. Reads the store, changes nothing.
+
+The last build is the image that has the experiment's name; what it was made from is its recipe.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from launcher.plan.launch_plan import LaunchPlan
+from launcher.plan.plan_changes import PlanChanges
 from launcher.plan.plan_json import to_document
 from runtime.build.builder import StepState
 from runtime.build.builder import explain as explain_steps
+from runtime.build.cache_key import needs_parent, plan_key
 from runtime.build.step_label import counted, step_label
+from runtime.errors import StoreError
 from runtime.store.records import Image
 from runtime.store.store import Store
+
+_MOST_NAMED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +32,12 @@ class Explained:
     image: Image | None
     """The finished image, if it is there."""
     steps: tuple[StepState, ...]
-    reasons: tuple[tuple[str, ...], ...] | None = None
-    """For each step why it has to be done, if that was asked (`--explain`)."""
+    reasons: tuple[tuple[str, ...], ...]
+    """For each step why it has to be done; empty for a hit."""
+    last: Image | None
+    """What the experiment's last build gave."""
+    changes: tuple[str, ...] | None
+    """Everything that changed since then; None where that isn't known."""
 
     @property
     def hits(self) -> int:
@@ -41,23 +55,31 @@ class Explained:
             "image_digest": None if self.image is None else self.image.digest,
             "hits": self.hits,
             "misses": len(self.steps) - self.hits,
-            "layers": [_layer_document(state, why) for state, why in self._rows()],
+            "last_image_digest": None if self.last is None else self.last.digest,
+            "changes": None if self.changes is None else list(self.changes),
+            "layers": [_layer_document(state, why) for state, why in zip(self.steps, self.reasons, strict=True)],
             "argv": list(plan.argv),
             "plan": to_document(plan),
         }
 
     def text(self) -> str:
         """For people."""
-        lines = [f"{self.plan.spec.name}  spec {self.plan.spec_digest.short}"]
+        lines = [f"{self.plan.spec.name}  spec {self.plan.spec_digest.short}", f"  {'changed':<8} {self._summary()}"]
         lines += [f"  {name:<8} {value}" for name, value in self._facts()]
         lines.append(f"image: {self._verdict()}")
-        for state, why in self._rows():
-            lines.append(_layer_line(state, asked=self.reasons is not None))
-            lines += [f"          {reason}" for reason in why or ()]
+        for state, why in zip(self.steps, self.reasons, strict=True):
+            lines.append(_layer_line(state))
+            lines += [f"          {reason}" for reason in why]
         return "\n".join(lines)
 
-    def _rows(self) -> list[tuple[StepState, tuple[str, ...] | None]]:
-        return list(zip(self.steps, self.reasons or (None,) * len(self.steps), strict=True))
+    def _summary(self) -> str:
+        if self.last is None:
+            return "there is no earlier build of this experiment here"
+        if self.changes is None:
+            return f"not known: image {self.last.digest.short} has no recipe to compare with"
+        more = len(self.changes) - _MOST_NAMED
+        words = "; ".join(self.changes[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+        return f"{words or 'nothing'} (since image {self.last.digest.short})"
 
     def _facts(self) -> list[tuple[str, str]]:
         plan = self.plan
@@ -84,26 +106,54 @@ class Explained:
         return f"{len(self.steps) - self.hits} of {counted(len(self.steps), 'layer')} to build"
 
 
-def explain(plan: LaunchPlan, store: Store, *, reasons: bool = False) -> Explained:
-    """*plan* beside what *store* has; with *reasons* also why a layer has to be made."""
-    from runtime.build.cache_key import plan_key
-
+def explain(plan: LaunchPlan, store: Store) -> Explained:
+    """*plan* beside what *store* has."""
     image = store.find_image(plan_key(plan.build))
     states = tuple(explain_steps(plan.build, store))
-    return Explained(plan, image, states, _reasons(plan, states, store) if reasons else None)
+    # Images are named after their experiments.
+    last = next((each for each in store.images() if plan.spec.name in each.names), None)
+    changes = None if last is None else _changes_since(last, plan, store)
+    return Explained(plan, image, states, _reasons(states, changes, store), last, None if changes is None else changes.all)
 
 
-def _reasons(plan: LaunchPlan, states: tuple[StepState, ...], store: Store) -> tuple[tuple[str, ...], ...]:
-    from runtime.build.miss_reason import miss_reasons
+def _changes_since(last: Image, plan: LaunchPlan, store: Store) -> PlanChanges | None:
+    from launcher.plan.plan_changes import plan_changes
+    from launcher.plan.recipe import read_recipe
 
-    # Images are named after their experiments: what it had the last time is what a person compares with.
-    last = next((image for image in store.images() if plan.spec.name in image.names), None)
-    return tuple(miss_reasons(states, store, last=last))
+    try:
+        recipe = read_recipe(last, store)
+    except StoreError:
+        return None  # another version of launch wrote it
+    return None if recipe is None else plan_changes(recipe.build, plan.build)
 
 
-def _layer_document(state: StepState, why: tuple[str, ...] | None) -> dict[str, Any]:
+def _reasons(states: Sequence[StepState], changes: PlanChanges | None, store: Store) -> tuple[tuple[str, ...], ...]:
+    reasons: list[tuple[str, ...]] = []
+    below: dict[str, None] = {}
+    for position, state in enumerate(states):
+        own = () if changes is None else changes.steps[position]
+        reasons.append(() if state.layer is not None else own or (_without_own_change(state, tuple(below), changes, store),))
+        below |= dict.fromkeys(words.partition(": ")[0] for words in own)
+    return tuple(reasons)
+
+
+def _without_own_change(state: StepState, below: Sequence[str], changes: PlanChanges | None, store: Store) -> str:
+    """Why a layer is missing whose step is as it was."""
+    if needs_parent(state.step) and below:
+        return f"is made on what changed below: {', '.join(below)}"
+    if state.key is None:
+        return "depends on a layer below that has to be built first"
+    if store.key_fields(state.key) is not None:
+        return "nothing changed, but its layer is no longer in the store"
+    return (
+        "was never built here"
+        if changes is None
+        else "nothing changed, but this version of launch makes such layers in another way"
+    )
+
+
+def _layer_document(state: StepState, why: tuple[str, ...]) -> dict[str, Any]:
     layer = state.layer
-    asked = {} if why is None else {"why": list(why)}
     return {
         "label": step_label(state.step),
         "step": type(state.step).__name__,
@@ -111,15 +161,14 @@ def _layer_document(state: StepState, why: tuple[str, ...] | None) -> dict[str, 
         "key": state.key,
         "diff_id": None if layer is None else layer.diff_id,
         "size_bytes": None if layer is None else layer.size_bytes,
-        **asked,
+        "why": list(why),
     }
 
 
-def _layer_line(state: StepState, *, asked: bool) -> str:
+def _layer_line(state: StepState) -> str:
     if state.layer is not None:
         return f"  hit   {step_label(state.step)}  {_size(state.layer.size_bytes)}"
-    why = "" if state.key is not None or asked else "  (depends on a layer below that is not built yet)"
-    return f"  miss  {step_label(state.step)}{why}"
+    return f"  miss  {step_label(state.step)}"
 
 
 def _revision(plan: LaunchPlan) -> str:

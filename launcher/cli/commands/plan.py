@@ -1,4 +1,4 @@
-"""`launch plan experiment=NAME …`: what would be built and run, hit or miss for each layer. Nothing is touched."""
+"""`launch plan experiment=NAME …`: what would be built and run, hit or miss for each layer, and why. Nothing is touched."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ from launcher.cli import render
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = args.Parser(
-        "plan", "Show what would be built and run.", usage="experiment=NAME [KEY=VALUE ...] [--explain] [--json]"
-    )
+    parser = args.Parser("plan", "Show what would be built and run.", usage="experiment=NAME [KEY=VALUE ...] [--json]")
     args.add_experiment_options(parser)
     parser.add_argument("--json", action="store_true", help="the plan as JSON on stdout")
-    parser.add_argument("--explain", action="store_true", help="for each layer to build, what changed since it was built before")
     options, request = args.parse(parser, arguments)
-    return show_plan(request, as_json=options.json, reasons=options.explain)
+    return show_plan(request, as_json=options.json)
 
 
-def show_plan(request: args.Request, *, as_json: bool, reasons: bool = False) -> int:
+def show_plan(request: args.Request, *, as_json: bool) -> int:
     from launcher.cli.prepare import compose
     from launcher.plan.explain import explain
     from launcher.plan.planner import plan as make_plan
@@ -32,7 +29,7 @@ def show_plan(request: args.Request, *, as_json: bool, reasons: bool = False) ->
 
     state = state_dir()
     plan = make_plan(compose(request, state), state=state, environ=os.environ, cwd=Path.cwd(), runs_here=False)
-    explained = explain(plan, Store(state.store), reasons=reasons)
+    explained = explain(plan, Store(state.store))
     if as_json:
         json.dump(explained.to_json(), sys.stdout, indent=2)
         print()
