@@ -1,7 +1,7 @@
-"""Pin what an image starts from: `bootstrap:debian/SUITE`, `oci:DIR[:TAG]` or `docker-archive:FILE[:TAG]`.
+"""Pin what an image starts from: `bootstrap:debian/SUITE`, `oci:DIR[:TAG]`, `docker-archive:FILE[:TAG]`, a registry's `NAME:TAG`.
 
 A Debian base is a list of packages by version and sha256, resolved once and recorded (`debian_record.py`), so that a warm
-launch asks no archive. An imported base is its manifest's digest; its Python is asked in a container once (`imported_base.py`).
+launch asks no archive. An imported base is its manifest's digest, and its Python is asked once (`imported_base.py`).
 """
 
 from __future__ import annotations
@@ -42,23 +42,30 @@ def pin_base(
     base_lock: Path | None = None,
     refresh: bool = False,
 ) -> Base:
-    """The base of *image* with the *apt* packages on it. *refresh* asks the archive even if an answer is recorded."""
+    """The base of *image* with the *apt* packages on it. *refresh* asks archive or registry even if an answer is recorded."""
     suite = _BOOTSTRAP.fullmatch(image.base)
     if suite is not None:
         debs = resolved_debs(suite[1], apt=apt, image=image, state=state, environ=environ, base_lock=base_lock, refresh=refresh)
         return _debian_base(suite[1], debs)
-    if image.base.startswith(("oci:", "docker-archive:")):
-        from launcher.plan.imported_base import pin_imported
-
-        return pin_imported(image.base, apt=apt, state=state, origin=origin)
     if image.base.startswith("bootstrap:"):
         hint = "as `bootstrap:debian/trixie` or `bootstrap:debian/bookworm`"
         raise ConfigError(f"`{image.base}` is not a base that can be bootstrapped", origin=origin, hint=hint)
-    raise ConfigError(
-        f"`{image.base}` names an image in a registry, and pulling is not supported yet",
+    from launcher.plan.imported_base import pin_imported
+
+    return pin_imported(
+        image.base,
+        apt=apt,
+        state=state,
+        environ=environ,
         origin=origin,
-        hint="bases are `bootstrap:debian/trixie` (ours), `oci:DIR` and `docker-archive:FILE`",
+        base_lock=base_lock,
+        refresh=refresh,
+        asks_python=image.python is not None or _has_requirements(image),
     )
+
+
+def _has_requirements(image: Image) -> bool:
+    return bool(image.requirements) or any(group.requirements for group in image.groups.values())
 
 
 def _debian_base(suite: str, debs: ResolvedDebs) -> Base:
@@ -127,4 +134,4 @@ def expected_target(image: Image) -> tuple[str, str, int] | None:
 
 def base_plan(base: Base) -> BuildPlan:
     """A plan of the base alone: where code of an sdist runs while it is looked at."""
-    return BuildPlan(steps=base.steps, config=ImageConfig(architecture=base.architecture))
+    return BuildPlan(steps=base.steps, config=ImageConfig(architecture=base.architecture), stages=base.stages)

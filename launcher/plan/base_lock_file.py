@@ -55,7 +55,7 @@ def read_base_lock(path: Path, *, suite: str, apt: Sequence[str]) -> BaseLock | 
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    header = dict(re.findall(r"^# (suite|machine|apt): ?(.*)$", text, re.MULTILINE))
+    header = dict(re.findall(r"^# (suite|image|machine|apt): ?(.*)$", text, re.MULTILINE))
     name = f"the lock `{shown_path(path)}`"
     why = _drift(header, suite=suite)
     if why is not None:
@@ -76,7 +76,7 @@ def read_base_lock(path: Path, *, suite: str, apt: Sequence[str]) -> BaseLock | 
 
 def _drift(header: dict[str, str], *, suite: str) -> str | None:
     if header.get("suite") != suite:
-        return f"it is for {header.get('suite')}, the base is {suite}"
+        return f"it is for {header.get('suite') or header.get('image')}, the base is {suite}"
     if header.get("machine") != os.uname().machine:
         return f"it is for {header.get('machine')}, this machine is {os.uname().machine}"
     return None

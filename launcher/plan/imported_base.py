@@ -1,71 +1,193 @@
-"""Pin an image from files as a base: its manifest's digest, and the Python in it, asked once in a container and recorded."""
+"""Pin an image that others made: from files by what they hold now, from a registry by what its tag meant when it was asked.
+
+A registry is asked once; the answer is recorded (`reference_record.py`) or kept in a lock (`image_lock_file.py`), and fetched by
+its digest from then on. Python is asked of the image only where requirements need to know it (`image_python.py`).
+"""
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from launcher.errors import ConfigError, LaunchError, Origin
 from launcher.plan.command_step import DIFFERS_EACH_TIME, RUN_NETWORK
 from launcher.plan.debian_record import debian_architecture
+from launcher.plan.image_python import python_of_layers
 from launcher.plan.pinned_base import Base
-from runtime.build.image_source import inspect_image
-from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, Interpreter, RunCommand, Step
-from runtime.errors import RuntimeFailure
+from launcher.plan.reference_record import read_record, write_record
+from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, RunCommand, Step
+from runtime.errors import NetworkError, RuntimeFailure
 from runtime.oci.digest import Digest
+from runtime.oci.reference import Bootstrap, Remote, parse_reference
 from runtime.state_dir import StateDir
 
-_FORMAT = 2
-_TIMEOUT_S = 60.0
 
-# Printed on one line after whatever the interpreter's start may print. The binary's digest says which build it is.
-_QUESTION = """
-import glob, hashlib, json, os, sys
-path = os.path.realpath(sys.executable)
-try:
-    libc = os.confstr("CS_GNU_LIBC_VERSION")
-except (ValueError, OSError):
-    libc = None
-print("\\n" + json.dumps({
-    "executable": path,
-    "version": "%d.%d.%d" % sys.version_info[:3],
-    "sha256": hashlib.sha256(open(path, "rb").read()).hexdigest(),
-    "libc": libc,
-    "machine": os.uname().machine,
-    "libstdcxx": sorted(os.path.basename(os.path.realpath(library))
-        for pattern in ("/usr/lib*/libstdc++.so.6", "/usr/lib/*/libstdc++.so.6") for library in glob.glob(pattern)),
-}))
-"""
+@dataclass(frozen=True, slots=True)
+class PinnedReference:
+    """An image in which nothing floats."""
+
+    step: ImportImage
+    config: dict[str, Any]
+    """The execution part of its configuration: Env, User, WorkingDir, Entrypoint, Cmd, OnBuild, …"""
+    manifest_digest: Digest
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """`Env` of the configuration as a mapping."""
+        pairs = self.config.get("Env")
+        return dict(pair.split("=", 1) for pair in pairs or () if isinstance(pair, str) and "=" in pair)
 
 
-def pin_imported(reference: str, *, apt: Sequence[str], state: StateDir, origin: Origin | None = None) -> Base:
-    """The image *reference* (`oci:DIR[:TAG]`, `docker-archive:FILE[:TAG]`) as a base, with *apt* packages on it."""
+def pin_reference(
+    reference: str, *, state: StateDir, environ: Mapping[str, str], origin: Origin | None = None, refresh: bool = False
+) -> PinnedReference:
+    """The image *reference*. A registry is asked when nothing is recorded, or for *refresh*.
+
+    Raises ConfigError when there is no such image, LaunchError when its registry cannot be asked.
+    """
     architecture = debian_architecture()
     try:
+        parsed = parse_reference(reference)
+        if isinstance(parsed, Remote):
+            return _pin_remote(parsed, architecture, state=state, environ=environ, refresh=refresh)
+        if isinstance(parsed, Bootstrap):
+            raise ConfigError(f"`{reference}` is a base that is made here, not an image", origin=origin)
+        from runtime.build.image_source import inspect_image
+
         contents = inspect_image(reference, architecture=architecture)
     except RuntimeFailure as error:
-        raise ConfigError(error.message, origin=origin, hint=error.hint) from error
+        from runtime.registry.refusals import NotInRegistry
+
+        # What the registry doesn't have was asked for wrongly; what it didn't answer was not.
+        is_ours = isinstance(error, NetworkError) and not isinstance(error, NotInRegistry)
+        raised = (LaunchError if is_ours else ConfigError)(error.message, origin=origin, hint=error.hint)
+        for note in getattr(error, "__notes__", ()):
+            raised.add_note(note)
+        raise raised from error
     step = ImportImage(reference=reference, manifest_digest=contents.manifest_digest)
-    python = _python_of(step, contents.env, state)
-    steps: list[Step] = [step]
+    return PinnedReference(step, contents.execution, contents.manifest_digest)
+
+
+def is_pinned(reference: str, *, state: StateDir) -> bool:
+    """Whether `pin_reference` will ask nobody for the image *reference* of a registry."""
+    from runtime.registry.pull import shown_reference
+
+    parsed = parse_reference(reference)
+    return not isinstance(parsed, Remote) or read_record(state, shown_reference(parsed), debian_architecture()) is not None
+
+
+def pin_imported(
+    reference: str,
+    *,
+    apt: Sequence[str],
+    state: StateDir,
+    environ: Mapping[str, str],
+    origin: Origin | None = None,
+    base_lock: Path | None = None,
+    refresh: bool = False,
+    asks_python: bool = True,
+) -> Base:
+    """The image *reference* as a base, with *apt* packages on it. Not *asks_python*: nobody needs to know its Python."""
+    pinned = _locked(reference, base_lock, state=state, environ=environ, origin=origin, refresh=refresh)
+    if pinned is None:
+        pinned = pin_reference(reference, state=state, environ=environ, origin=origin, refresh=refresh)
+    python = None
+    if asks_python:
+        digest = pinned.manifest_digest
+        python = python_of_layers(lambda: _layers(pinned.step, state), pinned.env, image=digest, name=reference, state=state)
+    steps: list[Step] = [pinned.step]
     if apt:
-        steps.append(_apt_step(apt))
+        steps.append(apt_step(apt))
     return Base(
         steps=tuple(steps),
-        digest=contents.manifest_digest,
-        interpreter=_interpreter(python),
-        platform=_platform(python),
-        architecture=architecture,
-        libstdcxx=_libstdcxx(python),
-        env=contents.env,
+        digest=pinned.manifest_digest,
+        interpreter=python.interpreter if python is not None else None,
+        platform=python.platform if python is not None else "",
+        architecture=debian_architecture(),
+        libstdcxx=python.libstdcxx if python is not None else None,
+        env=pinned.env,
+        config=pinned.config,
+        has_own_python=True,
+        python_packages=python.own_packages if python is not None else (),
+        warnings=pinned.warnings,
     )
 
 
-def _apt_step(packages: Sequence[str]) -> RunCommand:
+def _pin_remote(
+    parsed: Remote, architecture: str, *, state: StateDir, environ: Mapping[str, str], refresh: bool
+) -> PinnedReference:
+    from runtime.registry.pull import resolve, shown_reference
+
+    name = shown_reference(parsed)
+    record = None if refresh else read_record(state, name, architecture)
+    warnings: tuple[str, ...] = ()
+    if record is None:
+        contents = resolve(parsed, architecture=architecture, environ=environ)
+        record = write_record(state, name, architecture, manifest_digest=contents.manifest_digest, config=contents.execution)
+        warnings = _moved_tag(parsed, environ)
+    # The digest of the image for this machine: it is what is fetched, whatever the tag means by then.
+    fetched = shown_reference(replace(parsed, digest=record.manifest_digest))
+    step = ImportImage(reference=fetched, manifest_digest=record.manifest_digest)
+    return PinnedReference(step, record.config, record.manifest_digest, warnings)
+
+
+def _moved_tag(parsed: Remote, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """A warning when `name:tag@sha256:…` names two images. The digest decides, as it does for docker."""
+    if parsed.tag is None or parsed.digest is None:
+        return ()
+    from runtime.registry.pull import shown_reference, tag_digest
+
+    try:
+        there = tag_digest(parsed, environ=environ)
+    except RuntimeFailure:
+        # The image is there; what its tag means is nothing to fail for.
+        return ()
+    if there == parsed.digest:
+        return ()
+    tag = shown_reference(replace(parsed, digest=None))
+    means = f"is `{there}` now" if there is not None else "is not in the registry any more"
+    return (f"`{tag}` {means}; the digest that stands behind it is used: `{parsed.digest}`",)
+
+
+def _locked(
+    reference: str,
+    base_lock: Path | None,
+    *,
+    state: StateDir,
+    environ: Mapping[str, str],
+    origin: Origin | None,
+    refresh: bool,
+) -> PinnedReference | None:
+    """What the lock beside the experiment says of *reference*; None when there is none, or it is for another one."""
+    if base_lock is None or refresh:
+        return None
+    from launcher.plan.image_lock_file import read_image_lock
+
+    locked = read_image_lock(base_lock, reference=reference)
+    if locked is None:
+        return None
+    if locked.pinned is None:
+        found = pin_reference(reference, state=state, environ=environ, origin=origin)
+        return replace(found, warnings=(*found.warnings, *locked.warnings))
+    found = pin_reference(locked.pinned, state=state, environ=environ, origin=origin)
+    return replace(found, warnings=locked.warnings)
+
+
+def _layers(step: ImportImage, state: StateDir) -> Sequence[Path]:
+    from runtime.build.builder import build
+    from runtime.store.store import Store
+
+    store = Store(state.store)
+    image = build(BuildPlan(steps=(step,), config=ImageConfig()), store).image
+    return [store.layer_dir(layer) for layer in image.layers]
+
+
+def apt_step(packages: Sequence[str]) -> RunCommand:
+    """Install *packages* as the image's own apt does."""
     names = " ".join(shlex.quote(name) for name in packages)
     return RunCommand(
         argv=("/bin/sh", "-ec", f"apt-get update\napt-get install -y --no-install-recommends {names}"),
@@ -74,72 +196,3 @@ def _apt_step(packages: Sequence[str]) -> RunCommand:
         label=f"apt-get install {' '.join(packages)}",
         drop=DIFFERS_EACH_TIME,
     )
-
-
-def _interpreter(python: dict[str, Any] | None) -> Interpreter | None:
-    if python is None:
-        return None
-    return Interpreter(python["executable"], python["version"], Digest(f"sha256:{python['sha256']}"))
-
-
-def _platform(python: dict[str, Any] | None) -> str:
-    """`x86_64-manylinux_2_36` from `glibc 2.36`; musl has no version to ask for, and every musl in use runs 1.2's wheels."""
-    if python is None:
-        return ""
-    libc = python["libc"]
-    suffix = f"manylinux_{libc.removeprefix('glibc ').replace('.', '_')}" if libc else "musllinux_1_2"
-    return f"{python['machine']}-{suffix}"
-
-
-def _libstdcxx(python: dict[str, Any] | None) -> int | None:
-    """30 from `libstdc++.so.6.0.30`: the file is named after the newest of its symbol versions, GLIBCXX_3.4.30."""
-    names = python["libstdcxx"] if python is not None else []
-    numbers = [name.removeprefix("libstdc++.so.6.0.") for name in names]
-    return max((int(number) for number in numbers if number.isdigit()), default=None)
-
-
-def _python_of(step: ImportImage, env: Mapping[str, str], state: StateDir) -> dict[str, Any] | None:
-    """What the image's python3 says of itself; None when it has none."""
-    record = state.cache / "bases" / f"imported-{step.manifest_digest.hex}.json"
-    try:
-        document = json.loads(record.read_bytes())
-        if document["format"] == _FORMAT:
-            found: dict[str, Any] | None = document["python"]
-            return found
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        # Not recorded, or not readably: ask.
-        found = None
-    found = _ask(step, env, state)
-    record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = record.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps({"format": _FORMAT, "reference": step.reference, "python": found}))
-    os.replace(partial, record)
-    return found
-
-
-def _ask(step: ImportImage, env: Mapping[str, str], state: StateDir) -> dict[str, Any] | None:
-    from runtime.build.builder import build
-    from runtime.container.run_once import run_to_completion
-    from runtime.container.spec import ContainerSpec
-    from runtime.store.store import Store
-
-    store = Store(state.store)
-    image = build(BuildPlan(steps=(step,), config=ImageConfig()), store).image
-    with store.staging() as staging:
-        overlay = Path(staging) / "overlay"
-        overlay.mkdir(mode=0o700)
-        spec = ContainerSpec(
-            container_id=f"ask-{os.getpid()}",
-            layers=tuple(store.layer_dir(layer) for layer in image.layers),
-            overlay_dir=overlay,
-            argv=("python3", "-I", "-c", _QUESTION),
-            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", **env},
-        )
-        ended, tail = run_to_completion(spec, timeout_s=_TIMEOUT_S, output=None)
-    if ended.shell_code == 127:
-        return None
-    lines = tail.decode(errors="replace").strip().splitlines()
-    if ended.shell_code != 0 or not lines:
-        raise LaunchError(f"python3 in `{step.reference}` exited with {ended.shell_code}: {' '.join(lines[-3:])}")
-    answer: dict[str, Any] = json.loads(lines[-1])
-    return answer

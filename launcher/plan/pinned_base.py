@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.build.plan import Interpreter, Step
+from runtime.build.plan import ImageConfig, Interpreter, Step
 from runtime.oci.digest import Digest
 
 
@@ -28,4 +28,12 @@ class Base:
     """Of an imported image's configuration."""
     config: dict[str, Any] = field(default_factory=dict)
     """The execution part of an imported image's configuration (Env, User, Entrypoint, OnBuild, …); empty for ours."""
+    has_own_python: bool = False
+    """Whether its Python may have packages of its own, so that it is used as it is until requirements come on top."""
+    python_packages: tuple[str, ...] = ()
+    """Where those are, when they are in a virtual environment."""
+    image_config: ImageConfig | None = None
+    """What the image's configuration starts from, entrypoint and user too: a Dockerfile's. None: from an experiment's defaults."""
+    stages: tuple[tuple[Step, ...], ...] = ()
+    """Those that *steps* refer to, as `BuildPlan.stages`."""
     warnings: tuple[str, ...] = ()

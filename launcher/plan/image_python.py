@@ -1,0 +1,133 @@
+"""The Python of an image that is not ours: asked once in a container, and recorded under the image's digest.
+
+The image's own PATH finds it, so that conda's, a virtual environment's and the system's are found alike. What is behind a virtual
+environment is the interpreter that wheels are installed for; its packages are named beside it (`own_packages`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import LaunchError
+from runtime.build.plan import Interpreter
+from runtime.oci.digest import Digest
+from runtime.state_dir import StateDir
+
+_FORMAT = 3
+_TIMEOUT_S = 60.0
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# Printed on one line after whatever the interpreter's start may print. The binary's digest says which build it is.
+_QUESTION = """
+import glob, hashlib, json, os, site, sys
+path = os.path.realpath(sys.executable)
+try:
+    libc = os.confstr("CS_GNU_LIBC_VERSION")
+except (ValueError, OSError):
+    libc = None
+prefix = getattr(sys, "base_prefix", sys.prefix)
+print("\\n" + json.dumps({
+    "executable": path,
+    "version": "%d.%d.%d" % sys.version_info[:3],
+    "sha256": hashlib.sha256(open(path, "rb").read()).hexdigest(),
+    "libc": libc,
+    "machine": os.uname().machine,
+    "libstdcxx": sorted(os.path.basename(os.path.realpath(library))
+        for pattern in ("/usr/lib*/libstdc++.so.6", "/usr/lib/*/libstdc++.so.6") for library in glob.glob(pattern)),
+    "own_packages": [] if sys.prefix == prefix else site.getsitepackages([sys.prefix]),
+}))
+"""
+
+Layers = Callable[[], Sequence[Path]]
+"""The image's unpacked layers, bottom first; asked for only when there is no record."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePython:
+    """What the `python3` of an image says of itself."""
+
+    interpreter: Interpreter
+    platform: str
+    """As wheels name it: `x86_64-manylinux_2_36`."""
+    libstdcxx: int | None
+    """n of the newest `GLIBCXX_3.4.n` in the image's libstdc++, where there is one."""
+    own_packages: tuple[str, ...] = ()
+    """Directories of the virtual environment that it was found in."""
+
+
+def python_of_layers(layers: Layers, env: Mapping[str, str], *, image: Digest, name: str, state: StateDir) -> ImagePython | None:
+    """The Python of an image; None when it has none. *image* is what the answer is recorded under, *name* is for people."""
+    record = state.cache / "bases" / f"imported-{image.hex}.json"
+    document = _recorded(record)
+    if document is None:
+        document = {"format": _FORMAT, "reference": name, "python": _ask(layers(), env, name, state)}
+        record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial = record.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(json.dumps(document))
+        os.replace(partial, record)
+    python = document["python"]
+    return None if python is None else _from_answer(python)
+
+
+def _recorded(record: Path) -> dict[str, Any] | None:
+    try:
+        document: dict[str, Any] = json.loads(record.read_bytes())
+        return document if document["format"] == _FORMAT and "python" in document else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        # Not recorded, or not readably: ask.
+        return None
+
+
+def _from_answer(python: Mapping[str, Any]) -> ImagePython:
+    return ImagePython(
+        interpreter=Interpreter(python["executable"], python["version"], Digest(f"sha256:{python['sha256']}")),
+        platform=_platform(python),
+        libstdcxx=_libstdcxx(python["libstdcxx"]),
+        own_packages=tuple(python["own_packages"]),
+    )
+
+
+def _platform(python: Mapping[str, Any]) -> str:
+    """`x86_64-manylinux_2_36` from `glibc 2.36`; musl has no version to ask for, and every musl in use runs 1.2's wheels."""
+    libc = python["libc"]
+    suffix = f"manylinux_{libc.removeprefix('glibc ').replace('.', '_')}" if libc else "musllinux_1_2"
+    return f"{python['machine']}-{suffix}"
+
+
+def _libstdcxx(names: Sequence[str]) -> int | None:
+    """30 from `libstdc++.so.6.0.30`: the file is named after the newest of its symbol versions, GLIBCXX_3.4.30."""
+    numbers = [name.removeprefix("libstdc++.so.6.0.") for name in names]
+    return max((int(number) for number in numbers if number.isdigit()), default=None)
+
+
+def _ask(layers: Sequence[Path], env: Mapping[str, str], name: str, state: StateDir) -> dict[str, Any] | None:
+    from runtime.container.run_once import run_to_completion
+    from runtime.container.spec import ContainerSpec
+    from runtime.store.store import Store
+
+    with Store(state.store).staging() as staging:
+        overlay = Path(staging) / "overlay"
+        overlay.mkdir(mode=0o700)
+        spec = ContainerSpec(
+            container_id=f"ask-{os.getpid()}",
+            layers=tuple(layers),
+            overlay_dir=overlay,
+            argv=("python3", "-I", "-c", _QUESTION),
+            env={"PATH": _PATH, "HOME": "/root", **env},
+        )
+        ended, tail = run_to_completion(spec, timeout_s=_TIMEOUT_S, output=None)
+    if ended.shell_code == 127:
+        return None
+    lines = tail.decode(errors="replace").strip().splitlines()
+    if ended.shell_code != 0 or not lines:
+        raise LaunchError(f"python3 in `{name}` exited with {ended.shell_code}: {' '.join(lines[-3:])}")
+    try:
+        answer: dict[str, Any] = json.loads(lines[-1])
+    except ValueError as error:
+        raise LaunchError(f"python3 in `{name}` answers with something else than was asked: {lines[-1]:.200}") from error
+    return answer
