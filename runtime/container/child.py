@@ -34,7 +34,7 @@ from runtime.rootfs.host_mounts import MapFor, attach_files, attach_host_mounts,
 from runtime.rootfs.overlay import LayerMaps, Rung, mount_overlay
 from runtime.rootfs.system_mounts import cover_system_paths, mount_dev, mount_proc, mount_sys
 from runtime.rootfs.targets import Root
-from runtime.rootfs.wanted import BindMount
+from runtime.rootfs.wanted import BindMount, LayersMount, TmpfsMount
 
 LIBRARY_TARGET = "/usr/local/nvidia"
 
@@ -140,11 +140,13 @@ def _furnish(birth: Birth, layer_maps: LayerMaps, map_for: MapFor | None) -> tup
     owner = birth.maps.process_owner(0, 0)
     root = Root(overlay, owner)
     home = spec.env.get("HOME", "/")
-    program_owner = birth.maps.process_owner(spec.uid, spec.gid) or _inside_owner(birth)
-    warnings = attach_host_mounts(root, (*spec.binds, *_library(spec.library_dir), *spec.tmpfs), map_for=map_for, owner=owner)
+    program_owner = _owner_for(birth, spec.uid, spec.gid)
+    wanted: tuple[BindMount | TmpfsMount | LayersMount, ...]
+    wanted = (*spec.binds, *_library(spec.library_dir), *spec.other_layers, *spec.tmpfs)
+    warnings = attach_host_mounts(root, wanted, map_for=map_for, owner=owner, layer_maps=layer_maps, rungs=birth.rungs)
     etc = etc_files(overlay, hostname=spec.hostname, resolv_conf=birth.resolv_conf, uid=spec.uid, gid=spec.gid, home=home)
     attach_files(root, etc, owner=owner)
-    attach_files(root, spec.tmpfs_files, owner=program_owner)
+    attach_files(root, spec.tmpfs_files, owner=program_owner, owner_for=lambda uid, gid: _owner_for(birth, uid, gid))
     directory_for(root, "/tmp", owner=owner, mode=0o1777)
     for directory in (home, spec.cwd):
         if directory.startswith("/"):
@@ -152,9 +154,9 @@ def _furnish(birth: Birth, layer_maps: LayerMaps, map_for: MapFor | None) -> tup
     return root, warnings, rung
 
 
-def _inside_owner(birth: Birth) -> tuple[int, int] | None:
-    """Whom files for the program are given to by a helper that is inside the user namespace."""
-    return (birth.spec.uid, birth.spec.gid) if birth.maps.kind is IdMapKind.SUBIDS else None
+def _owner_for(birth: Birth, uid: int, gid: int) -> tuple[int, int] | None:
+    """Whom the helper gives files to that belong to these ids of the container: it may be inside the user namespace already."""
+    return birth.maps.process_owner(uid, gid) or ((uid, gid) if birth.maps.kind is IdMapKind.SUBIDS else None)
 
 
 def _library(directory: Path | None) -> tuple[BindMount, ...]:
@@ -183,6 +185,7 @@ def _be_init(birth: Birth, open_files: tuple[int, int]) -> NoReturn:
             cwd=spec.cwd,
             uid=spec.uid,
             gid=spec.gid,
+            groups=spec.groups,
             one_id=birth.maps.kind is IdMapKind.SINGLE,
             capabilities=program_capabilities,
             seccomp=birth.seccomp,

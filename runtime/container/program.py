@@ -27,6 +27,7 @@ class Program:
     cwd: str
     uid: int
     gid: int
+    groups: tuple[int, ...]
     one_id: bool
     """The container has a single id: the program has it already, and setgroups is refused."""
     capabilities: int
@@ -55,7 +56,7 @@ def exec_program(program: Program, env: dict[str, str]) -> int:
 def _drop_privileges(program: Program) -> None:
     processes.limit_capabilities(program.capabilities)
     if not program.one_id:
-        os.setgroups([])
+        os.setgroups(program.groups)
         os.setresgid(program.gid, program.gid, program.gid)
         os.setresuid(program.uid, program.uid, program.uid)
     kept = program.capabilities if os.geteuid() == 0 else 0

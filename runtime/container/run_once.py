@@ -42,15 +42,16 @@ def run_to_completion(
     timeout_s: float | None = None,
     output: Callable[[bytes], None] | None = None,
     env: dict[str, str] | None = None,
+    stdin: int | None = None,
     kinds: Sequence[IdMapKind] = tuple(IdMapKind),
     rungs: Sequence[Rung] = LADDER,
 ) -> tuple[ProcessExit, bytes]:
     """Run *spec* to its end: how it ended, and the last 64 KiB of stdout and stderr together.
 
-    *output* gets everything as it comes. Its cgroup and network are made and removed here; the overlay's `u` is left with what
-    the program changed (mount points that we made and that are still empty are taken out again). After *timeout_s* everything
-    in it is killed (the result says signal 9). When this process is killed the container ends too; its cgroup is removed by
-    the next one who comes here.
+    *env* comes on top of the spec's and is nowhere but in the program; *stdin* is a descriptor. *output* gets everything as it
+    comes. Its cgroup and network are made and removed here; the overlay's `u` is left with what the program changed (mount points
+    that we made and that are still empty are taken out again). After *timeout_s* everything in it is killed (the result says
+    signal 9). When this process is killed the container ends too; its cgroup is removed by the next one who comes here.
     """
     from runtime.cgroup.abandoned import own_name, sweep_beside
     from runtime.cgroup.cgroup import new_cgroup
@@ -60,7 +61,7 @@ def run_to_completion(
         sweep_beside(cgroup)
         if spec.network == "bridge":
             owned.callback(_disconnect, spec.container_id)
-        container = lifecycle.create(spec, exit_record=None, cgroup=cgroup, kinds=kinds, rungs=rungs)
+        container = lifecycle.create(spec, exit_record=None, cgroup=cgroup, stdin=stdin, kinds=kinds, rungs=rungs)
         owned.callback(container.close)
         owned.callback(_end, container)
         lifecycle.start(container, env=env)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runtime.cgroup.limits import Limits
 from runtime.network.mode import NetworkMode
-from runtime.rootfs.wanted import BindMount, DeviceNode, TmpfsFile, TmpfsMount
+from runtime.rootfs.wanted import BindMount, DeviceNode, LayersMount, TmpfsFile, TmpfsMount
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,10 @@ class ContainerSpec:
     hostname: str = "launch"
     uid: int = 0
     gid: int = 0
+    groups: tuple[int, ...] = ()
+    """Supplementary groups of the program; a container with a single id has none."""
     binds: tuple[BindMount, ...] = ()
+    other_layers: tuple[LayersMount, ...] = ()
     tmpfs: tuple[TmpfsMount, ...] = ()
     tmpfs_files: tuple[TmpfsFile, ...] = ()
     devices: tuple[DeviceNode, ...] = ()

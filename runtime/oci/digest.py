@@ -44,8 +44,10 @@ def digest_file(path: Path) -> Digest:
 
 
 def canonical_json(document: Any) -> bytes:
-    """The one byte form of a JSON document that we hash: sorted keys, no spaces, UTF-8."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    """The one byte form of a JSON document that we hash: sorted keys, no spaces, UTF-8. Surrogates (file names that aren't UTF-8,
+    as os.fsdecode gives them) are encoded as json.loads takes them."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode(errors="surrogatepass")
 
 
 def digest_json(document: Any) -> Digest:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Sequence
 
 from runtime.errors import ContainerError
 from runtime.kernel import mounts
+from runtime.kernel.safe_open import open_in_root
 from runtime.rootfs.memory_files import MemoryFiles
+from runtime.rootfs.overlay import LADDER, LayerMaps, Rung, mount_overlay
 from runtime.rootfs.targets import Root
-from runtime.rootfs.wanted import BindMount, TmpfsFile, TmpfsMount
+from runtime.rootfs.wanted import BindMount, LayersMount, TmpfsFile, TmpfsMount
 
 _RESERVED = ("/proc", "/sys", "/dev")
 
@@ -22,8 +25,18 @@ MapFor = Callable[[int, int], int]
 """(uid, gid on disk that container root's files have) → user namespace descriptor with such a map."""
 
 
+OwnerFor = Callable[[int, int], tuple[int, int] | None]
+"""Ids of the container → whom its maker chowns to; None leaves it to the kernel."""
+
+
 def attach_host_mounts(
-    root: Root, wanted: Sequence[BindMount | TmpfsMount], *, map_for: MapFor | None, owner: tuple[int, int] | None
+    root: Root,
+    wanted: Sequence[BindMount | TmpfsMount | LayersMount],
+    *,
+    map_for: MapFor | None,
+    owner: tuple[int, int] | None,
+    layer_maps: LayerMaps,
+    rungs: Sequence[Rung] = LADDER,
 ) -> list[str]:
     """Attach *wanted*, outer targets first. Returns warnings. With *map_for* binds are id-mapped."""
     warnings: list[str] = []
@@ -31,19 +44,25 @@ def attach_host_mounts(
         _check_target(one.target)
         if isinstance(one, TmpfsMount):
             root.attach(_tmpfs(one, owner), one.target)
+        elif isinstance(one, LayersMount):
+            tree, directory = _layers(one, layer_maps, rungs)
+            root.attach(tree, one.target, directory=directory)
         else:
             root.attach(_bind(one, map_for, warnings), one.target, directory=one.source.is_dir())
     return warnings
 
 
-def attach_files(root: Root, files: Sequence[TmpfsFile], *, owner: tuple[int, int] | None) -> None:
-    """Lay *files* over their targets from one tmpfs: they are never on disk."""
+def attach_files(
+    root: Root, files: Sequence[TmpfsFile], *, owner: tuple[int, int] | None, owner_for: OwnerFor | None = None
+) -> None:
+    """Lay *files* over their targets from one tmpfs: they are never on disk. *owner* has those that name none."""
     if not files:
         return
     with MemoryFiles(root) as memory:
         for file in files:
             _check_target(file.target)
-            root.attach(memory.tree(file.content, mode=file.mode, owner=owner), file.target, directory=False)
+            belongs_to = owner if file.owner is None or owner_for is None else owner_for(*file.owner)
+            root.attach(memory.tree(file.content, mode=file.mode, owner=belongs_to), file.target, directory=False)
 
 
 def _check_target(target: str) -> None:
@@ -61,6 +80,33 @@ def _tmpfs(wanted: TmpfsMount, owner: tuple[int, int] | None) -> int:
     if owner is not None:
         options |= {"uid": str(owner[0]), "gid": str(owner[1])}
     return mounts.new_mount("tmpfs", options, attributes=mounts.ATTR_NOSUID | mounts.ATTR_NODEV)
+
+
+def _layers(wanted: LayersMount, layer_maps: LayerMaps, rungs: Sequence[Rung]) -> tuple[int, bool]:
+    """A detached mount of what the layers hold at the source, and whether that is a directory."""
+    overlay, _rung = mount_overlay(wanted.layers, wanted.overlay_dir, maps=layer_maps, rungs=rungs)
+    try:
+        # Before Linux 6.15 only a part of an attached mount can be cloned. It lies over its own writable directory, which nobody
+        # in the container can reach, and goes with this mount namespace.
+        place = os.open(wanted.overlay_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            mounts.attach(overlay, place)
+        finally:
+            os.close(place)
+        found = open_in_root(overlay, wanted.source.strip("/") or ".")
+    except OSError as error:
+        raise ContainerError(
+            f"cannot mount `{wanted.source or '/'}` of another stage at `{wanted.target}`: {os.strerror(error.errno or 0)}"
+        ) from error
+    finally:
+        os.close(overlay)
+    try:
+        tree = mounts.clone_tree("", at=found)
+        attributes = mounts.ATTR_NOSUID | mounts.ATTR_NODEV | (mounts.ATTR_RDONLY if wanted.readonly else 0)
+        mounts.set_attributes(tree, attributes)
+        return tree, stat.S_ISDIR(os.fstat(found).st_mode)
+    finally:
+        os.close(found)
 
 
 def _bind(wanted: BindMount, map_for: MapFor | None, warnings: list[str]) -> int:

@@ -19,6 +19,20 @@ class BindMount:
 
 
 @dataclass(frozen=True, slots=True)
+class LayersMount:
+    """What other layers hold at *source*, shown at *target*. What is written there goes into *overlay_dir*, and so away."""
+
+    layers: tuple[Path, ...]
+    """Bottom first."""
+    overlay_dir: Path
+    """A directory of its own on a real file system, with `u` and `w` in it."""
+    target: str
+    source: str = ""
+    """A file or directory below the root of the layers; links are followed inside it."""
+    readonly: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class TmpfsMount:
     target: str
     size_bytes: int | None = None
@@ -32,6 +46,8 @@ class TmpfsFile:
     target: str
     content: bytes = field(repr=False)
     mode: int = 0o400
+    owner: tuple[int, int] | None = None
+    """Ids of the container; None is whom the program runs as."""
 
 
 @dataclass(frozen=True, slots=True)
