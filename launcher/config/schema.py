@@ -120,7 +120,10 @@ class Image(Section):
     cuda: Cuda | None = _key(
         None, "Which build of CUDA-dependent wheels: null leaves the index alone, `auto` follows the driver.", "auto"
     )
-    dockerfile: str | None = _key(None, "Build the base from this Dockerfile.", "Dockerfile")
+    dockerfile: str | None = _key(
+        None, "Build the base from this Dockerfile; `apt`, `requirements`, `run` and `env` come on top.", "Dockerfile"
+    )
+    context: str | None = _key(None, "Directory that COPY and ADD take files from; null is the Dockerfile's own.", ".")
     target: str | None = _key(None, "Stage of the Dockerfile to stop at.", "runtime")
     args: dict[str, str] = _key({}, "Build arguments of the Dockerfile.", {"VERSION": "1.2"})
     apt: list[str] = _key([], "Debian packages.", ["git", "ffmpeg"])
@@ -255,12 +258,15 @@ class ExperimentSpec(Section):
     tags: dict[str, str] = _key({}, "Labels stored with the run.", {"team": "vision"})
     image: Image = _key(Image(), "What the program runs on.", {"apt": ["git"]})
     code: Code = _key(Code(), "Your code.", {"root": "experiments/digits"})
-    command: str | list[Any] = Field(
-        min_length=1,
-        description="The program and its words. A string is split as a shell would, then `${...}` is filled in; no shell runs.",
-        examples=["python3 train.py --lr=${params.lr}"],
+    command: str | list[Any] = _key(
+        [],
+        "The program and its words. A string is split as a shell would, then `${...}` is filled in; no shell runs. Required, "
+        "except with `image.dockerfile`: then ENTRYPOINT and CMD of the image are run.",
+        "python3 train.py --lr=${params.lr}",
     )
-    workdir: InContainer = _key("/workspace", "Working directory, where the code lies.", "/workspace")
+    workdir: InContainer = _key(
+        "/workspace", "Working directory, where the code lies. With `image.dockerfile` the image's own, unless set.", "/workspace"
+    )
     processes: AtLeastOne | Literal["per-gpu"] = _key(
         1, "Ranks that launch itself starts; leave it at 1 with torchrun.", "per-gpu"
     )

@@ -40,6 +40,7 @@ class Image:
     python: str | None = None
     cuda: str | None = None
     dockerfile: str | None = None
+    context: str | None = None
     target: str | None = None
     args: dict[str, str] = field(default_factory=dict)
     apt: tuple[str, ...] = ()
@@ -141,7 +142,7 @@ class ExperimentSpec:
     """One experiment, resolved. Paths are absolute; `command` is still unfilled words (see `plan.command`)."""
 
     name: str
-    command: tuple[Any, ...]
+    command: tuple[Any, ...] = ()
     description: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
     image: Image = field(default_factory=Image)

@@ -53,11 +53,13 @@ class Context:
 def to_spec(values: dict[str, Any], context: Context) -> ExperimentSpec:
     """The spec for *values*. Raises ConfigError for the first thing that is wrong, naming the others."""
     if values.get("command") in (None, "", []):
-        raise ConfigError(
-            f"`{values.get('name')}` has no `command`",
-            origin=context.experiment,
-            hint="as in `command: python3 train.py --lr=${params.lr}`",
-        )
+        values = {**values, "command": []}
+        if (values.get("image") or {}).get("dockerfile") is None:
+            raise ConfigError(
+                f"`{values.get('name')}` has no `command`",
+                origin=context.experiment,
+                hint="as in `command: python3 train.py --lr=${params.lr}`",
+            )
     try:
         checked = schema.ExperimentSpec.model_validate(values)
     except ValidationError as error:
@@ -217,8 +219,9 @@ class _Paths:
     def make_absolute(self, document: dict[str, Any]) -> None:
         image, index = document["image"], document["image"]["index"]
         document["code"]["root"] = self._absolute(document["code"]["root"], ("code", "root"))
-        if image["dockerfile"] is not None:
-            image["dockerfile"] = self._absolute(image["dockerfile"], ("image", "dockerfile"))
+        for key in ("dockerfile", "context"):
+            if image[key] is not None:
+                image[key] = self._absolute(image[key], ("image", key))
         if isinstance(image["requirements"], str):
             image["requirements"] = self._absolute(image["requirements"], ("image", "requirements"))
         else:

@@ -61,6 +61,16 @@ def snapshot(
     )
 
 
+def git_state(root: str, *, environ: Mapping[str, str]) -> GitState | None:
+    """Where git says that the directory *root* comes from; None: from no work tree."""
+    repository = find_repository(root)
+    if repository is None:
+        return None
+    calls = _start_git(root)
+    _, repository, dirty = _names_and_dirtiness(root, repository, calls, environ)
+    return _git_state(repository, dirty=dirty, asked_git=calls is not None)
+
+
 def _start_git(root: str) -> tuple[git_calls.GitCall, git_calls.GitCall] | None:
     try:
         return git_calls.start_listing(root), git_calls.start_status(root)

@@ -62,7 +62,7 @@ def container_spec(
         overlay_dir=run_dir.overlay,
         argv=plan.argv,
         env=env | secrets,
-        cwd=spec.workdir,
+        cwd=plan.build.config.workdir,
         hostname=f"launch-{run_dir.run_id}",
         binds=(*_run_binds(plan, run_dir), *_data_binds(plan), *_cache_binds(plan, run_dir)),
         tmpfs_files=tuple(TmpfsFile(f"{SECRETS}/{name}", value.encode()) for name, value in secrets.items()),

@@ -6,7 +6,9 @@ wheel, `image.run`, code. Parameters, command and environment of the program are
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from launcher.config.spec import ExperimentSpec, Image
@@ -32,26 +34,37 @@ def group_requirements(image: Image) -> tuple[str, ...]:
 
 
 def build_plan(
-    spec: ExperimentSpec, base: Base, lock: Lock | None, code: CodeSnapshot, *, origin: Origin | None = None
+    spec: ExperimentSpec,
+    base: Base,
+    lock: Lock | None,
+    code: CodeSnapshot,
+    *,
+    workdir: str,
+    copy_code: bool = True,
+    origin: Origin | None = None,
 ) -> BuildPlan:
-    """The steps of the image of *spec*. *origin* is where the requirements stand."""
-    env = image_env(spec.image, base)
+    """The steps of the image of *spec*. Not *copy_code*: the base has it already. *origin* is where the requirements stand."""
+    env = image_env(spec.image, base, lock)
     steps = [*base.steps, *_python_steps(base, lock, spec.image.base, origin)]
     steps += [_run_step(command, env) for command in _run_commands(spec.image)]
-    if code.files:
-        steps.append(CopyIn(source=code.root, files=code.files, target=spec.workdir, snapshot_digest=code.digest))
-    return BuildPlan(
-        steps=tuple(steps),
-        config=ImageConfig(env=env, workdir=spec.workdir, architecture=base.architecture),
-    )
+    if code.files and copy_code:
+        steps.append(CopyIn(source=code.root, files=code.files, target=workdir, snapshot_digest=code.digest))
+    config = base.image_config or ImageConfig(architecture=base.architecture)
+    return BuildPlan(steps=tuple(steps), config=replace(config, env=env, workdir=workdir), stages=base.stages)
 
 
-def image_env(image: Image, base: Base) -> dict[str, str]:
+def image_env(image: Image, base: Base, lock: Lock | None) -> dict[str, str]:
     """The image's own environment: the base's, ours, then `image.env`."""
-    env = {"PATH": _SYSTEM_PATH, "LANG": "C.UTF-8"} | base.env
-    if base.interpreter is not None:
+    ours = {"PATH": _SYSTEM_PATH} if base.image_config is not None else {"PATH": _SYSTEM_PATH, "LANG": "C.UTF-8"}
+    env = ours | base.env
+    if _has_venv(base, lock):
         env |= {"PATH": f"{VENV}/bin:{env['PATH']}", "VIRTUAL_ENV": VENV}
     return env | image.env
+
+
+def _has_venv(base: Base, lock: Lock | None) -> bool:
+    """An image that others made has its own idea of where Python is, until requirements come on top."""
+    return base.interpreter is not None and (not base.has_own_python or (lock is not None and bool(lock.wheels)))
 
 
 def _python_steps(base: Base, lock: Lock | None, name: str, origin: Origin | None) -> list[Step]:
@@ -62,7 +75,16 @@ def _python_steps(base: Base, lock: Lock | None, name: str, origin: Origin | Non
             hint = "`image.base=bootstrap:debian/trixie` has Python 3.13"
             raise ConfigError(f"the base `{name}` has no Python to install requirements for", origin=origin, hint=hint)
         return []
-    steps: list[Step] = [MakeVenv(interpreter=python.build_id, executable=python.executable, version=python.version)]
+    if not _has_venv(base, lock):
+        return []
+    steps: list[Step] = [
+        MakeVenv(
+            interpreter=python.build_id,
+            executable=python.executable,
+            version=python.version,
+            system_site_packages=base.has_own_python,
+        )
+    ]
     steps += [
         InstallWheel(
             name=wheel.name,
@@ -98,11 +120,29 @@ def sources(plan: LaunchPlan, *, state: StateDir, environ: Mapping[str, str]) ->
 
     if Store(state.store).find_image(plan_key(plan.build)) is not None:
         return BuildSources()
-    return BuildSources(debian=_debian(plan, state, environ), wheels=_wheels(plan, environ))
+    return BuildSources(
+        debian=_debian(plan, state, environ),
+        wheels=_wheels(plan, environ),
+        secrets=build_secrets(plan.spec, environ),
+        cache_mounts=build_mounts(state),
+    )
+
+
+def build_secrets(spec: ExperimentSpec, environ: Mapping[str, str]) -> dict[str, bytes]:
+    """What `RUN --mount=type=secret,id=NAME` of the experiment's Dockerfile may see: its `secrets`, by their names."""
+    if spec.image.dockerfile is None:
+        return {}
+    return {name: os.fsencode(environ[name]) for name in spec.secrets if name in environ}
+
+
+def build_mounts(state: StateDir) -> Path:
+    """Where `RUN --mount=type=cache` keeps its files between builds."""
+    return state.cache / "build-mounts"
 
 
 def _debian(plan: LaunchPlan, state: StateDir, environ: Mapping[str, str]) -> DebianSource | None:
-    suite = next((step.suite for step in plan.build.steps if isinstance(step, UnpackDebs)), None)
+    steps = (step for stage in (plan.build.steps, *plan.build.stages) for step in stage)
+    suite = next((step.suite for step in steps if isinstance(step, UnpackDebs)), None)
     if suite is None:
         return None
     return debian_source_of(suite, plan.spec.image, state=state, environ=environ)

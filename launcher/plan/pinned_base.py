@@ -33,7 +33,7 @@ class Base:
     python_packages: tuple[str, ...] = ()
     """Where those are, when they are in a virtual environment."""
     image_config: ImageConfig | None = None
-    """What the image's configuration starts from, entrypoint and user too: a Dockerfile's. None: from an experiment's defaults."""
+    """What the image's configuration starts from, entrypoint and user too: a Dockerfile's. None: an experiment's defaults."""
     stages: tuple[tuple[Step, ...], ...] = ()
     """Those that *steps* refer to, as `BuildPlan.stages`."""
     warnings: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ for the Python that the suite was released with; the second, proper question the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,11 @@ from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError
 from launcher.plan.asked_for import naming_package, naming_requirement
 from launcher.plan.base_image import base_plan, check_python, expected_target, is_recorded, pin_base
-from launcher.plan.image_plan import apt_packages, debian_source_of
-from launcher.plan.launch_plan import Lock
+from launcher.plan.image_plan import apt_packages, build_secrets, debian_source_of
+from launcher.plan.launch_plan import CodeSnapshot, Lock
+from launcher.plan.origins import shown_path
 from launcher.plan.pinned_base import Base
-from launcher.plan.refusals import Where
+from launcher.plan.refusals import Where, refuse_two_bases
 from launcher.plan.requirement_lock import Target, choose_lock, has_requirements, resolve_requirements
 from runtime.build.plan import UnpackDebs
 from runtime.state_dir import StateDir
@@ -34,6 +35,8 @@ class ImagePins:
     name: str
     """What the base is called."""
     warnings: tuple[str, ...] = ()
+    code: CodeSnapshot | None = None
+    """What a Dockerfile's image took of its context."""
 
 
 def pin_image(
@@ -64,14 +67,65 @@ def pin_image(
     check_python(spec.image.python, base, name=spec.image.base, origin=where("image.python"))
     if beside is not None:
         beside.join()
+    pins = ImagePins(base, None, spec.image.base, base.warnings)
+    return _with_lock(pins, spec, experiment_file=experiment_file, state=state, environ=environ, where=where, refresh=refresh)
+
+
+def pin_dockerfile(
+    spec: ExperimentSpec,
+    *,
+    experiment_file: Path | None,
+    state: StateDir,
+    environ: Mapping[str, str],
+    where: Where,
+    refresh: bool = False,
+) -> ImagePins:
+    """The image of `image.dockerfile` as the base of *spec*, with the lock of the requirements that come on top.
+
+    Its Python is asked only if something depends on it; then the image is built to ask it.
+    """
+    from launcher.plan.dockerfile_image import as_base, context_snapshot, read_dockerfile, request_of
+
+    request, origin = request_of(spec.image), where("image.dockerfile")
+    refuse_two_bases(spec, where)
+    translated = read_dockerfile(request, state=state, environ=environ, origin=origin, refresh=refresh)
+    asks_python = has_requirements(spec) or spec.image.python is not None
+    name = shown_path(Path(request.dockerfile))
+    base = as_base(
+        translated,
+        name=name,
+        apt=apt_packages(spec.image),
+        asks_python=asks_python,
+        state=state,
+        environ=environ,
+        secrets=build_secrets(spec, environ),
+    )
+    check_python(spec.image.python, base, name=name, origin=where("image.python"))
+    code = context_snapshot(translated, request, environ=environ)
+    pins = ImagePins(base, None, name, base.warnings, code)
+    return _with_lock(pins, spec, experiment_file=experiment_file, state=state, environ=environ, where=where, refresh=refresh)
+
+
+def _with_lock(
+    pins: ImagePins,
+    spec: ExperimentSpec,
+    *,
+    experiment_file: Path | None,
+    state: StateDir,
+    environ: Mapping[str, str],
+    where: Where,
+    refresh: bool,
+) -> ImagePins:
+    """*pins* with the lock of *spec*'s requirements, if it has any."""
+    base = pins.base
     if not has_requirements(spec):
-        return ImagePins(base, None, spec.image.base, base.warnings)
+        return pins
     if base.interpreter is None:
         hint = "`image.base=bootstrap:debian/trixie` has Python 3.13"
         raise ConfigError(
-            f"the base `{spec.image.base}` has no Python to install requirements for",
+            f"the base `{pins.name}` has no Python to install requirements for",
             origin=where("image.requirements"),
-            hint=hint,
+            hint=hint if spec.image.dockerfile is None else "a RUN of the Dockerfile can install one",
         )
     with naming_requirement(spec.image, where):
         chosen = choose_lock(
@@ -83,7 +137,7 @@ def pin_image(
             refresh=refresh,
             sdist_layers=lambda: base_layers(base, spec, state=state, environ=environ),
         )
-    return ImagePins(base, chosen.lock, spec.image.base, (*base.warnings, *chosen.warnings))
+    return replace(pins, lock=chosen.lock, warnings=(*pins.warnings, *chosen.warnings))
 
 
 def _resolve_beside(spec: ExperimentSpec, state: StateDir, environ: Mapping[str, str]) -> Thread | None:
@@ -117,7 +171,8 @@ def base_layers(base: Base, spec: ExperimentSpec, *, state: StateDir, environ: M
     suite = next((step.suite for step in base.steps if isinstance(step, UnpackDebs)), None)
     debian = None if suite is None else debian_source_of(suite, spec.image, state=state, environ=environ)
     store = Store(state.store)
-    image = build(base_plan(base), store, sources=BuildSources(debian=debian)).image
+    sources = BuildSources(debian=debian, secrets=build_secrets(spec, environ))
+    image = build(base_plan(base), store, sources=sources).image
     return [store.layer_dir(layer) for layer in image.layers]
 
 

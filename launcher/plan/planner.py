@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Protocol
 
 from launcher.config.compiled import Composed
-from launcher.config.spec import ExperimentSpec, Image, to_json
+from launcher.config.spec import ExperimentSpec, Image
 from launcher.errors import ConfigError, Origin
 from launcher.plan.code_snapshot import snapshot
-from launcher.plan.command import fill
 from launcher.plan.gpu_request import gpu_share
 from launcher.plan.identity import spec_digest
 from launcher.plan.image_plan import build_plan
 from launcher.plan.launch_plan import CodeSnapshot, DataPin, LaunchPlan, Lock
 from launcher.plan.machine_share import check_memory, check_network, cpu_share, this_machine
 from launcher.plan.origins import origin_of
-from launcher.plan.pins import pin_existing_image, pin_image
+from launcher.plan.pins import ImagePins, pin_dockerfile, pin_existing_image, pin_image
+from launcher.plan.program_command import program_argv
 from launcher.plan.refusals import Where, refuse_missing, refuse_unsupported
 from launcher.plan.threads import ranks, thread_count
 from runtime.build.plan import BuildPlan
@@ -61,17 +61,18 @@ def plan(
     refuse_unsupported(spec, where)
     share, lacking = _share_for(spec, where, runs_here=runs_here)
     refuse_missing(spec, where, environ=environ)
-    argv = fill(spec.command, lambda: to_json(spec), origin=where("command"))
-    code = _code_of(spec, state, environ, where)
     if image is not None:
         pins = pin_existing_image(image, state=state)
-        spec = replace(spec, image=Image(base=pins.name, env=spec.image.env))
+        spec = replace(spec, image=replace(Image(base=pins.name, env=spec.image.env), dockerfile=spec.image.dockerfile))
     else:
-        pins = pin_image(
-            spec, experiment_file=composed.experiment_file, state=state, environ=environ, where=where, refresh=refresh
-        )
+        pin = pin_image if spec.image.dockerfile is None else pin_dockerfile
+        pins = pin(spec, experiment_file=composed.experiment_file, state=state, environ=environ, where=where, refresh=refresh)
+    # The code is in a Dockerfile's image already, unless the experiment has some of its own.
+    has_code = pins.code is not None and where("code") is None
+    code = pins.code if pins.code is not None and has_code else _code_of(spec, state, environ, where)
     data = _data_of(spec, state)
-    build = build_plan(spec, pins.base, pins.lock, code, origin=where("image.requirements"))
+    build = _build_of(spec, pins, code, where, has_code=has_code)
+    argv = program_argv(spec, build.config, where)
     pinned = _Pins(base_digest=pins.base.digest, lock=pins.lock, build=build, code=code)
     return LaunchPlan(
         spec=spec,
@@ -93,6 +94,14 @@ def plan(
     )
 
 
+def _build_of(spec: ExperimentSpec, pins: ImagePins, code: CodeSnapshot, where: Where, *, has_code: bool) -> BuildPlan:
+    config = pins.base.image_config
+    workdir = spec.workdir if config is None or where("workdir") is not None else config.workdir
+    return build_plan(
+        spec, pins.base, pins.lock, code, workdir=workdir, copy_code=not has_code, origin=where("image.requirements")
+    )
+
+
 def with_spec(made: LaunchPlan, spec: ExperimentSpec, *, overrides: tuple[str, ...], state: StateDir) -> LaunchPlan:
     """*made* for another *spec* with the same image and code: a trial of a sweep, or a rerun with other parameters.
 
@@ -106,7 +115,7 @@ def with_spec(made: LaunchPlan, spec: ExperimentSpec, *, overrides: tuple[str, .
 
     refuse_unsupported(spec, where)
     share = _share_of(spec, where) if _asks(spec) != _asks(made.spec) else _share_in(made)
-    argv = fill(spec.command, lambda: to_json(spec), origin=where("command"))
+    argv = program_argv(spec, made.build.config, where)
     data = made.data if spec.data == made.spec.data else _data_of(spec, state)
     return replace(
         made,
@@ -148,9 +157,10 @@ def _identity(
     spec: ExperimentSpec, pinned: _Pinned, *, argv: tuple[str, ...], share: _Share, data: Mapping[str, DataPin]
 ) -> Digest:
     return spec_digest(
-        spec,
+        replace(spec, workdir=pinned.build.config.workdir),
         base_digest=pinned.base_digest,
         steps=pinned.build.steps,
+        stages=pinned.build.stages,
         lock=pinned.lock,
         code_digest=pinned.code.digest,
         argv=argv,

@@ -14,9 +14,6 @@ Where = Callable[[str], Origin | None]
 
 def refuse_unsupported(spec: ExperimentSpec, where: Where) -> None:
     """Keys of the schema that nothing stands behind yet. Each is named; none is silently ignored."""
-    if spec.image.dockerfile is not None:
-        hint = "choose `image.base`, `image.apt`, `image.requirements` and `image.run` instead"
-        raise ConfigError("`image.dockerfile` is not supported yet", origin=where("image.dockerfile"), hint=hint)
     if spec.cluster.kind != "local":
         hint = "`cluster=local` runs on this machine"
         raise ConfigError(f"`cluster.kind: {spec.cluster.kind}` is not supported yet", origin=where("cluster.kind"), hint=hint)
@@ -39,6 +36,19 @@ def refuse_unsupported(spec: ExperimentSpec, where: Where) -> None:
         )
     if isinstance(spec.gpus, float) and not spec.gpus.is_integer():
         raise ConfigError("a part of a GPU is not supported yet", origin=where("gpus"), hint="`gpus=1` takes a whole one")
+
+
+def refuse_two_bases(spec: ExperimentSpec, where: Where) -> None:
+    """`image.dockerfile` is the base. One that a preset of the group `image` names gives way; one that was asked for does not."""
+    origin = where("image.base")
+    if (
+        origin is None
+        or origin == where("image")
+        or (origin.file is not None and os.path.basename(os.path.dirname(origin.file)) == "image")
+    ):
+        return
+    hint = "leave out one of them; the Dockerfile's FROM names its base"
+    raise ConfigError("`image.base` and `image.dockerfile` are two bases", origin=origin, hint=hint)
 
 
 def refuse_missing(spec: ExperimentSpec, where: Where, *, environ: Mapping[str, str]) -> None:

@@ -1,6 +1,6 @@
 """Cache keys: the complete inputs of a step, hashed. Two steps with one key give the same layer.
 
-`key_fields` is the readable form (`miss_reason.py` compares it for `launch plan --explain`); `step_key` hashes it. A layer's
+`key_fields` is the readable form, kept beside the layer; `step_key` hashes it. A layer's
 files depend on layers below only where `needs_parent` says so; their parent is the chain of diff_ids below (the image-spec's
 ChainID), so a base that was built again with the same content keeps everything above it. Another stage counts with all inputs
 of its steps (`stage_digests`), so that a key is known before that stage is built.
@@ -212,7 +212,7 @@ def plan_key(plan: BuildPlan) -> Digest:
             "layer_mtime_s": LAYER_MTIME_S,
             "steps": [[needs_parent(step), own_fields(step, stages)] for step in plan.steps],
             # They are in the image's history, and in no step's key.
-            "labels": [step.label for step in plan.steps if isinstance(step, (RunCommand, CopyFiles))],
+            "labels": [step.label for step in plan.steps if isinstance(step, (RunCommand, CopyFiles, MakeDirectory))],
             "config": _config_fields(plan.config),
             "created": plan.source_date_epoch_s,
         }

@@ -20,7 +20,7 @@ def make_venv_tree(step: MakeVenv, root: Path) -> None:
         directory.mkdir(mode=0o755, parents=True)
     config = {
         "home": home,
-        "include-system-site-packages": "false",
+        "include-system-site-packages": str(step.system_site_packages).lower(),
         "version": step.version,
         "executable": step.executable,
         "command": f"{step.executable} -m venv {VENV}",

@@ -1,0 +1,249 @@
+"""A Dockerfile on this machine as an image in which nothing floats: read, its images pinned, its context chosen and hashed.
+
+`launcher.plan.dockerfile` knows what the file means; here are the files around it (ignore file, context, git) and the pins.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.config.spec import Image
+from launcher.errors import ConfigError, Origin
+from launcher.plan.code_snapshot import git_state
+from launcher.plan.debian_record import debian_architecture
+from launcher.plan.dockerfile.context import BuildContext
+from launcher.plan.dockerfile.dockerignore import Ignore
+from launcher.plan.dockerfile.parse import parse
+from launcher.plan.dockerfile.translate import PinnedImage, TranslatedImage, translate
+from launcher.plan.launch_plan import CodeSnapshot
+from launcher.plan.origins import shown_path
+from launcher.plan.pinned_base import Base
+from launcher.plan.stat_cache import cache_for
+from runtime.build.plan import BuildPlan, UnpackDebs
+from runtime.build.sources import BuildSources
+from runtime.oci.digest import Digest, digest_json
+from runtime.state_dir import StateDir
+
+STANDARD_INPUT = "-"
+"""`-f -`: the Dockerfile comes from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What names the image of a Dockerfile. Paths are absolute."""
+
+    dockerfile: str
+    context: str
+    target: str | None
+    args: Mapping[str, str]
+    network: str | None = None
+    """What `--network=default` of RUN means."""
+    mirror: str | None = None
+    """The Debian archive, for a stage `FROM bootstrap:debian/…`."""
+
+
+def request_of(image: Image) -> Request:
+    """The request of an experiment's `image.dockerfile`."""
+    assert image.dockerfile is not None
+    context = image.context if image.context is not None else os.path.dirname(image.dockerfile)
+    return Request(image.dockerfile, context, image.target, image.args, mirror=image.mirror)
+
+
+def read_dockerfile(
+    request: Request, *, state: StateDir, environ: Mapping[str, str], origin: Origin | None = None, refresh: bool = False
+) -> TranslatedImage:
+    """The image of *request*. *origin* is where the Dockerfile is named; *refresh* asks registries anew what their tags mean."""
+    text, shown = _text(request.dockerfile, origin)
+    dockerfile = parse(text, path=shown)
+
+    def pin(reference: str, origin: Origin) -> PinnedImage:
+        return _pinned(reference, origin, request, state=state, environ=environ, refresh=refresh)
+
+    try:
+        return translate(
+            dockerfile,
+            context=_context(request, state, origin),
+            pin=pin,
+            architecture=debian_architecture(),
+            target=request.target,
+            args=request.args,
+            network=request.network,
+        )
+    except ConfigError as error:
+        # A target or an argument stands in no line of the file.
+        error.origin = error.origin or origin or Origin(file=shown)
+        raise
+
+
+def build_plan_of(translated: TranslatedImage) -> BuildPlan:
+    """The plan of *translated* alone."""
+    return BuildPlan(steps=translated.steps, config=translated.config, stages=translated.stages)
+
+
+def image_digest(translated: TranslatedImage) -> Digest:
+    """What stands for *translated* in an experiment's identity: all its steps, with the digests of its images and files, and
+    what a container of it is told. Not its labels and ports, which nothing of a run depends on."""
+    from runtime.build.cache_key import stage_digests
+
+    config = translated.config
+    stages = (*translated.stages, translated.steps)
+    steps = stage_digests(BuildPlan((), config, stages=stages))[-1]
+    told = [config.env, config.workdir, config.user, list(config.entrypoint), list(config.command)]
+    return digest_json({"kind": "dockerfile", "steps": steps, "config": told})
+
+
+def context_snapshot(translated: TranslatedImage, request: Request, *, environ: Mapping[str, str]) -> CodeSnapshot:
+    """The files that *translated* takes of its context, as an experiment's code."""
+    root = os.path.realpath(request.context)
+    return CodeSnapshot(
+        root=root,
+        files=translated.files,
+        digest=translated.context_digest,
+        size_bytes=translated.size_bytes,
+        git=git_state(root, environ=environ),
+    )
+
+
+def as_base(
+    translated: TranslatedImage,
+    *,
+    name: str,
+    apt: Sequence[str],
+    asks_python: bool,
+    state: StateDir,
+    environ: Mapping[str, str],
+    secrets: Mapping[str, bytes],
+) -> Base:
+    """*translated* as what an experiment's own packages, wheels and code come on top of. *asks_python*: it is built, where the
+    store does not have it, and its Python asked."""
+    from launcher.plan.image_python import python_of_layers
+    from launcher.plan.imported_base import apt_step
+
+    digest, env = image_digest(translated), dict(translated.config.env)
+    python = None
+    if asks_python:
+
+        def layers() -> Sequence[Path]:
+            return built_layers(translated, state=state, environ=environ, secrets=secrets)
+
+        python = python_of_layers(layers, env, image=digest, name=name, state=state)
+    return Base(
+        steps=(*translated.steps, *([apt_step(apt)] if apt else [])),
+        digest=digest,
+        interpreter=python.interpreter if python is not None else None,
+        platform=python.platform if python is not None else "",
+        architecture=translated.config.architecture,
+        libstdcxx=python.libstdcxx if python is not None else None,
+        env=env,
+        has_own_python=True,
+        python_packages=python.own_packages if python is not None else (),
+        image_config=translated.config,
+        stages=translated.stages,
+        warnings=translated.warnings,
+    )
+
+
+def built_layers(
+    translated: TranslatedImage, *, state: StateDir, environ: Mapping[str, str], secrets: Mapping[str, bytes]
+) -> Sequence[Path]:
+    """Build *translated* where the store does not have it, and give its lower directories, bottom first."""
+    from runtime.build.builder import build
+    from runtime.store.store import Store
+
+    store = Store(state.store)
+    plan = build_plan_of(translated)
+    image = build(plan, store, sources=build_sources(plan, state=state, environ=environ, secrets=secrets)).image
+    return [store.layer_dir(layer) for layer in image.layers]
+
+
+def build_sources(
+    plan: BuildPlan,
+    *,
+    state: StateDir,
+    environ: Mapping[str, str],
+    secrets: Mapping[str, bytes],
+    mirror: str | None = None,
+) -> BuildSources:
+    """Where the inputs of *plan* come from: the Debian archive for stages that begin with a base of ours, secrets, caches."""
+    from launcher.plan.image_plan import build_mounts, debian_source_of
+
+    steps = [step for stage in (*plan.stages, plan.steps) for step in stage]
+    suite = next((step.suite for step in steps if isinstance(step, UnpackDebs)), None)
+    debian = None if suite is None else debian_source_of(suite, Image(mirror=mirror), state=state, environ=environ)
+    return BuildSources(debian=debian, secrets=secrets, cache_mounts=build_mounts(state))
+
+
+def _text(path: str, origin: Origin | None) -> tuple[str, str]:
+    """The Dockerfile, and what messages call it."""
+    if path == STANDARD_INPUT:
+        return sys.stdin.read(), "Dockerfile"
+    shown = shown_path(Path(path))
+    try:
+        return Path(path).read_text(encoding="utf-8-sig"), shown
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(f"there is no Dockerfile `{shown}`", origin=origin, hint=_other_dockerfile(path)) from None
+    except IsADirectoryError:
+        raise ConfigError(f"`{shown}` is a directory, not a Dockerfile", origin=origin, hint=_other_dockerfile(path)) from None
+    except PermissionError:
+        raise ConfigError(f"cannot read the Dockerfile `{shown}`", origin=origin) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the Dockerfile `{shown}` is not UTF-8: {error.reason}", origin=origin) from None
+
+
+def _other_dockerfile(path: str) -> str | None:
+    directory = path if os.path.isdir(path) else os.path.dirname(path)
+    try:
+        near = sorted(name for name in os.listdir(directory) if "dockerfile" in name.lower() or name == "Containerfile")
+    except OSError:
+        return None
+    near = [name for name in near if not name.endswith(".dockerignore")]
+    return f"did you mean `{shown_path(Path(directory, near[0]))}`?" if near else None
+
+
+def _context(request: Request, state: StateDir, origin: Origin | None) -> BuildContext:
+    if not os.path.isdir(request.context):
+        what = "is not a directory" if os.path.exists(request.context) else "does not exist"
+        raise ConfigError(f"the build context `{request.context}` {what}", origin=origin)
+    ignore_file = Path(request.context, ".dockerignore")
+    own = Path(f"{request.dockerfile}.dockerignore")
+    if request.dockerfile != STANDARD_INPUT and own.is_file():
+        ignore_file = own
+    try:
+        text = ignore_file.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        text = ""
+    except (PermissionError, IsADirectoryError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read `{shown_path(ignore_file)}`: {error}", origin=origin) from None
+    return BuildContext(
+        Path(request.context),
+        ignore=Ignore.parse(text, path=shown_path(ignore_file)),
+        ignore_file=shown_path(ignore_file),
+        cache=cache_for(f"{os.path.realpath(request.context)}/.dockerfile", cache_dir=state.cache),
+    )
+
+
+def _pinned(
+    reference: str, origin: Origin, request: Request, *, state: StateDir, environ: Mapping[str, str], refresh: bool
+) -> PinnedImage:
+    if reference.startswith("bootstrap:"):
+        from launcher.plan.base_image import pin_base
+
+        image = Image(base=reference, mirror=request.mirror)
+        base = pin_base(image, apt=(), state=state, environ=environ, origin=origin, refresh=refresh)
+        return PinnedImage(base.steps, {}, base.env)
+    from launcher.plan.imported_base import pin_reference
+
+    found = pin_reference(_absolute(reference, request), state=state, environ=environ, origin=origin, refresh=refresh)
+    return PinnedImage((found.step,), found.config)
+
+
+def _absolute(reference: str, request: Request) -> str:
+    """An image in files, named from the Dockerfile's own directory."""
+    transport, colon, rest = reference.partition(":")
+    if not colon or transport not in ("oci", "docker-archive", "oci-archive") or rest.startswith("/"):
+        return reference
+    return f"{transport}:{os.path.normpath(os.path.join(os.path.dirname(request.dockerfile), rest))}"
