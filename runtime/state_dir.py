@@ -87,6 +87,11 @@ class RunDir:
         return self.root / "plan.json"
 
     @property
+    def sbom(self) -> Path:
+        """The software in the run's image (CycloneDX), as it is kept beside the image; the command."""
+        return self.root / "sbom.json"
+
+    @property
     def journal(self) -> Path:
         """One JSON event a line, the truth about the run; the command, then the supervisor only."""
         return self.root / "journal.jsonl"

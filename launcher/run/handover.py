@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launcher.config.spec import to_json
+from launcher.plan.attachments import SBOM
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import to_document
 from launcher.run import active
@@ -23,6 +25,7 @@ from launcher.tracking.record import process_started
 from runtime.file_lock import open_locked
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
+from runtime.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,17 @@ def new_run(plan: LaunchPlan, image_digest: Digest, *, state: StateDir, identity
     _write_json(run_dir.plan, document)
     _write_json(run_dir.spec, to_json(plan.spec))
     _write_json(run_dir.params, plan.params)
+    _take_sbom(run_dir, image_digest, state)
     for appended in (run_dir.metrics, run_dir.stdout, run_dir.stderr):
         appended.touch(mode=0o600)
     journal.append(run_dir.journal, "created", **_created_fields(run_dir.run_id, plan, image_digest, identity))
     return run_dir, lock_fd
+
+
+def _take_sbom(run_dir: RunDir, image_digest: Digest, state: StateDir) -> None:
+    """The bill of what ran stays with the run when the image is gone. An image of an older launch has none."""
+    with suppress(FileNotFoundError):
+        run_dir.sbom.write_bytes(Store(state.store).attachment(image_digest, SBOM).read_bytes())
 
 
 def spawn_supervisor(run_dir: RunDir, lock_fd: int) -> int:

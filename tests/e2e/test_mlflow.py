@@ -97,6 +97,7 @@ def test_artifacts_hold_what_it_takes_to_run_it_again(
     assert b"lr: 0.1" in content("launch/spec.yaml")
     assert b"mlflow-skinny==" in content("launch/requirements.lock")
     assert b"--hash=sha256:" in content("launch/requirements.lock")
+    assert "CycloneDX" == json.loads(content("launch/sbom.json"))["bomFormat"]
     with tarfile.open(fileobj=io.BytesIO(content("launch/code.tar"))) as code:
         program = next(member for member in code if member.name.endswith("train.py"))
         frozen = code.extractfile(program)
