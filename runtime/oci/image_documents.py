@@ -138,6 +138,17 @@ def diff_ids_from_config(config: dict[str, Any]) -> tuple[Digest, ...]:
     return tuple(Digest(_text(item, "diff_id")) for item in _list(rootfs, "diff_ids", "image configuration"))
 
 
+def checked_diff_ids(config: dict[str, Any], layers: int, *, architecture: str | None) -> tuple[Digest, ...]:
+    """The diff_ids of an image with so many *layers*, for linux and *architecture* (None: whatever it is)."""
+    diff_ids = diff_ids_from_config(config)
+    if len(diff_ids) != layers:
+        raise BadContent(f"the image has {layers} layers and its configuration {len(diff_ids)} diff_ids")
+    found = config.get("architecture")
+    if config.get("os") != "linux" or (architecture is not None and found != architecture):
+        raise BadContent(f"the image is for {config.get('os')}/{found}, not for linux/{architecture or 'this machine'}")
+    return diff_ids
+
+
 @dataclass(frozen=True, slots=True)
 class SavedImage:
     """One image of a `docker save` archive: paths of its members."""

@@ -2,6 +2,7 @@
 
 bootstrap:debian/trixie          our own Debian base, made from the archive
 oci:DIR[:TAG]                    OCI image layout   (containers-transports(5), "oci:")
+oci-archive:FILE[:TAG]           the same in a tar archive
 docker-archive:FILE[:TAG]        what `docker save` writes
 ubuntu:24.04, ghcr.io/a/b@sha256:…   a registry, with Docker's meaning (distribution/reference, "Grammar")
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from runtime.errors import BadContent
 from runtime.oci.digest import Digest
@@ -33,14 +34,17 @@ class Bootstrap:
     suite: str
 
 
+Transport = Literal["oci", "oci-archive", "docker-archive"]
+
+
 @dataclass(frozen=True, slots=True)
 class Archive:
     """An image in files on this machine."""
 
-    transport: Literal["oci", "docker-archive"]
+    transport: Transport
     path: str
     tag: str | None
-    """For `oci` the value of `org.opencontainers.image.ref.name`; for `docker-archive` `name:tag`."""
+    """For `oci` and `oci-archive` the value of `org.opencontainers.image.ref.name`; for `docker-archive` `name:tag`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +65,12 @@ def parse_reference(text: str) -> Reference:
     transport, colon, rest = text.partition(":")
     if colon and transport == "bootstrap":
         return _bootstrap(text, rest)
-    if colon and transport in ("oci", "docker-archive"):
+    if colon and transport in ("oci", "oci-archive", "docker-archive"):
         return _archive(text, transport, rest)
-    if colon and transport in ("docker", "dir", "docker-daemon", "containers-storage", "oci-archive"):
+    if colon and transport in ("docker", "dir", "docker-daemon", "containers-storage"):
         raise BadContent(
             f"image reference `{text}` has a transport that is not known here",
-            hint="`oci:DIR[:TAG]`, `docker-archive:FILE[:NAME:TAG]`, or a bare name for a registry",
+            hint="`oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:NAME:TAG]`, or a bare name for a registry",
         )
     return _remote(text)
 
@@ -85,7 +89,7 @@ def _archive(text: str, transport: str, rest: str) -> Archive:
     path, _, tag = rest.partition(":")
     if not path:
         raise BadContent(f"image reference `{text}` names no file", hint=f"the form is `{transport}:PATH[:TAG]`")
-    return Archive("oci" if transport == "oci" else "docker-archive", path, tag or None)
+    return Archive(cast(Transport, transport), path, tag or None)
 
 
 def _remote(text: str) -> Remote:

@@ -15,6 +15,7 @@ from runtime.errors import StoreError
 from runtime.oci.digest import Digest, canonical_json
 from runtime.oci.image_documents import MANIFEST, REF_NAME
 from runtime.store.blobs import put_blob
+from runtime.store.image_config import config_bytes
 from runtime.store.records import Image
 from runtime.store.stacking import manifest_layer_chunks, manifest_layer_digest
 from runtime.store.store import Store
@@ -37,8 +38,8 @@ def export_oci_layout(image: Image, store: Store, directory: Path, *, tag: str =
                     f"layer {which} of image `{image.digest.short}` is damaged: its stream has digest `{found}`, not `{digest}`",
                     hint="`launch store check` finds and removes damaged layers; they are built again when needed",
                 )
-    for document in (image.config, image.manifest):
-        put_blob(blobs, (canonical_json(document),), tmp=blobs)
+    for document in (config_bytes(store, image), canonical_json(image.manifest)):
+        put_blob(blobs, (document,), tmp=blobs)
     _replace(directory / "oci-layout", {"imageLayoutVersion": "1.0.0"})
     _replace(directory / "index.json", _index(directory / "index.json", image, tag))
     return image.digest

@@ -1,0 +1,158 @@
+"""An OCI image layout (image-layout.md), in a directory or in a tar archive. What is found is checked against its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+from runtime.errors import BadContent, BuildError
+from runtime.oci.digest import Digest, digest_bytes
+from runtime.oci.image_contents import ImageContents
+from runtime.oci.image_documents import (
+    DOCUMENT_LIMIT,
+    REF_NAME,
+    Descriptor,
+    checked_diff_ids,
+    choose_platform,
+    index_from_json,
+    is_index,
+    manifest_from_json,
+    parse_document,
+)
+
+CONTAINERD_NAME = "io.containerd.image.name"
+"""The whole name of an image, where containerd and BuildKit write a layout; `ref.name` is its tag then."""
+
+
+class LayoutFiles(Protocol):
+    """Where the files of a layout are."""
+
+    def document(self, name: str) -> bytes: ...
+
+    def opened(self, name: str) -> AbstractContextManager[BinaryIO]: ...
+
+
+class DirectoryFiles:
+    """A layout in a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def document(self, name: str) -> bytes:
+        with open(self._directory / name, "rb") as file:
+            content = file.read(DOCUMENT_LIMIT + 1)
+        if len(content) > DOCUMENT_LIMIT:
+            raise BadContent(f"`{self._directory / name}` has more than {DOCUMENT_LIMIT} bytes")
+        return content
+
+    def opened(self, name: str) -> AbstractContextManager[BinaryIO]:
+        return open(self._directory / name, "rb")
+
+
+class Layout:
+    """One image of a layout. *tag* chooses it: the value of `ref.name`, a whole name, or a digest."""
+
+    def __init__(self, files: LayoutFiles, tag: str | None, *, architecture: str, what: str) -> None:
+        self._files = files
+        found = self._choose(listed_images(files, what), tag, architecture, what)
+        manifest = manifest_from_json(parse_document(self._document(found), "image manifest"))
+        config_bytes = self._document(manifest.config)
+        config = parse_document(config_bytes, "image configuration")
+        diff_ids = checked_diff_ids(config, len(manifest.layers), architecture=architecture)
+        size = sum(layer.size for layer in manifest.layers)
+        self.contents = ImageContents(found.digest, config, diff_ids, size, config_bytes, manifest.layers)
+
+    def _choose(self, listed: tuple[Descriptor, ...], tag: str | None, architecture: str, what: str) -> Descriptor:
+        if tag is not None:
+            listed = tuple(item for item in listed if tag in (*names_of(item), item.digest))
+            what = f"{what}:{tag}"
+        if not listed:
+            raise BuildError(f"no image `{what}`")
+        tags = {item.annotations.get(REF_NAME) for item in listed}
+        if len(listed) > 1 and len(tags) > 1:
+            hint = f"name one: {', '.join(sorted(str(tag) for tag in tags if tag))}"
+            raise BuildError(f"`{what}` holds {len(listed)} images", hint=hint)
+        found = choose_platform(listed, architecture=architecture, what=f"`{what}`") if len(listed) > 1 else listed[0]
+        # One level of nesting is what tools write: an index for each tag, over platforms.
+        if is_index(found):
+            nested = index_from_json(parse_document(self._document(found), "image index"))
+            found = choose_platform(nested, architecture=architecture, what=f"`{what}`")
+        return found
+
+    def _document(self, descriptor: Descriptor) -> bytes:
+        content = self._files.document(_blob(descriptor.digest))
+        if digest_bytes(content) != descriptor.digest or len(content) != descriptor.size:
+            raise BadContent(f"blob `{descriptor.digest}` of the image layout doesn't have that digest")
+        return content
+
+    @contextmanager
+    def layer(self, position: int) -> Iterator[BinaryIO]:
+        """The layer as a file that is read once; the end of the `with` says whether it was what the manifest names."""
+        descriptor = self.contents.blobs[position]
+        with self._files.opened(_blob(descriptor.digest)) as file:
+            checked = _CheckedFile(file, descriptor)
+            try:
+                yield cast(BinaryIO, checked)
+            except BadContent:
+                checked.finish()  # a damaged blob is what to say, whatever was the first to stumble over it
+                raise
+            checked.finish()
+
+
+def listed_images(files: LayoutFiles, what: str) -> tuple[Descriptor, ...]:
+    """What the layout's `index.json` lists."""
+    layout = parse_document(files.document("oci-layout"), "`oci-layout`")
+    if layout.get("imageLayoutVersion") != "1.0.0":
+        raise BadContent(f"`{what}` has image layout version {layout.get('imageLayoutVersion')!r}, not `1.0.0`")
+    return index_from_json(parse_document(files.document("index.json"), "`index.json`"))
+
+
+def names_of(item: Descriptor) -> tuple[str, ...]:
+    """The names that an index gives one of its images; the whole name first, if there is one."""
+    found = (item.annotations.get(CONTAINERD_NAME), item.annotations.get(REF_NAME))
+    return tuple(name for name in found if name)
+
+
+def _blob(digest: Digest) -> str:
+    return f"blobs/sha256/{digest.hex}"
+
+
+class _CheckedFile:
+    """A file that is hashed while it is read. Its first bytes can be looked at and read again."""
+
+    def __init__(self, file: BinaryIO, descriptor: Descriptor) -> None:
+        self._file = file
+        self._descriptor = descriptor
+        self._hasher = hashlib.sha256()
+        self._size = 0
+        self._again = b""
+        self._last = b""
+
+    def read(self, size: int, /) -> bytes:
+        if self._again:
+            taken, self._again = self._again[:size], self._again[size:]
+            return taken
+        taken = self._file.read(size)
+        self._hasher.update(taken)
+        self._size += len(taken)
+        self._last = taken
+        return taken
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Back over what was read last, which is all that recognising a compression needs."""
+        if whence != os.SEEK_CUR or not -len(self._last) <= offset <= 0 or self._again:
+            raise OSError("a layer that is being checked can only be read once")
+        self._again = self._last[offset:] if offset else b""
+        return self._size - len(self._again)
+
+    def finish(self) -> None:
+        self._again = b""
+        while self.read(1 << 18):
+            pass
+        found = f"sha256:{self._hasher.hexdigest()}"
+        if found != self._descriptor.digest or self._size != self._descriptor.size:
+            raise BadContent(f"layer blob `{self._descriptor.digest}` has digest `{found}`")
