@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from launcher.errors import ConfigError
+from launcher.plan.image_user import program_user
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.program_env import CHECKPOINTS, HOME, OUTPUTS, RUN_DIRECTORY, data_target, program_env
 from runtime.cgroup.limits import Limits
@@ -56,15 +58,23 @@ def container_spec(
         trial=trial,
     )
     secrets = secret_values(spec.secrets, environ)
+    layers = tuple(store.layer_dir(layer) for layer in image.layers)
+    uid, gid, groups = program_user(plan.build.config.user, layers)
     container = ContainerSpec(
         container_id=run_dir.run_id,
-        layers=tuple(store.layer_dir(layer) for layer in image.layers),
+        layers=layers,
         overlay_dir=run_dir.overlay,
         argv=plan.argv,
         env=env | secrets,
         cwd=plan.build.config.workdir,
         hostname=f"launch-{run_dir.run_id}",
-        binds=(*_run_binds(plan, run_dir), *_data_binds(plan), *_cache_binds(plan, run_dir)),
+        uid=uid,
+        gid=gid,
+        groups=groups,
+        binds=tuple(
+            replace(bind, owner=(uid, gid))
+            for bind in (*_run_binds(plan, run_dir), *_data_binds(plan), *_cache_binds(plan, run_dir))
+        ),
         tmpfs_files=tuple(TmpfsFile(f"{SECRETS}/{name}", value.encode()) for name, value in secrets.items()),
         shm_bytes=spec.shm,
         limits=Limits(memory_bytes=plan.memory_bytes, cpus=spec.cpus),
@@ -138,8 +148,6 @@ def _holds_something(directory: Path) -> bool:
 
 
 def _with_gpus(container: ContainerSpec, lease: LeasedGpus, run_dir: RunDir) -> ContainerSpec:
-    from dataclasses import replace
-
     from runtime.gpu.inject import injection
     from runtime.gpu.inventory import read_gpus
 

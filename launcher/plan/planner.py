@@ -18,6 +18,7 @@ from launcher.plan.code_snapshot import snapshot
 from launcher.plan.gpu_request import gpu_share
 from launcher.plan.identity import spec_digest
 from launcher.plan.image_plan import build_plan
+from launcher.plan.image_user import user_advice
 from launcher.plan.launch_plan import CodeSnapshot, DataPin, LaunchPlan, Lock
 from launcher.plan.machine_share import check_memory, check_network, cpu_share, this_machine
 from launcher.plan.origins import origin_of
@@ -90,7 +91,7 @@ def plan(
         data=data,
         overrides=composed.overrides,
         origins=composed.origins,
-        warnings=(*lacking, *pins.warnings, *code.warnings, *_advice(spec, argv)),
+        warnings=(*lacking, *pins.warnings, *code.warnings, *_advice(spec, argv), *user_advice(build.config.user)),
     )
 
 

@@ -126,19 +126,20 @@ def swapped(base: int) -> IdMap:
     return IdMap((Extent(0, base, RANGE_SIZE), Extent(base, 0, RANGE_SIZE)))
 
 
-def owner_first(owner: int, base: int) -> IdMap:
-    """The map of a bind mount whose files of disk id *owner* belong to the container's root, and which stays one-to-one.
+def owner_first(owner: int, base: int, inside: int = 0) -> IdMap:
+    """The map of a bind mount whose files of disk id *owner* belong to *inside* of the container, and which stays one-to-one.
 
-    Ids 0 and *owner* change places; an *owner* above the range takes 0's place and 0 has none.
+    The ids *inside* and *owner* change places; an *owner* above the range takes the other's place, who has none.
     """
-    if owner == 0:
+    if owner == inside:
         return IdMap((Extent(0, base, RANGE_SIZE),))
-    if owner >= RANGE_SIZE:
-        return IdMap((Extent(owner, base, 1), Extent(1, base + 1, RANGE_SIZE - 1)))
-    between = Extent(1, base + 1, owner - 1)
-    above = Extent(owner + 1, base + owner + 1, RANGE_SIZE - owner - 1)
-    extents = (Extent(0, base + owner, 1), between, Extent(owner, base, 1), above)
-    return IdMap(tuple(one for one in extents if one.count))
+    moved = {owner: inside} if owner >= RANGE_SIZE else {owner: inside, inside: owner}
+    extents = [Extent(disk, base + place, 1) for disk, place in moved.items()]
+    at = 0
+    for stop in (*sorted({owner, inside} & set(range(RANGE_SIZE))), RANGE_SIZE):
+        extents.append(Extent(at, base + at, stop - at))
+        at = stop + 1
+    return IdMap(tuple(sorted((one for one in extents if one.count > 0), key=lambda one: one.inside)))
 
 
 def single(uid: int, gid: int, *, inside_uid: int = 0, inside_gid: int = 0) -> IdMaps:

@@ -21,8 +21,8 @@ from runtime.rootfs.wanted import BindMount, LayersMount, TmpfsFile, TmpfsMount
 
 _RESERVED = ("/proc", "/sys", "/dev")
 
-MapFor = Callable[[int, int], int]
-"""(uid, gid on disk that container root's files have) → user namespace descriptor with such a map."""
+MapFor = Callable[..., int]
+"""(uid, gid on disk, whose files those are in the container: root's unless given) → user namespace descriptor with such a map."""
 
 
 OwnerFor = Callable[[int, int], tuple[int, int] | None]
@@ -119,7 +119,8 @@ def _bind(wanted: BindMount, map_for: MapFor | None, warnings: list[str]) -> int
     try:
         if map_for is not None:
             uid, gid = (found.st_uid, found.st_gid) if wanted.owner_is_caller else (0, 0)
-            _show_owner(wanted, tree, map_for(uid, gid), warnings)
+            inside = wanted.owner if wanted.owner_is_caller else (0, 0)
+            _show_owner(wanted, tree, map_for(uid, gid, inside) if inside != (0, 0) else map_for(uid, gid), warnings)
         attributes = mounts.ATTR_NOSUID | mounts.ATTR_NODEV
         attributes |= mounts.ATTR_RDONLY if wanted.readonly else 0
         attributes |= 0 if wanted.executable else mounts.ATTR_NOEXEC

@@ -16,6 +16,8 @@ class BindMount:
     readonly: bool = True
     owner_is_caller: bool = True
     executable: bool = True
+    owner: tuple[int, int] = (0, 0)
+    """Ids of the container that the caller's files have: another than its root where the image says `USER`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,17 @@ def test_a_mount_s_owner_becomes_root_and_no_two_ids_meet(owner: int) -> None:
     assert all(200_000 <= outside < 265_536 for outside in known)
 
 
+@pytest.mark.parametrize("inside", [1, 1000, 65535])
+@pytest.mark.parametrize("owner", [0, 1, 1000, 65535, 70_000])
+def test_a_mount_s_owner_becomes_another_user_and_no_two_ids_meet(owner: int, inside: int) -> None:
+    map_ = id_maps.owner_first(owner, 200_000, inside)
+    assert 200_000 + inside == map_.outside(owner)
+    outsides = [map_.outside(disk) for disk in (*range(65536), 70_000)]
+    known = [outside for outside in outsides if outside is not None]
+    assert len(known) == len(set(known)) == 65536
+    assert all(200_000 <= outside < 265_536 for outside in known)
+
+
 def test_the_writable_directory_s_map_changes_places() -> None:
     swapped = id_maps.swapped(200_000)
     assert 200_005 == swapped.outside(5)
