@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 from runtime.build.cache_key import chain, key_fields, step_key
+from runtime.build.changed_tree import changed_tree
+from runtime.build.image_users import User, resolve_user
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import LAYER_MTIME_S, RunCommand
+from runtime.build.run_mounts import RunMounts, prepare_mounts
+from runtime.build.sources import BuildSources
+from runtime.build.stage_layers import StageLayers, no_stage
 from runtime.build.step_label import step_label
 from runtime.container.run_once import run_to_completion
 from runtime.container.spec import ContainerSpec
 from runtime.errors import BuildError
 from runtime.kernel.id_maps import IdMapKind
-from runtime.layer.diff import diff
 from runtime.layer.tree import Tree
 from runtime.network.mode import NetworkMode
-from runtime.rootfs.wanted import BindMount, TmpfsFile
+from runtime.oci.digest import Digest
+from runtime.rootfs.wanted import TmpfsFile
 from runtime.store.records import Layer
 from runtime.store.store import Store
 
@@ -46,17 +52,42 @@ def apply_run_command(
     below: Sequence[Layer],
     observer: BuildObserver,
     files: tuple[TmpfsFile, ...] = (),
+    stage_layers: StageLayers = no_stage,
+    stages: Sequence[Digest] = (),
+    sources: BuildSources | None = None,
 ) -> Layer:
     """The layer of *step* on the layers *below*, bottom first. Raises BuildError with the end of its output when it fails.
 
-    *files* are seen by the command and are no part of the layer.
+    *files* are seen by the command and are no part of the layer. A command that sees another stage has a second key, with what
+    that stage holds instead of how it was made: a stage built again with the same files doesn't make it run again.
     """
     parent = chain(below)
-    label = step_label(step)
-    with store.staging() as staging:
-        upper = run_on_layers(step, staging=staging, store=store, below=below, observer=observer, files=files)
-        tree = with_owners(diff(upper, drop=step.drop), {path: (uid, gid) for path, uid, gid in step.owners})
-        return store.publish(step_key(step, parent), upper, tree, label=label, fields=key_fields(step, parent))
+    key, fields = step_key(step, parent, stages), key_fields(step, parent, stages)
+    seen = {mount.stage: chain(stage_layers(mount.stage)) for mount in step.mounts if mount.stage is not None}
+    second = step_key(step, parent, {stage: content for stage, content in seen.items() if content is not None}) if seen else key
+
+    def run() -> Layer:
+        with store.staging() as staging, ExitStack() as held:
+            scratch = staging / "mounts"
+            scratch.mkdir(mode=0o755)
+            mounts = prepare_mounts(
+                step.mounts,
+                scratch=scratch,
+                store=store,
+                stage_layers=stage_layers,
+                sources=sources or BuildSources(),
+                held=held,
+            )
+            mounts.files.extend(files)
+            upper = run_on_layers(step, staging=staging, store=store, below=below, observer=observer, mounts=mounts)
+            tree = changed_tree(upper, step, [store.layer_dir(layer) for layer in below])
+            return store.publish(second, upper, tree, label=step_label(step), fields=fields if second == key else None)
+
+    if second == key:
+        return run()
+    with store.lock([second]):
+        layer = store.find(second) or run()
+    return store.remember_key(key, layer, fields=fields)
 
 
 def run_on_layers(
@@ -66,36 +97,58 @@ def run_on_layers(
     store: Store,
     below: Sequence[Layer],
     observer: BuildObserver,
-    binds: tuple[BindMount, ...] = (),
-    files: tuple[TmpfsFile, ...] = (),
+    mounts: RunMounts | None = None,
 ) -> Path:
     """Run the command of *step* on *below* with an overlay in *staging*; the directory that holds what it changed."""
     label = step_label(step)
     overlay = staging / "overlay"
     overlay.mkdir(mode=0o700)
+    mounted = mounts or RunMounts()
+    layers = tuple(store.layer_dir(layer) for layer in below)
+    user = resolve_user(step.user, layers) if step.user else User(0, 0, (), ENVIRONMENT["HOME"])
     spec = ContainerSpec(
         container_id=f"build-{secrets.token_hex(4)}",
-        layers=tuple(store.layer_dir(layer) for layer in below),
+        layers=layers,
         overlay_dir=overlay,
         argv=step.argv,
-        env=ENVIRONMENT | dict(step.env),
+        env=ENVIRONMENT | {"HOME": user.home} | dict(step.env),
+        cwd=step.cwd,
         hostname="build",
+        uid=user.uid,
+        gid=user.gid,
+        groups=user.groups,
         network=_network(step.network),
-        binds=binds,
-        tmpfs_files=files,
+        binds=tuple(mounted.binds),
+        other_layers=tuple(mounted.layers),
+        tmpfs=tuple(mounted.tmpfs),
+        tmpfs_files=tuple(mounted.files),
         build=True,
     )
-    lines = _Lines(step, observer)
+    lines = _Lines(step, observer, mounted)
     # As an ordinary user always with one id, also where newuidmap would give more: everything on disk has to be the caller's,
     # who could neither publish nor remove a file of a subordinate id.
     kinds = tuple(IdMapKind) if os.geteuid() == 0 else (IdMapKind.SINGLE,)
-    ended, tail = run_to_completion(spec, output=lines.feed, kinds=kinds)
+    with _input(step.stdin) as stdin:
+        ended, tail = run_to_completion(spec, output=lines.feed, kinds=kinds, env=mounted.env, stdin=stdin)
     lines.end()
     if ended.shell_code != 0:
+        said = mounted.without_secrets(tail)
         raise BuildError(
-            f"`{label}` exited with {ended.shell_code}:\n{_indented(tail)}", hint=_hint(step, tail.decode(errors="replace"))
+            f"`{label}` exited with {ended.shell_code}:\n{_indented(said)}", hint=_hint(step, said.decode(errors="replace"))
         )
     return overlay / "u"
+
+
+@contextmanager
+def _input(text: str) -> Iterator[int | None]:
+    """A descriptor that gives *text* to read; None, which is /dev/null, for no text."""
+    if not text:
+        yield None
+        return
+    with open(os.memfd_create("stdin", os.MFD_CLOEXEC), "w+b") as file:
+        file.write(text.encode())
+        file.seek(0)
+        yield file.fileno()
 
 
 def with_owners(tree: Tree, owners: Mapping[str, tuple[int, int]]) -> Tree:
@@ -133,17 +186,18 @@ def _hint(step: RunCommand, output: str) -> str | None:
 
 
 class _Lines:
-    """Output in pieces, told to the observer in lines."""
+    """Output in pieces, told to the observer in lines, without secrets."""
 
-    def __init__(self, step: RunCommand, observer: BuildObserver) -> None:
+    def __init__(self, step: RunCommand, observer: BuildObserver, mounts: RunMounts) -> None:
         self._step = step
         self._observer = observer
+        self._mounts = mounts
         self._rest = b""
 
     def feed(self, piece: bytes) -> None:
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
-            self._observer.output(self._step, line.decode(errors="replace").rstrip("\r"))
+            self._observer.output(self._step, self._mounts.without_secrets(line).decode(errors="replace").rstrip("\r"))
 
     def end(self) -> None:
         if self._rest:

@@ -10,9 +10,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runtime.build.cache_key import chain, needs_parent, plan_key, step_key
+from runtime.build.cache_key import chain, needs_parent, plan_key, stage_digests, step_key
 from runtime.build.observer import BuildObserver, NullObserver
-from runtime.build.plan import BuildPlan, ImportImage, Step
+from runtime.build.plan import BuildPlan, CopyFiles, ImportImage, Step
 from runtime.build.sources import BuildSources
 from runtime.oci.digest import Digest
 from runtime.store.records import Image, Layer
@@ -30,6 +30,8 @@ class StepState:
     """The layer that will be used; None when the step has to be done."""
     parent: Digest | None = None
     """What `key` was made with: the chain of the layers below."""
+    stages: tuple[Digest, ...] = ()
+    """And the plan's `stage_digests`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +87,20 @@ def explain(plan: BuildPlan, store: Store) -> list[StepState]:
     """What `build` would find and what it would do, step by step. Nothing is changed."""
     states: list[StepState] = []
     below: list[Layer] | None = []
+    stages = stage_digests(plan)
     for step in plan.steps:
         if needs_parent(step) and below is None:
-            states.append(StepState(step, None, None))
+            states.append(StepState(step, None, None, stages=stages))
             continue
         parent = chain(below or ())
-        key = step_key(step, parent)
+        key = step_key(step, parent, stages)
         found = cached_layers(step, key, store)
-        states.append(StepState(step, key, found[-1] if found else None, parent))
+        if found is None and isinstance(step, CopyFiles):
+            from runtime.build.apply_copy_files import find_by_content
+
+            same = find_by_content(step, store=store, below=below or ())
+            found = None if same is None else (same,)
+        states.append(StepState(step, key, found[-1] if found else None, parent, stages))
         below = below + list(found) if below is not None and found is not None else None
     return states
 

@@ -9,7 +9,7 @@ of its steps (`stage_digests`), so that a key is known before that stage is buil
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from runtime.build.plan import (
@@ -41,11 +41,15 @@ UNPACK_DEBS_VERSION = 1
 IMPORT_VERSION = 2
 WHEEL_VERSION = 1
 VENV_VERSION = 1
-RUN_VERSION = 1
+RUN_VERSION = 2
 COPY_VERSION = 1
 COPY_FILES_VERSION = 1
 DIRECTORY_VERSION = 1
 ASSEMBLY_VERSION = 2
+
+
+Stages = Sequence[Digest] | Mapping[int, Digest]
+"""Number of a stage → what of it counts."""
 
 
 def needs_parent(step: Step) -> bool:
@@ -86,13 +90,13 @@ def stage_digests(plan: BuildPlan) -> tuple[Digest, ...]:
     return tuple(digests)
 
 
-def step_key(step: Step, parent: Digest | None, stages: Sequence[Digest] = ()) -> Digest:
+def step_key(step: Step, parent: Digest | None, stages: Stages = ()) -> Digest:
     """The cache key of *step*. *parent* is `chain(layers below)`; it is left out where the layer doesn't depend on it. *stages*
     are the plan's `stage_digests`, for steps that refer to one."""
     return digest_json(key_fields(step, parent, stages))
 
 
-def key_fields(step: Step, parent: Digest | None, stages: Sequence[Digest] = ()) -> dict[str, Any]:
+def key_fields(step: Step, parent: Digest | None, stages: Stages = ()) -> dict[str, Any]:
     """Everything that the layer of *step* depends on, as JSON data."""
     fields = own_fields(step, stages)
     if needs_parent(step):
@@ -100,7 +104,7 @@ def key_fields(step: Step, parent: Digest | None, stages: Sequence[Digest] = ())
     return fields
 
 
-def own_fields(step: Step, stages: Sequence[Digest] = ()) -> dict[str, Any]:
+def own_fields(step: Step, stages: Stages = ()) -> dict[str, Any]:
     """`key_fields` without the layers below."""
     match step:
         case UnpackDebs():
@@ -149,7 +153,7 @@ def own_fields(step: Step, stages: Sequence[Digest] = ()) -> dict[str, Any]:
             return {"kind": "make-directory", "version": DIRECTORY_VERSION, "path": step.path, "owner": step.owner}
 
 
-def _command_fields(step: RunCommand, stages: Sequence[Digest]) -> dict[str, Any]:
+def _command_fields(step: RunCommand, stages: Stages) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "kind": "run-command",
         "version": RUN_VERSION,
@@ -168,7 +172,7 @@ def _command_fields(step: RunCommand, stages: Sequence[Digest]) -> dict[str, Any
     return fields | {name: value for name, value in more.items() if value}
 
 
-def _mount_fields(mount: RunMount, stages: Sequence[Digest]) -> dict[str, Any]:
+def _mount_fields(mount: RunMount, stages: Stages) -> dict[str, Any]:
     """What a command can see of *mount*. Not the content of caches and secrets: a layer must not depend on it."""
     fields: dict[str, Any] = {"kind": mount.kind, "target": mount.target, "source": mount.source}
     more: dict[str, Any] = {
@@ -184,7 +188,7 @@ def _mount_fields(mount: RunMount, stages: Sequence[Digest]) -> dict[str, Any]:
     return fields | {"mode": mount.mode} | {name: value for name, value in more.items() if value}
 
 
-def _source_fields(source: ContextFiles | StageFiles | FetchedFile | InlineFiles, stages: Sequence[Digest]) -> dict[str, Any]:
+def _source_fields(source: ContextFiles | StageFiles | FetchedFile | InlineFiles, stages: Stages) -> dict[str, Any]:
     match source:
         case ContextFiles():
             # Not where a file lies in the context: only its place in the image and what it is.

@@ -1,7 +1,7 @@
-"""Go through the steps of a plan, bottom to top: take each layer that the store has, make the others.
+"""Go through the steps of a plan, bottom to top: take each layer that the store has, make the others (`make_step.py`).
 
 The one thing out of order: wheels depend on no layer, so while a base is being made they are fetched and compiled beside it
-(`wheel_worker.py`). Each step is made under the lock of its key, so two launches make a layer once and the second waits.
+(`wheel_worker.py`).
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import os
 import time
 from collections.abc import Sequence
 
-from runtime.build.builder import BuiltStep, cached_layers, explain
-from runtime.build.cache_key import chain, step_key
+from runtime.build.builder import BuiltStep, explain
+from runtime.build.cache_key import step_key
 from runtime.build.image_assembly import assemble
+from runtime.build.make_step import StepMaker
 from runtime.build.observer import BuildObserver
-from runtime.build.plan import BuildPlan, CopyIn, ImportImage, InstallWheel, MakeVenv, RunCommand, Step, UnpackDebs
+from runtime.build.plan import BuildPlan, ImportImage, InstallWheel, MakeVenv, Step
 from runtime.build.sources import BuildSources, WheelSource
 from runtime.build.wheel_worker import WheelWorker, start_worker
 from runtime.errors import BuildError
 from runtime.oci.digest import Digest
-from runtime.rootfs.wanted import TmpfsFile
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
 
@@ -44,8 +44,9 @@ def run_steps(
 def _check(plan: BuildPlan) -> None:
     if not plan.steps:
         raise BuildError("the plan has no steps: an image needs a base")
-    if sum(isinstance(step, ImportImage) for step in plan.steps) > 1:
-        raise BuildError("the plan imports more than one image")
+    for steps in (plan.steps, *plan.stages):
+        if sum(isinstance(step, ImportImage) for step in steps) > 1:
+            raise BuildError("the plan imports more than one image into one stage")
     if any(isinstance(step, InstallWheel) for step in plan.steps) and not any(isinstance(step, MakeVenv) for step in plan.steps):
         raise BuildError("the plan installs wheels and makes no virtual environment for them")
 
@@ -60,6 +61,7 @@ class _Run:
         self._observer = observer
         self._wheels = tuple(dict.fromkeys(step for step in plan.steps if isinstance(step, InstallWheel)))
         self._wheel_layers: dict[InstallWheel, BuiltStep] = {}
+        self._maker = StepMaker(plan, store, sources, observer)
         self._worker: WheelWorker | None = None
         self._pending: list[InstallWheel] = []
         self._early: dict[Step, tuple[tuple[Layer, ...], BuiltStep]] = {}
@@ -103,59 +105,7 @@ class _Run:
         self._tell_worker()
 
     def _made(self, step: Step) -> tuple[tuple[Layer, ...], BuiltStep]:
-        key = step_key(step, chain(self._below))
-        found = cached_layers(step, key, self._store)
-        if found is None:
-            started = time.monotonic()
-            with self._store.lock([key]):
-                # Whoever held the lock before us has built it.
-                found = cached_layers(step, key, self._store)
-                if found is None:
-                    self._observer.step_started(step)
-                    layers = self._apply(step)
-                    seconds = time.monotonic() - started
-                    self._observer.step_built(step, layers[-1], seconds)
-                    return layers, BuiltStep(step, layers[-1], cached=False, seconds=seconds)
-        self._observer.step_cached(step, found[-1])
-        return found, BuiltStep(step, found[-1], cached=True, seconds=0.0)
-
-    def _apply(self, step: Step) -> tuple[Layer, ...]:
-        store, observer, below = self._store, self._observer, self._below
-        match step:
-            case UnpackDebs():
-                from runtime.build.debian.apply_unpack_debs import apply_unpack_debs
-
-                source = self._sources.debian
-                if source is None:
-                    raise BuildError("the plan has Debian packages, and no archive is known", hint="`image.mirror` names one")
-                return (apply_unpack_debs(step, store=store, source=source, below=below, observer=observer),)
-            case RunCommand():
-                from runtime.build.apply_run_command import apply_run_command
-
-                return (apply_run_command(step, store=store, below=below, observer=observer, files=self._network_files(step)),)
-            case MakeVenv():
-                from runtime.build.apply_make_venv import apply_make_venv
-
-                return (apply_make_venv(step, store=store),)
-            case CopyIn():
-                from runtime.build.apply_copy_in import apply_copy_in
-
-                return (apply_copy_in(step, store=store),)
-            case ImportImage():
-                from runtime.build.apply_import_image import apply_import_image
-
-                architecture = self._plan.config.architecture
-                return apply_import_image(step, store=store, observer=observer, architecture=architecture)
-        raise AssertionError(f"no code for step {step!r}")
-
-    def _network_files(self, step: RunCommand) -> tuple[TmpfsFile, ...]:
-        """Address and proxy of the Debian archive for a command that can reach it: mounted, since they are no part of a layer."""
-        suite = next((below.suite for below in self._plan.steps if isinstance(below, UnpackDebs)), None)
-        if step.network == "none" or suite is None or self._sources.debian is None:
-            return ()
-        from runtime.build.debian.root_skeleton import apt_files
-
-        return apt_files(suite, self._sources.debian.archives)
+        return self._maker.make(step, self._below, among=self._plan.steps)
 
     # Wheels
 

@@ -121,7 +121,7 @@ def test_two_runs_make_one_layer(store: Store, base: list[Layer], tmp_path: Path
 
 def test_dropped_paths_are_in_no_layer(store: Store, base: list[Layer]) -> None:
     layer = run(store, base, "echo now > /var/log/build.log; echo x > /kept", drop=("var/log/**",))
-    assert {"kept", "var", "var/log"} == set(entries(store.tree_of(layer)))
+    assert {"kept"} == set(entries(store.tree_of(layer))), "a directory that is as it was is no change"
 
 
 def test_the_environment_is_the_builds_and_not_the_callers(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
@@ -68,7 +68,36 @@ class ArchiveClient:
             hint=_proxy_hint(self._proxies.for_url(url)),
         ) from failure
 
+    def chunks(self, url: str, *, size: Callable[[int | None], None] | None = None) -> Iterator[bytes]:
+        """The file at *url* in pieces, for what may be large; one attempt. *size* is told the announced length first.
+
+        Raises NotThere and NetworkError as `get` does; whoever takes the pieces checks their digest.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            raise Unsupported(f"cannot fetch `{shown(url)}`: only http and https addresses are supported")
+        try:
+            response = self._answer(url)
+            if size is not None:
+                size(response.length)
+            while piece := response.read(_CHUNK):
+                yield piece
+            if response.length:  # read(n) takes an early end for the end
+                raise ConnectionResetError(f"the connection ended {response.length} bytes early")
+        except (NotThere, BadContent, Unsupported, NetworkError):
+            self._drop_connections()
+            raise
+        except Exception as error:
+            self._drop_connections()
+            if not _worth_another_try(error):
+                raise
+            raise NetworkError(f"cannot fetch `{shown(url)}`: {_reason(error)}") from error
+
     def _get_following(self, url: str, *, limit: int, progress: Callable[[int], None] | None) -> bytes:
+        return _read_body(self._answer(url), url, limit=limit, progress=progress)
+
+    def _answer(self, url: str) -> http.client.HTTPResponse:
+        """The answer that has the file, after all redirects."""
         target = url
         for _ in range(6):
             response = self._request(target)
@@ -80,7 +109,7 @@ class ArchiveClient:
                 target = location
                 continue
             if response.status == 200:
-                return _read_body(response, url, limit=limit, progress=progress)
+                return response
             response.read()
             if response.status in (404, 410):
                 raise NotThere(f"`{shown(url)}` does not exist (HTTP {response.status})")

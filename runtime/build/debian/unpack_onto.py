@@ -19,6 +19,7 @@ from runtime.build.debian.fetch import for_each_deb
 from runtime.build.debian.unpack import merged
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import DebPackage, RunCommand, UnpackDebs
+from runtime.build.run_mounts import RunMounts
 from runtime.build.sources import DebianSource
 from runtime.build.step_label import counted
 from runtime.layer.diff import diff
@@ -51,8 +52,8 @@ def unpack_onto(
         label=f"dpkg --unpack ({counted(len(step.packages), 'package')})",
         drop=DROPPED,
     )
-    binds = (BindMount(debs, _MOUNTED_AT),)
-    upper = run_on_layers(command, staging=staging, store=store, below=below, observer=observer, binds=binds)
+    mounts = RunMounts(binds=[BindMount(debs, _MOUNTED_AT)])
+    upper = run_on_layers(command, staging=staging, store=store, below=below, observer=observer, mounts=mounts)
     tree = diff(upper, drop=DROPPED)
     return upper, with_owners(tree, _by_number(owners, _groups(upper, store, below)))
 

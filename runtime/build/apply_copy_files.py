@@ -1,0 +1,109 @@
+"""Apply a CopyFiles step: COPY and ADD. First what the layer will be is worked out, from manifests alone; its content is copied
+only if the store doesn't have that very layer.
+
+So a step has two keys: one of its inputs, which is cheap and changes with every input, and one of what would be in the layer. A
+stage that was built again with the same files, or a changed step below that leaves the target as it was, ends in the same layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from runtime.build.cache_key import chain, key_fields, step_key
+from runtime.build.copy_placement import Placement
+from runtime.build.copy_sources import InStore, Source, context_sources, fetched_source, stage_sources, text_sources
+from runtime.build.fetch_file import fetch_file
+from runtime.build.image_users import resolve_owner
+from runtime.build.layers_below import LayersBelow
+from runtime.build.observer import BuildObserver, NullObserver
+from runtime.build.placed_layer import content_key, copy_content, placed_layer
+from runtime.build.plan import ContextFiles, CopyFiles, FetchedFile, InlineFiles, StageFiles
+from runtime.build.stage_layers import StageLayers, no_stage
+from runtime.build.step_label import step_label
+from runtime.build.unpack_archive import unpacked_archive
+from runtime.errors import BuildError
+from runtime.oci.digest import Digest
+from runtime.store.merged_tree import merged_tree
+from runtime.store.records import Layer
+from runtime.store.store import Store
+
+
+def apply_copy_files(
+    step: CopyFiles,
+    *,
+    store: Store,
+    below: Sequence[Layer],
+    stage_layers: StageLayers,
+    observer: BuildObserver,
+    stages: Sequence[Digest] = (),
+) -> Layer:
+    """The layer of *step* on *below*. *stages* are the plan's `stage_digests`. Raises BuildError when a source is missing, or is
+    no longer what was planned, or cannot be at the target."""
+    parent = chain(below)
+    key, fields = step_key(step, parent, stages), key_fields(step, parent, stages)
+    with ExitStack() as held:
+        placement = _placed(step, store, below, stage_layers, observer, held)
+        layer = placed_layer(placement, store=store, label=step_label(step))
+        return store.remember_key(key, layer, fields=fields)
+
+
+def find_by_content(step: CopyFiles, *, store: Store, below: Sequence[Layer]) -> Layer | None:
+    """The layer that `apply_copy_files` would end at without copying anything, where that can be known from manifests."""
+    if step.unpack or not isinstance(step.source, ContextFiles | InlineFiles):
+        return None
+    try:
+        with ExitStack() as held:
+            return store.find(content_key(_placed(step, store, below, no_stage, NullObserver(), held).tree()))
+    except BuildError:
+        return None
+
+
+def _placed(
+    step: CopyFiles,
+    store: Store,
+    below: Sequence[Layer],
+    stage_layers: StageLayers,
+    observer: BuildObserver,
+    held: ExitStack,
+) -> Placement:
+    """What the layer will be. Archives are unpacked into directories that *held* keeps."""
+    view = LayersBelow([store.layer_dir(layer) for layer in below])
+    owner = resolve_owner(step.owner, view) if step.owner else None
+    placement = Placement(LayersBelow([]) if step.link else view, owner, step.mode)
+    for source in _sources(step, store, stage_layers, observer):
+        if not (step.unpack and _unpack(source, step, placement, store, held)):
+            placement.copy([source], step.target)
+    return placement
+
+
+def _sources(step: CopyFiles, store: Store, stage_layers: StageLayers, observer: BuildObserver) -> list[Source]:
+    match step.source:
+        case ContextFiles() as files:
+            return context_sources(files)
+        case InlineFiles() as files:
+            return text_sources(files)
+        case FetchedFile() as file:
+            return [fetched_source(file, fetch_file(file, store=store, observer=observer))]
+        case StageFiles() as files:
+            layers = stage_layers(files.stage)
+            return stage_sources(files, merged_tree(store, layers), [store.layer_dir(layer) for layer in layers])
+
+
+def _unpack(source: Source, step: CopyFiles, placement: Placement, store: Store, held: ExitStack) -> bool:
+    """Place the content of *source* if it is an archive; whether it was."""
+    item = source.items[0] if not source.directory else None
+    if item is None or item.entry.type != "file" or item.content is None:
+        return False
+    staging = held.enter_context(store.staging())
+    copy = staging / "archive"
+    # The archive that was planned, and not what somebody has put there since.
+    copy_content(item.content, copy, item.entry)
+    directory = staging / "unpacked"
+    directory.mkdir()
+    tree = unpacked_archive(copy, directory)
+    if tree is None:
+        return False
+    files = {entry.path: InStore(directory / entry.path) for entry in tree if entry.type == "file"}
+    placement.unpack(tree, dict(files), step.target)
+    return True

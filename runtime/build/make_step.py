@@ -1,0 +1,142 @@
+"""Make one step of a plan, or of a stage that a step needs: the store's layers if it has them, else those of `apply_*.py`.
+
+Each step is made under the lock of its key, so of all builds that come to it one makes it and the others wait and take it. Stages
+are built only when a step that refers to them has to be made, under that step's lock; since a stage's steps are inputs of that
+step's key, locks are always taken from the outer to the inner and nobody waits in a circle.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from runtime.build.builder import BuiltStep, cached_layers
+from runtime.build.cache_key import chain, stage_digests, step_key
+from runtime.build.observer import BuildObserver
+from runtime.build.plan import (
+    BuildPlan,
+    CopyFiles,
+    CopyIn,
+    ImportImage,
+    InstallWheel,
+    MakeDirectory,
+    MakeVenv,
+    RunCommand,
+    Step,
+    UnpackDebs,
+)
+from runtime.build.sources import BuildSources
+from runtime.errors import BuildError
+from runtime.rootfs.wanted import TmpfsFile
+from runtime.store.records import Layer
+from runtime.store.store import Store
+
+
+class StepMaker:
+    """Makes steps of *plan*, and remembers which of its stages it has made."""
+
+    def __init__(self, plan: BuildPlan, store: Store, sources: BuildSources, observer: BuildObserver) -> None:
+        self._plan = plan
+        self._store = store
+        self._sources = sources
+        self._observer = observer
+        self._digests = stage_digests(plan)
+        self._stages: dict[int, tuple[Layer, ...]] = {}
+
+    def make(self, step: Step, below: Sequence[Layer], *, among: Sequence[Step]) -> tuple[tuple[Layer, ...], BuiltStep]:
+        """The layers of *step* on *below*, and what was done for them. *among*: the steps that it is one of."""
+        key = step_key(step, chain(below), self._digests)
+        found = cached_layers(step, key, self._store)
+        if found is None:
+            started = time.monotonic()
+            with self._store.lock([key]):
+                # Whoever held the lock before us has built it.
+                found = cached_layers(step, key, self._store)
+                if found is None:
+                    self._observer.step_started(step)
+                    layers = self._apply(step, below, among)
+                    seconds = time.monotonic() - started
+                    self._observer.step_built(step, layers[-1], seconds)
+                    return layers, BuiltStep(step, layers[-1], cached=False, seconds=seconds)
+        self._observer.step_cached(step, found[-1])
+        return found, BuiltStep(step, found[-1], cached=True, seconds=0.0)
+
+    def stage_layers(self, number: int) -> tuple[Layer, ...]:
+        """The layers of a stage, bottom first; what is missing of them is made."""
+        if number not in self._stages:
+            steps = self._plan.stages[number]
+            layers: list[Layer] = []
+            for step in steps:
+                if isinstance(step, InstallWheel):
+                    raise BuildError(f"stage {number} installs wheels, which only the image itself can")
+                layers += self.make(step, layers, among=steps)[0]
+            self._stages[number] = tuple(layers)
+        return self._stages[number]
+
+    def _apply(self, step: Step, below: Sequence[Layer], among: Sequence[Step]) -> tuple[Layer, ...]:
+        store, observer = self._store, self._observer
+        match step:
+            case UnpackDebs():
+                from runtime.build.debian.apply_unpack_debs import apply_unpack_debs
+
+                source = self._sources.debian
+                if source is None:
+                    raise BuildError("the plan has Debian packages, and no archive is known", hint="`image.mirror` names one")
+                return (apply_unpack_debs(step, store=store, source=source, below=below, observer=observer),)
+            case RunCommand():
+                return (self._run(step, below, among),)
+            case MakeVenv():
+                from runtime.build.apply_make_venv import apply_make_venv
+
+                return (apply_make_venv(step, store=store),)
+            case CopyIn():
+                from runtime.build.apply_copy_in import apply_copy_in
+
+                return (apply_copy_in(step, store=store),)
+            case CopyFiles():
+                return (self._copy(step, below),)
+            case MakeDirectory():
+                from runtime.build.apply_make_directory import apply_make_directory
+
+                return (apply_make_directory(step, store=store, below=below),)
+            case ImportImage():
+                from runtime.build.apply_import_image import apply_import_image
+
+                architecture = self._plan.config.architecture
+                return apply_import_image(step, store=store, observer=observer, architecture=architecture)
+        raise AssertionError(f"no code for step {step!r}")
+
+    def _copy(self, step: CopyFiles, below: Sequence[Layer]) -> Layer:
+        from runtime.build.apply_copy_files import apply_copy_files
+
+        return apply_copy_files(
+            step,
+            store=self._store,
+            below=below,
+            stage_layers=self.stage_layers,
+            observer=self._observer,
+            stages=self._digests,
+        )
+
+    def _run(self, step: RunCommand, below: Sequence[Layer], among: Sequence[Step]) -> Layer:
+        from runtime.build.apply_run_command import apply_run_command
+
+        return apply_run_command(
+            step,
+            store=self._store,
+            below=below,
+            observer=self._observer,
+            files=self._network_files(step, among),
+            stage_layers=self.stage_layers,
+            stages=self._digests,
+            sources=self._sources,
+        )
+
+    def _network_files(self, step: RunCommand, among: Sequence[Step]) -> tuple[TmpfsFile, ...]:
+        """Address and proxy of the Debian archive for a command that can reach it: mounted, since they are no part of a layer."""
+        suite = next((one.suite for one in among if isinstance(one, UnpackDebs)), None)
+        if step.network == "none" or suite is None or self._sources.debian is None:
+            return ()
+        from runtime.build.debian.root_skeleton import apt_files
+
+        return apt_files(suite, self._sources.debian.archives)
