@@ -12,12 +12,11 @@ from typing import BinaryIO
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.oci.image_documents import Descriptor
-from runtime.registry.blob_upload import BlobFile, BlobUpload
+from runtime.registry.blob_upload import BlobFile, Uploads
 from runtime.registry.client import Registry
 from runtime.registry.compress import Compressed, Compression, Compressor, compression_of
 from runtime.registry.known_blobs import KnownBlob, Place, forget_place, known_blobs, remember_blob
 from runtime.registry.refusals import RegistryRefusal
-from runtime.registry.retries import Patience
 from runtime.registry.side_by_side import Stop
 from runtime.store.failures import store_error
 from runtime.store.records import Image
@@ -56,7 +55,7 @@ class Target:
     compressor: Compressor
     compression: Compression | None
     """None: any that is there, else gzip."""
-    patience: Patience
+    uploads: Uploads
     stop: Stop
 
     def has(self, blob: Descriptor) -> bool:
@@ -71,11 +70,8 @@ class Target:
         with self.spool() as file:
             file.write(content)
             file.flush()
-            self.upload(BlobFile(file, blob.digest, blob.size), lambda _: None)
+            self.uploads.send(BlobFile(file, blob.digest, blob.size, lambda _: None))
         return blob, blob.size
-
-    def upload(self, blob: BlobFile, sent: Callable[[int], None]) -> None:
-        BlobUpload(self.registry, self.repository, blob, stop=self.stop, sent=sent, patience=self.patience).run()
 
     @contextmanager
     def spool(self) -> Iterator[BinaryIO]:
@@ -143,7 +139,7 @@ class LayerPush:
             if self._to.has(blob):
                 return self._done(blob, How.THERE)
             self._sending(0, made.size)
-            self._to.upload(BlobFile(file, made.digest, made.size), lambda sent: self._sending(sent, made.size))
+            self._to.uploads.send(BlobFile(file, made.digest, made.size, lambda sent: self._sending(sent, made.size)))
         return self._done(blob, How.SENT)
 
     def _checked_chunks(self) -> Iterator[bytes]:

@@ -21,6 +21,7 @@ from runtime.errors import BadContent, StoreError
 from runtime.oci.digest import Digest, canonical_json, digest_bytes, digest_json
 from runtime.oci.image_documents import CONFIG, MANIFEST, Descriptor, Manifest
 from runtime.oci.reference import Remote
+from runtime.registry.blob_upload import Uploads
 from runtime.registry.client import Registry
 from runtime.registry.compress import Compression, Compressor
 from runtime.registry.configuration import registries_configuration
@@ -87,7 +88,9 @@ def push_image(
     held = store.hold(image)
     try:
         with Compressor() as compressor:
-            to = Target(registry, endpoint.repository, store, compressor, compression, patience, Stop())
+            stop = Stop()
+            uploads = Uploads(registry, endpoint.repository, patience=patience, stop=stop)
+            to = Target(registry, endpoint.repository, store, compressor, compression, uploads, stop)
             layers, config, sent = _push_blobs(image, to, observer)
         content = _manifest(image, config, layers)
         is_new = registry.manifest_digest(endpoint.repository, target.tag) != digest_bytes(content)

@@ -29,6 +29,10 @@ class Stop:
     def say(self) -> None:
         self._event.set()
 
+    @property
+    def is_said(self) -> bool:
+        return self._event.is_set()
+
     def check(self) -> None:
         """Raises Stopped when it was said."""
         if self._event.is_set():
