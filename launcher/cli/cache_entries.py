@@ -14,7 +14,7 @@ from runtime.store.garbage import CacheEntry
 from runtime.store.usage import Thing
 
 KEPT = ("locks", "bases", "shared")
-WHOLE = ("mounts", "verify")
+WHOLE = ("build-mounts", "verify")
 """Directories whose children go as a whole: caches of `RUN --mount=type=cache`, stores that `launch verify --keep` left."""
 
 

@@ -35,6 +35,7 @@ COMMANDS = {
     "logout": "forget the credentials of a registry",
     "images": "the images in the store: `show`, `history`, `sbom` and more",
     "diff": "what differs between two images",
+    "verify": "build an image again from its recipe and compare the two",
     "gc": "free disk space: remove what nothing needs any more",
     "store": "look after the store: is it whole (`check`), what can go (`gc`)",
     "doctor": "what this machine can do, and what to do about the rest",

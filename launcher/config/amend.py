@@ -11,7 +11,7 @@ from pathlib import Path
 from launcher.config import overrides, resolve
 from launcher.config.compose import parse_overrides
 from launcher.config.origin import Sources
-from launcher.config.spec import ExperimentSpec, to_json
+from launcher.config.spec import ExperimentSpec, Image, to_json
 from launcher.config.validate import Context, to_spec
 from launcher.errors import ConfigError, Origin
 
@@ -21,11 +21,21 @@ _FIXED = ("image", "code", "workdir", "name")
 
 def amend(spec: ExperimentSpec, texts: Sequence[str], *, cwd: Path) -> ExperimentSpec:
     """*spec* with the overrides *texts*. Raises ConfigError for a wrong one, and for what a rerun keeps."""
+    for override in parse_overrides(texts):
+        _refuse_what_is_kept(str(override.key_or_group), str(override.input_line))
+    return _amended(spec, texts, cwd=cwd)
+
+
+def amend_image(spec: ExperimentSpec, texts: Sequence[str], *, cwd: Path) -> Image:
+    """`image` of *spec* with the overrides *texts*: where a recorded image is fetched from when it is made again."""
+    return _amended(spec, texts, cwd=cwd).image
+
+
+def _amended(spec: ExperimentSpec, texts: Sequence[str], *, cwd: Path) -> ExperimentSpec:
     values, sources = to_json(spec), Sources(cwd)
     parsed = parse_overrides(texts)
     overrides.refuse_sweeps(parsed)
     for override in parsed:
-        _refuse_what_is_kept(str(override.key_or_group), str(override.input_line))
         overrides.apply(override, values, sources, holder=cwd)
     resolve.keep_text(values, sources)
     return to_spec(values, Context(sources=sources, holder=cwd, experiment=None))

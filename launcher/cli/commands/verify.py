@@ -1,0 +1,124 @@
+"""`launch verify IMAGE`: make an image again from its recipe and compare."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launcher.cli import arguments as args
+from launcher.cli import render
+from runtime.build.step_label import counted
+from runtime.layer.tree import shown
+from runtime.state_dir import state_dir
+from runtime.store.store import Store
+
+if TYPE_CHECKING:
+    from launcher.plan.verify import FileDifference, LayerDifference, Verdict
+
+_FILES_SHOWN = 20
+
+_EPILOG = """exit status: 0 identical, 1 it differs. Overrides are for where things come from: image.mirror, image.index.*."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = args.Parser(
+        "verify",
+        "Build an image again from its recorded recipe, in an empty store with everything fetched anew, and compare digests.",
+        usage="IMAGE [image.mirror=ADDRESS ...] [--keep] [--json]",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("image", metavar="IMAGE", help="a digest prefix, a name or an experiment")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="where to fetch from: `image.mirror=…`, `image.index.url=…`"
+    )
+    parser.add_argument("--keep", action="store_true", help="keep the rebuilt image; prints the LAUNCH_HOME that has it")
+    parser.add_argument("--json", action="store_true", help="as JSON on stdout")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+    args.add_debug_options(parser)
+    options = parser.parse_intermixed_args(arguments)
+    args.apply_debug(options)
+    verdict = _verify(options.image, tuple(options.overrides), keep=options.keep, quiet=options.quiet or options.json)
+    if options.json:
+        json.dump(_document(verdict), sys.stdout, indent=2)
+        print()
+    else:
+        _print(verdict)
+    return 0 if verdict.identical else 1
+
+
+def _verify(reference: str, overrides: tuple[str, ...], *, keep: bool, quiet: bool) -> Verdict:
+    from contextlib import nullcontext
+
+    from launcher.cli.progress import build_progress
+    from launcher.plan.verify import recipe_of, verify
+    from launcher.plan.verify_sources import asked_image
+
+    state = state_dir().ensure()
+    store = Store(state.store)
+    image = store.image(reference)
+    recipe = recipe_of(image, store)
+    asked = asked_image(recipe, overrides, cwd=Path.cwd())
+    with nullcontext() if quiet else build_progress(recipe.build) as observer:
+        return verify(image, store, state=state, environ=os.environ, asked=asked, observer=observer, keep=keep)
+
+
+def _print(verdict: Verdict) -> None:
+    for note in verdict.notes:
+        render.say(note)
+    layers = counted(len(verdict.rebuilt.layers), "layer")
+    if verdict.identical:
+        print(f"identical  {verdict.image.digest}")
+        render.say(f"{layers} made again in {render.duration(verdict.seconds)}")
+    else:
+        print(f"different  {verdict.image.digest} recorded, {verdict.rebuilt.digest} rebuilt")
+        for difference in verdict.layers:
+            _print_layer(difference, len(verdict.image.layers))
+        for line in verdict.configuration:
+            print(f"configuration  {line}")
+    if verdict.kept is not None:
+        render.say(f"kept: LAUNCH_HOME={verdict.kept} has the rebuilt image")
+
+
+def _print_layer(difference: LayerDifference, of: int) -> None:
+    if difference.recorded is None or difference.rebuilt is None:
+        what = "only the recorded image has it" if difference.rebuilt is None else "only the rebuilt image has it"
+    else:
+        what = difference.note or f"{counted(len(difference.files), 'file')} differ"
+    print(f"layer {difference.position} of {of}  {difference.label}: {what}")
+    for file in difference.files[:_FILES_SHOWN]:
+        print(f"  {shown(file.path)}  {', '.join(file.what)}")
+        for line in file.detail:
+            print(f"    {line}")
+    if len(difference.files) > _FILES_SHOWN:
+        print(f"  … {len(difference.files) - _FILES_SHOWN} files more (`--json` lists them)")
+
+
+def _document(verdict: Verdict) -> dict[str, object]:
+    return {
+        "identical": verdict.identical,
+        "image_digest": str(verdict.image.digest),
+        "rebuilt_digest": str(verdict.rebuilt.digest),
+        "layers": [
+            {
+                "position": difference.position,
+                "label": difference.label,
+                "recorded": difference.recorded,
+                "rebuilt": difference.rebuilt,
+                "note": difference.note,
+                "files": [_file_document(file) for file in difference.files],
+            }
+            for difference in verdict.layers
+        ],
+        "configuration": list(verdict.configuration),
+        "notes": list(verdict.notes),
+        "seconds": verdict.seconds,
+        "kept": None if verdict.kept is None else str(verdict.kept),
+    }
+
+
+def _file_document(file: FileDifference) -> dict[str, object]:
+    return {"path": shown(file.path), "what": list(file.what), "detail": list(file.detail)}

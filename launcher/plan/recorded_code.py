@@ -1,0 +1,138 @@
+"""The files that a recorded image was made from: where they still lie as they were, else out of the image itself.
+
+Work trees go on; an image has the code of its day in a layer. So a step that copies files keeps its source while every file there
+has the recorded digest, and otherwise gets a directory in which the missing ones are put together from the image by digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from launcher.errors import LaunchError
+from runtime.build.plan import BuildPlan, ContextFiles, CopyFiles, CopyIn, RunCommand, RunMount, Step
+from runtime.errors import StoreError
+from runtime.layer.tree import shown
+from runtime.oci.digest import digest_file
+from runtime.store.records import Image
+from runtime.store.store import Store
+
+File = tuple[str, int, str]
+"""(relative path, mode, sha256 of the content or of the link's target; "" for a directory)"""
+
+_LINK_MODE = 0o120777
+_DIRECTORY_TYPE = 0o040000
+
+
+def with_recorded_code(build: BuildPlan, image: Image, store: Store, *, scratch: Path) -> tuple[BuildPlan, tuple[str, ...]]:
+    """*build* with sources that have the recorded files, and what had to be taken from *image*, in words.
+
+    *scratch* is a new directory for what is put together. Raises LaunchError when a file is nowhere any more.
+    """
+    sources = _Sources(image, store, scratch)
+    steps = tuple(sources.step(step) for step in build.steps)
+    stages = tuple(tuple(sources.step(step) for step in stage) for stage in build.stages)
+    return replace(build, steps=steps, stages=stages), tuple(sources.notes)
+
+
+class _Sources:
+    def __init__(self, image: Image, store: Store, scratch: Path) -> None:
+        self._image = image
+        self._store = store
+        self._scratch = scratch
+        self._known: dict[tuple[str, tuple[File, ...]], str] = {}
+        self._contents: dict[str, Path] | None = None
+        self.notes: list[str] = []
+
+    def step(self, step: Step) -> Step:
+        match step:
+            case CopyIn():
+                return replace(step, source=self._source(step.source, step.files))
+            case CopyFiles(source=ContextFiles() as chosen):
+                files = [(path, mode, sha256) for path, _, mode, sha256 in chosen.files]
+                return replace(step, source=replace(chosen, root=self._source(chosen.root, files)))
+            case RunCommand() if any(mount.context for mount in step.mounts):
+                return replace(step, mounts=tuple(self._mount(mount) for mount in step.mounts))
+        return step
+
+    def _mount(self, mount: RunMount) -> RunMount:
+        return replace(mount, context=self._source(mount.context, mount.files)) if mount.context else mount
+
+    def _source(self, root: str, files: Iterable[File]) -> str:
+        wanted = tuple(dict.fromkeys(files))
+        known = self._known.get((root, wanted))
+        if known is not None:
+            return known
+        changed = [file for file in wanted if not _is_as_recorded(os.path.join(root, file[0]), file)]
+        found = root if not changed else self._put_together(root, wanted, changed)
+        self._known[root, wanted] = found
+        return found
+
+    def _put_together(self, root: str, files: Sequence[File], changed: Sequence[File]) -> str:
+        target = self._scratch / f"code-{len(self._known)}"
+        target.mkdir(mode=0o700, parents=True)
+        missing = set(changed)
+        for file in files:
+            path, mode, _ = file
+            place = target / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            origin = self._in_image(root, file) if file in missing else Path(root, path)
+            if _is_directory(mode):
+                place.mkdir(exist_ok=True)
+            elif mode == _LINK_MODE:
+                os.symlink(os.readlink(origin), place)
+            else:
+                shutil.copyfile(origin, place)
+                place.chmod(mode & 0o777)
+        self.notes.append(f"`{shown(changed[0][0])}` {_and_others(len(changed))} in `{root}`: the image's own copy is taken")
+        return os.fspath(target)
+
+    def _in_image(self, root: str, file: File) -> Path:
+        path, mode, sha256 = file
+        if _is_directory(mode):
+            return Path(root)
+        if self._contents is None:
+            self._contents = self._by_digest()
+        try:
+            return self._contents[sha256]
+        except KeyError:
+            raise LaunchError(
+                f"`{shown(os.path.join(root, path))}` changed since the image was made from it, and the image has no copy",
+                hint=f"bring back the file with sha256 {sha256}",
+            ) from None
+
+    def _by_digest(self) -> dict[str, Path]:
+        """Where the image has each content, and each link's target."""
+        found: dict[str, Path] = {}
+        for layer in self._image.layers:
+            root = self._store.layer_dir(layer)
+            for entry in self._store.tree_of(layer):
+                if entry.type == "file":
+                    found[entry.sha256] = root / entry.path
+                elif entry.type == "symlink":
+                    found[hashlib.sha256(os.fsencode(entry.link)).hexdigest()] = root / entry.path
+        return found
+
+
+def _is_as_recorded(path: str, file: File) -> bool:
+    _, mode, sha256 = file
+    try:
+        if _is_directory(mode):
+            return os.path.isdir(path)
+        if mode == _LINK_MODE:
+            return hashlib.sha256(os.fsencode(os.readlink(path))).hexdigest() == sha256
+        return not os.path.islink(path) and digest_file(Path(path)).hex == sha256
+    except (OSError, StoreError):
+        return False
+
+
+def _is_directory(mode: int) -> bool:
+    return mode & 0o170000 == _DIRECTORY_TYPE
+
+
+def _and_others(count: int) -> str:
+    return "changed since" if count == 1 else f"and {count - 1} more changed since"

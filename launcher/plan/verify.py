@@ -1,0 +1,191 @@
+"""Is an image what its recipe gives? Make it again from nothing but that, in an empty store, and compare digests.
+
+Everything locked is fetched anew: packages from the archive, wheels from the index, bases from their registry. Where the two
+images differ, the difference is shown layer by layer and file by file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from launcher.config.spec import Image as AskedImage
+from launcher.errors import ConfigError
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.plan.recipe import Recipe, read_recipe
+from launcher.plan.recorded_code import with_recorded_code
+from launcher.plan.verify_failures import explained
+from runtime.build.builder import build
+from runtime.build.observer import BuildObserver
+from runtime.build.plan import BuildPlan
+from runtime.build.sources import BuildSources
+from runtime.errors import RuntimeFailure
+from runtime.state_dir import StateDir
+from runtime.store.failures import store_errors
+from runtime.store.layer_changes import changes, content_in_words, in_words
+from runtime.store.records import Image, Layer
+from runtime.store.store import Store
+
+_LOOKED_INTO = 200
+"""Files of one layer of which the content is compared; more are only counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileDifference:
+    path: str
+    what: tuple[str, ...]
+    """`mode 0644 → 0755`, `content (12 bytes)`"""
+    detail: tuple[str, ...]
+    """About the content: lines of a text's diff, or what is known of a binary."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerDifference:
+    position: int
+    """Bottom is 1."""
+    label: str
+    recorded: str | None
+    """diff_id; None: there is no such layer."""
+    rebuilt: str | None
+    files: tuple[FileDifference, ...]
+    note: str = ""
+    """Why there is nothing to compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    image: Image
+    rebuilt: Image
+    layers: tuple[LayerDifference, ...]
+    configuration: tuple[str, ...]
+    """`Env: … → …`"""
+    notes: tuple[str, ...]
+    """Where something did not come from where it came from first."""
+    seconds: float
+    kept: Path | None
+    """A LAUNCH_HOME with the rebuilt image, where it was asked for."""
+
+    @property
+    def identical(self) -> bool:
+        return self.image.digest == self.rebuilt.digest
+
+
+def verify(
+    image: Image,
+    store: Store,
+    *,
+    state: StateDir,
+    environ: Mapping[str, str],
+    asked: AskedImage | None = None,
+    secrets: Mapping[str, bytes] | None = None,
+    observer: BuildObserver | None = None,
+    keep: bool = False,
+) -> Verdict:
+    """Make *image* again and compare. *asked* has the addresses to fetch from, where they differ from the recipe's.
+
+    Raises ConfigError for an image without a recipe, and what a build raises; a file that is not to be had any more is named
+    together with the setting that brings it back.
+    """
+    recipe = recipe_of(image, store)
+    plan = recipe.plan
+    if plan is not None and asked is not None:
+        plan = replace(plan, spec=replace(plan.spec, image=asked))
+    started = time.monotonic()
+    held = store.hold(image)
+    with store.staging() as scratch:
+        home = StateDir(scratch / "home").ensure()
+        fresh = Store(home.store).ensure()
+        steps, notes = with_recorded_code(recipe.build, image, store, scratch=scratch / "code")
+        sources = _sources(steps, plan, home, environ, secrets or {})
+        try:
+            rebuilt = build(steps, fresh, sources=sources, observer=observer).image
+        except RuntimeFailure as error:
+            raise explained(error, image, plan) from error
+        seconds = time.monotonic() - started
+        differences = () if rebuilt.digest == image.digest else _layer_differences(image, store, rebuilt, fresh)
+        configuration = () if rebuilt.digest == image.digest else _configuration(image, rebuilt)
+        kept = _keep(home, state, image) if keep else None
+    del held
+    return Verdict(image, rebuilt, tuple(differences), tuple(configuration), notes, seconds, kept)
+
+
+def recipe_of(image: Image, store: Store) -> Recipe:
+    """The recipe of *image*. Raises ConfigError when there is none."""
+    recipe = read_recipe(image, store)
+    if recipe is None:
+        raise ConfigError(
+            f"image `{image.digest.short}` has no recipe: it was not built here, or by an older launch",
+            hint="`launch build` records one; of a pulled image the registry vouches for its digest",
+        )
+    return recipe
+
+
+def _sources(
+    steps: BuildPlan, plan: LaunchPlan | None, home: StateDir, environ: Mapping[str, str], secrets: Mapping[str, bytes]
+) -> BuildSources:
+    if plan is None:
+        from launcher.plan.dockerfile_image import build_sources
+
+        return build_sources(steps, state=home, environ=environ, secrets=secrets)
+    from launcher.plan.image_plan import sources
+
+    try:
+        found = sources(replace(plan, build=steps), state=home, environ=environ)
+    except ConfigError:
+        # A requirements file that is gone: it would only have named indexes, the files themselves are locked.
+        image = replace(plan.spec.image, requirements=())
+        found = sources(replace(plan, build=steps, spec=replace(plan.spec, image=image)), state=home, environ=environ)
+    wheels = found.wheels and replace(found.wheels, cache_dir=home.cache / "uv")
+    return replace(found, wheels=wheels, secrets={**found.secrets, **secrets})
+
+
+def _keep(home: StateDir, state: StateDir, image: Image) -> Path:
+    place = state.cache / "verify" / image.digest.short
+    with store_errors(f"cannot keep the rebuilt image as `{place}`"):
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if place.exists():
+            from runtime.store.staging import remove_tree
+
+            remove_tree(place)
+        home.root.rename(place)
+    return place
+
+
+def _layer_differences(image: Image, store: Store, rebuilt: Image, fresh: Store) -> list[LayerDifference]:
+    found = []
+    for position, (before, after) in enumerate(zip_longest(image.layers, rebuilt.layers), 1):
+        if before is None or after is None:
+            found += [LayerDifference(position, one.label, one.diff_id, None, ()) for one in (before,) if one is not None]
+            found += [LayerDifference(position, one.label, None, one.diff_id, ()) for one in (after,) if one is not None]
+        elif before.diff_id != after.diff_id:
+            found.append(_layer_difference(position, before, store, after, fresh))
+    return found
+
+
+def _layer_difference(position: int, before: Layer, store: Store, after: Layer, fresh: Store) -> LayerDifference:
+    if not (store.layer_dir(before)).is_dir():
+        note = "the recorded layer is not in the store any more"
+        return LayerDifference(position, before.label, before.diff_id, after.diff_id, (), note)
+    roots = store.layer_dir(before), fresh.layer_dir(after)
+    files = []
+    for number, change in enumerate(changes(store.tree_of(before), fresh.tree_of(after))):
+        detail = content_in_words(change, *roots) if number < _LOOKED_INTO else []
+        files.append(FileDifference(change.path, tuple(in_words(change)), tuple(detail)))
+    note = "" if files else "the same files; the streams differ"
+    return LayerDifference(position, after.label, before.diff_id, after.diff_id, tuple(files), note)
+
+
+def _configuration(image: Image, rebuilt: Image) -> list[str]:
+    """In what the configurations differ, layers aside."""
+    before, after = (_flat(one.config) for one in (image, rebuilt))
+    keys = sorted(before.keys() | after.keys())
+    return [f"{key}: {before.get(key)!r} → {after.get(key)!r}" for key in keys if before.get(key) != after.get(key)]
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    own = {key: value for key, value in config.items() if key not in ("config", "rootfs")}
+    return {**own, **{f"config.{key}": value for key, value in (config.get("config") or {}).items()}}
