@@ -54,6 +54,7 @@ class Birth:
     stderr_write: int
     kept: frozenset[str]
     seccomp: bytes
+    seccomp_asking: bytes | None
     resolv_conf: str
 
 
@@ -118,12 +119,13 @@ def _furnish_as_root(birth: Birth) -> tuple[Root, list[str], Rung, int]:
     """`_furnish` with id-mapped mounts, and the user namespace whose map they have."""
     uid_base, gid_base = birth.maps.uids.extents[0].outside, birth.maps.gids.extents[0].outside
     user_namespace, swap = namespaces.user_namespace_and_mapping(birth.maps, swapped(uid_base), swapped(gid_base))
-    known = {(0, 0): user_namespace}
+    known = {(0, 0, (0, 0)): user_namespace}
 
-    def map_for(uid: int, gid: int) -> int:
-        if (uid, gid) not in known:
-            known[uid, gid] = namespaces.mapping(owner_first(uid, uid_base), owner_first(gid, gid_base), reap=False)
-        return known[uid, gid]
+    def map_for(uid: int, gid: int, inside: tuple[int, int] = (0, 0)) -> int:
+        if (uid, gid, inside) not in known:
+            maps = owner_first(uid, uid_base, inside[0]), owner_first(gid, gid_base, inside[1])
+            known[uid, gid, inside] = namespaces.mapping(*maps, reap=False)
+        return known[uid, gid, inside]
 
     return *_furnish(birth, LayerMaps(user_namespace, swap, shift=(uid_base, gid_base)), map_for), user_namespace
 
@@ -189,6 +191,7 @@ def _be_init(birth: Birth, open_files: tuple[int, int]) -> NoReturn:
             one_id=birth.maps.kind is IdMapKind.SINGLE,
             capabilities=program_capabilities,
             seccomp=birth.seccomp,
+            seccomp_asking=birth.seccomp_asking,
             open_files=open_files,
         )
         init = Init(program, birth.holdings, listener, spec.processes, spec.rank_grace_s)

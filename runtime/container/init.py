@@ -15,13 +15,17 @@ import signal
 import socket
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from runtime.container.handshake import receive, send
+from runtime.container.handshake import channel, receive, send
 from runtime.container.logs import LogPump
 from runtime.container.program import Program, exec_program
 from runtime.container.spec import ProcessExit
 from runtime.kernel import processes
 from runtime.network import loopback
+
+if TYPE_CHECKING:
+    from runtime.container.owner_reports import OwnerReports
 
 _FORWARDED = (
     signal.SIGTERM,
@@ -51,6 +55,8 @@ class Holdings:
     logs: tuple[int, int] | None
     exit_record: int | None
     held: tuple[int, ...]
+    owner_notes: int | None = None
+    """A build step's with one id: where the owners go that cannot be noted on a file itself."""
 
     def descriptors(self) -> list[int]:
         """All of them."""
@@ -59,6 +65,8 @@ class Holdings:
             fds.append(self.adoption.fileno())
         if self.exit_record is not None:
             fds.append(self.exit_record)
+        if self.owner_notes is not None:
+            fds.append(self.owner_notes)
         return fds
 
 
@@ -78,6 +86,7 @@ class Init:
     connections: dict[int, socket.socket] = field(default_factory=dict)
     pump: LogPump | None = None
     woken: int = -1
+    owner_reports: OwnerReports | None = None
 
     def run(self) -> int:
         """The exit code to end with, after the program has ended and is recorded."""
@@ -92,6 +101,7 @@ class Init:
         assert self.outcome is not None
         if self.pump is not None:
             self.pump.drain()
+        self._keep_owner_notes()
         self._record(self.outcome)
         return self.outcome.shell_code & 0xFF
 
@@ -122,17 +132,31 @@ class Init:
         port = loopback.free_port() if self.ranks > 1 else 0
         for rank in range(self.ranks):
             of_rank = rank_variables(rank, self.ranks, port) if self.ranks > 1 else {}
+            answering, asking = channel() if self.program.seccomp_asking is not None else (None, None)
             pid = processes.fork()
             if pid == 0:
                 code = 125
                 try:
-                    processes.close_all_but((0, 1, 2))
-                    code = exec_program(self.program, {**env, **of_rank})
+                    processes.close_all_but((0, 1, 2, *((asking.fileno(),) if asking else ())))
+                    code = exec_program(self.program, {**env, **of_rank}, asking)
                 except BaseException as error:
                     os.write(2, f"launch: the program can't be started: {error}\n".encode())
                 finally:
                     os._exit(code)
             self.running[pid] = rank
+            if answering is not None and asking is not None:
+                asking.close()
+                self._listen_for_owners(answering)
+
+    def _listen_for_owners(self, answering: socket.socket) -> None:
+        """Take the listener of the program's filter; none comes when it ended before, or when its filter cannot ask."""
+        with answering:
+            message = receive(answering)
+        if message is not None and message[1]:
+            # Loaded by `lifecycle.create`: nothing can be found from here.
+            from runtime.container.owner_reports import OwnerReports
+
+            self.owner_reports = OwnerReports(message[1][0])
 
     def _step(self) -> None:
         """Wait for something to happen, and deal with it."""
@@ -143,10 +167,14 @@ class Init:
             poller.register(self.holdings.adoption, select.POLLIN)
         for pipe in self.pump.open_pipes if self.pump else ():
             poller.register(pipe, select.POLLIN)
+        if self.owner_reports is not None:
+            poller.register(self.owner_reports.listener, select.POLLIN)
         wait_ms = None if self.kill_at is None else max(0.0, (self.kill_at - time.monotonic()) * 1000) + 1
-        for fd, _event in poller.poll(wait_ms):
+        for fd, event in poller.poll(wait_ms):
             if fd == self.woken:
                 self._signals(os.read(self.woken, 512))
+            elif self.owner_reports is not None and fd == self.owner_reports.listener:
+                self._hear_of_owners(event)
             elif self.holdings.adoption is not None and fd == self.holdings.adoption.fileno():
                 self._adopt()
             elif fd in self.connections:
@@ -156,6 +184,20 @@ class Init:
         if self.kill_at is not None and time.monotonic() >= self.kill_at:
             self.kill_at = None
             self._pass_on(signal.SIGKILL)
+
+    def _hear_of_owners(self, event: int) -> None:
+        assert self.owner_reports is not None
+        if event & select.POLLIN:
+            self.owner_reports.serve()
+            return
+        # Nobody is left who has the filter.
+        self._keep_owner_notes()
+        os.close(self.owner_reports.listener)
+        self.owner_reports = None
+
+    def _keep_owner_notes(self) -> None:
+        if self.owner_reports is not None and self.holdings.owner_notes is not None:
+            os.pwrite(self.holdings.owner_notes, self.owner_reports.document(), 0)
 
     def _signals(self, numbers: bytes) -> None:
         for number in numbers:

@@ -52,6 +52,8 @@ class Container:
     exit_record: Path | None
     exit_fd: int | None = None
     """The record's descriptor: also what is read when there is no path."""
+    owner_notes_fd: int | None = None
+    """What a build step with one id said of owners (`owner_reports.py`)."""
     made: list[str] = field(default_factory=list)
     """Mount points that the image did not have, relative to its root, outermost first."""
     warnings: list[str] = field(default_factory=list)
@@ -62,11 +64,11 @@ class Container:
 
     def close(self) -> None:
         """Close every descriptor. Idempotent."""
-        for fd in (self.pidfd, self.stdout_fd, self.stderr_fd, self.listener_fd, self.exit_fd):
+        for fd in (self.pidfd, self.stdout_fd, self.stderr_fd, self.listener_fd, self.exit_fd, self.owner_notes_fd):
             if fd is not None and fd >= 0:
                 os.close(fd)
         self.pidfd = self.stdout_fd = self.stderr_fd = -1
-        self.listener_fd = self.exit_fd = None
+        self.listener_fd = self.exit_fd = self.owner_notes_fd = None
         self.control.close()
 
 
@@ -105,8 +107,11 @@ def create(
             stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             for_child.callback(os.close, stdin)
         kept = capabilities.BUILD_CAPABILITIES if spec.build else capabilities.PROGRAM_CAPABILITIES
-        pretend = spec.build and maps.kind is IdMapKind.SINGLE
-        holdings = Holdings(spec.container_id, theirs, adoption, stdout_read, stderr_read, log_fds, exit_fd, tuple(held_fds))
+        one_id_build = spec.build and maps.kind is IdMapKind.SINGLE
+        owner_notes = _place_for_owner_notes(on_failure) if one_id_build else None
+        holdings = Holdings(
+            spec.container_id, theirs, adoption, stdout_read, stderr_read, log_fds, exit_fd, tuple(held_fds), owner_notes
+        )
         birth = Birth(
             spec=spec,
             maps=maps,
@@ -116,7 +121,8 @@ def create(
             stdout_write=stdout_write,
             stderr_write=stderr_write,
             kept=kept,
-            seccomp=program_bytes(kept, allow_chown_noop=pretend),
+            seccomp=program_bytes(kept, change_of_owner="pretended" if one_id_build else "made"),
+            seccomp_asking=program_bytes(kept, change_of_owner="reported") if one_id_build else None,
             resolv_conf=_resolv_conf(spec),
         )
         helper = processes.fork()
@@ -126,6 +132,7 @@ def create(
         on_failure.pop_all()
     container.stdout_fd, container.stderr_fd = stdout_read, stderr_read
     container.exit_record, container.exit_fd = exit_record, exit_fd
+    container.owner_notes_fd = owner_notes
     return container
 
 
@@ -163,6 +170,14 @@ def _open_record(path: Path | None) -> int:
     except BaseException:
         os.close(fd)
         raise
+    return fd
+
+
+def _place_for_owner_notes(on_failure: ExitStack) -> int:
+    import runtime.container.owner_reports  # noqa: F401  init is a fork of this process and cannot import it
+
+    fd = os.memfd_create("owner-notes", os.MFD_CLOEXEC)
+    on_failure.callback(os.close, fd)
     return fd
 
 
@@ -303,6 +318,11 @@ def wait(container: Container, *, timeout_s: float | None = None) -> ProcessExit
     elif container.exit_record is not None:
         recorded = read_exit(container.exit_record)
     return recorded or ProcessExit(None, _KILLED)
+
+
+def owner_notes(container: Container) -> bytes:
+    """The owners that could not be noted on files themselves, for `runtime.layer.noted_owners`; empty when there are none."""
+    return b"" if container.owner_notes_fd is None else os.pread(container.owner_notes_fd, 1 << 26, 0)
 
 
 def read_exit(path: Path) -> ProcessExit | None:

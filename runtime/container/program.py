@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from dataclasses import dataclass
 
+from runtime.container.handshake import send
 from runtime.kernel import libc, processes
 
 NOT_EXECUTABLE = 126
@@ -33,12 +35,15 @@ class Program:
     capabilities: int
     """Bit mask that stays."""
     seccomp: bytes
+    seccomp_asking: bytes | None
+    """The filter of a build step in a user namespace with one id: it asks about changes of owner (`owner_reports.py`)."""
     open_files: tuple[int, int]
     """RLIMIT_NOFILE for the program."""
 
 
-def exec_program(program: Program, env: dict[str, str]) -> int:
-    """Become *program*. Returns, with the exit code to end with, only when that failed and was said on stderr."""
+def exec_program(program: Program, env: dict[str, str], asked: socket.socket | None = None) -> int:
+    """Become *program*; who answers its filter gets the listener through *asked*. Returns, with the
+    exit code to end with, only when that failed and was said on stderr."""
     processes.reset_signals()
     os.setsid()
     os.umask(0o022)
@@ -49,8 +54,20 @@ def exec_program(program: Program, env: dict[str, str]) -> int:
     except OSError as error:
         return _said(f"working directory `{program.cwd}`: {os.strerror(error.errno or 0)}", NOT_EXECUTABLE)
     # Last: from here on only what the filter allows.
-    libc.seccomp_set_filter(program.seccomp)
+    _filter_calls(program, asked)
     return _exec(program.argv, env)
+
+
+def _filter_calls(program: Program, asked: socket.socket | None) -> None:
+    if program.seccomp_asking is not None and asked is not None:
+        try:
+            send(asked, {}, (libc.seccomp_listener(program.seccomp_asking),))
+            return
+        except OSError as error:
+            # EBUSY: a filter around this whole container has a listener already, and a process can have one only.
+            if error.errno != errno.EBUSY:
+                raise
+    libc.seccomp_set_filter(program.seccomp)
 
 
 def _drop_privileges(program: Program) -> None:

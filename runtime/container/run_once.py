@@ -16,6 +16,9 @@ from runtime.rootfs.overlay import LADDER, UPPER, Rung
 from runtime.rootfs.shifted_copy import shift_owners
 from runtime.rootfs.targets import remove_made
 
+OWNER_NOTES = "owners.json"
+"""Beside the writable directory: owners that are noted nowhere else (`runtime.layer.noted_owners`)."""
+
 _TAIL_BYTES = 64 * 1024
 _CHUNK = 1 << 16
 
@@ -71,6 +74,7 @@ def run_to_completion(
             uid, gid = id_maps.choose(kinds=kinds).process_owner(0, 0) or (0, 0)
             shift_owners(spec.overlay_dir / UPPER, -uid, -gid)
         remove_made(spec.overlay_dir / UPPER, container.made)
+        (spec.overlay_dir / OWNER_NOTES).write_bytes(lifecycle.owner_notes(container))
         return ended, tail
 
 

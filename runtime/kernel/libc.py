@@ -25,7 +25,7 @@ _FSMOUNT = 432
 _CLOSE_RANGE = 436
 _OPENAT2 = 437
 _MOUNT_SETATTR = 442
-_PIVOT_ROOT, _CLONE = {"aarch64": (41, 220)}.get(os.uname().machine, (155, 56))
+_PIVOT_ROOT, _CLONE, _SECCOMP = {"aarch64": (41, 220, 277)}.get(os.uname().machine, (155, 56, 317))
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (c_char_p, c_char_p, c_char_p, c_ulong, c_char_p)
@@ -230,6 +230,15 @@ def seccomp_set_filter(program: bytes) -> None:
     buffer = ctypes.create_string_buffer(program, len(program))
     argument = _FilterProgram(len(program) // 8, ctypes.cast(buffer, c_void_p))
     _checked(_libc.prctl(22, 2, ctypes.byref(argument), 0, 0), f"prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, {len(program) // 8})")
+
+
+def seccomp_listener(program: bytes) -> int:
+    """seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER): as `seccomp_set_filter`, and the close-on-exec
+    descriptor on which what the filter answers with SECCOMP_RET_USER_NOTIF is asked (seccomp_unotify(2))."""
+    buffer = ctypes.create_string_buffer(program, len(program))
+    argument = _FilterProgram(len(program) // 8, ctypes.cast(buffer, c_void_p))
+    result = _libc.syscall(c_long(_SECCOMP), c_uint(1), c_uint(8), ctypes.byref(argument))
+    return _checked(result, f"seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, {len(program) // 8})")
 
 
 _CAPABILITY_VERSION_3 = 0x20080522

@@ -14,7 +14,7 @@ import os
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from runtime.errors import Unsupported
 from runtime.kernel import seccomp_profile as profile
@@ -35,6 +35,7 @@ _JUMP_ANY_BIT = 0x45  # BPF_JMP | BPF_JSET | BPF_K
 _RETURN = 0x06  # BPF_RET | BPF_K
 
 _ALLOW = 0x7FFF0000  # SECCOMP_RET_ALLOW
+_USER_NOTIFICATION = 0x7FC00000  # SECCOMP_RET_USER_NOTIF: whoever holds the listener answers
 _ERRNO = 0x00050000  # SECCOMP_RET_ERRNO, the number in the low 16 bits; 0 = the call "succeeds" without being made
 
 _LONGEST_JUMP = 255  # jt and jf are 8 bits
@@ -81,9 +82,13 @@ _PERMITTED = _answer(_ALLOW)
 _NOT_PERMITTED = _refuse(errno.EPERM)
 _NO_SUCH_CALL = _refuse(errno.ENOSYS)
 _PRETEND = _refuse(0)
+_ASK = _answer(_USER_NOTIFICATION)
+
+ChangeOfOwner = Literal["made", "pretended", "reported"]
+"""What becomes of the chown family: the kernel's own answer; success without effect; what the filter's listener answers."""
 
 
-def answers(numbers: dict[str, int], *, capabilities: frozenset[str], allow_chown_noop: bool) -> dict[int, Block]:
+def answers(numbers: dict[str, int], *, capabilities: frozenset[str], change_of_owner: ChangeOfOwner) -> dict[int, Block]:
     """Number → what the filter does, for every call that gets something else than EPERM."""
     found: dict[str, Block] = dict.fromkeys(profile.ALWAYS, _PERMITTED)
     found["clone"] = _any_bit_of(0, profile.CLONE_NAMESPACE_FLAGS, then=_NOT_PERMITTED, otherwise=_PERMITTED)
@@ -94,8 +99,9 @@ def answers(numbers: dict[str, int], *, capabilities: frozenset[str], allow_chow
     found["ioctl"] = _equal_to_any(1, profile.TERMINAL_INJECTION, then=_NOT_PERMITTED, otherwise=_PERMITTED)
     for capability in capabilities:
         found.update(dict.fromkeys(profile.BY_CAPABILITY.get(capability, ()), _PERMITTED))
-    if allow_chown_noop:
+    if change_of_owner != "made":
         found.update(dict.fromkeys(profile.IDENTITY_CALLS, _PRETEND))
+        found.update(dict.fromkeys(profile.OWNER_CALLS, _ASK if change_of_owner == "reported" else _PRETEND))
     return {numbers[name]: block for name, block in found.items() if name in numbers}
 
 
@@ -122,11 +128,11 @@ def _tree(segments: Sequence[tuple[int, Block]]) -> Block:
     return (Instruction(_JUMP_GREATER_EQUAL, 0, 1, pivot), Instruction(_JUMP, 0, 0, len(below)), *below, *above)
 
 
-def program(capabilities: Iterable[str], *, machine: str | None = None, allow_chown_noop: bool = False) -> Block:
+def program(capabilities: Iterable[str], *, machine: str | None = None, change_of_owner: ChangeOfOwner = "made") -> Block:
     """The filter for a program that keeps *capabilities* (names as in `capabilities.NUMBERS`).
 
-    With *allow_chown_noop* the chown and setuid families succeed without effect: what a build step needs in a user namespace of
-    one id, where the kernel would answer EINVAL. Raises Unsupported on an architecture that we have no numbers for.
+    Unless *change_of_owner* is `made`, the setuid family succeeds without effect too: what a build step needs in a user namespace
+    of one id, where the kernel would answer EINVAL. Raises Unsupported on an architecture that we have no numbers for.
     """
     machine = machine or os.uname().machine
     numbers = syscall_numbers(machine)
@@ -134,7 +140,7 @@ def program(capabilities: Iterable[str], *, machine: str | None = None, allow_ch
         raise Unsupported(
             f"no system call filter for `{machine}`", hint="`launch` runs containers on x86_64 and aarch64 machines"
         )
-    found = answers(numbers, capabilities=frozenset(capabilities), allow_chown_noop=allow_chown_noop)
+    found = answers(numbers, capabilities=frozenset(capabilities), change_of_owner=change_of_owner)
     # x32 calls have the native architecture and bit 30 set: newer than `newest`, so they are refused too.
     tree = _tree(_segments(found, newest=max(numbers.values())))
     return (
@@ -147,7 +153,7 @@ def program(capabilities: Iterable[str], *, machine: str | None = None, allow_ch
 
 
 @lru_cache(maxsize=8)
-def program_bytes(capabilities: frozenset[str], *, machine: str | None = None, allow_chown_noop: bool = False) -> bytes:
+def program_bytes(capabilities: frozenset[str], *, machine: str | None = None, change_of_owner: ChangeOfOwner = "made") -> bytes:
     """`program` as the kernel takes it: 8 bytes an instruction, `len(result) // 8` is `sock_fprog.len`."""
     pack: Callable[..., bytes] = struct.Struct("=HBBI").pack
-    return b"".join(pack(*one) for one in program(capabilities, machine=machine, allow_chown_noop=allow_chown_noop))
+    return b"".join(pack(*one) for one in program(capabilities, machine=machine, change_of_owner=change_of_owner))

@@ -108,11 +108,10 @@ CLONE_NAMESPACE_FLAGS = 0x7E020000
 TERMINAL_INJECTION = (0x5412, 0x541C)
 """The ioctls TIOCSTI and TIOCLINUX (asm-generic/ioctls.h)."""
 
+OWNER_CALLS = ("chown", "fchown", "fchownat", "lchown")
+"""What changes the owner of a file."""
+
 IDENTITY_CALLS = (
-    "chown",
-    "fchown",
-    "fchownat",
-    "lchown",
     "setfsgid",
     "setfsuid",
     "setgid",
@@ -123,4 +122,5 @@ IDENTITY_CALLS = (
     "setreuid",
     "setuid",
 )
-"""What a user namespace with one single id refuses, and what a build step there is told has worked."""
+"""What changes who a process is. A user namespace with one single id refuses these and the former, and a build step there is told
+that they worked."""

@@ -137,9 +137,9 @@ def test_a_kept_capability_opens_its_calls():
 
 def test_a_build_step_with_one_id_is_told_that_chown_and_setuid_worked():
     for name in ("chown", "fchownat", "setresuid", "setgroups"):
-        assert "0" == answer(name, capabilities=BUILD_CAPABILITIES, allow_chown_noop=True)
+        assert "0" == answer(name, capabilities=BUILD_CAPABILITIES, change_of_owner="pretended")
         assert ALLOWED == answer(name, capabilities=BUILD_CAPABILITIES)
-    assert ALLOWED == answer("fchmodat", capabilities=BUILD_CAPABILITIES, allow_chown_noop=True)
+    assert ALLOWED == answer("fchmodat", capabilities=BUILD_CAPABILITIES, change_of_owner="pretended")
 
 
 def test_jumps_stay_inside_the_program():

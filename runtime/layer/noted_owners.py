@@ -1,0 +1,44 @@
+"""Owners that a build step set without the privilege to set them: notes on its files become owners in the layer's manifest.
+
+The notes are taken while the step runs (`runtime.container.owner_reports`): an xattr on a file or directory, and a list for what
+can have no xattr. They are no part of the layer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from runtime.layer.tree import Tree, TreeEntry
+
+NOTE = "user.launch.owner"
+"""`UID:GID`"""
+
+
+def with_noted_owners(tree: Tree, upper: Path, others: bytes) -> Tree:
+    """*tree*, scanned from directory *upper*, with the owners that were noted; the notes are removed from *upper*.
+
+    *others* is the list, as `owner_reports.OwnerReports.document` makes it; empty when there is none.
+    """
+    listed: Listed = {}
+    for inode, path, uid, gid in json.loads(others or b"[]"):
+        listed[inode] = listed[path] = uid, gid
+    return Tree.of(_with_owner(entry, os.path.join(upper, entry.path), listed) for entry in tree)
+
+
+Listed = dict[int | str, tuple[int, int]]
+"""Inode number, or path for what a lower layer had: copied up, it has another number. → owner"""
+
+
+def _with_owner(entry: TreeEntry, location: str, listed: Listed) -> TreeEntry:
+    if entry.type in ("whiteout", "hardlink"):
+        return entry
+    note = dict(entry.xattrs).get(NOTE)
+    if note is not None:
+        os.removexattr(location, NOTE, follow_symlinks=False)
+        uid, _, gid = note.decode().partition(":")
+        return replace(entry, uid=int(uid), gid=int(gid), xattrs=tuple(each for each in entry.xattrs if each[0] != NOTE))
+    owner = (listed.get(os.lstat(location).st_ino) or listed.get(entry.path)) if listed else None
+    return entry if owner is None else replace(entry, uid=owner[0], gid=owner[1])
