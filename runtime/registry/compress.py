@@ -65,14 +65,10 @@ def compression_of(media_type: str) -> Compression | None:
 
 @dataclass(frozen=True, slots=True)
 class Compressed:
-    """What one pass over a layer's stream tells."""
+    """What came out."""
 
-    diff_id: Digest
-    """Of what went in."""
     digest: Digest
-    """Of what came out."""
     size: int
-    """Bytes that came out."""
 
 
 class Compressor:
@@ -87,14 +83,14 @@ class Compressor:
 
     def compress(self, plain: Iterable[bytes], out: BinaryIO, compression: Compression) -> Compressed:
         """Write *plain* to *out*. Called from any number of threads."""
-        diff, blob, size = hashlib.sha256(), hashlib.sha256(), 0
+        hasher, size = hashlib.sha256(), 0
         # Closed at once, also by an error: it gives back the room that other layers wait for.
-        with closing(self._packed(_hashed(plain, diff.update), compression)) as pieces:
+        with closing(self._packed(plain, compression)) as pieces:
             for piece in pieces:
-                blob.update(piece)
+                hasher.update(piece)
                 size += len(piece)
                 out.write(piece)
-        return Compressed(Digest(f"sha256:{diff.hexdigest()}"), Digest(f"sha256:{blob.hexdigest()}"), size)
+        return Compressed(Digest(f"sha256:{hasher.hexdigest()}"), size)
 
     def __enter__(self) -> Compressor:
         return self
@@ -153,12 +149,6 @@ class Compressor:
             for left in running:
                 left.cancel()
                 room.release()
-
-
-def _hashed(plain: Iterable[bytes], update: Callable[[bytes], None]) -> Generator[bytes, None, None]:
-    for chunk in plain:
-        update(chunk)
-        yield chunk
 
 
 def _in_blocks(chunks: Iterable[bytes], size: int) -> Generator[bytes, None, None]:

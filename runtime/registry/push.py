@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from runtime.errors import BadContent, StoreError
+from runtime.errors import BadContent
 from runtime.oci.digest import Digest, canonical_json, digest_bytes, digest_json
 from runtime.oci.image_documents import CONFIG, MANIFEST, Descriptor, Manifest
 from runtime.oci.reference import Remote
@@ -28,6 +28,7 @@ from runtime.registry.configuration import registries_configuration
 from runtime.registry.layer_push import How, LayerPush, PushedLayer, Target
 from runtime.registry.retries import Patience
 from runtime.registry.side_by_side import Stop, side_by_side
+from runtime.store.image_config import config_bytes
 from runtime.store.records import Image
 from runtime.store.stacking import manifest_layer_digest
 from runtime.store.store import Store
@@ -37,7 +38,6 @@ AT_ONCE = 6
 PUSHED = "pushed"
 """What is kept beside an image: a list, the most recent first, of where it was pushed and as which manifest."""
 _PUSHES_KEPT = 16
-_DOCUMENT_LIMIT = 16 << 20
 
 
 class PushObserver(Protocol):
@@ -115,7 +115,7 @@ def _push_blobs(image: Image, to: Target, observer: PushObserver) -> tuple[tuple
     jobs = [partial(_push_layer, image, which, to, observer) for which in order]
     results = side_by_side(jobs, at_once=AT_ONCE, stop=to.stop)
     pushed = {layer.diff_id: layer for layer in results}
-    config, config_sent = to.push_document(config_content(image, to.store), CONFIG)
+    config, config_sent = to.push_document(config_bytes(to.store, image), CONFIG)
     layers = tuple(pushed[manifest_layer_digest(image, which)] for which in range(len(image.groups)))
     return layers, config, config_sent + sum(layer.descriptor.size for layer in results if layer.how is How.SENT)
 
@@ -135,18 +135,6 @@ def manifest_layer_label(image: Image, which: int) -> str:
 
 def _size(image: Image, which: int) -> int:
     return sum(image.layers[position].size_bytes for position in image.groups[which])
-
-
-def config_content(image: Image, store: Store) -> bytes:
-    """The configuration, in the bytes whose digest the manifest names."""
-    digest = Digest(image.manifest["config"]["digest"])
-    content = canonical_json(image.config)
-    if digest_bytes(content) != digest:
-        with store.open_blob(digest) as file:
-            content = file.read(_DOCUMENT_LIMIT)
-    if digest_bytes(content) != digest:
-        raise StoreError(f"configuration `{digest.short}` of image `{image.digest.short}` is damaged")
-    return content
 
 
 def _manifest(image: Image, config: Descriptor, layers: Sequence[PushedLayer]) -> bytes:

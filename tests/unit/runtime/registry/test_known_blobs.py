@@ -9,7 +9,7 @@ import pytest
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.oci.image_documents import LAYER, Descriptor
 from runtime.registry.known_blobs import forget_place, known_blobs, remember_blob
-from runtime.store.garbage import collect
+from runtime.store.garbage import Rules, collect
 from runtime.store.store import Store
 
 LAYER_ID = digest_bytes(b"layer")
@@ -68,7 +68,7 @@ def test_what_is_remembered_is_bounded(store: Store) -> None:
 
 def test_a_blob_stays_known_when_the_layer_is_collected(store: Store) -> None:
     remember_blob(store, LAYER_ID, PACKED, registry="one", repository="a")
-    collect(store, unused_s=0)
+    collect(store, Rules(unused_s=0))
     assert _places(store) == [(PACKED.digest, ["one/a"])]
 
 
