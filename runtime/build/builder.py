@@ -64,7 +64,7 @@ def build(
     started = time.monotonic()
     key = plan_key(plan)
     image = store.find_image(key)
-    if image is not None:
+    if image is not None and not (sources is not None and sources.run_again):
         return BuildResult(image, _all_cached(plan.steps, image.layers), time.monotonic() - started)
     from runtime.build.step_runner import run_steps
 

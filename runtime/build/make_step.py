@@ -27,6 +27,7 @@ from runtime.build.plan import (
 )
 from runtime.build.sources import BuildSources
 from runtime.errors import BuildError
+from runtime.oci.digest import Digest
 from runtime.rootfs.wanted import TmpfsFile
 from runtime.store.records import Layer
 from runtime.store.store import Store
@@ -42,16 +43,18 @@ class StepMaker:
         self._observer = observer
         self._digests = stage_digests(plan)
         self._stages: dict[int, tuple[Layer, ...]] = {}
+        self._made_again: set[Digest] = set()
 
     def make(self, step: Step, below: Sequence[Layer], *, among: Sequence[Step]) -> tuple[tuple[Layer, ...], BuiltStep]:
         """The layers of *step* on *below*, and what was done for them. *among*: the steps that it is one of."""
         key = step_key(step, chain(below), self._digests)
-        found = cached_layers(step, key, self._store)
+        again = self._has_to_be_made_again(step, key)
+        found = None if again else cached_layers(step, key, self._store)
         if found is None:
             started = time.monotonic()
             with self._store.lock([key]):
                 # Whoever held the lock before us has built it.
-                found = cached_layers(step, key, self._store)
+                found = None if again else cached_layers(step, key, self._store)
                 if found is None:
                     self._observer.step_started(step)
                     layers = self._apply(step, below, among)
@@ -60,6 +63,14 @@ class StepMaker:
                     return layers, BuiltStep(step, layers[-1], cached=False, seconds=seconds)
         self._observer.step_cached(step, found[-1])
         return found, BuiltStep(step, found[-1], cached=True, seconds=0.0)
+
+    def _has_to_be_made_again(self, step: Step, key: Digest) -> bool:
+        """Whether the store's layers don't count: `run_again`, the first time that this build comes to the step."""
+        if not self._sources.run_again or isinstance(step, (UnpackDebs, ImportImage, InstallWheel, MakeVenv)):
+            return False
+        first = key not in self._made_again
+        self._made_again.add(key)
+        return first
 
     def stage_layers(self, number: int) -> tuple[Layer, ...]:
         """The layers of a stage, bottom first; what is missing of them is made."""

@@ -50,3 +50,5 @@ class BuildSources:
     """Id → content, for `RUN --mount=type=secret`; never part of a key or a layer."""
     cache_mounts: Path | None = None
     """Directory of `RUN --mount=type=cache`, may be deleted at any time; None: each build has empty ones."""
+    run_again: bool = False
+    """Run commands also where the store has their layers (`docker build --no-cache`)."""
