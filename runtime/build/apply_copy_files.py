@@ -80,7 +80,7 @@ def _placed(
 def _sources(step: CopyFiles, store: Store, stage_layers: StageLayers, observer: BuildObserver) -> list[Source]:
     match step.source:
         case ContextFiles() as files:
-            return context_sources(files)
+            return context_sources(files, one_by_one=step.unpack)
         case InlineFiles() as files:
             return text_sources(files)
         case FetchedFile() as file:

@@ -33,6 +33,7 @@ from runtime.build.plan import (
     Step,
     UnpackDebs,
 )
+from runtime.build.step_label import created_by
 from runtime.oci.digest import Digest, digest_json
 from runtime.store.records import Layer
 
@@ -216,7 +217,7 @@ def plan_key(plan: BuildPlan) -> Digest:
             "layer_mtime_s": LAYER_MTIME_S,
             "steps": [[needs_parent(step), own_fields(step, stages)] for step in plan.steps],
             # They are in the image's history, and in no step's key.
-            "labels": [step.label for step in plan.steps if isinstance(step, (RunCommand, CopyFiles, MakeDirectory))],
+            "labels": [created_by(step) for step in plan.steps if isinstance(step, RunCommand | CopyFiles | MakeDirectory)],
             "config": _config_fields(plan.config),
             "created": plan.source_date_epoch_s,
         }

@@ -10,7 +10,7 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runtime.build.go_match import compiled, has_wildcards, unescaped
@@ -70,9 +70,12 @@ class Source:
     directory: bool
 
 
-def context_sources(files: ContextFiles) -> list[Source]:
-    """The planned files of a context, with the attributes that every checkout has: 0644 or 0755, of root."""
+def context_sources(files: ContextFiles, *, one_by_one: bool = False) -> list[Source]:
+    """The planned files of a context, with the attributes that every checkout has: 0644 or 0755, of root. *one_by_one*: each is a
+    source, as for archives, of which each is unpacked."""
     items = tuple(_context_item(files.root, *listed) for listed in files.files)
+    if one_by_one and not files.single:
+        return [Source(item.path, (replace(item, path=""),), directory=False) for item in items]
     if not files.single:
         return [Source("", items, directory=True)]
     if len(items) != 1:

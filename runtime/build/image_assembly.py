@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from runtime.build.cache_key import ASSEMBLY_VERSION
-from runtime.build.plan import BuildPlan, ImageConfig, InstallWheel, Step
-from runtime.build.step_label import history_label
+from runtime.build.cache_key import ASSEMBLY_VERSION, step_key
+from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, InstallWheel, Step
+from runtime.build.step_label import created_by
 from runtime.oci.digest import Digest, canonical_json, digest_bytes, digest_json
 from runtime.oci.image_documents import CONFIG, LAYER, Descriptor, Manifest
 from runtime.store.records import Image, Layer
@@ -32,7 +32,8 @@ def assemble(plan: BuildPlan, built: BuiltLayers, store: Store, *, key: Digest) 
     layers = [layer for _, layer in built]
     groups = grouped(built)
     streams = [_stream(store, layers, groups, which) for which in range(len(groups))]
-    config = config_document(plan, [built[group[0]][0] for group in groups], [digest for digest, _ in streams])
+    history = _history(plan, [built[group[0]][0] for group in groups], store)
+    config = config_document(plan, history, [digest for digest, _ in streams])
     encoded = canonical_json(config)
     manifest = Manifest(
         Descriptor(CONFIG, digest_bytes(encoded), len(encoded)),
@@ -93,27 +94,50 @@ def _stream(store: Store, layers: Sequence[Layer], groups: Sequence[tuple[int, .
     return digest, size
 
 
-def config_document(plan: BuildPlan, steps: Sequence[Step], diff_ids: Sequence[Digest]) -> dict[str, Any]:
-    """The image configuration (config.md) with one history entry a layer."""
-    created = datetime.fromtimestamp(plan.source_date_epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _history(plan: BuildPlan, steps: Sequence[Step], store: Store) -> list[dict[str, Any]]:
+    """One entry for each layer of the manifest, made by *steps*; those of an imported base are its own, with the ones of
+    instructions that made no layer."""
+    imported = [step for step in steps if isinstance(step, ImportImage)]
+    entries = [{"created": _created(plan), "created_by": created_by(step)} for step in steps]
+    if not imported:
+        return entries
+    base = (store.key_fields(step_key(imported[0], None)) or {}).get("config", {}).get("history")
+    own = [entry for entry in base if isinstance(entry, dict)] if isinstance(base, list) else []
+    if sum(not entry.get("empty_layer") for entry in own) != len(imported):
+        return entries  # a history is optional (config.md), and this one says nothing of these layers
+    return own + entries[len(imported) :]
+
+
+def _created(plan: BuildPlan) -> str:
+    return datetime.fromtimestamp(plan.source_date_epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def config_document(plan: BuildPlan, history: Sequence[dict[str, Any]], diff_ids: Sequence[Digest]) -> dict[str, Any]:
+    """The image configuration (config.md)."""
     return {
-        "created": created,
+        "created": _created(plan),
         "architecture": plan.config.architecture,
         "os": "linux",
         "config": _execution(plan.config),
         "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
-        "history": [{"created": created, "created_by": f"launch: {history_label(step)}"} for step in steps],
+        "history": list(history),
     }
 
 
 def _execution(config: ImageConfig) -> dict[str, Any]:
-    execution: dict[str, Any] = {"Env": [f"{name}={value}" for name, value in sorted(config.env.items())]}
-    if config.workdir:
-        execution["WorkingDir"] = config.workdir
-    if config.entrypoint:
-        execution["Entrypoint"] = list(config.entrypoint)
-    if config.command:
-        execution["Cmd"] = list(config.command)
-    if config.labels:
-        execution["Labels"] = dict(sorted(config.labels.items()))
-    return execution
+    """`config` of the configuration, with the fields that Docker adds to it (moby image-spec v1.2)."""
+    fields: dict[str, Any] = {
+        "User": config.user,
+        "ExposedPorts": {port: {} for port in sorted(config.exposed_ports)},
+        "Entrypoint": list(config.entrypoint),
+        "Cmd": list(config.command),
+        "Volumes": {volume: {} for volume in sorted(config.volumes)},
+        "WorkingDir": config.workdir,
+        "Labels": dict(sorted(config.labels.items())),
+        "StopSignal": config.stop_signal,
+        "Shell": list(config.shell),
+        "Healthcheck": config.healthcheck,
+        "OnBuild": list(config.onbuild),
+    }
+    environment = [f"{name}={value}" for name, value in sorted(config.env.items())]
+    return {"Env": environment} | {name: value for name, value in fields.items() if value}

@@ -56,6 +56,20 @@ def history_label(step: Step) -> str:
             return _without_position(step.label) or f"WORKDIR {step.path}"
 
 
+def created_by(step: Step) -> str:
+    """`created_by` of the step's entry in the history of an image: for an instruction of a Dockerfile as Docker has it."""
+    match step:
+        case RunCommand(stdin="") if _POSITION.match(step.label):
+            # The words that ran, which the label may have shortened.
+            return f"RUN {' '.join(step.argv)}"
+        case RunCommand() | CopyFiles() | MakeDirectory() if _POSITION.match(step.label) or not isinstance(step, RunCommand):
+            return history_label(step)
+        case ImportImage():
+            # Not its reference: where an image lay is no part of what it is.
+            return f"launch: import {step.manifest_digest}"
+    return f"launch: {history_label(step)}"
+
+
 def _without_position(label: str) -> str:
     """`COPY train.py .` of `[runtime 3/5] COPY train.py .`: where a step stands is news while it is made."""
     return _POSITION.sub("", label)
