@@ -88,7 +88,8 @@ class _Sources:
             else:
                 shutil.copyfile(origin, place)
                 place.chmod(mode & 0o777)
-        self.notes.append(f"`{shown(changed[0][0])}` {_and_others(len(changed))} in `{root}`: the image's own copy is taken")
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        self.notes.append(f"`{shown(changed[0][0])}`{more} in `{root}` changed since: the image's own copy is taken")
         return os.fspath(target)
 
     def _in_image(self, root: str, file: File) -> Path:
@@ -132,7 +133,3 @@ def _is_as_recorded(path: str, file: File) -> bool:
 
 def _is_directory(mode: int) -> bool:
     return mode & 0o170000 == _DIRECTORY_TYPE
-
-
-def _and_others(count: int) -> str:
-    return "changed since" if count == 1 else f"and {count - 1} more changed since"

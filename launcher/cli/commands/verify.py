@@ -87,7 +87,7 @@ def _print_layer(difference: LayerDifference, of: int) -> None:
     if difference.recorded is None or difference.rebuilt is None:
         what = "only the recorded image has it" if difference.rebuilt is None else "only the rebuilt image has it"
     else:
-        what = difference.note or f"{counted(len(difference.files), 'file')} differ"
+        what = difference.note or f"{counted(len(difference.files), 'path')} not the same"
     print(f"layer {difference.position} of {of}  {difference.label}: {what}")
     for file in difference.files[:_FILES_SHOWN]:
         print(f"  {shown(file.path)}  {', '.join(file.what)}")
