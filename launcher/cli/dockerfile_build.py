@@ -37,7 +37,7 @@ def add_options(parser: args.Parser) -> None:
         action="append",
         default=[],
         metavar="NAME[=VALUE]",
-        help="value of an ARG; without `=` from the environment",
+        help="value of an ARG; without `=` the environment's",
     )
     group.add_argument(
         "--secret", action="append", default=[], metavar="id=ID[,src=FILE|,env=NAME]", help="for `RUN --mount=type=secret`"

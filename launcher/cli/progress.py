@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -31,8 +31,9 @@ _REDRAWN_A_SECOND = 8
 class BuildProgress:
     """The BuildObserver of the command line. Called from several threads."""
 
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
+    def __init__(self, steps: Collection[Step] = ()) -> None:
+        """*steps* are those of the image; what other stages need is built beside them."""
+        self._cached = set(steps)
         self._built = 0
         self._begun = time.perf_counter()
         self._lock = threading.RLock()
@@ -62,6 +63,7 @@ class BuildProgress:
     def step_built(self, step: Step, layer: Layer, seconds: float) -> None:
         with self._lock:
             self._built += 1
+            self._cached.discard(step)
             if step in self._wheels:
                 self._wheels[step] = layer.size_bytes
                 self._wheel_seconds += seconds
@@ -106,8 +108,7 @@ class BuildProgress:
                 return
             if complete:
                 seconds = time.perf_counter() - self._begun
-                cached = self._steps - self._built
-                render.say(f"image: {counted(self._built, 'layer')} built, {cached} cached, {seconds:.1f} s")
+                render.say(f"image: {counted(self._built, 'layer')} built, {len(self._cached)} cached, {seconds:.1f} s")
             else:
                 are = "is" if self._built == 1 else "are"
                 render.say(f"no image; the {counted(self._built, 'layer')} built before this {are} kept")
@@ -201,7 +202,7 @@ def _built_line(label: str, seconds: float | None, size_bytes: int) -> str:
 @contextmanager
 def build_progress(plan: BuildPlan) -> Iterator[BuildProgress]:
     """Show the build of *plan* for the body."""
-    progress = BuildProgress(len(plan.steps))
+    progress = BuildProgress(plan.steps)
     try:
         yield progress
     except BaseException:

@@ -53,7 +53,7 @@ def push_progress(*, quiet: bool) -> Iterator[PushProgress]:
         yield PushProgress(None)
         return
     begun = time.perf_counter()
-    lines = BuildProgress(0)
+    lines = BuildProgress()
     progress = PushProgress(lines)
     try:
         yield progress
