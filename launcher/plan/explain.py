@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from launcher.plan.launch_plan import LaunchPlan
+from launcher.plan.origins import shown_path
 from launcher.plan.plan_changes import PlanChanges
 from launcher.plan.plan_json import to_document
 from runtime.build.builder import StepState
@@ -83,7 +85,7 @@ class Explained:
 
     def _facts(self) -> list[tuple[str, str]]:
         plan = self.plan
-        facts = [("command", " ".join(plan.argv)), ("base", f"{plan.spec.image.base} ({plan.base_digest.short})")]
+        facts = [("command", " ".join(plan.argv)), ("base", f"{_base_name(plan)} ({plan.base_digest.short})")]
         if plan.lock is not None:
             lock = plan.lock
             facts.append(
@@ -104,6 +106,11 @@ class Explained:
         if self.image is not None:
             return f"{self.image.digest.short} is there, nothing to build"
         return f"{len(self.steps) - self.hits} of {counted(len(self.steps), 'layer')} to build"
+
+
+def _base_name(plan: LaunchPlan) -> str:
+    image = plan.spec.image
+    return image.base if image.dockerfile is None else shown_path(Path(image.dockerfile))
 
 
 def explain(plan: LaunchPlan, store: Store) -> Explained:

@@ -23,8 +23,8 @@ from launcher.plan.lock import lock_digest, request_digest
 from launcher.plan.lock_file import changes, lock_file_text, pylock_text, read_lock_file
 from launcher.plan.origins import origin_of
 from launcher.plan.pinned_base import Base
-from launcher.plan.pins import base_layers
-from launcher.plan.refusals import refuse_unsupported
+from launcher.plan.pins import base_layers, pin_dockerfile_alone
+from launcher.plan.refusals import Where, refuse_unsupported
 from launcher.plan.requirement_lock import Target, has_requirements, lock_file, requirements_base, resolve_requirements
 from launcher.plan.requirements import read_requirements
 from launcher.plan.resolution_record import recorded_addresses
@@ -69,11 +69,7 @@ def lock_experiment(
         return origin_of(composed.origins, key)
 
     refuse_unsupported(spec, where)
-    with naming_package(spec.image, where):
-        base = pin_base(
-            spec.image, apt=apt_packages(spec.image), state=state, environ=environ, origin=where("image.base"), refresh=refresh
-        )
-    check_python(spec.image.python, base, name=spec.image.base, origin=where("image.python"))
+    base = _base_of(spec, state=state, environ=environ, where=where, refresh=refresh)
     lock = None
     if base.interpreter is not None and has_requirements(spec):
         with naming_requirement(spec.image, where):
@@ -87,7 +83,9 @@ def lock_experiment(
             )
     # Written when everything is known: a refused requirement leaves no half of a lock.
     command = f"launch lock experiment={composed.choices.get('experiment', spec.name)}"
-    base_path, packages = _write_base(base, spec, file, command=command)
+    # FROM lines have their own way to pin: a digest behind the name.
+    of_dockerfile = spec.image.dockerfile is not None
+    base_path, packages = (None, 0) if of_dockerfile else _write_base(base, spec, file, command=command)
     if lock is None:
         if base_path is None:
             hint = "`image.requirements` names some; an imported base is pinned by its digest"
@@ -97,6 +95,17 @@ def lock_experiment(
     before = read_lock_file(path, python=lock.python)
     _write(path, _text(spec, lock, state=state, format=format, command=command))
     return Written(path, lock, tuple(changes(before.lock, lock)) if before else (), base_path, packages)
+
+
+def _base_of(spec: ExperimentSpec, *, state: StateDir, environ: Mapping[str, str], where: Where, refresh: bool) -> Base:
+    if spec.image.dockerfile is not None:
+        return pin_dockerfile_alone(spec, state=state, environ=environ, where=where, refresh=refresh).base
+    with naming_package(spec.image, where):
+        base = pin_base(
+            spec.image, apt=apt_packages(spec.image), state=state, environ=environ, origin=where("image.base"), refresh=refresh
+        )
+    check_python(spec.image.python, base, name=spec.image.base, origin=where("image.python"))
+    return base
 
 
 def _no_requirements(base: Base) -> Lock:

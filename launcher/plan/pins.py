@@ -80,10 +80,15 @@ def pin_dockerfile(
     where: Where,
     refresh: bool = False,
 ) -> ImagePins:
-    """The image of `image.dockerfile` as the base of *spec*, with the lock of the requirements that come on top.
+    """The image of `image.dockerfile` as the base of *spec*, with the lock of the requirements that come on top."""
+    pins = pin_dockerfile_alone(spec, state=state, environ=environ, where=where, refresh=refresh)
+    return _with_lock(pins, spec, experiment_file=experiment_file, state=state, environ=environ, where=where, refresh=refresh)
 
-    Its Python is asked only if something depends on it; then the image is built to ask it.
-    """
+
+def pin_dockerfile_alone(
+    spec: ExperimentSpec, *, state: StateDir, environ: Mapping[str, str], where: Where, refresh: bool = False
+) -> ImagePins:
+    """The same without the lock. The image's Python is asked only if something depends on it; then the image is built for it."""
     from launcher.plan.dockerfile_image import as_base, context_snapshot, read_dockerfile, request_of
 
     request, origin = request_of(spec.image), where("image.dockerfile")
@@ -102,8 +107,7 @@ def pin_dockerfile(
     )
     check_python(spec.image.python, base, name=name, origin=where("image.python"))
     code = context_snapshot(translated, request, environ=environ)
-    pins = ImagePins(base, None, name, base.warnings, code)
-    return _with_lock(pins, spec, experiment_file=experiment_file, state=state, environ=environ, where=where, refresh=refresh)
+    return ImagePins(base, None, name, base.warnings, code)
 
 
 def _with_lock(
