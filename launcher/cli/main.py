@@ -31,6 +31,8 @@ COMMANDS = {
     "outputs": "print the directory of a run's outputs",
     "sync": "send what MLflow missed",
     "pull": "fetch an image from its registry",
+    "load": "take images out of a file or directory into the store",
+    "save": "write an image to a file or directory that docker, podman and skopeo read",
     "login": "keep the credentials of a registry; `logout` forgets them",
     "logout": "forget the credentials of a registry",
     "images": "the images in the store: `show`, `history`, `sbom` and more",

@@ -13,7 +13,6 @@ from runtime.build.cache_key import IMPORT_VERSION, key_fields, step_key
 from runtime.build.image_source import open_image
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import ImportImage
-from runtime.build.step_label import step_label
 from runtime.errors import BadContent, BuildError
 from runtime.layer.compression import ByteStream, decompressed
 from runtime.layer.extract import extract_recorded
@@ -42,7 +41,7 @@ def apply_import_image(
             )
         if not source.contents.diff_ids:
             raise BadContent(f"`{step.reference}` has no layers")
-        layers = import_layers(source, store, done=lambda text: observer.message(f"{step_label(step)}: {text}"))
+        layers = import_layers(source, store, done=lambda text: observer.output(step, text))
         remember_places(step.reference, source.contents, store)
     return remember_import(step, source.contents, layers, store)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
@@ -13,6 +13,7 @@ from runtime.errors import BadContent, BuildError
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.oci.image_contents import ImageContents
 from runtime.oci.image_documents import (
+    CONTAINERD_NAME,
     DOCUMENT_LIMIT,
     REF_NAME,
     Descriptor,
@@ -23,9 +24,6 @@ from runtime.oci.image_documents import (
     manifest_from_json,
     parse_document,
 )
-
-CONTAINERD_NAME = "io.containerd.image.name"
-"""The whole name of an image, where containerd and BuildKit write a layout; `ref.name` is its tag then."""
 
 
 class LayoutFiles(Protocol):
@@ -54,40 +52,16 @@ class DirectoryFiles:
 
 
 class Layout:
-    """One image of a layout. *tag* chooses it: the value of `ref.name`, a whole name, or a digest."""
+    """One image of a layout: the one whose manifest is *found*."""
 
-    def __init__(self, files: LayoutFiles, tag: str | None, *, architecture: str, what: str) -> None:
+    def __init__(self, files: LayoutFiles, found: Descriptor, *, architecture: str) -> None:
         self._files = files
-        found = self._choose(listed_images(files, what), tag, architecture, what)
-        manifest = manifest_from_json(parse_document(self._document(found), "image manifest"))
-        config_bytes = self._document(manifest.config)
+        manifest = manifest_from_json(parse_document(_document(files, found), "image manifest"))
+        config_bytes = _document(files, manifest.config)
         config = parse_document(config_bytes, "image configuration")
         diff_ids = checked_diff_ids(config, len(manifest.layers), architecture=architecture)
         size = sum(layer.size for layer in manifest.layers)
         self.contents = ImageContents(found.digest, config, diff_ids, size, config_bytes, manifest.layers)
-
-    def _choose(self, listed: tuple[Descriptor, ...], tag: str | None, architecture: str, what: str) -> Descriptor:
-        if tag is not None:
-            listed = tuple(item for item in listed if tag in (*names_of(item), item.digest))
-            what = f"{what}:{tag}"
-        if not listed:
-            raise BuildError(f"no image `{what}`")
-        tags = {item.annotations.get(REF_NAME) for item in listed}
-        if len(listed) > 1 and len(tags) > 1:
-            hint = f"name one: {', '.join(sorted(str(tag) for tag in tags if tag))}"
-            raise BuildError(f"`{what}` holds {len(listed)} images", hint=hint)
-        found = choose_platform(listed, architecture=architecture, what=f"`{what}`") if len(listed) > 1 else listed[0]
-        # One level of nesting is what tools write: an index for each tag, over platforms.
-        if is_index(found):
-            nested = index_from_json(parse_document(self._document(found), "image index"))
-            found = choose_platform(nested, architecture=architecture, what=f"`{what}`")
-        return found
-
-    def _document(self, descriptor: Descriptor) -> bytes:
-        content = self._files.document(_blob(descriptor.digest))
-        if digest_bytes(content) != descriptor.digest or len(content) != descriptor.size:
-            raise BadContent(f"blob `{descriptor.digest}` of the image layout doesn't have that digest")
-        return content
 
     @contextmanager
     def layer(self, position: int) -> Iterator[BinaryIO]:
@@ -111,10 +85,42 @@ def listed_images(files: LayoutFiles, what: str) -> tuple[Descriptor, ...]:
     return index_from_json(parse_document(files.document("index.json"), "`index.json`"))
 
 
+def choose_listed(files: LayoutFiles, tag: str | None, *, architecture: str, what: str) -> Descriptor:
+    """The manifest of the one image in the layout, or of the one that *tag* names: `ref.name`, a whole name, or a digest."""
+    listed = listed_images(files, what)
+    if tag is not None:
+        listed = tuple(item for item in listed if tag in (*names_of(item), item.digest))
+        what = f"{what}:{tag}"
+    if not listed:
+        raise BuildError(f"no image `{what}`")
+    tags = {item.annotations.get(REF_NAME) for item in listed}
+    if len(listed) > 1 and len(tags) > 1:
+        hint = f"name one: {', '.join(sorted(str(tag) for tag in tags if tag))}"
+        raise BuildError(f"`{what}` holds {len(listed)} images", hint=hint)
+    return for_platform(files, listed, architecture=architecture, what=what)
+
+
+def for_platform(files: LayoutFiles, listed: Sequence[Descriptor], *, architecture: str, what: str) -> Descriptor:
+    """The manifest for linux and *architecture* among *listed*, which are one image."""
+    found = choose_platform(listed, architecture=architecture, what=f"`{what}`") if len(listed) > 1 else listed[0]
+    # One level of nesting is what tools write: an index for each tag, over platforms.
+    if is_index(found):
+        nested = index_from_json(parse_document(_document(files, found), "image index"))
+        found = choose_platform(nested, architecture=architecture, what=f"`{what}`")
+    return found
+
+
 def names_of(item: Descriptor) -> tuple[str, ...]:
     """The names that an index gives one of its images; the whole name first, if there is one."""
     found = (item.annotations.get(CONTAINERD_NAME), item.annotations.get(REF_NAME))
     return tuple(name for name in found if name)
+
+
+def _document(files: LayoutFiles, descriptor: Descriptor) -> bytes:
+    content = files.document(_blob(descriptor.digest))
+    if digest_bytes(content) != descriptor.digest or len(content) != descriptor.size:
+        raise BadContent(f"blob `{descriptor.digest}` of the image layout doesn't have that digest")
+    return content
 
 
 def _blob(digest: Digest) -> str:

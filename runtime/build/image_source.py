@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.build.archive_members import ArchiveMembers, plain_archive
-from runtime.build.image_layout import DirectoryFiles, Layout
-from runtime.build.saved_archive import SavedArchive
+from runtime.build.image_layout import DirectoryFiles, Layout, LayoutFiles, choose_listed
+from runtime.build.saved_archive import SavedArchive, choose_saved
 from runtime.errors import BuildError
 from runtime.oci.image_contents import ImageContents, ImageSource
 from runtime.oci.reference import Archive, Remote, parse_reference
@@ -53,15 +53,27 @@ def open_archive(archive: Archive, *, architecture: str, scratch: Path | None = 
     """The image *archive* names, in files on this machine."""
     path = Path(archive.path)
     what = f"{archive.transport}:{archive.path}"
-    try:
+    with unreadable_is_told(what):
         if archive.transport == "oci":
-            yield Layout(DirectoryFiles(path), archive.tag, architecture=architecture, what=what)
+            yield _layout(DirectoryFiles(path), archive.tag, architecture, what)
             return
         with plain_archive(path, scratch=scratch) as file:
             members = ArchiveMembers(file)
             if archive.transport == "oci-archive":
-                yield Layout(members, archive.tag, architecture=architecture, what=what)
+                yield _layout(members, archive.tag, architecture, what)
             else:
-                yield SavedArchive(members, archive.tag, what=what)
+                yield SavedArchive(members, choose_saved(members, archive.tag, what=what))
+
+
+def _layout(files: LayoutFiles, tag: str | None, architecture: str, what: str) -> Layout:
+    found = choose_listed(files, tag, architecture=architecture, what=what)
+    return Layout(files, found, architecture=architecture)
+
+
+@contextmanager
+def unreadable_is_told(what: str) -> Iterator[None]:
+    """A file that is not there, or not for us, becomes a BuildError about image *what*."""
+    try:
+        yield
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        raise BuildError(f"cannot read image `{what}`: {error.strerror}: `{error.filename}`") from error
+        raise BuildError(f"cannot read image `{what}`: {(error.strerror or '').lower()}: `{error.filename}`") from error

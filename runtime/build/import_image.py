@@ -10,14 +10,13 @@ import time
 from collections.abc import Iterable
 
 from runtime.build.apply_import_image import import_layers, remember_import, remember_places
-from runtime.build.image_source import open_archive, open_image
+from runtime.build.image_source import open_image
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import ImportImage
 from runtime.errors import BadContent
 from runtime.oci.digest import canonical_json, digest_bytes
 from runtime.oci.image_contents import ImageContents, ImageSource
 from runtime.oci.image_documents import CONFIG, LAYER, Descriptor, Manifest
-from runtime.oci.reference import Archive
 from runtime.store import image_config
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
@@ -31,27 +30,20 @@ def import_image(reference: str, store: Store, *, observer: BuildObserver, archi
             store.staging() as scratch,
             open_image(reference, architecture=architecture, progress=observer.download, scratch=scratch) as source,
         ):
-            layers = _layers(source, reference, store, observer)
+            image = import_source(source, store, observer=observer, names=names, what=reference)
             remember_places(reference, source.contents, store)
-        remember_import(ImportImage(reference, source.contents.manifest_digest), source.contents, layers, store)
-        return _stored(source.contents, layers, store, names)
+        remember_import(ImportImage(reference, source.contents.manifest_digest), source.contents, image.layers, store)
+    return image
 
 
-def import_archive(
-    archive: Archive, store: Store, *, observer: BuildObserver, architecture: str, names: Iterable[str] = ()
-) -> Image:
-    """The same for an image in files, whose path may hold what a reference can't."""
-    with store.building():
-        store.sweep()
-        with store.staging() as scratch, open_archive(archive, architecture=architecture, scratch=scratch) as source:
-            layers = _layers(source, archive.path, store, observer)
-        return _stored(source.contents, layers, store, names)
-
-
-def _layers(source: ImageSource, what: str, store: Store, observer: BuildObserver) -> tuple[Layer, ...]:
+def import_source(source: ImageSource, store: Store, *, observer: BuildObserver, names: Iterable[str], what: str) -> Image:
+    """The opened image *source* in the store. To be called as a part of a build (`Store.building`)."""
     if not source.contents.diff_ids:
         raise BadContent(f"`{what}` has no layers")
-    return import_layers(source, store, done=lambda text: observer.message(f"import {what}: {text}"))
+    step = ImportImage(what, source.contents.manifest_digest)
+    observer.step_started(step)
+    layers = import_layers(source, store, done=lambda text: observer.output(step, text))
+    return _stored(source.contents, layers, store, names)
 
 
 def _stored(contents: ImageContents, layers: tuple[Layer, ...], store: Store, names: Iterable[str]) -> Image:
@@ -63,6 +55,10 @@ def _stored(contents: ImageContents, layers: tuple[Layer, ...], store: Store, na
     # The bytes first: an image that is there is whole.
     digest = digest_bytes(canonical_json(manifest))
     unfinished = Image(digest, contents.config, layers, (), int(time.time()), manifest)
-    if encoded != canonical_json(contents.config):
+    keeps_bytes = encoded != canonical_json(contents.config)
+    if keeps_bytes:
         store.attach(unfinished, image_config.CONFIG, encoded)
-    return store.put_image(config=contents.config, manifest=manifest, layers=layers, names=names)
+    image = store.put_image(config=contents.config, manifest=manifest, layers=layers, names=names)
+    if keeps_bytes and store.attached(image, image_config.CONFIG) is None:
+        store.attach(image, image_config.CONFIG, encoded)  # garbage was collected in between
+    return image

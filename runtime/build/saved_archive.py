@@ -10,36 +10,26 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from runtime.build.archive_members import ArchiveMembers
-from runtime.errors import BadContent, BuildError
+from runtime.errors import BuildError
 from runtime.oci.digest import digest_bytes
 from runtime.oci.image_contents import ImageContents
 from runtime.oci.image_documents import SavedImage, checked_diff_ids, parse_document, saved_images_from_json
-from runtime.oci.reference import parse_reference
+from runtime.oci.reference import same_image
 
 LIST = "manifest.json"
 
 
 class SavedArchive:
-    """One image of such an archive. *tag* chooses it: one of its names, or its ID."""
+    """The *image* of such an archive."""
 
-    def __init__(self, members: ArchiveMembers, tag: str | None, *, what: str) -> None:
+    def __init__(self, members: ArchiveMembers, image: SavedImage) -> None:
         self._members = members
-        images = saved_images(members)
-        fitting = [image for image in images if tag is None or self._fits(image, tag)]
-        if len(fitting) != 1:
-            there = ", ".join(tag for image in images for tag in image.tags) or "images without a name"
-            raise BuildError(f"`{what}` holds {len(fitting)} images that fit", hint=f"it holds: {there}")
-        encoded = members.document(fitting[0].config)
+        self._layers = image.layers
+        encoded = members.document(image.config)
         config = parse_document(encoded, "image configuration")
-        self._layers = fitting[0].layers
-        diff_ids = checked_diff_ids(config, len(self._layers), architecture=None)
-        size = sum(members.size(name) for name in self._layers)
+        diff_ids = checked_diff_ids(config, len(image.layers), architecture=None)
+        size = sum(members.size(name) for name in image.layers)
         self.contents = ImageContents(digest_bytes(encoded), config, diff_ids, size, encoded)
-
-    def _fits(self, image: SavedImage, tag: str) -> bool:
-        if tag.startswith("sha256:"):
-            return digest_bytes(self._members.document(image.config)) == tag
-        return any(_same_name(tag, name) for name in image.tags)
 
     @contextmanager
     def layer(self, position: int) -> Iterator[BinaryIO]:
@@ -53,9 +43,11 @@ def saved_images(members: ArchiveMembers) -> tuple[SavedImage, ...]:
     return saved_images_from_json(members.document(LIST))
 
 
-def _same_name(one: str, other: str) -> bool:
-    """Whether two names mean one image: `x`, `x:latest` and `docker.io/library/x:latest` do (tools write either)."""
-    try:
-        return parse_reference(one) == parse_reference(other)
-    except BadContent:
-        return False
+def choose_saved(members: ArchiveMembers, tag: str | None, *, what: str) -> SavedImage:
+    """The one image of the archive, or the one that is called *tag*."""
+    images = saved_images(members)
+    fitting = [image for image in images if tag is None or any(same_image(tag, name) for name in image.tags)]
+    if len(fitting) != 1:
+        there = ", ".join(tag for image in images for tag in image.tags) or "images without a name"
+        raise BuildError(f"`{what}` holds {len(fitting)} images that fit", hint=f"it holds: {there}")
+    return fitting[0]

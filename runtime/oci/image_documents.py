@@ -37,6 +37,8 @@ _LAYERS = (
 DOCUMENT_LIMIT = 4 << 20
 """Larger documents are refused, as registries do."""
 REF_NAME = "org.opencontainers.image.ref.name"
+CONTAINERD_NAME = "io.containerd.image.name"
+"""The whole name of an image, where containerd and BuildKit write a layout; `ref.name` is its tag then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,3 +108,30 @@ def _remote(text: str) -> Remote:
     if _HOST.fullmatch(registry) is None or _PATH.fullmatch(path) is None or (colon and _TAG.fullmatch(tag) is None):
         raise BadContent(f"`{text}` is no image reference", hint="the form is `[HOST/]NAME[:TAG][@sha256:…]`, in lower case")
     return Remote(registry, path, tag if colon else None if digest else "latest", digest)
+
+
+def same_image(one: str, other: str) -> bool:
+    """Whether two names mean one image: `x`, `x:latest` and `docker.io/library/x:latest` do (tools write any of them)."""
+    try:
+        return parse_reference(one) == parse_reference(other)
+    except BadContent:
+        return False
+
+
+def familiar_name(text: str) -> str | None:
+    """The name *text* with a tag and without what Docker leaves out: `x:latest`. None when an image can't be called so."""
+    try:
+        reference = parse_reference(text)
+    except BadContent:
+        return None
+    if not isinstance(reference, Remote) or reference.tag is None:
+        return None
+    if reference.registry == DOCKER_HUB:
+        return f"{reference.repository.removeprefix('library/')}:{reference.tag}"
+    return f"{reference.registry}/{reference.repository}:{reference.tag}"
+
+
+def whole_name(text: str) -> str | None:
+    """The same with all of it: `docker.io/library/x:latest`."""
+    reference = parse_reference(text) if familiar_name(text) is not None else None
+    return f"{reference.registry}/{reference.repository}:{reference.tag}" if isinstance(reference, Remote) else None

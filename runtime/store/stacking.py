@@ -12,7 +12,7 @@ from pathlib import Path
 from runtime.layer.archive import merged_tar_chunks
 from runtime.layer.tree import Tree, TreeEntry
 from runtime.oci.digest import Digest
-from runtime.store.layer_stream import layer_chunks
+from runtime.store.layer_stream import checked, layer_chunks
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
 
@@ -55,11 +55,13 @@ def _with_own_links(
 
 
 def manifest_layer_chunks(store: Store, image: Image, which: int) -> Iterator[bytes]:
-    """The tar stream of the *which*-th layer of the image's manifest."""
+    """The tar stream of the *which*-th layer of the image's manifest. Raises StoreError when it isn't what the manifest says, at
+    the latest at the end: who sends it on must not call it complete before."""
     group = image.groups[which]
     if len(group) == 1:
         return layer_chunks(store, image.layers[group[0]])
-    return merged_tar_chunks(joined_entries(store, image.layers, image.groups, which))
+    joined = merged_tar_chunks(joined_entries(store, image.layers, image.groups, which))
+    return checked(joined, manifest_layer_digest(image, which))
 
 
 def manifest_layer_digest(image: Image, which: int) -> Digest:

@@ -1,0 +1,101 @@
+"""`launch save IMAGE -o PATH`: an image of the store as a file or directory that other tools read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from launcher.cli import arguments as args
+from launcher.cli import render
+from launcher.errors import ConfigError
+from runtime.oci.image_documents import REF_NAME
+from runtime.state_dir import state_dir
+from runtime.store.export import export_oci_layout
+from runtime.store.failures import store_errors
+from runtime.store.records import Image
+from runtime.store.save import annotations_of, docker_archive, oci_archive
+from runtime.store.store import Store
+
+FORMATS = ("docker-archive", "oci-archive", "oci")
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = args.Parser(
+        "save",
+        "Write an image of the store to a file or directory, and print its digest.",
+        usage="IMAGE -o PATH [--format docker-archive|oci-archive|oci]",
+        epilog="docker-archive   a tar archive for `docker load`, `podman load`, skopeo; an OCI image layout as well\n"
+        "oci-archive      a tar archive with an OCI image layout alone\n"
+        "oci              an OCI image layout in a directory; other images in it are kept",
+    )
+    parser.add_argument("image", metavar="IMAGE", help="a name, a digest prefix or an experiment")
+    parser.add_argument("-o", "--output", metavar="PATH", help="where to; `-` is stdout")
+    parser.add_argument("--format", choices=FORMATS, help="default: oci for a directory or a PATH/, else docker-archive")
+    parser.add_argument("-q", "--quiet", action="store_true", help="nothing on stderr but errors")
+    args.add_debug_options(parser)
+    options = parser.parse_args(arguments)
+    args.apply_debug(options)
+    if options.output is None:
+        raise ConfigError("it is not said where to", hint=f"`launch save {options.image} -o FILE`, or `-o -` for stdout")
+    store = Store(state_dir().store)
+    image = store.image(options.image)
+    with_names = next((each for each in store.images() if each.digest == image.digest), image)
+    names = [options.image] if options.image in with_names.names else list(with_names.names)
+    held = store.hold(image)
+    _save(image, store, options.output, options.format or _format_of(options.output), names)
+    del held
+    if options.output != "-":
+        print(image.digest)
+        if not options.quiet:
+            size = render.size(sum(layer.size_bytes for layer in image.layers))
+            render.say(f"saved {', '.join(names) or image.digest.short} to `{options.output}`: {size}")
+    return 0
+
+
+def _format_of(output: str) -> str:
+    return "oci" if output != "-" and (output.endswith("/") or Path(output).is_dir()) else "docker-archive"
+
+
+def _save(image: Image, store: Store, output: str, form: str, names: Sequence[str]) -> None:
+    if form == "oci":
+        if output == "-":
+            raise ConfigError("a directory cannot be written to stdout", hint="`--format oci-archive` is a stream")
+        for name in names or ["latest"]:
+            annotations = annotations_of(name) if names else {}
+            export_oci_layout(image, store, Path(output), tag=annotations.pop(REF_NAME, name), annotations=annotations)
+        return
+    chunks = (oci_archive if form == "oci-archive" else docker_archive)(image, store, names=names)
+    if output == "-":
+        _to_stdout(chunks)
+    else:
+        _to_file(chunks, Path(output))
+
+
+def _to_stdout(chunks: Iterable[bytes]) -> None:
+    if sys.stdout.isatty():
+        raise ConfigError("an image is not written to a terminal", hint="`-o FILE`, or a pipe into `podman load`")
+    sys.stdout.flush()
+    sys.stdout.buffer.writelines(chunks)
+    sys.stdout.buffer.flush()
+
+
+def _to_file(chunks: Iterable[bytes], path: Path) -> None:
+    """*path* has the old content or all of the new."""
+    if path.is_dir():
+        raise ConfigError(f"`{path}` is a directory", hint="`--format oci` writes into one")
+    if not path.parent.is_dir():
+        raise ConfigError(f"there is no directory `{path.parent}` to write `{path.name}` into")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with store_errors(f"cannot write `{path}`"):
+        try:
+            with open(partial, "xb") as file:
+                file.writelines(chunks)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
