@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 
 from launcher.cli import arguments as args
 from launcher.cli import render
 from launcher.errors import ConfigError
-from launcher.plan.imported_base import PinnedReference, pin_reference
-from runtime.build.plan import BuildPlan, ImageConfig
-from runtime.oci.reference import Remote, parse_reference
+from launcher.plan.debian_record import debian_architecture
+from launcher.plan.imported_base import pin_reference
+from runtime.build.observer import NullObserver
+from runtime.build.step_label import counted
+from runtime.oci.reference import Remote, familiar_name, parse_reference
 from runtime.state_dir import state_dir
-from runtime.store.records import Image
 from runtime.store.store import Store
 
 
@@ -35,28 +36,28 @@ def main(arguments: Sequence[str]) -> int:
         if not isinstance(parsed, Remote):
             hint = "`launch load FILE` takes images in files"
             raise ConfigError(f"`{reference}` is no image in a registry", hint=hint)
-        image = _pull(reference, parsed, store, quiet=options.quiet)
-        if not options.quiet:
-            render.say(f"{reference}: {render.size(sum(layer.size_bytes for layer in image.layers))}")
+        _pull(reference, store, quiet=options.quiet)
     return 0
 
 
-def _pull(reference: str, parsed: Remote, store: Store, *, quiet: bool) -> Image:
-    from launcher.cli.progress import build_progress
-    from runtime.build.builder import build
-    from runtime.registry.pull import shown_reference
+def _pull(reference: str, store: Store, *, quiet: bool) -> None:
+    from launcher.cli.progress import BuildProgress
+    from runtime.build.import_image import import_image
 
     pinned = pin_reference(reference, state=state_dir(), environ=os.environ, refresh=True)
     for warning in () if quiet else pinned.warnings:
         render.warn(warning)
-    plan = _plan_of(pinned)
-    with nullcontext() if quiet else build_progress(plan) as observer:
-        image = build(plan, store, observer=observer).image
-    if parsed.digest is None:
-        store.name_image(image, shown_reference(parsed))
+    name = familiar_name(reference)
+    with nullcontext(NullObserver()) if quiet else closing(BuildProgress()) as observer:
+        # By its digest: the tag may have moved since it was asked.
+        image = import_image(
+            pinned.step.reference,
+            store,
+            observer=observer,
+            architecture=debian_architecture(),
+            names=() if name is None or "@" in reference else (name,),
+        )
     print(pinned.manifest_digest)
-    return image
-
-
-def _plan_of(pinned: PinnedReference) -> BuildPlan:
-    return BuildPlan(steps=(pinned.step,), config=ImageConfig(env=pinned.env))
+    if not quiet:
+        size = render.size(sum(layer.size_bytes for layer in image.layers))
+        render.say(f"{name or reference}: image {image.digest.short}, {counted(len(image.layers), 'layer')}, {size}")
