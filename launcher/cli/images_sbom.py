@@ -23,12 +23,11 @@ def main(arguments: Sequence[str]) -> int:
     image = store.image(options.image)
     content = store.attached(image, SBOM)
     if content is None:
-        # An image that was imported as it is, or built before bills were kept.
+        # An image that was imported as it is, or built before bills were kept: what is in it can still be read.
         from launcher.plan.image_facts import names_of
-        from launcher.plan.sbom import sbom_document
+        from launcher.plan.sbom import sbom_from_recipe
 
-        name = next(iter(names_of(image, store)), image.digest.short)
-        document = sbom_document(image, store, None, name=name)
+        document = sbom_from_recipe(image, store, name=next(iter(names_of(image, store)), image.digest.short))
     else:
         document = json.loads(content)
     json.dump(document, sys.stdout, indent=2, ensure_ascii=False)

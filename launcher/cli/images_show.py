@@ -61,6 +61,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
 def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     shared = f", {render.size(facts['shared_bytes'])} of it shared with other images" if facts["shared_bytes"] else ""
     yield "names", ", ".join(facts["names"])
+    yield "pinned", "yes: `launch gc` leaves it" if facts["pinned"] else ""
     yield "in store", f"since {facts['in_store_since']}"
     yield "platform", facts["platform"]
     yield "size", f"{render.size(facts['size_bytes'])} in {counted(len(facts['layers']), 'layer')}{shared}"
@@ -68,7 +69,7 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "recipe", _recipe(facts["recipe"])
     yield "sbom", "`launch images sbom` prints it" if facts["sbom"] else ""
     yield from _config_rows(facts["config"])
-    yield "pushed", _some([_pushed(place) for place in facts["pushed"]])
+    yield "pushed", _some([place["reference"] for place in facts["pushed"]])
     yield "runs", _some([run["run_id"] for run in reversed(facts["runs"])])
 
 
@@ -96,10 +97,6 @@ def _recipe(recipe: dict[str, Any] | None) -> str:
         return "not known: the image was not built here"
     what = f"experiment {recipe['experiment']}" if recipe["experiment"] else "a Dockerfile"
     return f"{what}, recorded by launch {recipe['made_by']}"
-
-
-def _pushed(place: Any) -> str:
-    return str(place.get("reference", place)) if isinstance(place, dict) else str(place)
 
 
 def _some(words: Sequence[str]) -> str:

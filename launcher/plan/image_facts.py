@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,11 +11,10 @@ from launcher.plan.recipe import Recipe, read_recipe
 from runtime.build.plan import ImportImage, UnpackDebs
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest
+from runtime.registry.push import pushes
+from runtime.store.pins import pinned
 from runtime.store.records import Image
 from runtime.store.store import Store
-
-PUSHED = "pushed"
-"""Name of the attachment: where the image was pushed to (a JSON list)."""
 
 
 def image_facts(image: Image, store: Store) -> dict[str, Any]:
@@ -34,7 +32,8 @@ def image_facts(image: Image, store: Store) -> dict[str, Any]:
         "config_digest": image.manifest.get("config", {}).get("digest"),
         "base": None if recipe is None else base_of(recipe),
         "recipe": _recipe_facts(recipe),
-        "sbom": store.attached(image, SBOM) is not None,
+        "sbom": store.is_attached(image, SBOM),
+        "pinned": image.digest in pinned(store),
         "pushed": _pushed(image, store),
         "config": image.config.get("config") or {},
         "layers": [
@@ -115,13 +114,9 @@ def _recipe_facts(recipe: Recipe | None) -> dict[str, Any] | None:
     return {"made_by": recipe.made_by, "experiment": experiment, "lock_digest": lock, "code_digest": code}
 
 
-def _pushed(image: Image, store: Store) -> list[Any]:
-    content = store.attached(image, PUSHED)
-    try:
-        document = json.loads(content or b"[]")
-    except ValueError:
-        return []
-    return document if isinstance(document, list) else [document]
+def _pushed(image: Image, store: Store) -> list[dict[str, Any]]:
+    named = ("reference", "manifest_digest", "pushed_at")
+    return [{name: each.get(name) for name in named} for each in pushes(image, store)]
 
 
 def _shared_bytes(image: Image, others: Sequence[Image]) -> int:

@@ -11,6 +11,7 @@ from sample_plan import PLAN
 
 from launcher.plan.attachments import attach
 from launcher.plan.image_facts import image_facts, image_history
+from runtime.store.pins import pin
 from runtime.store.store import Store
 
 
@@ -32,7 +33,12 @@ def test_an_image_with_all_its_facts(store: Store) -> None:
     assert [["other"], []] == [layer["shared_with"] for layer in facts["layers"]]
     assert image.layers[0].size_bytes == facts["shared_bytes"] < facts["size_bytes"]
     assert ("sample", True) == (facts["recipe"]["experiment"], facts["sbom"])
-    assert ([{"reference": "localhost:5000/digits:1"}], PLAN.base_digest) == (facts["pushed"], facts["base"]["digest"])
+    assert (["localhost:5000/digits:1"], PLAN.base_digest) == (
+        [each["reference"] for each in facts["pushed"]],
+        facts["base"]["digest"],
+    )
+    pin(store, image)
+    assert (False, True) == (facts["pinned"], image_facts(image, store)["pinned"])
 
 
 @pytest.mark.parametrize("recipe", [pytest.param(None, id="none"), pytest.param(b"{}", id="of another version")])
