@@ -24,11 +24,11 @@ def explained(error: RuntimeFailure, image: Image, plan: LaunchPlan | None) -> L
             hint=f"a snapshot archive of {built} has it: `{again} image.mirror=ADDRESS`, or {MIRROR_VARIABLE}=ADDRESS",
         )
     files = _wheels_in(error.message, plan)
-    if files:
-        named = ", ".join(f"`{file}`" for file in files)
+    if files or "`uv pip " in error.message:
+        named = ", ".join(f"`{file}`" for file in files) or "all of the locked wheels"
         return LaunchError(
             f"the index does not give {named}: {error.message}",
-            hint=f"an index or a directory that has it: `{again} image.index.url=ADDRESS`, or `'image.index.find_links=[DIR]'`",
+            hint=f"name an index or directory that does: `{again} image.index.url=ADDRESS`, or `'image.index.find_links=[DIR]'`",
         )
     return LaunchError(f"the image cannot be made again: {error.message}", hint=error.hint)
 
