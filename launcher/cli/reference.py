@@ -11,6 +11,7 @@ import io
 import os
 from contextlib import redirect_stdout, suppress
 
+from launcher.cli.commands.images import ACTIONS
 from launcher.cli.main import COMMANDS, run
 
 _WIDTH = "100"
@@ -58,7 +59,9 @@ pip's and uv's settings (configuration files and `PIP_*`, `UV_*` variables) coun
 def page() -> str:
     """The whole page."""
     parts = [_INTRODUCTION, "## `launch`\n\n" + _block(_help_of())]
-    parts += [f"## `launch {word}`\n\n{_block(_help_of(word))}" for word in COMMANDS]
+    for word in COMMANDS:
+        parts.append(f"## `launch {word}`\n\n{_block(_help_of(word))}")
+        parts += [_block(_help_of(word, action)) for action in (ACTIONS if word == "images" else ())]
     return "\n".join(parts)
 
 
