@@ -194,7 +194,7 @@ def _run(before: RunCommand, now: RunCommand) -> tuple[str, ...]:
         *_mounts(before.mounts, now.mounts),
     ]
     changes += [f"{what}: {words}" for words in others]
-    if not changes and (before.drop, before.owners) != (now.drop, now.owners):
+    if not changes and before.drop != now.drop:
         changes.append(f"{what}: launch leaves out other paths of the layer")
     return tuple(changes)
 

@@ -49,7 +49,6 @@ def step_document(step: Step, snapshot: SnapshotFiles) -> dict[str, Any]:
                 "env": [list(pair) for pair in step.env],
                 "mounts": [{**fields_of(mount), "files": _lists(mount.files)} for mount in step.mounts],
                 "drop": list(step.drop),
-                "owners": _lists(step.owners),
             }
         case CopyIn():
             files = None if step.files == snapshot else _lists(step.files)
@@ -98,7 +97,6 @@ def _command(values: dict[str, Any]) -> RunCommand:
             "env": _tuples(values["env"]),
             "mounts": tuple(RunMount(**{**mount, "files": _tuples(mount["files"])}) for mount in values.get("mounts", ())),
             "drop": tuple(values["drop"]),
-            "owners": _tuples(values["owners"]),
         }
     )
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -27,7 +26,6 @@ from runtime.container.run_once import run_to_completion
 from runtime.container.spec import ContainerSpec
 from runtime.errors import BuildError
 from runtime.kernel.id_maps import IdMapKind
-from runtime.layer.tree import Tree
 from runtime.network.mode import NetworkMode
 from runtime.oci.digest import Digest
 from runtime.rootfs.wanted import TmpfsFile
@@ -149,20 +147,6 @@ def _input(text: str) -> Iterator[int | None]:
         file.write(text.encode())
         file.seek(0)
         yield file.fileno()
-
-
-def with_owners(tree: Tree, owners: Mapping[str, tuple[int, int]]) -> Tree:
-    """*tree* with the owners that its paths are known to have, where a single-id build could not set them."""
-    if not owners:
-        return tree
-    return Tree(
-        tuple(
-            replace(entry, uid=owners[entry.path][0], gid=owners[entry.path][1])
-            if entry.path in owners and entry.type != "whiteout"
-            else entry
-            for entry in tree
-        )
-    )
 
 
 def _network(mode: str) -> NetworkMode:

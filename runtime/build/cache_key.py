@@ -42,7 +42,7 @@ UNPACK_DEBS_VERSION = 1
 IMPORT_VERSION = 2
 WHEEL_VERSION = 1
 VENV_VERSION = 1
-RUN_VERSION = 2
+RUN_VERSION = 3
 COPY_VERSION = 1
 COPY_FILES_VERSION = 1
 DIRECTORY_VERSION = 1
@@ -162,7 +162,6 @@ def _command_fields(step: RunCommand, stages: Stages) -> dict[str, Any]:
         "env": [list(pair) for pair in step.env],
         "network": step.network,
         "drop": list(step.drop),
-        "owners": [list(owner) for owner in step.owners],
     }
     more: dict[str, Any] = {
         "cwd": step.cwd if step.cwd != "/" else "",

@@ -11,7 +11,9 @@ from pathlib import Path
 from runtime.build.image_users import resolve_user
 from runtime.build.layers_below import LayersBelow
 from runtime.build.plan import RunCommand
+from runtime.container.run_once import OWNER_NOTES
 from runtime.layer.diff import diff
+from runtime.layer.noted_owners import with_noted_owners
 from runtime.layer.tree import Tree, TreeEntry
 
 
@@ -22,25 +24,20 @@ def changed_tree(upper: Path, step: RunCommand, layers: Sequence[Path]) -> Tree:
     if os.geteuid() != 0:
         user = resolve_user(step.user, layers)
         tree = _owned(tree, below, (user.uid, user.gid))
-    known = {path: (uid, gid) for path, uid, gid in step.owners}
-    entries = (_with_owner(entry, known.get(entry.path)) for entry in tree)
-    return Tree(tuple(_without_untouched(entries, below, upper)))
+        tree = with_noted_owners(tree, upper, (upper.parent / OWNER_NOTES).read_bytes())
+    return Tree(tuple(_without_untouched(tree, below, upper)))
 
 
 def _owned(tree: Tree, below: LayersBelow, user: tuple[int, int]) -> Tree:
     """With one id everything on disk is the caller's: what was there before keeps its owner, what is new is the command's."""
     entries = []
     for entry in tree:
-        there = below.kind(entry.path) is not None and entry.type != "whiteout"
-        before = below.entry(entry.path) if there else None
-        entries.append(_with_owner(entry, user if before is None else (before.uid, before.gid)))
+        if entry.type != "whiteout":
+            before = below.entry(entry.path) if below.kind(entry.path) is not None else None
+            uid, gid = user if before is None else (before.uid, before.gid)
+            entry = replace(entry, uid=uid, gid=gid)
+        entries.append(entry)
     return Tree(tuple(entries))
-
-
-def _with_owner(entry: TreeEntry, owner: tuple[int, int] | None) -> TreeEntry:
-    if owner is None or entry.type == "whiteout":
-        return entry
-    return replace(entry, uid=owner[0], gid=owner[1])
 
 
 def _without_untouched(entries: Iterable[TreeEntry], below: LayersBelow, upper: Path) -> list[TreeEntry]:

@@ -125,9 +125,6 @@ class RunCommand:
     """What people see: `dpkg --configure -a`, `apt-get install git`."""
     drop: tuple[str, ...] = ()
     """Globs of paths (relative, as `var/log/**`) that are left out of the layer since they differ from run to run."""
-    owners: tuple[tuple[str, int, int], ...] = ()
-    """(path, uid, gid) that the command is known to set, put into the layer's tree where the command touched that path: a
-    build with a single id cannot see a change of owner, and its digest has to be the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,12 +85,12 @@ class OwnerReports:
         return _open_as(process, at, path, os.O_PATH | (0 if follow else os.O_NOFOLLOW))
 
     def _note(self, file: int, uid: int, gid: int) -> None:
-        """Remember the owner of *file*; an id of -1 stays what it was."""
+        """Remember the owner of *file*; an id of -1 stays what it was, noted or not."""
         location = f"/proc/self/fd/{file}"
         status = os.fstat(file)
         has_xattrs = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
         known = self._known(location, status.st_ino)
-        owner = tuple(old if new == _UNCHANGED else new for old, new in zip(known or (0, 0), (uid, gid), strict=True))
+        owner = tuple(old if new == _UNCHANGED else new for old, new in zip(known, (uid, gid), strict=True))
         if stat.S_ISREG(status.st_mode):
             _clear_set_id(location, status.st_mode)
         if has_xattrs:
@@ -105,13 +105,13 @@ class OwnerReports:
         os.utime(location)
         self.others[status.st_ino] = os.readlink(location).lstrip("/"), owner[0], owner[1]
 
-    def _known(self, location: str, inode: int) -> tuple[int, int] | None:
+    def _known(self, location: str, inode: int) -> tuple[int, int]:
         if inode in self.others:
             return self.others[inode][1:]
         try:
             uid, _, gid = os.getxattr(location, NOTE).decode().partition(":")
         except OSError:  # ENODATA: none so far; EPERM, ENOTSUP: there can be none
-            return None
+            return -1, -1
         return int(uid), int(gid)
 
 

@@ -2,6 +2,9 @@
 
 The notes are taken while the step runs (`runtime.container.owner_reports`): an xattr on a file or directory, and a list for what
 can have no xattr. They are no part of the layer.
+
+The step couldn't *see* owners: stat(2) showed it 0:0 for every file, so a program that gives a new file the owner of the old one
+(sed -i, useradd's backups) said 0:0. A note of 0:0 therefore takes no file away from whom it belongs to by the layers below.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from pathlib import Path
 from runtime.layer.tree import Tree, TreeEntry
 
 NOTE = "user.launch.owner"
-"""`UID:GID`"""
+"""`UID:GID`; -1 is an id that wasn't changed."""
 
 
 def with_noted_owners(tree: Tree, upper: Path, others: bytes) -> Tree:
@@ -39,6 +42,13 @@ def _with_owner(entry: TreeEntry, location: str, listed: Listed) -> TreeEntry:
     if note is not None:
         os.removexattr(location, NOTE, follow_symlinks=False)
         uid, _, gid = note.decode().partition(":")
-        return replace(entry, uid=int(uid), gid=int(gid), xattrs=tuple(each for each in entry.xattrs if each[0] != NOTE))
+        entry = replace(entry, xattrs=tuple(each for each in entry.xattrs if each[0] != NOTE))
+        return _given_to(entry, int(uid), int(gid))
     owner = (listed.get(os.lstat(location).st_ino) or listed.get(entry.path)) if listed else None
-    return entry if owner is None else replace(entry, uid=owner[0], gid=owner[1])
+    return entry if owner is None else _given_to(entry, *owner)
+
+
+def _given_to(entry: TreeEntry, uid: int, gid: int) -> TreeEntry:
+    if (uid, gid) == (0, 0):
+        return entry
+    return replace(entry, uid=entry.uid if uid == -1 else uid, gid=entry.gid if gid == -1 else gid)

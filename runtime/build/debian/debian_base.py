@@ -1,8 +1,7 @@
 """What a Debian base is, as data: its packages, the step that configures them, and its Python. Light: every launch imports it.
 
 CONFIGURE follows UnpackDebs and runs the packages' own scripts in a container. What scripts write that differs from run to
-run is left out (caches, logs). Owners that scripts set are listed, since a build as an ordinary user without subordinate
-ids cannot see them: there chown succeeds without effect.
+run is left out (caches, logs).
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ BASE_PACKAGES = ("apt", "ca-certificates", "python3")
 """What a base has beside Debian's essential and required packages: it can run Python, speak TLS, and be extended."""
 
 SHADOW_GID = 42
-"""Group `shadow`. Both are static in Debian (base-passwd, group.master)."""
-_MAIL_GID = 8
+"""Group `shadow`, static in Debian (base-passwd, group.master)."""
 
 FIRST_DAY = LAYER_MTIME_S // 86_400
 """The day of every date in an image."""
@@ -39,6 +37,7 @@ CONFIGURE_ENV = (
 
 DROPPED = (
     "etc/machine-id",
+    "etc/ssh/ssh_host_*_key*",
     "run/**",
     "tmp/**",
     "var/cache/apt/**",
@@ -50,15 +49,20 @@ DROPPED = (
     "var/log/**",
     "var/tmp/**",
 )
-"""Paths that differ between two equal builds, or that hold nothing an image needs."""
+"""Paths that differ between two equal builds, or that hold nothing an image needs. A host key that every container of
+an image has is no secret; `ssh-keygen -A` makes new ones."""
 
 # Without SOURCE_DATE_EPOCH, for which Python writes hash-checked bytecode that reads every source at each import. It would
-# have dated the accounts that scripts add, so that is done afterwards (shadow(5), third field: days since 1970).
+# have dated the accounts that scripts add, so that is done afterwards (shadow(5), third field: days since 1970). chown changes
+# nothing for root; a build with one id doesn't see the group, and sed gave its new file what it saw.
 _SCRIPT = f"""
 unset SOURCE_DATE_EPOCH
 dpkg --configure -a --force-confdef --force-confold
 for file in /etc/shadow /etc/shadow-; do
     test ! -e $file || sed -i 's/^\\([^:]*:[^:]*:\\)[0-9]*:/\\1{FIRST_DAY}:/' $file
+done
+for file in /etc/shadow /etc/shadow- /etc/gshadow /etc/gshadow-; do
+    test ! -e $file || chown root:shadow $file
 done
 """
 
@@ -67,13 +71,6 @@ CONFIGURE = RunCommand(
     env=CONFIGURE_ENV,
     label="dpkg --configure -a",
     drop=DROPPED,
-    owners=(
-        ("etc/gshadow", 0, SHADOW_GID),
-        ("etc/gshadow-", 0, SHADOW_GID),
-        ("etc/shadow", 0, SHADOW_GID),
-        ("etc/shadow-", 0, SHADOW_GID),
-        ("var/mail", 0, _MAIL_GID),
-    ),
 )
 
 
