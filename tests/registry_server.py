@@ -40,6 +40,8 @@ class RegistryServer:
     login: tuple[str, str] | None = None
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    auth: str = ""
+    """YAML below `auth:`, for another way in than a password."""
 
     @property
     def address(self) -> str:
@@ -58,6 +60,8 @@ class RegistryServer:
         text = _CONFIGURATION.format(data=self.data, address=self.address)
         if self.login is not None:
             text += f"auth:\n  htpasswd: {{realm: test, path: {self._passwords()}}}\n"
+        elif self.auth:
+            text += f"auth:\n  {self.auth}\n"
         (self.directory / "config.yml").write_text(text)
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
