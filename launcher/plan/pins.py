@@ -180,9 +180,10 @@ def base_layers(base: Base, spec: ExperimentSpec, *, state: StateDir, environ: M
     return [store.layer_dir(layer) for layer in image.layers]
 
 
-def pin_existing_image(reference: str, *, state: StateDir) -> ImagePins:
+def pin_existing_image(reference: str, *, state: StateDir, as_dockerfile: bool = False) -> ImagePins:
     """An image of the store (a name, or a digest or its beginning) as the base, without the code that it was built with.
 
+    *as_dockerfile*: it takes the place of one that a Dockerfile makes, so its command, user and working directory count.
     Its layers become a step of their own, under a key that leads to them, so that the builder finds it done.
     """
     from launcher.plan.container_plan import env_of
@@ -200,12 +201,19 @@ def pin_existing_image(reference: str, *, state: StateDir) -> ImagePins:
     step = ImportImage(reference=name, manifest_digest=digest_json(["layers", [layer.diff_id for layer in layers]]))
     fields = {**key_fields(step, None), "layers": [layer.key for layer in layers], "config": image.config}
     store.remember_key(step_key(step, None), layers[-1], fields=fields)
+    architecture = str(image.config.get("architecture", "amd64"))
+    config = None
+    if as_dockerfile:
+        from launcher.plan.dockerfile.image_draft import ImageDraft
+
+        config = ImageDraft.of_base(image.config.get("config") or {}, {}).to_config(architecture=architecture)
     base = Base(
         steps=(step,),
         digest=image.digest,
         interpreter=None,
         platform="",
-        architecture=str(image.config.get("architecture", "amd64")),
+        architecture=architecture,
         env=env_of(image),
+        image_config=config,
     )
     return ImagePins(base, None, name)

@@ -23,11 +23,11 @@ from launcher.plan.launch_plan import CodeSnapshot, DataPin, LaunchPlan, Lock
 from launcher.plan.machine_share import check_memory, check_network, cpu_share, this_machine
 from launcher.plan.origins import origin_of
 from launcher.plan.pins import ImagePins, pin_dockerfile, pin_existing_image, pin_image
-from launcher.plan.program_command import program_argv
+from launcher.plan.program_command import own_command, program_argv
 from launcher.plan.refusals import Where, refuse_missing, refuse_unsupported
 from launcher.plan.threads import ranks, thread_count
 from runtime.build.plan import BuildPlan
-from runtime.oci.digest import Digest
+from runtime.oci.digest import Digest, digest_json
 from runtime.state_dir import StateDir
 
 
@@ -62,18 +62,20 @@ def plan(
     refuse_unsupported(spec, where)
     share, lacking = _share_for(spec, where, runs_here=runs_here)
     refuse_missing(spec, where, environ=environ)
+    words = own_command(spec, where)
+    # The code is in a Dockerfile's image already, unless the experiment has some of its own.
+    has_code = spec.image.dockerfile is not None and where("code") is None
+    code = None if has_code else _code_of(spec, state, environ, where)
     if image is not None:
-        pins = pin_existing_image(image, state=state)
+        pins = pin_existing_image(image, state=state, as_dockerfile=spec.image.dockerfile is not None)
         spec = replace(spec, image=replace(Image(base=pins.name, env=spec.image.env), dockerfile=spec.image.dockerfile))
     else:
         pin = pin_image if spec.image.dockerfile is None else pin_dockerfile
         pins = pin(spec, experiment_file=composed.experiment_file, state=state, environ=environ, where=where, refresh=refresh)
-    # The code is in a Dockerfile's image already, unless the experiment has some of its own.
-    has_code = pins.code is not None and where("code") is None
-    code = pins.code if pins.code is not None and has_code else _code_of(spec, state, environ, where)
+    code = code or pins.code or _no_code(spec)
     data = _data_of(spec, state)
-    build = _build_of(spec, pins, code, where, has_code=has_code)
-    argv = program_argv(spec, build.config, where)
+    build = _build_of(spec, pins, code, where, copy_code=not has_code)
+    argv = program_argv(words, spec, build.config, where)
     pinned = _Pins(base_digest=pins.base.digest, lock=pins.lock, build=build, code=code)
     return LaunchPlan(
         spec=spec,
@@ -95,12 +97,10 @@ def plan(
     )
 
 
-def _build_of(spec: ExperimentSpec, pins: ImagePins, code: CodeSnapshot, where: Where, *, has_code: bool) -> BuildPlan:
+def _build_of(spec: ExperimentSpec, pins: ImagePins, code: CodeSnapshot, where: Where, *, copy_code: bool) -> BuildPlan:
     config = pins.base.image_config
     workdir = spec.workdir if config is None or where("workdir") is not None else config.workdir
-    return build_plan(
-        spec, pins.base, pins.lock, code, workdir=workdir, copy_code=not has_code, origin=where("image.requirements")
-    )
+    return build_plan(spec, pins.base, pins.lock, code, workdir=workdir, copy_code=copy_code, origin=where("image.requirements"))
 
 
 def with_spec(made: LaunchPlan, spec: ExperimentSpec, *, overrides: tuple[str, ...], state: StateDir) -> LaunchPlan:
@@ -116,7 +116,7 @@ def with_spec(made: LaunchPlan, spec: ExperimentSpec, *, overrides: tuple[str, .
 
     refuse_unsupported(spec, where)
     share = _share_of(spec, where) if _asks(spec) != _asks(made.spec) else _share_in(made)
-    argv = program_argv(spec, made.build.config, where)
+    argv = program_argv(own_command(spec, where), spec, made.build.config, where)
     data = made.data if spec.data == made.spec.data else _data_of(spec, state)
     return replace(
         made,
@@ -219,6 +219,11 @@ def _code_of(spec: ExperimentSpec, state: StateDir, environ: Mapping[str, str], 
         origin=where("code.root"),
         leave_out=(state.root,),
     )
+
+
+def _no_code(spec: ExperimentSpec) -> CodeSnapshot:
+    """Of an image that is there, with what it holds."""
+    return CodeSnapshot(root=spec.code.root, files=(), digest=digest_json([]), size_bytes=0, git=None)
 
 
 def _data_of(spec: ExperimentSpec, state: StateDir) -> dict[str, DataPin]:

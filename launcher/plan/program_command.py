@@ -15,11 +15,15 @@ from runtime.build.plan import ImageConfig
 _TYPED = "-- "
 
 
-def program_argv(spec: ExperimentSpec, config: ImageConfig, where: Where) -> tuple[str, ...]:
-    """The words to run, in an image with *config*."""
-    origin = where("command")
-    if spec.command:
-        words = fill(spec.command, lambda: to_json(spec), origin=origin)
+def own_command(spec: ExperimentSpec, where: Where) -> tuple[str, ...] | None:
+    """The experiment's command with every word filled in; None: it has none of its own."""
+    return fill(spec.command, lambda: to_json(spec), origin=where("command")) if spec.command else None
+
+
+def program_argv(words: tuple[str, ...] | None, spec: ExperimentSpec, config: ImageConfig, where: Where) -> tuple[str, ...]:
+    """The words to run, in an image with *config*. *words*: the experiment's `own_command`."""
+    if words is not None:
+        origin = where("command")
         typed = origin is not None and origin.override is not None and origin.override.startswith(_TYPED)
         return (*config.entrypoint, *words) if typed and spec.image.dockerfile is not None else words
     argv = (*config.entrypoint, *config.command)

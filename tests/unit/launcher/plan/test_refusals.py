@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from launcher.config.spec import Cluster, ExperimentSpec, Gpu, Image, Metrics, Mount
+from launcher.config.spec import Cluster, ExperimentSpec, Gpu, Metrics, Mount
 from launcher.errors import ConfigError, Origin
 from launcher.plan.gpu_request import gpu_share
 from launcher.plan.machine_share import Machine, check_memory, check_network, cpu_share
@@ -26,7 +26,6 @@ def where(key):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param({"image": Image(dockerfile="Dockerfile")}, "`image.dockerfile` is not supported yet", id="dockerfile"),
         pytest.param({"cluster": Cluster(kind="slurm")}, "`cluster.kind: slurm` is not supported yet", id="slurm"),
         pytest.param({"nodes": 2}, "`nodes: 2` is not supported yet", id="nodes"),
         pytest.param({"devices": ("/dev/kvm",)}, "`devices` is not supported yet", id="devices"),
