@@ -40,6 +40,8 @@ class RegistryServer:
     login: tuple[str, str] | None = None
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    disk_bytes: int | None = None
+    """The registry gets a file system of its own with so much room (root only); nobody else sees its files."""
     auth: str = ""
     """YAML below `auth:`, for another way in than a password."""
 
@@ -64,9 +66,11 @@ class RegistryServer:
             text += f"auth:\n  {self.auth}\n"
         (self.directory / "config.yml").write_text(text)
         with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                ["docker-registry", "serve", str(self.directory / "config.yml")], stdout=log, stderr=log
-            )
+            argv = ["docker-registry", "serve", str(self.directory / "config.yml")]
+            if self.disk_bytes is not None:
+                script = f'mount -t tmpfs -o size={self.disk_bytes} tmpfs "$0" && exec "$@"'
+                argv = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, str(self.data), *argv]
+            self.process = subprocess.Popen(argv, stdout=log, stderr=log)
         deadline = time.monotonic() + 20
         while not self._answers():
             came_up = self.process.poll() is None and time.monotonic() < deadline
@@ -102,9 +106,11 @@ class RegistryServer:
 
 
 @contextmanager
-def registry_server(directory: Path, *, login: tuple[str, str] | None = None) -> Iterator[RegistryServer]:
+def registry_server(
+    directory: Path, *, login: tuple[str, str] | None = None, disk_bytes: int | None = None
+) -> Iterator[RegistryServer]:
     """A registry for the body, with its files below *directory*; with *login* it asks for that user and password."""
-    server = RegistryServer(directory, login)
+    server = RegistryServer(directory, login, disk_bytes=disk_bytes)
     server.start()
     try:
         yield server
