@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from runtime.oci.digest import Digest, canonical_json, digest_bytes
@@ -144,8 +146,8 @@ def errors(code: str, message: str) -> bytes:
 
 
 @contextmanager
-def loopback_registry() -> Iterator[LoopbackRegistry]:
-    """A registry for the body."""
+def loopback_registry(*, certificate: Path | None = None) -> Iterator[LoopbackRegistry]:
+    """A registry for the body; with *certificate* (key included) it speaks TLS."""
     registry = LoopbackRegistry()
 
     class Handler(BaseHTTPRequestHandler):
@@ -179,6 +181,10 @@ def loopback_registry() -> Iterator[LoopbackRegistry]:
             pass
 
     server = Server(("127.0.0.1", 0), Handler)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     registry.port = server.server_port
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
