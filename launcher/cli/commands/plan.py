@@ -1,4 +1,7 @@
-"""`launch plan experiment=NAME …`: what would be built and run, hit or miss for each layer, and why. Nothing is touched."""
+"""`launch plan experiment=NAME …`: what would be built and run, hit or miss for each layer, and why. Nothing is touched.
+
+With `--dockerfile DIR` the image is built and written as a Dockerfile.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,20 @@ from launcher.cli import render
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = args.Parser("plan", "Show what would be built and run.", usage="experiment=NAME [KEY=VALUE ...] [--json]")
+    parser = args.Parser(
+        "plan", "Show what would be built and run.", usage="experiment=NAME [KEY=VALUE ...] [--json | --dockerfile DIR]"
+    )
     args.add_experiment_options(parser)
-    parser.add_argument("--json", action="store_true", help="the plan as JSON on stdout")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="the plan as JSON on stdout")
+    output.add_argument(
+        "--dockerfile", metavar="DIR", type=Path, help="build the image and write it as a Dockerfile with its context into DIR"
+    )
     options, request = args.parse(parser, arguments)
+    if options.dockerfile is not None:
+        from launcher.cli.dockerfile_output import write_dockerfile
+
+        return write_dockerfile(request, options.dockerfile)
     return show_plan(request, as_json=options.json)
 
 

@@ -1,0 +1,139 @@
+"""The directory that the Dockerfile lies in: archives of layers, folders of files, each written once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from runtime.errors import BuildError
+from runtime.layer.archive import merged_tar_chunks
+from runtime.layer.tree import TreeEntry, shown
+from runtime.store.layer_stream import layer_chunks
+from runtime.store.merged_tree import MergedTree
+from runtime.store.records import Layer
+from runtime.store.store import Store
+
+_CHUNK = 1 << 20
+_LINK = 0o120777
+_DIRECTORY = 0o040000
+
+File = tuple[str, str, int, str]
+"""(path where it is read, path where it is written, mode, sha256), as in `ContextFiles.files`."""
+
+
+class ContextFolder:
+    """Files below *root*; every method returns the path that COPY or ADD has to name."""
+
+    def __init__(self, root: Path, store: Store) -> None:
+        self._root = root
+        self._store = store
+        self._archives: dict[str, str] = {}
+        self.archives = 0
+        self.size_bytes = 0
+
+    def layer(self, layer: Layer, name: str) -> str:
+        """*layer* as `NAME.tar`, without its deletions, which the caller writes as commands."""
+        tree = self._store.tree_of(layer)
+        if not any(entry.type == "whiteout" or entry.opaque for entry in tree):
+            return self._archive(layer.diff_id, name, layer_chunks(self._store, layer))
+        root = self._store.layer_dir(layer)
+        kept = [(_without_mark(entry), root) for entry in tree if entry.type != "whiteout"]
+        return self._archive(layer.diff_id, name, merged_tar_chunks(kept))
+
+    def merged(self, tree: MergedTree, layers: Sequence[Layer], name: str) -> str:
+        """All *layers* as one archive."""
+        return self.entries(tree, list(tree), layers, name)
+
+    def entries(self, tree: MergedTree, chosen: Iterable[TreeEntry], layers: Sequence[Layer], name: str) -> str:
+        """*chosen* entries of *tree*, which is that of *layers*."""
+        roots = [self._store.layer_dir(layer) for layer in layers]
+
+        def with_root(entry: TreeEntry) -> tuple[TreeEntry, Path]:
+            content = tree.content_of(entry.path)
+            return entry, roots[content.position if content is not None else 0]
+
+        return self._archive(f"{name}\0", name, merged_tar_chunks(with_root(entry) for entry in chosen))
+
+    def files(self, root: str, files: Sequence[File], name: str) -> str:
+        """A folder of *files* with the modes that they have, each checked as it is copied."""
+        folder = self._root / self._free(name, "")
+        folder.mkdir(parents=True)
+        folder.chmod(0o755)
+        for source, path, mode, sha256 in files:
+            target = folder / path
+            _make_directories(folder, target.parent)
+            if mode & 0o170000 == _DIRECTORY:
+                target.mkdir(exist_ok=True)
+                target.chmod(mode & 0o777)
+            elif mode == _LINK:
+                link = os.readlink(os.path.join(root, source))
+                _check(hashlib.sha256(os.fsencode(link)).hexdigest(), sha256, root, source)
+                target.symlink_to(link)
+            else:
+                _check(_copy(Path(root, source), target), sha256, root, source)
+                target.chmod(mode & 0o777)
+                self.size_bytes += target.stat().st_size
+        return str(folder.relative_to(self._root))
+
+    def texts(self, files: Iterable[tuple[str, str]], name: str) -> str:
+        """A folder of files with the given content."""
+        folder = self._root / self._free(name, "")
+        folder.mkdir(parents=True)
+        folder.chmod(0o755)
+        for path, text in files:
+            (folder / path).write_bytes(text.encode())
+            (folder / path).chmod(0o644)
+            self.size_bytes += len(text.encode())
+        return str(folder.relative_to(self._root))
+
+    def _archive(self, key: str, name: str, chunks: Iterable[bytes]) -> str:
+        if key not in self._archives:
+            path = self._free(name, ".tar")
+            (self._root / path).parent.mkdir(parents=True, exist_ok=True)
+            with open(self._root / path, "xb") as file:
+                file.writelines(chunks)
+                self.size_bytes += file.tell()
+            self.archives += 1
+            self._archives[key] = path
+        return self._archives[key]
+
+    def _free(self, name: str, suffix: str) -> str:
+        """A path that nothing has yet, of characters that no tool minds."""
+        plain = re.sub(r"[^A-Za-z0-9._+/-]+", "-", name).strip("-.") or "files"
+        path, number = f"{plain}{suffix}", 1
+        while os.path.lexists(self._root / path):
+            number += 1
+            path = f"{plain}-{number}{suffix}"
+        return path
+
+
+def _without_mark(entry: TreeEntry) -> TreeEntry:
+    from dataclasses import replace
+
+    return replace(entry, opaque=False)
+
+
+def _make_directories(folder: Path, directory: Path) -> None:
+    if directory == folder or directory.is_dir():
+        return
+    _make_directories(folder, directory.parent)
+    directory.mkdir()
+    directory.chmod(0o755)
+
+
+def _copy(source: Path, target: Path) -> str:
+    hasher = hashlib.sha256()
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    with open(os.open(source, flags), "rb") as original, open(target, "xb") as copy:
+        while chunk := original.read(_CHUNK):
+            hasher.update(chunk)
+            copy.write(chunk)
+    return hasher.hexdigest()
+
+
+def _check(found: str, sha256: str, root: str, source: str) -> None:
+    if found != sha256:
+        raise BuildError(f"`{shown(os.path.join(root, source))}` changed while it was written", hint="try again")

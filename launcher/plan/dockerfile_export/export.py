@@ -1,0 +1,164 @@
+"""Write an image as a Dockerfile with its context: other builders make the same file tree of it.
+
+Every path has the type, mode, owner, content and link target that it has in the image. What cannot be the same is said in the
+Dockerfile's head. The directory gets its name when it is complete.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.errors import ConfigError, LaunchError
+from launcher.plan.dockerfile_export.config_text import config_text
+from launcher.plan.dockerfile_export.context_folder import ContextFolder
+from launcher.plan.dockerfile_export.stage_text import StageState, StageWriter
+from runtime.build.plan import BuildPlan, ImportImage, Step
+from runtime.store.records import Image, Layer
+from runtime.store.store import Store
+
+StageLayers = Callable[[int], tuple[Layer, ...]]
+
+_HEAD = """\
+# {name}: written by `launch plan --dockerfile` from the image
+# {digest}
+#
+#     docker build -t {name} .      podman build -t {name} .      buildah build -t {name} .
+#
+# Every path below / gets the type, mode, owner, content and link target that it has in that image. Not the same are
+# - times of what instructions make, and so every digest;
+# - /etc/hosts, /etc/hostname, /etc/resolv.conf and /run/.containerenv, which some builders leave behind;
+# - what commands write that is not the same each time, or that they fetch;
+# - the mode of / itself, which is the builder's in an image `FROM scratch`.
+# Dates are SOURCE_DATE_EPOCH and locale is C.UTF-8 in commands, as in our own build.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written."""
+
+    directory: Path
+    archives: int
+    size_bytes: int
+    warnings: tuple[str, ...]
+
+
+def check_directory(directory: Path) -> None:
+    """Refuse a directory that has something in it, before anything is built for it."""
+    try:
+        if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
+            raise ConfigError(f"`{directory}` is no directory")
+        if directory.is_dir() and any(directory.iterdir()):
+            raise ConfigError(f"`{directory}` is not empty", hint="name a new directory")
+    except OSError as error:
+        raise ConfigError(f"cannot look into `{directory}`: {(error.strerror or str(error)).lower()}") from error
+
+
+def export_dockerfile(
+    build: BuildPlan,
+    image: Image,
+    store: Store,
+    *,
+    directory: Path,
+    name: str,
+    command: Sequence[str],
+    stage_layers: StageLayers,
+) -> Exported:
+    """Write *directory* for *image*, which is that of *build*. *command*: what runs when the image says nothing about it.
+
+    *stage_layers* gives the layers of another stage, built if they aren't there."""
+    check_directory(directory)
+    with _completed(directory) as root:
+        folder = ContextFolder(root, store)
+        written = _Written(build, image, store, folder, stage_layers)
+        lines = [*written.stages(), *written.image(command)]
+        head = _HEAD.format(name=name, digest=image.digest)
+        notes = "".join(f"# {warning}\n" for warning in written.warnings)
+        (root / "Dockerfile").write_text(f"{head}{notes}\n" + "\n".join(lines) + "\n", encoding="utf-8")
+        (root / "Dockerfile").chmod(0o644)
+    return Exported(directory, folder.archives, folder.size_bytes, tuple(written.warnings))
+
+
+class _Written:
+    """Stages as they are written, and what is known of those that are."""
+
+    def __init__(self, build: BuildPlan, image: Image, store: Store, folder: ContextFolder, stage_layers: StageLayers) -> None:
+        self.warnings: list[str] = []
+        self._build = build
+        self._image = image
+        self._store = store
+        self._folder = folder
+        self._stage_layers = stage_layers
+        self._done: dict[tuple[Step, ...], tuple[str, StageState]] = {}
+
+    def stages(self) -> list[str]:
+        """The other stages, in order."""
+        lines: list[str] = []
+        for number, steps in enumerate(self._build.stages):
+            writer = self._writer(steps, self._stage_layers(number), f"stage{number}")
+            self._done[steps] = (f"stage{number}", writer.state)
+            lines += [*writer.lines, ""]
+        return lines
+
+    def image(self, command: Sequence[str]) -> list[str]:
+        """The stage that is the image."""
+        config = self._build.config
+        writer = self._writer(self._build.steps, self._image.layers, None, is_image=True)
+        writer.lines.append("")
+        writer.set_env()
+        onto_image = isinstance(self._build.steps[0], ImportImage)
+        writer.lines += config_text(config, command=command, onto_image=onto_image, warn=self.warnings)
+        return writer.lines
+
+    def _writer(self, steps: Sequence[Step], layers: Sequence[Layer], name: str | None, *, is_image: bool = False) -> StageWriter:
+        by_step = _layers_by_step(steps, layers)
+        writer = StageWriter(
+            self._store,
+            self._folder,
+            lambda number: f"stage{number}",
+            self.warnings,
+            self._build.config.env if is_image else {},
+        )
+        earlier = max((known for known in self._done if tuple(steps[: len(known)]) == known), key=len, default=None)
+        if earlier is not None:
+            stage, state = self._done[earlier]
+            writer.begin_from(stage, state, name=name)
+            begun = len(earlier)
+        else:
+            begun = writer.begin(steps, by_step, name=name)
+        writer.write(steps[begun:], by_step[begun:])
+        return writer
+
+
+def _layers_by_step(steps: Sequence[Step], layers: Sequence[Layer]) -> list[tuple[Layer, ...]]:
+    """Each step has one layer, except an imported image, of which there is at most one."""
+    imported = len(layers) - len(steps) + 1
+    at = 0
+    found = []
+    for step in steps:
+        count = imported if isinstance(step, ImportImage) else 1
+        found.append(tuple(layers[at : at + count]))
+        at += count
+    return found
+
+
+@contextmanager
+def _completed(directory: Path) -> Iterator[Path]:
+    """A new directory beside *directory* that takes its place when the body has filled it, and is gone when it failed."""
+    staging = directory.parent / f".{directory.name}.{secrets.token_hex(4)}"
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        staging.mkdir(mode=0o755)
+        yield staging
+        os.rename(staging, directory)
+    except OSError as error:
+        place = error.filename or directory
+        raise LaunchError(f"cannot write `{place}`: {(error.strerror or str(error)).lower()}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
