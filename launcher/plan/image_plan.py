@@ -83,6 +83,7 @@ def _python_steps(base: Base, lock: Lock | None, name: str, origin: Origin | Non
             executable=python.executable,
             version=python.version,
             system_site_packages=base.has_own_python,
+            site_directories=base.python_packages,
         )
     ]
     steps += [

@@ -15,10 +15,10 @@ from typing import Any
 from launcher.errors import ConfigError, LaunchError, Origin
 from launcher.plan.command_step import DIFFERS_EACH_TIME, RUN_NETWORK
 from launcher.plan.debian_record import debian_architecture
-from launcher.plan.image_python import python_of_layers
+from launcher.plan.image_python import ImagePython, python_of_layers
 from launcher.plan.pinned_base import Base
 from launcher.plan.reference_record import read_record, write_record
-from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, RunCommand, Step
+from runtime.build.plan import VENV, BuildPlan, ImageConfig, ImportImage, RunCommand, Step
 from runtime.errors import NetworkError, RuntimeFailure
 from runtime.oci.digest import Digest
 from runtime.oci.reference import Bootstrap, Remote, parse_reference
@@ -113,8 +113,15 @@ def pin_imported(
         config=pinned.config,
         has_own_python=True,
         python_packages=python.own_packages if python is not None else (),
-        warnings=pinned.warnings,
+        warnings=(*pinned.warnings, *_shared_prefix(python, reference)),
     )
+
+
+def _shared_prefix(python: ImagePython | None, reference: str) -> tuple[str, ...]:
+    """A warning when requirements would be mixed with packages of the base."""
+    if python is None or not any(directory.startswith(f"{VENV}/") for directory in python.own_packages):
+        return ()
+    return (f"`{reference}` has a virtual environment at {VENV}, where requirements go too: what both have is mixed",)
 
 
 def _pin_remote(

@@ -176,7 +176,7 @@ def _python(before: MakeVenv, now: MakeVenv) -> tuple[str, ...]:
         changes.append(f"python: {_interpreters(before.interpreter, now.interpreter)}")
     if before.executable != now.executable:
         changes.append(f"python: {before.executable} → {now.executable}")
-    if before.system_site_packages != now.system_site_packages:
+    if (before.system_site_packages, before.site_directories) != (now.system_site_packages, now.site_directories):
         changes.append(f"python: the base's own packages can {'' if now.system_site_packages else 'no longer '}be imported")
     return tuple(changes)
 

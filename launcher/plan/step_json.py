@@ -40,7 +40,7 @@ def step_document(step: Step, snapshot: SnapshotFiles) -> dict[str, Any]:
         case InstallWheel():
             return {"step": "install-wheel", **fields_of(step)}
         case MakeVenv():
-            return {"step": "make-venv", **fields_of(step)}
+            return {"step": "make-venv", **fields_of(step), "site_directories": list(step.site_directories)}
         case RunCommand():
             return {
                 "step": "run-command",
@@ -70,7 +70,7 @@ def step_of(document: dict[str, Any], snapshot: SnapshotFiles) -> Step:
         case "install-wheel":
             return InstallWheel(**values)
         case "make-venv":
-            return MakeVenv(**values)
+            return MakeVenv(**{**values, "site_directories": tuple(values.get("site_directories", ()))})
         case "run-command":
             return _command(values)
         case "copy-in":

@@ -134,7 +134,8 @@ def own_fields(step: Step, stages: Stages = ()) -> dict[str, Any]:
                 "python": step.version,
                 "prefix": VENV,
             }
-            return fields | ({"system_site_packages": True} if step.system_site_packages else {})
+            fields |= {"system_site_packages": True} if step.system_site_packages else {}
+            return fields | ({"site_directories": list(step.site_directories)} if step.site_directories else {})
         case RunCommand():
             return _command_fields(step, stages)
         case CopyIn():

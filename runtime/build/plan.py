@@ -76,6 +76,8 @@ class MakeVenv:
     """`3.13.5`"""
     system_site_packages: bool = False
     """Whether what the base has installed for its Python can be imported beside the wheels (imported bases)."""
+    site_directories: tuple[str, ...] = ()
+    """Where more of it is: the packages of a virtual environment that the base's `python3` was found in."""
 
 
 @dataclass(frozen=True, slots=True)
