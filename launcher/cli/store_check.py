@@ -1,31 +1,73 @@
-"""`launch store check`: is every layer what its name says?"""
+"""`launch store check`: is everything in the store what its name says? And put right, where it isn't."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
 
 from launcher.cli import arguments as args
 from launcher.cli import render
 from runtime.build.step_label import counted
-from runtime.state_dir import state_dir
-from runtime.store.check import check_layers
-from runtime.store.layer_on_disk import remove_layer
+from runtime.state_dir import StateDir, state_dir
+from runtime.store.check import Problem, check
 from runtime.store.store import Store
+
+_EPILOG = """exit status: 0 nothing is wrong (or no more, with --repair), 1 something is."""
+_SAY_AFTER_S = 2.0
 
 
 def check_store(arguments: Sequence[str]) -> int:
-    parser = args.Parser("store check", "Compare everything in the store with its digest.", usage="[--repair]")
-    parser.add_argument("--repair", action="store_true", help="remove damaged layers; they are built again when needed")
+    parser = args.Parser(
+        "store check", "Read all of the store and compare it with its digests.", usage="[--repair] [--json]", epilog=_EPILOG
+    )
+    parser.add_argument("--repair", action="store_true", help="remove what is damaged and make it again from where it came from")
+    parser.add_argument("--json", action="store_true", help="as JSON on stdout")
     args.add_debug_options(parser)
     options = parser.parse_args(arguments)
     args.apply_debug(options)
-    store = Store(state_dir().store)
-    damaged = check_layers(store)
-    for damage in damaged:
-        print(f"{damage.diff_id.short}  {damage.problem}")
-        if options.repair:
-            remove_layer(store.root, damage.diff_id)
-    render.say(
-        f"{counted(len(store.layers()), 'layer')}, {len(damaged)} damaged{' and removed' if damaged and options.repair else ''}"
-    )
-    return 1 if damaged and not options.repair else 0
+    state = state_dir()
+    store = Store(state.store)
+    problems = check(store, looked_at=_progress())
+    if options.json:
+        document = [{"kind": problem.kind, "digest": str(problem.digest), "what": problem.what} for problem in problems]
+        json.dump(document, sys.stdout, indent=2)
+        print()
+    else:
+        for problem in problems:
+            print(f"{problem.kind}  {problem.digest.short}  {problem.what}")
+    damaged = [problem for problem in problems if problem.kind != "incomplete image"]
+    render.say(f"{counted(len(store.layers()), 'layer')}, {counted(len(store.image_digests()), 'image')}: {len(damaged)} damaged")
+    if not problems:
+        return 0
+    if not options.repair:
+        render.say("`launch store check --repair` makes again what is damaged")
+        return 1
+    return _repair(problems, store, state)
+
+
+def _repair(problems: Sequence[Problem], store: Store, state: StateDir) -> int:
+    from launcher.plan.repair import repair
+    from launcher.run.images_in_use import images_in_use
+
+    done = repair(problems, store, state=state, environ=os.environ, in_use=images_in_use(state), say=render.say)
+    for line in done.left:
+        print(line)
+    return 1 if done.left else 0
+
+
+def _progress() -> Callable[[int, int], None] | None:
+    """How far it is, for who waits at a terminal."""
+    if not sys.stderr.isatty():
+        return None
+    last = time.monotonic()
+
+    def looked_at(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > _SAY_AFTER_S:
+            last = time.monotonic()
+            render.say(f"{done} of {total} looked at")
+
+    return looked_at

@@ -16,7 +16,7 @@ from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import build_document, build_from, from_document, to_document
 from runtime.build.plan import BuildPlan
 from runtime.errors import StoreError
-from runtime.oci.digest import canonical_json
+from runtime.oci.digest import Digest, canonical_json
 from runtime.store.records import Image
 from runtime.store.store import Store
 
@@ -53,8 +53,14 @@ def recipe_bytes(build: BuildPlan, plan: LaunchPlan | None) -> bytes:
 
 def read_recipe(image: Image, store: Store) -> Recipe | None:
     """The recipe of *image*; None when none was kept (an imported image, or one of an older launch)."""
-    content = store.attached(image, RECIPE)
-    if content is None:
+    return recipe_of_digest(image.digest, store)
+
+
+def recipe_of_digest(digest: Digest, store: Store) -> Recipe | None:
+    """The recipe of the image with that digest, whether its own record can be read or not."""
+    try:
+        content = store.attachment(digest, RECIPE).read_bytes()
+    except FileNotFoundError:
         return None
     try:
         document = json.loads(content)
@@ -66,7 +72,7 @@ def read_recipe(image: Image, store: Store) -> Recipe | None:
         return Recipe(build_from(document["build"]), None, document["made_by"])
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
-            f"the recipe of image `{image.digest.short}` cannot be read: {error}",
+            f"the recipe of image `{digest.short}` cannot be read: {error}",
             hint="another version of launch wrote it; building the image again records it anew",
         ) from error
 

@@ -100,7 +100,8 @@ def verify(
         home = StateDir(scratch / "home").ensure()
         fresh = Store(home.store).ensure()
         steps, notes = with_recorded_code(recipe.build, image, store, scratch=scratch / "code")
-        sources = _sources(steps, plan, home, environ, secrets or {})
+        found = sources_of(steps, plan, home, environ, secrets or {})
+        sources = replace(found, wheels=found.wheels and replace(found.wheels, cache_dir=home.cache / "uv"))
         try:
             rebuilt = build(steps, fresh, sources=sources, observer=observer).image
         except RuntimeFailure as error:
@@ -124,9 +125,10 @@ def recipe_of(image: Image, store: Store) -> Recipe:
     return recipe
 
 
-def _sources(
+def sources_of(
     steps: BuildPlan, plan: LaunchPlan | None, home: StateDir, environ: Mapping[str, str], secrets: Mapping[str, bytes]
 ) -> BuildSources:
+    """Where the inputs of a recipe's *steps* come from; *plan* is the recipe's. Other caches and records are those of *home*."""
     if plan is None:
         from launcher.plan.dockerfile_image import build_sources
 
@@ -139,8 +141,7 @@ def _sources(
         # A requirements file that is gone: it would only have named indexes, the files themselves are locked.
         image = replace(plan.spec.image, requirements=())
         found = sources(replace(plan, build=steps, spec=replace(plan.spec, image=image)), state=home, environ=environ)
-    wheels = found.wheels and replace(found.wheels, cache_dir=home.cache / "uv")
-    return replace(found, wheels=wheels, secrets={**found.secrets, **secrets})
+    return replace(found, secrets={**found.secrets, **secrets})
 
 
 def _keep(home: StateDir, state: StateDir, image: Image) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from runtime.layer.tree import Tree, read_tree
 from runtime.oci.digest import Digest, digest_file
 from runtime.store.directories import MARKS
 from runtime.store.layer_files import first_difference
-from runtime.store.staging import remove_tree
+from runtime.store.staging import staging
 
 STREAM = "stream"
 """Beside `root` and `tree.jsonl` of an imported layer: the record of the stream that it came as."""
@@ -73,13 +72,10 @@ def layer_stream(directory: Path) -> Iterator[bytes]:
 
 def remove_layer(root: Path, diff_id: Digest) -> int:
     """Remove one layer. Returns the bytes of its files."""
-    layer = root / "layers" / diff_id.hex
-    grave = root / "tmp" / secrets.token_hex(8)
-    try:
-        os.rename(layer, grave)
-    except FileNotFoundError:
-        return 0
-    size = sum(os.lstat(os.path.join(directory, name)).st_size for directory, _, names in os.walk(grave) for name in names)
-    remove_tree(grave)
-    (root / MARKS / diff_id.hex).unlink(missing_ok=True)
-    return size
+    with staging(root / "tmp") as grave:
+        try:
+            os.rename(root / "layers" / diff_id.hex, grave / diff_id.hex)
+        except FileNotFoundError:
+            return 0
+        (root / MARKS / diff_id.hex).unlink(missing_ok=True)
+        return sum(os.lstat(os.path.join(directory, name)).st_size for directory, _, names in os.walk(grave) for name in names)

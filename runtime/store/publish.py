@@ -74,3 +74,4 @@ def _name(store: Path, package: Path, layer: Layer) -> None:
             # The name exists with the same content, from an earlier build or another builder: ours is thrown away.
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
+            os.utime(target / "layer.json")  # it is in use again: see `in_use.py`

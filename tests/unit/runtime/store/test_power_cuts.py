@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runtime.oci.digest import Digest, digest_bytes
-from runtime.store.check import check_layers
+from runtime.store.check import check
 from runtime.store.store import Layer, Store
 
 KEY, PLAN = digest_bytes(b"key"), digest_bytes(b"plan")
@@ -70,7 +70,7 @@ def test_a_confirmed_layer_needs_no_check(store: Store, layer: Layer) -> None:
 
 
 def test_a_check_names_what_was_changed(store: Store, layer: Layer) -> None:
-    assert [] == check_layers(store)
+    assert [] == check(store)
     (store.layer_dir(layer) / "f").write_bytes(b"changed")
-    (damage,) = check_layers(store)
-    assert (layer.diff_id, True) == (Digest(damage.diff_id), "sha256" in damage.problem)
+    (damage,) = check(store)
+    assert (layer.diff_id, True) == (Digest(damage.digest), "sha256" in damage.what)
