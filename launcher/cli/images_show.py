@@ -17,6 +17,7 @@ from runtime.state_dir import StateDir, state_dir
 from runtime.store.store import Store
 
 _MOST_SHOWN = 5
+_WIDTH = 90
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,7 +56,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     for layer in facts["layers"]:
         shared = layer["shared_with"]
         also = f"  (also in {_some(shared)})" if shared else ""
-        yield f"    {layer['diff_id'][7:19]}  {render.size(layer['size_bytes']):>{width}}  {layer['label']}{also}"
+        yield f"    {layer['diff_id'][7:19]}  {render.size(layer['size_bytes']):>{width}}  {_words(layer['label'])}{also}"
 
 
 def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -97,6 +98,12 @@ def _recipe(recipe: dict[str, Any] | None) -> str:
         return "not known: the image was not built here"
     what = f"experiment {recipe['experiment']}" if recipe["experiment"] else "a Dockerfile"
     return f"{what}, recorded by launch {recipe['made_by']}"
+
+
+def _words(label: str) -> str:
+    """On one line, and not much longer than one."""
+    line = " ".join(label.split())
+    return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…"
 
 
 def _some(words: Sequence[str]) -> str:

@@ -39,11 +39,11 @@ def image_facts(image: Image, store: Store) -> dict[str, Any]:
         "layers": [
             {
                 "diff_id": str(layer.diff_id),
-                "label": layer.label,
+                "label": label,
                 "size_bytes": layer.size_bytes,
                 "shared_with": [_called(other) for other in others if _has(other, layer.diff_id)],
             }
-            for layer in image.layers
+            for layer, label in zip(image.layers, _labels(image), strict=True)
         ],
     }
 
@@ -96,6 +96,16 @@ def _history_entry(image: Image, entry: dict[str, Any], which: int | None) -> di
         "size_bytes": 0 if which is None else image.manifest["layers"][which]["size"],
         "made_of": labels if len(labels) > 1 else [],
     }
+
+
+def _labels(image: Image) -> list[str]:
+    """What each layer is. One that came with an image is what that image's history says."""
+    labels = [layer.label for layer in image.layers]
+    for step in image_history(image):
+        group = () if step["layer"] is None else image.groups[step["layer"]]
+        if len(group) == 1 and labels[group[0]].startswith("imported layer") and step["created_by"]:
+            labels[group[0]] = step["created_by"]
+    return labels
 
 
 def _recipe(image: Image, store: Store) -> Recipe | None:

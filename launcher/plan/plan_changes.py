@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, fields
 
-from launcher.plan.step_changes import env_changes, named, step_changes, subject
+from launcher.plan.step_changes import env_changes, named, stage_name, step_changes, subject
 from runtime.build.debian.debian_base import CONFIGURE
 from runtime.build.plan import (
     BuildPlan,
@@ -120,13 +120,14 @@ def _stage_changes(before: BuildPlan, now: BuildPlan) -> list[tuple[str, ...]]:
     """For each stage of *now* its changes, those of the stages that it takes files from included."""
     found: list[tuple[str, ...]] = []
     for number, steps in enumerate(now.stages):
+        name = next((name for name in map(stage_name, steps) if name), str(number))
         if number >= len(before.stages):
-            found.append((f"stage {number}: is new",))
+            found.append((f"stage {name}: is new",))
             continue
         changes, removed = _changed_steps(before.stages[number], steps)
         own = [*(words for step in changes for words in step), *removed]
         others = [words for step in steps for words in _of_stages(step, found)]
-        found.append(tuple(dict.fromkeys((*(f"stage {number}, {words}" for words in own), *others))))
+        found.append(tuple(dict.fromkeys((*(f"stage {name}, {words}" for words in own), *others))))
     return found
 
 
@@ -140,15 +141,15 @@ def _of_stages(step: Step, stages: Sequence[tuple[str, ...]]) -> tuple[str, ...]
     return tuple(dict.fromkeys(words for number in numbers if number is not None for words in stages[number]))
 
 
-_NAMES_IN_EXPERIMENTS = {"workdir": "workdir", "command": "CMD", "entrypoint": "ENTRYPOINT", "user": "USER", "labels": "LABEL"}
+_NAMES = {"workdir": "workdir", "command": "CMD", "entrypoint": "ENTRYPOINT", "user": "USER", "labels": "LABEL"}
 
 
 def _config_changes(before: ImageConfig, now: ImageConfig) -> list[str]:
-    words = [f"image.env: {change.removeprefix('env ')}" for change in env_changes(before.env, now.env)]
+    words = [f"env: {change.removeprefix('env ')}" for change in env_changes(before.env, now.env)]
     for field in fields(ImageConfig):
         old, new = getattr(before, field.name), getattr(now, field.name)
         if field.name != "env" and old != new:
-            words.append(f"{_NAMES_IN_EXPERIMENTS.get(field.name, field.name)}: {_shown(old)} → {_shown(new)}")
+            words.append(f"{_NAMES.get(field.name, field.name)}: {_shown(old)} → {_shown(new)}")
     return words
 
 

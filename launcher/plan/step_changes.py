@@ -30,6 +30,9 @@ from runtime.build.plan import (
 _MOST_NAMED = 6
 _LONGEST_COMMAND = 100
 
+_INSTRUCTION = re.compile(r"^\[(?:(?P<stage>\S+) )?\d+/\d+\] ")
+"""What a Dockerfile's step is labelled with in front of the instruction: `[build 2/5] COPY . .`."""
+
 Files = Mapping[str, tuple[int, str]]
 """Path → mode, sha256."""
 
@@ -50,7 +53,7 @@ def subject(step: Step) -> str:
         case RunCommand():
             return _command_subject(step)
         case CopyFiles():
-            return "ADD" if step.label.startswith("ADD") else "COPY"
+            return "ADD" if _INSTRUCTION.sub("", step.label).startswith("ADD") else "COPY"
         case MakeDirectory():
             return "WORKDIR"
 
@@ -105,6 +108,13 @@ def step_changes(before: Step, now: Step) -> tuple[str, ...]:
         case MakeDirectory(), MakeDirectory():
             return _prefixed("WORKDIR", [*_moved(before.path, now.path), *_turned("owner", before.owner, now.owner)])
     return (f"{subject(now)}: {named(before)} → {named(now)}",)
+
+
+def stage_name(step: Step) -> str | None:
+    """The name of the Dockerfile's stage that *step* is part of, if its label has it."""
+    label = step.label if isinstance(step, RunCommand | CopyFiles) else ""
+    found = _INSTRUCTION.match(label)
+    return None if found is None else found["stage"]
 
 
 def _prefixed(what: str, words: Sequence[str]) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def test_plan_says_what_changed_since_the_last_build(launch: Launch, experiment:
     changed = "code: probe.py changed, + new.py"
     assert {"code in /workspace (2 files)": [changed]} == whys(launch, name)
     env = "image.env={LOOKED: at}"
-    assert f"changed  {changed}; image.env: + LOOKED=at (since image {image[7:19]})" in launch("plan", name, env).stdout
+    assert f"changed  {changed}; env: + LOOKED=at (since image {image[7:19]})" in launch("plan", name, env).stdout
 
 
 def test_a_command_is_compared_with_the_one_that_was_there(launch: Launch, experiment: str) -> None:

@@ -63,7 +63,7 @@ def test_each_miss_says_what_changed_and_the_top_says_it_all(store: Store, tmp_p
     was_built(planned(data, gone, code(tmp_path, train="1"), A="1"), store)
     explained = explain(planned(data, HUMANIZE, code(tmp_path, train="2"), A="2"), store)
     assert [[], ["requirements: + humanize 4.13.0"], ["code: train.py changed"]] == whys(explained)
-    said = ["requirements: + humanize 4.13.0", "code: train.py changed", "code: - /gone", "image.env: A changed from `1` to `2`"]
+    said = ["requirements: + humanize 4.13.0", "code: train.py changed", "code: - /gone", "env: A changed from `1` to `2`"]
     assert said == explained.to_json()["changes"]
     assert f"  changed  {'; '.join(said)} (since image {explained.last.digest.short})" == explained.text().splitlines()[1]
     assert "          code: train.py changed" in explained.text().splitlines()

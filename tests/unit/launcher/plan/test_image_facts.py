@@ -75,3 +75,10 @@ def test_layers_that_share_one_of_the_manifest_are_named(store: Store) -> None:
     joined = replace(image, groups=((0, 1),), manifest={"layers": image.manifest["layers"][:1]})
     (step,) = image_history(joined)
     assert ["layer of 1", "layer of 1"] == step["made_of"]
+
+
+def test_a_layer_that_came_with_an_image_is_what_its_history_says(store: Store) -> None:
+    history = [{"created_by": "ADD rootfs /"}, {"created_by": "ENV A=1", "empty_layer": True}, {"created_by": "RUN make"}]
+    image = image_of(store, {"a": "1"}, {"b": "1"}, history=history)
+    imported = replace(image, layers=(replace(image.layers[0], label="imported layer 1 (0123)"), image.layers[1]))
+    assert ["ADD rootfs /", "layer of 1"] == [layer["label"] for layer in image_facts(imported, store)["layers"]]

@@ -152,8 +152,8 @@ def context(**files: str) -> ContextFiles:
             id="COPY --chown --chmod",
         ),
         pytest.param(
-            copy(FetchedFile("http://x/f", ONE, "f"), label="ADD"),
-            copy(FetchedFile("http://x/f", TWO, "f"), label="ADD"),
+            copy(FetchedFile("http://x/f", ONE, "f"), label="[2/5] ADD http://x/f /app/"),
+            copy(FetchedFile("http://x/f", TWO, "f"), label="[2/5] ADD http://x/f /app/"),
             ["ADD /app/: http://x/f sha256:111111111111 → sha256:222222222222"],
             id="ADD from an address",
         ),
@@ -212,13 +212,20 @@ def test_a_change_in_a_stage_is_one_of_the_steps_that_take_files_from_it() -> No
     assert ((), ("stage 0, image.run: command changed from `make` to `make all`",), ()) == found.steps
 
 
+def test_a_stage_goes_by_its_name_where_steps_are_labelled_with_it() -> None:
+    def plan(command: str) -> BuildPlan:
+        return BuildPlan((copy(StageFiles(0, ("bin",))),), ImageConfig(), stages=((run(command, label="[tools 1/2] RUN x"),),))
+
+    assert ("stage tools, image.run: command changed from `a` to `b`",) == plan_changes(plan("a"), plan("b")).steps[0]
+
+
 def test_the_configuration_changes_without_a_layer() -> None:
     before = ImageConfig(env={"A": "1"}, workdir="/a")
     now = ImageConfig(env={"A": "2", "B": "1"}, workdir="/b", user="ada", entrypoint=("python3",))
     found = plan_changes(BuildPlan((), before), BuildPlan((), now))
     assert (
-        "image.env: A changed from `1` to `2`",
-        "image.env: + B=1",
+        "env: A changed from `1` to `2`",
+        "env: + B=1",
         "workdir: /a → /b",
         "ENTRYPOINT: (none) → python3",
         "USER: (none) → ada",
