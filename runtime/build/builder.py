@@ -62,9 +62,10 @@ def build(
 ) -> BuildResult:
     """The image of *plan*. Raises BuildError, BadContent, NetworkError or StoreError; what was finished until then is kept."""
     started = time.monotonic()
+    run_again = sources is not None and sources.run_again
     key = plan_key(plan)
     image = store.find_image(key)
-    if image is not None and not (sources is not None and sources.run_again):
+    if image is not None and not run_again:
         return BuildResult(image, _all_cached(plan.steps, image.layers), time.monotonic() - started)
     from runtime.build.step_runner import run_steps
 
