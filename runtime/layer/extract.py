@@ -11,13 +11,14 @@ The stream is read once: it is hashed, recorded (`stream_record.py`) and unpacke
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime.errors import BadContent, StoreError
-from runtime.kernel.safe_open import make_directories
+from runtime.kernel.safe_open import make_directories, open_in_root
 from runtime.layer import tar_format
 from runtime.layer.archive import OPAQUE_NAME, WHITEOUT_PREFIX
 from runtime.layer.compression import ByteStream
@@ -155,7 +156,7 @@ class _Extraction:
         parts = [part for part in os.fsdecode(raw).split("/") if part not in ("", ".")]
         if ".." in parts:
             raise BadContent(f"tar entry `{shown(os.fsdecode(raw))}` has `..` in its name")
-        if any(len(os.fsencode(part)) > 255 for part in parts):
+        if len(raw) > 255 and any(len(os.fsencode(part)) > 255 for part in parts):
             raise BadContent(f"tar entry has a name of more than 255 bytes: {raw[:80]!r}")
         return "/".join(parts)
 
@@ -164,8 +165,10 @@ class _Extraction:
         if self._parent is not None and self._parent[0] == path:
             return self._parent[1], self._parent[2]
         try:
-            descriptor, made = make_directories(self._root_fd, path)
+            descriptor, made = self._opened_directory(path)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE):
+                raise
             raise BadContent(f"tar entry lies below `{shown(path)}`, which is no directory") from error
         # The real path differs only where a link of this layer is on the way; asking the kernel costs a call.
         real = path
@@ -176,6 +179,12 @@ class _Extraction:
         for each in made if real == path else _prefixes(real):
             self._entries.setdefault(each, TreeEntry(each, "dir", 0o755))
         return descriptor, real
+
+    def _opened_directory(self, path: str) -> tuple[int, list[str]]:
+        try:
+            return open_in_root(self._root_fd, path or ".", os.O_PATH | os.O_DIRECTORY), []
+        except FileNotFoundError:
+            return make_directories(self._root_fd, path)
 
     def _make(self, header: tar_format.Header, path: str, directory: int, name: str) -> TreeEntry:
         kind = header.type

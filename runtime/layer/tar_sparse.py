@@ -60,26 +60,24 @@ def pax_sparse(records: Records, stored: int, read: Callable[[int], bytes]) -> S
     named = {keyword[len(_PREFIX) :]: value for keyword, value in records if keyword.startswith(_PREFIX)}
     if not named:
         return None
-    version = (named.get(b"major", b"0"), named.get(b"minor", b"1" if b"map" in named else b"0"))
+    version = (named.get(b"major", b"0"), named.get(b"minor", b"0"))
     name = named.get(b"name")
     if version == (b"1", b"0"):
         size = _decimal(named.get(b"realsize", b""))
         pairs, taken = _text_map(stored, read)
         return SparseFile(size, _checked(pairs, size, stored - taken), name)
+    if version[0] != b"0":
+        raise BadContent(f"tar archive has a sparse file of unknown form {b'.'.join(version).decode(errors='replace')}")
     size = _decimal(named.get(b"size", b""))
-    if version == (b"0", b"1"):
-        numbers = [_decimal(text) for text in named.get(b"map", b"").split(b",") if text]
-        if len(numbers) % 2:
-            raise BadContent("tar archive has a sparse file with half a map")
-        pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
-    elif version == (b"0", b"0"):
+    if b"map" in named:
+        numbers = [_decimal(text) for text in named[b"map"].split(b",") if text]
+        offsets, lengths = numbers[::2], numbers[1::2]
+    else:
         offsets = [_decimal(value) for keyword, value in records if keyword == _PREFIX + b"offset"]
         lengths = [_decimal(value) for keyword, value in records if keyword == _PREFIX + b"numbytes"]
-        if len(offsets) != len(lengths):
-            raise BadContent("tar archive has a sparse file with half a map")
-        pairs = list(zip(offsets, lengths, strict=True))
-    else:
-        raise BadContent(f"tar archive has a sparse file of unknown form {b'.'.join(version).decode(errors='replace')}")
+    if len(offsets) != len(lengths):
+        raise BadContent("tar archive has a sparse file with half a map")
+    pairs = list(zip(offsets, lengths, strict=True))
     return SparseFile(size, _checked(pairs, size, stored), name)
 
 
