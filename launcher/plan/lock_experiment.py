@@ -1,7 +1,8 @@
 """`launch lock`: write the locks of an experiment beside its YAML file.
 
-Two files: the requirements (`digits.lock`, with hashes; or PEP 751's `pylock.digits.toml`) and, for a Debian base, its
-packages (`digits.base.lock`). A launch uses them while they are current (`requirement_lock.py`, `debian_record.py`).
+Two files: the requirements (`digits.lock`, with hashes; or PEP 751's `pylock.digits.toml`) and `digits.base.lock`, the packages
+of a Debian base or the digest of a registry's image. A launch uses them while they are current (`requirement_lock.py`,
+`debian_record.py`, `image_lock_file.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from launcher.plan.refusals import Where, refuse_unsupported
 from launcher.plan.requirement_lock import Target, has_requirements, lock_file, requirements_base, resolve_requirements
 from launcher.plan.requirements import read_requirements
 from launcher.plan.resolution_record import recorded_addresses
-from runtime.build.plan import UnpackDebs
+from runtime.build.plan import ImportImage, UnpackDebs
+from runtime.oci.reference import Remote, parse_reference
 from runtime.state_dir import StateDir
 
 
@@ -42,7 +44,7 @@ class Written:
     changes: tuple[str, ...]
     """What differs from the lock that was there: `numpy 2.4.6 → 2.5.5`."""
     base_path: Path | None
-    """The base's lock; None for an imported base, which its digest pins."""
+    """The base's lock; None for an image in files, which its digest pins."""
     base_packages: int
 
 
@@ -88,7 +90,7 @@ def lock_experiment(
     base_path, packages = (None, 0) if of_dockerfile else _write_base(base, spec, file, command=command)
     if lock is None:
         if base_path is None:
-            hint = "`image.requirements` names some; an imported base is pinned by its digest"
+            hint = "`image.requirements` names some; an image in files is pinned by its digest"
             raise ConfigError(f"`{spec.name}` has nothing to lock", origin=where("image.requirements"), hint=hint)
         return Written(base_path, _no_requirements(base), (), base_path, packages)
     path = lock_file(file, lock.torch, pylock=_needs_addresses(format))
@@ -127,16 +129,30 @@ def _text(spec: ExperimentSpec, lock: Lock, *, state: StateDir, format: str, com
 
 
 def _write_base(base: Base, spec: ExperimentSpec, file: Path, *, command: str) -> tuple[Path | None, int]:
+    path = file.with_suffix(".base.lock")
     debs = [step for step in base.steps if isinstance(step, UnpackDebs)]
     if not debs:
-        return None, 0
+        pinned = _pinned_image(base)
+        if pinned is None:
+            return None, 0
+        from launcher.plan.image_lock_file import image_lock_text
+
+        _write(path, image_lock_text(spec.image.base, pinned, command=command))
+        return path, 0
     from launcher.plan.base_lock_file import base_lock_text
 
     added = debs[1].packages if len(debs) > 1 else ()
-    path = file.with_suffix(".base.lock")
     text = base_lock_text(debs[0].packages, added, suite=debs[0].suite, apt=apt_packages(spec.image), command=command)
     _write(path, text)
     return path, len(debs[0].packages) + len(added)
+
+
+def _pinned_image(base: Base) -> str | None:
+    """The reference, with its digest, of a base that comes from a registry."""
+    first = base.steps[0]
+    if isinstance(first, ImportImage) and isinstance(parse_reference(first.reference), Remote):
+        return first.reference
+    return None
 
 
 def _write(path: Path, text: str) -> None:

@@ -33,6 +33,9 @@ def main(arguments: Sequence[str]) -> int:
         print(path)
     for change in written.changes:
         render.say(f"  {change}")
+    if not written.lock.python:
+        render.say("the base is locked; there are no requirements")
+        return 0
     render.say(
         f"{counted(len(written.lock.wheels), 'package')} locked for Python {written.lock.python} on {written.lock.platform}"
     )

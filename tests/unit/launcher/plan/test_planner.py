@@ -9,7 +9,7 @@ import pytest
 
 from launcher.config.compiled import load
 from launcher.config.spec import Image
-from launcher.errors import ConfigError
+from launcher.errors import ConfigError, LaunchError
 from launcher.plan.debian_record import BASE_PACKAGES, _Archive
 from launcher.plan.explain import explain
 from launcher.plan.image_plan import sources
@@ -133,9 +133,10 @@ def test_python_must_be_the_bases_and_the_right_base_is_named(make):
     make("image.python=3.13")
 
 
-def test_a_registry_image_is_refused_by_name(make):
-    with pytest.raises(ConfigError, match="pulling is not supported yet"):
-        make("image.base=ubuntu:24.04")
+def test_a_registry_that_cannot_be_asked_is_told_with_the_line_that_names_it(make):
+    with pytest.raises(LaunchError, match=r"registry `127\.0\.0\.1:1` refuses connections") as caught:
+        make("image.base=127.0.0.1:1/lab/image:v1")
+    assert "command line: image.base=127.0.0.1:1/lab/image:v1" == str(caught.value.origin)
 
 
 def test_explain_says_what_would_be_built_and_touches_nothing(make, state):
