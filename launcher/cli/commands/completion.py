@@ -38,6 +38,7 @@ complete -c launch -f -a '(launch completion words -- (commandline -opc)[2..-1] 
 """,
 }
 _TAKES_RUNS = ("logs", "stop", "kill", "wait", "rerun", "outputs", "sync")
+_TAKES_IMAGES = ("diff", "push", "save", "verify")
 _TAKES_EXPERIMENTS = ("run", "plan", "build", "lock")
 
 
@@ -59,6 +60,12 @@ def _words(typed: list[str]) -> list[str]:
     command = typed[0] if len(typed) > 1 and typed[0] in COMMANDS else None
     if command in _TAKES_RUNS:
         return _runs()
+    if command == "images":
+        from launcher.cli.commands.images import ACTIONS
+
+        return list(ACTIONS) if len(typed) < 3 else _images()
+    if command in _TAKES_IMAGES:
+        return _images()
     if command is None or command in _TAKES_EXPERIMENTS:
         experiments = [f"experiment={name}" for name in _experiments()]
         return experiments if len(typed) > 1 else [*COMMANDS, *experiments]
@@ -76,3 +83,11 @@ def _runs() -> list[str]:
     from runtime.state_dir import state_dir
 
     return ["@last", *[record.run_id for record in list_runs(state_dir())]]
+
+
+def _images() -> list[str]:
+    from runtime.state_dir import state_dir
+    from runtime.store.store import Store
+
+    images = Store(state_dir().store).images()
+    return [word for image in images for word in (*image.names, image.digest.short)]
