@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest, canonical_json, digest_bytes
+from runtime.oci.reference import same_image
 from runtime.store.directories import MARKS, PINS
 from runtime.store.records import Image, Layer, image_from, image_record, layer_from, name_file, name_of_file
 
@@ -314,7 +315,7 @@ class Store:
         return {digest: tuple(sorted(of_it)) for digest, of_it in names.items()}
 
     def image(self, reference: str) -> Image:
-        """The image that *reference* means: a name, or a digest or a prefix of one (with or without `sha256:`).
+        """The image that *reference* means: a name (`x` is `x:latest`), a digest or a prefix of one (with or without `sha256:`).
 
         A whole digest costs one read; then `names` is empty.
         """
@@ -324,6 +325,7 @@ class Store:
                 return whole
         images = self.images()
         named = [image for image in images if reference in image.names]
+        named = named or [image for image in images if any(same_image(reference, name) for name in image.names)]
         if named:
             return named[0]
         prefix = reference.removeprefix("sha256:")
