@@ -121,6 +121,11 @@ def sources(plan: LaunchPlan, *, state: StateDir, environ: Mapping[str, str]) ->
 
     if Store(state.store).find_image(plan_key(plan.build)) is not None:
         return BuildSources()
+    return all_sources(plan, state=state, environ=environ)
+
+
+def all_sources(plan: LaunchPlan, *, state: StateDir, environ: Mapping[str, str]) -> BuildSources:
+    """The same, whether the image is there or not."""
     return BuildSources(
         debian=_debian(plan, state, environ),
         wheels=_wheels(plan, environ),

@@ -133,14 +133,14 @@ def sources_of(
         from launcher.plan.dockerfile_image import build_sources
 
         return build_sources(steps, state=home, environ=environ, secrets=secrets)
-    from launcher.plan.image_plan import sources
+    from launcher.plan.image_plan import all_sources
 
     try:
-        found = sources(replace(plan, build=steps), state=home, environ=environ)
+        found = all_sources(replace(plan, build=steps), state=home, environ=environ)
     except ConfigError:
         # A requirements file that is gone: it would only have named indexes, the files themselves are locked.
         image = replace(plan.spec.image, requirements=())
-        found = sources(replace(plan, build=steps, spec=replace(plan.spec, image=image)), state=home, environ=environ)
+        found = all_sources(replace(plan, build=steps, spec=replace(plan.spec, image=image)), state=home, environ=environ)
     return replace(found, secrets={**found.secrets, **secrets})
 
 
