@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest, canonical_json, digest_bytes
-from runtime.oci.reference import same_image
 from runtime.store.directories import MARKS, PINS
 from runtime.store.records import Image, Layer, image_from, image_record, layer_from, name_file, name_of_file
 
@@ -325,7 +324,10 @@ class Store:
                 return whole
         images = self.images()
         named = [image for image in images if reference in image.names]
-        named = named or [image for image in images if any(same_image(reference, name) for name in image.names)]
+        if not named:
+            from runtime.oci.reference import same_image
+
+            named = [image for image in images if any(same_image(reference, name) for name in image.names)]
         if named:
             return named[0]
         prefix = reference.removeprefix("sha256:")
