@@ -219,7 +219,8 @@ def _annotations(document: dict[str, Any]) -> dict[str, str]:
     annotations = document.get("annotations") or {}
     if not isinstance(annotations, dict):
         raise BadContent("`annotations` is not an object")
-    return {name: _text(value, "annotation") for name, value in annotations.items()}
+    # A value may be empty (annotations.md, "Rules"): buildah writes such.
+    return {name: value if value == "" else _text(value, "annotation") for name, value in annotations.items()}
 
 
 def _expect_version(document: dict[str, Any], what: str) -> None:
