@@ -1,4 +1,4 @@
-"""A push for whoever watches: a line for each layer that was sent, and on a terminal how far the others are."""
+"""A push for whoever watches: a line for each layer that was sent (--verbose: for each), on a terminal how far the others are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PushProgress:
         if self._lines is None:
             return
         self._lines.download(label, layer.descriptor.size, layer.descriptor.size)
-        if layer.how is not How.THERE or verbose():
+        if layer.how is How.SENT or verbose():
             how = render.styled(layer.how.value, _STYLES[layer.how])
             self._lines.message(f"{how}{' ' * (8 - len(layer.how))}{label}  {render.size(layer.descriptor.size)}")
 

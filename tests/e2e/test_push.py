@@ -130,6 +130,20 @@ def test_an_image_of_150_wheels_is_run_by_podman_and_read_by_skopeo(
     assert said == expected
 
 
+def test_an_image_that_was_pulled_goes_to_another_repository_without_being_sent(
+    launch: Launch, tmp_path: Path, wire: Wire
+) -> None:
+    launch("build", "experiment=probe")
+    first = json.loads(launch("push", "probe", f"{wire.address}/origin", "--json").stdout)
+    other = Launch(tmp_path / "home", launch.project)
+    other("pull", f"{wire.address}/origin")
+    wire.reset()
+    second = json.loads(other("push", f"{wire.address}/origin:latest", f"{wire.address}/copy/of/it", "--json").stdout)
+    assert {layer["how"] for layer in second["layers"]} == {"mounted"}
+    assert second["manifest_digest"] == first["manifest_digest"]
+    assert wire.sent_bytes < 64 * 1024
+
+
 class podman:
     """podman with storage of its own below *directory*; crun wants to see one version of cgroups only."""
 
