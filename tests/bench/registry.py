@@ -1,10 +1,10 @@
-"""An image of numpy + scikit-learn + pandas (525 MB) to and from a registry on loopback, beside podman, skopeo with umoci, and Docker.
+"""An image of numpy + scikit-learn + pandas (525 MB) to and from a registry on loopback, beside podman, skopeo and Docker.
 
     python tests/bench/registry.py
     DOCKER_HOST=unix:///… python tests/bench/registry.py     # and beside Docker
 
-Everybody has the same image with the same layers (the others pulled it before the clock started), and every push is into a registry
-that holds nothing. Needs `docker-registry`. Bytes are the growth of the registry's files.
+Everybody has the same image with the same layers (the others pulled it before the clock started), and every push is into a
+registry that holds nothing. Needs `docker-registry`. Bytes are the growth of the registry's files.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ def main() -> None:
     launches.add_options(options)
     chosen = options.parse_args()
     launch = launches.launches(chosen)[0]
+    launch.home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=chosen.home.parent) as name, _registry(Path(name) / "registry") as server:
         scratch = Path(name)
         ours = _Ours(launches.Launch(launch.command, launch.home, scratch / "project"), server, scratch)
