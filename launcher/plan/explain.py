@@ -105,6 +105,8 @@ class Explained:
     def _verdict(self) -> str:
         if self.image is not None:
             return f"{self.image.digest.short} is there, nothing to build"
+        if self.hits == len(self.steps):
+            return "every layer is there, only the configuration is new"
         return f"{len(self.steps) - self.hits} of {counted(len(self.steps), 'layer')} to build"
 
 
@@ -152,11 +154,11 @@ def _without_own_change(state: StepState, below: Sequence[str], changes: PlanCha
         return "depends on a layer below that has to be built first"
     if store.key_fields(state.key) is not None:
         return "nothing changed, but its layer is no longer in the store"
-    return (
-        "was never built here"
-        if changes is None
-        else "nothing changed, but this version of launch makes such layers in another way"
-    )
+    if changes is None:
+        return "was never built here"
+    if needs_parent(state.step):
+        return "nothing changed in it, but the layers below are others than before"
+    return "nothing changed, but this version of launch makes such layers in another way"
 
 
 def _layer_document(state: StepState, why: tuple[str, ...]) -> dict[str, Any]:

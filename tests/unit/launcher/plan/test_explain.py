@@ -78,12 +78,27 @@ def test_a_hit_has_no_reason_even_if_the_last_build_was_another(store: Store, tm
     assert "is there, nothing to build" in explained.text()
 
 
+def test_an_image_that_differs_in_its_configuration_alone_has_nothing_to_build(store: Store, tmp_path: Path) -> None:
+    was_built(planned(code(tmp_path, train="1"), A="1"), store)
+    text = explain(planned(code(tmp_path, train="1"), A="2"), store).text()
+    assert "image: every layer is there, only the configuration is new" in text
+    assert "  changed  env: A changed from `1` to `2` (since" in text
+
+
 def test_a_command_on_changed_layers_names_what_changed_below_it(store: Store, tmp_path: Path) -> None:
     before, make = code(tmp_path, train="1"), RunCommand(("make",))
     # A command needs a container: the recipe alone says that it was there.
     was_built(planned(before), store, recorded=planned(before, make))
     explained = explain(planned(code(tmp_path, train="2"), make), store)
     assert [["code: train.py changed"], ["is made on what changed below: code"]] == whys(explained)
+
+
+def test_a_command_on_layers_that_were_made_again_with_another_content(store: Store, tmp_path: Path) -> None:
+    before, make = code(tmp_path, train="1"), RunCommand(("make",))
+    was_built(planned(before), store, recorded=planned(before, make))
+    assert [[], ["nothing changed in it, but the layers below are others than before"]] == whys(
+        explain(planned(before, make), store)
+    )
 
 
 def test_a_layer_that_was_removed(store: Store, tmp_path: Path) -> None:
