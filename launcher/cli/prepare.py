@@ -14,7 +14,6 @@ from launcher.config.spec import ExperimentSpec
 from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.builder import BuildResult, build
 from runtime.state_dir import StateDir, state_dir
-from runtime.store.in_use import HeldImage
 from runtime.store.records import Image
 from runtime.store.store import Store
 
@@ -27,8 +26,6 @@ class Prepared:
     plan: LaunchPlan
     image: Image
     result: BuildResult
-    held: HeldImage
-    """Keeps the image from being collected until a run has taken it over."""
 
 
 def compose(request: Request, state: StateDir | None = None) -> Composed:
@@ -110,7 +107,6 @@ def build_image(plan: LaunchPlan, state: StateDir, timings: Timings, *, quiet: b
     store = Store(state.store)
     with timings.phase("build"), nullcontext() if quiet else build_progress(plan.build) as observer:
         result = build(plan.build, store, sources=sources(plan, state=state, environ=os.environ), observer=observer)
-    held = store.hold(result.image)
     store.name_image(result.image, plan.spec.name)
     attach(result.image, store, build=plan.build, plan=plan)
-    return Prepared(state, plan, result.image, result, held)
+    return Prepared(state, plan, result.image, result)

@@ -87,6 +87,8 @@ def _rules(options: argparse.Namespace) -> Rules:
 def _bytes(text: str) -> int:
     from launcher.config.schema import size_bytes
 
+    if text.isdigit():
+        return int(text)
     try:
         size: int = size_bytes(text)
     except ValueError as error:

@@ -110,7 +110,7 @@ def verify(
         differences = () if rebuilt.digest == image.digest else _layer_differences(image, store, rebuilt, fresh)
         configuration = () if rebuilt.digest == image.digest else _configuration(image, rebuilt)
         kept = _keep(home, state, image) if keep else None
-    del held
+    del held  # whoever collects garbage meanwhile leaves the image alone
     return Verdict(image, rebuilt, tuple(differences), tuple(configuration), notes, seconds, kept)
 
 

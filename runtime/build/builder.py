@@ -15,6 +15,7 @@ from runtime.build.observer import BuildObserver, NullObserver
 from runtime.build.plan import BuildPlan, CopyFiles, ImportImage, Step
 from runtime.build.sources import BuildSources
 from runtime.oci.digest import Digest
+from runtime.store.in_use import HeldImage
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
 
@@ -50,6 +51,8 @@ class BuildResult:
     image: Image
     steps: tuple[BuiltStep, ...]
     seconds: float
+    held: HeldImage
+    """Keeps the image from being collected as garbage until whoever asked for it lets go of this result."""
 
     @property
     def cached(self) -> bool:
@@ -65,12 +68,13 @@ def build(
     run_again = sources is not None and sources.run_again
     key = plan_key(plan)
     image = store.find_image(key)
-    if image is not None and not run_again:
-        return BuildResult(image, _all_cached(plan.steps, image.layers), time.monotonic() - started)
+    held = None if image is None else store.hold(image)
+    if image is not None and held is not None and not run_again:
+        return BuildResult(image, _all_cached(plan.steps, image.layers), time.monotonic() - started, held)
     from runtime.build.step_runner import run_steps
 
-    image, steps = run_steps(plan, store, sources=sources or BuildSources(), observer=observer or NullObserver(), key=key)
-    return BuildResult(image, steps, time.monotonic() - started)
+    image, steps, held = run_steps(plan, store, sources=sources or BuildSources(), observer=observer or NullObserver(), key=key)
+    return BuildResult(image, steps, time.monotonic() - started, held)
 
 
 def _all_cached(steps: Sequence[Step], layers: tuple[Layer, ...]) -> tuple[BuiltStep, ...]:

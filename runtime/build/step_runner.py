@@ -18,16 +18,17 @@ from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan, ImportImage, InstallWheel, MakeVenv, Step
 from runtime.build.sources import BuildSources, WheelSource
 from runtime.build.wheel_worker import WheelWorker, start_worker
-from runtime.errors import BuildError
+from runtime.errors import BuildError, StoreError
 from runtime.oci.digest import Digest
+from runtime.store.in_use import HeldImage
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
 
 
 def run_steps(
     plan: BuildPlan, store: Store, *, sources: BuildSources, observer: BuildObserver, key: Digest
-) -> tuple[Image, tuple[BuiltStep, ...]]:
-    """Make what is missing of *plan* and assemble the image under plan key *key*."""
+) -> tuple[Image, tuple[BuiltStep, ...], HeldImage]:
+    """Make what is missing of *plan* and assemble the image under plan key *key*. It cannot go before whoever asked has it."""
     _check(plan)
     with store.building():
         store.sweep()
@@ -38,7 +39,11 @@ def run_steps(
                 run.do(step)
         finally:
             run.stop()
-        return assemble(plan, run.built, store, key=key), tuple(run.done)
+        image = assemble(plan, run.built, store, key=key)
+        held = store.hold(image)
+    if held is None:
+        raise StoreError(f"image `{image.digest.short}` was removed while it was built")
+    return image, tuple(run.done), held
 
 
 def _check(plan: BuildPlan) -> None:

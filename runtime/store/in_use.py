@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from runtime.errors import StoreError
 from runtime.file_lock import open_locked
 from runtime.oci.digest import Digest
 from runtime.store.directories import GATE
@@ -56,18 +55,22 @@ def earliest_build(root: Path) -> float | None:
 class HeldImage:
     """An image that stays as long as this object does."""
 
-    def __init__(self, root: Path, digest: Digest) -> None:
-        with _looking(root):
-            try:
-                self._descriptor = os.open(root / "images" / f"{digest.hex}.json", os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                hint = "garbage was being collected: launch again, it is built anew"
-                raise StoreError(f"image `{digest.short}` was removed from the store a moment ago", hint=hint) from None
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+    def __init__(self, record: Path) -> None:
+        self._descriptor = os.open(record, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
 
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
             os.close(self._descriptor)
+
+
+def hold(root: Path, digest: Digest) -> HeldImage | None:
+    """Keep that image from being collected; None when it is gone."""
+    with _looking(root):
+        try:
+            return HeldImage(root / "images" / f"{digest.hex}.json")
+        except FileNotFoundError:
+            return None
 
 
 def is_held(root: Path, digest: Digest) -> bool:

@@ -122,11 +122,11 @@ class Store:
             finally:
                 self._builds -= 1
 
-    def hold(self, image: Image) -> HeldImage:
-        """Keep *image* from being collected for as long as the returned object lives. StoreError when it is gone already."""
-        from runtime.store.in_use import HeldImage
+    def hold(self, image: Image) -> HeldImage | None:
+        """Keep *image* from being collected for as long as the returned object lives; None when it is gone already."""
+        from runtime.store.in_use import hold
 
-        return HeldImage(self.root, image.digest)
+        return hold(self.root, image.digest)
 
     def lock(self, keys: Iterable[Digest]) -> AbstractContextManager[None]:
         """Hold the build locks of *keys*; waits for another builder of any of them."""
