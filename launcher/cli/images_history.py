@@ -34,10 +34,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _row(step: dict[str, Any], *, full: bool) -> tuple[str, ...]:
-    words = " ".join(str(step["created_by"]).split())
+    words = render.printable(" ".join(str(step["created_by"]).split()))
     if step["made_of"]:
         words += f" (with {', '.join(step['made_of'][1:])})"
     if not full and len(words) > _WIDTH:
         words = f"{words[: _WIDTH - 1]}…"
     layer = "-" if step["empty"] else step["diff_id"][7:19]
-    return layer, str(step["created"] or "-")[:19], render.size(step["size_bytes"]), words
+    return layer, render.printable(str(step["created"] or "-")[:19]), render.size(step["size_bytes"]), words

@@ -50,7 +50,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     yield f"{facts['image_digest']}"
     for name, value in _rows(facts):
         if value:
-            yield f"  {name:<11} {value}"
+            yield f"  {name:<11} {render.printable(value)}"
     yield "  layers, bottom first:"
     width = max((len(render.size(layer["size_bytes"])) for layer in facts["layers"]), default=0)
     for layer in facts["layers"]:
@@ -102,7 +102,7 @@ def _recipe(recipe: dict[str, Any] | None) -> str:
 
 def _words(label: str) -> str:
     """On one line, and not much longer than one."""
-    line = " ".join(label.split())
+    line = render.printable(" ".join(label.split()))
     return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…"
 
 

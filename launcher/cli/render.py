@@ -81,6 +81,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join([styled(lines[0], "dim", sys.stdout), *lines[1:]])
 
 
+def printable(text: str) -> str:
+    """*text* that came with an image: what would move the cursor or change the colour is escaped."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
 def home_relative(path: object) -> str:
     """*path* with `~` for the home directory."""
     text, home = str(path), os.path.expanduser("~")

@@ -18,6 +18,7 @@ from launcher.plan.recipe import read_recipe
 from launcher.version import VERSION
 from runtime.build.plan import BuildPlan, ImportImage, UnpackDebs
 from runtime.errors import StoreError
+from runtime.layer.tree import shown
 from runtime.store.installed_packages import InstalledPackage, installed_packages, os_release
 from runtime.store.merged_tree import merged_tree
 from runtime.store.records import Image
@@ -39,7 +40,7 @@ def sbom_document(image: Image, store: Store, lock: Lock | None, *, name: str, b
     for package in installed_packages(tree):
         purl = package_url(package, release)
         if purl in components:
-            components[purl]["evidence"]["occurrences"].append({"location": f"/{package.location}"})
+            components[purl]["evidence"]["occurrences"].append(_occurrence(package))
         else:
             components[purl] = _component(package, purl, hashes)
     listed = [*_operating_system(release), *(components[purl] for purl in sorted(components))]
@@ -92,7 +93,7 @@ def _component(package: InstalledPackage, purl: str, hashes: Mapping[tuple[str, 
         "name": package.name,
         "version": package.version,
         "purl": purl,
-        "evidence": {"occurrences": [{"location": f"/{package.location}"}]},
+        "evidence": {"occurrences": [_occurrence(package)]},
     }
     sha256 = hashes.get((package.kind, package.name, package.version, package.architecture))
     if sha256 is not None:
@@ -104,6 +105,11 @@ def _component(package: InstalledPackage, purl: str, hashes: Mapping[tuple[str, 
     if package.source:
         component["properties"] = [{"name": "launch:source-package", "value": package.source}]
     return component
+
+
+def _occurrence(package: InstalledPackage) -> dict[str, str]:
+    # A path may be any bytes, a document is UTF-8.
+    return {"location": f"/{shown(package.location)}"}
 
 
 def _operating_system(release: Mapping[str, str]) -> list[dict[str, Any]]:

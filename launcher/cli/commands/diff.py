@@ -38,7 +38,8 @@ def main(arguments: Sequence[str]) -> int:
         json.dump(found.to_json(), sys.stdout, indent=2)
         print()
     else:
-        print("\n".join(_lines(found, all_files=options.files)))
+        for line in _lines(found, all_files=options.files):
+            print(render.printable(line))
     return 0
 
 

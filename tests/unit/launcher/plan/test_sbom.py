@@ -95,3 +95,10 @@ def test_a_package_that_a_later_layer_removed_is_not_in_it(store: Store) -> None
     emptied = {"var/lib/dpkg/status": ""}
     document = sbom_document(image_of(store, DEBIAN, emptied), store, None, name="x")
     assert ["debian"] == [component["name"] for component in document["components"]]
+
+
+def test_a_path_that_is_no_text_is_written_as_what_it_is(store: Store) -> None:
+    files = {f"{SITE}/odd\udcff\x1b-1.dist-info/METADATA": "Name: odd\nVersion: 1\n"}
+    document = sbom_document(image_of(store, files), store, None, name="x")
+    assert f"/{SITE}/odd\\\\xff\\x1b-1.dist-info" == document["components"][0]["evidence"]["occurrences"][0]["location"]
+    canonical_json(document)
