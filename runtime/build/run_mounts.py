@@ -74,7 +74,7 @@ def prepare_mounts(
                 prepared.binds.append(_context_mount(mount, place))
             case "cache":
                 directory = _cache(mount, place, store, stage_layers, sources.cache_mounts, held)
-                prepared.binds.append(BindMount(directory, mount.target, readonly=mount.readonly))
+                prepared.binds.append(BindMount(directory, mount.target, readonly=mount.readonly, owner_is_caller=False))
             case "secret":
                 _add_secret(mount, prepared, sources)
             case "tmpfs":

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from userland import base_layer
+from shell_layer import shell_layer
 
 from runtime.build.apply_run_command import apply_run_command
 from runtime.build.builder import build
@@ -29,37 +29,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def base(store: Store) -> list[Layer]:
-    """The host's shell and tools as a layer: copied, since a build step has no binds."""
-    with store.staging() as staging:
-        root = base_layer(staging / "root")
-        for name in ("bin", "lib", "lib64", "sbin"):
-            (root / "usr" / name).unlink()
-            (root / "usr" / name).mkdir()
-        _copy_programs(root, "sh", "mkdir", "rm", "ln", "chmod", "chown", "cat", "mv", "touch", "env", "sleep")
-        (root / "etc" / "old").mkdir()
-        (root / "etc" / "old" / "a").write_text("a")
-        (root / "etc" / "gone").write_text("gone")
-        (root / "var" / "log").mkdir(parents=True)
-        for name in ("hosts", "hostname", "resolv.conf"):
-            (root / "etc" / name).touch()
-        return [store.publish(digest_bytes(b"base"), root, label="base")]
-
-
-def _copy_programs(root: Path, *names: str) -> None:
-    import shutil
-    import subprocess
-
-    for name in names:
-        program = shutil.which(name)
-        assert program is not None
-        listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True, timeout=20).stdout
-        for word in (program, *(word for word in listed.split() if word.startswith("/"))):
-            real = os.path.realpath(word)
-            target = root / "usr" / Path(word).relative_to("/usr" if word.startswith("/usr/") else "/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.exists():
-                shutil.copyfile(real, target)
-                target.chmod(0o755)
+    return [shell_layer(store)]
 
 
 class Heard(NullObserver):
