@@ -121,9 +121,10 @@ def _ask(layers: Sequence[Path], env: Mapping[str, str], name: str, state: State
             env={"PATH": _PATH, "HOME": "/root", **env},
         )
         ended, tail = run_to_completion(spec, timeout_s=_TIMEOUT_S, output=None)
-    if ended.shell_code == 127:
-        return None
     lines = tail.decode(errors="replace").strip().splitlines()
+    # 127 with other words than ours is ld.so, which cannot start the one that is there.
+    if ended.shell_code == 127 and lines and lines[-1].startswith("launch: "):
+        return None
     if ended.shell_code != 0 or not lines:
         raise LaunchError(f"python3 in `{name}` exited with {ended.shell_code}: {' '.join(lines[-3:])}")
     try:

@@ -41,7 +41,9 @@ def history_label(step: Step) -> str:
             more = "more " if step.onto_base else ""
             return f"debian {step.suite}: {len(step.packages)} {more}packages"
         case ImportImage():
-            return f"import {step.reference}"
+            # Where there is a tag, the digest that it was pinned to is too long for a line.
+            name = step.reference.partition("@")[0]
+            return f"import {name if ':' in name.rpartition('/')[2] else step.reference}"
         case InstallWheel():
             return f"{step.name} {step.version}"
         case MakeVenv():

@@ -29,6 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     from runtime.registry.client import Registry
     from runtime.registry.credential_store import store_credentials
     from runtime.registry.credentials import Credentials
+    from runtime.registry.refusals import RegistryRefusal
 
     if options.password_stdin and not options.username:
         raise ConfigError("`--password-stdin` needs a user", hint="`launch login HOST -u USER --password-stdin < FILE`")
@@ -37,7 +38,12 @@ def main(arguments: Sequence[str]) -> int:
     if not user or not password:
         raise ConfigError(f"no {'password' if user else 'user'} was given for `{host}`")
     credentials = Credentials(user, password)
-    Registry(host, credentials=credentials).check_login()
+    try:
+        Registry(host, credentials=credentials).check_login()
+    except RegistryRefusal as error:
+        if error.status in (401, 403):
+            error.hint = "check user and password; many registries want an access token in the password's place"
+        raise
     where = store_credentials(host, credentials, os.environ)
     render.say(f"logged in to {host} as {user}; kept in {where}")
     if not where.startswith("docker-credential-"):
