@@ -21,7 +21,7 @@ from launcher.plan.reference_record import read_record, write_record
 from runtime.build.plan import VENV, BuildPlan, ImageConfig, ImportImage, RunCommand, Step
 from runtime.errors import NetworkError, RuntimeFailure
 from runtime.oci.digest import Digest
-from runtime.oci.reference import Bootstrap, Remote, parse_reference
+from runtime.oci.reference import Bootstrap, Remote, parse_reference, shown_reference
 from runtime.state_dir import StateDir
 
 
@@ -74,8 +74,6 @@ def pin_reference(
 
 def is_pinned(reference: str, *, state: StateDir) -> bool:
     """Whether `pin_reference` will ask nobody for the image *reference* of a registry."""
-    from runtime.registry.pull import shown_reference
-
     parsed = parse_reference(reference)
     return not isinstance(parsed, Remote) or read_record(state, shown_reference(parsed), debian_architecture()) is not None
 
@@ -127,12 +125,12 @@ def _shared_prefix(python: ImagePython | None, reference: str) -> tuple[str, ...
 def _pin_remote(
     parsed: Remote, architecture: str, *, state: StateDir, environ: Mapping[str, str], refresh: bool
 ) -> PinnedReference:
-    from runtime.registry.pull import resolve, shown_reference
-
     name = shown_reference(parsed)
     record = None if refresh else read_record(state, name, architecture)
     warnings: tuple[str, ...] = ()
     if record is None:
+        from runtime.registry.pull import resolve
+
         contents = resolve(parsed, architecture=architecture, environ=environ)
         record = write_record(state, name, architecture, manifest_digest=contents.manifest_digest, config=contents.execution)
         warnings = _moved_tag(parsed, environ)
@@ -146,7 +144,7 @@ def _moved_tag(parsed: Remote, environ: Mapping[str, str]) -> tuple[str, ...]:
     """A warning when `name:tag@sha256:…` names two images. The digest decides, as it does for docker."""
     if parsed.tag is None or parsed.digest is None:
         return ()
-    from runtime.registry.pull import shown_reference, tag_digest
+    from runtime.registry.pull import tag_digest
 
     try:
         there = tag_digest(parsed, environ=environ)

@@ -135,3 +135,10 @@ def whole_name(text: str) -> str | None:
     """The same with all of it: `docker.io/library/x:latest`."""
     reference = parse_reference(text) if familiar_name(text) is not None else None
     return f"{reference.registry}/{reference.repository}:{reference.tag}" if isinstance(reference, Remote) else None
+
+
+def shown_reference(reference: Remote) -> str:
+    """*reference* in full, with tag and digest as far as it has them."""
+    tag = f":{reference.tag}" if reference.tag is not None else ""
+    digest = f"@{reference.digest}" if reference.digest is not None else ""
+    return f"{reference.registry}/{reference.repository}{tag}{digest}"

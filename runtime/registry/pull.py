@@ -25,7 +25,7 @@ from runtime.oci.image_documents import (
     manifest_from_json,
     parse_document,
 )
-from runtime.oci.reference import Remote
+from runtime.oci.reference import Remote, shown_reference
 from runtime.registry.client import ManifestAnswer, Registry
 from runtime.registry.configuration import Endpoint, registries_configuration
 from runtime.registry.download import BlobStream, fetch_document
@@ -78,13 +78,6 @@ def tag_digest(reference: Remote, *, environ: Mapping[str, str] = os.environ, pa
         return registry.manifest_digest(origin.repository, reference.tag)
     finally:
         registry.close()
-
-
-def shown_reference(reference: Remote) -> str:
-    """*reference* in full, as tools write it."""
-    tag = f":{reference.tag}" if reference.tag is not None else ""
-    digest = f"@{reference.digest}" if reference.digest is not None else ""
-    return f"{reference.registry}/{reference.repository}{tag}{digest}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,11 @@ from launcher.plan.dockerfile_export.config_text import env_text
 from launcher.plan.dockerfile_export.context_folder import ContextFolder
 from launcher.plan.dockerfile_export.copy_text import copy_text
 from launcher.plan.dockerfile_export.mount_flags import mount_flags
-from launcher.plan.dockerfile_export.quoting import Unwritable, bare, words
-from launcher.plan.dockerfile_export.run_text import environment, instruction, removal, run_text
+from launcher.plan.dockerfile_export.quoting import Unwritable, bare, shell_word, value, words
+from launcher.plan.dockerfile_export.run_text import instruction, removal, removed, run_text
+from runtime.build.apply_run_command import ENVIRONMENT
 from runtime.build.cache_key import step_key
+from runtime.build.image_users import resolve_user
 from runtime.build.plan import (
     CopyFiles,
     CopyIn,
@@ -30,8 +32,8 @@ from runtime.build.plan import (
 )
 from runtime.build.step_label import counted, step_label
 from runtime.layer.diff import matcher
-from runtime.oci.reference import Remote, parse_reference
-from runtime.registry.pull import shown_reference
+from runtime.layer.tree import TreeEntry
+from runtime.oci.reference import Remote, parse_reference, shown_reference
 from runtime.store.merged_tree import MergedTree, merged_tree
 from runtime.store.records import Layer
 from runtime.store.store import Store
@@ -47,8 +49,13 @@ class StageState:
     user: str = ""
     cwd: str = "/"
     env: dict[str, str] = field(default_factory=dict)
+    """ENV, and the builder's own PATH."""
+    args: dict[str, str] = field(default_factory=dict)
+    """ARG, which end with the stage."""
     layers: tuple[Layer, ...] = ()
     """Of our own build, at that place."""
+    left_out: dict[tuple[str, ...], str] = field(default_factory=dict)
+    """`RunCommand.drop` → the ARG that holds it."""
 
 
 @dataclass(slots=True)
@@ -71,20 +78,20 @@ class StageWriter:
         execution = self._pulled(first)
         if execution is None or not isinstance(first, ImportImage):
             self.lines.append(f"FROM scratch{suffix}")
-            self.state = StageState()
+            self.state = StageState(env={"PATH": ENVIRONMENT["PATH"]})
             return 0
         parsed = parse_reference(first.reference)
         assert isinstance(parsed, Remote)
         pinned = shown_reference(replace(parsed, tag=None, digest=first.manifest_digest))
         self.lines += [f"FROM {pinned}{suffix}", 'SHELL ["/bin/sh", "-c"]']
-        env = dict(pair.split("=", 1) for pair in execution.get("Env") or ())
-        self.state = StageState(execution.get("User") or "", execution.get("WorkingDir") or "/", env, tuple(layers[0]))
+        env = {"PATH": ENVIRONMENT["PATH"]} | dict(pair.split("=", 1) for pair in execution.get("Env") or ())
+        self.state = StageState(execution.get("User") or "", execution.get("WorkingDir") or "/", env, layers=layers[0])
         return 1
 
     def begin_from(self, stage: str, state: StageState, *, name: str | None) -> None:
         """FROM an earlier stage, which ended in *state*."""
         self.lines.append(f"FROM {stage}{f' AS {name}' if name else ''}")
-        self.state = replace(state, env=dict(state.env))
+        self.state = StageState(state.user, state.cwd, dict(state.env), layers=state.layers)
 
     def write(self, steps: Sequence[Step], layers: Sequence[tuple[Layer, ...]]) -> None:
         """The instructions of *steps*, whose layers are *layers*."""
@@ -113,7 +120,7 @@ class StageWriter:
         try:
             match step:
                 case RunCommand() if self._tree().resolve("bin/sh") is not None:
-                    self._run(step)
+                    self._run(step, made[0])
                 case CopyIn():
                     files = [(path, path, mode, sha256) for path, mode, sha256 in step.files]
                     code = self.folder.files(step.source, files, "code")
@@ -127,26 +134,61 @@ class StageWriter:
         except Unwritable:
             self._archive(step, made)
 
-    def _run(self, step: RunCommand) -> None:
-        if not self._env_is_set and self.config_env and self.config_env.items() <= environment(step).items():
+    def _run(self, step: RunCommand, made: Layer) -> None:
+        wanted = self._environment(step)
+        if not self._env_is_set and self.config_env and self.config_env.items() <= wanted.items():
             self.set_env()
+        self._set_args(wanted)
+        tidy, kept = self._tidy(step, made)
         self._become(step.user or "0")
         mounts = [mount_flags(mount, self.folder, self.stage_name) for mount in step.mounts]
-        dropped = matcher(step.drop)
-        tree = self._tree()
-        there = [entry for entry in tree if dropped(entry.path)]
-        simple = all((entry.type, entry.mode, entry.uid, entry.gid) == ("dir", 0o755, 0, 0) for entry in there)
-        leaves = [f"/{entry.path}" for entry in there if not any(one.path.startswith(f"{entry.path}/") for one in there)]
-        after = removal(step.drop, leaves if simple else [])
         # What is mounted while the command runs must not be emptied, and only root may remove everything.
         apart = bool(step.mounts) or step.user not in ("", "0", "root")
-        self.lines.append(run_text(step, env=self.state.env, cwd=self.state.cwd, mounts=mounts, after=[] if apart else after))
-        if apart and after:
+        env = self.state.args | self.state.env
+        after = [] if apart else tidy
+        self.lines.append(run_text(step, wanted=wanted, env=env, cwd=self.state.cwd, mounts=mounts, after=after))
+        if apart and tidy:
             self._become("0")
-            self.lines.append(instruction(after))
-        if there and not simple:
-            kept = self.folder.entries(tree, there, self.state.layers, "layers/what-was-there")
-            self.lines.append(f"ADD {words([kept, '/'])}")
+            self.lines.append(instruction(tidy))
+        if kept:
+            archive = self.folder.entries(self._tree(), kept, self.state.layers, "layers/what-was-there")
+            self.lines.append(f"ADD {words([archive, '/'])}")
+
+    def _environment(self, step: RunCommand) -> dict[str, str]:
+        """What our own build gives the command."""
+        layers = [self.store.layer_dir(layer) for layer in self.state.layers]
+        home = {"HOME": resolve_user(step.user, layers).home} if step.user else {}
+        return ENVIRONMENT | home | dict(step.env)
+
+    def _tidy(self, step: RunCommand, made: Layer) -> tuple[list[list[str]], list[TreeEntry]]:
+        """Commands that remove what *step* leaves and its layer has not; and what an archive has to put back after them."""
+        below = self._tree()
+        result = merged_tree(self.store, (*self.state.layers, made))
+        stubs = {stub for mount in step.mounts if (stub := _first_missing(mount.target, result)) is not None}
+        commands = [["rm -rf " + " ".join(map(shell_word, sorted(stubs)))]] if stubs else []
+        if not step.drop:
+            return commands, []
+        dropped = matcher(step.drop)
+        there = [entry for entry in below if dropped(entry.path)]
+        simple = all((entry.type, entry.mode, entry.uid, entry.gid) == ("dir", 0o755, 0, 0) for entry in there)
+        leaves = [f"/{entry.path}" for entry in there if not any(one.path.startswith(f"{entry.path}/") for one in there)]
+        commands += removal(self._left_out(step.drop), leaves if simple else [])
+        return commands, [] if simple else there
+
+    def _set_args(self, wanted: Mapping[str, str]) -> None:
+        """ARG for what every command of ours has in its environment and no image: written once a stage."""
+        for name, text in ENVIRONMENT.items():
+            if name not in self.state.env and name not in self.state.args and wanted[name] == text:
+                self.lines.append(f"ARG {name}={value(text)}")
+                self.state.args[name] = text
+
+    def _left_out(self, patterns: tuple[str, ...]) -> str:
+        """The ARG that holds what commands with these *patterns* must not leave behind."""
+        if patterns not in self.state.left_out:
+            number = len(self.state.left_out) + 1
+            self.state.left_out[patterns] = name = f"LEFT_OUT{f'_{number}' if number > 1 else ''}"
+            self.lines.append(f'ARG {name}="{removed(patterns)}"')
+        return self.state.left_out[patterns]
 
     def _directory(self, step: MakeDirectory, made: Layer) -> None:
         """WORKDIR makes directories of root; those of somebody else are made by a command."""
@@ -201,6 +243,15 @@ class StageWriter:
         document = (self.store.key_fields(step_key(step, None)) or {}).get("config")
         execution = (document or {}).get("config") or {}
         return None if document is None or execution.get("OnBuild") or execution.get("Volumes") else execution
+
+
+def _first_missing(path: str, tree: MergedTree) -> str | None:
+    """The first directory on the way to *path* that *tree* does not have."""
+    parts = path.strip("/").split("/")
+    for count in range(1, len(parts) + 1):
+        if tree.resolve("/".join(parts[:count])) is None:
+            return "/" + "/".join(parts[:count])
+    return None
 
 
 def _archive_name(step: Step) -> str:
