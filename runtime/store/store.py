@@ -165,18 +165,6 @@ class Store:
         fields = None if record is None else record.get("fields")
         return fields if isinstance(fields, dict) else None
 
-    def described_keys(self) -> list[tuple[Digest, dict[str, Any]]]:
-        """Every key whose readable inputs are known, with them; the newest first. Reads all keys: for explanations."""
-        found = []
-        for name in self._names("keys"):
-            with suppress(FileNotFoundError, ValueError):
-                key = Digest(f"sha256:{name}")
-                fields = self.key_fields(key)
-                if fields is not None:
-                    found.append((os.stat(f"{self._at}/keys/{name}").st_mtime_ns, key, fields))
-        found.sort(key=lambda each: each[:2], reverse=True)
-        return [(key, fields) for _, key, fields in found]
-
     def remember(self, key: Digest, record: dict[str, Any]) -> None:
         """Keep the small *record* under *key*: an answer that is slow to find again."""
         self._write(f"keys/{key.hex}", canonical_json(record))
