@@ -235,6 +235,12 @@ def _pinned(
         image = Image(base=reference, mirror=request.mirror)
         base = pin_base(image, apt=(), state=state, environ=environ, origin=origin, refresh=refresh)
         return PinnedImage(base.steps, {}, base.env)
+    if not refresh:
+        from launcher.plan.stored_image import stored_image
+
+        stored = stored_image(reference, state=state, origin=origin)
+        if stored is not None:
+            return stored
     from launcher.plan.imported_base import pin_reference
 
     found = pin_reference(_absolute(reference, request), state=state, environ=environ, origin=origin, refresh=refresh)

@@ -1,11 +1,14 @@
-"""Stages of a Dockerfile: which one a name or a number means, which one is built, and where its platform is."""
+"""Stages of a Dockerfile: which one a name or a number means, which one is built, and whether its platform is here."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 
 from launcher.errors import ConfigError, Origin
 from launcher.plan.dockerfile.document import Dockerfile, Stage
+from runtime.build.plan import CopyFiles, RunCommand, StageFiles, Step
 
 SCRATCH = "scratch"
 
@@ -46,6 +49,16 @@ def stage_before(dockerfile: Dockerfile, name: str, *, current: int, origin: Ori
     if found is None and by_number and stage_called(dockerfile.stages, name) is not None:
         raise ConfigError(f"the stage `{name}` has to stand before the one that copies from it", origin=origin)
     return found
+
+
+def renumbered(step: Step, numbers: Sequence[int]) -> Step:
+    """*step* of another plan: its stage `n` is stage `numbers[n]` here."""
+    if isinstance(step, CopyFiles) and isinstance(step.source, StageFiles):
+        return replace(step, source=replace(step.source, stage=numbers[step.source.stage]))
+    if isinstance(step, RunCommand) and any(mount.stage is not None for mount in step.mounts):
+        mounts = (mount if mount.stage is None else replace(mount, stage=numbers[mount.stage]) for mount in step.mounts)
+        return replace(step, mounts=tuple(mounts))
+    return step
 
 
 def check_platform(platform: str, *, architecture: str, origin: Origin) -> None:

@@ -19,7 +19,7 @@ from launcher.plan.dockerfile.image_draft import ImageDraft
 from launcher.plan.dockerfile.metadata import apply_metadata, env_pairs, joined_workdir
 from launcher.plan.dockerfile.parse import parse_trigger
 from launcher.plan.dockerfile.run_instruction import default_network, run_step
-from launcher.plan.dockerfile.stages import SCRATCH, check_platform, stage_before, target_stage
+from launcher.plan.dockerfile.stages import SCRATCH, check_platform, renumbered, stage_before, target_stage
 from launcher.plan.dockerfile.variables import BuildArguments, Words
 from runtime.build.plan import ImageConfig, MakeDirectory, Step
 from runtime.oci.digest import Digest, digest_json
@@ -37,6 +37,8 @@ class PinnedImage:
     """The execution part of its configuration (config.md, "config"); empty for our own bases."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Its environment where *config* is empty."""
+    stages: tuple[tuple[Step, ...], ...] = ()
+    """Those that *steps* refer to by number, where it was built here."""
 
 
 Pin = Callable[[str, Origin], PinnedImage]
@@ -142,7 +144,14 @@ class _Translation:
             return self._registered(tuple(self.stage(found).steps), name, origin)
         if name.lower() == SCRATCH:
             raise ConfigError("`scratch` has no files", origin=origin)
-        return self._registered(self._pin(name, origin).steps, name, origin)
+        return self._registered(self._adopted(self._pin(name, origin)), name, origin)
+
+    def _adopted(self, image: PinnedImage) -> tuple[Step, ...]:
+        """The steps of *image*, the stages that they refer to being stages of this plan."""
+        numbers: list[int] = []
+        for stage in image.stages:
+            numbers.append(self._registered(tuple(renumbered(step, numbers) for step in stage), "", Origin()))
+        return tuple(renumbered(step, numbers) for step in image.steps)
 
     def _registered(self, steps: tuple[Step, ...], name: str, origin: Origin) -> int:
         if not steps:
@@ -172,7 +181,7 @@ class _Translation:
             return _Stage(draft, dict(draft.env), []), False
         pinned = self._pin(base, stage.origin)
         draft = ImageDraft.of_base(pinned.config, pinned.env)
-        return _Stage(draft, dict(draft.env), list(pinned.steps)), True
+        return _Stage(draft, dict(draft.env), list(self._adopted(pinned))), True
 
 
 class _StageReader:
