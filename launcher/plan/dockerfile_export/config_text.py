@@ -14,14 +14,17 @@ def env_text(env: Mapping[str, str], warn: list[str]) -> Iterator[str]:
     yield from _pairs("ENV", env, warn)
 
 
-def config_text(config: ImageConfig, *, command: Sequence[str], onto_image: bool, warn: list[str]) -> Iterator[str]:
-    """Everything but ENV. *command* is for an image that has none. *onto_image*: what FROM brought has to be taken back."""
+def config_text(
+    config: ImageConfig, *, command: Sequence[str], user: str, cwd: str, onto_image: bool, warn: list[str]
+) -> Iterator[str]:
+    """Everything but ENV. *command* is for an image that has none. *user* and *cwd* are set already. *onto_image*: what FROM
+    brought has to be taken back."""
     yield from _pairs("LABEL", config.labels, warn)
     if config.exposed_ports:
         yield f"EXPOSE {' '.join(config.exposed_ports)}"
-    if config.workdir not in ("", "/") or onto_image:
+    if (config.workdir or "/") != cwd:
         yield f"WORKDIR {bare(config.workdir or '/')}"
-    if config.user or onto_image:
+    if config.user != user and (config.user or "0") != user:
         yield f"USER {bare(config.user or '0')}"
     if config.stop_signal:
         yield f"STOPSIGNAL {bare(config.stop_signal)}"
@@ -59,7 +62,7 @@ def _healthcheck(check: Mapping[str, Any]) -> str:
     if test[:1] == ["NONE"]:
         return "NONE"
     flags = [
-        f"--{flag}={check[key]}ns"
+        f"--{flag}={_duration(check[key])}"
         for flag, key in (
             ("interval", "Interval"),
             ("timeout", "Timeout"),
@@ -73,3 +76,11 @@ def _healthcheck(check: Mapping[str, Any]) -> str:
     if "\n" in command:
         raise Unwritable("the health check has several lines")
     return " ".join([*flags, "CMD", command])
+
+
+def _duration(nanoseconds: int) -> str:
+    """As Go reads it."""
+    for unit, size in (("s", 1_000_000_000), ("ms", 1_000_000)):
+        if nanoseconds % size == 0:
+            return f"{nanoseconds // size}{unit}"
+    return f"{nanoseconds}ns"

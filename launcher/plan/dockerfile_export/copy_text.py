@@ -13,7 +13,12 @@ _PLAIN_NAME = re.compile(r"[\w@%+=:,.-]+\Z")
 
 
 def copy_text(step: CopyFiles, folder: ContextFolder, stage_name: Callable[[int], str]) -> str | None:
-    """The instruction; None when only the archive of the layer can say what it makes."""
+    """The instruction; None when only the archive of the layer can say what it makes.
+
+    Of an archive that ADD unpacks for somebody, builders do not agree whose its content is.
+    """
+    if step.unpack and step.owner:
+        return None
     match step.source:
         case StageFiles(stage=stage, patterns=patterns):
             sources = [f"/{pattern}" for pattern in patterns]

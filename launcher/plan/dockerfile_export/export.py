@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from launcher.errors import ConfigError, LaunchError
@@ -99,12 +100,23 @@ class _Written:
 
     def stages(self) -> list[str]:
         """The other stages, in order."""
-        lines: list[str] = []
+        lines = self._shared_base()
         for number, steps in enumerate(self._build.stages):
             writer = self._writer(steps, self._stage_layers(number), f"stage{number}")
             self._done[steps] = (f"stage{number}", writer.state)
             lines += [*writer.lines, ""]
         return lines
+
+    def _shared_base(self) -> list[str]:
+        """A stage for the steps that several stages begin with, so that their archives are unpacked once."""
+        own = self._build.steps
+        shared = max((_common(own, steps) for steps in self._build.stages), key=len, default=())
+        if not shared or shared in self._build.stages:
+            return []
+        layers = [layer for made in _layers_by_step(own, self._image.layers)[: len(shared)] for layer in made]
+        writer = self._writer(shared, layers, "base")
+        self._done[shared] = ("base", writer.state)
+        return [*writer.lines, ""]
 
     def image(self, command: Sequence[str]) -> list[str]:
         """The stage that is the image."""
@@ -113,7 +125,8 @@ class _Written:
         writer.lines.append("")
         writer.set_env()
         onto_image = isinstance(self._build.steps[0], ImportImage)
-        writer.lines += config_text(config, command=command, onto_image=onto_image, warn=self.warnings)
+        user, cwd = writer.state.user, writer.state.cwd
+        writer.lines += config_text(config, command=command, user=user, cwd=cwd, onto_image=onto_image, warn=self.warnings)
         return writer.lines
 
     def _writer(self, steps: Sequence[Step], layers: Sequence[Layer], name: str | None, *, is_image: bool = False) -> StageWriter:
@@ -134,6 +147,11 @@ class _Written:
             begun = writer.begin(steps, by_step, name=name)
         writer.write(steps[begun:], by_step[begun:])
         return writer
+
+
+def _common(steps: tuple[Step, ...], others: tuple[Step, ...]) -> tuple[Step, ...]:
+    """What both begin with."""
+    return tuple(step for step, _ in takewhile(lambda pair: pair[0] == pair[1], zip(steps, others, strict=False)))
 
 
 def _layers_by_step(steps: Sequence[Step], layers: Sequence[Layer]) -> list[tuple[Layer, ...]]:

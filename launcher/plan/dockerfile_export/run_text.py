@@ -1,4 +1,4 @@
-"""A RunCommand as RUN: its environment before the command, scripts of several lines one line each, and what it must not leave.
+"""A RunCommand as RUN: what its environment has beside the builder's, scripts with a line for each line, what it must not leave.
 
 Only what every builder knows is used: no here-documents, and the shell form, whose text no builder changes.
 """
@@ -8,19 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from launcher.plan.dockerfile_export.quoting import is_shell_name, shell_word, single_quoted
-from runtime.build.apply_run_command import ENVIRONMENT
 from runtime.build.plan import RunCommand
 
 
-def environment(step: RunCommand) -> dict[str, str]:
-    """What our own build gives the command."""
-    return ENVIRONMENT | dict(step.env)
-
-
-def run_text(step: RunCommand, *, env: Mapping[str, str], cwd: str, mounts: Sequence[str], after: Sequence[Sequence[str]]) -> str:
-    """RUN for *step*. *env* and *cwd*: the builder's own at that place. *mounts*: flags. *after*: commands that follow."""
+def run_text(
+    step: RunCommand,
+    *,
+    wanted: Mapping[str, str],
+    env: Mapping[str, str],
+    cwd: str,
+    mounts: Sequence[str],
+    after: Sequence[Sequence[str]],
+) -> str:
+    """RUN for *step*. *wanted* is its environment. *env* and *cwd*: the builder's own at that place. *mounts*: flags. *after*:
+    commands that follow."""
     scripts = _Scripts()
-    command = [*_assigned(step, env, scripts), " ".join(scripts.word(word) for word in step.argv)]
+    command = [*_assigned(wanted, env, scripts), " ".join(scripts.word(word) for word in step.argv)]
     if step.stdin:
         command = [*_printed(step.stdin), f"| {command[0]}", *command[1:]]
     commands = [*([] if step.cwd == cwd else [[f"cd {shell_word(step.cwd)}"]]), *scripts.made, command]
@@ -35,16 +38,16 @@ def instruction(commands: Sequence[Sequence[str]], flags: Sequence[str] = ()) ->
     return " \\\n    ".join([head, *lines] if flags else [f"{head} {lines[0]}", *lines[1:]])
 
 
-def _assigned(step: RunCommand, env: Mapping[str, str], scripts: _Scripts) -> list[str]:
+def _assigned(wanted: Mapping[str, str], env: Mapping[str, str], scripts: _Scripts) -> list[str]:
     """What stands before the command: the variables that *env* does not give it."""
-    given = [(name, text) for name, text in sorted(environment(step).items()) if env.get(name) != text]
+    given = [(name, text) for name, text in sorted(wanted.items()) if env.get(name) != text]
     through_env = [single_quoted(f"{name}={text}") for name, text in given if not is_shell_name(name)]
     assigned = [f"{name}={scripts.word(text)}" for name, text in given if is_shell_name(name)]
     return [*assigned, *([f"env {' '.join(through_env)}"] if through_env else [])]
 
 
-def removal(patterns: Iterable[str], kept: Sequence[str]) -> list[list[str]]:
-    """Commands that remove what fits *patterns* (globs of `RunCommand.drop`) and put back the plain directories *kept*."""
+def removed(patterns: Iterable[str]) -> str:
+    """What `rm -rf` has to be given for globs of `RunCommand.drop`."""
     gone: list[str] = []
     for pattern in patterns:
         if pattern.endswith("/**"):
@@ -52,10 +55,13 @@ def removal(patterns: Iterable[str], kept: Sequence[str]) -> list[list[str]]:
             gone += [f"{directory}/*", f"{directory}/.[!.]*"]
         else:
             gone.append(f"/{pattern}")
-    if not gone:
-        return []
+    return " ".join(gone)
+
+
+def removal(variable: str, kept: Sequence[str]) -> list[list[str]]:
+    """Commands that remove what *variable* holds (see `removed`) and put back the plain directories *kept*."""
     # What the builder has mounted there cannot be removed, and is nobody's.
-    commands = [["{ rm -rf", *(f"    {path}" for path in gone), "|| true; }"]]
+    commands = [[f"{{ rm -rf ${variable} || true; }}"]]
     return [*commands, *([[f"mkdir -p {' '.join(map(shell_word, kept))}"]] if kept else [])]
 
 
