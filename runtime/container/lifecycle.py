@@ -103,9 +103,6 @@ def create(
         exit_fd = _open_record(exit_record)
         on_failure.callback(os.close, exit_fd)
         adoption = None if init_socket is None else for_child.enter_context(bound_socket(init_socket))
-        if stdin is None:
-            stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-            for_child.callback(os.close, stdin)
         kept = capabilities.BUILD_CAPABILITIES if spec.build else capabilities.PROGRAM_CAPABILITIES
         one_id_build = spec.build and maps.kind is IdMapKind.SINGLE
         owner_notes = _place_for_owner_notes(on_failure) if one_id_build else None
@@ -117,7 +114,7 @@ def create(
             maps=maps,
             rungs=rungs,
             holdings=holdings,
-            stdin=stdin,
+            stdin=_nothing_to_read(for_child) if stdin is None else stdin,
             stdout_write=stdout_write,
             stderr_write=stderr_write,
             kept=kept,
@@ -170,6 +167,12 @@ def _open_record(path: Path | None) -> int:
     except BaseException:
         os.close(fd)
         raise
+    return fd
+
+
+def _nothing_to_read(for_child: ExitStack) -> int:
+    fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    for_child.callback(os.close, fd)
     return fd
 
 
