@@ -29,6 +29,7 @@ from runtime.kernel.id_maps import IdMapKind
 from runtime.network.mode import NetworkMode
 from runtime.oci.digest import Digest
 from runtime.rootfs.wanted import TmpfsFile
+from runtime.store.failures import NO_ROOM
 from runtime.store.records import Layer
 from runtime.store.store import Store
 
@@ -166,6 +167,8 @@ def _hint(step: RunCommand, output: str) -> str | None:
         sign in output for sign in ("resolve host", "resolution", "Name or service", "unreachable")
     ):
         return "build steps run without a network; packages belong in `image.apt`, wheels in `image.requirements`"
+    if "No space left on device" in output or "Disk quota exceeded" in output:
+        return f"a step writes to the disk of the store, which may be full; {NO_ROOM}"
     return None
 
 

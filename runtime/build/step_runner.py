@@ -17,9 +17,11 @@ from runtime.build.make_step import StepMaker
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan, ImportImage, InstallWheel, MakeVenv, Step
 from runtime.build.sources import BuildSources, WheelSource
+from runtime.build.step_label import step_label
 from runtime.build.wheel_worker import WheelWorker, start_worker
 from runtime.errors import BuildError, StoreError
 from runtime.oci.digest import Digest
+from runtime.store.failures import disk_errors
 from runtime.store.in_use import HeldImage
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
@@ -30,13 +32,14 @@ def run_steps(
 ) -> tuple[Image, tuple[BuiltStep, ...], HeldImage]:
     """Make what is missing of *plan* and assemble the image under plan key *key*. It cannot go before whoever asked has it."""
     _check(plan)
-    with store.building():
+    with disk_errors(store.root, "cannot build"), store.building():
         store.sweep()
         run = _Run(plan, store, sources, observer)
         try:
             run.start_wheels()
             for step in plan.steps:
-                run.do(step)
+                with disk_errors(store.root, f"cannot make `{step_label(step)}`"):
+                    run.do(step)
         finally:
             run.stop()
         image = assemble(plan, run.built, store, key=key)

@@ -23,6 +23,7 @@ from runtime.build.plan import InstallWheel
 from runtime.build.sources import WheelSource
 from runtime.errors import BuildError, RuntimeFailure
 from runtime.oci.digest import Digest
+from runtime.store.failures import disk_errors
 from runtime.store.records import Layer
 from runtime.store.store import Store
 
@@ -141,7 +142,8 @@ def _work(
     code = 1
     try:
         _end_with(parent)
-        _install(steps, store, source, base_fd, _PipeObserver(events_fd))
+        with disk_errors(store.root, "cannot install wheels"):
+            _install(steps, store, source, base_fd, _PipeObserver(events_fd))
         _send(events_fd, {"event": "done", "seconds": time.monotonic() - started})
         code = 0
     except RuntimeFailure as error:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from runtime.errors import StoreError
 
+NO_ROOM = "`launch gc` frees what no image needs, LAUNCH_HOME moves the store to another disk"
+
 _HINTS = {
-    errno.ENOSPC: "the disk is full; `launch gc` frees what no image needs, LAUNCH_HOME moves the store",
-    errno.EDQUOT: "the disk quota is used up; `launch gc` frees what no image needs, LAUNCH_HOME moves the store",
+    errno.ENOSPC: f"the disk is full; {NO_ROOM}",
+    errno.EDQUOT: f"the disk quota is used up; {NO_ROOM}",
     errno.EACCES: "the store belongs to another user; LAUNCH_HOME names one of your own",
     errno.EROFS: "the file system is read-only; LAUNCH_HOME names another place",
+    errno.EIO: "the disk has errors; the kernel's log (`dmesg`) says more",
 }
 
 
 def store_error(error: OSError, what: str) -> StoreError:
     """*error* as a StoreError, with advice where the errno has a known meaning."""
     return StoreError(f"{what}: {(error.strerror or str(error)).lower()}", hint=_HINTS.get(error.errno or 0))
-
-
-def is_full(error: OSError) -> bool:
-    """Whether there is no room any more."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -33,3 +33,28 @@ def store_errors(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise store_error(error, what) from error
+
+
+@contextmanager
+def disk_errors(root: Path, what: str) -> Iterator[None]:
+    """An OSError of the body that the disk of the store *root* is to blame for becomes a StoreError; others pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+            raise
+        raise store_error(error, f"{what} in `{root}`{_room(root, error)}") from error
+
+
+def _room(root: Path, error: OSError) -> str:
+    """How much is there, where that is the question."""
+    try:
+        status = os.statvfs(root)
+    except OSError:
+        return ""
+    if error.errno != errno.ENOSPC or status.f_frsize == 0:
+        return ""
+    free, total = (count * status.f_frsize / 1e6 for count in (status.f_bavail, status.f_blocks))
+    if free < 1 or status.f_files == 0 or status.f_favail > 0:
+        return f" (a disk of {total:.0f} MB, {free:.0f} MB free again)"
+    return f" (a disk of {status.f_files} files, none free)"
