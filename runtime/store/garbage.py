@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from runtime.oci.digest import Digest
 from runtime.store.directories import GATE, MARKS, PINS
 from runtime.store.failures import store_errors
 from runtime.store.records import Image
-from runtime.store.staging import remove_tree
+from runtime.store.staging import burial, remove_tree
 from runtime.store.store import Store
 from runtime.store.usage import StoredImage, Thing, Usage, blobs_of, look
 
@@ -81,10 +81,10 @@ def collect(
     if dry_run:
         return choose(look(store, keep=keep), rules, caches=list(caches), now=moment)
     store.sweep()
-    with store.staging() as graveyard:
+    with burial(store.root / "tmp") as bury:
         with store_errors(f"cannot collect garbage in `{store.root}`"), locked(store.root / GATE):
             going = choose(look(store, keep=keep), rules, caches=list(caches), now=moment)
-            _take_names_away(store, going, graveyard)
+            _take_names_away(store, going, bury)
         for entry in going.caches:
             remove_tree(entry.path)
     _forget_dangling(store)
@@ -196,12 +196,12 @@ class _Choice:
         return {*(layer.diff_id for layer in image.layers), *blobs_of(image)}
 
 
-def _take_names_away(store: Store, going: Collected, graveyard: Path) -> None:
+def _take_names_away(store: Store, going: Collected, bury: Callable[[Path], None]) -> None:
     # Images before layers: whoever dies in between leaves layers without an image, not an image without layers.
     for image in going.images:
         (store.root / "images" / f"{image.digest.hex}.json").unlink(missing_ok=True)
     for diff_id in going.layers:
-        os.rename(store.root / "layers" / diff_id.hex, graveyard / diff_id.hex)
+        bury(store.root / "layers" / diff_id.hex)
         (store.root / MARKS / diff_id.hex).unlink(missing_ok=True)
     for digest in going.blobs:
         store.blob_path(digest).unlink(missing_ok=True)

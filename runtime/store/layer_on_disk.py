@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from runtime.layer.tree import Tree, read_tree
 from runtime.oci.digest import Digest, digest_file
 from runtime.store.directories import MARKS
 from runtime.store.layer_files import first_difference
-from runtime.store.staging import staging
+from runtime.store.staging import burial
 
 STREAM = "stream"
 """Beside `root` and `tree.jsonl` of an imported layer: the record of the stream that it came as."""
@@ -72,10 +73,9 @@ def layer_stream(directory: Path) -> Iterator[bytes]:
 
 def remove_layer(root: Path, diff_id: Digest) -> int:
     """Remove one layer. Returns the bytes of its files."""
-    with staging(root / "tmp") as grave:
-        try:
-            os.rename(root / "layers" / diff_id.hex, grave / diff_id.hex)
-        except FileNotFoundError:
-            return 0
-        (root / MARKS / diff_id.hex).unlink(missing_ok=True)
-        return sum(os.lstat(os.path.join(directory, name)).st_size for directory, _, names in os.walk(grave) for name in names)
+    layer = root / "layers" / diff_id.hex
+    size = sum(os.lstat(os.path.join(directory, name)).st_size for directory, _, names in os.walk(layer) for name in names)
+    with burial(root / "tmp") as bury, suppress(FileNotFoundError):
+        bury(layer)
+    (root / MARKS / diff_id.hex).unlink(missing_ok=True)
+    return size

@@ -10,8 +10,8 @@ import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -58,6 +58,26 @@ def partial_file(tmp: Path, *, mode: int, suffix: str = ".partial") -> Iterator[
             yield file, path
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def burial(tmp: Path) -> Iterator[Callable[[Path], None]]:
+    """A function that takes a directory's name away; what it was called with is removed at the end.
+
+    Nothing is made for it, so it works on a full disk. Whoever sweeps meanwhile helps.
+    """
+    graves: list[Path] = []
+
+    def bury(path: Path) -> None:
+        grave = tmp / secrets.token_hex(8)
+        os.rename(path, grave)
+        graves.append(grave)
+
+    try:
+        yield bury
+    finally:
+        for grave in graves:
+            remove_tree(grave)
 
 
 def sweep(tmp: Path) -> int:
@@ -113,11 +133,16 @@ def _claim(path: Path) -> int | None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove *path* with everything in it, also directories that deny their owner. A missing path is fine."""
+    """Remove *path* with everything in it, also directories that deny their owner. A missing path is fine, and so is somebody who
+    removes it as well."""
+    while os.path.lexists(path):
+        with suppress(FileNotFoundError):
+            _remove_tree(path)
+
+
+def _remove_tree(path: Path) -> None:
     import shutil
 
-    if not os.path.lexists(path):
-        return
     if not os.path.isdir(path) or os.path.islink(path):
         os.unlink(path)
         return
