@@ -132,7 +132,7 @@ class _ZstdFrames:
     reader's limits and not by memory.
     """
 
-    _FED = 2048
+    _FED = 512
 
     def __init__(self, source: BinaryIO, decompressor: Any) -> None:
         self._source = source
