@@ -26,6 +26,11 @@ def origin_of(origins: Mapping[str, str], key: str) -> Origin | None:
             return None
 
 
+def is_set(origins: Mapping[str, str], key: str) -> bool:
+    """Whether anybody wrote *key* or a key below it; else all of it are defaults."""
+    return any(known == key or known.startswith(f"{key}.") for known in origins)
+
+
 def parse_origin(text: str) -> Origin:
     """What `str(Origin(…))` wrote."""
     if text.startswith(_COMMAND_LINE):

@@ -21,7 +21,7 @@ from launcher.plan.image_plan import build_plan
 from launcher.plan.image_user import user_advice
 from launcher.plan.launch_plan import CodeSnapshot, DataPin, LaunchPlan, Lock
 from launcher.plan.machine_share import check_memory, check_network, cpu_share, this_machine
-from launcher.plan.origins import origin_of
+from launcher.plan.origins import is_set, origin_of
 from launcher.plan.pins import ImagePins, pin_dockerfile, pin_existing_image, pin_image
 from launcher.plan.program_command import own_command, program_argv
 from launcher.plan.refusals import Where, refuse_missing, refuse_unsupported
@@ -64,7 +64,7 @@ def plan(
     refuse_missing(spec, where, environ=environ)
     words = own_command(spec, where)
     # The code is in a Dockerfile's image already, unless the experiment has some of its own.
-    has_code = spec.image.dockerfile is not None and where("code") is None
+    has_code = spec.image.dockerfile is not None and not is_set(composed.origins, "code")
     code = None if has_code else _code_of(spec, state, environ, where)
     if image is not None:
         pins = pin_existing_image(image, state=state, as_dockerfile=spec.image.dockerfile is not None)
