@@ -27,7 +27,8 @@ def run_text(
     if step.stdin:
         command = [*_printed(step.stdin), f"| {command[0]}", *command[1:]]
     commands = [*([] if step.cwd == cwd else [[f"cd {shell_word(step.cwd)}"]]), *scripts.made, command]
-    flags = [*([f"--network={step.network}"] if step.network in ("none", "host") else []), *mounts]
+    # The network of the host takes an entitlement in BuildKit; what builders give by default does for fetching.
+    flags = [*(["--network=none"] if step.network == "none" else []), *mounts]
     return instruction([*commands, *after], flags)
 
 
