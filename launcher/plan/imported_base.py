@@ -17,7 +17,7 @@ from launcher.plan.command_step import DIFFERS_EACH_TIME, RUN_NETWORK
 from launcher.plan.debian_record import debian_architecture
 from launcher.plan.image_python import ImagePython, python_of_layers
 from launcher.plan.pinned_base import Base
-from launcher.plan.reference_record import read_record, write_record
+from launcher.plan.reference_record import ReferenceRecord, read_record, write_record
 from runtime.build.plan import VENV, BuildPlan, ImageConfig, ImportImage, RunCommand, Step
 from runtime.errors import NetworkError, RuntimeFailure
 from runtime.oci.digest import Digest
@@ -125,19 +125,31 @@ def _shared_prefix(python: ImagePython | None, reference: str) -> tuple[str, ...
 def _pin_remote(
     parsed: Remote, architecture: str, *, state: StateDir, environ: Mapping[str, str], refresh: bool
 ) -> PinnedReference:
-    name = shown_reference(parsed)
-    record = None if refresh else read_record(state, name, architecture)
+    record = None if refresh else read_record(state, shown_reference(parsed), architecture)
     warnings: tuple[str, ...] = ()
     if record is None:
-        from runtime.registry.pull import resolve
-
-        contents = resolve(parsed, architecture=architecture, environ=environ)
-        record = write_record(state, name, architecture, manifest_digest=contents.manifest_digest, config=contents.execution)
+        record = _ask_registry(parsed, architecture, state=state, environ=environ)
         warnings = _moved_tag(parsed, environ)
     # The digest of the image for this machine: it is what is fetched, whatever the tag means by then.
-    fetched = shown_reference(replace(parsed, digest=record.manifest_digest))
-    step = ImportImage(reference=fetched, manifest_digest=record.manifest_digest)
+    step = ImportImage(reference=_by_digest(parsed, record.manifest_digest), manifest_digest=record.manifest_digest)
     return PinnedReference(step, record.config, record.manifest_digest, warnings)
+
+
+def _ask_registry(parsed: Remote, architecture: str, *, state: StateDir, environ: Mapping[str, str]) -> ReferenceRecord:
+    from runtime.registry.pull import resolve
+
+    contents = resolve(parsed, architecture=architecture, environ=environ)
+    # Recorded under its digest too: that is what a lock names, and it holds when the tag has been asked for again.
+    names = (_by_digest(parsed, contents.manifest_digest), shown_reference(parsed))
+    _, record = (
+        write_record(state, name, architecture, manifest_digest=contents.manifest_digest, config=contents.execution)
+        for name in names
+    )
+    return record
+
+
+def _by_digest(parsed: Remote, digest: Digest) -> str:
+    return shown_reference(replace(parsed, digest=digest))
 
 
 def _moved_tag(parsed: Remote, environ: Mapping[str, str]) -> tuple[str, ...]:

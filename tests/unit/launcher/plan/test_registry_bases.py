@@ -51,9 +51,13 @@ def test_a_registry_is_asked_once_and_again_for_a_refresh(registry: LoopbackRegi
 def test_the_record_says_when_it_was_asked(registry: LoopbackRegistry, state: StateDir) -> None:
     registry.put_image("lab/base", "v1", b"one")
     pin_reference(f"{registry.host}/lab/base:v1", state=state, environ=ENVIRON)
-    (record,) = (state.cache / "bases").glob("reference-*.json")
-    assert json.loads(record.read_text())["asked_at"].endswith("+00:00")
-    record.write_text("{")
+    records = list((state.cache / "bases").glob("reference-*.json"))
+    assert {f"{registry.host}/lab/base:v1"} == {
+        json.loads(record.read_text())["reference"].partition("@")[0] for record in records
+    }
+    for record in records:
+        assert json.loads(record.read_text())["asked_at"].endswith("+00:00")
+        record.write_text("{")
     assert not is_pinned(f"{registry.host}/lab/base:v1", state=state)
 
 
