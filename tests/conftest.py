@@ -24,8 +24,8 @@ from runtime import host
 from runtime.cgroup.hierarchies import own_hierarchies
 
 PROGRAMS = (
-    *("buildah", "crun", "docker", "docker-registry", "git", "gzip", "htpasswd", "nft", "podman", "runc", "setpriv", "skopeo"),
-    *("tar", "umoci", "unshare", "uv", "zstd"),
+    *("buildah", "crun", "docker", "docker-registry", "dockerd", "git", "gzip", "htpasswd", "nft", "podman", "runc", "setpriv"),
+    *("skopeo", "tar", "umoci", "unshare", "uv", "zstd"),
 )
 """Independent judges and tools: present or not."""
 
