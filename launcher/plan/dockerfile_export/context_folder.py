@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from runtime.errors import BuildError
@@ -40,14 +42,10 @@ class ContextFolder:
         if not any(entry.type == "whiteout" or entry.opaque for entry in tree):
             return self._archive(layer.diff_id, name, layer_chunks(self._store, layer))
         root = self._store.layer_dir(layer)
-        kept = [(_without_mark(entry), root) for entry in tree if entry.type != "whiteout"]
+        kept = [(replace(entry, opaque=False), root) for entry in tree if entry.type != "whiteout"]
         return self._archive(layer.diff_id, name, merged_tar_chunks(kept))
 
-    def merged(self, tree: MergedTree, layers: Sequence[Layer], name: str) -> str:
-        """All *layers* as one archive."""
-        return self.entries(tree, list(tree), layers, name)
-
-    def entries(self, tree: MergedTree, chosen: Iterable[TreeEntry], layers: Sequence[Layer], name: str) -> str:
+    def entries(self, tree: MergedTree, chosen: Sequence[TreeEntry], layers: Sequence[Layer], name: str) -> str:
         """*chosen* entries of *tree*, which is that of *layers*."""
         roots = [self._store.layer_dir(layer) for layer in layers]
 
@@ -55,7 +53,8 @@ class ContextFolder:
             content = tree.content_of(entry.path)
             return entry, roots[content.position if content is not None else 0]
 
-        return self._archive(f"{name}\0", name, merged_tar_chunks(with_root(entry) for entry in chosen))
+        key = hashlib.sha256(repr(chosen).encode("utf-8", "surrogateescape")).hexdigest()
+        return self._archive(key, name, merged_tar_chunks(with_root(entry) for entry in chosen))
 
     def files(self, root: str, files: Sequence[File], name: str) -> str:
         """A folder of *files* with the modes that they have, each checked as it is copied."""
@@ -69,11 +68,12 @@ class ContextFolder:
                 target.mkdir(exist_ok=True)
                 target.chmod(mode & 0o777)
             elif mode == _LINK:
-                link = os.readlink(os.path.join(root, source))
+                with _read(root, source):
+                    link = os.readlink(os.path.join(root, source))
                 _check(hashlib.sha256(os.fsencode(link)).hexdigest(), sha256, root, source)
                 target.symlink_to(link)
             else:
-                _check(_copy(Path(root, source), target), sha256, root, source)
+                _check(_copy(root, source, target), sha256, root, source)
                 target.chmod(mode & 0o777)
                 self.size_bytes += target.stat().st_size
         return str(folder.relative_to(self._root))
@@ -110,12 +110,6 @@ class ContextFolder:
         return path
 
 
-def _without_mark(entry: TreeEntry) -> TreeEntry:
-    from dataclasses import replace
-
-    return replace(entry, opaque=False)
-
-
 def _make_directories(folder: Path, directory: Path) -> None:
     if directory == folder or directory.is_dir():
         return
@@ -124,10 +118,20 @@ def _make_directories(folder: Path, directory: Path) -> None:
     directory.chmod(0o755)
 
 
-def _copy(source: Path, target: Path) -> str:
+@contextmanager
+def _read(root: str, source: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _changed(root, source, (error.strerror or str(error)).lower()) from error
+
+
+def _copy(root: str, source: str, target: Path) -> str:
     hasher = hashlib.sha256()
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    with open(os.open(source, flags), "rb") as original, open(target, "xb") as copy:
+    with _read(root, source):
+        descriptor = os.open(os.path.join(root, source), flags)
+    with open(descriptor, "rb") as original, open(target, "xb") as copy:
         while chunk := original.read(_CHUNK):
             hasher.update(chunk)
             copy.write(chunk)
@@ -136,4 +140,8 @@ def _copy(source: Path, target: Path) -> str:
 
 def _check(found: str, sha256: str, root: str, source: str) -> None:
     if found != sha256:
-        raise BuildError(f"`{shown(os.path.join(root, source))}` changed while it was written", hint="try again")
+        raise _changed(root, source, "its content is another one now")
+
+
+def _changed(root: str, source: str, how: str) -> BuildError:
+    return BuildError(f"`{shown(os.path.join(root, source))}` changed while it was written: {how}", hint="try again")

@@ -7,6 +7,7 @@ Dockerfile's head. The directory gets its name when it is complete.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +19,10 @@ from pathlib import Path
 from launcher.errors import ConfigError, LaunchError
 from launcher.plan.dockerfile_export.config_text import config_text
 from launcher.plan.dockerfile_export.context_folder import ContextFolder
+from launcher.plan.dockerfile_export.quoting import Unwritable
 from launcher.plan.dockerfile_export.stage_text import StageState, StageWriter
 from runtime.build.plan import BuildPlan, ImportImage, Step
+from runtime.errors import BuildError
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
 
@@ -78,9 +81,12 @@ def export_dockerfile(
     with _completed(directory) as root:
         folder = ContextFolder(root, store)
         written = _Written(build, image, store, folder, stage_layers)
-        lines = [*written.stages(), *written.image(command)]
-        head = _HEAD.format(name=name, digest=image.digest)
-        notes = "".join(f"# {warning}\n" for warning in written.warnings)
+        try:
+            lines = [*written.stages(), *written.image(command)]
+        except Unwritable as error:
+            raise BuildError(f"the image's configuration cannot be written as a Dockerfile: {error}") from error
+        head = _HEAD.format(name=re.sub(r"[^a-z0-9._/-]+", "-", name.lower()), digest=image.digest)
+        notes = "".join(f"# {' '.join(warning.split())}\n" for warning in written.warnings)
         (root / "Dockerfile").write_text(f"{head}{notes}\n" + "\n".join(lines) + "\n", encoding="utf-8")
         (root / "Dockerfile").chmod(0o644)
     return Exported(directory, folder.archives, folder.size_bytes, tuple(written.warnings))

@@ -17,7 +17,7 @@ class Unwritable(ValueError):
 
 def value(text: str) -> str:
     """*text* as the value of ENV or LABEL."""
-    _refuse_line_ends(text)
+    _refuse_what_no_line_holds(text)
     if re.fullmatch(r"[\w@%+=:,./-]+", text):
         return text
     return '"' + re.sub(r"([\\\"$])", r"\\\1", text) + '"'
@@ -25,7 +25,7 @@ def value(text: str) -> str:
 
 def bare(text: str) -> str:
     """*text* as the one argument of USER, WORKDIR or STOPSIGNAL, where variables and quotes count."""
-    _refuse_line_ends(text)
+    _refuse_what_no_line_holds(text)
     if text != text.strip() or not text:
         raise Unwritable(f"`{text}` begins or ends with white space")
     return _SPECIAL.sub(lambda found: "\\" + found[0], text)
@@ -45,13 +45,13 @@ def array(texts: Sequence[str]) -> str:
 
 def single_quoted(text: str) -> str:
     """*text* in the shell's single quotes."""
-    _refuse_line_ends(text)
+    _refuse_what_no_line_holds(text)
     return "'" + text.replace("'", "'\\''") + "'"
 
 
 def shell_word(text: str) -> str:
     """*text* as a word of a shell, quoted where it needs to be."""
-    _refuse_line_ends(text)
+    _refuse_what_no_line_holds(text)
     return shlex.quote(text)
 
 
@@ -60,6 +60,8 @@ def is_shell_name(name: str) -> bool:
     return _NAME.match(name) is not None
 
 
-def _refuse_line_ends(text: str) -> None:
+def _refuse_what_no_line_holds(text: str) -> None:
     if any(char in text for char in "\n\r\0"):
-        raise Unwritable(f"`{text.splitlines()[0] if text else ''}…` has a line end in it")
+        raise Unwritable(f"`{text.splitlines()[0]}…` has a line end in it")
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise Unwritable("a name is not UTF-8")

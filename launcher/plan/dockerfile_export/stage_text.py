@@ -41,6 +41,9 @@ from runtime.store.store import Store
 MOST_LAYERS = 90
 """What the image has at most: some tools stop at 100, and the user's own instructions need room."""
 
+_PATHS_AT_ONCE = 500
+"""So that a command line stays below what the kernel takes as one argument (128 KiB)."""
+
 
 @dataclass(slots=True)
 class StageState:
@@ -70,37 +73,43 @@ class StageWriter:
     lines: list[str] = field(default_factory=list)
     state: StageState = field(default_factory=StageState)
     _env_is_set: bool = False
+    _from_scratch: str = "FROM scratch"
 
     def begin(self, steps: Sequence[Step], layers: Sequence[tuple[Layer, ...]], *, name: str | None) -> int:
         """FROM; how many of *steps* it stands for."""
         suffix = f" AS {name}" if name else ""
+        self._from_scratch = f"FROM scratch{suffix}"
         first = steps[0]
         execution = self._pulled(first)
         if execution is None or not isinstance(first, ImportImage):
-            self.lines.append(f"FROM scratch{suffix}")
+            self.lines.append(self._from_scratch)
             self.state = StageState(env={"PATH": ENVIRONMENT["PATH"]})
             return 0
         parsed = parse_reference(first.reference)
         assert isinstance(parsed, Remote)
         pinned = shown_reference(replace(parsed, tag=None, digest=first.manifest_digest))
         self.lines += [f"FROM {pinned}{suffix}", 'SHELL ["/bin/sh", "-c"]']
-        env = {"PATH": ENVIRONMENT["PATH"]} | dict(pair.split("=", 1) for pair in execution.get("Env") or ())
+        pairs = (pair.partition("=") for pair in execution.get("Env") or ())
+        env = {"PATH": ENVIRONMENT["PATH"]} | {name: text for name, _, text in pairs}
         self.state = StageState(execution.get("User") or "", execution.get("WorkingDir") or "/", env, layers=layers[0])
         return 1
 
     def begin_from(self, stage: str, state: StageState, *, name: str | None) -> None:
         """FROM an earlier stage, which ended in *state*."""
-        self.lines.append(f"FROM {stage}{f' AS {name}' if name else ''}")
+        suffix = f" AS {name}" if name else ""
+        self._from_scratch = f"FROM scratch{suffix}"
+        self.lines.append(f"FROM {stage}{suffix}")
         self.state = StageState(state.user, state.cwd, dict(state.env), layers=state.layers)
 
     def write(self, steps: Sequence[Step], layers: Sequence[tuple[Layer, ...]]) -> None:
         """The instructions of *steps*, whose layers are *layers*."""
-        wheels = sum(isinstance(step, InstallWheel) for step in steps)
-        room = max(1, MOST_LAYERS - len(self.state.layers) - len(steps) + wheels)
+        # A command may take two more: what it leaves is removed, what was there is put back.
+        others = sum(3 if isinstance(step, RunCommand) else 1 for step in steps if not isinstance(step, InstallWheel))
+        room = max(1, MOST_LAYERS - len(self.state.layers) - others)
         for are_wheels, group in groupby(zip(steps, layers, strict=True), key=lambda one: isinstance(one[0], InstallWheel)):
             together = list(group)
             if are_wheels:
-                self._wheels(together, at_once=-(-wheels // room))
+                self._wheels(together, at_once=-(-len(together) // room))
             for step, made in together:
                 if not are_wheels:
                     self._comment(step_label(step))
@@ -119,7 +128,7 @@ class StageWriter:
     def _step(self, step: Step, made: tuple[Layer, ...]) -> None:
         try:
             match step:
-                case RunCommand() if self._tree().resolve("bin/sh") is not None:
+                case RunCommand() if self._has_shell():
                     self._run(step, made[0])
                 case CopyIn():
                     files = [(path, path, mode, sha256) for path, mode, sha256 in step.files]
@@ -127,8 +136,8 @@ class StageWriter:
                     self.lines.append(f"COPY {words([f'{code}/', step.target.rstrip('/') + '/'])}")
                 case CopyFiles() if (text := copy_text(step, self.folder, self.stage_name)) is not None:
                     self.lines.append(text)
-                case MakeDirectory():
-                    self._directory(step, made[0])
+                case MakeDirectory() if (owned := self._owned_directories(made[0])) is not None:
+                    self._directory(step, owned)
                 case _:
                     self._archive(step, made)
         except Unwritable:
@@ -190,16 +199,19 @@ class StageWriter:
             self.lines.append(f'ARG {name}="{removed(patterns)}"')
         return self.state.left_out[patterns]
 
-    def _directory(self, step: MakeDirectory, made: Layer) -> None:
+    def _owned_directories(self, made: Layer) -> list[TreeEntry] | None:
+        """The directories of the layer *made* that are not root's; None when it takes a shell to make them and there is none."""
+        below = self._tree()
+        owned = [entry for entry in self.store.tree_of(made) if below.get(entry.path) is None and (entry.uid or entry.gid)]
+        return owned if not owned or self._has_shell() else None
+
+    def _directory(self, step: MakeDirectory, owned: Sequence[TreeEntry]) -> None:
         """WORKDIR makes directories of root; those of somebody else are made by a command."""
-        new = [entry for entry in self.store.tree_of(made) if self._tree().get(entry.path) is None]
-        owned = [entry for entry in new if entry.uid or entry.gid]
         if owned:
             self._become("0")
-            owners = {(entry.uid, entry.gid) for entry in owned}
-            paths = words([f"/{entry.path}" for entry in owned])
-            ((uid, gid),) = owners
-            self.lines.append(f"RUN mkdir -p {bare(step.path)} && chown {uid}:{gid} {paths}")
+            paths = " ".join(shell_word(f"/{entry.path}") for entry in owned)
+            owner = f"{owned[0].uid}:{owned[0].gid}"
+            self.lines.append(f"RUN mkdir -p {shell_word(step.path)} && chown {owner} {paths}")
         self.lines.append(f"WORKDIR {bare(step.path)}")
         self.state.cwd = step.path
 
@@ -209,18 +221,40 @@ class StageWriter:
         for start in range(0, len(names), at_once):
             self.lines.append(f"ADD {' '.join([*names[start : start + at_once], '/'])}")
 
-    def _archive(self, step: Step, made: Sequence[Layer]) -> None:
-        """*step* as the archive of its layers, with what they delete deleted before."""
+    def _archive(self, step: Step, made: tuple[Layer, ...]) -> None:
+        """*step* as the archive of its layers, with what they hide removed before."""
+        name = f"layers/{_archive_name(step)}"
+        hidden = self._hidden(made)
+        if hidden and not self._has_shell():
+            # Nothing there could remove it: everything up to here is one archive.
+            self.lines = [self._from_scratch, *(line for line in self.lines if line.startswith("#"))]
+            self.state = StageState(cwd=self.state.cwd, env={"PATH": ENVIRONMENT["PATH"]}, layers=self.state.layers)
+            self._env_is_set = False
+            made = (*self.state.layers, *made)
+        elif hidden:
+            self._become("0")
+            for start in range(0, len(hidden), _PATHS_AT_ONCE):
+                self.lines.append("RUN rm -rf " + " \\\n    ".join(map(shell_word, hidden[start : start + _PATHS_AT_ONCE])))
         if len(made) > 1:
             tree = merged_tree(self.store, made)
-            self.lines.append(f"ADD {words([self.folder.merged(tree, made, f'layers/{_archive_name(step)}'), '/'])}")
-            return
-        (layer,) = made
-        gone = [f"/{entry.path}" for entry in self.store.tree_of(layer) if entry.type == "whiteout"]
-        if gone:
-            self._become("0")
-            self.lines.append("RUN rm -rf " + " \\\n    ".join(words([path]) for path in gone))
-        self.lines.append(f"ADD {words([self.folder.layer(layer, f'layers/{_archive_name(step)}'), '/'])}")
+            archive = self.folder.entries(tree, list(tree), made, name)
+        else:
+            archive = self.folder.layer(made[0], name)
+        self.lines.append(f"ADD {words([archive, '/'])}")
+
+    def _hidden(self, made: Sequence[Layer]) -> list[str]:
+        """What is there below *made* and not any more with it."""
+        below, result = self._tree(), merged_tree(self.store, (*self.state.layers, *made))
+        gone: list[str] = []
+        for entry in below:
+            now = result.get(entry.path)
+            is_gone = now is None or (now.type == "dir") != (entry.type == "dir")
+            if is_gone and not (gone and f"/{entry.path}".startswith(f"{gone[-1]}/")):
+                gone.append(f"/{entry.path}")
+        return gone
+
+    def _has_shell(self) -> bool:
+        return self._tree().resolve("bin/sh") is not None
 
     def _become(self, user: str) -> None:
         if user != (self.state.user or "0"):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from launcher.errors import ConfigError, LaunchError
 from launcher.plan.dockerfile_export.export import Exported, check_directory, export_dockerfile
+from launcher.plan.dockerfile_export.stage_text import MOST_LAYERS
 from runtime.build.builder import build
+from runtime.build.cache_key import step_key
+from runtime.build.image_assembly import assemble
 from runtime.build.plan import (
     BuildPlan,
     ContextFiles,
@@ -18,11 +23,16 @@ from runtime.build.plan import (
     CopyIn,
     FetchedFile,
     ImageConfig,
+    ImportImage,
     InlineFiles,
+    InstallWheel,
     MakeDirectory,
+    RunCommand,
     StageFiles,
+    Step,
 )
 from runtime.errors import BuildError
+from runtime.layer.tree import Tree, TreeEntry
 from runtime.oci.digest import digest_bytes
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
@@ -96,6 +106,78 @@ def test_what_only_our_builder_can_make_comes_as_an_archive(tmp_path: Path, stor
     (add,) = [line for line in instructions(tmp_path / "out") if line.startswith("ADD")]
     with tarfile.open(tmp_path / "out" / add.split()[1]) as archive:
         assert ["opt", "opt/a"] == archive.getnames()
+
+
+def published(store: Store, root: Path, *entries: TreeEntry, key: str = "") -> Layer:
+    """A layer with *entries*, whose files are empty."""
+    for entry in entries:
+        if entry.type == "dir":
+            (root / entry.path).mkdir()
+        elif entry.type == "file":
+            (root / entry.path).touch()
+        else:
+            os.mknod(root / entry.path, 0o020644)
+    name = digest_bytes(f"{root}{key}".encode())
+    return store.publish(name, root, Tree.of(entries), label=key or root.name)
+
+
+def assembled(store: Store, steps: tuple[Step, ...], layers: Sequence[Layer]) -> tuple[BuildPlan, Image]:
+    plan = BuildPlan(steps, ImageConfig(workdir="/"))
+    return plan, assemble(plan, list(zip(steps, layers, strict=True)), store, key=digest_bytes(repr(steps).encode()))
+
+
+@pytest.mark.requires("root")
+def test_without_a_shell_to_delete_with_everything_is_one_archive(tmp_path: Path, store: Store) -> None:
+    with store.staging() as below, store.staging() as above:
+        files = [TreeEntry("a", "dir", 0o755), TreeEntry("a/gone", "file", 0o644), TreeEntry("a/kept", "file", 0o600, 7, 8)]
+        first = published(store, below, *files)
+        second = published(store, above, TreeEntry("a", "dir", 0o755), TreeEntry("a/gone", "whiteout"))
+    steps = (RunCommand(("/make",), label="make"), RunCommand(("/remove",), label="remove"))
+    plan, image = assembled(store, steps, [first, second])
+    export(plan, store, tmp_path / "out", image)
+    assert ["FROM scratch", "ADD layers/remove.tar /", 'CMD ["train"]'] == instructions(tmp_path / "out")
+    with tarfile.open(tmp_path / "out/layers/remove.tar") as archive:
+        assert [("a", 0, 0), ("a/kept", 7, 8)] == [(each.name, each.uid, each.gid) for each in archive]
+
+
+def test_many_wheels_stay_below_what_a_manifest_holds(tmp_path: Path, store: Store) -> None:
+    count = 250
+    layers = []
+    for number in range(count):
+        with store.staging() as root:
+            layers.append(published(store, root, TreeEntry(f"wheel{number}", "file", 0o644), key=f"w{number} 1"))
+    steps = tuple(InstallWheel(f"w{number}", "1", "0" * 64, "w.whl", "python", "3.13") for number in range(count))
+    plan, image = assembled(store, steps, layers)
+    export(plan, store, tmp_path / "out", image)
+    adds = [line.split()[1:] for line in instructions(tmp_path / "out") if line.startswith("ADD")]
+    assert len(adds) <= MOST_LAYERS
+    assert [f"wheels/w{number}-1.tar" for number in range(count)] == [word for line in adds for word in line if word != "/"]
+
+
+@pytest.mark.parametrize(
+    ("execution", "base"),
+    [
+        ({"User": "web", "WorkingDir": "/srv"}, "FROM registry.test/team/image@{digest}"),
+        ({"OnBuild": ["RUN x"]}, "FROM scratch"),
+        ({"Volumes": {"/v": {}}}, "FROM scratch"),
+        (None, "FROM scratch"),
+    ],
+)
+def test_an_image_of_a_registry_is_named_unless_it_acts_on_builds(
+    execution: dict[str, object] | None, base: str, tmp_path: Path, store: Store
+) -> None:
+    digest = digest_bytes(b"manifest")
+    step = ImportImage(f"registry.test/team/image:v1@{digest}", digest)
+    with store.staging() as root:
+        layer = published(store, root, TreeEntry("etc", "dir", 0o755))
+    fields = {} if execution is None else {"config": {"config": execution}}
+    store.remember_key(step_key(step, None), layer, fields=fields)
+    plan, image = assembled(store, (step,), [layer])
+    export(plan, store, tmp_path / "out", image)
+    written = instructions(tmp_path / "out")
+    assert base.format(digest=digest) == written[0]
+    if base != "FROM scratch":
+        assert ["WORKDIR /", "USER 0", "ENTRYPOINT []", 'CMD ["train"]'] == written[2:]
 
 
 @pytest.mark.parametrize("kind", ["a file in it", "a file", "a link"])
