@@ -14,6 +14,7 @@ from runtime.build.plan import CopyIn
 from runtime.build.step_label import step_label
 from runtime.errors import BadContent, BuildError
 from runtime.layer.tree import Tree, TreeEntry, shown
+from runtime.store.failures import of_the_disk
 from runtime.store.records import Layer
 from runtime.store.store import Store
 
@@ -48,6 +49,8 @@ def copy_in(step: CopyIn, root: Path) -> Tree:
             try:
                 entries[path] = copy(source, relative, root / path, mode, path)
             except OSError as error:
+                if of_the_disk(error):
+                    raise
                 raise _changed(step, relative, f"{error.strerror}") from error
             if entries[path].sha256 != sha256 and mode != _LINK_MODE:
                 raise _changed(step, relative, "its content is another one now")

@@ -18,6 +18,7 @@ from runtime.errors import BadContent, StoreError
 from runtime.layer.file_copy import copy_hashed
 from runtime.layer.tree import Tree, TreeEntry
 from runtime.oci.digest import Digest, digest_json
+from runtime.store.failures import of_the_disk
 from runtime.store.records import Layer
 from runtime.store.store import Store
 
@@ -78,6 +79,8 @@ def copy_content(content: Content, target: Path, entry: TreeEntry) -> int:
             try:
                 size, digests = copy_hashed(Path(root, path), target, mode=0o600)
             except (OSError, BadContent) as error:
+                if isinstance(error, OSError) and of_the_disk(error):
+                    raise
                 reason = error.strerror if isinstance(error, OSError) else error.message
                 raise changed(root, path, reason or "it cannot be read") from error
             if entry.sha256 != digests["sha256"].hex():
@@ -87,6 +90,8 @@ def copy_content(content: Content, target: Path, entry: TreeEntry) -> int:
             try:
                 size, digests = copy_hashed(location, target, mode=0o600)
             except OSError as error:
+                if of_the_disk(error):
+                    raise
                 raise StoreError(f"cannot copy `{location}`: {error.strerror}") from error
             if entry.sha256 and entry.sha256 != digests["sha256"].hex():
                 raise StoreError(f"`{location}` doesn't have the content that its layer says", hint="`launch store check`")

@@ -313,7 +313,7 @@ class _Room:
         if self._free < 0:
             raise StoreError(
                 f"layer unpacks to more than fits on the disk, of which {self._limits.spare_bytes >> 20} MiB stay free",
-                hint="`launch store gc` frees layers that no image needs, LAUNCH_HOME moves the store",
+                hint="`launch gc` frees what no image needs, LAUNCH_HOME moves the store to another disk",
             )
 
 

@@ -26,6 +26,11 @@ def store_error(error: OSError, what: str) -> StoreError:
     return StoreError(f"{what}: {(error.strerror or str(error)).lower()}", hint=_HINTS.get(error.errno or 0))
 
 
+def of_the_disk(error: OSError) -> bool:
+    """Whether the disk is to blame for *error*, and nothing that was read or written."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
 @contextmanager
 def store_errors(what: str) -> Iterator[None]:
     """An OSError of the body becomes a StoreError that says *what* could not be done."""
@@ -41,7 +46,7 @@ def disk_errors(root: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+        if not of_the_disk(error):
             raise
         raise store_error(error, f"{what} in `{root}`{_room(root, error)}") from error
 
