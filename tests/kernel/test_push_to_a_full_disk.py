@@ -63,6 +63,7 @@ def test_a_registry_whose_disk_is_full_is_named(tmp_path: Path, size: int) -> No
             )
     assert f"registry `{server.address}`" in caught.value.message
     assert caught.value.status >= 500
+    assert "a full disk" in (caught.value.hint or "")
     assert left_in(store.root / "tmp") == []
 
 
