@@ -37,7 +37,9 @@ _MAX_MTIME_S = (1 << 33) - 1
 class ExtractLimits:
     """What a layer may cost. The defaults are far above honest layers; free space is asked for each time as well."""
 
-    entries: int = 5_000_000
+    entries: int = 2_000_000
+    names_bytes: int = 256 << 20
+    """All names, link targets and xattrs together: they are kept in memory."""
     content_bytes: int = 1 << 40
     path_bytes: int = 4095
     spare_bytes: int = 256 << 20
@@ -117,8 +119,7 @@ class _Extraction:
 
     def run(self) -> Tree:
         while (header := read_header(self._source.raw, take_sparse=True)) is not None:
-            if len(self._entries) + len(self._whiteouts) >= self._limits.entries:
-                raise BadContent(f"layer has more than {self._limits.entries} entries")
+            self._room.take_entry(header)
             self._take(header)
         self._source.expect_only_zeros()
         self._hide()
@@ -233,7 +234,7 @@ class _Extraction:
         return TreeEntry(path, kind, mode, header.uid, header.gid, mtime, kept, device, link, size, sha256)
 
     def _file(self, header: tar_format.Header, path: str, directory: int, name: str) -> TreeEntry:
-        self._room.take(header)
+        self._room.take_content(header)
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
         try:
             if header.segments is None:
@@ -296,15 +297,25 @@ class _Extraction:
 
 
 class _Room:
-    """What may still be written: the limits' bytes, and those that the file system has to spare."""
+    """What may still come: the limits' entries and bytes, and those that the file system has to spare."""
 
     def __init__(self, descriptor: int, limits: ExtractLimits) -> None:
         free = os.fstatvfs(descriptor)
         self._limits = limits
+        self._entries = limits.entries
+        self._names = limits.names_bytes
         self._allowed = limits.content_bytes
         self._free = free.f_bavail * free.f_frsize - limits.spare_bytes
 
-    def take(self, header: tar_format.Header) -> None:
+    def take_entry(self, header: tar_format.Header) -> None:
+        self._entries -= 1
+        if self._entries < 0:
+            raise BadContent(f"layer has more than {self._limits.entries} entries")
+        self._names -= len(header.name) + len(header.link) + sum(len(name) + len(value) for name, value in header.xattrs)
+        if self._names < 0:
+            raise BadContent(f"layer has more than {self._limits.names_bytes} bytes of names, links and attributes")
+
+    def take_content(self, header: tar_format.Header) -> None:
         """Make room for the file of *header*; what a sparse file leaves out takes no place on the disk."""
         self._allowed -= header.size
         self._free -= header.size if header.segments is None else sum(length for _, length in header.segments)

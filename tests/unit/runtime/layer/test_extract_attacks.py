@@ -212,6 +212,23 @@ def test_a_bomb_of_entries_is_stopped(unpack: Callable[..., Tree]) -> None:
         unpack(stream_of(*entries), ExtractLimits(entries=10))
 
 
+def test_a_bomb_of_directories_that_come_again_is_stopped(unpack: Callable[..., Tree]) -> None:
+    with pytest.raises(BadContent, match="more than 10 entries"):
+        unpack(stream_of(*[("d", DIRECTORY, b"")] * 20), ExtractLimits(entries=10))
+
+
+def test_a_bomb_of_long_names_does_not_fill_memory(unpack: Callable[..., Tree]) -> None:
+    links: list[Member] = [(f"l{number}", SYMLINK, "x" * 4000) for number in range(10)]
+    with pytest.raises(BadContent, match="more than 20000 bytes of names"):
+        unpack(stream_of(*links), ExtractLimits(names_bytes=20_000))
+
+
+def test_a_bomb_of_attributes_does_not_fill_memory(unpack: Callable[..., Tree]) -> None:
+    files: list[Member] = [(f"f{number}", FILE, b"") for number in range(10)]
+    with pytest.raises(BadContent, match="more than 20000 bytes of names"):
+        unpack(stream_of(*files, xattrs=(("user.x", b"x" * 4000),)), ExtractLimits(names_bytes=20_000))
+
+
 def test_a_bomb_of_extended_headers_is_not_read_into_memory(unpack: Callable[..., Tree]) -> None:
     block = bytearray(tar_format.encode(tar_format.Header(b"x", b"x", size=1 << 33)))
     with pytest.raises(BadContent, match="extended header of 8589934592 bytes"):
