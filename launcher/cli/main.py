@@ -148,11 +148,24 @@ def _show_os_error(error: OSError) -> int:
     if error.errno not in _MACHINE_ERRORS:
         raise error
     hint = {
-        errno.ENOSPC: "free some space, or set LAUNCH_HOME to a disk that has room",
-        errno.EDQUOT: "your disk quota is used up",
+        errno.ENOSPC: f"{_room()}`launch gc` frees what no image needs, LAUNCH_HOME moves everything to another disk",
+        errno.EDQUOT: "your disk quota is used up; `launch gc` frees what no image needs",
     }
     print_error(str(error), hint=hint.get(error.errno or 0), origin=None, notes=getattr(error, "__notes__", ()))
     return 125
+
+
+def _room() -> str:
+    """How full the disk of LAUNCH_HOME is, where that is what is full."""
+    from runtime.state_dir import state_dir
+
+    root = state_dir().root
+    try:
+        status = os.statvfs(root)
+    except OSError:
+        return ""
+    free, total = (count * status.f_frsize / 1e6 for count in (status.f_bavail, status.f_blocks))
+    return f"the disk of `{root}` has {free:.0f} MB free of {total:.0f} MB; " if free * 100 < total else ""
 
 
 def _has_lost_its_directory() -> bool:
