@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import stat
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import forked
 
 from runtime.build.import_image import import_image
 from runtime.build.load_images import load_images
@@ -247,3 +249,27 @@ def test_what_podman_built_and_saved_is_loaded(containers: Containers, store: St
     assert (["/a/f"], True) == (config["Entrypoint"], "X=1" in config["Env"])
     with our_mount(store, loaded[0].image, tmp_path / "mount") as ours:
         assert "content" == (ours / "b").read_text() == (ours / "a/f").read_text()
+
+
+@pytest.mark.requires("buildah", "ordinary-user")
+def test_an_ordinary_user_has_the_same_layers_without_their_owners(
+    containers: Containers, odd_image: str, tmp_path: Path
+) -> None:
+    """Whoever can't chown keeps the stream all the same: the same digests, the same export, and nothing to complain about."""
+    tmp_path.chmod(0o777)
+    containers.buildah("push", "-q", odd_image, f"oci:{tmp_path}/image:v1")
+    for directory in (tmp_path, *tmp_path.parents):
+        directory.chmod(directory.stat().st_mode | 0o055)
+    as_root = imported(f"oci:{tmp_path}/image:v1", Store(tmp_path / "roots"))
+
+    def as_launchtest() -> list[str]:
+        os.setgroups([])
+        os.setgid(pwd.getpwnam("launchtest").pw_gid)
+        os.setuid(pwd.getpwnam("launchtest").pw_uid)
+        store = Store(tmp_path / "users")
+        image = imported(f"oci:{tmp_path}/image:v1", store)
+        damage = [str(damage_of(store.root, layer.diff_id)) for layer in image.layers]
+        export_oci_layout(image, store, tmp_path / "users" / "out")
+        return [image.digest, *damage]
+
+    assert [as_root.digest, "None", "None"] == forked(as_launchtest)
