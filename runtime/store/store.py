@@ -2,7 +2,7 @@
 
     blobs/sha256/<hex>            bytes: manifests, configurations, .debs
     layers/<diff_id hex>/root/    a layer's directory, mounted read-only as an overlay lower directory
-                        /tree.jsonl, /layer.json
+                        /tree.jsonl, /layer.json; /stream: the record of the tar stream that an imported layer came as
     keys/<key hex>                cache key → diff_id
     images/<digest hex>.json      image → manifest, configuration, layers
     plans/<plan key hex>          plan key → image digest
