@@ -47,8 +47,8 @@ def refusal(status: int, body: bytes, *, host: str, what: str, login: str | None
     if status == 429:
         hint = f"wait, or name a mirror in registries.conf{'' if login else f'; `launch login {host}` may raise the limit'}"
         return RegistryRefusal(f"{subject}: too many requests: {why}", status=status, codes=codes, hint=hint)
-    hint = "the registry failed itself, and its log says why; a full disk is the usual reason" if status in (500, 507) else None
-    return RegistryRefusal(f"{subject}: {why}", status=status, codes=codes, hint=hint)
+    own_fault = "the registry failed itself, and its log says why; a full disk is the usual reason"
+    return RegistryRefusal(f"{subject}: {why}", status=status, codes=codes, hint=own_fault if status in (500, 507) else None)
 
 
 def unreachable(error: Exception, who: str, *, timeout_s: float, proxy: str | None) -> NetworkError:
