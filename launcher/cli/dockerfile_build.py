@@ -72,7 +72,7 @@ def build_dockerfile(options: argparse.Namespace, *, quiet: bool) -> BuildResult
 
     request = _request(options)
     names = [_checked_name(name) for name in options.tag]
-    secrets = dict(_secret(text, os.environ) for text in options.secret)
+    secrets = dict(read_secret(text, os.environ) for text in options.secret)
     if options.platform is not None:
         check_platform(
             options.platform, architecture=debian_architecture(), origin=Origin(override=f"--platform={options.platform}")
@@ -150,7 +150,7 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _secret(text: str, environ: Mapping[str, str]) -> tuple[str, bytes]:
+def read_secret(text: str, environ: Mapping[str, str]) -> tuple[str, bytes]:
     """`id=ID,src=FILE`, `id=ID,env=NAME`, or `id=ID` alone: the variable of that name (buildx, "--secret")."""
     fields = dict(_pair(word, "--secret") for word in next(csv.reader([text]), []))
     known = {"id", "src", "source", "env", "type"}

@@ -36,7 +36,7 @@ def with_recorded_code(build: BuildPlan, image: Image, store: Store, *, scratch:
     sources = _Sources(image, store, scratch)
     steps = tuple(sources.step(step) for step in build.steps)
     stages = tuple(tuple(sources.step(step) for step in stage) for stage in build.stages)
-    return replace(build, steps=steps, stages=stages), tuple(sources.notes)
+    return replace(build, steps=steps, stages=stages), tuple(dict.fromkeys(sources.notes))
 
 
 class _Sources:

@@ -21,7 +21,7 @@ from launcher.plan.recorded_code import with_recorded_code
 from launcher.plan.verify_failures import explained
 from runtime.build.builder import build
 from runtime.build.observer import BuildObserver
-from runtime.build.plan import BuildPlan
+from runtime.build.plan import BuildPlan, RunCommand
 from runtime.build.sources import BuildSources
 from runtime.errors import RuntimeFailure
 from runtime.state_dir import StateDir
@@ -111,6 +111,7 @@ def verify(
         configuration = () if rebuilt.digest == image.digest else _configuration(image, rebuilt)
         kept = _keep(home, state, image) if keep else None
     del held  # whoever collects garbage meanwhile leaves the image alone
+    notes = (*notes, *_secrets_not_given(steps, sources))
     return Verdict(image, rebuilt, tuple(differences), tuple(configuration), notes, seconds, kept)
 
 
@@ -142,6 +143,16 @@ def sources_of(
         image = replace(plan.spec.image, requirements=())
         found = all_sources(replace(plan, build=steps, spec=replace(plan.spec, image=image)), state=home, environ=environ)
     return replace(found, secrets={**found.secrets, **secrets})
+
+
+def _secrets_not_given(steps: BuildPlan, sources: BuildSources) -> list[str]:
+    runs = [step for stage in (*steps.stages, steps.steps) for step in stage if isinstance(step, RunCommand)]
+    names = dict.fromkeys(mount.source for step in runs for mount in step.mounts if mount.kind == "secret")
+    return [
+        f"the recipe takes a secret `{name}`, which was not given: `--secret id={name},…`"
+        for name in names
+        if name not in sources.secrets
+    ]
 
 
 def _keep(home: StateDir, state: StateDir, image: Image) -> Path:

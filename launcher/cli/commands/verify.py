@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -35,13 +36,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "overrides", nargs="*", metavar="KEY=VALUE", help="where to fetch from: `image.mirror=…`, `image.index.url=…`"
     )
+    parser.add_argument(
+        "--secret", action="append", default=[], metavar="id=ID[,src=FILE|,env=NAME]", help="for `RUN --mount=type=secret`"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the rebuilt image; prints the LAUNCH_HOME that has it")
     parser.add_argument("--json", action="store_true", help="as JSON on stdout")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
     args.add_debug_options(parser)
     options = parser.parse_intermixed_args(arguments)
     args.apply_debug(options)
-    verdict = _verify(options.image, tuple(options.overrides), keep=options.keep, quiet=options.quiet or options.json)
+    verdict = _verify(options, quiet=options.quiet or options.json)
     if options.json:
         json.dump(_document(verdict), sys.stdout, indent=2)
         print()
@@ -50,20 +54,24 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if verdict.identical else 1
 
 
-def _verify(reference: str, overrides: tuple[str, ...], *, keep: bool, quiet: bool) -> Verdict:
+def _verify(options: argparse.Namespace, *, quiet: bool) -> Verdict:
     from contextlib import nullcontext
 
+    from launcher.cli.dockerfile_build import read_secret
     from launcher.cli.progress import build_progress
     from launcher.plan.verify import recipe_of, verify
     from launcher.plan.verify_sources import asked_image
 
     state = state_dir().ensure()
     store = Store(state.store)
-    image = store.image(reference)
+    image = store.image(options.image)
     recipe = recipe_of(image, store)
-    asked = asked_image(recipe, overrides, cwd=Path.cwd())
+    asked = asked_image(recipe, tuple(options.overrides), cwd=Path.cwd())
+    secrets = dict(read_secret(text, os.environ) for text in options.secret)
     with nullcontext() if quiet else build_progress(recipe.build) as observer:
-        return verify(image, store, state=state, environ=os.environ, asked=asked, observer=observer, keep=keep)
+        return verify(
+            image, store, state=state, environ=os.environ, asked=asked, secrets=secrets, observer=observer, keep=options.keep
+        )
 
 
 def _print(verdict: Verdict) -> None:
