@@ -75,6 +75,9 @@ hello $MODE
 LITERAL
 ADD archive.tar.gz /opt/unpacked/
 ADD --chown=7:8 archive.tar.gz /opt/owned/
+RUN mkdir /opt/real && ln -s real /opt/leads
+COPY --link src/a.txt /opt/leads/
+COPY --link src/b.txt /opt/real/
 COPY src /opt/whole
 RUN cd /opt/whole && mv a.txt "with space" && chown 3:4 b.txt
 LABEL said="x y" dollar='$5'

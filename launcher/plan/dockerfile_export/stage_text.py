@@ -5,6 +5,7 @@ What instructions can say is said so; what only our own builder can make (packag
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -134,8 +135,12 @@ class StageWriter:
                     files = [(path, path, mode, sha256) for path, mode, sha256 in step.files]
                     code = self.folder.files(step.source, files, "code")
                     self.lines.append(f"COPY {words([f'{code}/', step.target.rstrip('/') + '/'])}")
-                case CopyFiles() if (text := copy_text(step, self.folder, self.stage_name)) is not None:
-                    self.lines.append(text)
+                case CopyFiles() if not self._replaces_link(step):
+                    text = copy_text(step, self.folder, self.stage_name)
+                    if text is None:
+                        self._archive(step, made)
+                    else:
+                        self.lines.append(text)
                 case MakeDirectory() if (owned := self._owned_directories(made[0])) is not None:
                     self._directory(step, owned)
                 case _:
@@ -253,6 +258,12 @@ class StageWriter:
                 gone.append(f"/{entry.path}")
         return gone
 
+    def _replaces_link(self, step: CopyFiles) -> bool:
+        """Whether `--link` puts a directory where the layers below have a link, which COPY would follow."""
+        parts, tree = step.target.strip("/").split("/"), self._tree()
+        entries = (tree.get("/".join(parts[: count + 1])) for count in range(len(parts)))
+        return step.link and any(entry is not None and entry.type == "symlink" for entry in entries)
+
     def _has_shell(self) -> bool:
         return self._tree().resolve("bin/sh") is not None
 
@@ -296,4 +307,4 @@ def _archive_name(step: Step) -> str:
             return step.reference.rpartition("/")[2].partition("@")[0]
         case MakeVenv():
             return f"venv-python-{step.version}"
-    return step_label(step).split("] ")[-1][:40].lower()
+    return re.sub(r"[^a-z0-9.]+", "-", step_label(step).split("] ")[-1].lower())[:40].strip("-.")
