@@ -66,6 +66,8 @@ def _settle_entry(location: str, entry: TreeEntry, as_root: bool) -> None:
 def first_difference(tree: Tree, root: Path) -> str | None:
     """The first thing in which the directory *root* isn't what *tree* says, contents of files aside; None when there is none."""
     made = {entry.path: entry for entry in tree if entry.type not in ("char", "block")}
+    # Root may look into the store of somebody who could not chown.
+    has_owners = os.geteuid() == 0 and os.lstat(root).st_uid == 0
     for directory, names, files in os.walk(root):
         below = os.path.relpath(directory, root)
         for name in (*names, *files):
@@ -73,7 +75,7 @@ def first_difference(tree: Tree, root: Path) -> str | None:
             entry = made.pop(path, None)
             if entry is None:
                 return f"`{shown(path)}` is there, and no part of it"
-            what = _difference(os.path.join(directory, name), entry)
+            what = _difference(os.path.join(directory, name), entry, has_owners)
             if what is not None:
                 return f"`{shown(path)}` has {what}"
     missing = next(iter(made), None)
@@ -83,7 +85,7 @@ def first_difference(tree: Tree, root: Path) -> str | None:
 _KINDS = {"file": stat.S_IFREG, "hardlink": stat.S_IFREG, "dir": stat.S_IFDIR, "symlink": stat.S_IFLNK, "fifo": stat.S_IFIFO}
 
 
-def _difference(location: str, entry: TreeEntry) -> str | None:
+def _difference(location: str, entry: TreeEntry, has_owners: bool) -> str | None:
     status = os.lstat(location)
     if stat.S_IFMT(status.st_mode) != _KINDS.get(entry.type, stat.S_IFCHR):
         return "another type"
@@ -91,10 +93,9 @@ def _difference(location: str, entry: TreeEntry) -> str | None:
         return "another target"
     if entry.type in ("whiteout", "hardlink", "symlink"):
         return None
-    as_root = os.geteuid() == 0
-    if stat.S_IMODE(status.st_mode) != (entry.mode if as_root else _reachable(entry)):
+    if stat.S_IMODE(status.st_mode) != (entry.mode if has_owners else _reachable(entry)):
         return f"mode {stat.S_IMODE(status.st_mode):o}"
-    if as_root and (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
+    if has_owners and (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
         return f"owner {status.st_uid}:{status.st_gid}"
     if entry.type == "file" and status.st_size != entry.size:
         return f"{status.st_size} bytes"

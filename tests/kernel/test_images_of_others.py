@@ -273,3 +273,5 @@ def test_an_ordinary_user_has_the_same_layers_without_their_owners(
         return [image.digest, *damage]
 
     assert [as_root.digest, "None", "None"] == forked(as_launchtest)
+    looked_at = Store(tmp_path / "users")
+    assert [] == [damage for diff_id in looked_at.layers() if (damage := damage_of(looked_at.root, diff_id))], "nor has root"
