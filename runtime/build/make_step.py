@@ -68,6 +68,10 @@ class StepMaker:
         """Whether the store's layers don't count: `run_again`, the first time that this build comes to the step."""
         if not self._sources.run_again or isinstance(step, (UnpackDebs, ImportImage, InstallWheel, MakeVenv)):
             return False
+        from runtime.build.debian.debian_base import CONFIGURE
+
+        if step == CONFIGURE:  # part of a base of ours, as its packages are
+            return False
         first = key not in self._made_again
         self._made_again.add(key)
         return first
