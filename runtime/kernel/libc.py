@@ -26,6 +26,8 @@ _CLOSE_RANGE = 436
 _OPENAT2 = 437
 _MOUNT_SETATTR = 442
 _PIVOT_ROOT, _CLONE, _SECCOMP = {"aarch64": (41, 220, 277)}.get(os.uname().machine, (155, 56, 317))
+_KEYCTL, _IOPRIO_SET, _BPF, _SCHED_SETATTR = {"aarch64": (219, 30, 280, 274)}.get(os.uname().machine, (250, 251, 321, 314))
+_SET_MEMPOLICY = {"aarch64": 237}.get(os.uname().machine, 238)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (c_char_p, c_char_p, c_char_p, c_ulong, c_char_p)
@@ -40,6 +42,9 @@ _libc.inotify_init1.argtypes = (c_int,)
 _libc.inotify_add_watch.argtypes = (c_int, c_char_p, c_uint32)
 _libc.inotify_rm_watch.argtypes = (c_int, c_int)
 _libc.syncfs.argtypes = (c_int,)
+_libc.sethostname.argtypes = (c_char_p, c_size_t)
+_libc.setdomainname.argtypes = (c_char_p, c_size_t)
+_libc.personality.argtypes = (c_ulong,)
 _libc.syscall.restype = c_long
 
 # PyDLL keeps the GIL: a child of clone(2) goes on in Python and must find it held by itself.
@@ -214,9 +219,9 @@ def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
     _checked(_libc.syscall(c_long(_CLOSE_RANGE), c_uint(first), c_uint(last), c_uint(0)), f"close_range({first}, {last})")
 
 
-def prctl(option: int, argument: int = 0) -> int:
-    """prctl(2) with one integer argument."""
-    return _checked(_libc.prctl(option, argument, None, 0, 0), f"prctl({option}, {argument})")
+def prctl(option: int, argument: int = 0, second: int | None = None) -> int:
+    """prctl(2) with one integer argument, or two."""
+    return _checked(_libc.prctl(option, argument, second, 0, 0), f"prctl({option}, {argument}, {second})")
 
 
 class _FilterProgram(ctypes.Structure):
@@ -232,13 +237,21 @@ def seccomp_set_filter(program: bytes) -> None:
     _checked(_libc.prctl(22, 2, ctypes.byref(argument), 0, 0), f"prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, {len(program) // 8})")
 
 
-def seccomp_listener(program: bytes) -> int:
-    """seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER): as `seccomp_set_filter`, and the close-on-exec
-    descriptor on which what the filter answers with SECCOMP_RET_USER_NOTIF is asked (seccomp_unotify(2))."""
+SECCOMP_NEW_LISTENER = 8
+
+
+def seccomp_filter(program: bytes, flags: int) -> int:
+    """seccomp(SECCOMP_SET_MODE_FILTER): as `seccomp_set_filter`, with SECCOMP_FILTER_FLAG_* *flags*."""
     buffer = ctypes.create_string_buffer(program, len(program))
     argument = _FilterProgram(len(program) // 8, ctypes.cast(buffer, c_void_p))
-    result = _libc.syscall(c_long(_SECCOMP), c_uint(1), c_uint(8), ctypes.byref(argument))
-    return _checked(result, f"seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, {len(program) // 8})")
+    result = _libc.syscall(c_long(_SECCOMP), c_uint(1), c_uint(flags), ctypes.byref(argument))
+    return _checked(result, f"seccomp(SECCOMP_SET_MODE_FILTER, {flags:#x}, {len(program) // 8})")
+
+
+def seccomp_listener(program: bytes) -> int:
+    """`seccomp_filter` with SECCOMP_FILTER_FLAG_NEW_LISTENER: the close-on-exec descriptor on which what the filter answers with
+    SECCOMP_RET_USER_NOTIF is asked (seccomp_unotify(2))."""
+    return seccomp_filter(program, SECCOMP_NEW_LISTENER)
 
 
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -290,3 +303,53 @@ def overwrite_memory(address: int, content: bytes, length: int) -> None:
 def load_library(path: str | os.PathLike[str]) -> None:
     """dlopen(3) for the life of the process: glibc then takes it whenever its SONAME is asked for."""
     ctypes.CDLL(os.fspath(path), mode=ctypes.RTLD_GLOBAL)
+
+
+def sethostname(name: str) -> None:
+    """sethostname(2)."""
+    _checked(_libc.sethostname(name.encode(), len(name.encode())), f"sethostname({name!r})")
+
+
+def setdomainname(name: str) -> None:
+    """setdomainname(2)."""
+    _checked(_libc.setdomainname(name.encode(), len(name.encode())), f"setdomainname({name!r})")
+
+
+def personality(persona: int) -> None:
+    """personality(2)."""
+    _checked(_libc.personality(persona), f"personality({persona:#x})")
+
+
+def join_session_keyring(name: str) -> int:
+    """keyctl(KEYCTL_JOIN_SESSION_KEYRING): a new session keyring of that *name* for this process."""
+    result = _libc.syscall(c_long(_KEYCTL), c_int(1), c_char_p(name.encode()))
+    return _checked(result, f"keyctl(KEYCTL_JOIN_SESSION_KEYRING, {name!r})")
+
+
+def ioprio_set(pid: int, priority: int) -> None:
+    """ioprio_set(2) of one process."""
+    _checked(_libc.syscall(c_long(_IOPRIO_SET), c_int(1), c_int(pid), c_int(priority)), f"ioprio_set(1, {pid}, {priority:#x})")
+
+
+def sched_setattr(pid: int, attributes: bytes) -> None:
+    """sched_setattr(2): *attributes* is a struct sched_attr."""
+    result = _libc.syscall(c_long(_SCHED_SETATTR), c_int(pid), c_char_p(attributes), c_uint(0))
+    _checked(result, f"sched_setattr({pid}, {attributes.hex()})")
+
+
+def set_mempolicy(mode: int, nodes: bytes, highest: int) -> None:
+    """set_mempolicy(2): *nodes* is a bit mask of whole longs for the nodes below *highest*."""
+    result = _libc.syscall(c_long(_SET_MEMPOLICY), c_int(mode), c_char_p(nodes or None), c_ulong(highest))
+    _checked(result, f"set_mempolicy({mode:#x}, {nodes.hex()}, {highest})")
+
+
+def bpf(command: int, attributes: bytes) -> int:
+    """bpf(2): *attributes* is a union bpf_attr."""
+    result = _libc.syscall(c_long(_BPF), c_int(command), c_char_p(attributes), c_uint(len(attributes)))
+    return _checked(result, f"bpf({command})")
+
+
+def address_of(content: bytes) -> tuple[int, object]:
+    """Where a copy of *content* lies in memory, for structures that hold pointers; it stays there as long as the second value."""
+    buffer = ctypes.create_string_buffer(content, len(content))
+    return ctypes.addressof(buffer), buffer
