@@ -30,9 +30,13 @@ def cache_entries(cache: Path) -> list[CacheEntry]:
 
 def _whole(directory: Path) -> Iterator[CacheEntry]:
     for path in _children(directory):
+        if path.suffix == ".lock":
+            continue  # of a cache that may be in use: see `runtime.build.run_mounts`
+        lock = path.with_name(f"{path.name}.lock")
         things = [entry.thing for entry in _files(path)]
-        used_at = max([path.lstat().st_mtime, *(thing.used_at for thing in things)])
-        yield CacheEntry(path, Thing(sum(thing.size_bytes for thing in things), used_at))
+        times = [place.lstat().st_mtime for place in (path, lock) if place.exists()]
+        used_at = max([*times, *(thing.used_at for thing in things)], default=0.0)
+        yield CacheEntry(path, Thing(sum(thing.size_bytes for thing in things), used_at), lock if lock.exists() else None)
 
 
 def _files(path: Path) -> Iterator[CacheEntry]:

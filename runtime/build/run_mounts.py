@@ -135,12 +135,18 @@ def _locked_directory(caches: Path, name: str, mount: RunMount, held: ExitStack)
         number = 0
         while True:
             try:
-                held.callback(os.close, open_locked(caches / f"{name}.{number}.lock", wait=False))
+                held.callback(os.close, _used(open_locked(caches / f"{name}.{number}.lock", wait=False)))
                 return caches / f"{name}.{number}"
             except LockBusy:
                 number += 1
-    held.callback(os.close, open_locked(caches / f"{name}.lock", shared=mount.sharing == "shared"))
+    held.callback(os.close, _used(open_locked(caches / f"{name}.lock", shared=mount.sharing == "shared")))
     return caches / name
+
+
+def _used(lock: int) -> int:
+    """Let the cache of *lock* be used now: `launch gc` takes what was not for a while."""
+    os.utime(lock)
+    return lock
 
 
 def _fill_cache(mount: RunMount, directory: Path, store: Store, stage_layers: StageLayers) -> None:

@@ -11,7 +11,7 @@ import heapq
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -48,6 +48,8 @@ class CacheEntry:
 
     path: Path
     thing: Thing
+    lock: Path | None = None
+    """Held by whoever uses it; then it stays."""
 
 
 @dataclass(slots=True)
@@ -86,7 +88,8 @@ def collect(
             going = choose(look(store, keep=keep), rules, caches=list(caches), now=moment)
             _take_names_away(store, going, bury)
         for entry in going.caches:
-            remove_tree(entry.path)
+            with suppress(LockBusy), _unused(entry):
+                remove_tree(entry.path)
     _forget_dangling(store)
     _forget_dead_locks(store)
     return going
@@ -194,6 +197,11 @@ class _Choice:
     @staticmethod
     def _parts(image: Image) -> set[Digest]:
         return {*(layer.diff_id for layer in image.layers), *blobs_of(image)}
+
+
+def _unused(entry: CacheEntry) -> AbstractContextManager[object]:
+    """Hold the lock of *entry* for the body. Raises LockBusy when somebody uses it."""
+    return nullcontext() if entry.lock is None else locked(entry.lock, wait=False)
 
 
 def _take_names_away(store: Store, going: Collected, bury: Callable[[Path], None]) -> None:
