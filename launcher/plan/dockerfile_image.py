@@ -23,6 +23,7 @@ from launcher.plan.launch_plan import CodeSnapshot
 from launcher.plan.origins import shown_path
 from launcher.plan.pinned_base import Base
 from launcher.plan.stat_cache import cache_for
+from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan, UnpackDebs
 from runtime.build.sources import BuildSources
 from runtime.oci.digest import Digest, digest_json
@@ -117,6 +118,7 @@ def as_base(
     state: StateDir,
     environ: Mapping[str, str],
     secrets: Mapping[str, bytes],
+    observer: BuildObserver | None = None,
 ) -> Base:
     """*translated* as what an experiment's own packages, wheels and code come on top of. *asks_python*: it is built, where the
     store does not have it, and its Python asked."""
@@ -128,7 +130,7 @@ def as_base(
     if asks_python:
 
         def layers() -> Sequence[Path]:
-            return built_layers(translated, state=state, environ=environ, secrets=secrets)
+            return built_layers(translated, state=state, environ=environ, secrets=secrets, observer=observer)
 
         python = python_of_layers(layers, env, image=digest, name=name, state=state)
     return Base(
@@ -148,7 +150,12 @@ def as_base(
 
 
 def built_layers(
-    translated: TranslatedImage, *, state: StateDir, environ: Mapping[str, str], secrets: Mapping[str, bytes]
+    translated: TranslatedImage,
+    *,
+    state: StateDir,
+    environ: Mapping[str, str],
+    secrets: Mapping[str, bytes],
+    observer: BuildObserver | None = None,
 ) -> Sequence[Path]:
     """Build *translated* where the store does not have it, and give its lower directories, bottom first."""
     from runtime.build.builder import build
@@ -156,7 +163,8 @@ def built_layers(
 
     store = Store(state.store)
     plan = build_plan_of(translated)
-    image = build(plan, store, sources=build_sources(plan, state=state, environ=environ, secrets=secrets)).image
+    sources = build_sources(plan, state=state, environ=environ, secrets=secrets)
+    image = build(plan, store, sources=sources, observer=observer).image
     return [store.layer_dir(layer) for layer in image.layers]
 
 
@@ -223,6 +231,7 @@ def _context(request: Request, state: StateDir, origin: Origin | None) -> BuildC
         ignore=Ignore.parse(text, path=shown_path(ignore_file)),
         ignore_file=shown_path(ignore_file),
         cache=cache_for(f"{os.path.realpath(request.context)}/.dockerfile", cache_dir=state.cache),
+        leave_out=state.root,
     )
 
 

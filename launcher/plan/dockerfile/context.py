@@ -15,8 +15,8 @@ from pathlib import Path
 
 from launcher.errors import ConfigError, Origin
 from launcher.plan.dockerfile.dockerignore import Ignore
-from launcher.plan.dockerfile.go_match import compiled, has_wildcards, unescaped
 from launcher.plan.stat_cache import StatCache
+from runtime.build.go_match import compiled, has_wildcards, unescaped
 
 DIRECTORY = 0o040755
 LINK = 0o120777
@@ -38,14 +38,15 @@ class Chosen:
 
 
 class BuildContext:
-    """The files below *root* that may be copied."""
+    """The files below *root* that may be copied. *leave_out* is a directory of ours that may lie inside."""
 
-    def __init__(self, root: Path, *, ignore: Ignore, ignore_file: str, cache: StatCache) -> None:
+    def __init__(self, root: Path, *, ignore: Ignore, ignore_file: str, cache: StatCache, leave_out: Path | None = None) -> None:
         self.root = os.path.realpath(root)
         self.ignore_file = ignore_file
         self.used: dict[str, tuple[int, str]] = {}
         """Path → (mode, sha256) of every file and link that an instruction took."""
         self.size_bytes = 0
+        self._leave_out = None if leave_out is None else os.path.realpath(leave_out)
         self._ignore = ignore
         self._cache = cache
 
@@ -145,7 +146,7 @@ class BuildContext:
     def _names(self, directory: str) -> list[str]:
         where = f"{self.root}/{directory}" if directory else self.root
         try:
-            return sorted(os.listdir(where))
+            return sorted(name for name in os.listdir(where) if f"{where}/{name}" != self._leave_out)
         except NotADirectoryError:
             return []
         except PermissionError:

@@ -17,11 +17,11 @@ from launcher.plan.dockerfile.context import BuildContext, Chosen, CopiedFile
 from launcher.plan.dockerfile.dockerignore import Ignore
 from launcher.plan.dockerfile.document import Instruction
 from launcher.plan.dockerfile.expand import expand_text
-from launcher.plan.dockerfile.go_match import has_wildcards
 from launcher.plan.dockerfile.heredoc import heredoc_word
 from launcher.plan.dockerfile.image_draft import ImageDraft
 from launcher.plan.dockerfile.run_instruction import StageNumber
 from launcher.plan.dockerfile.variables import Warn, Words
+from runtime.build.go_match import has_wildcards
 from runtime.build.plan import ContextFiles, CopyFiles, FetchedFile, InlineFiles, StageFiles
 from runtime.errors import BadContent
 from runtime.oci.digest import Digest

@@ -193,6 +193,13 @@ def test_an_experiment_without_dockerfile_and_command_is_refused_as_before(proje
         make()
 
 
+def test_the_state_of_launch_is_no_part_of_a_context_that_it_lies_in(make, project):
+    (project / "docker/Dockerfile").write_text("FROM bootstrap:debian/trixie\nCOPY . /app/\nCMD x\n")
+    made = make("image.context=.")
+    assert "docker/Dockerfile" in [path for path, _, _ in made.code.files]
+    assert not [path for path, _, _ in made.code.files if path.startswith("state")]
+
+
 def test_an_ignore_file_of_the_dockerfile_s_own_goes_before_the_context_s(make, project):
     (project / "docker/Dockerfile").write_text("FROM bootstrap:debian/trixie\nCOPY . /app/\nCMD x\n")
     (project / "docker/.dockerignore").write_text("lib\n")
