@@ -74,10 +74,13 @@ def plan_and_build(
     quiet: bool = False,
     runs_here: bool = True,
 ) -> Prepared:
+    from launcher.cli.progress import planning_progress
     from launcher.plan.planner import plan as make_plan
 
-    with timings.phase("plan"):
-        plan = make_plan(composed, state=state, environ=os.environ, cwd=Path.cwd(), image=image, runs_here=runs_here)
+    with timings.phase("plan"), nullcontext() if quiet else planning_progress() as observer:
+        plan = make_plan(
+            composed, state=state, environ=os.environ, cwd=Path.cwd(), image=image, runs_here=runs_here, observer=observer
+        )
     return build_image(plan, state, timings, quiet=quiet)
 
 

@@ -98,12 +98,17 @@ class BuildProgress:
             elif (shown := self._going_on.steps.get(step)) is not None:
                 shown.detail = "".join(char if char.isprintable() else " " for char in line).strip()
 
-    def close(self, *, complete: bool = False) -> None:
-        """Take the lines of what is going on away; say what was done, if anything was. Not *complete*: the build failed."""
+    def hide(self) -> None:
+        """Take the lines of what is going on away."""
         with self._lock:
             if self._live is not None:
                 self._live.stop()
                 self._live = None
+
+    def close(self, *, complete: bool = False) -> None:
+        """The same, and say what was done, if anything was. Not *complete*: the build failed."""
+        with self._lock:
+            self.hide()
             if not self._built:
                 return
             if complete:
@@ -209,3 +214,13 @@ def build_progress(plan: BuildPlan) -> Iterator[BuildProgress]:
         progress.close()
         raise
     progress.close(complete=True)
+
+
+@contextmanager
+def planning_progress() -> Iterator[BuildProgress]:
+    """Show what is built for a plan, in the body: a base whose Python has to be asked."""
+    progress = BuildProgress()
+    try:
+        yield progress
+    finally:
+        progress.hide()

@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from launcher.cli.arguments import Request
@@ -86,14 +87,15 @@ def _compose(request: Request, state: StateDir) -> SweepComposed:
 
 def _prepare_images(sweep: SweepComposed, state: StateDir, timings: Timings, *, quiet: bool) -> dict[str, Prepared]:
     """One plan and one build for each distinct image."""
+    from launcher.cli.progress import planning_progress
     from launcher.plan.planner import plan as make_plan
 
     prepared: dict[str, Prepared] = {}
     for (_, spec), composed in zip(sweep.trials, sweep.composed, strict=True):
         key = _image_key(spec)
         if key not in prepared:
-            with timings.phase("plan"):
-                made = make_plan(composed, state=state, environ=os.environ, cwd=Path.cwd())
+            with timings.phase("plan"), nullcontext() if quiet else planning_progress() as observer:
+                made = make_plan(composed, state=state, environ=os.environ, cwd=Path.cwd(), observer=observer)
             prepared[key] = build_image(made, state, timings, quiet=quiet)
     return prepared
 

@@ -16,6 +16,7 @@ from launcher.errors import ConfigError, Origin
 from launcher.plan.debian_record import ResolvedDebs, debian_architecture, is_answered, resolved_debs
 from launcher.plan.pinned_base import Base
 from runtime.build.debian.debian_base import CONFIGURE, interpreter_of
+from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan, DebPackage, ImageConfig, Step, UnpackDebs
 from runtime.oci.digest import digest_json
 from runtime.state_dir import StateDir
@@ -41,8 +42,12 @@ def pin_base(
     origin: Origin | None = None,
     base_lock: Path | None = None,
     refresh: bool = False,
+    observer: BuildObserver | None = None,
 ) -> Base:
-    """The base of *image* with the *apt* packages on it. *refresh* asks archive or registry even if an answer is recorded."""
+    """The base of *image* with the *apt* packages on it. *refresh* asks archive or registry even if an answer is recorded.
+
+    *observer* hears of an image that is fetched to be asked for its Python.
+    """
     suite = _BOOTSTRAP.fullmatch(image.base)
     if suite is not None:
         debs = resolved_debs(suite[1], apt=apt, image=image, state=state, environ=environ, base_lock=base_lock, refresh=refresh)
@@ -60,6 +65,7 @@ def pin_base(
         origin=origin,
         base_lock=base_lock,
         refresh=refresh,
+        observer=observer,
         asks_python=image.python is not None or _has_requirements(image),
     )
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import ConfigError, LaunchError, Origin
-from launcher.plan.command_step import DIFFERS_EACH_TIME, RUN_NETWORK
+from launcher.plan.command_step import LEFT_OVERS, RUN_NETWORK
 from launcher.plan.debian_record import debian_architecture
 from launcher.plan.image_python import ImagePython, python_of_layers
 from launcher.plan.pinned_base import Base
 from launcher.plan.reference_record import ReferenceRecord, read_record, write_record
+from runtime.build.observer import BuildObserver
 from runtime.build.plan import VENV, BuildPlan, ImageConfig, ImportImage, RunCommand, Step
 from runtime.errors import NetworkError, RuntimeFailure
 from runtime.oci.digest import Digest
@@ -87,6 +88,7 @@ def pin_imported(
     origin: Origin | None = None,
     base_lock: Path | None = None,
     refresh: bool = False,
+    observer: BuildObserver | None = None,
     asks_python: bool = True,
 ) -> Base:
     """The image *reference* as a base, with *apt* packages on it. Not *asks_python*: nobody needs to know its Python."""
@@ -95,8 +97,13 @@ def pin_imported(
         pinned = pin_reference(reference, state=state, environ=environ, origin=origin, refresh=refresh)
     python = None
     if asks_python:
-        digest = pinned.manifest_digest
-        python = python_of_layers(lambda: _layers(pinned.step, state), pinned.env, image=digest, name=reference, state=state)
+        python = python_of_layers(
+            lambda: _layers(pinned.step, state, observer),
+            pinned.env,
+            image=pinned.manifest_digest,
+            name=reference,
+            state=state,
+        )
     steps: list[Step] = [pinned.step]
     if apt:
         steps.append(apt_step(apt))
@@ -194,12 +201,12 @@ def _locked(
     return replace(found, warnings=locked.warnings)
 
 
-def _layers(step: ImportImage, state: StateDir) -> Sequence[Path]:
+def _layers(step: ImportImage, state: StateDir, observer: BuildObserver | None) -> Sequence[Path]:
     from runtime.build.builder import build
     from runtime.store.store import Store
 
     store = Store(state.store)
-    image = build(BuildPlan(steps=(step,), config=ImageConfig()), store).image
+    image = build(BuildPlan(steps=(step,), config=ImageConfig()), store, observer=observer).image
     return [store.layer_dir(layer) for layer in image.layers]
 
 
@@ -211,5 +218,5 @@ def apt_step(packages: Sequence[str]) -> RunCommand:
         env=(("DEBIAN_FRONTEND", "noninteractive"), ("HOME", "/root")),
         network=RUN_NETWORK,
         label=f"apt-get install {' '.join(packages)}",
-        drop=DIFFERS_EACH_TIME,
+        drop=LEFT_OVERS,
     )

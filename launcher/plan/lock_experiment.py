@@ -29,6 +29,7 @@ from launcher.plan.refusals import Where, refuse_unsupported
 from launcher.plan.requirement_lock import Target, has_requirements, lock_file, requirements_base, resolve_requirements
 from launcher.plan.requirements import read_requirements
 from launcher.plan.resolution_record import recorded_addresses
+from runtime.build.observer import BuildObserver
 from runtime.build.plan import ImportImage, UnpackDebs
 from runtime.oci.reference import Remote, parse_reference
 from runtime.state_dir import StateDir
@@ -56,6 +57,7 @@ def lock_experiment(
     cwd: Path,
     format: str = "requirements.txt",
     refresh: bool = False,
+    observer: BuildObserver | None = None,
 ) -> Written:
     """Resolve the requirements and the base of *composed* and write their locks. *refresh* asks index and archive anew;
     otherwise what the last launch took is locked."""
@@ -71,7 +73,7 @@ def lock_experiment(
         return origin_of(composed.origins, key)
 
     refuse_unsupported(spec, where)
-    base = _base_of(spec, state=state, environ=environ, where=where, refresh=refresh)
+    base = _base_of(spec, state=state, environ=environ, where=where, refresh=refresh, observer=observer)
     lock = None
     if base.interpreter is not None and has_requirements(spec):
         with naming_requirement(spec.image, where):
@@ -99,12 +101,27 @@ def lock_experiment(
     return Written(path, lock, tuple(changes(before.lock, lock)) if before else (), base_path, packages)
 
 
-def _base_of(spec: ExperimentSpec, *, state: StateDir, environ: Mapping[str, str], where: Where, refresh: bool) -> Base:
+def _base_of(
+    spec: ExperimentSpec,
+    *,
+    state: StateDir,
+    environ: Mapping[str, str],
+    where: Where,
+    refresh: bool,
+    observer: BuildObserver | None,
+) -> Base:
     if spec.image.dockerfile is not None:
-        return pin_dockerfile_alone(spec, state=state, environ=environ, where=where, refresh=refresh).base
+        alone = pin_dockerfile_alone(spec, state=state, environ=environ, where=where, refresh=refresh, observer=observer)
+        return alone.base
     with naming_package(spec.image, where):
         base = pin_base(
-            spec.image, apt=apt_packages(spec.image), state=state, environ=environ, origin=where("image.base"), refresh=refresh
+            spec.image,
+            apt=apt_packages(spec.image),
+            state=state,
+            environ=environ,
+            origin=where("image.base"),
+            refresh=refresh,
+            observer=observer,
         )
     check_python(spec.image.python, base, name=spec.image.base, origin=where("image.python"))
     return base

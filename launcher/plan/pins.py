@@ -21,6 +21,7 @@ from launcher.plan.origins import shown_path
 from launcher.plan.pinned_base import Base
 from launcher.plan.refusals import Where, refuse_two_bases
 from launcher.plan.requirement_lock import Target, choose_lock, has_requirements, resolve_requirements
+from runtime.build.observer import BuildObserver
 from runtime.build.plan import UnpackDebs
 from runtime.state_dir import StateDir
 
@@ -47,6 +48,7 @@ def pin_image(
     environ: Mapping[str, str],
     where: Where,
     refresh: bool = False,
+    observer: BuildObserver | None = None,
 ) -> ImagePins:
     """Base and lock of *spec*."""
     base_lock = None if experiment_file is None else experiment_file.with_suffix(".base.lock")
@@ -63,6 +65,7 @@ def pin_image(
             origin=where("image.base"),
             base_lock=base_lock,
             refresh=refresh,
+            observer=observer,
         )
     check_python(spec.image.python, base, name=spec.image.base, origin=where("image.python"))
     if beside is not None:
@@ -79,14 +82,21 @@ def pin_dockerfile(
     environ: Mapping[str, str],
     where: Where,
     refresh: bool = False,
+    observer: BuildObserver | None = None,
 ) -> ImagePins:
     """The image of `image.dockerfile` as the base of *spec*, with the lock of the requirements that come on top."""
-    pins = pin_dockerfile_alone(spec, state=state, environ=environ, where=where, refresh=refresh)
+    pins = pin_dockerfile_alone(spec, state=state, environ=environ, where=where, refresh=refresh, observer=observer)
     return _with_lock(pins, spec, experiment_file=experiment_file, state=state, environ=environ, where=where, refresh=refresh)
 
 
 def pin_dockerfile_alone(
-    spec: ExperimentSpec, *, state: StateDir, environ: Mapping[str, str], where: Where, refresh: bool = False
+    spec: ExperimentSpec,
+    *,
+    state: StateDir,
+    environ: Mapping[str, str],
+    where: Where,
+    refresh: bool = False,
+    observer: BuildObserver | None = None,
 ) -> ImagePins:
     """The same without the lock. The image's Python is asked only if something depends on it; then the image is built for it."""
     from launcher.plan.dockerfile_image import as_base, context_snapshot, read_dockerfile, request_of
@@ -104,6 +114,7 @@ def pin_dockerfile_alone(
         state=state,
         environ=environ,
         secrets=build_secrets(spec, environ),
+        observer=observer,
     )
     check_python(spec.image.python, base, name=name, origin=where("image.python"))
     code = context_snapshot(translated, request, environ=environ)

@@ -26,6 +26,7 @@ from launcher.plan.pins import ImagePins, pin_dockerfile, pin_existing_image, pi
 from launcher.plan.program_command import own_command, program_argv
 from launcher.plan.refusals import Where, refuse_missing, refuse_unsupported
 from launcher.plan.threads import ranks, thread_count
+from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan
 from runtime.oci.digest import Digest, digest_json
 from runtime.state_dir import StateDir
@@ -49,10 +50,12 @@ def plan(
     image: str | None = None,
     refresh: bool = False,
     runs_here: bool = True,
+    observer: BuildObserver | None = None,
 ) -> LaunchPlan:
     """The plan of *composed*. *image* runs the experiment in an image of the store; *refresh* resolves anew what is recorded.
 
-    Not *runs_here*: the plan is only looked at, or only its image is built, and what this machine lacks is a warning.
+    Not *runs_here*: the plan is only looked at, or only its image is built, and what this machine lacks is a warning. *observer*
+    hears of what is built to be asked for its Python.
     """
     spec = composed.spec
 
@@ -71,7 +74,15 @@ def plan(
         spec = replace(spec, image=replace(Image(base=pins.name, env=spec.image.env), dockerfile=spec.image.dockerfile))
     else:
         pin = pin_image if spec.image.dockerfile is None else pin_dockerfile
-        pins = pin(spec, experiment_file=composed.experiment_file, state=state, environ=environ, where=where, refresh=refresh)
+        pins = pin(
+            spec,
+            experiment_file=composed.experiment_file,
+            state=state,
+            environ=environ,
+            where=where,
+            refresh=refresh,
+            observer=observer,
+        )
     code = code or pins.code or _no_code(spec)
     data = _data_of(spec, state)
     build = _build_of(spec, pins, code, where, copy_code=not has_code)

@@ -21,14 +21,23 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--upgrade", action="store_true", help="ask the index and the archive anew, whatever was taken before")
     options, request = args.parse(parser, arguments)
     from launcher.cli.prepare import compose
+    from launcher.cli.progress import planning_progress
     from launcher.plan.lock_experiment import lock_experiment
     from runtime.build.step_label import counted
     from runtime.state_dir import state_dir
 
     state = state_dir().ensure()
-    written = lock_experiment(
-        compose(request, state), state=state, environ=os.environ, cwd=Path.cwd(), format=options.format, refresh=options.upgrade
-    )
+    composed = compose(request, state)
+    with planning_progress() as observer:
+        written = lock_experiment(
+            composed,
+            state=state,
+            environ=os.environ,
+            cwd=Path.cwd(),
+            format=options.format,
+            refresh=options.upgrade,
+            observer=observer,
+        )
     for path in dict.fromkeys(filter(None, (written.path, written.base_path))):
         print(path)
     for change in written.changes:

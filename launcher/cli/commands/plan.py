@@ -35,13 +35,16 @@ def main(arguments: Sequence[str]) -> int:
 
 def show_plan(request: args.Request, *, as_json: bool) -> int:
     from launcher.cli.prepare import compose
+    from launcher.cli.progress import planning_progress
     from launcher.plan.explain import explain
     from launcher.plan.planner import plan as make_plan
     from runtime.state_dir import state_dir
     from runtime.store.store import Store
 
     state = state_dir()
-    plan = make_plan(compose(request, state), state=state, environ=os.environ, cwd=Path.cwd(), runs_here=False)
+    composed = compose(request, state)
+    with planning_progress() as observer:
+        plan = make_plan(composed, state=state, environ=os.environ, cwd=Path.cwd(), runs_here=False, observer=observer)
     explained = explain(plan, Store(state.store))
     if as_json:
         json.dump(explained.to_json(), sys.stdout, indent=2)
