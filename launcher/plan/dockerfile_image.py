@@ -18,6 +18,7 @@ from launcher.plan.debian_record import debian_architecture
 from launcher.plan.dockerfile.context import BuildContext
 from launcher.plan.dockerfile.dockerignore import Ignore
 from launcher.plan.dockerfile.parse import parse
+from launcher.plan.dockerfile.stages import target_stage
 from launcher.plan.dockerfile.translate import PinnedImage, TranslatedImage, translate
 from launcher.plan.launch_plan import CodeSnapshot
 from launcher.plan.origins import shown_path
@@ -55,11 +56,23 @@ def request_of(image: Image) -> Request:
 
 
 def read_dockerfile(
-    request: Request, *, state: StateDir, environ: Mapping[str, str], origin: Origin | None = None, refresh: bool = False
+    request: Request,
+    *,
+    state: StateDir,
+    environ: Mapping[str, str],
+    origin: Origin | None = None,
+    target_origin: Origin | None = None,
+    refresh: bool = False,
 ) -> TranslatedImage:
-    """The image of *request*. *origin* is where the Dockerfile is named; *refresh* asks registries anew what their tags mean."""
+    """The image of *request*. *origin* is where the Dockerfile is named, *target_origin* where its stage is; *refresh* asks
+    registries anew what their tags mean."""
     text, shown = _text(request.dockerfile, origin)
     dockerfile = parse(text, path=shown)
+    try:
+        target_stage(dockerfile, request.target)
+    except ConfigError as error:
+        error.origin = target_origin or origin or Origin(file=shown)
+        raise
 
     def pin(reference: str, origin: Origin) -> PinnedImage:
         return _pinned(reference, origin, request, state=state, environ=environ, refresh=refresh)
@@ -75,7 +88,7 @@ def read_dockerfile(
             network=request.network,
         )
     except ConfigError as error:
-        # A target or an argument stands in no line of the file.
+        # A reason that stands in no line of the file.
         error.origin = error.origin or origin or Origin(file=shown)
         raise
 

@@ -103,7 +103,9 @@ def pin_dockerfile_alone(
 
     request, origin = request_of(spec.image), where("image.dockerfile")
     refuse_two_bases(spec, where)
-    translated = read_dockerfile(request, state=state, environ=environ, origin=origin, refresh=refresh)
+    translated = read_dockerfile(
+        request, state=state, environ=environ, origin=origin, target_origin=where("image.target"), refresh=refresh
+    )
     asks_python = has_requirements(spec) or spec.image.python is not None
     name = shown_path(Path(request.dockerfile))
     base = as_base(

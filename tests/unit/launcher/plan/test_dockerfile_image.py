@@ -159,7 +159,7 @@ def test_a_trial_of_a_sweep_keeps_the_image_s_command_and_directory(make, tmp_pa
     ("overrides", "message", "origin"),
     [
         pytest.param(["image.dockerfile=docker/Dockerfil"], "there is no Dockerfile", "command line", id="misspelt"),
-        pytest.param(["image.target=biuld"], "the Dockerfile has no stage `biuld`", "conf/experiment/x.yaml:2", id="target"),
+        pytest.param(["image.target=biuld"], "the Dockerfile has no stage `biuld`", "command line", id="target"),
         pytest.param(["image.context=nowhere"], "the build context", "conf/experiment/x.yaml:2", id="context"),
         pytest.param(["image.base=oci:x"], "`image.base` and `image.dockerfile` are two bases", "command line", id="two bases"),
     ],
