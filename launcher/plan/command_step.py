@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-DIFFERS_EACH_TIME = (
-    "var/cache/ldconfig/aux-cache",
-    "var/cache/apt/**",
+LEFT_OVERS = (
+    "var/cache/apt/archives/**",
     "var/lib/apt/lists/**",
-    "var/log/**",
     "root/.cache/**",
     "tmp/**",
 )
-"""What commands leave behind that is not part of their result."""
+"""What such commands leave behind that is large and not their result. Each is whole by itself; instructions of a Dockerfile
+are not and may build upon each other's caches. What differs from run to run is `runtime.build.run_residue`."""
 
 RUN_NETWORK = "host"
 """`image.run` and apt may download. One value for all machines, since it is part of the step's key."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from launcher.config.spec import ExperimentSpec, Image
 from launcher.errors import ConfigError, Origin
-from launcher.plan.command_step import DIFFERS_EACH_TIME, RUN_NETWORK
+from launcher.plan.command_step import LEFT_OVERS, RUN_NETWORK
 from launcher.plan.launch_plan import CodeSnapshot, LaunchPlan, Lock
 from launcher.plan.pinned_base import Base
 from runtime.build.plan import VENV, BuildPlan, CopyIn, ImageConfig, InstallWheel, MakeVenv, RunCommand, Step, UnpackDebs
@@ -110,7 +110,7 @@ def _run_step(command: str, env: Mapping[str, str]) -> RunCommand:
         env=tuple(sorted({"HOME": "/root", "DEBIAN_FRONTEND": "noninteractive", **env}.items())),
         network=RUN_NETWORK,
         label=command if len(command) <= 60 else f"{command[:57]}...",
-        drop=DIFFERS_EACH_TIME,
+        drop=LEFT_OVERS,
     )
 
 

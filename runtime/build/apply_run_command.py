@@ -79,7 +79,7 @@ def apply_run_command(
             )
             mounts.files.extend(files)
             upper = run_on_layers(step, staging=staging, store=store, below=below, observer=observer, mounts=mounts)
-            tree = changed_tree(upper, step, [store.layer_dir(layer) for layer in below])
+            tree = changed_tree(upper, step, [store.layer_dir(layer) for layer in below], tell=observer.message)
             return store.publish(second, upper, tree, label=step_label(step), fields=fields if second == key else None)
 
     if second == key:

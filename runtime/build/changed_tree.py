@@ -4,23 +4,28 @@ run to run (`run_residue.py`)."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from runtime.build.image_users import resolve_user
 from runtime.build.layers_below import LayersBelow
 from runtime.build.plan import RunCommand
+from runtime.build.run_residue import remove_sockets, residue_globs, settle_bytecode, warn_of_host_keys
 from runtime.container.run_once import OWNER_NOTES
 from runtime.layer.diff import diff
 from runtime.layer.noted_owners import with_noted_owners
 from runtime.layer.tree import Tree, TreeEntry
 
 
-def changed_tree(upper: Path, step: RunCommand, layers: Sequence[Path]) -> Tree:
-    """The tree of directory *upper*, which holds what *step* changed on *layers* (bottom first)."""
+def changed_tree(upper: Path, step: RunCommand, layers: Sequence[Path], *, tell: Callable[[str], None] | None = None) -> Tree:
+    """The tree of directory *upper*, which holds what *step* changed on *layers* (bottom first). *tell* gets warnings."""
     below = LayersBelow(layers)
-    tree = diff(upper, drop=step.drop)
+    remove_sockets(upper)
+    if tell is not None:
+        warn_of_host_keys(upper, tell)
+    tree = diff(upper, drop=(*residue_globs(), *step.drop))
+    settle_bytecode(upper, tree)
     if os.geteuid() != 0:
         user = resolve_user(step.user, layers)
         tree = _owned(tree, below, (user.uid, user.gid))

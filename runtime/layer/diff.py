@@ -21,14 +21,19 @@ _UNSUPPORTED_MARKS = ("redirect", "metacopy")
 def diff(upper: Path, *, drop: Sequence[str] = (), owner_of: OwnerOf | None = None) -> Tree:
     """The tree of overlay directory *upper*; paths that match a glob of *drop* are removed from it first.
 
-    A glob is relative, `*` and `?` stay inside one path part, `**` crosses them: `var/log/**` empties `var/log`.
+    A glob is relative, `*` and `?` stay inside one path part, `**` crosses them: `var/log/**` empties `var/log`. A deletion is
+    never left out, since what it deletes would come back, nor a directory that holds one.
     """
     tree = scan(upper, owner_of=owner_of)
     dropped = matcher(drop)
     kept = []
     gone: dict[str, TreeEntry] = {}
+    holding: set[str] = set()  # a deletion
     for entry in reversed(tree.entries):
-        if dropped(entry.path):
+        if entry.type == "whiteout" or entry.path in holding:
+            kept.append(entry)
+            holding.add(entry.path.rpartition("/")[0])
+        elif dropped(entry.path):
             _remove(upper, entry)
             gone[entry.path] = entry
         else:

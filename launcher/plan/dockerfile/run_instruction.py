@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from launcher.errors import ConfigError
-from launcher.plan.command_step import DIFFERS_EACH_TIME, RUN_NETWORK
+from launcher.plan.command_step import RUN_NETWORK
 from launcher.plan.dockerfile.context import BuildContext
 from launcher.plan.dockerfile.document import Instruction
 from launcher.plan.dockerfile.heredoc import heredoc_word
@@ -50,7 +50,6 @@ def run_step(
         mounts=tuple(mounts),
         stdin=stdin,
         label=label,
-        drop=DIFFERS_EACH_TIME,
     )
 
 

@@ -93,3 +93,14 @@ def test_a_directory_is_not_dropped_with_a_part_kept(tmp_path: Path) -> None:
     (tmp_path / "d" / "f").write_text("x")
     with pytest.raises(StoreError, match="of which a part is kept"):
         diff(tmp_path, drop=["d"])
+
+
+def test_a_deletion_in_a_dropped_place_stays_with_the_directories_above_it(tmp_path: Path) -> None:
+    (tmp_path / "var" / "log" / "apt").mkdir(parents=True)
+    os.mknod(tmp_path / "var" / "log" / "apt" / "old.log", 0o20000, 0)
+    (tmp_path / "var" / "log" / "apt" / "new.log").write_text("now")
+    (tmp_path / "var" / "log" / "empty").mkdir()
+
+    tree = diff(tmp_path, drop=["var/log/**"])
+
+    assert ["var", "var/log", "var/log/apt", "var/log/apt/old.log"] == [entry.path for entry in tree]
