@@ -25,7 +25,7 @@ FORMAT = 1
 _PART_OF_THE_IMAGE = ("build", "env", "args", "run")
 """Inputs of layers and of the configuration: with one character less it would be another image, and they stand in it anyway."""
 
-_USER_INFO = re.compile(r"(?<![\w+.-])([A-Za-z][A-Za-z0-9+.-]*://)[^/\s@\"']+@")
+_USER_INFO = re.compile(r"(?<![\w+.-])([A-Za-z][A-Za-z0-9+.-]*://)[^/\s\"']*@")
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,16 +51,16 @@ def test_a_secret_comes_from_a_file_or_a_variable(tmp_path):
         "type=env,id=id,src=V": b"by name",
         "id=id": b"by its id",
     }.items():
-        assert dockerfile_build._secret(text, environ) == ("id", content), text
+        assert dockerfile_build.read_secret(text, environ) == ("id", content), text
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        pytest.param(lambda: dockerfile_build._secret("src=x", {}), "`--secret src=x` has no `id`", id="no id"),
-        pytest.param(lambda: dockerfile_build._secret("id=x,dst=y", {}), "`--secret id=x,dst=y` has no `dst`", id="unknown"),
-        pytest.param(lambda: dockerfile_build._secret("id=x,src=/no/f", {}), "secret `x`: cannot read `/no/f`", id="no file"),
-        pytest.param(lambda: dockerfile_build._secret("id=x", {}), "secret `x`: there is no variable `x`", id="no variable"),
+        pytest.param(lambda: dockerfile_build.read_secret("src=x", {}), "`--secret src=x` has no `id`", id="no id"),
+        pytest.param(lambda: dockerfile_build.read_secret("id=x,dst=y", {}), "`--secret id=x,dst=y` has no `dst`", id="unknown"),
+        pytest.param(lambda: dockerfile_build.read_secret("id=x,src=/no/f", {}), "secret `x`: cannot read `/no/f`", id="no file"),
+        pytest.param(lambda: dockerfile_build.read_secret("id=x", {}), "secret `x`: there is no variable `x`", id="no variable"),
         pytest.param(lambda: dockerfile_build._build_args(["=x"], {}), "`--build-arg =x` has no name", id="no name"),
         pytest.param(lambda: dockerfile_build._checked_name("Upper/Case"), "`-t Upper/Case`", id="capitals"),
         pytest.param(lambda: dockerfile_build._checked_name("oci:x"), "`-t oci:x` is no name for an image", id="a transport"),

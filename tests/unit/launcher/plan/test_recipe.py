@@ -18,7 +18,7 @@ from runtime.errors import StoreError
 from runtime.store.records import Image
 from runtime.store.store import Store
 
-SECRET = "hunter2"
+SECRET = "hunter2@home"
 
 
 @pytest.fixture
