@@ -69,20 +69,9 @@ def plan(
     # The code is in a Dockerfile's image already, unless the experiment has some of its own.
     has_code = spec.image.dockerfile is not None and not is_set(composed.origins, "code")
     code = None if has_code else _code_of(spec, state, environ, where)
+    pins = _pins_of(composed, where, image=image, state=state, environ=environ, refresh=refresh, observer=observer)
     if image is not None:
-        pins = pin_existing_image(image, state=state, as_dockerfile=spec.image.dockerfile is not None)
         spec = replace(spec, image=replace(Image(base=pins.name, env=spec.image.env), dockerfile=spec.image.dockerfile))
-    else:
-        pin = pin_image if spec.image.dockerfile is None else pin_dockerfile
-        pins = pin(
-            spec,
-            experiment_file=composed.experiment_file,
-            state=state,
-            environ=environ,
-            where=where,
-            refresh=refresh,
-            observer=observer,
-        )
     code = code or pins.code or _no_code(spec)
     data = _data_of(spec, state)
     build = _build_of(spec, pins, code, where, copy_code=not has_code)
@@ -105,6 +94,31 @@ def plan(
         overrides=composed.overrides,
         origins=composed.origins,
         warnings=(*lacking, *pins.warnings, *code.warnings, *_advice(spec, argv), *user_advice(build.config.user)),
+    )
+
+
+def _pins_of(
+    composed: Composed,
+    where: Where,
+    *,
+    image: str | None,
+    state: StateDir,
+    environ: Mapping[str, str],
+    refresh: bool,
+    observer: BuildObserver | None,
+) -> ImagePins:
+    spec = composed.spec
+    if image is not None:
+        return pin_existing_image(image, state=state, as_dockerfile=spec.image.dockerfile is not None)
+    pin = pin_image if spec.image.dockerfile is None else pin_dockerfile
+    return pin(
+        spec,
+        experiment_file=composed.experiment_file,
+        state=state,
+        environ=environ,
+        where=where,
+        refresh=refresh,
+        observer=observer,
     )
 
 
