@@ -67,7 +67,8 @@ class Registry:
         self._insecure = insecure or is_local(host)
         self._given = credentials
         self._lock = threading.Lock()
-        self._connections = Connections(environ, timeout_s=self._patience.timeout_s, verify=not self._insecure)
+        insecure_host = api_host(host) if self._insecure else None
+        self._connections = Connections(environ, timeout_s=self._patience.timeout_s, insecure_host=insecure_host)
         self._address: str | None = None
         self._repository = repository
         self._authority = Authority(host, credentials=self._find_credentials, ask=self._ask_realm)

@@ -107,10 +107,11 @@ class Answer:
 class Connections:
     """The kept connections. Safe to share between threads."""
 
-    def __init__(self, environ: Mapping[str, str], *, timeout_s: float, verify: bool = True) -> None:
+    def __init__(self, environ: Mapping[str, str], *, timeout_s: float, insecure_host: str | None = None) -> None:
+        """*insecure_host* (`HOST[:PORT]`) is believed without a known certificate; where it sends us is not."""
         self._environ = environ
         self._timeout_s = timeout_s
-        self._verify = verify
+        self._insecure_host = insecure_host
         self._lock = threading.Lock()
         self._idle: dict[_Key, list[http.client.HTTPConnection]] = {}
         self._tls: dict[str, ssl.SSLContext] = {}
@@ -204,7 +205,7 @@ class Connections:
     def _context(self, netloc: str) -> ssl.SSLContext:
         with self._lock:
             if netloc not in self._tls:
-                self._tls[netloc] = tls_context(netloc, self._environ, verify=self._verify)
+                self._tls[netloc] = tls_context(netloc, self._environ, verify=netloc != self._insecure_host)
             return self._tls[netloc]
 
 

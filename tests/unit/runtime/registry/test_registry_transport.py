@@ -127,6 +127,20 @@ def test_a_password_is_not_sent_to_a_realm_without_tls(
     assert [] == plain.requests
 
 
+def test_where_an_insecure_registry_sends_us_is_not_insecure(secure: LoopbackRegistry, plain: LoopbackRegistry) -> None:
+    """A registry on loopback may name a realm on the network; a password goes to nobody whom we don't know."""
+
+    def challenge(request: Request) -> bool:
+        request.answer(401, b"", {"WWW-Authenticate": f'Bearer realm="https://0.0.0.0:{secure.port}/token"'})
+        return True
+
+    plain.rules = [("/v2/", challenge)]
+    registry = Registry(plain.host, environ=NOBODY, credentials=Credentials("u", "p"), patience=HASTE)
+    with pytest.raises(NetworkError, match=f"`0.0.0.0:{secure.port}`, where registry `{plain.host}` sends us: its certificate"):
+        registry.check_login()
+    assert [] == secure.requests
+
+
 def test_requests_go_through_the_proxy(plain: LoopbackRegistry) -> None:
     """The registry here plays the proxy: it is asked for whole addresses, with the proxy's login."""
     environ = {**NOBODY, "http_proxy": f"http://me:secret@{plain.host}"}
