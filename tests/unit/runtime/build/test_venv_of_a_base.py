@@ -1,0 +1,43 @@
+"""A virtual environment on a base that has packages of its own: they are found after the wheels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from runtime.build.cache_key import step_key
+from runtime.build.plan import MakeVenv
+from runtime.build.venv import make_venv_tree
+
+STEP = MakeVenv(interpreter="cpython-3.11.9-abc", executable="/opt/conda/bin/python3.11", version="3.11.9")
+SITE_PACKAGES = "opt/venv/lib/python3.11/site-packages"
+
+
+def settings(root: Path) -> dict[str, str]:
+    text = (root / "opt/venv/pyvenv.cfg").read_text()
+    return dict(line.split(" = ", 1) for line in text.splitlines())
+
+
+def test_our_own_bases_have_nothing_beside_the_wheels(tmp_path: Path) -> None:
+    make_venv_tree(STEP, tmp_path)
+    assert "false" == settings(tmp_path)["include-system-site-packages"]
+    assert [] == list((tmp_path / SITE_PACKAGES).iterdir())
+
+
+def test_condas_packages_are_those_of_its_interpreter(tmp_path: Path) -> None:
+    make_venv_tree(replace(STEP, system_site_packages=True), tmp_path)
+    assert {"home": "/opt/conda/bin", "include-system-site-packages": "true"}.items() <= settings(tmp_path).items()
+    assert "/opt/conda/bin/python3.11" == str((tmp_path / "opt/venv/bin/python").readlink())
+
+
+def test_packages_of_a_virtual_environment_are_added(tmp_path: Path) -> None:
+    step = replace(STEP, system_site_packages=True, site_directories=("/srv/env/lib/python3.11/site-packages",))
+    make_venv_tree(step, tmp_path)
+    (file,) = (tmp_path / SITE_PACKAGES).glob("*.pth")
+    assert "import site; site.addsitedir('/srv/env/lib/python3.11/site-packages')\n" == file.read_text()
+    assert step_key(step, None) != step_key(replace(step, site_directories=()), None)
+
+
+def test_a_base_whose_environment_is_where_ours_is_needs_no_pointer_to_itself(tmp_path: Path) -> None:
+    make_venv_tree(replace(STEP, system_site_packages=True, site_directories=(f"/{SITE_PACKAGES}",)), tmp_path)
+    assert [] == list((tmp_path / SITE_PACKAGES).iterdir())
