@@ -7,7 +7,7 @@ doesn't show in the result:
   32 KiB before it and ends on a byte boundary, which is what pigz writes, and podman's pgzip; that costs less than 0.1 % in size.
 - zstd is one frame after the other (RFC 8878, section 3), each with its size and checksum.
 
-gzip is made by Intel's ISA-L at its highest level. An image of numpy, scipy, scikit-learn and pandas (522 MB) costs, in seconds of
+gzip is made by Intel's ISA-L at its highest level. An image of numpy, scikit-learn and pandas (522 MB) costs, in seconds of
 one core and size of the blobs: ISA-L 3: 1.7 s, 194 MB; zlib 2: 4.4 s, 186 MB; zlib 4: 5.8 s, 176 MB; zlib 6: 12.6 s, 170 MB;
 zstd 3: 1.4 s, 150 MB. PyTorch's libraries give the same ratios.
 """
