@@ -30,13 +30,13 @@ def user_namespace(maps: IdMaps) -> int:
 
     The caller owns it, so it may enter it with `enter_user_namespace`.
     """
-    return _made([lambda pid: _write_maps(pid, maps)])[0]
+    return _made([lambda pid: write_maps(pid, maps)])[0]
 
 
 def user_namespace_and_mapping(maps: IdMaps, uids: IdMap, gids: IdMap) -> tuple[int, int]:
     """`user_namespace` and `mapping` at once. Leaves two killed children to be reaped: on a busy machine waiting for them takes
     longer than all else that makes a container."""
-    first, second = _made([lambda pid: _write_maps(pid, maps), _maps_writer(uids, gids)], reap=False)
+    first, second = _made([lambda pid: write_maps(pid, maps), _maps_writer(uids, gids)], reap=False)
     return first, second
 
 
@@ -82,7 +82,8 @@ def _sleeper() -> int:
     return pid
 
 
-def _write_maps(pid: int, maps: IdMaps) -> None:
+def write_maps(pid: int, maps: IdMaps) -> None:
+    """Give the user namespace of process *pid*, which is new, its *maps*."""
     if maps.kind is IdMapKind.SUBIDS:
         program = newuidmap_program()
         if program is None:

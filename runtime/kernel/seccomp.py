@@ -20,7 +20,7 @@ from runtime.errors import Unsupported
 from runtime.kernel import seccomp_profile as profile
 from runtime.kernel.syscall_numbers import syscall_numbers
 
-_AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+AUDIT_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 # struct seccomp_data: nr at 0, arch at 4, instruction_pointer at 8, args[6] of 64 bits from 16. Both architectures are
 # little-endian; the arguments below are ints in the kernel, which reads the low half only.
@@ -116,12 +116,12 @@ def _segments(found: dict[int, Block], *, newest: int) -> list[tuple[int, Block]
     return segments
 
 
-def _tree(segments: Sequence[tuple[int, Block]]) -> Block:
+def decision_tree(segments: Sequence[tuple[int, Block]]) -> Block:
     """Code that finds the segment of the number in the accumulator and runs its block."""
     if len(segments) == 1:
         return segments[0][1]
     middle = len(segments) // 2
-    below, above = _tree(segments[:middle]), _tree(segments[middle:])
+    below, above = decision_tree(segments[:middle]), decision_tree(segments[middle:])
     pivot = segments[middle][0]
     if len(below) <= _LONGEST_JUMP:
         return (Instruction(_JUMP_GREATER_EQUAL, len(below), 0, pivot), *below, *above)
@@ -142,10 +142,10 @@ def program(capabilities: Iterable[str], *, machine: str | None = None, change_o
         )
     found = answers(numbers, capabilities=frozenset(capabilities), change_of_owner=change_of_owner)
     # x32 calls have the native architecture and bit 30 set: newer than `newest`, so they are refused too.
-    tree = _tree(_segments(found, newest=max(numbers.values())))
+    tree = decision_tree(_segments(found, newest=max(numbers.values())))
     return (
         Instruction(_LOAD, 0, 0, _OFFSET_ARCH),
-        Instruction(_JUMP_EQUAL, 1, 0, _AUDIT_ARCH[machine]),
+        Instruction(_JUMP_EQUAL, 1, 0, AUDIT_ARCHITECTURES[machine]),
         *_NO_SUCH_CALL,
         Instruction(_LOAD, 0, 0, _OFFSET_NR),
         *tree,
