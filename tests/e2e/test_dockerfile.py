@@ -418,8 +418,10 @@ def listing(root: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in root.rglob("*"):
         name = str(path.relative_to(root))
-        # useradd writes the day into shadow; where buildah mounted something, an empty file stays.
-        if any(name == one or name.startswith(f"{one}/") for one in SURROUNDINGS) or name.startswith("etc/shadow"):
+        # useradd writes the day into shadow, and leaves backups that our layers don't keep; where buildah mounted something, an
+        # empty file stays.
+        of_accounts = name.startswith("etc/shadow") or (name.startswith("etc/") and name.endswith("-"))
+        if of_accounts or any(name == one or name.startswith(f"{one}/") for one in SURROUNDINGS):
             continue
         status = path.lstat()
         content = os.readlink(path) if path.is_symlink() else path.read_bytes().hex()[:400] if path.is_file() else ""
