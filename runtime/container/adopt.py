@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from runtime.container.handshake import connected_socket, receive
+from runtime.container.handshake import connected_socket, receive, send
 from runtime.container.lifecycle import Container
 from runtime.errors import ContainerError
 
@@ -26,6 +26,7 @@ def adopt(init_socket: Path, exit_record: Path) -> Container:
         raise ContainerError(f"no container listens at `{init_socket}`: it has ended") from error
     try:
         connection.settimeout(_ANSWER_WITHIN_S)
+        send(connection, {"adopt": True})
         message = receive(connection)
         if message is None:
             raise ContainerError(f"the container at `{init_socket}` ended while it was asked")

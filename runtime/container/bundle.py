@@ -63,7 +63,7 @@ def _process(spec: ContainerSpec) -> dict[str, Any]:
     of_root = kept if spec.uid == 0 else []
     secret = {file.target.rpartition("/")[2] for file in spec.tmpfs_files}
     return {
-        "terminal": False,
+        "terminal": spec.terminal,
         "user": {"uid": spec.uid, "gid": spec.gid, "umask": 0o022},
         "args": list(spec.argv),
         "env": [f"{name}={value}" for name, value in spec.env.items() if name not in secret],

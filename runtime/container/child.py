@@ -193,6 +193,7 @@ def _be_init(birth: Birth, open_files: tuple[int, int]) -> NoReturn:
             seccomp=birth.seccomp,
             seccomp_asking=birth.seccomp_asking,
             open_files=open_files,
+            on_terminal=spec.terminal,
         )
         init = Init(program, birth.holdings, listener, spec.processes, spec.rank_grace_s)
         port = listener.getsockname()[1] if listener else None

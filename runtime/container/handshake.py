@@ -6,7 +6,12 @@
     either → creator   {"error": {…}}                      nothing will come of it
     creator → init     {"start": {NAME: VALUE}}            run the program with these variables too
     creator → init     {"signal": N}                       to the program only
+    init → creator     {"terminal": true}                  + the master of the program's terminal, when it has one
+    adopter → init     {"adopt": true}                     follow the container from now on
     init → adopter     {"adopted": CONTAINER_ID, "port": N|null}   + pidfd, stdout, stderr and the listener
+    caller → init      {"run": {argv, env, cwd, user, terminal, rows, columns}}   + stdin, stdout, stderr, unless terminal
+    init → caller      {"terminal": true}                  + the master of its terminal
+    init → caller      {"ended": {"code": N|null, "signal": N|null}}
 
 The end of the creator's side means that it is gone. SOCK_SEQPACKET keeps packets apart.
 """

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from runtime.container.handshake import channel, receive, send
 from runtime.container.logs import LogPump
 from runtime.container.program import Program, exec_program
+from runtime.container.side_programs import SidePrograms, next_request, offer_terminal
 from runtime.container.spec import ProcessExit
 from runtime.kernel import processes
 from runtime.network import loopback
@@ -84,6 +85,10 @@ class Init:
     outcome: ProcessExit | None = None
     kill_at: float | None = None
     connections: dict[int, socket.socket] = field(default_factory=dict)
+    """Who follows the container: its creator, or who adopted it."""
+    env: dict[str, str] = field(default_factory=dict)
+    """The program's whole environment, once it has started."""
+    side: SidePrograms = field(default_factory=SidePrograms)
     pump: LogPump | None = None
     woken: int = -1
     owner_reports: OwnerReports | None = None
@@ -128,7 +133,7 @@ class Init:
                 return None
 
     def _start(self, extra: dict[str, str]) -> None:
-        env = {**self.program.env, **extra}
+        env = self.env = {**self.program.env, **extra}
         port = loopback.free_port() if self.ranks > 1 else 0
         for rank in range(self.ranks):
             of_rank = rank_variables(rank, self.ranks, port) if self.ranks > 1 else {}
@@ -137,8 +142,10 @@ class Init:
             if pid == 0:
                 code = 125
                 try:
-                    processes.close_all_but((0, 1, 2, *((asking.fileno(),) if asking else ())))
-                    code = exec_program(self.program, {**env, **of_rank}, asking)
+                    terminal = offer_terminal(self.holdings.control) if self.program.on_terminal else None
+                    kept = (terminal, asking.fileno() if asking else None)
+                    processes.close_all_but((0, 1, 2, *(fd for fd in kept if fd is not None)))
+                    code = exec_program(self.program, {**env, **of_rank}, asking, terminal)
                 except BaseException as error:
                     os.write(2, f"launch: the program can't be started: {error}\n".encode())
                 finally:
@@ -161,7 +168,7 @@ class Init:
     def _step(self) -> None:
         """Wait for something to happen, and deal with it."""
         poller = select.poll()
-        for fd in (self.woken, *self.connections):
+        for fd in (self.woken, *self.connections, *self.side.callers):
             poller.register(fd, select.POLLIN)
         if self.holdings.adoption is not None:
             poller.register(self.holdings.adoption, select.POLLIN)
@@ -176,9 +183,11 @@ class Init:
             elif self.owner_reports is not None and fd == self.owner_reports.listener:
                 self._hear_of_owners(event)
             elif self.holdings.adoption is not None and fd == self.holdings.adoption.fileno():
-                self._adopt()
+                self.side.welcome(self.holdings.adoption)
             elif fd in self.connections:
                 self._obey(fd)
+            elif fd in self.side.callers:
+                self._serve(fd)
             elif self.pump is not None:
                 self.pump.pump(fd)
         if self.kill_at is not None and time.monotonic() >= self.kill_at:
@@ -220,6 +229,8 @@ class Init:
             if pid in self.running:
                 del self.running[pid]
                 self._rank_ended(as_exit(status))
+            else:
+                self.side.ended(pid, as_exit(status))
 
     def _rank_ended(self, ended: ProcessExit) -> None:
         failed = ended.code != 0
@@ -244,9 +255,19 @@ class Init:
         if "signal" in message[0]:
             self._pass_on(message[0]["signal"])
 
-    def _adopt(self) -> None:
-        assert self.holdings.adoption is not None
-        connection, _address = self.holdings.adoption.accept()
+    def _serve(self, fd: int) -> None:
+        """Somebody who connected wants to follow the container, or to run something in it."""
+        message = next_request(self.side.callers[fd])
+        if message is None:
+            self.side.hang_up(fd)
+        elif "adopt" in message[0]:
+            self._adopt(self.side.callers.pop(fd))
+        elif "run" in message[0]:
+            self.side.start(fd, message[0]["run"], message[1], self.program, self.env)
+        elif "signal" in message[0]:
+            self.side.pass_on(fd, message[0]["signal"])
+
+    def _adopt(self, connection: socket.socket) -> None:
         self.pump = None  # the adopter reads from here on
         own = os.pidfd_open(os.getpid())
         listener = (self.listener.fileno(),) if self.listener is not None else ()

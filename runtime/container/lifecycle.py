@@ -296,6 +296,17 @@ def start(container: Container, *, env: dict[str, str] | None = None) -> None:
         container.helper = None
 
 
+def start_on_terminal(container: Container, *, env: dict[str, str] | None = None) -> int:
+    """`start` for a spec with `terminal`: the master of the program's terminal."""
+    start(container, env=env)
+    message = receive(container.control)
+    if message is None:
+        raise ContainerError(f"container `{container.container_id}` ended before its program had a terminal")
+    if "error" in message[0]:
+        raise failure(message[0]["error"])
+    return message[1][0]
+
+
 def signal(container: Container, signum: int) -> None:
     """Send *signum* to the program (each rank), not to its children. Does nothing when the container has ended."""
     send(container.control, {"signal": int(signum)})

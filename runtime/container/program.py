@@ -11,6 +11,7 @@ import socket
 from dataclasses import dataclass
 
 from runtime.container.handshake import send
+from runtime.container.pty import take_terminal
 from runtime.kernel import libc, processes
 
 NOT_EXECUTABLE = 126
@@ -39,13 +40,17 @@ class Program:
     """The filter of a build step in a user namespace with one id: it asks about changes of owner (`owner_reports.py`)."""
     open_files: tuple[int, int]
     """RLIMIT_NOFILE for the program."""
+    on_terminal: bool = False
+    """Its descriptors are a terminal of the container's own."""
 
 
-def exec_program(program: Program, env: dict[str, str], asked: socket.socket | None = None) -> int:
-    """Become *program*; who answers its filter gets the listener through *asked*. Returns, with the
-    exit code to end with, only when that failed and was said on stderr."""
+def exec_program(program: Program, env: dict[str, str], asked: socket.socket | None = None, terminal: int | None = None) -> int:
+    """Become *program*, on *terminal* (a slave) if there is one; who answers its filter gets the listener through *asked*.
+    Returns, with the exit code to end with, only when that failed and was said on stderr."""
     processes.reset_signals()
     os.setsid()
+    if terminal is not None:
+        take_terminal(terminal, program.uid)
     os.umask(0o022)
     processes.restore_open_file_limit(program.open_files)
     _drop_privileges(program)

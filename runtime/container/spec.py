@@ -52,6 +52,8 @@ class ContainerSpec:
     """A build step: keeps the capabilities that dpkg and pip need (CHOWN, DAC_OVERRIDE, FOWNER, SETUID, SETGID, …)
     and, with a single id, lets chown and setuid succeed without effect."""
     readonly_root: bool = False
+    terminal: bool = False
+    """The program's stdin, stdout and stderr are a terminal of the container's own (`lifecycle.start_on_terminal`)."""
 
 
 @dataclass(frozen=True, slots=True)

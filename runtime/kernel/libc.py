@@ -38,6 +38,8 @@ _libc.prctl.argtypes = (c_int, c_ulong, c_void_p, c_ulong, c_ulong)
 _libc.capset.argtypes = (c_char_p, c_char_p)
 _libc.capget.argtypes = (c_char_p, c_void_p)
 _libc.statfs.argtypes = (c_char_p, c_void_p)
+_libc.fstatfs.argtypes = (c_int, c_void_p)
+_libc.fallocate.argtypes = (c_int, c_int, c_long, c_long)
 _libc.inotify_init1.argtypes = (c_int,)
 _libc.inotify_add_watch.argtypes = (c_int, c_char_p, c_uint32)
 _libc.inotify_rm_watch.argtypes = (c_int, c_int)
@@ -273,6 +275,22 @@ def statfs_type(path: str | os.PathLike[str]) -> int:
     buffer = ctypes.create_string_buffer(256)
     _checked(_libc.statfs(_bytes(path), buffer), f"statfs({os.fspath(path)!r})")
     return int(struct.unpack_from("l", buffer.raw)[0]) & 0xFFFFFFFF
+
+
+def fstatfs_type(fd: int) -> int:
+    """`statfs_type` of an open file, whatever its path is by now."""
+    buffer = ctypes.create_string_buffer(256)
+    _checked(_libc.fstatfs(fd, buffer), f"fstatfs({fd})")
+    return int(struct.unpack_from("l", buffer.raw)[0]) & 0xFFFFFFFF
+
+
+FALLOC_PUNCH_HOLE = 3
+"""FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE."""
+
+
+def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
+    """fallocate(2)."""
+    _checked(_libc.fallocate(fd, mode, offset, length), f"fallocate({fd}, {mode}, {offset}, {length})")
 
 
 def syncfs(fd: int) -> None:

@@ -1,0 +1,148 @@
+"""Run a program in a running container, from outside: the caller's part of `launch exec`. Init's part is `side_programs.py`.
+
+Nothing of the caller goes in but words and the ends of new pipes: no file, no directory and no terminal of the host can be
+reached through a descriptor of the program (CVE-2024-21626), and no program of the host is executed inside (CVE-2019-5736).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runtime.container.handshake import connected_socket, failure, receive, send
+from runtime.container.spec import ProcessExit
+from runtime.errors import ContainerError
+
+_ANSWER_WITHIN_S = 10.0
+_LARGEST_REQUEST = 1 << 17
+"""What a packet may hold for certain (net.core.wmem_default is 208 KiB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecRequest:
+    """What to run, and how it differs from the container's own program."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    """On top of the program's."""
+    cwd: str | None = None
+    user: str | None = None
+    terminal: tuple[int, int] | None = None
+    """Rows and columns; None = three pipes."""
+
+
+@dataclass(slots=True)
+class SideProgram:
+    """A program that was started; a context manager whose end is a hang-up (SIGHUP) for one that still runs."""
+
+    connection: socket.socket
+    stdin: int
+    """Write end of its stdin; the master of its terminal when it has one."""
+    stdout: int
+    """Read end; the same master when it has a terminal."""
+    stderr: int | None
+
+    def ended(self) -> ProcessExit | None:
+        """Read what `connection` has, when it is readable. None: the container ended, and the program with it."""
+        message = receive(self.connection)
+        if message is None:
+            return None
+        if "error" in message[0]:
+            raise failure(message[0]["error"])
+        return ProcessExit(message[0]["ended"]["code"], message[0]["ended"]["signal"])
+
+    def signal(self, number: int) -> None:
+        """To the program and what it started in its session."""
+        send(self.connection, {"signal": int(number)})
+
+    def close_stdin(self) -> None:
+        if self.stdin >= 0 and self.stdin != self.stdout:
+            os.close(self.stdin)
+            self.stdin = -1
+
+    def __enter__(self) -> SideProgram:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.connection.close()
+        self.close_stdin()
+        os.close(self.stdout)
+        if self.stderr is not None:
+            os.close(self.stderr)
+
+
+def exec_inside(init_socket: Path, request: ExecRequest) -> SideProgram:
+    """Start *request* in the container whose init listens at *init_socket*.
+
+    Raises ContainerError: it has ended, does not answer, has no terminal or no such user.
+    """
+    with ExitStack() as on_failure:
+        try:
+            connection = connected_socket(init_socket)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise ContainerError("the container has ended") from error
+        on_failure.callback(connection.close)
+        ours, theirs = ((-1, -1, -1), ()) if request.terminal else _pipes(on_failure)
+        try:
+            _ask(connection, request, theirs)
+        finally:
+            _close(theirs)
+        if request.terminal:
+            master = _terminal(connection)
+            ours = (master, master, -1)
+        on_failure.pop_all()
+    stdin, stdout, stderr = ours
+    return SideProgram(connection, stdin, stdout, None if stderr < 0 else stderr)
+
+
+def _ask(connection: socket.socket, request: ExecRequest, fds: tuple[int, ...]) -> None:
+    rows, columns = request.terminal or (0, 0)
+    document = {
+        "argv": list(request.argv),
+        "env": dict(request.env),
+        "cwd": request.cwd,
+        "user": request.user,
+        "terminal": request.terminal is not None,
+        "rows": rows,
+        "columns": columns,
+    }
+    if sum(map(len, (*request.argv, *request.env, *request.env.values()))) > _LARGEST_REQUEST:
+        raise ContainerError(
+            f"the command and its variables are longer than {_LARGEST_REQUEST >> 10} KiB",
+            hint="give what is long through stdin (`-i`)",
+        )
+    if not send(connection, {"run": document}, fds):
+        raise ContainerError("the container ended while it was asked")
+
+
+def _terminal(connection: socket.socket) -> int:
+    if not select.select([connection], [], [], _ANSWER_WITHIN_S)[0]:
+        raise ContainerError("the container's init does not answer", hint="it is stopped, or the machine is overloaded")
+    message = receive(connection)
+    if message is None:
+        raise ContainerError("the container ended while it was asked")
+    document, fds = message
+    if "error" in document:
+        raise failure(document["error"])
+    if "terminal" not in document or not os.isatty(fds[0]):
+        _close(tuple(fds))
+        raise ContainerError("the container's init gave no terminal")
+    return fds[0]
+
+
+def _pipes(on_failure: ExitStack) -> tuple[tuple[int, int, int], tuple[int, ...]]:
+    """Our ends of stdin, stdout and stderr, and theirs."""
+    (stdin_read, stdin), (stdout, stdout_write), (stderr, stderr_write) = (os.pipe2(os.O_CLOEXEC) for _ in range(3))
+    for fd in (stdin, stdout, stderr):
+        on_failure.callback(os.close, fd)
+    return (stdin, stdout, stderr), (stdin_read, stdout_write, stderr_write)
+
+
+def _close(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,148 @@
+"""Programs that others start in a container beside its own (`launch exec`): init's part.
+
+Init forks them, so that they are in the container by construction: every namespace, the cgroup, the root, the limits, the seccomp
+filter, no_new_privs and the environment are those of the program, and nothing is entered from outside. What the caller gives is a
+request and three pipe ends, or nothing when it wants a terminal, which is then made inside (`pty.py`). The caller's part is
+`exec_inside.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from runtime.container.handshake import describe, receive, send
+from runtime.container.program import Program, exec_program
+from runtime.container.pty import open_pty
+from runtime.container.spec import ProcessExit
+from runtime.container.users import find_user, read_text
+from runtime.errors import ContainerError
+from runtime.kernel import processes
+
+_STREAMS = 3
+
+
+@dataclass(slots=True)
+class SidePrograms:
+    """Those of one container. A connection is a caller; its end is a hang-up."""
+
+    callers: dict[int, socket.socket] = field(default_factory=dict)
+    """Everybody who connected and is not the one that follows the run."""
+    pids: dict[int, int] = field(default_factory=dict)
+    """pid → connection"""
+
+    def welcome(self, listener: socket.socket) -> None:
+        """Somebody connects."""
+        with suppress(OSError):  # gone already, or no descriptor is left
+            connection, _address = listener.accept()
+            self.callers[connection.fileno()] = connection
+
+    def start(self, fd: int, request: dict[str, Any], fds: list[int], program: Program, env: Mapping[str, str]) -> None:
+        """Fork what the caller *fd* asked for."""
+        connection = self.callers[fd]
+        if fd in self.pids.values() or len(fds) != (0 if request["terminal"] else _STREAMS):
+            _close(fds)
+            self.hang_up(fd)
+            return
+        try:
+            pid = processes.fork()
+        except OSError as error:  # at the container's limit of processes or memory
+            _close(fds)
+            send(connection, {"error": describe(error)})
+            return
+        if pid == 0:
+            code = 125
+            try:
+                code = _be_side_program(connection, request, fds, program, dict(env))
+            except BaseException as error:
+                send(connection, {"error": describe(error)})
+            finally:
+                os._exit(code)
+        _close(fds)
+        self.pids[pid] = fd
+
+    def hang_up(self, fd: int) -> None:
+        """The caller is gone: what it started is told so, as by a terminal that is closed."""
+        self.callers.pop(fd).close()
+        for pid, caller in self.pids.items():
+            if caller == fd:
+                _signal_group(pid, signal.SIGHUP)
+                self.pids[pid] = -1
+
+    def pass_on(self, fd: int, number: int) -> None:
+        for pid, caller in self.pids.items():
+            if caller == fd:
+                _signal_group(pid, number)
+
+    def ended(self, pid: int, how: ProcessExit) -> None:
+        """The child *pid* was reaped."""
+        caller = self.callers.get(self.pids.pop(pid, -1))
+        if caller is not None:
+            send(caller, {"ended": {"code": how.code, "signal": how.signal}})
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def _signal_group(pid: int, number: int) -> None:
+    """To the session that *pid* leads; our own child, not reaped yet: it can't be another's number."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:  # it does not lead one yet
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _be_side_program(
+    connection: socket.socket, request: dict[str, Any], fds: list[int], program: Program, env: dict[str, str]
+) -> int:
+    """In the child, from the fork to exec. Returns the exit code when there was nothing to exec."""
+    processes.close_all_but((connection.fileno(), *fds, 0, 1, 2))
+    wanted, env = _as_asked(request, program, env)
+    terminal: int | None = None
+    if request["terminal"]:
+        terminal = offer_terminal(connection, int(request["rows"]), int(request["columns"]))
+    else:
+        # The descriptors came in above 2, so that none is overwritten before it is moved.
+        for number, fd in enumerate(fds):
+            os.dup2(fd, number)
+    processes.close_all_but((0, 1, 2, *(() if terminal is None else (terminal,))))
+    return exec_program(wanted, env, terminal=terminal)
+
+
+def offer_terminal(connection: socket.socket, rows: int = 24, columns: int = 80) -> int:
+    """The slave of a new terminal, whose master whoever is at the other end of *connection* gets."""
+    master, slave = open_pty(rows, columns)
+    send(connection, {"terminal": True}, (master,))
+    os.close(master)
+    return slave
+
+
+def _as_asked(request: dict[str, Any], program: Program, env: dict[str, str]) -> tuple[Program, dict[str, str]]:
+    """*program* and its environment with what the request changes."""
+    wanted = replace(program, argv=tuple(request["argv"]), cwd=request["cwd"] or program.cwd)
+    if request["user"]:
+        user = find_user(request["user"], passwd=read_text("/etc/passwd"), group=read_text("/etc/group"))
+        if program.one_id and (user.uid, user.gid) != (program.uid, program.gid):
+            raise ContainerError(
+                f"there is no user `{request['user']}` to become: this container has one id only",
+                hint="subordinate ids give it more: `launch doctor` says how to get them",
+            )
+        wanted = replace(wanted, uid=user.uid, gid=user.gid, groups=user.groups)
+        env = {**env, "HOME": user.home}
+    return wanted, env | request["env"]
+
+
+def next_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """What a caller says; None when it is gone or does not speak this language."""
+    try:
+        return receive(connection)
+    except (ValueError, OSError):
+        return None
