@@ -7,14 +7,14 @@ would make "another experiment".)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from launcher.config.spec import ExperimentSpec
 from launcher.plan.launch_plan import DataPin, Lock
-from runtime.build.cache_key import own_fields, stage_digests
-from runtime.build.plan import BuildPlan, CopyFiles, ImageConfig, MakeDirectory, RunCommand, Step, UnpackDebs
+from runtime.build.cache_key import own_fields
+from runtime.build.plan import CopyFiles, MakeDirectory, RunCommand, Step, UnpackDebs
 from runtime.oci.digest import Digest, digest_json
 
 _FORMAT = 1
@@ -35,7 +35,9 @@ def spec_digest(
     stages: tuple[tuple[Step, ...], ...] = (),
 ) -> Digest:
     """Digest of everything in *spec* and its pins that can change the result."""
-    of_stages = stage_digests(BuildPlan((), ImageConfig(), stages=stages))
+    of_stages: list[Digest] = []
+    for stage in stages:
+        of_stages.append(digest_json([_content(step, of_stages) for step in stage]))
     described = (_own_content(step, of_stages) for step in steps)
     return digest_json(
         {
@@ -62,7 +64,12 @@ def spec_digest(
     )
 
 
-def _own_content(step: Step, stages: tuple[Digest, ...]) -> Any:
+def _content(step: Step, stages: Sequence[Digest]) -> dict[str, Any]:
+    """What the files of *step* depend on, without the version of the code that makes them."""
+    return {name: value for name, value in own_fields(step, stages).items() if name != "version"}
+
+
+def _own_content(step: Step, stages: Sequence[Digest]) -> Any:
     """What *step* adds beside base, lock and code, which have digests of their own."""
     match step:
         case UnpackDebs(onto_base=True):
@@ -72,5 +79,5 @@ def _own_content(step: Step, stages: tuple[Digest, ...]) -> Any:
             more = {name: fields[name] for name in ("cwd", "user", "mounts", "stdin") if name in fields}
             return ["run", list(step.argv), [list(pair) for pair in step.env], *([more] if more else [])]
         case CopyFiles() | MakeDirectory():
-            return own_fields(step, stages)
+            return _content(step, stages)
     return None

@@ -13,10 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.errors import BuildError
-from runtime.layer.tree import OPAQUE_XATTRS, TreeEntry, find_entry, shown
+from runtime.layer.tree import OPAQUE_XATTRS, TreeEntry, find_entry, read_tree, shown
 
 _MOST_LINKS = 40
 """As many as the kernel follows (path_resolution(7))."""
+
+_FEW = 20
+"""From so many questions on it is cheaper to read a manifest whole."""
 
 _KINDS = {
     stat.S_IFREG: "file",
@@ -34,6 +37,8 @@ class LayersBelow:
     def __init__(self, roots: Sequence[Path]) -> None:
         top_first = tuple(os.fspath(root) for root in reversed(roots))
         self._found: dict[str, tuple[str, tuple[str, ...]] | None] = {"": ("dir", top_first)}
+        self._asked: dict[Path, int] = {}
+        self._entries: dict[Path, dict[str, TreeEntry]] = {}
 
     def kind(self, path: str) -> str | None:
         """What lies at exactly *path* (relative, no links followed): `file`, `dir`, `symlink`, …; None for nothing."""
@@ -45,10 +50,18 @@ class LayersBelow:
         found = self._look(path)
         if found is None or not path:
             raise KeyError(path)
-        entry = find_entry(Path(found[1][0]).parent / "tree.jsonl", path)
+        entry = self._entry_in(Path(found[1][0]).parent / "tree.jsonl", path)
         if entry is None:
             raise BuildError(f"the manifest of a layer does not have `{shown(path)}`", hint="`launch store check` finds damage")
         return entry
+
+    def _entry_in(self, manifest: Path, path: str) -> TreeEntry | None:
+        asked = self._asked[manifest] = self._asked.get(manifest, 0) + 1
+        if asked <= _FEW:
+            return find_entry(manifest, path)
+        if manifest not in self._entries:
+            self._entries[manifest] = {entry.path: entry for entry in read_tree(manifest)}
+        return self._entries[manifest].get(path)
 
     def resolve(self, path: str) -> tuple[str, str | None]:
         """*path* with all links followed, and what lies there. What does not exist is taken as it is written.

@@ -10,8 +10,19 @@ from sample_plan import DIGEST, PLAN, SPEC
 
 from launcher.config.spec import Cluster, Gpu, Tracking
 from launcher.plan.identity import spec_digest
-from launcher.plan.plan_json import from_document, to_document
-from runtime.build.plan import RunCommand
+from launcher.plan.plan_json import build_document, build_from, from_document, to_document
+from runtime.build.plan import (
+    ContextFiles,
+    CopyFiles,
+    FetchedFile,
+    ImageConfig,
+    ImportImage,
+    InlineFiles,
+    MakeDirectory,
+    RunCommand,
+    RunMount,
+    StageFiles,
+)
 from runtime.oci.digest import digest_bytes
 
 
@@ -24,6 +35,51 @@ def test_an_unknown_step_is_not_guessed():
     document["build"]["steps"][0]["step"] = "teleport"
     with pytest.raises(ValueError, match="no such step: 'teleport'"):
         from_document(document)
+
+
+DOCKERFILE_STEPS = (
+    CopyFiles(ContextFiles("/ctx", (("a", "b/a", 0o644, "0" * 64),), single=False), "/x/", owner="web", mode=0o700, label="COPY"),
+    CopyFiles(StageFiles(0, ("out/*",)), "/y", link=True),
+    CopyFiles(FetchedFile("https://host/f", DIGEST, "f"), "/z/", unpack=True),
+    CopyFiles(InlineFiles((("n", "text"),)), "/w"),
+    MakeDirectory("/workspace", owner="1:2", label="WORKDIR /workspace"),
+    RunCommand(
+        ("make",),
+        cwd="/src",
+        user="web",
+        stdin="x",
+        mounts=(
+            RunMount("bind", "/src", context="/ctx", files=(("a", 0o644, "0" * 64),)),
+            RunMount("cache", "/c", cache_id="c", sharing="locked", readonly=False, stage=0),
+            RunMount("secret", "/s", source="s", required=True, env="S"),
+            RunMount("tmpfs", "/t", size_bytes=5),
+        ),
+    ),
+)
+CONFIG = ImageConfig(
+    user="web",
+    exposed_ports=("80/tcp",),
+    volumes=("/v",),
+    stop_signal="SIGINT",
+    shell=("/bin/bash", "-c"),
+    healthcheck={"Test": ["CMD", "true"], "Interval": 5},
+    onbuild=("RUN true",),
+)
+
+
+def test_a_plan_of_a_dockerfile_survives_json():
+    stages = ((ImportImage("docker.io/library/x", DIGEST), DOCKERFILE_STEPS[0]), (DOCKERFILE_STEPS[1],))
+    plan = replace(PLAN, build=replace(PLAN.build, steps=DOCKERFILE_STEPS, stages=stages, config=CONFIG))
+    assert from_document(json.loads(json.dumps(to_document(plan)))) == plan
+    assert build_from(json.loads(json.dumps(build_document(plan.build)))) == plan.build
+
+
+def test_an_older_plan_without_stages_is_read():
+    document = to_document(PLAN)
+    del document["build"]["stages"]
+    for name in ("user", "exposed_ports", "healthcheck"):
+        del document["build"]["config"][name]
+    assert from_document(document) == PLAN
 
 
 def identity(spec=SPEC, **changes):
@@ -97,6 +153,8 @@ def test_what_can_change_the_result_is_in_the_identity(change):
         {"threads": 2},
         {"data": {}},
         {"steps": (*PLAN.build.steps, RunCommand(("true",)))},
+        {"steps": (*PLAN.build.steps, DOCKERFILE_STEPS[3])},
+        {"steps": (*PLAN.build.steps, DOCKERFILE_STEPS[4])},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -107,3 +165,15 @@ def test_pins_are_in_the_identity(change):
 def test_where_the_code_lies_is_not_in_the_identity():
     moved = replace(PLAN.build.steps[-1], source="/elsewhere")
     assert identity() == identity(steps=(*PLAN.build.steps[:-1], moved))
+
+
+def test_what_another_stage_is_made_of_is_in_the_identity_and_where_it_is_found_is_not():
+    steps = (*PLAN.build.steps, CopyFiles(StageFiles(0, ("out",)), "/out"))
+    bases = [
+        ImportImage("docker.io/library/x", DIGEST),
+        ImportImage("mirror.lab/x", DIGEST),
+        ImportImage("x", digest_bytes(b"y")),
+    ]
+    one, elsewhere, other = (identity(steps=steps, stages=((base,),)) for base in bases)
+    assert one == elsewhere
+    assert one != other
