@@ -76,5 +76,5 @@ def supervisor_environment() -> dict[str, str]:
 
 
 def _site_directory() -> str:
-    """Where this environment's packages (pyroute2, pynvml) lie; the supervisor runs without `site`."""
+    """Where this environment's packages (pynvml) lie; the supervisor runs without `site`."""
     return next((path for path in sys.path if path.endswith(("site-packages", "dist-packages"))), "")

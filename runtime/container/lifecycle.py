@@ -187,9 +187,9 @@ def _place_for_owner_notes(on_failure: ExitStack) -> int:
 def _resolv_conf(spec: ContainerSpec) -> str:
     if spec.network == "none":
         return ""
-    from runtime.network.addresses import resolv_conf
+    from runtime.network.name_servers import resolving
 
-    return resolv_conf(spec.network)
+    return resolving(spec.network).text
 
 
 def _bring_up(

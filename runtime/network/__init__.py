@@ -1,1 +1,1 @@
-"""Links, addresses and NAT. The only place of pyroute2."""
+"""Links, addresses, NAT, names and ports of containers."""

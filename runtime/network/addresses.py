@@ -1,4 +1,4 @@
-"""IPv4 addresses of the bridge and its containers, and the name servers that a container asks. Data only; no netlink here.
+"""Addresses of bridges and containers: which are free, and how a link says whose it is. Data only; no netlink here.
 
 Who has which address is written nowhere but on the links themselves (`alias_of`): it is freed by what frees the link, so no
 record can outlive its container.
@@ -6,37 +6,66 @@ record can outlive its container.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, ip_address
-from pathlib import Path
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from runtime.errors import NetworkError
-from runtime.network.mode import NetworkMode
 
-SUBNETS = tuple(IPv4Network(text) for text in ("10.217.0.0/16", "172.27.0.0/16", "10.93.0.0/16", "192.168.217.0/24"))
-"""Private networks (RFC 1918) to choose from: the first that overlaps nothing that this host has a route to."""
+Subnet = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
+
+POOLS = tuple(IPv4Network(text) for text in ("10.217.0.0/16", "172.27.0.0/16", "10.93.0.0/16", "192.168.216.0/22"))
+"""Private networks (RFC 1918) to choose from: the first that overlaps nothing that this host has a route to or an address in."""
+
+_PREFIX = 22  # 1021 containers; a bridge takes 1024 ports
+_PREFIX6 = 64
 
 _ALIAS_WORD = "launch"
+_ALIAS_BYTES = 250  # IFALIASZ is 256
+_LABEL = re.compile(r"[^a-z0-9_.-]+")
 
 
-def choose_subnet(routed: Iterable[IPv4Network]) -> IPv4Network:
-    """The first of SUBNETS that is free. The default route overlaps everything and does not count."""
-    taken = [network for network in routed if network.prefixlen > 0]
-    for subnet in SUBNETS:
-        if not any(subnet.overlaps(network) for network in taken):
-            return subnet
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A container on a bridge, as the alias of its link says."""
+
+    container_id: str
+    addresses: tuple[Address, ...]
+    names: tuple[str, ...] = ()
+
+
+def choose_subnet(routed: Iterable[Subnet]) -> IPv4Network:
+    """The first free network of POOLS. The default route overlaps everything and does not count."""
+    taken = [network for network in routed if isinstance(network, IPv4Network) and network.prefixlen > 0]
+    for pool in POOLS:
+        if any(pool.subnet_of(network) for network in taken):
+            continue
+        inside = [network for network in taken if network.overlaps(pool)]
+        for subnet in pool.subnets(new_prefix=_PREFIX):
+            if not any(subnet.overlaps(network) for network in inside):
+                return subnet
     raise NetworkError(
-        f"no free private network for containers: this host has routes into each of {', '.join(map(str, SUBNETS))}",
+        f"no free private network for containers: this host has routes into each of {', '.join(map(str, POOLS))}",
         hint="`network=host` shares the host's network and needs no addresses",
     )
 
 
-def gateway_of(subnet: IPv4Network) -> IPv4Address:
+def subnet6_of(subnet: IPv4Network, *, seed: bytes) -> IPv6Network:
+    """A unique local network (RFC 4193) to go with *subnet*: 40 bits of this machine (*seed*), then its own."""
+    of_machine = hashlib.sha256(b"launch" + seed).digest()[:5]
+    number = subnet.network_address.packed[1:3]
+    return IPv6Network((b"\xfd" + of_machine + number + bytes(8), _PREFIX6))
+
+
+def gateway_of(subnet: Subnet) -> Address:
     """The bridge's own address: the first of the subnet."""
     return subnet.network_address + 1
 
 
-def free_address(subnet: IPv4Network, taken: Iterable[IPv4Address]) -> IPv4Address:
+def free_address(subnet: IPv4Network, taken: Iterable[Address]) -> IPv4Address:
     """The lowest address that no container has."""
     used = set(taken) | {gateway_of(subnet)}
     for address in subnet.hosts():
@@ -45,61 +74,44 @@ def free_address(subnet: IPv4Network, taken: Iterable[IPv4Address]) -> IPv4Addre
     raise NetworkError(f"all addresses of {subnet} are in use by containers")
 
 
-def alias_of(container_id: str, address: IPv4Address) -> str:
-    """The alias (`ip link` shows it) of the host's end of a container's link."""
-    return f"{_ALIAS_WORD} {container_id} {address}"
+def address6_beside(address: IPv4Address, subnet: IPv4Network, subnet6: IPv6Network) -> IPv6Address:
+    """The IPv6 address of the container that has *address*: the same number in *subnet6*."""
+    return subnet6.network_address + (int(address) - int(subnet.network_address))
 
 
-def address_in(alias: str | None) -> IPv4Address | None:
-    """The address that `alias_of` wrote; None for anybody else's link."""
+def host_name(text: str) -> str:
+    """*text* as a name that a resolver can be asked for: `ResNet 50` is `resnet-50`. Empty when nothing is left of it."""
+    return _LABEL.sub("-", text.lower()).strip("-.")[:63].strip("-.")
+
+
+def alias_of(member: Member) -> str:
+    """The alias (`ip link` shows it) of the host's end of a container's link. Names that don't fit are left out."""
+    alias = f"{_ALIAS_WORD} {member.container_id} {','.join(map(str, member.addresses))}"
+    fitting: list[str] = []
+    for name in member.names:
+        if len(alias) + 1 + len(",".join((*fitting, name))) <= _ALIAS_BYTES:
+            fitting.append(name)
+    return f"{alias} {','.join(fitting)}".rstrip()
+
+
+def member_in(alias: str | None) -> Member | None:
+    """The member that `alias_of` wrote; None for anybody else's link."""
     words = (alias or "").split(" ")
-    if len(words) != 3 or words[0] != _ALIAS_WORD:
+    if len(words) not in (3, 4) or words[0] != _ALIAS_WORD:
         return None
     try:
-        return IPv4Address(words[2])
+        addresses = tuple(ip_address(word) for word in words[2].split(","))
     except ValueError:
         return None
+    return Member(words[1], addresses, tuple(words[3].split(",")) if len(words) == 4 else ())
 
 
-def _reachable_name_servers(text: str) -> tuple[list[str], list[str]]:
-    """Lines of a resolv.conf: those that work from another network namespace, and the name servers that don't."""
-    kept: list[str] = []
-    local: list[str] = []
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) >= 2 and words[0] == "nameserver":
-            address, _, zone = words[1].partition("%")
-            try:
-                is_local = ip_address(address).is_loopback or bool(zone) or ip_address(address).version == 6
-            except ValueError:
-                is_local = True
-            (local if is_local else kept).append(line.strip())
-        elif words and words[0] in ("search", "options", "domain", "sortlist"):
-            kept.append(line.strip())
-    return kept, local
+def members_in(aliases: Iterable[str | None]) -> list[Member]:
+    """Every member among *aliases*."""
+    return [member for alias in aliases if (member := member_in(alias)) is not None]
 
 
-def resolv_conf(mode: NetworkMode, *, host_root: Path = Path("/")) -> str:
-    """The text of a container's /etc/resolv.conf.
-
-    `bridge` takes over what the host asks, without servers on the host's loopback, which is not the container's. Behind
-    systemd-resolved's stub the real servers are in a second file. The bridge has IPv4 only.
-    """
-    if mode == "none":
-        return "# this container has no network\n"
-    host_text = _text(host_root / "etc/resolv.conf")
-    if mode == "host":
-        return host_text
-    kept, local = _reachable_name_servers(host_text)
-    if local and not any(line.startswith("nameserver") for line in kept):
-        kept, local = _reachable_name_servers(_text(host_root / "run/systemd/resolve/resolv.conf") or host_text)
-    if not any(line.startswith("nameserver") for line in kept):
-        kept.append(f"# the host's name servers cannot be reached from here: {', '.join(local) or 'it has none'}")
-    return "\n".join(kept) + "\n"
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(errors="replace")
-    except FileNotFoundError:
-        return ""
+def addresses_named(members: Sequence[Member], name: str) -> tuple[Address, ...]:
+    """The addresses of everybody called *name* (an id, a run's name, an experiment's)."""
+    wanted = name.lower().rstrip(".")
+    return tuple(address for member in members if wanted in (member.container_id, *member.names) for address in member.addresses)

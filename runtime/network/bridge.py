@@ -1,187 +1,283 @@
-"""`network: bridge`: a container's own network namespace, joined to the host's bridge `launch0`, out through NAT (`nat.py`).
+"""`network: bridge` and named networks: a container's own network namespace, on a bridge of the host, out by NAT (`nat.py`).
 
-The bridge, its address and the NAT table exist while at least one container is connected. Nothing is recorded in files: names
-derive from the container's id and addresses are read from the links. One lock for the whole host, since the bridge is the host's.
+A bridge, its addresses and its table exist while at least one container is connected. Nothing is recorded in files: names derive
+from ids, addresses are read from the links. One lock for the whole host, since bridges are the host's.
+
+`launch0` is everybody's who asks for `bridge`; its ports are isolated from each other. A named network has a bridge `ln-…` of its
+own, whose ports are not.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
-from typing import Any
 
-from runtime.errors import Unsupported
+from runtime.errors import NetworkError, RuntimeFailure
 from runtime.file_lock import locked
 from runtime.network import nat, veth
-from runtime.network.addresses import address_in, alias_of, choose_subnet, free_address, gateway_of
-from runtime.network.forked_call import forked_call
+from runtime.network.addresses import (
+    Address,
+    Member,
+    Subnet,
+    address6_beside,
+    alias_of,
+    choose_subnet,
+    free_address,
+    gateway_of,
+    members_in,
+    subnet6_of,
+)
+from runtime.network.links import Interface, Link, Links
+from runtime.network.refusals import explained, needs_root
 
 BRIDGE = "launch0"
+"""The first bridge of those who asked for no network by name; `launch1` … only when this one came to clash with a route."""
 
+NAMED_PREFIX = "ln-"
+
+_BRIDGES = re.compile(r"launch\d|ln-.+")
 _LOCK_DIR = Path("/run/launch")
-_MAC = "02:1a:75:6e:63:68"
+_IPV6 = Path("/proc/sys/net/ipv6/conf")
+_MAC = bytes.fromhex("021a756e6368")
 """A fixed, locally administered address: without one the bridge takes the lowest of its ports', and changes it with them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class Connection:
     """How a container is connected."""
 
-    address: IPv4Address
-    gateway: IPv4Address
+    address: Address
+    gateway: Address
     """The bridge: the host, as the container reaches it."""
     interface: str
     """The host's end."""
+    bridge: str
+    address6: Address | None = None
 
 
-def connect(pid: int, container_id: str) -> Link:
-    """Join the network namespace of process *pid* to the bridge. Call it from the host's network namespace, as root.
+@dataclass(frozen=True, slots=True)
+class _Bridge:
+    name: str
+    index: int
+    subnet: IPv4Network
+    subnet6: IPv6Network | None
+
+    @property
+    def subnets(self) -> tuple[Subnet, ...]:
+        return (self.subnet,) if self.subnet6 is None else (self.subnet, self.subnet6)
+
+
+def connect(pid: int, container_id: str, *, network: str | None = None, names: Sequence[str] = ()) -> Connection:
+    """Join the network namespace of process *pid* to the bridge, or to that of *network*, where others know it by its *names*.
+    Call it from the host's network namespace, as root.
 
     Raises Unsupported without the privileges or the kernel's parts, NetworkError otherwise; nothing is left behind then.
     """
-    _need_root()
-    result = forked_call(lambda: _connect(pid, container_id), doing=f"connecting container `{container_id}` to the bridge")
-    return Link(IPv4Address(result["address"]), IPv4Address(result["gateway"]), result["interface"])
+    if os.geteuid() != 0:
+        raise needs_root("bridge" if network is None else network)
+    where = "the bridge" if network is None else f"network `{network}`"
+    with _explaining(f"connecting container `{container_id}` to {where}"):
+        netns_fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with _host() as links:
+                return _connect(links, netns_fd, Member(container_id, (), tuple(names)), network)
+        finally:
+            os.close(netns_fd)
 
 
 def disconnect(container_id: str) -> None:
-    """Take the container off the bridge; the last one takes the bridge and the NAT table along. Idempotent."""
+    """Take the container off its bridge; the last one takes the bridge and the table along. Idempotent."""
     names = {name for _, name in socket.if_nameindex()}
-    in_use = any(name.startswith(veth.HOST_END_PREFIX) for name in names)
-    if veth.host_end_name(container_id) not in names and (in_use or BRIDGE not in names):
-        return  # nothing to do is common when a run is recovered, and costs no import of pyroute2
-    forked_call(lambda: _disconnect(container_id), doing=f"disconnecting container `{container_id}` from the bridge")
+    if veth.host_end_name(container_id) not in names and not any(map(_BRIDGES.fullmatch, names)):
+        return
+    with _explaining(f"disconnecting container `{container_id}` from its bridge"), _host() as links:
+        _remove_host_end(links, container_id)
+        _remove_unused(links)
+
+
+def remove_leftovers() -> None:
+    """Remove bridges that nobody is connected to: of a process that was killed before it could. Costs one look when there are
+    none."""
+    names = {name for _, name in socket.if_nameindex()}
+    if os.geteuid() != 0 or not any(map(_BRIDGES.fullmatch, names)):
+        return
+    with _explaining("removing bridges that nobody uses"), _host() as links:
+        _remove_unused(links)
+
+
+def bridge_of(network: str) -> str:
+    """What the bridge of the network called *network* is called."""
+    return veth.interface_name(NAMED_PREFIX, network)
 
 
 def try_out() -> None:
-    """Make a bridge, a pair and the NAT table in this process's network namespace, to see whether that works.
+    """Make a bridge, a pair and the table in this process's network namespace, to see whether that works.
 
     For a caller that is in a namespace of its own, which takes all of it along when it ends.
     """
-    _need_root()
-    forked_call(_try_out, doing="making a bridge")
-
-
-def _need_root() -> None:
     if os.geteuid() != 0:
-        raise Unsupported(
-            "`network: bridge` needs root", hint="`network=host` shares the host's network, `network=none` needs nothing"
-        )
-
-
-def _try_out() -> dict[str, str]:
-    from pyroute2.iproute.linux import IPRoute
-
-    with IPRoute() as ipr, open("/proc/self/ns/net", "rb") as netns:
-        index, subnet = _ensure_bridge(ipr)
-        nat.ensure_nat(subnet, BRIDGE)
-        alias = alias_of("probe", gateway_of(subnet) + 1)
+        raise needs_root("bridge")
+    with _explaining("making a bridge"), Links() as links, open("/proc/self/ns/net", "rb") as netns:
+        made = _ensure_bridge(links, None)
+        nat.ensure_nat(made.name, made.subnets, shared=False)
         name = veth.host_end_name("probe")
-        veth.make_pair(ipr, name=name, alias=alias, netns_fd=netns.fileno(), bridge_index=index, mtu=1500)
-    return {}
+        index = links.add_pair(name, inside=veth.INSIDE, netns_fd=netns.fileno(), mtu=1500, bridge=made.index)
+        links.set_port(index, alias="probe", isolated=True)
 
 
 @contextmanager
-def _host() -> Iterator[Any]:
+def _explaining(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeFailure as failure:
+        raise type(failure)(f"{doing} failed: {failure.message}", hint=failure.hint) from failure
+    except OSError as error:
+        raise explained(error, doing) from error
+
+
+@contextmanager
+def _host() -> Iterator[Links]:
     """netlink on the host's network namespace, under the lock."""
-    from pyroute2.iproute.linux import IPRoute
-
     _LOCK_DIR.mkdir(mode=0o700, exist_ok=True)
-    with locked(_LOCK_DIR / "network.lock"), IPRoute() as ipr:
-        yield ipr
+    with locked(_LOCK_DIR / "network.lock"), Links() as links:
+        yield links
 
 
-def _connect(pid: int, container_id: str) -> dict[str, str]:
-    netns = Path(f"/proc/{pid}/ns/net")
-    with _host() as ipr:
-        index, subnet = _ensure_bridge(ipr)
-        try:
-            nat.ensure_nat(subnet, BRIDGE)
-            _let_forward()
-            veth.remove_host_end(ipr, container_id)
-            address = free_address(subnet, _taken(ipr, index))
-            netns_fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)  # closed with this process
-            name = veth.host_end_name(container_id)
-            veth.make_pair(
-                ipr,
-                name=name,
-                alias=alias_of(container_id, address),
-                netns_fd=netns_fd,
-                bridge_index=index,
-                mtu=_uplink_mtu(ipr),
-            )
-            veth.configure_inside(netns, address=address, subnet=subnet, gateway=gateway_of(subnet))
-        except BaseException:
-            veth.remove_host_end(ipr, container_id)
-            _remove_if_unused(ipr)
-            raise
-        return {"address": str(address), "gateway": str(gateway_of(subnet)), "interface": name}
+def _connect(links: Links, netns_fd: int, member: Member, network: str | None) -> Connection:
+    bridge = _ensure_bridge(links, network)
+    try:
+        nat.ensure_nat(bridge.name, bridge.subnets, shared=network is not None)
+        _let_forward(ipv6=bridge.subnet6 is not None)
+        _remove_host_end(links, member.container_id)
+        members = members_in(link.alias for link in links.all(master=bridge.index))
+        address = free_address(bridge.subnet, {taken for one in members for taken in one.addresses})
+        own: list[Interface] = [IPv4Interface((address, bridge.subnet.prefixlen))]
+        if bridge.subnet6 is not None:
+            own.append(IPv6Interface((address6_beside(address, bridge.subnet, bridge.subnet6), bridge.subnet6.prefixlen)))
+        name = veth.host_end_name(member.container_id)
+        index = links.add_pair(name, inside=veth.INSIDE, netns_fd=netns_fd, mtu=_uplink_mtu(links), bridge=bridge.index)
+        # A port, not an interface: otherwise the host's end gets an IPv6 address and neighbour table of its own.
+        veth.set_ipv6(name, "disable_ipv6", "1")
+        alias = alias_of(Member(member.container_id, tuple(one.ip for one in own), member.names))
+        links.set_port(index, alias=alias, isolated=network is None)
+        veth.configure_inside(netns_fd, addresses=own, gateways=[str(gateway_of(subnet)) for subnet in bridge.subnets])
+    except BaseException:
+        _remove_host_end(links, member.container_id)
+        _remove_unused(links)
+        raise
+    address6 = own[1].ip if len(own) > 1 else None
+    return Connection(address, gateway_of(bridge.subnet), name, bridge.name, address6)
 
 
-def _disconnect(container_id: str) -> dict[str, str]:
-    with _host() as ipr:
-        veth.remove_host_end(ipr, container_id)
-        _remove_if_unused(ipr)
-    return {}
+def _ensure_bridge(links: Links, network: str | None) -> _Bridge:
+    """The bridge of *network*, or the shared one. A subnet that clashes with what the host has got since (a VPN came up) is given
+    up: at once where nobody is connected, else for those who come from now on."""
+    routed = _routed(links)
+    names = [bridge_of(network)] if network is not None else [f"launch{number}" for number in range(10)]
+    for name in names:
+        found = links.find(name)
+        if found is not None:
+            bridge = _described(links, found)
+            clashes = bridge is None or any(bridge.subnet.overlaps(other) for link, other in routed if link != found.index)
+            in_use = bool(links.all(master=found.index))
+            if bridge is not None and (not clashes or (in_use and network is not None)):
+                return bridge
+            if in_use:
+                continue
+            _remove(links, found)
+        return _made(links, name, [other for link, other in routed if found is None or link != found.index], network)
+    raise NetworkError(
+        "every bridge of launch clashes with a route of this host", hint="end runs, so that a bridge can be made anew"
+    )
 
 
-def _ensure_bridge(ipr: Any) -> tuple[int, IPv4Network]:
-    """Index and subnet of `launch0`. Its address is set last, so a bridge without one was half-made and is made anew."""
-    found = ipr.link_lookup(ifname=BRIDGE)
-    if found:
-        for message in ipr.get_addr(family=socket.AF_INET, index=found[0]):
-            return found[0], IPv4Interface(f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}").network
-        ipr.link("del", index=found[0])
-    subnet = choose_subnet(_routed(ipr))
-    ipr.link("add", ifname=BRIDGE, kind="bridge", address=_MAC)
-    index = ipr.link_lookup(ifname=BRIDGE)[0]
-    # IPv4 only. With IPv6 left on a container could advertise itself to the host as a router (CVE-2020-13401 in Docker).
-    disable_ipv6 = Path(f"/proc/sys/net/ipv6/conf/{BRIDGE}/disable_ipv6")
-    if disable_ipv6.exists():
-        disable_ipv6.write_text("1")
-    ipr.link("set", index=index, state="up")
-    ipr.addr("add", index=index, address=str(gateway_of(subnet)), prefixlen=subnet.prefixlen)
-    return index, subnet
+def _described(links: Links, found: Link) -> _Bridge | None:
+    """None for a bridge without an address: it was half-made. The IPv4 address is set last."""
+    networks = [address.network for index, address in links.addresses() if index == found.index and not address.is_link_local]
+    subnet = next((one for one in networks if isinstance(one, IPv4Network)), None)
+    if subnet is None:
+        return None
+    return _Bridge(found.name, found.index, subnet, next((one for one in networks if isinstance(one, IPv6Network)), None))
 
 
-def _remove_if_unused(ipr: Any) -> None:
-    for index in ipr.link_lookup(ifname=BRIDGE):
-        if not any(link.get_attr("IFLA_MASTER") == index for link in ipr.get_links()):
-            ipr.link("del", index=index)
-            nat.remove_nat(BRIDGE)
+def _made(links: Links, name: str, routed: Sequence[Subnet], network: str | None) -> _Bridge:
+    subnet = choose_subnet(routed)
+    subnet6 = subnet6_of(subnet, seed=_machine()) if _host_has_ipv6(links) else None
+    index = links.add_bridge(name, mac=_MAC, alias=f"launch network {network or 'bridge'}")
+    # A container must not be able to advertise itself to the host as a router (CVE-2020-13401 in Docker).
+    veth.set_ipv6(name, "accept_ra", "0")
+    if subnet6 is None:
+        veth.set_ipv6(name, "disable_ipv6", "1")
+    gateways: list[Interface] = [] if subnet6 is None else [IPv6Interface((gateway_of(subnet6), subnet6.prefixlen))]
+    links.bring_up(index, [*gateways, IPv4Interface((gateway_of(subnet), subnet.prefixlen))])
+    return _Bridge(name, index, subnet, subnet6)
 
 
-def _taken(ipr: Any, bridge_index: int) -> set[IPv4Address]:
-    aliases = (link.get_attr("IFLA_IFALIAS") for link in ipr.get_links() if link.get_attr("IFLA_MASTER") == bridge_index)
-    return {address for alias in aliases if (address := address_in(alias)) is not None}
+def _remove_host_end(links: Links, container_id: str) -> None:
+    found = links.find(veth.host_end_name(container_id))
+    if found is not None:
+        links.remove(found.index)
 
 
-def _routed(ipr: Any) -> list[IPv4Network]:
-    """Every network that some table of this host has a route to."""
-    networks = []
-    for route in ipr.get_routes(family=socket.AF_INET):
-        destination = route.get_attr("RTA_DST")
-        if destination is not None:
-            networks.append(IPv4Network(f"{destination}/{route['dst_len']}", strict=False))
-    return networks
+def _remove_unused(links: Links) -> None:
+    found = links.all()
+    for link in found:
+        if _BRIDGES.fullmatch(link.name) and not any(port.master == link.index for port in found):
+            _remove(links, link)
 
 
-def _uplink_mtu(ipr: Any) -> int:
+def _remove(links: Links, bridge: Link) -> None:
+    """The table first: a bridge that nobody uses is found by the next who looks, a table without one would not be."""
+    nat.remove_nat(bridge.name)
+    links.remove(bridge.index)
+
+
+def _routed(links: Links) -> list[tuple[int | None, Subnet]]:
+    """Every network that this host has a route to or an address in, and by which link; not the default route."""
+    routes = [(route.link, route.network) for route in links.routes() if route.network.prefixlen > 0]
+    return [*routes, *((index, address.network) for index, address in links.addresses())]
+
+
+def _host_has_ipv6(links: Links) -> bool:
+    """Whether there is a way out by IPv6: a default route that is no refusal (those are by `lo`, 1)."""
+    return _IPV6.exists() and any(
+        route.network.version == 6 and route.network.prefixlen == 0 and route.link not in (None, 1) for route in links.routes()
+    )
+
+
+def _uplink_mtu(links: Links) -> int:
     """The MTU behind the default route. With a larger one inside, path MTU discovery decides whether anything gets through."""
-    for route in ipr.get_default_routes(family=socket.AF_INET):
-        index = route.get_attr("RTA_OIF")
-        if index is not None:
-            return int(ipr.get_links(index)[0].get_attr("IFLA_MTU"))
-    return 1500
+    defaults = [route for route in links.routes() if route.network.prefixlen == 0 and route.link not in (None, 1)]
+    mtus = {link.index: link.mtu for link in links.all()} if defaults else {}
+    preferred = min(defaults, key=lambda route: (route.network.version, route.metric), default=None)
+    return 1500 if preferred is None else mtus.get(preferred.link or 0, 1500)
 
 
-def _let_forward() -> None:
+def _machine() -> bytes:
+    """What tells this machine from others, and stays."""
+    try:
+        return Path("/etc/machine-id").read_bytes()
+    except OSError:
+        return socket.gethostname().encode()
+
+
+def _let_forward(*, ipv6: bool) -> None:
     """Let the host route between its interfaces, as Docker does too; who may use it is `nat.py`'s forward chain's to say."""
-    switch = Path("/proc/sys/net/ipv4/ip_forward")
-    if switch.read_text().strip() != "1":
+    switches = [Path("/proc/sys/net/ipv4/ip_forward")]
+    if ipv6:
+        switches.append(_IPV6 / "all/forwarding")
+    for switch in switches:
+        if switch.read_text().strip() == "1":
+            continue
+        if switch.parent.parent == _IPV6:
+            # A router doesn't listen to advertisements, by which the host may have its own address and route: 2 listens anyway.
+            for listening in _IPV6.glob("*/accept_ra"):
+                if listening.read_text().strip() == "1":
+                    listening.write_text("2")
         switch.write_text("1")

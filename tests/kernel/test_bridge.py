@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -17,8 +17,11 @@ import pytest
 from runtime.errors import NetworkError, RuntimeFailure
 from runtime.kernel import libc
 from runtime.kernel.namespaces import NEWNET
-from runtime.network import bridge, nat
-from runtime.network.addresses import resolv_conf as resolv_conf_of
+from runtime.network import bridge
+from runtime.network.addresses import member_in
+from runtime.network.links import Links
+from runtime.network.name_servers import resolving
+from runtime.network.nftables import IPV4, Nftables
 from tests.kernel.forked import forked
 from tests.kernel.userland import inside
 
@@ -158,15 +161,17 @@ def test_a_firewall_that_drops_forwarded_packets_is_opened_and_left_as_it_was():
     """Docker sets `iptables -P FORWARD DROP`; where that is nftables underneath, its chain is `ip filter FORWARD`."""
 
     def body() -> None:
-        with nat._nftables() as nft:
-            nft.table("add", name="filter")
-            nft.chain("add", table="filter", name="FORWARD", type="filter", hook="forward", policy=0)
+        from pyroute2.nftables.main import NFTables
+
+        with closing(NFTables(nfgen_family=IPV4)) as docker, Nftables() as nft:
+            docker.table("add", name="filter")
+            docker.chain("add", table="filter", name="FORWARD", type="filter", hook="forward", policy=0)
             with outside() as machine, namespace() as container, listening(machine) as server:
                 bridge.connect(container, "a1b2c3")
-                assert 2 == len(nat._rules_of(nft, "filter", "FORWARD"))
+                assert 2 == len(nft.rules(IPV4, "filter", "FORWARD"))
                 assert UPLINK == reaches(container, OUTSIDE, server)
                 bridge.disconnect("a1b2c3")
-            assert [] == nat._rules_of(nft, "filter", "FORWARD")
+            assert [] == nft.rules(IPV4, "filter", "FORWARD")
 
     forked(body, unshare=NEWNET)
 
@@ -180,8 +185,8 @@ def test_the_last_container_takes_bridge_and_table_along():
             assert ["launch0", "lc-other", "lo"] == links()
             bridge.disconnect("other")
             assert ["lo"] == links()
-            with nat._nftables() as nft:
-                assert [] == nft.get_tables()
+            with Nftables() as nft:
+                assert set() == nft.tables()
             bridge.disconnect("other")  # idempotent
 
     forked(body, unshare=NEWNET)
@@ -268,11 +273,9 @@ def test_many_containers_connect_at_once_with_addresses_of_their_own():
                 os._exit(0)
             children.append(child)
         assert [0] * 6 == [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-        from pyroute2.iproute.linux import IPRoute
-
-        with IPRoute() as ipr:
-            aliases = [link.get_attr("IFLA_IFALIAS") for link in ipr.get_links() if link.get_attr("IFLA_IFALIAS")]
-        assert 6 == len({alias.split()[2] for alias in aliases})
+        with Links() as host:
+            members = [member for link in host.all() if (member := member_in(link.alias)) is not None]
+        assert 6 == len({member.addresses for member in members})
         for number, one in enumerate(namespaces):
             one.__exit__(None, None, None)
             bridge.disconnect(f"c{number}")
@@ -315,4 +318,4 @@ answer.append(open("/etc/resolv.conf").read())
 
     interfaces, gateway, seen_by_host, _, resolv_conf, seen_outside = forked(body, unshare=NEWNET)
     assert (["eth0", "lo"], "10.217.0.1", "10.217.0.2", UPLINK) == (interfaces, gateway, seen_by_host, seen_outside)
-    assert resolv_conf == resolv_conf_of("bridge")
+    assert resolv_conf == resolving("bridge").text
