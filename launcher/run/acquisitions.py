@@ -29,9 +29,9 @@ def _remove_overlay(run_dir: RunDir, name: str) -> None:
 
 
 def _disconnect_network(run_dir: RunDir, name: str) -> None:
-    from runtime.network.bridge import disconnect
+    from runtime.network.bridge import disconnect_soon
 
-    disconnect(name)
+    disconnect_soon(name)
 
 
 def _reown_outputs(run_dir: RunDir, name: str) -> None:

@@ -85,9 +85,9 @@ def _end(container: lifecycle.Container) -> None:
 
 
 def _disconnect(container_id: str) -> None:
-    from runtime.network.bridge import disconnect
+    from runtime.network.bridge import disconnect_soon
 
-    disconnect(container_id)
+    disconnect_soon(container_id)
 
 
 def _follow(container: lifecycle.Container, timeout_s: float | None, output: Callable[[bytes], None] | None) -> bytes:

@@ -12,14 +12,17 @@ from __future__ import annotations
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
+from typing import NoReturn
 
 from runtime.errors import NetworkError, RuntimeFailure
 from runtime.file_lock import locked
+from runtime.kernel import processes
 from runtime.network import nat, veth
 from runtime.network.addresses import (
     Address,
@@ -42,6 +45,7 @@ BRIDGE = "launch0"
 NAMED_PREFIX = "ln-"
 
 _BRIDGES = re.compile(r"launch\d|ln-.+")
+_GONE_WITHIN_S = 0.5
 _LOCK_DIR = Path("/run/launch")
 _IPV6 = Path("/proc/sys/net/ipv6/conf")
 _MAC = bytes.fromhex("021a756e6368")
@@ -93,11 +97,45 @@ def connect(pid: int, container_id: str, *, network: str | None = None, names: S
 
 def disconnect(container_id: str) -> None:
     """Take the container off its bridge; the last one takes the bridge and the table along. Idempotent."""
-    names = {name for _, name in socket.if_nameindex()}
-    if veth.host_end_name(container_id) not in names and not any(map(_BRIDGES.fullmatch, names)):
+    names = {name: index for index, name in socket.if_nameindex()}
+    if veth.host_end_name(container_id) in names or any(map(_BRIDGES.fullmatch, names)):
+        _disconnect(container_id, names.get(veth.host_end_name(container_id)))
+
+
+def disconnect_soon(container_id: str) -> None:
+    """`disconnect` by a process of its own, for a container whose processes have ended: the kernel takes 25 ms for each link, and
+    nobody has to wait for that. Should that process be killed, `remove_leftovers` does what is left."""
+    names = {name: index for index, name in socket.if_nameindex()}
+    host_end = names.get(veth.host_end_name(container_id))
+    if host_end is None and not any(map(_BRIDGES.fullmatch, names)):
         return
+    child = processes.fork()
+    if child == 0:
+        if processes.fork() != 0:
+            os._exit(0)  # so that nobody has to reap the one that does it
+        _disconnect_alone(container_id, host_end)
+    os.waitpid(child, 0)
+
+
+def _disconnect_alone(container_id: str, host_end: int | None) -> NoReturn:
+    try:
+        processes.reset_signals()
+        processes.close_all_but(())  # leases, locks and pipes of the caller's
+        processes.rename("launch-unlink")
+        # The kernel ends namespaces many at a time; one after another under the lock would take as many times as long.
+        deadline = time.monotonic() + _GONE_WITHIN_S
+        while host_end in {index for index, _ in socket.if_nameindex()} and time.monotonic() < deadline:
+            time.sleep(0.005)
+        _disconnect(container_id, host_end)
+    finally:
+        os._exit(0)
+
+
+def _disconnect(container_id: str, host_end: int | None) -> None:
+    """Take the link *host_end* away: by its number, since a next attempt of the run may have a link of that name by now."""
     with _explaining(f"disconnecting container `{container_id}` from its bridge"), _host() as links:
-        _remove_host_end(links, container_id)
+        if host_end is not None:
+            links.remove(host_end)
         _remove_unused(links)
 
 

@@ -145,8 +145,10 @@ class Nftables(Netlink):
     def replace_table(self, table: str, rules: dict[Chain, list[bytes]]) -> None:
         """Make *table* (of both families) hold just *rules*, at once."""
         name = text(_TABLE_NAME, table)
-        messages = [_message(_NEW_TABLE, INET, name, flags=CREATE), _message(_DEL_TABLE, INET, name)]
-        messages.append(_message(_NEW_TABLE, INET, name, flags=CREATE))
+        messages = [_message(_NEW_TABLE, INET, name, flags=CREATE)]
+        if table in self.tables():
+            # Not always: what is deleted is waited for when the socket is closed, 8 ms and more.
+            messages = [_message(_DEL_TABLE, INET, name), *messages]
         for chain, of_chain in rules.items():
             hook = nested(_CHAIN_HOOK, network_number(_HOOK_NUMBER, chain.hook), network_number(_HOOK_PRIORITY, chain.priority))
             words = text(_CHAIN_TABLE, table), text(_CHAIN_NAME, chain.name), text(_CHAIN_TYPE, chain.type)
