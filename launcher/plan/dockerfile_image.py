@@ -195,7 +195,7 @@ def build_sources(
     steps = [step for stage in (*plan.stages, plan.steps) for step in stage]
     suite = next((step.suite for step in steps if isinstance(step, UnpackDebs)), None)
     debian = None if suite is None else debian_source_of(suite, Image(mirror=mirror), state=state, environ=environ)
-    return BuildSources(debian=debian, secrets=secrets, cache_mounts=build_mounts(state))
+    return BuildSources(debian=debian, mirror=mirror, secrets=secrets, cache_mounts=build_mounts(state))
 
 
 def _text(path: str, origin: Origin | None) -> tuple[str, str]:

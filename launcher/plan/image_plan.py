@@ -128,6 +128,7 @@ def all_sources(plan: LaunchPlan, *, state: StateDir, environ: Mapping[str, str]
     """The same, whether the image is there or not."""
     return BuildSources(
         debian=_debian(plan, state, environ),
+        mirror=plan.spec.image.mirror,
         wheels=_wheels(plan, environ),
         secrets=build_secrets(plan.spec, environ),
         cache_mounts=build_mounts(state),

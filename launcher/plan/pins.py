@@ -188,7 +188,7 @@ def base_layers(base: Base, spec: ExperimentSpec, *, state: StateDir, environ: M
     suite = next((step.suite for step in base.steps if isinstance(step, UnpackDebs)), None)
     debian = None if suite is None else debian_source_of(suite, spec.image, state=state, environ=environ)
     store = Store(state.store)
-    sources = BuildSources(debian=debian, secrets=build_secrets(spec, environ))
+    sources = BuildSources(debian=debian, mirror=spec.image.mirror, secrets=build_secrets(spec, environ))
     image = build(base_plan(base), store, sources=sources).image
     return [store.layer_dir(layer) for layer in image.layers]
 

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from runtime.build.cache_key import chain, key_fields, step_key
 from runtime.build.changed_tree import changed_tree
@@ -28,10 +28,12 @@ from runtime.errors import BuildError
 from runtime.kernel.id_maps import IdMapKind
 from runtime.network.mode import NetworkMode
 from runtime.oci.digest import Digest
-from runtime.rootfs.wanted import TmpfsFile
 from runtime.store.failures import NO_ROOM
 from runtime.store.records import Layer
 from runtime.store.store import Store
+
+if TYPE_CHECKING:
+    from runtime.build.debian.shown_archive import ShownArchive
 
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -50,14 +52,14 @@ def apply_run_command(
     store: Store,
     below: Sequence[Layer],
     observer: BuildObserver,
-    files: tuple[TmpfsFile, ...] = (),
+    archive: ShownArchive | None = None,
     stage_layers: StageLayers = no_stage,
     stages: Sequence[Digest] = (),
     sources: BuildSources | None = None,
 ) -> Layer:
     """The layer of *step* on the layers *below*, bottom first. Raises BuildError with the end of its output when it fails.
 
-    *files* are seen by the command and are no part of the layer. A command that sees another stage has a second key, with what
+    *archive* is seen by the command and no part of the layer. A command that sees another stage has a second key, with what
     that stage holds instead of how it was made: a stage built again with the same files doesn't make it run again.
     """
     parent = chain(below)
@@ -77,9 +79,13 @@ def apply_run_command(
                 sources=sources or BuildSources(),
                 held=held,
             )
-            mounts.files.extend(files)
+            layers = [store.layer_dir(layer) for layer in below]
+            mounts.files.extend(archive.files if archive is not None else ())
+            made = archive.lay_into(staging / "overlay", layers) if archive is not None else []
             upper = run_on_layers(step, staging=staging, store=store, below=below, observer=observer, mounts=mounts)
-            tree = changed_tree(upper, step, [store.layer_dir(layer) for layer in below], tell=observer.message)
+            if archive is not None:
+                archive.take_from(upper, made)
+            tree = changed_tree(upper, step, layers, tell=observer.message)
             return store.publish(second, upper, tree, label=step_label(step), fields=fields if second == key else None)
 
     if second == key:
@@ -101,7 +107,7 @@ def run_on_layers(
     """Run the command of *step* on *below* with an overlay in *staging*; the directory that holds what it changed."""
     label = step_label(step)
     overlay = staging / "overlay"
-    overlay.mkdir(mode=0o700)
+    overlay.mkdir(mode=0o700, exist_ok=True)
     mounted = mounts or RunMounts()
     layers = tuple(store.layer_dir(layer) for layer in below)
     user = resolve_user(step.user, layers) if step.user else User(0, 0, (), ENVIRONMENT["HOME"])

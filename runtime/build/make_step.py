@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from runtime.build.builder import BuiltStep, cached_layers
 from runtime.build.cache_key import chain, stage_digests, step_key
@@ -28,9 +29,11 @@ from runtime.build.plan import (
 from runtime.build.sources import BuildSources
 from runtime.errors import BuildError
 from runtime.oci.digest import Digest
-from runtime.rootfs.wanted import TmpfsFile
 from runtime.store.records import Layer
 from runtime.store.store import Store
+
+if TYPE_CHECKING:
+    from runtime.build.debian.shown_archive import ShownArchive
 
 
 class StepMaker:
@@ -141,17 +144,22 @@ class StepMaker:
             store=self._store,
             below=below,
             observer=self._observer,
-            files=self._network_files(step, among),
+            archive=self._archive(step, below, among),
             stage_layers=self.stage_layers,
             stages=self._digests,
             sources=self._sources,
         )
 
-    def _network_files(self, step: RunCommand, among: Sequence[Step]) -> tuple[TmpfsFile, ...]:
-        """Address and proxy of the Debian archive for a command that can reach it: mounted, since they are no part of a layer."""
-        suite = next((one.suite for one in among if isinstance(one, UnpackDebs)), None)
-        if step.network == "none" or suite is None or self._sources.debian is None:
-            return ()
-        from runtime.build.debian.root_skeleton import apt_files
+    def _archive(self, step: RunCommand, below: Sequence[Layer], among: Sequence[Step]) -> ShownArchive | None:
+        """The Debian archive for a command that can reach it, where its image names none."""
+        if step.network == "none":
+            return None
+        from runtime.build.debian.shown_archive import archive_to_show
 
-        return apt_files(suite, self._sources.debian.archives)
+        source = self._sources.debian
+        return archive_to_show(
+            [self._store.layer_dir(layer) for layer in below],
+            suite=next((one.suite for one in among if isinstance(one, UnpackDebs)), None),
+            archives=None if source is None else source.archives,
+            mirror=self._sources.mirror,
+        )

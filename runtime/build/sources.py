@@ -45,6 +45,8 @@ class BuildSources:
     """What a plan's steps may need; a part that no step needs may be None."""
 
     debian: DebianSource | None = None
+    mirror: str | None = None
+    """Address of the Debian archive, for commands on a Debian that names none; None = this machine's."""
     wheels: WheelSource | None = None
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """Id → content, for `RUN --mount=type=secret`; never part of a key or a layer."""

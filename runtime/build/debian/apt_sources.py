@@ -154,6 +154,12 @@ def read_apt_sources(root: Path = Path("/")) -> list[AptEntry]:
     return entries
 
 
+def names_an_archive(path: str, text: str) -> bool:
+    """Whether apt finds an archive of binary packages in the *text* of its source list *path*."""
+    read = {".list": _read_one_line, ".sources": _read_deb822}.get(Path(path).suffix)
+    return read is not None and any(True for _ in read(text, path))
+
+
 def _read_deb822(text: str, origin: str) -> Iterator[AptEntry]:
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     for stanza in re.split(r"\n\s*\n", "\n".join(lines)):

@@ -1,8 +1,8 @@
 """The few files of a base that no package ships: links of the merged /usr, first accounts, and settings for an image.
 
 What debootstrap would do before and around dpkg, as data. The archive's address is no part of a layer (else a digest would
-depend on a mirror): the image holds an empty apt source, and a build step that reaches the network gets the address
-mounted over it (`apt_files`).
+depend on a mirror): the image holds an empty apt source, and a build step that reaches the network sees the address
+in its place (`shown_archive.py`).
 """
 
 from __future__ import annotations
@@ -83,11 +83,8 @@ def _shadowed(accounts: bytes) -> bytes:
     return re.sub(rb"^([^:\n]*):\*:", rb"\1:x:", accounts, flags=re.MULTILINE)
 
 
-def apt_files(
-    suite: str, archives: Mapping[str, str], *, environ: Mapping[str, str] = os.environ, root: Path = Path("/")
-) -> tuple[TmpfsFile, ...]:
-    """What apt in a build step needs to know and no layer may hold: the archive's address and the host's proxy."""
-    files = [TmpfsFile(APT_SOURCE, apt_source_text(suite, archives).encode(), 0o444)]
+def apt_proxy_file(environ: Mapping[str, str] = os.environ, *, root: Path = Path("/")) -> TmpfsFile | None:
+    """The host's proxy for apt in a build step; None where it has none."""
     proxies = find_proxies(environ, apt_settings=read_apt_conf(root))
     lines = [
         f'Acquire::{scheme}::Proxy "{proxy}";\n'
@@ -97,9 +94,7 @@ def apt_files(
     lines += [
         f'Acquire::{scheme}::Proxy::{host} "DIRECT";\n' for host in proxies.none_for if lines for scheme in ("http", "https")
     ]
-    if lines:
-        files.append(TmpfsFile(_APT_PROXY, "".join(lines).encode(), 0o400))
-    return tuple(files)
+    return TmpfsFile(_APT_PROXY, "".join(lines).encode(), 0o400) if lines else None
 
 
 def apt_source_text(suite: str, archives: Mapping[str, str]) -> str:
