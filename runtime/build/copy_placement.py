@@ -52,7 +52,8 @@ class Placement:
         return real
 
     def unpack(self, tree: Tree, contents: dict[str, Content], target: str) -> None:
-        """Place an unpacked archive in the directory *target*. Its directories go through links of the layers below, as tar's
+        """Place an unpacked archive in the directory *target*, with the owners and modes that it has: `--chown` and `--chmod` are
+        for *target* and what is no archive (BuildKit's `unpack`). Its directories go through links of the layers below, as tar's
         `--keep-directory-symlink` has it: an archive with `bin/` must not replace the link `bin`."""
         places = {"": self.directory(target)}
         for entry in tree:
@@ -69,7 +70,7 @@ class Placement:
                 self._hold(place.rpartition("/")[0])
             link = entry.link if entry.type == "hardlink" else entry.path
             same_as = (0, link) if entry.type in ("file", "hardlink") else None
-            self._put(place, Item("", entry, contents.get(link), same_as), chmod=False)
+            self._put(place, Item("", entry, contents.get(link), same_as), as_it_is=True)
 
     def _place_of_file(self, name: str, target: str) -> str:
         if not target.endswith(("/", "/.")):
@@ -106,7 +107,7 @@ class Placement:
         entry = self.entries.get(path)
         return self.below.kind(path) if entry is None else entry.type
 
-    def _put(self, path: str, item: Item, *, chmod: bool = True) -> None:
+    def _put(self, path: str, item: Item, *, as_it_is: bool = False) -> None:
         kind = self._kind(path)
         if item.entry.type == "dir":
             if kind not in (None, "dir"):
@@ -114,7 +115,7 @@ class Placement:
         elif kind == "dir":
             raise BuildError(f"cannot copy a file to `/{shown(path)}`: it is a directory")
         self._take_away(path)
-        self.entries[path] = self._placed(path, item, chmod=chmod)
+        self.entries[path] = self._placed(path, item, as_it_is=as_it_is)
         if self.entries[path].type == "file" and item.content is not None:
             self.contents[path] = item.content
 
@@ -130,10 +131,10 @@ class Placement:
             self.entries[others[0]] = replace(before, path=others[0])
             self.contents[others[0]] = content
 
-    def _placed(self, path: str, item: Item, *, chmod: bool) -> TreeEntry:
+    def _placed(self, path: str, item: Item, *, as_it_is: bool) -> TreeEntry:
         entry = item.entry
-        uid, gid = self.owner or (entry.uid, entry.gid)
-        mode = entry.mode if self.mode is None or not chmod or entry.type == "symlink" else self.mode
+        uid, gid = (entry.uid, entry.gid) if as_it_is or self.owner is None else self.owner
+        mode = entry.mode if as_it_is or self.mode is None or entry.type == "symlink" else self.mode
         if item.same_as is not None:
             first = self._names.setdefault(item.same_as, path)
             if first != path:

@@ -122,7 +122,14 @@ def test_an_archive_goes_through_links_of_the_layers_below(store: Store, tmp_pat
     (tmp_path / "context").mkdir()
     (tmp_path / "context" / "data").write_bytes(archive(("bin", "dir", ""), ("bin/tool", "file", "T")))
     made = copy(store, CopyFiles(context(tmp_path, "data", single=True), "/", unpack=True, owner="1"), [base])
-    assert {"usr": NEW, "usr/bin": ("dir", 0o750, 1, 1), "usr/bin/tool": ("file", 0o750, 1, 1)} == entries(store, made)
+    assert {"usr": NEW, "usr/bin": ("dir", 0o750, 3, 4), "usr/bin/tool": ("file", 0o750, 3, 4)} == entries(store, made)
+
+
+def test_files_of_an_archive_keep_their_owner_and_mode_whoever_the_directory_is_given_to(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context" / "data").write_bytes(archive(("a", "file", "A")))
+    made = copy(store, CopyFiles(context(tmp_path, "data", single=True), "/x/y", unpack=True, owner="7:8", mode=0o711))
+    assert {"x": ("dir", 0o755, 7, 8), "x/y": ("dir", 0o755, 7, 8), "x/y/a": ("file", 0o750, 3, 4)} == entries(store, made)
 
 
 def test_without_unpack_an_archive_is_a_file_and_a_file_is_no_archive(store: Store, tmp_path: Path) -> None:
