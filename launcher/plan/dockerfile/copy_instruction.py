@@ -176,10 +176,11 @@ def _context_steps(
     choose = context.choose_with_parents if parents else context.choose
     chosen: list[Chosen] = []
     for path in paths:
-        found = choose(path, exclude=written.exclude, origin=written.origin)
-        if not found:
-            warn(f"no file fits `{path}`, so {written.instruction.keyword} copies nothing of it", written.origin)
-        chosen += found
+        chosen += choose(path, exclude=written.exclude, origin=written.origin)
+    if not chosen:
+        # `COPY package.json yarn.lock* ./` is how people write that a file may be missing: only nothing at all is a surprise.
+        named = " or ".join(f"`{path}`" for path in paths)
+        warn(f"no file fits {named}, so {written.instruction.keyword} copies nothing", written.origin)
     if len(chosen) > 1 and not written.target.endswith("/"):
         _refuse_several(written, paths)
     said = any(name == "unpack" for name, _ in written.instruction.flags)

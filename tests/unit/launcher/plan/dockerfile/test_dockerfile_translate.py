@@ -429,10 +429,9 @@ def test_what_copy_takes_and_where_it_goes(translated, written, target, places):
     assert [step.target for step in steps] == [target] * (1 if places or "exclude" in written else 0)
 
 
-def test_a_pattern_that_fits_nothing_is_a_warning(translated):
-    assert translated("FROM a\nRUN x\nCOPY *.whl /d/\n").warnings == (
-        "Dockerfile:3: no file fits `*.whl`, so COPY copies nothing of it",
-    )
+def test_a_copy_of_nothing_at_all_is_a_warning(translated):
+    assert translated("FROM a\nRUN x\nCOPY *.whl /d/\n").warnings == ("Dockerfile:3: no file fits `*.whl`, so COPY copies nothing",)
+    assert translated("FROM a\nCOPY a yarn.lock* /d/\n", files=["a"]).warnings == ()
 
 
 def test_flags_of_copy(translated):
