@@ -430,7 +430,9 @@ def test_what_copy_takes_and_where_it_goes(translated, written, target, places):
 
 
 def test_a_copy_of_nothing_at_all_is_a_warning(translated):
-    assert translated("FROM a\nRUN x\nCOPY *.whl /d/\n").warnings == ("Dockerfile:3: no file fits `*.whl`, so COPY copies nothing",)
+    assert translated("FROM a\nRUN x\nCOPY *.whl /d/\n").warnings == (
+        "Dockerfile:3: no file fits `*.whl`, so COPY copies nothing",
+    )
     assert translated("FROM a\nCOPY a yarn.lock* /d/\n", files=["a"]).warnings == ()
 
 
