@@ -25,13 +25,13 @@ from array import array
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import ContainerError, NetworkError, RuntimeFailure, Unsupported
+from runtime.errors import BadContent, ContainerError, NetworkError, RuntimeFailure, Unsupported
 
 _LARGEST = 1 << 20
 _MOST_DESCRIPTORS = 8
 _INT_BYTES = 4
 
-_FAILURES = {kind.__name__: kind for kind in (RuntimeFailure, ContainerError, Unsupported, NetworkError)}
+_FAILURES = {kind.__name__: kind for kind in (RuntimeFailure, BadContent, ContainerError, Unsupported, NetworkError)}
 
 
 def channel() -> tuple[socket.socket, socket.socket]:

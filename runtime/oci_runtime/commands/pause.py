@@ -1,0 +1,20 @@
+"""`pause ID`."""
+
+from __future__ import annotations
+
+from runtime.errors import ContainerError
+from runtime.oci_runtime import cgroup_files, record
+from runtime.oci_runtime.main import Context, one_id
+from runtime.oci_runtime.options import Option, Parsed
+
+SYNOPSIS = "ID"
+OPTIONS: tuple[Option, ...] = ()
+
+
+def run(given: Parsed, context: Context) -> int:
+    container = record.read(context.root, one_id(given))
+    status = container.status()
+    if status not in (record.RUNNING, record.CREATED):
+        raise ContainerError(f"container `{container.container_id}` is {status}, not {record.RUNNING}")
+    cgroup_files.freeze(container.cgroups, frozen=True)
+    return 0

@@ -1,0 +1,211 @@
+"""The mounts of a bundle, made inside its root file system before the root is changed.
+
+Each mount is complete before it is attached, at a place that the kernel resolved inside the root (CVE-2021-30465). That a mount
+is read-only comes last of all: what lies deeper needs its mount points made.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from runtime.errors import ContainerError
+from runtime.kernel import libc, mounts
+from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
+from runtime.oci.runtime_config import Mount
+from runtime.oci_runtime.mount_options import MS_REC, MountPlan, default_options, plan_mount
+from runtime.rootfs.targets import Root
+
+_LONGEST_OPTION = 255  # fsconfig(2) takes no longer value
+
+_BOUND_WHEN_REFUSED = {"sysfs": "/sys", "mqueue": "/dev/mqueue"}
+
+
+class ContainerMounts:
+    """The mounts of one container while they are made."""
+
+    def __init__(self, root: Root, bundle: Path, *, prepared: Mapping[int, int], own_cgroup_namespace: bool) -> None:
+        self.root = root
+        self._bundle = bundle
+        self._prepared = prepared
+        self._own_cgroup_namespace = own_cgroup_namespace
+        self._read_only: list[tuple[int, bool]] = []
+
+    def mount_all(self, wanted: Sequence[Mount]) -> None:
+        """Make every mount, in the order of the document."""
+        for index, mount in enumerate(wanted):
+            try:
+                self._mount(index, mount)
+            except OSError as error:
+                raise ContainerError(f"cannot mount `{mount.source or mount.kind}` at `{mount.destination}`: {error}") from error
+
+    def make_read_only(self) -> None:
+        """The last step: what shall be read-only becomes so."""
+        for tree, recursive in self._read_only:
+            mounts.set_attributes(tree, mounts.ATTR_RDONLY, recursive=recursive)
+            os.close(tree)
+
+    def _mount(self, index: int, mount: Mount) -> None:
+        plan = plan_mount(mount.kind, mount.options or default_options(mount.destination))
+        if plan.remount:
+            self._remount(mount, plan)
+        elif mount.kind == "cgroup" and not plan.bind:
+            from runtime.oci_runtime.cgroup_mount import mount_cgroups
+
+            tree = mount_cgroups(self.root, mount.destination, plan, own_namespace=self._own_cgroup_namespace)
+            self._finish(tree, plan._replace(cleared=0))
+        elif plan.bind:
+            self._bind(index, mount, plan)
+        elif not mount.kind:
+            raise ContainerError(f"the mount at `{mount.destination}` has no type")
+        else:
+            self._new_file_system(mount, mount.kind, plan)
+
+    def _remount(self, mount: Mount, plan: MountPlan) -> None:
+        point = open_in_root(self.root.fd, mount.destination.strip("/") or ".")
+        self._finish(point, plan)
+
+    def _bind(self, index: int, mount: Mount, plan: MountPlan) -> None:
+        source = bind_source(mount, self._bundle)
+        if plan.copy_symlink and os.path.islink(source):
+            self._copy_symlink(source, mount.destination)
+            return
+        tree = self._prepared.get(index, -1)
+        if tree < 0:
+            tree = clone_source(source, plan)
+        self._attach(tree, mount.destination, directory=stat.S_ISDIR(os.fstat(tree).st_mode))
+        self._finish(tree, plan)
+
+    def _copy_symlink(self, source: Path, destination: str) -> None:
+        parent, _, name = destination.rstrip("/").rpartition("/")
+        directory = self.root.directory(parent or "/")
+        try:
+            os.symlink(os.readlink(source), name, dir_fd=directory)
+        except FileExistsError:
+            if os.readlink(name, dir_fd=directory) != os.readlink(source):
+                raise
+        finally:
+            os.close(directory)
+
+    def _new_file_system(self, mount: Mount, kind: str, plan: MountPlan) -> None:
+        if kind in ("proc", "sysfs"):
+            self._refuse_link(mount.destination)
+        point = self.root.directory(mount.destination)
+        try:
+            data = dict(plan.data)
+            if kind == "tmpfs" and "mode" not in data:
+                data["mode"] = f"{stat.S_IMODE(os.fstat(point).st_mode):o}"
+            tree, attached = self._tree(mount, kind, plan, data, point)
+            if plan.copy_up:
+                from runtime.oci_runtime.copy_up import copy_up
+
+                copy_up(point, tree)
+        finally:
+            os.close(point)
+        if not attached:
+            self._attach(tree, mount.destination, directory=True)
+        self._finish(tree, plan._replace(attributes=plan.attributes & mounts.ATTR_RDONLY, cleared=0))
+
+    def _tree(self, mount: Mount, kind: str, plan: MountPlan, data: dict[str, str | None], point: int) -> tuple[int, bool]:
+        """A mount of a new file system, and whether it is attached at *point* already: where only mount(2) can make it."""
+        attributes = plan.attributes & ~mounts.ATTR_RDONLY
+        source = mount.source or kind
+        try:
+            if any(len(value or "") > _LONGEST_OPTION for value in data.values()):
+                raise OSError(errno.EINVAL, "a long option")
+            with mounts.FileSystem(kind) as filesystem:
+                filesystem.set_string("source", source)
+                for flag in plan.superblock_flags:
+                    filesystem.set_flag(flag)
+                if plan.attributes & mounts.ATTR_RDONLY and source.startswith("/"):
+                    filesystem.set_flag("ro")
+                for key, value in data.items():
+                    if value is None:
+                        filesystem.set_flag(key)
+                    else:
+                        filesystem.set_string(key, value)
+                return filesystem.create(attributes), False
+        except OSError as error:
+            if error.errno == errno.EPERM and kind in _BOUND_WHEN_REFUSED:
+                # In a user namespace without a network namespace of its own there is no sysfs to be had: the machine's, then.
+                return mounts.clone_tree(_BOUND_WHEN_REFUSED[kind], recursive=True), False
+            return self._by_mount2(source, kind, data, attributes, point, mount.destination, error), True
+
+    def _by_mount2(
+        self, source: str, kind: str, data: dict[str, str | None], attributes: int, point: int, target: str, before: OSError
+    ) -> int:
+        text = ",".join(key if value is None else f"{key}={value}" for key, value in data.items())
+        try:
+            libc.mount(source, f"/proc/self/fd/{point}", kind, 0, text)
+        except OSError as error:
+            if before.errno not in (errno.EINVAL, errno.ENOSYS):
+                raise before from error
+            raise
+        tree = open_in_root(self.root.fd, target.strip("/") or ".")
+        mounts.set_attributes(tree, attributes)
+        return tree
+
+    def _refuse_link(self, destination: str) -> None:
+        """/proc and /sys may be mounted where the image has a directory or nothing: a link would move them elsewhere."""
+        try:
+            os.close(open_in_root(self.root.fd, destination.strip("/"), resolve=RESOLVE_NO_SYMLINKS))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise ContainerError(f"`{destination}` is a symbolic link in the image") from error
+            raise
+
+    def _attach(self, tree: int, destination: str, *, directory: bool) -> None:
+        if not destination.strip("/"):
+            mounts.attach(tree, self.root.fd)
+            os.dup2(tree, self.root.fd, inheritable=False)
+            return
+        point = self.root.directory(destination) if directory else self.root.file(destination)
+        try:
+            mounts.attach(tree, point)
+        finally:
+            os.close(point)
+
+    def _finish(self, tree: int, plan: MountPlan) -> None:
+        """Attributes and propagation of an attached mount; closes it, now or when it has become read-only."""
+        writable = mounts.ATTR_RDONLY
+        flags = libc.AT_EMPTY_PATH
+        if plan.attributes & ~writable or plan.cleared:
+            libc.mount_setattr(tree, "", flags, set_attr=plan.attributes & ~writable, clear=plan.cleared)
+        if plan.all_attributes & ~writable or plan.all_cleared:
+            recursive = flags | libc.AT_RECURSIVE
+            libc.mount_setattr(tree, "", recursive, set_attr=plan.all_attributes & ~writable, clear=plan.all_cleared)
+        if plan.propagation:
+            recursive = libc.AT_RECURSIVE if plan.propagation_recursive else 0
+            libc.mount_setattr(tree, "", flags | recursive, propagation=plan.propagation)
+        if (plan.attributes | plan.all_attributes) & writable:
+            self._read_only.append((tree, bool(plan.all_attributes & writable)))
+        else:
+            os.close(tree)
+
+
+def bind_source(mount: Mount, bundle: Path) -> Path:
+    """The file that a bind mount shows; a relative one lies in the bundle."""
+    if not mount.source:
+        raise ContainerError(f"the bind mount at `{mount.destination}` has no source")
+    return bundle / mount.source
+
+
+def clone_source(source: Path, plan: MountPlan) -> int:
+    """A detached copy of the mount at *source*."""
+    if plan.source_is_not_followed:
+        fd = os.open(source, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return mounts.clone_tree("", at=fd, recursive=plan.recursive)
+        finally:
+            os.close(fd)
+    return mounts.clone_tree(source, recursive=plan.recursive)
+
+
+def set_propagation(path: str, flags: int) -> None:
+    """Set the propagation of the mount at *path*."""
+    libc.mount("", path, "", flags & (MS_REC | 0x1E0000))

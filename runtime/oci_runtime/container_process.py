@@ -1,0 +1,296 @@
+"""From a fork of `create` to the bundle's program as PID 1: the part that happens inside the new namespaces.
+
+Two processes at most. The first enters the user namespace and unshares the rest; where there is a new PID namespace its sibling
+(the command can wait for it) goes on: mounts, hooks, change of root, the gate at which it waits for `start`, exec. What needs the
+command's privileges is asked for over one socket; a failure travels the same way. No process of ours stays.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from runtime.container.handshake import describe, receive, send
+from runtime.errors import ContainerError
+from runtime.kernel import libc, namespaces, processes
+from runtime.network import loopback
+from runtime.oci.runtime_config import RuntimeConfig
+from runtime.oci_runtime.container_mounts import ContainerMounts
+from runtime.oci_runtime.container_root import change_root, open_rootfs
+from runtime.oci_runtime.device_nodes import cover_paths, make_devices
+from runtime.oci_runtime.hooks import run_hooks
+from runtime.oci_runtime.mount_options import propagation_flags
+from runtime.oci_runtime.process_limits import memory_policy
+from runtime.oci_runtime.program_start import Start, become, environment, find_program, own_streams
+from runtime.rootfs.targets import Root
+
+NEWTIME = 0x80
+FLAGS = {
+    "user": namespaces.NEWUSER,
+    "mount": namespaces.NEWNS,
+    "pid": namespaces.NEWPID,
+    "network": namespaces.NEWNET,
+    "ipc": namespaces.NEWIPC,
+    "uts": namespaces.NEWUTS,
+    "cgroup": namespaces.NEWCGROUP,
+    "time": NEWTIME,
+}
+
+
+class Birth(NamedTuple):
+    """What the child needs to know; it travels by fork."""
+
+    container_id: str
+    config: RuntimeConfig
+    bundle: Path
+    rootfs: Path
+    control: socket.socket
+    gate: socket.socket
+    console: socket.socket | None
+    joined: Mapping[str, int]
+    """Kind of namespace → descriptor, for those that have a path."""
+    prepared: Mapping[int, int]
+    """Number of a bind mount → its tree, made while the machine's own privileges were at hand."""
+    start: Start
+    preserved: int
+    keyring: bool
+    pivot: bool
+    state: Mapping[str, object]
+
+    @property
+    def new(self) -> set[str]:
+        return {one.kind for one in self.config.linux.namespaces if one.path is None}
+
+
+def be_first(birth: Birth) -> NoReturn:
+    """Enter the namespaces; go on as the container's process, or start it and end."""
+    try:
+        gc.freeze()
+        gc.disable()
+        kept = [birth.control.fileno(), birth.gate.fileno(), *birth.joined.values(), *birth.prepared.values()]
+        kept += [one.fileno() for one in (birth.console,) if one is not None]
+        kept += [one for one in (birth.start.seccomp_listener,) if one is not None]
+        processes.reset_signals()
+        processes.close_all_but((*range(3 + birth.preserved), *kept))
+        os.umask(0)
+        _enter_namespaces(birth)
+        if "pid" in birth.new or "pid" in birth.joined or "time" in birth.new or "time" in birth.joined:
+            pid = processes.fork_sibling()
+            if pid != 0:
+                send(birth.control, {"pid": pid})
+                os._exit(0)
+        else:
+            send(birth.control, {"pid": os.getpid()})
+        _be_container(birth)
+    except BaseException as error:
+        _fail(birth.control, error)
+
+
+def _fail(control: socket.socket, error: BaseException) -> NoReturn:
+    try:
+        send(control, {"error": describe(error)})
+    finally:
+        os._exit(1)
+
+
+def _ask(birth: Birth, request: str) -> dict[str, Any]:
+    """Have the command do something for us; its answer."""
+    send(birth.control, {request: True})
+    answer = receive(birth.control)
+    if answer is None:
+        os._exit(1)
+    return answer[0]
+
+
+def _enter_namespaces(birth: Birth) -> None:
+    new = birth.new
+    if "user" in birth.joined or "pid" in birth.joined:
+        processes.make_undumpable()  # there is somebody inside already who could look at us
+    later = _join({kind: fd for kind, fd in birth.joined.items() if kind not in ("user", "mount")})
+    if "user" in birth.joined:
+        libc.setns(birth.joined["user"], namespaces.NEWUSER)
+        _be_root(birth)
+    elif "user" in new:
+        libc.unshare(namespaces.NEWUSER)
+        _ask(birth, "map")
+        _be_root(birth)
+    _ask(birth, "placed")  # into its cgroup, before a cgroup namespace takes that for its root
+    refused = _join(later)
+    if refused:
+        kind = next(iter(refused))
+        raise ContainerError(f"cannot join the `{kind}` namespace: operation not permitted")
+    if "mount" in birth.joined:
+        libc.setns(birth.joined["mount"], namespaces.NEWNS)
+    flags = 0
+    for kind in new - {"user"}:
+        flags |= FLAGS[kind]
+    if flags:
+        libc.unshare(flags)
+    if "time" in new:
+        _ask(birth, "offsets")
+    if "network" in new:
+        loopback.bring_up()
+        if birth.config.linux.net_devices:
+            _ask(birth, "devices")
+
+
+def _join(wanted: Mapping[str, int]) -> dict[str, int]:
+    """Join *wanted*; what is refused now may be allowed once we are in the user namespace that owns it."""
+    refused = {}
+    for kind, fd in wanted.items():
+        try:
+            libc.setns(fd, FLAGS[kind])
+        except OSError as error:
+            if error.errno != errno.EPERM:
+                raise ContainerError(f"cannot join the `{kind}` namespace: {os.strerror(error.errno or 0).lower()}") from error
+            refused[kind] = fd
+    return refused
+
+
+def _be_root(birth: Birth) -> None:
+    """The first id of the user namespace, which owns all of it."""
+    uids, gids = birth.config.linux.uid_mappings, birth.config.linux.gid_mappings
+    uid = 0 if not uids or any(one.inside == 0 for one in uids) else uids[0].inside
+    gid = 0 if not gids or any(one.inside == 0 for one in gids) else gids[0].inside
+    with suppress(PermissionError):  # where setgroups(2) is denied
+        os.setgroups(())
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+
+
+def _be_container(birth: Birth) -> NoReturn:
+    try:
+        config = birth.config
+        _set_names(birth)
+        if birth.keyring:
+            with suppress(OSError):  # no keyrings in this kernel, or a filter around us
+                libc.join_session_keyring(birth.container_id)
+        policy = memory_policy(config.linux)
+        if policy is not None:
+            libc.set_mempolicy(*policy)
+        _write_sysctl(config.linux.sysctl)
+        _ask(birth, "enter")
+        root = _furnish(birth)
+        env, program = _move_in(birth, root)
+        send(birth.control, {"ready": True})
+        birth.control.close()
+        _wait_at_gate(birth, program, env)
+    except BaseException as error:
+        _fail(birth.control, error)
+
+
+def _set_names(birth: Birth) -> None:
+    config = birth.config
+    if (config.hostname or config.domainname) and config.linux.namespace("uts") is None:
+        raise ContainerError("`hostname` or `domainname` is set and the container has no `uts` namespace of its own")
+    if config.hostname:
+        libc.sethostname(config.hostname)
+    if config.domainname:
+        libc.setdomainname(config.domainname)
+
+
+def _write_sysctl(settings: tuple[tuple[str, str], ...]) -> None:
+    for name, value in settings:
+        path = "/proc/sys/" + name.replace(".", "/")
+        try:
+            with open(path, "w") as file:
+                file.write(value)
+        except OSError as error:
+            raise ContainerError(f"cannot set `{name}` to `{value}`: {os.strerror(error.errno or 0).lower()}") from error
+
+
+def _furnish(birth: Birth) -> Root:
+    """Everything in the root file system, seen from outside still."""
+    config = birth.config
+    root = open_rootfs(birth.rootfs, config, private_namespace="mount" in birth.new)
+    made = ContainerMounts(
+        root, birth.bundle, prepared=birth.prepared, own_cgroup_namespace=config.linux.namespace("cgroup") is not None
+    )
+    made.mount_all(config.mounts)
+    in_user_namespace = config.linux.namespace("user") is not None or _mapped()
+    if not any(one.destination.rstrip("/") == "/dev" and {"bind", "rbind"} & set(one.options) for one in config.mounts):
+        make_devices(root, config.linux.devices, bound=in_user_namespace)
+    with suppress(ContainerError, OSError):  # then entering it fails, with the better error
+        os.close(root.directory(birth.start.process.cwd))
+    state = {**birth.state, **_ask(birth, "hooks")}
+    if config.hooks.create_container:
+        run_hooks(config.hooks.create_container, "createContainer", state, cwd=str(birth.bundle))
+    cover_paths(root, config.linux.masked_paths, config.linux.readonly_paths)
+    if birth.start.process.terminal:
+        _open_terminal(birth, root)
+    flags = propagation_flags(config.linux.rootfs_propagation) if config.linux.rootfs_propagation else 0
+    change_root(root, propagation=flags, pivot=birth.pivot and "mount" in birth.new)
+    made.make_read_only()
+    if config.readonly_root:
+        _make_root_read_only()
+    return root
+
+
+def _mapped() -> bool:
+    """Whether this process is in a user namespace, whoever made it."""
+    with open("/proc/self/uid_map") as file:
+        return file.read().split() != ["0", "0", "4294967295"]
+
+
+def _make_root_read_only() -> None:
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    libc.mount_setattr(root, "", libc.AT_EMPTY_PATH, set_attr=1)
+    os.close(root)
+
+
+def _open_terminal(birth: Birth, root: Root) -> None:
+    from runtime.oci_runtime import terminal
+
+    process = birth.start.process
+    os.setsid()
+    master, slave = terminal.open_terminal(root.fd)
+    if process.console_size is not None:
+        terminal.set_size(master, *process.console_size)
+    with suppress(OSError):  # an id without a map
+        os.fchown(slave, process.user.uid, -1)
+    terminal.give_console(root, slave)
+    if birth.console is None:
+        raise ContainerError("the container wants a terminal", hint="`--console-socket` says who gets it")
+    terminal.send_master(birth.console, master)
+    os.close(master)
+    terminal.control(slave)
+    os.close(slave)
+
+
+def _move_in(birth: Birth, root: Root) -> tuple[dict[str, str], str]:
+    """Inside: what can fail before the program is started fails now."""
+    os.close(root.fd)
+    for fd in (*birth.joined.values(),):
+        os.close(fd)
+    process = birth.start.process
+    if not process.terminal:
+        os.setsid()
+        own_streams(process.user.uid)
+    if birth.config.linux.personality is not None:
+        domain = {"LINUX": 0, "LINUX32": 8}.get(birth.config.linux.personality)
+        if domain is None:
+            raise ContainerError(f"`linux.personality.domain` is none of LINUX, LINUX32: `{birth.config.linux.personality}`")
+        libc.personality(domain)
+    env = environment(birth.start)
+    return env, find_program(process, env)
+
+
+def _wait_at_gate(birth: Birth, program: str, env: dict[str, str]) -> NoReturn:
+    """`start` connects and sees the end of the connection when the program runs, or hears why it doesn't."""
+    connection, _address = birth.gate.accept()
+    birth.gate.close()
+    try:
+        if receive(connection) is None:
+            os._exit(1)
+        hooks = birth.config.hooks.start_container
+        if hooks:
+            run_hooks(hooks, "startContainer", {**birth.state, "pid": os.getpid(), "status": "created"})
+        become(birth.start, program, env)
+    except BaseException as error:
+        _fail(connection, error)

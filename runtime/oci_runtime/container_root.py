@@ -1,0 +1,60 @@
+"""The root file system of a bundle: found, made a mount of its own, and entered (pivot_root(2))."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from runtime.errors import ContainerError
+from runtime.kernel import libc, mounts
+from runtime.oci.runtime_config import RuntimeConfig
+from runtime.oci_runtime.mount_options import MS_PRIVATE, MS_REC, propagation_flags
+from runtime.rootfs.targets import Root
+
+
+def open_rootfs(rootfs: Path, config: RuntimeConfig, *, private_namespace: bool) -> Root:
+    """The root at *rootfs*. In a mount namespace of its own it becomes a mount, and nothing made in it is seen outside unless
+    `linux.rootfsPropagation` says so."""
+    try:
+        fd = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ContainerError(f"no root file system `{rootfs}`: {os.strerror(error.errno or 0).lower()}") from error
+    if not private_namespace:
+        return Root(fd, None)
+    wanted = config.linux.rootfs_propagation
+    libc.mount("", "/", "", propagation_flags(wanted) if wanted else MS_REC | MS_PRIVATE)
+    _make_parent_private(rootfs)
+    tree = mounts.clone_tree("", at=fd, recursive=True)
+    libc.mount_setattr(tree, "", libc.AT_EMPTY_PATH | libc.AT_RECURSIVE, propagation=MS_PRIVATE)
+    mounts.attach(tree, fd)
+    os.close(fd)
+    return Root(tree, None)
+
+
+def _make_parent_private(rootfs: Path) -> None:
+    """What is attached over *rootfs* must not travel to where its parent mount came from, and pivot_root wants it private."""
+    for directory in (rootfs, *rootfs.parents):
+        try:
+            libc.mount("", directory, "", MS_PRIVATE)
+        except OSError:  # EINVAL: not a mount point; look above
+            continue
+        return
+
+
+def change_root(root: Root, *, propagation: int, pivot: bool) -> None:
+    """Make *root* this process's `/`."""
+    os.fchdir(root.fd)
+    if not pivot:
+        os.chroot(".")
+        os.chdir("/")
+        return
+    old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    libc.pivot_root(".", ".")
+    # The old root lies over the new one now. Private first: what is unmounted here must stay mounted elsewhere.
+    os.fchdir(old)
+    libc.mount("", ".", "", MS_REC | MS_PRIVATE)
+    libc.umount(".", mounts.MNT_DETACH)
+    os.close(old)
+    os.chdir("/")
+    if propagation:
+        libc.mount("", "/", "", propagation)

@@ -1,0 +1,289 @@
+"""`create`: from a bundle to a container whose PID 1 waits for `start`. The part that happens outside, in the command.
+
+The child (`container_process.py`) asks for what needs this process's privileges: id maps, cgroup, offsets of clocks, hooks. When
+anything fails, nothing is left: no process, cgroup or record; poststop hooks run as they would for a container that ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from runtime.container.handshake import bound_socket, channel, failure, receive, send
+from runtime.errors import BadContent, ContainerError, Unsupported
+from runtime.kernel import processes
+from runtime.oci.runtime_config import Process, RuntimeConfig, config_from_json
+from runtime.oci_runtime import cgroup_files, record
+from runtime.oci_runtime.container_process import Birth, be_first
+from runtime.oci_runtime.diagnostics import Diagnostics
+from runtime.oci_runtime.hooks import run_hooks
+from runtime.oci_runtime.program_start import Start
+from runtime.oci_runtime.record import Record
+
+
+class Wanted(NamedTuple):
+    """What the command line says of a new container."""
+
+    container_id: str
+    root: Path
+    bundle: Path
+    config_file: str = "config.json"
+    pid_file: Path | None = None
+    console_socket: Path | None = None
+    console: socket.socket | None = None
+    """Who gets the terminal when it is ourselves."""
+    preserved: int = 0
+    keyring: bool = True
+    pivot: bool = True
+    cgroups: bool = True
+    systemd_cgroup: bool = False
+
+
+def read_bundle(bundle: Path, config_file: str = "config.json") -> tuple[bytes, RuntimeConfig]:
+    """The configuration as bytes and as a value. Raises ContainerError or BadContent."""
+    path = bundle / config_file
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ContainerError(
+            f"cannot read `{path}`: {os.strerror(error.errno or 0).lower()}", hint="`--bundle` names the bundle's directory"
+        ) from error
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise BadContent(f"`{path}` is not valid JSON: {error}") from error
+    return content, config_from_json(document)
+
+
+def create(wanted: Wanted, diagnostics: Diagnostics) -> Record:
+    """Create the container. Raises ContainerError, BadContent or Unsupported; then nothing of it is left."""
+    bundle = wanted.bundle.resolve()
+    content, config = read_bundle(bundle, wanted.config_file)
+    if config.process is None:
+        raise BadContent("the configuration has no `process`")
+    if config.root_path is None:
+        raise BadContent("the configuration has no `root`")
+    start = prepare_start(config, config.process)
+    _preload(config)
+    directory = record.claim(wanted.root, wanted.container_id)
+    made = Record(directory, wanted.container_id, 0, 0, str(bundle), record.now(), str(os.geteuid()), {}, config.annotations)
+    creation = _Creation(wanted, config, bundle, start, diagnostics, made)
+    try:
+        (directory / "config.json").write_bytes(content)
+        creation.run()
+        creation.made.write()
+        if wanted.pid_file is not None:
+            write_pid_file(wanted.pid_file, creation.made.pid)
+    except BaseException:
+        from runtime.oci_runtime.removal import destroy
+
+        destroy(creation.made, config, diagnostics)
+        raise
+    return creation.made
+
+
+def prepare_start(config: RuntimeConfig, process: Process) -> Start:
+    """Everything about the program that can be said, and refused, beforehand."""
+    seccomp = None
+    if config.linux.seccomp is not None:
+        from runtime.oci_runtime.seccomp_compile import compile_filter
+
+        seccomp = compile_filter(config.linux.seccomp)
+    from runtime.oci_runtime.process_limits import check_limits
+
+    check_limits(process)
+    return Start(process=process, seccomp=seccomp, seccomp_listener=None)
+
+
+def _preload(config: RuntimeConfig) -> None:
+    """Import what the child may need: it is in another root later, or may not read our files any more."""
+    if config.process is not None and config.process.terminal:
+        import runtime.oci_runtime.terminal
+    for mount in config.mounts:
+        if mount.kind == "cgroup":
+            import runtime.oci_runtime.cgroup_mount
+        if "tmpcopyup" in mount.options:
+            import runtime.oci_runtime.copy_up  # noqa: F401
+
+
+def write_pid_file(path: Path, pid: int) -> None:
+    """The number alone, complete from the moment the file is there."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(str(pid))
+    partial.rename(path)
+
+
+class _Creation:
+    """One container while it is made."""
+
+    def __init__(
+        self, wanted: Wanted, config: RuntimeConfig, bundle: Path, start: Start, diagnostics: Diagnostics, made: Record
+    ) -> None:
+        self.wanted = wanted
+        self.config = config
+        self.bundle = bundle
+        self.start = start
+        self.diagnostics = diagnostics
+        self.made = made
+        self._first = -1
+
+    def run(self) -> None:
+        """Make it; `made` is complete then."""
+        if self.wanted.cgroups:
+            path = self.config.linux.cgroups_path
+            if self.wanted.systemd_cgroup:
+                from runtime.oci_runtime.systemd_path import cgroup_path
+
+                path = cgroup_path(path, self.wanted.container_id)
+            self.made = self.made._replace(cgroups=cgroup_files.make(path, self.wanted.container_id))
+        with ExitStack() as ours:
+            control, theirs = channel()
+            ours.callback(control.close)
+            birth = self._birth(theirs, ours)
+            self._first = processes.fork()
+            if self._first == 0:
+                control.close()
+                be_first(birth)
+            theirs.close()
+            self._serve(control)
+        self.made = self.made._replace(started=record.start_time(self.made.pid))
+        from runtime.oci_runtime.process_limits import set_limits
+
+        set_limits(self.made.pid, self.start.process)
+
+    def _birth(self, control: Any, ours: ExitStack) -> Birth:
+        linux = self.config.linux
+        joined: dict[str, int] = {}
+        for namespace in linux.namespaces:
+            if namespace.path is not None:
+                joined[namespace.kind] = _open_namespace(namespace.kind, namespace.path)
+                ours.callback(os.close, joined[namespace.kind])
+        from runtime.oci_runtime.prepared_mounts import prepare_mounts
+
+        prepared = prepare_mounts(self.config, self.bundle)
+        for tree in prepared.values():
+            ours.callback(os.close, tree)
+        gate = ours.enter_context(bound_socket(self.made.gate))
+        console = self.wanted.console
+        if self.start.process.terminal and self.wanted.console_socket is not None:
+            from runtime.oci_runtime.terminal import connect_console
+
+            console = ours.enter_context(connect_console(self.wanted.console_socket))
+        return Birth(
+            container_id=self.wanted.container_id,
+            config=self.config,
+            bundle=self.bundle,
+            rootfs=self.bundle / (self.config.root_path or ""),
+            control=control,
+            gate=gate,
+            console=console,
+            joined=joined,
+            prepared=prepared,
+            start=self._with_listener(ours),
+            preserved=self.wanted.preserved,
+            keyring=self.wanted.keyring,
+            pivot=self.wanted.pivot,
+            state=self.made.state(status=record.CREATING),
+        )
+
+    def _with_listener(self, ours: ExitStack) -> Start:
+        linux = self.config.linux
+        seccomp = linux.seccomp
+        one_id = linux.namespace("user") is not None and os.geteuid() != 0 and len(linux.gid_mappings) == 1
+        start = self.start._replace(no_setgroups=one_id)
+        if self.start.seccomp is None or not self.start.seccomp.notifies or seccomp is None:
+            return start
+        if seccomp.listener_path is None:
+            raise BadContent("`linux.seccomp` has SCMP_ACT_NOTIFY and no `listenerPath`")
+        from runtime.oci_runtime.terminal import connect_console
+
+        connection = connect_console(Path(seccomp.listener_path))
+        ours.callback(connection.close)
+        message = {
+            "ociVersion": record.OCI_VERSION,
+            "fds": ["seccompFd"],
+            "pid": 0,
+            "metadata": seccomp.listener_metadata,
+            "state": self.made.state(status=record.CREATING),
+        }
+        return start._replace(seccomp_listener=connection.fileno(), listener_message=json.dumps(message).encode())
+
+    def _serve(self, control: Any) -> None:
+        """Answer the child until it is ready."""
+        steps: dict[str, Callable[[], dict[str, Any]]] = {
+            "map": self._write_maps,
+            "placed": self._place,
+            "offsets": self._write_offsets,
+            "devices": self._move_devices,
+            "enter": self._limit,
+            "hooks": self._run_hooks,
+        }
+        waiting: list[str] = []
+        while True:
+            message = receive(control)
+            if message is None:
+                self._reap()
+                raise ContainerError("the container's process ended without a word", hint="look at the kernel's log (`dmesg`)")
+            if "error" in message[0]:
+                self._reap()
+                raise failure(message[0]["error"])
+            if "pid" in message[0]:
+                self.made = self.made._replace(pid=message[0]["pid"])
+                if self.made.pid != self._first:
+                    os.waitpid(self._first, 0)
+            elif "ready" in message[0]:
+                return
+            else:
+                waiting.extend(message[0])
+            while waiting and (self.made.pid or waiting[0] not in ("enter", "hooks")):
+                send(control, steps[waiting.pop(0)]())
+
+    def _reap(self) -> None:
+        """The child that failed. One that can be waited for twice is none: the sibling is ours, too."""
+        processes.reap_children()
+
+    def _write_maps(self) -> dict[str, Any]:
+        from runtime.oci_runtime.prepared_mounts import write_container_maps
+
+        write_container_maps(self._first, self.config.linux)
+        return {}
+
+    def _place(self) -> dict[str, Any]:
+        cgroup_files.add(self.made.cgroups, self._first)
+        return {}
+
+    def _write_offsets(self) -> dict[str, Any]:
+        lines = "".join(f"{clock} {seconds} {nanoseconds}\n" for clock, seconds, nanoseconds in self.config.linux.time_offsets)
+        if lines:
+            with open(f"/proc/{self._first}/timens_offsets", "w") as file:
+                file.write(lines)
+        return {}
+
+    def _move_devices(self) -> dict[str, Any]:
+        raise Unsupported("`linux.netDevices`: moving network devices into a container is not supported")
+
+    def _limit(self) -> dict[str, Any]:
+        from runtime.oci_runtime.process_limits import set_priorities
+
+        cgroup_files.apply(self.made.cgroups, self.config.linux.resources)
+        set_priorities(self.made.pid, self.start.process, self.config.linux)
+        return {}
+
+    def _run_hooks(self) -> dict[str, Any]:
+        hooks = self.config.hooks
+        state = {**self.made.state(status=record.CREATING), "pid": self.made.pid}
+        run_hooks(hooks.prestart, "prestart", state, cwd=str(self.bundle))
+        run_hooks(hooks.create_runtime, "createRuntime", state, cwd=str(self.bundle))
+        return {"pid": self.made.pid}
+
+
+def _open_namespace(kind: str, path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ContainerError(f"cannot open the `{kind}` namespace `{path}`: {os.strerror(error.errno or 0).lower()}") from error

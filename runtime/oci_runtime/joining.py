@@ -1,0 +1,221 @@
+"""Another program in a container that runs: into its cgroup and namespaces, then the same last steps as PID 1 (`exec`).
+
+The process that enters is undumpable before it is inside: the container's processes can neither trace it nor read what it has
+from us (CVE-2016-9962), and every descriptor of ours is closed before (CVE-2024-21626).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from runtime.container.handshake import channel, describe, failure, receive, send
+from runtime.errors import ContainerError
+from runtime.kernel import libc, processes
+from runtime.oci.runtime_config import Process, RuntimeConfig
+from runtime.oci_runtime import cgroup_files
+from runtime.oci_runtime.container_process import FLAGS
+from runtime.oci_runtime.creation import prepare_start
+from runtime.oci_runtime.process_limits import number_list, set_limits, set_priorities
+from runtime.oci_runtime.program_start import Start, become, environment, find_program, own_streams
+from runtime.oci_runtime.record import Record
+
+_FILES = {"mount": "mnt", "network": "net", "time": "time_for_children", "pid": "pid"}
+
+
+class Joining(NamedTuple):
+    """What `exec` wants beside the process."""
+
+    console: socket.socket | None = None
+    preserved: int = 0
+    cgroup: str | None = None
+    """Below the container's own."""
+
+
+def join(container: Record, config: RuntimeConfig, process: Process, joining: Joining) -> int:
+    """Start *process* in *container*; its number. It is our child. Raises ContainerError."""
+    start = prepare_start(config, process)
+    pidfd = os.pidfd_open(container.pid)
+    try:
+        if not container.alive():
+            raise ContainerError(f"container `{container.container_id}` is not running")
+        flags, in_user_namespace = _namespaces(container.pid)
+        root = os.open(f"/proc/{container.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        control, theirs = channel()
+        first = processes.fork()
+        if first == 0:
+            control.close()
+            _be_first(container, config, start, joining, theirs, pidfd, root, flags, in_user_namespace)
+        theirs.close()
+        os.close(root)
+        with control:
+            return _serve(control, container, process, joining, first)
+    finally:
+        os.close(pidfd)
+
+
+def _namespaces(pid: int) -> tuple[int, bool]:
+    """Flags of the namespaces that process *pid* does not share with us, and whether one is its user namespace."""
+    flags = 0
+    for kind, flag in FLAGS.items():
+        name = _FILES.get(kind, kind)
+        try:
+            theirs, ours = os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")
+        except FileNotFoundError:
+            continue  # a kernel without this kind, or the process has ended: then setns says so
+        if theirs.st_ino != ours.st_ino:
+            flags |= flag
+    return flags, bool(flags & FLAGS["user"])
+
+
+def _serve(control: socket.socket, container: Record, process: Process, joining: Joining, first: int) -> int:
+    pid = 0
+    while True:
+        message = receive(control)
+        if message is None and pid:
+            return pid
+        if message is None or "error" in message[0]:
+            processes.reap_children()
+            if message is None:
+                raise ContainerError(f"nothing came of the process in container `{container.container_id}`: it was killed")
+            raise failure(message[0]["error"])
+        if "place" in message[0]:
+            cgroup_files.add(_cgroups(container, joining.cgroup), first)
+            _set_affinity(first, process)
+        elif "pid" in message[0]:
+            pid = message[0]["pid"]
+            if pid != first:
+                os.waitpid(first, 0)
+            continue
+        elif "limit" in message[0]:
+            # The number of the process may still be on its way from the other sender.
+            while not pid:
+                other = receive(control)
+                if other is None or "pid" not in other[0]:
+                    raise ContainerError("the process in the container ended before it began")
+                pid = other[0]["pid"]
+                if pid != first:
+                    os.waitpid(first, 0)
+            set_priorities(pid, process)
+            set_limits(pid, process)
+        send(control, {})
+
+
+def _cgroups(container: Record, below: str | None) -> Mapping[str, str]:
+    if not below:
+        return container.cgroups
+    if ".." in below.split("/"):
+        raise ContainerError(f"`--cgroup` leads out of the container's cgroup: `{below}`")
+    found = {key: str(Path(directory, below.strip("/"))) for key, directory in container.cgroups.items()}
+    return {key: directory for key, directory in found.items() if os.path.isdir(directory)} or container.cgroups
+
+
+def _set_affinity(pid: int, process: Process) -> None:
+    initial, final = process.exec_cpu_affinity
+    for numbers in (initial, final):
+        if numbers:
+            with suppress(OSError):  # CPUs that this machine, or the cpuset, has not
+                os.sched_setaffinity(pid, number_list(numbers))
+
+
+def _be_first(
+    container: Record,
+    config: RuntimeConfig,
+    start: Start,
+    joining: Joining,
+    control: socket.socket,
+    pidfd: int,
+    root: int,
+    flags: int,
+    in_user_namespace: bool,
+) -> NoReturn:
+    try:
+        gc.freeze()
+        gc.disable()
+        processes.reset_signals()
+        kept = [control.fileno(), pidfd, root, *((joining.console.fileno(),) if joining.console is not None else ())]
+        processes.close_all_but((*range(3 + joining.preserved), *kept))
+        processes.make_undumpable()
+        _ask(control, "place")
+        if flags:
+            libc.setns(pidfd, flags)
+        os.close(pidfd)
+        if in_user_namespace:
+            _be_root(config)
+        os.fchdir(root)
+        if not flags & FLAGS["mount"]:
+            os.chroot(".")
+        os.chdir("/")
+        os.close(root)
+        pid = processes.fork_sibling() if flags & (FLAGS["pid"] | FLAGS["time"]) else 0
+        if pid != 0:
+            send(control, {"pid": pid})
+            os._exit(0)
+        if not flags & (FLAGS["pid"] | FLAGS["time"]):
+            send(control, {"pid": os.getpid()})
+        _be_process(container, start, joining, control)
+    except BaseException as error:
+        _fail(control, error)
+
+
+def _ask(control: socket.socket, request: str) -> None:
+    send(control, {request: True})
+    if receive(control) is None:
+        os._exit(1)
+
+
+def _fail(control: socket.socket, error: BaseException) -> NoReturn:
+    try:
+        send(control, {"error": describe(error)})
+    finally:
+        os._exit(1)
+
+
+def _be_root(config: RuntimeConfig) -> None:
+    uids, gids = config.linux.uid_mappings, config.linux.gid_mappings
+    uid = 0 if not uids or any(one.inside == 0 for one in uids) else uids[0].inside
+    gid = 0 if not gids or any(one.inside == 0 for one in gids) else gids[0].inside
+    with suppress(PermissionError):  # where setgroups(2) is denied
+        os.setgroups(())
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+
+
+def _be_process(container: Record, start: Start, joining: Joining, control: socket.socket) -> NoReturn:
+    try:
+        with suppress(OSError):  # no keyrings in this kernel, or a filter around us
+            libc.join_session_keyring(container.container_id)
+        os.setsid()
+        if start.process.terminal:
+            _open_terminal(start.process, joining)
+        else:
+            own_streams(start.process.user.uid)
+        env = environment(start)
+        program = find_program(start.process, env)
+        _ask(control, "limit")
+        become(start, program, env)
+    except BaseException as error:
+        _fail(control, error)
+
+
+def _open_terminal(process: Process, joining: Joining) -> None:
+    from runtime.oci_runtime import terminal
+
+    if joining.console is None:
+        raise ContainerError("the process wants a terminal", hint="`--console-socket` says who gets it")
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    master, slave = terminal.open_terminal(root)
+    os.close(root)
+    if process.console_size is not None:
+        terminal.set_size(master, *process.console_size)
+    with suppress(OSError):  # an id without a map
+        os.fchown(slave, process.user.uid, -1)
+    terminal.send_master(joining.console, master)
+    os.close(master)
+    terminal.control(slave)
+    os.close(slave)

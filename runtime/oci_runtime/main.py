@@ -1,0 +1,135 @@
+"""`python -m runtime COMMAND …`: an OCI runtime's command line (opencontainers/runtime-spec, runtime.md; options as runc's).
+
+Each command is a file in `commands/`, imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+from runtime.errors import RuntimeFailure
+from runtime.oci_runtime.diagnostics import Diagnostics, open_diagnostics
+from runtime.oci_runtime.options import Option, Parsed, UsageError, parse
+from runtime.oci_runtime.record import OCI_VERSION, default_root
+
+COMMANDS = {
+    "create": "make a container of a bundle; its program waits for `start`",
+    "start": "run the program of a created container",
+    "run": "create and start, and wait for the end unless `--detach`",
+    "state": "print the state of a container as JSON",
+    "kill": "send a signal to a container's process",
+    "delete": "remove a container that has ended",
+    "exec": "run another program in a container",
+    "list": "list the containers below `--root`",
+    "ps": "list the processes of a container",
+    "pause": "stop every process of a container where it stands",
+    "resume": "let a paused container go on",
+    "update": "change the limits of a container",
+    "features": "print what this runtime knows, as JSON",
+    "spec": "write a configuration to begin with",
+}
+
+GLOBAL_OPTIONS = (
+    Option("root", "", True, "directory of the records"),
+    Option("log", "", True, "file that gets errors and warnings, too"),
+    Option("log-format", "", True, "text or json"),
+    Option("log-level", "", True, "taken and not used"),
+    Option("debug", "", False, "say more"),
+    Option("systemd-cgroup", "", False, "`cgroupsPath` is SLICE:PREFIX:NAME"),
+    Option("cgroup-manager", "", True, "cgroupfs, systemd or disabled"),
+    Option("rootless", "", True, "taken and not used"),
+    Option("criu", "", True, "taken and not used"),
+    Option("version", "v", False, "print the version"),
+    Option("help", "h", False, "print this"),
+)
+
+
+class Context(NamedTuple):
+    """What every command gets."""
+
+    root: Path
+    diagnostics: Diagnostics
+    cgroups: bool
+    systemd_cgroup: bool
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    diagnostics = Diagnostics()
+    try:
+        given = parse(sys.argv[1:] if arguments is None else arguments, GLOBAL_OPTIONS, stop_at_word=True)
+        if given.flag("version"):
+            print(f"launch oci\nspec: {OCI_VERSION}")
+            return 0
+        if given.flag("help") or not given.words or given.words[0] == "help":
+            print(_usage())
+            return 0 if given.words or given.flag("help") else 2
+        name, *rest = given.words
+        if name not in COMMANDS:
+            raise UsageError(f"unknown command `{name}`", hint=f"one of {', '.join(COMMANDS)}")
+        diagnostics = open_diagnostics(given.value("log"), given.value("log-format"), debugging=given.flag("debug"))
+        diagnostics.debug(f"command `{name}`")
+        return _run(name, rest, _context(given, diagnostics))
+    except RuntimeFailure as error:
+        diagnostics.error(error.message, error.hint)
+        return 2 if isinstance(error, UsageError) else 1
+    except OSError as error:
+        diagnostics.error(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _context(given: Parsed, diagnostics: Diagnostics) -> Context:
+    manager = given.value("cgroup-manager") or ("systemd" if given.flag("systemd-cgroup") else "cgroupfs")
+    if manager not in ("cgroupfs", "systemd", "disabled"):
+        raise UsageError(f"unknown cgroup manager `{manager}`", hint="cgroupfs, systemd or disabled")
+    root = given.value("root")
+    return Context(Path(root) if root else default_root(), diagnostics, manager != "disabled", manager == "systemd")
+
+
+def _run(name: str, arguments: list[str], context: Context) -> int:
+    module = import_module(f"runtime.oci_runtime.commands.{name}")
+    options: tuple[Option, ...] = (*module.OPTIONS, Option("help", "h", False, "print this"))
+    given = parse(arguments, options, stop_at_word=name == "exec")
+    if given.flag("help"):
+        print(_command_usage(name, module.SYNOPSIS, options))
+        return 0
+    code: int = module.run(given, context)
+    return code
+
+
+def one_id(given: Parsed) -> str:
+    """The container that a command is about. Raises UsageError."""
+    if len(given.words) != 1:
+        raise UsageError("the id of one container is needed" if not given.words else f"too many words: {given.words[1:]}")
+    return given.words[0]
+
+
+def _usage() -> str:
+    commands = "\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())
+    return f"usage: python -m runtime [OPTIONS] COMMAND …\n\ncommands:\n{commands}\n\noptions:\n{_listed(GLOBAL_OPTIONS)}"
+
+
+def _command_usage(name: str, synopsis: str, options: Sequence[Option]) -> str:
+    return f"usage: python -m runtime {name} {synopsis}\n\n{COMMANDS[name]}\n\noptions:\n{_listed(options)}"
+
+
+def _listed(options: Sequence[Option]) -> str:
+    lines = []
+    for option in options:
+        names = (f"-{option.short}, " if option.short else "    ") + f"--{option.name}" + (" VALUE" if option.takes_value else "")
+        lines.append(f"  {names:<30} {option.help}")
+    return "\n".join(lines)
+
+
+def exit_now(code: int) -> None:
+    """End without the interpreter's clean-up, which takes longer than most commands."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,196 @@
+"""The last steps before a container's program: environment, identity, privileges, filter, exec (config.md, "Process").
+
+Runs inside the container, so nothing may be imported here any more. Both PID 1 and `exec` come this way.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Mapping
+from typing import NamedTuple, NoReturn
+
+from runtime.errors import ContainerError
+from runtime.kernel import capabilities, libc, processes
+from runtime.kernel.safe_open import read_in_root
+from runtime.oci.runtime_config import CapabilitySets, Process
+from runtime.oci_runtime.seccomp_compile import CompiledFilter
+
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_SET_SECUREBITS = 8, 47, 28
+_AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 2, 4
+
+
+class Start(NamedTuple):
+    """What `become` needs beside the document."""
+
+    process: Process
+    seccomp: CompiledFilter | None
+    seccomp_listener: int | None
+    """Socket that gets the filter's listener."""
+    listener_message: bytes = b""
+    no_setgroups: bool = False
+    """The user namespace refuses setgroups(2)."""
+    extra_env: tuple[tuple[str, str], ...] = ()
+
+
+def environment(start: Start) -> dict[str, str]:
+    """The program's variables; HOME comes from the image's passwd when the document has none."""
+    env: dict[str, str] = {}
+    for one in start.process.env:
+        name, equals, value = one.partition("=")
+        if not equals or not name:
+            raise ContainerError(f"`process.env` holds `{one:.60}`, which is no NAME=VALUE")
+        env[name] = value
+    for name, value in start.extra_env:
+        env.setdefault(name, value)
+    if not env.get("HOME"):
+        env["HOME"] = _home_of(start.process.user.uid)
+    return env
+
+
+def _home_of(uid: int) -> str:
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        content = read_in_root(root, "etc/passwd") or b""
+    except OSError:
+        content = b""
+    finally:
+        os.close(root)
+    for line in content.splitlines():
+        fields = line.split(b":")
+        if len(fields) >= 6 and fields[2] == str(uid).encode() and fields[5]:
+            return os.fsdecode(fields[5])
+    return "/root" if uid == 0 else "/"
+
+
+def find_program(process: Process, env: Mapping[str, str]) -> str:
+    """Where the program is, before anything is started. Raises ContainerError."""
+    name = process.args[0]
+    if "/" in name:
+        candidates = [name if name.startswith("/") else os.path.join(process.cwd, name)]
+    else:
+        candidates = [os.path.join(place or ".", name) for place in env.get("PATH", _DEFAULT_PATH).split(":")]
+    denied = None
+    for candidate in candidates:
+        try:
+            status = os.stat(candidate)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                denied = candidate, os.strerror(error.errno or 0).lower()
+            continue
+        if stat.S_ISREG(status.st_mode) and status.st_mode & 0o111:
+            return candidate
+        denied = candidate, "permission denied"
+    if denied is not None:
+        raise ContainerError(f"cannot run `{denied[0]}`: {denied[1]}")
+    if "/" in name:
+        raise ContainerError(f"executable file `{name}` not found: no such file or directory")
+    raise ContainerError(f"executable file `{name}` not found in $PATH: no such file or directory")
+
+
+def own_streams(uid: int) -> None:
+    """Give the program's user its three streams, as far as they may be given."""
+    for number in (0, 1, 2):
+        try:
+            status = os.fstat(number)
+            if status.st_uid == uid or (stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3)):
+                continue
+            os.fchown(number, uid, -1)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EPERM, errno.EROFS, errno.EBADF, errno.ENOSYS, errno.EOVERFLOW):
+                raise
+
+
+def change_directory(cwd: str) -> None:
+    """Enter *cwd*, and make sure that it lies in the container (CVE-2024-21626)."""
+    try:
+        os.chdir(cwd)
+    except OSError as error:
+        raise ContainerError(f"working directory `{cwd}`: {os.strerror(error.errno or 0).lower()}") from error
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise ContainerError(f"working directory `{cwd}` is not in the container") from error
+
+
+def become(start: Start, program: str, env: Mapping[str, str]) -> NoReturn:
+    """Become the program. Raises OSError or ContainerError when that can't be."""
+    process = start.process
+    os.umask(0o022 if process.user.umask is None else process.user.umask)
+    entered = _try_directory(process.cwd)
+    if not process.no_new_privileges:
+        # Without it a filter needs CAP_SYS_ADMIN, which is about to go.
+        _install_filter(start)
+    _take_identity(start)
+    if not entered:
+        change_directory(process.cwd)
+    if process.no_new_privileges:
+        processes.forbid_new_privileges()
+        _install_filter(start)
+    os.execve(program, process.args, dict(env))
+
+
+def _try_directory(cwd: str) -> bool:
+    """Before the identity changes; another user may be the only one who can enter it."""
+    try:
+        change_directory(cwd)
+    except ContainerError:
+        return False
+    return True
+
+
+def _take_identity(start: Start) -> None:
+    user = start.process.user
+    sets = start.process.capabilities
+    masks = CapabilityMasks.of(sets)
+    processes.limit_capabilities(masks.bounding)
+    libc.prctl(_PR_SET_KEEPCAPS, 1)
+    if not start.no_setgroups:
+        os.setgroups(user.additional_gids)
+    elif user.additional_gids:
+        raise ContainerError("`process.user.additionalGids` in a user namespace that refuses setgroups")
+    os.setresgid(user.gid, user.gid, user.gid)
+    os.setresuid(user.uid, user.uid, user.uid)
+    # A process that changed its identity can't be looked at any more: the runtime's own files in /proc would be root's.
+    libc.capset(effective=masks.effective, permitted=masks.permitted, inheritable=masks.inheritable)
+    libc.prctl(_PR_SET_KEEPCAPS, 0)
+    libc.prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL, 0)
+    for number in capabilities.NUMBERS.values():
+        if masks.ambient >> number & 1:
+            libc.prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, number)
+
+
+class CapabilityMasks(NamedTuple):
+    """The five sets as the kernel counts them."""
+
+    bounding: int
+    effective: int
+    inheritable: int
+    permitted: int
+    ambient: int
+
+    @classmethod
+    def of(cls, sets: CapabilitySets | None) -> CapabilityMasks:
+        """None: no capability at all. Names that this machine doesn't know are left out, as the runtime-spec wants."""
+        if sets is None:
+            return cls(0, 0, 0, 0, 0)
+        return cls(*(capabilities.mask(name for name in names if name in capabilities.NUMBERS) for names in sets))
+
+
+def _install_filter(start: Start) -> None:
+    if start.seccomp is None:
+        return
+    if not start.seccomp.notifies:
+        if start.seccomp.flags:
+            libc.seccomp_filter(start.seccomp.program, start.seccomp.flags)
+        else:
+            libc.seccomp_set_filter(start.seccomp.program)
+        return
+    listener = libc.seccomp_filter(start.seccomp.program, start.seccomp.flags | libc.SECCOMP_NEW_LISTENER)
+    if start.seccomp_listener is not None:
+        with socket.socket(fileno=start.seccomp_listener) as receiver:
+            socket.send_fds(receiver, [start.listener_message], [listener])
+    os.close(listener)

@@ -1,0 +1,180 @@
+"""What is known of a container between two commands: a directory below `--root`, named by the container's id.
+
+state.json    what it is (below); written when it is complete, so that whoever reads it finds a container
+config.json   the bundle's configuration as it was at `create`
+gate          socket at which PID 1 waits for `start`; gone once it was started
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from runtime.errors import ContainerError
+from runtime.oci.runtime_config import RuntimeConfig, config_from_json
+
+OCI_VERSION = "1.2.0"
+_NAME = re.compile(r"[A-Za-z0-9_+.][A-Za-z0-9_+.-]*")
+
+CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
+
+
+class Record(NamedTuple):
+    """One container."""
+
+    directory: Path
+    container_id: str
+    pid: int
+    started: int
+    """When PID started, in clock ticks since boot: tells a number that was given out again."""
+    bundle: str
+    created_at: str
+    owner: str
+    cgroups: dict[str, str]
+    """Controller, or `` for the v2 hierarchy → directory."""
+    annotations: dict[str, str]
+    systemd: bool = False
+
+    @property
+    def gate(self) -> Path:
+        return self.directory / "gate"
+
+    def config(self) -> RuntimeConfig:
+        """The configuration it was created with."""
+        return config_from_json(json.loads((self.directory / "config.json").read_bytes()))
+
+    def alive(self) -> bool:
+        """Whether its process is there and no zombie."""
+        return self.pid > 0 and start_time(self.pid) == self.started
+
+    def status(self) -> str:
+        """One of the five words (runtime.md, "State"; `paused` is ours and everybody's)."""
+        if self.pid == 0:
+            return CREATING
+        if not self.alive():
+            return STOPPED
+        if self.gate.exists():
+            return CREATED
+        from runtime.oci_runtime.cgroup_files import is_frozen
+
+        return PAUSED if is_frozen(self.cgroups) else RUNNING
+
+    def state(self, *, status: str | None = None) -> dict[str, Any]:
+        """The document of `state`, which hooks get too."""
+        status = status or self.status()
+        document: dict[str, Any] = {
+            "ociVersion": OCI_VERSION,
+            "id": self.container_id,
+            "status": status,
+            "pid": 0 if status == STOPPED else self.pid,
+            "bundle": self.bundle,
+        }
+        if self.annotations:
+            document["annotations"] = self.annotations
+        return document
+
+    def signal(self, number: int) -> None:
+        """Send a signal to its process. Raises ContainerError when there is none."""
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except (ProcessLookupError, OSError) as error:
+            raise ContainerError(f"container `{self.container_id}` is not running") from error
+        try:
+            if not self.alive():
+                raise ContainerError(f"container `{self.container_id}` is not running")
+            signal.pidfd_send_signal(pidfd, number)
+        finally:
+            os.close(pidfd)
+
+    def write(self) -> None:
+        """Make this what others read."""
+        partial = self.directory / ".state.json"
+        document = self._asdict()
+        del document["directory"]
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(fd, "w") as file:
+            json.dump(document, file)
+        partial.rename(self.directory / "state.json")
+
+    def remove(self) -> None:
+        """Forget it."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def default_root() -> Path:
+    """Where records lie unless `--root` says so."""
+    if os.geteuid() == 0:
+        return Path("/run/launch-oci")
+    runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(runtime_dir, "launch-oci") if runtime_dir else Path(f"/tmp/launch-oci-{os.geteuid()}")
+
+
+def checked_id(container_id: str) -> str:
+    """A name that is safe as a file's. Raises ContainerError."""
+    if not _NAME.fullmatch(container_id) or container_id in (".", "..") or len(container_id) > 1024:
+        raise ContainerError(
+            f"not a container id: `{container_id}`", hint="letters, digits, `_`, `+`, `-` and `.`, not beginning with `-`"
+        )
+    return container_id
+
+
+def claim(root: Path, container_id: str) -> Path:
+    """Make the directory of a new container. Raises ContainerError when there is one of that name."""
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory = root / checked_id(container_id)
+    try:
+        directory.mkdir(mode=0o711)
+    except FileExistsError as error:
+        raise ContainerError(f"container `{container_id}` already exists") from error
+    return directory
+
+
+def read(root: Path, container_id: str) -> Record:
+    """The container *container_id*. Raises ContainerError when there is none."""
+    directory = root / checked_id(container_id)
+    try:
+        document = json.loads((directory / "state.json").read_bytes())
+    except FileNotFoundError as error:
+        if directory.is_dir():
+            return Record(directory, container_id, 0, 0, "", "", "", {}, {})
+        raise ContainerError(f"container `{container_id}` does not exist") from error
+    except NotADirectoryError as error:
+        raise ContainerError(f"container `{container_id}` does not exist") from error
+    return Record(directory, **document)
+
+
+def read_all(root: Path) -> list[Record]:
+    """Every container below *root*, by name."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and _NAME.fullmatch(entry.name))
+    except FileNotFoundError:
+        return []
+    found = []
+    for name in names:
+        try:
+            found.append(read(root, name))
+        except ContainerError:
+            continue  # deleted meanwhile
+    return found
+
+
+def now() -> str:
+    """RFC 3339, UTC."""
+    seconds = time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1e9):09d}Z"
+
+
+def start_time(pid: int) -> int:
+    """When process *pid* started (proc_pid_stat(5), field 22); -1 when there is none, or a zombie only."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return -1
+    return -1 if fields[0] in (b"Z", b"X") else int(fields[19])
