@@ -55,6 +55,7 @@ class Placement:
         """Place an unpacked archive in the directory *target*, with the owners and modes that it has: `--chown` and `--chmod` are
         for *target* and what is no archive (BuildKit's `unpack`). Its directories go through links of the layers below, as tar's
         `--keep-directory-symlink` has it: an archive with `bin/` must not replace the link `bin`."""
+        self._names.clear()
         places = {"": self.directory(target)}
         for entry in tree:
             if entry.type == "whiteout" or entry.opaque:
