@@ -115,6 +115,11 @@ class RunDir:
         return self.root / "stderr.log"
 
     @property
+    def output_index(self) -> Path:
+        """When and in which order both came (see `runtime.container.logs`); whoever writes them."""
+        return self.root / "output.index"
+
+    @property
     def metrics(self) -> Path:
         """One JSON object a line, appended by the program through /run/launch/metrics.jsonl."""
         return self.root / "metrics.jsonl"

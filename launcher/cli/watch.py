@@ -1,6 +1,7 @@
 """Watching a run from the command: its output untouched on stdout and stderr, signals passed on, the last lines at the end.
 
-The watcher owns nothing. Killed or hung up on, the run goes on; a first Ctrl-C asks the run to end, a second one ends it.
+The watcher owns nothing. Killed or hung up on, the run goes on; a first Ctrl-C asks the run to end, a second one ends it,
+Ctrl-\\ leaves it running.
 """
 
 from __future__ import annotations
@@ -9,22 +10,21 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from launcher.cli import render
 from launcher.cli.summary import print_summary
+from launcher.run.output import Output, lines_from
 from launcher.run.signal_inbox import SignalInbox
 from launcher.tracking import journal, record
 from runtime.file_lock import is_locked
 from runtime.kernel.inotify import Inotify
 from runtime.state_dir import RunDir
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """What the command receives for its run. To be held back while the run is handed over: a Ctrl-C between that and the watching
 would end the command and leave the run alone."""
 
-_CHUNK = 1 << 16
 _FALLBACK_POLL_MS = 500
 """inotify says nothing on some network file systems; so look now and then anyway."""
 
@@ -32,23 +32,26 @@ _MOST_TAKEOVERS = 3
 """How many dead supervisors are replaced; more are a fault that another one would not survive either."""
 
 
-class Tail:
-    """Copies what is appended to *path* to *out_fd*, byte for byte."""
+class Shown:
+    """Copies a run's output to our stdout and stderr, byte for byte, in the order in which it came."""
 
-    def __init__(self, path: Path, out_fd: int) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._out_fd = out_fd
+    def __init__(self, run_dir: RunDir) -> None:
+        self.output = Output(run_dir)
+        self._fds = sys.stdout.fileno(), sys.stderr.fileno()
 
-    def copy(self) -> None:
-        while chunk := os.read(self._fd, _CHUNK):
-            view = memoryview(chunk)
+    def copy(self, *, tail: int | None = None) -> None:
+        """What is new; with *tail* only its last lines."""
+        pieces = self.output.new_pieces()
+        for piece in pieces if tail is None else lines_from(pieces, tail):
+            view = memoryview(piece.data)
             while view:
-                view = view[os.write(self._out_fd, view) :]
+                view = view[os.write(self._fds[piece.stream], view) :]
 
 
-def watch(run_dir: RunDir, supervisor: int, inbox: SignalInbox, *, quiet: bool = False) -> int:
-    """Show the run until *supervisor* (its pidfd) has ended. Returns the exit code of `launch`. *inbox* receives SIGNALS."""
-    tails = (Tail(run_dir.stdout, sys.stdout.fileno()), Tail(run_dir.stderr, sys.stderr.fileno()))
+def watch(run_dir: RunDir, supervisor: int, inbox: SignalInbox, *, quiet: bool = False, tail: int | None = None) -> int:
+    """Show the run until *supervisor* (its pidfd) has ended, of what it said so far the last *tail* lines or everything.
+    Returns the exit code of `launch`. *inbox* receives SIGNALS."""
+    shown = Shown(run_dir)
     poller = select.poll()
     with Inotify() as changes:
         changes.watch(run_dir.root)
@@ -56,9 +59,10 @@ def watch(run_dir: RunDir, supervisor: int, inbox: SignalInbox, *, quiet: bool =
             poller.register(fd, select.POLLIN)
         over, told = False, quiet
         notes = journal.Follower(run_dir.journal)
+        if tail is not None:
+            shown.copy(tail=tail)
         while not over:
-            for tail in tails:
-                tail.copy()
+            shown.copy()
             _tell_notes(notes.new_events(), quiet=quiet)
             happened = poller.poll(_FALLBACK_POLL_MS)
             if not happened and not told and _has_finished(run_dir):
@@ -72,8 +76,7 @@ def watch(run_dir: RunDir, supervisor: int, inbox: SignalInbox, *, quiet: bool =
                         return 0
                 else:
                     over = not _taken_up(run_dir, supervisor)
-    for tail in tails:
-        tail.copy()
+    shown.copy()
     os.close(supervisor)
     return _ending(run_dir, quiet=quiet)
 
@@ -89,17 +92,22 @@ def _has_finished(run_dir: RunDir) -> bool:
     return any(event.name == "finished" for event in journal.read(run_dir.journal))
 
 
-def follow_output(run_dir: RunDir) -> None:
-    """`launch logs -f`: copy output until the run's supervisor is gone. Ctrl-C ends the watching only."""
-    tails = (Tail(run_dir.stdout, sys.stdout.fileno()), Tail(run_dir.stderr, sys.stderr.fileno()))
+def until_it_ends(run_dir: RunDir) -> Iterator[None]:
+    """Yields when the run may have said something, and once more when it has ended. A dead supervisor gets a successor."""
+    from launcher.run.recover import recover
+
     with Inotify() as changes:
         changes.watch(run_dir.root)
         while True:
             living = is_locked(run_dir.supervisor_lock)
-            for tail in tails:
-                tail.copy()
+            yield
             if not living:
-                return
+                if _has_finished(run_dir) or _takeovers(run_dir) >= _MOST_TAKEOVERS:
+                    return
+                recover(run_dir)
+                if not is_locked(run_dir.supervisor_lock):
+                    yield
+                    return
             if select.select([changes], [], [], _FALLBACK_POLL_MS / 1000)[0]:
                 changes.read()
 
@@ -108,6 +116,9 @@ def _detached(inbox: SignalInbox, run_dir: RunDir, supervisor: int) -> bool:
     """Pass signals on to the supervisor. True when the terminal is gone and watching ends."""
     for signum in inbox.read():
         if signum is signal.SIGHUP:
+            return True
+        if signum is signal.SIGQUIT:
+            render.say(f"\nleft; the run goes on, `launch attach {run_dir.run_id}` comes back to it")
             return True
         if signum is signal.SIGINT:
             events = journal.read(run_dir.journal)
@@ -122,12 +133,10 @@ def _detached(inbox: SignalInbox, run_dir: RunDir, supervisor: int) -> bool:
 
 def _taken_up(run_dir: RunDir, supervisor: int) -> bool:
     """*supervisor* has ended. When the run has not, give it another, whose pidfd takes the dead one's number."""
-    from launcher.run.recover import TOOK_OVER, recover
+    from launcher.run.recover import recover
     from launcher.run.supervisor_link import open_supervisor
 
-    events = journal.read(run_dir.journal)
-    takeovers = sum(event.name == "note" and event.get("text") == TOOK_OVER for event in events)
-    if any(event.name == "finished" for event in events) or takeovers >= _MOST_TAKEOVERS:
+    if _has_finished(run_dir) or _takeovers(run_dir) >= _MOST_TAKEOVERS:
         return False
     recover(run_dir)
     successor = open_supervisor(run_dir)
@@ -136,6 +145,12 @@ def _taken_up(run_dir: RunDir, supervisor: int) -> bool:
     os.dup2(successor, supervisor, inheritable=False)
     os.close(successor)
     return True
+
+
+def _takeovers(run_dir: RunDir) -> int:
+    from launcher.run.recover import TOOK_OVER
+
+    return sum(event.name == "note" and event.get("text") == TOOK_OVER for event in journal.read(run_dir.journal))
 
 
 def _ending(run_dir: RunDir, *, quiet: bool) -> int:

@@ -11,20 +11,20 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from launcher.run.pauses import is_paused, let_go_on, paused_s
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.tracker_process import TrackerProcess
 from launcher.tracking import journal
 from launcher.tracking.status import Reason
 from runtime.container import lifecycle
 from runtime.container.lifecycle import Container
+from runtime.container.logs import LogFiles, LogPump, OutputLog
 from runtime.container.spec import ProcessExit
 from runtime.state_dir import RunDir
 
-_CHUNK = 1 << 16
+_PAUSED_LOOK_S = 1.0
 
 REQUESTS = {signal.SIGTERM: Reason.STOPPED, signal.SIGINT: Reason.INTERRUPTED}
 
@@ -40,25 +40,27 @@ class Followed:
 @dataclass(slots=True)
 class _Follower:
     container: Container
+    pump: LogPump
     run_dir: RunDir
     inbox: SignalInbox
     tracker: TrackerProcess
     grace_s: float
     deadline: float | None
+    granted_s: float = 0.0
+    """Seconds for which the run stood still and by which the deadline has been put off."""
     asked: Reason | None = None
     kill_at: float | None = None
-    logs: dict[int, int] = field(default_factory=dict)
     silent: bool = True
 
     def run(self) -> Followed:
         poller = select.poll()
-        for fd in (*self.logs, self.container.pidfd, self.inbox.fd, self.tracker.pidfd):
+        for fd in (*self.pump.open_pipes, self.container.pidfd, self.inbox.fd, self.tracker.pidfd):
             if fd >= 0:  # no tracker is left when all its successors died
                 poller.register(fd, select.POLLIN)
         ended = False
         while not ended:
             for fd, _event in poller.poll(self._wait_ms()):
-                if fd in self.logs:
+                if fd in self.pump.open_pipes:
                     if not self._pump(fd):
                         poller.unregister(fd)
                 elif fd == self.inbox.fd:
@@ -79,24 +81,22 @@ class _Follower:
 
     def _pump(self, fd: int) -> bool:
         """Copy what is there to the log. False at end of file."""
-        chunk = os.read(fd, _CHUNK)
-        if not chunk:
-            return False
-        if self.silent:
+        alive = self.pump.pump(fd)
+        if alive and self.silent:
             self.silent = False
             journal.append(self.run_dir.journal, "first_output")
-        _write_all(self.logs[fd], chunk)
-        return True
+        return alive
 
     def _drain(self) -> None:
         """The processes are gone: what is left in the pipes is all there will ever be."""
-        for fd in self.logs:
+        for fd in self.pump.open_pipes:
             os.set_blocking(fd, False)
             try:
                 while self._pump(fd):
                     pass
             except BlockingIOError:
                 continue
+        self.pump.settle()
 
     def _obey(self, requests: list[signal.Signals]) -> None:
         for request in requests:
@@ -110,14 +110,26 @@ class _Follower:
         if self.kill_at is not None and now >= self.kill_at:
             self.kill_at = None
             lifecycle.kill(self.container)
-        if self.deadline is not None and now >= self.deadline:
+        if self.deadline is not None and now >= self.deadline and not self._put_off(now):
             self.deadline = None
             if self.asked is None:
                 self._ask(Reason.TIMEOUT)
 
+    def _put_off(self, now: float) -> bool:
+        """Whether the deadline moves, since the run has been paused meanwhile."""
+        assert self.deadline is not None
+        events = journal.read(self.run_dir.journal)
+        paused = paused_s(events, now=time.time())
+        extension, self.granted_s = paused - self.granted_s, paused
+        self.deadline += max(0.0, extension)
+        if is_paused(events):
+            self.deadline = max(self.deadline, now + _PAUSED_LOOK_S)
+        return self.deadline > now
+
     def _ask(self, reason: Reason, *, at_once: bool = False) -> None:
         self.asked = reason
         journal.append(self.run_dir.journal, "stopping", reason=str(reason), at_once=at_once)
+        let_go_on(self.run_dir)
         if at_once:
             lifecycle.kill(self.container)
             return
@@ -129,7 +141,7 @@ def follow(
     container: Container,
     run_dir: RunDir,
     inbox: SignalInbox,
-    log_fds: tuple[int, int],
+    logs: LogFiles,
     tracker: TrackerProcess,
     *,
     timeout_s: float | None,
@@ -137,32 +149,14 @@ def follow(
     asked: Reason | None = None,
     silent: bool = True,
 ) -> Followed:
-    """Follow *container* until its init has ended, its output going to *log_fds*. *timeout_s* counts from now.
+    """Follow *container* until its init has ended, its output going to *logs*. *timeout_s* counts from now.
     A tracker that dies meanwhile is replaced.
 
     *asked*: what an earlier supervisor asked of it already; *silent*: whether it has said nothing so far.
     """
-    deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    logs = dict(zip((container.stdout_fd, container.stderr_fd), log_fds, strict=True))
-    return _Follower(container, run_dir, inbox, tracker, grace_s, deadline, asked=asked, logs=logs, silent=silent).run()
-
-
-@contextmanager
-def opened_logs(run_dir: RunDir) -> Iterator[tuple[int, int]]:
-    """Descriptors of the run's stdout and stderr logs, in append mode: init writes to them too when its supervisor died."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-    with ExitStack() as opened:
-        fds = [os.open(path, flags, 0o600) for path in (run_dir.stdout, run_dir.stderr)]
-        for fd in fds:
-            opened.callback(os.close, fd)
-        yield fds[0], fds[1]
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    """write(2) until all is written. A full disk must not end the training: what does not fit is dropped from the log."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except OSError:
-            return
+    pump = LogPump((container.stdout_fd, container.stderr_fd), OutputLog(logs))
+    follower = _Follower(container, pump, run_dir, inbox, tracker, grace_s, deadline=None, asked=asked, silent=silent)
+    if timeout_s is not None:
+        follower.deadline = time.monotonic() + timeout_s
+        follower.granted_s = paused_s(journal.read(run_dir.journal), now=time.time())
+    return follower.run()

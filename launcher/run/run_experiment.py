@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from launcher.plan.container_plan import container_spec
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.acquisitions import acquired
-from launcher.run.follow import follow, opened_logs
+from launcher.run.follow import follow
 from launcher.run.leases import Withdrawn, leased
+from launcher.run.logs import opened_logs
 from launcher.run.outcome import ExitOutcome, outcome_of
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.tracker_process import TrackerProcess
@@ -99,7 +100,7 @@ def run_attempt(run: Run, number: int) -> Attempt:
             init_socket=run_dir.init_socket,
             held_fds=lease.fds if lease else (),
             cgroup=cgroup,
-            log_fds=logs,
+            logs=logs,
         )
         owned.callback(container.close)
         owned.callback(_end, container)

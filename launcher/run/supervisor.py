@@ -18,6 +18,7 @@ from launcher.errors import LaunchError
 from launcher.plan.plan_json import from_document
 from launcher.run import active
 from launcher.run.handover import announce_pid
+from launcher.run.logs import close_holes
 from launcher.run.outcome import ExitOutcome
 from launcher.run.run_experiment import Attempt, Run, run_experiment
 from launcher.run.signal_inbox import SignalInbox
@@ -54,7 +55,9 @@ def supervise(run_dir: RunDir, inbox: SignalInbox) -> None:
     happened = {event.name for event in journal.read(run_dir.journal)}
     tracker = start_tracker(run_dir)
     if "finished" not in happened:
-        close(run_dir, _guarded(lambda: _run_or_take_over(run_dir, inbox, tracker, began="queued" in happened)))
+        attempt = _guarded(lambda: _run_or_take_over(run_dir, inbox, tracker, began="queued" in happened))
+        close_holes(run_dir)
+        close(run_dir, attempt)
     tracker.finish()
     active.unmark(run_dir)
     _confirm_layers(StateDir(run_dir.root.parent.parent))

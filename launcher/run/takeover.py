@@ -11,8 +11,10 @@ from collections.abc import Sequence
 
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.acquisitions import undo_all
-from launcher.run.follow import Followed, follow, opened_logs
+from launcher.run.follow import Followed, follow
+from launcher.run.logs import opened_logs
 from launcher.run.outcome import outcome_of
+from launcher.run.pauses import paused_s, stands_still, wait_while_paused
 from launcher.run.recover import TOOK_OVER
 from launcher.run.run_experiment import Attempt
 from launcher.run.signal_inbox import SignalInbox
@@ -22,6 +24,7 @@ from launcher.tracking.journal import Event
 from launcher.tracking.status import Reason
 from runtime.cgroup.cgroup import open_cgroup
 from runtime.container import adopt, lifecycle
+from runtime.container.lifecycle import Container
 from runtime.errors import ContainerError
 from runtime.state_dir import RunDir
 
@@ -39,11 +42,13 @@ def take_over(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: Tr
 
 
 def _follow_to_the_end(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: TrackerProcess) -> Followed:
+    try:
+        container: Container | None = _adopted(run_dir, inbox)
+    except ContainerError:
+        container = None
     events = journal.read(run_dir.journal)
     asked = next((Reason(event.fields["reason"]) for event in reversed(events) if event.name == "stopping"), None)
-    try:
-        container = adopt.adopt(run_dir.init_socket, run_dir.exit_record)
-    except ContainerError:
+    if container is None:
         return Followed(lifecycle.read_exit(run_dir.exit_record), asked)
     if container.listener_fd is not None:
         tracker.hand_listener(container.listener_fd)
@@ -61,10 +66,22 @@ def _follow_to_the_end(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tr
         )
 
 
+def _adopted(run_dir: RunDir, inbox: SignalInbox) -> Container:
+    """A paused container answers when it goes on."""
+    while True:
+        wait_while_paused(run_dir, inbox)
+        try:
+            return adopt.adopt(run_dir.init_socket, run_dir.exit_record)
+        except ContainerError:
+            if not stands_still(run_dir):
+                raise
+
+
 def _time_left(timeout_s: float | None, events: Sequence[Event]) -> float | None:
     """What is left of the run's timeout: it counts from the program's start, whoever followed it then."""
     if timeout_s is None:
         return None
     # Killed between the program's start and its entry in the journal: count from the last entry before.
     started = next((event.at for event in reversed(events) if event.name == "started"), events[-1].at)
-    return max(0.0, timeout_s - (time.time() - started))
+    now = time.time()
+    return max(0.0, timeout_s - (now - started) + paused_s(events, now=now))

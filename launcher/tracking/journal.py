@@ -14,6 +14,8 @@
     first_output  -
     attempt       attempt, reason, exit_code: an attempt ended and another follows
     stopping      reason
+    paused        - (`launch pause`; by the command, announced before it is done)
+    unpaused      -
     finished      reason, exit_code, signal, usage {peak_memory_bytes, cpu_seconds, ...}, message
     note          text, or whatever a reader may like to know; facts {...} become tags of the MLflow run
 
@@ -43,6 +45,8 @@ EVENTS = (
     "first_output",
     "attempt",
     "stopping",
+    "paused",
+    "unpaused",
     "finished",
     "note",
 )

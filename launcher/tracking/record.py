@@ -237,7 +237,10 @@ def _status(events: Sequence[Event], finished: Event | None, *, alive: bool) -> 
 
 
 def _phase(events: Sequence[Event]) -> str:
-    moving = [event.name for event in events if event.name not in ("note", "mlflow", "acquired", "leased")]
+    moving = [event.name for event in events if event.name not in ("note", "mlflow", "acquired", "leased", "unpaused")]
+    if "paused" in moving:
+        last = [event.name for event in events if event.name in ("paused", "unpaused", "started", "stopping", "finished")][-1]
+        moving = moving if last == "paused" else [name for name in moving if name != "paused"]
     return moving[-1] if moving else events[-1].name
 
 

@@ -74,6 +74,9 @@ class Cgroup:
         if self.unified is not None:
             with suppress(FileNotFoundError):  # an older kernel, or the cgroup is gone: the loop below settles both
                 write_value(self.unified / "cgroup.kill", "1")
+        if v1.FREEZER in self.controllers:
+            with suppress(FileNotFoundError):  # what is frozen by v1 does not even die
+                write_value(self.controllers[v1.FREEZER] / "freezer.state", "THAWED")
         deadline = time.monotonic() + _EMPTY_WITHIN_S
         while (pids := self.pids()) and time.monotonic() < deadline:
             for pid in pids:
@@ -118,7 +121,8 @@ def new_cgroup(name: str, limits: Limits) -> Iterator[Cgroup]:
 def make_cgroup(name: str, limits: Limits) -> Cgroup:
     """`new_cgroup` without the undo, for who removes it by name later. Nothing is left behind when it fails."""
     own = own_hierarchies()
-    controllers, refused = v1.make_directories(own.legacy, name)
+    wanted = v1.CONTROLLERS if own.unified is not None else (*v1.CONTROLLERS, v1.FREEZER)
+    controllers, refused = v1.make_directories(own.legacy, name, wanted)
     reasons: dict[str, str] = {controller: _why(error) for controller, error in refused.items()}
     failed = apply_settings(v1.settings(limits), controllers) if own.legacy else {}
     unified: Path | None = None
@@ -182,7 +186,7 @@ def open_cgroup(name: str) -> Cgroup:
     """
     own = own_hierarchies()
     controllers: dict[str, Path] = {}
-    for controller in v1.CONTROLLERS:
+    for controller in (*v1.CONTROLLERS, v1.FREEZER):
         if controller in own.legacy and (found := _find(name, own.legacy[controller], own.legacy_mounts[controller])):
             controllers[controller] = found
     unified = None

@@ -5,6 +5,7 @@ One directory a controller, each below our own in that controller's hierarchy. `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.cgroup.control_file import Setting, make_empty
@@ -12,14 +13,19 @@ from runtime.cgroup.limits import Limits
 
 CONTROLLERS = ("memory", "cpu", "cpuacct", "pids")
 
+FREEZER = "freezer"
+"""Needed only where there is no v2 hierarchy, which freezes without controllers (`freezer.py`)."""
+
 CPU_PERIOD_US = 100_000
 
 
-def make_directories(own: dict[str, Path], name: str) -> tuple[dict[str, Path], dict[str, OSError]]:
+def make_directories(
+    own: dict[str, Path], name: str, controllers: Sequence[str] = CONTROLLERS
+) -> tuple[dict[str, Path], dict[str, OSError]]:
     """Make *name* below our own directory of each controller. Returns what was made, and why the rest was not."""
     made: dict[str, Path] = {}
     refused: dict[str, OSError] = {}
-    for controller in CONTROLLERS:
+    for controller in controllers:
         if controller not in own:
             continue
         directory = own[controller] / name

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runtime.container.handshake import channel, receive, send
-from runtime.container.logs import LogPump
+from runtime.container.logs import LogFiles, LogPump, OutputLog
 from runtime.container.program import Program, exec_program
 from runtime.container.side_programs import SidePrograms, next_request, offer_terminal
 from runtime.container.spec import ProcessExit
@@ -53,7 +53,7 @@ class Holdings:
     adoption: socket.socket | None
     stdout_read: int
     stderr_read: int
-    logs: tuple[int, int] | None
+    logs: LogFiles | None
     exit_record: int | None
     held: tuple[int, ...]
     owner_notes: int | None = None
@@ -61,7 +61,13 @@ class Holdings:
 
     def descriptors(self) -> list[int]:
         """All of them."""
-        fds = [self.control.fileno(), self.stdout_read, self.stderr_read, *self.held, *(self.logs or ())]
+        fds = [
+            self.control.fileno(),
+            self.stdout_read,
+            self.stderr_read,
+            *self.held,
+            *(self.logs.descriptors() if self.logs else ()),
+        ]
         if self.adoption is not None:
             fds.append(self.adoption.fileno())
         if self.exit_record is not None:
@@ -249,8 +255,7 @@ class Init:
                 # Nobody can ever ask how it goes on: its creator waited for it, and is dead.
                 os._exit(128 + signal.SIGKILL)
             if not self.connections and self.holdings.logs is not None:
-                read_ends = (self.holdings.stdout_read, self.holdings.stderr_read)
-                self.pump = LogPump(dict(zip(read_ends, self.holdings.logs, strict=True)))
+                self.pump = LogPump((self.holdings.stdout_read, self.holdings.stderr_read), OutputLog(self.holdings.logs))
             return
         if "signal" in message[0]:
             self._pass_on(message[0]["signal"])
@@ -268,7 +273,9 @@ class Init:
             self.side.pass_on(fd, message[0]["signal"])
 
     def _adopt(self, connection: socket.socket) -> None:
-        self.pump = None  # the adopter reads from here on
+        if self.pump is not None:
+            self.pump.settle()
+            self.pump = None  # the adopter reads from here on
         own = os.pidfd_open(os.getpid())
         listener = (self.listener.fileno(),) if self.listener is not None else ()
         document = {

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.container.child import Birth, be_helper
 from runtime.container.handshake import bound_socket, channel, failure, receive, send
 from runtime.container.init import EXIT_RECORD_BYTES, Holdings
+from runtime.container.logs import LogFiles
 from runtime.container.spec import ContainerSpec, ProcessExit
 from runtime.errors import ContainerError
 from runtime.kernel import capabilities, id_maps, namespaces, processes
@@ -80,15 +81,15 @@ def create(
     held_fds: Sequence[int] = (),
     cgroup: Cgroup | None = None,
     stdin: int | None = None,
-    log_fds: tuple[int, int] | None = None,
+    logs: LogFiles | None = None,
     kinds: Sequence[IdMapKind] = tuple(IdMapKind),
     rungs: Sequence[Rung] = LADDER,
 ) -> Container:
     """A container of *spec* with its init at the gate.
 
-    Init keeps *held_fds* (leases) open and never shows them to the program. To *log_fds* (stdout, stderr; append mode) it writes
-    the output while nobody reads it, once its creator is dead. *kinds* and *rungs* restrict what may be used of the id maps and
-    of the overlay's ladder.
+    Init keeps *held_fds* (leases) open and never shows them to the program. To *logs* it writes the output while
+    nobody reads it, once its creator is dead. *kinds* and *rungs* restrict what may be used of the id maps and of the overlay's
+    ladder.
     Raises Unsupported, ContainerError or NetworkError; then nothing is left running.
     """
     maps = id_maps.choose(uid=spec.uid, gid=spec.gid, kinds=kinds)
@@ -107,7 +108,7 @@ def create(
         one_id_build = spec.build and maps.kind is IdMapKind.SINGLE
         owner_notes = _place_for_owner_notes(on_failure) if one_id_build else None
         holdings = Holdings(
-            spec.container_id, theirs, adoption, stdout_read, stderr_read, log_fds, exit_fd, tuple(held_fds), owner_notes
+            spec.container_id, theirs, adoption, stdout_read, stderr_read, logs, exit_fd, tuple(held_fds), owner_notes
         )
         birth = Birth(
             spec=spec,

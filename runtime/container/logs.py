@@ -1,48 +1,159 @@
-"""Copy a container's output from its pipes to its log files, for whoever has nothing better to do with it."""
+"""A container's output on disk: a file for each stream, and an index that says in which order and when it came.
+
+The index has a record of 16 bytes for each change of stream and each 10 ms: when, which stream, and how long that stream's file
+was then. Since it names the end and not the length, a record that a killed writer owed is made good by the next one.
+
+Files are bounded without being moved: beyond `kept_bytes` the middle is given back to the disk as a hole (fallocate(2)), so every
+reader's offset and every descriptor stays good. What is kept is the beginning and the end.
+"""
 
 from __future__ import annotations
 
 import os
 import select
+import struct
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from runtime.kernel import libc
 
 _CHUNK = 1 << 16
+_APART_US = 10_000
+_BLOCK = 1 << 12
+_PUNCHED_AT_ONCE = 1 << 24
+_HEAD_SHARE = 16
+"""One part in so many of what is kept is the beginning."""
+
+STDOUT, STDERR = 0, 1
+
+RECORD = struct.Struct("<QQ")
+"""Microseconds since 1970, shifted left by one, with the stream in the lowest bit; the stream's length after it."""
+_INDEX_KEPT = 1 << 26
+
+
+@dataclass(frozen=True, slots=True)
+class LogFiles:
+    """Descriptors in append mode. One process writes at a time: the supervisor, or init while there is none."""
+
+    stdout: int
+    stderr: int
+    index: int
+    kept_bytes: int | None = None
+    """How much of each stream is kept; None = all."""
+
+    def descriptors(self) -> tuple[int, ...]:
+        return self.stdout, self.stderr, self.index
+
+
+@dataclass(slots=True)
+class OutputLog:
+    """Writes to `LogFiles`."""
+
+    files: LogFiles
+    streams: tuple[_Bounded, _Bounded] = field(init=False)
+    index: _Bounded = field(init=False)
+    owed: bytes = b""
+    """A record that is not written yet."""
+    last: tuple[int, int] = (-1, 0)
+    """Stream and time of the last written record."""
+
+    def __post_init__(self) -> None:
+        kept = self.files.kept_bytes
+        self.streams = _Bounded(self.files.stdout, kept), _Bounded(self.files.stderr, kept)
+        self.index = _Bounded(self.files.index, None if kept is None else _INDEX_KEPT)
+        # A record that a full disk cut off would shift all that follow.
+        os.ftruncate(self.files.index, self.index.end - self.index.end % RECORD.size)
+
+    def write(self, stream: int, chunk: bytes) -> None:
+        now = time.time_ns() // 1000
+        if stream != self.last[0]:
+            self.settle()
+        log = self.streams[stream]
+        log.append(chunk)
+        self.owed = RECORD.pack(now << 1 | stream, log.end)
+        if stream != self.last[0] or now - self.last[1] >= _APART_US:
+            self.settle()
+            self.last = stream, now
+
+    def settle(self) -> None:
+        """Write the record that is owed."""
+        if self.owed:
+            self.index.append(self.owed, whole=True)
+            self.owed = b""
+
+
+class _Bounded:
+    """A file that only grows, and keeps its beginning and its end."""
+
+    def __init__(self, fd: int, kept: int | None) -> None:
+        self.end = os.fstat(fd).st_size
+        self._fd = fd
+        self._head = 0 if kept is None else kept // _HEAD_SHARE // _BLOCK * _BLOCK
+        self._tail = None if kept is None else kept - self._head
+        self._hole_end = self._head
+
+    def append(self, data: bytes, *, whole: bool = False) -> None:
+        """write(2) until all is written. A full disk must not end a training: what does not fit is dropped; with *whole*, all
+        of it."""
+        view = memoryview(data)
+        before = self.end
+        while view:
+            try:
+                written = os.write(self._fd, view)
+            except OSError:
+                if whole and self.end != before:
+                    with suppress(OSError):
+                        os.ftruncate(self._fd, before)
+                    self.end = before
+                break
+            self.end += written
+            view = view[written:]
+        if self._tail is not None and self.end - self._hole_end > self._tail + min(_PUNCHED_AT_ONCE, self._tail):
+            self._punch(self._tail)
+
+    def _punch(self, tail: int) -> None:
+        hole_end = (self.end - tail) // _BLOCK * _BLOCK
+        try:
+            libc.fallocate(self._fd, libc.FALLOC_PUNCH_HOLE, self._hole_end, hole_end - self._hole_end)
+        except OSError:
+            # EOPNOTSUPP: a file system without holes (NFS before 4.2). Then everything is kept.
+            self._tail = None
+            return
+        self._hole_end = hole_end
 
 
 class LogPump:
-    """Pipes (read ends) and the log file of each. Whoever pumps is the only reader at that time."""
+    """Copies pipes (read ends of stdout and stderr) to the logs. Whoever pumps is their only reader at that time."""
 
-    def __init__(self, logs: dict[int, int]) -> None:
-        self._logs = dict(logs)
+    def __init__(self, pipes: tuple[int, int], log: OutputLog) -> None:
+        self._streams = {pipe: stream for stream, pipe in enumerate(pipes)}
+        self._log = log
 
     @property
     def open_pipes(self) -> tuple[int, ...]:
-        return tuple(self._logs)
+        return tuple(self._streams)
 
     def pump(self, pipe: int) -> bool:
-        """Copy what is there; the pipe must be readable. False at its end."""
+        """Copy what is there; the pipe must be readable, or not block. False at its end."""
         chunk = os.read(pipe, _CHUNK)
         if not chunk:
-            del self._logs[pipe]
+            del self._streams[pipe]
             return False
-        write_all(self._logs[pipe], chunk)
+        self._log.write(self._streams[pipe], chunk)
         return True
 
     def drain(self) -> None:
         """Copy everything that is in the pipes now."""
         poller = select.poll()
-        for pipe in self._logs:
+        for pipe in self._streams:
             poller.register(pipe, select.POLLIN)
         while ready := poller.poll(0):
             for pipe, _event in ready:
                 if not self.pump(pipe):
                     poller.unregister(pipe)
+        self.settle()
 
-
-def write_all(fd: int, data: bytes) -> None:
-    """write(2) until all is written. A full disk must not end a training: what does not fit is dropped from the log."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except OSError:
-            return
+    def settle(self) -> None:
+        """What was written so far is in the index."""
+        self._log.settle()

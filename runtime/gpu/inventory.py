@@ -50,11 +50,22 @@ def read_gpus(*, timeout_s: float = NVML_PATIENCE_S) -> tuple[Gpu, ...]:
     return tuple(Gpu(**{**fields, "pids": tuple(fields.get("pids", ()))}) for fields in answer["gpus"])
 
 
-def _ask_a_child(timeout_s: float) -> dict[str, Any]:
+def read_load(*, timeout_s: float = NVML_PATIENCE_S) -> tuple[dict[str, Any], ...]:
+    """What each GPU does now: `index`, `uuid`, `busy_percent`, `used_bytes`, `memory_bytes`; a value that NVML does not tell
+    is None. Raises GpuError."""
+    if not has_driver():
+        return ()
+    answer = _ask_a_child(timeout_s, "read_load")
+    if "error" in answer:
+        raise GpuError(answer["error"], hint=answer.get("hint"))
+    return tuple(answer["gpus"])
+
+
+def _ask_a_child(timeout_s: float, question: str = "read_all") -> dict[str, Any]:
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        _answer_and_exit(write_end)
+        _answer_and_exit(write_end, question)
     os.close(write_end)
     received = b""
     try:
@@ -78,11 +89,11 @@ def _ask_a_child(timeout_s: float) -> dict[str, Any]:
     return answer
 
 
-def _answer_and_exit(write_end: int) -> None:
-    from runtime.gpu.nvml import read_all
+def _answer_and_exit(write_end: int, question: str) -> None:
+    from runtime.gpu import nvml
 
     try:
-        answer: dict[str, Any] = {"gpus": read_all()}
+        answer: dict[str, Any] = {"gpus": nvml.read_load() if question == "read_load" else nvml.read_all()}
     except RuntimeFailure as error:
         answer = {"error": error.message, "hint": error.hint}
     except ImportError:

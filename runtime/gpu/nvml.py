@@ -31,6 +31,15 @@ _REFUSALS = {
 
 def read_all() -> list[dict[str, Any]]:
     """Every GPU as a JSON-able mapping (see `inventory.Gpu`). Raises GpuError when NVML does not come up."""
+    return _of_each(_read_one)
+
+
+def read_load() -> list[dict[str, Any]]:
+    """What every GPU does now (see `inventory.read_load`)."""
+    return _of_each(_load_of_one)
+
+
+def _of_each(read: Callable[[Any, int], dict[str, Any]]) -> list[dict[str, Any]]:
     import pynvml
 
     _preload()
@@ -41,7 +50,7 @@ def read_all() -> list[dict[str, Any]]:
         words, hint = _REFUSALS.get(code, (f"NVML refused to start with code {code}", None))
         raise GpuError(words, hint=hint) from None
     try:
-        return [_read_one(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+        return [read(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
     finally:
         pynvml.nvmlShutdown()
 
@@ -53,6 +62,20 @@ def _preload() -> None:
         from runtime.kernel.libc import load_library
 
         load_library(named)
+
+
+def _load_of_one(pynvml: Any, index: int) -> dict[str, Any]:
+    load: dict[str, Any] = {"index": index, "uuid": None, "busy_percent": None, "used_bytes": None, "memory_bytes": None}
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        uuid = pynvml.nvmlDeviceGetUUID(handle)
+        load["uuid"] = uuid.decode() if isinstance(uuid, bytes) else uuid
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        load |= {"used_bytes": int(memory.used), "memory_bytes": int(memory.total)}
+        load["busy_percent"] = int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    except (pynvml.NVMLError, AttributeError):  # MIG: no rate of use; what is known is told
+        return load
+    return load
 
 
 def _read_one(pynvml: Any, index: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 from runtime.container import lifecycle
 from runtime.container.adopt import adopt
 from runtime.container.lifecycle import Container
+from runtime.container.logs import LogFiles
 from runtime.container.run_once import run_to_completion
 from runtime.container.spec import ContainerSpec, ProcessExit
 from runtime.errors import ContainerError
@@ -270,11 +271,9 @@ class Supervisor:
         if self.pid == 0:
             try:
                 held = () if lease is None else (open_locked(lease),)
-                log_fds = tuple(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for log in self.logs)
-                assert len(log_fds) == 2
-                container = lifecycle.create(
-                    spec, exit_record=self.record, init_socket=self.socket, held_fds=held, log_fds=(log_fds[0], log_fds[1])
-                )
+                paths = (*self.logs, directory / "output.index")
+                logs = LogFiles(*(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND) for path in paths))
+                container = lifecycle.create(spec, exit_record=self.record, init_socket=self.socket, held_fds=held, logs=logs)
                 if start:
                     lifecycle.start(container)
                 os.write(writer, str(container.pid).encode())

@@ -37,7 +37,10 @@ compdef _launch launch
 complete -c launch -f -a '(launch completion words -- (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null)'
 """,
 }
-_TAKES_RUNS = ("logs", "stop", "kill", "wait", "rerun", "outputs", "sync")
+_TAKES_RUNS = (
+    *("attach", "exec", "kill", "logs", "outputs", "pause", "rerun", "shell", "stats"),
+    *("stop", "sync", "top", "unpause", "wait"),
+)
 _TAKES_IMAGES = ("diff", "push", "save", "verify")
 _TAKES_EXPERIMENTS = ("run", "plan", "build", "lock")
 

@@ -1,30 +1,77 @@
-"""`launch logs [-f] RUN`: the program's stdout on stdout, its stderr on stderr."""
+"""`launch logs [-f] RUN`: the program's stdout on stdout, its stderr on stderr, in the order in which they came."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from launcher.cli import arguments as args
-from launcher.cli.watch import Tail, follow_output
-from launcher.tracking.record import find_run
+from launcher.cli import render
+from launcher.cli.moments import moment, timestamp
+from launcher.run.output import Output, Piece, lines_from
 from runtime.state_dir import state_dir
+
+_TAIL_BYTES = 1 << 26
+"""Where the last lines are looked for first."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = args.Parser("logs", "Show a run's output.", usage="[-f] RUN")
+    parser = args.Parser(
+        "logs",
+        "Show a run's output: its stdout on stdout, its stderr on stderr, in the order in which they came.",
+        usage="[-f] [-t] [--tail N] [--since WHEN] RUN",
+    )
     parser.add_argument("run", metavar="RUN", help="a short prefix, a name, @last, @last~1 or an MLflow run id")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends; Ctrl-C ends the looking only")
+    parser.add_argument("-n", "--tail", type=int, metavar="N", help="only the last N lines, of both streams together")
+    parser.add_argument("--since", metavar="WHEN", help="only what came since: `10m` ago, `14:05`, `2026-11-24T14:05:00Z`")
+    parser.add_argument("-t", "--timestamps", action="store_true", help="begin each line with the time at which it came")
     args.add_debug_options(parser)
     options = parser.parse_args(arguments)
     args.apply_debug(options)
-    from launcher.run.recover import recover
+    if options.tail is not None and options.tail < 0:
+        parser.error("--tail takes a number from 0 on")
+    from launcher.run.living import find_own_run
 
-    run_dir = find_run(state_dir(), options.run).run_dir
-    if options.follow:
-        recover(run_dir)
-        follow_output(run_dir)
+    since = 0.0 if options.since is None else moment(options.since, now=datetime.now().astimezone(), option="--since")
+    run_dir = find_own_run(state_dir(), options.run).run_dir
+    printer = _Printer(with_time=options.timestamps)
+    output = Output(run_dir)
+    if options.tail is None:
+        printer.show(output.new_pieces(since=since))
     else:
-        Tail(run_dir.stdout, sys.stdout.fileno()).copy()
-        Tail(run_dir.stderr, sys.stderr.fileno()).copy()
+        last = lines_from(output.new_pieces(since=since, last_bytes=_TAIL_BYTES), options.tail)
+        if output.skipped and sum(piece.data.count(b"\n") for piece in last) < options.tail:
+            output = Output(run_dir)
+            last = lines_from(output.new_pieces(since=since), options.tail)
+        printer.show(last)
+    if options.follow:
+        from launcher.cli.watch import until_it_ends
+
+        for _ in until_it_ends(run_dir):
+            printer.show(output.new_pieces(since=since))
+    if output.left_out and options.tail is None:
+        render.say(f"{render.size(output.left_out)} in between were not kept (LAUNCH_LOG_LIMIT)")
     return 0
+
+
+class _Printer:
+    """Writes pieces to our own streams, byte for byte; with the time where a line begins."""
+
+    def __init__(self, *, with_time: bool) -> None:
+        self._with_time = with_time
+        self._fds = sys.stdout.fileno(), sys.stderr.fileno()
+
+    def show(self, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            data = self._stamped(piece) if self._with_time else piece.data
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._fds[piece.stream], view) :]
+
+    def _stamped(self, piece: Piece) -> bytes:
+        stamp = timestamp(piece.at).encode() + b" "
+        body, end = (piece.data[:-1], b"\n") if piece.data.endswith(b"\n") else (piece.data, b"")
+        return (stamp if piece.begins_line else b"") + body.replace(b"\n", b"\n" + stamp) + end

@@ -1,0 +1,159 @@
+"""`launch stats [RUN…]`: what runs use now. A table that renews itself on a terminal, one line a run and look otherwise."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from launcher.cli import arguments as args
+from launcher.cli import render
+from launcher.run.now import Sample, sample
+from launcher.tracking.record import RunRecord, fold
+from runtime.state_dir import StateDir, state_dir
+
+_HEADER = ("RUN", "EXPERIMENT", "CPU", "MEMORY", "LIMIT", "%", "PROCESSES", "GPU")
+_FIRST_AFTER_S = 0.5
+"""The first two looks, whose difference is the use of processors."""
+_HOME_AND_CLEAR = "\x1b[H\x1b[J"
+_CLEAR = "\x1b[2J"
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = args.Parser(
+        "stats",
+        "Show what runs use now, all of them or those named, until they have ended or Ctrl-C. 100 % CPU is one core.",
+        usage="[RUN ...] [--once] [--json] [--interval SECONDS]",
+    )
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="a short prefix, a name, @last or an MLflow run id")
+    parser.add_argument("--once", action="store_true", help="one look")
+    parser.add_argument("--json", action="store_true", help="one JSON object a run and look on stdout")
+    parser.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="between two looks (1)")
+    args.add_debug_options(parser)
+    options = parser.parse_args(arguments)
+    args.apply_debug(options)
+    if not 0.1 <= options.interval <= 3600:
+        parser.error("--interval takes 0.1 to 3600 seconds")
+    from launcher.run.recover import recover_all
+
+    state = state_dir()
+    if not options.runs:
+        recover_all(state)
+    try:
+        return _look(state, options)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _look(state: StateDir, options: argparse.Namespace) -> int:
+    named = _named(state, options.runs)
+    live = sys.stdout.isatty() and not options.json and not options.once
+    before: dict[str, Sample] = {}
+    looks = 0
+    if live:
+        sys.stdout.write(_CLEAR)
+    while True:
+        records = [record for record in (_still(one) for one in named or _active(state)) if record is not None]
+        if not records and (named or not live):
+            if not before:
+                render.say("nothing is running")
+            return 0
+        gpus = _gpu_load(records)
+        now = {record.run_id: sample(record, gpus=gpus) for record in records}
+        looks += 1
+        if looks == 1:
+            # The use of processors is a difference: the first look alone shows none.
+            before = now
+            time.sleep(min(_FIRST_AFTER_S, options.interval))
+            continue
+        if options.json:
+            _print_json(records, now, before)
+        else:
+            _print_table(records, now, before, live=live, with_header=looks == 2)
+        before = now
+        if options.once:
+            return 0
+        time.sleep(options.interval)
+
+
+def _named(state: StateDir, references: Sequence[str]) -> list[RunRecord]:
+    from launcher.run.living import living_run
+
+    return [living_run(state, reference) for reference in references]
+
+
+def _active(state: StateDir) -> list[RunRecord]:
+    from launcher.run.active import active_runs
+
+    return [record for record in map(fold, active_runs(state)) if record is not None]
+
+
+def _still(record: RunRecord) -> RunRecord | None:
+    """*record* as it is now; None when its program does not run."""
+    now = fold(record.run_dir)
+    return now if now is not None and now.exit_code is None and now.started_at is not None else None
+
+
+def _gpu_load(records: Sequence[RunRecord]) -> Sequence[dict[str, Any]]:
+    if not any(record.gpus for record in records):
+        return ()
+    from runtime.errors import GpuError
+    from runtime.gpu.inventory import read_load
+
+    try:
+        return read_load()
+    except GpuError:
+        return ()  # a table without a column is better than none; `launch doctor` says what is wrong
+
+
+def _print_json(records: Sequence[RunRecord], now: dict[str, Sample], before: dict[str, Sample]) -> None:
+    for record in records:
+        print(json.dumps(_document(record, now[record.run_id], before.get(record.run_id))))
+    sys.stdout.flush()
+
+
+def _print_table(
+    records: Sequence[RunRecord], now: dict[str, Sample], before: dict[str, Sample], *, live: bool, with_header: bool
+) -> None:
+    table = render.table(_HEADER, [_row(record, now[record.run_id], before.get(record.run_id)) for record in records])
+    sys.stdout.write(_HOME_AND_CLEAR if live else "")
+    print(table if live or with_header else table.partition("\n")[2], flush=True)
+
+
+def _row(record: RunRecord, now: Sample, before: Sample | None) -> tuple[str, ...]:
+    cores, memory, limit = now.cores_since(before), now.memory_bytes, now.memory_limit_bytes
+    return (
+        record.run_id,
+        record.experiment,
+        "paused" if now.paused else "-" if cores is None else f"{100 * cores:.1f} %",
+        "-" if memory is None else render.size(memory),
+        "-" if limit is None else render.size(limit),
+        "-" if memory is None or not limit else f"{100 * memory / limit:.1f}",
+        "-" if now.processes is None else str(now.processes),
+        "  ".join(_gpu_words(gpu) for gpu in now.gpus),
+    )
+
+
+def _gpu_words(gpu: dict[str, Any]) -> str:
+    busy = "-" if gpu.get("busy_percent") is None else f"{gpu['busy_percent']} %"
+    used = gpu.get("used_bytes")
+    return f"{gpu['index']}: {busy}" + (f" {render.size(used)} of {render.size(gpu['memory_bytes'])}" if used is not None else "")
+
+
+def _document(record: RunRecord, now: Sample, before: Sample | None) -> dict[str, Any]:
+    cores = now.cores_since(before)
+    return {
+        "time": round(time.time(), 3),
+        "run_id": record.run_id,
+        "experiment": record.experiment,
+        "paused": now.paused,
+        "cpu_percent": None if cores is None else round(100 * cores, 2),
+        "cpu_seconds": None if now.cpu_s is None else round(now.cpu_s, 3),
+        "memory_bytes": now.memory_bytes,
+        "memory_limit_bytes": now.memory_limit_bytes,
+        "processes": now.processes,
+        "gpus": [dict(gpu) for gpu in now.gpus],
+    }

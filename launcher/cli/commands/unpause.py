@@ -1,0 +1,24 @@
+"""`launch unpause RUN…`: let paused runs go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from launcher.cli import arguments as args
+from launcher.cli import render
+from runtime.state_dir import state_dir
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = args.Parser("unpause", "Let paused runs go on.", usage="RUN [RUN ...]")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a short prefix, a name, @last or an MLflow run id")
+    args.add_debug_options(parser)
+    options = parser.parse_args(arguments)
+    args.apply_debug(options)
+    from launcher.run.living import living_run
+    from launcher.run.pauses import unpause
+
+    for record in [living_run(state_dir(), reference) for reference in options.runs]:
+        unpause(record)
+        render.say(f"{record.experiment} {record.run_id} goes on")
+    return 0

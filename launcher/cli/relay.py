@@ -1,0 +1,162 @@
+"""Between the caller and a program inside a container: bytes both ways, signals, the size of the terminal, the exit code.
+
+One poll loop, no threads; a side that does not read stops nothing but what goes to it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import sys
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+
+from launcher.cli import render
+from launcher.cli.terminal import raw_mode
+from launcher.run.signal_inbox import SignalInbox
+from runtime.container import pty
+from runtime.container.exec_inside import SideProgram
+from runtime.container.spec import ProcessExit
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGWINCH)
+
+_CHUNK = 1 << 16
+_MOST_PENDING = 1 << 18
+_LAST_WORDS_MS = 100
+"""What a terminal still holds comes out a moment after its program has ended, and its end may never come: others may have it."""
+
+
+@dataclass(slots=True)
+class _Relay:
+    program: SideProgram
+    inbox: SignalInbox
+    on_terminal: bool
+    outlets: dict[int, int]
+    """Where it can be read → where that goes."""
+    source: int | None
+    """Our stdin, while it gives something."""
+    pending: bytearray = field(default_factory=bytearray)
+    interrupted: bool = False
+
+    def run(self) -> int:
+        os.set_blocking(self.program.stdin, False)
+        while True:
+            ready = self._wait()
+            for fd, event in ready:
+                if fd == self.inbox.fd:
+                    code = self._obey()
+                    if code is not None:
+                        return code
+                elif fd in self.outlets:
+                    self._copy(fd)
+                elif fd == self.source:
+                    self._take_in()
+                if fd == self.program.stdin and (event & select.POLLOUT or self.pending):
+                    self._feed()
+            if any(fd == self.program.connection.fileno() for fd, _event in ready):
+                return self._last_words(self.program.ended())
+
+    def _wait(self) -> list[tuple[int, int]]:
+        events = {self.program.connection.fileno(): select.POLLIN, self.inbox.fd: select.POLLIN}
+        events |= dict.fromkeys(self.outlets, select.POLLIN)
+        if self.source is not None and len(self.pending) < _MOST_PENDING:
+            events[self.source] = select.POLLIN
+        if self.pending and self.program.stdin >= 0:
+            events[self.program.stdin] = events.get(self.program.stdin, 0) | select.POLLOUT
+        poller = select.poll()
+        for fd, wanted in events.items():
+            poller.register(fd, wanted)
+        return poller.poll()
+
+    def _copy(self, fd: int) -> bool:
+        """False when there is nothing more to come."""
+        try:
+            chunk = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            # The end of a terminal.
+            if error.errno != errno.EIO:
+                raise
+            chunk = b""
+        if not chunk:
+            del self.outlets[fd]
+            return False
+        view = memoryview(chunk)
+        while view:
+            view = view[os.write(self.outlets[fd], view) :]
+        return True
+
+    def _take_in(self) -> None:
+        assert self.source is not None
+        try:
+            chunk = os.read(self.source, _CHUNK)
+        except OSError:
+            # EIO: our terminal is gone.
+            chunk = b""
+        self.pending += chunk
+        if not chunk:
+            self.source = None
+            if not self.pending:
+                self.program.close_stdin()
+        else:
+            self._feed()
+
+    def _feed(self) -> None:
+        try:
+            while self.pending:
+                del self.pending[: os.write(self.program.stdin, self.pending)]
+        except BlockingIOError:
+            return
+        except OSError:
+            # EPIPE, EIO: it does not listen any more.
+            self.pending.clear()
+            self.source = None
+        if self.source is None:
+            self.program.close_stdin()
+
+    def _obey(self) -> int | None:
+        """Deal with signals to us; an exit code when we are to leave."""
+        for number in self.inbox.read():
+            if number is signal.SIGWINCH:
+                self._resize()
+            elif number is signal.SIGHUP or (self.on_terminal and number is signal.SIGTERM):
+                return 128 + number
+            elif number is signal.SIGINT and self.interrupted:
+                self.program.signal(signal.SIGKILL)
+            else:
+                self.interrupted = number is signal.SIGINT
+                self.program.signal(number)
+        return None
+
+    def _resize(self) -> None:
+        if self.on_terminal:
+            with suppress(OSError):
+                pty.set_size(self.program.stdin, *pty.size_of(sys.stdin.fileno()))
+
+    def _last_words(self, ended: ProcessExit | None) -> int:
+        for fd in list(self.outlets):
+            poller = select.poll()
+            poller.register(fd, select.POLLIN)
+            while poller.poll(_LAST_WORDS_MS if self.on_terminal else 0):
+                if not self._copy(fd):
+                    break
+        if ended is None:
+            render.say("the container has ended, and this program with it")
+            return 128 + signal.SIGKILL
+        return ended.shell_code
+
+
+def relay(program: SideProgram, *, with_stdin: bool, on_terminal: bool) -> int:
+    """Stand between us and *program* until it has ended: the exit code for it. Our terminal is raw meanwhile."""
+    stdin = sys.stdin.fileno()
+    outlets = {program.stdout: sys.stdout.fileno()}
+    if program.stderr is not None:
+        outlets[program.stderr] = sys.stderr.fileno()
+    if not with_stdin:
+        program.close_stdin()
+    inbox = SignalInbox(SIGNALS)
+    with raw_mode(stdin) if on_terminal and os.isatty(stdin) else nullcontext():
+        return _Relay(program, inbox, on_terminal, outlets, stdin if with_stdin else None).run()

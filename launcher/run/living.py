@@ -1,0 +1,56 @@
+"""The runs that one can look into: those whose program runs now. Everything else is refused with the reason."""
+
+from __future__ import annotations
+
+from launcher.errors import ConfigError
+from launcher.run.recover import recover
+from launcher.tracking.record import RunRecord, find_run, fold
+from runtime.cgroup.cgroup import Cgroup, open_cgroup
+from runtime.state_dir import StateDir
+
+
+def find_own_run(state: StateDir, reference: str) -> RunRecord:
+    """`find_run` among runs that may be another's. A run without a supervisor gets one."""
+    try:
+        record = find_run(state, reference)
+        if record.exit_code is None:
+            recover(record.run_dir)
+    except PermissionError as error:
+        raise ConfigError(
+            f"the runs in `{state.root}` are not yours: `{error.filename or state.runs}` can't be opened",
+            hint="LAUNCH_HOME names the directory whose runs you mean; only its owner and root may look into them",
+        ) from error
+    return record
+
+
+def running_or_waiting(state: StateDir, reference: str) -> RunRecord:
+    """The run that *reference* means, which has not ended. Raises ConfigError for one that has."""
+    record = find_own_run(state, reference)
+    if record.exit_code is not None:
+        raise ConfigError(
+            f"run `{record.run_id}` has ended ({record.reason})",
+            hint=f"`launch shell experiment={record.experiment}` opens a shell in what it ran in; `launch logs {record.run_id}` "
+            "shows what it said",
+        )
+    if not record.alive and (fold(record.run_dir) or record).exit_code is not None:
+        raise ConfigError(f"run `{record.run_id}` has ended: nothing of it was left")
+    return record
+
+
+def living_run(state: StateDir, reference: str) -> RunRecord:
+    """The run that *reference* means, whose program runs. Raises ConfigError for one that has ended or not begun."""
+    record = running_or_waiting(state, reference)
+    if record.started_at is None:
+        raise ConfigError(
+            f"run `{record.run_id}` has not started yet: it is {record.phase}", hint="`launch ps` shows what it waits for"
+        )
+    return record
+
+
+def cgroup_of(record: RunRecord) -> Cgroup:
+    """The cgroup of the run's container; one without directories where this user may make none."""
+    return open_cgroup(cgroup_name(record.run_id))
+
+
+def cgroup_name(run_id: str) -> str:
+    return f"launch-{run_id}"

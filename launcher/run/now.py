@@ -1,0 +1,81 @@
+"""What a run uses at this moment, out of its cgroup; out of /proc where it has none (an ordinary user on cgroup version 1)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.run.living import cgroup_of
+from launcher.tracking import journal
+from launcher.tracking.record import RunRecord, same_process
+from runtime.cgroup.cgroup import Cgroup
+from runtime.cgroup.control_file import read_number
+from runtime.cgroup.freezer import is_frozen
+from runtime.kernel.process_table import ProcessFacts, tree_below
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One look at one run."""
+
+    at: float
+    """Monotonic seconds."""
+    cpu_s: float | None
+    """Since the start."""
+    memory_bytes: int | None
+    memory_limit_bytes: int | None
+    processes: int | None
+    paused: bool
+    gpus: tuple[dict[str, Any], ...] = ()
+
+    def cores_since(self, before: Sample | None) -> float | None:
+        """How many cores were busy since *before*."""
+        if before is None or self.cpu_s is None or before.cpu_s is None or self.at <= before.at:
+            return None
+        return max(0.0, (self.cpu_s - before.cpu_s) / (self.at - before.at))
+
+
+def init_pid(record: RunRecord) -> int | None:
+    """The container's PID 1 as we see it; None when it is gone."""
+    started = [event for event in journal.read(record.run_dir.journal) if event.name == "started"]
+    if not started:
+        return None
+    pid = started[-1].get("init_pid")
+    return int(pid) if same_process(pid, started[-1].get("init_started")) else None
+
+
+def processes_of(record: RunRecord) -> list[ProcessFacts]:
+    """Everything that runs in the container, its init first."""
+    pid = init_pid(record)
+    return [] if pid is None else tree_below(pid)
+
+
+def sample(record: RunRecord, *, gpus: Sequence[dict[str, Any]] = ()) -> Sample:
+    """*gpus* is what `runtime.gpu.inventory.read_load` says of all GPUs."""
+    cgroup = cgroup_of(record)
+    usage = cgroup.usage()
+    cpu_s, memory, count = usage.cpu_s, usage.memory_bytes, _process_count(cgroup)
+    at = time.monotonic()
+    if cpu_s is None or memory is None or count is None:
+        tree = processes_of(record)
+        cpu_s = sum(one.cpu_s for one in tree) if cpu_s is None else cpu_s
+        memory = sum(one.memory_bytes for one in tree) if memory is None else memory
+        count = len(tree) if count is None else count
+    mine = tuple(gpu for gpu in gpus if gpu.get("uuid") in record.gpus)
+    return Sample(at, cpu_s, memory, _memory_limit(record), count, is_frozen(cgroup), mine)
+
+
+def _process_count(cgroup: Cgroup) -> int | None:
+    pids = cgroup.controllers.get("pids")
+    return None if pids is None else read_number(pids / "pids.current")
+
+
+def _memory_limit(record: RunRecord) -> int | None:
+    try:
+        limit = json.loads(record.run_dir.plan.read_bytes())["plan"]["memory_bytes"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return None if limit is None else int(limit)

@@ -1,0 +1,79 @@
+"""Stop everything in a cgroup where it is, and let it go on: `cgroup.freeze` (v2, 5.2) or v1's freezer controller.
+
+On hybrid machines the v2 hierarchy has the freezer even without controllers, so v1's is used only where there is no v2.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from runtime.cgroup.cgroup import Cgroup
+from runtime.cgroup.control_file import read_keyed, read_value, write_value
+from runtime.errors import ContainerError, Unsupported
+
+_SETTLED_WITHIN_S = 10.0
+
+
+def can_freeze(cgroup: Cgroup) -> bool:
+    return _v2(cgroup) is not None or _v1(cgroup) is not None
+
+
+def is_frozen(cgroup: Cgroup) -> bool:
+    """Whether it was asked to be; the last process may take a moment."""
+    if (v2 := _v2(cgroup)) is not None:
+        return read_value(v2 / "cgroup.freeze") == "1"
+    if (v1 := _v1(cgroup)) is not None:
+        return read_value(v1 / "freezer.state") in ("FROZEN", "FREEZING")
+    return False
+
+
+def freeze(cgroup: Cgroup) -> None:
+    """Returns when every process stands still. Raises Unsupported where there is no freezer, ContainerError when one
+    process would not stop; then all go on."""
+    _set(cgroup, frozen=True)
+    deadline = time.monotonic() + _SETTLED_WITHIN_S
+    while not _stands_still(cgroup):
+        if time.monotonic() > deadline:
+            thaw(cgroup)
+            raise ContainerError(
+                f"a process of cgroup `{cgroup.name}` does not stand still after {_SETTLED_WITHIN_S:.0f} s",
+                hint="it sleeps in the kernel (a dead network file system, a GPU driver); everything goes on",
+            )
+        time.sleep(0.005)
+
+
+def thaw(cgroup: Cgroup) -> None:
+    """Let it go on. Does nothing where there is no freezer, or no cgroup any more."""
+    if can_freeze(cgroup):
+        _set(cgroup, frozen=False)
+
+
+def _set(cgroup: Cgroup, *, frozen: bool) -> None:
+    if (v2 := _v2(cgroup)) is not None:
+        write_value(v2 / "cgroup.freeze", "1" if frozen else "0")
+    elif (v1 := _v1(cgroup)) is not None:
+        write_value(v1 / "freezer.state", "FROZEN" if frozen else "THAWED")
+    else:
+        raise Unsupported(
+            "nothing can be paused here: the run has no cgroup with a freezer",
+            hint="it takes root, or cgroup version 2 with a subtree that is yours (`launch doctor` says how); `launch stop` and "
+            "checkpoints do without",
+        )
+
+
+def _stands_still(cgroup: Cgroup) -> bool:
+    if (v2 := _v2(cgroup)) is not None:
+        return read_keyed(v2 / "cgroup.events", "frozen") != 0
+    v1 = _v1(cgroup)
+    return v1 is None or read_value(v1 / "freezer.state") == "FROZEN"
+
+
+def _v2(cgroup: Cgroup) -> Path | None:
+    found = cgroup.unified
+    return found if found is not None and (found / "cgroup.freeze").exists() else None
+
+
+def _v1(cgroup: Cgroup) -> Path | None:
+    found = cgroup.controllers.get("freezer")
+    return found if found is not None and (found / "freezer.state").exists() else None

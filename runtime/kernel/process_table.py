@@ -1,0 +1,87 @@
+"""The processes below one process, from /proc (proc_pid_stat(5), proc_pid_status(5)): those of a container, seen from outside.
+
+In a PID namespace every orphan becomes a child of init, so the tree below init is the whole container, cgroups or not.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """One process."""
+
+    pid: int
+    """As we see it."""
+    parent: int
+    pid_inside: int
+    """As it sees itself, in the innermost PID namespace."""
+    uid: int
+    """As we see it."""
+    state: str
+    threads: int
+    cpu_s: float
+    memory_bytes: int
+    """Resident."""
+    command: str
+
+
+def tree_below(root: int, *, proc: Path = Path("/proc")) -> list[ProcessFacts]:
+    """*root* and all its descendants, parents first; empty when it is gone."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir(proc):
+        if name.isdigit() and (parent := _parent(proc / name)) is not None:
+            children.setdefault(parent, []).append(int(name))
+    found: list[ProcessFacts] = []
+    waiting = [root]
+    while waiting:
+        pid = waiting.pop(0)
+        facts = _facts(proc, pid)
+        if facts is not None:
+            found.append(facts)
+            waiting += sorted(children.get(pid, []))
+    return found
+
+
+def _parent(directory: Path) -> int | None:
+    fields = _stat_fields(directory)
+    return None if fields is None else int(fields[1])
+
+
+def _stat_fields(directory: Path) -> list[str] | None:
+    """The fields from the state on; the name before it may hold anything."""
+    try:
+        return (directory / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:  # gone meanwhile
+        return None
+
+
+def _facts(proc: Path, pid: int) -> ProcessFacts | None:
+    directory = proc / str(pid)
+    fields = _stat_fields(directory)
+    try:
+        status = dict(
+            line.split(":", 1) for line in (directory / "status").read_text(errors="replace").splitlines() if ":" in line
+        )
+        command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return None
+    if fields is None:
+        return None
+    return ProcessFacts(
+        pid=pid,
+        parent=int(fields[1]),
+        pid_inside=int(status.get("NSpid", str(pid)).split()[-1]),
+        uid=int(status["Uid"].split()[1]),
+        state=fields[0],
+        threads=int(fields[17]),
+        cpu_s=(int(fields[11]) + int(fields[12])) / _TICKS,
+        memory_bytes=int(fields[21]) * _PAGE,
+        command=command or f"[{status['Name'].strip()}]",
+    )
