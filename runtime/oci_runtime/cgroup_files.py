@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from runtime.cgroup.control_file import Setting, read_pids, read_value, write_value
-from runtime.cgroup.hierarchies import Hierarchies, own_hierarchies
+from runtime.cgroup.hierarchies import Hierarchies, hierarchies, own_hierarchies
 from runtime.errors import ContainerError
 from runtime.oci.resource_config import Resources
 from runtime.oci_runtime.cgroup_settings import v1_settings, v2_settings
@@ -184,6 +184,17 @@ def freeze(cgroups: Mapping[str, str], *, frozen: bool) -> None:
     deadline = time.monotonic() + _WITHIN_S
     while read_value(file) != done and time.monotonic() < deadline:
         time.sleep(0.002)
+
+
+def thaw(pid: int) -> None:
+    """Let process *pid* go on, in whatever v1 cgroup somebody froze it."""
+    try:
+        of_process = hierarchies(Path("/proc/self/mountinfo").read_text(), Path(f"/proc/{pid}/cgroup").read_text())
+    except (FileNotFoundError, ProcessLookupError):
+        return
+    freezer = of_process.legacy.get("freezer")
+    if freezer is not None and read_value(freezer / "freezer.state") in ("FROZEN", "FREEZING"):
+        write_value(freezer / "freezer.state", "THAWED")
 
 
 def pids(cgroups: Mapping[str, str]) -> list[int]:

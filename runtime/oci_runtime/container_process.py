@@ -28,6 +28,7 @@ from runtime.oci_runtime.hooks import run_hooks
 from runtime.oci_runtime.mount_options import propagation_flags
 from runtime.oci_runtime.process_limits import memory_policy
 from runtime.oci_runtime.program_start import Start, become, environment, find_program, own_streams
+from runtime.oci_runtime.sysctl import check_setting
 from runtime.rootfs.targets import Root
 
 NEWTIME = 0x80
@@ -174,7 +175,7 @@ def _be_container(birth: Birth) -> NoReturn:
         policy = memory_policy(config.linux)
         if policy is not None:
             libc.set_mempolicy(*policy)
-        _write_sysctl(config.linux.sysctl)
+        _write_sysctl(config)
         _ask(birth, "enter")
         root = _furnish(birth)
         env, program = _move_in(birth, root)
@@ -195,8 +196,9 @@ def _set_names(birth: Birth) -> None:
         libc.setdomainname(config.domainname)
 
 
-def _write_sysctl(settings: tuple[tuple[str, str], ...]) -> None:
-    for name, value in settings:
+def _write_sysctl(config: RuntimeConfig) -> None:
+    for name, value in config.linux.sysctl:
+        check_setting(name, value, config)
         path = "/proc/sys/" + name.replace(".", "/")
         try:
             with open(path, "w") as file:

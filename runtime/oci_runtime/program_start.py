@@ -109,7 +109,7 @@ def change_directory(cwd: str) -> None:
     try:
         os.chdir(cwd)
     except OSError as error:
-        raise ContainerError(f"working directory `{cwd}`: {os.strerror(error.errno or 0).lower()}") from error
+        raise ContainerError(f"cannot chdir to the working directory `{cwd}`: {os.strerror(error.errno or 0).lower()}") from error
     try:
         os.getcwd()
     except FileNotFoundError as error:

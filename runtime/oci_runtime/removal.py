@@ -36,12 +36,10 @@ def destroy(container: Record, config: RuntimeConfig | None, diagnostics: Diagno
 def _kill(container: Record) -> None:
     if container.pid == 0:
         return
-    if container.cgroups and cgroup_files.is_frozen(container.cgroups):
-        with suppress(ContainerError):
-            cgroup_files.kill(container.cgroups, signal.SIGKILL)
-            cgroup_files.freeze(container.cgroups, frozen=False)
     with suppress(RuntimeFailure):
         container.signal(signal.SIGKILL)
+        # v1: what is frozen doesn't even die.
+        cgroup_files.thaw(container.pid)
     deadline = time.monotonic() + _ENDS_WITHIN_S
     while container.alive() and time.monotonic() < deadline:
         time.sleep(0.002)

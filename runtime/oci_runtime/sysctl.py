@@ -1,0 +1,44 @@
+"""Which kernel parameters a container may set: those of a namespace of its own (config-linux.md, "Sysctl"). No I/O."""
+
+from __future__ import annotations
+
+from runtime.errors import ContainerError
+from runtime.oci.runtime_config import RuntimeConfig
+
+_OF_IPC = frozenset(
+    f"kernel.{name}"
+    for name in (
+        "msgmax",
+        "msgmnb",
+        "msgmni",
+        "sem",
+        "shmall",
+        "shmmax",
+        "shmmni",
+        "shm_rmid_forced",
+        "shm_next_id",
+        "msg_next_id",
+    )
+) | {"kernel.sem_next_id", "kernel.auto_msgmni"}
+
+
+def check_setting(name: str, value: str, config: RuntimeConfig) -> None:
+    """Raises ContainerError when *name* would be set for others, too."""
+    dotted = name.replace("/", ".")
+    if dotted == "kernel.hostname":
+        raise ContainerError("`kernel.hostname` is what `hostname` is for")
+    if dotted == "kernel.domainname" and config.domainname and config.domainname != value:
+        raise ContainerError("`kernel.domainname` says something else than `domainname`")
+    kind = _namespace(dotted)
+    if kind is None or ".." in name:
+        raise ContainerError(f"`{name}` belongs to no namespace: a container can't have its own value")
+    if config.linux.namespace(kind) is None:
+        raise ContainerError(f"`{name}` belongs to the `{kind}` namespace, and the container has none of its own")
+
+
+def _namespace(dotted: str) -> str | None:
+    if dotted.startswith("net."):
+        return "network"
+    if dotted in _OF_IPC or dotted.startswith("fs.mqueue."):
+        return "ipc"
+    return "uts" if dotted == "kernel.domainname" else None
