@@ -41,7 +41,8 @@ class _Relay:
     interrupted: bool = False
 
     def run(self) -> int:
-        os.set_blocking(self.program.stdin, False)
+        if self.program.stdin >= 0:
+            os.set_blocking(self.program.stdin, False)
         while True:
             ready = self._wait()
             for fd, event in ready:
