@@ -56,6 +56,8 @@ class Birth:
     seccomp: bytes
     seccomp_asking: bytes | None
     resolv_conf: str
+    hands_out_namespaces: bool = False
+    """Whether somebody outside has to enter the network namespace of an ordinary user's container."""
 
 
 def be_helper(birth: Birth) -> NoReturn:
@@ -79,6 +81,8 @@ def be_helper(birth: Birth) -> NoReturn:
         libc.unshare(
             namespaces.NEWNS | namespaces.NEWPID | namespaces.NEWUTS | namespaces.NEWIPC | namespaces.NEWCGROUP | own_network
         )
+        if birth.hands_out_namespaces:
+            _hand_out_namespaces(birth)
         closed, closing = os.pipe2(os.O_CLOEXEC)
         pid = processes.fork_sibling()
         if pid == 0:
@@ -91,6 +95,14 @@ def be_helper(birth: Birth) -> NoReturn:
         os._exit(0)
     except BaseException as error:
         _fail(birth, error)
+
+
+def _hand_out_namespaces(birth: Birth) -> None:
+    """PID 1 will be undumpable, so that its creator can't open them by its number."""
+    fds = tuple(os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in ("user", "net"))
+    send(birth.holdings.control, {"namespaces": True}, fds)
+    for fd in fds:
+        os.close(fd)
 
 
 def _fail(birth: Birth, error: BaseException) -> NoReturn:

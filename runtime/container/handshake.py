@@ -2,6 +2,7 @@
 
     creator → helper   {"cgroup": true}                    it is in its cgroup now
     helper → creator   {"pid": N, "made": […], "warnings": […], "rung": …}   init exists; N as the creator sees it
+    helper → creator   {"namespaces": true}                + its user and network namespace, for who needs them
     init → creator     {"ready": true, "port": N|null}     + the listener; at the gate
     either → creator   {"error": {…}}                      nothing will come of it
     creator → init     {"start": {NAME: VALUE}}            run the program with these variables too

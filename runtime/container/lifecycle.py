@@ -21,6 +21,7 @@ from runtime.container.handshake import bound_socket, channel, failure, receive,
 from runtime.container.init import EXIT_RECORD_BYTES, Holdings
 from runtime.container.logs import LogFiles
 from runtime.container.spec import ContainerSpec, ProcessExit
+from runtime.container.wiring import Wiring, needs_namespaces
 from runtime.errors import ContainerError
 from runtime.kernel import capabilities, id_maps, namespaces, processes
 from runtime.kernel.id_maps import IdMapKind, IdMaps
@@ -62,6 +63,10 @@ class Container:
     """How the overlay was made."""
     helper: int | None = None
     """The child that made it, while it has not been reaped."""
+    attendant: int | None = None
+    """The child that serves its network, while it has not been reaped; it ends with the container."""
+    ports: tuple[str, ...] = ()
+    """What is published, as a person reads it."""
 
     def close(self) -> None:
         """Close every descriptor. Idempotent."""
@@ -95,7 +100,7 @@ def create(
     maps = id_maps.choose(uid=spec.uid, gid=spec.gid, kinds=kinds)
     _check(spec, maps)
     make_writable_directories(spec.overlay_dir)
-    with ExitStack() as for_child, ExitStack() as on_failure:
+    with Wiring(spec) as wiring, ExitStack() as for_child, ExitStack() as on_failure:
         stdout_read, stdout_write = _pipe(for_child, on_failure)
         stderr_read, stderr_write = _pipe(for_child, on_failure)
         ours, theirs = channel()
@@ -121,12 +126,13 @@ def create(
             kept=kept,
             seccomp=program_bytes(kept, change_of_owner="pretended" if one_id_build else "made"),
             seccomp_asking=program_bytes(kept, change_of_owner="reported") if one_id_build else None,
-            resolv_conf=_resolv_conf(spec),
+            resolv_conf=wiring.resolv_conf,
+            hands_out_namespaces=needs_namespaces(spec),
         )
         helper = processes.fork()
         if helper == 0:
             be_helper(birth)
-        container = _bring_up(spec, helper, ours, for_child, cgroup)
+        container = _bring_up(spec, helper, ours, for_child, cgroup, wiring)
         on_failure.pop_all()
     container.stdout_fd, container.stderr_fd = stdout_read, stderr_read
     container.exit_record, container.exit_fd = exit_record, exit_fd
@@ -185,20 +191,13 @@ def _place_for_owner_notes(on_failure: ExitStack) -> int:
     return fd
 
 
-def _resolv_conf(spec: ContainerSpec) -> str:
-    if spec.network == "none":
-        return ""
-    from runtime.network.name_servers import resolving
-
-    return resolving(spec.network).text
-
-
 def _bring_up(
     spec: ContainerSpec,
     helper: int,
     control: socket.socket,
     for_child: ExitStack,
     cgroup: Cgroup | None,
+    wiring: Wiring,
 ) -> Container:
     """Wire cgroup and network of the container that *helper* makes, and wait until its init is at the gate."""
     for_child.close()  # so that the end of the other side is seen
@@ -208,16 +207,19 @@ def _bring_up(
             cgroup.add(helper)
         send(control, {"cgroup": True})
         pid = answers.wait_for("pid")
-        if spec.network == "bridge":
-            from runtime.network.bridge import connect
-
-            connect(pid, spec.container_id)
+        if needs_namespaces(spec):
+            answers.wait_for("namespaces")
+        wiring.connect(pid, answers.namespaces)
         answers.wait_for("ready")
+        wiring.name_itself(pid)
         # Our own child, not reaped yet: the number is still its own.
         pidfd = os.pidfd_open(pid)
     except BaseException:
         _abandon(helper, answers)
         raise
+    finally:
+        for fd in answers.namespaces:
+            os.close(fd)
     return Container(
         container_id=spec.container_id,
         pid=pid,
@@ -232,6 +234,8 @@ def _bring_up(
         warnings=answers.known["warnings"],
         rung=Rung(answers.known["rung"]),
         helper=helper,
+        attendant=wiring.attendant,
+        ports=wiring.ports,
     )
 
 
@@ -242,6 +246,7 @@ class _Answers:
         self.control = control
         self.known: dict[str, Any] = {}
         self.fds: list[int] = []
+        self.namespaces: list[int] = []
 
     def wait_for(self, name: str) -> Any:
         while name not in self.known:
@@ -262,7 +267,10 @@ class _Answers:
 
     def _take(self, message: tuple[dict[str, Any], list[int]]) -> None:
         self.known |= message[0]
-        self.fds += message[1]
+        if "namespaces" in message[0]:
+            self.namespaces += message[1]
+        else:
+            self.fds += message[1]
 
 
 def _abandon(helper: int, answers: _Answers) -> None:
@@ -324,9 +332,10 @@ def wait(container: Container, *, timeout_s: float | None = None) -> ProcessExit
     if not processes.wait_ended(container.pidfd, timeout_s=timeout_s):
         raise TimeoutError(f"container `{container.container_id}` still runs after {timeout_s} s")
     processes.reap(container.pidfd)
-    if container.helper is not None:
-        _reap(container.helper)
-        container.helper = None
+    for child in (container.helper, container.attendant):
+        if child is not None:
+            _reap(child)
+    container.helper = container.attendant = None
     recorded = None
     if container.exit_fd is not None:
         recorded = _parse(os.pread(container.exit_fd, 4096, 0))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from runtime.cgroup.limits import Limits
 from runtime.network.mode import NetworkMode
+from runtime.network.published import PublishedPort
 from runtime.rootfs.wanted import BindMount, DeviceNode, LayersMount, TmpfsFile, TmpfsMount
 
 
@@ -42,6 +43,12 @@ class ContainerSpec:
     """Size of /dev/shm; None = half of the machine's memory."""
     limits: Limits = field(default_factory=Limits)
     network: NetworkMode = "none"
+    network_name: str | None = None
+    """With `bridge`: the named network to join instead of everybody's."""
+    names: tuple[str, ...] = ()
+    """What other members of a named network call it, beside its id."""
+    publish: tuple[PublishedPort, ...] = ()
+    """Ports that the host offers."""
     loopback_listener: bool = False
     """Whether a TCP listener on the container's 127.0.0.1 is handed out (the MLflow gateway)."""
     processes: int = 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 from runtime.network.mode import NetworkMode
@@ -85,6 +84,8 @@ def _parsed(text: str) -> _Lines:
 
 def _is_reachable(server: str) -> bool:
     """IPv6 ones are left to our forwarder: whether the container has IPv6 is not known yet."""
+    from ipaddress import ip_address
+
     address, _, zone = server.partition("%")
     try:
         parsed = ip_address(address)

@@ -1,0 +1,122 @@
+"""The network of a container while it is made: listeners, then the link, then who serves it (`runtime.network.attendant`).
+
+What a bridge and an attendant have taken ends with the container's processes, or by `runtime.network.bridge.disconnect`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from runtime.container.spec import ContainerSpec
+from runtime.kernel.safe_open import open_in_root
+from runtime.network import published
+from runtime.network.name_servers import resolving
+
+if TYPE_CHECKING:
+    from runtime.network.bridge import Connection
+
+_KILLED = 9
+_OWN_ADDRESS = b"127.0.1.1"
+"""What /etc/hosts says of the container's own name until its address is known (Debian's)."""
+
+
+class Wiring:
+    """Use it as a context: listeners are open inside, and a container that failed leaves no attendant behind."""
+
+    def __init__(self, spec: ContainerSpec) -> None:
+        self._spec = spec
+        self._resolving = resolving(spec.network, named=spec.network_name is not None)
+        self._pasta = _pasta() if spec.network == "pasta" else None
+        self._ports = published.bind(spec.publish)
+        self._connection: Connection | None = None
+        self.attendant: int | None = None
+        """The process that serves this network, a child of ours; it ends with the container."""
+
+    @property
+    def resolv_conf(self) -> str:
+        return self._resolving.text
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """The published ports, as a person reads them."""
+        return tuple(port.described for port in self._ports)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for port in self._ports:
+            port.listener.close()
+        if kind is not None and self.attendant is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.attendant, _KILLED)
+            with suppress(ChildProcessError):
+                os.waitpid(self.attendant, 0)
+
+    def connect(self, pid: int, namespaces: Sequence[int]) -> None:
+        """Connect the container whose init is *pid*. *namespaces*: what its helper handed out; root opens them."""
+        spec = self._spec
+        if spec.network == "bridge":
+            from runtime.network import bridge
+
+            self._connection = bridge.connect(pid, spec.container_id, network=spec.network_name, names=spec.names)
+        if not (self._ports or self._resolving.forwarded or self._pasta):
+            return
+        from runtime.network import attendant
+
+        with ExitStack() as held:
+            pidfd = os.pidfd_open(pid)
+            held.callback(os.close, pidfd)
+            userns_fd: int | None = None
+            if namespaces:
+                userns_fd, netns_fd = namespaces
+            else:
+                netns_fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+                held.callback(os.close, netns_fd)
+            connection = self._connection
+            self.attendant = attendant.start(
+                attendant.Duties(
+                    pidfd=pidfd,
+                    netns_fd=netns_fd,
+                    userns_fd=userns_fd,
+                    ports=tuple(self._ports),
+                    address=None if connection is None else str(connection.address),
+                    serves_names=self._resolving.forwarded,
+                    bridge=connection.bridge if connection is not None and spec.network_name is not None else None,
+                    pasta=self._pasta,
+                )
+            )
+
+    def name_itself(self, pid: int) -> None:
+        """Write the container's address and names into its /etc/hosts: who asks for its own name announces the answer to others
+        (gloo, torchrun). To be called before the program starts."""
+        if self._connection is None:
+            return
+        root = os.open(Path("/proc", str(pid), "root"), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with open(open_in_root(root, "etc/hosts", os.O_RDWR), "r+b", buffering=0) as hosts:
+                text = hosts.read(1 << 20) or b""
+                text = text.replace(_OWN_ADDRESS, str(self._connection.address).encode())
+                names = [name for name in (self._spec.container_id, *self._spec.names) if name]
+                if self._spec.network_name is not None:
+                    text += f"{self._connection.address}\t{' '.join(names)}\n".encode()
+                hosts.seek(0)
+                hosts.truncate()
+                hosts.write(text)
+        finally:
+            os.close(root)
+
+
+def _pasta() -> str:
+    from runtime.network import pasta
+
+    return pasta.program()
+
+
+def needs_namespaces(spec: ContainerSpec) -> bool:
+    """Whether somebody has to enter the container's network namespace from outside."""
+    return os.geteuid() != 0 and (spec.network == "pasta" or bool(spec.publish))

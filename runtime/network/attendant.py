@@ -1,0 +1,171 @@
+"""The process that serves one container's network while it lives: published ports, names, pasta.
+
+Only containers that need one of these have it. It is a fork of whoever made the container, holds the host's listeners and
+descriptors of the container's namespaces, and ends when the container's init has ended, not when its maker has: a run goes on
+without its supervisor, and so does its network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import NoReturn
+
+from runtime.errors import NetworkError, RuntimeFailure, Unsupported
+from runtime.kernel import libc, namespaces, processes
+from runtime.network import loopback, pasta
+from runtime.network.addresses import Member, members_in
+from runtime.network.forwarder import Forwarder, connecting
+from runtime.network.links import Links
+from runtime.network.name_servers import CONTAINER_SERVER, host_servers
+from runtime.network.name_service import PORT, NameService
+from runtime.network.published import BoundPort
+
+TITLE = "launch-network"
+
+_INSIDE = ("127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Duties:
+    """What an attendant has to do, for which container."""
+
+    pidfd: int
+    """Of the container's init: its end is the attendant's."""
+    netns_fd: int
+    userns_fd: int | None = None
+    """Of the user namespace that owns the network namespace, for an ordinary user, who may enter that only from there."""
+    ports: tuple[BoundPort, ...] = ()
+    address: str | None = None
+    """Of the container on its bridge: tried where nothing listens on loopback."""
+    serves_names: bool = False
+    bridge: str | None = None
+    """Whose ports are the members that are known by name."""
+    pasta: str | None = None
+    """Path of the program, where it makes the network."""
+
+
+def start(duties: Duties) -> int:
+    """Start an attendant, a child of this process; its number, when everything is served. Raises what it failed with."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = processes.fork()
+    if pid == 0:
+        _be_attendant(duties, writer)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        answer = pipe.read()
+    if answer == b"{}":
+        return pid
+    os.waitpid(pid, 0)
+    if not answer:
+        raise NetworkError("the process that serves the container's network was killed")
+    failure = json.loads(answer)
+    kind = Unsupported if failure["kind"] == "Unsupported" else NetworkError
+    raise kind(failure["message"], hint=failure["hint"])
+
+
+def _be_attendant(duties: Duties, writer: int) -> NoReturn:
+    try:
+        os.setsid()
+        processes.reset_signals()
+        listeners = [port.listener.fileno() for port in duties.ports]
+        fds = [duties.pidfd, duties.netns_fd, *([] if duties.userns_fd is None else [duties.userns_fd])]
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for number in (0, 1, 2):
+            if number not in (*listeners, *fds, writer):
+                os.dup2(nothing, number)
+        processes.close_all_but((0, 1, 2, writer, *listeners, *fds))
+        processes.rename(TITLE)
+        processes.raise_open_file_limit()
+        attendant = _Attendant(duties)
+    except BaseException as error:
+        with suppress(OSError):
+            os.write(writer, json.dumps(_described(error)).encode())
+        os._exit(1)
+    try:
+        os.write(writer, b"{}")
+        os.close(writer)
+        attendant.run()
+    finally:
+        os._exit(0)
+
+
+def _described(error: BaseException) -> dict[str, str | None]:
+    if isinstance(error, RuntimeFailure):
+        return {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+    return {"kind": "NetworkError", "message": f"the container's network cannot be served: {error}", "hint": None}
+
+
+class _Attendant:
+    """Everything that is served, and the loop around it."""
+
+    def __init__(self, duties: Duties) -> None:
+        self._duties = duties
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(duties.pidfd, selectors.EVENT_READ, self._ended)
+        self._names: NameService | None = None
+        self._own_namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._links = Links() if duties.serves_names else None
+        """Of the host's network namespace, wherever this process is."""
+        self._pasta: int | None = None
+        if duties.pasta is not None:
+            self._pasta = pasta.start(duties.pasta, netns_fd=duties.netns_fd, userns_fd=duties.userns_fd)
+        elif duties.userns_fd is not None:
+            libc.setns(duties.userns_fd, namespaces.NEWUSER)
+        # Inside for good; who sends to the host's side goes back for the moment of making a socket.
+        libc.setns(duties.netns_fd, namespaces.NEWNET)
+        loopback.bring_up()
+        forwarder = Forwarder(self._selector, connecting, (*_INSIDE, *([duties.address] if duties.address else ())))
+        for port in duties.ports:
+            forwarder.add(port.listener, port.published.inside)
+        if duties.serves_names:
+            self._names = self._name_service()
+
+    def _name_service(self) -> NameService:
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        udp.bind((CONTAINER_SERVER, PORT))
+        tcp = socket.create_server((CONTAINER_SERVER, PORT))
+        return NameService(
+            self._selector, udp=udp, tcp=tcp, members=self._members, servers=host_servers, on_host=self._socket_on_host
+        )
+
+    def _members(self) -> list[Member]:
+        links, bridge = self._links, self._duties.bridge
+        found = links.find(bridge) if links is not None and bridge is not None else None
+        return [] if found is None or links is None else members_in(port.alias for port in links.all(master=found.index))
+
+    def _socket_on_host(self, server: str, kind: int) -> socket.socket:
+        with self._on_host():
+            return socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, kind | socket.SOCK_CLOEXEC)
+
+    @contextmanager
+    def _on_host(self) -> Iterator[None]:
+        libc.setns(self._own_namespace, namespaces.NEWNET)
+        try:
+            yield
+        finally:
+            libc.setns(self._duties.netns_fd, namespaces.NEWNET)
+
+    def _ended(self, _: int) -> NoReturn:
+        if self._pasta is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._pasta, signal.SIGKILL)
+            os.waitpid(self._pasta, 0)
+        os._exit(0)
+
+    def run(self) -> None:
+        while True:
+            deadline = self._names.next_deadline() if self._names is not None else None
+            timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+            for key, events in self._selector.select(timeout):
+                serve: Callable[[int], None] = key.data
+                serve(events)
+            if self._names is not None:
+                self._names.expire()
