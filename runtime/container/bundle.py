@@ -15,7 +15,7 @@ from runtime.container.child import LIBRARY_TARGET
 from runtime.container.spec import ContainerSpec
 from runtime.kernel import capabilities
 from runtime.kernel.id_maps import IdMap, IdMaps
-from runtime.rootfs.system_mounts import MASKED, READONLY
+from runtime.rootfs.system_mounts import READONLY, masked_paths
 
 OCI_VERSION = "1.2.0"
 _ANNOTATIONS = "org.launch."
@@ -41,7 +41,7 @@ def config_document(spec: ContainerSpec, maps: IdMaps) -> dict[str, Any]:
             "uidMappings": _mappings(maps.uids),
             "gidMappings": _mappings(maps.gids),
             "resources": _resources(spec),
-            "maskedPaths": list(MASKED),
+            "maskedPaths": list(masked_paths()),
             "readonlyPaths": list(READONLY),
         },
     }

@@ -20,15 +20,20 @@ import stat
 from dataclasses import dataclass, field
 
 from runtime.kernel import libc, seccomp_notify
-from runtime.kernel.safe_open import RESOLVE_IN_ROOT
+from runtime.kernel.safe_open import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS
 from runtime.kernel.syscall_numbers import syscall_numbers
-from runtime.layer.noted_owners import NOTE
+from runtime.layer.noted_owners import NOTE, owner_in
 
 _UNCHANGED = 0xFFFFFFFF
 _AT_SYMLINK_NOFOLLOW = 0x100
 _AT_EMPTY_PATH = 0x1000
 _PATH_MAX = 4096
 _PAGE = 4096
+_HIGHEST_ADDRESS = (1 << 63) - 1
+_ROOM_FOR_IDS = 20
+
+LARGEST_DOCUMENT = 1 << 26
+"""Of `OwnerReports.document`, and what its reader takes."""
 
 
 @dataclass(slots=True)
@@ -39,6 +44,8 @@ class OwnerReports:
     others: dict[int, tuple[str, int, int]] = field(default_factory=dict)
     """Inode number → (path, uid, gid), of what can have no xattr."""
     calls: dict[int, str] = field(default_factory=dict)
+    room: int = LARGEST_DOCUMENT
+    """Bytes that the list may still grow by: it is a hostile step's to fill."""
 
     def __post_init__(self) -> None:
         numbers = syscall_numbers(os.uname().machine) or {}
@@ -103,16 +110,23 @@ class OwnerReports:
                     raise
         # Copies it up where it is a lower layer's; times mean nothing in a layer.
         os.utime(location)
-        self.others[status.st_ino] = os.readlink(location).lstrip("/"), owner[0], owner[1]
+        self._list(status.st_ino, os.readlink(location).lstrip("/"), owner[0], owner[1])
+
+    def _list(self, inode: int, path: str, uid: int, gid: int) -> None:
+        if inode not in self.others:
+            self.room -= len(json.dumps([inode, path, -1, -1])) + _ROOM_FOR_IDS
+            if self.room < 0:
+                raise OSError(errno.ENOSPC, "the list of owners is full")
+        self.others[inode] = path, uid, gid
 
     def _known(self, location: str, inode: int) -> tuple[int, int]:
         if inode in self.others:
             return self.others[inode][1:]
         try:
-            uid, _, gid = os.getxattr(location, NOTE).decode().partition(":")
+            note = os.getxattr(location, NOTE)
         except OSError:  # ENODATA: none so far; EPERM, ENOTSUP: there can be none
             return -1, -1
-        return int(uid), int(gid)
+        return owner_in(note)
 
 
 def _owner_of(call: str, arguments: tuple[int, ...]) -> tuple[int, int]:
@@ -135,8 +149,9 @@ def _open_as(process: str, at: int, path: bytes, flags: int) -> int:
     start = f"{process}/root" if path.startswith(b"/") else _directory(process, at)
     directory = os.open(start, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        # A step that changed its root (chroot(2)) means paths below that one.
-        resolve = RESOLVE_IN_ROOT if path.startswith(b"/") else 0
+        # A step that changed its root (chroot(2)) means paths below that one. And no link of /proc: /proc/self would be init,
+        # whose descriptors are files of the host.
+        resolve = RESOLVE_NO_MAGICLINKS | (RESOLVE_IN_ROOT if path.startswith(b"/") else 0)
         return libc.openat2(directory, path, flags | os.O_CLOEXEC, resolve=resolve)
     finally:
         os.close(directory)
@@ -147,8 +162,16 @@ def _text_at(pid: int, address: int) -> bytes:
     found = b""
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         while len(found) < _PATH_MAX:
-            memory.seek(address + len(found))
-            piece = memory.read(_PAGE - (address + len(found)) % _PAGE)
+            at = address + len(found)
+            if at > _HIGHEST_ADDRESS:
+                raise OSError(errno.EFAULT, "no such address")
+            memory.seek(at)
+            try:
+                piece = memory.read(_PAGE - at % _PAGE)
+            except OSError as error:
+                raise OSError(errno.EFAULT, "nothing is mapped there") from error
+            if not piece:
+                raise ProcessLookupError(errno.ESRCH, "the caller has ended meanwhile")
             text, zero, _ = piece.partition(b"\0")
             found += text
             if zero:

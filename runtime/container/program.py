@@ -10,9 +10,11 @@ import os
 import socket
 from dataclasses import dataclass
 
+from runtime.container.exec_file import exec_file
 from runtime.container.handshake import send
 from runtime.container.pty import take_terminal
 from runtime.kernel import libc, processes
+from runtime.kernel.safe_open import RESOLVE_NO_MAGICLINKS
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
@@ -55,12 +57,19 @@ def exec_program(program: Program, env: dict[str, str], asked: socket.socket | N
     processes.restore_open_file_limit(program.open_files)
     _drop_privileges(program)
     try:
-        os.chdir(program.cwd)
+        _enter(program.cwd)
     except OSError as error:
         return _said(f"working directory `{program.cwd}`: {os.strerror(error.errno or 0)}", NOT_EXECUTABLE)
     # Last: from here on only what the filter allows.
     _filter_calls(program, asked)
     return _exec(program.argv, env)
+
+
+def _enter(directory: str) -> None:
+    """Not through a link of /proc, which may lead to a directory of the host (CVE-2024-21626)."""
+    place = libc.openat2(libc.AT_FDCWD, directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, resolve=RESOLVE_NO_MAGICLINKS)
+    os.fchdir(place)
+    os.close(place)
 
 
 def _filter_calls(program: Program, asked: socket.socket | None) -> None:
@@ -81,6 +90,8 @@ def _drop_privileges(program: Program) -> None:
         os.setgroups(program.groups)
         os.setresgid(program.gid, program.gid, program.gid)
         os.setresuid(program.uid, program.uid, program.uid)
+        # Another id made this copy of the launcher what the machine's fs.suid_dumpable says: nobody inside may look at it.
+        processes.make_undumpable()
     kept = program.capabilities if os.geteuid() == 0 else 0
     libc.capset(effective=kept, permitted=kept)
     processes.forbid_new_privileges()
@@ -92,18 +103,20 @@ def _exec(argv: tuple[str, ...], env: dict[str, str]) -> int:
     denied: OSError | None = None
     for candidate in candidates:
         try:
-            os.execve(candidate, argv, env)
+            exec_file(candidate, argv, env)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 if os.path.exists(candidate):
                     return _said(f"cannot run `{candidate}`: its interpreter is missing in the image", NOT_FOUND)
                 continue
-            denied = denied or error
-            denied.filename = candidate
+            if denied is None:
+                denied = error
+                denied.filename = candidate
             if error.errno != errno.EACCES:
                 break
     if denied is not None:
-        return _said(f"cannot run `{denied.filename}`: {os.strerror(denied.errno or 0).lower()}", NOT_EXECUTABLE)
+        why = "a link without an end, or one of /proc" if denied.errno == errno.ELOOP else os.strerror(denied.errno or 0).lower()
+        return _said(f"cannot run `{denied.filename}`: {why}", NOT_EXECUTABLE)
     if "/" in name:
         return _said(f"cannot run `{name}`: no such file in the image", NOT_FOUND)
     return _said(f"cannot run `{name}`: not found in PATH ({env.get('PATH', _DEFAULT_PATH)})", NOT_FOUND)

@@ -11,7 +11,9 @@ import ctypes
 import errno as errno_names
 import os
 import struct
+from collections.abc import Sequence
 from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint, c_uint32, c_ulong, c_void_p
+from typing import NoReturn
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
@@ -27,6 +29,7 @@ _OPENAT2 = 437
 _MOUNT_SETATTR = 442
 _PIVOT_ROOT, _CLONE, _SECCOMP = {"aarch64": (41, 220, 277)}.get(os.uname().machine, (155, 56, 317))
 _KEYCTL, _IOPRIO_SET, _BPF, _SCHED_SETATTR = {"aarch64": (219, 30, 280, 274)}.get(os.uname().machine, (250, 251, 321, 314))
+_EXECVEAT = {"aarch64": 281}.get(os.uname().machine, 322)
 _SET_MEMPOLICY = {"aarch64": 237}.get(os.uname().machine, 238)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -214,6 +217,14 @@ def openat2(directory: int, path: str | os.PathLike[str] | bytes, flags: int, *,
     return _checked(
         result, f"openat2({directory}, {os.fsdecode(name)!r}, flags={flags:#x}, mode={mode:#o}, resolve={resolve:#x})"
     )
+
+
+def execveat(directory: int, name: bytes, argv: Sequence[bytes], env: Sequence[bytes], flags: int) -> NoReturn:
+    """execveat(2)."""
+    words, variables = (c_char_p * (len(argv) + 1))(*argv), (c_char_p * (len(env) + 1))(*env)
+    result = _libc.syscall(c_long(_EXECVEAT), c_int(directory), c_char_p(name), words, variables, c_int(flags))
+    _checked(result, f"execveat({directory}, {os.fsdecode(name)!r}, …, flags={flags:#x})")
+    raise AssertionError("execveat returned")
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF) -> None:

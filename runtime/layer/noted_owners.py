@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from runtime.layer.tree import Tree, TreeEntry
 
 NOTE = "user.launch.owner"
 """`UID:GID`; -1 is an id that wasn't changed."""
+
+_LARGEST_ID = 0xFFFFFFFE
 
 
 def with_noted_owners(tree: Tree, upper: Path, others: bytes) -> Tree:
@@ -31,6 +34,13 @@ def with_noted_owners(tree: Tree, upper: Path, others: bytes) -> Tree:
     return Tree.of(_with_owner(entry, os.path.join(upper, entry.path), listed) for entry in tree)
 
 
+def owner_in(note: bytes) -> tuple[int, int]:
+    """The ids of a NOTE. A step may write the xattr itself: what is none of ours says nothing."""
+    found = re.fullmatch(rb"(-1|[0-9]{1,10}):(-1|[0-9]{1,10})", note)
+    uid, gid = (-1, -1) if found is None else (int(found[1]), int(found[2]))
+    return (uid, gid) if max(uid, gid) <= _LARGEST_ID else (-1, -1)
+
+
 Listed = dict[int | str, tuple[int, int]]
 """Inode number, or path for what a lower layer had: copied up, it has another number. → owner"""
 
@@ -41,9 +51,8 @@ def _with_owner(entry: TreeEntry, location: str, listed: Listed) -> TreeEntry:
     note = dict(entry.xattrs).get(NOTE)
     if note is not None:
         os.removexattr(location, NOTE, follow_symlinks=False)
-        uid, _, gid = note.decode().partition(":")
         entry = replace(entry, xattrs=tuple(each for each in entry.xattrs if each[0] != NOTE))
-        return _given_to(entry, int(uid), int(gid))
+        return _given_to(entry, *owner_in(note))
     owner = (listed.get(os.lstat(location).st_ino) or listed.get(entry.path)) if listed else None
     return entry if owner is None else _given_to(entry, *owner)
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Sequence
 
 from runtime.errors import ContainerError, Unsupported
 from runtime.kernel import libc, mounts
-from runtime.kernel.safe_open import open_in_root
+from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
 from runtime.rootfs.memory_files import MemoryFiles
 from runtime.rootfs.targets import Root
 from runtime.rootfs.wanted import DeviceNode
@@ -53,7 +54,7 @@ def mount_proc(root: Root, *, laid_over: Sequence[tuple[str, str]] = ()) -> None
             hint="start the outer container with `--security-opt systempaths=unconfined` (Docker), `--security-opt unmask=ALL` "
             "(Podman) or `procMount: Unmasked` (Kubernetes)",
         ) from error
-    root.attach(tree, "/proc")
+    _attach_at_top(root, tree, "proc")
     if laid_over:
         with MemoryFiles(root) as memory:
             for path, content in laid_over:
@@ -61,23 +62,54 @@ def mount_proc(root: Root, *, laid_over: Sequence[tuple[str, str]] = ()) -> None
 
 
 def mount_sys(root: Root, *, own_network: bool) -> None:
-    """/sys, read-only. sysfs belongs to a network namespace: without an own one the host's is bound."""
+    """/sys, read-only. sysfs belongs to a network namespace: without an own one the host's is bound, and what is mounted below it
+    (cgroups of everybody, debugfs, pinned programs) is hidden."""
     if own_network:
         tree = mounts.new_mount("sysfs", attributes=_CLOSED | mounts.ATTR_RDONLY)
     else:
+        # With what is below it: the kernel uncovers nothing for a new user namespace.
         tree = mounts.clone_tree("/sys", recursive=True)
         mounts.set_attributes(tree, _CLOSED | mounts.ATTR_RDONLY, recursive=True)
-    root.attach(tree, "/sys")
-    if own_network and libc.statfs_type("/sys/fs/cgroup") == mounts.CGROUP2_MAGIC:
+    _attach_at_top(root, tree, "sys")
+    if not own_network:
+        _cover_all(root, _mounted_below("/sys"))
+    if libc.statfs_type("/sys/fs/cgroup") == mounts.CGROUP2_MAGIC:
         # The program's own cgroup is its root: programs that ask for their limits find them.
         root.attach(mounts.new_mount("cgroup2", attributes=_CLOSED | mounts.ATTR_RDONLY), "/sys/fs/cgroup")
 
 
+def _mounted_below(directory: str) -> list[str]:
+    """The outermost mount points below *directory*, as this process sees them."""
+    with open("/proc/self/mountinfo") as mountinfo:
+        points = sorted({line.split()[4] for line in mountinfo})
+    found: list[str] = []
+    for point in points:
+        if point.startswith(f"{directory}/") and not (found and point.startswith(f"{found[-1]}/")):
+            found.append(point)
+    return found
+
+
+def _attach_at_top(root: Root, tree: int, name: str) -> None:
+    """Attach *tree* at `/NAME` itself. An image that has a link there would have it mounted elsewhere, and could then replace the
+    link, while we and the kernel's own links rely on /proc (CVE-2025-52881)."""
+    try:
+        os.close(libc.openat2(root.fd, name, os.O_PATH | os.O_CLOEXEC, resolve=RESOLVE_NO_SYMLINKS))
+    except FileNotFoundError:
+        root.attach(tree, f"/{name}")  # makes it
+        return
+    except OSError as error:
+        os.close(tree)
+        raise ContainerError(
+            f"`/{name}` of the image is a link", hint="it must be a directory, or not be there: then it is made"
+        ) from error
+    root.attach(tree, f"/{name}")
+
+
 def mount_dev(root: Root, *, shm_bytes: int | None, devices: Sequence[DeviceNode], single_id: bool) -> None:
     """/dev: a tmpfs with the usual nodes bound from the host, pts, shm and mqueue, and *devices*."""
-    root.attach(
-        mounts.new_mount("tmpfs", {"mode": "755", "size": "1m"}, attributes=mounts.ATTR_NOSUID | mounts.ATTR_NOEXEC), "/dev"
-    )
+    # Its size is what a program may fill there.
+    tree = mounts.new_mount("tmpfs", {"mode": "755", "size": "1m"}, attributes=mounts.ATTR_NOSUID | mounts.ATTR_NOEXEC)
+    _attach_at_top(root, tree, "dev")
     dev = Root(open_in_root(root.fd, "dev", os.O_PATH | os.O_DIRECTORY), None)
     try:
         for name in DEVICES:
@@ -109,21 +141,17 @@ def _bind_device(root: Root, device: DeviceNode) -> None:
     root.attach(tree, device.target, directory=False)
 
 
+def masked_paths() -> tuple[str, ...]:
+    """MASKED, and what each core tells of its temperature (Docker since 28)."""
+    cores = "/sys/devices/system/cpu"
+    if not os.path.exists(f"{cores}/cpu0/thermal_throttle"):
+        return MASKED
+    return *MASKED, *(f"{cores}/{name}/thermal_throttle" for name in sorted(os.listdir(cores)) if re.fullmatch(r"cpu\d+", name))
+
+
 def cover_system_paths(root: Root) -> None:
     """Hide what a program must not read in /proc and /sys, and make read-only what it must not write."""
-    for path in MASKED:
-        point = _existing(root, path)
-        if point is None:
-            continue
-        try:
-            if stat.S_ISDIR(os.fstat(point).st_mode):
-                tree = mounts.new_mount("tmpfs", {"mode": "755", "size": "0"}, attributes=_CLOSED | mounts.ATTR_RDONLY)
-            else:
-                tree = mounts.clone_tree("/dev/null")
-            mounts.attach(tree, point)
-            os.close(tree)
-        finally:
-            os.close(point)
+    _cover_all(root, masked_paths())
     for path in READONLY:
         point = _existing(root, path)
         if point is None:
@@ -135,6 +163,32 @@ def cover_system_paths(root: Root) -> None:
             os.close(tree)
         finally:
             os.close(point)
+
+
+def _cover_all(root: Root, paths: Sequence[str]) -> None:
+    """Lay /dev/null of the host over each file of *paths* that is there, and one empty directory over each directory."""
+    empty: int | None = None
+    try:
+        for path in paths:
+            point = _existing(root, path)
+            if point is None:
+                continue
+            try:
+                if not stat.S_ISDIR(os.fstat(point).st_mode):
+                    tree = mounts.clone_tree("/dev/null")
+                elif empty is None:
+                    options = {"mode": "755", "size": "0", "nr_inodes": "1"}
+                    tree = empty = mounts.new_mount("tmpfs", options, attributes=_CLOSED | mounts.ATTR_RDONLY)
+                else:
+                    tree = mounts.clone_tree("", at=empty)
+                mounts.attach(tree, point)
+                if tree != empty:
+                    os.close(tree)
+            finally:
+                os.close(point)
+    finally:
+        if empty is not None:
+            os.close(empty)
 
 
 def _existing(root: Root, path: str) -> int | None:

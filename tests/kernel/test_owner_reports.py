@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from test_run_command import _copy_programs
+from shell_layer import _copy_programs
 from userland import base_layer
 
 from runtime.container.run_once import OWNER_NOTES, run_to_completion

@@ -1,0 +1,83 @@
+"""Exec of a file that a container names, such that no link of /proc can make it a file of the host (CVE-2019-5736).
+
+Until the exec, /proc/self/exe of the calling process is the host's Python. `/proc/self/exe` as the program, or behind `#!`, would
+run *that* in the container, and where the container's root is its caller on disk it could open it for writing. The kernel's own
+look-up of a program and of a script's interpreter can't be told to refuse such links, so both are looked up here. What is found
+is executed through a close-on-exec descriptor: then the kernel reads no `#!`, whatever the file says by then.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from runtime.kernel import libc
+from runtime.kernel.safe_open import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS
+
+_MOST_INTERPRETERS = 5
+_FIRST_LINE = 256  # BINPRM_BUF_SIZE
+_BLANK = b" \t"
+_AT_SYMLINK_NOFOLLOW = 0x100
+_NO_LINKS = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
+
+
+def exec_file(path: str, argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    """Become the program at *path*. Raises OSError as execve(2) does, with ELOOP for what leads through a link of /proc."""
+    program, words = os.fsencode(path), [os.fsencode(word) for word in argv]
+    for _ in range(_MOST_INTERPRETERS):
+        file = _opened(program)
+        line = _first_line(file)
+        if line is None:
+            _exec_opened(file, words, [os.fsencode(f"{name}={value}") for name, value in env.items()])
+        os.close(file)
+        if not os.access(program, os.X_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, "not executable")
+        interpreter, argument = _interpreter(line)
+        words = [interpreter, *([argument] if argument else []), program, *words[1:]]
+        program = interpreter
+    raise OSError(errno.ELOOP, "too many interpreters")
+
+
+def _opened(path: bytes) -> int:
+    flags = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        return libc.openat2(libc.AT_FDCWD, path, os.O_RDONLY | flags, resolve=RESOLVE_NO_MAGICLINKS)
+    except PermissionError:
+        # A program may be executable without being readable; a script may not.
+        return libc.openat2(libc.AT_FDCWD, path, os.O_PATH | os.O_CLOEXEC, resolve=RESOLVE_NO_MAGICLINKS)
+
+
+def _first_line(file: int) -> bytes | None:
+    """What stands behind `#!`; None for everything but a script."""
+    try:
+        head = os.read(file, _FIRST_LINE)
+    except OSError:
+        return None  # a directory, a device, not readable: the kernel says what is wrong with it
+    if not head.startswith(b"#!"):
+        return None
+    line, newline, _rest = head[2:].partition(b"\n")
+    if not newline and len(head) == _FIRST_LINE and not any(blank in line.lstrip(_BLANK) for blank in (b" ", b"\t")):
+        raise OSError(errno.ENOEXEC, "the name of the interpreter is cut off")
+    return line
+
+
+def _interpreter(line: bytes) -> tuple[bytes, bytes]:
+    """Its name and its one argument, as binfmt_script reads them."""
+    words = line.partition(b"\0")[0].strip(_BLANK)
+    name = words.replace(b"\t", b" ").partition(b" ")[0]
+    if not name:
+        raise OSError(errno.ENOEXEC, "no interpreter behind `#!`")
+    return name, words[len(name) :].strip(_BLANK)
+
+
+def _exec_opened(file: int, argv: Sequence[bytes], env: Sequence[bytes]) -> NoReturn:
+    try:
+        directory, name = os.path.split(os.fsencode(os.readlink(f"/proc/self/fd/{file}")))
+        place = libc.openat2(libc.AT_FDCWD, directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, resolve=_NO_LINKS)
+    except OSError:
+        libc.execveat(file, b"", argv, env, libc.AT_EMPTY_PATH)
+    # By directory and name, since before Linux 6.14 what is executed as a bare descriptor is called by its number (comm). Nothing
+    # is trusted of what the name stands for by now, but that it is no link.
+    libc.execveat(place, name, argv, env, _AT_SYMLINK_NOFOLLOW)
