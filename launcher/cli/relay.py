@@ -12,12 +12,12 @@ import signal
 import sys
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from launcher.cli import render
 from launcher.cli.terminal import raw_mode
 from launcher.run.signal_inbox import SignalInbox
 from runtime.container import pty
-from runtime.container.exec_inside import SideProgram
 from runtime.container.spec import ProcessExit
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGWINCH)
@@ -28,9 +28,27 @@ _LAST_WORDS_MS = 100
 """What a terminal still holds comes out a moment after its program has ended, and its end may never come: others may have it."""
 
 
+class Relayed(Protocol):
+    """A program inside: `SideProgram` or `BareShell`."""
+
+    @property
+    def stdin(self) -> int: ...
+    @property
+    def stdout(self) -> int: ...
+    @property
+    def stderr(self) -> int | None: ...
+    @property
+    def ending(self) -> int:
+        """Readable when `ended` has an answer."""
+
+    def ended(self) -> ProcessExit | None: ...
+    def signal(self, number: int) -> None: ...
+    def close_stdin(self) -> None: ...
+
+
 @dataclass(slots=True)
 class _Relay:
-    program: SideProgram
+    program: Relayed
     inbox: SignalInbox
     on_terminal: bool
     outlets: dict[int, int]
@@ -56,11 +74,11 @@ class _Relay:
                     self._take_in()
                 if fd == self.program.stdin and (event & select.POLLOUT or self.pending):
                     self._feed()
-            if any(fd == self.program.connection.fileno() for fd, _event in ready):
+            if any(fd == self.program.ending for fd, _event in ready):
                 return self._last_words(self.program.ended())
 
     def _wait(self) -> list[tuple[int, int]]:
-        events = {self.program.connection.fileno(): select.POLLIN, self.inbox.fd: select.POLLIN}
+        events = {self.program.ending: select.POLLIN, self.inbox.fd: select.POLLIN}
         events |= dict.fromkeys(self.outlets, select.POLLIN)
         if self.source is not None and len(self.pending) < _MOST_PENDING:
             events[self.source] = select.POLLIN
@@ -150,7 +168,7 @@ class _Relay:
         return ended.shell_code
 
 
-def relay(program: SideProgram, *, with_stdin: bool, on_terminal: bool) -> int:
+def relay(program: Relayed, *, with_stdin: bool, on_terminal: bool, inbox: SignalInbox | None = None) -> int:
     """Stand between us and *program* until it has ended: the exit code for it. Our terminal is raw meanwhile."""
     stdin = sys.stdin.fileno()
     outlets = {program.stdout: sys.stdout.fileno()}
@@ -158,6 +176,6 @@ def relay(program: SideProgram, *, with_stdin: bool, on_terminal: bool) -> int:
         outlets[program.stderr] = sys.stderr.fileno()
     if not with_stdin:
         program.close_stdin()
-    inbox = SignalInbox(SIGNALS)
+    inbox = inbox or SignalInbox(SIGNALS)
     with raw_mode(stdin) if on_terminal and os.isatty(stdin) else nullcontext():
         return _Relay(program, inbox, on_terminal, outlets, stdin if with_stdin else None).run()

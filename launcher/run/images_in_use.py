@@ -1,8 +1,9 @@
-"""Which images the active runs use: nothing may take those away."""
+"""Which images the active runs and open shells use: nothing may take those away."""
 
 from __future__ import annotations
 
 from launcher.run.active import active_runs
+from launcher.run.bare_shell import image_of, open_shells
 from launcher.tracking.record import fold
 from runtime.state_dir import StateDir
 
@@ -10,4 +11,6 @@ from runtime.state_dir import StateDir
 def images_in_use(state: StateDir) -> dict[str, str]:
     """Image digest → id of a run that uses it."""
     records = [fold(run_dir) for run_dir in active_runs(state)]
-    return {record.image_digest: record.run_id for record in records if record is not None and record.image_digest}
+    used = {record.image_digest: record.run_id for record in records if record is not None and record.image_digest}
+    shells = [(image_of(run_dir), run_dir.run_id) for run_dir in open_shells(state)]
+    return {digest: name for digest, name in shells if digest is not None} | used

@@ -21,6 +21,10 @@ def recover_all(state: StateDir) -> None:
     """Give every run without a supervisor a new one. Cheap when there is none: one directory listing."""
     for run_dir in active.active_runs(state):
         recover(run_dir)
+    if (state.root / "shells").is_dir():
+        from launcher.run.bare_shell import clear_dead_shells
+
+        clear_dead_shells(state)
 
 
 def recover(run_dir: RunDir) -> None:

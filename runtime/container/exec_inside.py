@@ -47,8 +47,13 @@ class SideProgram:
     """Read end; the same master when it has a terminal."""
     stderr: int | None
 
+    @property
+    def ending(self) -> int:
+        """Readable when `ended` has an answer."""
+        return self.connection.fileno()
+
     def ended(self) -> ProcessExit | None:
-        """Read what `connection` has, when it is readable. None: the container ended, and the program with it."""
+        """How it ended, once `ending` is readable. None: the container ended, and the program with it."""
         message = receive(self.connection)
         if message is None:
             return None

@@ -89,7 +89,7 @@ class SidePrograms:
 def fork_deaf() -> int:
     """Fork a child that signals wait for until it has reset its handlers: init's write into a pipe that is init's, too, and a
     signal to the child would be taken for one to init and passed on to the program."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     pid = -1
     try:
         pid = processes.fork()
@@ -123,6 +123,7 @@ def _be_side_program(
     wanted, env = _as_asked(request, program, env)
     terminal: int | None = None
     if request["terminal"]:
+        env = {name: value for name, value in env.items() if name not in ("COLUMNS", "LINES")}
         terminal = offer_terminal(connection, int(request["rows"]), int(request["columns"]))
     else:
         # The descriptors came in above 2, so that none is overwritten before it is moved.
@@ -156,8 +157,19 @@ def _as_asked(request: dict[str, Any], program: Program, env: dict[str, str]) ->
 
 
 def next_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """What a caller says; None when it is gone or does not speak this language."""
+    """What somebody outside says; None when it is gone or does not speak this language: that must end nobody's training."""
     try:
-        return receive(connection)
-    except (ValueError, OSError):
+        message = receive(connection)
+    except (ValueError, RecursionError, OSError):
         return None
+    if message is None:
+        return None
+    document, fds = message
+    wanted = document.get("run") if isinstance(document, dict) else None
+    if isinstance(wanted, dict) and isinstance(wanted.get("terminal"), bool):
+        return message
+    _close(fds)
+    if not isinstance(document, dict) or wanted is not None:
+        return None
+    number = document.get("signal", signal.SIGTERM)
+    return (document, []) if isinstance(number, int) and 0 < number < signal.NSIG else None

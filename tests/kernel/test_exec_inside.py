@@ -175,7 +175,7 @@ def test_a_terminal_is_the_containers_own(tmp_path: Path) -> None:
 
 def test_ctrl_c_on_its_terminal_reaches_its_foreground(tmp_path: Path) -> None:
     with running(make_spec(tmp_path, "sleep", "60")):
-        request = ExecRequest(("sh", "-c", "trap 'echo caught; exit 3' INT; echo ready; sleep 60"), terminal=(24, 80))
+        request = ExecRequest(("sh", "-c", "trap 'echo caught; exit 3' INT; echo ready; while :; do sleep 0.1; done"), terminal=(24, 80))
         with exec_inside(tmp_path / "init.sock", request) as program:
             assert b"ready" in os.read(program.stdout, 100)
             os.write(program.stdin, b"\x03")
