@@ -7,10 +7,13 @@ Only values are judged here: files, GPUs and indexes are looked at by the planne
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from runtime.network.published import parse as parse_port
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _SECONDS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -64,6 +67,25 @@ def _whole_above_one(value: Any) -> Any:
         return int(value) if value == int(value) else value
     return value
 
+
+def _network(value: str) -> str:
+    if value in NETWORKS:
+        return value
+    near = difflib.get_close_matches(value.lower(), NETWORKS, n=1, cutoff=0.75)
+    if near:
+        raise ValueError(f"too near to a word that means something: did you mean `{near[0]}`?")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", value):
+        raise ValueError("not a name for a network: up to 32 letters, digits, `_`, `-` and `.`")
+    return value
+
+
+def _published(value: str) -> str:
+    parse_port(value)
+    return value
+
+
+NETWORKS = ("none", "host", "bridge", "pasta")
+"""Words of `network` that mean something; any other is the name of a network that runs share."""
 
 Duration = Annotated[float | None, BeforeValidator(seconds)]
 Size = Annotated[int | None, BeforeValidator(size_bytes)]
@@ -283,7 +305,18 @@ class ExperimentSpec(Section):
     cpus: Annotated[int | float, Field(gt=0)] | None = _key(None, "CPU limit, in cores; null is what the machine has.", 4)
     memory: Size = _key(None, "Memory limit; null is none.", "16GiB")
     shm: Size = _key(None, "Size of /dev/shm; null is half of the memory.", "8GiB")
-    network: Literal["none", "host", "bridge"] = _key("none", "Network of the program.", "bridge")
+    network: Annotated[str, AfterValidator(_network)] = _key(
+        "none",
+        "Network of the program: `none`, `host` (this machine's), `bridge` (its own, as root), `pasta` (its own, without root), or a "
+        "name: runs with the same name share a network and find one another by name (as root).",
+        "bridge",
+    )
+    publish: list[Annotated[str, AfterValidator(_published)]] = _key(
+        [],
+        "TCP ports of the program that this machine offers, as Docker writes them: `8080:80`, `127.0.0.1:8080:80`, or `80` for any "
+        "free port of this machine. They don't change the result.",
+        ["127.0.0.1:6006:6006"],
+    )
     data: dict[Plain, str | Mount | None] = _key(
         {}, "Directories mounted below /data; null is not mounted.", {"cifar10": "/mnt/cifar10"}
     )

@@ -161,6 +161,7 @@ class ExperimentSpec:
     memory: int | None = None
     shm: int | None = None
     network: str = "none"
+    publish: tuple[str, ...] = ()
     data: dict[str, Mount] = field(default_factory=dict)
     caches: dict[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()

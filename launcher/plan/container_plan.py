@@ -17,7 +17,9 @@ from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.program_env import CHECKPOINTS, HOME, OUTPUTS, RUN_DIRECTORY, data_target, program_env
 from runtime.cgroup.limits import Limits
 from runtime.container.spec import ContainerSpec
+from runtime.network.addresses import host_name
 from runtime.network.mode import NetworkMode
+from runtime.network.published import parse as parse_port
 from runtime.rootfs.wanted import BindMount, DeviceNode, TmpfsFile
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.records import Image
@@ -44,6 +46,7 @@ def container_spec(
     environ: Mapping[str, str] = os.environ,
     sweep_id: str | None = None,
     trial: int | None = None,
+    run_name: str | None = None,
 ) -> ContainerSpec:
     """The container of one attempt. The run directory's files are there already; directories of caches are made here."""
     spec = plan.spec
@@ -59,6 +62,7 @@ def container_spec(
     )
     secrets = secret_values(spec.secrets, environ)
     layers = tuple(store.layer_dir(layer) for layer in image.layers)
+    network, network_name = network_of(spec.network)
     uid, gid, groups = program_user(plan.build.config.user, layers)
     container = ContainerSpec(
         container_id=run_dir.run_id,
@@ -78,7 +82,10 @@ def container_spec(
         tmpfs_files=tuple(TmpfsFile(f"{SECRETS}/{name}", value.encode()) for name, value in secrets.items()),
         shm_bytes=spec.shm,
         limits=Limits(memory_bytes=plan.memory_bytes, cpus=spec.cpus),
-        network=_network(spec.network),
+        network=network,
+        network_name=network_name,
+        names=_names(plan, run_name),
+        publish=tuple(parse_port(port) for port in spec.publish),
         loopback_listener=spec.tracking is not None,
         processes=plan.processes,
     )
@@ -100,12 +107,20 @@ def secret_values(names: tuple[str, ...], environ: Mapping[str, str]) -> dict[st
     return {name: environ[name] for name in names}
 
 
-def _network(name: str) -> NetworkMode:
-    match name:
-        case "none" | "host" | "bridge":
-            return name
+def network_of(word: str) -> tuple[NetworkMode, str | None]:
+    """What `network` means: a kind, and a name where it is a network that runs share."""
+    match word:
+        case "none" | "host" | "bridge" | "pasta":
+            return word, None
         case _:
-            raise ConfigError(f"no such network: `{name}`", hint="`none`, `host` or `bridge`")
+            return "bridge", word
+
+
+def _names(plan: LaunchPlan, run_name: str | None) -> tuple[str, ...]:
+    """What others on a named network call the run, beside its id and host name: the name it was given, its experiment's."""
+    tracking = plan.spec.tracking
+    given = (run_name, tracking.run_name if tracking is not None else None, plan.spec.name)
+    return tuple(dict.fromkeys(name for name in (host_name(word) for word in given if word) if name))
 
 
 def _run_binds(plan: LaunchPlan, run_dir: RunDir) -> tuple[BindMount, ...]:

@@ -58,7 +58,8 @@ def spec_digest(
             "gpu": asdict(spec.gpu),
             "nodes": spec.nodes,
             "threads": threads,
-            "network": spec.network,
+            # Who makes a network of the run's own, and what it is called, changes nothing.
+            "network": spec.network if spec.network in ("none", "host") else "bridge",
             "data": {name: pin.digest for name, pin in data.items()},
         }
     )

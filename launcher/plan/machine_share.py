@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from launcher.errors import ConfigError, Origin
+from runtime.errors import Unsupported
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,19 @@ def check_memory(asked: int | None, *, machine: Machine, what: str = "memory", o
 
 def check_network(network: str, *, origin: Origin | None = None) -> None:
     """Refuse a network that this user cannot make, before an image is built for it."""
-    if network == "bridge" and os.geteuid() != 0:
-        raise ConfigError(
-            "`network: bridge` needs root",
-            origin=origin,
-            hint="`network=host` shares the host's network, `network=none` needs nothing",
-        )
+    if network in ("none", "host"):
+        return
+    try:
+        if network == "pasta":
+            from runtime.network import pasta
+
+            pasta.program()
+        elif os.geteuid() != 0:
+            from runtime.network.refusals import needs_root
+
+            raise needs_root(network)
+    except Unsupported as lacking:
+        raise ConfigError(lacking.message, origin=origin, hint=lacking.hint) from lacking
 
 
 def _number(value: float) -> str:

@@ -34,6 +34,13 @@ def refuse_unsupported(spec: ExperimentSpec, where: Where) -> None:
         raise ConfigError(
             "`cluster.priority` is not supported yet: runs wait in order of arrival", origin=where("cluster.priority")
         )
+    if spec.publish and spec.network == "host":
+        hint = "leave out `publish`, or take `network=bridge`, `network=pasta` or `network=none`"
+        raise ConfigError(
+            "`publish` means nothing with `network: host`: the program's ports are this machine's",
+            origin=where("publish"),
+            hint=hint,
+        )
     if isinstance(spec.gpus, float) and not spec.gpus.is_integer():
         raise ConfigError("a part of a GPU is not supported yet", origin=where("gpus"), hint="`gpus=1` takes a whole one")
 

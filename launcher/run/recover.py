@@ -6,11 +6,14 @@ What the other supervisor does is `takeover.py`. A run that had not been handed 
 from __future__ import annotations
 
 import os
+import socket
+from contextlib import suppress
 
 from launcher.run import active
 from launcher.run.handover import spawn_supervisor
 from launcher.tracking import journal
 from launcher.tracking.status import Reason
+from runtime.errors import RuntimeFailure
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir, StateDir
 
@@ -25,6 +28,11 @@ def recover_all(state: StateDir) -> None:
         from launcher.run.bare_shell import clear_dead_shells
 
         clear_dead_shells(state)
+    if any(name.startswith(("launch", "ln-")) for _, name in socket.if_nameindex()):
+        from runtime.network.bridge import remove_leftovers
+
+        with suppress(RuntimeFailure):  # those who look at runs need not be able to
+            remove_leftovers()
 
 
 def recover(run_dir: RunDir) -> None:

@@ -21,7 +21,7 @@ from launcher.run.signal_inbox import SignalInbox
 from launcher.run.tracker_process import TrackerProcess
 from launcher.tracking import journal
 from launcher.tracking.program_env import program_env
-from launcher.tracking.record import process_started
+from launcher.tracking.record import fold, process_started
 from runtime.cgroup.cgroup import new_cgroup
 from runtime.cgroup.limits import Usage
 from runtime.container import lifecycle
@@ -86,6 +86,7 @@ def run_attempt(run: Run, number: int) -> Attempt:
             environ=os.environ,
             sweep_id=run.sweep_id,
             trial=run.trial,
+            run_name=_name_of(run),
         )
         owned.enter_context(acquired(run_dir, "outputs", run_dir.run_id))
         owned.enter_context(acquired(run_dir, "overlay", run_dir.run_id))
@@ -115,6 +116,11 @@ def run_attempt(run: Run, number: int) -> Attempt:
         return Attempt(outcome, usage)
 
 
+def _name_of(run: Run) -> str | None:
+    record = fold(run.run_dir)
+    return record.name if record is not None else None
+
+
 def _end(container: lifecycle.Container) -> None:
     """Whatever went wrong in between: nothing of the container runs on."""
     lifecycle.kill(container)
@@ -137,5 +143,10 @@ def _start(run: Run, container: lifecycle.Container, number: int) -> None:
             )
     lifecycle.start(container, env=env)
     journal.append(
-        run.run_dir.journal, "started", attempt=number, init_pid=container.pid, init_started=process_started(container.pid)
+        run.run_dir.journal,
+        "started",
+        attempt=number,
+        init_pid=container.pid,
+        init_started=process_started(container.pid),
+        ports=list(container.ports),
     )

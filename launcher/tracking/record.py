@@ -46,6 +46,7 @@ _CARRIED = (
     "gpus",
     "usage",
     "attempt",
+    "ports",
 )
 
 _MEANT_OTHERWISE = {"mlflow": ("experiment",), "acquired": ("name",)}
@@ -94,6 +95,8 @@ class RunRecord:
     command: tuple[str, ...] = ()
     argv: tuple[str, ...] = ()
     gpus: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    """What the program's published ports are reached by, as in `127.0.0.1:6006 → 6006`."""
     host: str | None = None
     user: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
@@ -266,7 +269,7 @@ def _carried(events: Iterable[Event]) -> dict[str, Any]:
         for name in _CARRIED:
             value = event.fields.get(name)
             if value is not None and name not in _MEANT_OTHERWISE.get(event.name, ()):
-                carried[name] = tuple(value) if name in ("overrides", "command", "argv", "gpus") else value
+                carried[name] = tuple(value) if name in ("overrides", "command", "argv", "gpus", "ports") else value
     return carried
 
 

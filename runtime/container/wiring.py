@@ -63,7 +63,9 @@ class Wiring:
         if spec.network == "bridge":
             from runtime.network import bridge
 
-            self._connection = bridge.connect(pid, spec.container_id, network=spec.network_name, names=spec.names)
+            self._connection = bridge.connect(
+                pid, spec.container_id, network=spec.network_name, names=(spec.hostname, *spec.names)
+            )
         if not (self._ports or self._resolving.forwarded or self._pasta):
             return
         from runtime.network import attendant

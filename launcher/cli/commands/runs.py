@@ -42,11 +42,12 @@ def print_records(records: Sequence[RunRecord], *, as_json: bool) -> int:
         json.dump([record.to_json() for record in records], sys.stdout, indent=2)
         print()
     elif records:
-        print(
-            render.table(
-                ("RUN", "EXPERIMENT", "STATUS", "REASON", "EXIT", "STARTED", "DURATION", "METRICS"), [_row(r) for r in records]
-            )
-        )
+        columns: tuple[str, ...] = ("RUN", "EXPERIMENT", "STATUS", "REASON", "EXIT", "STARTED", "DURATION", "METRICS")
+        rows: list[tuple[Any, ...]] = [_row(record) for record in records]
+        if any(_ports(record) for record in records):
+            columns = (*columns, "PORTS")
+            rows = [(*row, _ports(record)) for row, record in zip(rows, records, strict=True)]
+        print(render.table(columns, rows))
     else:
         render.say("no runs; `launch experiment=digits` makes one")
     return 0
@@ -67,6 +68,11 @@ def _row(record: RunRecord) -> tuple[Any, ...]:
         render.duration(record.duration_s),
         metrics,
     )
+
+
+def _ports(record: RunRecord) -> str:
+    """Published ports that somebody may connect to now."""
+    return ", ".join(record.ports) if record.exit_code is None else ""
 
 
 def _waiting_for(record: RunRecord) -> str:

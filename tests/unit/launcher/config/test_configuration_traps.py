@@ -183,7 +183,7 @@ def test_unknown_key_in_a_file_has_its_line_and_a_guess(project: Project) -> Non
 def test_several_mistakes_are_told_at_once(project: Project) -> None:
     project.experiment("command: [run]\ntimeout: 12x\nnetwork: brige\n")
     error = project.error("experiment=mine")
-    assert "`network` must be `none`, `host` or `bridge`, not `brige`" == error.message
+    assert "`network` is `brige`: too near to a word that means something" == error.message
     assert error.hint is not None
     assert "did you mean `bridge`?\nalso: `timeout` is `12x`: not a duration (conf/experiment/mine.yaml:3)" == error.hint
 

@@ -33,6 +33,7 @@ def where(key):
         pytest.param({"metrics": Metrics(tensorboard=True)}, "`metrics.tensorboard` is not supported yet", id="tensorboard"),
         pytest.param({"metrics": Metrics(patterns={"a": "b"})}, "`metrics.patterns` is not supported yet", id="patterns"),
         pytest.param({"cluster": Cluster(priority=1)}, "`cluster.priority` is not supported yet", id="priority"),
+        pytest.param({"publish": ("80",), "network": "host"}, "`publish` means nothing with `network: host`", id="publish"),
         pytest.param({"gpus": 0.5}, "a part of a GPU is not supported yet", id="part of a GPU"),
     ],
 )
@@ -88,14 +89,26 @@ def test_more_memory_than_present_is_refused():
         check_memory(64 << 30, machine=MACHINE)
 
 
-@pytest.mark.parametrize("network", ["none", "host", "bridge"])
-def test_only_root_gets_a_bridge(network, monkeypatch):
+@pytest.mark.parametrize("network", ["none", "host"])
+def test_everybody_gets_no_network_and_the_machines(network, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    if network == "bridge":
-        with pytest.raises(ConfigError, match="`network: bridge` needs root"):
-            check_network(network)
-    else:
+    check_network(network)
+
+
+@pytest.mark.parametrize("network", ["bridge", "rendezvous"])
+def test_only_root_gets_a_bridge_and_others_are_told_what_works(network, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(ConfigError, match=f"`network: {network}` needs root") as refused:
         check_network(network)
+    assert "network=pasta" in refused.value.hint
+    assert "network=host" in refused.value.hint
+
+
+def test_without_pasta_its_package_is_named(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ConfigError, match="needs the program `pasta`") as refused:
+        check_network("pasta")
+    assert "passt" in refused.value.hint
 
 
 def test_cpus_default_to_the_machine_or_to_the_gpus_share_of_it():

@@ -1,0 +1,64 @@
+"""Published ports: what may be written, and what is said of a port that can't be had."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from runtime.errors import NetworkError
+from runtime.network.published import PublishedPort, bind, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [
+        ("8080:80", PublishedPort(80, 8080)),
+        ("80", PublishedPort(80)),
+        ("0:80", PublishedPort(80)),
+        ("127.0.0.1:6006:6006", PublishedPort(6006, 6006, "127.0.0.1")),
+        ("127.0.0.1::6006", PublishedPort(6006, None, "127.0.0.1")),
+        ("[::1]:8080:80", PublishedPort(80, 8080, "::1")),
+        ("8080:80/tcp", PublishedPort(80, 8080)),
+    ],
+)
+def test_ports_are_written_as_docker_has_them(text, port):
+    assert port == parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is no port"),
+        ("http", "`http` is no port"),
+        ("80:", "is no port"),
+        ("8080:0", "`0` is no port"),
+        ("70000:80", "`70000` is no port"),
+        ("8080:80/udp", "only TCP ports"),
+        ("8000-8010:80", "ranges"),
+        ("myhost:8080:80", "`myhost` is no address"),
+        ("[::g]:1:2", "is no address"),
+    ],
+)
+def test_what_is_no_port_is_said_to_be_none(text, words):
+    with pytest.raises(ValueError, match=words):
+        parse(text)
+
+
+def test_a_port_in_use_is_named_with_a_way_out():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        with pytest.raises(NetworkError, match=f"port {number} of 127.0.0.1 is in use") as refused:
+            bind([PublishedPort(80, None, "127.0.0.1"), PublishedPort(80, number, "127.0.0.1")])
+    assert "publish=80" in (refused.value.hint or "")
+
+
+def test_an_address_of_another_machine_is_refused():
+    with pytest.raises(NetworkError, match=r"has no address 192\.0\.2\.1"):
+        bind([PublishedPort(80, 8080, "192.0.2.1")])
+
+
+def test_a_bound_port_says_where_it_is_reached():
+    (port,) = bind([PublishedPort(80, None, "127.0.0.1")])
+    with port.listener:
+        assert f"127.0.0.1:{port.listener.getsockname()[1]} → 80" == port.described
