@@ -280,7 +280,7 @@ def _move_in(birth: Birth, root: Root) -> tuple[dict[str, str], str]:
             raise ContainerError(f"`linux.personality.domain` is none of LINUX, LINUX32: `{birth.config.linux.personality}`")
         libc.personality(domain)
     env = environment(birth.start)
-    return env, find_program(process, env)
+    return env, find_program(process, env) if process.args else ""
 
 
 def _wait_at_gate(birth: Birth, program: str, env: dict[str, str]) -> NoReturn:

@@ -22,7 +22,7 @@ from runtime.oci_runtime import cgroup_files, record
 from runtime.oci_runtime.container_process import Birth, be_first
 from runtime.oci_runtime.diagnostics import Diagnostics
 from runtime.oci_runtime.hooks import run_hooks
-from runtime.oci_runtime.program_start import Start
+from runtime.oci_runtime.program_start import Start, unknown_capabilities
 from runtime.oci_runtime.record import Record
 
 
@@ -64,11 +64,12 @@ def create(wanted: Wanted, diagnostics: Diagnostics) -> Record:
     """Create the container. Raises ContainerError, BadContent or Unsupported; then nothing of it is left."""
     bundle = wanted.bundle.resolve()
     content, config = read_bundle(bundle, wanted.config_file)
-    if config.process is None:
-        raise BadContent("the configuration has no `process`")
     if config.root_path is None:
         raise BadContent("the configuration has no `root`")
-    start = prepare_start(config, config.process)
+    # Without `process` a container can be made, and not started (runtime.md, "Start").
+    start = prepare_start(config, config.process or Process(args=(), cwd="/"))
+    for name in unknown_capabilities(start.process):
+        diagnostics.warning(f"no such capability: `{name}`")
     _preload(config)
     directory = record.claim(wanted.root, wanted.container_id)
     made = Record(directory, wanted.container_id, 0, 0, str(bundle), record.now(), str(os.geteuid()), {}, config.annotations)
@@ -188,7 +189,7 @@ class _Creation:
             preserved=self.wanted.preserved,
             keyring=self.wanted.keyring,
             pivot=self.wanted.pivot,
-            state=self.made.state(status=record.CREATING),
+            state=self.made.state(status=record.CREATED),
         )
 
     def _with_listener(self, ours: ExitStack) -> Start:
@@ -276,7 +277,7 @@ class _Creation:
 
     def _run_hooks(self) -> dict[str, Any]:
         hooks = self.config.hooks
-        state = {**self.made.state(status=record.CREATING), "pid": self.made.pid}
+        state = self.made.state(status=record.CREATED)
         run_hooks(hooks.prestart, "prestart", state, cwd=str(self.bundle))
         run_hooks(hooks.create_runtime, "createRuntime", state, cwd=str(self.bundle))
         return {"pid": self.made.pid}

@@ -91,6 +91,11 @@ def find_program(process: Process, env: Mapping[str, str]) -> str:
     raise ContainerError(f"executable file `{name}` not found in $PATH: no such file or directory")
 
 
+def unknown_capabilities(process: Process) -> list[str]:
+    """Names in `process.capabilities` that no kernel knows."""
+    return sorted({name for names in process.capabilities or () for name in names} - set(capabilities.NUMBERS))
+
+
 def own_streams(uid: int) -> None:
     """Give the program's user its three streams, as far as they may be given."""
     for number in (0, 1, 2):
@@ -145,7 +150,8 @@ def _try_directory(cwd: str) -> bool:
 def _take_identity(start: Start) -> None:
     user = start.process.user
     sets = start.process.capabilities
-    masks = CapabilityMasks.of(sets)
+    # What can't be granted is left out, with everything that needs it (config.md: "SHOULD NOT fail").
+    masks = CapabilityMasks.of(sets).within(libc.permitted_capabilities())
     processes.limit_capabilities(masks.bounding)
     libc.prctl(_PR_SET_KEEPCAPS, 1)
     if not start.no_setgroups:
@@ -178,6 +184,10 @@ class CapabilityMasks(NamedTuple):
         if sets is None:
             return cls(0, 0, 0, 0, 0)
         return cls(*(capabilities.mask(name for name in names if name in capabilities.NUMBERS) for names in sets))
+
+    def within(self, permitted: int) -> CapabilityMasks:
+        """The sets without what this process itself has not."""
+        return CapabilityMasks(*(one & permitted for one in self))
 
 
 def _install_filter(start: Start) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,7 +104,10 @@ class Record(NamedTuple):
 
     def remove(self) -> None:
         """Forget it."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        with suppress(FileNotFoundError):  # somebody else deletes it, too
+            for name in os.listdir(self.directory):
+                (self.directory / name).unlink(missing_ok=True)
+            self.directory.rmdir()
 
 
 def default_root() -> Path:

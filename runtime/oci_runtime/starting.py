@@ -17,6 +17,8 @@ def start(container: Record, config: RuntimeConfig, diagnostics: Diagnostics) ->
     status = container.status()
     if status != record.CREATED:
         raise ContainerError(f"container `{container.container_id}` is {status}, not created")
+    if config.process is None:
+        raise ContainerError(f"the configuration of container `{container.container_id}` has no `process`")
     try:
         connection = connected_socket(container.gate)
     except (FileNotFoundError, ConnectionRefusedError) as error:
