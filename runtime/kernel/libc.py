@@ -281,6 +281,14 @@ def capset(*, effective: int, permitted: int, inheritable: int = 0) -> None:
     )
 
 
+def permitted_capabilities() -> int:
+    """capget(2) of this thread: the permitted set as a bit mask."""
+    data = ctypes.create_string_buffer(24)
+    _checked(_libc.capget(struct.pack("Ii", _CAPABILITY_VERSION_3, 0), data), "capget()")
+    words = struct.unpack("6I", data.raw)
+    return int(words[1] | words[4] << 32)
+
+
 def statfs_type(path: str | os.PathLike[str]) -> int:
     """statfs(2): `f_type`, the magic number of the file system (linux/magic.h)."""
     buffer = ctypes.create_string_buffer(256)
@@ -349,9 +357,9 @@ def personality(persona: int) -> None:
     _checked(_libc.personality(persona), f"personality({persona:#x})")
 
 
-def join_session_keyring(name: str) -> int:
-    """keyctl(KEYCTL_JOIN_SESSION_KEYRING): a new session keyring of that *name* for this process."""
-    result = _libc.syscall(c_long(_KEYCTL), c_int(1), c_char_p(name.encode()))
+def join_session_keyring(name: str | None = None) -> int:
+    """keyctl(KEYCTL_JOIN_SESSION_KEYRING): a new session keyring for this process, of that *name* if it is to have one."""
+    result = _libc.syscall(c_long(_KEYCTL), c_int(1), c_char_p(None if name is None else name.encode()))
     return _checked(result, f"keyctl(KEYCTL_JOIN_SESSION_KEYRING, {name!r})")
 
 
