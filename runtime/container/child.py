@@ -116,6 +116,7 @@ def _fail(birth: Birth, error: BaseException) -> NoReturn:
 def _settle(birth: Birth) -> tuple[int, int]:
     """Leave the creator's terminal, descriptors and signals behind. Returns the limits of open files that the program gets."""
     os.setsid()
+    processes.leave_session_keyring()
     os.umask(0o022)
     # Python's handlers came along with the fork; a signal meant for the creator must not run them here.
     processes.reset_signals()

@@ -248,7 +248,7 @@ class Init:
             self.kill_at = time.monotonic() + self.rank_grace_s
 
     def _obey(self, fd: int) -> None:
-        message = receive(self.connections[fd])
+        message = next_request(self.connections[fd])
         if message is None:
             self.connections.pop(fd).close()
             if self.holdings.adoption is None:

@@ -384,7 +384,7 @@ def remove_overlay(overlay_dir: Path) -> None:
 
 
 def reown_to_caller(directory: Path) -> None:
-    """Give everything below *directory* to the owner of *directory*. To be called when the container has ended."""
+    """Give everything below *directory* to its owner, and leave no file set-user-id. Call it when the container has ended."""
     found = directory.stat()
     if os.geteuid() == 0:
         owners.reown(directory, found.st_uid, found.st_gid)
@@ -393,3 +393,5 @@ def reown_to_caller(directory: Path) -> None:
     if maps.kind is IdMapKind.SUBIDS:
         # Inside the user namespace the caller is 0.
         namespaces.within_user_namespace(maps, lambda: (owners.reown(directory, 0, 0), None)[1])
+    else:
+        owners.reown(directory, found.st_uid, found.st_gid)

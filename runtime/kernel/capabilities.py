@@ -25,18 +25,19 @@ PROGRAM_CAPABILITIES = frozenset(
         "CAP_FSETID",
         "CAP_KILL",
         "CAP_NET_BIND_SERVICE",
-        "CAP_SETFCAP",
         "CAP_SETGID",
         "CAP_SETPCAP",
         "CAP_SETUID",
         "CAP_SYS_CHROOT",
     }
 )
-"""What the program keeps: Docker's default without MKNOD and AUDIT_WRITE, which a user namespace makes void, and without NET_RAW,
-which lets a program forge packets on the bridge (ping works without it)."""
+"""What the program keeps: Docker's default without MKNOD and AUDIT_WRITE, which a user namespace makes void, without NET_RAW,
+which lets a program forge packets on the bridge (ping works without it), and without SETFCAP: where the container's root is the
+machine's on disk (writable mounts of root's), a file's capabilities would count on the machine."""
 
-BUILD_CAPABILITIES = PROGRAM_CAPABILITIES | {"CAP_MKNOD", "CAP_AUDIT_WRITE"}
-"""What a build step keeps: dpkg's and pip's programs ask for these two and some stop when the *call* is refused."""
+BUILD_CAPABILITIES = PROGRAM_CAPABILITIES | {"CAP_MKNOD", "CAP_AUDIT_WRITE", "CAP_SETFCAP"}
+"""What a build step keeps: dpkg's and pip's programs ask for the first two and some stop when the *call* is refused, and packages
+give their programs capabilities."""
 
 
 def mask(capabilities: Iterable[str]) -> int:

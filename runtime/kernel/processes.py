@@ -53,6 +53,13 @@ def forbid_new_privileges() -> None:
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
+def leave_session_keyring() -> None:
+    """Have an empty session keyring from now on, instead of the one that came with the login or the service."""
+    # No kernel keys, refused by a filter around us, the user's share used up: the program's filter refuses keyctl(2) anyway.
+    with contextlib.suppress(OSError):
+        libc.join_session_keyring()
+
+
 def rename(title: str) -> None:
     """Be *title* in /proc/PID/comm and cmdline, which everybody may read: a fork shows the arguments it was forked with."""
     with open("/proc/self/comm", "w") as comm:
