@@ -8,6 +8,7 @@ and bytecode follow SOURCE_DATE_EPOCH, which every command has; times of files a
 from __future__ import annotations
 
 import os
+import re
 import stat
 import struct
 from collections.abc import Callable
@@ -113,11 +114,15 @@ def remove_sockets(upper: Path) -> None:
 # write the source's hash instead, since they have SOURCE_DATE_EPOCH.
 _HEADER = struct.Struct("<4sIII")
 
+_RANDOM_PLACE = re.compile(rb"(?<=/pip-target-)[a-z0-9_]{8}(?=/)")
+"""`pip install --target` compiles in such a directory, whose name stays in the code; importing sets it right."""
+
 
 def settle_bytecode(upper: Path, tree: Tree) -> None:
-    """Let bytecode that fits a source of the same layer fit it still with the time that the layer gives."""
+    """Let bytecode name no random place, and let what fits a source of the same layer fit it still with the layer's time."""
     for entry in tree:
         if entry.type == "file" and entry.path.endswith(".pyc"):
+            _name_no_random_place(upper / entry.path, entry)
             source = _source_of(entry)
             try:
                 found = os.lstat(upper / source)
@@ -125,6 +130,16 @@ def settle_bytecode(upper: Path, tree: Tree) -> None:
                 continue  # in a layer below, whose times stay: so does the bytecode
             if stat.S_ISREG(found.st_mode):
                 _settle(upper / entry.path, entry, found)
+
+
+def _name_no_random_place(location: Path, entry: TreeEntry) -> None:
+    if not entry.mode & 0o400:
+        return
+    content = location.read_bytes()
+    settled = _RANDOM_PLACE.sub(b"00000000", content)
+    if settled != content:
+        location.chmod(entry.mode | 0o600)
+        location.write_bytes(settled)
 
 
 def _source_of(entry: TreeEntry) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import marshal
 import os
 import py_compile
 import socket
@@ -15,8 +16,8 @@ import pytest
 
 from runtime.build.changed_tree import changed_tree
 from runtime.build.plan import RunCommand
-from runtime.build.run_residue import RESIDUE, residue_globs
-from runtime.layer.diff import matcher
+from runtime.build.run_residue import RESIDUE, residue_globs, settle_bytecode
+from runtime.layer.diff import diff, matcher
 from runtime.layer.tree import LAYER_MTIME_S, scan, write_tree
 
 
@@ -159,6 +160,19 @@ def test_bytecode_that_fits_its_source_fits_it_with_the_layers_time(tmp_path: Pa
 
 
 @as_root
+def test_bytecode_names_no_directory_that_pip_called_at_random(tmp_path: Path) -> None:
+    made = set()
+    for name in ("pip-target-a1b2c3_4", "pip-target-zzzz9999"):
+        upper = tmp_path / name / "upper"
+        (upper / "__pycache__").mkdir(parents=True)
+        code = compile("def f(): return 1", f"/tmp/{name}/lib/python/m.py", "exec")
+        (upper / "__pycache__" / "m.cpython-313.pyc").write_bytes(b"1234" + struct.pack("<III", 3, 0, 0) + marshal.dumps(code))
+        settle_bytecode(upper, diff(upper))
+        made.add((upper / "__pycache__" / "m.cpython-313.pyc").read_bytes())
+    (settled,) = made
+    assert "/tmp/pip-target-00000000/lib/python/m.py" == marshal.loads(settled[16:]).co_filename
+
+
 def test_stale_and_hash_checked_bytecode_stays_as_it_is(tmp_path: Path) -> None:
     upper = tmp_path / "u"
     stale = compiled(upper / "stale")
