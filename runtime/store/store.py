@@ -257,10 +257,17 @@ class Store:
         return image
 
     def name_image(self, image: Image, name: str) -> None:
-        """Let *name* lead to *image*, wherever it led before."""
+        """Let *name* lead to *image*, wherever it led before; another way to write it (`x:latest` of `x`) goes."""
         file = f"names/{name_file(name)}"
-        if _read_text(f"{self._at}/{file}") != image.digest:
-            self._write(file, image.digest.encode())
+        if _read_text(f"{self._at}/{file}") == image.digest:
+            return
+        from runtime.oci.reference import same_image
+
+        self._write(file, image.digest.encode())
+        for other in self._names("names"):
+            if other != name_file(name) and same_image(name, name_of_file(other)):
+                with suppress(FileNotFoundError):
+                    os.unlink(f"{self._at}/names/{other}")
 
     def attach(self, image: Image, what: str, content: bytes) -> None:
         """Keep *content* beside *image* under the plain name *what*; it goes when the image goes."""

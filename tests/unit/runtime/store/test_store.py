@@ -148,6 +148,13 @@ def test_a_name_moves_to_the_image_that_got_it_last(store: Store) -> None:
     assert second == store.image("latest").digest
 
 
+def test_two_ways_to_write_a_name_are_one_name(store: Store) -> None:
+    put_image(store, "a", names=["x", "lab/y:1"])
+    second = put_image(store, "b", names=["x:latest"])
+    assert store.image("x").digest == store.image("x:latest").digest == second
+    assert ("x:latest",) == store.names_by_digest()[second]
+
+
 def test_an_unknown_or_ambiguous_image_is_an_error_that_says_which(store: Store) -> None:
     for number in range(20):
         put_image(store, str(number))
