@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.config.spec import Image
-from launcher.errors import ConfigError, Origin
+from launcher.errors import ConfigError, LaunchError, Origin
 from launcher.plan.code_snapshot import git_state
 from launcher.plan.debian_record import debian_architecture
 from launcher.plan.dockerfile.context import BuildContext
@@ -257,15 +257,21 @@ def _pinned(
         image = Image(base=reference, mirror=request.mirror)
         base = pin_base(image, apt=(), state=state, environ=environ, origin=origin, refresh=refresh)
         return PinnedImage(base.steps, {}, base.env)
-    if not refresh:
-        from launcher.plan.stored_image import stored_image
-
-        stored = stored_image(reference, state=state, origin=origin)
-        if stored is not None:
-            return stored
     from launcher.plan.imported_base import pin_reference
+    from launcher.plan.stored_image import similar_names, stored_image
 
-    found = pin_reference(_absolute(reference, request), state=state, environ=environ, origin=origin, refresh=refresh)
+    stored = None if refresh else stored_image(reference, state=state, origin=origin)
+    if stored is not None:
+        return stored
+    try:
+        found = pin_reference(_absolute(reference, request), state=state, environ=environ, origin=origin, refresh=refresh)
+    except LaunchError as error:
+        similar = similar_names(reference, state=state)
+        if similar:
+            error.hint = f"the store has no image `{reference}` either, but `{similar[0]}`" + (
+                f"\n{error.hint}" if error.hint else ""
+            )
+        raise
     return PinnedImage((found.step,), found.config)
 
 

@@ -200,9 +200,7 @@ def pin_existing_image(reference: str, *, state: StateDir, as_dockerfile: bool =
     Its layers become a step of their own, under a key that leads to them, so that the builder finds it done.
     """
     from launcher.plan.container_plan import env_of
-    from runtime.build.cache_key import key_fields, step_key
-    from runtime.build.plan import ImportImage
-    from runtime.oci.digest import digest_json
+    from launcher.plan.stored_image import step_of_layers
     from runtime.store.store import Store
 
     store = Store(state.store)
@@ -210,10 +208,7 @@ def pin_existing_image(reference: str, *, state: StateDir, as_dockerfile: bool =
     layers = [layer for layer in image.layers if (store.key_fields(layer.key) or {}).get("kind") != "copy-in"]
     if not layers:
         raise ConfigError(f"image `{reference}` has nothing but code")
-    name = f"store:{image.digest}"
-    step = ImportImage(reference=name, manifest_digest=digest_json(["layers", [layer.diff_id for layer in layers]]))
-    fields = {**key_fields(step, None), "layers": [layer.key for layer in layers], "config": image.config}
-    store.remember_key(step_key(step, None), layers[-1], fields=fields)
+    step = step_of_layers(image, layers, store)
     architecture = str(image.config.get("architecture", "amd64"))
     config = None
     if as_dockerfile:
@@ -229,4 +224,4 @@ def pin_existing_image(reference: str, *, state: StateDir, as_dockerfile: bool =
         env=env_of(image),
         image_config=config,
     )
-    return ImagePins(base, None, name)
+    return ImagePins(base, None, step.reference)

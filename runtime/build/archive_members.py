@@ -22,11 +22,14 @@ _SPARE = 256 << 20
 
 
 class ArchiveMembers:
-    """What is in the tar archive *file*, by name."""
+    """What is in the tar archive *file*, by name. *what* it is called in errors."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, what: str) -> None:
         self._file = file
-        self._found = _members(file)
+        try:
+            self._found = _members(file)
+        except BadContent as error:
+            raise BadContent(f"`{what}` is no whole tar archive: {error.message}", hint=error.hint) from error
 
     def __contains__(self, name: str) -> bool:
         return name in self._found

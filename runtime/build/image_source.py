@@ -13,8 +13,12 @@ from runtime.build.archive_members import ArchiveMembers, plain_archive
 from runtime.build.image_layout import DirectoryFiles, Layout, LayoutFiles, choose_listed
 from runtime.build.saved_archive import SavedArchive, choose_saved
 from runtime.errors import BuildError
+from runtime.oci.digest import Digest
 from runtime.oci.image_contents import ImageContents, ImageSource
 from runtime.oci.reference import Archive, Remote, parse_reference
+
+STORE = "store:"
+"""Before a digest: an image that only this store has, since nobody knows where it came from."""
 
 Progress = Callable[[str, int, int | None], None]
 """(what, bytes so far, bytes in all); called from several threads."""
@@ -34,6 +38,12 @@ def open_image(
 
     *progress* is told of what arrives. A compressed archive is unpacked into *scratch* (the system's directory for such).
     """
+    if reference.startswith(STORE):
+        digest = Digest(reference.removeprefix(STORE))
+        raise BuildError(
+            f"the layers of image `{digest.short}` are not in this store, and nothing tells where they came from",
+            hint="an image that was loaded from a file has no other source: load it again",
+        )
     parsed = parse_reference(reference)
     if isinstance(parsed, Remote):
         from runtime.registry.pull import open_remote
@@ -58,7 +68,7 @@ def open_archive(archive: Archive, *, architecture: str, scratch: Path | None = 
             yield _layout(DirectoryFiles(path), archive.tag, architecture, what)
             return
         with plain_archive(path, scratch=scratch) as file:
-            members = ArchiveMembers(file)
+            members = ArchiveMembers(file, what)
             if archive.transport == "oci-archive":
                 yield _layout(members, archive.tag, architecture, what)
             else:

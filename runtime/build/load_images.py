@@ -53,7 +53,7 @@ def _images_in(path: Path, *, architecture: str, scratch: Path) -> Iterator[Sequ
             yield _of_layout(DirectoryFiles(path), path, architecture)
             return
         with plain_archive(path, scratch=scratch) as file:
-            members = ArchiveMembers(file)
+            members = ArchiveMembers(file, str(path))
             if LIST in members:
                 yield [(SavedArchive(members, image), image.tags) for image in saved_images(members)]
             elif _LAYOUT in members:

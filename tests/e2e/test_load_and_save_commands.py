@@ -133,3 +133,19 @@ def test_a_damaged_image_leaves_what_was_there(launch: Launch, archive: Path, tm
     assert "is damaged" in done.stderr
     assert "what was there" == (tmp_path / "out.tar").read_text()
     assert {"home", "saved.tar", "out.tar"} == set(os.listdir(tmp_path))
+
+
+def test_a_dockerfile_starts_from_an_image_that_was_loaded(launch: Launch, archive: Path) -> None:
+    launch("load", str(archive))
+    (launch.project / "Dockerfile").write_text("FROM lab/x:1\nENV B=2\nCOPY f /f\n")
+    (launch.project / "f").write_text("f")
+    launch("build", "-q", "-t", "top", ".")
+    assert json.loads(launch("images", "show", "top", "--json").stdout)["config"]["Env"][:2] == ["A=1", "B=2"]
+    # The layers are the only ones there are: a verification says so and does not ask a registry.
+    assert "nothing tells where they came from" in launch("verify", "top", check=125).stderr
+
+
+def test_a_name_that_is_nearly_one_of_the_store_is_corrected(launch: Launch, archive: Path) -> None:
+    launch("load", str(archive), "--name", "localhost:1/lab/tools:1")
+    (launch.project / "Dockerfile").write_text("FROM localhost:1/lab/tool:1\n")
+    assert "but `localhost:1/lab/tools:1`" in launch("build", ".", check=125).stderr
