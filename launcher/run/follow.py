@@ -53,13 +53,19 @@ class _Follower:
     silent: bool = True
 
     def run(self) -> Followed:
-        poller = select.poll()
+        # epoll tells what became readable first: the order of a line on stderr and the next on stdout.
+        with select.epoll() as poller:
+            self._follow_with(poller)
+        self._drain()
+        return Followed(lifecycle.wait(self.container), self.asked)
+
+    def _follow_with(self, poller: select.epoll) -> None:
         for fd in (*self.pump.open_pipes, self.container.pidfd, self.inbox.fd, self.tracker.pidfd):
             if fd >= 0:  # no tracker is left when all its successors died
-                poller.register(fd, select.POLLIN)
+                poller.register(fd, select.EPOLLIN)
         ended = False
         while not ended:
-            for fd, _event in poller.poll(self._wait_ms()):
+            for fd, _event in poller.poll(self._wait_s()):
                 if fd in self.pump.open_pipes:
                     if not self._pump(fd):
                         poller.unregister(fd)
@@ -68,16 +74,14 @@ class _Follower:
                 elif fd == self.tracker.pidfd:
                     poller.unregister(fd)
                     if self.tracker.replace():
-                        poller.register(self.tracker.pidfd, select.POLLIN)
+                        poller.register(self.tracker.pidfd, select.EPOLLIN)
                 else:
                     ended = True
             self._keep_time()
-        self._drain()
-        return Followed(lifecycle.wait(self.container), self.asked)
 
-    def _wait_ms(self) -> float | None:
+    def _wait_s(self) -> float | None:
         moments = [moment for moment in (self.deadline, self.kill_at) if moment is not None]
-        return max(0.0, (min(moments) - time.monotonic()) * 1000) + 1 if moments else None
+        return max(0.0, min(moments) - time.monotonic()) + 0.001 if moments else None
 
     def _pump(self, fd: int) -> bool:
         """Copy what is there to the log. False at end of file."""

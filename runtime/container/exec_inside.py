@@ -91,6 +91,10 @@ def exec_inside(init_socket: Path, request: ExecRequest) -> SideProgram:
             connection = connected_socket(init_socket)
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise ContainerError("the container has ended") from error
+        except PermissionError as error:
+            raise ContainerError(
+                f"the container is another user's: `{init_socket}` can't be reached", hint="only its owner and root may enter it"
+            ) from error
         on_failure.callback(connection.close)
         ours, theirs = ((-1, -1, -1), ()) if request.terminal else _pipes(on_failure)
         try:
