@@ -1,13 +1,14 @@
 """What an archive offers: its `Packages` files, merged over main, updates and security.
 
 A Packages file of trixie is 57 MB with 69 000 stanzas, of which a base needs a hundred: only names are read up front
-(0.1 s), a stanza is parsed when somebody asks for it. Fetching and checking is `release.py`; choosing is `resolver.py`.
+(0.1 s), a stanza is cut out and parsed when somebody asks for it. Fetching and checking is `release.py`; choosing is
+`resolver.py`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from runtime.build.debian.relations import Group, parse_relations
@@ -88,18 +89,38 @@ class PackageIndex:
     def __init__(self, archives: Sequence[tuple[str, bytes]], *, architecture: str) -> None:
         """*archives*: (name, text of its Packages file)."""
         self.architecture = architecture
-        self._stanzas: dict[str, list[tuple[str, bytes]]] = {}
+        self._archives = archives
+        self._stanzas: dict[str, list[tuple[int, int, int]]] = {}
+        """Name → (number of the archive, begin and end in its text) of each stanza."""
         self._parsed: dict[str, tuple[Candidate, ...]] = {}
         self._providers: dict[str, list[str]] | None = None
-        for archive, text in archives:
-            for stanza in text.split(b"\n\n"):
-                stanza = stanza.lstrip(b"\n")
-                if not stanza:
-                    continue
-                if not stanza.startswith(b"Package: "):
-                    raise BadContent(f"a stanza of archive `{archive}` does not begin with `Package:`: `{stanza[:60]!r}`")
-                name = stanza[9 : stanza.find(b"\n")].decode()
-                self._stanzas.setdefault(name, []).append((archive, stanza))
+        for number in range(len(archives)):
+            self._read_names(number)
+
+    def _read_names(self, number: int) -> None:
+        archive, text = self._archives[number]
+        end = 0
+        while end < len(text):
+            begin = end
+            while text.startswith(b"\n", begin):
+                begin += 1
+            end = text.find(b"\n\n", begin)
+            end = len(text) if end < 0 else end
+            if begin == end:
+                continue
+            if not text.startswith(b"Package: ", begin):
+                raise BadContent(
+                    f"a stanza of archive `{archive}` does not begin with `Package:`: `{text[begin : begin + 60]!r}`"
+                )
+            line_end = text.find(b"\n", begin, end)
+            name = text[begin + 9 : end if line_end < 0 else line_end].decode()
+            self._stanzas.setdefault(name, []).append((number, begin, end))
+
+    def _offers(self, name: str) -> Iterator[tuple[str, bytes]]:
+        """(archive, stanza) of each version of *name*."""
+        for number, begin, end in self._stanzas.get(name, ()):
+            archive, text = self._archives[number]
+            yield archive, text[begin:end]
 
     def __len__(self) -> int:
         return len(self._stanzas)
@@ -108,7 +129,7 @@ class PackageIndex:
         """Versions of *name*, newest first; of equal ones the first archive's."""
         known = self._parsed.get(name)
         if known is None:
-            every = [_candidate(stanza, archive) for archive, stanza in self._stanzas.get(name, ())]
+            every = [_candidate(stanza, archive) for archive, stanza in self._offers(name)]
             fitting = [one for one in every if one.package.architecture in (self.architecture, "all")]
             known = tuple(sorted(fitting, key=lambda one: version_key(one.version), reverse=True))
             self._parsed[name] = known
@@ -125,11 +146,13 @@ class PackageIndex:
     def _read_provides(self) -> dict[str, list[str]]:
         providers: dict[str, list[str]] = {}
         for provider, stanzas in self._stanzas.items():
-            for _, stanza in stanzas:
-                start = stanza.find(b"\nProvides: ")
+            for number, begin, end in stanzas:
+                text = self._archives[number][1]
+                start = text.find(b"\nProvides: ", begin, end)
                 if start < 0:
                     continue
-                line = stanza[start + 11 : stanza.find(b"\n", start + 1) if b"\n" in stanza[start + 1 :] else None].decode()
+                line_end = text.find(b"\n", start + 1, end)
+                line = text[start + 11 : end if line_end < 0 else line_end].decode()
                 for provided in line.split(","):
                     names = providers.setdefault(provided.split("(")[0].split(":")[0].strip(), [])
                     if provider not in names:
@@ -140,8 +163,8 @@ class PackageIndex:
         """Packages without which nothing works: Essential, and those of priority `required` (as debootstrap's minbase)."""
         return sorted(
             name
-            for name, stanzas in self._stanzas.items()
-            if any(b"\nEssential: yes" in stanza or b"\nPriority: required" in stanza for _, stanza in stanzas)
+            for name in self._stanzas
+            if any(b"\nEssential: yes" in stanza or b"\nPriority: required" in stanza for _, stanza in self._offers(name))
         )
 
     def similar(self, name: str) -> list[str]:
