@@ -25,7 +25,7 @@ from launcher.plan.origins import shown_path
 from launcher.plan.pinned_base import Base
 from launcher.plan.stat_cache import cache_for
 from runtime.build.observer import BuildObserver
-from runtime.build.plan import BuildPlan, UnpackDebs
+from runtime.build.plan import VENV, BuildPlan, UnpackDebs
 from runtime.build.sources import BuildSources
 from runtime.oci.digest import Digest, digest_json
 from runtime.state_dir import StateDir
@@ -156,6 +156,8 @@ def as_base(
         env=env,
         has_own_python=True,
         python_packages=python.own_packages if python is not None else (),
+        installed=python.packages if python is not None else (),
+        venv=python.venv if python is not None else VENV,
         image_config=translated.config,
         stages=translated.stages,
         warnings=translated.warnings,

@@ -91,6 +91,8 @@ class Explained:
             facts.append(
                 ("lock", f"{counted(len(lock.wheels), 'package')} for Python {lock.python} ({lock.digest.short}, {lock.source})")
             )
+            facts += [("provided", f"by the base: {_named(lock.provided)}")] if lock.provided else []
+            facts += [("replaced", f"of the base: {_named(lock.replaced)}")] if lock.replaced else []
         facts.append(("code", f"{counted(len(plan.code.files), 'file')} of {plan.code.root} ({_revision(plan)})"))
         facts += [
             (f"data.{name}", f"{pin.source}: {counted(pin.files, 'file')}, {_size(pin.size_bytes)} ({pin.kind})")
@@ -108,6 +110,11 @@ class Explained:
         if self.hits == len(self.steps):
             return "every layer is there, only the configuration is new"
         return f"{len(self.steps) - self.hits} of {counted(len(self.steps), 'layer')} to build"
+
+
+def _named(packages: Sequence[tuple[str, str]]) -> str:
+    more = len(packages) - _MOST_NAMED
+    return ", ".join(map(" ".join, packages[:_MOST_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def _base_name(plan: LaunchPlan) -> str:

@@ -16,7 +16,7 @@ from launcher.errors import ConfigError, Origin
 from launcher.plan.command_step import LEFT_OVERS, RUN_NETWORK
 from launcher.plan.launch_plan import CodeSnapshot, LaunchPlan, Lock
 from launcher.plan.pinned_base import Base
-from runtime.build.plan import VENV, BuildPlan, CopyIn, ImageConfig, InstallWheel, MakeVenv, RunCommand, Step, UnpackDebs
+from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, InstallWheel, MakeVenv, RunCommand, Step, UnpackDebs
 from runtime.build.sources import BuildSources, DebianSource, WheelSource
 from runtime.state_dir import StateDir
 
@@ -58,7 +58,7 @@ def image_env(image: Image, base: Base, lock: Lock | None) -> dict[str, str]:
     ours = {"PATH": _SYSTEM_PATH} if base.image_config is not None else {"PATH": _SYSTEM_PATH, "LANG": "C.UTF-8"}
     env = ours | base.env
     if _has_venv(base, lock):
-        env |= {"PATH": f"{VENV}/bin:{env['PATH']}", "VIRTUAL_ENV": VENV}
+        env |= {"PATH": f"{base.venv}/bin:{env['PATH']}", "VIRTUAL_ENV": base.venv}
     return env | image.env
 
 
@@ -84,6 +84,8 @@ def _python_steps(base: Base, lock: Lock | None, name: str, origin: Origin | Non
             version=python.version,
             system_site_packages=base.has_own_python,
             site_directories=base.python_packages,
+            prefix=base.venv,
+            base_env=tuple(sorted(base.env.items())),
         )
     ]
     steps += [
@@ -94,6 +96,8 @@ def _python_steps(base: Base, lock: Lock | None, name: str, origin: Origin | Non
             filename=wheel.filename,
             interpreter=python.build_id,
             python=python.minor,
+            prefix=base.venv,
+            built_on=base.digest if wheel.sdist and base.has_own_python else "",
         )
         for wheel in wheels
     ]

@@ -1,7 +1,8 @@
 """The Python of an image that is not ours: asked once in a container, and recorded under the image's digest.
 
 The image's own PATH finds it, so that conda's, a virtual environment's and the system's are found alike. What is behind a virtual
-environment is the interpreter that wheels are installed for; its packages are named beside it (`own_packages`).
+environment is the interpreter that wheels are installed for; its packages are named beside it (`own_packages`). What is installed
+for either is asked along with it, for the resolver.
 """
 
 from __future__ import annotations
@@ -14,23 +15,58 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import LaunchError
-from runtime.build.plan import Interpreter
+from launcher.plan.base_packages import BasePackage, checked_packages, from_rows, to_rows
+from runtime.build.plan import VENV, Interpreter
 from runtime.oci.digest import Digest
 from runtime.state_dir import StateDir
 
-_FORMAT = 3
+_FORMAT = 4
 _TIMEOUT_S = 60.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# Printed on one line after whatever the interpreter's start may print. The binary's digest says which build it is.
+# Printed on one line after whatever the interpreter's start may print. The binary's digest says which build it is. In a virtual
+# environment the interpreter behind it is asked for its own path: our environment sees both, in this order.
 _QUESTION = """
-import glob, hashlib, json, os, site, sys
+import glob, hashlib, json, os, site, subprocess, sys
 path = os.path.realpath(sys.executable)
 try:
     libc = os.confstr("CS_GNU_LIBC_VERSION")
 except (ValueError, OSError):
     libc = None
 prefix = getattr(sys, "base_prefix", sys.prefix)
+inside = sys.prefix != prefix
+places = list(sys.path)
+if inside:
+    try:
+        told = subprocess.check_output([path, "-I", "-c", "import json, sys; print(json.dumps(sys.path))"])
+        places += json.loads(told.decode().splitlines()[-1])
+    except Exception:
+        pass
+
+def size_of(each):
+    record = each.read_text("RECORD")
+    if record is not None:
+        sizes = (line.rpartition(",")[2].strip() for line in record.splitlines())
+        return sum(int(size) for size in sizes if size.isdigit())
+    total = 0
+    for top in (each.read_text("top_level.txt") or "").split():
+        for directory, _, files in os.walk(str(each.locate_file(top))):
+            total += sum(os.lstat(os.path.join(directory, name)).st_size for name in files)
+    return total
+
+def installed():
+    try:
+        from importlib.metadata import distributions
+    except ImportError:
+        return
+    for each in distributions(path=places):
+        try:
+            extras = each.metadata.get_all("Provides-Extra") or []
+            yield {"name": each.metadata["Name"], "version": each.version, "requires": list(each.requires or []),
+                "extras": [str(extra) for extra in extras], "size": size_of(each)}
+        except Exception:
+            continue
+
 print("\\n" + json.dumps({
     "executable": path,
     "version": "%d.%d.%d" % sys.version_info[:3],
@@ -39,9 +75,12 @@ print("\\n" + json.dumps({
     "machine": os.uname().machine,
     "libstdcxx": sorted(os.path.basename(os.path.realpath(library))
         for pattern in ("/usr/lib*/libstdc++.so.6", "/usr/lib/*/libstdc++.so.6") for library in glob.glob(pattern)),
-    "own_packages": [] if sys.prefix == prefix else site.getsitepackages([sys.prefix]),
+    "own_packages": site.getsitepackages([sys.prefix]) if inside else [],
+    "taken": sorted(glob.glob("VENV*")),
+    "packages": list(installed()),
 }))
-"""
+""".replace("VENV", VENV)
+_LONGEST_ANSWER = 16 << 20
 
 Layers = Callable[[], Sequence[Path]]
 """The image's unpacked layers, bottom first; asked for only when there is no record."""
@@ -58,6 +97,10 @@ class ImagePython:
     """n of the newest `GLIBCXX_3.4.n` in the image's libstdc++, where there is one."""
     own_packages: tuple[str, ...] = ()
     """Directories of the virtual environment that it was found in."""
+    packages: tuple[BasePackage, ...] = ()
+    """What is installed there and for the interpreter itself."""
+    venv: str = VENV
+    """Where ours goes: VENV, or beside it where the image has something there."""
 
 
 def python_of_layers(layers: Layers, env: Mapping[str, str], *, image: Digest, name: str, state: StateDir) -> ImagePython | None:
@@ -65,7 +108,10 @@ def python_of_layers(layers: Layers, env: Mapping[str, str], *, image: Digest, n
     record = state.cache / "bases" / f"imported-{image.hex}.json"
     document = _recorded(record)
     if document is None:
-        document = {"format": _FORMAT, "reference": name, "python": _ask(layers(), env, name, state)}
+        answer = _ask(layers(), env, name, state)
+        if answer is not None:
+            answer["packages"] = to_rows(checked_packages(answer["packages"]))
+        document = {"format": _FORMAT, "reference": name, "python": answer}
         record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = record.with_suffix(f".{os.getpid()}.partial")
         partial.write_text(json.dumps(document))
@@ -89,7 +135,15 @@ def _from_answer(python: Mapping[str, Any]) -> ImagePython:
         platform=_platform(python),
         libstdcxx=_libstdcxx(python["libstdcxx"]),
         own_packages=tuple(python["own_packages"]),
+        packages=from_rows(python["packages"]),
+        venv=_free_place(python["taken"]),
     )
+
+
+def _free_place(taken: Sequence[str]) -> str:
+    """`/opt/venv`, else the first of `/opt/venv2`, `/opt/venv3`, … that is not *taken*."""
+    places = (VENV, *(f"{VENV}{number}" for number in range(2, len(taken) + 3)))
+    return next(place for place in places if place not in taken)
 
 
 def _platform(python: Mapping[str, Any]) -> str:
@@ -120,8 +174,9 @@ def _ask(layers: Sequence[Path], env: Mapping[str, str], name: str, state: State
             argv=("python3", "-I", "-c", _QUESTION),
             env={"PATH": _PATH, "HOME": "/root", **env},
         )
-        ended, tail = run_to_completion(spec, timeout_s=_TIMEOUT_S, output=None)
-    lines = tail.decode(errors="replace").strip().splitlines()
+        said = bytearray()
+        ended, _ = run_to_completion(spec, timeout_s=_TIMEOUT_S, output=lambda chunk: _keep_end(said, chunk))
+    lines = said.decode(errors="replace").strip().splitlines()
     # 127 with other words than ours is ld.so, which cannot start the one that is there.
     if ended.shell_code == 127 and lines and lines[-1].startswith("launch: "):
         return None
@@ -132,3 +187,9 @@ def _ask(layers: Sequence[Path], env: Mapping[str, str], name: str, state: State
     except ValueError as error:
         raise LaunchError(f"python3 in `{name}` answers with something else than was asked: {lines[-1]:.200}") from error
     return answer
+
+
+def _keep_end(said: bytearray, chunk: bytes) -> None:
+    said += chunk
+    if len(said) > _LONGEST_ANSWER:
+        del said[:-_LONGEST_ANSWER]

@@ -15,7 +15,7 @@ from typing import Any
 from launcher.errors import ConfigError, LaunchError, Origin
 from launcher.plan.command_step import LEFT_OVERS, RUN_NETWORK
 from launcher.plan.debian_record import debian_architecture
-from launcher.plan.image_python import ImagePython, python_of_layers
+from launcher.plan.image_python import python_of_layers
 from launcher.plan.pinned_base import Base
 from launcher.plan.reference_record import ReferenceRecord, read_record, write_record
 from runtime.build.observer import BuildObserver
@@ -118,15 +118,10 @@ def pin_imported(
         config=pinned.config,
         has_own_python=True,
         python_packages=python.own_packages if python is not None else (),
-        warnings=(*pinned.warnings, *_shared_prefix(python, reference)),
+        installed=python.packages if python is not None else (),
+        venv=python.venv if python is not None else VENV,
+        warnings=pinned.warnings,
     )
-
-
-def _shared_prefix(python: ImagePython | None, reference: str) -> tuple[str, ...]:
-    """A warning when requirements would be mixed with packages of the base."""
-    if python is None or not any(directory.startswith(f"{VENV}/") for directory in python.own_packages):
-        return ()
-    return (f"`{reference}` has a virtual environment at {VENV}, where requirements go too: what both have is mixed",)
 
 
 def _pin_remote(

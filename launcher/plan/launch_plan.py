@@ -51,13 +51,18 @@ class Lock:
     platform: str
     wheels: tuple[LockedWheel, ...]
     digest: Digest
-    """Digest of the names, versions and hashes."""
+    """Digest of the names, versions and hashes, and of what is provided."""
     source: str
     """`resolved` now, `recorded` (same inputs as before), or the path of the lock file."""
     torch: str | None = None
     """The variant that `image.cuda` led to: `cpu`, `cu128`; None = torch's index was left alone."""
     warnings: tuple[str, ...] = ()
-    """Files that were left out since they cannot load on the base. Of a lock file: none, it was read before."""
+    """Files that were left out since they cannot load on the base, and packages of the base that others are installed over. Of a
+    lock file: none, it was read before."""
+    provided: tuple[tuple[str, str], ...] = ()
+    """(name, version) of what the requirements take of the base, as it is there."""
+    replaced: tuple[tuple[str, str], ...] = ()
+    """(name, version) of packages of the base that a file of this lock is installed over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from launcher.plan.lock import lock_digest, request_digest
 from launcher.plan.lock_file import changes, lock_file_text, pylock_text, read_lock_file
 from launcher.plan.origins import origin_of
 from launcher.plan.pinned_base import Base
-from launcher.plan.pins import base_layers, pin_dockerfile_alone
+from launcher.plan.pins import pin_dockerfile_alone, sdist_base
 from launcher.plan.refusals import Where, refuse_unsupported
 from launcher.plan.requirement_lock import Target, has_requirements, lock_file, requirements_base, resolve_requirements
 from launcher.plan.requirements import read_requirements
@@ -79,11 +79,11 @@ def lock_experiment(
         with naming_requirement(spec.image, where):
             lock = resolve_requirements(
                 spec,
-                Target(base.interpreter.version, base.platform, base.libstdcxx),
+                Target.of(base),
                 state=state,
                 environ=environ,
                 refresh=refresh or _needs_addresses(format),
-                sdist_layers=lambda: base_layers(base, spec, state=state, environ=environ),
+                sdists=sdist_base(base, spec, state=state, environ=environ),
             )
     # Written when everything is known: a refused requirement leaves no half of a lock.
     command = f"launch lock experiment={composed.choices.get('experiment', spec.name)}"

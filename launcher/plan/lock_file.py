@@ -14,8 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import ConfigError
+from launcher.plan.base_packages import BasePackage
 from launcher.plan.launch_plan import Lock, LockedWheel
-from runtime.oci.digest import Digest, digest_json
+from launcher.plan.lock import lock_digest
+from runtime.oci.digest import Digest
+
+Packages = tuple[tuple[str, str], ...]
+"""(name, version)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ def lock_file_text(lock: Lock, *, inputs: Digest, command: str) -> str:
     ]
     if lock.torch is not None:
         header.append(f"# torch: {lock.torch}")
+    for word, packages in (("provided by the base", lock.provided), ("replaces the base's", lock.replaced)):
+        header += [f"# {word}: {name} {version}" for name, version in packages]
     return "\n".join(header) + "\n\n" + "".join(_entry(wheel) for wheel in lock.wheels)
 
 
@@ -70,6 +77,10 @@ def pylock_text(lock: Lock, *, inputs: Digest, addresses: Mapping[str, str]) -> 
     lines.append(f"platform = {_toml(lock.platform)}")
     if lock.torch is not None:
         lines.append(f"torch = {_toml(lock.torch)}")
+    for word, packages in (("provided", lock.provided), ("replaced", lock.replaced)):
+        if packages:
+            rows = ", ".join(f"{_toml(name)} = {_toml(version)}" for name, version in packages)
+            lines.append(f"{word} = {{ {rows} }}")
     return "\n".join(lines) + "\n"
 
 
@@ -96,8 +107,22 @@ def read_lock_file(path: Path, *, python: str) -> LockFile | None:
     if not {"inputs", "python", "platform"} <= set(header):
         raise ConfigError(f"`{path}` is not a lock file of launch", hint="make it with `launch lock`, or remove it")
     wheels = tuple(_parse_entry(path, entry) for entry in re.split(r"\n(?=[a-z0-9])", text.split("\n\n", 1)[-1]) if entry.strip())
-    lock = Lock(python, header["platform"], wheels, _digest(wheels), str(path), torch=header.get("torch"))
+    lock = Lock(
+        python,
+        header["platform"],
+        wheels,
+        lock_digest(wheels, _packages(text, "provided by the base")),
+        str(path),
+        torch=header.get("torch"),
+        provided=_packages(text, "provided by the base"),
+        replaced=_packages(text, "replaces the base's"),
+    )
     return LockFile(lock, _minor(header["python"]), header["inputs"])
+
+
+def _packages(text: str, word: str) -> Packages:
+    """The packages of the base that head lines with *word* name."""
+    return tuple(re.findall(rf"^# {word}: (\S+) (\S+)$", text, re.MULTILINE))
 
 
 _ENTRY = re.compile(
@@ -135,26 +160,36 @@ def _read_pylock(path: Path, text: str, python: str) -> LockFile:
         document = tomllib.loads(text)
         ours = document["tool"]["launch"]
         minor, platform, inputs, torch = ours["python"], ours["platform"], ours["inputs"], ours.get("torch")
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        provided, replaced = (tuple(ours.get(word, {}).items()) for word in ("provided", "replaced"))
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"`{path}` is not a lock file of launch: {error}", hint="make it with `launch lock --format pylock.toml`"
         ) from error
     wheels = choose_files(document, parse_target(minor, platform), torch=torch)
-    return LockFile(Lock(python, platform, wheels, _digest(wheels), str(path), torch=torch), minor, inputs)
+    digest = lock_digest(wheels, provided)
+    lock = Lock(python, platform, wheels, digest, str(path), torch=torch, provided=provided, replaced=replaced)
+    return LockFile(lock, minor, inputs)
 
 
-def _digest(wheels: Sequence[LockedWheel]) -> Digest:
-    return digest_json(sorted([wheel.name, wheel.version, wheel.sha256] for wheel in wheels))
-
-
-def drift(found: LockFile, *, inputs: Digest, python: str, platform: str) -> str | None:
-    """Why *found* may not be used for these inputs, in words; None when it is current."""
+def drift(found: LockFile, *, inputs: Digest, python: str, platform: str, installed: Sequence[BasePackage] = ()) -> str | None:
+    """Why *found* may not be used for these inputs on a base that has *installed*, in words; None when it is current."""
     if found.python != _minor(python):
         return f"it is for Python {found.python}, the base has {_minor(python)}"
     if found.lock.platform != platform:
         return f"it is for {found.lock.platform}, the base is {platform}"
     if found.inputs != inputs:
         return "the requirements have changed since it was made"
+    return _other_base(found.lock, {each.name: each.version for each in installed})
+
+
+def _other_base(lock: Lock, has: Mapping[str, str]) -> str | None:
+    """What the base has otherwise than *lock* counts on; packages that the lock doesn't touch don't matter."""
+    expected = dict((*lock.provided, *lock.replaced))
+    for name in sorted({*expected, *(wheel.name for wheel in lock.wheels)}):
+        before, now = expected.get(name), has.get(name)
+        if before != now:
+            counts_on = f"it counts on `{name} {before}` of the base" if before else f"it was made for a base without `{name}`"
+            return f"{counts_on}, and this one has {now or 'none'}"
     return None
 
 

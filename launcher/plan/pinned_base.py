@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.build.plan import ImageConfig, Interpreter, Step
+from launcher.plan.base_packages import BasePackage
+from runtime.build.plan import VENV, ImageConfig, Interpreter, Step
 from runtime.oci.digest import Digest
 
 
@@ -32,6 +33,10 @@ class Base:
     """Whether its Python may have packages of its own, so that it is used as it is until requirements come on top."""
     python_packages: tuple[str, ...] = ()
     """Where those are, when they are in a virtual environment."""
+    installed: tuple[BasePackage, ...] = ()
+    """What they are; empty where nothing was asked."""
+    venv: str = VENV
+    """Where requirements go: a place that the base leaves free."""
     image_config: ImageConfig | None = None
     """What the image's configuration starts from, entrypoint and user too: a Dockerfile's. None: an experiment's defaults."""
     stages: tuple[tuple[Step, ...], ...] = ()

@@ -28,6 +28,8 @@ from runtime.state_dir import StateDir
 if TYPE_CHECKING:
     from threading import Thread
 
+    from launcher.plan.uv_question import SdistBase
+
 
 @dataclass(frozen=True, slots=True)
 class ImagePins:
@@ -147,12 +149,12 @@ def _with_lock(
     with naming_requirement(spec.image, where):
         chosen = choose_lock(
             spec,
-            Target(base.interpreter.version, base.platform, base.libstdcxx),
+            Target.of(base),
             experiment_file=experiment_file,
             state=state,
             environ=environ,
             refresh=refresh,
-            sdist_layers=lambda: base_layers(base, spec, state=state, environ=environ),
+            sdists=sdist_base(base, spec, state=state, environ=environ),
         )
     return replace(pins, lock=chosen.lock, warnings=(*pins.warnings, *chosen.warnings))
 
@@ -177,6 +179,19 @@ def _resolve_beside(spec: ExperimentSpec, state: StateDir, environ: Mapping[str,
     thread = Thread(target=resolve, name="resolve-requirements")
     thread.start()
     return thread
+
+
+def sdist_base(base: Base, spec: ExperimentSpec, *, state: StateDir, environ: Mapping[str, str]) -> SdistBase:
+    """*base*, for code of source distributions that has to run to tell what it needs."""
+    from launcher.plan.uv_question import SdistBase
+
+    assert base.interpreter is not None
+    return SdistBase(
+        layers=lambda: base_layers(base, spec, state=state, environ=environ),
+        python=base.interpreter.executable,
+        env=base.env,
+        has_packages=base.has_own_python,
+    )
 
 
 def base_layers(base: Base, spec: ExperimentSpec, *, state: StateDir, environ: Mapping[str, str]) -> Sequence[Path]:

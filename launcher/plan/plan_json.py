@@ -115,10 +115,14 @@ def _code(document: dict[str, Any]) -> CodeSnapshot:
 
 
 def _lock_document(lock: Lock) -> dict[str, Any]:
-    return {**fields_of(lock), "wheels": [fields_of(wheel) for wheel in lock.wheels], "warnings": list(lock.warnings)}
+    rows = {name: [list(row) for row in getattr(lock, name)] for name in ("provided", "replaced")}
+    return {**fields_of(lock), "wheels": [fields_of(wheel) for wheel in lock.wheels], "warnings": list(lock.warnings), **rows}
 
 
 def _lock(document: dict[str, Any]) -> Lock:
     wheels = tuple(LockedWheel(**wheel) for wheel in document["wheels"])
+    rows: dict[str, Any] = {
+        name: tuple((package, version) for package, version in document.get(name, ())) for name in ("provided", "replaced")
+    }
     warnings = tuple(document.get("warnings", ()))
-    return Lock(**{**document, "wheels": wheels, "digest": Digest(document["digest"]), "warnings": warnings})
+    return Lock(**{**document, "wheels": wheels, "digest": Digest(document["digest"]), "warnings": warnings, **rows})

@@ -11,13 +11,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher.config.spec import ExperimentSpec
+from launcher.plan.base_packages import BasePackage
 from launcher.plan.image_plan import group_requirements
 from launcher.plan.launch_plan import Lock
-from launcher.plan.lock import SdistLayers, current_lock, resolve, torch_backend
+from launcher.plan.lock import current_lock, resolve, torch_backend
 from launcher.plan.origins import shown_path
+from launcher.plan.pinned_base import Base
 from runtime.state_dir import StateDir
+
+if TYPE_CHECKING:
+    from launcher.plan.uv_question import SdistBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,14 @@ class Target:
     platform: str
     libstdcxx: int | None = None
     """n of the base's newest `GLIBCXX_3.4.n`, where known."""
+    installed: tuple[BasePackage, ...] = ()
+    """What the base has."""
+
+    @classmethod
+    def of(cls, base: Base) -> Target:
+        """The target that *base* is, which has a Python."""
+        assert base.interpreter is not None
+        return cls(base.interpreter.version, base.platform, base.libstdcxx, base.installed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +63,7 @@ def choose_lock(
     state: StateDir,
     environ: Mapping[str, str],
     refresh: bool = False,
-    sdist_layers: SdistLayers | None = None,
+    sdists: SdistBase | None = None,
 ) -> ChosenLock:
     """The lock of *spec*'s requirements. *experiment_file* is the YAML that a lock file lies beside."""
     warnings: list[str] = []
@@ -60,7 +74,7 @@ def choose_lock(
                 return ChosenLock(lock)
             if why is not None:
                 warnings.append(_not_used(path, why, spec, target, experiment_file.stem))
-    lock = resolve_requirements(spec, target, state=state, environ=environ, refresh=refresh, sdist_layers=sdist_layers)
+    lock = resolve_requirements(spec, target, state=state, environ=environ, refresh=refresh, sdists=sdists)
     return ChosenLock(lock, (*warnings, *lock.warnings))
 
 
@@ -71,7 +85,7 @@ def resolve_requirements(
     state: StateDir,
     environ: Mapping[str, str],
     refresh: bool = False,
-    sdist_layers: SdistLayers | None = None,
+    sdists: SdistBase | None = None,
 ) -> Lock:
     """Resolve now, or take what was recorded for the same request."""
     return resolve(
@@ -79,6 +93,7 @@ def resolve_requirements(
         python=target.python,
         platform=target.platform,
         libstdcxx=target.libstdcxx,
+        installed=target.installed,
         index=spec.image.index,
         cuda=spec.image.cuda,
         state=state,
@@ -86,7 +101,7 @@ def resolve_requirements(
         extra=group_requirements(spec.image),
         environ=environ,
         refresh=refresh,
-        sdist_layers=sdist_layers,
+        sdists=sdists,
     )
 
 
@@ -128,6 +143,7 @@ def _current(path: Path, spec: ExperimentSpec, target: Target) -> tuple[Lock | N
         cuda=spec.image.cuda,
         base_dir=requirements_base(spec),
         extra=group_requirements(spec.image),
+        installed=target.installed,
     )
     if lock is not None and spec.image.cuda == "auto" and not _fits_driver(lock.torch):
         return None, None

@@ -132,10 +132,25 @@ def recorded_addresses(directory: Path, lock: Lock) -> dict[str, str]:
 def lock_to_document(lock: Lock) -> dict[str, Any]:
     wheels = [[w.name, w.version, w.sha256, w.filename, w.index, w.sdist, w.size, w.url] for w in lock.wheels]
     document = {"python": lock.python, "platform": lock.platform, "torch": lock.torch, "digest": lock.digest}
-    return {**document, "wheels": wheels, "warnings": list(lock.warnings)}
+    base = {"provided": list(lock.provided), "replaced": list(lock.replaced)}
+    return {**document, "wheels": wheels, "warnings": list(lock.warnings), **base}
 
 
 def lock_from_document(document: Mapping[str, Any], *, source: str) -> Lock:
     wheels = tuple(LockedWheel(*fields) for fields in document["wheels"])
     digest, warnings = Digest(document["digest"]), tuple(document["warnings"])
-    return Lock(document["python"], document["platform"], wheels, digest, source, torch=document["torch"], warnings=warnings)
+    return Lock(
+        document["python"],
+        document["platform"],
+        wheels,
+        digest,
+        source,
+        torch=document["torch"],
+        warnings=warnings,
+        provided=_pairs(document.get("provided", ())),
+        replaced=_pairs(document.get("replaced", ())),
+    )
+
+
+def _pairs(rows: Iterable[Iterable[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, version) for name, version in rows)

@@ -40,7 +40,7 @@ def step_document(step: Step, snapshot: SnapshotFiles) -> dict[str, Any]:
         case InstallWheel():
             return {"step": "install-wheel", **fields_of(step)}
         case MakeVenv():
-            return {"step": "make-venv", **fields_of(step), "site_directories": list(step.site_directories)}
+            return _venv_document(step)
         case RunCommand():
             return {
                 "step": "run-command",
@@ -70,7 +70,11 @@ def step_of(document: dict[str, Any], snapshot: SnapshotFiles) -> Step:
         case "install-wheel":
             return InstallWheel(**values)
         case "make-venv":
-            return MakeVenv(**{**values, "site_directories": tuple(values.get("site_directories", ()))})
+            rows = {
+                "site_directories": tuple(values.get("site_directories", ())),
+                "base_env": _tuples(values.get("base_env", [])),
+            }
+            return MakeVenv(**{**values, **rows})
         case "run-command":
             return _command(values)
         case "copy-in":
@@ -87,6 +91,11 @@ def step_of(document: dict[str, Any], snapshot: SnapshotFiles) -> Step:
 def fields_of(value: Any) -> dict[str, Any]:
     """The fields of a dataclass whose values are plain."""
     return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def _venv_document(step: MakeVenv) -> dict[str, Any]:
+    lists = {"site_directories": list(step.site_directories), "base_env": _lists(step.base_env)}
+    return {"step": "make-venv", **fields_of(step), **lists}
 
 
 def _command(values: dict[str, Any]) -> RunCommand:

@@ -18,7 +18,7 @@ from runtime.build.bytecode import compile_all, compiled_entries
 from runtime.build.cache_key import key_fields, step_key
 from runtime.build.glibc_needed import glibc_warning
 from runtime.build.observer import BuildObserver
-from runtime.build.plan import InstallWheel
+from runtime.build.plan import InstallWheel, MakeVenv
 from runtime.build.sources import WheelSource
 from runtime.build.wheel_fetch import fetch_wheels
 from runtime.build.wheel_tree import LaidOut, finish, lay_out
@@ -44,12 +44,13 @@ def apply_install_wheels(
     store: Store,
     base_layers: Sequence[Layer],
     venv_layer: Layer,
+    venv: MakeVenv,
     source: WheelSource,
     observer: BuildObserver,
     prepared: PreparedWheels | None = None,
 ) -> dict[InstallWheel, Layer]:
     """Make and publish the layers of *steps*. *base_layers* (bottom first) hold the interpreter; unpacked is enough, they need
-    not be configured. *prepared* is what `prepare_wheels` made of the same steps."""
+    not be configured; *venv* is what *venv_layer* was made by. *prepared* is what `prepare_wheels` made of the same steps."""
     if prepared is None:
         with prepare_wheels(steps, store=store, source=source, observer=observer) as ours:
             return apply_install_wheels(
@@ -57,6 +58,7 @@ def apply_install_wheels(
                 store=store,
                 base_layers=base_layers,
                 venv_layer=venv_layer,
+                venv=venv,
                 source=source,
                 observer=observer,
                 prepared=ours,
@@ -66,10 +68,10 @@ def apply_install_wheels(
     for wheel in wheels:
         if (warning := glibc_warning(wheel, source.glibc)) is not None:
             observer.message(warning)
-    wheels += _built_from_source(prepared, layers, source, observer)
+    wheels += _built_from_source(prepared, layers, venv, source, observer)
     overlay_dir = prepared.stage / "overlay"
     overlay_dir.mkdir(mode=0o700)
-    compile_all(wheels, layers=layers, roots=prepared.stage / "roots", overlay_dir=overlay_dir)
+    compile_all(wheels, venv=venv, layers=layers, roots=prepared.stage / "roots", overlay_dir=overlay_dir)
     return {wheel.step: _publish(wheel, store) for wheel in wheels}
 
 
@@ -104,13 +106,14 @@ def _root_of(step: InstallWheel, stage: Path) -> Path:
 
 
 def _built_from_source(
-    prepared: PreparedWheels, layers: Sequence[Path], source: WheelSource, observer: BuildObserver
+    prepared: PreparedWheels, layers: Sequence[Path], venv: MakeVenv, source: WheelSource, observer: BuildObserver
 ) -> tuple[LaidOut, ...]:
     if not prepared.sdists:
         return ()
     from runtime.build.sdist import build_wheels
 
-    unpacked = build_wheels(prepared.sdists, layers=layers, source=source, scratch=prepared.stage / "sdists", observer=observer)
+    scratch = prepared.stage / "sdists"
+    unpacked = build_wheels(prepared.sdists, layers=layers, venv=venv, source=source, scratch=scratch, observer=observer)
     return lay_out_all(unpacked, prepared.stage)
 
 

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from runtime.build.plan import LAYER_MTIME_S, VENV
+from runtime.build.plan import LAYER_MTIME_S, MakeVenv
 from runtime.build.wheel_tree import LaidOut
 from runtime.container.spec import ContainerSpec
 from runtime.errors import BuildError
@@ -27,11 +27,17 @@ _WORKER = "/run/launch-build/compile_worker.py"
 
 
 def compile_all(
-    wheels: Sequence[LaidOut], *, layers: Sequence[Path], roots: Path, overlay_dir: Path, workers: int | None = None
+    wheels: Sequence[LaidOut],
+    *,
+    venv: MakeVenv,
+    layers: Sequence[Path],
+    roots: Path,
+    overlay_dir: Path,
+    workers: int | None = None,
 ) -> None:
     """Write the `__pycache__` files of *wheels*, all of which lie below *roots*.
 
-    *layers*: lower directories with the base and the virtual environment, bottom first. Raises BuildError.
+    *layers*: lower directories with the base and the virtual environment *venv*, bottom first. Raises BuildError.
     """
     jobs = [job for wheel in wheels for job in jobs_of(wheel, roots, seen_at=_ROOTS)]
     if not jobs:
@@ -48,9 +54,9 @@ def compile_all(
         container_id=f"compile-{secrets.token_hex(4)}",
         layers=tuple(layers),
         overlay_dir=overlay_dir,
-        argv=(f"{VENV}/bin/python3", "-s", "-S", "-B", _WORKER, f"{_ROOTS}/compile.json", str(workers)),
+        argv=(f"{venv.prefix}/bin/python3", "-s", "-S", "-B", _WORKER, f"{_ROOTS}/compile.json", str(workers)),
         # Under a random hash seed a set constant gets another order, and another pyc. (`-I` would ignore the variable.)
-        env={"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+        env={"PATH": "/usr/bin:/bin", **interpreter_env(venv), "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
         binds=(
             BindMount(roots, _ROOTS, readonly=False, executable=False),
             BindMount(Path(__file__).with_name("compile_worker.py"), _WORKER, executable=False),
@@ -64,6 +70,11 @@ def compile_all(
             f"the image's Python could not compile the wheels (exit code {exit_status.shell_code}): "
             f"{tail.decode('utf-8', 'replace').strip()[-2000:]}"
         )
+
+
+def interpreter_env(venv: MakeVenv) -> dict[str, str]:
+    """What the base of *venv* gives its interpreter, without what tells Python or an installer to do something else."""
+    return {name: value for name, value in venv.base_env if not name.startswith(("PYTHON", "PIP_", "UV_"))}
 
 
 def jobs_of(wheel: LaidOut, roots: Path, *, seen_at: str) -> Iterator[tuple[str, str, int]]:

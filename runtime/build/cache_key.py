@@ -14,7 +14,6 @@ from typing import Any
 
 from runtime.build.plan import (
     LAYER_MTIME_S,
-    VENV,
     BuildPlan,
     ContextFiles,
     CopyFiles,
@@ -114,7 +113,7 @@ def own_fields(step: Step, stages: Stages = ()) -> dict[str, Any]:
         case ImportImage():
             return {"kind": "import-image", "version": IMPORT_VERSION, "manifest": step.manifest_digest}
         case InstallWheel():
-            return {
+            wheel = {
                 "kind": "install-wheel",
                 "version": WHEEL_VERSION,
                 "name": step.name,
@@ -123,8 +122,9 @@ def own_fields(step: Step, stages: Stages = ()) -> dict[str, Any]:
                 "sha256": step.sha256,
                 "interpreter": step.interpreter,
                 "python": step.python,
-                "prefix": VENV,
+                "prefix": step.prefix,
             }
+            return wheel | ({"built_on": step.built_on} if step.built_on else {})
         case MakeVenv():
             fields = {
                 "kind": "make-venv",
@@ -132,7 +132,7 @@ def own_fields(step: Step, stages: Stages = ()) -> dict[str, Any]:
                 "interpreter": step.interpreter,
                 "executable": step.executable,
                 "python": step.version,
-                "prefix": VENV,
+                "prefix": step.prefix,
             }
             fields |= {"system_site_packages": True} if step.system_site_packages else {}
             return fields | ({"site_directories": list(step.site_directories)} if step.site_directories else {})

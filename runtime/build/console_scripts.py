@@ -9,17 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from runtime.build.plan import VENV
 from runtime.errors import BadContent
-
-SHEBANG = f"#!{VENV}/bin/python3"
 
 _NAME = re.compile(r"[^\s/\\=\x00-\x1f][^/\\=\x00-\x1f]*")
 _TARGET = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*:\s*(?P<attr>[^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*(?:\[[^\]]*\]\s*)?")
 
 
-def entry_point_scripts(entry_points: str, *, wheel: str) -> Iterator[tuple[str, str]]:
-    """(name, text) of each console and GUI script that *entry_points* (the text of entry_points.txt) declares."""
+def entry_point_scripts(entry_points: str, *, wheel: str, prefix: str) -> Iterator[tuple[str, str]]:
+    """(name, text) of each console and GUI script that *entry_points* (the text of entry_points.txt) declares, for the
+    virtual environment at *prefix*."""
     section = ""
     for line in entry_points.splitlines():
         line = line.strip()
@@ -35,7 +33,7 @@ def entry_point_scripts(entry_points: str, *, wheel: str) -> Iterator[tuple[str,
         match = _TARGET.fullmatch(target.strip())
         if match is None or not is_script_name(name):
             raise BadContent(f"wheel `{wheel}` declares a script that is not `name = module:function`: `{line[:120]}`")
-        yield name, _script(match["module"], match["attr"])
+        yield name, _script(match["module"], match["attr"], prefix)
 
 
 def is_script_name(name: str) -> bool:
@@ -43,18 +41,22 @@ def is_script_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None and name not in (".", "..")
 
 
-def _script(module: str, attr: str) -> str:
+def _script(module: str, attr: str, prefix: str) -> str:
     first = attr.split(".")[0]
     return (
-        f"{SHEBANG}\nimport sys\n\nfrom {module} import {first}\n\n"
+        f"{_shebang(prefix)}\nimport sys\n\nfrom {module} import {first}\n\n"
         f'if __name__ == "__main__":\n    sys.argv[0] = sys.argv[0].removesuffix(".exe")\n    sys.exit({attr}())\n'
     )
 
 
-def with_our_interpreter(content: bytes) -> bytes:
-    """A script of a wheel's `.data/scripts`: `#!python` (with or without arguments) becomes our interpreter's line."""
+def _shebang(prefix: str) -> str:
+    return f"#!{prefix}/bin/python3"
+
+
+def with_our_interpreter(content: bytes, *, prefix: str) -> bytes:
+    """A script of a wheel's `.data/scripts`: `#!python` (with or without arguments) names *prefix*'s interpreter."""
     match = re.match(rb"#!pythonw?([ \t][^\r\n]*)?(\r?\n|$)", content)
     if match is None:
         return content
     arguments = (match[1] or b"").rstrip()
-    return SHEBANG.encode() + arguments + (match[2] or b"") + content[match.end() :]
+    return _shebang(prefix).encode() + arguments + (match[2] or b"") + content[match.end() :]

@@ -53,7 +53,7 @@ class ImportImage:
 
 @dataclass(frozen=True, slots=True)
 class InstallWheel:
-    """One wheel below VENV. Its layer depends on the wheel, the interpreter, the prefix and our unpacker; on no layer."""
+    """One wheel below *prefix*. Its layer depends on the wheel, the interpreter, the prefix and our unpacker; on no layer."""
 
     name: str
     version: str
@@ -63,11 +63,14 @@ class InstallWheel:
     """`Interpreter.build_id`: exact version and digest of the binary."""
     python: str
     """`3.13`: names the lib directory."""
+    prefix: str = VENV
+    built_on: str = ""
+    """A source distribution on a base that others made: which base, since its build may use what that has installed."""
 
 
 @dataclass(frozen=True, slots=True)
 class MakeVenv:
-    """`pyvenv.cfg` and `bin/python*` of VENV, pointing at the base's interpreter."""
+    """`pyvenv.cfg` and `bin/python*` below *prefix*, pointing at the base's interpreter."""
 
     interpreter: str
     executable: str
@@ -78,6 +81,11 @@ class MakeVenv:
     """Whether what the base has installed for its Python can be imported beside the wheels (imported bases)."""
     site_directories: tuple[str, ...] = ()
     """Where more of it is: the packages of a virtual environment that the base's `python3` was found in."""
+    prefix: str = VENV
+    """VENV, or a place beside it where the base has something there."""
+    base_env: tuple[tuple[str, str], ...] = ()
+    """Environment of an imported base, which its interpreter may need to start (LD_LIBRARY_PATH). For who runs it in a build; no
+    part of the layer."""
 
 
 @dataclass(frozen=True, slots=True)

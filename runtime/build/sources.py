@@ -38,6 +38,8 @@ class WheelSource:
     """Network of the container in which an sdist is built: none | host | bridge."""
     glibc: tuple[int, int] | None = None
     """The base's, to warn of a wheel whose tag hides that it needs a newer one; None = not known, or not glibc."""
+    build_constraints: tuple[str, ...] = ()
+    """`torch==2.5.1+cu124`: what source distributions are built against is what the base has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class _Run:
         first = next(position for position, state in enumerate(states) if isinstance(state.step, InstallWheel))
         if any(state.layer is None and not isinstance(state.step, MakeVenv) for state in states[:first]):
             self._pending = missing
-            self._worker = start_worker(missing, store=self._store, source=self._wheel_source())
+            self._worker = start_worker(missing, venv=self._venv, store=self._store, source=self._wheel_source())
             for step in missing:
                 self._observer.step_started(step)
 
@@ -117,6 +117,10 @@ class _Run:
 
     # Wheels
 
+    @property
+    def _venv(self) -> MakeVenv:
+        return next(step for step in self._plan.steps if isinstance(step, MakeVenv))
+
     def _missing_wheels(self) -> list[InstallWheel]:
         return [step for step in self._wheels if self._store.find(step_key(step, None)) is None]
 
@@ -132,7 +136,7 @@ class _Run:
         self._worker.pass_on(self._observer)
         if self._worker.told:
             return
-        venv = next(step for step in self._plan.steps if isinstance(step, MakeVenv))
+        venv = self._venv
         # A source distribution needs more than the interpreter: a configured base, and the compiler of `image.apt`.
         if any(not step.filename.endswith(".whl") for step in self._pending) and len(self.done) < self._plan.steps.index(venv):
             return
@@ -183,6 +187,7 @@ class _Run:
                 store=self._store,
                 base_layers=base,
                 venv_layer=venv,
+                venv=self._venv,
                 source=self._wheel_source(),
                 observer=self._observer,
             )

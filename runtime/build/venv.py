@@ -1,4 +1,4 @@
-"""The virtual environment below VENV: `pyvenv.cfg` and links to the base's interpreter (library: `venv`, "How venvs work").
+"""The virtual environment of an image: `pyvenv.cfg` and links to the base's interpreter (library: `venv`, "How venvs work").
 
 Wheels are their own layers over it, so this one is four files and depends on the base's Python only.
 """
@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.build.plan import VENV, MakeVenv
+from runtime.build.plan import MakeVenv
 
 
 def make_venv_tree(step: MakeVenv, root: Path) -> None:
     """Write the environment of *step* below the directory *root*, which becomes the layer."""
     home, _, name = step.executable.rpartition("/")
     minor = ".".join(step.version.split(".")[:2])
-    prefix = root / VENV.lstrip("/")
+    prefix = root / step.prefix.lstrip("/")
     site_packages = prefix / "lib" / f"python{minor}" / "site-packages"
     for directory in (prefix / "bin", site_packages):
         directory.mkdir(mode=0o755, parents=True)
@@ -23,7 +23,7 @@ def make_venv_tree(step: MakeVenv, root: Path) -> None:
         "include-system-site-packages": str(step.system_site_packages).lower(),
         "version": step.version,
         "executable": step.executable,
-        "command": f"{step.executable} -m venv {VENV}",
+        "command": f"{step.executable} -m venv {step.prefix}",
     }
     (prefix / "pyvenv.cfg").write_text("".join(f"{key} = {value}\n" for key, value in config.items()))
     others = [directory for directory in step.site_directories if root / directory.lstrip("/") != site_packages]

@@ -1,7 +1,7 @@
-"""Lay out an unpacked wheel below VENV, as an installer does ("Binary distribution format", PyPA).
+"""Lay out an unpacked wheel below a virtual environment, as an installer does ("Binary distribution format", PyPA).
 
 Everything in a wheel comes from outside: only regular files and directories are taken, by descriptors that follow no link;
-every file must have the hash that the wheel's RECORD gives it; nothing may leave VENV or replace the interpreter. Files are
+every file must have the hash that the wheel's RECORD gives it; nothing may leave its prefix or replace the interpreter. Files are
 copied (or reflinked), never hard-linked: modes are normalised, and a link would change uv's cache. Bytecode is `bytecode.py`.
 """
 
@@ -20,12 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.build.console_scripts import entry_point_scripts, is_script_name, with_our_interpreter
-from runtime.build.plan import VENV, InstallWheel
+from runtime.build.plan import InstallWheel
 from runtime.errors import BadContent
 from runtime.layer.file_copy import copy_hashed
 from runtime.layer.tree import Tree, TreeEntry
 
-_PREFIX = VENV.lstrip("/")
 _UNHASHED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 _REPLACED = ("INSTALLER", "REQUESTED", "direct_url.json", "RECORD")
 
@@ -64,7 +63,11 @@ class LaidOut:
 
 
 def site_packages_of(step: InstallWheel) -> str:
-    return f"{_PREFIX}/lib/python{step.python}/site-packages"
+    return f"{_prefix(step)}/lib/python{step.python}/site-packages"
+
+
+def _prefix(step: InstallWheel) -> str:
+    return step.prefix.lstrip("/")
 
 
 def lay_out(step: InstallWheel, unpacked: Path, root: Path, *, copying: Executor) -> LaidOut:
@@ -75,12 +78,12 @@ def lay_out(step: InstallWheel, unpacked: Path, root: Path, *, copying: Executor
     for file in files:
         _make_parents(root, file.target, made)
     laid = LaidOut(step, root, dist_info)
-    laid.files += copying.map(lambda file: _install(file, unpacked, root), files)
+    laid.files += copying.map(lambda file: _install(file, unpacked, root, step.prefix), files)
     entry_points = unpacked / dist_info / "entry_points.txt"
     if entry_points.is_file():
         text = entry_points.read_text(encoding="utf-8")
-        for name, script in entry_point_scripts(text, wheel=step.filename):
-            path = _checked(f"{_PREFIX}/bin/{name}", step)
+        for name, script in entry_point_scripts(text, wheel=step.filename, prefix=step.prefix):
+            path = _checked(f"{_prefix(step)}/bin/{name}", step)
             laid.files = [entry for entry in laid.files if entry.path != path]
             laid.files.append(_write(root, path, script.encode(), 0o755, made))
     installer = f"{laid.site_packages}/{dist_info}/INSTALLER"
@@ -171,23 +174,23 @@ def _data_target(name: str, step: InstallWheel) -> str:
         case "scripts":
             if not is_script_name(rest):
                 raise BadContent(f"wheel `{step.filename}` has a script in a subdirectory: `{rest}`")
-            return f"{_PREFIX}/bin/{rest}"
+            return f"{_prefix(step)}/bin/{rest}"
         case "headers":
-            return f"{_PREFIX}/include/site/python{step.python}/{step.name}/{rest}"
+            return f"{_prefix(step)}/include/site/python{step.python}/{step.name}/{rest}"
         case "data":
-            return f"{_PREFIX}/{rest}"
+            return f"{_prefix(step)}/{rest}"
     raise BadContent(f"wheel `{step.filename}` has files for an unknown scheme `{scheme}`")
 
 
-_INTERPRETER = re.compile(rf"{re.escape(_PREFIX)}/(pyvenv\.cfg|bin/python[\d.]*)")
+_INTERPRETER = re.compile(r"pyvenv\.cfg|bin/python[\d.]*")
 
 
 def _checked(target: str, step: InstallWheel) -> str:
-    """*target* if it lies below VENV and is no part of the virtual environment itself."""
-    parts = target.split("/")
-    if ".." in parts or "." in parts or "" in parts or "\0" in target or not target.startswith(_PREFIX + "/"):
-        raise BadContent(f"wheel `{step.filename}` wants to write outside {VENV}: `{target}`")
-    if _INTERPRETER.fullmatch(target):
+    """*target* if it lies below the step's prefix and is no part of the virtual environment itself."""
+    parts, prefix = target.split("/"), _prefix(step) + "/"
+    if ".." in parts or "." in parts or "" in parts or "\0" in target or not target.startswith(prefix):
+        raise BadContent(f"wheel `{step.filename}` wants to write outside {step.prefix}: `{target}`")
+    if _INTERPRETER.fullmatch(target.removeprefix(prefix)):
         raise BadContent(f"wheel `{step.filename}` wants to replace the interpreter: `{target}`")
     return target
 
@@ -199,7 +202,7 @@ def _make_parents(root: Path, target: str, made: set[str]) -> None:
         made.add(parent)
 
 
-def _install(file: WheelFile, unpacked: Path, root: Path) -> TreeEntry:
+def _install(file: WheelFile, unpacked: Path, root: Path, prefix: str) -> TreeEntry:
     mode = 0o755 if file.executable else 0o644
     size, digests = copy_hashed(unpacked / file.source, root / file.target, mode=mode, algorithms=_algorithms(file))
     if file.recorded_hash:
@@ -210,7 +213,7 @@ def _install(file: WheelFile, unpacked: Path, root: Path) -> TreeEntry:
                 f"`{unpacked / file.source}` is not what the wheel's RECORD says", hint="uv's cache is damaged: `uv cache clean`"
             )
     entry = TreeEntry(file.target, "file", mode, size=size, sha256=digests["sha256"].hex())
-    return _with_our_shebang(entry, root) if file.script else entry
+    return _with_our_shebang(entry, root, prefix) if file.script else entry
 
 
 def _algorithms(file: WheelFile) -> tuple[str, ...]:
@@ -222,10 +225,10 @@ def _algorithms(file: WheelFile) -> tuple[str, ...]:
     return ("sha256", algorithm)
 
 
-def _with_our_shebang(entry: TreeEntry, root: Path) -> TreeEntry:
+def _with_our_shebang(entry: TreeEntry, root: Path, prefix: str) -> TreeEntry:
     path = root / entry.path
     content = path.read_bytes()
-    ours = with_our_interpreter(content)
+    ours = with_our_interpreter(content, prefix=prefix)
     if ours == content:
         return entry
     path.write_bytes(ours)

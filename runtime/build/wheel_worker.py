@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from runtime import errors
 from runtime.build.cache_key import step_key
 from runtime.build.observer import BuildObserver, NullObserver
-from runtime.build.plan import InstallWheel
+from runtime.build.plan import InstallWheel, MakeVenv
 from runtime.build.sources import WheelSource
 from runtime.errors import BuildError, RuntimeFailure
 from runtime.oci.digest import Digest
@@ -113,8 +113,8 @@ class WheelWorker:
         self.base_fd = self.events_fd = -1
 
 
-def start_worker(steps: Sequence[InstallWheel], *, store: Store, source: WheelSource) -> WheelWorker:
-    """Begin with *steps* in a forked process. To be called while this process has one thread."""
+def start_worker(steps: Sequence[InstallWheel], *, venv: MakeVenv, store: Store, source: WheelSource) -> WheelWorker:
+    """Begin with *steps*, for *venv*, in a forked process. To be called while this process has one thread."""
     base_read, base_write = os.pipe2(os.O_CLOEXEC)
     events_read, events_write = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
@@ -124,14 +124,20 @@ def start_worker(steps: Sequence[InstallWheel], *, store: Store, source: WheelSo
     if pid == 0:
         os.close(base_write)
         os.close(events_read)
-        _work(steps, store, source, base_read, events_write, parent)
+        _work(steps, venv, store, source, base_read, events_write, parent)
     os.close(base_read)
     os.close(events_write)
     return WheelWorker(pid, base_write, events_read)
 
 
 def _work(
-    steps: Sequence[InstallWheel], store: Store, source: WheelSource, base_fd: int, events_fd: int, parent: int
+    steps: Sequence[InstallWheel],
+    venv: MakeVenv,
+    store: Store,
+    source: WheelSource,
+    base_fd: int,
+    events_fd: int,
+    parent: int,
 ) -> NoReturn:
     """The other process, from fork to _exit: nothing of the parent's clean-up may run here."""
     # An own process group: Ctrl-C reaches the parent, which ends us by one SIGINT instead of two.
@@ -143,7 +149,7 @@ def _work(
     try:
         _end_with(parent)
         with disk_errors(store.root, "cannot install wheels"):
-            _install(steps, store, source, base_fd, _PipeObserver(events_fd))
+            _install(steps, venv, store, source, base_fd, _PipeObserver(events_fd))
         _send(events_fd, {"event": "done", "seconds": time.monotonic() - started})
         code = 0
     except RuntimeFailure as error:
@@ -167,7 +173,9 @@ def _end_with(parent: int) -> None:
         raise KeyboardInterrupt
 
 
-def _install(steps: Sequence[InstallWheel], store: Store, source: WheelSource, base_fd: int, observer: _PipeObserver) -> None:
+def _install(
+    steps: Sequence[InstallWheel], venv: MakeVenv, store: Store, source: WheelSource, base_fd: int, observer: _PipeObserver
+) -> None:
     from runtime.build.apply_install_wheel import apply_install_wheels, prepare_wheels
 
     with store.lock(step_key(step, None) for step in steps):
@@ -184,6 +192,7 @@ def _install(steps: Sequence[InstallWheel], store: Store, source: WheelSource, b
                 store=store,
                 base_layers=[_layer(record) for record in told["base"]],
                 venv_layer=_layer(told["venv"]),
+                venv=venv,
                 source=source,
                 observer=observer,
                 prepared=prepared,

@@ -109,12 +109,13 @@ class Shop:
     def install(self, store: Store) -> Installed:
         base = python_layer(store)
         version = platform.python_version()
-        venv = apply_make_venv(MakeVenv("cpython-test", EXECUTABLE, version), store=store)
+        made = MakeVenv("cpython-test", EXECUTABLE, version)
+        venv = apply_make_venv(made, store=store)
         args = ("--no-index", "--python-version", version, "--python-platform", f"{platform.machine()}-manylinux_2_17")
         env = {"UV_FIND_LINKS": str(self.wheels), "UV_OFFLINE": "1"}
         source = WheelSource(args, env, "", self.directory / "uv-cache", "none")
         layers = apply_install_wheels(
-            self.steps, store=store, base_layers=[base], venv_layer=venv, source=source, observer=NullObserver()
+            self.steps, store=store, base_layers=[base], venv_layer=venv, venv=made, source=source, observer=NullObserver()
         )
         return Installed(store, [base, venv], {step: layers[step] for step in self.steps})
 

@@ -9,7 +9,7 @@ from runtime.errors import BadContent
 
 
 def scripts(text: str) -> dict[str, str]:
-    return dict(entry_point_scripts(text, wheel="demo.whl"))
+    return dict(entry_point_scripts(text, wheel="demo.whl", prefix="/opt/venv"))
 
 
 def test_console_and_gui_scripts_are_made_and_plugins_are_not() -> None:
@@ -49,4 +49,4 @@ def test_anything_else_is_refused(line: str) -> None:
     ],
 )
 def test_only_the_marker_line_is_replaced(first: bytes, expected: bytes) -> None:
-    assert expected + b"rest" == with_our_interpreter(first + b"rest")
+    assert expected + b"rest" == with_our_interpreter(first + b"rest", prefix="/opt/venv")

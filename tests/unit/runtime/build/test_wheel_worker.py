@@ -13,7 +13,7 @@ import pytest
 from runtime.build import wheel_worker
 from runtime.build.cache_key import step_key
 from runtime.build.observer import NullObserver
-from runtime.build.plan import InstallWheel
+from runtime.build.plan import InstallWheel, MakeVenv
 from runtime.build.sources import WheelSource
 from runtime.build.wheel_worker import WheelWorker, start_worker
 from runtime.errors import BadContent, BuildError
@@ -21,6 +21,7 @@ from runtime.oci.digest import digest_bytes
 from runtime.store.records import Layer
 from runtime.store.store import Store
 
+MADE = MakeVenv("cpython-3.13.5-abc", "/usr/bin/python3.13", "3.13.5")
 WHEEL = InstallWheel("a", "1", "0" * 64, "a-1-py3-none-any.whl", "cpython-3.13.5-abc", "3.13")
 LAYER = Layer(digest_bytes(b"d"), digest_bytes(b"k"), 1, "base")
 
@@ -42,13 +43,13 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable
 
     def start(work: Callable[..., None]) -> WheelWorker:
         monkeypatch.setattr(wheel_worker, "_install", work)
-        return start_worker([WHEEL], store=Store(tmp_path / "store").ensure(), source=WheelSource())
+        return start_worker([WHEEL], venv=MADE, store=Store(tmp_path / "store").ensure(), source=WheelSource())
 
     return start
 
 
 def test_events_and_the_end_come_over_the_pipe(begin: Callable[..., WheelWorker]) -> None:
-    def work(steps: object, store: object, source: object, base_fd: int, observer: NullObserver) -> None:
+    def work(steps: object, venv: object, store: object, source: object, base_fd: int, observer: NullObserver) -> None:
         observer.download("wheels", 1, 2)
         observer.message("x" * 10_000)
 
@@ -58,7 +59,7 @@ def test_events_and_the_end_come_over_the_pipe(begin: Callable[..., WheelWorker]
 
 
 def test_more_events_than_the_pipe_holds_stop_nobody(begin: Callable[..., WheelWorker]) -> None:
-    def work(steps: object, store: object, source: object, base_fd: int, observer: NullObserver) -> None:
+    def work(steps: object, venv: object, store: object, source: object, base_fd: int, observer: NullObserver) -> None:
         for number in range(20_000):
             observer.download("wheels", number, None)
 
@@ -69,7 +70,7 @@ def test_more_events_than_the_pipe_holds_stop_nobody(begin: Callable[..., WheelW
 
 
 def test_events_are_passed_on_without_waiting(begin: Callable[..., WheelWorker]) -> None:
-    def work(steps: object, store: object, source: object, base_fd: int, observer: NullObserver) -> None:
+    def work(steps: object, venv: object, store: object, source: object, base_fd: int, observer: NullObserver) -> None:
         observer.message("early")
         os.read(base_fd, 1)
 
@@ -164,7 +165,7 @@ def test_a_worker_whose_base_failed_makes_nothing(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(apply_install_wheel, "prepare_wheels", prepared)
     store = Store(tmp_path / "store").ensure()
-    worker = start_worker([WHEEL], store=store, source=WheelSource())
+    worker = start_worker([WHEEL], venv=MADE, store=store, source=WheelSource())
     os.close(worker.base_fd)
     worker.base_fd = -1
     assert worker.join(NullObserver()) >= 0

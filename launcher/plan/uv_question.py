@@ -1,0 +1,307 @@
+"""One question to uv: which files do these requirements mean, on this base.
+
+uv resolves on this machine, for the base's Python and platform. Three things make it ask more than once: a file that would not
+load there is left out (`wheel_fit.py`), source distributions are asked about in a container, and what of the base is to stay is
+given up where the requirements can't be met with it (`stand_ins.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launcher.errors import ConfigError, LaunchError
+from launcher.plan.launch_plan import LockedWheel
+from launcher.plan.pylock import normal_name
+from launcher.plan.requirements import RequirementSet
+
+if TYPE_CHECKING:
+    from launcher.plan.pip_settings import IndexSettings
+    from launcher.plan.pylock import Target
+    from launcher.plan.stand_ins import StandIns
+    from launcher.plan.wheel_fit import Misfit
+    from runtime.errors import ToolFailed
+
+Provided = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SdistBase:
+    """Where code of a source distribution may run."""
+
+    layers: Callable[[], Sequence[Path]]
+    """Builds the base when called, and gives its lower directories, bottom first."""
+    python: str
+    """Its interpreter: `/usr/bin/python3.13`."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """What its programs count on."""
+    has_packages: bool = False
+    """Whether a build may need what is installed there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a question led to."""
+
+    wheels: tuple[LockedWheel, ...]
+    provided: tuple[tuple[str, str], ...]
+    """(name, version) of what the base has for it."""
+    torch: str | None
+    """The variant of torch."""
+    addresses: dict[str, str]
+    """File name → URL of *wheels*."""
+    warnings: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Question:
+    """All that uv needs to know."""
+
+    wanted: RequirementSet
+    target: Target
+    settings: IndexSettings
+    backend: str | None
+    """`--torch-backend`"""
+    directory: Path
+    """Where uv looks for settings of the project."""
+    environ: Mapping[str, str]
+    scratch_dir: Path
+    """Remembered answers and scratch files."""
+    cache_dir: Path | None = None
+    """uv's cache, where it isn't the user's."""
+    sdists: SdistBase | None = None
+    libstdcxx: int | None = None
+    stand_ins: StandIns | None = None
+    left_out: list[Misfit] = field(default_factory=list)
+    barred: list[str] = field(default_factory=list)
+    """`torch!=2.13.0+cpu`: versions of which no file fits."""
+
+    def answer(self) -> Answer:
+        """Files that cannot load on the base are left out, one question to uv for each time that others took their place."""
+        from launcher.plan.pylock import file_addresses
+        from launcher.plan.wheel_fit import misfits, nothing_fits, warnings_of
+        from runtime.build.wheel_needs import SystemLibraries
+
+        # Ends: what was left out once is never chosen again.
+        has = SystemLibraries(self.target.libc_version if self.target.libc == "manylinux" else (0, 0), self.libstdcxx)
+        while True:
+            try:
+                document, provided = self._document()
+                torch = self._torch_variant(document)
+                wheels = self._choose(document, torch)
+            except ConfigError as error:
+                if not self.left_out:
+                    raise
+                raise nothing_fits(self.left_out, error) from error
+            addresses = file_addresses(document, wheels)
+            unfit = misfits(wheels, addresses, has=has, cache_dir=self.scratch_dir)
+            if not unfit:
+                return Answer(wheels, provided, torch, addresses, warnings_of(self.left_out, wheels))
+            self._leave_out(unfit, document)
+
+    def _choose(self, document: Mapping[str, Any], torch: str | None) -> tuple[LockedWheel, ...]:
+        from launcher.plan.pylock import choose_files
+
+        return choose_files(document, self.target, torch=torch, without={misfit.wheel.filename for misfit in self.left_out})
+
+    def _leave_out(self, unfit: Sequence[Misfit], document: Mapping[str, Any]) -> None:
+        """Bar the files of *unfit*; and their versions, where *document* has no other wheel of them."""
+        from launcher.plan.pylock import has_wheel
+
+        self.left_out += unfit
+        names = {misfit.wheel.filename for misfit in self.left_out}
+        for wheel in (misfit.wheel for misfit in unfit):
+            if not has_wheel(document, wheel.name, self.target, without=names):
+                self.barred.append(f"{wheel.name}!={wheel.version}")
+
+    def _document(self) -> tuple[dict[str, Any], Provided]:
+        """The files of every package (PEP 751), and what the base provides instead."""
+        project = self.wanted.project
+        if project is None:
+            return self._compiled(self.wanted.lines, None)
+        if project.name == "pyproject.toml":
+            document, provided = self._compiled(self.wanted.lines, project)
+            return _keep_addresses(document, project), provided
+        document, provided = self._frozen(project)
+        _keep_addresses(document, project)
+        if not self.wanted.lines:
+            return document, provided
+        from launcher.plan.pylock import choose_files
+
+        pinned = [f"{wheel.name}=={wheel.version}" for wheel in choose_files(document, self.target)]
+        document, more = self._compiled([*pinned, *self.wanted.lines], None)
+        return document, tuple(sorted({*provided, *more}))
+
+    def _frozen(self, project: Path) -> tuple[dict[str, Any], Provided]:
+        """A *project* file that pins everything itself, without what the base has in the very same version; where the file says
+        who needs whom (uv.lock), without what only that needs."""
+        import tomllib
+
+        from launcher.plan.stand_ins import same_versions
+
+        export = ["export", "--frozen", "--format", "pylock.toml", "--no-emit-project", "--no-dev"]
+        is_uv = project.name == "uv.lock"
+        try:
+            document = tomllib.loads(self._call(export) if is_uv else project.read_text(encoding="utf-8"))
+            provided = () if self.stand_ins is None else same_versions(document, self.stand_ins)
+            if is_uv and provided:
+                document = tomllib.loads(self._call([*export, *(word for name, _ in provided for word in ("--prune", name))]))
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"cannot read `{project}`: {error}") from error
+        names = {name for name, _ in provided}
+        packages = [package for package in document.get("packages", ()) if normal_name(package["name"]) not in names]
+        return {**document, "packages": packages}, provided
+
+    def _compiled(self, lines: Sequence[str], project: Path | None) -> tuple[dict[str, Any], Provided]:
+        import tomllib
+
+        from launcher.plan.stand_ins import taken
+
+        stays = [] if self.stand_ins is None else self.stand_ins.constraints()
+        if stays:
+            try:
+                return taken(tomllib.loads(self._compile(lines, project, stays)), self.stand_ins)
+            except ConfigError:
+                # They can't be met with what the base has; who asks for something impossible hears of it below.
+                pass
+        return taken(tomllib.loads(self._compile(lines, project, ())), self.stand_ins)
+
+    def _compile(self, lines: Sequence[str], project: Path | None, stays: Sequence[str]) -> str:
+        import tempfile
+
+        from runtime.errors import ToolFailed
+
+        # Below the cache directory: a container may have to see it, and /tmp may be no file system for that.
+        self.scratch_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="resolve-", dir=self.scratch_dir) as scratch:
+            source = _lines_file(Path(scratch) / "requirements.in", lines)
+            arguments = ["pip", "compile", *([os.fspath(project)] if project else []), *([os.fspath(source)] if lines else [])]
+            arguments += ["--format", "pylock.toml", "--no-header", "--no-annotate"]
+            arguments += ["--python-version", self.target.python, "--python-platform", self.target.uv_platform]
+            barred = [*self.barred, *stays]
+            own = [os.fspath(_lines_file(Path(scratch) / "barred.txt", barred))] if barred else []
+            for constraint in (*self.settings.constraints, *own):
+                arguments += ["--constraint", constraint]
+            if self.backend is not None:
+                arguments += ["--torch-backend", self.backend]
+            arguments += self._stand_in_arguments()
+            output = Path(scratch) / "pylock.toml"
+            if self.stand_ins is not None:
+                output.write_text(self.stand_ins.preferences(), encoding="utf-8")
+            try:
+                self._call([*arguments, "--no-build", "-o", os.fspath(output)])
+                return output.read_text(encoding="utf-8")
+            except ToolFailed as error:
+                if "no usable wheels" not in error.words:
+                    raise _explained(error) from error
+                return self._compile_in_container(arguments, Path(scratch), error)
+
+    def _stand_in_arguments(self) -> list[str]:
+        """All places of `--find-links` as arguments, since one argument makes uv pass over its variable."""
+        if self.stand_ins is None:
+            return []
+        variable = self.settings.env.get("UV_FIND_LINKS") or self.environ.get("UV_FIND_LINKS", "")
+        places = [*filter(None, variable.split(",")), os.fspath(self.stand_ins.directory())]
+        return [word for place in places for word in ("--find-links", place)]
+
+    def _compile_in_container(self, arguments: Sequence[str], work: Path, refusal: ToolFailed) -> str:
+        """A package without wheels tells its dependencies only when its own code runs: never on this machine."""
+        if self.sdists is None:
+            raise ConfigError(
+                f"a requirement has no wheel for this Python, only source: {refusal.words}",
+                hint="require a version that has a wheel",
+            ) from refusal
+        from runtime.build.sdist import uv_in_container
+        from runtime.errors import RuntimeFailure
+
+        readable = [Path(place) for place in (*self.settings.constraints, *self.settings.find_links) if "://" not in place]
+        readable += [*self.wanted.files, work / "requirements.in", work / "barred.txt", work / "build.txt"]
+        output = work / "work" / "pylock.toml"
+        output.parent.mkdir()
+        words = [
+            *arguments,
+            "--python",
+            self.sdists.python,
+            "-o",
+            f"/run/launch-build/work/{output.name}",
+            *self.settings.uv_args,
+        ]
+        if self.stand_ins is not None:
+            readable.append(self.stand_ins.directory())
+            output.write_text(self.stand_ins.preferences(), encoding="utf-8")
+            build = _lines_file(work / "build.txt", self.stand_ins.build_constraints())
+            words += ["--build-constraint", os.fspath(build)]
+        try:
+            uv_in_container(
+                words,
+                layers=self.sdists.layers(),
+                env=self.settings.env,
+                base_env=self.sdists.env,
+                on_base=self.sdists.has_packages,
+                readable=readable,
+                work=work / "work",
+                overlay_dir=work / "overlay",
+                network="host",
+            )
+            return output.read_text(encoding="utf-8")
+        except RuntimeFailure as error:
+            raise _explained(error) from error
+
+    def _call(self, arguments: Sequence[str]) -> str:
+        from runtime.build.uv_program import cache_arguments, run_uv, this_interpreter, uv_environment
+        from runtime.errors import NetworkError
+
+        env = uv_environment(self.environ, self.settings.env)
+        words = [*arguments, *this_interpreter(), *cache_arguments(self.cache_dir, self.environ)]
+        if arguments[0] == "pip":
+            words += self.settings.uv_args
+        try:
+            return run_uv(words, env=env, cwd=self.directory)
+        except NetworkError as error:
+            raise LaunchError(error.message, hint=error.hint) from error
+
+    def _torch_variant(self, document: Mapping[str, Any]) -> str | None:
+        """What `auto` became, read off torch's local version or address; else what was asked for."""
+        if self.backend != "auto":
+            return self.backend
+        import re
+
+        for package in document.get("packages", ()):
+            for wheel in package.get("wheels", ()) if package["name"] == "torch" else ():
+                found = re.search(r"\+(cpu|cu\d+|rocm[\d.]+)", str(package.get("version"))) or re.search(
+                    r"/(cpu|cu\d+|rocm[\d.]+)/", str(wheel.get("url"))
+                )
+                if found:
+                    return found[1]
+        return None
+
+
+def _keep_addresses(document: dict[str, Any], project: Path) -> dict[str, Any]:
+    """Mark the files that our download would not find by name (`project_indexes.py`). A pylock.toml from elsewhere names
+    indexes itself: those that are no ordinary index (torch's) count."""
+    from launcher.plan.project_indexes import project_indexes
+
+    bound = project_indexes(project).bound
+    for package in document.get("packages", ()):
+        index = str(package.get("index") or "").rstrip("/")
+        foreign = project.name not in ("pyproject.toml", "uv.lock") and index and not index.endswith("/simple")
+        for file in package.get("wheels", ()):
+            file["keep_url"] = bool(foreign) or normal_name(package["name"]) in bound
+    return document
+
+
+def _explained(error: Exception) -> LaunchError:
+    """uv's words as an error of the person's configuration, or of the launcher's surroundings."""
+    from runtime.errors import RuntimeFailure, ToolFailed
+
+    if isinstance(error, ToolFailed):
+        return ConfigError(f"the requirements cannot be resolved: {error.words}", hint=error.hint)
+    return LaunchError(str(error), hint=error.hint if isinstance(error, RuntimeFailure) else None)
+
+
+def _lines_file(path: Path, lines: Sequence[str]) -> Path:
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return path
