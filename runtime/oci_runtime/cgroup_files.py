@@ -16,6 +16,7 @@ from runtime.cgroup.hierarchies import Hierarchies, hierarchies, own_hierarchies
 from runtime.errors import ContainerError
 from runtime.oci.resource_config import Resources
 from runtime.oci_runtime.cgroup_settings import v1_settings, v2_settings
+from runtime.oci_runtime.privileges import is_root_of_machine
 
 UNIFIED = ""
 _WITHIN_S = 5.0
@@ -31,7 +32,7 @@ def make(path: str | None, container_id: str) -> dict[str, str]:
         try:
             _make_directories(controller, directory, mount)
         except OSError as error:
-            if path is None or os.geteuid() != 0:
+            if path is None or not is_root_of_machine():
                 continue
             raise ContainerError(f"cannot make the cgroup `{directory}`: {error.strerror}") from error
         made[controller] = str(directory)

@@ -26,6 +26,7 @@ from runtime.oci_runtime.container_root import change_root, open_rootfs
 from runtime.oci_runtime.device_nodes import cover_paths, make_devices
 from runtime.oci_runtime.hooks import run_hooks
 from runtime.oci_runtime.mount_options import propagation_flags
+from runtime.oci_runtime.privileges import in_user_namespace
 from runtime.oci_runtime.process_limits import memory_policy
 from runtime.oci_runtime.program_start import Start, become, environment, find_program, own_streams
 from runtime.oci_runtime.sysctl import check_setting
@@ -215,9 +216,9 @@ def _furnish(birth: Birth) -> Root:
         root, birth.bundle, prepared=birth.prepared, own_cgroup_namespace=config.linux.namespace("cgroup") is not None
     )
     made.mount_all(config.mounts)
-    in_user_namespace = config.linux.namespace("user") is not None or _mapped()
+    bound = config.linux.namespace("user") is not None or in_user_namespace()
     if not any(one.destination.rstrip("/") == "/dev" and {"bind", "rbind"} & set(one.options) for one in config.mounts):
-        make_devices(root, config.linux.devices, bound=in_user_namespace)
+        make_devices(root, config.linux.devices, bound=bound)
     with suppress(ContainerError, OSError):  # then entering it fails, with the better error
         os.close(root.directory(birth.start.process.cwd))
     state = {**birth.state, **_ask(birth, "hooks")}
@@ -232,12 +233,6 @@ def _furnish(birth: Birth) -> Root:
     if config.readonly_root:
         _make_root_read_only()
     return root
-
-
-def _mapped() -> bool:
-    """Whether this process is in a user namespace, whoever made it."""
-    with open("/proc/self/uid_map") as file:
-        return file.read().split() != ["0", "0", "4294967295"]
 
 
 def _make_root_read_only() -> None:

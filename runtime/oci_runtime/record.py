@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from runtime.errors import ContainerError
 from runtime.oci.runtime_config import RuntimeConfig, config_from_json
+from runtime.oci_runtime.privileges import is_root_of_machine
 
 OCI_VERSION = "1.2.0"
 _NAME = re.compile(r"[A-Za-z0-9_+.][A-Za-z0-9_+.-]*")
@@ -112,7 +113,7 @@ class Record(NamedTuple):
 
 def default_root() -> Path:
     """Where records lie unless `--root` says so."""
-    if os.geteuid() == 0:
+    if is_root_of_machine():
         return Path("/run/launch-oci")
     runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
     return Path(runtime_dir, "launch-oci") if runtime_dir else Path(f"/tmp/launch-oci-{os.geteuid()}")
