@@ -43,10 +43,10 @@ class BuildProgress:
         """The batch: wheel → bytes of its layer once it is built."""
         self._wheel_seconds = 0.0
 
-    def step_cached(self, step: Step, layer: Layer) -> None:
+    def step_cached(self, step: Step, layers: tuple[Layer, ...]) -> None:
         with self._lock:
             if verbose():
-                self._line(f"{render.styled('cached', 'dim')}  {step_label(step)}  {render.size(layer.size_bytes)}")
+                self._line(f"{render.styled('cached', 'dim')}  {step_label(step)}  {render.size(_size(layers))}")
             if step in self._wheels:
                 # Another launch made it meanwhile.
                 del self._wheels[step]
@@ -60,19 +60,19 @@ class BuildProgress:
             else:
                 self._show(step, step_label(step))
 
-    def step_built(self, step: Step, layer: Layer, seconds: float) -> None:
+    def step_built(self, step: Step, layers: tuple[Layer, ...], seconds: float) -> None:
         with self._lock:
             self._built += 1
             self._cached.discard(step)
             if step in self._wheels:
-                self._wheels[step] = layer.size_bytes
+                self._wheels[step] = _size(layers)
                 self._wheel_seconds += seconds
                 if verbose():
-                    self._line(_built_line(step_label(step), None, layer.size_bytes))
+                    self._line(_built_line(step_label(step), None, _size(layers)))
                 self._end_batch()
                 return
             self._going_on.steps.pop(step, None)
-            self._line(_built_line(step_label(step), seconds, layer.size_bytes))
+            self._line(_built_line(step_label(step), seconds, _size(layers)))
 
     def download(self, label: str, done_bytes: int, total_bytes: int | None) -> None:
         with self._lock:
@@ -197,6 +197,10 @@ def _start_drawing(going_on: _GoingOn) -> Live:
     )
     live.start()
     return live
+
+
+def _size(layers: tuple[Layer, ...]) -> int:
+    return sum(layer.size_bytes for layer in layers)
 
 
 def _built_line(label: str, seconds: float | None, size_bytes: int) -> str:

@@ -176,14 +176,14 @@ def _layer_document(state: StepState, why: tuple[str, ...]) -> dict[str, Any]:
         "hit": layer is not None,
         "key": state.key,
         "diff_id": None if layer is None else layer.diff_id,
-        "size_bytes": None if layer is None else layer.size_bytes,
+        "size_bytes": sum(layer.size_bytes for layer in state.layers) if state.layers else None,
         "why": list(why),
     }
 
 
 def _layer_line(state: StepState) -> str:
-    if state.layer is not None:
-        return f"  hit   {step_label(state.step)}  {_size(state.layer.size_bytes)}"
+    if state.layers:
+        return f"  hit   {step_label(state.step)}  {_size(sum(layer.size_bytes for layer in state.layers))}"
     return f"  miss  {step_label(state.step)}"
 
 

@@ -27,12 +27,17 @@ class StepState:
     step: Step
     key: Digest | None
     """None when it depends on layers that aren't built yet."""
-    layer: Layer | None
-    """The layer that will be used; None when the step has to be done."""
+    layers: tuple[Layer, ...]
+    """The layers that will be used, bottom first; none when the step has to be done."""
     parent: Digest | None = None
     """What `key` was made with: the chain of the layers below."""
     stages: tuple[Digest, ...] = ()
     """And the plan's `stage_digests`."""
+
+    @property
+    def layer(self) -> Layer | None:
+        """The topmost layer."""
+        return self.layers[-1] if self.layers else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +45,15 @@ class BuiltStep:
     """What a build did for one step."""
 
     step: Step
-    layer: Layer
-    """For an imported image, its topmost layer."""
+    layers: tuple[Layer, ...]
+    """One; of an imported image all, bottom first."""
     cached: bool
     seconds: float
+
+    @property
+    def layer(self) -> Layer:
+        """The topmost layer."""
+        return self.layers[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +91,10 @@ def _all_cached(steps: Sequence[Step], layers: tuple[Layer, ...]) -> tuple[Built
     # Every step has one layer, except an imported image, of which there is at most one in a plan.
     imported = len(layers) - len(steps) + 1
     built = []
-    position = -1
+    end = 0
     for step in steps:
-        position += imported if isinstance(step, ImportImage) else 1
-        built.append(BuiltStep(step, layers[position], cached=True, seconds=0.0))
+        begin, end = end, end + (imported if isinstance(step, ImportImage) else 1)
+        built.append(BuiltStep(step, layers[begin:end], cached=True, seconds=0.0))
     return tuple(built)
 
 
@@ -95,7 +105,7 @@ def explain(plan: BuildPlan, store: Store) -> list[StepState]:
     stages = stage_digests(plan)
     for step in plan.steps:
         if needs_parent(step) and below is None:
-            states.append(StepState(step, None, None, stages=stages))
+            states.append(StepState(step, None, (), stages=stages))
             continue
         parent = chain(below or ())
         key = step_key(step, parent, stages)
@@ -105,7 +115,7 @@ def explain(plan: BuildPlan, store: Store) -> list[StepState]:
 
             same = find_by_content(step, store=store, below=below or ())
             found = None if same is None else (same,)
-        states.append(StepState(step, key, found[-1] if found else None, parent, stages))
+        states.append(StepState(step, key, found or (), parent, stages))
         below = below + list(found) if below is not None and found is not None else None
     return states
 

@@ -62,10 +62,10 @@ class StepMaker:
                     self._observer.step_started(step)
                     layers = self._apply(step, below, among)
                     seconds = time.monotonic() - started
-                    self._observer.step_built(step, layers[-1], seconds)
-                    return layers, BuiltStep(step, layers[-1], cached=False, seconds=seconds)
-        self._observer.step_cached(step, found[-1])
-        return found, BuiltStep(step, found[-1], cached=True, seconds=0.0)
+                    self._observer.step_built(step, layers, seconds)
+                    return layers, BuiltStep(step, layers, cached=False, seconds=seconds)
+        self._observer.step_cached(step, found)
+        return found, BuiltStep(step, found, cached=True, seconds=0.0)
 
     def _has_to_be_made_again(self, step: Step, key: Digest) -> bool:
         """Whether the store's layers don't count: `run_again`, the first time that this build comes to the step."""

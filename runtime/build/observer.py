@@ -14,11 +14,11 @@ from runtime.store.records import Layer
 class BuildObserver(Protocol):
     """Told in this order for each step: `step_cached`, or `step_started` … `step_built`."""
 
-    def step_cached(self, step: Step, layer: Layer) -> None: ...
+    def step_cached(self, step: Step, layers: tuple[Layer, ...]) -> None: ...
 
     def step_started(self, step: Step) -> None: ...
 
-    def step_built(self, step: Step, layer: Layer, seconds: float) -> None: ...
+    def step_built(self, step: Step, layers: tuple[Layer, ...], seconds: float) -> None: ...
 
     def download(self, label: str, done_bytes: int, total_bytes: int | None) -> None:
         """*label* names one progress bar; called with growing *done_bytes*."""
@@ -33,13 +33,13 @@ class BuildObserver(Protocol):
 class NullObserver:
     """Says nothing."""
 
-    def step_cached(self, step: Step, layer: Layer) -> None:
+    def step_cached(self, step: Step, layers: tuple[Layer, ...]) -> None:
         return
 
     def step_started(self, step: Step) -> None:
         return
 
-    def step_built(self, step: Step, layer: Layer, seconds: float) -> None:
+    def step_built(self, step: Step, layers: tuple[Layer, ...], seconds: float) -> None:
         return
 
     def download(self, label: str, done_bytes: int, total_bytes: int | None) -> None:

@@ -162,11 +162,11 @@ class _Run:
             if layer is None:
                 raise BuildError(f"the wheel `{step.name} {step.version}` made no layer")
             each = seconds / len(new) if step in new else 0.0
-            self._wheel_layers[step] = BuiltStep(step, layer, cached=step not in new, seconds=each)
+            self._wheel_layers[step] = BuiltStep(step, (layer,), cached=step not in new, seconds=each)
             if step in new:
-                self._observer.step_built(step, layer, each)
+                self._observer.step_built(step, (layer,), each)
             else:
-                self._observer.step_cached(step, layer)
+                self._observer.step_cached(step, (layer,))
         if new:
             self._warn_of_shared_paths()
 

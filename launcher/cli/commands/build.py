@@ -49,7 +49,7 @@ def _print_result(result: BuildResult, *, as_json: bool) -> None:
                 {
                     "label": s.layer.label,
                     "diff_id": str(s.layer.diff_id),
-                    "size_bytes": s.layer.size_bytes,
+                    "size_bytes": sum(layer.size_bytes for layer in s.layers),
                     "cached": s.cached,
                     "seconds": s.seconds,
                 }

@@ -29,7 +29,7 @@ def build(progress: BuildProgress, *steps: Step, seconds: float = 1.0) -> None:
     for step in steps:
         progress.step_started(step)
     for step in steps:
-        progress.step_built(step, layer(step), seconds)
+        progress.step_built(step, (layer(step),), seconds)
 
 
 def fail_after(*steps: Step) -> None:
@@ -60,8 +60,8 @@ def test_a_wheel_that_another_launch_made_meanwhile_is_not_waited_for(capsys: py
     with build_progress(PLAN) as progress:
         for step in WHEELS[:2]:
             progress.step_started(step)
-        progress.step_cached(WHEELS[0], layer(WHEELS[0]))
-        progress.step_built(WHEELS[1], layer(WHEELS[1]), 2.0)
+        progress.step_cached(WHEELS[0], (layer(WHEELS[0]),))
+        progress.step_built(WHEELS[1], (layer(WHEELS[1]),), 2.0)
     assert "built   wheel1 1.0  2.0 s  1.0 KB" in capsys.readouterr().err
 
 

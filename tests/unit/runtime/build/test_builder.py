@@ -44,13 +44,13 @@ class Told(NullObserver):
     def __init__(self) -> None:
         self.events: list[str] = []
 
-    def step_cached(self, step: Step, layer: Layer) -> None:
+    def step_cached(self, step: Step, layers: tuple[Layer, ...]) -> None:
         self.events.append("cached")
 
     def step_started(self, step: Step) -> None:
         self.events.append("started")
 
-    def step_built(self, step: Step, layer: Layer, seconds: float) -> None:
+    def step_built(self, step: Step, layers: tuple[Layer, ...], seconds: float) -> None:
         self.events.append("built")
 
 

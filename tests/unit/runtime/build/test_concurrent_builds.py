@@ -54,9 +54,9 @@ class Log(NullObserver):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def step_built(self, step: Step, layer: Layer, seconds: float) -> None:
+    def step_built(self, step: Step, layers: tuple[Layer, ...], seconds: float) -> None:
         with self.path.open("a") as log:
-            log.write(f"{layer.key}\n")
+            log.write(f"{layers[-1].key}\n")
 
 
 def at_once(bodies: list[Callable[[], None]]) -> list[int]:

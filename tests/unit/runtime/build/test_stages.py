@@ -45,7 +45,7 @@ class Told(NullObserver):
     def step_started(self, step: Step) -> None:
         self.made.append(getattr(step, "label", ""))
 
-    def step_cached(self, step: Step, layer: Layer) -> None:
+    def step_cached(self, step: Step, layers: tuple[Layer, ...]) -> None:
         self.cached.append(getattr(step, "label", ""))
 
 
