@@ -165,11 +165,11 @@ def next_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]] 
     if message is None:
         return None
     document, fds = message
-    wanted = document.get("run") if isinstance(document, dict) else None
-    if isinstance(wanted, dict) and isinstance(wanted.get("terminal"), bool):
+    request = document.get("run") if isinstance(document, dict) else None
+    if isinstance(request, dict) and isinstance(request.get("terminal"), bool):
         return message
     _close(fds)
-    if not isinstance(document, dict) or wanted is not None:
+    if not isinstance(document, dict) or "run" in document:
         return None
     number = document.get("signal", signal.SIGTERM)
     return (document, []) if isinstance(number, int) and 0 < number < signal.NSIG else None

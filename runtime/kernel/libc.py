@@ -289,6 +289,11 @@ def permitted_capabilities() -> int:
     return int(words[1] | words[4] << 32)
 
 
+def forget_signal_stack() -> None:
+    """sigaltstack(SS_DISABLE): handlers run on the ordinary stack."""
+    _checked(_libc.sigaltstack(struct.pack("PiN", 0, 2, 0), None), "sigaltstack(SS_DISABLE)")
+
+
 def statfs_type(path: str | os.PathLike[str]) -> int:
     """statfs(2): `f_type`, the magic number of the file system (linux/magic.h)."""
     buffer = ctypes.create_string_buffer(256)

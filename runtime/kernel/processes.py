@@ -19,6 +19,8 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 _CLONE_PARENT = 0x8000
 
+_RESETTABLE = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+
 
 def fork() -> int:
     """os.fork(); the child keeps its garbage collector off, since collecting would copy every page it shares."""
@@ -88,10 +90,11 @@ def limit_capabilities(kept: int) -> None:
 def reset_signals() -> None:
     """Default dispositions and an empty mask. Python ignores SIGPIPE and SIGXFSZ, which exec would hand on."""
     signal.set_wakeup_fd(-1)
-    for number in range(1, signal.NSIG):
-        # None: a disposition that Python did not set (SIGKILL, SIGSTOP and glibc's own 32 and 33 among them).
-        if signal.getsignal(number) not in (signal.SIG_DFL, None):
-            signal.signal(number, signal.SIG_DFL)
+    # faulthandler's has room for one handler; several signals at once would run over its end.
+    libc.forget_signal_stack()
+    for number in _RESETTABLE:
+        # Not only where Python knows of a handler: of faulthandler's it does not, and as PID 1's they would end a container.
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
