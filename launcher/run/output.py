@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -73,27 +74,28 @@ class Output:
             self._begins_line[stream] = os.pread(self._logs[stream], 1, end - 1) in (b"\n", b"")
 
     def _until(self, stream: int, end: int, at: float) -> Iterator[Piece]:
+        log = self._logs[stream]
         while self._done[stream] < end:
-            start = self._data_from(stream, end)
-            data = os.pread(self._logs[stream], min(_CHUNK, end - start), start)
-            if not data:
-                self._done[stream] = end
-                return
-            self._done[stream] = start + len(data)
-            yield Piece(stream, at, data, self._begins_line[stream])
-            self._begins_line[stream] = data.endswith(b"\n")
+            start, stop = self._kept(stream, self._done[stream], end)
+            data = os.pread(log, min(_CHUNK, stop - start), start)
+            if start != self._kept(stream, start, end)[0]:
+                continue  # given up while it was read: those were zeros
+            if start != self._done[stream]:
+                self.left_out += start - self._done[stream]
+                self._begins_line[stream] = False
+            self._done[stream] = start + len(data) if data else end
+            if data:
+                yield Piece(stream, at, data, self._begins_line[stream])
+                self._begins_line[stream] = data.endswith(b"\n")
 
-    def _data_from(self, stream: int, end: int) -> int:
-        """The next byte that is still there."""
-        start = self._done[stream]
+    def _kept(self, stream: int, start: int, end: int) -> tuple[int, int]:
+        """The next bytes from *start* on that are still there, or *end* twice."""
         try:
-            found = min(end, os.lseek(self._logs[stream], start, os.SEEK_DATA))
-        except OSError:  # EINVAL: no holes there; ENXIO: nothing follows
-            return start
-        self.left_out += found - start
-        if found != start:
-            self._begins_line[stream] = False
-        return found
+            first = min(end, os.lseek(self._logs[stream], start, os.SEEK_DATA))
+            return first, min(end, os.lseek(self._logs[stream], first, os.SEEK_HOLE))
+        except OSError as error:
+            # ENXIO: nothing follows; EINVAL: a file system that doesn't know holes.
+            return (end, end) if error.errno == errno.ENXIO else (start, end)
 
 
 def _open(path: os.PathLike[str]) -> int:
