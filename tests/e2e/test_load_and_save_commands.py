@@ -7,6 +7,7 @@ import io
 import json
 import os
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -149,3 +150,13 @@ def test_a_name_that_is_nearly_one_of_the_store_is_corrected(launch: Launch, arc
     launch("load", str(archive), "--name", "localhost:1/lab/tools:1")
     (launch.project / "Dockerfile").write_text("FROM localhost:1/lab/tool:1\n")
     assert "but `localhost:1/lab/tools:1`" in launch("build", ".", check=125).stderr
+
+
+def test_a_save_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys; from pathlib import Path; from launcher.cli.commands.save import _to_file\n"
+        "def chunks():\n    yield b'x' * 100_000\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "_to_file(chunks(), Path(sys.argv[1]))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(tmp_path / "x.tar")], check=False).returncode == -9
+    assert [] == os.listdir(tmp_path)

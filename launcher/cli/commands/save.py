@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from launcher.cli import arguments as args
 from launcher.cli import render
@@ -91,11 +93,27 @@ def _to_file(chunks: Iterable[bytes], path: Path) -> None:
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with store_errors(f"cannot write `{path}`"):
         try:
-            with open(partial, "xb") as file:
+            with _new_file(partial) as file:
                 file.writelines(chunks)
                 file.flush()
                 os.fsync(file.fileno())
+                if not partial.exists():
+                    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                    try:  # with a descriptor of a directory this is linkat(2), which follows the link in /proc
+                        os.link(f"/proc/self/fd/{file.fileno()}", partial, src_dir_fd=directory)
+                    finally:
+                        os.close(directory)
             os.replace(partial, path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+
+
+def _new_file(partial: Path) -> BinaryIO:
+    """A file without a name, which is gone whatever ends us; under the name *partial* where the file system has no such."""
+    try:
+        return open(os.open(partial.parent, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666), "wb")
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+            raise
+        return open(partial, "xb")
