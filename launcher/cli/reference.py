@@ -44,6 +44,7 @@ A program may itself exit with 2 or 125; the last lines of a run and `launch run
 | `LAUNCH_DEBIAN_MIRROR` | address of the Debian archive, unless `image.mirror` names one; default: this machine's apt sources |
 | `LAUNCH_UI_PORT` | port of the MLflow UI on loopback; default: the first free one from 5000 on |
 | `LAUNCH_MLFLOW_IDLE_S` | seconds without a request after which the local MLflow server ends; default 1800 |
+| `LAUNCH_LOG_LIMIT` | how much of each output stream of a run is kept, `100MiB`; `0`: all; default `1GiB` |
 | `LAUNCH_LEASE_DIR` | where GPU leases lie; the same for all users of a machine |
 | `LAUNCH_NVML_LIBRARY`, `LAUNCH_DRIVER_LIBRARIES` | where NVIDIA's management library and the driver's libraries lie |
 | `LAUNCH_NO_CONFIG_CACHE` | `1`: compose every configuration anew |
