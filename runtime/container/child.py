@@ -188,6 +188,9 @@ def _be_init(birth: Birth, open_files: tuple[int, int]) -> NoReturn:
         if spec.network != "host":
             loopback.bring_up()
         listener = loopback.listen() if spec.loopback_listener else None
+        # Nobody inside shall have all of init's ids, and with them the right to take its limits down (prlimit(2)).
+        os.setresuid(-1, -1, max(one.inside + one.count for one in birth.maps.uids.extents) - 1)
+        processes.make_undumpable()
         program_capabilities = capabilities.mask(birth.kept)
         own = program_capabilities | capabilities.mask(_INIT_CAPABILITIES)
         processes.limit_capabilities(own)

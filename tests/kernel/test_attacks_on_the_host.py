@@ -23,7 +23,10 @@ from runtime.kernel.id_maps import IdMapKind
 from runtime.rootfs.wanted import BindMount, TmpfsMount
 from tests.kernel.attacks import attacked
 from tests.kernel.forked import forked
+from tests.kernel.test_container_rootless import KINDS, as_user, home, kinds
 from tests.kernel.userland import PYTHON, base_layer, make_spec, run
+
+__all__ = ["home"]
 
 pytestmark = pytest.mark.requires("root", "overlayfs", "idmapped-mounts", "userns", "proc", "netns", "seccomp")
 
@@ -277,6 +280,29 @@ for number in signal.valid_signals():
 answer = "still there"
 """
     assert "still there" == attacked(tmp_path, code)
+
+
+def test_limits_of_init_are_not_the_program_s_to_lower(tmp_path: Path) -> None:
+    """With a limit of 0 bytes a file init could not write down how the program ended."""
+    code = """
+import resource
+for name in ("FSIZE", "AS", "CPU", "NOFILE", "NPROC"):
+    tried(name, lambda: resource.prlimit(1, getattr(resource, "RLIMIT_" + name), (1, 1)))
+"""
+    assert dict.fromkeys(("FSIZE", "AS", "CPU", "NOFILE", "NPROC"), "refused: EPERM") == attacked(tmp_path, code)
+
+
+@pytest.mark.requires("ordinary-user", "overlay-userns")
+@pytest.mark.parametrize("kind", KINDS)
+def test_cve_2019_5736_no_program_is_the_ordinary_user_s_own_interpreter(home: Path, kind: str) -> None:
+    """Whose file it may be: there the attack would write into it."""
+    code = f"""
+spec = make_spec(home, "/proc/self/exe", "-c", {WHO!r})
+ended, output = run(spec, {kinds(kind)})
+answer = [ended.code, output]
+"""
+    code, output = as_user(home, code)
+    assert (126, True) == (code, "one of /proc" in output), output
 
 
 def test_small_file_systems_of_the_container_are_small(tmp_path: Path) -> None:
