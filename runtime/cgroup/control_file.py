@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from runtime.errors import ContainerError
 
@@ -71,8 +71,7 @@ def make_empty(directory: Path) -> None:
         directory.mkdir(mode=0o755)
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """A value for one file of one controller. Where *required* is false a kernel without the file is fine."""
 
     controller: str

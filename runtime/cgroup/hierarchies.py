@@ -6,24 +6,22 @@ own directory differs by controller, and limits set on it by others (Slurm, a co
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Hierarchies:
+class Hierarchies(NamedTuple):
     """Mount points, and the directories of one process in them."""
 
-    unified_mount: Path | None = None
-    unified: Path | None = None
+    unified_mount: Path | None
+    unified: Path | None
     """Own directory in the v2 hierarchy; None = v2 is not mounted."""
-    legacy_mounts: dict[str, Path] = field(default_factory=dict)
-    legacy: dict[str, Path] = field(default_factory=dict)
+    legacy_mounts: dict[str, Path]
+    legacy: dict[str, Path]
     """v1 controller (`memory`, `cpu`, …) → own directory."""
 
 
-@dataclass(frozen=True, slots=True)
-class CgroupMount:
+class CgroupMount(NamedTuple):
     """One line of mountinfo: *root* is the path in the hierarchy that is visible at *point*."""
 
     version: int

@@ -10,15 +10,14 @@ from pathlib import Path
 
 from runtime.errors import ToolFailed, Unsupported
 from runtime.kernel import libc, processes
+from runtime.kernel.clone_flags import NEWCGROUP as NEWCGROUP
+from runtime.kernel.clone_flags import NEWIPC as NEWIPC
+from runtime.kernel.clone_flags import NEWNET as NEWNET
+from runtime.kernel.clone_flags import NEWNS as NEWNS
+from runtime.kernel.clone_flags import NEWPID as NEWPID
+from runtime.kernel.clone_flags import NEWUSER as NEWUSER
+from runtime.kernel.clone_flags import NEWUTS as NEWUTS
 from runtime.kernel.id_maps import IdMap, IdMapKind, IdMaps, newuidmap_program
-
-NEWNS = 0x00020000
-NEWCGROUP = 0x02000000
-NEWUTS = 0x04000000
-NEWIPC = 0x08000000
-NEWUSER = 0x10000000
-NEWPID = 0x20000000
-NEWNET = 0x40000000
 
 _APPARMOR_SWITCH = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 _DEBIAN_SWITCH = Path("/proc/sys/kernel/unprivileged_userns_clone")

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from runtime.container.handshake import describe, receive, send
 from runtime.errors import ContainerError
-from runtime.kernel import libc, namespaces, processes
+from runtime.kernel import clone_flags, libc, processes
 from runtime.network import loopback
 from runtime.oci.runtime_config import RuntimeConfig
 from runtime.oci_runtime.container_mounts import ContainerMounts
@@ -32,16 +32,15 @@ from runtime.oci_runtime.program_start import Start, become, environment, find_p
 from runtime.oci_runtime.sysctl import check_setting
 from runtime.rootfs.targets import Root
 
-NEWTIME = 0x80
 FLAGS = {
-    "user": namespaces.NEWUSER,
-    "mount": namespaces.NEWNS,
-    "pid": namespaces.NEWPID,
-    "network": namespaces.NEWNET,
-    "ipc": namespaces.NEWIPC,
-    "uts": namespaces.NEWUTS,
-    "cgroup": namespaces.NEWCGROUP,
-    "time": NEWTIME,
+    "user": clone_flags.NEWUSER,
+    "mount": clone_flags.NEWNS,
+    "pid": clone_flags.NEWPID,
+    "network": clone_flags.NEWNET,
+    "ipc": clone_flags.NEWIPC,
+    "uts": clone_flags.NEWUTS,
+    "cgroup": clone_flags.NEWCGROUP,
+    "time": clone_flags.NEWTIME,
 }
 
 
@@ -116,10 +115,10 @@ def _enter_namespaces(birth: Birth) -> None:
         processes.make_undumpable()  # there is somebody inside already who could look at us
     later = _join({kind: fd for kind, fd in birth.joined.items() if kind not in ("user", "mount")})
     if "user" in birth.joined:
-        libc.setns(birth.joined["user"], namespaces.NEWUSER)
+        libc.setns(birth.joined["user"], clone_flags.NEWUSER)
         _be_root(birth)
     elif "user" in new:
-        libc.unshare(namespaces.NEWUSER)
+        libc.unshare(clone_flags.NEWUSER)
         _ask(birth, "map")
         _be_root(birth)
     _ask(birth, "placed")  # into its cgroup, before a cgroup namespace takes that for its root
@@ -128,7 +127,7 @@ def _enter_namespaces(birth: Birth) -> None:
         kind = next(iter(refused))
         raise ContainerError(f"cannot join the `{kind}` namespace: operation not permitted")
     if "mount" in birth.joined:
-        libc.setns(birth.joined["mount"], namespaces.NEWNS)
+        libc.setns(birth.joined["mount"], clone_flags.NEWNS)
     flags = 0
     for kind in new - {"user"}:
         flags |= FLAGS[kind]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from runtime.container.handshake import bound_socket, channel, failure, receive, send
 from runtime.errors import BadContent, ContainerError, Unsupported
 from runtime.kernel import processes
-from runtime.oci.runtime_config import Process, RuntimeConfig, config_from_json
+from runtime.oci.runtime_config import Mount, Process, RuntimeConfig, config_from_json
 from runtime.oci_runtime import cgroup_files, record
 from runtime.oci_runtime.container_process import Birth, be_first
 from runtime.oci_runtime.diagnostics import Diagnostics
@@ -164,9 +164,11 @@ class _Creation:
             if namespace.path is not None:
                 joined[namespace.kind] = _open_namespace(namespace.kind, namespace.path)
                 ours.callback(os.close, joined[namespace.kind])
-        from runtime.oci_runtime.prepared_mounts import prepare_mounts
+        prepared: dict[int, int] = {}
+        if linux.namespace("user") is not None or any(_is_id_mapped(mount) for mount in self.config.mounts):
+            from runtime.oci_runtime.prepared_mounts import prepare_mounts
 
-        prepared = prepare_mounts(self.config, self.bundle)
+            prepared = prepare_mounts(self.config, self.bundle)
         for tree in prepared.values():
             ours.callback(os.close, tree)
         gate = ours.enter_context(bound_socket(self.made.gate))
@@ -281,6 +283,10 @@ class _Creation:
         run_hooks(hooks.prestart, "prestart", state, cwd=str(self.bundle))
         run_hooks(hooks.create_runtime, "createRuntime", state, cwd=str(self.bundle))
         return {"pid": self.made.pid}
+
+
+def _is_id_mapped(mount: Mount) -> bool:
+    return bool(mount.uid_mappings) or "idmap" in mount.options or "ridmap" in mount.options
 
 
 def _open_namespace(kind: str, path: str) -> int:

@@ -14,7 +14,6 @@ from runtime.errors import ContainerError
 from runtime.kernel import libc, mounts
 from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
 from runtime.oci.linux_config import Device
-from runtime.rootfs.system_mounts import LINKS
 from runtime.rootfs.targets import Root
 
 _DEFAULT = tuple(
@@ -28,6 +27,7 @@ _DEFAULT = tuple(
         ("tty", 5, 0),
     )
 )
+_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
 _KINDS = {"b": stat.S_IFBLK, "c": stat.S_IFCHR, "u": stat.S_IFCHR, "p": stat.S_IFIFO}
 
 
@@ -41,7 +41,7 @@ def make_devices(root: Root, wanted: Sequence[Device], *, bound: bool) -> None:
             raise ContainerError(f"cannot make the device `{device.path}`: {error.strerror}") from error
     directory = root.directory("/dev")
     try:
-        for name, target in (*LINKS.items(), ("ptmx", "pts/ptmx")):
+        for name, target in (*_LINKS.items(), ("ptmx", "pts/ptmx")):
             _link(directory, name, target)
     finally:
         os.close(directory)

@@ -16,11 +16,19 @@ from runtime.errors import ContainerError
 from runtime.kernel import capabilities, libc, processes
 from runtime.kernel.safe_open import read_in_root
 from runtime.oci.runtime_config import CapabilitySets, Process
-from runtime.oci_runtime.seccomp_compile import CompiledFilter
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_SET_SECUREBITS = 8, 47, 28
 _AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 2, 4
+
+
+class CompiledFilter(NamedTuple):
+    """A filter as the kernel gets it; `seccomp_compile.py` makes it."""
+
+    program: bytes
+    flags: int
+    notifies: bool
+    """Some rule asks whoever holds the listener."""
 
 
 class Start(NamedTuple):

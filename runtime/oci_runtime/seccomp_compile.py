@@ -10,12 +10,12 @@ import errno
 import os
 import struct
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from runtime.errors import BadContent, Unsupported
 from runtime.kernel.seccomp import AUDIT_ARCHITECTURES, Block, Instruction, decision_tree
 from runtime.kernel.syscall_numbers import syscall_numbers
 from runtime.oci.linux_config import Seccomp, SeccompArgument, SeccompRule
+from runtime.oci_runtime.program_start import CompiledFilter
 
 ACTIONS = {
     "SCMP_ACT_KILL": 0x0,
@@ -43,15 +43,6 @@ _OFFSET_NR, _OFFSET_ARCH = 0, 4
 
 _NEXT, _FITS, _FAILS = 0, 1, 2
 """Where a jump goes: on, behind the condition, behind the rule."""
-
-
-class CompiledFilter(NamedTuple):
-    """What the kernel gets."""
-
-    program: bytes
-    flags: int
-    notifies: bool
-    """Some rule asks whoever holds the listener."""
 
 
 def compile_filter(seccomp: Seccomp, *, machine: str | None = None) -> CompiledFilter:

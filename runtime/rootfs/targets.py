@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -16,13 +15,15 @@ from runtime.kernel import mounts
 from runtime.kernel.safe_open import make_directories, make_file
 
 
-@dataclass(slots=True)
 class Root:
     """A container's root while it is being furnished. *owner* is whom what we make belongs to (None: whoever makes it)."""
 
-    fd: int
-    owner: tuple[int, int] | None
-    made: list[str] = field(default_factory=list)
+    __slots__ = ("fd", "made", "owner")
+
+    def __init__(self, fd: int, owner: tuple[int, int] | None) -> None:
+        self.fd = fd
+        self.owner = owner
+        self.made: list[str] = []
 
     def directory(self, target: str, *, owner: tuple[int, int] | None = None, mode: int = 0o755) -> int:
         """A descriptor for the directory *target*."""
