@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
 from runtime.kernel import libc
@@ -23,14 +24,35 @@ _AT_SYMLINK_NOFOLLOW = 0x100
 _NO_LINKS = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
 
 
-def exec_file(path: str, argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
-    """Become the program at *path*. Raises OSError as execve(2) does, with ELOOP for what leads through a link of /proc."""
+@dataclass(frozen=True, slots=True)
+class OpenedProgram:
+    """A program that was found; its descriptors are close-on-exec and stay open until then."""
+
+    file: int
+    argv: tuple[bytes, ...]
+
+    def execute(self, env: Mapping[str, str]) -> NoReturn:
+        """Become it. Makes no call but execveat(2), whatever filter there is by now, when /proc isn't there."""
+        variables = [os.fsencode(f"{name}={value}") for name, value in env.items()]
+        try:
+            directory, name = os.path.split(os.fsencode(os.readlink(f"/proc/self/fd/{self.file}")))
+            place = libc.openat2(libc.AT_FDCWD, directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, resolve=_NO_LINKS)
+        except OSError:
+            libc.execveat(self.file, b"", self.argv, variables, libc.AT_EMPTY_PATH)
+        # By directory and name, since before Linux 6.14 what is executed as a bare descriptor is called by its number (comm).
+        # Nothing is trusted of what the name stands for by now, but that it is no link.
+        libc.execveat(place, name, self.argv, variables, _AT_SYMLINK_NOFOLLOW)
+
+
+def open_program(path: str, argv: Sequence[str]) -> OpenedProgram:
+    """Find the program at *path*, and its interpreter. Raises OSError as execve(2) does, with ELOOP for what leads through a link
+    of /proc."""
     program, words = os.fsencode(path), [os.fsencode(word) for word in argv]
     for _ in range(_MOST_INTERPRETERS):
         file = _opened(program)
         line = _first_line(file)
         if line is None:
-            _exec_opened(file, words, [os.fsencode(f"{name}={value}") for name, value in env.items()])
+            return OpenedProgram(file, tuple(words))
         os.close(file)
         if not os.access(program, os.X_OK, effective_ids=True):
             raise PermissionError(errno.EACCES, "not executable")
@@ -38,6 +60,11 @@ def exec_file(path: str, argv: Sequence[str], env: Mapping[str, str]) -> NoRetur
         words = [interpreter, *([argument] if argument else []), program, *words[1:]]
         program = interpreter
     raise OSError(errno.ELOOP, "too many interpreters")
+
+
+def exec_file(path: str, argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    """Become the program at *path*: `open_program` and `OpenedProgram.execute`."""
+    open_program(path, argv).execute(env)
 
 
 def _opened(path: bytes) -> int:
@@ -70,14 +97,3 @@ def _interpreter(line: bytes) -> tuple[bytes, bytes]:
     if not name:
         raise OSError(errno.ENOEXEC, "no interpreter behind `#!`")
     return name, words[len(name) :].strip(_BLANK)
-
-
-def _exec_opened(file: int, argv: Sequence[bytes], env: Sequence[bytes]) -> NoReturn:
-    try:
-        directory, name = os.path.split(os.fsencode(os.readlink(f"/proc/self/fd/{file}")))
-        place = libc.openat2(libc.AT_FDCWD, directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, resolve=_NO_LINKS)
-    except OSError:
-        libc.execveat(file, b"", argv, env, libc.AT_EMPTY_PATH)
-    # By directory and name, since before Linux 6.14 what is executed as a bare descriptor is called by its number (comm). Nothing
-    # is trusted of what the name stands for by now, but that it is no link.
-    libc.execveat(place, name, argv, env, _AT_SYMLINK_NOFOLLOW)
