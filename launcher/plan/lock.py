@@ -21,8 +21,9 @@ from launcher.plan.resolution_record import find_recorded, record, settings_dige
 from runtime.oci.digest import Digest, digest_json
 
 if TYPE_CHECKING:
+    from launcher.plan.pinned_base import SdistBase
     from launcher.plan.pylock import Target
-    from launcher.plan.uv_question import Answer, SdistBase
+    from launcher.plan.uv_question import Answer
     from runtime.build.sources import WheelSource
     from runtime.state_dir import StateDir
 
@@ -47,7 +48,7 @@ def resolve(
     """The exact files that *requirements* and *extra* mean for *python* (`3.13.5`) on *platform* (`x86_64-manylinux_2_41`).
 
     *libstdcxx* is n of the newest `GLIBCXX_3.4.n` there: with the platform's glibc what a local build's libraries must do with.
-    *installed* is what the base has, *base_dir* what relative paths in *requirements* start from; *refresh* asks the index always.
+    *installed* is what the base has, *base_dir* where relative paths in *requirements* start; *refresh* asks the index always.
     """
     base_dir = base_dir or Path.cwd()
     wanted = read_requirements(requirements, base_dir=base_dir, extra=extra)

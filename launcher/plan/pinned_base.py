@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from launcher.plan.base_packages import BasePackage
@@ -42,3 +44,17 @@ class Base:
     stages: tuple[tuple[Step, ...], ...] = ()
     """Those that *steps* refer to, as `BuildPlan.stages`."""
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SdistBase:
+    """Where code of a source distribution may run."""
+
+    layers: Callable[[], Sequence[Path]]
+    """Builds the base when called, and gives its lower directories, bottom first."""
+    python: str
+    """Its interpreter: `/usr/bin/python3.13`."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """What its programs count on."""
+    has_packages: bool = False
+    """Whether a build may need what is installed there."""

@@ -18,7 +18,7 @@ from launcher.plan.base_image import base_plan, check_python, expected_target, i
 from launcher.plan.image_plan import apt_packages, build_secrets, debian_source_of
 from launcher.plan.launch_plan import CodeSnapshot, Lock
 from launcher.plan.origins import shown_path
-from launcher.plan.pinned_base import Base
+from launcher.plan.pinned_base import Base, SdistBase
 from launcher.plan.refusals import Where, refuse_two_bases
 from launcher.plan.requirement_lock import Target, choose_lock, has_requirements, resolve_requirements
 from runtime.build.observer import BuildObserver
@@ -27,8 +27,6 @@ from runtime.state_dir import StateDir
 
 if TYPE_CHECKING:
     from threading import Thread
-
-    from launcher.plan.uv_question import SdistBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +181,6 @@ def _resolve_beside(spec: ExperimentSpec, state: StateDir, environ: Mapping[str,
 
 def sdist_base(base: Base, spec: ExperimentSpec, *, state: StateDir, environ: Mapping[str, str]) -> SdistBase:
     """*base*, for code of source distributions that has to run to tell what it needs."""
-    from launcher.plan.uv_question import SdistBase
-
     assert base.interpreter is not None
     return SdistBase(
         layers=lambda: base_layers(base, spec, state=state, environ=environ),

@@ -11,7 +11,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from launcher.config.spec import ExperimentSpec
 from launcher.plan.base_packages import BasePackage
@@ -19,11 +18,8 @@ from launcher.plan.image_plan import group_requirements
 from launcher.plan.launch_plan import Lock
 from launcher.plan.lock import current_lock, resolve, torch_backend
 from launcher.plan.origins import shown_path
-from launcher.plan.pinned_base import Base
+from launcher.plan.pinned_base import Base, SdistBase
 from runtime.state_dir import StateDir
-
-if TYPE_CHECKING:
-    from launcher.plan.uv_question import SdistBase
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ given up where the requirements can't be met with it (`stand_ins.py`).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from launcher.plan.pylock import normal_name
 from launcher.plan.requirements import RequirementSet
 
 if TYPE_CHECKING:
+    from launcher.plan.pinned_base import SdistBase
     from launcher.plan.pip_settings import IndexSettings
     from launcher.plan.pylock import Target
     from launcher.plan.stand_ins import StandIns
@@ -26,20 +27,6 @@ if TYPE_CHECKING:
     from runtime.errors import ToolFailed
 
 Provided = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SdistBase:
-    """Where code of a source distribution may run."""
-
-    layers: Callable[[], Sequence[Path]]
-    """Builds the base when called, and gives its lower directories, bottom first."""
-    python: str
-    """Its interpreter: `/usr/bin/python3.13`."""
-    env: Mapping[str, str] = field(default_factory=dict)
-    """What its programs count on."""
-    has_packages: bool = False
-    """Whether a build may need what is installed there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,65 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
+from wheel_project import Project, make_wheel, names
 
 from launcher.config.spec import Index
 from launcher.errors import ConfigError
-from launcher.plan.launch_plan import Lock
-from launcher.plan.lock import resolve, wheel_source
-from runtime.state_dir import StateDir
-
-PLATFORM = "x86_64-manylinux_2_41"
-
-
-def make_wheel(
-    directory: Path, name: str, version: str = "1.0", *, requires: tuple[str, ...] = (), tag: str = "py3-none-any"
-) -> None:
-    info = f"{name}-{version}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + "".join(f"Requires-Dist: {r}\n" for r in requires)
-    directory.mkdir(exist_ok=True)
-    with zipfile.ZipFile(directory / f"{name}-{version}-{tag}.whl", "w") as archive:
-        archive.writestr(f"{info}/METADATA", metadata)
-        archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
-        archive.writestr(f"{info}/RECORD", "")
-
-
-class Project:
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.wheels = directory / "wheels"
-        self.environ = {
-            "HOME": str(directory),
-            "PATH": "/usr/bin:/bin",
-            "XDG_CONFIG_DIRS": str(directory / "xdg"),
-            "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": str(self.wheels),
-            "UV_CACHE_DIR": str(directory / "uv-cache"),
-            "UV_OFFLINE": "1",
-        }
-        make_wheel(self.wheels, "app", requires=("lib>=1", "other; sys_platform == 'win32'"))
-        make_wheel(self.wheels, "lib", "1.0")
-        make_wheel(self.wheels, "lib", "1.1", tag="cp313-cp313-manylinux_2_17_x86_64")
-
-    def resolve(self, *requirements: str, environ: Mapping[str, str] | None = None, **changed: Any) -> Lock:
-        asked: dict[str, Any] = {"python": "3.13.5", "platform": PLATFORM, "index": Index(), "cuda": None, **changed}
-        wanted = asked.pop("requirements", requirements)
-        state = StateDir(self.directory / "state")
-        return resolve(wanted, state=state, base_dir=self.directory, environ={**self.environ, **(environ or {})}, **asked)
+from launcher.plan.lock import wheel_source
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
-
-
-def names(lock: Lock) -> list[str]:
-    return [f"{wheel.name} {wheel.version}" for wheel in lock.wheels]
 
 
 def test_requirements_become_exact_files_for_the_images_python(project: Project) -> None:
