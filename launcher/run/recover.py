@@ -10,7 +10,6 @@ import socket
 from contextlib import suppress
 
 from launcher.run import active
-from launcher.run.handover import spawn_supervisor
 from launcher.tracking import journal
 from launcher.tracking.status import Reason
 from runtime.errors import RuntimeFailure
@@ -48,6 +47,8 @@ def recover(run_dir: RunDir) -> None:
     if not (run_dir.plan.exists() and any(event.name == "queued" for event in journal.read(run_dir.journal))):
         _close_without_supervisor(run_dir, lock_fd)
         return
+    from launcher.run.handover import spawn_supervisor  # plans and images: 20 ms that nobody pays who finds a living supervisor
+
     spawn_supervisor(run_dir, lock_fd)
 
 
