@@ -202,10 +202,10 @@ def build_sources(
 
 def _text(path: str, origin: Origin | None) -> tuple[str, str]:
     """The Dockerfile, and what messages call it."""
-    if path == STANDARD_INPUT:
-        return sys.stdin.read(), "Dockerfile"
-    shown = shown_path(Path(path))
+    shown = "Dockerfile" if path == STANDARD_INPUT else shown_path(Path(path))
     try:
+        if path == STANDARD_INPUT:
+            return sys.stdin.buffer.read().decode("utf-8-sig"), shown
         return Path(path).read_text(encoding="utf-8-sig"), shown
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(f"there is no Dockerfile `{shown}`", origin=origin, hint=_other_dockerfile(path)) from None

@@ -171,6 +171,9 @@ def _wheel(before: InstallWheel, now: InstallWheel) -> tuple[str, ...]:
         changes.append(f"requirements: {_version_change(before, now)}")
     if before.interpreter != now.interpreter:
         changes.append(f"python: {_interpreters(before.interpreter, now.interpreter)}")
+    if before.built_on != now.built_on:
+        changes.append(f"requirements: {now.name} is built on another base")
+    changes += _moved(before.prefix, now.prefix)
     return tuple(changes)
 
 
@@ -186,6 +189,7 @@ def _python(before: MakeVenv, now: MakeVenv) -> tuple[str, ...]:
         changes.append(f"python: {_interpreters(before.interpreter, now.interpreter)}")
     if before.executable != now.executable:
         changes.append(f"python: {before.executable} → {now.executable}")
+    changes += [f"python: {words}" for words in _moved(before.prefix, now.prefix)]
     if (before.system_site_packages, before.site_directories) != (now.system_site_packages, now.site_directories):
         changes.append(f"python: the base's own packages can {'' if now.system_site_packages else 'no longer '}be imported")
     return tuple(changes)

@@ -26,10 +26,9 @@ def make_venv_tree(step: MakeVenv, root: Path) -> None:
         "command": f"{step.executable} -m venv {step.prefix}",
     }
     (prefix / "pyvenv.cfg").write_text("".join(f"{key} = {value}\n" for key, value in config.items()))
-    others = [directory for directory in step.site_directories if root / directory.lstrip("/") != site_packages]
-    if others:
+    if step.site_directories:
         # As a line of code, so that the .pth files that lie there count too (site: "Path configuration files").
-        lines = "".join(f"import site; site.addsitedir({directory!r})\n" for directory in others)
+        lines = "".join(f"import site; site.addsitedir({directory!r})\n" for directory in step.site_directories)
         (site_packages / "packages-of-the-base.pth").write_text(lines)
     # No `lib64 -> lib` as on some hosts: a wheel with data in lib64/ would turn the link into a directory.
     (prefix / "bin" / "python").symlink_to(step.executable)

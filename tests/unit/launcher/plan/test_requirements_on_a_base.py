@@ -157,3 +157,9 @@ def test_nothing_of_an_answer_is_believed_that_does_not_parse() -> None:
     assert (BasePackage("big-thing", "1.0.0a0+nv25.1", ("x>1",), ("e",), 7), BasePackage("odd", "1")) == found
     assert found == from_rows(to_rows(found))
     assert packages_digest(found) == packages_digest(from_rows(to_rows(found)))
+
+
+def test_a_file_named_by_its_address_is_installed_over_the_bases(project: Project) -> None:
+    address = (project.wheels / "lib-1.0-py3-none-any.whl").as_uri()
+    lock = project.resolve(f"lib @ {address}", installed=(BasePackage("lib", "1.0"),))
+    assert ([address], [], (("lib", "1.0"),)) == ([wheel.url for wheel in lock.wheels], taken(lock), lock.replaced)

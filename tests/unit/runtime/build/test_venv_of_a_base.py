@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from runtime.build.bytecode import interpreter_env
 from runtime.build.cache_key import step_key
-from runtime.build.plan import MakeVenv
+from runtime.build.plan import InstallWheel, MakeVenv
 from runtime.build.venv import make_venv_tree
 
 STEP = MakeVenv(interpreter="cpython-3.11.9-abc", executable="/opt/conda/bin/python3.11", version="3.11.9")
@@ -38,6 +41,20 @@ def test_packages_of_a_virtual_environment_are_added(tmp_path: Path) -> None:
     assert step_key(step, None) != step_key(replace(step, site_directories=()), None)
 
 
-def test_a_base_whose_environment_is_where_ours_is_needs_no_pointer_to_itself(tmp_path: Path) -> None:
-    make_venv_tree(replace(STEP, system_site_packages=True, site_directories=(f"/{SITE_PACKAGES}",)), tmp_path)
-    assert [] == list((tmp_path / SITE_PACKAGES).iterdir())
+def test_it_can_lie_beside_the_usual_place(tmp_path: Path) -> None:
+    step = replace(STEP, prefix="/opt/venv2", base_env=(("LD_LIBRARY_PATH", "/opt/conda/lib"),))
+    make_venv_tree(step, tmp_path)
+    assert ["venv2"] == [path.name for path in (tmp_path / "opt").iterdir()]
+    assert step_key(step, None) != step_key(STEP, None)
+    assert step_key(step, None) == step_key(replace(step, base_env=()), None)
+
+
+def test_an_interpreter_gets_the_bases_environment_but_nobodys_settings_of_python() -> None:
+    env = (("LD_LIBRARY_PATH", "/opt/conda/lib"), ("PIP_CONSTRAINT", "/x"), ("PYTHONOPTIMIZE", "2"), ("UV_SYSTEM_PYTHON", "1"))
+    assert {"LD_LIBRARY_PATH": "/opt/conda/lib"} == interpreter_env(replace(STEP, base_env=env))
+
+
+@pytest.mark.parametrize(("field", "value"), [("prefix", "/opt/venv2"), ("built_on", "sha256:abc")])
+def test_a_wheels_layer_is_of_one_place_and_a_build_of_one_base(field: str, value: str) -> None:
+    wheel = InstallWheel("a", "1", "0" * 64, "a-1.tar.gz", "cpython-3.13.5-abc", "3.13")
+    assert step_key(wheel, None) != step_key(replace(wheel, **{field: value}), None)
