@@ -103,11 +103,18 @@ def _request(options: argparse.Namespace) -> Request:
         given = "no context is given" if not options.overrides else f"{len(options.overrides)} contexts are given"
         raise ConfigError(given, hint="`launch build -t NAME .` takes the Dockerfile and its files from here")
     (context,) = options.overrides
-    if context == _STANDARD_INPUT or "://" in context or context.startswith("git@"):
-        hint = "give a directory of this machine; `-f -` reads the Dockerfile alone from standard input"
+    if "://" in context or context.startswith("git@"):
+        hint = "give a directory of this machine; `-` reads the Dockerfile from standard input, and there are no files"
         raise ConfigError(f"the context `{context}` is not supported", hint=hint)
-    context = os.path.abspath(os.path.expanduser(context))
-    file = options.file if options.file is not None else os.path.join(context, "Dockerfile")
+    if context == _STANDARD_INPUT:
+        if options.file not in (None, _STANDARD_INPUT):
+            raise ConfigError("the context `-` is a Dockerfile from standard input, and `-f` names another one")
+        empty = state_dir().ensure().cache / "empty-context"
+        empty.mkdir(exist_ok=True)
+        file, context = _STANDARD_INPUT, str(empty)
+    else:
+        context = os.path.abspath(os.path.expanduser(context))
+        file = options.file if options.file is not None else os.path.join(context, "Dockerfile")
     if file == _STANDARD_INPUT and sys.stdin is not None and sys.stdin.isatty():
         raise ConfigError("the Dockerfile comes from standard input, which is a terminal", hint="`launch build -f - . < FILE`")
     return Request(

@@ -98,6 +98,8 @@ class BuildContext:
         status = self._status(path)
         if status is None:
             raise self._missing(path, written, origin)
+        if stat.S_ISSOCK(status.st_mode):
+            raise ConfigError(f"`{written}` is a socket, which no image holds", origin=origin)
         if not stat.S_ISDIR(status.st_mode):
             left_out = exclude is not None and exclude.excludes(name)
             entry = None if left_out else self._entry(path, name, origin)
