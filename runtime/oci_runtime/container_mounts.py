@@ -16,6 +16,7 @@ from runtime.errors import ContainerError
 from runtime.kernel import libc, mounts
 from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
 from runtime.oci.runtime_config import Mount
+from runtime.oci_runtime.link_targets import leads_to
 from runtime.oci_runtime.mount_options import MS_REC, MountPlan, default_options, plan_mount
 from runtime.rootfs.targets import Root
 
@@ -93,7 +94,7 @@ class ContainerMounts:
     def _new_file_system(self, mount: Mount, kind: str, plan: MountPlan) -> None:
         if kind in ("proc", "sysfs"):
             self._refuse_link(mount.destination)
-        point = self.root.directory(mount.destination)
+        point = self._point(mount.destination, directory=True)
         try:
             data = dict(plan.data)
             if kind == "tmpfs" and "mode" not in data:
@@ -164,11 +165,22 @@ class ContainerMounts:
             mounts.attach(tree, self.root.fd)
             os.dup2(tree, self.root.fd, inheritable=False)
             return
-        point = self.root.directory(destination) if directory else self.root.file(destination)
+        point = self._point(destination, directory=directory)
         try:
             mounts.attach(tree, point)
         finally:
             os.close(point)
+
+    def _point(self, destination: str, *, directory: bool) -> int:
+        """A descriptor of the mount point, made if the image has none."""
+        make = self.root.directory if directory else self.root.file
+        try:
+            return make(destination)
+        except ContainerError as error:
+            if not isinstance(error.__cause__, FileExistsError):
+                raise
+            # A link that leads nowhere: what it names is made.
+            return make(leads_to(self.root.fd, destination))
 
     def _finish(self, tree: int, plan: MountPlan) -> None:
         """Attributes and propagation of an attached mount; closes it, now or when it has become read-only."""

@@ -22,7 +22,7 @@ from runtime.kernel import clone_flags, libc, processes
 from runtime.network import loopback
 from runtime.oci.runtime_config import RuntimeConfig
 from runtime.oci_runtime.container_mounts import ContainerMounts
-from runtime.oci_runtime.container_root import change_root, open_rootfs
+from runtime.oci_runtime.container_root import change_root, find_rootfs, open_rootfs
 from runtime.oci_runtime.device_nodes import cover_paths, make_devices
 from runtime.oci_runtime.hooks import run_hooks
 from runtime.oci_runtime.mount_options import propagation_flags
@@ -51,6 +51,8 @@ class Birth(NamedTuple):
     config: RuntimeConfig
     bundle: Path
     rootfs: Path
+    rootfs_fd: int | None
+    """None: it is to be found in the mount namespace that is joined."""
     control: socket.socket
     gate: socket.socket
     console: socket.socket | None
@@ -76,7 +78,7 @@ def be_first(birth: Birth) -> NoReturn:
         gc.disable()
         kept = [birth.control.fileno(), birth.gate.fileno(), *birth.joined.values(), *birth.prepared.values()]
         kept += [one.fileno() for one in (birth.console,) if one is not None]
-        kept += [one for one in (birth.start.seccomp_listener,) if one is not None]
+        kept += [one for one in (birth.rootfs_fd, birth.start.seccomp_listener) if one is not None]
         processes.reset_signals()
         processes.close_all_but((*range(3 + birth.preserved), *kept))
         os.umask(0)
@@ -126,8 +128,12 @@ def _enter_namespaces(birth: Birth) -> None:
     if refused:
         kind = next(iter(refused))
         raise ContainerError(f"cannot join the `{kind}` namespace: operation not permitted")
-    if "mount" in birth.joined:
+    if birth.rootfs_fd is None:
         libc.setns(birth.joined["mount"], clone_flags.NEWNS)
+        os.fchdir(find_rootfs(birth.rootfs))
+    else:
+        os.fchdir(birth.rootfs_fd)
+        os.close(birth.rootfs_fd)
     flags = 0
     for kind in new - {"user"}:
         flags |= FLAGS[kind]

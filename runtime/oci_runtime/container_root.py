@@ -12,18 +12,25 @@ from runtime.oci_runtime.mount_options import MS_PRIVATE, MS_REC, propagation_fl
 from runtime.rootfs.targets import Root
 
 
-def open_rootfs(rootfs: Path, config: RuntimeConfig, *, private_namespace: bool) -> Root:
-    """The root at *rootfs*. In a mount namespace of its own it becomes a mount, and nothing made in it is seen outside unless
-    `linux.rootfsPropagation` says so."""
+def find_rootfs(rootfs: Path) -> int:
+    """A descriptor of the directory *rootfs*. Raises ContainerError."""
     try:
-        fd = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise ContainerError(f"no root file system `{rootfs}`: {os.strerror(error.errno or 0).lower()}") from error
+
+
+def open_rootfs(rootfs: Path, config: RuntimeConfig, *, private_namespace: bool) -> Root:
+    """The root at *rootfs*, which is the working directory. In a mount namespace of its own it becomes a mount, and nothing made
+    in it is seen outside unless `linux.rootfsPropagation` says so."""
+    # Not by its path: root of a user namespace may not be allowed to walk there.
+    fd = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     if not private_namespace:
         return Root(fd, None)
     wanted = config.linux.rootfs_propagation
     libc.mount("", "/", "", propagation_flags(wanted) if wanted else MS_REC | MS_PRIVATE)
-    _make_parent_private(rootfs)
+    if wanted:
+        _make_parent_private(rootfs)
     tree = mounts.clone_tree("", at=fd, recursive=True)
     libc.mount_setattr(tree, "", libc.AT_EMPTY_PATH | libc.AT_RECURSIVE, propagation=MS_PRIVATE)
     mounts.attach(tree, fd)

@@ -20,6 +20,7 @@ from runtime.kernel import processes
 from runtime.oci.runtime_config import Mount, Process, RuntimeConfig, config_from_json
 from runtime.oci_runtime import cgroup_files, record
 from runtime.oci_runtime.container_process import Birth, be_first
+from runtime.oci_runtime.container_root import find_rootfs
 from runtime.oci_runtime.diagnostics import Diagnostics
 from runtime.oci_runtime.hooks import run_hooks
 from runtime.oci_runtime.program_start import Start, unknown_capabilities
@@ -177,11 +178,17 @@ class _Creation:
             from runtime.oci_runtime.terminal import connect_console
 
             console = ours.enter_context(connect_console(self.wanted.console_socket))
+        rootfs = self.bundle / (self.config.root_path or "")
+        rootfs_fd = None
+        if "mount" not in joined:
+            rootfs_fd = find_rootfs(rootfs)
+            ours.callback(os.close, rootfs_fd)
         return Birth(
             container_id=self.wanted.container_id,
             config=self.config,
             bundle=self.bundle,
-            rootfs=self.bundle / (self.config.root_path or ""),
+            rootfs=rootfs,
+            rootfs_fd=rootfs_fd,
             control=control,
             gate=gate,
             console=console,
