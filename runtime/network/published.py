@@ -38,9 +38,10 @@ class BoundPort:
 
     @property
     def described(self) -> str:
-        """`0.0.0.0:8080 → 80`, as `launch ps` shows it."""
+        """`*:8080 → 80` (`*`: each of this machine's addresses), as `launch ps` shows it."""
         host, port = self.listener.getsockname()[:2]
-        return f"{f'[{host}]' if ':' in host else host}:{port} → {self.published.inside}"
+        shown = "*" if self.published.address is None else f"[{host}]" if ":" in host else host
+        return f"{shown}:{port} → {self.published.inside}"
 
 
 def parse(text: str) -> PublishedPort:

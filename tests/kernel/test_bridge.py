@@ -6,17 +6,12 @@ outside 198.51.100.2 ── 198.51.100.1 host ── launch0 ── containers
 from __future__ import annotations
 
 import os
-import signal
-import socket
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from runtime.errors import NetworkError, RuntimeFailure
-from runtime.kernel import libc
 from runtime.kernel.namespaces import NEWNET
 from runtime.network import bridge
 from runtime.network.addresses import member_in
@@ -24,98 +19,10 @@ from runtime.network.links import Links
 from runtime.network.name_servers import resolving
 from runtime.network.nftables import IPV4, Nftables
 from tests.kernel.forked import forked
+from tests.kernel.host_bed import OUTSIDE, UPLINK, links, listening, namespace, outside, reaches, settles_to
 from tests.kernel.userland import inside
 
 pytestmark = pytest.mark.requires("root", "bridge")
-
-OUTSIDE, UPLINK = "198.51.100.2", "198.51.100.1"
-
-
-@contextmanager
-def namespace() -> Iterator[int]:
-    """A process in a network namespace of its own: its pid."""
-    ready, go = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            libc.unshare(NEWNET)
-            os.write(go, b"x")
-            signal.pause()
-        finally:
-            os._exit(1)
-    os.read(ready, 1)
-    try:
-        yield pid
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-
-
-@contextmanager
-def outside(*, mtu: int = 1500) -> Iterator[int]:
-    """A machine behind the host's uplink, which is the host's default route."""
-    from pyroute2.iproute.linux import IPRoute
-
-    with namespace() as pid:
-        with IPRoute() as ipr:
-            ipr.link("set", index=1, state="up")
-            ipr.link("add", ifname="uplink", kind="veth", mtu=mtu, peer={"ifname": "eth0", "net_ns_pid": pid})
-            index = ipr.link_lookup(ifname="uplink")[0]
-            ipr.addr("add", index=index, address=UPLINK, prefixlen=24)
-            ipr.link("set", index=index, state="up")
-            ipr.route("add", dst="default", gateway=OUTSIDE)
-        with IPRoute(netns=f"/proc/{pid}/ns/net", flags=0) as ipr:
-            index = ipr.link_lookup(ifname="eth0")[0]
-            ipr.addr("add", index=index, address=OUTSIDE, prefixlen=24)
-            ipr.link("set", index=index, state="up")
-        yield pid
-
-
-def listening(pid: int | None = None) -> socket.socket:
-    """A listener on every address of this namespace, or of that of *pid*, made there and used here."""
-    if pid is None:
-        return socket.create_server(("0.0.0.0", 0))
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-
-        def listen_there() -> None:
-            with socket.create_server(("0.0.0.0", 0)) as server:
-                socket.send_fds(theirs, [b"x"], [server.fileno()])
-
-        forked(listen_there, enter=f"/proc/{pid}/ns/net")
-        _, fds, _, _ = socket.recv_fds(ours, 1, 1)
-    return socket.socket(fileno=fds[0])
-
-
-def reaches(pid: int, address: Any, listener: socket.socket) -> str | None:
-    """From the namespace of *pid*: the address that *listener* sees us with; None when nothing gets through."""
-    port = listener.getsockname()[1]
-
-    def connect() -> bool:
-        try:
-            socket.create_connection((str(address), port), timeout=0.7).close()
-        except OSError:
-            return False
-        return True
-
-    if not forked(connect, enter=f"/proc/{pid}/ns/net"):
-        return None
-    listener.settimeout(5)
-    connection, peer = listener.accept()
-    connection.close()
-    return str(peer[0])
-
-
-def links() -> list[str]:
-    return sorted(name for _, name in socket.if_nameindex())
-
-
-def settles_to(expected: list[str], *, within_s: float = 5) -> bool:
-    """Whether just these links are left soon: a process of its own removes them."""
-    deadline = time.monotonic() + within_s
-    while links() != expected and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return links() == expected
 
 
 def test_a_container_reaches_the_host_at_the_gateway():
