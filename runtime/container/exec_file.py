@@ -74,6 +74,10 @@ def _opened(path: bytes) -> int:
     except PermissionError:
         # A program may be executable without being readable; a script may not.
         return libc.openat2(libc.AT_FDCWD, path, os.O_PATH | os.O_CLOEXEC, resolve=RESOLVE_NO_MAGICLINKS)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise OSError(errno.ELOOP, f"`{os.fsdecode(path)}` is a link without an end, or one of /proc") from error
 
 
 def _first_line(file: int) -> bytes | None:

@@ -12,7 +12,6 @@ import stat
 from collections.abc import Mapping
 from typing import NamedTuple, NoReturn
 
-from runtime.container.exec_file import open_program
 from runtime.errors import ContainerError
 from runtime.kernel import capabilities, libc, processes
 from runtime.kernel.safe_open import read_in_root
@@ -135,19 +134,16 @@ def become(start: Start, program: str, env: Mapping[str, str]) -> NoReturn:
     process = start.process
     os.umask(0o022 if process.user.umask is None else process.user.umask)
     entered = _try_directory(process.cwd)
-    opened = None
     if not process.no_new_privileges:
-        # Without it a filter needs CAP_SYS_ADMIN, which is about to go. It may refuse to open files: the program is opened now.
-        opened = open_program(program, process.args)
+        # Without it a filter needs CAP_SYS_ADMIN, which is about to go.
         _install_filter(start)
     _take_identity(start)
     if not entered:
         change_directory(process.cwd)
-    if opened is None:
-        opened = open_program(program, process.args)
+    if process.no_new_privileges:
         processes.forbid_new_privileges()
         _install_filter(start)
-    opened.execute(env)
+    os.execve(program, process.args, dict(env))
 
 
 def _try_directory(cwd: str) -> bool:
