@@ -52,18 +52,18 @@ class Context:
 
 def to_spec(values: dict[str, Any], context: Context) -> ExperimentSpec:
     """The spec for *values*. Raises ConfigError for the first thing that is wrong, naming the others."""
-    if values.get("command") in (None, "", []):
-        values = {**values, "command": []}
-        if (values.get("image") or {}).get("dockerfile") is None:
-            raise ConfigError(
-                f"`{values.get('name')}` has no `command`",
-                origin=context.experiment,
-                hint="as in `command: python3 train.py --lr=${params.lr}`",
-            )
+    no_command = values.get("command") in (None, "", [])
     try:
-        checked = schema.ExperimentSpec.model_validate(values)
+        checked = schema.ExperimentSpec.model_validate(values | {"command": []} if no_command else values)
     except ValidationError as error:
         raise _first_of(error, values, context) from error
+    if no_command and checked.image.dockerfile is None:
+        # Only now: it may be missing because another key is misspelled.
+        raise ConfigError(
+            f"`{values.get('name')}` has no `command`",
+            origin=context.experiment,
+            hint="as in `command: python3 train.py --lr=${params.lr}`",
+        )
     document = checked.model_dump()
     _Paths(context).make_absolute(document)
     _check_words(document["command"], context)

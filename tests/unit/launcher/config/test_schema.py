@@ -115,6 +115,12 @@ def test_experiment_without_a_command(project: Project) -> None:
     assert ("`mine` has no `command`", "conf/experiment/mine.yaml:1") == (error.message, str(error.origin))
 
 
+def test_a_misspelled_key_is_named_before_the_command_that_it_would_have_brought(project: Project) -> None:
+    project.experiment("image: {dockerfle: Dockerfile}\n")
+    error = project.error("experiment=mine")
+    assert ("unknown key `image.dockerfle`", "did you mean `image.dockerfile`?") == (error.message, error.hint)
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
