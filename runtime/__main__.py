@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.oci_runtime.main import exit_now, main
+from runtime.oci_runtime.entry import exit_now, main
 
 if __name__ == "__main__":
     exit_now(main())

@@ -47,6 +47,7 @@ COMMANDS = {
     "verify": "build an image again from its recipe and compare the two",
     "gc": "free disk space: remove what nothing needs any more",
     "store": "look after the store: is it whole (`check`), what can go (`gc`)",
+    "oci": "be an OCI runtime: run bundles by runc's command line",
     "doctor": "what this machine can do, and what to do about the rest",
     "ui": "the MLflow UI on loopback",
     "init": "make a project of your own",

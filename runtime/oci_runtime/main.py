@@ -5,8 +5,6 @@ Each command is a file in `commands/`, imported when it is asked for.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -58,23 +56,23 @@ class Context(NamedTuple):
     systemd_cgroup: bool
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code."""
+def main(arguments: Sequence[str], *, program: str = "python -m runtime") -> int:
+    """Run one command; its exit code. *program* is what to call it in usages."""
     diagnostics = Diagnostics()
     try:
-        given = parse(sys.argv[1:] if arguments is None else arguments, GLOBAL_OPTIONS, stop_at_word=True)
+        given = parse(arguments, GLOBAL_OPTIONS, stop_at_word=True)
         if given.flag("version"):
             print(f"launch oci\nspec: {OCI_VERSION}")
             return 0
         if given.flag("help") or not given.words or given.words[0] == "help":
-            print(_usage())
+            print(_usage(program))
             return 0 if given.words or given.flag("help") else 2
         name, *rest = given.words
         if name not in COMMANDS:
             raise UsageError(f"unknown command `{name}`", hint=f"one of {', '.join(COMMANDS)}")
         diagnostics = open_diagnostics(given.value("log"), given.value("log-format"), debugging=given.flag("debug"))
         diagnostics.debug(f"command `{name}`")
-        return _run(name, rest, _context(given, diagnostics))
+        return _run(name, rest, _context(given, diagnostics), program)
     except RuntimeFailure as error:
         diagnostics.error(error.message, error.hint)
         return 2 if isinstance(error, UsageError) else 1
@@ -93,12 +91,12 @@ def _context(given: Parsed, diagnostics: Diagnostics) -> Context:
     return Context(Path(root) if root else default_root(), diagnostics, manager != "disabled", manager == "systemd")
 
 
-def _run(name: str, arguments: list[str], context: Context) -> int:
+def _run(name: str, arguments: list[str], context: Context, program: str) -> int:
     module = import_module(f"runtime.oci_runtime.commands.{name}")
     options: tuple[Option, ...] = (*module.OPTIONS, Option("help", "h", False, "print this"))
     given = parse(arguments, options, stop_at_word=name == "exec")
     if given.flag("help"):
-        print(_command_usage(name, module.SYNOPSIS, options))
+        print(_command_usage(program, name, module.SYNOPSIS, options))
         return 0
     code: int = module.run(given, context)
     return code
@@ -111,13 +109,13 @@ def one_id(given: Parsed) -> str:
     return given.words[0]
 
 
-def _usage() -> str:
+def _usage(program: str) -> str:
     commands = "\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())
-    return f"usage: python -m runtime [OPTIONS] COMMAND …\n\ncommands:\n{commands}\n\noptions:\n{_listed(GLOBAL_OPTIONS)}"
+    return f"usage: {program} [OPTIONS] COMMAND …\n\ncommands:\n{commands}\n\noptions:\n{_listed(GLOBAL_OPTIONS)}"
 
 
-def _command_usage(name: str, synopsis: str, options: Sequence[Option]) -> str:
-    return f"usage: python -m runtime {name} {synopsis}\n\n{COMMANDS[name]}\n\noptions:\n{_listed(options)}"
+def _command_usage(program: str, name: str, synopsis: str, options: Sequence[Option]) -> str:
+    return f"usage: {program} {name} {synopsis}\n\n{COMMANDS[name]}\n\noptions:\n{_listed(options)}"
 
 
 def _listed(options: Sequence[Option]) -> str:
@@ -126,10 +124,3 @@ def _listed(options: Sequence[Option]) -> str:
         names = (f"-{option.short}, " if option.short else "    ") + f"--{option.name}" + (" VALUE" if option.takes_value else "")
         lines.append(f"  {names:<30} {option.help}")
     return "\n".join(lines)
-
-
-def exit_now(code: int) -> None:
-    """End without the interpreter's clean-up, which takes longer than most commands."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.kernel.userland import PYTHON, base_layer, userland
 
-_START = "import sys; sys.path.insert(0, {path!r}); from runtime.oci_runtime.main import exit_now, main; exit_now(main())"
+_START = "import sys; sys.path.insert(0, {path!r}); from runtime.oci_runtime.entry import exit_now, main; exit_now(main())"
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 NAMESPACES = ("cgroup", "ipc", "mount", "network", "pid", "uts")

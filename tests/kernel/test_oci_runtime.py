@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -256,6 +257,23 @@ def test_a_process_of_exec_cannot_be_looked_into_by_the_container(tmp_path: Path
         assert ["0", "1", "2", "3"] == said.split()  # 3 is ls's own
         for number in range(3, 9):
             runtime.run("exec", "--cwd", f"/proc/self/fd/{number}", name, "true", code=1)
+    finally:
+        runtime.run("delete", "--force", name)
+
+
+def test_the_runtimes_own_file_cannot_be_overwritten_through_proc(tmp_path: Path, name: str) -> None:
+    """CVE-2019-5736: a script that is interpreted by what we are gets a file on a read-only mount."""
+    runtime = Runtime(tmp_path)
+    script = "#!/proc/self/exe\nimport os\nprint(bool(os.statvfs('/proc/self/exe').f_flag & os.ST_RDONLY))\n"
+    home = f"PYTHONHOME={sys.base_prefix}"
+    bundle = write_bundle(tmp_path, configuration("/evil", env=["PATH=/usr/bin", home]))
+    (bundle / "rootfs/evil").write_text(script)
+    (bundle / "rootfs/evil").chmod(0o755)
+    assert "True\n" == runtime.run("run", "--bundle", str(bundle), name)
+    write_bundle(tmp_path, configuration("sleep", "60"))
+    runtime.run("run", "--detach", "--bundle", str(bundle), name)
+    try:
+        assert "True\n" == runtime.run("exec", "--env", home, name, "/evil")
     finally:
         runtime.run("delete", "--force", name)
 
