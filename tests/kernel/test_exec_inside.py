@@ -175,7 +175,9 @@ def test_a_terminal_is_the_containers_own(tmp_path: Path) -> None:
 
 def test_ctrl_c_on_its_terminal_reaches_its_foreground(tmp_path: Path) -> None:
     with running(make_spec(tmp_path, "sleep", "60")):
-        request = ExecRequest(("sh", "-c", "trap 'echo caught; exit 3' INT; echo ready; while :; do sleep 0.1; done"), terminal=(24, 80))
+        request = ExecRequest(
+            ("sh", "-c", "trap 'echo caught; exit 3' INT; echo ready; while :; do sleep 0.1; done"), terminal=(24, 80)
+        )
         with exec_inside(tmp_path / "init.sock", request) as program:
             assert b"ready" in os.read(program.stdout, 100)
             os.write(program.stdin, b"\x03")
@@ -221,16 +223,19 @@ def test_it_changes_nothing_for_the_program_and_its_record(tmp_path: Path) -> No
 
 
 def test_a_container_at_its_limit_of_processes_says_so_and_lives_on(tmp_path: Path) -> None:
-    spec = make_spec(tmp_path, "sh", "-c", "for i in 1 2 3 4 5 6; do sleep 60 & done; echo ready; wait", limits=Limits(pids=8))
+    spec = make_spec(tmp_path, "sleep", "60", limits=Limits(pids=8))
     with new_cgroup(spec.container_id, spec.limits) as cgroup, running(spec, cgroup=cgroup) as container:
         if cgroup.warnings:
             pytest.skip(cgroup.warnings[0])
-        os.read(container.stdout_fd, 100)
-        with exec_inside(tmp_path / "init.sock", ExecRequest(("true",))) as program:
-            assert select.select([program.connection], [], [], 20)[0]
+        programs = [exec_inside(tmp_path / "init.sock", ExecRequest(("sleep", "60"))) for _ in range(10)]
+        refused = [program for program in programs if select.select([program.connection], [], [], 0.5)[0]]
+        assert 2 <= len(refused) < 10
+        for program in refused:
             with pytest.raises(ContainerError, match="temporarily unavailable"):
                 program.ended()
-        assert container.pidfd not in select.select([container.pidfd], [], [], 0.2)[0]
+        assert [] == select.select([container.pidfd], [], [], 0)[0]
+        for program in programs:
+            program.__exit__()
 
 
 def test_many_at_once_each_get_their_own_answer(tmp_path: Path) -> None:
