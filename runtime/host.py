@@ -21,7 +21,7 @@ from runtime.errors import RuntimeFailure
 from runtime.gpu.inventory import has_driver, read_gpus
 from runtime.kernel import id_maps, libc, mounts, namespaces, processes, seccomp
 from runtime.kernel.capabilities import PROGRAM_CAPABILITIES
-from runtime.network import bridge
+from runtime.network import bridge, pasta
 from runtime.rootfs.overlay import LADDER, LayerMaps, Rung, make_writable_directories, mount_overlay
 from runtime.state_dir import state_dir
 
@@ -335,6 +335,20 @@ def _cgroup_advice() -> str:
     )
 
 
+def _pasta(name: str) -> Check:
+    """A network of a run's own for ordinary users."""
+    return _tried(name, pasta.program)
+
+
+def _private(name: str) -> Check:
+    """Files below may be set-user-id, and are the caller's: nobody else may come near them."""
+    state = state_dir()
+    for directory in (state.store, state.runs, state.cache):
+        if directory.exists() and directory.stat().st_mode & 0o077:
+            return Check(name, False, f"others may enter `{directory}`", f"`chmod go= {directory}`")
+    return Check(name, True, "nobody else may enter the store, runs and caches")
+
+
 def _linger(name: str) -> Check:
     if os.geteuid() == 0 or not Path("/run/systemd/system").is_dir():
         return Check(name, True, "detached runs outlive the login")
@@ -373,6 +387,8 @@ CHECKS: dict[str, Callable[[str], Check]] = {
     "cgroup-pids": _controller("pids"),
     "netns": _network_namespaces,
     "bridge": _bridge,
+    "pasta": _pasta,
+    "private": _private,
     "linger": _linger,
     "gpus": _gpus,
 }
