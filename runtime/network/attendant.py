@@ -12,6 +12,7 @@ import os
 import selectors
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -114,6 +115,7 @@ class _Attendant:
         self._own_namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._links = Links() if duties.serves_names else None
         """Of the host's network namespace, wherever this process is."""
+        self._one_asks = threading.Lock()
         self._pasta: int | None = None
         if duties.pasta is not None:
             self._pasta = pasta.start(duties.pasta, netns_fd=duties.netns_fd, userns_fd=duties.userns_fd)
@@ -138,8 +140,11 @@ class _Attendant:
 
     def _members(self) -> list[Member]:
         links, bridge = self._links, self._duties.bridge
-        found = links.find(bridge) if links is not None and bridge is not None else None
-        return [] if found is None or links is None else members_in(port.alias for port in links.all(master=found.index))
+        if links is None or bridge is None:
+            return []
+        with self._one_asks:
+            found = links.find(bridge)
+            return [] if found is None else members_in(port.alias for port in links.all(master=found.index))
 
     def _socket_on_host(self, server: str, kind: int) -> socket.socket:
         with self._on_host():

@@ -9,9 +9,11 @@ from __future__ import annotations
 import selectors
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, ip_address
+from typing import IO
 
 from runtime.network.addresses import Member, addresses_named
 
@@ -25,6 +27,7 @@ _SERVER_FAILURE = 2
 _TTL_S = 5
 _ANSWER_WITHIN_S = 3.0
 _LONGEST = 65535
+_STREAMS = 8
 
 Members = Callable[[], Sequence[Member]]
 OnHost = Callable[[str, int], socket.socket]
@@ -116,6 +119,7 @@ class NameService:
         self._servers = servers
         self._on_host = on_host
         self._asked: dict[socket.socket, tuple[float, Question, bytes, tuple[str, int], list[str]]] = {}
+        self._free_streams = threading.Semaphore(_STREAMS)
         udp.setblocking(False)
         tcp.setblocking(False)
         selector.register(udp, selectors.EVENT_READ, lambda _: self._query())
@@ -188,21 +192,30 @@ class NameService:
             return
 
     def _stream(self, tcp: socket.socket) -> None:
-        """One question by TCP, which a client asks that got a truncated answer. It is let wait for: those are few."""
+        """Questions by TCP, which a client asks that got a truncated answer. In threads: those are few and may take their time."""
         try:
             connection, _ = tcp.accept()
-        except BlockingIOError:
+        except OSError:
             return
-        with connection:
-            connection.settimeout(_ANSWER_WITHIN_S)
-            try:
-                query = _framed(connection)
-                question = Question(query)
-                answer = own_answer(question, self._members()) or self._ask_by_stream(query)
-                answer = answer or question.answer([], code=_SERVER_FAILURE)
-                connection.sendall(struct.pack(">H", len(answer)) + answer)
-            except (OSError, ValueError):
-                return
+        if not self._free_streams.acquire(blocking=False):
+            connection.close()
+            return
+        threading.Thread(target=self._serve_stream, args=(connection,), daemon=True).start()
+
+    def _serve_stream(self, connection: socket.socket) -> None:
+        try:
+            with connection, connection.makefile("rb") as incoming:
+                connection.settimeout(_ANSWER_WITHIN_S)
+                # More than one: glibc asks for both families at once.
+                while query := _framed(incoming):
+                    question = Question(query)
+                    answer = own_answer(question, self._members()) or self._ask_by_stream(query)
+                    answer = answer or question.answer([], code=_SERVER_FAILURE)
+                    connection.sendall(struct.pack(">H", len(answer)) + answer)
+        except (OSError, ValueError):
+            return
+        finally:
+            self._free_streams.release()
 
     def _ask_by_stream(self, query: bytes) -> bytes | None:
         for server in self._servers():
@@ -211,24 +224,19 @@ class NameService:
                     upstream.settimeout(_ANSWER_WITHIN_S)
                     upstream.connect(_socket_address(server))
                     upstream.sendall(struct.pack(">H", len(query)) + query)
-                    return _framed(upstream)
+                    with upstream.makefile("rb") as incoming:
+                        answer = _framed(incoming)
+                    if answer:
+                        return answer
             except (OSError, ValueError):
                 continue
         return None
 
 
-def _framed(connection: socket.socket) -> bytes:
-    """A message by TCP: its length in two bytes, then itself."""
-    data = b""
-    length = 2
-    while len(data) < length:
-        chunk = connection.recv(_LONGEST)
-        if not chunk:
-            raise ValueError("ended within a message")
-        data += chunk
-        if len(data) >= 2:
-            length = 2 + int(struct.unpack_from(">H", data)[0])
-    return data[2:length]
+def _framed(incoming: IO[bytes]) -> bytes:
+    """A message by TCP: its length in two bytes, then itself. Empty at the end."""
+    head = incoming.read(2)
+    return incoming.read(int.from_bytes(head, "big")) if len(head) == 2 else b""
 
 
 def _socket_address(server: str) -> tuple[str, int] | tuple[str, int, int, int]:
