@@ -259,7 +259,8 @@ class _Lexer:
         if not kind or kind not in ("-+?" if empty_counts else "-+?#%"):
             raise ExpansionError(f"there is no modifier `{':' if empty_counts else ''}{kind}`")
         word = self._until("}", kind in "#%")[0]
-        value = self._value(name)
+        # `-`, `+` and `?` say what is meant when there is no value: that it lacks one is no oversight.
+        value = self._env.get(name) if kind in "-+?" else self._value(name)
         if value is None and self._keep_unset:
             return f"${{{name}{':' if empty_counts else ''}{kind}{word}}}"
         missing = value is None or (empty_counts and not value)

@@ -125,7 +125,7 @@ def test_a_backtick_can_be_what_escapes() -> None:
 
 
 def test_variables_that_nobody_set_are_known() -> None:
-    assert {"no", "none"} == unset_names("$HOME ${none:-x} '$quoted' ${no}", ENV)
+    assert {"no", "cut"} == unset_names("$HOME ${none:-x} ${none+x} '$quoted' ${no} ${cut%.*}", ENV)
 
 
 def test_without_special_characters_a_word_stays_as_it_is() -> None:
