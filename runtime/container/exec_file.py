@@ -89,9 +89,11 @@ def _first_line(file: int) -> bytes | None:
     if not head.startswith(b"#!"):
         return None
     line, newline, _rest = head[2:].partition(b"\n")
-    if not newline and len(head) == _FIRST_LINE and not any(blank in line.lstrip(_BLANK) for blank in (b" ", b"\t")):
+    if newline or len(head) < _FIRST_LINE:
+        return line
+    if not any(blank in line.lstrip(_BLANK) for blank in (b" ", b"\t")):
         raise OSError(errno.ENOEXEC, "the name of the interpreter is cut off")
-    return line
+    return line[:-1]  # as the kernel cuts an argument off
 
 
 def _interpreter(line: bytes) -> tuple[bytes, bytes]:
