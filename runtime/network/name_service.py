@@ -28,6 +28,7 @@ _TTL_S = 5
 _ANSWER_WITHIN_S = 3.0
 _LONGEST = 65535
 _STREAMS = 8
+_MOST_ASKED = 256
 
 Members = Callable[[], Sequence[Member]]
 OnHost = Callable[[str, int], socket.socket]
@@ -151,7 +152,7 @@ class NameService:
 
     def _ask(self, question: Question, query: bytes, client: tuple[str, int], servers: list[str]) -> None:
         """Send *query* on to the first of *servers* that takes it. A socket each: who forges an answer must know its port."""
-        while servers:
+        while servers and len(self._asked) < _MOST_ASKED:
             server = servers.pop(0)
             try:
                 upstream = self._on_host(server, socket.SOCK_DGRAM)
@@ -192,7 +193,7 @@ class NameService:
             return
 
     def _stream(self, tcp: socket.socket) -> None:
-        """Questions by TCP, which a client asks that got a truncated answer. In threads: those are few and may take their time."""
+        """Questions by TCP, which a client asks that got a truncated answer. In threads: those are few, and may take long."""
         try:
             connection, _ = tcp.accept()
         except OSError:
