@@ -60,8 +60,14 @@ def step_of_layers(image: Image, layers: Sequence[Layer], store: Store) -> Impor
 
 def similar_names(reference: str, *, state: StateDir) -> list[str]:
     """Names of the store's images that somebody who wrote *reference* may have meant, the nearest first."""
-    names = {name for names in Store(state.store).names_by_digest().values() for name in names}
-    return difflib.get_close_matches(reference, sorted(names), n=2, cutoff=0.75)
+    names = sorted({name for names in Store(state.store).names_by_digest().values() for name in names})
+    # podman saves what `-t tool` made as `localhost/tool:latest`.
+    elsewhere = [name for name in names if _last_part(name) == _last_part(reference)]
+    return [*elsewhere, *difflib.get_close_matches(reference, names, n=2, cutoff=0.75)]
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition("/")[2].partition(":")[0]
 
 
 def _name(text: str) -> Remote | None:

@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from launch_command import Launch
 
+from runtime.store.store import Store
+
+SOURCES = "etc/apt/sources.list.d/debian.sources"
+
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Launch:
@@ -40,3 +44,21 @@ def test_a_socket_cannot_be_copied_by_name(launch: Launch) -> None:
         refused = launch("build", "-q", ".", check=2).stderr
     assert "`s` is a socket, which no image holds" in refused
     assert "Dockerfile:2" in refused
+
+
+@pytest.mark.requires("overlayfs", "userns")
+def test_apt_sees_an_archive_on_a_base_of_ours_wherever_that_comes_from(session_home: Path, tmp_path: Path) -> None:
+    """Its own source list is empty. What a command does to it stays; what was only shown is in no layer."""
+    launch = Launch(session_home, tmp_path)
+    reads, edits = f"RUN grep -c URIs /{SOURCES} > /n", f"RUN sed -i 's/^Components: main/& contrib/' /{SOURCES}"
+    for base, made in (("bootstrap:debian/trixie", "apt-base"), ("loaded-base", "apt-loaded")):
+        (tmp_path / "Dockerfile").write_text(f"FROM {base}\n{reads}\n{edits}\n")
+        launch("build", "-q", "-t", made, ".")
+        store = Store(session_home / "store")
+        read, edited = (store.layer_dir(layer) for layer in store.image(made).layers[-2:])
+        assert ["n"] == [str(path.relative_to(read)) for path in read.rglob("*") if path.is_file()]
+        assert "Components: main contrib\n" in (edited / SOURCES).read_text()
+        (tmp_path / "Dockerfile").write_text("FROM bootstrap:debian/trixie\n")
+        launch("build", "-q", "-t", "plain-base", ".")
+        launch("save", "plain-base", "--format", "oci", "-o", "plain")
+        launch("load", "plain", "--name", "loaded-base")

@@ -150,6 +150,8 @@ def test_a_name_that_is_nearly_one_of_the_store_is_corrected(launch: Launch, arc
     launch("load", str(archive), "--name", "localhost:1/lab/tools:1")
     (launch.project / "Dockerfile").write_text("FROM localhost:1/lab/tool:1\n")
     assert "but `localhost:1/lab/tools:1`" in launch("build", ".", check=125).stderr
+    (launch.project / "Dockerfile").write_text("FROM localhost:1/x\n")
+    assert "but `lab/x:1`" in launch("build", ".", check=125).stderr
 
 
 def test_a_save_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
