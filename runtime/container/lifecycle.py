@@ -28,6 +28,7 @@ from runtime.kernel.id_maps import IdMapKind, IdMaps
 from runtime.kernel.seccomp import program_bytes
 from runtime.rootfs import owners
 from runtime.rootfs.overlay import LADDER, UPPER, WORK, Rung, make_writable_directories
+from runtime.rootfs.removal import remove_tree
 
 if TYPE_CHECKING:
     from runtime.cgroup.cgroup import Cgroup
@@ -373,7 +374,7 @@ def remove_overlay(overlay_dir: Path) -> None:
     def remove() -> None:
         for name in (UPPER, WORK):
             if (overlay_dir / name).exists():
-                shutil.rmtree(overlay_dir / name)
+                remove_tree(overlay_dir / name)
 
     if os.geteuid() == 0:
         remove()

@@ -12,24 +12,63 @@ import stat
 from pathlib import Path
 
 _SET_ID = stat.S_ISUID | stat.S_ISGID
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def reown(directory: Path, uid: int, gid: int) -> int:
     """Make everything below *directory* belong to *uid*, *gid*, and no file set-user-id or set-group-id; how many changed.
-    Links are not followed."""
-    changed = 0
-    for _path, names, files, folder in os.fwalk(directory, follow_symlinks=False):
-        for name in (*names, *files):
-            with contextlib.suppress(FileNotFoundError):
-                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                foreign = (found.st_uid, found.st_gid) != (uid, gid)
-                set_id = stat.S_ISREG(found.st_mode) and bool(found.st_mode & _SET_ID)
-                if foreign:
-                    os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
-                if set_id:
-                    _clear_set_id(name, folder)
-                changed += foreign or set_id
-    return changed
+    Links are not followed.
+
+    One descriptor and no frame for a level: a program decides how deep its directories are.
+    """
+    here = os.open(directory, _DIRECTORY)
+    try:
+        changed, names = _reown_in(here, uid, gid)
+        waiting, above = [names], list[tuple[int, int]]()
+        while waiting:
+            if waiting[-1]:
+                with contextlib.suppress(OSError):  # gone, or not ours to enter
+                    below = os.open(waiting[-1].pop(), _DIRECTORY, dir_fd=here)
+                    above.append(_identity(here))
+                    os.close(here)
+                    here = below
+                    more, names = _reown_in(here, uid, gid)
+                    changed += more
+                    waiting.append(names)
+                continue
+            waiting.pop()
+            if above:
+                parent = os.open("..", _DIRECTORY, dir_fd=here)
+                os.close(here)
+                here = parent
+                if _identity(here) != above.pop():
+                    break  # moved away under us: where we are now is none of ours
+        return changed
+    finally:
+        os.close(here)
+
+
+def _identity(directory: int) -> tuple[int, int]:
+    status = os.fstat(directory)
+    return status.st_dev, status.st_ino
+
+
+def _reown_in(folder: int, uid: int, gid: int) -> tuple[int, list[str]]:
+    """How many entries of *folder* changed, and the names of its directories."""
+    changed, directories = 0, []
+    for name in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISDIR(found.st_mode):
+                directories.append(name)
+            foreign = (found.st_uid, found.st_gid) != (uid, gid)
+            set_id = stat.S_ISREG(found.st_mode) and bool(found.st_mode & _SET_ID)
+            if foreign:
+                os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+            if set_id:
+                _clear_set_id(name, folder)
+            changed += foreign or set_id
+    return changed, directories
 
 
 def _clear_set_id(name: str, folder: int) -> None:

@@ -18,8 +18,11 @@ import pytest
 from runtime.container import lifecycle
 from runtime.container.exec_inside import ExecRequest, exec_inside
 from runtime.container.handshake import connected_socket
+from runtime.container.run_once import run_to_completion
+from runtime.container.spec import ProcessExit
 from runtime.kernel import libc, processes
 from runtime.kernel.id_maps import IdMapKind
+from runtime.rootfs.removal import remove_tree
 from runtime.rootfs.wanted import BindMount, TmpfsMount
 from tests.kernel.attacks import attacked
 from tests.kernel.forked import forked
@@ -323,3 +326,34 @@ answer = [filled(path) for path in ("/dev", "/dev/shm", "/proc/acpi", "/sys/firm
     assert dev <= 1 << 20
     assert shm <= 4 << 20
     assert not any(masks)
+
+
+def test_outputs_of_any_depth_and_name_are_given_back_and_removed(tmp_path: Path) -> None:
+    """Directories deeper than Python's stack, names that are no text, pipes, links to the host's files."""
+    outputs, secret = tmp_path / "outputs", tmp_path / "secret"
+    outputs.mkdir()
+    secret.write_text("the host's")
+    secret.chmod(0o4600)
+    code = f"""
+for top in ("/outputs", "/tmp"):
+    os.chdir(top)
+    open(b"odd\\xff\\n\\x1b[31m", "w").close()
+    os.mkfifo("pipe")
+    os.symlink({str(secret)!r}, "link")
+    os.mkdir("closed", 0)
+    for _ in range(2500):
+        os.mkdir("d")
+        os.chdir("d")
+    open("deep", "w").close()
+    os.chmod("deep", 0o4755)
+"""
+    spec = make_spec(tmp_path, PYTHON, "-I", "-c", f"import os{code}", binds=(BindMount(outputs, "/outputs", readonly=False),))
+    assert ProcessExit(0, None) == run_to_completion(spec, timeout_s=60)[0]
+    lifecycle.reown_to_caller(outputs)
+    deep = subprocess.run(["find", outputs, "-name", "deep", "-printf", "%m"], capture_output=True, text=True, check=True)
+    assert "755" == deep.stdout
+    assert (0o4600, "the host's") == (secret.stat().st_mode & 0o7777, secret.read_text())
+    lifecycle.remove_overlay(spec.overlay_dir)
+    assert not spec.overlay_dir.exists()
+    remove_tree(outputs)
+    assert secret.exists()

@@ -1,0 +1,42 @@
+"""Remove a directory that a program of a container has filled as it liked: a million levels deep, with any names and modes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def remove_tree(directory: Path) -> None:
+    """Remove *directory* and what is below it; nothing else is written to there any more. Links are not followed.
+
+    Not `shutil.rmtree`, which needs a Python frame and a descriptor for each level: what lies deeper is moved to the top first.
+    """
+    top = os.open(directory, _DIRECTORY)
+    try:
+        # Random, since the names at the top are the program's.
+        prefix, moved, waiting = f".removed-{secrets.token_hex(8)}-", 0, [""]
+        while waiting:
+            name = waiting.pop()
+            here = os.open(name or ".", _DIRECTORY, dir_fd=top)
+            try:
+                with os.scandir(here) as found:
+                    entries = list(found)
+                for entry in entries:
+                    if not entry.is_dir(follow_symlinks=False):
+                        os.unlink(entry.name, dir_fd=here)
+                    elif name:
+                        os.rename(entry.name, f"{prefix}{moved}", src_dir_fd=here, dst_dir_fd=top)
+                        waiting.append(f"{prefix}{moved}")
+                        moved += 1
+                    else:
+                        waiting.append(entry.name)
+            finally:
+                os.close(here)
+            if name:
+                os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    os.rmdir(directory)
