@@ -111,8 +111,11 @@ def apply(cgroups: Mapping[str, str], resources: Resources) -> None:
         for setting in v2_settings(resources):
             if setting.controller in legacy:
                 continue
-            if legacy and setting.controller not in given and (setting.file, setting.value) not in resources.unified:
+            asked = (setting.file, setting.value) in resources.unified
+            if legacy and setting.controller not in given and not asked:
                 continue
+            if asked and setting.controller not in given | {"cgroup"}:
+                raise ContainerError(f"the requested cgroup controller `{setting.controller}` is not available")
             _write(Path(unified, ""), setting)
     _apply_devices(cgroups, resources)
 
