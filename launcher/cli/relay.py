@@ -10,6 +10,8 @@ import os
 import select
 import signal
 import sys
+import termios
+import tty
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,7 +22,7 @@ from launcher.run.signal_inbox import SignalInbox
 from runtime.container import pty
 from runtime.container.spec import ProcessExit
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGWINCH)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGWINCH, signal.SIGCONT)
 
 _CHUNK = 1 << 16
 _MOST_PENDING = 1 << 18
@@ -55,6 +57,8 @@ class _Relay:
     """Where it can be read → where that goes."""
     source: int | None
     """Our stdin, while it gives something."""
+    raw: bool
+    """Whether our terminal gives every key on."""
     pending: bytearray = field(default_factory=bytearray)
     interrupted: bool = False
 
@@ -139,7 +143,7 @@ class _Relay:
     def _obey(self) -> int | None:
         """Deal with signals to us; an exit code when we are to leave."""
         for number in self.inbox.read():
-            if number is signal.SIGWINCH:
+            if number in (signal.SIGWINCH, signal.SIGCONT):
                 self._resize()
             elif number is signal.SIGHUP or (self.on_terminal and number is signal.SIGTERM):
                 return 128 + number
@@ -152,7 +156,9 @@ class _Relay:
 
     def _resize(self) -> None:
         if self.on_terminal:
-            with suppress(OSError):
+            with suppress(OSError, termios.error):
+                if self.raw:  # after SIGCONT it is as the shell likes it
+                    tty.setraw(sys.stdin.fileno())
                 pty.set_size(self.program.stdin, *pty.size_of(sys.stdin.fileno()))
 
     def _last_words(self, ended: ProcessExit | None) -> int:
@@ -177,5 +183,7 @@ def relay(program: Relayed, *, with_stdin: bool, on_terminal: bool, inbox: Signa
     if not with_stdin:
         program.close_stdin()
     inbox = inbox or SignalInbox(SIGNALS)
-    with raw_mode(stdin) if on_terminal and os.isatty(stdin) else nullcontext():
-        return _Relay(program, inbox, on_terminal, outlets, stdin if with_stdin else None).run()
+    # Without our stdin Ctrl-C is for us, and passed on as a signal.
+    raw = on_terminal and with_stdin and os.isatty(stdin)
+    with raw_mode(stdin) if raw else nullcontext():
+        return _Relay(program, inbox, on_terminal, outlets, stdin if with_stdin else None, raw).run()

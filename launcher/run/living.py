@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from launcher.errors import ConfigError
 from launcher.run.recover import recover
 from launcher.tracking.record import RunRecord, find_run, fold
@@ -13,7 +15,8 @@ def find_own_run(state: StateDir, reference: str) -> RunRecord:
     """`find_run` among runs that may be another's. A run without a supervisor gets one."""
     try:
         record = find_run(state, reference)
-        if record.exit_code is None:
+        # Root may look into another's run, and is not to become its supervisor.
+        if record.exit_code is None and record.run_dir.root.stat().st_uid == os.geteuid():
             recover(record.run_dir)
     except PermissionError as error:
         raise ConfigError(

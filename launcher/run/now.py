@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,9 @@ from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.control_file import read_number
 from runtime.cgroup.freezer import is_frozen
 from runtime.kernel.process_table import ProcessFacts, tree_below
+
+_NO_LIMIT = 1 << 62
+"""v1's word for none is the largest number of pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def sample(record: RunRecord, *, gpus: Sequence[dict[str, Any]] = ()) -> Sample:
         memory = sum(one.memory_bytes for one in tree) if memory is None else memory
         count = len(tree) if count is None else count
     mine = tuple(gpu for gpu in gpus if gpu.get("uuid") in record.gpus)
-    return Sample(at, cpu_s, memory, _memory_limit(record), count, is_frozen(cgroup), mine)
+    return Sample(at, cpu_s, memory, _memory_limit(cgroup), count, is_frozen(cgroup), mine)
 
 
 def _process_count(cgroup: Cgroup) -> int | None:
@@ -73,9 +75,10 @@ def _process_count(cgroup: Cgroup) -> int | None:
     return None if pids is None else read_number(pids / "pids.current")
 
 
-def _memory_limit(record: RunRecord) -> int | None:
-    try:
-        limit = json.loads(record.run_dir.plan.read_bytes())["plan"]["memory_bytes"]
-    except (OSError, ValueError, KeyError):
+def _memory_limit(cgroup: Cgroup) -> int | None:
+    """What the kernel enforces; None = nothing."""
+    memory = cgroup.controllers.get("memory")
+    if memory is None:
         return None
-    return None if limit is None else int(limit)
+    limit = read_number(memory / "memory.max") or read_number(memory / "memory.limit_in_bytes")
+    return None if limit is None or limit >= _NO_LIMIT else limit

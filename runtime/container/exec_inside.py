@@ -59,6 +59,9 @@ class SideProgram:
             return None
         if "error" in message[0]:
             raise failure(message[0]["error"])
+        if "ended" not in message[0]:
+            _close(message[1])
+            raise ContainerError("the container's init does not know how to start programs: it is of an older launch")
         return ProcessExit(message[0]["ended"]["code"], message[0]["ended"]["signal"])
 
     def signal(self, number: int) -> None:

@@ -23,6 +23,7 @@ from runtime.container.spec import ProcessExit
 from runtime.container.users import find_user, read_text
 from runtime.errors import ContainerError
 from runtime.kernel import processes
+from runtime.kernel.id_maps import RANGE_SIZE
 
 _STREAMS = 3
 
@@ -129,7 +130,8 @@ def _be_side_program(
         # The descriptors came in above 2, so that none is overwritten before it is moved.
         for number, fd in enumerate(fds):
             os.dup2(fd, number)
-    processes.close_all_but((0, 1, 2, *(() if terminal is None else (terminal,))))
+    # The connection is closed by exec: until then it says what goes wrong.
+    processes.close_all_but((0, 1, 2, connection.fileno(), *(() if terminal is None else (terminal,))))
     return exec_program(wanted, env, terminal=terminal)
 
 
@@ -151,6 +153,8 @@ def _as_asked(request: dict[str, Any], program: Program, env: dict[str, str]) ->
                 f"there is no user `{request['user']}` to become: this container has one id only",
                 hint="subordinate ids give it more: `launch doctor` says how to get them",
             )
+        if not program.one_id and max(user.uid, user.gid) >= RANGE_SIZE:
+            raise ContainerError(f"the container has no user `{request['user']}`: only ids below {RANGE_SIZE} are mapped")
         wanted = replace(wanted, uid=user.uid, gid=user.gid, groups=user.groups)
         env = {**env, "HOME": user.home}
     return wanted, env | request["env"]

@@ -116,7 +116,8 @@ def test_top_and_stats(launch: Launch, run: str) -> None:
     (program,) = [one for one in processes if one["command"].startswith("python3")]
     assert f"{program['pid_inside']}" in Path(f"/proc/{program['pid']}/status").read_text().split("NSpid:")[1].splitlines()[0]
     (look,) = [json.loads(line) for line in launch("stats", "--once", "--json", run).stdout.splitlines()]
-    assert (look["run_id"], look["memory_limit_bytes"], look["paused"]) == (run, 256 << 20, False)
+    assert (look["run_id"], look["paused"]) == (run, False)
+    assert look["memory_limit_bytes"] == (256 << 20 if os.geteuid() == 0 else None)
     assert look["processes"] >= 2
     assert look["memory_bytes"] > 1 << 20
     assert look["cpu_percent"] is not None

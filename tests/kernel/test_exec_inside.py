@@ -273,3 +273,11 @@ def test_a_caller_that_leaves_at_once_does_not_hang_up_on_the_run(tmp_path: Path
         for _ in range(30):
             exec_inside(tmp_path / "init.sock", ExecRequest(("sleep", "60"))).__exit__()
         assert [] == select.select([container.pidfd], [], [], 1.0)[0]
+
+
+def test_a_user_that_nobody_can_be_is_refused_in_words(tmp_path: Path) -> None:
+    with running(make_spec(tmp_path, "sleep", "60")):
+        with exec_inside(tmp_path / "init.sock", ExecRequest(("true",), user="70000")) as program:
+            assert select.select([program.connection], [], [], 20)[0]
+            with pytest.raises(ContainerError, match="only ids below 65536 are mapped"):
+                program.ended()

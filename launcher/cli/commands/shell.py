@@ -18,8 +18,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = args.Parser(
         "shell",
         "Open a shell in the container of a run, beside its program; or, with `experiment=NAME`, in a new container as a run of\n"
-        "it would have: image, data, caches, variables, GPUs, limits. That one is in no record and goes away with the shell, its\n"
-        "/outputs too. bash where there is one, else sh; `-- COMMAND` runs another program on the terminal.",
+        "it would have: image, data, caches, variables, GPUs, limits. That one is in no record and goes away with the shell,\n"
+        "and its /outputs too. bash where there is one, else sh; `-- COMMAND` runs another program on the terminal.",
         usage="RUN [--user USER] [--env K=V] [--workdir DIR] [-- COMMAND ...]\n"
         "       launch shell experiment=NAME [KEY=VALUE ...] [-- COMMAND ...]",
     )
