@@ -32,6 +32,7 @@ PARTIAL = ".launch-partial-"
 """Beginning of the name of a spooled artifact that is still being written."""
 
 _UPLOAD_TIMEOUT_S = 3600.0
+_PATH_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +168,23 @@ def _outputs(run_dir: RunDir, description: Description, refused: Callable[[str],
 
 
 def _files_below(top: Path) -> Iterator[tuple[str, Path]]:
-    """Regular files below *top* with their relative paths, sorted; no link is followed."""
-    for directory, below, files in os.walk(top):
-        below.sort()
-        for name in sorted(files):
-            file = Path(directory, name)
-            if not name.startswith(PARTIAL) and file.is_file() and not file.is_symlink():
-                yield str(file.relative_to(top)), file
+    """Regular files below *top* with their relative paths, sorted; no link is followed.
+
+    Not `os.walk`, which needs a Python frame for each level (until 3.12): a program decides how deep its directories are.
+    """
+    waiting = [top]
+    while waiting:
+        directory = waiting.pop()
+        try:
+            with os.scandir(directory) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError:
+            continue  # gone, not ours to read, or deeper than a path may be long
+        entries = [entry for entry in entries if len(os.fsencode(entry.path)) < _PATH_MAX]
+        for entry in entries:
+            if not entry.name.startswith(PARTIAL) and entry.is_file(follow_symlinks=False):
+                yield str(Path(entry.path).relative_to(top)), Path(entry.path)
+        waiting += [Path(entry.path) for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)]
 
 
 def _kept(patterns: Sequence[str]) -> Callable[[str], bool]:

@@ -113,7 +113,7 @@ class Mlflow:
         size = file.stat().st_size
         reply = self._connection.request(
             "PUT",
-            f"{ARTIFACTS}/{quote(path)}",
+            f"{ARTIFACTS}/{quote(os.fsencode(path))}",  # the name of a program's file may be no text
             headers={"Content-Type": "application/octet-stream"},
             body=lambda: _file_pieces(file, size),
             length=size,
