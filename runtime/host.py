@@ -104,7 +104,7 @@ def _kernel(name: str) -> Check:
 def _root(name: str) -> Check:
     if os.geteuid() == 0:
         return Check(name, True, "running as root: containers get an unprivileged range of ids")
-    detail = f"running as uid {os.geteuid()}: containers get this user's ids, and no bridge network"
+    detail = f"running as uid {os.geteuid()}: containers get this user's ids, and `pasta` in place of a bridge"
     return Check(name, False, detail, "nothing to do: `launch` works without root")
 
 
@@ -337,7 +337,7 @@ def _cgroup_advice() -> str:
 
 def _pasta(name: str) -> Check:
     """A network of a run's own for ordinary users."""
-    return _tried(name, pasta.program)
+    return _tried(name, lambda: f"`network: pasta` works (`{pasta.program()}`)")
 
 
 def _private(name: str) -> Check:

@@ -24,7 +24,7 @@ from runtime import host
 from runtime.cgroup.hierarchies import own_hierarchies
 
 PROGRAMS = (
-    *("buildah", "crun", "docker", "docker-registry", "dockerd", "git", "gzip", "htpasswd", "nft", "pasta", "podman", "runc", "setpriv"),
+    *("buildah", "crun", "docker", "docker-registry", "dockerd", "git", "gzip", "htpasswd", "nft", "podman", "runc", "setpriv"),
     *("skopeo", "tar", "umoci", "unshare", "uv", "zstd"),
 )
 """Independent judges and tools: present or not."""

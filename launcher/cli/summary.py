@@ -43,7 +43,8 @@ def print_summary(record: RunRecord) -> None:
         render.warn(words)
     if _missed_a_network(record):
         render.say(
-            "  hint     a name could not be looked up, and the run has no network: `network=bridge` (root) or `network=host`"
+            "  hint     a name could not be looked up, and the run has no network: `network=bridge` (root), `network=pasta` "
+            "or `network=host`"
         )
     render.say(f"  again    launch rerun {record.run_id}")
 
