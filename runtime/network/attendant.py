@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from runtime.errors import NetworkError, RuntimeFailure, Unsupported
-from runtime.kernel import libc, namespaces, processes
+from runtime.kernel import capabilities, libc, namespaces, processes
 from runtime.network import loopback, pasta
 from runtime.network.addresses import Member, members_in
 from runtime.network.forwarder import Forwarder, connecting
@@ -129,6 +129,9 @@ class _Attendant:
             forwarder.add(port.listener, port.published.inside)
         if duties.serves_names:
             self._names = self._name_service()
+        # What a container sends is read here: with no more power than going back to the host's namespace takes.
+        kept = capabilities.mask({"CAP_SYS_ADMIN"} if duties.serves_names else ())
+        libc.capset(effective=kept, permitted=kept)
 
     def _name_service(self) -> NameService:
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)

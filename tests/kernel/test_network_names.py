@@ -173,3 +173,35 @@ def test_a_member_of_another_network_is_not_known(tmp_path):
         return answer
 
     assert ["192.0.2.55"] == forked(body, unshare=NEWNET | NEWNS), "the host's server was asked instead"
+
+
+def test_a_program_that_may_write_nothing_knows_its_own_address_too(tmp_path):
+    code = f"{ASK}\nanswer = asked(socket.gethostname())"
+
+    def body() -> Any:
+        loopback.bring_up()
+        return inside(tmp_path, code, network="bridge", readonly_root=True)
+
+    assert ["10.217.0.2"] == forked(body, unshare=NEWNET)
+
+
+def test_an_attendant_has_hardly_any_power(tmp_path):
+    """It reads what the container sends, and is root's."""
+
+    def body() -> Any:
+        loopback.bring_up()
+        resolv_conf(tmp_path, "nameserver 127.0.0.1\n")
+        spec = python_spec(tmp_path, "import time; time.sleep(60)", network="bridge", container_id="a1b2c3")
+        container = lifecycle.create(spec, exit_record=None)
+        status = Path(f"/proc/{container.attendant}/status").read_text()
+        files = [os.readlink(path) for path in Path(f"/proc/{container.attendant}/fd").iterdir()]
+        lifecycle.kill(container)
+        lifecycle.wait(container)
+        container.close()
+        bridge.disconnect("a1b2c3")
+        lifecycle.remove_overlay(spec.overlay_dir)
+        return [line.split()[1] for line in status.splitlines() if line.startswith(("CapEff", "CapPrm"))], sorted(files)
+
+    powers, files = forked(body, unshare=NEWNET | NEWNS)
+    assert [f"{1 << 21:016x}"] * 2 == powers  # CAP_SYS_ADMIN: to enter network namespaces
+    assert all(file.startswith(("/dev/null", "socket:", "net:", "anon_inode:")) for file in files), files
