@@ -26,6 +26,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.
 
 _CHUNK = 1 << 16
 _MOST_PENDING = 1 << 18
+_MOST_LAST_READS = 64
+"""More than a pipe or a terminal holds: what it left in the background may go on writing."""
 _LAST_WORDS_MS = 100
 """What a terminal still holds comes out a moment after its program has ended, and its end may never come: others may have it."""
 
@@ -165,8 +167,8 @@ class _Relay:
         for fd in list(self.outlets):
             poller = select.poll()
             poller.register(fd, select.POLLIN)
-            while poller.poll(_LAST_WORDS_MS if self.on_terminal else 0):
-                if not self._copy(fd):
+            for _ in range(_MOST_LAST_READS):
+                if not poller.poll(_LAST_WORDS_MS if self.on_terminal else 0) or not self._copy(fd):
                     break
         if ended is None:
             render.say("the container has ended, and this program with it")

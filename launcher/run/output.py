@@ -99,7 +99,13 @@ class Output:
 
 
 def _open(path: os.PathLike[str]) -> int:
-    return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Made if it is missing, since it may grow; where that can't be (a disk that is read-only) nothing will."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES) or os.path.exists(path):
+            raise
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def lines_from(pieces: Iterator[Piece], count: int) -> list[Piece]:

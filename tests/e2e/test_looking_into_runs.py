@@ -60,6 +60,12 @@ def test_exec_gives_streams_and_exit_code(launch: Launch, run: str) -> None:
     assert launch("exec", run, "--", "cat").stdout == ""
 
 
+def test_exec_ends_with_its_program_whatever_that_left_in_the_background(launch: Launch, run: str) -> None:
+    done = launch("exec", run, "--", "sh", "-c", "yes & sleep 0.2; kill -STOP $!; echo done; kill -CONT $!; exit 3", check=3)
+    assert "done" in done.stdout
+    eventually(lambda: "yes" not in launch("top", run).stdout)
+
+
 def test_exec_as_another_user(launch: Launch, run: str) -> None:
     assert launch("exec", "-u", "daemon", run, "--", "id", "-un").stdout == "daemon\n"
     assert "the container has no user `eve`" in launch("exec", "-u", "eve", run, "--", "id", check=125).stderr
@@ -287,6 +293,12 @@ def test_whatever_ends_a_shell_the_terminal_is_as_it_was(launch: Launch, run: st
     launch("ps")
     shells = launch.home / "shells"
     eventually(lambda: not shells.exists() or not list(shells.iterdir()))
+
+
+def test_the_name_of_an_experiment_is_no_run(launch: Launch) -> None:
+    with TerminalSession(launch, "shell", "probe") as session:
+        assert session.end() == 2
+        assert "`launch shell experiment=probe`" in session.said
 
 
 def test_a_closed_window_ends_the_shell(launch: Launch, run: str) -> None:

@@ -23,6 +23,7 @@ from runtime.container.lifecycle import Container
 from runtime.container.pty import set_size
 from runtime.container.spec import ContainerSpec, ProcessExit
 from runtime.errors import ContainerError
+from runtime.kernel.id_maps import IdMapKind
 from tests.kernel.userland import PYTHON, make_spec
 
 pytestmark = pytest.mark.requires("root", "overlayfs", "idmapped-mounts", "userns", "proc", "netns")
@@ -280,4 +281,14 @@ def test_a_user_that_nobody_can_be_is_refused_in_words(tmp_path: Path) -> None:
         with exec_inside(tmp_path / "init.sock", ExecRequest(("true",), user="70000")) as program:
             assert select.select([program.connection], [], [], 20)[0]
             with pytest.raises(ContainerError, match="only ids below 65536 are mapped"):
+                program.ended()
+
+
+def test_a_container_with_one_id_gives_terminals_and_no_other_user(tmp_path: Path) -> None:
+    with running(make_spec(tmp_path, "sleep", "60"), kinds=(IdMapKind.SINGLE,)):
+        with exec_inside(tmp_path / "init.sock", ExecRequest(("sh", "-c", "tty; id -u"), terminal=(24, 80))) as program:
+            assert read_all(program.stdout).split() == [b"/dev/pts/0", b"0"]
+        with exec_inside(tmp_path / "init.sock", ExecRequest(("true",), user="5")) as program:
+            assert select.select([program.connection], [], [], 20)[0]
+            with pytest.raises(ContainerError, match="this container has one id only"):
                 program.ended()

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from launcher.cli import arguments as args
 from launcher.cli import inside, render
@@ -43,8 +44,14 @@ def main(arguments: Sequence[str]) -> int:
 def _in_a_run(reference: str, command: tuple[str, ...] | None, options: argparse.Namespace) -> int:
     from launcher.run.living import living_run
 
+    try:
+        record = living_run(state_dir(), reference)
+    except ConfigError as error:
+        if error.message == f"no run `{reference}`" and reference in _experiments():
+            error.hint = f"an experiment of that name is there: `launch shell experiment={reference}`"
+        raise
     return inside.run_inside(
-        living_run(state_dir(), reference),
+        record,
         command or inside.SHELL,
         env=inside.variables(options.env, os.environ),
         cwd=options.workdir,
@@ -52,6 +59,12 @@ def _in_a_run(reference: str, command: tuple[str, ...] | None, options: argparse
         with_stdin=True,
         on_terminal=True,
     )
+
+
+def _experiments() -> list[str]:
+    from launcher.config.project import list_experiments
+
+    return [found.name for found in list_experiments(config_dir=None, cwd=Path.cwd(), environ=os.environ)]
 
 
 def _in_a_new_container(request: args.Request, options: argparse.Namespace) -> int:
