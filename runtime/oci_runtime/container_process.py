@@ -123,7 +123,6 @@ def _enter_namespaces(birth: Birth) -> None:
         libc.unshare(clone_flags.NEWUSER)
         _ask(birth, "map")
         _be_root(birth)
-    _ask(birth, "placed")  # into its cgroup, before a cgroup namespace takes that for its root
     refused = _join(later)
     if refused:
         kind = next(iter(refused))
@@ -135,10 +134,14 @@ def _enter_namespaces(birth: Birth) -> None:
         os.fchdir(birth.rootfs_fd)
         os.close(birth.rootfs_fd)
     flags = 0
-    for kind in new - {"user"}:
+    for kind in new - {"user", "cgroup"}:
         flags |= FLAGS[kind]
     if flags:
         libc.unshare(flags)
+    _ask(birth, "placed")
+    if "cgroup" in new:
+        # It takes the cgroup that we are in by now for its root.
+        libc.unshare(clone_flags.NEWCGROUP)
     if "time" in new:
         _ask(birth, "offsets")
     if "network" in new:

@@ -143,6 +143,8 @@ class _Creation:
 
                 path = cgroup_path(path, self.wanted.container_id)
             self.made = self.made._replace(cgroups=cgroup_files.make(path, self.wanted.container_id))
+        # Should this command be killed: `delete --force` finds what was made.
+        self.made.write()
         with ExitStack() as ours:
             control, theirs = channel()
             ours.callback(control.close)
@@ -152,6 +154,8 @@ class _Creation:
                 control.close()
                 be_first(birth)
             theirs.close()
+            # On v1 this waits for the kernel a dozen times; the child makes its namespaces meanwhile.
+            cgroup_files.add(self.made.cgroups, self._first)
             self._serve(control)
         self.made = self.made._replace(started=record.start_time(self.made.pid))
         from runtime.oci_runtime.process_limits import set_limits
@@ -227,7 +231,7 @@ class _Creation:
         """Answer the child until it is ready."""
         steps: dict[str, Callable[[], dict[str, Any]]] = {
             "map": self._write_maps,
-            "placed": self._place,
+            "placed": dict,
             "offsets": self._write_offsets,
             "devices": self._move_devices,
             "enter": self._limit,
@@ -261,10 +265,6 @@ class _Creation:
         from runtime.oci_runtime.prepared_mounts import write_container_maps
 
         write_container_maps(self._first, self.config.linux)
-        return {}
-
-    def _place(self) -> dict[str, Any]:
-        cgroup_files.add(self.made.cgroups, self._first)
         return {}
 
     def _write_offsets(self) -> dict[str, Any]:

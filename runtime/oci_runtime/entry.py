@@ -7,6 +7,7 @@ read-only, as runc does, before anything else is imported.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -15,6 +16,8 @@ _ENTERING = frozenset({"create", "run", "exec"})
 
 def main(arguments: list[str] | None = None, *, program: str = "python -m runtime") -> int:
     """Run one command; its exit code."""
+    # No command lives long enough to make garbage that is worth collecting.
+    gc.disable()
     words = sys.argv[1:] if arguments is None else arguments
     if os.geteuid() == 0 and not _ENTERING.isdisjoint(words):
         run_from_read_only_file()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import time
 from contextlib import suppress
@@ -21,7 +20,7 @@ from runtime.oci.runtime_config import RuntimeConfig, config_from_json
 from runtime.oci_runtime.privileges import is_root_of_machine
 
 OCI_VERSION = "1.2.0"
-_NAME = re.compile(r"[A-Za-z0-9_+.][A-Za-z0-9_+.-]*")
+_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
 
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
 
@@ -119,9 +118,13 @@ def default_root() -> Path:
     return Path(runtime_dir, "launch-oci") if runtime_dir else Path(f"/tmp/launch-oci-{os.geteuid()}")
 
 
+def _is_name(text: str) -> bool:
+    return _LETTERS.issuperset(text) and text not in ("", ".", "..") and not text.startswith("-")
+
+
 def checked_id(container_id: str) -> str:
     """A name that is safe as a file's. Raises ContainerError."""
-    if not _NAME.fullmatch(container_id) or container_id in (".", "..") or len(container_id) > 1024:
+    if not _is_name(container_id) or len(container_id) > 1024:
         raise ContainerError(
             f"not a container id: `{container_id}`", hint="letters, digits, `_`, `+`, `-` and `.`, not beginning with `-`"
         )
@@ -156,7 +159,7 @@ def read(root: Path, container_id: str) -> Record:
 def read_all(root: Path) -> list[Record]:
     """Every container below *root*, by name."""
     try:
-        names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and _NAME.fullmatch(entry.name))
+        names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and _is_name(entry.name))
     except FileNotFoundError:
         return []
     found = []

@@ -362,4 +362,6 @@ def test_a_killed_create_leaves_no_process(tmp_path: Path, name: str) -> None:
     document["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", f"kill -{int(signal.SIGKILL)} $PPID"]}]}
     runtime.run("create", "--bundle", str(write_bundle(tmp_path, document)), name, code=-9)
     assert "creating" == runtime.state(name)["status"]
+    cgroups = json.loads((tmp_path / "records" / name / "state.json").read_text())["cgroups"]
     runtime.run("delete", "--force", name)
+    assert [] == [directory for directory in cgroups.values() if os.path.exists(directory)]
