@@ -17,6 +17,7 @@ from launcher.cli.timings import Timings
 from launcher.config.compiled import SweepComposed, load_sweep
 from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.errors import ConfigError
+from launcher.plan.refusals import refuse_one_port_for_many
 from launcher.run.fork_server import ForkServer
 from launcher.run.signal_inbox import SignalInbox
 from launcher.sweep.capacity import Need, slots
@@ -35,6 +36,7 @@ def sweep(request: Request, options: argparse.Namespace, timings: Timings) -> in
     with ForkServer() as supervisors:
         with timings.phase("compose"):
             composed = _compose(request, state)
+        refuse_one_port_for_many(composed.parent.spec)
         for note in () if options.quiet else composed.notes:
             say(f"sweep: {note}")
         start_local_server(composed.parent.spec, state)

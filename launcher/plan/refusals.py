@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError, Origin
+from runtime.network.published import parse as parse_port
 
 Where = Callable[[str], Origin | None]
 """Key → where its value came from."""
@@ -43,6 +44,14 @@ def refuse_unsupported(spec: ExperimentSpec, where: Where) -> None:
         )
     if isinstance(spec.gpus, float) and not spec.gpus.is_integer():
         raise ConfigError("a part of a GPU is not supported yet", origin=where("gpus"), hint="`gpus=1` takes a whole one")
+
+
+def refuse_one_port_for_many(spec: ExperimentSpec) -> None:
+    """Trials side by side cannot have the same port of this machine."""
+    fixed = [port.outside for port in map(parse_port, spec.publish) if port.outside is not None]
+    if fixed and (spec.sweep is None or spec.sweep.parallel != 1):
+        hint = f"`publish=[{parse_port(spec.publish[0]).inside}]` takes a free one for each trial, `sweep.parallel=1` runs one at a time"
+        raise ConfigError(f"trials side by side cannot all publish port {fixed[0]}", hint=hint)
 
 
 def refuse_two_bases(spec: ExperimentSpec, where: Where) -> None:

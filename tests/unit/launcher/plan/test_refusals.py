@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from launcher.config.spec import Cluster, ExperimentSpec, Gpu, Metrics, Mount
+from launcher.config.spec import Cluster, ExperimentSpec, Gpu, Metrics, Mount, Sweep
 from launcher.errors import ConfigError, Origin
 from launcher.plan.gpu_request import gpu_share
 from launcher.plan.machine_share import Machine, check_memory, check_network, cpu_share
 from launcher.plan.origins import origin_of
-from launcher.plan.refusals import refuse_missing, refuse_unsupported
+from launcher.plan.refusals import refuse_missing, refuse_one_port_for_many, refuse_unsupported
 from launcher.plan.threads import ranks, thread_count
 
 SPEC = ExperimentSpec(name="x", command=("true",))
@@ -43,6 +43,14 @@ def test_unsupported_keys_are_named_with_their_line(change, message):
     assert caught.value.message.startswith(message)
     assert caught.value.origin is not None
     assert caught.value.exit_code == 2
+
+
+def test_trials_side_by_side_do_not_share_a_port():
+    with pytest.raises(ConfigError, match="cannot all publish port 6006") as refused:
+        refuse_one_port_for_many(replace(SPEC, publish=("6006:6007",)))
+    assert "publish=[6007]" in refused.value.hint
+    refuse_one_port_for_many(replace(SPEC, publish=("6007",)))
+    refuse_one_port_for_many(replace(SPEC, publish=("6006:6007",), sweep=Sweep(parallel=1)))
 
 
 def test_an_ordinary_experiment_passes():
