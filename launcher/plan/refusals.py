@@ -50,7 +50,8 @@ def refuse_one_port_for_many(spec: ExperimentSpec) -> None:
     """Trials side by side cannot have the same port of this machine."""
     fixed = [port.outside for port in map(parse_port, spec.publish) if port.outside is not None]
     if fixed and (spec.sweep is None or spec.sweep.parallel != 1):
-        hint = f"`publish=[{parse_port(spec.publish[0]).inside}]` takes a free one for each trial, `sweep.parallel=1` runs one at a time"
+        inside = parse_port(spec.publish[0]).inside
+        hint = f"`publish=[{inside}]` takes a free one for each trial, `sweep.parallel=1` runs one at a time"
         raise ConfigError(f"trials side by side cannot all publish port {fixed[0]}", hint=hint)
 
 
