@@ -13,7 +13,11 @@ def remove_tree(directory: Path) -> None:
     """Remove *directory* and what is below it; nothing else is written to there any more. Links are not followed.
 
     Not `shutil.rmtree`, which needs a Python frame and a descriptor for each level: what lies deeper is moved to the top first.
+    Modes that deny an ordinary user his own directory (0555 in a layer, overlay's work directory with 0) are changed.
     """
+    bound_by_modes = os.geteuid() != 0
+    if bound_by_modes:
+        os.chmod(directory, 0o700)
     top = os.open(directory, _DIRECTORY)
     try:
         # Random, since the names at the top are the program's.
@@ -27,7 +31,10 @@ def remove_tree(directory: Path) -> None:
                 for entry in entries:
                     if not entry.is_dir(follow_symlinks=False):
                         os.unlink(entry.name, dir_fd=here)
-                    elif name:
+                        continue
+                    if bound_by_modes:
+                        os.chmod(entry.name, 0o700, dir_fd=here)
+                    if name:
                         os.rename(entry.name, f"{prefix}{moved}", src_dir_fd=here, dst_dir_fd=top)
                         waiting.append(f"{prefix}{moved}")
                         moved += 1

@@ -141,24 +141,14 @@ def remove_tree(path: Path) -> None:
 
 
 def _remove_tree(path: Path) -> None:
-    import shutil
-
-    if not os.path.isdir(path) or os.path.islink(path):
-        os.unlink(path)
-        return
+    from runtime.rootfs import removal
 
     try:
-        shutil.rmtree(path)
-    except PermissionError:
-        # An ordinary user may own directories without write permission (a 0555 directory of a layer).
-        os.chmod(path, 0o700)
-        # Its children's modes are set before it looks into them: overlay's work directory has mode 0.
-        for directory, children, _ in os.walk(path, topdown=True):
-            for child in children:
-                location = os.path.join(directory, child)
-                if not os.path.islink(location):
-                    os.chmod(location, 0o700)
-        try:
-            shutil.rmtree(path)
-        except OSError as error:
-            raise StoreError(f"cannot remove `{path}`: {error.strerror} (`{error.filename}`)") from error
+        if not os.path.isdir(path) or os.path.islink(path):
+            os.unlink(path)
+        else:
+            removal.remove_tree(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreError(f"cannot remove `{path}`: {error.strerror} (`{error.filename}`)") from error

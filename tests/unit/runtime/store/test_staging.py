@@ -1,0 +1,36 @@
+"""What is made in `tmp` goes from there again, whatever it holds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runtime.store.staging import remove_tree
+
+
+def test_what_lies_three_thousand_directories_deep_is_removed_too(tmp_path: Path) -> None:
+    top = tmp_path / "deep"
+    top.mkdir()
+    at = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+    remove_tree(top)
+    assert not top.exists()
+
+
+@pytest.mark.parametrize("mode", [0, 0o555])
+def test_a_directory_that_denies_its_owner_is_removed(tmp_path: Path, mode: int) -> None:
+    denied = tmp_path / "top" / "a" / "b"
+    denied.mkdir(parents=True)
+    (denied / "file").touch()
+    (tmp_path / "top" / "link").symlink_to(tmp_path)
+    for directory in (denied, denied.parent):
+        directory.chmod(mode)
+    remove_tree(tmp_path / "top")
+    assert [] == list(tmp_path.iterdir())
