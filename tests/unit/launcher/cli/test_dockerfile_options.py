@@ -66,7 +66,7 @@ def test_a_secret_comes_from_a_file_or_a_variable(tmp_path):
         pytest.param(lambda: dockerfile_build._checked_name("oci:x"), "`-t oci:x` is no name for an image", id="a transport"),
         pytest.param(lambda: dockerfile_build._request(parsed("-t", "x")), "no context is given", id="no context"),
         pytest.param(lambda: dockerfile_build._request(parsed("a", "b")), "2 contexts are given", id="two contexts"),
-        pytest.param(lambda: dockerfile_build._request(parsed("-f", "x", "-")), "the context `-` is a Dockerfile", id="two files"),
+        pytest.param(lambda: dockerfile_build._request(parsed("-f", "x", "-")), "the context `-` is a Dockerfile", id="files"),
         pytest.param(
             lambda: dockerfile_build._request(parsed("https://host.lab/x.git")),
             "the context `https://host.lab/x.git` is not supported",
