@@ -39,6 +39,8 @@ class Wanted(NamedTuple):
     console: socket.socket | None = None
     """Who gets the terminal when it is ourselves."""
     preserved: int = 0
+    extra_env: tuple[tuple[str, str], ...] = ()
+    """Variables that the program gets unless its document has them."""
     keyring: bool = True
     pivot: bool = True
     cgroups: bool = True
@@ -209,7 +211,7 @@ class _Creation:
         linux = self.config.linux
         seccomp = linux.seccomp
         one_id = linux.namespace("user") is not None and os.geteuid() != 0 and len(linux.gid_mappings) == 1
-        start = self.start._replace(no_setgroups=one_id)
+        start = self.start._replace(no_setgroups=one_id, extra_env=self.wanted.extra_env)
         if self.start.seccomp is None or not self.start.seccomp.notifies or seccomp is None:
             return start
         if seccomp.listener_path is None:

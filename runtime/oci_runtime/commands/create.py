@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from runtime.oci_runtime.creation import Wanted, create
@@ -29,6 +30,7 @@ def run(given: Parsed, context: Context) -> int:
 def wanted(given: Parsed, context: Context) -> Wanted:
     """What the options ask for; `run` has them, too."""
     pid_file, console = given.value("pid-file"), given.value("console-socket")
+    activated = os.environ.get("LISTEN_FDS", "")
     return Wanted(
         container_id=one_id(given),
         root=context.root,
@@ -36,7 +38,9 @@ def wanted(given: Parsed, context: Context) -> Wanted:
         config_file=given.value("config") or "config.json",
         pid_file=Path(pid_file).absolute() if pid_file else None,
         console_socket=Path(console).absolute() if console else None,
-        preserved=given.number("preserve-fds"),
+        # Sockets of systemd come first (sd_listen_fds(3)); in the container PID 1 is who they are for.
+        preserved=given.number("preserve-fds") + (int(activated) if activated.isdigit() else 0),
+        extra_env=(("LISTEN_FDS", activated), ("LISTEN_PID", "1")) if activated.isdigit() else (),
         keyring=not given.flag("no-new-keyring"),
         pivot=not given.flag("no-pivot"),
         cgroups=context.cgroups,
