@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -319,3 +320,23 @@ def test_a_shell_of_an_experiment_has_what_a_run_has_and_leaves_no_trace(launch:
         assert '"lr": 0.7' in s.said
     assert before == launch.runs()
     assert not list((launch.home / "shells").iterdir())
+
+
+def test_logs_have_every_line_in_order_across_killed_supervisors(launch: Launch) -> None:
+    script = "import os, time\nfor n in range(6000): os.write(1 + n % 2, b'%d\\n' % n); time.sleep(0.001)"
+    run = launch("-d", "experiment=probe", "--", "python3", "-c", script).stdout.strip()
+    for _ in range(2):
+        eventually(lambda: bool(launch("logs", "--tail", "1", run).stdout + launch("logs", "--tail", "1", run).stderr))
+        time.sleep(0.5)
+        kill_supervisor(launch, run)
+        time.sleep(0.5)
+        eventually(lambda: launch.record(run)["alive"])
+    launch("wait", run)
+    argv = launch.argv("logs", run)
+    merged = subprocess.run(
+        argv, env=launch.env(), cwd=launch.project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+    ).stdout
+    numbers = [int(line) for line in merged.split()]
+    assert sorted(numbers) == list(range(6000))
+    misplaced = sum(after != before + 1 for before, after in pairwise(numbers))
+    assert misplaced < 1500, f"{misplaced} lines are not where they belong"
