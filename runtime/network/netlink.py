@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -29,7 +30,8 @@ _REASON = 1  # NLMSGERR_ATTR_MSG
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _ANSWER_BYTES = 1 << 18
-_INTERRUPTED_DUMPS = 20
+_INTERRUPTED_DUMPS = 200
+_PAUSE_S = 0.002
 _ANSWER_WITHIN_S = 60.0
 
 
@@ -156,6 +158,7 @@ class Netlink:
                         answers.append((kind, body))
             if whole:
                 return answers
+            time.sleep(_PAUSE_S)
         raise NetlinkError(errno.EINTR, "the kernel's list changed again and again while it was read")
 
     def _exchange(self, packet: bytes, waiting: set[int]) -> list[tuple[int, bytes]]:
