@@ -11,9 +11,10 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.cgroup.hierarchies import own_hierarchies
+from runtime.cgroup.hierarchies import hierarchies, own_hierarchies
 
 _ANSWER_WITHIN_S = 5.0
 
@@ -172,5 +173,35 @@ def move_into_delegated_scope() -> Path | None:
         now = own_hierarchies().unified
         if now is not None and now.name == unit:
             return now
+        time.sleep(0.002)
+    return None
+
+
+Property = tuple[str, str, str | int | bool | tuple[int, ...]]
+
+
+def start_scope(unit: str, pid: int, properties: Sequence[Property]) -> Path | None:
+    """Put process *pid* into a new delegated scope *unit* with more *properties*. Returns its directory; None where systemd can't
+    or won't, and where the v2 hierarchy isn't the only one."""
+    private = _private_socket()
+    own = own_hierarchies()
+    if private is None or own.unified is None or own.legacy:
+        return None
+    always: list[Property] = [
+        ("Description", "s", "launch"),
+        ("PIDs", "au", (pid,)),
+        ("Delegate", "b", True),
+        ("CollectMode", "s", "inactive-or-failed"),
+    ]
+    try:
+        if not _call(private, start_transient_unit(unit, [*always, *properties])):
+            return None
+    except OSError:
+        return None
+    deadline = time.monotonic() + _ANSWER_WITHIN_S
+    while time.monotonic() < deadline:
+        found = hierarchies(Path("/proc/self/mountinfo").read_text(), Path(f"/proc/{pid}/cgroup").read_text()).unified
+        if found is not None and found.name == unit:
+            return found
         time.sleep(0.002)
     return None

@@ -138,13 +138,8 @@ class _Creation:
 
     def run(self) -> None:
         """Make it; `made` is complete then."""
-        if self.wanted.cgroups:
-            path = self.config.linux.cgroups_path
-            if self.wanted.systemd_cgroup:
-                from runtime.oci_runtime.systemd_path import cgroup_path
-
-                path = cgroup_path(path, self.wanted.container_id)
-            self.made = self.made._replace(cgroups=cgroup_files.make(path, self.wanted.container_id))
+        if self.wanted.cgroups and not self.wanted.systemd_cgroup:
+            self._make_cgroups(self.config.linux.cgroups_path)
         # Should this command be killed: `delete --force` finds what was made.
         self.made.write()
         with ExitStack() as ours:
@@ -157,12 +152,36 @@ class _Creation:
                 be_first(birth)
             theirs.close()
             # On v1 this waits for the kernel a dozen times; the child makes its namespaces meanwhile.
-            cgroup_files.add(self.made.cgroups, self._first)
+            if self.wanted.cgroups and self.wanted.systemd_cgroup:
+                self._enter_scope()
+            else:
+                cgroup_files.add(self.made.cgroups, self._first)
             self._serve(control)
         self.made = self.made._replace(started=record.start_time(self.made.pid))
         from runtime.oci_runtime.process_limits import set_limits
 
         set_limits(self.made.pid, self.start.process)
+
+    def _make_cgroups(self, path: str | None) -> None:
+        self.made = self.made._replace(cgroups=cgroup_files.make(path, self.wanted.container_id))
+
+    def _enter_scope(self) -> None:
+        """Have systemd put the child into a scope; where there is none to ask, put it where systemd would have."""
+        from runtime.cgroup.systemd_scope import Property, start_scope
+        from runtime.oci_runtime.systemd_path import cgroup_path, limit_properties, scope_of
+
+        path = self.config.linux.cgroups_path
+        slice_name, unit = scope_of(path, self.wanted.container_id)
+        properties: list[Property] = [*limit_properties(self.config.linux.resources)]
+        if slice_name:
+            properties.append(("Slice", "s", slice_name))
+        directory = start_scope(unit, self._first, properties)
+        if directory is not None:
+            self.made = self.made._replace(cgroups={cgroup_files.UNIFIED: str(directory)})
+        else:
+            self._make_cgroups(cgroup_path(path, self.wanted.container_id))
+            cgroup_files.add(self.made.cgroups, self._first)
+        self.made.write()
 
     def _birth(self, control: Any, ours: ExitStack) -> Birth:
         linux = self.config.linux

@@ -39,7 +39,6 @@ class Record(NamedTuple):
     cgroups: dict[str, str]
     """Controller, or `` for the v2 hierarchy → directory."""
     annotations: dict[str, str]
-    systemd: bool = False
 
     @property
     def gate(self) -> Path:

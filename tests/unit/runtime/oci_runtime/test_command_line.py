@@ -6,10 +6,11 @@ import json
 
 import pytest
 
+from runtime.oci.resource_config import resources_from_json
 from runtime.oci_runtime.commands.kill import signal_number
 from runtime.oci_runtime.main import COMMANDS, GLOBAL_OPTIONS, main
 from runtime.oci_runtime.options import Option, UsageError, parse
-from runtime.oci_runtime.systemd_path import cgroup_path
+from runtime.oci_runtime.systemd_path import cgroup_path, limit_properties, scope_of
 
 KNOWN = (Option("bundle", "b", True), Option("detach", "d", False), Option("env", "e", True))
 
@@ -82,3 +83,10 @@ def test_a_slice_is_as_deep_as_its_dashes() -> None:
     assert "/user.slice/user-1000.slice/podman-abc.scope" == cgroup_path("user-1000.slice:podman:abc", "x")
     assert "/system.slice/launch-x.scope" == cgroup_path(None, "x")
     assert "/launch-x.scope" == cgroup_path("-.slice:launch:x", "x")
+
+
+def test_systemd_hears_of_the_limits() -> None:
+    assert ("user.slice", "podman-abc.scope") == scope_of("user.slice:podman:abc", "x")
+    document = {"memory": {"limit": 100, "swap": 150}, "cpu": {"quota": 20000, "period": 100000}, "pids": {"limit": -1}}
+    found = {name: value for name, _kind, value in limit_properties(resources_from_json(document))}
+    assert {"TasksMax": 2**64 - 1, "MemoryMax": 100, "MemorySwapMax": 50, "CPUQuotaPerSecUSec": 200000} == found
