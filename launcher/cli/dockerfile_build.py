@@ -21,7 +21,7 @@ from runtime.state_dir import StateDir, state_dir
 from runtime.store.store import Store
 
 if TYPE_CHECKING:
-    from launcher.plan.dockerfile_image import Request
+    from launcher.plan.bases.dockerfile_image import Request
 
 _STANDARD_INPUT = "-"
 
@@ -65,10 +65,10 @@ def build_dockerfile(options: argparse.Namespace, *, quiet: bool) -> BuildResult
     """Build what *options* name. The image gets its tags, and keeps beside it what it was made from."""
     from launcher.cli.progress import build_progress
     from launcher.cli.render import warn
-    from launcher.plan.attachments import attach
-    from launcher.plan.debian_record import debian_architecture
+    from launcher.plan.bases.debian_record import debian_architecture
+    from launcher.plan.bases.dockerfile_image import build_plan_of, build_sources, read_dockerfile
     from launcher.plan.dockerfile.stages import check_platform
-    from launcher.plan.dockerfile_image import build_plan_of, build_sources, read_dockerfile
+    from launcher.plan.images.attachments import attach
 
     request = _request(options)
     names = [_checked_name(name) for name in options.tag]
@@ -97,7 +97,7 @@ def build_dockerfile(options: argparse.Namespace, *, quiet: bool) -> BuildResult
 
 
 def _request(options: argparse.Namespace) -> Request:
-    from launcher.plan.dockerfile_image import Request
+    from launcher.plan.bases.dockerfile_image import Request
 
     if len(options.overrides) != 1:
         given = "no context is given" if not options.overrides else f"{len(options.overrides)} contexts are given"

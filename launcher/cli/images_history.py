@@ -9,7 +9,7 @@ from typing import Any
 
 from launcher.cli import arguments as args
 from launcher.cli import render
-from launcher.plan.image_facts import image_history
+from launcher.plan.images.image_facts import image_history
 from runtime.state_dir import state_dir
 from runtime.store.store import Store
 

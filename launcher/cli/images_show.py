@@ -10,7 +10,7 @@ from typing import Any
 
 from launcher.cli import arguments as args
 from launcher.cli import render
-from launcher.plan.image_facts import image_facts
+from launcher.plan.images.image_facts import image_facts
 from runtime.build.step_label import counted
 from runtime.oci.digest import Digest
 from runtime.state_dir import StateDir, state_dir

@@ -102,8 +102,8 @@ def build_image(plan: LaunchPlan, state: StateDir, timings: Timings, *, quiet: b
     """Build what is missing, with progress for whoever watches."""
     from launcher.cli.progress import build_progress
     from launcher.cli.render import warn
-    from launcher.plan.attachments import attach
     from launcher.plan.image_plan import sources
+    from launcher.plan.images.attachments import attach
 
     for warning in () if quiet else plan.warnings:
         warn(warning)

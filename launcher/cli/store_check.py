@@ -49,7 +49,7 @@ def check_store(arguments: Sequence[str]) -> int:
 
 
 def _repair(problems: Sequence[Problem], store: Store, state: StateDir) -> int:
-    from launcher.plan.repair import repair
+    from launcher.plan.images.repair import repair
     from launcher.run.images_in_use import images_in_use
 
     done = repair(problems, store, state=state, environ=os.environ, in_use=images_in_use(state), say=render.say)

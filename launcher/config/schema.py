@@ -307,14 +307,14 @@ class ExperimentSpec(Section):
     shm: Size = _key(None, "Size of /dev/shm; null is half of the memory.", "8GiB")
     network: Annotated[str, AfterValidator(_network)] = _key(
         "none",
-        "Network of the program: `none`, `host` (this machine's), `bridge` (its own, as root), `pasta` (its own, without root), or a "
-        "name: runs with the same name share a network and find one another by name (as root).",
+        "Network of the program: `none`, `host` (this machine's), `bridge` (its own, as root), `pasta` (its own, without root), "
+        "or a name: runs with the same name share a network and find one another by name (as root).",
         "bridge",
     )
     publish: list[Annotated[str, AfterValidator(_published)]] = _key(
         [],
-        "TCP ports of the program that this machine offers, as Docker writes them: `8080:80`, `127.0.0.1:8080:80`, or `80` for any "
-        "free port of this machine. They don't change the result.",
+        "TCP ports of the program that this machine offers, as Docker writes them: `8080:80`, `127.0.0.1:8080:80`, or `80` for "
+        "any free port of this machine. They don't change the result.",
         ["127.0.0.1:6006:6006"],
     )
     data: dict[Plain, str | Mount | None] = _key(

@@ -133,8 +133,8 @@ def explain(plan: LaunchPlan, store: Store) -> Explained:
 
 
 def _changes_since(last: Image, plan: LaunchPlan, store: Store) -> PlanChanges | None:
+    from launcher.plan.images.recipe import read_recipe
     from launcher.plan.plan_changes import plan_changes
-    from launcher.plan.recipe import read_recipe
 
     try:
         recipe = read_recipe(last, store)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from launcher.config.spec import ExperimentSpec, Image
 from launcher.errors import ConfigError, Origin
+from launcher.plan.bases.pinned_base import Base
 from launcher.plan.command_step import LEFT_OVERS, RUN_NETWORK
 from launcher.plan.launch_plan import CodeSnapshot, LaunchPlan, Lock
-from launcher.plan.pinned_base import Base
 from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, InstallWheel, MakeVenv, RunCommand, Step, UnpackDebs
 from runtime.build.sources import BuildSources, DebianSource, WheelSource
 from runtime.state_dir import StateDir
@@ -174,7 +174,7 @@ def debian_source_of(suite: str, image: Image, *, state: StateDir, environ: Mapp
 def _wheels(plan: LaunchPlan, environ: Mapping[str, str]) -> WheelSource | None:
     if plan.lock is None or not plan.lock.wheels:
         return None
-    from launcher.plan.lock import wheel_source
+    from launcher.plan.requirements.lock import wheel_source
 
     image = plan.spec.image
     return wheel_source(

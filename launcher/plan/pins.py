@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError
-from launcher.plan.asked_for import naming_package, naming_requirement
-from launcher.plan.base_image import base_plan, check_python, expected_target, is_recorded, pin_base
+from launcher.plan.bases.base_image import base_plan, check_python, expected_target, is_recorded, pin_base
+from launcher.plan.bases.pinned_base import Base, SdistBase
 from launcher.plan.image_plan import apt_packages, build_secrets, debian_source_of
 from launcher.plan.launch_plan import CodeSnapshot, Lock
 from launcher.plan.origins import shown_path
-from launcher.plan.pinned_base import Base, SdistBase
 from launcher.plan.refusals import Where, refuse_two_bases
-from launcher.plan.requirement_lock import Target, choose_lock, has_requirements, resolve_requirements
+from launcher.plan.requirements.asked_for import naming_package, naming_requirement
+from launcher.plan.requirements.requirement_lock import Target, choose_lock, has_requirements, resolve_requirements
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import UnpackDebs
 from runtime.state_dir import StateDir
@@ -99,7 +99,7 @@ def pin_dockerfile_alone(
     observer: BuildObserver | None = None,
 ) -> ImagePins:
     """The same without the lock. The image's Python is asked only if something depends on it; then the image is built for it."""
-    from launcher.plan.dockerfile_image import as_base, context_snapshot, read_dockerfile, request_of
+    from launcher.plan.bases.dockerfile_image import as_base, context_snapshot, read_dockerfile, request_of
 
     request, origin = request_of(spec.image), where("image.dockerfile")
     refuse_two_bases(spec, where)
@@ -210,8 +210,8 @@ def pin_existing_image(reference: str, *, state: StateDir, as_dockerfile: bool =
     *as_dockerfile*: it takes the place of one that a Dockerfile makes, so its command, user and working directory count.
     Its layers become a step of their own, under a key that leads to them, so that the builder finds it done.
     """
+    from launcher.plan.bases.stored_image import step_of_layers
     from launcher.plan.container_plan import env_of
-    from launcher.plan.stored_image import step_of_layers
     from runtime.store.store import Store
 
     store = Store(state.store)

@@ -14,7 +14,7 @@ from typing import Protocol
 from launcher.config.compiled import Composed
 from launcher.config.spec import ExperimentSpec, Image
 from launcher.errors import ConfigError, Origin
-from launcher.plan.code_snapshot import snapshot
+from launcher.plan.code.code_snapshot import snapshot
 from launcher.plan.gpu_request import gpu_share
 from launcher.plan.identity import spec_digest
 from launcher.plan.image_plan import build_plan

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.config.spec import to_json
-from launcher.plan.attachments import SBOM
+from launcher.plan.images.attachments import SBOM
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import to_document
 from launcher.run import active

@@ -1,7 +1,7 @@
 """Warn of a wheel that needs a newer glibc than the base has, where its file name doesn't tell.
 
 `manylinux_2_28` in a name is a promise (PEP 600); `linux_x86_64`, as local builds have it, promises nothing. Where a launch
-resolves requirements, what doesn't fit is left out (`launcher.plan.wheel_fit`); a lock made elsewhere may still name one.
+resolves requirements, what doesn't fit is left out (`launcher.plan.requirements.wheel_fit`); a lock made elsewhere may name one.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ class RunCommand:
 
 @dataclass(frozen=True, slots=True)
 class CopyIn:
-    """A code snapshot (see `launcher.plan.code_snapshot`) below *target*."""
+    """A code snapshot (see `launcher.plan.code.code_snapshot`) below *target*."""
 
     source: str
     """Directory on this machine that holds exactly the files of the snapshot, or is read through *files*."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from launcher.cli import arguments as args
 from launcher.cli import render
-from launcher.plan.image_difference import Collapsed, ConfigDifference, ImageDifference, PackageDifference, collapsed
+from launcher.plan.images.image_difference import Collapsed, ConfigDifference, ImageDifference, PackageDifference, collapsed
 from runtime.build.step_label import counted
 from runtime.layer.tree import shown
 from runtime.state_dir import state_dir
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     args.add_debug_options(parser)
     options = parser.parse_args(arguments)
     args.apply_debug(options)
-    from launcher.plan.image_difference import image_difference
+    from launcher.plan.images.image_difference import image_difference
 
     store = Store(state_dir().store)
     before, after = (store.image(reference) for reference in options.images)

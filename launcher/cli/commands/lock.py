@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     options, request = args.parse(parser, arguments)
     from launcher.cli.prepare import compose
     from launcher.cli.progress import planning_progress
-    from launcher.plan.lock_experiment import lock_experiment
+    from launcher.plan.requirements.lock_experiment import lock_experiment
     from runtime.build.step_label import counted
     from runtime.state_dir import state_dir
 

@@ -9,8 +9,8 @@ from contextlib import closing, nullcontext
 from launcher.cli import arguments as args
 from launcher.cli import render
 from launcher.errors import ConfigError
-from launcher.plan.debian_record import debian_architecture
-from launcher.plan.imported_base import pin_reference
+from launcher.plan.bases.debian_record import debian_architecture
+from launcher.plan.bases.imported_base import pin_reference
 from runtime.build.observer import NullObserver
 from runtime.build.step_label import counted
 from runtime.oci.reference import Remote, familiar_name, parse_reference

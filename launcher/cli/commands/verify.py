@@ -18,7 +18,7 @@ from runtime.state_dir import state_dir
 from runtime.store.store import Store
 
 if TYPE_CHECKING:
-    from launcher.plan.verify import FileDifference, LayerDifference, Verdict
+    from launcher.plan.images.verify import FileDifference, LayerDifference, Verdict
 
 _FILES_SHOWN = 20
 
@@ -59,8 +59,8 @@ def _verify(options: argparse.Namespace, *, quiet: bool) -> Verdict:
 
     from launcher.cli.dockerfile_build import read_secret
     from launcher.cli.progress import build_progress
-    from launcher.plan.verify import recipe_of, verify
-    from launcher.plan.verify_sources import asked_image
+    from launcher.plan.images.verify import recipe_of, verify
+    from launcher.plan.images.verify_sources import asked_image
 
     state = state_dir().ensure()
     store = Store(state.store)

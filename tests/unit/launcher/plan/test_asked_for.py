@@ -6,7 +6,7 @@ import pytest
 
 from launcher.config.spec import Group, Image
 from launcher.errors import ConfigError, Origin
-from launcher.plan.asked_for import naming_package, naming_requirement, requirement_key
+from launcher.plan.requirements.asked_for import naming_package, naming_requirement, requirement_key
 from runtime.errors import BuildError, NotAvailable
 
 IMAGE = Image(

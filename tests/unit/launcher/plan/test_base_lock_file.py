@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.plan.base_lock_file import base_lock_text, read_base_lock
+from launcher.plan.bases.base_lock_file import base_lock_text, read_base_lock
 from runtime.build.plan import DebPackage
 
 BASE = (DebPackage("libc6", "2.41-12", "amd64", "main", "pool/main/g/glibc/libc6_2.41-12_amd64.deb", 5, "a" * 64),)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from launcher.errors import ConfigError, LaunchError
-from launcher.plan.pylock import choose_files, parse_target
+from launcher.plan.requirements.pylock import choose_files, parse_target
 
 TRIXIE = parse_target("3.13.5", "x86_64-manylinux_2_41")
 

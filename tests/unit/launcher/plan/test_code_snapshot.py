@@ -9,8 +9,9 @@ import time
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.plan import git_calls, stat_cache
-from launcher.plan.code_snapshot import snapshot
+from launcher.plan import stat_cache
+from launcher.plan.code import git_calls
+from launcher.plan.code.code_snapshot import snapshot
 
 WITHOUT_GIT = "/nonexistent"
 

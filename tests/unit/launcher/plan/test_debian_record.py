@@ -7,8 +7,8 @@ import json
 import pytest
 
 from launcher.config.spec import Image
-from launcher.plan.base_lock_file import base_lock_text
-from launcher.plan.debian_record import is_answered, resolved_debs
+from launcher.plan.bases.base_lock_file import base_lock_text
+from launcher.plan.bases.debian_record import is_answered, resolved_debs
 from runtime.build.plan import DebPackage
 from runtime.errors import RuntimeFailure
 from runtime.state_dir import StateDir
@@ -35,7 +35,7 @@ def test_an_archive_that_is_not_there_fails_and_records_nothing(state):
 def test_a_recorded_answer_is_used_without_asking(state):
     with pytest.raises(RuntimeFailure):
         resolve(state)
-    from launcher.plan.debian_record import _Archive
+    from launcher.plan.bases.debian_record import _Archive
 
     record = _Archive("trixie", image=Image(), state=state, environ=NOWHERE, refresh=False).record(
         ("apt", "ca-certificates", "python3"), ()
@@ -47,7 +47,7 @@ def test_a_recorded_answer_is_used_without_asking(state):
 
 
 def test_another_mirror_is_another_question(state):
-    from launcher.plan.debian_record import _Archive
+    from launcher.plan.bases.debian_record import _Archive
 
     def record(mirror, environ):
         return _Archive("trixie", image=Image(mirror=mirror), state=state, environ=environ, refresh=False).record(("apt",), ())

@@ -10,7 +10,7 @@ import pytest
 from launcher.config.compiled import load
 from launcher.config.spec import Image
 from launcher.errors import ConfigError
-from launcher.plan.debian_record import BASE_PACKAGES, _Archive
+from launcher.plan.bases.debian_record import BASE_PACKAGES, _Archive
 from launcher.plan.plan_json import from_document, to_document
 from launcher.plan.planner import plan, with_spec
 from runtime.build.plan import CopyFiles, CopyIn, MakeDirectory, MakeVenv, RunCommand, UnpackDebs

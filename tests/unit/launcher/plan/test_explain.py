@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sample_plan import PLAN
 
-from launcher.plan.attachments import attach
 from launcher.plan.explain import Explained, explain
+from launcher.plan.images.attachments import attach
 from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, InstallWheel, RunCommand, Step

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from image_maker import image_of
 
-from launcher.plan.image_difference import collapsed, image_difference
+from launcher.plan.images.image_difference import collapsed, image_difference
 from runtime.store.store import Store
 
 DPKG = "Package: {}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {}\n\n"

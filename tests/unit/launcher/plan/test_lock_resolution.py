@@ -12,7 +12,7 @@ from wheel_project import Project, make_wheel, names
 
 from launcher.config.spec import Index
 from launcher.errors import ConfigError
-from launcher.plan.lock import wheel_source
+from launcher.plan.requirements.lock import wheel_source
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_a_recorded_lock_is_found_in_milliseconds(project: Project) -> None:
 
 
 def test_asking_for_a_recorded_lock_imports_nothing_heavy() -> None:
-    code = "import sys, launcher.plan.lock, launcher.plan.lock_file; print(*sorted(sys.modules))"
+    code = "import sys, launcher.plan.requirements.lock, launcher.plan.requirements.lock_file; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[4])
     heavy = {
         "subprocess",

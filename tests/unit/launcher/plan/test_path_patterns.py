@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.plan.path_patterns import ignore_rules, is_ignored, path_filter
+from launcher.plan.code.path_patterns import ignore_rules, is_ignored, path_filter
 
 
 @pytest.mark.parametrize(

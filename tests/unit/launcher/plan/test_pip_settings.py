@@ -8,7 +8,7 @@ import pytest
 
 from launcher.config.spec import Index
 from launcher.errors import ConfigError
-from launcher.plan.pip_settings import IndexSettings, index_settings, pip_config_files, read_pip_settings
+from launcher.plan.requirements.pip_settings import IndexSettings, index_settings, pip_config_files, read_pip_settings
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pytest
 from launcher.config.compiled import load
 from launcher.config.spec import Image
 from launcher.errors import ConfigError, LaunchError
-from launcher.plan.debian_record import BASE_PACKAGES, _Archive
+from launcher.plan.bases.debian_record import BASE_PACKAGES, _Archive
 from launcher.plan.explain import explain
 from launcher.plan.image_plan import sources
-from launcher.plan.lock_experiment import lock_experiment
 from launcher.plan.planner import plan, with_spec
+from launcher.plan.requirements.lock_experiment import lock_experiment
 from runtime.build.plan import CopyIn, MakeVenv, RunCommand, UnpackDebs
 from runtime.state_dir import StateDir
 from runtime.store.store import Store

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.plan.project_indexes import ProjectIndexes, project_indexes
+from launcher.plan.requirements.project_indexes import ProjectIndexes, project_indexes
 
 TEXT = """
 [[tool.uv.index]]

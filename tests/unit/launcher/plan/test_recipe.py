@@ -9,9 +9,9 @@ import pytest
 from sample_plan import PLAN
 
 from launcher.config.spec import Index
-from launcher.plan.attachments import RECIPE, attach
+from launcher.plan.images.attachments import RECIPE, attach
+from launcher.plan.images.recipe import Recipe, read_recipe
 from launcher.plan.launch_plan import GitState, LaunchPlan
-from launcher.plan.recipe import Recipe, read_recipe
 from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, ImageConfig, MakeVenv
 from runtime.errors import StoreError

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.plan.attachments import attach
-from launcher.plan.repair import Repaired, repair
+from launcher.plan.images.attachments import attach
+from launcher.plan.images.repair import Repaired, repair
 from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, MakeVenv
 from runtime.oci.digest import digest_bytes

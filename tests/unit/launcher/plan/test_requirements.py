@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.plan.requirements import logical_lines, read_requirements
+from launcher.plan.requirements.requirement_lines import logical_lines, read_requirements
 
 
 def test_included_files_are_followed_and_made_absolute(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from cyclonedx.validation.json import JsonStrictValidator
 from image_maker import image_of
 from packageurl import PackageURL
 
+from launcher.plan.images.sbom import sbom_document
 from launcher.plan.launch_plan import Lock, LockedWheel
-from launcher.plan.sbom import sbom_document
 from runtime.build.plan import BuildPlan, DebPackage, ImageConfig, ImportImage, UnpackDebs
 from runtime.oci.digest import Digest, canonical_json
 from runtime.store.store import Store

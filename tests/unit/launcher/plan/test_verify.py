@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ConfigError, LaunchError
-from launcher.plan.attachments import attach
-from launcher.plan.verify import Verdict, verify
+from launcher.plan.images.attachments import attach
+from launcher.plan.images.verify import Verdict, verify
 from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, ContextFiles, CopyFiles, CopyIn, ImageConfig, MakeVenv, Step
 from runtime.oci.digest import digest_bytes

@@ -13,7 +13,7 @@ from elf_maker import elf_that_needs
 from launcher.config.spec import Index
 from launcher.errors import ConfigError
 from launcher.plan.launch_plan import Lock
-from launcher.plan.lock import resolve, wheel_source
+from launcher.plan.requirements.lock import resolve, wheel_source
 from runtime.build.observer import NullObserver
 from runtime.build.plan import InstallWheel
 from runtime.build.wheel_fetch import fetch_wheels

@@ -9,7 +9,7 @@ from typing import Any
 
 from launcher.config.spec import Index
 from launcher.plan.launch_plan import Lock
-from launcher.plan.lock import resolve
+from launcher.plan.requirements.lock import resolve
 from runtime.state_dir import StateDir
 
 PLATFORM = "x86_64-manylinux_2_41"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import LaunchError
-from launcher.plan.base_packages import BasePackage, checked_packages, from_rows, to_rows
+from launcher.plan.bases.base_packages import BasePackage, checked_packages, from_rows, to_rows
 from runtime.build.plan import VENV, Interpreter
 from runtime.oci.digest import Digest
 from runtime.state_dir import StateDir

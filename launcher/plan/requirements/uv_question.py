@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.errors import ConfigError, LaunchError
 from launcher.plan.launch_plan import LockedWheel
-from launcher.plan.pylock import normal_name
-from launcher.plan.requirements import RequirementSet
+from launcher.plan.requirements.pylock import normal_name
+from launcher.plan.requirements.requirement_lines import RequirementSet
 
 if TYPE_CHECKING:
-    from launcher.plan.pinned_base import SdistBase
-    from launcher.plan.pip_settings import IndexSettings
-    from launcher.plan.pylock import Target
-    from launcher.plan.stand_ins import StandIns
-    from launcher.plan.wheel_fit import Misfit
+    from launcher.plan.bases.pinned_base import SdistBase
+    from launcher.plan.requirements.pip_settings import IndexSettings
+    from launcher.plan.requirements.pylock import Target
+    from launcher.plan.requirements.stand_ins import StandIns
+    from launcher.plan.requirements.wheel_fit import Misfit
     from runtime.errors import ToolFailed
 
 Provided = tuple[tuple[str, str], ...]
@@ -68,8 +68,8 @@ class Question:
 
     def answer(self) -> Answer:
         """Files that cannot load on the base are left out, one question to uv for each time that others took their place."""
-        from launcher.plan.pylock import file_addresses
-        from launcher.plan.wheel_fit import misfits, nothing_fits, warnings_of
+        from launcher.plan.requirements.pylock import file_addresses
+        from launcher.plan.requirements.wheel_fit import misfits, nothing_fits, warnings_of
         from runtime.build.wheel_needs import SystemLibraries
 
         # Ends: what was left out once is never chosen again.
@@ -90,13 +90,13 @@ class Question:
             self._leave_out(unfit, document)
 
     def _choose(self, document: Mapping[str, Any], torch: str | None) -> tuple[LockedWheel, ...]:
-        from launcher.plan.pylock import choose_files
+        from launcher.plan.requirements.pylock import choose_files
 
         return choose_files(document, self.target, torch=torch, without={misfit.wheel.filename for misfit in self.left_out})
 
     def _leave_out(self, unfit: Sequence[Misfit], document: Mapping[str, Any]) -> None:
         """Bar the files of *unfit*; and their versions, where *document* has no other wheel of them."""
-        from launcher.plan.pylock import has_wheel
+        from launcher.plan.requirements.pylock import has_wheel
 
         self.left_out += unfit
         names = {misfit.wheel.filename for misfit in self.left_out}
@@ -116,7 +116,7 @@ class Question:
         _keep_addresses(document, project)
         if not self.wanted.lines:
             return document, provided
-        from launcher.plan.pylock import choose_files
+        from launcher.plan.requirements.pylock import choose_files
 
         pinned = [f"{wheel.name}=={wheel.version}" for wheel in choose_files(document, self.target)]
         document, more = self._compiled([*pinned, *self.wanted.lines], None)
@@ -127,7 +127,7 @@ class Question:
         who needs whom (uv.lock), without what only that needs."""
         import tomllib
 
-        from launcher.plan.stand_ins import same_versions
+        from launcher.plan.requirements.stand_ins import same_versions
 
         export = ["export", "--frozen", "--format", "pylock.toml", "--no-emit-project", "--no-dev"]
         is_uv = project.name == "uv.lock"
@@ -145,7 +145,7 @@ class Question:
     def _compiled(self, lines: Sequence[str], project: Path | None) -> tuple[dict[str, Any], Provided]:
         import tomllib
 
-        from launcher.plan.stand_ins import taken
+        from launcher.plan.requirements.stand_ins import taken
 
         stays = [] if self.stand_ins is None else self.stand_ins.constraints()
         if stays:
@@ -269,7 +269,7 @@ class Question:
 def _keep_addresses(document: dict[str, Any], project: Path) -> dict[str, Any]:
     """Mark the files that our download would not find by name (`project_indexes.py`). A pylock.toml from elsewhere names
     indexes itself: those that are no ordinary index (torch's) count."""
-    from launcher.plan.project_indexes import project_indexes
+    from launcher.plan.requirements.project_indexes import project_indexes
 
     bound = project_indexes(project).bound
     for package in document.get("packages", ()):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from launcher.config.spec import Image
 from launcher.errors import ConfigError, Origin
-from launcher.plan.debian_record import ResolvedDebs, debian_architecture, is_answered, resolved_debs
-from launcher.plan.pinned_base import Base
+from launcher.plan.bases.debian_record import ResolvedDebs, debian_architecture, is_answered, resolved_debs
+from launcher.plan.bases.pinned_base import Base
 from runtime.build.debian.debian_base import CONFIGURE, interpreter_of
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan, DebPackage, ImageConfig, Step, UnpackDebs
@@ -55,7 +55,7 @@ def pin_base(
     if image.base.startswith("bootstrap:"):
         hint = "as `bootstrap:debian/trixie` or `bootstrap:debian/bookworm`"
         raise ConfigError(f"`{image.base}` is not a base that can be bootstrapped", origin=origin, hint=hint)
-    from launcher.plan.imported_base import pin_imported
+    from launcher.plan.bases.imported_base import pin_imported
 
     return pin_imported(
         image.base,

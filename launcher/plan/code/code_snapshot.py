@@ -14,10 +14,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from launcher.errors import ConfigError, Origin
-from launcher.plan import git_calls
-from launcher.plan.git_repository import Head, Repository, find_repository, read_head, remote_url
+from launcher.plan.code import git_calls
+from launcher.plan.code.git_repository import Head, Repository, find_repository, read_head, remote_url
+from launcher.plan.code.path_patterns import path_filter
 from launcher.plan.launch_plan import CodeSnapshot, GitState
-from launcher.plan.path_patterns import path_filter
 from launcher.plan.stat_cache import StatCache, cache_for
 from runtime.oci.digest import digest_json
 
@@ -99,7 +99,7 @@ def _names_and_dirtiness(
 
 
 def _names_by_index(root: str, repository: Repository, names: list[str]) -> tuple[list[str], Repository, bool]:
-    from launcher.plan.git_index import differs, tracked_files
+    from launcher.plan.code.git_index import differs, tracked_files
 
     prefix = repository.prefix_of(root)
     tracked = tracked_files(repository.git)
@@ -111,7 +111,7 @@ def _names_by_index(root: str, repository: Repository, names: list[str]) -> tupl
 
 
 def _listed(root: str, repository: Repository | None, environ: Mapping[str, str]) -> list[str]:
-    from launcher.plan.code_listing import list_files
+    from launcher.plan.code.code_listing import list_files
 
     return list_files(root, repository, environ=environ)
 

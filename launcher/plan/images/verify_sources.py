@@ -7,7 +7,7 @@ from pathlib import Path
 
 from launcher.config.spec import Image
 from launcher.errors import ConfigError, Origin
-from launcher.plan.recipe import Recipe
+from launcher.plan.images.recipe import Recipe
 
 _PLACES = ("image.mirror", "image.index.url", "image.index.extra_urls", "image.index.find_links")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launcher.plan.base_packages import BasePackage
+from launcher.plan.bases.base_packages import BasePackage
 from runtime.build.plan import VENV, ImageConfig, Interpreter, Step
 from runtime.oci.digest import Digest
 

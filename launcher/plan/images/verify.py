@@ -15,10 +15,10 @@ from typing import Any
 
 from launcher.config.spec import Image as AskedImage
 from launcher.errors import ConfigError
+from launcher.plan.code.recorded_code import with_recorded_code
+from launcher.plan.images.recipe import Recipe, read_recipe
+from launcher.plan.images.verify_failures import explained
 from launcher.plan.launch_plan import LaunchPlan
-from launcher.plan.recipe import Recipe, read_recipe
-from launcher.plan.recorded_code import with_recorded_code
-from launcher.plan.verify_failures import explained
 from runtime.build.builder import build
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan, RunCommand
@@ -131,7 +131,7 @@ def sources_of(
 ) -> BuildSources:
     """Where the inputs of a recipe's *steps* come from; *plan* is the recipe's. Other caches and records are those of *home*."""
     if plan is None:
-        from launcher.plan.dockerfile_image import build_sources
+        from launcher.plan.bases.dockerfile_image import build_sources
 
         return build_sources(steps, state=home, environ=environ, secrets=secrets)
     from launcher.plan.image_plan import all_sources

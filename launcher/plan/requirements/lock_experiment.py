@@ -16,19 +16,25 @@ from launcher.config.compiled import Composed
 from launcher.config.project import INSTALLED_CONF, shipped_conf
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError, LaunchError, Origin
-from launcher.plan.asked_for import naming_package, naming_requirement
-from launcher.plan.base_image import check_python, pin_base
+from launcher.plan.bases.base_image import check_python, pin_base
+from launcher.plan.bases.pinned_base import Base
 from launcher.plan.image_plan import apt_packages, group_requirements
 from launcher.plan.launch_plan import Lock
-from launcher.plan.lock import lock_digest, request_digest
-from launcher.plan.lock_file import changes, lock_file_text, pylock_text, read_lock_file
 from launcher.plan.origins import origin_of
-from launcher.plan.pinned_base import Base
 from launcher.plan.pins import pin_dockerfile_alone, sdist_base
 from launcher.plan.refusals import Where, refuse_unsupported
-from launcher.plan.requirement_lock import Target, has_requirements, lock_file, requirements_base, resolve_requirements
-from launcher.plan.requirements import read_requirements
-from launcher.plan.resolution_record import recorded_addresses
+from launcher.plan.requirements.asked_for import naming_package, naming_requirement
+from launcher.plan.requirements.lock import lock_digest, request_digest
+from launcher.plan.requirements.lock_file import changes, lock_file_text, pylock_text, read_lock_file
+from launcher.plan.requirements.requirement_lines import read_requirements
+from launcher.plan.requirements.requirement_lock import (
+    Target,
+    has_requirements,
+    lock_file,
+    requirements_base,
+    resolve_requirements,
+)
+from launcher.plan.requirements.resolution_record import recorded_addresses
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import ImportImage, UnpackDebs
 from runtime.oci.reference import Remote, parse_reference
@@ -152,11 +158,11 @@ def _write_base(base: Base, spec: ExperimentSpec, file: Path, *, command: str) -
         pinned = _pinned_image(base)
         if pinned is None:
             return None, 0
-        from launcher.plan.image_lock_file import image_lock_text
+        from launcher.plan.bases.image_lock_file import image_lock_text
 
         _write(path, image_lock_text(spec.image.base, pinned, command=command))
         return path, 0
-    from launcher.plan.base_lock_file import base_lock_text
+    from launcher.plan.bases.base_lock_file import base_lock_text
 
     added = debs[1].packages if len(debs) > 1 else ()
     text = base_lock_text(debs[0].packages, added, suite=debs[0].suite, apt=apt_packages(spec.image), command=command)

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.errors import ConfigError
-from launcher.plan.git_repository import Repository
-from launcher.plan.path_patterns import IgnoreRule, ignore_rules, is_ignored
+from launcher.plan.code.git_repository import Repository
+from launcher.plan.code.path_patterns import IgnoreRule, ignore_rules, is_ignored
 
 NEVER_CODE = frozenset(
     (".git", ".hg", ".svn", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".ipynb_checkpoints", ".venv")

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from launcher.plan.attachments import RECIPE
+from launcher.plan.images.attachments import RECIPE
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import build_document, build_from, from_document, to_document
 from runtime.build.plan import BuildPlan

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from launcher.config.spec import Image
 from launcher.errors import ConfigError, LaunchError, Origin
-from launcher.plan.code_snapshot import git_state
-from launcher.plan.debian_record import debian_architecture
+from launcher.plan.bases.debian_record import debian_architecture
+from launcher.plan.bases.pinned_base import Base
+from launcher.plan.code.code_snapshot import git_state
 from launcher.plan.dockerfile.context import BuildContext
 from launcher.plan.dockerfile.dockerignore import Ignore
 from launcher.plan.dockerfile.parse import parse
@@ -22,7 +23,6 @@ from launcher.plan.dockerfile.stages import target_stage
 from launcher.plan.dockerfile.translate import PinnedImage, TranslatedImage, translate
 from launcher.plan.launch_plan import CodeSnapshot
 from launcher.plan.origins import shown_path
-from launcher.plan.pinned_base import Base
 from launcher.plan.stat_cache import cache_for
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import VENV, BuildPlan, UnpackDebs
@@ -135,8 +135,8 @@ def as_base(
 ) -> Base:
     """*translated* as what an experiment's own packages, wheels and code come on top of. *asks_python*: it is built, where the
     store does not have it, and its Python asked."""
-    from launcher.plan.image_python import python_of_layers
-    from launcher.plan.imported_base import apt_step
+    from launcher.plan.bases.image_python import python_of_layers
+    from launcher.plan.bases.imported_base import apt_step
 
     digest, env = image_digest(translated), dict(translated.config.env)
     python = None
@@ -254,13 +254,13 @@ def _pinned(
     reference: str, origin: Origin, request: Request, *, state: StateDir, environ: Mapping[str, str], refresh: bool
 ) -> PinnedImage:
     if reference.startswith("bootstrap:"):
-        from launcher.plan.base_image import pin_base
+        from launcher.plan.bases.base_image import pin_base
 
         image = Image(base=reference, mirror=request.mirror)
         base = pin_base(image, apt=(), state=state, environ=environ, origin=origin, refresh=refresh)
         return PinnedImage(base.steps, {}, base.env)
-    from launcher.plan.imported_base import pin_reference
-    from launcher.plan.stored_image import similar_names, stored_image
+    from launcher.plan.bases.imported_base import pin_reference
+    from launcher.plan.bases.stored_image import similar_names, stored_image
 
     stored = None if refresh else stored_image(reference, state=state, origin=origin)
     if stored is not None:

@@ -11,9 +11,9 @@ import difflib
 from collections.abc import Sequence
 
 from launcher.errors import ConfigError, Origin
+from launcher.plan.bases.imported_base import is_pinned
 from launcher.plan.dockerfile.translate import PinnedImage
-from launcher.plan.imported_base import is_pinned
-from launcher.plan.recipe import read_recipe
+from launcher.plan.images.recipe import read_recipe
 from runtime.build.image_source import STORE
 from runtime.build.plan import ImportImage
 from runtime.errors import BadContent, StoreError

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.config.spec import ExperimentSpec
-from launcher.plan.base_packages import BasePackage
+from launcher.plan.bases.base_packages import BasePackage
+from launcher.plan.bases.pinned_base import Base, SdistBase
 from launcher.plan.image_plan import group_requirements
 from launcher.plan.launch_plan import Lock
-from launcher.plan.lock import current_lock, resolve, torch_backend
 from launcher.plan.origins import shown_path
-from launcher.plan.pinned_base import Base, SdistBase
+from launcher.plan.requirements.lock import current_lock, resolve, torch_backend
 from runtime.state_dir import StateDir
 
 

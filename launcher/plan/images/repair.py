@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from launcher.errors import LaunchError
-from launcher.plan.recipe import Recipe, recipe_of_digest
-from launcher.plan.recorded_code import with_recorded_code
+from launcher.plan.code.recorded_code import with_recorded_code
+from launcher.plan.images.recipe import Recipe, recipe_of_digest
 from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, DebPackage, UnpackDebs
 from runtime.build.sources import BuildSources
@@ -104,7 +104,7 @@ class _Repair:
             return build(steps, self._store, sources=sources).image
 
     def _sources(self, recipe: Recipe, steps: BuildPlan) -> BuildSources:
-        from launcher.plan.verify import sources_of
+        from launcher.plan.images.verify import sources_of
 
         return sources_of(steps, recipe.plan, self._state, self._environ, {})
 

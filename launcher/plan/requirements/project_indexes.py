@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import ConfigError
-from launcher.plan.pylock import normal_name
+from launcher.plan.requirements.pylock import normal_name
 
 
 @dataclass(frozen=True, slots=True)

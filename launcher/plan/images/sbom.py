@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from launcher.plan.images.recipe import read_recipe
 from launcher.plan.launch_plan import Lock
-from launcher.plan.recipe import read_recipe
 from launcher.version import VERSION
 from runtime.build.plan import BuildPlan, ImportImage, UnpackDebs
 from runtime.errors import StoreError

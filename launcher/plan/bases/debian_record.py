@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from launcher.config.spec import Image
 from launcher.errors import ConfigError
-from launcher.plan.git_repository import without_credentials
+from launcher.plan.code.git_repository import without_credentials
 from runtime.build.debian.debian_base import BASE_PACKAGES
 from runtime.build.plan import DebPackage
 from runtime.oci.digest import Digest, digest_json
@@ -46,7 +46,7 @@ def resolved_debs(
     """The .debs of the base of *suite*, and those that *apt* adds."""
     locked = None
     if base_lock is not None and not refresh:
-        from launcher.plan.base_lock_file import read_base_lock
+        from launcher.plan.bases.base_lock_file import read_base_lock
 
         locked = read_base_lock(base_lock, suite=suite, apt=apt)
     warnings = () if locked is None or locked.warning is None else (locked.warning,)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import ConfigError
-from launcher.plan.base_packages import BasePackage
+from launcher.plan.bases.base_packages import BasePackage
 from launcher.plan.launch_plan import Lock, LockedWheel
-from launcher.plan.lock import lock_digest
+from launcher.plan.requirements.lock import lock_digest
 from runtime.oci.digest import Digest
 
 Packages = tuple[tuple[str, str], ...]
@@ -154,7 +154,7 @@ def _parse_entry(path: Path, entry: str) -> LockedWheel:
 def _read_pylock(path: Path, text: str, python: str) -> LockFile:
     import tomllib
 
-    from launcher.plan.pylock import choose_files, parse_target
+    from launcher.plan.requirements.pylock import choose_files, parse_target
 
     try:
         document = tomllib.loads(text)

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.config.spec import Index
-from launcher.plan.base_packages import BasePackage, packages_digest
+from launcher.plan.bases.base_packages import BasePackage, packages_digest
 from launcher.plan.launch_plan import Lock, LockedWheel
-from launcher.plan.requirements import RequirementSet, read_requirements
-from launcher.plan.resolution_record import find_recorded, record, settings_digest
+from launcher.plan.requirements.requirement_lines import RequirementSet, read_requirements
+from launcher.plan.requirements.resolution_record import find_recorded, record, settings_digest
 from runtime.oci.digest import Digest, digest_json
 
 if TYPE_CHECKING:
-    from launcher.plan.pinned_base import SdistBase
-    from launcher.plan.pylock import Target
-    from launcher.plan.uv_question import Answer
+    from launcher.plan.bases.pinned_base import SdistBase
+    from launcher.plan.requirements.pylock import Target
+    from launcher.plan.requirements.uv_question import Answer
     from runtime.build.sources import WheelSource
     from runtime.state_dir import StateDir
 
@@ -63,10 +63,10 @@ def resolve(
         recorded = find_recorded(state.cache / "locks", key)
         if recorded is not None:
             return recorded
-    from launcher.plan.pip_settings import index_settings
-    from launcher.plan.pylock import parse_target
-    from launcher.plan.stand_ins import StandIns
-    from launcher.plan.uv_question import Question
+    from launcher.plan.requirements.pip_settings import index_settings
+    from launcher.plan.requirements.pylock import parse_target
+    from launcher.plan.requirements.stand_ins import StandIns
+    from launcher.plan.requirements.uv_question import Question
 
     target, backend = parse_target(python, platform), torch_backend(cuda)
     settings = index_settings(index, environ=environ, file_options=wanted.index_options, directory=directory)
@@ -91,7 +91,7 @@ def resolve(
 
 
 def _lock_of(answer: Answer, target: Target, platform: str, installed: Sequence[BasePackage]) -> Lock:
-    from launcher.plan.stand_ins import replaced_packages, replacement_warnings
+    from launcher.plan.requirements.stand_ins import replaced_packages, replacement_warnings
 
     versions = {wheel.name: wheel.version for wheel in answer.wheels}
     return Lock(
@@ -128,7 +128,7 @@ def current_lock(
 ) -> tuple[Lock | None, str | None]:
     """The lock in *lock_file* if it was made from these inputs, for a base that has *installed*; else None and why it can't be
     used, in words. No file at all is (None, None)."""
-    from launcher.plan.lock_file import drift, read_lock_file
+    from launcher.plan.requirements.lock_file import drift, read_lock_file
 
     found = read_lock_file(lock_file, python=python)
     if found is None:
@@ -184,9 +184,9 @@ def wheel_source(
 ) -> WheelSource:
     """Where the files of *lock* come from: the same settings that resolved them. Reads pip's settings: call it only when
     something has to be downloaded."""
-    from launcher.plan.pip_settings import index_settings
-    from launcher.plan.project_indexes import project_indexes
-    from launcher.plan.pylock import parse_target
+    from launcher.plan.requirements.pip_settings import index_settings
+    from launcher.plan.requirements.project_indexes import project_indexes
+    from launcher.plan.requirements.pylock import parse_target
     from runtime.build.sources import WheelSource
 
     base_dir = base_dir or Path.cwd()

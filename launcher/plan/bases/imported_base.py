@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import ConfigError, LaunchError, Origin
+from launcher.plan.bases.debian_record import debian_architecture
+from launcher.plan.bases.image_python import python_of_layers
+from launcher.plan.bases.pinned_base import Base
+from launcher.plan.bases.reference_record import ReferenceRecord, read_record, write_record
 from launcher.plan.command_step import LEFT_OVERS, RUN_NETWORK
-from launcher.plan.debian_record import debian_architecture
-from launcher.plan.image_python import python_of_layers
-from launcher.plan.pinned_base import Base
-from launcher.plan.reference_record import ReferenceRecord, read_record, write_record
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import VENV, BuildPlan, ImageConfig, ImportImage, RunCommand, Step
 from runtime.errors import NetworkError, RuntimeFailure
@@ -184,7 +184,7 @@ def _locked(
     """What the lock beside the experiment says of *reference*; None when there is none, or it is for another one."""
     if base_lock is None or refresh:
         return None
-    from launcher.plan.image_lock_file import read_image_lock
+    from launcher.plan.bases.image_lock_file import read_image_lock
 
     locked = read_image_lock(base_lock, reference=reference)
     if locked is None:

@@ -14,8 +14,8 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.plan.base_packages import BasePackage, packages_digest
-from launcher.plan.pylock import Target, file_name, marker_environment, normal_name
+from launcher.plan.bases.base_packages import BasePackage, packages_digest
+from launcher.plan.requirements.pylock import Target, file_name, marker_environment, normal_name
 from runtime.oci.digest import digest_json
 
 if TYPE_CHECKING:

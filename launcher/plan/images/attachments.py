@@ -24,7 +24,7 @@ def attach(image: Image, store: Store, *, build: BuildPlan, plan: LaunchPlan | N
     """
     if store.is_attached(image, RECIPE):
         return
-    from launcher.plan.recipe import recipe_bytes
+    from launcher.plan.images.recipe import recipe_bytes
 
     try:
         # The recipe is last: where it is, everything is.
@@ -38,7 +38,7 @@ def attach(image: Image, store: Store, *, build: BuildPlan, plan: LaunchPlan | N
 
 
 def _attach_sbom(image: Image, store: Store, build: BuildPlan, plan: LaunchPlan | None, name: str) -> None:
-    from launcher.plan.sbom import sbom_document
+    from launcher.plan.images.sbom import sbom_document
     from runtime.oci.digest import canonical_json
 
     lock = plan.lock if plan is not None else None

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from launcher.config.spec import Image
 from launcher.errors import ConfigError
-from launcher.plan.base_image import KNOWN_SUITES
+from launcher.plan.bases.base_image import KNOWN_SUITES
 from launcher.plan.refusals import Where
 from runtime.errors import NotAvailable
 

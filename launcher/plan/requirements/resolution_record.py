@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.plan.launch_plan import Lock, LockedWheel
-from launcher.plan.pip_settings import pip_config_files, uv_config_files
+from launcher.plan.requirements.pip_settings import pip_config_files, uv_config_files
 from runtime.oci.digest import Digest, digest_json
 
 _VERSION = 2

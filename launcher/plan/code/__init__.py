@@ -1,0 +1,1 @@
+"""The code of an experiment at the moment of launch: which files, and which revision."""

@@ -1,0 +1,1 @@
+"""Requirements of an experiment: read, resolved by uv, locked with hashes."""
