@@ -55,14 +55,25 @@ def exec_program(program: Program, env: dict[str, str], asked: socket.socket | N
         take_terminal(terminal, program.uid)
     os.umask(0o022)
     processes.restore_open_file_limit(program.open_files)
+    failed = _try_enter(program.cwd)
     _drop_privileges(program)
-    try:
-        _enter(program.cwd)
-    except OSError as error:
-        return _said(f"working directory `{program.cwd}`: {os.strerror(error.errno or 0)}", NOT_EXECUTABLE)
+    if failed is not None and failed.errno in (errno.EACCES, errno.EPERM):
+        failed = _try_enter(program.cwd)
+    if failed is not None:
+        return _said(f"working directory `{program.cwd}`: {os.strerror(failed.errno or 0)}", NOT_EXECUTABLE)
     # Last: from here on only what the filter allows.
     _filter_calls(program, asked)
     return _exec(program.argv, env)
+
+
+def _try_enter(directory: str) -> OSError | None:
+    """Twice where it must be, as other runtimes do: before the identity changes, for a directory that only others may enter;
+    and after that, for a file system that lets in the user but not root (NFS)."""
+    try:
+        _enter(directory)
+    except OSError as error:
+        return error
+    return None
 
 
 def _enter(directory: str) -> None:

@@ -37,6 +37,7 @@ def shell_layer(store: Store) -> Layer:
         (root / "etc" / "group").write_text(GROUP)
         (root / "var" / "log").mkdir(parents=True)
         (root / "srv" / "web").mkdir(parents=True)
+        (root / "root" / "closed").mkdir(mode=0o700, parents=True)
         for name in ("hosts", "hostname", "resolv.conf"):
             (root / "etc" / name).touch()
         return store.publish(digest_bytes(b"base"), root, Tree.of(_owned(entry) for entry in scan(root)), label="base")

@@ -104,6 +104,13 @@ def test_a_working_directory_is_made_and_stays_only_with_something_in_it(builder
     assert {} == builder.run(shell("test $PWD = /new/place", cwd="/new/place"))["entries"]
 
 
+@pytest.mark.parametrize("builder", ["root"], indirect=True)
+def test_a_command_runs_in_a_working_directory_that_its_user_cannot_enter(builder: Builder) -> None:
+    """As in Docker: who starts the command enters it, and gives the user up after that."""
+    result = builder.run(shell("echo $PWD; ls 2> /dev/null || echo closed", user="web", cwd="/root/closed"))
+    assert ["/root/closed", "closed"] == result.get("said"), result
+
+
 @BOTH
 def test_a_command_reads_its_here_document(builder: Builder) -> None:
     result = builder.run(RunCommand(("cat",), stdin="first\nsecond ÄÖ\n"))
