@@ -46,6 +46,7 @@ NAMED_PREFIX = "ln-"
 
 _BRIDGES = re.compile(r"launch\d|ln-.+")
 _GONE_WITHIN_S = 0.5
+_LINGERS_S = 0.3
 _LOCK_DIR = Path("/run/launch")
 _IPV6 = Path("/proc/sys/net/ipv6/conf")
 _MAC = bytes.fromhex("021a756e6368")
@@ -126,6 +127,8 @@ def _disconnect_alone(container_id: str, host_end: int | None) -> NoReturn:
         deadline = time.monotonic() + _GONE_WITHIN_S
         while host_end in {index for index, _ in socket.if_nameindex()} and time.monotonic() < deadline:
             time.sleep(0.005)
+        # Containers follow one another: the next finds the bridge still there, and does not wait while it is removed.
+        time.sleep(_LINGERS_S)
         _disconnect(container_id, host_end)
     finally:
         os._exit(0)
