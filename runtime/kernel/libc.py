@@ -24,6 +24,7 @@ _MOVE_MOUNT = 429
 _FSOPEN = 430
 _FSCONFIG = 431
 _FSMOUNT = 432
+_CLONE3 = 435
 _CLOSE_RANGE = 436
 _OPENAT2 = 437
 _MOUNT_SETATTR = 442
@@ -47,7 +48,6 @@ _libc.inotify_init1.argtypes = (c_int,)
 _libc.inotify_add_watch.argtypes = (c_int, c_char_p, c_uint32)
 _libc.inotify_rm_watch.argtypes = (c_int, c_int)
 _libc.syncfs.argtypes = (c_int,)
-_libc.sethostname.argtypes = (c_char_p, c_size_t)
 _libc.setdomainname.argtypes = (c_char_p, c_size_t)
 _libc.personality.argtypes = (c_ulong,)
 _libc.syscall.restype = c_long
@@ -129,11 +129,15 @@ def setns(fd: int, kind: int = 0) -> None:
     _checked(_libc.setns(fd, kind), f"setns({fd}, {kind:#x})")
 
 
-def clone(flags: int) -> int:
-    """clone(2) with the parent's stack, as fork does: 0 in the child. Only from a process with one thread."""
+def clone(flags: int, *, exit_signal: int = 0, cgroup: int | None = None) -> int:
+    """clone(2) with the parent's stack, as fork does: 0 in the child. Only from a process with one thread. With the descriptor of
+    a v2 *cgroup* the child begins there, and *flags* are clone3(2)'s, without the *exit_signal*."""
+    # struct clone_args; CLONE_INTO_CGROUP.
+    arguments = struct.pack("11Q", flags | 1 << 33, 0, 0, 0, exit_signal, 0, 0, 0, 0, 0, cgroup or 0)
+    address, _held = address_of(arguments)
     python = ctypes.pythonapi
     python.PyOS_BeforeFork()  # the interpreter's own locks, as os.fork() does
-    result = _clone(_CLONE, flags, 0, 0, 0, 0)
+    result = _clone(_CLONE, flags, 0, 0, 0, 0) if cgroup is None else _clone(_CLONE3, address, len(arguments), 0, 0, 0)
     if result == 0:
         python.PyOS_AfterFork_Child()
         return 0
@@ -345,11 +349,6 @@ def overwrite_memory(address: int, content: bytes, length: int) -> None:
 def load_library(path: str | os.PathLike[str]) -> None:
     """dlopen(3) for the life of the process: glibc then takes it whenever its SONAME is asked for."""
     ctypes.CDLL(os.fspath(path), mode=ctypes.RTLD_GLOBAL)
-
-
-def sethostname(name: str) -> None:
-    """sethostname(2)."""
-    _checked(_libc.sethostname(name.encode(), len(name.encode())), f"sethostname({name!r})")
 
 
 def setdomainname(name: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runtime.cgroup.control_file import Setting, read_pids, read_value, write_value
@@ -95,6 +95,16 @@ def add(cgroups: Mapping[str, str], pid: int) -> None:
                 write_value(Path(directory, "cgroup.threads"), str(pid))
                 continue
             raise ContainerError(f"cannot move process {pid} into cgroup `{directory}`: {error.strerror}") from error
+
+
+def enter(directories: Sequence[str]) -> None:
+    """Move this process, which has one thread, into v1 cgroups. Unlike a move of another process, or into the v2 hierarchy, this
+    waits for nobody (cgroup_procs_write_start in the kernel's cgroup.c)."""
+    for directory in directories:
+        try:
+            write_value(Path(directory, "tasks"), "0")
+        except OSError as error:
+            raise ContainerError(f"cannot enter cgroup `{directory}`: {error.strerror}") from error
 
 
 def apply(cgroups: Mapping[str, str], resources: Resources) -> None:

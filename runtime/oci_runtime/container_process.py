@@ -21,6 +21,7 @@ from runtime.errors import ContainerError
 from runtime.kernel import clone_flags, libc, processes
 from runtime.network import loopback
 from runtime.oci.runtime_config import RuntimeConfig
+from runtime.oci_runtime import cgroup_files
 from runtime.oci_runtime.container_mounts import ContainerMounts
 from runtime.oci_runtime.container_root import change_root, find_rootfs, open_rootfs
 from runtime.oci_runtime.device_nodes import cover_paths, make_devices
@@ -55,6 +56,8 @@ class Birth(NamedTuple):
     """None: it is to be found in the mount namespace that is joined."""
     control: socket.socket
     gate: socket.socket
+    own_cgroups: tuple[str, ...]
+    """Directories of cgroups that the child enters by itself, which is cheaper than being moved."""
     console: socket.socket | None
     joined: Mapping[str, int]
     """Kind of namespace → descriptor, for those that have a path."""
@@ -82,6 +85,7 @@ def be_first(birth: Birth) -> NoReturn:
         processes.reset_signals()
         processes.close_all_but((*range(3 + birth.preserved), *kept))
         os.umask(0)
+        cgroup_files.enter(birth.own_cgroups)
         _enter_namespaces(birth)
         if "pid" in birth.new or "pid" in birth.joined or "time" in birth.new or "time" in birth.joined:
             pid = processes.fork_sibling()
@@ -200,7 +204,7 @@ def _set_names(birth: Birth) -> None:
     if (config.hostname or config.domainname) and config.linux.namespace("uts") is None:
         raise ContainerError("`hostname` or `domainname` is set and the container has no `uts` namespace of its own")
     if config.hostname:
-        libc.sethostname(config.hostname)
+        socket.sethostname(config.hostname)
     if config.domainname:
         libc.setdomainname(config.domainname)
 

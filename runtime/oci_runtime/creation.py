@@ -135,6 +135,7 @@ class _Creation:
         self.diagnostics = diagnostics
         self.made = made
         self._first = -1
+        self._moved_later = False
 
     def run(self) -> None:
         """Make it; `made` is complete then."""
@@ -146,16 +147,13 @@ class _Creation:
             control, theirs = channel()
             ours.callback(control.close)
             birth = self._birth(theirs, ours)
-            self._first = processes.fork()
+            self._first = self._forked()
             if self._first == 0:
                 control.close()
                 be_first(birth)
             theirs.close()
-            # On v1 this waits for the kernel a dozen times; the child makes its namespaces meanwhile.
             if self.wanted.cgroups and self.wanted.systemd_cgroup:
                 self._enter_scope()
-            else:
-                cgroup_files.add(self.made.cgroups, self._first)
             self._serve(control)
         self.made = self.made._replace(started=record.start_time(self.made.pid))
         from runtime.oci_runtime.process_limits import set_limits
@@ -164,6 +162,26 @@ class _Creation:
 
     def _make_cgroups(self, path: str | None) -> None:
         self.made = self.made._replace(cgroups=cgroup_files.make(path, self.wanted.container_id))
+
+    def _forked(self) -> int:
+        """The child, in the v2 hierarchy's part of its cgroup already. It enters the others by itself."""
+        unified = self.made.cgroups.get(cgroup_files.UNIFIED)
+        if unified is None:
+            return processes.fork()
+        directory = os.open(unified, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return processes.fork_into(directory)
+        except OSError:
+            # Before Linux 5.7, or a threaded cgroup. `placed` moves it.
+            self._moved_later = True
+            return processes.fork()
+        finally:
+            os.close(directory)
+
+    def _place(self) -> dict[str, Any]:
+        if self._moved_later:
+            cgroup_files.add({cgroup_files.UNIFIED: self.made.cgroups[cgroup_files.UNIFIED]}, self._first)
+        return {}
 
     def _enter_scope(self) -> None:
         """Have systemd put the child into a scope; where there is none to ask, put it where systemd would have."""
@@ -216,6 +234,7 @@ class _Creation:
             rootfs_fd=rootfs_fd,
             control=control,
             gate=gate,
+            own_cgroups=tuple({one for key, one in self.made.cgroups.items() if key != cgroup_files.UNIFIED}),
             console=console,
             joined=joined,
             prepared=prepared,
@@ -252,7 +271,7 @@ class _Creation:
         """Answer the child until it is ready."""
         steps: dict[str, Callable[[], dict[str, Any]]] = {
             "map": self._write_maps,
-            "placed": dict,
+            "placed": self._place,
             "offsets": self._write_offsets,
             "devices": self._move_devices,
             "enter": self._limit,
