@@ -228,7 +228,7 @@ answer.append(open("/etc/resolv.conf").read())
             for word, port in ports.items():
                 script = script.replace(word, str(port))
             answer = inside(tmp_path, script, network="bridge", container_id="a1b2c3")
-            answer.append(str(server.accept()[1][0]))
+            answer.append(str(server.accept()[1][0]).removeprefix("::ffff:"))
             assert settles_to(["lo", "uplink"])
             return answer
 
