@@ -110,6 +110,17 @@ def test_after_one_more_requirement_only_its_layer_is_sent(project: Project, wir
     assert wire.sent_bytes <= 64 * 1024
 
 
+def test_a_build_pushes_every_name_that_it_gives(launch: Launch, tmp_path: Path, registry: RegistryServer) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY <<EOF /x\ntext\nEOF\n")
+    names = [f"{registry.address}/built:1", f"{registry.address}/other/built:latest"]
+    done = launch("build", "--push", "-t", names[0], "-t", names[1], str(tmp_path))
+    image, *pushed = done.stdout.splitlines()
+    assert names == [line.partition("@")[0] for line in pushed]
+    assert {each["reference"] for each in json.loads(launch("images", "show", image[7:19], "--json").stdout)["pushed"]} == {
+        *names
+    }
+
+
 @pytest.mark.requires("podman", "skopeo", "unshare")
 def test_an_image_of_150_wheels_is_run_by_podman_and_read_by_skopeo(
     project: Project, registry: RegistryServer, tmp_path: Path

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.cli import arguments as args
-from launcher.cli.push_progress import push_progress
+from launcher.cli.pushing import push_target, push_to, pushed_name
 from launcher.cli.timings import Timings
-from launcher.errors import ConfigError, Origin
-from runtime.errors import BadContent, StoreError
-from runtime.oci.reference import Remote, parse_reference
+from launcher.errors import ConfigError
+from runtime.errors import StoreError
 from runtime.registry.compress import Compression
-from runtime.registry.push import Pushed, push_image
+from runtime.registry.push import Pushed
 from runtime.state_dir import state_dir
 from runtime.store.records import Image
 from runtime.store.store import Store
@@ -44,39 +43,19 @@ def main(arguments: Sequence[str]) -> int:
     if len(options.words) < 2:
         parser.error("`launch push` needs an image and where it goes")
     *source, where = options.words
-    target = _target(where)
+    target = push_target(where)
     quiet = options.quiet or options.json
     store = Store(state_dir().store)
     image = _image(source, store, options.config_dir, quiet=quiet)
     compression = None if options.compression is None else Compression(options.compression)
-    with push_progress(quiet=quiet) as observer:
-        pushed = push_image(image, store, target, compression=compression, observer=observer)
-    name = f"{pushed.reference.registry}/{pushed.reference.repository}:{pushed.reference.tag}"
+    pushed = push_to(image, store, target, compression=compression, quiet=quiet)
+    name = pushed_name(pushed)
     if options.json:
         json.dump(_document(image, pushed, name), sys.stdout, indent=2)
         print()
     else:
         print(f"{name}@{pushed.digest}")
     return 0
-
-
-def _target(text: str) -> Remote:
-    origin = Origin(override=text)
-    try:
-        reference = parse_reference(text)
-    except BadContent as error:
-        raise ConfigError(error.message, hint=error.hint, origin=origin) from error
-    if not isinstance(reference, Remote):
-        raise ConfigError(
-            f"`{text}` is not in a registry", hint="`launch save` writes an image to a file or directory", origin=origin
-        )
-    if reference.digest is not None:
-        raise ConfigError(
-            "an image cannot be pushed under a digest that is chosen beforehand",
-            hint=f"leave the digest out: `{text.partition('@')[0]}`; the registry's digest is printed",
-            origin=origin,
-        )
-    return reference
 
 
 def _image(source: Sequence[str], store: Store, config_dir: Path | None, *, quiet: bool) -> Image:
