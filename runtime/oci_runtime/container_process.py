@@ -63,6 +63,8 @@ class Birth(NamedTuple):
     """Kind of namespace → descriptor, for those that have a path."""
     prepared: Mapping[int, int]
     """Number of a bind mount → its tree, made while the machine's own privileges were at hand."""
+    devices: Mapping[str, int]
+    """Path → a device's node, made as the mounts were."""
     start: Start
     preserved: int
     keyring: bool
@@ -79,7 +81,13 @@ def be_first(birth: Birth) -> NoReturn:
     try:
         gc.freeze()
         gc.disable()
-        kept = [birth.control.fileno(), birth.gate.fileno(), *birth.joined.values(), *birth.prepared.values()]
+        kept = [
+            birth.control.fileno(),
+            birth.gate.fileno(),
+            *birth.joined.values(),
+            *birth.prepared.values(),
+            *birth.devices.values(),
+        ]
         kept += [one.fileno() for one in (birth.console,) if one is not None]
         kept += [one for one in (birth.rootfs_fd, birth.start.seccomp_listener) if one is not None]
         processes.reset_signals()
@@ -230,7 +238,7 @@ def _furnish(birth: Birth) -> Root:
     made.mount_all(config.mounts)
     bound = config.linux.namespace("user") is not None or in_user_namespace()
     if not any(one.destination.rstrip("/") == "/dev" and {"bind", "rbind"} & set(one.options) for one in config.mounts):
-        make_devices(root, config.linux.devices, bound=bound)
+        make_devices(root, config.linux.devices, bound=bound, prepared=birth.devices)
     with suppress(ContainerError, OSError):  # then entering it fails, with the better error
         os.close(root.directory(birth.start.process.cwd))
     state = {**birth.state, **_ask(birth, "hooks")}

@@ -209,11 +209,13 @@ class _Creation:
                 joined[namespace.kind] = _open_namespace(namespace.kind, namespace.path)
                 ours.callback(os.close, joined[namespace.kind])
         prepared: dict[int, int] = {}
+        devices: dict[str, int] = {}
         if linux.namespace("user") is not None or any(_is_id_mapped(mount) for mount in self.config.mounts):
-            from runtime.oci_runtime.prepared_mounts import prepare_mounts
+            from runtime.oci_runtime.prepared_mounts import prepare_devices, prepare_mounts
 
             prepared = prepare_mounts(self.config, self.bundle)
-        for tree in prepared.values():
+            devices = prepare_devices(linux)
+        for tree in (*prepared.values(), *devices.values()):
             ours.callback(os.close, tree)
         gate = ours.enter_context(bound_socket(self.made.gate))
         console = self.wanted.console
@@ -238,6 +240,7 @@ class _Creation:
             console=console,
             joined=joined,
             prepared=prepared,
+            devices=devices,
             start=self._with_listener(ours),
             preserved=self.wanted.preserved,
             keyring=self.wanted.keyring,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from runtime.errors import ContainerError
 from runtime.kernel import libc, mounts
@@ -28,14 +28,18 @@ _DEFAULT = tuple(
     )
 )
 _LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
-_KINDS = {"b": stat.S_IFBLK, "c": stat.S_IFCHR, "u": stat.S_IFCHR, "p": stat.S_IFIFO}
+KINDS = {"b": stat.S_IFBLK, "c": stat.S_IFCHR, "u": stat.S_IFCHR, "p": stat.S_IFIFO}
 
 
-def make_devices(root: Root, wanted: Sequence[Device], *, bound: bool) -> None:
-    """Make *wanted* and what every container has. *bound*: bind the machine's nodes, since none can be made."""
+def make_devices(root: Root, wanted: Sequence[Device], *, bound: bool, prepared: Mapping[str, int]) -> None:
+    """Make *wanted* and what every container has. *bound*: bind the machine's nodes, since none can be made. *prepared*: path →
+    a node that was made before."""
     named = {device.path.rstrip("/") for device in wanted}
     for device in (*wanted, *(one for one in _DEFAULT if one.path not in named)):
         try:
+            if device.path in prepared:
+                root.attach(prepared[device.path], device.path, directory=False)
+                continue
             _make(root, device, bound=bound, default=device in _DEFAULT)
         except OSError as error:
             raise ContainerError(f"cannot make the device `{device.path}`: {error.strerror}") from error
@@ -70,12 +74,12 @@ def _make(root: Root, device: Device, *, bound: bool, default: bool) -> None:
         number = os.makedev(device.major, device.minor) if device.kind != "p" else 0
         mode = 0o666 if device.mode is None else stat.S_IMODE(device.mode)
         try:
-            os.mknod(name, _KINDS[device.kind] | mode, number, dir_fd=directory)
+            os.mknod(name, KINDS[device.kind] | mode, number, dir_fd=directory)
         except FileExistsError:
             status = os.stat(name, dir_fd=directory, follow_symlinks=False)
             if default and stat.S_ISCHR(status.st_mode):
                 return
-            if (stat.S_IFMT(status.st_mode), status.st_rdev) != (_KINDS[device.kind], number):
+            if (stat.S_IFMT(status.st_mode), status.st_rdev) != (KINDS[device.kind], number):
                 raise
         except PermissionError:
             _bind(root, device)
@@ -97,7 +101,9 @@ def _bind(root: Root, device: Device) -> None:
         os.mkfifo(name, 0o666 if device.mode is None else device.mode, dir_fd=directory)
         os.close(directory)
         return
-    root.attach(mounts.clone_tree(device.path.rstrip("/")), device.path, directory=False)
+    tree = mounts.clone_tree(device.path.rstrip("/"))
+    mounts.set_attributes(tree, mounts.ATTR_NOSUID | mounts.ATTR_NOEXEC)
+    root.attach(tree, device.path, directory=False)
 
 
 def host_null() -> int:

@@ -4,7 +4,9 @@ not see or whose owners are shown through a map.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from runtime.kernel.id_maps import Extent, IdMap, IdMapKind, IdMaps
 from runtime.oci.linux_config import IdMapping, Linux
 from runtime.oci.runtime_config import RuntimeConfig
 from runtime.oci_runtime.container_mounts import bind_source, clone_source
+from runtime.oci_runtime.device_nodes import KINDS as DEVICE_KINDS
 from runtime.oci_runtime.mount_options import MS_PRIVATE, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, plan_mount
+from runtime.oci_runtime.privileges import is_root_of_machine
 
 
 def id_map(mappings: Sequence[IdMapping]) -> IdMap:
@@ -62,4 +66,26 @@ def prepare_mounts(config: RuntimeConfig, bundle: Path) -> dict[int, int]:
                 mounts.id_map(tree, namespaces.mapping(id_map(uids), id_map(gids)), recursive=plan.id_mapped_recursive)
         except OSError as error:
             raise ContainerError(f"cannot mount `{source}` at `{mount.destination}`: {error.strerror}") from error
+    return prepared
+
+
+def prepare_devices(linux: Linux) -> dict[str, int]:
+    """Path → a node for it, for those of `linux.devices` that root of a new user namespace can't make. Empty before Linux 6.15,
+    which clones no part of a mount without a place: then the machine's nodes are bound."""
+    if linux.namespace("user") is None or not linux.uid_mappings or not is_root_of_machine():
+        return {}
+    prepared: dict[str, int] = {}
+    try:
+        nodes = mounts.new_mount("tmpfs", {"mode": "755"}, attributes=mounts.ATTR_NOSUID | mounts.ATTR_NOEXEC)
+        for number, device in enumerate(device for device in linux.devices if device.kind in ("b", "c", "u")):
+            mode = 0o666 if device.mode is None else stat.S_IMODE(device.mode)
+            os.mknod(str(number), DEVICE_KINDS[device.kind] | mode, os.makedev(device.major, device.minor), dir_fd=nodes)
+            os.chmod(str(number), mode, dir_fd=nodes)
+            uid, gid = id_map(linux.uid_mappings).outside(device.uid), id_map(linux.gid_mappings).outside(device.gid)
+            os.chown(str(number), -1 if uid is None else uid, -1 if gid is None else gid, dir_fd=nodes)
+            prepared[device.path] = mounts.clone_tree(str(number), at=nodes)
+        os.close(nodes)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EPERM):
+            raise ContainerError(f"cannot make the devices: {error.strerror}") from error
     return prepared

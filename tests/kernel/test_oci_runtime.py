@@ -52,15 +52,27 @@ def test_a_namespace_with_a_path_is_joined(tmp_path: Path, name: str) -> None:
         runtime.run("delete", "--force", f"{name}-first")
 
 
-def test_ids_of_a_user_namespace_are_the_documents(tmp_path: Path, name: str) -> None:
-    document = python_configuration("answer = [open('/proc/self/uid_map').read().split(), os.getuid()]")
+def with_user_namespace(directory: Path, document: dict[str, Any]) -> dict[str, Any]:
+    """*document* with ids from 100000 on, and its root file system theirs."""
     document["linux"]["namespaces"].append({"type": "user"})
     mapping = [{"containerID": 0, "hostID": 100000, "size": 1000}]
     document["linux"] |= {"uidMappings": mapping, "gidMappings": mapping}
-    for parent, directories, _files in os.walk(write_bundle(tmp_path, document) / "rootfs"):
+    for parent, directories, _files in os.walk(write_bundle(directory, document) / "rootfs"):
         for entry in (parent, *(os.path.join(parent, one) for one in directories)):
             os.chown(entry, 100000, 100000, follow_symlinks=False)
-    assert [["0", "100000", "1000"], 0] == facts(tmp_path, document, name)
+    return document
+
+
+def test_ids_of_a_user_namespace_are_the_documents(tmp_path: Path, name: str) -> None:
+    document = python_configuration("answer = [open('/proc/self/uid_map').read().split(), os.getuid()]")
+    assert [["0", "100000", "1000"], 0] == facts(tmp_path, with_user_namespace(tmp_path, document), name)
+
+
+def test_a_user_namespace_has_the_devices_of_the_document(tmp_path: Path, name: str) -> None:
+    code = "s = os.stat('/dev/mine')\nanswer = [s.st_rdev, s.st_mode, s.st_uid, open('/dev/mine', 'rb').read(1) == bytes(1)]"
+    document = python_configuration(code)
+    document["linux"]["devices"] = [{"path": "/dev/mine", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 0}]
+    assert [os.makedev(1, 5), 0o020640, 0, True] == facts(tmp_path, with_user_namespace(tmp_path, document), name)
 
 
 def test_user_groups_umask_and_limits_are_the_documents(tmp_path: Path, name: str) -> None:
