@@ -17,7 +17,7 @@ from runtime.kernel import libc, mounts
 from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
 from runtime.oci.runtime_config import Mount
 from runtime.oci_runtime.link_targets import leads_to
-from runtime.oci_runtime.mount_options import MS_REC, MountPlan, default_options, plan_mount
+from runtime.oci_runtime.mount_options import MountPlan, default_options, plan_mount
 from runtime.rootfs.targets import Root
 
 _LONGEST_OPTION = 255  # fsconfig(2) takes no longer value
@@ -216,8 +216,3 @@ def clone_source(source: Path, plan: MountPlan) -> int:
         finally:
             os.close(fd)
     return mounts.clone_tree(source, recursive=plan.recursive)
-
-
-def set_propagation(path: str, flags: int) -> None:
-    """Set the propagation of the mount at *path*."""
-    libc.mount("", path, "", flags & (MS_REC | 0x1E0000))

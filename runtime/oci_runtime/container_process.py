@@ -220,7 +220,8 @@ def _set_names(birth: Birth) -> None:
 def _write_sysctl(config: RuntimeConfig) -> None:
     for name, value in config.linux.sysctl:
         check_setting(name, value, config)
-        path = "/proc/sys/" + name.replace(".", "/")
+        # sysctl(8): with a slash in the name dots are part of it, as in the name of a VLAN's interface.
+        path = "/proc/sys/" + (name if "/" in name else name.replace(".", "/"))
         try:
             with open(path, "w") as file:
                 file.write(value)
@@ -283,7 +284,7 @@ def _open_terminal(birth: Birth, root: Root) -> None:
 def _move_in(birth: Birth, root: Root) -> tuple[dict[str, str], str]:
     """Inside: what can fail before the program is started fails now."""
     os.close(root.fd)
-    for fd in (*birth.joined.values(),):
+    for fd in birth.joined.values():
         os.close(fd)
     process = birth.start.process
     if not process.terminal:

@@ -73,6 +73,8 @@ def create(wanted: Wanted, diagnostics: Diagnostics) -> Record:
     start = prepare_start(config, config.process or Process(args=(), cwd="/"))
     for name in unknown_capabilities(start.process):
         diagnostics.warning(f"no such capability: `{name}`")
+    for sentence in not_applied(config):
+        diagnostics.warning(sentence)
     _preload(config)
     directory = record.claim(wanted.root, wanted.container_id)
     made = Record(directory, wanted.container_id, 0, 0, str(bundle), record.now(), str(os.geteuid()), {}, config.annotations)
@@ -89,6 +91,17 @@ def create(wanted: Wanted, diagnostics: Diagnostics) -> Record:
         destroy(creation.made, config, diagnostics)
         raise
     return creation.made
+
+
+def not_applied(config: RuntimeConfig) -> list[str]:
+    """What the document asks of a security module that is switched on here, and doesn't get."""
+    process = config.process
+    sentences = []
+    if process is not None and process.apparmor_profile and os.path.exists("/sys/kernel/security/apparmor/profiles"):
+        sentences.append(f"the AppArmor profile `{process.apparmor_profile}` is not applied: this runtime knows no AppArmor")
+    if process is not None and process.selinux_label and os.path.exists("/sys/fs/selinux/enforce"):
+        sentences.append(f"the SELinux label `{process.selinux_label}` is not applied: this runtime knows no SELinux")
+    return sentences
 
 
 def prepare_start(config: RuntimeConfig, process: Process) -> Start:
@@ -301,7 +314,7 @@ class _Creation:
                 send(control, steps[waiting.pop(0)]())
 
     def _reap(self) -> None:
-        """The child that failed. One that can be waited for twice is none: the sibling is ours, too."""
+        """Both processes of a failed container are our children, and end by themselves."""
         processes.reap_children()
 
     def _write_maps(self) -> dict[str, Any]:

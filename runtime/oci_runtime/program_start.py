@@ -18,7 +18,7 @@ from runtime.kernel.safe_open import read_in_root
 from runtime.oci.runtime_config import CapabilitySets, Process
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_SET_SECUREBITS = 8, 47, 28
+_PR_SET_KEEPCAPS, _PR_CAP_AMBIENT = 8, 47
 _AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 2, 4
 
 
