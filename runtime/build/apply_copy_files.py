@@ -23,6 +23,7 @@ from runtime.build.stage_layers import StageLayers, no_stage
 from runtime.build.step_label import step_label
 from runtime.build.unpack_archive import unpacked_archive
 from runtime.errors import BuildError
+from runtime.layer.extract import failures_of
 from runtime.oci.digest import Digest
 from runtime.store.merged_tree import merged_tree
 from runtime.store.records import Layer
@@ -101,7 +102,8 @@ def _unpack(source: Source, step: CopyFiles, placement: Placement, store: Store,
     copy_content(item.content, copy, item.entry)
     directory = staging / "unpacked"
     directory.mkdir()
-    tree = unpacked_archive(copy, directory)
+    with failures_of(f"the archive of `{step_label(step)}`"):
+        tree = unpacked_archive(copy, directory)
     if tree is None:
         return False
     files = {entry.path: InStore(directory / entry.path) for entry in tree if entry.type == "file"}

@@ -15,7 +15,7 @@ from runtime.build.observer import BuildObserver
 from runtime.build.plan import ImportImage
 from runtime.errors import BadContent, BuildError
 from runtime.layer.compression import ByteStream, decompressed
-from runtime.layer.extract import extract_recorded
+from runtime.layer.extract import extract_recorded, failures_of
 from runtime.oci.digest import Digest, digest_json
 from runtime.oci.image_contents import ImageContents, ImageSource
 from runtime.oci.reference import Remote, parse_reference
@@ -41,13 +41,13 @@ def apply_import_image(
             )
         if not source.contents.diff_ids:
             raise BadContent(f"`{step.reference}` has no layers")
-        layers = import_layers(source, store, done=lambda text: observer.output(step, text))
+        layers = import_layers(source, store, what=step.reference, done=lambda text: observer.output(step, text))
         remember_places(step.reference, source.contents, store)
     return remember_import(step, source.contents, layers, store)
 
 
-def import_layers(source: ImageSource, store: Store, *, done: Callable[[str], None]) -> tuple[Layer, ...]:
-    """The layers of *source*, bottom first, in the store. *done* is told of each."""
+def import_layers(source: ImageSource, store: Store, *, what: str, done: Callable[[str], None]) -> tuple[Layer, ...]:
+    """The layers of *source*, bottom first, in the store. *what* messages call the image; *done* is told of each layer."""
     from concurrent.futures import ThreadPoolExecutor
 
     diff_ids = source.contents.diff_ids
@@ -55,7 +55,7 @@ def import_layers(source: ImageSource, store: Store, *, done: Callable[[str], No
     layers = []
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="import") as pool:
         futures = [
-            pool.submit(_import_layer, source, position, diff_id, store, stop) for position, diff_id in enumerate(diff_ids)
+            pool.submit(_import_layer, source, position, diff_id, store, what, stop) for position, diff_id in enumerate(diff_ids)
         ]
         try:
             for future in futures:
@@ -93,19 +93,21 @@ def imported_layer_key(diff_id: Digest) -> Digest:
     return digest_json({"kind": "imported-layer", "version": IMPORT_VERSION, "diff_id": diff_id})
 
 
-def _import_layer(source: ImageSource, position: int, diff_id: Digest, store: Store, stop: threading.Event) -> Layer:
+def _import_layer(source: ImageSource, position: int, diff_id: Digest, store: Store, what: str, stop: threading.Event) -> Layer:
     key = imported_layer_key(diff_id)
     label = f"imported layer {position + 1} ({diff_id.short})"
+    named = f"layer {position + 1} of `{what}`"
     with store.lock([key]):
         known = store.find(key)
         if known is not None:
             return known
-        with store.staging() as staging, store_errors(f"cannot unpack {label}"):
+        with store.staging() as staging, store_errors(f"cannot unpack {named}"):
             root = staging / "root"
             root.mkdir()
             with source.layer(position) as file, decompressed(file) as stream:
                 until = _UntilStopped(stream, stop)
-                extracted = extract_recorded(until, root, staging / STREAM, diff_id=diff_id, file_done=settle_new_file)
+                with failures_of(named):
+                    extracted = extract_recorded(until, root, staging / STREAM, diff_id=diff_id, file_done=settle_new_file)
             # Only now: the end of the `with` says whether the packed layer was what the manifest names, too.
             return store.remember_key(key, publish_unpacked(store.root, key, staging, extracted, label=label))
 

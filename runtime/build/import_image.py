@@ -42,7 +42,7 @@ def import_source(source: ImageSource, store: Store, *, observer: BuildObserver,
         raise BadContent(f"`{what}` has no layers")
     step = ImportImage(what, source.contents.manifest_digest)
     observer.step_started(step)
-    layers = import_layers(source, store, done=lambda text: observer.output(step, text))
+    layers = import_layers(source, store, what=what, done=lambda text: observer.output(step, text))
     return _stored(source.contents, layers, store, names)
 
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,6 +45,18 @@ class ExtractLimits:
     path_bytes: int = 4095
     spare_bytes: int = 256 << 20
     """The file system keeps at least this much free."""
+
+
+@contextmanager
+def failures_of(what: str) -> Iterator[None]:
+    """A failure of the body says that it is *what* that has it: which layer of which image, or which step's archive."""
+    try:
+        yield
+    except (BadContent, StoreError) as error:
+        said = error.message
+        error.message = f"{what} {said.removeprefix('layer ')}" if said.startswith("layer ") else f"{what}: {said}"
+        error.args = (error.message,)
+        raise
 
 
 FileDone = Callable[[int, TreeEntry], None]

@@ -166,5 +166,5 @@ def test_each_of_several_archives_is_unpacked(store: Store, tmp_path: Path) -> N
 def test_a_hostile_archive_is_refused(store: Store, tmp_path: Path, members: tuple[tuple[str, str, str], ...]) -> None:
     (tmp_path / "context").mkdir()
     (tmp_path / "context" / "data").write_bytes(archive(*members))
-    with pytest.raises((BadContent, BuildError)):
-        copy(store, CopyFiles(context(tmp_path, "data", single=True), "/x", unpack=True))
+    with pytest.raises((BadContent, BuildError), match=r"the archive (of `ADD data|has a layer's deletion)"):
+        copy(store, CopyFiles(context(tmp_path, "data", single=True), "/x", unpack=True, label="ADD data /x"))
