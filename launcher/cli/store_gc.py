@@ -88,12 +88,16 @@ def _bytes(text: str) -> int:
     from launcher.config.schema import size_bytes
 
     if text.isdigit():
-        return int(text)
+        size = int(text)
+        if 0 < size < 1_000_000:
+            hint = f"`--max-size {text}GB`, `--max-size {text}MB`; `{text}B` for so many bytes"
+            raise ConfigError(f"--max-size {text}: of what", hint=hint)
+        return size
     try:
-        size: int = size_bytes(text)
+        wanted: int = size_bytes(text)
     except ValueError as error:
         raise ConfigError(f"--max-size: {error}", hint="`--max-size 20GB`") from error
-    return size
+    return wanted
 
 
 def _print(gone: Collected, *, dry_run: bool) -> None:

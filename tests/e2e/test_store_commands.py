@@ -25,6 +25,8 @@ def test_a_removed_image_is_built_again_with_the_same_digest(tmp_path: Path, pro
     assert [first["image_digest"]] == [image["image_digest"] for image in dry["images"]]
     named = gone(launch)
     assert ([], [["probe"]]) == (named["images"], [image["names"] for image in named["only_named"]])
+    unit = launch("gc", "--max-size", "10", "--dry-run", check=2).stderr
+    assert ("--max-size 10: of what" in unit, "`--max-size 10GB`" in unit) == (True, True)
     full = launch("gc", "--max-size", "1MB", "--dry-run", check=1)
     assert "only kept by a name: `probe`; `--all` takes them too" in full.stderr
     launch("images", "rm", "probe")
