@@ -81,10 +81,25 @@ def _config_rows(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "user", config.get("User") or ""
     yield "entrypoint", shlex.join(config.get("Entrypoint") or ())
     yield "command", shlex.join(config.get("Cmd") or ())
+    yield "shell", shlex.join(config.get("Shell") or ())
     yield "ports", ", ".join(sorted(config.get("ExposedPorts") or ()))
     yield "volumes", ", ".join(sorted(config.get("Volumes") or ()))
+    yield "stop signal", config.get("StopSignal") or ""
+    yield "health", _health(config.get("Healthcheck") or {})
+    for number, trigger in enumerate(config.get("OnBuild") or ()):
+        yield "" if number else "onbuild", trigger
     for number, (name, value) in enumerate(sorted((config.get("Labels") or {}).items())):
         yield "" if number else "labels", f"{name}={value}"
+
+
+def _health(check: dict[str, Any]) -> str:
+    """`curl -f x (every 30 s, at most 5 s, retries: 3)`, of what HEALTHCHECK says."""
+    kind, *words = check.get("Test") or ("",)
+    said = {"NONE": "none", "CMD": shlex.join(words)}.get(kind, " ".join(words))
+    named = (("Interval", "every"), ("Timeout", "at most"), ("StartPeriod", "from"), ("StartInterval", "at first every"))
+    times = [f"{words} {check[name] / 1e9:g} s" for name, words in named if check.get(name)]
+    details = ", ".join((*times, *([f"retries: {check['Retries']}"] if check.get("Retries") else [])))
+    return f"{said} ({details})" if details else said
 
 
 def _base(base: dict[str, Any] | None) -> str:

@@ -75,6 +75,24 @@ def test_show_and_history_of_an_image_that_ran(launch: Launch, experiment: str) 
     assert "debian trixie" in launch("images", "history", experiment).stdout.splitlines()[-1]
 
 
+def test_show_has_all_that_an_image_tells_its_container(launch: Launch) -> None:
+    (launch.project / "Dockerfile").write_text(
+        "FROM scratch\nCOPY Dockerfile /\nVOLUME /data\nEXPOSE 80/tcp\nSTOPSIGNAL SIGINT\n"
+        "HEALTHCHECK --interval=30s --retries=3 CMD check me\nONBUILD COPY . /app\nONBUILD RUN make\n"
+    )
+    launch("build", "-q", "-t", "telling", ".")
+    shown = launch("images", "show", "telling").stdout
+    rows = [
+        ("volumes", "/data"),
+        ("ports", "80/tcp"),
+        ("stop signal", "SIGINT"),
+        ("health", "check me (every 30 s, retries: 3)"),
+        ("onbuild", "COPY . /app"),
+        ("", "RUN make"),
+    ]
+    assert all(f"  {name:<11} {value}\n" in shown for name, value in rows), shown
+
+
 def test_the_bill_of_materials_is_with_the_image_and_with_the_run(launch: Launch, experiment: str) -> None:
     launch(f"experiment={experiment}")
     record = launch.record()
