@@ -45,6 +45,23 @@ ENVIRONMENT = {
     "SOURCE_DATE_EPOCH": str(LAYER_MTIME_S),
 }
 
+_UNKNOWN_CERTIFICATE = (
+    "certificate verify failed",  # Python, OpenSSL
+    "certificate problem",  # curl, git
+    "certificate is not trusted",  # wget, apt (GnuTLS)
+    "certificate verification failed",
+    "self-signed certificate in",  # node
+    "unable to get local issuer certificate",
+    "signed by unknown authority",  # Go
+    "invalid peer certificate",  # Rust, uv
+    "have a known issuer",  # wget
+)
+_CERTIFICATE_HINT = (
+    "certificates that only this machine trusts are in no image: COPY the CA's into /usr/local/share/ca-certificates and run "
+    "`update-ca-certificates`, or show it to this RUN alone: `--mount=type=bind,source=ca.pem,target=/ca.pem` (or `type=secret`) "
+    "with SSL_CERT_FILE, PIP_CERT or CURL_CA_BUNDLE=/ca.pem"
+)
+
 
 def apply_run_command(
     step: RunCommand,
@@ -175,6 +192,8 @@ def _hint(step: RunCommand, output: str) -> str | None:
         return "build steps run without a network; packages belong in `image.apt`, wheels in `image.requirements`"
     if "No space left on device" in output or "Disk quota exceeded" in output:
         return f"a step writes to the disk of the store, which may be full; {NO_ROOM}"
+    if any(sign in output.lower() for sign in _UNKNOWN_CERTIFICATE):
+        return _CERTIFICATE_HINT
     return None
 
 

@@ -135,3 +135,18 @@ def test_an_image_with_a_command_goes_out_and_comes_back(store: Store, base: lis
 
     assert [layer.diff_id for layer in layers] == [layer.diff_id for layer in result.image.layers[:2]]
     assert "b\n" == (other.layer_dir(result.image.layers[2]) / "seen").read_text()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "ssl.SSLError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate in chain",
+        "curl: (60) SSL certificate problem: unable to get local issuer certificate",
+        "Certificate verification failed: The certificate is NOT trusted.",
+        "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+    ],
+)
+def test_a_certificate_that_only_this_machine_trusts_is_explained(store: Store, base: list[Layer], said: str) -> None:
+    with pytest.raises(BuildError) as failure:
+        run(store, base, f"echo {said!r} >&2; exit 1")
+    assert "--mount=type=bind,source=ca.pem" in (failure.value.hint or "")
