@@ -1,5 +1,5 @@
-"""Options of `docker build` that stand in people's Makefiles: those that change nothing here, and those that can't be had, with the
-way out of each."""
+"""Options of `docker build` that stand in people's Makefiles: those that change nothing here, and those that can't be had, each
+with the way out."""
 
 from __future__ import annotations
 

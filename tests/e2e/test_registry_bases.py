@@ -93,6 +93,8 @@ def test_a_login_is_checked_kept_and_shared_with_others(launch: Launch, server: 
     assert 0o600 == (tmp_path / "config.json").stat().st_mode & 0o777
     missing = launch("pull", f"{server.address}/lab/none:v1", check=2)
     assert "is not there" in missing.stderr
+    typed = launch("login", server.address, "-u", "ci", "-p", "s3cret", check=2).stderr
+    assert ("`--password-stdin < FILE`" in typed, "s3cret" in typed) == (True, False)
     launch("logout", server.address)
     assert {} == json.loads((tmp_path / "config.json").read_text())["auths"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -21,10 +22,14 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("host", nargs="?", default=DOCKER_HUB, metavar="HOST", help="the registry (default: Docker Hub)")
     parser.add_argument("-u", "--username", metavar="USER", help="asked for when it is left out")
+    parser.add_argument("-p", "--password", metavar="PASSWORD", help=argparse.SUPPRESS)
     parser.add_argument("--password-stdin", action="store_true", help="read the password, or an access token, from stdin")
     args.add_debug_options(parser)
     options = parser.parse_args(arguments)
     args.apply_debug(options)
+    if options.password is not None:
+        hint = "`--password-stdin < FILE`, or leave it out to be asked: on a command line others read it in the list of processes"
+        raise ConfigError("`--password` is not supported", hint=hint)
     host = registry_host(options.host)
     from runtime.registry.client import Registry
     from runtime.registry.credential_store import store_credentials
