@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,14 +36,14 @@ COPY requirements.txt .
 
 DOCKERFILES = {
     "pip": _HEAD
-    + "RUN --mount=type=cache,target=/root/.cache/pip python3 -m venv /opt/venv "
-    + "&& /opt/venv/bin/pip install -r requirements.txt\n"
-    + 'COPY train.py .\nENTRYPOINT ["/opt/venv/bin/python", "train.py"]\n',
+    + "RUN --mount=type=cache,target=/root/.cache/pip python3 -m venv /opt/env "
+    + "&& /opt/env/bin/pip install -r requirements.txt\n"
+    + 'COPY train.py .\nENTRYPOINT ["/opt/env/bin/python", "train.py"]\n',
     "uv": _HEAD
     + "RUN --mount=type=cache,target=/root/.cache/uv --mount=type=bind,source=uv,target=/usr/local/bin/uv "
-    + "UV_LINK_MODE=copy uv venv /opt/venv "
-    + "&& UV_LINK_MODE=copy uv pip install --python /opt/venv/bin/python -r requirements.txt\n"
-    + 'COPY train.py .\nENTRYPOINT ["/opt/venv/bin/python", "train.py"]\n',
+    + "UV_LINK_MODE=copy uv venv /opt/env "
+    + "&& UV_LINK_MODE=copy uv pip install --python /opt/env/bin/python -r requirements.txt\n"
+    + 'COPY train.py .\nENTRYPOINT ["/opt/env/bin/python", "train.py"]\n',
 }
 
 
@@ -97,18 +96,18 @@ def give_base_to_docker(launch: launches.Launch, directory: Path) -> None:
     archive.unlink()
 
 
-def uv_on_the_host(requirements: tuple[str, ...] = REQUIREMENTS) -> float:
-    """Seconds of `uv venv` and `uv pip install --compile-bytecode` with an empty cache and the host's own Python."""
+def uv_on_the_host(scratch: Path, requirements: tuple[str, ...] = REQUIREMENTS) -> float:
+    """Seconds of `uv venv` and `uv pip install --compile-bytecode` in the new directory *scratch*, with an empty cache and the
+    host's own Python."""
     from uv import find_uv_bin
 
     uv = find_uv_bin()
-    with tempfile.TemporaryDirectory() as scratch:
-        env = {"UV_CACHE_DIR": f"{scratch}/cache", "UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
-        begun = time.perf_counter()
-        _run(uv, "venv", "--quiet", "--python", "/usr/bin/python3", f"{scratch}/venv", env=env)
-        python = f"{scratch}/venv/bin/python"
-        _run(uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *requirements, env=env)
-        return time.perf_counter() - begun
+    env = {"UV_CACHE_DIR": f"{scratch}/cache", "UV_SYSTEM_CERTS": "1"}
+    begun = time.perf_counter()
+    _run(uv, "venv", "--quiet", "--python", "/usr/bin/python3", f"{scratch}/venv", env=env)
+    python = f"{scratch}/venv/bin/python"
+    _run(uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *requirements, env=env)
+    return time.perf_counter() - begun
 
 
 def _succeeds(*argv: str) -> bool:
