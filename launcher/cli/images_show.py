@@ -47,7 +47,8 @@ def _runs(state: StateDir, digest: Digest) -> list[dict[str, str]]:
 
 
 def _lines(facts: dict[str, Any]) -> Iterator[str]:
-    yield f"{facts['image_digest']}"
+    # A registry's digest of the image is another one, since it names compressed layers.
+    yield f"{facts['image_digest']}{'  in this store' if facts['pulled'] or facts['pushed'] else ''}"
     for name, value in _rows(facts):
         if value:
             yield f"  {name:<11} {render.printable(value)}"
@@ -70,8 +71,18 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "recipe", _recipe(facts["recipe"])
     yield "sbom", "`launch images sbom` prints it" if facts["sbom"] else ""
     yield from _config_rows(facts["config"])
-    yield "pushed", _some([place["reference"] for place in facts["pushed"]])
+    yield from _places("pulled", facts["pulled"])
+    yield from _places("pushed", facts["pushed"])
     yield "runs", _some([run["run_id"] for run in reversed(facts["runs"])])
+
+
+def _places(how: str, places: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """`NAME@DIGEST` of each, as the registry has it."""
+    for number, place in enumerate(places[:_MOST_SHOWN]):
+        digest = f"@{place['manifest_digest']}" if place["manifest_digest"] else ""
+        yield "" if number else how, f"{place['reference']}{digest}"
+    if len(places) > _MOST_SHOWN:
+        yield "", f"and {len(places) - _MOST_SHOWN} more"
 
 
 def _config_rows(config: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -36,8 +36,3 @@ def push_to(image: Image, store: Store, target: Remote, *, compression: Compress
     """*image* at *target*, with a line for each layer that was sent unless *quiet*."""
     with push_progress(quiet=quiet) as observer:
         return push_image(image, store, target, compression=compression, observer=observer)
-
-
-def pushed_name(pushed: Pushed) -> str:
-    """`REGISTRY/NAME:TAG`."""
-    return f"{pushed.reference.registry}/{pushed.reference.repository}:{pushed.reference.tag}"

@@ -15,16 +15,17 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from runtime.errors import BadContent
-from runtime.oci.digest import Digest, canonical_json, digest_bytes, digest_json
+from runtime.oci.digest import Digest, canonical_json, digest_bytes
 from runtime.oci.image_documents import CONFIG, MANIFEST, Descriptor, Manifest
 from runtime.oci.reference import Remote
 from runtime.registry.blob_upload import Uploads
 from runtime.registry.client import Registry
 from runtime.registry.compress import Compression, Compressor
 from runtime.registry.configuration import registries_configuration
+from runtime.registry.image_places import record_push
 from runtime.registry.layer_push import How, LayerPush, PushedLayer, Target
 from runtime.registry.retries import Patience
 from runtime.registry.side_by_side import Stop, side_by_side
@@ -35,9 +36,6 @@ from runtime.store.store import Store
 
 AT_ONCE = 6
 """Layers on their way. More would help against a far registry, and cost a spool file and a connection each."""
-PUSHED = "pushed"
-"""What is kept beside an image: a list, the most recent first, of where it was pushed and as which manifest."""
-_PUSHES_KEPT = 16
 
 
 class PushObserver(Protocol):
@@ -100,7 +98,7 @@ def push_image(
         registry.close()
         del held
     digest = digest_bytes(content)
-    _record(image, store, target, content)
+    record_push(image, store, target, digest_bytes(content), json.loads(content))
     reference = Remote(target.registry, target.repository, target.tag, digest)
     return Pushed(reference, digest, layers, sent, is_new, time.perf_counter() - begun)
 
@@ -140,26 +138,3 @@ def _size(image: Image, which: int) -> int:
 def _manifest(image: Image, config: Descriptor, layers: Sequence[PushedLayer]) -> bytes:
     annotations = image.manifest.get("annotations") or {}
     return canonical_json(Manifest(config, tuple(layer.descriptor for layer in layers), annotations).to_json())
-
-
-def pushes(image: Image, store: Store) -> list[dict[str, Any]]:
-    """Where *image* was pushed, the most recent first: `reference`, `manifest_digest`, `manifest`, `pushed_at`."""
-    content = store.attached(image, PUSHED)
-    try:
-        document = json.loads(content) if content is not None else []
-    except ValueError:
-        return []
-    return document if isinstance(document, list) else []
-
-
-def _record(image: Image, store: Store, target: Remote, content: bytes) -> None:
-    name = f"{target.registry}/{target.repository}:{target.tag}"
-    entry = {
-        "reference": name,
-        "manifest_digest": digest_bytes(content),
-        "manifest": json.loads(content),
-        "pushed_at": int(time.time()),
-    }
-    with store.lock((digest_json({PUSHED: image.digest}),)):
-        others = [each for each in pushes(image, store) if isinstance(each, dict) and each.get("reference") != name]
-        store.attach(image, PUSHED, canonical_json([entry, *others][:_PUSHES_KEPT]))

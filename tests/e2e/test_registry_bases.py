@@ -105,7 +105,13 @@ def test_skopeo_uses_our_login(logged_in: Launch, server: RegistryServer, tmp_pa
     env = {**os.environ, **logged_in.environ}
     argv = ["skopeo", "inspect", "--tls-verify=false", f"docker://{name}"]
     seen = json.loads(subprocess.run(argv, env=env, capture_output=True, check=True).stdout)
-    assert logged_in("pull", "-q", name).stdout.strip() == seen["Digest"]
+    pulled = logged_in("pull", name)
+    assert (f"{name}@{seen['Digest']}\n", 0) == (pulled.stdout, pulled.stderr.count("sha256:")), "one digest, the registry's"
+    image = json.loads(logged_in("images", "show", name, "--json").stdout)
+    assert [(name, seen["Digest"])] == [(each["reference"], each["manifest_digest"]) for each in image["pulled"]]
+    shown = logged_in("images", "show", name).stdout
+    assert shown.startswith(f"{image['image_digest']}  in this store\n")
+    assert f"  pulled      {name}@{seen['Digest']}\n" in shown
 
 
 @pytest.mark.parametrize(("dockerfile", "said"), [(SYSTEM, "system yes"), (VENV, "venv None")], ids=["system", "venv"])
@@ -132,7 +138,7 @@ def test_an_unchanged_launch_asks_no_registry_and_pull_asks_again(
     assert "system yes" in launch("experiment=moving").stdout
     launch("lock", "experiment=moving")
     lock = (launch.project / "conf/experiment/moving.base.lock").read_text()
-    assert f"{base}@{before}" == lock.splitlines()[-1]
+    assert before == lock.splitlines()[-1]
 
     push_base(logged_in, server, "lab/moving:v1", SYSTEM.replace("system", "moved"), tmp_path)
     server.stop()

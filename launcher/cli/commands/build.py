@@ -63,11 +63,12 @@ def _check_outputs(options: argparse.Namespace) -> None:
 
 def _push(image: Image, names: Sequence[str], *, quiet: bool) -> list[str]:
     """`NAME@DIGEST` of each, as the registry has it."""
-    from launcher.cli.pushing import push_target, push_to, pushed_name
+    from launcher.cli.pushing import push_target, push_to
+    from runtime.registry.image_places import place_name
 
     store = Store(state_dir().store)
     pushed = (push_to(image, store, push_target(name), compression=None, quiet=quiet) for name in names)
-    return [f"{pushed_name(one)}@{one.digest}" for one in pushed]
+    return [f"{place_name(one.reference)}@{one.digest}" for one in pushed]
 
 
 def _print_result(result: BuildResult, pushed: Sequence[str], *, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from launcher.plan.bases.imported_base import pin_reference
 from runtime.build.observer import NullObserver
 from runtime.build.step_label import counted
 from runtime.oci.reference import Remote, familiar_name, parse_reference
+from runtime.registry.image_places import place_name, record_pull
 from runtime.state_dir import state_dir
 from runtime.store.store import Store
 
@@ -21,7 +22,7 @@ from runtime.store.store import Store
 def main(arguments: Sequence[str]) -> int:
     parser = args.Parser(
         "pull",
-        "Fetch images from their registries into the store, and print their digests.",
+        "Fetch images from their registries into the store, and print `NAME@DIGEST` of each, as the registry has it.",
         usage="IMAGE ... [-q]",
         epilog="A launch asks a registry once what a tag means; pull asks again. Nothing that is here already is fetched.",
     )
@@ -57,7 +58,10 @@ def _pull(reference: str, store: Store, *, quiet: bool) -> None:
             architecture=debian_architecture(),
             names=() if name is None or "@" in reference else (name,),
         )
-    print(pinned.manifest_digest)
-    if not quiet:
+    source = parse_reference(reference)
+    assert isinstance(source, Remote)
+    record_pull(image, store, source, pinned.manifest_digest)
+    print(f"{place_name(source)}@{pinned.manifest_digest}")
+    if args.verbose() and not quiet:
         size = render.size(sum(layer.size_bytes for layer in image.layers))
-        render.say(f"{name or reference}: image {image.digest.short}, {counted(len(image.layers), 'layer')}, {size}")
+        render.say(f"{name or reference}: image {image.digest} in this store, {counted(len(image.layers), 'layer')}, {size}")

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.cli import arguments as args
-from launcher.cli.pushing import push_target, push_to, pushed_name
+from launcher.cli.pushing import push_target, push_to
 from launcher.cli.timings import Timings
 from launcher.errors import ConfigError
 from runtime.errors import StoreError
 from runtime.registry.compress import Compression
+from runtime.registry.image_places import place_name
 from runtime.registry.push import Pushed
 from runtime.state_dir import state_dir
 from runtime.store.records import Image
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     image = _image(source, store, options.config_dir, quiet=quiet)
     compression = None if options.compression is None else Compression(options.compression)
     pushed = push_to(image, store, target, compression=compression, quiet=quiet)
-    name = pushed_name(pushed)
+    name = place_name(pushed.reference)
     if options.json:
         json.dump(_document(image, pushed, name), sys.stdout, indent=2)
         print()

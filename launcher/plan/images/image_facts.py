@@ -11,7 +11,7 @@ from launcher.plan.images.recipe import Recipe, read_recipe
 from runtime.build.plan import ImportImage, UnpackDebs
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest
-from runtime.registry.push import pushes
+from runtime.registry.image_places import pulls, pushes
 from runtime.store.pins import pinned
 from runtime.store.records import Image
 from runtime.store.store import Store
@@ -34,7 +34,8 @@ def image_facts(image: Image, store: Store) -> dict[str, Any]:
         "recipe": _recipe_facts(recipe),
         "sbom": store.is_attached(image, SBOM),
         "pinned": image.digest in pinned(store),
-        "pushed": _pushed(image, store),
+        "pulled": _named(pulls(image, store), "pulled_at"),
+        "pushed": _named(pushes(image, store), "pushed_at"),
         "config": image.config.get("config") or {},
         "layers": [
             {
@@ -124,9 +125,8 @@ def _recipe_facts(recipe: Recipe | None) -> dict[str, Any] | None:
     return {"made_by": recipe.made_by, "experiment": experiment, "lock_digest": lock, "code_digest": code}
 
 
-def _pushed(image: Image, store: Store) -> list[dict[str, Any]]:
-    named = ("reference", "manifest_digest", "pushed_at")
-    return [{name: each.get(name) for name in named} for each in pushes(image, store)]
+def _named(places: Sequence[dict[str, Any]], when: str) -> list[dict[str, Any]]:
+    return [{name: each.get(name) for name in ("reference", "manifest_digest", when)} for each in places]
 
 
 def _shared_bytes(image: Image, others: Sequence[Image]) -> int:

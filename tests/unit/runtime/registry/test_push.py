@@ -20,9 +20,10 @@ from runtime.oci.digest import Digest, digest_bytes
 from runtime.oci.image_documents import LAYER, Descriptor
 from runtime.oci.reference import Remote, parse_reference
 from runtime.registry.compress import Compression
+from runtime.registry.image_places import pushes
 from runtime.registry.known_blobs import known_blobs, remember_blob
 from runtime.registry.layer_push import How
-from runtime.registry.push import Pushed, push_image, pushes
+from runtime.registry.push import Pushed, push_image
 from runtime.registry.refusals import RegistryRefusal
 from runtime.registry.retries import Patience
 from runtime.store.records import Image
