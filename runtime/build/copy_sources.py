@@ -21,6 +21,7 @@ from runtime.store.merged_tree import MergedTree
 
 _DIRECTORY = 0o040000
 _LINK_MODE = 0o120777
+_FIFO = 0o010000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ def _context_item(root: str, source: str, path: str, mode: int, sha256: str) -> 
         raise BadContent(f"`{shown(source)}` → `{shown(path)}`: not plain relative paths")
     if mode & 0o170000 == _DIRECTORY:
         return Item(path, TreeEntry(path, "dir", mode & 0o777))
+    if mode & 0o170000 == _FIFO:
+        return Item(path, TreeEntry(path, "fifo", mode & 0o777))
     if mode == _LINK_MODE:
         return Item(path, TreeEntry(path, "symlink", 0o777, link=_link(root, source, sha256)))
     return Item(path, TreeEntry(path, "file", mode & 0o777, sha256=sha256), InContext(root, source))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 from pathlib import Path
@@ -44,6 +45,29 @@ def test_a_socket_cannot_be_copied_by_name(launch: Launch) -> None:
         refused = launch("build", "-q", ".", check=2).stderr
     assert "`s` is a socket, which no image holds" in refused
     assert "Dockerfile:2" in refused
+
+
+def test_a_dockerfile_in_lower_case_is_found(launch: Launch) -> None:
+    (launch.project / "dockerfile").write_text("FROM scratch\nLABEL a=b\n")
+    launch("build", "-q", "-t", "x", ".")
+    launch("build", "-q", "-t", "x", "-f", "Dockerfile", ".")
+    assert "there is no Dockerfile `other`" in launch("build", "-q", "-f", "other", ".", check=2).stderr
+
+
+def test_a_pipe_is_copied_as_one_and_waited_for_by_nobody(launch: Launch) -> None:
+    (launch.project / "context").mkdir()
+    os.mkfifo(launch.project / "context/pipe")
+    (launch.project / "context/file").write_text("text")
+    (launch.project / "Dockerfile").write_text("FROM scratch\nCOPY . /all/\n")
+    launch("build", "-q", "-t", "x", "-f", "Dockerfile", "context", timeout_s=60)
+    assert "fifo" in [entry.type for entry in store_of(launch).tree_of(store_of(launch).image("x").layers[-1])]
+    (launch.project / "context/file").unlink()
+    os.mkfifo(launch.project / "context/file")
+    assert "identical" in launch("verify", "x", timeout_s=60).stdout
+
+
+def store_of(launch: Launch) -> Store:
+    return Store(launch.home / "store")
 
 
 @pytest.mark.requires("overlayfs", "userns")

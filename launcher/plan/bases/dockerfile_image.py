@@ -66,7 +66,7 @@ def read_dockerfile(
 ) -> TranslatedImage:
     """The image of *request*. *origin* is where the Dockerfile is named, *target_origin* where its stage is; *refresh* asks
     registries anew what their tags mean."""
-    text, shown = _text(request.dockerfile, origin)
+    text, shown = _text(_in_lower_case(request.dockerfile), origin)
     dockerfile = parse(text, path=shown)
     try:
         target_stage(dockerfile, request.target)
@@ -198,6 +198,12 @@ def build_sources(
     suite = next((step.suite for step in steps if isinstance(step, UnpackDebs)), None)
     debian = None if suite is None else debian_source_of(suite, Image(mirror=mirror), state=state, environ=environ)
     return BuildSources(debian=debian, mirror=mirror, secrets=secrets, cache_mounts=build_mounts(state))
+
+
+def _in_lower_case(path: str) -> str:
+    """`dockerfile` where there is no `Dockerfile`, as BuildKit takes it; the ignore file keeps the name that was asked for."""
+    lower = os.path.join(os.path.dirname(path), "dockerfile")
+    return lower if os.path.basename(path) == "Dockerfile" and not os.path.lexists(path) and os.path.exists(lower) else path
 
 
 def _text(path: str, origin: Origin | None) -> tuple[str, str]:

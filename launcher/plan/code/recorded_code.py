@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -83,6 +84,8 @@ class _Sources:
             origin = self._in_image(root, file) if file in missing else Path(root, path)
             if _is_directory(mode):
                 place.mkdir(exist_ok=True)
+            elif _is_pipe(mode):
+                os.mkfifo(place)
             elif mode == _LINK_MODE:
                 os.symlink(os.readlink(origin), place)
             else:
@@ -126,9 +129,16 @@ def _is_as_recorded(path: str, file: File) -> bool:
             return os.path.isdir(path)
         if mode == _LINK_MODE:
             return hashlib.sha256(os.fsencode(os.readlink(path))).hexdigest() == sha256
-        return not os.path.islink(path) and digest_file(Path(path)).hex == sha256
+        if _is_pipe(mode):
+            return True  # it is made, and nothing of it is read
+        # A pipe in a file's place would be waited for.
+        return stat.S_ISREG(os.lstat(path).st_mode) and digest_file(Path(path)).hex == sha256
     except (OSError, StoreError):
         return False
+
+
+def _is_pipe(mode: int) -> bool:
+    return stat.S_ISFIFO(mode)
 
 
 def _is_directory(mode: int) -> bool:

@@ -20,6 +20,7 @@ from runtime.build.go_match import compiled, has_wildcards, unescaped
 
 DIRECTORY = 0o040755
 LINK = 0o120777
+FIFO = 0o010644
 _PROGRAM = 0o755
 _FILE = 0o644
 
@@ -86,7 +87,9 @@ class BuildContext:
             raise self._missing(clean, source, origin)
         paths = list(self._below(clean)) if stat.S_ISDIR(status.st_mode) else [clean]
         entries = (self._entry(path, path, origin) for path in paths)
-        return tuple((entry[0], entry[2], entry[3]) for entry in entries if entry is not None and entry[2] != DIRECTORY)
+        return tuple(
+            (entry[0], entry[2], entry[3]) for entry in entries if entry is not None and entry[2] not in (DIRECTORY, FIFO)
+        )
 
     def save(self) -> None:
         """Keep the digests for the next time."""
@@ -183,6 +186,8 @@ class BuildContext:
             return path, target, DIRECTORY, ""
         if stat.S_ISSOCK(status.st_mode):
             return None
+        if stat.S_ISFIFO(status.st_mode):
+            return path, target, FIFO, ""
         if stat.S_ISLNK(status.st_mode):
             mode, digest = LINK, sha256(os.fsencode(os.readlink(full))).hexdigest()
         elif stat.S_ISREG(status.st_mode):
@@ -194,7 +199,7 @@ class BuildContext:
                 raise ConfigError(f"cannot read `{full}`", origin=origin, hint=hint) from None
         else:
             hint = f"a line in `{self.ignore_file}` leaves it out"
-            raise ConfigError(f"`{full}` is a device or a pipe, which cannot be copied", origin=origin, hint=hint)
+            raise ConfigError(f"`{full}` is a device, which cannot be copied", origin=origin, hint=hint)
         if path not in self.used:
             self.size_bytes += status.st_size
         self.used[path] = (mode, digest)

@@ -80,7 +80,8 @@ def translate(
         made.warn(warning.message, warning.origin)
     stage = made.stage(wanted)
     if not stage.steps:
-        raise ConfigError("the image would have no files", origin=dockerfile.stages[wanted].origin, hint="COPY some into it")
+        # `FROM scratch` and configuration alone: one layer with nothing in it, since not every tool takes an image without any.
+        stage.steps.append(MakeDirectory("/", label="FROM scratch"))
     context.save()
     files = tuple((path, *context.used[path]) for path in sorted(context.used))
     return TranslatedImage(

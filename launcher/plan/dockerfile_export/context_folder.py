@@ -21,6 +21,7 @@ from runtime.store.store import Store
 _CHUNK = 1 << 20
 _LINK = 0o120777
 _DIRECTORY = 0o040000
+_FIFO = 0o010000
 
 File = tuple[str, str, int, str]
 """(path where it is read, path where it is written, mode, sha256), as in `ContextFiles.files`."""
@@ -66,6 +67,9 @@ class ContextFolder:
             _make_directories(folder, target.parent)
             if mode & 0o170000 == _DIRECTORY:
                 target.mkdir(exist_ok=True)
+                target.chmod(mode & 0o777)
+            elif mode & 0o170000 == _FIFO:
+                os.mkfifo(target)
                 target.chmod(mode & 0o777)
             elif mode == _LINK:
                 with _read(root, source):

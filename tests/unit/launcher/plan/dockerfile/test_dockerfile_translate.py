@@ -267,7 +267,6 @@ def test_an_unknown_target_is_refused_with_a_suggestion(translated):
         pytest.param("FROM a\nCOPY --from=scratch /x /\n", "`scratch` has no files", 2, id="scratch"),
         pytest.param("FROM a\nCOPY --from=nowhere /x /\n", "no such image", 2, id="unknown image"),
         pytest.param("FROM scratch\nRUN x\n", "RUN in an image without files has nothing to run", 2, id="run on nothing"),
-        pytest.param("FROM scratch\nENV a=b\n", "the image would have no files", 1, id="empty image"),
         pytest.param("FROM $NAME\n", "`$NAME` of FROM is empty", 1, id="no base"),
         pytest.param(
             "FROM --platform=linux/arm64 a\n", "`--platform=linux/arm64` is not this machine's, `linux/amd64`", 1, id="arm"
@@ -553,7 +552,7 @@ def test_what_the_ignore_file_leaves_out_is_not_copied_unless_it_is_brought_back
     assert [file[1] for file in copies(image)[0].source.files] == ["a.py", "build", "build/keep", "build/keep/y"]
 
 
-def test_a_pipe_in_the_context_is_refused_and_a_socket_left_out(translated, tmp_path):
+def test_a_pipe_in_the_context_is_copied_and_a_socket_left_out(translated, tmp_path):
     import socket
 
     (tmp_path / "context").mkdir()
@@ -561,7 +560,14 @@ def test_a_pipe_in_the_context_is_refused_and_a_socket_left_out(translated, tmp_
         server.bind(os.path.relpath(tmp_path / "context" / "agent.sock"))
         assert [file[1] for file in copies(translated("FROM a\nCOPY . /d/\n", files=["x"]))[0].source.files] == ["x"]
     os.mkfifo(tmp_path / "context" / "pipe")
-    assert "is a device or a pipe, which cannot be copied" in refusal(translated, "FROM a\nCOPY . /d/\n").message
+    image = translated("FROM a\nCOPY . /d/\n", files=["x"])
+    assert [file[1:] for file in copies(image)[0].source.files][0] == ("pipe", 0o010644, "")
+    assert [file[0] for file in image.files] == ["x"], "a pipe has no content that a record could keep"
+
+
+def test_an_image_of_configuration_alone_has_one_layer_without_a_file(translated):
+    image = translated("FROM scratch\nENV a=b\n")
+    assert [("/", "FROM scratch")] == [(step.path, step.label) for step in image.steps]
 
 
 # Configuration
