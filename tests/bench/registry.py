@@ -99,10 +99,7 @@ class _Ours:
         return self.launch.whole("push", "bench", self.reference, "--compression", compression, "--quiet")
 
     def pull(self) -> float:
-        home = self.scratch / "empty-home"
-        seconds = self.launch.in_home(home).whole("pull", self.reference)
-        _remove(home)
-        return seconds
+        return self.launch.in_home(_new(self.scratch)).whole("pull", self.reference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +117,9 @@ class _Podman:
         return self._whole("push", "--quiet", "--tls-verify=false", image, f"docker://{self.server.address}/bench/image:podman")
 
     def pull_into_an_empty_store(self) -> float:
-        root = self.scratch / "podman-empty"
+        root = _new(self.scratch)
         seconds = _Podman(self.server, root).pull()
-        _Podman(self.server, root)._whole("rmi", "--all", "--force")
         subprocess.run(["umount", str(root / "root/overlay")], capture_output=True, check=False)
-        _remove(root)
         return seconds
 
     def _whole(self, *arguments: str) -> float:
@@ -197,17 +192,15 @@ def _pulls(ours: _Ours, peers: list[_Podman | _DockerPeer], server: RegistryServ
 
 
 def _unpacked(server: RegistryServer, scratch: Path) -> float:
-    layout, bundle = scratch / "layout", scratch / "bundle"
+    place = _new(scratch)
+    layout, bundle = place / "layout", place / "bundle"
 
     def work() -> None:
         source = f"docker://{server.address}/bench/image:ours"
         _run("skopeo", "copy", "--quiet", "--src-tls-verify=false", source, f"oci:{layout}:x")
         _run("umoci", "unpack", "--image", f"{layout}:x", str(bundle))
 
-    seconds = timed(work)
-    _remove(layout)
-    _remove(bundle)
-    return seconds
+    return timed(work)
 
 
 def _run(*argv: str) -> None:
@@ -217,8 +210,9 @@ def _run(*argv: str) -> None:
         raise SystemExit(f"`{' '.join(argv)}` exited with {done.returncode}:\n{done.stderr[-2000:]}")
 
 
-def _remove(directory: Path) -> None:
-    subprocess.run(["rm", "-rf", str(directory)], check=True)
+def _new(scratch: Path) -> Path:
+    """An empty directory, kept until the end: ext4 makes files slowly where many were just removed."""
+    return Path(tempfile.mkdtemp(dir=scratch))
 
 
 if __name__ == "__main__":
