@@ -20,6 +20,7 @@ def write_dockerfile(request: Request, directory: Path) -> int:
     from launcher.cli.prepare import prepare_image
     from launcher.plan.dockerfile_export.export import check_directory, export_dockerfile
     from launcher.plan.image_plan import sources
+    from runtime.build.debian.shown_archive import archive_to_show
     from runtime.build.step_label import counted
 
     check_directory(directory)
@@ -38,6 +39,9 @@ def write_dockerfile(request: Request, directory: Path) -> int:
         name=plan.spec.name,
         command=plan.argv,
         stage_layers=partial(_stage_layers, plan.build, store, inputs),
+        archive=partial(
+            archive_to_show, suite=None, archives=None if inputs.debian is None else inputs.debian.archives, mirror=inputs.mirror
+        ),
     )
     for warning in done.warnings:
         render.warn(warning)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import tarfile
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from launcher.plan.stat_cache import StatCache
 from runtime.build.apply_import_image import apply_import_image
 from runtime.build.builder import build
 from runtime.build.cache_key import step_key
+from runtime.build.debian.shown_archive import archive_to_show
 from runtime.build.image_assembly import assemble
 from runtime.build.make_step import StepMaker
 from runtime.build.observer import NullObserver
@@ -126,7 +128,7 @@ def context(tmp_path: Path) -> Path:
     return root
 
 
-def planned(context: Path, base: ImportImage, text: str = DOCKERFILE) -> BuildPlan:
+def planned(context: Path, base: ImportImage, text: str = DOCKERFILE, network: str = "none") -> BuildPlan:
     """The build plan of the Dockerfile *text*."""
 
     def pin(name: str, origin: Origin) -> PinnedImage:
@@ -134,7 +136,7 @@ def planned(context: Path, base: ImportImage, text: str = DOCKERFILE) -> BuildPl
         return PinnedImage(steps=(base,), config={})
 
     files = BuildContext(context, ignore=Ignore.parse(""), ignore_file=".dockerignore", cache=StatCache(context / "../stats"))
-    made = translate(parse(text, path="Dockerfile"), context=files, pin=pin, architecture="amd64", network="none")
+    made = translate(parse(text, path="Dockerfile"), context=files, pin=pin, architecture="amd64", network=network)
     return BuildPlan(steps=made.steps, config=made.config, stages=made.stages)
 
 
@@ -144,7 +146,14 @@ def exported(plan: BuildPlan, image: Image, store: Store, directory: Path) -> Ex
             return StepMaker(plan, store, BuildSources(), NullObserver()).stage_layers(number)
 
     return export_dockerfile(
-        plan, image, store, directory=directory, name="written", command=("true",), stage_layers=stage_layers
+        plan,
+        image,
+        store,
+        directory=directory,
+        name="written",
+        command=("true",),
+        stage_layers=stage_layers,
+        archive=partial(archive_to_show, suite=None, archives=None, mirror=None),
     )
 
 
@@ -189,3 +198,29 @@ def test_other_builders_make_the_same_tree(tool: str, tmp_path: Path, store: Sto
             got = {name: text for name, text in got.items() if not name.startswith("io.buildah")}
         assert wanted.get(key) == got, key
     assert {*wanted["Env"]} <= {*written["Env"]}
+
+
+@pytest.mark.parametrize("there", [pytest.param("# empty\n", id="an empty list"), pytest.param(None, id="no list")])
+@pytest.mark.requires("buildah")
+def test_apt_finds_the_archive_that_our_own_build_shows(
+    there: str | None, tmp_path: Path, store: Store, base: ImportImage, context: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAUNCH_DEBIAN_MIRROR", "http://mirror.lab/debian")
+    listed = "" if there is None else f"COPY <<EOF /etc/apt/sources.list.d/debian.sources\n{there}EOF\n"
+    text = f"""FROM base
+COPY <<EOF /etc/os-release
+ID=debian
+VERSION_CODENAME=trixie
+EOF
+COPY <<EOF /etc/apt/apt.conf.d/x
+EOF
+{listed}RUN cat /etc/apt/sources.list.d/debian.sources > /seen && rm -rf /var/lib/x
+"""
+    plan = planned(context, base, text, network="host")
+    image = build(plan, store).image
+    done = exported(plan, image, store, tmp_path / "out")
+    assert any("`apt/debian.sources`" in warning for warning in done.warnings)
+    theirs, _ = built_by("buildah", tmp_path / "out", tmp_path / "other", store)
+    ours = paths_of(store, image.layers)
+    assert ours["seen"].size > 20
+    assert ours == theirs, "\n".join(sorted(f"{one}" for one in {*ours.values()} ^ {*theirs.values()}))

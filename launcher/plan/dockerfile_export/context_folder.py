@@ -34,6 +34,7 @@ class ContextFolder:
         self._root = root
         self._store = store
         self._archives: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
         self.archives = 0
         self.size_bytes = 0
 
@@ -84,14 +85,19 @@ class ContextFolder:
 
     def texts(self, files: Iterable[tuple[str, str]], name: str) -> str:
         """A folder of files with the given content."""
+        listed = tuple(files)
+        key = hashlib.sha256(repr((name, listed)).encode()).hexdigest()
+        if key in self._texts:
+            return self._texts[key]
         folder = self._root / self._free(name, "")
         folder.mkdir(parents=True)
         folder.chmod(0o755)
-        for path, text in files:
+        for path, text in listed:
             (folder / path).write_bytes(text.encode())
             (folder / path).chmod(0o644)
             self.size_bytes += len(text.encode())
-        return str(folder.relative_to(self._root))
+        self._texts[key] = str(folder.relative_to(self._root))
+        return self._texts[key]
 
     def _archive(self, key: str, name: str, chunks: Iterable[bytes]) -> str:
         if key not in self._archives:

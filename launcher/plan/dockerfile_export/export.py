@@ -20,7 +20,7 @@ from launcher.errors import ConfigError, LaunchError
 from launcher.plan.dockerfile_export.config_text import config_text
 from launcher.plan.dockerfile_export.context_folder import ContextFolder
 from launcher.plan.dockerfile_export.quoting import Unwritable
-from launcher.plan.dockerfile_export.stage_text import StageState, StageWriter
+from launcher.plan.dockerfile_export.stage_text import ArchiveShown, StageState, StageWriter
 from runtime.build.plan import BuildPlan, ImportImage, Step
 from runtime.errors import BuildError
 from runtime.store.records import Image, Layer
@@ -73,14 +73,15 @@ def export_dockerfile(
     name: str,
     command: Sequence[str],
     stage_layers: StageLayers,
+    archive: ArchiveShown = lambda layers: None,
 ) -> Exported:
     """Write *directory* for *image*, which is that of *build*. *command*: what runs when the image says nothing about it.
 
-    *stage_layers* gives the layers of another stage, built if they aren't there."""
+    *stage_layers* gives the layers of another stage, built if they aren't there; *archive* what apt is shown."""
     check_directory(directory)
     with _completed(directory) as root:
         folder = ContextFolder(root, store)
-        written = _Written(build, image, store, folder, stage_layers)
+        written = _Written(build, image, store, folder, stage_layers, archive)
         try:
             lines = [*written.stages(), *written.image(command)]
         except Unwritable as error:
@@ -95,13 +96,22 @@ def export_dockerfile(
 class _Written:
     """Stages as they are written, and what is known of those that are."""
 
-    def __init__(self, build: BuildPlan, image: Image, store: Store, folder: ContextFolder, stage_layers: StageLayers) -> None:
+    def __init__(
+        self,
+        build: BuildPlan,
+        image: Image,
+        store: Store,
+        folder: ContextFolder,
+        stage_layers: StageLayers,
+        archive: ArchiveShown,
+    ) -> None:
         self.warnings: list[str] = []
         self._build = build
         self._image = image
         self._store = store
         self._folder = folder
         self._stage_layers = stage_layers
+        self._archive = archive
         self._done: dict[tuple[Step, ...], tuple[str, StageState]] = {}
 
     def stages(self) -> list[str]:
@@ -143,6 +153,7 @@ class _Written:
             lambda number: f"stage{number}",
             self.warnings,
             self._build.config.env if is_image else {},
+            self._archive,
         )
         earlier = max((known for known in self._done if tuple(steps[: len(known)]) == known), key=len, default=None)
         if earlier is not None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from launcher.plan.dockerfile_export.config_text import env_text
@@ -19,6 +20,8 @@ from launcher.plan.dockerfile_export.quoting import Unwritable, bare, shell_word
 from launcher.plan.dockerfile_export.run_text import instruction, removal, removed, run_text
 from runtime.build.apply_run_command import ENVIRONMENT
 from runtime.build.cache_key import step_key
+from runtime.build.debian.root_skeleton import APT_SOURCE
+from runtime.build.debian.shown_archive import ShownArchive
 from runtime.build.image_users import resolve_user
 from runtime.build.plan import (
     CopyFiles,
@@ -38,6 +41,9 @@ from runtime.oci.reference import Remote, parse_reference, shown_reference
 from runtime.store.merged_tree import MergedTree, merged_tree
 from runtime.store.records import Layer
 from runtime.store.store import Store
+
+ArchiveShown = Callable[[Sequence[Path]], ShownArchive | None]
+"""The Debian archive that our own build shows to commands on these layers, bottom first."""
 
 MOST_LAYERS = 90
 """What the image has at most: some tools stop at 100, and the user's own instructions need room."""
@@ -71,6 +77,7 @@ class StageWriter:
     stage_name: Callable[[int], str]
     warnings: list[str]
     config_env: Mapping[str, str] = field(default_factory=dict)
+    archive: ArchiveShown = field(default=lambda layers: None)
     lines: list[str] = field(default_factory=list)
     state: StageState = field(default_factory=StageState)
     _env_is_set: bool = False
@@ -156,17 +163,38 @@ class StageWriter:
         tidy, kept = self._tidy(step, made)
         self._become(step.user or "0")
         mounts = [mount_flags(mount, self.folder, self.stage_name) for mount in step.mounts]
+        source = self._apt_source(step, made)
         # What is mounted while the command runs must not be emptied, and only root may remove everything.
-        apart = bool(step.mounts) or step.user not in ("", "0", "root")
+        is_stub = bool(source) and _first_missing(APT_SOURCE, self._tree()) is not None
+        apart = bool(mounts) or is_stub or step.user not in ("", "0", "root")
         env = self.state.args | self.state.env
         after = [] if apart else tidy
-        self.lines.append(run_text(step, wanted=wanted, env=env, cwd=self.state.cwd, mounts=mounts, after=after))
+        self.lines.append(run_text(step, wanted=wanted, env=env, cwd=self.state.cwd, mounts=[*mounts, *source], after=after))
         if apart and tidy:
             self._become("0")
             self.lines.append(instruction(tidy))
         if kept:
             archive = self.folder.entries(self._tree(), kept, self.state.layers, "layers/what-was-there")
             self.lines.append(f"ADD {words([archive, '/'])}")
+
+    def _apt_source(self, step: RunCommand, made: Layer) -> list[str]:
+        """The flag that shows apt the Debian archive, as our own build does for an image that names none."""
+        shown = self._shown(step)
+        if shown is None:
+            return []
+        if any(f"/{entry.path}" == APT_SOURCE for entry in self.store.tree_of(made)):
+            raise Unwritable("a command changes the file that would be mounted")
+        text = "".join(_without_password(line) for line in shown.source.decode().splitlines(keepends=True))
+        name = f"{self.folder.texts([('debian.sources', text)], 'apt')}/debian.sources"
+        warning = f"commands find Debian's archive in `{name}`: this machine's addresses, for you to change"
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+        return [f"--mount=type=bind,source={name},target={APT_SOURCE}"]
+
+    def _shown(self, step: RunCommand) -> ShownArchive | None:
+        if step.network == "none":
+            return None
+        return self.archive([self.store.layer_dir(layer) for layer in self.state.layers])
 
     def _environment(self, step: RunCommand) -> dict[str, str]:
         """What our own build gives the command."""
@@ -178,7 +206,8 @@ class StageWriter:
         """Commands that remove what *step* leaves and its layer has not; and what an archive has to put back after them."""
         below = self._tree()
         result = merged_tree(self.store, (*self.state.layers, made))
-        stubs = {stub for mount in step.mounts if (stub := _first_missing(mount.target, result)) is not None}
+        targets = [mount.target for mount in step.mounts] + ([APT_SOURCE] if self._shown(step) else [])
+        stubs = {stub for target in targets if (stub := _first_missing(target, result)) is not None}
         commands = [["rm -rf " + " ".join(map(shell_word, sorted(stubs)))]] if stubs else []
         if not step.drop:
             return commands, []
@@ -288,6 +317,10 @@ class StageWriter:
         document = (self.store.key_fields(step_key(step, None)) or {}).get("config")
         execution = (document or {}).get("config") or {}
         return None if document is None or execution.get("OnBuild") or execution.get("Volumes") else execution
+
+
+def _without_password(line: str) -> str:
+    return re.sub(r"^(URIs: [a-z+]+://)[^/@\s]*@", r"\1", line)
 
 
 def _first_missing(path: str, tree: MergedTree) -> str | None:
