@@ -561,7 +561,7 @@ def test_a_pipe_in_the_context_is_copied_and_a_socket_left_out(translated, tmp_p
         assert [file[1] for file in copies(translated("FROM a\nCOPY . /d/\n", files=["x"]))[0].source.files] == ["x"]
     os.mkfifo(tmp_path / "context" / "pipe")
     image = translated("FROM a\nCOPY . /d/\n", files=["x"])
-    assert [file[1:] for file in copies(image)[0].source.files][0] == ("pipe", 0o010644, "")
+    assert ("pipe", "pipe", 0o010644, "") in copies(image)[0].source.files
     assert [file[0] for file in image.files] == ["x"], "a pipe has no content that a record could keep"
 
 
