@@ -1,4 +1,5 @@
-"""System calls that Python's `os` lacks, one typed function each; the only place of ctypes.
+"""System calls that Python's `os` lacks, one typed function each; the only place of ctypes. Those of the mount API are in
+`mount_calls.py`, which needs no more of it than `system_call`.
 
 A failed call raises KernelError, whose text is the call as it was made. What a failure *means* is the caller's to say.
 Flags are named beside the functions that take them, in `mounts.py`, `namespaces.py` and `processes.py`. Numbers of calls without
@@ -11,7 +12,7 @@ import ctypes
 import errno as errno_names
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint, c_uint32, c_ulong, c_void_p
 from typing import NoReturn
 
@@ -19,15 +20,9 @@ AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
-_OPEN_TREE = 428
-_MOVE_MOUNT = 429
-_FSOPEN = 430
-_FSCONFIG = 431
-_FSMOUNT = 432
 _CLONE3 = 435
 _CLOSE_RANGE = 436
 _OPENAT2 = 437
-_MOUNT_SETATTR = 442
 _PIVOT_ROOT, _CLONE, _SECCOMP = {"aarch64": (41, 220, 277)}.get(os.uname().machine, (155, 56, 317))
 _KEYCTL, _IOPRIO_SET, _BPF, _SCHED_SETATTR = {"aarch64": (219, 30, 280, 274)}.get(os.uname().machine, (250, 251, 321, 314))
 _EXECVEAT = {"aarch64": 281}.get(os.uname().machine, 322)
@@ -102,6 +97,17 @@ def _checked(result: int, call: str) -> int:
     return result
 
 
+def system_call(number: int, *arguments: int | bytes | None, shown: str, detail: Callable[[], str] | None = None) -> int:
+    """A call without a libc wrapper, for the modules beside this one. *shown* is the call in errors; *detail* is asked for more
+    words when it failed."""
+    words = (c_long(one) if isinstance(one, int) else c_char_p(one) for one in arguments)
+    result = _libc.syscall(c_long(number), *words)
+    if result == -1:
+        code = ctypes.get_errno()
+        raise _failure(code, shown, "" if detail is None else detail())
+    return int(result)
+
+
 def mount(source: str, target: str | os.PathLike[str], fstype: str = "", flags: int = 0, options: str = "") -> None:
     """mount(2). *options* is limited to one page (4096 bytes) by the kernel."""
     result = _libc.mount(source.encode(), _bytes(target), fstype.encode() or None, flags, options.encode() or None)
@@ -151,66 +157,6 @@ def clone(flags: int, *, exit_signal: int = 0, cgroup: int | None = None) -> int
 def clone_bare(flags: int) -> int:
     """`clone` without the interpreter's fork hooks: for a child that does nothing but sleep until it is killed."""
     return _checked(_clone(_CLONE, flags, 0, 0, 0, 0), f"clone({flags:#x})")
-
-
-def open_tree(path: str | os.PathLike[str], flags: int, *, at: int = AT_FDCWD) -> int:
-    """open_tree(2)."""
-    result = _libc.syscall(c_long(_OPEN_TREE), c_int(at), c_char_p(_bytes(path)), c_uint(flags))
-    return _checked(result, f"open_tree({at}, {os.fspath(path)!r}, {flags:#x})")
-
-
-def move_mount(tree: int, target: int, path: str = "", flags: int = 0) -> None:
-    """move_mount(2): attach the detached *tree* at *path* below the descriptor *target*."""
-    result = _libc.syscall(c_long(_MOVE_MOUNT), c_int(tree), c_char_p(b""), c_int(target), c_char_p(path.encode()), c_uint(flags))
-    _checked(result, f"move_mount({tree}, '', {target}, {path!r}, {flags:#x})")
-
-
-def mount_setattr(
-    fd: int, path: str, flags: int, *, set_attr: int = 0, clear: int = 0, propagation: int = 0, userns: int = 0
-) -> None:
-    """mount_setattr(2)."""
-    attributes = struct.pack("QQQQ", set_attr, clear, propagation, userns)
-    result = _libc.syscall(
-        c_long(_MOUNT_SETATTR), c_int(fd), c_char_p(path.encode()), c_uint(flags), c_char_p(attributes), c_size_t(len(attributes))
-    )
-    _checked(result, f"mount_setattr({fd}, {path!r}, {flags:#x}, set={set_attr:#x}, clear={clear:#x}, userns={userns})")
-
-
-def fsopen(fstype: str, flags: int = 1) -> int:
-    """fsopen(2); FSOPEN_CLOEXEC by default."""
-    return _checked(_libc.syscall(c_long(_FSOPEN), c_char_p(fstype.encode()), c_uint(flags)), f"fsopen({fstype!r}, {flags:#x})")
-
-
-def fsconfig(fd: int, command: int, key: str | None = None, value: str | None = None, aux: int = 0) -> None:
-    """fsconfig(2). On failure the file system's own words are read from *fd* into the error."""
-    result = _libc.syscall(
-        c_long(_FSCONFIG),
-        c_int(fd),
-        c_uint(command),
-        c_char_p(None if key is None else key.encode()),
-        c_char_p(None if value is None else os.fsencode(value)),
-        c_int(aux),
-    )
-    if result == -1:
-        number = ctypes.get_errno()
-        raise _failure(number, f"fsconfig({fd}, {command}, {key!r}, {value!r}, {aux})", _fs_words(fd))
-
-
-def _fs_words(fd: int) -> str:
-    """What the file system wrote into its context's log, one message a read."""
-    words: list[str] = []
-    try:
-        while len(words) < 8:
-            words.append(os.read(fd, 4096).decode(errors="replace").strip())
-    except OSError:  # ENODATA: no more messages
-        return "; ".join(words)
-    return "; ".join(words)
-
-
-def fsmount(fd: int, attributes: int = 0) -> int:
-    """fsmount(2) with FSMOUNT_CLOEXEC: a detached mount."""
-    result = _libc.syscall(c_long(_FSMOUNT), c_int(fd), c_uint(1), c_uint(attributes))
-    return _checked(result, f"fsmount({fd}, {attributes:#x})")
 
 
 def openat2(directory: int, path: str | os.PathLike[str] | bytes, flags: int, *, mode: int = 0, resolve: int = 0) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from runtime.kernel import libc
+from runtime.kernel import libc, mount_calls
 
 MS_REC = 0x4000
 MS_PRIVATE = 1 << 18
@@ -68,45 +68,45 @@ def clone_tree(path: str | os.PathLike[str], *, at: int = libc.AT_FDCWD, recursi
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC
     if at != libc.AT_FDCWD and not os.fspath(path):
         flags |= libc.AT_EMPTY_PATH
-    return libc.open_tree(path, flags | (libc.AT_RECURSIVE if recursive else 0), at=at)
+    return mount_calls.open_tree(path, flags | (libc.AT_RECURSIVE if recursive else 0), at=at)
 
 
 def attach(tree: int, target: int) -> None:
     """Attach a detached *tree* over the file or directory that the descriptor *target* names."""
-    libc.move_mount(tree, target, "", _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH)
+    mount_calls.move_mount(tree, target, "", _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH)
 
 
 def set_attributes(tree: int, attributes: int, *, recursive: bool = False) -> None:
     """Set ATTR_* bits on a mount."""
-    libc.mount_setattr(tree, "", libc.AT_EMPTY_PATH | (libc.AT_RECURSIVE if recursive else 0), set_attr=attributes)
+    mount_calls.mount_setattr(tree, "", libc.AT_EMPTY_PATH | (libc.AT_RECURSIVE if recursive else 0), set_attr=attributes)
 
 
 def id_map(tree: int, userns: int, *, recursive: bool = False) -> None:
     """Show a detached mount's owners through the map of the user namespace *userns*. Raises KernelError EINVAL where the file
     system can't, EPERM where the mount is mapped already."""
     flags = libc.AT_EMPTY_PATH | (libc.AT_RECURSIVE if recursive else 0)
-    libc.mount_setattr(tree, "", flags, set_attr=ATTR_IDMAP, userns=userns)
+    mount_calls.mount_setattr(tree, "", flags, set_attr=ATTR_IDMAP, userns=userns)
 
 
 class FileSystem:
     """A file system that is being configured (fsopen(2)); a context manager that closes its descriptor."""
 
     def __init__(self, fstype: str) -> None:
-        self._fd = libc.fsopen(fstype)
+        self._fd = mount_calls.fsopen(fstype)
 
     def set_string(self, key: str, value: str) -> None:
-        libc.fsconfig(self._fd, _SET_STRING, key, value)
+        mount_calls.fsconfig(self._fd, _SET_STRING, key, value)
 
     def set_flag(self, key: str) -> None:
-        libc.fsconfig(self._fd, _SET_FLAG, key)
+        mount_calls.fsconfig(self._fd, _SET_FLAG, key)
 
     def set_fd(self, key: str, fd: int) -> None:
-        libc.fsconfig(self._fd, _SET_FD, key, None, fd)
+        mount_calls.fsconfig(self._fd, _SET_FD, key, None, fd)
 
     def create(self, attributes: int = 0) -> int:
         """Create the superblock; a detached mount of it with ATTR_* *attributes*."""
-        libc.fsconfig(self._fd, _CREATE)
-        return libc.fsmount(self._fd, attributes)
+        mount_calls.fsconfig(self._fd, _CREATE)
+        return mount_calls.fsmount(self._fd, attributes)
 
     def __enter__(self) -> FileSystem:
         return self

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runtime.errors import ContainerError
-from runtime.kernel import libc, mounts
+from runtime.kernel import libc, mount_calls, mounts
 from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
 from runtime.oci.runtime_config import Mount
 from runtime.oci_runtime.link_targets import leads_to
@@ -187,13 +187,13 @@ class ContainerMounts:
         writable = mounts.ATTR_RDONLY
         flags = libc.AT_EMPTY_PATH
         if plan.attributes & ~writable or plan.cleared:
-            libc.mount_setattr(tree, "", flags, set_attr=plan.attributes & ~writable, clear=plan.cleared)
+            mount_calls.mount_setattr(tree, "", flags, set_attr=plan.attributes & ~writable, clear=plan.cleared)
         if plan.all_attributes & ~writable or plan.all_cleared:
             recursive = flags | libc.AT_RECURSIVE
-            libc.mount_setattr(tree, "", recursive, set_attr=plan.all_attributes & ~writable, clear=plan.all_cleared)
+            mount_calls.mount_setattr(tree, "", recursive, set_attr=plan.all_attributes & ~writable, clear=plan.all_cleared)
         if plan.propagation:
             recursive = libc.AT_RECURSIVE if plan.propagation_recursive else 0
-            libc.mount_setattr(tree, "", flags | recursive, propagation=plan.propagation)
+            mount_calls.mount_setattr(tree, "", flags | recursive, propagation=plan.propagation)
         if (plan.attributes | plan.all_attributes) & writable:
             self._read_only.append((tree, bool(plan.all_attributes & writable)))
         else:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from runtime.container.handshake import describe, receive, send
 from runtime.errors import ContainerError
-from runtime.kernel import clone_flags, libc, processes
+from runtime.kernel import clone_flags, libc, mount_calls, processes
 from runtime.network import loopback
 from runtime.oci.runtime_config import RuntimeConfig
 from runtime.oci_runtime import cgroup_files
@@ -258,7 +258,7 @@ def _furnish(birth: Birth) -> Root:
 
 def _make_root_read_only() -> None:
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    libc.mount_setattr(root, "", libc.AT_EMPTY_PATH, set_attr=1)
+    mount_calls.mount_setattr(root, "", libc.AT_EMPTY_PATH, set_attr=1)
     os.close(root)
 
 

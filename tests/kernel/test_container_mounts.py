@@ -12,7 +12,7 @@ import pytest
 from runtime.container import lifecycle
 from runtime.container.run_once import run_to_completion
 from runtime.errors import ContainerError
-from runtime.kernel import libc, namespaces
+from runtime.kernel import libc, mount_calls, namespaces
 from runtime.rootfs.overlay import LADDER, Rung
 from runtime.rootfs.wanted import BindMount, TmpfsFile, TmpfsMount
 from tests.kernel.ladder import skip_unless_here
@@ -49,7 +49,7 @@ def _as_container_root(pid: int) -> dict[str, str]:
         os.setresuid(0, 0, 0)
         found = {}
         for name, attempt in (
-            ("clear", lambda: libc.mount_setattr(libc.AT_FDCWD, "/data/set", 0, clear=1)),
+            ("clear", lambda: mount_calls.mount_setattr(libc.AT_FDCWD, "/data/set", 0, clear=1)),
             ("umount", lambda: libc.umount("/data/set", 2)),
             ("write", lambda: os.open("/data/set/x", os.O_CREAT | os.O_WRONLY)),
         ):
