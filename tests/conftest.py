@@ -13,6 +13,7 @@ import os
 import pwd
 import random
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -80,6 +81,9 @@ def _must_have() -> set[str]:
 
 def pytest_configure(config: pytest.Config) -> None:
     _must_have()
+    # A shell starts its background jobs with SIGINT ignored, and so would be whatever a test starts and interrupts.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     name, _, value = _MARK.partition("=")
     os.environ[name] = value
     # The epoch must not matter; where it does, the header says which one it was.

@@ -87,9 +87,10 @@ def wire(registry: RegistryServer) -> Iterator[Wire]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, session_home: Path) -> Project:
-    return Project(tmp_path_factory.mktemp("pushed") / "project", session_home)
+@pytest.fixture
+def project(tmp_path: Path, session_home: Path) -> Project:
+    """Each test's own: wheels of one name differ between tests."""
+    return Project(tmp_path / "project", session_home)
 
 
 def test_after_one_more_requirement_only_its_layer_is_sent(project: Project, wire: Wire) -> None:
