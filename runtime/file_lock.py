@@ -48,14 +48,14 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[i
         os.close(descriptor)
 
 
-def is_locked(path: Path) -> bool:
-    """Whether some process holds an exclusive lock on *path* now. A missing file is not locked."""
+def is_locked(path: Path, *, also_shared: bool = False) -> bool:
+    """Whether some process holds an exclusive lock on *path* now; with *also_shared*, any lock. A missing file is not locked."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if also_shared else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno != errno.EWOULDBLOCK:
             raise

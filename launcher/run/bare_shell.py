@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from launcher.config.spec import to_json
@@ -25,6 +24,7 @@ from runtime.container import lifecycle
 from runtime.container.lifecycle import Container
 from runtime.container.spec import ProcessExit
 from runtime.file_lock import LockBusy, is_locked, open_locked
+from runtime.rootfs.removal import remove_tree
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.records import Image
 from runtime.store.store import Store
@@ -120,8 +120,14 @@ def _directory(plan: LaunchPlan, image: Image, state: StateDir) -> Iterator[RunD
         run_dir.metrics.touch(mode=0o600)
         yield run_dir
     finally:
-        shutil.rmtree(run_dir.root, ignore_errors=True)
+        _remove(run_dir)
         os.close(lock)
+
+
+def _remove(run_dir: RunDir) -> None:
+    """Remove what a shell left, as deep as its program made it; what denies the caller stays for the next who may."""
+    with suppress(OSError):
+        remove_tree(run_dir.root)
 
 
 def open_shells(state: StateDir) -> list[RunDir]:
@@ -138,7 +144,7 @@ def clear_dead_shells(state: StateDir) -> None:
             continue
         try:
             undo_all(run_dir)
-            shutil.rmtree(run_dir.root, ignore_errors=True)
+            _remove(run_dir)
         finally:
             os.close(lock)
 

@@ -7,14 +7,13 @@ the process, however that ends.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from runtime.file_lock import open_locked
+from runtime.file_lock import is_locked, open_locked
 from runtime.oci.digest import Digest
 from runtime.store.directories import GATE
 from runtime.store.failures import store_errors
@@ -75,19 +74,7 @@ def hold(root: Path, digest: Digest) -> HeldImage | None:
 
 def is_held(root: Path, digest: Digest) -> bool:
     """Whether somebody works with that image."""
-    try:
-        descriptor = os.open(root / "images" / f"{digest.hex}.json", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno != errno.EWOULDBLOCK:
-            raise
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return is_locked(root / "images" / f"{digest.hex}.json", also_shared=True)
 
 
 @contextmanager
