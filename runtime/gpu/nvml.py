@@ -7,7 +7,8 @@ no promise about fork. One failing GPU or call never hides the others: each valu
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from runtime.errors import GpuError
@@ -40,6 +41,13 @@ def read_load() -> list[dict[str, Any]]:
 
 
 def _of_each(read: Callable[[Any, int], dict[str, Any]]) -> list[dict[str, Any]]:
+    with opened() as pynvml:
+        return [read(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+
+
+@contextmanager
+def opened() -> Iterator[Any]:
+    """The module pynvml with NVML up, in this process: never before a fork. Raises GpuError when it does not come up."""
     import pynvml
 
     _preload()
@@ -50,7 +58,7 @@ def _of_each(read: Callable[[Any, int], dict[str, Any]]) -> list[dict[str, Any]]
         words, hint = _REFUSALS.get(code, (f"NVML refused to start with code {code}", None))
         raise GpuError(words, hint=hint) from None
     try:
-        return [read(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+        yield pynvml
     finally:
         pynvml.nvmlShutdown()
 
