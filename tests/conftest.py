@@ -17,12 +17,11 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
-from pathlib import Path
 
 import pytest
+from traces import MARK, traces
 
 from runtime import host
-from runtime.cgroup.hierarchies import own_hierarchies
 
 PROGRAMS = (
     *("buildah", "crun", "docker", "docker-registry", "dockerd", "git", "gzip", "htpasswd", "nft", "podman", "runc", "setpriv"),
@@ -30,15 +29,9 @@ PROGRAMS = (
 )
 """Independent judges and tools: present or not."""
 
-OUTLIVES_A_TEST = ("mlflow",)
-"""Words in the command line of a process that may stay for the tests that follow (a server per session)."""
-
 CHECKED_FOR_LEAKS = ("tests/kernel/", "tests/e2e/")
 
 _SETTLED_WITHIN_S = 5.0
-
-_MARK = f"LAUNCH_TESTS_SESSION={os.getpid()}-{random.SystemRandom().randrange(2**32):x}"
-"""In the environment of everything that a test starts: how orphans are found."""
 
 
 def _ordinary_user() -> str | None:
@@ -84,7 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell starts its background jobs with SIGINT ignored, and so would be whatever a test starts and interrupts.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    name, _, value = _MARK.partition("=")
+    name, _, value = MARK.partition("=")
     os.environ[name] = value
     # The epoch must not matter; where it does, the header says which one it was.
     os.environ.setdefault("SOURCE_DATE_EPOCH", str(random.SystemRandom().randrange(86_400, 2**31)))
@@ -127,66 +120,14 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     if not request.node.nodeid.startswith(CHECKED_FOR_LEAKS):
         yield
         return
-    before = _traces()
+    before = traces()
     yield
     deadline = time.monotonic() + _SETTLED_WITHIN_S
     # The kernel ends network namespaces and killed processes a moment later. And one look is not enough to find nothing: a
     # process that forks and ends while /proc is read is in neither place.
     looks_without = 0
     while looks_without < 2 and time.monotonic() < deadline:
-        left = _traces() - before
+        left = traces() - before
         looks_without = 0 if left else looks_without + 1
         time.sleep(0.005)
     assert not left, "left behind:\n" + "\n".join(sorted(left))
-
-
-def _traces() -> set[str]:
-    return {*_mounts(), *_links(), *_cgroups(), *_processes()}
-
-
-def _mounts() -> Iterator[str]:
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        yield f"mount {line.split(' ')[4]}"
-
-
-def _links() -> Iterator[str]:
-    for line in Path("/proc/self/net/dev").read_text().splitlines()[2:]:
-        yield f"link {line.partition(':')[0].strip()}"
-
-
-def _cgroups() -> Iterator[str]:
-    """cgroups called `launch-…` below our own. Where our own is the top, others' would be seen too: only CI looks there."""
-    own = own_hierarchies()
-    tops = {*own.legacy_mounts.values(), own.unified_mount}
-    for directory in {*own.legacy.values(), own.unified}:
-        if directory is None or (directory in tops and os.environ.get("CI") != "true"):
-            continue
-        for parent, children, _ in os.walk(directory):
-            yield from (f"cgroup {parent}/{child}" for child in children if child.startswith("launch-"))
-
-
-def _processes() -> Iterator[str]:
-    """What runs and was started by us: our children, and whoever has our mark in its environment."""
-    own_command = _command(Path("/proc/self"))
-    ours = {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
-    for directory in Path("/proc").glob("[0-9]*"):
-        pid = int(directory.name)
-        command = _command(directory)
-        if not command or pid == os.getpid() or any(word in command for word in OUTLIVES_A_TEST):
-            continue  # an empty command line: a kernel thread, or a process that has ended
-        # A fork of ours that became an orphan has our command line, and no mark: its environment is that of our own start.
-        orphaned_fork = command == own_command and _content(directory / "stat").rpartition(")")[2].split()[1:2] == ["1"]
-        if pid in ours or orphaned_fork or _MARK in _content(directory / "environ").split("\0"):
-            yield f"process {pid} {command}"
-
-
-def _command(directory: Path) -> str:
-    return _content(directory / "cmdline").replace("\0", " ").strip()
-
-
-def _content(file: Path) -> str:
-    """Empty for a process that is gone, or not ours to look at."""
-    try:
-        return file.read_text(errors="replace")
-    except OSError:
-        return ""
