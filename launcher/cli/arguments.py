@@ -15,6 +15,9 @@ from typing import NoReturn
 
 from launcher.errors import ConfigError
 
+RUN = "a short prefix, a name, @last, @last~1 or an MLflow run id"
+"""What RUN may be, for `--help`."""
+
 
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are ours: exit 2 with a hint, as every wrong command line."""

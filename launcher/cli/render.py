@@ -9,7 +9,10 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1"}
 
@@ -66,6 +69,11 @@ def duration(seconds: float | None) -> str:
     if seconds < 3600:
         return f"{int(seconds // 60)} m {int(seconds % 60):02d} s"
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} m"
+
+
+def moment(at: datetime) -> str:
+    """In the time zone of who reads it: `2026-11-25 01:04:12`."""
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def number(value: float) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 
 from launcher.cli import arguments as args
-from launcher.errors import ConfigError
+from launcher.cli.actions import action_main, epilog
 
 ACTIONS = {
     "show": "what an image is, what it is made of and who has used it",
@@ -20,18 +19,14 @@ ACTIONS = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    if arguments and not arguments[0].startswith("-"):
-        if arguments[0] not in ACTIONS:
-            raise ConfigError(f"unknown action `{arguments[0]}`", hint=_what_was_meant(arguments[0]))
-        action = importlib.import_module(f"launcher.cli.images_{arguments[0]}")
-        code: int = action.main(arguments[1:])
-        return code
+    done = action_main("images", ACTIONS, arguments, shown_by_default="an image")
+    if done is not None:
+        return done
     parser = args.Parser(
         "images",
         "List the images in the store, oldest first, or look into one.",
         usage="[ACTION IMAGE ...] [--json]",
-        epilog="actions (`launch images ACTION --help` shows what one takes):\n"
-        + "\n".join(f"  {word:<9} {text}" for word, text in ACTIONS.items()),
+        epilog=epilog("images", ACTIONS),
     )
     parser.add_argument("--json", action="store_true", help="as JSON on stdout")
     args.add_debug_options(parser)
@@ -40,10 +35,3 @@ def main(arguments: Sequence[str]) -> int:
     from launcher.cli.images_list import list_images
 
     return list_images(as_json=options.json)
-
-
-def _what_was_meant(word: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(word, ACTIONS, n=1)
-    return f"did you mean `launch images {near[0]}`?" if near else f"`launch images show {word}` shows an image"

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
         "Show a run's output: its stdout on stdout, its stderr on stderr, in the order in which they came.",
         usage="[-f] [-t] [--tail N] [--since WHEN] RUN",
     )
-    parser.add_argument("run", metavar="RUN", help="a short prefix, a name, @last, @last~1 or an MLflow run id")
+    parser.add_argument("run", metavar="RUN", help=args.RUN)
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends; Ctrl-C ends the looking only")
     parser.add_argument("-n", "--tail", type=int, metavar="N", help="only the last N lines, of both streams together")
     parser.add_argument("--since", metavar="WHEN", help="only what came since: `10m` ago, `14:05`, `2026-11-24T14:05:00Z`")

@@ -22,7 +22,7 @@ from runtime.state_dir import state_dir
 def main(arguments: Sequence[str]) -> int:
     usage = "RUN [KEY=VALUE ...] [-d]"
     parser = args.Parser("rerun", "Run a recorded run again: same plan, same image; other parameters if given.", usage=usage)
-    parser.add_argument("run", metavar="RUN", help="a short prefix, a name, @last, @last~1 or an MLflow run id")
+    parser.add_argument("run", metavar="RUN", help=args.RUN)
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="what is to be different: `params.lr=0.5 seed=2`")
     parser.add_argument("-d", "--detach", action="store_true", help="print the run id and leave; the run goes on")
     parser.add_argument("-q", "--quiet", action="store_true", help="nothing of ours on stderr but errors")

@@ -1,0 +1,35 @@
+"""Nouns with actions: `launch images show IMAGE`, `launch runs rm RUN`. One file an action, `launcher/cli/<noun>_<action>.py`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+
+from launcher.errors import ConfigError
+
+
+def action_main(noun: str, actions: Mapping[str, str], arguments: Sequence[str], *, shown_by_default: str) -> int | None:
+    """Do what the first word of *arguments* says; None when it is no word (options, or nothing): the noun alone is meant.
+
+    *shown_by_default* is what a word that is no action may have been: the placeholder of `show`.
+    """
+    if not arguments or arguments[0].startswith("-"):
+        return None
+    word = arguments[0]
+    if word not in actions:
+        raise ConfigError(f"unknown action `{word}`", hint=_what_was_meant(noun, actions, word, shown_by_default))
+    code: int = importlib.import_module(f"launcher.cli.{noun}_{word}").main(arguments[1:])
+    return code
+
+
+def epilog(noun: str, actions: Mapping[str, str]) -> str:
+    """The actions for the noun's `--help`."""
+    lines = [f"  {word:<9} {text}" for word, text in actions.items()]
+    return "\n".join([f"actions (`launch {noun} ACTION --help` shows what one takes):", *lines])
+
+
+def _what_was_meant(noun: str, actions: Mapping[str, str], word: str, what: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, actions, n=1)
+    return f"did you mean `launch {noun} {near[0]}`?" if near else f"`launch {noun} show {word}` shows {what}"

@@ -1,0 +1,69 @@
+"""Which runs a command line means, in which order: `--where`, `--sort`, `-n`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+
+from launcher.cli import arguments as args
+from launcher.errors import ConfigError
+from launcher.tracking.record import RunRecord
+from launcher.tracking.run_fields import check, value
+from launcher.tracking.run_filter import run_filter
+
+
+def add_where(parser: args.Parser) -> None:
+    parser.add_argument(
+        "--where", metavar="EXPR", help="only runs that fulfil it: 'metrics.acc > 0.9 and params.lr < 0.1 and status = FINISHED'"
+    )
+
+
+def add_choice(parser: args.Parser) -> None:
+    add_where(parser)
+    parser.add_argument(
+        "--sort", metavar="FIELDS", help="order by fields, e.g. 'metrics.acc desc, duration'; a run that lacks one comes last"
+    )
+    parser.add_argument("-n", type=int, default=None, metavar="N", help="only N: the latest, or with --sort the first")
+
+
+def chosen(records: Sequence[RunRecord], options: argparse.Namespace, parser: args.Parser) -> list[RunRecord]:
+    """Those of *records* that the options mean."""
+    if options.n is not None and options.n < 1:
+        parser.error("-n takes a number from 1 on")
+    found = fulfilling(records, options.where)
+    if options.sort is not None:
+        return _sorted(found, options.sort, among=records)[: options.n]
+    return found[-options.n :] if options.n else found
+
+
+def fulfilling(records: Sequence[RunRecord], where: str | None) -> list[RunRecord]:
+    if where is None:
+        return list(records)
+    wanted = run_filter(where)
+    for field in wanted.fields:
+        check(field, records)
+    return [record for record in records if wanted.admits(record)]
+
+
+def _sorted(records: Sequence[RunRecord], sort: str, *, among: Sequence[RunRecord]) -> list[RunRecord]:
+    ordered = list(records)
+    for part in reversed(sort.split(",")):
+        match = re.fullmatch(r"\s*(\S+)(?:\s+(asc|desc))?\s*", part, re.IGNORECASE)
+        if match is None:
+            raise ConfigError(f"--sort: `{part.strip()}` is no field", hint="--sort 'metrics.acc desc, duration'")
+        field, descending = match[1].replace("`", ""), (match[2] or "").lower() == "desc"
+        check(field, among)
+        having = [record for record in ordered if value(record, field) is not None]
+        without = [record for record in ordered if value(record, field) is None]
+        having.sort(key=lambda record: _key(value(record, field)), reverse=descending)
+        ordered = having + without
+    return ordered
+
+
+def _key(found: object) -> tuple[bool, float, str]:
+    """Numbers by size before text by letters."""
+    try:
+        return False, float(str(found)), ""
+    except ValueError:
+        return True, 0.0, str(found)

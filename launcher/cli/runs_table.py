@@ -1,0 +1,79 @@
+"""Runs as a table or as JSON: what `launch runs` and `launch ps` print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from launcher.cli import render
+from launcher.tracking.record import RunRecord
+from launcher.tracking.run_fields import DURATIONS, MOMENTS, Value, check, value
+
+COLUMNS = ("RUN", "EXPERIMENT", "STATUS", "REASON", "EXIT", "STARTED", "DURATION", "METRICS")
+
+
+def print_records(records: Sequence[RunRecord], *, as_json: bool) -> int:
+    if as_json:
+        json.dump([record.to_json() for record in records], sys.stdout, indent=2)
+        print()
+    elif records:
+        columns: tuple[str, ...] = COLUMNS
+        rows: list[tuple[Any, ...]] = [_row(record) for record in records]
+        if any(_ports(record) for record in records):
+            columns = (*columns, "PORTS")
+            rows = [(*row, _ports(record)) for row, record in zip(rows, records, strict=True)]
+        print(render.table(columns, rows))
+    else:
+        render.say("no runs; `launch experiment=digits` makes one")
+    return 0
+
+
+def print_columns(records: Sequence[RunRecord], columns: str, *, among: Sequence[RunRecord], as_json: bool) -> int:
+    """Those *columns* (comma-separated fields of `run_fields.py`) of *records*, which are some of *among*."""
+    fields = [field.strip() for field in columns.split(",") if field.strip()]
+    for field in fields:
+        check(field, among)
+    if as_json:
+        json.dump([{field: value(record, field) for field in fields} for record in records], sys.stdout, indent=2)
+        print()
+    else:
+        print(render.table(fields, [[_cell(field, value(record, field)) for field in fields] for record in records]))
+    return 0
+
+
+def _cell(field: str, found: Value) -> str:
+    if found is None:
+        return ""
+    if field in DURATIONS and isinstance(found, float):
+        return render.duration(found)
+    if field in MOMENTS and isinstance(found, float):
+        return render.moment(datetime.fromtimestamp(found, UTC))
+    return render.number(found) if isinstance(found, float) else str(found)
+
+
+def _row(record: RunRecord) -> tuple[Any, ...]:
+    metrics = "  ".join(f"{name} {render.number(value)}" for name, value in list(record.metrics.items())[:3])
+    exit_code = "" if record.exit_code is None else record.exit_code
+    return (
+        record.run_id,
+        record.experiment,
+        record.status,
+        record.reason or _waiting_for(record),
+        exit_code,
+        render.moment(record.started_at or record.created_at),
+        render.duration(record.duration_s),
+        metrics,
+    )
+
+
+def _ports(record: RunRecord) -> str:
+    """Published ports that somebody may connect to now."""
+    return ", ".join(record.ports) if record.exit_code is None else ""
+
+
+def _waiting_for(record: RunRecord) -> str:
+    """What a run that has not ended is at; nothing more to say while it simply runs."""
+    return "" if record.phase in ("started", "first_output") else record.phase
