@@ -6,9 +6,9 @@ import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from runtime.errors import ContainerError
+from runtime.light_typing import NamedTuple
 
 
 def read_value(file: Path) -> str | None:

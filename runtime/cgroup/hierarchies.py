@@ -7,7 +7,8 @@ own directory differs by controller, and limits set on it by others (Slurm, a co
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+
+from runtime.light_typing import NamedTuple
 
 
 class Hierarchies(NamedTuple):

@@ -24,9 +24,9 @@ import os
 import socket
 from array import array
 from pathlib import Path
-from typing import Any
 
 from runtime.errors import BadContent, ContainerError, NetworkError, RuntimeFailure, Unsupported
+from runtime.light_typing import Any
 
 _LARGEST = 1 << 20
 _MOST_DESCRIPTORS = 8

@@ -14,7 +14,8 @@ import os
 import struct
 from collections.abc import Callable, Sequence
 from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint, c_uint32, c_ulong, c_void_p
-from typing import NoReturn
+
+from runtime.light_typing import NoReturn
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000

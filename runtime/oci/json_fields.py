@@ -6,9 +6,8 @@ Go programs write it for empty lists.
 
 from __future__ import annotations
 
-from typing import Any
-
 from runtime.errors import BadContent
+from runtime.light_typing import Any
 
 
 class Fields:
@@ -25,6 +24,10 @@ class Fields:
 
     def _wrong(self, name: str, expected: str) -> BadContent:
         return BadContent(f"`{self._place(name)}` is not {expected}: {self._document.get(name)!r:.80}")
+
+    def names(self) -> tuple[str, ...]:
+        """Every key there is, for a format in which an unknown one is a mistake."""
+        return tuple(self._document)
 
     def raw(self, name: str) -> Any:
         return self._document.get(name)

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from runtime.errors import BadContent
+from runtime.light_typing import NamedTuple
 from runtime.oci.json_fields import Fields
 from runtime.oci.resource_config import Resources, resources_from_fields
 

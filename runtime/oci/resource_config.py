@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from runtime.errors import BadContent
+from runtime.light_typing import Any, NamedTuple
 from runtime.oci.json_fields import Fields
 
 

@@ -6,9 +6,8 @@ starting a container may.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from runtime.errors import BadContent
+from runtime.light_typing import Any, NamedTuple
 from runtime.oci.json_fields import Fields
 from runtime.oci.linux_config import IdMapping, Linux, id_mappings, linux_from_fields
 

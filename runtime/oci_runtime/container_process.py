@@ -14,11 +14,11 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
 
 from runtime.container.handshake import describe, receive, send
 from runtime.errors import ContainerError
 from runtime.kernel import clone_flags, libc, mount_calls, processes
+from runtime.light_typing import Any, NamedTuple, NoReturn
 from runtime.network import loopback
 from runtime.oci.runtime_config import RuntimeConfig
 from runtime.oci_runtime import cgroup_files

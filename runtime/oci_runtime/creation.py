@@ -12,11 +12,11 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from runtime.container.handshake import bound_socket, channel, failure, receive, send
 from runtime.errors import BadContent, ContainerError, Unsupported
 from runtime.kernel import processes
+from runtime.light_typing import Any, NamedTuple
 from runtime.oci.runtime_config import Mount, Process, RuntimeConfig, config_from_json
 from runtime.oci_runtime import cgroup_files, record
 from runtime.oci_runtime.container_process import Birth, be_first

@@ -6,9 +6,9 @@ import json
 import os
 import sys
 import time
-from typing import NamedTuple
 
 from runtime.errors import ContainerError
+from runtime.light_typing import NamedTuple
 
 
 class Diagnostics(NamedTuple):

@@ -8,10 +8,10 @@ import select
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
 
 from runtime.errors import ContainerError
 from runtime.kernel import processes
+from runtime.light_typing import Any, NoReturn
 from runtime.oci.runtime_config import Hook
 
 

@@ -12,11 +12,11 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, NoReturn
 
 from runtime.container.handshake import channel, describe, failure, receive, send
 from runtime.errors import ContainerError
 from runtime.kernel import libc, processes
+from runtime.light_typing import NamedTuple, NoReturn
 from runtime.oci.runtime_config import Process, RuntimeConfig
 from runtime.oci_runtime import cgroup_files
 from runtime.oci_runtime.container_process import FLAGS

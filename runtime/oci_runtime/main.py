@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
 
 from runtime.errors import RuntimeFailure
+from runtime.light_typing import NamedTuple
 from runtime.oci_runtime.diagnostics import Diagnostics, open_diagnostics
 from runtime.oci_runtime.options import Option, Parsed, UsageError, parse
 from runtime.oci_runtime.record import OCI_VERSION, default_root

@@ -6,9 +6,9 @@ argparse costs more than reading a bundle, and knows neither `-b` with two meani
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from runtime.errors import RuntimeFailure
+from runtime.light_typing import NamedTuple
 
 
 class UsageError(RuntimeFailure):

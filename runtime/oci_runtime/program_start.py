@@ -10,11 +10,11 @@ import os
 import socket
 import stat
 from collections.abc import Mapping
-from typing import NamedTuple, NoReturn
 
 from runtime.errors import ContainerError
 from runtime.kernel import capabilities, libc, processes
 from runtime.kernel.safe_open import read_in_root
+from runtime.light_typing import NamedTuple, NoReturn
 from runtime.oci.runtime_config import CapabilitySets, Process
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

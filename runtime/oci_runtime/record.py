@@ -13,9 +13,9 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from runtime.errors import ContainerError
+from runtime.light_typing import Any, NamedTuple
 from runtime.oci.runtime_config import RuntimeConfig, config_from_json
 from runtime.oci_runtime.privileges import is_root_of_machine
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Protocol
 
 from runtime.errors import ContainerError
 from runtime.kernel import mounts
 from runtime.kernel.safe_open import make_directories, make_file
+from runtime.light_typing import Protocol
 
 
 class Root:
