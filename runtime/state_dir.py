@@ -12,7 +12,6 @@ Default: `/var/lib/launch` for root, `$XDG_DATA_HOME/launch` (`~/.local/share/la
 from __future__ import annotations
 
 import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,16 +58,6 @@ class StateDir:
                     hint="LAUNCH_HOME names it: set it to a directory that you may write to",
                 ) from error
         return self
-
-    def new_run(self) -> RunDir:
-        """Make the directory of a new run under an id of six hex digits that nobody has."""
-        while True:
-            run_dir = self.run(secrets.token_hex(3))
-            try:
-                run_dir.root.mkdir(mode=0o700)
-            except FileExistsError:
-                continue
-            return run_dir
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +122,13 @@ class RunDir:
     @property
     def system_metrics(self) -> Path:
         """Samples of the run's use of the machine, one JSON object a line: `{"time": s, "cpu_utilization_percentage": 93.1}`
-        with MLflow's names for system metrics; the tracker."""
+        with MLflow's names for system metrics; the tracker, and the supervisor for GPUs."""
         return self.root / "system.jsonl"
+
+    @property
+    def gpu_energy(self) -> Path:
+        """How far the energy of each GPU was measured (see `runtime.gpu.energy`); the supervisor, atomically."""
+        return self.root / "gpu_energy.json"
 
     @property
     def last_metrics(self) -> Path:

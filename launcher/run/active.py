@@ -1,12 +1,19 @@
 """Which runs have not ended yet: one empty file a run in `LAUNCH_HOME/active`, so that nobody reads a thousand journals to know.
 
 A hint that is allowed to be too long, never too short: made before the run shows anywhere, taken away after its last word.
+A run begins here, so that whoever is killed in the middle of it leaves half a run that can be told from one being written.
 """
 
 from __future__ import annotations
 
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from launcher.tracking import journal
+from runtime.file_lock import LockBusy, locked, open_locked
 from runtime.state_dir import RunDir, StateDir
 
 
@@ -14,10 +21,46 @@ def _directory(state: StateDir) -> Path:
     return state.root / "active"
 
 
-def mark(state: StateDir, run_id: str) -> None:
-    directory = _directory(state)
-    directory.mkdir(mode=0o700, exist_ok=True)
-    (directory / run_id).touch(mode=0o600)
+def _beginnings(state: StateDir) -> Path:
+    """Held, shared, by whoever begins a run; alone by who removes half a run."""
+    return state.locks / "beginnings.lock"
+
+
+@contextmanager
+def beginning(state: StateDir) -> Iterator[tuple[RunDir, int]]:
+    """A new run's directory and the descriptor that holds its supervisor's lock. The body ends with the journal's first entry."""
+    with locked(_beginnings(state), shared=True):
+        run_dir = new_run(state)
+        yield run_dir, open_locked(run_dir.supervisor_lock)
+
+
+def new_run(state: StateDir) -> RunDir:
+    """The directory of a new run, marked before it is made, under an id of six hex digits that nobody has."""
+    _directory(state).mkdir(mode=0o700, exist_ok=True)
+    while True:
+        run_dir = state.run(secrets.token_hex(3))
+        if run_dir.root.exists():
+            continue
+        (_directory(state) / run_dir.run_id).touch(mode=0o600)
+        try:
+            run_dir.root.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        return run_dir
+
+
+def forget_half(run_dir: RunDir) -> None:
+    """Remove a run that was never wholly there: its launch was killed before the journal's first entry."""
+    state = StateDir(run_dir.root.parent.parent)
+    try:
+        with locked(_beginnings(state), wait=False):
+            if journal.read(run_dir.journal):
+                return
+            if run_dir.root.exists():
+                shutil.rmtree(run_dir.root)
+            unmark(run_dir)
+    except LockBusy:
+        return  # somebody begins a run, perhaps this one: who looks next sees
 
 
 def unmark(run_dir: RunDir) -> None:

@@ -22,7 +22,6 @@ from launcher.run import active
 from launcher.run.fork_server import supervisor_argv, supervisor_environment
 from launcher.tracking import journal
 from launcher.tracking.record import process_started
-from runtime.file_lock import open_locked
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
@@ -43,19 +42,17 @@ class RunIdentity:
 
 def new_run(plan: LaunchPlan, image_digest: Digest, *, state: StateDir, identity: RunIdentity) -> tuple[RunDir, int]:
     """Make the run's directory and journal. Returns it and the descriptor that holds the supervisor's lock."""
-    run_dir = state.new_run()
-    lock_fd = open_locked(run_dir.supervisor_lock)
-    active.mark(state, run_dir.run_id)
-    for directory in (run_dir.outputs, run_dir.checkpoints):
-        directory.mkdir()
     document = {"plan": to_document(plan), "image_digest": str(image_digest), "identity": _identity_document(identity)}
-    _write_json(run_dir.plan, document)
-    _write_json(run_dir.spec, to_json(plan.spec))
-    _write_json(run_dir.params, plan.params)
-    _take_sbom(run_dir, image_digest, state)
-    for appended in (run_dir.metrics, run_dir.stdout, run_dir.stderr):
-        appended.touch(mode=0o600)
-    journal.append(run_dir.journal, "created", **_created_fields(run_dir.run_id, plan, image_digest, identity))
+    with active.beginning(state) as (run_dir, lock_fd):
+        for directory in (run_dir.outputs, run_dir.checkpoints):
+            directory.mkdir()
+        _write_json(run_dir.plan, document)
+        _write_json(run_dir.spec, to_json(plan.spec))
+        _write_json(run_dir.params, plan.params)
+        _take_sbom(run_dir, image_digest, state)
+        for appended in (run_dir.metrics, run_dir.stdout, run_dir.stderr):
+            appended.touch(mode=0o600)
+        journal.append(run_dir.journal, "created", **_created_fields(run_dir.run_id, plan, image_digest, identity))
     return run_dir, lock_fd
 
 

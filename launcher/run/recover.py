@@ -36,8 +36,8 @@ def recover_all(state: StateDir) -> None:
 
 def recover(run_dir: RunDir) -> None:
     """Start a supervisor for *run_dir* unless it has one or needs none."""
-    if not run_dir.root.is_dir():
-        active.unmark(run_dir)
+    if not run_dir.journal.exists():
+        active.forget_half(run_dir)
         return
     try:
         lock_fd = open_locked(run_dir.supervisor_lock, wait=False)

@@ -26,7 +26,6 @@ from launcher.tracking import journal
 from launcher.tracking.description import Description, user_name, write_description
 from launcher.tracking.record import process_started
 from launcher.tracking.status import Reason, RunStatus
-from runtime.file_lock import open_locked
 from runtime.state_dir import RunDir, StateDir
 
 
@@ -67,13 +66,11 @@ def sweep_parent(
     spec: ExperimentSpec, state: StateDir, *, name: str | None, note: str | None, command_line: tuple[str, ...]
 ) -> Iterator[SweepParent]:
     """Open the parent run for the body; its tracker tells MLflow. A body that fails leaves it closed with reason `launcher`."""
-    run_dir = state.new_run()
-    lock_fd = open_locked(run_dir.supervisor_lock)
-    announce_pid(lock_fd)
-    active.mark(state, run_dir.run_id)
-    journal.append(run_dir.journal, "created", **_created(run_dir, spec, name, note, command_line))
-    if spec.tracking is not None:
-        write_description(run_dir, _description(run_dir, spec, name, note, command_line))
+    with active.beginning(state) as (run_dir, lock_fd):
+        announce_pid(lock_fd)
+        if spec.tracking is not None:
+            write_description(run_dir, _description(run_dir, spec, name, note, command_line))
+        journal.append(run_dir.journal, "created", **_created(run_dir, spec, name, note, command_line))
     tracker = start_tracker(run_dir)
     journal.append(run_dir.journal, "started", attempt=1)
     parent = SweepParent(run_dir)

@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from launcher.run import active
 from launcher.tracking import journal, tracker
 from launcher.tracking.program_env import program_env
 from runtime.state_dir import RunDir, StateDir
@@ -24,7 +25,7 @@ DIGEST = "sha256:" + "a" * 64
 
 def new_run(state: StateDir, *, packages: tuple[str, ...] = ("mlflow",), **spec: Any) -> RunDir:
     """The directory of a run that is about to start."""
-    run_dir = state.ensure().new_run()
+    run_dir = active.new_run(state.ensure())
     whole = {
         "name": "digits",
         "params": {"lr": 0.1, "hidden": [64, 32], "opt": {"name": "adam"}},

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from launcher.errors import ConfigError
+from launcher.run import active
 from launcher.tracking import journal
 from launcher.tracking.record import RunRecord, find_run, fold, list_runs, process_started, same_process
 from launcher.tracking.status import Reason, RunStatus
@@ -118,7 +119,7 @@ def test_the_note_of_the_command_line_is_in_the_record(state: StateDir) -> None:
 
 
 def test_a_directory_without_a_journal_is_no_run(state: StateDir) -> None:
-    state.new_run()
+    active.new_run(state)
     (state.runs / "notes").mkdir()
     assert [] == list_runs(state)
 
@@ -174,14 +175,14 @@ def test_a_reused_process_number_is_not_the_process() -> None:
 
 
 def test_what_a_run_takes_from_the_machine_does_not_rename_it(state: StateDir) -> None:
-    run_dir = state.new_run()
+    run_dir = active.new_run(state)
     journal.append(run_dir.journal, "created", run_id=run_dir.run_id, experiment="digits", name="warm-up")
     journal.append(run_dir.journal, "acquired", kind="cgroup", name=f"launch-{run_dir.run_id}")
     assert find_run(state, "warm-up").name == "warm-up"
 
 
 def test_a_record_is_strict_json_whatever_the_metrics_are(state: StateDir) -> None:
-    run_dir = state.new_run()
+    run_dir = active.new_run(state)
     journal.append(run_dir.journal, "created", run_id=run_dir.run_id, experiment="digits", params={"a": [float("nan")]})
     run_dir.last_metrics.write_text('{"loss": NaN, "up": Infinity, "down": -Infinity, "fine": 0.5}')
     document = json.loads(json.dumps(find_run(state, run_dir.run_id).to_json(), allow_nan=False))

@@ -1,0 +1,48 @@
+"""A run that is being begun, and half a run that nobody will finish, are told apart."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from launcher.run import active
+from launcher.run.recover import recover
+from launcher.tracking import journal
+from runtime.state_dir import StateDir
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateDir:
+    return StateDir(tmp_path / "home").ensure()
+
+
+def test_a_run_is_marked_from_before_its_directory_is_there(state: StateDir) -> None:
+    with active.beginning(state) as (run_dir, lock):
+        assert [run_dir] == active.active_runs(state)
+        journal.append(run_dir.journal, "created")
+    os.close(lock)
+    assert [run_dir] == active.active_runs(state)
+
+
+def test_nobody_takes_a_run_away_while_it_is_begun(state: StateDir) -> None:
+    with active.beginning(state) as (run_dir, lock):
+        (run_dir.root / "plan.json").touch()
+        os.close(lock)  # as between the making of the directory and the lock
+        recover(run_dir)
+        assert (run_dir.root / "plan.json").exists()
+    assert [run_dir] == active.active_runs(state)
+
+
+@pytest.mark.parametrize("content", ["mark", "directory", "files"])
+def test_half_a_run_is_removed(state: StateDir, content: str) -> None:
+    run_dir = active.new_run(state)
+    if content == "mark":
+        run_dir.root.rmdir()
+    if content == "files":
+        run_dir.outputs.mkdir()
+        run_dir.plan.write_text("{")
+    recover(run_dir)
+    assert not run_dir.root.exists()
+    assert [] == active.active_runs(state)
