@@ -12,10 +12,12 @@ import ctypes
 import errno as errno_names
 import os
 import struct
-from collections.abc import Callable, Sequence
 from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint, c_uint32, c_ulong, c_void_p
 
-from runtime.light_typing import NoReturn
+from runtime.light_typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
