@@ -36,7 +36,7 @@ def tree_below(root: int, *, proc: Path = Path("/proc")) -> list[ProcessFacts]:
     """*root* and all its descendants, parents first; empty when it is gone."""
     children: dict[int, list[int]] = {}
     for name in os.listdir(proc):
-        if name.isdigit() and (parent := _parent(proc / name)) is not None:
+        if name.isdigit() and (parent := parent_of(int(name), proc=proc)) is not None:
             children.setdefault(parent, []).append(int(name))
     found: list[ProcessFacts] = []
     waiting = [root]
@@ -49,8 +49,9 @@ def tree_below(root: int, *, proc: Path = Path("/proc")) -> list[ProcessFacts]:
     return found
 
 
-def _parent(directory: Path) -> int | None:
-    fields = _stat_fields(directory)
+def parent_of(pid: int, *, proc: Path = Path("/proc")) -> int | None:
+    """The parent of process *pid*; None when there is no such process."""
+    fields = _stat_fields(proc / str(pid))
     return None if fields is None else int(fields[1])
 
 

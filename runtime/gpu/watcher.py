@@ -1,0 +1,191 @@
+"""A process that looks at GPUs for somebody else: readings in an interval and Xid errors at once, one JSON object a line.
+
+    {"at": 1795523995.1, "loads": [{…}, …]}      `load.GpuLoad`, in the order of the PCI bus, which is CUDA's inside
+    {"at": 1795523995.1, "xid": 79, "uuid": "GPU-…"}
+    {"error": "…", "hint": "…"}                  NVML does not come up; nothing follows
+    {"denied": "/dev/nvidiactl"}                 a device node can't be opened any more
+
+A sick GPU can hang a call of NVML for minutes in the kernel, and NVML makes no promise about fork: so it is opened in here, and
+whoever reads the lines never waits for them. Two threads: one reads, one waits for Xids.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from runtime.errors import GpuError
+from runtime.gpu.load import GpuLoad, in_bus_order, read_loads
+from runtime.gpu.roots import Roots
+from runtime.gpu.xids import XID_EVENT
+from runtime.kernel import libc, processes
+
+_PR_SET_PDEATHSIG = 1
+_EVENT_WAIT_MS = 60_000
+_EVENT_RETRY_S = 5.0
+_FATAL = (1, 3, 9, 13, 18)
+"""Uninitialised, not supported, no driver, no such function, a driver of another version: waiting for events makes no sense."""
+_TIMEOUT = 10
+
+
+def start(uuids: Sequence[str], *, interval_s: float, roots: Roots | None = None) -> tuple[int, int, int]:
+    """Fork the watcher of *uuids* from a process with one thread. It dies with its parent.
+
+    Returns its pid, the end to read lines from (non-blocking), and the end whose closing lets it take a last reading and leave.
+    """
+    lines, tell = os.pipe2(os.O_CLOEXEC)
+    wake, end = os.pipe2(os.O_CLOEXEC)
+    parent = os.getpid()
+    pid = processes.fork()
+    if pid == 0:
+        _be_watcher(tuple(uuids), interval_s, roots or Roots.of_this_machine(), tell=tell, wake=wake, parent=parent)
+    os.close(tell)
+    os.close(wake)
+    os.set_blocking(lines, False)
+    return pid, lines, end
+
+
+def _be_watcher(uuids: tuple[str, ...], interval_s: float, roots: Roots, *, tell: int, wake: int, parent: int) -> NoReturn:
+    try:
+        processes.reset_signals()
+        # Ctrl-C goes to everybody at the terminal; the last reading is taken when the supervisor says so.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        processes.close_all_but((0, 1, 2, tell, wake))
+        processes.rename("launch-gpus")
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == parent:
+            _Watcher(uuids, interval_s, roots, tell=tell, wake=wake).run()
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(0)
+
+
+class _Watcher:
+    def __init__(self, uuids: tuple[str, ...], interval_s: float, roots: Roots, *, tell: int, wake: int) -> None:
+        self._uuids = uuids
+        self._interval_s = interval_s
+        self._roots = roots
+        self._tell_fd = tell
+        self._wake = wake
+        self._telling = threading.Lock()
+
+    def run(self) -> None:
+        from runtime.gpu import nvml
+
+        try:
+            with nvml.opened() as module:
+                self._uuids = in_bus_order(module, self._uuids)
+                self._read_until_woken(module)
+        except GpuError as error:
+            self._tell_of_denied()
+            self._tell({"error": error.message, "hint": error.hint})
+
+    def _read_until_woken(self, nvml: Any) -> None:
+        self._read(nvml)
+        threading.Thread(target=self._wait_for_xids, args=(nvml,), daemon=True).start()
+        due = time.monotonic() + self._interval_s
+        while not select.select([self._wake], [], [], max(0.0, due - time.monotonic()))[0]:
+            self._read(nvml)
+            due = max(due + self._interval_s, time.monotonic())
+        self._read(nvml)
+        os._exit(0)  # not through nvmlShutdown: the other thread is inside, and the kernel closes what is open
+
+    def _read(self, nvml: Any) -> None:
+        at = round(time.time(), 3)
+        loads = read_loads(nvml, self._uuids)
+        if any(_looks_denied(load) for load in loads):
+            self._tell_of_denied()
+        self._tell({"at": at, "loads": [load.to_json() for load in loads]})
+
+    def _wait_for_xids(self, nvml: Any) -> None:
+        while True:
+            try:
+                events = nvml.nvmlEventSetCreate()
+                cards = self._registered(nvml, events)
+                while cards:
+                    self._wait_for_one(nvml, events, cards)
+                return
+            except nvml.NVMLError as error:
+                if int(error.value) in _FATAL:
+                    return
+            except (nvml.NVMLLibraryMismatchError, AttributeError, OSError):
+                return
+            time.sleep(_EVENT_RETRY_S)
+
+    def _registered(self, nvml: Any, events: Any) -> dict[str, str]:
+        """Card → what of it was asked for. A card that can't tell of Xids is left out."""
+        cards: dict[str, str] = {}
+        for uuid in self._uuids:
+            try:
+                device = nvml.nvmlDeviceGetHandleByUUID(uuid)
+                card = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(device) if uuid.startswith("MIG-") else device
+                if int(nvml.nvmlDeviceGetSupportedEventTypes(card)) & XID_EVENT:
+                    nvml.nvmlDeviceRegisterEvents(card, XID_EVENT, events)
+                    cards.setdefault(_text(nvml.nvmlDeviceGetUUID(card)), uuid)
+            except nvml.NVMLError:
+                continue
+        return cards
+
+    def _wait_for_one(self, nvml: Any, events: Any, cards: dict[str, str]) -> None:
+        try:
+            event = nvml.nvmlEventSetWait_v2(events, _EVENT_WAIT_MS)
+        except nvml.NVMLError as error:
+            if int(error.value) == _TIMEOUT:
+                return
+            raise
+        if not int(event.eventType) & XID_EVENT:
+            return
+        card = self._uuid_of(nvml, event.device, cards)
+        if card is not None:
+            self._tell({"at": round(time.time(), 3), "xid": int(event.eventData), "uuid": cards[card]})
+
+    def _uuid_of(self, nvml: Any, device: Any, cards: dict[str, str]) -> str | None:
+        """Of a card of ours. A lost one may not even tell its UUID: with one card it can't be another."""
+        try:
+            uuid = _text(nvml.nvmlDeviceGetUUID(device))
+        except nvml.NVMLError:
+            uuid = next(iter(cards)) if len(cards) == 1 else ""
+        return uuid if uuid in cards else None
+
+    def _tell_of_denied(self) -> None:
+        node = denied_node(self._roots)
+        if node is not None:
+            self._tell({"denied": str(node)})
+
+    def _tell(self, document: dict[str, Any]) -> None:
+        with self._telling:
+            rest = json.dumps(document, separators=(",", ":")).encode() + b"\n"
+            while rest:
+                rest = rest[os.write(self._tell_fd, rest) :]
+
+
+def denied_node(roots: Roots) -> Path | None:
+    """A control node that the kernel doesn't let this process open: with EPERM it is a device cgroup that says no, not a mode."""
+    for name in ("nvidiactl", "nvidia-uvm"):
+        node = roots.dev / "dev" / name
+        try:
+            os.close(os.open(node, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
+        except OSError as error:
+            if error.errno == errno.EPERM:
+                return node
+    return None
+
+
+def _looks_denied(load: GpuLoad) -> bool:
+    """NVML's words for both: `Unknown Error` when it finds no way in, `Insufficient Permissions` for a single GPU."""
+    return load.missing.get("device") in ("Unknown Error", "Insufficient Permissions")
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
