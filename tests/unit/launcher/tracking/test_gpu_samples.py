@@ -1,3 +1,5 @@
+"""Readings of GPUs as system metrics."""
+
 from __future__ import annotations
 
 from launcher.tracking.gpu_samples import gpu_metrics

@@ -1,3 +1,5 @@
+"""What a run's GPUs cost: hours by the journal, energy by the meters."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""A run's energy, from counters that begin anew and from power."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Which Xids are the program's doing, and which are held against the GPU."""
+
 from __future__ import annotations
 
 import pytest
