@@ -17,15 +17,20 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from traces import MARK, traces
 
 from runtime import host
 
+if TYPE_CHECKING:
+    from gpu_box import GpuBox
+
 PROGRAMS = (
     *("buildah", "crun", "docker", "docker-registry", "dockerd", "git", "gzip", "htpasswd", "nft", "podman", "runc", "setpriv"),
-    *("skopeo", "tar", "umoci", "unshare", "uv", "zstd"),
+    *("cc", "skopeo", "tar", "umoci", "unshare", "uv", "zstd"),
 )
 """Independent judges and tools: present or not."""
 
@@ -95,15 +100,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    must_have = _must_have()
     for marker in item.iter_markers("requires"):
         for word in map(_known, marker.args):
-            reason = _missing(word)
-            if reason is None:
-                continue
-            if word in must_have:
-                pytest.fail(f"`{word}` must be here (LAUNCH_TESTS_REQUIRE) and is not: {reason}", pytrace=False)
-            pytest.skip(f"needs `{word}`: {reason}")
+            _require(word)
+
+
+def _require(word: str) -> None:
+    reason = _missing(word)
+    if reason is None:
+        return
+    if word in _must_have():
+        pytest.fail(f"`{word}` must be here (LAUNCH_TESTS_REQUIRE) and is not: {reason}", pytrace=False)
+    pytest.skip(f"needs `{word}`: {reason}")
+
+
+@pytest.fixture
+def gpu_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., GpuBox]]:
+    """`gpu_box(gpus=2, …)`: a machine with GPUs that this process and its children see instead of the real one (gpu_box.py)."""
+    _require("cc")
+    from gpu_box import make_box
+
+    made: list[GpuBox] = []
+
+    def make(**wishes: Any) -> GpuBox:
+        made.append(make_box(tmp_path / f"box{len(made)}", **wishes))
+        made[-1].use(monkeypatch)
+        return made[-1]
+
+    yield make
+    for box in made:
+        box.remove()
 
 
 @pytest.fixture(scope="session", autouse=True)
