@@ -13,10 +13,8 @@ from launcher.tracking.record import RunRecord, same_process
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.control_file import read_number
 from runtime.cgroup.freezer import is_frozen
+from runtime.cgroup.oom import memory_limit
 from runtime.kernel.process_table import ProcessFacts, tree_below
-
-_NO_LIMIT = 1 << 62
-"""v1's word for none is the largest number of pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +74,5 @@ def _process_count(cgroup: Cgroup) -> int | None:
 
 
 def _memory_limit(cgroup: Cgroup) -> int | None:
-    """What the kernel enforces; None = nothing."""
     memory = cgroup.controllers.get("memory")
-    if memory is None:
-        return None
-    limit = read_number(memory / "memory.max") or read_number(memory / "memory.limit_in_bytes")
-    return None if limit is None or limit >= _NO_LIMIT else limit
+    return None if memory is None else memory_limit(memory)

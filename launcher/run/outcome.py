@@ -6,9 +6,11 @@ ours, and exit code -9 alone isn't the OOM killer. Reasons and their meaning: do
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 
 from launcher.tracking.status import Reason
+from runtime.cgroup.oom import OomKills
 from runtime.container.spec import ProcessExit
 
 _WORTH_A_RETRY = frozenset({Reason.PROGRAM, Reason.OOM, Reason.GPU_LOST, Reason.LAUNCHER})
@@ -30,9 +32,20 @@ class ExitOutcome:
 
 
 def outcome_of(
-    program: ProcessExit | None, *, asked: Reason | None = None, oom_kills: int = 0, memory_bytes: int | None = None
+    program: ProcessExit | None,
+    *,
+    asked: Reason | None = None,
+    oom: OomKills | None = None,
+    peak_bytes: int | None = None,
+    kills_elsewhere: int = 0,
 ) -> ExitOutcome:
-    """The outcome of a program that ended as *program* (None: nobody could say), after we *asked* it to end (or not)."""
+    """The outcome of a program that ended as *program* (None: nobody could say), after we *asked* it to end (or not).
+
+    *kills_elsewhere*: how many processes of this machine the kernel killed for want of memory meanwhile, where the run has no
+    cgroup that counts its own.
+    """
+    if program is None and oom:
+        program = ProcessExit(None, signal.SIGKILL)  # init was among them
     if program is None:
         return ExitOutcome(
             125, None, Reason.LOST, "its processes ended without a record: killed from outside, or the machine went down"
@@ -42,17 +55,32 @@ def outcome_of(
     if asked is not None:
         return ExitOutcome(program.shell_code, program.signal, asked)
     if program.code == 0:
-        return ExitOutcome(0, None, Reason.COMPLETED)
-    if oom_kills:
-        limit = f" of {_memory(memory_bytes)}" if memory_bytes else ""
-        were = "was" if oom_kills == 1 else "were"
-        return ExitOutcome(
-            program.shell_code,
-            program.signal,
-            Reason.OOM,
-            f"{oom_kills} of its processes {were} killed at the memory limit{limit}",
+        return ExitOutcome(0, None, Reason.COMPLETED, f"{oom_words(oom, peak_bytes)}; the program went on" if oom else None)
+    if oom:
+        return ExitOutcome(program.shell_code, program.signal, Reason.OOM, oom_words(oom, peak_bytes))
+    detail = None
+    if program.signal == signal.SIGKILL and kills_elsewhere:
+        detail = (
+            f"somebody killed it; the kernel killed {_processes(kills_elsewhere)} of this machine for want of memory meanwhile, "
+            "and without a cgroup nobody can say whether it was one of them"
         )
-    return ExitOutcome(program.shell_code, program.signal, Reason.PROGRAM)
+    return ExitOutcome(program.shell_code, program.signal, Reason.PROGRAM, detail)
+
+
+def oom_words(oom: OomKills, peak_bytes: int | None = None) -> str:
+    """`1 of its processes was killed at the memory limit of 64 MiB; its peak was 63.9 MiB`."""
+    were = f"{oom.processes} of its processes {'was' if oom.processes == 1 else 'were'} killed"
+    if oom.own:
+        why = f"at the memory limit of {_memory(oom.limit_bytes)}" if oom.limit_bytes else "at the memory limit"
+    elif oom.limit_bytes:
+        why = f"at the memory limit of {_memory(oom.limit_bytes)} that `{oom.cgroup}`, around it, has"
+    else:
+        why = "because this machine ran out of memory"
+    return f"{were} {why}" + (f"; the peak of all was {_memory(peak_bytes)}" if peak_bytes else "")
+
+
+def _processes(count: int) -> str:
+    return f"{count} process" if count == 1 else f"{count} processes"
 
 
 def _memory(size_bytes: int) -> str:

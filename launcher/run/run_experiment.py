@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from launcher.plan.container_plan import container_spec
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.acquisitions import acquired
+from launcher.run.attempt import Attempt, ended
 from launcher.run.follow import follow
 from launcher.run.leases import Withdrawn, leased
 from launcher.run.logs import opened_logs
-from launcher.run.outcome import ExitOutcome, outcome_of
+from launcher.run.outcome import outcome_of
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.tracker_process import TrackerProcess
 from launcher.tracking import journal
@@ -24,6 +25,7 @@ from launcher.tracking.program_env import program_env
 from launcher.tracking.record import fold, process_started
 from runtime.cgroup.cgroup import new_cgroup
 from runtime.cgroup.limits import Usage
+from runtime.cgroup.oom import kills_on_this_machine
 from runtime.container import lifecycle
 from runtime.container.spec import ProcessExit
 from runtime.state_dir import RunDir, StateDir
@@ -46,14 +48,6 @@ class Run:
     tracker: TrackerProcess
     sweep_id: str | None = None
     trial: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """How one attempt ended and what it used."""
-
-    outcome: ExitOutcome
-    usage: Usage
 
 
 def run_experiment(run: Run) -> Attempt:
@@ -107,13 +101,10 @@ def run_attempt(run: Run, number: int) -> Attempt:
         owned.callback(_end, container)
         for warning in (*cgroup.warnings, *container.warnings):
             journal.append(run_dir.journal, "note", text=warning)
+        kills_before = kills_on_this_machine()
         _start(run, container, number)
         followed = follow(container, run_dir, run.inbox, logs, run.tracker, timeout_s=plan.spec.timeout, grace_s=plan.spec.grace)
-        usage = cgroup.usage()
-        outcome = outcome_of(
-            followed.program, asked=followed.asked, oom_kills=usage.oom_kills, memory_bytes=spec.limits.memory_bytes
-        )
-        return Attempt(outcome, usage)
+        return ended(followed, cgroup, kills_before=kills_before)
 
 
 def _name_of(run: Run) -> str | None:

@@ -17,10 +17,11 @@ from typing import NoReturn
 from launcher.errors import LaunchError
 from launcher.plan.plan_json import from_document
 from launcher.run import active
+from launcher.run.attempt import Attempt
 from launcher.run.handover import announce_pid
 from launcher.run.logs import close_holes
 from launcher.run.outcome import ExitOutcome
-from launcher.run.run_experiment import Attempt, Run, run_experiment
+from launcher.run.run_experiment import Run, run_experiment
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.takeover import take_over
 from launcher.run.tracker_process import TrackerProcess, start_tracker

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.acquisitions import undo_all
+from launcher.run.attempt import Attempt, ended
 from launcher.run.follow import Followed, follow
 from launcher.run.logs import opened_logs
-from launcher.run.outcome import outcome_of
 from launcher.run.pauses import paused_s, stands_still, wait_while_paused
 from launcher.run.recover import TOOK_OVER
-from launcher.run.run_experiment import Attempt
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.tracker_process import TrackerProcess
 from launcher.tracking import journal
@@ -34,9 +33,7 @@ def take_over(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: Tr
     journal.append(run_dir.journal, "note", text=TOOK_OVER)
     try:
         followed = _follow_to_the_end(run_dir, plan, inbox, tracker)
-        usage = open_cgroup(f"launch-{run_dir.run_id}").usage()
-        outcome = outcome_of(followed.program, asked=followed.asked, oom_kills=usage.oom_kills, memory_bytes=plan.memory_bytes)
-        return Attempt(outcome, usage)
+        return ended(followed, open_cgroup(f"launch-{run_dir.run_id}"))
     finally:
         undo_all(run_dir)
 

@@ -19,6 +19,7 @@ from runtime.cgroup import usage, v1, v2
 from runtime.cgroup.control_file import apply_settings, make_empty, read_pids, write_value
 from runtime.cgroup.hierarchies import Hierarchies, own_hierarchies
 from runtime.cgroup.limits import Limits, Usage
+from runtime.cgroup.oom import OomKills, explained_oom_kills
 from runtime.errors import ContainerError
 
 _EMPTY_WITHIN_S = 5.0
@@ -65,9 +66,9 @@ class Cgroup:
         """What was used so far. Read it before `remove`."""
         return usage.usage(self.controllers, self.unified)
 
-    def oom_kills(self) -> int:
-        """How many processes the kernel killed at the memory limit, children's children included."""
-        return usage.oom_kills(self.controllers)
+    def oom_kills(self) -> OomKills | None:
+        """Whom the kernel killed for want of memory, cgroups below included; None: nobody. Read it before `remove`."""
+        return explained_oom_kills(self.controllers.get("memory"))
 
     def kill(self) -> None:
         """SIGKILL everything inside. Atomic with `cgroup.kill` (5.14); else repeated until nobody is left to fork."""
@@ -133,6 +134,8 @@ def make_cgroup(name: str, limits: Limits) -> Cgroup:
             controllers = {**over_v2, **controllers}
             failed = {key: why for key, why in failed.items() if key not in over_v2}
             failed |= apply_settings([s for s in v2.settings(limits) if s.controller in over_v2], over_v2)
+        if unified is not None:
+            reason = reason or f"cgroup `{unified.parent}` is not given this controller"
         if reason is not None:
             reasons = dict.fromkeys(v2.CONTROLLERS, reason) | reasons
         if not own.legacy:

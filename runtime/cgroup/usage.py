@@ -4,46 +4,69 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.cgroup.control_file import read_keyed, read_number
+from runtime.cgroup.control_file import read_keyed, read_number, read_value
 from runtime.cgroup.limits import Usage
-
-
-def oom_kills(controllers: dict[str, Path]) -> int:
-    """How many processes the kernel killed because the memory limit was reached.
-
-    v1: `memory.failcnt` stays 0 through an OOM kill and the eventfd fires on rmdir too: only this counter tells the truth.
-    """
-    memory = controllers.get("memory")
-    if memory is None:
-        return 0
-    counted = read_keyed(memory / "memory.events", "oom_kill")
-    if counted is None:
-        counted = read_keyed(memory / "memory.oom_control", "oom_kill")
-    return counted or 0
+from runtime.cgroup.oom import oom_kills
+from runtime.cgroup.pressure import waited_s
 
 
 def usage(controllers: dict[str, Path], unified: Path | None) -> Usage:
-    """Everything at once. `memory.peak` is missing before 5.19, `cpu.stat` needs no controller on v2."""
-    memory = controllers.get("memory")
-    current: int | None = None
-    peak: int | None = None
-    if memory is not None:
-        if (current := read_number(memory / "memory.current")) is not None:
-            peak = read_number(memory / "memory.peak")
-        else:
-            current = read_number(memory / "memory.usage_in_bytes")
-            peak = read_number(memory / "memory.max_usage_in_bytes")
+    """Everything at once. A value that this kernel, or this layout of hierarchies, doesn't tell is None."""
+    memory, pids = controllers.get("memory"), controllers.get("pids")
+    current, peak, peak_swap = _memory_bytes(memory)
+    io_read, io_written = _io_bytes(controllers.get("io"))
+    waited = waited_s(unified)
     return Usage(
         peak_memory_bytes=peak,
+        peak_swap_bytes=peak_swap,
         cpu_s=_cpu_s(controllers.get("cpuacct"), unified),
-        oom_kills=oom_kills(controllers),
+        cpu_throttled_s=_cpu_throttled_s(controllers.get("cpu")),
+        oom_kills=oom_kills(memory),
         memory_bytes=current,
+        peak_pids=read_number(pids / "pids.peak") if pids is not None else None,
+        io_read_bytes=io_read,
+        io_written_bytes=io_written,
+        cpu_waited_s=waited.get("cpu"),
+        memory_waited_s=waited.get("memory"),
+        io_waited_s=waited.get("io"),
     )
 
 
+def _memory_bytes(memory: Path | None) -> tuple[int | None, int | None, int | None]:
+    """Now, at most, and at most in swap: `memory.peak` came with 5.19, `memory.swap.peak` with 6.5."""
+    if memory is None:
+        return None, None, None
+    if (current := read_number(memory / "memory.current")) is not None:
+        return current, read_number(memory / "memory.peak"), read_number(memory / "memory.swap.peak")
+    current = read_number(memory / "memory.usage_in_bytes")
+    return current, read_number(memory / "memory.max_usage_in_bytes"), None
+
+
 def _cpu_s(cpuacct: Path | None, unified: Path | None) -> float | None:
+    """`cpu.stat` has it on v2 without a controller."""
     if cpuacct is not None and (used_ns := read_number(cpuacct / "cpuacct.usage")) is not None:
         return used_ns / 1e9
     if unified is not None and (used_us := read_keyed(unified / "cpu.stat", "usage_usec")) is not None:
         return used_us / 1e6
     return None
+
+
+def _cpu_throttled_s(cpu: Path | None) -> float | None:
+    """For how long the limit of CPUs held it back; v2 counts in microseconds, v1 in nanoseconds."""
+    if cpu is None:
+        return None
+    if (held_us := read_keyed(cpu / "cpu.stat", "throttled_usec")) is not None:
+        return held_us / 1e6
+    held_ns = read_keyed(cpu / "cpu.stat", "throttled_time")
+    return None if held_ns is None else held_ns / 1e9
+
+
+def _io_bytes(io: Path | None) -> tuple[int | None, int | None]:
+    """Read from and written to all block devices; lines are `8:0 rbytes=90112 wbytes=0 rios=3 ...` (none before the first)."""
+    content = read_value(io / "io.stat") if io is not None else None
+    if content is None:
+        return None, None
+    fields = [field.partition("=") for line in content.splitlines() for field in line.split()[1:]]
+    read = sum(int(value) for name, _, value in fields if name == "rbytes")
+    written = sum(int(value) for name, _, value in fields if name == "wbytes")
+    return read, written

@@ -21,7 +21,8 @@ from pathlib import Path
 from runtime.cgroup.control_file import Setting, read_pids, read_value, write_value
 from runtime.cgroup.limits import Limits
 
-CONTROLLERS = ("memory", "cpu", "pids")
+CONTROLLERS = ("memory", "cpu", "pids", "io")
+"""`io` sets no limit and tells what was read and written. A user's own manager may delegate less."""
 
 LEAF = "launch-leaf"
 """The child that processes of a cgroup step into so that the cgroup may have controllers for others."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -40,7 +41,7 @@ _FORWARDED = (
 )
 """Sent to init itself, they reach the program too. PID 1 gets no signal that it has no handler for."""
 
-EXIT_RECORD_BYTES = 128
+EXIT_RECORD_BYTES = 256
 """Held free for the record, whose longest is about half of it."""
 
 
@@ -290,7 +291,9 @@ class Init:
         fd = self.holdings.exit_record
         if fd is None:
             return
-        line = json.dumps({"code": ended.code, "signal": ended.signal, "at": round(time.time(), 3)}) + "\n"
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)  # orphans become children of process 1: all that it reaped is in it
+        spent = {"peak_process_bytes": used.ru_maxrss << 10, "cpu_s": round(used.ru_utime + used.ru_stime, 3)}
+        line = json.dumps({"code": ended.code, "signal": ended.signal, "at": round(time.time(), 3), **spent}) + "\n"
         os.pwrite(fd, line.encode(), 0)
         os.ftruncate(fd, len(line))
         os.fsync(fd)

@@ -363,7 +363,7 @@ def _parse(line: bytes) -> ProcessExit | None:
     if not newline:
         return None
     document = json.loads(record)
-    return ProcessExit(document["code"], document["signal"])
+    return ProcessExit(document["code"], document["signal"], document.get("peak_process_bytes"), document.get("cpu_s"))
 
 
 def remove_overlay(overlay_dir: Path) -> None:

@@ -69,6 +69,10 @@ class ProcessExit:
 
     code: int | None
     signal: int | None
+    peak_process_bytes: int | None = field(default=None, compare=False)
+    """What the largest process of the container had in memory, at most."""
+    cpu_s: float | None = field(default=None, compare=False)
+    """Of all its processes."""
 
     @property
     def shell_code(self) -> int:

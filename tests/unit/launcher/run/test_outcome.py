@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from launcher.run.outcome import outcome_of
 from launcher.tracking.status import Reason, RunStatus
+from runtime.cgroup.oom import OomKills
 from runtime.container.spec import ProcessExit
 
 
@@ -23,25 +26,51 @@ from runtime.container.spec import ProcessExit
         pytest.param(ProcessExit(None, 9), Reason.STOPPED, 0, (137, Reason.STOPPED), id="killed after its grace"),
         pytest.param(ProcessExit(0, None), Reason.TIMEOUT, 0, (124, Reason.TIMEOUT), id="timeout"),
         pytest.param(None, None, 0, (125, Reason.LOST), id="nobody could say"),
+        pytest.param(None, None, 3, (137, Reason.OOM), id="the kernel killed init as well"),
     ],
 )
 def test_exit_code_and_reason(
     program: ProcessExit | None, asked: Reason | None, oom_kills: int, expected: tuple[int, Reason]
 ) -> None:
-    outcome = outcome_of(program, asked=asked, oom_kills=oom_kills)
+    outcome = outcome_of(program, asked=asked, oom=OomKills(oom_kills) if oom_kills else None)
     assert expected == (outcome.exit_code, outcome.reason)
 
 
 @pytest.mark.parametrize(
-    ("kills", "memory_bytes", "words"),
+    ("oom", "words"),
     [
-        (1, 64 << 20, "1 of its processes was killed at the memory limit of 64 MiB"),
-        (2, 3 << 29, "2 of its processes were killed at the memory limit of 1.5 GiB"),
-        (1, None, "1 of its processes was killed at the memory limit"),
+        (
+            OomKills(1, limit_bytes=64 << 20),
+            "1 of its processes was killed at the memory limit of 64 MiB; the peak of all was 60 MiB",
+        ),
+        (
+            OomKills(2, limit_bytes=3 << 29),
+            "2 of its processes were killed at the memory limit of 1.5 GiB; the peak of all was 60 MiB",
+        ),
+        (
+            OomKills(1, own=False, limit_bytes=2 << 30, cgroup=Path("/job")),
+            "1 of its processes was killed at the memory limit of 2 GiB that `/job`, around it, has; the peak of all was 60 MiB",
+        ),
+        (
+            OomKills(1, own=False),
+            "1 of its processes was killed because this machine ran out of memory; the peak of all was 60 MiB",
+        ),
     ],
 )
-def test_a_killed_process_is_told_with_the_limit(kills: int, memory_bytes: int | None, words: str) -> None:
-    assert words == outcome_of(ProcessExit(None, 9), oom_kills=kills, memory_bytes=memory_bytes).detail
+def test_a_killed_process_is_told_with_the_limit_and_the_peak(oom: OomKills, words: str) -> None:
+    assert words == outcome_of(ProcessExit(None, 9), oom=oom, peak_bytes=60 << 20).detail
+
+
+def test_a_run_that_outlives_a_killed_process_says_so() -> None:
+    detail = outcome_of(ProcessExit(0, None), oom=OomKills(1, limit_bytes=64 << 20)).detail
+    assert "1 of its processes was killed at the memory limit of 64 MiB; the program went on" == detail
+
+
+def test_without_a_cgroup_the_kernels_kills_are_no_more_than_a_suspicion() -> None:
+    killed = outcome_of(ProcessExit(None, 9), kills_elsewhere=1)
+    assert Reason.PROGRAM is killed.reason
+    assert "nobody can say whether it was one of them" in (killed.detail or "")
+    assert outcome_of(ProcessExit(1, None), kills_elsewhere=1).detail is None
 
 
 def test_only_failures_that_nobody_asked_for_are_tried_again() -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 
-import pytest
-
-from runtime.cgroup import usage, v1, v2
+from runtime.cgroup import v1, v2
 from runtime.cgroup.control_file import Setting, apply_settings
 from runtime.cgroup.limits import Limits
 
@@ -56,27 +53,3 @@ def test_a_missing_file_that_must_be_there_is_named(tmp_path):
 
 def test_a_controller_that_is_not_there_is_reported_without_an_error():
     assert {"pids": None} == apply_settings(v2.settings(Limits()), {})
-
-
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        pytest.param({"memory.events": "low 0\nmax 7\noom 2\noom_kill 2\noom_group_kill 0\n"}, 2, id="v2"),
-        pytest.param(
-            {"memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n", "memory.failcnt": "99\n"}, 1, id="v1"
-        ),
-        pytest.param({}, 0, id="no files"),
-    ],
-)
-def test_oom_kills_are_counted_by_the_kernel(tmp_path: Path, files, expected):
-    for name, content in files.items():
-        (tmp_path / name).write_text(content)
-    assert expected == usage.oom_kills({"memory": tmp_path})
-
-
-def test_usage_of_v2_without_memory_peak(tmp_path):
-    """`memory.peak` came with 5.19."""
-    (tmp_path / "memory.current").write_text("4096\n")
-    (tmp_path / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1000000\n")
-    seen = usage.usage({"memory": tmp_path}, tmp_path)
-    assert (None, 4096, 1.5, 0) == (seen.peak_memory_bytes, seen.memory_bytes, seen.cpu_s, seen.oom_kills)
