@@ -67,7 +67,7 @@ def compare(before: RunRecord, after: RunRecord) -> Comparison:
     first = _first_difference(old, new)
     names = {name for name, _step in old} | {name for name, _step in new}
     equal = sum(_of(old, name) == _of(new, name) for name in names)
-    old_files, new_files = _output_digests(before.run_dir.outputs), _output_digests(after.run_dir.outputs)
+    old_files, new_files = output_digests(before.run_dir.outputs), output_digests(after.run_dir.outputs)
     files = old_files.keys() | new_files.keys()
     return Comparison(
         same=tuple(same),
@@ -140,7 +140,8 @@ def _first_difference(old: Series, new: Series) -> Difference | None:
     return None
 
 
-def _output_digests(directory: Path) -> dict[str, str]:
+def output_digests(directory: Path) -> dict[str, str]:
+    """Path → digest of every file below *directory*; links are left out."""
     found: dict[str, str] = {}
     for parent, _names, files in os.walk(directory):
         for file in files:

@@ -68,7 +68,7 @@ def _tokens(text: str) -> list[_Token]:
     while position < len(text.rstrip()):
         match = _TOKEN.match(text, position)
         if match is None:
-            raise _refusal(text, position, "a quote that is closed")
+            raise _refusal(text, len(text) - len(text[position:].lstrip()), "a quote that is closed")
         kind = str(match.lastgroup)
         found.append(_Token(kind, match[kind], match.start(kind)))
         position = match.end()

@@ -1,115 +1,65 @@
-"""`launch diff IMAGE IMAGE`: what the second image has, lacks or has in another way: packages, configuration, files."""
+"""`launch diff A B`: what differs between two runs, or between two images. Printing: `diff_runs.py`, `diff_images.py`."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Sequence
 
 from launcher.cli import arguments as args
-from launcher.cli import render
-from launcher.plan.images.image_difference import Collapsed, ConfigDifference, ImageDifference, PackageDifference, collapsed
-from runtime.build.step_label import counted
-from runtime.layer.tree import shown
-from runtime.state_dir import state_dir
+from launcher.errors import ConfigError
+from launcher.tracking.record import RunRecord, find_run
+from runtime.errors import StoreError
+from runtime.state_dir import StateDir, state_dir
+from runtime.store.records import Image
 from runtime.store.store import Store
-
-_MOST_FILES = 20
-_SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = args.Parser(
-        "diff", "Show what differs between two images: packages, configuration, files.", usage="IMAGE IMAGE [--files] [--json]"
+        "diff",
+        "Show what differs between two runs: configuration, code, packages, data, machine, metrics; or between two images.",
+        usage="RUN RUN | IMAGE IMAGE [--files] [--json]",
     )
-    parser.add_argument("images", nargs=2, metavar="IMAGE", help="a digest prefix, a name or an experiment")
-    parser.add_argument("--files", action="store_true", help="list every path, also those below an added or removed directory")
+    parser.add_argument(
+        "things", nargs=2, metavar="RUN|IMAGE", help="a run (id, name, @last, MLflow id), or an image (digest, name)"
+    )
+    parser.add_argument("--files", action="store_true", help="images: every path, also those below an added or removed directory")
     parser.add_argument("--json", action="store_true", help="as JSON on stdout")
     args.add_debug_options(parser)
     options = parser.parse_args(arguments)
     args.apply_debug(options)
-    from launcher.plan.images.image_difference import image_difference
+    before, after = (_found(state_dir(), reference) for reference in options.things)
+    if isinstance(before, RunRecord) and isinstance(after, RunRecord):
+        from launcher.cli.diff_runs import diff_runs
 
-    store = Store(state_dir().store)
-    before, after = (store.image(reference) for reference in options.images)
-    found = image_difference(before, after, store)
-    if options.json:
-        json.dump(found.to_json(), sys.stdout, indent=2)
-        print()
-    else:
-        for line in _lines(found, all_files=options.files):
-            print(render.printable(line))
-    return 0
+        return diff_runs(before, after, as_json=options.json)
+    if isinstance(before, Image) and isinstance(after, Image):
+        from launcher.cli.diff_images import diff_images
 
-
-def _lines(found: ImageDifference, *, all_files: bool) -> Iterator[str]:
-    yield f"{found.before.digest.short} → {found.after.digest.short}: {_summary(found)}"
-    yield from _section("packages", [_package_line(each) for each in found.packages])
-    yield from _section("configuration", [_config_line(each) for each in found.config])
-    listed = [Collapsed(each) for each in found.files] if all_files else collapsed(found.files)
-    shown_files = listed if all_files else listed[:_MOST_FILES]
-    more = len(listed) - len(shown_files)
-    rest = [f"… and {more} more; `--files` lists all"] if more else []
-    yield from _section("files", [*(_file_line(each) for each in shown_files), *rest])
-
-
-def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
-    if lines:
-        yield f"{title}:"
-        yield from (f"  {line}" for line in lines)
-
-
-def _summary(found: ImageDifference) -> str:
-    if found.before.digest == found.after.digest:
-        return "the same image"
-    if found.is_empty:
-        return "a container sees no difference; history, times or the split into layers differ"
-    counts = found.counts()
-    files = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number) or "the same"
-    sizes = [sum(layer.size_bytes for layer in image.layers) for image in (found.before, found.after)]
-    return "; ".join(
-        (
-            f"{counted(len(found.packages), 'package')}, {counted(len(found.config), 'setting')}",
-            f"files: {files}",
-            f"{render.size(sizes[0])} → {render.size(sizes[1])}",
-            f"{found.shared_layers} of {counted(len(found.after.layers), 'layer')} shared",
-        )
+        return diff_images(before, after, Store(state_dir().store), all_files=options.files, as_json=options.json)
+    run, image = options.things if isinstance(before, RunRecord) else options.things[::-1]
+    raise ConfigError(
+        f"`{run}` is a run, `{image}` an image", hint="compare two of a kind; `launch runs show RUN` names a run's image"
     )
 
 
-def _package_line(each: PackageDifference) -> str:
-    if not each.before:
-        return f"+ {each.name} {', '.join(each.after)}  ({each.kind})"
-    if not each.after:
-        return f"- {each.name} {', '.join(each.before)}  ({each.kind})"
-    return f"~ {each.name} {', '.join(each.before)} → {', '.join(each.after)}  ({each.kind})"
-
-
-def _config_line(each: ConfigDifference) -> str:
-    if each.before is None:
-        return f"+ {each.name} {_value(each.after)}".rstrip()
-    if each.after is None:
-        return f"- {each.name} {_value(each.before)}".rstrip()
-    return f"~ {each.name} {_value(each.before)} → {_value(each.after)}"
-
-
-def _value(value: Any) -> str:
-    if value is True:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _file_line(each: Collapsed) -> str:
-    difference = each.difference
-    entry = difference.after or difference.before
-    line = f"{_SIGNS[difference.kind]} {shown(difference.path)}"
-    if entry is not None and entry.type == "dir":
-        line += "/"
-    if each.files_below:
-        line += f"  ({counted(each.files_below, 'file')}, {render.size(each.bytes_below)})"
-    words = [
-        what if what in ("content", "xattrs") else f"{what} {before or '-'} → {after or '-'}"
-        for what, before, after in difference.aspects
+def _found(state: StateDir, reference: str) -> RunRecord | Image:
+    """What may be either is a run where it has the form of an id, and else an image: experiments give their names to images."""
+    looks: list[Callable[[], RunRecord | Image]] = [
+        lambda: find_run(state, reference),
+        lambda: Store(state.store).image(reference),
     ]
-    return line + (f"  {', '.join(words)}" if words else "")
+    if not re.fullmatch(r"@.*|[0-9a-f]+", reference):
+        looks.reverse()
+    refusals = []
+    for look in looks:
+        try:
+            return look()
+        except (ConfigError, StoreError) as error:
+            refusals.append(error.message)
+    neither = ConfigError(
+        f"`{reference}` is neither a run nor an image", hint="`launch runs` and `launch images` list what there is"
+    )
+    for words in refusals:
+        neither.add_note(words)
+    raise neither

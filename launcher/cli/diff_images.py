@@ -1,0 +1,103 @@
+"""`launch diff IMAGE IMAGE`: what the second image has, lacks or has in another way: packages, configuration, files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from launcher.cli import render
+from launcher.plan.images.image_difference import Collapsed, ConfigDifference, ImageDifference, PackageDifference, collapsed
+from runtime.build.step_label import counted
+from runtime.layer.tree import shown
+from runtime.store.records import Image
+from runtime.store.store import Store
+
+_MOST_FILES = 20
+_SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+
+
+def diff_images(before: Image, after: Image, store: Store, *, all_files: bool, as_json: bool) -> int:
+    from launcher.plan.images.image_difference import image_difference
+
+    found = image_difference(before, after, store)
+    if as_json:
+        json.dump(found.to_json(), sys.stdout, indent=2)
+        print()
+    else:
+        for line in _lines(found, all_files=all_files):
+            print(render.printable(line))
+    return 0
+
+
+def _lines(found: ImageDifference, *, all_files: bool) -> Iterator[str]:
+    yield f"{found.before.digest.short} → {found.after.digest.short}: {_summary(found)}"
+    yield from _section("packages", [_package_line(each) for each in found.packages])
+    yield from _section("configuration", [_config_line(each) for each in found.config])
+    listed = [Collapsed(each) for each in found.files] if all_files else collapsed(found.files)
+    shown_files = listed if all_files else listed[:_MOST_FILES]
+    more = len(listed) - len(shown_files)
+    rest = [f"… and {more} more; `--files` lists all"] if more else []
+    yield from _section("files", [*(_file_line(each) for each in shown_files), *rest])
+
+
+def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
+    if lines:
+        yield f"{title}:"
+        yield from (f"  {line}" for line in lines)
+
+
+def _summary(found: ImageDifference) -> str:
+    if found.before.digest == found.after.digest:
+        return "the same image"
+    if found.is_empty:
+        return "a container sees no difference; history, times or the split into layers differ"
+    counts = found.counts()
+    files = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number) or "the same"
+    sizes = [sum(layer.size_bytes for layer in image.layers) for image in (found.before, found.after)]
+    return "; ".join(
+        (
+            f"{counted(len(found.packages), 'package')}, {counted(len(found.config), 'setting')}",
+            f"files: {files}",
+            f"{render.size(sizes[0])} → {render.size(sizes[1])}",
+            f"{found.shared_layers} of {counted(len(found.after.layers), 'layer')} shared",
+        )
+    )
+
+
+def _package_line(each: PackageDifference) -> str:
+    if not each.before:
+        return f"+ {each.name} {', '.join(each.after)}  ({each.kind})"
+    if not each.after:
+        return f"- {each.name} {', '.join(each.before)}  ({each.kind})"
+    return f"~ {each.name} {', '.join(each.before)} → {', '.join(each.after)}  ({each.kind})"
+
+
+def _config_line(each: ConfigDifference) -> str:
+    if each.before is None:
+        return f"+ {each.name} {_value(each.after)}".rstrip()
+    if each.after is None:
+        return f"- {each.name} {_value(each.before)}".rstrip()
+    return f"~ {each.name} {_value(each.before)} → {_value(each.after)}"
+
+
+def _value(value: Any) -> str:
+    if value is True:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _file_line(each: Collapsed) -> str:
+    difference = each.difference
+    entry = difference.after or difference.before
+    line = f"{_SIGNS[difference.kind]} {shown(difference.path)}"
+    if entry is not None and entry.type == "dir":
+        line += "/"
+    if each.files_below:
+        line += f"  ({counted(each.files_below, 'file')}, {render.size(each.bytes_below)})"
+    words = [
+        what if what in ("content", "xattrs") else f"{what} {before or '-'} → {after or '-'}"
+        for what, before, after in difference.aspects
+    ]
+    return line + (f"  {', '.join(words)}" if words else "")

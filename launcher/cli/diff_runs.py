@@ -1,0 +1,118 @@
+"""`launch diff RUN RUN`: configuration, code, packages, base, data, machine, metrics and outputs side by side."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from launcher.cli import render
+from launcher.cli.curves import sparkline
+from launcher.cli.summary import headline
+from launcher.run.run_difference import Change, MetricDifference, RunDifference, run_difference
+from launcher.tracking.record import RunRecord
+from runtime.build.step_label import counted
+
+_SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+_MOST_FILES = 20
+
+
+def diff_runs(before: RunRecord, after: RunRecord, *, as_json: bool) -> int:
+    found = run_difference(before, after)
+    if as_json:
+        json.dump(found.to_json(), sys.stdout, indent=2)
+        print()
+    else:
+        for line in _lines(found):
+            print(line)
+    return 0
+
+
+def _lines(found: RunDifference) -> Iterator[str]:
+    yield headline(found.before)
+    yield headline(found.after)
+    yield from _section("configuration", _changes(found.config))
+    yield from _section("code", [*_changes([found.revision] if found.revision else []), *_code(found)])
+    yield from _section("packages", _changes(found.packages))
+    yield from _section("base", _changes([found.base] if found.base else []))
+    yield from _section("data", _changes(found.data))
+    yield from _section("machine", _changes(found.machine))
+    yield from _section("metrics", _metrics(found.metrics))
+    yield from _section("outputs", _outputs(found))
+
+
+def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
+    if lines:
+        yield f"{title}:"
+        yield from (f"  {render.printable(line)}" for line in lines)
+
+
+def _changes(changes: Sequence[Change]) -> list[str]:
+    """`~ params.lr 0.001 → 0.1   (conf/experiment/digits.yaml:7 → command line: params.lr=0.1)`"""
+    lines = []
+    for each in changes:
+        sign = "+" if each.before is None else "-" if each.after is None else "~"
+        values = " → ".join(_value(value) for value in (each.before, each.after) if value is not None)
+        origins = [render.home_relative(origin) for origin in each.origins if origin]
+        origin = f"   ({' → '.join(dict.fromkeys(origins))})" if origins else ""
+        lines.append(f"{sign} {each.name} {values}{origin}")
+    return lines
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _code(found: RunDifference) -> list[str]:
+    lines = []
+    for each in found.code:
+        lines.append(f"{_SIGNS[each.kind]} {each.path}")
+        lines += [f"    {line}" for line in each.patch[2:]]
+    return lines
+
+
+def _metrics(metrics: Sequence[MetricDifference]) -> list[str]:
+    """A table: the last value on both sides, the lowest and highest, and the two curves."""
+    if not metrics:
+        return []
+    rows = [
+        (
+            each.name,
+            _change(_last(each.before), _last(each.after)),
+            _change(_finite(each.before, min), _finite(each.after, min)),
+            _change(_finite(each.before, max), _finite(each.after, max)),
+            "bit-equal" if each.first_different_step is None else f"from step {each.first_different_step}",
+            "  ".join(sparkline(side) for side in (each.before, each.after)),
+        )
+        for each in metrics
+    ]
+    return render.table(("METRIC", "LAST", "LOWEST", "HIGHEST", "DIFFERS", "CURVES"), rows).splitlines()
+
+
+def _change(before: float | None, after: float | None) -> str:
+    shown = ["-" if value is None else render.number(value) for value in (before, after)]
+    return shown[0] if before == after else " → ".join(shown)
+
+
+def _last(values: tuple[float, ...]) -> float | None:
+    return values[-1] if values else None
+
+
+def _finite(values: tuple[float, ...], choose: Any) -> float | None:
+    finite = [value for value in values if math.isfinite(value)]
+    return choose(finite) if finite else None
+
+
+def _outputs(found: RunDifference) -> list[str]:
+    if not found.outputs and not found.equal_outputs:
+        return []
+    lines = [f"{_sign(each)} {each.name}" for each in found.outputs[:_MOST_FILES]]
+    more = len(found.outputs) - len(lines)
+    rest = [f"… and {more} more"] if more else []
+    return [*lines, *rest, f"{counted(found.equal_outputs, 'file')} with the same sha256"]
+
+
+def _sign(each: Change) -> str:
+    return "+" if each.before is None else "-" if each.after is None else "~"

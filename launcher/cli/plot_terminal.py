@@ -1,0 +1,67 @@
+"""A picture of curves in the terminal: axes, legend, braille lines."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+from collections.abc import Iterator, Sequence
+
+from launcher.cli import render
+from launcher.cli.braille import Canvas
+from launcher.cli.plotted import Plot
+
+_STYLES = ("cyan", "yellow", "green", "red", "bold", "dim")
+_LABEL = 11
+
+
+def plot_lines(plot: Plot, *, columns: int, rows: int) -> Iterator[str]:
+    """*plot* in at most *columns* letters a line. What is not finite, or not above 0 on a logarithmic axis, is left out."""
+    curves = [[(x, y) for x, y in curve.points if math.isfinite(x) and math.isfinite(y)] for curve in plot.curves]
+    points = list(itertools.chain.from_iterable(curves))
+    if not points:
+        yield f"{plot.title}: no value that can be drawn"
+        return
+    canvas = Canvas(max(10, columns - _LABEL - 2), max(4, rows))
+    across, up = _Axis.around([x for x, _y in points], canvas.width), _Axis.around([y for _x, y in points], canvas.height)
+    for color, curve in enumerate(curves):
+        dots = [(across.place(x), up.place(y)) for x, y in curve]
+        for start, end in itertools.pairwise(dots) if len(dots) > 1 else [(dot, dot) for dot in dots]:
+            canvas.line(start, end, color % len(_STYLES))
+    yield plot.title
+    for row in range(canvas.rows):
+        label = {0: up.high, canvas.rows - 1: up.low}.get(row)
+        words = "" if label is None else render.number(10**label if plot.log_y else label)
+        yield f"{words:>{_LABEL}} ┤{''.join(_letters(canvas, row))}".rstrip()
+    yield f"{'':>{_LABEL}} └{'─' * canvas.columns}"
+    low, high = render.number(across.low), f"{render.number(across.high)} {plot.x_label}"
+    yield f"{'':>{_LABEL}}  {low}{high:>{max(1, canvas.columns - len(low))}}"
+    yield from (f"{'':>{_LABEL}}  {_styled('━━', color)} {curve.label}" for color, curve in enumerate(plot.curves))
+
+
+def _letters(canvas: Canvas, row: int) -> Iterator[str]:
+    for column in range(canvas.columns):
+        letter, color = canvas.cell(column, row)
+        yield letter if color is None else _styled(letter, color)
+
+
+def _styled(text: str, color: int) -> str:
+    return render.styled(text, _STYLES[color % len(_STYLES)], sys.stdout)
+
+
+class _Axis:
+    """Values from *low* to *high* over *dots* dots."""
+
+    def __init__(self, low: float, high: float, dots: int) -> None:
+        self.low, self.high, self._dots = low, high, dots
+
+    @classmethod
+    def around(cls, values: Sequence[float], dots: int) -> _Axis:
+        low, high = min(values), max(values)
+        if low == high:
+            margin = abs(low) / 2 or 0.5
+            low, high = low - margin, high + margin
+        return cls(low, high, dots)
+
+    def place(self, value: float) -> int:
+        return round((value - self.low) / (self.high - self.low) * (self._dots - 1))
