@@ -57,7 +57,8 @@ class _Follower:
         with select.epoll() as poller:
             self._follow_with(poller)
         self._drain()
-        return Followed(lifecycle.wait(self.container), self.asked)
+        lifecycle.wait(self.container)
+        return Followed(lifecycle.recorded_exit(self.container), self.asked)
 
     def _follow_with(self, poller: select.epoll) -> None:
         for fd in (*self.pump.open_pipes, self.container.pidfd, self.inbox.fd, self.tracker.pidfd):

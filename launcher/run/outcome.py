@@ -13,6 +13,8 @@ from launcher.tracking.status import Reason
 from runtime.cgroup.oom import OomKills
 from runtime.container.spec import ProcessExit
 
+_LOST = "nobody recorded how its program ended: its container was killed from outside, or the machine went down"
+
 _WORTH_A_RETRY = frozenset({Reason.PROGRAM, Reason.OOM, Reason.GPU_LOST, Reason.LAUNCHER})
 
 
@@ -44,12 +46,10 @@ def outcome_of(
     *kills_elsewhere*: how many processes of this machine the kernel killed for want of memory meanwhile, where the run has no
     cgroup that counts its own.
     """
-    if program is None and oom:
-        program = ProcessExit(None, signal.SIGKILL)  # init was among them
+    if program is None and (oom or asked):
+        program = ProcessExit(None, signal.SIGKILL)  # init was among those that the kernel killed, or that we did
     if program is None:
-        return ExitOutcome(
-            125, None, Reason.LOST, "its processes ended without a record: killed from outside, or the machine went down"
-        )
+        return ExitOutcome(125, None, Reason.LOST, _LOST)
     if asked is Reason.TIMEOUT:
         return ExitOutcome(124, program.signal, Reason.TIMEOUT)
     if asked is not None:

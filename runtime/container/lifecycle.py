@@ -328,8 +328,8 @@ def kill(container: Container) -> None:
 
 
 def wait(container: Container, *, timeout_s: float | None = None) -> ProcessExit:
-    """Wait for the end of every process in the container. How the program ended comes from init's record; without one, init
-    itself was killed, and the program with it. Raises TimeoutError when *timeout_s* passes first."""
+    """Wait for the end of every process in the container. Without a record of init's, init itself was killed, and the program
+    with it (`recorded_exit` tells). Raises TimeoutError when *timeout_s* passes first."""
     if not processes.wait_ended(container.pidfd, timeout_s=timeout_s):
         raise TimeoutError(f"container `{container.container_id}` still runs after {timeout_s} s")
     processes.reap(container.pidfd)
@@ -337,12 +337,14 @@ def wait(container: Container, *, timeout_s: float | None = None) -> ProcessExit
         if child is not None:
             _reap(child)
     container.helper = container.attendant = None
-    recorded = None
+    return recorded_exit(container) or ProcessExit(None, _KILLED)
+
+
+def recorded_exit(container: Container) -> ProcessExit | None:
+    """How init says that the program ended; None before that, and forever when init was killed."""
     if container.exit_fd is not None:
-        recorded = _parse(os.pread(container.exit_fd, 4096, 0))
-    elif container.exit_record is not None:
-        recorded = read_exit(container.exit_record)
-    return recorded or ProcessExit(None, _KILLED)
+        return _parse(os.pread(container.exit_fd, 4096, 0))
+    return None if container.exit_record is None else read_exit(container.exit_record)
 
 
 def owner_notes(container: Container) -> bytes:

@@ -26,6 +26,8 @@ from runtime.container.spec import ProcessExit
         pytest.param(ProcessExit(None, 9), Reason.STOPPED, 0, (137, Reason.STOPPED), id="killed after its grace"),
         pytest.param(ProcessExit(0, None), Reason.TIMEOUT, 0, (124, Reason.TIMEOUT), id="timeout"),
         pytest.param(None, None, 0, (125, Reason.LOST), id="nobody could say"),
+        pytest.param(None, Reason.STOPPED, 0, (137, Reason.STOPPED), id="we killed init"),
+        pytest.param(None, Reason.TIMEOUT, 0, (124, Reason.TIMEOUT), id="we killed init at the end of its time"),
         pytest.param(None, None, 3, (137, Reason.OOM), id="the kernel killed init as well"),
     ],
 )
