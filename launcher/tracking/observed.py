@@ -45,9 +45,11 @@ class Observed:
         self.params: dict[str, str] = {}
         self.tags: dict[str, str] = {}
         self.notes: list[str] = []
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._file = os.open(run_dir.logged, flags, 0o600)
+        _cut_torn_line(self._file)
         for entry in read_entries(run_dir.logged):
             self._remember(entry)
-        self._file = os.open(run_dir.logged, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
     def add(self, entries: Sequence[dict[str, Any]]) -> None:
         """Write *entries* down. Returns when they are in the file. Raises LaunchError when the disk doesn't take them."""
@@ -193,6 +195,15 @@ def _read_at(path: Path, offset: int, longest: int = _SLICE) -> bytes:
         return os.pread(descriptor, longest, offset)
     finally:
         os.close(descriptor)
+
+
+def _cut_torn_line(descriptor: int) -> None:
+    """Take away what a tracker wrote of a line when it was killed: nothing of it was acknowledged, and a metric is read again."""
+    size = os.fstat(descriptor).st_size
+    begin = max(0, size - _LINE_MAX)
+    whole = begin + os.pread(descriptor, size - begin, begin).rfind(b"\n") + 1
+    if whole < size:
+        os.ftruncate(descriptor, whole)
 
 
 def _write_whole(descriptor: int, lines: bytes) -> None:

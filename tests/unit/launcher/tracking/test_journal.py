@@ -28,6 +28,13 @@ def test_a_torn_line_is_left_out_and_does_not_hide_the_next(tmp_path: Path) -> N
     assert ["created", "started"] == [event.name for event in journal.read(path)]
 
 
+def test_what_a_killed_writer_left_of_a_line_costs_that_line_only(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text('{"event":"created","at":1}\n{"event":"lea')
+    journal.append(path, "finished", reason="lost")
+    assert ["created", "finished"] == [event.name for event in journal.read(path)]
+
+
 def test_a_follower_sees_each_event_once_and_only_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     follower = journal.Follower(path)

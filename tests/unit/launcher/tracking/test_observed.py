@@ -42,6 +42,14 @@ def test_nan_and_infinity_are_kept_as_strict_json(run_dir: RunDir) -> None:
     json.loads(run_dir.logged.read_text().splitlines()[0], parse_constant=lambda name: pytest.fail(f"bare {name}"))
 
 
+def test_a_metric_of_which_a_killed_tracker_wrote_half_is_read_again(run_dir: RunDir) -> None:
+    run_dir.metrics.write_text('{"step": 1, "loss": 1}\n{"step": 2, "loss": 2}\n')
+    followed(run_dir)
+    run_dir.logged.write_bytes(run_dir.logged.read_bytes()[:-9])
+    followed(run_dir)
+    assert [("loss", 1, 1), ("loss", 2, 2)] == logged(run_dir)
+
+
 def test_a_report_without_a_step_is_the_next_one_of_its_metric(run_dir: RunDir) -> None:
     run_dir.metrics.write_text('{"loss": 1}\n{"loss": 2, "acc": 1}\n')
     followed(run_dir)
