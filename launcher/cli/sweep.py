@@ -19,6 +19,7 @@ from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.errors import ConfigError
 from launcher.plan.refusals import refuse_one_port_for_many
 from launcher.run.fork_server import ForkServer
+from launcher.run.recover import recover_runs
 from launcher.run.signal_inbox import SignalInbox
 from launcher.sweep.capacity import Need, slots
 from launcher.sweep.machine import offer
@@ -43,6 +44,7 @@ def sweep(request: Request, options: argparse.Namespace, timings: Timings) -> in
         prepared = _prepare_images(composed, state, timings, quiet=options.quiet)
         # `prepared` holds the images until the last trial has started.
         trials = _plan_trials(composed, prepared, state)
+        recover_runs(state)
         return _run_trials(composed.parent.spec, trials, state, supervisors, options)
 
 

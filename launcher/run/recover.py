@@ -1,6 +1,8 @@
-"""Runs that lost their supervisor get another one, or an end. Called by every command that looks at runs, and by trackers.
+"""Runs that lost their supervisor get another one, or an end. Called by every command that makes runs or looks at them,
+and by trackers.
 
-What the other supervisor does is `takeover.py`. A run that had not been handed over yet is closed here.
+What the other supervisor does is `takeover.py`. A run that had not been handed over yet is closed here, and its supervisor only
+tells MLflow so.
 """
 
 from __future__ import annotations
@@ -20,9 +22,8 @@ TOOK_OVER = "the supervisor had died; another one took over"
 
 
 def recover_all(state: StateDir) -> None:
-    """Give every run without a supervisor a new one. Cheap when there is none: one directory listing."""
-    for run_dir in active.active_runs(state):
-        recover(run_dir)
+    """`recover_runs`, and remove what shells and networks left whose processes were killed."""
+    recover_runs(state)
     if (state.root / "shells").is_dir():
         from launcher.run.bare_shell import clear_dead_shells
 
@@ -34,9 +35,15 @@ def recover_all(state: StateDir) -> None:
             remove_leftovers()
 
 
+def recover_runs(state: StateDir) -> None:
+    """Give every run without a supervisor a new one. Cheap when there is none: one directory listing."""
+    for run_dir in active.active_runs(state):
+        recover(run_dir)
+
+
 def recover(run_dir: RunDir) -> None:
     """Start a supervisor for *run_dir* unless it has one or needs none."""
-    if not run_dir.journal.exists():
+    if not journal.read(run_dir.journal):
         active.forget_half(run_dir)
         return
     try:
@@ -44,22 +51,25 @@ def recover(run_dir: RunDir) -> None:
     except LockBusy:
         return
     os.ftruncate(lock_fd, 0)  # it names the dead one
-    if not (run_dir.plan.exists() and any(event.name == "queued" for event in journal.read(run_dir.journal))):
-        _close_without_supervisor(run_dir, lock_fd)
-        return
+    if not (run_dir.plan.exists() and _has(run_dir, "queued")):
+        _close(run_dir)
     from launcher.run.handover import spawn_supervisor  # plans and images: 20 ms that nobody pays who finds a living supervisor
+    from launcher.tracking.sync import is_synced
 
+    if _has(run_dir, "finished") and is_synced(run_dir):
+        active.unmark(run_dir)
+        os.close(lock_fd)
+        return
     spawn_supervisor(run_dir, lock_fd)
 
 
-def _close_without_supervisor(run_dir: RunDir, lock_fd: int) -> None:
+def _close(run_dir: RunDir) -> None:
     """A sweep's parent whose process was killed, or a launch that was ended before it could hand over: nothing to adopt, and
-    nothing that should start hours later because somebody typed `launch ps`."""
-    try:
-        events = journal.read(run_dir.journal)
-        if events and not any(event.name == "finished" for event in events):
-            message = "its launch was ended before the run began" if run_dir.plan.exists() else None
-            journal.append(run_dir.journal, "finished", reason=str(Reason.LOST), exit_code=125, signal=None, message=message)
-        active.unmark(run_dir)
-    finally:
-        os.close(lock_fd)
+    nothing that should start hours later because somebody typed `launch ps`. A supervisor is for MLflow only."""
+    if not _has(run_dir, "finished"):
+        message = "its launch was ended before the run began" if run_dir.plan.exists() else None
+        journal.append(run_dir.journal, "finished", reason=str(Reason.LOST), exit_code=125, signal=None, message=message)
+
+
+def _has(run_dir: RunDir, name: str) -> bool:
+    return any(event.name == name for event in journal.read(run_dir.journal))

@@ -83,29 +83,34 @@ class TrackerProcess:
         return True
 
     def finish(self) -> None:
-        """The journal is closed: let the tracker send the rest, and wait for it."""
+        """The journal is closed: let the tracker send the rest, and wait for it. One that is killed meanwhile is replaced."""
         self.listener_fd = None
-        if self._has_died() and not self.replace():
-            return
-        os.close(self.alive_fd)
-        self.alive_fd = -1
-        if not select.select([self.pidfd], [], [], END_TIMEOUT_S)[0]:
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        self._release()
+        ended_by_itself = False
+        while not ended_by_itself:
+            if self._has_died() and not self.replace():
+                return
+            os.close(self.alive_fd)
+            self.alive_fd = -1
+            if not select.select([self.pidfd], [], [], END_TIMEOUT_S)[0]:
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+                self._release()
+                return
+            ended_by_itself = self._release()
 
     def _has_died(self) -> bool:
         return self.pidfd < 0 or bool(select.select([self.pidfd], [], [], 0)[0])
 
-    def _release(self) -> None:
-        """Reap it and close what belonged to it."""
+    def _release(self) -> bool:
+        """Reap it and close what belonged to it. False when it was killed."""
         if self.pidfd < 0:
-            return
-        os.waitpid(self.pid, 0)
+            return False
+        _pid, status = os.waitpid(self.pid, 0)
         self.channel.close()
         for fd in (self.pidfd, self.ready_fd, self.alive_fd):
             if fd >= 0:
                 os.close(fd)
         self.pidfd = self.ready_fd = self.alive_fd = -1
+        return os.WIFEXITED(status)
 
 
 def start_tracker(run_dir: RunDir) -> TrackerProcess:
@@ -130,7 +135,6 @@ def start_tracker(run_dir: RunDir) -> TrackerProcess:
 def _call_supervisor(run_dir: RunDir) -> None:
     """In a tracker whose supervisor has died: give the run another one. It is noted first, so that this cannot go on forever."""
     from launcher.run.recover import recover
-    from launcher.tracking.sync import sync_or_say
 
     earlier = sum(event.get("text") == _ORPHANED for event in journal.read(run_dir.journal))
     if earlier >= MOST_SUCCESSORS:
@@ -140,5 +144,3 @@ def _call_supervisor(run_dir: RunDir) -> None:
     except LaunchError:
         return  # a full disk: the next command that looks at the run tries again
     recover(run_dir)
-    if not run_dir.plan.exists():
-        sync_or_say(run_dir)  # the parent of a sweep has ended with its process

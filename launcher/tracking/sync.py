@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.errors import LaunchError
 from launcher.tracking import tracker_state
 from launcher.tracking.description import current_status, describe
 from launcher.tracking.journal import read
@@ -52,15 +51,6 @@ def sync_run(run_dir: RunDir, *, environ: Mapping[str, str] = os.environ) -> boo
             return True
     except LockBusy:
         return False
-
-
-def sync_or_say(run_dir: RunDir) -> str | None:
-    """`sync_run` for callers that go on: the words of the failure, or None."""
-    try:
-        sync_run(run_dir)
-    except LaunchError as error:
-        return error.message
-    return None
 
 
 def lock_path(run_dir: RunDir) -> Path:

@@ -13,6 +13,7 @@ from launcher.cli.watch import SIGNALS, watch
 from launcher.run.compare import compare
 from launcher.run.fork_server import ForkServer
 from launcher.run.handover import RunIdentity, new_run
+from launcher.run.recover import recover_runs
 from launcher.run.rerun import recorded_plan
 from launcher.run.signal_inbox import SignalInbox, held_back
 from launcher.tracking.record import find_run, fold
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str]) -> int:
             run_dir, lock_fd = new_run(plan, prepared.image.digest, state=state, identity=identity)
             supervisor = supervisors.supervise(run_dir, lock_fd)
             inbox = None if options.detach else SignalInbox(SIGNALS)
+        recover_runs(state)
     if inbox is None:
         print(run_dir.run_id)
         return 0

@@ -69,6 +69,7 @@ def _run_once(request: args.Request, options: argparse.Namespace, timings: Timin
         from launcher.cli.prepare import prepare
         from launcher.cli.watch import SIGNALS, watch
         from launcher.run.handover import RunIdentity, new_run
+        from launcher.run.recover import recover_runs
         from launcher.run.signal_inbox import SignalInbox, held_back
 
         prepared = prepare(request, timings, image=options.image, quiet=options.quiet)
@@ -78,6 +79,7 @@ def _run_once(request: args.Request, options: argparse.Namespace, timings: Timin
             run_dir, lock_fd = new_run(prepared.plan, prepared.image.digest, state=prepared.state, identity=identity)
             supervisor = supervisors.supervise(run_dir, lock_fd)
             inbox = None if options.detach else SignalInbox(SIGNALS)
+        recover_runs(prepared.state)
     if inbox is None:
         print(run_dir.run_id)
         return 0
