@@ -142,6 +142,16 @@ def _call(path: Path, message: bytes) -> bool:
                 return fixed[1] == 2
 
 
+def own_slice(unified: Path, uid: int) -> str | None:
+    """The slice to stay in, so that its limits go on to hold: the innermost around us. A user's own manager knows those below
+    `user@UID.service` only; None is its default."""
+    manager = f"user@{uid}.service"
+    parts = unified.parts
+    if uid != 0:
+        parts = parts[parts.index(manager) + 1 :] if manager in parts else ()
+    return next((part for part in reversed(parts) if part.endswith(".slice")), None)
+
+
 def move_into_delegated_scope() -> Path | None:
     """Put this process into a new scope that is delegated to us. Returns its directory; None where systemd can't or won't.
 
@@ -159,9 +169,8 @@ def move_into_delegated_scope() -> Path | None:
         ("TasksMax", "t", 2**64 - 1),  # infinity: the default for scopes would come before our own limit
         ("CollectMode", "s", "inactive-or-failed"),
     ]
-    if os.geteuid() == 0 and (slices := [part for part in before.parts if part.endswith(".slice")]):
-        # Stay in the slice we are in, so that its limits go on to hold; the user manager has its own slices.
-        properties.append(("Slice", "s", slices[-1]))
+    if (slice_ := own_slice(before, os.geteuid())) is not None:
+        properties.append(("Slice", "s", slice_))
     try:
         if not _call(private, start_transient_unit(unit, properties)):
             return None

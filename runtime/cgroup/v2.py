@@ -5,7 +5,8 @@ memory, cpu or pids to children (the root of the hierarchy can). And under syste
 systemd, which undoes what others write there. So, in this order:
 
  1. our own cgroup is the root, or we have already stepped into the leaf of a cgroup that is ours: children go beside the leaf;
- 2. systemd runs: it makes a scope with `Delegate=yes` for this process, which is then ours (`systemd_scope.py`);
+ 2. we are directly in a unit of systemd's, and it doesn't limit us: systemd makes a scope with `Delegate=yes` for this process,
+    which is then ours (`systemd_scope.py`). From a cgroup inside a unit, such as a job of Slurm's, that would be an escape;
  3. our own cgroup is delegated to us, or is all that a container shows: all its processes step into a leaf;
  4. our own cgroup sets no limits and its parent already gives the controllers on: the container's becomes its sibling;
  5. none of these: a child without controllers. It can still be killed as one, and limits are named as not enforced.
@@ -92,12 +93,15 @@ def _is_delegated(directory: Path) -> bool:
     return False
 
 
-def _sets_limits(directory: Path) -> bool:
+_LIMITS_OF_SOMEBODY = ("memory.max", "memory.high", "memory.swap.max", "cpu.max")
+
+_LIMITS = (*_LIMITS_OF_SOMEBODY, "pids.max")
+"""systemd itself gives every service and scope a `pids.max` (`DefaultTasksMax=`)."""
+
+
+def _sets_limits(directory: Path, files: tuple[str, ...] = _LIMITS) -> bool:
     """Whether *directory* itself holds its processes to something that a sibling would escape."""
-    return any(
-        (read_value(directory / file) or "max").split()[0] != "max"
-        for file in ("memory.max", "memory.high", "memory.swap.max", "cpu.max", "pids.max")
-    )
+    return any((read_value(directory / file) or "max").split()[0] != "max" for file in files)
 
 
 def step_into_leaf(directory: Path) -> frozenset[str]:
@@ -128,7 +132,8 @@ def find_parent(own: Path, mount: Path, *, ask_systemd: Callable[[], Path | None
     available = _words(own / "cgroup.controllers") & frozenset(CONTROLLERS)
     if not available:
         return Parent(own, frozenset(), "no controllers are given to our own cgroup")
-    if (scope := ask_systemd()) is not None and (controllers := step_into_leaf(scope)):
+    leaves_nothing_behind = own.name.endswith((".scope", ".service")) and not _sets_limits(own, _LIMITS_OF_SOMEBODY)
+    if leaves_nothing_behind and (scope := ask_systemd()) is not None and (controllers := step_into_leaf(scope)):
         return Parent(scope, controllers)
     may_fill = (_is_delegated(own) or own == mount) and os.access(own / "cgroup.procs", os.W_OK)
     if may_fill and (controllers := step_into_leaf(own)):

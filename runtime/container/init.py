@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from runtime.container.handshake import channel, receive, send
 from runtime.container.logs import LogFiles, LogPump, OutputLog
 from runtime.container.program import Program, exec_program
-from runtime.container.side_programs import SidePrograms, next_request, offer_terminal
+from runtime.container.side_programs import SidePrograms, fork_deaf, next_request, offer_terminal
 from runtime.container.spec import ProcessExit
 from runtime.kernel import processes
 from runtime.network import loopback
@@ -145,7 +145,7 @@ class Init:
         for rank in range(self.ranks):
             of_rank = rank_variables(rank, self.ranks, port) if self.ranks > 1 else {}
             answering, asking = channel() if self.program.seccomp_asking is not None else (None, None)
-            pid = processes.fork()
+            pid = fork_deaf()
             if pid == 0:
                 code = 125
                 try:

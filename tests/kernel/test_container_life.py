@@ -60,7 +60,7 @@ def test_the_record_says_how_the_program_ended(tmp_path: Path, script: str, expe
     lifecycle.start(container)
     assert expected == finish(container)
     assert expected == lifecycle.read_exit(record)
-    assert {"code", "signal", "at"} == set(json.loads(record.read_text()))
+    assert {"code", "signal", "at", "peak_process_bytes", "cpu_s"} == set(json.loads(record.read_text()))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import pytest
 from runtime.cgroup.cgroup import Cgroup, make_cgroup, new_cgroup, open_cgroup
 from runtime.cgroup.hierarchies import own_hierarchies
 from runtime.cgroup.limits import Limits, Usage
+from runtime.cgroup.oom import OomKills, kills_on_this_machine
 from runtime.container import lifecycle
 from runtime.container.spec import ProcessExit
 from runtime.errors import ContainerError
@@ -36,6 +37,7 @@ class Ended:
     output: str
     usage: Usage
     wall_s: float
+    oom: OomKills | None
 
 
 def run_limited(directory: Path, code: str, limits: Limits) -> Ended:
@@ -48,7 +50,8 @@ def run_limited(directory: Path, code: str, limits: Limits) -> Ended:
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    return Ended(ProcessExit(*found["exit"]), found["output"], Usage(**found["usage"]), found["wall_s"])
+    oom = OomKills(**found["oom"]) if found["oom"] else None
+    return Ended(ProcessExit(*found["exit"]), found["output"], Usage(**found["usage"]), found["wall_s"], oom)
 
 
 def run_limited_here(directory: Path, code: str, limits: Limits) -> Ended:
@@ -63,7 +66,7 @@ def run_limited_here(directory: Path, code: str, limits: Limits) -> Ended:
             ended = lifecycle.wait(container)
             wall_s = time.monotonic() - started
             output = os.read(container.stdout_fd, 65536).decode()
-            return Ended(ended, output, cgroup.usage(), wall_s)
+            return Ended(ended, output, cgroup.usage(), wall_s, cgroup.oom_kills())
         finally:
             lifecycle.kill(container)
             container.close()
@@ -80,6 +83,27 @@ def test_a_program_over_its_memory_limit_is_killed_and_recognised(tmp_path):
     assert ProcessExit(None, signal.SIGKILL) == ended.exit
     assert 1 == ended.usage.oom_kills
     assert 100 * MIB < ended.usage.peak_memory_bytes <= 128 * MIB
+    assert ended.oom is not None
+    assert (1, True, 128 * MIB) == (ended.oom.processes, ended.oom.own, ended.oom.limit_bytes)
+
+
+@in_a_container
+def test_a_program_that_an_outer_limit_ended_is_not_blamed_on_its_own(tmp_path):
+    """Slurm's, Kubernetes' or a slice's limit: below it the run's own 512 MiB are not what it met."""
+    before = kills_on_this_machine()
+    with new_cgroup(name(), Limits(memory_bytes=96 * MIB)) as outer:
+        if outer.controllers["memory"] == outer.unified:
+            os.setxattr(outer.unified, "user.delegate", b"1")  # as systemd marks what it leaves to others
+
+        def as_part_of_a_job() -> list[int | str | None]:
+            outer.add(os.getpid())
+            ended = run_limited(tmp_path, GREEDY, Limits(memory_bytes=512 * MIB))
+            assert ended.oom is not None
+            return [ended.exit.signal, ended.oom.processes, str(ended.oom.cgroup), ended.oom.own, ended.oom.limit_bytes]
+
+        assert [signal.SIGKILL, 1, str(outer.controllers["memory"]), False, 96 * MIB] == forked(as_part_of_a_job)
+    assert before is not None
+    assert kills_on_this_machine() > before
 
 
 @in_a_container
@@ -103,6 +127,7 @@ def test_a_program_within_its_limit_is_left_alone(tmp_path):
     ended = run_limited(tmp_path, f"held = bytearray({50 * MIB})", Limits(memory_bytes=128 * MIB))
     assert (ProcessExit(0, None), 0) == (ended.exit, ended.usage.oom_kills)
     assert ended.usage.peak_memory_bytes > 50 * MIB
+    assert ended.exit.peak_process_bytes > 50 * MIB
 
 
 @in_a_container
@@ -261,5 +286,11 @@ def test_own_hierarchies_are_directories():
 
 if __name__ == "__main__":
     _ended = run_limited_here(Path(sys.argv[1]), sys.argv[2], Limits(**json.loads(sys.argv[3])))
-    _exit = (_ended.exit.code, _ended.exit.signal)
-    print(json.dumps({"exit": _exit, "output": _ended.output, "usage": asdict(_ended.usage), "wall_s": _ended.wall_s}))
+    _document = {
+        "exit": (_ended.exit.code, _ended.exit.signal, _ended.exit.peak_process_bytes, _ended.exit.cpu_s),
+        "output": _ended.output,
+        "usage": asdict(_ended.usage),
+        "wall_s": _ended.wall_s,
+        "oom": None if _ended.oom is None else asdict(_ended.oom),
+    }
+    print(json.dumps(_document, default=str))

@@ -115,3 +115,21 @@ def test_the_answer_is_waited_for_behind_signals(manager, kind, worked):
 def test_a_connection_that_ends_early_is_an_os_error(manager):
     with pytest.raises(ConnectionError):
         systemd_scope._call(manager(b"l\2"), b"")
+
+
+@pytest.mark.parametrize(
+    ("place", "uid", "expected"),
+    [
+        ("user.slice/user-0.slice/session-1.scope", 0, "user-0.slice"),
+        ("user.slice/user-1000.slice/session-1.scope", 1000, None),
+        ("user.slice/user-1000.slice/user@1000.service/app.slice/run-1.scope", 1000, "app.slice"),
+        (
+            "user.slice/user-1000.slice/user@1000.service/training.slice/training-big.slice/run-1.scope",
+            1000,
+            "training-big.slice",
+        ),
+        ("job", 0, None),
+    ],
+)
+def test_the_scope_stays_in_the_slice_whose_limits_hold(place: str, uid: int, expected: str | None) -> None:
+    assert expected == systemd_scope.own_slice(Path("/sys/fs/cgroup") / place, uid)

@@ -59,6 +59,24 @@ def test_systemd_is_asked_before_anything_of_its_own_is_touched(group):
     assert not (own / v2.LEAF).exists()
 
 
+@pytest.mark.parametrize(
+    ("path", "limit"),
+    [
+        pytest.param("slurmstepd.scope/job_1/step_0", {}, id="a job inside a unit"),
+        pytest.param("run-1.scope", {"memory_max": "1073741824"}, id="a unit with MemoryMax="),
+        pytest.param("run-1.scope", {"cpu_max": "100000 100000"}, id="a unit with CPUQuota="),
+    ],
+)
+def test_systemd_does_not_take_us_out_of_what_limits_us(group, path, limit):
+    above, own, scope = group("."), group(path, **limit), group("launch.scope", given="cpu memory pids")
+    assert own == v2.find_parent(own, above, ask_systemd=lambda: scope).directory
+
+
+def test_the_process_limit_that_systemd_gives_every_unit_is_nobodys_wish(group):
+    own, scope = group("cron.service", pids_max="4915"), group("launch.scope", given="cpu memory pids")
+    assert scope == v2.find_parent(own, own.parent, ask_systemd=lambda: scope).directory
+
+
 def test_without_systemd_a_sibling_is_made_where_the_parent_gives_controllers(group):
     above, own = group(".", given="memory pids"), group("init")
     assert v2.Parent(above, frozenset({"memory", "pids"})) == v2.find_parent(own, above, ask_systemd=no_systemd)
