@@ -29,6 +29,7 @@ def ended(followed: Followed, cgroup: Cgroup, *, kills_before: int | None = None
     outcome = outcome_of(
         followed.program,
         asked=followed.asked,
+        why=followed.detail,
         oom=cgroup.oom_kills(),
         peak_bytes=usage.peak_memory_bytes,
         kills_elsewhere=elsewhere,

@@ -2,7 +2,7 @@
 
 One poll loop, no threads. Requests arrive as signals to the supervisor (`launch stop`, Ctrl-C in the command):
 SIGTERM = stopped, SIGINT = interrupted, a second one or SIGQUIT = kill now. The program gets SIGTERM, and after `grace`
-its whole tree gets SIGKILL.
+its whole tree gets SIGKILL. What watches the run's GPUs (`gpu_watch.py`) may ask for the end, too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import select
 import signal
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from launcher.run.pauses import is_paused, let_go_on, paused_s
 from launcher.run.signal_inbox import SignalInbox
@@ -24,6 +25,9 @@ from runtime.container.logs import LogFiles, LogPump, OutputLog
 from runtime.container.spec import ProcessExit
 from runtime.state_dir import RunDir
 
+if TYPE_CHECKING:
+    from launcher.run.gpu_watch import GpuWatch
+
 _PAUSED_LOOK_S = 1.0
 
 REQUESTS = {signal.SIGTERM: Reason.STOPPED, signal.SIGINT: Reason.INTERRUPTED}
@@ -35,6 +39,8 @@ class Followed:
 
     program: ProcessExit | None
     asked: Reason | None
+    detail: str | None = None
+    """Why it was asked for, beyond the reason's own meaning."""
 
 
 @dataclass(slots=True)
@@ -46,9 +52,11 @@ class _Follower:
     tracker: TrackerProcess
     grace_s: float
     deadline: float | None
+    gpus: GpuWatch | None = None
     granted_s: float = 0.0
     """Seconds for which the run stood still and by which the deadline has been put off."""
     asked: Reason | None = None
+    detail: str | None = None
     kill_at: float | None = None
     silent: bool = True
 
@@ -58,12 +66,22 @@ class _Follower:
             self._follow_with(poller)
         self._drain()
         lifecycle.wait(self.container)
-        return Followed(lifecycle.recorded_exit(self.container), self.asked)
+        ended = lifecycle.recorded_exit(self.container)
+        if self.gpus is not None:
+            self.gpus.finish()
+            self._blame_hardware(ended, self.gpus.spoiled)
+        return Followed(ended, self.asked, self.detail)
+
+    def _blame_hardware(self, ended: ProcessExit | None, spoiled: str | None) -> None:
+        """A program that failed after its GPU did may well have ended before the driver's word about that arrived."""
+        if spoiled is not None and self.asked is None and ended is not None and ended.code != 0:
+            self.asked, self.detail = Reason.GPU_LOST, spoiled
 
     def _follow_with(self, poller: select.epoll) -> None:
         for fd in (*self.pump.open_pipes, self.container.pidfd, self.inbox.fd, self.tracker.pidfd):
             if fd >= 0:  # no tracker is left when all its successors died
                 poller.register(fd, select.EPOLLIN)
+        watching = self._watch_gpus(poller, -1)
         ended = False
         while not ended:
             for fd, _event in poller.poll(self._wait_s()):
@@ -76,13 +94,31 @@ class _Follower:
                     poller.unregister(fd)
                     if self.tracker.replace():
                         poller.register(self.tracker.pidfd, select.EPOLLIN)
+                elif fd == watching:
+                    watching = self._watch_gpus(poller, watching)
                 else:
                     ended = True
             self._keep_time()
 
+    def _watch_gpus(self, poller: select.epoll, watching: int) -> int:
+        """Take in what the watcher of the GPUs says on *watching* (-1: nothing yet). Returns the descriptor to watch next."""
+        if self.gpus is None:
+            return -1
+        if watching >= 0:
+            poller.unregister(watching)
+            demand = self.gpus.take_in()
+            if demand is not None and self.asked is None:
+                self._ask(demand.reason, detail=demand.detail)
+        if self.gpus.fd >= 0:
+            poller.register(self.gpus.fd, select.EPOLLIN)
+        return self.gpus.fd
+
     def _wait_s(self) -> float | None:
-        moments = [moment for moment in (self.deadline, self.kill_at) if moment is not None]
-        return max(0.0, min(moments) - time.monotonic()) + 0.001 if moments else None
+        now = time.monotonic()
+        waits = [moment - now for moment in (self.deadline, self.kill_at) if moment is not None]
+        if self.gpus is not None and self.gpus.fd >= 0:
+            waits.append(self.gpus.next_look_s())
+        return max(0.0, min(waits)) + 0.001 if waits else None
 
     def _pump(self, fd: int) -> bool:
         """Copy what is there to the log. False at end of file."""
@@ -119,6 +155,8 @@ class _Follower:
             self.deadline = None
             if self.asked is None:
                 self._ask(Reason.TIMEOUT)
+        if self.gpus is not None:
+            self.gpus.look()
 
     def _put_off(self, now: float) -> bool:
         """Whether the deadline moves, since the run has been paused meanwhile."""
@@ -131,9 +169,9 @@ class _Follower:
             self.deadline = max(self.deadline, now + _PAUSED_LOOK_S)
         return self.deadline > now
 
-    def _ask(self, reason: Reason, *, at_once: bool = False) -> None:
-        self.asked = reason
-        journal.append(self.run_dir.journal, "stopping", reason=str(reason), at_once=at_once)
+    def _ask(self, reason: Reason, *, detail: str | None = None, at_once: bool = False) -> None:
+        self.asked, self.detail = reason, detail or self.detail
+        journal.append(self.run_dir.journal, "stopping", reason=str(reason), detail=self.detail, at_once=at_once)
         let_go_on(self.run_dir)
         if at_once:
             lifecycle.kill(self.container)
@@ -151,16 +189,22 @@ def follow(
     *,
     timeout_s: float | None,
     grace_s: float,
+    gpus: GpuWatch | None = None,
     asked: Reason | None = None,
+    detail: str | None = None,
     silent: bool = True,
 ) -> Followed:
     """Follow *container* until its init has ended, its output going to *logs*. *timeout_s* counts from now.
     A tracker that dies meanwhile is replaced.
 
-    *asked*: what an earlier supervisor asked of it already; *silent*: whether it has said nothing so far.
+    *asked*, *detail*: what an earlier supervisor asked of it already, and why; *silent*: whether it has said nothing so far.
     """
     pump = LogPump((container.stdout_fd, container.stderr_fd), OutputLog(logs))
-    follower = _Follower(container, pump, run_dir, inbox, tracker, grace_s, deadline=None, asked=asked, silent=silent)
+    follower = _Follower(
+        container, pump, run_dir, inbox, tracker, grace_s, deadline=None, gpus=gpus, asked=asked, detail=detail, silent=silent
+    )
+    if gpus is not None:
+        gpus.init_pid = container.pid
     if timeout_s is not None:
         follower.deadline = time.monotonic() + timeout_s
         follower.granted_s = paused_s(journal.read(run_dir.journal), now=time.time())

@@ -37,11 +37,12 @@ def outcome_of(
     program: ProcessExit | None,
     *,
     asked: Reason | None = None,
+    why: str | None = None,
     oom: OomKills | None = None,
     peak_bytes: int | None = None,
     kills_elsewhere: int = 0,
 ) -> ExitOutcome:
-    """The outcome of a program that ended as *program* (None: nobody could say), after we *asked* it to end (or not).
+    """The outcome of a program that ended as *program* (None: nobody could say), after we *asked* it to end (or not) and *why*.
 
     *kills_elsewhere*: how many processes of this machine the kernel killed for want of memory meanwhile, where the run has no
     cgroup that counts its own.
@@ -52,8 +53,11 @@ def outcome_of(
         return ExitOutcome(125, None, Reason.LOST, _LOST)
     if asked is Reason.TIMEOUT:
         return ExitOutcome(124, program.signal, Reason.TIMEOUT)
+    if asked is Reason.GPU_LOST:
+        # However well the program ended itself: it did not do its work, and the machine is to blame.
+        return ExitOutcome(125, program.signal, Reason.GPU_LOST, why)
     if asked is not None:
-        return ExitOutcome(program.shell_code, program.signal, asked)
+        return ExitOutcome(program.shell_code, program.signal, asked, why)
     if program.code == 0:
         return ExitOutcome(0, None, Reason.COMPLETED, f"{oom_words(oom, peak_bytes)}; the program went on" if oom else None)
     if oom:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from launcher.plan.container_plan import container_spec
 from launcher.plan.launch_plan import LaunchPlan
@@ -31,6 +33,9 @@ from runtime.container.spec import ProcessExit
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.records import Image
 from runtime.store.store import Store
+
+if TYPE_CHECKING:
+    from launcher.run.gpu_watch import GpuWatch
 
 MLFLOW_READY_S = 30.0
 """How long the program's start waits for its MLflow run id before it starts without one."""
@@ -61,7 +66,14 @@ def run_experiment(run: Run) -> Attempt:
         if number == attempts or not attempt.outcome.is_worth_a_retry:
             return attempt
         outcome = attempt.outcome
-        journal.append(run.run_dir.journal, "attempt", attempt=number, reason=str(outcome.reason), exit_code=outcome.exit_code)
+        journal.append(
+            run.run_dir.journal,
+            "attempt",
+            attempt=number,
+            reason=str(outcome.reason),
+            exit_code=outcome.exit_code,
+            message=outcome.detail,
+        )
     raise AssertionError("the loop returns")
 
 
@@ -70,6 +82,7 @@ def run_attempt(run: Run, number: int) -> Attempt:
     run_dir, plan = run.run_dir, run.plan
     with ExitStack() as owned:
         lease = owned.enter_context(leased(plan, run_dir, run.inbox))
+        gpus = owned.enter_context(_watched(run, lease.uuids)) if lease is not None else None
         spec = container_spec(
             plan,
             run.image,
@@ -103,8 +116,23 @@ def run_attempt(run: Run, number: int) -> Attempt:
             journal.append(run_dir.journal, "note", text=warning)
         kills_before = kills_on_this_machine()
         _start(run, container, number)
-        followed = follow(container, run_dir, run.inbox, logs, run.tracker, timeout_s=plan.spec.timeout, grace_s=plan.spec.grace)
+        followed = follow(
+            container,
+            run_dir,
+            run.inbox,
+            logs,
+            run.tracker,
+            timeout_s=plan.spec.timeout,
+            grace_s=plan.spec.grace,
+            gpus=gpus,
+        )
         return ended(followed, cgroup, kills_before=kills_before)
+
+
+def _watched(run: Run, uuids: Sequence[str]) -> AbstractContextManager[GpuWatch]:
+    from launcher.run.gpu_watch import watched  # a run without GPUs needs nothing of it
+
+    return watched(run.run_dir, run.plan, uuids)
 
 
 def _name_of(run: Run) -> str | None:

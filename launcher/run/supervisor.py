@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
@@ -26,6 +27,7 @@ from launcher.run.signal_inbox import SignalInbox
 from launcher.run.takeover import take_over
 from launcher.run.tracker_process import TrackerProcess, start_tracker
 from launcher.tracking import journal
+from launcher.tracking.gpu_usage import gpu_usage
 from launcher.tracking.status import Reason
 from runtime.cgroup.limits import Usage
 from runtime.errors import RuntimeFailure
@@ -88,6 +90,7 @@ def _confirm_layers(state: StateDir) -> None:
 def close(run_dir: RunDir, attempt: Attempt) -> None:
     """The last word of the journal."""
     outcome = attempt.outcome
+    usage = {name: value for name, value in asdict(attempt.usage).items() if value is not None}
     journal.append(
         run_dir.journal,
         "finished",
@@ -95,7 +98,7 @@ def close(run_dir: RunDir, attempt: Attempt) -> None:
         exit_code=outcome.exit_code,
         signal=outcome.signal,
         message=outcome.detail,
-        usage={name: value for name, value in asdict(attempt.usage).items() if value is not None},
+        usage={**usage, **gpu_usage(run_dir, journal.read(run_dir.journal), until=time.time())},
     )
 
 

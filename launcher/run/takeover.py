@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.acquisitions import undo_all
@@ -27,6 +29,9 @@ from runtime.container.lifecycle import Container
 from runtime.errors import ContainerError
 from runtime.state_dir import RunDir
 
+if TYPE_CHECKING:
+    from launcher.run.gpu_watch import GpuWatch
+
 
 def take_over(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: TrackerProcess) -> Attempt:
     """In the new supervisor: go on following the container, or find out how it ended. Gives back what the dead one had taken."""
@@ -44,12 +49,15 @@ def _follow_to_the_end(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tr
     except ContainerError:
         container = None
     events = journal.read(run_dir.journal)
-    asked = next((Reason(event.fields["reason"]) for event in reversed(events) if event.name == "stopping"), None)
+    # Of this attempt: one whose GPU was lost is asked to end, too, and another may follow.
+    last = next((event for event in reversed(events) if event.name in ("stopping", "attempt")), None)
+    stopping = last if last is not None and last.name == "stopping" else None
+    asked, why = (Reason(stopping.fields["reason"]), stopping.get("detail")) if stopping is not None else (None, None)
     if container is None:
-        return Followed(lifecycle.read_exit(run_dir.exit_record), asked)
+        return Followed(lifecycle.read_exit(run_dir.exit_record), asked, why)
     if container.listener_fd is not None:
         tracker.hand_listener(container.listener_fd)
-    with opened_logs(run_dir) as logs:
+    with opened_logs(run_dir) as logs, _watched(run_dir, plan, events) as gpus:
         return follow(
             container,
             run_dir,
@@ -58,9 +66,21 @@ def _follow_to_the_end(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tr
             tracker,
             timeout_s=_time_left(plan.spec.timeout, events),
             grace_s=plan.spec.grace,
+            gpus=gpus,
             asked=asked,
+            detail=why,
             silent=not any(event.name == "first_output" for event in events),
         )
+
+
+def _watched(run_dir: RunDir, plan: LaunchPlan, events: Sequence[Event]) -> AbstractContextManager[GpuWatch | None]:
+    """What the run holds was leased last; its init holds the lease on."""
+    uuids = next((event.get("gpus") for event in reversed(events) if event.name == "leased"), None)
+    if not uuids:
+        return nullcontext()
+    from launcher.run.gpu_watch import watched
+
+    return watched(run_dir, plan, uuids, begun=True)
 
 
 def _adopted(run_dir: RunDir, inbox: SignalInbox) -> Container:
