@@ -197,6 +197,7 @@ class Outputs(Section):
     """What is kept of `/outputs`."""
 
     keep: list[str] = _key(["**"], "Patterns of files to keep and to log as artifacts.", ["*.png", "model/**"])
+    stop_when_idle: Duration = _key(None, "Stop the run when its GPUs have done nothing for so long; null never does.", "30m")
     max_size: Size = _key(None, "Most that may be kept.", "2GiB")
 
 

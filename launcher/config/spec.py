@@ -67,6 +67,7 @@ class Gpu:
     memory: int | None = None
     capability: str | None = None
     topology: str = "any"
+    stop_when_idle: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Protocol
 from launcher.errors import ConfigError
 from launcher.plan.image_user import program_user
 from launcher.plan.launch_plan import LaunchPlan
+from launcher.plan.machine_share import shm_share, this_machine
 from launcher.plan.program_env import CHECKPOINTS, HOME, OUTPUTS, RUN_DIRECTORY, data_target, program_env
 from runtime.cgroup.limits import Limits
 from runtime.container.spec import ContainerSpec
@@ -80,7 +81,7 @@ def container_spec(
             for bind in (*_run_binds(plan, run_dir), *_data_binds(plan), *_cache_binds(plan, run_dir))
         ),
         tmpfs_files=tuple(TmpfsFile(f"{SECRETS}/{name}", value.encode()) for name, value in secrets.items()),
-        shm_bytes=spec.shm,
+        shm_bytes=shm_share(spec.shm, memory_bytes=plan.memory_bytes, machine=this_machine()),
         limits=Limits(memory_bytes=plan.memory_bytes, cpus=spec.cpus),
         network=network,
         network_name=network_name,
@@ -88,6 +89,7 @@ def container_spec(
         publish=tuple(parse_port(port) for port in spec.publish),
         loopback_listener=spec.tracking is not None,
         processes=plan.processes,
+        rank_grace_s=spec.grace,
     )
     return container if lease is None else _with_gpus(container, lease, run_dir)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.plan.launch_plan import LaunchPlan
+from launcher.plan.machine_share import shm_share, this_machine
 from launcher.plan.origins import shown_path
 from launcher.plan.plan_changes import PlanChanges
 from launcher.plan.plan_json import to_document
@@ -98,10 +99,7 @@ class Explained:
             (f"data.{name}", f"{pin.source}: {counted(pin.files, 'file')}, {_size(pin.size_bytes)} ({pin.kind})")
             for name, pin in plan.data.items()
         ]
-        memory = "no limit" if plan.memory_bytes is None else f"{plan.memory_bytes / (1 << 30):.3g} GiB"
-        facts.append(
-            ("runs on", f"{counted(plan.cpus, 'cpu')}, memory {memory}, {counted(plan.gpus, 'GPU')}, network {plan.spec.network}")
-        )
+        facts.append(("runs on", _share_words(plan)))
         return facts
 
     def _verdict(self) -> str:
@@ -110,6 +108,17 @@ class Explained:
         if self.hits == len(self.steps):
             return "every layer is there, only the configuration is new"
         return f"{len(self.steps) - self.hits} of {counted(len(self.steps), 'layer')} to build"
+
+
+def _share_words(plan: LaunchPlan) -> str:
+    """`2 cpus, memory 16 GiB (at most 8 GiB in /dev/shm), 1 GPU, network none`."""
+    shm = shm_share(plan.spec.shm, memory_bytes=plan.memory_bytes, machine=this_machine())
+    memory = "no limit" if plan.memory_bytes is None else f"{plan.memory_bytes / (1 << 30):.3g} GiB"
+    ranks = f", {plan.processes} ranks" if plan.processes > 1 else ""
+    return (
+        f"{counted(plan.cpus, 'cpu')}, memory {memory} (at most {shm / (1 << 30):.3g} GiB in /dev/shm), "
+        f"{counted(plan.gpus, 'GPU')}{ranks}, network {plan.spec.network}"
+    )
 
 
 def _named(packages: Sequence[tuple[str, str]]) -> str:

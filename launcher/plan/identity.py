@@ -55,7 +55,7 @@ def spec_digest(
             "processes": processes,
             "env": spec.env,
             "gpus": gpus,
-            "gpu": asdict(spec.gpu),
+            "gpu": {name: wish for name, wish in asdict(spec.gpu).items() if name != "stop_when_idle"},
             "nodes": spec.nodes,
             "threads": threads,
             # Who makes a network of the run's own, and what it is called, changes nothing.

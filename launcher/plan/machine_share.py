@@ -46,6 +46,12 @@ def cpu_share(
     return machine.cpus
 
 
+def shm_share(asked: int | None, *, memory_bytes: int | None, machine: Machine) -> int:
+    """Size of /dev/shm: *asked*, else half of the run's memory, or of the machine's. Ranks and workers of loaders pass batches
+    there; the 64 MiB that containers often have end them with a bus error."""
+    return asked if asked is not None else (memory_bytes or machine.memory_bytes) // 2
+
+
 def check_memory(asked: int | None, *, machine: Machine, what: str = "memory", origin: Origin | None = None) -> None:
     """Refuse a limit that this machine cannot give."""
     if asked is not None and asked > machine.memory_bytes:

@@ -25,7 +25,7 @@ from launcher.plan.origins import is_set, origin_of
 from launcher.plan.pins import ImagePins, pin_dockerfile, pin_existing_image, pin_image
 from launcher.plan.program_command import own_command, program_argv
 from launcher.plan.refusals import Where, refuse_missing, refuse_unsupported
-from launcher.plan.threads import ranks, thread_count
+from launcher.plan.threads import ranks, starts_torchrun, thread_count
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan
 from runtime.oci.digest import Digest, digest_json
@@ -264,7 +264,13 @@ _TORCHRUN_PATIENCE_S = 30.0
 
 def _advice(spec: ExperimentSpec, argv: tuple[str, ...]) -> tuple[str, ...]:
     """What will work, but perhaps not as expected."""
-    if argv[0].endswith("torchrun") and spec.grace > _TORCHRUN_PATIENCE_S:
+    if not starts_torchrun(argv):
+        return ()
+    advice = []
+    if spec.grace > _TORCHRUN_PATIENCE_S:
         text = "but torchrun kills its workers 30 s after SIGTERM; `processes: per-gpu` starts ranks without torchrun"
-        return (f"`grace` is {spec.grace:g} s, {text}",)
-    return ()
+        advice.append(f"`grace` is {spec.grace:g} s, {text}")
+    if spec.processes != 1:
+        text = "and each would start torchrun, which starts ranks itself; leave `processes` at 1, or run train.py with python3"
+        advice.append(f"`processes` is {spec.processes}, {text}")
+    return tuple(advice)

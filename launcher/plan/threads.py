@@ -13,8 +13,12 @@ def thread_count(*, cpus: float, processes: int) -> int:
 
 def ranks(argv: Sequence[str], *, processes: int, gpus: float) -> int:
     """Processes that will share the cores: those that we start, or the workers that torchrun starts for us, one a GPU."""
-    by_torchrun = argv[0].rpartition("/")[2] == "torchrun" or "torch.distributed.run" in argv
-    return max(processes, int(gpus)) if by_torchrun else processes
+    return max(processes, int(gpus)) if starts_torchrun(argv) else processes
+
+
+def starts_torchrun(argv: Sequence[str]) -> bool:
+    """Whether the command starts its ranks with torchrun, under any of its names."""
+    return argv[0].rpartition("/")[2] == "torchrun" or any(f"torch.distributed.{name}" in argv for name in ("run", "launch"))
 
 
 def thread_env(threads: int) -> dict[str, str]:

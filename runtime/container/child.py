@@ -24,6 +24,7 @@ from typing import NoReturn
 
 from runtime.container.handshake import describe, receive, send
 from runtime.container.init import Holdings, Init
+from runtime.container.program_limits import give_program_its_limits
 from runtime.container.program import Program
 from runtime.container.spec import ContainerSpec
 from runtime.kernel import capabilities, libc, mounts, namespaces, processes
@@ -125,7 +126,7 @@ def _settle(birth: Birth) -> tuple[int, int]:
         os.dup2(fd, number)
     processes.close_all_but((0, 1, 2, *birth.holdings.descriptors()))
     processes.rename("launch-init")
-    return processes.raise_open_file_limit()
+    return processes.raise_open_file_limit() if birth.spec.build else give_program_its_limits()
 
 
 def _furnish_as_root(birth: Birth) -> tuple[Root, list[str], Rung, int]:

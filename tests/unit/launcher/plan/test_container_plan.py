@@ -9,6 +9,7 @@ from sample_plan import DIGEST, PLAN, SPEC
 
 from launcher.errors import ConfigError
 from launcher.plan.container_plan import container_spec
+from launcher.plan.machine_share import this_machine
 from runtime.state_dir import StateDir
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
@@ -140,3 +141,13 @@ def test_limits_and_the_rest(make):
 
 def test_no_cpus_asked_is_no_quota(make):
     assert make(replace(PLAN, spec=replace(SPEC, cpus=None))).limits.cpus is None
+
+
+def test_shared_memory_is_half_of_the_runs_memory_or_what_was_asked_for(make):
+    assert 2 << 30 == make(replace(PLAN, memory_bytes=4 << 30)).shm_bytes
+    assert 7 == make(replace(PLAN, spec=replace(SPEC, shm=7))).shm_bytes
+    assert this_machine().memory_bytes // 2 == make(replace(PLAN, memory_bytes=None)).shm_bytes
+
+
+def test_the_other_ranks_have_as_long_as_the_run_to_save_what_they_have(make):
+    assert 45 == make().rank_grace_s

@@ -179,3 +179,12 @@ def test_data_is_pinned_by_content(make, tmp_path):
 
 def test_torchrun_with_a_long_grace_is_warned_about(make):
     assert any("torchrun kills its workers 30 s" in text for text in make("command=torchrun x.py", "grace=60s").warnings)
+
+
+def test_ranks_that_each_start_torchrun_are_warned_about(make):
+    warnings = make("command=python3 -m torch.distributed.run x.py", "processes=2").warnings
+    assert any("each would start torchrun" in text for text in warnings)
+
+
+def test_when_an_idle_run_is_stopped_makes_no_other_experiment(make):
+    assert make().spec_digest == make("gpu.stop_when_idle=30m").spec_digest
