@@ -3,7 +3,7 @@
     @pytest.mark.requires("overlayfs", "cgroup-memory")    skipped, with the reason, where `runtime.host` can't
     LAUNCH_TESTS_REQUIRE=overlayfs,bridge pytest …          …but failed there: CI must not skip what it is meant to run
 
-Words are the names of `runtime.host.CHECKS` (`_` may stand for `-`), programs in PROGRAMS, and those in OTHERS; an unknown word
+Words are the names of `runtime.host.report.CHECKS` (`_` may stand for `-`), programs in PROGRAMS, and those in OTHERS; an unknown word
 fails.
 """
 
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from traces import MARK, traces
 
-from runtime import host
+from runtime.host import report as host
 
 if TYPE_CHECKING:
     from gpu_box import GpuBox

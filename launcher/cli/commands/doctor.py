@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from launcher.cli import arguments as args
 from launcher.cli import render
@@ -17,19 +18,19 @@ def main(arguments: Sequence[str]) -> int:
     args.add_debug_options(parser)
     options = parser.parse_args(arguments)
     args.apply_debug(options)
-    from runtime.host import report
+    from runtime.host.report import report
 
-    found = report()
+    checks = report()
     if options.json:
-        rows = [{"name": c.name, "ok": c.ok, "detail": c.detail, "advice": c.advice} for c in found.checks]
-        json.dump({"launch_home": str(state_dir().root), "checks": rows}, sys.stdout, indent=2)
+        json.dump({"launch_home": str(state_dir().root), "checks": [asdict(check) for check in checks]}, sys.stdout, indent=2)
         print()
         return 0
     print(f"LAUNCH_HOME  {render.home_relative(state_dir().root)}")
-    width = max(len(check.name) for check in found.checks)
-    for check in found.checks:
+    width = max(len(check.name) for check in checks)
+    for check in checks:
         mark = render.styled("✔", "green", sys.stdout) if check.ok else render.styled("·", "yellow", sys.stdout)
         print(f"{mark} {check.name:<{width}}  {check.detail}")
-        if not check.ok and check.advice:
-            print(f"  {'':<{width}}  {check.advice}")
+        for line in (check.advice, check.command and f"$ {check.command}"):
+            if line:
+                print(f"  {'':<{width}}  {line}")
     return 0

@@ -1,0 +1,1 @@
+"""What can this machine do? One file a subject; `report.py` puts them together for `launch doctor` and the tests' markers."""

@@ -1,0 +1,54 @@
+"""Networks of a container: namespaces, a bridge for root, pasta for everyone else."""
+
+from __future__ import annotations
+
+from runtime.host.finding import Finding, Remedy, tried
+from runtime.host.machine import Machine
+from runtime.kernel import id_maps, libc, namespaces
+from runtime.network import bridge, pasta
+
+_MODULES = ("bridge", "veth", "nf_tables", "nft_masq", "nft_chain_nat")
+
+
+def network_namespaces(machine: Machine) -> Finding:
+    def work() -> str:
+        if machine.uid != 0:
+            maps = id_maps.choose()
+            namespaces.enter_user_namespace(namespaces.user_namespace(maps), maps)
+        libc.unshare(namespaces.NEWNET)
+        return "`network: none` and `network: host` work"
+
+    return tried(work)
+
+
+def bridges(machine: Machine) -> Finding:
+    def work() -> str:
+        if machine.uid == 0:
+            libc.unshare(namespaces.NEWNET)
+        bridge.try_out()
+        if "filter" in machine.text("/proc/net/ip_tables_names").split():
+            return "works; rules of iptables-legacy are in force and may drop its packets (`iptables-legacy -L FORWARD`)"
+        return "`network: bridge` works (bridge, veth, nftables)"
+
+    return tried(work, lambda: without_bridges(machine))
+
+
+def without_bridges(machine: Machine) -> Remedy:
+    """Modules are loaded when they are asked for, unless the machine forbids it; an ordinary user gets no bridge from them."""
+    return Remedy(command=machine.loading(*_MODULES)) if machine.uid == 0 else Remedy()
+
+
+def user_mode(machine: Machine) -> Finding:
+    """A network of a run's own for ordinary users."""
+    return tried(lambda: f"`network: pasta` works (`{pasta.program()}`)", lambda: without_pasta(machine))
+
+
+def without_pasta(machine: Machine) -> Remedy:
+    """`pasta` needs its program and the tun device; where both are missing the program comes first."""
+    if machine.program("pasta") is None:
+        return Remedy(
+            "the program `pasta` comes in the package `passt`; `network=host` needs nothing", machine.installing("passt")
+        )
+    if not machine.has("/dev/net/tun"):
+        return Remedy("`network=host` needs nothing", machine.loading("tun"))
+    return Remedy("opening /dev/net/tun gives no rights by itself", machine.as_root("chmod 0666 /dev/net/tun"))
