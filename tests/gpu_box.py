@@ -12,6 +12,7 @@ The real nvidia-ml-py talks to it. What can be in `state` say gpu_box_state.py a
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
@@ -73,10 +74,11 @@ class GpuBox:
         mig: int | None = None,
         uid: int | None = None,
         command: str | None = None,
+        cgroup: str = "/user.slice",
     ) -> None:
         """Put *pid* on a GPU (or on its slice at index *mig*). *kind*: `processes` (compute), `graphics`, `mps`.
 
-        It is this machine's process of that number; with *uid* and *command* one that isn't there, in the box's own /proc.
+        It is this machine's process of that number; with *uid* or *command* one that isn't there, in the box's own /proc.
         """
         entry: dict[str, Any] = {"pid": pid, "memory": used_bytes}
         of = self.state["gpus"][gpu]
@@ -84,12 +86,12 @@ class GpuBox:
             entry |= {"gi": of["mig"][mig]["gi"], "ci": of["mig"][mig]["ci"]}
         of[kind].append(entry)
         of["memory_used"] = of.get("memory_used", 0) + (used_bytes or 0)
-        self._show_in_proc(pid, uid, command)
+        self._show_in_proc(pid, uid, command, cgroup)
         self.save()
 
     def add_amd_process(self, number: int, pid: int, *, used_bytes: int = 1 << 30) -> None:
         add_kfd_process(self.roots.sys, pid, self.amd[number], used_bytes)
-        self._show_in_proc(pid, None, None)
+        self._show_in_proc(pid, None, None, None)
 
     def remove_process(self, gpu: int, pid: int) -> None:
         of = self.state["gpus"][gpu]
@@ -125,15 +127,19 @@ class GpuBox:
         if self.roots.dev != self.directory:
             shutil.rmtree(self.roots.dev, ignore_errors=True)
 
-    def _show_in_proc(self, pid: int, uid: int | None, command: str | None) -> None:
+    def _show_in_proc(self, pid: int, uid: int | None, command: str | None, cgroup: str | None) -> None:
         own = self.roots.proc / "proc" / str(pid)
         if uid is None and command is None:
             if not own.is_symlink():
                 own.symlink_to(f"/proc/{pid}")
             return
         write(own / "status", f"Name:\tprocess\nPid:\t{pid}\nPPid:\t1\nUid:\t{uid or 0}\t{uid or 0}\t{uid or 0}\t{uid or 0}\n")
+        write(own / "comm", f"{(command or 'process').split()[0][:15]}\n")
+        write(own / "stat", f"{pid} (process) S 1 {pid} {pid} 0 -1 0\n")
         write(own / "cmdline", "\0".join((command or "").split()) + "\0")
-        write(own / "cgroup", "0::/user.slice\n")
+        write(own / "cgroup", f"0::{cgroup}\n")
+        if os.geteuid() == 0:
+            os.chown(own, uid or 0, -1)
 
 
 def make_box(

@@ -1,99 +1,61 @@
-"""Which GPUs this machine has, as values. Reading them is `nvml.py`; who may use them is `lease.py`."""
+"""Which GPUs this machine has: NVIDIA's through NVML, AMD's through /sys. Who may use them is `lease.py`.
+
+One GPU that is sick, or hangs whoever asks it, hides no other: each is a message of its own from the process that reads, and
+when that falls silent, those that are missing are read each in a process of their own.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-import select
-import signal
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import GpuError, RuntimeFailure
+from runtime.errors import GpuError
+from runtime.gpu import amd, health, kernel_log, xids
+from runtime.gpu.gpu import Gpu, GpuProcess, MigInstance
+from runtime.gpu.kernel_list import KernelGpu, kernel_gpus
+from runtime.gpu.pci_device import pci_place
+from runtime.gpu.pool import allotted
+from runtime.gpu.processes import as_values
+from runtime.gpu.roots import Roots
+from runtime.gpu.side_process import Asked, Tell, ask, listen
 
 NVML_PATIENCE_S = 20.0
+"""How long whoever asks NVML may be silent. Without persistence mode the first look at a GPU takes a second or two."""
+_HANG_REMEMBERED_S = 60.0
 
-
-@dataclass(frozen=True, slots=True)
-class MigInstance:
-    """One slice of a GPU in MIG mode. Its UUID is what CUDA and a lease name."""
-
-    uuid: str
-    gpu_instance: int
-    compute_instance: int
-    profile: str | None = None
-    """`1g.10gb`."""
-    memory_bytes: int | None = None
-    index: int = 0
-    """NVML's; there may be holes."""
-
-
-@dataclass(frozen=True, slots=True)
-class GpuProcess:
-    """A process with a context on a GPU. *pid* is the host's."""
-
-    pid: int
-    used_bytes: int | None = None
-    """None where the driver does not tell (another user's, a container of somebody else's)."""
-    kind: str = "compute"
-    """`compute`, `graphics` or `mps`."""
-    mig: str | None = None
-    """UUID of the MIG instance that it is on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """One GPU. Identity is the UUID: NVML counts in PCI order, CUDA fastest first, device nodes by minor."""
-
-    index: int
-    uuid: str | None
-    minor: int | None = None
-    model: str | None = None
-    memory_bytes: int | None = None
-    capability: str | None = None
-    """CUDA compute capability, `9.0`."""
-    pci_bus_id: str | None = None
-    pids: tuple[int, ...] = ()
-    """Host pids with a compute context now."""
-    driver: str | None = None
-    trouble: str | None = None
-    """Why it can't be used; None when healthy."""
-    vendor: str = "nvidia"
-    """`nvidia` or `amd`."""
-    brand: str | None = None
-    """`GeForce`, `Tesla`, …: what the driver calls the product line."""
-    cuda: tuple[int, int] | None = None
-    """The newest CUDA that the driver runs: `(13, 0)`."""
-    used_bytes: int | None = None
-    """Memory in use, without the driver's own reserve where it tells them apart."""
-    numa_node: int | None = None
-    """The host's NUMA node at whose PCIe the GPU is."""
-    cpus: str | None = None
-    """The CPUs near it, as the kernel lists them: `0-31,64-95`."""
-    mig: tuple[MigInstance, ...] = ()
-    mig_enabled: bool = False
-    processes: tuple[GpuProcess, ...] = ()
-    warnings: tuple[str, ...] = ()
-    """Usable, but: throttled, ECC off, a remap pending, …"""
-    render_nodes: tuple[str, ...] = ()
-    """`/dev/dri/card0`, `/dev/dri/renderD128`."""
+_hanging: dict[int, float] = {}
+"""Number of a GPU that hung → until when this process doesn't try it again."""
 
 
 def has_driver(root: Path = Path("/")) -> bool:
     """Whether an NVIDIA driver shows itself: without one, NVML is not asked at all (and pynvml not imported)."""
     named = os.environ.get("LAUNCH_NVML_LIBRARY")
-    return bool(named) or (root / "proc/driver/nvidia").exists() or (root / "dev/nvidiactl").exists()
+    roots = Roots.of_this_machine()
+    return bool(named) or (roots.proc / "proc/driver/nvidia").exists() or (roots.dev / "dev/nvidiactl").exists()
 
 
-def read_gpus(*, timeout_s: float = NVML_PATIENCE_S) -> tuple[Gpu, ...]:
-    """Every GPU, read in a forked child within *timeout_s*. Raises GpuError when NVML refuses or hangs."""
-    if not has_driver():
-        return ()
-    answer = _ask_a_child(timeout_s)
-    if "error" in answer:
-        raise GpuError(answer["error"], hint=answer.get("hint"))
-    return tuple(Gpu(**{**fields, "pids": tuple(fields.get("pids", ()))}) for fields in answer["gpus"])
+def read_gpus(*, timeout_s: float = NVML_PATIENCE_S, roots: Roots | None = None) -> tuple[Gpu, ...]:
+    """The GPUs that are ours to use: all of this machine, or what CUDA_VISIBLE_DEVICES leaves of them. Raises GpuError when
+    NVML does not come up."""
+    return allotted(read_all_gpus(timeout_s=timeout_s, roots=roots), os.environ)
+
+
+def read_all_gpus(*, timeout_s: float = NVML_PATIENCE_S, roots: Roots | None = None) -> tuple[Gpu, ...]:
+    """Every GPU of this machine, the NVIDIA ones first. *timeout_s*: how long a GPU may let us wait. Raises GpuError when NVML
+    does not come up and there are no GPUs but NVIDIA's."""
+    roots = roots or Roots.of_this_machine()
+    try:
+        nvidia, refusal = _nvidia_gpus(timeout_s, roots), None
+    except GpuError as error:
+        nvidia, refusal = _unreadable(error, roots), error
+    others = amd.read_amd_gpus(roots, first_index=len(nvidia))
+    if refusal is not None and not others:
+        raise refusal
+    return (*nvidia, *others)
 
 
 def read_load(*, timeout_s: float = NVML_PATIENCE_S) -> tuple[dict[str, Any], ...]:
@@ -101,48 +63,153 @@ def read_load(*, timeout_s: float = NVML_PATIENCE_S) -> tuple[dict[str, Any], ..
     is None. Raises GpuError."""
     if not has_driver():
         return ()
-    answer = _ask_a_child(timeout_s, "read_load")
-    if "error" in answer:
-        raise GpuError(answer["error"], hint=answer.get("hint"))
-    return tuple(answer["gpus"])
+
+    def question(tell: Tell) -> None:
+        from runtime.gpu import nvml
+
+        tell({"gpus": nvml.read_load()})
+
+    return tuple(_heard(ask(question), timeout_s).messages[0]["gpus"])
 
 
-def _ask_a_child(timeout_s: float, question: str = "read_all") -> dict[str, Any]:
-    read_end, write_end = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        _answer_and_exit(write_end, question)
-    os.close(write_end)
-    received = b""
-    try:
-        while True:
-            if not select.select([read_end], [], [], timeout_s)[0]:
-                os.kill(pid, signal.SIGKILL)
-                return {
-                    "error": f"NVML did not answer within {timeout_s:.0f} s",
-                    "hint": "a GPU may hang: `nvidia-smi` and the kernel log tell more",
-                }
-            chunk = os.read(read_end, 1 << 16)
-            if not chunk:
-                break
-            received += chunk
-    finally:
-        os.close(read_end)
-        os.waitpid(pid, os.WNOHANG if not received else 0)
-    if not received:
-        return {"error": "the process that asked NVML died", "hint": "`nvidia-smi` tells more"}
-    answer: dict[str, Any] = json.loads(received)
-    return answer
+def _nvidia_gpus(timeout_s: float, roots: Roots) -> tuple[Gpu, ...]:
+    if not has_driver():
+        return ()
+    skipped = {index for index, until in _hanging.items() if time.monotonic() < until}
+    first = ask(lambda tell: _tell_everything(tell, roots, skipped))
+    listen([first], patience_s=timeout_s)
+    if not first.messages:
+        _check(first, timeout_s)
+    machine, *read = first.messages
+    facts = {one["index"]: one for one in read}
+    missing = [index for index in range(machine["count"]) if index not in facts and index not in skipped]
+    facts |= _read_one_by_one(missing, machine, timeout_s, roots)
+    facts |= {index: _silent(index, timeout_s) for index in skipped if index < machine["count"]}
+    return _described([facts[index] for index in sorted(facts)], machine, roots)
 
 
-def _answer_and_exit(write_end: int, question: str) -> None:
-    from runtime.gpu import nvml
+def _tell_everything(tell: Tell, roots: Roots, skipped: Collection[int]) -> None:
+    """The machine, then each GPU as soon as it has answered."""
+    from runtime.gpu import device_reading, nvml
 
-    try:
-        answer: dict[str, Any] = {"gpus": nvml.read_load() if question == "read_load" else nvml.read_all()}
-    except RuntimeFailure as error:
-        answer = {"error": error.message, "hint": error.hint}
-    except ImportError:
-        answer = {"error": "the package nvidia-ml-py is not installed here", "hint": "install launch with its dependencies"}
-    os.write(write_end, json.dumps(answer).encode())
-    os._exit(0)
+    with nvml.opened(roots) as library:
+        machine = device_reading.read_machine(library)
+        tell(machine)
+        for index in range(machine["count"]):
+            if index not in skipped:
+                tell(device_reading.read_device(library, index, driver=machine["driver"]))
+
+
+def _read_one_by_one(
+    indexes: Sequence[int], machine: dict[str, Any], timeout_s: float, roots: Roots
+) -> dict[int, dict[str, Any]]:
+    """Facts of the GPUs that the first reading never came to, or hung on."""
+
+    def question(index: int) -> Callable[[Tell], None]:
+        return lambda tell: _tell_one(tell, index, machine["driver"], roots)
+
+    asked = {index: ask(question(index)) for index in indexes}
+    listen(list(asked.values()), patience_s=timeout_s)
+    return {index: _facts_of(index, one, timeout_s) for index, one in asked.items()}
+
+
+def _tell_one(tell: Tell, index: int, driver: str | None, roots: Roots) -> None:
+    from runtime.gpu import device_reading, nvml
+
+    with nvml.opened(roots) as library:
+        tell(device_reading.read_device(library, index, driver=driver))
+
+
+def _facts_of(index: int, asked: Asked, timeout_s: float) -> dict[str, Any]:
+    if asked.messages:
+        _hanging.pop(index, None)
+        return asked.messages[0]
+    if asked.silent:
+        _hanging[index] = time.monotonic() + _HANG_REMEMBERED_S
+        return _silent(index, timeout_s)
+    reason = asked.error["error"] if asked.error else "the process that asked for it died"
+    return {"index": index, "has_handle": False, "codes": [], "reason": reason}
+
+
+def _silent(index: int, timeout_s: float) -> dict[str, Any]:
+    words = f"it hangs: the driver did not answer for it within {timeout_s:g} s (the kernel log tells more)"
+    return {"index": index, "trouble": words}
+
+
+def _described(facts: Sequence[dict[str, Any]], machine: dict[str, Any], roots: Roots) -> tuple[Gpu, ...]:
+    listed = kernel_gpus(roots)
+    logged = kernel_log.logged_xids(roots)
+    # NVML counts in the order of the list; where it counts fewer, we can't tell which is which by number.
+    by_index = dict(enumerate(listed)) if len(listed) == machine["count"] else {}
+    return tuple(_gpu(one, by_index.get(one["index"]), machine, logged, roots) for one in facts)
+
+
+def _gpu(
+    facts: dict[str, Any], listed: KernelGpu | None, machine: dict[str, Any], logged: Iterable[kernel_log.LoggedXid], roots: Roots
+) -> Gpu:
+    trouble, warnings = health.judge(facts)
+    slices = tuple(MigInstance(**one) for one in facts.get("mig", ()))
+    processes = as_values(facts.get("processes", ()), slices)
+    known = KernelGpu("", None, None, None) if listed is None else listed
+    address = facts.get("pci_bus_id") or known.address or None
+    place = pci_place(address, roots)
+    minor = facts.get("minor")
+    return Gpu(
+        index=facts["index"],
+        uuid=facts.get("uuid") or known.uuid,
+        minor=known.minor if minor is None else minor,
+        model=facts.get("model") or known.model,
+        memory_bytes=facts.get("memory_bytes"),
+        capability=facts.get("capability"),
+        pci_bus_id=address,
+        pids=tuple(process.pid for process in processes if process.kind != "graphics"),
+        driver=machine["driver"],
+        trouble=facts.get("trouble") or trouble,
+        brand=facts.get("brand"),
+        cuda=None if machine["cuda"] is None else (machine["cuda"][0], machine["cuda"][1]),
+        used_bytes=facts.get("used_bytes"),
+        numa_node=place.numa_node,
+        cpus=place.cpus,
+        mig=slices,
+        mig_enabled=facts.get("mig_enabled", False),
+        processes=processes,
+        warnings=(*warnings, *_xid_warnings(address, logged)),
+        render_nodes=place.render_nodes,
+        unknown=tuple(sorted(facts.get("unknown", {}).items())),
+    )
+
+
+def _xid_warnings(address: str | None, logged: Iterable[kernel_log.LoggedXid]) -> Iterable[str]:
+    """The hardware's last Xid since the machine was started; those that programs cause are the programs' affair."""
+    place = (address or "").lower().rpartition(".")[0][-len("0000:18:00") :]
+    own = [one for one in logged if place and one.address == place and not xids.meaning(one.xid).by_program]
+    if own:
+        at = time.strftime("%Y-%m-%d %H:%M", time.localtime(own[-1].at))
+        yield f"Xid {own[-1].xid} at {at}: {xids.meaning(own[-1].xid).words}"
+
+
+def _unreadable(error: GpuError, roots: Roots) -> tuple[Gpu, ...]:
+    """The NVIDIA GPUs of a machine whose NVML does not come up, as far as the kernel lists them."""
+    nothing = {"driver": None, "cuda": None, "count": 0}
+    listed = enumerate(kernel_gpus(roots))
+    return tuple(replace(_gpu({"index": index}, one, nothing, (), roots), trouble=error.message) for index, one in listed)
+
+
+def _heard(asked: Asked, timeout_s: float) -> Asked:
+    listen([asked], patience_s=timeout_s)
+    _check(asked, timeout_s)
+    return asked
+
+
+def _check(asked: Asked, timeout_s: float) -> None:
+    if asked.error is not None:
+        raise GpuError(asked.error["error"], hint=asked.error.get("hint"))
+    if asked.silent:
+        raise GpuError(
+            f"NVML did not answer within {timeout_s:g} s", hint="a GPU may hang: `nvidia-smi` and the kernel log tell more"
+        )
+    if asked.incomplete:
+        raise GpuError("the process that asked NVML died", hint="`nvidia-smi` tells more")
+
+
+__all__ = ["Gpu", "GpuProcess", "MigInstance", "has_driver", "read_all_gpus", "read_gpus", "read_load"]

@@ -1,66 +1,76 @@
-"""The only place of pynvml: one reading of every NVIDIA GPU, and NVML's refusals in plain sentences.
+"""The only place of pynvml: NVML opened, its refusals in plain sentences, and each value or the reason why it isn't told.
 
-Called in a forked child with a time limit (`inventory.py`): a sick GPU can hang NVML in the kernel for minutes, and NVML makes
-no promise about fork. One failing GPU or call never hides the others: each value is there, or None.
+NVML is opened in a process of its own (`side_process.py`, `watcher.py`): a sick GPU can hang a call in the kernel for minutes,
+and NVML makes no promise about fork.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from runtime.errors import GpuError
+from runtime.gpu.roots import Roots
 
-_REFUSALS = {
-    9: ("the NVIDIA kernel module is not loaded", "`modprobe nvidia`; in a virtual machine: is the GPU passed through?"),
-    12: (
-        "libnvidia-ml.so.1 was not found: no NVIDIA driver here",
-        "install the driver, or name the library in LAUNCH_NVML_LIBRARY",
-    ),
-    18: (
-        "the driver's library and its kernel module differ in version",
-        "the driver was upgraded: reboot, or reload the nvidia modules",
-    ),
-    999: (
-        "NVML answers `Unknown Error`",
-        "device nodes may be forbidden here (a device cgroup): look at the permissions of /dev/nvidia*",
-    ),
-}
+DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND, VERSION_MISMATCH, UNKNOWN = 9, 12, 18, 999
 
-
-def read_all() -> list[dict[str, Any]]:
-    """Every GPU as a JSON-able mapping (see `inventory.Gpu`). Raises GpuError when NVML does not come up."""
-    return _of_each(_read_one)
-
-
-def read_load() -> list[dict[str, Any]]:
-    """What every GPU does now (see `inventory.read_load`)."""
-    return _of_each(_load_of_one)
-
-
-def _of_each(read: Callable[[Any, int], dict[str, Any]]) -> list[dict[str, Any]]:
-    with opened() as pynvml:
-        return [read(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+_LIBRARY = re.compile(r"/libnvidia-ml\.so\.(\d+(?:\.\d+)+)\s*$", re.MULTILINE)
 
 
 @contextmanager
-def opened() -> Iterator[Any]:
+def opened(roots: Roots | None = None) -> Iterator[Any]:
     """The module pynvml with NVML up, in this process: never before a fork. Raises GpuError when it does not come up."""
-    import pynvml
-
+    try:
+        import pynvml
+    except ImportError:
+        raise GpuError("the package nvidia-ml-py is not installed here", hint="install launch with its dependencies") from None
     _preload()
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        code = int(error.value)
-        words, hint = _REFUSALS.get(code, (f"NVML refused to start with code {code}", None))
-        raise GpuError(words, hint=hint) from None
+        raise _refusal(int(error.value), roots or Roots.of_this_machine()) from None
     try:
         yield pynvml
     finally:
         pynvml.nvmlShutdown()
+
+
+class Answers:
+    """Asks a device, and keeps the reasons of what it won't tell: one failing call hides no other."""
+
+    def __init__(self, nvml: Any) -> None:
+        self._nvml = nvml
+        self.unknown: dict[str, str] = {}
+        """Name → why."""
+        self.codes: set[int] = set()
+        """NVML's codes for what failed."""
+
+    def ask(self, name: str, *calls: Callable[[], Any]) -> Any:
+        """What the first of *calls* that answers says (a driver may lack a function, pynvml a name). None when none does."""
+        for call in calls:
+            try:
+                answer = call()
+            except self._nvml.NVMLError as error:
+                # Wrapped at once: an NVMLError can't be hashed, and breaks when it is compared with None.
+                self.codes.add(int(error.value))
+                self.unknown[name] = str(error)
+            except (self._nvml.NVMLLibraryMismatchError, AttributeError):
+                self.unknown[name] = "not in this driver, or not in this nvidia-ml-py"
+            else:
+                self.unknown.pop(name, None)
+                return answer.decode() if isinstance(answer, bytes) else answer
+        return None
+
+
+def read_load() -> list[dict[str, Any]]:
+    """What every GPU does now (see `inventory.read_load`)."""
+    with opened() as pynvml:
+        return [_load_of_one(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
 
 
 def _preload() -> None:
@@ -69,7 +79,58 @@ def _preload() -> None:
     if named:
         from runtime.kernel.libc import load_library
 
-        load_library(named)
+        try:
+            load_library(named)
+        except OSError as error:
+            raise GpuError(f"LAUNCH_NVML_LIBRARY: `{named}` can't be loaded: {error}") from None
+
+
+def _refusal(code: int, roots: Roots) -> GpuError:
+    if code == DRIVER_NOT_LOADED:
+        return GpuError(
+            "the NVIDIA driver is installed, but its kernel module is not loaded",
+            hint="`modprobe nvidia` as root; in a virtual machine: is the GPU passed through?",
+        )
+    if code == LIBRARY_NOT_FOUND:
+        return GpuError(
+            "no NVIDIA driver here: libnvidia-ml.so.1 was not found",
+            hint="install the driver; one that lies elsewhere: name the library in LAUNCH_NVML_LIBRARY",
+        )
+    if code == VERSION_MISMATCH:
+        return _mismatch(roots)
+    if code == UNKNOWN:
+        return _forbidden(roots)
+    return GpuError(f"NVML refuses to start with its error {code}", hint="`nvidia-smi` and the kernel log tell more")
+
+
+def _mismatch(roots: Roots) -> GpuError:
+    from runtime.gpu.device_nodes import module_version
+
+    loaded = _LIBRARY.search(Path("/proc/self/maps").read_text())
+    library, module = loaded[1] if loaded else "of another version", module_version(roots) or "not told"
+    return GpuError(
+        f"the NVIDIA driver was upgraded under the running kernel: library {library}, kernel module {module}",
+        hint="reboot, or reload the nvidia modules; what runs on the GPUs goes on, nothing new can start there",
+    )
+
+
+def _forbidden(roots: Roots) -> GpuError:
+    """`Unknown Error` at the start: the control node can't be opened, as in a container after `systemctl daemon-reload`."""
+    node = roots.dev / "dev/nvidiactl"
+    try:
+        os.close(os.open(node, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno == errno.EPERM:
+            return GpuError(
+                f"a device cgroup forbids `{node}` (NVML: Unknown Error)",
+                hint="in a container whose GPUs vanished: its manager or `systemctl daemon-reload` took them; start it again",
+            )
+        if error.errno in (errno.EACCES, errno.ENOENT):
+            return GpuError(
+                f"`{node}` can't be opened: {os.strerror(error.errno)} (NVML: Unknown Error)",
+                hint="`ls -l /dev/nvidia*` shows who may; `nvidia-modprobe -c=0` as root makes the nodes",
+            )
+    return GpuError("NVML answers `Unknown Error`", hint="the kernel log tells more: `dmesg | grep -i -e nvrm -e xid`")
 
 
 def _load_of_one(pynvml: Any, index: int) -> dict[str, Any]:
@@ -84,34 +145,3 @@ def _load_of_one(pynvml: Any, index: int) -> dict[str, Any]:
     except (pynvml.NVMLError, AttributeError):  # MIG: no rate of use; what is known is told
         return load
     return load
-
-
-def _read_one(pynvml: Any, index: int) -> dict[str, Any]:
-    try:
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    except pynvml.NVMLError as error:
-        return {"index": index, "uuid": None, "trouble": f"NVML gives no handle: {error}"}
-
-    def value(call: Callable[[], Any]) -> Any:
-        try:
-            found = call()
-        except (pynvml.NVMLError, AttributeError):
-            return None
-        return found.decode() if isinstance(found, bytes) else found
-
-    memory = value(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
-    capability = value(lambda: pynvml.nvmlDeviceGetCudaComputeCapability(handle))
-    pci = value(lambda: pynvml.nvmlDeviceGetPciInfo(handle))
-    processes = value(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []
-    return {
-        "index": index,
-        "uuid": value(lambda: pynvml.nvmlDeviceGetUUID(handle)),
-        "minor": value(lambda: pynvml.nvmlDeviceGetMinorNumber(handle)),
-        "model": value(lambda: pynvml.nvmlDeviceGetName(handle)),
-        "memory_bytes": None if memory is None else int(memory.total),
-        "capability": None if capability is None else f"{capability[0]}.{capability[1]}",
-        "pci_bus_id": None if pci is None else (pci.busId.decode() if isinstance(pci.busId, bytes) else pci.busId),
-        "pids": [int(process.pid) for process in processes],
-        "driver": value(pynvml.nvmlSystemGetDriverVersion),
-        "trouble": None,
-    }

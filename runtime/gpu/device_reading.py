@@ -1,0 +1,162 @@
+"""Everything that NVML tells of one GPU, as a JSON-able mapping: identity, memory, slices, processes, facts for its health."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from runtime.gpu.nvml import Answers
+from runtime.gpu.processes import has_wrong_structures, running
+
+_BRANDS = dict(
+    enumerate(
+        (
+            *("Unknown", "Quadro", "Tesla", "NVS", "GRID", "GeForce", "Titan", "NVIDIA vApps", "NVIDIA vPC", "NVIDIA vCS"),
+            *("NVIDIA vWS", "NVIDIA Cloud Gaming", "Quadro RTX", "NVIDIA RTX", "NVIDIA", "GeForce RTX", "Titan RTX"),
+        )
+    )
+)
+"""nvmlBrandType_t"""
+_PROFILE = re.compile(r"\bMIG (\S+)$")
+_UNCORRECTED, _SINCE_DRIVER_LOAD = 1, 0
+_RECOVERY_ACTION_FIELD = 230
+_MOST_LANES = 64
+
+
+def read_machine(nvml: Any) -> dict[str, Any]:
+    """What NVML tells of the box: how many GPUs, the driver, the newest CUDA that it runs."""
+    answers = Answers(nvml)
+    # The older call answers with some version that it knows when libcuda is missing.
+    calls = ("nvmlSystemGetCudaDriverVersion_v2", "nvmlSystemGetCudaDriverVersion")
+    cuda = answers.ask("cuda", *(getattr(nvml, call) for call in calls))
+    return {
+        "count": int(nvml.nvmlDeviceGetCount()),
+        "driver": answers.ask("driver", nvml.nvmlSystemGetDriverVersion),
+        "cuda": None if not cuda else [cuda // 1000, cuda % 1000 // 10],
+    }
+
+
+def read_device(nvml: Any, index: int, *, driver: str | None) -> dict[str, Any]:
+    """GPU number *index*. What can't be told is None, and `unknown` says why."""
+    answers = Answers(nvml)
+    device = answers.ask("device", lambda: nvml.nvmlDeviceGetHandleByIndex(index))
+    if device is None:
+        return {"index": index, "has_handle": False, "codes": sorted(answers.codes), "reason": answers.unknown["device"]}
+    facts = {
+        "index": index,
+        **_identity(nvml, device, answers),
+        **_memory(nvml, device, answers),
+        **_health(nvml, device, answers),
+        **_slices(nvml, device, answers, driver),
+    }
+    facts["processes"] = _processes(running(nvml, device, answers, driver=driver), facts["mig"])
+    if has_wrong_structures(driver):
+        facts["notes"] = [f"driver {driver} can tell wrong processes and memory of processes; newer ones don't"]
+    return {**facts, "codes": sorted(answers.codes), "unknown": answers.unknown}
+
+
+def _identity(nvml: Any, device: Any, answers: Answers) -> dict[str, Any]:
+    capability = answers.ask("capability", lambda: nvml.nvmlDeviceGetCudaComputeCapability(device))
+    pci = answers.ask("pci_bus_id", lambda: nvml.nvmlDeviceGetPciInfo(device).busId)
+    return {
+        "uuid": answers.ask("uuid", lambda: nvml.nvmlDeviceGetUUID(device)),
+        "minor": answers.ask("minor", lambda: nvml.nvmlDeviceGetMinorNumber(device)),
+        "model": answers.ask("model", lambda: nvml.nvmlDeviceGetName(device)),
+        "brand": _BRANDS.get(answers.ask("brand", lambda: nvml.nvmlDeviceGetBrand(device))),
+        "capability": None if capability is None else f"{capability[0]}.{capability[1]}",
+        "pci_bus_id": pci,
+    }
+
+
+def _memory(nvml: Any, device: Any, answers: Answers) -> dict[str, Any]:
+    memory = answers.ask(
+        "used_bytes",
+        # The first version counts the driver's own reserve as used: 650 MB of an idle H100.
+        lambda: nvml.nvmlDeviceGetMemoryInfo(device, version=nvml.nvmlMemory_v2),
+        lambda: nvml.nvmlDeviceGetMemoryInfo(device),
+    )
+    return {
+        "memory_bytes": None if memory is None else int(memory.total),
+        "used_bytes": None if memory is None else int(memory.used),
+    }
+
+
+def _health(nvml: Any, device: Any, answers: Answers) -> dict[str, Any]:
+    ask = answers.ask
+    lanes = ask("PCIe lanes", lambda: (nvml.nvmlDeviceGetCurrPcieLinkWidth(device), nvml.nvmlDeviceGetMaxPcieLinkWidth(device)))
+    action = ask("recovery action", lambda: nvml.nvmlDeviceGetFieldValues(device, [_RECOVERY_ACTION_FIELD])[0])
+    rows = ask("remapped rows", lambda: nvml.nvmlDeviceGetRemappedRows(device))
+    ecc = ask("ECC", lambda: nvml.nvmlDeviceGetEccMode(device))
+    return {
+        "ecc": None if ecc is None else [int(mode) for mode in ecc],
+        "ecc_uncorrected": ask("ECC errors", lambda: nvml.nvmlDeviceGetTotalEccErrors(device, _UNCORRECTED, _SINCE_DRIVER_LOAD)),
+        "remapped": None if rows is None else [int(row) for row in rows],
+        "retired_pending": ask("retired pages", lambda: nvml.nvmlDeviceGetRetiredPagesPendingStatus(device)),
+        "recovery": int(action.value.ullVal) if action is not None and action.nvmlReturn == 0 else None,
+        "clock_reasons": ask(
+            "clock reasons",
+            lambda: int(nvml.nvmlDeviceGetCurrentClocksEventReasons(device)),
+            lambda: int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(device)),  # its name before 535
+        ),
+        "compute_mode": ask("compute mode", lambda: nvml.nvmlDeviceGetComputeMode(device)),
+        "fabric": ask(
+            "fabric",
+            lambda: _fabric(nvml, device, nvml.c_nvmlGpuFabricInfo_v3_t()),
+            lambda: _fabric(nvml, device, nvml.c_nvmlGpuFabricInfo_v2_t()),
+        ),
+        "pcie_width": None if lanes is None or max(lanes) > _MOST_LANES else list(lanes),
+    }
+
+
+def _fabric(nvml: Any, device: Any, info: Any) -> dict[str, int]:
+    nvml.nvmlDeviceGetGpuFabricInfoV(device, nvml.byref(info))
+    return {
+        "state": int(info.state),
+        "status": int(info.status),
+        "mask": int(info.healthMask),
+        "summary": int(getattr(info, "healthSummary", 0)),
+    }
+
+
+def _slices(nvml: Any, device: Any, answers: Answers, driver: str | None) -> dict[str, Any]:
+    mode = answers.ask("MIG", lambda: nvml.nvmlDeviceGetMigMode(device))
+    if not mode or not mode[0]:
+        return {"mig_enabled": False, "mig": []}
+    most = answers.ask("MIG instances", lambda: nvml.nvmlDeviceGetMaxMigDeviceCount(device)) or 0
+    slices = [_slice(nvml, device, index, driver) for index in range(most)]
+    return {"mig_enabled": True, "mig": [one for one in slices if one is not None]}
+
+
+def _processes(of_gpu: list[dict[str, Any]], slices: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of the whole GPU, and those that only their slice tells."""
+    known = {process["pid"] for process in of_gpu if process["slot"]}
+    of_slices = [process for one in slices for process in one.pop("processes") if process["pid"] not in known]
+    placed = {process["pid"] for process in of_slices}
+    return [process for process in of_gpu if process["pid"] not in placed] + of_slices
+
+
+def _slice(nvml: Any, device: Any, index: int, driver: str | None) -> dict[str, Any] | None:
+    """The slice at *index*; None where there is a hole, which says nothing of what comes behind it."""
+    answers = Answers(nvml)
+    one = answers.ask("slice", lambda: nvml.nvmlDeviceGetMigDeviceHandleByIndex(device, index))
+    uuid = None if one is None else answers.ask("uuid", lambda: nvml.nvmlDeviceGetUUID(one))
+    if uuid is None:
+        return None
+    name = answers.ask("name", lambda: nvml.nvmlDeviceGetName(one)) or ""
+    memory = answers.ask("memory", lambda: nvml.nvmlDeviceGetMemoryInfo(one))
+    profile = _PROFILE.search(name)
+    slot = [
+        answers.ask("instance", lambda: int(nvml.nvmlDeviceGetGpuInstanceId(one))),
+        answers.ask("instance", lambda: int(nvml.nvmlDeviceGetComputeInstanceId(one))),
+    ]
+    if None in slot:
+        return None
+    return {
+        "uuid": uuid,
+        "gpu_instance": slot[0],
+        "compute_instance": slot[1],
+        "profile": profile[1] if profile else None,
+        "memory_bytes": None if memory is None else int(memory.total),
+        "index": index,
+        "processes": [{**process, "slot": slot} for process in running(nvml, one, answers, driver=driver)],
+    }

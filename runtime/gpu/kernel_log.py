@@ -1,0 +1,56 @@
+"""Xid errors in the kernel log, where this user may read it (root, mostly): NVML tells only those that come while it is asked.
+
+4,1802,934722100,-;NVRM: Xid (PCI:0000:18:00): 79, pid=4242, name=python3, GPU has fallen off the bus.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+
+from runtime.gpu.roots import Roots
+
+_RECORD = re.compile(r"^\d+,\d+,(\d+),[^;]*;.*\bNVRM: Xid \(PCI:([0-9a-fA-F:]+)\): (\d+)")
+_RECORD_BYTES = 8192
+_MOST_RECORDS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedXid:
+    address: str
+    """`0000:18:00`: the function is not told."""
+    xid: int
+    at: float
+    """Unix seconds."""
+
+
+def logged_xids(roots: Roots) -> tuple[LoggedXid, ...]:
+    """All that the log still holds, oldest first."""
+    booted_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    found = (_RECORD.match(record) for record in _records(roots))
+    return tuple(LoggedXid(one[2].lower(), int(one[3]), booted_at + int(one[1]) / 1e6) for one in found if one)
+
+
+def _records(roots: Roots) -> list[str]:
+    """Each read(2) of /dev/kmsg gives one record (Documentation/ABI/testing/dev-kmsg)."""
+    records: list[str] = []
+    try:
+        log = os.open(roots.dev / "dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return records
+    try:
+        while len(records) < _MOST_RECORDS:
+            try:
+                content = os.read(log, _RECORD_BYTES)
+            except BrokenPipeError:  # it was overwritten before we came to it
+                continue
+            if not content:
+                break
+            records += content.decode(errors="replace").splitlines()
+    except OSError:  # EAGAIN: that was all; or we may not
+        pass
+    finally:
+        os.close(log)
+    return records
