@@ -181,6 +181,7 @@ class Gpu(Section):
     memory: Size = _key(None, "Least memory of each GPU.", "40GiB")
     capability: Capability | None = _key(None, "Least compute capability.", "8.0")
     topology: Literal["any", "nvlink"] = _key("any", "How the GPUs must be connected.", "nvlink")
+    stop_when_idle: Duration = _key(None, "Stop the run when its GPUs have done nothing for so long; null never does.", "30m")
 
 
 class Mount(Section):
@@ -197,7 +198,6 @@ class Outputs(Section):
     """What is kept of `/outputs`."""
 
     keep: list[str] = _key(["**"], "Patterns of files to keep and to log as artifacts.", ["*.png", "model/**"])
-    stop_when_idle: Duration = _key(None, "Stop the run when its GPUs have done nothing for so long; null never does.", "30m")
     max_size: Size = _key(None, "Most that may be kept.", "2GiB")
 
 

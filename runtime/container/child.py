@@ -24,8 +24,8 @@ from typing import NoReturn
 
 from runtime.container.handshake import describe, receive, send
 from runtime.container.init import Holdings, Init
-from runtime.container.program_limits import give_program_its_limits
 from runtime.container.program import Program
+from runtime.container.program_limits import give_program_its_limits
 from runtime.container.spec import ContainerSpec
 from runtime.kernel import capabilities, libc, mounts, namespaces, processes
 from runtime.kernel.id_maps import IdMapKind, IdMaps, owner_first, swapped
