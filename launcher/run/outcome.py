@@ -10,7 +10,7 @@ import signal
 from dataclasses import dataclass
 
 from launcher.tracking.status import Reason
-from runtime.cgroup.oom import OomKills
+from runtime.cgroup.oom import OomKills, memory_words
 from runtime.container.spec import ProcessExit
 
 _LOST = "nobody recorded how its program ended: its container was killed from outside, or the machine went down"
@@ -59,9 +59,9 @@ def outcome_of(
     if asked is not None:
         return ExitOutcome(program.shell_code, program.signal, asked, why)
     if program.code == 0:
-        return ExitOutcome(0, None, Reason.COMPLETED, f"{oom_words(oom, peak_bytes)}; the program went on" if oom else None)
+        return ExitOutcome(0, None, Reason.COMPLETED, f"{_with_peak(oom, peak_bytes)}; the program went on" if oom else None)
     if oom:
-        return ExitOutcome(program.shell_code, program.signal, Reason.OOM, oom_words(oom, peak_bytes))
+        return ExitOutcome(program.shell_code, program.signal, Reason.OOM, _with_peak(oom, peak_bytes))
     detail = None
     if program.signal == signal.SIGKILL and kills_elsewhere:
         detail = (
@@ -71,23 +71,9 @@ def outcome_of(
     return ExitOutcome(program.shell_code, program.signal, Reason.PROGRAM, detail)
 
 
-def oom_words(oom: OomKills, peak_bytes: int | None = None) -> str:
-    """`1 of its processes was killed at the memory limit of 64 MiB; its peak was 63.9 MiB`."""
-    were = f"{oom.processes} of its processes {'was' if oom.processes == 1 else 'were'} killed"
-    if oom.own:
-        why = f"at the memory limit of {_memory(oom.limit_bytes)}" if oom.limit_bytes else "at the memory limit"
-    elif oom.limit_bytes:
-        why = f"at the memory limit of {_memory(oom.limit_bytes)} that `{oom.cgroup}`, around it, has"
-    else:
-        why = "because this machine ran out of memory"
-    return f"{were} {why}" + (f"; the peak of all was {_memory(peak_bytes)}" if peak_bytes else "")
+def _with_peak(oom: OomKills, peak_bytes: int | None) -> str:
+    return f"{oom.words}; the peak of all was {memory_words(peak_bytes)}" if peak_bytes else oom.words
 
 
 def _processes(count: int) -> str:
     return f"{count} process" if count == 1 else f"{count} processes"
-
-
-def _memory(size_bytes: int) -> str:
-    """As people write `memory`: `64 MiB`, `1.5 GiB`."""
-    value = size_bytes / (1 << 20)
-    return f"{value:.4g} MiB" if value < 1024 else f"{value / 1024:.4g} GiB"

@@ -28,6 +28,21 @@ class OomKills:
     limit_bytes: int | None = None
     cgroup: Path | None = None
 
+    @property
+    def words(self) -> str:
+        """`1 of its processes was killed at the memory limit of 64 MiB`."""
+        were = f"{self.processes} of its processes {'was' if self.processes == 1 else 'were'} killed"
+        if self.limit_bytes is None:
+            return f"{were} because this machine ran out of memory"
+        limit = f"{were} at the memory limit of {memory_words(self.limit_bytes)}"
+        return limit if self.own else f"{limit} that `{self.cgroup}`, around it, has"
+
+
+def memory_words(size_bytes: int) -> str:
+    """As people write `memory`: `64 MiB`, `1.5 GiB`."""
+    value = size_bytes / (1 << 20)
+    return f"{value:.4g} MiB" if value < 1024 else f"{value / 1024:.4g} GiB"
+
 
 def oom_kills(memory: Path | None) -> int:
     """How many processes of the cgroup *memory* the kernel killed for want of memory.

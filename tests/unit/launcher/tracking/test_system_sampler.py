@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from launcher.tracking import journal
 from launcher.tracking.description import Description
 from launcher.tracking.system_sampler import SystemSampler
 from runtime.cgroup.limits import Usage
+from runtime.cgroup.oom import OomKills
 from runtime.state_dir import RunDir
 
 
@@ -29,6 +31,34 @@ def test_samples_say_what_the_run_took_of_its_share(tmp_path: Path, monkeypatch:
     (sample,) = [json.loads(line) for line in (tmp_path / "system.jsonl").read_text().splitlines()]
     assert 50.0 == sample["cpu_utilization_percentage"], "2 cpu seconds in 2 s on 2 cores"
     assert (250.0, 25.0) == (sample["system_memory_usage_megabytes"], sample["system_memory_usage_percentage"])
+
+
+def test_pressure_is_the_share_of_the_time_in_which_a_thread_waited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    used = iter([Usage(cpu_s=0.0, memory_waited_s=1.0), Usage(cpu_s=0.0, memory_waited_s=1.5, io_waited_s=9.0)])
+    sampler = SystemSampler(RunDir(tmp_path), described(10.0), read=lambda: next(used, Usage()))
+    for _ in range(5):
+        sampler.sample_when_due()
+        clock[0] += 0.5
+    (sample,) = [json.loads(line) for line in (tmp_path / "system.jsonl").read_text().splitlines()]
+    assert 25.0 == sample["memory_pressure_percentage"]
+    assert "io_pressure_percentage" not in sample, "since when it waited is not known"
+
+
+def test_a_killed_process_is_told_while_the_program_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    used = iter([Usage(cpu_s=0.0), Usage(cpu_s=0.0, oom_kills=1), Usage(cpu_s=0.0, oom_kills=1)])
+    killed = OomKills(1, limit_bytes=64 << 20)
+    sampler = SystemSampler(
+        RunDir(tmp_path), described(1.0), read=lambda: next(used, Usage(cpu_s=0.0, oom_kills=1)), oom_kills=lambda: killed
+    )
+    for _ in range(10):
+        sampler.sample_when_due()
+        clock[0] += 0.5
+    notes = [event.get("text") for event in journal.read(RunDir(tmp_path).journal)]
+    assert ["1 of its processes was killed at the memory limit of 64 MiB; the program goes on"] == notes
 
 
 def test_null_takes_none(tmp_path: Path) -> None:
