@@ -68,6 +68,14 @@ def _whole_above_one(value: Any) -> Any:
     return value
 
 
+def _regular_expression(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return value
+
+
 def _network(value: str) -> str:
     if value in NETWORKS:
         return value
@@ -94,6 +102,14 @@ Plain = Annotated[str, _matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "not a plain na
 InContainer = Annotated[str, _matching(r"/.+", "not a path in the container: it must begin with `/`")]
 Python = Annotated[str, _matching(r"3\.\d+(\.\d+)?", "not a Python version: write `3.11` or `3.13`")]
 Cuda = Annotated[str, _matching(r"auto|cpu|\d+\.\d+", "not a CUDA variant: write `auto`, `cpu` or a version like `12.8`")]
+_PROFILE = r"\d+g\.\d+gb(\+[a-z.]+)*"
+MigProfile = Annotated[
+    str,
+    _matching(
+        rf"any|{_PROFILE}(\|{_PROFILE})*", "not a MIG profile: write one like `1g.10gb`, several as `1g.10gb|2g.20gb`, or `any`"
+    ),
+]
+Pattern = Annotated[str, AfterValidator(_regular_expression)]
 Capability = Annotated[str, _matching(r"\d+\.\d+", "not a compute capability: write one like `8.0`")]
 ServerUri = Annotated[
     str, _matching(r"https?://.+", "not the address of an MLflow server: it must begin with `http://` or `https://`")
@@ -177,10 +193,11 @@ class Code(Section):
 class Gpu(Section):
     """Wishes for each GPU."""
 
-    model: str | None = _key(None, "Regular expression that the model's name must match.", "H100|A100")
+    model: Pattern | None = _key(None, "Regular expression that the model's name must match.", "H100|A100")
     memory: Size = _key(None, "Least memory of each GPU.", "40GiB")
     capability: Capability | None = _key(None, "Least compute capability.", "8.0")
     topology: Literal["any", "nvlink"] = _key("any", "How the GPUs must be connected.", "nvlink")
+    mig: MigProfile | None = _key(None, "A MIG instance instead of a whole GPU: its profile, or `any`.", "1g.10gb|2g.20gb")
     stop_when_idle: Duration = _key(None, "Stop the run when its GPUs have done nothing for so long; null never does.", "30m")
 
 

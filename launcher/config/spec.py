@@ -67,6 +67,7 @@ class Gpu:
     memory: int | None = None
     capability: str | None = None
     topology: str = "any"
+    mig: str | None = None
     stop_when_idle: float | None = None
 
 

@@ -5,9 +5,16 @@ Looking at GPUs starts here and only when some are asked for: an experiment with
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError, Origin
+from runtime.gpu.gpu import Gpu
+from runtime.gpu.lease import SLOTS
+
+Where = Callable[[str], Origin | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,25 +22,102 @@ class GpuShare:
     count: int | float
     """What the run gets; `all` is resolved."""
     present: int
-    """What the machine has; 0 when none were asked for, since then nobody looks."""
+    """What the machine has for it; 0 when none were asked for, since then nobody looks."""
 
 
-def gpu_share(asked: int | float | str, *, origin: Origin | None = None) -> GpuShare:
-    """The GPUs for *asked* (`gpus` of the spec), or a refusal that says how many there are."""
-    if asked == 0:
+def gpu_share(spec: ExperimentSpec, where: Where) -> GpuShare:
+    """The GPUs for `gpus` and `gpu` of *spec*, or a refusal that says what is here."""
+    if spec.gpus == 0:
         return GpuShare(count=0, present=0)
+    from launcher.plan.gpu_wishes import fulfilling
     from runtime.gpu.inventory import read_gpus
 
-    present = sum(gpu.trouble is None for gpu in read_gpus())
-    if asked == "all":
-        if present == 0:
-            raise ConfigError("not enough GPUs: all requested, 0 present", origin=origin, hint=_WITHOUT)
-        return GpuShare(count=present, present=present)
-    count = float(asked)
-    if count > present:
-        hint = _WITHOUT if present == 0 else f"`gpus={present}` takes all of this machine"
-        raise ConfigError(f"not enough GPUs: {count:g} requested, {present} present", origin=origin, hint=hint)
-    return GpuShare(count=int(count) if count.is_integer() else count, present=present)
+    _refuse_odd_parts(spec, where)
+    ours = read_gpus()
+    offers, sliced = fulfilling(ours, spec.gpu)
+    count = len(offers) if spec.gpus == "all" else float(spec.gpus)
+    if not offers or count > len(offers):
+        raise _not_enough(spec, ours, len(offers), where)
+    if sliced:
+        _refuse_more_of_slices(count, where)
+    if spec.gpu.topology == "nvlink" and count > 1:
+        _refuse_unlinked(ours, offers, int(count), where)
+    return GpuShare(count=int(count) if count == int(count) else count, present=len(offers))
+
+
+def _refuse_odd_parts(spec: ExperimentSpec, where: Where) -> None:
+    """A part is a number of slots. (One and a half is the schema's to refuse.)"""
+    if not isinstance(spec.gpus, float) or spec.gpus.is_integer():
+        return
+    slots = spec.gpus * SLOTS
+    if abs(slots - round(slots)) > 1e-6 or round(slots) == 0:
+        fitting = max(1, int(slots)) / SLOTS
+        raise ConfigError(
+            f"`gpus: {spec.gpus:g}`: a part of a GPU is a multiple of {1 / SLOTS:g}",
+            origin=where("gpus"),
+            hint=f"`gpus={fitting:g}`: {int(SLOTS // round(fitting * SLOTS))} such runs share a GPU",
+        )
+
+
+def _refuse_more_of_slices(count: float, where: Where) -> None:
+    if count < 1:
+        raise ConfigError(
+            "a MIG instance is not divided any further",
+            origin=where("gpus"),
+            hint="`gpus=1` takes one; `gpu.mig` says which size",
+        )
+    if count > 1:
+        raise ConfigError(
+            f"{count:g} MIG instances requested: a process can use only one",
+            origin=where("gpus"),
+            hint="`gpus=1`, and several runs side by side (`-m` runs a sweep's trials so)",
+        )
+
+
+def _refuse_unlinked(ours: Sequence[Gpu], offers: Sequence[str], count: int, where: Where) -> None:
+    from launcher.plan.gpu_wishes import largest_linked
+    from runtime.gpu.topology import read_topology
+
+    linked = largest_linked(offers, read_topology(ours))
+    if linked < count:
+        largest = f"at most {linked} are" if linked > 1 else "none are"
+        raise ConfigError(
+            f"no {count} GPUs here are connected by NVLink: {largest}",
+            origin=where("gpu.topology"),
+            hint="`gpu.topology=any` takes the best connected ones; `launch gpus` shows how they are",
+        )
+
+
+def _not_enough(spec: ExperimentSpec, ours: Sequence[Gpu], offered: int, where: Where) -> ConfigError:
+    from runtime.gpu.inventory import read_all_gpus
+    from runtime.gpu.pool import restriction
+
+    asked = "all" if spec.gpus == "all" else f"{spec.gpus:g}"
+    healthy = sum(gpu.trouble is None for gpu in ours)
+    allowed = restriction(os.environ)
+    if offered == healthy and allowed is None:
+        hint = f"`gpus={healthy}` takes all of this machine" if healthy else _WITHOUT
+        return ConfigError(f"not enough GPUs: {asked} requested, {healthy} present", origin=where("gpus"), hint=hint)
+    bounds = [f"`gpu.{name}: {wish}`" for name, wish in _wishes(spec).items()] + ([f"`{allowed}`"] if allowed else [])
+    return ConfigError(
+        f"not enough GPUs: {asked} requested, {offered} here with {', '.join(bounds) or 'what is wished'}",
+        origin=where(next((f"gpu.{name}" for name in _wishes(spec)), "gpus")),
+        hint=f"present: {'; '.join(_described(gpu) for gpu in read_all_gpus()) or 'none'}",
+    )
+
+
+def _wishes(spec: ExperimentSpec) -> dict[str, str]:
+    wishes = spec.gpu
+    memory = None if wishes.memory is None else f"{wishes.memory / (1 << 30):.4g}GiB"
+    given = {"model": wishes.model, "memory": memory, "capability": wishes.capability, "mig": wishes.mig}
+    return {name: wish for name, wish in given.items() if wish is not None}
+
+
+def _described(gpu: Gpu) -> str:
+    """`NVIDIA H100 80GB HBM3, 79.6 GiB, 9.0` and what is odd about it."""
+    memory = None if gpu.memory_bytes is None else f"{gpu.memory_bytes / (1 << 30):.1f} GiB"
+    slices = f"sliced into {', '.join(str(one.profile) for one in gpu.mig) or 'nothing'}" if gpu.mig_enabled else None
+    return ", ".join(filter(None, (gpu.model or "unknown model", memory, gpu.capability, slices, gpu.trouble)))
 
 
 _WITHOUT = "`gpus=0` runs without; `launch doctor` says what this machine has"

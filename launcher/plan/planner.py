@@ -198,7 +198,7 @@ def _identity(
 
 
 def _share_of(spec: ExperimentSpec, where: Where) -> _Share:
-    gpus = gpu_share(spec.gpus, origin=where("gpus"))
+    gpus = gpu_share(spec, where)
     machine = this_machine()
     cpus = cpu_share(spec.cpus, machine=machine, gpus=gpus.count, gpus_present=gpus.present, origin=where("cpus"))
     check_memory(spec.memory, machine=machine, origin=where("memory"))

@@ -23,18 +23,10 @@ def refuse_unsupported(spec: ExperimentSpec, where: Where) -> None:
         raise ConfigError(f"`nodes: {spec.nodes}` is not supported yet: a run has one machine", origin=where("nodes"), hint=hint)
     if spec.devices:
         raise ConfigError("`devices` is not supported yet", origin=where("devices"), hint="NVIDIA GPUs are asked for by `gpus`")
-    if spec.gpu.topology != "any":
-        raise ConfigError(
-            "`gpu.topology` is not supported yet", origin=where("gpu.topology"), hint="`gpu.model` picks a kind of GPU"
-        )
     if spec.metrics.tensorboard or spec.metrics.patterns:
         key = "metrics.tensorboard" if spec.metrics.tensorboard else "metrics.patterns"
         hint = "the program can append JSON lines to $LAUNCH_METRICS, or call MLflow"
         raise ConfigError(f"`{key}` is not supported yet", origin=where(key), hint=hint)
-    if spec.cluster.priority:
-        raise ConfigError(
-            "`cluster.priority` is not supported yet: runs wait in order of arrival", origin=where("cluster.priority")
-        )
     if spec.publish and spec.network == "host":
         hint = "leave out `publish`, or take `network=bridge`, `network=pasta` or `network=none`"
         raise ConfigError(
@@ -42,8 +34,6 @@ def refuse_unsupported(spec: ExperimentSpec, where: Where) -> None:
             origin=where("publish"),
             hint=hint,
         )
-    if isinstance(spec.gpus, float) and not spec.gpus.is_integer():
-        raise ConfigError("a part of a GPU is not supported yet", origin=where("gpus"), hint="`gpus=1` takes a whole one")
 
 
 def refuse_one_port_for_many(spec: ExperimentSpec) -> None:

@@ -1,65 +1,66 @@
-"""The GPUs of a run: waited for, leased, announced in the journal. A run without GPUs leases nothing."""
+"""The GPUs of a run: waited for in the line, leased, checked, announced in the journal. A run without GPUs leases nothing."""
 
 from __future__ import annotations
 
-import select
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from launcher.plan.launch_plan import LaunchPlan
-from launcher.run.follow import REQUESTS
 from launcher.run.signal_inbox import SignalInbox
+from launcher.run.withdrawn import Withdrawn
 from launcher.tracking import journal
-from launcher.tracking.status import Reason
-from runtime.gpu.lease import GpuLease, holders, lease_gpus
 from runtime.state_dir import RunDir
 
+if TYPE_CHECKING:
+    from launcher.run.gpu_line import Placed
+    from runtime.gpu.lease import GpuLease
 
-class Withdrawn(Exception):
-    """The run was asked to end while it waited in line."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason)
-        self.reason = reason
+Tell = Callable[[str], None]
 
 
 @contextmanager
-def leased(plan: LaunchPlan, run_dir: RunDir, inbox: SignalInbox) -> Iterator[GpuLease | None]:
-    """Hold the GPUs of *plan* for the body; wait in line when they are taken. Raises Withdrawn when a signal ends the waiting."""
+def leased(
+    plan: LaunchPlan, run_dir: RunDir, inbox: SignalInbox, *, may_wait: bool = True, tell: Tell | None = None
+) -> Iterator[GpuLease | None]:
+    """Hold the GPUs of *plan* for the body; wait in line when they are taken, unless it *may_wait* not.
+
+    Raises Withdrawn when a signal ends the waiting, LaunchError when there is nothing to wait for. *tell* hears what it waits
+    for, beside the journal.
+    """
     if not plan.gpus:
         journal.append(run_dir.journal, "leased", gpus=[])
         yield None
         return
-    from launcher.schedule.placement import free_first, suitable
-    from runtime.gpu.inventory import Gpu, read_gpus
+    from launcher.run.gpu_line import at_once, placed
+    from runtime.gpu.lease import release
 
-    count = int(plan.gpus)
-    seen: dict[str, Gpu] = {}
+    def waiting(place: int, of: int, text: str) -> None:
+        journal.append(run_dir.journal, "waiting", place=place, of=of, text=text)
+        if tell is not None:
+            tell(text)
 
-    def candidates() -> tuple[str, ...]:
-        fitting = suitable(read_gpus(), plan.spec.gpu, count)
-        seen.update({gpu.uuid: gpu for gpu in fitting if gpu.uuid is not None})
-        return free_first(fitting)
-
-    def waiting() -> None:
-        journal.append(run_dir.journal, "note", text=f"waiting for GPUs: {count} requested{_held_by(tuple(seen))}")
-
-    def pause(seconds: float) -> None:
-        if select.select([inbox.fd], [], [], seconds)[0]:
-            for request in inbox.read():
-                raise Withdrawn(REQUESTS.get(request, Reason.STOPPED))
-
-    with lease_gpus(candidates, count, holder=run_dir.run_id, waiting=waiting, pause=pause) as lease:
-        leased_gpus = [seen[uuid] for uuid in lease.uuids if uuid in seen]
-        facts = {
-            "gpu_models": ", ".join(str(gpu.model) for gpu in leased_gpus),
-            "driver": next((gpu.driver for gpu in leased_gpus), None),
-        }
-        journal.append(run_dir.journal, "leased", gpus=list(lease.uuids), facts=facts)
-        yield lease
+    found = placed(plan, run_dir.run_id, inbox, waiting) if may_wait else at_once(plan, run_dir.run_id, inbox)
+    journal.append(run_dir.journal, "leased", **_fields(found))
+    try:
+        yield found.lease
+    except BaseException:
+        # Perhaps the container lives on: then its init holds the lease as long as it does.
+        for fd in found.lease.fds:
+            os.close(fd)
+        raise
+    release(found.lease)
 
 
-def _held_by(uuids: tuple[str, ...]) -> str:
-    """`; held: GPU-91c2… by run a1b2`, as far as the holders wrote it."""
-    held = [f"{uuid} by run {holder.get('run', '?')}" for uuid, holder in holders(uuids).items()]
-    return f"; held: {', '.join(held)}" if held else ""
+def _fields(found: Placed) -> dict[str, Any]:
+    lease = found.lease
+    facts = {
+        "gpu_models": ", ".join(str(gpu.model) for gpu in found.gpus),
+        "driver": next((gpu.driver for gpu in found.gpus), None),
+    }
+    shares = {"shares": list(lease.shares)} if any(share < 1 for share in lease.shares) else {}
+    return {"gpus": list(lease.uuids), **shares, "facts": facts}
+
+
+__all__ = ["Withdrawn", "leased"]

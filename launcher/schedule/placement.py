@@ -1,38 +1,63 @@
-"""Which GPUs a run may take: pure. Taking them is `runtime.gpu.lease`."""
+"""Which devices a run gets of those that are free: pure. Taking them is `runtime.gpu.lease`, waiting for them `line.py`.
+
+    one            the smallest that has the memory asked for, else the largest; then what leaves others their fast links
+    several        one model, NVLink before PCIe, one NUMA node, then as for one
+    a part of one  on a GPU that is shared already and has just enough left
+
+and among equals the one that was idle longest, so that all of them wear alike and a damaged one is noticed.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from launcher.config.spec import Gpu as Wishes
-from launcher.errors import LaunchError
-from runtime.gpu.inventory import Gpu
-
-
-def suitable(gpus: Sequence[Gpu], wishes: Wishes, count: int) -> tuple[Gpu, ...]:
-    """The healthy GPUs that fulfil *wishes*, in NVML's order. Raises LaunchError when they could never be *count*."""
-    fitting = [gpu for gpu in gpus if gpu.trouble is None and gpu.uuid is not None and _fits(gpu, wishes)]
-    if len(fitting) < count:
-        present = ", ".join(f"{gpu.model} ({gpu.trouble or 'healthy'})" for gpu in gpus) or "none"
-        raise LaunchError(
-            f"not enough GPUs: {count} requested, {len(fitting)} present that fulfil `gpu`", hint=f"present: {present}"
-        )
-    return tuple(fitting)
+from launcher.schedule.device import Device
+from launcher.schedule.groups import connection, cut, groups, is_linked
+from launcher.schedule.want import Want
+from runtime.gpu.lease import SLOTS
+from runtime.gpu.topology import Topology
 
 
-def free_first(gpus: Sequence[Gpu]) -> tuple[str, ...]:
-    """UUIDs worth trying: those without foreign compute processes. Called again while waiting, with a fresh reading."""
-    return tuple(gpu.uuid for gpu in gpus if gpu.uuid is not None and not gpu.pids)
+def choose(want: Want, devices: Mapping[str, Device], topology: Topology) -> tuple[str, ...] | None:
+    """UUIDs for *want* that are free now; None when it has to wait."""
+    offered = [devices[uuid] for uuid in want.offers if uuid in devices]
+    free = [device for device in offered if device.is_free(want.slots)]
+    if want.slots < SLOTS:
+        chosen = min(free, key=lambda device: _fit_of_part(device, want), default=None)
+        return None if chosen is None else (chosen.uuid,)
+    if len(free) < want.count:
+        return None
+    possible = (group for group in groups(free, want.count, topology) if not want.linked or is_linked(group, topology))
+    best = min(possible, key=lambda group: _fit(group, free, want, topology), default=None)
+    return None if best is None else tuple(sorted(device.uuid for device in best))
 
 
-def _fits(gpu: Gpu, wishes: Wishes) -> bool:
-    if wishes.model is not None and not (gpu.model and re.search(wishes.model, gpu.model)):
-        return False
-    if wishes.memory is not None and not (gpu.memory_bytes and gpu.memory_bytes >= wishes.memory):
-        return False
-    return wishes.capability is None or (gpu.capability is not None and _version(gpu.capability) >= _version(wishes.capability))
+def could_ever(want: Want, devices: Iterable[Device], topology: Topology) -> bool:
+    """Whether *want* could be fulfilled if nobody had anything."""
+    idle = {device.uuid: Device(device.uuid, vendor=device.vendor) for device in devices}
+    return choose(want, idle, topology) is not None
 
 
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split("."))
+def _fit(group: Sequence[Device], free: Sequence[Device], want: Want, topology: Topology) -> tuple[Any, ...]:
+    slowest, together = connection(group, topology)
+    nodes = {device.numa_node for device in group if device.numa_node is not None}
+    return (
+        len({device.model for device in group}),
+        -slowest,
+        -together,
+        len(nodes),
+        _memory(group, want),
+        cut(group, free, topology),
+        sorted(device.last_used for device in group),
+        sorted(device.uuid for device in group),
+    )
+
+
+def _fit_of_part(device: Device, want: Want) -> tuple[Any, ...]:
+    return (device.free_slots, _memory((device,), want), device.last_used, device.uuid)
+
+
+def _memory(group: Sequence[Device], want: Want) -> int:
+    total = sum(device.memory_bytes for device in group)
+    return total if want.least_memory else -total

@@ -7,7 +7,8 @@
                   pid, pid_started (see `record.process_started`), host, user
     building      -
     queued        image_digest
-    leased        gpus (UUIDs)
+    waiting       place, of (in the line for GPUs), text (what for); again when one of them changes
+    leased        gpus (UUIDs), shares (where a GPU is not the run's alone), cpus and numa_nodes (near them), facts
     acquired      kind, name: announced before something is made that outlives a crash (cgroup, link, ...)
     mlflow        tracking_uri, ui_uri, experiment_id, run_id, artifact_uri
     started       attempt, init_pid, init_started
@@ -38,6 +39,7 @@ EVENTS = (
     "created",
     "building",
     "queued",
+    "waiting",
     "leased",
     "acquired",
     "mlflow",

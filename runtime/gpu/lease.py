@@ -1,161 +1,212 @@
-"""GPU leases: an flock per UUID, held by the run's supervisor and its container's init, never by the program.
+"""GPU leases: flocks held by the run's supervisor and its container's init, never by the program.
 
-The kernel frees it when the last holder dies, whatever kills it: no stale locks, no cleaner, no daemon. It works between users:
-files are 0666 in a sticky directory and never deleted; their content is a hint for people, the lock is the truth.
-Opened without O_CREAT first, since fs.protected_regular=2 refuses O_CREAT on another user's file in a sticky directory.
+The kernel frees a lock when its last holder dies, whatever kills it: no stale locks, no cleaner, no daemon. Identity is the
+UUID (an AMD GPU's or a MIG instance's too), and the locks of one device are
+
+    UUID            exclusively: the whole device. Shared: parts of it are leased
+    UUID.slot0…19   exclusively, one for each twentieth of a GPU that is leased in parts
+    UUID of a MIG instance   exclusively, with its GPU's UUID shared
+
+so that a whole GPU and its parts exclude one another. Which devices to take is `launcher.schedule`'s business.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from runtime.errors import GpuError
+from runtime.gpu.lease_files import grab, is_held, lease_dir, lock_path, read_hint, write_hint
 
-_POLL_S = 0.5
+SLOTS = 20
+"""Of a GPU that is leased in parts: quarters, fifths and tenths are whole numbers of slots."""
+
+_MUTEX = "queue"
+_MUTEX_STEP_S = 0.004
+_MUTEX_PATIENCE_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lease, as far as it told: anybody could have written that, only the lock itself is true."""
+
+    run: str | None = None
+    user: str | None = None
+    pid: int | None = None
+    since: float | None = None
+    """Unix seconds."""
+    until: float | None = None
+    """When it ends at the latest, for a run with a timeout."""
+    slots: int = SLOTS
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One thing to lease."""
+
+    uuid: str
+    parent: str | None = None
+    """The GPU of a MIG instance."""
+    slots: int = SLOTS
+    """Fewer than SLOTS: a part of the GPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuLease:
-    """Held GPUs: sorted UUIDs, and one descriptor for each."""
+    """Held devices: sorted UUIDs, the descriptors that hold them, and how much of each."""
 
     uuids: tuple[str, ...]
     fds: tuple[int, ...]
+    shares: tuple[float, ...] = ()
 
 
-def lease_dir() -> Path:
-    """`LAUNCH_LEASE_DIR`, else `/run/lock/gpu-leases`, else `/dev/shm/gpu-leases-v1` where the first can't be made."""
-    named = os.environ.get("LAUNCH_LEASE_DIR")
-    for candidate in [Path(named)] if named else [Path("/run/lock/gpu-leases"), Path("/dev/shm/gpu-leases-v1")]:
-        try:
-            candidate.mkdir(mode=0o1777)
-            candidate.chmod(0o1777)
-        except FileExistsError:
-            return candidate
-        except OSError:
-            continue
-        return candidate
-    raise GpuError("no directory for GPU leases can be made", hint="name one on a local file system in LAUNCH_LEASE_DIR")
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """How a device is leased now."""
+
+    holders: tuple[Holder, ...] = ()
+    free_slots: int = SLOTS
+    in_parts: bool = False
+    """Parts of it are leased: slots, or MIG instances."""
+    last_used: float = 0.0
+    """When its lock was last taken; 0 for never."""
 
 
 @contextmanager
-def lease_gpus(
-    candidates: Callable[[], Sequence[str]],
-    count: int,
-    *,
-    holder: str,
-    waiting: Callable[[], None] | None = None,
-    pause: Callable[[float], None] = time.sleep,
-) -> Iterator[GpuLease]:
-    """Hold *count* of the UUIDs that *candidates* offers (asked again while waiting, best first); all or none.
+def deciding(directory: Path) -> Iterator[None]:
+    """Hold the machine's one mutex for looking and taking, for milliseconds: what was seen free is still free when it is taken.
 
-    One waiter at a time stands at the head of the line, holding `queue.lock`. *waiting* is called once if we must wait, *pause*
-    between two tries, with seconds: it may raise to give up, and then nothing is held.
+    Opened read-only, so that nobody who waits wakes up from it. Raises GpuError when a holder doesn't give it back (stopped).
     """
-    lease = _wait_in_line(lease_dir(), candidates, count, holder, waiting or _nothing, pause)
+    path = lock_path(directory, _MUTEX)
+    deadline = time.monotonic() + _MUTEX_PATIENCE_S
+    while (fd := grab(path, quietly=True)) is None:
+        if time.monotonic() > deadline:
+            raise GpuError(
+                f"`{path}` has been locked for {_MUTEX_PATIENCE_S:.0f} s, which should take milliseconds",
+                hint=f"a stopped process holds it; `fuser -v {path}` names it",
+            )
+        time.sleep(_MUTEX_STEP_S)
     try:
-        yield lease
+        yield
     finally:
-        for fd in lease.fds:
-            os.close(fd)
+        os.close(fd)
 
 
-def _wait_in_line(
-    directory: Path,
-    candidates: Callable[[], Sequence[str]],
-    count: int,
-    holder: str,
-    waiting: Callable[[], None],
-    pause: Callable[[float], None],
-) -> GpuLease:
-    head: int | None = None
-    tell = waiting
+def take(directory: Path, units: Iterable[Unit], holder: dict[str, Any]) -> GpuLease | None:
+    """Lease *units*, all or none; None when one of them is not free. *holder* is what others read (fields of Holder)."""
+    wanted = sorted(units, key=lambda unit: unit.uuid)
+    taken: list[int] = []
+    for unit in wanted:
+        fds = _parts_of(directory, unit, holder) if unit.slots < SLOTS else _whole(directory, unit, holder)
+        if not fds:
+            _close(taken)
+            return None
+        taken += fds
+    return GpuLease(tuple(unit.uuid for unit in wanted), tuple(taken), tuple(unit.slots / SLOTS for unit in wanted))
+
+
+def release(lease: GpuLease) -> None:
+    """Free the leased devices for everybody, also when another process has inherited a descriptor.
+
+    For a lease whose container has ended. A holder that can't be sure of that closes its descriptors and leaves the rest to init.
+    """
+    for fd in lease.fds:
+        with suppress(OSError):
+            os.ftruncate(fd, 0)
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        os.close(fd)
+
+
+def occupancy(directory: Path, uuid: str) -> Occupancy:
+    """How *uuid* is leased. Exact while the caller is `deciding`."""
+    path = lock_path(directory, uuid)
     try:
-        while True:
-            head = _grab(directory, "queue") if head is None else head
-            lease = None if head is None else _take(directory, candidates(), count, holder)
-            if lease is not None:
-                return lease
-            tell()
-            tell = _nothing
-            pause(_POLL_S)
-    finally:
-        if head is not None:
-            os.close(head)
+        last_used = path.stat().st_mtime
+    except OSError:
+        return Occupancy()
+    if is_held(path):
+        return Occupancy((_holder(path),), free_slots=0, last_used=last_used)
+    if not is_held(path, also_shared=True):
+        return Occupancy(last_used=last_used)
+    held = [slot for slot in _slot_paths(directory, uuid) if is_held(slot)]
+    by_run: dict[Holder, int] = {}
+    for slot in held:
+        holder = _holder(slot)
+        by_run[holder] = by_run.get(holder, 0) + 1
+    holders = tuple(Holder(h.run, h.user, h.pid, h.since, h.until, slots) for h, slots in by_run.items())
+    return Occupancy(holders, SLOTS - len(held), in_parts=True, last_used=last_used)
 
 
-def _nothing() -> None:
-    """Said already."""
-
-
-def holders(uuids: Sequence[str]) -> dict[str, dict[str, object]]:
-    """Who holds which of *uuids* now: `{uuid: {pid, uid, run, since}}`, as far as the holders wrote it."""
-    held: dict[str, dict[str, object]] = {}
+def holders(uuids: Sequence[str]) -> dict[str, tuple[Holder, ...]]:
+    """Who holds which of *uuids* now; those that nobody holds are left out."""
     directory = lease_dir()
-    for uuid in uuids:
-        fd = _grab(directory, uuid)
-        if fd is not None:
-            os.close(fd)
-            continue
-        try:
-            held[uuid] = json.loads((directory / f"{uuid}.lock").read_text())
-        except (OSError, ValueError):
-            held[uuid] = {}
-    return held
+    with deciding(directory):
+        seen = {uuid: occupancy(directory, uuid) for uuid in uuids}
+    return {uuid: found.holders for uuid, found in seen.items() if found.holders}
 
 
-def _take(directory: Path, candidates: Sequence[str], count: int, holder: str) -> GpuLease | None:
-    taken: list[tuple[str, int]] = []
-    for uuid in candidates:
-        if len(taken) == count:
+def _whole(directory: Path, unit: Unit, holder: dict[str, Any]) -> list[int]:
+    """The descriptors that hold a GPU, or a MIG instance and its GPU for company; none when it isn't free."""
+    common = [] if unit.parent is None else _common(directory, unit.parent)
+    own = grab(lock_path(directory, unit.uuid)) if common or unit.parent is None else None
+    if own is None:
+        _close(common)
+        return []
+    write_hint(own, holder)
+    return [own, *common]
+
+
+def _parts_of(directory: Path, unit: Unit, holder: dict[str, Any]) -> list[int]:
+    """The descriptors that hold as many slots as *unit* has, and their GPU for company; none when fewer are free."""
+    common = _common(directory, unit.uuid)
+    slots: list[int] = []
+    # A held slot is not even opened for writing: closing it again would wake everybody who waits.
+    free = (slot for slot in _slot_paths(directory, unit.uuid) if common and not is_held(slot))
+    for slot in free:
+        fd = grab(slot)
+        slots += [] if fd is None else [fd]
+        if len(slots) == unit.slots:
             break
-        fd = _grab(directory, uuid)
-        if fd is not None:
-            taken.append((uuid, fd))
-    if len(taken) < count:
-        for _uuid, fd in taken:
-            os.close(fd)
-        return None
-    for _uuid, fd in taken:
-        content = json.dumps({"pid": os.getpid(), "uid": os.getuid(), "run": holder, "since": time.time()})
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, content.encode(), 0)
-    taken.sort()
-    return GpuLease(tuple(uuid for uuid, _fd in taken), tuple(fd for _uuid, fd in taken))
+    if len(slots) < unit.slots:
+        _close([*slots, *common])
+        return []
+    for fd in slots:
+        write_hint(fd, holder)
+    return [*slots, *common]
 
 
-def _grab(directory: Path, uuid: str) -> int | None:
-    """An open descriptor that holds the lock of *uuid*, or None when somebody else does."""
-    path = directory / f"{uuid}.lock"
-    fd = _open_shared(path)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(fd).st_ino == os.stat(path).st_ino:
-            return fd
-    except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.ENOENT):
-            os.close(fd)
-            raise
-    os.close(fd)
-    return None
+def _common(directory: Path, uuid: str) -> list[int]:
+    """The lock of *uuid*, shared with others who take a part of it; nothing when somebody has the whole."""
+    fd = grab(lock_path(directory, uuid), shared=True)
+    if fd is None:
+        return []
+    os.utime(fd)  # its time is when it was last used
+    return [fd]
 
 
-def _open_shared(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        return os.open(path, flags)
-    except FileNotFoundError:
-        pass
-    try:
-        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
-    except FileExistsError:
-        return os.open(path, flags)
-    os.fchmod(fd, 0o666)
-    return fd
+def _slot_paths(directory: Path, uuid: str) -> list[Path]:
+    return [lock_path(directory, f"{uuid}.slot{number}") for number in range(SLOTS)]
+
+
+def _close(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def _holder(path: Path) -> Holder:
+    """What stands in the file of a held lock; fields of another type than ours count as not told."""
+    hint = read_hint(path)
+
+    def told(name: str, kind: type) -> Any:
+        value = hint.get(name)
+        return value if isinstance(value, kind) and not isinstance(value, bool) else None
+
+    since, until = told("since", float), told("until", float)
+    return Holder(told("run", str), told("user", str), told("pid", int), since, until)

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from launcher.config.spec import Cluster, ExperimentSpec, Gpu, Metrics, Mount, Sweep
+from launcher.config.spec import Cluster, ExperimentSpec, Metrics, Mount, Sweep
 from launcher.errors import ConfigError, Origin
-from launcher.plan.gpu_request import gpu_share
 from launcher.plan.machine_share import Machine, check_memory, check_network, cpu_share
 from launcher.plan.origins import origin_of
 from launcher.plan.refusals import refuse_missing, refuse_one_port_for_many, refuse_unsupported
@@ -29,12 +28,9 @@ def where(key):
         pytest.param({"cluster": Cluster(kind="slurm")}, "`cluster.kind: slurm` is not supported yet", id="slurm"),
         pytest.param({"nodes": 2}, "`nodes: 2` is not supported yet", id="nodes"),
         pytest.param({"devices": ("/dev/kvm",)}, "`devices` is not supported yet", id="devices"),
-        pytest.param({"gpu": Gpu(topology="nvlink")}, "`gpu.topology` is not supported yet", id="topology"),
         pytest.param({"metrics": Metrics(tensorboard=True)}, "`metrics.tensorboard` is not supported yet", id="tensorboard"),
         pytest.param({"metrics": Metrics(patterns={"a": "b"})}, "`metrics.patterns` is not supported yet", id="patterns"),
-        pytest.param({"cluster": Cluster(priority=1)}, "`cluster.priority` is not supported yet", id="priority"),
         pytest.param({"publish": ("80",), "network": "host"}, "`publish` means nothing with `network: host`", id="publish"),
-        pytest.param({"gpus": 0.5}, "a part of a GPU is not supported yet", id="part of a GPU"),
     ],
 )
 def test_unsupported_keys_are_named_with_their_line(change, message):
@@ -75,16 +71,6 @@ def test_two_things_at_one_place_are_refused(tmp_path, target):
     data = {"other": Mount(str(tmp_path)), "d": Mount(str(tmp_path), target=target)}
     with pytest.raises(ConfigError, match="is taken by"):
         refuse_missing(replace(SPEC, data=data), where, environ={})
-
-
-def test_more_gpus_than_present_are_refused(monkeypatch):
-    """This test needs a machine without GPUs, or says so of a number that no machine has."""
-    with pytest.raises(ConfigError, match=r"not enough GPUs: 999 requested, \d+ present"):
-        gpu_share(999)
-
-
-def test_no_gpus_asks_nobody():
-    assert gpu_share(0).count == 0
 
 
 def test_more_cpus_than_present_are_refused():

@@ -1,0 +1,62 @@
+"""What a run in the line is told: its place, what it waits for, who has it. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from launcher.schedule.device import Device
+from launcher.schedule.line import Turn
+from launcher.schedule.want import Want
+from runtime.gpu.lease import SLOTS, Holder
+
+
+def waits_for(want: Want, turn: Turn, devices: Mapping[str, Device]) -> str:
+    """`2 GPUs: 1 of 4 free; 3 held by run a1b2 of alice since 14:02`."""
+    return "; ".join([f"{want.words}: {len(turn.free)} of {len(want.offers)} free", *who_has_them(want, turn, devices)])
+
+
+def who_has_them(want: Want, turn: Turn, devices: Mapping[str, Device]) -> list[str]:
+    """One sentence for each who has, or is kept, what *want* could use."""
+    there = [devices[uuid] for uuid in want.offers if uuid in devices]
+    return [*_held(there), *_used_outside(there), *_kept(turn), *_unlinked(want, turn)]
+
+
+def _held(devices: Sequence[Device]) -> list[str]:
+    by_holder: dict[Holder, float] = {}
+    for device in devices:
+        for holder in device.holders:
+            anyhow = Holder(holder.run, holder.user, holder.pid, holder.since, holder.until)
+            by_holder[anyhow] = by_holder.get(anyhow, 0.0) + holder.slots / SLOTS
+    return [f"{amount:g} held by {_holder(holder)}" for holder, amount in by_holder.items()]
+
+
+def _holder(holder: Holder) -> str:
+    who = f"run {holder.run}" if holder.run else "a run"
+    of = f" of {holder.user}" if holder.user else ""
+    since = f" since {_clock(holder.since)}" if holder.since is not None else ""
+    until = f" until {_clock(holder.until)} at the latest" if holder.until is not None else ""
+    return f"{who}{of}{since}{until}"
+
+
+def _used_outside(devices: Sequence[Device]) -> list[str]:
+    return [f"`{device.uuid}` used by {device.stranger.words}" for device in devices if device.stranger is not None]
+
+
+def _kept(turn: Turn) -> list[str]:
+    runs = list(turn.kept.values())
+    return [f"{runs.count(run)} kept for {f'run {run}' if run else 'a run'}, which is ahead" for run in dict.fromkeys(runs)]
+
+
+def _unlinked(want: Want, turn: Turn) -> list[str]:
+    enough = len(turn.free) - len(turn.kept) >= want.count
+    return ["those that are free are not connected by NVLink"] if want.linked and turn.uuids is None and enough else []
+
+
+def _clock(at: float) -> str:
+    """A moment of today as `14:02`, any other with its date."""
+    try:
+        then = time.localtime(at)
+    except (OverflowError, ValueError, OSError):
+        return "an unknown time"
+    return time.strftime("%H:%M" if then[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M", then)
