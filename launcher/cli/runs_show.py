@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from launcher.cli import arguments as args
 from launcher.cli.summary import headline
+from launcher.cli.usage_words import usage_words
 from launcher.tracking.record import RunRecord, find_run
 from runtime.state_dir import state_dir
 
@@ -36,5 +37,7 @@ def _show(record: RunRecord, *, as_json: bool) -> int:
         if value in (None, "", [], {}) or name in ("run_id", "experiment", "status"):
             continue
         shown = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+        if name == "usage":
+            shown = usage_words(value)
         print(f"  {name:<14} {shown}")
     return 0

@@ -32,7 +32,7 @@ _RESOLVER_WORDS = (b"Temporary failure in name resolution", b"Name or service no
 def print_summary(record: RunRecord) -> None:
     render.say(headline(record))
     if record.message:
-        render.say(f"  reason   {record.message}")
+        render.say(f"  {'note  ' if record.status is RunStatus.FINISHED else 'reason'}   {record.message}")
     files, total = _outputs(record)
     if files:
         plural = "s" if files > 1 else ""
