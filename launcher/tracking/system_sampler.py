@@ -2,7 +2,8 @@
 
 Read from outside, out of the run's cgroup: it counts all processes of the run and nothing else, needs nothing in the image, and
 costs a few file reads. CPU is a share of the cores that the run was given, memory one of its limit (or the machine's memory);
-pressure is the share of the time in which some thread of it stood still for want of CPU, memory or a disk.
+pressure is the share of the time in which some thread of it stood still for want of CPU, memory or a disk. What went through its
+network's links and to disks is counted from an attempt's start; with `network: host` the links are everybody's, and not told.
 
 A process that the kernel has killed for want of memory is told when it is seen: the program may wait for it for ever.
 """
@@ -13,12 +14,15 @@ import json
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from launcher.tracking import journal
 from launcher.tracking.description import Description
+from launcher.tracking.record import same_process
 from runtime.cgroup.cgroup import open_cgroup
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import OomKills
+from runtime.network.traffic import Traffic, read_traffic
 from runtime.state_dir import RunDir
 
 _FIRST_AFTER_S = 2.0
@@ -34,6 +38,7 @@ class SystemSampler:
         *,
         read: Callable[[], Usage] | None = None,
         oom_kills: Callable[[], OomKills | None] | None = None,
+        traffic: Callable[[], Traffic | None] | None = None,
     ) -> None:
         self._path = run_dir.system_metrics
         self._journal = run_dir.journal
@@ -42,6 +47,7 @@ class SystemSampler:
         self._memory_bytes = description.memory_bytes or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         self._read = read or (lambda: open_cgroup(f"launch-{run_dir.run_id}").usage())
         self._oom_kills = oom_kills or (lambda: open_cgroup(f"launch-{run_dir.run_id}").oom_kills())
+        self._traffic = traffic or (lambda: _traffic_of(run_dir))
         self._due = time.monotonic()
         self._before: tuple[float, Usage] | None = None
         """The last look: when, and what had been used until then."""
@@ -86,4 +92,41 @@ class SystemSampler:
         if usage.memory_bytes is not None:
             values["system_memory_usage_megabytes"] = round(usage.memory_bytes / 1e6, 2)
             values["system_memory_usage_percentage"] = round(100 * usage.memory_bytes / self._memory_bytes, 2)
-        return values
+        return values | self._moved(usage) | _file_system(self._path.parent)
+
+    def _moved(self, usage: Usage) -> dict[str, float]:
+        """Megabytes so far: through the network, from and to disks."""
+        traffic = self._traffic()
+        moved = {
+            "network_receive": None if traffic is None else traffic.received_bytes,
+            "network_transmit": None if traffic is None else traffic.sent_bytes,
+            "disk_read": usage.io_read_bytes,
+            "disk_write": usage.io_written_bytes,
+        }
+        return {f"{name}_megabytes": round(count / 1e6, 3) for name, count in moved.items() if count is not None}
+
+
+def _file_system(directory: Path) -> dict[str, float]:
+    """How full the file system is that outputs, checkpoints and logs are written to, as MLflow has it of `/`."""
+    found = os.statvfs(directory)
+    used, free = found.f_blocks - found.f_bfree, found.f_bavail
+    return {
+        "disk_usage_megabytes": round(used * found.f_frsize / 1e6, 2),
+        "disk_usage_percentage": round(100 * used / max(1, used + free), 2),
+        "disk_available_megabytes": round(free * found.f_frsize / 1e6, 2),
+    }
+
+
+def _traffic_of(run_dir: RunDir) -> Traffic | None:
+    """Of the container that runs now, where it has a network of its own."""
+    started = [event for event in journal.read(run_dir.journal) if event.name == "started"]
+    pid = started[-1].get("init_pid") if started else None
+    if pid is None or not same_process(pid, started[-1].get("init_started")) or _shares_our_network(run_dir):
+        return None
+    return read_traffic(pid)
+
+
+def _shares_our_network(run_dir: RunDir) -> bool:
+    # Not by comparing namespaces: an ordinary user may not look at that of an undumpable process.
+    spec: dict[str, object] = json.loads(run_dir.spec.read_bytes())
+    return spec.get("network") == "host"

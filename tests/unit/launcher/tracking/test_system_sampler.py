@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from launcher.tracking.description import Description
 from launcher.tracking.system_sampler import SystemSampler
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import OomKills
+from runtime.network.traffic import Traffic
 from runtime.state_dir import RunDir
 
 
@@ -44,6 +46,23 @@ def test_pressure_is_the_share_of_the_time_in_which_a_thread_waited(tmp_path: Pa
     (sample,) = [json.loads(line) for line in (tmp_path / "system.jsonl").read_text().splitlines()]
     assert 25.0 == sample["memory_pressure_percentage"]
     assert "io_pressure_percentage" not in sample, "since when it waited is not known"
+
+
+def test_what_was_moved_is_counted_and_the_file_system_of_the_outputs_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    moved = Usage(cpu_s=0.0, io_read_bytes=5_000_000, io_written_bytes=1_500_000)
+    sampler = SystemSampler(RunDir(tmp_path), described(10.0), read=lambda: moved, traffic=lambda: Traffic(7_000_000, 2_000))
+    for _ in range(5):
+        sampler.sample_when_due()
+        clock[0] += 0.5
+    (sample,) = [json.loads(line) for line in (tmp_path / "system.jsonl").read_text().splitlines()]
+    assert (7.0, 0.002) == (sample["network_receive_megabytes"], sample["network_transmit_megabytes"])
+    assert (5.0, 1.5) == (sample["disk_read_megabytes"], sample["disk_write_megabytes"])
+    free = os.statvfs(tmp_path)
+    assert sample["disk_available_megabytes"] == pytest.approx(free.f_bavail * free.f_frsize / 1e6, rel=0.1)
 
 
 def test_a_killed_process_is_told_while_the_program_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
