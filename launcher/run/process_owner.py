@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import pwd
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.schedule.strangers import Who
-from runtime.gpu.processes import owner_of
 from runtime.gpu.roots import Roots
 from runtime.kernel.process_table import parent_of
 
 _CGROUP = re.compile(r"/launch-([0-9a-f]{6,})(?:/|$)", re.MULTILINE)
+_UID = re.compile(r"^Uid:\s+(\d+)", re.MULTILINE)
 _DEEPEST = 64
 
 
 def who_is(pid: int, supervisors: Mapping[int, str], roots: Roots) -> Who | None:
     """Process *pid*; None when there is none. *supervisors*: pid → its run, for machines on which runs have no cgroup."""
-    owner = owner_of(pid, roots)
-    if owner is None:
+    proc = roots.proc / "proc"
+    directory = proc / str(pid)
+    try:
+        uid = _UID.search((directory / "status").read_text())
+        command = (directory / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+        by_cgroup = _CGROUP.search((directory / "cgroup").read_text())
+    except OSError:
         return None
-    by_cgroup = _CGROUP.search(owner.cgroup)
-    name = Path(owner.command.split(" ", 1)[0]).name or "?"
-    return Who(owner.user, name, by_cgroup[1] if by_cgroup else _run_by_descent(pid, supervisors, roots.proc / "proc"))
+    if not command:  # a zombie: it has ended, and only its parent doesn't know yet
+        return None
+    run = by_cgroup[1] if by_cgroup else _run_by_descent(pid, supervisors, proc)
+    return Who(_user(int(uid[1])) if uid else "somebody", Path(command).name, run)
 
 
 def _run_by_descent(pid: int, supervisors: Mapping[int, str], proc: Path) -> str | None:
@@ -32,3 +39,10 @@ def _run_by_descent(pid: int, supervisors: Mapping[int, str], proc: Path) -> str
             return supervisors.get(ancestor or 0)
         ancestor = parent_of(ancestor, proc=proc)
     return None
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
