@@ -64,7 +64,7 @@ def identity(node: KfdNode) -> str:
 def _gpu(node: KfdNode, index: int, roots: Roots) -> Gpu:
     device = pci_directory(node.address, roots)
     place = pci_place(node.address, roots)
-    memory = _bytes(device / "mem_info_vram_total") or _memory_banks(node.directory)
+    memory = _number(device / "mem_info_vram_total") or _memory_banks(node.directory)
     processes = tuple(_processes(node.number("gpu_id"), roots))
     return Gpu(
         index=index,
@@ -79,7 +79,10 @@ def _gpu(node: KfdNode, index: int, roots: Roots) -> Gpu:
         trouble=_trouble(node, roots),
         vendor="amd",
         brand="AMD",
-        used_bytes=_bytes(device / "mem_info_vram_used"),
+        used_bytes=_number(device / "mem_info_vram_used"),
+        busy_percent=_number(device / "gpu_busy_percent"),
+        power_w=_sensor(device, ("power1_average", "power1_input"), 1_000_000),
+        temperature_c=_sensor(device, ("temp1_input",), 1_000),
         numa_node=place.numa_node,
         cpus=place.cpus,
         processes=processes,
@@ -119,7 +122,7 @@ def _processes(gpu_id: int, roots: Roots) -> Iterator[GpuProcess]:
         return
     for pid in pids:
         # There is a file for every GPU that ROCm opened, which is all of them: what has memory there is on it.
-        used = _bytes(directory / str(pid) / f"vram_{gpu_id}")
+        used = _number(directory / str(pid) / f"vram_{gpu_id}")
         if used:
             yield GpuProcess(pid=pid, used_bytes=used)
 
@@ -130,6 +133,13 @@ def _memory_banks(directory: Path) -> int | None:
     return sum(int(bank.get("size_in_bytes", 0)) for bank in banks if bank.get("heap_type") in ("1", "2")) or None
 
 
-def _bytes(file: Path) -> int | None:
+def _sensor(device: Path, names: Sequence[str], units: int) -> float | None:
+    """A reading of the GPU's hwmon device, in whole watts or degrees (hwmon/sysfs-interface.rst)."""
+    files = (file for name in names for file in sorted(device.glob(f"hwmon/hwmon*/{name}")))
+    values = (_number(file) for file in files)
+    return next((value / units for value in values if value is not None), None)
+
+
+def _number(file: Path) -> int | None:
     text = read_text(file)
     return int(text) if text is not None and text.isdigit() else None

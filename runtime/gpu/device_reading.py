@@ -20,6 +20,7 @@ _BRANDS = dict(
 _PROFILE = re.compile(r"\bMIG (\S+)$")
 _UNCORRECTED, _SINCE_DRIVER_LOAD = 1, 0
 _RECOVERY_ACTION_FIELD = 230
+_GRAPHICS_TEMPERATURE = 0
 _MOST_LANES = 64
 
 
@@ -46,6 +47,7 @@ def read_device(nvml: Any, index: int, *, driver: str | None) -> dict[str, Any]:
         "index": index,
         **_identity(nvml, device, answers),
         **_memory(nvml, device, answers),
+        **_load(nvml, device, answers),
         **_health(nvml, device, answers),
         **_slices(nvml, device, answers, driver),
     }
@@ -78,6 +80,20 @@ def _memory(nvml: Any, device: Any, answers: Answers) -> dict[str, Any]:
     return {
         "memory_bytes": None if memory is None else int(memory.total),
         "used_bytes": None if memory is None else int(memory.used),
+    }
+
+
+def _load(nvml: Any, device: Any, answers: Answers) -> dict[str, Any]:
+    """As `load.py` reads it every few seconds; here once, for people who look."""
+    power_mw = answers.ask("power_w", lambda: nvml.nvmlDeviceGetPowerUsage(device))
+    return {
+        "busy_percent": answers.ask("busy_percent", lambda: nvml.nvmlDeviceGetUtilizationRates(device).gpu),
+        "power_w": None if power_mw is None else power_mw / 1000,
+        "temperature_c": answers.ask(
+            "temperature_c",
+            lambda: nvml.nvmlDeviceGetTemperatureV(device, _GRAPHICS_TEMPERATURE),
+            lambda: nvml.nvmlDeviceGetTemperature(device, _GRAPHICS_TEMPERATURE),  # until CUDA 14
+        ),
     }
 
 
@@ -157,6 +173,7 @@ def _slice(nvml: Any, device: Any, index: int, driver: str | None) -> dict[str, 
         "compute_instance": slot[1],
         "profile": profile[1] if profile else None,
         "memory_bytes": None if memory is None else int(memory.total),
+        "used_bytes": None if memory is None else int(memory.used),
         "index": index,
         "processes": [{**process, "slot": slot} for process in running(nvml, one, answers, driver=driver)],
     }

@@ -17,6 +17,7 @@ class MigInstance:
     memory_bytes: int | None = None
     index: int = 0
     """NVML's; there may be holes."""
+    used_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,10 @@ class Gpu:
     """The newest CUDA that the driver runs: `(13, 0)`."""
     used_bytes: int | None = None
     """Memory in use, without the driver's own reserve where it tells them apart."""
+    busy_percent: int | None = None
+    """Share of the last moment in which a kernel ran. Not told of a GPU in slices."""
+    power_w: float | None = None
+    temperature_c: float | None = None
     numa_node: int | None = None
     """The host's NUMA node at whose PCIe the GPU is."""
     cpus: str | None = None

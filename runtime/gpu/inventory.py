@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ NVML_PATIENCE_S = 20.0
 """How long whoever asks NVML may be silent. Without persistence mode the first look at a GPU takes a second or two."""
 _HANG_REMEMBERED_S = 60.0
 
-_hanging: dict[int, float] = {}
-"""Number of a GPU that hung → until when this process doesn't try it again."""
+_hanging: dict[tuple[Roots, int], float] = {}
+"""A GPU that hung, by its number → until when this process doesn't try it again."""
 
 
 def has_driver(root: Path = Path("/")) -> bool:
@@ -59,23 +59,23 @@ def read_all_gpus(*, timeout_s: float = NVML_PATIENCE_S, roots: Roots | None = N
 
 
 def read_load(*, timeout_s: float = NVML_PATIENCE_S) -> tuple[dict[str, Any], ...]:
-    """What each GPU does now: `index`, `uuid`, `busy_percent`, `used_bytes`, `memory_bytes`; a value that NVML does not tell
-    is None. Raises GpuError."""
-    if not has_driver():
-        return ()
+    """What each GPU, and each slice of one, does now: `index`, `uuid`, `busy_percent`, `used_bytes`, `memory_bytes`; a value
+    that is not told is None. Raises GpuError."""
+    return tuple(load for gpu in read_all_gpus(timeout_s=timeout_s) for load in _loads(gpu))
 
-    def question(tell: Tell) -> None:
-        from runtime.gpu import nvml
 
-        tell({"gpus": nvml.read_load()})
-
-    return tuple(_heard(ask(question), timeout_s).messages[0]["gpus"])
+def _loads(gpu: Gpu) -> Iterator[dict[str, Any]]:
+    measured = {"used_bytes": gpu.used_bytes, "memory_bytes": gpu.memory_bytes}
+    yield {"index": gpu.index, "uuid": gpu.uuid, "busy_percent": gpu.busy_percent, **measured}
+    for one in gpu.mig:
+        measured = {"used_bytes": one.used_bytes, "memory_bytes": one.memory_bytes}
+        yield {"index": f"{gpu.index}:{one.index}", "uuid": one.uuid, "busy_percent": None, **measured}
 
 
 def _nvidia_gpus(timeout_s: float, roots: Roots) -> tuple[Gpu, ...]:
     if not has_driver():
         return ()
-    skipped = {index for index, until in _hanging.items() if time.monotonic() < until}
+    skipped = {index for (where, index), until in _hanging.items() if where == roots and time.monotonic() < until}
     first = ask(lambda tell: _tell_everything(tell, roots, skipped))
     listen([first], patience_s=timeout_s)
     if not first.messages:
@@ -110,7 +110,7 @@ def _read_one_by_one(
 
     asked = {index: ask(question(index)) for index in indexes}
     listen(list(asked.values()), patience_s=timeout_s)
-    return {index: _facts_of(index, one, timeout_s) for index, one in asked.items()}
+    return {index: _facts_of(index, one, timeout_s, roots) for index, one in asked.items()}
 
 
 def _tell_one(tell: Tell, index: int, driver: str | None, roots: Roots) -> None:
@@ -120,12 +120,11 @@ def _tell_one(tell: Tell, index: int, driver: str | None, roots: Roots) -> None:
         tell(device_reading.read_device(library, index, driver=driver))
 
 
-def _facts_of(index: int, asked: Asked, timeout_s: float) -> dict[str, Any]:
+def _facts_of(index: int, asked: Asked, timeout_s: float, roots: Roots) -> dict[str, Any]:
     if asked.messages:
-        _hanging.pop(index, None)
         return asked.messages[0]
     if asked.silent:
-        _hanging[index] = time.monotonic() + _HANG_REMEMBERED_S
+        _hanging[roots, index] = time.monotonic() + _HANG_REMEMBERED_S
         return _silent(index, timeout_s)
     reason = asked.error["error"] if asked.error else "the process that asked for it died"
     return {"index": index, "has_handle": False, "codes": [], "reason": reason}
@@ -168,6 +167,9 @@ def _gpu(
         brand=facts.get("brand"),
         cuda=None if machine["cuda"] is None else (machine["cuda"][0], machine["cuda"][1]),
         used_bytes=facts.get("used_bytes"),
+        busy_percent=facts.get("busy_percent"),
+        power_w=facts.get("power_w"),
+        temperature_c=facts.get("temperature_c"),
         numa_node=place.numa_node,
         cpus=place.cpus,
         mig=slices,
@@ -193,12 +195,6 @@ def _unreadable(error: GpuError, roots: Roots) -> tuple[Gpu, ...]:
     nothing = {"driver": None, "cuda": None, "count": 0}
     listed = enumerate(kernel_gpus(roots))
     return tuple(replace(_gpu({"index": index}, one, nothing, (), roots), trouble=error.message) for index, one in listed)
-
-
-def _heard(asked: Asked, timeout_s: float) -> Asked:
-    listen([asked], patience_s=timeout_s)
-    _check(asked, timeout_s)
-    return asked
 
 
 def _check(asked: Asked, timeout_s: float) -> None:

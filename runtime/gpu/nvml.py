@@ -67,12 +67,6 @@ class Answers:
         return None
 
 
-def read_load() -> list[dict[str, Any]]:
-    """What every GPU does now (see `inventory.read_load`)."""
-    with opened() as pynvml:
-        return [_load_of_one(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
-
-
 def _preload() -> None:
     """LAUNCH_NVML_LIBRARY: glibc takes an already loaded library with the right SONAME for the bare name pynvml asks for."""
     named = os.environ.get("LAUNCH_NVML_LIBRARY")
@@ -131,17 +125,3 @@ def _forbidden(roots: Roots) -> GpuError:
                 hint="`ls -l /dev/nvidia*` shows who may; `nvidia-modprobe -c=0` as root makes the nodes",
             )
     return GpuError("NVML answers `Unknown Error`", hint="the kernel log tells more: `dmesg | grep -i -e nvrm -e xid`")
-
-
-def _load_of_one(pynvml: Any, index: int) -> dict[str, Any]:
-    load: dict[str, Any] = {"index": index, "uuid": None, "busy_percent": None, "used_bytes": None, "memory_bytes": None}
-    try:
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        uuid = pynvml.nvmlDeviceGetUUID(handle)
-        load["uuid"] = uuid.decode() if isinstance(uuid, bytes) else uuid
-        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-        load |= {"used_bytes": int(memory.used), "memory_bytes": int(memory.total)}
-        load["busy_percent"] = int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-    except (pynvml.NVMLError, AttributeError):  # MIG: no rate of use; what is known is told
-        return load
-    return load
