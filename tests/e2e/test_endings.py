@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -49,9 +50,37 @@ def test_a_missing_program_is_127(launch: Launch) -> None:
 
 @pytest.mark.requires("cgroup-memory")
 def test_a_run_at_its_memory_limit_ends_as_oom(launch: Launch) -> None:
-    launch("experiment=probe", "params.how=eat", check=137)
+    done = launch("experiment=probe", "params.how=eat", check=137)
     record = launch.record()
     assert (record["status"], record["reason"], record["signal"]) == ("FAILED", "oom", 9)
+    assert re.search(
+        r"reason   1 of its processes was killed at the memory limit of [\d.]+ \w+; the peak of all was [\d.]+ \w+\n", done.stderr
+    )
+    assert record["message"] in done.stderr
+    assert 1 == record["usage"]["oom_kills"]
+
+
+@pytest.mark.requires("cgroup-memory")
+def test_a_program_whose_child_was_killed_is_told_at_once_and_at_the_end(launch: Launch) -> None:
+    """A pool waits for its dead worker for ever: the note says why before somebody ends it."""
+    code = (
+        "import os, sys, time\n"
+        "if os.fork() == 0:\n    open('/proc/self/oom_score_adj', 'w').write('1000'); held = bytearray(1 << 30)\n"
+        "os.wait(); time.sleep(3); sys.exit(3)"
+    )
+    words = ("memory=128MiB", "tracking.system_metrics=1s", "--", "python3", "-c", code)
+    done = launch("experiment=probe", *words, check=3)
+    assert "note: 1 of its processes was killed at the memory limit of 128 MiB; the program goes on\n" in done.stderr
+    assert ("oom", 3, None) == tuple(launch.record()[field] for field in ("reason", "exit_code", "signal"))
+
+
+def test_what_a_run_used_is_in_its_record(launch: Launch) -> None:
+    launch("experiment=probe")
+    usage = launch.record()["usage"]
+    assert usage["peak_process_bytes"] > 4 << 20
+    assert usage["cpu_s"] > 0
+    shown = launch("runs", "show", "@last").stdout
+    assert re.search(r"\n  usage +.*largest process [\d.]+ MiB, .* of CPU", shown)
 
 
 def test_a_run_that_takes_too_long_is_124(launch: Launch) -> None:

@@ -103,6 +103,10 @@ def test_mlflow_has_the_ending(
     known = recorded.run(logging_launch.record()["mlflow_run_id"])
     assert expected == ending(known)
     assert "loss" in known.metrics
+    assert (expected[1] == "oom") == (
+        "at the memory limit of 128 MiB; the peak of all was" in known.tags.get("launch.message", "")
+    )
+    assert int(known.tags["launch.peak_process_bytes"]) > 1 << 20
     assert int(known.info["end_time"]) >= int(known.info["start_time"])
 
 
