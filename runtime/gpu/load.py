@@ -7,9 +7,12 @@ past; its speed is the difference of two readings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+from runtime.gpu.nvml import Answers
+from runtime.gpu.slice_use import SliceUse
 
 GPU_IS_LOST = 15
 """NVML_ERROR_GPU_IS_LOST: it has fallen off the bus, or can't be talked to any more."""
@@ -70,130 +73,122 @@ class GpuLoad:
         return cls(**{**values, "pids": None if values.get("pids") is None else tuple(values["pids"])})
 
 
-def read_loads(nvml: Any, uuids: Sequence[str]) -> tuple[GpuLoad, ...]:
-    """A reading of each of *uuids*, GPUs or MIG slices, in their order; one that fails hides no other. *nvml*: `nvml.opened`."""
-    return tuple(_Reader(nvml, uuid).read() for uuid in uuids)
+class LoadReader:
+    """Reads *uuids*, GPUs or MIG slices, again and again; one that fails hides no other. *nvml* is `nvml.opened`'s."""
 
-
-def in_bus_order(nvml: Any, uuids: Sequence[str]) -> tuple[str, ...]:
-    """*uuids* as NVML counts their cards, which is by PCI bus, and so does CUDA with CUDA_DEVICE_ORDER=PCI_BUS_ID."""
-
-    def position(uuid: str) -> tuple[int, str]:
-        try:
-            device = nvml.nvmlDeviceGetHandleByUUID(uuid)
-            card = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(device) if uuid.startswith("MIG-") else device
-            return int(nvml.nvmlDeviceGetIndex(card)), uuid
-        except nvml.NVMLError:
-            return 1 << 16, uuid
-
-    return tuple(sorted(uuids, key=position))
-
-
-class _Reader:
-    """Asks one device, and keeps the reasons of what it won't tell."""
-
-    def __init__(self, nvml: Any, uuid: str) -> None:
+    def __init__(self, nvml: Any, uuids: Sequence[str]) -> None:
         self._nvml = nvml
-        self._uuid = uuid
-        self._lost = False
-        self._missing: dict[str, str] = {}
+        self.uuids = tuple(sorted(uuids, key=lambda uuid: (_bus_position(nvml, uuid), uuid)))
+        """As NVML counts their cards, which is by PCI bus, and so does CUDA with CUDA_DEVICE_ORDER=PCI_BUS_ID."""
+        self._use = {uuid: SliceUse() for uuid in self.uuids if _is_slice(uuid)}
 
-    def read(self) -> GpuLoad:
-        nvml = self._nvml
-        device = self._ask("device", lambda: nvml.nvmlDeviceGetHandleByUUID(self._uuid))
-        if device is None:
-            return self._load({})
-        values = self._of_device(device)
-        if not self._uuid.startswith("MIG-"):
-            return self._load(values | self._of_card(device) | self._of_whole_card(device))
-        card = self._ask("card", lambda: nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(device))
-        self._missing |= dict.fromkeys(("power_w", "energy_j", *_TRAFFIC), _OF_THE_CARD)
-        return self._load(values if card is None else values | self._of_card(card))
+    def read(self) -> tuple[GpuLoad, ...]:
+        return tuple(self._read(uuid) for uuid in self.uuids)
 
-    def _load(self, values: dict[str, Any]) -> GpuLoad:
-        return GpuLoad(self._uuid, **values, lost=self._lost, missing=self._missing)
-
-    def _ask(self, name: str, *calls: Callable[[], Any]) -> Any:
-        """What the first of *calls* that answers says: a driver may lack a function, pynvml a name. None does: None and
-        a reason kept."""
-        nvml = self._nvml
-        for call in calls:
-            try:
-                answer = call()
-            except nvml.NVMLError as error:
-                self._missing[name] = str(error)
-                self._lost = self._lost or int(error.value) == GPU_IS_LOST
-            except (nvml.NVMLLibraryMismatchError, AttributeError) as error:
-                self._missing[name] = f"not in this driver or nvidia-ml-py: {error}"
-            else:
-                self._missing.pop(name, None)
-                return answer
-        return None
-
-    def _of_device(self, device: Any) -> dict[str, Any]:
-        nvml = self._nvml
-        memory = self._ask(
-            "used_bytes",
-            lambda: nvml.nvmlDeviceGetMemoryInfo(device, version=nvml.nvmlMemory_v2),
-            lambda: nvml.nvmlDeviceGetMemoryInfo(device),  # before 510, with the driver's own reserve in it
+    def _read(self, uuid: str) -> GpuLoad:
+        nvml, answers = self._nvml, Answers(self._nvml)
+        device = answers.ask("device", lambda: nvml.nvmlDeviceGetHandleByUUID(uuid))
+        values = (
+            {} if device is None else self._of_slice(uuid, device, answers) if _is_slice(uuid) else self._of_gpu(device, answers)
         )
-        running = self._ask(
-            "pids",
-            lambda: nvml.nvmlDeviceGetComputeRunningProcesses(device),
-            lambda: nvml.nvmlDeviceGetComputeRunningProcesses_v2(device),  # before 510
-        )
-        return {
-            "used_bytes": None if memory is None else int(memory.used),
-            "memory_bytes": None if memory is None else int(memory.total),
-            "busy_percent": self._ask("busy_percent", lambda: nvml.nvmlDeviceGetUtilizationRates(device).gpu),
-            "pids": None if running is None else tuple(sorted({int(process.pid) for process in running})),
-        }
+        return GpuLoad(uuid, **values, lost=GPU_IS_LOST in answers.codes, missing=answers.unknown)
 
-    def _of_card(self, card: Any) -> dict[str, Any]:
+    def _of_gpu(self, device: Any, answers: Answers) -> dict[str, Any]:
         nvml = self._nvml
+        power_mw = answers.ask("power_w", lambda: nvml.nvmlDeviceGetPowerUsage(device))
+        energy_mj = answers.ask("energy_j", lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(device))
         return {
-            "temperature_c": self._ask(
-                "temperature_c",
-                lambda: nvml.nvmlDeviceGetTemperatureV(card, _GRAPHICS_TEMPERATURE),
-                lambda: nvml.nvmlDeviceGetTemperature(card, _GRAPHICS_TEMPERATURE),  # until CUDA 14
-            ),
-            "sm_clock_mhz": self._ask("sm_clock_mhz", lambda: nvml.nvmlDeviceGetClockInfo(card, _SM_CLOCK)),
-            "memory_clock_mhz": self._ask("memory_clock_mhz", lambda: nvml.nvmlDeviceGetClockInfo(card, _MEMORY_CLOCK)),
-            "clock_reasons": self._ask(
-                "clock_reasons",
-                lambda: int(nvml.nvmlDeviceGetCurrentClocksEventReasons(card)),
-                lambda: int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(card)),  # its name before 535
-            ),
-        }
-
-    def _of_whole_card(self, card: Any) -> dict[str, Any]:
-        nvml = self._nvml
-        power_mw = self._ask("power_w", lambda: nvml.nvmlDeviceGetPowerUsage(card))
-        energy_mj = self._ask("energy_j", lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(card))
-        return {
+            **_of_either(nvml, device, answers),
+            **_of_card(nvml, device, answers),
+            **_traffic(nvml, device, answers),
+            "busy_percent": answers.ask("busy_percent", lambda: nvml.nvmlDeviceGetUtilizationRates(device).gpu),
             "power_w": None if power_mw is None else power_mw / 1000,
             "energy_j": None if energy_mj is None else energy_mj / 1000,
-            **self._traffic(card),
         }
 
-    def _traffic(self, card: Any) -> dict[str, Any]:
+    def _of_slice(self, uuid: str, device: Any, answers: Answers) -> dict[str, Any]:
         nvml = self._nvml
-        asked = [(number, _ALL_LINKS) if name in _NVLINKS else number for name, (number, _unit) in _TRAFFIC.items()]
-        answers = self._ask("traffic", lambda: nvml.nvmlDeviceGetFieldValues(card, asked))
-        counted: dict[str, Any] = {}
-        for (name, (_number, unit)), answer in zip(_TRAFFIC.items(), answers or (), strict=False):
-            if answer.nvmlReturn == 0:
-                counted[name] = _number_in(answer) * unit
-            else:
-                self._missing[name] = str(nvml.NVMLError(answer.nvmlReturn))
-        return counted if "pcie_sent_bytes" in counted else counted | self._pcie_speeds(card)
+        values = _of_either(nvml, device, answers)
+        card = answers.ask("card", lambda: nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(device))
+        if card is not None:
+            values |= _of_card(nvml, card, answers)
+            values["busy_percent"] = self._use[uuid].busy_percent(nvml, card, device, answers)
+        answers.unknown |= dict.fromkeys(("power_w", "energy_j", *_TRAFFIC), _OF_THE_CARD)
+        return values
 
-    def _pcie_speeds(self, card: Any) -> dict[str, Any]:
-        """What drivers before the counters tell; each call takes the 20 ms that it looks at."""
-        nvml = self._nvml
-        send = self._ask("pcie_send_bytes_per_s", lambda: nvml.nvmlDeviceGetPcieThroughput(card, _SEND) * 1024)
-        receive = self._ask("pcie_receive_bytes_per_s", lambda: nvml.nvmlDeviceGetPcieThroughput(card, _RECEIVE) * 1024)
-        return {"pcie_send_bytes_per_s": send, "pcie_receive_bytes_per_s": receive}
+
+def _is_slice(uuid: str) -> bool:
+    return uuid.startswith("MIG-")
+
+
+def _bus_position(nvml: Any, uuid: str) -> int:
+    try:
+        device = nvml.nvmlDeviceGetHandleByUUID(uuid)
+        card = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(device) if _is_slice(uuid) else device
+        return int(nvml.nvmlDeviceGetIndex(card))
+    except nvml.NVMLError:
+        return 1 << 16
+
+
+def _of_either(nvml: Any, device: Any, answers: Answers) -> dict[str, Any]:
+    """What a slice has of its own."""
+    memory = answers.ask(
+        "used_bytes",
+        lambda: nvml.nvmlDeviceGetMemoryInfo(device, version=nvml.nvmlMemory_v2),
+        lambda: nvml.nvmlDeviceGetMemoryInfo(device),  # before 510, with the driver's own reserve in it
+    )
+    running = answers.ask(
+        "pids",
+        lambda: nvml.nvmlDeviceGetComputeRunningProcesses(device),
+        lambda: nvml.nvmlDeviceGetComputeRunningProcesses_v2(device),  # before 510
+    )
+    return {
+        "used_bytes": None if memory is None else int(memory.used),
+        "memory_bytes": None if memory is None else int(memory.total),
+        "pids": None if running is None else tuple(sorted({int(process.pid) for process in running})),
+    }
+
+
+def _of_card(nvml: Any, card: Any, answers: Answers) -> dict[str, Any]:
+    """What its slices share."""
+    return {
+        "temperature_c": answers.ask(
+            "temperature_c",
+            lambda: nvml.nvmlDeviceGetTemperatureV(card, _GRAPHICS_TEMPERATURE),
+            lambda: nvml.nvmlDeviceGetTemperature(card, _GRAPHICS_TEMPERATURE),  # until CUDA 14
+        ),
+        "sm_clock_mhz": answers.ask("sm_clock_mhz", lambda: nvml.nvmlDeviceGetClockInfo(card, _SM_CLOCK)),
+        "memory_clock_mhz": answers.ask("memory_clock_mhz", lambda: nvml.nvmlDeviceGetClockInfo(card, _MEMORY_CLOCK)),
+        "clock_reasons": answers.ask(
+            "clock_reasons",
+            lambda: int(nvml.nvmlDeviceGetCurrentClocksEventReasons(card)),
+            lambda: int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(card)),  # its name before 535
+        ),
+    }
+
+
+def _traffic(nvml: Any, card: Any, answers: Answers) -> dict[str, Any]:
+    asked = [(number, _ALL_LINKS) if name in _NVLINKS else number for name, (number, _unit) in _TRAFFIC.items()]
+    told = answers.ask("traffic", lambda: nvml.nvmlDeviceGetFieldValues(card, asked))
+    counted: dict[str, Any] = {}
+    for (name, (_number, unit)), answer in zip(_TRAFFIC.items(), told or (), strict=False):
+        if answer.nvmlReturn == 0:
+            counted[name] = _number_in(answer) * unit
+        else:
+            answers.unknown[name] = str(nvml.NVMLError(answer.nvmlReturn))
+    return counted if "pcie_sent_bytes" in counted else counted | _pcie_speeds(nvml, card, answers)
+
+
+def _pcie_speeds(nvml: Any, card: Any, answers: Answers) -> dict[str, Any]:
+    """What drivers before the counters tell; each call takes the 20 ms that it looks at."""
+    return {
+        "pcie_send_bytes_per_s": answers.ask(
+            "pcie_send_bytes_per_s", lambda: nvml.nvmlDeviceGetPcieThroughput(card, _SEND) * 1024
+        ),
+        "pcie_receive_bytes_per_s": answers.ask(
+            "pcie_receive_bytes_per_s", lambda: nvml.nvmlDeviceGetPcieThroughput(card, _RECEIVE) * 1024
+        ),
+    }
 
 
 def _number_in(answer: Any) -> float:

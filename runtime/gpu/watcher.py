@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from runtime.errors import GpuError
-from runtime.gpu.load import GpuLoad, in_bus_order, read_loads
+from runtime.gpu.load import GpuLoad, LoadReader
 from runtime.gpu.roots import Roots
 from runtime.gpu.xids import XID_EVENT
 from runtime.kernel import libc, processes
@@ -84,26 +84,26 @@ class _Watcher:
         from runtime.gpu import nvml
 
         try:
-            with nvml.opened() as module:
-                self._uuids = in_bus_order(module, self._uuids)
+            with nvml.opened(self._roots) as module:
                 self._read_until_woken(module)
         except GpuError as error:
             self._tell_of_denied()
             self._tell({"error": error.message, "hint": error.hint})
 
     def _read_until_woken(self, nvml: Any) -> None:
-        self._read(nvml)
+        reader = LoadReader(nvml, self._uuids)
+        self._read(reader)
         threading.Thread(target=self._wait_for_xids, args=(nvml,), daemon=True).start()
         due = time.monotonic() + self._interval_s
         while not select.select([self._wake], [], [], max(0.0, due - time.monotonic()))[0]:
-            self._read(nvml)
+            self._read(reader)
             due = max(due + self._interval_s, time.monotonic())
-        self._read(nvml)
+        self._read(reader)
         os._exit(0)  # not through nvmlShutdown: the other thread is inside, and the kernel closes what is open
 
-    def _read(self, nvml: Any) -> None:
+    def _read(self, reader: LoadReader) -> None:
         at = round(time.time(), 3)
-        loads = read_loads(nvml, self._uuids)
+        loads = reader.read()
         if any(_looks_denied(load) for load in loads):
             self._tell_of_denied()
         self._tell({"at": at, "loads": [load.to_json() for load in loads]})

@@ -1,0 +1,100 @@
+"""Readings of GPUs and slices by the real nvidia-ml-py, on a machine with GPUs that isn't there."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pynvml  # noqa: F401 - here, so that each child has it
+import pytest
+from gpu_box import GpuBox
+
+from runtime.gpu import nvml
+from runtime.gpu.load import GpuLoad, LoadReader
+
+
+@pytest.fixture
+def box(gpu_box: Callable[..., GpuBox]) -> GpuBox:
+    return gpu_box(gpus=2, mig={1: ["1g.10gb", None, "3g.40gb"]})
+
+
+def readings(*uuids: str, times: int = 1, meanwhile: Callable[[], object] = lambda: None) -> list[list[GpuLoad]]:
+    """NVML is opened in a child: it stays where it was opened first."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with nvml.opened() as module:
+            reader = LoadReader(module, uuids)
+            found = []
+            for _ in range(times):
+                found.append([load.to_json() for load in reader.read()])
+                meanwhile()
+        os.write(write_end, json.dumps(found).encode())
+        os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        content = pipe.read()
+    os.waitpid(pid, 0)
+    return [[GpuLoad.from_json(load) for load in reading] for reading in json.loads(content)]
+
+
+def set_up(box: GpuBox, gpu: int, **values: Any) -> None:
+    box.state["gpus"][gpu] |= values
+    box.save()
+
+
+def test_a_gpu_tells_what_it_does(box: GpuBox) -> None:
+    set_up(box, 0, util_gpu=93, power_mw=412_500, energy_mj=7_200_000, temperature=61, clocks_event_reasons=4)
+    set_up(box, 0, fields={"197": 5, "198": 6, "138": 7, "139": 8})
+    box.add_process(0, os.getpid(), used_bytes=3 << 30)
+    ((load,),) = readings(box.uuids[0])
+    assert (93, 412.5, 7_200, 61, 4) == (load.busy_percent, load.power_w, load.energy_j, load.temperature_c, load.clock_reasons)
+    assert (5, 6, 7_168, 8_192) == (
+        load.pcie_sent_bytes,
+        load.pcie_received_bytes,
+        load.nvlink_sent_bytes,
+        load.nvlink_received_bytes,
+    )
+    assert (os.getpid(),) == load.pids
+    assert (3 << 30) <= (load.used_bytes or 0) < (load.memory_bytes or 0)
+    assert {} == load.missing
+
+
+def test_a_driver_that_does_not_count_traffic_tells_its_speed_or_why_not(box: GpuBox) -> None:
+    set_up(box, 0, fields={}, pcie_tx_kib=1_000)
+    box.state["defaults"]["fields"] = {}
+    box.save()
+    ((load,),) = readings(box.uuids[0])
+    assert 1_024_000 == load.pcie_send_bytes_per_s
+    assert load.nvlink_sent_bytes is None
+    assert "Not Supported" == load.missing["nvlink_sent_bytes"]
+
+
+def test_a_slice_tells_its_own_memory_and_processes_and_its_cards_clocks(box: GpuBox) -> None:
+    first, last = box.mig_uuids(1)
+    box.add_process(1, os.getpid(), mig=2)
+    set_up(box, 1, temperature=55)
+    ((of_first, of_last),) = readings(first, last)
+    assert ((), (os.getpid(),)) == (of_first.pids, of_last.pids)
+    assert (of_first.memory_bytes or 0) < (of_last.memory_bytes or 0)
+    assert 55 == of_last.temperature_c
+    assert of_last.energy_j is None
+    assert "measured for the whole card only" == of_last.missing["energy_j"]
+
+
+def test_a_slices_use_is_told_from_the_second_reading_on(box: GpuBox) -> None:
+    box.state["gpus"][1]["mig"][2]["gpm"] = {"1": 37.5}
+    box.save()
+    _first, last = box.mig_uuids(1)
+    assert [None, 37.5] == [load.busy_percent for (load,) in readings(last, times=2)]
+
+
+def test_a_lost_gpu_hides_no_other(box: GpuBox) -> None:
+    whole, (of_slice, _other) = box.uuids[0], box.mig_uuids(1)
+    before, after = readings(of_slice, whole, times=2, meanwhile=lambda: (box.lose(0), time.sleep(0.01)))
+    assert [whole, of_slice] == [load.uuid for load in before], "in the order of the bus"
+    assert [True, False] == [load.lost for load in after]
+    assert after[1].used_bytes is not None
