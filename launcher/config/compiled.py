@@ -23,6 +23,8 @@ from runtime.state_dir import StateDir
 
 if TYPE_CHECKING:
     from launcher.config.assembly import Assembled, Request
+    from launcher.config.sweep_dimension import Dimension
+    from launcher.config.sweep_space import SweepSpace
 
 _FORMAT = 1
 _MOST_ENTRIES = 500
@@ -78,16 +80,19 @@ class _Raw:
 
 @dataclass(frozen=True, slots=True)
 class SweepComposed:
-    """A sweep, composed and validated to its last trial."""
+    """A sweep, composed and validated value by value; its trials are composed one by one."""
 
     parent: Composed
     """The experiment with the fixed overrides, and its files' values for the keys that are swept."""
-    trials: list[tuple[tuple[str, ...], ExperimentSpec]]
-    """(what sets the trial apart: `params.lr=0.1`, `seed=2`; its spec), the last key varying fastest."""
-    composed: list[Composed]
-    """The trials with their origins, for the planner."""
-    notes: tuple[str, ...] = ()
-    """What a person should hear: points that fell together."""
+    dimensions: tuple[Dimension, ...]
+    enqueued: tuple[tuple[str, ...], ...]
+    """The overrides of points to try first."""
+    _space: SweepSpace
+
+    def trial(self, overrides: Sequence[str]) -> Composed:
+        """The trial that *overrides* (`params.lr=0.1`, `seed=2`) set apart, with its origins."""
+        raw = self.parent._request
+        return _composed(self._space.trial(overrides), replace(raw, overrides=(*self._space.fixed, *overrides)))
 
 
 def load(
@@ -119,13 +124,12 @@ def load_sweep(
     command: Sequence[str] | None = None,
 ) -> SweepComposed:
     """The sweep of *overrides* (`launch -m`). Composed always: a trial costs a millisecond, not a composition."""
-    from launcher.config.sweep_space import assemble_sweep
+    from launcher.config.sweep_space import assemble_space
 
     raw = _raw(overrides, config_dir, cwd, environ, with_requirements, command)
-    made = assemble_sweep(raw.request())
-    composed = [_composed(trial, replace(raw, overrides=(*made.fixed, *point))) for point, trial in made.trials]
-    trials = [(point, trial.spec) for point, trial in made.trials]
-    return SweepComposed(_composed(made.parent, replace(raw, overrides=made.fixed)), trials, composed, made.notes)
+    space = assemble_space(raw.request())
+    parent = _composed(space.parent, replace(raw, overrides=space.fixed))
+    return SweepComposed(parent, space.dimensions, space.enqueued, space)
 
 
 def _composed(made: Assembled, raw: _Raw) -> Composed:

@@ -11,7 +11,7 @@ import difflib
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from runtime.network.published import parse as parse_port
 
@@ -264,14 +264,30 @@ class Pruner(Section):
     options: dict[str, Any] = _key({}, "More options of the rule.", {"percentile": 25.0})
 
 
+Direction = Literal["minimize", "maximize"]
+Constraint = Annotated[
+    str, _matching(r"\S+\s*(<=|>=)\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", "no constraint: write `latency_ms <= 20`")
+]
+
+
 class Sweep(Section):
     """How `launch -m` searches."""
 
-    sampler: str = _key("grid", "`grid` or `random`; another name is refused by this version.", "random")
+    sampler: str = _key(
+        "grid",
+        "`grid`, `random`, `tpe`, `cmaes`, `gp`, `qmc`, `nsga2`, or an Optuna sampler of your own, as `package.module:Class`.",
+        "tpe",
+    )
+    sampler_options: dict[str, Any] = _key({}, "Arguments of the sampler.", {"n_startup_trials": 20})
     trials: AtLeastOne | None = _key(None, "Number of trials; null is every point of a grid.", 50)
-    metric: str | None = _key(None, "Metric to optimise.", "val_accuracy")
-    direction: Literal["minimize", "maximize"] = _key("minimize", "Whether less or more is better.", "maximize")
+    metric: str | list[str] | None = _key(None, "Metric to optimise; a list has several objectives.", "val_accuracy")
+    direction: Direction | list[Direction] = _key(
+        "minimize", "Whether less or more is better; a list has one a metric.", "maximize"
+    )
     value: Literal["last", "best"] = _key("last", "Which value of the metric counts.", "best")
+    constraints: list[Constraint] = _key(
+        [], "What a trial must fulfil to count as a good one: a metric, `<=` or `>=`, a number.", ["latency_ms <= 20"]
+    )
     space: dict[str, Any] = _key(
         {},
         "What to search, as a tree like the experiment's own, in Hydra's sweep grammar.",
@@ -286,6 +302,18 @@ class Sweep(Section):
     on_failure: Literal["continue", "stop"] = _key("continue", "What a failed trial means for the others.", "stop")
     max_failures: AtLeastOne | None = _key(None, "Failed trials after which the sweep stops.", 5)
     retries: Annotated[int, Field(ge=0)] = _key(0, "Times that a failed trial is tried again.", 1)
+    on_oom: dict[str, Any] = _key(
+        {},
+        "What a trial that ran out of memory is tried again with: a tree like the experiment's own, with `/ 2` or `* 0.5`.",
+        {"params": {"batch_size": "/ 2"}},
+    )
+
+    @model_validator(mode="after")
+    def _one_direction_a_metric(self) -> Sweep:
+        metrics = self.metric if isinstance(self.metric, list) else [self.metric]
+        if isinstance(self.direction, list) and len(self.direction) != len(metrics):
+            raise ValueError(f"{len(self.direction)} directions for {len(metrics)} metrics")
+        return self
 
 
 class ExperimentSpec(Section):

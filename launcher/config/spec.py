@@ -124,9 +124,11 @@ class Pruner:
 class Sweep:
     sampler: str = "grid"
     trials: int | None = None
-    metric: str | None = None
-    direction: str = "minimize"
+    sampler_options: dict[str, Any] = field(default_factory=dict)
+    metric: str | tuple[str, ...] | None = None
+    direction: str | tuple[str, ...] = "minimize"
     value: str = "last"
+    constraints: tuple[str, ...] = ()
     space: dict[str, Any] = field(default_factory=dict)
     seeds: int = 1
     parallel: int | None = None
@@ -137,6 +139,20 @@ class Sweep:
     on_failure: str = "continue"
     max_failures: int | None = None
     retries: int = 0
+    on_oom: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is optimised; more than one: the trials that no other one beats in all are the best."""
+        if self.metric is None:
+            return ()
+        return (self.metric,) if isinstance(self.metric, str) else self.metric
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """`minimize` or `maximize`, one a metric (and one where there is none)."""
+        count = max(1, len(self.metrics))
+        return (self.direction,) * count if isinstance(self.direction, str) else self.direction
 
 
 @dataclass(frozen=True, slots=True)

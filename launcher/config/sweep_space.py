@@ -1,16 +1,12 @@
-"""The points of a sweep (`launch -m`): Hydra's sweep grammar on the command line, or the experiment's `sweep.space`.
+"""The space of a sweep (`launch -m`): Hydra's sweep grammar on the command line, or the experiment's `sweep.space`.
 
-One composition for each distinct set of *group* choices; everything else is a value set in the composed tree. The last
-dimension varies fastest, in the order of the command line, then of the space. A grid takes the command line's lists alone where
-there are some (`-m params.lr=0.1,0.01` is two runs, whatever else the space holds); a random search takes both, the command
-line winning for a key.
+One composition for each distinct set of *group* choices; everything else is a value set in the composed tree (0.9 ms a trial). A
+grid takes the command line's lists alone where there are some (`-m params.lr=0.1,0.01` is two runs, whatever the space holds).
+Any other search takes both, the command line winning for a key. Which points are tried, and when, is `launcher.sweep`.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,63 +15,48 @@ from launcher.config import overrides, resolve, traps
 from launcher.config.assembly import Assembled, Request, composed, finish
 from launcher.config.compose import Tree, parse_overrides, parse_sweep_value, split_groups, sweep_values
 from launcher.config.spec import Sweep
+from launcher.config.sweep_dimension import Dimension
 from launcher.errors import ConfigError, Origin
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-Point = tuple["Override", ...]
-
-_RANDOM_TRIALS = 20
-
 
 @dataclass(frozen=True, slots=True)
-class Dimension:
-    """One key and the values it takes."""
-
-    key: str
-    origin: Origin | None
-    values: tuple[Override, ...] = ()
-    """Each as the override that sets it; empty for an interval."""
-    interval: tuple[float, float] | None = None
-    integer: bool = False
-    log: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SweepAssembled:
-    """A sweep, composed and validated to the last trial before the first is started."""
+class SweepSpace:
+    """A sweep before its first trial: each value of each dimension has been composed and validated."""
 
     parent: Assembled
-    """The experiment with the fixed overrides, and its file's values for the keys that are swept."""
-    trials: tuple[tuple[tuple[str, ...], Assembled], ...]
-    """(what sets the trial apart: `params.lr=0.1`, `seed=2`; the trial)."""
+    """The experiment with the fixed overrides, and its files' values for the keys that are swept."""
     dimensions: tuple[Dimension, ...]
+    enqueued: tuple[tuple[str, ...], ...]
+    """`sweep.enqueue`: the overrides of points to try first."""
     fixed: tuple[str, ...]
     """The overrides that hold for every trial."""
-    notes: tuple[str, ...] = ()
-    """What became otherwise than one may expect: fewer points than `sweep.trials`."""
+    _composer: _Composer
+
+    def trial(self, point: Sequence[str]) -> Assembled:
+        """The experiment with the overrides of *point*."""
+        return self._composer.finished(parse_overrides(point))
 
 
-def assemble_sweep(request: Request) -> SweepAssembled:
-    """Every trial of *request*."""
+def assemble_space(request: Request) -> SweepSpace:
+    """The space of *request*. Raises ConfigError for whatever is wrong with it, and for any value that a trial could not have."""
     parsed = parse_overrides(request.overrides)
     choices, settings = split_groups(parsed, request.path)
     typed = [_dimension(override, request) for override in parsed if override.is_sweep_override()]
-    with resolve.reading_environment(request.environ) as environment:
-        space = _Composer(
-            request, [c for c in choices if not c.is_sweep_override()], [s for s in settings if not s.is_sweep_override()], typed
-        )
-        parent = finish(space.parent_tree(), request, environment)
-        plan = parent.spec.sweep or Sweep()
-        dimensions = _dimensions(typed, plan, parent, request, fixed={setting.key_or_group for setting in space.settings})
-        points, notes = _points(plan, dimensions)
-        trials = tuple(
-            (tuple(str(part.input_line) for part in point), finish(space.tree(point), request, environment))
-            for point in _with_seeds(points, plan, parent)
-        )
+    composer = _Composer(
+        request, [c for c in choices if not c.is_sweep_override()], [s for s in settings if not s.is_sweep_override()], typed
+    )
+    parent = composer.parent()
+    plan = parent.spec.sweep or Sweep()
+    dimensions = _dimensions(typed, plan, parent, request, fixed={setting.key_or_group for setting in composer.settings})
+    enqueued = tuple(_enqueued(point, dimensions, parent) for point in plan.enqueue)
+    _try_each_value(composer, dimensions)
+    for point in enqueued:
+        composer.finished(parse_overrides(point))
     fixed = tuple(str(override.input_line) for override in parsed if not override.is_sweep_override())
-    return SweepAssembled(parent, trials, tuple(dimensions), fixed, notes)
+    return SweepSpace(parent, tuple(dimensions), enqueued, fixed, composer)
 
 
 class _Composer:
@@ -88,22 +69,29 @@ class _Composer:
         self._typed = typed
         self._trees: dict[tuple[str, ...], Tree] = {}
 
-    def parent_tree(self) -> Tree:
+    def parent(self) -> Assembled:
         """The tree without the swept values; the first value of a swept group, and of a key that must be given."""
         is_group = self.request.path.is_group
-        tree = self._composed([d.values[0] for d in self._typed if is_group(d.key) and d.values]).fork()
-        for dimension in self._typed:
-            if dimension.values and not is_group(dimension.key) and overrides.value_at(dimension.key, tree.values) == "???":
-                overrides.apply(dimension.values[0], tree.values, tree.sources, holder=self.request.cwd)
-        return tree
+        with resolve.reading_environment(self.request.environ) as environment:
+            picks = [self._first(dimension) for dimension in self._typed if is_group(dimension.key)]
+            tree = self._composed(picks).fork()
+            for dimension in self._typed:
+                if not is_group(dimension.key) and overrides.value_at(dimension.key, tree.values) == "???":
+                    overrides.apply(self._first(dimension), tree.values, tree.sources, holder=self.request.cwd)
+            return finish(tree, self.request, environment)
 
-    def tree(self, point: Point) -> Tree:
-        picks = [part for part in point if self.request.path.is_group(part.key_or_group)]
-        tree = self._composed(picks).fork()
-        for part in point:
-            if not self.request.path.is_group(part.key_or_group):
-                overrides.apply(part, tree.values, tree.sources, holder=self.request.cwd)
-        return tree
+    def finished(self, point: Sequence[Override]) -> Assembled:
+        with resolve.reading_environment(self.request.environ) as environment:
+            picks = [part for part in point if self.request.path.is_group(part.key_or_group)]
+            tree = self._composed(picks).fork()
+            for part in point:
+                if not self.request.path.is_group(part.key_or_group):
+                    overrides.apply(part, tree.values, tree.sources, holder=self.request.cwd)
+            return finish(tree, self.request, environment)
+
+    @staticmethod
+    def _first(dimension: Dimension) -> Override:
+        return parse_overrides([dimension.first])[0]
 
     def _composed(self, picks: Sequence[Override]) -> Tree:
         key = tuple(str(pick.input_line) for pick in picks)
@@ -115,48 +103,47 @@ class _Composer:
         return self._trees[key]
 
 
+def _try_each_value(composer: _Composer, dimensions: Sequence[Dimension]) -> None:
+    """Each value of each dimension beside the first ones of the others: what is wrong shows before the first trial starts."""
+    firsts = [dimension.first for dimension in dimensions]
+    for place, dimension in enumerate(dimensions):
+        ends = [dimension.assignment(end) for end in (dimension.low or 0, dimension.high or 0)] if dimension.is_interval else ()
+        for value in (*dimension.choices, *ends):
+            composer.finished(parse_overrides([*firsts[:place], value, *firsts[place + 1 :]]))
+
+
 def _dimension(override: Override, request: Request) -> Dimension:
     """The dimension that a sweep override of the command line describes."""
     key, text = override.key_or_group, str(override.input_line)
     origin = Origin(override=text)
-    if override.is_interval_sweep():
-        return _interval(key, override, origin)
     value = override.value()
-    if hasattr(value, "filter"):
+    if not override.is_interval_sweep() and hasattr(value, "filter"):
         options = value.filter(request.path.options(key)) if value is not None else []
         if not options:
             raise ConfigError(
                 f"`{text}` matches nothing", origin=origin, hint=f"there {traps.listed(request.path.options(key), verb=True)}"
             )
-        return Dimension(key, origin, tuple(parse_overrides([f"{key}={option}" for option in options])))
-    return Dimension(key, origin, _each(text.partition("=")[0], override))
+        return Dimension(key, origin, tuple(f"{key}={option}" for option in options), tuple(options))
+    return _of_sweep(key, text.partition("=")[0], override, origin)
 
 
-def _each(key: str, override: Override) -> tuple[Override, ...]:
-    return tuple(parse_overrides([f"{key}={value}" for value in sweep_values(override)]))
-
-
-def _interval(key: str, override: Override, origin: Origin | None) -> Dimension:
+def _of_sweep(key: str, written_key: str, override: Override, origin: Origin | None) -> Dimension:
+    """An interval, a range or a choice."""
     value: Any = override.value()
-    integer = isinstance(value.start, int) and isinstance(value.end, int)
-    return Dimension(key, origin, interval=(value.start, value.end), integer=integer, log="log" in value.tags)
+    if override.is_interval_sweep():
+        integer = isinstance(value.start, int) and isinstance(value.end, int)
+        return Dimension(key, origin, low=value.start, high=value.end, integer=integer, log="log" in value.tags)
+    choices = tuple(f"{written_key}={text}" for text in sweep_values(override))
+    values: tuple[Any, ...] = tuple(each.value() for each in parse_overrides(choices))
+    if not override.is_range_sweep() or len(values) < 2:
+        return Dimension(key, origin, choices, values)
+    low, high, step = min(values), max(values), abs(value.step)
+    return Dimension(key, origin, choices, values, low, high, step, integer=all(isinstance(each, int) for each in values))
 
 
 def _dimensions(
     typed: Sequence[Dimension], plan: Sweep, parent: Assembled, request: Request, *, fixed: set[str]
 ) -> list[Dimension]:
-    if plan.sampler not in ("grid", "random"):
-        raise ConfigError(
-            f"the sampler `{plan.sampler}` is not available",
-            origin=_parent_origin("sweep.sampler", parent),
-            hint="`sweep=grid` or `sweep=random`",
-        )
-    if plan.pruner is not None:
-        raise ConfigError(
-            "trials cannot be pruned in a grid or random search",
-            origin=_parent_origin("sweep.pruner", parent),
-            hint="`sweep.pruner=null`",
-        )
     dimensions = list(typed)
     if plan.sampler != "grid" or not typed:
         taken = fixed | {dimension.key for dimension in typed}
@@ -166,11 +153,11 @@ def _dimensions(
             "there is nothing to sweep", hint="list values, as in `params.lr=0.1,0.01`, or give the experiment a `sweep.space`"
         )
     for dimension in dimensions:
-        if plan.sampler == "grid" and dimension.interval is not None:
+        if plan.sampler == "grid" and dimension.is_interval:
             raise ConfigError(
                 f"`{dimension.key}` is an interval, which a grid cannot enumerate",
                 origin=dimension.origin,
-                hint=f"add `sweep=random`, or list values: `{dimension.key}=…,…`",
+                hint=f"add `sweep=random` or `sweep=tpe`, or list values: `{dimension.key}=…,…`",
             )
         if dimension.key == "seed" and plan.seeds > 1:
             raise ConfigError(
@@ -186,7 +173,7 @@ def _space(space: Mapping[str, Any], prefix: tuple[str, ...], parent: Assembled,
             yield from _space(value, path, parent, request)
             continue
         key = traps.dotted(path)
-        origin = _parent_origin(f"sweep.space.{key}", parent)
+        origin = _origin_of(f"sweep.space.{key}", parent)
         if not request.path.is_group(key) and not overrides.is_known(key, parent.values):
             raise traps.unknown_key(path, overrides.names_beside(path, parent.values), origin=origin)
         yield _space_dimension(key, value, origin)
@@ -204,69 +191,34 @@ def _space_dimension(key: str, value: Any, origin: Origin | None) -> Dimension:
     if override is None or not override.is_sweep_override():
         listed = ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
         raise ConfigError(f"`sweep.space.{key}` is not a set of values", origin=origin, hint=f"write `choice({listed})`")
-    if override.is_interval_sweep():
-        return _interval(key, override, origin)
-    return Dimension(key, origin, _each(key, override))
+    return _of_sweep(key, key, override, origin)
 
 
-def _points(plan: Sweep, dimensions: Sequence[Dimension]) -> tuple[list[Point], tuple[str, ...]]:
-    """The points, each once, and what is to be said about them."""
-    enqueued = [_enqueued(point) for point in plan.enqueue]
-    if plan.sampler == "grid":
-        grid = list(itertools.islice(itertools.product(*(d.values for d in dimensions)), plan.trials))
-        return _distinct([*enqueued, *grid]), ()
-    asked = plan.trials or _RANDOM_TRIALS
-    points = _distinct([*enqueued, *_random_points(dimensions, count=asked, seed=plan.seed)])
-    expected = len(enqueued) + asked
-    if len(points) == expected:
-        return points, ()
-    return points, (f"{len(points)} distinct points where {expected} were asked for: one that is drawn again runs once",)
+def _enqueued(point: Mapping[str, Any], dimensions: Sequence[Dimension], parent: Assembled) -> tuple[str, ...]:
+    """A point of `sweep.enqueue` as overrides; what it leaves out has the experiment's own value, where the space has that.
+    A value outside the space is tried all the same, and the search learns nothing from it."""
+    given = {override.key_or_group: override for override in parse_overrides(overrides.assignments(point))}
+    texts = []
+    for dimension in dimensions:
+        override = given.pop(dimension.key, None)
+        found = dimension.find(override.value() if override is not None else _own_value(dimension.key, parent))
+        if found is not None:
+            texts.append(dimension.assignment(found))
+        elif override is not None:
+            texts.append(str(override.input_line))
+    return (*texts, *(str(override.input_line) for override in given.values()))
 
 
-def _distinct(points: Sequence[Point]) -> list[Point]:
-    first: dict[tuple[str, ...], Point] = {}
-    for point in points:
-        first.setdefault(tuple(str(part.input_line) for part in point), point)
-    return list(first.values())
+def _own_value(key: str, parent: Assembled) -> Any:
+    return parent.choices[key] if key in parent.choices else overrides.value_at(key, parent.values)
 
 
-def _with_seeds(points: Sequence[Point], plan: Sweep, parent: Assembled) -> Iterator[Point]:
-    seeds = [parse_overrides([f"seed={parent.spec.seed + number}"])[0] for number in range(plan.seeds)]
-    for point in points:
-        for seed in seeds:
-            yield (*point, seed) if plan.seeds > 1 else point
-
-
-def _enqueued(point: Mapping[str, Any]) -> Point:
-    return tuple(parse_overrides(overrides.assignments(point)))
-
-
-def _random_points(dimensions: Sequence[Dimension], *, count: int, seed: int) -> list[Point]:
-    chance = random.Random(seed)
-    return [tuple(_drawn(dimension, chance) for dimension in dimensions) for _ in range(count)]
-
-
-def _drawn(dimension: Dimension, chance: random.Random) -> Override:
-    if dimension.interval is None:
-        return chance.choice(dimension.values)
-    low, high = dimension.interval
-    value: float
-    if dimension.log:
-        value = math.exp(chance.uniform(math.log(low), math.log(high)))
-    else:
-        value = chance.uniform(low, high)
-    # Six digits can be read and typed again; repr keeps a float a float (`1.0`). Rounding must not leave the interval.
-    text = str(round(value)) if dimension.integer else repr(min(max(float(f"{value:.6g}"), float(low)), float(high)))
-    return parse_overrides([f"{dimension.key}={text}"])[0]
-
-
-def _parent_origin(key: str, parent: Assembled) -> Origin | None:
+def _origin_of(key: str, parent: Assembled) -> Origin | None:
+    """Where the sweep's *key* was set."""
     text = parent.origins.get(key)
     if text is None:
         return None
+    if text.startswith("command line: "):
+        return Origin(override=text.removeprefix("command line: "))
     file, _, line = text.rpartition(":")
-    return (
-        Origin(override=text.removeprefix("command line: "))
-        if text.startswith("command line: ")
-        else Origin(file=file, line=int(line))
-    )
+    return Origin(file=file, line=int(line))

@@ -20,12 +20,11 @@ from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.run import active
 from launcher.run.handover import announce_pid
 from launcher.run.tracker_process import start_tracker
-from launcher.sweep.objective import best_point
 from launcher.sweep.run_sweep import SweepEnd
 from launcher.tracking import journal
 from launcher.tracking.description import Description, user_name, write_description
 from launcher.tracking.record import process_started
-from launcher.tracking.status import Reason, RunStatus
+from launcher.tracking.status import Reason
 from runtime.state_dir import RunDir, StateDir
 
 
@@ -43,18 +42,18 @@ class SweepParent:
     def close(self, end: SweepEnd, settings: Sweep, *, total: int) -> None:
         """Write the sweep's end into the journal: why, how many, and the best trial with its metric."""
         self.closed = True
-        finished = sum(record.status is RunStatus.FINISHED for _trial, record in end.records)
-        facts: dict[str, Any] = {"trials": total, "trials_finished": finished}
-        best = best_point(end.records, settings)
-        if best is not None:
+        facts: dict[str, Any] = {"trials": total, "trials_finished": end.finished}
+        if len(end.best) == 1:
+            best = end.best[0]
+            trial = next(trial for trial in end.trials if trial.number == best.trial)
             facts |= {
-                "best_trial": best.trial.number,
-                "best_run_id": best.record.run_id,
-                "best_mlflow_run_id": best.record.mlflow_run_id,
-                "best_overrides": shlex.join(best.trial.overrides),
+                "best_trial": best.trial,
+                "best_run_id": trial.run_id,
+                "best_mlflow_run_id": trial.mlflow_run_id,
+                "best_overrides": shlex.join(trial.overrides),
             }
             with self.run_dir.metrics.open("a") as metrics:
-                metrics.write(json.dumps({"step": best.trial.number, settings.metric: best.value}) + "\n")
+                metrics.write(json.dumps({"step": best.trial, **dict(zip(settings.metrics, best.values, strict=True))}) + "\n")
         complete = end.reason is Reason.COMPLETED
         journal.append(
             self.run_dir.journal, "finished", reason=str(end.reason), exit_code=int(not complete), signal=None, facts=facts

@@ -12,14 +12,18 @@ import select
 import signal
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from launcher.config.spec import Sweep
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.fork_server import ForkServer
 from launcher.run.handover import RunIdentity, new_run
 from launcher.run.signal_inbox import SignalInbox
+from launcher.sweep.capacity import Need, Offer, fits
+from launcher.sweep.objective import trial_end
+from launcher.sweep.study import Asked, BestPoint, Study
 from launcher.tracking.record import RunRecord, fold
 from launcher.tracking.status import Reason, RunStatus
 from runtime.oci.digest import Digest
@@ -28,24 +32,44 @@ from runtime.state_dir import RunDir, StateDir
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One point of the space, planned and with its image built."""
+    """One point of the space with its seed, planned and with its image built."""
 
     number: int
-    """From 1, in the order of the space; `LAUNCH_TRIAL` in the program."""
+    """From 1; `LAUNCH_TRIAL` in the program."""
     overrides: tuple[str, ...]
     """What sets it apart: `params.lr=0.1`, `seed=2`."""
     plan: LaunchPlan
     image_digest: Digest
+
+    @property
+    def need(self) -> Need:
+        return Need(self.plan.cpus, self.plan.memory_bytes, self.plan.gpus)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedTrial:
+    """What is kept of a trial that has ended: its record can be read again."""
+
+    number: int
+    overrides: tuple[str, ...]
+    run_id: str
+    mlflow_run_id: str | None
+    finished: bool
 
 
 @dataclass(frozen=True, slots=True)
 class SweepEnd:
     """What became of a sweep."""
 
-    records: list[tuple[Trial, RunRecord]]
+    trials: list[EndedTrial]
     """The trials that ran, by number."""
     reason: Reason
     """Why it ended: `completed` when every trial finished."""
+    best: list[BestPoint]
+
+    @property
+    def finished(self) -> int:
+        return sum(trial.finished for trial in self.trials)
 
 
 class SweepView(Protocol):
@@ -73,29 +97,39 @@ class _Sweep:
     sweep_id: str
     name: str | None
     command_line: tuple[str, ...]
-    slots: int
+    study: Study
+    settings: Sweep
+    planned: Callable[[Asked], Trial]
+    offer: Offer
     view: SweepView
     inbox: SignalInbox
     supervisors: ForkServer
-    queue: deque[Trial]
     policy: FailurePolicy
     deadline: float | None
+    again: deque[Trial] = field(default_factory=deque)
+    """Trials to try once more, after those that are new."""
+    next: Trial | None = None
+    """The one that waits for room."""
     running: dict[int, _Running] = field(default_factory=dict)
     """pidfd of the supervisor → trial."""
-    records: list[tuple[Trial, RunRecord]] = field(default_factory=list)
+    ended: list[EndedTrial] = field(default_factory=list)
     requests: int = 0
     tries: dict[int, int] = field(default_factory=dict)
     failures: int = 0
+    said_exhausted: bool = False
+    starts: bool = True
+    """Whether trials are still started."""
     cut_short: Reason | None = None
     """Why trials were stopped or not started."""
 
     def run(self) -> SweepEnd:
-        total = len(self.queue)
         poller = select.poll()
         poller.register(self.inbox.fd, select.POLLIN)
-        while self.running or self.queue:
-            while self.queue and len(self.running) < self.slots:
-                poller.register(self._start(self.queue.popleft()), select.POLLIN)
+        while True:
+            while (trial := self._next_that_fits()) is not None:
+                poller.register(self._start(trial), select.POLLIN)
+            if not self.running:
+                break
             self._keep_time()
             for fd, _event in poller.poll(_TICK_MS):
                 if fd == self.inbox.fd:
@@ -104,9 +138,35 @@ class _Sweep:
                     poller.unregister(fd)
                     self._end(fd)
             self.view.tick()
-        complete = len(self.records) == total and all(record.status is RunStatus.FINISHED for _trial, record in self.records)
+        complete = self.starts and all(trial.finished for trial in self.ended)
         reason = Reason.COMPLETED if complete else self.cut_short or Reason.PROGRAM
-        return SweepEnd(sorted(self.records, key=lambda pair: pair[0].number), reason)
+        return SweepEnd(sorted(self.ended, key=lambda trial: trial.number), reason, self.study.best())
+
+    def _next_that_fits(self) -> Trial | None:
+        """A trial to start now; None when there is none, or no room for it yet."""
+        if self.starts and self.next is None:
+            asked = self.study.ask()
+            if asked is not None:
+                self.next = self.planned(asked)
+            elif self.again:
+                self.next = self.again.popleft()
+            elif self.study.exhausted:
+                self._say_how_many_there_were()
+        if not self.starts or self.next is None:
+            return None
+        running = [each.trial.need for each in self.running.values()]
+        if not fits(self.next.need, running, self.offer, parallel=self.settings.parallel):
+            return None
+        trial, self.next = self.next, None
+        return trial
+
+    def _say_how_many_there_were(self) -> None:
+        """Once: a space of choices has fewer points than `sweep.trials`."""
+        if self.settings.trials and not self.said_exhausted and self.settings.sampler != "grid":
+            self.said_exhausted = True
+            self.view.message(
+                f"the space has no more points: {self.study.total} trials where {self.settings.trials} were asked for"
+            )
 
     def _start(self, trial: Trial) -> int:
         identity = RunIdentity(
@@ -128,22 +188,26 @@ class _Sweep:
         record = fold(ended.run_dir)
         if record is None:
             return
-        self.view.ended(ended.trial, record)
-        if record.status is RunStatus.FAILED and self._tries_again(ended.trial):
+        trial = ended.trial
+        self.view.ended(trial, record)
+        if record.status is RunStatus.FAILED and self._tries_again(trial):
             return
-        self.records.append((ended.trial, record))
+        self.study.tell(trial.number, trial_end(record, self.settings))
+        finished = record.status is RunStatus.FINISHED
+        self.ended.append(EndedTrial(trial.number, trial.overrides, record.run_id, record.mlflow_run_id, finished))
         if record.status is RunStatus.FAILED:
             self.failures += 1
-            if self.policy.ends_after(self.failures) and self.queue:
+            if self.policy.ends_after(self.failures) and self.starts:
                 self.view.message(f"{self.failures} failed: no more trials are started")
-                self.queue.clear()
+                self.starts = False
 
     def _tries_again(self, trial: Trial) -> bool:
         """`sweep.retries`: a failed trial goes to the end of the queue, as a new run."""
         self.tries[trial.number] = self.tries.get(trial.number, 0) + 1
         if self.tries[trial.number] > self.policy.retries or self.requests:
             return False
-        self.queue.append(trial)
+        self.study.restart(trial.number)
+        self.again.append(trial)
         return True
 
     def _keep_time(self) -> None:
@@ -152,7 +216,7 @@ class _Sweep:
         self.deadline = None
         self.cut_short = Reason.TIMEOUT
         self.view.message("`sweep.timeout` is over: stopping the running trials")
-        self.queue.clear()
+        self.starts = False
         for pidfd in self.running:
             signal.pidfd_send_signal(pidfd, signal.SIGTERM)
 
@@ -163,7 +227,7 @@ class _Sweep:
                 continue
             self.cut_short = Reason.STOPPED if request is signal.SIGTERM else Reason.INTERRUPTED
             self.requests += 2 if request is signal.SIGTERM else 1
-            self.queue.clear()
+            self.starts = False
             if self.requests == 1:
                 self.view.message(f"finishing {len(self.running)} running trials, again to stop them")
                 continue
@@ -189,22 +253,25 @@ class FailurePolicy:
 
 
 def run_sweep(
-    trials: Sequence[Trial],
+    study: Study,
     *,
+    planned: Callable[[Asked], Trial],
+    settings: Sweep,
     state: StateDir,
     sweep_id: str,
     name: str | None,
     command_line: tuple[str, ...],
-    slots: int,
+    offer: Offer,
     view: SweepView,
     inbox: SignalInbox,
     supervisors: ForkServer,
-    policy: FailurePolicy,
-    timeout_s: float | None,
 ) -> SweepEnd:
-    """Run *trials*, at most *slots* at once."""
-    deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    return _Sweep(state, sweep_id, name, command_line, slots, view, inbox, supervisors, deque(trials), policy, deadline).run()
+    """Run the trials of *study*, as many at once as fit into *offer*; *planned* makes the plan of one that was asked for."""
+    policy = FailurePolicy(settings.on_failure == "stop", settings.max_failures, settings.retries)
+    deadline = None if settings.timeout is None else time.monotonic() + settings.timeout
+    return _Sweep(
+        state, sweep_id, name, command_line, study, settings, planned, offer, view, inbox, supervisors, policy, deadline
+    ).run()
 
 
 def _leave_terminal() -> None:

@@ -11,7 +11,10 @@ import pytest
 
 from launcher.config import compiled
 from launcher.config.compiled import Composed, SweepComposed
+from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.errors import ConfigError
+from launcher.sweep.samplers import make_search
+from launcher.sweep.study import Study
 from runtime.state_dir import StateDir
 
 
@@ -51,8 +54,12 @@ class Project:
             command=command,
         )
 
-    def sweep(self, *overrides: str, environ: Mapping[str, str] | None = None) -> SweepComposed:
+    def space(self, *overrides: str, environ: Mapping[str, str] | None = None) -> SweepComposed:
         return compiled.load_sweep(overrides, config_dir=None, cwd=self.root, state=self.state, environ=environ or {})
+
+    def sweep(self, *overrides: str, environ: Mapping[str, str] | None = None) -> Enumerated:
+        """The space with all its trials, in the order in which they would start."""
+        return enumerated(self.space(*overrides, environ=environ))
 
     def error(self, *overrides: str, environ: Mapping[str, str] | None = None) -> ConfigError:
         """The error that loading raises."""
@@ -62,8 +69,28 @@ class Project:
 
     def sweep_error(self, *overrides: str) -> ConfigError:
         with pytest.raises(ConfigError) as caught:
-            self.sweep(*overrides)
+            self.space(*overrides)
         return caught.value
+
+
+@dataclass(frozen=True, slots=True)
+class Enumerated:
+    parent: Composed
+    trials: list[tuple[tuple[str, ...], ExperimentSpec]]
+    composed: list[Composed]
+    exhausted: bool
+
+
+def enumerated(space: SweepComposed) -> Enumerated:
+    settings = space.parent.spec.sweep or Sweep()
+    search = make_search(space.dimensions, settings, where=lambda _key: None)
+    study = Study(search, space.dimensions, settings, base_seed=space.parent.spec.seed, enqueued=space.enqueued)
+    asked = list(iter(study.ask, None))
+    assert [each.number for each in asked] == list(range(1, len(asked) + 1))
+    assert study.total == len(asked)
+    composed = [space.trial(each.overrides) for each in asked]
+    specs = [(each.overrides, trial.spec) for each, trial in zip(asked, composed, strict=True)]
+    return Enumerated(space.parent, specs, composed, study.exhausted)
 
 
 @pytest.fixture

@@ -83,12 +83,11 @@ def test_random_search_repeats_itself_and_stays_in_the_space(project: Project) -
     assert all(1e-4 <= spec.params["lr"] <= 1e-1 and spec.params["batch_size"] in (32, 64, 128) for _, spec in first)
 
 
-def test_random_search_says_when_points_fell_together(project: Project) -> None:
+def test_random_search_tries_no_point_twice(project: Project) -> None:
     project.experiment(MINE)
     sweep = project.sweep("experiment=mine", "sweep=random", "sweep.trials=30")
-    assert 4 == len(sweep.trials)
-    assert ("4 distinct points where 30 were asked for: one that is drawn again runs once",) == sweep.notes
-    assert () == project.sweep("experiment=digits", "sweep=random", "sweep.trials=5").notes
+    assert (4, True) == (len({overrides for overrides, _ in sweep.trials}), sweep.exhausted)
+    assert not project.sweep("experiment=digits", "sweep=random", "sweep.trials=5").exhausted
 
 
 def test_drawn_values_have_six_digits_and_keep_their_type(project: Project) -> None:
@@ -121,7 +120,7 @@ def test_interval_in_a_grid(project: Project) -> None:
     error = project.sweep_error("experiment=digits", "params.lr=interval(0,1)")
     assert (
         "error: `params.lr` is an interval, which a grid cannot enumerate\n  --> command line: params.lr=interval(0,1)\n\n"
-        "hint: add `sweep=random`, or list values: `params.lr=…,…`"
+        "hint: add `sweep=random` or `sweep=tpe`, or list values: `params.lr=…,…`"
     ) == shown(error)
 
 
@@ -151,6 +150,33 @@ def test_bad_value_of_the_last_trial_is_found_before_the_first_starts(project: P
     assert ("`seed` must be a whole number, not `drei`", "command line: seed=drei") == (error.message, str(error.origin))
 
 
-def test_sampler_that_is_not_there(project: Project) -> None:
-    error = project.sweep_error("experiment=digits", "sweep=tpe")
-    assert ("the sampler `tpe` is not available", "`sweep=grid` or `sweep=random`") == (error.message, error.hint)
+def test_an_enqueued_point_has_the_experiment_s_own_values_for_the_rest(project: Project) -> None:
+    project.experiment(MINE + "  enqueue: [{params: {lr: 0.3}}]\n")
+    trials = [overrides for overrides, _ in project.sweep("experiment=mine").trials]
+    assert ("params.lr=0.3", "params.layers=[64]") == trials[0]
+    assert 4 == len(trials) == len(set(trials))
+
+
+def test_an_enqueued_key_that_does_not_exist(project: Project) -> None:
+    project.experiment(MINE + "  enqueue: [{params: {lrr: 0.3}}]\n")
+    assert "unknown key `params.lrr`" == project.sweep_error("experiment=mine").message
+
+
+def test_ranges_have_steps_and_intervals_have_ends(project: Project) -> None:
+    space = project.space(
+        "experiment=digits",
+        "sweep=random",
+        "params.epochs=range(2,9,2)",
+        "params.lr=tag(log,interval(1e-4,0.1))",
+        "seed=int(interval(1,5))",
+    )
+    epochs, lr, seed, _batch = space.dimensions
+    assert (2, 8, 2, True, ("params.epochs=2", "params.epochs=4", "params.epochs=6", "params.epochs=8")) == (
+        epochs.low,
+        epochs.high,
+        epochs.step,
+        epochs.integer,
+        epochs.choices,
+    )
+    assert (1e-4, 0.1, True, False) == (lr.low, lr.high, lr.log, lr.integer)
+    assert (True, "seed=3") == (seed.integer, seed.assignment(3.0))

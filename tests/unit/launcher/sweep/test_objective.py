@@ -1,67 +1,58 @@
-"""Which trial of a sweep is called the best."""
+"""What a trial's record says to the search."""
 
 from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
 from launcher.config.spec import Sweep
-from launcher.sweep.objective import best_point
-from launcher.sweep.run_sweep import Trial
+from launcher.sweep.constraints import violations
+from launcher.sweep.objective import trial_end
+from launcher.sweep.search import PointState
+from launcher.sweep.study import TrialEnd
 from launcher.tracking.record import RunRecord
 from launcher.tracking.status import RunStatus
 from runtime.state_dir import RunDir
 
-
-def ended(number: int, loss: float | None, status: RunStatus = RunStatus.FINISHED) -> tuple[Trial, RunRecord]:
-    trial = Trial(number, (f"params.x={number}",), cast(Any, None), cast(Any, None))
-    metrics = {} if loss is None else {"loss": loss}
-    return trial, RunRecord(RunDir(Path(f"/{number}")), str(number), status, datetime.now(UTC), metrics=metrics)
+LOSS = Sweep(metric="loss")
 
 
-TRIALS = [ended(1, 0.5), ended(2, math.nan), ended(3, 0.1, RunStatus.FAILED), ended(4, None), ended(5, 0.2)]
+def record(
+    status: RunStatus = RunStatus.FINISHED, reason: str = "completed", directory: Path = Path("/none"), **metrics: float
+) -> RunRecord:
+    return RunRecord(RunDir(directory), "7f3a9c", status, datetime.now(UTC), reason=reason, metrics=metrics)
 
 
 @pytest.mark.parametrize(
-    ("settings", "expected"),
+    ("ended", "sweep", "expected"),
     [
-        pytest.param(Sweep(metric="loss"), 5, id="smallest that finished"),
-        pytest.param(Sweep(metric="loss", direction="maximize"), 1, id="greatest, and NaN is none"),
-        pytest.param(Sweep(metric="accuracy"), None, id="a metric that nobody reported"),
-        pytest.param(Sweep(), None, id="no metric"),
+        pytest.param(record(loss=0.5), LOSS, TrialEnd(PointState.COMPLETE, (0.5,)), id="the last value"),
+        pytest.param(record(loss=math.nan), LOSS, TrialEnd(PointState.FAILED), id="NaN is no value"),
+        pytest.param(record(), LOSS, TrialEnd(PointState.FAILED), id="nothing was reported"),
+        pytest.param(record(), Sweep(), TrialEnd(PointState.COMPLETE), id="nothing is optimised"),
+        pytest.param(record(RunStatus.FAILED, "program", loss=0.1), LOSS, TrialEnd(PointState.FAILED), id="it failed"),
+        pytest.param(record(RunStatus.KILLED, "pruned", loss=0.1), LOSS, TrialEnd(PointState.PRUNED), id="it was pruned"),
+        pytest.param(
+            record(acc=0.9, ms=12.0),
+            Sweep(metric=("acc", "ms"), direction=("maximize", "minimize"), constraints=("ms <= 10", "acc >= 0.5")),
+            TrialEnd(PointState.COMPLETE, (0.9, 12.0), (2.0, -0.4)),
+            id="several objectives, and constraints",
+        ),
     ],
 )
-def test_the_best_trial(settings: Sweep, expected: int | None) -> None:
-    best = best_point(TRIALS, settings)
-    assert expected == (best.trial.number if best else None)
-
-
-def with_series(directory: Path, number: int, losses: list[float], *overrides: str) -> tuple[Trial, RunRecord]:
-    run_dir = RunDir(directory / str(number))
-    run_dir.root.mkdir()
-    run_dir.metrics.write_text("".join(f'{{"step": {step}, "loss": {loss}}}\n' for step, loss in enumerate(losses)))
-    trial = Trial(number, overrides, cast(Any, None), cast(Any, None))
-    return trial, RunRecord(run_dir, str(number), RunStatus.FINISHED, datetime.now(UTC), metrics={"loss": losses[-1]})
+def test_a_trial_ends(ended: RunRecord, sweep: Sweep, expected: TrialEnd) -> None:
+    assert expected == trial_end(ended, sweep)
 
 
 def test_value_best_looks_at_every_step(tmp_path: Path) -> None:
-    trials = [with_series(tmp_path, 1, [0.1, 0.9]), with_series(tmp_path, 2, [0.5, 0.4])]
-    assert [2, 1] == [
-        best.trial.number for value in ("last", "best") if (best := best_point(trials, Sweep(metric="loss", value=value)))
-    ]
+    run_dir = RunDir(tmp_path)
+    run_dir.metrics.write_text("".join(f'{{"step": {step}, "loss": {loss}}}\n' for step, loss in enumerate([0.5, 0.1, 0.9])))
+    ended = record(directory=tmp_path, loss=0.9)
+    assert [(0.9,), (0.1,)] == [trial_end(ended, Sweep(metric="loss", value=value)).values for value in ("last", "best")]
 
 
-def test_with_seeds_the_mean_of_a_point_counts(tmp_path: Path) -> None:
-    trials = [
-        with_series(tmp_path, 1, [0.1], "params.x=1", "seed=0"),
-        with_series(tmp_path, 2, [0.9], "params.x=1", "seed=1"),
-        with_series(tmp_path, 3, [0.3], "params.x=2", "seed=0"),
-        with_series(tmp_path, 4, [0.4], "params.x=2", "seed=1"),
-    ]
-    best = best_point(trials, Sweep(metric="loss", seeds=2))
-    assert best is not None
-    assert (3, pytest.approx(0.35), 2) == (best.trial.number, best.value, best.seeds)
+def test_a_constraint_on_what_was_not_reported_is_broken() -> None:
+    assert (math.inf,) == violations(["latency_ms <= 20"], {})

@@ -1,0 +1,241 @@
+"""The trials of a sweep and what is known of them: which comes next, which shall stop, which is best. No files, no processes.
+
+A *point* of the space is run once, or with `seeds: N` as N trials that differ by `seed`; the mean over them is what the search
+learns. Points that are enqueued come first, beside `trials`. Everything can be told again in the same order (`adopt`, `report`,
+`tell`): a sweep that is resumed rebuilds its study from its journal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from launcher.config.spec import Sweep
+from launcher.config.sweep_dimension import Dimension
+from launcher.sweep.search import Chosen, PointEnd, PointState, Search, dominates
+
+DEFAULT_TRIALS = 20
+"""Points of a search that has no end of its own, when `sweep.trials` is not set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A trial to run."""
+
+    number: int
+    """From 1; `LAUNCH_TRIAL` in the program."""
+    point: int
+    """From 1; trials of one point differ by their seed."""
+    overrides: tuple[str, ...]
+    """What sets it apart: `params.lr=0.1`, `seed=2`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnd:
+    """How a trial ended, as far as the search cares."""
+
+    state: PointState
+    values: tuple[float, ...] = ()
+    """One a metric; NaN where the trial has not reported it."""
+    violations: tuple[float, ...] = ()
+    """One a constraint; it is kept at 0 and below."""
+
+
+@dataclass(frozen=True, slots=True)
+class BestPoint:
+    """A point that no other one beats."""
+
+    trial: int
+    """Its first trial that counts."""
+    overrides: tuple[str, ...]
+    values: tuple[float, ...]
+    """One a metric: the mean over its trials that count."""
+    violations: tuple[float, ...]
+    seeds: int
+    """Over how many trials the values are means."""
+
+
+@dataclass(slots=True)
+class _Point:
+    number: int
+    overrides: tuple[str, ...]
+    searched: bool
+    """Whether the search knows it; an enqueued point may lie beside the space."""
+    waiting: deque[int]
+    """Seeds that have no trial yet."""
+    reports: dict[int, list[float]] = field(default_factory=dict)
+    """Trial → its reports of the metric."""
+    ends: dict[int, TrialEnd] = field(default_factory=dict)
+    told: int = 0
+    """Reports that the search has seen."""
+    stopped: bool = False
+
+
+class Study:
+    """One sweep's trials. *base_seed*: the experiment's own; *enqueued*: overrides of points to try first."""
+
+    def __init__(
+        self,
+        search: Search,
+        dimensions: Sequence[Dimension],
+        sweep: Sweep,
+        *,
+        base_seed: int = 0,
+        enqueued: Sequence[tuple[str, ...]] = (),
+    ) -> None:
+        self._search = search
+        self._dimensions = tuple(dimensions)
+        self._sweep = sweep
+        self._seeds = tuple(base_seed + number for number in range(sweep.seeds))
+        self._enqueued = deque(enqueued)
+        self._points: dict[int, _Point] = {}
+        self._of_trial: dict[int, _Point] = {}
+        self._open: _Point | None = None
+        self._limit = sweep.trials if sweep.trials or sweep.sampler == "grid" else DEFAULT_TRIALS
+        self._searched = 0
+        self._doubles = sum(sweep.sampler == "grid" and self._chosen(point) is not None for point in enqueued)
+        self.exhausted = False
+
+    @property
+    def total(self) -> int | None:
+        """Trials in all; None while nobody knows. (A grid's product, or `trials`, and the enqueued points, for each seed.)"""
+        beside = len(self._points) - self._searched + len(self._enqueued)
+        searched = self._searched if self.exhausted else self._size()
+        return None if searched is None else (searched + beside) * len(self._seeds)
+
+    def _size(self) -> int | None:
+        if self._sweep.sampler != "grid":
+            return self._limit
+        size = math.prod(len(dimension.choices) for dimension in self._dimensions) - self._doubles
+        return min(size, self._limit or size)
+
+    def ask(self) -> Asked | None:
+        """The next trial; None when all have been asked for."""
+        while self._open is None or not self._open.waiting:
+            self._open = self._next_point()
+            if self._open is None:
+                return None
+        return self._begin(self._open, len(self._of_trial) + 1, self._open.waiting.popleft())
+
+    def adopt(self, asked: Asked) -> None:
+        """A trial that was asked for before the sweep was interrupted, in the order of the numbers."""
+        point = self._points.get(asked.point)
+        if point is None:
+            without_seed = asked.overrides[:-1] if len(self._seeds) > 1 else asked.overrides
+            if self._enqueued and self._enqueued[0] == without_seed:
+                self._enqueued.popleft()
+            else:
+                self._searched += 1
+            self._open = point = self._add_point(without_seed)
+        self._begin(point, asked.number, point.waiting.popleft())
+
+    def report(self, number: int, value: float) -> tuple[int, ...]:
+        """The next report of the metric by trial *number*. Returns the trials that shall stop: all of the point, or none."""
+        point = self._of_trial[number]
+        point.reports[number].append(value)
+        alive = [trial for trial in point.reports if trial not in point.ends or point.ends[trial].state is PointState.COMPLETE]
+        if not point.searched or point.stopped or point.waiting:
+            return ()
+        # With several seeds: the mean of what all of them have reported.
+        while point.told < min(len(point.reports[trial]) for trial in alive):
+            mean = fmean(point.reports[trial][point.told] for trial in alive)
+            point.told += 1
+            if math.isfinite(mean) and self._search.report(point.number, mean):
+                point.stopped = True
+                return tuple(trial for trial in alive if trial not in point.ends)
+        return ()
+
+    def restart(self, number: int) -> None:
+        """Trial *number* runs again from its beginning: what it reports once more counts once."""
+        self._of_trial[number].reports[number] = []
+
+    def tell(self, number: int, end: TrialEnd) -> None:
+        """How trial *number* ended."""
+        point = self._of_trial[number]
+        point.ends[number] = end
+        if point.waiting or len(point.ends) < len(point.reports):
+            return
+        if point.searched:
+            self._search.tell(point.number, _combined(list(point.ends.values())))
+
+    def best(self) -> list[BestPoint]:
+        """The best point so far; of several objectives the Pareto front. Those that keep all constraints go first."""
+        return _best([found for point in self._points.values() if (found := _counted(point))], self._sweep.directions)
+
+    def _next_point(self) -> _Point | None:
+        if self._enqueued:
+            return self._add_point(self._enqueued.popleft())
+        if self._limit is not None and self._searched >= self._limit:
+            return None
+        chosen = self._search.ask(len(self._points) + 1)
+        if chosen is None:
+            self.exhausted = True
+            return None
+        self._searched += 1
+        return self._added(tuple(d.assignment(chosen[d.key]) for d in self._dimensions), searched=True)
+
+    def _add_point(self, overrides: tuple[str, ...]) -> _Point:
+        """A point that the search did not choose now: enqueued, or known from before."""
+        chosen = self._chosen(overrides)
+        if chosen is not None:
+            self._search.adopt(len(self._points) + 1, chosen)
+        return self._added(overrides, searched=chosen is not None)
+
+    def _added(self, overrides: tuple[str, ...], *, searched: bool) -> _Point:
+        point = _Point(len(self._points) + 1, overrides, searched, deque(self._seeds))
+        self._points[point.number] = point
+        return point
+
+    def _begin(self, point: _Point, number: int, seed: int) -> Asked:
+        point.reports[number] = []
+        self._of_trial[number] = point
+        apart = (f"seed={seed}",) if len(self._seeds) > 1 else ()
+        return Asked(number, point.number, (*point.overrides, *apart))
+
+    def _chosen(self, overrides: Sequence[str]) -> Chosen | None:
+        """What the search would have called these overrides; None when they are no point of the space."""
+        given = {override.partition("=")[0].lstrip("+"): override for override in overrides}
+        chosen: dict[str, float | str] = {}
+        for dimension in self._dimensions:
+            text = given.get(dimension.key)
+            if text is None:
+                return None
+            if dimension.choices:
+                if text not in dimension.choices:
+                    return None
+                chosen[dimension.key] = text
+            else:
+                chosen[dimension.key] = float(text.partition("=")[2])
+        return chosen
+
+
+def _counted(point: _Point) -> BestPoint | None:
+    """None for a point without a value: nothing of it is complete, or no metric is named."""
+    end = _combined(list(point.ends.values()))
+    if end.state is not PointState.COMPLETE or not end.values:
+        return None
+    complete = [number for number, each in point.ends.items() if each.state is PointState.COMPLETE]
+    return BestPoint(min(complete), point.overrides, end.values, end.violations, len(complete))
+
+
+def _combined(ends: Sequence[TrialEnd]) -> PointEnd:
+    """The end of a point from those of its seeds: the mean over the complete ones; pruned, or failed, where there is none."""
+    complete = [end for end in ends if end.state is PointState.COMPLETE and all(math.isfinite(value) for value in end.values)]
+    if not complete:
+        pruned = any(end.state is PointState.PRUNED for end in ends)
+        return PointEnd(PointState.PRUNED if pruned else PointState.FAILED)
+    values = tuple(fmean(column) for column in zip(*(end.values for end in complete), strict=True))
+    violations = tuple(max(column) for column in zip(*(end.violations for end in complete), strict=True))
+    return PointEnd(PointState.COMPLETE, values, violations)
+
+
+def _best(points: Sequence[BestPoint], directions: Sequence[str]) -> list[BestPoint]:
+    kept = [point for point in points if all(violation <= 0 for violation in point.violations)] or points
+    if len(directions) == 1:
+        choose = max if directions[0] == "maximize" else min
+        return [choose(kept, key=lambda point: point.values[0])] if kept else []
+    maximize = [direction == "maximize" for direction in directions]
+    return [point for point in kept if not any(dominates(other.values, point.values, maximize=maximize) for other in kept)]
