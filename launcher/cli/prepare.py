@@ -43,12 +43,15 @@ def compose(request: Request, state: StateDir | None = None) -> Composed:
     )
 
 
-def prepare(request: Request, timings: Timings, *, image: str | None = None, quiet: bool = False) -> Prepared:
-    """For a run: compose, start the tracking server beside the rest, plan and build."""
+def prepare(
+    request: Request, timings: Timings, *, image: str | None = None, quiet: bool = False, may_wait: bool = True
+) -> Prepared:
+    """For a run: compose, start the tracking server beside the rest, plan and build. A run that *may_wait* not is refused before
+    anything is built when its GPUs are taken."""
     state = state_dir().ensure()
     composed = _composed(request, state, timings)
     start_local_server(composed.spec, state)
-    return plan_and_build(composed, state, timings, image=image, quiet=quiet)
+    return plan_and_build(composed, state, timings, image=image, quiet=quiet, may_wait=may_wait)
 
 
 def prepare_image(request: Request, timings: Timings, *, quiet: bool = False) -> Prepared:
@@ -73,6 +76,7 @@ def plan_and_build(
     image: str | None = None,
     quiet: bool = False,
     runs_here: bool = True,
+    may_wait: bool = True,
 ) -> Prepared:
     from launcher.cli.progress import planning_progress
     from launcher.plan.planner import plan as make_plan
@@ -81,6 +85,10 @@ def plan_and_build(
         plan = make_plan(
             composed, state=state, environ=os.environ, cwd=Path.cwd(), image=image, runs_here=runs_here, observer=observer
         )
+    if plan.gpus and not may_wait:
+        from launcher.run.gpu_line import refuse_unless_free
+
+        refuse_unless_free(plan)
     return build_image(plan, state, timings, quiet=quiet)
 
 

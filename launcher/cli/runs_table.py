@@ -25,6 +25,9 @@ def print_records(records: Sequence[RunRecord], *, as_json: bool) -> int:
         if any(_ports(record) for record in records):
             columns = (*columns, "PORTS")
             rows = [(*row, _ports(record)) for row, record in zip(rows, records, strict=True)]
+        if any(record.waits_for for record in records):
+            columns = (*columns, "WAITS FOR")
+            rows = [(*row, record.waits_for or "") for row, record in zip(rows, records, strict=True)]
         print(render.table(columns, rows))
     else:
         render.say("no runs; `launch experiment=digits` makes one")
@@ -76,4 +79,6 @@ def _ports(record: RunRecord) -> str:
 
 def _waiting_for(record: RunRecord) -> str:
     """What a run that has not ended is at; nothing more to say while it simply runs."""
+    if record.waits_for:
+        return "waiting"
     return "" if record.phase in ("started", "first_output") else record.phase

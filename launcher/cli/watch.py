@@ -86,6 +86,8 @@ def _tell_notes(events: Sequence[journal.Event], *, quiet: bool) -> None:
     for event in events:
         if event.name == "note" and not quiet:
             render.say(f"{render.styled('note', 'yellow')}: {event.get('text')}")
+        if event.name == "waiting" and not quiet:
+            render.say(f"{render.styled('waiting', 'yellow')}: {record.in_line(event)}")
 
 
 def _has_finished(run_dir: RunDir) -> bool:

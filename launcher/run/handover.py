@@ -38,6 +38,8 @@ class RunIdentity:
     sweep_id: str | None = None
     trial: int | None = None
     rerun_of: str | None = None
+    may_wait: bool = True
+    """Whether it may stand in line for GPUs."""
 
 
 def new_run(plan: LaunchPlan, image_digest: Digest, *, state: StateDir, identity: RunIdentity) -> tuple[RunDir, int]:
@@ -85,6 +87,7 @@ def _identity_document(identity: RunIdentity) -> dict[str, Any]:
         "sweep_id": identity.sweep_id,
         "trial": identity.trial,
         "rerun_of": identity.rerun_of,
+        "may_wait": identity.may_wait,
     }
 
 

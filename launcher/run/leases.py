@@ -34,6 +34,7 @@ def leased(
         yield None
         return
     from launcher.run.gpu_line import at_once, placed
+    from launcher.run.near_gpus import near_gpus
     from runtime.gpu.lease import release
 
     def waiting(place: int, of: int, text: str) -> None:
@@ -42,9 +43,10 @@ def leased(
             tell(text)
 
     found = placed(plan, run_dir.run_id, inbox, waiting) if may_wait else at_once(plan, run_dir.run_id, inbox)
-    journal.append(run_dir.journal, "leased", **_fields(found))
     try:
-        yield found.lease
+        with near_gpus(found.gpus, cpus=plan.cpus) as near:
+            journal.append(run_dir.journal, "leased", **_fields(found), **near)
+            yield found.lease
     except BaseException:
         # Perhaps the container lives on: then its init holds the lease as long as it does.
         for fd in found.lease.fds:

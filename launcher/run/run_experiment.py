@@ -53,6 +53,7 @@ class Run:
     tracker: TrackerProcess
     sweep_id: str | None = None
     trial: int | None = None
+    may_wait: bool = True
 
 
 def run_experiment(run: Run) -> Attempt:
@@ -81,7 +82,7 @@ def run_attempt(run: Run, number: int) -> Attempt:
     """One container, from lease to exit."""
     run_dir, plan = run.run_dir, run.plan
     with ExitStack() as owned:
-        lease = owned.enter_context(leased(plan, run_dir, run.inbox))
+        lease = owned.enter_context(leased(plan, run_dir, run.inbox, may_wait=run.may_wait))
         gpus = owned.enter_context(_watched(run, lease.uuids)) if lease is not None else None
         spec = container_spec(
             plan,

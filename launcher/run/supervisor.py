@@ -75,6 +75,7 @@ def _run_or_take_over(run_dir: RunDir, inbox: SignalInbox, tracker: TrackerProce
     state, identity = StateDir(run_dir.root.parent.parent), document["identity"]
     image = Store(state.store).image(document["image_digest"])
     run = Run(run_dir, state, plan, image, inbox, tracker, sweep_id=identity["sweep_id"], trial=identity["trial"])
+    run.may_wait = identity.get("may_wait", True)
     return run_experiment(run)
 
 

@@ -49,6 +49,9 @@ _CARRIED = (
     "ports",
 )
 
+_STILL = ("note", "mlflow", "acquired", "waiting", "leased", "unpaused")
+"""Events that leave a run where it is."""
+
 _MEANT_OTHERWISE = {"mlflow": ("experiment",), "acquired": ("name",)}
 """Event → fields of that name that don't describe the run."""
 
@@ -67,6 +70,8 @@ class RunRecord:
     parent_run_id: str | None = None
     sweep_id: str | None = None
     trial: int | None = None
+    waits_for: str | None = None
+    """What a run that stands in line for GPUs waits for, with its place."""
     phase: str = "created"
     """The last event that moved the run: `building`, `queued`, `started`, `stopping`, ..."""
     alive: bool = False
@@ -147,6 +152,7 @@ def fold(run_dir: RunDir) -> RunRecord | None:
         run_id=run_dir.run_id,
         status=status,
         created_at=_utc(events[0].at),
+        waits_for=_waits_for(events) if alive else None,
         phase=_phase(events),
         alive=alive,
         reason=reason,
@@ -240,11 +246,26 @@ def _status(events: Sequence[Event], finished: Event | None, *, alive: bool) -> 
 
 
 def _phase(events: Sequence[Event]) -> str:
-    moving = [event.name for event in events if event.name not in ("note", "mlflow", "acquired", "leased", "unpaused")]
+    moving = [event.name for event in events if event.name not in _STILL]
     if "paused" in moving:
         last = [event.name for event in events if event.name in ("paused", "unpaused", "started", "stopping", "finished")][-1]
         moving = moving if last == "paused" else [name for name in moving if name != "paused"]
     return moving[-1] if moving else events[-1].name
+
+
+def _waits_for(events: Sequence[Event]) -> str | None:
+    """`place 2 of 3 in line for 2 GPUs: …` while that is the last that happened."""
+    for event in reversed(events):
+        if event.name == "waiting":
+            return in_line(event)
+        if event.name in ("leased", "stopping"):
+            return None
+    return None
+
+
+def in_line(waiting: Event) -> str:
+    """A `waiting` event in words."""
+    return f"place {waiting.get('place')} of {waiting.get('of')} in line for {waiting.get('text')}"
 
 
 def _running_s(events: Iterable[Event], *, until: float | None) -> float | None:

@@ -16,12 +16,13 @@ from pathlib import Path
 from runtime.container.handshake import channel, describe, failure, receive, send
 from runtime.errors import ContainerError
 from runtime.kernel import libc, processes
+from runtime.kernel.number_list import number_list
 from runtime.light_typing import NamedTuple, NoReturn
 from runtime.oci.runtime_config import Process, RuntimeConfig
 from runtime.oci_runtime import cgroup_files
 from runtime.oci_runtime.container_process import FLAGS
 from runtime.oci_runtime.creation import prepare_start
-from runtime.oci_runtime.process_limits import number_list, set_limits, set_priorities
+from runtime.oci_runtime.process_limits import set_limits, set_priorities
 from runtime.oci_runtime.program_start import Start, become, environment, find_program, own_streams
 from runtime.oci_runtime.record import Record
 

@@ -8,6 +8,7 @@ import struct
 
 from runtime.errors import BadContent, ContainerError
 from runtime.kernel import libc
+from runtime.kernel.number_list import node_mask, number_list
 from runtime.oci.linux_config import Linux
 from runtime.oci.runtime_config import Process, ResourceLimit, Scheduler
 
@@ -118,22 +119,4 @@ def memory_policy(linux: Linux) -> tuple[int, bytes, int] | None:
         if flag.removeprefix("MPOL_F_") not in _MEMORY_FLAGS:
             raise BadContent(f"`linux.memoryPolicy.flags` names an unknown flag: `{flag}`")
         mode |= _MEMORY_FLAGS[flag.removeprefix("MPOL_F_")]
-    nodes = number_list(wanted.nodes)
-    bits = 0
-    for node in nodes:
-        bits |= 1 << node
-    longs = max(1, (max(nodes, default=0) + 64) // 64)
-    return mode, bits.to_bytes(8 * longs, "little") if nodes else b"", 64 * longs + 1 if nodes else 0
-
-
-def number_list(text: str) -> set[int]:
-    """The numbers in a list such as `0-3,7` (cpuset(7), "List format"). Raises BadContent."""
-    found: set[int] = set()
-    for part in text.split(","):
-        if not part.strip():
-            continue
-        first, _, last = part.strip().partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
-            raise BadContent(f"not a list of numbers: `{text}`")
-        found.update(range(int(first), int(last or first) + 1))
-    return found
+    return mode, *node_mask(number_list(wanted.nodes))

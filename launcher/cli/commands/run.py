@@ -13,6 +13,7 @@ from pathlib import Path
 
 from launcher.cli import arguments as args
 from launcher.cli.timings import Timings
+from launcher.errors import ConfigError
 
 _USAGE = "experiment=NAME [KEY=VALUE ...] [OPTIONS] [-- COMMAND ...]"
 
@@ -31,6 +32,7 @@ def _parser() -> args.Parser:
     parser.add_argument("--name", help="name of the run")
     parser.add_argument("--note", help="a note for the record")
     parser.add_argument("--image", metavar="IMAGE", help="run in an existing image: a digest prefix, a name or an experiment")
+    parser.add_argument("--no-wait", action="store_true", help="fail at once when its GPUs are taken, and say by whom")
     parser.add_argument("--dry-run", action="store_true", help="the same as `launch plan`")
     parser.add_argument("--cfg", choices=["job"], help="print the resolved configuration as YAML and stop")
     parser.add_argument("--timings", action="store_true", help="print the seconds of each phase at the end")
@@ -48,6 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.cfg:
         return _print_configuration(request)
     if options.multirun:
+        if options.no_wait:
+            raise ConfigError("--no-wait is for one run: the trials of a sweep wait for one another")
         from launcher.cli.sweep import sweep
 
         return sweep(request, options, timings)
@@ -72,8 +76,10 @@ def _run_once(request: args.Request, options: argparse.Namespace, timings: Timin
         from launcher.run.recover import recover_runs
         from launcher.run.signal_inbox import SignalInbox, held_back
 
-        prepared = prepare(request, timings, image=options.image, quiet=options.quiet)
-        identity = RunIdentity(name=options.name, note=options.note, command_line=("launch", *sys.argv[1:]))
+        may_wait = not options.no_wait
+        prepared = prepare(request, timings, image=options.image, quiet=options.quiet, may_wait=may_wait)
+        command_line = ("launch", *sys.argv[1:])
+        identity = RunIdentity(name=options.name, note=options.note, command_line=command_line, may_wait=may_wait)
         handed_over_at = time.time()
         with held_back(SIGNALS):
             run_dir, lock_fd = new_run(prepared.plan, prepared.image.digest, state=prepared.state, identity=identity)
