@@ -75,9 +75,12 @@ def _made(writers: Sequence[Callable[[int], None]], *, reap: bool = True) -> lis
 
 
 def _sleeper() -> int:
+    parent = os.getpid()
     pid = libc.clone_bare(NEWUSER | signal.SIGCHLD)
-    while pid == 0:
-        signal.pause()
+    if pid == 0:
+        processes.end_with(parent)
+        while True:
+            signal.pause()
     return pid
 
 

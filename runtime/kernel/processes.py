@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from runtime.kernel import libc
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
@@ -42,6 +43,13 @@ def fork_into(cgroup: int) -> int:
 def fork_sibling() -> int:
     """Fork a child of this process's *parent*, so that the parent can wait for it. From a process with one thread."""
     return libc.clone(_CLONE_PARENT | signal.SIGCHLD)
+
+
+def end_with(parent: int) -> None:
+    """Be killed when *parent*, whose only thread forked this process, ends. Changing ids afterwards undoes it (prctl(2))."""
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def close_all_but(kept: Iterable[int]) -> None:
