@@ -21,7 +21,7 @@ from runtime.container.spec import ContainerSpec
 from runtime.network.addresses import host_name
 from runtime.network.mode import NetworkMode
 from runtime.network.published import parse as parse_port
-from runtime.rootfs.wanted import BindMount, DeviceNode, TmpfsFile
+from runtime.rootfs.wanted import BindMount, TmpfsFile
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.records import Image
 from runtime.store.store import Store
@@ -91,7 +91,7 @@ def container_spec(
         processes=plan.processes,
         rank_grace_s=spec.grace,
     )
-    return container if lease is None else _with_gpus(container, lease, run_dir)
+    return container if lease is None else _with_gpus(container, lease)
 
 
 def env_of(image: Image) -> dict[str, str]:
@@ -164,24 +164,11 @@ def _holds_something(directory: Path) -> bool:
         return False
 
 
-def _with_gpus(container: ContainerSpec, lease: LeasedGpus, run_dir: RunDir) -> ContainerSpec:
-    from runtime.gpu.inject import injection
-    from runtime.gpu.inventory import read_gpus
+def _with_gpus(container: ContainerSpec, lease: LeasedGpus) -> ContainerSpec:
+    from launcher.plan.devices import gpu_edits
+    from runtime.container.device_edits import edited
 
-    state = StateDir(run_dir.root.parent.parent)
-    gpus = [gpu for gpu in read_gpus() if gpu.uuid in lease.uuids]
-    edits = injection(gpus, cache=state.cache)
-    env = {**edits.env, **container.env}
-    # Behind the image's own: an image may bring a newer nvidia-smi or a compat libcuda, and then it means it.
-    env["PATH"] = f"{env['PATH']}:{edits.path_prefix}"
-    env["LD_LIBRARY_PATH"] = ":".join(filter(None, (env.get("LD_LIBRARY_PATH"), edits.library_path)))
-    return replace(
-        container,
-        env=env,
-        devices=tuple(DeviceNode(source=node, target=f"/dev/{node.name}") for node in edits.nodes),
-        masked_proc=edits.masked_proc,
-        library_dir=edits.library_dir,
-    )
+    return edited(container, gpu_edits(lease.uuids, container.env))
 
 
 __all__ = ["HOME", "SECRETS", "LeasedGpus", "container_spec", "env_of", "secret_values"]

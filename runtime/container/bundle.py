@@ -11,7 +11,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from runtime.container.child import LIBRARY_TARGET
 from runtime.container.spec import ContainerSpec
 from runtime.kernel import capabilities
 from runtime.kernel.id_maps import IdMap, IdMaps
@@ -117,8 +116,8 @@ def _mounts(spec: ContainerSpec) -> list[dict[str, Any]]:
         access = ("ro",) if bind.readonly else ("rw",)
         execution = () if bind.executable else ("noexec",)
         mounts.append(_bind(str(bind.source), bind.target, "rbind", *access, "nosuid", "nodev", *execution))
-    if spec.library_dir is not None:
-        mounts.append(_bind(str(spec.library_dir), LIBRARY_TARGET, "rbind", "ro", "nosuid", "nodev"))
+    for file in spec.host_files:
+        mounts.append(_bind(str(file.source), file.target, "rbind", "ro" if file.readonly else "rw", "nosuid", "nodev"))
     for tmpfs in spec.tmpfs:
         size = () if tmpfs.size_bytes is None else (f"size={tmpfs.size_bytes}",)
         mounts.append(_mount("tmpfs", tmpfs.target, "nosuid", "nodev", f"mode={tmpfs.mode:o}", *size))

@@ -19,7 +19,6 @@ import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NoReturn
 
 from runtime.container.handshake import describe, receive, send
@@ -30,14 +29,13 @@ from runtime.container.spec import ContainerSpec
 from runtime.kernel import capabilities, libc, mounts, namespaces, processes
 from runtime.kernel.id_maps import IdMapKind, IdMaps, owner_first, swapped
 from runtime.network import loopback
+from runtime.rootfs.device_files import add_device_files
 from runtime.rootfs.etc_files import etc_files
 from runtime.rootfs.host_mounts import MapFor, attach_files, attach_host_mounts, directory_for
 from runtime.rootfs.overlay import LayerMaps, Rung, mount_overlay
 from runtime.rootfs.system_mounts import cover_system_paths, mount_dev, mount_proc, mount_sys
 from runtime.rootfs.targets import Root
 from runtime.rootfs.wanted import BindMount, LayersMount, TmpfsMount
-
-LIBRARY_TARGET = "/usr/local/nvidia"
 
 _INIT_CAPABILITIES = frozenset({"CAP_KILL", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"})
 
@@ -68,9 +66,11 @@ def be_helper(birth: Birth) -> NoReturn:
         open_files = _settle(birth)
         if birth.maps.kind is IdMapKind.RANGED:
             root, warnings, rung, user_namespace = _furnish_as_root(birth)
-            namespaces.enter_user_namespace(user_namespace, birth.maps)
+            namespaces.enter_user_namespace(user_namespace, birth.maps, keep_groups=birth.spec.host_groups)
         else:
-            namespaces.enter_user_namespace(namespaces.user_namespace(birth.maps), birth.maps)
+            namespaces.enter_user_namespace(
+                namespaces.user_namespace(birth.maps), birth.maps, keep_groups=birth.spec.host_groups
+            )
             root, warnings, rung = _furnish(birth, LayerMaps(), None)
         if receive(birth.holdings.control) is None:
             processes.reap_children()
@@ -158,8 +158,9 @@ def _furnish(birth: Birth, layer_maps: LayerMaps, map_for: MapFor | None) -> tup
     home = spec.env.get("HOME", "/")
     program_owner = _owner_for(birth, spec.uid, spec.gid)
     wanted: tuple[BindMount | TmpfsMount | LayersMount, ...]
-    wanted = (*spec.binds, *_library(spec.library_dir), *spec.other_layers, *spec.tmpfs)
+    wanted = (*spec.binds, *spec.other_layers, *spec.tmpfs)
     warnings = attach_host_mounts(root, wanted, map_for=map_for, owner=owner, layer_maps=layer_maps, rungs=birth.rungs)
+    add_device_files(root, spec.host_files, spec.links, spec.loader_dirs, owner=owner)
     etc = etc_files(overlay, hostname=spec.hostname, resolv_conf=birth.resolv_conf, uid=spec.uid, gid=spec.gid, home=home)
     attach_files(root, etc, owner=owner)
     attach_files(root, spec.tmpfs_files, owner=program_owner, owner_for=lambda uid, gid: _owner_for(birth, uid, gid))
@@ -173,10 +174,6 @@ def _furnish(birth: Birth, layer_maps: LayerMaps, map_for: MapFor | None) -> tup
 def _owner_for(birth: Birth, uid: int, gid: int) -> tuple[int, int] | None:
     """Whom the helper gives files to that belong to these ids of the container: it may be inside the user namespace already."""
     return birth.maps.process_owner(uid, gid) or ((uid, gid) if birth.maps.kind is IdMapKind.SUBIDS else None)
-
-
-def _library(directory: Path | None) -> tuple[BindMount, ...]:
-    return () if directory is None else (BindMount(directory, LIBRARY_TARGET, owner_is_caller=False),)
 
 
 def _be_init(birth: Birth, open_files: tuple[int, int]) -> NoReturn:
@@ -204,7 +201,7 @@ def _be_init(birth: Birth, open_files: tuple[int, int]) -> NoReturn:
             cwd=spec.cwd,
             uid=spec.uid,
             gid=spec.gid,
-            groups=spec.groups,
+            groups=None if spec.host_groups else spec.groups,
             one_id=birth.maps.kind is IdMapKind.SINGLE,
             capabilities=program_capabilities,
             seccomp=birth.seccomp,
@@ -234,9 +231,15 @@ def _change_root(birth: Birth) -> None:
     mounts.attach(tree, below)
     os.fchdir(tree)
     root = Root(tree, None)
-    mount_proc(root, laid_over=spec.masked_proc)
+    mount_proc(root, covers=spec.proc_covers)
     mount_sys(root, own_network=spec.network != "host")
-    mount_dev(root, shm_bytes=spec.shm_bytes, devices=spec.devices, single_id=birth.maps.kind is IdMapKind.SINGLE)
+    mount_dev(
+        root,
+        shm_bytes=spec.shm_bytes,
+        devices=spec.devices,
+        links=tuple(link for link in spec.links if link.path.startswith("/dev/")),
+        single_id=birth.maps.kind is IdMapKind.SINGLE,
+    )
     cover_system_paths(root)
     if spec.readonly_root:
         mounts.set_attributes(tree, mounts.ATTR_RDONLY)

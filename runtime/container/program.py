@@ -32,7 +32,8 @@ class Program:
     cwd: str
     uid: int
     gid: int
-    groups: tuple[int, ...]
+    groups: tuple[int, ...] | None
+    """None keeps those that the container was made with."""
     one_id: bool
     """The container has a single id: the program has it already, and setgroups is refused."""
     capabilities: int
@@ -98,7 +99,8 @@ def _filter_calls(program: Program, asked: socket.socket | None) -> None:
 def _drop_privileges(program: Program) -> None:
     processes.limit_capabilities(program.capabilities)
     if not program.one_id:
-        os.setgroups(program.groups)
+        if program.groups is not None:
+            os.setgroups(program.groups)
         os.setresgid(program.gid, program.gid, program.gid)
         os.setresuid(program.uid, program.uid, program.uid)
         # Another id made this copy of the launcher what the machine's fs.suid_dumpable says: nobody inside may look at it.

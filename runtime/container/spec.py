@@ -12,7 +12,7 @@ from pathlib import Path
 from runtime.cgroup.limits import Limits
 from runtime.network.mode import NetworkMode
 from runtime.network.published import PublishedPort
-from runtime.rootfs.wanted import BindMount, DeviceNode, LayersMount, TmpfsFile, TmpfsMount
+from runtime.rootfs.wanted import BindMount, DeviceNode, HostFile, LayersMount, ProcCover, Symlink, TmpfsFile, TmpfsMount
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,16 @@ class ContainerSpec:
     tmpfs: tuple[TmpfsMount, ...] = ()
     tmpfs_files: tuple[TmpfsFile, ...] = ()
     devices: tuple[DeviceNode, ...] = ()
-    masked_proc: tuple[tuple[str, str], ...] = ()
-    """(path in the container, content): small files laid over /proc entries, e.g. /proc/driver/nvidia/params."""
-    library_dir: Path | None = None
-    """Prepared directory with driver libraries, bound read-only at /usr/local/nvidia."""
+    proc_covers: tuple[ProcCover, ...] = ()
+    """Directories of /proc of which the program sees a part: /proc/driver/nvidia."""
+    host_files: tuple[HostFile, ...] = ()
+    """Files of a driver and sockets of its daemons."""
+    links: tuple[Symlink, ...] = ()
+    loader_dirs: tuple[str, ...] = ()
+    """Directories of the container that its dynamic loader searches, also without LD_LIBRARY_PATH."""
+    host_groups: tuple[int, ...] = ()
+    """Groups of the host that the program is in, whatever *groups* says, since a device's node is theirs. An ordinary user
+    keeps those that the launch was started with."""
     shm_bytes: int | None = None
     """Size of /dev/shm; None = half of the machine's memory."""
     limits: Limits = field(default_factory=Limits)

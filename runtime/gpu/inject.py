@@ -1,66 +1,108 @@
 """What a container gets for its leased GPUs: device nodes, driver files, environment.
 
-Computed from the live driver at each start; no hooks are run.
+Computed from the live driver at each start, so that nothing can be out of date; no hooks are run, and nothing is told to systemd
+or a device cgroup that a `daemon-reload` could take back: a node that is bound stays.
 """
 
 from __future__ import annotations
 
-import stat
+import os
+import shutil
+import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from runtime.errors import GpuError
-from runtime.gpu.driver import gather
-from runtime.gpu.inventory import Gpu
+from runtime.gpu.device_nodes import groups_of, node, nodes_there
+from runtime.gpu.driver import find_driver
+from runtime.gpu.driver_files import ALWAYS, LIBRARY_DIR, PROGRAM_DIR, driver_files
+from runtime.gpu.edits import DeviceFile, Edits
+from runtime.gpu.inventory import Gpu, MigInstance
+from runtime.gpu.mig_nodes import capability_nodes
+from runtime.gpu.roots import Roots
 
-_CONTROL_NODES = ("nvidiactl", "nvidia-uvm")
-_OPTIONAL_NODES = ("nvidia-uvm-tools",)
-MOUNT_POINT = "/usr/local/nvidia"
+_CONTROL = ("/dev/nvidiactl", "/dev/nvidia-uvm")
+_OPTIONAL = ("/dev/nvidia-uvm-tools",)
+_MODESET = "/dev/nvidia-modeset"
+_MODPROBE_PATIENCE_S = 20.0
 
-
-@dataclass(frozen=True, slots=True)
-class Injection:
-    """Edits to a container, as data."""
-
-    nodes: tuple[Path, ...]
-    library_dir: Path
-    masked_proc: tuple[tuple[str, str], ...]
-    env: dict[str, str]
-    path_prefix: str = f"{MOUNT_POINT}/bin"
-    library_path: str = f"{MOUNT_POINT}/lib64"
+# `void`: a toolkit nested inside must do nothing. CUDA_VISIBLE_DEVICES stays unset: only leased nodes exist.
+_ENV = (("NVIDIA_VISIBLE_DEVICES", "void"), ("CUDA_DEVICE_ORDER", "PCI_BUS_ID"))
 
 
-def injection(gpus: Sequence[Gpu], *, cache: Path, root: Path = Path("/")) -> Injection:
-    """The edits for *gpus* (leased). Only their nodes exist in the container. Raises GpuError when a node is missing."""
-    dev = root / "dev"
-    wanted = [dev / f"nvidia{gpu.minor}" for gpu in gpus] + [dev / name for name in _CONTROL_NODES]
-    for node in wanted:
-        _check_node(node)
-    optional = [dev / name for name in _OPTIONAL_NODES if (dev / name).exists()]
-    return Injection(
-        nodes=(*wanted, *optional),
-        library_dir=gather(cache, root),
-        masked_proc=_masked_params(root),
-        # `void`: a toolkit nested inside must do nothing. CUDA_VISIBLE_DEVICES stays unset: only leased nodes exist.
-        env={"NVIDIA_VISIBLE_DEVICES": "void", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+def injection(
+    gpus: Sequence[Gpu], uuids: Sequence[str], *, capabilities: frozenset[str] = ALWAYS, roots: Roots | None = None
+) -> Edits:
+    """The edits for the leased *uuids* (of GPUs or MIG instances) among *gpus*. Raises GpuError when something is missing."""
+    roots = roots or Roots.of_this_machine()
+    leased = [_leased(gpus, uuid) for uuid in uuids]
+    edits = Edits()
+    if any(gpu.vendor == "nvidia" for gpu, _ in leased):
+        edits = edits.plus(nvidia_driver(capabilities=capabilities, roots=roots))
+    for gpu, instance in leased:
+        edits = edits.plus(device(gpu, instance, capabilities=capabilities, roots=roots))
+    return edits.sorted()
+
+
+def _leased(gpus: Sequence[Gpu], uuid: str) -> tuple[Gpu, MigInstance | None]:
+    for gpu in gpus:
+        if gpu.uuid == uuid:
+            return gpu, None
+        for instance in gpu.mig:
+            if instance.uuid == uuid:
+                return gpu, instance
+    raise GpuError(f"the leased GPU `{uuid}` is gone", hint="`launch gpus` shows what this machine has now")
+
+
+def nvidia_driver(*, capabilities: frozenset[str] = ALWAYS, roots: Roots) -> Edits:
+    """What every container with NVIDIA GPUs gets, however many."""
+    files, notes = driver_files(find_driver(roots), capabilities)
+    _make_uvm(roots)
+    nodes = tuple(node(path, roots) for path in _CONTROL) + nodes_there(_OPTIONAL, roots)
+    if "display" in capabilities:
+        nodes += nodes_there((_MODESET,), roots)
+    return Edits(
+        env=_ENV,
+        nodes=nodes,
+        mounts=files,
+        library_dirs=(LIBRARY_DIR,),
+        program_dirs=(PROGRAM_DIR,),
+        groups=groups_of(nodes),
+        notes=notes,
     )
 
 
-def _check_node(node: Path) -> None:
-    try:
-        mode = node.stat().st_mode
-    except FileNotFoundError:
-        hint = "`nvidia-modprobe -u -c=0` makes it" if node.name.startswith("nvidia-uvm") else "`nvidia-smi` as root makes it"
-        raise GpuError(f"device node `{node}` is missing", hint=hint) from None
-    if not stat.S_ISCHR(mode):
-        raise GpuError(f"`{node}` is not a character device")
+def device(gpu: Gpu, instance: MigInstance | None = None, *, capabilities: frozenset[str] = ALWAYS, roots: Roots) -> Edits:
+    """What *gpu*, or a slice of it, adds."""
+    nodes = _amd_nodes(gpu, roots) if gpu.vendor == "amd" else _nvidia_nodes(gpu, instance, roots)
+    if gpu.vendor == "nvidia" and capabilities & {"graphics", "display"}:
+        nodes += nodes_there(gpu.render_nodes, roots)
+    return Edits(nodes=nodes, groups=groups_of(nodes))
 
 
-def _masked_params(root: Path) -> tuple[tuple[str, str], ...]:
-    """/proc/driver/nvidia/params with ModifyDeviceFiles off: NVML inside must not make nodes of other GPUs."""
-    try:
-        params = (root / "proc/driver/nvidia/params").read_text()
-    except OSError:
-        return ()
-    return (("/proc/driver/nvidia/params", params.replace("ModifyDeviceFiles: 1", "ModifyDeviceFiles: 0")),)
+def _nvidia_nodes(gpu: Gpu, instance: MigInstance | None, roots: Roots) -> tuple[DeviceFile, ...]:
+    if gpu.minor is None:
+        raise GpuError(f"the driver doesn't tell the device node of GPU `{gpu.uuid}`", hint="`launch gpus` shows its trouble")
+    if instance is None and gpu.mig_enabled:
+        raise GpuError(f"GPU `{gpu.uuid}` is in MIG mode: only its slices can be used", hint="`launch gpus` lists them")
+    slices = () if instance is None else capability_nodes(gpu.minor, instance, roots)
+    return (node(f"/dev/nvidia{gpu.minor}", roots), *slices)
+
+
+def _amd_nodes(gpu: Gpu, roots: Roots) -> tuple[DeviceFile, ...]:
+    """ROCm's one door for all GPUs, and the GPU's own nodes (ROCm documentation, "Running ROCm Docker containers")."""
+    return tuple(node(path, roots) for path in ("/dev/kfd", *gpu.render_nodes))
+
+
+def _make_uvm(roots: Roots) -> None:
+    """After a boot /dev/nvidia-uvm is often missing until the first CUDA program; the driver's own setuid program makes it."""
+    program = shutil.which("nvidia-modprobe")
+    if program is None or roots != Roots() or os.path.exists("/dev/nvidia-uvm"):
+        return
+    subprocess.run(
+        [program, "-u", "-c=0"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=_MODPROBE_PATIENCE_S,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+        check=False,  # whether it helped shows in the next line that asks for the node
+    )

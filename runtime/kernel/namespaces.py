@@ -126,11 +126,13 @@ def _run_newidmap(program: str, pid: int, map_: IdMap) -> None:
             os.close(write_end)
 
 
-def enter_user_namespace(fd: int, maps: IdMaps) -> None:
+def enter_user_namespace(fd: int, maps: IdMaps, *, keep_groups: Sequence[int] = ()) -> None:
     """Move this process into the user namespace *fd* as the owner of everything in it: all capabilities, the id that 0 or the
-    single id is."""
+    single id is. *keep_groups* are groups of the host; who isn't root there keeps all of its own for their sake."""
+    if keep_groups and os.geteuid() == 0:
+        os.setgroups(list(keep_groups))
     libc.setns(fd, NEWUSER)
-    if maps.kind is not IdMapKind.SINGLE:
+    if maps.kind is not IdMapKind.SINGLE and not keep_groups:
         os.setgroups([])
     uid, gid = maps.uids.extents[0].inside, maps.gids.extents[0].inside
     os.setresgid(gid, gid, gid)

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from runtime.errors import ContainerError, Unsupported
 from runtime.kernel import libc, mounts
 from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
-from runtime.rootfs.memory_files import MemoryFiles
+from runtime.rootfs.device_files import make_link
 from runtime.rootfs.targets import Root
-from runtime.rootfs.wanted import DeviceNode
+from runtime.rootfs.wanted import DeviceNode, ProcCover, Symlink
 
 MASKED = (
     "/proc/acpi",
@@ -42,8 +42,8 @@ _CLOSED = mounts.ATTR_NOSUID | mounts.ATTR_NODEV | mounts.ATTR_NOEXEC
 _TTY_GROUP = 5
 
 
-def mount_proc(root: Root, *, laid_over: Sequence[tuple[str, str]] = ()) -> None:
-    """/proc of this PID namespace, with small files *laid_over* (path below /proc, content) its entries."""
+def mount_proc(root: Root, *, covers: Sequence[ProcCover] = ()) -> None:
+    """/proc of this PID namespace, with *covers* over directories of it."""
     try:
         tree = mounts.new_mount("proc", attributes=_CLOSED)
     except OSError as error:
@@ -55,10 +55,8 @@ def mount_proc(root: Root, *, laid_over: Sequence[tuple[str, str]] = ()) -> None
             "(Podman) or `procMount: Unmasked` (Kubernetes)",
         ) from error
     _attach_at_top(root, tree, "proc")
-    if laid_over:
-        with MemoryFiles(root) as memory:
-            for path, content in laid_over:
-                _cover(root, path, memory.tree(content.encode(), mode=0o444, owner=None))
+    for cover in covers:
+        _cover_but(root, cover)
 
 
 def mount_sys(root: Root, *, own_network: bool) -> None:
@@ -105,8 +103,10 @@ def _attach_at_top(root: Root, tree: int, name: str) -> None:
     root.attach(tree, f"/{name}")
 
 
-def mount_dev(root: Root, *, shm_bytes: int | None, devices: Sequence[DeviceNode], single_id: bool) -> None:
-    """/dev: a tmpfs with the usual nodes bound from the host, pts, shm and mqueue, and *devices*."""
+def mount_dev(
+    root: Root, *, shm_bytes: int | None, devices: Sequence[DeviceNode], links: Sequence[Symlink] = (), single_id: bool
+) -> None:
+    """/dev: a tmpfs with the usual nodes bound from the host, pts, shm and mqueue, *devices*, and *links* among them."""
     # Its size is what a program may fill there.
     tree = mounts.new_mount("tmpfs", {"mode": "755", "size": "1m"}, attributes=mounts.ATTR_NOSUID | mounts.ATTR_NOEXEC)
     _attach_at_top(root, tree, "dev")
@@ -127,6 +127,8 @@ def mount_dev(root: Root, *, shm_bytes: int | None, devices: Sequence[DeviceNode
         os.close(dev.fd)
     for device in devices:
         _bind_device(root, device)
+    for link in links:
+        make_link(root, link)
 
 
 def _bind_device(root: Root, device: DeviceNode) -> None:
@@ -198,12 +200,34 @@ def _existing(root: Root, path: str) -> int | None:
         return None
 
 
-def _cover(root: Root, path: str, tree: int) -> None:
-    """Attach *tree* over *path* if there is such an entry; /proc has none that we could make."""
+def _cover_but(root: Root, cover: ProcCover) -> None:
+    """Lay a small file system over a directory of /proc; what it has at the kept places is bound into that. Where there is no
+    such directory nothing is covered: /proc has none that we could make."""
+    point = _existing(root, cover.path)
+    if point is None:
+        return
+    below = Root(mounts.new_mount("tmpfs", {"mode": "555", "size": "1m"}, attributes=_CLOSED), None)
     try:
-        point = _existing(root, path)
-        if point is not None:
-            mounts.attach(tree, point)
-            os.close(point)
+        kept = [(path, tree) for path in cover.kept if (tree := _part_of(point, path)) is not None]
+        mounts.attach(below.fd, point)
+        for name, content in cover.files:
+            with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444, dir_fd=below.fd), "w") as file:
+                file.write(content)
+        for path, tree in kept:
+            below.attach(tree, path, directory=stat.S_ISDIR(os.fstat(tree).st_mode))
+        mounts.set_attributes(below.fd, _CLOSED | mounts.ATTR_RDONLY)
     finally:
-        os.close(tree)
+        os.close(below.fd)
+        os.close(point)
+
+
+def _part_of(directory: int, path: str) -> int | None:
+    """A detached mount of what lies at *path* below *directory*; None when nothing does."""
+    try:
+        part = open_in_root(directory, path)
+    except FileNotFoundError:
+        return None
+    try:
+        return mounts.clone_tree("", at=part)
+    finally:
+        os.close(part)

@@ -58,3 +58,29 @@ class DeviceNode:
 
     source: Path
     target: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostFile:
+    """A file, directory or socket of the host's system at *target*, with its owner as it is: of a driver, of a daemon."""
+
+    source: Path
+    target: str
+    readonly: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Symlink:
+    """A symbolic link to be made in the container."""
+
+    path: str
+    points_to: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProcCover:
+    """A directory of /proc that shows nothing but *files* (name, content) and what it has at *kept* itself."""
+
+    path: str
+    files: tuple[tuple[str, str], ...] = ()
+    kept: tuple[str, ...] = ()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from runtime.container.run_once import run_to_completion
 from runtime.errors import ContainerError
 from runtime.kernel import libc, mount_calls, namespaces
 from runtime.rootfs.overlay import LADDER, Rung
-from runtime.rootfs.wanted import BindMount, TmpfsFile, TmpfsMount
+from runtime.rootfs.wanted import BindMount, HostFile, ProcCover, Symlink, TmpfsFile, TmpfsMount
 from tests.kernel.ladder import skip_unless_here
 from tests.kernel.userland import base_layer, inside, make_spec, python_spec, run
 
@@ -108,16 +110,52 @@ def test_a_tmpfs_has_its_size_and_mode(tmp_path: Path) -> None:
     assert [1 << 20, "0o41777", 0] == inside(tmp_path, code, tmpfs=(TmpfsMount("/scratch", size_bytes=1 << 20, mode=0o1777),))
 
 
-def test_small_files_cover_entries_of_proc(tmp_path: Path) -> None:
-    assert "covered" == inside(tmp_path, "answer = open('/proc/version').read()", masked_proc=(("/proc/version", "covered"),))
+def test_a_covered_directory_of_proc_shows_what_it_is_given_and_what_is_kept(tmp_path: Path) -> None:
+    cover = ProcCover("/proc/sys", files=(("params", "ModifyDeviceFiles: 0\n"),), kept=("kernel/random", "net/nothing"))
+    code = (
+        "answer = [sorted(os.listdir('/proc/sys')), open('/proc/sys/params').read(), sorted(os.listdir('/proc/sys/kernel')),"
+        " len(open('/proc/sys/kernel/random/uuid').read()), os.access('/proc/sys/params', os.W_OK)]"
+    )
+    expected = [["kernel", "params"], "ModifyDeviceFiles: 0\n", ["random"], 37, False]
+    assert expected == inside(tmp_path, code, proc_covers=(cover,))
 
 
-def test_driver_libraries_lie_read_only_at_their_place(tmp_path: Path) -> None:
-    libraries = tmp_path / "driver"
-    (libraries / "lib64").mkdir(parents=True)
-    (libraries / "lib64" / "libcuda.so.1").write_text("x")
-    code = "answer = [os.listdir('/usr/local/nvidia/lib64'), bool(os.statvfs('/usr/local/nvidia').f_flag & os.ST_RDONLY)]"
-    assert [["libcuda.so.1"], True] == inside(tmp_path, code, library_dir=libraries)
+def test_a_cover_of_what_is_not_in_proc_is_no_failure(tmp_path: Path) -> None:
+    assert inside(tmp_path, "answer = not os.path.exists('/proc/nope')", proc_covers=(ProcCover("/proc/nope"),))
+
+
+def test_files_of_a_driver_lie_read_only_at_their_places_with_their_own_owner(tmp_path: Path) -> None:
+    library = tmp_path / "libcuda.so.580"
+    library.write_text("x")
+    os.chown(library, 0, 0)
+    files = (HostFile(library, "/usr/local/nvidia/lib64/libcuda.so.1"), HostFile(library, "/usr/local/nvidia/lib64/libcuda.so"))
+    code = (
+        "place = '/usr/local/nvidia/lib64/'\n"
+        "answer = [sorted(os.listdir(place)), open(place + 'libcuda.so').read(), os.statvfs(place + 'libcuda.so').f_flag & 1,"
+        " os.stat(place + 'libcuda.so').st_uid]"
+    )
+    assert [["libcuda.so", "libcuda.so.1"], "x", 1, 65534] == inside(tmp_path, code, host_files=files)
+
+
+def test_links_are_made_inside_the_root_whatever_lies_there(tmp_path: Path) -> None:
+    layer = base_layer(tmp_path / "layer")
+    (layer / "opt").symlink_to("/../../tmp")
+    (layer / "usr/local/old").write_text("in the way")
+    links = (Symlink("/opt/a", "b"), Symlink("/usr/local/old", "new"), Symlink("/dev/dri/by-path/x", "../card0"))
+    code = "answer = [os.readlink(path) for path in ('/tmp/a', '/usr/local/old', '/dev/dri/by-path/x')]"
+    assert ["b", "new", "../card0"] == inside(tmp_path, code, links=links)
+
+
+def test_the_loader_finds_a_drivers_library_without_any_variable(tmp_path: Path) -> None:
+    """No ldconfig is run, and the image's own cache keeps what it had."""
+    place = "/usr/local/nvidia/lib64"
+    layer = base_layer(tmp_path / "layer")
+    shutil.copy("/etc/ld.so.cache", layer / "etc/ld.so.cache")
+    library = tmp_path / "libdevice.so.7"
+    subprocess.run(["cc", "-shared", "-o", library, "-Wl,-soname,libdevice.so.7", "-x", "c", os.devnull], check=True)
+    code = "import ctypes; ctypes.CDLL('libdevice.so.7'); answer = open('/etc/ld.so.conf.d/00-launch-devices.conf').read()"
+    files = (HostFile(library, f"{place}/libdevice.so.7"),)
+    assert f"{place}\n" == inside(tmp_path, code, host_files=files, loader_dirs=(place,), env={"PATH": "/usr/bin", "HOME": "/"})
 
 
 def test_a_link_in_the_image_cannot_lead_a_mount_out_of_it(tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""`devices:` of an experiment, and what a run's GPUs add to its container: looked up when it is planned, and again at its start.
+
+/dev/kvm                a device node of this machine
+vendor.com/class=name   a CDI device (`/etc/cdi`, `/var/run/cdi`, or the directories in LAUNCH_CDI_DIRS)
+gds, gdrcopy, imex:N    doors of the NVIDIA driver that nobody gets unasked
+infiniband              RDMA devices
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launcher.errors import ConfigError, Origin
+from runtime.errors import GpuError
+from runtime.gpu.edits import Edits, joined
+
+if TYPE_CHECKING:
+    from runtime.gpu.cdi.names import DeviceName
+
+Where = Callable[[str], Origin | None]
+
+
+def gpu_edits(uuids: Sequence[str], env: Mapping[str, str]) -> Edits:
+    """What the leased *uuids* add to a container whose environment is *env*."""
+    from runtime.gpu.driver_files import capabilities
+    from runtime.gpu.inject import injection
+    from runtime.gpu.inventory import read_gpus
+
+    return injection(read_gpus(), uuids, capabilities=capabilities(env.get("NVIDIA_DRIVER_CAPABILITIES")))
+
+
+def named_edits(entries: Sequence[str]) -> Edits:
+    """What the entries of `devices` add. Raises GpuError."""
+    from runtime.gpu.cdi.applied import device_edits
+    from runtime.gpu.cdi.files import read_catalogue
+    from runtime.gpu.cdi.names import is_qualified
+
+    names, parts = [], []
+    for entry in entries:
+        if is_qualified(entry):
+            names.append(_named(entry))
+        else:
+            parts.append(_own(entry))
+    if names:
+        parts.append(device_edits(names, read_catalogue(cdi_directories())))
+    return joined(parts)
+
+
+def cdi_directories() -> tuple[Path, ...]:
+    from runtime.gpu.cdi.files import DIRECTORIES
+
+    named = os.environ.get("LAUNCH_CDI_DIRS")
+    return tuple(Path(one) for one in named.split(":") if one) if named else DIRECTORIES
+
+
+def refuse_missing_devices(entries: Sequence[str], where: Where) -> None:
+    """Every entry of `devices` must be there now."""
+    try:
+        named_edits(entries)
+    except GpuError as error:
+        raise ConfigError(error.message, hint=error.hint, origin=where("devices")) from error
+
+
+def _named(entry: str) -> DeviceName:
+    from runtime.gpu.cdi.names import parse_device_name
+
+    try:
+        return parse_device_name(entry)
+    except ValueError as error:
+        raise GpuError(str(error)) from None
+
+
+def _own(entry: str) -> Edits:
+    from runtime.gpu.asked_nodes import WORDS, asked_nodes
+
+    if entry.startswith("/") or entry.partition(":")[0] in WORDS:
+        return asked_nodes(entry)
+    near = difflib.get_close_matches(entry, WORDS, n=1)
+    hint = (
+        f"did you mean `{near[0]}`?"
+        if near
+        else f"a node (`/dev/kvm`), a CDI device (`vendor.com/class=name`), {', '.join(WORDS)}"
+    )
+    raise GpuError(f"`{entry}` is no device", hint=hint)

@@ -1,0 +1,56 @@
+"""Put the edits of devices into a ContainerSpec."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from runtime.container.spec import ContainerSpec
+from runtime.gpu.device_nodes import is_nvidia
+from runtime.gpu.driver_proc import PLACE, covered_files, kept_directories
+from runtime.gpu.edits import Edits
+from runtime.gpu.roots import Roots
+from runtime.rootfs.wanted import DeviceNode, HostFile, ProcCover, Symlink
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def edited(
+    container: ContainerSpec, edits: Edits, *, loader_first: tuple[str, ...] = (), roots: Roots | None = None
+) -> ContainerSpec:
+    """*container* with *edits*. *loader_first* are directories of the image that its loader has to look into before all others.
+
+    Programs and libraries of a driver come behind the image's own: an image may bring a newer nvidia-smi, and then it means it.
+    """
+    roots = roots or Roots.of_this_machine()
+    env = container.env | {name: value for name, value in edits.env if name not in container.env or name in _NOT_THE_IMAGES}
+    if edits.program_dirs:
+        env["PATH"] = _list(env.get("PATH", _PATH), *edits.program_dirs)
+    if edits.library_dirs or loader_first:
+        env["LD_LIBRARY_PATH"] = _list(*loader_first, env.get("LD_LIBRARY_PATH", ""), *edits.library_dirs)
+    return replace(
+        container,
+        env=env,
+        devices=(*container.devices, *(DeviceNode(one.source, one.target) for one in edits.nodes)),
+        host_files=(*container.host_files, *(HostFile(one.source, one.target, one.readonly) for one in edits.mounts)),
+        links=(*container.links, *(Symlink(one.path, one.points_to) for one in edits.links)),
+        loader_dirs=(*container.loader_dirs, *loader_first, *edits.library_dirs),
+        proc_covers=(*container.proc_covers, *_driver_proc(edits, roots)),
+        host_groups=tuple(sorted({*container.host_groups, *edits.groups})),
+    )
+
+
+_NOT_THE_IMAGES = frozenset(("NVIDIA_VISIBLE_DEVICES",))
+"""Images set `all` by default: the request is the experiment's, and what a toolkit inside must do is nothing."""
+
+
+def _driver_proc(edits: Edits, roots: Roots) -> tuple[ProcCover, ...]:
+    """NVIDIA's directory in /proc is covered whenever one of its nodes is there, wherever the edits come from."""
+    if not any(is_nvidia(one) for one in edits.nodes):
+        return ()
+    files = covered_files(roots)
+    return (ProcCover(PLACE, files, kept_directories(edits.nodes, roots)),) if files else ()
+
+
+def _list(*parts: str) -> str:
+    """Search paths joined, each directory once."""
+    return ":".join(dict.fromkeys(directory for part in parts for directory in part.split(":") if directory))
