@@ -41,8 +41,8 @@ _VETH_INFO_PEER = 1
 _BRPORT_ISOLATED = 33
 _IFF_UP = 1
 
-_IFA_ADDRESS, _IFA_LOCAL = 1, 2
-_IFA_F_NODAD = 0x02
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
+_IFA_F_NODAD, _IFA_F_PERMANENT = 0x02, 0x80
 
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY = 1, 4, 5, 6
 _TABLE_MAIN, _TABLE_LOCAL, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _UNICAST = 254, 255, 3, 0, 1
@@ -113,6 +113,35 @@ class Links(Netlink):
             if packed is not None:
                 found.append((index, ip_interface((packed, prefix))))
         return found
+
+    def kept_addresses(self, index: int) -> list[bytes]:
+        """The addresses of the link *index* that somebody gave it for good, as the kernel tells them: not what it made itself (of
+        link-local scope) or heard from a router."""
+        told = self.dump(Message(_GET_ADDRESS, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, index)))
+        found = []
+        for kind, body in told:
+            _family, _prefix, flags, scope, link = _ADDRESS.unpack_from(body)
+            if kind == _NEW_ADDRESS and link == index and flags & _IFA_F_PERMANENT and scope == _SCOPE_UNIVERSE:
+                found.append(body)
+        return found
+
+    def add_addresses(self, index: int, addresses: Iterable[bytes]) -> None:
+        """Give the link *index* what `kept_addresses` told of another, or of itself elsewhere."""
+        messages = []
+        for told in addresses:
+            family, prefix, _flags, _scope, _link = _ADDRESS.unpack_from(told)
+            known = attributes(told[_ADDRESS.size :])
+            kept = [attribute(kind, known[kind]) for kind in (_IFA_LOCAL, _IFA_ADDRESS, _IFA_BROADCAST) if kind in known]
+            flags = 0 if family == socket.AF_INET else _IFA_F_NODAD
+            head = _ADDRESS.pack(family, prefix, flags, _SCOPE_UNIVERSE, index)
+            messages.append(Message(_NEW_ADDRESS, head + b"".join(kept), CREATE | EXCLUSIVE))
+        if messages:
+            self.ask(*messages)
+
+    def move(self, index: int, *, netns_fd: int, name: str) -> None:
+        """Give the link *index* to another network namespace, where it is called *name*. It may be there under its old name when
+        this fails."""
+        self.ask(_link_message(_NEW_LINK, number(_IFLA_NET_NS_FD, netns_fd), text(_IFLA_IFNAME, name), index=index))
 
     def routes(self) -> list[Route]:
         """Every route of every table, without the local ones (addresses say those) and what is merely remembered of a peer."""

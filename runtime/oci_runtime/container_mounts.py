@@ -22,17 +22,21 @@ from runtime.rootfs.targets import Root
 
 _LONGEST_OPTION = 255  # fsconfig(2) takes no longer value
 
+_WITHOUT_LABEL = ("proc", "sysfs", "mqueue")  # they have the kernel's own
 _BOUND_WHEN_REFUSED = {"sysfs": "/sys", "mqueue": "/dev/mqueue"}
 
 
 class ContainerMounts:
     """The mounts of one container while they are made."""
 
-    def __init__(self, root: Root, bundle: Path, *, prepared: Mapping[int, int], own_cgroup_namespace: bool) -> None:
+    def __init__(
+        self, root: Root, bundle: Path, *, prepared: Mapping[int, int], own_cgroup_namespace: bool, label: str | None
+    ) -> None:
         self.root = root
         self._bundle = bundle
         self._prepared = prepared
         self._own_cgroup_namespace = own_cgroup_namespace
+        self._label = label
         self._read_only: list[tuple[int, bool]] = []
 
     def mount_all(self, wanted: Sequence[Mount]) -> None:
@@ -99,6 +103,8 @@ class ContainerMounts:
             data = dict(plan.data)
             if kind == "tmpfs" and "mode" not in data:
                 data["mode"] = f"{stat.S_IMODE(os.fstat(point).st_mode):o}"
+            if self._label and kind not in _WITHOUT_LABEL:
+                data["context"] = self._label
             tree, attached = self._tree(mount, kind, plan, data, point)
             if plan.copy_up:
                 from runtime.oci_runtime.copy_up import copy_up

@@ -89,7 +89,7 @@ def be_first(birth: Birth) -> NoReturn:
             *birth.devices.values(),
         ]
         kept += [one.fileno() for one in (birth.console,) if one is not None]
-        kept += [one for one in (birth.rootfs_fd, birth.start.seccomp_listener) if one is not None]
+        kept += [*birth.start.descriptors, *(() if birth.rootfs_fd is None else (birth.rootfs_fd,))]
         processes.reset_signals()
         processes.close_all_but((*range(3 + birth.preserved), *kept))
         os.umask(0)
@@ -158,8 +158,8 @@ def _enter_namespaces(birth: Birth) -> None:
         _ask(birth, "offsets")
     if "network" in new:
         loopback.bring_up()
-        if birth.config.linux.net_devices:
-            _ask(birth, "devices")
+    if birth.config.linux.net_devices:
+        _ask(birth, "devices")
 
 
 def _join(wanted: Mapping[str, int]) -> dict[str, int]:
@@ -234,7 +234,11 @@ def _furnish(birth: Birth) -> Root:
     config = birth.config
     root = open_rootfs(birth.rootfs, config, private_namespace="mount" in birth.new)
     made = ContainerMounts(
-        root, birth.bundle, prepared=birth.prepared, own_cgroup_namespace=config.linux.namespace("cgroup") is not None
+        root,
+        birth.bundle,
+        prepared=birth.prepared,
+        own_cgroup_namespace=config.linux.namespace("cgroup") is not None,
+        label=config.linux.mount_label,
     )
     made.mount_all(config.mounts)
     bound = config.linux.namespace("user") is not None or in_user_namespace()

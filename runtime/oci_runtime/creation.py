@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from runtime.container.handshake import bound_socket, channel, failure, receive, send
-from runtime.errors import BadContent, ContainerError, Unsupported
+from runtime.errors import BadContent, ContainerError
 from runtime.kernel import processes
-from runtime.light_typing import Any, NamedTuple
+from runtime.light_typing import TYPE_CHECKING, Any, NamedTuple
 from runtime.oci.runtime_config import Mount, Process, RuntimeConfig, config_from_json
 from runtime.oci_runtime import cgroup_files, record
 from runtime.oci_runtime.container_process import Birth, be_first
@@ -25,6 +25,9 @@ from runtime.oci_runtime.diagnostics import Diagnostics
 from runtime.oci_runtime.hooks import run_hooks
 from runtime.oci_runtime.program_start import Start, unknown_capabilities
 from runtime.oci_runtime.record import Record
+
+if TYPE_CHECKING:
+    from runtime.oci_runtime.security_labels import Labels
 
 
 class Wanted(NamedTuple):
@@ -69,12 +72,12 @@ def create(wanted: Wanted, diagnostics: Diagnostics) -> Record:
     content, config = read_bundle(bundle, wanted.config_file)
     if config.root_path is None:
         raise BadContent("the configuration has no `root`")
+    if config.linux.net_devices and config.linux.namespace("network") is None:
+        raise BadContent("`linux.netDevices` names devices to be moved, and the container has no `network` namespace of its own")
     # Without `process` a container can be made, and not started (runtime.md, "Start").
     start = prepare_start(config, config.process or Process(args=(), cwd="/"))
     for name in unknown_capabilities(start.process):
         diagnostics.warning(f"no such capability: `{name}`")
-    for sentence in not_applied(config):
-        diagnostics.warning(sentence)
     _preload(config)
     directory = record.claim(wanted.root, wanted.container_id)
     made = Record(directory, wanted.container_id, 0, 0, str(bundle), record.now(), str(os.geteuid()), {}, config.annotations)
@@ -93,17 +96,6 @@ def create(wanted: Wanted, diagnostics: Diagnostics) -> Record:
     return creation.made
 
 
-def not_applied(config: RuntimeConfig) -> list[str]:
-    """What the document asks of a security module that is switched on here, and doesn't get."""
-    process = config.process
-    sentences = []
-    if process is not None and process.apparmor_profile and os.path.exists("/sys/kernel/security/apparmor/profiles"):
-        sentences.append(f"the AppArmor profile `{process.apparmor_profile}` is not applied: this runtime knows no AppArmor")
-    if process is not None and process.selinux_label and os.path.exists("/sys/fs/selinux/enforce"):
-        sentences.append(f"the SELinux label `{process.selinux_label}` is not applied: this runtime knows no SELinux")
-    return sentences
-
-
 def prepare_start(config: RuntimeConfig, process: Process) -> Start:
     """Everything about the program that can be said, and refused, beforehand."""
     seccomp = None
@@ -114,7 +106,16 @@ def prepare_start(config: RuntimeConfig, process: Process) -> Start:
     from runtime.oci_runtime.process_limits import check_limits
 
     check_limits(process)
-    return Start(process=process, seccomp=seccomp, seccomp_listener=None)
+    return Start(process=process, seccomp=seccomp, seccomp_listener=None, labels=_labels(config, process))
+
+
+def _labels(config: RuntimeConfig, process: Process) -> Labels | None:
+    if not (process.apparmor_profile or process.selinux_label or config.linux.mount_label):
+        return None
+    from runtime.oci_runtime.security_labels import labels_of, refuse_without_selinux
+
+    refuse_without_selinux("linux.mountLabel", config.linux.mount_label)
+    return labels_of(process)
 
 
 def _preload(config: RuntimeConfig) -> None:
@@ -331,7 +332,15 @@ class _Creation:
         return {}
 
     def _move_devices(self) -> dict[str, Any]:
-        raise Unsupported("`linux.netDevices`: moving network devices into a container is not supported")
+        from runtime.network.moved_device import move_device
+
+        netns = os.open(f"/proc/{self._first}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            for name, inside_name in self.config.linux.net_devices:
+                move_device(name, netns_fd=netns, inside_name=inside_name)
+        finally:
+            os.close(netns)
+        return {}
 
     def _limit(self) -> dict[str, Any]:
         from runtime.oci_runtime.process_limits import set_priorities

@@ -139,7 +139,8 @@ def _be_first(
         gc.freeze()
         gc.disable()
         processes.reset_signals()
-        kept = [control.fileno(), pidfd, root, *((joining.console.fileno(),) if joining.console is not None else ())]
+        kept = [control.fileno(), pidfd, root, *start.descriptors]
+        kept += [] if joining.console is None else [joining.console.fileno()]
         processes.close_all_but((*range(3 + joining.preserved), *kept))
         processes.make_undumpable()
         _ask(control, "place")

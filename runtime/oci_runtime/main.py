@@ -28,6 +28,7 @@ COMMANDS = {
     "pause": "stop every process of a container where it stands",
     "resume": "let a paused container go on",
     "update": "change the limits of a container",
+    "events": "print what a container uses, as JSON, until it has ended",
     "features": "print what this runtime knows, as JSON",
     "spec": "write a configuration to begin with",
 }

@@ -14,8 +14,11 @@ from collections.abc import Mapping
 from runtime.errors import ContainerError
 from runtime.kernel import capabilities, libc, processes
 from runtime.kernel.safe_open import read_in_root
-from runtime.light_typing import NamedTuple, NoReturn
+from runtime.light_typing import TYPE_CHECKING, NamedTuple, NoReturn
 from runtime.oci.runtime_config import CapabilitySets, Process
+
+if TYPE_CHECKING:
+    from runtime.oci_runtime.security_labels import Labels
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT = 8, 47
@@ -42,6 +45,13 @@ class Start(NamedTuple):
     no_setgroups: bool = False
     """The user namespace refuses setgroups(2)."""
     extra_env: tuple[tuple[str, str], ...] = ()
+    labels: Labels | None = None
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What of it must stay open until the program starts."""
+        held = (self.seccomp_listener, None if self.labels is None else self.labels.proc)
+        return tuple(one for one in held if one is not None)
 
 
 def environment(start: Start) -> dict[str, str]:
@@ -133,6 +143,8 @@ def become(start: Start, program: str, env: Mapping[str, str]) -> NoReturn:
     """Become the program. Raises OSError or ContainerError when that can't be."""
     process = start.process
     os.umask(0o022 if process.user.umask is None else process.user.umask)
+    if start.labels is not None:
+        start.labels.apply()
     entered = _try_directory(process.cwd)
     if not process.no_new_privileges:
         # Without it a filter needs CAP_SYS_ADMIN, which is about to go.

@@ -264,3 +264,20 @@ def test_podman_runs_containers_with_it(tmp_path: Path, name: str) -> None:
     assert (5, "0") == (done.returncode, done.stdout.split()[0]), done.stderr
     missing = subprocess.run([*run, "/no/such"], capture_output=True, text=True, timeout=120, check=False)
     assert 127 == missing.returncode, missing.stderr
+
+
+def test_events_tell_what_a_container_uses_until_it_ends(tmp_path: Path, name: str) -> None:
+    runtime = Runtime(tmp_path)
+    bundle = write_bundle(tmp_path, configuration("sleep", "60"))
+    runtime.run("run", "--detach", "--bundle", str(bundle), name)
+    try:
+        event = json.loads(runtime.run("events", "--stats", name))
+        assert ("stats", name) == (event["type"], event["id"])
+        assert event["data"]["cpu"]["usage"]["total"] > 0
+        followed = subprocess.Popen(runtime.argv("events", "--interval", "50ms", name), stdout=subprocess.PIPE, text=True)
+        assert followed.stdout is not None
+        assert "stats" == json.loads(followed.stdout.readline())["type"]
+    finally:
+        runtime.run("delete", "--force", name)
+    assert 0 == followed.wait(timeout=10)
+    assert "does not exist" in runtime.run("events", "--stats", name, code=1)

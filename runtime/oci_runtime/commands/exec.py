@@ -31,8 +31,8 @@ OPTIONS = (
     Option("console-socket", "", True, "socket that gets the terminal"),
     Option("preserve-fds", "", True, "so many descriptors from 3 on stay open in it"),
     Option("cgroup", "", True, "below the container's cgroup"),
-    Option("apparmor", "", True, "taken and not used"),
-    Option("process-label", "", True, "taken and not used"),
+    Option("apparmor", "", True, "its AppArmor profile; without: the container's"),
+    Option("process-label", "", True, "its SELinux label; without: the container's"),
     Option("ignore-paused", "", False, "don't refuse a paused container"),
     Option("no-subreaper", "", False, "taken and not used"),
 )
@@ -80,6 +80,16 @@ def _show_terminal(console: socket.socket) -> None:
 
 
 def _process(given: Parsed, config: RuntimeConfig) -> Process:
+    """The process to start; labels that it says nothing of are the container's."""
+    process = _described(given, config)
+    of_container = config.process or process
+    return process._replace(
+        apparmor_profile=given.value("apparmor") or process.apparmor_profile or of_container.apparmor_profile,
+        selinux_label=given.value("process-label") or process.selinux_label or of_container.selinux_label,
+    )
+
+
+def _described(given: Parsed, config: RuntimeConfig) -> Process:
     file = given.value("process")
     if file is not None:
         try:

@@ -1,0 +1,66 @@
+"""`events [--stats] [--interval 5s] ID`: what a container uses, a JSON object a line, until it has ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+from typing import Any
+
+from runtime.errors import ContainerError
+from runtime.oci_runtime import record
+from runtime.oci_runtime.main import Context, one_id
+from runtime.oci_runtime.options import Option, Parsed, UsageError
+from runtime.oci_runtime.record import Record
+from runtime.oci_runtime.statistics import oom_kills, statistics
+
+SYNOPSIS = "[OPTIONS] ID"
+OPTIONS = (
+    Option("stats", "", False, "one look"),
+    Option("interval", "", True, "between two looks, as `5s`, `500ms` or `1m` (5s)"),
+)
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
+
+
+def run(given: Parsed, context: Context) -> int:
+    interval_s = _seconds(given.value("interval") or "5s")
+    container = record.read(context.root, one_id(given))
+    if container.status() == record.STOPPED:
+        raise ContainerError(f"container `{container.container_id}` is not running")
+    if given.flag("stats"):
+        _say(container, "stats", statistics(container.cgroups))
+        return 0
+    _follow(container, interval_s)
+    return 0
+
+
+def _follow(container: Record, interval_s: float) -> None:
+    try:
+        pidfd = os.pidfd_open(container.pid)
+    except ProcessLookupError:
+        return
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    killed = oom_kills(container.cgroups)
+    while not poller.poll(interval_s * 1000):
+        now = oom_kills(container.cgroups)
+        if now is not None and killed is not None and now > killed:
+            _say(container, "oom", None)
+        killed = now
+        _say(container, "stats", statistics(container.cgroups))
+    os.close(pidfd)
+
+
+def _say(container: Record, kind: str, data: dict[str, Any] | None) -> None:
+    event: dict[str, Any] = {"type": kind, "id": container.container_id}
+    print(json.dumps(event if data is None else {**event, "data": data}), flush=True)
+
+
+def _seconds(text: str) -> float:
+    found = _DURATION.fullmatch(text)
+    if found is None or float(found[1]) <= 0:
+        raise UsageError(f"`--interval` takes a time above zero, as `5s`: `{text}`")
+    return float(found[1]) * _UNITS_S[found[2]]
