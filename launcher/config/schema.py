@@ -359,8 +359,8 @@ class ExperimentSpec(Section):
     )
     publish: list[Annotated[str, AfterValidator(_published)]] = _key(
         [],
-        "TCP ports of the program that this machine offers, as Docker writes them: `8080:80`, `127.0.0.1:8080:80`, or `80` for "
-        "any free port of this machine. They don't change the result.",
+        "Ports of the program that this machine offers, as Docker writes them: `8080:80`, `127.0.0.1:8080:80`, `53/udp`, or `80` "
+        "for any free port of this machine. They don't change the result.",
         ["127.0.0.1:6006:6006"],
     )
     data: dict[Plain, str | Mount | None] = _key(

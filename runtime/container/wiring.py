@@ -1,4 +1,4 @@
-"""The network of a container while it is made: listeners, then the link, then who serves it (`runtime.network.attendant`).
+"""The network of a container while it is made: listeners, then the link, then who serves it (`runtime.network.keeper`).
 
 What a bridge and an attendant have taken ends with the container's processes, or by `runtime.network.bridge.disconnect`.
 """
@@ -34,7 +34,7 @@ class Wiring:
         self._ports = published.bind(spec.publish)
         self._connection: Connection | None = None
         self.attendant: int | None = None
-        """The process that serves this network, a child of ours; it ends with the container."""
+        """Who keeps the process that serves this network, a child of ours; it ends with the container."""
 
     @property
     def resolv_conf(self) -> str:
@@ -44,6 +44,11 @@ class Wiring:
     def ports(self) -> tuple[str, ...]:
         """The published ports, as a person reads them."""
         return tuple(port.described for port in self._ports)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is anything to connect."""
+        return self._spec.network == "bridge" or bool(self._ports or self._resolving.forwarded or self._pasta)
 
     def __enter__(self) -> Self:
         return self
@@ -58,7 +63,8 @@ class Wiring:
                 os.waitpid(self.attendant, 0)
 
     def connect(self, pid: int, namespaces: Sequence[int]) -> None:
-        """Connect the container whose init is *pid*. *namespaces*: what its helper handed out; root opens them."""
+        """Connect the container whose init is *pid*. *namespaces*: its user and network namespace, as it hands
+        them out."""
         spec = self._spec
         if spec.network == "bridge":
             from runtime.network import bridge
@@ -68,23 +74,20 @@ class Wiring:
             )
         if not (self._ports or self._resolving.forwarded or self._pasta):
             return
-        from runtime.network import attendant
+        from runtime.network import keeper
+        from runtime.network.attendant import Duties
 
         with ExitStack() as held:
             pidfd = os.pidfd_open(pid)
             held.callback(os.close, pidfd)
-            userns_fd: int | None = None
-            if namespaces:
-                userns_fd, netns_fd = namespaces
-            else:
-                netns_fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-                held.callback(os.close, netns_fd)
+            userns_fd, netns_fd = namespaces
+            own_userns = None if os.geteuid() == 0 else userns_fd
             connection = self._connection
-            self.attendant = attendant.start(
-                attendant.Duties(
+            self.attendant = keeper.start(
+                Duties(
                     pidfd=pidfd,
                     netns_fd=netns_fd,
-                    userns_fd=userns_fd,
+                    userns_fd=own_userns,
                     ports=tuple(self._ports),
                     address=None if connection is None else str(connection.address),
                     serves_names=self._resolving.forwarded,
@@ -117,8 +120,3 @@ def _pasta() -> str:
     from runtime.network import pasta
 
     return pasta.program()
-
-
-def needs_namespaces(spec: ContainerSpec) -> bool:
-    """Whether somebody has to enter the container's network namespace from outside."""
-    return os.geteuid() != 0 and (spec.network == "pasta" or bool(spec.publish))

@@ -1,8 +1,7 @@
 """The process that serves one container's network while it lives: published ports, names, pasta.
 
-Only containers that need one of these have it. It is a fork of whoever made the container, holds the host's listeners and
-descriptors of the container's namespaces, and ends when the container's init has ended, not when its maker has: a run goes on
-without its supervisor, and so does its network.
+Only containers that need one of these have it. It holds the host's listeners and descriptors of the container's namespaces, and
+ends when the container's init has ended. Who starts it, and starts it anew when it was killed, is `keeper.py`.
 """
 
 from __future__ import annotations
@@ -19,10 +18,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
-from runtime.errors import NetworkError, RuntimeFailure, Unsupported
+from runtime.errors import RuntimeFailure
 from runtime.kernel import capabilities, libc, namespaces, processes
 from runtime.network import loopback, pasta
 from runtime.network.addresses import Member, members_in
+from runtime.network.datagrams import DatagramForwarder
 from runtime.network.forwarder import Forwarder, connecting
 from runtime.network.links import Links
 from runtime.network.name_servers import CONTAINER_SERVER, host_servers
@@ -53,36 +53,9 @@ class Duties:
     """Path of the program, where it makes the network."""
 
 
-def start(duties: Duties) -> int:
-    """Start an attendant, a child of this process; its number, when everything is served. Raises what it failed with."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    pid = processes.fork()
-    if pid == 0:
-        _be_attendant(duties, writer)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        answer = pipe.read()
-    if answer == b"{}":
-        return pid
-    os.waitpid(pid, 0)
-    if not answer:
-        raise NetworkError("the process that serves the container's network was killed")
-    failure = json.loads(answer)
-    kind = Unsupported if failure["kind"] == "Unsupported" else NetworkError
-    raise kind(failure["message"], hint=failure["hint"])
-
-
-def _be_attendant(duties: Duties, writer: int) -> NoReturn:
+def serve(duties: Duties, writer: int) -> NoReturn:
+    """Be the attendant. What comes of the beginning is written to *writer*: `{}` when everything is served."""
     try:
-        os.setsid()
-        processes.reset_signals()
-        listeners = [port.listener.fileno() for port in duties.ports]
-        fds = [duties.pidfd, duties.netns_fd, *([] if duties.userns_fd is None else [duties.userns_fd])]
-        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        for number in (0, 1, 2):
-            if number not in (*listeners, *fds, writer):
-                os.dup2(nothing, number)
-        processes.close_all_but((0, 1, 2, writer, *listeners, *fds))
         processes.rename(TITLE)
         processes.raise_open_file_limit()
         attendant = _Attendant(duties)
@@ -95,7 +68,7 @@ def _be_attendant(duties: Duties, writer: int) -> NoReturn:
         os.close(writer)
         attendant.run()
     finally:
-        os._exit(0)
+        os._exit(1)
 
 
 def _described(error: BaseException) -> dict[str, str | None]:
@@ -119,14 +92,16 @@ class _Attendant:
         self._pasta: int | None = None
         if duties.pasta is not None:
             self._pasta = pasta.start(duties.pasta, netns_fd=duties.netns_fd, userns_fd=duties.userns_fd)
+            self._selector.register(os.pidfd_open(self._pasta), selectors.EVENT_READ, self._pasta_ended)
         elif duties.userns_fd is not None:
             libc.setns(duties.userns_fd, namespaces.NEWUSER)
         # Inside for good; who sends to the host's side goes back for the moment of making a socket.
         libc.setns(duties.netns_fd, namespaces.NEWNET)
         loopback.bring_up()
-        forwarder = Forwarder(self._selector, connecting, (*_INSIDE, *([duties.address] if duties.address else ())))
+        targets = (*_INSIDE, *([duties.address] if duties.address else ()))
+        connections, datagrams = Forwarder(self._selector, connecting, targets), DatagramForwarder(self._selector, targets)
         for port in duties.ports:
-            forwarder.add(port.listener, port.published.inside)
+            (datagrams if port.published.protocol == "udp" else connections).add(port.listener, port.published.inside)
         if duties.serves_names:
             self._names = self._name_service()
         # What a container sends is read here: with no more power than going back to the host's namespace takes.
@@ -167,6 +142,10 @@ class _Attendant:
                 os.kill(self._pasta, signal.SIGKILL)
             os.waitpid(self._pasta, 0)
         os._exit(0)
+
+    def _pasta_ended(self, _: int) -> NoReturn:
+        """The container has lost its interface: start over with a new one."""
+        os._exit(1)
 
     def run(self) -> None:
         while True:

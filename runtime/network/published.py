@@ -1,5 +1,5 @@
 """Ports of a container that the host's side reaches: what a person writes, and the host's listeners. Who carries the bytes is
-`forwarder.py`."""
+`forwarder.py`, and `datagrams.py` for UDP."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import socket
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Literal
 
 from runtime.errors import NetworkError, Unsupported
 
-_WRITE = "write `8080:80`, `127.0.0.1:8080:80`, or `80` for any free port"
+_WRITE = "write `8080:80`, `127.0.0.1:8080:80`, or `80` for any free port; `/udp` behind it for UDP"
+
+
+Protocol = Literal["tcp", "udp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +27,17 @@ class PublishedPort:
     """None: any free one."""
     address: str | None = None
     """Of the host; None: every one it has."""
+    protocol: Protocol = "tcp"
 
     def __str__(self) -> str:
         address = "" if self.address is None else f"[{self.address}]:" if ":" in self.address else f"{self.address}:"
-        return f"{address}{'' if self.outside is None and not address else f'{self.outside or 0}:'}{self.inside}"
+        outside = "" if self.outside is None and not address else f"{self.outside or 0}:"
+        return f"{address}{outside}{self.inside}{self.suffix}"
+
+    @property
+    def suffix(self) -> str:
+        """What is said of a protocol that isn't TCP."""
+        return "" if self.protocol == "tcp" else f"/{self.protocol}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +52,14 @@ class BoundPort:
         """`*:8080 → 80` (`*`: each of this machine's addresses), as `launch ps` shows it."""
         host, port = self.listener.getsockname()[:2]
         shown = "*" if self.published.address is None else f"[{host}]" if ":" in host else host
-        return f"{shown}:{port} → {self.published.inside}"
+        return f"{shown}:{port} → {self.published.inside}{self.published.suffix}"
 
 
 def parse(text: str) -> PublishedPort:
-    """`8080:80`, `127.0.0.1:8080:80`, `[::1]:8080:80`, `80` as Docker means them. Raises ValueError: what, a colon, a way out."""
-    plain, _, protocol = text.partition("/")
-    if protocol not in ("", "tcp"):
-        raise ValueError(f"only TCP ports can be published, not {protocol or 'that'}: leave out `/{protocol}`")
+    """`8080:80`, `127.0.0.1:8080:80`, `80`, `53/udp` as Docker means them. Raises ValueError: what, a colon, a way out."""
+    plain, slash, protocol = text.partition("/")
+    if slash and protocol not in ("tcp", "udp"):
+        raise ValueError(f"only TCP and UDP ports can be published, not `{protocol}`: {_WRITE}")
     address: str | None = None
     ports = plain
     if plain.startswith("["):
@@ -66,7 +77,7 @@ def parse(text: str) -> PublishedPort:
     if "-" in ports:
         raise ValueError("ranges of ports are not supported: name each port")
     host_port = _port(outside, lowest=0) if colon and outside else 0
-    return PublishedPort(_port(inside, lowest=1), host_port or None, address)
+    return PublishedPort(_port(inside, lowest=1), host_port or None, address, "udp" if protocol == "udp" else "tcp")
 
 
 def _port(text: str, *, lowest: int) -> int:
@@ -88,8 +99,10 @@ def bind(ports: Iterable[PublishedPort]) -> list[BoundPort]:
 
 
 def _listener(port: PublishedPort) -> socket.socket:
-    where = f"port {port.outside} of {port.address or 'this machine'}"
+    where = f"port {port.outside}{port.suffix} of {port.address or 'this machine'}"
     try:
+        if port.protocol == "udp":
+            return _datagram_socket(port)
         if port.address is not None:
             family = socket.AF_INET6 if ":" in port.address else socket.AF_INET
             return socket.create_server((port.address, port.outside or 0), family=family, backlog=128)
@@ -98,7 +111,7 @@ def _listener(port: PublishedPort) -> socket.socket:
         return socket.create_server(("0.0.0.0", port.outside or 0), backlog=128)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            hint = f"`publish={port.inside}` takes any free port; `ss -ltnp` says who has this one"
+            hint = f"`publish={port.inside}{port.suffix}` takes any free port; `ss -ltunp` says who has this one"
             raise NetworkError(f"{where} is in use", hint=hint) from error
         if error.errno == errno.EACCES:
             hint = "ports below 1024 are root's: publish a higher one"
@@ -106,3 +119,17 @@ def _listener(port: PublishedPort) -> socket.socket:
         if error.errno == errno.EADDRNOTAVAIL:
             raise NetworkError(f"this machine has no address {port.address}", hint="`ip addr` lists those that it has") from error
         raise NetworkError(f"{where} cannot be opened: {error.strerror}") from error
+
+
+def _datagram_socket(port: PublishedPort) -> socket.socket:
+    everywhere = socket.has_dualstack_ipv6()
+    address = port.address or ("::" if everywhere else "0.0.0.0")
+    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        if made.family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, port.address is not None)
+        made.bind((address, port.outside or 0))
+    except BaseException:
+        made.close()
+        raise
+    return made

@@ -193,8 +193,9 @@ def test_an_attendant_has_hardly_any_power(tmp_path):
         resolv_conf(tmp_path, "nameserver 127.0.0.1\n")
         spec = python_spec(tmp_path, "import time; time.sleep(60)", network="bridge", container_id="a1b2c3")
         container = lifecycle.create(spec, exit_record=None)
-        status = Path(f"/proc/{container.attendant}/status").read_text()
-        files = [os.readlink(path) for path in Path(f"/proc/{container.attendant}/fd").iterdir()]
+        (attendant,) = Path(f"/proc/{container.attendant}/task/{container.attendant}/children").read_text().split()
+        status = Path(f"/proc/{attendant}/status").read_text()
+        files = [os.readlink(path) for path in Path(f"/proc/{attendant}/fd").iterdir()]
         lifecycle.kill(container)
         lifecycle.wait(container)
         container.close()

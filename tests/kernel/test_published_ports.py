@@ -45,7 +45,8 @@ def serving(
 ) -> Iterator[tuple[Container, int]]:
     """A container with a server that answers with what it got, backwards, once it got all; and the port of this machine."""
     script = code.replace("ADDRESS", repr(address))
-    spec = python_spec(directory, script, publish=(PublishedPort(8000, None, "127.0.0.1"),), **changes)
+    changes.setdefault("publish", (PublishedPort(8000, None, "127.0.0.1"),))
+    spec = python_spec(directory, script, **changes)
     container = lifecycle.create(spec, exit_record=directory / "exit", init_socket=directory / "init.sock")
     try:
         lifecycle.start(container)
@@ -181,3 +182,70 @@ def test_many_connections_at_once(tmp_path):
         assert [(b"%03d" % number)[::-1] for number in range(100)] == answers
         for connection in open_ones:
             connection.close()
+
+
+ECHO = """
+import socket
+server = socket.socket(socket.AF_INET6 if ":" in ADDRESS else socket.AF_INET, socket.SOCK_DGRAM)
+server.bind((ADDRESS, 8000))
+print("listening", flush=True)
+while True:
+    datagram, peer = server.recvfrom(65535)
+    server.sendto(datagram[::-1], peer)
+"""
+
+
+def asked(address: tuple[str, int], content: bytes, *, patience: int = 50) -> bytes:
+    """What the server says to a datagram; asked again as whoever speaks UDP must."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
+        client.connect(address)  # so that an answer from another address is none
+        client.settimeout(0.2)
+        for _ in range(patience):
+            client.send(content)
+            try:
+                return client.recv(65535)
+            except TimeoutError:
+                continue
+    raise TimeoutError(content)
+
+
+def udp(address: str | None = None) -> tuple[PublishedPort, ...]:
+    return (PublishedPort(8000, None, address, "udp"),)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1"])
+def test_a_udp_port_is_reached_wherever_the_program_listens(tmp_path, address):
+    with serving(tmp_path, address=address, code=ECHO, publish=udp("127.0.0.1")) as (_, port):
+        assert b"olleh" == asked(("127.0.0.1", port), b"hello")
+        assert b"x" * 60000 == asked(("127.0.0.1", port), b"x" * 60000)
+
+
+def test_a_udp_answer_comes_from_the_address_that_was_asked(tmp_path):
+    """All of 127.0.0.0/8 is this machine: without care answers would come from 127.0.0.1, and clients drop them."""
+    with serving(tmp_path, code=ECHO, publish=udp()) as (_, port):
+        for host in ("127.0.0.1", "127.0.0.77", "::1"):
+            assert b"olleh" == asked((host, port), b"hello")
+
+
+def test_many_udp_clients_get_their_own_answers(tmp_path):
+    with serving(tmp_path, code=ECHO, publish=udp("127.0.0.1")) as (_, port):
+        for number in range(600):  # more than are remembered
+            assert (b"%03d" % number)[::-1] == asked(("127.0.0.1", port), b"%03d" % number)
+
+
+def test_a_udp_program_that_begins_later_is_reached_by_who_asked_before(tmp_path):
+    code = "import time; print('listening', flush=True); time.sleep(0.6)" + ECHO.replace("print", "(lambda *a, **k: 0)")
+    with serving(tmp_path, code=code, publish=udp("127.0.0.1")) as (_, port):
+        assert b"olleh" == asked(("127.0.0.1", port), b"hello")
+
+
+def test_a_killed_attendant_is_replaced_and_its_port_stays_open(tmp_path):
+    with serving(tmp_path) as (container, port):
+        children = Path(f"/proc/{container.attendant}/task/{container.attendant}/children")
+        for _ in range(3):
+            (attendant,) = children.read_text().split()
+            os.kill(int(attendant), signal.SIGKILL)
+            assert b"olleh" == exchanged(port, b"hello")
+        os.kill(container.attendant, signal.SIGKILL)  # without its keeper it goes on
+        assert b"olleh" == exchanged(port, b"hello")
