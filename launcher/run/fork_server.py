@@ -3,17 +3,16 @@
 The command starts it first thing, so that it warms up while the command composes, plans and builds; a sweep's trials cost a fork
 each. Asked by a message on a socket: the run's directory and the descriptor that holds its lock; answered with the pid and a
 pidfd of the supervisor. It ends when the command does, its supervisors don't. The other way to a supervisor, for runs that lost
-theirs, is `handover.spawn_supervisor`.
+theirs and for a command that lost its server, is `supervisor_start.py`.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-import sys
-from pathlib import Path
 
-from runtime.errors import ContainerError
+from launcher.run.supervisor_start import spawn_supervisor, supervisor_argv, supervisor_environment
+from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir
 
 SERVE = "serve"
@@ -39,15 +38,16 @@ class ForkServer:
 
     def supervise(self, run_dir: RunDir, lock_fd: int) -> int:
         """Give *run_dir* a supervisor, which takes over *lock_fd*. Returns its pidfd, readable when it has ended."""
+        fds: list[int] = []
         try:
             socket.send_fds(self._socket, [os.fsencode(run_dir.root)], [lock_fd])
-            message, fds, _flags, _address = socket.recv_fds(self._socket, 64, 1)
+            _message, fds, _flags, _address = socket.recv_fds(self._socket, 64, 1)
         except ConnectionError:
-            message, fds = b"", []
+            fds = []
         finally:
             os.close(lock_fd)
-        if not message or not fds:
-            raise ContainerError("the supervisor could not be started", hint="its own words, if any, are in the system's log")
+        if not fds:
+            return _supervise_without_server(run_dir)
         os.set_inheritable(fds[0], False)
         return fds[0]
 
@@ -62,19 +62,15 @@ class ForkServer:
         self.close()
 
 
-def supervisor_argv(what: str) -> list[str]:
-    """The command line of a supervisor process; *what* is a run directory or SERVE."""
-    program = Path(__file__).with_name("supervisor_main.py")
-    return [sys.executable, "-I", "-S", str(program), _site_directory(), what]
+def _supervise_without_server(run_dir: RunDir) -> int:
+    """The server was killed, before it forked or after: the lock tells."""
+    from launcher.run.supervisor_link import open_supervisor  # brings json: the server shall start before
 
-
-def supervisor_environment() -> dict[str, str]:
-    """Ours, for the secrets and settings in it; without the terminal's form where there is no terminal."""
-    if sys.stdout.isatty():
-        return dict(os.environ)
-    return {name: value for name, value in os.environ.items() if name not in ("TERM", "COLUMNS")}
-
-
-def _site_directory() -> str:
-    """Where this environment's packages (pynvml) lie; the supervisor runs without `site`."""
-    return next((path for path in sys.path if path.endswith(("site-packages", "dist-packages"))), "")
+    try:
+        lock_fd = open_locked(run_dir.supervisor_lock, wait=False)
+    except LockBusy:
+        pidfd = open_supervisor(run_dir)
+        if pidfd is not None:
+            return pidfd
+        lock_fd = open_locked(run_dir.supervisor_lock)
+    return os.pidfd_open(spawn_supervisor(run_dir, lock_fd))

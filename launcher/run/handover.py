@@ -1,4 +1,4 @@
-"""From the command to the supervisor: the run's directory is written, then the run belongs to its supervisor.
+"""From the command to the supervisor: the run's directory is written, then the run belongs to its supervisor (`fork_server.py`).
 
 Order matters: the supervisor's lock is taken before the run shows in the journal, and its descriptor is inherited, so there
 is no moment in which a living run looks like an orphan.
@@ -19,7 +19,6 @@ from launcher.plan.images.attachments import SBOM
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import to_document
 from launcher.run import active
-from launcher.run.fork_server import supervisor_argv, supervisor_environment
 from launcher.tracking import journal
 from launcher.tracking.record import process_started
 from runtime.oci.digest import Digest
@@ -62,20 +61,6 @@ def _take_sbom(run_dir: RunDir, image_digest: Digest, state: StateDir) -> None:
     """The bill of what ran stays with the run when the image is gone. An image of an older launch has none."""
     with suppress(FileNotFoundError):
         run_dir.sbom.write_bytes(Store(state.store).attachment(image_digest, SBOM).read_bytes())
-
-
-def spawn_supervisor(run_dir: RunDir, lock_fd: int) -> int:
-    """Start a supervisor of *run_dir* in a session of its own; it inherits the lock. Returns its pid, a child of ours."""
-    log_fd = os.open(run_dir.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    argv = supervisor_argv(str(run_dir.root))
-    actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((null_fd, 0), (log_fd, 1), (log_fd, 2), (lock_fd, 3))]
-    try:
-        return os.posix_spawn(argv[0], argv, supervisor_environment(), file_actions=actions, setsid=True)
-    finally:
-        os.close(log_fd)
-        os.close(null_fd)
-        os.close(lock_fd)
 
 
 def _identity_document(identity: RunIdentity) -> dict[str, Any]:

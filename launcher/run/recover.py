@@ -12,6 +12,7 @@ import socket
 from contextlib import suppress
 
 from launcher.run import active
+from launcher.run.supervisor_start import spawn_supervisor
 from launcher.tracking import journal
 from launcher.tracking.status import Reason
 from runtime.errors import RuntimeFailure
@@ -53,14 +54,17 @@ def recover(run_dir: RunDir) -> None:
     os.ftruncate(lock_fd, 0)  # it names the dead one
     if not (run_dir.plan.exists() and _has(run_dir, "queued")):
         _close(run_dir)
-    from launcher.run.handover import spawn_supervisor  # plans and images: 20 ms that nobody pays who finds a living supervisor
-    from launcher.tracking.sync import is_synced
-
-    if _has(run_dir, "finished") and is_synced(run_dir):
+    if _has(run_dir, "finished") and _mlflow_knows(run_dir):
         active.unmark(run_dir)
         os.close(lock_fd)
         return
     spawn_supervisor(run_dir, lock_fd)
+
+
+def _mlflow_knows(run_dir: RunDir) -> bool:
+    from launcher.tracking.sync import is_synced  # MLflow's part: for runs that have lost everybody
+
+    return is_synced(run_dir)
 
 
 def _close(run_dir: RunDir) -> None:

@@ -30,8 +30,8 @@ from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import kills_on_this_machine
 from runtime.container import lifecycle
 from runtime.container.spec import ProcessExit
+from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
-from runtime.store.records import Image
 from runtime.store.store import Store
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Run:
     run_dir: RunDir
     state: StateDir
     plan: LaunchPlan
-    image: Image
+    image_digest: Digest
     inbox: SignalInbox
     tracker: TrackerProcess
     sweep_id: str | None = None
@@ -58,14 +58,12 @@ class Run:
 
 def run_experiment(run: Run) -> Attempt:
     """Run until it succeeds, was asked to end, or `retries` are used up. Outputs and checkpoints are kept across attempts."""
-    attempts = 1 + run.plan.spec.retries
-    for number in range(1, attempts + 1):
-        try:
-            attempt = run_attempt(run, number)
-        except Withdrawn as withdrawn:
-            return Attempt(outcome_of(ProcessExit(None, signal.SIGTERM), asked=withdrawn.reason), Usage())
-        if number == attempts or not attempt.outcome.is_worth_a_retry:
-            return attempt
+    return retried(run, _attempt(run, 1), 1)
+
+
+def retried(run: Run, attempt: Attempt, number: int) -> Attempt:
+    """What *attempt*, the run's *number*-th, comes to: itself, or the last of those that follow it."""
+    while number <= run.plan.spec.retries and attempt.outcome.is_worth_a_retry:
         outcome = attempt.outcome
         journal.append(
             run.run_dir.journal,
@@ -75,19 +73,29 @@ def run_experiment(run: Run) -> Attempt:
             exit_code=outcome.exit_code,
             message=outcome.detail,
         )
-    raise AssertionError("the loop returns")
+        number += 1
+        attempt = _attempt(run, number)
+    return attempt
+
+
+def _attempt(run: Run, number: int) -> Attempt:
+    try:
+        return run_attempt(run, number)
+    except Withdrawn as withdrawn:
+        return Attempt(outcome_of(ProcessExit(None, signal.SIGTERM), asked=withdrawn.reason), Usage())
 
 
 def run_attempt(run: Run, number: int) -> Attempt:
     """One container, from lease to exit."""
-    run_dir, plan = run.run_dir, run.plan
+    run_dir, plan, store = run.run_dir, run.plan, Store(run.state.store)
+    run_dir.exit_record.unlink(missing_ok=True)  # an earlier attempt's: whoever takes over shall not take it for this one's
     with ExitStack() as owned:
         lease = owned.enter_context(leased(plan, run_dir, run.inbox, may_wait=run.may_wait))
         gpus = owned.enter_context(_watched(run, lease.uuids)) if lease is not None else None
         spec = container_spec(
             plan,
-            run.image,
-            Store(run.state.store),
+            store.image(run.image_digest),
+            store,
             run_dir,
             lease=lease,
             attempt=number,

@@ -22,7 +22,7 @@ from launcher.run.attempt import Attempt
 from launcher.run.handover import announce_pid
 from launcher.run.logs import close_holes
 from launcher.run.outcome import ExitOutcome
-from launcher.run.run_experiment import Run, run_experiment
+from launcher.run.run_experiment import Run, retried, run_experiment
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.takeover import take_over
 from launcher.run.tracker_process import TrackerProcess, start_tracker
@@ -68,14 +68,14 @@ def supervise(run_dir: RunDir, inbox: SignalInbox) -> None:
 
 def _run_or_take_over(run_dir: RunDir, inbox: SignalInbox, tracker: TrackerProcess, *, began: bool) -> Attempt:
     document = json.loads(run_dir.plan.read_bytes())
-    plan = from_document(document["plan"])
-    if began:
-        return take_over(run_dir, plan, inbox, tracker)
-    journal.append(run_dir.journal, "queued", image_digest=document["image_digest"])
-    state, identity = StateDir(run_dir.root.parent.parent), document["identity"]
-    image = Store(state.store).image(document["image_digest"])
-    run = Run(run_dir, state, plan, image, inbox, tracker, sweep_id=identity["sweep_id"], trial=identity["trial"])
+    plan, image_digest, identity = from_document(document["plan"]), document["image_digest"], document["identity"]
+    state = StateDir(run_dir.root.parent.parent)
+    run = Run(run_dir, state, plan, image_digest, inbox, tracker, sweep_id=identity["sweep_id"], trial=identity["trial"])
     run.may_wait = identity.get("may_wait", True)
+    if began:
+        number = 1 + sum(event.name == "attempt" for event in journal.read(run_dir.journal))
+        return retried(run, take_over(run_dir, plan, inbox, tracker, attempt=number), number)
+    journal.append(run_dir.journal, "queued", image_digest=image_digest)
     return run_experiment(run)
 
 

@@ -22,6 +22,7 @@ from launcher.run.signal_inbox import SignalInbox
 from launcher.run.tracker_process import TrackerProcess
 from launcher.tracking import journal
 from launcher.tracking.journal import Event
+from launcher.tracking.record import process_started
 from launcher.tracking.status import Reason
 from runtime.cgroup.cgroup import open_cgroup
 from runtime.container import adopt, lifecycle
@@ -33,28 +34,31 @@ if TYPE_CHECKING:
     from launcher.run.gpu_watch import GpuWatch
 
 
-def take_over(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: TrackerProcess) -> Attempt:
-    """In the new supervisor: go on following the container, or find out how it ended. Gives back what the dead one had taken."""
+def take_over(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: TrackerProcess, *, attempt: int) -> Attempt:
+    """In the new supervisor: go on following the container of that attempt, or find out how it ended. Gives back what the dead
+    one had taken."""
     journal.append(run_dir.journal, "note", text=TOOK_OVER)
     try:
-        followed = _follow_to_the_end(run_dir, plan, inbox, tracker)
+        followed = _follow_to_the_end(run_dir, plan, inbox, tracker, attempt)
         return ended(followed, open_cgroup(f"launch-{run_dir.run_id}"))
     finally:
         undo_all(run_dir)
 
 
-def _follow_to_the_end(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: TrackerProcess) -> Followed:
+def _follow_to_the_end(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: TrackerProcess, attempt: int) -> Followed:
     try:
         container: Container | None = _adopted(run_dir, inbox)
     except ContainerError:
         container = None
-    events = journal.read(run_dir.journal)
-    # Of this attempt: one whose GPU was lost is asked to end, too, and another may follow.
-    last = next((event for event in reversed(events) if event.name in ("stopping", "attempt")), None)
-    stopping = last if last is not None and last.name == "stopping" else None
+    events = _of_this_attempt(journal.read(run_dir.journal))
+    stopping = next((event for event in reversed(events) if event.name == "stopping"), None)
     asked, why = (Reason(stopping.fields["reason"]), stopping.get("detail")) if stopping is not None else (None, None)
+    # Until it has its lease, the record that lies there is the last attempt's.
+    recorded = lifecycle.read_exit(run_dir.exit_record) if container is None and _has(events, "leased") else None
+    if (container is not None or recorded is not None) and not _has(events, "started"):
+        events.append(_note_start(run_dir, container, attempt, events))
     if container is None:
-        return Followed(lifecycle.read_exit(run_dir.exit_record), asked, why)
+        return Followed(recorded, asked, why)
     if container.listener_fd is not None:
         tracker.hand_listener(container.listener_fd)
     with opened_logs(run_dir) as logs, _watched(run_dir, plan, events) as gpus:
@@ -69,8 +73,25 @@ def _follow_to_the_end(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tr
             gpus=gpus,
             asked=asked,
             detail=why,
-            silent=not any(event.name == "first_output" for event in events),
+            silent=not _has(events, "first_output"),
         )
+
+
+def _of_this_attempt(events: Sequence[Event]) -> list[Event]:
+    last = max((number for number, event in enumerate(events) if event.name == "attempt"), default=-1)
+    return [*events[last + 1 :]]
+
+
+def _has(events: Sequence[Event], name: str) -> bool:
+    return any(event.name == name for event in events)
+
+
+def _note_start(run_dir: RunDir, container: Container | None, attempt: int, events: Sequence[Event]) -> Event:
+    """The program's start, which the dead supervisor was killed before it could write down: it followed its last entry."""
+    at = next(event.at for event in reversed(events) if event.name != "note")
+    pid = None if container is None else container.pid
+    started = None if pid is None else process_started(pid)
+    return journal.append(run_dir.journal, "started", at=at, attempt=attempt, init_pid=pid, init_started=started)
 
 
 def _watched(run_dir: RunDir, plan: LaunchPlan, events: Sequence[Event]) -> AbstractContextManager[GpuWatch | None]:
@@ -98,7 +119,6 @@ def _time_left(timeout_s: float | None, events: Sequence[Event]) -> float | None
     """What is left of the run's timeout: it counts from the program's start, whoever followed it then."""
     if timeout_s is None:
         return None
-    # Killed between the program's start and its entry in the journal: count from the last entry before.
-    started = next((event.at for event in reversed(events) if event.name == "started"), events[-1].at)
+    started = next(event.at for event in reversed(events) if event.name == "started")
     now = time.time()
     return max(0.0, timeout_s - (now - started) + paused_s(events, now=now))

@@ -180,7 +180,7 @@ def _server_json(state: StateDir) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _started(pid: int) -> int | None:
+def _started(pid: int) -> str | None:
     from launcher.tracking.record import process_started
 
     return process_started(pid)

@@ -218,14 +218,22 @@ def same_process(pid: Any, started: Any) -> bool:
     return now is not None and (started is None or now == started)
 
 
-def process_started(pid: int) -> int | None:
-    """When a living process started, in clock ticks since boot (proc_pid_stat(5), field 22); None when there is none."""
+def process_started(pid: int) -> str | None:
+    """When a living process started: which boot, and clock ticks since (proc_pid_stat(5), field 22); None when there is none."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             after_name = file.read().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if after_name[0] in (b"Z", b"X") else int(after_name[19])
+    return None if after_name[0] in (b"Z", b"X") else f"{_boot()}+{int(after_name[19])}"
+
+
+def _boot() -> str:
+    """What tells this boot of the machine from the others."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    except OSError:
+        return ""
 
 
 def run_url(mlflow: dict[str, Any]) -> str | None:

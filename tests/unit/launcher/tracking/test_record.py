@@ -165,7 +165,9 @@ def test_a_reused_process_number_is_not_the_process() -> None:
     started = process_started(os.getpid())
     assert started is not None
     assert same_process(os.getpid(), started)
-    assert not same_process(os.getpid(), started + 1)
+    boot, _, ticks = started.partition("+")
+    assert not same_process(os.getpid(), f"{boot}+{int(ticks) + 1}")
+    assert not same_process(os.getpid(), f"{boot[::-1]}+{ticks}"), "of another boot"
     pid = os.fork()
     if pid == 0:
         os._exit(0)

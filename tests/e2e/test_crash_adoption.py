@@ -1,0 +1,134 @@
+"""Who goes on when somebody of a run was killed, and what the record says then."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crash_rounds import make_project, process_children
+from launch_command import Launch
+from server_peer import Server
+
+from runtime.file_lock import is_locked
+
+pytestmark = pytest.mark.requires("overlayfs", "userns")
+
+SLOW = "env.PAUSE_S='0.4'"
+
+
+@pytest.fixture(scope="module")
+def crash_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_project(tmp_path_factory.mktemp("crash") / "project")
+
+
+@pytest.fixture
+def crashing(session_home: Path, crash_project: Path) -> Launch:
+    return Launch(session_home, crash_project)
+
+
+def within(seconds: float, condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.01)
+    return found
+
+
+class Going:
+    """A run in the background whose program has begun."""
+
+    def __init__(self, launch: Launch, *words: str) -> None:
+        self.launch = launch
+        self.run_id = launch("-d", "experiment=crash", *words).stdout.strip()
+        self.run_dir = launch.home / "runs" / self.run_id
+        within(30, lambda: (self.run_dir / "outputs/begun").exists() and self._has("started"))
+
+    def _has(self, name: str) -> bool:
+        return any(event["event"] == name for event in self.events())
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.run_dir / "journal.jsonl").read_text().splitlines()]
+
+    def kill_followers(self) -> None:
+        """Supervisor and tracker; the tracker is stopped first, since it would call another supervisor."""
+        supervisor = int(json.loads((self.run_dir / "supervisor.lock").read_text())["pid"])
+        init = next(event["init_pid"] for event in self.events() if event["event"] == "started")
+        trackers = [pid for pid in process_children(supervisor) if pid != init]
+        for pid in trackers:
+            os.kill(pid, signal.SIGSTOP)
+        for pid in (supervisor, *trackers):
+            os.kill(pid, signal.SIGKILL)
+        within(10, lambda: not is_locked(self.run_dir / "supervisor.lock"))
+
+    def ended(self, *, code: int) -> dict[str, Any]:
+        self.launch("wait", self.run_id, check=code)
+        return self.launch.record(self.run_id)
+
+
+def test_a_killed_fork_server_is_done_without(crashing: Launch) -> None:
+    process = crashing.start("experiment=crash", "tracking=none")
+    for pid in within(10, lambda: process_children(process.pid)):
+        os.kill(pid, signal.SIGKILL)
+    out, err = process.communicate(timeout=60)
+    assert (0, "begun\ndone\n") == (process.returncode, out), err
+    assert ("FINISHED", "completed") == (crashing.record()["status"], crashing.record()["reason"])
+
+
+def test_a_killed_init_is_a_lost_run_and_says_why(crashing: Launch) -> None:
+    going = Going(crashing, "tracking=none", "env.PAUSE_S='900'")
+    os.kill(next(event["init_pid"] for event in going.events() if event["event"] == "started"), signal.SIGKILL)
+    record = going.ended(code=125)
+    assert ("KILLED", "lost", 125) == (record["status"], record["reason"], record["exit_code"])
+    assert "killed from outside" in record["message"]
+
+
+def test_what_happened_while_nobody_followed_is_in_the_record_and_in_mlflow(crashing: Launch, recorded: Server) -> None:
+    going = Going(crashing, SLOW, "env.ENDS='[7]'")
+    within(30, lambda: crashing.record(going.run_id)["mlflow_run_id"])
+    going.kill_followers()
+    within(30, (going.run_dir / "outputs/done").exists)
+    record = going.ended(code=7)
+    assert ("FAILED", "program", 7) == (record["status"], record["reason"], record["exit_code"])
+    assert "begun\ndone\n" == (going.run_dir / "stdout.log").read_text()
+    known = recorded.run(record["mlflow_run_id"])
+    assert ("FAILED", "program", "7") == (known.info["status"], known.tags["launch.reason"], known.tags["launch.exit_code"])
+    assert [0, 1, 2, 3] == [step for step, _ in recorded.history(known.info["run_id"], "loss")]
+
+
+def test_a_start_that_was_not_written_down_any_more_is_written_by_the_successor(crashing: Launch) -> None:
+    going = Going(crashing, "tracking=none", SLOW)
+    going.kill_followers()
+    journal = going.run_dir / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    began = next(number for number, line in enumerate(lines) if '"started"' in line)
+    journal.write_text("".join(lines[:began]) + lines[began][:20])
+    assert going.run_id in crashing("ps").stdout
+    record = going.ended(code=0)
+    assert ("FINISHED", "completed") == (record["status"], record["reason"])
+    assert record["started_at"] is not None
+    assert 1 < record["duration_s"] < 30
+
+
+def test_a_taken_over_run_is_tried_again_as_often_as_it_may(crashing: Launch) -> None:
+    going = Going(crashing, "tracking=none", "env.PAUSE_S='0.2'", "retries=1", "env.ENDS='[3, 0]'")
+    going.kill_followers()
+    record = going.ended(code=0)
+    assert ("FINISHED", "completed", 2) == (record["status"], record["reason"], record["attempt"])
+
+
+def test_the_record_of_an_earlier_attempt_is_not_taken_for_this_ones(crashing: Launch) -> None:
+    going = Going(crashing, "tracking=none", "env.PAUSE_S='0.1'", "env.ENDS='[3]'")
+    assert 3 == going.ended(code=3)["exit_code"]
+    # As it lies there when the supervisor was killed between two attempts.
+    journal = going.run_dir / "journal.jsonl"
+    lines = [line for line in journal.read_text().splitlines(keepends=True) if '"finished"' not in line]
+    again = json.dumps({"event": "attempt", "at": time.time(), "attempt": 1, "reason": "program", "exit_code": 3})
+    journal.write_text("".join(lines) + again + "\n")
+    (crashing.home / "active" / going.run_id).touch()
+    assert ("lost", 125) == ((record := going.ended(code=125))["reason"], record["exit_code"])

@@ -1,0 +1,68 @@
+"""`kill -9` of anybody at any moment: nothing is left, the records tell the truth, other runs go on untouched.
+
+LAUNCH_TESTS_KILLS=500 pytest tests/e2e/test_crash_moments.py     that many blows; a few by default
+LAUNCH_TESTS_SEED=7 LAUNCH_TESTS_KILL=43 …                        the blow that a failure named, alone
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from crash_rounds import blow_of, make_project, settle, strike, untruths
+from launch_command import Launch
+from server_peer import Server
+
+from runtime import host
+
+pytestmark = pytest.mark.requires("overlayfs", "userns")
+
+SEED = int(os.environ.get("LAUNCH_TESTS_SEED") or random.SystemRandom().randrange(10_000))
+KILLS = int(os.environ.get("LAUNCH_TESTS_KILLS", "6"))
+
+
+@pytest.fixture(scope="module")
+def crash_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_project(tmp_path_factory.mktemp("crash") / "project")
+
+
+@pytest.fixture
+def crashing(session_home: Path, crash_project: Path) -> Launch:
+    return Launch(session_home, crash_project)
+
+
+@pytest.fixture
+def bystander(crashing: Launch) -> Iterator[str]:
+    """A run that nobody touches."""
+    run = crashing("-d", "experiment=crash", "tracking=none", "env.PAUSE_S='900'").stdout.strip()
+    yield run
+    crashing("stop", run)
+
+
+def test_a_kill_at_any_moment_leaves_nothing_behind_and_no_untruth(crashing: Launch, recorded: Server, bystander: str) -> None:
+    networks = ("none", "bridge") if host.check("bridge").ok else ("none",)
+    began = time.monotonic()
+    crashing("experiment=crash", "tracking=none")
+    life_s = time.monotonic() - began
+    tends = (crashing.home / "runs" / bystander / "supervisor.lock").read_text()
+    alone = os.environ.get("LAUNCH_TESTS_KILL")
+    wrong = []
+    for number in [int(alone)] if alone else range(KILLS):
+        blow = blow_of(SEED, number, networks=networks)
+        try:
+            found = strike(crashing, blow, life_s=life_s)
+            settle(found)
+            said = list(untruths(found, recorded))
+        except AssertionError as failure:
+            said = [str(failure)]
+        print(f"{number} {blow}: {found.struck} {said or 'ok'}", flush=True)
+        if said:
+            wrong.append(f"LAUNCH_TESTS_SEED={SEED} LAUNCH_TESTS_KILL={number}: {blow}\n    " + "\n    ".join(said))
+    untouched = crashing.record(bystander)
+    assert ("RUNNING", []) == (untouched["status"], untouched["notes"])
+    assert tends == (crashing.home / "runs" / bystander / "supervisor.lock").read_text()
+    assert not wrong, f"{len(wrong)} of {KILLS} blows:\n" + "\n".join(wrong)
