@@ -2,13 +2,14 @@
 
 The order is a security decision (docs/decisions/020-the-order-of-calls-that-makes-a-container.md):
 
- 1. helper, as root in the *initial* user namespace and a private mount namespace: overlay from id-mapped layers, host mounts,
-    files in memory. An ordinary user's helper enters the new user namespace first, since only there it may mount.
- 2. helper enters the user namespace and unshares the rest: the mounts of step 1 are copies now, and locked.
- 3. PID 1 (a sibling of the helper, so that the creator can wait for it): /proc, /sys, /dev; a bind of the root on itself, for a
-    locked root can't be pivoted to; pivot; capabilities dropped; listener; gate.
+ 1. The creator clones PID 1 into its cgroup and its PID namespace. For root that is in the *initial* user namespace; an ordinary
+    user's is born in its own, and waits for its maps.
+ 2. In a private mount namespace: overlay from (for root: id-mapped) layers, host mounts, files in memory, /proc.
+ 3. It enters the user namespace and unshares the rest: the mounts of step 2 are copies now, and root's are locked.
+ 4. /sys and /dev; a bind of the root on itself, for a locked root can't be pivoted to; pivot; capabilities dropped; listener;
+    gate.
 
-Everything here runs in processes with one thread. A failure travels to the creator as a message.
+Everything here runs in a process with one thread. A failure travels to the creator as a message.
 """
 
 from __future__ import annotations
@@ -19,19 +20,22 @@ import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
+from runtime.cgroup.entry import enter
 from runtime.container.handshake import describe, receive, send
 from runtime.container.init import Holdings, Init
+from runtime.container.mappings import Mappings
 from runtime.container.program import Program
 from runtime.container.program_limits import give_program_its_limits
 from runtime.container.spec import ContainerSpec
 from runtime.kernel import capabilities, libc, mounts, namespaces, processes
-from runtime.kernel.id_maps import IdMapKind, IdMaps, owner_first, swapped
+from runtime.kernel.id_maps import IdMapKind, IdMaps
 from runtime.network import loopback
 from runtime.rootfs.device_files import add_device_files
 from runtime.rootfs.etc_files import etc_files
-from runtime.rootfs.host_mounts import MapFor, attach_files, attach_host_mounts, directory_for
+from runtime.rootfs.host_mounts import attach_files, attach_host_mounts, directory_for
 from runtime.rootfs.overlay import LayerMaps, Rung, mount_overlay
 from runtime.rootfs.system_mounts import cover_system_paths, mount_dev, mount_proc, mount_sys
 from runtime.rootfs.targets import Root
@@ -46,6 +50,8 @@ class Birth:
 
     spec: ContainerSpec
     maps: IdMaps
+    mappings: Mappings | None
+    """None: an ordinary user's container, or one with a single id. Its init begins in the user namespace."""
     rungs: Sequence[Rung]
     holdings: Holdings
     stdin: int
@@ -55,98 +61,91 @@ class Birth:
     seccomp: bytes
     seccomp_asking: bytes | None
     resolv_conf: str
-    hands_out_namespaces: bool = False
-    """Whether somebody outside has to enter the network namespace of an ordinary user's container."""
+    connected: bool = False
+    """Whether somebody outside waits for its network namespace."""
+
+    def descriptors(self) -> list[int]:
+        """All that is not the program's."""
+        return [*self.holdings.descriptors(), *(self.mappings.descriptors() if self.mappings else ())]
 
 
-def be_helper(birth: Birth) -> NoReturn:
-    """Make everything that must be made from outside, start PID 1, end."""
+def be_init(birth: Birth, cgroups: Sequence[Path]) -> NoReturn:
+    """PID 1, from its first instruction to the end of the container. *cgroups*: what is left to `enter`."""
     try:
         gc.freeze()
+        enter(cgroups)
         open_files = _settle(birth)
-        if birth.maps.kind is IdMapKind.RANGED:
-            root, warnings, rung, user_namespace = _furnish_as_root(birth)
-            namespaces.enter_user_namespace(user_namespace, birth.maps, keep_groups=birth.spec.host_groups)
-        else:
-            namespaces.enter_user_namespace(
-                namespaces.user_namespace(birth.maps), birth.maps, keep_groups=birth.spec.host_groups
-            )
-            root, warnings, rung = _furnish(birth, LayerMaps(), None)
-        if receive(birth.holdings.control) is None:
-            processes.reap_children()
-            os._exit(1)
-        # Undumpable from its first instruction: PID 1 is a copy of the launcher, secrets included.
+        if birth.mappings is None:
+            _await_maps(birth)
+        root, warnings, rung = _furnish(birth)
+        if birth.mappings is not None:
+            namespaces.enter_user_namespace(birth.mappings.container, birth.maps, keep_groups=birth.spec.host_groups)
+        # Whoever is the last to close the layers' detached trees waits for them to dissolve (see `overlay.py`): not init.
+        last_holder = namespaces.holder_of_descriptors()
+        # Undumpable before anybody is inside: PID 1 is a copy of the launcher, secrets included.
         processes.make_undumpable()
-        # The creator has put this process into its cgroup by now, so that the new cgroup namespace starts there.
+        # The cgroup namespace starts where this process is by now.
         own_network = 0 if birth.spec.network == "host" else namespaces.NEWNET
-        libc.unshare(
-            namespaces.NEWNS | namespaces.NEWPID | namespaces.NEWUTS | namespaces.NEWIPC | namespaces.NEWCGROUP | own_network
-        )
-        if birth.hands_out_namespaces:
-            _hand_out_namespaces(birth)
-        closed, closing = os.pipe2(os.O_CLOEXEC)
-        pid = processes.fork_sibling()
-        if pid == 0:
-            _be_init(birth, open_files)
-        os.close(closing)
-        send(birth.holdings.control, {"pid": pid, "made": root.made, "warnings": warnings, "rung": rung})
-        processes.reap_children()
-        # Whoever closes the layers' detached trees last pays for it (see `overlay.py`): not init.
-        os.read(closed, 1)
-        os._exit(0)
+        libc.unshare(namespaces.NEWNS | namespaces.NEWUTS | namespaces.NEWIPC | namespaces.NEWCGROUP | own_network)
+        if birth.connected:
+            _show_namespaces(birth)
+        processes.close_all_but((0, 1, 2, *birth.holdings.descriptors()))
+        os.kill(last_holder, signal.SIGKILL)
+        _change_root(birth)
+        init, listener = _confine(birth, open_files)
+        said = {"ready": True, "made": root.made, "warnings": warnings, "rung": rung, "port": init.port}
+        send(birth.holdings.control, said, (listener.fileno(),) if listener else ())
     except BaseException as error:
         _fail(birth, error)
+    try:
+        os._exit(init.run())
+    except BaseException as error:
+        os.write(2, f"launch: the container's init failed: {type(error).__name__}: {error}\n".encode())
+    finally:
+        os._exit(125)
 
 
-def _hand_out_namespaces(birth: Birth) -> None:
-    """PID 1 will be undumpable, so that its creator can't open them by its number."""
+def _await_maps(birth: Birth) -> None:
+    """Become root, or the one id, of the user namespace that this process was born in, once its creator has written the maps."""
+    if receive(birth.holdings.control) is None:
+        os._exit(1)
+    namespaces.become_owner(birth.maps, keep_groups=birth.spec.host_groups)
+
+
+def _show_namespaces(birth: Birth) -> None:
+    """Say that there is a network to be connected. An ordinary user's init is undumpable: its creator can't open these by its
+    number."""
     fds = tuple(os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in ("user", "net"))
     send(birth.holdings.control, {"namespaces": True}, fds)
-    for fd in fds:
-        os.close(fd)
 
 
 def _fail(birth: Birth, error: BaseException) -> NoReturn:
     try:
         send(birth.holdings.control, {"error": describe(error)})
-        processes.reap_children()
     finally:
         os._exit(1)
 
 
 def _settle(birth: Birth) -> tuple[int, int]:
-    """Leave the creator's terminal, descriptors and signals behind. Returns the limits of open files that the program gets."""
+    """Leave the creator's terminal, descriptors and keys behind. Returns the limits of open files that the program gets."""
     os.setsid()
     processes.leave_session_keyring()
     os.umask(0o022)
-    # Python's handlers came along with the fork; a signal meant for the creator must not run them here.
-    processes.reset_signals()
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    libc.default_signal(signal.SIGPIPE, ignored=True)
     for number, fd in enumerate((birth.stdin, birth.stdout_write, birth.stderr_write)):
         os.dup2(fd, number)
-    processes.close_all_but((0, 1, 2, *birth.holdings.descriptors()))
+    processes.close_all_but((0, 1, 2, *birth.descriptors()))
     processes.rename("launch-init")
     return processes.raise_open_file_limit() if birth.spec.build else give_program_its_limits()
 
 
-def _furnish_as_root(birth: Birth) -> tuple[Root, list[str], Rung, int]:
-    """`_furnish` with id-mapped mounts, and the user namespace whose map they have."""
-    uid_base, gid_base = birth.maps.uids.extents[0].outside, birth.maps.gids.extents[0].outside
-    user_namespace, swap = namespaces.user_namespace_and_mapping(birth.maps, swapped(uid_base), swapped(gid_base))
-    known = {(0, 0, (0, 0)): user_namespace}
-
-    def map_for(uid: int, gid: int, inside: tuple[int, int] = (0, 0)) -> int:
-        if (uid, gid, inside) not in known:
-            maps = owner_first(uid, uid_base, inside[0]), owner_first(gid, gid_base, inside[1])
-            known[uid, gid, inside] = namespaces.mapping(*maps, reap=False)
-        return known[uid, gid, inside]
-
-    return *_furnish(birth, LayerMaps(user_namespace, swap, shift=(uid_base, gid_base)), map_for), user_namespace
-
-
-def _furnish(birth: Birth, layer_maps: LayerMaps, map_for: MapFor | None) -> tuple[Root, list[str], Rung]:
-    """The overlay in a mount namespace of this process's own, with the host's files in it. It becomes the working directory."""
+def _furnish(birth: Birth) -> tuple[Root, list[str], Rung]:
+    """The overlay in a mount namespace of this process's own, with the host's files and /proc in it. It becomes the working
+    directory."""
     spec = birth.spec
+    layer_maps, map_for = LayerMaps(), None
+    if birth.mappings is not None:
+        layer_maps, map_for = birth.mappings.for_layers(), birth.mappings.for_bind
     libc.unshare(namespaces.NEWNS)
     mounts.make_private()
     overlay, rung = mount_overlay(spec.layers, spec.overlay_dir, maps=layer_maps, rungs=birth.rungs)
@@ -168,58 +167,46 @@ def _furnish(birth: Birth, layer_maps: LayerMaps, map_for: MapFor | None) -> tup
     for directory in (home, spec.cwd):
         if directory.startswith("/"):
             directory_for(root, directory, owner=program_owner)
+    # By who is in the PID namespace and root over it: for root's containers that is so only here.
+    mount_proc(root, covers=spec.proc_covers)
     return root, warnings, rung
 
 
 def _owner_for(birth: Birth, uid: int, gid: int) -> tuple[int, int] | None:
-    """Whom the helper gives files to that belong to these ids of the container: it may be inside the user namespace already."""
+    """Whom init gives files to that belong to these ids of the container: it may be inside the user namespace already."""
     return birth.maps.process_owner(uid, gid) or ((uid, gid) if birth.maps.kind is IdMapKind.SUBIDS else None)
 
 
-def _be_init(birth: Birth, open_files: tuple[int, int]) -> NoReturn:
-    """PID 1, from the clone to the end of the container."""
-    try:
-        spec = birth.spec
-        processes.close_all_but((0, 1, 2, *birth.holdings.descriptors()))
-        _change_root(birth)
-        socket.sethostname(spec.hostname)
-        if spec.network != "host":
-            loopback.bring_up()
-        listener = loopback.listen() if spec.loopback_listener else None
-        # Nobody inside shall have all of init's ids, and with them the right to take its limits down (prlimit(2)).
-        os.setresuid(-1, -1, max(one.inside + one.count for one in birth.maps.uids.extents) - 1)
-        processes.make_undumpable()
-        program_capabilities = capabilities.mask(birth.kept)
-        own = program_capabilities | capabilities.mask(_INIT_CAPABILITIES)
-        processes.limit_capabilities(own)
-        libc.capset(effective=own, permitted=own)
-        fds = (*birth.holdings.descriptors(), *((listener.fileno(),) if listener else ()))
-        processes.close_all_but((0, 1, 2, *fds))
-        program = Program(
-            argv=spec.argv,
-            env=spec.env,
-            cwd=spec.cwd,
-            uid=spec.uid,
-            gid=spec.gid,
-            groups=None if spec.host_groups else spec.groups,
-            one_id=birth.maps.kind is IdMapKind.SINGLE,
-            capabilities=program_capabilities,
-            seccomp=birth.seccomp,
-            seccomp_asking=birth.seccomp_asking,
-            open_files=open_files,
-            on_terminal=spec.terminal,
-        )
-        init = Init(program, birth.holdings, listener, spec.processes, spec.rank_grace_s)
-        port = listener.getsockname()[1] if listener else None
-        send(birth.holdings.control, {"ready": True, "port": port}, (listener.fileno(),) if listener else ())
-    except BaseException as error:
-        _fail(birth, error)
-    try:
-        os._exit(init.run())
-    except BaseException as error:
-        os.write(2, f"launch: the container's init failed: {type(error).__name__}: {error}\n".encode())
-    finally:
-        os._exit(125)
+def _confine(birth: Birth, open_files: tuple[int, int]) -> tuple[Init, socket.socket | None]:
+    """Give up what PID 1 needs no more, inside the new root. Returns its loop, and the listener that it holds for its creator."""
+    spec = birth.spec
+    socket.sethostname(spec.hostname)
+    if spec.network != "host":
+        loopback.bring_up()
+    listener = loopback.listen() if spec.loopback_listener else None
+    # Nobody inside shall have all of init's ids, and with them the right to take its limits down (prlimit(2)).
+    os.setresuid(-1, -1, max(one.inside + one.count for one in birth.maps.uids.extents) - 1)
+    processes.make_undumpable()
+    program_capabilities = capabilities.mask(birth.kept)
+    own = program_capabilities | capabilities.mask(_INIT_CAPABILITIES)
+    processes.limit_capabilities(own)
+    libc.capset(effective=own, permitted=own)
+    processes.close_all_but((0, 1, 2, *birth.holdings.descriptors(), *((listener.fileno(),) if listener else ())))
+    program = Program(
+        argv=spec.argv,
+        env=spec.env,
+        cwd=spec.cwd,
+        uid=spec.uid,
+        gid=spec.gid,
+        groups=None if spec.host_groups else spec.groups,
+        one_id=birth.maps.kind is IdMapKind.SINGLE,
+        capabilities=program_capabilities,
+        seccomp=birth.seccomp,
+        seccomp_asking=birth.seccomp_asking,
+        open_files=open_files,
+        on_terminal=spec.terminal,
+    )
+    return Init(program, birth.holdings, listener, spec.processes, spec.rank_grace_s), listener
 
 
 def _change_root(birth: Birth) -> None:
@@ -231,7 +218,6 @@ def _change_root(birth: Birth) -> None:
     mounts.attach(tree, below)
     os.fchdir(tree)
     root = Root(tree, None)
-    mount_proc(root, covers=spec.proc_covers)
     mount_sys(root, own_network=spec.network != "host")
     mount_dev(
         root,

@@ -1,10 +1,9 @@
-"""Messages between a container's creator, its helper and its init: one JSON document a packet, with descriptors beside it.
+"""Messages between a container's creator and its init: one JSON document a packet, with descriptors beside it.
 
-    creator → helper   {"cgroup": true}                    it is in its cgroup now
-    helper → creator   {"pid": N, "made": […], "warnings": […], "rung": …}   init exists; N as the creator sees it
-    helper → creator   {"namespaces": true}                + its user and network namespace, for who needs them
-    init → creator     {"ready": true, "port": N|null}     + the listener; at the gate
-    either → creator   {"error": {…}}                      nothing will come of it
+    creator → init     {"maps": true}                      its user namespace has its maps (not for root's)
+    init → creator     {"namespaces": true}                + its user and network namespace, when that is to be connected
+    init → creator     {"ready": true, "made": […], "warnings": […], "rung": …, "port": N|null}   + the listener; at the gate
+    init → creator     {"error": {…}}                      nothing will come of it
     creator → init     {"start": {NAME: VALUE}}            run the program with these variables too
     creator → init     {"signal": N}                       to the program only
     init → creator     {"terminal": true}                  + the master of the program's terminal, when it has one

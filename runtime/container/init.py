@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from runtime.container.handshake import channel, receive, send
 from runtime.container.logs import LogFiles, LogPump, OutputLog
 from runtime.container.program import Program, exec_program
-from runtime.container.side_programs import SidePrograms, fork_deaf, next_request, offer_terminal
+from runtime.container.side_programs import SidePrograms, next_request, offer_terminal
 from runtime.container.spec import ProcessExit
 from runtime.kernel import processes
 from runtime.network import loopback
@@ -100,6 +100,11 @@ class Init:
     woken: int = -1
     owner_reports: OwnerReports | None = None
 
+    @property
+    def port(self) -> int | None:
+        """The listener's."""
+        return None if self.listener is None else int(self.listener.getsockname()[1])
+
     def run(self) -> int:
         """The exit code to end with, after the program has ended and is recorded."""
         self._watch_signals()
@@ -145,7 +150,7 @@ class Init:
         for rank in range(self.ranks):
             of_rank = rank_variables(rank, self.ranks, port) if self.ranks > 1 else {}
             answering, asking = channel() if self.program.seccomp_asking is not None else (None, None)
-            pid = fork_deaf()
+            pid = processes.fork_deaf()
             if pid == 0:
                 code = 125
                 try:
@@ -281,7 +286,7 @@ class Init:
         listener = (self.listener.fileno(),) if self.listener is not None else ()
         document = {
             "adopted": self.holdings.container_id,
-            "port": self.listener.getsockname()[1] if self.listener is not None else None,
+            "port": self.port,
         }
         send(connection, document, (own, self.holdings.stdout_read, self.holdings.stderr_read, *listener))
         os.close(own)

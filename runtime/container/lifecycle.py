@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.container.child import Birth, be_helper
+from runtime.container.begin import begin
+from runtime.container.child import Birth
 from runtime.container.handshake import bound_socket, channel, failure, receive, send
 from runtime.container.init import EXIT_RECORD_BYTES, Holdings
 from runtime.container.logs import LogFiles
+from runtime.container.mappings import mappings
 from runtime.container.spec import ContainerSpec, ProcessExit
-from runtime.container.wiring import Wiring, needs_namespaces
+from runtime.container.wiring import Wiring
 from runtime.errors import ContainerError
 from runtime.kernel import capabilities, id_maps, namespaces, processes
 from runtime.kernel.id_maps import IdMapKind, IdMaps
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from runtime.cgroup.cgroup import Cgroup
 
 _KILLED = 9
-_ABANDONED_WITHIN_S = 5.0
 _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
 
@@ -62,8 +63,6 @@ class Container:
     warnings: list[str] = field(default_factory=list)
     rung: Rung | None = None
     """How the overlay was made."""
-    helper: int | None = None
-    """The child that made it, while it has not been reaped."""
     attendant: int | None = None
     """The child that serves its network, while it has not been reaped; it ends with the container."""
     ports: tuple[str, ...] = ()
@@ -116,9 +115,14 @@ def create(
         holdings = Holdings(
             spec.container_id, theirs, adoption, stdout_read, stderr_read, logs, exit_fd, tuple(held_fds), owner_notes
         )
+        own_mappings = None
+        if maps.kind is IdMapKind.RANGED:
+            own_mappings = mappings(maps, (*spec.binds,))
+            for_child.callback(own_mappings.close)
         birth = Birth(
             spec=spec,
             maps=maps,
+            mappings=own_mappings,
             rungs=rungs,
             holdings=holdings,
             stdin=_nothing_to_read(for_child) if stdin is None else stdin,
@@ -128,12 +132,12 @@ def create(
             seccomp=program_bytes(kept, change_of_owner="pretended" if one_id_build else "made"),
             seccomp_asking=program_bytes(kept, change_of_owner="reported") if one_id_build else None,
             resolv_conf=wiring.resolv_conf,
-            hands_out_namespaces=needs_namespaces(spec),
+            connected=wiring.is_needed,
         )
-        helper = processes.fork()
-        if helper == 0:
-            be_helper(birth)
-        container = _bring_up(spec, helper, ours, for_child, cgroup, wiring)
+        processes.place_of_arguments()  # known before the fork, it is known to all that follow
+        pid = begin(birth, cgroup)
+        for_child.close()  # so that the end of the other side is seen
+        container = _bring_up(spec, pid, ours, maps, wiring)
         on_failure.pop_all()
     container.stdout_fd, container.stderr_fd = stdout_read, stderr_read
     container.exit_record, container.exit_fd = exit_record, exit_fd
@@ -192,31 +196,22 @@ def _place_for_owner_notes(on_failure: ExitStack) -> int:
     return fd
 
 
-def _bring_up(
-    spec: ContainerSpec,
-    helper: int,
-    control: socket.socket,
-    for_child: ExitStack,
-    cgroup: Cgroup | None,
-    wiring: Wiring,
-) -> Container:
-    """Wire cgroup and network of the container that *helper* makes, and wait until its init is at the gate."""
-    for_child.close()  # so that the end of the other side is seen
+def _bring_up(spec: ContainerSpec, pid: int, control: socket.socket, maps: IdMaps, wiring: Wiring) -> Container:
+    """Write the maps and wire the network of the container whose init, in the making, is *pid*; wait until it is at the gate."""
     answers = _Answers(control)
     try:
-        if cgroup is not None:
-            cgroup.add(helper)
-        send(control, {"cgroup": True})
-        pid = answers.wait_for("pid")
-        if needs_namespaces(spec):
+        if maps.kind is not IdMapKind.RANGED:
+            namespaces.write_maps(pid, maps)
+            send(control, {"maps": True})
+        if wiring.is_needed:
             answers.wait_for("namespaces")
-        wiring.connect(pid, answers.namespaces)
+            wiring.connect(pid, answers.namespaces)
         answers.wait_for("ready")
         wiring.name_itself(pid)
         # Our own child, not reaped yet: the number is still its own.
         pidfd = os.pidfd_open(pid)
     except BaseException:
-        _abandon(helper, answers)
+        _abandon(pid, answers)
         raise
     finally:
         for fd in answers.namespaces:
@@ -234,14 +229,13 @@ def _bring_up(
         made=answers.known["made"],
         warnings=answers.known["warnings"],
         rung=Rung(answers.known["rung"]),
-        helper=helper,
         attendant=wiring.attendant,
         ports=wiring.ports,
     )
 
 
 class _Answers:
-    """What helper and init have said so far. Either may speak first: they run at the same time."""
+    """What init has said so far."""
 
     def __init__(self, control: socket.socket) -> None:
         self.control = control
@@ -254,17 +248,12 @@ class _Answers:
             message = receive(self.control)
             if message is None:
                 raise ContainerError(
-                    "the container's helper ended without a word", hint="was it killed? look at the kernel's log (`dmesg`)"
+                    "the container's init ended without a word", hint="was it killed? look at the kernel's log (`dmesg`)"
                 )
             self._take(message)
             if "error" in message[0]:
                 raise failure(message[0]["error"])
         return self.known[name]
-
-    def rest(self) -> None:
-        """Read on until both have ended."""
-        while (message := receive(self.control)) is not None:
-            self._take(message)
 
     def _take(self, message: tuple[dict[str, Any], list[int]]) -> None:
         self.known |= message[0]
@@ -274,36 +263,24 @@ class _Answers:
             self.fds += message[1]
 
 
-def _abandon(helper: int, answers: _Answers) -> None:
-    """End and reap what there is of a container that will not be."""
-    # The end of our side is the end of a helper or init that waits for us; what they say meanwhile tells init's number.
-    answers.control.shutdown(socket.SHUT_WR)
-    answers.control.settimeout(_ABANDONED_WITHIN_S)
-    with suppress(TimeoutError, ConnectionResetError):
-        answers.rest()
-    for child in (helper, answers.known.get("pid")):
-        if child is not None:
-            with suppress(ProcessLookupError):
-                os.kill(child, _KILLED)
-            _reap(child)
+def _abandon(pid: int, answers: _Answers) -> None:
+    """End and reap the init of a container that will not be."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, _KILLED)
+    _reap(pid)
     for fd in answers.fds:
         os.close(fd)
 
 
-def _reap(pid: int, options: int = 0) -> bool:
-    """Whether the child *pid* has been reaped; a caller that ignores SIGCHLD has that done for it."""
-    try:
-        return os.waitpid(pid, options)[0] == pid
-    except ChildProcessError:
-        return True
+def _reap(pid: int) -> None:
+    with suppress(ChildProcessError):  # a caller that ignores SIGCHLD has that done for it
+        os.waitpid(pid, 0)
 
 
 def start(container: Container, *, env: dict[str, str] | None = None) -> None:
     """Let the program begin, with *env* on top of the spec's."""
     if not send(container.control, {"start": env or {}}):
         raise ContainerError(f"container `{container.container_id}` ended before its program was started")
-    if container.helper is not None and _reap(container.helper, os.WNOHANG):
-        container.helper = None
 
 
 def start_on_terminal(container: Container, *, env: dict[str, str] | None = None) -> int:
@@ -333,10 +310,9 @@ def wait(container: Container, *, timeout_s: float | None = None) -> ProcessExit
     if not processes.wait_ended(container.pidfd, timeout_s=timeout_s):
         raise TimeoutError(f"container `{container.container_id}` still runs after {timeout_s} s")
     processes.reap(container.pidfd)
-    for child in (container.helper, container.attendant):
-        if child is not None:
-            _reap(child)
-    container.helper = container.attendant = None
+    if container.attendant is not None:
+        _reap(container.attendant)
+        container.attendant = None
     return recorded_exit(container) or ProcessExit(None, _KILLED)
 
 

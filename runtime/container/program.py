@@ -48,9 +48,8 @@ class Program:
 
 
 def exec_program(program: Program, env: dict[str, str], asked: socket.socket | None = None, terminal: int | None = None) -> int:
-    """Become *program*, on *terminal* (a slave) if there is one; who answers its filter gets the listener through *asked*.
-    Returns, with the exit code to end with, only when that failed and was said on stderr."""
-    processes.reset_signals()
+    """Become *program*, in a process that has reset its signals, on *terminal* (a slave) if there is one; who answers its filter
+    gets the listener through *asked*. Returns, with the exit code to end with, only when that failed and was said on stderr."""
     os.setsid()
     if terminal is not None:
         take_terminal(terminal, program.uid)

@@ -51,7 +51,8 @@ class SidePrograms:
             self.hang_up(fd)
             return
         try:
-            pid = fork_deaf()
+            # Init's handlers write into a pipe that is init's, too: a signal to the child would be taken for one to init.
+            pid = processes.fork_deaf()
         except OSError as error:  # at the container's limit of processes or memory
             _close(fds)
             send(connection, {"error": describe(error)})
@@ -85,21 +86,6 @@ class SidePrograms:
         caller = self.callers.get(self.pids.pop(pid, -1))
         if caller is not None:
             send(caller, {"ended": {"code": how.code, "signal": how.signal}})
-
-
-def fork_deaf() -> int:
-    """Fork a child that signals wait for until it has reset its handlers: init's write into a pipe that is init's, too, and a
-    signal to the child would be taken for one to init and passed on to the program."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    pid = -1
-    try:
-        pid = processes.fork()
-    finally:
-        if pid != 0:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    if pid == 0:
-        processes.reset_signals()
-    return pid
 
 
 def _close(fds: list[int]) -> None:

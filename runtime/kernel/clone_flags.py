@@ -10,3 +10,6 @@ NEWIPC = 0x08000000
 NEWUSER = 0x10000000
 NEWPID = 0x20000000
 NEWNET = 0x40000000
+
+PARENT = 0x8000
+"""CLONE_PARENT: what is cloned is a child of the cloner's own parent."""

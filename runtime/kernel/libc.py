@@ -12,7 +12,7 @@ import ctypes
 import errno as errno_names
 import os
 import struct
-from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint, c_uint32, c_ulong, c_void_p
+from ctypes import c_char, c_char_p, c_int, c_long, c_size_t, c_uint, c_uint32, c_ulong, c_void_p
 
 from runtime.light_typing import TYPE_CHECKING, NoReturn
 
@@ -29,6 +29,7 @@ _OPENAT2 = 437
 _PIVOT_ROOT, _CLONE, _SECCOMP = {"aarch64": (41, 220, 277)}.get(os.uname().machine, (155, 56, 317))
 _KEYCTL, _IOPRIO_SET, _BPF, _SCHED_SETATTR = {"aarch64": (219, 30, 280, 274)}.get(os.uname().machine, (250, 251, 321, 314))
 _EXECVEAT = {"aarch64": 281}.get(os.uname().machine, 322)
+_CLONE_VM = 0x100
 _SET_MEMPOLICY = {"aarch64": 237}.get(os.uname().machine, 238)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -46,6 +47,8 @@ _libc.inotify_init1.argtypes = (c_int,)
 _libc.inotify_add_watch.argtypes = (c_int, c_char_p, c_uint32)
 _libc.inotify_rm_watch.argtypes = (c_int, c_int)
 _libc.syncfs.argtypes = (c_int,)
+_libc.signal.argtypes = (c_int, c_void_p)
+_libc.signal.restype = c_void_p
 _libc.setdomainname.argtypes = (c_char_p, c_size_t)
 _libc.personality.argtypes = (c_ulong,)
 _libc.syscall.restype = c_long
@@ -54,6 +57,11 @@ _libc.syscall.restype = c_long
 _clone = ctypes.PyDLL(None, use_errno=True).syscall
 _clone.restype = c_long
 _clone.argtypes = (c_long, c_ulong, c_ulong, c_ulong, c_ulong, c_ulong)
+
+
+# glibc's and musl's own, for a child on a stack of its own: it never comes back into Python.
+_clone_onto = ctypes.PyDLL(None, use_errno=True).clone
+_clone_onto.argtypes = (c_void_p, c_void_p, c_int, c_void_p)
 
 
 class KernelError(OSError):
@@ -138,15 +146,11 @@ def setns(fd: int, kind: int = 0) -> None:
     _checked(_libc.setns(fd, kind), f"setns({fd}, {kind:#x})")
 
 
-def clone(flags: int, *, exit_signal: int = 0, cgroup: int | None = None) -> int:
-    """clone(2) with the parent's stack, as fork does: 0 in the child. Only from a process with one thread. With the descriptor of
-    a v2 *cgroup* the child begins there, and *flags* are clone3(2)'s, without the *exit_signal*."""
-    # struct clone_args; CLONE_INTO_CGROUP.
-    arguments = struct.pack("11Q", flags | 1 << 33, 0, 0, 0, exit_signal, 0, 0, 0, 0, 0, cgroup or 0)
-    address, _held = address_of(arguments)
+def clone(flags: int, *, exit_signal: int, cgroup: int | None = None) -> int:
+    """clone(2) with the parent's stack, as fork does: 0 in the child. With the descriptor of a v2 *cgroup* it begins there."""
     python = ctypes.pythonapi
     python.PyOS_BeforeFork()  # the interpreter's own locks, as os.fork() does
-    result = _clone(_CLONE, flags, 0, 0, 0, 0) if cgroup is None else _clone(_CLONE3, address, len(arguments), 0, 0, 0)
+    result = _cloned(flags, exit_signal, cgroup)
     if result == 0:
         python.PyOS_AfterFork_Child()
         return 0
@@ -157,9 +161,32 @@ def clone(flags: int, *, exit_signal: int = 0, cgroup: int | None = None) -> int
     return int(result)
 
 
-def clone_bare(flags: int) -> int:
-    """`clone` without the interpreter's fork hooks: for a child that does nothing but sleep until it is killed."""
-    return _checked(_clone(_CLONE, flags, 0, 0, 0, 0), f"clone({flags:#x})")
+def clone_bare(flags: int, *, exit_signal: int, cgroup: int | None = None) -> int:
+    """`clone` without the interpreter's fork hooks (locks, seeds of random numbers), which cost more than the call: for a process
+    with one thread."""
+    return _checked(_cloned(flags, exit_signal, cgroup), f"clone({flags:#x})")
+
+
+def _cloned(flags: int, exit_signal: int, cgroup: int | None) -> int:
+    if cgroup is None:
+        return int(_clone(_CLONE, flags | exit_signal, 0, 0, 0, 0))
+    # struct clone_args; CLONE_INTO_CGROUP.
+    arguments = struct.pack("11Q", flags | 1 << 33, 0, 0, 0, exit_signal, 0, 0, 0, 0, 0, cgroup)
+    address, _held = address_of(arguments)
+    return int(_clone(_CLONE3, address, len(arguments), 0, 0, 0))
+
+
+def sleeper(flags: int, stack: ctypes.Array[c_char]) -> int:
+    """A child that only sleeps, for ten seconds, on *stack*, in the memory of this process: nothing is copied for it. It must be
+    killed before *stack* goes, and must get no signal that has a handler."""
+    top = (ctypes.addressof(stack) + len(stack)) & ~0xF
+    flags |= _CLONE_VM
+    return _checked(_clone_onto(ctypes.cast(_libc.sleep, c_void_p), top, flags, 10), f"clone({flags:#x})")
+
+
+def sleeper_stack() -> ctypes.Array[c_char]:
+    """Room for one `sleeper`."""
+    return _SleeperStack()
 
 
 def openat2(directory: int, path: str | os.PathLike[str] | bytes, flags: int, *, mode: int = 0, resolve: int = 0) -> int:
@@ -240,6 +267,32 @@ def permitted_capabilities() -> int:
     _checked(_libc.capget(struct.pack("Ii", _CAPABILITY_VERSION_3, 0), data), "capget()")
     words = struct.unpack("6I", data.raw)
     return int(words[1] | words[4] << 32)
+
+
+def default_signal(number: int, *, ignored: bool = False) -> None:
+    """signal(2): SIG_DFL for *number*, or SIG_IGN. Python is not told of it."""
+    _libc.signal(number, 1 if ignored else None)
+
+
+# Types that are made once: a fork would make them again, and pays for each page that it writes to.
+_SignalSet = c_char * 128
+_SleeperStack = c_char * 4096
+ALL_SIGNALS, NO_SIGNALS = b"\xff" * 128, bytes(128)
+
+
+def swap_signal_mask(mask: bytes) -> bytes:
+    """pthread_sigmask(SIG_SETMASK): block the signals of *mask*, a sigset_t; the mask before. Python's own makes a set of
+    enumeration members, and a fork pays for each object that it touches."""
+    before = _SignalSet()
+    if _libc.pthread_sigmask(2, mask, before) != 0:
+        raise AssertionError("pthread_sigmask(SIG_SETMASK) refused a mask")
+    return before.raw
+
+
+def rename_thread(name: bytes) -> None:
+    """prctl(PR_SET_NAME): what /proc/PID/comm says of this process; 15 bytes at most."""
+    buffer = ctypes.create_string_buffer(name[:15])
+    _checked(_libc.prctl(15, ctypes.addressof(buffer), None, 0, 0), f"prctl(PR_SET_NAME, {name!r})")
 
 
 def forget_signal_stack() -> None:

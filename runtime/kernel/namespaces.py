@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.errors import ToolFailed, Unsupported
 from runtime.kernel import libc, processes
@@ -19,6 +21,9 @@ from runtime.kernel.clone_flags import NEWUSER as NEWUSER
 from runtime.kernel.clone_flags import NEWUTS as NEWUTS
 from runtime.kernel.id_maps import IdMap, IdMapKind, IdMaps, newuidmap_program
 
+if TYPE_CHECKING:
+    from ctypes import Array, c_char
+
 _APPARMOR_SWITCH = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 _DEBIAN_SWITCH = Path("/proc/sys/kernel/unprivileged_userns_clone")
 _MAX_USER_NAMESPACES = Path("/proc/sys/user/max_user_namespaces")
@@ -29,20 +34,21 @@ def user_namespace(maps: IdMaps) -> int:
 
     The caller owns it, so it may enter it with `enter_user_namespace`.
     """
-    return _made([lambda pid: write_maps(pid, maps)])[0]
+    (made,), killed = _made([lambda pid: write_maps(pid, maps)])
+    _reap(killed)
+    return made
 
 
-def user_namespace_and_mapping(maps: IdMaps, uids: IdMap, gids: IdMap) -> tuple[int, int]:
-    """`user_namespace` and `mapping` at once. Leaves two killed children to be reaped: on a busy machine waiting for them takes
-    longer than all else that makes a container."""
-    first, second = _made([lambda pid: write_maps(pid, maps), _maps_writer(uids, gids)], reap=False)
-    return first, second
+def mapping(uids: IdMap, gids: IdMap) -> int:
+    """A descriptor of a user namespace that nobody enters: the map of an id-mapped mount (needs root)."""
+    (made,), killed = _made([_maps_writer(uids, gids)])
+    _reap(killed)
+    return made
 
 
-def mapping(uids: IdMap, gids: IdMap, *, reap: bool = True) -> int:
-    """A descriptor of a user namespace that nobody enters: the map of an id-mapped mount (needs root). Without *reap* a killed
-    child is left to be reaped."""
-    return _made([_maps_writer(uids, gids)], reap=reap)[0]
+def user_namespace_and_mappings(maps: IdMaps, mappings: Sequence[tuple[IdMap, IdMap]]) -> tuple[list[int], tuple[int, ...]]:
+    """`user_namespace` and `mapping` for each of *mappings*, at once; and killed children that the caller has to reap."""
+    return _made([lambda pid: write_maps(pid, maps), *(_maps_writer(uids, gids) for uids, gids in mappings)])
 
 
 def _maps_writer(uids: IdMap, gids: IdMap) -> Callable[[int], None]:
@@ -53,35 +59,54 @@ def _maps_writer(uids: IdMap, gids: IdMap) -> Callable[[int], None]:
     return write_maps
 
 
-def _made(writers: Sequence[Callable[[int], None]], *, reap: bool = True) -> list[int]:
-    """One new user namespace for each of *writers*, which gets the number of a process in it."""
+def _made(writers: Sequence[Callable[[int], None]]) -> tuple[list[int], tuple[int, ...]]:
+    """One new user namespace for each of *writers*, which gets the number of a process in it; and these processes, killed."""
     # A child that only sleeps holds each namespace while its maps are written: they must be written from outside.
+    stacks = [libc.sleeper_stack() for _ in writers]
     sleepers: list[int] = []
     try:
-        for _ in writers:
-            sleepers.append(_sleeper())
+        for stack in stacks:
+            sleepers.append(_sleeper(stack))
         for pid, write_maps in zip(sleepers, writers, strict=True):
             write_maps(pid)
-        return [os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC) for pid in sleepers]
+        return [os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC) for pid in sleepers], tuple(sleepers)
     except OSError as error:
-        if error.errno in (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS):
-            raise _no_user_namespace(error) from error
+        _kill(sleepers)
+        _reap(sleepers)
+        sleepers = []
+        if error.errno in REFUSALS:
+            raise no_user_namespace(error) from error
         raise
     finally:
-        for pid in sleepers:
-            os.kill(pid, signal.SIGKILL)
-        for pid in sleepers if reap else ():
+        _kill(sleepers)
+
+
+def _kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _reap(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with suppress(ChildProcessError):  # a process that ignores SIGCHLD
             os.waitpid(pid, 0)
 
 
-def _sleeper() -> int:
-    parent = os.getpid()
-    pid = libc.clone_bare(NEWUSER | signal.SIGCHLD)
-    if pid == 0:
-        processes.end_with(parent)
-        while True:
-            signal.pause()
-    return pid
+def _sleeper(stack: Array[c_char], flags: int = NEWUSER) -> int:
+    """It uses our memory, so no handler of ours may run in it: all that ever gets through to it is SIGKILL."""
+    before = libc.swap_signal_mask(libc.ALL_SIGNALS)
+    try:
+        return libc.sleeper(flags | signal.SIGCHLD, stack)
+    finally:
+        libc.swap_signal_mask(before)
+
+
+_HOLDER_STACK = libc.sleeper_stack()
+
+
+def holder_of_descriptors() -> int:
+    """A child that holds all descriptors of this process until it is killed (and that may be left to be reaped by chance)."""
+    return _sleeper(_HOLDER_STACK, 0)
 
 
 def write_maps(pid: int, maps: IdMaps) -> None:
@@ -90,9 +115,9 @@ def write_maps(pid: int, maps: IdMaps) -> None:
         program = newuidmap_program()
         if program is None:
             raise Unsupported("`newuidmap` is gone", hint="install the package `uidmap`")
-        _run_newidmap(program, pid, maps.uids)
-        _run_newidmap(program.replace("newuidmap", "newgidmap"), pid, maps.gids)
-        return
+        # Side by side: each takes as long as half a container.
+        with _newidmap(program, pid, maps.uids), _newidmap(program.replace("newuidmap", "newgidmap"), pid, maps.gids):
+            return
     if maps.kind is IdMapKind.SINGLE and os.geteuid() != 0:
         # Without it a process could drop a group that only denies it something (user_namespaces(7), CVE-2014-8989).
         _write(pid, "setgroups", "deny")
@@ -108,7 +133,9 @@ def _write(pid: int, name: str, text: str) -> None:
         os.close(fd)
 
 
-def _run_newidmap(program: str, pid: int, map_: IdMap) -> None:
+@contextmanager
+def _newidmap(program: str, pid: int, map_: IdMap) -> Iterator[None]:
+    """The map has been written when the body has ended. Raises ToolFailed."""
     words = [program, str(pid), *(str(number) for one in map_.extents for number in (one.inside, one.outside, one.count))]
     read_end, write_end = os.pipe()
     try:
@@ -116,7 +143,10 @@ def _run_newidmap(program: str, pid: int, map_: IdMap) -> None:
         child = os.posix_spawn(program, words, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}, file_actions=actions)
         os.close(write_end)
         write_end = -1
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        try:
+            yield
+        finally:
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status != 0:
             said = os.read(read_end, 4096).decode(errors="replace").strip()
             raise ToolFailed(words, status, said, hint="is there a line for you in /etc/subuid and /etc/subgid?")
@@ -132,6 +162,11 @@ def enter_user_namespace(fd: int, maps: IdMaps, *, keep_groups: Sequence[int] = 
     if keep_groups and os.geteuid() == 0:
         os.setgroups(list(keep_groups))
     libc.setns(fd, NEWUSER)
+    become_owner(maps, keep_groups=keep_groups)
+
+
+def become_owner(maps: IdMaps, *, keep_groups: Sequence[int] = ()) -> None:
+    """`enter_user_namespace` for who is in it already."""
     if maps.kind is not IdMapKind.SINGLE and not keep_groups:
         os.setgroups([])
     uid, gid = maps.uids.extents[0].inside, maps.gids.extents[0].inside
@@ -158,7 +193,11 @@ def within_user_namespace(maps: IdMaps, work: Callable[[], None]) -> None:
         raise OSError(status, os.strerror(status) if status > 0 else f"killed by signal {-status}")
 
 
-def _no_user_namespace(error: OSError) -> Unsupported:
+REFUSALS = (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS)
+"""What the kernel answers who may make no namespace."""
+
+
+def no_user_namespace(error: OSError) -> Unsupported:
     """Why a user namespace was refused, and the way out."""
     message = f"no user namespace can be made here: {error.strerror or error}"
     if _switch(_APPARMOR_SWITCH) == "1" and os.geteuid() != 0:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import resource
 import select
 import signal
 from collections.abc import Iterable
+from functools import cache
 
 from runtime.kernel import libc
+from runtime.kernel.clone_flags import PARENT
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
-
-_CLONE_PARENT = 0x8000
-
-_RESETTABLE = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
 def fork() -> int:
@@ -42,7 +41,23 @@ def fork_into(cgroup: int) -> int:
 
 def fork_sibling() -> int:
     """Fork a child of this process's *parent*, so that the parent can wait for it. From a process with one thread."""
-    return libc.clone(_CLONE_PARENT | signal.SIGCHLD)
+    return libc.clone_bare(PARENT, exit_signal=signal.SIGCHLD)
+
+
+def fork_deaf(flags: int = 0, *, cgroup: int | None = None) -> int:
+    """Fork, with *flags* of clone(2) and into *cgroup*, a child that signals wait for until it has reset its handlers: those of
+    its maker must not run in it, and a signal that comes too early must not be lost. From a process with one thread."""
+    before = libc.swap_signal_mask(libc.ALL_SIGNALS)
+    pid = -1
+    try:
+        pid = libc.clone_bare(flags, exit_signal=signal.SIGCHLD, cgroup=cgroup)
+    finally:
+        if pid != 0:
+            libc.swap_signal_mask(before)
+    if pid == 0:
+        gc.disable()
+        reset_signals()
+    return pid
 
 
 def end_with(parent: int) -> None:
@@ -81,14 +96,19 @@ def leave_session_keyring() -> None:
 
 def rename(title: str) -> None:
     """Be *title* in /proc/PID/comm and cmdline, which everybody may read: a fork shows the arguments it was forked with."""
-    with open("/proc/self/comm", "w") as comm:
-        comm.write(title[:15])
+    libc.rename_thread(title.encode())
+    start, end = place_of_arguments()
+    if 0 < start < end:
+        libc.overwrite_memory(start, title.encode(), end - start)
+
+
+@cache
+def place_of_arguments() -> tuple[int, int]:
+    """Where in the memory of this process, and of every fork of it, its arguments lie."""
     with open("/proc/self/stat") as stat:
         # Fields 48 and 49, arg_start and arg_end (proc_pid_stat(5)); the second, the name, may hold spaces and ends with `)`.
         fields = stat.read().rpartition(")")[2].split()
-    start, end = int(fields[45]), int(fields[46])
-    if 0 < start < end:
-        libc.overwrite_memory(start, title.encode(), end - start)
+    return int(fields[45]), int(fields[46])
 
 
 def limit_capabilities(kept: int) -> None:
@@ -96,11 +116,11 @@ def limit_capabilities(kept: int) -> None:
     number = 0
     while True:
         try:
-            libc.prctl(_PR_CAPBSET_READ, number)
-        except OSError:  # EINVAL: the kernel has no capability of this number, nor of any higher
-            return
-        if not kept >> number & 1:
-            libc.prctl(_PR_CAPBSET_DROP, number)
+            libc.prctl(_PR_CAPBSET_READ if kept >> number & 1 else _PR_CAPBSET_DROP, number)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return  # the kernel has no capability of this number, nor of any higher
         number += 1
 
 
@@ -109,10 +129,11 @@ def reset_signals() -> None:
     signal.set_wakeup_fd(-1)
     # faulthandler's has room for one handler; several signals at once would run over its end.
     libc.forget_signal_stack()
-    for number in _RESETTABLE:
-        # Not only where Python knows of a handler: of faulthandler's it does not, and as PID 1's they would end a container.
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in range(1, signal.NSIG):
+        # Not only where Python knows of a handler: of faulthandler's it does not, and as PID 1's they would end a container. By
+        # the C library, since signal.signal() takes longer for all of them than a fork does.
+        libc.default_signal(number)
+    libc.swap_signal_mask(libc.NO_SIGNALS)
 
 
 def raise_open_file_limit() -> tuple[int, int]:

@@ -134,7 +134,7 @@ def _topmost_of_each(layers: Sequence[Path]) -> list[Path]:
 
 def _by_descriptor(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -> int:
     # A detached tree dissolves when its descriptor is closed, so all stay open until the overlay is created. After that they are
-    # left to the end of this process, the helper: each costs 50 µs to dissolve (an RCU grace period), and nobody waits for it.
+    # left to whoever closes all descriptors: each costs 50 µs to dissolve (an RCU grace period), and nobody shall wait for it.
     with mounts.FileSystem("overlay") as overlay:
         overlay.set_string("source", "overlay")
         for layer in reversed(layers):

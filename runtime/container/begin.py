@@ -1,0 +1,54 @@
+"""The first moment of a container's init: a fork of its creator, or of a small process that stands in for a large one.
+
+A fork has all memory of its maker. Of a small supervisor that is nothing; an init that is a fork of a program with gigabytes, or
+with threads that hold locks, would take milliseconds to copy, be what the kernel kills first when the container's memory is used
+up, and may never get hold of the lock. Such a creator starts a stand-in once (`stand_in.py`), which forks its inits as the
+creator's children.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.cgroup.entry import forked_into, opened
+from runtime.container.child import Birth, be_init
+from runtime.kernel import namespaces, processes
+
+if TYPE_CHECKING:
+    from runtime.cgroup.cgroup import Cgroup
+
+_SMALL = 64 << 20
+"""Resident bytes: an idle supervisor has about 20 MiB, one that composes and builds about 50."""
+
+
+def begin(birth: Birth, cgroup: Cgroup | None) -> int:
+    """The number of the container's init, our child. It is in its cgroup and its PID namespace, and, unless root makes it,
+    in its user namespace. Raises Unsupported where no namespace can be made."""
+    kinds = namespaces.NEWPID | (0 if birth.mappings else namespaces.NEWUSER)
+    try:
+        if not _is_small():
+            from runtime.container.stand_in import begun_by_stand_in
+
+            return begun_by_stand_in(birth, kinds, cgroup)
+        processes.place_of_arguments()  # known before the fork, it is known to all that follow
+        with opened(cgroup) as (directory, files):
+            pid, cgroups = forked_into(directory, files, kinds)
+            if pid == 0:
+                be_init(birth, cgroups)
+        return pid
+    except OSError as error:
+        if error.errno in namespaces.REFUSALS:
+            raise namespaces.no_user_namespace(error) from error
+        raise
+
+
+def _is_small() -> bool:
+    return len(os.listdir("/proc/self/task")) == 1 and _resident_bytes() < _SMALL
+
+
+def _resident_bytes() -> int:
+    """proc_pid_statm(5)."""
+    fields = Path("/proc/self/statm").read_bytes().split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")

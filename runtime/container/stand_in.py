@@ -1,0 +1,214 @@
+"""A small process that forks the inits of a large one's containers (`begin.py` says why).
+
+It is a new Python that knows nothing but how a container is made, started when it is first needed (30 ms). It ends with its
+creator, or when it was not asked for a while. What it forks is the creator's child (CLONE_PARENT). A request has the descriptors
+that init gets, at the numbers that they have in the creator, and its `Birth` as a pickle: nobody else has that socket.
+
+A fork takes over limits, ids, namespaces, scheduling from its maker: when the creator's are others than those with which it
+started its stand-in, it starts another.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import pickle
+import resource
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from runtime.cgroup.cgroup import Cgroup
+from runtime.cgroup.entry import forked_into, opened
+from runtime.container.child import Birth, be_init
+from runtime.errors import ContainerError
+from runtime.kernel import processes
+from runtime.kernel.clone_flags import PARENT
+
+_SOCKET = 3
+_MOST_DESCRIPTORS = 253  # SCM_MAX_FD
+_LENGTH = 8
+_IDLE_S = 60.0
+_LIMITS = tuple(value for name, value in vars(resource).items() if name.startswith("RLIMIT_"))
+_NAMESPACES = ("mnt", "user", "pid_for_children", "net", "cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What stands before a Birth."""
+
+    numbers: tuple[int, ...]
+    """Of the descriptors, in the order in which they are sent."""
+    kinds: int
+    cgroup: int | None
+    """Number of the v2 cgroup's descriptor."""
+    files: tuple[Path, ...]
+    birth: bytes
+
+
+class _Pickler(pickle.Pickler):
+    """A socket is its number."""
+
+    def persistent_id(self, obj: object) -> int | None:
+        return obj.fileno() if isinstance(obj, socket.socket) else None
+
+
+class _Unpickler(pickle.Unpickler):
+    def persistent_load(self, pid: Any) -> socket.socket:
+        return socket.socket(fileno=pid)
+
+
+@dataclass(slots=True)
+class _StandIn:
+    """The creator's side."""
+
+    pid: int
+    connection: socket.socket
+    maker: tuple[object, ...]
+    """What its creator was when it began."""
+
+    def begin(self, request: _Request) -> int:
+        content = pickle.dumps(request)
+        socket.send_fds(self.connection, [len(content).to_bytes(_LENGTH, "big")], request.numbers)
+        self.connection.sendall(content)
+        answer = pickle.loads(_exactly(self.connection, int.from_bytes(_exactly(self.connection, _LENGTH), "big")))
+        if isinstance(answer, OSError):
+            raise answer
+        return int(answer)
+
+    def end(self) -> None:
+        self.connection.close()
+        if self.maker[0] == os.getpid():
+            with suppress(ChildProcessError):
+                os.waitpid(self.pid, 0)
+
+
+_lock = threading.Lock()
+_current: _StandIn | None = None
+
+
+def begun_by_stand_in(birth: Birth, kinds: int, cgroup: Cgroup | None) -> int:
+    """The number of a new init, our child, in namespaces of *kinds* and *cgroup*. Raises OSError as clone(2) does."""
+    with opened(cgroup) as (directory, files), _lock:
+        pickled = io.BytesIO()
+        _Pickler(pickled).dump(birth)
+        numbers = dict.fromkeys((birth.stdin, birth.stdout_write, birth.stderr_write, *birth.descriptors()))
+        if directory is not None:
+            numbers[directory] = None
+        request = _Request(tuple(numbers), kinds, directory, files, pickled.getvalue())
+        try:
+            return _ready().begin(request)
+        except ConnectionError:
+            # It ended, idle, before it had read the request.
+            _dismiss()
+            return _ready().begin(request)
+        except EOFError as error:
+            _dismiss()
+            raise ContainerError("the process that begins containers was killed", hint="the next try starts another") from error
+
+
+def _ready() -> _StandIn:
+    global _current
+    us = _attributes()
+    if _current is not None and _current.maker != us:
+        _dismiss()
+    if _current is None:
+        _current = _started(us)
+    return _current
+
+
+def _dismiss() -> None:
+    global _current
+    if _current is not None:
+        _current.end()
+    _current = None
+
+
+def _attributes() -> tuple[object, ...]:
+    return (
+        os.getpid(),
+        os.getresuid(),
+        os.getresgid(),
+        tuple(os.getgroups()),
+        tuple(os.stat(f"/proc/self/ns/{kind}").st_ino for kind in _NAMESPACES),
+        tuple(resource.getrlimit(which) for which in _LIMITS),
+        tuple(sorted(os.sched_getaffinity(0))),
+        os.getpriority(os.PRIO_PROCESS, 0),
+        Path("/proc/self/oom_score_adj").read_bytes(),
+    )
+
+
+def _started(us: tuple[object, ...]) -> _StandIn:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    actions = [(os.POSIX_SPAWN_DUP2, nothing, number) for number in (0, 1, 2)]
+    actions.append((os.POSIX_SPAWN_DUP2, theirs.fileno(), _SOCKET))
+    packages = str(Path(__file__).parents[2])
+    code = f"import sys; sys.path.insert(0, {packages!r}); from runtime.container.stand_in import serve; serve()"
+    try:
+        argv = [sys.executable, "-I", "-S", "-c", code]
+        # Nothing of our environment: whoever looks at an init sees it.
+        pid = os.posix_spawn(argv[0], argv, {}, file_actions=actions, setsid=True, setsigmask=(), setsigdef=(signal.SIGCHLD,))
+    finally:
+        os.close(nothing)
+        theirs.close()
+    return _StandIn(pid, ours, us)
+
+
+def _exactly(connection: socket.socket, length: int) -> bytes:
+    content = b""
+    while len(content) < length:
+        part = connection.recv(length - len(content))
+        if not part:
+            raise EOFError
+        content += part
+    return content
+
+
+def serve() -> NoReturn:
+    """The life of a stand-in."""
+    processes.rename("launch-begin")
+    processes.make_undumpable()
+    connection = socket.socket(fileno=_SOCKET)
+    while select.select([connection], [], [], _IDLE_S)[0]:
+        length, fds, _flags, _address = socket.recv_fds(connection, _LENGTH, _MOST_DESCRIPTORS)
+        if not length:
+            os._exit(0)
+        length += _exactly(connection, _LENGTH - len(length))
+        request: _Request = pickle.loads(_exactly(connection, int.from_bytes(length, "big")))
+        answer = pickle.dumps(_forked(request, fds))
+        for fd in fds:
+            os.close(fd)
+        connection.sendall(len(answer).to_bytes(_LENGTH, "big") + answer)
+    os._exit(0)
+
+
+def _forked(request: _Request, fds: Sequence[int]) -> int | OSError:
+    cgroup = None if request.cgroup is None else fds[request.numbers.index(request.cgroup)]
+    try:
+        pid, cgroups = forked_into(cgroup, request.files, request.kinds | PARENT)
+    except OSError as error:
+        return OSError(error.errno, error.strerror)
+    if pid == 0:
+        _place(zip(fds, request.numbers, strict=True))
+        birth: Birth = _Unpickler(io.BytesIO(request.birth)).load()
+        be_init(birth, cgroups)
+    return pid
+
+
+def _place(descriptors: Iterable[tuple[int, int]]) -> None:
+    """Give descriptors the numbers that init knows them by."""
+    pairs = list(descriptors)
+    free = max(map(max, pairs)) + 1
+    moved = [(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, free), number) for fd, number in pairs]
+    for fd, number in moved:
+        os.dup2(fd, number, inheritable=False)
+        os.close(fd)
