@@ -6,7 +6,7 @@ Data only; the appliers are in `runtime.rootfs` and `runtime.container`. The env
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +34,12 @@ class LeasedGpus(Protocol):
 
     @property
     def uuids(self) -> tuple[str, ...]: ...
+
+    @property
+    def shares(self) -> tuple[float, ...]: ...
+
+    @property
+    def memory_bytes(self) -> tuple[int, ...]: ...
 
 
 def container_spec(
@@ -91,6 +97,8 @@ def container_spec(
         processes=plan.processes,
         rank_grace_s=spec.grace,
     )
+    if spec.devices:
+        container = _with_devices(container, spec.devices)
     return container if lease is None else _with_gpus(container, lease)
 
 
@@ -164,11 +172,20 @@ def _holds_something(directory: Path) -> bool:
         return False
 
 
-def _with_gpus(container: ContainerSpec, lease: LeasedGpus) -> ContainerSpec:
-    from launcher.plan.devices import gpu_edits
+def _with_devices(container: ContainerSpec, devices: Sequence[str]) -> ContainerSpec:
+    from launcher.plan.devices import named_edits
     from runtime.container.device_edits import edited
 
-    return edited(container, gpu_edits(lease.uuids, container.env))
+    return edited(container, named_edits(devices))
+
+
+def _with_gpus(container: ContainerSpec, lease: LeasedGpus) -> ContainerSpec:
+    from launcher.plan.devices import with_gpus
+    from launcher.plan.gpu_part import part_env
+
+    if len(lease.shares) == 1 and lease.shares[0] < 1:
+        container = replace(container, env={**part_env(lease.shares[0], sum(lease.memory_bytes)), **container.env})
+    return with_gpus(container, lease.uuids)
 
 
 __all__ = ["HOME", "SECRETS", "LeasedGpus", "container_spec", "env_of", "secret_values"]

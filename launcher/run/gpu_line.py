@@ -12,7 +12,7 @@ import select
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.errors import LaunchError
@@ -113,7 +113,10 @@ def _still_clean(directory: Path, lease: GpuLease, pool: GpuPool) -> Placed | No
         release(lease)
         return None
     leased = set(lease.uuids)
-    return Placed(lease, tuple(gpu for gpu in pool.gpus if leased & {gpu.uuid, *(one.uuid for one in gpu.mig)}))
+    memory = {device.uuid: device.memory_bytes for device in pool.devices}
+    shares = tuple(int(memory.get(uuid, 0) * share) for uuid, share in zip(lease.uuids, lease.shares, strict=True))
+    gpus = tuple(gpu for gpu in pool.gpus if leased & {gpu.uuid, *(one.uuid for one in gpu.mig)})
+    return Placed(replace(lease, memory_bytes=shares), gpus)
 
 
 def _only_leaving(attempt: Attempt) -> bool:

@@ -77,10 +77,12 @@ def try_to_place(
 ) -> Attempt:
     """May *waiter* start now? Then it holds its lease; never waits. One that stands in no line comes after all who do."""
     with deciding(directory):
-        others = [other for other in waiting(directory) if other != waiter]
+        now_there = look(directory, devices, strangers=strangers)
+        served = {(holder.run, holder.pid) for device in now_there.values() for holder in device.holders}
+        # Who has its lease stands in the line until it has looked whether the devices are clean.
+        others = [one for one in waiting(directory) if one != waiter and (one.run, one.pid) not in served]
         if not waiter.number:
             waiter = replace(waiter, number=1 + max((other.number for other in others), default=0))
-        now_there = look(directory, devices, strangers=strangers)
         found = turn(waiter, others, now_there, topology, now=time.time())
         lease = None if found.uuids is None else take(directory, _units(found.uuids, waiter, now_there), _hint(waiter))
     alone = {uuid: replace(device, stranger=None) for uuid, device in now_there.items()}

@@ -16,7 +16,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,9 @@ class GpuLease:
     uuids: tuple[str, ...]
     fds: tuple[int, ...]
     shares: tuple[float, ...] = ()
+    """Of each device: 1.0 for a whole one."""
+    memory_bytes: tuple[int, ...] = ()
+    """Of each device's memory, what goes with the share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +115,19 @@ def take(directory: Path, units: Iterable[Unit], holder: dict[str, Any]) -> GpuL
     return GpuLease(tuple(unit.uuid for unit in wanted), tuple(taken), tuple(unit.slots / SLOTS for unit in wanted))
 
 
-def release(lease: GpuLease) -> None:
-    """Free the leased devices for everybody, also when another process has inherited a descriptor.
+def release(lease: GpuLease, directory: Path | None = None) -> None:
+    """Free the leased devices for everybody, also when another process has inherited a descriptor; all of them at one moment.
 
     For a lease whose container has ended. A holder that can't be sure of that closes its descriptors and leaves the rest to init.
     """
-    for fd in lease.fds:
-        with suppress(OSError):
-            os.ftruncate(fd, 0)
-        fcntl.flock(fd, fcntl.LOCK_UN)
-        os.close(fd)
+    with ExitStack() as at_one_moment:
+        with suppress(GpuError):  # a mutex that nobody gives back is no reason to keep the devices
+            at_one_moment.enter_context(deciding(directory or lease_dir()))
+        for fd in lease.fds:
+            with suppress(OSError):
+                os.ftruncate(fd, 0)
+            fcntl.flock(fd, fcntl.LOCK_UN)
+            os.close(fd)
 
 
 def occupancy(directory: Path, uuid: str) -> Occupancy:
