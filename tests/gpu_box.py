@@ -84,6 +84,7 @@ class GpuBox:
         of = self.state["gpus"][gpu]
         if mig is not None:
             entry |= {"gi": of["mig"][mig]["gi"], "ci": of["mig"][mig]["ci"]}
+            of["mig"][mig]["memory_used"] += used_bytes or 0
         of[kind].append(entry)
         of["memory_used"] = of.get("memory_used", 0) + (used_bytes or 0)
         self._show_in_proc(pid, uid, command, cgroup)

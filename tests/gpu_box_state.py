@@ -158,6 +158,8 @@ def _slice(gpu: int, model: str, minor: int, number: int, profile: str) -> dict[
         "ci": 0,
         "caps": list(capability_minors(minor, instance)),
         "memory_total": int(float(memory) * 0.95 * GIB),
+        "memory_used": 0,
+        "memory_reserved": 20 << 20,
         "sm": 16 * int(compute),
         "gpu_slices": int(compute),
         "compute_slices": int(compute),

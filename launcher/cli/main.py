@@ -29,6 +29,7 @@ COMMANDS = {
     "shell": "a shell in the container of a run, or in an experiment's environment",
     "top": "the processes of a run",
     "stats": "what runs use now: processor, memory, processes, GPUs",
+    "gpus": "the GPUs of this machine: health, processes, leases, links; `--watch`",
     "pause": "let a run stand still; `unpause` lets it go on",
     "unpause": "let a paused run go on",
     "stop": "ask a run to end (SIGTERM, then SIGKILL after its grace)",

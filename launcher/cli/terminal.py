@@ -1,4 +1,4 @@
-"""The caller's terminal while a program inside a container has it: raw, and given back as it was whatever happens.
+"""The caller's terminal while it is raw, for a program inside a container, or gives single keys: given back whatever happens.
 
 "Whatever" includes `kill -9` of this process: a child that does nothing else waits for that and restores the modes then.
 """
@@ -19,10 +19,24 @@ _DISMISSED = b"."
 @contextmanager
 def raw_mode(terminal: int) -> Iterator[None]:
     """Every key goes to the program inside, Ctrl-C and Ctrl-Z too."""
+    with _given_back(terminal):
+        tty.setraw(terminal)
+        yield
+
+
+@contextmanager
+def single_keys(terminal: int) -> Iterator[None]:
+    """Keys come one by one, without Enter, and don't show; Ctrl-C is what it was."""
+    with _given_back(terminal):
+        tty.setcbreak(terminal)
+        yield
+
+
+@contextmanager
+def _given_back(terminal: int) -> Iterator[None]:
     before = termios.tcgetattr(terminal)
     guardian, dismissal = _guard(terminal, before)
     try:
-        tty.setraw(terminal)
         yield
     finally:
         restore(terminal, before)

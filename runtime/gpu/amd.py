@@ -20,8 +20,8 @@ _KFD = "sys/class/kfd/kfd"
 
 def read_amd_gpus(roots: Roots, *, first_index: int = 0) -> tuple[Gpu, ...]:
     """The GPUs that ROCm can use, in its order; those of no use to it (an old chip, a display's) are not listed."""
-    nodes = [node for node in kfd_nodes(roots) if node.number("gpu_id") != 0]
-    return tuple(_gpu(node, first_index + count, roots) for count, node in enumerate(nodes))
+    named = gpu_nodes(roots)
+    return tuple(_gpu(uuid, node, first_index + count, roots) for count, (uuid, node) in enumerate(named.items()))
 
 
 class KfdNode:
@@ -43,7 +43,20 @@ class KfdNode:
         return f"{self.number('domain'):04x}:{location >> 8 & 0xFF:02x}:{location >> 3 & 0x1F:02x}.{location & 7}"
 
 
-def kfd_nodes(roots: Roots) -> Iterator[KfdNode]:
+def gpu_nodes(roots: Roots) -> dict[str, KfdNode]:
+    """Identity → GPU. The partitions of one chip (MI300 in CPX mode) have one unique id: from the second on they are numbered."""
+    named: dict[str, KfdNode] = {}
+    for node in _nodes(roots):
+        if node.number("gpu_id") == 0:  # processors
+            continue
+        unique = node.number("unique_id")
+        name = f"GPU-{unique:016x}" if unique else f"AMD-{node.address}"
+        same = sum(known.partition(".")[0] == name for known in named)
+        named[f"{name}.{same}" if same else name] = node
+    return named
+
+
+def _nodes(roots: Roots) -> Iterator[KfdNode]:
     directory = roots.sys / _KFD / "topology/nodes"
     try:
         names = sorted((name for name in os.listdir(directory) if name.isdigit()), key=int)
@@ -56,19 +69,14 @@ def read_properties(file: Path) -> dict[str, str]:
     return dict(line.split(None, 1) for line in (read_text(file) or "").splitlines() if " " in line)
 
 
-def identity(node: KfdNode) -> str:
-    unique = node.number("unique_id")
-    return f"GPU-{unique:016x}" if unique else f"AMD-{node.address}"
-
-
-def _gpu(node: KfdNode, index: int, roots: Roots) -> Gpu:
+def _gpu(uuid: str, node: KfdNode, index: int, roots: Roots) -> Gpu:
     device = pci_directory(node.address, roots)
     place = pci_place(node.address, roots)
     memory = _number(device / "mem_info_vram_total") or _memory_banks(node.directory)
     processes = tuple(_processes(node.number("gpu_id"), roots))
     return Gpu(
         index=index,
-        uuid=identity(node),
+        uuid=uuid,
         minor=node.number("drm_render_minor") or None,
         model=read_text(device / "product_name") or f"AMD {gfx_version(node)}",
         memory_bytes=memory,

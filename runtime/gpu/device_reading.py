@@ -159,7 +159,7 @@ def _slice(nvml: Any, device: Any, index: int, driver: str | None) -> dict[str, 
     if uuid is None:
         return None
     name = answers.ask("name", lambda: nvml.nvmlDeviceGetName(one)) or ""
-    memory = answers.ask("memory", lambda: nvml.nvmlDeviceGetMemoryInfo(one))
+    measured = _memory(nvml, one, answers)
     profile = _PROFILE.search(name)
     slot = [
         answers.ask("instance", lambda: int(nvml.nvmlDeviceGetGpuInstanceId(one))),
@@ -172,8 +172,7 @@ def _slice(nvml: Any, device: Any, index: int, driver: str | None) -> dict[str, 
         "gpu_instance": slot[0],
         "compute_instance": slot[1],
         "profile": profile[1] if profile else None,
-        "memory_bytes": None if memory is None else int(memory.total),
-        "used_bytes": None if memory is None else int(memory.used),
+        **measured,
         "index": index,
         "processes": [{**process, "slot": slot} for process in running(nvml, one, answers, driver=driver)],
     }

@@ -160,7 +160,7 @@ def _text(value: bytes | str) -> str:
 
 
 def _amd_links(gpus: Sequence[Gpu], roots: Roots) -> Iterator[tuple[frozenset[str], Link]]:
-    nodes = {amd.identity(node): node for node in amd.kfd_nodes(roots)}
+    nodes = amd.gpu_nodes(roots)
     for a, b in combinations(gpus, 2):
         if a.uuid not in nodes or b.uuid not in nodes:
             continue

@@ -67,6 +67,10 @@ def _words(typed: list[str]) -> list[str]:
         from launcher.cli.commands.images import ACTIONS
 
         return list(ACTIONS) if len(typed) < 3 else _images()
+    if command == "gpus":
+        from launcher.cli.commands.gpus import ACTIONS as GPU_ACTIONS
+
+        return list(GPU_ACTIONS) if len(typed) < 3 else []
     if command in _TAKES_IMAGES:
         return _images()
     if command is None or command in _TAKES_EXPERIMENTS:
