@@ -10,11 +10,13 @@ from typing import Any
 from launcher.run.living import cgroup_of
 from launcher.tracking import journal
 from launcher.tracking.record import RunRecord, same_process
+from launcher.tracking.system_sampler import traffic_of
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.control_file import read_number
 from runtime.cgroup.freezer import is_frozen
 from runtime.cgroup.oom import memory_limit
-from runtime.kernel.process_table import ProcessFacts, tree_below
+from runtime.kernel.process_table import ProcessFacts, io_bytes, tree_below
+from runtime.network.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,10 @@ class Sample:
     memory_limit_bytes: int | None
     processes: int | None
     paused: bool
+    traffic: Traffic | None = None
+    """Over the network; None for a run that has no interface, or the machine's."""
+    disk_bytes: tuple[int, int] | None = None
+    """Read and written."""
     gpus: tuple[dict[str, Any], ...] = ()
 
     def cores_since(self, before: Sample | None) -> float | None:
@@ -59,13 +65,22 @@ def sample(record: RunRecord, *, gpus: Sequence[dict[str, Any]] = ()) -> Sample:
     usage = cgroup.usage()
     cpu_s, memory, count = usage.cpu_s, usage.memory_bytes, _process_count(cgroup)
     at = time.monotonic()
-    if cpu_s is None or memory is None or count is None:
-        tree = processes_of(record)
+    init = init_pid(record)
+    disk = None if usage.io_read_bytes is None else (usage.io_read_bytes, usage.io_written_bytes or 0)
+    if cpu_s is None or memory is None or count is None or disk is None:
+        tree = [] if init is None else tree_below(init)
+        disk = _disk_bytes(tree) if disk is None else disk
         cpu_s = sum(one.cpu_s for one in tree) if cpu_s is None else cpu_s
         memory = sum(one.memory_bytes for one in tree) if memory is None else memory
         count = len(tree) if count is None else count
     mine = tuple(gpu for gpu in gpus if gpu.get("uuid") in record.gpus)
-    return Sample(at, cpu_s, memory, _memory_limit(cgroup), count, is_frozen(cgroup), mine)
+    return Sample(at, cpu_s, memory, _memory_limit(cgroup), count, is_frozen(cgroup), traffic_of(record.run_dir), disk, mine)
+
+
+def _disk_bytes(tree: Sequence[ProcessFacts]) -> tuple[int, int] | None:
+    """Of a run without the `io` controller: what its processes count, each with its children that have ended."""
+    counts = [counted for one in tree if (counted := io_bytes(one.pid)) is not None]
+    return (sum(read for read, _ in counts), sum(written for _, written in counts)) if counts else None
 
 
 def _process_count(cgroup: Cgroup) -> int | None:

@@ -47,7 +47,7 @@ class SystemSampler:
         self._memory_bytes = description.memory_bytes or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         self._read = read or (lambda: open_cgroup(f"launch-{run_dir.run_id}").usage())
         self._oom_kills = oom_kills or (lambda: open_cgroup(f"launch-{run_dir.run_id}").oom_kills())
-        self._traffic = traffic or (lambda: _traffic_of(run_dir))
+        self._traffic = traffic or (lambda: traffic_of(run_dir))
         self._due = time.monotonic()
         self._before: tuple[float, Usage] | None = None
         """The last look: when, and what had been used until then."""
@@ -117,7 +117,7 @@ def _file_system(directory: Path) -> dict[str, float]:
     }
 
 
-def _traffic_of(run_dir: RunDir) -> Traffic | None:
+def traffic_of(run_dir: RunDir) -> Traffic | None:
     """Of the container that runs now, where it has a network of its own."""
     started = [event for event in journal.read(run_dir.journal) if event.name == "started"]
     pid = started[-1].get("init_pid") if started else None

@@ -49,6 +49,17 @@ def tree_below(root: int, *, proc: Path = Path("/proc")) -> list[ProcessFacts]:
     return found
 
 
+def io_bytes(pid: int, *, proc: Path = Path("/proc")) -> tuple[int, int] | None:
+    """Read from and written to disks by process *pid* and its children that were waited for (proc_pid_io(5)); None when it is
+    gone or not ours to look at."""
+    try:
+        lines = (proc / str(pid) / "io").read_text().splitlines()
+    except OSError:
+        return None
+    counts = {name: int(value) for name, _, value in (line.partition(": ") for line in lines)}
+    return counts.get("read_bytes", 0), counts.get("write_bytes", 0)
+
+
 def parent_of(pid: int, *, proc: Path = Path("/proc")) -> int | None:
     """The parent of process *pid*; None when there is no such process."""
     fields = _stat_fields(proc / str(pid))

@@ -128,6 +128,7 @@ def test_top_and_stats(launch: Launch, run: str) -> None:
     assert look["processes"] >= 2
     assert look["memory_bytes"] > 1 << 20
     assert look["cpu_percent"] is not None
+    assert look["net_received_bytes"] is None  # it has none
     assert run in launch("stats", "--once").stdout
     live = launch.start("stats", "--interval", "0.2", run)
     time.sleep(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -128,7 +129,7 @@ def test_a_port_in_use_ends_the_run_with_the_reason(net):
 
 def test_what_cannot_be_published_is_refused_with_its_place(net):
     for words, message in (
-        (("publish=[8000/udp]",), "only TCP ports can be published"),
+        (("publish=[8000/sctp]",), "only TCP and UDP ports can be published"),
         (("publish=[80-90:80]",), "ranges of ports are not supported"),
         (("publish=[8000]", "network=host"), "`publish` means nothing with `network: host`"),
         (("network=bridgee",), "did you mean `bridge`?"),
@@ -152,6 +153,8 @@ def test_after_a_kill_of_the_supervisor_the_port_answers_and_the_next_command_pu
     os.kill(int(re.search(r"\d+", lock.read_text())[0]), signal.SIGKILL)  # type: ignore[index]
     assert "a page\n" == fetched(port)
     net("ps")
+    look = json.loads(net("stats", "--once", "--json", run_id).stdout)
+    assert min(look[name] for name in ("net_received_bytes", "net_sent_bytes", "disk_read_bytes", "disk_written_bytes")) >= 0
     assert "a page\n" == fetched(port)
     net("stop", run_id)
     with pytest.raises(OSError, match="refused"):

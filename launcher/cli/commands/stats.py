@@ -15,7 +15,7 @@ from launcher.run.now import Sample, sample
 from launcher.tracking.record import RunRecord, fold
 from runtime.state_dir import StateDir, state_dir
 
-_HEADER = ("RUN", "EXPERIMENT", "CPU", "MEMORY", "LIMIT", "%", "PROCESSES", "GPU")
+_HEADER = ("RUN", "EXPERIMENT", "CPU", "MEMORY", "LIMIT", "%", "PROCESSES", "NET IN/OUT", "DISK R/W", "GPU")
 _FIRST_AFTER_S = 0.5
 """The first two looks, whose difference is the use of processors."""
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
@@ -133,8 +133,14 @@ def _row(record: RunRecord, now: Sample, before: Sample | None) -> tuple[str, ..
         "-" if limit is None else render.size(limit),
         "-" if memory is None or not limit else f"{100 * memory / limit:.1f}",
         "-" if now.processes is None else str(now.processes),
+        _sizes(None if now.traffic is None else (now.traffic.received_bytes, now.traffic.sent_bytes)),
+        _sizes(now.disk_bytes),
         "  ".join(_gpu_words(gpu) for gpu in now.gpus),
     )
+
+
+def _sizes(pair: tuple[int, int] | None) -> str:
+    return "-" if pair is None else " / ".join(map(render.size, pair))
 
 
 def _gpu_words(gpu: dict[str, Any]) -> str:
@@ -155,5 +161,9 @@ def _document(record: RunRecord, now: Sample, before: Sample | None) -> dict[str
         "memory_bytes": now.memory_bytes,
         "memory_limit_bytes": now.memory_limit_bytes,
         "processes": now.processes,
+        "net_received_bytes": None if now.traffic is None else now.traffic.received_bytes,
+        "net_sent_bytes": None if now.traffic is None else now.traffic.sent_bytes,
+        "disk_read_bytes": None if now.disk_bytes is None else now.disk_bytes[0],
+        "disk_written_bytes": None if now.disk_bytes is None else now.disk_bytes[1],
         "gpus": [dict(gpu) for gpu in now.gpus],
     }

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runtime.kernel.process_table import tree_below
+from runtime.kernel.process_table import io_bytes, tree_below
 
 
 def test_a_process_and_its_descendants_parents_first() -> None:
@@ -43,3 +43,10 @@ def test_a_name_with_everything_in_it(tmp_path: Path) -> None:
     (one,) = tree_below(7, proc=tmp_path)
     assert (one.pid_inside, one.uid, one.state, one.threads, one.command) == (2, 6, "S", 3, "[a) b (c]")
     assert one.cpu_s == 200 / os.sysconf("SC_CLK_TCK")
+
+
+def test_what_a_process_and_its_ended_children_wrote_to_disk_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7/io").write_text("rchar: 1\nwchar: 2\nread_bytes: 4096\nwrite_bytes: 8192\ncancelled_write_bytes: 0\n")
+    assert (4096, 8192) == io_bytes(7, proc=tmp_path)
+    assert io_bytes(8, proc=tmp_path) is None
