@@ -77,7 +77,7 @@ def bare_shell(
     plan = replace(plan, spec=replace(plan.spec, tracking=None))
     with ExitStack() as owned:
         run_dir = owned.enter_context(_directory(plan, image, state))
-        lease = owned.enter_context(leased(plan, run_dir, inbox))
+        lease = owned.enter_context(leased(plan, run_dir, inbox, tell=say))
         spec = container_spec(plan, image, Store(state.store), run_dir, lease=lease, environ=os.environ)
         env = {name: value for name, value in spec.env.items() if name not in _TERMINAL_VARIABLES}
         spec = replace(spec, argv=tuple(argv), env=env, processes=1, terminal=True)

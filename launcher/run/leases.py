@@ -40,7 +40,7 @@ def leased(
     def waiting(place: int, of: int, text: str) -> None:
         journal.append(run_dir.journal, "waiting", place=place, of=of, text=text)
         if tell is not None:
-            tell(text)
+            tell(f"place {place} of {of} in line for {text}")
 
     found = placed(plan, run_dir.run_id, inbox, waiting) if may_wait else at_once(plan, run_dir.run_id, inbox)
     try:
