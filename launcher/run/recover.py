@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import os
 import socket
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from launcher.run import active
 from launcher.run.supervisor_start import spawn_supervisor
 from launcher.tracking import journal
+from launcher.tracking.record import init_lives
 from launcher.tracking.status import Reason
 from runtime.errors import RuntimeFailure
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir, StateDir
 
+_LAST_WORDS_WITHIN_S = 2.0
+
 TOOK_OVER = "the supervisor had died; another one took over"
 
 
 def recover_all(state: StateDir) -> None:
-    """`recover_runs`, and remove what shells and networks left whose processes were killed."""
-    recover_runs(state)
+    """`recover_runs`, with what became of them where that is soon known; and remove what shells and networks left whose
+    processes were killed."""
+    _wait_for_last_words(recover_runs(state))
     if (state.root / "shells").is_dir():
         from launcher.run.bare_shell import clear_dead_shells
 
@@ -36,29 +42,38 @@ def recover_all(state: StateDir) -> None:
             remove_leftovers()
 
 
-def recover_runs(state: StateDir) -> None:
-    """Give every run without a supervisor a new one. Cheap when there is none: one directory listing."""
-    for run_dir in active.active_runs(state):
-        recover(run_dir)
+def recover_runs(state: StateDir) -> list[RunDir]:
+    """Give every run without a supervisor a new one. Which ones. Cheap when there is none: one directory listing."""
+    return [run_dir for run_dir in active.active_runs(state) if recover(run_dir)]
 
 
-def recover(run_dir: RunDir) -> None:
-    """Start a supervisor for *run_dir* unless it has one or needs none."""
+def recover(run_dir: RunDir) -> bool:
+    """Start a supervisor for *run_dir*; False when it has one or needs none."""
     if not journal.read(run_dir.journal):
         active.forget_half(run_dir)
-        return
+        return False
     try:
         lock_fd = open_locked(run_dir.supervisor_lock, wait=False)
     except LockBusy:
-        return
+        return False
     os.ftruncate(lock_fd, 0)  # it names the dead one
     if not (run_dir.plan.exists() and _has(run_dir, "queued")):
         _close(run_dir)
     if _has(run_dir, "finished") and _mlflow_knows(run_dir):
         active.unmark(run_dir)
         os.close(lock_fd)
-        return
+        return False
     spawn_supervisor(run_dir, lock_fd)
+    return True
+
+
+def _wait_for_last_words(taken_up: Sequence[RunDir]) -> None:
+    """After a reboot, say, nothing is left of a run, but its new supervisor has still to find that out: whoever looks now shall
+    not be told that it runs."""
+    deadline = time.monotonic() + _LAST_WORDS_WITHIN_S
+    for run_dir in taken_up:
+        while not _has(run_dir, "finished") and not init_lives(journal.read(run_dir.journal)) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
 
 def _mlflow_knows(run_dir: RunDir) -> bool:

@@ -206,8 +206,14 @@ def is_tended(run_dir: RunDir, events: Sequence[Event]) -> bool:
         return True
     started = _last(events, "started")
     if started is not None and started.get("init_pid") is not None:
-        return same_process(started.get("init_pid"), started.get("init_started"))
+        return init_lives(events)
     return same_process(events[0].get("pid"), events[0].get("pid_started"))
+
+
+def init_lives(events: Sequence[Event]) -> bool:
+    """Whether the init of the container that was started last still runs."""
+    started = _last(events, "started")
+    return started is not None and same_process(started.get("init_pid"), started.get("init_started"))
 
 
 def same_process(pid: Any, started: Any) -> bool:

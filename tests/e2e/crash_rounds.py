@@ -12,7 +12,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,10 +89,12 @@ class Blow:
         return f"`launch {' '.join(self.words)}`, kill {whom} {when}; then `launch {' '.join(self.next_command)}`"
 
 
-def blow_of(seed: int, number: int, *, networks: tuple[str, ...]) -> Blow:
-    """The blow with that number: the same on every machine."""
+def blow_of(seed: int, number: int, *, networks: Sequence[str], gpus: Sequence[int]) -> Blow:
+    """The blow with that number: the same on every machine that has these networks and GPUs."""
     dice = random.Random(f"{seed}/{number}")
-    words = ["experiment=crash", f"network={dice.choice(networks)}", *dice.choice([["tracking=none"], []])]
+    words = ["experiment=crash", f"network={dice.choice(networks)}", f"gpus={dice.choice(gpus)}"]
+    if dice.random() < 0.5:
+        words.append("tracking=none")
     if dice.random() < 0.5:
         words.insert(0, "-d")
     order = tuple(dice.sample(ROLES, len(ROLES)))
@@ -192,8 +194,10 @@ def _cmdline(pid: int) -> bytes:
 
 
 def machine_traces() -> set[str]:
-    """`traces`, and what is not seen from a test's own namespaces: firewall tables."""
+    """`traces`, firewall tables, and held leases."""
     found = traces()
+    leases = Path(os.environ.get("LAUNCH_LEASE_DIR", "/nonexistent"))
+    found |= {f"lease {file.name}" for file in leases.rglob("*") if file.is_file() and is_locked(file, also_shared=True)}
     with suppress(OSError), Nftables() as nft:
         found |= {f"nft table {table}" for table in nft.tables()}
     return found

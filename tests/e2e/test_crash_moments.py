@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from crash_rounds import blow_of, make_project, settle, strike, untruths
+from gpu_box import make_box
 from launch_command import Launch
 from server_peer import Server
 
-from runtime import host
+from runtime.host.report import check
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
 
@@ -43,8 +46,24 @@ def bystander(crashing: Launch) -> Iterator[str]:
     crashing("stop", run)
 
 
-def test_a_kill_at_any_moment_leaves_nothing_behind_and_no_untruth(crashing: Launch, recorded: Server, bystander: str) -> None:
-    networks = ("none", "bridge") if host.check("bridge").ok else ("none",)
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, ...]]:
+    """How many GPUs a launch may ask for: two that aren't there, where they can be made."""
+    if shutil.which("cc") is None:
+        yield (0,)
+        return
+    with tempfile.TemporaryDirectory(prefix="launch-gpus-") as directory:
+        os.chmod(directory, 0o755)
+        box = make_box(Path(directory) / "box", gpus=2)
+        box.use(monkeypatch)
+        yield (0, 0, 1)
+        box.remove()
+
+
+def test_a_kill_at_any_moment_leaves_nothing_behind_and_no_untruth(
+    crashing: Launch, recorded: Server, gpus: tuple[int, ...], bystander: str
+) -> None:
+    networks = ("none", "bridge") if check("bridge").ok else ("none",)
     began = time.monotonic()
     crashing("experiment=crash", "tracking=none")
     life_s = time.monotonic() - began
@@ -52,7 +71,7 @@ def test_a_kill_at_any_moment_leaves_nothing_behind_and_no_untruth(crashing: Lau
     alone = os.environ.get("LAUNCH_TESTS_KILL")
     wrong = []
     for number in [int(alone)] if alone else range(KILLS):
-        blow = blow_of(SEED, number, networks=networks)
+        blow = blow_of(SEED, number, networks=networks, gpus=gpus)
         try:
             found = strike(crashing, blow, life_s=life_s)
             settle(found)
