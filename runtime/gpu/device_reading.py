@@ -140,7 +140,7 @@ def _slices(nvml: Any, device: Any, answers: Answers, driver: str | None) -> dic
         return {"mig_enabled": False, "mig": []}
     most = answers.ask("MIG instances", lambda: nvml.nvmlDeviceGetMaxMigDeviceCount(device)) or 0
     slices = [_slice(nvml, device, index, driver) for index in range(most)]
-    return {"mig_enabled": True, "mig": [one for one in slices if one is not None]}
+    return {"mig_enabled": True, "mig_pending": bool(mode[1]), "mig": [one for one in slices if one is not None]}
 
 
 def _processes(of_gpu: list[dict[str, Any]], slices: list[dict[str, Any]]) -> list[dict[str, Any]]:

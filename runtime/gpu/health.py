@@ -56,6 +56,8 @@ def _troubles(facts: Mapping[str, Any]) -> Iterable[str]:
     if failure:
         yield "a bad row of its memory could not be replaced by another (it has to be exchanged)"
     yield from _fabric_trouble(facts.get("fabric"))
+    if facts.get("mig_enabled") and not facts.get("mig"):
+        yield "it is in MIG mode and has no slices: nothing can run on it (`nvidia-smi mig -i {index} -cgi …` makes some)"
     if facts.get("compute_mode") == _PROHIBITED:
         yield "its compute mode is Prohibited (`nvidia-smi -i {index} -c DEFAULT` as root)"
 
@@ -82,6 +84,8 @@ def _warnings(facts: Mapping[str, Any]) -> Iterable[str]:
         yield "its NVLink fabric has less than its full bandwidth"
     if facts.get("compute_mode") == _EXCLUSIVE_PROCESS:
         yield "its compute mode lets one process use it at a time"
+    if facts.get("mig_enabled") and not facts.get("mig_pending", True):
+        yield "it leaves MIG mode with its next reset"
     width, widest = facts.get("pcie_width") or (None, None)
     if width and widest and width < widest:
         yield f"PCIe runs {width} lanes of {widest}"

@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from runtime.errors import GpuError
@@ -31,10 +30,10 @@ _hanging: dict[tuple[Roots, int], float] = {}
 """A GPU that hung, by its number → until when this process doesn't try it again."""
 
 
-def has_driver(root: Path = Path("/")) -> bool:
+def has_driver(roots: Roots | None = None) -> bool:
     """Whether an NVIDIA driver shows itself: without one, NVML is not asked at all (and pynvml not imported)."""
     named = os.environ.get("LAUNCH_NVML_LIBRARY")
-    roots = Roots.of_this_machine()
+    roots = roots or Roots.of_this_machine()
     return bool(named) or (roots.proc / "proc/driver/nvidia").exists() or (roots.dev / "dev/nvidiactl").exists()
 
 
@@ -73,7 +72,7 @@ def _loads(gpu: Gpu) -> Iterator[dict[str, Any]]:
 
 
 def _nvidia_gpus(timeout_s: float, roots: Roots) -> tuple[Gpu, ...]:
-    if not has_driver():
+    if not has_driver(roots):
         return ()
     skipped = {index for (where, index), until in _hanging.items() if where == roots and time.monotonic() < until}
     first = ask(lambda tell: _tell_everything(tell, roots, skipped))

@@ -10,15 +10,19 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import GpuError
+from runtime.gpu.device_nodes import module_version
+from runtime.gpu.driver import Driver, find_driver
 from runtime.gpu.roots import Roots
+from runtime.kernel import libc
 
 DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND, VERSION_MISMATCH, UNKNOWN = 9, 12, 18, 999
 
+_SONAME = "libnvidia-ml.so.1"
 _LIBRARY = re.compile(r"/libnvidia-ml\.so\.(\d+(?:\.\d+)+)\s*$", re.MULTILINE)
 
 
@@ -29,11 +33,12 @@ def opened(roots: Roots | None = None) -> Iterator[Any]:
         import pynvml
     except ImportError:
         raise GpuError("the package nvidia-ml-py is not installed here", hint="install launch with its dependencies") from None
-    _preload()
+    roots = roots or Roots.of_this_machine()
+    _preload(roots)
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        raise _refusal(int(error.value), roots or Roots.of_this_machine()) from None
+        raise _refusal(int(error.value), roots) from None
     try:
         yield pynvml
     finally:
@@ -67,16 +72,30 @@ class Answers:
         return None
 
 
-def _preload() -> None:
-    """LAUNCH_NVML_LIBRARY: glibc takes an already loaded library with the right SONAME for the bare name pynvml asks for."""
+def _preload(roots: Roots) -> None:
+    """Load libnvidia-ml by its path, where the loader would not find it, or another: glibc then takes what is loaded already for
+    the bare name that pynvml asks for, if the SONAME is the same."""
     named = os.environ.get("LAUNCH_NVML_LIBRARY")
     if named:
-        from runtime.kernel.libc import load_library
-
         try:
-            load_library(named)
+            libc.load_library(named)
         except OSError as error:
             raise GpuError(f"LAUNCH_NVML_LIBRARY: `{named}` can't be loaded: {error}") from None
+    elif roots.driver != Path("/"):
+        _load_from(find_driver(roots))
+    else:
+        try:
+            libc.load_library(_SONAME)
+        except OSError:
+            with suppress(GpuError):
+                _load_from(find_driver(roots))
+
+
+def _load_from(driver: Driver) -> None:
+    for directory in driver.directories:
+        with suppress(OSError):
+            libc.load_library(directory / _SONAME)
+            return
 
 
 def _refusal(code: int, roots: Roots) -> GpuError:
@@ -98,8 +117,6 @@ def _refusal(code: int, roots: Roots) -> GpuError:
 
 
 def _mismatch(roots: Roots) -> GpuError:
-    from runtime.gpu.device_nodes import module_version
-
     loaded = _LIBRARY.search(Path("/proc/self/maps").read_text())
     library, module = loaded[1] if loaded else "of another version", module_version(roots) or "not told"
     return GpuError(

@@ -48,6 +48,7 @@ def test_a_gpu_that_tells_nothing_of_its_health_is_not_ill() -> None:
         pytest.param({"fabric": fabric(2)}, "still being set up: CUDA would fail with error 802", id="fabric in progress"),
         pytest.param({"fabric": fabric(1)}, "has not started", id="fabric not started"),
         pytest.param({"fabric": fabric(3, status=999)}, "with error 999", id="fabric failed"),
+        pytest.param({"mig_enabled": True, "mig": []}, "has no slices", id="MIG mode without slices"),
         pytest.param({"compute_mode": 2}, "nvidia-smi -i 3 -c DEFAULT", id="compute mode prohibited"),
     ],
 )
@@ -71,6 +72,7 @@ def test_trouble_keeps_a_gpu_from_being_used(facts: dict[str, Any], words: str) 
         pytest.param({"fabric": fabric(mask=1)}, "less than its full bandwidth", id="fabric degraded"),
         pytest.param({"fabric": fabric(summary=2)}, "fabric is unhealthy", id="fabric unhealthy"),
         pytest.param({"compute_mode": 3}, "one process use it at a time", id="exclusive process"),
+        pytest.param({"mig_enabled": True, "mig_pending": False, "mig": [{}]}, "leaves MIG mode", id="MIG mode ends"),
         pytest.param({"pcie_width": [4, 16]}, "PCIe runs 4 lanes of 16", id="narrow PCIe"),
     ],
 )

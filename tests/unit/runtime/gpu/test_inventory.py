@@ -194,6 +194,19 @@ def test_an_nvml_that_never_starts_is_given_up(gpu_box: Make) -> None:
         read_gpus(timeout_s=0.3)
 
 
+def test_a_driver_below_another_root_is_found_there(gpu_box: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = gpu_box(gpus=1, library_directory="usr/lib64")
+    monkeypatch.delenv("LAUNCH_NVML_LIBRARY")
+    assert list(box.uuids) == [gpu.uuid for gpu in read_gpus()]
+
+
+def test_a_named_library_that_cannot_be_loaded_is_refused(gpu_box: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu_box(gpus=1)
+    monkeypatch.setenv("LAUNCH_NVML_LIBRARY", "/nowhere/libnvidia-ml.so.1")
+    with pytest.raises(GpuError, match=r"LAUNCH_NVML_LIBRARY: `/nowhere/libnvidia-ml\.so\.1` can't be loaded"):
+        read_gpus()
+
+
 def test_a_machine_without_a_driver_has_no_gpus(gpu_box: Make) -> None:
     gpu_box(installed=False)
     assert () == read_gpus()
