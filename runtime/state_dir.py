@@ -141,6 +141,16 @@ class RunDir:
         return self.root / "mlflow.json"
 
     @property
+    def sweep(self) -> Path:
+        """Of the parent of a sweep: what it searches and how it was asked for (see `launcher.sweep.description`); the command."""
+        return self.root / "sweep.json"
+
+    @property
+    def trials(self) -> Path:
+        """Of the parent of a sweep: its trials (see `launcher.sweep.trial_log`), one JSON event a line; the command."""
+        return self.root / "trials.jsonl"
+
+    @property
     def tracking(self) -> Path:
         """What MLflow shall be told about the run (see `launcher.tracking.description`); the command or the tracker, once."""
         return self.root / "tracking.json"

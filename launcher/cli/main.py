@@ -36,6 +36,7 @@ COMMANDS = {
     "kill": "end a run now",
     "wait": "wait for a run to end and exit with its code",
     "rerun": "run a recorded run again and compare",
+    "resume": "go on with a sweep",
     "outputs": "print the directory of a run's outputs",
     "sync": "send what MLflow missed",
     "pull": "fetch an image from its registry",

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from launcher.cli import render
 from launcher.config.spec import Sweep
-from launcher.sweep.run_sweep import EndedTrial, SweepEnd, Trial
+from launcher.sweep.run_sweep import SweepEnd
 from launcher.sweep.study import Study
+from launcher.sweep.trial import EndedTrial, Trial
 from launcher.tracking.record import RunRecord, fold
 from launcher.tracking.status import RunStatus
 from runtime.state_dir import RunDir, StateDir

@@ -49,6 +49,12 @@ def new_run(state: StateDir) -> RunDir:
         return run_dir
 
 
+def mark_again(run_dir: RunDir) -> None:
+    """A run that had ended goes on."""
+    _directory(StateDir(run_dir.root.parent.parent)).mkdir(mode=0o700, exist_ok=True)
+    (_directory(StateDir(run_dir.root.parent.parent)) / run_dir.run_id).touch(mode=0o600)
+
+
 def forget_half(run_dir: RunDir) -> None:
     """Remove a run that was never wholly there: its launch was killed before the journal's first entry."""
     state = StateDir(run_dir.root.parent.parent)

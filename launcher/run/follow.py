@@ -1,8 +1,8 @@
 """Follow a started container to its end: pump its output into the logs, enforce the timeout, pass on requests to stop.
 
 One poll loop, no threads. Requests arrive as signals to the supervisor (`launch stop`, Ctrl-C in the command):
-SIGTERM = stopped, SIGINT = interrupted, a second one or SIGQUIT = kill now. The program gets SIGTERM, and after `grace`
-its whole tree gets SIGKILL. What watches the run's GPUs (`gpu_watch.py`) may ask for the end, too.
+SIGTERM = stopped, SIGINT = interrupted, SIGUSR1 = pruned, a second one or SIGQUIT = kill now. The program gets SIGTERM, and after
+`grace` its whole tree gets SIGKILL. What watches the run's GPUs (`gpu_watch.py`) may ask for the end, too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _PAUSED_LOOK_S = 1.0
 
-REQUESTS = {signal.SIGTERM: Reason.STOPPED, signal.SIGINT: Reason.INTERRUPTED}
+REQUESTS = {signal.SIGTERM: Reason.STOPPED, signal.SIGINT: Reason.INTERRUPTED, signal.SIGUSR1: Reason.PRUNED}
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from launcher.errors import LaunchError
 from launcher.plan.plan_json import from_document
 from launcher.run import active
 from launcher.run.attempt import Attempt
+from launcher.run.follow import REQUESTS
 from launcher.run.handover import announce_pid
 from launcher.run.logs import close_holes
 from launcher.run.outcome import ExitOutcome
@@ -42,7 +43,7 @@ def main(run_dir: RunDir) -> NoReturn:
     """The whole life of a supervisor. Exits 0: the run's outcome stands in the journal, not in this exit code."""
     os.umask(0o077)
     os.set_inheritable(LOCK_FD, False)
-    inbox = SignalInbox((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT))
+    inbox = SignalInbox((*REQUESTS, signal.SIGQUIT))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     announce_pid(LOCK_FD)  # from here on signals may come
     try:

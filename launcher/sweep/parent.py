@@ -17,14 +17,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.config.spec import ExperimentSpec, Sweep
+from launcher.errors import ConfigError
 from launcher.run import active
 from launcher.run.handover import announce_pid
-from launcher.run.tracker_process import start_tracker
+from launcher.run.supervisor_link import open_supervisor
+from launcher.run.tracker_process import TrackerProcess, start_tracker
 from launcher.sweep.run_sweep import SweepEnd
 from launcher.tracking import journal
 from launcher.tracking.description import Description, user_name, write_description
 from launcher.tracking.record import process_started
 from launcher.tracking.status import Reason
+from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir, StateDir
 
 
@@ -33,11 +36,19 @@ class SweepParent:
     """An open parent run."""
 
     run_dir: RunDir
+    tracker: TrackerProcess | None = None
+    """None: the sweep has not begun, or not begun again."""
     closed: bool = False
 
     @property
     def run_id(self) -> str:
         return self.run_dir.run_id
+
+    def begin_again(self) -> None:
+        """The sweep runs from now on."""
+        active.mark_again(self.run_dir)
+        self.tracker = start_tracker(self.run_dir)
+        journal.append(self.run_dir.journal, "started", attempt=1)
 
     def close(self, end: SweepEnd, settings: Sweep, *, total: int) -> None:
         """Write the sweep's end into the journal: why, how many, and the best trial with its metric."""
@@ -61,25 +72,51 @@ class SweepParent:
 
 
 @contextmanager
-def sweep_parent(
+def new_parent(
     spec: ExperimentSpec, state: StateDir, *, name: str | None, note: str | None, command_line: tuple[str, ...]
 ) -> Iterator[SweepParent]:
     """Open the parent run for the body; its tracker tells MLflow. A body that fails leaves it closed with reason `launcher`."""
     with active.beginning(state) as (run_dir, lock_fd):
         announce_pid(lock_fd)
+        journal.append(run_dir.journal, "created", **_created(run_dir, spec, name, note, command_line))
         if spec.tracking is not None:
             write_description(run_dir, _description(run_dir, spec, name, note, command_line))
-        journal.append(run_dir.journal, "created", **_created(run_dir, spec, name, note, command_line))
-    tracker = start_tracker(run_dir)
-    journal.append(run_dir.journal, "started", attempt=1)
-    parent = SweepParent(run_dir)
+    with _opened(SweepParent(run_dir), lock_fd) as parent:
+        parent.begin_again()
+        yield parent
+
+
+@contextmanager
+def reopened_parent(run_dir: RunDir) -> Iterator[SweepParent]:
+    """The parent of a sweep that goes on. Nothing is written until `begin_again`. Raises ConfigError when it still runs."""
+    lock_fd = _lock_of_the_dead(run_dir)
+    announce_pid(lock_fd)
+    with _opened(SweepParent(run_dir), lock_fd) as parent:
+        yield parent
+
+
+def _lock_of_the_dead(run_dir: RunDir) -> int:
+    """The lock of a sweep whose process has ended. What that process forked may hold it for a moment longer."""
+    try:
+        return open_locked(run_dir.supervisor_lock, wait=False)
+    except LockBusy:
+        holder = open_supervisor(run_dir)
+    if holder is None:
+        return open_locked(run_dir.supervisor_lock)
+    os.close(holder)
+    raise ConfigError(f"sweep `{run_dir.run_id}` still runs", hint="`launch ps` shows its trials")
+
+
+@contextmanager
+def _opened(parent: SweepParent, lock_fd: int) -> Iterator[SweepParent]:
     try:
         yield parent
     finally:
-        if not parent.closed:
-            journal.append(run_dir.journal, "finished", reason=str(Reason.LAUNCHER), exit_code=125, signal=None)
-        tracker.finish()
-        active.unmark(run_dir)
+        if parent.tracker is not None:
+            if not parent.closed:
+                journal.append(parent.run_dir.journal, "finished", reason=str(Reason.LAUNCHER), exit_code=125, signal=None)
+            parent.tracker.finish()
+            active.unmark(parent.run_dir)
         os.close(lock_fd)
 
 

@@ -2,13 +2,12 @@
 
 A failed trial does not stop the others unless `sweep.on_failure` or `sweep.max_failures` says so. The first Ctrl-C starts no more
 trials and lets the running ones finish, the second stops them, the third kills them. When this process dies, its trials go on
-under their supervisors and are recorded.
+under their supervisors and are recorded; `launch resume` goes on with the sweep (`resume_sweep.py`).
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
 import time
 from collections import deque
@@ -17,59 +16,22 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from launcher.config.spec import Sweep
-from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.fork_server import ForkServer
 from launcher.run.handover import RunIdentity, new_run
 from launcher.run.signal_inbox import SignalInbox
-from launcher.sweep.capacity import Need, Offer, fits
+from launcher.sweep.capacity import Offer, fits
 from launcher.sweep.objective import trial_end
+from launcher.sweep.policy import FailurePolicy, Past, shrunk
+from launcher.sweep.report_tail import ReportTail
+from launcher.sweep.running import Running, RunningTrials
 from launcher.sweep.study import Asked, BestPoint, Study
-from launcher.tracking.record import RunRecord, fold
-from launcher.tracking.status import Reason, RunStatus
-from runtime.oci.digest import Digest
+from launcher.sweep.trial import EndedTrial, Trial
+from launcher.sweep.trial_log import TrialLog, Verdict
+from launcher.tracking.record import RunRecord
+from launcher.tracking.status import Reason
 from runtime.state_dir import RunDir, StateDir
 
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One point of the space with its seed, planned and with its image built."""
-
-    number: int
-    """From 1; `LAUNCH_TRIAL` in the program."""
-    overrides: tuple[str, ...]
-    """What sets it apart: `params.lr=0.1`, `seed=2`."""
-    plan: LaunchPlan
-    image_digest: Digest
-
-    @property
-    def need(self) -> Need:
-        return Need(self.plan.cpus, self.plan.memory_bytes, self.plan.gpus)
-
-
-@dataclass(frozen=True, slots=True)
-class EndedTrial:
-    """What is kept of a trial that has ended: its record can be read again."""
-
-    number: int
-    overrides: tuple[str, ...]
-    run_id: str
-    mlflow_run_id: str | None
-    finished: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SweepEnd:
-    """What became of a sweep."""
-
-    trials: list[EndedTrial]
-    """The trials that ran, by number."""
-    reason: Reason
-    """Why it ended: `completed` when every trial finished."""
-    best: list[BestPoint]
-
-    @property
-    def finished(self) -> int:
-        return sum(trial.finished for trial in self.trials)
+_TICK_MS = 250
 
 
 class SweepView(Protocol):
@@ -85,14 +47,25 @@ class SweepView(Protocol):
     def message(self, text: str) -> None: ...
 
 
-@dataclass(slots=True)
-class _Running:
-    trial: Trial
-    run_dir: RunDir
+@dataclass(frozen=True, slots=True)
+class SweepEnd:
+    """What became of a sweep."""
+
+    trials: list[EndedTrial]
+    """The trials that were decided, by number."""
+    reason: Reason
+    """Why it ended: `completed` when every trial finished or was pruned."""
+    best: list[BestPoint]
+
+    @property
+    def finished(self) -> int:
+        return sum(trial.finished for trial in self.trials)
 
 
 @dataclass(slots=True)
-class _Sweep:
+class Sweeping:
+    """A sweep under way. Whoever resumes one fills in what is known before `run`."""
+
     state: StateDir
     sweep_id: str
     name: str | None
@@ -104,71 +77,109 @@ class _Sweep:
     view: SweepView
     inbox: SignalInbox
     supervisors: ForkServer
-    policy: FailurePolicy
-    deadline: float | None
-    again: deque[Trial] = field(default_factory=deque)
+    log: TrialLog
+    left: deque[Asked] = field(default_factory=deque)
+    """Trials that an interrupted sweep had asked for: they come before new ones."""
+    again: deque[Asked] = field(default_factory=deque)
     """Trials to try once more, after those that are new."""
-    next: Trial | None = None
-    """The one that waits for room."""
-    running: dict[int, _Running] = field(default_factory=dict)
-    """pidfd of the supervisor → trial."""
+    running: RunningTrials = field(default_factory=RunningTrials)
     ended: list[EndedTrial] = field(default_factory=list)
-    requests: int = 0
-    tries: dict[int, int] = field(default_factory=dict)
+    reasons: dict[int, list[str | None]] = field(default_factory=dict)
+    """Trial → why its earlier tries ended."""
     failures: int = 0
-    said_exhausted: bool = False
-    starts: bool = True
+    _next: Trial | None = None
+    """The one that waits for room."""
+    _requests: int = 0
+    _starts: bool = True
     """Whether trials are still started."""
-    cut_short: Reason | None = None
+    _said_exhausted: bool = False
+    _cut_short: Reason | None = None
     """Why trials were stopped or not started."""
 
     def run(self) -> SweepEnd:
-        poller = select.poll()
-        poller.register(self.inbox.fd, select.POLLIN)
+        deadline = None if self.settings.timeout is None else time.monotonic() + self.settings.timeout
+        self.running.poller.register(self.inbox.fd)
         while True:
             while (trial := self._next_that_fits()) is not None:
-                poller.register(self._start(trial), select.POLLIN)
+                self._start(trial)
             if not self.running:
                 break
-            self._keep_time()
-            for fd, _event in poller.poll(_TICK_MS):
+            if deadline is not None and time.monotonic() >= deadline:
+                deadline = None
+                self._stop_all()
+            for fd, _event in self.running.poller.poll(_TICK_MS):
                 if fd == self.inbox.fd:
                     self._obey(self.inbox.read())
-                else:
-                    poller.unregister(fd)
-                    self._end(fd)
+                elif (over := self.running.ended(fd)) is not None:
+                    self.end(*over)
+            self._prune()
             self.view.tick()
-        complete = self.starts and all(trial.finished for trial in self.ended)
-        reason = Reason.COMPLETED if complete else self.cut_short or Reason.PROGRAM
+        complete = self._starts and all(trial.finished for trial in self.ended)
+        reason = Reason.COMPLETED if complete else self._cut_short or Reason.PROGRAM
         return SweepEnd(sorted(self.ended, key=lambda trial: trial.number), reason, self.study.best())
+
+    def end(self, running: Running, record: RunRecord) -> None:
+        """Take in how a try ended: its trial is decided, or tried again."""
+        trial, policy = running.trial, FailurePolicy.of(self.settings)
+        self.view.ended(trial, record)
+        end = trial_end(record, self.settings)
+        smaller = shrunk(self.settings.on_oom, trial.plan.spec) if record.reason == Reason.OOM else ()
+        past = Past.of(self.reasons.get(trial.number, []))
+        verdict = policy.verdict(record, end, past, shrinks=bool(smaller))
+        final = verdict.is_final
+        self.log.ended(trial.number, record.run_id, verdict, reason=record.reason, end=end if final else None)
+        if verdict is Verdict.AGAIN:
+            self.try_again(trial, record.reason)
+        if not final:
+            return
+        self.study.tell(trial.number, end)
+        finished = verdict is not Verdict.FAILED
+        self.ended.append(EndedTrial(trial.number, trial.overrides, record.run_id, record.mlflow_run_id, finished))
+        if verdict is Verdict.FAILED:
+            self.failures += 1
+            if policy.ends_after(self.failures) and self._starts:
+                self.view.message(f"{self.failures} failed: no more trials are started")
+                self._starts = False
+
+    def try_again(self, trial: Trial, reason: str | None) -> None:
+        """Put *trial* into the queue once more, with less when it ran out of memory."""
+        self.reasons.setdefault(trial.number, []).append(reason)
+        self.study.restart(trial.number)
+        extra = shrunk(self.settings.on_oom, trial.plan.spec) if reason == Reason.OOM else ()
+        if extra:
+            self.view.message(f"trial {trial.number} ran out of memory: tried again with {' '.join(extra)}")
+        changed = {override.partition("=")[0] for override in extra}
+        kept = (override for override in trial.overrides if override.partition("=")[0] not in changed)
+        self.again.append(Asked(trial.number, 0, (*kept, *extra)))
 
     def _next_that_fits(self) -> Trial | None:
         """A trial to start now; None when there is none, or no room for it yet."""
-        if self.starts and self.next is None:
-            asked = self.study.ask()
-            if asked is not None:
-                self.next = self.planned(asked)
-            elif self.again:
-                self.next = self.again.popleft()
-            elif self.study.exhausted:
-                self._say_how_many_there_were()
-        if not self.starts or self.next is None:
+        if not self._starts:
             return None
-        running = [each.trial.need for each in self.running.values()]
-        if not fits(self.next.need, running, self.offer, parallel=self.settings.parallel):
+        if self._next is None:
+            asked = self._ask()
+            self._next = None if asked is None else self.planned(asked)
+        if self._next is None or not fits(self._next.need, self.running.needs, self.offer, parallel=self.settings.parallel):
             return None
-        trial, self.next = self.next, None
+        trial, self._next = self._next, None
         return trial
 
-    def _say_how_many_there_were(self) -> None:
-        """Once: a space of choices has fewer points than `sweep.trials`."""
-        if self.settings.trials and not self.said_exhausted and self.settings.sampler != "grid":
-            self.said_exhausted = True
-            self.view.message(
-                f"the space has no more points: {self.study.total} trials where {self.settings.trials} were asked for"
-            )
+    def _ask(self) -> Asked | None:
+        if self.left:
+            return self.left.popleft()
+        asked = self.study.ask()
+        if asked is not None:
+            self.log.asked(asked)
+            return asked
+        if self.again:
+            return self.again.popleft()
+        if self.study.exhausted and self.settings.trials and self.settings.sampler != "grid" and not self._said_exhausted:
+            self._said_exhausted = True
+            words = f"the space has no more points: {self.study.total} trials where {self.settings.trials} were asked for"
+            self.view.message(words)
+        return None
 
-    def _start(self, trial: Trial) -> int:
+    def _start(self, trial: Trial) -> None:
         identity = RunIdentity(
             name=f"{self.name or trial.plan.spec.name}-{trial.number}",
             command_line=self.command_line,
@@ -177,101 +188,39 @@ class _Sweep:
             trial=trial.number,
         )
         run_dir, lock_fd = new_run(trial.plan, trial.image_digest, state=self.state, identity=identity)
-        pidfd = self.supervisors.supervise(run_dir, lock_fd)
-        self.running[pidfd] = _Running(trial, run_dir)
+        self.log.started(trial.number, run_dir.run_id, trial.overrides)
+        self.running.add(self.supervisors.supervise(run_dir, lock_fd), Running(trial, run_dir, self.tail(run_dir)))
         self.view.started(trial, run_dir)
-        return pidfd
 
-    def _end(self, pidfd: int) -> None:
-        ended = self.running.pop(pidfd)
-        os.close(pidfd)
-        record = fold(ended.run_dir)
-        if record is None:
-            return
-        trial = ended.trial
-        self.view.ended(trial, record)
-        if record.status is RunStatus.FAILED and self._tries_again(trial):
-            return
-        self.study.tell(trial.number, trial_end(record, self.settings))
-        finished = record.status is RunStatus.FINISHED
-        self.ended.append(EndedTrial(trial.number, trial.overrides, record.run_id, record.mlflow_run_id, finished))
-        if record.status is RunStatus.FAILED:
-            self.failures += 1
-            if self.policy.ends_after(self.failures) and self.starts:
-                self.view.message(f"{self.failures} failed: no more trials are started")
-                self.starts = False
+    def tail(self, run_dir: RunDir) -> ReportTail | None:
+        """Where a trial's reports come from; None when nothing is pruned."""
+        return None if self.settings.pruner is None else ReportTail(run_dir, self.settings.metrics[0])
 
-    def _tries_again(self, trial: Trial) -> bool:
-        """`sweep.retries`: a failed trial goes to the end of the queue, as a new run."""
-        self.tries[trial.number] = self.tries.get(trial.number, 0) + 1
-        if self.tries[trial.number] > self.policy.retries or self.requests:
-            return False
-        self.study.restart(trial.number)
-        self.again.append(trial)
-        return True
+    def _prune(self) -> None:
+        for running in self.running:
+            for value in running.tail.new_values() if running.tail is not None else ():
+                for number in self.study.report(running.trial.number, value):
+                    self.running.prune(number)
 
-    def _keep_time(self) -> None:
-        if self.deadline is None or time.monotonic() < self.deadline:
-            return
-        self.deadline = None
-        self.cut_short = Reason.TIMEOUT
+    def _stop_all(self) -> None:
+        self._cut_short = Reason.TIMEOUT
         self.view.message("`sweep.timeout` is over: stopping the running trials")
-        self.starts = False
-        for pidfd in self.running:
-            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        self._starts = False
+        self.running.signal(signal.SIGTERM)
 
     def _obey(self, requests: Sequence[signal.Signals]) -> None:
         for request in requests:
             if request is signal.SIGHUP:
                 _leave_terminal()
                 continue
-            self.cut_short = Reason.STOPPED if request is signal.SIGTERM else Reason.INTERRUPTED
-            self.requests += 2 if request is signal.SIGTERM else 1
-            self.starts = False
-            if self.requests == 1:
+            self._cut_short = Reason.STOPPED if request is signal.SIGTERM else Reason.INTERRUPTED
+            self._requests += 2 if request is signal.SIGTERM else 1
+            self._starts = False
+            if self._requests == 1:
                 self.view.message(f"finishing {len(self.running)} running trials, again to stop them")
                 continue
             self.view.message("stopping the running trials, again to kill them")
-            for pidfd in self.running:
-                signal.pidfd_send_signal(pidfd, signal.SIGINT)
-
-
-_TICK_MS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class FailurePolicy:
-    """`sweep.on_failure`, `sweep.max_failures`, `sweep.retries`."""
-
-    stop_at_first: bool = False
-    max_failures: int | None = None
-    retries: int = 0
-
-    def ends_after(self, failures: int) -> bool:
-        """Whether no more trials are started after so many failures."""
-        return self.stop_at_first or (self.max_failures is not None and failures >= self.max_failures)
-
-
-def run_sweep(
-    study: Study,
-    *,
-    planned: Callable[[Asked], Trial],
-    settings: Sweep,
-    state: StateDir,
-    sweep_id: str,
-    name: str | None,
-    command_line: tuple[str, ...],
-    offer: Offer,
-    view: SweepView,
-    inbox: SignalInbox,
-    supervisors: ForkServer,
-) -> SweepEnd:
-    """Run the trials of *study*, as many at once as fit into *offer*; *planned* makes the plan of one that was asked for."""
-    policy = FailurePolicy(settings.on_failure == "stop", settings.max_failures, settings.retries)
-    deadline = None if settings.timeout is None else time.monotonic() + settings.timeout
-    return _Sweep(
-        state, sweep_id, name, command_line, study, settings, planned, offer, view, inbox, supervisors, policy, deadline
-    ).run()
+            self.running.signal(signal.SIGINT)
 
 
 def _leave_terminal() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from launcher.sweep.capacity import Need, Offer, fits
-from launcher.sweep.run_sweep import FailurePolicy
+from launcher.sweep.policy import FailurePolicy
 
 GIB = 1 << 30
 MACHINE = Offer(cpus=8, memory_bytes=32 * GIB, gpus=4)

@@ -1,0 +1,111 @@
+"""A sweep before its first trial: composed and validated, one plan and one built image for each image that a trial may need."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.cli.prepare import Prepared, build_image, start_local_server
+from launcher.cli.timings import Timings
+from launcher.config.compiled import SweepComposed, load_sweep
+from launcher.config.spec import ExperimentSpec, Sweep
+from launcher.config.sweep_dimension import Dimension
+from launcher.plan.origins import origin_of
+from launcher.plan.refusals import refuse_one_port_for_many
+from launcher.sweep.description import SweepRequest
+from launcher.sweep.samplers import make_search
+from launcher.sweep.study import Asked, Study
+from launcher.sweep.trial import Trial
+from runtime.state_dir import StateDir
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSweep:
+    """Holds the images against garbage collection as long as it lives."""
+
+    composed: SweepComposed
+    state: StateDir
+    images: Mapping[str, Prepared]
+
+    @property
+    def spec(self) -> ExperimentSpec:
+        return self.composed.parent.spec
+
+    @property
+    def settings(self) -> Sweep:
+        return self.spec.sweep or Sweep()
+
+    @property
+    def code(self) -> dict[str, str]:
+        """Image → digest of its code."""
+        return {str(each.image.digest): str(each.plan.code.digest) for each in self.images.values()}
+
+    def study(self) -> Study:
+        return make_study(self.composed)
+
+    def planned(self, asked: Asked) -> Trial:
+        """The plan of the trial's image with the trial's own spec."""
+        from launcher.plan.planner import with_spec
+
+        composed = self.composed.trial(asked.overrides)
+        ready = self.images[_image_key(composed.spec)]
+        plan = with_spec(ready.plan, composed.spec, overrides=composed.overrides, state=self.state)
+        return Trial(asked.number, asked.overrides, plan, ready.image.digest)
+
+
+def prepare_sweep(request: SweepRequest, state: StateDir, timings: Timings, *, quiet: bool) -> PreparedSweep:
+    """Raises ConfigError for whatever is wrong, before anything is built."""
+    with timings.phase("compose"):
+        composed = load_sweep(
+            request.overrides,
+            config_dir=None if request.config_dir is None else Path(request.config_dir),
+            cwd=Path(request.cwd),
+            state=state,
+            environ=os.environ,
+            with_requirements=request.requirements,
+            command=request.command,
+        )
+        make_study(composed)
+    refuse_one_port_for_many(composed.parent.spec)
+    start_local_server(composed.parent.spec, state)
+    return PreparedSweep(composed, state, _built(composed, state, timings, cwd=Path(request.cwd), quiet=quiet))
+
+
+def make_study(composed: SweepComposed) -> Study:
+    """The study of a sweep that begins. Raises ConfigError for settings that no search has."""
+    settings = composed.parent.spec.sweep or Sweep()
+    search = make_search(composed.dimensions, settings, where=lambda key: origin_of(composed.parent.origins, key))
+    return Study(search, composed.dimensions, settings, base_seed=composed.parent.spec.seed, enqueued=composed.enqueued)
+
+
+def _built(sweep: SweepComposed, state: StateDir, timings: Timings, *, cwd: Path, quiet: bool) -> dict[str, Prepared]:
+    from launcher.cli.progress import planning_progress
+    from launcher.plan.planner import plan as make_plan
+
+    images: dict[str, Prepared] = {}
+    for overrides in _points_by_image(sweep.dimensions):
+        composed = sweep.trial(overrides)
+        key = _image_key(composed.spec)
+        if key not in images:
+            with timings.phase("plan"), nullcontext() if quiet else planning_progress() as observer:
+                made = make_plan(composed, state=state, environ=os.environ, cwd=cwd, observer=observer)
+            images[key] = build_image(made, state, timings, quiet=quiet)
+    return images
+
+
+def _points_by_image(dimensions: Sequence[Dimension]) -> Iterator[tuple[str, ...]]:
+    """Points that show every image: all combinations of what images depend on, beside the first values of the rest."""
+    return itertools.product(*(each.choices if _shapes_the_image(each) else (each.first,) for each in dimensions))
+
+
+def _shapes_the_image(dimension: Dimension) -> bool:
+    """`params`, `env` and the like do not; a group (`image=…`, `experiment=…`) may."""
+    return dimension.key.partition(".")[0] in ("image", "code", "workdir", "experiment")
+
+
+def _image_key(spec: ExperimentSpec) -> str:
+    return repr((spec.image, spec.code, spec.workdir))

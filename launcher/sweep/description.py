@@ -1,0 +1,94 @@
+"""`sweep.json` in the directory of a sweep's parent run: what it searches and how it was asked for.
+
+A resumed sweep is composed again from the files as they are now. What must be the same (the space, the way of searching, the
+rest of the specification, the code, the images) is compared; how much and how long (`trials`, `parallel`, `timeout`, …) may
+change.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.config.spec import ExperimentSpec, Sweep, to_json
+from launcher.config.sweep_dimension import Dimension
+
+_MAY_CHANGE = (
+    *("trials", "parallel", "timeout", "on_failure", "max_failures", "retries", "on_oom", "enqueue"),
+    "space",  # the dimensions say it
+)
+_NO_PART_OF_IT = ("sweep", "description", "tags", "tracking", "cluster", "timeout", "grace", "retries", "secrets", "image")
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRequest:
+    """How the sweep was asked for."""
+
+    overrides: tuple[str, ...]
+    requirements: tuple[str, ...]
+    command: tuple[str, ...] | None
+    config_dir: str | None
+    cwd: str
+    name: str | None = None
+    note: str | None = None
+
+
+def describe(spec: ExperimentSpec, dimensions: tuple[Dimension, ...], *, code: Mapping[str, str]) -> dict[str, Any]:
+    """Everything that must stay the same, flat: `space.params.lr` → its values. *code*: image → digest of its code."""
+    sweep = {key: value for key, value in to_json(spec.sweep or Sweep()).items() if key not in _MAY_CHANGE}
+    rest = {key: value for key, value in to_json(spec).items() if key not in _NO_PART_OF_IT}
+    swept = {dimension.key for dimension in dimensions}
+    return {
+        **{f"space.{dimension.key}": _words(dimension) for dimension in dimensions},
+        **dict(_flat(sweep, "sweep.")),
+        **{key: value for key, value in _flat(rest) if key not in swept},
+        **{f"code of image {number}": digest for number, digest in enumerate(sorted(set(code.values())), 1)},
+        **{f"image {number}": digest for number, digest in enumerate(sorted(code), 1)},
+    }
+
+
+def write(path: Path, request: SweepRequest, description: Mapping[str, Any]) -> None:
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(json.dumps({"request": asdict(request), "same": description}))
+    partial.rename(path)
+
+
+def read(path: Path) -> tuple[SweepRequest, dict[str, Any]]:
+    """Raises FileNotFoundError for the parent of a sweep that an older launch made."""
+    document = json.loads(path.read_text())
+    asked = document["request"]
+    command = asked["command"]
+    lists = {name: tuple(asked[name]) for name in ("overrides", "requirements")}
+    return SweepRequest(**{**asked, **lists, "command": None if command is None else tuple(command)}), document["same"]
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """`params.epochs: 20 → 5`, one a line."""
+    as_written = json.loads(json.dumps(now))
+    return [
+        f"{key}: {_shown(before.get(key))} → {_shown(as_written.get(key))}"
+        for key in sorted(before.keys() | as_written.keys())
+        if before.get(key) != as_written.get(key)
+    ]
+
+
+def _words(dimension: Dimension) -> str:
+    if dimension.choices:
+        return f"choice({', '.join(choice.partition('=')[2] for choice in dimension.choices)})"
+    kind = f"{'int ' if dimension.integer else ''}{'log ' if dimension.log else ''}interval"
+    return f"{kind}({dimension.low}, {dimension.high})"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        elif value not in (None, {}, [], ""):
+            yield f"{prefix}{name}", value
+
+
+def _shown(value: Any) -> str:
+    return "(none)" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

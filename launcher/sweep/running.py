@@ -1,0 +1,89 @@
+"""The trials of a sweep that run now: each a run with its own supervisor, watched through a pidfd."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from launcher.run.recover import recover
+from launcher.run.supervisor_link import open_supervisor
+from launcher.sweep.capacity import Need
+from launcher.sweep.report_tail import ReportTail
+from launcher.sweep.trial import Trial
+from launcher.tracking.record import RunRecord, fold
+from runtime.state_dir import RunDir
+
+
+@dataclass(slots=True)
+class Running:
+    """One try of a trial."""
+
+    trial: Trial
+    run_dir: RunDir
+    tail: ReportTail | None = None
+    """Where its reports come from, when trials are pruned."""
+    pruned: bool = False
+    """Whether it has been asked to end for that."""
+
+
+@dataclass(slots=True)
+class RunningTrials:
+    """pidfd of the supervisor → try, and the poll set that has them all."""
+
+    poller: select.poll = field(default_factory=select.poll)
+    _by_pidfd: dict[int, Running] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._by_pidfd)
+
+    def __iter__(self) -> Iterator[Running]:
+        return iter(list(self._by_pidfd.values()))
+
+    @property
+    def needs(self) -> list[Need]:
+        return [each.trial.need for each in self._by_pidfd.values()]
+
+    def add(self, pidfd: int, running: Running) -> None:
+        self._by_pidfd[pidfd] = running
+        self.poller.register(pidfd, select.POLLIN)
+
+    def ended(self, pidfd: int) -> tuple[Running, RunRecord] | None:
+        """The try whose supervisor ended; None when the run goes on under another one: the first was killed."""
+        running = self._by_pidfd.pop(pidfd)
+        self.poller.unregister(pidfd)
+        os.close(pidfd)
+        return self.watch(running)
+
+    def watch(self, running: Running) -> tuple[Running, RunRecord] | None:
+        """Watch a run that may have a supervisor, may need one, or may have ended: then it is given back, with its record."""
+        record = fold(running.run_dir)
+        while record is not None and record.exit_code is None:
+            recover(running.run_dir)
+            successor = open_supervisor(running.run_dir)
+            if successor is not None:
+                self.add(successor, running)
+                return None
+            record = fold(running.run_dir)
+        return None if record is None else (running, record)
+
+    def signal(self, signum: signal.Signals) -> None:
+        """To every supervisor."""
+        for pidfd in self._by_pidfd:
+            _send(pidfd, signum)
+
+    def prune(self, number: int) -> None:
+        """Ask the trial to end, since it is not worth going on."""
+        for pidfd, running in self._by_pidfd.items():
+            if running.trial.number == number and not running.pruned:
+                running.pruned = True
+                _send(pidfd, signal.SIGUSR1)
+
+
+def _send(pidfd: int, signum: signal.Signals) -> None:
+    try:
+        signal.pidfd_send_signal(pidfd, signum)
+    except ProcessLookupError:
+        return

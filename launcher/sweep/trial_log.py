@@ -1,0 +1,132 @@
+"""`trials.jsonl` in the directory of a sweep's parent run: what was asked for, who tried it, how that ended.
+
+    asked     number, point, overrides
+    started   number, run_id, overrides (of this try: a rule may have changed them)
+    ended     number, run_id, verdict, values, violations, reason
+
+A line is one write(2), as in a run's journal (`launcher.tracking.journal`), and the study of a resumed sweep is made from it
+again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import LaunchError
+from launcher.sweep.search import PointState
+from launcher.sweep.study import Asked, TrialEnd
+
+
+class Verdict(StrEnum):
+    """What a try means for its trial."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    AGAIN = "again"
+    """It is tried again: it failed and may, or it was not its fault."""
+    CUT_SHORT = "cut_short"
+    """A person stopped it: a resumed sweep tries it again."""
+
+    @property
+    def is_final(self) -> bool:
+        return self in (Verdict.COMPLETE, Verdict.PRUNED, Verdict.FAILED)
+
+
+@dataclass(slots=True)
+class Try:
+    """One run of a trial."""
+
+    run_id: str
+    overrides: tuple[str, ...]
+    verdict: Verdict | None = None
+    """None: nobody has seen its end yet."""
+    reason: str | None = None
+    end: TrialEnd | None = None
+
+
+@dataclass(slots=True)
+class LoggedTrial:
+    """A trial as the log tells it."""
+
+    asked: Asked
+    tries: list[Try] = field(default_factory=list)
+
+    @property
+    def end(self) -> Try | None:
+        """The try that decided; None while it is open."""
+        return next((each for each in reversed(self.tries) if each.verdict is not None and each.verdict.is_final), None)
+
+
+class TrialLog:
+    """The writer; one a sweep."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        size = os.fstat(self._fd).st_size
+        self._torn = size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def asked(self, asked: Asked) -> None:
+        self._append("asked", number=asked.number, point=asked.point, overrides=list(asked.overrides))
+
+    def started(self, number: int, run_id: str, overrides: tuple[str, ...]) -> None:
+        self._append("started", number=number, run_id=run_id, overrides=list(overrides))
+
+    def ended(self, number: int, run_id: str, verdict: Verdict, *, reason: str | None, end: TrialEnd | None = None) -> None:
+        told = {} if end is None else {"values": list(end.values), "violations": list(end.violations)}
+        self._append("ended", number=number, run_id=run_id, verdict=str(verdict), reason=reason, **told)
+
+    def _append(self, event: str, **fields: Any) -> None:
+        line = json.dumps({"event": event, **fields}, separators=(",", ":")).encode() + b"\n"
+        line = b"\n" + line if self._torn else line
+        written = os.write(self._fd, line)
+        self._torn = written != len(line)
+        if self._torn:
+            raise LaunchError(f"`{self._path}` cannot be written: the disk is full", hint="`launch gc` frees what no image needs")
+
+
+def read_trials(path: Path) -> dict[int, LoggedTrial]:
+    """Every trial by number, in the order in which they were asked for. A line that a killed writer left half is skipped."""
+    trials: dict[int, LoggedTrial] = {}
+    for line in _lines(path):
+        number = int(line["number"])
+        if line["event"] == "asked":
+            trials[number] = LoggedTrial(Asked(number, int(line["point"]), tuple(line["overrides"])))
+        elif line["event"] == "started":
+            trials[number].tries.append(Try(line["run_id"], tuple(line["overrides"])))
+        elif line["event"] == "ended":
+            _end(trials[number], line)
+    return trials
+
+
+def _end(trial: LoggedTrial, line: dict[str, Any]) -> None:
+    found = next((each for each in reversed(trial.tries) if each.run_id == line["run_id"]), None)
+    if found is None:
+        return
+    found.verdict, found.reason = Verdict(line["verdict"]), line.get("reason")
+    if found.verdict.is_final:
+        found.end = TrialEnd(PointState(found.verdict), tuple(line.get("values", ())), tuple(line.get("violations", ())))
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        content = path.read_text()
+    except FileNotFoundError:
+        return
+    for text in content.splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict):
+            yield line

@@ -1,0 +1,53 @@
+"""What an ended try means for its trial."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from launcher.config.spec import ExperimentSpec
+from launcher.sweep.policy import FailurePolicy, Past, shrunk
+from launcher.sweep.search import PointState
+from launcher.sweep.study import TrialEnd
+from launcher.sweep.trial_log import Verdict
+from launcher.tracking.record import RunRecord
+from launcher.tracking.status import Reason
+from runtime.state_dir import RunDir
+
+FAILED, COMPLETE, PRUNED = (TrialEnd(state) for state in (PointState.FAILED, PointState.COMPLETE, PointState.PRUNED))
+
+
+@pytest.mark.parametrize(
+    ("reason", "end", "past", "retries", "shrinks", "expected"),
+    [
+        (Reason.COMPLETED, COMPLETE, Past(), 0, False, Verdict.COMPLETE),
+        (Reason.PRUNED, PRUNED, Past(), 3, False, Verdict.PRUNED),
+        (Reason.PROGRAM, FAILED, Past(), 0, False, Verdict.FAILED),
+        (Reason.PROGRAM, FAILED, Past(), 1, False, Verdict.AGAIN),
+        (Reason.PROGRAM, FAILED, Past(failed=1), 1, False, Verdict.FAILED),
+        (Reason.PROGRAM, FAILED, Past(spoiled=2), 1, False, Verdict.AGAIN),
+        (Reason.COMPLETED, FAILED, Past(), 5, False, Verdict.FAILED),
+        (Reason.LOST, FAILED, Past(), 0, False, Verdict.AGAIN),
+        (Reason.GPU_LOST, FAILED, Past(spoiled=3), 0, False, Verdict.FAILED),
+        (Reason.OOM, FAILED, Past(), 0, True, Verdict.AGAIN),
+        (Reason.OOM, FAILED, Past(), 0, False, Verdict.FAILED),
+        (Reason.OOM, FAILED, Past(shrunk=8), 0, True, Verdict.FAILED),
+        (Reason.INTERRUPTED, FAILED, Past(), 5, False, Verdict.CUT_SHORT),
+    ],
+)
+def test_verdicts(reason: Reason, end: TrialEnd, past: Past, retries: int, shrinks: bool, expected: Verdict) -> None:
+    record = RunRecord(RunDir(Path("/none")), "7f3a9c", reason.status, datetime.now(UTC), reason=reason.value)
+    assert expected is FailurePolicy(retries=retries).verdict(record, end, past, shrinks=shrinks)
+
+
+def test_the_past_is_known_from_reasons() -> None:
+    assert Past(failed=1, spoiled=2, shrunk=1) == Past.of(["program", "lost", "oom", "gpu_lost"])
+
+
+def test_a_rule_for_memory_makes_values_smaller() -> None:
+    spec = ExperimentSpec("x", params={"batch_size": 5, "opt": {"rate": 1.0}, "name": "a"})
+    rule = {"params": {"batch_size": "/ 2", "opt": {"rate": "*.5"}, "name": "/2", "none": "/ 2"}}
+    assert ("params.batch_size=2", "params.opt.rate=0.5") == shrunk(rule, spec)
+    assert () == shrunk({"params": {"batch_size": "/ 2"}}, ExperimentSpec("x", params={"batch_size": 1}))
