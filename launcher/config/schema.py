@@ -198,6 +198,9 @@ class Gpu(Section):
     capability: Capability | None = _key(None, "Least compute capability.", "8.0")
     topology: Literal["any", "nvlink"] = _key("any", "How the GPUs must be connected.", "nvlink")
     mig: MigProfile | None = _key(None, "A MIG instance instead of a whole GPU: its profile, or `any`.", "1g.10gb|2g.20gb")
+    require: Literal["check", "ignore"] = _key(
+        "check", "Whether driver and GPUs must meet what the image and its torch need; `ignore` starts it anyway.", "ignore"
+    )
     stop_when_idle: Duration = _key(None, "Stop the run when its GPUs have done nothing for so long; null never does.", "30m")
 
 
@@ -346,7 +349,12 @@ class ExperimentSpec(Section):
         0, "GPUs per node; a part of one (`0.25`), or `all`.", 2
     )
     gpu: Gpu = _key(Gpu(), "Wishes for each GPU.", {"memory": "40GiB"})
-    devices: list[InContainer] = _key([], "Other device nodes.", ["/dev/kvm"])
+    devices: list[str] = _key(
+        [],
+        "Further devices: a node (`/dev/kvm`), a CDI device (`vendor.com/class=name`), or one of `infiniband`, `gds`, `gdrcopy`, "
+        "`imex:N`.",
+        ["/dev/kvm", "amd.com/gpu=0"],
+    )
     nodes: AtLeastOne = _key(1, "Machines.", 2)
     cpus: Annotated[int | float, Field(gt=0)] | None = _key(None, "CPU limit, in cores; null is what the machine has.", 4)
     memory: Size = _key(None, "Memory limit; null is none.", "16GiB")

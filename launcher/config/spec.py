@@ -68,6 +68,7 @@ class Gpu:
     capability: str | None = None
     topology: str = "any"
     mig: str | None = None
+    require: str = "check"
     stop_when_idle: float | None = None
 
 

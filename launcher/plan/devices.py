@@ -10,27 +10,49 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.errors import ConfigError, Origin
+from launcher.plan.image_libraries import directory_in, image_notes
 from runtime.errors import GpuError
 from runtime.gpu.edits import Edits, joined
 
 if TYPE_CHECKING:
+    from runtime.container.spec import ContainerSpec
     from runtime.gpu.cdi.names import DeviceName
+    from runtime.gpu.forward_compat import Decision
+    from runtime.gpu.gpu import Gpu
 
 Where = Callable[[str], Origin | None]
 
 
-def gpu_edits(uuids: Sequence[str], env: Mapping[str, str]) -> Edits:
-    """What the leased *uuids* add to a container whose environment is *env*."""
+def with_gpus(container: ContainerSpec, uuids: Sequence[str]) -> ContainerSpec:
+    """*container* with the leased *uuids*, and with the image's own libcuda before the driver's where that one is to be used."""
+    from runtime.container.device_edits import edited
     from runtime.gpu.driver_files import capabilities
+    from runtime.gpu.forward_compat import DIRECTORY
     from runtime.gpu.inject import injection
     from runtime.gpu.inventory import read_gpus
 
-    return injection(read_gpus(), uuids, capabilities=capabilities(env.get("NVIDIA_DRIVER_CAPABILITIES")))
+    gpus = read_gpus()
+    wanted = capabilities(container.env.get("NVIDIA_DRIVER_CAPABILITIES"))
+    edits = injection(gpus, uuids, capabilities=wanted)
+    leased = [gpu for gpu in gpus if gpu.uuid in uuids or any(one.uuid in uuids for one in gpu.mig)]
+    compat = _compat_note(container, leased)
+    first = (DIRECTORY,) if compat is not None and compat.use else ()
+    notes = () if compat is None else (compat.why,)
+    return edited(container, edits.plus(Edits(notes=(*notes, *image_notes(container, edits)))), loader_first=first)
+
+
+def _compat_note(container: ContainerSpec, leased: Sequence[Gpu]) -> Decision | None:
+    from runtime.gpu.forward_compat import DIRECTORY, compat_in, decide
+
+    driver = next((gpu.driver for gpu in leased if gpu.vendor == "nvidia"), None)
+    place = directory_in(container.layers, DIRECTORY)
+    compat = None if place is None or driver is None else compat_in(place)
+    return None if compat is None or driver is None else decide(compat, driver, leased)
 
 
 def named_edits(entries: Sequence[str]) -> Edits:
@@ -57,10 +79,10 @@ def cdi_directories() -> tuple[Path, ...]:
     return tuple(Path(one) for one in named.split(":") if one) if named else DIRECTORIES
 
 
-def refuse_missing_devices(entries: Sequence[str], where: Where) -> None:
-    """Every entry of `devices` must be there now."""
+def refuse_missing_devices(entries: Sequence[str], where: Where) -> tuple[str, ...]:
+    """Every entry of `devices` must be there now. Returns notes."""
     try:
-        named_edits(entries)
+        return named_edits(entries).notes
     except GpuError as error:
         raise ConfigError(error.message, hint=error.hint, origin=where("devices")) from error
 

@@ -6,6 +6,7 @@ Looking at GPUs starts here and only when some are asked for: an experiment with
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ class GpuShare:
     """What the run gets; `all` is resolved."""
     present: int
     """What the machine has for it; 0 when none were asked for, since then nobody looks."""
+    candidates: tuple[Gpu, ...] = ()
+    """The GPUs that it can be, or a part of."""
 
 
 def gpu_share(spec: ExperimentSpec, where: Where) -> GpuShare:
@@ -42,7 +45,8 @@ def gpu_share(spec: ExperimentSpec, where: Where) -> GpuShare:
         _refuse_more_of_slices(count, where)
     if spec.gpu.topology == "nvlink" and count > 1:
         _refuse_unlinked(ours, offers, int(count), where)
-    return GpuShare(count=int(count) if count == int(count) else count, present=len(offers))
+    candidates = tuple(gpu for gpu in ours if gpu.uuid in offers or any(one.uuid in offers for one in gpu.mig))
+    return GpuShare(int(count) if count == int(count) else count, present=len(offers), candidates=candidates)
 
 
 def _refuse_odd_parts(spec: ExperimentSpec, where: Where) -> None:
@@ -102,7 +106,7 @@ def _not_enough(spec: ExperimentSpec, ours: Sequence[Gpu], offered: int, where: 
     return ConfigError(
         f"not enough GPUs: {asked} requested, {offered} here with {', '.join(bounds) or 'what is wished'}",
         origin=where(next((f"gpu.{name}" for name in _wishes(spec)), "gpus")),
-        hint=f"present: {'; '.join(_described(gpu) for gpu in read_all_gpus()) or 'none'}",
+        hint=f"present: {_all_described(read_all_gpus())}",
     )
 
 
@@ -111,6 +115,11 @@ def _wishes(spec: ExperimentSpec) -> dict[str, str]:
     memory = None if wishes.memory is None else f"{wishes.memory / (1 << 30):.4g}GiB"
     given = {"model": wishes.model, "memory": memory, "capability": wishes.capability, "mig": wishes.mig}
     return {name: wish for name, wish in given.items() if wish is not None}
+
+
+def _all_described(gpus: Sequence[Gpu]) -> str:
+    kinds = Counter(map(_described, gpus))
+    return "; ".join(f"{count} × {kind}" if count > 1 else kind for kind, count in kinds.items()) or "none"
 
 
 def _described(gpu: Gpu) -> str:

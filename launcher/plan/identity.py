@@ -55,7 +55,8 @@ def spec_digest(
             "processes": processes,
             "env": spec.env,
             "gpus": gpus,
-            "gpu": {name: wish for name, wish in asdict(spec.gpu).items() if name != "stop_when_idle"},
+            "gpu": {name: wish for name, wish in asdict(spec.gpu).items() if name not in ("require", "stop_when_idle")},
+            **({"devices": list(spec.devices)} if spec.devices else {}),
             "nodes": spec.nodes,
             "threads": threads,
             # Who makes a network of the run's own, and what it is called, changes nothing.

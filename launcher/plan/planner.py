@@ -6,7 +6,7 @@ neither uv's nor Debian's part. When base and requirements are both new, they ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +28,7 @@ from launcher.plan.refusals import Where, refuse_missing, refuse_unsupported
 from launcher.plan.threads import ranks, starts_torchrun, thread_count
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan
+from runtime.gpu.gpu import Gpu
 from runtime.oci.digest import Digest, digest_json
 from runtime.state_dir import StateDir
 
@@ -39,6 +40,8 @@ class _Share:
     gpus: int | float
     cpus: float
     processes: int
+    candidates: tuple[Gpu, ...] = ()
+    """The GPUs that it may be; empty without any, and in a plan for elsewhere."""
 
 
 def plan(
@@ -65,6 +68,7 @@ def plan(
     refuse_unsupported(spec, where)
     share, lacking = _share_for(spec, where, runs_here=runs_here)
     refuse_missing(spec, where, environ=environ)
+    lacking += _devices_lacking(spec, where, runs_here=runs_here)
     words = own_command(spec, where)
     # The code is in a Dockerfile's image already, unless the experiment has some of its own.
     has_code = spec.image.dockerfile is not None and not is_set(composed.origins, "code")
@@ -75,6 +79,7 @@ def plan(
     code = code or pins.code or _no_code(spec)
     data = _data_of(spec, state)
     build = _build_of(spec, pins, code, where, copy_code=not has_code)
+    lacking += _unfit(spec, build, pins.lock, share, where, runs_here=runs_here)
     argv = program_argv(words, spec, build.config, where)
     pinned = _Pins(base_digest=pins.base.digest, lock=pins.lock, build=build, code=code)
     return LaunchPlan(
@@ -205,7 +210,7 @@ def _share_of(spec: ExperimentSpec, where: Where) -> _Share:
     check_memory(spec.shm, machine=machine, what="memory for `shm`", origin=where("shm"))
     check_network(spec.network, origin=where("network"))
     processes = max(1, int(gpus.count)) if spec.processes == "per-gpu" else int(spec.processes)
-    return _Share(gpus.count, cpus, processes)
+    return _Share(gpus.count, cpus, processes, gpus.candidates)
 
 
 def _share_for(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[_Share, tuple[str, ...]]:
@@ -219,6 +224,34 @@ def _share_for(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[
     gpus = spec.gpus if isinstance(spec.gpus, int | float) else 1
     processes = max(1, int(gpus)) if spec.processes == "per-gpu" else int(spec.processes)
     return _Share(gpus, spec.cpus or this_machine().cpus, processes), (lacking,)
+
+
+def _devices_lacking(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[str, ...]:
+    if not spec.devices:
+        return ()
+    from launcher.plan.devices import refuse_missing_devices
+
+    return _refused_or_told(lambda: refuse_missing_devices(spec.devices, where), runs_here=runs_here)
+
+
+def _unfit(
+    spec: ExperimentSpec, build: BuildPlan, lock: Lock | None, share: _Share, where: Where, *, runs_here: bool
+) -> tuple[str, ...]:
+    if not share.candidates:
+        return ()
+    from launcher.plan.gpu_fit import check_fit
+
+    return _refused_or_told(lambda: check_fit(spec, build.config.env, lock, share.candidates, where), runs_here=runs_here)
+
+
+def _refused_or_told(check: Callable[[], tuple[str, ...]], *, runs_here: bool) -> tuple[str, ...]:
+    """The warnings of *check*. What it refuses is a warning where nothing will run."""
+    try:
+        return check()
+    except ConfigError as error:
+        if runs_here:
+            raise
+        return (f"this machine can't run it: {error.message}",)
 
 
 def _threads(argv: tuple[str, ...], share: _Share) -> int:

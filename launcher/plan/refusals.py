@@ -21,8 +21,6 @@ def refuse_unsupported(spec: ExperimentSpec, where: Where) -> None:
     if spec.nodes != 1:
         hint = "`gpus` are those of one machine"
         raise ConfigError(f"`nodes: {spec.nodes}` is not supported yet: a run has one machine", origin=where("nodes"), hint=hint)
-    if spec.devices:
-        raise ConfigError("`devices` is not supported yet", origin=where("devices"), hint="NVIDIA GPUs are asked for by `gpus`")
     if spec.metrics.tensorboard or spec.metrics.patterns:
         key = "metrics.tensorboard" if spec.metrics.tensorboard else "metrics.patterns"
         hint = "the program can append JSON lines to $LAUNCH_METRICS, or call MLflow"

@@ -16,7 +16,7 @@ from runtime.gpu.device_nodes import groups_of, node, nodes_there
 from runtime.gpu.driver import find_driver
 from runtime.gpu.driver_files import ALWAYS, LIBRARY_DIR, PROGRAM_DIR, driver_files
 from runtime.gpu.edits import DeviceFile, Edits
-from runtime.gpu.inventory import Gpu, MigInstance
+from runtime.gpu.gpu import Gpu, MigInstance
 from runtime.gpu.mig_nodes import capability_nodes
 from runtime.gpu.roots import Roots
 

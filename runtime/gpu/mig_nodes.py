@@ -11,7 +11,7 @@ import re
 from runtime.errors import GpuError
 from runtime.gpu.device_nodes import node
 from runtime.gpu.edits import DeviceFile
-from runtime.gpu.inventory import MigInstance
+from runtime.gpu.gpu import MigInstance
 from runtime.gpu.roots import Roots
 
 _PLACE = "proc/driver/nvidia-caps/mig-minors"

@@ -27,7 +27,6 @@ def where(key):
     [
         pytest.param({"cluster": Cluster(kind="slurm")}, "`cluster.kind: slurm` is not supported yet", id="slurm"),
         pytest.param({"nodes": 2}, "`nodes: 2` is not supported yet", id="nodes"),
-        pytest.param({"devices": ("/dev/kvm",)}, "`devices` is not supported yet", id="devices"),
         pytest.param({"metrics": Metrics(tensorboard=True)}, "`metrics.tensorboard` is not supported yet", id="tensorboard"),
         pytest.param({"metrics": Metrics(patterns={"a": "b"})}, "`metrics.patterns` is not supported yet", id="patterns"),
         pytest.param({"publish": ("80",), "network": "host"}, "`publish` means nothing with `network: host`", id="publish"),
