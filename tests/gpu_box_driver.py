@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import socket
 import stat
 import tempfile
@@ -119,6 +121,7 @@ def make_nodes(root: Path, names: Iterable[str]) -> Path:
     device = os.makedev(1, 3) if os.geteuid() == 0 else os.makedev(0, 0)
     if os.geteuid() != 0:
         root = Path(tempfile.mkdtemp(prefix="launch-gpu-box-", dir="/dev/shm"))
+        atexit.register(shutil.rmtree, root, ignore_errors=True)
     for name in names:
         path = root / "dev" / name
         path.parent.mkdir(parents=True, exist_ok=True)

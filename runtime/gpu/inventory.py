@@ -82,6 +82,9 @@ def _nvidia_gpus(timeout_s: float, roots: Roots) -> tuple[Gpu, ...]:
     machine, *read = first.messages
     facts = {one["index"]: one for one in read}
     missing = [index for index in range(machine["count"]) if index not in facts and index not in skipped]
+    if first.silent and missing:
+        skipped.add(missing[0])  # what it hung on
+        _hanging[roots, missing.pop(0)] = time.monotonic() + _HANG_REMEMBERED_S
     facts |= _read_one_by_one(missing, machine, timeout_s, roots)
     facts |= {index: _silent(index, timeout_s) for index in skipped if index < machine["count"]}
     return _described([facts[index] for index in sorted(facts)], machine, roots)

@@ -130,6 +130,14 @@ def test_a_gpu_that_hangs_hides_no_other_and_is_not_waited_for_again(gpu_box: Ma
     assert time.monotonic() - begun < 10
 
 
+def test_several_gpus_that_hang_are_found_out_at_once(gpu_box: Make) -> None:
+    box = gpu_box(gpus=4)
+    for index in (0, 2):
+        box.delay("nvmlDeviceGetUUID", 600_000, gpu=index)
+    told = [gpu.trouble or "well" for gpu in read_gpus(timeout_s=0.5)]
+    assert [True, False, True, False] == [words.startswith("it hangs") for words in told]
+
+
 def test_a_process_that_dies_while_it_reads_is_not_the_end(gpu_box: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     from runtime.gpu import device_reading
 
