@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 from runtime.errors import GpuError
 from runtime.gpu.load import GpuLoad, LoadReader
 from runtime.gpu.roots import Roots
-from runtime.gpu.xids import XID_EVENT
+from runtime.gpu.xid_events import XidEvents
 from runtime.kernel import libc, processes
 
 _PR_SET_PDEATHSIG = 1
@@ -33,7 +33,6 @@ _EVENT_WAIT_MS = 60_000
 _EVENT_RETRY_S = 5.0
 _FATAL = (1, 3, 9, 13, 18)
 """Uninitialised, not supported, no driver, no such function, a driver of another version: waiting for events makes no sense."""
-_TIMEOUT = 10
 
 
 def start(uuids: Sequence[str], *, interval_s: float, roots: Roots | None = None) -> tuple[int, int, int]:
@@ -111,52 +110,17 @@ class _Watcher:
     def _wait_for_xids(self, nvml: Any) -> None:
         while True:
             try:
-                events = nvml.nvmlEventSetCreate()
-                cards = self._registered(nvml, events)
-                while cards:
-                    self._wait_for_one(nvml, events, cards)
+                events = XidEvents(nvml, self._uuids)
+                while events:
+                    for uuid, xid in events.wait(_EVENT_WAIT_MS):
+                        self._tell({"at": round(time.time(), 3), "xid": xid, "uuid": uuid})
                 return
             except nvml.NVMLError as error:
                 if int(error.value) in _FATAL:
                     return
-            except (nvml.NVMLLibraryMismatchError, AttributeError, OSError):
+            except (nvml.NVMLLibraryMismatchError, AttributeError):
                 return
             time.sleep(_EVENT_RETRY_S)
-
-    def _registered(self, nvml: Any, events: Any) -> dict[str, str]:
-        """Card → what of it was asked for. A card that can't tell of Xids is left out."""
-        cards: dict[str, str] = {}
-        for uuid in self._uuids:
-            try:
-                device = nvml.nvmlDeviceGetHandleByUUID(uuid)
-                card = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(device) if uuid.startswith("MIG-") else device
-                if int(nvml.nvmlDeviceGetSupportedEventTypes(card)) & XID_EVENT:
-                    nvml.nvmlDeviceRegisterEvents(card, XID_EVENT, events)
-                    cards.setdefault(_text(nvml.nvmlDeviceGetUUID(card)), uuid)
-            except nvml.NVMLError:
-                continue
-        return cards
-
-    def _wait_for_one(self, nvml: Any, events: Any, cards: dict[str, str]) -> None:
-        try:
-            event = nvml.nvmlEventSetWait_v2(events, _EVENT_WAIT_MS)
-        except nvml.NVMLError as error:
-            if int(error.value) == _TIMEOUT:
-                return
-            raise
-        if not int(event.eventType) & XID_EVENT:
-            return
-        card = self._uuid_of(nvml, event.device, cards)
-        if card is not None:
-            self._tell({"at": round(time.time(), 3), "xid": int(event.eventData), "uuid": cards[card]})
-
-    def _uuid_of(self, nvml: Any, device: Any, cards: dict[str, str]) -> str | None:
-        """Of a card of ours. A lost one may not even tell its UUID: with one card it can't be another."""
-        try:
-            uuid = _text(nvml.nvmlDeviceGetUUID(device))
-        except nvml.NVMLError:
-            uuid = next(iter(cards)) if len(cards) == 1 else ""
-        return uuid if uuid in cards else None
 
     def _tell_of_denied(self) -> None:
         node = denied_node(self._roots)
@@ -185,7 +149,3 @@ def denied_node(roots: Roots) -> Path | None:
 def _looks_denied(load: GpuLoad) -> bool:
     """NVML's words for both: `Unknown Error` when it finds no way in, `Insufficient Permissions` for a single GPU."""
     return load.missing.get("device") in ("Unknown Error", "Insufficient Permissions")
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -124,6 +124,7 @@ def test_a_gpu_that_falls_off_the_bus_ends_the_run(watching: Callable[..., GpuWa
     watch = watching(interval_s=60)
     until(watch, lambda: samples(watch))
     time.sleep(0.1)
+    box.lose(0)  # it doesn't tell its UUID any more
     box.fire_xid(0, 79)
     demand = until(watch, lambda: False)
     assert Demand(Reason.GPU_LOST, "Xid 79 on GPU 0: the GPU has fallen off the bus") == demand

@@ -14,6 +14,7 @@ from gpu_box import GpuBox
 
 from runtime.gpu import nvml
 from runtime.gpu.load import GpuLoad, LoadReader
+from runtime.gpu.xid_events import XidEvents
 
 
 @pytest.fixture
@@ -21,24 +22,31 @@ def box(gpu_box: Callable[..., GpuBox]) -> GpuBox:
     return gpu_box(gpus=2, mig={1: ["1g.10gb", None, "3g.40gb"]})
 
 
-def readings(*uuids: str, times: int = 1, meanwhile: Callable[[], object] = lambda: None) -> list[list[GpuLoad]]:
-    """NVML is opened in a child: it stays where it was opened first."""
+def in_a_child(question: Callable[[Any], Any]) -> Any:
+    """What *question* makes of NVML: it stays where it was opened first."""
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
         with nvml.opened() as module:
-            reader = LoadReader(module, uuids)
-            found = []
-            for _ in range(times):
-                found.append([load.to_json() for load in reader.read()])
-                meanwhile()
-        os.write(write_end, json.dumps(found).encode())
+            os.write(write_end, json.dumps(question(module)).encode())
         os._exit(0)
     os.close(write_end)
     with os.fdopen(read_end, "rb") as pipe:
         content = pipe.read()
     os.waitpid(pid, 0)
-    return [[GpuLoad.from_json(load) for load in reading] for reading in json.loads(content)]
+    return json.loads(content)
+
+
+def readings(*uuids: str, times: int = 1, meanwhile: Callable[[], object] = lambda: None) -> list[list[GpuLoad]]:
+    def read(module: Any) -> list[list[dict[str, Any]]]:
+        reader = LoadReader(module, uuids)
+        found = []
+        for _ in range(times):
+            found.append([load.to_json() for load in reader.read()])
+            meanwhile()
+        return found
+
+    return [[GpuLoad.from_json(load) for load in reading] for reading in in_a_child(read)]
 
 
 def set_up(box: GpuBox, gpu: int, **values: Any) -> None:
@@ -98,3 +106,16 @@ def test_a_lost_gpu_hides_no_other(box: GpuBox) -> None:
     assert [whole, of_slice] == [load.uuid for load in before], "in the order of the bus"
     assert [True, False] == [load.lost for load in after]
     assert after[1].used_bytes is not None
+
+
+def test_an_xid_concerns_the_slice_that_it_names_or_all_of_the_card(box: GpuBox) -> None:
+    first, last = box.mig_uuids(1)
+    of_last = box.state["gpus"][1]["mig"][2]["gi"]
+
+    def told(module: Any) -> list[Any]:
+        events = XidEvents(module, (box.uuids[0], first, last))
+        box.state["events"] = [{"gpu": 1, "data": 31, "gi": of_last}, {"gpu": 1, "data": 48}]
+        box.save()
+        return [events.wait(1_000), events.wait(1_000)]
+
+    assert [[[last, 31]], [[first, 48], [last, 48]]] == in_a_child(told)
