@@ -54,11 +54,6 @@ grace: 1s
 """
 
 _SETTLED_WITHIN_S = 60.0
-_FILES_OF_AN_ENDED_RUN = frozenset(
-    {*("checkpoints", "outputs", "plan.json", "spec.json", "spec.yaml", "params.json", "sbom.json", "code.tar", "init.sock")}
-    | {*("journal.jsonl", "metrics.jsonl", "logged.jsonl", "last_metrics.json", "system.jsonl", "exit.json", "mlflow.json")}
-    | {*("stdout.log", "stderr.log", "output.index", "supervisor.lock", "supervisor.log", "tracker.json", "tracker.lock")}
-)
 
 
 def make_project(directory: Path) -> Path:
@@ -279,13 +274,13 @@ def _untrue_in_mlflow(run_dir: Path, record: dict[str, Any], server: Server) -> 
 
 
 def _litter(found: Round) -> Iterator[str]:
+    """Half a run, a container's writable layer, files that were to be renamed."""
     home = found.launch.home
     for run_dir in (home / "runs").iterdir():
-        if run_dir.name in found.known_runs:
-            continue
-        yield from (f"{run_dir / name} is left" for name in set(os.listdir(run_dir)) - _FILES_OF_AN_ENDED_RUN)
-        if not (run_dir / "journal.jsonl").exists():
+        if run_dir.name not in found.known_runs and not (run_dir / "journal.jsonl").exists():
             yield f"{run_dir} is half a run"
-    for directory in ("cache", "locks", "active", "mlflow"):
+        if run_dir.name not in found.known_runs and (run_dir / "overlay").exists():
+            yield f"{run_dir / 'overlay'} is left"
+    for directory in ("cache", "locks", "active", "mlflow", "runs"):
         for parent, _, files in os.walk(home / directory):
             yield from (f"{parent}/{file} is left" for file in files if file.startswith(".") or file.endswith(".partial"))
