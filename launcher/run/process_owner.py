@@ -9,6 +9,7 @@ from pathlib import Path
 
 from launcher.schedule.strangers import Who
 from runtime.gpu.roots import Roots
+from runtime.kernel.id_maps import owner_of_sub_id
 from runtime.kernel.process_table import parent_of
 
 _CGROUP = re.compile(r"/launch-([0-9a-f]{6,})(?:/|$)", re.MULTILINE)
@@ -42,7 +43,12 @@ def _run_by_descent(pid: int, supervisors: Mapping[int, str], proc: Path) -> str
 
 
 def _user(uid: int) -> str:
+    """The user's name; for an id that only a user namespace gives, the name of whoever has it in their range."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
+        pass
+    try:
+        return owner_of_sub_id(Path("/etc/subuid").read_text(), uid) or str(uid)
+    except OSError:
         return str(uid)

@@ -100,6 +100,16 @@ def sub_ids(text: str, *, names: Sequence[str]) -> Extent | None:
     return None
 
 
+def owner_of_sub_id(text: str, uid: int) -> str | None:
+    """Whose range in subuid(5) *text* holds *uid*: a process with that id runs in a user namespace of theirs."""
+    for line in text.splitlines():
+        owner, _, rest = line.strip().partition(":")
+        start, _, count = rest.partition(":")
+        if start.isdigit() and count.isdigit() and 0 <= uid - int(start) < int(count):
+            return owner
+    return None
+
+
 def unprivileged_range(own: IdMap, wanted: Extent | None) -> Extent | None:
     """65536 ids for root's containers within the ids that this process's own namespace maps.
 

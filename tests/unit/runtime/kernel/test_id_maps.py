@@ -88,3 +88,17 @@ def test_a_map_reads_back_as_it_was_written() -> None:
 
 def test_an_allowed_kind_that_is_not_possible_falls_to_one_id(tmp_path: Path) -> None:
     assert IdMapKind.SINGLE is id_maps.choose(kinds=(IdMapKind.SINGLE,), etc=tmp_path).kind
+
+
+@pytest.mark.parametrize(
+    ("uid", "expected"),
+    [
+        pytest.param(100_000, "alice", id="the first of a range"),
+        pytest.param(165_535, "alice", id="the last"),
+        pytest.param(165_536, "bob", id="the next one's"),
+        pytest.param(99_999, None, id="nobody's"),
+    ],
+)
+def test_an_id_of_a_range_has_an_owner(uid: int, expected: str | None) -> None:
+    text = "# ranges\nalice:100000:65536\nbob:165536:65536\n"
+    assert expected == id_maps.owner_of_sub_id(text, uid)
