@@ -6,6 +6,7 @@ import json
 import os
 
 from launcher.cli import render
+from launcher.cli.usage_words import usage_words
 from launcher.tracking import tracker_state
 from launcher.tracking.record import RunRecord
 from launcher.tracking.status import RunStatus
@@ -33,6 +34,9 @@ def print_summary(record: RunRecord) -> None:
     render.say(headline(record))
     if record.message:
         render.say(f"  {'note  ' if record.status is RunStatus.FINISHED else 'reason'}   {record.message}")
+    gpu_words = usage_words({name: value for name, value in record.usage.items() if name.startswith("gpu_")})
+    if gpu_words:
+        render.say(f"  gpus     {gpu_words}")
     files, total = _outputs(record)
     if files:
         plural = "s" if files > 1 else ""

@@ -17,6 +17,8 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "io_read_bytes": lambda value: f"read {render.size(value)}",
     "io_written_bytes": lambda value: f"wrote {render.size(value)}",
     "oom_kills": lambda value: f"{value} killed for want of memory",
+    "gpu_hours": lambda value: f"{value:.3g} GPU-hours",
+    "gpu_energy_wh": lambda value: f"{value:.3g} Wh on GPUs",
     "cpu_throttled_s": lambda value: f"held back {render.duration(value)} by the limit of CPUs",
 }
 """Field of the record's `usage` → words; 0 is not worth any."""

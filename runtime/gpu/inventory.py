@@ -58,14 +58,15 @@ def read_all_gpus(*, timeout_s: float = NVML_PATIENCE_S, roots: Roots | None = N
 
 
 def read_load(*, timeout_s: float = NVML_PATIENCE_S) -> tuple[dict[str, Any], ...]:
-    """What each GPU, and each slice of one, does now: `index`, `uuid`, `busy_percent`, `used_bytes`, `memory_bytes`; a value
-    that is not told is None. Raises GpuError."""
+    """What each GPU, and each slice of one, does now: `index`, `uuid`, `busy_percent`, `used_bytes`, `memory_bytes`, `power_w`,
+    `temperature_c`; a value that is not told, or of the whole GPU only, is None. Raises GpuError."""
     return tuple(load for gpu in read_all_gpus(timeout_s=timeout_s) for load in _loads(gpu))
 
 
 def _loads(gpu: Gpu) -> Iterator[dict[str, Any]]:
     measured = {"used_bytes": gpu.used_bytes, "memory_bytes": gpu.memory_bytes}
-    yield {"index": gpu.index, "uuid": gpu.uuid, "busy_percent": gpu.busy_percent, **measured}
+    of_card = {"power_w": gpu.power_w, "temperature_c": gpu.temperature_c}
+    yield {"index": gpu.index, "uuid": gpu.uuid, "busy_percent": gpu.busy_percent, **measured, **of_card}
     for one in gpu.mig:
         measured = {"used_bytes": one.used_bytes, "memory_bytes": one.memory_bytes}
         yield {"index": f"{gpu.index}:{one.index}", "uuid": one.uuid, "busy_percent": None, **measured}

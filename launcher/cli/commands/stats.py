@@ -144,9 +144,15 @@ def _sizes(pair: tuple[int, int] | None) -> str:
 
 
 def _gpu_words(gpu: dict[str, Any]) -> str:
-    busy = "-" if gpu.get("busy_percent") is None else f"{gpu['busy_percent']} %"
+    """`2: 93 % 42 GB of 80 GB 412 W 61 °C`, by the number that `launch gpus` shows; what isn't told is left out."""
     used = gpu.get("used_bytes")
-    return f"{gpu['index']}: {busy}" + (f" {render.size(used)} of {render.size(gpu['memory_bytes'])}" if used is not None else "")
+    words = [
+        "-" if gpu.get("busy_percent") is None else f"{gpu['busy_percent']} %",
+        "" if used is None else f"{render.size(used)} of {render.size(gpu['memory_bytes'])}",
+        "" if gpu.get("power_w") is None else f"{gpu['power_w']:.0f} W",
+        "" if gpu.get("temperature_c") is None else f"{gpu['temperature_c']:.0f} °C",
+    ]
+    return f"{gpu['index']}: {' '.join(filter(None, words))}"
 
 
 def _document(record: RunRecord, now: Sample, before: Sample | None) -> dict[str, Any]:

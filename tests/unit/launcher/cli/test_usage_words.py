@@ -30,3 +30,7 @@ def test_an_ordinary_user_on_v1_has_what_init_saw() -> None:
 
 def test_what_a_later_version_adds_is_shown_by_its_name() -> None:
     assert "1.0 s of CPU, energy_joules 7" == usage_words({"cpu_s": 1.0, "energy_joules": 7})
+
+
+def test_gpus_cost_hours_and_energy() -> None:
+    assert "0.68 GPU-hours, 312 Wh on GPUs" == usage_words({"gpu_hours": 0.6801, "gpu_energy_wh": 311.6})
