@@ -11,20 +11,16 @@ from runtime.gpu.edits import Edits
 from runtime.gpu.roots import Roots
 from runtime.rootfs.wanted import DeviceNode, HostFile, ProcCover, Symlink
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 
 def edited(
     container: ContainerSpec, edits: Edits, *, loader_first: tuple[str, ...] = (), roots: Roots | None = None
 ) -> ContainerSpec:
     """*container* with *edits*. *loader_first* are directories of the image that its loader has to look into before all others.
 
-    Programs and libraries of a driver come behind the image's own: an image may bring a newer nvidia-smi, and then it means it.
+    Libraries of a driver come behind what the image's own library path names: it may bring one, and then it means it.
     """
     roots = roots or Roots.of_this_machine()
     env = container.env | {name: value for name, value in edits.env if name not in container.env or name in _NOT_THE_IMAGES}
-    if edits.program_dirs:
-        env["PATH"] = _list(env.get("PATH", _PATH), *edits.program_dirs)
     if edits.library_dirs or loader_first:
         env["LD_LIBRARY_PATH"] = _list(*loader_first, env.get("LD_LIBRARY_PATH", ""), *edits.library_dirs)
     return replace(

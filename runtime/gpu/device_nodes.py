@@ -77,7 +77,8 @@ def groups_of(nodes: tuple[DeviceFile, ...]) -> tuple[int, ...]:
         found = one.source.stat()
         if found.st_mode & 0o006 == 0o006:
             continue
-        if found.st_mode & 0o060 != 0o060:
+        # Nobody becomes a member of the host's group 0 for a device's sake.
+        if found.st_mode & 0o060 != 0o060 or found.st_gid == 0:
             raise GpuError(
                 f"`{one.source}` has mode {stat.S_IMODE(found.st_mode):04o}: only its owner may use it",
                 hint=f"`chmod 666 {one.source}`, or a udev rule, lets programs in containers use it",

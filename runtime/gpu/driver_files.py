@@ -20,7 +20,8 @@ from runtime.gpu.elf_soname import read_soname
 
 LIBRARY_DIR = "/usr/local/nvidia/lib64"
 """CUDA images have it on LD_LIBRARY_PATH already."""
-PROGRAM_DIR = "/usr/local/nvidia/bin"
+PROGRAM_DIR = "/usr/bin"
+"""The driver's own programs have to be of its version: they lie over those that an image brings."""
 
 CAPABILITIES = ("compute", "utility", "video", "graphics", "display", "ngx", "compat32", "all")
 ALWAYS = frozenset(("compute", "utility"))

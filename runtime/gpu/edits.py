@@ -47,8 +47,6 @@ class Edits:
     links: tuple[Link, ...] = ()
     library_dirs: tuple[str, ...] = ()
     """Directories of the container that its dynamic loader has to search, behind the image's own choice."""
-    program_dirs: tuple[str, ...] = ()
-    """Directories for the end of PATH."""
     groups: tuple[int, ...] = ()
     """Groups of the host without which a node can't be opened."""
     notes: tuple[str, ...] = ()
@@ -61,7 +59,6 @@ class Edits:
             mounts=_last_at_each_place(self.mounts + other.mounts),
             links=tuple({link.path: link for link in self.links + other.links}.values()),
             library_dirs=_once(self.library_dirs + other.library_dirs),
-            program_dirs=_once(self.program_dirs + other.program_dirs),
             groups=tuple(sorted({*self.groups, *other.groups})),
             notes=_once(self.notes + other.notes),
         )
@@ -74,7 +71,6 @@ class Edits:
             mounts=tuple(sorted(self.mounts, key=lambda one: one.target)),
             links=tuple(sorted(self.links)),
             library_dirs=self.library_dirs,
-            program_dirs=self.program_dirs,
             groups=tuple(sorted(set(self.groups))),
             notes=self.notes,
         )

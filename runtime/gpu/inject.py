@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from runtime.errors import GpuError
 from runtime.gpu.device_nodes import groups_of, node, nodes_there
 from runtime.gpu.driver import find_driver
-from runtime.gpu.driver_files import ALWAYS, LIBRARY_DIR, PROGRAM_DIR, driver_files
+from runtime.gpu.driver_files import ALWAYS, LIBRARY_DIR, driver_files
 from runtime.gpu.edits import DeviceFile, Edits
 from runtime.gpu.gpu import Gpu, MigInstance
 from runtime.gpu.mig_nodes import capability_nodes
@@ -65,7 +65,6 @@ def nvidia_driver(*, capabilities: frozenset[str] = ALWAYS, roots: Roots) -> Edi
         nodes=nodes,
         mounts=files,
         library_dirs=(LIBRARY_DIR,),
-        program_dirs=(PROGRAM_DIR,),
         groups=groups_of(nodes),
         notes=notes,
     )

@@ -21,6 +21,7 @@ _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 ACTIONS = {
     "show": "everything that is known of one GPU, and why the rest is not",
+    "cdi": "a CDI specification of the NVIDIA GPUs, for other container runtimes",
 }
 """Word → what it does; `launcher.cli.gpus_<word>` does it."""
 

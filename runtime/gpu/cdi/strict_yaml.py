@@ -31,3 +31,10 @@ def load(text: str) -> Any:
         return yaml.load(text, Loader=Strict)
     except yaml.YAMLError as error:
         raise BadContent(f"it is not YAML: {' '.join(str(error).split())}") from error
+
+
+def dump(document: Any) -> str:
+    """*document* as YAML, keys in its own order, one value a line."""
+    import yaml
+
+    return str(yaml.safe_dump(document, sort_keys=False, default_flow_style=False, width=1 << 16, allow_unicode=True))

@@ -80,7 +80,7 @@ def test_other_capabilities_bring_their_libraries(
 def test_programs_firmware_and_icd_files_come_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     box = made(tmp_path, monkeypatch, gpus=1)
     found = {mount.target: mount.source for mount in edits(box, box.uuids[0], wanted="graphics").mounts}
-    assert box.roots.driver / "usr/bin/nvidia-smi" == found["/usr/local/nvidia/bin/nvidia-smi"]
+    assert box.roots.driver / "usr/bin/nvidia-smi" == found["/usr/bin/nvidia-smi"]
     assert "/lib/firmware/nvidia/580.95.05/gsp_ga10x.bin" in found
     assert box.roots.driver / "usr/share/vulkan/icd.d/nvidia_icd.json" == found["/etc/vulkan/icd.d/nvidia_icd.json"]
 

@@ -1,0 +1,63 @@
+"""`launch gpus cdi`: describe this machine's NVIDIA GPUs for other container runtimes, in a CDI specification."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.cli import arguments as args
+from launcher.cli import render
+from launcher.errors import LaunchError
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = args.Parser(
+        "gpus cdi",
+        "Write a CDI specification of this machine's NVIDIA GPUs, for podman, containerd, cri-o and others; launch needs none.",
+        usage="[--output FILE] [--json] [--capabilities LIST] [--no-hooks]",
+    )
+    parser.add_argument(
+        "--output", "-o", metavar="FILE", type=Path, help="instead of stdout; as in /etc/cdi/nvidia.yaml, or .json"
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON; a file's name says it too")
+    parser.add_argument("--capabilities", metavar="LIST", help="compute,utility,video,graphics,display,ngx; all by default")
+    parser.add_argument("--no-hooks", action="store_true", help="write no hooks, even if nvidia-cdi-hook is installed")
+    args.add_debug_options(parser)
+    options = parser.parse_args(arguments)
+    args.apply_debug(options)
+    if options.output is not None and options.output.suffix not in (".yaml", ".json"):
+        parser.error(f"`{options.output}`: a specification is found only under a name that ends in .yaml or .json")
+    as_json = options.json or (options.output is not None and options.output.suffix == ".json")
+    text = _text(options.capabilities, as_json=as_json, hook=None if options.no_hooks else shutil.which("nvidia-cdi-hook"))
+    if options.output is None:
+        sys.stdout.write(text)
+        return 0
+    _write(options.output, text)
+    render.say(f"wrote {options.output}: it is for this driver, so write it again after an upgrade or a change of MIG slices")
+    return 0
+
+
+def _text(capabilities: str | None, *, as_json: bool, hook: str | None) -> str:
+    from runtime.gpu import driver_files
+    from runtime.gpu.cdi.generated import EVERYTHING, nvidia_specification
+    from runtime.gpu.cdi.written import as_json as json_text
+    from runtime.gpu.cdi.written import as_yaml
+    from runtime.gpu.inventory import read_gpus
+
+    wanted = EVERYTHING if capabilities is None else driver_files.capabilities(capabilities)
+    spec, notes = nvidia_specification(read_gpus(), hook=hook, capabilities=wanted)
+    for note in notes:
+        render.warn(note)
+    return json_text(spec) if as_json else as_yaml(spec)
+
+
+def _write(path: Path, text: str) -> None:
+    from runtime.store.blobs import write_atomically
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode(), tmp=path.parent)
+    except OSError as error:
+        raise LaunchError(f"`{path}` cannot be written: {error.strerror}", hint="`-o FILE` names another place") from error
