@@ -51,9 +51,9 @@ class Placed:
     gpus: tuple[Gpu, ...]
 
 
-def placed(plan: LaunchPlan, run: str, inbox: SignalInbox, waiting: Waiting) -> Placed:
-    """The GPUs for *plan*, after as much waiting as it takes. Raises Withdrawn on a signal."""
-    pool, directory = GpuPool(plan), lease_dir()
+def placed(plan: LaunchPlan, run: str, inbox: SignalInbox, waiting: Waiting, *, avoided: frozenset[str] = frozenset()) -> Placed:
+    """The GPUs for *plan*, after as much waiting as it takes; *avoided* if there are no others. Raises Withdrawn on a signal."""
+    pool, directory = GpuPool(plan, avoided=avoided), lease_dir()
     told: tuple[int, int, str] | None = None
     with in_line(directory, _waiter(plan, run, pool)) as place, _Changes(directory, inbox) as changes:
         while True:

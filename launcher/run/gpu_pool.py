@@ -21,8 +21,12 @@ from runtime.gpu.topology import Topology
 class GpuPool:
     """One reading of the driver, made anew by `read`. Raises LaunchError when the wishes can no longer be fulfilled."""
 
-    def __init__(self, plan: LaunchPlan) -> None:
+    *avoided*: what failed the run before; it is taken when nothing else is left.
+    """
+
+    def __init__(self, plan: LaunchPlan, *, avoided: frozenset[str] = frozenset()) -> None:
         self._plan = plan
+        self._avoided = avoided
         self._roots = Roots.of_this_machine()
         self.gpus: tuple[Gpu, ...] = ()
         self.read()
@@ -53,7 +57,8 @@ class GpuPool:
                 f"not enough GPUs: {plan.gpus:g} requested, {len(offers)} that fulfil `gpu` are left here",
                 hint=sick or "`launch gpus` shows what this machine has now",
             )
-        return offers
+        others = tuple(uuid for uuid in offers if uuid not in self._avoided)
+        return others if len(others) >= plan.gpus else offers
 
     def _want(self) -> Want:
         gpus, wishes = self._plan.gpus, self._plan.spec.gpu

@@ -257,6 +257,12 @@ def new_watch(run_dir: RunDir, plan: LaunchPlan, uuids: Sequence[str], *, begun:
     )
 
 
+def struck_by_hardware(events: Sequence[journal.Event]) -> frozenset[str]:
+    """What earlier attempts of a run were told of their GPUs' hardware: another attempt had better take others."""
+    xids = [(event.get("gpu"), event.get("xid")) for event in events if event.name == "note" and event.get("xid")]
+    return frozenset(str(uuid) for uuid, xid in xids if meaning(int(xid)).spoils)
+
+
 def _sees_all_pids() -> bool:
     return os.stat("/proc/self/ns/pid").st_ino == _INITIAL_PID_NAMESPACE
 

@@ -42,7 +42,8 @@ def leased(
         if tell is not None:
             tell(f"place {place} of {of} in line for {text}")
 
-    found = placed(plan, run_dir.run_id, inbox, waiting) if may_wait else at_once(plan, run_dir.run_id, inbox)
+    avoided = struck_by_hardware(journal.read(run_dir.journal))
+    found = placed(plan, run_dir.run_id, inbox, waiting, avoided=avoided) if may_wait else at_once(plan, run_dir.run_id, inbox)
     try:
         with near_gpus(found.gpus, cpus=plan.cpus) as near:
             journal.append(run_dir.journal, "leased", **_fields(found), **near)

@@ -16,8 +16,10 @@ from typing import Any
 import pynvml  # noqa: F401 - here, so that each watcher, a fork of this process, has it
 import pytest
 from gpu_box import GpuBox
+from gpu_racers import plan_for
 
-from launcher.run.gpu_watch import Demand, GpuWatch
+from launcher.run.gpu_pool import GpuPool
+from launcher.run.gpu_watch import Demand, GpuWatch, struck_by_hardware
 from launcher.tracking import journal
 from launcher.tracking.gpu_usage import load_meters
 from launcher.tracking.status import Reason
@@ -208,3 +210,16 @@ def test_a_driver_that_does_not_answer_is_noted_once(watching: Callable[..., Gpu
     until(watch, lambda: watch.fd < 0)
     (note,) = notes(watch)
     assert note.startswith("the GPUs are not watched: the NVIDIA driver was upgraded")
+
+
+def test_another_attempt_avoids_what_the_hardware_struck(watching: Callable[..., GpuWatch], box: GpuBox) -> None:
+    watch = watching(interval_s=60)
+    until(watch, lambda: samples(watch))
+    time.sleep(0.1)
+    box.fire_xid(0, 31)
+    box.fire_xid(1, 48)
+    until(watch, lambda: len(notes(watch)) == 2)
+    struck = struck_by_hardware(journal.read(watch.run_dir.journal))
+    assert {box.uuids[1]} == struck
+    assert (box.uuids[0],) == GpuPool(plan_for(1), avoided=struck).want.offers
+    assert set(box.uuids) == set(GpuPool(plan_for(2), avoided=struck).want.offers), "there are no others"
