@@ -34,6 +34,7 @@ def leased(
         yield None
         return
     from launcher.run.gpu_line import at_once, placed
+    from launcher.run.gpu_watch import struck_by_hardware
     from launcher.run.near_gpus import near_gpus
     from runtime.gpu.lease import release
 
