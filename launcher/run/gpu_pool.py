@@ -19,7 +19,7 @@ from runtime.gpu.topology import Topology
 
 
 class GpuPool:
-    """One reading of the driver, made anew by `read`. Raises LaunchError when the wishes can no longer be fulfilled."""
+    """One reading of the driver, made anew by `read`. Raises LaunchError when the wishes can no longer be fulfilled.
 
     *avoided*: what failed the run before; it is taken when nothing else is left.
     """
