@@ -75,6 +75,9 @@ def _loads(gpu: Gpu) -> Iterator[dict[str, Any]]:
 def _nvidia_gpus(timeout_s: float, roots: Roots) -> tuple[Gpu, ...]:
     if not has_driver(roots):
         return ()
+    from runtime.gpu import nvml
+
+    nvml.import_before_fork()
     skipped = {index for (where, index), until in _hanging.items() if where == roots and time.monotonic() < until}
     first = ask(lambda tell: _tell_everything(tell, roots, skipped))
     listen([first], patience_s=timeout_s)

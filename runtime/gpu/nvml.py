@@ -26,6 +26,14 @@ _SONAME = "libnvidia-ml.so.1"
 _LIBRARY = re.compile(r"/libnvidia-ml\.so\.(\d+(?:\.\d+)+)\s*$", re.MULTILINE)
 
 
+def import_before_fork() -> None:
+    """Give this process what its children need to ask NVML: each of them would import it again, for 80 ms. NVML isn't touched."""
+    with suppress(ImportError):  # `opened` says so
+        import pynvml  # noqa: F401
+
+        import runtime.gpu.device_reading  # noqa: F401
+
+
 @contextmanager
 def opened(roots: Roots | None = None) -> Iterator[Any]:
     """The module pynvml with NVML up, in this process: never before a fork. Raises GpuError when it does not come up."""
