@@ -40,7 +40,8 @@ def _holder(holder: Holder) -> str:
 
 
 def _used_outside(devices: Sequence[Device]) -> list[str]:
-    return [f"`{device.uuid}` used by {device.stranger.words}" for device in devices if device.stranger is not None]
+    short = len("GPU-12345678")
+    return [f"{device.uuid[:short]} used by {device.stranger.words}" for device in devices if device.stranger is not None]
 
 
 def _kept(turn: Turn) -> list[str]:
