@@ -122,11 +122,6 @@ def _all_described(gpus: Sequence[Gpu]) -> str:
     return "; ".join(f"{count} × {kind}" if count > 1 else kind for kind, count in kinds.items()) or "none"
 
 
-def _all_described(gpus: Sequence[Gpu]) -> str:
-    kinds = Counter(map(_described, gpus))
-    return "; ".join(f"{count} × {kind}" if count > 1 else kind for kind, count in kinds.items()) or "none"
-
-
 def _described(gpu: Gpu) -> str:
     """`NVIDIA H100 80GB HBM3, 79.6 GiB, 9.0` and what is odd about it."""
     memory = None if gpu.memory_bytes is None else f"{gpu.memory_bytes / (1 << 30):.1f} GiB"
