@@ -37,6 +37,7 @@ COMMANDS = {
     "wait": "wait for a run to end and exit with its code",
     "rerun": "run a recorded run again and compare",
     "resume": "go on with a sweep",
+    "sweep": "what a sweep found: `show`, `best`",
     "outputs": "print the directory of a run's outputs",
     "sync": "send what MLflow missed",
     "pull": "fetch an image from its registry",

@@ -6,10 +6,13 @@ import argparse
 import os
 import signal
 import sys
+from dataclasses import replace
 
 from launcher.cli.arguments import Request
+from launcher.cli.render import warn
 from launcher.cli.sweep_prepare import PreparedSweep, prepare_sweep
-from launcher.cli.sweep_view import print_sweep_summary, sweep_view
+from launcher.cli.sweep_summary import print_sweep_summary
+from launcher.cli.sweep_view import sweep_view
 from launcher.cli.timings import Timings
 from launcher.errors import ConfigError
 from launcher.run.fork_server import ForkServer
@@ -23,7 +26,7 @@ from launcher.sweep.run_sweep import Sweeping
 from launcher.sweep.trial_log import TrialLog, read_trials
 from launcher.tracking.record import RunRecord
 from launcher.tracking.status import Reason
-from runtime.state_dir import state_dir
+from runtime.state_dir import RunDir, state_dir
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -41,27 +44,24 @@ def sweep(request: Request, options: argparse.Namespace, timings: Timings) -> in
         prepared = prepare_sweep(asked, state, timings, quiet=options.quiet)
         command_line = ("launch", *sys.argv[1:])
         with new_parent(prepared.spec, state, name=options.name, note=options.note, command_line=command_line) as parent:
-            described = description.describe(prepared.spec, prepared.composed.dimensions, code=prepared.code)
-            description.write(parent.run_dir.sweep, asked, described)
+            description.write(parent.run_dir.sweep, prepared.description(asked))
             return _run(prepared, parent, supervisors, asked, quiet=options.quiet)
 
 
 def resume_sweep(record: RunRecord, overrides: tuple[str, ...], *, force: bool, quiet: bool) -> int:
     """Go on with the sweep of *record*: its trials stay, those that ran are watched again or tried again, the others follow."""
     try:
-        asked, before = description.read(record.run_dir.sweep)
+        before = description.read(record.run_dir.sweep)
     except FileNotFoundError:
         hint = "`launch rerun` repeats its trials one by one"
         raise ConfigError(f"sweep `{record.run_id}` was made by an older launch and cannot be resumed", hint=hint) from None
-    asked = SweepRequest(
-        (*asked.overrides, *overrides), asked.requirements, asked.command, asked.config_dir, asked.cwd, asked.name, asked.note
-    )
+    asked = replace(before.request, overrides=(*before.request.overrides, *overrides))
     state = state_dir().ensure()
     with ForkServer() as supervisors, reopened_parent(record.run_dir) as parent:
         prepared = prepare_sweep(asked, state, Timings(), quiet=quiet)
-        now = description.describe(prepared.spec, prepared.composed.dimensions, code=prepared.code)
-        _refuse_changes(record, description.changes(before, now), force=force)
-        description.write(parent.run_dir.sweep, asked, now)
+        now = prepared.description(asked)
+        _refuse_changes(record, description.changes(before.same, now.same), force=force)
+        description.write(parent.run_dir.sweep, now)
         parent.begin_again()
         return _run(prepared, parent, supervisors, asked, quiet=quiet)
 
@@ -82,7 +82,8 @@ def _run(prepared: PreparedSweep, parent: SweepParent, supervisors: ForkServer, 
     study, settings = prepared.study(), prepared.settings
     known = read_trials(parent.run_dir.trials)
     log = TrialLog(parent.run_dir.trials)
-    view = sweep_view(study, quiet=quiet)
+    room = offer()
+    view = sweep_view(study, settings, room, quiet=quiet)
     try:
         sweeping = Sweeping(
             state=prepared.state,
@@ -92,7 +93,7 @@ def _run(prepared: PreparedSweep, parent: SweepParent, supervisors: ForkServer, 
             study=study,
             settings=settings,
             planned=prepared.planned,
-            offer=offer(),
+            offer=room,
             view=view,
             inbox=SignalInbox(_SIGNALS),
             supervisors=supervisors,
@@ -103,8 +104,25 @@ def _run(prepared: PreparedSweep, parent: SweepParent, supervisors: ForkServer, 
     finally:
         view.close()
         log.close()
+    if settings.metrics:
+        _draw(parent.run_dir)
     total = study.total or len(end.trials)
     parent.close(end, settings, total=total)
     if not quiet:
         print_sweep_summary(parent.run_dir, prepared.state, end, total, settings)
     return 0 if end.reason is Reason.COMPLETED else 1
+
+
+def _draw(run_dir: RunDir) -> None:
+    """Pictures beside the parent run, and so among its artifacts. They are an extra: what goes wrong with them is a warning."""
+    from launcher.cli.sweep_pictures import FEWEST, write_pictures
+    from launcher.sweep.importance import importances
+    from launcher.sweep.results import read_results
+
+    results = read_results(run_dir)
+    if len(results.complete) < FEWEST:
+        return
+    try:
+        write_pictures(results, run_dir.outputs, importance=importances(results))
+    except Exception as error:  # matplotlib's own, whatever it is
+        warn(f"no pictures of the sweep: {error}")

@@ -16,7 +16,7 @@ from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.config.sweep_dimension import Dimension
 from launcher.plan.origins import origin_of
 from launcher.plan.refusals import refuse_one_port_for_many
-from launcher.sweep.description import SweepRequest
+from launcher.sweep.description import SweepDescription, SweepRequest, describe
 from launcher.sweep.samplers import make_search
 from launcher.sweep.study import Asked, Study
 from launcher.sweep.trial import Trial
@@ -39,10 +39,10 @@ class PreparedSweep:
     def settings(self) -> Sweep:
         return self.spec.sweep or Sweep()
 
-    @property
-    def code(self) -> dict[str, str]:
-        """Image → digest of its code."""
-        return {str(each.image.digest): str(each.plan.code.digest) for each in self.images.values()}
+    def description(self, asked: SweepRequest) -> SweepDescription:
+        code = {str(each.image.digest): str(each.plan.code.digest) for each in self.images.values()}
+        dimensions = self.composed.dimensions
+        return SweepDescription(asked, self.settings, dimensions, describe(self.spec, dimensions, code=code))
 
     def study(self) -> Study:
         return make_study(self.composed)

@@ -1,27 +1,27 @@
-"""A sweep for whoever watches: a live table on a terminal, one line an ended trial elsewhere, a summary at the end."""
+"""A sweep for whoever watches: a live table on a terminal, one line an ended trial elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections import deque
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from launcher.cli import render
+from launcher.cli.sweep_summary import best_lines, outcome
 from launcher.config.spec import Sweep
-from launcher.sweep.run_sweep import SweepEnd
+from launcher.sweep.capacity import Offer
 from launcher.sweep.study import Study
-from launcher.sweep.trial import EndedTrial, Trial
-from launcher.tracking.record import RunRecord, fold
-from launcher.tracking.status import RunStatus
-from runtime.state_dir import RunDir, StateDir
+from launcher.sweep.trial import Trial
+from launcher.tracking.record import RunRecord
+from runtime.state_dir import RunDir
 
 if TYPE_CHECKING:
     from rich.live import Live
+    from rich.table import Table
 
-_METRICS_SHOWN = 3
-_TRIALS_SHOWN = 100
-_FRONT_SHOWN = 10
+_DRAWN_EVERY_S = 0.25
 
 
 class PlainView:
@@ -49,104 +49,78 @@ class PlainView:
 
 
 class LiveView:
-    """A table that is redrawn: one row a trial that runs or has ended."""
+    """A table that is redrawn: the best so far, what runs, and as many of the last ended trials as a screen holds."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, settings: Sweep, offer: Offer) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        self._study = study
-        self._rows: dict[int, tuple[Trial, str, str]] = {}
-        self._begun: dict[int, float] = {}
-        self._live: Live = Live(console=Console(stderr=True), refresh_per_second=4, auto_refresh=False)
+        self._study, self._settings, self._offer = study, settings, offer
+        self._running: dict[int, tuple[Trial, str, float]] = {}
+        self._ended: deque[tuple[Trial, str, str]] = deque(maxlen=200)
+        self._runs: dict[int, str] = {}
+        self._durations: deque[float] = deque(maxlen=50)
+        self._number_ended = 0
+        self._drawn_at = 0.0
+        self._console = Console(stderr=True)
+        self._live: Live = Live(console=self._console, refresh_per_second=4, auto_refresh=False)
         self._live.start()
 
     def started(self, trial: Trial, run_dir: RunDir) -> None:
-        self._begun[trial.number] = time.monotonic()
-        self._rows[trial.number] = (trial, run_dir.run_id, "running")
-        self._draw()
+        self._running[trial.number] = (trial, run_dir.run_id, time.monotonic())
 
     def ended(self, trial: Trial, record: RunRecord) -> None:
-        self._rows[trial.number] = (trial, record.run_id, outcome(record))
-        del self._begun[trial.number]
-        self._draw()
+        self._ended.append((trial, record.run_id, outcome(record)))
+        self._runs[trial.number] = record.run_id
+        self._number_ended += 1
+        begun = self._running.pop(trial.number, None)
+        if begun is not None:
+            self._durations.append(time.monotonic() - begun[2])
 
     def tick(self) -> None:
-        self._draw()
+        if time.monotonic() - self._drawn_at >= _DRAWN_EVERY_S:
+            self._draw()
 
     def message(self, text: str) -> None:
-        self._live.console.print(text)
+        self._console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
         self._draw()
         self._live.stop()
 
     def _draw(self) -> None:
+        from rich.console import Group
+
+        self._drawn_at = time.monotonic()
+        best = best_lines(self._study.best()[:1], self._runs, self._settings)
+        self._live.update(Group(self._headline(), *best, self._table()), refresh=True)
+
+    def _headline(self) -> str:
+        """`12 of 50 trials ended, 4 running, gpus 4 of 8, about 3 m 05 s left`"""
+        total, needs = self._study.total, [trial.need for trial, _, _ in self._running.values()]
+        words = [f"{self._number_ended} of {total or '?'} trials ended, {len(self._running)} running"]
+        gpus = sum(need.gpus for need in needs)
+        words += [f"gpus {gpus:g} of {self._offer.gpus}"] if gpus else []
+        if total is not None and self._durations and self._running:
+            left = (total - self._number_ended) * fmean(self._durations) / len(self._running)
+            words.append(f"about {render.duration(left)} left")
+        return ", ".join(words)
+
+    def _table(self) -> Table:
         from rich.table import Table
 
-        ended = len(self._rows) - len(self._begun)
-        table = Table(
-            title=f"{ended} of {self._study.total or '?'} trials ended, {len(self._begun)} running",
-            title_justify="left",
-            box=None,
-        )
+        table = Table(box=None)
         for column in ("trial", "run", "overrides", "outcome"):
             table.add_column(column)
-        # Everything that runs, and as many ended ones as a screen holds.
-        numbers = sorted(self._rows)[-30:]
-        for number in numbers:
-            trial, run_id, words = self._rows[number]
-            if number in self._begun:
-                words = f"running {render.duration(time.monotonic() - self._begun[number])}"
-            table.add_row(str(number), run_id, " ".join(trial.overrides), words)
-        self._live.update(table, refresh=True)
+        room = max(3, self._console.size.height - 5)
+        now = time.monotonic()
+        rows = [(trial, run_id, f"running {render.duration(now - begun)}") for trial, run_id, begun in self._running.values()]
+        for trial, run_id, words in [*list(self._ended)[-max(0, room - len(rows)) :], *rows][-room:]:
+            table.add_row(str(trial.number), run_id, " ".join(trial.overrides), words)
+        return table
 
 
-def sweep_view(study: Study, *, quiet: bool) -> PlainView | LiveView:
+def sweep_view(study: Study, settings: Sweep, offer: Offer, *, quiet: bool) -> PlainView | LiveView:
     if sys.stderr.isatty() and not quiet:
-        return LiveView(study)
+        return LiveView(study, settings, offer)
     return PlainView(study, quiet=quiet)
-
-
-def outcome(record: RunRecord) -> str:
-    """`finished 3.2 s  val_accuracy 0.97`"""
-    words = "finished"
-    if record.status is not RunStatus.FINISHED:
-        words = f"{record.status.value.lower()} ({record.reason}, exit code {record.exit_code})"
-    metrics = "  ".join(f"{name} {render.number(value)}" for name, value in list(record.metrics.items())[:_METRICS_SHOWN])
-    return f"{words} {render.duration(record.duration_s)}  {metrics}".rstrip()
-
-
-def print_sweep_summary(parent: RunDir, state: StateDir, end: SweepEnd, total: int, sweep: Sweep) -> None:
-    """How many did what, the best trial where `sweep.metric` names one, and where to look."""
-    _print_trials(parent.run_id, state, end.trials)
-    others = [f"{len(end.trials) - end.finished} did not"] if len(end.trials) > end.finished else []
-    others += [f"{total - len(end.trials)} not started"] if total > len(end.trials) else []
-    render.say(", ".join([f"sweep {parent.run_id}: {end.finished} of {total} trials finished", *others]))
-    recorded = fold(parent)
-    if recorded is not None and recorded.mlflow_url:
-        render.say(f"  mlflow {recorded.mlflow_url}")
-    runs = {trial.number: trial.run_id for trial in end.trials}
-    for best in end.best[:_FRONT_SHOWN]:
-        mean = f" (mean of {best.seeds} seeds)" if best.seeds > 1 else ""
-        values = "  ".join(f"{name} {render.number(value)}" for name, value in zip(sweep.metrics, best.values, strict=True))
-        broken = "" if all(violation <= 0 for violation in best.violations) else ", which breaks a constraint"
-        render.say(f"  best   trial {best.trial}, run {runs[best.trial]}: {values}{mean} with {' '.join(best.overrides)}{broken}")
-    if len(end.best) == 1:
-        render.say(f"  again  launch rerun {runs[end.best[0].trial]}   (the best trial)")
-    elif len(end.best) > _FRONT_SHOWN:
-        render.say(f"  and {len(end.best) - _FRONT_SHOWN} more that no other trial beats")
-
-
-def _print_trials(sweep_id: str, state: StateDir, trials: Sequence[EndedTrial]) -> None:
-    if len(trials) > _TRIALS_SHOWN:
-        render.say(f"  trials  launch runs --where 'sweep = {sweep_id}'")
-        return
-    records = [(trial, fold(state.run(trial.run_id))) for trial in trials]
-    rows = [
-        (trial.number, trial.run_id, " ".join(trial.overrides), outcome(record))
-        for trial, record in records
-        if record is not None
-    ]
-    if rows:
-        render.say(render.table(("TRIAL", "RUN", "OVERRIDES", "OUTCOME"), rows))

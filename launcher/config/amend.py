@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from launcher.config import overrides, resolve
 from launcher.config.compose import parse_overrides
@@ -49,3 +50,16 @@ def _refuse_what_is_kept(key: str, text: str) -> None:
             origin=Origin(override=text),
             hint=f"`launch experiment=NAME {text}` makes a new run with it",
         )
+
+
+def written(texts: Sequence[str]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Overrides as an experiment file would have them: choices of groups, and the tree of values."""
+    groups: dict[str, str] = {}
+    tree: dict[str, Any] = {}
+    for override in parse_overrides(texts):
+        key, value = str(override.key_or_group), override.value()
+        if key in GROUPS and isinstance(value, str):
+            groups[key] = value
+        else:
+            overrides.put(overrides.key_path(key), value, tree)
+    return groups, tree

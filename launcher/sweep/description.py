@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from launcher.config.spec import ExperimentSpec, Sweep, to_json
+from launcher.config.spec import ExperimentSpec, Sweep, from_json, to_json
 from launcher.config.sweep_dimension import Dimension
 
 _MAY_CHANGE = (
@@ -50,19 +50,45 @@ def describe(spec: ExperimentSpec, dimensions: tuple[Dimension, ...], *, code: M
     }
 
 
-def write(path: Path, request: SweepRequest, description: Mapping[str, Any]) -> None:
+@dataclass(frozen=True, slots=True)
+class SweepDescription:
+    """`sweep.json`."""
+
+    request: SweepRequest
+    settings: Sweep
+    dimensions: tuple[Dimension, ...]
+    same: Mapping[str, Any]
+    """What must stay the same, see `describe`."""
+
+
+def write(path: Path, description: SweepDescription) -> None:
+    document = {
+        "request": asdict(description.request),
+        "settings": to_json(description.settings),
+        "dimensions": [{**asdict(replace(each, origin=None))} for each in description.dimensions],
+        "same": description.same,
+    }
     partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps({"request": asdict(request), "same": description}))
+    partial.write_text(json.dumps(document))
     partial.rename(path)
 
 
-def read(path: Path) -> tuple[SweepRequest, dict[str, Any]]:
+def read(path: Path) -> SweepDescription:
     """Raises FileNotFoundError for the parent of a sweep that an older launch made."""
     document = json.loads(path.read_text())
     asked = document["request"]
-    command = asked["command"]
+    command = None if asked["command"] is None else tuple(asked["command"])
     lists = {name: tuple(asked[name]) for name in ("overrides", "requirements")}
-    return SweepRequest(**{**asked, **lists, "command": None if command is None else tuple(command)}), document["same"]
+    dimensions = (
+        Dimension(**{**each, "choices": tuple(each["choices"]), "values": tuple(each["values"])})
+        for each in document["dimensions"]
+    )
+    return SweepDescription(
+        SweepRequest(**{**asked, **lists, "command": command}),
+        from_json(Sweep, document["settings"]),
+        tuple(dimensions),
+        document["same"],
+    )
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

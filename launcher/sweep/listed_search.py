@@ -7,7 +7,8 @@ import random
 from collections.abc import Iterator, Sequence
 
 from launcher.config.sweep_dimension import Dimension
-from launcher.sweep.search import Chosen, PointEnd
+from launcher.sweep.ending import End
+from launcher.sweep.search import Chosen
 
 _DRAWS = 100
 """A small space is taken to be exhausted after so many draws of known points."""
@@ -32,7 +33,7 @@ class ListedSearch:
     def report(self, number: int, value: float) -> bool:
         return False
 
-    def tell(self, number: int, end: PointEnd) -> None:
+    def tell(self, number: int, end: End) -> None:
         """Nothing is learned."""
 
     def _is_new(self, point: Chosen) -> bool:

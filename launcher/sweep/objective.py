@@ -8,22 +8,21 @@ from collections.abc import Sequence
 from launcher.config.spec import Sweep
 from launcher.run.compare import read_series
 from launcher.sweep.constraints import violations
-from launcher.sweep.search import PointState
-from launcher.sweep.study import TrialEnd
+from launcher.sweep.ending import End, EndState
 from launcher.tracking.record import RunRecord
 from launcher.tracking.status import Reason, RunStatus
 
 
-def trial_end(record: RunRecord, sweep: Sweep) -> TrialEnd:
+def trial_end(record: RunRecord, sweep: Sweep) -> End:
     """How the trial ended, by `sweep.metric`, `direction` and `value`; without a number for a metric it has failed."""
     if record.reason == Reason.PRUNED:
-        return TrialEnd(PointState.PRUNED)
+        return End(EndState.PRUNED)
     values = tuple(
         _value(record, name, direction, sweep) for name, direction in zip(sweep.metrics, sweep.directions, strict=False)
     )
     if record.status is not RunStatus.FINISHED or not all(map(math.isfinite, values)):
-        return TrialEnd(PointState.FAILED)
-    return TrialEnd(PointState.COMPLETE, values, violations(sweep.constraints, record.metrics))
+        return End(EndState.FAILED)
+    return End(EndState.COMPLETE, values, violations(sweep.constraints, record.metrics))
 
 
 def reports(record: RunRecord, metric: str) -> Sequence[float]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension
+from launcher.sweep.ending import End, EndState
 from launcher.sweep.listed_search import ListedSearch
-from launcher.sweep.search import Chosen, PointEnd, PointState
+from launcher.sweep.search import Chosen
 
 if TYPE_CHECKING:
     import optuna
@@ -39,7 +40,7 @@ class OptunaSearch:
         warnings.filterwarnings("ignore", module="optuna")
         self._optuna = optuna
         self._dimensions = tuple(dimensions)
-        self._distributions = {dimension.key: _distribution(dimension) for dimension in dimensions}
+        self._distributions = {dimension.key: distribution(dimension) for dimension in dimensions}
         directions = [optuna.study.StudyDirection[direction.upper()] for direction in sweep.directions]
         self._study = optuna.create_study(directions=directions, sampler=sampler, pruner=pruner or optuna.pruners.NopPruner())
         self._points = None if points is None else ListedSearch(points)
@@ -69,23 +70,16 @@ class OptunaSearch:
         trial.report(value, step)
         return bool(trial.should_prune())
 
-    def tell(self, number: int, end: PointEnd) -> None:
+    def tell(self, number: int, end: End) -> None:
         trial = self._trials.pop(number)
         self._reports.pop(number, None)
         states = self._optuna.trial.TrialState
         if end.violations:
             trial.set_user_attr(_CONSTRAINTS, list(end.violations))
-        if end.state is PointState.COMPLETE:
+        if end.state is EndState.COMPLETE:
             self._study.tell(trial, list(end.values))
         else:
-            self._study.tell(trial, state=states.PRUNED if end.state is PointState.PRUNED else states.FAIL)
-
-    def importances(self) -> Mapping[str, float]:
-        """fANOVA of the first objective; empty where there are too few trials to say."""
-        try:
-            return self._optuna.importance.get_param_importances(self._study, target=lambda trial: trial.values[0])
-        except (RuntimeError, ValueError):
-            return {}
+            self._study.tell(trial, state=states.PRUNED if end.state is EndState.PRUNED else states.FAIL)
 
     def _begin(self, number: int) -> Mapping[str, Any]:
         trial = self._study.ask(self._distributions)
@@ -107,7 +101,8 @@ def constraints_of(trial: optuna.trial.FrozenTrial) -> Sequence[float]:
     return noted
 
 
-def _distribution(dimension: Dimension) -> optuna.distributions.BaseDistribution:
+def distribution(dimension: Dimension) -> optuna.distributions.BaseDistribution:
+    """What Optuna draws from."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if dimension.low is None or dimension.high is None:

@@ -23,6 +23,7 @@ from launcher.run.handover import announce_pid
 from launcher.run.supervisor_link import open_supervisor
 from launcher.run.tracker_process import TrackerProcess, start_tracker
 from launcher.sweep.run_sweep import SweepEnd
+from launcher.sweep.trial_log import Verdict
 from launcher.tracking import journal
 from launcher.tracking.description import Description, user_name, write_description
 from launcher.tracking.record import process_started
@@ -53,7 +54,8 @@ class SweepParent:
     def close(self, end: SweepEnd, settings: Sweep, *, total: int) -> None:
         """Write the sweep's end into the journal: why, how many, and the best trial with its metric."""
         self.closed = True
-        facts: dict[str, Any] = {"trials": total, "trials_finished": end.finished}
+        finished, pruned = end.count(Verdict.COMPLETE), end.count(Verdict.PRUNED)
+        facts: dict[str, Any] = {"trials": total, "trials_finished": finished, "trials_pruned": pruned}
         if len(end.best) == 1:
             best = end.best[0]
             trial = next(trial for trial in end.trials if trial.number == best.trial)

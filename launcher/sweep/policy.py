@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.config.spec import ExperimentSpec, Sweep, to_json
-from launcher.sweep.study import TrialEnd
+from launcher.sweep.ending import End
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking.record import RunRecord
 from launcher.tracking.status import Reason, RunStatus
@@ -58,7 +58,7 @@ class FailurePolicy:
         """Whether no more trials are started after so many failures."""
         return self.stop_at_first or (self.max_failures is not None and failures >= self.max_failures)
 
-    def verdict(self, record: RunRecord, end: TrialEnd, past: Past, *, shrinks: bool) -> Verdict:
+    def verdict(self, record: RunRecord, end: End, past: Past, *, shrinks: bool) -> Verdict:
         """What the try of *record* means for its trial. *shrinks*: `on_oom` has something smaller to offer."""
         reason = record.reason
         if reason in CUT_SHORT:

@@ -37,10 +37,10 @@ def _decided(sweeping: Sweeping, asked: Asked, decided: Try) -> None:
         for value in reports(record, sweeping.settings.metrics[0]):
             sweeping.study.report(asked.number, value)
     sweeping.study.tell(asked.number, decided.end)
-    finished = decided.verdict is not Verdict.FAILED
+    assert decided.verdict is not None
     mlflow_run_id = record.mlflow_run_id if record is not None else None
-    sweeping.ended.append(EndedTrial(asked.number, decided.overrides, decided.run_id, mlflow_run_id, finished))
-    sweeping.failures += not finished
+    sweeping.ended.append(EndedTrial(asked.number, decided.overrides, decided.run_id, mlflow_run_id, decided.verdict))
+    sweeping.failures += decided.verdict is Verdict.FAILED
 
 
 def _open(sweeping: Sweeping, logged: LoggedTrial) -> None:

@@ -19,12 +19,13 @@ from launcher.config.spec import Sweep
 from launcher.run.fork_server import ForkServer
 from launcher.run.handover import RunIdentity, new_run
 from launcher.run.signal_inbox import SignalInbox
+from launcher.sweep.best import BestPoint
 from launcher.sweep.capacity import Offer, fits
 from launcher.sweep.objective import trial_end
 from launcher.sweep.policy import FailurePolicy, Past, shrunk
 from launcher.sweep.report_tail import ReportTail
 from launcher.sweep.running import Running, RunningTrials
-from launcher.sweep.study import Asked, BestPoint, Study
+from launcher.sweep.study import Asked, Study
 from launcher.sweep.trial import EndedTrial, Trial
 from launcher.sweep.trial_log import TrialLog, Verdict
 from launcher.tracking.record import RunRecord
@@ -57,9 +58,8 @@ class SweepEnd:
     """Why it ended: `completed` when every trial finished or was pruned."""
     best: list[BestPoint]
 
-    @property
-    def finished(self) -> int:
-        return sum(trial.finished for trial in self.trials)
+    def count(self, verdict: Verdict) -> int:
+        return sum(trial.verdict is verdict for trial in self.trials)
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class Sweeping:
                     self.end(*over)
             self._prune()
             self.view.tick()
-        complete = self._starts and all(trial.finished for trial in self.ended)
+        complete = self._starts and all(trial.verdict is not Verdict.FAILED for trial in self.ended)
         reason = Reason.COMPLETED if complete else self._cut_short or Reason.PROGRAM
         return SweepEnd(sorted(self.ended, key=lambda trial: trial.number), reason, self.study.best())
 
@@ -133,8 +133,7 @@ class Sweeping:
         if not final:
             return
         self.study.tell(trial.number, end)
-        finished = verdict is not Verdict.FAILED
-        self.ended.append(EndedTrial(trial.number, trial.overrides, record.run_id, record.mlflow_run_id, finished))
+        self.ended.append(EndedTrial(trial.number, trial.overrides, record.run_id, record.mlflow_run_id, verdict))
         if verdict is Verdict.FAILED:
             self.failures += 1
             if policy.ends_after(self.failures) and self._starts:

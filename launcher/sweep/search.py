@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Mapping
 from typing import Protocol
+
+from launcher.sweep.ending import End
 
 Chosen = Mapping[str, float | str]
 """Key of a dimension → the choice (as the override that sets it) or the number."""
-
-
-class PointState(StrEnum):
-    """How a point ended. One that was cut short by a person has not ended."""
-
-    COMPLETE = "complete"
-    PRUNED = "pruned"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class PointEnd:
-    """What a search is told of a point."""
-
-    state: PointState
-    values: tuple[float, ...] = ()
-    """The objectives, when complete."""
-    violations: tuple[float, ...] = ()
-    """One number a constraint: it is kept at 0 and below."""
 
 
 class Search(Protocol):
@@ -42,11 +23,5 @@ class Search(Protocol):
     def report(self, number: int, value: float) -> bool:
         """The next report of the metric by a point; whether the point shall be stopped."""
 
-    def tell(self, number: int, end: PointEnd) -> None:
+    def tell(self, number: int, end: End) -> None:
         """How a point ended."""
-
-
-def dominates(one: Sequence[float], other: Sequence[float], *, maximize: Sequence[bool]) -> bool:
-    """Whether *one* is no worse than *other* in every objective and better in one (Pareto)."""
-    signed = [(a, b) if up else (-a, -b) for a, b, up in zip(one, other, maximize, strict=True)]
-    return all(a >= b for a, b in signed) and any(a > b for a, b in signed)

@@ -15,7 +15,9 @@ from statistics import fmean
 
 from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension
-from launcher.sweep.search import Chosen, PointEnd, PointState, Search, dominates
+from launcher.sweep.best import BestPoint, best_points
+from launcher.sweep.ending import End, EndState, combined
+from launcher.sweep.search import Chosen, Search
 
 DEFAULT_TRIALS = 20
 """Points of a search that has no end of its own, when `sweep.trials` is not set."""
@@ -33,31 +35,6 @@ class Asked:
     """What sets it apart: `params.lr=0.1`, `seed=2`."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrialEnd:
-    """How a trial ended, as far as the search cares."""
-
-    state: PointState
-    values: tuple[float, ...] = ()
-    """One a metric; NaN where the trial has not reported it."""
-    violations: tuple[float, ...] = ()
-    """One a constraint; it is kept at 0 and below."""
-
-
-@dataclass(frozen=True, slots=True)
-class BestPoint:
-    """A point that no other one beats."""
-
-    trial: int
-    """Its first trial that counts."""
-    overrides: tuple[str, ...]
-    values: tuple[float, ...]
-    """One a metric: the mean over its trials that count."""
-    violations: tuple[float, ...]
-    seeds: int
-    """Over how many trials the values are means."""
-
-
 @dataclass(slots=True)
 class _Point:
     number: int
@@ -68,7 +45,7 @@ class _Point:
     """Seeds that have no trial yet."""
     reports: dict[int, list[float]] = field(default_factory=dict)
     """Trial → its reports of the metric."""
-    ends: dict[int, TrialEnd] = field(default_factory=dict)
+    ends: dict[int, End] = field(default_factory=dict)
     told: int = 0
     """Reports that the search has seen."""
     stopped: bool = False
@@ -136,7 +113,7 @@ class Study:
         """The next report of the metric by trial *number*. Returns the trials that shall stop: all of the point, or none."""
         point = self._of_trial[number]
         point.reports[number].append(value)
-        alive = [trial for trial in point.reports if trial not in point.ends or point.ends[trial].state is PointState.COMPLETE]
+        alive = [trial for trial in point.reports if trial not in point.ends or point.ends[trial].state is EndState.COMPLETE]
         if not point.searched or point.stopped or point.waiting:
             return ()
         # With several seeds: the mean of what all of them have reported.
@@ -152,18 +129,18 @@ class Study:
         """Trial *number* runs again from its beginning: what it reports once more counts once."""
         self._of_trial[number].reports[number] = []
 
-    def tell(self, number: int, end: TrialEnd) -> None:
+    def tell(self, number: int, end: End) -> None:
         """How trial *number* ended."""
         point = self._of_trial[number]
         point.ends[number] = end
         if point.waiting or len(point.ends) < len(point.reports):
             return
         if point.searched:
-            self._search.tell(point.number, _combined(list(point.ends.values())))
+            self._search.tell(point.number, combined(list(point.ends.values())))
 
     def best(self) -> list[BestPoint]:
         """The best point so far; of several objectives the Pareto front. Those that keep all constraints go first."""
-        return _best([found for point in self._points.values() if (found := _counted(point))], self._sweep.directions)
+        return best_points(((point.overrides, point.ends) for point in self._points.values()), self._sweep.directions)
 
     def _next_point(self) -> _Point | None:
         if self._enqueued:
@@ -210,32 +187,3 @@ class Study:
             else:
                 chosen[dimension.key] = float(text.partition("=")[2])
         return chosen
-
-
-def _counted(point: _Point) -> BestPoint | None:
-    """None for a point without a value: nothing of it is complete, or no metric is named."""
-    end = _combined(list(point.ends.values()))
-    if end.state is not PointState.COMPLETE or not end.values:
-        return None
-    complete = [number for number, each in point.ends.items() if each.state is PointState.COMPLETE]
-    return BestPoint(min(complete), point.overrides, end.values, end.violations, len(complete))
-
-
-def _combined(ends: Sequence[TrialEnd]) -> PointEnd:
-    """The end of a point from those of its seeds: the mean over the complete ones; pruned, or failed, where there is none."""
-    complete = [end for end in ends if end.state is PointState.COMPLETE and all(math.isfinite(value) for value in end.values)]
-    if not complete:
-        pruned = any(end.state is PointState.PRUNED for end in ends)
-        return PointEnd(PointState.PRUNED if pruned else PointState.FAILED)
-    values = tuple(fmean(column) for column in zip(*(end.values for end in complete), strict=True))
-    violations = tuple(max(column) for column in zip(*(end.violations for end in complete), strict=True))
-    return PointEnd(PointState.COMPLETE, values, violations)
-
-
-def _best(points: Sequence[BestPoint], directions: Sequence[str]) -> list[BestPoint]:
-    kept = [point for point in points if all(violation <= 0 for violation in point.violations)] or points
-    if len(directions) == 1:
-        choose = max if directions[0] == "maximize" else min
-        return [choose(kept, key=lambda point: point.values[0])] if kept else []
-    maximize = [direction == "maximize" for direction in directions]
-    return [point for point in kept if not any(dominates(other.values, point.values, maximize=maximize) for other in kept)]

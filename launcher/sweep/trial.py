@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.sweep.capacity import Need
+from launcher.sweep.trial_log import Verdict
 from runtime.oci.digest import Digest
 
 
@@ -33,4 +34,4 @@ class EndedTrial:
     overrides: tuple[str, ...]
     run_id: str
     mlflow_run_id: str | None
-    finished: bool
+    verdict: Verdict

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import LaunchError
-from launcher.sweep.search import PointState
-from launcher.sweep.study import Asked, TrialEnd
+from launcher.sweep.ending import End, EndState
+from launcher.sweep.study import Asked
 
 
 class Verdict(StrEnum):
@@ -48,7 +48,7 @@ class Try:
     verdict: Verdict | None = None
     """None: nobody has seen its end yet."""
     reason: str | None = None
-    end: TrialEnd | None = None
+    end: End | None = None
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class TrialLog:
     def started(self, number: int, run_id: str, overrides: tuple[str, ...]) -> None:
         self._append("started", number=number, run_id=run_id, overrides=list(overrides))
 
-    def ended(self, number: int, run_id: str, verdict: Verdict, *, reason: str | None, end: TrialEnd | None = None) -> None:
+    def ended(self, number: int, run_id: str, verdict: Verdict, *, reason: str | None, end: End | None = None) -> None:
         told = {} if end is None else {"values": list(end.values), "violations": list(end.violations)}
         self._append("ended", number=number, run_id=run_id, verdict=str(verdict), reason=reason, **told)
 
@@ -115,7 +115,7 @@ def _end(trial: LoggedTrial, line: dict[str, Any]) -> None:
         return
     found.verdict, found.reason = Verdict(line["verdict"]), line.get("reason")
     if found.verdict.is_final:
-        found.end = TrialEnd(PointState(found.verdict), tuple(line.get("values", ())), tuple(line.get("violations", ())))
+        found.end = End(EndState(found.verdict), tuple(line.get("values", ())), tuple(line.get("violations", ())))
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.config.sweep_dimension import Dimension
-from launcher.sweep.description import SweepRequest, changes, describe, read, write
+from launcher.sweep.description import SweepDescription, SweepRequest, changes, describe, read, write
 
 LR = Dimension("params.lr", low=0.1, high=1.0, log=True)
 SPEC = ExperimentSpec("x", params={"lr": 0.1, "epochs": 20}, sweep=Sweep(sampler="tpe", trials=10))
@@ -31,7 +31,9 @@ def test_another_space_code_or_setting_is_named() -> None:
 
 def test_a_description_is_read_as_it_was_written(tmp_path: Path) -> None:
     request = SweepRequest(("experiment=x", "params.lr=1,2"), ("tqdm",), None, None, "/home/me")
-    same = describe(SPEC, (LR,), code={"i": "c"})
-    write(tmp_path / "sweep.json", request, same)
-    asked, before = read(tmp_path / "sweep.json")
-    assert (request, []) == (asked, changes(before, same))
+    assert SPEC.sweep
+    written = SweepDescription(request, SPEC.sweep, (LR,), describe(SPEC, (LR,), code={"i": "c"}))
+    write(tmp_path / "sweep.json", written)
+    found = read(tmp_path / "sweep.json")
+    assert (request, SPEC.sweep, (LR,)) == (found.request, found.settings, found.dimensions)
+    assert [] == changes(found.same, written.same)

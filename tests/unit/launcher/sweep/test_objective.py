@@ -10,9 +10,8 @@ import pytest
 
 from launcher.config.spec import Sweep
 from launcher.sweep.constraints import violations
+from launcher.sweep.ending import End, EndState
 from launcher.sweep.objective import trial_end
-from launcher.sweep.search import PointState
-from launcher.sweep.study import TrialEnd
 from launcher.tracking.record import RunRecord
 from launcher.tracking.status import RunStatus
 from runtime.state_dir import RunDir
@@ -29,21 +28,21 @@ def record(
 @pytest.mark.parametrize(
     ("ended", "sweep", "expected"),
     [
-        pytest.param(record(loss=0.5), LOSS, TrialEnd(PointState.COMPLETE, (0.5,)), id="the last value"),
-        pytest.param(record(loss=math.nan), LOSS, TrialEnd(PointState.FAILED), id="NaN is no value"),
-        pytest.param(record(), LOSS, TrialEnd(PointState.FAILED), id="nothing was reported"),
-        pytest.param(record(), Sweep(), TrialEnd(PointState.COMPLETE), id="nothing is optimised"),
-        pytest.param(record(RunStatus.FAILED, "program", loss=0.1), LOSS, TrialEnd(PointState.FAILED), id="it failed"),
-        pytest.param(record(RunStatus.KILLED, "pruned", loss=0.1), LOSS, TrialEnd(PointState.PRUNED), id="it was pruned"),
+        pytest.param(record(loss=0.5), LOSS, End(EndState.COMPLETE, (0.5,)), id="the last value"),
+        pytest.param(record(loss=math.nan), LOSS, End(EndState.FAILED), id="NaN is no value"),
+        pytest.param(record(), LOSS, End(EndState.FAILED), id="nothing was reported"),
+        pytest.param(record(), Sweep(), End(EndState.COMPLETE), id="nothing is optimised"),
+        pytest.param(record(RunStatus.FAILED, "program", loss=0.1), LOSS, End(EndState.FAILED), id="it failed"),
+        pytest.param(record(RunStatus.KILLED, "pruned", loss=0.1), LOSS, End(EndState.PRUNED), id="it was pruned"),
         pytest.param(
             record(acc=0.9, ms=12.0),
             Sweep(metric=("acc", "ms"), direction=("maximize", "minimize"), constraints=("ms <= 10", "acc >= 0.5")),
-            TrialEnd(PointState.COMPLETE, (0.9, 12.0), (2.0, -0.4)),
+            End(EndState.COMPLETE, (0.9, 12.0), (2.0, -0.4)),
             id="several objectives, and constraints",
         ),
     ],
 )
-def test_a_trial_ends(ended: RunRecord, sweep: Sweep, expected: TrialEnd) -> None:
+def test_a_trial_ends(ended: RunRecord, sweep: Sweep, expected: End) -> None:
     assert expected == trial_end(ended, sweep)
 
 

@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 
 from launcher.config.spec import ExperimentSpec
+from launcher.sweep.ending import End, EndState
 from launcher.sweep.policy import FailurePolicy, Past, shrunk
-from launcher.sweep.search import PointState
-from launcher.sweep.study import TrialEnd
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking.record import RunRecord
 from launcher.tracking.status import Reason
 from runtime.state_dir import RunDir
 
-FAILED, COMPLETE, PRUNED = (TrialEnd(state) for state in (PointState.FAILED, PointState.COMPLETE, PointState.PRUNED))
+FAILED, COMPLETE, PRUNED = (End(state) for state in (EndState.FAILED, EndState.COMPLETE, EndState.PRUNED))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +36,7 @@ FAILED, COMPLETE, PRUNED = (TrialEnd(state) for state in (PointState.FAILED, Poi
         (Reason.INTERRUPTED, FAILED, Past(), 5, False, Verdict.CUT_SHORT),
     ],
 )
-def test_verdicts(reason: Reason, end: TrialEnd, past: Past, retries: int, shrinks: bool, expected: Verdict) -> None:
+def test_verdicts(reason: Reason, end: End, past: Past, retries: int, shrinks: bool, expected: Verdict) -> None:
     record = RunRecord(RunDir(Path("/none")), "7f3a9c", reason.status, datetime.now(UTC), reason=reason.value)
     assert expected is FailurePolicy(retries=retries).verdict(record, end, past, shrinks=shrinks)
 

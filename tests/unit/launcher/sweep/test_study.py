@@ -10,9 +10,9 @@ import pytest
 from launcher.config.spec import Pruner, Sweep
 from launcher.config.sweep_dimension import Dimension
 from launcher.errors import ConfigError
+from launcher.sweep.ending import End, EndState
 from launcher.sweep.samplers import make_search
-from launcher.sweep.search import PointState
-from launcher.sweep.study import Asked, Study, TrialEnd
+from launcher.sweep.study import Asked, Study
 
 X = Dimension("params.x", low=-1.0, high=1.0)
 KIND = Dimension("params.kind", choices=("params.kind=a", "params.kind=b"), values=("a", "b"))
@@ -30,7 +30,7 @@ def value(asked: Asked) -> float:
 
 
 def complete(study: Study, asked: Asked, *values: float) -> None:
-    study.tell(asked.number, TrialEnd(PointState.COMPLETE, values))
+    study.tell(asked.number, End(EndState.COMPLETE, values))
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "cmaes", "qmc", "nsga2"])
@@ -126,7 +126,7 @@ def test_who_keeps_the_constraints_is_better() -> None:
     for loss, violation in ((0.1, 5.0), (0.9, -1.0)):
         asked = study.ask()
         assert asked
-        study.tell(asked.number, TrialEnd(PointState.COMPLETE, (loss,), (violation,)))
+        study.tell(asked.number, End(EndState.COMPLETE, (loss,), (violation,)))
     assert [2] == [best.trial for best in study.best()]
 
 

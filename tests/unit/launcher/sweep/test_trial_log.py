@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launcher.sweep.search import PointState
-from launcher.sweep.study import Asked, TrialEnd
+from launcher.sweep.ending import End, EndState
+from launcher.sweep.study import Asked
 from launcher.sweep.trial_log import TrialLog, Verdict, read_trials
 
 FIRST = Asked(1, 1, ("params.x=1",))
@@ -18,14 +18,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     log.started(1, "aaa", FIRST.overrides)
     log.ended(1, "aaa", Verdict.AGAIN, reason="lost")
     log.started(1, "bbb", FIRST.overrides)
-    log.ended(1, "bbb", Verdict.COMPLETE, reason="completed", end=TrialEnd(PointState.COMPLETE, (0.5,), (-1.0,)))
+    log.ended(1, "bbb", Verdict.COMPLETE, reason="completed", end=End(EndState.COMPLETE, (0.5,), (-1.0,)))
     log.asked(SECOND)
     log.started(2, "ccc", SECOND.overrides)
     log.close()
     first, second = read_trials(tmp_path / "trials.jsonl").values()
     assert first.asked == FIRST
     assert first.end
-    assert ("bbb", TrialEnd(PointState.COMPLETE, (0.5,), (-1.0,))) == (first.end.run_id, first.end.end)
+    assert ("bbb", End(EndState.COMPLETE, (0.5,), (-1.0,))) == (first.end.run_id, first.end.end)
     assert ["lost", "completed"] == [each.reason for each in first.tries]
     assert (SECOND, None, [None]) == (second.asked, second.end, [each.verdict for each in second.tries])
 

@@ -1,0 +1,76 @@
+"""`launch sweep best SWEEP`: the best trial; run it again, or write it down as an experiment that others can launch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.cli import arguments as args
+from launcher.cli import render
+from launcher.cli.sweep_of import find_sweep
+from launcher.cli.sweep_summary import best_lines
+from launcher.errors import ConfigError
+from launcher.sweep.best import BestPoint
+from launcher.sweep.results import SweepResults, results_of
+from launcher.tracking.record import RunRecord
+from runtime.state_dir import state_dir
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = args.Parser("sweep best", "Show the best trial of a sweep.", usage="SWEEP [--trial N] [--rerun] [--export FILE]")
+    parser.add_argument("sweep", metavar="SWEEP", help="its id or name, a trial of it, or @last")
+    parser.add_argument("--trial", type=int, metavar="N", help="of several that are best: the one meant")
+    parser.add_argument("--rerun", action="store_true", help="run it again and compare, as `launch rerun` does")
+    parser.add_argument("--export", type=Path, metavar="FILE", help="write it as an experiment, e.g. conf/experiment/best.yaml")
+    args.add_debug_options(parser)
+    options = parser.parse_args(arguments)
+    args.apply_debug(options)
+    record = find_sweep(state_dir(), options.sweep)
+    results = results_of(record)
+    best = _chosen(results, options.trial, must_choose=options.rerun or options.export is not None)
+    runs = {trial.number: trial.run_id or "" for trial in results.trials}
+    for line in best_lines(best, runs, results.settings):
+        print(line)
+    if options.export is not None:
+        _export(options.export, record, best[0])
+    if options.rerun:
+        from launcher.cli.commands.rerun import main as rerun
+
+        return rerun([runs[best[0].trial]])
+    return 0
+
+
+def _chosen(results: SweepResults, number: int | None, *, must_choose: bool) -> list[BestPoint]:
+    best = results.best()
+    if not best:
+        words = "no trial has a value yet" if results.settings.metrics else "the sweep names no metric"
+        raise ConfigError(f"sweep `{results.sweep_id}` has no best trial: {words}", hint="`sweep.metric` names what to optimise")
+    if number is not None:
+        best = [each for each in best if each.trial == number]
+        if not best:
+            raise ConfigError(f"trial {number} is not among the best", hint=f"`launch sweep best {results.sweep_id}` shows them")
+    if must_choose and len(best) > 1:
+        raise ConfigError(f"{len(best)} trials are best: no one beats another in every metric", hint="`--trial N` chooses one")
+    return best
+
+
+def _export(path: Path, record: RunRecord, best: BestPoint) -> None:
+    """An experiment file on top of the swept one, in Hydra's words."""
+    from launcher.config.amend import written
+
+    if path.exists():
+        raise ConfigError(f"`{path}` exists already", hint="name another file, or remove it")
+    if path.suffix != ".yaml":
+        raise ConfigError(f"`{path}` is no YAML file", hint="conf/experiment/best.yaml")
+    groups, values = written(best.overrides)
+    experiment = groups.pop("experiment", record.experiment)
+    import yaml
+
+    lines = ["# @package _global_", f"# The best of sweep {record.run_id} (trial {best.trial})."]
+    lines += ["defaults:", f"  - {experiment}"]
+    lines += [f"  - override /{group}: {choice}" for group, choice in groups.items()]
+    lines += ["  - _self_"]
+    body = yaml.safe_dump(values, sort_keys=False, default_flow_style=None) if values else ""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n" + body)
+    render.say(f"wrote {path}: `launch experiment={path.stem}`")
