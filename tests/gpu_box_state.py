@@ -27,6 +27,7 @@ def _model(name: str, capability: str, memory: tuple[int, int], *, watts: int, l
     }
 
 
+_HOPPER = 9
 _NEW = {"ecc_mode": 1, "mig_mode": 0, "brand": 14}
 _OLD = {"ecc_mode": 1, "retired_pages_pending": 0, "brand": 2}
 _model("NVIDIA H100 80GB HBM3", "9.0", (85520809984, 651231232), watts=700, links=18, gen=5, architecture=9, **_NEW)
@@ -123,6 +124,8 @@ def _gpu(index: int, models: Sequence[str], minor: int, slices: Sequence[str | N
         "fields": {},
     }
     gpu["nvlink"] = _nvlink(index, int(model.get("nvlink", {}).get("links", 0)), topology, count)
+    if gpu["nvlink"].get("remote") == SWITCH and count > 1 and model["architecture"] >= _HOPPER:
+        gpu["fabric"] = {"state": 3, "status": 0}  # set up
     if slices is not None:
         gpu["mig_mode"] = 1
         gpu["mig"] = [

@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runtime.errors import RuntimeFailure
-from runtime.kernel import processes
+from runtime.kernel import libc, processes
+
+_PR_SET_PDEATHSIG = 1
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -57,9 +59,10 @@ def ask(question: Callable[[Tell], None]) -> Asked:
     """Fork a child that answers *question*. `listen` has to follow."""
     _reap_abandoned()
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    asker = os.getpid()
     pid = processes.fork()
     if pid == 0:
-        _answer_and_exit(question, write_end)
+        _answer_and_exit(question, write_end, asker)
     os.close(write_end)
     return Asked(pid, read_end, incomplete=True)
 
@@ -107,7 +110,7 @@ def _reap_abandoned() -> None:
             _abandoned.remove(pid)
 
 
-def _answer_and_exit(question: Callable[[Tell], None], write_end: int) -> None:
+def _answer_and_exit(question: Callable[[Tell], None], write_end: int, asker: int) -> None:
     def tell(message: dict[str, Any]) -> None:
         content = json.dumps(message).encode() + b"\n"
         while content:
@@ -115,6 +118,9 @@ def _answer_and_exit(question: Callable[[Tell], None], write_end: int) -> None:
 
     code = 1
     try:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != asker:
+            return  # it died before we could say that we die with it
         signal.set_wakeup_fd(-1)
         processes.reset_signals()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asked decides

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
+from os import pidfd_open
+from pathlib import Path
 
 from runtime.errors import GpuError
 from runtime.gpu.side_process import Tell, ask, listen
@@ -58,3 +61,25 @@ def test_a_death_is_noticed() -> None:
     asked = ask(lambda tell: os.kill(os.getpid(), signal.SIGKILL))
     listen([asked], patience_s=10)
     assert (True, False) == (asked.incomplete, asked.silent)
+
+
+def test_a_child_dies_with_whoever_asked_it(tmp_path: Path) -> None:
+    def hang(tell: Tell) -> None:
+        (tmp_path / "pid").write_text(str(os.getpid()))
+        tell({"said": 1})
+        time.sleep(600)
+
+    asker = os.fork()
+    if asker == 0:
+        ask(hang)
+        time.sleep(600)
+        os._exit(0)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child = pidfd_open(int((tmp_path / "pid").read_text()))
+    os.kill(asker, signal.SIGKILL)
+    os.waitpid(asker, 0)
+    assert select.select([child], [], [], 20)[0]
+    os.close(child)
