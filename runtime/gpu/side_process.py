@@ -16,9 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runtime.errors import RuntimeFailure
-from runtime.kernel import libc, processes
-
-_PR_SET_PDEATHSIG = 1
+from runtime.kernel import processes
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -97,7 +95,7 @@ def _end(one: Asked) -> None:
     os.kill(one.pid, signal.SIGKILL)
     # One that hangs in the kernel outlives the signal for as long as it hangs: it is not waited for.
     deadline = time.monotonic() + (0.2 if one.silent else 5.0)
-    while os.waitpid(one.pid, os.WNOHANG)[0] == 0:
+    while not _is_reaped(one.pid):
         if time.monotonic() > deadline:
             _abandoned.append(one.pid)
             return
@@ -105,9 +103,14 @@ def _end(one: Asked) -> None:
 
 
 def _reap_abandoned() -> None:
-    for pid in _abandoned[:]:
-        if os.waitpid(pid, os.WNOHANG)[0] != 0:
-            _abandoned.remove(pid)
+    _abandoned[:] = [pid for pid in _abandoned if not _is_reaped(pid)]
+
+
+def _is_reaped(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:  # by somebody in this process who waits for all children
+        return True
 
 
 def _answer_and_exit(question: Callable[[Tell], None], write_end: int, asker: int) -> None:
@@ -118,9 +121,7 @@ def _answer_and_exit(question: Callable[[Tell], None], write_end: int, asker: in
 
     code = 1
     try:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != asker:
-            return  # it died before we could say that we die with it
+        processes.end_with(asker)
         signal.set_wakeup_fd(-1)
         processes.reset_signals()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asked decides
