@@ -34,7 +34,7 @@ from runtime.state_dir import RunDir
 _USUAL_INTERVAL_S = 10.0
 _SILENCE_S = 60.0
 _LAST_READING_S = 2.0
-_DEATH_S = 0.2
+_DEATH_S = 2.0
 _MOST_SUCCESSORS = 3
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 """Its inode (PROC_PID_INIT_INO): only there the pids that NVML tells are ours."""
