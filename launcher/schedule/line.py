@@ -64,14 +64,19 @@ def turn(mine: Waiter, others: Iterable[Waiter], devices: Mapping[str, Device], 
 
 
 def _keep(want: Want, devices: Mapping[str, Device], kept: Mapping[str, _Kept], topology: Topology) -> dict[str, float]:
-    """The devices that *want* will have, the most that is free already, and when they will all be free."""
-    offered = [devices[uuid] for uuid in want.offers if uuid in devices and uuid not in kept]
+    """The devices that *want* will have, the most that is free already, and when they will all be free. None are kept for one
+    that can't go on without a stranger's: nobody knows whether that one ever ends, and the others shall not wait for it."""
+    offered = [devices[uuid] for uuid in want.offers if uuid in devices and uuid not in kept and not _is_strangers(devices[uuid])]
     possible = [group for group in groups(offered, want.count, topology) if not want.linked or is_linked(group, topology)]
     if not possible:
         return {}
     group = min(possible, key=lambda group: _wait(group, want))
     complete = _complete_at(group, want)
     return {device.uuid: complete for device in group}
+
+
+def _is_strangers(device: Device) -> bool:
+    return device.stranger is not None and not device.stranger.leaving
 
 
 def _wait(group: Sequence[Device], want: Want) -> tuple[int, float, int, list[str]]:

@@ -11,6 +11,7 @@ import select
 import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from runtime.gpu.lease import holders
 
 RACERS = 12
 LAUNCHES = int(os.environ.get("LAUNCH_RACE_ROUNDS", "60"))
-WANTED = (1, 1, 1, 2, 2, 4, 8, 0.5, 0.5, 0.25)
+WANTED = (1, 1, 1, 2, 2, 4, 4, 8, 0.5, 0.5, 0.25)
 
 pytestmark = pytest.mark.requires("cc")
 
@@ -41,15 +42,24 @@ def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GpuBox:
 class Race:
     """Keeps RACERS launchers running, and kills some of them and of their jobs."""
 
-    def __init__(self, course: Course, chance: random.Random) -> None:
-        self.course, self.chance = course, chance
+    def __init__(self, course: Course, chance: random.Random, wanted: Sequence[float]) -> None:
+        self.course, self.chance, self.wanted = course, chance, wanted
         self.running: dict[int, float | None] = {}
         """pid → when it will be killed."""
         self.ends: Counter[str] = Counter()
         self.jobs_seen = 0
 
     def run(self, launches: int, *, within_s: float) -> None:
-        started, deadline = 0, time.monotonic() + within_s
+        try:
+            self._run(launches, time.monotonic() + within_s)
+        finally:
+            for pid in self.running:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+        print(dict(self.ends), f"{self.jobs_seen} jobs")
+
+    def _run(self, launches: int, deadline: float) -> None:
+        started = 0
         while started < launches or self.running:
             assert time.monotonic() < deadline, f"{len(self.running)} of {started} launchers are stuck: {dict(self.ends)}"
             while started < launches and len(self.running) < RACERS:
@@ -60,7 +70,7 @@ class Race:
             self._reap()
 
     def _start(self, name: str) -> None:
-        wanted = plan_for(self.chance.choice(WANTED), priority=self.chance.choice((0, 0, 0, 5)))
+        wanted = plan_for(self.chance.choice(self.wanted), priority=self.chance.choice((0, 0, 0, 5)))
         pid = self.course.start(name, wanted, works_s=self.chance.uniform(0, 0.05))
         self.running[pid] = time.monotonic() + self.chance.uniform(0, 0.4) if self.chance.random() < 0.4 else None
 
@@ -84,26 +94,31 @@ class Race:
                 self.ends["killed" if os.WIFSIGNALED(status) else f"ended with {os.waitstatus_to_exitcode(status)}"] += 1
 
 
-@pytest.mark.parametrize("stranger", [pytest.param(False, id="alone"), pytest.param(True, id="beside a stranger")])
-def test_racing_launchers_never_share_a_device(box: GpuBox, tmp_path: Path, stranger: bool) -> None:
-    if stranger:
-        box.add_process(7, os.getpid())
-        launches, wanted = LAUNCHES // 4, 7
-    else:
-        launches, wanted = LAUNCHES, 8
+def test_racing_launchers_never_share_a_device(box: GpuBox, tmp_path: Path) -> None:
     course = Course(tmp_path)
-    race = Race(course, random.Random(LAUNCHES))
-    try:
-        race.run(launches, within_s=60 + launches)
-    finally:
-        for pid in race.running:
-            os.kill(pid, signal.SIGKILL)
-    print(dict(race.ends), f"{race.jobs_seen} jobs")
+    race = Race(course, random.Random(LAUNCHES), WANTED)
+    race.run(LAUNCHES, within_s=60 + LAUNCHES)
     assert course.collisions.read_text() == ""
     assert {"killed", "ended with 0", "jobs killed"} >= race.ends.keys()
     assert race.ends["killed"] > 0
-    assert len(list(course.witness.iterdir())) <= wanted
-    assert not stranger or not (course.witness / box.uuids[7]).exists()
+    assert len(list(course.witness.iterdir())) <= len(box.uuids)
+    _wait_until_nobody_holds(box.uuids)
+
+
+def test_racing_beside_a_stranger_nobody_takes_its_gpu_or_waits_for_one_who_does(box: GpuBox, tmp_path: Path) -> None:
+    box.add_process(7, os.getpid())
+    course = Course(tmp_path)
+    for_all_eight = course.start("all", plan_for(8), works_s=0)
+    race = Race(course, random.Random(LAUNCHES), [gpus for gpus in WANTED if gpus < 8])
+    try:
+        race.run(LAUNCHES // 4, within_s=60 + LAUNCHES)
+        assert os.waitpid(for_all_eight, os.WNOHANG) == (0, 0)
+    finally:
+        os.kill(for_all_eight, signal.SIGKILL)
+        os.waitpid(for_all_eight, 0)
+    assert course.collisions.read_text() == ""
+    assert race.ends["ended with 0"] > 0
+    assert not (course.witness / box.uuids[7]).exists()
     _wait_until_nobody_holds(box.uuids)
 
 

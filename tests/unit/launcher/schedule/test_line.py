@@ -10,6 +10,7 @@ from boxes import box, connected, free, held, in_parts, letters
 
 from launcher.schedule.device import Device
 from launcher.schedule.line import Turn, turn
+from launcher.schedule.strangers import Stranger
 from launcher.schedule.want import Waiter, Want
 from runtime.gpu.lease import SLOTS, Holder
 from runtime.gpu.topology import Topology
@@ -92,6 +93,20 @@ def test_the_group_that_is_free_first_is_kept() -> None:
     there = box(held("a"), free("b"), free("c"), held("d", until=NOW + 5))
     assert letters(of(waiter(2, offers="b"), linked, there=there, topology=pairs).uuids) == "b"
     assert of(waiter(2, offers="c"), linked, there=there, topology=pairs).uuids is None
+
+
+def test_nothing_is_kept_for_one_that_waits_for_a_stranger() -> None:
+    """It may be there for weeks; who needs that device doesn't hold up the others. Who can do without gets its devices kept."""
+    all_eight = waiter(1, 8)
+    there = eight("b") | box(free("a", stranger=Stranger("pid 4411 `python` of bob, outside launch")))
+    assert of(all_eight, there=there).uuids is None
+    assert letters(of(waiter(2), all_eight, there=there).uuids) == "c"
+    assert of(waiter(2), waiter(1, 7), there=there).uuids is None
+
+
+def test_what_a_killed_run_leaves_is_waited_for() -> None:
+    there = eight("b") | box(free("a", stranger=Stranger("pid 7, which has ended", leaving=True)))
+    assert of(waiter(2), waiter(1, 8), there=there).uuids is None
 
 
 def test_parts_of_one_gpu_go_to_two() -> None:
