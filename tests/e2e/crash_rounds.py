@@ -77,11 +77,14 @@ class Blow:
     event: int | None
     """The number of the journal's entry that starts the clock; None: the start of the command does."""
     next_command: tuple[str, ...]
+    changed: int | None
+    """A number to write into the code, so that a layer has to be made."""
 
     def __str__(self) -> str:
         when = f"{self.share:.3f} of its life" if self.event is None else f"{self.share / 10:.3f} s after entry {self.event}"
         whom = f"{self.count} of {', '.join(self.order)}"
-        return f"`launch {' '.join(self.words)}`, kill {whom} {when}; then `launch {' '.join(self.next_command)}`"
+        made = "" if self.changed is None else " of changed code"
+        return f"`launch {' '.join(self.words)}`{made}, kill {whom} {when}; then `launch {' '.join(self.next_command)}`"
 
 
 def blow_of(seed: int, number: int, *, networks: Sequence[str], gpus: Sequence[int]) -> Blow:
@@ -96,7 +99,13 @@ def blow_of(seed: int, number: int, *, networks: Sequence[str], gpus: Sequence[i
     count = dice.choice([1, 1, 1, 2, 3, 4, 5])
     event = dice.randrange(12) if dice.random() < 0.5 else None
     following = dice.choice([("ps",), ("sync",), ("runs",), ("-q", "experiment=crash", "tracking=none")])
-    return Blow(tuple(words), order, count, dice.random(), event, following)
+    changed = number if dice.random() < 0.3 else None
+    return Blow(tuple(words), order, count, dice.random(), event, following, changed)
+
+
+def change_code(launch: Launch, number: int) -> None:
+    """The next launch makes a layer."""
+    (launch.project / "experiments/crash/crash.py").write_text(f"{PROGRAM}# {number}\n")
 
 
 @dataclass
@@ -124,6 +133,8 @@ def strike(launch: Launch, blow: Blow, *, life_s: float) -> Round:
     """Launch, wait for the moment, kill."""
     runs = set(os.listdir(launch.home / "runs"))
     found = Round(launch, blow, runs, machine_traces(), {})
+    if blow.changed is not None:
+        change_code(launch, blow.changed)
     found.process = launch.start(*blow.words)
     began = time.monotonic()
     if blow.event is None:
@@ -201,13 +212,12 @@ def machine_traces() -> set[str]:
 def settle(found: Round) -> None:
     """The next ordinary command; then everything that it started may take its time to end."""
     found.launch(*found.blow.next_command)
-    active = found.launch.home / "active"
     left: set[str] = set()
 
     def nothing_left() -> bool:
         nonlocal left
-        running = {name for name in os.listdir(active) if name not in found.known_runs}
-        left = (machine_traces() - found.before) | {f"active/{name}" for name in running}
+        left = {f"active/{name}" for name in set(os.listdir(found.launch.home / "active")) - found.known_runs}
+        left = left or machine_traces() - found.before
         return not left
 
     assert _within(_SETTLED_WITHIN_S, nothing_left), f"left behind: {sorted(left)}"
@@ -218,7 +228,7 @@ def _within(seconds: float, condition: Callable[[], bool]) -> bool:
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.02)
+        time.sleep(0.1)  # a look at every process of the machine is work for the machine, too
     return True
 
 

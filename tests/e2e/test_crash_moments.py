@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crash_rounds import blow_of, make_project, settle, strike, untruths
+from crash_rounds import blow_of, change_code, make_project, settle, strike, untruths
 from gpu_box import make_box
 from launch_command import Launch
 from server_peer import Server
@@ -25,7 +25,7 @@ from runtime.host.report import check
 pytestmark = pytest.mark.requires("overlayfs", "userns")
 
 SEED = int(os.environ.get("LAUNCH_TESTS_SEED") or random.SystemRandom().randrange(10_000))
-KILLS = int(os.environ.get("LAUNCH_TESTS_KILLS", "6"))
+KILLS = int(os.environ.get("LAUNCH_TESTS_KILLS", "5"))
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +81,9 @@ def test_a_kill_at_any_moment_leaves_nothing_behind_and_no_untruth(
         print(f"{number} {blow}: {found.struck} {said or 'ok'}", flush=True)
         if said:
             wrong.append(f"LAUNCH_TESTS_SEED={SEED} LAUNCH_TESTS_KILL={number}: {blow}\n    " + "\n    ".join(said))
+    change_code(crashing, -1)
+    crashing("build", "experiment=crash")
+    assert {".gate"} >= set(os.listdir(crashing.home / "store/tmp")), "what a killed build had begun to make is still there"
     untouched = crashing.record(bystander)
     assert ("RUNNING", []) == (untouched["status"], untouched["notes"])
     assert tends == (crashing.home / "runs" / bystander / "supervisor.lock").read_text()
