@@ -159,7 +159,7 @@ def _furnish(birth: Birth) -> tuple[Root, list[str], Rung]:
     wanted: tuple[BindMount | TmpfsMount | LayersMount, ...]
     wanted = (*spec.binds, *spec.other_layers, *spec.tmpfs)
     warnings = attach_host_mounts(root, wanted, map_for=map_for, owner=owner, layer_maps=layer_maps, rungs=birth.rungs)
-    add_device_files(root, spec.host_files, spec.links, spec.loader_dirs, owner=owner)
+    warnings += add_device_files(root, spec.host_files, spec.links, spec.loader_dirs, owner=owner)
     etc = etc_files(overlay, hostname=spec.hostname, resolv_conf=birth.resolv_conf, uid=spec.uid, gid=spec.gid, home=home)
     attach_files(root, etc, owner=owner)
     attach_files(root, spec.tmpfs_files, owner=program_owner, owner_for=lambda uid, gid: _owner_for(birth, uid, gid))

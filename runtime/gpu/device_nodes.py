@@ -75,10 +75,12 @@ def groups_of(nodes: tuple[DeviceFile, ...]) -> tuple[int, ...]:
     groups: set[int] = set()
     for one in nodes:
         found = one.source.stat()
-        if found.st_mode & 0o006 == 0o006:
+        # Those of MIG's capabilities are opened for reading only.
+        needed = 0o4 if one.target.startswith("/dev/nvidia-caps/") else 0o6
+        if found.st_mode & needed == needed:
             continue
         # Nobody becomes a member of the host's group 0 for a device's sake.
-        if found.st_mode & 0o060 != 0o060 or found.st_gid == 0:
+        if found.st_mode >> 3 & needed != needed or found.st_gid == 0:
             raise GpuError(
                 f"`{one.source}` has mode {stat.S_IMODE(found.st_mode):04o}: only its owner may use it",
                 hint=f"`chmod 666 {one.source}`, or a udev rule, lets programs in containers use it",

@@ -7,6 +7,7 @@ have none, and no program has to run with an image's content for it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Sequence
 
@@ -24,15 +25,29 @@ _LARGEST_CACHE = 16 << 20
 
 def add_device_files(
     root: Root, files: Sequence[HostFile], links: Sequence[Symlink], loader_dirs: Sequence[str], *, owner: tuple[int, int] | None
-) -> None:
-    """Bind *files*, make *links* (those below /dev are `system_mounts.mount_dev`'s), and tell the loader about *loader_dirs*."""
+) -> list[str]:
+    """Bind *files*, make *links* (those below /dev are `system_mounts.mount_dev`'s), and tell the loader about *loader_dirs*.
+
+    Returns warnings: a file whose place lies on something that is mounted read-only is left out.
+    """
+    left_out = []
     for file in files:
-        root.attach(_bound(file), file.target, directory=file.source.is_dir())
+        try:
+            root.attach(_bound(file), file.target, directory=file.source.is_dir())
+        except ContainerError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EROFS:
+                raise
+            left_out.append(f"`{file.target}`")
     for link in links:
         if not link.path.startswith("/dev/"):
             make_link(root, link)
     if loader_dirs:
         _tell_loader(root, loader_dirs, owner)
+    return (
+        [f"left out of the driver's files, since their places are on a read-only mount: {', '.join(left_out)}"]
+        if left_out
+        else []
+    )
 
 
 def _bound(file: HostFile) -> int:
