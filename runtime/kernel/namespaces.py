@@ -59,13 +59,20 @@ def _maps_writer(uids: IdMap, gids: IdMap) -> Callable[[int], None]:
     return write_maps
 
 
+_STACKS: list[Array[c_char]] = []
+"""Of sleepers, one after another, and never freed: where a killed one wakes to die, on a busy machine somewhat later, the kernel
+writes the rest of its sleep (nanosleep(2), `rem`). Freed memory would be somebody else's by then; the next sleeper has read that
+place already."""
+
+
 def _made(writers: Sequence[Callable[[int], None]]) -> tuple[list[int], tuple[int, ...]]:
     """One new user namespace for each of *writers*, which gets the number of a process in it; and these processes, killed."""
     # A child that only sleeps holds each namespace while its maps are written: they must be written from outside.
-    stacks = [libc.sleeper_stack() for _ in writers]
+    while len(_STACKS) < len(writers):
+        _STACKS.append(libc.sleeper_stack())
     sleepers: list[int] = []
     try:
-        for stack in stacks:
+        for stack in _STACKS[: len(writers)]:
             sleepers.append(_sleeper(stack))
         for pid, write_maps in zip(sleepers, writers, strict=True):
             write_maps(pid)
