@@ -75,6 +75,8 @@ def be_init(birth: Birth, cgroups: Sequence[Path]) -> NoReturn:
         gc.freeze()
         enter(cgroups)
         open_files = _settle(birth)
+        if birth.seccomp_asking is not None:
+            import runtime.container.owner_reports  # noqa: F401  later it can't be found
         if birth.mappings is None:
             _await_maps(birth)
         root, warnings, rung = _furnish(birth)

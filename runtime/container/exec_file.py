@@ -17,6 +17,7 @@ from typing import NoReturn
 from runtime.kernel import libc
 from runtime.kernel.safe_open import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS
 
+_OWN_FILE = "/proc/self/exe"
 _MOST_INTERPRETERS = 5
 _FIRST_LINE = 256  # BINPRM_BUF_SIZE
 _BLANK = b" \t"
@@ -65,6 +66,16 @@ def open_program(path: str, argv: Sequence[str]) -> OpenedProgram:
 def exec_file(path: str, argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     """Become the program at *path*: `open_program` and `OpenedProgram.execute`."""
     open_program(path, argv).execute(env)
+
+
+def own_file_is_at_stake() -> bool:
+    """Whether a container that gets hold of the file that this process runs could write to it: its root may be our own user."""
+    try:
+        if os.statvfs(_OWN_FILE).f_flag & os.ST_RDONLY:
+            return False
+        return os.stat(_OWN_FILE).st_uid == os.geteuid() or os.access(_OWN_FILE, os.W_OK, effective_ids=True)
+    except OSError:  # no /proc
+        return True
 
 
 def _opened(path: bytes) -> int:

@@ -120,6 +120,9 @@ class Init:
             self.pump.drain()
         self._keep_owner_notes()
         self._record(self.outcome)
+        if self.holdings.adoption is not None:
+            # Before the callers' connections: whoever sees the end of one and comes again is refused, not left waiting.
+            self.holdings.adoption.close()
         return self.outcome.shell_code & 0xFF
 
     def _watch_signals(self) -> None:
@@ -172,7 +175,7 @@ class Init:
         with answering:
             message = receive(answering)
         if message is not None and message[1]:
-            # Loaded by `lifecycle.create`: nothing can be found from here.
+            # Loaded by `child.py`: nothing can be found from here.
             from runtime.container.owner_reports import OwnerReports
 
             self.owner_reports = OwnerReports(message[1][0])

@@ -189,8 +189,6 @@ def _nothing_to_read(for_child: ExitStack) -> int:
 
 
 def _place_for_owner_notes(on_failure: ExitStack) -> int:
-    import runtime.container.owner_reports  # noqa: F401  init is a fork of this process and cannot import it
-
     fd = os.memfd_create("owner-notes", os.MFD_CLOEXEC)
     on_failure.callback(os.close, fd)
     return fd

@@ -29,6 +29,7 @@ from typing import Any, NoReturn
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.entry import forked_into, opened
 from runtime.container.child import Birth, be_init
+from runtime.container.handshake import describe, send
 from runtime.errors import ContainerError
 from runtime.kernel import processes
 from runtime.kernel.clone_flags import PARENT
@@ -51,6 +52,8 @@ class _Request:
     cgroup: int | None
     """Number of the v2 cgroup's descriptor."""
     files: tuple[Path, ...]
+    control: int
+    """Number of init's end of the channel."""
     birth: bytes
 
 
@@ -103,7 +106,7 @@ def begun_by_stand_in(birth: Birth, kinds: int, cgroup: Cgroup | None) -> int:
         numbers = dict.fromkeys((birth.stdin, birth.stdout_write, birth.stderr_write, *birth.descriptors()))
         if directory is not None:
             numbers[directory] = None
-        request = _Request(tuple(numbers), kinds, directory, files, pickled.getvalue())
+        request = _Request(tuple(numbers), kinds, directory, files, birth.holdings.control.fileno(), pickled.getvalue())
         try:
             return _ready().begin(request)
         except ConnectionError:
@@ -176,7 +179,7 @@ def _exactly(connection: socket.socket, length: int) -> bytes:
 def serve() -> NoReturn:
     """The life of a stand-in."""
     processes.rename("launch-begin")
-    processes.make_undumpable()
+    # Stays dumpable, or its forks would not be an ordinary user's to write maps for. It has no environment and keeps no request.
     connection = socket.socket(fileno=_SOCKET)
     while select.select([connection], [], [], _IDLE_S)[0]:
         length, fds, _flags, _address = socket.recv_fds(connection, _LENGTH, _MOST_DESCRIPTORS)
@@ -199,9 +202,17 @@ def _forked(request: _Request, fds: Sequence[int]) -> int | OSError:
         return OSError(error.errno, error.strerror)
     if pid == 0:
         _place(zip(fds, request.numbers, strict=True))
-        birth: Birth = _Unpickler(io.BytesIO(request.birth)).load()
-        be_init(birth, cgroups)
+        be_init(_unpickled(request), cgroups)
     return pid
+
+
+def _unpickled(request: _Request) -> Birth:
+    try:
+        birth: Birth = _Unpickler(io.BytesIO(request.birth)).load()
+    except BaseException as error:  # another version of this package has been installed since the creator began
+        send(socket.socket(fileno=request.control), {"error": describe(error)})
+        os._exit(1)
+    return birth
 
 
 def _place(descriptors: Iterable[tuple[int, int]]) -> None:

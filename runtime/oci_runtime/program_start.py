@@ -11,6 +11,7 @@ import socket
 import stat
 from collections.abc import Mapping
 
+from runtime.container.exec_file import OpenedProgram, open_program, own_file_is_at_stake
 from runtime.errors import ContainerError
 from runtime.kernel import capabilities, libc, processes
 from runtime.kernel.safe_open import read_in_root
@@ -19,6 +20,10 @@ from runtime.oci.runtime_config import CapabilitySets, Process
 
 if TYPE_CHECKING:
     from runtime.oci_runtime.security_labels import Labels
+
+_OWN_FILE_IS_AT_STAKE = own_file_is_at_stake()
+"""An ordinary user's own Python (CVE-2019-5736). Root's commands run from a read-only mount of theirs (`entry.py`), so that the
+kernel may look for the program: then images of other architectures work (binfmt_misc)."""
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT = 8, 47
@@ -146,6 +151,8 @@ def become(start: Start, program: str, env: Mapping[str, str]) -> NoReturn:
     if start.labels is not None:
         start.labels.apply()
     entered = _try_directory(process.cwd)
+    # Before a filter, which may refuse to open anything.
+    opened = open_program(program, process.args) if _OWN_FILE_IS_AT_STAKE else None
     if not process.no_new_privileges:
         # Without it a filter needs CAP_SYS_ADMIN, which is about to go.
         _install_filter(start)
@@ -155,7 +162,19 @@ def become(start: Start, program: str, env: Mapping[str, str]) -> NoReturn:
     if process.no_new_privileges:
         processes.forbid_new_privileges()
         _install_filter(start)
-    os.execve(program, process.args, dict(env))
+    if opened is None:
+        os.execve(program, process.args, dict(env))
+    _execute(opened, env)
+
+
+def _execute(opened: OpenedProgram, env: Mapping[str, str]) -> NoReturn:
+    try:
+        opened.execute(env)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOSYS):
+            raise
+        # A filter that knows no execveat(2), of which there are many.
+        os.execve(opened.file, opened.argv, dict(env))
 
 
 def _try_directory(cwd: str) -> bool:

@@ -292,3 +292,32 @@ def test_a_container_with_one_id_gives_terminals_and_no_other_user(tmp_path: Pat
             assert select.select([program.connection], [], [], 20)[0]
             with pytest.raises(ContainerError, match="this container has one id only"):
                 program.ended()
+
+
+def test_a_hang_up_that_comes_before_the_exec_is_not_lost(tmp_path: Path) -> None:
+    """From its fork on, a program that somebody starts can be hung up: also while it is a copy of init, which ignores that."""
+    with running(make_spec(tmp_path, "sleep", "60")):
+        for number in range(30):
+            terminal = (24, 80) if number % 2 else None
+            with exec_inside(tmp_path / "init.sock", ExecRequest(("sleep", "4322"), terminal=terminal)):
+                time.sleep(number / 10_000)
+        deadline = time.monotonic() + 10
+        while "4322" in result(tmp_path, "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")[1]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_a_shell_of_its_own_that_is_hung_up_before_the_exec_ends(tmp_path: Path) -> None:
+    """`launch shell experiment=X`: the container ends with its terminal, however early that goes."""
+    for number in range(8):
+        spec = make_spec(tmp_path, "sleep", "60", terminal=True)
+        container = lifecycle.create(spec, exit_record=None)
+        try:
+            master = lifecycle.start_on_terminal(container)
+            time.sleep(number / 5_000)
+            os.close(master)
+            assert lifecycle.wait(container, timeout_s=10) != ProcessExit(0, None)
+        finally:
+            lifecycle.kill(container)
+            container.close()
+            lifecycle.remove_overlay(spec.overlay_dir)

@@ -1,0 +1,132 @@
+"""Who makes a container's init: a small process itself, a large one through its stand-in (`runtime/container/begin.py`)."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.container import lifecycle
+from tests.kernel.forked import forked
+from tests.kernel.oci_bundle import REPOSITORY
+from tests.kernel.userland import base_layer, make_spec, run
+
+pytestmark = pytest.mark.requires("root", "overlayfs", "idmapped-mounts", "userns", "proc", "netns")
+
+BALLAST = 96 << 20
+
+
+def stand_ins_of(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if Path(f"/proc/{child}/comm").read_text() == "launch-begin\n"]
+
+
+@contextmanager
+def running(directory: Path, *argv: str) -> Iterator[lifecycle.Container]:
+    spec = make_spec(directory, *argv)
+    container = lifecycle.create(spec, exit_record=None)
+    try:
+        lifecycle.start(container)
+        yield container
+    finally:
+        lifecycle.kill(container)
+        lifecycle.wait(container)
+        container.close()
+        lifecycle.remove_overlay(spec.overlay_dir)
+
+
+def kilobytes_of(pid: int) -> dict[str, int]:
+    lines = [line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]]
+    return {name.rstrip(":"): int(size) for name, size, _unit in lines}
+
+
+def test_the_init_of_a_large_creator_is_small(tmp_path: Path) -> None:
+    """Else it is what the kernel kills first when the container's memory is used up."""
+
+    def work() -> Any:
+        ballast = b"x" * BALLAST
+        with running(tmp_path, "/usr/bin/sleep", "60") as container:
+            memory = kilobytes_of(container.pid)
+        return [memory["Rss"], memory["Private_Dirty"], len(ballast)]
+
+    resident, private, _ = forked(work)
+    assert resident < 32 << 10
+    assert private < 6 << 10
+
+
+def test_a_small_creator_needs_nobody(tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.path[:0] = [{str(REPOSITORY)!r}]
+from pathlib import Path
+from runtime.container import lifecycle
+from runtime.container.spec import ContainerSpec
+from runtime.rootfs.wanted import BindMount
+spec = ContainerSpec("test-{os.getpid()}-small", (Path({str(tmp_path / "layer")!r}),), Path({str(tmp_path / "overlay")!r}),
+    ("/usr/bin/true",), binds=(BindMount(Path("/usr"), "/host/usr", owner_is_caller=False),))
+container = lifecycle.create(spec, exit_record=None)
+lifecycle.start(container)
+print(lifecycle.wait(container).code, "runtime.container.stand_in" in sys.modules)
+"""
+    tmp_path.chmod(0o755)
+    base_layer(tmp_path / "layer")
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert "0 False\n" == done.stdout
+
+
+def test_a_killed_stand_in_is_replaced(tmp_path: Path) -> None:
+    def work() -> Any:
+        ballast = b"x" * BALLAST
+        codes = [run(make_spec(tmp_path, "true"))[0].code]
+        (first,) = stand_ins_of(os.getpid())
+        os.kill(first, signal.SIGKILL)
+        time.sleep(0.2)
+        codes.append(run(make_spec(tmp_path, "true"))[0].code)
+        (second,) = stand_ins_of(os.getpid())
+        return [codes, first != second, len(ballast)]
+
+    assert [[0, 0], True, BALLAST] == forked(work)
+
+
+def test_a_container_has_the_limits_that_its_creator_has_by_then(tmp_path: Path) -> None:
+    """A stand-in is a process that was started before: it must not hand on what was true then."""
+
+    def work() -> Any:
+        ballast = b"x" * BALLAST
+        said = []
+        for blocks in (7, 5):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (blocks << 20, blocks << 20))
+            said.append(run(make_spec(tmp_path, "sh", "-c", "ulimit -f"))[1].split())
+        return [said, len(ballast)]
+
+    (first, second), _ = forked(work)
+    assert (["14336"], ["10240"]) == (first, second)
+
+
+def test_a_stand_in_ends_with_its_creator(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    creator = os.fork()
+    if creator == 0:
+        ballast = b"x" * BALLAST
+        run(make_spec(tmp_path, "true"))
+        os.write(writer, b"%d %d" % (stand_ins_of(os.getpid())[0], len(ballast)))
+        time.sleep(60)
+        os._exit(0)
+    stand_in = int(os.read(reader, 100).split()[0])
+    os.kill(creator, signal.SIGKILL)
+    os.waitpid(creator, 0)
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{stand_in}").exists() and "Z" not in Path(f"/proc/{stand_in}/stat").read_text().split()[2]:
+        assert time.monotonic() < deadline, "it is still there"
+        time.sleep(0.01)
+    os.close(reader)
+    os.close(writer)
