@@ -190,3 +190,25 @@ def test_a_record_is_strict_json_whatever_the_metrics_are(state: StateDir) -> No
     document = json.loads(json.dumps(find_run(state, run_dir.run_id).to_json(), allow_nan=False))
     assert document["metrics"] == {"loss": "NaN", "up": "Infinity", "down": "-Infinity", "fine": 0.5}
     assert document["params"] == {"a": ["NaN"]}
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param(["waiting"], "place 1 of 2 in line for 1 GPU: 0 of 4 free", id="in the line"),
+        pytest.param(["waiting", "note"], "place 1 of 2 in line for 1 GPU: 0 of 4 free", id="and a note"),
+        pytest.param(["waiting", "leased"], None, id="it has them"),
+        pytest.param(
+            ["waiting", "leased", "started", "attempt", "waiting"], "place 1 of 2 in line for 1 GPU: 0 of 4 free", id="again"
+        ),
+        pytest.param(["waiting", "stopping"], None, id="called off"),
+        pytest.param([], None, id="nothing to wait for"),
+    ],
+)
+def test_what_a_run_in_the_line_waits_for(state: StateDir, events: list[str], expected: str | None) -> None:
+    told = {"place": 1, "of": 2, "text": "1 GPU: 0 of 4 free"}
+    happened = [(name, 2 + number, told if name == "waiting" else {}) for number, name in enumerate(events)]
+    record = fold(a_run(state, "aaaaaa", ("created", 1, HERE), *happened))
+    assert record is not None
+    assert record.waits_for == expected
+    assert record.phase != "waiting"
