@@ -52,7 +52,7 @@ def what_is_missing(machine: Machine, name: str) -> Remedy:
         )
     if name in own.legacy:
         return Remedy(
-            "cgroup v1 can't be given to ordinary users; start anew after it, or run as root", machine.booting_with(_V2_ONLY)
+            f"cgroup v1 can't be given to ordinary users: boot with `{_V2_ONLY}`, or run as root", machine.booting_with(_V2_ONLY)
         )
     if not machine.has("/run/systemd/system"):
         return Remedy(

@@ -82,7 +82,7 @@ def pressure(machine: Machine) -> Finding:
     if machine.text("/proc/pressure/memory"):
         return good("the record says how long a run waited for CPU, memory and disks")
     if machine.has("/proc/pressure/memory") or "CONFIG_PSI_DEFAULT_DISABLED=y" in _build_configuration(machine):
-        advice, command = "start anew after it; runs work without", machine.booting_with("psi=1")
+        advice, command = "boot with `psi=1`; runs work without", machine.booting_with("psi=1")
         return off("the kernel measures no pressure (PSI): switched off", advice=advice, command=command)
     return off("the kernel measures no pressure (PSI)", advice="it was built without CONFIG_PSI; runs work without")
 
