@@ -9,7 +9,7 @@ reused while its inputs are unchanged; then nothing heavy is imported.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +23,12 @@ from runtime.oci.digest import Digest, digest_json
 if TYPE_CHECKING:
     from launcher.plan.bases.pinned_base import SdistBase
     from launcher.plan.requirements.pylock import Target
+    from launcher.plan.requirements.torch_variant import Machine
     from launcher.plan.requirements.uv_question import Answer
     from runtime.build.sources import WheelSource
     from runtime.state_dir import StateDir
+
+_UV_DRIVER = "UV_CUDA_DRIVER_VERSION"
 
 
 def resolve(
@@ -56,9 +59,10 @@ def resolve(
     if wanted.empty:
         return Lock(python, platform, (), lock_digest(()), "resolved")
     directory = wanted.project.parent if wanted.project else base_dir
-    driver = _driver() if cuda == "auto" else None
+    machine = _machine() if cuda == "auto" else None
+    looked_at = None if machine is None else [machine.driver, machine.capability]
     has = [packages_digest(installed)] if installed else []
-    key = digest_json([request, settings_digest(environ, directory), driver, os.fspath(directory), libstdcxx, *has])
+    key = digest_json([request, settings_digest(environ, directory), looked_at, os.fspath(directory), libstdcxx, *has])
     if not refresh:
         recorded = find_recorded(state.cache / "locks", key)
         if recorded is not None:
@@ -68,7 +72,7 @@ def resolve(
     from launcher.plan.requirements.stand_ins import StandIns
     from launcher.plan.requirements.uv_question import Question
 
-    target, backend = parse_target(python, platform), torch_backend(cuda)
+    target, backend = parse_target(python, platform), torch_backend(cuda) if machine is None else machine.backend
     settings = index_settings(index, environ=environ, file_options=wanted.index_options, directory=directory)
     question = Question(
         wanted=wanted,
@@ -76,7 +80,8 @@ def resolve(
         settings=settings,
         backend=backend,
         directory=directory,
-        environ=environ,
+        environ=environ if machine is None or machine.told_driver is None else {**environ, _UV_DRIVER: machine.told_driver},
+        runs=_only(backend) if machine is None else machine.runs,
         scratch_dir=state.cache,
         cache_dir=cache_dir,
         sdists=sdists,
@@ -145,12 +150,16 @@ def lock_digest(wheels: Sequence[LockedWheel], provided: Sequence[tuple[str, str
     return digest_json({"files": files, "provided": sorted(map(list, provided))} if provided else files)
 
 
-def _driver() -> str | None:
-    """The NVIDIA driver that `cuda: auto` looked at."""
-    try:
-        return Path("/sys/module/nvidia/version").read_text().strip()
-    except OSError:
-        return None
+def _machine() -> Machine:
+    """What `auto` looks at. Imported here: a lock without it needs no GPUs."""
+    from launcher.plan.requirements.torch_variant import this_machine
+
+    return this_machine()
+
+
+def _only(backend: str | None) -> Callable[[str], bool] | None:
+    """Whether a variant of torch is the one that was asked for; None: any is."""
+    return None if backend is None else lambda variant: variant == backend
 
 
 def torch_backend(cuda: str | None) -> str | None:

@@ -112,7 +112,8 @@ def lock_files(experiment_file: Path, backend: str | None) -> list[Path]:
     variants: list[str | None] = [backend]
     if backend == "auto":
         # Which variant `auto` means here is the resolver's to say; every one that was locked is a candidate.
-        variants = [*sorted(path.name.split(".")[1] for path in experiment_file.parent.glob(f"{stem}.c*.lock"))]
+        # The newest CUDA comes first.
+        variants = [*sorted((path.name.split(".")[1] for path in experiment_file.parent.glob(f"{stem}.c*.lock")), reverse=True)]
     files: list[Path] = []
     for variant in variants:
         files += [lock_file(experiment_file, variant, pylock=pylock) for pylock in (False, True)]
@@ -147,10 +148,14 @@ def _current(path: Path, spec: ExperimentSpec, target: Target) -> tuple[Lock | N
 
 
 def _fits_driver(variant: str | None) -> bool:
-    """Whether a lock that was made for `auto` elsewhere suits this machine: CPU builds without a driver, CUDA builds with one."""
-    from runtime.gpu.inventory import has_driver
+    """Whether a lock that was made for `auto` elsewhere suits this machine: CPU builds without a driver, and with one a CUDA
+    build that its GPUs run."""
+    from launcher.plan.requirements.torch_variant import this_machine
 
-    return (variant not in (None, "cpu")) == has_driver()
+    machine = this_machine()
+    if variant in (None, "cpu"):
+        return machine.driver is None
+    return machine.driver is not None and machine.runs(variant or "")
 
 
 def _not_used(path: Path, why: str, spec: ExperimentSpec, target: Target, experiment: str) -> str:

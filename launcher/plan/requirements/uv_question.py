@@ -8,7 +8,7 @@ given up where the requirements can't be met with it (`stand_ins.py`).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,8 @@ class Question:
     """`--torch-backend`"""
     directory: Path
     """Where uv looks for settings of the project."""
+    runs: Callable[[str], bool] | None
+    """Whether a variant of torch (`cpu`, `cu128`) is wanted; None: any is."""
     environ: Mapping[str, str]
     scratch_dir: Path
     """Remembered answers and scratch files."""
@@ -77,6 +79,8 @@ class Question:
         while True:
             try:
                 document, provided = self._document()
+                if self._bar_other_build(document):
+                    continue
                 torch = self._torch_variant(document)
                 wheels = self._choose(document, torch)
             except ConfigError as error:
@@ -88,6 +92,18 @@ class Question:
             if not unfit:
                 return Answer(wheels, provided, torch, addresses, warnings_of(self.left_out, wheels))
             self._leave_out(unfit, document)
+
+    def _bar_other_build(self, document: Mapping[str, Any]) -> bool:
+        """Whether the torch of *document* is a build that isn't wanted: uv chooses among the builds of torch's own indexes only,
+        and takes the newest of a directory or another index."""
+        version = next(
+            (str(package.get("version")) for package in document.get("packages", ()) if package["name"] == "torch"), ""
+        )
+        variant = version.partition("+")[2]
+        if self.runs is None or not variant or self.runs(variant) or f"torch!={version}" in self.barred:
+            return False
+        self.barred.append(f"torch!={version}")
+        return True
 
     def _choose(self, document: Mapping[str, Any], torch: str | None) -> tuple[LockedWheel, ...]:
         from launcher.plan.requirements.pylock import choose_files

@@ -30,4 +30,4 @@ def test_auto_looks_at_every_variant_that_was_locked(tmp_path):
     for name in ("resnet.cpu.lock", "resnet.cu128.lock", "resnet.lock", "other.cpu.lock"):
         (tmp_path / name).touch()
     found = [path.name for path in lock_files(experiment, "auto") if path.exists()]
-    assert found == ["resnet.cpu.lock", "resnet.cu128.lock"]
+    assert found == ["resnet.cu128.lock", "resnet.cpu.lock"]  # the newest CUDA first
