@@ -220,13 +220,12 @@ def prctl(option: int, argument: int = 0, second: int | None = None) -> int:
 class _FilterProgram(ctypes.Structure):
     """struct sock_fprog."""
 
-    _fields_ = (("length", ctypes.c_ushort), ("filter", c_void_p))
+    _fields_ = (("length", ctypes.c_ushort), ("filter", c_char_p))
 
 
 def seccomp_set_filter(program: bytes) -> None:
     """prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER): *program* is an array of struct sock_filter. Needs no_new_privs."""
-    buffer = ctypes.create_string_buffer(program, len(program))
-    argument = _FilterProgram(len(program) // 8, ctypes.cast(buffer, c_void_p))
+    argument = _FilterProgram(len(program) // 8, program)
     _checked(_libc.prctl(22, 2, ctypes.byref(argument), 0, 0), f"prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, {len(program) // 8})")
 
 
@@ -235,8 +234,7 @@ SECCOMP_NEW_LISTENER = 8
 
 def seccomp_filter(program: bytes, flags: int) -> int:
     """seccomp(SECCOMP_SET_MODE_FILTER): as `seccomp_set_filter`, with SECCOMP_FILTER_FLAG_* *flags*."""
-    buffer = ctypes.create_string_buffer(program, len(program))
-    argument = _FilterProgram(len(program) // 8, ctypes.cast(buffer, c_void_p))
+    argument = _FilterProgram(len(program) // 8, program)
     result = _libc.syscall(c_long(_SECCOMP), c_uint(1), c_uint(flags), ctypes.byref(argument))
     return _checked(result, f"seccomp(SECCOMP_SET_MODE_FILTER, {flags:#x}, {len(program) // 8})")
 
@@ -287,12 +285,6 @@ def swap_signal_mask(mask: bytes) -> bytes:
     if _libc.pthread_sigmask(2, mask, before) != 0:
         raise AssertionError("pthread_sigmask(SIG_SETMASK) refused a mask")
     return before.raw
-
-
-def rename_thread(name: bytes) -> None:
-    """prctl(PR_SET_NAME): what /proc/PID/comm says of this process; 15 bytes at most."""
-    buffer = ctypes.create_string_buffer(name[:15])
-    _checked(_libc.prctl(15, ctypes.addressof(buffer), None, 0, 0), f"prctl(PR_SET_NAME, {name!r})")
 
 
 def forget_signal_stack() -> None:

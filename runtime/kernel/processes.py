@@ -96,7 +96,9 @@ def leave_session_keyring() -> None:
 
 def rename(title: str) -> None:
     """Be *title* in /proc/PID/comm and cmdline, which everybody may read: a fork shows the arguments it was forked with."""
-    libc.rename_thread(title.encode())
+    comm = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+    os.write(comm, title[:15].encode())
+    os.close(comm)
     start, end = place_of_arguments()
     if 0 < start < end:
         libc.overwrite_memory(start, title.encode(), end - start)
