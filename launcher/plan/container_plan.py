@@ -14,7 +14,7 @@ from typing import Protocol
 from launcher.errors import ConfigError
 from launcher.plan.image_user import program_user
 from launcher.plan.launch_plan import LaunchPlan
-from launcher.plan.machine_share import shm_share, this_machine
+from launcher.plan.machine_share import made_by, shm_share, this_machine
 from launcher.plan.program_env import CHECKPOINTS, HOME, OUTPUTS, RUN_DIRECTORY, data_target, program_env
 from runtime.cgroup.limits import Limits
 from runtime.container.spec import ContainerSpec
@@ -119,9 +119,9 @@ def secret_values(names: tuple[str, ...], environ: Mapping[str, str]) -> dict[st
 
 def network_of(word: str) -> tuple[NetworkMode, str | None]:
     """What `network` means: a kind, and a name where it is a network that runs share."""
-    match word:
-        case "none" | "host" | "bridge" | "pasta":
-            return word, None
+    match made_by(word):
+        case "none" | "host" | "bridge" | "pasta" as kind:
+            return kind, None
         case _:
             return "bridge", word
 

@@ -9,6 +9,7 @@ import pytest
 
 from launcher.config.spec import Cluster, ExperimentSpec, Metrics, Mount, Sweep
 from launcher.errors import ConfigError, Origin
+from launcher.plan.container_plan import network_of
 from launcher.plan.machine_share import Machine, check_memory, check_network, cpu_share
 from launcher.plan.origins import origin_of
 from launcher.plan.refusals import refuse_missing, refuse_one_port_for_many, refuse_unsupported
@@ -88,13 +89,27 @@ def test_everybody_gets_no_network_and_the_machines(network, monkeypatch):
     check_network(network)
 
 
-@pytest.mark.parametrize("network", ["bridge", "rendezvous"])
-def test_only_root_gets_a_bridge_and_others_are_told_what_works(network, monkeypatch):
+def test_only_root_gets_a_network_with_others_and_others_are_told_what_works(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(ConfigError, match=f"`network: {network}` needs root") as refused:
-        check_network(network)
+    with pytest.raises(ConfigError, match="`network: rendezvous` needs root") as refused:
+        check_network("rendezvous")
     assert "network=pasta" in refused.value.hint
     assert "network=host" in refused.value.hint
+
+
+@pytest.mark.parametrize(("uid", "network"), [(0, "bridge"), (1000, "pasta")])
+def test_an_ordinary_users_bridge_is_pastas(uid, network, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    assert (network, None) == network_of("bridge")
+    assert ("bridge", "rendezvous") == network_of("rendezvous")
+
+
+def test_an_ordinary_user_without_pasta_is_told_how_to_have_a_bridge(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ConfigError, match=r"`network: bridge` needs root, or else pasta: .* needs the program") as refused:
+        check_network("bridge")
+    assert "passt" in refused.value.hint
 
 
 def test_without_pasta_its_package_is_named(monkeypatch):
