@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from runtime.errors import GpuError
-from runtime.gpu import amd, health, kernel_log, xids
+from runtime.gpu import amd
+from runtime.gpu.described import described, unreadable
 from runtime.gpu.gpu import Gpu, GpuProcess, MigInstance
-from runtime.gpu.kernel_list import KernelGpu, kernel_gpus
-from runtime.gpu.pci_device import pci_place
 from runtime.gpu.pool import allotted
-from runtime.gpu.processes import as_values
 from runtime.gpu.roots import Roots
 from runtime.gpu.side_process import Asked, Tell, ask, listen
 
@@ -50,7 +47,7 @@ def read_all_gpus(*, timeout_s: float = NVML_PATIENCE_S, roots: Roots | None = N
     try:
         nvidia, refusal = _nvidia_gpus(timeout_s, roots), None
     except GpuError as error:
-        nvidia, refusal = _unreadable(error, roots), error
+        nvidia, refusal = unreadable(error.message, roots), error
     others = amd.read_amd_gpus(roots, first_index=len(nvidia))
     if refusal is not None and not others:
         raise refusal
@@ -91,7 +88,7 @@ def _nvidia_gpus(timeout_s: float, roots: Roots) -> tuple[Gpu, ...]:
         _hanging[roots, missing.pop(0)] = time.monotonic() + _HANG_REMEMBERED_S
     facts |= _read_one_by_one(missing, machine, timeout_s, roots)
     facts |= {index: _silent(index, timeout_s) for index in skipped if index < machine["count"]}
-    return _described([facts[index] for index in sorted(facts)], machine, roots)
+    return described([facts[index] for index in sorted(facts)], machine, roots)
 
 
 def _tell_everything(tell: Tell, roots: Roots, skipped: Collection[int]) -> None:
@@ -139,68 +136,6 @@ def _facts_of(index: int, asked: Asked, timeout_s: float, roots: Roots) -> dict[
 def _silent(index: int, timeout_s: float) -> dict[str, Any]:
     words = f"it hangs: the driver did not answer for it within {timeout_s:g} s (the kernel log tells more)"
     return {"index": index, "trouble": words}
-
-
-def _described(facts: Sequence[dict[str, Any]], machine: dict[str, Any], roots: Roots) -> tuple[Gpu, ...]:
-    listed = kernel_gpus(roots)
-    logged = kernel_log.logged_xids(roots)
-    # NVML counts in the order of the list; where it counts fewer, we can't tell which is which by number.
-    by_index = dict(enumerate(listed)) if len(listed) == machine["count"] else {}
-    return tuple(_gpu(one, by_index.get(one["index"]), machine, logged, roots) for one in facts)
-
-
-def _gpu(
-    facts: dict[str, Any], listed: KernelGpu | None, machine: dict[str, Any], logged: Iterable[kernel_log.LoggedXid], roots: Roots
-) -> Gpu:
-    trouble, warnings = health.judge(facts)
-    slices = tuple(MigInstance(**one) for one in facts.get("mig", ()))
-    processes = as_values(facts.get("processes", ()), slices)
-    known = KernelGpu("", None, None, None) if listed is None else listed
-    address = facts.get("pci_bus_id") or known.address or None
-    place = pci_place(address, roots)
-    minor = facts.get("minor")
-    return Gpu(
-        index=facts["index"],
-        uuid=facts.get("uuid") or known.uuid,
-        minor=known.minor if minor is None else minor,
-        model=facts.get("model") or known.model,
-        memory_bytes=facts.get("memory_bytes"),
-        capability=facts.get("capability"),
-        pci_bus_id=address,
-        pids=tuple(process.pid for process in processes if process.kind != "graphics"),
-        driver=machine["driver"],
-        trouble=facts.get("trouble") or trouble,
-        brand=facts.get("brand"),
-        cuda=None if machine["cuda"] is None else (machine["cuda"][0], machine["cuda"][1]),
-        used_bytes=facts.get("used_bytes"),
-        busy_percent=facts.get("busy_percent"),
-        power_w=facts.get("power_w"),
-        temperature_c=facts.get("temperature_c"),
-        numa_node=place.numa_node,
-        cpus=place.cpus,
-        mig=slices,
-        mig_enabled=facts.get("mig_enabled", False),
-        processes=processes,
-        warnings=(*warnings, *_xid_warnings(address, logged)),
-        render_nodes=place.render_nodes,
-        unknown=tuple(sorted(facts.get("unknown", {}).items())),
-    )
-
-
-def _xid_warnings(address: str | None, logged: Iterable[kernel_log.LoggedXid]) -> Iterable[str]:
-    """The hardware's last Xid since the machine was started; those that programs cause are the programs' affair."""
-    place = (address or "").lower().rpartition(".")[0][-len("0000:18:00") :]
-    own = [one for one in logged if place and one.address == place and not xids.meaning(one.xid).by_program]
-    if own:
-        at = time.strftime("%Y-%m-%d %H:%M", time.localtime(own[-1].at))
-        yield f"Xid {own[-1].xid} at {at}: {xids.meaning(own[-1].xid).words}"
-
-
-def _unreadable(error: GpuError, roots: Roots) -> tuple[Gpu, ...]:
-    """The NVIDIA GPUs of a machine whose NVML does not come up, as far as the kernel lists them."""
-    nothing = {"driver": None, "cuda": None, "count": 0}
-    listed = enumerate(kernel_gpus(roots))
-    return tuple(replace(_gpu({"index": index}, one, nothing, (), roots), trouble=error.message) for index, one in listed)
 
 
 def _check(asked: Asked, timeout_s: float) -> None:

@@ -252,6 +252,18 @@ def test_an_xid_in_the_kernel_log_is_a_warning_unless_a_program_caused_it(gpu_bo
     (box.roots.dev / "dev/kmsg").unlink()
 
 
+def test_a_gpu_that_only_the_kernel_lists_is_missed_where_its_node_is_here(gpu_box: Make) -> None:
+    box = gpu_box(gpus=3)
+    uuid = box.state["gpus"].pop(1)["uuid"]
+    box.save()
+    gpus = read_gpus()
+    assert [box.uuids[0], box.uuids[1], uuid] == [gpu.uuid for gpu in gpus]
+    assert "the kernel module lists it and NVML does not" in str(gpus[2].trouble)
+    assert (None, None, 2) == (gpus[0].trouble, gpus[1].trouble, gpus[2].index)
+    (box.roots.dev / f"dev/nvidia{gpus[2].minor}").unlink()
+    assert [None, None] == [gpu.trouble for gpu in read_gpus()]
+
+
 def test_roots_can_be_given(gpu_box: Make, tmp_path: Path) -> None:
     box = gpu_box(gpus=1)
     assert [0] == [gpu.numa_node for gpu in read_all_gpus(roots=box.roots)]
