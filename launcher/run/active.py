@@ -6,14 +6,14 @@ A run begins here, so that whoever is killed in the middle of it leaves half a r
 
 from __future__ import annotations
 
-import secrets
-import shutil
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from launcher.tracking import journal
 from runtime.file_lock import LockBusy, locked, open_locked
+from runtime.rootfs.removal import remove_tree
 from runtime.state_dir import RunDir, StateDir
 
 
@@ -38,7 +38,7 @@ def new_run(state: StateDir) -> RunDir:
     """The directory of a new run, marked before it is made, under an id of six hex digits that nobody has."""
     _directory(state).mkdir(mode=0o700, exist_ok=True)
     while True:
-        run_dir = state.run(secrets.token_hex(3))
+        run_dir = state.run(os.urandom(3).hex())
         if run_dir.root.exists():
             continue
         (_directory(state) / run_dir.run_id).touch(mode=0o600)
@@ -63,7 +63,7 @@ def forget_half(run_dir: RunDir) -> None:
             if journal.read(run_dir.journal):
                 return
             if run_dir.root.exists():
-                shutil.rmtree(run_dir.root)
+                remove_tree(run_dir.root)
             unmark(run_dir)
     except LockBusy:
         return  # somebody begins a run, perhaps this one: who looks next sees

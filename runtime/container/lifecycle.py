@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -357,7 +356,7 @@ def remove_overlay(overlay_dir: Path) -> None:
     else:
         # overlayfs leaves `work` with mode 0, and sub-ids own what they wrote: root of a user namespace may remove both.
         namespaces.within_user_namespace(id_maps.choose(), remove)
-    shutil.rmtree(overlay_dir)
+    remove_tree(overlay_dir)
 
 
 def reown_to_caller(directory: Path) -> None:

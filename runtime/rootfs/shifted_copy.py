@@ -7,10 +7,10 @@ xfs) it costs no space. File capabilities are left out: without an id map they w
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from runtime.file_lock import locked
+from runtime.rootfs.removal import remove_tree
 
 _LEFT_OUT = ("security.capability",)
 
@@ -26,7 +26,7 @@ def shifted_copy(layer: Path, uid: int, gid: int) -> Path:
         partial = copy.with_name(f"{copy.name}.partial")
         if not copy.exists():
             if partial.exists():
-                shutil.rmtree(partial)  # left by somebody who was killed; we have the lock
+                remove_tree(partial)  # left by somebody who was killed; we have the lock
             _Copier(layer, partial, uid, gid).run()
             partial.rename(copy)
     return copy
