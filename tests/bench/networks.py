@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -57,7 +58,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="launch-bench-") as scratch:
         root = base_layer(Path(scratch) / "root")
         (root / "host/usr").mkdir(parents=True)
-        cases = [Case(f"podman run --network {network}", _podman(root, network)) for network in ("bridge", "none")]
+        kinds = ("bridge", "none", "pasta") if shutil.which("pasta") else ("bridge", "none")
+        cases = [Case(f"podman run --network {network}", _podman(root, network)) for network in kinds]
         cases += [
             Case("launch: none", _ours(Path(scratch))),
             Case("launch: bridge", _ours(Path(scratch), network="bridge")),
@@ -67,6 +69,17 @@ def main() -> None:
         if shutil.which("pasta"):
             cases.append(Case("launch: pasta", _ours(Path(scratch), network="pasta")))
         measure("Container with a network, /bin/true, whole", cases, rounds=chosen.rounds, warmups=2)
+        _compare(cases, "launch: bridge", "podman run --network bridge", at_most=1 / 4)
+        _compare(cases, "launch: pasta", "podman run --network pasta", at_most=1 / 2)
+
+
+def _compare(cases: list[Case], ours: str, theirs: str, *, at_most: float) -> None:
+    """One figure of the target table: round by round, as the ratios of the table above."""
+    named = {case.name: case for case in cases}
+    if ours in named and theirs in named:
+        pairs = zip(named[ours].seconds, named[theirs].seconds, strict=True)
+        ratio = statistics.median(own / other for own, other in pairs)
+        print(f"`{ours}` takes {ratio:.2f} of `{theirs}` (wanted: {at_most:.2f} or less)\n")
 
 
 def _ours(scratch: Path, **network: object) -> Callable[[], float]:

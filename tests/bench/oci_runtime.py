@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,10 @@ def main() -> None:
         cases = [Case("runc run", _once("runc", "--root", f"{scratch}/runc", "run", "--bundle", bundle, "bench-runc"))]
         if shutil.which("crun") is not None and not HYBRID.exists():
             cases.append(Case("crun run", _once("crun", "--root", f"{scratch}/crun", "run", "--bundle", bundle, "bench-crun")))
-        cases.append(Case("launch oci run", _once(*ours)))
+        whole = [Path("/usr/bin/python3"), Path(sys.executable)]
+        for python in dict.fromkeys(one.resolve() for one in whole if one.exists()):
+            argv = [str(python), *ours[1:-1], f"bench-{python.name}"]
+            cases.append(Case(f"launch oci run, {python.name}", _once(*argv)))
         measure("OCI runtime: run of `true`", cases, rounds=chosen.rounds, warmups=3)
 
 
