@@ -41,11 +41,13 @@ def gpu_share(spec: ExperimentSpec, where: Where) -> GpuShare:
     count = len(offers) if spec.gpus == "all" else float(spec.gpus)
     if not offers or count > len(offers):
         raise _not_enough(spec, ours, len(offers), where)
+    candidates = tuple(gpu for gpu in ours if gpu.uuid in offers or any(one.uuid in offers for one in gpu.mig))
     if sliced:
         _refuse_more_of_slices(count, where)
+    else:
+        _refuse_two_vendors(candidates, count, where)
     if spec.gpu.topology == "nvlink" and count > 1:
         _refuse_unlinked(ours, offers, int(count), where)
-    candidates = tuple(gpu for gpu in ours if gpu.uuid in offers or any(one.uuid in offers for one in gpu.mig))
     return GpuShare(int(count) if count == int(count) else count, present=len(offers), candidates=candidates)
 
 
@@ -75,6 +77,19 @@ def _refuse_more_of_slices(count: float, where: Where) -> None:
             f"{count:g} MIG instances requested: a process can use only one",
             origin=where("gpus"),
             hint="`gpus=1`, and several runs side by side (`-m` runs a sweep's trials so)",
+        )
+
+
+def _refuse_two_vendors(candidates: Sequence[Gpu], count: float, where: Where) -> None:
+    """No program computes on NVIDIA's and AMD's together."""
+    vendors = Counter(gpu.vendor for gpu in candidates)
+    most, number = vendors.most_common(1)[0]
+    if count > number:
+        model = next(gpu.model for gpu in candidates if gpu.vendor == most)
+        raise ConfigError(
+            f"{count:g} GPUs requested, and only {number} here are of one vendor",
+            origin=where("gpus"),
+            hint=f"`gpu.model` picks a kind, for example `gpu.model={(model or most).split()[0]}`",
         )
 
 

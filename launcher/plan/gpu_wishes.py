@@ -40,7 +40,11 @@ def largest_linked(uuids: Sequence[str], topology: Topology) -> int:
 def _fits(gpu: Gpu, wishes: Wishes) -> bool:
     if wishes.model is not None and not (gpu.model and re.search(wishes.model, gpu.model)):
         return False
-    return wishes.capability is None or (gpu.capability is not None and _version(gpu.capability) >= _version(wishes.capability))
+    if wishes.capability is None:
+        return True
+    if gpu.vendor != "nvidia" or gpu.capability is None:  # it is CUDA's word
+        return False
+    return _version(gpu.capability) >= _version(wishes.capability)
 
 
 def _has_memory(memory_bytes: int | None, wishes: Wishes) -> bool:

@@ -115,3 +115,14 @@ def test_two_halves_share_a_gpu_and_know_it(launch: Launch, box: GpuBox) -> None
     gpus = {tuple(until(launch, run, "leased")["gpus"]) for run in (first, launch.record()["run_id"])}
     assert len(gpus) == 1
     launch("stop", first)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one processor only")
+def test_a_run_stays_on_the_processors_beside_its_gpu(launch: Launch, box: GpuBox) -> None:
+    near = max(os.sched_getaffinity(0))
+    for listed in box.roots.sys.glob("sys/bus/pci/devices/*/local_cpulist"):
+        listed.write_text(f"{near}\n")
+    where = ("--", "python3", "-c", "import os; print(os.sched_getaffinity(0))")
+    assert launch("experiment=probe", "gpus=1", *where).stdout == f"{{{near}}}\n"
+    assert launch("experiment=probe", *where).stdout == f"{os.sched_getaffinity(0)}\n"
+    assert until(launch, launch.record("@last~1")["run_id"], "leased")["cpus"] == str(near)

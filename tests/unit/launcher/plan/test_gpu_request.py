@@ -80,6 +80,22 @@ def test_a_wish_that_is_not_fulfilled_is_named_with_what_is_there(box: Callable[
     assert "NVIDIA A100-SXM4-80GB" in hint
 
 
+def test_gpus_of_two_vendors_are_not_mixed(box: Callable[..., GpuBox]) -> None:
+    box(gpus=2, amd=1)
+    assert share(2) == (2, 3)
+    assert share("all", model="NVIDIA") == (2, 2)
+    assert share("all", model="AMD") == (1, 1)
+    assert refusal("all") == (
+        "3 GPUs requested, and only 2 here are of one vendor",
+        "`gpu.model` picks a kind, for example `gpu.model=NVIDIA`",
+    )
+
+
+def test_a_compute_capability_is_cudas(box: Callable[..., GpuBox]) -> None:
+    box(gpus=1, amd=1)
+    assert share("all", capability="8.0") == (1, 1)
+
+
 def test_a_sick_gpu_is_not_counted_and_is_named(box: Callable[..., GpuBox]) -> None:
     box(gpus=2).lose(1)
     assert refusal(2)[0] == "not enough GPUs: 2 requested, 1 present"
