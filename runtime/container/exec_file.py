@@ -11,11 +11,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
 
 from runtime.kernel import libc
 from runtime.kernel.safe_open import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS
+from runtime.light_typing import NamedTuple, NoReturn
 
 _OWN_FILE = "/proc/self/exe"
 _MOST_INTERPRETERS = 5
@@ -25,8 +24,7 @@ _AT_SYMLINK_NOFOLLOW = 0x100
 _NO_LINKS = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedProgram:
+class OpenedProgram(NamedTuple):
     """A program that was found; its descriptors are close-on-exec and stay open until then."""
 
     file: int
