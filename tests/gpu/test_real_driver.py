@@ -1,0 +1,105 @@
+"""The driver of a real machine: where it is, what it consists of, what it answers; recorded for the made machine of the tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.gpu.cdi.applied import device_edits
+from runtime.gpu.cdi.files import read_catalogue
+from runtime.gpu.cdi.generated import EVERYTHING, nvidia_specification
+from runtime.gpu.cdi.names import DeviceName
+from runtime.gpu.cdi.written import as_json, as_yaml
+from runtime.gpu.device_nodes import module_version
+from runtime.gpu.driver import find_driver
+from runtime.gpu.driver_files import libraries_in
+from runtime.gpu.forward_compat import Compat, decide
+from runtime.gpu.gpu import Gpu
+from runtime.gpu.inject import injection
+from runtime.gpu.requirements import Has, is_met
+from runtime.gpu.roots import Roots
+
+pytestmark = pytest.mark.gpu
+
+
+def said(*words: str) -> str:
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    except (FileNotFoundError, subprocess.TimeoutExpired) as error:
+        return f"({error})"
+    return (done.stdout + done.stderr)[-20_000:]
+
+
+def test_the_machine_is_recorded(gpus: tuple[Gpu, ...], evidence: dict[str, Any]) -> None:
+    files = ("/proc/driver/nvidia/version", "/proc/driver/nvidia/params", "/proc/devices", "/proc/driver/nvidia-caps/mig-minors")
+    evidence |= {path: Path(path).read_text()[:8000] for path in files if Path(path).is_file()}
+    evidence["uname"] = list(os.uname())
+    evidence["nodes"] = said("sh", "-c", "ls -lR /dev/nvidia* /dev/dri 2>&1")
+    evidence["modules"] = said("sh", "-c", "grep nvidia /proc/modules")
+    evidence["cgroup"] = said("stat", "-fc", "%T", "/sys/fs/cgroup")
+    evidence["libcuda"] = said(
+        "sh", "-c", "find /usr /opt /run /home /lib* -name 'libcuda.so*' 2>/dev/null; ldconfig -p | grep -i -e cuda -e nvidia"
+    )
+    evidence["nvidia-smi"] = said("nvidia-smi", "-q")
+    evidence["gpus"] = [str(gpu) for gpu in gpus]
+    assert evidence["/proc/devices"]
+
+
+def test_each_way_of_looking_finds_a_driver_of_the_modules_version(gpus: tuple[Gpu, ...], evidence: dict[str, Any]) -> None:
+    started = time.perf_counter()
+    found = find_driver()
+    evidence |= {"ms": round(1000 * (time.perf_counter() - started), 1), "found": str(found)}
+    assert found.version == module_version(Roots.of_this_machine()) == gpus[0].driver
+
+
+def test_every_library_that_torch_opens_of_the_driver_is_given(gpus: tuple[Gpu, ...], evidence: dict[str, Any]) -> None:
+    pytest.importorskip("torch")
+    code = "import torch; torch.zeros(1).cuda(); print(open('/proc/self/maps').read())"
+    maps = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300).stdout
+    opened = {Path(line.split()[-1]).name for line in maps.splitlines() if line.endswith(find_driver().version)}
+    given = {path.name for path in libraries_in(injection(gpus, [str(gpus[0].uuid)]).mounts)}
+    evidence |= {"opened": sorted(opened), "given": sorted(given)}
+    assert opened
+    assert opened <= given
+
+
+def test_the_written_specification_is_what_a_run_gets_and_stays_the_same(
+    gpus: tuple[Gpu, ...], tmp_path: Path, evidence: dict[str, Any]
+) -> None:
+    started = time.perf_counter()
+    spec, notes = nvidia_specification(gpus, hook=None)
+    evidence |= {"ms": round(1000 * (time.perf_counter() - started), 1), "notes": notes, "specification": as_yaml(spec)}
+    assert as_json(spec) == as_json(nvidia_specification(gpus, hook=None)[0])
+    (tmp_path / "nvidia.json").write_text(as_json(spec))
+    applied = device_edits([DeviceName("nvidia.com/gpu", str(gpus[0].index))], read_catalogue([tmp_path])).sorted()
+    direct = injection(gpus, [str(gpus[0].uuid)], capabilities=EVERYTHING)
+    assert (direct.nodes, direct.mounts, direct.env) == (applied.nodes, applied.mounts, applied.env)
+
+
+@pytest.mark.parametrize("ahead", [1, 2])
+def test_forward_compatibility_is_decided_against_the_real_driver(
+    gpus: tuple[Gpu, ...], ahead: int, evidence: dict[str, Any]
+) -> None:
+    driver = str(gpus[0].driver)
+    branch = int(driver.partition(".")[0])
+    newer = decide(Compat(f"{branch + 10 * ahead}.10"), driver, gpus)
+    older = decide(Compat(f"{branch - 10 * ahead}.10"), driver, gpus)
+    evidence |= {"newer": newer.why, "older": older.why}
+    assert not older.use
+    assert newer.use == ("geforce" not in str(gpus[0].model).lower())
+
+
+def test_demands_of_images_are_judged(gpus: tuple[Gpu, ...], evidence: dict[str, Any]) -> None:
+    has = Has.of(gpus[0])
+    evidence["has"] = str(has)
+    assert gpus[0].cuda is not None
+    major, minor = gpus[0].cuda
+    assert is_met(f"cuda>={major}.{minor}", has)
+    assert not is_met(f"cuda>={major}.{minor + 1}", has)
+    assert not is_met("driver<400", has)
