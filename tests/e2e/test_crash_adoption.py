@@ -101,6 +101,16 @@ def test_what_happened_while_nobody_followed_is_in_the_record_and_in_mlflow(cras
     assert [0, 1, 2, 3] == [step for step, _ in recorded.history(known.info["run_id"], "loss")]
 
 
+def test_a_new_launch_closes_what_an_earlier_one_lost(crashing: Launch) -> None:
+    going = Going(crashing, "tracking=none", "env.PAUSE_S='900'")
+    init = next(event["init_pid"] for event in going.events() if event["event"] == "started")
+    going.kill_followers()
+    os.kill(init, signal.SIGKILL)
+    crashing("-q", "experiment=crash", "tracking=none")
+    within(30, lambda: "lost" == next((event.get("reason") for event in going.events() if event["event"] == "finished"), None))
+    within(30, lambda: not (crashing.home / "active" / going.run_id).exists())
+
+
 def test_a_start_that_was_not_written_down_any_more_is_written_by_the_successor(crashing: Launch) -> None:
     going = Going(crashing, "tracking=none", SLOW)
     going.kill_followers()
