@@ -69,6 +69,7 @@ class Birth(NamedTuple):
     preserved: int
     keyring: bool
     pivot: bool
+    mount_label: str | None
     state: Mapping[str, object]
 
     @property
@@ -238,7 +239,7 @@ def _furnish(birth: Birth) -> Root:
         birth.bundle,
         prepared=birth.prepared,
         own_cgroup_namespace=config.linux.namespace("cgroup") is not None,
-        label=config.linux.mount_label,
+        label=birth.mount_label,
     )
     made.mount_all(config.mounts)
     bound = config.linux.namespace("user") is not None or in_user_namespace()

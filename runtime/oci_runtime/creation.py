@@ -106,16 +106,24 @@ def prepare_start(config: RuntimeConfig, process: Process) -> Start:
     from runtime.oci_runtime.process_limits import check_limits
 
     check_limits(process)
-    return Start(process=process, seccomp=seccomp, seccomp_listener=None, labels=_labels(config, process))
+    return Start(process=process, seccomp=seccomp, seccomp_listener=None, labels=_labels(process))
 
 
-def _labels(config: RuntimeConfig, process: Process) -> Labels | None:
-    if not (process.apparmor_profile or process.selinux_label or config.linux.mount_label):
+def _labels(process: Process) -> Labels | None:
+    if not (process.apparmor_profile or process.selinux_label):
         return None
-    from runtime.oci_runtime.security_labels import labels_of, refuse_without_selinux
+    from runtime.oci_runtime.security_labels import labels_of
 
-    refuse_without_selinux("linux.mountLabel", config.linux.mount_label)
     return labels_of(process)
+
+
+def _mount_label(config: RuntimeConfig) -> str | None:
+    """What mounts are labelled with. Without SELinux nobody asks for labels of files, and none is lost by leaving them out."""
+    if not config.linux.mount_label:
+        return None
+    from runtime.oci_runtime.security_labels import selinux_is_on
+
+    return config.linux.mount_label if selinux_is_on() else None
 
 
 def _preload(config: RuntimeConfig) -> None:
@@ -259,6 +267,7 @@ class _Creation:
             preserved=self.wanted.preserved,
             keyring=self.wanted.keyring,
             pivot=self.wanted.pivot,
+            mount_label=_mount_label(self.config),
             state=self.made.state(status=record.CREATED),
         )
 

@@ -59,20 +59,19 @@ def labels_of(process: Process) -> Labels | None:
             f"`process.apparmorProfile` is `{process.apparmor_profile}`, and AppArmor is off on this machine",
             hint="leave it out of the configuration, or boot with `apparmor=1 security=apparmor`",
         )
-    refuse_without_selinux("process.selinuxLabel", process.selinux_label)
+    if process.selinux_label and not selinux_is_on():
+        raise Unsupported(
+            f"`process.selinuxLabel` is `{process.selinux_label}`, and SELinux is off on this machine",
+            hint="leave it out of the configuration, or boot with `selinux=1 security=selinux`",
+        )
     if not process.apparmor_profile and not process.selinux_label:
         return None
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     return Labels(process.apparmor_profile or None, process.selinux_label or None, process.no_new_privileges, proc)
 
 
-def refuse_without_selinux(field: str, label: str | None) -> None:
-    """Raises Unsupported for a *label* on a machine without SELinux."""
-    if label and not os.path.exists(_SELINUX):
-        raise Unsupported(
-            f"`{field}` is `{label}`, and SELinux is off on this machine",
-            hint="leave it out of the configuration, or boot with `selinux=1 security=selinux`",
-        )
+def selinux_is_on() -> bool:
+    return os.path.exists(_SELINUX)
 
 
 def apparmor_is_on() -> bool:
