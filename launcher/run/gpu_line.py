@@ -83,7 +83,7 @@ def at_once(plan: LaunchPlan, run: str, inbox: SignalInbox) -> Placed:
         attempt = _attempt(directory, _waiter(plan, run, pool), pool)
         if attempt.lease is not None and (clean := _still_clean(directory, attempt.lease, pool)) is not None:
             return clean
-        if attempt.lease is None and not (_only_leaving(attempt) and time.monotonic() < deadline):
+        if attempt.lease is None and not (attempt.only_leaving and time.monotonic() < deadline):
             raise _not_free(pool, attempt)
         _pause(inbox, _LEAVING_STEP_S)
         pool.read()
@@ -97,7 +97,7 @@ def refuse_unless_free(plan: LaunchPlan) -> None:
     attempt = _attempt(directory, _waiter(plan, "", pool), pool)
     if attempt.lease is not None:
         release(attempt.lease)
-    elif not _only_leaving(attempt):
+    elif not attempt.only_leaving:
         raise _not_free(pool, attempt)
 
 
@@ -117,12 +117,6 @@ def _still_clean(directory: Path, lease: GpuLease, pool: GpuPool) -> Placed | No
     shares = tuple(int(memory.get(uuid, 0) * share) for uuid, share in zip(lease.uuids, lease.shares, strict=True))
     gpus = tuple(gpu for gpu in pool.gpus if leased & {gpu.uuid, *(one.uuid for one in gpu.mig)})
     return Placed(replace(lease, memory_bytes=shares), gpus)
-
-
-def _only_leaving(attempt: Attempt) -> bool:
-    """Whether nothing is in the way but what ended runs have left on the devices."""
-    there = [device.stranger for device in attempt.devices.values() if device.stranger is not None]
-    return attempt.only_strangers and any(stranger.leaving for stranger in there)
 
 
 def _not_free(pool: GpuPool, attempt: Attempt) -> LaunchError:

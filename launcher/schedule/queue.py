@@ -34,7 +34,6 @@ class Place:
 
     waiter: Waiter
     fd: int
-    path: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +46,8 @@ class Attempt:
     lease: GpuLease | None
     only_strangers: bool = False
     """It is its turn but for those who use devices outside launch: no lock will tell when they end."""
+    only_leaving: bool = False
+    """It is its turn but for what ended runs have left on devices, which goes within seconds."""
 
 
 @contextmanager
@@ -77,7 +78,7 @@ def try_to_place(
 ) -> Attempt:
     """May *waiter* start now? Then it holds its lease; never waits. One that stands in no line comes after all who do."""
     with deciding(directory):
-        now_there = look(directory, devices, strangers=strangers)
+        now_there = _look(directory, devices, strangers=strangers)
         served = {(holder.run, holder.pid) for device in now_there.values() for holder in device.holders}
         # Who has its lease stands in the line until it has looked whether the devices are clean.
         others = [one for one in waiting(directory) if one != waiter and (one.run, one.pid) not in served]
@@ -85,13 +86,20 @@ def try_to_place(
             waiter = replace(waiter, number=1 + max((other.number for other in others), default=0))
         found = turn(waiter, others, now_there, topology, now=time.time())
         lease = None if found.uuids is None else take(directory, _units(found.uuids, waiter, now_there), _hint(waiter))
-    alone = {uuid: replace(device, stranger=None) for uuid, device in now_there.items()}
-    only_strangers = lease is None and turn(waiter, others, alone, topology, now=time.time()).uuids is not None
-    return Attempt(found, now_there, lease, only_strangers)
+
+    def would_fit(without: Callable[[Stranger], bool]) -> bool:
+        there = {uuid: _without(device, without) for uuid, device in now_there.items()}
+        return lease is None and turn(waiter, others, there, topology, now=time.time()).uuids is not None
+
+    return Attempt(found, now_there, lease, would_fit(lambda _all: True), would_fit(lambda stranger: stranger.leaving))
 
 
-def look(directory: Path, devices: Sequence[Device], *, strangers: Strangers) -> dict[str, Device]:
-    """*devices* as they are now. Exact while the caller is `deciding`."""
+def _without(device: Device, whom: Callable[[Stranger], bool]) -> Device:
+    return replace(device, stranger=None) if device.stranger is not None and whom(device.stranger) else device
+
+
+def _look(directory: Path, devices: Sequence[Device], *, strangers: Strangers) -> dict[str, Device]:
+    """*devices* as they are now."""
     uuids = dict.fromkeys(uuid for device in devices for uuid in (device.uuid, device.parent) if uuid is not None)
     occupied = {uuid: occupancy(directory, uuid) for uuid in uuids}
     return as_they_are(devices, occupied, strangers(occupied))
@@ -113,7 +121,7 @@ def _free_place(directory: Path, waiter: Waiter) -> Place:
         path = lock_path(directory, f"place{number}")
         if not is_held(path) and (fd := grab(path)) is not None:
             write_hint(fd, to_document(waiter))
-            return Place(waiter, fd, path)
+            return Place(waiter, fd)
     raise AssertionError("count has no end")
 
 
