@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,6 @@ from runtime.oci.digest import Digest, digest_json
 if TYPE_CHECKING:
     from launcher.plan.bases.pinned_base import SdistBase
     from launcher.plan.requirements.pylock import Target
-    from launcher.plan.requirements.torch_variant import Machine
     from launcher.plan.requirements.uv_question import Answer
     from runtime.build.sources import WheelSource
     from runtime.state_dir import StateDir
@@ -59,10 +59,9 @@ def resolve(
     if wanted.empty:
         return Lock(python, platform, (), lock_digest(()), "resolved")
     directory = wanted.project.parent if wanted.project else base_dir
-    machine = _machine() if cuda == "auto" else None
-    looked_at = None if machine is None else [machine.driver, machine.capability]
+    torch = _torch_wish(cuda)
     has = [packages_digest(installed)] if installed else []
-    key = digest_json([request, settings_digest(environ, directory), looked_at, os.fspath(directory), libstdcxx, *has])
+    key = digest_json([request, settings_digest(environ, directory), torch.looked_at, os.fspath(directory), libstdcxx, *has])
     if not refresh:
         recorded = find_recorded(state.cache / "locks", key)
         if recorded is not None:
@@ -72,21 +71,21 @@ def resolve(
     from launcher.plan.requirements.stand_ins import StandIns
     from launcher.plan.requirements.uv_question import Question
 
-    target, backend = parse_target(python, platform), torch_backend(cuda) if machine is None else machine.backend
+    target = parse_target(python, platform)
     settings = index_settings(index, environ=environ, file_options=wanted.index_options, directory=directory)
     question = Question(
         wanted=wanted,
         target=target,
         settings=settings,
-        backend=backend,
+        backend=torch.backend,
+        runs=torch.runs,
         directory=directory,
-        environ=environ if machine is None or machine.told_driver is None else {**environ, _UV_DRIVER: machine.told_driver},
-        runs=_only(backend) if machine is None else machine.runs,
+        environ={**environ, **torch.env},
         scratch_dir=state.cache,
         cache_dir=cache_dir,
         sdists=sdists,
         libstdcxx=libstdcxx,
-        stand_ins=StandIns(installed, target, backend=backend, cache_dir=state.cache) if installed else None,
+        stand_ins=StandIns(installed, target, backend=torch.backend, cache_dir=state.cache) if installed else None,
     )
     answer = question.answer()
     lock = _lock_of(answer, target, platform, installed)
@@ -150,16 +149,30 @@ def lock_digest(wheels: Sequence[LockedWheel], provided: Sequence[tuple[str, str
     return digest_json({"files": files, "provided": sorted(map(list, provided))} if provided else files)
 
 
-def _machine() -> Machine:
-    """What `auto` looks at. Imported here: a lock without it needs no GPUs."""
-    from launcher.plan.requirements.torch_variant import this_machine
+@dataclass(frozen=True, slots=True)
+class _TorchWish:
+    """Which build of torch is asked for."""
 
-    return this_machine()
+    backend: str | None
+    """uv's word for it."""
+    runs: Callable[[str], bool] | None
+    """Whether a variant is wanted; None: any is."""
+    env: dict[str, str] = field(default_factory=dict)
+    """What uv is told of the machine."""
+    looked_at: tuple[str | None, float | None] | None = None
+    """What of the machine the answer depends on."""
 
 
-def _only(backend: str | None) -> Callable[[str], bool] | None:
-    """Whether a variant of torch is the one that was asked for; None: any is."""
-    return None if backend is None else lambda variant: variant == backend
+def _torch_wish(cuda: str | None) -> _TorchWish:
+    if cuda == "auto":
+        # Imported here: a lock without it needs no GPUs.
+        from launcher.plan.requirements.torch_variant import this_machine
+
+        machine = this_machine()
+        env = {} if machine.told_driver is None else {_UV_DRIVER: machine.told_driver}
+        return _TorchWish(machine.backend, machine.runs, env, (machine.driver, machine.capability))
+    backend = torch_backend(cuda)
+    return _TorchWish(backend, None if backend is None else lambda variant: variant == backend)
 
 
 def torch_backend(cuda: str | None) -> str | None:
