@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from gpu_box import GpuBox, make_box
 from launch_command import EXPERIMENT, PROGRAM, Launch
 from server_peer import Server
 
@@ -61,3 +63,20 @@ def recorded(session_home: Path) -> Server:
     state = StateDir(session_home)
     mlflow_server.ui(state)
     return Server(state)
+
+
+@pytest.fixture
+def gpus_in_reach(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., GpuBox]]:
+    """A machine with GPUs (gpu_box.py) whose nodes a container's process 1, nobody outside, finds as it finds those of /dev."""
+    made: list[GpuBox] = []
+    with tempfile.TemporaryDirectory(prefix="launch-gpus-") as directory:
+        os.chmod(directory, 0o755)
+
+        def make(**wishes: Any) -> GpuBox:
+            made.append(make_box(Path(directory) / f"box{len(made)}", **wishes))
+            made[-1].use(monkeypatch)
+            return made[-1]
+
+        yield make
+        for box in made:
+            box.remove()

@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from elf_maker import elf_that_needs
+from gpu_box import GpuBox
 from launch_command import Launch
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
@@ -42,6 +44,31 @@ def test_two_processes_train_an_epoch_together(shipped: Launch) -> None:
     assert "FINISHED" == record["status"]
     assert {"loss", "val_accuracy", "lr"} <= set(record["metrics"])
     assert {"model.pt", "results.json"} == {path.name for path in Path(record["run_dir"], "outputs").iterdir()}
+
+
+# torchrun in a build of torch that lacks libuv and asks for it nevertheless.
+TORCHRUN = """\
+import functools, sys
+import torch.distributed as dist
+from torch.distributed import run
+from torch.distributed.elastic.rendezvous import c10d_rendezvous_backend as backend
+dist.TCPStore = backend.TCPStore = functools.partial(dist.TCPStore, use_libuv=False)
+run.main(sys.argv[1:])
+"""
+WORKER = "import os; os.write(1, f\"rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']}\\n\".encode())"
+
+
+@pytest.mark.requires("cc")
+def test_torchrun_starts_a_worker_for_each_gpu_without_being_told(
+    shipped: Launch, tmp_path: Path, gpus_in_reach: Callable[..., GpuBox]
+) -> None:
+    gpus_in_reach(gpus=3)
+    for name, content in (("torchrun.py", TORCHRUN), ("worker.py", WORKER)):
+        (tmp_path / "code").mkdir(exist_ok=True)
+        (tmp_path / "code" / name).write_text(content)
+    code = (f"code.root={tmp_path / 'code'}", "command=python3 torchrun.py worker.py", "gpus=3", "cpus=2")
+    done = shipped("experiment=resnet", *DEBIANS_TORCH, *code, timeout_s=600)
+    assert {f"rank {rank} of 3" for rank in range(3)} <= set(done.stdout.splitlines())
 
 
 def test_the_plan_takes_a_torch_that_the_base_can_load(shipped: Launch) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gpu_box import GpuBox, make_box
+from gpu_box import GpuBox
 from launch_command import Launch
 from server_peer import Server
 
@@ -53,14 +51,8 @@ def waits(session_home: Path, tmp_path: Path) -> Launch:
 
 
 @pytest.fixture
-def box(monkeypatch: pytest.MonkeyPatch) -> Iterator[GpuBox]:
-    """Where a container's process 1, which is nobody outside, finds the nodes, as it finds those of /dev."""
-    with tempfile.TemporaryDirectory(prefix="launch-gpus-") as directory:
-        os.chmod(directory, 0o755)
-        made = make_box(Path(directory) / "box", gpus=4)
-        made.use(monkeypatch)
-        yield made
-        made.remove()
+def box(gpus_in_reach: Callable[..., GpuBox]) -> GpuBox:
+    return gpus_in_reach(gpus=4)
 
 
 def started(launch: Launch, *arguments: str) -> tuple[subprocess.Popen[str], RunDir]:
