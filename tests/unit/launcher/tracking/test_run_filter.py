@@ -63,7 +63,14 @@ def test_a_run_fulfils(text: str, run: RunRecord) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["metrics.acc < 0.9", "metrics.loss < 1", "metrics.loss != 1", "not status = FINISHED", "name = 'FIRST TRY'", "duration > 2m"],
+    [
+        "metrics.acc < 0.9",
+        "metrics.loss < 1",
+        "metrics.loss != 1",
+        "not status = FINISHED",
+        "name = 'FIRST TRY'",
+        "duration > 2m",
+    ],
 )
 def test_a_run_does_not_fulfil(text: str, run: RunRecord) -> None:
     assert not run_filter(text).admits(run)
