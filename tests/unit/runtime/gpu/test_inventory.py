@@ -121,9 +121,9 @@ def test_a_gpu_that_gets_lost_later_keeps_its_name(gpu_box: Make) -> None:
 def test_a_gpu_that_hangs_hides_no_other_and_is_not_waited_for_again(gpu_box: Make) -> None:
     box = gpu_box(gpus=3)
     box.delay("*", 600_000, gpu=1)
-    gpus = read_gpus(timeout_s=0.4)
+    gpus = read_gpus(timeout_s=1.5)
     assert [None, None] == [gpus[0].trouble, gpus[2].trouble]
-    assert "it hangs: the driver did not answer for it within 0.4 s" in str(gpus[1].trouble)
+    assert "it hangs: the driver did not answer for it within 1.5 s" in str(gpus[1].trouble)
     assert box.uuids[1] == gpus[1].uuid
     begun = time.monotonic()
     assert "it hangs" in str(read_gpus(timeout_s=30)[1].trouble)
@@ -134,7 +134,7 @@ def test_several_gpus_that_hang_are_found_out_at_once(gpu_box: Make) -> None:
     box = gpu_box(gpus=4)
     for index in (0, 2):
         box.delay("nvmlDeviceGetUUID", 600_000, gpu=index)
-    told = [gpu.trouble or "well" for gpu in read_gpus(timeout_s=0.5)]
+    told = [gpu.trouble or "well" for gpu in read_gpus(timeout_s=1.5)]
     assert [True, False, True, False] == [words.startswith("it hangs") for words in told]
 
 
