@@ -33,7 +33,7 @@ def lease_dir() -> Path:
     named = os.environ.get("LAUNCH_LEASE_DIR")
     places = (Path(named),) if named else _PLACES
     for place in places:
-        if place.is_dir():
+        if _is_directory(place) or (named and place.is_dir()):
             return place
     for place in places:
         with suppress(OSError):
@@ -53,9 +53,17 @@ def _made(place: Path) -> Path:
         fresh.rename(place)
     except OSError:
         fresh.rmdir()
-        if not place.is_dir():  # somebody was faster
+        if not _is_directory(place):  # nobody was faster
             raise
     return place
+
+
+def _is_directory(place: Path) -> bool:
+    """And no link to one: anybody may put a link there, and root shall not follow it."""
+    try:
+        return stat.S_ISDIR(place.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def lock_path(directory: Path, name: str) -> Path:

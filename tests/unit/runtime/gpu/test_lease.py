@@ -222,6 +222,18 @@ def test_a_directory_that_is_there_goes_before_one_that_could_be_made(tmp_path: 
     assert lease_dir() == second
 
 
+def test_a_link_that_somebody_put_in_the_directorys_place_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runtime.gpu import lease_files
+
+    monkeypatch.delenv("LAUNCH_LEASE_DIR", raising=False)
+    link, second = tmp_path / "link", tmp_path / "leases"
+    link.symlink_to("/etc")
+    monkeypatch.setattr(lease_files, "_PLACES", (link, second))
+    assert lease_dir() == second
+
+
 def test_no_place_for_leases_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAUNCH_LEASE_DIR", str(tmp_path / "missing" / "leases"))
     with pytest.raises(GpuError, match="missing/leases"):
