@@ -22,7 +22,7 @@ from runtime.errors import RuntimeFailure
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir, StateDir
 
-_LAST_WORDS_WITHIN_S = 2.0
+_LAST_WORDS_WITHIN_S = 5.0
 
 TOOK_OVER = "the supervisor had died; another one took over"
 

@@ -53,8 +53,8 @@ def _follow_to_the_end(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tr
     events = _of_this_attempt(journal.read(run_dir.journal))
     stopping = next((event for event in reversed(events) if event.name == "stopping"), None)
     asked, why = (Reason(stopping.fields["reason"]), stopping.get("detail")) if stopping is not None else (None, None)
-    # Until it has its lease, the record that lies there is the last attempt's.
-    recorded = lifecycle.read_exit(run_dir.exit_record) if container is None and _has(events, "leased") else None
+    # Until it has taken anything, the record that lies there is the last attempt's.
+    recorded = lifecycle.read_exit(run_dir.exit_record) if container is None and _has(events, "acquired") else None
     if (container is not None or recorded is not None) and not _has(events, "started"):
         events.append(_note_start(run_dir, container, attempt, events))
     if container is None:
