@@ -66,12 +66,17 @@ def unparsable_override(text: str, error: Exception) -> ConfigError:
         )
     reason = next((line.strip() for line in str(error).splitlines() if "mismatched" in line or "Unknown function" in line), "")
     detail = f" ({reason})" if reason else ""
-    quoted = shlex.quote(f'{key}="{value}"')
+    items = [item.strip() for item in value[1:-1].split(",")] if value.startswith("[") and value.endswith("]") else []
+    quoted = shlex.quote(f"{key}=[{','.join(_quoted(item) for item in items)}]" if items else f"{key}={_quoted(value)}")
     return ConfigError(
         f"`{text}` is not an override that can be read{detail}",
         origin=origin,
         hint=f"text with special characters needs quotes twice: {quoted}",
     )
+
+
+def _quoted(text: str) -> str:
+    return text if text[:1] in ("'", '"') else f'"{text}"'
 
 
 def check_choices(choices: Sequence[Override], path: SearchPath) -> None:

@@ -121,7 +121,7 @@ def run_attempt(run: Run, number: int) -> Attempt:
         )
         owned.callback(container.close)
         owned.callback(_end, container)
-        for warning in (*cgroup.warnings, *container.warnings):
+        for warning in (*spec.notes, *cgroup.warnings, *container.warnings):
             journal.append(run_dir.journal, "note", text=warning)
         kills_before = kills_on_this_machine()
         _start(run, container, number)

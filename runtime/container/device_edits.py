@@ -31,6 +31,7 @@ def edited(
         links=(*container.links, *(Symlink(one.path, one.points_to) for one in edits.links)),
         loader_dirs=(*container.loader_dirs, *loader_first, *edits.library_dirs),
         proc_covers=(*container.proc_covers, *_driver_proc(edits, roots)),
+        notes=(*container.notes, *edits.notes),
         host_groups=tuple(sorted({*container.host_groups, *edits.groups})),
     )
 

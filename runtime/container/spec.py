@@ -42,6 +42,8 @@ class ContainerSpec:
     links: tuple[Symlink, ...] = ()
     loader_dirs: tuple[str, ...] = ()
     """Directories of the container that its dynamic loader searches, also without LD_LIBRARY_PATH."""
+    notes: tuple[str, ...] = ()
+    """What of it whoever reads the run should know: a driver's daemon that is dead, a library that won't load in this image."""
     host_groups: tuple[int, ...] = ()
     """Groups of the host that the program is in, whatever *groups* says, since a device's node is theirs. An ordinary user
     keeps those that the launch was started with."""

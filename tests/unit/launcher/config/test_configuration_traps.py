@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from launcher.config.project import shipped_conf
+from launcher.errors import ConfigError
 from tests.unit.launcher.config.conftest import Project, shown
 
 CONF = shipped_conf()
@@ -415,3 +416,9 @@ def test_projects_choice_of_a_preset_gives_way_to_the_command_line(project: Proj
     assert tracking is not None
     assert "http://mlflow.lab:5000" == tracking.uri
     assert project.load("experiment=digits", "tracking=none").spec.tracking is None
+
+
+def test_a_list_that_cannot_be_read_is_shown_with_its_items_quoted(project: Project) -> None:
+    with pytest.raises(ConfigError) as caught:
+        project.load("experiment=mine", "devices=[v.com/c=x, /dev/kvm]")
+    assert """`devices=["v.com/c=x","/dev/kvm"]`""".strip("`") in (caught.value.hint or "")
