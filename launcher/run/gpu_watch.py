@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import select
 import signal
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 from launcher.errors import LaunchError
 from launcher.plan.launch_plan import LaunchPlan
+from launcher.run.process_owner import who_is
 from launcher.tracking import journal
 from launcher.tracking.gpu_samples import gpu_metrics
 from launcher.tracking.gpu_usage import load_meters, store_meters
@@ -27,6 +27,7 @@ from runtime.gpu import watcher
 from runtime.gpu.concerns import Concerns, names
 from runtime.gpu.energy import EnergyMeter
 from runtime.gpu.load import GpuLoad
+from runtime.gpu.roots import Roots
 from runtime.gpu.xids import meaning, sentence
 from runtime.kernel.process_table import parent_of
 from runtime.state_dir import RunDir
@@ -279,16 +280,7 @@ def _descends_from(pid: int, ancestor: int) -> bool:
 
 def _process_words(pid: int) -> str | None:
     """`process 4411 (python3) of bob`; None for one that is not there (any more), or that serves others on the GPU."""
-    try:
-        with open(f"/proc/{pid}/comm") as file:
-            command = file.read().strip()
-        uid = os.stat(f"/proc/{pid}").st_uid
-    except OSError:
+    who = who_is(pid, {}, Roots.of_this_machine())
+    if who is None or who.name.startswith("nvidia-cuda-mps"):
         return None
-    if command.startswith("nvidia-cuda-mps"):
-        return None
-    try:
-        user = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        user = f"uid {uid}"
-    return f"process {pid} ({command}) of {user}"
+    return f"process {pid} ({who.name}) of {who.user}" + (f", run {who.run}" if who.run else "")
