@@ -47,6 +47,8 @@ A program may itself exit with 2 or 125; the last lines of a run and `launch run
 | `LAUNCH_LOG_LIMIT` | how much of each output stream of a run is kept, `100MiB`; `0`: all; default `1GiB` |
 | `LAUNCH_LEASE_DIR` | where GPU leases lie; the same for all users of a machine |
 | `LAUNCH_NVML_LIBRARY`, `LAUNCH_DRIVER_LIBRARIES` | where NVIDIA's management library and the driver's libraries lie |
+| `LAUNCH_DRIVER_ROOT`, `LAUNCH_DEV_ROOT` | what the driver's files and the device nodes are below, where that isn't `/` |
+| `LAUNCH_CDI_DIRS` | where CDI specifications are looked for; default `/etc/cdi:/var/run/cdi` |
 | `LAUNCH_NO_CONFIG_CACHE` | `1`: compose every configuration anew |
 | `MLFLOW_TRACKING_TOKEN`, or `MLFLOW_TRACKING_USERNAME` and `…_PASSWORD` | for a `tracking.uri` that wants them |
 | `NO_COLOR` | no colour |
