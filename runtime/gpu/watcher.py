@@ -20,9 +20,10 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from runtime.errors import GpuError
+from runtime.gpu.amd_load import AmdLoadReader, are_amds
 from runtime.gpu.load import GpuLoad, LoadReader
 from runtime.gpu.roots import Roots
 from runtime.gpu.xid_events import XidEvents
@@ -70,6 +71,12 @@ def _be_watcher(uuids: tuple[str, ...], interval_s: float, roots: Roots, *, tell
         os._exit(0)
 
 
+class Reader(Protocol):
+    """Reads the GPUs of one vendor."""
+
+    def read(self) -> tuple[GpuLoad, ...]: ...
+
+
 class _Watcher:
     def __init__(self, uuids: tuple[str, ...], interval_s: float, roots: Roots, *, tell: int, wake: int) -> None:
         self._uuids = uuids
@@ -80,27 +87,29 @@ class _Watcher:
         self._telling = threading.Lock()
 
     def run(self) -> None:
+        if are_amds(self._uuids, self._roots):
+            self._read_until_woken(AmdLoadReader(self._roots, self._uuids))
+            return
         from runtime.gpu import nvml
 
         try:
             with nvml.opened(self._roots) as module:
-                self._read_until_woken(module)
+                threading.Thread(target=self._wait_for_xids, args=(module,), daemon=True).start()
+                self._read_until_woken(LoadReader(module, self._uuids))
+                os._exit(0)  # not through nvmlShutdown: the other thread is inside, and the kernel closes what is open
         except GpuError as error:
             self._tell_of_denied()
             self._tell({"error": error.message, "hint": error.hint})
 
-    def _read_until_woken(self, nvml: Any) -> None:
-        reader = LoadReader(nvml, self._uuids)
+    def _read_until_woken(self, reader: Reader) -> None:
         self._read(reader)
-        threading.Thread(target=self._wait_for_xids, args=(nvml,), daemon=True).start()
         due = time.monotonic() + self._interval_s
         while not select.select([self._wake], [], [], max(0.0, due - time.monotonic()))[0]:
             self._read(reader)
             due = max(due + self._interval_s, time.monotonic())
         self._read(reader)
-        os._exit(0)  # not through nvmlShutdown: the other thread is inside, and the kernel closes what is open
 
-    def _read(self, reader: LoadReader) -> None:
+    def _read(self, reader: Reader) -> None:
         at = round(time.time(), 3)
         loads = reader.read()
         if any(_looks_denied(load) for load in loads):

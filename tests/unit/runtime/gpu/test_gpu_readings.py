@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from gpu_box import GpuBox
 
 from runtime.gpu import nvml
+from runtime.gpu.amd_load import AmdLoadReader, are_amds
 from runtime.gpu.load import GpuLoad, LoadReader
 from runtime.gpu.xid_events import XidEvents
 
@@ -119,3 +121,24 @@ def test_an_xid_concerns_the_slice_that_it_names_or_all_of_the_card(box: GpuBox)
         return [events.wait(1_000), events.wait(1_000)]
 
     assert [[[last, 31]], [[first, 48], [last, 48]]] == in_a_child(told)
+
+
+def test_amds_gpus_tell_what_the_kernel_shows_of_them(gpu_box: Callable[..., GpuBox]) -> None:
+    box = gpu_box(installed=False, amd=2)
+    device = box.amd[1].device
+    (device / "gpu_busy_percent").write_text("73\n")
+    box.add_amd_process(1, os.getpid(), used_bytes=1 << 30)
+    first, second = AmdLoadReader(box.roots, box.uuids[::-1]).read()
+    assert box.uuids == (first.uuid, second.uuid)
+    assert (73, (os.getpid(),)) == (second.busy_percent, second.pids)
+    assert not second.lost
+    assert are_amds(box.uuids, box.roots)
+    assert not are_amds(("GPU-of-nobody",), box.roots)
+
+
+def test_an_amd_gpu_that_is_not_listed_any_more_is_lost(gpu_box: Callable[..., GpuBox]) -> None:
+    box = gpu_box(installed=False, amd=1)
+    reader = AmdLoadReader(box.roots, box.uuids)
+    shutil.rmtree(box.roots.sys / "sys/class/kfd")
+    (load,) = reader.read()
+    assert load.lost
