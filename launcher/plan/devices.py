@@ -55,6 +55,15 @@ def _compat_note(container: ContainerSpec, leased: Sequence[Gpu]) -> Decision | 
     return None if compat is None or driver is None else decide(compat, driver, leased)
 
 
+def refuse_unready_driver(gpus: Sequence[Gpu]) -> None:
+    """What would only show at the start, after a build: a library that isn't of the kernel module's version, a missing node."""
+    from runtime.gpu.inject import nvidia_driver
+    from runtime.gpu.roots import Roots
+
+    if any(gpu.vendor == "nvidia" for gpu in gpus):
+        nvidia_driver(roots=Roots.of_this_machine())
+
+
 def named_edits(entries: Sequence[str]) -> Edits:
     """What the entries of `devices` add. Raises GpuError."""
     from runtime.gpu.cdi.applied import device_edits

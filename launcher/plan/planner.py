@@ -28,6 +28,7 @@ from launcher.plan.refusals import Where, refuse_missing, refuse_unsupported
 from launcher.plan.threads import ranks, starts_torchrun, thread_count
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan
+from runtime.errors import GpuError
 from runtime.gpu.gpu import Gpu
 from runtime.oci.digest import Digest, digest_json
 from runtime.state_dir import StateDir
@@ -239,16 +240,21 @@ def _unfit(
 ) -> tuple[str, ...]:
     if not share.candidates:
         return ()
+    from launcher.plan.devices import refuse_unready_driver
     from launcher.plan.gpu_fit import check_fit
 
-    return _refused_or_told(lambda: check_fit(spec, build.config.env, lock, share.candidates, where), runs_here=runs_here)
+    def check() -> tuple[str, ...]:
+        refuse_unready_driver(share.candidates)
+        return check_fit(spec, build.config.env, lock, share.candidates, where)
+
+    return _refused_or_told(check, runs_here=runs_here)
 
 
 def _refused_or_told(check: Callable[[], tuple[str, ...]], *, runs_here: bool) -> tuple[str, ...]:
     """The warnings of *check*. What it refuses is a warning where nothing will run."""
     try:
         return check()
-    except ConfigError as error:
+    except (ConfigError, GpuError) as error:
         if runs_here:
             raise
         return (f"this machine can't run it: {error.message}",)

@@ -58,3 +58,14 @@ def test_what_cannot_run_here_is_refused_before_anything_is_built(launch: Launch
     done = launch("experiment=probe", "gpus=1", change, check=2)
     assert words in done.stderr
     assert "built" not in done.stderr
+
+
+def test_a_driver_that_was_upgraded_under_the_kernel_is_told_before_anything_is_built(launch: Launch, box: GpuBox) -> None:
+    """NVML answers still: only the files differ."""
+    version = box.roots.proc / "proc/driver/nvidia/version"
+    version.write_text(version.read_text().replace("580.95.05", "570.11.01"))
+    before = launch.runs()
+    done = launch("experiment=probe", "gpus=1", check=125)
+    assert "driver library 580.95.05" in done.stderr
+    assert "kernel module 570.11.01" in done.stderr
+    assert before == launch.runs()
