@@ -20,7 +20,7 @@ from runtime.container.child import Birth
 from runtime.container.handshake import bound_socket, channel, failure, receive, send
 from runtime.container.init import EXIT_RECORD_BYTES, Holdings
 from runtime.container.logs import LogFiles
-from runtime.container.mappings import mappings
+from runtime.container.mappings import Mappings, mappings
 from runtime.container.spec import ContainerSpec, ProcessExit
 from runtime.container.wiring import Wiring
 from runtime.errors import ContainerError
@@ -114,14 +114,10 @@ def create(
         holdings = Holdings(
             spec.container_id, theirs, adoption, stdout_read, stderr_read, logs, exit_fd, tuple(held_fds), owner_notes
         )
-        own_mappings = None
-        if maps.kind is IdMapKind.RANGED:
-            own_mappings = mappings(maps, (*spec.binds,))
-            for_child.callback(own_mappings.close)
         birth = Birth(
             spec=spec,
             maps=maps,
-            mappings=own_mappings,
+            mappings=_own_mappings(maps, spec, for_child),
             rungs=rungs,
             holdings=holdings,
             stdin=_nothing_to_read(for_child) if stdin is None else stdin,
@@ -133,15 +129,21 @@ def create(
             resolv_conf=wiring.resolv_conf,
             connected=wiring.is_needed,
         )
-        processes.place_of_arguments()  # known before the fork, it is known to all that follow
         pid = begin(birth, cgroup)
         for_child.close()  # so that the end of the other side is seen
         container = _bring_up(spec, pid, ours, maps, wiring)
         on_failure.pop_all()
-    container.stdout_fd, container.stderr_fd = stdout_read, stderr_read
+    container.stdout_fd, container.stderr_fd, container.owner_notes_fd = stdout_read, stderr_read, owner_notes
     container.exit_record, container.exit_fd = exit_record, exit_fd
-    container.owner_notes_fd = owner_notes
     return container
+
+
+def _own_mappings(maps: IdMaps, spec: ContainerSpec, for_child: ExitStack) -> Mappings | None:
+    if maps.kind is not IdMapKind.RANGED:
+        return None
+    made = mappings(maps, spec.binds)
+    for_child.callback(made.close)
+    return made
 
 
 def _check(spec: ContainerSpec, maps: IdMaps) -> None:
