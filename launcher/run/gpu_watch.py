@@ -12,7 +12,7 @@ import select
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,7 @@ from runtime.kernel.process_table import parent_of
 from runtime.state_dir import RunDir
 
 _USUAL_INTERVAL_S = 10.0
-_SILENCE_S = 60.0
+_SHORTEST_INTERVAL_S = 0.2
 _LAST_READING_S = 2.0
 _DEATH_S = 2.0
 _MOST_SUCCESSORS = 3
@@ -62,6 +62,8 @@ class GpuWatch:
     """A part of a GPU: others on it are expected."""
     stop_when_idle_s: float | None
     meters: dict[str, EnergyMeter]
+    silence_s: float = 60.0
+    """How long NVML may say nothing before that is told, at the least."""
     fd: int = -1
     """Readable when there is something to take in; -1 when nobody watches."""
     spoiled: str | None = None
@@ -187,7 +189,7 @@ class GpuWatch:
         name = dict(zip(self.uuids, self._names(), strict=True)).get(uuid, "a GPU")
         words = sentence(xid, f"{name} ({uuid})")
         known = meaning(xid)
-        journal.append(self.run_dir.journal, "note", text=words, xid=xid, gpu=uuid, facts={"xid": str(xid)})
+        self._note(words, xid=xid, gpu=uuid, facts={"xid": str(xid)})
         if known.spoils:
             self.spoiled = self.spoiled or f"Xid {xid} on {name}: {known.words}"
         return self._lost(f"Xid {xid} on {name}: {known.words}") if known.lost else None
@@ -218,11 +220,15 @@ class GpuWatch:
     def _tell_once(self, words: str) -> None:
         if words not in self._told:
             self._told.add(words)
-            journal.append(self.run_dir.journal, "note", text=words)
+            self._note(words)
+
+    def _note(self, words: str, **fields: Any) -> None:
+        with suppress(LaunchError, OSError):  # a full disk: no note is worth the run
+            journal.append(self.run_dir.journal, "note", text=words, **fields)
 
     @property
     def _patience_s(self) -> float:
-        return max(_SILENCE_S, 3 * self.interval_s)
+        return max(self.silence_s, 3 * self.interval_s)
 
 
 @contextmanager
@@ -250,7 +256,7 @@ def new_watch(run_dir: RunDir, plan: LaunchPlan, uuids: Sequence[str], *, begun:
     return GpuWatch(
         run_dir,
         tuple(uuids),
-        interval_s=min(sampled_s or _USUAL_INTERVAL_S, float("inf") if stop_s is None else stop_s / 3),
+        interval_s=max(_SHORTEST_INTERVAL_S, min(sampled_s or _USUAL_INTERVAL_S, float("inf") if stop_s is None else stop_s / 3)),
         sampling=sampled_s is not None,
         shared=plan.gpus < 1,
         stop_when_idle_s=stop_s,

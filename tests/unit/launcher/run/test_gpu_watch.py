@@ -182,11 +182,8 @@ def test_the_runs_own_processes_are_no_strangers(watching: Callable[..., GpuWatc
     assert [] == notes(watch)
 
 
-def test_a_hanging_nvml_is_noted_and_holds_up_nothing(
-    watching: Callable[..., GpuWatch], box: GpuBox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("launcher.run.gpu_watch._SILENCE_S", 0.3)
-    watch = watching()
+def test_a_hanging_nvml_is_noted_and_holds_up_nothing(watching: Callable[..., GpuWatch], box: GpuBox) -> None:
+    watch = watching(silence_s=0.3)
     until(watch, lambda: samples(watch))
     box.delay("nvmlDeviceGetUtilizationRates", 60_000)
     until(watch, lambda: notes(watch))
@@ -210,6 +207,17 @@ def test_a_driver_that_does_not_answer_is_noted_once(watching: Callable[..., Gpu
     until(watch, lambda: watch.fd < 0)
     (note,) = notes(watch)
     assert note.startswith("the GPUs are not watched: the NVIDIA driver was upgraded")
+
+
+def test_a_full_disk_costs_notes_and_metrics_and_not_the_run(watching: Callable[..., GpuWatch], box: GpuBox) -> None:
+    watch = watching(interval_s=60)
+    until(watch, lambda: samples(watch))
+    watch.run_dir.system_metrics.unlink()
+    for file in (watch.run_dir.system_metrics, watch.run_dir.journal):
+        file.mkdir()  # nothing can be written to either
+    time.sleep(0.1)
+    box.fire_xid(0, 95)
+    assert until(watch, lambda: watch.spoiled) is None
 
 
 def test_another_attempt_avoids_what_the_hardware_struck(watching: Callable[..., GpuWatch], box: GpuBox) -> None:
