@@ -85,7 +85,7 @@ def _rules(options: argparse.Namespace) -> Rules:
 
 
 def _bytes(text: str) -> int:
-    from launcher.config.schema import size_bytes
+    from launcher.config.quantities import size_bytes
 
     if text.isdigit():
         size = int(text)

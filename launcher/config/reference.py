@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from launcher.config import schema
+from launcher.config import quantities, schema
 from launcher.config.project import shipped_conf
 
 _INTRODUCTION = """\
@@ -75,7 +75,7 @@ def _section(title: str, prefix: str, model: type[BaseModel]) -> str:
 
 def _type(field: FieldInfo) -> str:
     names = list(dict.fromkeys(_names(field.annotation)))
-    for function, name in ((schema.seconds, "duration"), (schema.size_bytes, "size")):
+    for function, name in ((quantities.seconds, "duration"), (quantities.size_bytes, "size")):
         if any(getattr(part, "func", None) is function for part in field.metadata):
             names = [name, *(["null"] if "null" in names else [])]
     return " or ".join(names)
