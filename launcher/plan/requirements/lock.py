@@ -87,8 +87,7 @@ def resolve(
         libstdcxx=libstdcxx,
         stand_ins=StandIns(installed, target, backend=torch.backend, cache_dir=state.cache) if installed else None,
     )
-    answer = question.answer()
-    lock = _lock_of(answer, target, platform, installed)
+    lock = _lock_of(answer := question.answer(), target, platform, installed)
     watched = [place for place in (*settings.constraints, *settings.find_links) if "://" not in place]
     record(state.cache / "locks", key, lock, watched=watched, addresses=answer.addresses)
     return lock
