@@ -189,7 +189,8 @@ class GpuWatch:
         name = dict(zip(self.uuids, self._names(), strict=True)).get(uuid, "a GPU")
         words = sentence(xid, f"{name} ({uuid})")
         known = meaning(xid)
-        self._note(words, xid=xid, gpu=uuid, facts={"xid": str(xid)})
+        # One that comes once may come a thousand times.
+        self._tell_once(words, xid=xid, gpu=uuid, facts={"xid": str(xid)})
         if known.spoils:
             self.spoiled = self.spoiled or f"Xid {xid} on {name}: {known.words}"
         return self._lost(f"Xid {xid} on {name}: {known.words}") if known.lost else None
@@ -217,14 +218,11 @@ class GpuWatch:
     def _names(self) -> tuple[str, ...]:
         return names(len(self.uuids))
 
-    def _tell_once(self, words: str) -> None:
+    def _tell_once(self, words: str, **fields: Any) -> None:
         if words not in self._told:
             self._told.add(words)
-            self._note(words)
-
-    def _note(self, words: str, **fields: Any) -> None:
-        with suppress(LaunchError, OSError):  # a full disk: no note is worth the run
-            journal.append(self.run_dir.journal, "note", text=words, **fields)
+            with suppress(LaunchError, OSError):  # a full disk: no note is worth the run
+                journal.append(self.run_dir.journal, "note", text=words, **fields)
 
     @property
     def _patience_s(self) -> float:

@@ -32,6 +32,7 @@ from runtime.kernel import libc, processes
 _PR_SET_PDEATHSIG = 1
 _EVENT_WAIT_MS = 60_000
 _EVENT_RETRY_S = 5.0
+_LISTENING_S = 1.0
 _FATAL = (1, 3, 9, 13, 18)
 """Uninitialised, not supported, no driver, no such function, a driver of another version: waiting for events makes no sense."""
 
@@ -85,6 +86,8 @@ class _Watcher:
         self._tell_fd = tell
         self._wake = wake
         self._telling = threading.Lock()
+        self._listening = threading.Event()
+        """From now on no Xid is missed."""
 
     def run(self) -> None:
         if are_amds(self._uuids, self._roots):
@@ -95,6 +98,7 @@ class _Watcher:
         try:
             with nvml.opened(self._roots) as module:
                 threading.Thread(target=self._wait_for_xids, args=(module,), daemon=True).start()
+                self._listening.wait(_LISTENING_S)
                 self._read_until_woken(LoadReader(module, self._uuids))
                 os._exit(0)  # not through nvmlShutdown: the other thread is inside, and the kernel closes what is open
         except GpuError as error:
@@ -120,6 +124,7 @@ class _Watcher:
         while True:
             try:
                 events = XidEvents(nvml, self._uuids)
+                self._listening.set()
                 while events:
                     for uuid, xid in events.wait(_EVENT_WAIT_MS):
                         self._tell({"at": round(time.time(), 3), "xid": xid, "uuid": uuid})
