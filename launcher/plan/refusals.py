@@ -21,10 +21,6 @@ def refuse_unsupported(spec: ExperimentSpec, where: Where) -> None:
     if spec.nodes != 1:
         hint = "`gpus` are those of one machine"
         raise ConfigError(f"`nodes: {spec.nodes}` is not supported yet: a run has one machine", origin=where("nodes"), hint=hint)
-    if spec.metrics.tensorboard or spec.metrics.patterns:
-        key = "metrics.tensorboard" if spec.metrics.tensorboard else "metrics.patterns"
-        hint = "the program can append JSON lines to $LAUNCH_METRICS, or call MLflow"
-        raise ConfigError(f"`{key}` is not supported yet", origin=where(key), hint=hint)
     if spec.publish and spec.network == "host":
         hint = "leave out `publish`, or take `network=bridge`, `network=pasta` or `network=none`"
         raise ConfigError(

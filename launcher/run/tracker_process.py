@@ -23,6 +23,8 @@ from runtime.state_dir import RunDir
 END_TIMEOUT_S = 600.0
 """How long the supervisor waits for artifacts to be uploaded after the run's end."""
 
+CATCH_UP_TIMEOUT_S = 30.0
+
 MOST_SUCCESSORS = 3
 """How many trackers, and how many supervisors, a run may lose before that is taken for its own fault."""
 
@@ -65,9 +67,18 @@ class TrackerProcess:
         """Give the gateway's listening socket to the tracker."""
         self.listener_fd = listener_fd
         try:
-            socket.send_fds(self.channel, [b"l"], [listener_fd])
+            socket.send_fds(self.channel, [tracker.LISTENER], [listener_fd])
         except OSError:
             return  # it has died; `pidfd` says so, and its successor gets the socket
+
+    def catch_up(self) -> None:
+        """Return when the metrics are taken in that stand in files now: some of those files are about to go."""
+        try:
+            self.channel.send(tracker.CATCH_UP)
+            self.channel.settimeout(CATCH_UP_TIMEOUT_S)
+            self.channel.recv(1)
+        except OSError:
+            return  # it has died, or hangs in a broken disk: the end of a run doesn't wait for a metric
 
     def replace(self) -> bool:
         """It has died: fork another one, which goes on where it stopped. False when that has happened too often."""
@@ -136,7 +147,7 @@ def _call_supervisor(run_dir: RunDir) -> None:
     """In a tracker whose supervisor has died: give the run another one. It is noted first, so that this cannot go on forever."""
     from launcher.run.recover import recover
 
-    earlier = sum(event.get("text") == _ORPHANED for event in journal.read(run_dir.journal))
+    earlier = sum(event.get("text") == _ORPHANED for event in journal.since_resumed(journal.read(run_dir.journal)))
     if earlier >= MOST_SUCCESSORS:
         return
     try:

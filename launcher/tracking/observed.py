@@ -4,32 +4,47 @@
     {"param": "depth", "value": "3"}    {"tag": "note", "value": "x"}                sent by the program through the gateway
     {"post": "runs/log-inputs", "body": {...}}                                      kept for MLflow as it came
 
-Two sources end here: the metrics file that programs append to, and the MLflow gateway. MLflow stores an identical point once,
-so sending it twice is harmless, but only if its time is the same: hence the times are written down before anything is sent.
-`from` is the offset in metrics.jsonl behind the point's line, so that a new tracker goes on where a killed one stopped.
+Two kinds of sources end here: the MLflow gateway, and files that grow (`metric_files.py`). MLflow stores an identical point
+once, so sending it twice is harmless, but only if its time is the same: hence the times are written down before anything is
+sent. `from` is the offset behind the point in its file, so that a new tracker goes on where a killed one stopped; `of` names
+the file when it isn't metrics.jsonl.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launcher.errors import LaunchError
 from runtime.state_dir import RunDir
 
+METRICS = "metrics.jsonl"
+"""The source that an entry with an offset has when it names none."""
+
 _LINE_MAX = 1 << 20
-_SLICE = 4 << 20
 
 # What MLflow's database can hold. A step or a time beyond is one that the program did not mean.
-_STEP_MAX = 2**53
-_TIME_END_S = 253402300800  # the year 10000
+STEP_MAX = 2**53
+TIME_END_S = 253402300800  # the year 10000
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A metric as it was found in a file."""
+
+    key: str
+    value: float
+    step: int | None = None
+    """None: the next one of its metric."""
+    time_ms: int | None = None
+    """None: now."""
 
 
 class Observed:
@@ -38,9 +53,10 @@ class Observed:
     def __init__(self, run_dir: RunDir) -> None:
         self._run_dir = run_dir
         self._lock = threading.Lock()
-        self._offset = 0
         self._reports: dict[str, int] = {}
         self._changed = False
+        self.offsets: dict[str, int] = {}
+        """How far each file that metrics were found in is written down, in the order in which they had their first."""
         self.last: dict[str, float] = {}
         self.params: dict[str, str] = {}
         self.tags: dict[str, str] = {}
@@ -64,13 +80,23 @@ class Observed:
             for entry in entries:
                 self._remember(entry)
 
-    def follow_metrics_file(self, *, to_the_end: bool = False) -> None:
-        """Take over the lines that the program has completed since the last call; at the end also one without a newline."""
-        while content := _read_at(self._run_dir.metrics, self._start()):
-            before = self._offset
-            self._take_over(content, to_the_end=to_the_end and len(content) < _SLICE)
-            if self._offset == before:
-                return
+    def take_over(self, seen: Sequence[tuple[Sighting, int]], *, source: str) -> None:
+        """Write down what was found in the file *source*, each with the offset behind it. Raises LaunchError as `add` does."""
+        ahead: dict[str, int] = {}
+        entries = []
+        now_ms = int(time.time() * 1000)
+        of = {} if source == METRICS else {"of": source}
+        for found, offset in seen:
+            number = self._reports.get(found.key, 0) + ahead.get(found.key, 0)
+            ahead[found.key] = ahead.get(found.key, 0) + 1
+            point = metric(
+                found.key,
+                found.value,
+                step=number if found.step is None else found.step,
+                time_ms=now_ms if found.time_ms is None else found.time_ms,
+            )
+            entries.append({**point, **of, "from": offset})
+        self.add(entries)
 
     def write_last_metrics(self) -> None:
         """`last_metrics.json`, when a value has changed."""
@@ -83,63 +109,21 @@ class Observed:
         partial.write_text(document)
         partial.rename(self._run_dir.last_metrics)
 
-    def _start(self) -> int:
-        try:
-            size = self._run_dir.metrics.stat().st_size
-        except FileNotFoundError:
-            return self._offset
-        if size < self._offset:
-            self._note("metrics.jsonl was truncated by the program; it is read again from its beginning")
-            self._offset = 0
-        return self._offset
-
-    def _take_over(self, content: bytes, *, to_the_end: bool) -> None:
-        entries: list[dict[str, Any]] = []
-        ahead: dict[str, int] = {}
-        offset = self._offset
-        now_ms = int(time.time() * 1000)
-        for line in io.BytesIO(content):  # splits at newlines only, not at the \r that bytes.splitlines takes for one
-            if not line.endswith(b"\n") and not to_the_end and len(line) < _LINE_MAX:
-                break
-            offset += len(line)
-            try:
-                entries += [{**point, "from": offset} for point in self._points(line, now_ms, ahead)]
-            except (ValueError, OverflowError, RecursionError) as error:
-                if line.strip():
-                    self._note(f"metrics.jsonl has a line that is no JSON object: {line[:80]!r} ({error})")
-        self.add(entries)
-        self._offset = offset
-
-    def _points(self, line: bytes, now_ms: int, ahead: dict[str, int]) -> Iterator[dict[str, Any]]:
-        """The metrics of one line. *ahead* counts the reports of each metric that are not written down yet."""
-        values = json.loads(line)
-        if not isinstance(values, dict):
-            raise ValueError("not an object")
-        at = values.pop("time", None)
-        step = values.pop("step", None)
-        at_ms = int(at * 1000) if _is_number(at) and 0 <= at < _TIME_END_S else now_ms
-        known_step = int(step) if _is_number(step) and abs(step) <= _STEP_MAX else None
-        # Before anything is counted: a number that is too large for a float spoils the line.
-        numbers = {key: float(value) for key, value in values.items() if _is_number(value)}
-        for key, value in numbers.items():
-            # A report without a step is the next one of its metric.
-            number = self._reports.get(key, 0) + ahead.get(key, 0)
-            ahead[key] = ahead.get(key, 0) + 1
-            yield metric(key, value, step=number if known_step is None else known_step, time_ms=at_ms)
-
     def _remember(self, entry: Mapping[str, Any]) -> None:
         if "key" in entry:
             key = entry["key"]
             self.last[key] = float(entry["value"])
             self._reports[key] = self._reports.get(key, 0) + 1
-            self._offset = max(self._offset, entry.get("from", 0))
+            if "from" in entry:
+                # The last, not the largest: a program may have cut its file, which is read again then.
+                self.offsets[entry.get("of", METRICS)] = entry["from"]
             self._changed = True
         elif "param" in entry:
             self.params[entry["param"]] = entry["value"]
         elif "tag" in entry:
             self.tags[entry["tag"]] = entry["value"]
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
         """Once for each run: the first bad line, not the ten thousandth."""
         if not self.notes:
             self.notes.append(text)
@@ -163,10 +147,10 @@ def read_entries(path: Path) -> Iterator[dict[str, Any]]:
 
 def read_slice(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
     """The next whole lines of a file of ours from *offset* on (some thousand at most), and the offset behind them."""
-    content = _read_at(path, offset, 256 << 10)
+    content = read_at(path, offset, 256 << 10)
     end = content.rfind(b"\n") + 1
     if not end and len(content) == 256 << 10:
-        content = _read_at(path, offset, 64 << 20)
+        content = read_at(path, offset, 64 << 20)
         end = content.rfind(b"\n") + 1
     entries = []
     for line in content[:end].splitlines():
@@ -181,12 +165,9 @@ def _name_of(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _read_at(path: Path, offset: int, longest: int = _SLICE) -> bytes:
-    # The program writes this file. It can't put a link in its place (the file is bound into the container): asked all the same.
+def read_at(path: Path, offset: int, longest: int) -> bytes:
+    """At most *longest* bytes of a file that grows; none when there is no file."""
+    # A program can't put a link in its place (what it writes is bound into the container): asked all the same.
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:

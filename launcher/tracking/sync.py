@@ -12,6 +12,7 @@ from pathlib import Path
 from launcher.tracking import tracker_state
 from launcher.tracking.description import current_status, describe
 from launcher.tracking.journal import read
+from launcher.tracking.metric_files import metric_files
 from launcher.tracking.mlflow_address import LocalAddress
 from launcher.tracking.observed import Observed
 from launcher.tracking.sink import Sink
@@ -35,7 +36,8 @@ def sync_run(run_dir: RunDir, *, environ: Mapping[str, str] = os.environ) -> boo
     try:
         with locked(lock_path(run_dir), wait=False):
             observed = Observed(run_dir)
-            observed.follow_metrics_file(to_the_end=True)
+            for file in metric_files(run_dir, observed):
+                file.follow(to_the_end=True)
             observed.write_last_metrics()
             description = describe(run_dir)
             if description is None:

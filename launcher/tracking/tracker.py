@@ -1,9 +1,9 @@
 """The tracker: a process that stands between a run and MLflow, so that neither the supervisor nor the program waits for it.
 
 Forked by the supervisor. It makes the MLflow run, says so on *ready_fd*, serves the gateway on the listeners that come through
-*channel*, follows the metrics file, and sends everything on. When *alive_fd* ends, it looks at the journal: a finished run is
-sent to its end; for one that lost its supervisor, *orphaned* is called. Killing the tracker loses nothing: the next one, or
-`sync.py`, sends the rest.
+*channel*, follows the files that metrics are found in, and sends everything on. When *alive_fd* ends, it looks at the journal:
+a finished run is sent to its end; for one that lost its supervisor, *orphaned* is called. Killing the tracker loses nothing: the
+next one, or `sync.py`, sends the rest.
 This file is imported by the supervisor and stays light; the work is `tracker_loop.py`.
 """
 
@@ -19,6 +19,12 @@ from runtime.state_dir import RunDir
 
 if TYPE_CHECKING:
     from launcher.plan.launch_plan import LaunchPlan
+
+LISTENER = b"l"
+"""On *channel*, with a descriptor: the gateway's listener."""
+
+CATCH_UP = b"e"
+"""On *channel*: take in what the run's files hold now, and say the same word back."""
 
 
 def main(

@@ -6,6 +6,7 @@ failure, and starts the local server when nobody listens.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -14,12 +15,14 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from launcher.errors import LaunchError
-from launcher.tracking import journal, tracker_state
+from launcher.tracking import journal, tracker, tracker_state
 from launcher.tracking.description import Description, current_status, describe
+from launcher.tracking.metric_files import MetricFile, metric_files
 from launcher.tracking.mlflow_address import LocalAddress
 from launcher.tracking.mlflow_connection import MlflowUnreachable
 from launcher.tracking.observed import Observed
@@ -52,14 +55,14 @@ def run(run_dir: RunDir, *, channel: socket.socket | None, ready_fd: int, alive_
         description = describe(run_dir)
         if description is None:
             _say(ready_fd, {"mlflow": None})
-            _watch(run_dir, observed, alive_fd=alive_fd)
+            _watch(run_dir, observed, channel=channel, alive_fd=alive_fd)
             _leave_word(run_dir, tracker_state.load(run_dir), observed)
             return 0
         try:
             sink = Sink(run_dir, description)
         except LaunchError as error:
             _say(ready_fd, {"error": error.message})
-            _watch(run_dir, observed, alive_fd=alive_fd)
+            _watch(run_dir, observed, channel=channel, alive_fd=alive_fd)
             _leave_word(run_dir, tracker_state.load(run_dir), observed, failure=error.message)
             return 1
         return _track(run_dir, description, observed, sink, channel=channel, ready_fd=ready_fd, alive_fd=alive_fd)
@@ -94,8 +97,8 @@ def _track(
     # After the answer: the program's start waits for it, and for none of the gateway's modules.
     from launcher.tracking.gateway import Gateway
 
-    serving = Serving(pusher, Gateway(sink, own, state.token), SystemSampler(run_dir, description), channel)
-    _watch(run_dir, observed, serving, alive_fd=alive_fd)
+    serving = Serving(pusher, Gateway(sink, own, state.token), SystemSampler(run_dir, description))
+    _watch(run_dir, observed, serving, channel=channel, alive_fd=alive_fd)
     complete = pusher.finish(patiently=is_over(run_dir))
     _leave_word(run_dir, state, observed, failure="" if complete else pusher.failure or "")
     return 0 if complete else 1
@@ -118,20 +121,26 @@ class Serving:
     pusher: Pusher
     gateway: Gateway
     sampler: SystemSampler
-    channel: socket.socket | None
 
 
-def _watch(run_dir: RunDir, observed: Observed, serving: Serving | None = None, *, alive_fd: int) -> None:
+def _watch(
+    run_dir: RunDir, observed: Observed, serving: Serving | None = None, *, channel: socket.socket | None, alive_fd: int
+) -> None:
     """Until the supervisor is done or dead: take in listeners, metrics and samples."""
+    files = metric_files(run_dir, observed)
     seen = (-1, -1)
-    channel = serving.channel if serving else None
     while True:
         waiting_for: list[Any] = [alive_fd] if channel is None else [alive_fd, channel]
         readable, _, _ = select.select(waiting_for, [], [], _POLL_S)
-        if serving is not None and channel is not None and channel in readable and not _take_listener(channel, serving.gateway):
-            channel = None
+        if channel is not None and channel in readable:
+            words = _take_in(channel, serving)
+            if tracker.CATCH_UP in words:
+                _follow_metrics(files, observed, to_the_end=True)
+                _answer(channel)
+            if not words:
+                channel = None
         ended = alive_fd in readable
-        _follow_metrics(observed, to_the_end=ended)
+        _follow_metrics(files, observed, to_the_end=ended)
         if ended:
             return
         if serving is None:
@@ -143,9 +152,10 @@ def _watch(run_dir: RunDir, observed: Observed, serving: Serving | None = None, 
             serving.pusher.wake()
 
 
-def _follow_metrics(observed: Observed, *, to_the_end: bool) -> None:
+def _follow_metrics(files: Sequence[MetricFile], observed: Observed, *, to_the_end: bool) -> None:
     try:
-        observed.follow_metrics_file(to_the_end=to_the_end)
+        for file in files:
+            file.follow(to_the_end=to_the_end)
         observed.write_last_metrics()
     except (LaunchError, OSError) as error:
         # A full disk: what the program wrote is still in its file, and the next look may find room.
@@ -153,13 +163,20 @@ def _follow_metrics(observed: Observed, *, to_the_end: bool) -> None:
             observed.notes.append(str(error))
 
 
-def _take_listener(channel: socket.socket, gateway: Gateway) -> bool:
-    """False when no more can come."""
-    message, descriptors, _, _ = socket.recv_fds(channel, 16, 4)
+def _take_in(channel: socket.socket, serving: Serving | None) -> bytes:
+    """What the supervisor says, its listeners given to the gateway; empty when it will say no more."""
+    words, descriptors, _, _ = socket.recv_fds(channel, 16, 4)
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
-        gateway.serve(socket.socket(fileno=descriptor))
-    return bool(message)
+        listener = socket.socket(fileno=descriptor)
+        if serving is not None:
+            serving.gateway.serve(listener)
+    return words
+
+
+def _answer(channel: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # nobody waits any longer
+        channel.send(tracker.CATCH_UP)
 
 
 def _size(path: os.PathLike[str]) -> int:

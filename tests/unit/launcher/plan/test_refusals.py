@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from launcher.config.spec import Cluster, ExperimentSpec, Metrics, Mount, Sweep
+from launcher.config.spec import Cluster, ExperimentSpec, Mount, Sweep
 from launcher.errors import ConfigError, Origin
 from launcher.plan.container_plan import network_of
 from launcher.plan.machine_share import Machine, check_memory, check_network, cpu_share
@@ -28,8 +28,6 @@ def where(key):
     [
         pytest.param({"cluster": Cluster(kind="slurm")}, "`cluster.kind: slurm` is not supported yet", id="slurm"),
         pytest.param({"nodes": 2}, "`nodes: 2` is not supported yet", id="nodes"),
-        pytest.param({"metrics": Metrics(tensorboard=True)}, "`metrics.tensorboard` is not supported yet", id="tensorboard"),
-        pytest.param({"metrics": Metrics(patterns={"a": "b"})}, "`metrics.patterns` is not supported yet", id="patterns"),
         pytest.param({"publish": ("80",), "network": "host"}, "`publish` means nothing with `network: host`", id="publish"),
     ],
 )

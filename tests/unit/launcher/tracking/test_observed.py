@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from launcher.tracking.metric_files import metric_files
 from launcher.tracking.observed import Observed, metric, read_entries, read_slice
 from runtime.state_dir import RunDir
 
@@ -24,8 +25,13 @@ def logged(run_dir: RunDir) -> list[tuple[str, Any, int]]:
 
 def followed(run_dir: RunDir, *, to_the_end: bool = False) -> Observed:
     observed = Observed(run_dir)
-    observed.follow_metrics_file(to_the_end=to_the_end)
+    follow(run_dir, observed, to_the_end=to_the_end)
     return observed
+
+
+def follow(run_dir: RunDir, observed: Observed, *, to_the_end: bool = False) -> None:
+    for file in metric_files(run_dir, observed):
+        file.follow(to_the_end=to_the_end)
 
 
 def test_numbers_are_metrics_and_everything_else_is_not(run_dir: RunDir) -> None:
@@ -65,9 +71,9 @@ def test_a_line_is_complete_at_its_newline(run_dir: RunDir) -> None:
     assert [("loss", 1, 0)] == logged(run_dir)
     with run_dir.metrics.open("a") as file:
         file.write("5}")
-    observed.follow_metrics_file()
+    follow(run_dir, observed)
     assert 1 == len(logged(run_dir))
-    observed.follow_metrics_file(to_the_end=True)
+    follow(run_dir, observed, to_the_end=True)
     assert [("loss", 1, 0), ("loss", 25, 1)] == logged(run_dir)
 
 
@@ -98,8 +104,17 @@ def test_a_file_that_the_program_truncates_is_read_again(run_dir: RunDir) -> Non
     run_dir.metrics.write_text('{"loss": 1}\n{"loss": 2}\n')
     observed = followed(run_dir)
     run_dir.metrics.write_text('{"loss": 9}\n')
-    observed.follow_metrics_file()
+    follow(run_dir, observed)
     assert ("loss", 9, 2) == logged(run_dir)[-1]
+
+
+def test_a_tracker_after_a_truncation_goes_on_where_the_one_before_stopped(run_dir: RunDir) -> None:
+    run_dir.metrics.write_text('{"loss": 1}\n{"loss": 2}\n')
+    observed = followed(run_dir)
+    run_dir.metrics.write_text('{"loss": 9}\n')
+    follow(run_dir, observed)
+    followed(run_dir)
+    assert [1, 2, 9] == [value for _, value, _ in logged(run_dir)]
 
 
 def test_the_time_is_the_programs_or_when_it_was_seen(run_dir: RunDir) -> None:
