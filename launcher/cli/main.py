@@ -36,7 +36,7 @@ COMMANDS = {
     "kill": "end a run now",
     "wait": "wait for a run to end and exit with its code",
     "rerun": "run a recorded run again and compare",
-    "resume": "go on with a sweep",
+    "resume": "go on with a run that was stopped or lost its host, or with a sweep",
     "sweep": "what a sweep found: `show`, `best`",
     "outputs": "print the directory of a run's outputs",
     "sync": "send what MLflow missed",

@@ -63,7 +63,7 @@ def watch(run_dir: RunDir, supervisor: int, inbox: SignalInbox, *, quiet: bool =
             shown.copy(tail=tail)
         while not over:
             shown.copy()
-            _tell_notes(notes.new_events(), quiet=quiet)
+            _tell_notes(journal.since_resumed(notes.new_events()), quiet=quiet)
             happened = poller.poll(_FALLBACK_POLL_MS)
             if not happened and not told and _has_finished(run_dir):
                 told = True
@@ -91,7 +91,7 @@ def _tell_notes(events: Sequence[journal.Event], *, quiet: bool) -> None:
 
 
 def _has_finished(run_dir: RunDir) -> bool:
-    return any(event.name == "finished" for event in journal.read(run_dir.journal))
+    return any(event.name == "finished" for event in _of_its_life(run_dir))
 
 
 def until_it_ends(run_dir: RunDir) -> Iterator[None]:
@@ -123,8 +123,7 @@ def _detached(inbox: SignalInbox, run_dir: RunDir, supervisor: int) -> bool:
             render.say(f"\nleft; the run goes on, `launch attach {run_dir.run_id}` comes back to it")
             return True
         if signum is signal.SIGINT:
-            events = journal.read(run_dir.journal)
-            stopping = any(event.name == "stopping" for event in events)
+            stopping = any(event.name == "stopping" for event in _of_its_life(run_dir))
             render.say("\nkilling" if stopping else "\nstopping, again to kill")
         try:
             signal.pidfd_send_signal(supervisor, signum)
@@ -152,7 +151,11 @@ def _taken_up(run_dir: RunDir, supervisor: int) -> bool:
 def _takeovers(run_dir: RunDir) -> int:
     from launcher.run.recover import TOOK_OVER
 
-    return sum(event.name == "note" and event.get("text") == TOOK_OVER for event in journal.read(run_dir.journal))
+    return sum(event.name == "note" and event.get("text") == TOOK_OVER for event in _of_its_life(run_dir))
+
+
+def _of_its_life(run_dir: RunDir) -> list[journal.Event]:
+    return journal.since_resumed(journal.read(run_dir.journal))
 
 
 def _ending(run_dir: RunDir, *, quiet: bool) -> int:

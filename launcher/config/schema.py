@@ -382,7 +382,14 @@ class ExperimentSpec(Section):
     metrics: Metrics = _key(Metrics(), "Where metrics are read from.", {"tensorboard": True})
     timeout: Duration = _key(None, "Time after which the program is stopped.", "12h")
     grace: Annotated[float, BeforeValidator(seconds)] = _key(30.0, "Time between SIGTERM and SIGKILL.", "2m")
-    retries: Annotated[int, Field(ge=0)] = _key(0, "Times that a failed run is tried again.", 2)
+    retries: Annotated[int, Field(ge=0)] = _key(
+        0,
+        "Times that a run is tried again when the machine failed it: a lost GPU, a machine out of memory, a failure of ours.",
+        2,
+    )
+    retry_on: list[Literal["program", "oom", "timeout"]] = _key(
+        [], "Endings that are tried again, too: the program failed, met `memory`, met `timeout`.", ["program"]
+    )
     tracking: Tracking | None = _key(Tracking(), "Where the run is recorded.", {"uri": "http://mlflow.lab:5000"})
     cluster: Cluster = _key(Cluster(), "Where the run is placed.", {"kind": "slurm"})
     sweep: Sweep | None = _key(None, "How `launch -m` searches.", {"metric": "val_accuracy"})

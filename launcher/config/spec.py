@@ -189,6 +189,7 @@ class ExperimentSpec:
     timeout: float | None = None
     grace: float = 30.0
     retries: int = 0
+    retry_on: tuple[str, ...] = ()
     tracking: Tracking | None = field(default_factory=Tracking)
     cluster: Cluster = field(default_factory=Cluster)
     sweep: Sweep | None = None

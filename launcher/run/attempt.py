@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from launcher.errors import LaunchError
 from launcher.run.follow import Followed
 from launcher.run.outcome import ExitOutcome, outcome_of
+from launcher.tracking.status import Reason
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import kills_on_this_machine
 from runtime.container.spec import ProcessExit
+from runtime.errors import RuntimeFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,12 @@ def ended(followed: Followed, cgroup: Cgroup, *, kills_before: int | None = None
         kills_elsewhere=elsewhere,
     )
     return Attempt(outcome, usage)
+
+
+def not_run(error: LaunchError | RuntimeFailure) -> Attempt:
+    """A failure of ours, or of the machine before the program began, is an outcome too: its words stand in the record."""
+    detail = error.message + (f" (hint: {error.hint})" if error.hint else "")
+    return Attempt(ExitOutcome(125, None, Reason.LAUNCHER, detail), Usage())
 
 
 def _with_what_init_saw(usage: Usage, program: ProcessExit | None) -> Usage:

@@ -7,6 +7,7 @@ ours, and exit code -9 alone isn't the OOM killer. Reasons and their meaning: do
 from __future__ import annotations
 
 import signal
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from launcher.tracking.status import Reason
@@ -15,7 +16,9 @@ from runtime.container.spec import ProcessExit
 
 _LOST = "nobody recorded how its program ended: its container was killed from outside, or the machine went down"
 
-_WORTH_A_RETRY = frozenset({Reason.PROGRAM, Reason.OOM, Reason.GPU_LOST, Reason.LAUNCHER})
+_OF_THE_MACHINE = frozenset({Reason.GPU_LOST, Reason.PREEMPTED, Reason.LAUNCHER})
+"""What the next attempt may well be spared. Not LOST: then nobody was there, and nobody waits for an attempt that begins hours
+later because somebody typed `launch ps`; that is what `launch resume` is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,12 @@ class ExitOutcome:
     signal: int | None
     reason: Reason
     detail: str | None = None
+    of_the_machine: bool = False
+    """The program was hit by what befell the whole machine."""
 
-    @property
-    def is_worth_a_retry(self) -> bool:
-        """Whether `retries` applies: the program failed, and nobody asked it to end."""
-        return self.reason in _WORTH_A_RETRY
+    def is_worth_a_retry(self, asked: Collection[str] = ()) -> bool:
+        """Whether `retries` applies: the machine failed and not the program, or the reason is one of *asked* (`retry_on`)."""
+        return self.of_the_machine or self.reason in _OF_THE_MACHINE or self.reason in asked
 
 
 def outcome_of(
@@ -61,7 +65,8 @@ def outcome_of(
     if program.code == 0:
         return ExitOutcome(0, None, Reason.COMPLETED, f"{_with_peak(oom, peak_bytes)}; the program went on" if oom else None)
     if oom:
-        return ExitOutcome(program.shell_code, program.signal, Reason.OOM, _with_peak(oom, peak_bytes))
+        peak = _with_peak(oom, peak_bytes)
+        return ExitOutcome(program.shell_code, program.signal, Reason.OOM, peak, of_the_machine=not oom.own)
     detail = None
     if program.signal == signal.SIGKILL and kills_elsewhere:
         detail = (

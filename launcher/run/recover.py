@@ -91,4 +91,4 @@ def _close(run_dir: RunDir) -> None:
 
 
 def _has(run_dir: RunDir, name: str) -> bool:
-    return any(event.name == name for event in journal.read(run_dir.journal))
+    return any(event.name == name for event in journal.since_resumed(journal.read(run_dir.journal)))

@@ -12,10 +12,11 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from launcher.errors import LaunchError
 from launcher.plan.container_plan import container_spec
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.acquisitions import acquired
-from launcher.run.attempt import Attempt, ended
+from launcher.run.attempt import Attempt, ended, not_run
 from launcher.run.follow import follow
 from launcher.run.leases import Withdrawn, leased
 from launcher.run.logs import opened_logs
@@ -23,13 +24,16 @@ from launcher.run.outcome import outcome_of
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.tracker_process import TrackerProcess
 from launcher.tracking import journal
+from launcher.tracking.journal import Event
 from launcher.tracking.program_env import program_env
 from launcher.tracking.record import fold, process_started
+from launcher.tracking.status import Reason
 from runtime.cgroup.cgroup import new_cgroup
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import kills_on_this_machine
 from runtime.container import lifecycle
 from runtime.container.spec import ProcessExit
+from runtime.errors import RuntimeFailure
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
@@ -54,16 +58,24 @@ class Run:
     sweep_id: str | None = None
     trial: int | None = None
     may_wait: bool = True
+    retries_left: int = 0
 
 
-def run_experiment(run: Run) -> Attempt:
-    """Run until it succeeds, was asked to end, or `retries` are used up. Outputs and checkpoints are kept across attempts."""
-    return retried(run, _attempt(run, 1), 1)
+def run_experiment(run: Run, number: int) -> Attempt:
+    """Run until it succeeds, was asked to end, or `retries` are used up. Outputs and checkpoints are kept across attempts, of
+    which *number* is the next."""
+    return retried(run, _attempt(run, number), number)
+
+
+def next_attempt(events: Sequence[Event]) -> int:
+    """Each attempt but the last of a life is followed by `attempt`, the last by `finished`, and then perhaps by `resumed`."""
+    return 1 + sum(event.name in ("attempt", "resumed") for event in events)
 
 
 def retried(run: Run, attempt: Attempt, number: int) -> Attempt:
     """What *attempt*, the run's *number*-th, comes to: itself, or the last of those that follow it."""
-    while number <= run.plan.spec.retries and attempt.outcome.is_worth_a_retry:
+    while run.retries_left > 0 and attempt.outcome.is_worth_a_retry(run.plan.spec.retry_on):
+        run.retries_left -= 1
         outcome = attempt.outcome
         journal.append(
             run.run_dir.journal,
@@ -75,6 +87,9 @@ def retried(run: Run, attempt: Attempt, number: int) -> Attempt:
         )
         number += 1
         attempt = _attempt(run, number)
+    if run.retries_left > 0 and attempt.outcome.reason in (Reason.PROGRAM, Reason.OOM):
+        asked = f"`retry_on=[{attempt.outcome.reason}]` asks for more"
+        journal.append(run.run_dir.journal, "note", text=f"not tried again: `retries` is for failures of the machine; {asked}")
     return attempt
 
 
@@ -83,6 +98,8 @@ def _attempt(run: Run, number: int) -> Attempt:
         return run_attempt(run, number)
     except Withdrawn as withdrawn:
         return Attempt(outcome_of(ProcessExit(None, signal.SIGTERM), asked=withdrawn.reason), Usage())
+    except (LaunchError, RuntimeFailure) as error:
+        return not_run(error)
 
 
 def run_attempt(run: Run, number: int) -> Attempt:

@@ -18,12 +18,12 @@ from typing import NoReturn
 from launcher.errors import LaunchError
 from launcher.plan.plan_json import from_document
 from launcher.run import active
-from launcher.run.attempt import Attempt
+from launcher.run.attempt import Attempt, not_run
 from launcher.run.follow import REQUESTS
 from launcher.run.handover import announce_pid
 from launcher.run.logs import close_holes
 from launcher.run.outcome import ExitOutcome
-from launcher.run.run_experiment import Run, retried, run_experiment
+from launcher.run.run_experiment import Run, next_attempt, retried, run_experiment
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.takeover import take_over
 from launcher.run.tracker_process import TrackerProcess, start_tracker
@@ -56,7 +56,7 @@ def main(run_dir: RunDir) -> NoReturn:
 
 def supervise(run_dir: RunDir, inbox: SignalInbox) -> None:
     """Run (or take over) the run of *run_dir* to its end, close its journal, let the tracker send the rest."""
-    happened = {event.name for event in journal.read(run_dir.journal)}
+    happened = {event.name for event in journal.since_resumed(journal.read(run_dir.journal))}
     tracker = start_tracker(run_dir)
     if "finished" not in happened:
         attempt = _guarded(lambda: _run_or_take_over(run_dir, inbox, tracker, began="queued" in happened))
@@ -71,13 +71,25 @@ def _run_or_take_over(run_dir: RunDir, inbox: SignalInbox, tracker: TrackerProce
     document = json.loads(run_dir.plan.read_bytes())
     plan, image_digest, identity = from_document(document["plan"]), document["image_digest"], document["identity"]
     state = StateDir(run_dir.root.parent.parent)
-    run = Run(run_dir, state, plan, image_digest, inbox, tracker, sweep_id=identity["sweep_id"], trial=identity["trial"])
-    run.may_wait = identity.get("may_wait", True)
+    run = Run(
+        run_dir,
+        state,
+        plan,
+        image_digest,
+        inbox,
+        tracker,
+        sweep_id=identity["sweep_id"],
+        trial=identity["trial"],
+        may_wait=identity.get("may_wait", True),
+        retries_left=plan.spec.retries,
+    )
+    events = journal.read(run_dir.journal)
+    number = next_attempt(events)
+    run.retries_left -= sum(event.name == "attempt" for event in journal.since_resumed(events))
     if began:
-        number = 1 + sum(event.name == "attempt" for event in journal.read(run_dir.journal))
         return retried(run, take_over(run_dir, plan, inbox, tracker, attempt=number), number)
     journal.append(run_dir.journal, "queued", image_digest=image_digest)
-    return run_experiment(run)
+    return run_experiment(run, number)
 
 
 def _confirm_layers(state: StateDir) -> None:
@@ -109,8 +121,7 @@ def _guarded(body: Callable[[], Attempt]) -> Attempt:
     try:
         return body()
     except (LaunchError, RuntimeFailure) as error:
-        detail = error.message + (f" (hint: {error.hint})" if error.hint else "")
+        return not_run(error)
     except Exception as error:
         traceback.print_exc()
-        detail = f"{type(error).__name__}: {error}"
-    return Attempt(ExitOutcome(125, None, Reason.LAUNCHER, detail), Usage())
+        return Attempt(ExitOutcome(125, None, Reason.LAUNCHER, f"{type(error).__name__}: {error}"), Usage())

@@ -40,6 +40,8 @@ def take_over(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: Tr
     journal.append(run_dir.journal, "note", text=TOOK_OVER)
     try:
         followed = _follow_to_the_end(run_dir, plan, inbox, tracker, attempt)
+        if plan.spec.metrics.tensorboard:
+            tracker.catch_up()
         return ended(followed, open_cgroup(f"launch-{run_dir.run_id}"))
     finally:
         undo_all(run_dir)
@@ -78,7 +80,7 @@ def _follow_to_the_end(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tr
 
 
 def _of_this_attempt(events: Sequence[Event]) -> list[Event]:
-    last = max((number for number, event in enumerate(events) if event.name == "attempt"), default=-1)
+    last = max((number for number, event in enumerate(events) if event.name in ("attempt", "resumed")), default=-1)
     return [*events[last + 1 :]]
 
 

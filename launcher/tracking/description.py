@@ -80,6 +80,9 @@ def flattened(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
+_SAID_AT_THE_END = frozenset({"launch.reason", "launch.exit_code", "launch.signal", "launch.message"})
+
+
 def current_tags(events: Iterable[Event]) -> dict[str, str]:
     """Tags that follow from what has happened so far; later events overwrite."""
     tags: dict[str, Any] = {}
@@ -91,6 +94,8 @@ def current_tags(events: Iterable[Event]) -> dict[str, str]:
         if event.name == "leased" and fields.get("gpus"):
             tags["launch.gpus"] = ",".join(map(str, fields["gpus"]))
         tags.update({f"launch.{name}": value for name, value in (fields.get("facts") or {}).items()})
+        if event.name == "resumed":
+            tags.update(dict.fromkeys(_SAID_AT_THE_END & tags.keys(), ""))  # not true any more, and a tag can only be replaced
         if event.name == "finished":
             tags.update(_ending(fields))
     if "launch.image_digest" in tags:
@@ -102,6 +107,8 @@ def current_status(events: Sequence[Event]) -> tuple[RunStatus, int | None]:
     """MLflow's status and, when it is a final one, the end in milliseconds."""
     status, end_ms = RunStatus.SCHEDULED, None
     for event in events:
+        if event.name == "resumed":
+            status, end_ms = RunStatus.SCHEDULED, None
         if event.name in ("started", "finished"):
             status, end_ms = RunStatus.RUNNING, None
         if event.name == "finished":

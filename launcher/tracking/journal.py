@@ -18,6 +18,7 @@
     paused        - (`launch pause`; by the command, announced before it is done)
     unpaused      -
     finished      reason, exit_code, signal, usage {peak_memory_bytes, cpu_seconds, ...}, message
+    resumed       by (words as typed), pid, pid_started: a run that had ended goes on; what follows is as after `created`
     note          text, or whatever a reader may like to know; facts {...} become tags of the MLflow run
 
 A line is one write(2) on an O_APPEND descriptor: two writers never mix, and what a killed one left of a line is closed by the
@@ -29,6 +30,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,11 +52,12 @@ EVENTS = (
     "paused",
     "unpaused",
     "finished",
+    "resumed",
     "note",
 )
 
 # What must survive a power cut: that the run exists, that it touched the machine, how it ended.
-_DURABLE = frozenset({"created", "started", "finished"})
+_DURABLE = frozenset({"created", "started", "finished", "resumed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,12 @@ def _is_torn(descriptor: int) -> bool:
 def read(path: Path) -> list[Event]:
     """All whole events in order; an empty list when there is no journal. A torn or foreign line is left out."""
     return list(Follower(path).new_events())
+
+
+def since_resumed(events: Sequence[Event]) -> list[Event]:
+    """The events of the run's present life: all of them, or those since it was last taken up again after an end."""
+    taken_up = max((number for number, event in enumerate(events) if event.name == "resumed"), default=0)
+    return [*events[taken_up:]]
 
 
 class Follower:

@@ -142,9 +142,10 @@ def fold(run_dir: RunDir) -> RunRecord | None:
     if not events:
         return None
     carried = _carried(events)
-    finished = _last(events, "finished")
+    current = journal.since_resumed(events)
+    finished = _last(current, "finished")
     alive = finished is None and is_tended(run_dir, events)
-    status, reason = _status(events, finished, alive=alive)
+    status, reason = _status(current, finished, alive=alive)
     mlflow = _mlflow(run_dir, events)
     started = [event for event in events if event.name == "started"]
     return RunRecord(
@@ -152,8 +153,8 @@ def fold(run_dir: RunDir) -> RunRecord | None:
         run_id=run_dir.run_id,
         status=status,
         created_at=_utc(events[0].at),
-        waits_for=_waits_for(events) if alive else None,
-        phase=_phase(events),
+        waits_for=_waits_for(current) if alive else None,
+        phase=_phase(current),
         alive=alive,
         reason=reason,
         exit_code=finished.get("exit_code") if finished else None,
@@ -204,10 +205,11 @@ def is_tended(run_dir: RunDir, events: Sequence[Event]) -> bool:
     """Whether a process still tends to the run: its supervisor, its container's init, or the command that is building."""
     if is_locked(run_dir.supervisor_lock):
         return True
-    started = _last(events, "started")
+    current = journal.since_resumed(events)
+    started = _last(current, "started")
     if started is not None and started.get("init_pid") is not None:
-        return init_lives(events)
-    return same_process(events[0].get("pid"), events[0].get("pid_started"))
+        return init_lives(current)
+    return same_process(current[0].get("pid"), current[0].get("pid_started"))
 
 
 def init_lives(events: Sequence[Event]) -> bool:
@@ -329,7 +331,7 @@ def _mlflow(run_dir: RunDir, events: Sequence[Event]) -> dict[str, Any]:
 
 
 def _last(events: Sequence[Event], name: str) -> Event | None:
-    """The latest event of that name, unless a later attempt took the run up again (`resume` after `finished`)."""
+    """The latest event of that name, unless a sweep was taken up again after it."""
     for event in reversed(events):
         if event.name == name:
             return event

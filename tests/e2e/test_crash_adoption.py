@@ -126,7 +126,7 @@ def test_a_start_that_was_not_written_down_any_more_is_written_by_the_successor(
 
 
 def test_a_taken_over_run_is_tried_again_as_often_as_it_may(crashing: Launch) -> None:
-    going = Going(crashing, "tracking=none", "env.PAUSE_S='0.2'", "retries=1", "env.ENDS='[3, 0]'")
+    going = Going(crashing, "tracking=none", "env.PAUSE_S='0.2'", "retries=1", "retry_on=[program]", "env.ENDS='[3, 0]'")
     going.kill_followers()
     record = going.ended(code=0)
     assert ("FINISHED", "completed", 2) == (record["status"], record["reason"], record["attempt"])

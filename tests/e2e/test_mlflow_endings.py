@@ -206,7 +206,7 @@ def test_a_killed_sweep_is_lost_while_its_trials_go_on(logging_launch: Launch, r
 
 
 def test_a_second_attempt_logs_to_the_same_run(logging_launch: Launch, recorded: Server) -> None:
-    logging_launch("experiment=logs", "params.how=fail", "retries=1", check=3, timeout_s=600)
+    logging_launch("experiment=logs", "params.how=fail", "retries=1", "retry_on=[program]", check=3, timeout_s=600)
     known = recorded.run(logging_launch.record()["mlflow_run_id"])
     assert ("2", "FAILED", 2) == (
         known.tags["launch.attempt"],

@@ -1,20 +1,26 @@
-"""`launch resume SWEEP [KEY=VALUE …]`: go on with a sweep that was interrupted, killed, or shall try more points."""
+"""`launch resume RUN|SWEEP`: go on with a run that was stopped or lost its host, or with a sweep (which may try more points)."""
 
 from __future__ import annotations
 
+import argparse
+import os
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from launcher.cli import arguments as args
 from launcher.errors import ConfigError
-from launcher.tracking.record import find_run
-from runtime.state_dir import state_dir
+from launcher.tracking.record import RunRecord, find_run
+from runtime.state_dir import StateDir, state_dir
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = args.Parser("resume", "Go on with a sweep.", usage="SWEEP [KEY=VALUE ...] [--force] [-q]")
-    parser.add_argument("run", metavar="SWEEP", help=args.RUN)
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="how much, how long: sweep.trials=100")
-    parser.add_argument("--force", action="store_true", help="also when the space, the code or the images have changed")
+    usage = "RUN [-d] [-q] | SWEEP [KEY=VALUE ...] [--force] [-q]"
+    parser = args.Parser("resume", "Go on with a run that was stopped or lost its host, or with a sweep.", usage=usage)
+    parser.add_argument("run", metavar="RUN|SWEEP", help=args.RUN)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of a sweep: how much, how long: sweep.trials=100")
+    parser.add_argument("--force", action="store_true", help="also when data, or a sweep's space, code or images have changed")
+    parser.add_argument("-d", "--detach", action="store_true", help="of a run: print its id and leave; the run goes on")
     parser.add_argument("-q", "--quiet", action="store_true", help="nothing of ours on stderr but errors")
     args.add_debug_options(parser)
     options = parser.parse_intermixed_args(arguments)
@@ -25,7 +31,43 @@ def main(arguments: Sequence[str]) -> int:
     recover_all(state)
     record = find_run(state, options.run)
     if record.sweep_id != record.run_id:
-        raise ConfigError(f"run `{record.run_id}` is no sweep", hint=f"`launch rerun {record.run_id}` runs it again")
+        return _resume_run(record, state, options)
     from launcher.cli.sweep import resume_sweep
 
     return resume_sweep(record, tuple(options.overrides), force=options.force, quiet=options.quiet)
+
+
+def _resume_run(record: RunRecord, state: StateDir, options: argparse.Namespace) -> int:
+    if options.overrides:
+        hint = f"`launch rerun {record.run_id} {options.overrides[0]}` makes a new run of it"
+        raise ConfigError(f"a run goes on as it was begun, without `{options.overrides[0]}`", hint=hint)
+    from launcher.cli.prepare import build_image, start_local_server
+    from launcher.cli.timings import Timings
+    from launcher.cli.watch import SIGNALS, watch
+    from launcher.plan.recorded_inputs import changed_data, refuse_missing_inputs
+    from launcher.run.fork_server import ForkServer
+    from launcher.run.rerun import recorded_plan
+    from launcher.run.resume import refuse_another_image, refuse_to_resume, take_up_again
+    from launcher.run.signal_inbox import SignalInbox, held_back
+
+    refuse_to_resume(record)
+    plan = recorded_plan(record, (), state=state, cwd=Path.cwd())
+    refuse_missing_inputs(plan, environ=os.environ)
+    changed = changed_data(plan, state=state)
+    if changed and not options.force:
+        raise ConfigError(
+            f"run `{record.run_id}` would go on with other data: {changed[0]}",
+            hint="`--force` goes on all the same; the record keeps what it began with",
+        )
+    start_local_server(plan.spec, state)
+    with ForkServer() as supervisors:
+        prepared = build_image(plan, state, Timings(), quiet=options.quiet)
+        refuse_another_image(record, plan, prepared.image.digest)
+        with held_back(SIGNALS):
+            run_dir, lock_fd = take_up_again(record, command_line=("launch", *sys.argv[1:]))
+            supervisor = supervisors.supervise(run_dir, lock_fd)
+            inbox = None if options.detach else SignalInbox(SIGNALS)
+    if inbox is None:
+        print(run_dir.run_id)
+        return 0
+    return watch(run_dir, supervisor, inbox, quiet=options.quiet, tail=0)

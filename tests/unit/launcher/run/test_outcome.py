@@ -76,9 +76,19 @@ def test_without_a_cgroup_the_kernels_kills_are_no_more_than_a_suspicion() -> No
 
 
 def test_only_failures_that_nobody_asked_for_are_tried_again() -> None:
-    assert outcome_of(ProcessExit(1, None)).is_worth_a_retry
-    assert not outcome_of(ProcessExit(1, None), asked=Reason.STOPPED).is_worth_a_retry
-    assert not outcome_of(ProcessExit(0, None)).is_worth_a_retry
+    asked = ("program", "oom")
+    assert outcome_of(ProcessExit(1, None)).is_worth_a_retry(asked)
+    assert outcome_of(ProcessExit(None, 9), oom=OomKills(1, limit_bytes=1 << 20)).is_worth_a_retry(asked)
+    assert not outcome_of(ProcessExit(1, None), asked=Reason.STOPPED).is_worth_a_retry(asked)
+    assert not outcome_of(ProcessExit(0, None)).is_worth_a_retry(asked)
+
+
+def test_without_being_asked_only_what_the_machine_did_is_tried_again() -> None:
+    assert not outcome_of(ProcessExit(1, None)).is_worth_a_retry()
+    assert not outcome_of(ProcessExit(None, 9), oom=OomKills(1, limit_bytes=1 << 20)).is_worth_a_retry()
+    assert outcome_of(ProcessExit(None, 9), oom=OomKills(1, own=False)).is_worth_a_retry()
+    assert outcome_of(ProcessExit(1, None), asked=Reason.GPU_LOST).is_worth_a_retry()
+    assert outcome_of(ProcessExit(1, None), asked=Reason.PREEMPTED).is_worth_a_retry()
 
 
 def test_a_stopped_run_is_killed_in_mlflows_words() -> None:

@@ -1,0 +1,59 @@
+"""A run that was stopped, preempted or lost its host goes on: same image, outputs, checkpoints, logs and MLflow run.
+
+The journal's `resumed` begins its next life (`journal.since_resumed`); attempts are counted on. Going on with a sweep is
+`launcher.sweep`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from launcher.errors import ConfigError
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.run import active
+from launcher.tracking import journal
+from launcher.tracking.record import RunRecord, process_started
+from launcher.tracking.status import Reason
+from runtime.file_lock import LockBusy, open_locked
+from runtime.oci.digest import Digest
+from runtime.state_dir import RunDir
+
+
+def refuse_to_resume(record: RunRecord) -> None:
+    """Raises ConfigError for a run that goes on already, has nothing left to do, or is its sweep's affair."""
+    run_id = record.run_id
+    if record.exit_code is None and record.alive:
+        raise ConfigError(f"run `{run_id}` has not ended", hint=f"`launch attach {run_id}` watches it")
+    if record.reason == Reason.COMPLETED:
+        raise ConfigError(f"run `{run_id}` is complete", hint=f"`launch rerun {run_id}` runs it again")
+    if record.sweep_id is not None:
+        hint = f"`launch resume {record.sweep_id}` goes on with the sweep, `launch rerun {run_id}` runs the trial alone"
+        raise ConfigError(f"run `{run_id}` is trial {record.trial} of sweep `{record.sweep_id}`", hint=hint)
+
+
+def take_up_again(record: RunRecord, *, command_line: Sequence[str]) -> tuple[RunDir, int]:
+    """Begin the run's next life. Returns its directory and the descriptor that holds the supervisor's lock."""
+    run_dir = record.run_dir
+    try:
+        lock_fd = open_locked(run_dir.supervisor_lock, wait=False)
+    except LockBusy:
+        raise ConfigError(
+            f"run `{record.run_id}` has a supervisor", hint=f"`launch attach {record.run_id}` watches what it does"
+        ) from None
+    os.ftruncate(lock_fd, 0)  # it names the supervisor of the life before
+    active.mark_again(run_dir)
+    journal.append(
+        run_dir.journal, "resumed", by=list(command_line), pid=os.getpid(), pid_started=process_started(os.getpid())
+    )
+    return run_dir, lock_fd
+
+
+def refuse_another_image(record: RunRecord, plan: LaunchPlan, built: Digest) -> None:
+    """A run goes on in the image that it began in."""
+    if str(built) == record.image_digest:
+        return
+    message = f"the image of `{plan.spec.name}` was made again from the record and is another one"
+    raise ConfigError(
+        f"{message}: {built} instead of {record.image_digest}", hint=f"`launch rerun {record.run_id}` runs it in that image"
+    )
