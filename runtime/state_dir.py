@@ -151,6 +151,11 @@ class RunDir:
         return self.root / "trials.jsonl"
 
     @property
+    def waits_for_room(self) -> Path:
+        """Of the parent of a sweep: what its next trial needs, locked while it waits for that (see `launcher.sweep.neighbours`)."""
+        return self.root / "waits_for_room"
+
+    @property
     def tracking(self) -> Path:
         """What MLflow shall be told about the run (see `launcher.tracking.description`); the command or the tracker, once."""
         return self.root / "tracking.json"

@@ -20,8 +20,11 @@ from launcher.run.signal_inbox import SignalInbox
 from launcher.sweep import description
 from launcher.sweep.description import SweepRequest
 from launcher.sweep.machine import offer
+from launcher.sweep.neighbours import Neighbours
 from launcher.sweep.parent import SweepParent, new_parent, reopened_parent
+from launcher.sweep.policy import FailurePolicy
 from launcher.sweep.restore import restore
+from launcher.sweep.room import Room
 from launcher.sweep.run_sweep import Sweeping
 from launcher.sweep.trial_log import TrialLog, read_trials
 from launcher.tracking.record import RunRecord
@@ -82,8 +85,9 @@ def _run(prepared: PreparedSweep, parent: SweepParent, supervisors: ForkServer, 
     study, settings = prepared.study(), prepared.settings
     known = read_trials(parent.run_dir.trials)
     log = TrialLog(parent.run_dir.trials)
-    room = offer()
-    view = sweep_view(study, settings, room, quiet=quiet)
+    here = offer()
+    neighbours = Neighbours(prepared.state, parent.run_dir)
+    view = sweep_view(study, settings, here, quiet=quiet)
     try:
         sweeping = Sweeping(
             state=prepared.state,
@@ -93,7 +97,9 @@ def _run(prepared: PreparedSweep, parent: SweepParent, supervisors: ForkServer, 
             study=study,
             settings=settings,
             planned=prepared.planned,
-            offer=room,
+            room=Room(
+                here, neighbours, parallel=settings.parallel, ends_matter=study.learns or FailurePolicy.of(settings).has_an_end
+            ),
             view=view,
             inbox=SignalInbox(_SIGNALS),
             supervisors=supervisors,

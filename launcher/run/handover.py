@@ -91,6 +91,7 @@ def _created_fields(run_id: str, plan: LaunchPlan, image_digest: Digest, identit
         "argv": list(plan.argv),
         "overrides": list(plan.overrides),
         "params": plan.params,
+        "needs": {"cpus": plan.cpus, "memory_bytes": plan.memory_bytes, "gpus": plan.gpus},
         "seed": plan.spec.seed,
         "spec_digest": str(plan.spec_digest),
         "code_digest": str(plan.code.digest),

@@ -1,18 +1,26 @@
-"""Whether one more trial fits beside those that run: pure."""
+"""Whether one more trial fits beside what runs, and whether another sweep should come first: pure.
+
+Sweeps share a machine by turns. Each has a *standing*, the largest part of cores, memory or GPUs that its trials have (dominant
+resource fairness; Ghodsi et al., NSDI 2011). One that waits for room comes before another of higher standing, and of equal ones
+the one that was served longest ago, where both want the same scarce thing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+# Shares of a core or a GPU are floats: what is over by a rounding error fits.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
     """What one trial takes."""
 
-    cpus: float
-    memory_bytes: int | None
-    gpus: float
+    cpus: float = 0
+    memory_bytes: int | None = None
+    gpus: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +32,72 @@ class Offer:
     gpus: int
 
 
-def fits(need: Need, running: Iterable[Need], offer: Offer, *, parallel: int | None) -> bool:
-    """Whether *need* fits beside *running*: cpus, memory, GPUs and `sweep.parallel` each bound it. One alone always does."""
-    others = list(running)
-    if not others:
-        return True
-    if parallel is not None and len(others) >= parallel:
-        return False
-    # Shares of a core or a GPU are floats: what is over by a rounding error fits.
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Another sweep on this machine."""
+
+    running: tuple[Need, ...] = ()
+    wants: Need | None = None
+    """What its next trial needs, when it waits for room."""
+    served_at: float = 0.0
+    """When it started a trial last, or began to wait (Unix seconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What else runs here."""
+
+    runs: tuple[Need, ...] = ()
+    """Runs that belong to no sweep, and trials whose sweep was killed."""
+    rivals: tuple[Rival, ...] = ()
+
+
+def fits(need: Need, others: Iterable[Need], offer: Offer) -> bool:
+    """Whether cores and memory are enough for *need* beside *others*. Which GPUs are free is not a matter of counting."""
+    beside = list(others)
     return (
-        need.cpus + sum(other.cpus for other in others) <= offer.cpus + 1e-6
-        and (need.memory_bytes or 0) + sum(other.memory_bytes or 0 for other in others) <= offer.memory_bytes
-        and need.gpus + sum(other.gpus for other in others) <= (offer.gpus + 1e-6 if need.gpus else float("inf"))
+        need.cpus + sum(other.cpus for other in beside) <= offer.cpus + _ROUNDING
+        and (need.memory_bytes or 0) + sum(other.memory_bytes or 0 for other in beside) <= offer.memory_bytes
     )
+
+
+def has_room(need: Need, mine: Sequence[Need], around: Around, offer: Offer) -> bool:
+    """Whether *need* may start beside *mine* and what runs *around*.
+
+    A sweep that has nothing running waits for other sweeps only: their trials end soon, and it has its turn then. A run may last
+    for days, and two runs that together ask for more than there is are started, too.
+    """
+    trials = [need for rival in around.rivals for need in rival.running]
+    if mine or trials:
+        return fits(need, [*mine, *trials, *(around.runs if mine else ())], offer)
+    return True
+
+
+def comes_first(rival: Rival, need: Need, mine: Sequence[Need], around: Around, offer: Offer, *, served_at: float) -> bool:
+    """Whether *rival*'s next trial goes before mine, which needs *need*."""
+    if rival.wants is None:
+        return False
+    its, own = standing(rival.running, offer), standing(mine, offer)
+    if its > own + _ROUNDING or (its > own - _ROUNDING and rival.served_at >= served_at):
+        return False
+    every = [*mine, *around.runs, *(each for other in around.rivals for each in other.running)]
+    return _takes_from(need, rival.wants, every, offer)
+
+
+def standing(needs: Iterable[Need], offer: Offer) -> float:
+    """The largest part of anything that *needs* have of the machine."""
+    having = list(needs)
+    parts = [
+        sum(need.cpus for need in having) / offer.cpus,
+        sum(need.memory_bytes or 0 for need in having) / offer.memory_bytes,
+        sum(need.gpus for need in having) / max(1, offer.gpus),
+    ]
+    return max(parts)
+
+
+def _takes_from(need: Need, wanted: Need, running: Sequence[Need], offer: Offer) -> bool:
+    """Whether there would not be enough for *wanted* of something that *need* takes."""
+    both = (need, wanted, *running)
+    if need.cpus > 0 and sum(each.cpus for each in both) > offer.cpus + _ROUNDING:
+        return True
+    return bool(need.memory_bytes and wanted.memory_bytes) and sum(each.memory_bytes or 0 for each in both) > offer.memory_bytes

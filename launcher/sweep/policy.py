@@ -54,6 +54,11 @@ class FailurePolicy:
     def of(cls, sweep: Sweep) -> FailurePolicy:
         return cls(sweep.on_failure == "stop", sweep.max_failures, sweep.retries)
 
+    @property
+    def has_an_end(self) -> bool:
+        """Whether failures may end the sweep."""
+        return self.stop_at_first or self.max_failures is not None
+
     def ends_after(self, failures: int) -> bool:
         """Whether no more trials are started after so many failures."""
         return self.stop_at_first or (self.max_failures is not None and failures >= self.max_failures)

@@ -20,10 +20,10 @@ from launcher.run.fork_server import ForkServer
 from launcher.run.handover import RunIdentity, new_run
 from launcher.run.signal_inbox import SignalInbox
 from launcher.sweep.best import BestPoint
-from launcher.sweep.capacity import Offer, fits
 from launcher.sweep.objective import trial_end
 from launcher.sweep.policy import FailurePolicy, Past, shrunk
 from launcher.sweep.report_tail import ReportTail
+from launcher.sweep.room import Room
 from launcher.sweep.running import Running, RunningTrials
 from launcher.sweep.study import Asked, Study
 from launcher.sweep.trial import EndedTrial, Trial
@@ -73,7 +73,7 @@ class Sweeping:
     study: Study
     settings: Sweep
     planned: Callable[[Asked], Trial]
-    offer: Offer
+    room: Room
     view: SweepView
     inbox: SignalInbox
     supervisors: ForkServer
@@ -89,6 +89,8 @@ class Sweeping:
     failures: int = 0
     _next: Trial | None = None
     """The one that waits for room."""
+    _last: Trial | None = None
+    """The one that was started last."""
     _requests: int = 0
     _starts: bool = True
     """Whether trials are still started."""
@@ -100,8 +102,7 @@ class Sweeping:
         deadline = None if self.settings.timeout is None else time.monotonic() + self.settings.timeout
         self.running.poller.register(self.inbox.fd)
         while True:
-            while (trial := self._next_that_fits()) is not None:
-                self._start(trial)
+            self._start_what_fits()
             if not self.running:
                 break
             if deadline is not None and time.monotonic() >= deadline:
@@ -110,6 +111,8 @@ class Sweeping:
             for fd, _event in self.running.poller.poll(_TICK_MS):
                 if fd == self.inbox.fd:
                     self._obey(self.inbox.read())
+                elif fd == self.running.journals.fileno():
+                    self.running.journals.read()
                 elif (over := self.running.ended(fd)) is not None:
                     self.end(*over)
             self._prune()
@@ -151,17 +154,35 @@ class Sweeping:
         kept = (override for override in trial.overrides if override.partition("=")[0] not in changed)
         self.again.append(Asked(trial.number, 0, (*kept, *extra)))
 
+    def _start_what_fits(self) -> None:
+        if not self._starts:
+            self.room.not_needed()
+            return
+        with self.room.deciding():
+            while (trial := self._next_that_fits()) is not None:
+                self._start(trial)
+                self.room.taken()
+
     def _next_that_fits(self) -> Trial | None:
         """A trial to start now; None when there is none, or no room for it yet."""
-        if not self._starts:
+        if self._next is None and self._better_asks_later():
             return None
         if self._next is None:
             asked = self._ask()
             self._next = None if asked is None else self.planned(asked)
-        if self._next is None or not fits(self._next.need, self.running.needs, self.offer, parallel=self.settings.parallel):
+        if self._next is None:
+            self.room.not_needed()
+            return None
+        if not self.room.admits(self._next, self.running):
             return None
         trial, self._next = self._next, None
         return trial
+
+    def _better_asks_later(self) -> bool:
+        """While there is no room for a trial like the last one: what ends meanwhile shall be known to a search that learns."""
+        if self._last is None or not self.study.learns or self.left or self.study.all_asked:
+            return False
+        return not self.room.admits(self._last, self.running)
 
     def _ask(self) -> Asked | None:
         if self.left:
@@ -190,6 +211,7 @@ class Sweeping:
         self.log.started(trial.number, run_dir.run_id, trial.overrides)
         self.running.add(self.supervisors.supervise(run_dir, lock_fd), Running(trial, run_dir, self.tail(run_dir)))
         self.view.started(trial, run_dir)
+        self._last = trial
 
     def tail(self, run_dir: RunDir) -> ReportTail | None:
         """Where a trial's reports come from; None when nothing is pruned."""
@@ -216,7 +238,8 @@ class Sweeping:
             self._requests += 2 if request is signal.SIGTERM else 1
             self._starts = False
             if self._requests == 1:
-                self.view.message(f"finishing {len(self.running)} running trials, again to stop them")
+                self.running.leave_line()
+                self.view.message(f"finishing {self.running.number_open} running trials, again to stop them")
                 continue
             self.view.message("stopping the running trials, again to kill them")
             self.running.signal(signal.SIGINT)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 from launcher.run.recover import recover
 from launcher.run.supervisor_link import open_supervisor
-from launcher.sweep.capacity import Need
 from launcher.sweep.report_tail import ReportTail
+from launcher.sweep.stage import Stage, StagedRun
 from launcher.sweep.trial import Trial
 from launcher.tracking.record import RunRecord, fold
+from runtime.kernel.inotify import MODIFY, Inotify
 from runtime.state_dir import RunDir
 
 
@@ -27,6 +28,10 @@ class Running:
     """Where its reports come from, when trials are pruned."""
     pruned: bool = False
     """Whether it has been asked to end for that."""
+    staged: StagedRun = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.staged = StagedRun(self.run_dir)
 
 
 @dataclass(slots=True)
@@ -34,6 +39,8 @@ class RunningTrials:
     """pidfd of the supervisor → try, and the poll set that has them all."""
 
     poller: select.poll = field(default_factory=select.poll)
+    journals: Inotify = field(default_factory=Inotify)
+    """Wakes the poll when one of them has made a step: it may have left room."""
     _by_pidfd: dict[int, Running] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -42,19 +49,25 @@ class RunningTrials:
     def __iter__(self) -> Iterator[Running]:
         return iter(list(self._by_pidfd.values()))
 
+    def __post_init__(self) -> None:
+        self.poller.register(self.journals.fileno(), select.POLLIN)
+
     @property
-    def needs(self) -> list[Need]:
-        return [each.trial.need for each in self._by_pidfd.values()]
+    def number_open(self) -> int:
+        """Without those whose program has ended and whose record is still on its way to MLflow."""
+        return sum(each.staged.look() is not Stage.ENDED for each in self._by_pidfd.values())
 
     def add(self, pidfd: int, running: Running) -> None:
         self._by_pidfd[pidfd] = running
         self.poller.register(pidfd, select.POLLIN)
+        self.journals.watch(running.run_dir.journal, MODIFY)
 
     def ended(self, pidfd: int) -> tuple[Running, RunRecord] | None:
         """The try whose supervisor ended; None when the run goes on under another one: the first was killed."""
         running = self._by_pidfd.pop(pidfd)
         self.poller.unregister(pidfd)
         os.close(pidfd)
+        self.journals.unwatch(running.run_dir.journal)
         return self.watch(running)
 
     def watch(self, running: Running) -> tuple[Running, RunRecord] | None:
@@ -73,6 +86,12 @@ class RunningTrials:
         """To every supervisor."""
         for pidfd in self._by_pidfd:
             _send(pidfd, signum)
+
+    def leave_line(self) -> None:
+        """Those that wait for GPUs are cut short: nobody knows how long they would wait."""
+        for pidfd, running in self._by_pidfd.items():
+            if running.staged.look() is Stage.IN_LINE:
+                _send(pidfd, signal.SIGINT)
 
     def prune(self, number: int) -> None:
         """Ask the trial to end, since it is not worth going on."""

@@ -77,6 +77,17 @@ class Study:
         self.exhausted = False
 
     @property
+    def learns(self) -> bool:
+        """Whether the next point depends on how others ended."""
+        return self._sweep.sampler not in ("grid", "random")
+
+    @property
+    def all_asked(self) -> bool:
+        """Whether `ask` has nothing more, as far as is known without asking."""
+        limited = self.exhausted or (self._limit is not None and self._searched >= self._limit)
+        return limited and not self._enqueued and (self._open is None or not self._open.waiting)
+
+    @property
     def total(self) -> int | None:
         """Trials in all; None while nobody knows. (A grid's product, or `trials`, and the enqueued points, for each seed.)"""
         beside = len(self._points) - self._searched + len(self._enqueued)

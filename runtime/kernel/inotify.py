@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,13 @@ class Inotify:
     def watch(self, path: Path, mask: int = MODIFY | CLOSE_WRITE | MOVED_TO | CREATE) -> None:
         """Watch a file, or the entries of a directory. Watching again changes the mask."""
         self._watched[libc.inotify_add_watch(self._fd, path, mask)] = path
+
+    def unwatch(self, path: Path) -> None:
+        """Watch *path* no longer. One that is gone has ended its watch itself."""
+        for watch in [watch for watch, watched in self._watched.items() if watched == path]:
+            del self._watched[watch]
+            with suppress(OSError):
+                libc.inotify_rm_watch(self._fd, watch)
 
     def read(self) -> list[Event]:
         """What happened since the last call; empty when nothing did. After an overflow every watched path is reported once."""

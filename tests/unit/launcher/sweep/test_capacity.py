@@ -1,42 +1,90 @@
-"""How many trials run side by side."""
+"""How many trials run side by side, and which of two sweeps comes first."""
 
 from __future__ import annotations
 
 import pytest
 
-from launcher.sweep.capacity import Need, Offer, fits
+from launcher.sweep.capacity import Around, Need, Offer, Rival, comes_first, has_room
 from launcher.sweep.policy import FailurePolicy
 
 GIB = 1 << 30
 MACHINE = Offer(cpus=8, memory_bytes=32 * GIB, gpus=4)
+CORE = Need(cpus=1)
 
 
-def side_by_side(need: Need, parallel: int | None) -> int:
+def side_by_side(need: Need, around: Around | None = None) -> int:
     running: list[Need] = []
-    while fits(need, running, MACHINE, parallel=parallel):
+    while has_room(need, running, around or Around(), MACHINE):
         running.append(need)
     return len(running)
 
 
 @pytest.mark.parametrize(
-    ("need", "parallel", "expected"),
+    ("need", "expected"),
     [
-        pytest.param(Need(1, None, 0), None, 8, id="cpus"),
-        pytest.param(Need(0.1, None, 0), None, 80, id="shares of a core"),
-        pytest.param(Need(0.5, 8 * GIB, 0), None, 4, id="memory"),
-        pytest.param(Need(1, None, 2), None, 2, id="gpus"),
-        pytest.param(Need(0.1, None, 0.2), None, 20, id="shares of a gpu"),
-        pytest.param(Need(1, None, 0), 3, 3, id="sweep.parallel"),
-        pytest.param(Need(8, 64 * GIB, 0), None, 1, id="never less than one"),
+        pytest.param(Need(1), 8, id="cpus"),
+        pytest.param(Need(0.1), 80, id="shares of a core"),
+        pytest.param(Need(0.5, 8 * GIB), 4, id="memory"),
+        pytest.param(Need(8, 64 * GIB), 1, id="never less than one"),
     ],
 )
-def test_the_scarcest_thing_decides(need: Need, parallel: int | None, expected: int) -> None:
-    assert expected == side_by_side(need, parallel)
+def test_the_scarcest_thing_decides(need: Need, expected: int) -> None:
+    assert expected == side_by_side(need)
 
 
-def test_a_trial_without_gpus_fits_beside_those_that_have_them_all() -> None:
-    assert fits(Need(1, None, 0), [Need(1, None, 4)], MACHINE, parallel=None)
-    assert not fits(Need(1, None, 1), [Need(1, None, 4)], MACHINE, parallel=None)
+def test_other_runs_and_other_sweeps_trials_are_counted() -> None:
+    around = Around(runs=(Need(2),), rivals=(Rival(running=(CORE, CORE)),))
+    assert 4 == side_by_side(CORE, around)
+
+
+def test_one_trial_does_not_wait_for_a_run_that_may_last_for_days() -> None:
+    assert has_room(CORE, [], Around(runs=(Need(8),)), MACHINE)
+    assert not has_room(CORE, [CORE], Around(runs=(Need(8),)), MACHINE)
+
+
+def test_one_trial_waits_for_trials_of_another_sweep() -> None:
+    assert not has_room(CORE, [], Around(rivals=(Rival(running=(Need(8),)),)), MACHINE)
+
+
+def first(rival: Rival, need: Need, mine: list[Need], *, served_at: float = 0) -> bool:
+    return comes_first(rival, need, mine, Around(rivals=(rival,)), MACHINE, served_at=served_at)
+
+
+def test_a_sweep_that_waits_and_has_less_comes_first() -> None:
+    full = [CORE] * 7
+    assert first(Rival(wants=CORE), CORE, full)
+    assert not first(Rival(), CORE, full), "it wants nothing"
+    assert not first(Rival(running=tuple(full), wants=CORE), CORE, []), "it has more"
+
+
+def test_of_equal_sweeps_the_one_served_longest_ago_comes_first() -> None:
+    half = [CORE] * 4
+    rival = Rival(running=tuple(half), wants=CORE, served_at=10)
+    assert first(rival, CORE, half, served_at=20)
+    assert not first(rival, CORE, half, served_at=5)
+
+
+def test_nobody_gives_way_where_there_is_enough_for_both_or_they_want_different_things() -> None:
+    assert not first(Rival(wants=CORE), CORE, [CORE])
+    assert not first(Rival(wants=Need(memory_bytes=40 * GIB)), CORE, [CORE])
+
+
+def test_two_sweeps_come_to_equal_shares() -> None:
+    """One has the whole machine when the other begins; trials end one after the other, and both want more."""
+    has, served = {"a": [CORE] * 8, "b": []}, {"a": 1.0, "b": 2.0}
+    for turn in range(8):
+        has["a"].pop()
+        for mine, other in (("a", "b"), ("b", "a")):  # the one whose trial ended looks first
+            rival = Rival(tuple(has[other]), CORE, served[other])
+            around = Around(rivals=(rival,))
+            if has_room(CORE, has[mine], around, MACHINE) and not comes_first(
+                rival, CORE, has[mine], around, MACHINE, served_at=served[mine]
+            ):
+                has[mine].append(CORE)
+                served[mine] = 3.0 + turn
+        if len(has["a"]) == len(has["b"]):
+            break
+    assert (4, 4) == (len(has["a"]), len(has["b"]))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,84 @@
+"""Whether the sweep may start its next trial now: cores, memory, `sweep.parallel`, GPUs, and whose turn it is.
+
+Of trials with GPUs one more is started than there are GPUs for: it stands in the machine's line, ready, and has a GPU the moment
+one is free. Not more: a sweep shall not fill the line that others stand in, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from launcher.sweep.capacity import Around, Need, Offer, comes_first, has_room
+from launcher.sweep.free_gpus import FreeGpus
+from launcher.sweep.neighbours import Neighbours
+from launcher.sweep.running import Running, RunningTrials
+from launcher.sweep.stage import Stage
+from launcher.sweep.trial import Trial
+
+MOST_UNSENT = 16
+"""Trials that have ended and whose record is still on its way to MLflow: more would only wait for a server that is slower."""
+
+
+class Room:
+    """The machine's, for one sweep. *parallel*: `sweep.parallel`. *ends_matter*: which trial is next, or whether one is, depends
+    on how others end; so those that have only their record to send still count as side by side."""
+
+    def __init__(self, offer: Offer, neighbours: Neighbours, *, parallel: int | None, ends_matter: bool) -> None:
+        self.offer = offer
+        self._neighbours = neighbours
+        self._parallel = parallel
+        self._ends_matter = ends_matter
+        self._gpus = FreeGpus()
+
+    @contextmanager
+    def deciding(self) -> Iterator[None]:
+        with self._neighbours.deciding():
+            yield
+
+    def admits(self, trial: Trial, running: RunningTrials) -> bool:
+        """Whether *trial* may start now. Exact while `deciding`; if not, the other sweeps are told what we wait for."""
+        return self._fits(trial, list(running))
+
+    def taken(self) -> None:
+        """A trial was started."""
+        self._neighbours.served()
+
+    def not_needed(self) -> None:
+        """There is no trial to start."""
+        self._neighbours.wait_no_longer()
+
+    def _fits(self, trial: Trial, running: list[Running]) -> bool:
+        open_trials = [each for each in running if each.staged.look() is not Stage.ENDED]
+        if len(running) - len(open_trials) >= MOST_UNSENT:
+            return False
+        if self._parallel is not None and len(running if self._ends_matter else open_trials) >= self._parallel:
+            self._neighbours.wait_no_longer()  # our own wish, no lack of room
+            return False
+        holding = [each.trial.need for each in open_trials if each.staged.stage is not Stage.IN_LINE]
+        if trial.need.gpus and not self._gpu_is_near(trial, open_trials):
+            return self._stands_ready(trial, open_trials, holding)
+        return self._turn(trial.need, holding, self._neighbours.around())
+
+    def _turn(self, need: Need, holding: list[Need], around: Around) -> bool:
+        served_at = self._neighbours.served_at
+        if has_room(need, holding, around, self.offer) and not any(
+            comes_first(rival, need, holding, around, self.offer, served_at=served_at) for rival in around.rivals
+        ):
+            return True
+        self._neighbours.wait(need)
+        return False
+
+    def _gpu_is_near(self, trial: Trial, open_trials: list[Running]) -> bool:
+        """Whether it would have its GPUs at once."""
+        coming = [each.trial.plan for each in open_trials if each.staged.stage is Stage.COMING and each.trial.need.gpus]
+        in_line = any(each.staged.stage is Stage.IN_LINE for each in open_trials)
+        return not in_line and self._gpus.are_enough(trial.plan, coming)
+
+    def _stands_ready(self, trial: Trial, open_trials: list[Running], holding: list[Need]) -> bool:
+        """Whether it is the one that waits in the line: beside the others but for one, which will have made room for it."""
+        if any(each.staged.stage is not Stage.HOLDING for each in open_trials):
+            return False
+        least = max(range(len(holding)), key=lambda number: holding[number].gpus, default=None)
+        without_one = [need for number, need in enumerate(holding) if number != least]
+        return has_room(trial.need, without_one, self._neighbours.around(), self.offer)
