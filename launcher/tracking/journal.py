@@ -3,7 +3,8 @@
     {"event": "started", "at": 1795523995.123456, "attempt": 1, "init_pid": 812}
 
     created       run_id, experiment, name, parent_run_id, sweep_id, trial, params, overrides, command (words as typed),
-                  argv, needs (cpus, memory_bytes, gpus), spec_digest, code_digest, lock_digest, base_digest, seed, tracking (false when `tracking: null`),
+                  argv, spec_digest, code_digest, lock_digest, base_digest, seed, tracking (false when `tracking: null`),
+                  needs (cpus, memory_bytes, gpus: what it takes of the machine),
                   pid, pid_started (see `record.process_started`), host, user
     building      -
     queued        image_digest
