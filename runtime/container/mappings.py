@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from runtime.errors import ContainerError
@@ -49,9 +48,7 @@ class Mappings:
     def close(self) -> None:
         for fd in self.descriptors():
             os.close(fd)
-        for pid in self.killed:
-            with suppress(ChildProcessError):  # a creator that ignores SIGCHLD
-                os.waitpid(pid, 0)
+        namespaces.reap(self.killed)
 
 
 def mappings(maps: IdMaps, binds: Iterable[BindMount]) -> Mappings:

@@ -35,19 +35,19 @@ def user_namespace(maps: IdMaps) -> int:
     The caller owns it, so it may enter it with `enter_user_namespace`.
     """
     (made,), killed = _made([lambda pid: write_maps(pid, maps)])
-    _reap(killed)
+    reap(killed)
     return made
 
 
 def mapping(uids: IdMap, gids: IdMap) -> int:
     """A descriptor of a user namespace that nobody enters: the map of an id-mapped mount (needs root)."""
     (made,), killed = _made([_maps_writer(uids, gids)])
-    _reap(killed)
+    reap(killed)
     return made
 
 
 def user_namespace_and_mappings(maps: IdMaps, mappings: Sequence[tuple[IdMap, IdMap]]) -> tuple[list[int], tuple[int, ...]]:
-    """`user_namespace` and `mapping` for each of *mappings*, at once; and killed children that the caller has to reap."""
+    """`user_namespace` and `mapping` for each of *mappings*, at once; and killed children that the caller has to `reap`."""
     return _made([lambda pid: write_maps(pid, maps), *(_maps_writer(uids, gids) for uids, gids in mappings)])
 
 
@@ -59,33 +59,30 @@ def _maps_writer(uids: IdMap, gids: IdMap) -> Callable[[int], None]:
     return write_maps
 
 
-_STACKS: list[Array[c_char]] = []
-"""Of sleepers, one after another, and never freed: where a killed one wakes to die, on a busy machine somewhat later, the kernel
-writes the rest of its sleep (nanosleep(2), `rem`). Freed memory would be somebody else's by then; the next sleeper has read that
-place already."""
+_FREE_STACKS: list[Array[c_char]] = []
+_STACKS: dict[int, Array[c_char]] = {}
+"""Of sleepers, by their number: each has its own until it is reaped, and none is ever freed. One that is killed may run on for a
+moment on another processor, and the kernel writes the rest of its sleep where it lay (nanosleep(2), `rem`)."""
 
 
 def _made(writers: Sequence[Callable[[int], None]]) -> tuple[list[int], tuple[int, ...]]:
     """One new user namespace for each of *writers*, which gets the number of a process in it; and these processes, killed."""
     # A child that only sleeps holds each namespace while its maps are written: they must be written from outside.
-    while len(_STACKS) < len(writers):
-        _STACKS.append(libc.sleeper_stack())
     sleepers: list[int] = []
     try:
-        for stack in _STACKS[: len(writers)]:
-            sleepers.append(_sleeper(stack))
+        for _ in writers:
+            sleepers.append(_sleeper_on_own_stack())
         for pid, write_maps in zip(sleepers, writers, strict=True):
             write_maps(pid)
-        return [os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC) for pid in sleepers], tuple(sleepers)
-    except OSError as error:
+        made = [os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC) for pid in sleepers]
+    except BaseException as error:
         _kill(sleepers)
-        _reap(sleepers)
-        sleepers = []
-        if error.errno in REFUSALS:
+        reap(sleepers)
+        if isinstance(error, OSError) and error.errno in REFUSALS:
             raise no_user_namespace(error) from error
         raise
-    finally:
-        _kill(sleepers)
+    _kill(sleepers)
+    return made, tuple(sleepers)
 
 
 def _kill(pids: Iterable[int]) -> None:
@@ -93,10 +90,23 @@ def _kill(pids: Iterable[int]) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _reap(pids: Iterable[int]) -> None:
-    for pid in pids:
+def reap(killed: Iterable[int]) -> None:
+    """Wait for the children that `user_namespace_and_mappings` killed."""
+    for pid in killed:
+        stack = _STACKS.pop(pid)  # by now: another thread's next one may have the number
         with suppress(ChildProcessError):  # a process that ignores SIGCHLD
             os.waitpid(pid, 0)
+        _FREE_STACKS.append(stack)
+
+
+def _sleeper_on_own_stack() -> int:
+    try:
+        stack = _FREE_STACKS.pop()
+    except IndexError:
+        stack = libc.sleeper_stack()
+    pid = _sleeper(stack)
+    _STACKS[pid] = stack
+    return pid
 
 
 def _sleeper(stack: Array[c_char], flags: int = NEWUSER) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from ctypes import Array, addressof, c_char
 from pathlib import Path
 
 import pytest
 
-from runtime.kernel import id_maps, namespaces
+from runtime.kernel import id_maps, libc, namespaces
 
 pytestmark = pytest.mark.requires("userns")
 
@@ -37,3 +39,30 @@ def test_a_namespace_outlives_the_child_that_held_it() -> None:
     fd = namespaces.user_namespace(id_maps.single(os.geteuid(), os.getegid()))
     assert os.readlink(f"/proc/self/fd/{fd}").startswith("user:[")
     os.close(fd)
+
+
+def test_namespaces_made_at_once_have_children_that_share_no_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As threads make them. On one stack the second's first call went to what the first, not asleep yet, had put there: a crash,
+    and with it a /proc/PID/setgroups that is root's."""
+    stacks: list[int] = []
+    monkeypatch.setattr(libc, "sleeper", _noting(stacks, libc.sleeper))
+    maps = id_maps.single(os.geteuid(), os.getegid())
+
+    def make_another(sleeper: int) -> None:
+        namespaces.write_maps(sleeper, maps)
+        os.close(namespaces.user_namespace(maps))
+
+    (made,), killed = namespaces._made([make_another])
+    os.close(made)
+    os.close(namespaces.user_namespace(maps))  # the first one is killed, and perhaps not dead
+    namespaces.reap(killed)
+    first, second, third = stacks
+    assert first not in (second, third)
+
+
+def _noting(stacks: list[int], sleeper: Callable[..., int]) -> Callable[..., int]:
+    def noted(flags: int, stack: Array[c_char]) -> int:
+        stacks.append(addressof(stack))
+        return sleeper(flags, stack)
+
+    return noted
