@@ -108,6 +108,7 @@ class Init:
     def run(self) -> int:
         """The exit code to end with, after the program has ended and is recorded."""
         self._watch_signals()
+        self._reap()  # who held the layers' trees (`child.py`), if that ended before anybody watched
         self.connections = {self.holdings.control.fileno(): self.holdings.control}
         extra = self._wait_at_gate()
         if extra is None:
