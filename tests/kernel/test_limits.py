@@ -45,7 +45,7 @@ def run_limited(directory: Path, code: str, limits: Limits) -> Ended:
     counts what a fork shares: made by a test runner that has grown over a thousand tests, init would be the largest victim.
     """
     argv = [sys.executable, __file__, str(directory), code, json.dumps(asdict(limits))]
-    places = os.pathsep.join((str(Path(__file__).parents[2]), str(Path(__file__).parent)))
+    places = os.pathsep.join((str(Path(__file__).parents[2]), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")))
     env = {**os.environ, "PYTHONPATH": places}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
