@@ -7,12 +7,23 @@ import os
 import select
 import signal
 import socket
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
 from launcher.run import supervisor
 from launcher.run.fork_server import SOCKET_FD
 from runtime.state_dir import RunDir
+
+_OF_TRACKERS = (
+    "launcher.tracking.tracker_loop",
+    "launcher.tracking.gateway",
+    "launcher.tracking.mlflow_server",
+    "launcher.tracking.record_files",
+    "runtime.store.power_cuts",
+    "encodings.ascii",
+    "pwd",
+)
 
 
 def serve() -> NoReturn:
@@ -37,11 +48,11 @@ def serve() -> NoReturn:
 
 
 def _warm_up(control: socket.socket) -> None:
-    """What the forked tracker will import, unless somebody waits already; and no collections that copy shared pages."""
-    if not select.select([control], [], [], 0)[0]:
-        from launcher.tracking import tracker_loop
-
-        assert tracker_loop
+    """What each forked tracker would import, as long as nobody waits; and no collections that copy shared pages."""
+    for module in _OF_TRACKERS:
+        if select.select([control], [], [], 0)[0]:
+            break
+        import_module(module)
     gc.collect()
     gc.freeze()
 
