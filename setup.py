@@ -1,10 +1,15 @@
-"""What pyproject.toml cannot say: conf/ and experiments/ stand at the top of the repository and travel inside `launcher`."""
+"""What pyproject.toml cannot say: conf/ and experiments/ stand at the top of the repository and travel inside `launcher`, and the
+plugin for Hydra, which stands inside, is installed where Hydra looks: in the namespace package `hydra_plugins`."""
 
 from setuptools import find_namespace_packages, setup
 
 setup(
-    packages=[*find_namespace_packages(include=["launcher*", "runtime*"]), "launcher._conf", "launcher._experiments"],
-    package_dir={"launcher._conf": "conf", "launcher._experiments": "experiments"},
+    packages=[
+        *find_namespace_packages(include=["launcher*", "runtime*"], exclude=["launcher.hydra_plugins*"]),
+        *("launcher._conf", "launcher._experiments"),
+        *("hydra_plugins", "hydra_plugins.launch_launcher"),
+    ],
+    package_dir={"launcher._conf": "conf", "launcher._experiments": "experiments", "hydra_plugins": "launcher/hydra_plugins"},
     package_data={
         "launcher._conf": ["**/*.yaml"],
         "launcher._experiments": ["**/*.py", "**/*.npz"],

@@ -1,4 +1,4 @@
-"""The trials of a sweep that somebody else thinks up (Hydra's sweepers): a space without points, and points put into the queue."""
+"""The trials of a sweep that somebody else thinks up, as Hydra's sweepers do: a space without points, and a queue."""
 
 from __future__ import annotations
 

@@ -1,0 +1,182 @@
+"""The jobs of a Hydra program as trials: composed and built once, each batch run by the engine of sweeps."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from launcher.cli.hydra_program import JobRequest, JobSettings, job_spec, placeholder, read_result
+from launcher.cli.prepare import Prepared, plan_and_build, start_local_server
+from launcher.cli.sweep_summary import print_sweep_summary
+from launcher.cli.sweep_view import LiveView, PlainView, sweep_view
+from launcher.cli.timings import Timings
+from launcher.config.compiled import load
+from launcher.config.spec import Sweep
+from launcher.errors import ConfigError
+from launcher.plan.refusals import refuse_one_port_for_many
+from launcher.run.fork_server import ForkServer
+from launcher.run.signal_inbox import SignalInbox
+from launcher.sweep.job_study import JobStudy
+from launcher.sweep.machine import offer
+from launcher.sweep.neighbours import Neighbours
+from launcher.sweep.parent import SweepParent, new_parent
+from launcher.sweep.room import Room
+from launcher.sweep.run_sweep import SweepEnd, Sweeping
+from launcher.sweep.study import Asked
+from launcher.sweep.trial import EndedTrial, Trial
+from launcher.sweep.trial_log import TrialLog
+from launcher.tracking.record import RunRecord, fold
+from launcher.tracking.status import Reason
+from runtime.state_dir import RunDir, state_dir
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def hydra_sweep(settings: JobSettings) -> Iterator[HydraSweep]:
+    """The image built and the parent run open for the body, which runs batches. Raises ConfigError before anything is started."""
+    with ForkServer() as supervisors:
+        prepared = _prepared(settings)
+        spec = prepared.plan.spec
+        with new_parent(spec, prepared.state, name=settings.name, note=None, command_line=settings.command_line) as parent:
+            log = TrialLog(parent.run_dir.trials)
+            sweep = HydraSweep(settings, prepared, parent, supervisors, log, SignalInbox(_SIGNALS))
+            try:
+                yield sweep
+            finally:
+                log.close()
+            sweep.close()
+
+
+def _prepared(settings: JobSettings) -> Prepared:
+    state = state_dir().ensure()
+    composed = load(
+        settings.overrides,
+        config_dir=None,
+        cwd=Path.cwd(),
+        state=state,
+        environ=os.environ,
+        command=placeholder(settings),
+    )
+    refuse_one_port_for_many(composed.spec)
+    job_spec(composed.spec, settings, JobRequest((), (), {}))  # a program that no job can start is refused before a build
+    start_local_server(composed.spec, state)
+    return plan_and_build(composed, state, Timings())
+
+
+@dataclass(slots=True)
+class HydraSweep:
+    """A program's jobs, batch by batch."""
+
+    settings: JobSettings
+    prepared: Prepared
+    parent: SweepParent
+    supervisors: ForkServer
+    log: TrialLog
+    inbox: SignalInbox
+    study: JobStudy = field(default_factory=JobStudy)
+    jobs: list[JobRequest] = field(default_factory=list)
+    ended: list[EndedTrial] = field(default_factory=list)
+    reason: Reason = Reason.COMPLETED
+
+    def run(self, batch: Sequence[JobRequest]) -> dict[str, Any]:
+        """The answer to one request: how each job ended, in order."""
+        begin = len(self.jobs)
+        self.jobs += batch
+        self.study.add(job.overrides for job in batch)
+        end = self._run()
+        if end.reason is not Reason.COMPLETED:
+            self.reason = end.reason
+        runs = {trial.number: trial.run_id for trial in self.ended}
+        numbers = range(begin + 1, len(self.jobs) + 1)
+        results = {number: self._result(runs[number]) for number in numbers if number in runs}
+        for result in results.values():
+            if "unusable" in result:
+                raise _unusable(result["unusable"], self.prepared.plan.spec.name)
+        if len(results) < len(batch):
+            return {"interrupted": True}
+        return {"jobs": list(results.values())}
+
+    def close(self) -> None:
+        end = SweepEnd(sorted(self.ended, key=lambda trial: trial.number), self.reason, [])
+        self.parent.close(end, Sweep(), total=len(self.jobs))
+        print_sweep_summary(self.parent.run_dir, self.prepared.state, end, len(end.trials), Sweep())
+
+    def _run(self) -> SweepEnd:
+        settings, here = Sweep(parallel=self.settings.parallel), offer()
+        view = sweep_view(self.study, settings, here, quiet=False)
+        neighbours = Neighbours(self.prepared.state, self.parent.run_dir)
+        try:
+            return Sweeping(
+                state=self.prepared.state,
+                sweep_id=self.parent.run_id,
+                name=self.settings.name,
+                command_line=self.settings.command_line,
+                study=self.study,
+                settings=settings,
+                planned=self._planned,
+                room=Room(here, neighbours, parallel=settings.parallel, ends_matter=True),
+                view=_GivesUp(view, self.study),
+                inbox=self.inbox,
+                supervisors=self.supervisors,
+                log=self.log,
+                ended=self.ended,
+            ).run()
+        finally:
+            view.close()
+
+    def _planned(self, asked: Asked) -> Trial:
+        from launcher.plan.planner import with_spec
+
+        job, ready = self.jobs[asked.number - 1], self.prepared
+        spec = job_spec(ready.plan.spec, self.settings, job)
+        plan = with_spec(ready.plan, spec, overrides=(*ready.plan.overrides, *job.overrides), state=ready.state)
+        return Trial(asked.number, asked.overrides, plan, ready.image.digest)
+
+    def _result(self, run_id: str) -> dict[str, Any]:
+        run_dir = self.prepared.state.run(run_id)
+        told = {"run_id": run_id, "outputs": str(run_dir.outputs)}
+        found = read_result(run_dir.outputs)
+        record = fold(run_dir)
+        if found.get("status") == "completed" and record is not None and record.exit_code == 0:
+            return {**found, **told}
+        if found.get("status") == "failed" or "unusable" in found:
+            return {**found, **told}
+        return {"status": "failed", "error": "", "message": _without_a_word(record), **told}
+
+
+@dataclass(slots=True)
+class _GivesUp:
+    """The view, and besides: an image that can run no job ends the batch."""
+
+    view: PlainView | LiveView
+    study: JobStudy
+
+    def started(self, trial: Trial, run_dir: RunDir) -> None:
+        self.view.started(trial, run_dir)
+
+    def ended(self, trial: Trial, record: RunRecord) -> None:
+        self.view.ended(trial, record)
+        self.study.hopeless = self.study.hopeless or "unusable" in read_result(record.run_dir.outputs)
+
+    def tick(self) -> None:
+        self.view.tick()
+
+    def message(self, text: str) -> None:
+        self.view.message(text)
+
+
+def _unusable(message: str, experiment: str) -> ConfigError:
+    hint = f"add it to `image.requirements` of experiment `{experiment}`: hydra-core>=1.3" if "hydra-core" in message else None
+    return ConfigError(message, hint=hint)
+
+
+def _without_a_word(record: RunRecord | None) -> str:
+    if record is None or record.exit_code == 0:
+        return "the program ended without a result: does it call its `@hydra.main` function?"
+    return f"the job failed ({record.reason}, exit code {record.exit_code})"
