@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from launcher.config.metric_pattern import value_group
 from runtime.network.published import parse as parse_port
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
@@ -76,6 +77,11 @@ def _regular_expression(value: str) -> str:
     return value
 
 
+def _metric_pattern(value: str) -> str:
+    value_group(re.compile(_regular_expression(value)))
+    return value
+
+
 def _network(value: str) -> str:
     if value in NETWORKS:
         return value
@@ -110,6 +116,8 @@ MigProfile = Annotated[
     ),
 ]
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
+MetricPattern = Annotated[str, AfterValidator(_metric_pattern)]
+MetricName = Annotated[str, _matching(r"[\w\-. :/]{1,250}", "not a metric's name: letters, digits and `_-. :/` only")]
 Capability = Annotated[str, _matching(r"\d+\.\d+", "not a compute capability: write one like `8.0`")]
 ServerUri = Annotated[
     str, _matching(r"https?://.+", "not the address of an MLflow server: it must begin with `http://` or `https://`")
@@ -225,9 +233,11 @@ class Metrics(Section):
     """Where metrics are read from, beside MLflow's own calls."""
 
     file: bool = _key(True, "Read the JSON lines that the program appends to `$LAUNCH_METRICS`.", False)
-    tensorboard: bool = _key(False, "Read TensorBoard event files below `/outputs`.", True)
-    patterns: dict[str, str] = _key(
-        {}, "Regular expressions with one group, applied to each line of output.", {"loss": r"loss=([\d.]+)"}
+    tensorboard: bool = _key(False, "Read TensorBoard event files below `/outputs` and the working directory.", True)
+    patterns: dict[MetricName, MetricPattern] = _key(
+        {},
+        "Regular expressions for lines of output. One group is the value; a group named `step` may be the step.",
+        {"loss": r"loss=([\d.]+)"},
     )
 
 

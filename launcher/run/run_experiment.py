@@ -152,6 +152,8 @@ def run_attempt(run: Run, number: int) -> Attempt:
             grace_s=plan.spec.grace,
             gpus=gpus,
         )
+        if plan.spec.metrics.tensorboard:
+            run.tracker.catch_up()  # the working directory goes with the overlay
         return ended(followed, cgroup, kills_before=kills_before)
 
 

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 KEY_MAX = 250
@@ -81,6 +82,7 @@ def param_batches(params: Mapping[str, str]) -> Iterator[Batch]:
     return batches({"param": fitting_key(key), "value": fitting_value(value, PARAM_MAX)} for key, value in params.items())
 
 
+@lru_cache(4096)  # the same few names come a thousand times a second
 def fitting_key(key: str) -> str:
     """*key* as MLflow allows it."""
     fitting = _FOREIGN.sub("_", _INDEX.sub(r".\1", key))[:KEY_MAX]

@@ -30,6 +30,9 @@ METRICS = "metrics.jsonl"
 
 _LINE_MAX = 1 << 20
 
+# Made once: `json.dumps` makes an encoder for each call that has wishes.
+_encoded = json.JSONEncoder(separators=(",", ":")).encode
+
 # What MLflow's database can hold. A step or a time beyond is one that the program did not mean.
 STEP_MAX = 2**53
 TIME_END_S = 253402300800  # the year 10000
@@ -71,7 +74,7 @@ class Observed:
         """Write *entries* down. Returns when they are in the file. Raises LaunchError when the disk doesn't take them."""
         if not entries:
             return
-        lines = b"".join(json.dumps(entry, separators=(",", ":")).encode() + b"\n" for entry in entries)
+        lines = "".join(_encoded(entry) + "\n" for entry in entries).encode()
         with self._lock:
             try:
                 _write_whole(self._file, lines)

@@ -29,6 +29,7 @@ from launcher.tracking.observed import Observed
 from launcher.tracking.own_run import OwnRun
 from launcher.tracking.sink import Sink
 from launcher.tracking.sync import lock_path
+from launcher.tracking.submitted import is_elsewhere
 from launcher.tracking.system_sampler import SystemSampler
 from runtime.file_lock import locked
 from runtime.state_dir import RunDir, StateDir
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from launcher.tracking.gateway import Gateway
 
 _POLL_S = 0.1
+_SWITCH_S = 0.0005
 _PUSH_EVERY_S = 0.5
 _LONGEST_WAIT_S = 30.0
 
@@ -83,6 +85,8 @@ def _track(
     ready_fd: int,
     alive_fd: int,
 ) -> int:
+    # Two threads and more share one interpreter: whoever answers the program waits this long at most for who talks to MLflow.
+    sys.setswitchinterval(_SWITCH_S)
     state = sink.state
     # A program that was adopted from a dead supervisor still has the token and the id that it was given then.
     state.token = state.token or os.urandom(24).hex()
@@ -265,7 +269,8 @@ class Pusher(threading.Thread):
 
     def _start_server(self) -> None:
         address = self._sink.address
-        if isinstance(address, LocalAddress):
+        # On a cluster's node there is none to start: two servers must not have one database.
+        if isinstance(address, LocalAddress) and not is_elsewhere(journal.read(self._sink.run_dir.journal)):
             from launcher.tracking.mlflow_server import start_in_background
 
             start_in_background(StateDir(address.state_root))
