@@ -21,7 +21,7 @@ from launcher.run.follow import REQUESTS
 from launcher.run.gpu_pool import GpuPool
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.withdrawn import Withdrawn
-from launcher.schedule.queue import Attempt, in_line, try_to_place
+from launcher.schedule.queue import Attempt, in_line, standing, try_to_place
 from launcher.schedule.want import Waiter
 from launcher.schedule.words import waits_for, who_has_them
 from launcher.tracking.status import Reason
@@ -58,6 +58,7 @@ def placed(plan: LaunchPlan, run: str, inbox: SignalInbox, waiting: Waiting, *, 
     with in_line(directory, _waiter(plan, run, pool)) as place, _Changes(directory, inbox) as changes:
         while True:
             changes.forget()
+            place = standing(directory, place, pool.want)
             attempt = _attempt(directory, place.waiter, pool)
             if attempt.lease is not None:
                 if (clean := _still_clean(directory, attempt.lease, pool)) is not None:
@@ -68,8 +69,8 @@ def placed(plan: LaunchPlan, run: str, inbox: SignalInbox, waiting: Waiting, *, 
                 waiting(*now)
                 told = now
             changes.wait(_ASK_THE_DRIVER_S if attempt.only_strangers else _LOOK_ANYWAY_S)
-            if attempt.only_strangers:
-                pool.read()
+            if attempt.only_strangers or pool.age_s >= _LOOK_ANYWAY_S:
+                pool.read()  # a GPU that was lost, sliced or repaired since
 
 
 def at_once(plan: LaunchPlan, run: str, inbox: SignalInbox) -> Placed:
@@ -106,13 +107,17 @@ def _attempt(directory: Path, waiter: Waiter, pool: GpuPool) -> Attempt:
 
 
 def _still_clean(directory: Path, lease: GpuLease, pool: GpuPool) -> Placed | None:
-    """The lease, unless a stranger came between the last look and the lock: then it is given back."""
-    pool.read()
-    there = pool.strangers({uuid: occupancy(directory, uuid) for uuid in lease.uuids})
-    if any(uuid in there for uuid in lease.uuids):
+    """The lease, unless a stranger came, or a GPU was lost, between the last look and the lock: then it is given back."""
+    leased = set(lease.uuids)
+    try:
+        pool.read()
+        there = pool.strangers({uuid: occupancy(directory, uuid) for uuid in lease.uuids})
+    except BaseException:
+        release(lease)
+        raise
+    if leased & there.keys() or not leased <= set(pool.want.offers):
         release(lease)
         return None
-    leased = set(lease.uuids)
     memory = {device.uuid: device.memory_bytes for device in pool.devices}
     shares = tuple(int(memory.get(uuid, 0) * share) for uuid, share in zip(lease.uuids, lease.shares, strict=True))
     gpus = tuple(gpu for gpu in pool.gpus if leased & {gpu.uuid, *(one.uuid for one in gpu.mig)})

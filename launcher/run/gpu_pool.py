@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from launcher.errors import LaunchError
@@ -28,15 +29,22 @@ class GpuPool:
         self._plan = plan
         self._avoided = avoided
         self._roots = Roots.of_this_machine()
-        self.gpus: tuple[Gpu, ...] = ()
+        self.want = Want(())
         self.read()
-        self.want = self._want()
-        self.topology = _topology(self.gpus, self.want)
 
     def read(self) -> None:
-        self.gpus = read_gpus()
+        """A GPU may have been lost since, or sliced, or come back."""
+        self.gpus: tuple[Gpu, ...] = read_gpus()
+        self._read_at = time.monotonic()
         self.devices: tuple[Device, ...] = devices_of(self.gpus)
-        self._offers()
+        before, self.want = self.want, self._want()
+        if self.want != before:
+            self.topology = _topology(self.gpus, self.want)
+
+    @property
+    def age_s(self) -> float:
+        """Of the last reading."""
+        return time.monotonic() - self._read_at
 
     def strangers(self, occupied: Mapping[str, Occupancy]) -> dict[str, Stranger]:
         """Who used devices outside launch at the last reading, while they were leased as *occupied* says."""

@@ -35,6 +35,8 @@ class Turn:
     """What it could use and is free, whoever it is kept for."""
     kept: Mapping[str, str] = field(default_factory=dict)
     """Of those, what is kept for a run ahead: UUID → that run."""
+    promised: Mapping[str, str] = field(default_factory=dict)
+    """What a run ahead may take now and has not taken yet: UUID → that run."""
 
 
 @dataclass(slots=True)
@@ -47,16 +49,17 @@ class _Kept:
 def turn(mine: Waiter, others: Iterable[Waiter], devices: Mapping[str, Device], topology: Topology, *, now: float) -> Turn:
     """What *mine* may do while *others* wait too."""
     line = sorted([mine, *others], key=lambda waiter: waiter.order)
-    left, kept = dict(devices), dict[str, _Kept]()
+    left, kept, promised = dict(devices), dict[str, _Kept](), dict[str, str]()
     for place, waiter in enumerate(line, 1):
         ends = now + waiter.lasts_s if waiter.lasts_s is not None else float("inf")
         usable = {uuid: device for uuid, device in left.items() if uuid not in kept or ends <= kept[uuid].until}
         chosen = choose(waiter.want, usable, topology)
         if waiter is mine:
             free = tuple(uuid for uuid in waiter.want.offers if uuid in left and left[uuid].is_free(waiter.want.slots))
-            return Turn(chosen, place, len(line), free, {uuid: kept[uuid].run for uuid in free if uuid in kept})
+            return Turn(chosen, place, len(line), free, {uuid: kept[uuid].run for uuid in free if uuid in kept}, promised)
         if chosen is not None:  # it is about to take them
             left |= {uuid: left[uuid].given(waiter.want.slots) for uuid in chosen}
+            promised |= dict.fromkeys(chosen, waiter.run)
         else:
             for uuid, until in _keep(waiter.want, left, kept, topology).items():
                 kept[uuid] = _Kept(waiter.run, until)

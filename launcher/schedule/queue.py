@@ -19,7 +19,7 @@ from pathlib import Path
 from launcher.schedule.device import Device, as_they_are
 from launcher.schedule.line import Turn, turn
 from launcher.schedule.strangers import Stranger
-from launcher.schedule.want import Waiter, from_document, to_document
+from launcher.schedule.want import Waiter, Want, from_document, to_document
 from runtime.gpu.lease import GpuLease, Occupancy, Unit, deciding, occupancy, take
 from runtime.gpu.lease_files import grab, is_held, lock_path, read_hint, write_hint
 from runtime.gpu.topology import Topology
@@ -60,6 +60,16 @@ def in_line(directory: Path, waiter: Waiter) -> Iterator[Place]:
         yield place
     finally:
         os.close(place.fd)
+
+
+def standing(directory: Path, place: Place, want: Want) -> Place:
+    """The same place for another *want*: the others judge by what stands there."""
+    if want == place.waiter.want:
+        return place
+    waiter = replace(place.waiter, want=want)
+    with deciding(directory):
+        write_hint(place.fd, to_document(waiter))
+    return Place(waiter, place.fd)
 
 
 def waiting(directory: Path) -> list[Waiter]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from runtime.gpu import told
 from runtime.gpu.lease import SLOTS
 
 
@@ -50,10 +50,6 @@ class Waiter:
         return (-self.priority, self.number, self.run)
 
 
-_NUMBERS = {"pid": int, "priority": int, "number": int}
-_WANT_NUMBERS = {"count": int, "slots": int}
-
-
 def to_document(waiter: Waiter) -> dict[str, Any]:
     """As it stands in its place's file."""
     return asdict(waiter)
@@ -61,27 +57,23 @@ def to_document(waiter: Waiter) -> dict[str, Any]:
 
 def from_document(document: dict[str, Any]) -> Waiter | None:
     """A waiter as it wrote itself down; None for anything else: any user may write there."""
-    want = document.get("want")
-    if not isinstance(want, dict) or not _all_of(document, _NUMBERS) or not _all_of(want, _WANT_NUMBERS):
+    want = _want(document.get("want"))
+    pid, priority, number = (told.whole(document, name) for name in ("pid", "priority", "number"))
+    since, lasts_s = told.seconds(document, "since"), told.seconds(document, "lasts_s")
+    if want is None or pid is None or priority is None or number is None or since is None:
         return None
-    offers, lasts_s, since = want.get("offers"), document.get("lasts_s"), document.get("since")
-    if not isinstance(offers, list) or not all(isinstance(uuid, str) for uuid in offers):
+    if lasts_s is None and document.get("lasts_s") is not None:
         return None
-    if not isinstance(since, int | float) or not (lasts_s is None or isinstance(lasts_s, int | float)):
-        return None
-    if not (1 <= want["count"] <= len(offers) and 1 <= want["slots"] <= SLOTS):
-        return None
-    return Waiter(
-        Want(tuple(offers), want["count"], want["slots"], bool(want.get("linked")), bool(want.get("least_memory"))),
-        str(document.get("run", "")),
-        str(document.get("user", "")),
-        document["pid"],
-        document["priority"],
-        document["number"],
-        float(since),
-        None if lasts_s is None else float(lasts_s),
-    )
+    run, user = told.text(document, "run") or "", told.text(document, "user") or ""
+    return Waiter(want, run, user, pid, priority, number, since, lasts_s)
 
 
-def _all_of(document: dict[str, Any], kinds: Mapping[str, type]) -> bool:
-    return all(isinstance(document.get(name), kind) and not isinstance(document[name], bool) for name, kind in kinds.items())
+def _want(document: Any) -> Want | None:
+    if not isinstance(document, dict):
+        return None
+    offers, count, slots = document.get("offers"), told.whole(document, "count"), told.whole(document, "slots")
+    if not isinstance(offers, list) or not all(isinstance(uuid, str) for uuid in offers) or count is None or slots is None:
+        return None
+    if not (1 <= count <= len(offers) and 1 <= slots <= SLOTS):
+        return None
+    return Want(tuple(offers), count, slots, bool(document.get("linked")), bool(document.get("least_memory")))

@@ -19,7 +19,7 @@ def waits_for(want: Want, turn: Turn, devices: Mapping[str, Device]) -> str:
 def who_has_them(want: Want, turn: Turn, devices: Mapping[str, Device]) -> list[str]:
     """One sentence for each who has, or is kept, what *want* could use."""
     there = [devices[uuid] for uuid in want.offers if uuid in devices]
-    return [*_held(there), *_used_outside(there), *_kept(turn), *_unlinked(want, turn)]
+    return [*_held(there), *_used_outside(there), *_promised(want, turn), *_kept(turn), *_unlinked(want, turn)]
 
 
 def _held(devices: Sequence[Device]) -> list[str]:
@@ -46,7 +46,17 @@ def _used_outside(devices: Sequence[Device]) -> list[str]:
 
 def _kept(turn: Turn) -> list[str]:
     runs = list(turn.kept.values())
-    return [f"{runs.count(run)} kept for {f'run {run}' if run else 'a run'}, which is ahead" for run in dict.fromkeys(runs)]
+    return [f"{runs.count(run)} kept for {_run(run)}, which is ahead" for run in dict.fromkeys(runs)]
+
+
+def _promised(want: Want, turn: Turn) -> list[str]:
+    """One who stands here for long has been stopped (Ctrl-Z): the others may know whom to ask."""
+    runs = [run for uuid, run in turn.promised.items() if uuid in want.offers]
+    return [f"{runs.count(run)} about to be taken by {_run(run)}, which is ahead" for run in dict.fromkeys(runs)]
+
+
+def _run(run: str) -> str:
+    return f"run {run}" if run else "a run"
 
 
 def _unlinked(want: Want, turn: Turn) -> list[str]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import GpuError
+from runtime.gpu import told
 from runtime.gpu.lease_files import grab, is_held, lease_dir, lock_path, read_hint, write_hint
 
 SLOTS = 20
@@ -207,12 +208,12 @@ def _close(fds: Iterable[int]) -> None:
 
 
 def _holder(path: Path) -> Holder:
-    """What stands in the file of a held lock; fields of another type than ours count as not told."""
+    """What stands in the file of a held lock; what is not of our kind counts as not told."""
     hint = read_hint(path)
-
-    def told(name: str, kind: type) -> Any:
-        value = hint.get(name)
-        return value if isinstance(value, kind) and not isinstance(value, bool) else None
-
-    since, until = told("since", float), told("until", float)
-    return Holder(told("run", str), told("user", str), told("pid", int), since, until)
+    return Holder(
+        run=told.text(hint, "run"),
+        user=told.text(hint, "user"),
+        pid=told.whole(hint, "pid"),
+        since=told.seconds(hint, "since"),
+        until=told.seconds(hint, "until"),
+    )

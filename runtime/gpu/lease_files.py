@@ -105,9 +105,10 @@ def is_held(path: Path, *, also_shared: bool = False) -> bool:
 
 
 def write_hint(fd: int, document: dict[str, Any]) -> None:
-    """What people shall read of the lock that *fd* holds."""
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, json.dumps(document).encode(), 0)
+    """What people shall read of the lock that *fd* holds; nothing on a full file system: the lock holds all the same."""
+    with suppress(OSError):
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps(document).encode(), 0)
 
 
 def read_hint(path: Path) -> dict[str, Any]:

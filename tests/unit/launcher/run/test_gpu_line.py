@@ -239,6 +239,37 @@ def test_a_stranger_that_comes_between_the_look_and_the_lock_is_noticed(
     assert got(placed(plan_for(1), "run", inbox, waiting)) == (box.uuids[1],)
 
 
+def test_a_gpu_that_was_lost_while_a_run_waited_is_not_given_to_it(box: GpuBox, others: Others, inbox: SignalInbox) -> None:
+    holder = others.run("a1b2", 2)
+
+    def waiting(*_told: object) -> None:
+        if box.state["gpus"][0]["errors"]:
+            return
+        box.lose(0)
+        others.kill(holder)
+
+    assert got(placed(plan_for(1), "run", inbox, waiting)) == (box.uuids[1],)
+
+
+def test_a_run_that_can_have_no_gpu_any_more_waits_no_longer(
+    box: GpuBox, others: Others, inbox: SignalInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("launcher.run.gpu_line._LOOK_ANYWAY_S", 0.05)
+    others.run("a1b2", 1)
+    with pytest.raises(LaunchError, match="not enough GPUs: 2 requested, 1 that fulfil `gpu` are left here"):
+        placed(plan_for(2), "run", inbox, lambda *_told: box.lose(0))
+
+
+def test_a_waiter_that_was_stopped_is_named_by_those_behind_it(box: GpuBox, others: Others, inbox: SignalInbox) -> None:
+    holder = others.run("a1b2", 2)
+    stopped = others.run("c3d4", 2)
+    os.kill(stopped, signal.SIGSTOP)
+    others.kill(holder)
+    with pytest.raises(LaunchError) as refusal:
+        at_once(plan_for(1), "run", inbox)
+    assert "2 about to be taken by run c3d4, which is ahead" in str(refusal.value.hint)
+
+
 def test_who_only_draws_is_no_stranger(box: GpuBox, inbox: SignalInbox) -> None:
     for gpu in (0, 1):
         box.add_process(gpu, 812, kind="graphics", uid=0, command="/usr/lib/xorg/Xorg", used_bytes=800 << 20)
