@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -23,7 +24,7 @@ from runtime.container.logs import LogFiles
 from runtime.container.mappings import Mappings, mappings
 from runtime.container.spec import ContainerSpec, ProcessExit
 from runtime.container.wiring import Wiring
-from runtime.errors import ContainerError
+from runtime.errors import ContainerError, ToolFailed
 from runtime.kernel import capabilities, id_maps, namespaces, processes
 from runtime.kernel.id_maps import IdMapKind, IdMaps
 from runtime.kernel.seccomp import program_bytes
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _KILLED = 9
 _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
+_LAST_WORDS_WITHIN_S = 0.5
 
 
 @dataclass(slots=True)
@@ -200,8 +202,7 @@ def _bring_up(spec: ContainerSpec, pid: int, control: socket.socket, maps: IdMap
     answers = _Answers(control)
     try:
         if maps.kind is not IdMapKind.RANGED:
-            namespaces.write_maps(pid, maps)
-            send(control, {"maps": True})
+            _give_maps(pid, maps, answers)
         if wiring.is_needed:
             answers.wait_for("namespaces")
             wiring.connect(pid, answers.namespaces)
@@ -231,6 +232,17 @@ def _bring_up(spec: ContainerSpec, pid: int, control: socket.socket, maps: IdMap
         attendant=wiring.attendant,
         ports=wiring.ports,
     )
+
+
+def _give_maps(pid: int, maps: IdMaps, answers: _Answers) -> None:
+    try:
+        namespaces.write_maps(pid, maps)
+    except (OSError, ToolFailed):
+        # Nobody's are who has ended. All that init says before it has them is why.
+        if select.select([answers.control], [], [], _LAST_WORDS_WITHIN_S)[0]:
+            answers.wait_for("ready")
+        raise
+    send(answers.control, {"maps": True})
 
 
 class _Answers:

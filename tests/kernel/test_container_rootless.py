@@ -246,3 +246,20 @@ answer = [ended.code, os.read(container.stdout_fd, 99).decode()]
 lifecycle.remove_overlay(home / "overlay")
 """
     assert [0, "b'hello'\n"] == as_user(home, code)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_init_that_ends_before_it_has_its_maps_has_the_last_word(home: Path, kind: str) -> None:
+    """The maps of a dead process can't be written either; that is not what failed."""
+    answer = f"""
+from runtime.cgroup.cgroup import Cgroup
+gone = Cgroup("gone", {{"memory": home / "gone"}})
+answer = None
+for _ in range(5):
+    try:
+        lifecycle.create(make_spec(home, "true"), exit_record=None, cgroup=gone, {kinds(kind)})
+    except Exception as error:
+        assert answer in (None, str(error)), (answer, error)
+        answer = str(error)
+"""
+    assert "the container can't be set up: No such file or directory" in as_user(home, answer)
