@@ -21,6 +21,7 @@ from launcher.plan.plan_json import to_document
 from launcher.run import active
 from launcher.tracking import journal
 from launcher.tracking.record import process_started
+from runtime.linked_file import link_or_copy
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
@@ -60,7 +61,7 @@ def new_run(plan: LaunchPlan, image_digest: Digest, *, state: StateDir, identity
 def _take_sbom(run_dir: RunDir, image_digest: Digest, state: StateDir) -> None:
     """The bill of what ran stays with the run when the image is gone. An image of an older launch has none."""
     with suppress(FileNotFoundError):
-        run_dir.sbom.write_bytes(Store(state.store).attachment(image_digest, SBOM).read_bytes())
+        link_or_copy(Store(state.store).attachment(image_digest, SBOM), run_dir.sbom)
 
 
 def _identity_document(identity: RunIdentity) -> dict[str, Any]:

@@ -26,10 +26,14 @@ from launcher.tracking.description import Description
 from launcher.tracking.mlflow_address import LocalAddress
 from launcher.tracking.mlflow_connection import MlflowUnreachable
 from launcher.tracking.mlflow_rest import Mlflow
+from runtime.linked_file import link_or_copy
 from runtime.state_dir import RunDir
 
 PARTIAL = ".launch-partial-"
 """Beginning of the name of a spooled artifact that is still being written."""
+
+_NEVER_CHANGED = frozenset(f"launch/{name}" for name in ("spec.yaml", "plan.json", "requirements.lock", "sbom.json", "code.tar"))
+"""Written once: the local server's artifact is a second name of the run's file."""
 
 _UPLOAD_TIMEOUT_S = 3600.0
 _PATH_MAX = 4096
@@ -87,7 +91,7 @@ def send(client: Mlflow, run: Mapping[str, Any], uploads: Sequence[Upload]) -> I
         # The local server keeps artifacts in a directory of ours: a copy by the kernel instead of bytes through HTTP.
         top = client.address.artifacts / artifact_root(run)
         for upload in uploads:
-            _place(upload.file, top / upload.path)
+            _place(upload.file, top / upload.path, linked=upload.path in _NEVER_CHANGED)
             yield upload
     elif is_proxied(run):
         for upload in uploads:
@@ -111,11 +115,14 @@ def forget_spooled(run_dir: RunDir, upload: Upload) -> None:
         upload.file.unlink()
 
 
-def _place(file: Path, target: Path) -> None:
-    """Copy *file* to *target*, which shows it whole or not at all."""
+def _place(file: Path, target: Path, *, linked: bool) -> None:
+    """Copy or link *file* to *target*, which shows it whole or not at all."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = target.with_name(f"{PARTIAL}{os.getpid()}")
     try:
+        if linked:
+            link_or_copy(file, target)
+            return
         with file.open("rb") as source, partial.open("wb") as copy:
             _copy(source, copy)
         partial.rename(target)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from runtime.build.cache_key import step_key
 from runtime.build.plan import CopyIn
 from runtime.errors import RuntimeFailure
 from runtime.layer.archive import tar_chunks
+from runtime.linked_file import link_or_copy
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
@@ -26,14 +28,15 @@ _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "n
 def write(run_dir: RunDir) -> None:
     """Make those that are missing. The code is left out when its layer has left the store."""
     try:
-        plan = json.loads(run_dir.plan.read_bytes())["plan"]
+        document = json.loads(run_dir.plan.read_bytes())
     except FileNotFoundError:
         return  # the parent of a sweep has no plan
+    plan = document["plan"]
     _once(run_dir.root / "spec.yaml", lambda: [yaml_text(plan["spec"]).encode()])
     if plan.get("lock"):
         _once(run_dir.root / "requirements.lock", lambda: [lock_text(plan["lock"])])
     try:
-        _once(run_dir.root / "code.tar", lambda: _code_tar(StateDir(run_dir.root.parent.parent), plan))
+        _take_code(run_dir, plan, sweep_id=document.get("identity", {}).get("sweep_id"))
     except RuntimeFailure:
         return
 
@@ -48,10 +51,22 @@ def lock_text(lock: Mapping[str, Any]) -> bytes:
     return (header + "".join(lines)).encode()
 
 
+def _take_code(run_dir: RunDir, plan: Mapping[str, Any], *, sweep_id: str | None) -> None:
+    """The trials of a sweep have one archive, which lies beside their parent: there may be ten thousand of them."""
+    state, own = StateDir(run_dir.root.parent.parent), run_dir.root / "code.tar"
+    parent = state.run(sweep_id).root if sweep_id is not None else None
+    if parent is None or own.exists() or not parent.is_dir():
+        _once(own, lambda: _code_tar(state, plan))
+        return
+    shared = parent / f"code-{plan['code']['digest'].partition(':')[2][:12]}.tar"
+    _once(shared, lambda: _code_tar(state, plan))
+    link_or_copy(shared, own)
+
+
 def _once(path: Path, content: Callable[[], Iterable[bytes]]) -> None:
     if path.exists():
         return
-    partial = path.with_name(f".{path.name}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}")  # two trials may make their sweep's
     with partial.open("wb") as file:
         file.writelines(content())
     partial.rename(path)
