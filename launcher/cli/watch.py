@@ -63,9 +63,9 @@ def watch(run_dir: RunDir, supervisor: int, inbox: SignalInbox, *, quiet: bool =
             shown.copy(tail=tail)
         while not over:
             shown.copy()
-            _tell_notes(journal.since_resumed(notes.new_events()), quiet=quiet)
+            tell_notes(journal.since_resumed(notes.new_events()), quiet=quiet)
             happened = poller.poll(_FALLBACK_POLL_MS)
-            if not happened and not told and _has_finished(run_dir):
+            if not happened and not told and is_finished(run_dir):
                 told = True
                 render.say("sending the record to MLflow …")
             for fd, _event in happened:
@@ -78,10 +78,10 @@ def watch(run_dir: RunDir, supervisor: int, inbox: SignalInbox, *, quiet: bool =
                     over = not _taken_up(run_dir, supervisor)
     shown.copy()
     os.close(supervisor)
-    return _ending(run_dir, quiet=quiet)
+    return ending(run_dir, quiet=quiet)
 
 
-def _tell_notes(events: Sequence[journal.Event], *, quiet: bool) -> None:
+def tell_notes(events: Sequence[journal.Event], *, quiet: bool) -> None:
     """What the supervisor has to say: a limit that is not enforced, a wait for GPUs."""
     for event in events:
         if event.name == "note" and not quiet:
@@ -90,7 +90,7 @@ def _tell_notes(events: Sequence[journal.Event], *, quiet: bool) -> None:
             render.say(f"{render.styled('waiting', 'yellow')}: {record.in_line(event)}")
 
 
-def _has_finished(run_dir: RunDir) -> bool:
+def is_finished(run_dir: RunDir) -> bool:
     return any(event.name == "finished" for event in _of_its_life(run_dir))
 
 
@@ -104,7 +104,7 @@ def until_it_ends(run_dir: RunDir) -> Iterator[None]:
             living = is_locked(run_dir.supervisor_lock)
             yield
             if not living:
-                if _has_finished(run_dir) or _takeovers(run_dir) >= _MOST_TAKEOVERS:
+                if is_finished(run_dir) or _takeovers(run_dir) >= _MOST_TAKEOVERS:
                     return
                 recover(run_dir)
                 if not is_locked(run_dir.supervisor_lock):
@@ -137,7 +137,7 @@ def _taken_up(run_dir: RunDir, supervisor: int) -> bool:
     from launcher.run.recover import recover
     from launcher.run.supervisor_link import open_supervisor
 
-    if _has_finished(run_dir) or _takeovers(run_dir) >= _MOST_TAKEOVERS:
+    if is_finished(run_dir) or _takeovers(run_dir) >= _MOST_TAKEOVERS:
         return False
     recover(run_dir)
     successor = open_supervisor(run_dir)
@@ -158,7 +158,7 @@ def _of_its_life(run_dir: RunDir) -> list[journal.Event]:
     return journal.since_resumed(journal.read(run_dir.journal))
 
 
-def _ending(run_dir: RunDir, *, quiet: bool) -> int:
+def ending(run_dir: RunDir, *, quiet: bool) -> int:
     ended = record.fold(run_dir)
     if ended is None or ended.exit_code is None:
         render.print_error(

@@ -1,8 +1,9 @@
 """Follow a started container to its end: pump its output into the logs, enforce the timeout, pass on requests to stop.
 
 One poll loop, no threads. Requests arrive as signals to the supervisor (`launch stop`, Ctrl-C in the command):
-SIGTERM = stopped, SIGINT = interrupted, SIGUSR1 = pruned, a second one or SIGQUIT = kill now. The program gets SIGTERM, and after
-`grace` its whole tree gets SIGKILL. What watches the run's GPUs (`gpu_watch.py`) may ask for the end, too.
+SIGTERM = stopped, SIGINT = interrupted, SIGUSR1 = pruned, SIGUSR2 = the time limit of its cluster's job is near, a second one or
+SIGQUIT = kill now. The program gets SIGTERM, and after `grace` its whole tree gets SIGKILL. What watches the run's GPUs
+(`gpu_watch.py`) may ask for the end, too.
 """
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
 
 _PAUSED_LOOK_S = 1.0
 
-REQUESTS = {signal.SIGTERM: Reason.STOPPED, signal.SIGINT: Reason.INTERRUPTED, signal.SIGUSR1: Reason.PRUNED}
+REQUESTS = {
+    signal.SIGTERM: Reason.STOPPED,
+    signal.SIGINT: Reason.INTERRUPTED,
+    signal.SIGUSR1: Reason.PRUNED,
+    signal.SIGUSR2: Reason.TIMEOUT,
+}
 
 
 @dataclass(slots=True)

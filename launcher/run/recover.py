@@ -18,6 +18,7 @@ from launcher.run.supervisor_start import spawn_supervisor
 from launcher.tracking import journal
 from launcher.tracking.record import init_lives
 from launcher.tracking.status import Reason
+from launcher.tracking.submitted import job_of
 from runtime.errors import RuntimeFailure
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir, StateDir
@@ -48,9 +49,13 @@ def recover_runs(state: StateDir) -> list[RunDir]:
 
 
 def recover(run_dir: RunDir) -> bool:
-    """Start a supervisor for *run_dir*; False when it has one or needs none."""
-    if not journal.read(run_dir.journal):
+    """Start a supervisor for *run_dir*; False when it has one or needs none. A run that a cluster has, is the cluster's
+    (`launcher.cluster.settle`)."""
+    events = journal.read(run_dir.journal)
+    if not events:
         active.forget_half(run_dir)
+        return False
+    if job_of(events) is not None:
         return False
     try:
         lock_fd = open_locked(run_dir.supervisor_lock, wait=False)

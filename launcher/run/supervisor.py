@@ -39,8 +39,9 @@ LOCK_FD = 3
 """The descriptor that holds `RunDir.supervisor_lock`, inherited from the command."""
 
 
-def main(run_dir: RunDir) -> NoReturn:
-    """The whole life of a supervisor. Exits 0: the run's outcome stands in the journal, not in this exit code."""
+def main(run_dir: RunDir, *, last: Callable[[], None] | None = None) -> NoReturn:
+    """The whole life of a supervisor, which does *last* at its end. Exits 0: the run's outcome stands in the journal, not in this
+    exit code."""
     os.umask(0o077)
     os.set_inheritable(LOCK_FD, False)
     inbox = SignalInbox((*REQUESTS, signal.SIGQUIT))
@@ -48,6 +49,8 @@ def main(run_dir: RunDir) -> NoReturn:
     announce_pid(LOCK_FD)  # from here on signals may come
     try:
         supervise(run_dir, inbox)
+        if last is not None:
+            last()
     except BaseException:
         traceback.print_exc()
         os._exit(1)

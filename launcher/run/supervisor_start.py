@@ -23,9 +23,9 @@ def spawn_supervisor(run_dir: RunDir, lock_fd: int) -> int:
         os.close(lock_fd)
 
 
-def supervisor_argv(what: str) -> list[str]:
-    """The command line of a supervisor process; *what* is a run directory or SERVE."""
-    program = Path(__file__).with_name("supervisor_main.py")
+def supervisor_argv(what: str, *, program: Path | None = None) -> list[str]:
+    """The command line of a supervisor process; *what* is a run directory or SERVE. *program*: not `supervisor_main.py`."""
+    program = program or Path(__file__).with_name("supervisor_main.py")
     return [sys.executable, "-I", "-S", str(program), _site_directory(), what]
 
 

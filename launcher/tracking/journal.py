@@ -7,6 +7,8 @@
                   needs (cpus, memory_bytes, gpus: what it takes of the machine),
                   pid, pid_started (see `record.process_started`), host, user
     building      -
+    submitted     engine, job: a cluster's engine has it now, and nobody on this machine tends to it
+    placed        host, job, attempt: the job has begun there
     queued        image_digest
     waiting       place, of (in the line for GPUs), text (what for); again when one of them changes
     leased        gpus (UUIDs), shares (where a GPU is not the run's alone), cpus and numa_nodes (near them), facts
@@ -41,6 +43,8 @@ from launcher.errors import LaunchError
 EVENTS = (
     "created",
     "building",
+    "submitted",
+    "placed",
     "queued",
     "waiting",
     "leased",
@@ -58,7 +62,7 @@ EVENTS = (
 )
 
 # What must survive a power cut: that the run exists, that it touched the machine, how it ended.
-_DURABLE = frozenset({"created", "started", "finished", "resumed"})
+_DURABLE = frozenset({"created", "submitted", "started", "finished", "resumed"})
 
 
 @dataclass(frozen=True, slots=True)

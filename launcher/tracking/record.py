@@ -20,6 +20,7 @@ from launcher.errors import ConfigError
 from launcher.tracking import journal
 from launcher.tracking.journal import Event
 from launcher.tracking.status import Reason, RunStatus
+from launcher.tracking.submitted import job_of
 from runtime.file_lock import is_locked
 from runtime.state_dir import RunDir, StateDir
 
@@ -37,6 +38,7 @@ _CARRIED = (
     "argv",
     "seed",
     "host",
+    "job",
     "user",
     "spec_digest",
     "code_digest",
@@ -103,6 +105,8 @@ class RunRecord:
     ports: tuple[str, ...] = ()
     """What the program's published ports are reached by, as in `127.0.0.1:6006 → 6006`."""
     host: str | None = None
+    job: str | None = None
+    """The cluster's number for it."""
     user: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -202,8 +206,11 @@ def find_run(state: StateDir, reference: str) -> RunRecord:
 
 
 def is_tended(run_dir: RunDir, events: Sequence[Event]) -> bool:
-    """Whether a process still tends to the run: its supervisor, its container's init, or the command that is building."""
+    """Whether a process still tends to the run: its supervisor, its container's init, the command that is building, or
+    a cluster's engine (until that is found to have ended it)."""
     if is_locked(run_dir.supervisor_lock):
+        return True
+    if job_of(events) is not None:
         return True
     current = journal.since_resumed(events)
     started = _last(current, "started")

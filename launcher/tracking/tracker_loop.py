@@ -28,8 +28,8 @@ from launcher.tracking.mlflow_connection import MlflowUnreachable
 from launcher.tracking.observed import Observed
 from launcher.tracking.own_run import OwnRun
 from launcher.tracking.sink import Sink
-from launcher.tracking.sync import lock_path
 from launcher.tracking.submitted import is_elsewhere
+from launcher.tracking.sync import lock_path
 from launcher.tracking.system_sampler import SystemSampler
 from runtime.file_lock import locked
 from runtime.state_dir import RunDir, StateDir

@@ -1,0 +1,154 @@
+"""A run on a cluster, from the command's side: put in line, watched as a local one is, asked about, ended.
+
+The watcher reads what the run's supervisor writes into its directory, which both machines see, and asks the engine only while
+that doesn't say.
+"""
+
+from __future__ import annotations
+
+import select
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from launcher.cli import render
+from launcher.cli.watch import Shown, ending, is_finished, tell_notes
+from launcher.cluster.engine import JobPhase, JobStatus
+from launcher.cluster.settle import settle, submitted_runs
+from launcher.cluster.submission import engine_named, submit
+from launcher.errors import LaunchError
+from launcher.run.recover import recover
+from launcher.run.signal_inbox import SignalInbox
+from launcher.tracking import journal
+from launcher.tracking.record import RunRecord
+from launcher.tracking.submitted import Job, job_of
+from runtime.file_lock import is_locked
+from runtime.kernel.inotify import Inotify
+from runtime.state_dir import RunDir, StateDir
+
+if TYPE_CHECKING:
+    from launcher.plan.launch_plan import LaunchPlan
+
+_LOOK_S = 0.1
+"""inotify hears nothing of what another machine writes."""
+
+_ASK_S = (1.0, 10.0)
+"""The first and the longest pause between two questions to the engine: a controller has thousands of jobs to answer for."""
+
+
+def submit_and_say(run_dir: RunDir, lock_fd: int, plan: LaunchPlan, *, quiet: bool) -> None:
+    job = submit(run_dir, lock_fd, plan)
+    if not quiet:
+        render.say(f"submitted as {plan.spec.cluster.kind} job {job}")
+
+
+def watch_job(run_dir: RunDir, inbox: SignalInbox, *, quiet: bool = False, tail: int | None = None) -> int:
+    """Show the run until it has ended, as `watch` does. Returns the exit code of `launch`."""
+    shown, notes, asked = Shown(run_dir), journal.Follower(run_dir.journal), _Asked(run_dir, quiet=quiet)
+    if tail is not None:
+        shown.copy(tail=tail)
+    with Inotify() as changes:
+        changes.watch(run_dir.root)
+        while not is_finished(run_dir) or is_locked(run_dir.supervisor_lock):
+            shown.copy()
+            tell_notes(journal.since_resumed(notes.new_events()), quiet=quiet)
+            asked.again()
+            ready, _, _ = select.select([changes, inbox.fd], [], [], _LOOK_S)
+            if changes in ready:
+                changes.read()
+            if inbox.fd in ready and _left(inbox, run_dir):
+                return 0
+    shown.copy()
+    recover(run_dir)  # where the node could not reach MLflow, this machine sends the rest
+    return ending(run_dir, quiet=quiet)
+
+
+class _Asked:
+    """What the engine said last, and when to ask it again."""
+
+    def __init__(self, run_dir: RunDir, *, quiet: bool) -> None:
+        self._run_dir = run_dir
+        self._quiet = quiet
+        self._pause_s = _ASK_S[0]
+        self._next = time.monotonic() + self._pause_s
+        self._said: str | None = None
+
+    def again(self) -> None:
+        """Ask when it is time: close a run whose job is over, tell why one waits. An engine that is silent is asked later."""
+        if time.monotonic() < self._next:
+            return
+        job = job_of(journal.read(self._run_dir.journal))
+        if job is not None:
+            try:
+                status = settle({self._run_dir.run_id: (self._run_dir, job)}).get(self._run_dir.run_id)
+                self._tell(None if status is None else waiting_words(job, status))
+            except LaunchError as error:
+                self._tell(error.message)
+        self._pause_s = min(_ASK_S[1], self._pause_s * 1.5)
+        self._next = time.monotonic() + self._pause_s
+
+    def _tell(self, words: str | None) -> None:
+        if words is not None and words != self._said and not self._quiet:
+            render.say(f"{render.styled('waiting', 'yellow')}: {words}")
+        self._said = words
+
+
+def waiting_words(job: Job, status: JobStatus) -> str | None:
+    """`slurm job 17: Priority`; None for one that runs."""
+    return f"{job}: {status.why or 'pending'}" if status.phase is JobPhase.PENDING else None
+
+
+def _left(inbox: SignalInbox, run_dir: RunDir) -> bool:
+    """Pass signals on to the run's supervisor, wherever it is. True when watching ends."""
+    for signum in inbox.read():
+        if signum is signal.SIGHUP:
+            return True
+        if signum is signal.SIGQUIT:
+            render.say(f"\nleft; the run goes on, `launch logs -f {run_dir.run_id}` shows what it says")
+            return True
+        events = journal.since_resumed(journal.read(run_dir.journal))
+        if signum is signal.SIGINT:
+            stopping = any(event.name == "stopping" for event in events)
+            render.say("\nkilling" if stopping else "\nstopping, again to kill")
+        end_job(run_dir, signum)
+    return False
+
+
+def end_job(run_dir: RunDir, signum: signal.Signals) -> bool:
+    """Send *signum* to the supervisor of a run that a cluster has; False when none has it."""
+    job = job_of(journal.read(run_dir.journal))
+    if job is None:
+        return False
+    engine_named(job.engine).signal(job.job, signum)
+    settle({run_dir.run_id: (run_dir, job)})
+    return True
+
+
+def settle_all(state: StateDir) -> dict[str, str]:
+    """Close the runs whose job is over. Returns what those wait for that have not begun, by run id. An engine that doesn't answer
+    is told of, and hides no run."""
+    runs = submitted_runs(state)
+    if not runs:
+        return {}
+    try:
+        going_on = settle(runs)
+    except LaunchError as error:
+        render.warn(f"how the runs on the cluster stand is not known: {error.message}")
+        return {}
+    words = ((run_id, waiting_words(runs[run_id][1], status)) for run_id, status in going_on.items())
+    return {run_id: text for run_id, text in words if text is not None}
+
+
+def with_waits(records: Sequence[RunRecord], waits: dict[str, str]) -> list[RunRecord]:
+    return [replace(record, waits_for=waits.get(record.run_id, record.waits_for)) for record in records]
+
+
+def until_job_ends(run_dir: RunDir) -> None:
+    """Return when the run has its last word."""
+    asked = _Asked(run_dir, quiet=True)
+    while not is_finished(run_dir) or is_locked(run_dir.supervisor_lock):
+        asked.again()
+        time.sleep(_LOOK_S)
+    recover(run_dir)

@@ -1,0 +1,88 @@
+"""The script of a run's job: what the specification asks for as options of sbatch, and a line that becomes the supervisor. Pure.
+
+Options stand in `#SBATCH` lines, so that what `--dry-run` prints can be given to sbatch by hand.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from launcher.config.spec import ExperimentSpec
+from launcher.errors import ConfigError
+from launcher.plan.cluster_request import RESERVED, SUPERSEDES
+from launcher.plan.launch_plan import LaunchPlan
+
+_PLAIN = re.compile(r"[\w@%+=:,./\-\[\]]+")
+
+
+def job_script(plan: LaunchPlan, *, job_name: str, log: str, argv: Sequence[str]) -> str:
+    """The script that runs *argv* (a supervisor) with what *plan* asks for. *log* takes the words of Slurm and the supervisor."""
+    options = {**_ours(plan, job_name=job_name, log=log), **_users(plan.spec.cluster.sbatch)}
+    lines = [f"#SBATCH {_option(name, value)}" for name, value in options.items() if value is not False]
+    # exec: `scancel --batch` and `--signal=B:` then reach the supervisor and nothing else.
+    command = "exec " + " ".join(map(_shell_word, argv))
+    return "\n".join(["#!/bin/sh", *lines, "", command, ""])
+
+
+def _ours(plan: LaunchPlan, *, job_name: str, log: str) -> dict[str, Any]:
+    spec = plan.spec
+    given = set(spec.cluster.sbatch)
+    return {
+        "job-name": job_name,
+        "output": log.replace("%", "%%"),
+        "open-mode": "append",
+        "nodes": spec.nodes,
+        "ntasks": spec.nodes,
+        "signal": f"B:USR2@{min(65535, max(1, math.ceil(spec.grace)))}",
+        "no-requeue": True,
+        **{name: value for name, value in _placing(spec).items() if value is not None},
+        **{name: value for name, value in _resources(plan).items() if value and not given & SUPERSEDES[name]},
+    }
+
+
+def _placing(spec: ExperimentSpec) -> dict[str, Any]:
+    cluster = spec.cluster
+    time = None if cluster.time is None else slurm_time(cluster.time)
+    return {"partition": cluster.partition, "account": cluster.account, "qos": cluster.qos, "time": time}
+
+
+def _resources(plan: LaunchPlan) -> dict[str, Any]:
+    memory = plan.memory_bytes
+    return {
+        "cpus-per-task": math.ceil(plan.cpus),
+        "gpus-per-node": int(plan.gpus),
+        "mem": None if memory is None else f"{math.ceil(memory / (1 << 20))}M",
+    }
+
+
+def _users(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in RESERVED and value is not None}
+
+
+def _option(name: str, value: Any) -> str:
+    if value is True:
+        return f"--{name}"
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if "\n" in text:
+        raise ConfigError(f"`cluster.sbatch.{name}` has a line break in it")
+    return f"--{name}={text if _PLAIN.fullmatch(text) else _quoted(text)}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _shell_word(word: str) -> str:
+    return word if _PLAIN.fullmatch(word) else "'" + word.replace("'", "'\\''") + "'"
+
+
+def slurm_time(seconds: float) -> str:
+    """`1-02:03:04`: sbatch(1), `--time`. Slurm itself counts in whole minutes and rounds up."""
+    minutes, second = divmod(math.ceil(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return f"{days}-{hour:02d}:{minute:02d}:{second:02d}"

@@ -1,0 +1,50 @@
+"""A run of which everything but its place is settled, put in a cluster's line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from launcher.cluster.engine import Engine
+from launcher.cluster.sbatch_script import job_script
+from launcher.cluster.slurm import Slurm
+from launcher.errors import LaunchError
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.run import active
+from launcher.run.supervisor_start import supervisor_argv
+from launcher.tracking import journal
+from launcher.tracking.status import Reason
+from runtime.state_dir import RunDir
+
+
+def engine_named(name: str) -> Engine:
+    """The engine of `cluster.kind`, or of a `submitted` event."""
+    if name != Slurm.name:
+        raise LaunchError(f"no engine `{name}` is known: a newer launch has made this run")
+    return Slurm()
+
+
+def script_of(plan: LaunchPlan, run_dir: RunDir) -> str:
+    """What the cluster is given for *run_dir*, which need not be there yet."""
+    argv = supervisor_argv(str(run_dir.root), program=Path(__file__).with_name("job_main.py"))
+    return job_script(plan, job_name=f"{plan.spec.name}-{run_dir.run_id}", log=str(run_dir.supervisor_log), argv=argv)
+
+
+def submit(run_dir: RunDir, lock_fd: int, plan: LaunchPlan) -> str:
+    """Hand the run to its cluster and let go of *lock_fd*, which the job waits for. Returns the job's id.
+
+    A run that no cluster takes ends here, with the reason in its record.
+    """
+    try:
+        engine = engine_named(plan.spec.cluster.kind)
+        job = engine.submit(script_of(plan, run_dir))
+        journal.append(run_dir.journal, "submitted", engine=engine.name, job=job)
+    except LaunchError as error:
+        reason = str(Reason.LAUNCHER)
+        journal.append(run_dir.journal, "finished", reason=reason, exit_code=125, signal=None, message=error.message)
+        if plan.spec.tracking is None:
+            active.unmark(run_dir)
+        raise
+    finally:
+        os.close(lock_fd)
+    return job
