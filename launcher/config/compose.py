@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +65,16 @@ class _LaterDirectories(SearchPathPlugin):
 
 def parse_overrides(texts: Sequence[str]) -> list[Override]:
     """The overrides of the command line, in Hydra's grammar."""
-    parser = OverridesParser.create()
-    parsed = []
-    for text in texts:
-        traps.refuse_before_parsing(text)
-        try:
-            parsed += parser.parse_overrides([text])
-        except HydraException as error:
-            raise traps.unparsable_override(text, error) from error
-    return parsed
+    return [override for text in texts for override in _parsed(text)]
+
+
+@lru_cache(maxsize=1024)  # a sweep's values come again with each trial, and nobody changes an override
+def _parsed(text: str) -> tuple[Override, ...]:
+    traps.refuse_before_parsing(text)
+    try:
+        return tuple(OverridesParser.create().parse_overrides([text]))
+    except HydraException as error:
+        raise traps.unparsable_override(text, error) from error
 
 
 def parse_sweep_value(text: str) -> Override:
