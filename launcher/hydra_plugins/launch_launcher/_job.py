@@ -42,16 +42,18 @@ def job_return(job: Job, result: Mapping[str, Any]) -> JobReturn:
         job.config.hydra.runtime.output_dir = str(outputs)
         job.config.hydra.job.id = result["run_id"]
     returned = JobReturn(overrides=list(job.config.hydra.overrides.task), working_dir=str(outputs))
-    before: Any = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(job.config)
+    singleton: Any = HydraConfig.instance()
+    before = singleton.cfg
+    singleton.set_config(job.config)
     try:
         _link(_place(job.config), outputs)
-        returned.hydra_cfg = copy.deepcopy(HydraConfig.instance().cfg)
+        returned.hydra_cfg = copy.deepcopy(singleton.cfg)
     finally:
-        HydraConfig.instance().cfg = before
-    returned.cfg = copy.deepcopy(job.config)
-    with read_write(returned.cfg), open_dict(returned.cfg):
-        del returned.cfg["hydra"]
+        singleton.cfg = before
+    task_config = copy.deepcopy(job.config)
+    with read_write(task_config), open_dict(task_config):
+        del task_config["hydra"]
+    returned.cfg = task_config
     returned.task_name = result.get("task_name") or job.config.hydra.job.name
     if result.get("status") == "completed":
         returned.status, returned.return_value = JobStatus.COMPLETED, result["value"]

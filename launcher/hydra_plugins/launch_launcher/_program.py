@@ -32,13 +32,17 @@ def started_as(task: TaskFunction) -> dict[str, str]:
 
 
 def plugin_nodes(config: DictConfig) -> str:
-    """The nodes of this program's launcher and sweeper, as JSON, for images that have not these plugins."""
-    nodes = {}
-    for group, option in config.hydra.runtime.choices.items():
-        place = str(group).partition("@")[0]
-        if option is not None and place.startswith(("hydra/launcher", "hydra/sweeper")):
-            own = place.count("/") == 1
-            nodes[f"{place}/{option}"] = OmegaConf.to_container(config.hydra[place[6:]]) if own else {}
+    """The nodes of this program's launcher and sweeper, as JSON, for images that have not these plugins. What a configuration may
+    override in their defaults (`override hydra/sweeper/sampler: random`) must be there, too."""
+    choices = {str(group).partition("@")[0]: str(option) for group, option in config.hydra.runtime.choices.items() if option}
+    nodes: dict[str, Any] = {}
+    for plugin in ("hydra/launcher", "hydra/sweeper"):
+        below = {group: option for group, option in choices.items() if group.startswith(f"{plugin}/")}
+        defaults = [{group.removeprefix(f"{plugin}/"): option} for group, option in below.items()]
+        own = OmegaConf.to_container(config.hydra[plugin.removeprefix("hydra/")])
+        assert isinstance(own, dict)
+        nodes[f"{plugin}/{choices[plugin]}"] = {**own, **({"defaults": [*defaults, "_self_"]} if defaults else {})}
+        nodes |= {f"{group}/{option}": {} for group, option in below.items()}
     return json.dumps(nodes, default=str)
 
 
