@@ -49,8 +49,9 @@ def fork_deaf(flags: int = 0, *, cgroup: int | None = None) -> int:
     its maker must not run in it, and a signal that comes too early must not be lost. From a process with one thread."""
     before = libc.swap_signal_mask(libc.ALL_SIGNALS)
     pid = -1
+    ending = 0 if flags & PARENT else signal.SIGCHLD  # a sibling's is that of its maker: clone3(2) refuses to be told
     try:
-        pid = libc.clone_bare(flags, exit_signal=signal.SIGCHLD, cgroup=cgroup)
+        pid = libc.clone_bare(flags, exit_signal=ending, cgroup=cgroup)
     finally:
         if pid != 0:
             libc.swap_signal_mask(before)

@@ -15,7 +15,11 @@ from typing import Any
 
 import pytest
 
+from runtime.cgroup.cgroup import new_cgroup
+from runtime.cgroup.entry import forked_into
+from runtime.cgroup.limits import Limits
 from runtime.container import lifecycle
+from runtime.kernel.clone_flags import PARENT
 from tests.kernel.forked import forked
 from tests.kernel.oci_bundle import REPOSITORY
 from tests.kernel.userland import base_layer, make_spec, run
@@ -68,7 +72,11 @@ def test_a_small_creator_needs_nobody(tmp_path: Path) -> None:
 import sys
 sys.path[:0] = [{str(REPOSITORY)!r}]
 from pathlib import Path
+from runtime.cgroup.cgroup import new_cgroup
+from runtime.cgroup.entry import forked_into
+from runtime.cgroup.limits import Limits
 from runtime.container import lifecycle
+from runtime.kernel.clone_flags import PARENT
 from runtime.container.spec import ContainerSpec
 from runtime.rootfs.wanted import BindMount
 spec = ContainerSpec("test-{os.getpid()}-small", (Path({str(tmp_path / "layer")!r}),), Path({str(tmp_path / "overlay")!r}),
@@ -130,3 +138,27 @@ def test_a_stand_in_ends_with_its_creator(tmp_path: Path) -> None:
         time.sleep(0.01)
     os.close(reader)
     os.close(writer)
+
+
+def test_a_stand_in_has_its_inits_begin_in_their_v2_cgroup() -> None:
+    """Without a move, which holds every fork of the machine."""
+    with new_cgroup(f"launch-test-{os.getpid()}-sibling", Limits()) as cgroup:
+        if cgroup.unified is None:
+            pytest.skip("no v2 hierarchy is mounted here")
+        reader, writer = os.pipe()
+
+        def work() -> Any:
+            assert cgroup.unified is not None
+            pid, left_to_enter = forked_into(os.open(cgroup.unified, os.O_RDONLY | os.O_DIRECTORY), (), PARENT)
+            if pid == 0:
+                os.write(writer, Path("/proc/self/cgroup").read_bytes())
+                os._exit(7)
+            return [pid, len(left_to_enter)]
+
+        sibling, left_to_enter = forked(work)
+        assert os.waitstatus_to_exitcode(os.waitpid(sibling, 0)[1]) == 7
+        where = os.read(reader, 1 << 16).decode().splitlines()
+        assert [line for line in where if line.startswith("0::") and line.endswith(f"/{cgroup.unified.name}")]
+        assert left_to_enter == 0
+        os.close(reader)
+        os.close(writer)
