@@ -57,7 +57,8 @@ def resume_sweep(record: RunRecord, overrides: tuple[str, ...], *, force: bool, 
         before = description.read(record.run_dir.sweep)
     except FileNotFoundError:
         hint = "`launch rerun` repeats its trials one by one"
-        raise ConfigError(f"sweep `{record.run_id}` was made by an older launch and cannot be resumed", hint=hint) from None
+        what = f"sweep `{record.run_id}` cannot be resumed: it was made by a Hydra program, or by an older launch"
+        raise ConfigError(what, hint=hint) from None
     asked = replace(before.request, overrides=(*before.request.overrides, *overrides))
     state = state_dir().ensure()
     with ForkServer() as supervisors, reopened_parent(record.run_dir) as parent:

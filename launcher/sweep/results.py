@@ -108,6 +108,9 @@ def results_of(record: RunRecord) -> SweepResults:
     try:
         return read_results(record.run_dir)
     except FileNotFoundError:
+        if record.sweep_id == record.run_id:
+            hint = f"`launch runs --where 'sweep = {record.run_id}' --columns run,status,metrics.return_value` lists its trials"
+            raise ConfigError(f"the space of sweep `{record.run_id}` is known to the Hydra program alone", hint=hint) from None
         hint = "`launch runs --where 'trial is null and sweep is not null'` lists them"
         raise ConfigError(f"run `{record.run_id}` is no sweep", hint=hint) from None
 
