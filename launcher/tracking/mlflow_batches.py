@@ -74,12 +74,14 @@ def batches(entries: Iterable[dict[str, Any]]) -> Iterator[Batch]:
         yield batch
 
 
-def tag_batches(tags: Mapping[str, str]) -> Iterator[Batch]:
-    return batches({"tag": fitting_key(key), "value": fitting_value(value, TAG_MAX)} for key, value in tags.items())
+def tag_entries(tags: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Tags of the launcher as entries."""
+    return ({"tag": fitting_key(key), "value": fitting_value(value, TAG_MAX)} for key, value in tags.items())
 
 
-def param_batches(params: Mapping[str, str]) -> Iterator[Batch]:
-    return batches({"param": fitting_key(key), "value": fitting_value(value, PARAM_MAX)} for key, value in params.items())
+def param_entries(params: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Params of the launcher as entries."""
+    return ({"param": fitting_key(key), "value": fitting_value(value, PARAM_MAX)} for key, value in params.items())
 
 
 @lru_cache(4096)  # the same few names come a thousand times a second

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,13 +18,14 @@ from launcher.tracking import artifacts, experiment_ids, journal, tracker_state
 from launcher.tracking.description import Description, current_status, current_tags, parent_tag
 from launcher.tracking.journal import Event
 from launcher.tracking.mlflow_address import Address, LocalAddress, parse_uri
-from launcher.tracking.mlflow_batches import Batch, batches, fitting_key, fitting_value, param_batches, tag_batches
+from launcher.tracking.mlflow_batches import TAG_MAX, Batch, batches, fitting_key, fitting_value, param_entries, tag_entries
 from launcher.tracking.mlflow_rest import CreatedRun, Experiment, Mlflow, MlflowRefused
 from launcher.tracking.observed import metric, read_slice
 from launcher.tracking.status import RunStatus
 from runtime.state_dir import RunDir, StateDir
 
 _REFUSED_KEPT = 20
+_NOTE_FILES_S = 0.5
 
 # Refusals that say nothing about the request itself: later, with other credentials or a restored run, it may pass.
 _ABOUT_THE_RUN = frozenset({401, 403, 404, 407})
@@ -60,8 +62,7 @@ class Sink:
         with self.lock:
             self.create()
             events = journal.read(self.run_dir.journal)
-            self._push_params()
-            self._push_tags(events)
+            self._push_news(events)
             self.push_logged()
             self._push_system()
             status, end_ms = current_status(events)
@@ -116,7 +117,7 @@ class Sink:
     def _first_tags(self) -> dict[str, str]:
         events = journal.read(self.run_dir.journal)
         tags = {**self.description.tags, **current_tags(events), **parent_tag(self.run_dir, events)}
-        return {fitting_key(key): fitting_value(value, 8000) for key, value in tags.items()}
+        return {fitting_key(key): fitting_value(value, TAG_MAX) for key, value in tags.items()}
 
     def _create_in_known_experiment(self) -> tuple[Experiment, CreatedRun] | None:
         """The experiment's id is remembered from earlier runs: one request fewer before the program starts."""
@@ -165,18 +166,19 @@ class Sink:
         partial.write_text(json.dumps(self.run))
         partial.rename(self.run_dir.mlflow)
 
-    def _push_params(self) -> None:
-        if not self.state.params_sent:
-            self._send(param_batches(self.description.params))
-            self._note(params_sent=True)
-
-    def _push_tags(self, events: list[Event]) -> None:
+    def _push_news(self, events: list[Event]) -> None:
+        """Params, tags that have changed and the first of what the program reported, in one request where it can be one: a
+        trial of a sweep is short, and the server takes its time for each."""
         wanted = {**self.description.tags, **current_tags(events), **parent_tag(self.run_dir, events)}
-        new = {key: value for key, value in wanted.items() if self.state.tags.get(fitting_key(key)) != fitting_value(value, 8000)}
-        if new:
-            self._send(tag_batches(new))
-            sent = {fitting_key(key): fitting_value(value, 8000) for key, value in new.items()}
-            self._note(tags={**self.state.tags, **sent})
+        new = {
+            key: value for key, value in wanted.items() if self.state.tags.get(fitting_key(key)) != fitting_value(value, TAG_MAX)
+        }
+        params = {} if self.state.params_sent else self.description.params
+        entries, end = read_slice(self.run_dir.logged, self.state.logged)
+        self._send(batches([*param_entries(params), *tag_entries(new), *entries]))
+        if params or new or end != self.state.logged:
+            sent = {fitting_key(key): fitting_value(value, TAG_MAX) for key, value in new.items()}
+            self._note(params_sent=True, tags={**known, **sent}, logged=end)
 
     def _push_system(self) -> None:
         while True:
@@ -198,9 +200,19 @@ class Sink:
         self._send_files(list(artifacts.pending(self.run_dir, self.description, sent=self.state.files, refused=self.refused)))
 
     def _send_files(self, waiting: list[artifacts.Upload]) -> None:
-        for upload in artifacts.send(self.client, self.run, waiting):
-            self._note(files={**self.state.files, upload.path: upload.stamp})
-            artifacts.forget_spooled(self.run_dir, upload)
+        """One that is sent again because we were killed in between is the same file: not each is worth a note of its own."""
+        sent: dict[str, list[int]] = {}
+        noted = time.monotonic()
+        try:
+            for upload in artifacts.send(self.client, self.run, waiting):
+                sent[upload.path] = upload.stamp
+                if time.monotonic() - noted > _NOTE_FILES_S:
+                    self._note(files={**self.state.files, **sent})
+                    noted = time.monotonic()
+                artifacts.forget_spooled(self.run_dir, upload)
+        finally:
+            if sent:
+                self._note(files={**self.state.files, **sent})
 
     def _end_children(self, status: RunStatus, end_ms: int | None) -> None:
         """Runs that the program opened and did not end: with their parent gone nobody else will."""

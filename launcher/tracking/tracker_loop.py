@@ -44,7 +44,7 @@ _LONGEST_WAIT_S = 30.0
 
 # How long the program's start may wait for the real id of its MLflow run. A program without MLflow's client needs none.
 _PATIENCE_S = 10.0
-_PATIENCE_WITHOUT_CLIENT_S = 0.25
+_PATIENCE_WITHOUT_CLIENT_S = 0.05
 
 # How long a run that is over may take to reach a server that doesn't answer, before that is left to `launch sync`.
 _LAST_TRIES_S = 10.0

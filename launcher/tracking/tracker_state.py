@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from launcher.tracking.status import RunStatus
@@ -70,6 +70,8 @@ def load(run_dir: RunDir) -> TrackerState:
 def save(run_dir: RunDir, state: TrackerState) -> None:
     partial = run_dir.tracker_state.with_name(".tracker.json")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    # After each answer of MLflow, so it counts: neither copies of everything (asdict) nor json.dump, which encodes in Python.
+    content = json.dumps({each.name: getattr(state, each.name) for each in fields(state)})
     with os.fdopen(descriptor, "w") as file:
-        json.dump(asdict(state), file)
+        file.write(content)
     partial.rename(run_dir.tracker_state)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from launcher.tracking.mlflow_batches import Batch, batches, fitting_key, fitting_value, param_batches, tag_batches
+from launcher.tracking.mlflow_batches import Batch, batches, fitting_key, fitting_value, param_entries, tag_entries
 from launcher.tracking.observed import metric
 
 
@@ -22,12 +22,12 @@ def test_a_thousand_metrics_are_a_batch() -> None:
 
 
 def test_a_hundred_params_or_tags_are_a_batch() -> None:
-    assert [(0, 100, 0), (0, 50, 0)] == sizes(list(param_batches({f"p{number}": "x" for number in range(150)})))
-    assert [(0, 0, 100), (0, 0, 1)] == sizes(list(tag_batches({f"t{number}": "x" for number in range(101)})))
+    assert [(0, 100, 0), (0, 50, 0)] == sizes(list(batches(param_entries({f"p{number}": "x" for number in range(150)}))))
+    assert [(0, 0, 100), (0, 0, 1)] == sizes(list(batches(tag_entries({f"t{number}": "x" for number in range(101)}))))
 
 
 def test_a_batch_stays_below_a_megabyte() -> None:
-    for batch in param_batches({f"p{number}": "ü" * 6000 for number in range(200)}):
+    for batch in batches(param_entries({f"p{number}": "ü" * 6000 for number in range(200)})):
         assert len(json.dumps(batch.request("r")[1])) < 1_000_000
 
 
