@@ -170,9 +170,8 @@ class Sink:
         """Params, tags that have changed and the first of what the program reported, in one request where it can be one: a
         trial of a sweep is short, and the server takes its time for each."""
         wanted = {**self.description.tags, **current_tags(events), **parent_tag(self.run_dir, events)}
-        new = {
-            key: value for key, value in wanted.items() if self.state.tags.get(fitting_key(key)) != fitting_value(value, TAG_MAX)
-        }
+        known = self.state.tags
+        new = {key: value for key, value in wanted.items() if known.get(fitting_key(key)) != fitting_value(value, TAG_MAX)}
         params = {} if self.state.params_sent else self.description.params
         entries, end = read_slice(self.run_dir.logged, self.state.logged)
         self._send(batches([*param_entries(params), *tag_entries(new), *entries]))
