@@ -353,7 +353,9 @@ class ExperimentSpec(Section):
     )
     params: dict[str, Any] = _key({}, "The experiment's own parameters.", {"lr": 0.001, "layers": [64, 32]})
     seed: int = _key(0, "Seed, as `LAUNCH_SEED` and `PYTHONHASHSEED`.", 3)
-    deterministic: bool = _key(False, "Ask libraries for deterministic results, at some cost in speed.", True)
+    deterministic: bool = _key(
+        False, "Ask libraries for deterministic results, the same on all CPUs with AVX2, at some cost in speed.", True
+    )
     env: dict[Variable, str] = _key({}, "Environment of the program.", {"OMP_NUM_THREADS": "4"})
     gpus: Annotated[int | float | Literal["all"], BeforeValidator(_whole_above_one)] = _key(
         0, "GPUs per node; a part of one (`0.25`), or `all`.", 2

@@ -24,7 +24,7 @@ from launcher.plan.machine_share import check_memory, check_network, cpu_share, 
 from launcher.plan.origins import is_set, origin_of
 from launcher.plan.pins import ImagePins, pin_dockerfile, pin_existing_image, pin_image
 from launcher.plan.program_command import own_command, program_argv
-from launcher.plan.refusals import Where, refuse_missing, refuse_unsupported
+from launcher.plan.refusals import Where, refuse_indeterminism, refuse_missing, refuse_unsupported
 from launcher.plan.threads import ranks, starts_torchrun, thread_count
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan
@@ -70,6 +70,7 @@ def plan(
     share, lacking = _share_for(spec, where, runs_here=runs_here)
     refuse_missing(spec, where, environ=environ)
     lacking += _devices_lacking(spec, where, runs_here=runs_here)
+    lacking += _indeterminism(spec, where, runs_here=runs_here)
     words = own_command(spec, where)
     # The code is in a Dockerfile's image already, unless the experiment has some of its own.
     has_code = spec.image.dockerfile is not None and not is_set(composed.origins, "code")
@@ -146,7 +147,8 @@ def with_spec(made: LaunchPlan, spec: ExperimentSpec, *, overrides: tuple[str, .
         return origin_of(made.origins, key)
 
     refuse_unsupported(spec, where)
-    share = _share_of(spec, where) if _asks(spec) != _asks(made.spec) else _share_in(made)
+    refuse_indeterminism(spec, where)
+    share = _share_again(made, spec, where)
     argv = program_argv(own_command(spec, where), spec, made.build.config, where)
     data = made.data if spec.data == made.spec.data else _data_of(spec, state)
     return replace(
@@ -162,6 +164,13 @@ def with_spec(made: LaunchPlan, spec: ExperimentSpec, *, overrides: tuple[str, .
         data=data,
         overrides=overrides,
     )
+
+
+def with_data(made: LaunchPlan, *, state: StateDir) -> LaunchPlan:
+    """*made* with its data as it is now: a run records what it had."""
+    data = _data_of(made.spec, state)
+    share = _Share(made.gpus, made.cpus, made.processes)
+    return replace(made, data=data, spec_digest=_identity(made.spec, made, argv=made.argv, share=share, data=data))
 
 
 class _Pinned(Protocol):
@@ -235,6 +244,14 @@ def _devices_lacking(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> 
     return _refused_or_told(lambda: refuse_missing_devices(spec.devices, where), runs_here=runs_here)
 
 
+def _indeterminism(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[str, ...]:
+    def check() -> tuple[str, ...]:
+        refuse_indeterminism(spec, where)
+        return ()
+
+    return _refused_or_told(check, runs_here=runs_here)
+
+
 def _unfit(
     spec: ExperimentSpec, build: BuildPlan, lock: Lock | None, share: _Share, where: Where, *, runs_here: bool
 ) -> tuple[str, ...]:
@@ -269,8 +286,13 @@ def _asks(spec: ExperimentSpec) -> tuple[object, ...]:
     return (spec.gpus, spec.cpus, spec.memory, spec.shm, spec.processes, spec.network)
 
 
-def _share_in(made: LaunchPlan) -> _Share:
-    return _Share(made.gpus, made.cpus, made.processes)
+def _share_again(made: LaunchPlan, spec: ExperimentSpec, where: Where) -> _Share:
+    """Measured anew where *spec* asks for something else. What `cpus: null` was then, it stays: threads change results."""
+    if _asks(spec) == _asks(made.spec):
+        return _Share(made.gpus, made.cpus, made.processes)
+    share, _ = _share_for(spec, where, runs_here=True)
+    stays = (spec.cpus, spec.gpus) == (made.spec.cpus, made.spec.gpus)
+    return replace(share, cpus=made.cpus) if stays else share
 
 
 def _code_of(spec: ExperimentSpec, state: StateDir, environ: Mapping[str, str], where: Where) -> CodeSnapshot:

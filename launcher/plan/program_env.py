@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 
+from launcher.plan.cpu_level import deterministic_env
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.threads import thread_env
 
@@ -37,6 +38,7 @@ def program_env(
     env = dict(image_env)
     env |= _surroundings(plan, environ)
     env |= thread_env(plan.threads)
+    env |= deterministic_env() if spec.deterministic else {}
     env |= _torchrun(plan, run_id)
     env |= spec.env
     env |= {

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError, Origin
+from launcher.plan.cpu_level import read_cpu, refuse_lesser_cpu
 from runtime.network.published import parse as parse_port
 
 Where = Callable[[str], Origin | None]
@@ -28,6 +29,12 @@ def refuse_unsupported(spec: ExperimentSpec, where: Where) -> None:
             origin=where("publish"),
             hint=hint,
         )
+
+
+def refuse_indeterminism(spec: ExperimentSpec, where: Where) -> None:
+    """`deterministic` on a machine that cannot give the results that others give."""
+    if spec.deterministic and spec.cluster.kind == "local":
+        refuse_lesser_cpu(read_cpu(), machine=os.uname().machine, origin=where("deterministic"))
 
 
 def refuse_one_port_for_many(spec: ExperimentSpec) -> None:

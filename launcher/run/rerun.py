@@ -3,27 +3,53 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.errors import ConfigError
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import from_document
-from launcher.plan.planner import with_spec
+from launcher.plan.planner import with_data, with_spec
+from launcher.plan.recorded_inputs import changed_data
 from launcher.tracking.record import RunRecord
+from runtime.build.cache_key import plan_key
 from runtime.state_dir import StateDir
+from runtime.store.store import Store
 
 
-def recorded_plan(record: RunRecord, overrides: tuple[str, ...], *, state: StateDir, cwd: Path) -> LaunchPlan:
-    """The plan of *record*; image and code stay, *overrides* change the rest."""
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What a rerun runs."""
+
+    plan: LaunchPlan
+    changed: tuple[str, ...]
+    """Data that is not what it was, in words."""
+
+
+def recorded_plan(record: RunRecord, *, state: StateDir) -> LaunchPlan:
+    """The plan of *record*. Where its image is no more, the code comes from the record, too."""
     try:
         document = json.loads(record.run_dir.plan.read_bytes())
     except FileNotFoundError:
         hint = "`launch runs` shows the trials of a sweep: rerun one of them"
         raise ConfigError(f"run `{record.run_id}` has no plan of its own", hint=hint) from None
     plan = from_document(document["plan"])
-    if not overrides:
+    if Store(state.store).find_image(plan_key(plan.build)) is not None:
         return plan
-    from launcher.config.amend import amend
+    from launcher.plan.code.restored_code import with_restored_code
 
-    spec = amend(plan.spec, overrides, cwd=cwd)
-    return with_spec(plan, spec, overrides=(*plan.overrides, *overrides), state=state)
+    return with_restored_code(plan, record.run_dir.root / "code.tar", cache_dir=state.cache)
+
+
+def plan_again(record: RunRecord, overrides: tuple[str, ...], *, state: StateDir, cwd: Path) -> Again:
+    """The plan of *record* for another run: *overrides* change it, image and code stay, data is what it is now."""
+    plan = recorded_plan(record, state=state)
+    if overrides:
+        from launcher.config.amend import amend
+
+        spec = amend(plan.spec, overrides, cwd=cwd)
+        origins = {**plan.origins, **{text.partition("=")[0]: f"command line: {text}" for text in overrides}}
+        plan = replace(plan, origins=origins)
+        plan = with_spec(plan, spec, overrides=(*plan.overrides, *overrides), state=state)
+    changed = changed_data(plan, state=state)
+    return Again(with_data(plan, state=state) if changed else plan, changed)

@@ -43,9 +43,7 @@ def take_up_again(record: RunRecord, *, command_line: Sequence[str]) -> tuple[Ru
         ) from None
     os.ftruncate(lock_fd, 0)  # it names the supervisor of the life before
     active.mark_again(run_dir)
-    journal.append(
-        run_dir.journal, "resumed", by=list(command_line), pid=os.getpid(), pid_started=process_started(os.getpid())
-    )
+    journal.append(run_dir.journal, "resumed", by=list(command_line), pid=os.getpid(), pid_started=process_started(os.getpid()))
     return run_dir, lock_fd
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from launcher.plan.code.code_difference import FileDifference, RecordedCode, code_difference
-from launcher.run.compare import output_digests, read_series
+from launcher.run.compare import outputs_of, read_series
 from launcher.tracking.record import RunRecord
 
 _NOT_CONFIGURATION = ("sweep",)
@@ -80,7 +80,7 @@ class RunDifference:
 def run_difference(before: RunRecord, after: RunRecord) -> RunDifference:
     """What *after* has that *before* has not, has not, or has in another way."""
     old, new = _plan(before), _plan(after)
-    old_files, new_files = output_digests(before.run_dir.outputs), output_digests(after.run_dir.outputs)
+    old_files, new_files = outputs_of(before.run_dir), outputs_of(after.run_dir)
     return RunDifference(
         before,
         after,

@@ -22,6 +22,7 @@ from launcher.run.attempt import Attempt, not_run
 from launcher.run.follow import REQUESTS
 from launcher.run.handover import announce_pid
 from launcher.run.logs import close_holes
+from launcher.run.machine_facts import machine_facts
 from launcher.run.outcome import ExitOutcome
 from launcher.run.run_experiment import Run, next_attempt, retried, run_experiment
 from launcher.run.signal_inbox import SignalInbox
@@ -91,7 +92,7 @@ def _run_or_take_over(run_dir: RunDir, inbox: SignalInbox, tracker: TrackerProce
     run.retries_left -= sum(event.name == "attempt" for event in journal.since_resumed(events))
     if began:
         return retried(run, take_over(run_dir, plan, inbox, tracker, attempt=number), number)
-    journal.append(run_dir.journal, "queued", image_digest=image_digest)
+    journal.append(run_dir.journal, "queued", image_digest=image_digest, facts=machine_facts(plan))
     return run_experiment(run, number)
 
 

@@ -1,6 +1,7 @@
 """Which files of a run MLflow keeps, and how they get there.
 
     launch/    spec.yaml, plan.json, requirements.lock, code.tar, journal.jsonl: what it takes to run it again;
+               outputs.json: the sha256 of what came out;
                sbom.json: the software in its image
     logs/      stdout.txt, stderr.txt
     (root)     the outputs that `outputs.keep` names, and what the program logged through the gateway
@@ -155,6 +156,7 @@ def _own_files(run_dir: RunDir) -> list[tuple[str, Path]]:
         "launch/requirements.lock": run_dir.root / "requirements.lock",
         "launch/sbom.json": run_dir.sbom,
         "launch/code.tar": run_dir.root / "code.tar",
+        "launch/outputs.json": run_dir.root / "outputs.json",
         "launch/journal.jsonl": run_dir.journal,
         "logs/stdout.txt": run_dir.stdout,
         "logs/stderr.txt": run_dir.stderr,

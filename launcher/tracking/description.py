@@ -8,7 +8,6 @@ Sending is `sink.py`.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -117,15 +116,22 @@ def current_status(events: Sequence[Event]) -> tuple[RunStatus, int | None]:
 
 
 def parent_tag(run_dir: RunDir, events: Sequence[Event]) -> dict[str, str]:
-    """The parent's MLflow run, once it exists."""
-    parent = events[0].get("parent_run_id") if events else None
+    """The MLflow run of the sweep, or of the run that this one repeats, once it exists; on another server it would be nobody."""
+    parent = (events[0].get("parent_run_id") or events[0].get("rerun_of")) if events else None
     if not parent:
         return {}
-    try:
-        known = json.loads(StateDir(run_dir.root.parent.parent).run(str(parent)).mlflow.read_bytes())
-    except (FileNotFoundError, ValueError):
+    known, own = (_known_to_mlflow(each) for each in (StateDir(run_dir.root.parent.parent).run(str(parent)), run_dir))
+    if not known or (own and own.get("tracking_uri") != known.get("tracking_uri")):
         return {}
     return {"mlflow.parentRunId": str(known["run_id"])}
+
+
+def _known_to_mlflow(run_dir: RunDir) -> dict[str, Any]:
+    try:
+        known: dict[str, Any] = json.loads(run_dir.mlflow.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return known
 
 
 def _of_plan(run_dir: RunDir, document: dict[str, Any], created: Event) -> Description:
@@ -178,7 +184,6 @@ def _trial_name(experiment: str, identity: Mapping[str, Any]) -> str | None:
 def _tags(run_dir: RunDir, document: dict[str, Any], created: Event) -> dict[str, str]:
     plan, identity = document["plan"], document.get("identity") or {}
     spec, lock = plan["spec"], plan.get("lock")
-    kernel = os.uname()
     tags: dict[str, Any] = {
         **{str(name): value for name, value in (spec.get("tags") or {}).items()},
         "mlflow.user": user_name(str(created.get("user") or "")),
@@ -204,9 +209,6 @@ def _tags(run_dir: RunDir, document: dict[str, Any], created: Event) -> dict[str
         "launch.memory_bytes": plan.get("memory_bytes"),
         "launch.gpu_count": plan.get("gpus"),
         "launch.host": created.get("host"),
-        "launch.kernel": f"{kernel.sysname} {kernel.release}",
-        "launch.architecture": kernel.machine,
-        "launch.cpu": cpu_model(),
         "launch.overrides": shlex.join(plan["overrides"]) if plan.get("overrides") else None,
         "launch.parent_run_id": identity.get("parent_run_id"),
         "launch.sweep_id": identity.get("sweep_id"),
@@ -262,15 +264,6 @@ def _may_use_mlflow(plan: Mapping[str, Any]) -> bool:
     if any(step["step"] == "import-image" or (step["step"] == "run-command" and "mlflow" in str(step["argv"])) for step in steps):
         return True
     return any(str(step["name"]).startswith("mlflow") for step in steps if step["step"] == "install-wheel")
-
-
-def cpu_model() -> str | None:
-    """`model name` of the first processor (x86); None where the kernel doesn't say."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            return next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), None)
-    except OSError:
-        return None
 
 
 def _as_text(value: Any) -> str:

@@ -9,7 +9,7 @@
     building      -
     submitted     engine, job: a cluster's engine has it now, and nobody on this machine tends to it
     placed        host, job, attempt: the job has begun there
-    queued        image_digest
+    queued        image_digest, facts (of the machine: CPU, kernel, ...)
     waiting       place, of (in the line for GPUs), text (what for); again when one of them changes
     leased        gpus (UUIDs), shares (where a GPU is not the run's alone), cpus and numa_nodes (near them), facts
     acquired      kind, name: announced before something is made that outlives a crash (cgroup, link, ...)

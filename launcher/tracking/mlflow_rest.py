@@ -120,6 +120,14 @@ class Mlflow:
         )
         _checked(reply, self.address)
 
+    def get_artifact(self, path: str, target: Path) -> None:
+        """Download *path* (`<experiment>/<run>/artifacts/...`) from the server's artifact proxy into the new file *target*."""
+        reply = self._connection.request("GET", f"{ARTIFACTS}/{quote(os.fsencode(path))}", headers={})
+        if not 200 <= reply.status < 300:
+            _checked(reply, self.address)
+        with target.open("wb") as file:
+            file.writelines(reply.pieces)
+
     def _call(self, method: str, path: str, body: bytes) -> dict[str, Any]:
         reply = self._connection.request(method, path, headers={"Content-Type": "application/json"}, body=body)
         content = _checked(reply, self.address)

@@ -1,4 +1,5 @@
-"""Files of the record that are views of the plan: spec.yaml, requirements.lock, code.tar. Made once, at the end of a run.
+"""Files of the record that are views of the plan (spec.yaml, requirements.lock, code.tar) and of what came out (outputs.json).
+Made at the end of a run.
 
 With them a run can be understood, and run again, from its MLflow artifacts alone. What the plan itself says is `plan.json`.
 """
@@ -18,7 +19,7 @@ from runtime.build.plan import CopyIn
 from runtime.errors import RuntimeFailure
 from runtime.layer.archive import tar_chunks
 from runtime.linked_file import link_or_copy
-from runtime.oci.digest import Digest
+from runtime.oci.digest import Digest, digest_file
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
 
@@ -26,7 +27,9 @@ _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "n
 
 
 def write(run_dir: RunDir) -> None:
-    """Make those that are missing. The code is left out when its layer has left the store."""
+    """Make those that are missing, and the list of outputs, which a resumed run has more of. The code is left out when its layer
+    has left the store."""
+    _list_outputs(run_dir)
     try:
         document = json.loads(run_dir.plan.read_bytes())
     except FileNotFoundError:
@@ -39,6 +42,32 @@ def write(run_dir: RunDir) -> None:
         _take_code(run_dir, plan, sweep_id=document.get("identity", {}).get("sweep_id"))
     except RuntimeFailure:
         return
+
+
+def _list_outputs(run_dir: RunDir) -> None:
+    """Path → digest of each output, for whoever has the record and not the files."""
+    listed = run_dir.root / "outputs.json"
+    content = json.dumps(output_digests(run_dir.outputs), indent=1, sort_keys=True)
+    if listed.exists() and listed.read_text() == content:
+        return  # a new file would be sent again
+    partial = run_dir.root / ".outputs.json"
+    partial.write_text(content)
+    partial.rename(listed)
+
+
+def output_digests(directory: Path) -> dict[str, str]:
+    """Path → digest of every file below *directory*; links are left out."""
+    found: dict[str, str] = {}
+    for parent, _names, files in os.walk(directory):
+        for file in files:
+            path = Path(parent, file)
+            if path.is_file() and not path.is_symlink():
+                try:
+                    digest = str(digest_file(path))
+                except PermissionError:
+                    digest = f"unreadable: {path}"  # equal to nothing: what nobody can read, nobody can call the same
+                found[str(path.relative_to(directory))] = digest
+    return found
 
 
 def lock_text(lock: Mapping[str, Any]) -> bytes:

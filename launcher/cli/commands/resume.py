@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from launcher.cli import arguments as args
 from launcher.errors import ConfigError
@@ -41,9 +40,10 @@ def _resume_run(record: RunRecord, state: StateDir, options: argparse.Namespace)
     if options.overrides:
         hint = f"`launch rerun {record.run_id} {options.overrides[0]}` makes a new run of it"
         raise ConfigError(f"a run goes on as it was begun, without `{options.overrides[0]}`", hint=hint)
+    from launcher.cli.placing import place, watch_placed
     from launcher.cli.prepare import build_image, start_local_server
     from launcher.cli.timings import Timings
-    from launcher.cli.watch import SIGNALS, watch
+    from launcher.cli.watch import SIGNALS
     from launcher.plan.recorded_inputs import changed_data, refuse_missing_inputs
     from launcher.run.fork_server import ForkServer
     from launcher.run.rerun import recorded_plan
@@ -51,7 +51,7 @@ def _resume_run(record: RunRecord, state: StateDir, options: argparse.Namespace)
     from launcher.run.signal_inbox import SignalInbox, held_back
 
     refuse_to_resume(record)
-    plan = recorded_plan(record, (), state=state, cwd=Path.cwd())
+    plan = recorded_plan(record, state=state)
     refuse_missing_inputs(plan, environ=os.environ)
     changed = changed_data(plan, state=state)
     if changed and not options.force:
@@ -65,9 +65,9 @@ def _resume_run(record: RunRecord, state: StateDir, options: argparse.Namespace)
         refuse_another_image(record, plan, prepared.image.digest)
         with held_back(SIGNALS):
             run_dir, lock_fd = take_up_again(record, command_line=("launch", *sys.argv[1:]))
-            supervisor = supervisors.supervise(run_dir, lock_fd)
+            supervisor = place(supervisors, plan, run_dir, lock_fd, quiet=options.quiet)
             inbox = None if options.detach else SignalInbox(SIGNALS)
     if inbox is None:
         print(run_dir.run_id)
         return 0
-    return watch(run_dir, supervisor, inbox, quiet=options.quiet, tail=0)
+    return watch_placed(run_dir, supervisor, inbox, quiet=options.quiet, tail=0)

@@ -11,6 +11,7 @@ import pytest
 
 from launcher.run.compare import compare, is_wall_clock
 from launcher.tracking.record import RunRecord
+from launcher.tracking.record_files import output_digests
 from launcher.tracking.status import RunStatus
 from runtime.state_dir import RunDir
 
@@ -69,7 +70,70 @@ def test_nan_equals_nan(tmp_path: Path) -> None:
 
 def test_a_changed_parameter_is_named_with_both_values(tmp_path: Path) -> None:
     result = compare(record(tmp_path / "a", [1.0]), record(tmp_path / "b", [1.0], params={"lr": 0.2}))
-    assert ("params.lr 0.1 → 0.2",) == result.differs
+    assert ["params.lr 0.1 → 0.2"] == [cause.text for cause in result.causes]
+
+
+def machine(directory: Path, *, threads: int = 2, data: str = "d1", **facts: str) -> RunRecord:
+    """A run with what is known of its plan and its machine."""
+    made = record(directory, [1.0], facts=facts)
+    pin = {"digest": f"sha256:{data}", "files": 1, "size_bytes": len(data)}
+    made.run_dir.plan.write_text(json.dumps({"plan": {"threads": threads, "cpus": 2.0, "data": {"table": pin}}}))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("other", "cause", "hint"),
+    [
+        ({"threads": 1}, "threads 2 → 1", "launch rerun a cpus=2"),
+        ({"data": "d22"}, "data.table 1 files, 2 bytes (d1) → 1 files, 3 bytes (d22)", "`data.table=PATH` names"),
+        ({"gpu_models": "L4"}, "GPU H100 → L4", "launch rerun a gpu.model='H100'"),
+        ({"driver": "570"}, "driver 580 → 570", None),
+        ({"cpu": "EPYC", "kernels": "x86-64-v3"}, "CPU Xeon → EPYC", "`deterministic: true`"),
+        ({"cpu": "EPYC"}, "CPU Xeon → EPYC", None),
+    ],
+    ids=["threads", "data", "GPU", "driver", "CPU of another level", "CPU of the same level"],
+)
+def test_the_likely_cause_is_named_with_what_to_do(tmp_path: Path, other: dict[str, Any], cause: str, hint: str | None) -> None:
+    facts = {"gpu_models": "H100", "driver": "580", "cpu": "Xeon", "kernels": "x86-64-v4"}
+    result = compare(machine(tmp_path / "a", **facts), machine(tmp_path / "b", **{**facts, **other}))
+    first = result.causes[0]
+    assert cause == first.text
+    assert (first.hint is None) if hint is None else (hint in (first.hint or ""))
+
+
+def test_what_is_the_same_is_said_too(tmp_path: Path) -> None:
+    facts = {"cpu": "Xeon", "kernels": "x86-64-v4"}
+    result = compare(machine(tmp_path / "a", **facts), machine(tmp_path / "b", **facts))
+    assert () == result.causes
+    assert {"image", "code", "data", "params", "seed", "threads", "CPU"} <= set(result.same)
+
+
+def test_a_stated_tolerance_is_for_metrics(tmp_path: Path) -> None:
+    before, after = record(tmp_path / "a", [1.0, 0.5]), record(tmp_path / "b", [1.0, 0.5000001], output="other")
+    result = compare(before, after, rtol=1e-5)
+    assert ("within tolerance", True) == (result.verdict, result.is_verified)
+    assert result.first_difference is not None
+    assert 1 == result.first_difference.step
+    strict = compare(before, after, rtol=1e-9)
+    assert ("different", False) == (strict.verdict, strict.is_verified)
+
+
+def test_other_weights_are_not_verified_however_equal_the_metrics(tmp_path: Path) -> None:
+    assert not compare(record(tmp_path / "a", [1.0]), record(tmp_path / "b", [1.0], output="other")).is_verified
+    assert compare(record(tmp_path / "c", [1.0]), record(tmp_path / "d", [1.0])).is_verified
+
+
+def test_a_run_that_ended_otherwise_is_different(tmp_path: Path) -> None:
+    before, after = record(tmp_path / "a", [1.0], exit_code=0), record(tmp_path / "b", [1.0], exit_code=1)
+    assert ("different", False) == (compare(before, after).verdict, compare(before, after).is_verified)
+
+
+def test_outputs_that_are_elsewhere_are_compared_by_the_record(tmp_path: Path) -> None:
+    before, after = record(tmp_path / "a", [1.0]), record(tmp_path / "b", [1.0])
+    (before.run_dir.root / "outputs.json").write_text(json.dumps(output_digests(before.run_dir.outputs)))
+    (before.run_dir.outputs / "model.bin").unlink()
+    before.run_dir.outputs.rmdir()
+    assert "identical" == compare(before, after).verdict
 
 
 def test_a_link_in_outputs_is_not_followed(tmp_path: Path) -> None:
