@@ -1,0 +1,27 @@
+"""A launcher as far as a lease sees it: `python lessee.py RUN [COMMAND …]` waits for one GPU and runs COMMAND, which holds the
+lease as the container's init does. Says `waiting: …`, `leased UUID`, `job PID`, `ended CODE`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from gpu_racers import plan_for
+
+from launcher.run.gpu_line import placed
+from launcher.run.signal_inbox import SignalInbox
+from runtime.gpu.lease import release
+
+
+def main(run: str, *command: str) -> None:
+    found = placed(plan_for(1), run, SignalInbox(()), lambda place, of, text: print("waiting:", place, of, text))
+    print("leased", *found.lease.uuids)
+    if command:
+        job = subprocess.Popen(command, pass_fds=found.lease.fds, stdout=subprocess.DEVNULL)
+        print("job", job.pid)
+        print("ended", job.wait())
+    release(found.lease)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
