@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -55,8 +55,8 @@ def watch_job(run_dir: RunDir, inbox: SignalInbox, *, quiet: bool = False, tail:
             shown.copy()
             tell_notes(journal.since_resumed(notes.new_events()), quiet=quiet)
             asked.again()
-            ready, _, _ = select.select([changes, inbox.fd], [], [], _LOOK_S)
-            if changes in ready:
+            ready, _, _ = select.select([changes.fileno(), inbox.fd], [], [], _LOOK_S)
+            if changes.fileno() in ready:
                 changes.read()
             if inbox.fd in ready and _left(inbox, run_dir):
                 return 0
@@ -145,10 +145,12 @@ def with_waits(records: Sequence[RunRecord], waits: dict[str, str]) -> list[RunR
     return [replace(record, waits_for=waits.get(record.run_id, record.waits_for)) for record in records]
 
 
-def until_job_ends(run_dir: RunDir) -> None:
-    """Return when the run has its last word."""
+def until_job_ends(run_dir: RunDir) -> Iterator[None]:
+    """Yields when the run may have said something, and once more when it has its last word."""
     asked = _Asked(run_dir, quiet=True)
     while not is_finished(run_dir) or is_locked(run_dir.supervisor_lock):
+        yield
         asked.again()
         time.sleep(_LOOK_S)
+    yield
     recover(run_dir)

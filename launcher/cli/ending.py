@@ -21,12 +21,21 @@ def end_runs(references: Sequence[str], signum: signal.Signals) -> int:
     """Send *signum* to the supervisors of the runs and wait until each has ended."""
     records = [find_run(state_dir(), reference) for reference in references]
     for record in records:
-        if record.exit_code is None:
+        if record.exit_code is None and not _end_elsewhere(record, signum):
             recover(record.run_dir)
             signal_supervisor(record.run_dir, signum)
     for record in records:
         render.say(headline(_ended(record)))
     return 0
+
+
+def _end_elsewhere(record: RunRecord, signum: signal.Signals) -> bool:
+    """False for a run of this machine."""
+    if record.job is None:
+        return False
+    from launcher.cli.cluster_run import end_job
+
+    return end_job(record.run_dir, signum)
 
 
 def wait_for(record: RunRecord) -> RunRecord:
@@ -37,6 +46,11 @@ def wait_for(record: RunRecord) -> RunRecord:
 
 def _ended(record: RunRecord) -> RunRecord:
     """Once its supervisor has gone: then MLflow has been told too."""
+    if record.job is not None:
+        from launcher.cli.cluster_run import until_job_ends
+
+        for _ in until_job_ends(record.run_dir):
+            pass
     while is_locked(record.run_dir.supervisor_lock):
         select.select([], [], [], _STEP_S)
     return fold(record.run_dir) or record

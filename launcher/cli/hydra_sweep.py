@@ -18,7 +18,8 @@ from launcher.cli.timings import Timings
 from launcher.config.compiled import load
 from launcher.config.spec import Sweep
 from launcher.errors import ConfigError
-from launcher.plan.refusals import refuse_one_port_for_many
+from launcher.plan.origins import origin_of
+from launcher.plan.refusals import refuse_cluster, refuse_one_port_for_many
 from launcher.run.fork_server import ForkServer
 from launcher.run.signal_inbox import SignalInbox
 from launcher.sweep.job_study import JobStudy
@@ -64,6 +65,7 @@ def _prepared(settings: JobSettings) -> Prepared:
         command=placeholder(settings),
     )
     refuse_one_port_for_many(composed.spec)
+    refuse_cluster(composed.spec, lambda key: origin_of(composed.origins, key), "a sweep")
     job_spec(composed.spec, settings, JobRequest((), (), {}))  # a program that no job can start is refused before a build
     start_local_server(composed.spec, state)
     return plan_and_build(composed, state, Timings())

@@ -79,12 +79,16 @@ def plan_and_build(
     may_wait: bool = True,
 ) -> Prepared:
     from launcher.cli.progress import planning_progress
+    from launcher.plan.origins import origin_of
     from launcher.plan.planner import plan as make_plan
+    from launcher.plan.refusals import refuse_cluster
 
     with timings.phase("plan"), nullcontext() if quiet else planning_progress() as observer:
         plan = make_plan(
             composed, state=state, environ=os.environ, cwd=Path.cwd(), image=image, runs_here=runs_here, observer=observer
         )
+    if not may_wait:
+        refuse_cluster(plan.spec, lambda key: origin_of(composed.origins, key), "--no-wait")
     if plan.gpus and not may_wait:
         from launcher.run.gpu_line import refuse_unless_free
 

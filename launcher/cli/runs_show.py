@@ -20,9 +20,11 @@ def main(arguments: Sequence[str]) -> int:
     args.add_debug_options(parser)
     options = parser.parse_args(arguments)
     args.apply_debug(options)
+    from launcher.cli.cluster_run import settle_all
     from launcher.run.recover import recover_all
 
     state = state_dir()
+    settle_all(state)
     recover_all(state)
     return _show(find_run(state, options.run), as_json=options.json)
 

@@ -84,7 +84,7 @@ def watch(run_dir: RunDir, supervisor: int, inbox: SignalInbox, *, quiet: bool =
 def tell_notes(events: Sequence[journal.Event], *, quiet: bool) -> None:
     """What the supervisor has to say: a limit that is not enforced, a wait for GPUs."""
     for event in events:
-        if event.name == "note" and not quiet:
+        if event.name == "note" and event.get("text") and not quiet:
             render.say(f"{render.styled('note', 'yellow')}: {event.get('text')}")
         if event.name == "waiting" and not quiet:
             render.say(f"{render.styled('waiting', 'yellow')}: {record.in_line(event)}")

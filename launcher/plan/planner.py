@@ -224,7 +224,9 @@ def _share_of(spec: ExperimentSpec, where: Where) -> _Share:
 
 
 def _share_for(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[_Share, tuple[str, ...]]:
-    """The share, and warnings about what this machine lacks: for a run that is refused."""
+    """The share, and warnings about what this machine lacks: for a run that is refused. Nobody knows a cluster's node yet."""
+    if spec.cluster.kind != "local":
+        return _share_of_node(spec), ()
     try:
         return _share_of(spec, where), ()
     except ConfigError as error:
@@ -236,8 +238,16 @@ def _share_for(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[
     return _Share(gpus, spec.cpus or this_machine().cpus, processes), (lacking,)
 
 
+def _share_of_node(spec: ExperimentSpec) -> _Share:
+    from launcher.plan.cluster_request import cores_asked
+
+    assert not isinstance(spec.gpus, str)  # `all` is refused for a cluster
+    processes = max(1, int(spec.gpus)) if spec.processes == "per-gpu" else int(spec.processes)
+    return _Share(int(spec.gpus), cores_asked(spec), processes)
+
+
 def _devices_lacking(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[str, ...]:
-    if not spec.devices:
+    if not spec.devices or spec.cluster.kind != "local":
         return ()
     from launcher.plan.devices import refuse_missing_devices
 

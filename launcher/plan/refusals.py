@@ -17,8 +17,9 @@ Where = Callable[[str], Origin | None]
 def refuse_unsupported(spec: ExperimentSpec, where: Where) -> None:
     """Keys of the schema that nothing stands behind yet. Each is named; none is silently ignored."""
     if spec.cluster.kind != "local":
-        hint = "`cluster=local` runs on this machine"
-        raise ConfigError(f"`cluster.kind: {spec.cluster.kind}` is not supported yet", origin=where("cluster.kind"), hint=hint)
+        from launcher.plan.cluster_request import refuse_odd_requests
+
+        refuse_odd_requests(spec, where)
     if spec.nodes != 1:
         hint = "`gpus` are those of one machine"
         raise ConfigError(f"`nodes: {spec.nodes}` is not supported yet: a run has one machine", origin=where("nodes"), hint=hint)
@@ -35,6 +36,13 @@ def refuse_indeterminism(spec: ExperimentSpec, where: Where) -> None:
     """`deterministic` on a machine that cannot give the results that others give."""
     if spec.deterministic and spec.cluster.kind == "local":
         refuse_lesser_cpu(read_cpu(), machine=os.uname().machine, origin=where("deterministic"))
+
+
+def refuse_cluster(spec: ExperimentSpec, where: Where, what: str) -> None:
+    """*what* (`a sweep`) has no engine but this machine."""
+    if spec.cluster.kind != "local":
+        message = f"`cluster.kind: {spec.cluster.kind}` is not supported yet for {what}"
+        raise ConfigError(message, origin=where("cluster.kind"), hint="`cluster=local` has it here; a single run can go there")
 
 
 def refuse_one_port_for_many(spec: ExperimentSpec) -> None:

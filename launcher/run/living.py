@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 from launcher.errors import ConfigError
 from launcher.run.recover import recover
@@ -43,6 +44,11 @@ def running_or_waiting(state: StateDir, reference: str) -> RunRecord:
 def living_run(state: StateDir, reference: str) -> RunRecord:
     """The run that *reference* means, whose program runs. Raises ConfigError for one that has ended or not begun."""
     record = running_or_waiting(state, reference)
+    if record.job is not None and record.host != socket.gethostname():
+        raise ConfigError(
+            f"run `{record.run_id}` runs on `{record.host}`, as job {record.job}",
+            hint=f"look into it there; `launch logs -f {record.run_id}` and `launch stop {record.run_id}` work from here",
+        )
     if record.started_at is None:
         raise ConfigError(
             f"run `{record.run_id}` has not started yet: it is {record.phase}", hint="`launch ps` shows what it waits for"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from launcher.cli import arguments as args
 from launcher.cli import render
 from launcher.cli.moments import moment, timestamp
 from launcher.run.output import Output, Piece, lines_from
+from launcher.tracking.record import RunRecord
 from runtime.state_dir import state_dir
 
 _TAIL_BYTES = 1 << 26
@@ -36,7 +37,8 @@ def main(arguments: Sequence[str]) -> int:
     from launcher.run.living import find_own_run
 
     since = 0.0 if options.since is None else moment(options.since, now=datetime.now().astimezone(), option="--since")
-    run_dir = find_own_run(state_dir(), options.run).run_dir
+    record = find_own_run(state_dir(), options.run)
+    run_dir = record.run_dir
     printer = _Printer(with_time=options.timestamps)
     output = Output(run_dir)
     if options.tail is None:
@@ -48,13 +50,21 @@ def main(arguments: Sequence[str]) -> int:
             last = lines_from(output.new_pieces(since=since), options.tail)
         printer.show(last)
     if options.follow:
-        from launcher.cli.watch import until_it_ends
-
-        for _ in until_it_ends(run_dir):
+        for _ in _until_it_ends(record):
             printer.show(output.new_pieces(since=since))
     if output.left_out and options.tail is None:
         render.say(f"{render.size(output.left_out)} in between were not kept (LAUNCH_LOG_LIMIT)")
     return 0
+
+
+def _until_it_ends(record: RunRecord) -> Iterator[None]:
+    if record.job is None:
+        from launcher.cli.watch import until_it_ends
+
+        return until_it_ends(record.run_dir)
+    from launcher.cli.cluster_run import until_job_ends
+
+    return until_job_ends(record.run_dir)
 
 
 class _Printer:

@@ -53,4 +53,9 @@ def show_plan(request: args.Request, *, as_json: bool) -> int:
     for warning in plan.warnings:
         render.warn(warning)
     print(explained.text())
+    if plan.spec.cluster.kind != "local":
+        from launcher.cluster.submission import script_of
+
+        print(f"\nThe job, as `{plan.spec.cluster.kind}` would be given it (RUN is the id of the run):\n")
+        print(script_of(plan, state.run("RUN")), end="")
     return 0

@@ -17,12 +17,15 @@ def main(arguments: Sequence[str]) -> int:
     args.add_debug_options(parser)
     options = parser.parse_args(arguments)
     args.apply_debug(options)
+    from launcher.cli.cluster_run import settle_all, with_waits
     from launcher.run.active import active_runs
     from launcher.run.recover import recover_all
 
     state = state_dir()
+    waits = settle_all(state)
     recover_all(state)
     records = [record for record in map(fold, active_runs(state)) if record is not None and record.exit_code is None]
+    records = with_waits(records, waits)
     if not records and not options.json:
         render.say("nothing is running")
         return 0

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from launcher.cli import arguments as args
 from launcher.cli import render
+from launcher.cli.placing import place, watch_placed
 from launcher.cli.timings import Timings
 from launcher.cli.verdict import print_verdict
-from launcher.cli.watch import SIGNALS, watch
+from launcher.cli.watch import SIGNALS
 from launcher.errors import ConfigError
 from launcher.plan.recorded_inputs import refuse_missing_inputs
 from launcher.run.compare import compare
@@ -70,13 +71,13 @@ def main(arguments: Sequence[str]) -> int:
         identity = RunIdentity(name=options.name, command_line=("launch", *sys.argv[1:]), rerun_of=before.run_id)
         with held_back(SIGNALS):
             run_dir, lock_fd = new_run(again.plan, prepared.image.digest, state=state, identity=identity)
-            supervisor = supervisors.supervise(run_dir, lock_fd)
+            supervisor = place(supervisors, plan, run_dir, lock_fd, quiet=options.quiet)
             inbox = None if options.detach else SignalInbox(SIGNALS)
         recover_runs(state)
     if inbox is None:
         print(run_dir.run_id)
         return 0
-    code = watch(run_dir, supervisor, inbox, quiet=options.quiet)
+    code = watch_placed(run_dir, supervisor, inbox, quiet=options.quiet)
     return _compared(before, fold(run_dir), code, options)
 
 

@@ -39,10 +39,12 @@ def main(arguments: Sequence[str]) -> int:
     args.add_debug_options(parser)
     options = parser.parse_args(arguments)
     args.apply_debug(options)
+    from launcher.cli.cluster_run import settle_all
     from launcher.run.recover import recover_all
     from launcher.tracking.record import list_runs
 
     state = state_dir()
+    settle_all(state)
     recover_all(state)
     records = list_runs(state)
     found = chosen(records, options, parser)

@@ -1,0 +1,102 @@
+"""A run in a cluster's hands: nobody else's, until its job is over."""
+
+from __future__ import annotations
+
+import pytest
+
+from launcher.cluster.engine import JobEnd, JobPhase, JobStatus
+from launcher.cluster.settle import _settled, submitted_runs
+from launcher.run import active
+from launcher.run.recover import recover
+from launcher.tracking import journal
+from launcher.tracking.record import fold
+from launcher.tracking.submitted import Job, is_elsewhere
+from runtime.file_lock import locked
+from runtime.state_dir import StateDir
+
+
+class OneJob:
+    """An engine that knows one job."""
+
+    name = "slurm"
+
+    def __init__(self, status):
+        self.status = status
+
+    def poll(self, jobs):
+        return dict.fromkeys(jobs, self.status)
+
+
+@pytest.fixture
+def state(tmp_path):
+    return StateDir(tmp_path).ensure()
+
+
+@pytest.fixture
+def run_dir(state):
+    made = active.new_run(state)
+    journal.append(made.journal, "created", run_id=made.run_id, experiment="x", host="login", pid=2**22 + 1)
+    journal.append(made.journal, "submitted", engine="slurm", job="17")
+    return made
+
+
+def settled(run_dir, status):
+    return _settled(OneJob(status), {run_dir.run_id: (run_dir, Job("slurm", "17"))})
+
+
+def ended(end, **fields):
+    return JobStatus("17", JobPhase.ENDED, end=end, **fields)
+
+
+def test_a_run_in_line_lives_though_no_process_of_this_machine_tends_to_it(run_dir, state):
+    record = fold(run_dir)
+    assert (True, "17", None) == (record.alive, record.job, record.reason)
+    assert not recover(run_dir)
+    assert "submitted" == fold(run_dir).phase
+    assert {run_dir.run_id} == set(submitted_runs(state))
+
+
+def test_a_job_that_goes_on_changes_nothing(run_dir):
+    status = JobStatus("17", JobPhase.PENDING, why="Priority")
+    assert {run_dir.run_id: status} == settled(run_dir, status)
+    assert fold(run_dir).exit_code is None
+
+
+@pytest.mark.parametrize(
+    ("end", "reason", "exit_code", "message"),
+    [
+        pytest.param(JobEnd.CANCELLED, "stopped", 143, "slurm job 17 was cancelled before the run began", id="cancelled"),
+        pytest.param(JobEnd.TIMEOUT, "timeout", 124, "slurm job 17 ran into its time limit before the run began", id="limit"),
+        pytest.param(JobEnd.NODE_FAILED, "lost", 125, "slurm job 17 lost its node node1 before the run began", id="node"),
+        pytest.param(JobEnd.UNKNOWN, "lost", 125, "slurm job 17 is over, and nobody knows how it ended", id="forgotten"),
+    ],
+)
+def test_a_job_that_left_without_a_word_is_closed_with_what_the_engine_says(run_dir, end, reason, exit_code, message):
+    assert {} == settled(run_dir, ended(end, nodes="node1"))
+    record = fold(run_dir)
+    assert (reason, exit_code) == (record.reason, record.exit_code)
+    assert record.message.startswith(message)
+
+
+def test_a_job_whose_program_was_not_there_says_its_exit_code(run_dir):
+    settled(run_dir, ended(JobEnd.FAILED, exit_code=127, why="NonZeroExitCode"))
+    assert "slurm job 17 ended with exit code 127 before the run began (NonZeroExitCode)" == fold(run_dir).message
+
+
+def test_what_the_supervisor_wrote_goes_before_what_the_engine_says(run_dir):
+    journal.append(run_dir.journal, "finished", reason="completed", exit_code=0, signal=None)
+    settled(run_dir, ended(JobEnd.FAILED, exit_code=1))
+    assert "completed" == fold(run_dir).reason
+
+
+def test_a_supervisor_that_still_holds_its_lock_is_left_its_last_words(run_dir):
+    with locked(run_dir.supervisor_lock):
+        settled(run_dir, ended(JobEnd.CANCELLED))
+    assert fold(run_dir).exit_code is None
+
+
+def test_a_run_is_elsewhere_once_it_began_on_another_machine(run_dir):
+    assert not is_elsewhere(journal.read(run_dir.journal))
+    journal.append(run_dir.journal, "placed", host="node1", job="17", attempt=1)
+    assert is_elsewhere(journal.read(run_dir.journal))
+    assert "node1" == fold(run_dir).host

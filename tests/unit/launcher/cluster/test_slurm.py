@@ -1,0 +1,83 @@
+"""Speaking to Slurm's programs: stand-ins in PATH that answer with what the real ones said, and note how they were called."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from launcher.cluster.engine import JobEnd, JobPhase
+from launcher.cluster.slurm import Slurm
+from launcher.errors import LaunchError
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """`programs(squeue="…", …)`: each a shell script's body."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    def make(**bodies):
+        for name, body in bodies.items():
+            (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/calls\n{body}\n')
+            (tmp_path / name).chmod(0o755)
+
+    make.calls = lambda: (tmp_path / "calls").read_text().splitlines()
+    return make
+
+
+UNKNOWN = "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1"
+NO_ACCOUNTING = "echo 'Slurm accounting storage is disabled' >&2; exit 1"
+
+
+def test_a_script_is_handed_over_and_the_job_known(programs, tmp_path):
+    programs(sbatch=f"cat > {tmp_path}/script; echo '17;mini'")
+    assert "17" == Slurm().submit("#!/bin/sh\ntrue\n")
+    assert "#!/bin/sh\ntrue\n" == (tmp_path / "script").read_text()
+
+
+def test_a_refusal_is_in_slurms_own_words(programs):
+    programs(sbatch="echo 'sbatch: error: Batch job submission failed: Invalid partition name specified' >&2; exit 1")
+    with pytest.raises(LaunchError, match="`sbatch` failed: Batch job submission failed: Invalid partition name specified"):
+        Slurm().submit("")
+
+
+def test_a_job_that_the_controller_has_forgotten_is_looked_up_in_the_accounts(programs):
+    programs(squeue=UNKNOWN, sacct="echo '17|TIMEOUT|None|node1|0|0:0'")
+    assert JobEnd.TIMEOUT is Slurm().poll(["17"])["17"].end
+
+
+def test_without_accounts_a_forgotten_job_is_over_and_nobody_says_how(programs):
+    programs(squeue=UNKNOWN, sacct=NO_ACCOUNTING)
+    status = Slurm().poll(["17"])["17"]
+    assert (JobPhase.ENDED, JobEnd.UNKNOWN) == (status.phase, status.end)
+
+
+def test_a_controller_that_does_not_answer_ends_no_run(programs):
+    programs(squeue="echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1")
+    with pytest.raises(LaunchError, match="Unable to contact slurm controller"):
+        Slurm().poll(["17"])
+
+
+def test_a_running_jobs_supervisor_alone_hears_a_signal(programs):
+    programs(squeue="echo '17|RUNNING|None|node1|0|0:0|'", scancel="")
+    Slurm().signal("17", signal.SIGTERM)
+    assert "scancel --batch --signal=TERM 17" == programs.calls()[-1]
+
+
+def test_a_waiting_job_is_taken_out_of_the_line(programs, tmp_path):
+    state = f"cat {tmp_path}/state"
+    (tmp_path / "state").write_text("17|PENDING|Priority||0|0:0|\n")
+    programs(squeue=state, scancel=f"echo '17|CANCELLED|None||0|0:0|' > {tmp_path}/state")
+    Slurm().signal("17", signal.SIGTERM)
+    assert "scancel --state=PENDING 17" in programs.calls()
+
+
+def test_a_job_that_is_over_can_be_ended_again(programs):
+    programs(scancel="echo 'scancel: error: Kill job error on job id 17: Job/step already completing or completed' >&2; exit 1")
+    Slurm().cancel("17")
+
+
+def test_a_machine_without_slurm_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LaunchError, match="`sbatch` is not installed here"):
+        Slurm().submit("")
