@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
         identity = RunIdentity(name=options.name, command_line=("launch", *sys.argv[1:]), rerun_of=before.run_id)
         with held_back(SIGNALS):
             run_dir, lock_fd = new_run(again.plan, prepared.image.digest, state=state, identity=identity)
-            supervisor = place(supervisors, plan, run_dir, lock_fd, quiet=options.quiet)
+            supervisor = place(supervisors, again.plan, run_dir, lock_fd, quiet=options.quiet)
             inbox = None if options.detach else SignalInbox(SIGNALS)
         recover_runs(state)
     if inbox is None:
