@@ -127,6 +127,16 @@ def read(path: Path) -> list[Event]:
     return list(Follower(path).new_events())
 
 
+def began_at(path: Path) -> float | None:
+    """When the first event was (Unix seconds), without reading the others; None when there is no whole line yet."""
+    try:
+        with open(path, "rb") as file:
+            events = (_parse(line) for line in file if line.endswith(b"\n"))
+            return next((event.at for event in events if event is not None), None)
+    except FileNotFoundError:
+        return None
+
+
 def since_resumed(events: Sequence[Event]) -> list[Event]:
     """The events of the run's present life: all of them, or those since it was last taken up again after an end."""
     taken_up = max((number for number, event in enumerate(events) if event.name == "resumed"), default=0)

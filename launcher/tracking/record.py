@@ -25,30 +25,32 @@ from runtime.file_lock import is_locked
 from runtime.state_dir import RunDir, StateDir
 
 # Fields that any event may carry; the last event that names one wins.
-_CARRIED = (
-    "experiment",
-    "name",
-    "note",
-    "parent_run_id",
-    "sweep_id",
-    "trial",
-    "params",
-    "overrides",
-    "command",
-    "argv",
-    "seed",
-    "host",
-    "job",
-    "user",
-    "spec_digest",
-    "code_digest",
-    "lock_digest",
-    "base_digest",
-    "image_digest",
-    "gpus",
-    "usage",
-    "attempt",
-    "ports",
+_CARRIED = frozenset(
+    (
+        "experiment",
+        "name",
+        "note",
+        "parent_run_id",
+        "sweep_id",
+        "trial",
+        "params",
+        "overrides",
+        "command",
+        "argv",
+        "seed",
+        "host",
+        "job",
+        "user",
+        "spec_digest",
+        "code_digest",
+        "lock_digest",
+        "base_digest",
+        "image_digest",
+        "gpus",
+        "usage",
+        "attempt",
+        "ports",
+    )
 )
 
 _STILL = ("note", "mlflow", "acquired", "waiting", "leased", "unpaused")
@@ -310,9 +312,8 @@ def _running_s(events: Iterable[Event], *, until: float | None) -> float | None:
 def _carried(events: Iterable[Event]) -> dict[str, Any]:
     carried: dict[str, Any] = {}
     for event in events:
-        for name in _CARRIED:
-            value = event.fields.get(name)
-            if value is not None and name not in _MEANT_OTHERWISE.get(event.name, ()):
+        for name, value in event.fields.items():
+            if name in _CARRIED and value is not None and name not in _MEANT_OTHERWISE.get(event.name, ()):
                 carried[name] = tuple(value) if name in ("overrides", "command", "argv", "gpus", "ports") else value
     return carried
 
@@ -351,13 +352,13 @@ def _nth_last(state: StateDir, reference: str) -> RunRecord:
     form = re.fullmatch(r"@last(?:~(\d+))?", reference)
     if form is None:
         raise ConfigError(f"`{reference}` is not a run", hint="write `@last` or `@last~1`, `@last~2`, ...")
-    records = list_runs(state)
+    by_age = sorted((at, run_id) for run_id in _run_ids(state) if (at := journal.began_at(state.run(run_id).journal)) is not None)
     back = int(form[1] or 0)
-    if back >= len(records):
-        count = len(records)
+    if back >= len(by_age):
+        count = len(by_age)
         there = "there are no runs yet" if not count else "there is 1 run" if count == 1 else f"there are {count} runs"
         raise ConfigError(f"no run `{reference}`: {there}", hint="`launch experiment=NAME` makes one" if not count else None)
-    return records[-1 - back]
+    return _one(state, by_age[-1 - back][1])
 
 
 def _one(state: StateDir, run_id: str) -> RunRecord:
