@@ -6,6 +6,7 @@ and `gateway_artifacts.py`; this file reads requests and writes answers. A threa
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
 import socket
@@ -18,15 +19,18 @@ from launcher.errors import LaunchError
 from launcher.tracking import http_wire
 from launcher.tracking.gateway_api import GatewayApi
 from launcher.tracking.gateway_artifacts import GatewayArtifacts
+from launcher.tracking.gateway_strangers import Strangers
 from launcher.tracking.http_wire import BadMessage, Head
 from launcher.tracking.mlflow_connection import MlflowUnreachable, Reply
 from launcher.tracking.mlflow_rest import Mlflow, MlflowRefused
 from launcher.tracking.own_run import OwnRun, Rejected
 from launcher.tracking.sink import Sink
 
-_JSON_MAX = 32 << 20
+_JSON_MAX = 8 << 20
+_JSON_LARGE = 1 << 20
 _IDLE_S = 300.0
 _CONNECTIONS_MAX = 256
+_FREE_S = 10.0
 _DISCARDED_MAX = 64 << 20
 _MLFLOW = ("/api/2.0/mlflow/", "/api/3.0/mlflow/")
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
@@ -41,6 +45,7 @@ class Gateway:
         self._token = f"Bearer {token}"
         self._api = GatewayApi(sink, own)
         self._artifacts = GatewayArtifacts(self._api)
+        self._strangers = Strangers()
         self._free = threading.BoundedSemaphore(_CONNECTIONS_MAX)
 
     def serve(self, listener: socket.socket) -> None:
@@ -50,24 +55,27 @@ class Gateway:
     def _accept(self, listener: socket.socket) -> None:
         listener.setblocking(True)
         while True:
-            self._free.acquire()
             try:
                 connection, _ = listener.accept()
             except OSError:
-                self._free.release()
                 return
+            self._strangers.add(connection)
             threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
 
     def _converse(self, connection: socket.socket) -> None:
-        """One connection, request after request."""
+        """One connection, request after request. It counts as one of the program's when it has shown the token."""
         client = Mlflow(self._sink.address, timeout_s=60.0)
+        known = False
         try:
             connection.settimeout(_IDLE_S)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             stream = connection.makefile("rb", 65_536)
             while (head := http_wire.read_head(stream)) is not None:
                 body = _Body(connection, stream, head)
-                _write(connection, self._answer(head, body, client))
+                if not known and self._has_token(head) and self._free.acquire(timeout=_FREE_S):
+                    known = True
+                    self._strangers.remove(connection)
+                _write(connection, self._answer(head, body, client, known=known))
                 if not body.is_finished:
                     # A client sends to the end before it reads: closed at once, it would see a reset instead of our refusal.
                     body.discard()
@@ -78,13 +86,20 @@ class Gateway:
             return  # the program went away or broke its own message; a broken answer shows as a broken connection
         finally:
             client.close()
+            self._strangers.remove(connection)
             connection.close()
-            self._free.release()
+            if known:
+                self._free.release()
 
-    def _answer(self, head: Head, body: _Body, client: Mlflow) -> Reply:
+    def _has_token(self, head: Head) -> bool:
+        return hmac.compare_digest(head.headers.get("authorization", "").encode(), self._token.encode())
+
+    def _answer(self, head: Head, body: _Body, client: Mlflow, *, known: bool) -> Reply:
         try:
-            if not hmac.compare_digest(head.headers.get("authorization", "").encode(), self._token.encode()):
+            if not self._has_token(head):
                 raise Rejected(401, "UNAUTHENTICATED", "the token is not this run's (MLFLOW_TRACKING_TOKEN)")
+            if not known:
+                raise Rejected(503, "TEMPORARILY_UNAVAILABLE", f"the program has {_CONNECTIONS_MAX} connections open already")
             return self._route(head, body, client)
         except Rejected as error:
             return _error(error.status, error.code, error.message)
@@ -163,9 +178,7 @@ class _Body:
         self._connection = connection
         self._stream = stream
         self._head = head
-        length = head.headers.get("content-length")
-        chunked = "transfer-encoding" in head.headers
-        self.length = None if chunked else int(length) if length and length.isdigit() else 0
+        self.length = None if "transfer-encoding" in head.headers else http_wire.length_of(head) or 0
         self.is_finished = self.length == 0
         self._begun: Iterator[bytes] | None = None
 
@@ -193,13 +206,18 @@ class _Body:
             content += piece
             if len(content) > _JSON_MAX:
                 raise Rejected(413, "INVALID_PARAMETER_VALUE", f"the request is larger than {_JSON_MAX} bytes")
-        try:
-            document = json.loads(content) if content else {}
-        except ValueError as error:
-            raise Rejected(400, "MALFORMED_REQUEST", "the request is not JSON") from error
+        # Our memory is not the container's: a large document is read alone.
+        with _one_large if len(content) > _JSON_LARGE else contextlib.nullcontext():
+            try:
+                document = json.loads(content) if content else {}
+            except (ValueError, RecursionError) as error:
+                raise Rejected(400, "MALFORMED_REQUEST", "the request is not JSON") from error
         if not isinstance(document, dict):
             raise Rejected(400, "MALFORMED_REQUEST", "the request is not a JSON object")
         return document
+
+
+_one_large = threading.Lock()
 
 
 def _write(connection: socket.socket, reply: Reply) -> None:

@@ -22,7 +22,9 @@ Forward = Callable[[str, str, bytes], tuple[int, bytes]]
 """Send (method, path, body) to the server; returns status and content."""
 
 _FLUSH_PATIENCE_S = 5.0
-_MODEL_PATH = re.compile(r"logged-models/([\w-]+)(/.*)?")
+
+# Spelled out to the end: a proxy before the server might resolve a `..` that we would pass on.
+_MODEL_PATH = re.compile(r"logged-models/([\w-]+)(/params|/tags|/tags/[\w-](?:[\w\-. :]|%20|%3A)*|/artifacts/directories)?")
 _FINAL = {status.value for status in RunStatus if status.is_final}
 
 
@@ -57,6 +59,8 @@ class GatewayApi:
 
     def answer(self, method: str, endpoint: str, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
         """The JSON answer to *endpoint* (`runs/get`); *given* is its query or body. Raises Rejected."""
+        if not self._open:
+            self._check_names(given)
         call = self._calls.get((method, endpoint))
         if call is not None:
             return call(given, forward)
@@ -72,10 +76,10 @@ class GatewayApi:
         raise Rejected(403, "PERMISSION_DENIED", _refusal(method, endpoint))
 
     def is_own(self, run_id: Any) -> bool:
-        return bool(run_id) and run_id in (self.sink.run.get("run_id"), self.sink.state.provisional_id)
+        return isinstance(run_id, str) and run_id in (self.sink.run.get("run_id"), self.sink.state.provisional_id)
 
     def is_allowed(self, run_id: Any) -> bool:
-        return self._open or self.is_own(run_id) or run_id in self.sink.state.children
+        return self._open or self.is_own(run_id) or (isinstance(run_id, str) and run_id in self.sink.state.children)
 
     def flush(self) -> None:
         """Let MLflow have what was logged so far. Raises MlflowUnreachable."""
@@ -107,6 +111,19 @@ class GatewayApi:
             raise Rejected(status, str(document.get("error_code", "INTERNAL_ERROR")), str(document.get("message", "")))
         return dict(document)
 
+    def _check_names(self, given: Any) -> None:
+        """Protobuf reads `runId` as `run_id`: a second way to say what we check is closed. So are metrics of others' models."""
+        for value in given if isinstance(given, list) else [given]:
+            if not isinstance(value, dict):
+                continue
+            for name in value:
+                if name != name.lower():
+                    raise Rejected(400, "INVALID_PARAMETER_VALUE", f"unknown field `{name[:80]}`: names are written `like_this`")
+            if "key" in value and value.get("model_id") and value["model_id"] not in self.sink.state.models:
+                raise _not_yours(f"model `{value['model_id']}`")
+            for inner in value.values():
+                self._check_names(inner)
+
     def _run_of(self, given: Mapping[str, Any]) -> Any:
         run_id = given.get("run_id") or given.get("run_uuid")
         if not self.is_allowed(run_id):
@@ -134,7 +151,7 @@ class GatewayApi:
         return _reached_through_here(answer)
 
     def _childs_tags(self, given: list[Any]) -> list[Any]:
-        tags = {str(tag.get("key")): tag for tag in given if isinstance(tag, dict)}
+        tags = {str(tag.get("key")): tag for tag in _without_launchers(given)}
         parent = tags.setdefault("mlflow.parentRunId", {"key": "mlflow.parentRunId", "value": self.sink.run["run_id"]})
         if not self.is_allowed(parent.get("value")):
             raise _not_yours(f"run `{parent.get('value')}`")
@@ -165,6 +182,8 @@ class GatewayApi:
 
     def _log_batch(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
         if not self.is_own(self._run_of(given)):
+            if not self._open:
+                given["tags"] = _without_launchers(given.get("tags") or [])
             return self._pass("POST", "runs/log-batch", given, forward)
         self.own.log(metrics=given.get("metrics") or [], params=given.get("params") or [], tags=given.get("tags") or [])
         return {}
@@ -183,7 +202,8 @@ class GatewayApi:
 
     def _set_tag(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
         if not self.is_own(self._run_of(given)):
-            return self._pass("POST", "runs/set-tag", given, forward)
+            kept = self._open or _without_launchers([given])
+            return self._pass("POST", "runs/set-tag", given, forward) if kept else {}
         self.own.log(metrics=[], params=[], tags=[given])
         return {}
 
@@ -257,6 +277,11 @@ class GatewayApi:
         answer = self._pass("POST", "logged-models/search", given, forward)
         answer["models"] = [each for each in answer.get("models", []) if each["info"]["model_id"] in self.sink.state.models]
         return answer
+
+
+def _without_launchers(tags: list[Any]) -> list[Any]:
+    """Tags that a program may give a run that it makes: `launch.run_id` and its like say which run is one of ours."""
+    return [tag for tag in tags if isinstance(tag, dict) and not str(tag.get("key")).startswith("launch.")]
 
 
 def _reached_through_here(answer: dict[str, Any]) -> dict[str, Any]:

@@ -115,8 +115,9 @@ class GatewayArtifacts:
     def _check_foreign(self, path: str) -> None:
         """Raises Rejected unless *path* is of a run or model that the program made, on a server that takes uploads."""
         state, run = self._api.sink.state, self._api.sink.run
-        allowed = [rf"\d+/{re.escape(child)}/artifacts(/.*)?" for child in state.children]
-        allowed += [rf"\d+/models/{re.escape(model)}/artifacts(/.*)?" for model in state.models]
+        experiment = re.escape(str(run.get("experiment_id")))
+        allowed = [rf"{experiment}/{re.escape(child)}/artifacts(/.*)?" for child in state.children]
+        allowed += [rf"{experiment}/models/{re.escape(model)}/artifacts(/.*)?" for model in state.models]
         if self._api.own.description.scope != "server" and not any(re.fullmatch(form, path) for form in allowed):
             raise Rejected(403, "PERMISSION_DENIED", f"artifact path `{path}` is not of this run, nor of one that it made")
         self._api.flush()

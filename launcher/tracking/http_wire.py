@@ -7,6 +7,7 @@ the program of a run may start; they serve only remote addresses (`mlflow_rest.p
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import Protocol
 _LINE_MAX = 65_536
 _HEADERS_MAX = 200
 _CHUNK = 262_144
+_FRAMING = ("content-length", "transfer-encoding", "host")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class BinaryStream(Protocol):
@@ -62,7 +65,17 @@ def read_head(stream: BinaryStream) -> Head | None:
         name, colon, value = line.partition(":")
         if not colon or name != name.strip() or len(headers) >= _HEADERS_MAX:
             raise BadMessage(f"not a header: {line[:80]!r}")
+        if name.lower() in headers and name.lower() in _FRAMING:
+            raise BadMessage(f"two headers say how long a message is: `{name[:40]}`")
         headers[name.lower()] = value.strip()
+
+
+def length_of(head: Head) -> int | None:
+    """The body's length as the message says it; None when it doesn't. Raises BadMessage."""
+    length = head.headers.get("content-length")
+    if length is not None and not (length.isascii() and length.isdigit() and len(length) < 19):
+        raise BadMessage(f"not a length: {length[:20]!r}")
+    return None if length is None else int(length)
 
 
 def read_body(stream: BinaryStream, head: Head, *, until_close: bool = False) -> Iterator[bytes]:
@@ -75,9 +88,7 @@ def read_body(stream: BinaryStream, head: Head, *, until_close: bool = False) ->
         while until_close and (piece := stream.read(_CHUNK)):
             yield piece
         return
-    if not length.isdigit():
-        raise BadMessage(f"not a length: {length[:20]!r}")
-    left = int(length)
+    left = length_of(head) or 0
     while left:
         piece = stream.read(min(left, _CHUNK))
         if not piece:
@@ -131,4 +142,8 @@ def _read_line(stream: BinaryStream) -> str | None:
         return None
     if not line.endswith(b"\n"):
         raise BadMessage("a line is too long or breaks off")
-    return line.rstrip(b"\r\n").decode("latin-1")
+    text = line.rstrip(b"\r\n").decode("latin-1")
+    if _CONTROL.search(text):
+        # What one reader takes for the end of a line another may not: never passed on.
+        raise BadMessage("a line has a control character in it")
+    return text

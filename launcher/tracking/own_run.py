@@ -15,6 +15,8 @@ from launcher.tracking.description import Description
 from launcher.tracking.mlflow_batches import PARAM_MAX, TAG_MAX, fitting_key, fitting_value, is_fitting_key
 from launcher.tracking.observed import Observed, metric
 
+_INTEGER_MAX = 2**63 - 1
+
 _LAUNCHERS_TAGS = ("launch.", "mlflow.source.", "mlflow.docker.", "mlflow.parentRunId", "mlflow.user", "mlflow.project.")
 
 
@@ -85,7 +87,9 @@ class OwnRun:
             value = float(given["value"])
             step = int(given.get("step") or 0)
             time_ms = int(given.get("timestamp") or time.time() * 1000)
-        except (KeyError, TypeError, ValueError) as error:
+            if max(abs(step), abs(time_ms)) > _INTEGER_MAX:
+                raise ValueError("not a number of 64 bits")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Rejected(400, "INVALID_PARAMETER_VALUE", f"metric `{key}` has no number as value, step or timestamp") from error
         extras = {name: given[name] for name in ("model_id", "dataset_name", "dataset_digest") if given.get(name)}
         return metric(key, value, step=step, time_ms=time_ms) | extras
