@@ -11,6 +11,7 @@ import socket
 import sys
 from typing import NoReturn
 
+from launcher.cluster.last_witness import fork_witness
 from launcher.run import active, supervisor
 from launcher.tracking import journal
 from launcher.tracking.submitted import job_of
@@ -19,6 +20,7 @@ from runtime.state_dir import RunDir
 
 
 def main(run_dir: RunDir) -> NoReturn:
+    fork_witness(run_dir)  # before there is a lock that it would hold, too
     lock_fd = open_locked(run_dir.supervisor_lock)  # until whoever submits has written down that it did
     if job_of(journal.read(run_dir.journal)) is None:
         print("the run has ended, or was never submitted; nothing is done", file=sys.stderr)
