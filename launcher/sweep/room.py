@@ -1,7 +1,7 @@
 """Whether the sweep may start its next trial now: cores, memory, `sweep.parallel`, GPUs, and whose turn it is.
 
-Of trials with GPUs one more is started than there are GPUs for: it stands in the machine's line, ready, and has a GPU the moment
-one is free. Not more: a sweep shall not fill the line that others stand in, too.
+Of trials with GPUs a few more are started than there are GPUs for: they stand in the machine's line, ready, and have a GPU the
+moment one is free. Only a few: a sweep shall not fill the line that others stand in, too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from launcher.sweep.trial import Trial
 
 MOST_UNSENT = 16
 """Trials that have ended and whose record is still on its way to MLflow: more would only wait for a server that is slower."""
+
+GPUS_A_READY_TRIAL = 4
+"""One trial stands ready in the line for so many GPUs, and at least one."""
 
 
 class Room:
@@ -76,9 +79,9 @@ class Room:
         return not in_line and self._gpus.are_enough(trial.plan, coming)
 
     def _stands_ready(self, trial: Trial, open_trials: list[Running], holding: list[Need]) -> bool:
-        """Whether it is the one that waits in the line: beside the others but for one, which will have made room for it."""
-        if any(each.staged.stage is not Stage.HOLDING for each in open_trials):
+        """Whether it is one of those that wait in the line: beside the others but for as many, which will have made room."""
+        ready = sum(each.staged.stage is not Stage.HOLDING for each in open_trials)
+        if ready >= max(1, self.offer.gpus // GPUS_A_READY_TRIAL):
             return False
-        least = max(range(len(holding)), key=lambda number: holding[number].gpus, default=None)
-        without_one = [need for number, need in enumerate(holding) if number != least]
-        return has_room(trial.need, without_one, self._neighbours.around(), self.offer)
+        staying = sorted(holding, key=lambda need: need.gpus)[: -1 - ready]
+        return has_room(trial.need, staying, self._neighbours.around(), self.offer)
