@@ -8,6 +8,7 @@ Only values are judged here: files, GPUs and indexes are looked at by the planne
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -61,6 +62,8 @@ def _whole_above_one(value: Any) -> Any:
     if isinstance(value, dict):
         raise ValueError("`gpus` is a number; wishes for each GPU go to `gpu.model`, `gpu.memory`")
     if isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ValueError("not a number of GPUs: `all` takes all of this machine")
         if value < 0:
             raise ValueError("a number of GPUs cannot be negative")
         if isinstance(value, float) and value > 1 and value != int(value):

@@ -115,8 +115,11 @@ def _not_enough(spec: ExperimentSpec, ours: Sequence[Gpu], offered: int, where: 
     healthy = sum(gpu.trouble is None for gpu in ours)
     allowed = restriction(os.environ)
     if offered == healthy and allowed is None:
+        there = f"{healthy} of {len(ours)} usable" if healthy < len(ours) else f"{healthy} present"
         hint = f"`gpus={healthy}` takes all of this machine" if healthy else _WITHOUT
-        return ConfigError(f"not enough GPUs: {asked} requested, {healthy} present", origin=where("gpus"), hint=hint)
+        sick = Counter(str(gpu.trouble) for gpu in ours if gpu.trouble is not None)
+        hint = "; ".join([hint, *(f"{count} × {trouble}" for trouble, count in sick.items())])
+        return ConfigError(f"not enough GPUs: {asked} requested, {there}", origin=where("gpus"), hint=hint)
     bounds = [f"`gpu.{name}: {wish}`" for name, wish in _wishes(spec).items()] + ([f"`{allowed}`"] if allowed else [])
     return ConfigError(
         f"not enough GPUs: {asked} requested, {offered} here with {', '.join(bounds) or 'what is wished'}",

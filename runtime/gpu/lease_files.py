@@ -35,11 +35,14 @@ def lease_dir() -> Path:
     for place in places:
         if _is_directory(place) or (named and place.is_dir()):
             return place
+    tried = []
     for place in places:
-        with suppress(OSError):
+        try:
             return _made(place)
+        except OSError as error:
+            tried.append(f"`{place}` ({os.strerror(error.errno or 0).lower()})")
     raise GpuError(
-        f"no directory for GPU leases can be made: tried {', '.join(f'`{place}`' for place in places)}",
+        f"no directory for GPU leases can be made: tried {', '.join(tried)}",
         hint="name one on a local file system in LAUNCH_LEASE_DIR; all users of the machine need the same",
     )
 

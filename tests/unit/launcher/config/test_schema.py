@@ -83,6 +83,8 @@ def test_sizes(text: object, size: object) -> None:
         pytest.param("seed=true", "`seed` must be a whole number, not `true`", id="true is not 1"),
         pytest.param("deterministic=1", "`deterministic` must be true or false, not `1`", id="1 is not true"),
         pytest.param("gpus=two", "`gpus` must be a whole number, a number or `all`, not `two`", id="word for a number"),
+        pytest.param("gpus=inf", "`gpus` is `inf`: not a number of GPUs", id="endless GPUs"),
+        pytest.param("gpus=nan", "`gpus` is `nan`: not a number of GPUs", id="no number"),
         pytest.param("gpus=-1", "`gpus` is `-1`: a number of GPUs cannot be negative", id="negative GPUs"),
         pytest.param(
             "gpus=1.5",

@@ -98,7 +98,9 @@ def test_a_compute_capability_is_cudas(box: Callable[..., GpuBox]) -> None:
 
 def test_a_sick_gpu_is_not_counted_and_is_named(box: Callable[..., GpuBox]) -> None:
     box(gpus=2).lose(1)
-    assert refusal(2)[0] == "not enough GPUs: 2 requested, 1 present"
+    message, hint = refusal(2)
+    assert message == "not enough GPUs: 2 requested, 1 of 2 usable"
+    assert "1 × lost: it has fallen off the bus" in hint
     assert share(1) == (1, 1)
 
 
