@@ -1,0 +1,159 @@
+"""A tracking server that is slow, loses answers, fails or is gone in the middle of a run: no metric and no time is lost."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from server_peer import Server
+from tracked_run import Tracked, new_run
+
+from launcher.tracking import mlflow_server
+from runtime.state_dir import StateDir
+
+
+class Between:
+    """A proxy before the real server, which behaves as `how` says."""
+
+    def __init__(self, upstream: str, *, tls: ssl.SSLContext | None = None) -> None:
+        self.how = "well"
+        host = urlsplit(upstream).netloc
+        between = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _pass(self) -> None:
+                content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                how = between.how
+                if how in ("gone", "failing"):
+                    self.close_connection = how == "gone"
+                    return None if how == "gone" else self._answer(500, b"<html>out of order</html>")
+                time.sleep(3 if how == "slow" else 0)
+                connection = http.client.HTTPConnection(host, timeout=60)
+                kind = self.headers.get("Content-Type")
+                connection.request(self.command, self.path, content, {"Content-Type": kind} if kind else {})
+                reply = connection.getresponse()
+                self.close_connection = how == "deaf"  # the request arrived, its answer never does
+                return None if how == "deaf" else self._answer(reply.status, reply.read())
+
+            def _answer(self, status: int, content: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_POST = do_PUT = do_PATCH = _pass
+
+            def log_message(self, *_: Any) -> None:
+                return
+
+        class Listening(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                return  # a client that gave up
+
+        self._listening = Listening(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._listening.socket = tls.wrap_socket(self._listening.socket, server_side=True)
+        self.uri = f"http{'s' if tls else ''}://localhost:{self._listening.server_address[1]}"
+        threading.Thread(target=self._listening.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._listening.shutdown()
+        self._listening.server_close()
+
+
+@pytest.fixture
+def between(server: Server) -> Iterator[Between]:
+    made = Between(mlflow_server.ui(server.state))
+    yield made
+    made.close()
+
+
+def tracked_by(home: Path, uri: str, *, packages: tuple[str, ...] = ("mlflow",)) -> Tracked:
+    tracking = {"uri": uri, "experiment": None, "run_name": None, "scope": "run", "artifacts": False}
+    return Tracked(new_run(StateDir(home), packages=packages, tracking=tracking)).start()
+
+
+def logged(run: Tracked, steps: range) -> float:
+    """Log each of *steps*; the longest that one took."""
+    longest = 0.0
+    for step in steps:
+        begun = time.monotonic()
+        assert 200 == run.post("runs/log-metric", run_id=run.run_id, key="loss", value=step, timestamp=1000 + step, step=step)[0]
+        longest = max(longest, time.monotonic() - begun)
+        time.sleep(0.02)
+    return longest
+
+
+def history(server: Server, run: Tracked) -> list[tuple[int, int]]:
+    run_id = server_run(run)
+    points = server.client.get("metrics/get-history", run_id=run_id, metric_key="loss")["metrics"]
+    return [(int(point.get("step", 0)), int(point["timestamp"])) for point in points]
+
+
+def server_run(run: Tracked) -> str:
+    return str(json.loads(run.run_dir.mlflow.read_bytes())["run_id"])
+
+
+@pytest.mark.parametrize("how", ["gone", "failing", "slow", "deaf"])
+def test_what_is_logged_while_the_server_is_unwell_arrives_once_and_in_order(
+    between: Between, server: Server, tmp_path: Path, how: str
+) -> None:
+    run = tracked_by(tmp_path, between.uri)
+    longest = logged(run, range(20))
+    between.how = how
+    longest = max(longest, logged(run, range(20, 100)))
+    between.how = "well"
+    logged(run, range(100, 120))
+    assert 0 == run.finish(), run.run_dir.supervisor_log.read_text()
+    assert [(step, 1000 + step) for step in range(120)] == history(server, run)
+    assert "FINISHED" == server.run(server_run(run)).info["status"]
+    assert longest < 2  # the server's three seconds are nobody's but the tracker's
+
+
+def test_a_run_that_begins_while_the_answers_get_lost_is_there_once(between: Between, server: Server, tmp_path: Path) -> None:
+    between.how = "deaf"
+    run = tracked_by(tmp_path, between.uri, packages=())
+    logged(run, range(5))
+    between.how = "well"
+    assert 0 == run.finish(), run.run_dir.supervisor_log.read_text()
+    experiment = server.client.experiment("digits").experiment_id
+    wanted = {"experiment_ids": [experiment], "filter": f"tags.`launch.run_id` = '{run.run_dir.run_id}'"}
+    assert 1 == len(server.client.post("runs/search", wanted)["runs"])
+    assert 5 == len(history(server, run))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
+def test_tls_with_an_authority_of_ones_own(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    words += ["-keyout", str(key), "-out", str(certificate), "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(words, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    between = Between(mlflow_server.ui(server.state), tls=context)
+    try:
+        unknown = tracked_by(tmp_path / "unknown", between.uri, packages=())
+        assert 0 != unknown.leave()
+        assert "certificate verify failed" in unknown.run_dir.supervisor_log.read_text()
+        monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(certificate))
+        known = tracked_by(tmp_path / "known", between.uri)
+        logged(known, range(3))
+        assert 0 == known.finish(), known.run_dir.supervisor_log.read_text()
+        assert 3 == len(history(server, known))
+    finally:
+        between.close()
