@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 
-from launcher.run.supervisor_start import spawn_supervisor, supervisor_argv, supervisor_environment
+from launcher.run.supervisor_start import spawn, spawn_supervisor, supervisor_argv
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir
 
@@ -27,11 +27,8 @@ class ForkServer:
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        actions = [(os.POSIX_SPAWN_DUP2, null_fd, fd) for fd in (0, 1, 2)]
-        actions.append((os.POSIX_SPAWN_DUP2, theirs.fileno(), SOCKET_FD))
         try:
-            argv = supervisor_argv(SERVE)
-            self._pid = os.posix_spawn(argv[0], argv, supervisor_environment(), file_actions=actions, setsid=True)
+            self._pid = spawn(supervisor_argv(SERVE), [*((null_fd, fd) for fd in (0, 1, 2)), (theirs.fileno(), SOCKET_FD)])
         finally:
             os.close(null_fd)
             theirs.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from launcher.errors import ConfigError
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import from_document
 from launcher.plan.planner import with_data, with_spec
-from launcher.plan.recorded_inputs import changed_data
+from launcher.plan.recorded_inputs import changed_data, refuse_missing_inputs
 from launcher.tracking.record import RunRecord
 from runtime.build.cache_key import plan_key
 from runtime.state_dir import StateDir
@@ -41,7 +42,7 @@ def recorded_plan(record: RunRecord, *, state: StateDir) -> LaunchPlan:
     return with_restored_code(plan, record.run_dir.root / "code.tar", cache_dir=state.cache)
 
 
-def plan_again(record: RunRecord, overrides: tuple[str, ...], *, state: StateDir, cwd: Path) -> Again:
+def plan_again(record: RunRecord, overrides: tuple[str, ...], *, state: StateDir, cwd: Path, environ: Mapping[str, str]) -> Again:
     """The plan of *record* for another run: *overrides* change it, image and code stay, data is what it is now."""
     plan = recorded_plan(record, state=state)
     if overrides:
@@ -50,6 +51,8 @@ def plan_again(record: RunRecord, overrides: tuple[str, ...], *, state: StateDir
         spec = amend(plan.spec, overrides, cwd=cwd)
         origins = {**plan.origins, **{text.partition("=")[0]: f"command line: {text}" for text in overrides}}
         plan = replace(plan, origins=origins)
+        refuse_missing_inputs(replace(plan, spec=spec), environ=environ)
         plan = with_spec(plan, spec, overrides=(*plan.overrides, *overrides), state=state)
+    refuse_missing_inputs(plan, environ=environ)
     changed = changed_data(plan, state=state)
     return Again(with_data(plan, state=state) if changed else plan, changed)

@@ -1,12 +1,22 @@
-"""A supervisor as a new program in a session of its own: its command line, its environment, its descriptors."""
+"""A supervisor as a new program in a session of its own: its command line, its environment, its descriptors.
+
+Our environment, with the secrets of runs in it, goes through a file without a name, read and closed by the program's first lines:
+what execve(2) is given can be read in /proc/PID/environ as long as the process lives.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+from launcher.tracking.bare_environment import bare_environment
 from runtime.state_dir import RunDir
+
+ENVIRONMENT_FD = 9
+"""Above those that anything else is passed as. `supervisor_main.py` reads it before it can import this."""
 
 
 def spawn_supervisor(run_dir: RunDir, lock_fd: int) -> int:
@@ -14,13 +24,23 @@ def spawn_supervisor(run_dir: RunDir, lock_fd: int) -> int:
     log_fd = os.open(run_dir.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     argv = supervisor_argv(str(run_dir.root))
-    actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((null_fd, 0), (log_fd, 1), (log_fd, 2), (lock_fd, 3))]
+    passed = ((null_fd, 0), (log_fd, 1), (log_fd, 2), (lock_fd, 3))
     try:
-        return os.posix_spawn(argv[0], argv, supervisor_environment(), file_actions=actions, setsid=True)
+        return spawn(argv, passed)
     finally:
         os.close(log_fd)
         os.close(null_fd)
         os.close(lock_fd)
+
+
+def spawn(argv: list[str], passed: Iterable[tuple[int, int]]) -> int:
+    """Execute *argv* in a session of its own with the descriptors *passed* (ours, its) and our environment. Returns its pid."""
+    environment_fd = _written_environment()
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in (*passed, (environment_fd, ENVIRONMENT_FD))]
+        return os.posix_spawn(argv[0], argv, bare_environment(), file_actions=actions, setsid=True)
+    finally:
+        os.close(environment_fd)
 
 
 def supervisor_argv(what: str, *, program: Path | None = None) -> list[str]:
@@ -29,11 +49,14 @@ def supervisor_argv(what: str, *, program: Path | None = None) -> list[str]:
     return [sys.executable, "-I", "-S", str(program), _site_directory(), what]
 
 
-def supervisor_environment() -> dict[str, str]:
-    """Ours, for the secrets and settings in it; without the terminal's form where there is no terminal."""
-    if sys.stdout.isatty():
-        return dict(os.environ)
-    return {name: value for name, value in os.environ.items() if name not in ("TERM", "COLUMNS")}
+def _written_environment() -> int:
+    """Ours, without the terminal's form where there is no terminal, as the content of a file without a name."""
+    left_out = () if sys.stdout.isatty() else ("TERM", "COLUMNS")
+    entries = (os.fsencode(f"{name}={value}") for name, value in os.environ.items() if name not in left_out)
+    with open(os.memfd_create("environment"), "wb") as file:
+        file.write(b"\0".join(entries))
+        file.flush()
+        return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, ENVIRONMENT_FD + 1)
 
 
 def _site_directory() -> str:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import LaunchError
+from launcher.tracking.bare_environment import bare_environment
 from launcher.tracking.mlflow_address import LocalAddress
 from launcher.tracking.mlflow_connection import connect_unix
 from runtime.state_dir import StateDir
@@ -134,10 +135,8 @@ def _spawn(state: StateDir) -> Any:
 
 
 def _server_environ() -> dict[str, str]:
-    """The caller's environment without what is meant for MLflow's clients: the server must not track to another server."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "_MLFLOW_", "PYTHON"))}
-    environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
-    return environ
+    """Without secrets, for it lives long, and without what is meant for MLflow's clients: it must not track to another server."""
+    return {**bare_environment(), "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
 
 def _wait_until_up(state: StateDir, process: Any, timeout_s: float) -> None:

@@ -15,7 +15,6 @@ from launcher.cli.timings import Timings
 from launcher.cli.verdict import print_verdict
 from launcher.cli.watch import SIGNALS
 from launcher.errors import ConfigError
-from launcher.plan.recorded_inputs import refuse_missing_inputs
 from launcher.run.compare import compare
 from launcher.run.fork_server import ForkServer
 from launcher.run.handover import RunIdentity, new_run
@@ -61,8 +60,7 @@ def main(arguments: Sequence[str]) -> int:
 
     state = state_dir().ensure()
     before = _recorded(options.run, options.source, state)
-    again = plan_again(before, tuple(options.overrides), state=state, cwd=Path.cwd())
-    refuse_missing_inputs(again.plan, environ=os.environ)
+    again = plan_again(before, tuple(options.overrides), state=state, cwd=Path.cwd(), environ=os.environ)
     for words in again.changed:
         render.warn(words)
     start_local_server(again.plan.spec, state)
