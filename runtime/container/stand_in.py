@@ -201,16 +201,18 @@ def _forked(request: _Request, fds: Sequence[int]) -> int | OSError:
     except OSError as error:
         return OSError(error.errno, error.strerror)
     if pid == 0:
-        _place(zip(fds, request.numbers, strict=True))
-        be_init(_unpickled(request), cgroups)
+        be_init(_unpacked(request, fds), cgroups)
     return pid
 
 
-def _unpickled(request: _Request) -> Birth:
+def _unpacked(request: _Request, fds: Sequence[int]) -> Birth:
+    control = fds[request.numbers.index(request.control)]
     try:
+        _place(zip(fds, request.numbers, strict=True))
+        control = request.control
         birth: Birth = _Unpickler(io.BytesIO(request.birth)).load()
-    except BaseException as error:  # another version of this package has been installed since the creator began
-        send(socket.socket(fileno=request.control), {"error": describe(error)})
+    except BaseException as error:  # no number is left, or another version of this package was installed since the creator began
+        send(socket.socket(fileno=control), {"error": describe(error)})
         os._exit(1)
     return birth
 

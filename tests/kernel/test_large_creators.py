@@ -19,6 +19,7 @@ from runtime.cgroup.cgroup import new_cgroup
 from runtime.cgroup.entry import forked_into
 from runtime.cgroup.limits import Limits
 from runtime.container import lifecycle
+from runtime.errors import ContainerError
 from runtime.kernel.clone_flags import PARENT
 from tests.kernel.forked import forked
 from tests.kernel.oci_bundle import REPOSITORY
@@ -76,6 +77,7 @@ from runtime.cgroup.cgroup import new_cgroup
 from runtime.cgroup.entry import forked_into
 from runtime.cgroup.limits import Limits
 from runtime.container import lifecycle
+from runtime.errors import ContainerError
 from runtime.kernel.clone_flags import PARENT
 from runtime.container.spec import ContainerSpec
 from runtime.rootfs.wanted import BindMount
@@ -118,6 +120,22 @@ def test_a_container_has_the_limits_that_its_creator_has_by_then(tmp_path: Path)
 
     (first, second), _ = forked(work)
     assert (["14336"], ["10240"]) == (first, second)
+
+
+def test_a_creator_with_hardly_a_descriptor_left_is_told_so(tmp_path: Path) -> None:
+    """Its init has the same limit, and needs a few more for a moment."""
+
+    def work() -> Any:
+        ballast = b"x" * BALLAST
+        filling = [os.open("/", os.O_PATH) for _ in range(200)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (filling[-1] + 20, 4096))
+        try:
+            return [run(make_spec(tmp_path, "true"))[0].code, len(ballast)]
+        except ContainerError as error:
+            return [str(error), len(ballast)]
+
+    said, _ = forked(work)
+    assert "Too many open files" in str(said)
 
 
 def test_a_stand_in_ends_with_its_creator(tmp_path: Path) -> None:
