@@ -29,7 +29,7 @@ def load(text: str) -> Any:
     Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
     try:
         return yaml.load(text, Loader=Strict)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter of a day or a number that there is not
         raise BadContent(f"it is not YAML: {' '.join(str(error).split())}") from error
 
 

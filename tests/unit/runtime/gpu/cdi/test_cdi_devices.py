@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,23 @@ def test_files_are_read_only_only_where_the_specification_says_so_and_nodes_may_
 def test_groups_are_collected_and_root_is_none(directories: list[Path]) -> None:
     write(directories[0], "a.json", {"0": {"additionalGids": [992, 0, 44]}}, {"additionalGids": [44]})
     assert (44, 992) == edits(directories, "v.com/c=0").groups
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "words"),
+    [
+        pytest.param("a.json", _pipe, "it is no regular file", id="a pipe that nobody writes to"),
+        pytest.param("a.json", lambda path: path.symlink_to("/dev/zero"), "it is no regular file", id="a link to zeros"),
+        pytest.param("a.json", lambda path: path.write_text("[" * 100_000), "it is nested too deeply", id="JSON without end"),
+        pytest.param("a.yaml", lambda path: path.write_text("[" * 5_000), "it is nested too deeply", id="YAML without end"),
+        pytest.param("a.yaml", lambda path: path.write_text("kind: 2020-13-45"), "it is not YAML", id="a day that there is not"),
+        pytest.param("a.yaml", lambda path: path.write_text("kind: " + "1" * 5000), "it is not YAML", id="a number too long"),
+    ],
+)
+def test_a_hostile_file_is_left_out(directories: list[Path], name: str, make: Callable[[Path], None], words: str) -> None:
+    make(directories[0] / name)
+    assert words in read_catalogue(directories).mistakes[directories[0] / name]
