@@ -3,8 +3,8 @@
     @pytest.mark.requires("overlayfs", "cgroup-memory")    skipped, with the reason, where `runtime.host` can't
     LAUNCH_TESTS_REQUIRE=overlayfs,bridge pytest …          …but failed there: CI must not skip what it is meant to run
 
-Words are the names of `runtime.host.report.CHECKS` (`_` may stand for `-`), programs in PROGRAMS, and those in OTHERS; an unknown word
-fails.
+Words are the names of `runtime.host.report.CHECKS` (`_` may stand for `-`), programs in PROGRAMS, and those in OTHERS; an unknown
+word fails.
 """
 
 from __future__ import annotations
@@ -50,7 +50,13 @@ def _ordinary_user() -> str | None:
     return None if shutil.which("setpriv") else "`setpriv` is not installed"
 
 
-OTHERS: dict[str, Callable[[], str | None]] = {"ordinary-user": _ordinary_user}
+def _slurm() -> str | None:
+    """Whether a cluster can be brought up here (tests/cluster/slurm_bed.py)."""
+    missing = [program for program in ("munged", "slurmctld", "slurmd", "sbatch") if shutil.which(program) is None]
+    return f"`{missing[0]}` is not installed (Debian: slurm-wlm, munge)" if missing else None
+
+
+OTHERS: dict[str, Callable[[], str | None]] = {"ordinary-user": _ordinary_user, "slurm": _slurm}
 """Word → why not; None when it is there."""
 
 

@@ -1,0 +1,47 @@
+"""One Slurm and one LAUNCH_HOME a session; `launch` as a fixture whose runs go to the cluster when they are asked to."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from launch_command import EXPERIMENT, PROGRAM, Launch
+from slurm_bed import SlurmBed, slurm_bed
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[SlurmBed]:
+    root = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # munge wants a directory above its socket that others may pass
+    root.chmod(0o755)
+    try:
+        with slurm_bed(root) as bed:
+            yield bed
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cluster_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    home = tmp_path_factory.mktemp("launch-home")
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cluster_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = tmp_path_factory.mktemp("project")
+    (project / "conf/experiment").mkdir(parents=True)
+    (project / "experiments/probe").mkdir(parents=True)
+    (project / "conf/experiment/probe.yaml").write_text(EXPERIMENT)
+    (project / "experiments/probe/probe.py").write_text(PROGRAM)
+    return project
+
+
+@pytest.fixture
+def launch(slurm: SlurmBed, cluster_home: Path, cluster_project: Path) -> Iterator[Launch]:
+    yield Launch(cluster_home, cluster_project, dict(slurm.environ))
+    for job in slurm.jobs():
+        slurm.ask("scancel", job)

@@ -1,0 +1,139 @@
+"""A throw-away Slurm on this machine: a controller and several nodes on loopback, each with GPUs that only have to exist.
+
+Everything of it lies in one directory, under ports that were free a moment ago, and ends by the pids that its daemons wrote down.
+There is no accounting. proctrack/linuxproc knows processes by their parents alone: the hardest case for what must not survive.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_UP_WITHIN_S = 60.0
+_DOWN_WITHIN_S = 20.0
+
+_CONTROLLER = """\
+ClusterName=bed
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={port}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+CredType=cred/munge
+AuthInfo=socket={root}/munge.sock
+StateSaveLocation={root}/state
+SlurmdSpoolDir={root}/spool-%n
+SlurmctldPidFile={root}/slurmctld.pid
+SlurmdPidFile={root}/slurmd-%n.pid
+SlurmctldLogFile={root}/slurmctld.log
+SlurmdLogFile={root}/slurmd-%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
+SlurmdParameters=config_overrides
+ReturnToService=2
+KillWait=5
+PropagateResourceLimits=NONE
+GresTypes=gpu
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+_NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=4000 Gres=gpu:2 State=UNKNOWN\n"
+
+
+@dataclass(frozen=True)
+class SlurmBed:
+    root: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {"SLURM_CONF": str(self.root / "slurm.conf")}
+
+    def ask(self, *argv: str) -> str:
+        """The output of one of Slurm's programs."""
+        return subprocess.run(argv, env={**os.environ, **self.environ}, capture_output=True, text=True, check=True).stdout
+
+    def jobs(self) -> list[str]:
+        """Ids of the jobs that are not over."""
+        return self.ask("squeue", "--noheader", "--format=%A").split()
+
+
+@contextmanager
+def slurm_bed(root: Path, *, nodes: int = 2) -> Iterator[SlurmBed]:
+    """A cluster for the body. *root* has a short path: there are sockets in it."""
+    bed = SlurmBed(root)
+    names = [f"node{number}" for number in range(1, nodes + 1)]
+    _configure(root, names)
+    with ExitStack() as owned:
+        owned.callback(_end, root)
+        _start_munge(root)
+        bed.ask("slurmctld", "-c")
+        for name in names:
+            (root / f"spool-{name}").mkdir()
+            bed.ask("slurmd", "-N", name)
+        _wait(lambda: bed.ask("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N").split() == names)
+        yield bed
+
+
+def _configure(root: Path, names: list[str]) -> None:
+    (root / "state").mkdir()
+    host = socket.gethostname().partition(".")[0]
+    ports = _free_ports(1 + len(names))
+    nodes = [_NODE.format(name=name, host=host, port=port) for name, port in zip(names, ports[1:], strict=True)]
+    head, partition = _CONTROLLER.format(host=host, port=ports[0], root=root).rsplit("PartitionName", 1)
+    (root / "slurm.conf").write_text(head + "".join(nodes) + "PartitionName" + partition)
+    devices = [root / f"gpu{number}" for number in range(2)]
+    for device in devices:
+        os.mknod(device, 0o600 | 0o020000, os.makedev(1, 3))
+    (root / "gres.conf").write_text(f"Name=gpu File={root}/gpu[0-1]\n")
+    (root / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
+    (root / "munge.key").write_bytes(os.urandom(128))
+    (root / "munge.key").chmod(0o600)
+
+
+def _start_munge(root: Path) -> None:
+    files = {"key-file": "munge.key", "socket": "munge.sock", "pid-file": "munged.pid", "log-file": "munged.log"}
+    options = [f"--{option}={root / name}" for option, name in {**files, "seed-file": "munge.seed"}.items()]
+    subprocess.run(["munged", "--force", *options], check=True, capture_output=True)
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _wait(is_so) -> None:
+    deadline = time.monotonic() + _UP_WITHIN_S
+    while not is_so():
+        assert time.monotonic() < deadline, "the cluster did not come up"
+        time.sleep(0.05)
+
+
+def _end(root: Path) -> None:
+    pids = [int(path.read_text()) for path in sorted(root.glob("*.pid"), reverse=True) if path.read_text().strip()]
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _DOWN_WITHIN_S
+    while any(_lives(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in ("Z", "X")

@@ -1,0 +1,117 @@
+"""Single runs on a real Slurm (slurm_bed.py), typed as for this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from gpu_box import make_box
+
+pytestmark = pytest.mark.requires("root", "slurm", "overlayfs")
+
+WITHIN_S = 60.0
+
+
+def until(is_so, what):
+    deadline = time.monotonic() + WITHIN_S
+    while not (found := is_so()):
+        assert time.monotonic() < deadline, f"not within {WITHIN_S:g} s: {what}"
+        time.sleep(0.05)
+    return found
+
+
+def begun(launch, run_id):
+    """The journal's `started` of the run, once its program has said something."""
+    journal = launch.home / "runs" / run_id / "journal.jsonl"
+
+    def events():
+        found = {event["event"]: event for event in map(json.loads, journal.read_text().splitlines())}
+        assert "finished" not in found, found["finished"]
+        return found
+
+    until(lambda: "first_output" in events(), "its first line")
+    return events()["started"]
+
+
+def detached(launch, *overrides):
+    return launch("experiment=probe", "cluster=slurm", "-d", "-q", *overrides).stdout.strip()
+
+
+def lives(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_run_on_the_cluster_is_watched_to_its_own_exit_code(launch):
+    done = launch("experiment=probe", "cluster=slurm", "params.how=3", check=3)
+    record = launch.record()
+    assert f"hello from {record['run_id']}\n" == done.stdout
+    assert "on stderr\n" in done.stderr
+    assert f"submitted as slurm job {record['job']}" in done.stderr
+    assert ("program", 3, 1.0 / 3) == (record["reason"], record["exit_code"], record["metrics"]["loss"])
+    assert "42\n" == (launch.home / "runs" / record["run_id"] / "outputs/result.txt").read_text()
+
+
+def test_a_run_in_line_says_what_it_waits_for_and_can_be_taken_out(launch):
+    run_id = detached(launch, "cluster.sbatch.hold=true")
+    assert "JobHeldUser" in launch("ps").stdout
+    launch("stop", run_id)
+    record = launch.record(run_id)
+    assert ("stopped", f"slurm job {record['job']} was cancelled before the run began") == (record["reason"], record["message"])
+
+
+def test_a_stop_lets_the_program_save_on_its_node(launch):
+    run_id = detached(launch, "params.how=graceful")
+    begun(launch, run_id)
+    until(lambda: "ready" in launch("logs", run_id).stdout, "readiness")
+    launch("stop", run_id)
+    assert "saving" in launch("logs", run_id).stdout
+    assert "stopped" == launch.record(run_id)["reason"]
+
+
+def test_nothing_of_a_run_survives_scancel(launch, slurm):
+    run_id = detached(launch, "params.how=stubborn")
+    init = begun(launch, run_id)["init_pid"]
+    slurm.ask("scancel", launch.record(run_id)["job"])
+    until(lambda: not lives(init), "the end of its container")
+    launch("wait", run_id, check=None)
+    assert "stopped" == launch.record(run_id)["reason"]
+
+
+def test_nothing_of_a_run_survives_its_supervisor_alone(launch):
+    run_id = detached(launch, "params.how=stubborn")
+    init = begun(launch, run_id)["init_pid"]
+    os.kill(json.loads((launch.home / "runs" / run_id / "supervisor.lock").read_text())["pid"], signal.SIGKILL)
+    until(lambda: not lives(init), "the end of its container")
+    until(lambda: launch.record(run_id)["exit_code"] is not None, "its last word")
+    record = launch.record(run_id)
+    assert ("lost", False) == (record["reason"], record["alive"])
+    assert not (launch.home / "runs" / run_id / "overlay").exists()
+
+
+def test_what_slurm_refuses_is_an_error_in_its_words_and_in_the_record(launch):
+    done = launch("experiment=probe", "cluster=slurm", "cluster.partition=nope", check=125)
+    assert "error: `sbatch` failed: invalid partition specified: nope" in done.stderr
+    assert "launcher" == launch.record()["reason"]
+
+
+@pytest.mark.requires("cc")
+def test_the_gpu_that_slurm_gave_is_the_lease(launch, monkeypatch):
+    with tempfile.TemporaryDirectory(prefix="launch-gpus-") as directory:
+        os.chmod(directory, 0o755)  # a container's process 1, nobody outside, finds the nodes in it
+        box = make_box(Path(directory) / "box", gpus=2)
+        box.use(monkeypatch)
+        run_id = detached(launch, "gpus=1", "params.how=sleep")
+        begun(launch, run_id)
+        assert [box.uuids[0]] == launch.record(run_id)["gpus"]
+        launch("kill", run_id)
+        box.remove()
