@@ -91,6 +91,8 @@ class Sweeping:
     """The one that waits for room."""
     _last: Trial | None = None
     """The one that was started last."""
+    _waits_for_room: bool = False
+    """Whether there is a trial that could not start yet."""
     _requests: int = 0
     _starts: bool = True
     """Whether trials are still started."""
@@ -103,7 +105,7 @@ class Sweeping:
         self.running.poller.register(self.inbox.fd)
         while True:
             self._start_what_fits()
-            if not self.running:
+            if not self.running and not self._waits_for_room:
                 break
             if deadline is not None and time.monotonic() >= deadline:
                 deadline = None
@@ -155,6 +157,7 @@ class Sweeping:
         self.again.append(Asked(trial.number, 0, (*kept, *extra)))
 
     def _start_what_fits(self) -> None:
+        self._waits_for_room = self._starts
         if not self._starts:
             self.room.not_needed()
             return
@@ -172,6 +175,7 @@ class Sweeping:
             self._next = None if asked is None else self.planned(asked)
         if self._next is None:
             self.room.not_needed()
+            self._waits_for_room = False
             return None
         if not self.room.admits(self._next, self.running):
             return None
