@@ -22,7 +22,8 @@ _LISTED_FILES = 100_000
 def pin_data(source: str, *, cache_dir: Path) -> DataPin:
     """*source* is a file or a directory that exists."""
     if not os.path.isdir(source):
-        return _pin_files(source, [(os.path.basename(source), source, os.stat(source))], cache_dir)
+        # Its name is not in it: the program finds it as /data/NAME.
+        return _pin_files(source, [("", source, os.stat(source))], cache_dir)
     entries: list[tuple[str, str, os.stat_result]] = []
     _list(source, "", entries)
     return _pin_files(source, entries, cache_dir)

@@ -35,6 +35,8 @@ class Description:
     max_size: int | None = None
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    datasets: list[dict[str, Any]] = field(default_factory=list)
+    """As MLflow's API takes them (mlflow/protos/service.proto, "DatasetInput")."""
     may_use_mlflow: bool = True
     """Whether the program could have MLflow's client: then its start waits for the run's id."""
     system_interval_s: float | None = None
@@ -157,6 +159,7 @@ def _of_plan(run_dir: RunDir, document: dict[str, Any], created: Event) -> Descr
         max_size=outputs.get("max_size"),
         params=flattened(spec.get("params") or {}),
         tags=_tags(run_dir, document, created),
+        datasets=[_dataset(name, pin) for name, pin in (plan.get("data") or {}).items()],
         may_use_mlflow=_may_use_mlflow(plan),
         system_interval_s=tracking.get("system_metrics"),
         cpus=plan.get("cpus"),
@@ -217,6 +220,22 @@ def _tags(run_dir: RunDir, document: dict[str, Any], created: Event) -> dict[str
         **{f"launch.data.{name}": pin.get("digest") for name, pin in (plan.get("data") or {}).items()},
     }
     return {name: _as_text(value) for name, value in tags.items() if value is not None}
+
+
+def _dataset(name: str, pin: Mapping[str, Any]) -> dict[str, Any]:
+    """MLflow refuses a digest of more than 36 characters: it gets 32 of its hex digits, and all of it in a tag."""
+    digest = str(pin["digest"])
+    size = {"files": pin["files"], "size_bytes": pin["size_bytes"], "digest_of": pin["kind"]}
+    return {
+        "dataset": {
+            "name": name,
+            "digest": digest.removeprefix("sha256:")[:32],
+            "source_type": "local",
+            "source": json.dumps({"uri": str(pin["source"])}),
+            "profile": json.dumps(size),
+        },
+        "tags": [{"key": "mlflow.data.context", "value": "input"}, {"key": "launch.digest", "value": digest}],
+    }
 
 
 def _git_tags(git: Mapping[str, Any] | None) -> dict[str, Any]:

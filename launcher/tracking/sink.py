@@ -63,6 +63,7 @@ class Sink:
             self.create()
             events = journal.read(self.run_dir.journal)
             self._push_news(events)
+            self._push_datasets()
             self.push_logged()
             self._push_system()
             status, end_ms = current_status(events)
@@ -178,6 +179,15 @@ class Sink:
         if params or new or end != self.state.logged:
             sent = {fitting_key(key): fitting_value(value, TAG_MAX) for key, value in new.items()}
             self._note(params_sent=True, tags={**known, **sent}, logged=end)
+
+    def _push_datasets(self) -> None:
+        if self.state.datasets_sent or not self.description.datasets:
+            return
+        try:
+            self.client.post("runs/log-inputs", {"run_id": self.run["run_id"], "datasets": self.description.datasets})
+        except MlflowRefused as error:
+            self.refused(error.message)  # a server older than datasets (MLflow 2.4): the tags have their digests, too
+        self._note(datasets_sent=True)
 
     def _push_system(self) -> None:
         while True:

@@ -25,6 +25,7 @@ class TrackerState:
     creating: bool = False
     """A runs/create was sent and its answer not seen: look for the run before creating another."""
     params_sent: bool = False
+    datasets_sent: bool = False
     status: str = ""
     end_ms: int | None = None
     tags: dict[str, str] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from launch_command import Launch
+from server_peer import Server
 
 from launcher.tracking import mlflow_server
 from runtime.state_dir import StateDir
@@ -58,8 +59,14 @@ def launch_ui(home: Path, cwd: Path) -> str:
     return Launch(home, cwd)("ui").stdout.strip()
 
 
-def test_a_run_is_made_again_from_mlflow_alone_and_is_the_same(recorded_run: dict[str, str], tmp_path: Path) -> None:
+def test_a_run_is_made_again_from_mlflow_alone_and_is_the_same(
+    recorded_run: dict[str, str], session_home: Path, tmp_path: Path
+) -> None:
     (tmp_path / "elsewhere").mkdir()
+    (dataset,) = Server(StateDir(session_home)).client.get("runs/get", run_id=recorded_run["mlflow_run_id"])["run"]["inputs"][
+        "dataset_inputs"
+    ]
+    assert ("table", 32) == (dataset["dataset"]["name"], len(dataset["dataset"]["digest"]))
     there = Launch(Path(recorded_run["home"]), tmp_path / "elsewhere", environ={"MLFLOW_TRACKING_URI": recorded_run["uri"]})
     try:
         done = there("rerun", recorded_run["mlflow_run_id"], "--verify")
