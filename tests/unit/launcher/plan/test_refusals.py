@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from launcher.config.spec import Cluster, ExperimentSpec, Mount, Sweep
+from launcher.config.spec import ExperimentSpec, Mount, Sweep
 from launcher.errors import ConfigError, Origin
 from launcher.plan.container_plan import network_of
 from launcher.plan.machine_share import Machine, check_memory, check_network, cpu_share
