@@ -112,7 +112,8 @@ def _run(prepared: PreparedSweep, parent: SweepParent, supervisors: ForkServer, 
         view.close()
         log.close()
     if settings.metrics:
-        _draw(parent.run_dir)
+        tracking = prepared.spec.tracking
+        _draw(parent.run_dir, sent=tracking is not None and tracking.artifacts)
     total = study.total or len(end.trials)
     parent.close(end, settings, total=total)
     if not quiet:
@@ -120,8 +121,9 @@ def _run(prepared: PreparedSweep, parent: SweepParent, supervisors: ForkServer, 
     return 0 if end.reason is Reason.COMPLETED else 1
 
 
-def _draw(run_dir: RunDir) -> None:
-    """Pictures beside the parent run, and so among its artifacts. They are an extra: what goes wrong with them is a warning."""
+def _draw(run_dir: RunDir, *, sent: bool) -> None:
+    """Pictures of the sweep, which MLflow gets (*sent*) as it gets what a program logs: a parent has no outputs that it would be
+    asked for. They are an extra: what goes wrong with them is a warning."""
     from launcher.cli.sweep_pictures import FEWEST, write_pictures
     from launcher.sweep.importance import importances
     from launcher.sweep.results import read_results
@@ -130,6 +132,6 @@ def _draw(run_dir: RunDir) -> None:
     if len(results.complete) < FEWEST:
         return
     try:
-        write_pictures(results, run_dir.outputs, importance=importances(results))
+        write_pictures(results, run_dir.artifacts if sent else run_dir.outputs, importance=importances(results))
     except Exception as error:  # matplotlib's own, whatever it is
         warn(f"no pictures of the sweep: {error}")

@@ -1,5 +1,4 @@
-"""Pictures of a sweep as PNG files: how the best value developed, parallel coordinates, slices, what mattered. They lie in the
-outputs of the parent run, and so among its artifacts in MLflow."""
+"""Pictures of a sweep as PNG files: how the best value developed, parallel coordinates, slices, what mattered."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class LiveView:
         self._durations: deque[float] = deque(maxlen=50)
         self._number_ended = 0
         self._drawn_at = 0.0
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, highlight=False)
         self._live: Live = Live(console=self._console, refresh_per_second=4, auto_refresh=False)
         self._live.start()
 
