@@ -20,6 +20,7 @@ from runtime.cgroup.entry import forked_into
 from runtime.cgroup.limits import Limits
 from runtime.container import lifecycle
 from runtime.errors import ContainerError
+from runtime.kernel import processes
 from runtime.kernel.clone_flags import PARENT
 from tests.kernel.forked import forked
 from tests.kernel.oci_bundle import REPOSITORY
@@ -78,6 +79,7 @@ from runtime.cgroup.entry import forked_into
 from runtime.cgroup.limits import Limits
 from runtime.container import lifecycle
 from runtime.errors import ContainerError
+from runtime.kernel import processes
 from runtime.kernel.clone_flags import PARENT
 from runtime.container.spec import ContainerSpec
 from runtime.rootfs.wanted import BindMount
@@ -148,12 +150,11 @@ def test_a_stand_in_ends_with_its_creator(tmp_path: Path) -> None:
         time.sleep(60)
         os._exit(0)
     stand_in = int(os.read(reader, 100).split()[0])
+    pidfd = os.pidfd_open(stand_in)
     os.kill(creator, signal.SIGKILL)
     os.waitpid(creator, 0)
-    deadline = time.monotonic() + 5
-    while Path(f"/proc/{stand_in}").exists() and "Z" not in Path(f"/proc/{stand_in}/stat").read_text().split()[2]:
-        assert time.monotonic() < deadline, "it is still there"
-        time.sleep(0.01)
+    assert processes.wait_ended(pidfd, timeout_s=20)
+    os.close(pidfd)
     os.close(reader)
     os.close(writer)
 
