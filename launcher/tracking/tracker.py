@@ -49,7 +49,7 @@ def main(
     try:
         # The supervisor's inbox: a signal to us would be written to whatever has its descriptor's number here.
         signal.set_wakeup_fd(-1)
-        # The tracker of a sweep's parent is in the terminal's foreground group: Ctrl-C is for the sweep, and its end is to be told.
+        # A tracker of a sweep's parent is in the terminal's foreground group: Ctrl-C is for the sweep, and its end is to be told.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _close_others({ready_fd, alive_fd, *((channel.fileno(),) if channel else ())})
         from launcher.tracking import tracker_loop
