@@ -97,6 +97,7 @@ class Sweeping:
     _starts: bool = True
     """Whether trials are still started."""
     _said_exhausted: bool = False
+    _said_waiting: bool = False
     _cut_short: Reason | None = None
     """Why trials were stopped or not started."""
 
@@ -113,9 +114,7 @@ class Sweeping:
             for fd, _event in self.running.poller.poll(_TICK_MS):
                 if fd == self.inbox.fd:
                     self._obey(self.inbox.read())
-                elif fd == self.running.journals.fileno():
-                    self.running.journals.read()
-                elif (over := self.running.ended(fd)) is not None:
+                elif not self.running.journals.woke(fd) and (over := self.running.ended(fd)) is not None:
                     self.end(*over)
             self._prune()
             self.view.tick()
@@ -178,9 +177,15 @@ class Sweeping:
             self._waits_for_room = False
             return None
         if not self.room.admits(self._next, self.running):
+            self._say_why_nothing_runs()
             return None
         trial, self._next = self._next, None
         return trial
+
+    def _say_why_nothing_runs(self) -> None:
+        if not self.running and not self._said_waiting:
+            self._said_waiting = True
+            self.view.message("waiting for room: trials of another sweep have the machine (`launch ps` shows them)")
 
     def _better_asks_later(self) -> bool:
         """While there is no room for a trial like the last one: what ends meanwhile shall be known to a search that learns."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from launcher.run.recover import recover
 from launcher.run.supervisor_link import open_supervisor
+from launcher.sweep.journal_watch import JournalWatch
 from launcher.sweep.report_tail import ReportTail
 from launcher.sweep.stage import Stage, StagedRun
 from launcher.sweep.trial import Trial
 from launcher.tracking.record import RunRecord, fold
-from runtime.kernel.inotify import MODIFY, Inotify
 from runtime.state_dir import RunDir
 
 
@@ -39,8 +39,7 @@ class RunningTrials:
     """pidfd of the supervisor → try, and the poll set that has them all."""
 
     poller: select.poll = field(default_factory=select.poll)
-    journals: Inotify = field(default_factory=Inotify)
-    """Wakes the poll when one of them has made a step: it may have left room."""
+    journals: JournalWatch = field(init=False)
     _by_pidfd: dict[int, Running] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -50,7 +49,7 @@ class RunningTrials:
         return iter(list(self._by_pidfd.values()))
 
     def __post_init__(self) -> None:
-        self.poller.register(self.journals.fileno(), select.POLLIN)
+        self.journals = JournalWatch(self.poller)
 
     @property
     def number_open(self) -> int:
@@ -60,14 +59,14 @@ class RunningTrials:
     def add(self, pidfd: int, running: Running) -> None:
         self._by_pidfd[pidfd] = running
         self.poller.register(pidfd, select.POLLIN)
-        self.journals.watch(running.run_dir.journal, MODIFY)
+        self.journals.add(running.run_dir)
 
     def ended(self, pidfd: int) -> tuple[Running, RunRecord] | None:
         """The try whose supervisor ended; None when the run goes on under another one: the first was killed."""
         running = self._by_pidfd.pop(pidfd)
         self.poller.unregister(pidfd)
         os.close(pidfd)
-        self.journals.unwatch(running.run_dir.journal)
+        self.journals.remove(running.run_dir)
         return self.watch(running)
 
     def watch(self, running: Running) -> tuple[Running, RunRecord] | None:

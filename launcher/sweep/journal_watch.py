@@ -1,0 +1,36 @@
+"""Wakes a sweep when a running trial has made a step: it may have left room, or taken its GPU."""
+
+from __future__ import annotations
+
+import select
+from contextlib import suppress
+
+from runtime.kernel.inotify import MODIFY, Inotify
+from runtime.state_dir import RunDir
+
+
+class JournalWatch:
+    """Where the kernel has no inotify left for us (a user has 128 instances, and so many watches), the sweep looks four times a
+    second all the same."""
+
+    def __init__(self, poller: select.poll) -> None:
+        self._inotify: Inotify | None = None
+        with suppress(OSError):
+            self._inotify = Inotify()
+            poller.register(self._inotify.fileno(), select.POLLIN)
+
+    def add(self, run_dir: RunDir) -> None:
+        if self._inotify is not None:
+            with suppress(OSError):
+                self._inotify.watch(run_dir.journal, MODIFY)
+
+    def remove(self, run_dir: RunDir) -> None:
+        if self._inotify is not None:
+            self._inotify.unwatch(run_dir.journal)
+
+    def woke(self, fd: int) -> bool:
+        """Whether *fd*, which poll(2) named, is ours; then it is read."""
+        if self._inotify is None or fd != self._inotify.fileno():
+            return False
+        self._inotify.read()
+        return True
