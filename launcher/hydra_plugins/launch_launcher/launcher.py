@@ -1,0 +1,87 @@
+"""`hydra/launcher=launch`: the jobs of any `@hydra.main` program, each a run of launch in a container of its own.
+
+    python train.py -m hydra/launcher=launch hydra.launcher.experiment=digits lr=0.1,0.01
+
+Works with every sweeper. Whatever needs launch itself happens in a process of its own (`_engine.py`): it composes with Hydra,
+too, and this process's Hydra is the program's. Hydra imports this module whenever it looks for plugins, so it is light; what
+stands beside it begins with `_`, which Hydra leaves alone.
+"""
+
+# No `from __future__ import annotations`: Hydra executes the module before it is in `sys.modules`, and dataclasses look there for
+# the meaning of annotations that are text.
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_globals
+from hydra.errors import CompactHydraException
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class LaunchConf:
+    """`hydra.launcher`. What is null is as the experiment has it."""
+
+    _target_: str = "hydra_plugins.launch_launcher.launcher.LaunchLauncher"
+    experiment: str | None = None
+    """The launch experiment whose image, data, network, … the jobs get; its command is not used."""
+    overrides: list[str] = field(default_factory=list)
+    """Further overrides of the experiment, as after `launch`: ["image=cuda12", "network=host"]."""
+    gpus: Any = None
+    cpus: Any = None
+    memory: Any = None
+    timeout: Any = None
+    """Of each job."""
+    parallel: int | None = None
+    """At most so many side by side; null: as many as fit."""
+    name: str | None = None
+    """Of the parent run."""
+    python: str = "python3"
+    """The image's Python."""
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="launch", node=LaunchConf, provider="launch")
+
+
+class LaunchLauncher(Launcher):
+    def __init__(self, experiment: str | None, python: str, parallel: int | None, name: str | None, **wishes: Any) -> None:
+        self._experiment = experiment
+        overrides = list(wishes.pop("overrides") or ())
+        asked = [f"{key}={value}" for key, value in wishes.items() if value is not None]
+        self._settings: dict[str, Any] = {"overrides": [f"experiment={experiment}", *asked, *overrides]}
+        self._settings |= {"python": python, "parallel": parallel, "name": name}
+        self._engine: Any = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        if not self._experiment:
+            raise CompactHydraException(
+                "error: `hydra.launcher.experiment` is not set: jobs get the image, GPUs, data, … of that launch experiment\n\n"
+                "hint: `hydra.launcher.experiment=NAME`; `launch list` shows the experiments"
+            )
+        self._context, self._task, self._config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from . import _engine, _job, _program
+
+        setup_globals()
+        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
+        Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        log.info(f"launch runs {len(job_overrides)} jobs, sweep output dir : {self._config.hydra.sweep.dir}")
+        if self._engine is None:
+            started = _program.started_as(self._task)
+            self._engine = _engine.Engine({**self._settings, "program": started, "nodes": _program.plugin_nodes(self._config)})
+        jobs = []
+        for number, overrides in enumerate(job_overrides, initial_job_idx):
+            log.info(f"\t#{number} : {' '.join(filter_overrides(overrides))}")
+            jobs.append(_job.Job(number, tuple(overrides), _job.composed(self._context, self._config, overrides, number)))
+        requests = [_program.job_request(each, self._config) for each in jobs]
+        ended = self._engine.run(requests)
+        return [_job.job_return(each, result) for each, result in zip(jobs, ended, strict=True)]
