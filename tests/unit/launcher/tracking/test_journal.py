@@ -79,3 +79,13 @@ def test_two_writers_do_not_mix(tmp_path: Path) -> None:
     for pid in children:
         os.waitpid(pid, 0)
     assert 400 == len([json.loads(line) for line in path.read_text().splitlines()])
+
+
+def test_the_beginning_is_the_first_whole_event(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    assert journal.began_at(path) is None
+    path.write_text('{"event":"crea')
+    assert journal.began_at(path) is None
+    journal.append(path, "created", at=5.0)
+    journal.append(path, "queued", at=6.0)
+    assert 5.0 == journal.began_at(path)

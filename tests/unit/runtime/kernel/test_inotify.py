@@ -27,3 +27,15 @@ def test_a_new_file_in_a_watched_directory_has_its_path(tmp_path: Path) -> None:
         (tmp_path / "a").touch()
         (tmp_path / "a").rename(tmp_path / "b")
         assert [tmp_path / "a", tmp_path / "b"] == [event.path for event in watches.read()]
+
+
+def test_what_is_watched_no_longer_wakes_nobody(tmp_path: Path) -> None:
+    kept, dropped = tmp_path / "kept", tmp_path / "dropped"
+    with inotify.Inotify() as watches:
+        for file in (kept, dropped):
+            file.touch()
+            watches.watch(file, inotify.MODIFY)
+        watches.unwatch(dropped)
+        for file in (dropped, kept):
+            file.write_text("more")
+        assert {kept} == {event.path for event in watches.read()}
