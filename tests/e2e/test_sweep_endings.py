@@ -6,13 +6,16 @@ import os
 import signal
 import time
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from crash_rounds import process_children
 from launch_command import Launch
 
+from launcher.run import active
 from launcher.sweep.trial_log import LoggedTrial, read_trials
+from launcher.tracking import journal
 from runtime.state_dir import StateDir
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
@@ -126,12 +129,37 @@ def test_a_resumed_sweep_may_try_more_and_nothing_else(trials: Launch, trial_pro
     program.write_text(PROGRAM)
 
 
+def test_two_sweeps_take_turns_on_a_machine_that_has_room_for_one_trial(trials: Launch) -> None:
+    words = ["-m", "experiment=trial", "params.kind=slow", "cpus=null"]
+    one = trials.start(*words, "params.x=1,2,3,4,5")
+    wait_for_trial(trials, one.pid, number=1)
+    other = trials.start(*words, "params.x=6,7")
+    for sweep in (one, other):
+        _out, err = sweep.communicate(timeout=120)
+        assert (0, True) == (sweep.returncode, " trials finished" in err), err
+
+    spans = []
+    for run in (run for run in trials.runs() if run["trial"] and run["experiment"] == "trial"):
+        events = {event.name: event.at for event in journal.read(StateDir(trials.home).run(run["run_id"]).journal)}
+        spans.append((events["leased"], events["finished"], run["sweep_id"], run["overrides"]))
+    spans = sorted(span for span in spans if any("cpus" in override for override in span[3]))
+    assert 7 == len(spans)
+    for (_begun, ended, *_rest), (begun, *_more) in pairwise(spans):
+        assert ended <= begun, "two ran at once"
+    second = spans[[sweep for _begun, _ended, sweep, _overrides in spans].index(last_sweep(trials))]
+    its_parent = journal.began_at(StateDir(trials.home).run(second[2]).journal)
+    assert its_parent is not None
+    meanwhile = [span for span in spans if its_parent < span[0] < second[0]]
+    assert len(meanwhile) <= 2, "the second sweep had to wait for the first"
+
+
 def wait_for_trial(launch: Launch, sweep: int, *, number: int) -> int:
     """The supervisor of the trial, once its program has begun."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        for run in launch.runs():
-            if run["trial"] == number and run["phase"] in ("started", "first_output") and run["alive"]:
+        for run_dir in active.active_runs(StateDir(launch.home)):
+            events = journal.read(run_dir.journal)
+            if events and events[0].get("trial") == number and events[-1].name in ("started", "first_output"):
                 supervisors = [child for server in process_children(sweep) for child in process_children(server)]
                 return supervisors[-1]
         time.sleep(0.02)
