@@ -1,4 +1,4 @@
-"""Nouns with actions: `launch images show IMAGE`, `launch runs rm RUN`. One file an action, `launcher/cli/<noun>_<action>.py`."""
+"""Nouns with actions: `launch images show IMAGE`, `launch runs rm RUN`. One file an action, `launcher/cli/<noun>/<action>.py`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def action_main(noun: str, actions: Mapping[str, str], arguments: Sequence[str],
     word = arguments[0]
     if word not in actions:
         raise ConfigError(f"unknown action `{word}`", hint=_what_was_meant(noun, actions, word, shown_by_default))
-    code: int = importlib.import_module(f"launcher.cli.{noun}_{word}").main(arguments[1:])
+    code: int = importlib.import_module(f"launcher.cli.{noun}.{word}").main(arguments[1:])
     return code
 
 

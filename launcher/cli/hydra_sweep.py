@@ -12,8 +12,8 @@ from typing import Any
 
 from launcher.cli.hydra_program import JobRequest, JobSettings, job_spec, placeholder, read_result
 from launcher.cli.prepare import Prepared, plan_and_build, start_local_server
-from launcher.cli.sweep_summary import print_sweep_summary
-from launcher.cli.sweep_view import LiveView, PlainView, sweep_view
+from launcher.cli.sweep.summary import print_sweep_summary
+from launcher.cli.sweep.view import LiveView, PlainView, sweep_view
 from launcher.cli.timings import Timings
 from launcher.config.compiled import load
 from launcher.config.spec import Sweep

@@ -40,8 +40,8 @@ def near_gpus(gpus: Sequence[Gpu], *, cpus: float) -> Iterator[dict[str, Any]]:
 
 
 def near_cpus(gpus: Sequence[Gpu], allowed: set[int], *, cpus: float) -> set[int]:
-    """Those of *allowed* that are near one of *gpus*. Empty where it doesn't matter or isn't known: a GPU doesn't say what is near
-    it, all are near, or too few for a run that counts on *cpus*."""
+    """Those of *allowed* that are near one of *gpus*. Empty where it doesn't matter or isn't known: a GPU doesn't say what is
+    near it, all are near, or too few for a run that counts on *cpus*."""
     near: set[int] = set()
     for gpu in gpus:
         try:

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from launcher.cli import arguments as args
-from launcher.cli import docker_flags, dockerfile_build, render
+from launcher.cli import render
+from launcher.cli.dockerfile import build as dockerfile_build
+from launcher.cli.dockerfile import flags as docker_flags
 from launcher.cli.timings import Timings
 from launcher.errors import ConfigError
 from runtime.build.builder import BuildResult
@@ -63,7 +65,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
 
 def _push(image: Image, names: Sequence[str], *, quiet: bool) -> list[str]:
     """`NAME@DIGEST` of each, as the registry has it."""
-    from launcher.cli.pushing import push_target, push_to
+    from launcher.cli.push.send import push_target, push_to
     from runtime.registry.image_places import place_name
 
     store = Store(state_dir().store)

@@ -30,11 +30,11 @@ def main(arguments: Sequence[str]) -> int:
     args.apply_debug(options)
     before, after = (_found(state_dir(), reference) for reference in options.things)
     if isinstance(before, RunRecord) and isinstance(after, RunRecord):
-        from launcher.cli.diff_runs import diff_runs
+        from launcher.cli.runs.difference import diff_runs
 
         return diff_runs(before, after, as_json=options.json)
     if isinstance(before, Image) and isinstance(after, Image):
-        from launcher.cli.diff_images import diff_images
+        from launcher.cli.images.difference import diff_images
 
         return diff_images(before, after, Store(state_dir().store), all_files=options.files, as_json=options.json)
     run, image = options.things if isinstance(before, RunRecord) else options.things[::-1]

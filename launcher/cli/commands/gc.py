@@ -6,6 +6,6 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str]) -> int:
-    from launcher.cli.store_gc import collect_garbage
+    from launcher.cli.store.gc import collect_garbage
 
     return collect_garbage("gc", arguments)

@@ -23,7 +23,7 @@ ACTIONS = {
     "show": "everything that is known of one GPU, and why the rest is not",
     "cdi": "a CDI specification of the NVIDIA GPUs, for other container runtimes",
 }
-"""Word → what it does; `launcher.cli.gpus_<word>` does it."""
+"""Word → what it does; `launcher.cli.gpus.<word>` does it."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -49,8 +49,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from launcher.cli.gpus_table import lines
-    from launcher.cli.gpus_view import document, look
+    from launcher.cli.gpus.table import lines
+    from launcher.cli.gpus.view import document, look
 
     view = look(os.environ, with_topology=options.topology)
     if options.json:
@@ -98,8 +98,8 @@ def _screen(shown: Sequence[str]) -> str:
 
 def _one_look(options: argparse.Namespace) -> list[str]:
     """A look, or why there is none now: the driver may be reloaded while we watch."""
-    from launcher.cli.gpus_table import lines
-    from launcher.cli.gpus_view import document, look
+    from launcher.cli.gpus.table import lines
+    from launcher.cli.gpus.view import document, look
 
     try:
         view = look(os.environ, with_topology=options.topology)

@@ -1,4 +1,4 @@
-"""`launch images`, `launch images ACTION IMAGE …`: what the store holds. One file an action, `launcher/cli/images_*.py`."""
+"""`launch images`, `launch images ACTION IMAGE …`: what the store holds. One file an action, `launcher/cli/images/`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ACTIONS = {
     "pin": "let images stay, however old they get",
     "unpin": "let them go as others do",
 }
-"""Word → what it does; `launcher.cli.images_<word>` does it."""
+"""Word → what it does; `launcher.cli.images.<word>` does it."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,6 +32,6 @@ def main(arguments: Sequence[str]) -> int:
     args.add_debug_options(parser)
     options = parser.parse_args(arguments)
     args.apply_debug(options)
-    from launcher.cli.images_list import list_images
+    from launcher.cli.images.list import list_images
 
     return list_images(as_json=options.json)

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     options, request = args.parse(parser, arguments)
     if options.dockerfile is not None:
-        from launcher.cli.dockerfile_output import write_dockerfile
+        from launcher.cli.dockerfile.output import write_dockerfile
 
         return write_dockerfile(request, options.dockerfile)
     return show_plan(request, as_json=options.json)

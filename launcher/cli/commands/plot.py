@@ -9,7 +9,7 @@ from pathlib import Path
 
 from launcher.cli import arguments as args
 from launcher.cli import render
-from launcher.cli.plotted import Plot, plot_of
+from launcher.cli.plots.plotted import Plot, plot_of
 from launcher.errors import ConfigError
 from launcher.run.curve import Curve, read_curves
 from launcher.tracking.record import RunRecord, find_run, list_runs
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     plots = [_plot(metric, records, options) for metric in options.words[-1].split(",")]
     if options.output is not None:
         return _write(plots, options.output)
-    from launcher.cli.plot_terminal import plot_lines
+    from launcher.cli.plots.terminal import plot_lines
 
     size = shutil.get_terminal_size((80, 24))
     for plot in plots:
@@ -91,7 +91,7 @@ def _there_is(metric: str, known: set[str]) -> str:
 
 
 def _write(plots: Sequence[Plot], path: Path) -> int:
-    from launcher.cli.plot_file import check_format, write_plots
+    from launcher.cli.plots.file import check_format, write_plots
 
     check_format(path)
     write_plots(plots, path)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.cli import arguments as args
-from launcher.cli.pushing import push_target, push_to
+from launcher.cli.push.send import push_target, push_to
 from launcher.cli.timings import Timings
 from launcher.errors import ConfigError
 from runtime.errors import StoreError

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     record = find_run(state, options.run)
     if record.sweep_id != record.run_id:
         return _resume_run(record, state, options)
-    from launcher.cli.sweep import resume_sweep
+    from launcher.cli.sweep.run import resume_sweep
 
     return resume_sweep(record, tuple(options.overrides), force=options.force, quiet=options.quiet)
 

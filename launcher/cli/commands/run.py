@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.multirun:
         if options.no_wait:
             raise ConfigError("--no-wait is for one run: the trials of a sweep wait for one another")
-        from launcher.cli.sweep import sweep
+        from launcher.cli.sweep.run import sweep
 
         return sweep(request, options, timings)
     return _run_once(request, options, timings)

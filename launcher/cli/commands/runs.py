@@ -1,4 +1,4 @@
-"""`launch runs`, `launch runs ACTION RUN …`: what ran, how it ended, what it gave. Actions: `launcher/cli/runs_*.py`."""
+"""`launch runs`, `launch runs ACTION RUN …`: what ran, how it ended, what it gave. Actions: `launcher/cli/runs/`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from launcher.cli import arguments as args
 from launcher.cli import render
 from launcher.cli.actions import action_main, epilog
-from launcher.cli.run_choice import add_choice, chosen
-from launcher.cli.runs_table import print_columns, print_records
+from launcher.cli.runs.choice import add_choice, chosen
+from launcher.cli.runs.table import print_columns, print_records
 from runtime.build.step_label import counted
 from runtime.state_dir import state_dir
 
@@ -18,7 +18,7 @@ ACTIONS = {
     "pin": "keep runs, and the images they used, from every removal",
     "unpin": "let them go as others do",
 }
-"""Word → what it does; `launcher.cli.runs_<word>` does it."""
+"""Word → what it does; `launcher.cli.runs.<word>` does it."""
 
 
 def main(arguments: Sequence[str]) -> int:

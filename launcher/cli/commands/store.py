@@ -15,11 +15,11 @@ ACTIONS = {
 
 def main(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "gc":
-        from launcher.cli.store_gc import collect_garbage
+        from launcher.cli.store.gc import collect_garbage
 
         return collect_garbage("store gc", arguments[1:])
     if arguments and arguments[0] == "check":
-        from launcher.cli.store_check import check_store
+        from launcher.cli.store.check import check_store
 
         return check_store(arguments[1:])
     parser = args.Parser(

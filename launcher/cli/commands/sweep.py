@@ -1,4 +1,4 @@
-"""`launch sweep ACTION SWEEP`: what a sweep found. One file an action, `launcher/cli/sweep_*.py`; running one is `launch -m`."""
+"""`launch sweep ACTION SWEEP`: what a sweep found. One file an action, `launcher/cli/sweep/`; running one is `launch -m`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ACTIONS = {
     "show": "its trials, the best ones, what mattered; pictures",
     "best": "the best trial: run it again, or write it down as an experiment",
 }
-"""Word → what it does; `launcher.cli.sweep_<word>` does it."""
+"""Word → what it does; `launcher.cli.sweep.<word>` does it."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
 def _verify(options: argparse.Namespace, *, quiet: bool) -> Verdict:
     from contextlib import nullcontext
 
-    from launcher.cli.dockerfile_build import read_secret
+    from launcher.cli.dockerfile.build import read_secret
     from launcher.cli.progress import build_progress
     from launcher.plan.images.verify import recipe_of, verify
     from launcher.plan.images.verify_sources import asked_image

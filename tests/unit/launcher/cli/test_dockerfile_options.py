@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from launcher.cli import arguments as args
-from launcher.cli import dockerfile_build
+from launcher.cli.dockerfile import build as dockerfile_build
 from launcher.errors import ConfigError
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from launcher.cli.curves import sparkline
+from launcher.cli.plots.sparkline import sparkline
 from launcher.run.run_difference import RunDifference, run_difference
 from launcher.tracking.record import RunRecord
 from launcher.tracking.status import RunStatus

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli.sweep_pictures import write_pictures
+from launcher.cli.sweep.pictures import write_pictures
 from launcher.config.amend import written
 from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension

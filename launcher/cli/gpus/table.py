@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from launcher.cli import render
-from launcher.cli.gpus_view import View
+from launcher.cli.gpus.view import View
 from runtime.gpu.gpu import Gpu, GpuProcess, MigInstance
 from runtime.gpu.lease import SLOTS, Holder
 from runtime.gpu.topology import Topology

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from launcher.cli import render
-from launcher.cli.curves import sparkline
+from launcher.cli.plots.sparkline import sparkline
 from launcher.cli.summary import headline
 from launcher.run.run_difference import Change, MetricDifference, RunDifference, run_difference
 from launcher.tracking.record import RunRecord

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from launcher.cli.arguments import Request
 from launcher.cli.render import warn
-from launcher.cli.sweep_prepare import PreparedSweep, prepare_sweep
-from launcher.cli.sweep_summary import print_sweep_summary
-from launcher.cli.sweep_view import sweep_view
+from launcher.cli.sweep.prepare import PreparedSweep, prepare_sweep
+from launcher.cli.sweep.summary import print_sweep_summary
+from launcher.cli.sweep.view import sweep_view
 from launcher.cli.timings import Timings
 from launcher.errors import ConfigError
 from launcher.run.fork_server import ForkServer
@@ -124,7 +124,7 @@ def _run(prepared: PreparedSweep, parent: SweepParent, supervisors: ForkServer, 
 def _draw(run_dir: RunDir, *, sent: bool) -> None:
     """Pictures of the sweep, which MLflow gets (*sent*) as it gets what a program logs: a parent has no outputs that it would be
     asked for. They are an extra: what goes wrong with them is a warning."""
-    from launcher.cli.sweep_pictures import FEWEST, write_pictures
+    from launcher.cli.sweep.pictures import FEWEST, write_pictures
     from launcher.sweep.importance import importances
     from launcher.sweep.results import read_results
 

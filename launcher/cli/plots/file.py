@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.cli.plotted import Plot
+from launcher.cli.plots.plotted import Plot
 from launcher.errors import ConfigError
 
 FORMATS = ("png", "svg", "pdf")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from launcher.cli import arguments as args
 from launcher.cli import render
-from launcher.cli.sweep_of import find_sweep
-from launcher.cli.sweep_summary import best_lines
+from launcher.cli.sweep.find import find_sweep
+from launcher.cli.sweep.summary import best_lines
 from launcher.sweep.results import SweepResults, results_of
 from launcher.tracking.record import RunRecord
 from runtime.build.step_label import counted
@@ -91,7 +91,7 @@ def _importance_lines(results: SweepResults) -> Iterator[str]:
 
 
 def _write_pictures(results: SweepResults, directory: Path) -> None:
-    from launcher.cli.sweep_pictures import FEWEST, write_pictures
+    from launcher.cli.sweep.pictures import FEWEST, write_pictures
     from launcher.sweep.importance import importances
 
     directory.mkdir(parents=True, exist_ok=True)

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from launcher.cli import render
-from launcher.cli.braille import Canvas
-from launcher.cli.plotted import Plot
+from launcher.cli.plots.braille import Canvas
+from launcher.cli.plots.plotted import Plot
 
 _STYLES = ("cyan", "yellow", "green", "red", "bold", "dim")
 _LABEL = 11

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.cli.push_progress import push_progress
+from launcher.cli.push.progress import push_progress
 from launcher.errors import ConfigError, Origin
 from runtime.errors import BadContent
 from runtime.oci.reference import Remote, parse_reference

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from launcher.cli import arguments as args
 from launcher.cli import render
-from launcher.cli.run_choice import add_where, fulfilling
+from launcher.cli.runs.choice import add_where, fulfilling
 from launcher.errors import ConfigError
 from launcher.tracking.record import RunRecord, find_run, list_runs
 from runtime.build.step_label import counted

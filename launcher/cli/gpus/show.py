@@ -10,7 +10,7 @@ from typing import Any
 
 from launcher.cli import arguments as args
 from launcher.cli import render
-from launcher.cli.gpus_view import View, document, look
+from launcher.cli.gpus.view import View, document, look
 from launcher.errors import ConfigError
 from runtime.gpu.gpu import Gpu
 

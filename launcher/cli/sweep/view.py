@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from launcher.cli import render
-from launcher.cli.sweep_summary import best_lines, outcome
+from launcher.cli.sweep.summary import best_lines, outcome
 from launcher.config.spec import Sweep
 from launcher.sweep.capacity import Offer
 from launcher.sweep.study import Study

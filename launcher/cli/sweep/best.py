@@ -7,8 +7,8 @@ from pathlib import Path
 
 from launcher.cli import arguments as args
 from launcher.cli import render
-from launcher.cli.sweep_of import find_sweep
-from launcher.cli.sweep_summary import best_lines
+from launcher.cli.sweep.find import find_sweep
+from launcher.cli.sweep.summary import best_lines
 from launcher.errors import ConfigError
 from launcher.sweep.best import BestPoint
 from launcher.sweep.results import SweepResults, results_of

@@ -54,7 +54,7 @@ def collect_garbage(command: str, arguments: Sequence[str]) -> int:
 
 
 def _collect(state: StateDir, options: argparse.Namespace) -> int:
-    from launcher.cli.cache_entries import cache_entries
+    from launcher.cli.store.cache_entries import cache_entries
     from launcher.run.images_in_use import images_in_use
 
     gone = collect(

@@ -1,0 +1,1 @@
+"""`launch build -f`: Dockerfiles, with docker's options."""

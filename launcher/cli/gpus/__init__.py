@@ -1,0 +1,1 @@
+"""`launch gpus`: the GPUs of this machine."""

@@ -1,0 +1,1 @@
+"""`launch images`: what the store holds, and what to do with it."""

@@ -1,0 +1,1 @@
+"""Curves: in the terminal, in a line of text, as a file."""

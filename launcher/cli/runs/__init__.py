@@ -1,0 +1,1 @@
+"""`launch runs`: what ran, and what to do with it."""

@@ -1,0 +1,1 @@
+"""`launch store`: is it whole, what can go."""

@@ -1,0 +1,1 @@
+"""`launch -m` and `launch sweep`: a sweep while it runs, and what it found."""
