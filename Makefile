@@ -2,7 +2,7 @@
 venv := .venv
 bin  := $(venv)/bin
 
-.PHONY: setup check test test-kernel docs bench
+.PHONY: setup check test test-long test-kernel docs bench
 
 setup:            ## a virtual environment with everything for development
 	python3 -m venv $(venv)
@@ -17,6 +17,9 @@ check:            ## no root, no network: format, lint, types, imports, unit tes
 
 test:             ## all tests; what this machine can't do is skipped, with the reason
 	$(bin)/pytest -q
+
+test-long:        ## everything, and what takes minutes more: torch from the index (3 GB), other builders, long outages
+	LAUNCH_TESTS_LONG=1 LAUNCH_TESTS_LARGE=1 $(bin)/pytest -q
 
 test-kernel:      ## real containers, as root
 	$(bin)/pytest -q tests/kernel

@@ -56,7 +56,12 @@ def _slurm() -> str | None:
     return f"`{missing[0]}` is not installed (Debian: slurm-wlm, munge)" if missing else None
 
 
-OTHERS: dict[str, Callable[[], str | None]] = {"ordinary-user": _ordinary_user, "slurm": _slurm}
+def _patience() -> str | None:
+    """What takes long and is covered in part by something shorter: `make test-long`."""
+    return None if os.environ.get("LAUNCH_TESTS_LONG") else "it takes long: LAUNCH_TESTS_LONG=1 runs it"
+
+
+OTHERS: dict[str, Callable[[], str | None]] = {"patience": _patience, "ordinary-user": _ordinary_user, "slurm": _slurm}
 """Word → why not; None when it is there."""
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from launcher.tracking import journal
 from launcher.tracking.journal import Event
 from launcher.tracking.status import Reason, RunStatus
+from runtime.file_lock import is_locked
 from runtime.state_dir import RunDir, StateDir
 
 
@@ -126,6 +127,15 @@ def parent_tag(run_dir: RunDir, events: Sequence[Event]) -> dict[str, str]:
     if not known or (own and own.get("tracking_uri") != known.get("tracking_uri")):
         return {}
     return {"mlflow.parentRunId": str(known["run_id"])}
+
+
+def parent_is_coming(run_dir: RunDir, events: Sequence[Event]) -> bool:
+    """Whether the run is a trial of a sweep that is not in MLflow yet: created before it, it would stand alone for ever."""
+    parent = events[0].get("parent_run_id") if events else None
+    if not parent:
+        return False
+    sweep = StateDir(run_dir.root.parent.parent).run(str(parent))
+    return sweep.tracking.exists() and not sweep.mlflow.exists() and is_locked(sweep.supervisor_lock)
 
 
 def _known_to_mlflow(run_dir: RunDir) -> dict[str, Any]:

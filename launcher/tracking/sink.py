@@ -15,10 +15,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from launcher.tracking import artifacts, experiment_ids, journal, tracker_state
-from launcher.tracking.description import Description, current_status, current_tags, parent_tag
+from launcher.tracking.description import Description, current_status, current_tags, parent_is_coming, parent_tag
 from launcher.tracking.journal import Event
 from launcher.tracking.mlflow_address import Address, LocalAddress, parse_uri
 from launcher.tracking.mlflow_batches import TAG_MAX, Batch, batches, fitting_key, fitting_value, param_entries, tag_entries
+from launcher.tracking.mlflow_connection import MlflowUnreachable
 from launcher.tracking.mlflow_rest import CreatedRun, Experiment, Mlflow, MlflowRefused
 from launcher.tracking.observed import metric, read_slice
 from launcher.tracking.status import RunStatus
@@ -49,6 +50,8 @@ class Sink:
         """The MLflow run, created when there is none. Returns what stands in `mlflow.json`."""
         if self.run:
             return self.run
+        if parent_is_coming(self.run_dir, journal.read(self.run_dir.journal)):
+            raise MlflowUnreachable("the sweep's own run is not in MLflow yet")
         found = self._look_for_run() if self.state.creating else None
         if found is None:
             self._note(creating=True)

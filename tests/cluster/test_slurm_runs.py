@@ -78,6 +78,7 @@ def test_a_stop_lets_the_program_save_on_its_node(launch):
     assert "stopped" == launch.record(run_id)["reason"]
 
 
+@pytest.mark.requires("patience")
 def test_nothing_of_a_run_survives_scancel(launch, slurm):
     run_id = detached(launch, "params.how=stubborn")
     init = begun(launch, run_id)["init_pid"]

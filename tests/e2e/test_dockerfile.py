@@ -246,6 +246,7 @@ def test_what_changed_is_built_again_and_nothing_else(service: Launch) -> None:
     assert digest_in(service("build", ".").stdout) == digest_in(first.stdout)
 
 
+@pytest.mark.requires("patience")
 def test_no_cache_runs_commands_again(project: Launch) -> None:
     write(project, {"Dockerfile": "FROM bootstrap:debian/trixie\nRUN echo 1 > /x\nRUN head -c 8 /dev/urandom > /random\n"})
     first = project("build", ".")
@@ -375,6 +376,7 @@ SURROUNDINGS = ("dev", "proc", "run", "sys", "tmp", "etc/hostname", "etc/hosts",
 
 
 @pytest.mark.requires("buildah", "tar", "root")
+@pytest.mark.requires("patience")
 def test_buildah_makes_the_same_files(project: Launch, tmp_path: Path) -> None:
     write(project, {"base/Dockerfile": "FROM bootstrap:debian/trixie\n"})
     project("build", "-q", "-t", "judged/base", "base")

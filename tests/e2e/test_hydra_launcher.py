@@ -112,6 +112,7 @@ def test_each_job_is_a_run_below_one_parent_and_its_outputs_are_where_hydra_user
     assert said.startswith(f"in the container 0 {place.resolve().parent.name} 0.5 and ")
 
 
+@pytest.mark.requires("patience")
 def test_a_sweeper_that_the_image_lacks_is_told_what_jobs_return(program: Launch) -> None:
     (program.project / "hydra_plugins").mkdir()
     (program.project / "hydra_plugins/halving.py").write_text(SWEEPER)
@@ -136,6 +137,7 @@ def test_what_a_job_raises_is_raised_again_and_the_others_run_all_the_same(progr
     assert result["value"] == {"distance": pytest.approx(0.0225)}
 
 
+@pytest.mark.requires("patience")
 def test_a_job_that_dies_without_a_word_has_failed_and_says_where_to_look(program: Launch) -> None:
     done = _python(program, "hydra.launcher.experiment=jobs", "how=die", check=1)
     run_id = program.runs()[-1]["run_id"]

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.requires("overlayfs", "userns")
 OLDER = "image.requirements=['mlflow-skinny<3']"
 
 
+@pytest.mark.requires("patience")
 def test_a_client_of_mlflow_2_logs_to_its_run(logging_launch: Launch, recorded: Server) -> None:
     logging_launch("experiment=logs", "params.how=short", OLDER, timeout_s=600)
     other = logging_launch.record()["mlflow_run_id"]

@@ -123,6 +123,7 @@ def test_a_build_pushes_every_name_that_it_gives(launch: Launch, tmp_path: Path,
 
 
 @pytest.mark.requires("podman", "skopeo", "unshare")
+@pytest.mark.requires("patience")
 def test_an_image_of_150_wheels_is_run_by_podman_and_read_by_skopeo(
     project: Project, registry: RegistryServer, tmp_path: Path
 ) -> None:

@@ -112,6 +112,7 @@ SAY = (
 )
 
 
+@pytest.mark.requires("patience")
 def test_what_the_base_has_is_not_installed_again(project: Project) -> None:
     base = project.base("system", SYSTEM)
     kept = project.experiment("kept", base, "[torchmetrics, humanize]", SAY)
@@ -132,6 +133,7 @@ def test_what_the_base_has_is_not_installed_again(project: Project) -> None:
     assert {"humanize": "4.0.0"} == project.lock(newer)["replaced"]
 
 
+@pytest.mark.requires("patience")
 def test_a_lock_counts_on_its_base(project: Project) -> None:
     base = project.base("locked", SYSTEM)
     locked = project.experiment("locked", base, "[torchmetrics]", "import torch")
@@ -148,6 +150,7 @@ def test_a_lock_counts_on_its_base(project: Project) -> None:
     assert {**before["provided"], "torch": "2.4.0"} == project.lock(locked)["provided"]
 
 
+@pytest.mark.requires("patience")
 def test_a_python_that_needs_the_images_environment_gets_requirements_in_a_free_place(project: Project) -> None:
     base = project.base("conda", CONDA)
     conda = project.experiment("conda", base, "[torchmetrics, humanize]", SAY)

@@ -111,6 +111,7 @@ def test_a_trial_that_the_machine_spoiled_and_one_that_was_cut_short_run_again(t
     assert [("cut_short", "interrupted"), ("complete", "completed")] == tries(ended["params.x=2"])
 
 
+@pytest.mark.requires("patience")
 def test_a_resumed_sweep_may_try_more_and_nothing_else(trials: Launch, trial_project: Path) -> None:
     words = ["-m", "experiment=trial", "sweep=random", "params.x=interval(0,9)"]
     trials(*words, "sweep.trials=1")
@@ -129,6 +130,7 @@ def test_a_resumed_sweep_may_try_more_and_nothing_else(trials: Launch, trial_pro
     program.write_text(PROGRAM)
 
 
+@pytest.mark.requires("patience")
 def test_two_sweeps_take_turns_on_a_machine_that_has_room_for_one_trial(trials: Launch) -> None:
     words = ["-m", "experiment=trial", "params.kind=slow", "cpus=null"]
     one = trials.start(*words, "params.x=1,2,3,4,5")

@@ -66,6 +66,7 @@ def project(tmp_path: Path, base: Path) -> Launch:
     return Launch(tmp_path / "home", project, environ)
 
 
+@pytest.mark.requires("patience")
 def test_an_image_is_verified_when_its_code_went_on_and_its_wheel_moved(project: Launch, tmp_path: Path) -> None:
     digest = json.loads(project("build", "experiment=demo", "--json").stdout)["image_digest"]
     (project.project / "code/train.py").write_text("print('later')\n")

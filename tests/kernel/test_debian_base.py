@@ -84,6 +84,7 @@ def test_the_base_is_complete_by_the_word_of_its_own_dpkg_and_apt(home: Path, su
     assert ["640 0:42 /etc/shadow", "2755 0:42 /usr/bin/chage"] == said[2:]
 
 
+@pytest.mark.requires("patience")
 def test_two_builds_are_one_image(home: Path, tmp_path: Path) -> None:
     source = source_of("trixie", home)
     plan = plan_of("trixie", resolve_base("trixie", source=source))
@@ -95,6 +96,7 @@ def test_two_builds_are_one_image(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.requires("ordinary-user", "overlay-userns")
+@pytest.mark.requires("patience")
 def test_an_ordinary_user_builds_the_same_image_as_root(home: Path) -> None:
     """Owners that one id cannot set are in the manifest, so the digests agree. In bookworm apt's script adds an account."""
     suite = "bookworm"
@@ -141,6 +143,7 @@ print(result.image.digest)
     assert by_root.image.digest == done.stdout.strip()
 
 
+@pytest.mark.requires("patience")
 def test_packages_come_onto_the_base_through_its_own_dpkg(home: Path) -> None:
     """`cron` has a preinst, a setgid program, and a group that its preinst makes."""
     source = source_of("trixie", home)

@@ -40,13 +40,15 @@ class Ended:
     oom: OomKills | None
 
 
-def run_limited(directory: Path, code: str, limits: Limits) -> Ended:
+def run_limited(directory: Path, code: str, limits: Limits, *, inside: Cgroup | None = None) -> Ended:
     """Run *code* in a container made by a small process, as the supervisor is. Init is a fork of its maker, and the OOM killer
     counts what a fork shares: made by a test runner that has grown over a thousand tests, init would be the largest victim.
     """
-    argv = [sys.executable, __file__, str(directory), code, json.dumps(asdict(limits))]
+    joined = [] if inside is None else [str(path / "cgroup.procs") for path in {*inside.controllers.values()}]
+    join = ["sh", "-c", 'for procs in $JOINED; do echo $$ > "$procs"; done; exec "$@"', "sh"]
+    argv = [*join, sys.executable, __file__, str(directory), code, json.dumps(asdict(limits))]
     places = os.pathsep.join((str(Path(__file__).parents[2]), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")))
-    env = {**os.environ, "PYTHONPATH": places}
+    env = {**os.environ, "PYTHONPATH": places, "JOINED": " ".join(joined)}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -95,13 +97,14 @@ def test_a_program_that_an_outer_limit_ended_is_not_blamed_on_its_own(tmp_path):
         if outer.controllers["memory"] == outer.unified:
             os.setxattr(outer.unified, "user.delegate", b"1")  # as systemd marks what it leaves to others
 
-        def as_part_of_a_job() -> list[int | str | None]:
-            outer.add(os.getpid())
-            ended = run_limited(tmp_path, GREEDY, Limits(memory_bytes=512 * MIB))
-            assert ended.oom is not None
-            return [ended.exit.signal, ended.oom.processes, str(ended.oom.cgroup), ended.oom.own, ended.oom.limit_bytes]
-
-        assert [signal.SIGKILL, 1, str(outer.controllers["memory"]), False, 96 * MIB] == forked(as_part_of_a_job)
+        ended = run_limited(tmp_path, GREEDY, Limits(memory_bytes=512 * MIB), inside=outer)
+        assert ended.oom is not None
+        assert (signal.SIGKILL, 1) == (ended.exit.signal, ended.oom.processes)
+        assert (str(outer.controllers["memory"]), False, 96 * MIB) == (
+            str(ended.oom.cgroup),
+            ended.oom.own,
+            ended.oom.limit_bytes,
+        )
     assert before is not None
     assert kills_on_this_machine() > before
 

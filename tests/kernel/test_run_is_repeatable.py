@@ -103,6 +103,7 @@ def built(
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.requires("patience")
 def test_apt_accounts_and_bytecode_make_one_image_whoever_builds_and_however(
     source: DebianSource, places: dict[str, Path]
 ) -> None:

@@ -139,6 +139,7 @@ def test_tracking_null_keeps_the_metrics_and_asks_nobody(unserved: StateDir) -> 
     assert is_synced(tracked.run_dir)
 
 
+@pytest.mark.requires("patience")
 def test_a_server_that_is_down_all_the_time_gets_everything_later_and_once(
     unserved: StateDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
