@@ -136,7 +136,8 @@ def _spawn(state: StateDir) -> Any:
 
 def _server_environ() -> dict[str, str]:
     """Without secrets, for it lives long, and without what is meant for MLflow's clients: it must not track to another server."""
-    return {**bare_environment(), "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    own = {name: value for name, value in os.environ.items() if name == "LAUNCH_MLFLOW_IDLE_S"}
+    return {**bare_environment(), **own, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
 
 def _wait_until_up(state: StateDir, process: Any, timeout_s: float) -> None:

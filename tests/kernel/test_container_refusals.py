@@ -11,7 +11,11 @@ import pytest
 from runtime.container import lifecycle
 from runtime.errors import RuntimeFailure, Unsupported
 from runtime.kernel import id_maps, libc, mounts, namespaces
+from tests.kernel.forked import forked
+from tests.kernel.test_container_rootless import as_user, home
 from tests.kernel.userland import base_layer, make_spec
+
+__all__ = ["home"]
 
 pytestmark = pytest.mark.requires("root", "overlayfs", "idmapped-mounts", "userns", "proc", "netns")
 
@@ -36,21 +40,30 @@ def refusal(work: Callable[[], object]) -> str:
     return said
 
 
-def test_a_covered_proc_names_the_outer_container_s_option(tmp_path: Path) -> None:
-    """As inside a container: a part of /proc has something mounted over it."""
-    spec = make_spec(tmp_path, "true")
+@pytest.mark.requires("ordinary-user")
+def test_a_covered_proc_names_the_outer_container_s_option_to_an_ordinary_user(home: Path) -> None:
+    """As inside a container: a part of /proc has something mounted over it. Root mounts its /proc before it is bound by that."""
 
-    def create() -> None:
+    def create() -> str:
         libc.unshare(namespaces.NEWNS)
         mounts.make_private()
         place = os.open("/proc/sys", os.O_PATH)
         mounts.attach(mounts.new_mount("tmpfs", {"mode": "755"}), place)
-        lifecycle.create(spec, exit_record=None)
+        return str(as_user(home, TRIED))
 
-    said = refusal(create)
-    assert said.startswith("Unsupported: a new /proc can't be mounted")
+    said = forked(create)
+    assert said.startswith("a new /proc can't be mounted")
     assert "systempaths=unconfined" in said
-    lifecycle.remove_overlay(spec.overlay_dir)
+
+
+TRIED = """
+from runtime.errors import RuntimeFailure
+try:
+    run(make_spec(home, "true"))
+    answer = "it ran"
+except RuntimeFailure as error:
+    answer = f"{error.message} | {error.hint}"
+"""
 
 
 def test_no_user_namespaces_left_names_the_switch() -> None:
