@@ -157,6 +157,7 @@ def test_a_server_of_ones_own_is_asked_with_ones_own_password(logging_launch: La
 
 def test_without_tracking_no_server_is_started(mlflow_project: Path, session_home: Path, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
+    StateDir(session_home).ensure()  # another test may not have been there before
     (tmp_path / "home/store").symlink_to(session_home / "store")
     launch = Launch(tmp_path / "home", mlflow_project)
     done = launch("experiment=plain", "tracking=none", timeout_s=600)
@@ -182,6 +183,7 @@ def test_a_deleted_experiment_costs_no_run_and_is_told(logging_launch: Launch, r
 
 def test_two_first_launches_share_one_server(mlflow_project: Path, session_home: Path, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
+    StateDir(session_home).ensure()  # another test may not have been there before
     (tmp_path / "home/store").symlink_to(session_home / "store")
     launch = Launch(tmp_path / "home", mlflow_project)
     both = [launch.start("experiment=plain") for _ in range(2)]
