@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from launcher.run.causes import Cause, inputs
+from launcher.tracking.json_lines import json_objects
 from launcher.tracking.record import RunRecord
 from launcher.tracking.record_files import output_digests
 from runtime.state_dir import RunDir
@@ -110,11 +109,11 @@ def compare(before: RunRecord, after: RunRecord, *, rtol: float = 0.0) -> Compar
 def read_series(run_dir: RunDir) -> Series:
     """Every metric of a run: from its metrics file, and what it sent through the MLflow gateway (`tracking/observed.py`)."""
     series: Series = {}
-    for line in _json_lines(run_dir.metrics):
+    for line in json_objects(run_dir.metrics):
         for name, value in line.items():
             if name not in ("step", "time"):
                 _add(series, name, line.get("step", 0), value)
-    for point in _json_lines(run_dir.logged):
+    for point in json_objects(run_dir.logged):
         if "key" in point:
             value = point.get("value")
             # NaN and the infinities are words there, as MLflow wants them.
@@ -159,17 +158,3 @@ def outputs_of(run_dir: RunDir) -> dict[str, str]:
     if run_dir.outputs.is_dir() or not listed.is_file():
         return output_digests(run_dir.outputs)
     return {str(path): str(digest) for path, digest in json.loads(listed.read_bytes()).items()}
-
-
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    except FileNotFoundError:
-        return
-    for line in lines:
-        try:
-            document = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(document, dict):
-            yield document

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from launcher.tracking.json_lines import json_objects
 from runtime.state_dir import RunDir
 
 
@@ -25,7 +23,7 @@ def read_curves(run_dir: RunDir) -> dict[str, Curve]:
     """Every metric of the run by name, `system/…` included."""
     points: dict[str, list[tuple[float, float, float]]] = {}
     first_ms: float | None = None
-    for entry in _entries(run_dir.logged):
+    for entry in json_objects(run_dir.logged):
         if "key" not in entry:
             continue
         try:
@@ -41,7 +39,7 @@ def read_curves(run_dir: RunDir) -> dict[str, Curve]:
 def _add_samples(points: dict[str, list[tuple[float, float, float]]], samples: Path) -> None:
     """Samples of the machine: the step is the number of the sample, as MLflow shows it."""
     first_s: float | None = None
-    for number, sample in enumerate(_entries(samples)):
+    for number, sample in enumerate(json_objects(samples)):
         at_s = sample.pop("time", None)
         if not isinstance(at_s, int | float):
             continue
@@ -49,17 +47,3 @@ def _add_samples(points: dict[str, list[tuple[float, float, float]]], samples: P
         for name, value in sample.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 points.setdefault(f"system/{name}", []).append((float(number), at_s - first_s, float(value)))
-
-
-def _entries(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    except FileNotFoundError:
-        return
-    for line in lines:
-        try:
-            document = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(document, dict):
-            yield document

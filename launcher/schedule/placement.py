@@ -9,7 +9,7 @@ and among equals the one that was idle longest, so that all of them wear alike a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from launcher.schedule.device import Device
@@ -31,12 +31,6 @@ def choose(want: Want, devices: Mapping[str, Device], topology: Topology) -> tup
     possible = (group for group in groups(free, want.count, topology) if not want.linked or is_linked(group, topology))
     best = min(possible, key=lambda group: _fit(group, free, want, topology), default=None)
     return None if best is None else tuple(sorted(device.uuid for device in best))
-
-
-def could_ever(want: Want, devices: Iterable[Device], topology: Topology) -> bool:
-    """Whether *want* could be fulfilled if nobody had anything."""
-    idle = {device.uuid: Device(device.uuid, vendor=device.vendor) for device in devices}
-    return choose(want, idle, topology) is not None
 
 
 def _fit(group: Sequence[Device], free: Sequence[Device], want: Want, topology: Topology) -> tuple[Any, ...]:

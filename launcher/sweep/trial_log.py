@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 from launcher.errors import LaunchError
 from launcher.sweep.ending import End, EndState
 from launcher.sweep.study import Asked
+from launcher.tracking.json_lines import json_objects
 
 
 class Verdict(StrEnum):
@@ -98,7 +98,7 @@ class TrialLog:
 def read_trials(path: Path) -> dict[int, LoggedTrial]:
     """Every trial by number, in the order in which they were asked for. A line that a killed writer left half is skipped."""
     trials: dict[int, LoggedTrial] = {}
-    for line in _lines(path):
+    for line in json_objects(path):
         number = int(line["number"])
         if line["event"] == "asked":
             trials[number] = LoggedTrial(Asked(number, int(line["point"]), tuple(line["overrides"])))
@@ -116,17 +116,3 @@ def _end(trial: LoggedTrial, line: dict[str, Any]) -> None:
     found.verdict, found.reason = Verdict(line["verdict"]), line.get("reason")
     if found.verdict.is_final:
         found.end = End(EndState(found.verdict), tuple(line.get("values", ())), tuple(line.get("violations", ())))
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        content = path.read_text()
-    except FileNotFoundError:
-        return
-    for text in content.splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict):
-            yield line

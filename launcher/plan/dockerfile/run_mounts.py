@@ -65,11 +65,6 @@ def written_mounts(values: tuple[str, ...], words: Words) -> list[WrittenMount]:
     return [_written(value, words) for value in values]
 
 
-def from_of(value: str) -> str:
-    """The `from` of a `--mount` whose variables are not filled in: it may hold none."""
-    return next((text.partition("=")[2] for text in _split(value) if text.lower().startswith("from=")), "")
-
-
 def mount_of(written: WrittenMount, *, workdir: str, origin: Origin) -> RunMount:
     """Everything about *written* but where its files are."""
     fields = written.fields

@@ -1,0 +1,23 @@
+"""Files of JSON objects, one a line, that somebody may still be writing, or was killed while writing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def json_objects(path: Path) -> Iterator[dict[str, Any]]:
+    """Every whole object in order; a line that is none is skipped, and a file that is not there has none."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            document = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(document, dict):
+            yield document
