@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from launch_command import EXPERIMENT, PROGRAM, Launch
+from launch_command import Launch, write_project
 from slurm_bed import SlurmBed, slurm_bed
 
 
@@ -32,12 +32,7 @@ def cluster_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def cluster_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = tmp_path_factory.mktemp("project")
-    (project / "conf/experiment").mkdir(parents=True)
-    (project / "experiments/probe").mkdir(parents=True)
-    (project / "conf/experiment/probe.yaml").write_text(EXPERIMENT)
-    (project / "experiments/probe/probe.py").write_text(PROGRAM)
-    return project
+    return write_project(tmp_path_factory.mktemp("project"), "probe")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from gpu_box import GpuBox, make_box
-from launch_command import EXPERIMENT, PROGRAM, Launch
+from launch_command import Launch, write_project
 from server_peer import Server
 
 from launcher.tracking import mlflow_server
@@ -29,12 +29,7 @@ def session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def probe_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = tmp_path_factory.mktemp("project")
-    (project / "conf/experiment").mkdir(parents=True)
-    (project / "experiments/probe").mkdir(parents=True)
-    (project / "conf/experiment/probe.yaml").write_text(EXPERIMENT)
-    (project / "experiments/probe/probe.py").write_text(PROGRAM)
-    return project
+    return write_project(tmp_path_factory.mktemp("project"), "probe")
 
 
 @pytest.fixture

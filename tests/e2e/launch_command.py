@@ -56,6 +56,15 @@ tracking: null
 """
 
 
+def write_project(directory: Path, name: str, *, experiment: str = EXPERIMENT, program: str = PROGRAM) -> Path:
+    """A project whose one experiment is *name*: its YAML, and the program `experiments/NAME/NAME.py`."""
+    (directory / "conf/experiment").mkdir(parents=True)
+    (directory / f"experiments/{name}").mkdir(parents=True)
+    (directory / f"conf/experiment/{name}.yaml").write_text(experiment)
+    (directory / f"experiments/{name}/{name}.py").write_text(program)
+    return directory
+
+
 @dataclass
 class Launch:
     """Runs `launch` in a project directory."""

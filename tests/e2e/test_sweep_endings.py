@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from crash_rounds import process_children
-from launch_command import Launch
+from launch_command import Launch, write_project
 
 from launcher.run import active
 from launcher.sweep.trial_log import LoggedTrial, read_trials
@@ -52,12 +52,7 @@ if kind in ("hang", "bad"):
 
 @pytest.fixture(scope="module")
 def trial_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = tmp_path_factory.mktemp("trials")
-    (project / "conf/experiment").mkdir(parents=True)
-    (project / "experiments/trial").mkdir(parents=True)
-    (project / "conf/experiment/trial.yaml").write_text(EXPERIMENT)
-    (project / "experiments/trial/trial.py").write_text(PROGRAM)
-    return project
+    return write_project(tmp_path_factory.mktemp("trials"), "trial", experiment=EXPERIMENT, program=PROGRAM)
 
 
 @pytest.fixture
