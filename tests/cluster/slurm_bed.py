@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +47,8 @@ ReturnToService=2
 KillWait=5
 PropagateResourceLimits=NONE
 GresTypes=gpu
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
+_PARTITION = "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n"
 _NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=4000 Gres=gpu:2 State=UNKNOWN\n"
 
 
@@ -68,13 +68,28 @@ class SlurmBed:
         """Ids of the jobs that are not over."""
         return self.ask("squeue", "--noheader", "--format=%A").split()
 
+    def kill_daemon(self, node: str) -> None:
+        """As if the node's network had gone: its processes live on, and nobody answers for it."""
+        with suppress(ProcessLookupError):
+            os.kill(int((self.root / f"slurmd-{node}.pid").read_text()), signal.SIGKILL)
+
+    def start_daemon(self, node: str) -> None:
+        self.ask("slurmd", "-N", node)
+
+    def fail(self, node: str) -> None:
+        """The controller learns that the node is down, and ends or requeues its jobs."""
+        self.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+
+    def resume(self, node: str) -> None:
+        self.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+
 
 @contextmanager
-def slurm_bed(root: Path, *, nodes: int = 2) -> Iterator[SlurmBed]:
-    """A cluster for the body. *root* has a short path: there are sockets in it."""
+def slurm_bed(root: Path, *, nodes: int = 3, settings: Mapping[str, object] | None = None) -> Iterator[SlurmBed]:
+    """A cluster for the body. *root* has a short path: there are sockets in it. *settings* take the place of ours."""
     bed = SlurmBed(root)
     names = [f"node{number}" for number in range(1, nodes + 1)]
-    _configure(root, names)
+    _configure(root, names, settings or {})
     with ExitStack() as owned:
         owned.callback(_end, root)
         _start_munge(root)
@@ -86,13 +101,15 @@ def slurm_bed(root: Path, *, nodes: int = 2) -> Iterator[SlurmBed]:
         yield bed
 
 
-def _configure(root: Path, names: list[str]) -> None:
+def _configure(root: Path, names: list[str], settings: Mapping[str, object]) -> None:
     (root / "state").mkdir()
     host = socket.gethostname().partition(".")[0]
     ports = _free_ports(1 + len(names))
     nodes = [_NODE.format(name=name, host=host, port=port) for name, port in zip(names, ports[1:], strict=True)]
-    head, partition = _CONTROLLER.format(host=host, port=ports[0], root=root).rsplit("PartitionName", 1)
-    (root / "slurm.conf").write_text(head + "".join(nodes) + "PartitionName" + partition)
+    written = _CONTROLLER.format(host=host, port=ports[0], root=root).splitlines(keepends=True)
+    kept = [line for line in written if line.partition("=")[0] not in settings]
+    lines = [*kept, *(f"{name}={value}\n" for name, value in settings.items()), *nodes, _PARTITION]
+    (root / "slurm.conf").write_text("".join(lines))
     devices = [root / f"gpu{number}" for number in range(2)]
     for device in devices:
         os.mknod(device, 0o600 | 0o020000, os.makedev(1, 3))
