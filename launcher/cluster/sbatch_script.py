@@ -18,16 +18,17 @@ from launcher.plan.launch_plan import LaunchPlan
 _PLAIN = re.compile(r"[\w@%+=:,./\-\[\]]+")
 
 
-def job_script(plan: LaunchPlan, *, job_name: str, log: str, argv: Sequence[str]) -> str:
-    """The script that runs *argv* (a supervisor) with what *plan* asks for. *log* takes the words of Slurm and the supervisor."""
-    options = {**_ours(plan, job_name=job_name, log=log), **_users(plan.spec.cluster.sbatch)}
+def job_script(plan: LaunchPlan, *, job_name: str, log: str, argv: Sequence[str], shards: int | None = None) -> str:
+    """The script that runs *argv* (a supervisor) with what *plan* asks for. *log* takes the words of Slurm and the supervisor,
+    *shards* are the part of a GPU that it wants."""
+    options = {**_ours(plan, job_name=job_name, log=log, shards=shards), **_users(plan.spec.cluster.sbatch)}
     lines = [f"#SBATCH {_option(name, value)}" for name, value in options.items() if value is not False]
     # exec: `scancel --batch` and `--signal=B:` then reach the supervisor and nothing else.
     command = "exec " + " ".join(map(_shell_word, argv))
     return "\n".join(["#!/bin/sh", *lines, "", command, ""])
 
 
-def _ours(plan: LaunchPlan, *, job_name: str, log: str) -> dict[str, Any]:
+def _ours(plan: LaunchPlan, *, job_name: str, log: str, shards: int | None) -> dict[str, Any]:
     spec = plan.spec
     given = set(spec.cluster.sbatch)
     return {
@@ -39,7 +40,7 @@ def _ours(plan: LaunchPlan, *, job_name: str, log: str) -> dict[str, Any]:
         "signal": f"B:USR2@{min(65535, max(1, math.ceil(spec.grace)))}",
         "no-requeue": True,
         **{name: value for name, value in _placing(spec).items() if value is not None},
-        **{name: value for name, value in _resources(plan).items() if value and not given & SUPERSEDES[name]},
+        **{name: value for name, value in _resources(plan, shards).items() if value and not given & SUPERSEDES[name]},
     }
 
 
@@ -49,12 +50,15 @@ def _placing(spec: ExperimentSpec) -> dict[str, Any]:
     return {"partition": cluster.partition, "account": cluster.account, "qos": cluster.qos, "time": time}
 
 
-def _resources(plan: LaunchPlan) -> dict[str, Any]:
-    memory = plan.memory_bytes
+def _resources(plan: LaunchPlan, shards: int | None) -> dict[str, Any]:
+    spec, memory = plan.spec, plan.memory_bytes
+    whole = spec.gpus == "all"
     return {
-        "cpus-per-task": math.ceil(plan.cpus),
+        "exclusive": whole,
+        "cpus-per-task": None if whole and spec.cpus is None else math.ceil(plan.cpus),
         "gpus-per-node": int(plan.gpus),
-        "mem": None if memory is None else f"{math.ceil(memory / (1 << 20))}M",
+        "gres": None if shards is None else f"shard:{shards}",
+        "mem": ("0" if whole else None) if memory is None else f"{math.ceil(memory / (1 << 20))}M",
     }
 
 

@@ -9,6 +9,7 @@ from launcher.cluster.engine import Engine
 from launcher.cluster.sbatch_script import job_script
 from launcher.cluster.slurm import Slurm
 from launcher.errors import LaunchError
+from launcher.plan.cluster_request import shards
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run import active
 from launcher.run.supervisor_start import supervisor_argv
@@ -27,7 +28,9 @@ def engine_named(name: str) -> Engine:
 def script_of(plan: LaunchPlan, run_dir: RunDir) -> str:
     """What the cluster is given for *run_dir*, which need not be there yet."""
     argv = supervisor_argv(str(run_dir.root), program=Path(__file__).with_name("job_main.py"))
-    return job_script(plan, job_name=f"{plan.spec.name}-{run_dir.run_id}", log=str(run_dir.supervisor_log), argv=argv)
+    part = None if float(plan.gpus).is_integer() else shards(plan.spec, where=lambda _key: None)
+    name, log = f"{plan.spec.name}-{run_dir.run_id}", str(run_dir.supervisor_log)
+    return job_script(plan, job_name=name, log=log, argv=argv, shards=part)
 
 
 def submit(run_dir: RunDir, lock_fd: int, plan: LaunchPlan) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from launcher.config.spec import ExperimentSpec
-from launcher.errors import ConfigError, Origin
+from launcher.errors import ConfigError, LaunchError, Origin
+from launcher.plan.slurm_nodes import Nodes, nodes_with_gpus
 
 Where = Callable[[str], Origin | None]
 
 RESERVED = {
     **dict.fromkeys(("output", "error", "input", "open-mode"), "a run's output is in its own logs: `launch logs RUN`"),
     **dict.fromkeys(("requeue", "no-requeue"), "a job is not queued again by itself: `launch rerun RUN` runs it once more"),
-    **dict.fromkeys(("array", "wrap", "ntasks", "ntasks-per-node", "chdir"), "a job is one run"),
+    "array": "a sweep is what many jobs of one kind are: `-m` and `sweep.space`, or `key=a,b,c`",
+    **dict.fromkeys(("wrap", "ntasks", "ntasks-per-node", "chdir"), "a job is one run"),
     **dict.fromkeys(("parsable", "wait", "test-only", "help", "usage", "version"), "it is about the command and not the job"),
     **dict.fromkeys(("export", "export-file", "get-user-env"), "the job has the environment of the launch"),
     "signal": "`grace` says how long before its limit the run is asked to end",
@@ -26,19 +29,16 @@ RESERVED = {
 
 SUPERSEDES = {
     "cpus-per-task": frozenset({"cpus-per-task", "cpus-per-gpu", "exclusive"}),
+    "exclusive": frozenset({"exclusive"}),
     "gpus-per-node": frozenset({"gpus-per-node", "gpus", "gpus-per-task", "gres"}),
+    "gres": frozenset({"gpus-per-node", "gpus", "gpus-per-task", "gres"}),
     "mem": frozenset({"mem", "mem-per-cpu", "mem-per-gpu"}),
 }
 """Our own request → options that take its place when `cluster.sbatch` has one of them (`gres: gpu:a100:2`)."""
 
 
 def refuse_odd_requests(spec: ExperimentSpec, where: Where) -> None:
-    """What Slurm can't be asked for."""
-    if spec.gpus == "all":
-        hint = "`gpus=8`; `cluster.sbatch.exclusive=true` keeps others from the node"
-        raise ConfigError("`gpus: all` means nothing before a node is chosen", origin=where("gpus"), hint=hint)
-    if float(spec.gpus) != int(spec.gpus):
-        raise ConfigError(f"`gpus: {spec.gpus:g}`: Slurm gives whole GPUs", origin=where("gpus"), hint="`gpus=1`")
+    """Options that Slurm can't be given, or not by a run."""
     for name in spec.cluster.sbatch:
         if name.startswith("-"):
             message = f"`cluster.sbatch.{name}`: options are written without dashes"
@@ -48,6 +48,75 @@ def refuse_odd_requests(spec: ExperimentSpec, where: Where) -> None:
             raise ConfigError(f"`cluster.sbatch.{name}` cannot be set", origin=origin, hint=RESERVED[name])
 
 
-def cores_asked(spec: ExperimentSpec) -> float:
-    """Cores of a run on a node that is not known yet: what it asks for, else one for each GPU, as Slurm gives one to a task."""
-    return float(spec.cpus) if spec.cpus is not None else max(1.0, float(spec.gpus))
+def refuse_impatience(spec: ExperimentSpec, where: Where) -> None:
+    """`--no-wait` on a cluster: srun has `--immediate`, sbatch has nothing like it."""
+    raise ConfigError(
+        f"`--no-wait` is for this machine: `cluster.kind: {spec.cluster.kind}` keeps a job in line until there is room for it",
+        origin=where("cluster.kind"),
+        hint="`cluster.time=30m cluster.sbatch.deadline=now+35minutes` takes it out of the line when it can't be done by then",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NodeShare:
+    """What a run asks for on each of its nodes."""
+
+    gpus: int | float
+    cpus: float
+
+
+def node_share(spec: ExperimentSpec, where: Where) -> NodeShare:
+    """`all` is resolved here, by what the cluster's nodes have. Cores: what is asked for, else one for each GPU, as Slurm gives
+    one to a task; with all GPUs of a node, all of its cores."""
+    if spec.gpus == "all":
+        node = _whole_node(spec, where)
+        return NodeShare(node.gpus, float(spec.cpus if spec.cpus is not None else node.cpus))
+    gpus = float(spec.gpus)
+    if not gpus.is_integer():
+        shards(spec, where)  # the refusal, if there is one
+    return NodeShare(int(gpus) if gpus.is_integer() else gpus, float(spec.cpus) if spec.cpus is not None else max(1.0, gpus))
+
+
+def shards(spec: ExperimentSpec, where: Where) -> int | None:
+    """How many `gres/shard` are the part of a GPU that *spec* asks for; None where its own options ask for GPUs."""
+    if set(spec.cluster.sbatch) & SUPERSEDES["gpus-per-node"]:
+        return None
+    part, others = float(spec.gpus), "`gpus=1` takes a whole one; `cluster.sbatch.gres=…` asks in Slurm's own words"
+    sharing = [nodes for nodes in _nodes(spec, where) if nodes.shards]
+    if not sharing:
+        message = f"`gpus: {part:g}`: this cluster gives whole GPUs (no node that the run may have has `gres/shard`)"
+        raise ConfigError(message, origin=where("gpus"), hint=others)
+    per_gpu = {nodes.shards / nodes.gpus for nodes in sharing}
+    if len(per_gpu) > 1:
+        raise _of_several_kinds(spec, sharing, where)
+    wanted = part * (most := per_gpu.pop())
+    if abs(wanted - round(wanted)) > 1e-6 or round(wanted) == 0:
+        message = f"`gpus: {part:g}`: a GPU of this cluster has {most:g} shards, a part is a multiple of {1 / most:.3g}"
+        raise ConfigError(message, origin=where("gpus"), hint=others)
+    return round(wanted)
+
+
+def _whole_node(spec: ExperimentSpec, where: Where) -> Nodes:
+    found = _nodes(spec, where)
+    if not found:
+        place = f"partition `{spec.cluster.partition}`" if spec.cluster.partition else "this cluster"
+        raise ConfigError(f"`gpus: all`: no node of {place} that the run may have has a GPU", origin=where("gpus"))
+    if len({nodes.gpus for nodes in found}) > 1:
+        raise _of_several_kinds(spec, found, where)
+    return min(found, key=lambda nodes: nodes.cpus)
+
+
+def _nodes(spec: ExperimentSpec, where: Where) -> list[Nodes]:
+    try:
+        return nodes_with_gpus(spec.cluster)
+    except LaunchError as error:
+        message = f"`gpus: {spec.gpus}`: what the cluster's nodes have is not known: {error.message}"
+        raise ConfigError(message, origin=where("gpus"), hint="a number of whole GPUs (`gpus=1`) needs no answer") from error
+
+
+def _of_several_kinds(spec: ExperimentSpec, kinds: list[Nodes], where: Where) -> ConfigError:
+    return ConfigError(
+        f"`gpus: {spec.gpus}` is not the same on all nodes: {'; '.join(map(str, kinds))}",
+        origin=where("gpus"),
+        hint="`cluster.partition` or `cluster.sbatch.constraint` says which of them, or ask for a number: `gpus=1`",
+    )

@@ -226,7 +226,7 @@ def _share_of(spec: ExperimentSpec, where: Where) -> _Share:
 def _share_for(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[_Share, tuple[str, ...]]:
     """The share, and warnings about what this machine lacks: for a run that is refused. Nobody knows a cluster's node yet."""
     if spec.cluster.kind != "local":
-        return _share_of_node(spec), ()
+        return _share_of_node(spec, where), ()
     try:
         return _share_of(spec, where), ()
     except ConfigError as error:
@@ -238,12 +238,12 @@ def _share_for(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[
     return _Share(gpus, spec.cpus or this_machine().cpus, processes), (lacking,)
 
 
-def _share_of_node(spec: ExperimentSpec) -> _Share:
-    from launcher.plan.cluster_request import cores_asked
+def _share_of_node(spec: ExperimentSpec, where: Where) -> _Share:
+    from launcher.plan.cluster_request import node_share
 
-    assert not isinstance(spec.gpus, str)  # `all` is refused for a cluster
-    processes = max(1, int(spec.gpus)) if spec.processes == "per-gpu" else int(spec.processes)
-    return _Share(int(spec.gpus), cores_asked(spec), processes)
+    share = node_share(spec, where)
+    processes = max(1, int(share.gpus)) if spec.processes == "per-gpu" else int(spec.processes)
+    return _Share(share.gpus, share.cpus, processes)
 
 
 def _devices_lacking(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[str, ...]:
@@ -292,8 +292,8 @@ def _threads(argv: tuple[str, ...], share: _Share) -> int:
 
 
 def _asks(spec: ExperimentSpec) -> tuple[object, ...]:
-    """What of *spec* is measured against this machine."""
-    return (spec.gpus, spec.cpus, spec.memory, spec.shm, spec.processes, spec.network)
+    """What of *spec* is measured against a machine, and which."""
+    return (spec.cluster.kind, spec.gpus, spec.cpus, spec.memory, spec.shm, spec.processes, spec.network)
 
 
 def _share_again(made: LaunchPlan, spec: ExperimentSpec, where: Where) -> _Share:

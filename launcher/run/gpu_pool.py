@@ -48,6 +48,8 @@ class GpuPool:
 
     def strangers(self, occupied: Mapping[str, Occupancy]) -> dict[str, Stranger]:
         """Who used devices outside launch at the last reading, while they were leased as *occupied* says."""
+        if self._plan.gpus < 1 and self._plan.spec.cluster.kind != "local":
+            return {}  # the cluster has given us a part of it, and other parts to others
         holders = [holder for one in occupied.values() for holder in one.holders]
         supervisors = {holder.pid: holder.run for holder in holders if holder.pid and holder.run}
 

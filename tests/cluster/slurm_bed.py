@@ -46,10 +46,10 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=5
 PropagateResourceLimits=NONE
-GresTypes=gpu
+GresTypes=gpu,shard
 """
 _PARTITION = "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n"
-_NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=4000 Gres=gpu:2 State=UNKNOWN\n"
+_NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=4000 Gres=gpu:2,shard:8\n"
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _configure(root: Path, names: list[str], settings: Mapping[str, object]) -> 
     devices = [root / f"gpu{number}" for number in range(2)]
     for device in devices:
         os.mknod(device, 0o600 | 0o020000, os.makedev(1, 3))
-    (root / "gres.conf").write_text(f"Name=gpu File={root}/gpu[0-1]\n")
+    (root / "gres.conf").write_text(f"Name=gpu File={root}/gpu[0-1]\nName=shard Count=8\n")
     (root / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
     (root / "munge.key").write_bytes(os.urandom(128))
     (root / "munge.key").chmod(0o600)

@@ -11,12 +11,17 @@ from launcher.config.spec import Cluster, ExperimentSpec
 from launcher.errors import ConfigError
 
 
-def script(*, gpus=0, cpus=1.0, memory=None, grace=30.0, **cluster):
-    spec = ExperimentSpec(name="digits", command=("true",), grace=grace, cluster=Cluster(kind="slurm", **cluster))
-    plan = SimpleNamespace(spec=spec, gpus=gpus, cpus=cpus, memory_bytes=memory)
-    return job_script(
-        plan, job_name="digits-7f3a9c", log="/lab/100%/supervisor.log", argv=["/env/bin/python", "-I", "job_main.py"]
+def script(*, gpus=0, cpus=1.0, memory=None, grace=30.0, shards=None, asked=None, **cluster):
+    spec = ExperimentSpec(
+        name="digits",
+        command=("true",),
+        grace=grace,
+        gpus=gpus if asked is None else asked,
+        cluster=Cluster(kind="slurm", **cluster),
     )
+    plan = SimpleNamespace(spec=spec, gpus=gpus, cpus=cpus, memory_bytes=memory)
+    argv = ["/env/bin/python", "-I", "job_main.py"]
+    return job_script(plan, job_name="digits-7f3a9c", log="/lab/100%/supervisor.log", argv=argv, shards=shards)
 
 
 def options(text):
@@ -48,6 +53,19 @@ def test_an_option_of_the_user_takes_the_place_of_our_request():
     asked = options(script(gpus=2, cpus=4.0, sbatch={"gres": "gpu:a100:2", "exclusive": True, "mem": 0}))
     assert {"gres=gpu:a100:2", "exclusive", "mem=0"} <= set(asked)
     assert not [option for option in asked if option.startswith(("gpus-per-node", "cpus-per-task"))]
+
+
+def test_all_gpus_come_with_all_of_their_node():
+    whole = options(script(gpus=8, cpus=64.0, asked="all"))
+    assert {"exclusive", "gpus-per-node=8", "mem=0"} <= set(whole)
+    assert not [option for option in whole if option.startswith("cpus-per-task")]
+    assert "mem=1024M" in options(script(gpus=8, asked="all", memory=1 << 30))
+
+
+def test_a_part_of_a_gpu_is_asked_for_as_shards():
+    asked = options(script(gpus=0.5, shards=2))
+    assert "gres=shard:2" in asked
+    assert not [option for option in asked if option.startswith("gpus-per-node")]
 
 
 def test_what_slurm_would_read_as_more_than_a_word_is_quoted():

@@ -1,0 +1,35 @@
+"""One of Slurm's own programs, run and answered for: its output, or its words as an error."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from launcher.errors import LaunchError
+
+_PATIENCE_S = 60.0
+"""Slurm's programs try for half a minute to reach a controller that is being restarted."""
+
+
+def run_slurm(argv: Sequence[str], *, stdin: str = "", unless: Sequence[str] = ()) -> str:
+    """The output of one of Slurm's programs; "" when it fails with words that contain one of *unless*."""
+    if shutil.which(argv[0]) is None:
+        raise LaunchError(f"`{argv[0]}` is not installed here", hint="`cluster=slurm` needs Slurm's programs in PATH")
+    # sbatch takes its defaults from SBATCH_* and hands the environment to the job.
+    environ = {**os.environ, "LC_ALL": "C"} if argv[0] != "sbatch" else dict(os.environ)
+    try:
+        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=_PATIENCE_S, check=False, env=environ)
+    except subprocess.TimeoutExpired as late:
+        raise LaunchError(f"`{argv[0]}` has not answered for {_PATIENCE_S:g} s", hint="is the Slurm controller up?") from late
+    if done.returncode == 0:
+        return done.stdout
+    words = done.stderr.strip()
+    if any(expected in words for expected in unless):
+        return ""
+    raise LaunchError(f"`{argv[0]}` failed: {_without_prefix(words, argv[0]) or f'exit code {done.returncode}'}")
+
+
+def _without_prefix(words: str, program: str) -> str:
+    return "; ".join(line.removeprefix(f"{program}: ").removeprefix("error: ") for line in words.splitlines())
