@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,15 +23,18 @@ from launcher.plan.origins import origin_of
 from launcher.plan.refusals import refuse_cluster, refuse_one_port_for_many
 from launcher.run.fork_server import ForkServer
 from launcher.run.signal_inbox import SignalInbox
+from launcher.sweep.followed import Ended, Started
 from launcher.sweep.job_study import JobStudy
 from launcher.sweep.machine import offer
 from launcher.sweep.neighbours import Neighbours
 from launcher.sweep.parent import SweepParent, new_parent
+from launcher.sweep.results import read_trial_results
 from launcher.sweep.room import Room
 from launcher.sweep.run_sweep import SweepEnd, Sweeping
 from launcher.sweep.study import Asked
+from launcher.sweep.this_machine import ThisMachine
 from launcher.sweep.trial import EndedTrial, Trial
-from launcher.sweep.trial_log import TrialLog
+from launcher.sweep.trial_log import TrialLog, Verdict
 from launcher.tracking.record import RunRecord, fold
 from launcher.tracking.status import Reason
 from runtime.state_dir import RunDir, state_dir
@@ -107,7 +111,8 @@ class HydraSweep:
     def close(self) -> None:
         end = SweepEnd(sorted(self.ended, key=lambda trial: trial.number), self.reason, [])
         self.parent.close(end, Sweep(), total=len(self.jobs))
-        print_sweep_summary(self.parent.run_dir, self.prepared.state, end, len(end.trials), Sweep())
+        results = read_trial_results(self.parent.run_dir, Sweep())
+        print_sweep_summary(self.parent.run_dir, self.prepared.state, results, fold(self.parent.run_dir))
 
     def _run(self) -> SweepEnd:
         settings, here = Sweep(parallel=self.settings.parallel), offer()
@@ -122,10 +127,9 @@ class HydraSweep:
                 study=self.study,
                 settings=settings,
                 planned=self._planned,
-                room=Room(here, neighbours, parallel=settings.parallel, ends_matter=True),
+                place=ThisMachine(Room(here, neighbours, parallel=settings.parallel, ends_matter=True), self.supervisors),
                 view=_GivesUp(view, self.study),
                 inbox=self.inbox,
-                supervisors=self.supervisors,
                 log=self.log,
                 ended=self.ended,
             ).run()
@@ -160,10 +164,10 @@ class _GivesUp:
     study: JobStudy
 
     def started(self, trial: Trial, run_dir: RunDir) -> None:
-        self.view.started(trial, run_dir)
+        self.view.show([Started(trial.number, trial.overrides, run_dir, trial.need.gpus, time.time())])
 
     def ended(self, trial: Trial, record: RunRecord) -> None:
-        self.view.ended(trial, record)
+        self.view.show([Ended(trial.number, trial.overrides, record.run_dir, Verdict.COMPLETE, time.time())])
         self.study.hopeless = self.study.hopeless or "unusable" in read_result(record.run_dir.outputs)
 
     def tick(self) -> None:

@@ -59,7 +59,7 @@ def _open(sweeping: Sweeping, logged: LoggedTrial) -> None:
         sweeping.left.append(logged.asked)  # its launch was killed before it began, or somebody removed the run
         return
     running = Running(trial, run_dir, sweeping.tail(run_dir))
-    over = sweeping.running.watch(running)
+    over = sweeping.place.adopt(running)
     if over is not None:
         sweeping.end(*over)
     else:

@@ -16,15 +16,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from launcher.config.spec import Sweep
-from launcher.run.fork_server import ForkServer
 from launcher.run.handover import RunIdentity, new_run
 from launcher.run.signal_inbox import SignalInbox
 from launcher.sweep.best import BestPoint
 from launcher.sweep.objective import trial_end
+from launcher.sweep.place import Place
 from launcher.sweep.policy import FailurePolicy, Past, shrunk
 from launcher.sweep.report_tail import ReportTail
-from launcher.sweep.room import Room
-from launcher.sweep.running import Running, RunningTrials
+from launcher.sweep.running import Running
 from launcher.sweep.study import Asked, Study
 from launcher.sweep.trial import EndedTrial, Trial
 from launcher.sweep.trial_log import TrialLog, Verdict
@@ -73,16 +72,14 @@ class Sweeping:
     study: Study
     settings: Sweep
     planned: Callable[[Asked], Trial]
-    room: Room
+    place: Place
     view: SweepView
     inbox: SignalInbox
-    supervisors: ForkServer
     log: TrialLog
     left: deque[Asked] = field(default_factory=deque)
     """Trials that an interrupted sweep had asked for: they come before new ones."""
     again: deque[Asked] = field(default_factory=deque)
     """Trials to try once more, after those that are new."""
-    running: RunningTrials = field(default_factory=RunningTrials)
     ended: list[EndedTrial] = field(default_factory=list)
     reasons: dict[int, list[str | None]] = field(default_factory=dict)
     """Trial → why its earlier tries ended."""
@@ -103,19 +100,17 @@ class Sweeping:
 
     def run(self) -> SweepEnd:
         deadline = None if self.settings.timeout is None else time.monotonic() + self.settings.timeout
-        self.running.poller.register(self.inbox.fd)
+        self.place.wake_on(self.inbox.fd)
         while True:
             self._start_what_fits()
-            if not self.running and not self._waits_for_room:
+            if not self.place.running and not self._waits_for_room:
                 break
             if deadline is not None and time.monotonic() >= deadline:
                 deadline = None
                 self._stop_all()
-            for fd, _event in self.running.poller.poll(_TICK_MS):
-                if fd == self.inbox.fd:
-                    self._obey(self.inbox.read())
-                elif not self.running.journals.woke(fd) and (over := self.running.ended(fd)) is not None:
-                    self.end(*over)
+            for over in self.place.wait(_TICK_MS):
+                self.end(*over)
+            self._obey(self.inbox.read())
             self._prune()
             self.view.tick()
         complete = self._starts and all(trial.verdict is not Verdict.FAILED for trial in self.ended)
@@ -157,13 +152,16 @@ class Sweeping:
 
     def _start_what_fits(self) -> None:
         self._waits_for_room = self._starts
-        if not self._starts:
-            self.room.not_needed()
-            return
-        with self.room.deciding():
-            while (trial := self._next_that_fits()) is not None:
-                self._start(trial)
-                self.room.taken()
+        if self._starts:
+            with self.place.deciding():
+                while (trial := self._next_that_fits()) is not None:
+                    self._start(trial)
+        self.place.wanted(self._number_left() if self._waits_for_room else 0)
+
+    def _number_left(self) -> int | None:
+        """Trials to start that are known of; None when the search may go on without end."""
+        unasked = self.study.unasked
+        return None if unasked is None else unasked + len(self.left) + len(self.again) + (self._next is not None)
 
     def _next_that_fits(self) -> Trial | None:
         """A trial to start now; None when there is none, or no room for it yet."""
@@ -173,25 +171,24 @@ class Sweeping:
             asked = self._ask()
             self._next = None if asked is None else self.planned(asked)
         if self._next is None:
-            self.room.not_needed()
             self._waits_for_room = False
             return None
-        if not self.room.admits(self._next, self.running):
+        if not self.place.admits(self._next):
             self._say_why_nothing_runs()
             return None
         trial, self._next = self._next, None
         return trial
 
     def _say_why_nothing_runs(self) -> None:
-        if not self.running and not self._said_waiting:
+        if not self.place.running and not self._said_waiting and (words := self.place.why_it_waits()) is not None:
             self._said_waiting = True
-            self.view.message("waiting for room: trials of another sweep have the machine (`launch ps` shows them)")
+            self.view.message(words)
 
     def _better_asks_later(self) -> bool:
         """While there is no room for a trial like the last one: what ends meanwhile shall be known to a search that learns."""
         if self._last is None or not self.study.learns or self.left or self.study.all_asked:
             return False
-        return not self.room.admits(self._last, self.running)
+        return not self.place.admits(self._last)
 
     def _ask(self) -> Asked | None:
         if self.left:
@@ -218,7 +215,7 @@ class Sweeping:
         )
         run_dir, lock_fd = new_run(trial.plan, trial.image_digest, state=self.state, identity=identity)
         self.log.started(trial.number, run_dir.run_id, trial.overrides)
-        self.running.add(self.supervisors.supervise(run_dir, lock_fd), Running(trial, run_dir, self.tail(run_dir)))
+        self.place.start(Running(trial, run_dir, self.tail(run_dir)), lock_fd)
         self.view.started(trial, run_dir)
         self._last = trial
 
@@ -227,31 +224,40 @@ class Sweeping:
         return None if self.settings.pruner is None else ReportTail(run_dir, self.settings.metrics[0])
 
     def _prune(self) -> None:
-        for running in self.running:
+        for running in self.place.running:
             for value in running.tail.new_values() if running.tail is not None else ():
                 for number in self.study.report(running.trial.number, value):
-                    self.running.prune(number)
+                    self.place.prune(number)
 
     def _stop_all(self) -> None:
         self._cut_short = Reason.TIMEOUT
         self.view.message("`sweep.timeout` is over: stopping the running trials")
         self._starts = False
-        self.running.signal(signal.SIGTERM)
+        self.place.signal(signal.SIGTERM)
+
+    def _kill_all(self) -> None:
+        self._cut_short = Reason.STOPPED
+        self.view.message("killing the running trials")
+        self._starts = False
+        self.place.signal(signal.SIGQUIT)
 
     def _obey(self, requests: Sequence[signal.Signals]) -> None:
         for request in requests:
             if request is signal.SIGHUP:
                 _leave_terminal()
                 continue
+            if request is signal.SIGQUIT:
+                self._kill_all()
+                continue
             self._cut_short = Reason.STOPPED if request is signal.SIGTERM else Reason.INTERRUPTED
             self._requests += 2 if request is signal.SIGTERM else 1
             self._starts = False
             if self._requests == 1:
-                self.running.leave_line()
-                self.view.message(f"finishing {self.running.number_open} running trials, again to stop them")
+                self.place.leave_line()
+                self.view.message(f"finishing {self.place.number_open} running trials, again to stop them")
                 continue
             self.view.message("stopping the running trials, again to kill them")
-            self.running.signal(signal.SIGINT)
+            self.place.signal(signal.SIGINT)
 
 
 def _leave_terminal() -> None:

@@ -94,6 +94,11 @@ class Study:
         searched = self._searched if self.exhausted else self._size()
         return None if searched is None else (searched + beside) * len(self._seeds)
 
+    @property
+    def unasked(self) -> int | None:
+        """Trials that `ask` will still give, as far as is known; None while nobody knows."""
+        return None if self.total is None else self.total - len(self._of_trial)
+
     def _size(self) -> int | None:
         if self._sweep.sampler != "grid":
             return self._limit

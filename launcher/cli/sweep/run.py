@@ -1,4 +1,4 @@
-"""`launch -m experiment=NAME …`: the space composed, the images built once, then one trial after the other as there is room."""
+"""`launch -m experiment=NAME …`: the space composed and the images built here, the trials run by a process of the sweep's own."""
 
 from __future__ import annotations
 
@@ -6,38 +6,40 @@ import argparse
 import os
 import signal
 import sys
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from launcher.cli.arguments import Request
-from launcher.cli.render import warn
+from launcher.cli.sweep.own_process import Begun, begin
 from launcher.cli.sweep.prepare import PreparedSweep, prepare_sweep
-from launcher.cli.sweep.summary import print_sweep_summary
-from launcher.cli.sweep.view import sweep_view
+from launcher.cli.sweep.watch import watch_sweep
 from launcher.cli.timings import Timings
+from launcher.cli.watch import SIGNALS
 from launcher.errors import ConfigError
 from launcher.run.fork_server import ForkServer
-from launcher.run.signal_inbox import SignalInbox
+from launcher.run.signal_inbox import SignalInbox, held_back
 from launcher.sweep import description
 from launcher.sweep.description import SweepRequest
 from launcher.sweep.machine import offer
 from launcher.sweep.neighbours import Neighbours
-from launcher.sweep.parent import SweepParent, new_parent, reopened_parent
+from launcher.sweep.parent import SweepParent, new_parent, refuse_running, reopened_parent
 from launcher.sweep.policy import FailurePolicy
 from launcher.sweep.restore import restore
 from launcher.sweep.room import Room
 from launcher.sweep.run_sweep import Sweeping
+from launcher.sweep.study import Study
+from launcher.sweep.this_machine import ThisMachine
 from launcher.sweep.trial_log import TrialLog, read_trials
 from launcher.tracking.record import RunRecord
 from launcher.tracking.status import Reason
 from runtime.state_dir import RunDir, state_dir
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_REQUESTS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+"""What the sweep's process is asked by."""
 
 
 def sweep(request: Request, options: argparse.Namespace, timings: Timings) -> int:
     """Run the sweep. Exit code 0 when every trial finished, else 1."""
-    if options.detach:
-        raise ConfigError("a sweep stays in the foreground", hint="run it in tmux, or with nohup: a lost terminal doesn't end it")
     config_dir = None if request.config_dir is None else os.path.abspath(request.config_dir)
     asked = SweepRequest(
         request.overrides, request.requirements, request.command, config_dir, os.getcwd(), options.name, options.note
@@ -45,13 +47,11 @@ def sweep(request: Request, options: argparse.Namespace, timings: Timings) -> in
     state = state_dir().ensure()
     with ForkServer() as supervisors:
         prepared = prepare_sweep(asked, state, timings, quiet=options.quiet)
-        command_line = ("launch", *sys.argv[1:])
-        with new_parent(prepared.spec, state, name=options.name, note=options.note, command_line=command_line) as parent:
-            description.write(parent.run_dir.sweep, prepared.description(asked))
-            return _run(prepared, parent, supervisors, asked, quiet=options.quiet)
+        process = _SweepProcess(prepared, supervisors, asked)
+        return process.watched(process.anew, detach=options.detach, quiet=options.quiet)
 
 
-def resume_sweep(record: RunRecord, overrides: tuple[str, ...], *, force: bool, quiet: bool) -> int:
+def resume_sweep(record: RunRecord, overrides: tuple[str, ...], *, force: bool, detach: bool, quiet: bool) -> int:
     """Go on with the sweep of *record*: its trials stay, those that ran are watched again or tried again, the others follow."""
     try:
         before = description.read(record.run_dir.sweep)
@@ -59,15 +59,14 @@ def resume_sweep(record: RunRecord, overrides: tuple[str, ...], *, force: bool, 
         hint = "`launch rerun` repeats its trials one by one"
         what = f"sweep `{record.run_id}` cannot be resumed: it was made by a Hydra program, or by an older launch"
         raise ConfigError(what, hint=hint) from None
+    refuse_running(record.run_dir)
     asked = replace(before.request, overrides=(*before.request.overrides, *overrides))
     state = state_dir().ensure()
-    with ForkServer() as supervisors, reopened_parent(record.run_dir) as parent:
+    with ForkServer() as supervisors:
         prepared = prepare_sweep(asked, state, Timings(), quiet=quiet)
-        now = prepared.description(asked)
-        _refuse_changes(record, description.changes(before.same, now.same), force=force)
-        description.write(parent.run_dir.sweep, now)
-        parent.begin_again()
-        return _run(prepared, parent, supervisors, asked, quiet=quiet)
+        _refuse_changes(record, description.changes(before.same, prepared.description(asked).same), force=force)
+        process = _SweepProcess(prepared, supervisors, asked)
+        return process.watched(lambda begun: process.again(record.run_dir, begun), detach=detach, quiet=quiet, from_now=True)
 
 
 def _refuse_changes(record: RunRecord, changes: list[str], *, force: bool) -> None:
@@ -82,56 +81,89 @@ def _refuse_changes(record: RunRecord, changes: list[str], *, force: bool) -> No
     raise refusal
 
 
-def _run(prepared: PreparedSweep, parent: SweepParent, supervisors: ForkServer, asked: SweepRequest, *, quiet: bool) -> int:
-    study, settings = prepared.study(), prepared.settings
-    known = read_trials(parent.run_dir.trials)
-    log = TrialLog(parent.run_dir.trials)
-    here = offer()
-    neighbours = Neighbours(prepared.state, parent.run_dir)
-    view = sweep_view(study, settings, here, quiet=quiet)
-    try:
+@dataclass(frozen=True, slots=True)
+class _SweepProcess:
+    """What the sweep's process does, and the command that forks it."""
+
+    prepared: PreparedSweep
+    supervisors: ForkServer
+    asked: SweepRequest
+
+    def watched(self, sweep: Callable[[Begun], int], *, detach: bool, quiet: bool, from_now: bool = False) -> int:
+        """Have *sweep* done, and watch it or leave. Returns the exit code."""
+        with held_back(SIGNALS):
+            run_dir, process = begin(sweep, self.prepared.state)
+            self.supervisors.give_away()
+            inbox = None if detach else SignalInbox(SIGNALS)
+        if inbox is None:
+            print(run_dir.run_id)
+            return 0
+        return watch_sweep(run_dir, process, inbox, quiet=quiet, from_now=from_now)
+
+    def anew(self, begun: Begun) -> int:
+        """A new sweep."""
+        asked = self.asked
+        command_line = ("launch", *sys.argv[1:])
+        with new_parent(
+            self.prepared.spec, self.prepared.state, name=asked.name, note=asked.note, command_line=command_line
+        ) as parent:
+            description.write(parent.run_dir.sweep, self.prepared.description(asked))
+            return self._run(parent, begun)
+
+    def again(self, run_dir: RunDir, begun: Begun) -> int:
+        """One that goes on."""
+        with reopened_parent(run_dir) as parent:
+            description.write(run_dir.sweep, self.prepared.description(self.asked))
+            parent.begin_again()
+            return self._run(parent, begun)
+
+    def _run(self, parent: SweepParent, begun: Begun) -> int:
+        begun(parent.run_dir)
+        inbox = SignalInbox(_REQUESTS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        study, settings = self.prepared.study(), self.prepared.settings
+        known = read_trials(parent.run_dir.trials)
+        log = TrialLog(parent.run_dir.trials)
         sweeping = Sweeping(
-            state=prepared.state,
+            state=self.prepared.state,
             sweep_id=parent.run_id,
-            name=asked.name,
+            name=self.asked.name,
             command_line=("launch", *sys.argv[1:]),
             study=study,
             settings=settings,
-            planned=prepared.planned,
-            room=Room(
-                here, neighbours, parallel=settings.parallel, ends_matter=study.learns or FailurePolicy.of(settings).has_an_end
-            ),
-            view=view,
-            inbox=SignalInbox(_SIGNALS),
-            supervisors=supervisors,
+            planned=self.prepared.planned,
+            place=ThisMachine(self._room(parent, study), self.supervisors),
+            view=parent,
+            inbox=inbox,
             log=log,
         )
         restore(sweeping, known)
         end = sweeping.run()
-    finally:
-        view.close()
         log.close()
-    if settings.metrics:
-        tracking = prepared.spec.tracking
-        _draw(parent.run_dir, sent=tracking is not None and tracking.artifacts)
-    total = study.total or len(end.trials)
-    parent.close(end, settings, total=total)
-    if not quiet:
-        print_sweep_summary(parent.run_dir, prepared.state, end, total, settings)
-    return 0 if end.reason is Reason.COMPLETED else 1
+        if settings.metrics:
+            tracking = self.prepared.spec.tracking
+            _draw(parent, sent=tracking is not None and tracking.artifacts)
+        parent.close(end, settings, total=study.total or len(end.trials))
+        return 0 if end.reason is Reason.COMPLETED else 1
+
+    def _room(self, parent: SweepParent, study: Study) -> Room:
+        settings = self.prepared.settings
+        ends_matter = study.learns or FailurePolicy.of(settings).has_an_end
+        neighbours = Neighbours(self.prepared.state, parent.run_dir)
+        return Room(offer(), neighbours, parallel=settings.parallel, ends_matter=ends_matter)
 
 
-def _draw(run_dir: RunDir, *, sent: bool) -> None:
+def _draw(parent: SweepParent, *, sent: bool) -> None:
     """Pictures of the sweep, which MLflow gets (*sent*) as it gets what a program logs: a parent has no outputs that it would be
-    asked for. They are an extra: what goes wrong with them is a warning."""
+    asked for. They are an extra: what goes wrong with them is a note."""
     from launcher.cli.sweep.pictures import FEWEST, write_pictures
     from launcher.sweep.importance import importances
     from launcher.sweep.results import read_results
 
-    results = read_results(run_dir)
+    results, run_dir = read_results(parent.run_dir), parent.run_dir
     if len(results.complete) < FEWEST:
         return
     try:
         write_pictures(results, run_dir.artifacts if sent else run_dir.outputs, importance=importances(results))
     except Exception as error:  # matplotlib's own, whatever it is
-        warn(f"no pictures of the sweep: {error}")
+        parent.message(f"no pictures of the sweep: {error}")

@@ -1,0 +1,76 @@
+"""Where the trials of a sweep run: this machine (`this_machine.py`) or a cluster (`launcher.cluster.trials`).
+
+The sweep asks and decides; a place says whether there is room for one more, takes it, and tells when it has ended.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from launcher.sweep.running import Running
+from launcher.sweep.trial import Trial
+from launcher.tracking.record import RunRecord
+
+Over = tuple[Running, RunRecord]
+"""A try that has ended, and what is recorded of it."""
+
+
+class Place(Protocol):
+    """One sweep's, as long as it runs."""
+
+    @property
+    def running(self) -> Collection[Running]:
+        """The tries that have not ended, those whose record is still being sent among them."""
+        ...
+
+    @property
+    def number_open(self) -> int:
+        """Without those whose program has ended."""
+        ...
+
+    def wake_on(self, fd: int) -> None:
+        """`wait` returns early when *fd* can be read."""
+        ...
+
+    def deciding(self) -> AbstractContextManager[None]:
+        """What `admits` says holds until the end of the body."""
+        ...
+
+    def admits(self, trial: Trial) -> bool:
+        """Whether *trial* may start now."""
+        ...
+
+    def wanted(self, number: int | None) -> None:
+        """So many trials would start now if there were room for them; None: some, nobody knows how many."""
+        ...
+
+    def start(self, running: Running, lock_fd: int) -> None:
+        """Run it, and take over the descriptor of its lock."""
+        ...
+
+    def adopt(self, running: Running) -> Over | None:
+        """Go on with a try that an earlier process of the sweep has started. One that has ended is given back."""
+        ...
+
+    def wait(self, timeout_ms: int) -> Sequence[Over]:
+        """Wait for something to happen. The tries that have ended."""
+        ...
+
+    def why_it_waits(self) -> str | None:
+        """What to tell a person while nothing runs, though there is work."""
+        ...
+
+    def prune(self, number: int) -> None:
+        """Ask the trial to end, since it is not worth going on."""
+        ...
+
+    def leave_line(self) -> None:
+        """No more are started: what merely waits waits no longer."""
+        ...
+
+    def signal(self, signum: signal.Signals) -> None:
+        """To the supervisor of every try."""
+        ...
