@@ -62,13 +62,36 @@ class StateDir:
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
-    """Every path of one run. Who writes it stands beside it."""
+    """Every path of one run. Who writes it stands beside it.
+
+    A run on several nodes has one directory; each node but the first writes below `nodes/K` what it has of its own, under the same
+    names: journal, output, metrics, the container's files. Plan, outputs and checkpoints are the run's.
+    """
 
     root: Path
+    node: int = 0
+    """Which of its nodes is meant; the first is the run's own."""
 
     @property
     def run_id(self) -> str:
         return self.root.name
+
+    @property
+    def container_id(self) -> str:
+        """What container, cgroup and leases of the run on this node are called: two nodes may be one machine."""
+        return f"{self.run_id}-{self.node}" if self.node else self.run_id
+
+    @property
+    def cgroup_name(self) -> str:
+        return f"launch-{self.container_id}"
+
+    @property
+    def place(self) -> Path:
+        """Where this node writes."""
+        return self.root / "nodes" / str(self.node) if self.node else self.root
+
+    def on_node(self, node: int) -> RunDir:
+        return RunDir(self.root, node)
 
     @property
     def plan(self) -> Path:
@@ -83,7 +106,7 @@ class RunDir:
     @property
     def journal(self) -> Path:
         """One JSON event a line, the truth about the run; the command, then the supervisor only."""
-        return self.root / "journal.jsonl"
+        return self.place / "journal.jsonl"
 
     @property
     def spec(self) -> Path:
@@ -97,43 +120,43 @@ class RunDir:
 
     @property
     def stdout(self) -> Path:
-        return self.root / "stdout.log"
+        return self.place / "stdout.log"
 
     @property
     def stderr(self) -> Path:
-        return self.root / "stderr.log"
+        return self.place / "stderr.log"
 
     @property
     def output_index(self) -> Path:
         """When and in which order both came (see `runtime.container.logs`); whoever writes them."""
-        return self.root / "output.index"
+        return self.place / "output.index"
 
     @property
     def metrics(self) -> Path:
         """One JSON object a line, appended by the program through /run/launch/metrics.jsonl."""
-        return self.root / "metrics.jsonl"
+        return self.place / "metrics.jsonl"
 
     @property
     def logged(self) -> Path:
         """What the run reported, from `metrics` and through the MLflow gateway, in order and with times (see
         `launcher.tracking.observed`), one JSON object a line; the tracker."""
-        return self.root / "logged.jsonl"
+        return self.place / "logged.jsonl"
 
     @property
     def system_metrics(self) -> Path:
         """Samples of the run's use of the machine, one JSON object a line: `{"time": s, "cpu_utilization_percentage": 93.1}`
         with MLflow's names for system metrics; the tracker, and the supervisor for GPUs."""
-        return self.root / "system.jsonl"
+        return self.place / "system.jsonl"
 
     @property
     def gpu_energy(self) -> Path:
         """How far the energy of each GPU was measured (see `runtime.gpu.energy`); the supervisor, atomically."""
-        return self.root / "gpu_energy.json"
+        return self.place / "gpu_energy.json"
 
     @property
     def last_metrics(self) -> Path:
         """`{name: last value}`; the tracker, atomically."""
-        return self.root / "last_metrics.json"
+        return self.place / "last_metrics.json"
 
     @property
     def mlflow(self) -> Path:
@@ -164,12 +187,12 @@ class RunDir:
     @property
     def artifacts(self) -> Path:
         """Artifacts that the program logged through the gateway, until MLflow has them; the tracker."""
-        return self.root / "artifacts"
+        return self.place / "artifacts"
 
     @property
     def tracker_state(self) -> Path:
         """How far the journal, metrics and artifacts are known to MLflow; the tracker, atomically."""
-        return self.root / "tracker.json"
+        return self.place / "tracker.json"
 
     @property
     def outputs(self) -> Path:
@@ -182,12 +205,12 @@ class RunDir:
     @property
     def exit_record(self) -> Path:
         """How the program ended; the container's init, with fsync, before it ends."""
-        return self.root / "exit.json"
+        return self.place / "exit.json"
 
     @property
     def overlay(self) -> Path:
         """`u` and `w` of the container's overlay; removed at the end."""
-        return self.root / "overlay"
+        return self.place / "overlay"
 
     @property
     def bundle(self) -> Path:
@@ -197,17 +220,17 @@ class RunDir:
     @property
     def init_socket(self) -> Path:
         """Where the container's init hands out its descriptors to whoever adopts the run."""
-        return self.root / "init.sock"
+        return self.place / "init.sock"
 
     @property
     def supervisor_lock(self) -> Path:
         """flock'ed by the supervisor for its life; content: `{"pid": …}`."""
-        return self.root / "supervisor.lock"
+        return self.place / "supervisor.lock"
 
     @property
     def supervisor_log(self) -> Path:
         """stderr of supervisor and tracker: a bug's traceback ends up here."""
-        return self.root / "supervisor.log"
+        return self.place / "supervisor.log"
 
 
 def state_dir(environ: dict[str, str] | os._Environ[str] = os.environ) -> StateDir:

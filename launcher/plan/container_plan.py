@@ -72,13 +72,13 @@ def container_spec(
     network, network_name = network_of(spec.network)
     uid, gid, groups = program_user(plan.build.config.user, layers)
     container = ContainerSpec(
-        container_id=run_dir.run_id,
+        container_id=run_dir.container_id,
         layers=layers,
         overlay_dir=run_dir.overlay,
         argv=plan.argv,
         env=env | secrets,
         cwd=plan.build.config.workdir,
-        hostname=f"launch-{run_dir.run_id}",
+        hostname=run_dir.cgroup_name,
         uid=uid,
         gid=gid,
         groups=groups,

@@ -83,8 +83,8 @@ def bare_shell(
         spec = replace(spec, argv=tuple(argv), env=env, processes=1, terminal=True)
         owned.enter_context(acquired(run_dir, "outputs", run_dir.run_id))
         owned.enter_context(acquired(run_dir, "overlay", run_dir.run_id))
-        owned.enter_context(acquired(run_dir, "cgroup", f"launch-{run_dir.run_id}"))
-        cgroup = owned.enter_context(new_cgroup(f"launch-{run_dir.run_id}", spec.limits))
+        owned.enter_context(acquired(run_dir, "cgroup", run_dir.cgroup_name))
+        cgroup = owned.enter_context(new_cgroup(run_dir.cgroup_name, spec.limits))
         if spec.network == "bridge":
             owned.enter_context(acquired(run_dir, "network", spec.container_id))
         # Without a socket for adopters its init ends when we do.

@@ -43,8 +43,9 @@ def leased(
         if tell is not None:
             tell(f"place {place} of {of} in line for {text}")
 
+    holder = run_dir.container_id
     avoided = struck_by_hardware(journal.read(run_dir.journal))
-    found = placed(plan, run_dir.run_id, inbox, waiting, avoided=avoided) if may_wait else at_once(plan, run_dir.run_id, inbox)
+    found = placed(plan, holder, inbox, waiting, avoided=avoided) if may_wait else at_once(plan, holder, inbox)
     try:
         with near_gpus(found.gpus, cpus=plan.cpus) as near:
             journal.append(run_dir.journal, "leased", **_fields(found), **near)

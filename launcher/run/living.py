@@ -58,8 +58,4 @@ def living_run(state: StateDir, reference: str) -> RunRecord:
 
 def cgroup_of(record: RunRecord) -> Cgroup:
     """The cgroup of the run's container; one without directories where this user may make none."""
-    return open_cgroup(cgroup_name(record.run_id))
-
-
-def cgroup_name(run_id: str) -> str:
-    return f"launch-{run_id}"
+    return open_cgroup(record.run_dir.cgroup_name)

@@ -10,7 +10,7 @@ import select
 from collections.abc import Sequence
 
 from launcher.errors import ConfigError
-from launcher.run.living import cgroup_name, cgroup_of
+from launcher.run.living import cgroup_of
 from launcher.run.signal_inbox import SignalInbox
 from launcher.tracking import journal
 from launcher.tracking.journal import Event
@@ -58,7 +58,7 @@ def let_go_on(run_dir: RunDir) -> None:
     """In the supervisor, before it ends the run: what stands still can't save anything, and under cgroup v1 can't even die."""
     events = journal.read(run_dir.journal)
     if any(event.name == "paused" for event in events):
-        thaw(open_cgroup(cgroup_name(run_dir.run_id)))
+        thaw(open_cgroup(run_dir.cgroup_name))
         if is_paused(events):
             journal.append(run_dir.journal, "unpaused")
 
@@ -74,7 +74,7 @@ def stands_still(run_dir: RunDir) -> bool:
     """Whether there are processes of the run, and none of them moves."""
     if not any(event.name == "paused" for event in journal.read(run_dir.journal)):
         return False
-    cgroup = open_cgroup(cgroup_name(run_dir.run_id))
+    cgroup = open_cgroup(run_dir.cgroup_name)
     return is_frozen(cgroup) and bool(cgroup.pids())
 
 

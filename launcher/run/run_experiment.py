@@ -123,8 +123,8 @@ def run_attempt(run: Run, number: int) -> Attempt:
         )
         owned.enter_context(acquired(run_dir, "outputs", run_dir.run_id))
         owned.enter_context(acquired(run_dir, "overlay", run_dir.run_id))
-        owned.enter_context(acquired(run_dir, "cgroup", f"launch-{run_dir.run_id}"))
-        cgroup = owned.enter_context(new_cgroup(f"launch-{run_dir.run_id}", spec.limits))
+        owned.enter_context(acquired(run_dir, "cgroup", run_dir.cgroup_name))
+        cgroup = owned.enter_context(new_cgroup(run_dir.cgroup_name, spec.limits))
         if spec.network == "bridge":
             owned.enter_context(acquired(run_dir, "network", spec.container_id))
         logs = owned.enter_context(opened_logs(run_dir))

@@ -42,7 +42,7 @@ def take_over(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: Tr
         followed = _follow_to_the_end(run_dir, plan, inbox, tracker, attempt)
         if plan.spec.metrics.tensorboard:
             tracker.catch_up()
-        return ended(followed, open_cgroup(f"launch-{run_dir.run_id}"))
+        return ended(followed, open_cgroup(run_dir.cgroup_name))
     finally:
         undo_all(run_dir)
 

@@ -57,4 +57,4 @@ def sync_run(run_dir: RunDir, *, environ: Mapping[str, str] = os.environ) -> boo
 
 def lock_path(run_dir: RunDir) -> Path:
     """Held by whoever pushes for the run."""
-    return run_dir.root / "tracker.lock"
+    return run_dir.place / "tracker.lock"

@@ -45,8 +45,8 @@ class SystemSampler:
         self._interval_s = description.system_interval_s
         self._cores = description.cpus or float(os.cpu_count() or 1)
         self._memory_bytes = description.memory_bytes or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        self._read = read or (lambda: open_cgroup(f"launch-{run_dir.run_id}").usage())
-        self._oom_kills = oom_kills or (lambda: open_cgroup(f"launch-{run_dir.run_id}").oom_kills())
+        self._read = read or (lambda: open_cgroup(run_dir.cgroup_name).usage())
+        self._oom_kills = oom_kills or (lambda: open_cgroup(run_dir.cgroup_name).oom_kills())
         self._traffic = traffic or (lambda: traffic_of(run_dir))
         self._due = time.monotonic()
         self._before: tuple[float, Usage] | None = None
