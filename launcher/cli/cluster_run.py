@@ -38,13 +38,40 @@ _ASK_S = (1.0, 10.0)
 """The first and the longest pause between two questions to the engine: a controller has thousands of jobs to answer for."""
 
 
-def submit_and_say(run_dir: RunDir, lock_fd: int, plan: LaunchPlan, *, quiet: bool) -> None:
+class OnCluster:
+    """Implements `placing.Place` for a run that an engine has."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        self._run_dir = run_dir
+
+    def watch(self, inbox: SignalInbox, *, quiet: bool = False, tail: int | None = None) -> int:
+        return _watch(self._run_dir, inbox, quiet=quiet, tail=tail)
+
+    def until_it_ends(self) -> Iterator[None]:
+        asked = _Asked(self._run_dir, quiet=True)
+        while not is_finished(self._run_dir) or is_locked(self._run_dir.supervisor_lock):
+            yield
+            asked.again()
+            time.sleep(_LOOK_S)
+        yield
+        recover(self._run_dir)
+
+    def end(self, signum: signal.Signals) -> None:
+        job = job_of(journal.read(self._run_dir.journal))
+        if job is not None:
+            engine_named(job.engine).signal(job.job, signum)
+            settle({self._run_dir.run_id: (self._run_dir, job)})
+
+
+def submitted(run_dir: RunDir, lock_fd: int, plan: LaunchPlan, *, quiet: bool) -> OnCluster:
+    """Put the run in its cluster's line, and say so."""
     job = submit(run_dir, lock_fd, plan)
     if not quiet:
         render.say(f"submitted as {plan.spec.cluster.kind} job {job}")
+    return OnCluster(run_dir)
 
 
-def watch_job(run_dir: RunDir, inbox: SignalInbox, *, quiet: bool = False, tail: int | None = None) -> int:
+def _watch(run_dir: RunDir, inbox: SignalInbox, *, quiet: bool, tail: int | None) -> int:
     """Show the run until it has ended, as `watch` does. Returns the exit code of `launch`."""
     shown, notes, asked = Shown(run_dir), journal.Follower(run_dir.journal), _Asked(run_dir, quiet=quiet)
     if tail is not None:
@@ -112,18 +139,8 @@ def _left(inbox: SignalInbox, run_dir: RunDir) -> bool:
         if signum is signal.SIGINT:
             stopping = any(event.name == "stopping" for event in events)
             render.say("\nkilling" if stopping else "\nstopping, again to kill")
-        end_job(run_dir, signum)
+        OnCluster(run_dir).end(signum)
     return False
-
-
-def end_job(run_dir: RunDir, signum: signal.Signals) -> bool:
-    """Send *signum* to the supervisor of a run that a cluster has; False when none has it."""
-    job = job_of(journal.read(run_dir.journal))
-    if job is None:
-        return False
-    engine_named(job.engine).signal(job.job, signum)
-    settle({run_dir.run_id: (run_dir, job)})
-    return True
 
 
 def settle_all(state: StateDir) -> dict[str, str]:
@@ -143,14 +160,3 @@ def settle_all(state: StateDir) -> dict[str, str]:
 
 def with_waits(records: Sequence[RunRecord], waits: dict[str, str]) -> list[RunRecord]:
     return [replace(record, waits_for=waits.get(record.run_id, record.waits_for)) for record in records]
-
-
-def until_job_ends(run_dir: RunDir) -> Iterator[None]:
-    """Yields when the run may have said something, and once more when it has its last word."""
-    asked = _Asked(run_dir, quiet=True)
-    while not is_finished(run_dir) or is_locked(run_dir.supervisor_lock):
-        yield
-        asked.again()
-        time.sleep(_LOOK_S)
-    yield
-    recover(run_dir)

@@ -1,30 +1,57 @@
-"""Where a run goes that has been written down: to a supervisor on this machine, or into a cluster's line."""
+"""Where a run goes that has been written down, and where one is that was: this machine, or a cluster's engine.
+
+A place is what a command does with a run, whoever has it; what else is known of the run stands in its directory (decision 273).
+"""
 
 from __future__ import annotations
 
-from launcher.cli.watch import watch
-from launcher.plan.launch_plan import LaunchPlan
-from launcher.run.fork_server import ForkServer
+import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
 from launcher.run.signal_inbox import SignalInbox
 from runtime.state_dir import RunDir
 
+if TYPE_CHECKING:
+    from launcher.plan.launch_plan import LaunchPlan
+    from launcher.run.fork_server import ForkServer
+    from launcher.tracking.record import RunRecord
 
-def place(supervisors: ForkServer, plan: LaunchPlan, run_dir: RunDir, lock_fd: int, *, quiet: bool) -> int | None:
-    """Give the run away, and *lock_fd* with it. Returns its supervisor's pidfd; None when a cluster has the run."""
+
+class Place(Protocol):
+    """Of one run. `this_machine.py` and `cluster_run.py` have them."""
+
+    def watch(self, inbox: SignalInbox, *, quiet: bool = False, tail: int | None = None) -> int:
+        """Show the run to its end, of what it said so far the last *tail* lines or everything; what *inbox* receives is passed on
+        to it. Returns the exit code of `launch`."""
+        ...
+
+    def until_it_ends(self) -> Iterator[None]:
+        """Yields when the run may have said something, and once more when it has ended."""
+        ...
+
+    def end(self, signum: signal.Signals) -> None:
+        """Have its supervisor hear *signum*; take it out of the line when it has none yet."""
+        ...
+
+
+def place(supervisors: ForkServer, plan: LaunchPlan, run_dir: RunDir, lock_fd: int, *, quiet: bool) -> Place:
+    """Give the run away, and *lock_fd* with it."""
     if plan.spec.cluster.kind == "local":
-        return supervisors.supervise(run_dir, lock_fd)
-    from launcher.cli.cluster_run import submit_and_say
+        from launcher.cli.this_machine import ThisMachine
 
-    submit_and_say(run_dir, lock_fd, plan, quiet=quiet)
-    return None
+        return ThisMachine(run_dir, supervisors.supervise(run_dir, lock_fd))
+    from launcher.cli.cluster_run import submitted
+
+    return submitted(run_dir, lock_fd, plan, quiet=quiet)
 
 
-def watch_placed(
-    run_dir: RunDir, supervisor: int | None, inbox: SignalInbox, *, quiet: bool = False, tail: int | None = None
-) -> int:
-    """Show the run to its end. Returns the exit code of `launch`."""
-    if supervisor is not None:
-        return watch(run_dir, supervisor, inbox, quiet=quiet, tail=tail)
-    from launcher.cli.cluster_run import watch_job
+def place_of(record: RunRecord) -> Place:
+    """Where the run of *record* is, or was."""
+    if record.job is None:
+        from launcher.cli.this_machine import ThisMachine
 
-    return watch_job(run_dir, inbox, quiet=quiet, tail=tail)
+        return ThisMachine(record.run_dir)
+    from launcher.cli.cluster_run import OnCluster
+
+    return OnCluster(record.run_dir)

@@ -28,6 +28,8 @@ would end the command and leave the run alone."""
 _FALLBACK_POLL_MS = 500
 """inotify says nothing on some network file systems; so look now and then anyway."""
 
+_RECORD_STEP_S = 0.05
+
 _MOST_TAKEOVERS = 3
 """How many dead supervisors are replaced; more are a fault that another one would not survive either."""
 
@@ -110,7 +112,9 @@ def until_it_ends(run_dir: RunDir) -> Iterator[None]:
                 if not is_locked(run_dir.supervisor_lock):
                     yield
                     return
-            if select.select([changes], [], [], _FALLBACK_POLL_MS / 1000)[0]:
+            # What is left of a run that is over is its record; nothing tells of the end of who sends it.
+            patience_s = _RECORD_STEP_S if is_finished(run_dir) else _FALLBACK_POLL_MS / 1000
+            if select.select([changes], [], [], patience_s)[0]:
                 changes.read()
 
 

@@ -24,19 +24,13 @@ def main(arguments: Sequence[str]) -> int:
     args.apply_debug(options)
     if options.tail < 0:
         parser.error("--tail takes a number from 0 on")
-    from launcher.cli.placing import watch_placed
+    from launcher.cli.placing import place_of
     from launcher.cli.watch import SIGNALS
-    from launcher.errors import LaunchError
     from launcher.run.living import running_or_waiting
-    from launcher.run.signal_inbox import SignalInbox, held_back
-    from launcher.run.supervisor_link import open_supervisor
+    from launcher.run.signal_inbox import SignalInbox
 
     record = running_or_waiting(state_dir(), options.run)
-    with held_back(SIGNALS):
-        supervisor = open_supervisor(record.run_dir) if record.job is None else None
-        if supervisor is None and record.job is None:
-            raise LaunchError(f"run `{record.run_id}` ended just now", hint=f"`launch logs {record.run_id}` shows what it said")
-        inbox = SignalInbox(SIGNALS)
+    inbox = SignalInbox(SIGNALS)
     if not options.quiet:
         render.say(f"watching {record.experiment} {record.run_id}: Ctrl-C asks it to end, Ctrl-\\ leaves it running")
-    return watch_placed(record.run_dir, supervisor, inbox, quiet=options.quiet, tail=options.tail)
+    return place_of(record).watch(inbox, quiet=options.quiet, tail=options.tail)

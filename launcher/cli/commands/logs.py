@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from launcher.cli import arguments as args
 from launcher.cli import render
 from launcher.cli.moments import moment, timestamp
 from launcher.run.output import Output, Piece, lines_from
-from launcher.tracking.record import RunRecord
 from runtime.state_dir import state_dir
 
 _TAIL_BYTES = 1 << 26
@@ -50,21 +49,13 @@ def main(arguments: Sequence[str]) -> int:
             last = lines_from(output.new_pieces(since=since), options.tail)
         printer.show(last)
     if options.follow:
-        for _ in _until_it_ends(record):
+        from launcher.cli.placing import place_of
+
+        for _ in place_of(record).until_it_ends():
             printer.show(output.new_pieces(since=since))
     if output.left_out and options.tail is None:
         render.say(f"{render.size(output.left_out)} in between were not kept (LAUNCH_LOG_LIMIT)")
     return 0
-
-
-def _until_it_ends(record: RunRecord) -> Iterator[None]:
-    if record.job is None:
-        from launcher.cli.watch import until_it_ends
-
-        return until_it_ends(record.run_dir)
-    from launcher.cli.cluster_run import until_job_ends
-
-    return until_job_ends(record.run_dir)
 
 
 class _Printer:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from launcher.cli import arguments as args
 from launcher.cli import render
-from launcher.cli.placing import place, watch_placed
+from launcher.cli.placing import place
 from launcher.cli.timings import Timings
 from launcher.cli.verdict import print_verdict
 from launcher.cli.watch import SIGNALS
@@ -69,13 +69,13 @@ def main(arguments: Sequence[str]) -> int:
         identity = RunIdentity(name=options.name, command_line=("launch", *sys.argv[1:]), rerun_of=before.run_id)
         with held_back(SIGNALS):
             run_dir, lock_fd = new_run(again.plan, prepared.image.digest, state=state, identity=identity)
-            supervisor = place(supervisors, again.plan, run_dir, lock_fd, quiet=options.quiet)
+            placed = place(supervisors, again.plan, run_dir, lock_fd, quiet=options.quiet)
             inbox = None if options.detach else SignalInbox(SIGNALS)
         recover_runs(state)
     if inbox is None:
         print(run_dir.run_id)
         return 0
-    code = watch_placed(run_dir, supervisor, inbox, quiet=options.quiet)
+    code = placed.watch(inbox, quiet=options.quiet)
     return _compared(before, fold(run_dir), code, options)
 
 

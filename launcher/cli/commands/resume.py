@@ -33,14 +33,14 @@ def main(arguments: Sequence[str]) -> int:
         return _resume_run(record, state, options)
     from launcher.cli.sweep.run import resume_sweep
 
-    return resume_sweep(record, tuple(options.overrides), force=options.force, quiet=options.quiet)
+    return resume_sweep(record, tuple(options.overrides), force=options.force, detach=options.detach, quiet=options.quiet)
 
 
 def _resume_run(record: RunRecord, state: StateDir, options: argparse.Namespace) -> int:
     if options.overrides:
         hint = f"`launch rerun {record.run_id} {options.overrides[0]}` makes a new run of it"
         raise ConfigError(f"a run goes on as it was begun, without `{options.overrides[0]}`", hint=hint)
-    from launcher.cli.placing import place, watch_placed
+    from launcher.cli.placing import place
     from launcher.cli.prepare import build_image, start_local_server
     from launcher.cli.timings import Timings
     from launcher.cli.watch import SIGNALS
@@ -65,9 +65,9 @@ def _resume_run(record: RunRecord, state: StateDir, options: argparse.Namespace)
         refuse_another_image(record, plan, prepared.image.digest)
         with held_back(SIGNALS):
             run_dir, lock_fd = take_up_again(record, command_line=("launch", *sys.argv[1:]))
-            supervisor = place(supervisors, plan, run_dir, lock_fd, quiet=options.quiet)
+            placed = place(supervisors, plan, run_dir, lock_fd, quiet=options.quiet)
             inbox = None if options.detach else SignalInbox(SIGNALS)
     if inbox is None:
         print(run_dir.run_id)
         return 0
-    return watch_placed(run_dir, supervisor, inbox, quiet=options.quiet, tail=0)
+    return placed.watch(inbox, quiet=options.quiet, tail=0)

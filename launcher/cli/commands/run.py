@@ -70,7 +70,7 @@ def _run_once(request: args.Request, options: argparse.Namespace, timings: Timin
 
     with ForkServer() as supervisors:
         # Imported beside the server's own start.
-        from launcher.cli.placing import place, watch_placed
+        from launcher.cli.placing import place
         from launcher.cli.prepare import prepare
         from launcher.cli.watch import SIGNALS
         from launcher.run.handover import RunIdentity, new_run
@@ -84,13 +84,13 @@ def _run_once(request: args.Request, options: argparse.Namespace, timings: Timin
         handed_over_at = time.time()
         with held_back(SIGNALS):
             run_dir, lock_fd = new_run(prepared.plan, prepared.image.digest, state=prepared.state, identity=identity)
-            supervisor = place(supervisors, prepared.plan, run_dir, lock_fd, quiet=options.quiet)
+            placed = place(supervisors, prepared.plan, run_dir, lock_fd, quiet=options.quiet)
             inbox = None if options.detach else SignalInbox(SIGNALS)
         recover_runs(prepared.state)
     if inbox is None:
         print(run_dir.run_id)
         return 0
-    code = watch_placed(run_dir, supervisor, inbox, quiet=options.quiet)
+    code = placed.watch(inbox, quiet=options.quiet)
     if options.timings:
         _print_timings(run_dir.journal, timings, handed_over_at)
     return code
