@@ -1,4 +1,4 @@
-"""Entry point of `launch`: find the command word, run its file, show a failure once.
+"""Entry point of `launch`: find the command word, run its file; a failure is shown once (`failures.py`).
 
 Commands are one file each in `launcher.cli.commands`; a file is imported only when its command is typed. No command word means
 `run`: `launch experiment=digits`.
@@ -11,8 +11,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from launcher.errors import ConfigError, LaunchError
-from runtime.errors import RuntimeFailure
+from launcher.cli.failures import exit_code_of
+from launcher.errors import ConfigError
 
 COMMANDS = {
     "run": "run an experiment (the default: `launch experiment=digits`)",
@@ -91,23 +91,14 @@ def run(arguments: Sequence[str]) -> int:
     word, rest = ("run", list(arguments))
     if arguments and arguments[0] in COMMANDS:
         word, rest = arguments[0], list(arguments[1:])
-    try:
-        _refuse_a_stray_word(arguments)
-        command = importlib.import_module(f"launcher.cli.commands.{word}")
-        code: int = command.main(rest)
-        sys.stdout.flush()
-        return code
-    except LaunchError as error:
-        return _show(error, error.exit_code)
-    except RuntimeFailure as error:
-        return _show(error, 125)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except KeyboardInterrupt:
-        return 130
-    except OSError as error:
-        return _show_os_error(error)
+    return exit_code_of(lambda: _done(word, rest, typed=arguments))
+
+
+def _done(word: str, rest: Sequence[str], *, typed: Sequence[str]) -> int:
+    _refuse_a_stray_word(typed)
+    code: int = importlib.import_module(f"launcher.cli.commands.{word}").main(rest)
+    sys.stdout.flush()
+    return code
 
 
 def _refuse_a_stray_word(arguments: Sequence[str]) -> None:
@@ -133,74 +124,6 @@ def _what_was_meant(word: str) -> str:
     if not near:
         return "`launch --help` lists the commands, `launch list` the experiments"
     return f"did you mean `launch {near[0] if near[0] in COMMANDS else f'experiment={near[0]}'}`?"
-
-
-def _show(error: LaunchError | RuntimeFailure, exit_code: int) -> int:
-    from launcher.cli.render import print_error
-
-    if debugging():
-        import traceback
-
-        traceback.print_exception(error)
-    print_error(error.message, hint=error.hint, origin=getattr(error, "origin", None), notes=getattr(error, "__notes__", ()))
-    return exit_code
-
-
-def _show_os_error(error: OSError) -> int:
-    """The machine refused something we did not foresee: full disk, permission, a name that is too long."""
-    import errno
-
-    from launcher.cli.render import print_error
-
-    if debugging():
-        raise error
-    if _has_lost_its_directory():
-        print_error("the current directory does not exist any more", hint="`cd` to one that does", origin=None)
-        return 2
-    if error.errno not in _MACHINE_ERRORS:
-        raise error
-    hint = {
-        errno.ENOSPC: f"{_room()}`launch gc` frees what no image needs, LAUNCH_HOME moves everything to another disk",
-        errno.EDQUOT: "your disk quota is used up; `launch gc` frees what no image needs",
-    }
-    print_error(str(error), hint=hint.get(error.errno or 0), origin=None, notes=getattr(error, "__notes__", ()))
-    return 125
-
-
-def _room() -> str:
-    """How full the disk of LAUNCH_HOME is, where that is what is full."""
-    from runtime.state_dir import state_dir
-
-    root = state_dir().root
-    try:
-        status = os.statvfs(root)
-    except OSError:
-        return ""
-    free, total = (count * status.f_frsize / 1e6 for count in (status.f_bavail, status.f_blocks))
-    return f"the disk of `{root}` has {free:.0f} MB free of {total:.0f} MB; " if free * 100 < total else ""
-
-
-def _has_lost_its_directory() -> bool:
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        return True
-    return False
-
-
-def _machine_errors() -> frozenset[int]:
-    import errno
-
-    refusals = "EACCES EDQUOT EFBIG EIO ELOOP EMFILE ENAMETOOLONG ENFILE ENOMEM ENOSPC ENOTDIR EPERM EROFS"
-    return frozenset(getattr(errno, name) for name in refusals.split())
-
-
-_MACHINE_ERRORS = _machine_errors()
-
-
-def debugging() -> bool:
-    """`--debug` (which sets LAUNCH_DEBUG) shows tracebacks of expected failures too."""
-    return os.environ.get("LAUNCH_DEBUG", "") not in ("", "0")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ class ForkServer:
     """The command's side. A context manager: leaving it lets the server go, not the supervisors."""
 
     def __init__(self) -> None:
+        self._is_ours = True
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -48,9 +49,15 @@ class ForkServer:
         os.set_inheritable(fds[0], False)
         return fds[0]
 
-    def close(self) -> None:
+    def give_away(self) -> None:
+        """It belongs to a process that we have forked, from now on."""
         self._socket.close()
-        os.waitpid(self._pid, 0)
+        self._is_ours = False
+
+    def close(self) -> None:
+        if self._is_ours:
+            self._socket.close()
+            os.waitpid(self._pid, 0)
 
     def __enter__(self) -> ForkServer:
         return self

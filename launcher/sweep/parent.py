@@ -17,16 +17,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.config.spec import ExperimentSpec, Sweep
-from launcher.errors import ConfigError
+from launcher.errors import ConfigError, LaunchError
 from launcher.run import active
 from launcher.run.handover import announce_pid
 from launcher.run.supervisor_link import open_supervisor
 from launcher.run.tracker_process import TrackerProcess, start_tracker
 from launcher.sweep.run_sweep import SweepEnd
+from launcher.sweep.trial import Trial
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking import journal
 from launcher.tracking.description import Description, user_name, write_description
-from launcher.tracking.record import process_started
+from launcher.tracking.record import RunRecord, process_started
 from launcher.tracking.status import Reason
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir, StateDir
@@ -51,6 +52,19 @@ class SweepParent:
         self.tracker = start_tracker(self.run_dir)
         journal.append(self.run_dir.journal, "started", attempt=1)
 
+    def started(self, trial: Trial, run_dir: RunDir) -> None:
+        """Of a `SweepView`: who watches reads the log of the trials."""
+
+    def ended(self, trial: Trial, record: RunRecord) -> None:
+        """As `started`."""
+
+    def tick(self) -> None:
+        """As `started`."""
+
+    def message(self, text: str) -> None:
+        """Say something to whoever watches."""
+        journal.append(self.run_dir.journal, "note", text=text)
+
     def close(self, end: SweepEnd, settings: Sweep, *, total: int) -> None:
         """Write the sweep's end into the journal: why, how many, and the best trial with its metric."""
         self.closed = True
@@ -71,6 +85,13 @@ class SweepParent:
         journal.append(
             self.run_dir.journal, "finished", reason=str(end.reason), exit_code=int(not complete), signal=None, facts=facts
         )
+
+    def fail(self, error: BaseException) -> None:
+        """Close it, unless it is or had not begun: the sweep's process cannot go on."""
+        if self.tracker is None or self.closed:
+            return
+        code, words = (error.exit_code, error.message) if isinstance(error, LaunchError) else (125, f"{error!r}")
+        journal.append(self.run_dir.journal, "finished", reason=str(Reason.LAUNCHER), exit_code=code, signal=None, message=words)
 
 
 @contextmanager
@@ -97,26 +118,32 @@ def reopened_parent(run_dir: RunDir) -> Iterator[SweepParent]:
         yield parent
 
 
+def refuse_running(run_dir: RunDir) -> None:
+    """Raises ConfigError for a sweep whose process lives."""
+    holder = open_supervisor(run_dir)
+    if holder is not None:
+        os.close(holder)
+        raise ConfigError(f"sweep `{run_dir.run_id}` still runs", hint=f"`launch attach {run_dir.run_id}` shows it")
+
+
 def _lock_of_the_dead(run_dir: RunDir) -> int:
     """The lock of a sweep whose process has ended. What that process forked may hold it for a moment longer."""
     try:
         return open_locked(run_dir.supervisor_lock, wait=False)
     except LockBusy:
-        holder = open_supervisor(run_dir)
-    if holder is None:
-        return open_locked(run_dir.supervisor_lock)
-    os.close(holder)
-    raise ConfigError(f"sweep `{run_dir.run_id}` still runs", hint="`launch ps` shows its trials")
+        refuse_running(run_dir)
+    return open_locked(run_dir.supervisor_lock)
 
 
 @contextmanager
 def _opened(parent: SweepParent, lock_fd: int) -> Iterator[SweepParent]:
     try:
         yield parent
+    except BaseException as error:
+        parent.fail(error)
+        raise
     finally:
         if parent.tracker is not None:
-            if not parent.closed:
-                journal.append(parent.run_dir.journal, "finished", reason=str(Reason.LAUNCHER), exit_code=125, signal=None)
             parent.tracker.finish()
             active.unmark(parent.run_dir)
         os.close(lock_fd)

@@ -116,9 +116,14 @@ def results_of(record: RunRecord) -> SweepResults:
 
 
 def read_results(run_dir: RunDir) -> SweepResults:
+    """Raises FileNotFoundError for a run that is no sweep, and for one of a Hydra program."""
     described = description.read(run_dir.sweep)
+    return read_trial_results(run_dir, described.settings, described.dimensions)
+
+
+def read_trial_results(run_dir: RunDir, settings: Sweep, dimensions: tuple[Dimension, ...] = ()) -> SweepResults:
     trials = read_trials(run_dir.trials).values()
-    return SweepResults(run_dir.run_id, described.settings, described.dimensions, tuple(map(_result, trials)))
+    return SweepResults(run_dir.run_id, settings, dimensions, tuple(map(_result, trials)))
 
 
 def _result(logged: LoggedTrial) -> TrialResult:

@@ -103,6 +103,7 @@ class Sweeping:
         self.place.wake_on(self.inbox.fd)
         while True:
             self._start_what_fits()
+            self.log.total(self.study.total)
             if not self.place.running and not self._waits_for_room:
                 break
             if deadline is not None and time.monotonic() >= deadline:
@@ -214,7 +215,7 @@ class Sweeping:
             trial=trial.number,
         )
         run_dir, lock_fd = new_run(trial.plan, trial.image_digest, state=self.state, identity=identity)
-        self.log.started(trial.number, run_dir.run_id, trial.overrides)
+        self.log.started(trial.number, run_dir.run_id, trial.overrides, gpus=trial.need.gpus)
         self.place.start(Running(trial, run_dir, self.tail(run_dir)), lock_fd)
         self.view.started(trial, run_dir)
         self._last = trial

@@ -1,17 +1,19 @@
 """`trials.jsonl` in the directory of a sweep's parent run: what was asked for, who tried it, how that ended.
 
+    total     trials: how many there will be; again when that changes, None while nobody knows
     asked     number, point, overrides
-    started   number, run_id, overrides (of this try: a rule may have changed them)
+    started   number, run_id, gpus, overrides (of this try: a rule may have changed them)
     ended     number, run_id, verdict, values, violations, reason
 
-A line is one write(2), as in a run's journal (`launcher.tracking.journal`), and the study of a resumed sweep is made from it
-again.
+Each with `at` (Unix seconds). A line is one write(2), as in a run's journal (`launcher.tracking.journal`), and the study of a
+resumed sweep is made from it again; who watches a sweep reads it as it grows (`followed.py`).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -72,22 +74,29 @@ class TrialLog:
         self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         size = os.fstat(self._fd).st_size
         self._torn = size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"
+        self._total: int | None = -1
 
     def close(self) -> None:
         os.close(self._fd)
 
+    def total(self, trials: int | None) -> None:
+        """How many trials the sweep will have, as far as is known now."""
+        if trials != self._total:
+            self._append("total", trials=trials)
+            self._total = trials
+
     def asked(self, asked: Asked) -> None:
         self._append("asked", number=asked.number, point=asked.point, overrides=list(asked.overrides))
 
-    def started(self, number: int, run_id: str, overrides: tuple[str, ...]) -> None:
-        self._append("started", number=number, run_id=run_id, overrides=list(overrides))
+    def started(self, number: int, run_id: str, overrides: tuple[str, ...], *, gpus: float = 0) -> None:
+        self._append("started", number=number, run_id=run_id, gpus=gpus, overrides=list(overrides))
 
     def ended(self, number: int, run_id: str, verdict: Verdict, *, reason: str | None, end: End | None = None) -> None:
         told = {} if end is None else {"values": list(end.values), "violations": list(end.violations)}
         self._append("ended", number=number, run_id=run_id, verdict=str(verdict), reason=reason, **told)
 
     def _append(self, event: str, **fields: Any) -> None:
-        line = json.dumps({"event": event, **fields}, separators=(",", ":")).encode() + b"\n"
+        line = json.dumps({"event": event, "at": time.time(), **fields}, separators=(",", ":")).encode() + b"\n"
         line = b"\n" + line if self._torn else line
         written = os.write(self._fd, line)
         self._torn = written != len(line)
@@ -99,6 +108,8 @@ def read_trials(path: Path) -> dict[int, LoggedTrial]:
     """Every trial by number, in the order in which they were asked for. A line that a killed writer left half is skipped."""
     trials: dict[int, LoggedTrial] = {}
     for line in json_objects(path):
+        if line["event"] == "total":
+            continue
         number = int(line["number"])
         if line["event"] == "asked":
             trials[number] = LoggedTrial(Asked(number, int(line["point"]), tuple(line["overrides"])))

@@ -14,12 +14,12 @@ from runtime.state_dir import StateDir, state_dir
 
 
 def main(arguments: Sequence[str]) -> int:
-    usage = "RUN [-d] [-q] | SWEEP [KEY=VALUE ...] [--force] [-q]"
+    usage = "RUN [-d] [-q] | SWEEP [KEY=VALUE ...] [--force] [-d] [-q]"
     parser = args.Parser("resume", "Go on with a run that was stopped or lost its host, or with a sweep.", usage=usage)
     parser.add_argument("run", metavar="RUN|SWEEP", help=args.RUN)
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of a sweep: how much, how long: sweep.trials=100")
     parser.add_argument("--force", action="store_true", help="also when data, or a sweep's space, code or images have changed")
-    parser.add_argument("-d", "--detach", action="store_true", help="of a run: print its id and leave; the run goes on")
+    parser.add_argument("-d", "--detach", action="store_true", help="print the id and leave; it goes on")
     parser.add_argument("-q", "--quiet", action="store_true", help="nothing of ours on stderr but errors")
     args.add_debug_options(parser)
     options = parser.parse_intermixed_args(arguments)

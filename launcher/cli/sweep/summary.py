@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from launcher.cli import render
 from launcher.config.spec import Sweep
 from launcher.sweep.best import BestPoint
-from launcher.sweep.run_sweep import SweepEnd
-from launcher.sweep.trial import EndedTrial
+from launcher.sweep.results import SweepResults, TrialResult
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking.record import RunRecord, fold
 from launcher.tracking.status import RunStatus
@@ -19,18 +19,21 @@ _TRIALS_SHOWN = 100
 _FRONT_SHOWN = 10
 
 
-def print_sweep_summary(parent: RunDir, state: StateDir, end: SweepEnd, total: int, sweep: Sweep) -> None:
-    _print_trials(parent.run_id, state, end.trials)
-    render.say(f"sweep {parent.run_id}: {_counts(end, total)}")
-    recorded = fold(parent)
-    if recorded is not None and recorded.mlflow_url:
-        render.say(f"  mlflow {recorded.mlflow_url}")
-    runs = {trial.number: trial.run_id for trial in end.trials}
-    for line in best_lines(end.best, runs, sweep):
+def print_sweep_summary(parent: RunDir, state: StateDir, results: SweepResults, record: RunRecord | None) -> None:
+    """Of a sweep that has ended; *record* is its parent's."""
+    ended = [trial for trial in results.trials if trial.verdict is not None and trial.verdict.is_final]
+    total = max(len(results.trials), int(record.facts.get("trials", 0)) if record is not None else 0)
+    _print_trials(parent.run_id, state, ended)
+    render.say(f"sweep {parent.run_id}: {_counts(ended, total)}")
+    if record is not None and record.mlflow_url:
+        render.say(f"  mlflow {record.mlflow_url}")
+    best = results.best()
+    runs = {trial.number: trial.run_id or "" for trial in ended}
+    for line in best_lines(best, runs, results.settings):
         render.say(f"  {line}")
-    if len(end.best) == 1:
-        render.say(f"  again  launch rerun {runs[end.best[0].trial]}   (the best trial)")
-    if len(end.trials) < total:
+    if len(best) == 1:
+        render.say(f"  again  launch rerun {runs[best[0].trial]}   (the best trial)")
+    if len(ended) < total:
         render.say(f"  go on  launch resume {parent.run_id}")
 
 
@@ -56,24 +59,23 @@ def outcome(record: RunRecord) -> str:
     return f"{words} {render.duration(record.duration_s)}  {metrics}".rstrip()
 
 
-def _counts(end: SweepEnd, total: int) -> str:
-    finished, pruned = end.count(Verdict.COMPLETE), end.count(Verdict.PRUNED)
-    words = [f"{finished} of {total} trials finished"]
-    words += [f"{pruned} pruned"] if pruned else []
-    failed = end.count(Verdict.FAILED)
-    words += [f"{failed} failed"] if failed else []
-    words += [f"{total - len(end.trials)} not done"] if total > len(end.trials) else []
+def _counts(ended: Sequence[TrialResult], total: int) -> str:
+    counted = Counter(trial.verdict for trial in ended)
+    words = [f"{counted[Verdict.COMPLETE]} of {total} trials finished"]
+    words += [f"{counted[Verdict.PRUNED]} pruned"] if counted[Verdict.PRUNED] else []
+    words += [f"{counted[Verdict.FAILED]} failed"] if counted[Verdict.FAILED] else []
+    words += [f"{total - len(ended)} not done"] if total > len(ended) else []
     return ", ".join(words)
 
 
-def _print_trials(sweep_id: str, state: StateDir, trials: Sequence[EndedTrial]) -> None:
+def _print_trials(sweep_id: str, state: StateDir, trials: Sequence[TrialResult]) -> None:
     if len(trials) > _TRIALS_SHOWN:
         render.say(f"  trials  launch sweep show {sweep_id}")
         return
     rows = [
         (trial.number, trial.run_id, " ".join(trial.overrides), outcome(record))
         for trial in trials
-        if (record := fold(state.run(trial.run_id))) is not None
+        if trial.run_id is not None and (record := fold(state.run(trial.run_id))) is not None
     ]
     if rows:
         render.say(render.table(("TRIAL", "RUN", "OVERRIDES", "OUTCOME"), rows))

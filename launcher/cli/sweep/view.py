@@ -5,59 +5,90 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from launcher.cli import render
 from launcher.cli.sweep.summary import best_lines, outcome
 from launcher.config.spec import Sweep
+from launcher.sweep.best import BestPoint
 from launcher.sweep.capacity import Offer
-from launcher.sweep.study import Study
-from launcher.sweep.trial import Trial
-from launcher.tracking.record import RunRecord
-from runtime.state_dir import RunDir
+from launcher.sweep.followed import Ended, Started
+from launcher.tracking.record import fold
 
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
 _DRAWN_EVERY_S = 0.25
+_MOST_SHOWN = 200
+
+
+class Standing(Protocol):
+    """How the sweep stands."""
+
+    @property
+    def total(self) -> int | None: ...
+
+    def best(self) -> list[BestPoint]: ...
 
 
 class PlainView:
     """Lines on stderr: no terminal, or `-q`."""
 
-    def __init__(self, study: Study, *, quiet: bool = False) -> None:
-        self._study = study
+    def __init__(self, standing: Standing, *, quiet: bool = False) -> None:
+        self._standing = standing
         self._quiet = quiet
 
-    def started(self, trial: Trial, run_dir: RunDir) -> None:
-        return
+    def take_over(self, events: Iterable[Started | Ended]) -> None:
+        """What happened before anybody watched."""
 
-    def ended(self, trial: Trial, record: RunRecord) -> None:
-        if not self._quiet:
-            render.say(f"trial {trial.number}/{self._study.total or '?'}  {' '.join(trial.overrides)}  {outcome(record)}")
+    def show(self, events: Iterable[Started | Ended]) -> None:
+        for event in events:
+            if isinstance(event, Ended) and not self._quiet:
+                render.say(plain_line(event, self._standing.total))
 
     def tick(self) -> None:
         return
 
     def message(self, text: str) -> None:
-        render.say(text)
+        if not self._quiet:
+            render.say(text)
 
     def close(self) -> None:
         return
 
 
+def plain_line(event: Ended, total: int | None) -> str:
+    """`trial 3/6  params.lr=0.1  finished 1.6 s  loss 0.1`"""
+    return f"trial {event.number}/{total or '?'}  {' '.join(event.overrides)}  {_outcome(event)}"
+
+
+def _outcome(event: Ended) -> str:
+    record = fold(event.run_dir)
+    return str(event.verdict) if record is None else outcome(record)
+
+
+@dataclass(slots=True)
+class _Row:
+    """An ended try; its outcome is looked up when it is first shown."""
+
+    event: Ended
+    words: str = ""
+
+
 class LiveView:
     """A table that is redrawn: the best so far, what runs, and as many of the last ended trials as a screen holds."""
 
-    def __init__(self, study: Study, settings: Sweep, offer: Offer) -> None:
+    def __init__(self, standing: Standing, settings: Sweep, offer: Offer) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        self._study, self._settings, self._offer = study, settings, offer
-        self._running: dict[int, tuple[Trial, str, float]] = {}
-        self._ended: deque[tuple[Trial, str, str]] = deque(maxlen=200)
+        self._standing, self._settings, self._offer = standing, settings, offer
+        self._running: dict[int, Started] = {}
+        self._ended: deque[_Row] = deque(maxlen=_MOST_SHOWN)
         self._runs: dict[int, str] = {}
         self._durations: deque[float] = deque(maxlen=50)
         self._number_ended = 0
@@ -66,16 +97,24 @@ class LiveView:
         self._live: Live = Live(console=self._console, refresh_per_second=4, auto_refresh=False)
         self._live.start()
 
-    def started(self, trial: Trial, run_dir: RunDir) -> None:
-        self._running[trial.number] = (trial, run_dir.run_id, time.monotonic())
+    def take_over(self, events: Iterable[Started | Ended]) -> None:
+        """What happened before anybody watched."""
+        self.show(events)
 
-    def ended(self, trial: Trial, record: RunRecord) -> None:
-        self._ended.append((trial, record.run_id, outcome(record)))
-        self._runs[trial.number] = record.run_id
-        self._number_ended += 1
-        begun = self._running.pop(trial.number, None)
+    def show(self, events: Iterable[Started | Ended]) -> None:
+        for event in events:
+            if isinstance(event, Started):
+                self._running[event.number] = event
+            else:
+                self._end(event)
+
+    def _end(self, event: Ended) -> None:
+        self._ended.append(_Row(event))
+        self._runs[event.number] = event.run_dir.run_id
+        self._number_ended += event.verdict.is_final
+        begun = self._running.pop(event.number, None)
         if begun is not None:
-            self._durations.append(time.monotonic() - begun[2])
+            self._durations.append(event.at - begun.at)
 
     def tick(self) -> None:
         if time.monotonic() - self._drawn_at >= _DRAWN_EVERY_S:
@@ -92,14 +131,14 @@ class LiveView:
         from rich.console import Group
 
         self._drawn_at = time.monotonic()
-        best = best_lines(self._study.best()[:1], self._runs, self._settings)
+        best = best_lines(self._standing.best()[:1], self._runs, self._settings)
         self._live.update(Group(self._headline(), *best, self._table()), refresh=True)
 
     def _headline(self) -> str:
         """`12 of 50 trials ended, 4 running, gpus 4 of 8, about 3 m 05 s left`"""
-        total, needs = self._study.total, [trial.need for trial, _, _ in self._running.values()]
+        total = self._standing.total
         words = [f"{self._number_ended} of {total or '?'} trials ended, {len(self._running)} running"]
-        gpus = sum(need.gpus for need in needs)
+        gpus = sum(begun.gpus for begun in self._running.values())
         words += [f"gpus {gpus:g} of {self._offer.gpus}"] if gpus else []
         if total is not None and self._durations and self._running:
             left = (total - self._number_ended) * fmean(self._durations) / len(self._running)
@@ -113,14 +152,22 @@ class LiveView:
         for column in ("trial", "run", "overrides", "outcome"):
             table.add_column(column)
         room = max(3, self._console.size.height - 5)
-        now = time.monotonic()
-        rows = [(trial, run_id, f"running {render.duration(now - begun)}") for trial, run_id, begun in self._running.values()]
-        for trial, run_id, words in [*list(self._ended)[-max(0, room - len(rows)) :], *rows][-room:]:
-            table.add_row(str(trial.number), run_id, " ".join(trial.overrides), words)
+        now = time.time()
+        rows: list[tuple[Started | Ended, str]] = [
+            (begun, f"running {render.duration(now - begun.at)}") for begun in self._running.values()
+        ]
+        for event, words in [*self._last_ended(max(0, room - len(rows))), *rows][-room:]:
+            table.add_row(str(event.number), event.run_dir.run_id, " ".join(event.overrides), words)
         return table
 
+    def _last_ended(self, count: int) -> list[tuple[Started | Ended, str]]:
+        rows = list(self._ended)[-count:] if count else []
+        for row in rows:
+            row.words = row.words or _outcome(row.event)
+        return [(row.event, row.words) for row in rows]
 
-def sweep_view(study: Study, settings: Sweep, offer: Offer, *, quiet: bool) -> PlainView | LiveView:
+
+def sweep_view(standing: Standing, settings: Sweep, offer: Offer, *, quiet: bool) -> PlainView | LiveView:
     if sys.stderr.isatty() and not quiet:
-        return LiveView(study, settings, offer)
-    return PlainView(study, quiet=quiet)
+        return LiveView(standing, settings, offer)
+    return PlainView(standing, quiet=quiet)

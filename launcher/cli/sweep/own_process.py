@@ -1,0 +1,67 @@
+"""The process of a sweep: forked from the command that made it ready, in a session of its own. The command watches, or leaves.
+
+It holds the lock of the sweep's parent run as a supervisor holds a run's, and so is found by `launch stop`, `attach` and all
+others. What it has to say stands in that run's journal; what should not happen, in its `supervisor.log`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from launcher.cli.failures import exit_code_of
+from runtime.state_dir import RunDir, StateDir
+
+Begun = Callable[[RunDir], None]
+"""To be called once the sweep is written down: until then its process speaks to the terminal."""
+
+
+def begin(sweep: Callable[[Begun], int], state: StateDir) -> tuple[RunDir, int]:
+    """Fork the process that does *sweep*. Returns the parent run and the process's pidfd, once it has begun.
+
+    Raises SystemExit when it ended before; then it has said why. To be called with signals held back: the process lets them
+    come once it is ready to take them.
+    """
+    told, telling = os.pipe2(os.O_CLOEXEC)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        os.close(told)
+        _be_the_process(sweep, telling)
+    os.close(telling)
+    pidfd = os.pidfd_open(pid)
+    with open(told, "rb") as answer:
+        run_id = answer.read().decode()
+    if not run_id:
+        _pid, status = os.waitpid(pid, 0)
+        raise SystemExit(os.waitstatus_to_exitcode(status) or 125)
+    return state.run(run_id), pidfd
+
+
+def _be_the_process(sweep: Callable[[Begun], int], telling: int) -> NoReturn:
+    code = 125
+    try:
+        os.setsid()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        code = exit_code_of(lambda: sweep(lambda run_dir: _leave_terminal(run_dir, telling)))
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _leave_terminal(run_dir: RunDir, telling: int) -> None:
+    """The terminal belongs to the command, and this process outlives both."""
+    null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    log_fd = os.open(run_dir.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    for ours, standard in ((null_fd, 0), (log_fd, 1), (log_fd, 2)):
+        os.dup2(ours, standard)
+    os.close(null_fd)
+    os.close(log_fd)
+    os.write(telling, run_dir.run_id.encode())
+    os.close(telling)

@@ -1,0 +1,93 @@
+"""A sweep as its log tells it, read as it grows: what runs, what ended, which trial is best; for who watches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from launcher.config.spec import Sweep
+from launcher.sweep import description
+from launcher.sweep.best import BestPoint, best_points
+from launcher.sweep.ending import End, EndState
+from launcher.sweep.trial_log import Verdict
+from launcher.tracking.journal import Event, Follower
+from runtime.state_dir import RunDir
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A try of a trial has begun."""
+
+    number: int
+    overrides: tuple[str, ...]
+    run_dir: RunDir
+    gpus: float
+    at: float
+    """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A try of a trial has ended."""
+
+    number: int
+    overrides: tuple[str, ...]
+    run_dir: RunDir
+    verdict: Verdict
+    at: float
+
+
+class FollowedSweep:
+    """The sweep whose parent run is *run_dir*."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        self.settings: Sweep = description.read(run_dir.sweep).settings
+        self.total: int | None = None
+        """Trials in all; None while nobody knows."""
+        self._run_dir = run_dir
+        self._log = Follower(run_dir.trials)
+        self._point_of: dict[int, int] = {}
+        self._points: dict[int, tuple[tuple[str, ...], dict[int, End]]] = {}
+        """Point → its overrides and how its trials ended."""
+        self._running: dict[int, Started] = {}
+        self._best: list[BestPoint] | None = []
+
+    def new_events(self) -> list[Started | Ended]:
+        """What happened since the last call."""
+        return [found for event in self._log.new_events() if (found := self._take_in(event)) is not None]
+
+    def best(self) -> list[BestPoint]:
+        """As `Study.best`."""
+        if self._best is None:
+            self._best = best_points(self._points.values(), self.settings.directions)
+        return self._best
+
+    def _take_in(self, event: Event) -> Started | Ended | None:
+        if event.name == "total":
+            self.total = event.get("trials")
+            return None
+        number = int(event.get("number"))
+        if event.name == "asked":
+            overrides = tuple(event.get("overrides"))
+            self._point_of[number] = int(event.get("point"))
+            self._points.setdefault(self._point_of[number], (overrides[:-1] if self.settings.seeds > 1 else overrides, {}))
+            return None
+        if event.name == "started":
+            return self._started(number, event)
+        return self._ended(number, event)
+
+    def _started(self, number: int, event: Event) -> Started:
+        run_dir = self._run_of(event)
+        begun = Started(number, tuple(event.get("overrides")), run_dir, float(event.get("gpus") or 0), event.at)
+        self._running[number] = begun
+        return begun
+
+    def _ended(self, number: int, event: Event) -> Ended:
+        verdict, begun = Verdict(event.get("verdict")), self._running.pop(number, None)
+        if verdict.is_final:
+            end = End(EndState(verdict), tuple(event.get("values", ())), tuple(event.get("violations", ())))
+            self._points[self._point_of[number]][1][number] = end
+            self._best = None
+        return Ended(number, begun.overrides if begun is not None else (), self._run_of(event), verdict, event.at)
+
+    def _run_of(self, event: Event) -> RunDir:
+        return RunDir(self._run_dir.root.with_name(str(event.get("run_id"))))
