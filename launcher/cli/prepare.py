@@ -56,9 +56,13 @@ def prepare(
 
 def prepare_image(request: Request, timings: Timings, *, quiet: bool = False) -> Prepared:
     """For `launch build`: nothing will run, so nothing is tracked."""
+    from launcher.plan.images.attachments import attach_bill
+
     state = state_dir().ensure()
     composed = _composed(request, state, timings)
-    return plan_and_build(composed, state, timings, quiet=quiet, runs_here=False)
+    prepared = plan_and_build(composed, state, timings, quiet=quiet, runs_here=False)
+    attach_bill(prepared.image, Store(state.store))  # no run comes that would make it (`run.bill`)
+    return prepared
 
 
 def _composed(request: Request, state: StateDir, timings: Timings) -> Composed:
@@ -81,14 +85,15 @@ def plan_and_build(
     from launcher.cli.progress import planning_progress
     from launcher.plan.origins import origin_of
     from launcher.plan.planner import plan as make_plan
-    from launcher.plan.refusals import refuse_cluster
 
     with timings.phase("plan"), nullcontext() if quiet else planning_progress() as observer:
         plan = make_plan(
             composed, state=state, environ=os.environ, cwd=Path.cwd(), image=image, runs_here=runs_here, observer=observer
         )
-    if not may_wait:
-        refuse_cluster(plan.spec, lambda key: origin_of(composed.origins, key), "--no-wait")
+    if not may_wait and plan.spec.cluster.kind != "local":
+        from launcher.plan.cluster_request import refuse_impatience
+
+        refuse_impatience(plan.spec, lambda key: origin_of(composed.origins, key))
     if plan.gpus and not may_wait:
         from launcher.run.gpu_line import refuse_unless_free
 
@@ -115,7 +120,7 @@ def build_image(plan: LaunchPlan, state: StateDir, timings: Timings, *, quiet: b
     from launcher.cli.progress import build_progress
     from launcher.cli.render import warn
     from launcher.plan.image_plan import sources
-    from launcher.plan.images.attachments import attach
+    from launcher.plan.images.attachments import attach_recipe
 
     for warning in () if quiet else plan.warnings:
         warn(warning)
@@ -123,5 +128,5 @@ def build_image(plan: LaunchPlan, state: StateDir, timings: Timings, *, quiet: b
     with timings.phase("build"), nullcontext() if quiet else build_progress(plan.build) as observer:
         result = build(plan.build, store, sources=sources(plan, state=state, environ=os.environ), observer=observer)
     store.name_image(result.image, plan.spec.name)
-    attach(result.image, store, build=plan.build, plan=plan)
+    attach_recipe(result.image, store, build=plan.build, plan=plan)
     return Prepared(state, plan, result.image, result)

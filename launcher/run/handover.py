@@ -9,22 +9,18 @@ from __future__ import annotations
 import json
 import os
 import socket
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launcher.config.spec import to_json
-from launcher.plan.images.attachments import SBOM
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import to_document
 from launcher.run import active
 from launcher.tracking import journal
 from launcher.tracking.record import process_started
-from runtime.linked_file import link_or_copy
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
-from runtime.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +47,10 @@ def new_run(plan: LaunchPlan, image_digest: Digest, *, state: StateDir, identity
         _write_json(run_dir.plan, document)
         _write_json(run_dir.spec, to_json(plan.spec))
         _write_json(run_dir.params, plan.params)
-        _take_sbom(run_dir, image_digest, state)
         for appended in (run_dir.metrics, run_dir.stdout, run_dir.stderr):
             appended.touch(mode=0o600)
         journal.append(run_dir.journal, "created", **_created_fields(run_dir.run_id, plan, image_digest, identity))
     return run_dir, lock_fd
-
-
-def _take_sbom(run_dir: RunDir, image_digest: Digest, state: StateDir) -> None:
-    """The bill of what ran stays with the run when the image is gone. An image of an older launch has none."""
-    with suppress(FileNotFoundError):
-        link_or_copy(Store(state.store).attachment(image_digest, SBOM), run_dir.sbom)
 
 
 def _identity_document(identity: RunIdentity) -> dict[str, Any]:

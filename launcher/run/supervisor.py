@@ -19,6 +19,7 @@ from launcher.errors import LaunchError
 from launcher.plan.plan_json import from_document
 from launcher.run import active
 from launcher.run.attempt import Attempt, not_run
+from launcher.run.bill import bill_taken
 from launcher.run.follow import REQUESTS
 from launcher.run.handover import announce_pid
 from launcher.run.logs import close_holes
@@ -33,6 +34,7 @@ from launcher.tracking.gpu_usage import gpu_usage
 from launcher.tracking.status import Reason
 from runtime.cgroup.limits import Usage
 from runtime.errors import RuntimeFailure
+from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
 
@@ -73,7 +75,7 @@ def supervise(run_dir: RunDir, inbox: SignalInbox) -> None:
 
 def _run_or_take_over(run_dir: RunDir, inbox: SignalInbox, tracker: TrackerProcess, *, began: bool) -> Attempt:
     document = json.loads(run_dir.plan.read_bytes())
-    plan, image_digest, identity = from_document(document["plan"]), document["image_digest"], document["identity"]
+    plan, image_digest, identity = from_document(document["plan"]), Digest(document["image_digest"]), document["identity"]
     state = StateDir(run_dir.root.parent.parent)
     run = Run(
         run_dir,
@@ -90,10 +92,11 @@ def _run_or_take_over(run_dir: RunDir, inbox: SignalInbox, tracker: TrackerProce
     events = journal.read(run_dir.journal)
     number = next_attempt(events)
     run.retries_left -= sum(event.name == "attempt" for event in journal.since_resumed(events))
-    if began:
-        return retried(run, take_over(run_dir, plan, inbox, tracker, attempt=number), number)
-    journal.append(run_dir.journal, "queued", image_digest=image_digest, facts=machine_facts(plan))
-    return run_experiment(run, number)
+    with bill_taken(run_dir, image_digest, Store(state.store)):
+        if began:
+            return retried(run, take_over(run_dir, plan, inbox, tracker, attempt=number), number)
+        journal.append(run_dir.journal, "queued", image_digest=image_digest, facts=machine_facts(plan))
+        return run_experiment(run, number)
 
 
 def _confirm_layers(state: StateDir) -> None:

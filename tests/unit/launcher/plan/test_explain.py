@@ -11,7 +11,7 @@ import pytest
 from sample_plan import PLAN
 
 from launcher.plan.explain import Explained, explain
-from launcher.plan.images.attachments import attach
+from launcher.plan.images.attachments import attach_recipe
 from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, InstallWheel, RunCommand, Step
@@ -43,7 +43,7 @@ def planned(*steps: Step, **config: str) -> LaunchPlan:
 def was_built(plan: LaunchPlan, store: Store, *, recorded: LaunchPlan | None = None) -> None:
     image = build(plan.build, store).image
     store.name_image(image, plan.spec.name)
-    attach(image, store, build=plan.build, plan=recorded or plan)
+    attach_recipe(image, store, build=plan.build, plan=recorded or plan)
 
 
 def whys(explained: Explained) -> list[list[str]]:

@@ -9,7 +9,7 @@ import pytest
 from image_maker import image_of
 from sample_plan import PLAN
 
-from launcher.plan.images.attachments import attach
+from launcher.plan.images.attachments import attach_bill, attach_recipe
 from launcher.plan.images.image_facts import image_facts, image_history
 from runtime.store.pins import pin
 from runtime.store.store import Store
@@ -27,7 +27,8 @@ def test_an_image_with_all_its_facts(store: Store) -> None:
     store.name_image(image, "also/digits")
     store.name_image(other, "other")
     store.attach(image, "pushed", b'[{"reference": "localhost:5000/digits:1"}]')
-    attach(image, store, build=PLAN.build, plan=PLAN)
+    attach_recipe(image, store, build=PLAN.build, plan=PLAN)
+    attach_bill(image, store)
     facts = image_facts(image, store)
     assert (["also/digits", "digits"], {"User": "ada"}, "linux/amd64") == (facts["names"], facts["config"], facts["platform"])
     assert [["other"], []] == [layer["shared_with"] for layer in facts["layers"]]

@@ -9,7 +9,7 @@ import pytest
 from sample_plan import PLAN
 
 from launcher.config.spec import Index
-from launcher.plan.images.attachments import RECIPE, attach
+from launcher.plan.images.attachments import RECIPE, attach_recipe
 from launcher.plan.images.recipe import Recipe, read_recipe
 from launcher.plan.launch_plan import GitState, LaunchPlan
 from runtime.build.builder import build
@@ -57,21 +57,21 @@ def with_secrets(plan: LaunchPlan) -> LaunchPlan:
 
 def test_an_experiments_recipe_gives_its_build_plan_back(store: Store, image: Image) -> None:
     plan = PLAN
-    attach(image, store, build=plan.build, plan=plan)
+    attach_recipe(image, store, build=plan.build, plan=plan)
     found = recipe_of(image, store)
     assert found.plan is not None
     assert (plan.build, plan.lock, plan.code.files) == (found.build, found.plan.lock, found.plan.code.files)
 
 
 def test_an_image_without_an_experiment_has_its_build_plan_as_recipe(store: Store, image: Image) -> None:
-    attach(image, store, build=build_plan(), name="lab/tool")
+    attach_recipe(image, store, build=build_plan())
     found = recipe_of(image, store)
     assert (build_plan(), None) == (found.build, found.plan)
 
 
 def test_no_password_gets_into_a_recipe(store: Store, image: Image) -> None:
     plan = with_secrets(PLAN)
-    attach(image, store, build=plan.build, plan=plan)
+    attach_recipe(image, store, build=plan.build, plan=plan)
     kept = store.attached(image, RECIPE)
     assert SECRET.encode() not in (kept or SECRET.encode())
     found = recipe_of(image, store)
@@ -83,15 +83,15 @@ def test_what_is_part_of_the_image_keeps_its_every_character(store: Store, image
     """An address with a password in `image.env` is in the image's configuration: without it the digest would be another one."""
     address = f"redis://:{SECRET}@cache.example/0"
     plan = replace(build_plan(), config=ImageConfig(env={"CACHE": address}))
-    attach(image, store, build=plan)
+    attach_recipe(image, store, build=plan)
     found = recipe_of(image, store)
     assert {"CACHE": address} == found.build.config.env
 
 
 def test_the_first_recipe_stays(store: Store, image: Image) -> None:
-    attach(image, store, build=build_plan())
+    attach_recipe(image, store, build=build_plan())
     first = store.attached(image, RECIPE)
-    attach(image, store, build=replace(build_plan(), source_date_epoch_s=7))
+    attach_recipe(image, store, build=replace(build_plan(), source_date_epoch_s=7))
     assert first == store.attached(image, RECIPE)
 
 

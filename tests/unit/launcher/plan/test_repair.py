@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.plan.images.attachments import attach
+from launcher.plan.images.attachments import attach_recipe
 from launcher.plan.images.repair import Repaired, repair
 from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, MakeVenv
@@ -43,7 +43,7 @@ def plan(tmp_path: Path) -> BuildPlan:
 @pytest.fixture
 def image(store: Store, plan: BuildPlan) -> Image:
     image = build(plan, store).image
-    attach(image, store, build=plan)
+    attach_recipe(image, store, build=plan)
     return image
 
 
@@ -100,7 +100,7 @@ def test_what_a_run_uses_stays_until_that_has_ended(store: Store, state: StateDi
 
 def test_an_image_that_comes_out_otherwise_is_named(store: Store, state: StateDir, image: Image, plan: BuildPlan) -> None:
     other = build(BuildPlan(plan.steps, ImageConfig(env={"A": "1"})), store).image
-    attach(other, store, build=plan)
+    attach_recipe(other, store, build=plan)
     spoil(store, other)
     done = repaired(store, state)
     assert f"comes out as `{image.digest.short}` now" in done.left[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ConfigError, LaunchError
-from launcher.plan.images.attachments import attach
+from launcher.plan.images.attachments import attach_recipe
 from launcher.plan.images.verify import Verdict, verify
 from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, ContextFiles, CopyFiles, CopyIn, ImageConfig, MakeVenv, Step
@@ -64,7 +64,7 @@ def copy_in(code: Path) -> CopyIn:
 
 def recorded(store: Store, plan: BuildPlan) -> Image:
     image = build(plan, store).image
-    attach(image, store, build=plan)
+    attach_recipe(image, store, build=plan)
     return image
 
 
@@ -104,7 +104,7 @@ def test_a_context_that_is_gone_is_taken_from_the_image(store: Store, state: Sta
 def test_a_file_that_is_nowhere_any_more_is_named(store: Store, state: StateDir, code: Path) -> None:
     plan = plan_of(copy_in(code))
     image = build(plan_of(), store).image
-    attach(image, store, build=plan)
+    attach_recipe(image, store, build=plan)
     (code / "train.py").unlink()
     with pytest.raises(LaunchError, match=r"train\.py` changed since .* no copy"):
         verified(image, store, state)
@@ -122,7 +122,7 @@ def test_a_layer_that_comes_out_otherwise_is_shown_file_by_file(store: Store, st
         wrong = store.publish(digest_bytes(b"wrong"), root, label="code")
     manifest = {**good.manifest, "annotations": {"made": "wrongly"}}
     image = store.put_image(config=good.config, manifest=manifest, layers=(good.layers[0], wrong))
-    attach(image, store, build=plan)
+    attach_recipe(image, store, build=plan)
     verdict = verified(image, store, state)
     assert not verdict.identical
     (layer,) = verdict.layers
@@ -136,7 +136,7 @@ def test_a_layer_that_comes_out_otherwise_is_shown_file_by_file(store: Store, st
 def test_another_configuration_is_shown(store: Store, state: StateDir, code: Path) -> None:
     plan = plan_of(copy_in(code), config=ImageConfig(env={"A": "1"}))
     image = build(plan, store).image
-    attach(image, store, build=replace(plan, config=ImageConfig(env={"A": "2"})))
+    attach_recipe(image, store, build=replace(plan, config=ImageConfig(env={"A": "2"})))
     verdict = verified(image, store, state)
     assert ((), ("config.Env: ['A=1'] → ['A=2']",)) == (verdict.layers, verdict.configuration)
 
