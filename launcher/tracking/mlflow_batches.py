@@ -20,6 +20,7 @@ TAG_MAX = 8000
 
 _LIMITS = {"metrics": 1000, "params": 100, "tags": 100}
 _TOTAL_MAX = 1000
+_POINT_FIELDS = 4
 _BYTES_MAX = 900_000
 _FOREIGN = re.compile(r"[^\w\-. :/]")
 _INDEX = re.compile(r"\[(\w+)\]")
@@ -72,6 +73,18 @@ def batches(entries: Iterable[dict[str, Any]]) -> Iterator[Batch]:
         batch.size += size
     if batch.count:
         yield batch
+
+
+def one_batch(entries: Iterable[dict[str, Any]]) -> Batch | None:
+    """All entries, for a server without limits; None when one is a request of its own, or a metric of a model or a dataset."""
+    batch = Batch()
+    for entry in entries:
+        kind, item = _item(entry)
+        if "post" in entry or len(item) > _POINT_FIELDS:
+            return None
+        if kind is not None:
+            getattr(batch, kind).append(item)
+    return batch
 
 
 def tag_entries(tags: Mapping[str, str]) -> Iterator[dict[str, str]]:

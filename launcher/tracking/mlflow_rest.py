@@ -108,6 +108,10 @@ class Mlflow:
             document["run_name"] = name
         self.post("runs/update", document)
 
+    def put_run(self, run_id: str, document: Mapping[str, Any]) -> None:
+        """Bring a run to what *document* says (`mlflow_run_endpoint.py`): a launch's local server takes that, no other."""
+        self._call("PUT", f"/launch/runs/{run_id}", json.dumps(document).encode())
+
     def put_artifact(self, path: str, file: Path) -> None:
         """Upload *file* to *path* (`<experiment>/<run>/artifacts/...`) through the server's artifact proxy."""
         size = file.stat().st_size

@@ -1,8 +1,9 @@
 """The process of the local MLflow server: `python -m launcher.tracking.mlflow_server_main STATE_DIR`.
 
-Only here `mlflow` is imported. It listens first, on the private socket and on a loopback port for the UI, and loads MLflow
-then: who connects meanwhile just waits. One process serves (MLflow's own command starts eleven). It ends when no request came
-and no run was tended for LAUNCH_MLFLOW_IDLE_S seconds (default 1800). Starting it is `mlflow_server.py`.
+Only here `mlflow` is imported; one address is ours (`mlflow_run_endpoint.py`). It listens first, on the private socket and on a
+loopback port for the UI, and loads MLflow then: who connects meanwhile just waits. One process serves (MLflow's own starts
+eleven). It ends when no request came and no run was tended for LAUNCH_MLFLOW_IDLE_S seconds (default 1800). Starting it is
+`mlflow_server.py`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import socket
 import sqlite3
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from launcher.tracking.loopback_peer import owner_of
 from launcher.tracking.mlflow_address import LocalAddress
+from launcher.tracking.mlflow_run_endpoint import Receive, RunEndpoint, Scope, Send
+from launcher.tracking.mlflow_run_rows import RunRows, is_known_layout
 from launcher.tracking.mlflow_server import is_up
 from launcher.tracking.record import process_started
 from runtime.file_lock import LockBusy, is_locked, open_locked
@@ -31,9 +34,6 @@ _IDLE_S = 1800.0
 _FIRST_PORT = 5000
 _PORTS_TRIED = 20
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -60,10 +60,12 @@ def main() -> int:
 
 
 class Guarded:
-    """MLflow's application behind two things of ours: the UI's port is for this user only, and requests are noticed."""
+    """MLflow's application behind three things of ours: the UI's port is for this user only, requests are noticed, and launches
+    bring whole runs through the private socket."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, runs: RunEndpoint | None = None) -> None:
         self._application = application
+        self._runs = runs
         self.last_request = time.monotonic()
         self._allowed = allowed_users(os.environ)
 
@@ -73,15 +75,24 @@ class Guarded:
             if not self._is_ours(scope):
                 await _refuse(scope, send)
                 return
+            if self._runs is not None and self._runs.is_for(scope) and _is_private(scope):
+                await self._runs(scope, receive, send)
+                return
         await self._application(scope, receive, send)
 
     def _is_ours(self, scope: Scope) -> bool:
         server, client = scope.get("server"), scope.get("client")
-        if not server or server[1] is None:
-            return True  # the private socket: its directory is 0700
-        if not client:
+        if _is_private(scope):
+            return True
+        if not server or not client:
             return False
         return owner_of((client[0], client[1]), (server[0], server[1])) in self._allowed
+
+
+def _is_private(scope: Scope) -> bool:
+    """Whether it came through the private socket, whose directory is 0700."""
+    server = scope.get("server")
+    return not server or server[1] is None
 
 
 def allowed_users(environ: Mapping[str, str]) -> frozenset[int]:
@@ -232,7 +243,10 @@ async def _serve(state: StateDir, sockets: list[socket.socket]) -> None:
     from uvicorn import Config, Server
 
     _open_stores(state)
-    guarded = Guarded(app)
+    database = state.mlflow / "mlflow.db"
+    # Another layout of the tables is a newer MLflow's: launches go through its API then.
+    runs = RunEndpoint(RunRows(database)) if is_known_layout(database) else None
+    guarded = Guarded(app, runs)
     config = Config(
         guarded, log_level="warning", access_log=False, timeout_keep_alive=60, timeout_graceful_shutdown=5, proxy_headers=False
     )

@@ -46,17 +46,21 @@ class Sink:
         self.lock = threading.RLock()
         self.run: dict[str, Any] = _read_json(run_dir)
 
+    @property
+    def may_begin_late(self) -> bool:
+        """Whether nobody needs the run's id, and a run that ends within a moment may be sent whole."""
+        return False
+
     def create(self) -> dict[str, Any]:
         """The MLflow run, created when there is none. Returns what stands in `mlflow.json`."""
         if self.run:
             return self.run
-        if parent_is_coming(self.run_dir, journal.read(self.run_dir.journal)):
-            raise MlflowUnreachable("the sweep's own run is not in MLflow yet")
+        self._wait_for_parent()
         found = self._look_for_run() if self.state.creating else None
         if found is None:
             self._note(creating=True)
             found = self._create_in_known_experiment() or self._create_in(self.client.experiment(self.description.experiment))
-        self._publish(*found)
+        self._publish(self._run_document(*found))
         self._note(creating=False)
         return self.run
 
@@ -118,10 +122,18 @@ class Sink:
         if len(self.state.refused) < _REFUSED_KEPT:
             self.state.refused.append(words)
 
-    def _first_tags(self) -> dict[str, str]:
-        events = journal.read(self.run_dir.journal)
+    def _wait_for_parent(self) -> None:
+        if parent_is_coming(self.run_dir, journal.read(self.run_dir.journal)):
+            raise MlflowUnreachable("the sweep's own run is not in MLflow yet")
+
+    def _tags(self, events: list[Event]) -> dict[str, str]:
+        """All tags of the run, as MLflow takes them."""
         tags = {**self.description.tags, **current_tags(events), **parent_tag(self.run_dir, events)}
         return {fitting_key(key): fitting_value(value, TAG_MAX) for key, value in tags.items()}
+
+    def _new_tags(self, events: list[Event]) -> dict[str, str]:
+        """Those that MLflow doesn't know yet."""
+        return {key: value for key, value in self._tags(events).items() if self.state.tags.get(key) != value}
 
     def _create_in_known_experiment(self) -> tuple[Experiment, CreatedRun] | None:
         """The experiment's id is remembered from earlier runs: one request fewer before the program starts."""
@@ -134,7 +146,7 @@ class Sink:
             return None  # deleted meanwhile, or another database: asking for it by name says what is wrong
 
     def _create_in(self, experiment: Experiment) -> tuple[Experiment, CreatedRun]:
-        tags = self._first_tags()
+        tags = self._tags(journal.read(self.run_dir.journal))
         created = self.client.create_run(
             experiment.experiment_id,
             name=fitting_value(self.description.run_name, 250),
@@ -157,8 +169,8 @@ class Sink:
         self.state.status = RunStatus.RUNNING.value
         return experiment, found
 
-    def _publish(self, experiment: Experiment, created: CreatedRun) -> None:
-        self.run = {
+    def _run_document(self, experiment: Experiment, created: CreatedRun) -> dict[str, Any]:
+        return {
             "tracking_uri": self.description.uri,
             "ui_uri": _ui_uri(self.run_dir) if isinstance(self.address, LocalAddress) else self.description.uri,
             "experiment_id": experiment.experiment_id,
@@ -166,6 +178,9 @@ class Sink:
             "run_id": created.run_id,
             "artifact_uri": created.artifact_uri,
         }
+
+    def _publish(self, run: dict[str, Any]) -> None:
+        self.run = run
         partial = self.run_dir.mlflow.with_name(".mlflow.json")
         partial.write_text(json.dumps(self.run))
         partial.rename(self.run_dir.mlflow)
@@ -173,15 +188,12 @@ class Sink:
     def _push_news(self, events: list[Event]) -> None:
         """Params, tags that have changed and the first of what the program reported, in one request where it can be one: a
         trial of a sweep is short, and the server takes its time for each."""
-        wanted = {**self.description.tags, **current_tags(events), **parent_tag(self.run_dir, events)}
-        known = self.state.tags
-        new = {key: value for key, value in wanted.items() if known.get(fitting_key(key)) != fitting_value(value, TAG_MAX)}
+        new = self._new_tags(events)
         params = {} if self.state.params_sent else self.description.params
         entries, end = read_slice(self.run_dir.logged, self.state.logged)
         self._send(batches([*param_entries(params), *tag_entries(new), *entries]))
         if params or new or end != self.state.logged:
-            sent = {fitting_key(key): fitting_value(value, TAG_MAX) for key, value in new.items()}
-            self._note(params_sent=True, tags={**known, **sent}, logged=end)
+            self._note(params_sent=True, tags={**self.state.tags, **new}, logged=end)
 
     def _push_datasets(self) -> None:
         if self.state.datasets_sent or not self.description.datasets:
@@ -197,12 +209,19 @@ class Sink:
             samples, end = read_slice(self.run_dir.system_metrics, self.state.system)
             if end == self.state.system:
                 return
-            entries = []
-            for number, sample in enumerate(samples, self.state.system_samples):
-                at_ms = int(sample.pop("time") * 1000)
-                entries += [metric(f"system/{name}", float(value), step=number, time_ms=at_ms) for name, value in sample.items()]
-            self._send(batches(entries))
+            self._send(batches(self._system_entries(samples)))
             self._note(system=end, system_samples=self.state.system_samples + len(samples))
+
+    def _system_entries(self, samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        entries = []
+        for number, sample in enumerate(samples, self.state.system_samples):
+            at_ms = int(sample["time"] * 1000)
+            entries += [
+                metric(f"system/{name}", float(value), step=number, time_ms=at_ms)
+                for name, value in sample.items()
+                if name != "time"
+            ]
+        return entries
 
     def _push_spooled(self) -> None:
         if artifacts.is_proxied(self.run):
@@ -216,7 +235,7 @@ class Sink:
         sent: dict[str, list[int]] = {}
         noted = time.monotonic()
         try:
-            for upload in artifacts.send(self.client, self.run, waiting):
+            for upload in artifacts.send(self.client, self._run_there(), waiting):
                 sent[upload.path] = upload.stamp
                 if time.monotonic() - noted > _NOTE_FILES_S:
                     self._note(files={**self.state.files, **sent})
@@ -225,6 +244,10 @@ class Sink:
         finally:
             if sent:
                 self._note(files={**self.state.files, **sent})
+
+    def _run_there(self) -> Mapping[str, Any]:
+        """The run that artifacts belong to."""
+        return self.run
 
     def _end_children(self, status: RunStatus, end_ms: int | None) -> None:
         """Runs that the program opened and did not end: with their parent gone nobody else will."""

@@ -12,10 +12,10 @@ from pathlib import Path
 from launcher.tracking import tracker_state
 from launcher.tracking.description import current_status, describe
 from launcher.tracking.journal import read
+from launcher.tracking.local_sink import open_sink
 from launcher.tracking.metric_files import metric_files
 from launcher.tracking.mlflow_address import LocalAddress
 from launcher.tracking.observed import Observed
-from launcher.tracking.sink import Sink
 from runtime.file_lock import LockBusy, locked
 from runtime.state_dir import RunDir, StateDir
 
@@ -42,7 +42,7 @@ def sync_run(run_dir: RunDir, *, environ: Mapping[str, str] = os.environ) -> boo
             description = describe(run_dir)
             if description is None:
                 return False
-            sink = Sink(run_dir, description, timeout_s=60.0, environ=environ)
+            sink = open_sink(run_dir, description, timeout_s=60.0, environ=environ)
             if isinstance(sink.address, LocalAddress):
                 from launcher.tracking.mlflow_server import ensure_server
 

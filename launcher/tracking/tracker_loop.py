@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from launcher.errors import LaunchError
 from launcher.tracking import journal, tracker, tracker_state
 from launcher.tracking.description import Description, current_status, describe
+from launcher.tracking.local_sink import open_sink
 from launcher.tracking.metric_files import MetricFile, metric_files
 from launcher.tracking.mlflow_address import LocalAddress
 from launcher.tracking.mlflow_connection import MlflowUnreachable
@@ -29,6 +30,7 @@ from launcher.tracking.observed import Observed
 from launcher.tracking.own_run import OwnRun
 from launcher.tracking.sink import Sink
 from launcher.tracking.submitted import is_elsewhere
+from launcher.tracking.superseded import leave_if_superseded
 from launcher.tracking.sync import lock_path
 from launcher.tracking.system_sampler import SystemSampler
 from runtime.file_lock import locked
@@ -46,6 +48,9 @@ _LONGEST_WAIT_S = 30.0
 _PATIENCE_S = 10.0
 _PATIENCE_WITHOUT_CLIENT_S = 0.05
 
+# How long a run that may begin late is waited for: when it ends before, MLflow hears of it once, with all that it has.
+_MAY_END_SOON_S = 1.0
+
 # How long a run that is over may take to reach a server that doesn't answer, before that is left to `launch sync`.
 _LAST_TRIES_S = 10.0
 
@@ -61,7 +66,7 @@ def run(run_dir: RunDir, *, channel: socket.socket | None, ready_fd: int, alive_
             _leave_word(run_dir, tracker_state.load(run_dir), observed)
             return 0
         try:
-            sink = Sink(run_dir, description)
+            sink = open_sink(run_dir, description)
         except LaunchError as error:
             _say(ready_fd, {"error": error.message})
             _watch(run_dir, observed, channel=channel, alive_fd=alive_fd)
@@ -143,6 +148,7 @@ def _watch(
                 _answer(channel)
             if not words:
                 channel = None
+        leave_if_superseded()
         ended = alive_fd in readable
         _follow_metrics(files, observed, to_the_end=ended)
         if ended:
@@ -225,6 +231,9 @@ class Pusher(threading.Thread):
 
     def run(self) -> None:
         wait_s = 0.0
+        if self._sink.may_begin_late:
+            self.answered.set()
+            self._finishing.wait(_MAY_END_SOON_S)
         while True:
             # Asked before the step: what it sends is then everything.
             finishing = self._finishing.is_set()

@@ -21,7 +21,8 @@ class TrackerState:
 
     token: str = ""
     provisional_id: str = ""
-    """What the program was told as its run id when it had to start before MLflow answered; the gateway translates it."""
+    """The run's id in the local server. In another server, which chooses itself: what the program was told as its run id when
+    it had to start before MLflow answered; the gateway translates it."""
     creating: bool = False
     """A runs/create was sent and its answer not seen: look for the run before creating another."""
     params_sent: bool = False
@@ -45,6 +46,11 @@ class TrackerState:
     """Why MLflow has not got everything, when the tracker gave up; empty again once it has."""
     notes: list[str] = field(default_factory=list)
     """What else whoever launched the run should know."""
+
+
+def new_run_id() -> str:
+    """An id as MLflow makes them."""
+    return os.urandom(16).hex()
 
 
 def warnings(run_dir: RunDir) -> list[str]:
