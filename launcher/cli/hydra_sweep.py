@@ -28,7 +28,7 @@ from launcher.sweep.job_study import JobStudy
 from launcher.sweep.machine import offer
 from launcher.sweep.neighbours import Neighbours
 from launcher.sweep.parent import SweepParent, new_parent
-from launcher.sweep.results import read_trial_results
+from launcher.sweep.results import read_known_results
 from launcher.sweep.room import Room
 from launcher.sweep.run_sweep import SweepEnd, Sweeping
 from launcher.sweep.study import Asked
@@ -49,6 +49,7 @@ def hydra_sweep(settings: JobSettings) -> Iterator[HydraSweep]:
         prepared = _prepared(settings)
         spec = prepared.plan.spec
         with new_parent(spec, prepared.state, name=settings.name, note=None, command_line=settings.command_line) as parent:
+            parent.begin()
             log = TrialLog(parent.run_dir.trials)
             sweep = HydraSweep(settings, prepared, parent, supervisors, log, SignalInbox(_SIGNALS))
             try:
@@ -111,7 +112,7 @@ class HydraSweep:
     def close(self) -> None:
         end = SweepEnd(sorted(self.ended, key=lambda trial: trial.number), self.reason, [])
         self.parent.close(end, Sweep(), total=len(self.jobs))
-        results = read_trial_results(self.parent.run_dir, Sweep())
+        results = read_known_results(self.parent.run_dir)
         print_sweep_summary(self.parent.run_dir, self.prepared.state, results, fold(self.parent.run_dir))
 
     def _run(self) -> SweepEnd:

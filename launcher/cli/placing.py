@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Place(Protocol):
-    """Of one run. `this_machine.py` and `cluster_run.py` have them."""
+    """Of one run. `this_machine.py`, `cluster_run.py` and, for whole sweeps, `sweep/place.py` have them."""
 
     def watch(self, inbox: SignalInbox, *, quiet: bool = False, tail: int | None = None) -> int:
         """Show the run to its end, of what it said so far the last *tail* lines or everything; what *inbox* receives is passed on
@@ -47,7 +47,11 @@ def place(supervisors: ForkServer, plan: LaunchPlan, run_dir: RunDir, lock_fd: i
 
 
 def place_of(record: RunRecord) -> Place:
-    """Where the run of *record* is, or was."""
+    """Where the run or the sweep of *record* is, or was."""
+    if record.is_sweep:
+        from launcher.cli.sweep.place import SweepPlace
+
+        return SweepPlace(record.run_dir)
     if record.job is None:
         from launcher.cli.this_machine import ThisMachine
 

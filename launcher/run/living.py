@@ -30,6 +30,9 @@ def find_own_run(state: StateDir, reference: str) -> RunRecord:
 def running_or_waiting(state: StateDir, reference: str) -> RunRecord:
     """The run that *reference* means, which has not ended. Raises ConfigError for one that has."""
     record = find_own_run(state, reference)
+    if record.exit_code is not None and record.is_sweep:
+        hint = f"`launch sweep show {record.run_id}` shows what it found, `launch resume {record.run_id}` goes on with it"
+        raise ConfigError(f"sweep `{record.run_id}` has ended ({record.reason})", hint=hint)
     if record.exit_code is not None:
         raise ConfigError(
             f"run `{record.run_id}` has ended ({record.reason})",
@@ -44,6 +47,9 @@ def running_or_waiting(state: StateDir, reference: str) -> RunRecord:
 def living_run(state: StateDir, reference: str) -> RunRecord:
     """The run that *reference* means, whose program runs. Raises ConfigError for one that has ended or not begun."""
     record = running_or_waiting(state, reference)
+    if record.is_sweep:
+        hint = f"name one of its trials: `launch ps` lists those that run; `launch attach {record.run_id}` watches all"
+        raise ConfigError(f"sweep `{record.run_id}` has no container", hint=hint)
     if record.job is not None and record.host != socket.gethostname():
         raise ConfigError(
             f"run `{record.run_id}` runs on `{record.host}`, as job {record.job}",

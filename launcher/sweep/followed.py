@@ -40,7 +40,7 @@ class FollowedSweep:
     """The sweep whose parent run is *run_dir*."""
 
     def __init__(self, run_dir: RunDir) -> None:
-        self.settings: Sweep = description.read(run_dir.sweep).settings
+        self.settings = _settings(run_dir)
         self.total: int | None = None
         """Trials in all; None while nobody knows."""
         self._run_dir = run_dir
@@ -91,3 +91,10 @@ class FollowedSweep:
 
     def _run_of(self, event: Event) -> RunDir:
         return RunDir(self._run_dir.root.with_name(str(event.get("run_id"))))
+
+
+def _settings(run_dir: RunDir) -> Sweep:
+    try:
+        return description.read(run_dir.sweep).settings
+    except FileNotFoundError:
+        return Sweep()  # a Hydra program's: it has no metric that we know

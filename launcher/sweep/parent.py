@@ -40,14 +40,16 @@ class SweepParent:
     run_dir: RunDir
     tracker: TrackerProcess | None = None
     """None: the sweep has not begun, or not begun again."""
-    closed: bool = False
+    is_open: bool = False
+    """Whether the journal has its beginning, or its new one, and not its end."""
 
     @property
     def run_id(self) -> str:
         return self.run_dir.run_id
 
-    def begin_again(self) -> None:
-        """The sweep runs from now on."""
+    def begin(self) -> None:
+        """The sweep runs from now on, for the first time or again. Forks the tracker, which keeps the standard streams."""
+        self.is_open = True
         active.mark_again(self.run_dir)
         self.tracker = start_tracker(self.run_dir)
         journal.append(self.run_dir.journal, "started", attempt=1)
@@ -67,7 +69,7 @@ class SweepParent:
 
     def close(self, end: SweepEnd, settings: Sweep, *, total: int) -> None:
         """Write the sweep's end into the journal: why, how many, and the best trial with its metric."""
-        self.closed = True
+        self.is_open = False
         finished, pruned = end.count(Verdict.COMPLETE), end.count(Verdict.PRUNED)
         facts: dict[str, Any] = {"trials": total, "trials_finished": finished, "trials_pruned": pruned}
         if len(end.best) == 1:
@@ -88,7 +90,7 @@ class SweepParent:
 
     def fail(self, error: BaseException) -> None:
         """Close it, unless it is or had not begun: the sweep's process cannot go on."""
-        if self.tracker is None or self.closed:
+        if not self.is_open:
             return
         code, words = (error.exit_code, error.message) if isinstance(error, LaunchError) else (125, f"{error!r}")
         journal.append(self.run_dir.journal, "finished", reason=str(Reason.LAUNCHER), exit_code=code, signal=None, message=words)
@@ -98,20 +100,19 @@ class SweepParent:
 def new_parent(
     spec: ExperimentSpec, state: StateDir, *, name: str | None, note: str | None, command_line: tuple[str, ...]
 ) -> Iterator[SweepParent]:
-    """Open the parent run for the body; its tracker tells MLflow. A body that fails leaves it closed with reason `launcher`."""
+    """The parent run of a new sweep, to `begin` in the body. A body that fails leaves it closed with reason `launcher`."""
     with active.beginning(state) as (run_dir, lock_fd):
         announce_pid(lock_fd)
         journal.append(run_dir.journal, "created", **_created(run_dir, spec, name, note, command_line))
         if spec.tracking is not None:
             write_description(run_dir, _description(run_dir, spec, name, note, command_line))
-    with _opened(SweepParent(run_dir), lock_fd) as parent:
-        parent.begin_again()
+    with _opened(SweepParent(run_dir, is_open=True), lock_fd) as parent:
         yield parent
 
 
 @contextmanager
 def reopened_parent(run_dir: RunDir) -> Iterator[SweepParent]:
-    """The parent of a sweep that goes on. Nothing is written until `begin_again`. Raises ConfigError when it still runs."""
+    """The parent of a sweep that goes on. Nothing is written until `begin`. Raises ConfigError when it still runs."""
     lock_fd = _lock_of_the_dead(run_dir)
     announce_pid(lock_fd)
     with _opened(SweepParent(run_dir), lock_fd) as parent:

@@ -108,7 +108,7 @@ def results_of(record: RunRecord) -> SweepResults:
     try:
         return read_results(record.run_dir)
     except FileNotFoundError:
-        if record.sweep_id == record.run_id:
+        if record.is_sweep:
             hint = f"`launch runs --where 'sweep = {record.run_id}' --columns run,status,metrics.return_value` lists its trials"
             raise ConfigError(f"the space of sweep `{record.run_id}` is known to the Hydra program alone", hint=hint) from None
         hint = "`launch runs --where 'trial is null and sweep is not null'` lists them"
@@ -118,12 +118,19 @@ def results_of(record: RunRecord) -> SweepResults:
 def read_results(run_dir: RunDir) -> SweepResults:
     """Raises FileNotFoundError for a run that is no sweep, and for one of a Hydra program."""
     described = description.read(run_dir.sweep)
-    return read_trial_results(run_dir, described.settings, described.dimensions)
+    return SweepResults(run_dir.run_id, described.settings, described.dimensions, _trials(run_dir))
 
 
-def read_trial_results(run_dir: RunDir, settings: Sweep, dimensions: tuple[Dimension, ...] = ()) -> SweepResults:
-    trials = read_trials(run_dir.trials).values()
-    return SweepResults(run_dir.run_id, settings, dimensions, tuple(map(_result, trials)))
+def read_known_results(run_dir: RunDir) -> SweepResults:
+    """As `read_results`; of a Hydra program's sweep what its log tells."""
+    try:
+        return read_results(run_dir)
+    except FileNotFoundError:
+        return SweepResults(run_dir.run_id, Sweep(), (), _trials(run_dir))
+
+
+def _trials(run_dir: RunDir) -> tuple[TrialResult, ...]:
+    return tuple(map(_result, read_trials(run_dir.trials).values()))
 
 
 def _result(logged: LoggedTrial) -> TrialResult:

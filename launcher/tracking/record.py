@@ -114,6 +114,11 @@ class RunRecord:
     notes: tuple[str, ...] = ()
     """What the supervisor had to say: limits that are not enforced, a wait, a takeover."""
 
+    @property
+    def is_sweep(self) -> bool:
+        """Whether it is the parent of a sweep's trials."""
+        return self.sweep_id == self.run_id
+
     def to_json(self) -> dict[str, Any]:
         """For `launch runs --json`: times as ISO 8601 in UTC, and strict JSON, which has no NaN and no infinities."""
         document: dict[str, Any] = {}

@@ -21,6 +21,7 @@ import pytest
 from crash_rounds import process_children
 from launch_command import Launch
 
+from launcher.run.supervisor_link import open_supervisor
 from launcher.sweep.trial_log import LoggedTrial, Verdict, read_trials
 from runtime.state_dir import StateDir
 
@@ -53,7 +54,7 @@ def _round(launch: Launch, dice: random.Random) -> Iterator[str]:
     for _blow in range(dice.choice([1, 1, 2, 3])):
         process = launch.start(*(words if sweep is None else ["resume", sweep]))
         time.sleep(dice.random() * LIFE_S)
-        said.append(_strike(process, dice))
+        said.append(_strike(process, _holder(launch, sweep or _parent(launch, known)), dice))
         _out, err = process.communicate(timeout=120)
         said.append(err)
         sweep = sweep or _parent(launch, known)
@@ -67,11 +68,27 @@ def _round(launch: Launch, dice: random.Random) -> Iterator[str]:
     yield from [f"{words}: {'; '.join(found)}", *said] if found else []
 
 
-def _strike(process: subprocess.Popen[str], dice: random.Random) -> str:
-    """Kill the sweep, and often one or all of those who work for it."""
-    servers = process_children(process.pid)
+def _holder(launch: Launch, sweep: str | None) -> int | None:
+    """The sweep's process; None before it has one, and after."""
+    if sweep is None:
+        return None
+    pidfd = open_supervisor(StateDir(launch.home).run(sweep))
+    if pidfd is None:
+        return None
+    try:
+        with open(f"/proc/self/fdinfo/{pidfd}") as info:
+            return next(int(line.split()[1]) for line in info if line.startswith("Pid:"))
+    finally:
+        os.close(pidfd)
+
+
+def _strike(process: subprocess.Popen[str], holder: int | None, dice: random.Random) -> str:
+    """Kill the sweep, and often the command that watches it and one or all of those who work for it. Before there is a sweep: the
+    command, which has what becomes its process."""
+    servers = [pid for pid in process_children(process.pid) if pid != holder]
     supervisors = [pid for server in servers for pid in process_children(server)]
-    victims = [process.pid]
+    victims = [process.pid, *servers] if holder is None else [holder]
+    victims += [process.pid] if holder is not None and dice.random() < 0.5 else []
     victims += servers if dice.random() < 0.5 else []
     victims += [pid for pid in supervisors if dice.random() < 0.5]
     dice.shuffle(victims)

@@ -1,4 +1,4 @@
-"""`launch attach RUN`: watch a running run from this shell, as the one that started it does."""
+"""`launch attach RUN`: watch a running run or sweep from this shell, as the one that started it does."""
 
 from __future__ import annotations
 
@@ -32,5 +32,6 @@ def main(arguments: Sequence[str]) -> int:
     record = running_or_waiting(state_dir(), options.run)
     inbox = SignalInbox(SIGNALS)
     if not options.quiet:
-        render.say(f"watching {record.experiment} {record.run_id}: Ctrl-C asks it to end, Ctrl-\\ leaves it running")
+        asks = "Ctrl-C starts no more trials, again stops those that run" if record.is_sweep else "Ctrl-C asks it to end"
+        render.say(f"watching {record.experiment} {record.run_id}: {asks}, Ctrl-\\ leaves it running")
     return place_of(record).watch(inbox, quiet=options.quiet, tail=options.tail)

@@ -37,6 +37,11 @@ def main(arguments: Sequence[str]) -> int:
 
     since = 0.0 if options.since is None else moment(options.since, now=datetime.now().astimezone(), option="--since")
     record = find_own_run(state_dir(), options.run)
+    if record.is_sweep:
+        from launcher.cli.sweep.watch import print_sweep_lines
+
+        print_sweep_lines(record.run_dir, follow=options.follow, tail=options.tail, since=since)
+        return 0
     run_dir = record.run_dir
     printer = _Printer(with_time=options.timestamps)
     output = Output(run_dir)

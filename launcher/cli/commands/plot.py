@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _with_trials(state: StateDir, records: Sequence[RunRecord]) -> list[RunRecord]:
     """The trials in the place of their sweep."""
-    sweeps = {record.run_id for record in records if record.sweep_id == record.run_id}
+    sweeps = {record.run_id for record in records if record.is_sweep}
     trials = [record for record in list_runs(state) if record.parent_run_id in sweeps] if sweeps else []
     return [record for record in records if record.run_id not in sweeps] + trials
 

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     state = state_dir()
     recover_all(state)
     record = find_run(state, options.run)
-    if record.sweep_id != record.run_id:
+    if not record.is_sweep:
         return _resume_run(record, state, options)
     from launcher.cli.sweep.run import resume_sweep
 

@@ -1,4 +1,4 @@
-"""`launch wait RUN`: wait for the end of a run and exit with its code."""
+"""`launch wait RUN`: wait for the end of a run, or of a sweep, and exit with its code."""
 
 from __future__ import annotations
 
@@ -18,5 +18,9 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     args.apply_debug(options)
     ended = wait_for(find_run(state_dir(), options.run))
+    if ended.is_sweep:
+        from launcher.cli.sweep.watch import sweep_ending
+
+        return sweep_ending(ended.run_dir, quiet=False)
     print_summary(ended)
     return 125 if ended.exit_code is None else ended.exit_code

@@ -63,7 +63,7 @@ def _meant(state: StateDir, options: argparse.Namespace) -> list[RunRecord]:
 
 def _with_trials(state: StateDir, records: Sequence[RunRecord]) -> list[RunRecord]:
     """*records* once each, and the trials of sweeps among them."""
-    parents = {record.run_id for record in records if record.sweep_id == record.run_id}
+    parents = {record.run_id for record in records if record.is_sweep}
     trials = [record for record in list_runs(state) if record.parent_run_id in parents] if parents else []
     return list({record.run_id: record for record in (*trials, *records)}.values())
 

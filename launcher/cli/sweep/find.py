@@ -10,7 +10,7 @@ from runtime.state_dir import StateDir
 def find_sweep(state: StateDir, reference: str) -> RunRecord:
     """`@last` is the latest sweep, whatever ran since. Raises ConfigError."""
     if reference == "@last":
-        sweeps = [record for record in list_runs(state) if record.sweep_id == record.run_id]
+        sweeps = [record for record in list_runs(state) if record.is_sweep]
         if not sweeps:
             raise ConfigError("there are no sweeps yet", hint="`launch -m experiment=NAME params.lr=0.1,0.01` runs one")
         return sweeps[-1]
@@ -18,4 +18,4 @@ def find_sweep(state: StateDir, reference: str) -> RunRecord:
     if record.sweep_id is None:
         hint = "`launch runs --where 'sweep is not null'` lists those that do"
         raise ConfigError(f"run `{record.run_id}` belongs to no sweep", hint=hint)
-    return record if record.sweep_id == record.run_id else find_run(state, record.sweep_id)
+    return record if record.is_sweep else find_run(state, record.sweep_id)

@@ -107,18 +107,17 @@ class _SweepProcess:
         with new_parent(
             self.prepared.spec, self.prepared.state, name=asked.name, note=asked.note, command_line=command_line
         ) as parent:
-            description.write(parent.run_dir.sweep, self.prepared.description(asked))
             return self._run(parent, begun)
 
     def again(self, run_dir: RunDir, begun: Begun) -> int:
         """One that goes on."""
         with reopened_parent(run_dir) as parent:
-            description.write(run_dir.sweep, self.prepared.description(self.asked))
-            parent.begin_again()
             return self._run(parent, begun)
 
     def _run(self, parent: SweepParent, begun: Begun) -> int:
+        description.write(parent.run_dir.sweep, self.prepared.description(self.asked))
         begun(parent.run_dir)
+        parent.begin()
         inbox = SignalInbox(_REQUESTS)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         study, settings = self.prepared.study(), self.prepared.settings

@@ -17,7 +17,7 @@ from launcher.cli.sweep.view import LiveView, PlainView, plain_line, sweep_view
 from launcher.run.signal_inbox import SignalInbox
 from launcher.sweep.followed import Ended, FollowedSweep
 from launcher.sweep.machine import offer
-from launcher.sweep.results import read_results
+from launcher.sweep.results import read_known_results
 from launcher.tracking import journal
 from launcher.tracking.record import fold
 from runtime.kernel.inotify import Inotify
@@ -48,12 +48,12 @@ def watch_sweep(run_dir: RunDir, process: int, inbox: SignalInbox, *, quiet: boo
     return sweep_ending(run_dir, quiet=quiet)
 
 
-def print_sweep_lines(run_dir: RunDir, *, follow: bool, tail: int | None = None) -> None:
+def print_sweep_lines(run_dir: RunDir, *, follow: bool, tail: int | None = None, since: float = 0.0) -> None:
     """One line on stdout for each try of a trial that has ended; with *follow* until the sweep has."""
     from launcher.cli.watch import until_it_ends
 
     followed = FollowedSweep(run_dir)
-    ended = [event for event in followed.new_events() if isinstance(event, Ended)]
+    ended = [event for event in followed.new_events() if isinstance(event, Ended) and event.at >= since]
     for event in ended if tail is None else ended[len(ended) - min(tail, len(ended)) :]:
         print(plain_line(event, followed.total))
     for _ in until_it_ends(run_dir) if follow else ():
@@ -69,7 +69,7 @@ def sweep_ending(run_dir: RunDir, *, quiet: bool) -> int:
     recover(run_dir)  # closes one that was killed
     record = fold(run_dir)
     if not quiet:
-        print_sweep_summary(run_dir, StateDir(run_dir.root.parent.parent), read_results(run_dir), record)
+        print_sweep_summary(run_dir, StateDir(run_dir.root.parent.parent), read_known_results(run_dir), record)
     if record is None or record.exit_code is None:
         return 125
     if record.reason == "lost":
