@@ -44,6 +44,8 @@ class JobStatus:
     nodes: str | None = None
     attempt: int = 1
     """How often the engine has begun it."""
+    preempted: bool = False
+    """Whether the engine has taken its place away, or has announced that it will."""
     end: JobEnd | None = None
     exit_code: int | None = None
     signal: int | None = None
@@ -73,4 +75,8 @@ class Engine(Protocol):
 
     def cancel(self, job: str) -> None:
         """End everything of *job*, now."""
+        ...
+
+    def requeue(self, job: str) -> None:
+        """Put *job*, which runs, in the queue again; what runs of it is ended."""
         ...

@@ -49,6 +49,9 @@ class Slurm:
     def cancel(self, job: str) -> None:
         run_slurm(["scancel", job], unless=_OVER)
 
+    def requeue(self, job: str) -> None:
+        run_slurm(["scontrol", "requeue", job])
+
     def _queued(self, jobs: Sequence[str]) -> dict[str, JobStatus]:
         argv = ["squeue", "--noheader", "--states=all", f"--jobs={','.join(jobs)}", f"--Format={SQUEUE_FORMAT}"]
         return squeue_jobs(run_slurm(argv, unless=(_FORGOTTEN,)))

@@ -6,12 +6,15 @@ and its fields change with the release. States: squeue(1), "JOB STATE CODES".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from launcher.cluster.engine import JobEnd, JobPhase, JobStatus
 from launcher.errors import LaunchError
 
-SQUEUE_FIELDS = ("JobID", "State", "Reason", "NodeList", "RestartCnt", "exit_code")
+SQUEUE_FIELDS = ("JobID", "State", "Reason", "NodeList", "RestartCnt", "exit_code", "PreemptTime")
 SQUEUE_FORMAT = ",".join(f"{field}:|" for field in SQUEUE_FIELDS)
-SACCT_FIELDS = ("JobIDRaw", "State", "Reason", "NodeList", "Restarts", "ExitCode")
+SACCT_FIELDS = ("JobIDRaw", "State", "NodeList", "ExitCode")
+"""What every sacct has known; one that is asked for a field it doesn't know says nothing else either."""
 
 _PHASES = {
     "PENDING": JobPhase.PENDING,
@@ -49,45 +52,49 @@ _NOTHING = ("", "None", "(null)", "None assigned", "N/A", "n/a")
 
 def squeue_jobs(printed: str) -> dict[str, JobStatus]:
     """The jobs in the output of `squeue --noheader --Format=SQUEUE_FORMAT`."""
-    return _jobs(printed, program="squeue")
+    return _jobs([line.rstrip().removesuffix("|") for line in printed.splitlines()], SQUEUE_FIELDS, program="squeue")
 
 
 def sacct_jobs(printed: str) -> dict[str, JobStatus]:
     """The jobs in the output of `sacct --noheader --parsable2 --allocations`; of a requeued job the last attempt."""
-    return _jobs(printed, program="sacct")
+    return _jobs(printed.splitlines(), SACCT_FIELDS, program="sacct")
 
 
-def _jobs(printed: str, *, program: str) -> dict[str, JobStatus]:
-    statuses = [_status(line, program) for line in printed.splitlines() if line.strip()]
+def _jobs(lines: Sequence[str], fields: Sequence[str], *, program: str) -> dict[str, JobStatus]:
+    statuses = [_status(line, fields, program) for line in lines if line.strip()]
     return {status.job: status for status in statuses}
 
 
-def _status(line: str, program: str) -> JobStatus:
-    words = [word.strip() for word in line.rstrip("|").split("|")]
-    if len(words) != len(SQUEUE_FIELDS) or not words[0].isdigit():
+def _status(line: str, fields: Sequence[str], program: str) -> JobStatus:
+    words = [word.strip() for word in line.split("|")]
+    if len(words) != len(fields) or not words[0].isdigit():
+        # Not passed over: the job that it is about would then be one that nobody knows, and its run closed.
         raise LaunchError(f"`{program}` printed a line that is not understood: `{line.strip()}`")
-    job, state, why, nodes, restarts, ended = words
-    phase, end = _phase_and_end(state, program)
-    code, signum = _exit(ended) if phase is JobPhase.ENDED else (None, None)
+    said = {field: word for field, word in zip(fields, words, strict=True) if word not in _NOTHING}
+    phase, end = _phase_and_end(said.get("State", ""))
+    code, signum = _exit(said.get("ExitCode") or said.get("exit_code", "")) if phase is JobPhase.ENDED else (None, None)
+    restarts = said.get("RestartCnt", "")
     return JobStatus(
-        job,
+        words[0],
         phase,
-        why=None if why in _NOTHING else why,
-        nodes=None if nodes in _NOTHING else nodes,
+        why=said.get("Reason"),
+        nodes=said.get("NodeList"),
         attempt=1 + (int(restarts) if restarts.isdigit() else 0),
+        preempted=end is JobEnd.PREEMPTED or "PreemptTime" in said,
         end=end,
         exit_code=code,
         signal=signum,
     )
 
 
-def _phase_and_end(state: str, program: str) -> tuple[JobPhase, JobEnd | None]:
+def _phase_and_end(state: str) -> tuple[JobPhase, JobEnd | None]:
     word = state.split()[0].rstrip("+") if state.split() else ""  # sacct: `CANCELLED by 1000`
     if word in _PHASES:
         return _PHASES[word], None
     if word in _ENDS:
         return JobPhase.ENDED, _ENDS[word]
-    raise LaunchError(f"`{program}` names a job state that is not understood: `{state}`")
+    # A newer Slurm's: whatever it is, nobody has said that the job is over, and other runs are asked about in the same breath.
+    return JobPhase.RUNNING, None
 
 
 def _exit(written: str) -> tuple[int | None, int | None]:

@@ -1,7 +1,8 @@
 """A throw-away Slurm on this machine: a controller and several nodes on loopback, each with GPUs that only have to exist.
 
 Everything of it lies in one directory, under ports that were free a moment ago, and ends by the pids that its daemons wrote down.
-There is no accounting. proctrack/linuxproc knows processes by their parents alone: the hardest case for what must not survive.
+Accounting only where it is asked for (slurm_accounts.py). proctrack/linuxproc knows processes by their parents alone: the hardest
+case for what must not survive.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from slurm_accounts import accounting_settings, accounts
 
 _UP_WITHIN_S = 60.0
 _DOWN_WITHIN_S = 20.0
@@ -85,14 +88,20 @@ class SlurmBed:
 
 
 @contextmanager
-def slurm_bed(root: Path, *, nodes: int = 3, settings: Mapping[str, object] | None = None) -> Iterator[SlurmBed]:
+def slurm_bed(
+    root: Path, *, nodes: int = 3, settings: Mapping[str, object] | None = None, accounting: bool = False
+) -> Iterator[SlurmBed]:
     """A cluster for the body. *root* has a short path: there are sockets in it. *settings* take the place of ours."""
     bed = SlurmBed(root)
     names = [f"node{number}" for number in range(1, nodes + 1)]
-    _configure(root, names, settings or {})
+    keeper, database = _free_ports(2)
+    _configure(root, names, {**(accounting_settings(root, keeper) if accounting else {}), **(settings or {})})
     with ExitStack() as owned:
         owned.callback(_end, root)
         _start_munge(root)
+        if accounting:
+            owned.enter_context(accounts(root, {**os.environ, **bed.environ}, port=keeper, database=database))
+            owned.callback(_end, root)  # the daemon before its database
         bed.ask("slurmctld", "-c")
         for name in names:
             (root / f"spool-{name}").mkdir()

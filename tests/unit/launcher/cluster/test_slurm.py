@@ -42,7 +42,7 @@ def test_a_refusal_is_in_slurms_own_words(programs):
 
 
 def test_a_job_that_the_controller_has_forgotten_is_looked_up_in_the_accounts(programs):
-    programs(squeue=UNKNOWN, sacct="echo '17|TIMEOUT|None|node1|0|0:0'")
+    programs(squeue=UNKNOWN, sacct="echo '17|TIMEOUT|node1|0:0'")
     assert JobEnd.TIMEOUT is Slurm().poll(["17"])["17"].end
 
 
@@ -59,15 +59,15 @@ def test_a_controller_that_does_not_answer_ends_no_run(programs):
 
 
 def test_a_running_jobs_supervisor_alone_hears_a_signal(programs):
-    programs(squeue="echo '17|RUNNING|None|node1|0|0:0|'", scancel="")
+    programs(squeue="echo '17|RUNNING|None|node1|0|0:0|N/A|'", scancel="")
     Slurm().signal("17", signal.SIGTERM)
     assert "scancel --batch --signal=TERM 17" == programs.calls()[-1]
 
 
 def test_a_waiting_job_is_taken_out_of_the_line(programs, tmp_path):
     state = f"cat {tmp_path}/state"
-    (tmp_path / "state").write_text("17|PENDING|Priority||0|0:0|\n")
-    programs(squeue=state, scancel=f"echo '17|CANCELLED|None||0|0:0|' > {tmp_path}/state")
+    (tmp_path / "state").write_text("17|PENDING|Priority||0|0:0|N/A|\n")
+    programs(squeue=state, scancel=f"echo '17|CANCELLED|None||0|0:0|N/A|' > {tmp_path}/state")
     Slurm().signal("17", signal.SIGTERM)
     assert "scancel --state=PENDING 17" in programs.calls()
 
