@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from launcher.config.project import SearchPath, configuration_files, search_path
 from launcher.config.spec import ExperimentSpec, from_json, to_json
 from runtime.state_dir import StateDir
+from runtime.whole_file import replace_file
 
 if TYPE_CHECKING:
     from launcher.config.assembly import Assembled, Request
@@ -208,9 +209,7 @@ def _store(entry: Path, made: Assembled) -> None:
         "origins": made.origins,
         "choices": made.choices,
     }
-    partial = entry.with_name(f".{entry.name}.{os.getpid()}")
-    partial.write_text(json.dumps(document))
-    os.rename(partial, entry)
+    replace_file(entry, json.dumps(document))
     _forget_old(entry.parent)
 
 

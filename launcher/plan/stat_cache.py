@@ -13,6 +13,8 @@ import os
 import time
 from pathlib import Path
 
+from runtime.whole_file import replace_file
+
 _TICK_NS = 50_000_000
 """Generous: the kernel stamps files with the time of its last tick, 1 to 10 ms ago."""
 _FORMAT = 1
@@ -49,9 +51,7 @@ class StatCache:
         if not self._changed and len(self._seen) == len(self._known):
             return
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial = self._path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps({"format": _FORMAT, "files": self._seen}))
-        os.replace(partial, self._path)
+        replace_file(self._path, json.dumps({"format": _FORMAT, "files": self._seen}))
 
 
 def cache_for(directory: str, *, cache_dir: Path) -> StatCache:

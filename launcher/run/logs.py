@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runtime.container.logs import RECORD, LogFiles
 from runtime.state_dir import RunDir
+from runtime.whole_file import replace_file
 
 LIMIT_VARIABLE = "LAUNCH_LOG_LIMIT"
 DEFAULT_LIMIT = 1 << 30
@@ -95,10 +96,7 @@ def _move_index(index: Path, cuts: Mapping[int, tuple[int, int]], moved: Mapping
         before, behind = cuts.get(stamp & 1, (end, 0))
         if stamp and (end <= before or end > behind):
             kept += RECORD.pack(stamp, end if end <= before else end - moved[stamp & 1])
-    partial = index.with_name(f".{index.name}.partial")
-    partial.write_bytes(kept)
-    partial.chmod(0o600)
-    partial.rename(index)
+    replace_file(index, bytes(kept))
 
 
 def _whole_records(content: bytes) -> bytes:

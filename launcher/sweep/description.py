@@ -15,6 +15,7 @@ from typing import Any
 
 from launcher.config.spec import ExperimentSpec, Sweep, from_json, to_json
 from launcher.config.sweep_dimension import Dimension
+from runtime.whole_file import replace_file
 
 _MAY_CHANGE = (
     *("trials", "parallel", "timeout", "on_failure", "max_failures", "retries", "on_oom", "enqueue"),
@@ -68,9 +69,7 @@ def write(path: Path, description: SweepDescription) -> None:
         "dimensions": [{**asdict(replace(each, origin=None))} for each in description.dimensions],
         "same": description.same,
     }
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(document))
-    partial.rename(path)
+    replace_file(path, json.dumps(document))
 
 
 def read(path: Path) -> SweepDescription:

@@ -18,6 +18,7 @@ from launcher.tracking.journal import Event
 from launcher.tracking.status import Reason, RunStatus
 from runtime.file_lock import is_locked
 from runtime.state_dir import RunDir, StateDir
+from runtime.whole_file import replace_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,7 @@ def describe(run_dir: RunDir) -> Description | None:
 
 def write_description(run_dir: RunDir, description: Description) -> None:
     """For a run without a plan. Replaces what was there."""
-    partial = run_dir.tracking.with_name(".tracking.json")
-    partial.write_text(json.dumps(asdict(description)))
-    partial.rename(run_dir.tracking)
+    replace_file(run_dir.tracking, json.dumps(asdict(description)))
 
 
 def flattened(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from launcher.tracking.mlflow_address import Address, LocalAddress
 from launcher.tracking.mlflow_rest import Experiment
 from runtime.state_dir import RunDir, StateDir
+from runtime.whole_file import replace_file
 
 
 def recall(address: Address, name: str, *, near: RunDir) -> Experiment | None:
@@ -25,9 +26,7 @@ def remember(address: Address, experiment: Experiment, *, near: RunDir) -> None:
     known = _read(path)
     if known.get(key) == experiment.experiment_id:
         return
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps({**known, key: experiment.experiment_id}))
-    partial.rename(path)
+    replace_file(path, json.dumps({**known, key: experiment.experiment_id}))
 
 
 def _key(address: Address, name: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from launcher.tracking.journal import Event
 from runtime.gpu.energy import EnergyMeter
 from runtime.state_dir import RunDir
+from runtime.whole_file import replace_file
 
 
 def gpu_hours(events: Iterable[Event], *, until: float) -> float:
@@ -42,9 +43,7 @@ def load_meters(run_dir: RunDir) -> dict[str, EnergyMeter]:
 
 def store_meters(run_dir: RunDir, meters: Mapping[str, EnergyMeter]) -> None:
     """Replaces what was there."""
-    partial = run_dir.gpu_energy.with_name(".gpu_energy.json")
-    partial.write_text(json.dumps({uuid: meter.to_json() for uuid, meter in meters.items()}))
-    partial.rename(run_dir.gpu_energy)
+    replace_file(run_dir.gpu_energy, json.dumps({uuid: meter.to_json() for uuid, meter in meters.items()}))
 
 
 def gpu_usage(run_dir: RunDir, events: Iterable[Event], *, until: float) -> dict[str, float]:

@@ -29,6 +29,7 @@ from launcher.tracking.mlflow_server import is_up
 from launcher.tracking.record import process_started
 from runtime.file_lock import LockBusy, is_locked, open_locked
 from runtime.state_dir import StateDir
+from runtime.whole_file import replace_file
 
 _IDLE_S = 1800.0
 _FIRST_PORT = 5000
@@ -174,9 +175,7 @@ def _publish(state: StateDir, port_socket: socket.socket | None) -> None:
         "started": process_started(os.getpid()),
         "ui_port": port_socket.getsockname()[1] if port_socket else None,
     }
-    partial = state.mlflow / ".server.json"
-    partial.write_text(json.dumps(document))
-    partial.rename(state.mlflow / "server.json")
+    replace_file(state.mlflow / "server.json", json.dumps(document))
 
 
 def _prepare(state: StateDir) -> None:

@@ -22,6 +22,7 @@ from runtime.linked_file import link_or_copy
 from runtime.oci.digest import Digest, digest_file
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
+from runtime.whole_file import replace_file
 
 _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
@@ -50,9 +51,7 @@ def _list_outputs(run_dir: RunDir) -> None:
     content = json.dumps(output_digests(run_dir.outputs), indent=1, sort_keys=True)
     if listed.exists() and listed.read_text() == content:
         return  # a new file would be sent again
-    partial = run_dir.root / ".outputs.json"
-    partial.write_text(content)
-    partial.rename(listed)
+    replace_file(listed, content)
 
 
 def output_digests(directory: Path) -> dict[str, str]:

@@ -24,6 +24,7 @@ from launcher.tracking.mlflow_rest import CreatedRun, Experiment, Mlflow, Mlflow
 from launcher.tracking.observed import metric, read_slice
 from launcher.tracking.status import RunStatus
 from runtime.state_dir import RunDir, StateDir
+from runtime.whole_file import replace_file
 
 _REFUSED_KEPT = 20
 _NOTE_FILES_S = 0.5
@@ -181,9 +182,7 @@ class Sink:
 
     def _publish(self, run: dict[str, Any]) -> None:
         self.run = run
-        partial = self.run_dir.mlflow.with_name(".mlflow.json")
-        partial.write_text(json.dumps(self.run))
-        partial.rename(self.run_dir.mlflow)
+        replace_file(self.run_dir.mlflow, json.dumps(self.run))
 
     def _push_news(self, events: list[Event]) -> None:
         """Params, tags that have changed and the first of what the program reported, in one request where it can be one: a

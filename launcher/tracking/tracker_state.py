@@ -13,6 +13,7 @@ from typing import Any
 
 from launcher.tracking.status import RunStatus
 from runtime.state_dir import RunDir
+from runtime.whole_file import replace_file
 
 
 @dataclass(slots=True)
@@ -75,10 +76,5 @@ def load(run_dir: RunDir) -> TrackerState:
 
 
 def save(run_dir: RunDir, state: TrackerState) -> None:
-    partial = run_dir.tracker_state.with_name(".tracker.json")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     # After each answer of MLflow, so it counts: neither copies of everything (asdict) nor json.dump, which encodes in Python.
-    content = json.dumps({each.name: getattr(state, each.name) for each in fields(state)})
-    with os.fdopen(descriptor, "w") as file:
-        file.write(content)
-    partial.rename(run_dir.tracker_state)
+    replace_file(run_dir.tracker_state, json.dumps({each.name: getattr(state, each.name) for each in fields(state)}))

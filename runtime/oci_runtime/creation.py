@@ -25,6 +25,7 @@ from runtime.oci_runtime.diagnostics import Diagnostics
 from runtime.oci_runtime.hooks import run_hooks
 from runtime.oci_runtime.program_start import Start, unknown_capabilities
 from runtime.oci_runtime.record import Record
+from runtime.whole_file import replace_file
 
 if TYPE_CHECKING:
     from runtime.oci_runtime.security_labels import Labels
@@ -139,9 +140,7 @@ def _preload(config: RuntimeConfig) -> None:
 
 def write_pid_file(path: Path, pid: int) -> None:
     """The number alone, complete from the moment the file is there."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(str(pid))
-    partial.rename(path)
+    replace_file(path, str(pid), mode=0o666)
 
 
 class _Creation:

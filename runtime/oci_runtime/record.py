@@ -18,6 +18,7 @@ from runtime.errors import ContainerError
 from runtime.light_typing import Any, NamedTuple
 from runtime.oci.runtime_config import RuntimeConfig, config_from_json
 from runtime.oci_runtime.privileges import is_root_of_machine
+from runtime.whole_file import replace_file
 
 OCI_VERSION = "1.2.0"
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
@@ -93,13 +94,9 @@ class Record(NamedTuple):
 
     def write(self) -> None:
         """Make this what others read."""
-        partial = self.directory / ".state.json"
         document = self._asdict()
         del document["directory"]
-        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(fd, "w") as file:
-            json.dump(document, file)
-        partial.rename(self.directory / "state.json")
+        replace_file(self.directory / "state.json", json.dumps(document))
 
     def remove(self) -> None:
         """Forget it."""

@@ -20,6 +20,7 @@ from runtime.build.debian.debian_base import BASE_PACKAGES
 from runtime.build.plan import DebPackage
 from runtime.oci.digest import Digest, digest_json
 from runtime.state_dir import StateDir
+from runtime.whole_file import replace_file
 
 _FORMAT = 1
 _DEBIAN_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -141,6 +142,4 @@ def _read(record: Path) -> tuple[DebPackage, ...] | None:
 def _write(record: Path, suite: str, packages: Sequence[str], debs: tuple[DebPackage, ...]) -> None:
     record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     rows = [[deb.name, deb.version, deb.architecture, deb.archive, deb.pool_path, deb.size, deb.sha256] for deb in debs]
-    partial = record.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps({"suite": suite, "packages": list(packages), "debs": rows}))
-    os.replace(partial, record)
+    replace_file(record, json.dumps({"suite": suite, "packages": list(packages), "debs": rows}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from runtime.oci.digest import Digest, digest_json
 from runtime.state_dir import StateDir
+from runtime.whole_file import replace_file
 
 _FORMAT = 1
 
@@ -51,7 +51,6 @@ def write_record(
     made = ReferenceRecord(reference, manifest_digest, config, datetime.now(UTC).replace(microsecond=0))
     path = _path(state, reference, architecture)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
     document = {
         "format": _FORMAT,
         "reference": reference,
@@ -60,8 +59,7 @@ def write_record(
         "config": config,
         "asked_at": made.asked_at.isoformat(),
     }
-    partial.write_text(json.dumps(document))
-    os.replace(partial, path)
+    replace_file(path, json.dumps(document))
     return made
 
 

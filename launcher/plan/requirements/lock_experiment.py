@@ -7,7 +7,6 @@ of a Debian base or the digest of a registry's image. A launch uses them while t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +38,7 @@ from runtime.build.observer import BuildObserver
 from runtime.build.plan import ImportImage, UnpackDebs
 from runtime.oci.reference import Remote, parse_reference
 from runtime.state_dir import StateDir
+from runtime.whole_file import replace_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +179,8 @@ def _pinned_image(base: Base) -> str | None:
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+        replace_file(path, text, mode=0o666)
     except OSError as error:
         hint = "the experiment's directory must be writable; `launch init DIR` makes a project of your own"
         raise LaunchError(f"cannot write `{path}`: {error.strerror}", hint=hint) from error

@@ -18,6 +18,7 @@ from typing import Any
 from launcher.plan.launch_plan import Lock, LockedWheel
 from launcher.plan.requirements.pip_settings import pip_config_files, uv_config_files
 from runtime.oci.digest import Digest, digest_json
+from runtime.whole_file import replace_file
 
 _VERSION = 2
 _USERINFO = re.compile(rb"://[^/@\s]*@")
@@ -110,14 +111,8 @@ def record(directory: Path, key: Digest, lock: Lock, *, watched: Iterable[str], 
     its files (file name → URL), which only a pylock.toml needs."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     document = {"version": _VERSION, "watched": {p: fingerprint(p) for p in watched}, "lock": lock_to_document(lock)}
-    _write(directory / f"{lock.digest.hex}.addresses", dict(addresses))
-    _write(directory / f"{key.hex}.json", document)
-
-
-def _write(target: Path, document: object) -> None:
-    partial = target.with_name(f"{target.name}.{os.getpid()}")
-    partial.write_text(json.dumps(document), encoding="utf-8")
-    partial.rename(target)
+    replace_file(directory / f"{lock.digest.hex}.addresses", json.dumps(dict(addresses)))
+    replace_file(directory / f"{key.hex}.json", json.dumps(document))
 
 
 def recorded_addresses(directory: Path, lock: Lock) -> dict[str, str]:

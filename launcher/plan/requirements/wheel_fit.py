@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 from launcher.errors import ConfigError
 from launcher.plan.launch_plan import LockedWheel
 from runtime.build.wheel_needs import SystemLibraries, needs_of, promises_nothing
+from runtime.whole_file import replace_file
 
 _FORMAT = 1
 
@@ -120,9 +121,7 @@ def _needs(wheel: Path, cache_dir: Path) -> SystemLibraries:
         record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="look-", dir=cache_dir) as scratch:
             needs = needs_of(wheel, scratch=Path(scratch))
-        partial = record.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps({"wheel": os.fspath(wheel), "glibc": needs.glibc, "glibcxx": needs.glibcxx}))
-        os.replace(partial, record)
+        replace_file(record, json.dumps({"wheel": os.fspath(wheel), "glibc": needs.glibc, "glibcxx": needs.glibcxx}))
         return needs
     except (OSError, zipfile.BadZipFile):
         return SystemLibraries((0, 0))

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from runtime.whole_file import replace_file
+
+
+def test_a_file_is_made_and_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    replace_file(path, "first")
+    replace_file(path, "zweitens: ü".encode())
+    assert "zweitens: ü" == path.read_text(encoding="utf-8")
+    assert ["state.json"] == os.listdir(tmp_path)
+
+
+def test_who_has_the_old_file_open_reads_the_old_content(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    replace_file(path, "old")
+    with path.open() as old:
+        replace_file(path, "new")
+        assert ("old", "new") == (old.read(), path.read_text())
+
+
+@pytest.mark.parametrize(("mode", "umask", "seen"), [(0o600, 0o022, 0o600), (0o666, 0o022, 0o644), (0o666, 0o077, 0o600)])
+def test_the_mode_is_what_the_umask_leaves(tmp_path: Path, mode: int, umask: int, seen: int) -> None:
+    before = os.umask(umask)
+    try:
+        replace_file(tmp_path / "state.json", "", mode=mode)
+    finally:
+        os.umask(before)
+    assert seen == (tmp_path / "state.json").stat().st_mode & 0o777
+
+
+def test_a_write_that_fails_leaves_the_old_content_and_no_part_of_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.json"
+    replace_file(path, "old")
+
+    def full(_source: object, _target: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "rename", full)
+    with pytest.raises(OSError, match="No space"):
+        replace_file(path, "new")
+    assert ("old", ["state.json"]) == (path.read_text(), os.listdir(tmp_path))
+
+
+def test_a_link_in_the_way_of_the_partial_file_is_not_followed(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("untouched")
+    (tmp_path / f".state.json.{os.getpid()}").symlink_to(other)
+    with pytest.raises(OSError, match="symbolic link"):
+        replace_file(tmp_path / "state.json", "new")
+    assert "untouched" == other.read_text()
