@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from launcher.run.recover import recover
 from launcher.run.supervisor_link import open_supervisor
-from launcher.sweep.journal_watch import JournalWatch
+from launcher.sweep.file_watch import FileWatch
 from launcher.sweep.report_tail import ReportTail
 from launcher.sweep.stage import Stage, StagedRun
 from launcher.sweep.trial import Trial
@@ -39,7 +39,7 @@ class RunningTrials:
     """pidfd of the supervisor → try, and the poll set that has them all."""
 
     poller: select.poll = field(default_factory=select.poll)
-    journals: JournalWatch = field(init=False)
+    journals: FileWatch = field(init=False)
     _by_pidfd: dict[int, Running] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -49,7 +49,7 @@ class RunningTrials:
         return iter(list(self._by_pidfd.values()))
 
     def __post_init__(self) -> None:
-        self.journals = JournalWatch(self.poller)
+        self.journals = FileWatch(self.poller)
 
     @property
     def number_open(self) -> int:
@@ -59,14 +59,14 @@ class RunningTrials:
     def add(self, pidfd: int, running: Running) -> None:
         self._by_pidfd[pidfd] = running
         self.poller.register(pidfd, select.POLLIN)
-        self.journals.add(running.run_dir)
+        self.journals.add(running.run_dir.journal)
 
     def ended(self, pidfd: int) -> tuple[Running, RunRecord] | None:
         """The try whose supervisor ended; None when the run goes on under another one: the first was killed."""
         running = self._by_pidfd.pop(pidfd)
         self.poller.unregister(pidfd)
         os.close(pidfd)
-        self.journals.remove(running.run_dir)
+        self.journals.remove(running.run_dir.journal)
         return self.watch(running)
 
     def watch(self, running: Running) -> tuple[Running, RunRecord] | None:

@@ -1,15 +1,15 @@
-"""Wakes a sweep when a running trial has made a step: it may have left room, or taken its GPU."""
+"""Wakes a sweep when a file that it follows has grown: a trial's journal (it may have left room, or taken its GPU), say."""
 
 from __future__ import annotations
 
 import select
 from contextlib import suppress
+from pathlib import Path
 
 from runtime.kernel.inotify import MODIFY, Inotify
-from runtime.state_dir import RunDir
 
 
-class JournalWatch:
+class FileWatch:
     """Where the kernel has no inotify left for us (a user has 128 instances, and so many watches), the sweep looks four times a
     second all the same."""
 
@@ -19,14 +19,14 @@ class JournalWatch:
             self._inotify = Inotify()
             poller.register(self._inotify.fileno(), select.POLLIN)
 
-    def add(self, run_dir: RunDir) -> None:
+    def add(self, path: Path) -> None:
         if self._inotify is not None:
             with suppress(OSError):
-                self._inotify.watch(run_dir.journal, MODIFY)
+                self._inotify.watch(path, MODIFY)
 
-    def remove(self, run_dir: RunDir) -> None:
+    def remove(self, path: Path) -> None:
         if self._inotify is not None:
-            self._inotify.unwatch(run_dir.journal)
+            self._inotify.unwatch(path)
 
     def woke(self, fd: int) -> bool:
         """Whether *fd*, which poll(2) named, is ours; then it is read."""
