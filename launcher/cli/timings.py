@@ -33,8 +33,12 @@ class Timings:
         self.phases[part] = seconds
 
     def add_run(self, events: Sequence[Event], *, handed_over_at: float, ended_at: float) -> None:
-        """lease, start, first output, run and record, from the journal of the run."""
+        """lease, start, first output, run and record, from the journal of the run; of a cluster's also submit and line."""
         at = {event.name: event.at for event in reversed(events)}
+        if "submitted" in at:
+            self.phases["submit"] = at["submitted"] - handed_over_at
+            self.phases["line"] = at.get("placed", ended_at) - at["submitted"]
+            handed_over_at = at.get("placed", ended_at)
         start, first = at.get("started"), at.get("first_output")
         finished = at.get("finished", ended_at)
         self.phases["lease"] = at.get("leased", handed_over_at) - handed_over_at
