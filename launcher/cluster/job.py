@@ -1,7 +1,8 @@
 """On the node: become the supervisor of a run that another machine has written down.
 
 The process that Slurm started is the supervisor itself. What the cluster set around it, it has: the GPUs that are left to it
-(`runtime.gpu.pool`), a cgroup, an affinity mask (`plan.machine_share`).
+(`runtime.gpu.pool`), a cgroup, an affinity mask (`plan.machine_share`). Slurm may begin a job again whose first copy lives on:
+each beginning is a placement (`launcher.tracking.fencing`), and the newest has the run.
 """
 
 from __future__ import annotations
@@ -9,28 +10,87 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 from typing import NoReturn
 
 from launcher.cluster.last_witness import fork_witness
+from launcher.cluster.predecessor import predecessor_of, succeed
+from launcher.cluster.taken_away import close_or_leave
 from launcher.run import active, supervisor
-from launcher.tracking import journal
+from launcher.run.run_experiment import next_attempt
+from launcher.tracking import journal, superseded
+from launcher.tracking.fencing import token_of
+from launcher.tracking.record import process_started
 from launcher.tracking.submitted import job_of
-from runtime.file_lock import open_locked
+from runtime.file_lock import LockBusy, is_locked, open_locked
 from runtime.state_dir import RunDir
+
+_LOOK_S = 0.02
+_LOCK_WITHIN_S = 60.0
 
 
 def main(run_dir: RunDir) -> NoReturn:
-    fork_witness(run_dir)  # before there is a lock that it would hold, too
-    lock_fd = open_locked(run_dir.supervisor_lock)  # until whoever submits has written down that it did
-    if job_of(journal.read(run_dir.journal)) is None:
-        print("the run has ended, or was never submitted; nothing is done", file=sys.stderr)
-        sys.exit(0)
+    job, restarts = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    placement = token_of(job, restarts)
+    if not _is_ours(run_dir, job):
+        _leave("the run has ended, or was never submitted; nothing is done")
+    journal.sign_as(placement)
+    _place(run_dir, job, placement)
+    superseded.watch(run_dir.journal, placement)
+    fork_witness(run_dir, placement)  # before there is a lock that it would hold, too
+    _take_lock(run_dir)
+    supervisor.main(run_dir, close=close_or_leave, last=lambda: _leave_the_rest(run_dir))
+
+
+def _is_ours(run_dir: RunDir, job: str) -> bool:
+    """Wait until whoever submits has written down that it did. False when the run is not this job's (any more)."""
+    while True:
+        submitting = is_locked(run_dir.supervisor_lock)
+        found = job_of(journal.read(run_dir.journal))
+        if found is not None and found.job == job:
+            return True
+        if not submitting:
+            return False
+        time.sleep(_LOOK_S)
+
+
+def _place(run_dir: RunDir, job: str, placement: str) -> None:
+    """Take the run over from whoever had it."""
+    events = journal.read(run_dir.journal)
+    before = predecessor_of(events)
+    journal.append(
+        run_dir.journal,
+        "placed",
+        host=socket.gethostname(),
+        job=job,
+        attempt=next_attempt(events) + (before is not None and before.is_open),
+        pid=os.getpid(),
+        pid_started=process_started(os.getpid()),
+    )
+    if superseded.Watch(run_dir.journal, placement).is_superseded():
+        _leave("the job has begun again elsewhere; nothing is done")
+    if before is not None:
+        succeed(run_dir, before)
+
+
+def _take_lock(run_dir: RunDir) -> None:
+    deadline = time.monotonic() + _LOCK_WITHIN_S
+    while True:
+        try:
+            lock_fd = open_locked(run_dir.supervisor_lock, wait=False)
+            break
+        except LockBusy as busy:
+            if time.monotonic() > deadline:
+                _leave(f"{busy}; nothing is done")
+            time.sleep(_LOOK_S)
     if lock_fd != supervisor.LOCK_FD:
         os.dup2(lock_fd, supervisor.LOCK_FD)
         os.close(lock_fd)
-    attempt = 1 + int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-    journal.append(run_dir.journal, "placed", host=socket.gethostname(), job=os.environ.get("SLURM_JOB_ID"), attempt=attempt)
-    supervisor.main(run_dir, last=lambda: _leave_the_rest(run_dir))
+
+
+def _leave(why: str) -> NoReturn:
+    print(why, file=sys.stderr)
+    sys.exit(0)
 
 
 def _leave_the_rest(run_dir: RunDir) -> None:

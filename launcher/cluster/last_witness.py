@@ -1,8 +1,11 @@
-"""What ends with a job's supervisor that was killed alone: the run, since nobody in the job could take it over.
+"""What watches over a job's supervisor: ends the run when that was killed alone, and both when the run has gone on elsewhere.
 
 On a machine of one's own, init outlives its supervisor and another one adopts the run (`launcher.run.takeover`). A job is over
 with its first process, and its GPUs are another's a moment later. With proctrack/cgroup Slurm then kills whatever is left; with
 proctrack/linuxproc, which knows processes by their parents, init and the program would live on.
+
+A node that Slurm has lost sight of may live, and its job has begun again on another one. Nobody can end this copy but itself: the
+witness reads the journal twice a second, and a supervisor that hangs in a broken disk or was stopped does not keep it from that.
 """
 
 from __future__ import annotations
@@ -11,20 +14,28 @@ import os
 import select
 import signal
 import socket
+from contextlib import suppress
 
-from launcher.run.acquisitions import undo_all
+from launcher.cluster.kill_placement import kill_placement
+from launcher.cluster.set_aside import say_over
+from launcher.cluster.taken_away import goes_on
+from launcher.run.acquisitions import UNDO, undo_all
 from launcher.tracking import journal
-from launcher.tracking.record import init_lives
+from launcher.tracking.fencing import TOKEN
 from launcher.tracking.status import Reason
 from launcher.tracking.submitted import job_of
+from launcher.tracking.superseded import Watch
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir
 
-_ENDED_WITHIN_S = 5.0
+_LOOK_S = 0.5
+
+_OF_THE_MACHINE = ("network", "cgroup")
+"""What a placement took of its node and not of the run's directory, which is another's by now."""
 
 
-def fork_witness(run_dir: RunDir) -> None:
-    """Fork a process that waits for the end of this one, and ends what is left of the run if that was before the run's own."""
+def fork_witness(run_dir: RunDir, placement: str) -> None:
+    """Fork the witness of this process, the supervisor of *placement*."""
     supervisor = os.pidfd_open(os.getpid())
     if os.fork():
         os.close(supervisor)
@@ -32,42 +43,53 @@ def fork_witness(run_dir: RunDir) -> None:
     try:
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(signum, signal.SIG_IGN)
-        select.select([supervisor], [], [])
-        end_what_is_left(run_dir)
+        _watch(run_dir, placement, supervisor)
     finally:
         os._exit(0)
 
 
-def end_what_is_left(run_dir: RunDir) -> None:
-    """Kill the run's container and close its journal, unless it has its last word."""
+def _watch(run_dir: RunDir, placement: str, supervisor: int) -> None:
+    watch = Watch(run_dir.journal, placement)
+    while True:
+        has_ended = bool(select.select([supervisor], [], [], _LOOK_S)[0])
+        with suppress(OSError):  # a journal that cannot be read now says nothing new either
+            if watch.is_superseded():
+                return end_superseded(run_dir, placement)
+        if has_ended:
+            return end_what_is_left(run_dir, placement)
+
+
+def end_superseded(run_dir: RunDir, placement: str) -> None:
+    """Leave nothing of *placement* on this machine, and write nothing but that."""
+    events = _events_of(run_dir, placement)
+    if not kill_placement(events):
+        return
+    for kind in _OF_THE_MACHINE:
+        for name in dict.fromkeys(e.get("name") for e in events if e.name == "acquired" and e.get("kind") == kind):
+            with suppress(Exception):  # a cgroup that is left is no reason to be taken for alive
+                UNDO[kind](run_dir, name)
+    say_over(run_dir, placement)
+
+
+def end_what_is_left(run_dir: RunDir, placement: str) -> None:
+    """Kill the run's container and close its journal, unless it has its last word, or Slurm will begin the job again."""
     try:
         lock_fd = open_locked(run_dir.supervisor_lock, wait=False)
     except LockBusy:
         return
     try:
         events = journal.read(run_dir.journal)
-        if job_of(events) is None:
+        if job_of(events) is None or Watch(run_dir.journal, placement).is_superseded():
             return
-        _kill_init(events)
+        kill_placement(_events_of(run_dir, placement))
         undo_all(run_dir)
+        if goes_on(events, placement):
+            return
         message = f"its supervisor was killed on `{socket.gethostname()}`, and its job ended with it"
         journal.append(run_dir.journal, "finished", reason=str(Reason.LOST), exit_code=125, signal=None, message=message)
     finally:
         os.close(lock_fd)
 
 
-def _kill_init(events: list[journal.Event]) -> None:
-    """With init, everything in its PID namespace ends."""
-    if not init_lives(events):
-        return
-    started = [event for event in events if event.name == "started"][-1]
-    try:
-        init = os.pidfd_open(started.fields["init_pid"])
-    except ProcessLookupError:
-        return
-    try:
-        if init_lives(events):  # the number still means the process that it meant
-            signal.pidfd_send_signal(init, signal.SIGKILL)
-            select.select([init], [], [], _ENDED_WITHIN_S)
-    finally:
-        os.close(init)
+def _events_of(run_dir: RunDir, placement: str) -> list[journal.Event]:
+    return [event for event in journal.read(run_dir.journal) if event.get(TOKEN) == placement]

@@ -38,7 +38,7 @@ def _ours(plan: LaunchPlan, *, job_name: str, log: str, shards: int | None) -> d
         "nodes": spec.nodes,
         "ntasks": spec.nodes,
         "signal": f"B:USR2@{min(65535, max(1, math.ceil(spec.grace)))}",
-        "no-requeue": True,
+        "requeue" if spec.cluster.requeue else "no-requeue": True,
         **{name: value for name, value in _placing(spec).items() if value is not None},
         **{name: value for name, value in _resources(plan, shards).items() if value and not given & SUPERSEDES[name]},
     }

@@ -13,7 +13,7 @@ Where = Callable[[str], Origin | None]
 
 RESERVED = {
     **dict.fromkeys(("output", "error", "input", "open-mode"), "a run's output is in its own logs: `launch logs RUN`"),
-    **dict.fromkeys(("requeue", "no-requeue"), "a job is not queued again by itself: `launch rerun RUN` runs it once more"),
+    **dict.fromkeys(("requeue", "no-requeue"), "write `cluster.requeue=true` or `false`"),
     "array": "a sweep is what many jobs of one kind are: `-m` and `sweep.space`, or `key=a,b,c`",
     **dict.fromkeys(("wrap", "ntasks", "ntasks-per-node", "chdir"), "a job is one run"),
     **dict.fromkeys(("parsable", "wait", "test-only", "help", "usage", "version"), "it is about the command and not the job"),

@@ -18,6 +18,7 @@ from typing import Any
 
 from launcher.errors import LaunchError
 from launcher.tracking import journal, tracker
+from launcher.tracking.submitted import job_of
 from runtime.state_dir import RunDir
 
 END_TIMEOUT_S = 600.0
@@ -147,7 +148,10 @@ def _call_supervisor(run_dir: RunDir) -> None:
     """In a tracker whose supervisor has died: give the run another one. It is noted first, so that this cannot go on forever."""
     from launcher.run.recover import recover
 
-    earlier = sum(event.get("text") == _ORPHANED for event in journal.since_resumed(journal.read(run_dir.journal)))
+    events = journal.read(run_dir.journal)
+    if job_of(events) is not None:
+        return  # its job ends with it, and may begin again
+    earlier = sum(event.get("text") == _ORPHANED for event in journal.since_resumed(events))
     if earlier >= MOST_SUCCESSORS:
         return
     try:

@@ -25,6 +25,7 @@ from launcher.tracking.mlflow_connection import MlflowUnreachable, Reply
 from launcher.tracking.mlflow_rest import Mlflow, MlflowRefused
 from launcher.tracking.own_run import OwnRun, Rejected
 from launcher.tracking.sink import Sink
+from launcher.tracking.superseded import leave_if_superseded
 
 _JSON_MAX = 8 << 20
 _JSON_LARGE = 1 << 20
@@ -118,6 +119,7 @@ class Gateway:
             return _error(500, "INTERNAL_ERROR", f"{type(error).__name__}: {error}")
 
     def _route(self, head: Head, body: _Body, client: Mlflow) -> Reply:
+        leave_if_superseded()
         method, target, _ = head.first
         path, _, query = target.partition("?")
         passing = _Passing(client, head)

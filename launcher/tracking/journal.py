@@ -8,7 +8,7 @@
                   pid, pid_started (see `record.process_started`), host, user
     building      -
     submitted     engine, job: a cluster's engine has it now, and nobody on this machine tends to it
-    placed        host, job, attempt: the job has begun there
+    placed        host, job, attempt: the job has begun there. Events of its processes carry `placement` (`fencing.py`)
     queued        image_digest, facts (of the machine: CPU, kernel, ...)
     waiting       place, of (in the line for GPUs), text (what for); again when one of them changes
     leased        gpus (UUIDs), shares (where a GPU is not the run's alone), cpus and numa_nodes (near them), facts
@@ -16,7 +16,7 @@
     mlflow        tracking_uri, ui_uri, experiment_id, run_id, artifact_uri
     started       attempt, init_pid, init_started
     first_output  -
-    attempt       attempt, reason, exit_code: an attempt ended and another follows
+    attempt       attempt, reason, exit_code: an attempt ended and another follows; requeued: in another placement of its job
     stopping      reason
     paused        - (`launch pause`; by the command, announced before it is done)
     unpaused      -
@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import LaunchError
+from launcher.tracking.fencing import TOKEN, Fence
 
 EVENTS = (
     "created",
@@ -78,6 +79,19 @@ class Event:
         return self.fields.get(field, default)
 
 
+_signature: dict[str, str] = {}
+
+
+def sign_as(placement: str) -> None:
+    """From here on what this process and its children append is of *placement*, and counts as long as that does."""
+    _signature[TOKEN] = placement
+
+
+def signature() -> str | None:
+    """The placement that this process belongs to; None on the submitting machine, and for a run of one's own machine."""
+    return _signature.get(TOKEN)
+
+
 def open_journal(path: Path) -> int:
     """A descriptor for `append`; the file is made (0600) when missing."""
     return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -90,8 +104,8 @@ def append(journal: Path | int, event: str, /, *, at: float | None = None, **fie
     """
     if event not in EVENTS:
         raise ValueError(f"unknown journal event {event!r}")
-    written = Event(event, time.time() if at is None else at, fields)
-    line = json.dumps({"event": event, "at": written.at, **fields}, separators=(",", ":"), default=str) + "\n"
+    written = Event(event, time.time() if at is None else at, {**fields, **_signature})
+    line = json.dumps({"event": event, "at": written.at, **written.fields}, separators=(",", ":"), default=str) + "\n"
     descriptor = journal if isinstance(journal, int) else open_journal(journal)
     try:
         _write_line(descriptor, line.encode(), durable=event in _DURABLE)
@@ -123,7 +137,8 @@ def _is_torn(descriptor: int) -> bool:
 
 
 def read(path: Path) -> list[Event]:
-    """All whole events in order; an empty list when there is no journal. A torn or foreign line is left out."""
+    """All whole events that count, in order; an empty list when there is no journal. A torn or foreign line is left out, and what
+    a superseded placement wrote."""
     return list(Follower(path).new_events())
 
 
@@ -143,12 +158,20 @@ def since_resumed(events: Sequence[Event]) -> list[Event]:
     return [*events[taken_up:]]
 
 
+def since_placed(events: Sequence[Event]) -> list[Event]:
+    """The events of the run's present placement on a cluster; elsewhere, and before the first, those of its present life."""
+    current = since_resumed(events)
+    placed = max((number for number, event in enumerate(current) if event.name == "placed"), default=0)
+    return current[placed:]
+
+
 class Follower:
     """Reads a journal as it grows: each call of `new_events` returns what was added since the last."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
+        self.fence = Fence()
 
     def new_events(self) -> list[Event]:
         try:
@@ -159,7 +182,8 @@ class Follower:
             return []
         whole = content[: content.rfind(b"\n") + 1]
         self._offset += len(whole)
-        return [event for event in map(_parse, whole.splitlines()) if event is not None]
+        events = [event for event in map(_parse, whole.splitlines()) if event is not None]
+        return [event for event in events if self.fence.admits(event.name, event.fields)]
 
 
 def _parse(line: bytes) -> Event | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from launcher.errors import LaunchError
 from launcher.tracking import http_wire
 from launcher.tracking.mlflow_address import Address, LocalAddress, RemoteAddress
+from launcher.tracking.superseded import leave_if_superseded
 
 if TYPE_CHECKING:
     import http.client
@@ -81,6 +82,7 @@ class Connection:
         self._link.close()
 
     def _once(self, method: str, path: str, headers: Mapping[str, str], body: Body, length: int | None) -> Reply:
+        leave_if_superseded()
         made = body() if callable(body) else body
         reply = self._link.send(method, path, dict(headers), made, length)
         return Reply(reply.status, reply.headers, self._to_the_end(reply.pieces))

@@ -1,0 +1,63 @@
+"""Which events of a journal count, when a cluster may begin a run twice.
+
+Slurm can begin a job again while the first copy of it lives on behind a broken network. Each beginning is a *placement*, named
+`JOB.RESTARTS`. The journal's `placed` begins it, and every event of its processes carries its name, as a fencing token: what an
+older placement writes behind the `placed` of a newer one is not read by anybody. The order of lines in the file decides, so it
+does not matter what the older one knows. Events without a token are of the submitting machine, and always count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+TOKEN = "placement"
+"""The field of an event that names its placement."""
+
+
+def token_of(job: str, restarts: int) -> str:
+    return f"{job}.{restarts}"
+
+
+class Fence:
+    """The state of a journal read so far: whose events count from here on."""
+
+    def __init__(self) -> None:
+        self.placement: str | None = None
+        """The placement that the run is in the hands of; the last one, when the run has ended by its own word."""
+        self._job: str | None = None
+        self._closed = False
+
+    def admits(self, event: str, fields: Mapping[str, Any]) -> bool:
+        """Whether the next event of the journal counts."""
+        token = fields.get(TOKEN)
+        if token is None:
+            self._outside(event, fields)
+            return True
+        if self._closed or (event != "placed" and token != self.placement):
+            return False
+        if event == "placed":
+            return self._placed(str(token))
+        self._closed = event == "finished"
+        return True
+
+    def _outside(self, event: str, fields: Mapping[str, Any]) -> None:
+        if event in ("resumed", "submitted", "finished"):
+            self.placement = None
+            self._closed = event == "finished"
+        if event in ("resumed", "submitted"):
+            self._job = fields.get("job")
+
+    def _placed(self, token: str) -> bool:
+        """A copy of an older beginning may be so slow that its `placed` comes last."""
+        job, restarts = _parts(token)
+        known = _parts(self.placement) if self.placement is not None else (job, -1)
+        if self._job not in (None, job) or (known[0] == job and restarts <= known[1]):
+            return False
+        self.placement = token
+        return True
+
+
+def _parts(token: str) -> tuple[str, int]:
+    job, _, restarts = token.rpartition(".")
+    return job, int(restarts) if restarts.isdigit() else 0
