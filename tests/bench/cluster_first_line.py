@@ -1,10 +1,12 @@
-"""From `launch … cluster=slurm` to the first line of an unchanged experiment, beside `srun` of the same command, in turns.
+"""From `launch … cluster=slurm` to the first line of an unchanged experiment, beside `srun` and `sbatch` of the same, in turns.
 
     python tests/bench/cluster_first_line.py --rounds 20
 
 On an idle Slurm of its own (tests/cluster/slurm_bed.py) with GPUs that aren't there (tests/gpu_box.py). Prints the medians, their
 difference, and where launch's time went, by the run's journal: the command until it has submitted, Slurm and the start of Python
 on the node until the job is placed, the lease, the container, the program, and what passes until its line is shown.
+
+Slurm looks for a place for a batch job once a second, and for srun's at once: what sbatch takes beyond srun is that.
 """
 
 from __future__ import annotations
@@ -66,13 +68,15 @@ def _measure(project: Path, environ: dict[str, str], rounds: int) -> None:
     launch = [shutil.which("launch") or "launch", "experiment=say", "cluster=slurm"]
     srun = ["srun", "--gpus=1", "--mem=64M", "python3", "-c", "print(1)"]
     subprocess.run(launch, cwd=project, env=environ, check=True)  # builds the image
-    ours, theirs, parts = [], [], []
+    ours, theirs, batch, parts = [], [], [], []
     for _ in range(rounds):
+        batch.append(_sbatch_to_first_line(project, environ))
         theirs.append(_to_first_line(srun, project, environ)[1])
         begun, took = _to_first_line(launch, project, environ)
         ours.append(took)
         parts.append(_parts(Path(environ["LAUNCH_HOME"]), begun, begun + took))
     print(f"srun    {statistics.median(theirs):6.3f} s   (median of {rounds}; {min(theirs):.3f} to {max(theirs):.3f})")
+    print(f"sbatch  {statistics.median(batch):6.3f} s   (median of {rounds}; {min(batch):.3f} to {max(batch):.3f})")
     print(f"launch  {statistics.median(ours):6.3f} s   (median of {rounds}; {min(ours):.3f} to {max(ours):.3f})")
     print(f"beyond  {statistics.median(ours) - statistics.median(theirs):6.3f} s")
     for name in (*MOMENTS, "shown"):
@@ -91,6 +95,18 @@ def _to_first_line(argv: list[str], project: Path, environ: dict[str, str]) -> t
     if process.returncode != 0 or line != b"1\n":
         sys.exit(f"{' '.join(argv)} failed:\n{words.decode()}")
     return at, took
+
+
+def _sbatch_to_first_line(project: Path, environ: dict[str, str]) -> float:
+    """Until its line is in the file that it goes to."""
+    file = project / "sbatch.out"
+    file.unlink(missing_ok=True)
+    argv = ["sbatch", "--quiet", "--wait", "--gpus=1", "--mem=64M", f"--output={file}", "--wrap=exec python3 -c 'print(1)'"]
+    begun = time.perf_counter()
+    with subprocess.Popen(argv, cwd=project, env=environ, stdout=subprocess.DEVNULL):
+        while not (file.exists() and file.stat().st_size):
+            time.sleep(0.002)
+        return time.perf_counter() - begun
 
 
 def _parts(home: Path, begun: float, shown: float) -> dict[str, float]:
