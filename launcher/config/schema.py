@@ -1,4 +1,4 @@
-"""The schema of an experiment: every key with its type, default, description and an example. The only door to pydantic.
+"""The schema of an experiment: every key with its type, default, description and an example. The door to pydantic, with `schema_values.py`.
 
 Strict, frozen, nothing unknown allowed. `validate.py` turns a checked model into the dataclasses of `spec.py`;
 `compose.py` makes Hydra's `schema` node from the defaults here; `reference.py` writes the documentation page.
@@ -7,97 +7,31 @@ Only values are judged here: files, GPUs and indexes are looked at by the planne
 
 from __future__ import annotations
 
-import difflib
-import math
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from launcher.config.metric_pattern import value_group
-from launcher.config.quantities import seconds, size_bytes
-from runtime.network.published import parse as parse_port
-
-
-def _matching(pattern: str, meaning: str) -> AfterValidator:
-    compiled = re.compile(pattern)
-
-    def check(value: str | None) -> str | None:
-        if value is not None and not compiled.fullmatch(value):
-            raise ValueError(meaning)
-        return value
-
-    return AfterValidator(check)
-
-
-def _whole_above_one(value: Any) -> Any:
-    if isinstance(value, dict):
-        raise ValueError("`gpus` is a number; wishes for each GPU go to `gpu.model`, `gpu.memory`")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise ValueError("not a number of GPUs: `all` takes all of this machine")
-        if value < 0:
-            raise ValueError("a number of GPUs cannot be negative")
-        if isinstance(value, float) and value > 1 and value != int(value):
-            raise ValueError("a part of a GPU is less than 1 (`0.25`); more than one are whole (`2`)")
-        return int(value) if value == int(value) else value
-    return value
-
-
-def _regular_expression(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
-    return value
-
-
-def _metric_pattern(value: str) -> str:
-    value_group(re.compile(_regular_expression(value)))
-    return value
-
-
-def _network(value: str) -> str:
-    if value in NETWORKS:
-        return value
-    near = difflib.get_close_matches(value.lower(), NETWORKS, n=1, cutoff=0.75)
-    if near:
-        raise ValueError(f"too near to a word that means something: did you mean `{near[0]}`?")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", value):
-        raise ValueError("not a name for a network: up to 32 letters, digits, `_`, `-` and `.`")
-    return value
-
-
-def _published(value: str) -> str:
-    parse_port(value)
-    return value
-
-
-NETWORKS = ("none", "host", "bridge", "pasta")
-"""Words of `network` that mean something; any other is the name of a network that runs share."""
-
-Duration = Annotated[float | None, BeforeValidator(seconds)]
-Size = Annotated[int | None, BeforeValidator(size_bytes)]
-Variable = Annotated[str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "not a variable's name: letters, digits and `_` only")]
-Plain = Annotated[str, _matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "not a plain name: letters, digits, `_`, `-` and `.` only")]
-InContainer = Annotated[str, _matching(r"/.+", "not a path in the container: it must begin with `/`")]
-Python = Annotated[str, _matching(r"3\.\d+(\.\d+)?", "not a Python version: write `3.11` or `3.13`")]
-Cuda = Annotated[str, _matching(r"auto|cpu|\d+\.\d+", "not a CUDA variant: write `auto`, `cpu` or a version like `12.8`")]
-_PROFILE = r"\d+g\.\d+gb(\+[a-z.]+)*"
-MigProfile = Annotated[
-    str,
-    _matching(
-        rf"any|{_PROFILE}(\|{_PROFILE})*", "not a MIG profile: write one like `1g.10gb`, several as `1g.10gb|2g.20gb`, or `any`"
-    ),
-]
-Pattern = Annotated[str, AfterValidator(_regular_expression)]
-MetricPattern = Annotated[str, AfterValidator(_metric_pattern)]
-MetricName = Annotated[str, _matching(r"[\w\-. :/]{1,250}", "not a metric's name: letters, digits and `_-. :/` only")]
-Capability = Annotated[str, _matching(r"\d+\.\d+", "not a compute capability: write one like `8.0`")]
-ServerUri = Annotated[
-    str, _matching(r"https?://.+", "not the address of an MLflow server: it must begin with `http://` or `https://`")
-]
-AtLeastOne = Annotated[int, Field(ge=1)]
+from launcher.config.quantities import seconds
+from launcher.config.schema_values import (
+    AtLeastOne,
+    Capability,
+    Cuda,
+    Duration,
+    InContainer,
+    MetricName,
+    MetricPattern,
+    MigProfile,
+    Pattern,
+    Plain,
+    Python,
+    ServerUri,
+    Size,
+    Variable,
+    matching,
+    network_word,
+    published_port,
+    whole_above_one,
+)
 
 
 def _key(default: Any, description: str, example: Any) -> Any:
@@ -238,7 +172,30 @@ class Cluster(Section):
     account: str | None = _key(None, "Slurm account.", "vision")
     qos: str | None = _key(None, "Slurm quality of service.", "high")
     time: Duration = _key(None, "Time that the job asks for.", "12h")
+    interface: str | None = _key(
+        None, "Network interface by which the nodes of a run reach each other; null is that of the route between them.", "ib0"
+    )
+    requeue: bool = _key(
+        False, "Whether a preempted job, or one that lost its node, is queued again and its run goes on by itself.", True
+    )
     sbatch: dict[str, Any] = _key({}, "More options of sbatch, without the dashes.", {"exclusive": True})
+    jobs: AtLeastOne | None = _key(
+        None, "Of a sweep: worker jobs side by side, those in line included; null is `sweep.parallel`, or else 16.", 64
+    )
+    scratch: str | None = _key(
+        None,
+        "Directory on a node's own disk for the writable layer, with `$VARIABLES` of the node; null is the run's own directory, "
+        "or where that lies on NFS and the like $SLURM_TMPDIR, $TMPDIR or /tmp.",
+        "/local/$USER",
+    )
+    node_store: str | None = _key(
+        None,
+        "Directory on a node's own disk that keeps copies of the image's layers; null reads them where they are.",
+        "/local/$USER",
+    )
+    node_store_size: Size = _key(None, "What `node_store` may hold; null is what the disk has room for.", "200GiB")
+    build: Literal["here", "job"] = _key("here", "Whether the image is built where you type, or in a job of its own.", "job")
+    build_partition: str | None = _key(None, "Slurm partition of that job; null is `partition`.", "cpu")
 
 
 class Pruner(Section):
@@ -254,7 +211,7 @@ class Pruner(Section):
 
 Direction = Literal["minimize", "maximize"]
 Constraint = Annotated[
-    str, _matching(r"\S+\s*(<=|>=)\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", "no constraint: write `latency_ms <= 20`")
+    str, matching(r"\S+\s*(<=|>=)\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", "no constraint: write `latency_ms <= 20`")
 ]
 
 
@@ -332,7 +289,7 @@ class ExperimentSpec(Section):
         False, "Ask libraries for deterministic results, the same on all CPUs with AVX2, at some cost in speed.", True
     )
     env: dict[Variable, str] = _key({}, "Environment of the program.", {"OMP_NUM_THREADS": "4"})
-    gpus: Annotated[int | float | Literal["all"], BeforeValidator(_whole_above_one)] = _key(
+    gpus: Annotated[int | float | Literal["all"], BeforeValidator(whole_above_one)] = _key(
         0, "GPUs per node; a part of one (`0.25`), or `all`.", 2
     )
     gpu: Gpu = _key(Gpu(), "Wishes for each GPU.", {"memory": "40GiB"})
@@ -346,13 +303,13 @@ class ExperimentSpec(Section):
     cpus: Annotated[int | float, Field(gt=0)] | None = _key(None, "CPU limit, in cores; null is what the machine has.", 4)
     memory: Size = _key(None, "Memory limit; null is none.", "16GiB")
     shm: Size = _key(None, "Size of /dev/shm; null is half of the memory.", "8GiB")
-    network: Annotated[str, AfterValidator(_network)] = _key(
+    network: Annotated[str, AfterValidator(network_word)] = _key(
         "none",
         "Network of the program: `none`, `host` (this machine's), `bridge` (its own, as root), `pasta` (its own, without root), "
         "or a name: runs with the same name share a network and find one another by name (as root).",
         "bridge",
     )
-    publish: list[Annotated[str, AfterValidator(_published)]] = _key(
+    publish: list[Annotated[str, AfterValidator(published_port)]] = _key(
         [],
         "Ports of the program that this machine offers, as Docker writes them: `8080:80`, `127.0.0.1:8080:80`, `53/udp`, or `80` "
         "for any free port of this machine. They don't change the result.",

@@ -110,7 +110,15 @@ class Cluster:
     account: str | None = None
     qos: str | None = None
     time: float | None = None
+    interface: str | None = None
+    requeue: bool = False
     sbatch: dict[str, Any] = field(default_factory=dict)
+    jobs: int | None = None
+    scratch: str | None = None
+    node_store: str | None = None
+    node_store_size: int | None = None
+    build: str = "here"
+    build_partition: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from launcher.errors import ConfigError
 from launcher.plan.image_user import program_user
@@ -25,6 +25,9 @@ from runtime.rootfs.wanted import BindMount, TmpfsFile
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.records import Image
 from runtime.store.store import Store
+
+if TYPE_CHECKING:
+    from launcher.plan.meeting import Meeting
 
 SECRETS = "/run/secrets"
 
@@ -53,6 +56,7 @@ def container_spec(
     environ: Mapping[str, str] = os.environ,
     sweep_id: str | None = None,
     trial: int | None = None,
+    meeting: Meeting | None = None,
     run_name: str | None = None,
 ) -> ContainerSpec:
     """The container of one attempt. The run directory's files are there already; directories of caches are made here."""
@@ -66,6 +70,7 @@ def container_spec(
         environ=environ,
         sweep_id=sweep_id,
         trial=trial,
+        meeting=meeting,
     )
     secrets = secret_values(spec.secrets, environ)
     layers = tuple(store.layer_dir(layer) for layer in image.layers)
@@ -82,10 +87,7 @@ def container_spec(
         uid=uid,
         gid=gid,
         groups=groups,
-        binds=tuple(
-            replace(bind, owner=(uid, gid))
-            for bind in (*_run_binds(plan, run_dir), *_data_binds(plan), *_cache_binds(plan, run_dir))
-        ),
+        binds=tuple(replace(bind, owner=(uid, gid)) for bind in (*_own_binds(plan, run_dir), *_data_binds(plan))),
         tmpfs_files=tuple(TmpfsFile(f"{SECRETS}/{name}", value.encode()) for name, value in secrets.items()),
         shm_bytes=shm_share(spec.shm, memory_bytes=plan.memory_bytes, machine=this_machine()),
         limits=Limits(memory_bytes=plan.memory_bytes, cpus=spec.cpus),
@@ -95,6 +97,7 @@ def container_spec(
         publish=tuple(parse_port(port) for port in spec.publish),
         loopback_listener=spec.tracking is not None,
         processes=plan.processes,
+        world=None if meeting is None else meeting.world(plan.processes),
         rank_grace_s=spec.grace,
     )
     if spec.devices:
@@ -144,6 +147,11 @@ def _run_binds(plan: LaunchPlan, run_dir: RunDir) -> tuple[BindMount, ...]:
         metrics = BindMount(source=run_dir.metrics, target=f"{RUN_DIRECTORY}/metrics.jsonl", readonly=False, executable=False)
         binds.append(metrics)
     return tuple(binds)
+
+
+def _own_binds(plan: LaunchPlan, run_dir: RunDir) -> tuple[BindMount, ...]:
+    """What launch itself made in LAUNCH_HOME."""
+    return tuple(replace(bind, may_be_lent=True) for bind in (*_run_binds(plan, run_dir), *_cache_binds(plan, run_dir)))
 
 
 def _data_binds(plan: LaunchPlan) -> tuple[BindMount, ...]:

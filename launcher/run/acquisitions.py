@@ -7,8 +7,10 @@ ExitStack and `recover` (after `kill -9`) call the same undo, which takes nothin
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from launcher.tracking import journal
 from runtime.state_dir import RunDir
@@ -28,6 +30,14 @@ def _remove_overlay(run_dir: RunDir, name: str) -> None:
     remove_overlay(run_dir.overlay)
 
 
+def _remove_scratch(run_dir: RunDir, name: str) -> None:
+    from runtime.container.lifecycle import remove_overlay
+
+    remove_overlay(Path(name))
+    if run_dir.overlay.is_symlink() and os.readlink(run_dir.overlay) == name:
+        run_dir.overlay.unlink()
+
+
 def _disconnect_network(run_dir: RunDir, name: str) -> None:
     from runtime.network.bridge import disconnect_soon
 
@@ -37,13 +47,15 @@ def _disconnect_network(run_dir: RunDir, name: str) -> None:
 def _reown_outputs(run_dir: RunDir, name: str) -> None:
     from runtime.container.lifecycle import reown_to_caller
 
-    for directory in (run_dir.outputs, run_dir.checkpoints):
-        reown_to_caller(directory)
+    for lent in (run_dir.outputs, run_dir.checkpoints, run_dir.metrics, run_dir.params, run_dir.spec):
+        if lent.exists():
+            reown_to_caller(lent, lent_by=run_dir.root)
 
 
 UNDO: dict[str, Callable[[RunDir, str], None]] = {
     "cgroup": _remove_cgroup,
     "overlay": _remove_overlay,
+    "scratch": _remove_scratch,
     "network": _disconnect_network,
     "outputs": _reown_outputs,
 }

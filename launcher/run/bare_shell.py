@@ -19,6 +19,7 @@ from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.acquisitions import acquired, undo_all
 from launcher.run.leases import leased
 from launcher.run.signal_inbox import SignalInbox
+from launcher.run.writable_layer import writable_layer
 from runtime.cgroup.cgroup import new_cgroup
 from runtime.container import lifecycle
 from runtime.container.lifecycle import Container
@@ -82,13 +83,14 @@ def bare_shell(
         env = {name: value for name, value in spec.env.items() if name not in _TERMINAL_VARIABLES}
         spec = replace(spec, argv=tuple(argv), env=env, processes=1, terminal=True)
         owned.enter_context(acquired(run_dir, "outputs", run_dir.run_id))
-        owned.enter_context(acquired(run_dir, "overlay", run_dir.run_id))
+        layer_fds = owned.enter_context(writable_layer(run_dir, scratch=plan.spec.cluster.scratch))
         owned.enter_context(acquired(run_dir, "cgroup", run_dir.cgroup_name))
         cgroup = owned.enter_context(new_cgroup(run_dir.cgroup_name, spec.limits))
         if spec.network == "bridge":
             owned.enter_context(acquired(run_dir, "network", spec.container_id))
+        held = (*(lease.fds if lease else ()), *layer_fds)
         # Without a socket for adopters its init ends when we do.
-        container = lifecycle.create(spec, exit_record=None, held_fds=lease.fds if lease else (), cgroup=cgroup)
+        container = lifecycle.create(spec, exit_record=None, held_fds=held, cgroup=cgroup)
         owned.callback(container.close)
         owned.callback(_end, container)
         for warning in (*cgroup.warnings, *container.warnings):

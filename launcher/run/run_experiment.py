@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from launcher.errors import LaunchError
 from launcher.plan.container_plan import container_spec
 from launcher.plan.launch_plan import LaunchPlan
+from launcher.plan.meeting import Meeting
 from launcher.run.acquisitions import acquired
 from launcher.run.attempt import Attempt, ended, not_run
 from launcher.run.follow import follow
@@ -23,6 +24,7 @@ from launcher.run.logs import opened_logs
 from launcher.run.outcome import outcome_of
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.tracker_process import TrackerProcess
+from launcher.run.writable_layer import writable_layer
 from launcher.tracking import journal
 from launcher.tracking.journal import Event
 from launcher.tracking.program_env import program_env
@@ -40,6 +42,7 @@ from runtime.store.store import Store
 
 if TYPE_CHECKING:
     from launcher.run.gpu_watch import GpuWatch
+    from launcher.run.peers import Joining
 
 MLFLOW_READY_S = 30.0
 """How long the program's start waits for its MLflow run id before it starts without one."""
@@ -59,6 +62,10 @@ class Run:
     trial: int | None = None
     may_wait: bool = True
     retries_left: int = 0
+    joining: Joining | None = None
+    """On the first of several nodes: what brings up the others."""
+    meeting: Meeting | None = None
+    """On one of the others: what it was told of them."""
 
 
 def run_experiment(run: Run, number: int) -> Attempt:
@@ -109,6 +116,9 @@ def run_attempt(run: Run, number: int) -> Attempt:
     with ExitStack() as owned:
         lease = owned.enter_context(leased(plan, run_dir, run.inbox, may_wait=run.may_wait))
         gpus = owned.enter_context(_watched(run, lease.uuids)) if lease is not None else None
+        if run_dir.node == 0:  # all nodes write to them: given back when the others have ended, too
+            owned.enter_context(acquired(run_dir, "outputs", run_dir.run_id))
+        peers = owned.enter_context(run.joining(run, number)) if run.joining is not None else None
         spec = container_spec(
             plan,
             store.image(run.image_digest),
@@ -119,10 +129,10 @@ def run_attempt(run: Run, number: int) -> Attempt:
             environ=os.environ,
             sweep_id=run.sweep_id,
             trial=run.trial,
+            meeting=run.meeting if peers is None else peers.meeting,
             run_name=_name_of(run),
         )
-        owned.enter_context(acquired(run_dir, "outputs", run_dir.run_id))
-        owned.enter_context(acquired(run_dir, "overlay", run_dir.run_id))
+        layer_fds = owned.enter_context(writable_layer(run_dir, scratch=plan.spec.cluster.scratch))
         owned.enter_context(acquired(run_dir, "cgroup", run_dir.cgroup_name))
         cgroup = owned.enter_context(new_cgroup(run_dir.cgroup_name, spec.limits))
         if spec.network == "bridge":
@@ -132,7 +142,7 @@ def run_attempt(run: Run, number: int) -> Attempt:
             spec,
             exit_record=run_dir.exit_record,
             init_socket=run_dir.init_socket,
-            held_fds=lease.fds if lease else (),
+            held_fds=(*(lease.fds if lease else ()), *layer_fds),
             cgroup=cgroup,
             logs=logs,
         )
@@ -151,10 +161,12 @@ def run_attempt(run: Run, number: int) -> Attempt:
             timeout_s=plan.spec.timeout,
             grace_s=plan.spec.grace,
             gpus=gpus,
+            peers=peers,
         )
         if plan.spec.metrics.tensorboard:
             run.tracker.catch_up()  # the working directory goes with the overlay
-        return ended(followed, cgroup, kills_before=kills_before)
+        own = ended(followed, cgroup, kills_before=kills_before)
+        return own if peers is None else peers.verdict(own, followed)
 
 
 def _watched(run: Run, uuids: Sequence[str]) -> AbstractContextManager[GpuWatch]:

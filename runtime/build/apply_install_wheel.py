@@ -82,7 +82,7 @@ def prepare_wheels(
     """Fetch the wheels of *steps* and lay them out; what isn't published by the end of the body is removed."""
     ready = [step for step in steps if step.filename.endswith(".whl")]
     sdists = tuple(step for step in steps if not step.filename.endswith(".whl"))
-    with store.staging() as stage:
+    with store.container_staging() as stage:
         (stage / "roots").mkdir(mode=0o700)
         wheels: tuple[LaidOut, ...] = ()
         if ready:

@@ -85,7 +85,7 @@ def apply_run_command(
     second = step_key(step, parent, {stage: content for stage, content in seen.items() if content is not None}) if seen else key
 
     def run() -> Layer:
-        with store.staging() as staging, ExitStack() as held:
+        with store.container_staging() as staging, ExitStack() as held:
             scratch = staging / "mounts"
             scratch.mkdir(mode=0o755)
             mounts = prepare_mounts(

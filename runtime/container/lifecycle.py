@@ -352,7 +352,9 @@ def _parse(line: bytes) -> ProcessExit | None:
     if not newline:
         return None
     document = json.loads(record)
-    return ProcessExit(document["code"], document["signal"], document.get("peak_process_bytes"), document.get("cpu_s"))
+    return ProcessExit(
+        document["code"], document["signal"], document.get("peak_process_bytes"), document.get("cpu_s"), document.get("at")
+    )
 
 
 def remove_overlay(overlay_dir: Path) -> None:
@@ -373,11 +375,16 @@ def remove_overlay(overlay_dir: Path) -> None:
     remove_tree(overlay_dir)
 
 
-def reown_to_caller(directory: Path) -> None:
-    """Give everything below *directory* to its owner, and leave no file set-user-id. Call it when the container has ended."""
-    found = directory.stat()
+def reown_to_caller(directory: Path, *, lent_by: Path | None = None) -> None:
+    """Give everything below *directory* to its owner, and leave no file set-user-id. Call it when the container has ended.
+
+    Where it may have been lent (`BindMount.may_be_lent`) it is given back itself, to whom *lent_by* belongs, and may be a file.
+    """
+    found = (lent_by or directory).stat()
     if os.geteuid() == 0:
-        owners.reown(directory, found.st_uid, found.st_gid)
+        owners.lend(directory, found.st_uid, found.st_gid)
+        return
+    if not directory.is_dir():
         return
     maps = id_maps.choose()
     if maps.kind is IdMapKind.SUBIDS:

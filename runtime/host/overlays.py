@@ -12,13 +12,14 @@ from pathlib import Path
 from runtime.host.finding import Finding, Remedy, good, off, tried
 from runtime.host.machine import Machine
 from runtime.kernel import id_maps, libc, mounts, namespaces
-from runtime.rootfs.overlay import LADDER, LayerMaps, Rung, make_writable_directories, mount_overlay
+from runtime.rootfs.overlay import LADDER, Rung
+from runtime.rootfs.overlay_trial import stack_on
 from runtime.state_dir import state_dir
 
 
 def overlay(machine: Machine) -> Finding:
     def work(place: Path) -> str:
-        rung = _stack(place, LADDER)
+        rung = stack_on(place)
         return f"{rung.value}, on {mounts.file_system_name(place)} below `{place.parent}`"
 
     return _with_place(work, lambda: without_overlay(machine))
@@ -33,7 +34,7 @@ def without_overlay(machine: Machine) -> Remedy:
 
 def mount_api(machine: Machine) -> Finding:
     def attempt(rung: Rung) -> Finding:
-        return _with_place(lambda place: _stack(place, (rung,)).value)
+        return _with_place(lambda place: stack_on(place, (rung,)).value)
 
     found = [finding.detail for finding in map(attempt, LADDER) if finding.ok]
     return good("; ".join(found)) if found else off("no way to stack layers works", advice="see `overlayfs`")
@@ -75,24 +76,6 @@ def _probe_directory() -> Path:
         if os.access(directory, os.W_OK):
             return directory
     return Path(tempfile.gettempdir())
-
-
-def _stack(place: Path, rungs: tuple[Rung, ...]) -> Rung:
-    """Mount an overlay on *place*, as a container has it, in this (throw-away) process."""
-    layer = place / "layer"
-    layer.mkdir(exist_ok=True)
-    make_writable_directories(place)
-    maps = id_maps.choose()
-    if maps.kind is id_maps.IdMapKind.RANGED:
-        base = maps.uids.extents[0].outside
-        swap = id_maps.swapped(base)
-        shown = LayerMaps(namespaces.mapping(maps.uids, maps.gids), namespaces.mapping(swap, swap))
-    else:
-        shown = LayerMaps()
-        namespaces.enter_user_namespace(namespaces.user_namespace(maps), maps)
-    libc.unshare(namespaces.NEWNS)
-    mounts.make_private()
-    return mount_overlay([layer], place, maps=shown, rungs=rungs)[1]
 
 
 def _with_place(work: Callable[[Path], str], remedy: Callable[[], Remedy] = Remedy) -> Finding:

@@ -16,6 +16,7 @@ from runtime.kernel import mounts
 from runtime.kernel.safe_open import open_in_root
 from runtime.rootfs.memory_files import MemoryFiles
 from runtime.rootfs.overlay import LADDER, LayerMaps, Rung, mount_overlay
+from runtime.rootfs.owners import lend
 from runtime.rootfs.targets import Root
 from runtime.rootfs.wanted import BindMount, LayersMount, TmpfsFile, TmpfsMount
 
@@ -48,7 +49,7 @@ def attach_host_mounts(
             tree, directory = _layers(one, layer_maps, rungs)
             root.attach(tree, one.target, directory=directory)
         else:
-            root.attach(_bind(one, map_for, warnings), one.target, directory=one.source.is_dir())
+            root.attach(_bind(one, map_for, warnings, owner), one.target, directory=one.source.is_dir())
     return warnings
 
 
@@ -109,7 +110,7 @@ def _layers(wanted: LayersMount, layer_maps: LayerMaps, rungs: Sequence[Rung]) -
         os.close(found)
 
 
-def _bind(wanted: BindMount, map_for: MapFor | None, warnings: list[str]) -> int:
+def _bind(wanted: BindMount, map_for: MapFor | None, warnings: list[str], first_ids: tuple[int, int] | None) -> int:
     """A detached copy of the mount at the source, with what is mounted below it."""
     try:
         found = os.stat(wanted.source)
@@ -120,7 +121,8 @@ def _bind(wanted: BindMount, map_for: MapFor | None, warnings: list[str]) -> int
         if map_for is not None:
             uid, gid = (found.st_uid, found.st_gid) if wanted.owner_is_caller else (0, 0)
             inside = wanted.owner if wanted.owner_is_caller else (0, 0)
-            _show_owner(wanted, tree, map_for(uid, gid, inside) if inside != (0, 0) else map_for(uid, gid), warnings)
+            userns = map_for(uid, gid, inside) if inside != (0, 0) else map_for(uid, gid)
+            _show_owner(wanted, tree, userns, warnings, first_ids)
         attributes = mounts.ATTR_NOSUID | mounts.ATTR_NODEV
         attributes |= mounts.ATTR_RDONLY if wanted.readonly else 0
         attributes |= 0 if wanted.executable else mounts.ATTR_NOEXEC
@@ -131,12 +133,15 @@ def _bind(wanted: BindMount, map_for: MapFor | None, warnings: list[str]) -> int
     return tree
 
 
-def _show_owner(wanted: BindMount, tree: int, userns: int, warnings: list[str]) -> None:
+def _show_owner(wanted: BindMount, tree: int, userns: int, warnings: list[str], first_ids: tuple[int, int] | None) -> None:
     try:
         mounts.id_map(tree, userns, recursive=True)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP):
             raise
+        if wanted.may_be_lent and first_ids is not None:
+            lend(wanted.source, first_ids[0] + wanted.owner[0], first_ids[1] + wanted.owner[1])
+            return
         kind = mounts.file_system_name(wanted.source)
         if not wanted.readonly:
             raise ContainerError(

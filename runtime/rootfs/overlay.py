@@ -5,8 +5,9 @@ The kernel can take the layers in three ways, a ladder from new to old:
     DESCRIPTORS   each layer a detached mount, by `fsconfig(SET_FD, "lowerdir+")`      (6.13, with id maps 6.15)
     ATTACHED      each layer attached below a tmpfs, named by `fsconfig("lowerdir+")`   (6.7)
     OPTIONS       the same, named in one string of short relative paths by mount(2)    (any; with id maps 5.19)
-    SHIFTED       root before 5.19: copies of the layers that belong to the container's ids (see `shifted_copy.py`); the writable
-                  directory is on disk in those ids too, so who takes a layer of it shifts it back
+    SHIFTED       root before 5.19, or where the layers lie on what has no id-mapped mounts (NFS, FUSE): copies of the layers
+                  that belong to the container's ids (see `shifted_copy.py`); the writable directory is on disk in those ids too,
+                  so who takes a layer of it shifts it back
 
 For root every layer comes through an id-mapped mount, and the writable directory through one with the swap map of
 `id_maps.swapped`, so that the container's ids are an unprivileged range while everything on disk stays 0-based. Must be called
@@ -78,15 +79,21 @@ def mount_overlay(
             f"{len(layers)} layers, and Linux stacks {MOST_LAYERS} at most", hint="put some requirements into one wheel"
         )
     failure: OSError | None = None
+    unmapped: NotMappable | None = None
     for rung in rungs:
-        if rung is Rung.SHIFTED and len(rungs) > 1 and (maps.shift is None or not _before_id_mapped_layers()):
+        copies_help = maps.shift is not None and (unmapped is not None or _before_id_mapped_layers())
+        if rung is Rung.SHIFTED and len(rungs) > 1 and not copies_help:
             continue  # a copy of everything would fail for the same reason
         try:
             return _MAKERS[rung](layers, overlay_dir, maps), rung
+        except NotMappable as error:
+            unmapped = error
         except OSError as error:
             if error.errno not in _TOO_OLD:
                 raise _explained(error, overlay_dir) from error
             failure = failure or error
+    if unmapped is not None:
+        raise unmapped
     assert failure is not None, "the ladder has a rung"
     raise _explained(failure, overlay_dir) from failure
 
@@ -101,18 +108,21 @@ def _mapped(path: Path, userns: int | None) -> int:
     except OSError as error:
         os.close(tree)
         if error.errno in (errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP):
-            raise not_mappable(path) from error
+            raise NotMappable(path) from error
         raise
     return tree
 
 
-def not_mappable(path: Path) -> Unsupported:
-    kind = mounts.file_system_name(path)
-    return Unsupported(
-        f"files below `{path}` can't be shown to a container with other owners: its file system is {kind}",
-        hint="root's containers need ext4, xfs, btrfs or tmpfs (Linux 5.19 or later); set LAUNCH_HOME to a directory on one, "
-        "or run as an ordinary user",
-    )
+class NotMappable(Unsupported):
+    """The file system of *path* has no id-mapped mounts."""
+
+    def __init__(self, path: Path) -> None:
+        kind = mounts.file_system_name(path)
+        super().__init__(
+            f"files below `{path}` can't be shown to a container with other owners: its file system is {kind}",
+            hint="root's containers need ext4, xfs, btrfs or tmpfs (Linux 5.19 or later); set LAUNCH_HOME to a directory on one, "
+            "`cluster.node_store` to one that keeps copies of the layers, or run as an ordinary user",
+        )
 
 
 def _options(maps: LayerMaps) -> dict[str, str | None]:

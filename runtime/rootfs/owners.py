@@ -48,6 +48,13 @@ def reown(directory: Path, uid: int, gid: int) -> int:
         os.close(here)
 
 
+def lend(path: Path, uid: int, gid: int) -> None:
+    """Give a file, or a directory with everything in it, to *uid*, *gid*; `reown_to_caller` takes it back."""
+    os.chown(path, uid, gid, follow_symlinks=False)
+    if stat.S_ISDIR(os.lstat(path).st_mode):
+        reown(path, uid, gid)
+
+
 def _identity(directory: int) -> tuple[int, int]:
     status = os.fstat(directory)
     return status.st_dev, status.st_ino

@@ -1,4 +1,5 @@
-"""A copy of a layer whose owners are a container's ids, for kernels that can't show a layer with other owners (root before 5.19).
+"""A copy of a layer whose owners are a container's ids, where root can't show a layer with other owners: before Linux 5.19, and
+on file systems without id-mapped mounts.
 
 It lies beside the layer and goes with it: `LAYER/root` → `LAYER/shifted-UID-GID`. Where the file system shares blocks (btrfs,
 xfs) it costs no space. File capabilities are left out: without an id map they would name the host's root.

@@ -18,6 +18,8 @@ class BindMount:
     executable: bool = True
     owner: tuple[int, int] = (0, 0)
     """Ids of the container that the caller's files have: another than its root where the image says `USER`."""
+    may_be_lent: bool = False
+    """Where its file system can't show other owners, it is given to the container's ids; who asked for that takes it back."""
 
 
 @dataclass(frozen=True, slots=True)

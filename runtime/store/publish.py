@@ -10,8 +10,8 @@ import errno
 import os
 from pathlib import Path
 
-from runtime.errors import StoreError
 from runtime.layer.archive import digest_tree
+from runtime.layer.copied import copy_content
 from runtime.layer.extract import Extracted
 from runtime.layer.tree import Tree, scan, write_tree
 from runtime.oci.digest import Digest, canonical_json, digest_file
@@ -20,30 +20,37 @@ from runtime.store.in_use import naming
 from runtime.store.layer_files import settle
 from runtime.store.power_cuts import mark
 from runtime.store.records import Layer
-from runtime.store.staging import staging
+from runtime.store.staging import remove_tree, staging
 
 LAYER_FORMAT = 1
 
 
 def publish_layer(store: Path, key: Digest, staged: Path, tree: Tree | None, *, label: str) -> Layer:
-    """Store directory *staged* as a layer and return it. *staged* is gone afterwards."""
+    """Store directory *staged*, on whichever file system, as a layer and return it. *staged* is gone afterwards."""
     with staging(store / "tmp") as package:
         try:
             root = package / "root"
-            os.rename(staged, root)
-            digested = digest_tree(tree if tree is not None else scan(root), root)
+            digested = digest_tree(tree if tree is not None else scan(staged), staged)
+            _take(staged, root)
             settle(root, digested.tree)
             write_tree(digested.tree, package / "tree.jsonl")
             layer = Layer(digested.diff_id, key, digested.size_bytes, label)
             (package / "layer.json").write_bytes(canonical_json(_record(layer)))
             _name(store, package, layer)
         except OSError as error:
-            if error.errno == errno.EXDEV:
-                raise StoreError(
-                    f"`{staged}` is not on the file system of the store", hint="stage with `Store.staging()`"
-                ) from error
             raise store_error(error, f"cannot publish layer `{label}`") from error
     return layer
+
+
+def _take(staged: Path, root: Path) -> None:
+    try:
+        os.rename(staged, root)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # A container ran on this machine's scratch (`Store.container_staging`).
+        copy_content(staged, root)
+        remove_tree(staged)
 
 
 def publish_unpacked(store: Path, key: Digest, package: Path, extracted: Extracted, *, label: str) -> Layer:

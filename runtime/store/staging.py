@@ -25,7 +25,7 @@ _GATE = ".gate"
 @contextmanager
 def staging(tmp: Path) -> Iterator[Path]:
     """A new empty directory below *tmp*, 0700, removed at the end unless it was renamed away."""
-    descriptor, path = _make(tmp)
+    descriptor, path = locked_directory(tmp, secrets.token_hex(8))
     try:
         yield path
     finally:
@@ -35,10 +35,11 @@ def staging(tmp: Path) -> Iterator[Path]:
             os.close(descriptor)
 
 
-def _make(tmp: Path) -> tuple[int, Path]:
+def locked_directory(tmp: Path, name: str) -> tuple[int, Path]:
+    """Make the directory *name* below *tmp*, 0700; it is in use for as long as somebody holds the descriptor."""
     # The gate is shared by makers and exclusive for sweepers: between mkdir and flock a directory looks abandoned.
     with store_errors(f"cannot make a directory in `{tmp}`"), locked(tmp / _GATE, shared=True):
-        path = tmp / secrets.token_hex(8)
+        path = tmp / name
         path.mkdir(mode=0o700)
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -80,8 +81,9 @@ def burial(tmp: Path) -> Iterator[Callable[[Path], None]]:
             remove_tree(grave)
 
 
-def sweep(tmp: Path) -> int:
+def sweep(tmp: Path, *, remove: Callable[[Path], None] | None = None) -> int:
     """Remove what killed builders left below *tmp*. Returns how many entries. Directories in use are left alone."""
+    remove = remove or remove_tree
     removed = 0
     abandoned: list[tuple[Path, int]] = []
     try:
@@ -92,7 +94,7 @@ def sweep(tmp: Path) -> int:
                     if descriptor is not None:
                         abandoned.append((tmp / name, descriptor))
         for path, _ in abandoned:
-            remove_tree(path)
+            remove(path)
             removed += 1
     finally:
         for _, descriptor in abandoned:

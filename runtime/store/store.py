@@ -89,6 +89,15 @@ class Store:
         self.ensure()
         return staging(self.root / "tmp")
 
+    def container_staging(self) -> AbstractContextManager[Path]:
+        """The same for who runs a container there: on this machine's scratch where the store's file system cannot carry its
+        writable layer (NFS, …). `publish` takes a directory from either."""
+        from runtime.store.scratch import room_for_containers
+        from runtime.store.staging import staging
+
+        self.ensure()
+        return staging(room_for_containers(self.root / "tmp", os.environ))
+
     def sweep(self) -> int:
         """Remove what killed builders left. Returns how many leftovers there were."""
         from runtime.store.staging import sweep

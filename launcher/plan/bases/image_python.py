@@ -164,7 +164,7 @@ def _ask(layers: Sequence[Path], env: Mapping[str, str], name: str, state: State
     from runtime.container.spec import ContainerSpec
     from runtime.store.store import Store
 
-    with Store(state.store).staging() as staging:
+    with Store(state.store).container_staging() as staging:
         overlay = Path(staging) / "overlay"
         overlay.mkdir(mode=0o700)
         spec = ContainerSpec(

@@ -176,10 +176,12 @@ class Question:
         import tempfile
 
         from runtime.errors import ToolFailed
+        from runtime.store.scratch import room_for_containers
 
         # Below the cache directory: a container may have to see it, and /tmp may be no file system for that.
         self.scratch_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="resolve-", dir=self.scratch_dir) as scratch:
+        place = room_for_containers(self.scratch_dir, self.environ)
+        with tempfile.TemporaryDirectory(prefix="resolve-", dir=place) as scratch:
             source = _lines_file(Path(scratch) / "requirements.in", lines)
             arguments = ["pip", "compile", *([os.fspath(project)] if project else []), *([os.fspath(source)] if lines else [])]
             arguments += ["--format", "pylock.toml", "--no-header", "--no-annotate"]

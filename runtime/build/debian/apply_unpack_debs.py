@@ -37,7 +37,7 @@ def apply_unpack_debs(
     """The layer of *step*; *below* are the layers under it, bottom first (none for a base)."""
     client = archive_client()
     parent = chain(below) if step.onto_base else None
-    with store.staging() as staging:
+    with store.container_staging() as staging:
         if step.onto_base:
             from runtime.build.debian.unpack_onto import unpack_onto
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from launcher.config import reference, schema, spec
+from launcher.config import quantities, reference, schema, spec
 from launcher.config.words import split
 from launcher.errors import ConfigError
 from tests.unit.launcher.config.conftest import Project
@@ -61,7 +61,7 @@ def test_reference_page_is_current() -> None:
     [("90s", 90), ("30m", 1800), ("12h", 43200), ("2d", 172800), ("500ms", 0.5), ("1.5h", 5400), (45, 45), (None, None)],
 )
 def test_durations(text: object, seconds: object) -> None:
-    assert seconds == schema.seconds(text)
+    assert seconds == quantities.seconds(text)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_durations(text: object, seconds: object) -> None:
     [("1K", 1024), ("1KiB", 1024), ("1KB", 1000), ("1.5GiB", 1610612736), ("16GB", 16_000_000_000), ("2T", 2 * 1024**4), (7, 7)],
 )
 def test_sizes(text: object, size: object) -> None:
-    assert size == schema.size_bytes(text)
+    assert size == quantities.size_bytes(text)
 
 
 @pytest.mark.parametrize(

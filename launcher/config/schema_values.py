@@ -1,0 +1,98 @@
+"""The kinds of values that keys of the schema have: durations, sizes, names, versions; and what is said of one that is none.
+
+A part of `schema.py`, and of its door to pydantic.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from launcher.config.metric_pattern import value_group
+from launcher.config.quantities import seconds, size_bytes
+from runtime.network.published import parse as parse_port
+
+
+def matching(pattern: str, meaning: str) -> AfterValidator:
+    compiled = re.compile(pattern)
+
+    def check(value: str | None) -> str | None:
+        if value is not None and not compiled.fullmatch(value):
+            raise ValueError(meaning)
+        return value
+
+    return AfterValidator(check)
+
+
+def whole_above_one(value: Any) -> Any:
+    if isinstance(value, dict):
+        raise ValueError("`gpus` is a number; wishes for each GPU go to `gpu.model`, `gpu.memory`")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ValueError("not a number of GPUs: `all` takes all of this machine")
+        if value < 0:
+            raise ValueError("a number of GPUs cannot be negative")
+        if isinstance(value, float) and value > 1 and value != int(value):
+            raise ValueError("a part of a GPU is less than 1 (`0.25`); more than one are whole (`2`)")
+        return int(value) if value == int(value) else value
+    return value
+
+
+def _regular_expression(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return value
+
+
+def _metric_pattern(value: str) -> str:
+    value_group(re.compile(_regular_expression(value)))
+    return value
+
+
+def network_word(value: str) -> str:
+    if value in NETWORKS:
+        return value
+    near = difflib.get_close_matches(value.lower(), NETWORKS, n=1, cutoff=0.75)
+    if near:
+        raise ValueError(f"too near to a word that means something: did you mean `{near[0]}`?")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", value):
+        raise ValueError("not a name for a network: up to 32 letters, digits, `_`, `-` and `.`")
+    return value
+
+
+def published_port(value: str) -> str:
+    parse_port(value)
+    return value
+
+
+NETWORKS = ("none", "host", "bridge", "pasta")
+"""Words of `network` that mean something; any other is the name of a network that runs share."""
+
+Duration = Annotated[float | None, BeforeValidator(seconds)]
+Size = Annotated[int | None, BeforeValidator(size_bytes)]
+Variable = Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_]*", "not a variable's name: letters, digits and `_` only")]
+Plain = Annotated[str, matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "not a plain name: letters, digits, `_`, `-` and `.` only")]
+InContainer = Annotated[str, matching(r"/.+", "not a path in the container: it must begin with `/`")]
+Python = Annotated[str, matching(r"3\.\d+(\.\d+)?", "not a Python version: write `3.11` or `3.13`")]
+Cuda = Annotated[str, matching(r"auto|cpu|\d+\.\d+", "not a CUDA variant: write `auto`, `cpu` or a version like `12.8`")]
+_PROFILE = r"\d+g\.\d+gb(\+[a-z.]+)*"
+MigProfile = Annotated[
+    str,
+    matching(
+        rf"any|{_PROFILE}(\|{_PROFILE})*", "not a MIG profile: write one like `1g.10gb`, several as `1g.10gb|2g.20gb`, or `any`"
+    ),
+]
+Pattern = Annotated[str, AfterValidator(_regular_expression)]
+MetricPattern = Annotated[str, AfterValidator(_metric_pattern)]
+MetricName = Annotated[str, matching(r"[\w\-. :/]{1,250}", "not a metric's name: letters, digits and `_-. :/` only")]
+Capability = Annotated[str, matching(r"\d+\.\d+", "not a compute capability: write one like `8.0`")]
+ServerUri = Annotated[
+    str, matching(r"https?://.+", "not the address of an MLflow server: it must begin with `http://` or `https://`")
+]
+AtLeastOne = Annotated[int, Field(ge=1)]

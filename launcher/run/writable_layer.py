@@ -1,0 +1,45 @@
+"""Where a container's writable layer lies: in the run's directory, or on the node where a shared file system cannot carry it.
+
+On the node it is a directory of the user's scratch (`runtime.store.scratch`), announced by its path, and `RunDir.overlay` leads
+to it. Supervisor and init lock it for as long as either lives; what both left is removed by the next who comes to that node.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from launcher.run.acquisitions import acquired
+from runtime.rootfs.overlay_trial import why_no_writable_layer
+from runtime.state_dir import RunDir
+
+
+@contextmanager
+def writable_layer(run_dir: RunDir, *, scratch: str | None) -> Iterator[tuple[int, ...]]:
+    """Give the run a place for its container's writable layer, which goes away at the end; on *scratch* where one is named.
+    Yields descriptors that init has to hold."""
+    if scratch is None and why_no_writable_layer(run_dir.root) is None:
+        with acquired(run_dir, "overlay", run_dir.run_id):
+            yield ()
+        return
+    from runtime.store.scratch import swept_scratch
+    from runtime.store.staging import locked_directory
+
+    place = swept_scratch(os.environ, named=scratch)
+    path = place / f"{run_dir.run_id}-{secrets.token_hex(4)}"
+    with ExitStack() as held:  # locked until it is gone
+        with acquired(run_dir, "scratch", str(path)):
+            descriptor, _ = locked_directory(place, path.name)
+            held.callback(os.close, descriptor)
+            link(run_dir, path)
+            yield (descriptor,)
+
+
+def link(run_dir: RunDir, path: Path) -> None:
+    """Let `RunDir.overlay` lead to *path*, whatever an attempt that was killed elsewhere left there."""
+    if run_dir.overlay.is_symlink():
+        run_dir.overlay.unlink()
+    run_dir.overlay.symlink_to(path)

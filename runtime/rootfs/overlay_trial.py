@@ -1,0 +1,84 @@
+"""Can a container's writable directory lie here? Tried out: what a file system answers depends on its mount and on the kernel.
+
+overlayfs wants an upper directory on a file system with d_type, RENAME_WHITEOUT and extended attributes that no other machine
+changes behind its back; NFS, Lustre, FUSE and another overlay are refused (overlayfs.rst, "Upper and lower"). For root it has to
+be shown with other owners, too (mount_setattr(2), MOUNT_ATTR_IDMAP).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from runtime.errors import RuntimeFailure
+from runtime.kernel import id_maps, libc, mounts, namespaces, processes
+from runtime.rootfs.overlay import LADDER, LayerMaps, NotMappable, Rung, make_writable_directories, mount_overlay
+from runtime.rootfs.removal import remove_tree
+
+CARRY_ONE = ("ext4", "xfs", "btrfs", "tmpfs")
+"""File systems that need no trial: a launch on one's own disk pays one statfs(2)."""
+
+
+def why_no_writable_layer(directory: Path) -> str | None:
+    """Why no container's writable directory can lie in *directory*, which is ours; None when one can."""
+    if mounts.file_system_name(directory) in CARRY_ONE:
+        return None if os.access(directory, os.W_OK | os.X_OK) else f"`{directory}` cannot be written"
+    try:
+        place = Path(tempfile.mkdtemp(prefix=".launch-trial-", dir=directory))
+    except OSError as error:
+        return f"`{directory}` cannot be written: {(error.strerror or '').lower()}"
+    try:
+        failure = _failure(place)
+    finally:
+        remove_tree(place)
+    return None if failure is None else failure.replace(os.fspath(place), os.fspath(directory))
+
+
+def _failure(place: Path) -> str | None:
+    """What a forked process says that stacks a layer there, in namespaces that end with it; None when it could."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = processes.fork()
+    if pid == 0:
+        try:
+            os.write(writer, _words_of(place).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        said = pipe.read().decode(errors="replace")
+    os.waitpid(pid, 0)
+    return None if said == _WORKS else said or "the process that tried it was killed"
+
+
+_WORKS = "it works"
+
+
+def _words_of(place: Path) -> str:
+    try:
+        stack_on(place)
+    except NotMappable:
+        return f"`{place}` lies on {mounts.file_system_name(place)}, which can't show other owners (id-mapped mounts)"
+    except RuntimeFailure as failure:
+        return failure.message
+    except OSError as error:
+        return str(error)
+    return _WORKS
+
+
+def stack_on(place: Path, rungs: Sequence[Rung] = LADDER) -> Rung:
+    """Mount an overlay on *place*, as a container has it, in this process, which has to end soon. Which rung made it."""
+    layer = place / "layer"
+    layer.mkdir(exist_ok=True)
+    make_writable_directories(place)
+    maps = id_maps.choose()
+    if maps.kind is id_maps.IdMapKind.RANGED:
+        swap = id_maps.swapped(maps.uids.extents[0].outside)
+        shown = LayerMaps(namespaces.mapping(maps.uids, maps.gids), namespaces.mapping(swap, swap))
+    else:
+        shown = LayerMaps()
+        namespaces.enter_user_namespace(namespaces.user_namespace(maps), maps)
+    libc.unshare(namespaces.NEWNS)
+    mounts.make_private()
+    return mount_overlay([layer], place, maps=shown, rungs=rungs)[1]
