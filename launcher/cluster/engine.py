@@ -73,8 +73,8 @@ class Engine(Protocol):
         """Send *signum* to the supervisor of a job that runs, and to nothing else of it. One that waits is cancelled."""
         ...
 
-    def cancel(self, job: str) -> None:
-        """End everything of *job*, now."""
+    def cancel(self, *jobs: str) -> None:
+        """End everything of *jobs*, now."""
         ...
 
     def requeue(self, job: str) -> None:

@@ -11,12 +11,14 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 from launcher.cluster.last_witness import fork_witness
 from launcher.cluster.predecessor import predecessor_of, succeed
 from launcher.cluster.taken_away import close_or_leave
 from launcher.run import active, supervisor
+from launcher.run.attempt import Attempt
 from launcher.run.run_experiment import next_attempt
 from launcher.tracking import journal, superseded
 from launcher.tracking.fencing import token_of
@@ -29,7 +31,8 @@ _LOOK_S = 0.02
 _LOCK_WITHIN_S = 60.0
 
 
-def main(run_dir: RunDir) -> NoReturn:
+def main(run_dir: RunDir, *, close: Callable[[RunDir, Attempt], None] = close_or_leave) -> NoReturn:
+    """*close* writes the last word of this placement."""
     job, restarts = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     placement = token_of(job, restarts)
     if not _is_ours(run_dir, job):
@@ -39,7 +42,7 @@ def main(run_dir: RunDir) -> NoReturn:
     superseded.watch(run_dir.journal, placement)
     fork_witness(run_dir, placement)  # before there is a lock that it would hold, too
     _take_lock(run_dir)
-    supervisor.main(run_dir, close=close_or_leave, last=lambda: _leave_the_rest(run_dir))
+    supervisor.main(run_dir, close=close, last=lambda: _leave_the_rest(run_dir))
 
 
 def _is_ours(run_dir: RunDir, job: str) -> bool:

@@ -51,27 +51,32 @@ def _settled(engine: Engine, runs: Mapping[str, tuple[RunDir, Job]]) -> dict[str
     statuses = engine.poll([job.job for _, job in runs.values()])
     for run_dir, job in runs.values():
         if statuses[job.job].is_over:
-            _close(run_dir, job, statuses[job.job])
+            close(run_dir, job, statuses[job.job])
     return {run_id: statuses[job.job] for run_id, (_, job) in runs.items() if not statuses[job.job].is_over}
 
 
-def _close(run_dir: RunDir, job: Job, status: JobStatus) -> None:
+def close(run_dir: RunDir, job: Job, status: JobStatus) -> None:
+    """Write the last word of a run of *job*, which is over and left none."""
+    begun = _has_begun(journal.read(run_dir.journal))
+    close_as(_REASONS[status.end or JobEnd.UNKNOWN], run_dir, job, _words(job, status, begun=begun))
+
+
+def close_as(reason: Reason, run_dir: RunDir, job: Job, message: str) -> None:
+    """Write the last word of a run that *job* had and nobody tends to any more."""
     try:
         lock_fd = open_locked(run_dir.supervisor_lock, wait=False)
     except LockBusy:
         return  # its supervisor is about to say its last words, or somebody else closes it
     try:
-        events = journal.read(run_dir.journal)
-        if job_of(events) != job:
+        if job_of(journal.read(run_dir.journal)) != job:
             return
-        reason = _REASONS[status.end or JobEnd.UNKNOWN]
         journal.append(
             run_dir.journal,
             "finished",
             reason=str(reason),
             exit_code=_EXIT_CODES.get(reason, 125),
             signal=None,
-            message=_words(job, status, begun=_has_begun(events)),
+            message=message,
         )
     finally:
         os.close(lock_fd)

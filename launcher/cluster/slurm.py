@@ -46,8 +46,8 @@ class Slurm:
         # --batch: only the script's own process, which is our supervisor; the program hears from that.
         run_slurm(["scancel", "--batch", f"--signal={signum.name.removeprefix('SIG')}", job], unless=_OVER)
 
-    def cancel(self, job: str) -> None:
-        run_slurm(["scancel", job], unless=_OVER)
+    def cancel(self, *jobs: str) -> None:
+        run_slurm(["scancel", *jobs], unless=_OVER)
 
     def requeue(self, job: str) -> None:
         run_slurm(["scontrol", "requeue", job])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.cluster.engine import Engine
@@ -28,9 +29,13 @@ def engine_named(name: str) -> Engine:
 def script_of(plan: LaunchPlan, run_dir: RunDir) -> str:
     """What the cluster is given for *run_dir*, which need not be there yet."""
     argv = supervisor_argv(str(run_dir.root), program=Path(__file__).with_name("job_main.py"))
+    return script_for(plan, job_name=f"{plan.spec.name}-{run_dir.run_id}", log=str(run_dir.supervisor_log), argv=argv)
+
+
+def script_for(plan: LaunchPlan, *, job_name: str, log: str, argv: Sequence[str]) -> str:
+    """A job that asks for what *plan* asks for and becomes *argv*."""
     part = None if float(plan.gpus).is_integer() else shards(plan.spec, where=lambda _key: None)
-    name, log = f"{plan.spec.name}-{run_dir.run_id}", str(run_dir.supervisor_log)
-    return job_script(plan, job_name=name, log=log, argv=argv, shards=part)
+    return job_script(plan, job_name=job_name, log=log, argv=argv, shards=part)
 
 
 def submit(run_dir: RunDir, lock_fd: int, plan: LaunchPlan) -> str:

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -31,7 +32,7 @@ def serve() -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors are reaped by the kernel
     control = socket.socket(fileno=SOCKET_FD)
     control.set_inheritable(False)
-    _warm_up(control)
+    warm_up(lambda: bool(select.select([control], [], [], 0)[0]))
     while True:
         message, fds, _flags, _address = socket.recv_fds(control, 4096, 1)
         if not message:
@@ -47,10 +48,10 @@ def serve() -> NoReturn:
         os.close(pidfd)
 
 
-def _warm_up(control: socket.socket) -> None:
-    """What each forked tracker would import, as long as nobody waits; and no collections that copy shared pages."""
+def warm_up(somebody_waits: Callable[[], bool]) -> None:
+    """Import what each forked tracker would, as long as nobody waits; and no collections that copy shared pages."""
     for module in _OF_TRACKERS:
-        if select.select([control], [], [], 0)[0]:
+        if somebody_waits():
             break
         import_module(module)
     gc.collect()

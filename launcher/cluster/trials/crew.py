@@ -1,0 +1,172 @@
+"""The worker jobs of a sweep together: as many as there is work for, no more than are wanted side by side.
+
+The cluster places them; here is only decided how many stand in its line. Each is a job of its own and no task of an array: one
+that was lost is replaced alone, and every engine has jobs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from launcher.cluster.engine import Engine, JobEnd, JobPhase, JobStatus
+from launcher.cluster.trials.exchange import WorkerDir, new_worker_dir, worker_dirs
+from launcher.cluster.trials.worker_job import WorkerJob, read_worker, submitted_worker
+from launcher.errors import LaunchError
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.tracking.submitted import Job
+from runtime.state_dir import RunDir
+
+Script = Callable[[LaunchPlan, WorkerDir], str]
+"""What the cluster is given for a worker that can run trials like this one."""
+
+_AT_ONCE = 4
+"""Jobs that are submitted before the trials that run are looked at again."""
+
+_ASK_S = (1.0, 10.0)
+"""The first and the longest pause between two questions to the engine: a controller has thousands of jobs to answer for."""
+
+_NEVER_BEGAN = 3
+"""So many workers in a row that ended before they began: another one would end so, too."""
+
+_IDLE_S = 2.0
+"""A worker for which there is no trial keeps its GPU for so long: one that failed may be tried again."""
+
+_AGAIN_S = 10.0
+"""How long nothing is submitted after the cluster has refused a job, as it does when a user has too many."""
+
+
+class Crew:
+    """*limit*: workers side by side, those in line included."""
+
+    def __init__(self, sweep: RunDir, engine: Engine, script: Script, *, limit: int, tell: Callable[[str], None]) -> None:
+        self._sweep = sweep
+        self._engine = engine
+        self._script = script
+        self._limit = limit
+        self._tell = tell
+        directories = worker_dirs(sweep)
+        self._number = max((int(each.root.name) for each in directories), default=0)
+        self._workers = {worker.job.job: worker for worker in map(read_worker, directories) if worker is not None}
+        self._pause_s, self._ask_at = _ASK_S[0], 0.0
+        self._never_began = 0
+        self._refused_until = 0.0
+        self.waits_for: str | None = None
+        """Why the cluster does not begin those in its line, in its words."""
+
+    def __iter__(self) -> Iterator[WorkerJob]:
+        """Those whose job is not over, as far as is known."""
+        return iter([worker for worker in self._workers.values() if not worker.is_over])
+
+    def of_job(self, job: str) -> WorkerJob | None:
+        return self._workers.get(job)
+
+    @property
+    def number_waiting(self) -> int:
+        return sum(worker.is_staying and not worker.has_begun for worker in self)
+
+    def idle(self, shape: str) -> list[WorkerJob]:
+        """Those that could run a trial of *shape* now, the longest idle last: it has the most recent node warm."""
+        return sorted((each for each in self if each.is_idle and each.shape == shape), key=lambda each: each.idle_since)
+
+    def fit(self, needed: float, plan: LaunchPlan | None, shape: str | None) -> list[WorkerJob]:
+        """Have *needed* workers, as far as the limit goes. New ones, which are given back, are for trials like that of *plan*,
+        which is of *shape*."""
+        needed = min(needed, self._limit)
+        staying = [worker for worker in self if worker.is_staying]
+        others = [worker for worker in staying if worker.shape != shape]
+        if len(staying) > needed:
+            self._release(staying, len(staying) - int(needed), idle_s=_IDLE_S)
+        elif plan is not None and shape is not None and len(staying) < needed:
+            missing = min(int(needed) - len(staying), _AT_ONCE)
+            return [worker for _ in range(missing) if (worker := self._submit(plan, shape)) is not None]
+        elif plan is not None and len(others) == len(staying):
+            self._release(others, 1, idle_s=0.0)
+        return []
+
+    def look_after(self, *, at_once: bool = False) -> list[tuple[WorkerJob, JobStatus]]:
+        """Ask the engine when it is time to. Returns the workers whose job is over by now, and how it ended."""
+        asked = list(self)
+        if at_once:
+            self._pause_s, self._ask_at = _ASK_S[0], 0.0
+        if not asked or time.monotonic() < self._ask_at:
+            return []
+        self._pause_s = min(_ASK_S[1], self._pause_s * 1.5)
+        self._ask_at = time.monotonic() + self._pause_s
+        statuses = self._answers([worker.job.job for worker in asked])
+        if not statuses:
+            return []
+        reasons = [status.why for status in statuses.values() if status.phase is JobPhase.PENDING and status.why]
+        self.waits_for = max(set(reasons), key=reasons.count) if reasons else None
+        over = [worker for worker in asked if statuses[worker.job.job].is_over]
+        for worker in over:
+            worker.hear(now=True)
+            worker.is_over = True
+            self._count(worker, statuses[worker.job.job])
+        return [(worker, statuses[worker.job.job]) for worker in over]
+
+    def dismiss(self) -> None:
+        """Take those that wait out of the cluster's line, and send the others away, each after the trial that it has."""
+        staying = [worker for worker in self if worker.is_staying]
+        self._release(staying, len(staying), idle_s=0.0)
+        for worker in staying:
+            if worker.is_staying:
+                worker.send_away()
+
+    def _submit(self, plan: LaunchPlan, shape: str) -> WorkerJob | None:
+        if time.monotonic() < self._refused_until:
+            return None
+        self._number += 1
+        directory = new_worker_dir(self._sweep, self._number)
+        try:
+            job = self._engine.submit(self._script(plan, directory))
+        except LaunchError as refused:
+            if not any(worker.is_staying for worker in self):
+                raise
+            self._refused_until = time.monotonic() + _AGAIN_S
+            self._tell(f"no more worker jobs for now: {refused.message}")
+            return None
+        self._workers[job] = submitted_worker(directory, Job(self._engine.name, job), shape)
+        self._pause_s, self._ask_at = _ASK_S[0], time.monotonic() + _ASK_S[0]
+        return self._workers[job]
+
+    def _release(self, workers: Sequence[WorkerJob], number: int, *, idle_s: float) -> None:
+        """Of *workers* the last in line, then those that have had nothing to do for *idle_s*."""
+        waiting = [worker for worker in reversed(workers) if not worker.has_begun][:number]
+        if waiting:
+            self._engine.cancel(*(worker.job.job for worker in waiting))
+        for worker in waiting:
+            worker.send_away()
+        for worker in [each for each in workers if each.is_idle and each.idle_s() >= idle_s][: number - len(waiting)]:
+            worker.send_away()
+
+    def _answers(self, jobs: Sequence[str]) -> Mapping[str, JobStatus]:
+        """Nothing when the engine doesn't answer: it is asked again."""
+        try:
+            return self._engine.poll(jobs)
+        except LaunchError as silent:
+            self._tell(f"how the worker jobs stand is not known: {silent.message}")
+            return {}
+
+    def _count(self, worker: WorkerJob, status: JobStatus) -> None:
+        """Raises LaunchError when workers end before they begin."""
+        if worker.has_begun:
+            self._never_began = 0
+        elif not worker.sent_away and status.end not in (JobEnd.PREEMPTED, JobEnd.NODE_FAILED):
+            self._never_began += 1
+        if self._never_began < _NEVER_BEGAN:
+            return
+        ended = status.end or JobEnd.UNKNOWN
+        code = f", exit code {status.exit_code}" if status.exit_code else ""
+        raise LaunchError(
+            f"{self._never_began} worker jobs in a row ended before they began: {worker.job} ({ended}{code})",
+            hint=_last_words(worker) or f"`launch doctor` on a node says what it lacks; job output: `{worker.directory.log}`",
+        )
+
+
+def _last_words(worker: WorkerJob) -> str | None:
+    try:
+        lines = worker.directory.log.read_text(errors="replace").split("\n")
+    except OSError:
+        return None
+    return next((f"it said: {line.strip()}" for line in reversed(lines) if line.strip()), None)

@@ -1,0 +1,198 @@
+"""A cluster as the place where a sweep's trials run: handed to worker jobs as these become free (`crew.py`, `worker.py`)."""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+
+from launcher.cluster import settle
+from launcher.cluster.engine import Engine
+from launcher.cluster.trials.crew import Crew
+from launcher.cluster.trials.exchange import ask, is_asked, new_requests
+from launcher.cluster.trials.worker_job import WorkerJob
+from launcher.cluster.trials.worker_script import shape_of, worker_script
+from launcher.config.spec import Cluster, Sweep
+from launcher.run.recover import recover
+from launcher.sweep.file_watch import FileWatch
+from launcher.sweep.place import Over
+from launcher.sweep.policy import CUT_SHORT
+from launcher.sweep.running import Running
+from launcher.sweep.stage import Stage
+from launcher.sweep.trial import Trial
+from launcher.tracking import journal
+from launcher.tracking.record import RunRecord, fold
+from launcher.tracking.status import Reason
+from launcher.tracking.submitted import job_of
+from runtime.build.step_label import counted
+from runtime.state_dir import RunDir
+
+DEFAULT_JOBS = 16
+"""Worker jobs of a sweep that says neither `cluster.jobs` nor `sweep.parallel`."""
+
+MOST_UNSENT = 4
+"""Trials of one worker that have ended and whose record is still on its way to MLflow: more would only wait for it."""
+
+_LAST_WORD_WITHIN_S = 5.0
+"""How long after its supervisor's end a trial may lack its last word: the witness of one that was killed is about to write it."""
+
+
+def number_of_jobs(cluster: Cluster, sweep: Sweep) -> int:
+    """Worker jobs side by side, those in line included."""
+    return min((wish for wish in (cluster.jobs, sweep.parallel) if wish is not None), default=DEFAULT_JOBS)
+
+
+class ClusterSlots:
+    """Implements `launcher.sweep.place.Place`. *ends_matter*: which trial is next depends on how others end; so a worker is free
+    once the record of its last one is sent."""
+
+    def __init__(self, sweep: RunDir, engine: Engine, *, limit: int, ends_matter: bool, tell: Callable[[str], None]) -> None:
+        self._crew = Crew(sweep, engine, worker_script, limit=limit, tell=tell)
+        self._engine = engine
+        self._unsent = 1 if ends_matter else MOST_UNSENT
+        self._tries: dict[str, Running] = {}
+        self._workers: dict[str, WorkerJob] = {}
+        """Run → who runs it."""
+        self._without_last_word: dict[str, float] = {}
+        """Run whose supervisor has ended → when."""
+        self._next: Trial | None = None
+        self._longest_s = 0.0
+        """Of the trials that have ended."""
+        self._poller = select.poll()
+        self._changes = FileWatch(self._poller)
+        for worker in self._crew:
+            self._changes.add(worker.directory.said)
+
+    @property
+    def running(self) -> Collection[Running]:
+        return tuple(self._tries.values())
+
+    @property
+    def number_open(self) -> int:
+        return sum(each.staged.look() is not Stage.ENDED for each in self._tries.values())
+
+    def wake_on(self, fd: int) -> None:
+        self._poller.register(fd, select.POLLIN)
+
+    def deciding(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def admits(self, trial: Trial) -> bool:
+        self._next = trial
+        return self._free_worker(trial) is not None
+
+    def wanted(self, number: int | None) -> None:
+        busy = sum(worker.is_staying and worker.current is not None for worker in self._crew)
+        more = math.inf if number is None else number
+        plan = None if self._next is None or not more else self._next.plan
+        for worker in self._crew.fit(busy + more, plan, None if plan is None else shape_of(plan)):
+            self._changes.add(worker.directory.said)
+
+    def start(self, running: Running, lock_fd: int) -> None:
+        worker = self._free_worker(running.trial)
+        assert worker is not None, "nobody has asked whether there is room"
+        try:
+            new_requests(running.run_dir)
+            # In this order, under the run's lock, for which the worker waits: killed between them we leave a run not yet begun.
+            worker.give(running.run_dir.run_id)
+            journal.append(running.run_dir.journal, "submitted", engine=worker.job.engine, job=worker.job.job, worker=True)
+        finally:
+            os.close(lock_fd)
+        self._take(running, worker)
+
+    def adopt(self, running: Running) -> Over | None:
+        job = job_of(journal.read(running.run_dir.journal))
+        worker = None if job is None else self._crew.of_job(job.job)
+        if worker is None:
+            recover(running.run_dir)
+            record = fold(running.run_dir)
+            return None if record is None else (running, record)
+        self._take(running, worker)
+        return None
+
+    def wait(self, timeout_ms: int) -> list[Over]:
+        pause_ms = min([timeout_ms, *(1000 * worker.next_look_s() for worker in self._crew)])
+        woken = sum(self._changes.woke(fd) for fd, _event in self._poller.poll(pause_ms)) > 0
+        left = False
+        for worker in self._crew:
+            for event in worker.hear(now=woken):
+                left = left or (event.name == "left" and worker.current is not None)
+                if event.name == "over":
+                    self._supervisor_ended(str(event.get("run")))
+        for worker, status in self._crew.look_after(at_once=left):
+            self._changes.remove(worker.directory.said)
+            for run_id in [run_id for run_id, whose in self._workers.items() if whose is worker]:
+                settle.close(self._tries[run_id].run_dir, worker.job, status)
+                self._supervisor_ended(run_id)
+        return [over for run_id in list(self._without_last_word) if (over := self._ended(run_id)) is not None]
+
+    def why_it_waits(self) -> str | None:
+        waiting = self._crew.number_waiting
+        if not waiting or self._crew.waits_for is None:
+            return None
+        return f"waiting: {counted(waiting, 'worker job')} in line at {self._engine.name} ({self._crew.waits_for})"
+
+    def prune(self, number: int) -> None:
+        for running in self._tries.values():
+            if running.trial.number == number and not running.pruned:
+                running.pruned = True
+                ask(running.run_dir, signal.SIGUSR1)
+
+    def leave_line(self) -> None:
+        self._crew.dismiss()
+
+    def signal(self, signum: signal.Signals) -> None:
+        for running in self._tries.values():
+            ask(running.run_dir, signum)
+
+    def close(self) -> None:
+        """The sweep has ended: nobody waits for a trial any more."""
+        self._crew.dismiss()
+
+    def _take(self, running: Running, worker: WorkerJob) -> None:
+        self._tries[running.run_dir.run_id] = running
+        self._workers[running.run_dir.run_id] = worker
+
+    def _free_worker(self, trial: Trial) -> WorkerJob | None:
+        for worker in self._crew.idle(shape_of(trial.plan)):
+            unsent = sum(whose is worker for whose in self._workers.values())
+            if unsent >= self._unsent:
+                continue
+            if worker.has_time_for(self._time_of(trial)):
+                return worker
+            worker.send_away()
+        return None
+
+    def _time_of(self, trial: Trial) -> float:
+        """What it may take of its job's time: its `timeout`, or as long as the longest so far. A job is told `grace` ahead."""
+        spec = trial.plan.spec
+        return (self._longest_s if spec.timeout is None else spec.timeout) + spec.grace
+
+    def _supervisor_ended(self, run_id: str) -> None:
+        if run_id in self._tries:
+            self._without_last_word.setdefault(run_id, time.monotonic())
+
+    def _ended(self, run_id: str) -> Over | None:
+        running = self._tries[run_id]
+        record = fold(running.run_dir)
+        if record is None or record.exit_code is None:
+            if time.monotonic() - self._without_last_word[run_id] > _LAST_WORD_WITHIN_S:
+                job = self._workers[run_id].job
+                settle.close_as(Reason.LOST, running.run_dir, job, "its supervisor ended without a last word")
+            return None
+        for known in (self._tries, self._workers, self._without_last_word):
+            known.pop(run_id)
+        self._longest_s = max(self._longest_s, record.duration_s or 0.0)
+        recover(running.run_dir)  # where the node could not reach MLflow, this machine sends the rest
+        return running, _blamed(record)
+
+
+def _blamed(record: RunRecord) -> RunRecord:
+    """Somebody cancelled the job and not the trial, of which nobody has asked anything: it is tried again."""
+    cancelled = record.reason in CUT_SHORT and not is_asked(record.run_dir)
+    return replace(record, reason=str(Reason.PREEMPTED)) if cancelled else record

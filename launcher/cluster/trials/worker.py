@@ -1,0 +1,143 @@
+"""On the node: run a sweep's trials one after the other, each under a supervisor that is forked from this process.
+
+A worker decides nothing: the sweep's process says which trial is next and when there is none. It leaves by itself when nobody has
+said anything for long, and when its job is about to end; what runs then runs to its end, or to that of the job.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from typing import NoReturn
+
+from launcher.cluster.trials.exchange import WorkerDir, write_line
+from launcher.cluster.trials.forked_trial import ForkedTrial, fork_trial
+from launcher.run.fork_server_main import warm_up
+from launcher.run.signal_inbox import SignalInbox
+from launcher.tracking.journal import Follower
+from runtime.kernel.inotify import MODIFY, Inotify
+from runtime.state_dir import RunDir
+
+ALONE_S = 30.0
+"""How long a worker without a trial waits for an order. The sweep's process sends it away sooner, unless it is gone; whoever
+resumes the sweep within that time finds the GPU still there."""
+
+_LOOK_S = (0.05, 0.5)
+"""Pauses between two looks at the files: inotify hears nothing of what another machine writes."""
+
+_LOOK_SHARE = 0.05
+"""The pause is this part of what the trial has run so far."""
+
+_HEARD_TWICE_S = 1.0
+"""`scancel` speaks to a trial's supervisor as well as to us, and a second word would kill the trial. After this long it was for
+us alone, and is passed on."""
+
+
+def main(worker_dir: WorkerDir) -> NoReturn:
+    os.umask(0o077)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    worker = Worker(worker_dir, SignalInbox((signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)))
+    worker.begin()
+    warm_up(worker.has_orders)
+    worker.work()
+    sys.exit(0)
+
+
+class Worker:
+    """One job's life."""
+
+    def __init__(self, worker_dir: WorkerDir, inbox: SignalInbox) -> None:
+        self._dir = worker_dir
+        self._inbox = inbox
+        self._orders = Follower(worker_dir.orders)
+        self._changes = Inotify()
+        self._changes.watch(worker_dir.orders, MODIFY)
+        self._current: ForkedTrial | None = None
+        self._sending: list[ForkedTrial] = []
+        """Those whose program has ended and whose record is on its way to MLflow."""
+        self._idle_since = time.monotonic()
+        self._ended_at: float | None = None
+        """When the job was told to end."""
+        self._begun = 0
+        """Trials so far."""
+        self._left = False
+
+    def begin(self) -> None:
+        until = os.environ.get("SLURM_JOB_END_TIME", "")
+        self._say("began", host=socket.gethostname(), until=float(until) if until.isdigit() else None)
+
+    def has_orders(self) -> bool:
+        return b'"run"' in self._dir.orders.read_bytes()
+
+    def work(self) -> None:
+        while not self._left or self._current is not None or self._sending:
+            self._obey_signals()
+            self._obey_orders()
+            self._attend()
+            if self._current is None and not self._left and time.monotonic() - self._idle_since > ALONE_S:
+                self._leave(f"no trial for {ALONE_S:g} s")
+            self._wait()
+
+    def _obey_signals(self) -> None:
+        for signum in self._inbox.read():
+            if signum is signal.SIGUSR2:
+                self._leave("the end of the job's time is near")
+                if self._current is not None:
+                    self._current.signal(signum)
+            elif self._ended_at is None:
+                self._ended_at = time.monotonic()
+                self._leave(f"the job is being ended ({signum.name})")
+        if self._ended_at is not None and time.monotonic() - self._ended_at > _HEARD_TWICE_S:
+            self._ended_at = float("inf")
+            if self._current is not None and not self._current.is_stopping:
+                self._current.signal(signal.SIGTERM)
+
+    def _obey_orders(self) -> None:
+        for order in self._orders.new_events():
+            if order.name == "leave":
+                self._leave("no more is to be done")
+            elif order.name == "run" and not self._left and self._current is None:
+                run_dir = RunDir(self._dir.sweep.root.with_name(str(order.get("run"))))
+                fds = (self._changes.fileno(), self._inbox.fd)
+                self._current = fork_trial(run_dir, is_first=not self._begun, apart_from=fds)
+                self._begun += 1
+                with suppress(OSError):
+                    self._changes.watch(run_dir.journal, MODIFY)
+
+    def _attend(self) -> None:
+        if self._current is not None and self._current.look():
+            self._free(self._current)
+        for trial in [each for each in self._sending if each.reap()]:
+            self._sending.remove(trial)
+            self._say("over", run=trial.run_dir.run_id)
+
+    def _free(self, trial: ForkedTrial) -> None:
+        self._changes.unwatch(trial.run_dir.journal)
+        self._current, self._idle_since = None, time.monotonic()
+        self._sending.append(trial)
+        self._say("free", run=trial.run_dir.run_id)
+
+    def _leave(self, why: str) -> None:
+        if not self._left:
+            self._left = True
+            self._say("left", why=why)
+
+    def _wait(self) -> None:
+        children = [trial.pidfd for trial in (*self._sending, self._current) if trial is not None]
+        ready, _, _ = select.select([self._inbox.fd, self._changes.fileno(), *children], [], [], self._pause_s())
+        if self._changes.fileno() in ready:
+            self._changes.read()
+
+    def _pause_s(self) -> float:
+        shortest, longest = _LOOK_S
+        if self._current is None:
+            return shortest
+        return min(longest, max(shortest, _LOOK_SHARE * self._current.age_s))
+
+    def _say(self, event: str, **fields: object) -> None:
+        write_line(self._dir.said, event, **fields)

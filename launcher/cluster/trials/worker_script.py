@@ -1,0 +1,30 @@
+"""The job of a worker: what one trial asks for, and the program that runs trials."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from launcher.cluster.submission import script_for
+from launcher.cluster.trials.exchange import WorkerDir
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.run.supervisor_start import supervisor_argv
+
+
+def worker_script(plan: LaunchPlan, worker: WorkerDir) -> str:
+    """What the cluster is given for a worker that can run trials like that of *plan*."""
+    argv = supervisor_argv(str(worker.root), program=Path(__file__).with_name("worker_main.py"))
+    name = f"{plan.spec.name}-{worker.sweep.run_id}-worker{worker.root.name}"
+    return script_for(_never_again(plan), job_name=name, log=str(worker.log), argv=argv)
+
+
+def shape_of(plan: LaunchPlan) -> str:
+    """The same for trials that ask the cluster for the same."""
+    return hashlib.sha256(script_for(_never_again(plan), job_name="", log="", argv=()).encode()).hexdigest()[:12]
+
+
+def _never_again(plan: LaunchPlan) -> LaunchPlan:
+    """A worker that was preempted has a successor, which is another job: the sweep's process sees to that."""
+    spec = plan.spec
+    return replace(plan, spec=replace(spec, cluster=replace(spec.cluster, requeue=False)))
