@@ -70,7 +70,7 @@ def _prepared(settings: JobSettings) -> Prepared:
         command=placeholder(settings),
     )
     refuse_one_port_for_many(composed.spec)
-    refuse_cluster(composed.spec, lambda key: origin_of(composed.origins, key), "a sweep")
+    refuse_cluster(composed.spec, lambda key: origin_of(composed.origins, key), "a Hydra program's jobs")
     job_spec(composed.spec, settings, JobRequest((), (), {}))  # a program that no job can start is refused before a build
     start_local_server(composed.spec, state)
     return plan_and_build(composed, state, Timings())

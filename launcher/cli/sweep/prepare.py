@@ -15,7 +15,7 @@ from launcher.config.compiled import SweepComposed, load_sweep
 from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.config.sweep_dimension import Dimension
 from launcher.plan.origins import origin_of
-from launcher.plan.refusals import refuse_cluster, refuse_one_port_for_many
+from launcher.plan.refusals import refuse_one_port_for_many
 from launcher.sweep.description import SweepDescription, SweepRequest, describe
 from launcher.sweep.samplers import make_search
 from launcher.sweep.study import Asked, Study
@@ -71,7 +71,6 @@ def prepare_sweep(request: SweepRequest, state: StateDir, timings: Timings, *, q
         )
         make_study(composed)
     refuse_one_port_for_many(composed.parent.spec)
-    refuse_cluster(composed.parent.spec, lambda key: origin_of(composed.parent.origins, key), "a sweep")
     start_local_server(composed.parent.spec, state)
     return PreparedSweep(composed, state, _built(composed, state, timings, cwd=Path(request.cwd), quiet=quiet))
 

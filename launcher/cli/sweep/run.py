@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from launcher.cli.arguments import Request
 from launcher.cli.sweep.own_process import Begun, begin
 from launcher.cli.sweep.prepare import PreparedSweep, prepare_sweep
+from launcher.cli.sweep.trials_place import trials_place
 from launcher.cli.sweep.watch import watch_sweep
 from launcher.cli.timings import Timings
 from launcher.cli.watch import SIGNALS
@@ -20,15 +21,9 @@ from launcher.run.fork_server import ForkServer
 from launcher.run.signal_inbox import SignalInbox, held_back
 from launcher.sweep import description
 from launcher.sweep.description import SweepRequest
-from launcher.sweep.machine import offer
-from launcher.sweep.neighbours import Neighbours
 from launcher.sweep.parent import SweepParent, new_parent, refuse_running, reopened_parent
-from launcher.sweep.policy import FailurePolicy
 from launcher.sweep.restore import restore
-from launcher.sweep.room import Room
 from launcher.sweep.run_sweep import Sweeping
-from launcher.sweep.study import Study
-from launcher.sweep.this_machine import ThisMachine
 from launcher.sweep.trial_log import TrialLog, read_trials
 from launcher.tracking.record import RunRecord
 from launcher.tracking.status import Reason
@@ -123,33 +118,28 @@ class _SweepProcess:
         study, settings = self.prepared.study(), self.prepared.settings
         known = read_trials(parent.run_dir.trials)
         log = TrialLog(parent.run_dir.trials)
-        sweeping = Sweeping(
-            state=self.prepared.state,
-            sweep_id=parent.run_id,
-            name=self.asked.name,
-            command_line=("launch", *sys.argv[1:]),
-            study=study,
-            settings=settings,
-            planned=self.prepared.planned,
-            place=ThisMachine(self._room(parent, study), self.supervisors),
-            view=parent,
-            inbox=inbox,
-            log=log,
-        )
-        restore(sweeping, known)
-        end = sweeping.run()
+        with trials_place(self.prepared.spec.cluster, settings, study, parent, self.prepared.state, self.supervisors) as place:
+            sweeping = Sweeping(
+                state=self.prepared.state,
+                sweep_id=parent.run_id,
+                name=self.asked.name,
+                command_line=("launch", *sys.argv[1:]),
+                study=study,
+                settings=settings,
+                planned=self.prepared.planned,
+                place=place,
+                view=parent,
+                inbox=inbox,
+                log=log,
+            )
+            restore(sweeping, known)
+            end = sweeping.run()
         log.close()
         if settings.metrics:
             tracking = self.prepared.spec.tracking
             _draw(parent, sent=tracking is not None and tracking.artifacts)
         parent.close(end, settings, total=study.total or len(end.trials))
         return 0 if end.reason is Reason.COMPLETED else 1
-
-    def _room(self, parent: SweepParent, study: Study) -> Room:
-        settings = self.prepared.settings
-        ends_matter = study.learns or FailurePolicy.of(settings).has_an_end
-        neighbours = Neighbours(self.prepared.state, parent.run_dir)
-        return Room(offer(), neighbours, parallel=settings.parallel, ends_matter=ends_matter)
 
 
 def _draw(parent: SweepParent, *, sent: bool) -> None:
