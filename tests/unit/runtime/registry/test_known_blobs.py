@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.oci.image_documents import LAYER, Descriptor
 from runtime.registry.known_blobs import forget_place, known_blobs, remember_blob
@@ -15,11 +11,6 @@ from runtime.store.store import Store
 LAYER_ID = digest_bytes(b"layer")
 PACKED = Descriptor(f"{LAYER}+gzip", digest_bytes(b"packed"), 6)
 PACKED_OTHERWISE = Descriptor(f"{LAYER}+zstd", digest_bytes(b"packed otherwise"), 16)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
 
 
 def _places(store: Store, layer: Digest = LAYER_ID) -> list[tuple[str, list[str]]]:

@@ -7,13 +7,12 @@ import hashlib
 import json
 import subprocess
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pushed_images import Heard, image_of, layer_of, noise
-from registry_server import RegistryServer, Wire, left_in, registry_server, wire_to
+from registry_server import RegistryServer, Wire, left_in, registry_server
 
 from runtime.errors import BadContent, NetworkError, StoreError
 from runtime.oci.digest import Digest, digest_bytes
@@ -32,24 +31,6 @@ from runtime.store.store import Store
 pytestmark = pytest.mark.requires("docker-registry")
 
 HASTE = Patience(timeout_s=20, attempts=4, first_pause_s=0.02)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
-    with registry_server(tmp_path_factory.mktemp("registry")) as running:
-        yield running
-
-
-@pytest.fixture
-def wire(server: RegistryServer) -> Iterator[Wire]:
-    """A wire of its own is a registry of its own for whoever remembers by address; the files are shared."""
-    with wire_to(server.port) as running:
-        yield running
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
 
 
 @pytest.fixture

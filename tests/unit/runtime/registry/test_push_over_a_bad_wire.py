@@ -6,7 +6,6 @@ import gzip
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,23 +26,6 @@ pytestmark = pytest.mark.requires("docker-registry")
 
 MB = 1_000_000
 HASTE = Patience(timeout_s=20, attempts=4, first_pause_s=0.02)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
-    with registry_server(tmp_path_factory.mktemp("registry")) as running:
-        yield running
-
-
-@pytest.fixture
-def wire(server: RegistryServer) -> Iterator[Wire]:
-    with wire_to(server.port) as running:
-        yield running
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
 
 
 def push(image: Image, store: Store, address: str, repository: str, *, observer: Heard | None = None) -> Pushed:
