@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
@@ -73,7 +74,7 @@ def duration(seconds: float | None) -> str:
 
 def moment(at: datetime) -> str:
     """In the time zone of who reads it: `2026-11-25 01:04:12`."""
-    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at.timestamp()))
 
 
 def number(value: float) -> str:

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,7 +98,7 @@ class RunRecord:
     """Seconds that the program ran, all attempts together."""
     params: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
-    usage: dict[str, Any] = field(default_factory=dict)
+    usage: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     overrides: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
@@ -138,7 +138,7 @@ class RunRecord:
 
 def _strict(value: Any) -> Any:
     """*value* with NaN and the infinities as the words that MLflow's API has for them."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: _strict(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_strict(item) for item in value]
@@ -191,7 +191,8 @@ def list_runs(state: StateDir) -> list[RunRecord]:
 def find_run(state: StateDir, reference: str) -> RunRecord:
     """The one run that *reference* means: an id or its beginning, `@last`, `@last~N`, a name (its latest run), an MLflow run id.
 
-    Raises ConfigError when it means none, or several.
+    `@last` is what was launched last, a run or a sweep as a whole, `@last~1` what was launched before that: a sweep's trials have
+    numbers, and nobody launched them one by one. Raises ConfigError when *reference* means none, or several.
     """
     if reference.startswith("@"):
         return _nth_last(state, reference)
@@ -335,12 +336,16 @@ def _mlflow(run_dir: RunDir, events: Sequence[Event]) -> dict[str, Any]:
     event = _last(events, "mlflow")
     known = _json_object(run_dir.mlflow) or (dict(event.fields) if event else {})
     if known and not known.get("tracking_uri"):
-        # The local server's port is that of its last start.
-        try:
-            known["ui_uri"] = f"http://127.0.0.1:{int((run_dir.root.parent.parent / 'mlflow' / 'ui_port').read_text())}"
-        except (FileNotFoundError, ValueError):
-            return known
+        known["ui_uri"] = local_ui(StateDir(run_dir.root.parent.parent)) or known.get("ui_uri")
     return known
+
+
+def local_ui(state: StateDir) -> str | None:
+    """Where the local MLflow server shows its UI: its port is that of its last start."""
+    try:
+        return f"http://127.0.0.1:{int((state.mlflow / 'ui_port').read_text())}"
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _last(events: Sequence[Event], name: str) -> Event | None:
@@ -357,13 +362,13 @@ def _nth_last(state: StateDir, reference: str) -> RunRecord:
     form = re.fullmatch(r"@last(?:~(\d+))?", reference)
     if form is None:
         raise ConfigError(f"`{reference}` is not a run", hint="write `@last` or `@last~1`, `@last~2`, ...")
-    by_age = sorted((at, run_id) for run_id in _run_ids(state) if (at := journal.began_at(state.run(run_id).journal)) is not None)
+    launched = [record for record in list_runs(state) if record.trial is None]
     back = int(form[1] or 0)
-    if back >= len(by_age):
-        count = len(by_age)
+    if back >= len(launched):
+        count = len(launched)
         there = "there are no runs yet" if not count else "there is 1 run" if count == 1 else f"there are {count} runs"
         raise ConfigError(f"no run `{reference}`: {there}", hint="`launch experiment=NAME` makes one" if not count else None)
-    return _one(state, by_age[-1 - back][1])
+    return launched[-1 - back]
 
 
 def _one(state: StateDir, run_id: str) -> RunRecord:
@@ -373,9 +378,10 @@ def _one(state: StateDir, run_id: str) -> RunRecord:
     return record
 
 
-def _folded(state: StateDir, run_ids: Iterable[str]) -> list[RunRecord]:
-    records = [record for record in (fold(state.run(run_id)) for run_id in run_ids) if record is not None]
-    return sorted(records, key=lambda record: (record.created_at, record.run_id))
+def _folded(state: StateDir, run_ids: Sequence[str]) -> list[RunRecord]:
+    from launcher.tracking.run_index import indexed_records
+
+    return sorted(indexed_records(state, run_ids), key=lambda record: (record.created_at, record.run_id))
 
 
 def _run_ids(state: StateDir) -> list[str]:
