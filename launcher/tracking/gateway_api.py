@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from launcher.tracking.mlflow_connection import MlflowUnreachable
-from launcher.tracking.mlflow_rest import API, MlflowRefused
+from launcher.tracking.mlflow_rest import API
 from launcher.tracking.own_run import OwnRun, Rejected
+from launcher.tracking.servers_tags import ServersTags
 from launcher.tracking.sink import Sink
 from launcher.tracking.status import RunStatus
 
@@ -35,6 +36,7 @@ class GatewayApi:
         self.sink = sink
         self.own = own
         self._open = own.description.scope == "server"
+        self._servers_tags = ServersTags(sink)
         self._calls: dict[tuple[str, str], Callable[[dict[str, Any], Forward], dict[str, Any]]] = {
             ("GET", "runs/get"): self._get_run,
             ("POST", "runs/create"): self._create_run,
@@ -132,14 +134,12 @@ class GatewayApi:
 
     def _get_run(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
         run_id = self._run_of(given)
-        try:
+        if not self.is_own(run_id):
             self.flush()
             return _reached_through_here(self._pass("GET", "runs/get", {"run_id": run_id}, forward))
-        except (MlflowUnreachable, MlflowRefused, Rejected):
-            # A server that is down, or refuses the run (deleted experiment, wrong credentials), must not stop a training.
-            if not self.is_own(run_id):
-                raise
-            return {"run": self.own.as_run(self.sink.run, self.sink.state.provisional_id)}
+        # MLflow 3's client asks before each `log_metrics`, and should not wait for a server that is slow or down.
+        tags = self.own.tags(*self._servers_tags.latest())
+        return {"run": self.own.as_run(self.sink.run, self.sink.state.provisional_id, tags)}
 
     def _create_run(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
         self.flush()

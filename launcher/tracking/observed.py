@@ -13,16 +13,16 @@ the file when it isn't metrics.jsonl.
 from __future__ import annotations
 
 import json
-import math
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launcher.errors import LaunchError
+from launcher.tracking.run_so_far import RunSoFar, as_json
 from runtime.state_dir import RunDir
 
 METRICS = "metrics.jsonl"
@@ -60,13 +60,13 @@ class Observed:
         self._changed = False
         self.offsets: dict[str, int] = {}
         """How far each file that metrics were found in is written down, in the order in which they had their first."""
-        self.last: dict[str, float] = {}
-        self.params: dict[str, str] = {}
-        self.tags: dict[str, str] = {}
+        self.so_far = RunSoFar()
         self.notes: list[str] = []
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._file = os.open(run_dir.logged, flags, 0o600)
         _cut_torn_line(self._file)
+        self._size = os.fstat(self._file).st_size
+        self._torn = b""
         for entry in read_entries(run_dir.logged):
             self._remember(entry)
 
@@ -77,9 +77,14 @@ class Observed:
         lines = "".join(_encoded(entry) + "\n" for entry in entries).encode()
         with self._lock:
             try:
-                _write_whole(self._file, lines)
+                _write_whole(self._file, self._torn + lines)
             except OSError as error:
+                # Whole lines of it may have been read and sent already, so they stay; half a line must not spoil the next one.
+                self._torn = b"\n"
                 raise LaunchError(f"cannot write to `{self._run_dir.logged}`: {error.strerror}") from error
+            finally:
+                self._size = os.fstat(self._file).st_size
+            self._torn = b""
             for entry in entries:
                 self._remember(entry)
 
@@ -107,24 +112,19 @@ class Observed:
             if not self._changed:
                 return
             self._changed = False
-            document = json.dumps(self.last)
+            document = json.dumps(self.so_far.last)
         partial = self._run_dir.last_metrics.with_name(".last_metrics.json")
         partial.write_text(document)
         partial.rename(self._run_dir.last_metrics)
 
-    def _remember(self, entry: Mapping[str, Any]) -> None:
+    def _remember(self, entry: dict[str, Any]) -> None:
+        self.so_far.remember(entry, self._size)
         if "key" in entry:
-            key = entry["key"]
-            self.last[key] = float(entry["value"])
-            self._reports[key] = self._reports.get(key, 0) + 1
+            self._reports[entry["key"]] = self._reports.get(entry["key"], 0) + 1
             if "from" in entry:
                 # The last, not the largest: a program may have cut its file, which is read again then.
                 self.offsets[entry.get("of", METRICS)] = entry["from"]
             self._changed = True
-        elif "param" in entry:
-            self.params[entry["param"]] = entry["value"]
-        elif "tag" in entry:
-            self.tags[entry["tag"]] = entry["value"]
 
     def note(self, text: str) -> None:
         """Once for each run: the first bad line, not the ten thousandth."""
@@ -134,7 +134,7 @@ class Observed:
 
 def metric(key: str, value: float, *, step: int, time_ms: int) -> dict[str, Any]:
     """A metric as an entry; NaN and the infinities as MLflow's REST API wants them, which is strict JSON too."""
-    return {"key": key, "value": value if math.isfinite(value) else _name_of(value), "step": step, "time": time_ms}
+    return {"key": key, "value": as_json(value), "step": step, "time": time_ms}
 
 
 def read_entries(path: Path) -> Iterator[dict[str, Any]]:
@@ -162,10 +162,6 @@ def read_slice(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
         except ValueError:
             continue
     return entries, offset + end
-
-
-def _name_of(value: float) -> str:
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def read_at(path: Path, offset: int, longest: int) -> bytes:

@@ -6,7 +6,6 @@ logged already is accepted and ignored, and so are tags that belong to the launc
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -37,6 +36,7 @@ class OwnRun:
         self.description = description
         self._observed = observed
         self._launchers_params = {fitting_key(key): value for key, value in description.params.items()}
+        observed.so_far.add_datasets(description.datasets)
 
     def log(self, *, metrics: list[Any], params: list[Any], tags: list[Any]) -> None:
         """Everything or nothing. Returns when it is written down."""
@@ -53,17 +53,12 @@ class OwnRun:
         kept = {key: value for key, value in body.items() if key not in ("run_id", "run_uuid")}
         self._observed.add([{"post": endpoint, "body": kept}])
 
-    def as_run(self, known: Mapping[str, Any], provisional_id: str) -> dict[str, Any]:
-        """MLflow's `Run`, from what we know ourselves."""
-        description, observed = self.description, self._observed
-        params = {**observed.params, **self._launchers_params}
-        tags = {**description.tags, **observed.tags}
-        metrics = [
-            {"key": key, "value": _as_json(value), "timestamp": int(time.time() * 1000), "step": 0}
-            for key, value in observed.last.items()
-        ]
-        data = {"metrics": metrics, "params": _pairs(params), "tags": _pairs(tags)}
-        return {"info": self.info(known, provisional_id), "data": data}
+    def as_run(self, known: Mapping[str, Any], provisional_id: str, tags: Mapping[str, str]) -> dict[str, Any]:
+        """MLflow's `Run`, from what we know ourselves; *tags* are the run's."""
+        so_far = self._observed.so_far
+        params = {**so_far.params, **self._launchers_params}
+        data = {"metrics": so_far.metrics(), "params": _pairs(params), "tags": _pairs(tags)}
+        return {"info": self.info(known, provisional_id), "data": data, "inputs": so_far.inputs(), "outputs": so_far.outputs()}
 
     def info(self, known: Mapping[str, Any], provisional_id: str) -> dict[str, Any]:
         """MLflow's `RunInfo`: always RUNNING, since the launcher alone ends a run."""
@@ -72,7 +67,7 @@ class OwnRun:
         return {
             "run_id": run_id,
             "run_uuid": run_id,
-            "run_name": self.description.run_name,
+            "run_name": self._observed.so_far.run_name or self.description.run_name,
             "experiment_id": experiment_id,
             "user_id": self.description.user,
             "status": "RUNNING",
@@ -80,6 +75,12 @@ class OwnRun:
             "artifact_uri": f"mlflow-artifacts:/{experiment_id}/{run_id}/artifacts",
             "lifecycle_stage": "active",
         }
+
+    def tags(self, server_had: Mapping[str, str] | None, size: int) -> dict[str, str]:
+        """The run's tags; the server had *server_had* (None: nobody asked it) with the first *size* bytes of `logged.jsonl`."""
+        description = self.description
+        first = {**description.tags, "mlflow.runName": self._observed.so_far.run_name or description.run_name}
+        return self._observed.so_far.tags_over(first if server_had is None else server_had, size)
 
     def _metric(self, given: Any) -> dict[str, Any]:
         key = _key(given, "metric")
@@ -101,7 +102,7 @@ class OwnRun:
             # The first stays; the second is worth knowing when it differs.
             same = self._launchers_params[key] == value
             return [] if same else [{"tag": fitting_key(f"launch.logged.{key}"), "value": value}]
-        before = new.get(key, self._observed.params.get(key))
+        before = new.get(key, self._observed.so_far.params.get(key))
         if before is not None and before != value:
             raise Rejected(
                 400,
@@ -131,9 +132,3 @@ def _key(given: Any, kind: str) -> str:
 
 def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in values.items()]
-
-
-def _as_json(value: float) -> float | str:
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

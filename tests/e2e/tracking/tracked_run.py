@@ -131,6 +131,10 @@ class Tracked:
     def get(self, path: str) -> tuple[int, Any]:
         return self.call("GET", f"/api/2.0/mlflow/{path}")
 
+    def settle(self) -> None:
+        """Return when the server has what was logged so far: the gateway sends it before it asks the server for anything."""
+        assert 200 == self.get(f"metrics/get-history?run_id={self.run_id}&metric_key=none")[0]
+
     def finish(self, reason: str = "completed", exit_code: int = 0) -> int:
         """As the supervisor ends a run. Returns the tracker's exit code."""
         journal.append(self.run_dir.journal, "finished", reason=reason, exit_code=exit_code, usage={"peak_memory_bytes": 4096})

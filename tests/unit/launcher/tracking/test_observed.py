@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from launcher.errors import LaunchError
 from launcher.tracking.metric_files import metric_files
 from launcher.tracking.observed import Observed, metric, read_entries, read_slice
 from runtime.state_dir import RunDir
@@ -44,7 +47,7 @@ def test_nan_and_infinity_are_kept_as_strict_json(run_dir: RunDir) -> None:
     run_dir.metrics.write_text('{"a": NaN, "b": Infinity, "c": -Infinity}\n')
     observed = followed(run_dir)
     assert ["NaN", "Infinity", "-Infinity"] == [value for _, value, _ in logged(run_dir)]
-    assert math.isnan(observed.last["a"])
+    assert math.isnan(observed.so_far.last["a"])
     json.loads(run_dir.logged.read_text().splitlines()[0], parse_constant=lambda name: pytest.fail(f"bare {name}"))
 
 
@@ -131,7 +134,7 @@ def test_last_metrics_hold_both_sources(run_dir: RunDir) -> None:
     observed.add([metric("acc", 0.9, step=1, time_ms=1), {"param": "depth", "value": "3"}])
     observed.write_last_metrics()
     assert {"loss": 0.5, "acc": 0.9} == json.loads(run_dir.last_metrics.read_text())
-    assert {"depth": "3"} == Observed(run_dir).params
+    assert {"depth": "3"} == Observed(run_dir).so_far.params
 
 
 def test_slices_end_at_whole_lines_and_cover_everything(run_dir: RunDir) -> None:
@@ -173,3 +176,21 @@ def test_steps_and_times_that_no_database_holds_are_left_out(run_dir: RunDir) ->
     followed(run_dir)
     assert [("a", number + 1, number) for number in range(6)] == logged(run_dir)
     assert all(0 < entry["time"] < 2**53 for entry in read_entries(run_dir.logged))
+
+
+def test_half_a_line_on_a_full_disk_spoils_no_later_one(run_dir: RunDir) -> None:
+    """The disk is full in the middle of a point, and has room again for the next."""
+    observed = Observed(run_dir)
+    observed.add([metric("a", 1.0, step=0, time_ms=1)])
+    largest = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handled = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (run_dir.logged.stat().st_size + 20, largest[1]))
+    try:
+        with pytest.raises(LaunchError, match="cannot write to"):
+            observed.add([metric("b", 2.0, step=0, time_ms=2)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, largest)
+        signal.signal(signal.SIGXFSZ, handled)
+    observed.add([metric("c", 3.0, step=0, time_ms=3)])
+    assert [("a", 1.0, 0), ("c", 3.0, 0)] == logged(run_dir)
+    assert [("a", 1.0, 0), ("c", 3.0, 0)] == [(key, value, 0) for key, value in Observed(run_dir).so_far.last.items()]
