@@ -103,6 +103,14 @@ def send(client: Mlflow, run: Mapping[str, Any], uploads: Sequence[Upload]) -> I
         yield from uploads
 
 
+def take_back(client: Mlflow, run: Mapping[str, Any]) -> None:
+    """Remove what was sent to a run that the local server has not made."""
+    if isinstance(client.address, LocalAddress):
+        import shutil
+
+        shutil.rmtree((client.address.artifacts / artifact_root(run)).parent, ignore_errors=True)
+
+
 def forget_spooled(run_dir: RunDir, upload: Upload) -> None:
     """Drop our copy of a file that the program logged; outputs and logs stay."""
     if not upload.file.is_relative_to(run_dir.artifacts):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.errors import LaunchError
-from launcher.tracking import experiment_ids, journal, tracker_state
+from launcher.tracking import artifacts, experiment_ids, journal, tracker_state
 from launcher.tracking.description import Description, current_status
 from launcher.tracking.journal import Event
 from launcher.tracking.mlflow_address import LocalAddress
@@ -84,6 +84,8 @@ class LocalSink(Sink):
         if news is None:
             return False
         if status.is_final:
+            if any(artifacts.spooled(self.run_dir, sent={})):
+                self.create()  # what the program logged is there once only: it goes to a run that is there
             self._end_children(status, end_ms)
             failure = self._failure_of_artifacts()
         if not self._put(news, self._new_tags(events), status, end_ms):
@@ -153,7 +155,9 @@ class LocalSink(Sink):
         except MlflowRefused as error:
             # 409 is about what was sent. Else the server is an older launch's. A lost answer may have made the run: look for it.
             self._takes_runs_at_once = error.status == 409
-            self.state.creating = not self.run
+            if not self.run:
+                artifacts.take_back(self.client, run)
+                self._note(creating=True, files={})
             return False
         if not self.run:
             self._publish(dict(run))
@@ -182,8 +186,8 @@ class LocalSink(Sink):
         if not self.state.provisional_id:
             self._note(provisional_id=tracker_state.new_run_id())
         run_id, experiment = self.state.provisional_id, self._known_experiment()
-        artifacts = f"mlflow-artifacts:/{experiment.experiment_id}/{run_id}/artifacts"
-        return self._run_document(experiment, CreatedRun(run_id, artifacts))
+        artifact_uri = f"mlflow-artifacts:/{experiment.experiment_id}/{run_id}/artifacts"
+        return self._run_document(experiment, CreatedRun(run_id, artifact_uri))
 
     def _known_experiment(self) -> Experiment:
         name = self.description.experiment
