@@ -18,6 +18,8 @@ from launcher.cli.watch import Shown, ending, is_finished, tell_notes
 from launcher.cluster.engine import JobPhase, JobStatus
 from launcher.cluster.settle import settle, submitted_runs
 from launcher.cluster.submission import engine_named, submit
+from launcher.cluster.trials.exchange import ask
+from launcher.cluster.trials.line import sweeps_in_line
 from launcher.errors import LaunchError
 from launcher.run.recover import recover
 from launcher.run.signal_inbox import SignalInbox
@@ -58,9 +60,13 @@ class OnCluster:
 
     def end(self, signum: signal.Signals) -> None:
         job = job_of(journal.read(self._run_dir.journal))
-        if job is not None:
+        if job is None:
+            return
+        if job.is_workers:
+            ask(self._run_dir, signum)
+        else:
             engine_named(job.engine).signal(job.job, signum)
-            settle({self._run_dir.run_id: (self._run_dir, job)})
+        settle({self._run_dir.run_id: (self._run_dir, job)})
 
 
 def submitted(run_dir: RunDir, lock_fd: int, plan: LaunchPlan, *, quiet: bool) -> OnCluster:
@@ -147,15 +153,14 @@ def settle_all(state: StateDir) -> dict[str, str]:
     """Close the runs whose job is over. Returns what those wait for that have not begun, by run id. An engine that doesn't answer
     is told of, and hides no run."""
     runs = submitted_runs(state)
-    if not runs:
-        return {}
     try:
         going_on = settle(runs)
+        sweeps = sweeps_in_line(state)
     except LaunchError as error:
         render.warn(f"how the runs on the cluster stand is not known: {error.message}")
         return {}
     words = ((run_id, waiting_words(runs[run_id][1], status)) for run_id, status in going_on.items())
-    return {run_id: text for run_id, text in words if text is not None}
+    return {**sweeps, **{run_id: text for run_id, text in words if text is not None}}
 
 
 def with_waits(records: Sequence[RunRecord], waits: dict[str, str]) -> list[RunRecord]:

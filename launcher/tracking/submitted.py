@@ -14,6 +14,8 @@ class Job:
 
     engine: str
     job: str
+    is_workers: bool = False
+    """Whether the job runs one trial of a sweep after the other, and this run is one of them."""
 
     def __str__(self) -> str:
         return f"{self.engine} job {self.job}"
@@ -25,11 +27,7 @@ def job_of(events: Sequence[Event]) -> Job | None:
     if any(event.name == "finished" for event in current):
         return None
     submitted = [event for event in current if event.name == "submitted"]
-    return Job(str(submitted[-1].get("engine")), str(submitted[-1].get("job"))) if submitted else None
-
-
-def is_elsewhere(events: Sequence[Event]) -> bool:
-    """Whether the run's job began on another machine than the one whose MLflow server (a local one) it belongs to."""
-    current = since_resumed(events)
-    begun = [event.get("host") for event in current if event.name == "placed"]
-    return bool(begun) and begun[-1] != next((event.get("host") for event in events if event.name == "created"), None)
+    if not submitted:
+        return None
+    last = submitted[-1]
+    return Job(str(last.get("engine")), str(last.get("job")), is_workers=bool(last.get("worker")))

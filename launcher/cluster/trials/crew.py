@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from launcher.cluster.engine import Engine, JobEnd, JobPhase, JobStatus
+from launcher.cluster.engine import Engine, JobEnd, JobStatus
 from launcher.cluster.trials.exchange import WorkerDir, new_worker_dir, worker_dirs
+from launcher.cluster.trials.line import waiting_words
 from launcher.cluster.trials.worker_job import WorkerJob, read_worker, submitted_worker
 from launcher.errors import LaunchError
 from launcher.plan.launch_plan import LaunchPlan
-from launcher.tracking.submitted import Job
 from runtime.state_dir import RunDir
 
 Script = Callable[[LaunchPlan, WorkerDir], str]
@@ -52,7 +52,7 @@ class Crew:
         self._never_began = 0
         self._refused_until = 0.0
         self.waits_for: str | None = None
-        """Why the cluster does not begin those in its line, in its words."""
+        """How many are in the cluster's line, and why they are not begun."""
 
     def __iter__(self) -> Iterator[WorkerJob]:
         """Those whose job is not over, as far as is known."""
@@ -60,10 +60,6 @@ class Crew:
 
     def of_job(self, job: str) -> WorkerJob | None:
         return self._workers.get(job)
-
-    @property
-    def number_waiting(self) -> int:
-        return sum(worker.is_staying and not worker.has_begun for worker in self)
 
     def idle(self, shape: str) -> list[WorkerJob]:
         """Those that could run a trial of *shape* now, the longest idle last: it has the most recent node warm."""
@@ -96,8 +92,7 @@ class Crew:
         statuses = self._answers([worker.job.job for worker in asked])
         if not statuses:
             return []
-        reasons = [status.why for status in statuses.values() if status.phase is JobPhase.PENDING and status.why]
-        self.waits_for = max(set(reasons), key=reasons.count) if reasons else None
+        self.waits_for = waiting_words(self._engine.name, list(statuses.values()))
         over = [worker for worker in asked if statuses[worker.job.job].is_over]
         for worker in over:
             worker.hear(now=True)
@@ -126,7 +121,7 @@ class Crew:
             self._refused_until = time.monotonic() + _AGAIN_S
             self._tell(f"no more worker jobs for now: {refused.message}")
             return None
-        self._workers[job] = submitted_worker(directory, Job(self._engine.name, job), shape)
+        self._workers[job] = submitted_worker(directory, self._engine.name, job, shape)
         self._pause_s, self._ask_at = _ASK_S[0], time.monotonic() + _ASK_S[0]
         return self._workers[job]
 

@@ -29,7 +29,6 @@ from launcher.tracking import journal
 from launcher.tracking.record import RunRecord, fold
 from launcher.tracking.status import Reason
 from launcher.tracking.submitted import job_of
-from runtime.build.step_label import counted
 from runtime.state_dir import RunDir
 
 DEFAULT_JOBS = 16
@@ -53,7 +52,6 @@ class ClusterSlots:
 
     def __init__(self, sweep: RunDir, engine: Engine, *, limit: int, ends_matter: bool, tell: Callable[[str], None]) -> None:
         self._crew = Crew(sweep, engine, worker_script, limit=limit, tell=tell)
-        self._engine = engine
         self._unsent = 1 if ends_matter else MOST_UNSENT
         self._tries: dict[str, Running] = {}
         self._workers: dict[str, WorkerJob] = {}
@@ -132,10 +130,7 @@ class ClusterSlots:
         return [over for run_id in list(self._without_last_word) if (over := self._ended(run_id)) is not None]
 
     def why_it_waits(self) -> str | None:
-        waiting = self._crew.number_waiting
-        if not waiting or self._crew.waits_for is None:
-            return None
-        return f"waiting: {counted(waiting, 'worker job')} in line at {self._engine.name} ({self._crew.waits_for})"
+        return None if self._crew.waits_for is None else f"waiting: {self._crew.waits_for}"
 
     def prune(self, number: int) -> None:
         for running in self._tries.values():

@@ -102,10 +102,10 @@ class WorkerJob:
         self._next_look = 0.0
 
 
-def submitted_worker(directory: WorkerDir, job: Job, shape: str) -> WorkerJob:
+def submitted_worker(directory: WorkerDir, engine: str, job: str, shape: str) -> WorkerJob:
     """A worker that *job* will be."""
-    write_line(directory.orders, "submitted", engine=job.engine, job=job.job, shape=shape)
-    return WorkerJob(directory, job, shape)
+    write_line(directory.orders, "submitted", engine=engine, job=job, shape=shape)
+    return WorkerJob(directory, _job(engine, job), shape)
 
 
 def read_worker(directory: WorkerDir) -> WorkerJob | None:
@@ -113,7 +113,7 @@ def read_worker(directory: WorkerDir) -> WorkerJob | None:
     worker = None
     for order in read(directory.orders):
         if order.name == "submitted":
-            worker = WorkerJob(directory, Job(str(order.get("engine")), str(order.get("job"))), str(order.get("shape")))
+            worker = WorkerJob(directory, _job(str(order.get("engine")), str(order.get("job"))), str(order.get("shape")))
         elif worker is not None and order.name == "run":
             worker._is_given(str(order.get("run")))
         elif worker is not None and order.name == "leave":
@@ -121,3 +121,7 @@ def read_worker(directory: WorkerDir) -> WorkerJob | None:
     if worker is not None:
         worker.hear(now=True)
     return worker
+
+
+def _job(engine: str, job: str) -> Job:
+    return Job(engine, job, is_workers=True)

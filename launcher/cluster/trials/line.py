@@ -1,0 +1,41 @@
+"""What the sweeps that run wait for in their cluster's line, for whoever looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from launcher.cluster.engine import JobPhase, JobStatus
+from launcher.cluster.submission import engine_named
+from launcher.cluster.trials.exchange import worker_dirs
+from launcher.cluster.trials.worker_job import WorkerJob, read_worker
+from launcher.run import active
+from runtime.build.step_label import counted
+from runtime.state_dir import RunDir, StateDir
+
+
+def sweeps_in_line(state: StateDir) -> dict[str, str]:
+    """Sweep → `10 worker jobs in line at slurm (Resources)`, where any are."""
+    words = ((run_dir.run_id, _words(run_dir)) for run_dir in active.active_runs(state) if (run_dir.root / "workers").is_dir())
+    return {run_id: text for run_id, text in words if text is not None}
+
+
+def waiting_words(engine: str, statuses: Sequence[JobStatus]) -> str | None:
+    """Of worker jobs; None when none is in line."""
+    pending = [status for status in statuses if status.phase is JobPhase.PENDING]
+    if not pending:
+        return None
+    reasons = sorted({status.why for status in pending if status.why})
+    why = f" ({', '.join(reasons)})" if reasons else ""
+    return f"{counted(len(pending), 'worker job')} in line at {engine}{why}"
+
+
+def _words(sweep: RunDir) -> str | None:
+    workers = [worker for worker in map(read_worker, worker_dirs(sweep)) if worker is not None and _may_wait(worker)]
+    if not workers:
+        return None
+    engine = workers[0].job.engine
+    return waiting_words(engine, list(engine_named(engine).poll([worker.job.job for worker in workers]).values()))
+
+
+def _may_wait(worker: WorkerJob) -> bool:
+    return worker.is_staying and not worker.has_begun
