@@ -226,6 +226,14 @@ def from_json(cls: type[T], document: dict[str, Any]) -> T:
 _HINTS: dict[type, dict[str, Any]] = {}
 
 
+def know_fields(cls: type) -> None:
+    """Let `from_json` know the types of *cls* and of what it holds: asking `typing` for them is most of its time."""
+    for hint in _hints(cls).values():
+        for part in (hint, *typing.get_args(hint)):
+            if is_dataclass(part) and part not in _HINTS:
+                know_fields(typing.cast(type, part))
+
+
 def _hints(cls: type) -> dict[str, Any]:
     if cls not in _HINTS:
         _HINTS[cls] = typing.get_type_hints(cls)

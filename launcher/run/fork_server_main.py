@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import select
 import signal
 import socket
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
 from launcher.run import supervisor
 from launcher.run.fork_server import SOCKET_FD
+from launcher.run.warm_up import warm_up
 from runtime.state_dir import RunDir
-
-_OF_TRACKERS = (
-    "launcher.tracking.tracker_loop",
-    "launcher.tracking.gateway",
-    "launcher.tracking.mlflow_server",
-    "launcher.tracking.record_files",
-    "runtime.store.power_cuts",
-    "encodings.ascii",
-    "pwd",
-)
 
 
 def serve() -> NoReturn:
@@ -46,16 +34,6 @@ def serve() -> NoReturn:
         pidfd = os.pidfd_open(pid)
         socket.send_fds(control, [b"%d" % pid], [pidfd])
         os.close(pidfd)
-
-
-def warm_up(somebody_waits: Callable[[], bool]) -> None:
-    """Import what each forked tracker would, as long as nobody waits; and no collections that copy shared pages."""
-    for module in _OF_TRACKERS:
-        if somebody_waits():
-            break
-        import_module(module)
-    gc.collect()
-    gc.freeze()
 
 
 def _become_supervisor(run_dir: RunDir, lock_fd: int) -> NoReturn:
