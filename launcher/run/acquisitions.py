@@ -76,6 +76,11 @@ def acquired(run_dir: RunDir, kind: str, name: str) -> Iterator[None]:
     UNDO[kind](run_dir, name)
 
 
+def announce(run_dir: RunDir, kind: str, name: str) -> None:
+    """Announce what gives itself back: it is looked for by its name only after `kill -9`."""
+    journal.append(run_dir.journal, "acquired", kind=kind, name=name)
+
+
 def undo_all(run_dir: RunDir) -> None:
     """Give back whatever the journal announces, newest first. Each undo is idempotent."""
     announced = [

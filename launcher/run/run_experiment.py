@@ -16,7 +16,7 @@ from launcher.errors import LaunchError
 from launcher.plan.container_plan import container_spec
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.meeting import Meeting
-from launcher.run.acquisitions import acquired
+from launcher.run.acquisitions import acquired, announce
 from launcher.run.attempt import Attempt, ended, not_run
 from launcher.run.follow import follow
 from launcher.run.leases import Withdrawn, leased
@@ -133,7 +133,7 @@ def run_attempt(run: Run, number: int) -> Attempt:
             run_name=_name_of(run),
         )
         layer_fds = owned.enter_context(writable_layer(run_dir, scratch=plan.spec.cluster.scratch))
-        owned.enter_context(acquired(run_dir, "cgroup", run_dir.cgroup_name))
+        announce(run_dir, "cgroup", run_dir.cgroup_name)
         cgroup = owned.enter_context(new_cgroup(run_dir.cgroup_name, spec.limits))
         if spec.network == "bridge":
             owned.enter_context(acquired(run_dir, "network", spec.container_id))
