@@ -17,8 +17,8 @@ from typing import NoReturn
 
 from launcher.cluster.trials.exchange import WorkerDir, write_line
 from launcher.cluster.trials.forked_trial import ForkedTrial, fork_trial
-from launcher.run.warm_up import warm_up
 from launcher.run.signal_inbox import SignalInbox
+from launcher.run.warm_up import warm_up
 from launcher.tracking.journal import Follower
 from runtime.kernel.inotify import MODIFY, Inotify
 from runtime.state_dir import RunDir
