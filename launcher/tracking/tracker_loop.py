@@ -29,7 +29,6 @@ from launcher.tracking.mlflow_connection import MlflowUnreachable
 from launcher.tracking.observed import Observed
 from launcher.tracking.own_run import OwnRun
 from launcher.tracking.sink import Sink
-from launcher.tracking.submitted import is_elsewhere
 from launcher.tracking.superseded import leave_if_superseded
 from launcher.tracking.sync import lock_path
 from launcher.tracking.system_sampler import SystemSampler
@@ -243,11 +242,13 @@ class Pusher(threading.Thread):
             except LaunchError as error:
                 self.failure = f"{error.message}; {error.hint}" if error.hint else error.message
                 wait_s = min(_LONGEST_WAIT_S, wait_s * 2 or 0.25)
-                if isinstance(error, MlflowUnreachable):
+                if isinstance(error, MlflowUnreachable) and journal.signature() is None:
                     self._start_server()
                 else:
+                    # A refusal stays one: asking again at the end of the run would only take time. And what a job does not reach,
+                    # it may never reach; nor does it start a local server, since two must not have one database.
                     self.answered.set()
-                    self._deadline = 0.0  # a refusal stays one: asking again at the end of the run would only take time
+                    self._deadline = 0.0
             except Exception as error:
                 # A bug of ours: the run goes on, its record stays complete here, and the traceback is in supervisor.log.
                 traceback.print_exc()
@@ -278,8 +279,7 @@ class Pusher(threading.Thread):
 
     def _start_server(self) -> None:
         address = self._sink.address
-        # On a cluster's node there is none to start: two servers must not have one database.
-        if isinstance(address, LocalAddress) and not is_elsewhere(journal.read(self._sink.run_dir.journal)):
+        if isinstance(address, LocalAddress):
             from launcher.tracking.mlflow_server import start_in_background
 
             start_in_background(StateDir(address.state_root))

@@ -10,7 +10,7 @@ from launcher.run import active
 from launcher.run.recover import recover
 from launcher.tracking import journal
 from launcher.tracking.record import fold
-from launcher.tracking.submitted import Job, is_elsewhere
+from launcher.tracking.submitted import Job
 from runtime.file_lock import locked
 from runtime.state_dir import StateDir
 
@@ -95,8 +95,6 @@ def test_a_supervisor_that_still_holds_its_lock_is_left_its_last_words(run_dir):
     assert fold(run_dir).exit_code is None
 
 
-def test_a_run_is_elsewhere_once_it_began_on_another_machine(run_dir):
-    assert not is_elsewhere(journal.read(run_dir.journal))
+def test_a_run_is_on_the_machine_where_its_job_began(run_dir):
     journal.append(run_dir.journal, "placed", host="node1", job="17", attempt=1)
-    assert is_elsewhere(journal.read(run_dir.journal))
     assert "node1" == fold(run_dir).host
