@@ -64,8 +64,8 @@ class StateDir:
 class RunDir:
     """Every path of one run. Who writes it stands beside it.
 
-    A run on several nodes has one directory; each node but the first writes below `nodes/K` what it has of its own, under the same
-    names: journal, output, metrics, the container's files. Plan, outputs and checkpoints are the run's.
+    A run on several nodes has one directory; each node but the first writes below `nodes/K` what it has of its own, under the
+    same names: journal, output, metrics, the container's files. Plan, outputs and checkpoints are the run's.
     """
 
     root: Path

@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from launcher.cluster.last_witness import fork_witness
 from launcher.cluster.predecessor import predecessor_of, succeed
@@ -26,6 +26,12 @@ from launcher.tracking.record import process_started
 from launcher.tracking.submitted import job_of
 from runtime.file_lock import LockBusy, is_locked, open_locked
 from runtime.state_dir import RunDir
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from launcher.run.peers import Peers
+    from launcher.run.run_experiment import Run
 
 _LOOK_S = 0.02
 _LOCK_WITHIN_S = 60.0
@@ -42,7 +48,13 @@ def main(run_dir: RunDir, *, close: Callable[[RunDir, Attempt], None] = close_or
     superseded.watch(run_dir.journal, placement)
     fork_witness(run_dir, placement)  # before there is a lock that it would hold, too
     _take_lock(run_dir)
-    supervisor.main(run_dir, close=close, last=lambda: _leave_the_rest(run_dir))
+    supervisor.main(run_dir, joining=_join, close=close, last=lambda: _leave_the_rest(run_dir))
+
+
+def _join(run: Run, number: int) -> AbstractContextManager[Peers]:
+    from launcher.cluster.nodes.peers import joined
+
+    return joined(run, number)
 
 
 def _is_ours(run_dir: RunDir, job: str) -> bool:

@@ -39,6 +39,8 @@ def _ours(plan: LaunchPlan, *, job_name: str, log: str, shards: int | None) -> d
         "ntasks": spec.nodes,
         "signal": f"B:USR2@{min(65535, max(1, math.ceil(spec.grace)))}",
         "requeue" if spec.cluster.requeue else "no-requeue": True,
+        # Where Slurm may not begin it again, the first node tells the others to end and says which one has failed.
+        **({"no-kill": True} if spec.nodes > 1 and not spec.cluster.requeue else {}),
         **{name: value for name, value in _placing(spec).items() if value is not None},
         **{name: value for name, value in _resources(plan, shards).items() if value and not given & SUPERSEDES[name]},
     }

@@ -27,7 +27,7 @@ from launcher.plan.program_command import own_command, program_argv
 from launcher.plan.refusals import Where, refuse_indeterminism, refuse_missing, refuse_unsupported
 from launcher.plan.threads import ranks, starts_torchrun, thread_count
 from runtime.build.observer import BuildObserver
-from runtime.build.plan import BuildPlan
+from runtime.build.plan import BuildPlan, ImageConfig
 from runtime.errors import GpuError
 from runtime.gpu.gpu import Gpu
 from runtime.oci.digest import Digest, digest_json
@@ -61,12 +61,10 @@ def plan(
     Not *runs_here*: the plan is only looked at, or only its image is built, and what this machine lacks is a warning. *observer*
     hears of what is built to be asked for its Python.
     """
-    spec = composed.spec
-
     def where(key: str) -> Origin | None:
         return origin_of(composed.origins, key)
 
-    refuse_unsupported(spec, where)
+    spec = _placed(composed.spec, where)
     share, lacking = _share_for(spec, where, runs_here=runs_here)
     refuse_missing(spec, where, environ=environ)
     lacking += _devices_lacking(spec, where, runs_here=runs_here)
@@ -82,7 +80,7 @@ def plan(
     data = _data_of(spec, state)
     build = _build_of(spec, pins, code, where, copy_code=not has_code)
     lacking += _unfit(spec, build, pins.lock, share, where, runs_here=runs_here)
-    argv = program_argv(words, spec, build.config, where)
+    argv = _argv_of(words, spec, build.config, where)
     pinned = _Pins(base_digest=pins.base.digest, lock=pins.lock, build=build, code=code)
     return LaunchPlan(
         spec=spec,
@@ -102,6 +100,25 @@ def plan(
         origins=composed.origins,
         warnings=(*lacking, *pins.warnings, *code.warnings, *_advice(spec, argv), *user_advice(build.config.user)),
     )
+
+
+def _placed(spec: ExperimentSpec, where: Where) -> ExperimentSpec:
+    """*spec* as it is where it runs; what nothing stands behind is refused."""
+    if spec.nodes > 1:
+        from launcher.plan.several_nodes import on_several_nodes
+
+        spec = on_several_nodes(spec, where)
+    refuse_unsupported(spec, where)
+    return spec
+
+
+def _argv_of(words: tuple[str, ...] | None, spec: ExperimentSpec, config: ImageConfig, where: Where) -> tuple[str, ...]:
+    argv = program_argv(words, spec, config, where)
+    if spec.nodes > 1:
+        from launcher.plan.several_nodes import refuse_standalone
+
+        refuse_standalone(spec, argv, where)
+    return argv
 
 
 def _pins_of(
@@ -146,10 +163,10 @@ def with_spec(made: LaunchPlan, spec: ExperimentSpec, *, overrides: tuple[str, .
     def where(key: str) -> Origin | None:
         return origin_of(made.origins, key)
 
-    refuse_unsupported(spec, where)
+    spec = _placed(spec, where)
     refuse_indeterminism(spec, where)
     share = _share_again(made, spec, where)
-    argv = program_argv(own_command(spec, where), spec, made.build.config, where)
+    argv = _argv_of(own_command(spec, where), spec, made.build.config, where)
     data = made.data if spec.data == made.spec.data else _data_of(spec, state)
     return replace(
         made,

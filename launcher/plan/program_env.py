@@ -8,10 +8,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from launcher.plan.cpu_level import deterministic_env
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.threads import thread_env
+
+if TYPE_CHECKING:
+    from launcher.plan.meeting import Meeting
 
 HOME = "/home/user"
 RUN_DIRECTORY = "/run/launch"
@@ -32,6 +36,7 @@ def program_env(
     environ: Mapping[str, str],
     sweep_id: str | None = None,
     trial: int | None = None,
+    meeting: Meeting | None = None,
 ) -> dict[str, str]:
     """Everything but secrets and MLflow's variables."""
     spec = plan.spec
@@ -40,6 +45,7 @@ def program_env(
     env |= thread_env(plan.threads)
     env |= deterministic_env() if spec.deterministic else {}
     env |= _torchrun(plan, run_id)
+    env |= meeting.variables() if meeting is not None else {}
     env |= spec.env
     env |= {
         "LAUNCH_RUN_ID": run_id,

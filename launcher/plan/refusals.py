@@ -20,9 +20,6 @@ def refuse_unsupported(spec: ExperimentSpec, where: Where) -> None:
         from launcher.plan.cluster_request import refuse_odd_requests
 
         refuse_odd_requests(spec, where)
-    if spec.nodes != 1:
-        hint = "`gpus` are those of one machine"
-        raise ConfigError(f"`nodes: {spec.nodes}` is not supported yet: a run has one machine", origin=where("nodes"), hint=hint)
     if spec.publish and spec.network == "host":
         hint = "leave out `publish`, or take `network=bridge`, `network=pasta` or `network=none`"
         raise ConfigError(

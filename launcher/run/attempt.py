@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from launcher.errors import LaunchError
-from launcher.run.follow import Followed
+from launcher.run.followed import Followed
 from launcher.run.outcome import ExitOutcome, outcome_of
 from launcher.tracking.status import Reason
 from runtime.cgroup.cgroup import Cgroup

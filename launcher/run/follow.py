@@ -3,7 +3,7 @@
 One poll loop, no threads. Requests arrive as signals to the supervisor (`launch stop`, Ctrl-C in the command):
 SIGTERM = stopped, SIGINT = interrupted, SIGUSR1 = pruned, SIGUSR2 = the time limit of its cluster's job is near, a second one or
 SIGQUIT = kill now. The program gets SIGTERM, and after `grace` its whole tree gets SIGKILL. What watches the run's GPUs
-(`gpu_watch.py`) may ask for the end, too.
+(`gpu_watch.py`) may ask for the end, too, and so may the run's other nodes (`peers.py`), all of whose ends are waited for.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import os
 import select
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from launcher.run.demand import Demand
+from launcher.run.followed import Followed
 from launcher.run.pauses import is_paused, let_go_on, paused_s
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.tracker_process import TrackerProcess
@@ -23,11 +25,11 @@ from launcher.tracking.status import Reason
 from runtime.container import lifecycle
 from runtime.container.lifecycle import Container
 from runtime.container.logs import LogFiles, LogPump, OutputLog
-from runtime.container.spec import ProcessExit
 from runtime.state_dir import RunDir
 
 if TYPE_CHECKING:
     from launcher.run.gpu_watch import GpuWatch
+    from launcher.run.peers import Peers
 
 _PAUSED_LOOK_S = 1.0
 
@@ -40,16 +42,6 @@ REQUESTS = {
 
 
 @dataclass(slots=True)
-class Followed:
-    """What following found out."""
-
-    program: ProcessExit | None
-    asked: Reason | None
-    detail: str | None = None
-    """Why it was asked for, beyond the reason's own meaning."""
-
-
-@dataclass(slots=True)
 class _Follower:
     container: Container
     pump: LogPump
@@ -59,10 +51,14 @@ class _Follower:
     grace_s: float
     deadline: float | None
     gpus: GpuWatch | None = None
+    peers: Peers | None = None
     granted_s: float = 0.0
     """Seconds for which the run stood still and by which the deadline has been put off."""
     asked: Reason | None = None
     detail: str | None = None
+    for_peers: bool = False
+    followed: Followed | None = None
+    """Set when the program has ended."""
     kill_at: float | None = None
     silent: bool = True
 
@@ -72,24 +68,18 @@ class _Follower:
             self._follow_with(poller)
         self._drain()
         lifecycle.wait(self.container)
-        ended = lifecycle.recorded_exit(self.container)
+        assert self.followed is not None
         if self.gpus is not None:
             self.gpus.finish()
-            self._blame_hardware(ended, self.gpus.spoiled)
-        return Followed(ended, self.asked, self.detail)
-
-    def _blame_hardware(self, ended: ProcessExit | None, spoiled: str | None) -> None:
-        """A program that failed after its GPU did may well have ended before the driver's word about that arrived."""
-        if spoiled is not None and self.asked is None and ended is not None and ended.code != 0:
-            self.asked, self.detail = Reason.GPU_LOST, spoiled
+            return _blaming_hardware(self.followed, self.gpus.spoiled)
+        return self.followed
 
     def _follow_with(self, poller: select.epoll) -> None:
         for fd in (*self.pump.open_pipes, self.container.pidfd, self.inbox.fd, self.tracker.pidfd):
             if fd >= 0:  # no tracker is left when all its successors died
                 poller.register(fd, select.EPOLLIN)
-        watching = self._watch_gpus(poller, -1)
-        ended = False
-        while not ended:
+        watching, listening = self._watch_gpus(poller, -1), self._listen_to_peers(poller, -1)
+        while self.followed is None or not (self.peers is None or self.peers.all_ended):
             for fd, _event in poller.poll(self._wait_s()):
                 if fd in self.pump.open_pipes:
                     if not self._pump(fd):
@@ -102,9 +92,20 @@ class _Follower:
                         poller.register(self.tracker.pidfd, select.EPOLLIN)
                 elif fd == watching:
                     watching = self._watch_gpus(poller, watching)
+                elif fd == listening:
+                    listening = self._listen_to_peers(poller, listening)
                 else:
-                    ended = True
+                    poller.unregister(fd)
+                    self._note_end()
             self._keep_time()
+
+    def _note_end(self) -> None:
+        """The program has ended. Where it failed, those on other nodes would wait for it."""
+        ended = lifecycle.recorded_exit(self.container)
+        self.followed = Followed(ended, self.asked, self.detail, self.for_peers)
+        if self.peers is not None and self.asked is None and (ended is None or ended.code != 0):
+            self.peers.ask(Reason.STOPPED)
+            self.kill_at = time.monotonic() + self.grace_s
 
     def _watch_gpus(self, poller: select.epoll, watching: int) -> int:
         """Take in what the watcher of the GPUs says on *watching* (-1: nothing yet). Returns the descriptor to watch next."""
@@ -112,18 +113,34 @@ class _Follower:
             return -1
         if watching >= 0:
             poller.unregister(watching)
-            demand = self.gpus.take_in()
-            if demand is not None and self.asked is None:
-                self._ask(demand.reason, detail=demand.detail)
+            self._heed(self.gpus.take_in())
         if self.gpus.fd >= 0:
             poller.register(self.gpus.fd, select.EPOLLIN)
         return self.gpus.fd
+
+    def _listen_to_peers(self, poller: select.epoll, listening: int) -> int:
+        """`_watch_gpus` for what the other nodes say."""
+        if self.peers is None:
+            return -1
+        if listening >= 0:
+            poller.unregister(listening)
+            self._heed(self.peers.take_in(), for_peers=True)
+        if self.peers.fd >= 0:
+            poller.register(self.peers.fd, select.EPOLLIN)
+        return self.peers.fd
+
+    def _heed(self, demand: Demand | None, *, for_peers: bool = False) -> None:
+        if demand is not None and self.asked is None:
+            self.for_peers = for_peers
+            self._ask(demand.reason, detail=demand.detail)
 
     def _wait_s(self) -> float | None:
         now = time.monotonic()
         waits = [moment - now for moment in (self.deadline, self.kill_at) if moment is not None]
         if self.gpus is not None and self.gpus.fd >= 0:
             waits.append(self.gpus.next_look_s())
+        if self.peers is not None:
+            waits.append(self.peers.next_look_s())
         return max(0.0, min(waits)) + 0.001 if waits else None
 
     def _pump(self, fd: int) -> bool:
@@ -156,13 +173,15 @@ class _Follower:
         now = time.monotonic()
         if self.kill_at is not None and now >= self.kill_at:
             self.kill_at = None
-            lifecycle.kill(self.container)
+            self._kill()
         if self.deadline is not None and now >= self.deadline and not self._put_off(now):
             self.deadline = None
             if self.asked is None:
                 self._ask(Reason.TIMEOUT)
         if self.gpus is not None:
             self.gpus.look()
+        if self.peers is not None:
+            self._heed(self.peers.look(), for_peers=True)
 
     def _put_off(self, now: float) -> bool:
         """Whether the deadline moves, since the run has been paused meanwhile."""
@@ -180,10 +199,25 @@ class _Follower:
         journal.append(self.run_dir.journal, "stopping", reason=str(reason), detail=self.detail, at_once=at_once)
         let_go_on(self.run_dir)
         if at_once:
-            lifecycle.kill(self.container)
+            self._kill()
             return
         lifecycle.signal(self.container, signal.SIGTERM)
+        if self.peers is not None:
+            self.peers.ask(reason)
         self.kill_at = time.monotonic() + self.grace_s
+
+    def _kill(self) -> None:
+        lifecycle.kill(self.container)
+        if self.peers is not None:
+            self.peers.kill()
+
+
+def _blaming_hardware(followed: Followed, spoiled: str | None) -> Followed:
+    """A program that failed after its GPU did may well have ended before the driver's word about that arrived."""
+    program = followed.program
+    if spoiled is None or followed.asked is not None or program is None or program.code == 0:
+        return followed
+    return replace(followed, asked=Reason.GPU_LOST, detail=spoiled)
 
 
 def follow(
@@ -196,6 +230,7 @@ def follow(
     timeout_s: float | None,
     grace_s: float,
     gpus: GpuWatch | None = None,
+    peers: Peers | None = None,
     asked: Reason | None = None,
     detail: str | None = None,
     silent: bool = True,
@@ -207,7 +242,18 @@ def follow(
     """
     pump = LogPump((container.stdout_fd, container.stderr_fd), OutputLog(logs))
     follower = _Follower(
-        container, pump, run_dir, inbox, tracker, grace_s, deadline=None, gpus=gpus, asked=asked, detail=detail, silent=silent
+        container,
+        pump,
+        run_dir,
+        inbox,
+        tracker,
+        grace_s,
+        deadline=None,
+        gpus=gpus,
+        peers=peers,
+        asked=asked,
+        detail=detail,
+        silent=silent,
     )
     if gpus is not None:
         gpus.init_pid = container.pid

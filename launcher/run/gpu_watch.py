@@ -18,10 +18,12 @@ from typing import Any
 
 from launcher.errors import LaunchError
 from launcher.plan.launch_plan import LaunchPlan
+from launcher.run.demand import Demand
 from launcher.run.process_owner import who_is
 from launcher.tracking import journal
 from launcher.tracking.gpu_samples import gpu_metrics
 from launcher.tracking.gpu_usage import load_meters, store_meters
+from launcher.tracking.samples import append_sample
 from launcher.tracking.status import Reason
 from runtime.gpu import watcher
 from runtime.gpu.concerns import Concerns, names
@@ -41,14 +43,6 @@ _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 """Its inode (PROC_PID_INIT_INO): only there the pids that NVML tells are ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """The run is to end."""
-
-    reason: Reason
-    detail: str
-
-
 @dataclass(slots=True)
 class GpuWatch:
     """Of one attempt."""
@@ -62,6 +56,8 @@ class GpuWatch:
     """A part of a GPU: others on it are expected."""
     stop_when_idle_s: float | None
     meters: dict[str, EnergyMeter]
+    nodes: int = 1
+    """How many the run has."""
     silence_s: float = 60.0
     """How long NVML may say nothing before that is told, at the least."""
     fd: int = -1
@@ -180,8 +176,7 @@ class GpuWatch:
         try:
             store_meters(self.run_dir, self.meters)
             if self.sampling and values:
-                with self.run_dir.system_metrics.open("a") as file:
-                    file.write(json.dumps({"time": at, **values}) + "\n")
+                append_sample(self.run_dir, at, values, nodes=self.nodes)
         except OSError:
             return  # a full disk: the next reading may find room
 
@@ -259,6 +254,7 @@ def new_watch(run_dir: RunDir, plan: LaunchPlan, uuids: Sequence[str], *, begun:
         shared=plan.gpus < 1,
         stop_when_idle_s=stop_s,
         meters=meters,
+        nodes=plan.spec.nodes,
     )
 
 

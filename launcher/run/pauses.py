@@ -35,11 +35,15 @@ def pause(record: RunRecord) -> None:
         )
     if is_frozen(cgroup):
         raise ConfigError(f"run `{record.run_id}` is paused already", hint=f"`launch unpause {record.run_id}` lets it go on")
-    journal.append(record.run_dir.journal, "paused")
+    stand_still(record.run_dir)
+
+
+def stand_still(run_dir: RunDir) -> None:
+    journal.append(run_dir.journal, "paused")
     try:
-        freeze(cgroup)
+        freeze(open_cgroup(run_dir.cgroup_name))
     except BaseException:
-        journal.append(record.run_dir.journal, "unpaused")
+        journal.append(run_dir.journal, "unpaused")
         raise
 
 
@@ -47,20 +51,21 @@ def unpause(record: RunRecord) -> None:
     """Let it go on."""
     cgroup = cgroup_of(record)
     was_frozen = is_frozen(cgroup)
-    thaw(cgroup)
-    if is_paused(journal.read(record.run_dir.journal)):
-        journal.append(record.run_dir.journal, "unpaused")
+    go_on(record.run_dir)
     if not was_frozen:
         raise ConfigError(f"run `{record.run_id}` is not paused")
 
 
+def go_on(run_dir: RunDir) -> None:
+    thaw(open_cgroup(run_dir.cgroup_name))
+    if is_paused(journal.read(run_dir.journal)):
+        journal.append(run_dir.journal, "unpaused")
+
+
 def let_go_on(run_dir: RunDir) -> None:
     """In the supervisor, before it ends the run: what stands still can't save anything, and under cgroup v1 can't even die."""
-    events = journal.read(run_dir.journal)
-    if any(event.name == "paused" for event in events):
-        thaw(open_cgroup(run_dir.cgroup_name))
-        if is_paused(events):
-            journal.append(run_dir.journal, "unpaused")
+    if any(event.name == "paused" for event in journal.read(run_dir.journal)):
+        go_on(run_dir)
 
 
 def wait_while_paused(run_dir: RunDir, inbox: SignalInbox) -> None:

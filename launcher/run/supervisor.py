@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from launcher.errors import LaunchError
 from launcher.plan.plan_json import from_document
@@ -38,74 +38,11 @@ from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
 
+if TYPE_CHECKING:
+    from launcher.run.peers import Joining
+
 LOCK_FD = 3
 """The descriptor that holds `RunDir.supervisor_lock`, inherited from the command."""
-
-
-def main(run_dir: RunDir, *, last: Callable[[], None] | None = None) -> NoReturn:
-    """The whole life of a supervisor, which does *last* at its end. Exits 0: the run's outcome stands in the journal, not in this
-    exit code."""
-    os.umask(0o077)
-    os.set_inheritable(LOCK_FD, False)
-    inbox = SignalInbox((*REQUESTS, signal.SIGQUIT))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    announce_pid(LOCK_FD)  # from here on signals may come
-    try:
-        supervise(run_dir, inbox)
-        if last is not None:
-            last()
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
-
-
-def supervise(run_dir: RunDir, inbox: SignalInbox) -> None:
-    """Run (or take over) the run of *run_dir* to its end, close its journal, let the tracker send the rest."""
-    happened = {event.name for event in journal.since_resumed(journal.read(run_dir.journal))}
-    tracker = start_tracker(run_dir)
-    if "finished" not in happened:
-        attempt = _guarded(lambda: _run_or_take_over(run_dir, inbox, tracker, began="queued" in happened))
-        close_holes(run_dir)
-        close(run_dir, attempt)
-    tracker.finish()
-    active.unmark(run_dir)
-    _confirm_layers(StateDir(run_dir.root.parent.parent))
-
-
-def _run_or_take_over(run_dir: RunDir, inbox: SignalInbox, tracker: TrackerProcess, *, began: bool) -> Attempt:
-    document = json.loads(run_dir.plan.read_bytes())
-    plan, image_digest, identity = from_document(document["plan"]), Digest(document["image_digest"]), document["identity"]
-    state = StateDir(run_dir.root.parent.parent)
-    run = Run(
-        run_dir,
-        state,
-        plan,
-        image_digest,
-        inbox,
-        tracker,
-        sweep_id=identity["sweep_id"],
-        trial=identity["trial"],
-        may_wait=identity.get("may_wait", True),
-        retries_left=plan.spec.retries,
-    )
-    events = journal.read(run_dir.journal)
-    number = next_attempt(events)
-    run.retries_left -= sum(event.name == "attempt" for event in journal.since_resumed(events))
-    with bill_taken(run_dir, image_digest, Store(state.store)):
-        if began:
-            return retried(run, take_over(run_dir, plan, inbox, tracker, attempt=number), number)
-        journal.append(run_dir.journal, "queued", image_digest=image_digest, facts=machine_facts(plan))
-        return run_experiment(run, number)
-
-
-def _confirm_layers(state: StateDir) -> None:
-    """Let the layers that this launch built reach the disk, in a process that nobody waits for: it may take a second."""
-    store = Store(state.store)
-    if store.has_unconfirmed() and os.fork() == 0:
-        os.close(LOCK_FD)
-        store.confirm()
-        os._exit(0)
 
 
 def close(run_dir: RunDir, attempt: Attempt) -> None:
@@ -119,11 +56,102 @@ def close(run_dir: RunDir, attempt: Attempt) -> None:
         exit_code=outcome.exit_code,
         signal=outcome.signal,
         message=outcome.detail,
+        **({"of_the_machine": True} if outcome.of_the_machine else {}),
         usage={**usage, **gpu_usage(run_dir, journal.read(run_dir.journal), until=time.time())},
     )
 
 
-def _guarded(body: Callable[[], Attempt]) -> Attempt:
+def main(
+    run_dir: RunDir,
+    *,
+    joining: Joining | None = None,
+    close: Callable[[RunDir, Attempt], None] = close,
+    last: Callable[[], None] | None = None,
+) -> NoReturn:
+    """The whole life of a supervisor, whose last word in the journal is *close*, and which does *last* at its end; *joining*
+    brings up the further nodes of a run that has some. Exits 0: the run's outcome stands in the journal, not in this exit
+    code."""
+    os.umask(0o077)
+    os.set_inheritable(LOCK_FD, False)
+    inbox = SignalInbox((*REQUESTS, signal.SIGQUIT))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    announce_pid(LOCK_FD)  # from here on signals may come
+    try:
+        supervise(run_dir, inbox, joining=joining, close=close)
+        if last is not None:
+            last()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def supervise(
+    run_dir: RunDir,
+    inbox: SignalInbox,
+    *,
+    joining: Joining | None = None,
+    close: Callable[[RunDir, Attempt], None] = close,
+) -> None:
+    """Run (or take over) the run of *run_dir* to its end, close its journal, let the tracker send the rest."""
+    happened = {event.name for event in journal.since_placed(journal.read(run_dir.journal))}
+    tracker = start_tracker(run_dir)
+    if "finished" not in happened:
+        attempt = guarded(lambda: _run_or_take_over(load(run_dir, inbox, tracker), joining, began="queued" in happened))
+        close_holes(run_dir)
+        close(run_dir, attempt)
+    tracker.finish()
+    if _is_finished(run_dir):
+        active.unmark(run_dir)
+    _confirm_layers(StateDir(run_dir.root.parent.parent))
+
+
+def _is_finished(run_dir: RunDir) -> bool:
+    """A cluster may begin a run's job again."""
+    return any(event.name == "finished" for event in journal.since_resumed(journal.read(run_dir.journal)))
+
+
+def load(run_dir: RunDir, inbox: SignalInbox, tracker: TrackerProcess) -> Run:
+    """The run that is written down in *run_dir*."""
+    document = json.loads(run_dir.plan.read_bytes())
+    plan, identity = from_document(document["plan"]), document["identity"]
+    return Run(
+        run_dir,
+        StateDir(run_dir.root.parent.parent),
+        plan,
+        Digest(document["image_digest"]),
+        inbox,
+        tracker,
+        sweep_id=identity["sweep_id"],
+        trial=identity["trial"],
+        may_wait=identity.get("may_wait", True),
+        retries_left=plan.spec.retries,
+    )
+
+
+def _run_or_take_over(run: Run, joining: Joining | None, *, began: bool) -> Attempt:
+    run_dir, plan = run.run_dir, run.plan
+    run.joining = joining if plan.spec.nodes > 1 else None
+    events = journal.read(run_dir.journal)
+    number = next_attempt(events)
+    run.retries_left -= sum(event.name == "attempt" for event in journal.since_placed(events))
+    with bill_taken(run_dir, run.image_digest, Store(run.state.store)):
+        if began:
+            return retried(run, take_over(run_dir, plan, run.inbox, run.tracker, attempt=number), number)
+        journal.append(run_dir.journal, "queued", image_digest=run.image_digest, facts=machine_facts(plan))
+        return run_experiment(run, number)
+
+
+def _confirm_layers(state: StateDir) -> None:
+    """Let the layers that this launch built reach the disk, in a process that nobody waits for: it may take a second."""
+    store = Store(state.store)
+    if store.has_unconfirmed() and os.fork() == 0:
+        os.close(LOCK_FD)
+        store.confirm()
+        os._exit(0)
+
+
+def guarded(body: Callable[[], Attempt]) -> Attempt:
     """A failure of ours is an outcome too: reason `launcher`, its words in the record, a bug's traceback in supervisor.log."""
     try:
         return body()

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.acquisitions import undo_all
 from launcher.run.attempt import Attempt, ended
-from launcher.run.follow import Followed, follow
+from launcher.run.follow import follow
+from launcher.run.followed import Followed
 from launcher.run.logs import opened_logs
 from launcher.run.pauses import paused_s, stands_still, wait_while_paused
 from launcher.run.recover import TOOK_OVER

@@ -43,6 +43,7 @@ class Description:
     """Whether the program could have MLflow's client: then its start waits for the run's id."""
     system_interval_s: float | None = None
     """Seconds between samples of the run's use of the machine; None takes none."""
+    nodes: int = 1
     cpus: float | None = None
     memory_bytes: int | None = None
 
@@ -171,6 +172,7 @@ def _of_plan(run_dir: RunDir, document: dict[str, Any], created: Event) -> Descr
         datasets=[_dataset(name, pin) for name, pin in (plan.get("data") or {}).items()],
         may_use_mlflow=_may_use_mlflow(plan),
         system_interval_s=tracking.get("system_metrics"),
+        nodes=spec.get("nodes", 1),
         cpus=plan.get("cpus"),
         memory_bytes=plan.get("memory_bytes"),
     )

@@ -8,7 +8,8 @@
                   pid, pid_started (see `record.process_started`), host, user
     building      -
     submitted     engine, job: a cluster's engine has it now, and nobody on this machine tends to it
-    placed        host, job, attempt: the job has begun there. Events of its processes carry `placement` (`fencing.py`)
+    placed        host, node, job, attempt, pid, pid_started: the job has begun there; events of its processes carry `placement`
+                  (`fencing.py`)
     queued        image_digest, facts (of the machine: CPU, kernel, ...)
     waiting       place, of (in the line for GPUs), text (what for); again when one of them changes
     leased        gpus (UUIDs), shares (where a GPU is not the run's alone), cpus and numa_nodes (near them), facts
@@ -17,6 +18,8 @@
     started       attempt, init_pid, init_started
     first_output  -
     attempt       attempt, reason, exit_code: an attempt ended and another follows; requeued: in another placement of its job
+    joined        node, about {name, host, gpus, cpu, ...}: its program runs on a further node
+    left          node, ending {reason, exit_code, message}: how it ended there
     stopping      reason
     paused        - (`launch pause`; by the command, announced before it is done)
     unpaused      -
@@ -54,6 +57,8 @@ EVENTS = (
     "started",
     "first_output",
     "attempt",
+    "joined",
+    "left",
     "stopping",
     "paused",
     "unpaused",

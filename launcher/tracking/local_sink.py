@@ -32,6 +32,10 @@ def open_sink(
     run_dir: RunDir, description: Description, *, timeout_s: float = 10.0, environ: Mapping[str, str] = os.environ
 ) -> Sink:
     """The run's way to where it is tracked."""
+    if run_dir.node:
+        from launcher.tracking.node_sink import NodeSink
+
+        return NodeSink(run_dir, description, timeout_s=timeout_s, environ=environ)
     is_local = isinstance(address_of(run_dir, description, environ), LocalAddress)
     return (LocalSink if is_local else Sink)(run_dir, description, timeout_s=timeout_s, environ=environ)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from launcher.tracking import journal
 from launcher.tracking.description import Description
 from launcher.tracking.record import same_process
+from launcher.tracking.samples import append_sample
 from runtime.cgroup.cgroup import open_cgroup
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import OomKills
@@ -40,7 +41,8 @@ class SystemSampler:
         oom_kills: Callable[[], OomKills | None] | None = None,
         traffic: Callable[[], Traffic | None] | None = None,
     ) -> None:
-        self._path = run_dir.system_metrics
+        self._run_dir = run_dir
+        self._nodes = description.nodes
         self._journal = run_dir.journal
         self._interval_s = description.system_interval_s
         self._cores = description.cpus or float(os.cpu_count() or 1)
@@ -67,8 +69,7 @@ class SystemSampler:
         self._due = now + (self._interval_s if self._before is not None else min(_FIRST_AFTER_S, self._interval_s))
         self._before = (now, usage)
         if values:
-            with self._path.open("a") as file:
-                file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
+            append_sample(self._run_dir, round(time.time(), 3), values, nodes=self._nodes)
 
     def _tell_kills(self, usage: Usage) -> None:
         known = self._before[1].oom_kills if self._before else 0
@@ -92,7 +93,7 @@ class SystemSampler:
         if usage.memory_bytes is not None:
             values["system_memory_usage_megabytes"] = round(usage.memory_bytes / 1e6, 2)
             values["system_memory_usage_percentage"] = round(100 * usage.memory_bytes / self._memory_bytes, 2)
-        return values | self._moved(usage) | _file_system(self._path.parent)
+        return values | self._moved(usage) | _file_system(self._run_dir.place)
 
     def _moved(self, usage: Usage) -> dict[str, float]:
         """Megabytes so far: through the network, from and to disks."""

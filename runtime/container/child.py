@@ -208,7 +208,7 @@ def _confine(birth: Birth, open_files: tuple[int, int]) -> tuple[Init, socket.so
         open_files=open_files,
         on_terminal=spec.terminal,
     )
-    return Init(program, birth.holdings, listener, spec.processes, spec.rank_grace_s), listener
+    return Init(program, birth.holdings, listener, spec.processes, spec.rank_grace_s, spec.world), listener
 
 
 def _change_root(birth: Birth) -> None:

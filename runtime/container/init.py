@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from runtime.container.handshake import channel, receive, send
 from runtime.container.logs import LogFiles, LogPump, OutputLog
 from runtime.container.program import Program, exec_program
+from runtime.container.ranks import World, rank_variables
 from runtime.container.side_programs import SidePrograms, next_request, offer_terminal
 from runtime.container.spec import ProcessExit
 from runtime.kernel import processes
@@ -87,6 +88,8 @@ class Init:
     listener: socket.socket | None
     ranks: int
     rank_grace_s: float
+    world: World | None = None
+    """Where ranks of several machines meet; None: these are all."""
     running: dict[int, int] = field(default_factory=dict)
     """pid → rank"""
     outcome: ProcessExit | None = None
@@ -150,9 +153,9 @@ class Init:
 
     def _start(self, extra: dict[str, str]) -> None:
         env = self.env = {**self.program.env, **extra}
-        port = loopback.free_port() if self.ranks > 1 else 0
+        world = self.world or World("127.0.0.1", loopback.free_port() if self.ranks > 1 else 0, 0, self.ranks)
         for rank in range(self.ranks):
-            of_rank = rank_variables(rank, self.ranks, port) if self.ranks > 1 else {}
+            of_rank = rank_variables(rank, self.ranks, world) if world.size > 1 else {}
             answering, asking = channel() if self.program.seccomp_asking is not None else (None, None)
             pid = processes.fork_deaf()
             if pid == 0:
@@ -312,15 +315,3 @@ def as_exit(status: int) -> ProcessExit:
     """A wait status as a ProcessExit."""
     code = os.waitstatus_to_exitcode(status)
     return ProcessExit(code, None) if code >= 0 else ProcessExit(None, -code)
-
-
-def rank_variables(rank: int, ranks: int, port: int) -> dict[str, str]:
-    """What torch.distributed's `env://` reads."""
-    return {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(ranks),
-        "LOCAL_WORLD_SIZE": str(ranks),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }

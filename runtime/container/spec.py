@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.cgroup.limits import Limits
+from runtime.container.ranks import World
 from runtime.network.mode import NetworkMode
 from runtime.network.published import PublishedPort
 from runtime.rootfs.wanted import BindMount, DeviceNode, HostFile, LayersMount, ProcCover, Symlink, TmpfsFile, TmpfsMount
@@ -61,6 +62,8 @@ class ContainerSpec:
     """Whether a TCP listener on the container's 127.0.0.1 is handed out (the MLflow gateway)."""
     processes: int = 1
     """Ranks that init starts; > 1 sets RANK, LOCAL_RANK, WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT."""
+    world: World | None = None
+    """Where they meet those of other machines; None: they are all."""
     rank_grace_s: float = 30.0
     """Seconds between SIGTERM and SIGKILL for the other ranks when one has failed."""
     build: bool = False
@@ -81,6 +84,8 @@ class ProcessExit:
     """What the largest process of the container had in memory, at most."""
     cpu_s: float | None = field(default=None, compare=False)
     """Of all its processes."""
+    at: float | None = field(default=None, compare=False)
+    """When: Unix seconds, by the clock of its machine."""
 
     @property
     def shell_code(self) -> int:

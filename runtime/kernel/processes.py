@@ -61,11 +61,11 @@ def fork_deaf(flags: int = 0, *, cgroup: int | None = None) -> int:
     return pid
 
 
-def end_with(parent: int) -> None:
-    """Be killed when *parent*, whose only thread forked this process, ends. Changing ids afterwards undoes it (prctl(2))."""
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def end_with(parent: int, *, by: signal.Signals = signal.SIGKILL) -> None:
+    """Be sent *by* when *parent*, whose only thread forked this process, ends. Changing ids afterwards undoes it (prctl(2))."""
+    libc.prctl(_PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:  # it ended before
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), by)
 
 
 def close_all_but(kept: Iterable[int]) -> None:

@@ -26,7 +26,6 @@ def where(key):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param({"nodes": 2}, "`nodes: 2` is not supported yet", id="nodes"),
         pytest.param({"publish": ("80",), "network": "host"}, "`publish` means nothing with `network: host`", id="publish"),
     ],
 )

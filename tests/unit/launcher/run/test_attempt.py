@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from launcher.run.attempt import ended
-from launcher.run.follow import Followed
+from launcher.run.followed import Followed
 from launcher.tracking.status import Reason
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.oom import kills_on_this_machine

@@ -20,7 +20,8 @@ from gpu_box import GpuBox
 from gpu_racers import plan_for
 
 from launcher.run.gpu_pool import GpuPool
-from launcher.run.gpu_watch import Demand, GpuWatch, struck_by_hardware
+from launcher.run.demand import Demand
+from launcher.run.gpu_watch import GpuWatch, struck_by_hardware
 from launcher.tracking import journal
 from launcher.tracking.gpu_usage import load_meters
 from launcher.tracking.status import Reason

@@ -1,0 +1,118 @@
+"""On a further node: the supervisor of its part of the run, which is that of a run in a directory of its own, and its link to the
+first node (`link.py`), which Slurm started and whose child it is.
+
+It runs one attempt in the container of the run's plan, with no timeout and no retries: both are the first node's affair.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+from launcher.cluster.nodes.interfaces import way_to
+from launcher.cluster.nodes.link import Link
+from launcher.plan.meeting import Meeting
+from launcher.run.attempt import Attempt
+from launcher.run.follow import REQUESTS
+from launcher.run.handover import announce_pid
+from launcher.run.logs import close_holes
+from launcher.run.machine_facts import machine_facts
+from launcher.run.run_experiment import Run, run_experiment
+from launcher.run.signal_inbox import SignalInbox
+from launcher.run.supervisor import close, guarded, load
+from launcher.run.tracker_process import start_tracker
+from launcher.tracking import journal, superseded
+from launcher.tracking.fencing import token_of
+from launcher.tracking.record import process_started
+from runtime.file_lock import open_locked
+from runtime.kernel import processes
+from runtime.state_dir import RunDir
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the first node said on our command line."""
+
+    attempt: int
+    nodes: int
+    address: str
+    port: int
+    interface: str | None
+
+
+def main(run_dir: RunDir, told: Told) -> NoReturn:
+    os.umask(0o077)
+    node_dir = run_dir.on_node(1 + int(os.environ["SLURM_PROCID"]))
+    _make(node_dir)
+    answers = _keep_words_apart(node_dir)
+    placement = token_of(os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0")))
+    link = os.getpid()
+    supervisor = os.fork()
+    if supervisor == 0:
+        os.close(answers)
+        processes.end_with(link, by=signal.SIGQUIT)
+        _supervise(node_dir, told, placement)
+    code = Link(node_dir, placement, supervisor, answers).run()
+    os._exit(code)
+
+
+def _make(node_dir: RunDir) -> None:
+    node_dir.place.mkdir(parents=True, exist_ok=True)
+    for appended in (node_dir.metrics, node_dir.stdout, node_dir.stderr):
+        appended.touch(mode=0o600)
+
+
+def _keep_words_apart(node_dir: RunDir) -> int:
+    """From here on what is said on stdout and stderr is in supervisor.log. Returns what leads to the first node."""
+    answers = os.dup(1)
+    log = os.open(node_dir.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    for fd in (1, 2):
+        os.dup2(log, fd)
+    os.close(log)
+    return answers
+
+
+def _supervise(node_dir: RunDir, told: Told, placement: str) -> NoReturn:
+    try:
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        lock_fd = open_locked(node_dir.supervisor_lock)
+        inbox = SignalInbox((*REQUESTS, signal.SIGQUIT))
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        announce_pid(lock_fd)
+        _begin(node_dir, placement)
+        tracker = start_tracker(node_dir)
+        attempt = guarded(lambda: _run(load(node_dir, inbox, tracker), told))
+        close_holes(node_dir)
+        close(node_dir, attempt)
+        tracker.finish()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _begin(node_dir: RunDir, placement: str) -> None:
+    """The journal's next life is ours: it has one for each attempt."""
+    job = placement.partition(".")[0]
+    if node_dir.journal.exists():
+        journal.append(node_dir.journal, "resumed")
+    journal.append(node_dir.journal, "submitted", engine="slurm", job=job)
+    journal.sign_as(placement)
+    superseded.watch(node_dir.on_node(0).journal, placement)
+    pid = os.getpid()
+    journal.append(node_dir.journal, "placed", host=os.uname().nodename, job=job, pid=pid, pid_started=process_started(pid))
+
+
+def _run(run: Run, told: Told) -> Attempt:
+    way = way_to(told.address, wanted=told.interface)
+    run.meeting = Meeting(run.run_dir.node, told.nodes, told.address, told.port, way.interface)
+    run.plan = replace(run.plan, spec=replace(run.plan.spec, timeout=None, retries=0))
+    run.retries_left = 0
+    journal.append(run.run_dir.journal, "queued", image_digest=run.image_digest, facts=machine_facts(run.plan))
+    return run_experiment(run, told.attempt)

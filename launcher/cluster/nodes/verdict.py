@@ -1,0 +1,63 @@
+"""One outcome for a run that ended on several nodes. Pure.
+
+Who failed first is to blame: the others were told to end because of that, or lost their connections to it a moment later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from launcher.run.outcome import ExitOutcome
+from launcher.tracking.status import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEnd:
+    """How an attempt ended on one node."""
+
+    name: str
+    """``node 1 (`gpu07`)``"""
+    outcome: ExitOutcome
+    at: float
+    """Unix seconds, by the first node's clock."""
+    told: bool
+    """It had been told to end before."""
+
+    @property
+    def has_failed(self) -> bool:
+        return not self.told and self.outcome.reason is not Reason.COMPLETED
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The end of the whole run was asked for: a stop, a time limit, a lost GPU of the first node."""
+
+    reason: Reason
+    at: float
+
+
+def verdict(ends: Sequence[NodeEnd], asked: Asked | None) -> ExitOutcome:
+    """The outcome of the run that ended as *ends* on its nodes, the first node's first."""
+    failures = sorted((end for end in ends if end.has_failed), key=lambda end: end.at)
+    if failures and (asked is None or failures[0].at <= asked.at):
+        return _blaming(failures[0])
+    if asked is not None:
+        # Where the first node's program was through before, another one's was not.
+        return next((end.outcome for end in ends if end.outcome.reason is asked.reason), ends[0].outcome)
+    told = next((end for end in ends if end.told), None)
+    return ends[0].outcome if told is None else _blaming(told)
+
+
+def _blaming(end: NodeEnd) -> ExitOutcome:
+    return replace(end.outcome, detail=end_words(end.name, end.outcome))
+
+
+def end_words(name: str, outcome: ExitOutcome) -> str:
+    """``node 1 (`gpu07`): its program ended with exit code 3``"""
+    if outcome.detail:
+        return f"{name}: {outcome.detail}"
+    if outcome.reason is Reason.PROGRAM:
+        how = f"was ended by signal {outcome.signal}" if outcome.signal else f"ended with exit code {outcome.exit_code}"
+        return f"{name}: its program {how}"
+    return f"{name}: {outcome.reason}"
