@@ -51,7 +51,9 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[i
 def is_locked(path: Path, *, also_shared: bool = False) -> bool:
     """Whether some process holds an exclusive lock on *path* now; with *also_shared*, any lock. A missing file is not locked."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # On NFS an exclusive lock is for who may write (flock(2)).
+        access = os.O_RDWR if also_shared and os.access(path, os.W_OK) else os.O_RDONLY
+        descriptor = os.open(path, access | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return False
     try:

@@ -58,8 +58,10 @@ def container_spec(
     trial: int | None = None,
     meeting: Meeting | None = None,
     run_name: str | None = None,
+    layers: Sequence[Path] | None = None,
 ) -> ContainerSpec:
-    """The container of one attempt. The run directory's files are there already; directories of caches are made here."""
+    """The container of one attempt. The run directory's files are there already; directories of caches are made here. *layers*
+    are the directories of the image's layers, where they aren't those of *store*."""
     spec = plan.spec
     env = program_env(
         plan,
@@ -73,7 +75,7 @@ def container_spec(
         meeting=meeting,
     )
     secrets = secret_values(spec.secrets, environ)
-    layers = tuple(store.layer_dir(layer) for layer in image.layers)
+    layers = tuple(store.layer_dir(layer) for layer in image.layers) if layers is None else tuple(layers)
     network, network_name = network_of(spec.network)
     uid, gid, groups = program_user(plan.build.config.user, layers)
     container = ContainerSpec(

@@ -19,6 +19,7 @@ from launcher.plan.meeting import Meeting
 from launcher.run.acquisitions import acquired, announce
 from launcher.run.attempt import Attempt, ended, not_run
 from launcher.run.follow import follow
+from launcher.run.image_layers import image_layers
 from launcher.run.leases import Withdrawn, leased
 from launcher.run.logs import opened_logs
 from launcher.run.outcome import outcome_of
@@ -119,9 +120,11 @@ def run_attempt(run: Run, number: int) -> Attempt:
         if run_dir.node == 0:  # all nodes write to them: given back when the others have ended, too
             owned.enter_context(acquired(run_dir, "outputs", run_dir.run_id))
         peers = owned.enter_context(run.joining(run, number)) if run.joining is not None else None
+        image = store.image(run.image_digest)
+        layers = image_layers(image, store, plan.spec.cluster, inbox=run.inbox, note=lambda text: _note(run_dir, text))
         spec = container_spec(
             plan,
-            store.image(run.image_digest),
+            image,
             store,
             run_dir,
             lease=lease,
@@ -131,6 +134,7 @@ def run_attempt(run: Run, number: int) -> Attempt:
             trial=run.trial,
             meeting=run.meeting if peers is None else peers.meeting,
             run_name=_name_of(run),
+            layers=layers.directories,
         )
         layer_fds = owned.enter_context(writable_layer(run_dir, scratch=plan.spec.cluster.scratch))
         announce(run_dir, "cgroup", run_dir.cgroup_name)
@@ -142,14 +146,14 @@ def run_attempt(run: Run, number: int) -> Attempt:
             spec,
             exit_record=run_dir.exit_record,
             init_socket=run_dir.init_socket,
-            held_fds=(*(lease.fds if lease else ()), *layer_fds),
+            held_fds=(*(lease.fds if lease else ()), *layers.fds, *layer_fds),
             cgroup=cgroup,
             logs=logs,
         )
         owned.callback(container.close)
         owned.callback(_end, container)
         for warning in (*spec.notes, *cgroup.warnings, *container.warnings):
-            journal.append(run_dir.journal, "note", text=warning)
+            _note(run_dir, warning)
         kills_before = kills_on_this_machine()
         _start(run, container, number)
         followed = follow(
@@ -173,6 +177,10 @@ def _watched(run: Run, uuids: Sequence[str]) -> AbstractContextManager[GpuWatch]
     from launcher.run.gpu_watch import watched  # a run without GPUs needs nothing of it
 
     return watched(run.run_dir, run.plan, uuids)
+
+
+def _note(run_dir: RunDir, text: str) -> None:
+    journal.append(run_dir.journal, "note", text=text)
 
 
 def _name_of(run: Run) -> str | None:

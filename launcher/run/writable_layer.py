@@ -7,7 +7,6 @@ to it. Supervisor and init lock it for as long as either lives; what both left i
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -29,7 +28,7 @@ def writable_layer(run_dir: RunDir, *, scratch: str | None) -> Iterator[tuple[in
     from runtime.store.staging import locked_directory
 
     place = swept_scratch(os.environ, named=scratch)
-    path = place / f"{run_dir.run_id}-{secrets.token_hex(4)}"
+    path = place / f"{run_dir.run_id}-{os.urandom(4).hex()}"
     with ExitStack() as held:  # locked until it is gone
         with acquired(run_dir, "scratch", str(path)):
             descriptor, _ = locked_directory(place, path.name)

@@ -18,6 +18,11 @@ def copy_content(source: Path, target: Path) -> None:
     _Copy().directory(os.fspath(source), os.fspath(target))
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Make the new file *target* with the bytes of *source*, 0600."""
+    _copy_bytes(os.fspath(source), os.fspath(target))
+
+
 class _Copy:
     def __init__(self) -> None:
         self._first: dict[tuple[int, int], str] = {}

@@ -8,7 +8,6 @@ be shown with other owners, too (mount_setattr(2), MOUNT_ATTR_IDMAP).
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,8 +24,9 @@ def why_no_writable_layer(directory: Path) -> str | None:
     """Why no container's writable directory can lie in *directory*, which is ours; None when one can."""
     if mounts.file_system_name(directory) in CARRY_ONE:
         return None if os.access(directory, os.W_OK | os.X_OK) else f"`{directory}` cannot be written"
+    place = directory / f".launch-trial-{os.urandom(8).hex()}"
     try:
-        place = Path(tempfile.mkdtemp(prefix=".launch-trial-", dir=directory))
+        place.mkdir(mode=0o700)
     except OSError as error:
         return f"`{directory}` cannot be written: {(error.strerror or '').lower()}"
     try:

@@ -58,6 +58,10 @@ class HeldImage:
         self._descriptor = os.open(record, os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(self._descriptor, fcntl.LOCK_SH)
 
+    def fileno(self) -> int:
+        """For whoever is to hold it, too."""
+        return self._descriptor
+
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
             os.close(self._descriptor)

@@ -36,7 +36,7 @@ def publish_layer(store: Path, key: Digest, staged: Path, tree: Tree | None, *, 
             write_tree(digested.tree, package / "tree.jsonl")
             layer = Layer(digested.diff_id, key, digested.size_bytes, label)
             (package / "layer.json").write_bytes(canonical_json(_record(layer)))
-            _name(store, package, layer)
+            name_layer(store, package, layer)
         except OSError as error:
             raise store_error(error, f"cannot publish layer `{label}`") from error
     return layer
@@ -62,7 +62,7 @@ def publish_unpacked(store: Path, key: Digest, package: Path, extracted: Extract
         # The digest of the stream doesn't cover the manifest, as that of a layer's one form does.
         record = _record(layer) | {"tree": digest_file(package / "tree.jsonl")}
         (package / "layer.json").write_bytes(canonical_json(record))
-        _name(store, package, layer)
+        name_layer(store, package, layer)
     return layer
 
 
@@ -70,7 +70,8 @@ def _record(layer: Layer) -> dict[str, object]:
     return {"format": LAYER_FORMAT, "diff_id": layer.diff_id, "size": layer.size_bytes, "label": layer.label}
 
 
-def _name(store: Path, package: Path, layer: Layer) -> None:
+def name_layer(store: Path, package: Path, layer: Layer) -> None:
+    """Let *package*, a complete directory of `staging`, be *layer* of the store."""
     target = store / "layers" / layer.diff_id.hex
     with naming(store):
         if not target.exists():

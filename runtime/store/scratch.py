@@ -66,13 +66,18 @@ def scratch_directory(environ: Mapping[str, str], *, named: str | None = None) -
 
 def _places(environ: Mapping[str, str], named: str | None) -> Iterator[Path]:
     if named is not None:
-        place = Path(expanded(named, environ))
-        if place.is_absolute():
-            with suppress(OSError):  # which then is what is wrong with it
-                place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        yield place
+        yield made_place(named, environ)
         return
     yield from dict.fromkeys([*(Path(environ[name]) for name in VARIABLES if environ.get(name)), DEFAULT])
+
+
+def made_place(named: str, environ: Mapping[str, str]) -> Path:
+    """The directory that a configuration names, made if it is missing and can be."""
+    place = Path(expanded(named, environ))
+    if place.is_absolute():
+        with suppress(OSError):  # `own_directory` says what is wrong with it
+            place.mkdir(mode=0o755, parents=True, exist_ok=True)
+    return place
 
 
 def expanded(place: str, environ: Mapping[str, str]) -> str:
@@ -87,9 +92,9 @@ def expanded(place: str, environ: Mapping[str, str]) -> str:
     return re.sub(r"\$(?:\{(\w+)\}|(\w+))", value, place)
 
 
-def own_directory(place: Path) -> Path:
-    """`PLACE/launch-UID`, private to this user. Raises StoreError for a place where somebody else could put his own there."""
-    directory = place / f"launch-{os.geteuid()}"
+def own_directory(place: Path, *, name: str = "launch") -> Path:
+    """`PLACE/NAME-UID`, private to this user. Raises StoreError for a place where somebody else could put his own there."""
+    directory = place / f"{name}-{os.geteuid()}"
     try:
         _check_place(place)
         with suppress(FileExistsError):

@@ -1,7 +1,8 @@
 """Where things are made before they get their name: directories and files in `tmp`, each flock'ed for as long as it is in use.
 
 Whoever dies leaves a directory or file without a lock, whatever killed it; `sweep` removes those. The lock is on the thing itself
-and survives a rename, a fork holds it too, and no lock file is left behind.
+and survives a rename, a fork holds it too, and no lock file is left behind. Of a directory on NFS or FUSE no other machine sees
+the lock, so a directory's name says on which one it was made: others leave it alone for a week.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import secrets
+import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,12 +24,15 @@ from runtime.file_lock import locked
 from runtime.store.failures import store_errors
 
 _GATE = ".gate"
+_HERE = f"{zlib.crc32(os.uname().nodename.encode()):08x}"
+_MADE_ON = re.compile(r"([0-9a-f]{8})-[0-9a-f]{16}")
+_OF_OTHERS_S = 7 * 86_400.0
 
 
 @contextmanager
 def staging(tmp: Path) -> Iterator[Path]:
     """A new empty directory below *tmp*, 0700, removed at the end unless it was renamed away."""
-    descriptor, path = locked_directory(tmp, secrets.token_hex(8))
+    descriptor, path = locked_directory(tmp, f"{_HERE}-{secrets.token_hex(8)}")
     try:
         yield path
     finally:
@@ -117,9 +124,13 @@ def in_use(tmp: Path) -> list[Path]:
 
 
 def _claim(path: Path) -> int | None:
-    """Lock *path* if nobody has; None when somebody does."""
+    """Lock *path* if nobody has; None when somebody does, or may."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        if _may_be_in_use_elsewhere(path):
+            return None
+        # For writing where that can be: on NFS an exclusive lock is for who may write (flock(2)).
+        access = os.O_RDWR if not path.is_dir() and os.access(path, os.W_OK) else os.O_RDONLY
+        descriptor = os.open(path, access | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         if error.errno == errno.ENOENT:
             return None
@@ -132,6 +143,11 @@ def _claim(path: Path) -> int | None:
             return None
         raise
     return descriptor
+
+
+def _may_be_in_use_elsewhere(path: Path) -> bool:
+    made_on = _MADE_ON.fullmatch(path.name)
+    return made_on is not None and made_on[1] != _HERE and time.time() - os.lstat(path).st_mtime < _OF_OTHERS_S
 
 
 def remove_tree(path: Path) -> None:

@@ -14,6 +14,8 @@ from runtime.oci.digest import digest_bytes
 from runtime.rootfs.overlay_trial import why_no_writable_layer
 from runtime.rootfs.removal import remove_tree
 from runtime.store.layer_on_disk import damage_of
+from runtime.store.node_store import layers_here, node_store
+from runtime.store.records import Image
 from runtime.store.store import Store
 
 pytestmark = pytest.mark.requires("root", "overlayfs", "idmapped-mounts")
@@ -38,6 +40,19 @@ def shared(disk: Path) -> Iterator[Path]:
     os.close(tree)
     yield disk / "shared"
     libc.umount(disk / "shared", 0)
+
+
+@pytest.fixture
+def small(disk: Path) -> Iterator[Path]:
+    """A disk of 1 MiB."""
+    (disk / "small").mkdir()
+    tree = mounts.new_mount("tmpfs", {"size": "1m"})
+    place = os.open(disk / "small", os.O_PATH | os.O_DIRECTORY)
+    mounts.attach(tree, place)
+    os.close(place)
+    os.close(tree)
+    yield disk / "small"
+    libc.umount(disk / "small", 0)
 
 
 def test_a_disk_carries_a_writable_layer_and_another_overlay_does_not(disk: Path, shared: Path) -> None:
@@ -71,3 +86,26 @@ def test_what_a_container_made_on_scratch_becomes_the_same_layer_of_a_shared_sto
     assert damage_of(store.root, distant.diff_id) is None
     assert (layer / "etc/hosts").stat().st_ino == (layer / "etc/same").stat().st_ino
     assert [".gate"] == [path.name for path in (disk / "launch-0").iterdir()]
+
+
+def image_of(store: Store, *names: str) -> Image:
+    layers = []
+    for name in names:
+        with store.staging() as staging:
+            (staging / "root").mkdir()
+            (staging / "root" / name).write_bytes(os.urandom(400_000))
+            layers.append(store.publish(digest_bytes(name.encode()), staging / "root", label=name))
+    return store.put_image(config={}, manifest={"n": names}, layers=layers)
+
+
+def test_a_node_s_full_disk_gives_up_what_is_unused_and_then_the_shared_store_is_read(disk: Path, small: Path) -> None:
+    shared, node = Store(disk / "shared-store").ensure(), node_store(str(small), {})
+    layers_here(image_of(shared, "old"), shared, node)
+    new = image_of(shared, "new1", "new2")
+    here = layers_here(new, shared, node)  # two and a record: the old one has to go
+    assert (None, 2) == (here.trouble, here.copied)
+    assert {layer.diff_id for layer in new.layers} == set(node.layers())
+    more = layers_here(image_of(shared, "more"), shared, node)  # while `here` is in use
+    assert "no space left on device" in (more.trouble or "")
+    assert all(directory.is_relative_to(shared.root) for directory in more.directories)
+    assert [".gate"] == os.listdir(node.root / "tmp")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from runtime.store.staging import remove_tree
+from runtime.store.staging import remove_tree, sweep
 
 
 def test_what_lies_three_thousand_directories_deep_is_removed_too(tmp_path: Path) -> None:
@@ -34,3 +35,14 @@ def test_a_directory_that_denies_its_owner_is_removed(tmp_path: Path, mode: int)
         directory.chmod(mode)
     remove_tree(tmp_path / "top")
     assert [] == list(tmp_path.iterdir())
+
+
+def test_what_another_machine_is_making_is_left_alone_for_a_week(tmp_path: Path) -> None:
+    """Of a directory on a shared file system no other machine sees the lock."""
+    elsewhere, abandoned = tmp_path / f"00c0ffee-{'a' * 16}", tmp_path / f"00c0ffee-{'b' * 16}"
+    for directory in (elsewhere, abandoned):
+        directory.mkdir()
+    long_ago = time.time() - 8 * 86_400
+    os.utime(abandoned, (long_ago, long_ago))
+    assert 1 == sweep(tmp_path)
+    assert (True, False) == (elsewhere.exists(), abandoned.exists())
