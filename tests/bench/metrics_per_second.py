@@ -2,7 +2,8 @@
 
     python tests/bench/metrics_per_second.py
 
-The same program takes turns: it computes for a fixed amount of work, ten steps a second, and logs 100 metrics after each step:
+The same program ([chatter.py](chatter.py)) takes turns: it computes for a fixed amount of work, ten steps a second, and logs 100
+metrics after each step:
 
     nowhere    not at all
     mlflow     with MLflow's client, in one call, as a training with MLflow does it
@@ -10,15 +11,21 @@ The same program takes turns: it computes for a fixed amount of work, ten steps 
     file       as a line of `$LAUNCH_METRICS`
 
 What counts is the program's own seconds from the first step to the last; what the gateway costs is `mlflow` against `deaf`. After
-a run every point is asked from MLflow: all are there, in order, none twice; one that isn't ends the measurement.
+a run every point is asked from MLflow: all are there, in order, none twice; one that isn't ends the measurement. A second table
+has what a call took, and what tracker and server used of the CPU until the program's end was recorded.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import launches
+from beside_program import BesideProgram
 from paired import Case, measure, parser
 
 from launcher.tracking.mlflow_address import LocalAddress
@@ -26,90 +33,35 @@ from launcher.tracking.mlflow_rest import Mlflow
 
 METRICS = 100
 STEP_S = 0.1
+HEADINGS = "| case | a call, median | 99 of 100 | CPU: tracker | CPU: server | memory: tracker |"
+WAYS = ("nowhere", "mlflow", "deaf", "file")
 
-EXPERIMENT = """\
+EXPERIMENT = f"""\
 # @package _global_
 description: Logs as fast as it is told
-image: {requirements: [mlflow-skinny]}
-code: {root: experiments/chatter}
-command: [python3, chatter.py, "${params.how}", "${params.steps}", "${params.work}"]
-params: {how: nowhere, steps: 600, work: 0}
+image: {{requirements: [mlflow-skinny]}}
+code: {{root: experiments/chatter}}
+command: [python3, chatter.py, "${{params.how}}", "${{params.steps}}", "${{params.work}}", "{METRICS}"]
+params: {{how: nowhere, steps: 600, work: 0}}
 cpus: 1
 memory: 512MiB
 """
 
-PROGRAM = f"""\
-import json, os, sys, time
 
-how, steps, work = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-metrics = {{f"metric_{{number:03}}": number for number in range({METRICS})}}
-if how in ("mlflow", "deaf"):
-    if how == "deaf":
-        import http.server, multiprocessing, urllib.request
+@dataclass(slots=True)
+class Seen:
+    """What was seen of one way of logging, over all its runs."""
 
-        uri, run_id, token = (os.environ[f"MLFLOW_{{name}}"] for name in ("TRACKING_URI", "RUN_ID", "TRACKING_TOKEN"))
-        headers = {{"Authorization": f"Bearer {{token}}"}}
-        asked = urllib.request.Request(f"{{uri}}/api/2.0/mlflow/runs/get?run_id={{run_id}}", headers=headers)
-        known = urllib.request.urlopen(asked).read()
+    calls_s: list[float] = field(default_factory=list)
+    tracker_s: list[float] = field(default_factory=list)
+    server_s: list[float] = field(default_factory=list)
+    tracker_bytes: list[int] = field(default_factory=list)
 
-        class Deaf(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-            wbufsize = -1
-
-            def do_GET(self):
-                self.answer(known)
-
-            def do_POST(self):
-                self.rfile.read(int(self.headers["Content-Length"]))
-                self.answer(b"{{}}")
-
-            def answer(self, content):
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *words):
-                pass
-
-        server = http.server.HTTPServer(("127.0.0.1", 0), Deaf)
-        multiprocessing.get_context("fork").Process(target=server.serve_forever, daemon=True).start()
-        os.environ["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{{server.server_port}}"
-    import mlflow
-
-    def log(metrics, step):
-        mlflow.log_metrics(metrics, step=step, run_id=os.environ["MLFLOW_RUN_ID"])
-elif how == "file":
-    lines = open(os.environ["LAUNCH_METRICS"], "a", buffering=1)
-
-    def log(metrics, step):
-        lines.write(json.dumps({{"step": step, **metrics}}) + "\\n")
-else:
-
-    def log(metrics, step):
-        pass
-
-
-def computed(work):
-    number = 1
-    for _ in range(work):
-        number = number * 1103515245 + 12345 & 0x7FFFFFFF
-    return number
-
-
-if not work:
-    begun = time.perf_counter()
-    computed(1_000_000)
-    print(int(1_000_000 * {STEP_S} / (time.perf_counter() - begun)))
-    sys.exit()
-log(metrics, step=0)  # opens the connection, which a training does once
-begun = time.perf_counter()
-for step in range(1, steps):
-    computed(work)
-    log(metrics, step=step)
-print(time.perf_counter() - begun)
-"""
+    def row(self, name: str) -> str:
+        cuts = statistics.quantiles(self.calls_s, n=100)
+        of_calls = [f"{1000 * value:.1f} ms" for value in (cuts[49], cuts[98])]
+        of_cpu = [f"{statistics.median(values):.2f} s" for values in (self.tracker_s, self.server_s)]
+        return f"| {' | '.join([name, *of_calls, *of_cpu, f'{max(self.tracker_bytes) / 1e6:.1f} MB'])} |"
 
 
 def main() -> None:
@@ -120,20 +72,31 @@ def main() -> None:
     project = _project(chosen.home / "chatter")
     steps = round(chosen.seconds / STEP_S)
     cases: list[Case] = []
-    for launch in launches.launches(chosen):
+    seen: dict[str, Seen] = defaultdict(Seen)
+    for number, launch in enumerate(launches.launches(chosen)):
         here = launches.Launch(launch.command, launch.home, project)
-        work = int(here.output("experiment=chatter").split()[-1])
-        for how in ("nowhere", "mlflow", "deaf", "file"):
-            cases += launches.cases([here], how, lambda here, how=how, work=work: _seconds(here, how, steps, work))
+        work = int(int(here.output("experiment=chatter").split()[-1]) * STEP_S)
+        for how in WAYS:
+            into = seen[f"{how} {number}" if number else how]
+            cases += launches.cases(
+                [here], how, lambda here, how=how, work=work, into=into: _seconds(here, how, steps, work, into)
+            )
     measure(f"{METRICS} metrics, ten times a second", cases, rounds=chosen.rounds, warmups=0)
+    print(f"{HEADINGS}\n|{' --- |' * HEADINGS.count(' | ')} --- |")
+    print("\n".join(found.row(name) for name, found in seen.items()))
 
 
-def _seconds(launch: launches.Launch, how: str, steps: int, work: int) -> float:
+def _seconds(launch: launches.Launch, how: str, steps: int, work: int, into: Seen) -> float:
     words = (f"params.how={how}", f"params.steps={steps}", f"params.work={work}")
-    seconds = float(launch.output("experiment=chatter", *words).split()[-1])
+    with BesideProgram(launch.home) as beside:
+        said = json.loads(launch.output("experiment=chatter", *words).splitlines()[-1])
+    into.calls_s += said["calls"]
+    into.tracker_s.append(beside.tracker_s)
+    into.server_s.append(beside.server_s)
+    into.tracker_bytes.append(beside.tracker_bytes)
     if how in ("mlflow", "file"):
         _check(launch, steps)
-    return seconds
+    return float(said["seconds"])
 
 
 def _check(launch: launches.Launch, steps: int) -> None:
@@ -151,7 +114,7 @@ def _project(directory: Path) -> Path:
     (directory / "conf/experiment").mkdir(parents=True, exist_ok=True)
     (directory / "experiments/chatter").mkdir(parents=True, exist_ok=True)
     (directory / "conf/experiment/chatter.yaml").write_text(EXPERIMENT)
-    (directory / "experiments/chatter/chatter.py").write_text(PROGRAM)
+    shutil.copy(Path(__file__).with_name("chatter.py"), directory / "experiments/chatter")
     return directory
 
 
