@@ -24,16 +24,29 @@ class BestPoint:
 
 def best_points(points: Iterable[tuple[tuple[str, ...], Mapping[int, End]]], directions: Sequence[str]) -> list[BestPoint]:
     """The best of *points*, each its overrides and its trials' ends. Those that keep all constraints go before all others."""
-    counted = [found for overrides, ends in points if (found := _counted(overrides, ends)) is not None]
-    kept = [point for point in counted if all(violation <= 0 for violation in point.violations)] or counted
+    return best_of([found for overrides, ends in points if (found := counted(overrides, ends)) is not None], directions)
+
+
+def best_of(points: Sequence[BestPoint], directions: Sequence[str]) -> list[BestPoint]:
+    """As `best_points`, of points whose values are known."""
+    kept = [point for point in points if all(violation <= 0 for violation in point.violations)] or list(points)
     if len(directions) == 1:
         choose = max if directions[0] == "maximize" else min
         return [choose(kept, key=lambda point: point.values[0])] if kept else []
-    maximize = [direction == "maximize" for direction in directions]
-    return [point for point in kept if not any(_beats(other.values, point.values, maximize) for other in kept)]
+    return _front(kept, [direction == "maximize" for direction in directions])
 
 
-def _counted(overrides: tuple[str, ...], ends: Mapping[int, End]) -> BestPoint | None:
+def _front(points: Sequence[BestPoint], maximize: Sequence[bool]) -> list[BestPoint]:
+    """Those that no other one beats. Each is compared with the front so far: what beats it stands there, or what beats that."""
+    front: list[BestPoint] = []
+    for point in points:
+        if not any(_beats(other.values, point.values, maximize) for other in front):
+            front = [other for other in front if not _beats(point.values, other.values, maximize)]
+            front.append(point)
+    return front
+
+
+def counted(overrides: tuple[str, ...], ends: Mapping[int, End]) -> BestPoint | None:
     """None for a point without a value: nothing of it is complete, or no metric is named."""
     end = combined(list(ends.values()))
     if end.state is not EndState.COMPLETE or not end.values:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from launcher.config.spec import Sweep
 from launcher.sweep import description
-from launcher.sweep.best import BestPoint, best_points
+from launcher.sweep.best import BestPoint, best_of, counted
 from launcher.sweep.ending import End, EndState
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking.journal import Event, Follower
@@ -49,6 +49,8 @@ class FollowedSweep:
         self._points: dict[int, tuple[tuple[str, ...], dict[int, End]]] = {}
         """Point → its overrides and how its trials ended."""
         self._running: dict[int, Started] = {}
+        self._counted: dict[int, BestPoint] = {}
+        """Point → what it comes to; only those that have a value."""
         self._best: list[BestPoint] | None = []
 
     def new_events(self) -> list[Started | Ended]:
@@ -58,7 +60,7 @@ class FollowedSweep:
     def best(self) -> list[BestPoint]:
         """As `Study.best`."""
         if self._best is None:
-            self._best = best_points(self._points.values(), self.settings.directions)
+            self._best = best_of(list(self._counted.values()), self.settings.directions)
         return self._best
 
     def _take_in(self, event: Event) -> Started | Ended | None:
@@ -85,9 +87,16 @@ class FollowedSweep:
         verdict, begun = Verdict(event.get("verdict")), self._running.pop(number, None)
         if verdict.is_final:
             end = End(EndState(verdict), tuple(event.get("values", ())), tuple(event.get("violations", ())))
-            self._points[self._point_of[number]][1][number] = end
-            self._best = None
+            self._count(self._point_of[number], number, end)
         return Ended(number, begun.overrides if begun is not None else (), self._run_of(event), verdict, event.at)
+
+    def _count(self, point: int, number: int, end: End) -> None:
+        overrides, ends = self._points[point]
+        ends[number] = end
+        found = counted(overrides, ends)
+        if found is not None:
+            self._counted[point] = found
+            self._best = None
 
     def _run_of(self, event: Event) -> RunDir:
         return RunDir(self._run_dir.root.with_name(str(event.get("run_id"))))

@@ -63,9 +63,7 @@ def test_show_lists_trials_from_the_best_and_says_what_mattered(bowl: Launch, sw
     assert lines[4] == "… and 2 trials more; `-n` shows them"
     assert lines[5].startswith("best   trial 4, run ")
     assert lines[5].endswith("loss 0.3 with params.x=2.5 params.size=2")
-    mattered = lines[6].removeprefix("what mattered: ").split()
-    assert {"params.x", "params.size"} == set(mattered[::2])
-    assert 100 == sum(int(share.rstrip("%")) for share in mattered[1::2])
+    assert lines[6] == "what mattered: not known from 4 trials; 10 are needed"
 
 
 def test_a_trial_stands_for_its_sweep_and_json_has_every_trial(bowl: Launch, swept: str) -> None:
@@ -99,7 +97,7 @@ def test_the_best_trial_runs_again_and_is_compared(bowl: Launch, swept: str) -> 
 
 def test_mlflow_has_the_pictures_and_the_best_trial_at_the_parent(bowl: Launch, swept: str, recorded: Server) -> None:
     parent = bowl.record(swept)["mlflow_run_id"]
-    pictures = {f"sweep_{name}.png" for name in ("history", "parallel", "slices", "importance")}
+    pictures = {f"sweep_{name}.png" for name in ("history", "parallel", "slices")}
     assert pictures <= set(recorded.artifacts(parent))
     known = recorded.run(parent)
     assert known.tags["launch.best_trial"] == "4"

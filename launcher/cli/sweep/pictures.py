@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.config.sweep_dimension import Dimension
+from launcher.sweep.importance import Importance
 from launcher.sweep.results import SweepResults, TrialResult
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ FEWEST = 3
 """Trials with a value below which a picture says nothing."""
 
 
-def write_pictures(results: SweepResults, directory: Path, *, importance: Mapping[str, float]) -> list[Path]:
+def write_pictures(results: SweepResults, directory: Path, *, importance: Importance) -> list[Path]:
     """Write what there is to see; the names of the files."""
     if len(results.complete) < FEWEST:
         return []
@@ -28,7 +29,7 @@ def write_pictures(results: SweepResults, directory: Path, *, importance: Mappin
         "parallel": lambda: _parallel(results),
         "slices": lambda: _slices(results),
     }
-    if importance:
+    if importance.shares:
         drawn["importance"] = lambda: _importance(importance)
     directory.mkdir(exist_ok=True)
     paths = []
@@ -104,12 +105,13 @@ def _slices(results: SweepResults) -> Figure:
     return figure
 
 
-def _importance(importance: Mapping[str, float]) -> Figure:
-    figure = _figure(6, 1 + 0.5 * len(importance))
+def _importance(importance: Importance) -> Figure:
+    shares = importance.shares
+    figure = _figure(6, 1 + 0.5 * len(shares))
     axes = figure.add_subplot()
-    names = list(importance)[::-1]
-    axes.barh(names, [importance[name] for name in names])
-    axes.set(xlabel="share of the variance explained (fANOVA)", xlim=(0, 1))
+    names = list(shares)[::-1]
+    axes.barh(names, [shares[name] for name in names])
+    axes.set(xlabel=f"share of the variance explained (fANOVA, {importance.trials} trials)", xlim=(0, 1))
     return figure
 
 

@@ -62,7 +62,8 @@ def _rows(results: SweepResults, most: int) -> list[tuple[object, ...]]:
     """The best first by the first metric, then those without a value by number."""
     descending = results.settings.directions[0] == "maximize"
     ranked = sorted(results.complete, key=lambda trial: trial.values[0], reverse=descending)
-    rest = [trial for trial in results.trials if trial not in ranked]
+    first = {trial.number for trial in ranked}
+    rest = [trial for trial in results.trials if trial.number not in first]
     shown = [*ranked, *rest][:most]
     return [
         (
@@ -86,8 +87,11 @@ def _importance_lines(results: SweepResults) -> Iterator[str]:
     from launcher.sweep.importance import importances
 
     found = importances(results)
-    if found:
-        yield "what mattered: " + "  ".join(f"{key} {share:.0%}" for key, share in found.items())
+    if found.trials < found.needed:
+        yield f"what mattered: not known from {counted(found.trials, 'trial')}; {found.needed} are needed"
+    elif found.shares:
+        shares = "  ".join(f"{key} {share:.0%}" for key, share in found.shares.items())
+        yield f"what mattered: {shares}  (in {found.trials} trials)"
 
 
 def _write_pictures(results: SweepResults, directory: Path) -> None:

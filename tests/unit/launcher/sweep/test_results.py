@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,17 @@ def test_trials_counts_and_the_best(results: SweepResults) -> None:
 
 def test_what_mattered(results: SweepResults) -> None:
     found = importances(results)
-    assert found["params.x"] > 0.9
-    assert sum(found.values()) == pytest.approx(1.0)
+    assert (10, 10) == (found.trials, found.needed)
+    assert found.shares["params.x"] > 0.9
+    assert sum(found.shares.values()) == pytest.approx(1.0)
+
+
+def test_of_few_trials_nothing_is_said_to_have_mattered(results: SweepResults) -> None:
+    few = replace(results, trials=results.trials[:9])
+    found = importances(few)
+    assert (9, 10, {}) == (found.trials, found.needed, found.shares)
+    many = replace(results, dimensions=tuple(replace(X, key=f"params.x{number}") for number in range(4)))
+    assert 20 == importances(many).needed
 
 
 def test_the_same_sweep_has_the_same_pictures(results: SweepResults, tmp_path: Path) -> None:
