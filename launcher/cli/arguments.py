@@ -84,6 +84,10 @@ def add_debug_options(parser: Parser) -> None:
     parser.add_argument("--debug", action="store_true", help="show tracebacks of expected failures too")
 
 
+def add_node_option(parser: Parser) -> None:
+    parser.add_argument("--node", type=int, default=0, metavar="K", help="of a run on several nodes: which one; the first is 0")
+
+
 def split_command(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None]:
     """The arguments before `--`, and the command after it (None without `--`)."""
     if "--" not in arguments:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 
 from launcher.errors import ConfigError
 from launcher.run.recover import recover
 from launcher.tracking.record import RunRecord, find_run, fold
+from launcher.tracking.run_nodes import on_node
 from runtime.cgroup.cgroup import Cgroup, open_cgroup
 from runtime.state_dir import StateDir
 
@@ -44,15 +46,18 @@ def running_or_waiting(state: StateDir, reference: str) -> RunRecord:
     return record
 
 
-def living_run(state: StateDir, reference: str) -> RunRecord:
-    """The run that *reference* means, whose program runs. Raises ConfigError for one that has ended or not begun."""
+def living_run(state: StateDir, reference: str, *, node: int = 0) -> RunRecord:
+    """The run that *reference* means, whose program runs, as *node* has it. Raises ConfigError for one that has ended or not
+    begun, and one that runs elsewhere."""
     record = running_or_waiting(state, reference)
     if record.is_sweep:
         hint = f"name one of its trials: `launch ps` lists those that run; `launch attach {record.run_id}` watches all"
         raise ConfigError(f"sweep `{record.run_id}` has no container", hint=hint)
+    if node or record.nodes:
+        record = _as_on(record, node)
     if record.job is not None and record.host != socket.gethostname():
         raise ConfigError(
-            f"run `{record.run_id}` runs on `{record.host}`, as job {record.job}",
+            f"run `{record.run_id}` runs on `{record.host}`{f' (node {node})' if record.nodes else ''}, as job {record.job}",
             hint=f"look into it there; `launch logs -f {record.run_id}` and `launch stop {record.run_id}` work from here",
         )
     if record.started_at is None:
@@ -60,6 +65,19 @@ def living_run(state: StateDir, reference: str) -> RunRecord:
             f"run `{record.run_id}` has not started yet: it is {record.phase}", hint="`launch ps` shows what it waits for"
         )
     return record
+
+
+def _as_on(record: RunRecord, node: int) -> RunRecord:
+    """The record with the directory, host and GPUs that the run has on one of its nodes."""
+    run_dir = on_node(record.run_dir, node)
+    known = next((each for each in record.nodes if each["node"] == node), None)
+    if known is None:
+        raise ConfigError(
+            f"run `{record.run_id}` has not started on node {node} yet", hint="`launch ps` names those that it runs on"
+        )
+    if known.get("reason") is not None:
+        raise ConfigError(f"run `{record.run_id}` has ended on node {node} ({known['reason']}) and goes on on others")
+    return replace(record, run_dir=run_dir, host=known.get("host"), gpus=tuple(known.get("gpus") or ()))
 
 
 def cgroup_of(record: RunRecord) -> Cgroup:

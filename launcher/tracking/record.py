@@ -19,6 +19,8 @@ from typing import Any
 from launcher.errors import ConfigError
 from launcher.tracking import journal
 from launcher.tracking.journal import Event
+from launcher.tracking.run_nodes import nodes_of
+from launcher.tracking.running_time import running_s
 from launcher.tracking.status import Reason, RunStatus
 from launcher.tracking.submitted import job_of
 from runtime.file_lock import is_locked
@@ -53,7 +55,7 @@ _CARRIED = frozenset(
     )
 )
 
-_STILL = ("note", "mlflow", "acquired", "waiting", "leased", "unpaused")
+_STILL = ("note", "mlflow", "acquired", "waiting", "leased", "unpaused", "joined", "left")
 """Events that leave a run where it is."""
 
 _MEANT_OTHERWISE = {"mlflow": ("experiment",), "acquired": ("name",)}
@@ -111,6 +113,7 @@ class RunRecord:
     """The cluster's number for it."""
     user: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    nodes: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     """What the supervisor had to say: limits that are not enforced, a wait, a takeover."""
 
@@ -175,9 +178,10 @@ def fold(run_dir: RunDir) -> RunRecord | None:
         mlflow_url=run_url(mlflow),
         started_at=_utc(started[0].at) if started else None,
         finished_at=_utc(finished.at) if finished else None,
-        duration_s=_running_s(events, until=None if alive else events[-1].at),
+        duration_s=running_s(events, until=None if alive else events[-1].at),
         metrics=_json_object(run_dir.last_metrics),
         facts=_facts(events),
+        nodes=nodes_of(current),
         notes=tuple(str(event.get("text")) for event in events if event.name == "note" and event.get("text")),
         **carried,
     )
@@ -297,22 +301,6 @@ def _waits_for(events: Sequence[Event]) -> str | None:
 def in_line(waiting: Event) -> str:
     """A `waiting` event in words."""
     return f"place {waiting.get('place')} of {waiting.get('of')} in line for {waiting.get('text')}"
-
-
-def _running_s(events: Iterable[Event], *, until: float | None) -> float | None:
-    """Seconds between each `started` and the end of that attempt; the open one counts up to *until* or now."""
-    total, began, last = 0.0, None, 0.0
-    seen = False
-    for event in events:
-        if event.name == "started":
-            began, seen = event.at, True
-        elif event.name in ("attempt", "finished") and began is not None:
-            total, began = total + event.at - began, None
-        last = event.at
-    if began is not None:
-        end = until if until is not None else datetime.now(UTC).timestamp()
-        total += max(end, last) - began
-    return round(total, 3) if seen else None
 
 
 def _carried(events: Iterable[Event]) -> dict[str, Any]:

@@ -16,12 +16,13 @@ def main(arguments: Sequence[str]) -> int:
         "exec",
         "Run a program in the container of a run: with the namespaces, limits, rights and variables of the run's own program.\n"
         "Exits with the program's code. When this command ends early, the program gets SIGHUP.",
-        usage="RUN [-i] [-t] [--user USER] [--env K=V] [--workdir DIR] -- COMMAND ...",
+        usage="RUN [--node K] [-i] [-t] [--user USER] [--env K=V] [--workdir DIR] -- COMMAND ...",
     )
     parser.add_argument("run", metavar="RUN", help="a short prefix, a name, @last or an MLflow run id")
     parser.add_argument("-i", "--interactive", action="store_true", help="give it our stdin; without it, it has none")
     parser.add_argument("-t", "--tty", action="store_true", help="give it a terminal")
     inside.add_options(parser)
+    args.add_node_option(parser)
     args.add_debug_options(parser)
     at = list(arguments).index("--") if "--" in arguments else len(arguments)
     options, command = parser.parse_args(arguments[:at]), tuple(arguments[at + 1 :])
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     from launcher.run.living import living_run
 
     return inside.run_inside(
-        living_run(state_dir(), options.run),
+        living_run(state_dir(), options.run, node=options.node),
         command,
         env=inside.variables(options.env, os.environ),
         cwd=options.workdir,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -10,8 +11,11 @@ from datetime import datetime
 from launcher.cli import arguments as args
 from launcher.cli import render
 from launcher.cli.moments import moment, timestamp
+from launcher.cli.placing import place_of
 from launcher.run.output import Output, Piece, lines_from
-from runtime.state_dir import state_dir
+from launcher.tracking.record import RunRecord
+from launcher.tracking.run_nodes import node_directories, on_node
+from runtime.state_dir import RunDir, state_dir
 
 _TAIL_BYTES = 1 << 26
 """Where the last lines are looked for first."""
@@ -21,13 +25,15 @@ def main(arguments: Sequence[str]) -> int:
     parser = args.Parser(
         "logs",
         "Show a run's output: its stdout on stdout, its stderr on stderr, in the order in which they came.",
-        usage="[-f] [-t] [--tail N] [--since WHEN] RUN",
+        usage="[-f] [-t] [--tail N] [--since WHEN] [--node K | --all-nodes] RUN",
     )
     parser.add_argument("run", metavar="RUN", help=args.RUN)
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends; Ctrl-C ends the looking only")
     parser.add_argument("-n", "--tail", type=int, metavar="N", help="only the last N lines, of both streams together")
     parser.add_argument("--since", metavar="WHEN", help="only what came since: `10m` ago, `14:05`, `2026-11-24T14:05:00Z`")
     parser.add_argument("-t", "--timestamps", action="store_true", help="begin each line with the time at which it came")
+    args.add_node_option(parser)
+    parser.add_argument("--all-nodes", action="store_true", help="of all nodes, each line with its node in front")
     args.add_debug_options(parser)
     options = parser.parse_args(arguments)
     args.apply_debug(options)
@@ -42,25 +48,50 @@ def main(arguments: Sequence[str]) -> int:
 
         print_sweep_lines(record.run_dir, follow=options.follow, tail=options.tail, since=since)
         return 0
-    run_dir = record.run_dir
-    printer = _Printer(with_time=options.timestamps)
-    output = Output(run_dir)
-    if options.tail is None:
-        printer.show(output.new_pieces(since=since))
+    if options.all_nodes:
+        _show_all_nodes(record, since=since, options=options)
     else:
-        last = lines_from(output.new_pieces(since=since, last_bytes=_TAIL_BYTES), options.tail)
-        if output.skipped and sum(piece.data.count(b"\n") for piece in last) < options.tail:
-            output = Output(run_dir)
-            last = lines_from(output.new_pieces(since=since), options.tail)
-        printer.show(last)
-    if options.follow:
-        from launcher.cli.placing import place_of
+        _show(record, on_node(record.run_dir, options.node), since=since, options=options)
+    return 0
 
+
+def _show(record: RunRecord, run_dir: RunDir, *, since: float, options: argparse.Namespace) -> None:
+    printer = _Printer(with_time=options.timestamps)
+    output, first = _beginning(run_dir, since=since, tail=options.tail)
+    printer.show(first)
+    if options.follow:
         for _ in place_of(record).until_it_ends():
             printer.show(output.new_pieces(since=since))
     if output.left_out and options.tail is None:
         render.say(f"{render.size(output.left_out)} in between were not kept (LAUNCH_LOG_LIMIT)")
-    return 0
+
+
+def _show_all_nodes(record: RunRecord, *, since: float, options: argparse.Namespace) -> None:
+    from launcher.cli.node_lines import NodePrinter, merged
+
+    printer, outputs = NodePrinter(with_time=options.timestamps), {}
+    first: dict[int, Iterable[Piece]] = {}
+    for run_dir in node_directories(record.run_dir):
+        outputs[run_dir.node], first[run_dir.node] = _beginning(run_dir, since=since, tail=options.tail)
+    printer.show(merged(first))
+    if options.follow:
+        for _ in place_of(record).until_it_ends():
+            for run_dir in node_directories(record.run_dir):
+                outputs.setdefault(run_dir.node, Output(run_dir))
+            printer.show(merged({node: output.new_pieces(since=since) for node, output in outputs.items()}))
+    printer.finish()
+
+
+def _beginning(run_dir: RunDir, *, since: float, tail: int | None) -> tuple[Output, Iterable[Piece]]:
+    """The output of one node, and what of it is there; with *tail* only its last lines."""
+    output = Output(run_dir)
+    if tail is None:
+        return output, output.new_pieces(since=since)
+    last = lines_from(output.new_pieces(since=since, last_bytes=_TAIL_BYTES), tail)
+    if output.skipped and sum(piece.data.count(b"\n") for piece in last) < tail:
+        output = Output(run_dir)
+        last = lines_from(output.new_pieces(since=since), tail)
+    return output, last
 
 
 class _Printer:

@@ -21,11 +21,12 @@ def main(arguments: Sequence[str]) -> int:
         "Open a shell in the container of a run, beside its program; or, with `experiment=NAME`, in a new container as a run of\n"
         "it would have: image, data, caches, variables, GPUs, limits. That one is in no record and goes away with the shell,\n"
         "and its /outputs too. bash where there is one, else sh; `-- COMMAND` runs another program on the terminal.",
-        usage="RUN [--user USER] [--env K=V] [--workdir DIR] [-- COMMAND ...]\n"
+        usage="RUN [--node K] [--user USER] [--env K=V] [--workdir DIR] [-- COMMAND ...]\n"
         "       launch shell experiment=NAME [KEY=VALUE ...] [-- COMMAND ...]",
     )
     args.add_experiment_options(parser)
     inside.add_options(parser)
+    args.add_node_option(parser)
     parser.add_argument("--image", metavar="IMAGE", help="in an existing image: a digest prefix, a name or an experiment")
     parser.add_argument("-q", "--quiet", action="store_true", help="nothing of ours on stderr but errors")
     before, command = args.split_command(arguments)
@@ -45,7 +46,7 @@ def _in_a_run(reference: str, command: tuple[str, ...] | None, options: argparse
     from launcher.run.living import living_run
 
     try:
-        record = living_run(state_dir(), reference)
+        record = living_run(state_dir(), reference, node=options.node)
     except ConfigError as error:
         if error.message == f"no run `{reference}`" and reference in _experiments():
             error.hint = f"an experiment of that name is there: `launch shell experiment={reference}`"

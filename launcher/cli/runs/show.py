@@ -10,6 +10,7 @@ from launcher.cli import arguments as args
 from launcher.cli.summary import headline
 from launcher.cli.usage_words import usage_words
 from launcher.tracking.record import RunRecord, find_run
+from launcher.tracking.run_nodes import node_words
 from runtime.state_dir import state_dir
 
 
@@ -41,5 +42,7 @@ def _show(record: RunRecord, *, as_json: bool) -> int:
         shown = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
         if name == "usage":
             shown = usage_words(value)
+        if name == "nodes":
+            shown = node_words(record.nodes)
         print(f"  {name:<14} {shown}")
     return 0

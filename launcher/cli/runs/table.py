@@ -11,6 +11,7 @@ from typing import Any
 from launcher.cli import render
 from launcher.tracking.record import RunRecord
 from launcher.tracking.run_fields import DURATIONS, MOMENTS, Value, check, value
+from launcher.tracking.run_nodes import node_words
 
 COLUMNS = ("RUN", "EXPERIMENT", "STATUS", "REASON", "EXIT", "STARTED", "DURATION", "METRICS")
 
@@ -25,6 +26,9 @@ def print_records(records: Sequence[RunRecord], *, as_json: bool) -> int:
         if any(_ports(record) for record in records):
             columns = (*columns, "PORTS")
             rows = [(*row, _ports(record)) for row, record in zip(rows, records, strict=True)]
+        if any(record.nodes for record in records):
+            columns = (*columns, "NODES")
+            rows = [(*row, node_words(record.nodes)) for row, record in zip(rows, records, strict=True)]
         if any(record.waits_for for record in records):
             columns = (*columns, "WAITS FOR")
             rows = [(*row, record.waits_for or "") for row, record in zip(rows, records, strict=True)]

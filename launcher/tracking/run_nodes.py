@@ -1,0 +1,55 @@
+"""The nodes of a run that has several: which they are, how it ended on each, and what each of them wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from launcher.errors import ConfigError
+from launcher.tracking.journal import Event
+from runtime.state_dir import RunDir
+
+_SHOWN = 4
+
+
+def nodes_of(events: Iterable[Event]) -> tuple[dict[str, Any], ...]:
+    """From a run's *events* its nodes as far as they have joined: `{"node": 1, "name": "gpu07", "host": …, "gpus": […]}`, and
+    where the program has ended `reason` and `exit_code`. Empty for a run on one machine."""
+    first: dict[str, Any] = {"node": 0}
+    others: dict[int, dict[str, Any]] = {}
+    for event in events:
+        if event.name == "placed":
+            first |= {"name": event.get("node"), "host": event.get("host")}
+        elif event.name == "leased":
+            first["gpus"] = event.get("gpus")
+        elif event.name == "joined":
+            number = event.fields["node"]
+            others[number] = {"node": number, **{name: event.fields["about"].get(name) for name in ("name", "host", "gpus")}}
+        elif event.name == "left":
+            others.setdefault(event.fields["node"], {"node": event.fields["node"]}).update(event.fields["ending"])
+    return (first, *(others[number] for number in sorted(others))) if others else ()
+
+
+def node_words(nodes: Sequence[Mapping[str, Any]]) -> str:
+    """`gpu03, gpu07` or `gpu03, gpu07, … (16 nodes)`"""
+    names = [str(node.get("name") or node.get("host") or f"node {node['node']}") for node in nodes]
+    return ", ".join(names) if len(names) <= _SHOWN else f"{', '.join(names[:2])}, … ({len(names)} nodes)"
+
+
+def node_directories(run_dir: RunDir) -> list[RunDir]:
+    """The run's directory as each of its nodes has it, the first one's first."""
+    try:
+        numbers = sorted(int(entry.name) for entry in (run_dir.root / "nodes").iterdir() if entry.name.isdigit())
+    except FileNotFoundError:
+        numbers = []
+    return [run_dir, *map(run_dir.on_node, numbers)]
+
+
+def on_node(run_dir: RunDir, node: int) -> RunDir:
+    """The run's directory as *node* has it. Raises ConfigError when the run has no such node."""
+    known = node_directories(run_dir)
+    found = next((each for each in known if each.node == node), None)
+    if found is None:
+        has = "one node" if len(known) == 1 else f"nodes 0 to {len(known) - 1}"
+        raise ConfigError(f"run `{run_dir.run_id}` has no node {node}", hint=f"it has {has}")
+    return found
