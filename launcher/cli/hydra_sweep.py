@@ -165,7 +165,7 @@ class _GivesUp:
     study: JobStudy
 
     def started(self, trial: Trial, run_dir: RunDir) -> None:
-        self.view.show([Started(trial.number, trial.overrides, run_dir, trial.need.gpus, time.time())])
+        self.view.show([Started(trial.number, trial.overrides, run_dir, trial.need.gpus, None, time.time())])
 
     def ended(self, trial: Trial, record: RunRecord) -> None:
         self.view.show([Ended(trial.number, trial.overrides, record.run_dir, Verdict.COMPLETE, time.time())])

@@ -21,6 +21,8 @@ class Started:
     overrides: tuple[str, ...]
     run_dir: RunDir
     gpus: float
+    node: str | None
+    """Of a cluster; None on the sweep's own machine."""
     at: float
     """Unix seconds."""
 
@@ -43,6 +45,8 @@ class FollowedSweep:
         self.settings = _settings(run_dir)
         self.total: int | None = None
         """Trials in all; None while nobody knows."""
+        self.place: str | None = None
+        """How it stands where the trials run, when that is a cluster."""
         self._run_dir = run_dir
         self._log = Follower(run_dir.trials)
         self._point_of: dict[int, int] = {}
@@ -67,6 +71,9 @@ class FollowedSweep:
         if event.name == "total":
             self.total = event.get("trials")
             return None
+        if event.name == "place":
+            self.place = event.get("words")
+            return None
         number = int(event.get("number"))
         if event.name == "asked":
             overrides = tuple(event.get("overrides"))
@@ -79,7 +86,8 @@ class FollowedSweep:
 
     def _started(self, number: int, event: Event) -> Started:
         run_dir = self._run_of(event)
-        begun = Started(number, tuple(event.get("overrides")), run_dir, float(event.get("gpus") or 0), event.at)
+        gpus, node = float(event.get("gpus") or 0), event.get("node")
+        begun = Started(number, tuple(event.get("overrides")), run_dir, gpus, node, event.at)
         self._running[number] = begun
         return begun
 

@@ -59,6 +59,14 @@ class Place(Protocol):
         """Wait for something to happen. The tries that have ended."""
         ...
 
+    def node_for(self, trial: Trial) -> str | None:
+        """Where *trial*, which is admitted, will run; None on this machine."""
+        ...
+
+    def standing(self) -> str | None:
+        """How it stands there, for whoever watches: `6 worker jobs, 10 more in line`. None: what runs says enough."""
+        ...
+
     def why_it_waits(self) -> str | None:
         """What to tell a person while nothing runs, though there is work."""
         ...

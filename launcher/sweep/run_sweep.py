@@ -104,6 +104,7 @@ class Sweeping:
         while True:
             self._start_what_fits()
             self.log.total(self.study.total)
+            self.log.place(self.place.standing())
             if not self.place.running and not self._waits_for_room:
                 break
             if deadline is not None and time.monotonic() >= deadline:
@@ -215,7 +216,8 @@ class Sweeping:
             trial=trial.number,
         )
         run_dir, lock_fd = new_run(trial.plan, trial.image_digest, state=self.state, identity=identity)
-        self.log.started(trial.number, run_dir.run_id, trial.overrides, gpus=trial.need.gpus)
+        node = self.place.node_for(trial)
+        self.log.started(trial.number, run_dir.run_id, trial.overrides, gpus=trial.need.gpus, node=node)
         self.place.start(Running(trial, run_dir, self.tail(run_dir)), lock_fd)
         self.view.started(trial, run_dir)
         self._last = trial

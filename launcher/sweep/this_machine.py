@@ -58,6 +58,12 @@ class ThisMachine:
                 over.append(ended)
         return over
 
+    def node_for(self, trial: Trial) -> str | None:
+        return None
+
+    def standing(self) -> str | None:
+        return None
+
     def why_it_waits(self) -> str | None:
         return "waiting for room: trials of another sweep have the machine (`launch ps` shows them)"
 

@@ -1,8 +1,9 @@
 """`trials.jsonl` in the directory of a sweep's parent run: what was asked for, who tried it, how that ended.
 
     total     trials: how many there will be; again when that changes, None while nobody knows
+    place     words: how it stands there with the sweep's trials, where that is a cluster; again when that changes
     asked     number, point, overrides
-    started   number, run_id, gpus, overrides (of this try: a rule may have changed them)
+    started   number, run_id, gpus, node (of a cluster), overrides (of this try: a rule may have changed them)
     ended     number, run_id, verdict, values, violations, reason
 
 Each with `at` (Unix seconds). A line is one write(2), as in a run's journal (`launcher.tracking.journal`), and the study of a
@@ -75,6 +76,7 @@ class TrialLog:
         size = os.fstat(self._fd).st_size
         self._torn = size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"
         self._total: int | None = -1
+        self._place: str | None = None
 
     def close(self) -> None:
         os.close(self._fd)
@@ -85,11 +87,18 @@ class TrialLog:
             self._append("total", trials=trials)
             self._total = trials
 
+    def place(self, words: str | None) -> None:
+        """How it stands where the trials run."""
+        if words != self._place:
+            self._append("place", words=words)
+            self._place = words
+
     def asked(self, asked: Asked) -> None:
         self._append("asked", number=asked.number, point=asked.point, overrides=list(asked.overrides))
 
-    def started(self, number: int, run_id: str, overrides: tuple[str, ...], *, gpus: float = 0) -> None:
-        self._append("started", number=number, run_id=run_id, gpus=gpus, overrides=list(overrides))
+    def started(self, number: int, run_id: str, overrides: tuple[str, ...], *, gpus: float = 0, node: str | None = None) -> None:
+        where = {} if node is None else {"node": node}
+        self._append("started", number=number, run_id=run_id, gpus=gpus, **where, overrides=list(overrides))
 
     def ended(self, number: int, run_id: str, verdict: Verdict, *, reason: str | None, end: End | None = None) -> None:
         told = {} if end is None else {"values": list(end.values), "violations": list(end.violations)}
@@ -108,7 +117,7 @@ def read_trials(path: Path) -> dict[int, LoggedTrial]:
     """Every trial by number, in the order in which they were asked for. A line that a killed writer left half is skipped."""
     trials: dict[int, LoggedTrial] = {}
     for line in json_objects(path):
-        if line["event"] == "total":
+        if line["event"] in ("total", "place"):
             continue
         number = int(line["number"])
         if line["event"] == "asked":

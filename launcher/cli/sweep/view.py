@@ -32,6 +32,9 @@ class Standing(Protocol):
     @property
     def total(self) -> int | None: ...
 
+    @property
+    def place(self) -> str | None: ...
+
     def best(self) -> list[BestPoint]: ...
 
 
@@ -139,7 +142,10 @@ class LiveView:
         total = self._standing.total
         words = [f"{self._number_ended} of {total or '?'} trials ended, {len(self._running)} running"]
         gpus = sum(begun.gpus for begun in self._running.values())
-        words += [f"gpus {gpus:g} of {self._offer.gpus}"] if gpus else []
+        if self._standing.place is not None:
+            words.append(self._standing.place)
+        elif gpus:
+            words.append(f"gpus {gpus:g} of {self._offer.gpus}")
         if total is not None and self._durations and self._running:
             left = (total - self._number_ended) * fmean(self._durations) / len(self._running)
             words.append(f"about {render.duration(left)} left")
@@ -154,7 +160,7 @@ class LiveView:
         room = max(3, self._console.size.height - 5)
         now = time.time()
         rows: list[tuple[Started | Ended, str]] = [
-            (begun, f"running {render.duration(now - begun.at)}") for begun in self._running.values()
+            (begun, f"running {render.duration(now - begun.at)}{_on(begun.node)}") for begun in self._running.values()
         ]
         for event, words in [*self._last_ended(max(0, room - len(rows))), *rows][-room:]:
             table.add_row(str(event.number), event.run_dir.run_id, " ".join(event.overrides), words)
@@ -165,6 +171,10 @@ class LiveView:
         for row in rows:
             row.words = row.words or _outcome(row.event)
         return [(row.event, row.words) for row in rows]
+
+
+def _on(node: str | None) -> str:
+    return "" if node is None else f" on {node}"
 
 
 def sweep_view(standing: Standing, settings: Sweep, offer: Offer, *, quiet: bool) -> PlainView | LiveView:

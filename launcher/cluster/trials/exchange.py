@@ -5,7 +5,7 @@
         run         run: the next trial
         leave       -
     said.jsonl, by the worker
-        began       host, until (Unix seconds: the end of the job's time)
+        began       node, until (Unix seconds: the end of the job's time)
         free        run: its program has ended, and what it held of the node is given back
         over        run: its supervisor has ended, too
         left        why: no order is followed any more

@@ -29,6 +29,7 @@ from launcher.tracking import journal
 from launcher.tracking.record import RunRecord, fold
 from launcher.tracking.status import Reason
 from launcher.tracking.submitted import job_of
+from runtime.build.step_label import counted
 from runtime.state_dir import RunDir
 
 DEFAULT_JOBS = 16
@@ -128,6 +129,15 @@ class ClusterSlots:
                 settle.close(self._tries[run_id].run_dir, worker.job, status)
                 self._supervisor_ended(run_id)
         return [over for run_id in list(self._without_last_word) if (over := self._ended(run_id)) is not None]
+
+    def node_for(self, trial: Trial) -> str | None:
+        worker = self._free_worker(trial)
+        return None if worker is None else worker.node
+
+    def standing(self) -> str | None:
+        nodes = [worker.node for worker in self._crew if worker.node is not None]
+        here = f"{counted(len(nodes), 'worker job')} on {counted(len(set(nodes)), 'node')}"
+        return here if self._crew.waits_for is None else f"{here}, {self._crew.waits_for}"
 
     def why_it_waits(self) -> str | None:
         return None if self._crew.waits_for is None else f"waiting: {self._crew.waits_for}"

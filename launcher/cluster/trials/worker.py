@@ -69,7 +69,8 @@ class Worker:
 
     def begin(self) -> None:
         until = os.environ.get("SLURM_JOB_END_TIME", "")
-        self._say("began", host=socket.gethostname(), until=float(until) if until.isdigit() else None)
+        node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+        self._say("began", node=node, until=float(until) if until.isdigit() else None)
 
     def has_orders(self) -> bool:
         return b'"run"' in self._dir.orders.read_bytes()

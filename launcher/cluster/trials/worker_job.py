@@ -28,7 +28,7 @@ class WorkerJob:
     """The run that it has been given and that isn't free yet."""
     given: int = 0
     """Trials that it has been given so far."""
-    host: str | None = None
+    node: str | None = None
     until: float | None = None
     """When its job's time ends (Unix seconds), if that is known."""
     left: str | None = None
@@ -46,7 +46,7 @@ class WorkerJob:
 
     @property
     def has_begun(self) -> bool:
-        return self.host is not None
+        return self.node is not None
 
     @property
     def is_staying(self) -> bool:
@@ -90,7 +90,7 @@ class WorkerJob:
 
     def _take_in(self, event: Event) -> None:
         if event.name == "began":
-            self.host, self.until, self.idle_since = str(event.get("host")), event.get("until"), time.monotonic()
+            self.node, self.until, self.idle_since = str(event.get("node")), event.get("until"), time.monotonic()
         elif event.name == "free" and event.get("run") == self.current:
             self.current, self.idle_since = None, time.monotonic()
         elif event.name == "left":

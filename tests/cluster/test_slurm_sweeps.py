@@ -1,0 +1,134 @@
+"""Sweeps whose trials run in worker jobs of a real Slurm (slurm_bed.py), typed as for this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+
+import pytest
+from launch_command import Launch, write_project
+
+pytestmark = pytest.mark.requires("root", "slurm", "overlayfs")
+
+WITHIN_S = 60.0
+
+PROGRAM = """\
+import json, os, sys, time
+steps, lr = int(sys.argv[1]), float(sys.argv[2])
+with open(os.environ["LAUNCH_METRICS"], "a") as metrics:
+    for step in range(steps):
+        metrics.write(json.dumps({"step": step, "loss": lr + 1 / (step + 1)}) + "\\n")
+        metrics.flush()
+        time.sleep(0.05)
+"""
+
+EXPERIMENT = """\
+# @package _global_
+description: reports as long as it is told
+image: {requirements: []}
+code: {root: experiments/trial}
+command: [python3, trial.py, "${params.steps}", "${params.lr}"]
+params: {steps: 4, lr: 0.1}
+cpus: 0.5
+memory: 256MiB
+grace: 2s
+tracking: null
+sweep: {metric: loss, direction: minimize}
+"""
+
+
+class Sweeps(Launch):
+    """`launch` for sweeps on the cluster."""
+
+    def begin(self, *overrides: str) -> str:
+        return self("-m", "experiment=trial", "cluster=slurm", "-d", "-q", *overrides).stdout.strip()
+
+    def log(self, sweep: str, event: str) -> list[dict]:
+        lines = (self.home / "runs" / sweep / "trials.jsonl").read_text().splitlines()
+        return [found for found in map(json.loads, lines) if found["event"] == event]
+
+    def journal(self, run: str) -> dict[str, dict]:
+        """Event → the last of its name."""
+        lines = (self.home / "runs" / run / "journal.jsonl").read_text().splitlines()
+        return {event["event"]: event for event in map(json.loads, lines)}
+
+    def running(self, sweep: str) -> list[str]:
+        """Trials whose program runs."""
+        runs = [started["run_id"] for started in self.log(sweep, "started")]
+        return [run for run in runs if "started" in (events := self.journal(run)) and "finished" not in events]
+
+    def process(self, sweep: str) -> int:
+        return json.loads((self.home / "runs" / sweep / "supervisor.lock").read_text())["pid"]
+
+    def decided(self, sweep: str) -> Counter[int]:
+        return Counter(end["number"] for end in self.log(sweep, "ended") if end["verdict"] in ("complete", "pruned", "failed"))
+
+
+@pytest.fixture
+def sweeps(slurm, cluster_home, tmp_path):
+    yield Sweeps(cluster_home, write_project(tmp_path, "trial", experiment=EXPERIMENT, program=PROGRAM), dict(slurm.environ))
+    for job in slurm.jobs():
+        slurm.ask("scancel", job)
+
+
+def until(is_so, what):
+    deadline = time.monotonic() + WITHIN_S
+    while not (found := is_so()):
+        assert time.monotonic() < deadline, f"not within {WITHIN_S:g} s: {what}"
+        time.sleep(0.02)
+    return found
+
+
+def test_a_trial_whose_worker_was_cancelled_runs_again_and_every_trial_counts_once(sweeps, slurm):
+    sweep = sweeps.begin("params.steps=40,2,3,4,5,6,7,8", "cluster.jobs=3")
+    hit = until(lambda: sweeps.log(sweep, "started"), "the first trial")[0]["run_id"]
+    until(lambda: hit in sweeps.running(sweep), "its program")
+    slurm.ask("scancel", sweeps.journal(hit)["submitted"]["job"])
+    sweeps("wait", sweep)
+    assert "preempted" == sweeps.journal(hit)["finished"]["reason"]
+    assert [(hit, "again")] == [
+        (end["run_id"], end["verdict"]) for end in sweeps.log(sweep, "ended") if end["verdict"] != "complete"
+    ]
+    assert Counter(range(1, 9)) == sweeps.decided(sweep)
+    jobs = {sweeps.journal(started["run_id"])["submitted"]["job"] for started in sweeps.log(sweep, "started")}
+    assert len(jobs) < 8, "no worker has run two trials"
+    until(lambda: not slurm.jobs(), "the end of every worker's job")
+
+
+def test_a_pruned_trial_ends_soon_and_its_worker_runs_the_next(sweeps):
+    pruner = ("sweep.pruner.kind=threshold", "sweep.pruner.options={upper: 5.0}")
+    sweep = sweeps.begin("params.lr=9,0.1", "params.steps=30", "cluster.jobs=1", *pruner)
+    sweeps("wait", sweep)
+    pruned, after = (sweeps.journal(started["run_id"]) for started in sweeps.log(sweep, "started"))
+    assert ["pruned", "completed"] == [pruned["finished"]["reason"], after["finished"]["reason"]]
+    assert pruned["submitted"]["job"] == after["submitted"]["job"]
+    assert after["started"]["at"] - pruned["stopping"]["at"] < 2.0
+
+
+def test_the_first_ctrl_c_finishes_what_runs_and_leaves_no_job(sweeps, slurm):
+    sweep = sweeps.begin("params.lr=1,2,3,4", "params.steps=20", "cluster.jobs=2")
+    until(lambda: len(sweeps.running(sweep)) == 2, "two trials")
+    os.kill(sweeps.process(sweep), signal.SIGINT)
+    sweeps("wait", sweep, check=None)
+    assert Counter([1, 2]) == sweeps.decided(sweep)
+    assert "interrupted" == sweeps.record(sweep)["reason"]
+    until(lambda: not slurm.jobs(), "the end of every worker's job")
+
+
+def test_a_sweep_whose_process_was_killed_goes_on_with_the_trials_that_run(sweeps, slurm):
+    sweep = sweeps.begin("params.lr=1,2,3,4", "params.steps=30", "cluster.jobs=2")
+    adopted = until(lambda: found if len(found := sweeps.running(sweep)) == 2 else [], "two trials")
+    os.kill(sweeps.process(sweep), signal.SIGKILL)
+    sweeps("resume", sweep, "-q")
+    assert Counter([1, 2, 3, 4]) == sweeps.decided(sweep)
+    assert [*adopted] == [started["run_id"] for started in sweeps.log(sweep, "started")][:2]
+    assert 4 == len(sweeps.log(sweep, "started"))
+    assert 2 == len({sweeps.journal(started["run_id"])["submitted"]["job"] for started in sweeps.log(sweep, "started")})
+
+
+def test_a_node_that_cannot_run_trials_is_said_in_its_words(sweeps):
+    done = sweeps("-m", "experiment=trial", "cluster=slurm", "params.lr=1,2", "cluster.partition=nope", check=125)
+    assert "error: `sbatch` failed: invalid partition specified: nope" in done.stderr

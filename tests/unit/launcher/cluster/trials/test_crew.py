@@ -1,0 +1,163 @@
+"""How many worker jobs a sweep has, with an engine that is a dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from launcher.cluster.engine import JobEnd, JobPhase, JobStatus
+from launcher.cluster.trials import crew as crew_module
+from launcher.cluster.trials.crew import Crew
+from launcher.cluster.trials.exchange import write_line
+from launcher.errors import LaunchError
+from launcher.plan.launch_plan import LaunchPlan
+from runtime.state_dir import RunDir
+
+PLAN = cast(LaunchPlan, object())
+
+
+class Line:
+    """An engine whose jobs stand where the test puts them."""
+
+    name = "line"
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, JobStatus] = {}
+        self.cancelled: list[str] = []
+        self.refuses = False
+
+    def submit(self, script: str) -> str:
+        if self.refuses:
+            raise LaunchError("too many jobs")
+        job = str(len(self.jobs) + 1)
+        self.jobs[job] = JobStatus(job, JobPhase.PENDING, why="Resources")
+        return job
+
+    def poll(self, jobs: Iterable[str]) -> dict[str, JobStatus]:
+        return {job: self.jobs[job] for job in jobs}
+
+    def cancel(self, *jobs: str) -> None:
+        self.cancelled += jobs
+
+    def end(self, job: str, end: JobEnd) -> None:
+        self.jobs[job] = JobStatus(job, JobPhase.ENDED, end=end)
+
+
+@pytest.fixture
+def line():
+    return Line()
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> RunDir:
+    run_dir = RunDir(tmp_path / "runs/abc123")
+    run_dir.root.mkdir(parents=True)
+    return run_dir
+
+
+def crew_of(sweep, line, *, limit=8, told=None):
+    return Crew(sweep, line, lambda plan, worker: "", limit=limit, tell=(told if told is not None else []).append)
+
+
+def begin(crew, job):
+    worker = crew.of_job(job)
+    write_line(worker.directory.said, "began", node="n1", until=None)
+    worker.hear(now=True)
+    return worker
+
+
+def test_as_many_jobs_as_there_are_trials_but_no_more_than_the_limit(sweep, line):
+    crew = crew_of(sweep, line, limit=6)
+    for _ in range(3):
+        crew.fit(2, PLAN, "a")
+    assert 2 == len(line.jobs)
+    for _ in range(3):
+        crew.fit(float("inf"), PLAN, "a")
+    assert 6 == len(line.jobs)
+
+
+def test_few_jobs_are_submitted_at_a_time_so_that_trials_that_run_are_not_kept_waiting(sweep, line):
+    assert 4 == len(crew_of(sweep, line, limit=100).fit(50, PLAN, "a"))
+
+
+def test_who_is_too_many_is_taken_out_of_the_line_the_last_first(sweep, line):
+    crew = crew_of(sweep, line)
+    crew.fit(4, PLAN, "a")
+    begin(crew, "1").give("run001")
+    crew.fit(2, PLAN, "a")
+    assert ["4", "3"] == line.cancelled
+
+
+def test_an_idle_worker_stays_for_a_moment_and_then_leaves(sweep, line, monkeypatch):
+    crew = crew_of(sweep, line)
+    crew.fit(1, PLAN, "a")
+    worker = begin(crew, "1")
+    crew.fit(0, None, None)
+    assert worker.is_idle
+    monkeypatch.setattr(crew_module, "_IDLE_S", 0.0)
+    crew.fit(0, None, None)
+    assert worker.sent_away
+
+
+def test_a_trial_that_asks_for_something_else_gets_the_place_of_a_worker_that_cannot_run_it(sweep, line):
+    crew = crew_of(sweep, line, limit=1)
+    crew.fit(1, PLAN, "one gpu")
+    crew.fit(1, PLAN, "two gpus")
+    assert ["1"] == line.cancelled
+    assert ["two gpus"] == [worker.shape for worker in crew.fit(1, PLAN, "two gpus")]
+
+
+def test_a_worker_whose_job_was_lost_has_a_successor(sweep, line):
+    crew = crew_of(sweep, line)
+    crew.fit(1, PLAN, "a")
+    begin(crew, "1")
+    line.end("1", JobEnd.NODE_FAILED)
+    assert ["1"] == [worker.job.job for worker, _ in crew.look_after(at_once=True)]
+    crew.fit(1, PLAN, "a")
+    assert ["2"] == [worker.job.job for worker in crew]
+
+
+def test_jobs_that_end_before_they_begin_end_the_sweep_with_their_last_words(sweep, line):
+    crew = crew_of(sweep, line)
+    crew.fit(3, PLAN, "a")
+    for worker in crew:
+        worker.directory.log.write_text("/usr/bin/python: not found\n")
+        line.end(worker.job.job, JobEnd.FAILED)
+    with pytest.raises(LaunchError, match="3 worker jobs in a row ended before they began") as refused:
+        crew.look_after(at_once=True)
+    assert "it said: /usr/bin/python: not found" == refused.value.hint
+
+
+def test_a_refused_job_is_no_end_while_other_workers_are_there(sweep, line):
+    told: list[str] = []
+    crew = crew_of(sweep, line, told=told)
+    crew.fit(1, PLAN, "a")
+    line.refuses = True
+    assert [] == crew.fit(3, PLAN, "a")
+    assert ["no more worker jobs for now: too many jobs"] == told
+
+
+def test_a_refused_job_is_the_end_when_there_is_no_worker(sweep, line):
+    line.refuses = True
+    with pytest.raises(LaunchError, match="too many jobs"):
+        crew_of(sweep, line).fit(1, PLAN, "a")
+
+
+def test_the_workers_of_a_sweep_that_was_killed_are_found_again(sweep, line):
+    before = crew_of(sweep, line)
+    before.fit(2, PLAN, "a")
+    begin(before, "1").give("run001")
+    after = crew_of(sweep, line)
+    assert [("1", "run001"), ("2", None)] == [(worker.job.job, worker.current) for worker in after]
+    after.fit(3, PLAN, "a")
+    assert ["1", "2", "3"] == [worker.directory.root.name for worker in after]
+
+
+def test_what_waits_and_why_is_known_after_the_engine_was_asked(sweep, line):
+    crew = crew_of(sweep, line)
+    crew.fit(2, PLAN, "a")
+    crew.look_after(at_once=True)
+    assert "2 worker jobs in line at line (Resources)" == crew.waits_for
