@@ -6,6 +6,7 @@ job has ended and nobody says how: the run's journal usually does.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterable, Sequence
@@ -54,6 +55,8 @@ class Slurm:
 
     def _queued(self, jobs: Sequence[str]) -> dict[str, JobStatus]:
         argv = ["squeue", "--noheader", "--states=all", f"--jobs={','.join(jobs)}", f"--Format={SQUEUE_FORMAT}"]
+        # For several jobs squeue fetches the whole queue and looks for them itself, unless it is told whose they are.
+        argv += [f"--user={os.geteuid()}"] if len(jobs) > 1 and os.geteuid() != 0 else []
         return squeue_jobs(run_slurm(argv, unless=(_FORGOTTEN,)))
 
     def _accounted(self, jobs: Sequence[str]) -> dict[str, JobStatus]:
