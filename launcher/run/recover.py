@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from launcher.run import active
@@ -48,9 +48,9 @@ def recover_runs(state: StateDir) -> list[RunDir]:
     return [run_dir for run_dir in active.active_runs(state) if recover(run_dir)]
 
 
-def recover(run_dir: RunDir) -> bool:
-    """Start a supervisor for *run_dir*; False when it has one or needs none. A run that a cluster has, is the cluster's
-    (`launcher.cluster.settle`)."""
+def recover(run_dir: RunDir, *, start: Callable[[RunDir, int], object] = spawn_supervisor) -> bool:
+    """Have *start* give *run_dir* a supervisor, and the lock with it; False when it has one or needs none. A run that a cluster
+    has, is the cluster's (`launcher.cluster.settle`)."""
     events = journal.read(run_dir.journal)
     if not events:
         active.forget_half(run_dir)
@@ -68,7 +68,7 @@ def recover(run_dir: RunDir) -> bool:
         active.unmark(run_dir)
         os.close(lock_fd)
         return False
-    spawn_supervisor(run_dir, lock_fd)
+    start(run_dir, lock_fd)
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -28,9 +29,17 @@ def trials_place(
         return
     from launcher.cluster.submission import engine_named
     from launcher.cluster.trials.slots import ClusterSlots, number_of_jobs
+    from launcher.run.recover import recover
 
     limit = number_of_jobs(cluster, settings)
-    slots = ClusterSlots(parent.run_dir, engine_named(cluster.kind), limit=limit, ends_matter=ends_matter, tell=parent.message)
+    slots = ClusterSlots(
+        parent.run_dir,
+        engine_named(cluster.kind),
+        limit=limit,
+        ends_matter=ends_matter,
+        tell=parent.message,
+        send=lambda run_dir: recover(run_dir, start=lambda run, lock_fd: os.close(supervisors.supervise(run, lock_fd))),
+    )
     try:
         yield slots
     finally:

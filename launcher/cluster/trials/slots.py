@@ -49,10 +49,20 @@ def number_of_jobs(cluster: Cluster, sweep: Sweep) -> int:
 
 class ClusterSlots:
     """Implements `launcher.sweep.place.Place`. *ends_matter*: which trial is next depends on how others end; so a worker is free
-    once the record of its last one is sent."""
+    once the record of its last one is sent. *send*: tell MLflow of a run what its node could not."""
 
-    def __init__(self, sweep: RunDir, engine: Engine, *, limit: int, ends_matter: bool, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        sweep: RunDir,
+        engine: Engine,
+        *,
+        limit: int,
+        ends_matter: bool,
+        tell: Callable[[str], None],
+        send: Callable[[RunDir], object],
+    ) -> None:
         self._crew = Crew(sweep, engine, worker_script, limit=limit, tell=tell)
+        self._send = send
         self._unsent = 1 if ends_matter else MOST_UNSENT
         self._tries: dict[str, Running] = {}
         self._workers: dict[str, WorkerJob] = {}
@@ -193,7 +203,7 @@ class ClusterSlots:
         for known in (self._tries, self._workers, self._without_last_word):
             known.pop(run_id)
         self._longest_s = max(self._longest_s, record.duration_s or 0.0)
-        recover(running.run_dir)  # where the node could not reach MLflow, this machine sends the rest
+        self._send(running.run_dir)
         return running, _blamed(record)
 
 
