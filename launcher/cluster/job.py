@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from launcher.cluster.last_witness import fork_witness
-from launcher.cluster.predecessor import predecessor_of, succeed
+from launcher.cluster.predecessor import predecessor_of, succeed, this_node
 from launcher.cluster.taken_away import close_or_leave
 from launcher.run import active, supervisor
 from launcher.run.attempt import Attempt
@@ -77,6 +77,7 @@ def _place(run_dir: RunDir, job: str, placement: str) -> None:
         run_dir.journal,
         "placed",
         host=socket.gethostname(),
+        node=this_node(),
         job=job,
         attempt=next_attempt(events) + (before is not None and before.is_open),
         pid=os.getpid(),

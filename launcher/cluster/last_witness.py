@@ -19,7 +19,7 @@ from contextlib import suppress
 from launcher.cluster.kill_placement import kill_placement
 from launcher.cluster.set_aside import say_over
 from launcher.cluster.taken_away import goes_on
-from launcher.run.acquisitions import UNDO, undo_all
+from launcher.run.acquisitions import undo_all
 from launcher.tracking import journal
 from launcher.tracking.fencing import TOKEN
 from launcher.tracking.status import Reason
@@ -30,8 +30,8 @@ from runtime.state_dir import RunDir
 
 _LOOK_S = 0.5
 
-_OF_THE_MACHINE = ("network", "cgroup")
-"""What a placement took of its node and not of the run's directory, which is another's by now."""
+_OF_THE_NODE = ("network", "cgroup", "scratch")
+"""What lies on the node and not in the run's directory, which is another's by now."""
 
 
 def fork_witness(run_dir: RunDir, placement: str) -> None:
@@ -64,10 +64,8 @@ def end_superseded(run_dir: RunDir, placement: str) -> None:
     events = _events_of(run_dir, placement)
     if not kill_placement(events):
         return
-    for kind in _OF_THE_MACHINE:
-        for name in dict.fromkeys(e.get("name") for e in events if e.name == "acquired" and e.get("kind") == kind):
-            with suppress(Exception):  # a cgroup that is left is no reason to be taken for alive
-                UNDO[kind](run_dir, name)
+    with suppress(Exception):  # a cgroup that is left is no reason to be taken for alive
+        undo_all(run_dir, events=events, kinds=_OF_THE_NODE)
     say_over(run_dir, placement)
 
 

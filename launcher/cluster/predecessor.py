@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Sequence
@@ -20,13 +21,16 @@ OWN_END_WITHIN_S = 5.0
 
 _LOOK_S = 0.05
 
+_IN_THE_RUNS_DIRECTORY = ("overlay", "outputs")
+"""What a placement has acquired and leaves to the next one; the rest is its node's, and it gives that back itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Predecessor:
     """The placement that had the run last."""
 
     placement: str
-    host: str
+    node: str
     attempt: int
     events: tuple[journal.Event, ...]
     """From its `placed` on."""
@@ -53,7 +57,12 @@ def predecessor_of(events: Sequence[journal.Event]) -> Predecessor | None:
         return None
     its = tuple(events[placed:])
     numbers = [event.get("attempt") for event in its if event.name in ("placed", "started")]
-    return Predecessor(str(its[0].get(TOKEN)), str(its[0].get("host")), int(numbers[-1] or 1), its)
+    return Predecessor(str(its[0].get(TOKEN)), str(its[0].get("node")), int(numbers[-1] or 1), its)
+
+
+def this_node() -> str:
+    """The machine by its name in the cluster."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def succeed(run_dir: RunDir, before: Predecessor) -> None:
@@ -67,19 +76,20 @@ def succeed(run_dir: RunDir, before: Predecessor) -> None:
             attempt=before.attempt,
             reason=str(Reason.LOST),
             exit_code=125,
-            message=f"the job has begun again: its node `{before.host}` was lost, or it was ended there before it could say why",
+            message=f"the job has begun again: its node `{before.node}` was lost, or it was ended there before it could say why",
         )
 
 
 def _has_ended(run_dir: RunDir, before: Predecessor) -> bool:
     """Whether nothing of it is left: here, since we end it; elsewhere, when it says so itself."""
-    if before.host == socket.gethostname():
+    if before.node == this_node():
         kill_placement(before.events)
         undo_all(run_dir)
         return True
     deadline = time.monotonic() + OWN_END_WITHIN_S
     while time.monotonic() < deadline:
         if is_said_over(run_dir, before.placement):
+            undo_all(run_dir, kinds=_IN_THE_RUNS_DIRECTORY)
             return True
         time.sleep(_LOOK_S)
     return False

@@ -8,7 +8,7 @@ ExitStack and `recover` (after `kill -9`) call the same undo, which takes nothin
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -81,10 +81,10 @@ def announce(run_dir: RunDir, kind: str, name: str) -> None:
     journal.append(run_dir.journal, "acquired", kind=kind, name=name)
 
 
-def undo_all(run_dir: RunDir) -> None:
-    """Give back whatever the journal announces, newest first. Each undo is idempotent."""
-    announced = [
-        (event.fields["kind"], event.fields["name"]) for event in journal.read(run_dir.journal) if event.name == "acquired"
-    ]
+def undo_all(run_dir: RunDir, *, events: Iterable[journal.Event] | None = None, kinds: Collection[str] = tuple(UNDO)) -> None:
+    """Give back whatever of *kinds* the journal announces (or *events*, some of it), newest first. Each undo is idempotent."""
+    read = journal.read(run_dir.journal) if events is None else events
+    announced = [(event.fields["kind"], event.fields["name"]) for event in read if event.name == "acquired"]
     for kind, name in reversed(dict.fromkeys(announced)):
-        UNDO[kind](run_dir, name)
+        if kind in kinds:
+            UNDO[kind](run_dir, name)
