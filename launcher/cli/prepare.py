@@ -126,6 +126,10 @@ def build_image(plan: LaunchPlan, state: StateDir, timings: Timings, *, quiet: b
         warn(warning)
     store = Store(state.store)
     with timings.phase("build"), nullcontext() if quiet else build_progress(plan.build) as observer:
+        if plan.spec.cluster.build == "job":
+            from launcher.cli.cluster_build import have_built
+
+            have_built(plan, state, observer=observer)
         result = build(plan.build, store, sources=sources(plan, state=state, environ=os.environ), observer=observer)
     store.name_image(result.image, plan.spec.name)
     attach_recipe(result.image, store, build=plan.build, plan=plan)

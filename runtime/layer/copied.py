@@ -10,6 +10,8 @@ import os
 import stat
 from pathlib import Path
 
+from runtime.errors import StoreError
+
 _AT_ONCE = 1 << 30
 
 
@@ -49,7 +51,20 @@ class _Copy:
         elif stat.S_ISREG(found.st_mode):
             _copy_bytes(source, target)
         else:
-            os.mknod(target, stat.S_IFMT(found.st_mode) | 0o600, found.st_rdev)  # a whiteout, a fifo; for root a device
+            _make_node(target, found)
+
+
+def _make_node(target: str, like: os.stat_result) -> None:
+    """A fifo, a whiteout; for root a device."""
+    try:
+        os.mknod(target, stat.S_IFMT(like.st_mode) | 0o600, like.st_rdev)
+    except PermissionError as error:
+        if not stat.S_ISCHR(like.st_mode) or like.st_rdev != 0:
+            raise
+        raise StoreError(
+            f"`{target}`: its file system holds no whiteouts (character devices 0/0), which say what a layer removes",
+            hint="LAUNCH_HOME has to be where they can be made: an overlay, and some FUSE file systems, are not",
+        ) from error
 
 
 def _copy_bytes(source: str, target: str) -> None:

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from runtime.errors import ContainerError, Unsupported
 from runtime.kernel import libc, mounts
-from runtime.rootfs.shifted_copy import shifted_copy
+from runtime.rootfs.shifted_copy import shift_owners, shifted_copy
 
 MOST_LAYERS = 500
 """Linux takes no more (fs/overlayfs/params.c, OVL_MAX_STACK)."""
@@ -219,7 +219,7 @@ def _by_shifted_copies(layers: Sequence[Path], overlay_dir: Path, maps: LayerMap
     if maps.shift is None:
         raise Unsupported("only root can make shifted copies of layers")
     uid, gid = maps.shift
-    os.chown(overlay_dir / UPPER, uid, gid)
+    shift_owners(overlay_dir / UPPER, uid, gid)
     return _by_options([shifted_copy(layer, uid, gid) for layer in layers], overlay_dir, LayerMaps(shift=maps.shift))
 
 

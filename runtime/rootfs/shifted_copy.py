@@ -34,16 +34,23 @@ def shifted_copy(layer: Path, uid: int, gid: int) -> Path:
 
 
 def shift_owners(directory: Path, uid: int, gid: int) -> None:
-    """Add *uid* and *gid* to the owner of *directory* and of everything below it."""
+    """Add *uid* and *gid*, which may be negative, to the owners of *directory* and of everything below it that have not been
+    shifted so yet."""
     for folder, names, files in os.walk(directory):
         for name in (".", *names, *files):
             path = os.path.join(folder, name) if name != "." else folder
             if name in names and name != "." and not os.path.islink(path):
                 continue  # comes as "." of its own turn
             found = os.lstat(path)
-            os.chown(path, found.st_uid + uid, found.st_gid + gid, follow_symlinks=False)
+            os.chown(path, _shifted(found.st_uid, uid), _shifted(found.st_gid, gid), follow_symlinks=False)
             if not os.path.islink(path):
                 os.chmod(path, found.st_mode & 0o7777)  # chown takes setuid bits away
+
+
+def _shifted(number: int, by: int) -> int:
+    """What a builder laid into a writable directory beforehand is 0-based, beside what a container wrote there."""
+    is_shifted = number >= abs(by)
+    return number if is_shifted is (by > 0) else number + by
 
 
 class _Copier:

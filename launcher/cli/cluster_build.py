@@ -1,0 +1,119 @@
+"""An image built by a job of a cluster, watched as a build on this machine is (`cluster.build: job`)."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from launcher.cli import render
+from launcher.cluster.build_events import EventReader, replay, steps_of
+from launcher.cluster.build_submission import SubmittedBuild, submitted_build
+from launcher.cluster.engine import JobPhase, JobStatus
+from launcher.errors import ConfigError, LaunchError
+from launcher.plan.launch_plan import LaunchPlan
+from runtime.build.cache_key import plan_key
+from runtime.build.observer import BuildObserver, NullObserver
+from runtime.errors import BuildError
+from runtime.state_dir import StateDir
+from runtime.store.store import Store
+
+_LOOK_S = 0.1
+_ASK_S = (1.0, 10.0)
+"""The first and the longest pause between two questions to the engine."""
+
+_SEEN_WITHIN_S = 60.0
+"""How long an NFS client may believe in an old directory (nfs(5), `acdirmax`)."""
+
+_LAST_WORDS_WITHIN_S = 5.0
+
+
+def have_built(plan: LaunchPlan, state: StateDir, *, observer: BuildObserver | None) -> None:
+    """Have the image of *plan* in the store, which a job makes when it is missing. Raises what the build raised there."""
+    if plan.spec.cluster.kind == "local":
+        raise ConfigError("`cluster.build: job` needs a cluster", hint="`cluster=slurm`, or `cluster.build=here`")
+    store, key = Store(state.store), plan_key(plan.build)
+    if store.find_image(key) is not None:
+        return
+    with submitted_build(plan, state) as build:
+        if observer is not None:
+            render.say(f"the image is built by {build.engine.name} job {build.job}")
+        _watch(build, plan, observer or NullObserver())
+    deadline = time.monotonic() + _SEEN_WITHIN_S
+    while store.find_image(key) is None and time.monotonic() < deadline:
+        for name in ("plans", "images", "layers"):
+            os.listdir(store.root / name)  # asks the server anew
+        time.sleep(_LOOK_S)
+
+
+def _watch(build: SubmittedBuild, plan: LaunchPlan, observer: BuildObserver) -> None:
+    steps, reader, asked = steps_of(plan.build), EventReader(build.events), _Questions(build)
+    while True:
+        for event in reader.new():
+            if event["event"] == "finished":
+                return
+            if event["event"] == "failed":
+                raise _failure(event)
+            replay(event, steps, observer)
+        status = asked.status()
+        if status is not None and status.is_over:
+            _last_words(build, reader, status)
+            return
+        if status is not None and status.phase is JobPhase.PENDING and status.why and not isinstance(observer, NullObserver):
+            asked.tell(f"{render.styled('waiting', 'yellow')}: the build's job {build.job}: {status.why}")
+        time.sleep(_LOOK_S)
+
+
+def _last_words(build: SubmittedBuild, reader: EventReader, status: JobStatus) -> None:
+    """The job is over: what it wrote last may still be on its way. Raises LaunchError when it wrote nothing."""
+    deadline = time.monotonic() + _LAST_WORDS_WITHIN_S
+    while time.monotonic() < deadline:
+        for event in reader.new():
+            if event["event"] == "finished":
+                return
+            if event["event"] == "failed":
+                raise _failure(event)
+        time.sleep(_LOOK_S)
+    ended = "is over" if status.end is None else f"ended: {status.end}"
+    raise LaunchError(f"{build.engine.name} job {build.job}, which was to build the image, {ended}", hint=_said(build))
+
+
+def _said(build: SubmittedBuild) -> str:
+    try:
+        lines = build.log.read_text(errors="replace").strip().splitlines()[-5:]
+    except OSError:
+        lines = []
+    return "it said: " + " / ".join(lines) if lines else f"it said nothing (`{build.log}`)"
+
+
+def _failure(event: dict[str, Any]) -> LaunchError | BuildError:
+    if event["error"] == ConfigError.__name__:
+        return ConfigError(event["message"], hint=event["hint"])
+    return BuildError(event["message"], hint=event["hint"])
+
+
+class _Questions:
+    """How the job stands, asked seldom: a controller has thousands of jobs to answer for. Silence is asked again."""
+
+    def __init__(self, build: SubmittedBuild) -> None:
+        self._build = build
+        self._pause_s = _ASK_S[0]
+        self._next = time.monotonic() + self._pause_s
+        self._told: str | None = None
+
+    def status(self) -> JobStatus | None:
+        if time.monotonic() < self._next:
+            return None
+        try:
+            found = self._build.engine.poll([self._build.job])[self._build.job]
+        except LaunchError as error:
+            self.tell(error.message)
+            found = None
+        self._pause_s = min(_ASK_S[1], self._pause_s * 1.5)
+        self._next = time.monotonic() + self._pause_s
+        return found
+
+    def tell(self, words: str) -> None:
+        if words != self._told:
+            render.say(words)
+        self._told = words

@@ -1,0 +1,91 @@
+"""An image that is to be built by a job: the job's script, and the directory through which it is told and tells.
+
+`LAUNCH_HOME/cache/builds/ID/` has the plan, the events and the job's log; the command that asked for the build removes it, unless
+the log holds something.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from launcher.cluster.build_job import EVENTS, LOG, PLAN
+from launcher.cluster.engine import Engine
+from launcher.cluster.submission import engine_named, script_for
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.plan.plan_json import to_document
+from runtime.rootfs.removal import remove_tree
+from runtime.state_dir import StateDir
+
+_KEPT_S = 7 * 86_400.0
+
+_ABOUT_GPUS = {"gres", "gpus", "gpus-per-node", "gpus-per-socket", "gpus-per-task", "gpu-bind", "gpu-freq", "tres-per-task"}
+_ABOUT_RUNS = {"exclusive", "cpus-per-gpu", "mem-per-gpu", "switches", "contiguous", "distribution"}
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedBuild:
+    engine: Engine
+    job: str
+    directory: Path
+
+    @property
+    def events(self) -> Path:
+        return self.directory / EVENTS
+
+    @property
+    def log(self) -> Path:
+        return self.directory / LOG
+
+
+def build_script(plan: LaunchPlan, directory: Path, home: Path) -> str:
+    """The job asks for the run's place, cores and memory, on one node and without GPUs."""
+    argv = [sys.executable, "-I", str(Path(__file__).with_name("build_job_main.py")), str(directory), str(home)]
+    return script_for(_for_building(plan), job_name=f"build-{plan.spec.name}", log=str(directory / LOG), argv=argv)
+
+
+def _for_building(plan: LaunchPlan) -> LaunchPlan:
+    cluster = plan.spec.cluster
+    sbatch = {name: value for name, value in cluster.sbatch.items() if name not in _ABOUT_GPUS | _ABOUT_RUNS}
+    partition = cluster.build_partition or cluster.partition
+    cluster = replace(cluster, partition=partition, sbatch=sbatch, requeue=False)
+    return replace(plan, spec=replace(plan.spec, gpus=0, nodes=1, cluster=cluster), gpus=0)
+
+
+@contextmanager
+def submitted_build(plan: LaunchPlan, state: StateDir) -> Iterator[SubmittedBuild]:
+    """Put a job in the line that builds the image of *plan*. Where the body fails, by Ctrl-C too, the job is cancelled."""
+    _forget_old_ones(state.cache / "builds")
+    directory = state.cache / "builds" / os.urandom(6).hex()
+    directory.mkdir(mode=0o700, parents=True)
+    (directory / PLAN).write_text(json.dumps(to_document(plan)), encoding="utf-8")
+    (directory / EVENTS).touch(mode=0o600)  # now: an NFS client remembers for a while that a file was not there
+    engine = engine_named(plan.spec.cluster.kind)
+    build = SubmittedBuild(engine, engine.submit(build_script(plan, directory, state.root)), directory)
+    try:
+        yield build
+    except BaseException:
+        engine.cancel(build.job)
+        raise
+    finally:
+        if not build.log.exists() or build.log.stat().st_size == 0:
+            _remove(directory)
+
+
+def _forget_old_ones(builds: Path) -> None:
+    """Logs that somebody has had a week to read, and what killed commands left."""
+    for directory in builds.iterdir() if builds.exists() else ():
+        if not (directory / PLAN).exists() or time.time() - directory.stat().st_mtime > _KEPT_S:
+            _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    # A file that the job still has open stays on NFS under another name until it is closed: the next build removes that.
+    with suppress(OSError):
+        remove_tree(directory)
