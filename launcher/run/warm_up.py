@@ -11,6 +11,7 @@ from importlib import import_module
 
 from launcher.config.spec import ExperimentSpec, know_fields
 from launcher.plan.machine_share import this_machine
+from runtime.gpu.device_nodes import count_gpus
 from runtime.kernel.capabilities import PROGRAM_CAPABILITIES
 from runtime.kernel.seccomp import program_bytes
 
@@ -24,6 +25,21 @@ _OF_TRACKERS = (
     "pwd",
 )
 
+_WITH_GPUS = (
+    "launcher.run.gpu_line",
+    "launcher.run.gpu_watch",
+    "launcher.run.near_gpus",
+    "launcher.plan.devices",
+    "launcher.plan.gpu_part",
+    "launcher.plan.image_libraries",
+    "runtime.gpu.inject",
+    "runtime.gpu.requirements",
+    "runtime.gpu.forward_compat",
+    "runtime.container.device_edits",
+    "runtime.build.glibc_needed",
+)
+"""Where the machine has GPUs: a trial would import them while it holds one, which idles meanwhile."""
+
 _WORKED_OUT: tuple[Callable[[], object], ...] = (
     lambda: know_fields(ExperimentSpec),
     lambda: program_bytes(PROGRAM_CAPABILITIES, change_of_owner="made"),
@@ -33,7 +49,8 @@ _WORKED_OUT: tuple[Callable[[], object], ...] = (
 
 def warm_up(somebody_waits: Callable[[], bool]) -> None:
     """As long as nobody waits; and no collections that copy shared pages."""
-    for step in (*(lambda name=name: import_module(name) for name in _OF_TRACKERS), *_WORKED_OUT):
+    modules = (*_OF_TRACKERS, *(_WITH_GPUS if count_gpus() else ()))
+    for step in (*(lambda name=name: import_module(name) for name in modules), *_WORKED_OUT):
         if somebody_waits():
             break
         step()

@@ -11,12 +11,14 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from gpu_box import make_box
@@ -57,24 +59,41 @@ def _measure(chosen: argparse.Namespace, scratch: Path, box: dict[str, str]) -> 
     (project / "conf/experiment/sleep.yaml").write_text(EXPERIMENT)
     dice = random.Random(0)
     seconds = ",".join(f"{dice.uniform(1, 5):.3f}" for _ in range(chosen.trials))
-    launch = [shutil.which("launch") or "launch", "-m", "experiment=sleep", f"params.seconds={seconds}"]
+    beside = Path(sys.executable).with_name("launch")
+    launch = [str(beside) if beside.exists() else "launch", "-m", "experiment=sleep", f"params.seconds={seconds}"]
     before = set(os.listdir(home / "runs")) if (home / "runs").exists() else set()
     subprocess.run(launch, cwd=project, env={**os.environ, **box, "LAUNCH_HOME": str(home)}, check=True)
-    idle_s, busy_s, gaps = _account(home, before)
+    spans = _spans(home, before)
+    pairs = [(earlier, later) for of in spans.values() for earlier, later in pairwise(sorted(of))]
+    idle_s = sum(later.started - earlier.finished for earlier, later in pairs)
+    busy_s = sum(span.finished - span.started for of in spans.values() for span in of)
     print(f"\n{chosen.gpus} GPUs, {chosen.trials} trials: idle {100 * idle_s / (idle_s + busy_s):.1f} % between trials")
-    print(f"gap: median {gaps[len(gaps) // 2] * 1000:.0f} ms, longest {gaps[-1] * 1000:.0f} ms")
+    _print("gap", [later.started - earlier.finished for earlier, later in pairs])
+    _print("  until the next trial has the GPU", [later.leased - earlier.finished for earlier, later in pairs])
+    _print("  until its program runs", [later.started - later.leased for _earlier, later in pairs])
 
 
-def _account(home: Path, before: set[str]) -> tuple[float, float, list[float]]:
-    """Idle and busy seconds of all GPUs, and the gaps, sorted."""
-    spans: dict[str, list[tuple[float, float]]] = defaultdict(list)
+def _print(what: str, seconds: list[float]) -> None:
+    print(f"{what}: median {statistics.median(seconds) * 1000:.0f} ms, longest {max(seconds) * 1000:.0f} ms")
+
+
+class Span(NamedTuple):
+    """One trial on a GPU, by its journal."""
+
+    started: float
+    finished: float
+    leased: float
+
+
+def _spans(home: Path, before: set[str]) -> dict[str, list[Span]]:
+    """GPU → the trials that it had."""
+    spans: dict[str, list[Span]] = defaultdict(list)
     for name in set(os.listdir(home / "runs")) - before:
         events = {event.name: event for event in journal.read(home / "runs" / name / "journal.jsonl")}
         if "leased" in events and "started" in events and "finished" in events:
             for uuid in events["leased"].get("gpus"):
-                spans[uuid].append((events["started"].at, events["finished"].at))
-    gaps = [later[0] - earlier[1] for of in spans.values() for earlier, later in zip(sorted(of), sorted(of)[1:], strict=False)]
-    return sum(gaps), sum(end - start for of in spans.values() for start, end in of), sorted(gaps)
+                spans[uuid].append(Span(events["started"].at, events["finished"].at, events["leased"].at))
+    return spans
 
 
 if __name__ == "__main__":
