@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -89,9 +90,9 @@ def test_each_trial_ends_by_its_own_fault_and_no_other_one_does(trials: Launch) 
 
 def test_a_trial_that_the_machine_spoiled_and_one_that_was_cut_short_run_again(trials: Launch) -> None:
     sweep = trials.start("-m", "experiment=trial", "params.kind=slow", "params.x=1,2", "sweep.parallel=1")
-    first = wait_for_trial(trials, sweep.pid, number=1)
+    first = wait_for_trial(trials, number=1)
     kill_all(first)
-    wait_for_trial(trials, sweep.pid, number=2)
+    wait_for_trial(trials, number=2)
     sweep.send_signal(signal.SIGINT)
     assert sweep.stderr is not None
     assert any("finishing 1 running" in line for line in iter(sweep.stderr.readline, ""))
@@ -129,7 +130,7 @@ def test_a_resumed_sweep_may_try_more_and_nothing_else(trials: Launch, trial_pro
 def test_two_sweeps_take_turns_on_a_machine_that_has_room_for_one_trial(trials: Launch) -> None:
     words = ["-m", "experiment=trial", "params.kind=slow", "cpus=null"]
     one = trials.start(*words, "params.x=1,2,3,4,5")
-    wait_for_trial(trials, one.pid, number=1)
+    wait_for_trial(trials, number=1)
     other = trials.start(*words, "params.x=6,7")
     for sweep in (one, other):
         _out, err = sweep.communicate(timeout=120)
@@ -150,15 +151,14 @@ def test_two_sweeps_take_turns_on_a_machine_that_has_room_for_one_trial(trials: 
     assert len(meanwhile) <= 2, "the second sweep had to wait for the first"
 
 
-def wait_for_trial(launch: Launch, sweep: int, *, number: int) -> int:
+def wait_for_trial(launch: Launch, *, number: int) -> int:
     """The supervisor of the trial, once its program has begun."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for run_dir in active.active_runs(StateDir(launch.home)):
             events = journal.read(run_dir.journal)
             if events and events[0].get("trial") == number and events[-1].name in ("started", "first_output"):
-                supervisors = [child for server in process_children(sweep) for child in process_children(server)]
-                return supervisors[-1]
+                return int(json.loads(run_dir.supervisor_lock.read_text())["pid"])
         time.sleep(0.02)
     raise AssertionError(f"trial {number} did not begin")
 
