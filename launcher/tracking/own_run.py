@@ -15,6 +15,7 @@ from launcher.tracking.mlflow_batches import PARAM_MAX, TAG_MAX, fitting_key, fi
 from launcher.tracking.observed import Observed, metric
 
 _INTEGER_MAX = 2**63 - 1
+_POINT_OF = ("model_id", "dataset_name", "dataset_digest")
 
 _LAUNCHERS_TAGS = ("launch.", "mlflow.source.", "mlflow.docker.", "mlflow.parentRunId", "mlflow.user", "mlflow.project.")
 
@@ -92,8 +93,11 @@ class OwnRun:
                 raise ValueError("not a number of 64 bits")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Rejected(400, "INVALID_PARAMETER_VALUE", f"metric `{key}` has no number as value, step or timestamp") from error
-        extras = {name: given[name] for name in ("model_id", "dataset_name", "dataset_digest") if given.get(name)}
-        return metric(key, value, step=step, time_ms=time_ms) | extras
+        point = metric(key, value, step=step, time_ms=time_ms)
+        for name in _POINT_OF:
+            if given.get(name):
+                point[name] = given[name]
+        return point
 
     def _param(self, given: Any, new: dict[str, str]) -> list[dict[str, Any]]:
         key = _key(given, "param")

@@ -194,3 +194,11 @@ def test_half_a_line_on_a_full_disk_spoils_no_later_one(run_dir: RunDir) -> None
     observed.add([metric("c", 3.0, step=0, time_ms=3)])
     assert [("a", 1.0, 0), ("c", 3.0, 0)] == logged(run_dir)
     assert [("a", 1.0, 0), ("c", 3.0, 0)] == [(key, value, 0) for key, value in Observed(run_dir).so_far.last.items()]
+
+
+@pytest.mark.parametrize("value", [0.1, 1e300, 5e-324, -0.0, 3.0, math.nan, -math.inf])
+@pytest.mark.parametrize("key", ["loss", 'a "b"', "ä/\u2028"])
+def test_a_point_is_written_as_json_has_it(run_dir: RunDir, key: str, value: float) -> None:
+    point = metric(key, value, step=2**53, time_ms=-1)
+    Observed(run_dir).add([point])
+    assert json.dumps(point, separators=(",", ":")) + "\n" == run_dir.logged.read_text()
