@@ -64,7 +64,7 @@ class Place(Protocol):
         ...
 
     def standing(self) -> str | None:
-        """How it stands there, for whoever watches: `6 worker jobs, 10 more in line`. None: what runs says enough."""
+        """How it stands there, for whoever watches: `6 workers on 3 nodes, 10 worker jobs in line`; None on this machine."""
         ...
 
     def why_it_waits(self) -> str | None:

@@ -28,6 +28,8 @@ class TrialResult:
     reason: str | None
     values: tuple[float, ...]
     violations: tuple[float, ...]
+    node: str | None = None
+    """Of a cluster, of its last try."""
 
     @property
     def end(self) -> End:
@@ -139,4 +141,6 @@ def _result(logged: LoggedTrial) -> TrialResult:
         return TrialResult(asked.number, asked.point, asked.overrides, None, None, None, (), ())
     end = last.end
     values, violations = (end.values, end.violations) if end is not None else ((), ())
-    return TrialResult(asked.number, asked.point, last.overrides, last.run_id, last.verdict, last.reason, values, violations)
+    return TrialResult(
+        asked.number, asked.point, last.overrides, last.run_id, last.verdict, last.reason, values, violations, last.node
+    )

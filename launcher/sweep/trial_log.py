@@ -52,6 +52,8 @@ class Try:
     """None: nobody has seen its end yet."""
     reason: str | None = None
     end: End | None = None
+    node: str | None = None
+    """Of a cluster."""
 
 
 @dataclass(slots=True)
@@ -113,6 +115,14 @@ class TrialLog:
             raise LaunchError(f"`{self._path}` cannot be written: the disk is full", hint="`launch gc` frees what no image needs")
 
 
+def read_place(path: Path) -> str | None:
+    """How it stood last where the trials run, when that is a cluster."""
+    words = None
+    for line in json_objects(path):
+        words = line.get("words") if line["event"] == "place" else words
+    return words
+
+
 def read_trials(path: Path) -> dict[int, LoggedTrial]:
     """Every trial by number, in the order in which they were asked for. A line that a killed writer left half is skipped."""
     trials: dict[int, LoggedTrial] = {}
@@ -123,7 +133,7 @@ def read_trials(path: Path) -> dict[int, LoggedTrial]:
         if line["event"] == "asked":
             trials[number] = LoggedTrial(Asked(number, int(line["point"]), tuple(line["overrides"])))
         elif line["event"] == "started":
-            trials[number].tries.append(Try(line["run_id"], tuple(line["overrides"])))
+            trials[number].tries.append(Try(line["run_id"], tuple(line["overrides"]), node=line.get("node")))
         elif line["event"] == "ended":
             _end(trials[number], line)
     return trials

@@ -1,4 +1,4 @@
-"""The nodes of a run that has several: which they are, how it ended on each, and what each of them wrote."""
+"""The nodes of a cluster that a run has: which they are, how it ended on each, and what each of them wrote."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHOWN = 4
 
 def nodes_of(events: Iterable[Event]) -> tuple[dict[str, Any], ...]:
     """From a run's *events* its nodes as far as they have joined: `{"node": 1, "name": "gpu07", "host": …, "gpus": […]}`, and
-    where the program has ended `reason` and `exit_code`. Empty for a run on one machine."""
+    where the program has ended `reason` and `exit_code`. Empty for a run of one's own machine."""
     first: dict[str, Any] = {"node": 0}
     others: dict[int, dict[str, Any]] = {}
     for event in events:
@@ -27,7 +27,7 @@ def nodes_of(events: Iterable[Event]) -> tuple[dict[str, Any], ...]:
             others[number] = {"node": number, **{name: event.fields["about"].get(name) for name in ("name", "host", "gpus")}}
         elif event.name == "left":
             others.setdefault(event.fields["node"], {"node": event.fields["node"]}).update(event.fields["ending"])
-    return (first, *(others[number] for number in sorted(others))) if others else ()
+    return (first, *(others[number] for number in sorted(others))) if others or "name" in first else ()
 
 
 def node_words(nodes: Sequence[Mapping[str, Any]]) -> str:

@@ -10,6 +10,7 @@ from launcher.cli import render
 from launcher.cli.sweep.find import find_sweep
 from launcher.cli.sweep.summary import best_lines
 from launcher.sweep.results import SweepResults, results_of
+from launcher.sweep.trial_log import read_place
 from launcher.tracking.record import RunRecord
 from runtime.build.step_label import counted
 from runtime.state_dir import state_dir
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str]) -> int:
 def _lines(record: RunRecord, results: SweepResults, *, most: int) -> Iterator[str]:
     words = ", ".join(f"{number} {word}" for word, number in results.counts().items())
     yield f"sweep {record.run_id} of {record.experiment}: {record.status.lower()}, {words or 'no trial yet'}"
+    if record.alive and (place := read_place(record.run_dir.trials)) is not None:
+        yield place
     yield from render.table(
         ("TRIAL", "RUN", *_short_keys(results), *results.settings.metrics, "ENDED"), _rows(results, most)
     ).splitlines()
@@ -71,7 +74,7 @@ def _rows(results: SweepResults, most: int) -> list[tuple[object, ...]]:
             trial.run_id or "-",
             *(_cell(trial.value_of(dimension)) for dimension in results.dimensions),
             *(map(render.number, trial.values) if trial.values else [""] * len(results.settings.metrics)),
-            trial.verdict or "open",
+            trial.verdict or (f"open, on {trial.node}" if trial.node else "open"),
         )
         for trial in shown
     ]

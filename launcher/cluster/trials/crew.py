@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from launcher.cluster.engine import Engine, JobEnd, JobStatus
+from launcher.cluster.engine import Engine, JobEnd, JobPhase, JobStatus
 from launcher.cluster.trials.exchange import WorkerDir, new_worker_dir, worker_dirs
 from launcher.cluster.trials.line import waiting_words
 from launcher.cluster.trials.worker_job import WorkerJob, read_worker, submitted_worker
@@ -51,8 +51,8 @@ class Crew:
         self._pause_s, self._ask_at = _ASK_S[0], 0.0
         self._never_began = 0
         self._refused_until = 0.0
-        self.waits_for: str | None = None
-        """How many are in the cluster's line, and why they are not begun."""
+        self._reasons: dict[str, str] = {}
+        """Job in the cluster's line → why it is not begun, when the engine was asked last."""
 
     def __iter__(self) -> Iterator[WorkerJob]:
         """Those whose job is not over, as far as is known."""
@@ -60,6 +60,13 @@ class Crew:
 
     def of_job(self, job: str) -> WorkerJob | None:
         return self._workers.get(job)
+
+    @property
+    def waits_for(self) -> str | None:
+        """`4 worker jobs in line at slurm (Resources)`; None when none is, or nothing is known of them yet."""
+        waiting = [worker.job.job for worker in self if worker.is_staying and not worker.has_begun]
+        reasons = [self._reasons[job] for job in waiting if job in self._reasons]
+        return waiting_words(self._engine.name, len(waiting), reasons) if reasons else None
 
     def idle(self, shape: str) -> list[WorkerJob]:
         """Those that could run a trial of *shape* now, the longest idle last: it has the most recent node warm."""
@@ -92,7 +99,7 @@ class Crew:
         statuses = self._answers([worker.job.job for worker in asked])
         if not statuses:
             return []
-        self.waits_for = waiting_words(self._engine.name, list(statuses.values()))
+        self._reasons = {job: status.why for job, status in statuses.items() if status.phase is JobPhase.PENDING and status.why}
         over = [worker for worker in asked if statuses[worker.job.job].is_over]
         for worker in over:
             worker.hear(now=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from launcher.cluster.engine import JobPhase, JobStatus
+from launcher.cluster.engine import JobPhase
 from launcher.cluster.submission import engine_named
 from launcher.cluster.trials.exchange import worker_dirs
 from launcher.cluster.trials.worker_job import WorkerJob, read_worker
@@ -19,14 +19,10 @@ def sweeps_in_line(state: StateDir) -> dict[str, str]:
     return {run_id: text for run_id, text in words if text is not None}
 
 
-def waiting_words(engine: str, statuses: Sequence[JobStatus]) -> str | None:
-    """Of worker jobs; None when none is in line."""
-    pending = [status for status in statuses if status.phase is JobPhase.PENDING]
-    if not pending:
-        return None
-    reasons = sorted({status.why for status in pending if status.why})
-    why = f" ({', '.join(reasons)})" if reasons else ""
-    return f"{counted(len(pending), 'worker job')} in line at {engine}{why}"
+def waiting_words(engine: str, number: int, reasons: Sequence[str]) -> str:
+    """Of worker jobs: how many, and in the engine's words why."""
+    why = f" ({', '.join(sorted(set(reasons)))})" if reasons else ""
+    return f"{counted(number, 'worker job')} in line at {engine}{why}"
 
 
 def _words(sweep: RunDir) -> str | None:
@@ -34,7 +30,9 @@ def _words(sweep: RunDir) -> str | None:
     if not workers:
         return None
     engine = workers[0].job.engine
-    return waiting_words(engine, list(engine_named(engine).poll([worker.job.job for worker in workers]).values()))
+    statuses = engine_named(engine).poll([worker.job.job for worker in workers]).values()
+    pending = [status.why for status in statuses if status.phase is JobPhase.PENDING]
+    return waiting_words(engine, len(pending), [why for why in pending if why]) if pending else None
 
 
 def _may_wait(worker: WorkerJob) -> bool:

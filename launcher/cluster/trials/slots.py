@@ -146,8 +146,8 @@ class ClusterSlots:
 
     def standing(self) -> str | None:
         nodes = [worker.node for worker in self._crew if worker.node is not None]
-        here = f"{counted(len(nodes), 'worker job')} on {counted(len(set(nodes)), 'node')}"
-        return here if self._crew.waits_for is None else f"{here}, {self._crew.waits_for}"
+        here = f"{counted(len(nodes), 'worker')} on {counted(len(set(nodes)), 'node')}" if nodes else None
+        return ", ".join(words for words in (here, self._crew.waits_for) if words is not None) or None
 
     def why_it_waits(self) -> str | None:
         return None if self._crew.waits_for is None else f"waiting: {self._crew.waits_for}"
