@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.cli import render
@@ -33,8 +34,9 @@ from runtime.state_dir import RunDir, StateDir
 if TYPE_CHECKING:
     from launcher.plan.launch_plan import LaunchPlan
 
-_LOOK_S = 0.1
-"""inotify hears nothing of what another machine writes."""
+_LOOK_S = (0.1, 1.0)
+"""The least and the longest pause between two looks into the run's directory. inotify hears nothing of what another machine
+writes, and each look is a question to the server of a shared file system."""
 
 _ASK_S = (1.0, 10.0)
 """The first and the longest pause between two questions to the engine: a controller has thousands of jobs to answer for."""
@@ -50,11 +52,11 @@ class OnCluster:
         return _watch(self._run_dir, inbox, quiet=quiet, tail=tail)
 
     def until_it_ends(self) -> Iterator[None]:
-        asked = _Asked(self._run_dir, quiet=True)
+        asked, pace = _Asked(self._run_dir, quiet=True), _Pace(self._run_dir)
         while not is_finished(self._run_dir) or is_locked(self._run_dir.supervisor_lock):
             yield
             asked.again()
-            time.sleep(_LOOK_S)
+            time.sleep(pace.pause_s())
         yield
         recover(self._run_dir)
 
@@ -79,7 +81,8 @@ def submitted(run_dir: RunDir, lock_fd: int, plan: LaunchPlan, *, quiet: bool) -
 
 def _watch(run_dir: RunDir, inbox: SignalInbox, *, quiet: bool, tail: int | None) -> int:
     """Show the run until it has ended, as `watch` does. Returns the exit code of `launch`."""
-    shown, notes, asked = Shown(run_dir), journal.Follower(run_dir.journal), _Asked(run_dir, quiet=quiet)
+    shown, notes = Shown(run_dir), journal.Follower(run_dir.journal)
+    asked, pace = _Asked(run_dir, quiet=quiet), _Pace(run_dir)
     if tail is not None:
         shown.copy(tail=tail)
     with Inotify() as changes:
@@ -88,7 +91,7 @@ def _watch(run_dir: RunDir, inbox: SignalInbox, *, quiet: bool, tail: int | None
             shown.copy()
             tell_notes(journal.since_resumed(notes.new_events()), quiet=quiet)
             asked.again()
-            ready, _, _ = select.select([changes.fileno(), inbox.fd], [], [], _LOOK_S)
+            ready, _, _ = select.select([changes.fileno(), inbox.fd], [], [], pace.pause_s())
             if changes.fileno() in ready:
                 changes.read()
             if inbox.fd in ready and _left(inbox, run_dir):
@@ -96,6 +99,28 @@ def _watch(run_dir: RunDir, inbox: SignalInbox, *, quiet: bool, tail: int | None
     shown.copy()
     recover(run_dir)  # where the node could not reach MLflow, this machine sends the rest
     return ending(run_dir, quiet=quiet)
+
+
+class _Pace:
+    """How long to wait for the next look: a fiftieth of the silence."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        self._files = (run_dir.journal, run_dir.output_index)
+        self._sizes: tuple[int, ...] = ()
+        self._since = time.monotonic()
+
+    def pause_s(self) -> float:
+        sizes = tuple(map(_size, self._files))
+        if sizes != self._sizes:
+            self._sizes, self._since = sizes, time.monotonic()
+        return min(_LOOK_S[1], max(_LOOK_S[0], (time.monotonic() - self._since) / 50))
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 class _Asked:
