@@ -23,7 +23,7 @@ from launcher.tracking import journal
 from launcher.tracking.fencing import TOKEN
 from launcher.tracking.observed import read_slice
 from launcher.tracking.status import Reason
-from launcher.tracking.superseded import Watch
+from launcher.tracking.submitted import job_of
 from runtime.container import lifecycle
 from runtime.kernel import processes
 from runtime.state_dir import RunDir
@@ -58,7 +58,7 @@ class Link:
         self.pidfd = os.pidfd_open(self.supervisor)
         with suppress(FileNotFoundError):
             self.sampled = self.node_dir.system_metrics.stat().st_size
-        run_goes_on_here = Watch(self.node_dir.on_node(0).journal, self.placement)
+        attempt = _Attempt(self.node_dir.on_node(0), self.placement)
         name, host = os.environ.get("SLURMD_NODENAME", os.uname().nodename), os.uname().nodename
         self._say("here", name=name, host=host, at=time.time())
         waiting_for = [_STDIN, self.pidfd]
@@ -72,7 +72,7 @@ class Link:
             self._tell_news()
             if time.monotonic() - self.spoken_at >= BEAT_S:
                 self._say("beat")
-                if _is_superseded(run_goes_on_here):
+                if attempt.is_over():
                     self._pass_on(signal.SIGQUIT)
 
     def _hear(self) -> bool:
@@ -137,8 +137,16 @@ class Link:
             os.write(self.answers, line(self.node_dir.node, kind, **fields))
 
 
-def _is_superseded(watch: Watch) -> bool:
-    try:
-        return watch.is_superseded()
-    except OSError:
-        return False
+class _Attempt:
+    """The attempt that this node is part of, as the run's journal has it: a node whose network is broken may hear nothing else."""
+
+    def __init__(self, run_dir: RunDir, placement: str) -> None:
+        self._events = journal.Follower(run_dir.journal)
+        self._placement = placement
+        self._over = job_of(self._events.new_events()) is None
+
+    def is_over(self) -> bool:
+        with suppress(OSError):
+            ended = [event for event in self._events.new_events() if event.name in ("attempt", "finished", "resumed")]
+            self._over = self._over or bool(ended) or self._events.fence.placement != self._placement
+        return self._over

@@ -35,6 +35,9 @@ _FIRST_WORD_WITHIN_S = 180.0
 _SILENT_S = 12 * BEAT_S
 _KILLED_WITHIN_S = 20.0
 _STEP_ENDS_WITHIN_S = 30.0
+_STEP_WITH_LOST_S = 2.0
+"""srun would wait for a machine that is gone."""
+_STEP_ENDS_AT_ONCE_S = 5.0
 
 _NODE_FAILURE = re.compile(r"srun: error: Node failure on (\S+)")
 
@@ -117,7 +120,9 @@ class StepPeers:
         assert self.step.stdout is not None
         with suppress(OSError):
             self.step.stdin.close()
-        for wait_s, then in ((_STEP_ENDS_WITHIN_S, self.step.terminate), (_STEP_ENDS_WITHIN_S, self.step.kill)):
+        lost = any(node.end is not None and node.end.outcome.reason is Reason.LOST for node in self.nodes.values())
+        first_s = _STEP_WITH_LOST_S if lost else _STEP_ENDS_WITHIN_S
+        for wait_s, then in ((first_s, self.step.terminate), (_STEP_ENDS_AT_ONCE_S, self.step.kill)):
             with suppress(subprocess.TimeoutExpired):
                 self._wait(wait_s)
                 break
@@ -159,7 +164,7 @@ class StepPeers:
         if not words.strip():
             return None
         print(words, file=sys.stderr, flush=True)
-        self.said_by_srun = [*self.said_by_srun[-2:], words.removeprefix("srun: ").removeprefix("error: ")]
+        self.said_by_srun = [*self.said_by_srun[-2:], words.strip().removeprefix("srun: ").removeprefix("error: ")]
         failed = _NODE_FAILURE.match(words)
         lost = [node for node in self.nodes.values() if failed is not None and node.name == failed[1]]
         return self._first([self._lose(node, "Slurm says that the machine has failed") for node in lost])

@@ -45,7 +45,8 @@ def verdict(ends: Sequence[NodeEnd], asked: Asked | None) -> ExitOutcome:
     if asked is not None:
         # Where the first node's program was through before, another one's was not.
         return next((end.outcome for end in ends if end.outcome.reason is asked.reason), ends[0].outcome)
-    told = next((end for end in ends if end.told), None)
+    # Nobody asked here: somebody ended one of the others by a signal.
+    told = next((end for end in ends[1:] if end.told), None)
     return ends[0].outcome if told is None else _blaming(told)
 
 
@@ -60,4 +61,4 @@ def end_words(name: str, outcome: ExitOutcome) -> str:
     if outcome.reason is Reason.PROGRAM:
         how = f"was ended by signal {outcome.signal}" if outcome.signal else f"ended with exit code {outcome.exit_code}"
         return f"{name}: its program {how}"
-    return f"{name}: {outcome.reason}"
+    return f"{name}: {'it was told to end' if outcome.reason is Reason.STOPPED else outcome.reason}"
