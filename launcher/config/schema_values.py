@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from launcher.config import databricks
 from launcher.config.metric_pattern import value_group
 from launcher.config.quantities import seconds, size_bytes
 from runtime.network.published import parse as parse_port
@@ -55,6 +56,12 @@ def _metric_pattern(value: str) -> str:
     return value
 
 
+def _not_databricks(value: str) -> str:
+    if databricks.is_databricks(value):
+        raise ValueError(f"{databricks.WHY}: {databricks.INSTEAD}")
+    return value
+
+
 def network_word(value: str) -> str:
     if value in NETWORKS:
         return value
@@ -93,6 +100,8 @@ MetricPattern = Annotated[str, AfterValidator(_metric_pattern)]
 MetricName = Annotated[str, matching(r"[\w\-. :/]{1,250}", "not a metric's name: letters, digits and `_-. :/` only")]
 Capability = Annotated[str, matching(r"\d+\.\d+", "not a compute capability: write one like `8.0`")]
 ServerUri = Annotated[
-    str, matching(r"https?://.+", "not the address of an MLflow server: it must begin with `http://` or `https://`")
+    str,
+    AfterValidator(_not_databricks),
+    matching(r"https?://.+", "not the address of an MLflow server: it must begin with `http://` or `https://`"),
 ]
 AtLeastOne = Annotated[int, Field(ge=1)]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launcher.config import databricks
 from launcher.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def parse_uri(uri: str, *, environ: Mapping[str, str] = os.environ) -> RemoteAdd
             f"`tracking.uri` has a user or password in it: `{_without_user(parts)}`",
             hint="the configuration is recorded with each run; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead",
         )
+    if databricks.is_databricks(uri):
+        raise ConfigError(f"`{_without_user(parts)}` is no server to track on: {databricks.WHY}", hint=databricks.INSTEAD)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(
             f"`tracking.uri` is not the address of an MLflow server: `{_without_user(parts)}`",

@@ -32,6 +32,29 @@ def test_what_is_no_address_of_a_server_is_exit_2(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "uri",
+    [
+        "databricks",
+        "databricks-uc",
+        "databricks://profile",
+        "DATABRICKS://a:b",
+        "https://adb-1.2.azuredatabricks.net",
+        "https://x.cloud.databricks.com:443/api",
+    ],
+)
+def test_databricks_is_refused_with_what_to_do(uri: str) -> None:
+    with pytest.raises(ConfigError, match="Databricks'") as refused:
+        parse_uri(uri, environ={})
+    assert 2 == refused.value.exit_code
+    assert "tracking=none" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize("uri", ["https://databricks.lab", "https://lab/databricks", "http://lab?x=.databricks.com/"])
+def test_a_server_that_only_sounds_like_databricks_is_one(uri: str) -> None:
+    assert parse_uri(uri, environ={})
+
+
+@pytest.mark.parametrize(
     ("environ", "authorization"),
     [
         ({}, None),
