@@ -1,11 +1,13 @@
 """A resolved spec with other values: what `launch rerun RUN params.lr=0.5` changes of the record. Nothing is composed.
 
-The same grammar and the same validation as a launch, over the spec as it was recorded; groups cannot be chosen again.
+The same grammar and the same validation as a launch, over the spec as it was recorded; groups cannot be chosen again. Where a run
+is placed is not one of its inputs: `cluster=local` and `cluster=slurm` say that alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,20 @@ from launcher.config.validate import Context, to_spec
 from launcher.errors import ConfigError, Origin
 
 GROUPS = ("experiment", "image", "tracking", "cluster", "sweep")
+_PLACES = ("cluster=local", "cluster=slurm")
+"""The shipped presets; others are files, and a record has none."""
 _FIXED = ("image", "code", "workdir", "name")
 
 
 def amend(spec: ExperimentSpec, texts: Sequence[str], *, cwd: Path) -> ExperimentSpec:
     """*spec* with the overrides *texts*. Raises ConfigError for a wrong one, and for what a rerun keeps."""
-    for override in parse_overrides(texts):
+    spelled = [text.replace("=", ".kind=", 1) if text in _PLACES else text for text in texts]
+    for override in parse_overrides(spelled):
         _refuse_what_is_kept(str(override.key_or_group), str(override.input_line))
-    return _amended(spec, texts, cwd=cwd)
+    amended = _amended(spec, spelled, cwd=cwd)
+    if "cluster=slurm" in texts and amended.cluster.time is None:
+        return replace(amended, cluster=replace(amended.cluster, time=amended.timeout))  # as conf/cluster/slurm.yaml has it
+    return amended
 
 
 def amend_image(spec: ExperimentSpec, texts: Sequence[str], *, cwd: Path) -> Image:
@@ -44,6 +52,9 @@ def _amended(spec: ExperimentSpec, texts: Sequence[str], *, cwd: Path) -> Experi
 
 def _refuse_what_is_kept(key: str, text: str) -> None:
     first = key.split(".")[0]
+    if key == "cluster":
+        message, hint = f"a rerun has no files to choose from: `{text}`", "`cluster=slurm`, `cluster.partition=…` and other keys"
+        raise ConfigError(message, origin=Origin(override=text), hint=f"{hint}: what the preset says")
     if first in _FIXED or (key in GROUPS):
         raise ConfigError(
             f"a rerun has the image and the code of the record: `{key}` cannot change",
