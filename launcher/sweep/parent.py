@@ -27,7 +27,7 @@ from launcher.sweep.trial import Trial
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking import journal
 from launcher.tracking.description import Description, user_name, write_description
-from launcher.tracking.record import RunRecord, process_started
+from launcher.tracking.record import RunRecord, fold, process_started
 from launcher.tracking.status import Reason
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir, StateDir
@@ -75,10 +75,11 @@ class SweepParent:
         if len(end.best) == 1:
             best = end.best[0]
             trial = next(trial for trial in end.trials if trial.number == best.trial)
+            record = fold(RunDir(self.run_dir.root.with_name(trial.run_id)))  # MLflow may have learnt of it since it ended
             facts |= {
                 "best_trial": best.trial,
                 "best_run_id": trial.run_id,
-                "best_mlflow_run_id": trial.mlflow_run_id,
+                "best_mlflow_run_id": None if record is None else record.mlflow_run_id,
                 "best_overrides": shlex.join(trial.overrides),
             }
             with self.run_dir.metrics.open("a") as metrics:

@@ -32,14 +32,12 @@ def restore(sweeping: Sweeping, trials: Mapping[int, LoggedTrial]) -> None:
 
 def _decided(sweeping: Sweeping, asked: Asked, decided: Try) -> None:
     assert decided.end is not None
-    record = fold(sweeping.state.run(decided.run_id))
-    if sweeping.settings.pruner is not None and record is not None:
+    if sweeping.settings.pruner is not None and (record := fold(sweeping.state.run(decided.run_id))) is not None:
         for value in reports(record, sweeping.settings.metrics[0]):
             sweeping.study.report(asked.number, value)
     sweeping.study.tell(asked.number, decided.end)
     assert decided.verdict is not None
-    mlflow_run_id = record.mlflow_run_id if record is not None else None
-    sweeping.ended.append(EndedTrial(asked.number, decided.overrides, decided.run_id, mlflow_run_id, decided.verdict))
+    sweeping.ended.append(EndedTrial(asked.number, decided.overrides, decided.run_id, decided.verdict))
     sweeping.failures += decided.verdict is Verdict.FAILED
 
 

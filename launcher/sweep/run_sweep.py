@@ -134,7 +134,7 @@ class Sweeping:
         if not final:
             return
         self.study.tell(trial.number, end)
-        self.ended.append(EndedTrial(trial.number, trial.overrides, record.run_id, record.mlflow_run_id, verdict))
+        self.ended.append(EndedTrial(trial.number, trial.overrides, record.run_id, verdict))
         if verdict is Verdict.FAILED:
             self.failures += 1
             if policy.ends_after(self.failures) and self._starts:

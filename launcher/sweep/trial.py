@@ -33,5 +33,4 @@ class EndedTrial:
     number: int
     overrides: tuple[str, ...]
     run_id: str
-    mlflow_run_id: str | None
     verdict: Verdict
