@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from launcher.cluster.last_witness import fork_witness
 from launcher.cluster.predecessor import predecessor_of, succeed, this_node
+from launcher.cluster.set_aside import remove_superseded
 from launcher.cluster.taken_away import close_or_leave
 from launcher.run import active, supervisor
 from launcher.run.attempt import Attempt
@@ -113,5 +114,7 @@ def _leave_the_rest(run_dir: RunDir) -> None:
     """A node need not reach MLflow: the next command on a machine that does, sends what is missing (`run.recover`)."""
     from launcher.tracking.sync import is_synced
 
+    if job_of(journal.read(run_dir.journal)) is None:
+        remove_superseded(run_dir)
     if not is_synced(run_dir):
         active.mark_again(run_dir)

@@ -54,6 +54,14 @@ GresTypes=gpu,shard
 _PARTITION = "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n"
 _NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=4000 Gres=gpu:2,shard:8\n"
 
+_IN_OWN_CGROUPS = """
+for procs in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do
+    directory=${procs%/*}/$0
+    mkdir -p "$directory" 2>/dev/null && echo $$ > "$directory/cgroup.procs" 2>/dev/null
+done
+exec slurmd -N "$1"
+"""
+
 
 @dataclass(frozen=True)
 class SlurmBed:
@@ -77,7 +85,8 @@ class SlurmBed:
             os.kill(int((self.root / f"slurmd-{node}.pid").read_text()), signal.SIGKILL)
 
     def start_daemon(self, node: str) -> None:
-        self.ask("slurmd", "-N", node)
+        """In cgroups of its own, as a machine has: two copies of one run on two nodes must not find each other there."""
+        self.ask("sh", "-c", _IN_OWN_CGROUPS, f"{self.root.name}-{node}", node)
 
     def fail(self, node: str) -> None:
         """The controller learns that the node is down, and ends or requeues its jobs."""
@@ -85,6 +94,14 @@ class SlurmBed:
 
     def resume(self, node: str) -> None:
         self.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+
+    def forget(self) -> None:
+        """The controller no longer knows of any job, as `MinJobAge` after their ends."""
+        pid = int((self.root / "slurmctld.pid").read_text())
+        os.kill(pid, signal.SIGTERM)
+        _wait(lambda: not _lives(pid))
+        self.ask("slurmctld", "-c")
+        _wait(lambda: "idle" in self.ask("sinfo", "--noheader", "--format=%T"))
 
 
 @contextmanager
@@ -105,8 +122,9 @@ def slurm_bed(
         bed.ask("slurmctld", "-c")
         for name in names:
             (root / f"spool-{name}").mkdir()
-            bed.ask("slurmd", "-N", name)
-        _wait(lambda: bed.ask("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N").split() == names)
+            owned.callback(_remove_cgroups, f"{root.name}-{name}")
+            bed.start_daemon(name)
+        _wait(lambda: set(bed.ask("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N").split()) == set(names))
         yield bed
 
 
@@ -126,6 +144,12 @@ def _configure(root: Path, names: list[str], settings: Mapping[str, object]) -> 
     (root / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
     (root / "munge.key").write_bytes(os.urandom(128))
     (root / "munge.key").chmod(0o600)
+
+
+def _remove_cgroups(name: str) -> None:
+    for directory in (Path("/sys/fs/cgroup", name), *Path("/sys/fs/cgroup").glob(f"*/{name}")):
+        with suppress(OSError):
+            directory.rmdir()
 
 
 def _start_munge(root: Path) -> None:

@@ -1,0 +1,196 @@
+"""One run, begun more than once by a real Slurm: lost nodes, requeued jobs, preemption, time limits; nothing survives."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from launch_command import EXPERIMENT, Launch, write_project
+
+pytestmark = pytest.mark.requires("root", "slurm", "overlayfs")
+
+WITHIN_S = 60.0
+
+# Counts on from its checkpoint, ten times a second, and says everywhere which attempt it is.
+PROGRAM = """\
+import json, os, pathlib, signal, subprocess, sys, time
+how, attempt = sys.argv[1], int(os.environ["LAUNCH_ATTEMPT"])
+state, enough = pathlib.Path("/checkpoints/state"), pathlib.Path("/checkpoints/enough")
+step = int(state.read_text()) if state.exists() else 0
+
+def save(*_):
+    pathlib.Path("/checkpoints/saved").write_text(f"{attempt} {step}")
+    print("saving", flush=True)
+    if how != "stubborn":
+        sys.exit(0)
+
+signal.signal(signal.SIGTERM, save)
+if how == "stubborn":
+    subprocess.Popen(["sleep", "4321"], start_new_session=True)
+print(f"attempt {attempt} begins at {step}", flush=True)
+with open(os.environ["LAUNCH_METRICS"], "a") as metrics, open("/outputs/steps.txt", "a") as steps:
+    while not enough.exists():
+        step += 1
+        for file, line in (
+            (metrics, json.dumps({"step": step, "attempt": attempt})),
+            (steps, f"attempt {attempt} step {step}"),
+            (sys.stdout, f"attempt {attempt} step {step}"),
+        ):
+            print(line, file=file, flush=True)
+        pathlib.Path("/checkpoints/partial").write_text(str(step))
+        os.rename("/checkpoints/partial", state)
+        time.sleep(0.1)
+"""
+
+
+@pytest.fixture(scope="session")
+def counting_project(tmp_path_factory):
+    experiment = EXPERIMENT.replace("probe", "counting").replace('how: "0"', "how: count")
+    return write_project(tmp_path_factory.mktemp("counting"), "counting", experiment=experiment, program=PROGRAM)
+
+
+@pytest.fixture
+def counting(launch, counting_project):
+    return Launch(launch.home, counting_project, launch.environ)
+
+
+class Run:
+    """A run on the bed, seen through its directory and Slurm."""
+
+    def __init__(self, launch, slurm, *overrides):
+        self.launch, self.slurm = launch, slurm
+        self.id = launch("experiment=counting", "cluster=slurm", "-d", "-q", *overrides).stdout.strip()
+        self.directory = launch.home / "runs" / self.id
+
+    @property
+    def job(self):
+        return [event["job"] for event in self.lines("submitted")][-1]
+
+    def lines(self, name):
+        events = map(json.loads, (self.directory / "journal.jsonl").read_text().splitlines())
+        return [event for event in events if event["event"] == name]
+
+    def record(self):
+        return self.launch.record(self.id)
+
+    def steps(self, attempt, file="stdout.log"):
+        found = re.findall(rf"attempt {attempt} step (\d+)", (self.directory / file).read_text())
+        return [int(step) for step in found]
+
+    def counts(self, attempt):
+        until(lambda: len(self.steps(attempt)) > 5, f"steps of attempt {attempt}")
+
+    def in_line(self, field):
+        """What squeue says of it."""
+        return self.slurm.ask("squeue", "--noheader", f"--jobs={self.job}", f"--format={field}").strip()
+
+    def begin_again_now(self):
+        """Slurm keeps a requeued job back for two minutes."""
+        until(lambda: self.in_line("%T") == "PENDING", "the job to be in line again")
+        self.slurm.ask("scontrol", "update", f"JobId={self.job}", "StartTime=now")
+
+    def lose_node(self):
+        """Its node is gone for Slurm, and lives. Returns the node and the processes of the copy that lives on there."""
+        node, init = self.in_line("%N"), self.lines("started")[-1]["init_pid"]
+        supervisor = self.lines("placed")[-1]["pid"]
+        self.slurm.kill_daemon(node)
+        self.slurm.fail(node)
+        self.begin_again_now()
+        return node, (supervisor, init)
+
+    def finish(self):
+        (self.directory / "checkpoints/enough").touch()
+        assert 0 == self.launch("wait", self.id, timeout_s=60).returncode
+
+
+def until(is_so, what, within_s=WITHIN_S):
+    deadline = time.monotonic() + within_s
+    while not (found := is_so()):
+        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
+        time.sleep(0.02)
+    return found
+
+
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+def one_history(run):
+    """Every step of the first attempt stands before those of the second, which goes on from a checkpoint of the first; the same
+    in all places that the program writes to."""
+    logged = [json.loads(line) for line in (run.directory / "logged.jsonl").read_text().splitlines()]
+    attempts = [int(entry["value"]) for entry in logged if entry.get("key") == "attempt"]
+    assert attempts == sorted(attempts), "metrics of two attempts are mixed"
+    metrics = {attempt: [entry["step"] for entry in logged if entry["value"] == attempt] for attempt in set(attempts)}
+    for file in ("stdout.log", "outputs/steps.txt"):
+        text = (run.directory / file).read_text()
+        order = [int(number) for number in re.findall(r"^attempt (\d+) step", text, re.M)]
+        assert order == sorted(order), f"two attempts are mixed in {file}"
+        last = max(metrics)
+        assert run.steps(last, file) == metrics[last], f"{file} and the metrics differ"
+    for attempt, steps in metrics.items():
+        assert not [step for step, count in Counter(steps).items() if count > 1], f"attempt {attempt} counts a step twice"
+        assert steps == [*range(steps[0], steps[0] + len(steps))], f"attempt {attempt} has a gap"
+
+
+@pytest.fixture
+def mended(slurm):
+    """Nodes that a test lost are there again for the next one."""
+    lost = []
+    yield lost
+    for node in lost:
+        slurm.start_daemon(node)
+        with suppress(subprocess.CalledProcessError):  # it is back by itself already
+            slurm.resume(node)
+
+
+def test_of_two_copies_of_a_run_the_second_alone_is_in_the_record(counting, slurm, mended):
+    run = Run(counting, slurm, "cluster.requeue=true")
+    run.counts(1)
+    node, first_copy = run.lose_node()
+    mended.append(node)
+    run.counts(2)
+    until(lambda: not any(map(lives, first_copy)), "the end of the first copy, by itself", within_s=5)
+    run.finish()
+    one_history(run)
+    record = run.record()
+    assert ("completed", 2) == (record["reason"], record["attempt"])
+    assert [("lost", 1)] == [(event["reason"], event["attempt"]) for event in run.lines("attempt")]
+    assert not (run.directory / "superseded").exists()
+
+
+def test_the_time_limit_is_a_signal_that_leaves_time_to_save_and_a_reason(counting, slurm):
+    run = Run(counting, slurm)
+    run.counts(1)
+    slurm.ask("scancel", "--batch", "--signal=USR2", run.job)  # what Slurm sends for `--signal=B:USR2@grace`
+    assert 124 == counting("wait", run.id, check=None).returncode
+    assert "timeout" == run.record()["reason"]
+    attempt, step = map(int, (run.directory / "checkpoints/saved").read_text().split())
+    counting("resume", run.id, "-d", "-q")
+    run.counts(2)
+    assert (1, step + 1) == (attempt, run.steps(2)[0])
+    run.finish()
+    one_history(run)
+
+
+def test_a_job_that_an_operator_requeues_goes_on_as_the_same_run(counting, slurm):
+    run = Run(counting, slurm, "cluster.requeue=true")
+    run.counts(1)
+    slurm.ask("scontrol", "requeue", run.job)
+    until(lambda: run.lines("attempt"), "the last word of the first attempt")
+    assert [("preempted", True)] == [(event["reason"], event["requeued"]) for event in run.lines("attempt")]
+    assert None is run.record()["exit_code"]
+    run.begin_again_now()
+    run.counts(2)
+    run.finish()
+    one_history(run)
+    assert ("completed", 2) == (run.record()["reason"], run.record()["attempt"])
