@@ -19,6 +19,7 @@ from launcher.plan.meeting import Meeting
 from launcher.run.acquisitions import acquired, announce
 from launcher.run.attempt import Attempt, ended, not_run
 from launcher.run.follow import follow
+from launcher.run.followed import Followed
 from launcher.run.image_layers import image_layers
 from launcher.run.leases import Withdrawn, leased
 from launcher.run.logs import opened_logs
@@ -35,6 +36,7 @@ from runtime.cgroup.cgroup import new_cgroup
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import kills_on_this_machine
 from runtime.container import lifecycle
+from runtime.container.logs import LogFiles
 from runtime.container.spec import ProcessExit
 from runtime.errors import RuntimeFailure
 from runtime.oci.digest import Digest
@@ -43,7 +45,7 @@ from runtime.store.store import Store
 
 if TYPE_CHECKING:
     from launcher.run.gpu_watch import GpuWatch
-    from launcher.run.peers import Joining
+    from launcher.run.peers import Joining, Peers
 
 MLFLOW_READY_S = 30.0
 """How long the program's start waits for its MLflow run id before it starts without one."""
@@ -156,19 +158,7 @@ def run_attempt(run: Run, number: int) -> Attempt:
             _note(run_dir, warning)
         kills_before = kills_on_this_machine()
         _start(run, container, number)
-        followed = follow(
-            container,
-            run_dir,
-            run.inbox,
-            logs,
-            run.tracker,
-            timeout_s=plan.spec.timeout,
-            grace_s=plan.spec.grace,
-            gpus=gpus,
-            peers=peers,
-        )
-        if plan.spec.metrics.tensorboard:
-            run.tracker.catch_up()  # the working directory goes with the overlay
+        followed = _follow(run, container, logs, gpus, peers)
         own = ended(followed, cgroup, kills_before=kills_before)
         return own if peers is None else peers.verdict(own, followed)
 
@@ -186,6 +176,24 @@ def _note(run_dir: RunDir, text: str) -> None:
 def _name_of(run: Run) -> str | None:
     record = fold(run.run_dir)
     return record.name if record is not None else None
+
+
+def _follow(run: Run, container: lifecycle.Container, logs: LogFiles, gpus: GpuWatch | None, peers: Peers | None) -> Followed:
+    spec = run.plan.spec
+    followed = follow(
+        container,
+        run.run_dir,
+        run.inbox,
+        logs,
+        run.tracker,
+        timeout_s=spec.timeout,
+        grace_s=spec.grace,
+        gpus=gpus,
+        peers=peers,
+    )
+    if spec.metrics.tensorboard:
+        run.tracker.catch_up()  # the working directory goes with the overlay
+    return followed
 
 
 def _end(container: lifecycle.Container) -> None:
