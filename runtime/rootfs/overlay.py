@@ -235,7 +235,7 @@ def _explained(error: OSError, overlay_dir: Path) -> Unsupported | ContainerErro
     kind = mounts.file_system_name(overlay_dir)
     if kind in ("overlay", "nfs", "fuse", "cifs", "smb3", "lustre"):
         return Unsupported(
-            f"a container's writable directory can't lie on {kind} (`{overlay_dir}`): {error.strerror}",
+            f"a container's writable directory can't lie on {kind} (`{overlay_dir}`)",
             hint="set LAUNCH_HOME to a directory on a local file system (ext4, xfs, btrfs), in a container to a volume",
         )
     if error.errno == errno.ENODEV:

@@ -135,3 +135,13 @@ def test_a_build_job_ends_with_the_command_that_wants_it(on_shared: Launch, tmp_
     command.send_signal(signal.SIGINT)
     assert 130 == command.wait(30)
     until(lambda: not slurm.jobs(), "the end of its job")
+
+
+def test_the_doctor_of_a_cluster_asks_slurm_the_shared_home_and_a_node(on_shared: Launch) -> None:
+    found = {check["name"]: check for check in json.loads(on_shared("doctor", "--cluster", "--probe", "--json").stdout)["checks"]}
+    assert [True] * 4 == [found[name]["ok"] for name in ("slurm", "controller", "partition main", "main: node")]
+    assert "lies on overlay" in found["home-overlay"]["detail"]
+    assert found["home"]["detail"].endswith("as the nodes do")
+    assert str(SCRATCH) in found["main: node"]["detail"]
+    assert (False, "proctrack/linuxproc" in found["proctrack"]["detail"]) == (found["proctrack"]["ok"], True)
+    assert [] == [name for name in os.listdir(on_shared.home / "locks") if name.startswith("probe")]

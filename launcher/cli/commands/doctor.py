@@ -1,4 +1,4 @@
-"""`launch doctor`: what this machine can do, and what to do about the rest."""
+"""`launch doctor`: what this machine, or the cluster that it submits to, can do, and what to do about the rest."""
 
 from __future__ import annotations
 
@@ -6,25 +6,54 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from launcher.cli import arguments as args
 from launcher.cli import render
+from launcher.errors import ConfigError
 from runtime.state_dir import state_dir
+
+if TYPE_CHECKING:
+    from runtime.host.report import Check
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = args.Parser("doctor", "Check what this machine can do.", usage="[--json]")
+    parser = args.Parser("doctor", "Check what this machine can do, or a cluster.", usage="[--cluster [--probe]] [--json]")
+    parser.add_argument("--cluster", action="store_true", help="Slurm, LAUNCH_HOME's file system, and what would fail there")
+    parser.add_argument("--probe", action="store_true", help="with --cluster: ask a node of each partition, by a job of a minute")
+    parser.add_argument("--scratch", metavar="DIR", help="with --probe: try this `cluster.scratch`")
     parser.add_argument("--json", action="store_true", help="as JSON on stdout")
     args.add_debug_options(parser)
     options = parser.parse_args(arguments)
     args.apply_debug(options)
-    from runtime.host.report import report
-
-    checks = report()
+    if (options.probe or options.scratch) and not options.cluster:
+        raise ConfigError("a probe is of a cluster", hint="`launch doctor --cluster --probe`")
+    if options.scratch and not options.probe:
+        raise ConfigError("`--scratch` is tried on a node", hint="`launch doctor --cluster --probe --scratch=DIR`")
+    checks = _cluster_checks(probe=options.probe, scratch=options.scratch) if options.cluster else _machine_checks()
     if options.json:
         json.dump({"launch_home": str(state_dir().root), "checks": [asdict(check) for check in checks]}, sys.stdout, indent=2)
         print()
         return 0
+    _show(checks)
+    if options.cluster and not options.probe:
+        print("\n`launch doctor --cluster --probe` asks a node of each partition: LAUNCH_HOME there, containers, GPUs, scratch")
+    return 0
+
+
+def _machine_checks() -> tuple[Check, ...]:
+    from runtime.host.report import report
+
+    return report()
+
+
+def _cluster_checks(*, probe: bool, scratch: str | None) -> tuple[Check, ...]:
+    from launcher.cluster.checkup.report import cluster_report
+
+    return cluster_report(state_dir(), probe=probe, scratch=scratch)
+
+
+def _show(checks: Sequence[Check]) -> None:
     print(f"LAUNCH_HOME  {render.home_relative(state_dir().root)}")
     width = max(len(check.name) for check in checks)
     for check in checks:
@@ -33,4 +62,3 @@ def main(arguments: Sequence[str]) -> int:
         for line in (check.advice, check.command and f"$ {check.command}"):
             if line:
                 print(f"  {'':<{width}}  {line}")
-    return 0
