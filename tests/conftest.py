@@ -56,12 +56,23 @@ def _slurm() -> str | None:
     return f"`{missing[0]}` is not installed (Debian: slurm-wlm, munge)" if missing else None
 
 
+def _slurmdbd() -> str | None:
+    """Whether that cluster can keep accounts (tests/cluster/slurm_accounts.py)."""
+    missing = [program for program in ("slurmdbd", "mariadbd", "mariadb-install-db") if shutil.which(program) is None]
+    return f"`{missing[0]}` is not installed (Debian: slurmdbd, mariadb-server)" if missing else _slurm()
+
+
 def _patience() -> str | None:
     """What takes long and is covered in part by something shorter: `make test-long`."""
     return None if os.environ.get("LAUNCH_TESTS_LONG") else "it takes long: LAUNCH_TESTS_LONG=1 runs it"
 
 
-OTHERS: dict[str, Callable[[], str | None]] = {"patience": _patience, "ordinary-user": _ordinary_user, "slurm": _slurm}
+OTHERS: dict[str, Callable[[], str | None]] = {
+    "patience": _patience,
+    "ordinary-user": _ordinary_user,
+    "slurm": _slurm,
+    "slurmdbd": _slurmdbd,
+}
 """Word → why not; None when it is there."""
 
 

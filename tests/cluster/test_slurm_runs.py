@@ -105,14 +105,29 @@ def test_what_slurm_refuses_is_an_error_in_its_words_and_in_the_record(launch):
     assert "launcher" == launch.record()["reason"]
 
 
-@pytest.mark.requires("cc")
-def test_the_gpu_that_slurm_gave_is_the_lease(launch, monkeypatch):
+@pytest.fixture(scope="module")
+def box():
+    """A machine with two GPUs; the bed's nodes count those of their own."""
     with tempfile.TemporaryDirectory(prefix="launch-gpus-") as directory:
         os.chmod(directory, 0o755)  # a container's process 1, nobody outside, finds the nodes in it
-        box = make_box(Path(directory) / "box", gpus=2)
-        box.use(monkeypatch)
-        run_id = detached(launch, "gpus=1", "params.how=sleep")
-        begun(launch, run_id)
-        assert [box.uuids[0]] == launch.record(run_id)["gpus"]
-        launch("kill", run_id)
-        box.remove()
+        made = make_box(Path(directory) / "box", gpus=2)
+        yield made
+        made.remove()
+
+
+@pytest.mark.requires("cc")
+@pytest.mark.parametrize(
+    ("gpus", "leased", "asked"),
+    [
+        pytest.param("1", 1, "--gpus-per-node=1", id="one"),
+        pytest.param("all", 2, "--exclusive", id="all of a node"),
+        pytest.param("0.5", 1, "--gres=shard:2", id="half of one"),
+    ],
+)
+def test_the_gpus_that_slurm_gave_are_the_lease(launch, box, monkeypatch, gpus, leased, asked):
+    box.use(monkeypatch)
+    assert f"#SBATCH {asked}\n" in launch("plan", "experiment=probe", "cluster=slurm", f"gpus={gpus}").stdout
+    run_id = detached(launch, f"gpus={gpus}", "params.how=sleep")
+    begun(launch, run_id)
+    assert set(box.uuids[:leased]) == set(launch.record(run_id)["gpus"])
+    launch("kill", run_id)
