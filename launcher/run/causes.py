@@ -12,10 +12,10 @@ from typing import Any
 
 from launcher.tracking.record import RunRecord
 
-_MACHINE = ("gpu_models", "cpu", "kernels", "driver")
+_MACHINE = ("gpu_models", "cpu", "kernels", "driver", "gpu_power_limits")
 """Facts of the machine that change results, in the order of how much."""
 
-_WORDS = {"gpu_models": "GPU", "cpu": "CPU", "kernels": "CPU level", "driver": "driver"}
+_WORDS = {"gpu_models": "GPU", "cpu": "CPU", "kernels": "CPU level", "driver": "driver", "gpu_power_limits": "power limit"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,7 @@ def _fact(before: RunRecord, after: RunRecord, fact: str) -> Iterator[Cause]:
         "gpu_models": f"launch rerun {before.run_id} gpu.model='{str(old).partition(',')[0]}'",
         "cpu": None if before.facts.get("kernels") == after.facts.get("kernels") else _ONE_LEVEL,
         "kernels": _ONE_LEVEL,
+        "gpu_power_limits": "it changes speed, and results only of what chooses by time: tuned kernels, time limits",
     }
     yield Cause(_WORDS[fact], old, new, hint=hints.get(fact))
 

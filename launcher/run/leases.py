@@ -63,6 +63,7 @@ def _fields(found: Placed) -> dict[str, Any]:
     facts = {
         "gpu_models": ", ".join(str(gpu.model) for gpu in found.gpus),
         "driver": next((gpu.driver for gpu in found.gpus), None),
+        "gpu_power_limits": ", ".join(f"{gpu.power_limit_w:g} W" for gpu in found.gpus if gpu.power_limit_w is not None) or None,
     }
     shares = {"shares": list(lease.shares)} if any(share < 1 for share in lease.shares) else {}
     return {"gpus": list(lease.uuids), **shares, "facts": facts}

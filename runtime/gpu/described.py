@@ -82,6 +82,7 @@ def _gpu(
         used_bytes=facts.get("used_bytes"),
         busy_percent=facts.get("busy_percent"),
         power_w=facts.get("power_w"),
+        power_limit_w=facts.get("power_limit_w"),
         temperature_c=facts.get("temperature_c"),
         numa_node=place.numa_node,
         cpus=place.cpus,

@@ -86,9 +86,11 @@ def _memory(nvml: Any, device: Any, answers: Answers) -> dict[str, Any]:
 def _load(nvml: Any, device: Any, answers: Answers) -> dict[str, Any]:
     """As `load.py` reads it every few seconds; here once, for people who look."""
     power_mw = answers.ask("power_w", lambda: nvml.nvmlDeviceGetPowerUsage(device))
+    limit_mw = answers.ask("power_limit_w", lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(device))
     return {
         "busy_percent": answers.ask("busy_percent", lambda: nvml.nvmlDeviceGetUtilizationRates(device).gpu),
         "power_w": None if power_mw is None else power_mw / 1000,
+        "power_limit_w": None if limit_mw is None else limit_mw / 1000,
         "temperature_c": answers.ask(
             "temperature_c",
             lambda: nvml.nvmlDeviceGetTemperatureV(device, _GRAPHICS_TEMPERATURE),

@@ -61,6 +61,8 @@ class Gpu:
     busy_percent: int | None = None
     """Share of the last moment in which a kernel ran. Not told of a GPU in slices."""
     power_w: float | None = None
+    power_limit_w: float | None = None
+    """What the driver holds it to: the owner's limit, or the board's."""
     temperature_c: float | None = None
     numa_node: int | None = None
     """The host's NUMA node at whose PCIe the GPU is."""

@@ -30,9 +30,10 @@ _NAMES = {
     "used_bytes": "memory used",
     "busy_percent": "busy",
     "power_w": "power",
+    "power_limit_w": "power limit",
     "temperature_c": "temperature",
 }
-_UNITS = {"busy_percent": " %", "power_w": " W", "temperature_c": " °C"}
+_UNITS = {"busy_percent": " %", "power_w": " W", "power_limit_w": " W", "temperature_c": " °C"}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -88,13 +88,14 @@ def machine(directory: Path, *, threads: int = 2, data: str = "d1", **facts: str
         ({"data": "d22"}, "data.table 1 files, 2 bytes (d1) → 1 files, 3 bytes (d22)", "`data.table=PATH` names"),
         ({"gpu_models": "L4"}, "GPU H100 → L4", "launch rerun a gpu.model='H100'"),
         ({"driver": "570"}, "driver 580 → 570", None),
+        ({"gpu_power_limits": "350 W"}, "power limit 700 W → 350 W", "it changes speed"),
         ({"cpu": "EPYC", "kernels": "x86-64-v3"}, "CPU Xeon → EPYC", "`deterministic: true`"),
         ({"cpu": "EPYC"}, "CPU Xeon → EPYC", None),
     ],
-    ids=["threads", "data", "GPU", "driver", "CPU of another level", "CPU of the same level"],
+    ids=["threads", "data", "GPU", "driver", "power limit", "CPU of another level", "CPU of the same level"],
 )
 def test_the_likely_cause_is_named_with_what_to_do(tmp_path: Path, other: dict[str, Any], cause: str, hint: str | None) -> None:
-    facts = {"gpu_models": "H100", "driver": "580", "cpu": "Xeon", "kernels": "x86-64-v4"}
+    facts = {"gpu_models": "H100", "driver": "580", "cpu": "Xeon", "kernels": "x86-64-v4", "gpu_power_limits": "700 W"}
     result = compare(machine(tmp_path / "a", **facts), machine(tmp_path / "b", **{**facts, **other}))
     first = result.causes[0]
     assert cause == first.text
