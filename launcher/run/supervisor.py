@@ -22,13 +22,14 @@ from launcher.run.attempt import Attempt, not_run
 from launcher.run.bill import bill_taken
 from launcher.run.follow import REQUESTS
 from launcher.run.handover import announce_pid
+from launcher.run.late_tracker import tracker_when_needed
 from launcher.run.logs import close_holes
 from launcher.run.machine_facts import machine_facts
 from launcher.run.outcome import ExitOutcome
 from launcher.run.run_experiment import Run, next_attempt, retried, run_experiment
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.takeover import take_over
-from launcher.run.tracker_process import TrackerProcess, start_tracker
+from launcher.run.tracker_process import TrackerProcess
 from launcher.tracking import journal
 from launcher.tracking.gpu_usage import gpu_usage
 from launcher.tracking.status import Reason
@@ -40,6 +41,7 @@ from runtime.store.store import Store
 
 if TYPE_CHECKING:
     from launcher.run.peers import Joining
+    from launcher.run.sender import Sender
 
 LOCK_FD = 3
 """The descriptor that holds `RunDir.supervisor_lock`, inherited from the command."""
@@ -65,19 +67,20 @@ def main(
     run_dir: RunDir,
     *,
     joining: Joining | None = None,
+    sender: Sender | None = None,
     close: Callable[[RunDir, Attempt], None] = close,
     last: Callable[[], None] | None = None,
 ) -> NoReturn:
     """The whole life of a supervisor, whose last word in the journal is *close*, and which does *last* at its end; *joining*
-    brings up the further nodes of a run that has some. Exits 0: the run's outcome stands in the journal, not in this exit
-    code."""
+    brings up the further nodes of a run that has some, *sender* sends the record of one that is soon over. Exits 0: the run's
+    outcome stands in the journal, not in this exit code."""
     os.umask(0o077)
     os.set_inheritable(LOCK_FD, False)
     inbox = SignalInbox((*REQUESTS, signal.SIGQUIT))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     announce_pid(LOCK_FD)  # from here on signals may come
     try:
-        supervise(run_dir, inbox, joining=joining, close=close)
+        supervise(run_dir, inbox, joining=joining, sender=sender, close=close)
         if last is not None:
             last()
     except BaseException:
@@ -91,11 +94,12 @@ def supervise(
     inbox: SignalInbox,
     *,
     joining: Joining | None = None,
+    sender: Sender | None = None,
     close: Callable[[RunDir, Attempt], None] = close,
 ) -> None:
     """Run (or take over) the run of *run_dir* to its end, close its journal, let the tracker send the rest."""
     happened = {event.name for event in journal.since_placed(journal.read(run_dir.journal))}
-    tracker = start_tracker(run_dir)
+    tracker = tracker_when_needed(run_dir, sender)
     if "finished" not in happened:
         attempt = guarded(lambda: _run_or_take_over(load(run_dir, inbox, tracker), joining, began="queued" in happened))
         close_holes(run_dir)

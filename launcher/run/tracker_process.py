@@ -86,13 +86,16 @@ class TrackerProcess:
         self._release()
         if self.successors >= MOST_SUCCESSORS:
             return False
-        successor = start_tracker(self.run_dir)
-        self.pid, self.pidfd, self.ready_fd = successor.pid, successor.pidfd, successor.ready_fd
-        self.channel, self.alive_fd = successor.channel, successor.alive_fd
+        self._take(start_tracker(self.run_dir))
         self.successors += 1
+        return True
+
+    def _take(self, other: TrackerProcess) -> None:
+        """Become *other*, which serves the program from now on."""
+        self.pid, self.pidfd, self.ready_fd = other.pid, other.pidfd, other.ready_fd
+        self.channel, self.alive_fd = other.channel, other.alive_fd
         if self.listener_fd is not None:
             self.hand_listener(self.listener_fd)
-        return True
 
     def finish(self) -> None:
         """The journal is closed: let the tracker send the rest, and wait for it. One that is killed meanwhile is replaced."""

@@ -170,7 +170,7 @@ def _of_plan(run_dir: RunDir, document: dict[str, Any], created: Event) -> Descr
         params=flattened(spec.get("params") or {}),
         tags=_tags(run_dir, document, created),
         datasets=[_dataset(name, pin) for name, pin in (plan.get("data") or {}).items()],
-        may_use_mlflow=_may_use_mlflow(plan),
+        may_use_mlflow=may_use_mlflow(plan),
         system_interval_s=tracking.get("system_metrics"),
         nodes=spec.get("nodes", 1),
         cpus=plan.get("cpus"),
@@ -288,7 +288,7 @@ def _ending(finished: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _may_use_mlflow(plan: Mapping[str, Any]) -> bool:
+def may_use_mlflow(plan: Mapping[str, Any]) -> bool:
     """False only when every Python package of the image is known from the lock and none of them is MLflow."""
     steps = plan["build"]["steps"]
     if any(step["step"] == "import-image" or (step["step"] == "run-command" and "mlflow" in str(step["argv"])) for step in steps):

@@ -72,6 +72,9 @@ class Observed:
         for entry in read_entries(run_dir.logged):
             self._remember(entry)
 
+    def close(self) -> None:
+        os.close(self._file)
+
     def add(self, entries: Sequence[dict[str, Any]]) -> None:
         """Write *entries* down. Returns when they are in the file. Raises LaunchError when the disk doesn't take them."""
         if not entries:

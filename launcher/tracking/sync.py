@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 from launcher.tracking import tracker_state
@@ -34,8 +35,7 @@ def sync_run(run_dir: RunDir, *, environ: Mapping[str, str] = os.environ) -> boo
     Raises LaunchError when MLflow cannot be reached or refuses.
     """
     try:
-        with locked(lock_path(run_dir), wait=False):
-            observed = Observed(run_dir)
+        with locked(lock_path(run_dir), wait=False), closing(Observed(run_dir)) as observed:
             for file in metric_files(run_dir, observed):
                 file.follow(to_the_end=True)
             observed.write_last_metrics()
@@ -47,7 +47,8 @@ def sync_run(run_dir: RunDir, *, environ: Mapping[str, str] = os.environ) -> boo
                 from launcher.tracking.mlflow_server import ensure_server
 
                 ensure_server(StateDir(sink.address.state_root))
-            sink.push()
+            with closing(sink.client):
+                sink.push()
             if sink.state.refused:
                 tracker_state.save(run_dir, sink.state)
             return True

@@ -93,8 +93,8 @@ def _track(
     sys.setswitchinterval(_SWITCH_S)
     state = sink.state
     # A program that was adopted from a dead supervisor still has the token and the id that it was given then.
-    state.token = state.token or os.urandom(24).hex()
-    state.provisional_id = state.provisional_id or os.urandom(16).hex()
+    state.token = state.token or tracker_state.new_token()
+    state.provisional_id = state.provisional_id or tracker_state.new_run_id()
     tracker_state.save(run_dir, state)
     pusher = Pusher(sink)
     pusher.start()

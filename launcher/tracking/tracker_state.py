@@ -54,6 +54,11 @@ def new_run_id() -> str:
     return os.urandom(16).hex()
 
 
+def new_token() -> str:
+    """What the program of a run shows its gateway."""
+    return os.urandom(24).hex()
+
+
 def warnings(run_dir: RunDir) -> list[str]:
     """What the end of a run should say about its record."""
     state = load(run_dir)
