@@ -19,12 +19,12 @@ from launcher.tracking.journal import Event
 from launcher.tracking.mlflow_address import LocalAddress
 from launcher.tracking.mlflow_batches import Batch, fitting_value, one_batch, param_entries, tag_entries
 from launcher.tracking.mlflow_rest import CreatedRun, Experiment, MlflowRefused
-from launcher.tracking.observed import read_slice
+from launcher.tracking.observed import SLICE, read_slice
 from launcher.tracking.sink import Sink, address_of
 from launcher.tracking.status import RunStatus
 from runtime.state_dir import RunDir
 
-_FULL_SLICE = 128 << 10
+_FULL_SLICE = SLICE // 2
 """From a slice of this size on there may be more behind it (`observed.read_slice`)."""
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.config import databricks
 from launcher.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,6 +65,8 @@ Address = LocalAddress | RemoteAddress
 def parse_uri(uri: str, *, environ: Mapping[str, str] = os.environ) -> RemoteAddress:
     """A `tracking.uri` as an address. Raises ConfigError for one that cannot be or may not be used."""
     from urllib.parse import urlsplit
+
+    from launcher.config import databricks
 
     parts = urlsplit(uri)
     if parts.username is not None or parts.password is not None:
