@@ -1,7 +1,7 @@
 """Can a container's writable directory lie here? Tried out: what a file system answers depends on its mount and on the kernel.
 
 overlayfs wants an upper directory with extended attributes and d_type (overlayfs.rst, "Upper and Lower"), and RENAME_WHITEOUT of
-what revalidates its names: no NFS, no Lustre, hardly a FUSE file system, and not another overlay. For root it has to be shown with
+what revalidates its names: no NFS, no Lustre, hardly a FUSE file system, not another overlay. For root it has to be shown with
 other owners, too (mount_setattr(2), MOUNT_ATTR_IDMAP).
 """
 
