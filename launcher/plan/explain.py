@@ -115,8 +115,9 @@ def _share_words(plan: LaunchPlan) -> str:
     shm = shm_share(plan.spec.shm, memory_bytes=plan.memory_bytes, machine=this_machine())
     memory = "no limit" if plan.memory_bytes is None else f"{plan.memory_bytes / (1 << 30):.3g} GiB"
     ranks = f", {plan.processes} ranks" if plan.processes > 1 else ""
+    nodes = f"{plan.spec.nodes} nodes, each with " if plan.spec.nodes > 1 else ""
     return (
-        f"{counted(plan.cpus, 'cpu')}, memory {memory} (at most {shm / (1 << 30):.3g} GiB in /dev/shm), "
+        f"{nodes}{counted(plan.cpus, 'cpu')}, memory {memory} (at most {shm / (1 << 30):.3g} GiB in /dev/shm), "
         f"{counted(plan.gpus, 'GPU')}{ranks}, network {plan.spec.network}"
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from launcher.tracking import journal
 from launcher.tracking.journal import Event
+from launcher.tracking.run_nodes import nodes_of
 from launcher.tracking.status import Reason, RunStatus
 from runtime.file_lock import is_locked
 from runtime.state_dir import RunDir, StateDir
@@ -85,7 +86,7 @@ def flattened(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 _SAID_AT_THE_END = frozenset({"launch.reason", "launch.exit_code", "launch.signal", "launch.message"})
 
 
-def current_tags(events: Iterable[Event]) -> dict[str, str]:
+def current_tags(events: Sequence[Event]) -> dict[str, str]:
     """Tags that follow from what has happened so far; later events overwrite."""
     tags: dict[str, Any] = {}
     for event in events:
@@ -100,6 +101,8 @@ def current_tags(events: Iterable[Event]) -> dict[str, str]:
             tags.update(dict.fromkeys(_SAID_AT_THE_END & tags.keys(), ""))  # not true any more, and a tag can only be replaced
         if event.name == "finished":
             tags.update(_ending(fields))
+    if nodes := nodes_of(events):
+        tags["launch.nodes"] = ",".join(str(node.get("name") or node.get("host")) for node in nodes)
     if "launch.image_digest" in tags:
         tags["mlflow.docker.image.id"] = tags["launch.image_digest"]
     return {name: _as_text(value) for name, value in tags.items() if value is not None}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from launch_command import REPOSITORY, write_project
+from meeting_project import write_meeting
 
 pytestmark = pytest.mark.requires("root", "slurm", "overlayfs", "ordinary-user", "newuidmap", "overlay-userns", "uv", "patience")
 
@@ -82,3 +83,12 @@ def test_an_ordinary_user_submits_looks_and_stops_beside_root(typed, launch):
     assert "saving" in typed("logs", run_id).stdout
     assert others in launch("ps").stdout
     launch("stop", others)
+
+
+def test_an_ordinary_users_ranks_meet_on_two_nodes(typed, theirs):
+    write_meeting(theirs / "meeting")
+    for name in ("conf", "experiments"):
+        shutil.copytree(theirs / "meeting" / name, theirs / "project" / name, dirs_exist_ok=True)
+    typed("experiment=meet", "cluster=slurm")
+    said = typed("logs", "--all-nodes", "@last").stdout.splitlines()
+    assert {"node 0 | rank 0 of 2 on node 0: 11", "node 1 | rank 1 of 2 on node 1: 11"} <= {*said}

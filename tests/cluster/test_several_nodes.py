@@ -175,3 +175,21 @@ def test_one_can_look_into_each_node(launch):
     assert "meet.py" in launch("top", run_id, "--node", "1").stdout
     assert "has no node 2" in launch("exec", run_id, "--node", "2", "--", "true", check=2).stderr
     launch("kill", run_id, check=None)
+
+
+@pytest.mark.requires("patience")
+def test_a_requeued_run_meets_again_on_the_nodes_that_are_left(launch, slurm):
+    run_id = detached(launch, "params.how=sleep", "cluster.requeue=true")
+    inits(launch, run_id, nodes=2)
+    slurm.kill_daemon("node2")
+    slurm.fail("node2")
+    try:
+        until(lambda: any(event["event"] == "attempt" for event in events(launch, run_id)), "the end of its first attempt")
+        slurm.ask("scontrol", "update", f"JobId={launch.record(run_id)['job']}", "StartTime=now")
+        until(lambda: launch("logs", run_id).stdout.count("ready") == 2, "its second beginning")
+        until(lambda: len(launch.record(run_id)["nodes"]) == 2, "its second node")
+        assert ["node1", "node3"] == [node["name"] for node in launch.record(run_id)["nodes"]]
+        launch("kill", run_id, check=None)
+    finally:
+        slurm.start_daemon("node2")
+        slurm.resume("node2")
