@@ -58,15 +58,19 @@ def _settled(engine: Engine, runs: Mapping[str, tuple[RunDir, Job]]) -> dict[str
 def close(run_dir: RunDir, job: Job, status: JobStatus) -> None:
     """Write the last word of a run of *job*, which is over and left none."""
     begun = _has_begun(journal.read(run_dir.journal))
-    close_as(_REASONS[status.end or JobEnd.UNKNOWN], run_dir, job, _words(job, status, begun=begun))
+    words = _words(job, status, begun=begun)
+    close_as(_REASONS[status.end or JobEnd.UNKNOWN], run_dir, job, words, node_is_lost=status.end is JobEnd.NODE_FAILED)
 
 
-def close_as(reason: Reason, run_dir: RunDir, job: Job, message: str) -> None:
-    """Write the last word of a run that *job* had and nobody tends to any more."""
+def close_as(reason: Reason, run_dir: RunDir, job: Job, message: str, *, node_is_lost: bool = False) -> None:
+    """Write the last word of a run that *job* had and nobody tends to any more. A supervisor on a node that *is lost* may live and
+    hold the lock for as long as it likes: the word fences it (`launcher.tracking.fencing`), and its witness ends it."""
+    lock_fd = None
     try:
         lock_fd = open_locked(run_dir.supervisor_lock, wait=False)
     except LockBusy:
-        return  # its supervisor is about to say its last words, or somebody else closes it
+        if not node_is_lost:
+            return  # its supervisor is about to say its last words, or somebody else closes it
     try:
         if job_of(journal.read(run_dir.journal)) != job:
             return
@@ -79,7 +83,8 @@ def close_as(reason: Reason, run_dir: RunDir, job: Job, message: str) -> None:
             message=message,
         )
     finally:
-        os.close(lock_fd)
+        if lock_fd is not None:
+            os.close(lock_fd)
 
 
 def _has_begun(events: Sequence[journal.Event]) -> bool:
