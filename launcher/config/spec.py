@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 import typing
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -205,15 +205,18 @@ class ExperimentSpec:
 
 def to_json(value: Any) -> dict[str, Any]:
     """*value* (a dataclass) as plain JSON data; tuples become lists."""
-    return typing.cast(dict[str, Any], _plain(asdict(value)))
+    return typing.cast(dict[str, Any], _plain(value))
 
 
 def _plain(value: Any) -> Any:
+    # Not `dataclasses.asdict`, which copies every word and number: each trial of a sweep is written down.
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value
+    return {name: _plain(getattr(value, name)) for name in field_names(type(value))} if is_dataclass(value) else value
 
 
 def from_json(cls: type[T], document: dict[str, Any]) -> T:
@@ -221,6 +224,16 @@ def from_json(cls: type[T], document: dict[str, Any]) -> T:
     hints = _hints(cls)
     values = {f.name: _typed(hints[f.name], document[f.name]) for f in fields(cls) if f.name in document}  # type: ignore[arg-type]
     return cls(**values)
+
+
+_NAMES: dict[type, tuple[str, ...]] = {}
+
+
+def field_names(cls: type) -> tuple[str, ...]:
+    """Of a dataclass, in their order."""
+    if cls not in _NAMES:
+        _NAMES[cls] = tuple(each.name for each in fields(cls))
+    return _NAMES[cls]
 
 
 _HINTS: dict[type, dict[str, Any]] = {}

@@ -5,9 +5,9 @@ What a document leaves out has its default, so that a field can be added without
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
+from launcher.config.spec import field_names
 from runtime.build.plan import (
     ContextFiles,
     CopyFiles,
@@ -90,7 +90,7 @@ def step_of(document: dict[str, Any], snapshot: SnapshotFiles) -> Step:
 
 def fields_of(value: Any) -> dict[str, Any]:
     """The fields of a dataclass whose values are plain."""
-    return {field.name: getattr(value, field.name) for field in fields(value)}
+    return {name: getattr(value, name) for name in field_names(type(value))}
 
 
 def _venv_document(step: MakeVenv) -> dict[str, Any]:
