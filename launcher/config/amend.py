@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from launcher.config import overrides, resolve
+from launcher.config.command_line import WITH_GROUP, add_requirements
 from launcher.config.compose import parse_overrides
 from launcher.config.origin import Sources
-from launcher.config.spec import ExperimentSpec, Image, to_json
+from launcher.config.spec import ExperimentSpec, Group, Image, to_json
 from launcher.config.validate import Context, to_spec
 from launcher.errors import ConfigError, Origin
 
@@ -33,6 +34,14 @@ def amend(spec: ExperimentSpec, texts: Sequence[str], *, cwd: Path) -> Experimen
     if "cluster=slurm" in texts and amended.cluster.time is None:
         return replace(amended, cluster=replace(amended.cluster, time=amended.timeout))  # as conf/cluster/slurm.yaml has it
     return amended
+
+
+def with_requirements(spec: ExperimentSpec, requirements: Sequence[str], *, cwd: Path) -> ExperimentSpec:
+    """*spec* as `--with` for each of *requirements* makes it. Raises ConfigError for one that is none."""
+    values, sources = to_json(spec), Sources(cwd)
+    before = spec.image.groups.get(WITH_GROUP, Group()).requirements
+    add_requirements((*before, *requirements), values, sources, cwd=cwd)
+    return to_spec(values, Context(sources=sources, holder=cwd, experiment=None))
 
 
 def amend_image(spec: ExperimentSpec, texts: Sequence[str], *, cwd: Path) -> Image:

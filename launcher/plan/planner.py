@@ -190,6 +190,13 @@ def with_data(made: LaunchPlan, *, state: StateDir) -> LaunchPlan:
     return replace(made, data=data, spec_digest=_identity(made.spec, made, argv=made.argv, share=share, data=data))
 
 
+def with_build(made: LaunchPlan, spec: ExperimentSpec, *, lock: Lock, build: BuildPlan) -> LaunchPlan:
+    """*made* with another image, which *spec* asks for."""
+    changed = replace(made, spec=spec, lock=lock, build=build)
+    share = _Share(made.gpus, made.cpus, made.processes)
+    return replace(changed, spec_digest=_identity(spec, changed, argv=made.argv, share=share, data=made.data))
+
+
 class _Pinned(Protocol):
     """What an identity takes from pins: a LaunchPlan has it, and so have pins that are not a plan yet."""
 

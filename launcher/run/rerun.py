@@ -42,9 +42,24 @@ def recorded_plan(record: RunRecord, *, state: StateDir) -> LaunchPlan:
     return with_restored_code(plan, record.run_dir.root / "code.tar", cache_dir=state.cache)
 
 
-def plan_again(record: RunRecord, overrides: tuple[str, ...], *, state: StateDir, cwd: Path, environ: Mapping[str, str]) -> Again:
-    """The plan of *record* for another run: *overrides* change it, image and code stay, data is what it is now."""
+def plan_again(
+    record: RunRecord,
+    overrides: tuple[str, ...],
+    *,
+    requirements: tuple[str, ...] = (),
+    state: StateDir,
+    cwd: Path,
+    environ: Mapping[str, str],
+) -> Again:
+    """The plan of *record* for another run: *overrides* change it, *requirements* come on top of its image, code stays, data is
+    what it is now."""
     plan = recorded_plan(record, state=state)
+    if requirements:
+        from launcher.plan.code.restored_code import with_restored_code
+        from launcher.plan.requirements.one_more import with_requirements
+
+        plan = with_restored_code(plan, record.run_dir.root / "code.tar", cache_dir=state.cache)
+        plan = with_requirements(plan, requirements, state=state, cwd=cwd, environ=environ)
     if overrides:
         from launcher.config.amend import amend
 

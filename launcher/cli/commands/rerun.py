@@ -29,10 +29,12 @@ DIFFERENT = 1
 
 
 def _parser() -> args.Parser:
-    usage = "RUN [KEY=VALUE ...] [--verify [--rtol R]] [--from URI] [-d]"
+    usage = "RUN [KEY=VALUE ...] [--with REQ] [--verify [--rtol R]] [--from URI] [-d]"
     parser = args.Parser("rerun", "Run a recorded run again: same plan, same image; other parameters if given.", usage=usage)
     parser.add_argument("run", metavar="RUN", help=f"{args.RUN}; of any machine, with --from or MLFLOW_TRACKING_URI")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="what is to be different: `params.lr=0.5 seed=2`")
+    with_help = "add a requirement (repeatable) to what it had, which stays as it was: --with 'humanize>=4'"
+    parser.add_argument("--with", dest="requirements", action="append", default=[], metavar="REQ", help=with_help)
     parser.add_argument("--verify", action="store_true", help="exit with 1 unless metrics and outputs are the same")
     tolerance = "how much of its value a metric may differ by: 1e-5"
     parser.add_argument("--rtol", type=_tolerance, default=0.0, metavar="R", help=tolerance)
@@ -60,7 +62,14 @@ def main(arguments: Sequence[str]) -> int:
 
     state = state_dir().ensure()
     before = _recorded(options.run, options.source, state)
-    again = plan_again(before, tuple(options.overrides), state=state, cwd=Path.cwd(), environ=os.environ)
+    again = plan_again(
+        before,
+        tuple(options.overrides),
+        requirements=tuple(options.requirements),
+        state=state,
+        cwd=Path.cwd(),
+        environ=os.environ,
+    )
     for words in again.changed:
         render.warn(words)
     start_local_server(again.plan.spec, state)
