@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -96,13 +98,18 @@ class Run:
         self.slurm.ask("scontrol", "update", f"JobId={self.job}", "StartTime=now")
 
     def lose_node(self):
-        """Its node is gone for Slurm, and lives. Returns the node and the processes of the copy that lives on there."""
-        node, init = self.in_line("%N"), self.lines("started")[-1]["init_pid"]
-        supervisor = self.lines("placed")[-1]["pid"]
+        """Its node is gone for Slurm, and lives. Returns its name."""
+        node = self.in_line("%N")
         self.slurm.kill_daemon(node)
+        # Drained, too: a registration that was on its way would bring it back, and the job to nobody.
+        self.slurm.ask("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
         self.slurm.fail(node)
         self.begin_again_now()
-        return node, (supervisor, init)
+        return node
+
+    def processes(self):
+        """The supervisor of the copy that runs now, and its container's init."""
+        return self.lines("placed")[-1]["pid"], self.lines("started")[-1]["init_pid"]
 
     def finish(self):
         (self.directory / "checkpoints/enough").touch()
@@ -156,8 +163,8 @@ def mended(slurm):
 def test_of_two_copies_of_a_run_the_second_alone_is_in_the_record(counting, slurm, mended):
     run = Run(counting, slurm, "cluster.requeue=true")
     run.counts(1)
-    node, first_copy = run.lose_node()
-    mended.append(node)
+    first_copy = run.processes()
+    mended.append(run.lose_node())
     run.counts(2)
     until(lambda: not any(map(lives, first_copy)), "the end of the first copy, by itself", within_s=5)
     run.finish()
@@ -194,3 +201,43 @@ def test_a_job_that_an_operator_requeues_goes_on_as_the_same_run(counting, slurm
     run.finish()
     one_history(run)
     assert ("completed", 2) == (run.record()["reason"], run.record()["attempt"])
+
+
+@pytest.mark.requires("patience")
+def test_a_copy_that_cannot_be_ended_writes_beside_the_run_and_not_into_it(counting, slurm, mended):
+    """Its witness stands still, so nothing ends it: what it writes goes to files that are not the run's any more."""
+    run = Run(counting, slurm, "cluster.requeue=true")
+    run.counts(1)
+    supervisor = run.lines("placed")[-1]["pid"]
+    witness = int(Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()[0])
+    os.kill(witness, signal.SIGSTOP)
+    try:
+        first_copy = run.processes()
+        mended.append(run.lose_node())
+        aside = run.directory / "superseded" / f"{run.job}.0"
+        run.counts(2)
+        kept = (aside / "stdout.log").stat().st_size
+        until(lambda: (aside / "stdout.log").stat().st_size > kept + 100, "the first copy's words in its own file")
+        assert all(map(lives, first_copy))
+        run.finish()
+        one_history(run)
+    finally:
+        os.kill(witness, signal.SIGCONT)
+    until(lambda: not any(map(lives, first_copy)), "the end of the first copy", within_s=5)
+    one_history(run)
+
+
+@pytest.mark.requires("patience")
+@pytest.mark.parametrize("after_s", [0.0, 0.1, 0.3, 0.6, 1.0, 1.7])
+def test_whenever_the_node_is_lost_one_attempt_is_in_the_record(counting, slurm, mended, after_s):
+    run = Run(counting, slurm, "cluster.requeue=true")
+    until(lambda: run.in_line("%T") == "RUNNING", "its job's beginning")
+    time.sleep(after_s)
+    mended.append(run.lose_node())
+    last = until(lambda: (placed := run.lines("placed")) and placed[-1]["placement"].endswith(".1") and placed[-1], "the second copy")
+    run.counts(last["attempt"])
+    run.finish()
+    time.sleep(2)
+    one_history(run)
+    assert "completed" == run.record()["reason"]
+    assert all(not lives(placed["pid"]) for placed in run.lines("placed"))
