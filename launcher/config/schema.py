@@ -1,6 +1,6 @@
-"""The schema of an experiment: every key with its type, default, description and an example. The door to pydantic, with `schema_values.py`.
+"""The schema of an experiment: every key with its type, default, description and an example.
 
-Strict, frozen, nothing unknown allowed. `validate.py` turns a checked model into the dataclasses of `spec.py`;
+A door to pydantic; kinds of values are `schema_values.py`. Strict, frozen, nothing unknown allowed. `validate.py` turns a checked model into the dataclasses of `spec.py`;
 `compose.py` makes Hydra's `schema` node from the defaults here; `reference.py` writes the documentation page.
 Only values are judged here: files, GPUs and indexes are looked at by the planner, since a compiled configuration skips this.
 """
@@ -21,6 +21,7 @@ from launcher.config.schema_values import (
     MetricName,
     MetricPattern,
     MigProfile,
+    OnNode,
     Pattern,
     Plain,
     Python,
@@ -182,13 +183,13 @@ class Cluster(Section):
     jobs: AtLeastOne | None = _key(
         None, "Of a sweep: worker jobs side by side, those in line included; null is `sweep.parallel`, or else 16.", 64
     )
-    scratch: str | None = _key(
+    scratch: OnNode | None = _key(
         None,
         "Directory on a node's own disk for the writable layer, with `$VARIABLES` of the node; null is the run's own directory, "
         "or where that lies on NFS and the like $SLURM_TMPDIR, $TMPDIR or /tmp.",
         "/local/$USER",
     )
-    node_store: str | None = _key(
+    node_store: OnNode | None = _key(
         None,
         "Directory on a node's own disk that keeps copies of the image's layers; null reads them where they are.",
         "/local/$USER",

@@ -86,6 +86,7 @@ Size = Annotated[int | None, BeforeValidator(size_bytes)]
 Variable = Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_]*", "not a variable's name: letters, digits and `_` only")]
 Plain = Annotated[str, matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "not a plain name: letters, digits, `_`, `-` and `.` only")]
 InContainer = Annotated[str, matching(r"/.+", "not a path in the container: it must begin with `/`")]
+OnNode = Annotated[str, matching(r"[/$].+", "not a path on a node: it must begin with `/` or with a `$VARIABLE`")]
 Python = Annotated[str, matching(r"3\.\d+(\.\d+)?", "not a Python version: write `3.11` or `3.13`")]
 Cuda = Annotated[str, matching(r"auto|cpu|\d+\.\d+", "not a CUDA variant: write `auto`, `cpu` or a version like `12.8`")]
 _PROFILE = r"\d+g\.\d+gb(\+[a-z.]+)*"
