@@ -70,7 +70,7 @@ class Connection:
                 raise MlflowUnreachable(f"cannot reach {self.address}: {error}") from error
         except (OSError, EOFError) as error:
             self._link.close()
-            raise MlflowUnreachable(f"cannot reach {self.address}: {error}") from error
+            raise MlflowUnreachable(f"cannot reach {self.address}: {error}", hint=_advice(error)) from error
         # A kept connection that the server had just given up: the request never arrived.
         try:
             return self._once(method, path, headers, body, length)
@@ -99,6 +99,13 @@ class Connection:
             self._used_at = time.monotonic()
             if not ended:
                 self._link.close()
+
+
+def _advice(error: Exception) -> str | None:
+    # By its name: only who speaks TLS loads `ssl`.
+    if type(error).__name__ == "SSLCertVerificationError":
+        return "MLFLOW_TRACKING_SERVER_CERT_PATH names the certificate of an authority of your own"
+    return None
 
 
 class _LocalLink:

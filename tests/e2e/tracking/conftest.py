@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from server_peer import Server
+from unwell_proxy import Between
 
 from launcher.tracking import mlflow_server
 from runtime.state_dir import StateDir
@@ -17,3 +18,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     mlflow_server.ui(state)
     yield Server(state)
     mlflow_server.stop_server(state)
+
+
+@pytest.fixture
+def between(server: Server) -> Iterator[Between]:
+    made = Between(mlflow_server.ui(server.state))
+    yield made
+    made.close()

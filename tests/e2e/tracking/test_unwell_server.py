@@ -2,85 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import shutil
 import ssl
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from server_peer import Server
 from tracked_run import Tracked, new_run
+from unwell_proxy import Between
 
 from launcher.tracking import mlflow_server
 from runtime.state_dir import StateDir
-
-
-class Between:
-    """A proxy before the real server, which behaves as `how` says."""
-
-    def __init__(self, upstream: str, *, tls: ssl.SSLContext | None = None) -> None:
-        self.how = "well"
-        host = urlsplit(upstream).netloc
-        between = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _pass(self) -> None:
-                content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                how = between.how
-                if how in ("gone", "failing"):
-                    self.close_connection = how == "gone"
-                    return None if how == "gone" else self._answer(500, b"<html>out of order</html>")
-                time.sleep(3 if how == "slow" else 0)
-                connection = http.client.HTTPConnection(host, timeout=60)
-                kind = self.headers.get("Content-Type")
-                connection.request(self.command, self.path, content, {"Content-Type": kind} if kind else {})
-                reply = connection.getresponse()
-                self.close_connection = how == "deaf"  # the request arrived, its answer never does
-                return None if how == "deaf" else self._answer(reply.status, reply.read())
-
-            def _answer(self, status: int, content: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_POST = do_PUT = do_PATCH = _pass
-
-            def log_message(self, *_: Any) -> None:
-                return
-
-        class Listening(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                return  # a client that gave up
-
-        self._listening = Listening(("127.0.0.1", 0), Handler)
-        if tls is not None:
-            self._listening.socket = tls.wrap_socket(self._listening.socket, server_side=True)
-        self.uri = f"http{'s' if tls else ''}://localhost:{self._listening.server_address[1]}"
-        threading.Thread(target=self._listening.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._listening.shutdown()
-        self._listening.server_close()
-
-
-@pytest.fixture
-def between(server: Server) -> Iterator[Between]:
-    made = Between(mlflow_server.ui(server.state))
-    yield made
-    made.close()
 
 
 def tracked_by(home: Path, uri: str, *, packages: tuple[str, ...] = ("mlflow",)) -> Tracked:
@@ -149,7 +84,8 @@ def test_tls_with_an_authority_of_ones_own(server: Server, tmp_path: Path, monke
     try:
         unknown = tracked_by(tmp_path / "unknown", between.uri, packages=())
         assert 0 != unknown.leave()
-        assert "certificate verify failed" in unknown.run_dir.supervisor_log.read_text()
+        said = unknown.run_dir.supervisor_log.read_text()
+        assert "certificate verify failed" in said and "MLFLOW_TRACKING_SERVER_CERT_PATH" in said
         monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(certificate))
         known = tracked_by(tmp_path / "known", between.uri)
         logged(known, range(3))
