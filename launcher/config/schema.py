@@ -1,6 +1,7 @@
 """The schema of an experiment: every key with its type, default, description and an example.
 
-A door to pydantic; kinds of values are `schema_values.py`. Strict, frozen, nothing unknown allowed. `validate.py` turns a checked model into the dataclasses of `spec.py`;
+A door to pydantic; kinds of values are `schema_values.py`. Strict, frozen, nothing unknown allowed. `validate.py` turns a checked
+model into the dataclasses of `spec.py`;
 `compose.py` makes Hydra's `schema` node from the defaults here; `reference.py` writes the documentation page.
 Only values are judged here: files, GPUs and indexes are looked at by the planner, since a compiled configuration skips this.
 """
