@@ -46,6 +46,12 @@ class Sweeps(Launch):
     def begin(self, *overrides: str) -> str:
         return self("-m", "experiment=trial", "cluster=slurm", "-d", "-q", *overrides).stdout.strip()
 
+    def end_all(self) -> None:
+        """Leave no sweep of a failed test."""
+        for run in self.runs():
+            if run["sweep_id"] == run["run_id"] and run["alive"]:
+                os.kill(self.process(run["run_id"]), signal.SIGKILL)
+
     def log(self, sweep: str, event: str) -> list[dict]:
         lines = (self.home / "runs" / sweep / "trials.jsonl").read_text().splitlines()
         return [found for found in map(json.loads, lines) if found["event"] == event]
@@ -69,7 +75,9 @@ class Sweeps(Launch):
 
 @pytest.fixture
 def sweeps(slurm, cluster_home, tmp_path):
-    yield Sweeps(cluster_home, write_project(tmp_path, "trial", experiment=EXPERIMENT, program=PROGRAM), dict(slurm.environ))
+    launch = Sweeps(cluster_home, write_project(tmp_path, "trial", experiment=EXPERIMENT, program=PROGRAM), dict(slurm.environ))
+    yield launch
+    launch.end_all()
     for job in slurm.jobs():
         slurm.ask("scancel", job)
 
@@ -132,3 +140,39 @@ def test_a_sweep_whose_process_was_killed_goes_on_with_the_trials_that_run(sweep
 def test_a_node_that_cannot_run_trials_is_said_in_its_words(sweeps):
     done = sweeps("-m", "experiment=trial", "cluster=slurm", "params.lr=1,2", "cluster.partition=nope", check=125)
     assert "error: `sbatch` failed: invalid partition specified: nope" in done.stderr
+
+
+@pytest.mark.requires("patience")
+def test_a_trial_whose_node_was_lost_but_lives_is_ended_there_and_counts_once(sweeps, slurm):
+    sweep = sweeps.begin("params.lr=1,2", "params.steps=200", "cluster.jobs=2")
+    until(lambda: len(sweeps.running(sweep)) == 2, "two trials")
+    lost = sweeps.log(sweep, "started")[0]
+    init = sweeps.journal(lost["run_id"])["started"]["init_pid"]
+    slurm.ask("scontrol", "update", f"NodeName={lost['node']}", "State=DRAIN", "Reason=test")  # or a late answer brings it back
+    slurm.kill_daemon(lost["node"])
+    slurm.fail(lost["node"])
+    try:
+        until(lambda: not os.path.exists(f"/proc/{init}"), "the end of its first copy")
+        sweeps("wait", sweep, timeout_s=WITHIN_S)
+    finally:
+        slurm.start_daemon(lost["node"])
+        slurm.resume(lost["node"])
+    assert Counter([1, 2]) == sweeps.decided(sweep)
+    assert "lost" == sweeps.record(lost["run_id"])["reason"]
+    losses = [trial["values"] for trial in json.loads(sweeps("sweep", "show", sweep, "--json").stdout)["trials"]]
+    assert [[1 + 1 / 200], [2 + 1 / 200]] == losses
+
+
+@pytest.mark.requires("patience")
+def test_a_worker_that_was_killed_alone_leaves_nothing_and_its_trial_runs_again(sweeps):
+    sweep = sweeps.begin("params.lr=1,2", "params.steps=60", "cluster.jobs=2")
+    until(lambda: len(sweeps.running(sweep)) == 2, "two trials")
+    first = sweeps.log(sweep, "started")[0]["run_id"]
+    events = sweeps.journal(first)
+    with open(f"/proc/{events['placed']['pid']}/stat") as stat:
+        worker = int(stat.read().rpartition(")")[2].split()[1])
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: not os.path.exists(f"/proc/{events['started']['init_pid']}"), "the end of its container")
+    sweeps("wait", sweep)
+    assert Counter([1, 2]) == sweeps.decided(sweep)
+    assert "lost" == sweeps.record(first)["reason"]

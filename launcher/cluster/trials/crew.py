@@ -50,6 +50,8 @@ class Crew:
         self._workers = {worker.job.job: worker for worker in map(read_worker, directories) if worker is not None}
         self._pause_s, self._ask_at = _ASK_S[0], 0.0
         self._never_began = 0
+        self._is_silent = False
+        """Whether the engine didn't answer when it was asked last."""
         self._refused_until = 0.0
         self._reasons: dict[str, str] = {}
         """Job in the cluster's line → why it is not begun, when the engine was asked last."""
@@ -145,10 +147,14 @@ class Crew:
     def _answers(self, jobs: Sequence[str]) -> Mapping[str, JobStatus]:
         """Nothing when the engine doesn't answer: it is asked again."""
         try:
-            return self._engine.poll(jobs)
+            answers = self._engine.poll(jobs)
         except LaunchError as silent:
-            self._tell(f"how the worker jobs stand is not known: {silent.message}")
+            if not self._is_silent:
+                self._tell(f"how the worker jobs stand is not known: {silent.message}")
+            self._is_silent = True
             return {}
+        self._is_silent = False
+        return answers
 
     def _count(self, worker: WorkerJob, status: JobStatus) -> None:
         """Raises LaunchError when workers end before they begin."""
