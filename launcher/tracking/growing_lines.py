@@ -36,21 +36,22 @@ class GrowingLines:
 
     def follow(self, *, to_the_end: bool = False) -> None:
         """Take over the lines that were completed since the last call; at the end also one without a newline."""
-        while content := read_at(self._path, self._start(), _SLICE):
+        # Opened only when there is something: on a shared file system an open is a question to its server, ten times a second.
+        while self._has_grown() and (content := read_at(self._path, self._offset, _SLICE)):
             before = self._offset
             self._take_over(content, to_the_end=to_the_end and len(content) < _SLICE)
             if self._offset == before:
                 return
 
-    def _start(self) -> int:
+    def _has_grown(self) -> bool:
         try:
             size = self._path.stat().st_size
         except FileNotFoundError:
-            return self._offset
+            return False
         if size < self._offset:
             self._observed.note(f"{self._source} was truncated by the program; it is read again from its beginning")
             self._offset = 0
-        return self._offset
+        return size > self._offset
 
     def _take_over(self, content: bytes, *, to_the_end: bool) -> None:
         seen: list[tuple[Sighting, int]] = []

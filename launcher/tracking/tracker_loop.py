@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from launcher.tracking.gateway import Gateway
 
 _POLL_S = 0.1
+_SUPERSEDED_EVERY_S = 1.0
+"""Before anything is sent, too (`mlflow_connection`, `gateway`): this is for a copy that has nothing to send."""
 _SWITCH_S = 0.0005
 _PUSH_EVERY_S = 0.5
 _LONGEST_WAIT_S = 30.0
@@ -137,6 +139,7 @@ def _watch(
     """Until the supervisor is done or dead: take in listeners, metrics and samples."""
     files = metric_files(run_dir, observed)
     seen = (-1, -1)
+    looks_again_at = 0.0
     while True:
         waiting_for: list[Any] = [alive_fd] if channel is None else [alive_fd, channel]
         readable, _, _ = select.select(waiting_for, [], [], _POLL_S)
@@ -147,7 +150,9 @@ def _watch(
                 _answer(channel)
             if not words:
                 channel = None
-        leave_if_superseded()
+        if time.monotonic() >= looks_again_at:
+            leave_if_superseded()
+            looks_again_at = time.monotonic() + _SUPERSEDED_EVERY_S
         ended = alive_fd in readable
         _follow_metrics(files, observed, to_the_end=ended)
         if ended:
