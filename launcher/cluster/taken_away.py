@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from launcher.cluster.engine import Engine, JobPhase, JobStatus
 from launcher.cluster.submission import engine_named
@@ -93,6 +94,13 @@ def _asked(run_dir: RunDir, outcome: ExitOutcome) -> tuple[Engine, str, Taken | 
     return engine, job.job, taken(status, restarts=int(os.environ.get("SLURM_RESTART_COUNT", "0")))
 
 
+def _may_go_on(reason: Reason, spec: Mapping[str, Any], events: Sequence[journal.Event]) -> bool:
+    if reason is Reason.TIMEOUT and Reason.TIMEOUT in spec["retry_on"]:
+        earlier = sum(event.name == "attempt" and event.get("reason") == reason for event in journal.since_resumed(events))
+        return earlier < int(spec["retries"])
+    return reason is Reason.PREEMPTED
+
+
 def _with_reason(outcome: ExitOutcome, found: Taken) -> ExitOutcome:
     if found.preempted:
         return replace(outcome, reason=Reason.PREEMPTED, detail="the cluster gave its place to another job", exit_code=143)
@@ -102,10 +110,10 @@ def _with_reason(outcome: ExitOutcome, found: Taken) -> ExitOutcome:
 
 
 def _requeued(run_dir: RunDir, engine: Engine, job: str, outcome: ExitOutcome) -> bool:
-    """Where we are told of preemption in advance and end in time, Slurm takes the job for one that has ended by itself: put it in
-    line again ourselves."""
-    wanted = json.loads(run_dir.plan.read_bytes())["plan"]["spec"]["cluster"].get("requeue")
-    if not wanted or outcome.reason is not Reason.PREEMPTED:
+    """Put the job in line again where Slurm takes it for one that has ended by itself: it was told of its preemption in advance
+    and ended in time, or has met its time limit, and `retry_on` names that."""
+    spec = json.loads(run_dir.plan.read_bytes())["plan"]["spec"]
+    if not spec["cluster"].get("requeue") or not _may_go_on(outcome.reason, spec, journal.read(run_dir.journal)):
         return False
     try:
         engine.requeue(job)

@@ -83,8 +83,9 @@ def next_attempt(events: Sequence[Event]) -> int:
 
 
 def retried(run: Run, attempt: Attempt, number: int) -> Attempt:
-    """What *attempt*, the run's *number*-th, comes to: itself, or the last of those that follow it."""
-    while run.retries_left > 0 and attempt.outcome.is_worth_a_retry(run.plan.spec.retry_on):
+    """What *attempt*, the run's *number*-th, comes to: itself, or the last of those that follow it. Who was asked to end (its
+    cluster's job may be ending) begins nothing."""
+    while run.retries_left > 0 and not run.inbox.has_heard and attempt.outcome.is_worth_a_retry(run.plan.spec.retry_on):
         run.retries_left -= 1
         outcome = attempt.outcome
         journal.append(

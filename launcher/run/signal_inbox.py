@@ -17,6 +17,8 @@ class SignalInbox:
     """Receives *signums* for the life of this process. Poll `fd`; `read()` gives what came."""
 
     def __init__(self, signums: Iterable[signal.Signals]) -> None:
+        self.has_heard = False
+        """Whether anything has come so far."""
         self.fd, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
         for signum in signums:
@@ -24,9 +26,11 @@ class SignalInbox:
 
     def read(self) -> list[signal.Signals]:
         try:
-            return [signal.Signals(number) for number in os.read(self.fd, 64)]
+            came = [signal.Signals(number) for number in os.read(self.fd, 64)]
         except BlockingIOError:
             return []
+        self.has_heard = self.has_heard or bool(came)
+        return came
 
 
 @contextmanager

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from launch_command import EXPERIMENT, Launch, write_project
+from slurm_bed import slurm_bed
 
 pytestmark = pytest.mark.requires("root", "slurm", "overlayfs")
 
@@ -234,10 +237,82 @@ def test_whenever_the_node_is_lost_one_attempt_is_in_the_record(counting, slurm,
     until(lambda: run.in_line("%T") == "RUNNING", "its job's beginning")
     time.sleep(after_s)
     mended.append(run.lose_node())
-    last = until(lambda: (placed := run.lines("placed")) and placed[-1]["placement"].endswith(".1") and placed[-1], "the second copy")
+    last = until(
+        lambda: (placed := run.lines("placed")) and placed[-1]["placement"].endswith(".1") and placed[-1], "the second copy"
+    )
     run.counts(last["attempt"])
     run.finish()
     time.sleep(2)
     one_history(run)
     assert "completed" == run.record()["reason"]
     assert all(not lives(placed["pid"]) for placed in run.lines("placed"))
+
+
+@pytest.fixture
+def contested(request, counting):
+    """A cluster whose partition `urgent` takes the place of jobs in `spare`, with how and with what grace as parameters."""
+    how, grace_s, more = request.param
+    partitions = (
+        f"spare Nodes=ALL PriorityTier=1 GraceTime={grace_s}\nPartitionName=urgent Nodes=ALL PriorityTier=9 PreemptMode=OFF"
+    )
+    preemption = {"PreemptType": "preempt/partition_prio", "PreemptMode": how, "PartitionName": partitions, **more}
+    root = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
+    root.chmod(0o755)
+    try:
+        with slurm_bed(root, nodes=1, settings=preemption) as bed:
+            yield bed, Launch(counting.home, counting.project, dict(bed.environ))
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def preempted(contested, *overrides):
+    """A run in `spare` whose place another job has taken."""
+    bed, launch = contested
+    run = Run(launch, bed, "cluster.partition=spare", "cluster.sbatch.exclusive=true", *overrides)
+    run.counts(1)
+    bed.ask("sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
+    return run
+
+
+SIGNALLED = {"PreemptParameters": "send_user_signal"}
+
+
+@pytest.mark.requires("patience")
+@pytest.mark.parametrize(
+    "contested",
+    [
+        pytest.param(("REQUEUE", 0, {}), id="at once"),
+        pytest.param(("REQUEUE", 30, SIGNALLED), id="told in advance"),
+    ],
+    indirect=True,
+)
+def test_a_preempted_job_is_requeued_and_goes_on_from_its_checkpoint(contested):
+    run = preempted(contested, "cluster.requeue=true")
+    until(lambda: run.lines("attempt"), "the last word of the first attempt")
+    assert [("preempted", True)] == [(event["reason"], event["requeued"]) for event in run.lines("attempt")]
+    attempt, step = map(int, (run.directory / "checkpoints/saved").read_text().split())
+    run.begin_again_now()
+    run.counts(2)
+    assert (1, step + 1) == (attempt, run.steps(2)[0])
+    run.finish()
+    one_history(run)
+
+
+@pytest.mark.requires("patience")
+@pytest.mark.parametrize(
+    "contested",
+    [
+        pytest.param(("CANCEL", 0, {}), id="at once"),
+        pytest.param(("CANCEL", 30, SIGNALLED), id="told in advance"),
+        pytest.param(("REQUEUE", 0, {}), id="a job that may not be requeued"),
+    ],
+    indirect=True,
+)
+def test_a_preempted_job_that_is_not_requeued_ends_with_that_reason_and_can_be_resumed(contested):
+    run = preempted(contested, "retries=3")
+    assert 143 == run.launch("wait", run.id, check=None).returncode
+    assert "preempted" == run.record()["reason"]
+    run.launch("resume", run.id, "-d", "-q")
+    run.counts(2)
+    run.finish()
+    one_history(run)
