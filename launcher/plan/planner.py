@@ -64,7 +64,7 @@ def plan(
     def where(key: str) -> Origin | None:
         return origin_of(composed.origins, key)
 
-    spec = _placed(composed.spec, where)
+    spec, elsewhere = _placed(composed.spec, where, runs_here=runs_here)
     share, lacking = _share_for(spec, where, runs_here=runs_here)
     refuse_missing(spec, where, environ=environ)
     lacking += _devices_lacking(spec, where, runs_here=runs_here)
@@ -98,18 +98,24 @@ def plan(
         data=data,
         overrides=composed.overrides,
         origins=composed.origins,
-        warnings=(*lacking, *pins.warnings, *code.warnings, *_advice(spec, argv), *user_advice(build.config.user)),
+        warnings=(*elsewhere, *lacking, *pins.warnings, *code.warnings, *_advice(spec, argv), *user_advice(build.config.user)),
     )
 
 
-def _placed(spec: ExperimentSpec, where: Where) -> ExperimentSpec:
-    """*spec* as it is where it runs; what nothing stands behind is refused."""
+def _placed(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[ExperimentSpec, tuple[str, ...]]:
+    """*spec* as it is where it runs, and a warning where that can't be here; what nothing stands behind is refused."""
+    lacking: tuple[str, ...] = ()
     if spec.nodes > 1:
         from launcher.plan.several_nodes import on_several_nodes
 
-        spec = on_several_nodes(spec, where)
+        try:
+            spec = on_several_nodes(spec, where)
+        except ConfigError as error:
+            if runs_here or spec.cluster.kind != "local":
+                raise
+            lacking = (f"this machine can't run it: {error.message}",)
     refuse_unsupported(spec, where)
-    return spec
+    return spec, lacking
 
 
 def _argv_of(words: tuple[str, ...] | None, spec: ExperimentSpec, config: ImageConfig, where: Where) -> tuple[str, ...]:
@@ -163,7 +169,7 @@ def with_spec(made: LaunchPlan, spec: ExperimentSpec, *, overrides: tuple[str, .
     def where(key: str) -> Origin | None:
         return origin_of(made.origins, key)
 
-    spec = _placed(spec, where)
+    spec, _ = _placed(spec, where, runs_here=True)
     refuse_indeterminism(spec, where)
     share = _share_again(made, spec, where)
     argv = _argv_of(own_command(spec, where), spec, made.build.config, where)
