@@ -39,7 +39,7 @@ from launcher.tracking.record import RunRecord, fold
 from launcher.tracking.status import Reason
 from runtime.state_dir import RunDir, state_dir
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @contextmanager
