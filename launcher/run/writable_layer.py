@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from launcher.run.acquisitions import acquired
+from runtime.container.lifecycle import remove_overlay
 from runtime.rootfs.overlay_trial import why_no_writable_layer
 from runtime.state_dir import RunDir
 
@@ -20,6 +20,7 @@ from runtime.state_dir import RunDir
 def writable_layer(run_dir: RunDir, *, scratch: str | None) -> Iterator[tuple[int, ...]]:
     """Give the run a place for its container's writable layer, which goes away at the end; on *scratch* where one is named.
     Yields descriptors that init has to hold."""
+    _forget_earlier(run_dir)
     if scratch is None and why_no_writable_layer(run_dir.root) is None:
         with acquired(run_dir, "overlay", run_dir.run_id):
             yield ()
@@ -33,12 +34,13 @@ def writable_layer(run_dir: RunDir, *, scratch: str | None) -> Iterator[tuple[in
         with acquired(run_dir, "scratch", str(path)):
             descriptor, _ = locked_directory(place, path.name)
             held.callback(os.close, descriptor)
-            link(run_dir, path)
+            run_dir.overlay.symlink_to(path)
             yield (descriptor,)
 
 
-def link(run_dir: RunDir, path: Path) -> None:
-    """Let `RunDir.overlay` lead to *path*, whatever an attempt that was killed elsewhere left there."""
+def _forget_earlier(run_dir: RunDir) -> None:
+    """An attempt that was killed with its node could not take its directory, or the link to it, away."""
     if run_dir.overlay.is_symlink():
         run_dir.overlay.unlink()
-    run_dir.overlay.symlink_to(path)
+    elif run_dir.overlay.exists():
+        remove_overlay(run_dir.overlay)
