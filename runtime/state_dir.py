@@ -174,6 +174,16 @@ class RunDir:
         return self.root / "trials.jsonl"
 
     @property
+    def workers(self) -> Path:
+        """Of the parent of a sweep on a cluster: one directory a worker job (see `launcher.cluster.trials.exchange`)."""
+        return self.root / "workers"
+
+    @property
+    def requests(self) -> Path:
+        """Of a trial that a worker job runs: the signals that its supervisor shall have, one a line; whoever asks."""
+        return self.root / "requests"
+
+    @property
     def waits_for_room(self) -> Path:
         """Of the parent of a sweep: what its next trial needs, locked while it waits for that (see
         `launcher.sweep.neighbours`)."""
@@ -224,7 +234,7 @@ class RunDir:
 
     @property
     def supervisor_lock(self) -> Path:
-        """flock'ed by the supervisor for its life; content: `{"pid": …}`."""
+        """flock'ed by the supervisor for its life; content: `{"pid": …, "started": …, "host": …}`."""
         return self.place / "supervisor.lock"
 
     @property

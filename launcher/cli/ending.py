@@ -16,7 +16,7 @@ def end_runs(references: Sequence[str], signum: signal.Signals) -> int:
     """Send *signum* to the supervisors of the runs and wait until each has ended."""
     records = [find_run(state_dir(), reference) for reference in references]
     for record in records:
-        if record.exit_code is None:
+        if record.exit_code is None or record.is_sweep:  # workers of a sweep that was killed wait for a while to be adopted
             place_of(record).end(signum)
     for record in records:
         render.say(headline(wait_for(record)))

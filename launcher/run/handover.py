@@ -98,6 +98,8 @@ def _write_json(path: Path, document: Any) -> None:
 
 
 def announce_pid(lock_fd: int) -> None:
-    """Write our pid into the lock file that we hold: who wants to send us a signal reads it there (`supervisor_link.py`)."""
+    """Write who we are into the lock file that we hold: who wants to send us a signal reads it there (`supervisor_link.py`),
+    perhaps on another machine, where our pid is somebody else's."""
+    told = {"pid": os.getpid(), "started": process_started(os.getpid()), "host": socket.gethostname()}
     os.ftruncate(lock_fd, 0)
-    os.pwrite(lock_fd, json.dumps({"pid": os.getpid()}).encode(), 0)
+    os.pwrite(lock_fd, json.dumps(told).encode(), 0)

@@ -11,7 +11,9 @@ import json
 import os
 import select
 import signal
+from typing import Any
 
+from launcher.tracking.record import process_started
 from runtime.file_lock import is_locked
 from runtime.state_dir import RunDir
 
@@ -47,22 +49,35 @@ def open_supervisor(run_dir: RunDir) -> int | None:
 
 def _open_holder(run_dir: RunDir) -> int | None:
     """A pidfd of the process that is named in the lock's file, if it lives and holds the lock."""
-    pid = _announced(run_dir)
-    if pid is None:
+    announced = _announced(run_dir)
+    pid = announced.get("pid")
+    if pid is None or announced.get("started") not in (None, process_started(pid)):
         return None
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
         return None
     ended = bool(select.select([pidfd], [], [], 0)[0])
-    if ended or not is_locked(run_dir.supervisor_lock) or _announced(run_dir) != pid:
+    if ended or not is_locked(run_dir.supervisor_lock) or _announced(run_dir) != announced:
         os.close(pidfd)
         return None
     return pidfd
 
 
-def _announced(run_dir: RunDir) -> int | None:
-    try:
-        return int(json.loads(run_dir.supervisor_lock.read_text())["pid"])
-    except (FileNotFoundError, ValueError, KeyError):
+def other_machine(run_dir: RunDir) -> str | None:
+    """The host that the supervisor is on, when that is not this one."""
+    announced = _announced(run_dir)
+    machine = str(announced.get("started")).partition("+")[0]  # see `process_started`
+    ours = str(process_started(os.getpid())).partition("+")[0]
+    if "started" not in announced or machine == ours or not is_locked(run_dir.supervisor_lock):
         return None
+    return str(announced.get("host"))
+
+
+def _announced(run_dir: RunDir) -> dict[str, Any]:
+    """What the lock's holder has written about itself; empty before it has."""
+    try:
+        announced = json.loads(run_dir.supervisor_lock.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return announced if isinstance(announced, dict) else {}

@@ -20,7 +20,7 @@ from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.errors import ConfigError, LaunchError
 from launcher.run import active
 from launcher.run.handover import announce_pid
-from launcher.run.supervisor_link import open_supervisor
+from launcher.run.supervisor_link import open_supervisor, other_machine
 from launcher.run.tracker_process import TrackerProcess, start_tracker
 from launcher.sweep.run_sweep import SweepEnd
 from launcher.sweep.trial import Trial
@@ -122,6 +122,10 @@ def reopened_parent(run_dir: RunDir) -> Iterator[SweepParent]:
 
 def refuse_running(run_dir: RunDir) -> None:
     """Raises ConfigError for a sweep whose process lives."""
+    host = other_machine(run_dir)
+    if host is not None:
+        hint = f"`ssh {host} launch stop {run_dir.run_id}` ends it; then it can go on here"
+        raise ConfigError(f"sweep `{run_dir.run_id}` is run by a process on `{host}`", hint=hint)
     holder = open_supervisor(run_dir)
     if holder is not None:
         os.close(holder)

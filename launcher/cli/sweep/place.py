@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 
 from launcher.cli.sweep.watch import sweep_ending, watch_sweep
 from launcher.cli.watch import until_it_ends
+from launcher.errors import ConfigError
 from launcher.run.recover import recover
 from launcher.run.signal_inbox import SignalInbox
-from launcher.run.supervisor_link import open_supervisor, signal_supervisor
+from launcher.run.supervisor_link import open_supervisor, other_machine
 from runtime.state_dir import RunDir
 
 
@@ -29,5 +32,22 @@ class SweepPlace:
         return until_it_ends(self._run_dir)
 
     def end(self, signum: signal.Signals) -> None:
+        host = other_machine(self._run_dir)
+        if host is not None:
+            run_id = self._run_dir.run_id
+            raise ConfigError(f"sweep `{run_id}` is run by a process on `{host}`", hint=f"`ssh {host} launch stop {run_id}`")
+        process = open_supervisor(self._run_dir)
+        if process is None:
+            self._end_what_is_left()
+            return
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(process, signum)
+        os.close(process)
+
+    def _end_what_is_left(self) -> None:
+        """Of a sweep whose process was killed: its trials end by themselves."""
         recover(self._run_dir)
-        signal_supervisor(self._run_dir, signum)
+        if self._run_dir.workers.is_dir():
+            from launcher.cluster.trials.line import leave_line
+
+            leave_line(self._run_dir)

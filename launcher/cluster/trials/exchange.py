@@ -56,14 +56,14 @@ class WorkerDir:
 def worker_dirs(sweep: RunDir) -> list[WorkerDir]:
     """Every worker that the sweep has had, in the order of their making."""
     try:
-        names = [name for name in os.listdir(sweep.root / "workers") if name.isdigit()]
+        names = [name for name in os.listdir(sweep.workers) if name.isdigit()]
     except FileNotFoundError:
         return []
-    return [WorkerDir(sweep.root / "workers" / name) for name in sorted(names, key=int)]
+    return [WorkerDir(sweep.workers / name) for name in sorted(names, key=int)]
 
 
 def new_worker_dir(sweep: RunDir, number: int) -> WorkerDir:
-    worker = WorkerDir(sweep.root / "workers" / str(number))
+    worker = WorkerDir(sweep.workers / str(number))
     worker.root.mkdir(mode=0o700, parents=True)
     for path in (worker.orders, worker.said):
         path.touch(mode=0o600)
@@ -80,26 +80,22 @@ def write_line(path: Path, event: str, **fields: Any) -> None:
         os.close(fd)
 
 
-def requests_path(trial: RunDir) -> Path:
-    return trial.root / "requests"
-
-
 def new_requests(trial: RunDir) -> None:
     """There before whoever reads it: NFS remembers for a while that a file is missing."""
-    requests_path(trial).touch(mode=0o600)
+    trial.requests.touch(mode=0o600)
 
 
 def is_asked(trial: RunDir) -> bool:
     """Whether anybody has asked anything of it."""
     try:
-        return requests_path(trial).stat().st_size > 0
+        return trial.requests.stat().st_size > 0
     except FileNotFoundError:
         return False
 
 
 def ask(trial: RunDir, signum: signal.Signals) -> None:
     """Have the worker that runs *trial* send *signum* to its supervisor."""
-    fd = os.open(requests_path(trial), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fd = os.open(trial.requests, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.write(fd, f"{signum.name}\n".encode())
     finally:
@@ -110,7 +106,7 @@ class Requests:
     """What is asked of *trial*, read as it comes."""
 
     def __init__(self, trial: RunDir) -> None:
-        self._path = requests_path(trial)
+        self._path = trial.requests
         self._offset = 0
 
     def new(self) -> Iterator[signal.Signals]:
