@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from launcher.cluster.last_witness import fork_witness
+from launcher.cluster.own_job import own_job
 from launcher.cluster.predecessor import predecessor_of, succeed, this_node
 from launcher.cluster.set_aside import remove_superseded
 from launcher.cluster.taken_away import close_or_leave
@@ -22,7 +23,6 @@ from launcher.run import active, supervisor
 from launcher.run.attempt import Attempt
 from launcher.run.run_experiment import next_attempt
 from launcher.tracking import journal, superseded
-from launcher.tracking.fencing import token_of
 from launcher.tracking.record import process_started
 from launcher.tracking.submitted import job_of
 from runtime.file_lock import LockBusy, is_locked, open_locked
@@ -40,8 +40,8 @@ _LOCK_WITHIN_S = 60.0
 
 def main(run_dir: RunDir, *, close: Callable[[RunDir, Attempt], None] = close_or_leave) -> NoReturn:
     """*close* writes the last word of this placement."""
-    job, restarts = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-    placement = token_of(job, restarts)
+    own = own_job()
+    job, placement = own.job, own.placement
     if not _is_ours(run_dir, job):
         _leave("the run has ended, or was never submitted; nothing is done")
     journal.sign_as(placement)

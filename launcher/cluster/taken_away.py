@@ -7,12 +7,12 @@ time limit may announce preemption, too (PreemptParameters=send_user_signal). So
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher.cluster.engine import Engine, JobPhase, JobStatus
+from launcher.cluster.own_job import own_job
 from launcher.cluster.submission import engine_named
 from launcher.errors import LaunchError
 from launcher.run import supervisor
@@ -91,7 +91,7 @@ def _asked(run_dir: RunDir, outcome: ExitOutcome) -> tuple[Engine, str, Taken | 
         status = engine.poll([job.job])[job.job]
     except LaunchError:
         return engine, job.job, None
-    return engine, job.job, taken(status, restarts=int(os.environ.get("SLURM_RESTART_COUNT", "0")))
+    return engine, job.job, taken(status, restarts=own_job().restarts)
 
 
 def _may_go_on(reason: Reason, spec: Mapping[str, Any], events: Sequence[journal.Event]) -> bool:

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from launcher.cluster.nodes.interfaces import way_to
 from launcher.cluster.nodes.link import Link
+from launcher.cluster.own_job import own_job
 from launcher.plan.meeting import Meeting
 from launcher.run.attempt import Attempt
 from launcher.run.follow import REQUESTS
@@ -26,7 +27,6 @@ from launcher.run.signal_inbox import SignalInbox
 from launcher.run.supervisor import close, guarded, load
 from launcher.run.tracker_process import start_tracker
 from launcher.tracking import journal, superseded
-from launcher.tracking.fencing import token_of
 from launcher.tracking.record import process_started
 from runtime.file_lock import open_locked
 from runtime.kernel import processes
@@ -46,10 +46,10 @@ class Told:
 
 def main(run_dir: RunDir, told: Told) -> NoReturn:
     os.umask(0o077)
-    node_dir = run_dir.on_node(1 + int(os.environ["SLURM_PROCID"]))
+    node_dir = run_dir.on_node(1 + own_job().rank)
     _make(node_dir)
     answers = _keep_words_apart(node_dir)
-    placement = token_of(os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0")))
+    placement = own_job().placement
     link = os.getpid()
     supervisor = os.fork()
     if supervisor == 0:

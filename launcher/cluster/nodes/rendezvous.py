@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator, Mapping
 
 from launcher.cluster.nodes.interfaces import way_to
+from launcher.cluster.own_job import own_job
 from launcher.errors import LaunchError
 from launcher.plan.meeting import Meeting
 from launcher.plan.slurm_program import run_slurm
@@ -22,8 +23,10 @@ _STRIDE = 7
 def arranged(nodes: int, *, attempt: int, interface: str | None, environ: Mapping[str, str] = os.environ) -> Meeting:
     """Where attempt *attempt* of the job that we are in meets. Raises LaunchError."""
     way = way_to(_second_node(environ), wanted=interface)
-    job, restarts = int(environ["SLURM_JOB_ID"]), int(environ.get("SLURM_RESTART_COUNT", "0"))
-    return Meeting(0, nodes, way.address, free_port(way.address, seed=job * 31 + restarts * 5 + attempt), way.interface)
+    own = own_job(environ)
+    return Meeting(
+        0, nodes, way.address, free_port(way.address, seed=int(own.job) * 31 + own.restarts * 5 + attempt), way.interface
+    )
 
 
 def free_port(address: str, *, seed: int) -> int:

@@ -1,0 +1,27 @@
+"""What Slurm tells a process of a job: sbatch(1), "OUTPUT ENVIRONMENT VARIABLES". Another engine says it otherwise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from launcher.tracking.fencing import token_of
+
+
+@dataclass(frozen=True, slots=True)
+class OwnJob:
+    job: str
+    restarts: int
+    """How often it has been begun before."""
+    rank: int
+    """Of this process among those of its step: which of the nodes it is."""
+
+    @property
+    def placement(self) -> str:
+        return token_of(self.job, self.restarts)
+
+
+def own_job(environ: Mapping[str, str] = os.environ) -> OwnJob:
+    """The job that this process is of. Raises KeyError outside of one."""
+    return OwnJob(environ["SLURM_JOB_ID"], int(environ.get("SLURM_RESTART_COUNT", "0")), int(environ.get("SLURM_PROCID", "0")))
