@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from launcher.config import command_line, overrides, resolve, words
 from launcher.config.compose import Tree, compose_files, parse_overrides, split_groups
 from launcher.config.project import SearchPath
 from launcher.config.spec import ExperimentSpec
+from launcher.config.tree_copy import copied
 from launcher.config.validate import Context, to_spec
 from launcher.errors import Origin
 
@@ -72,7 +72,7 @@ def composed(choices: Sequence[Override], settings: Sequence[Override], request:
 
 def finish(tree: Tree, request: Request, environment: dict[str, str | None]) -> Assembled:
     """Resolve and validate *tree*, which is left as it is."""
-    values = copy.deepcopy(tree.values)
+    values = copied(tree.values)
     resolve.keep_text(values, tree.sources)
     repeatable = resolve.is_repeatable(values)
     as_written = values.get("command")

@@ -7,7 +7,6 @@ composition, and our errors can name the line that a key comes from.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +34,7 @@ from launcher.config import traps
 from launcher.config.origin import Sources, read_nodes
 from launcher.config.project import SearchPath, configuration_files
 from launcher.config.schema_shape import KeyPath, default_tree, open_paths
+from launcher.config.tree_copy import copied
 from launcher.errors import ConfigError, Origin
 
 
@@ -50,7 +50,7 @@ class Tree:
 
     def fork(self) -> Tree:
         """A tree of its own with the same content."""
-        return replace(self, values=copy.deepcopy(self.values), sources=self.sources.copy())
+        return replace(self, values=copied(self.values), sources=self.sources.copy())
 
 
 class _LaterDirectories(SearchPathPlugin):

@@ -7,7 +7,6 @@ its words are filled in after splitting, by the planner.
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from launcher.config import traps
 from launcher.config.origin import Sources
 from launcher.config.schema_shape import KeyPath, is_text
+from launcher.config.tree_copy import copied
 from launcher.errors import ConfigError, Origin
 
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|KEY")
@@ -127,7 +127,7 @@ def fill_in(values: dict[str, Any], sources: Sources) -> dict[str, Any]:
     in_command = any(_RESOLVER.search(text) for text in _texts(command))
     if not in_command and not any("${" in text for text in _texts(others)):
         return values  # building OmegaConf's tree takes 4 ms, and most trials of a sweep need none
-    filled = copy.deepcopy(others)
+    filled: dict[str, Any] = copied(others)
     tree = OmegaConf.create(filled)
     _fill(filled, tree, (), sources)
     filled["command"] = _fill_resolvers(command, tree, sources)

@@ -37,7 +37,7 @@ class SweepSpace:
 
     def trial(self, point: Sequence[str]) -> Assembled:
         """The experiment with the overrides of *point*."""
-        return self._composer.finished(parse_overrides(point))
+        return self._composer.of_point(point)
 
 
 def assemble_space(request: Request) -> SweepSpace:
@@ -54,9 +54,13 @@ def assemble_space(request: Request) -> SweepSpace:
     enqueued = tuple(_enqueued(point, dimensions, parent) for point in plan.enqueue)
     _try_each_value(composer, dimensions)
     for point in enqueued:
-        composer.finished(parse_overrides(point))
+        composer.try_point(point)
     fixed = tuple(str(override.input_line) for override in parsed if not override.is_sweep_override())
     return SweepSpace(parent, tuple(dimensions), enqueued, fixed, composer)
+
+
+_TRIED_KEPT = 256
+"""More would be memory that grows with the space."""
 
 
 class _Composer:
@@ -68,6 +72,7 @@ class _Composer:
         self.request, self.choices, self.settings = request, choices, settings
         self._typed = typed
         self._trees: dict[tuple[str, ...], Tree] = {}
+        self._tried: dict[tuple[str, ...], Assembled] = {}
 
     def parent(self) -> Assembled:
         """The tree without the swept values; the first value of a swept group, and of a key that must be given."""
@@ -79,6 +84,15 @@ class _Composer:
                 if not is_group(dimension.key) and overrides.value_at(dimension.key, tree.values) == "???":
                     overrides.apply(self._first(dimension), tree.values, tree.sources, holder=self.request.cwd)
             return finish(tree, self.request, environment)
+
+    def try_point(self, point: Sequence[str]) -> None:
+        """See whether a trial could have it. The first of those that are tried are kept for their trial."""
+        tried = self.finished(parse_overrides(point))
+        if len(self._tried) < _TRIED_KEPT:
+            self._tried[tuple(point)] = tried
+
+    def of_point(self, point: Sequence[str]) -> Assembled:
+        return self._tried.pop(tuple(point), None) or self.finished(parse_overrides(point))
 
     def finished(self, point: Sequence[Override]) -> Assembled:
         with resolve.reading_environment(self.request.environ) as environment:
@@ -109,7 +123,7 @@ def _try_each_value(composer: _Composer, dimensions: Sequence[Dimension]) -> Non
     for place, dimension in enumerate(dimensions):
         ends = [dimension.assignment(end) for end in (dimension.low or 0, dimension.high or 0)] if dimension.is_interval else ()
         for value in (*dimension.choices, *ends):
-            composer.finished(parse_overrides([*firsts[:place], value, *firsts[place + 1 :]]))
+            composer.try_point([*firsts[:place], value, *firsts[place + 1 :]])
 
 
 def _dimension(override: Override, request: Request) -> Dimension:
