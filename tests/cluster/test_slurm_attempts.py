@@ -16,7 +16,11 @@ from pathlib import Path
 
 import pytest
 from launch_command import EXPERIMENT, Launch, write_project
+from server_peer import Server
 from slurm_bed import slurm_bed
+
+from launcher.tracking import mlflow_server
+from runtime.state_dir import StateDir
 
 pytestmark = pytest.mark.requires("root", "slurm", "overlayfs")
 
@@ -89,7 +93,14 @@ class Run:
         return [int(step) for step in found]
 
     def counts(self, attempt):
-        until(lambda: len(self.steps(attempt)) > 5, f"steps of attempt {attempt}")
+        until(lambda: len(self.steps(attempt)) > 5, lambda: f"steps of attempt {attempt}\n{self.story()}")
+
+    def story(self):
+        """For who wants to know why something has not happened."""
+        files = (self.directory / name for name in ("journal.jsonl", "supervisor.log"))
+        return "\n".join(
+            [*(file.read_text() for file in files if file.exists()), self.slurm.ask("squeue"), self.slurm.ask("sinfo", "-N")]
+        )
 
     def in_line(self, field):
         """What squeue says of it."""
@@ -122,7 +133,7 @@ class Run:
 def until(is_so, what, within_s=WITHIN_S):
     deadline = time.monotonic() + within_s
     while not (found := is_so()):
-        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what() if callable(what) else what}"
         time.sleep(0.02)
     return found
 
@@ -316,3 +327,91 @@ def test_a_preempted_job_that_is_not_requeued_ends_with_that_reason_and_can_be_r
     run.counts(2)
     run.finish()
     one_history(run)
+
+
+@pytest.fixture
+def recorded(counting):
+    """The local MLflow server of the runs, up and answering."""
+    state = StateDir(counting.home)
+    mlflow_server.ui(state)
+    yield Server(state)
+    mlflow_server.stop_server(state)
+
+
+@pytest.mark.requires("patience")
+def test_mlflow_has_one_run_with_the_history_of_one_attempt_after_the_other(counting, slurm, mended, recorded):
+    run = Run(counting, slurm, "cluster.requeue=true", "tracking={}")
+    run.counts(1)
+    first_copy = run.processes()
+    mended.append(run.lose_node())
+    run.counts(2)
+    until(lambda: not any(map(lives, first_copy)), "the end of the first copy", within_s=5)
+    run.finish()
+    counting("sync")
+    one_history(run)
+    known = json.loads((run.directory / "mlflow.json").read_text())
+    assert [known["run_id"]] == recorded.runs_of(known["experiment_id"])
+    logged = [json.loads(line) for line in (run.directory / "logged.jsonl").read_text().splitlines()]
+    expected = sorted((entry["step"], entry["value"]) for entry in logged if entry["key"] == "attempt")
+    assert expected == sorted(recorded.history(known["run_id"], "attempt"))
+    seen = recorded.run(known["run_id"])
+    assert ("FINISHED", "completed", "2") == (seen.info["status"], seen.tags["launch.reason"], seen.tags["launch.attempt"])
+
+
+@pytest.mark.requires("patience")
+def test_slurms_own_time_limit_leaves_time_to_save_and_a_reason(counting, slurm):
+    run = Run(counting, slurm, "cluster.time=1m", "grace=5s")
+    run.counts(1)
+    assert 124 == counting("wait", run.id, check=None, timeout_s=200).returncode
+    assert "timeout" == run.record()["reason"]
+    assert (run.directory / "checkpoints/saved").exists()
+    counting("resume", run.id, "-d", "-q")
+    run.counts(2)
+    run.finish()
+    one_history(run)
+
+
+@pytest.mark.requires("patience")
+def test_a_time_limit_that_retry_on_names_puts_the_job_in_line_again_as_often_as_retries_say(counting, slurm):
+    run = Run(counting, slurm, "cluster.requeue=true", "retries=1", "retry_on=[timeout]")
+    run.counts(1)
+    slurm.ask("scancel", "--batch", "--signal=USR2", run.job)
+    until(lambda: run.lines("attempt"), "the last word of the first attempt")
+    assert [("timeout", True)] == [(event["reason"], event["requeued"]) for event in run.lines("attempt")]
+    run.begin_again_now()
+    run.counts(2)
+    slurm.ask("scancel", "--batch", "--signal=USR2", run.job)
+    assert 124 == counting("wait", run.id, check=None).returncode
+    one_history(run)
+
+
+@pytest.mark.requires("patience")
+@pytest.mark.parametrize("requeue", ["false", "true"])
+def test_nothing_survives_scancel_however_it_hides(counting, slurm, requeue):
+    """A child in a session of its own, whose parent ignores SIGTERM: proctrack/linuxproc alone would lose it."""
+    run = Run(counting, slurm, "params.how=stubborn", "grace=60s", f"cluster.requeue={requeue}")
+    run.counts(1)
+    processes = (*run.processes(), *descendants(run.processes()[1]))
+    assert [pid for pid in processes if "4321" in Path(f"/proc/{pid}/cmdline").read_text()]
+    slurm.ask("scancel", run.job)
+    until(lambda: not any(map(lives, processes)), "the end of all of it")
+    assert 143 == counting("wait", run.id, check=None).returncode
+    assert "stopped" == run.record()["reason"]
+
+
+@pytest.mark.requires("patience")
+def test_a_requeued_job_that_would_not_end_is_killed_and_begins_again(counting, slurm):
+    run = Run(counting, slurm, "params.how=stubborn", "grace=60s", "cluster.requeue=true")
+    run.counts(1)
+    processes = (*run.processes(), *descendants(run.processes()[1]))
+    slurm.ask("scontrol", "requeue", run.job)
+    run.begin_again_now()
+    run.counts(2)
+    assert not any(map(lives, processes))
+    run.finish()
+    one_history(run)
+
+
+def descendants(pid):
+    children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [*children, *(below for child in children for below in descendants(child))]
