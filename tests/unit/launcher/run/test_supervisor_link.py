@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.run.supervisor_link import open_supervisor, signal_supervisor
+from launcher.run.handover import announce_pid
+from launcher.run.supervisor_link import open_supervisor, other_machine, signal_supervisor
 from runtime.file_lock import open_locked
 from runtime.state_dir import RunDir
 
@@ -44,6 +45,24 @@ def test_the_holder_of_the_lock_gets_the_signal(run_dir: RunDir, holder: subproc
     announce(run_dir, holder.pid)
     assert signal_supervisor(run_dir, signal.SIGTERM)
     assert holder.wait(timeout=5) == -signal.SIGTERM
+
+
+def test_a_holder_on_another_machine_is_not_looked_for_among_the_processes_of_this_one(
+    run_dir: RunDir, holder: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is seen over a shared file system, and its holder's pid is somebody else's here."""
+    monkeypatch.setattr("launcher.run.supervisor_link._PATIENCE_S", 0.1)
+    told = {"pid": holder.pid, "started": "0badb007+17", "host": "login2"}
+    run_dir.supervisor_lock.write_text(json.dumps(told))
+    assert not signal_supervisor(run_dir, signal.SIGTERM)
+    assert "login2" == other_machine(run_dir)
+
+
+def test_a_holder_on_this_machine_is_not_elsewhere(run_dir: RunDir, holder: subprocess.Popen[bytes]) -> None:
+    lock_fd = os.open(run_dir.supervisor_lock, os.O_RDWR)
+    announce_pid(lock_fd)
+    os.close(lock_fd)
+    assert other_machine(run_dir) is None
 
 
 def test_a_zombie_that_the_lock_still_names_does_not_swallow_the_signal(run_dir: RunDir, holder: subprocess.Popen[bytes]) -> None:
