@@ -24,8 +24,11 @@ def worker_script(plan: LaunchPlan, worker: WorkerDir) -> str:
 
 
 def shape_of(plan: LaunchPlan) -> str:
-    """The same for trials that ask the cluster for the same."""
-    return hashlib.sha256(script_for(_as_worker(plan), job_name="", log="", argv=()).encode()).hexdigest()[:12]
+    """The same for trials that ask the cluster for the same: all that `script_for` goes by."""
+    plan = _as_worker(plan)
+    spec = plan.spec
+    asked = (plan.cpus, plan.memory_bytes, plan.gpus, spec.cpus, spec.gpus, spec.nodes, spec.grace, spec.cluster)
+    return hashlib.sha256(repr(asked).encode()).hexdigest()[:12]
 
 
 def _as_worker(plan: LaunchPlan) -> LaunchPlan:
