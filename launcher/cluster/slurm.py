@@ -7,9 +7,10 @@ job has ended and nobody says how: the run's journal usually does.
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from launcher.cluster.engine import JobEnd, JobPhase, JobStatus
 from launcher.cluster.slurm_words import SACCT_FIELDS, SQUEUE_FORMAT, sacct_jobs, squeue_jobs
@@ -17,6 +18,9 @@ from launcher.errors import LaunchError
 from launcher.plan.slurm_program import run_slurm
 
 _FORGOTTEN = "Invalid job id specified"
+_SBATCH_READS = ("SLURM_CLUSTERS", "SLURM_CONF", "SLURM_DEBUG_FLAGS", "SLURM_HINT", "SLURM_UMASK")
+_OTHER_COMMANDS = ("SBATCH_ARRAY_INX", "SBATCH_WAIT", "SBATCH_GET_USER_ENV")
+"""Many jobs of one submission; a submission that returns at the job's end; another environment."""
 _OVER = ("already completing or completed", _FORGOTTEN)
 
 
@@ -26,7 +30,9 @@ class Slurm:
     name = "slurm"
 
     def submit(self, script: str) -> str:
-        printed = run_slurm(["sbatch", "--parsable"], stdin=script)
+        # On the command line, too: options of a script give way to SBATCH_* variables, and what is configured shall not.
+        argv = ["sbatch", "--parsable", "--export=ALL", *_options_of(script)]
+        printed = run_slurm(argv, stdin=script, environ=_for_a_job(os.environ))
         job = printed.strip().partition(";")[0]  # `JOB;CLUSTER` where there are several clusters
         if not job.isdigit():
             raise LaunchError(f"`sbatch --parsable` printed no job id: `{printed.strip()}`")
@@ -65,3 +71,18 @@ class Slurm:
             return sacct_jobs(run_slurm([*argv, f"--format={','.join(SACCT_FIELDS)}"]))
         except LaunchError:
             return {}  # accounting is disabled, or its daemon away: we are no worse off than without
+
+
+def _options_of(script: str) -> list[str]:
+    lines = (line.removeprefix("#SBATCH ") for line in script.splitlines() if line.startswith("#SBATCH "))
+    return [word for line in lines for word in shlex.split(line)]
+
+
+def _for_a_job(environ: Mapping[str, str]) -> dict[str, str]:
+    """*environ* without what it says of a job that we are part of ourselves (its restarts would be taken for the new job's), and
+    without what makes sbatch another command."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if not (name.startswith("SLURM_") and name not in _SBATCH_READS) and name not in _OTHER_COMMANDS
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from launcher.errors import LaunchError
 
@@ -13,14 +13,16 @@ _PATIENCE_S = 60.0
 """Slurm's programs try for half a minute to reach a controller that is being restarted."""
 
 
-def run_slurm(argv: Sequence[str], *, stdin: str = "", unless: Sequence[str] = ()) -> str:
+def run_slurm(
+    argv: Sequence[str], *, stdin: str = "", unless: Sequence[str] = (), environ: Mapping[str, str] = os.environ
+) -> str:
     """The output of one of Slurm's programs; "" when it fails with words that contain one of *unless*."""
     if shutil.which(argv[0]) is None:
         raise LaunchError(f"`{argv[0]}` is not installed here", hint="`cluster=slurm` needs Slurm's programs in PATH")
-    # sbatch takes its defaults from SBATCH_* and hands the environment to the job.
-    environ = {**os.environ, "LC_ALL": "C"} if argv[0] != "sbatch" else dict(os.environ)
+    # sbatch hands its environment to the job.
+    env = dict(environ) if argv[0] == "sbatch" else {**environ, "LC_ALL": "C"}
     try:
-        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=_PATIENCE_S, check=False, env=environ)
+        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=_PATIENCE_S, check=False, env=env)
     except subprocess.TimeoutExpired as late:
         raise LaunchError(f"`{argv[0]}` has not answered for {_PATIENCE_S:g} s", hint="is the Slurm controller up?") from late
     if done.returncode == 0:

@@ -81,3 +81,25 @@ def test_a_machine_without_slurm_is_told_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LaunchError, match="`sbatch` is not installed here"):
         Slurm().submit("")
+
+
+def test_what_is_configured_goes_before_variables_that_sbatch_reads(programs):
+    programs(sbatch="cat > /dev/null; echo 17")
+    Slurm().submit('#!/bin/sh\n#SBATCH --partition=gpu\n#SBATCH --comment="a \\"b\\""\n\nexec x\n')
+    assert 'sbatch --parsable --export=ALL --partition=gpu --comment=a "b"' == programs.calls()[-1]
+
+
+def test_a_job_hears_nothing_of_the_job_that_submits_it(programs, tmp_path, monkeypatch):
+    for name in (
+        "SLURM_RESTART_COUNT",
+        "SLURM_JOB_ID",
+        "SBATCH_ARRAY_INX",
+        "SBATCH_WAIT",
+        "SLURM_CONF",
+        "SBATCH_ACCOUNT",
+        "TOKEN",
+    ):
+        monkeypatch.setenv(name, "3")
+    programs(sbatch=f"cat > /dev/null; env | grep =3 | sort > {tmp_path}/handed; echo 17")
+    Slurm().submit("")
+    assert ["SBATCH_ACCOUNT=3", "SLURM_CONF=3", "TOKEN=3"] == (tmp_path / "handed").read_text().split()
