@@ -151,7 +151,8 @@ def _watch(
             if not words:
                 channel = None
         if time.monotonic() >= looks_again_at:
-            leave_if_superseded()
+            with contextlib.suppress(OSError):  # a journal that cannot be read now; before each request it has to be
+                leave_if_superseded()
             looks_again_at = time.monotonic() + _SUPERSEDED_EVERY_S
         ended = alive_fd in readable
         _follow_metrics(files, observed, to_the_end=ended)
