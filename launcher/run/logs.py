@@ -15,12 +15,13 @@ from runtime.whole_file import replace_file
 LIMIT_VARIABLE = "LAUNCH_LOG_LIMIT"
 DEFAULT_LIMIT = 1 << 30
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_LIMIT = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?")
 _CHUNK = 1 << 20
 
 
 def log_limit(environ: Mapping[str, str]) -> int | None:
     """How much of each stream is kept; None = everything. What can't be understood is the default: a log must not stop a run."""
-    found = re.fullmatch(r"(\d+)\s*([KMGT]?)(?:i?B)?", environ.get(LIMIT_VARIABLE, "").strip())
+    found = _LIMIT.fullmatch(environ.get(LIMIT_VARIABLE, "").strip())
     if found is None:
         return DEFAULT_LIMIT
     return int(found[1]) * _UNITS[found[2]] or None

@@ -24,6 +24,7 @@ from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
 from runtime.whole_file import replace_file
 
+_PLAIN_KEY = re.compile(r"[A-Za-z_][\w.-]*")
 _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
@@ -116,7 +117,7 @@ def _yaml_item(item: Any, indent: str) -> str:
 
 
 def _yaml_key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z_][\w.-]*", key) and key.lower() not in _YAML_WORDS else json.dumps(key)
+    return key if _PLAIN_KEY.fullmatch(key) and key.lower() not in _YAML_WORDS else json.dumps(key)
 
 
 def _yaml_scalar(value: Any) -> str:
