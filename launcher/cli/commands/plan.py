@@ -10,9 +10,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher.cli import arguments as args
 from launcher.cli import render
+
+if TYPE_CHECKING:
+    from launcher.plan.launch_plan import LaunchPlan
+    from runtime.state_dir import StateDir
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,16 +51,24 @@ def show_plan(request: args.Request, *, as_json: bool) -> int:
     with planning_progress() as observer:
         plan = make_plan(composed, state=state, environ=os.environ, cwd=Path.cwd(), runs_here=False, observer=observer)
     explained = explain(plan, Store(state.store))
+    job = _job_of(plan, state)
     if as_json:
-        json.dump(explained.to_json(), sys.stdout, indent=2)
+        json.dump(explained.to_json() | ({} if job is None else {"job": job}), sys.stdout, indent=2)
         print()
         return 0
     for warning in plan.warnings:
         render.warn(warning)
     print(explained.text())
-    if plan.spec.cluster.kind != "local":
-        from launcher.cluster.submission import script_of
-
+    if job is not None:
         print(f"\nThe job, as `{plan.spec.cluster.kind}` would be given it (RUN is the id of the run):\n")
-        print(script_of(plan, state.run("RUN")), end="")
+        print(job, end="")
     return 0
+
+
+def _job_of(plan: LaunchPlan, state: StateDir) -> str | None:
+    """What a cluster would be given; None for this machine."""
+    if plan.spec.cluster.kind == "local":
+        return None
+    from launcher.cluster.submission import script_of
+
+    return script_of(plan, state.run("RUN"))
