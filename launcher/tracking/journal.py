@@ -113,7 +113,7 @@ def append(journal: Path | int, event: str, /, *, at: float | None = None, **fie
     line = json.dumps({"event": event, "at": written.at, **written.fields}, separators=(",", ":"), default=str) + "\n"
     descriptor = journal if isinstance(journal, int) else open_journal(journal)
     try:
-        _write_line(descriptor, line.encode(), durable=event in _DURABLE)
+        write_line(descriptor, line.encode(), durable=event in _DURABLE)
     except OSError as error:
         raise LaunchError(f"cannot write event `{event}` to the journal `{journal}`: {error.strerror}") from error
     finally:
@@ -122,7 +122,8 @@ def append(journal: Path | int, event: str, /, *, at: float | None = None, **fie
     return written
 
 
-def _write_line(descriptor: int, line: bytes, *, durable: bool) -> None:
+def write_line(descriptor: int, line: bytes, *, durable: bool) -> None:
+    """Add *line*, which ends in a newline, behind whole lines. Raises OSError when it cannot be written whole."""
     if _is_torn(descriptor):
         line = b"\n" + line
     written = os.write(descriptor, line)

@@ -92,3 +92,8 @@ def test_an_ordinary_users_ranks_meet_on_two_nodes(typed, theirs):
     typed("experiment=meet", "cluster=slurm")
     said = typed("logs", "--all-nodes", "@last").stdout.splitlines()
     assert {"node 0 | rank 0 of 2 on node 0: 11", "node 1 | rank 1 of 2 on node 1: 11"} <= {*said}
+
+
+def test_an_ordinary_users_trials_run_in_their_own_workers(typed):
+    said = typed("-m", "experiment=probe", "cluster=slurm", "params.lr=1,2,3", "cluster.jobs=2").stderr
+    assert "3 of 3 trials finished" in said

@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher.errors import LaunchError
+from launcher.tracking import journal
 from runtime.state_dir import RunDir
 
 
@@ -73,11 +75,7 @@ def new_worker_dir(sweep: RunDir, number: int) -> WorkerDir:
 def write_line(path: Path, event: str, **fields: Any) -> None:
     """Add one event to a file of which this process is the only writer. `journal.Follower` reads it."""
     line = json.dumps({"event": event, "at": time.time(), **fields}, separators=(",", ":")) + "\n"
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.write(fd, line.encode())
-    finally:
-        os.close(fd)
+    _append(path, line)
 
 
 def new_requests(trial: RunDir) -> None:
@@ -95,9 +93,17 @@ def is_asked(trial: RunDir) -> bool:
 
 def ask(trial: RunDir, signum: signal.Signals) -> None:
     """Have the worker that runs *trial* send *signum* to its supervisor."""
-    fd = os.open(trial.requests, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    _append(trial.requests, f"{signum.name}\n")
+
+
+def _append(path: Path, line: str) -> None:
+    fd = journal.open_journal(path)
     try:
-        os.write(fd, f"{signum.name}\n".encode())
+        journal.write_line(fd, line.encode(), durable=False)
+    except OSError as error:
+        raise LaunchError(
+            f"`{path}` cannot be written: {error.strerror}", hint="`launch gc` frees what no image needs"
+        ) from error
     finally:
         os.close(fd)
 
