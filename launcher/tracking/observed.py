@@ -29,6 +29,7 @@ METRICS = "metrics.jsonl"
 """The source that an entry with an offset has when it names none."""
 
 _LINE_MAX = 1 << 20
+_LAST_EVERY_S = 1.0
 
 # Made once: `json.dumps` makes an encoder for each call that has wishes.
 _encoded = json.JSONEncoder(separators=(",", ":")).encode
@@ -63,6 +64,7 @@ class Observed:
         self._lock = threading.Lock()
         self._reports: dict[str, int] = {}
         self._changed = False
+        self._written_at = 0.0
         self.offsets: dict[str, int] = {}
         """How far each file that metrics were found in is written down, in the order in which they had their first."""
         self.so_far = RunSoFar()
@@ -114,12 +116,14 @@ class Observed:
             entries.append({**point, **of, "from": offset})
         self.add(entries)
 
-    def write_last_metrics(self) -> None:
-        """`last_metrics.json`, when a value has changed."""
+    def write_last_metrics(self, *, at_once: bool = True) -> None:
+        """`last_metrics.json`, when a value has changed; without *at_once* it may be a second old."""
         with self._lock:
-            if not self._changed:
+            now = time.monotonic()
+            # A file system makes room on its disk for each file that replaces one (ext4: `auto_da_alloc`): 5 ms.
+            if not self._changed or (not at_once and now - self._written_at < _LAST_EVERY_S):
                 return
-            self._changed = False
+            self._changed, self._written_at = False, now
             document = json.dumps(self.so_far.last)
         partial = self._run_dir.last_metrics.with_name(".last_metrics.json")
         partial.write_text(document)

@@ -171,7 +171,7 @@ def _follow_metrics(files: Sequence[MetricFile], observed: Observed, *, to_the_e
     try:
         for file in files:
             file.follow(to_the_end=to_the_end)
-        observed.write_last_metrics()
+        observed.write_last_metrics(at_once=to_the_end)
     except (LaunchError, OSError) as error:
         # A full disk: what the program wrote is still in its file, and the next look may find room.
         if not observed.notes:
