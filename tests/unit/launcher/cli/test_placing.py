@@ -1,0 +1,19 @@
+"""A run of this machine has nothing to do with clusters."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+LOADED = """
+import sys
+from launcher.cli.commands import attach, logs, run, stop
+from launcher.cli import placing, this_machine
+from launcher.run import fork_server, supervisor
+print([name for name in sys.modules if "cluster" in name or "slurm" in name])
+"""
+
+
+def test_a_local_launch_and_its_supervisor_load_nothing_of_the_cluster():
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
+    assert "[]\n" == done.stdout
