@@ -15,6 +15,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from launcher.tracking.run_nodes import node_directories
 from runtime.container.lifecycle import reown_to_caller
 from runtime.container.logs import RECORD
 from runtime.rootfs.removal import remove_tree
@@ -25,27 +26,40 @@ _NOT_BETWEEN = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
 def set_aside(run_dir: RunDir, placement: str) -> None:
     """After this nothing that *placement* has open is a file of the run. Called again, it goes on where it was killed."""
+    set_own_aside(run_dir, placement)
+    set_common_aside(run_dir, placement)
+
+
+def set_own_aside(run_dir: RunDir, placement: str) -> None:
+    """What the node of *run_dir* alone writes."""
     aside = superseded_dir(run_dir, placement)
     aside.mkdir(mode=0o700, parents=True, exist_ok=True)
-    locks = (run_dir.supervisor_lock, run_dir.root / "tracker.lock")
+    locks = (run_dir.supervisor_lock, run_dir.place / "tracker.lock")
     for path in (*locks, run_dir.exit_record, run_dir.init_socket, run_dir.overlay):
         _move(path, aside)
     for path in (run_dir.logged, run_dir.metrics, run_dir.system_metrics, run_dir.output_index, run_dir.stdout, run_dir.stderr):
         _exchange(path, aside)
+    _exchange(run_dir.artifacts, aside)
     _cut_to_whole_records(run_dir.output_index)
+
+
+def set_common_aside(run_dir: RunDir, placement: str) -> None:
+    """What programs on all nodes write."""
+    aside = superseded_dir(run_dir, placement)
+    aside.mkdir(mode=0o700, parents=True, exist_ok=True)
     for directory in (run_dir.outputs, run_dir.checkpoints):
         with suppress(FileNotFoundError):
             reown_to_caller(directory)  # an ordinary user could not read all of it
-    for path in (run_dir.outputs, run_dir.checkpoints, run_dir.artifacts):
+    for path in (run_dir.outputs, run_dir.checkpoints):
         _exchange(path, aside)
 
 
 def remove_superseded(run_dir: RunDir) -> None:
     """For the end of the run: nobody who may still write there is asked."""
-    root = run_dir.root / "superseded"
-    with suppress(OSError):
-        if root.is_dir():
-            remove_tree(root)
+    for node in node_directories(run_dir):
+        with suppress(OSError):
+            if (node.place / "superseded").is_dir():
+                remove_tree(node.place / "superseded")
 
 
 def say_over(run_dir: RunDir, placement: str) -> None:
@@ -65,7 +79,7 @@ def is_said_over(run_dir: RunDir, placement: str) -> bool:
 
 
 def superseded_dir(run_dir: RunDir, placement: str) -> Path:
-    return run_dir.root / "superseded" / placement
+    return run_dir.place / "superseded" / placement
 
 
 def _move(path: Path, aside: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -60,12 +62,32 @@ def lives(pid):
         return False
 
 
+def lose(slurm, node):
+    """The node is gone for Slurm, and lives. Drained, too: a registration that was on its way would bring it back."""
+    slurm.kill_daemon(node)
+    slurm.ask("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
+    slurm.fail(node)
+
+
+def mend(slurm, node):
+    slurm.start_daemon(node)
+    with suppress(subprocess.CalledProcessError):  # it is back by itself already
+        slurm.resume(node)
+
+
 def assert_nothing_is_left(launch, run_id, pids=()):
-    until(lambda: not any(map(lives, pids)), "the end of all containers")
-    assert [] == [*Path("/sys/fs/cgroup").glob(f"*/launch-{run_id}*")]
-    assert [] == [*(launch.home / "runs" / run_id).glob("**/overlay")]
-    words = (Path(f"/proc/{pid}/cmdline") for pid in filter(str.isdigit, os.listdir("/proc")))
-    assert not [path for path in words if path.exists() and str(launch.home / "runs" / run_id).encode() in path.read_bytes()]
+    """A node that is cut off ends a moment later than the run."""
+    directory = launch.home / "runs" / run_id
+
+    def left():
+        words = {int(pid): Path(f"/proc/{pid}/cmdline") for pid in filter(str.isdigit, os.listdir("/proc"))}
+        with suppress(FileNotFoundError, ProcessLookupError):
+            yield from (pid for pid, path in words.items() if str(directory).encode() in path.read_bytes())
+        yield from filter(lives, pids)
+        yield from Path("/sys/fs/cgroup").glob(f"*/launch-{run_id}*")
+        yield from directory.glob("**/overlay")
+
+    until(lambda: not [*left()], "the end of everything that the run had")
 
 
 def test_ranks_on_three_nodes_meet_and_are_one_run(launch):
@@ -125,8 +147,7 @@ def test_a_node_whose_supervisor_is_killed_is_lost(launch, who):
 def test_a_node_that_slurm_loses_is_named_and_ends_itself_when_it_lives_on(launch, slurm):
     run_id = detached(launch, "nodes=3", "params.how=sleep")
     pids = inits(launch, run_id, nodes=3)
-    slurm.kill_daemon("node2")
-    slurm.fail("node2")
+    lose(slurm, "node2")
     try:
         launch("wait", run_id, check=None)
         record = launch.record(run_id)
@@ -134,8 +155,7 @@ def test_a_node_that_slurm_loses_is_named_and_ends_itself_when_it_lives_on(launc
         assert "saving" in launch("logs", "--node", "2", run_id).stdout
         assert_nothing_is_left(launch, run_id, pids)
     finally:
-        slurm.start_daemon("node2")
-        slurm.resume("node2")
+        mend(slurm, "node2")
 
 
 @pytest.mark.requires("patience")
@@ -181,15 +201,14 @@ def test_one_can_look_into_each_node(launch):
 def test_a_requeued_run_meets_again_on_the_nodes_that_are_left(launch, slurm):
     run_id = detached(launch, "params.how=sleep", "cluster.requeue=true")
     inits(launch, run_id, nodes=2)
-    slurm.kill_daemon("node2")
-    slurm.fail("node2")
+    lose(slurm, "node2")
     try:
-        until(lambda: any(event["event"] == "attempt" for event in events(launch, run_id)), "the end of its first attempt")
-        slurm.ask("scontrol", "update", f"JobId={launch.record(run_id)['job']}", "StartTime=now")
+        job = launch.record(run_id)["job"]
+        until(lambda: "PENDING" in slurm.ask("squeue", "--noheader", "--format=%T", f"--jobs={job}"), "its job in line again")
+        slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now")  # it is kept back for two minutes
         until(lambda: launch("logs", run_id).stdout.count("ready") == 2, "its second beginning")
         until(lambda: len(launch.record(run_id)["nodes"]) == 2, "its second node")
         assert ["node1", "node3"] == [node["name"] for node in launch.record(run_id)["nodes"]]
         launch("kill", run_id, check=None)
     finally:
-        slurm.start_daemon("node2")
-        slurm.resume("node2")
+        mend(slurm, "node2")

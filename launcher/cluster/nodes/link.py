@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.cluster.kill_placement import kill_placement
-from launcher.cluster.nodes.words import BEAT_S, PAUSE, SIGNALS, UNPAUSE, line, outcome_document
+from launcher.cluster.nodes.words import BEAT_S, FENCE_S, PAUSE, SIGNALS, UNPAUSE, line, outcome_document
 from launcher.run.acquisitions import undo_all
 from launcher.run.pauses import go_on, stand_still
 from launcher.tracking import journal
@@ -72,8 +72,8 @@ class Link:
             self._tell_news()
             if time.monotonic() - self.spoken_at >= BEAT_S:
                 self._say("beat")
-                if attempt.is_over():
-                    self._pass_on(signal.SIGQUIT)
+            if attempt.is_over():
+                self._pass_on(signal.SIGQUIT)
 
     def _hear(self) -> bool:
         """Do what the first node says. False when it will say no more."""
@@ -138,14 +138,18 @@ class Link:
 
 
 class _Attempt:
-    """The attempt that this node is part of, as the run's journal has it: a node whose network is broken may hear nothing else."""
+    """The attempt that this node is part of, as the run's journal has it: with a broken network a node may hear nothing else."""
 
     def __init__(self, run_dir: RunDir, placement: str) -> None:
         self._events = journal.Follower(run_dir.journal)
         self._placement = placement
         self._over = job_of(self._events.new_events()) is None
+        self._looked_at = time.monotonic()
 
     def is_over(self) -> bool:
+        if time.monotonic() < self._looked_at + FENCE_S:
+            return self._over
+        self._looked_at = time.monotonic()
         with suppress(OSError):
             ended = [event for event in self._events.new_events() if event.name in ("attempt", "finished", "resumed")]
             self._over = self._over or bool(ended) or self._events.fence.placement != self._placement

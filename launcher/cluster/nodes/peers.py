@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from launcher.cluster.nodes.left_nodes import leave_behind
 from launcher.cluster.nodes.rendezvous import arranged
 from launcher.cluster.nodes.step import start_step
 from launcher.cluster.nodes.verdict import Asked, NodeEnd, end_words, verdict
@@ -212,6 +213,7 @@ class StepPeers:
 def joined(run: Run, number: int) -> Iterator[StepPeers]:
     """The other nodes of *run* for the body, which is its attempt *number*. Raises LaunchError."""
     nodes, interface = run.plan.spec.nodes, run.plan.spec.cluster.interface
+    leave_behind(run.run_dir, attempt=number)
     meeting = arranged(nodes, attempt=number, interface=interface)
     relayed = journal.Follower(run.run_dir.journal)
     relayed.new_events()

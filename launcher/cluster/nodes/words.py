@@ -15,6 +15,9 @@ PAUSE, UNPAUSE = "pause", "unpause"
 BEAT_S = 5.0
 """A node says something at least as often."""
 
+FENCE_S = 1.0
+"""How often a node looks whether the run still wants it."""
+
 SIGNALS = {
     Reason.STOPPED: signal.SIGTERM,
     Reason.INTERRUPTED: signal.SIGINT,
