@@ -20,11 +20,11 @@ _OWN_END_WITHIN_S = 5 * FENCE_S
 _LOOK_S = 0.1
 
 
-def leave_behind(run_dir: RunDir, *, attempt: int) -> None:
+def leave_behind(run_dir: RunDir, *, attempt: int, patience_s: float = _OWN_END_WITHIN_S) -> None:
     """See to it that no node of an attempt before *attempt* writes into the run any more, before its own are brought up."""
     events = journal.read(run_dir.journal)
     doubtful = [node for node in node_directories(run_dir)[1:] if not _was_ended(node, events)]
-    deadline = time.monotonic() + _OWN_END_WITHIN_S
+    deadline = time.monotonic() + patience_s
     while (left := [node for node in doubtful if not _says_over(node)]) and time.monotonic() < deadline:
         time.sleep(_LOOK_S)
     name = f"before-attempt-{attempt}"

@@ -1,0 +1,148 @@
+"""What the first node makes of what the others say. The step is a program of this machine that says the words of srun's tasks."""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+import time
+
+import pytest
+
+from launcher.cluster.nodes.peers import StepPeers, _Node
+from launcher.cluster.nodes.words import line, outcome_document
+from launcher.plan.meeting import Meeting
+from launcher.run.attempt import Attempt
+from launcher.run.demand import Demand
+from launcher.run.followed import Followed
+from launcher.run.outcome import ExitOutcome
+from launcher.tracking import journal
+from launcher.tracking.status import Reason
+from runtime.cgroup.limits import Usage
+from runtime.container.spec import ProcessExit
+from runtime.state_dir import RunDir
+
+ECHO = "import sys; sys.stdout.write({said!r}); sys.stdout.flush(); sys.stdin.read()"
+DONE = outcome_document("completed", 0, None, None, machine=False)
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    tmp_path.mkdir(exist_ok=True)
+    return RunDir(tmp_path)
+
+
+@pytest.fixture
+def peers(run_dir):
+    """Makes the peers of a run on two nodes whose step says *words*."""
+    made = []
+
+    def make(*words: bytes, silent_since=float("inf"), script=ECHO):
+        said = b"".join(words).decode()
+        step = subprocess.Popen(
+            [sys.executable, "-c", script.format(said=said)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        nodes = {1: _Node(1, silent_since)}
+        made.append(
+            StepPeers(
+                run_dir, Meeting(0, 2, "127.0.0.1", 9), step, nodes, step.stdout.fileno(), journal.Follower(run_dir.journal)
+            )
+        )
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.step.kill()
+        each.close()
+
+
+def heard(peers):
+    """Everything that they say until they wait."""
+    demand = None
+    while peers.fd >= 0 and select.select([peers.fd], [], [], 0.5 if demand is None else 0)[0]:
+        demand = peers.take_in() or demand
+    return demand
+
+
+def names(run_dir):
+    return [event.name for event in journal.read(run_dir.journal)]
+
+
+def test_a_node_that_joins_and_completes_is_in_the_journal(peers, run_dir):
+    found = peers(
+        line(1, "here", name="n1", host="h1", at=time.time()),
+        line(1, "joined", about={"host": "h1", "gpus": ["GPU-1"]}),
+        line(1, "ended", outcome=DONE, at=time.time(), told=False),
+    )
+    assert heard(found) is None
+    assert found.all_ended
+    joined, left = journal.read(run_dir.journal)
+    assert ("n1", ["GPU-1"]) == (joined.fields["about"]["name"], joined.fields["about"]["gpus"])
+    assert "completed" == left.fields["ending"]["reason"]
+
+
+def test_what_a_node_takes_from_its_machine_is_the_runs(peers, run_dir):
+    heard(peers(line(1, "sample", sample={"time": 1.0, "node_1/cpu_utilization_percentage": 5.0})))
+    assert 5.0 == json.loads(run_dir.system_metrics.read_text())["node_1/cpu_utilization_percentage"]
+
+
+def test_a_program_that_fails_elsewhere_demands_the_end_of_all_and_is_the_outcome(peers):
+    failed = outcome_document("program", 7, None, None, machine=False)
+    found = peers(line(1, "here", name="n1", host="h", at=time.time()), line(1, "ended", outcome=failed, at=9.0, told=False))
+    demand = heard(found)
+    assert Demand(Reason.PROGRAM, "node 1 (`n1`): its program ended with exit code 7") == demand
+    found.ask(demand.reason)
+    own = Attempt(ExitOutcome(143, 15, Reason.PROGRAM, demand.detail), Usage())
+    followed = Followed(ProcessExit(None, 15, at=10.0), Reason.PROGRAM, demand.detail, for_peers=True)
+    assert (7, None) == (found.verdict(own, followed).outcome.exit_code, found.asked)
+
+
+def test_clocks_that_differ_do_not_change_who_was_first(peers):
+    ahead = 100.0
+    failed = outcome_document("program", 7, None, None, machine=False)
+    now = time.time()
+    found = peers(
+        line(1, "here", name="n1", host="h", at=now + ahead), line(1, "ended", outcome=failed, at=now + ahead - 5.0, told=False)
+    )
+    heard(found)
+    own = Attempt(ExitOutcome(1, None, Reason.PROGRAM), Usage())
+    assert 7 == found.verdict(own, Followed(ProcessExit(1, None, at=now), None)).outcome.exit_code
+
+
+def test_a_step_that_ends_without_a_word_loses_its_nodes_with_sruns_words(peers):
+    found = peers(b"srun: error: Unable to create step for job 7\n", script="import sys; sys.stdout.write({said!r})")
+    demand = heard(found)
+    assert (Reason.LOST, "node 1: its job step has ended: Unable to create step for job 7") == (demand.reason, demand.detail)
+    assert found.all_ended
+
+
+def test_a_machine_that_slurm_gives_up_is_lost(peers):
+    found = peers(line(1, "here", name="n1", host="h", at=0.0), b"srun: error: Node failure on n1\n")
+    assert Demand(Reason.LOST, "node 1 (`n1`): Slurm says that the machine has failed") == heard(found)
+
+
+def test_a_node_that_is_silent_is_lost(peers):
+    found = peers(silent_since=time.monotonic())
+    assert Reason.LOST is found.look().reason
+    assert found.look() is None
+
+
+def test_words_go_to_all_nodes_and_end_with_the_first(peers):
+    found = peers(script="import sys; sys.stdout.write(sys.stdin.read())")
+    found.ask(Reason.TIMEOUT)
+    found.kill()
+    found.step.stdin.close()
+    assert b"SIGUSR2\nSIGQUIT\n" == found.step.stdout.read()
+    found.fd = -1
+
+
+def test_a_pause_is_passed_on(peers, run_dir):
+    found = peers(script="import sys; sys.stdout.write(sys.stdin.read())")
+    journal.append(run_dir.journal, "paused")
+    found.look()
+    found.step.stdin.close()
+    assert b"pause\n" == found.step.stdout.read()
+    found.fd = -1
