@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from launcher.cluster.last_witness import fork_witness
 from launcher.cluster.own_job import own_job
-from launcher.cluster.predecessor import predecessor_of, succeed, this_node
+from launcher.cluster.predecessor import predecessors, succeed, this_node
 from launcher.cluster.set_aside import remove_superseded
 from launcher.cluster.taken_away import close_or_leave
 from launcher.run import active, supervisor
@@ -71,23 +71,22 @@ def _is_ours(run_dir: RunDir, job: str) -> bool:
 
 
 def _place(run_dir: RunDir, job: str, placement: str) -> None:
-    """Take the run over from whoever had it."""
+    """Take the run over from whoever had it: nobody, the first time."""
     events = journal.read(run_dir.journal)
-    before = predecessor_of(events)
+    earlier = predecessors(events)
     journal.append(
         run_dir.journal,
         "placed",
         host=socket.gethostname(),
         node=this_node(),
         job=job,
-        attempt=next_attempt(events) + (before is not None and before.is_open),
+        attempt=next_attempt(events) + bool(earlier and earlier[-1].is_open),
         pid=os.getpid(),
         pid_started=process_started(os.getpid()),
     )
     if superseded.Watch(run_dir.journal, placement).is_superseded():
         _leave("the job has begun again elsewhere; nothing is done")
-    if before is not None:
-        succeed(run_dir, before)
+    succeed(run_dir, earlier)
 
 
 def _take_lock(run_dir: RunDir) -> None:

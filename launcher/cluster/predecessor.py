@@ -1,4 +1,7 @@
-"""Who had a run before this placement of it, and what has to be done so that it cannot write into it any more."""
+"""Who had a run before this placement of it, and what has to be done so that none of them can write into it any more.
+
+Not the last one alone: that may have been lost before it had done this for the one before it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from launcher.cluster.kill_placement import kill_placement
 from launcher.cluster.set_aside import is_said_over, set_aside
@@ -27,13 +31,13 @@ _IN_THE_RUNS_DIRECTORY = ("overlay", "outputs")
 
 @dataclass(frozen=True, slots=True)
 class Predecessor:
-    """The placement that had the run last."""
+    """A placement that had the run."""
 
     placement: str
     node: str
     attempt: int
     events: tuple[journal.Event, ...]
-    """From its `placed` on."""
+    """From its `placed` to the next one's."""
 
     @property
     def is_over(self) -> bool:
@@ -50,14 +54,16 @@ class Predecessor:
         return not any(event.name == "finished" or event.get("requeued") for event in self.events)
 
 
-def predecessor_of(events: Sequence[journal.Event]) -> Predecessor | None:
-    """The run's last placement, in whichever of its lives, by the *events* before ours; None when it never had one."""
-    placed = max((number for number, event in enumerate(events) if event.name == "placed"), default=None)
-    if placed is None:
-        return None
-    its = tuple(events[placed:])
-    numbers = [event.get("attempt") for event in its if event.name in ("placed", "started")]
-    return Predecessor(str(its[0].get(TOKEN)), str(its[0].get("node")), int(numbers[-1] or 1), its)
+def predecessors(events: Sequence[journal.Event]) -> list[Predecessor]:
+    """The run's placements, in all of its lives, by the *events* before our own."""
+    begins = [number for number, event in enumerate(events) if event.name == "placed"]
+    return [_placement(events[begin:end]) for begin, end in pairwise([*begins, len(events)])]
+
+
+def _placement(events: Sequence[journal.Event]) -> Predecessor:
+    placed = events[0]
+    numbers = [event.get("attempt") for event in events if event.name in ("placed", "started")]
+    return Predecessor(str(placed.get(TOKEN)), str(placed.get("node")), int(numbers[-1] or 1), tuple(events))
 
 
 def this_node() -> str:
@@ -65,31 +71,40 @@ def this_node() -> str:
     return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
-def succeed(run_dir: RunDir, before: Predecessor) -> None:
-    """Our `placed` stands in the journal: see to it that nothing of *before* reaches the run's files, and close its attempt."""
-    if not before.is_over and not _has_ended(run_dir, before):
-        set_aside(run_dir, before.placement)
-    if before.is_open:
-        journal.append(
-            run_dir.journal,
-            "attempt",
-            attempt=before.attempt,
-            reason=str(Reason.LOST),
-            exit_code=125,
-            message=f"the job has begun again: its node `{before.node}` was lost, or it was ended there before it could say why",
-        )
+def succeed(run_dir: RunDir, earlier: Sequence[Predecessor]) -> None:
+    """Our `placed` stands in the journal: keep those *earlier* from the run's files, and close the attempt of the last."""
+    dealt_with = {placement for each in earlier for event in each.events for placement in event.get("superseded", ())}
+    open_ones = [each for each in earlier if not each.is_over and each.placement not in dealt_with]
+    if left := _left_after_waiting(run_dir, open_ones):
+        set_aside(run_dir, left[-1].placement)
+    if open_ones:
+        journal.append(run_dir.journal, "note", superseded=[each.placement for each in open_ones])
+    if earlier and earlier[-1].is_open:
+        _close_attempt(run_dir, earlier[-1])
 
 
-def _has_ended(run_dir: RunDir, before: Predecessor) -> bool:
-    """Whether nothing of it is left: here, since we end it; elsewhere, when it says so itself."""
-    if before.node == this_node():
-        kill_placement(before.events)
-        undo_all(run_dir)
-        return True
+def _close_attempt(run_dir: RunDir, last: Predecessor) -> None:
+    journal.append(
+        run_dir.journal,
+        "attempt",
+        attempt=last.attempt,
+        reason=str(Reason.LOST),
+        exit_code=125,
+        message=f"the job has begun again: its node `{last.node}` was lost, or it was ended there before it could say why",
+    )
+
+
+def _left_after_waiting(run_dir: RunDir, open_ones: Sequence[Predecessor]) -> list[Predecessor]:
+    """Those of which something may live: ended on our node by us, they don't; elsewhere they end themselves, and say so."""
+    here = [each for each in open_ones if each.node == this_node()]
+    for each in here:
+        kill_placement(each.events)
+        undo_all(run_dir, events=each.events)
+    left = [each for each in open_ones if each not in here]
     deadline = time.monotonic() + OWN_END_WITHIN_S
-    while time.monotonic() < deadline:
-        if is_said_over(run_dir, before.placement):
-            undo_all(run_dir, kinds=_IN_THE_RUNS_DIRECTORY)
-            return True
+    while left and time.monotonic() < deadline:
         time.sleep(_LOOK_S)
-    return False
+        for each in [each for each in left if is_said_over(run_dir, each.placement)]:
+            undo_all(run_dir, events=each.events, kinds=_IN_THE_RUNS_DIRECTORY)
+            left.remove(each)
+    return left

@@ -95,9 +95,10 @@ def _asked(run_dir: RunDir, outcome: ExitOutcome) -> tuple[Engine, str, Taken | 
 
 
 def _may_go_on(reason: Reason, spec: Mapping[str, Any], events: Sequence[journal.Event]) -> bool:
+    """`retries` are counted over all placements here, since each has but one time limit."""
     if reason is Reason.TIMEOUT and Reason.TIMEOUT in spec["retry_on"]:
         earlier = sum(event.name == "attempt" and event.get("reason") == reason for event in journal.since_resumed(events))
-        return earlier < int(spec["retries"])
+        return bool(earlier < spec["retries"])
     return reason is Reason.PREEMPTED
 
 

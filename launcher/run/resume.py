@@ -35,16 +35,24 @@ def refuse_to_resume(record: RunRecord) -> None:
 def take_up_again(record: RunRecord, *, command_line: Sequence[str]) -> tuple[RunDir, int]:
     """Begin the run's next life. Returns its directory and the descriptor that holds the supervisor's lock."""
     run_dir = record.run_dir
-    try:
-        lock_fd = open_locked(run_dir.supervisor_lock, wait=False)
-    except LockBusy:
-        raise ConfigError(
-            f"run `{record.run_id}` has a supervisor", hint=f"`launch attach {record.run_id}` watches what it does"
-        ) from None
+    lock_fd = _locked(record)
     os.ftruncate(lock_fd, 0)  # it names the supervisor of the life before
     active.mark_again(run_dir)
     journal.append(run_dir.journal, "resumed", by=list(command_line), pid=os.getpid(), pid_started=process_started(os.getpid()))
     return run_dir, lock_fd
+
+
+def _locked(record: RunRecord) -> int:
+    lock = record.run_dir.supervisor_lock
+    try:
+        return open_locked(lock, wait=False)
+    except LockBusy:
+        if record.job is None or record.reason != Reason.LOST:
+            hint = f"`launch attach {record.run_id}` watches what it does"
+            raise ConfigError(f"run `{record.run_id}` has a supervisor", hint=hint) from None
+    # On a node that its cluster has lost, and that may live. The journal's last word has fenced it: it may keep that lock.
+    lock.rename(lock.with_name("supervisor.lock.lost"))
+    return open_locked(lock)
 
 
 def refuse_another_image(record: RunRecord, plan: LaunchPlan, built: Digest) -> None:

@@ -25,7 +25,8 @@
     unpaused      -
     finished      reason, exit_code, signal, usage {peak_memory_bytes, cpu_seconds, ...}, message
     resumed       by (words as typed), pid, pid_started: a run that had ended goes on; what follows is as after `created`
-    note          text, or whatever a reader may like to know; facts {...} become tags of the MLflow run
+    note          text, or whatever a reader may like to know; facts {...} become tags of the MLflow run; superseded: placements
+                  that can write into the run no more
 
 A line is one write(2) on an O_APPEND descriptor: two writers never mix, and what a killed one left of a line is closed by the
 next. Folding events into a record is `record.py`; sending them anywhere is `tracker.py`.

@@ -1,0 +1,155 @@
+"""What a placement of a run does about those before it (`predecessor.py`), and what an attempt's end on a cluster means."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from launcher.cluster import predecessor
+from launcher.cluster.engine import JobPhase, JobStatus
+from launcher.cluster.predecessor import predecessors, succeed
+from launcher.cluster.set_aside import say_over, superseded_dir
+from launcher.cluster.taken_away import taken
+from launcher.run import active
+from launcher.run.run_experiment import next_attempt
+from launcher.tracking import journal
+from runtime.state_dir import StateDir
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    made = active.new_run(StateDir(tmp_path).ensure())
+    made.outputs.mkdir()
+    made.checkpoints.mkdir()
+    made.stdout.write_text("said\n")
+    journal.append(made.journal, "created", run_id=made.run_id, experiment="x", host="login")
+    journal.append(made.journal, "submitted", engine="slurm", job="17")
+    return made
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(predecessor, "OWN_END_WITHIN_S", 0.2)
+    monkeypatch.setenv("SLURMD_NODENAME", "here")
+
+
+def write(run_dir, event, placement=None, **fields):
+    token = {} if placement is None else {"placement": placement}
+    with run_dir.journal.open("a") as file:
+        file.write(json.dumps({"event": event, "at": 1.0, **fields, **token}) + "\n")
+
+
+def lost(run_dir, placement="17.0", attempt=1, node="gone"):
+    write(run_dir, "placed", placement, node=node, attempt=attempt)
+    write(run_dir, "started", placement, attempt=attempt)
+
+
+def placed_again(run_dir, placement="17.1"):
+    """As `job.py` does it."""
+    earlier = predecessors(journal.read(run_dir.journal))
+    write(run_dir, "placed", placement, node="here", attempt=2)
+    succeed(run_dir, earlier)
+
+
+def is_apart(run_dir, placement="17.0"):
+    return superseded_dir(run_dir, placement).joinpath("stdout.log").exists()
+
+
+def test_who_may_live_keeps_its_files_and_the_run_goes_on_in_copies(run_dir):
+    lost(run_dir)
+    (run_dir.checkpoints / "state").write_text("5")
+    with run_dir.stdout.open("a") as log, (run_dir.checkpoints / "state").open("a") as checkpoint:
+        placed_again(run_dir)
+        log.write("too late\n")
+        checkpoint.write("999")
+    assert "said\n" == run_dir.stdout.read_text()
+    assert "5" == (run_dir.checkpoints / "state").read_text()
+    assert "said\ntoo late\n" == (superseded_dir(run_dir, "17.0") / "stdout.log").read_text()
+    ended = [event for event in journal.read(run_dir.journal) if event.name == "attempt"]
+    assert [(1, "lost")] == [(event.get("attempt"), event.get("reason")) for event in ended]
+    assert 2 == next_attempt(journal.read(run_dir.journal))
+
+
+def test_who_says_that_it_is_over_is_believed_and_nothing_is_copied(run_dir):
+    lost(run_dir)
+    say_over(run_dir, "17.0")
+    placed_again(run_dir)
+    assert not is_apart(run_dir)
+
+
+@pytest.mark.parametrize(
+    ("word", "waits"),
+    [
+        pytest.param(("attempt", "17.0", {"attempt": 1, "reason": "preempted", "requeued": True}), False, id="its own word"),
+        pytest.param(("attempt", "17.0", {"attempt": 1, "reason": "gpu_lost"}), True, id="a retry in its own place is none"),
+        pytest.param(("note", "17.0", {"text": "x"}), True, id="any other event is none"),
+    ],
+)
+def test_a_last_word_of_its_own_is_enough(run_dir, word, waits):
+    lost(run_dir)
+    name, placement, fields = word
+    write(run_dir, name, placement, **fields)
+    placed_again(run_dir)
+    assert waits is is_apart(run_dir)
+
+
+@pytest.mark.parametrize(("reason", "waits"), [("lost", True), ("stopped", False), ("timeout", False)])
+def test_a_life_that_was_closed_from_outside_is_over_unless_its_node_was_lost(run_dir, reason, waits):
+    lost(run_dir)
+    write(run_dir, "finished", reason=reason)
+    write(run_dir, "resumed")
+    write(run_dir, "submitted", job="18")
+    placed_again(run_dir, "18.0")
+    assert waits is is_apart(run_dir)
+    assert not [event for event in journal.read(run_dir.journal) if event.name == "attempt"]
+
+
+def test_one_that_was_lost_before_it_had_dealt_with_the_first_leaves_that_to_the_next(run_dir):
+    lost(run_dir, "17.0")
+    write(run_dir, "placed", "17.1", node="gone too", attempt=2)
+    say_over(run_dir, "17.1")
+    placed_again(run_dir, "17.2")
+    assert is_apart(run_dir, "17.0")
+
+
+def test_what_was_dealt_with_once_is_not_waited_for_again(run_dir):
+    lost(run_dir, "17.0")
+    placed_again(run_dir, "17.1")
+    write(run_dir, "attempt", "17.1", attempt=2, reason="preempted", requeued=True)
+    placed_again(run_dir, "17.2")
+    assert not is_apart(run_dir, "17.1")
+    assert [["17.0"]] == [event.get("superseded") for event in journal.read(run_dir.journal) if event.get("superseded")]
+
+
+def test_on_the_same_node_the_first_copy_is_killed_and_nothing_is_copied(run_dir):
+    living = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
+    from launcher.tracking.record import process_started
+
+    pid = {"pid": living, "pid_started": process_started(living)}
+    write(run_dir, "placed", "17.0", node="here", attempt=1, **pid)
+    placed_again(run_dir)
+    assert 9 == os.waitstatus_to_exitcode(os.waitpid(living, 0)[1]) * -1
+    assert not is_apart(run_dir)
+
+
+def test_an_index_that_was_cut_in_the_middle_of_a_record_goes_on_at_a_whole_one(run_dir):
+    lost(run_dir)
+    run_dir.output_index.write_bytes(b"x" * 21)
+    placed_again(run_dir)
+    assert 16 == run_dir.output_index.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("status", "begins_again"),
+    [
+        pytest.param(JobStatus("17", JobPhase.RUNNING), False, id="it runs: somebody asked us alone"),
+        pytest.param(JobStatus("17", JobPhase.ENDING), False, id="scancel"),
+        pytest.param(JobStatus("17", JobPhase.ENDING, attempt=2), True, id="requeued, and not in line yet"),
+        pytest.param(JobStatus("17", JobPhase.PENDING, attempt=2), True, id="in line again"),
+        pytest.param(JobStatus("17", JobPhase.RUNNING, attempt=2), True, id="begun again already"),
+    ],
+)
+def test_whether_a_job_begins_again_is_seen_by_its_restarts(status, begins_again):
+    assert begins_again is taken(status, restarts=0).begins_again
