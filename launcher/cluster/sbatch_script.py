@@ -12,7 +12,7 @@ from typing import Any
 
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError
-from launcher.plan.cluster_request import RESERVED, SUPERSEDES
+from launcher.plan.cluster_request import RESERVED, as_text, is_superseded
 from launcher.plan.launch_plan import LaunchPlan
 
 _PLAIN = re.compile(r"[\w@%+=:,./\-\[\]]+")
@@ -21,7 +21,10 @@ _PLAIN = re.compile(r"[\w@%+=:,./\-\[\]]+")
 def job_script(plan: LaunchPlan, *, job_name: str, log: str, argv: Sequence[str], shards: int | None = None) -> str:
     """The script that runs *argv* (a supervisor) with what *plan* asks for. *log* takes the words of Slurm and the supervisor,
     *shards* are the part of a GPU that it wants."""
-    options = {**_ours(plan, job_name=job_name, log=log, shards=shards), **_users(plan.spec.cluster.sbatch)}
+    ours, users = _ours(plan, job_name=job_name, log=log, shards=shards), _users(plan.spec.cluster.sbatch)
+    if "gres" in ours and "gres" in users:
+        users["gres"] = f"{as_text(users['gres'])},{ours['gres']}"
+    options = {**ours, **users}
     lines = [f"#SBATCH {_option(name, value)}" for name, value in options.items() if value is not False]
     # exec: `scancel --batch` and `--signal=B:` then reach the supervisor and nothing else.
     command = "exec " + " ".join(map(_shell_word, argv))
@@ -30,7 +33,7 @@ def job_script(plan: LaunchPlan, *, job_name: str, log: str, argv: Sequence[str]
 
 def _ours(plan: LaunchPlan, *, job_name: str, log: str, shards: int | None) -> dict[str, Any]:
     spec = plan.spec
-    given = set(spec.cluster.sbatch)
+    resources = _resources(plan, shards)
     return {
         "job-name": job_name,
         "output": log.replace("%", "%%"),
@@ -42,7 +45,7 @@ def _ours(plan: LaunchPlan, *, job_name: str, log: str, shards: int | None) -> d
         # Where Slurm may not begin it again, the first node tells the others to end and says which one has failed.
         **({"no-kill": True} if spec.nodes > 1 and not spec.cluster.requeue else {}),
         **{name: value for name, value in _placing(spec).items() if value is not None},
-        **{name: value for name, value in _resources(plan, shards).items() if value and not given & SUPERSEDES[name]},
+        **{name: value for name, value in resources.items() if value and not is_superseded(name, spec.cluster.sbatch)},
     }
 
 
@@ -71,7 +74,7 @@ def _users(options: Mapping[str, Any]) -> dict[str, Any]:
 def _option(name: str, value: Any) -> str:
     if value is True:
         return f"--{name}"
-    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    text = as_text(value)
     if "\n" in text:
         raise ConfigError(f"`cluster.sbatch.{name}` has a line break in it")
     return f"--{name}={text if _PLAIN.fullmatch(text) else _quoted(text)}"

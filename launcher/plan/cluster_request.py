@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError, LaunchError, Origin
@@ -36,6 +38,21 @@ SUPERSEDES = {
 }
 """Our own request → options that take its place when `cluster.sbatch` has one of them (`gres: gpu:a100:2`)."""
 
+_GPU_RESOURCE = re.compile(r"(?:^|,)\s*(?:gres[:/])?(?:gpu|shard)\b")
+
+
+def is_superseded(request: str, options: Mapping[str, Any]) -> bool:
+    """Whether *options* of `cluster.sbatch` take the place of our own *request*. A `gres` without GPUs (a disk) doesn't."""
+    given = {name for name, value in options.items() if value is not None and value is not False}
+    if not _GPU_RESOURCE.search(as_text(options.get("gres") or "")):
+        given.discard("gres")
+    return bool(given & SUPERSEDES[request])
+
+
+def as_text(value: Any) -> str:
+    """A list's elements are joined by commas."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
 
 def refuse_odd_requests(spec: ExperimentSpec, where: Where) -> None:
     """Options that Slurm can't be given, or not by a run."""
@@ -43,9 +60,16 @@ def refuse_odd_requests(spec: ExperimentSpec, where: Where) -> None:
         if name.startswith("-"):
             message = f"`cluster.sbatch.{name}`: options are written without dashes"
             raise ConfigError(message, origin=where("cluster.sbatch"), hint=f"`cluster.sbatch.{name.lstrip('-')}=…`")
+        if "_" in name:
+            message = f"`cluster.sbatch.{name}`: options are written as sbatch has them, with dashes between words"
+            hint = f"`cluster.sbatch.{name.replace('_', '-')}=…`"
+            raise ConfigError(message, origin=where(f"cluster.sbatch.{name}") or where("cluster.sbatch"), hint=hint)
         if name in RESERVED:
             origin = where(f"cluster.sbatch.{name}") or where("cluster.sbatch")
             raise ConfigError(f"`cluster.sbatch.{name}` cannot be set", origin=origin, hint=RESERVED[name])
+    if spec.gpus == 0 and is_superseded("gpus-per-node", spec.cluster.sbatch):
+        message = "`cluster.sbatch` asks Slurm for GPUs, and `gpus: 0` takes none of them"
+        raise ConfigError(message, origin=where("cluster.sbatch"), hint="`gpus=2`: as many as the run gets on each node")
 
 
 def refuse_impatience(spec: ExperimentSpec, where: Where) -> None:
@@ -79,7 +103,7 @@ def node_share(spec: ExperimentSpec, where: Where) -> NodeShare:
 
 def shards(spec: ExperimentSpec, where: Where) -> int | None:
     """How many `gres/shard` are the part of a GPU that *spec* asks for; None where its own options ask for GPUs."""
-    if set(spec.cluster.sbatch) & SUPERSEDES["gpus-per-node"]:
+    if is_superseded("gpus-per-node", spec.cluster.sbatch):
         return None
     part, others = float(spec.gpus), "`gpus=1` takes a whole one; `cluster.sbatch.gres=…` asks in Slurm's own words"
     sharing = [nodes for nodes in _nodes(spec, where) if nodes.shards]

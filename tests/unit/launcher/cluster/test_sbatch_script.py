@@ -68,6 +68,13 @@ def test_a_part_of_a_gpu_is_asked_for_as_shards():
     assert not [option for option in asked if option.startswith("gpus-per-node")]
 
 
+def test_a_resource_that_is_no_gpu_stands_beside_our_request():
+    assert {"gres=lscratch:800", "gpus-per-node=2"} <= set(options(script(gpus=2, sbatch={"gres": "lscratch:800"})))
+    assert "gres=lscratch:800,shard:2" in options(script(gpus=0.5, shards=2, sbatch={"gres": ("lscratch:800",)}))
+    assert "cpus-per-task=4" in options(script(cpus=4.0, sbatch={"exclusive": False}))
+    assert "mem=1024M" not in options(script(memory=1 << 30, sbatch={"mem": 0}))
+
+
 def test_what_slurm_would_read_as_more_than_a_word_is_quoted():
     assert 'comment="a \\"b\\" # c"' in options(script(sbatch={"comment": 'a "b" # c'}))
 

@@ -29,8 +29,8 @@ def test_a_run_for_slurm_passes():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        pytest.param(replace(SPEC, nodes=2), "`nodes: 2` is not supported yet: a run has one machine", id="two nodes"),
         pytest.param(with_options(**{"--exclusive": True}), "`cluster.sbatch.--exclusive`: options are written", id="dashes"),
+        pytest.param(with_options(mail_type="END"), "`cluster.sbatch.mail_type`: options are written as", id="underscores"),
     ],
 )
 def test_what_a_cluster_cannot_be_asked_for_is_refused(spec, message):
@@ -39,12 +39,20 @@ def test_what_a_cluster_cannot_be_asked_for_is_refused(spec, message):
     assert refused.value.message.startswith(message)
 
 
+@pytest.mark.parametrize("options", [{"gres": "gpu:a100:2"}, {"gpus": 2}, {"gres": ("lscratch:1", "shard:1")}])
+def test_gpus_that_no_run_would_take_are_not_asked_for(options):
+    with pytest.raises(ConfigError, match="`gpus: 0` takes none of them"):
+        refuse_unsupported(with_options(**options), where)
+    refuse_unsupported(replace(with_options(**options), gpus=2), where)
+    refuse_unsupported(with_options(gres="lscratch:800"), where)
+
+
 @pytest.mark.parametrize(
     ("option", "hint"),
     [
         pytest.param("partition", "write `cluster.partition`", id="has a key of its own"),
         pytest.param("array", "a sweep is what many jobs of one kind are", id="many runs"),
-        pytest.param("requeue", "a job is not queued again by itself", id="two attempts at once"),
+        pytest.param("requeue", "write `cluster.requeue=true`", id="two attempts at once"),
         pytest.param("output", "`launch logs RUN`", id="ours"),
     ],
 )
