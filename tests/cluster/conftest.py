@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from counting_run import write_counting_project
 from launch_command import Launch, write_project
 from slurm_bed import SlurmBed, slurm_bed
 
@@ -40,3 +43,24 @@ def launch(slurm: SlurmBed, cluster_home: Path, cluster_project: Path) -> Iterat
     yield Launch(cluster_home, cluster_project, dict(slurm.environ))
     for job in slurm.jobs():
         slurm.ask("scancel", job)
+
+
+@pytest.fixture(scope="session")
+def counting_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_counting_project(tmp_path_factory.mktemp("counting"))
+
+
+@pytest.fixture
+def counting(launch: Launch, counting_project: Path) -> Launch:
+    return Launch(launch.home, counting_project, launch.environ)
+
+
+@pytest.fixture
+def mended(slurm: SlurmBed) -> Iterator[list[str]]:
+    """Nodes that a test loses are there again for the next one."""
+    lost: list[str] = []
+    yield lost
+    for node in lost:
+        slurm.start_daemon(node)
+        with suppress(subprocess.CalledProcessError):  # it is back by itself already
+            slurm.resume(node)
