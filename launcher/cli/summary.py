@@ -9,6 +9,7 @@ from launcher.cli import render
 from launcher.cli.usage_words import usage_words
 from launcher.tracking import tracker_state
 from launcher.tracking.record import RunRecord
+from launcher.tracking.run_nodes import failed_node
 from launcher.tracking.status import RunStatus
 
 _MARK = {RunStatus.FINISHED: ("✔", "green"), RunStatus.FAILED: ("✘", "red"), RunStatus.KILLED: ("■", "yellow")}
@@ -34,6 +35,9 @@ def print_summary(record: RunRecord) -> None:
     render.say(headline(record))
     if record.message:
         render.say(f"  {'note  ' if record.status is RunStatus.FINISHED else 'reason'}   {record.message}")
+    blamed = failed_node(record.nodes)
+    if blamed:
+        render.say(f"  logs     launch logs {record.run_id} --node {blamed}")
     gpu_words = usage_words({name: value for name, value in record.usage.items() if name.startswith("gpu_")})
     if gpu_words:
         render.say(f"  gpus     {gpu_words}")

@@ -56,8 +56,9 @@ def living_run(state: StateDir, reference: str, *, node: int = 0) -> RunRecord:
     if node or len(record.nodes) > 1:
         record = _as_on(record, node)
     if record.job is not None and record.host != socket.gethostname():
+        which = f" (node {node})" if len(record.nodes) > 1 else ""
         raise ConfigError(
-            f"run `{record.run_id}` runs on `{record.host}`{f' (node {node})' if len(record.nodes) > 1 else ''}, as job {record.job}",
+            f"run `{record.run_id}` runs on `{record.host}`{which}, as job {record.job}",
             hint=f"look into it there; `launch logs -f {record.run_id}` and `launch stop {record.run_id}` work from here",
         )
     if record.started_at is None:

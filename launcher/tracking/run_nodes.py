@@ -7,6 +7,7 @@ from typing import Any
 
 from launcher.errors import ConfigError
 from launcher.tracking.journal import Event
+from launcher.tracking.status import Reason
 from runtime.state_dir import RunDir
 
 _SHOWN = 4
@@ -28,6 +29,12 @@ def nodes_of(events: Iterable[Event]) -> tuple[dict[str, Any], ...]:
         elif event.name == "left":
             others.setdefault(event.fields["node"], {"node": event.fields["node"]}).update(event.fields["ending"])
     return (first, *(others[number] for number in sorted(others))) if others or "name" in first else ()
+
+
+def failed_node(nodes: Sequence[Mapping[str, Any]]) -> int | None:
+    """The number of the node behind the first whose program failed, and no other one's."""
+    failed = [node["node"] for node in nodes if node["node"] and node.get("reason") == Reason.PROGRAM]
+    return failed[0] if len(failed) == 1 else None
 
 
 def node_words(nodes: Sequence[Mapping[str, Any]]) -> str:

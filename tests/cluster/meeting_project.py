@@ -44,12 +44,13 @@ if how in ("sleep", "rank 1 fails", "leave a child"):
     signal.signal(signal.SIGTERM, lambda *_: (print("saving", flush=True), sys.exit(0)))
     print("ready", flush=True)
     time.sleep(600)
-if how == "mlflow":
-    import mlflow
-    mlflow.log_metric("of_rank", rank)
-    with mlflow.start_run(nested=True):
-        mlflow.log_metric("inner", rank)
-    time.sleep(5)
+if how == "log":
+    import urllib.request
+    body = {"run_id": os.environ["MLFLOW_RUN_ID"], "key": "rank", "value": rank, "timestamp": int(time.time() * 1000), "step": 0}
+    headers = {"Content-Type": "application/json", "Authorization": "Bearer " + os.environ["MLFLOW_TRACKING_TOKEN"]}
+    place = os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/runs/log-metric"
+    urllib.request.urlopen(urllib.request.Request(place, json.dumps(body).encode(), headers), timeout=10).close()
+    time.sleep(3)
 """
 
 EXPERIMENT = """\
@@ -66,6 +67,14 @@ grace: 2s
 tracking: null
 """
 
+TRACKED = """\
+# @package _global_
+defaults: [meet, _self_]
+tracking: {system_metrics: 500ms}
+"""
+
 
 def write_meeting(directory: Path) -> Path:
-    return write_project(directory, "meet", experiment=EXPERIMENT, program=PROGRAM)
+    write_project(directory, "meet", experiment=EXPERIMENT, program=PROGRAM)
+    (directory / "conf/experiment/tracked.yaml").write_text(TRACKED)
+    return directory

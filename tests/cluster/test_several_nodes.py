@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
@@ -195,6 +196,25 @@ def test_one_can_look_into_each_node(launch):
     assert "meet.py" in launch("top", run_id, "--node", "1").stdout
     assert "has no node 2" in launch("exec", run_id, "--node", "2", "--", "true", check=2).stderr
     launch("kill", run_id, check=None)
+
+
+@pytest.mark.requires("patience")
+def test_rank_0_speaks_for_the_run_and_every_machine_for_itself(launch):
+    launch("experiment=tracked", "cluster=slurm", "params.how=log")
+    record = launch.record()
+    directory = launch.home / "runs" / record["run_id"]
+    assert {"rank": 0.0} == record["metrics"]
+    assert 1.0 == json.loads((directory / "nodes/1/logged.jsonl").read_text())["value"]
+    sampled = {name for line in (directory / "system.jsonl").read_text().splitlines() for name in json.loads(line)}
+    assert {f"node_{node}/system_memory_usage_megabytes" for node in range(2)} <= sampled
+    port = (launch.home / "mlflow/ui_port").read_text()
+    url = f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/get?run_id={record['mlflow_run_id']}"
+    with urllib.request.urlopen(url, timeout=10) as reply:
+        found = json.load(reply)["run"]["data"]
+    assert {"rank", *(f"system/node_{node}/system_memory_usage_megabytes" for node in range(2))} <= {
+        metric["key"] for metric in found["metrics"]
+    }
+    assert "node1,node2" == {tag["key"]: tag["value"] for tag in found["tags"]}["launch.nodes"]
 
 
 @pytest.mark.requires("patience")

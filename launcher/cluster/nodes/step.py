@@ -8,6 +8,7 @@ hands the environment over by itself.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ def start_step(run_dir: RunDir, meeting: Meeting, *, attempt: int, interface: st
 
 def step_argv(nodes: int, argv: Sequence[str], *, environ: Mapping[str, str]) -> list[str]:
     """The command line that runs *argv* once on each of a job's *nodes* but the first."""
-    cpus = environ.get("SLURM_CPUS_PER_TASK")
+    cpus = environ.get("SLURM_CPUS_PER_TASK") or _cpus_of_each(environ.get("SLURM_JOB_CPUS_PER_NODE", ""))
     return [
         "srun",
         f"--nodes={nodes - 1}",
@@ -56,3 +57,9 @@ def step_argv(nodes: int, argv: Sequence[str], *, environ: Mapping[str, str]) ->
         "--job-name=nodes",
         *argv,
     ]
+
+
+def _cpus_of_each(listed: str) -> str | None:
+    """`8(x2)` → `8`, where a job asked for nodes and not for cores; None where they differ (`8,4`): then Slurm decides."""
+    found = re.fullmatch(r"(\d+)\(x\d+\)", listed)
+    return found[1] if found else None

@@ -18,6 +18,12 @@ def test_a_step_runs_once_on_each_node_but_the_first():
     assert ["python3", "node.py"] == argv[-2:]
 
 
+def test_a_step_in_whole_nodes_has_all_their_cores():
+    """Without a number srun binds a task to one."""
+    assert "--cpus-per-task=64" in step_argv(2, ["x"], environ={"SLURM_JOB_CPUS_PER_NODE": "64(x2)"})
+    assert not [word for word in step_argv(2, ["x"], environ={"SLURM_JOB_CPUS_PER_NODE": "64,32"}) if "cpus" in word]
+
+
 def test_nothing_of_the_environment_is_on_its_command_line():
     assert not [word for word in step_argv(2, ["x"], environ={"HF_TOKEN": "s3cret"}) if "s3cret" in word]
 
