@@ -68,7 +68,7 @@ def _mariadb(root: Path, port: int) -> Iterator[None]:
         subprocess.run(["mariadb", *client, "-e", _SQL], check=True, capture_output=True)
         yield
     finally:
-        server.terminate()
+        server.kill()  # its files go, too
         server.wait()
 
 
