@@ -63,8 +63,8 @@ def close(run_dir: RunDir, job: Job, status: JobStatus) -> None:
 
 
 def close_as(reason: Reason, run_dir: RunDir, job: Job, message: str, *, node_is_lost: bool = False) -> None:
-    """Write the last word of a run that *job* had and nobody tends to any more. A supervisor on a node that *is lost* may live and
-    hold the lock for as long as it likes: the word fences it (`launcher.tracking.fencing`), and its witness ends it."""
+    """Write the last word of a run that *job* had and nobody tends to any more. A supervisor on a node that *is lost* may live
+    and hold the lock for as long as it likes: the word fences it (`launcher.tracking.fencing`), and its witness ends it."""
     lock_fd = None
     try:
         lock_fd = open_locked(run_dir.supervisor_lock, wait=False)

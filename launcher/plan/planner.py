@@ -61,6 +61,7 @@ def plan(
     Not *runs_here*: the plan is only looked at, or only its image is built, and what this machine lacks is a warning. *observer*
     hears of what is built to be asked for its Python.
     """
+
     def where(key: str) -> Origin | None:
         return origin_of(composed.origins, key)
 

@@ -282,8 +282,7 @@ ALL_SIGNALS, NO_SIGNALS = b"\xff" * 128, bytes(128)
 
 
 def swap_signal_mask(mask: bytes) -> bytes:
-    """pthread_sigmask(SIG_SETMASK): block the signals of *mask*, a sigset_t; the mask before. Python's own makes a set of
-    enumeration members, and a fork pays for each object that it touches."""
+    """pthread_sigmask(SIG_SETMASK): block the signals of *mask*, a sigset_t; the mask before. Python's own makes many objects."""
     before = _SignalSet()
     if _libc.pthread_sigmask(2, mask, before) != 0:
         raise AssertionError("pthread_sigmask(SIG_SETMASK) refused a mask")

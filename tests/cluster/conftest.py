@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -64,3 +65,7 @@ def mended(slurm: SlurmBed) -> Iterator[list[str]]:
         slurm.start_daemon(node)
         with suppress(subprocess.CalledProcessError):  # it is back by itself already
             slurm.resume(node)
+    # `idle*` is a node that the controller has not heard of yet: a job that is sent there waits for a minute.
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and "*" in slurm.ask("sinfo", "--noheader", "--Node", "--format=%T"):
+        time.sleep(0.1)

@@ -122,6 +122,7 @@ def slurm_bed(
         bed.ask("slurmctld", "-c")
         for name in names:
             (root / f"spool-{name}").mkdir()
+            owned.callback(_remove_cgroups, f"slurm_{name}")  # Slurm's own, with proctrack/cgroup
             owned.callback(_remove_cgroups, f"{root.name}-{name}")
             bed.start_daemon(name)
         _wait(lambda: set(bed.ask("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N").split()) == set(names))
@@ -141,15 +142,17 @@ def _configure(root: Path, names: list[str], settings: Mapping[str, object]) -> 
     for device in devices:
         os.mknod(device, 0o600 | 0o020000, os.makedev(1, 3))
     (root / "gres.conf").write_text(f"Name=gpu File={root}/gpu[0-1]\nName=shard Count=8\n")
-    (root / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
+    plugin = "autodetect" if settings.get("ProctrackType") == "proctrack/cgroup" else "disabled"
+    (root / "cgroup.conf").write_text(f"CgroupPlugin={plugin}\nConstrainCores=no\nConstrainRAMSpace=no\n")
     (root / "munge.key").write_bytes(os.urandom(128))
     (root / "munge.key").chmod(0o600)
 
 
 def _remove_cgroups(name: str) -> None:
-    for directory in (Path("/sys/fs/cgroup", name), *Path("/sys/fs/cgroup").glob(f"*/{name}")):
-        with suppress(OSError):
-            directory.rmdir()
+    for top in (Path("/sys/fs/cgroup", name), *Path("/sys/fs/cgroup").glob(f"*/{name}")):
+        for directory, _, _ in os.walk(top, topdown=False):
+            with suppress(OSError):
+                os.rmdir(directory)
 
 
 def _start_munge(root: Path) -> None:

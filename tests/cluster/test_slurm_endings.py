@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 from counting_run import CountingRun, descendants, lives, one_history, until
+from launch_command import Launch
+from slurm_bed import slurm_bed
 
 pytestmark = pytest.mark.requires("root", "slurm", "overlayfs")
 
@@ -37,10 +41,23 @@ def test_slurms_own_time_limit_leaves_time_to_save_and_a_reason(counting, slurm)
     one_history(run)
 
 
+@pytest.fixture(params=["linuxproc", "cgroup"])
+def tracking_processes(request, counting):
+    """A cluster that knows a job's processes by their parents, or by a cgroup."""
+    root = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
+    root.chmod(0o755)
+    try:
+        with slurm_bed(root, nodes=1, settings={"ProctrackType": f"proctrack/{request.param}"}) as bed:
+            yield bed, Launch(counting.home, counting.project, dict(bed.environ))
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
 @pytest.mark.requires("patience")
 @pytest.mark.parametrize("requeue", ["false", "true"])
-def test_nothing_survives_scancel_however_it_hides(counting, slurm, requeue):
+def test_nothing_survives_scancel_however_it_hides(tracking_processes, requeue):
     """A child in a session of its own, whose parent ignores SIGTERM: proctrack/linuxproc alone would lose it."""
+    slurm, counting = tracking_processes
     run = CountingRun(counting, slurm, "params.how=stubborn", "grace=60s", f"cluster.requeue={requeue}")
     run.counts(1)
     processes = (*run.processes(), *descendants(run.processes()[1]))

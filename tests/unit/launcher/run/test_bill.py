@@ -1,3 +1,5 @@
+"""The bill of materials that is made beside a run, and reaches the image once."""
+
 from __future__ import annotations
 
 import json

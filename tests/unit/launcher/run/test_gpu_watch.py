@@ -19,8 +19,8 @@ import pytest
 from gpu_box import GpuBox
 from gpu_racers import plan_for
 
-from launcher.run.gpu_pool import GpuPool
 from launcher.run.demand import Demand
+from launcher.run.gpu_pool import GpuPool
 from launcher.run.gpu_watch import GpuWatch, struck_by_hardware
 from launcher.tracking import journal
 from launcher.tracking.gpu_usage import load_meters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.tracking.description import _may_use_mlflow, current_status, current_tags, flattened
+from launcher.tracking.description import current_status, current_tags, flattened, may_use_mlflow
 from launcher.tracking.journal import Event
 from launcher.tracking.status import RunStatus
 
@@ -70,4 +70,4 @@ def test_later_events_overwrite_tags() -> None:
     ],
 )
 def test_only_a_program_that_can_have_mlflow_waits_for_it(steps: list[dict[str, object]], may: bool) -> None:
-    assert may is _may_use_mlflow({"build": {"steps": steps}})
+    assert may is may_use_mlflow({"build": {"steps": steps}})

@@ -14,19 +14,20 @@ from runtime.state_dir import RunDir
 
 EVENTS = [
     Event("placed", 1.0, {"node": "n0", "host": "h0"}),
+    Event("queued", 1.0, {"facts": {"host": "h0", "kernel": "Linux 6", "cpu_flags": "many"}}),
     Event("leased", 1.0, {"gpus": ["GPU-0"]}),
     Event("joined", 2.0, {"node": 1, "about": {"name": "n1", "host": "h1", "gpus": ["GPU-1"], "kernel": "Linux 6"}}),
 ]
 
 
 def test_a_run_of_ones_own_machine_has_no_nodes():
-    assert () == nodes_of(EVENTS[1:2])
+    assert () == nodes_of(EVENTS[1:3])
 
 
-def test_nodes_are_named_with_host_and_gpus():
+def test_nodes_are_named_with_host_gpus_and_kernel():
     assert (
-        {"node": 0, "name": "n0", "host": "h0", "gpus": ["GPU-0"]},
-        {"node": 1, "name": "n1", "host": "h1", "gpus": ["GPU-1"]},
+        {"node": 0, "name": "n0", "host": "h0", "gpus": ["GPU-0"], "kernel": "Linux 6"},
+        {"node": 1, "name": "n1", "host": "h1", "gpus": ["GPU-1"], "kernel": "Linux 6"},
     ) == nodes_of(EVENTS)
 
 
