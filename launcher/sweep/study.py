@@ -91,8 +91,9 @@ class Study:
     def total(self) -> int | None:
         """Trials in all; None while nobody knows. (A grid's product, or `trials`, and the enqueued points, for each seed.)"""
         beside = len(self._points) - self._searched + len(self._enqueued)
-        searched = self._searched if self.exhausted else self._size()
-        return None if searched is None else (searched + beside) * len(self._seeds)
+        size = self._searched if self.exhausted else self._size()
+        # A resumed sweep may have asked for more than are wanted now, or than a changed space has.
+        return None if size is None else (max(size, self._searched) + beside) * len(self._seeds)
 
     @property
     def unasked(self) -> int | None:

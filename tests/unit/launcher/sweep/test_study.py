@@ -153,6 +153,16 @@ def test_a_study_that_is_told_again_goes_on_where_it_stopped(sampler: str) -> No
         assert len({each.overrides for each in (*known, *rest) if each}) == len(known) + len(rest)
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_study_that_goes_on_with_fewer_trials_than_it_has_has_those(seeds: int) -> None:
+    first = study_of(replace(LEARNED, sampler="random", trials=4, seeds=seeds), X)
+    again = study_of(replace(LEARNED, sampler="random", trials=2, seeds=seeds), X)
+    for asked in iter(first.ask, None):
+        again.adopt(asked)
+    assert (4 * seeds, 0) == (again.total, again.unasked)
+    assert again.ask() is None
+
+
 def test_a_trial_that_starts_again_reports_each_step_once() -> None:
     study = study_of(replace(LEARNED, pruner=Pruner(kind="patient", min_reports=3)), X, KIND)
     asked = study.ask()
