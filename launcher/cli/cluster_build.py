@@ -10,6 +10,7 @@ from launcher.cli import render
 from launcher.cluster.build_events import EventReader, replay, steps_of
 from launcher.cluster.build_submission import SubmittedBuild, submitted_build
 from launcher.cluster.engine import JobPhase, JobStatus
+from launcher.cluster.question_pace import QuestionPace
 from launcher.errors import ConfigError, LaunchError
 from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.cache_key import plan_key
@@ -19,9 +20,6 @@ from runtime.state_dir import StateDir
 from runtime.store.store import Store
 
 _LOOK_S = 0.1
-_ASK_S = (1.0, 10.0)
-"""The first and the longest pause between two questions to the engine."""
-
 _SEEN_WITHIN_S = 60.0
 """How long an NFS client may believe in an old directory (nfs(5), `acdirmax`)."""
 
@@ -93,24 +91,22 @@ def _failure(event: dict[str, Any]) -> LaunchError | BuildError:
 
 
 class _Questions:
-    """How the job stands, asked seldom: a controller has thousands of jobs to answer for. Silence is asked again."""
+    """How the job stands, asked seldom. Silence is asked again."""
 
     def __init__(self, build: SubmittedBuild) -> None:
         self._build = build
-        self._pause_s = _ASK_S[0]
-        self._next = time.monotonic() + self._pause_s
+        self._pace = QuestionPace()
         self._told: str | None = None
 
     def status(self) -> JobStatus | None:
-        if time.monotonic() < self._next:
+        if not self._pace.is_due():
             return None
         try:
             found = self._build.engine.poll([self._build.job])[self._build.job]
         except LaunchError as error:
             self.tell(error.message)
             found = None
-        self._pause_s = min(_ASK_S[1], self._pause_s * 1.5)
-        self._next = time.monotonic() + self._pause_s
+        self._pace.asked()
         return found
 
     def tell(self, words: str) -> None:

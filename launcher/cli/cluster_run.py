@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from launcher.cli import render
 from launcher.cli.watch import Shown, ending, is_finished, tell_notes
 from launcher.cluster.engine import JobPhase, JobStatus
+from launcher.cluster.question_pace import QuestionPace
 from launcher.cluster.settle import settle, submitted_runs
 from launcher.cluster.submission import engine_named, submit
 from launcher.cluster.trials.exchange import ask
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
 _LOOK_S = (0.1, 1.0)
 """The least and the longest pause between two looks into the run's directory. inotify hears nothing of what another machine
 writes, and each look is a question to the server of a shared file system."""
-
-_ASK_S = (1.0, 10.0)
-"""The first and the longest pause between two questions to the engine: a controller has thousands of jobs to answer for."""
 
 
 class OnCluster:
@@ -129,13 +127,12 @@ class _Asked:
     def __init__(self, run_dir: RunDir, *, quiet: bool) -> None:
         self._run_dir = run_dir
         self._quiet = quiet
-        self._pause_s = _ASK_S[0]
-        self._next = time.monotonic() + self._pause_s
+        self._pace = QuestionPace()
         self._said: str | None = None
 
     def again(self) -> None:
         """Ask when it is time: close a run whose job is over, tell why one waits. An engine that is silent is asked later."""
-        if time.monotonic() < self._next:
+        if not self._pace.is_due():
             return
         job = job_of(journal.read(self._run_dir.journal))
         if job is not None:
@@ -144,8 +141,7 @@ class _Asked:
                 self._tell(None if status is None else waiting_words(job, status))
             except LaunchError as error:
                 self._tell(error.message)
-        self._pause_s = min(_ASK_S[1], self._pause_s * 1.5)
-        self._next = time.monotonic() + self._pause_s
+        self._pace.asked()
 
     def _tell(self, words: str | None) -> None:
         if words is not None and words != self._said and not self._quiet:

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from launcher.cluster.last_witness import fork_witness
-from launcher.cluster.own_job import own_job
-from launcher.cluster.predecessor import predecessors, succeed, this_node
+from launcher.cluster.own_job import own_job, this_node
+from launcher.cluster.predecessor import predecessors, succeed
 from launcher.cluster.set_aside import remove_superseded
 from launcher.cluster.taken_away import close_or_leave
 from launcher.run import active, supervisor

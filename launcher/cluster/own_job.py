@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,11 @@ class OwnJob:
     @property
     def placement(self) -> str:
         return token_of(self.job, self.restarts)
+
+
+def this_node(environ: Mapping[str, str] = os.environ) -> str:
+    """The machine by its name in the cluster."""
+    return environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def own_job(environ: Mapping[str, str] = os.environ) -> OwnJob:

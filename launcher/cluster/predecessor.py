@@ -5,14 +5,13 @@ Not the last one alone: that may have been lost before it had done this for the 
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from launcher.cluster.kill_placement import kill_placement
+from launcher.cluster.own_job import this_node
 from launcher.cluster.set_aside import is_said_over, set_aside
 from launcher.run.acquisitions import undo_all
 from launcher.tracking import journal
@@ -64,11 +63,6 @@ def _placement(events: Sequence[journal.Event]) -> Predecessor:
     placed = events[0]
     numbers = [event.get("attempt") for event in events if event.name in ("placed", "started")]
     return Predecessor(str(placed.get(TOKEN)), str(placed.get("node")), int(numbers[-1] or 1), tuple(events))
-
-
-def this_node() -> str:
-    """The machine by its name in the cluster."""
-    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def succeed(run_dir: RunDir, earlier: Sequence[Predecessor]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from launcher.cluster.kill_placement import kill_placement
 from launcher.cluster.nodes.words import BEAT_S, FENCE_S, PAUSE, SIGNALS, UNPAUSE, line, outcome_document
+from launcher.cluster.own_job import this_node
 from launcher.run.acquisitions import undo_all
 from launcher.run.pauses import go_on, stand_still
 from launcher.tracking import journal
@@ -59,8 +60,7 @@ class Link:
         with suppress(FileNotFoundError):
             self.sampled = self.node_dir.system_metrics.stat().st_size
         attempt = _Attempt(self.node_dir.on_node(0), self.placement)
-        name, host = os.environ.get("SLURMD_NODENAME", os.uname().nodename), os.uname().nodename
-        self._say("here", name=name, host=host, at=time.time())
+        self._say("here", name=this_node(), host=os.uname().nodename, at=time.time())
         waiting_for = [_STDIN, self.pidfd]
         while True:
             ready, _, _ = select.select(waiting_for, [], [], _LOOK_S)

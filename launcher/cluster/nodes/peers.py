@@ -20,6 +20,7 @@ from launcher.cluster.nodes.rendezvous import arranged
 from launcher.cluster.nodes.step import start_step
 from launcher.cluster.nodes.verdict import Asked, NodeEnd, end_words, verdict
 from launcher.cluster.nodes.words import BEAT_S, PAUSE, SIGNALS, UNPAUSE, outcome_from
+from launcher.cluster.own_job import this_node
 from launcher.plan.meeting import Meeting
 from launcher.run.attempt import Attempt
 from launcher.run.demand import Demand
@@ -111,7 +112,7 @@ class StepPeers:
     def verdict(self, own: Attempt, followed: Followed) -> Attempt:
         at = followed.program.at if followed.program is not None else None
         told = followed.asked is not None and (followed.for_peers or followed.asked in SIGNALS)
-        mine = NodeEnd(f"node 0 (`{os.environ.get('SLURMD_NODENAME', os.uname().nodename)}`)", own.outcome, at or 0.0, told)
+        mine = NodeEnd(f"node 0 (`{this_node()}`)", own.outcome, at or 0.0, told)
         ends = [mine, *(node.end for node in self.nodes.values() if node.end is not None)]
         return replace(own, outcome=verdict(ends, self.asked))
 
