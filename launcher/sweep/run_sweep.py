@@ -54,7 +54,7 @@ class SweepEnd:
     trials: list[EndedTrial]
     """The trials that were decided, by number."""
     reason: Reason
-    """Why it ended: `completed` when every trial finished or was pruned."""
+    """Why it ended: `completed` when every trial finished or was pruned, `stopped` when somebody stopped one that did not."""
     best: list[BestPoint]
 
     def count(self, verdict: Verdict) -> int:
@@ -115,9 +115,14 @@ class Sweeping:
             self._obey(self.inbox.read())
             self._prune()
             self.view.tick()
-        complete = self._starts and all(trial.verdict is not Verdict.FAILED for trial in self.ended)
-        reason = Reason.COMPLETED if complete else self._cut_short or Reason.PROGRAM
-        return SweepEnd(sorted(self.ended, key=lambda trial: trial.number), reason, self.study.best())
+        return SweepEnd(sorted(self.ended, key=lambda trial: trial.number), self._reason(), self.study.best())
+
+    def _reason(self) -> Reason:
+        """By what became of the trials, not by what was asked for: all may have ended before anybody could stop one."""
+        failed = any(trial.verdict is Verdict.FAILED for trial in self.ended)
+        if len(self.ended) == self.study.total:
+            return Reason.PROGRAM if failed else Reason.COMPLETED
+        return self._cut_short or (Reason.PROGRAM if failed else Reason.STOPPED)
 
     def end(self, running: Running, record: RunRecord) -> None:
         """Take in how a try ended: its trial is decided, or tried again."""
