@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -17,6 +20,25 @@ def test_a_file_is_made_and_replaced_and_nothing_is_left_beside_it(tmp_path: Pat
     replace_file(path, "zweitens: ü".encode())
     assert "zweitens: ü" == path.read_text(encoding="utf-8")
     assert ["state.json"] == os.listdir(tmp_path)
+
+
+def test_threads_that_replace_it_at_once_do_not_take_each_others_part_away(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    in_the_middle, may_end = Event(), Event()
+
+    def slow() -> Iterator[bytes]:
+        yield b"sl"
+        in_the_middle.set()
+        may_end.wait(5)
+        yield b"ow"
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(replace_file, path, slow())
+        in_the_middle.wait(5)
+        replace_file(path, "quick")
+        may_end.set()
+        first.result()
+    assert ("slow", ["state.json"]) == (path.read_text(), os.listdir(tmp_path))
 
 
 def test_who_has_the_old_file_open_reads_the_old_content(tmp_path: Path) -> None:
