@@ -27,6 +27,7 @@ from launcher.tracking.description import Description
 from launcher.tracking.mlflow_address import LocalAddress
 from launcher.tracking.mlflow_connection import MlflowUnreachable
 from launcher.tracking.mlflow_rest import Mlflow
+from launcher.tracking.regular_files import regular_files
 from runtime.linked_file import link_or_copy
 from runtime.state_dir import RunDir
 
@@ -37,7 +38,6 @@ _NEVER_CHANGED = frozenset(f"launch/{name}" for name in ("spec.yaml", "plan.json
 """Written once: the local server's artifact is a second name of the run's file."""
 
 _UPLOAD_TIMEOUT_S = 3600.0
-_PATH_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,23 +185,7 @@ def _outputs(run_dir: RunDir, description: Description, refused: Callable[[str],
 
 
 def _files_below(top: Path) -> Iterator[tuple[str, Path]]:
-    """Regular files below *top* with their relative paths, sorted; no link is followed.
-
-    Not `os.walk`, which needs a Python frame for each level (until 3.12): a program decides how deep its directories are.
-    """
-    waiting = [top]
-    while waiting:
-        directory = waiting.pop()
-        try:
-            with os.scandir(directory) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
-        except OSError:
-            continue  # gone, not ours to read, or deeper than a path may be long
-        entries = [entry for entry in entries if len(os.fsencode(entry.path)) < _PATH_MAX]
-        for entry in entries:
-            if not entry.name.startswith(PARTIAL) and entry.is_file(follow_symlinks=False):
-                yield str(Path(entry.path).relative_to(top)), Path(entry.path)
-        waiting += [Path(entry.path) for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)]
+    return (found for found in regular_files(top) if not found[1].name.startswith(PARTIAL))
 
 
 def _kept(patterns: Sequence[str]) -> Callable[[str], bool]:

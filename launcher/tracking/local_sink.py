@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from launcher.errors import LaunchError
 from launcher.tracking import artifacts, experiment_ids, journal, tracker_state
 from launcher.tracking.description import Description, current_status
 from launcher.tracking.journal import Event
@@ -111,11 +110,11 @@ class LocalSink(Sink):
                 return False
         return False
 
-    def _failure_of_artifacts(self) -> LaunchError | None:
-        """A run whose artifacts cannot be sent has ended all the same."""
+    def _failure_of_artifacts(self) -> Exception | None:
+        """A run whose artifacts cannot be sent has ended all the same, whatever keeps them (a full disk, a bug of ours)."""
         try:
             self._push_artifacts()
-        except LaunchError as error:
+        except Exception as error:
             return error
         return None
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from launcher.tracking.regular_files import regular_files
 from runtime.build.cache_key import step_key
 from runtime.build.plan import CopyIn
 from runtime.errors import RuntimeFailure
@@ -58,15 +58,11 @@ def _list_outputs(run_dir: RunDir) -> None:
 def output_digests(directory: Path) -> dict[str, str]:
     """Path → digest of every file below *directory*; links are left out."""
     found: dict[str, str] = {}
-    for parent, _names, files in os.walk(directory):
-        for file in files:
-            path = Path(parent, file)
-            if path.is_file() and not path.is_symlink():
-                try:
-                    digest = str(digest_file(path))
-                except PermissionError:
-                    digest = f"unreadable: {path}"  # equal to nothing: what nobody can read, nobody can call the same
-                found[str(path.relative_to(directory))] = digest
+    for name, path in regular_files(directory):
+        try:
+            found[name] = str(digest_file(path))
+        except PermissionError:
+            found[name] = f"unreadable: {path}"  # equal to nothing: what nobody can read, nobody can call the same
     return found
 
 
@@ -95,10 +91,7 @@ def _take_code(run_dir: RunDir, plan: Mapping[str, Any], *, sweep_id: str | None
 def _once(path: Path, content: Callable[[], Iterable[bytes]]) -> None:
     if path.exists():
         return
-    partial = path.with_name(f".{path.name}.{os.getpid()}")  # two trials may make their sweep's
-    with partial.open("wb") as file:
-        file.writelines(content())
-    partial.rename(path)
+    replace_file(path, content())
 
 
 def yaml_text(value: Any, *, indent: str = "") -> str:

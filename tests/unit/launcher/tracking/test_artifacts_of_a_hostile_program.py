@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from launcher.tracking.artifacts import spooled
+from launcher.tracking.record_files import output_digests
 from runtime.rootfs.removal import remove_tree
 from runtime.state_dir import RunDir
 
@@ -30,5 +31,6 @@ def test_no_link_pipe_or_depth_is_sent_or_keeps_others_from_being_sent(tmp_path:
     finally:
         os.chdir(before)
     assert ["odd\udcff\n", "a/file"] == [upload.path for upload in spooled(run_dir, sent={})]
+    assert {"odd\udcff\n", "a/file"} == output_digests(top).keys()
     remove_tree(top)
     assert not top.exists()

@@ -1,0 +1,52 @@
+"""What the local server hears of a run's end, whatever becomes of the run's files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.run import active
+from launcher.tracking import journal
+from launcher.tracking.description import Description
+from launcher.tracking.local_sink import LocalSink
+from launcher.tracking.mlflow_address import LocalAddress
+from launcher.tracking.mlflow_rest import Experiment
+from runtime.state_dir import RunDir, StateDir
+
+
+class Server:
+    """The client of a server that takes everything."""
+
+    def __init__(self, state: StateDir) -> None:
+        self.address = LocalAddress(state.root)
+        self.told: list[Mapping[str, Any]] = []
+
+    def experiment(self, name: str) -> Experiment:
+        return Experiment("1", name)
+
+    def put_run(self, _run_id: str, document: Mapping[str, Any]) -> None:
+        self.told.append(document)
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> RunDir:
+    run_dir = active.new_run(StateDir(tmp_path / "home").ensure())
+    journal.append(run_dir.journal, "created", run_id=run_dir.run_id)
+    journal.append(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
+    return run_dir
+
+
+def test_a_run_has_ended_when_its_files_cannot_be_sent_for_any_reason(run_dir: RunDir) -> None:
+    sink = LocalSink(run_dir, Description("digits", "digits", "ada", 0))
+    server = sink.client = Server(StateDir(run_dir.root.parent.parent))  # type: ignore[assignment]
+    (run_dir.root / "outputs.json").mkdir()  # in the way, as a full disk would be
+    with pytest.raises(OSError, match=r"outputs\.json"):
+        sink.push()
+    assert ["FINISHED"] == [document["status"] for document in server.told]
+    assert not sink.is_complete(), "`launch sync` tries the files again"
+    (run_dir.root / "outputs.json").rmdir()
+    sink.push()
+    assert sink.is_complete()
