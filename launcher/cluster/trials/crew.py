@@ -50,6 +50,8 @@ class Crew:
         self._workers = {worker.job.job: worker for worker in map(read_worker, directories) if worker is not None}
         self._pause_s, self._ask_at = _ASK_S[0], 0.0
         self._never_began = 0
+        """Of those that this process has submitted: what an earlier one met may have been mended since."""
+        self._submitted: set[str] = set()
         self._is_silent = False
         """Whether the engine didn't answer when it was asked last."""
         self._refused_until = 0.0
@@ -105,7 +107,8 @@ class Crew:
         over = [worker for worker in asked if statuses[worker.job.job].is_over]
         for worker in over:
             worker.hear(now=True)
-            worker.is_over = True
+            worker.close()
+        for worker in over:
             self._count(worker, statuses[worker.job.job])
         return [(worker, statuses[worker.job.job]) for worker in over]
 
@@ -131,16 +134,17 @@ class Crew:
             self._tell(f"no more worker jobs for now: {refused.message}")
             return None
         self._workers[job] = submitted_worker(directory, self._engine.name, job, shape)
+        self._submitted.add(job)
         self._pause_s, self._ask_at = _ASK_S[0], time.monotonic() + _ASK_S[0]
         return self._workers[job]
 
     def _release(self, workers: Sequence[WorkerJob], number: int, *, idle_s: float) -> None:
         """Of *workers* the last in line, then those that have had nothing to do for *idle_s*."""
         waiting = [worker for worker in reversed(workers) if not worker.has_begun][:number]
-        if waiting:
-            self._engine.cancel(*(worker.job.job for worker in waiting))
         for worker in waiting:
             worker.send_away()
+        if waiting:
+            self._engine.cancel(*(worker.job.job for worker in waiting))
         for worker in [each for each in workers if each.is_idle and each.idle_s() >= idle_s][: number - len(waiting)]:
             worker.send_away()
 
@@ -158,6 +162,8 @@ class Crew:
 
     def _count(self, worker: WorkerJob, status: JobStatus) -> None:
         """Raises LaunchError when workers end before they begin."""
+        if worker.job.job not in self._submitted:
+            return
         if worker.has_begun:
             self._never_began = 0
         elif not worker.sent_away and status.end not in (JobEnd.PREEMPTED, JobEnd.NODE_FAILED):

@@ -4,6 +4,7 @@
         submitted   engine, job, shape (which trials it can run: those that ask for the same)
         run         run: the next trial
         leave       -
+        over        -: its job is; of interest to the sweep's next process
     said.jsonl, by the worker
         began       node, until (Unix seconds: the end of the job's time)
         free        run: its program has ended, and what it held of the node is given back

@@ -120,7 +120,7 @@ class ClusterSlots:
         if worker is None:
             recover(running.run_dir)
             record = fold(running.run_dir)
-            return None if record is None else (running, record)
+            return None if record is None else (running, _blamed(record))
         self._take(running, worker)
         return None
 
@@ -131,13 +131,13 @@ class ClusterSlots:
         for worker in self._crew:
             for event in worker.hear(now=woken):
                 left = left or (event.name == "left" and worker.current is not None)
-                if event.name == "over":
-                    self._supervisor_ended(str(event.get("run")))
         for worker, status in self._crew.look_after(at_once=left):
             self._changes.remove(worker.directory.said)
             for run_id in [run_id for run_id, whose in self._workers.items() if whose is worker]:
                 settle.close(self._tries[run_id].run_dir, worker.job, status)
-                self._supervisor_ended(run_id)
+        for run_id, worker in self._workers.items():
+            if worker.is_over or run_id in worker.ended:
+                self._without_last_word.setdefault(run_id, time.monotonic())
         return [over for run_id in list(self._without_last_word) if (over := self._ended(run_id)) is not None]
 
     def node_for(self, trial: Trial) -> str | None:
@@ -188,10 +188,6 @@ class ClusterSlots:
         spec = trial.plan.spec
         return (self._longest_s if spec.timeout is None else spec.timeout) + spec.grace
 
-    def _supervisor_ended(self, run_id: str) -> None:
-        if run_id in self._tries:
-            self._without_last_word.setdefault(run_id, time.monotonic())
-
     def _ended(self, run_id: str) -> Over | None:
         running = self._tries[run_id]
         record = fold(running.run_dir)
@@ -209,5 +205,5 @@ class ClusterSlots:
 
 def _blamed(record: RunRecord) -> RunRecord:
     """Somebody cancelled the job and not the trial, of which nobody has asked anything: it is tried again."""
-    cancelled = record.reason in CUT_SHORT and not is_asked(record.run_dir)
+    cancelled = record.job is not None and record.reason in CUT_SHORT and not is_asked(record.run_dir)
     return replace(record, reason=str(Reason.PREEMPTED)) if cancelled else record

@@ -36,6 +36,8 @@ class WorkerJob:
     sent_away: bool = False
     is_over: bool = False
     """Whether its job is."""
+    ended: set[str] = field(default_factory=set)
+    """Runs whose supervisors have ended, too."""
     idle_since: float = 0.0
     _given_at: float = 0.0
     _next_look: float = 0.0
@@ -72,6 +74,11 @@ class WorkerJob:
         write_line(self.directory.orders, "leave")
         self.sent_away = True
 
+    def close(self) -> None:
+        """Its job is over, for whoever goes on with the sweep, too."""
+        write_line(self.directory.orders, "over")
+        self.is_over = True
+
     def hear(self, *, now: bool = False) -> list[Event]:
         """What it has said since the last time; unless *now*, only when it is time to look again."""
         moment = time.monotonic()
@@ -93,6 +100,8 @@ class WorkerJob:
             self.node, self.until, self.idle_since = str(event.get("node")), event.get("until"), time.monotonic()
         elif event.name == "free" and event.get("run") == self.current:
             self.current, self.idle_since = None, time.monotonic()
+        elif event.name == "over":
+            self.ended.add(str(event.get("run")))
         elif event.name == "left":
             self.left = str(event.get("why"))
 
@@ -118,6 +127,8 @@ def read_worker(directory: WorkerDir) -> WorkerJob | None:
             worker._is_given(str(order.get("run")))
         elif worker is not None and order.name == "leave":
             worker.sent_away = True
+        elif worker is not None and order.name == "over":
+            worker.is_over = True
     if worker is not None:
         worker.hear(now=True)
     return worker

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
 import pytest
+from line_engine import Line
 
-from launcher.cluster.engine import JobEnd, JobPhase, JobStatus
+from launcher.cluster.engine import JobEnd
 from launcher.cluster.trials import crew as crew_module
 from launcher.cluster.trials.crew import Crew
 from launcher.cluster.trials.exchange import write_line
@@ -17,33 +17,6 @@ from launcher.plan.launch_plan import LaunchPlan
 from runtime.state_dir import RunDir
 
 PLAN = cast(LaunchPlan, object())
-
-
-class Line:
-    """An engine whose jobs stand where the test puts them."""
-
-    name = "line"
-
-    def __init__(self) -> None:
-        self.jobs: dict[str, JobStatus] = {}
-        self.cancelled: list[str] = []
-        self.refuses = False
-
-    def submit(self, script: str) -> str:
-        if self.refuses:
-            raise LaunchError("too many jobs")
-        job = str(len(self.jobs) + 1)
-        self.jobs[job] = JobStatus(job, JobPhase.PENDING, why="Resources")
-        return job
-
-    def poll(self, jobs: Iterable[str]) -> dict[str, JobStatus]:
-        return {job: self.jobs[job] for job in jobs}
-
-    def cancel(self, *jobs: str) -> None:
-        self.cancelled += jobs
-
-    def end(self, job: str, end: JobEnd) -> None:
-        self.jobs[job] = JobStatus(job, JobPhase.ENDED, end=end)
 
 
 @pytest.fixture
@@ -129,6 +102,35 @@ def test_jobs_that_end_before_they_begin_end_the_sweep_with_their_last_words(swe
     with pytest.raises(LaunchError, match="3 worker jobs in a row ended before they began") as refused:
         crew.look_after(at_once=True)
     assert "it said: /usr/bin/python: not found" == refused.value.hint
+
+
+def test_what_ended_before_it_began_does_not_keep_a_sweep_from_going_on(sweep, line):
+    before = crew_of(sweep, line)
+    before.fit(3, PLAN, "a")
+    for worker in before:
+        line.end(worker.job.job, JobEnd.FAILED)
+    with pytest.raises(LaunchError):
+        before.look_after(at_once=True)
+    after = crew_of(sweep, line)
+    assert [] == list(after)
+    assert ["4"] == [worker.job.job for worker in after.fit(1, PLAN, "a")]
+
+
+def test_jobs_that_were_cancelled_while_nobody_looked_are_not_counted(sweep, line):
+    crew_of(sweep, line).fit(3, PLAN, "a")
+    after = crew_of(sweep, line)
+    for worker in after:
+        line.end(worker.job.job, JobEnd.CANCELLED)
+    assert 3 == len(after.look_after(at_once=True))
+
+
+def test_a_worker_is_told_to_leave_before_its_job_is_cancelled(sweep, line, monkeypatch):
+    crew = crew_of(sweep, line)
+    crew.fit(1, PLAN, "a")
+    told: list[bool] = []
+    monkeypatch.setattr(line, "cancel", lambda *jobs: told.extend(crew.of_job(job).sent_away for job in jobs))
+    crew.dismiss()
+    assert [True] == told
 
 
 def test_a_refused_job_is_no_end_while_other_workers_are_there(sweep, line):

@@ -1,0 +1,110 @@
+"""A sweep's trials in the hands of worker jobs, with an engine that is a dictionary and workers that are two files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from line_engine import Line
+from sample_plan import DIGEST, PLAN, SPEC
+
+from launcher.cluster.engine import JobEnd
+from launcher.cluster.trials import slots as slots_module
+from launcher.cluster.trials.exchange import WorkerDir, worker_dirs, write_line
+from launcher.cluster.trials.slots import ClusterSlots
+from launcher.config.spec import Cluster
+from launcher.run import active
+from launcher.sweep.running import Running
+from launcher.sweep.trial import Trial
+from launcher.tracking import journal
+from runtime.file_lock import open_locked
+from runtime.state_dir import RunDir, StateDir
+
+TRIAL = Trial(1, ("params.lr=0.1",), replace(PLAN, spec=replace(SPEC, cluster=Cluster(kind="slurm"))), DIGEST)
+
+
+@dataclass
+class Bed:
+    """A sweep whose process may be begun again."""
+
+    state: StateDir
+    sweep: RunDir
+    line: Line = field(default_factory=Line)
+    told: list[str] = field(default_factory=list)
+
+    def slots(self) -> ClusterSlots:
+        return ClusterSlots(self.sweep, self.line, limit=1, ends_matter=False, tell=self.told.append, send=lambda _run_dir: None)
+
+    def worker(self) -> WorkerDir:
+        return worker_dirs(self.sweep)[-1]
+
+    def say(self, event: str, **fields: object) -> None:
+        write_line(self.worker().said, event, **fields)
+
+    def begun(self, slots: ClusterSlots, *, until: float | None = None) -> None:
+        """Have a worker that waits for trials."""
+        assert not slots.admits(TRIAL)
+        slots.wanted(1)
+        self.say("began", node="n1", until=until)
+        slots.wait(0)
+
+    def running(self) -> Running:
+        run_dir = active.new_run(self.state)
+        journal.append(run_dir.journal, "created", run_id=run_dir.run_id, experiment="digits")
+        return Running(TRIAL, run_dir)
+
+    def started(self, slots: ClusterSlots) -> Running:
+        """A trial that the worker has been given."""
+        assert slots.admits(TRIAL)
+        running = self.running()
+        slots.start(running, open_locked(running.run_dir.supervisor_lock))
+        return running
+
+
+@pytest.fixture
+def bed(tmp_path):
+    state = StateDir(tmp_path).ensure()
+    return Bed(state, active.new_run(state))
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    """Nobody writes a last word here."""
+    monkeypatch.setattr(slots_module, "_LAST_WORD_WITHIN_S", -1.0)
+
+
+def reasons(slots):
+    """Why those trials ended that are over by now."""
+    return [record.reason for _ in range(3) for _, record in slots.wait(0)]
+
+
+def test_a_trial_whose_supervisor_ended_without_a_last_word_while_no_sweep_ran_is_lost(bed):
+    slots = bed.slots()
+    bed.begun(slots)
+    running = bed.started(slots)
+    for event in ("free", "over"):
+        bed.say(event, run=running.run_dir.run_id)
+    again = bed.slots()
+    assert again.adopt(running) is None
+    assert ["lost"] == reasons(again)
+
+
+def test_a_trial_whose_worker_an_earlier_process_has_seen_off_ends_all_the_same(bed):
+    slots = bed.slots()
+    bed.begun(slots)
+    running = bed.started(slots)
+    write_line(bed.worker().orders, "over")
+    again = bed.slots()
+    assert again.adopt(running) is None
+    assert ["lost"] == reasons(again)
+
+
+def test_a_trial_that_a_job_took_down_while_no_sweep_ran_is_tried_again(bed):
+    slots = bed.slots()
+    bed.begun(slots)
+    running = bed.started(slots)
+    bed.line.end("1", JobEnd.CANCELLED)
+    journal.append(running.run_dir.journal, "finished", reason="stopped", exit_code=143)
+    over = bed.slots().adopt(running)
+    assert over is not None
+    assert "preempted" == over[1].reason
