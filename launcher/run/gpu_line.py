@@ -11,7 +11,6 @@ import pwd
 import select
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -165,34 +164,18 @@ class _Changes:
 
     def __init__(self, directory: Path, inbox: SignalInbox) -> None:
         self._inbox = inbox
-        self._inotify: Inotify | None = None
-        with suppress(OSError):  # a user has 128 of them (EMFILE), and so many watches (ENOSPC)
-            self._inotify = _watching(directory)
+        self._inotify = Inotify()
+        self._inotify.watch(directory, MODIFY | CLOSE_WRITE)
 
     def forget(self) -> None:
         """What has happened so far: who looks now will see it."""
-        if self._inotify is not None:
-            self._inotify.read()
+        self._inotify.read()
 
     def wait(self, seconds: float) -> None:
-        if self._inotify is None:
-            _pause(self._inbox, min(seconds, _LOOK_WITHOUT_INOTIFY_S))
-        else:
-            _pause(self._inbox, seconds, self._inotify)
+        _pause(self._inbox, min(seconds, _LOOK_WITHOUT_INOTIFY_S) if self._inotify.misses else seconds, self._inotify)
 
     def __enter__(self) -> _Changes:
         return self
 
     def __exit__(self, *_failure: object) -> None:
-        if self._inotify is not None:
-            self._inotify.close()
-
-
-def _watching(directory: Path) -> Inotify:
-    inotify = Inotify()
-    try:
-        inotify.watch(directory, MODIFY | CLOSE_WRITE)
-    except OSError:
-        inotify.close()
-        raise
-    return inotify
+        self._inotify.close()

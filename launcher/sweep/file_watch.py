@@ -1,4 +1,7 @@
-"""Wakes a sweep when a file that it follows has grown: a trial's journal (it may have left room, or taken its GPU), say."""
+"""Wakes a sweep when a file that it follows has grown: a trial's journal (it may have left room, or taken its GPU), say.
+
+Where nothing wakes it, the sweep looks four times a second all the same.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +13,22 @@ from runtime.kernel.inotify import MODIFY, Inotify
 
 
 class FileWatch:
-    """Where the kernel has no inotify left for us (a user has 128 instances, and so many watches), the sweep looks four times a
-    second all the same."""
+    """Files, and *poller*, which they wake."""
 
     def __init__(self, poller: select.poll) -> None:
-        self._inotify: Inotify | None = None
-        with suppress(OSError):
-            self._inotify = Inotify()
-            poller.register(self._inotify.fileno(), select.POLLIN)
+        self._inotify = Inotify()
+        poller.register(self._inotify.fileno(), select.POLLIN)
 
     def add(self, path: Path) -> None:
-        if self._inotify is not None:
-            with suppress(OSError):
-                self._inotify.watch(path, MODIFY)
+        with suppress(OSError):  # it may not be there yet, or any more
+            self._inotify.watch(path, MODIFY)
 
     def remove(self, path: Path) -> None:
-        if self._inotify is not None:
-            self._inotify.unwatch(path)
+        self._inotify.unwatch(path)
 
     def woke(self, fd: int) -> bool:
         """Whether *fd*, which poll(2) named, is ours; then it is read."""
-        if self._inotify is None or fd != self._inotify.fileno():
+        if fd != self._inotify.fileno():
             return False
         self._inotify.read()
         return True

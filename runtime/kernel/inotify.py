@@ -1,7 +1,12 @@
-"""Wake up when files change (inotify(7)), without threads: a descriptor for poll(2), and what happened."""
+"""Wake up when files change (inotify(7)), without threads: a descriptor for poll(2), and what happened.
+
+A user has 128 instances and so many watches. Where they are used up, whoever waits is not woken, and has to look now and then as
+on a network file system: that is no reason to do nothing at all.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from contextlib import suppress
@@ -33,15 +38,31 @@ class Inotify:
     """Watches on paths. A context manager; `fileno()` for poll."""
 
     def __init__(self) -> None:
-        self._fd = libc.inotify_init()
+        self.misses = False
+        """Whether there may be changes that wake nobody: the kernel has no instance, or no watch, left for this user."""
+        self._is_blind = False
         self._watched: dict[int, Path] = {}
+        try:
+            self._fd = libc.inotify_init()
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+            self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)  # never readable
+            self._is_blind = self.misses = True
 
     def fileno(self) -> int:
         return self._fd
 
     def watch(self, path: Path, mask: int = MODIFY | CLOSE_WRITE | MOVED_TO | CREATE) -> None:
         """Watch a file, or the entries of a directory. Watching again changes the mask."""
-        self._watched[libc.inotify_add_watch(self._fd, path, mask)] = path
+        if self._is_blind:
+            return
+        try:
+            self._watched[libc.inotify_add_watch(self._fd, path, mask)] = path
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            self.misses = True
 
     def unwatch(self, path: Path) -> None:
         """Watch *path* no longer. One that is gone has ended its watch itself."""

@@ -338,6 +338,6 @@ def test_where_inotify_is_used_up_it_looks_now_and_then(
     def used_up(*_arguments: object) -> object:
         raise OSError(24, "too many open files")
 
-    monkeypatch.setattr("launcher.run.gpu_line._watching", used_up)
+    monkeypatch.setattr("runtime.kernel.libc.inotify_init", used_up)
     holder = others.run("a1b2", 2)
     assert len(got(placed(plan_for(1), "run", inbox, lambda *_told: others.kill(holder)))) == 1

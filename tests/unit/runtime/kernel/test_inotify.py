@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 from pathlib import Path
 
-from runtime.kernel import inotify
+import pytest
+
+from runtime.kernel import inotify, libc
 
 
 def test_an_append_to_a_watched_file_is_seen_once(tmp_path: Path) -> None:
@@ -39,3 +43,22 @@ def test_what_is_watched_no_longer_wakes_nobody(tmp_path: Path) -> None:
         for file in (dropped, kept):
             file.write_text("more")
         assert {kept} == {event.path for event in watches.read()}
+
+
+@pytest.mark.parametrize(
+    ("call", "number"), [("inotify_init", errno.EMFILE), ("inotify_add_watch", errno.ENOSPC)], ids=["no instance", "no watch"]
+)
+def test_where_inotify_is_used_up_nothing_wakes_us_and_nothing_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    def used_up(*_arguments: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(libc, call, used_up)
+    with inotify.Inotify() as watches:
+        watches.watch(tmp_path)
+        (tmp_path / "new").touch()
+        assert watches.misses
+        assert [] == watches.read()
+        assert not select.select([watches], [], [], 0.01)[0]
+        watches.unwatch(tmp_path)
