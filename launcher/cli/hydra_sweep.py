@@ -51,7 +51,8 @@ def hydra_sweep(settings: JobSettings) -> Iterator[HydraSweep]:
         with new_parent(spec, prepared.state, name=settings.name, note=None, command_line=settings.command_line) as parent:
             parent.begin()
             log = TrialLog(parent.run_dir.trials)
-            sweep = HydraSweep(settings, prepared, parent, supervisors, log, SignalInbox(_SIGNALS))
+            room = Room(offer(), Neighbours(prepared.state, parent.run_dir), parallel=settings.parallel, ends_matter=True)
+            sweep = HydraSweep(settings, prepared, parent, ThisMachine(room, supervisors), log, SignalInbox(_SIGNALS))
             try:
                 yield sweep
             finally:
@@ -83,7 +84,7 @@ class HydraSweep:
     settings: JobSettings
     prepared: Prepared
     parent: SweepParent
-    supervisors: ForkServer
+    place: ThisMachine
     log: TrialLog
     inbox: SignalInbox
     study: JobStudy = field(default_factory=JobStudy)
@@ -116,9 +117,8 @@ class HydraSweep:
         print_sweep_summary(self.parent.run_dir, self.prepared.state, results, fold(self.parent.run_dir))
 
     def _run(self) -> SweepEnd:
-        settings, here = Sweep(parallel=self.settings.parallel), offer()
-        view = sweep_view(self.study, settings, here, quiet=False)
-        neighbours = Neighbours(self.prepared.state, self.parent.run_dir)
+        settings = Sweep(parallel=self.settings.parallel)
+        view = sweep_view(self.study, settings, offer(), quiet=False)
         try:
             return Sweeping(
                 state=self.prepared.state,
@@ -128,7 +128,7 @@ class HydraSweep:
                 study=self.study,
                 settings=settings,
                 planned=self._planned,
-                place=ThisMachine(Room(here, neighbours, parallel=settings.parallel, ends_matter=True), self.supervisors),
+                place=self.place,
                 view=_GivesUp(view, self.study),
                 inbox=self.inbox,
                 log=self.log,
