@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from launcher.cluster.nodes.words import FENCE_S
 from launcher.cluster.set_aside import set_common_aside, set_own_aside
 from launcher.tracking import journal
+from launcher.tracking.fencing import TOKEN
 from launcher.tracking.run_nodes import node_directories
 from launcher.tracking.status import Reason
 from runtime.state_dir import RunDir
@@ -23,7 +24,7 @@ _LOOK_S = 0.1
 def leave_behind(run_dir: RunDir, *, attempt: int, patience_s: float = _OWN_END_WITHIN_S) -> None:
     """See to it that no node of an attempt before *attempt* writes into the run any more, before its own are brought up."""
     events = journal.read(run_dir.journal)
-    doubtful = [node for node in node_directories(run_dir)[1:] if not _was_ended(node, events)]
+    doubtful = [node for node in node_directories(run_dir)[1:] if not _was_ended_with_the_run(node, events)]
     deadline = time.monotonic() + patience_s
     while (left := [node for node in doubtful if not _says_over(node)]) and time.monotonic() < deadline:
         time.sleep(_LOOK_S)
@@ -37,15 +38,16 @@ def leave_behind(run_dir: RunDir, *, attempt: int, patience_s: float = _OWN_END_
         set_common_aside(run_dir, name)
 
 
-def _was_ended(node: RunDir, events: Sequence[journal.Event]) -> bool:
-    """Whether the run's *events* leave no doubt: the node said so there, or the cluster ended the job on nodes that answered."""
-    left = next((event for event in reversed(events) if event.name == "left" and event.get("node") == node.node), None)
-    if left is not None:
-        return bool(left.fields["ending"]["reason"] != Reason.LOST)
-    finished = next((event for event in reversed(events) if event.name == "finished"), None)
-    return finished is not None and finished.get("reason") != Reason.LOST
+def _was_ended_with_the_run(node: RunDir, events: Sequence[journal.Event]) -> bool:
+    """Whether the cluster ended the job on nodes that answered, by the run's *events* since the node's placement began. What
+    stands before those is of earlier placements, which may have ended well when this one did not."""
+    placement = next((event.get(TOKEN) for event in reversed(journal.read(node.journal)) if event.name == "placed"), None)
+    begins = [number for number, event in enumerate(events) if event.name == "placed" and event.get(TOKEN) == placement]
+    since = events[begins[-1] :] if begins else []
+    return any(event.name == "finished" and event.get("reason") != Reason.LOST for event in since)
 
 
 def _says_over(node: RunDir) -> bool:
+    """By its own journal: what the first node heard of its end (`left`) was written there before."""
     events = journal.since_resumed(journal.read(node.journal))
     return not events or any(event.name == "finished" for event in events)

@@ -38,7 +38,6 @@ def test_a_node_that_may_live_writes_beside_the_run(run_dir):
     ("where", "event", "fields"),
     [
         pytest.param(1, "finished", {"reason": "stopped"}, id="its own word"),
-        pytest.param(0, "left", {"node": 1, "ending": {"reason": "program"}}, id="the first node's"),
         pytest.param(0, "finished", {"reason": "stopped"}, id="the cluster's, of the whole job"),
     ],
 )
@@ -46,6 +45,20 @@ def test_a_node_that_ended_leaves_everything_where_it_is(run_dir, where, event, 
     journal.append(run_dir.on_node(where).journal, event, **fields)
     leave_behind(run_dir, attempt=2, patience_s=0.0)
     assert [] == [*run_dir.root.glob("**/superseded")]
+
+
+@pytest.mark.parametrize("word", ["left", "finished"])
+def test_the_end_of_an_earlier_attempt_says_nothing_of_a_later_one(run_dir, word):
+    """The first ended well and went on elsewhere, where the first node's machine was lost: nobody knows of the others."""
+    node = run_dir.on_node(1)
+    journal.append(node.journal, "finished", reason="stopped")
+    said = {"left": {"node": 1, "ending": {"reason": "stopped"}}, "finished": {"reason": "stopped"}}
+    journal.append(run_dir.journal, word, **said[word])
+    for each in (run_dir, node):
+        journal.append(each.journal, "resumed")
+        journal.append(each.journal, "placed", host="y", job="8", placement="8.0")
+    leave_behind(run_dir, attempt=3, patience_s=0.0)
+    assert [node.place / "superseded"] == [*node.place.glob("superseded")]
 
 
 def test_a_lost_node_is_asked_itself(run_dir):
