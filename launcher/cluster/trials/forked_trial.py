@@ -31,6 +31,7 @@ class ForkedTrial:
     is_stopping: bool = False
     """Whether it has been asked to end, by whomever."""
     _begun_at: float = field(default_factory=time.monotonic)
+    _undelivered: list[signal.Signals] = field(default_factory=list)
     _journal: Follower = field(init=False)
     _requests: Requests = field(init=False)
 
@@ -43,14 +44,15 @@ class ForkedTrial:
 
     def look(self) -> bool:
         """Pass on what is asked of it. Whether its program has ended and given back what it held."""
-        for signum in self._requests.new():
-            self.signal(signum)
+        self._undelivered += self._requests.new()
+        self._deliver()
         happened = {event.name for event in self._journal.new_events()}
         self.is_stopping = self.is_stopping or "stopping" in happened
         return "finished" in happened or self._has_ended()
 
     def signal(self, signum: signal.Signals) -> None:
-        signal_supervisor(self.run_dir, signum)
+        self._undelivered.append(signum)
+        self._deliver()
 
     def reap(self) -> bool:
         """Whether the supervisor has ended; then this object is done with."""
@@ -59,6 +61,11 @@ class ForkedTrial:
         os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         os.close(self.pidfd)
         return True
+
+    def _deliver(self) -> None:
+        """A supervisor hears nothing before it holds its lock, which takes it some milliseconds: what comes earlier is kept."""
+        while self._undelivered and signal_supervisor(self.run_dir, self._undelivered[0]):
+            del self._undelivered[0]
 
     def _has_ended(self) -> bool:
         return bool(select.select([self.pidfd], [], [], 0)[0])
