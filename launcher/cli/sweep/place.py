@@ -23,6 +23,7 @@ class SweepPlace:
         self._run_dir = run_dir
 
     def watch(self, inbox: SignalInbox, *, quiet: bool = False, tail: int | None = None) -> int:
+        self._refuse_elsewhere("attach", ssh="ssh -t", more=f"; `launch logs -f {self._run_dir.run_id}` looks on from here")
         process = open_supervisor(self._run_dir)
         if process is None:
             return sweep_ending(self._run_dir, quiet=quiet)
@@ -32,10 +33,7 @@ class SweepPlace:
         return until_it_ends(self._run_dir)
 
     def end(self, signum: signal.Signals) -> None:
-        host = other_machine(self._run_dir)
-        if host is not None:
-            run_id = self._run_dir.run_id
-            raise ConfigError(f"sweep `{run_id}` is run by a process on `{host}`", hint=f"`ssh {host} launch stop {run_id}`")
+        self._refuse_elsewhere("stop" if signum is signal.SIGTERM else "kill")
         process = open_supervisor(self._run_dir)
         if process is None:
             self._end_what_is_left()
@@ -43,6 +41,13 @@ class SweepPlace:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(process, signum)
         os.close(process)
+
+    def _refuse_elsewhere(self, command: str, *, ssh: str = "ssh", more: str = "") -> None:
+        """A process of another machine hears no signal from here. Raises ConfigError."""
+        host, run_id = other_machine(self._run_dir), self._run_dir.run_id
+        if host is not None:
+            hint = f"`{ssh} {host} launch {command} {run_id}`{more}"
+            raise ConfigError(f"sweep `{run_id}` is run by a process on `{host}`", hint=hint)
 
     def _end_what_is_left(self) -> None:
         """Of a sweep whose process was killed: its trials end by themselves."""
