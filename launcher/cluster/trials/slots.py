@@ -70,6 +70,8 @@ class ClusterSlots:
         self._without_last_word: dict[str, float] = {}
         """Run whose supervisor has ended → when."""
         self._next: Trial | None = None
+        self._admitted: WorkerJob | None = None
+        """Who will run the trial that was asked about last. Asked for again it could be another one, or none: time passes."""
         self._longest_s = 0.0
         """Of the trials that have ended."""
         self._poller = select.poll()
@@ -92,8 +94,8 @@ class ClusterSlots:
         return nullcontext()
 
     def admits(self, trial: Trial) -> bool:
-        self._next = trial
-        return self._free_worker(trial) is not None
+        self._next, self._admitted = trial, self._free_worker(trial)
+        return self._admitted is not None
 
     def wanted(self, number: int | None) -> None:
         busy = sum(worker.is_staying and worker.current is not None for worker in self._crew)
@@ -103,7 +105,7 @@ class ClusterSlots:
             self._changes.add(worker.directory.said)
 
     def start(self, running: Running, lock_fd: int) -> None:
-        worker = self._free_worker(running.trial)
+        worker, self._admitted = self._admitted, None
         assert worker is not None, "nobody has asked whether there is room"
         try:
             new_requests(running.run_dir)
@@ -141,8 +143,7 @@ class ClusterSlots:
         return [over for run_id in list(self._without_last_word) if (over := self._ended(run_id)) is not None]
 
     def node_for(self, trial: Trial) -> str | None:
-        worker = self._free_worker(trial)
-        return None if worker is None else worker.node
+        return None if self._admitted is None else self._admitted.node
 
     def standing(self) -> str | None:
         nodes = [worker.node for worker in self._crew if worker.node is not None]

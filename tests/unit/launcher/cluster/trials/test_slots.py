@@ -60,6 +60,10 @@ class Bed:
         slots.start(running, open_locked(running.run_dir.supervisor_lock))
         return running
 
+    def said_free(self, slots: ClusterSlots, running: Running) -> None:
+        self.say("free", run=running.run_dir.run_id)
+        slots.wait(0)
+
 
 @pytest.fixture
 def bed(tmp_path):
@@ -108,3 +112,16 @@ def test_a_trial_that_a_job_took_down_while_no_sweep_ran_is_tried_again(bed):
     over = bed.slots().adopt(running)
     assert over is not None
     assert "preempted" == over[1].reason
+
+
+def test_a_trial_that_was_admitted_starts_though_its_workers_time_runs_out_meanwhile(bed, monkeypatch):
+    slots = bed.slots()
+    bed.begun(slots, until=1000.0)
+    monkeypatch.setattr(slots_module.time, "time", lambda: 10.0)
+    bed.said_free(slots, bed.started(slots))
+    assert slots.admits(TRIAL)
+    monkeypatch.setattr(slots_module.time, "time", lambda: 990.0)
+    running = bed.running()
+    assert "n1" == slots.node_for(TRIAL)
+    slots.start(running, open_locked(running.run_dir.supervisor_lock))
+    assert [running.run_dir.run_id] == [each.run_dir.run_id for each in slots.running][1:]
