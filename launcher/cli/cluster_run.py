@@ -26,7 +26,7 @@ from launcher.errors import LaunchError
 from launcher.run.recover import recover
 from launcher.run.signal_inbox import SignalInbox
 from launcher.tracking import journal
-from launcher.tracking.record import RunRecord
+from launcher.tracking.record import RunRecord, fold
 from launcher.tracking.submitted import Job, job_of
 from runtime.file_lock import is_locked
 from runtime.kernel.inotify import Inotify
@@ -182,6 +182,15 @@ def settle_all(state: StateDir) -> dict[str, str]:
         return {}
     words = ((run_id, waiting_words(runs[run_id][1], status)) for run_id, status in going_on.items())
     return {**sweeps, **{run_id: text for run_id, text in words if text is not None}}
+
+
+def settled(record: RunRecord) -> RunRecord:
+    """*record* once its cluster was asked: a job may be over that left no last word. Raises LaunchError when nobody answers."""
+    job = job_of(journal.read(record.run_dir.journal))
+    if job is None:
+        return record
+    settle({record.run_id: (record.run_dir, job)})
+    return fold(record.run_dir) or record
 
 
 def with_waits(records: Sequence[RunRecord], waits: dict[str, str]) -> list[RunRecord]:

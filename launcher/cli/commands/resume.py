@@ -50,6 +50,10 @@ def _resume_run(record: RunRecord, state: StateDir, options: argparse.Namespace)
     from launcher.run.resume import refuse_another_image, refuse_to_resume, take_up_again
     from launcher.run.signal_inbox import SignalInbox, held_back
 
+    if record.job is not None:
+        from launcher.cli.cluster_run import settled
+
+        record = settled(record)
     refuse_to_resume(record)
     plan = recorded_plan(record, state=state)
     refuse_missing_inputs(plan, environ=os.environ)
