@@ -29,6 +29,7 @@ from launcher.tracking import journal
 from launcher.tracking.description import Description, user_name, write_description
 from launcher.tracking.record import RunRecord, fold, process_started
 from launcher.tracking.status import Reason
+from runtime.errors import RuntimeFailure
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir, StateDir
 
@@ -93,8 +94,15 @@ class SweepParent:
         """Close it, unless it is or had not begun: the sweep's process cannot go on."""
         if not self.is_open:
             return
-        code, words = (error.exit_code, error.message) if isinstance(error, LaunchError) else (125, f"{error!r}")
-        journal.append(self.run_dir.journal, "finished", reason=str(Reason.LAUNCHER), exit_code=code, signal=None, message=words)
+        journal.append(
+            self.run_dir.journal,
+            "finished",
+            reason=str(Reason.LAUNCHER),
+            exit_code=error.exit_code if isinstance(error, LaunchError) else 125,
+            signal=None,
+            message=_words(error),
+            hint=error.hint if isinstance(error, LaunchError | RuntimeFailure) else None,
+        )
 
 
 @contextmanager
@@ -153,6 +161,13 @@ def _opened(parent: SweepParent, lock_fd: int) -> Iterator[SweepParent]:
             parent.tracker.finish()
             active.unmark(parent.run_dir)
         os.close(lock_fd)
+
+
+def _words(error: BaseException) -> str:
+    """What a person is told of it. Of a bug its name is all that says something; the traceback is in the process's log."""
+    if isinstance(error, LaunchError | RuntimeFailure):
+        return error.message
+    return str(error) if isinstance(error, OSError) else repr(error)
 
 
 def _created(

@@ -23,7 +23,7 @@
     stopping      reason
     paused        - (`launch pause`; by the command, announced before it is done)
     unpaused      -
-    finished      reason, exit_code, signal, usage {peak_memory_bytes, cpu_seconds, ...}, message
+    finished      reason, exit_code, signal, usage {peak_memory_bytes, cpu_seconds, ...}, message, hint (a sweep's)
     resumed       by (words as typed), pid, pid_started: a run that had ended goes on; what follows is as after `created`
     note          text, or whatever a reader may like to know; facts {...} become tags of the MLflow run; superseded: placements
                   that can write into the run no more

@@ -76,8 +76,14 @@ def sweep_ending(run_dir: RunDir, *, quiet: bool) -> int:
         hint = f"`launch resume {run_dir.run_id}` goes on with it"
         render.print_error(f"the process of sweep `{run_dir.run_id}` was killed", hint=hint, origin=None)
     elif record.message is not None:
-        render.print_error(record.message, hint=record.facts.get("hint"), origin=None)
+        render.print_error(record.message, hint=_hint(run_dir), origin=None)
     return record.exit_code
+
+
+def _hint(run_dir: RunDir) -> str | None:
+    """What its process, which failed, knew to do about that."""
+    events = journal.since_resumed(journal.read(run_dir.journal))
+    return next((event.get("hint") for event in reversed(events) if event.name == "finished"), None)
 
 
 def _until_it_ends(run_dir: RunDir, process: int, inbox: SignalInbox) -> Iterator[set[int]]:
