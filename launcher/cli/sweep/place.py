@@ -53,6 +53,6 @@ class SweepPlace:
         """Of a sweep whose process was killed: its trials end by themselves."""
         recover(self._run_dir)
         if self._run_dir.workers.is_dir():
-            from launcher.cluster.trials.line import leave_line
+            from launcher.cluster.trials.leaving import leave_line
 
             leave_line(self._run_dir)

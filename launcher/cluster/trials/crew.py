@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from launcher.cluster.engine import Engine, JobEnd, JobPhase, JobStatus
+from launcher.cluster.question_pace import QuestionPace
 from launcher.cluster.trials.exchange import WorkerDir, new_worker_dir, worker_dirs
+from launcher.cluster.trials.leaving import dismiss
 from launcher.cluster.trials.line import waiting_words
 from launcher.cluster.trials.worker_job import WorkerJob, read_worker, submitted_worker
 from launcher.errors import LaunchError
@@ -23,9 +25,6 @@ Script = Callable[[LaunchPlan, WorkerDir], str]
 _AT_ONCE = 4
 """Jobs that are submitted before the trials that run are looked at again."""
 
-_ASK_S = (1.0, 10.0)
-"""The first and the longest pause between two questions to the engine: a controller has thousands of jobs to answer for."""
-
 _NEVER_BEGAN = 3
 """So many workers in a row that ended before they began: another one would end so, too."""
 
@@ -34,6 +33,10 @@ _IDLE_S = 2.0
 
 _AGAIN_S = 10.0
 """How long nothing is submitted after the cluster has refused a job, as it does when a user has too many."""
+
+_NO_MORE = "no more worker jobs for now"
+_IN_LINE = "worker jobs cannot be taken out of the line"
+_NOT_KNOWN = "how the worker jobs stand is not known"
 
 
 class Crew:
@@ -48,12 +51,15 @@ class Crew:
         directories = worker_dirs(sweep)
         self._number = max((int(each.root.name) for each in directories), default=0)
         self._workers = {worker.job.job: worker for worker in map(read_worker, directories) if worker is not None}
-        self._pause_s, self._ask_at = _ASK_S[0], 0.0
+        self._pace = QuestionPace()
+        self._pace.at_once()
         self._never_began = 0
         """Of those that this process has submitted: what an earlier one met may have been mended since."""
         self._submitted: set[str] = set()
-        self._is_silent = False
-        """Whether the engine didn't answer when it was asked last."""
+        self._accepted: set[str] = set()
+        """Shapes of the jobs among them."""
+        self._failing: set[str] = set()
+        """What the engine, asked last for it, didn't do."""
         self._refused_until = 0.0
         self._reasons: dict[str, str] = {}
         """Job in the cluster's line → why it is not begun, when the engine was asked last."""
@@ -73,8 +79,10 @@ class Crew:
         return waiting_words(self._engine.name, len(waiting), reasons) if reasons else None
 
     def idle(self, shape: str) -> list[WorkerJob]:
-        """Those that could run a trial of *shape* now, the longest idle last: it has the most recent node warm."""
-        return sorted((each for each in self if each.is_idle and each.shape == shape), key=lambda each: each.idle_since)
+        """Those that could run a trial of *shape* now. Who was busy last comes first: others shall have been idle long enough to
+        leave, when there are more workers than trials."""
+        found = (each for each in self if each.is_idle and each.shape == shape)
+        return sorted(found, key=lambda each: each.idle_since, reverse=True)
 
     def fit(self, needed: float, plan: LaunchPlan | None, shape: str | None) -> list[WorkerJob]:
         """Have *needed* workers, as far as the limit goes. New ones, which are given back, are for trials like that of *plan*,
@@ -95,15 +103,15 @@ class Crew:
         """Ask the engine when it is time to. Returns the workers whose job is over by now, and how it ended."""
         asked = list(self)
         if at_once:
-            self._pause_s, self._ask_at = _ASK_S[0], 0.0
-        if not asked or time.monotonic() < self._ask_at:
+            self._pace.at_once()
+        if not asked or not self._pace.is_due():
             return []
-        self._pause_s = min(_ASK_S[1], self._pause_s * 1.5)
-        self._ask_at = time.monotonic() + self._pause_s
+        self._pace.asked()
         statuses = self._answers([worker.job.job for worker in asked])
         if not statuses:
             return []
         self._reasons = {job: status.why for job, status in statuses.items() if status.phase is JobPhase.PENDING and status.why}
+        self._cancel_again([each for each in asked if each.sent_away and statuses[each.job.job].phase is JobPhase.PENDING])
         over = [worker for worker in asked if statuses[worker.job.job].is_over]
         for worker in over:
             worker.hear(now=True)
@@ -114,13 +122,11 @@ class Crew:
 
     def dismiss(self) -> None:
         """Take those that wait out of the cluster's line, and send the others away, each after the trial that it has."""
-        staying = [worker for worker in self if worker.is_staying]
-        self._release(staying, len(staying), idle_s=0.0)
-        for worker in staying:
-            if worker.is_staying:
-                worker.send_away()
+        self._dismiss([worker for worker in self if worker.is_staying])
 
     def _submit(self, plan: LaunchPlan, shape: str) -> WorkerJob | None:
+        """None when the engine refuses for now. Raises LaunchError when it has taken none of *shape* so far, and nobody is there
+        who would run trials meanwhile."""
         if time.monotonic() < self._refused_until:
             return None
         self._number += 1
@@ -128,37 +134,56 @@ class Crew:
         try:
             job = self._engine.submit(self._script(plan, directory))
         except LaunchError as refused:
-            if not any(worker.is_staying for worker in self):
+            directory.remove()
+            if shape not in self._accepted and not any(worker.is_staying for worker in self):
                 raise
             self._refused_until = time.monotonic() + _AGAIN_S
-            self._tell(f"no more worker jobs for now: {refused.message}")
+            self._tell_once(_NO_MORE, refused)
             return None
         self._workers[job] = submitted_worker(directory, self._engine.name, job, shape)
         self._submitted.add(job)
-        self._pause_s, self._ask_at = _ASK_S[0], time.monotonic() + _ASK_S[0]
+        self._accepted.add(shape)
+        self._failing.discard(_NO_MORE)
+        self._pace.news()
         return self._workers[job]
 
     def _release(self, workers: Sequence[WorkerJob], number: int, *, idle_s: float) -> None:
         """Of *workers* the last in line, then those that have had nothing to do for *idle_s*."""
-        waiting = [worker for worker in reversed(workers) if not worker.has_begun][:number]
-        for worker in waiting:
-            worker.send_away()
-        if waiting:
-            self._engine.cancel(*(worker.job.job for worker in waiting))
-        for worker in [each for each in workers if each.is_idle and each.idle_s() >= idle_s][: number - len(waiting)]:
-            worker.send_away()
+        waiting = [worker for worker in reversed(workers) if not worker.has_begun]
+        idle = [worker for worker in workers if worker.is_idle and worker.idle_s() >= idle_s]
+        self._dismiss([*waiting, *idle][:number])
+
+    def _dismiss(self, workers: Sequence[WorkerJob]) -> None:
+        try:
+            dismiss(workers, self._engine)
+        except LaunchError as silent:
+            self._tell_once(_IN_LINE, silent)
+
+    def _cancel_again(self, workers: Sequence[WorkerJob]) -> None:
+        """They are in line although they were sent away: the engine didn't answer."""
+        if not workers:
+            self._failing.discard(_IN_LINE)
+            return
+        try:
+            self._engine.cancel(*(worker.job.job for worker in workers))
+        except LaunchError as silent:
+            self._tell_once(_IN_LINE, silent)
 
     def _answers(self, jobs: Sequence[str]) -> Mapping[str, JobStatus]:
         """Nothing when the engine doesn't answer: it is asked again."""
         try:
             answers = self._engine.poll(jobs)
         except LaunchError as silent:
-            if not self._is_silent:
-                self._tell(f"how the worker jobs stand is not known: {silent.message}")
-            self._is_silent = True
+            self._tell_once(_NOT_KNOWN, silent)
             return {}
-        self._is_silent = False
+        self._failing.discard(_NOT_KNOWN)
         return answers
+
+    def _tell_once(self, what: str, error: LaunchError) -> None:
+        """Until it succeeds again."""
+        if what not in self._failing:
+            self._tell(f"{what}: {error.message}")
+        self._failing.add(what)
 
     def _count(self, worker: WorkerJob, status: JobStatus) -> None:
         """Raises LaunchError when workers end before they begin."""

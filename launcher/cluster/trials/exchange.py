@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -54,6 +55,10 @@ class WorkerDir:
     def log(self) -> Path:
         """The words of Slurm, and a worker's traceback."""
         return self.root / "job.log"
+
+    def remove(self) -> None:
+        """The cluster has refused its job. If that was accepted, and the answer came too late, it finds nothing, and ends."""
+        shutil.rmtree(self.root)
 
 
 def worker_dirs(sweep: RunDir) -> list[WorkerDir]:

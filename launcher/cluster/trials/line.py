@@ -19,17 +19,6 @@ def sweeps_in_line(state: StateDir) -> dict[str, str]:
     return {run_id: text for run_id, text in words if text is not None}
 
 
-def leave_line(sweep: RunDir) -> None:
-    """For a sweep whose process was killed: nobody waits for its trials any more. Workers leave after those that they have."""
-    workers = [worker for worker in map(read_worker, worker_dirs(sweep)) if worker is not None and worker.is_staying]
-    for name in {worker.job.engine for worker in workers}:
-        waiting = [worker.job.job for worker in workers if worker.job.engine == name and not worker.has_begun]
-        if waiting:
-            engine_named(name).cancel(*waiting)
-    for worker in workers:
-        worker.send_away()
-
-
 def waiting_words(engine: str, number: int, reasons: Sequence[str]) -> str:
     """Of worker jobs: how many, and in the engine's words why."""
     why = f" ({', '.join(sorted(set(reasons)))})" if reasons else ""

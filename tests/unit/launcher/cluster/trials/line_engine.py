@@ -29,6 +29,8 @@ class Line:
         return {job: self.jobs[job] for job in jobs}
 
     def cancel(self, *jobs: str) -> None:
+        if self.refuses:
+            raise LaunchError("too many jobs")
         self.cancelled += jobs
 
     def end(self, job: str, end: JobEnd) -> None:

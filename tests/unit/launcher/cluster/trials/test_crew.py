@@ -10,8 +10,10 @@ from line_engine import Line
 
 from launcher.cluster.engine import JobEnd
 from launcher.cluster.trials import crew as crew_module
+from launcher.cluster.trials import leaving
 from launcher.cluster.trials.crew import Crew
-from launcher.cluster.trials.exchange import write_line
+from launcher.cluster.trials.exchange import worker_dirs, write_line
+from launcher.cluster.trials.leaving import leave_line
 from launcher.errors import LaunchError
 from launcher.plan.launch_plan import LaunchPlan
 from runtime.state_dir import RunDir
@@ -163,3 +165,64 @@ def test_what_waits_and_why_is_known_after_the_engine_was_asked(sweep, line):
     crew.fit(2, PLAN, "a")
     crew.look_after(at_once=True)
     assert "2 worker jobs in line at line (Resources)" == crew.waits_for
+
+
+def test_an_engine_that_is_silent_for_a_moment_ends_no_sweep(sweep, line):
+    """Nobody stays who could run a trial, one waits in line who shall not, and nothing of that can be said to the engine."""
+    told: list[str] = []
+    crew = crew_of(sweep, line, told=told)
+    crew.fit(2, PLAN, "a")
+    line.refuses = True
+    crew.dismiss()
+    assert [True, True] == [worker.sent_away for worker in crew]
+    assert [] == crew.fit(2, PLAN, "a")
+    assert ["worker jobs cannot be taken out of the line: too many jobs", "no more worker jobs for now: too many jobs"] == told
+
+
+def test_who_was_sent_away_while_the_engine_was_silent_is_taken_out_of_the_line_once_it_answers(sweep, line):
+    crew = crew_of(sweep, line)
+    crew.fit(1, PLAN, "a")
+    line.refuses = True
+    crew.dismiss()
+    line.refuses = False
+    crew_of(sweep, line).look_after(at_once=True)
+    assert ["1"] == line.cancelled
+
+
+def test_a_kind_of_job_that_was_never_accepted_is_not_waited_for(sweep, line):
+    crew = crew_of(sweep, line)
+    crew.fit(1, PLAN, "one gpu")
+    crew.dismiss()
+    line.refuses = True
+    with pytest.raises(LaunchError, match="too many jobs"):
+        crew.fit(1, PLAN, "a thousand gpus")
+
+
+def test_refusals_are_told_of_once_until_a_job_is_accepted_and_leave_nothing(sweep, line, monkeypatch):
+    monkeypatch.setattr(crew_module, "_AGAIN_S", 0.0)
+    told: list[str] = []
+    crew = crew_of(sweep, line, told=told)
+    crew.fit(1, PLAN, "a")
+    for refuses in (True, True, False, True):
+        line.refuses = refuses
+        crew.fit(len(line.jobs) + 1, PLAN, "a")
+    assert 2 * ["no more worker jobs for now: too many jobs"] == told
+    assert len(line.jobs) == len(worker_dirs(sweep))
+
+
+def test_the_one_that_was_busy_last_is_asked_first_so_that_others_come_to_leave(sweep, line):
+    crew = crew_of(sweep, line)
+    crew.fit(2, PLAN, "a")
+    for job in ("2", "1"):
+        begin(crew, job)
+    assert ["1", "2"] == [worker.job.job for worker in crew.idle("a")]
+
+
+def test_workers_of_a_sweep_whose_process_was_killed_leave_the_line(sweep, line, monkeypatch):
+    monkeypatch.setattr(leaving, "engine_named", lambda _name: line)
+    crew = crew_of(sweep, line)
+    crew.fit(2, PLAN, "a")
+    begin(crew, "1")
+    leave_line(sweep)
+    assert ["2"] == line.cancelled
+    assert [True, True] == [worker.sent_away for worker in crew_of(sweep, line)]
