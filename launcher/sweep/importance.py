@@ -61,10 +61,8 @@ def _shares(trials: Sequence[tuple[dict[str, Any], float]], distributions: Mappi
 def _params(trial: TrialResult, results: SweepResults) -> dict[str, float | str | None]:
     found: dict[str, float | str | None] = {}
     for dimension in results.dimensions:
-        text = next((each for each in trial.overrides if each.partition("=")[0].lstrip("+") == dimension.key), None)
-        if text is None:
-            found[dimension.key] = None
-        elif dimension.low is None:
+        text = trial.override_of(dimension)
+        if text is None or dimension.low is None:
             found[dimension.key] = text
         else:
             value = float(text.partition("=")[2])

@@ -40,9 +40,13 @@ class TrialResult:
         """Without the seed that tells it from the others of its point."""
         return self.overrides[:-1] if settings.seeds > 1 else self.overrides
 
+    def override_of(self, dimension: Dimension) -> str | None:
+        """`params.lr=0.1`; None beside the space."""
+        return next((each for each in self.overrides if each.partition("=")[0].lstrip("+") == dimension.key), None)
+
     def value_of(self, dimension: Dimension) -> float | str | None:
         """Where the trial lies in *dimension*: a number, or the text of a choice; None beside the space."""
-        text = next((each for each in self.overrides if each.partition("=")[0].lstrip("+") == dimension.key), None)
+        text = self.override_of(dimension)
         if text is None:
             return None
         written = text.partition("=")[2]
