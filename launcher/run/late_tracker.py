@@ -58,6 +58,7 @@ class LateTracker(TrackerProcess):
         return True
 
     def finish(self) -> None:
+        self.listener_fd = None  # closed with the container; its number may be another file's by now
         if self.sender is not None:
             self.sender.send(self.run_dir)
             state, events = tracker_state.load(self.run_dir), journal.read(self.run_dir.journal)

@@ -26,7 +26,11 @@ END_TIMEOUT_S = 600.0
 
 CATCH_UP_TIMEOUT_S = 30.0
 
-MOST_SUCCESSORS = 3
+_PAUSES_S = (0.0, 2.0, 10.0)
+"""Before its first, second and third successor begins: what ends one at once (a full disk) may be over soon. A program waits for
+half a minute."""
+
+MOST_SUCCESSORS = len(_PAUSES_S)
 """How many trackers, and how many supervisors, a run may lose before that is taken for its own fault."""
 
 _ORPHANED = "the supervisor has died; the tracker calls another one"
@@ -86,7 +90,7 @@ class TrackerProcess:
         self._release()
         if self.successors >= MOST_SUCCESSORS:
             return False
-        self._take(start_tracker(self.run_dir))
+        self._take(start_tracker(self.run_dir, pause_s=_PAUSES_S[self.successors]))
         self.successors += 1
         return True
 
@@ -128,8 +132,9 @@ class TrackerProcess:
         return os.WIFEXITED(status)
 
 
-def start_tracker(run_dir: RunDir) -> TrackerProcess:
-    """Fork the tracker. Called while this process has one thread; what else it has open is closed in the tracker."""
+def start_tracker(run_dir: RunDir, *, pause_s: float = 0.0) -> TrackerProcess:
+    """Fork the tracker, which begins after *pause_s*. Called while this process has one thread; what else it has
+    open is closed in the tracker."""
     ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
     alive_read, alive_write = os.pipe2(os.O_CLOEXEC)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -139,7 +144,12 @@ def start_tracker(run_dir: RunDir) -> TrackerProcess:
         os.close(alive_write)
         ours.close()
         tracker.main(
-            run_dir, channel=theirs, ready_fd=ready_write, alive_fd=alive_read, orphaned=lambda: _call_supervisor(run_dir)
+            run_dir,
+            channel=theirs,
+            ready_fd=ready_write,
+            alive_fd=alive_read,
+            pause_s=pause_s,
+            orphaned=lambda: _call_supervisor(run_dir),
         )
     os.close(ready_write)
     os.close(alive_read)

@@ -10,6 +10,7 @@ This file is imported by the supervisor and stays light; the work is `tracker_lo
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 from collections.abc import Callable
@@ -34,6 +35,7 @@ def main(
     channel: socket.socket | None,
     ready_fd: int,
     alive_fd: int,
+    pause_s: float = 0.0,
     orphaned: Callable[[], None] | None = None,
 ) -> NoReturn:
     """The whole life of the tracker. One line goes to *ready_fd*:
@@ -43,7 +45,8 @@ def main(
     {"mlflow": null}                                               `tracking: null`
     {"error": "..."}                                               it cannot be tracked, and why
 
-    *plan* is not needed: everything stands in the run's directory. *orphaned*: what to do about a run whose supervisor died.
+    *plan* is not needed: everything stands in the run's directory. *pause_s*: begin after so long, or when the run is over.
+    *orphaned*: what to do about a run whose supervisor died.
     """
     exit_code = 1
     try:
@@ -52,6 +55,7 @@ def main(
         # A tracker of a sweep's parent is in the terminal's foreground group: Ctrl-C is for the sweep, and its end is to be told.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _close_others({ready_fd, alive_fd, *((channel.fileno(),) if channel else ())})
+        select.select([alive_fd], [], [], pause_s)
         from launcher.tracking import tracker_loop
 
         exit_code = tracker_loop.run(run_dir, channel=channel, ready_fd=ready_fd, alive_fd=alive_fd)

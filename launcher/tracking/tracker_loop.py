@@ -95,9 +95,11 @@ def _track(
     sys.setswitchinterval(_SWITCH_S)
     state = sink.state
     # A program that was adopted from a dead supervisor still has the token and the id that it was given then.
-    state.token = state.token or tracker_state.new_token()
-    state.provisional_id = state.provisional_id or tracker_state.new_run_id()
-    tracker_state.save(run_dir, state)
+    if not (state.token and state.provisional_id):
+        state.token = state.token or tracker_state.new_token()
+        state.provisional_id = state.provisional_id or tracker_state.new_run_id()
+        with contextlib.suppress(OSError):  # a full disk; each answer of MLflow writes it again
+            tracker_state.save(run_dir, state)
     pusher = Pusher(sink)
     pusher.start()
     own = OwnRun(description, observed)
@@ -116,12 +118,15 @@ def _track(
 
 def _leave_word(run_dir: RunDir, state: tracker_state.TrackerState, observed: Observed, *, failure: str = "") -> None:
     """Write down what the end of the run should say (`tracker_state.warnings`), and say it in supervisor.log."""
-    state.notes, state.failure = observed.notes, failure
+    state.notes, state.failure = observed.notes or state.notes, failure
+    try:
+        if state.notes or state.failure:
+            tracker_state.save(run_dir, state)
+    except OSError as error:
+        state.failure = state.failure or f"cannot write `{run_dir.tracker_state}`: {error.strerror}"
     for words in (*state.notes, *state.refused, state.failure):
         if words:
             print(f"tracker: {words}", file=sys.stderr)
-    if state.notes or state.failure:
-        tracker_state.save(run_dir, state)
 
 
 @dataclass(slots=True)
@@ -160,7 +165,8 @@ def _watch(
             return
         if serving is None:
             continue
-        serving.sampler.sample_when_due()
+        with contextlib.suppress(LaunchError, OSError):  # a full disk: a sample is missing, and the program is answered on
+            serving.sampler.sample_when_due()
         now = (_size(run_dir.journal), _size(run_dir.logged) + _size(run_dir.system_metrics))
         if now != seen:
             seen = now

@@ -1,0 +1,51 @@
+"""What a tracker goes through while its run goes on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from launcher.run import active
+from launcher.tracking import journal, tracker_loop
+from launcher.tracking.description import Description
+from launcher.tracking.observed import Observed
+from launcher.tracking.system_sampler import SystemSampler
+from runtime.cgroup.limits import Usage
+from runtime.cgroup.oom import OomKills
+from runtime.state_dir import RunDir, StateDir
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> RunDir:
+    return active.new_run(StateDir(tmp_path / "home").ensure())
+
+
+@pytest.mark.parametrize("in_the_way", ["system.jsonl", "journal.jsonl"])
+def test_a_sample_that_finds_no_room_ends_no_tracker(run_dir: RunDir, in_the_way: str) -> None:
+    (run_dir.root / in_the_way).mkdir()
+    watched, over = os.pipe()
+    looks = 0
+
+    def usage() -> Usage:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            os.close(over)
+        return Usage(cpu_s=1.0, memory_bytes=5, oom_kills=looks)
+
+    described = Description("digits", "digits", "ada", 0, system_interval_s=0.01)
+    sampler = SystemSampler(run_dir, described, read=usage, oom_kills=lambda: OomKills(1), traffic=lambda: None)
+    serving = tracker_loop.Serving(SimpleNamespace(wake=lambda: None), SimpleNamespace(), sampler)  # type: ignore[arg-type]
+    tracker_loop._watch(run_dir, Observed(run_dir), serving, channel=None, alive_fd=watched)
+    assert 3 == looks
+
+
+def test_words_that_find_no_room_leave_the_tracker_to_what_else_it_has_to_do(run_dir: RunDir) -> None:
+    run_dir.tracker_state.mkdir()
+    journal.append(run_dir.journal, "created", run_id=run_dir.run_id)
+    state = tracker_loop.tracker_state.TrackerState()
+    tracker_loop._leave_word(run_dir, state, Observed(run_dir), failure="no answer")
+    assert "no answer" == state.failure
