@@ -29,7 +29,7 @@ def is_synced(run_dir: RunDir) -> bool:
     return tracker_state.is_complete(tracker_state.load(run_dir), *current_status(read(run_dir.journal)))
 
 
-def sync_run(run_dir: RunDir, *, environ: Mapping[str, str] = os.environ) -> bool:
+def sync_run(run_dir: RunDir, *, timeout_s: float = 60.0, environ: Mapping[str, str] = os.environ) -> bool:
     """Bring the record and MLflow up to date with the run's directory. False when its own tracker is at it, or tracking is off.
 
     Raises LaunchError when MLflow cannot be reached or refuses.
@@ -42,7 +42,10 @@ def sync_run(run_dir: RunDir, *, environ: Mapping[str, str] = os.environ) -> boo
             description = describe(run_dir)
             if description is None:
                 return False
-            sink = open_sink(run_dir, description, timeout_s=60.0, environ=environ)
+            sink = open_sink(run_dir, description, timeout_s=timeout_s, environ=environ)
+            if observed.notes:  # what they are about is taken in, and nobody comes upon it again
+                sink.state.notes = observed.notes
+                tracker_state.save(run_dir, sink.state)
             if isinstance(sink.address, LocalAddress):
                 from launcher.tracking.mlflow_server import ensure_server
 
