@@ -55,7 +55,7 @@ class RunSoFar:
     def tags_over(self, known: Mapping[str, str], size: int) -> dict[str, str]:
         """*known*, which the server had when it knew the first *size* bytes of `logged.jsonl`, and what was set since."""
         tags = dict(known)
-        for key, (value, end) in self.tags.items():
+        for key, (value, end) in list(self.tags.items()):
             if end <= size:
                 continue
             if value is None:

@@ -104,12 +104,12 @@ class Sink:
 
     def add_child(self, run_id: str) -> None:
         with self.lock:
-            self.state.children.setdefault(run_id, False)
+            self.state.children = {run_id: False, **self.state.children}  # another one: the gateway may be going through it
             self._note()
 
     def end_child(self, run_id: str) -> None:
         with self.lock:
-            self.state.children[run_id] = True
+            self.state.children = {**self.state.children, run_id: True}
             self._note()
 
     def add_model(self, model_id: str) -> None:
