@@ -82,7 +82,7 @@ class Crew:
         """Those that could run a trial of *shape* now. Who was busy last comes first: others shall have been idle long enough to
         leave, when there are more workers than trials."""
         found = (each for each in self if each.is_idle and each.shape == shape)
-        return sorted(found, key=lambda each: each.idle_since, reverse=True)
+        return sorted(found, key=lambda each: each.since, reverse=True)
 
     def fit(self, needed: float, plan: LaunchPlan | None, shape: str | None) -> list[WorkerJob]:
         """Have *needed* workers, as far as the limit goes. New ones, which are given back, are for trials like that of *plan*,

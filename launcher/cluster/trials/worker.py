@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import select
 import signal
-import socket
 import sys
 import time
 from contextlib import suppress
 from typing import NoReturn
 
-from launcher.cluster.trials.exchange import WorkerDir, write_line
+from launcher.cluster.own_job import this_node
+from launcher.cluster.trials.exchange import WorkerDir, look_pause_s, write_line
 from launcher.cluster.trials.forked_trial import ForkedTrial, fork_trial
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.warm_up import warm_up
@@ -26,12 +26,6 @@ from runtime.state_dir import RunDir
 ALONE_S = 30.0
 """How long a worker without a trial waits for an order. The sweep's process sends it away sooner, unless it is gone; whoever
 resumes the sweep within that time finds the GPU still there."""
-
-_LOOK_S = (0.05, 0.5)
-"""Pauses between two looks at the files: inotify hears nothing of what another machine writes."""
-
-_LOOK_SHARE = 0.05
-"""The pause is this part of what the trial has run so far."""
 
 _HEARD_TWICE_S = 1.0
 """`scancel` speaks to a trial's supervisor as well as to us, and a second word would kill the trial. After this long it was for
@@ -69,8 +63,7 @@ class Worker:
 
     def begin(self) -> None:
         until = os.environ.get("SLURM_JOB_END_TIME", "")
-        node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
-        self._say("began", node=node, until=float(until) if until.isdigit() else None)
+        self._say("began", node=this_node(), until=float(until) if until.isdigit() else None)
 
     def has_orders(self) -> bool:
         return b'"run"' in self._dir.orders.read_bytes()
@@ -135,10 +128,7 @@ class Worker:
             self._changes.read()
 
     def _pause_s(self) -> float:
-        shortest, longest = _LOOK_S
-        if self._current is None:
-            return shortest
-        return min(longest, max(shortest, _LOOK_SHARE * self._current.age_s))
+        return look_pause_s(time.monotonic() - self._idle_since if self._current is None else self._current.age_s)
 
     def _say(self, event: str, **fields: object) -> None:
         write_line(self._dir.said, event, **fields)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from launcher.cluster.trials.exchange import WorkerDir, write_line
+from launcher.cluster.trials.exchange import WorkerDir, look_pause_s, write_line
 from launcher.tracking.journal import Event, Follower, read
 from launcher.tracking.submitted import Job
 
-_LOOK_S = (0.05, 0.5)
-"""Pauses between two looks at what a worker has said, where nothing wakes us: on another machine."""
-
-_LOOK_SHARE = 0.05
-"""The pause is this part of what its trial has run so far: it costs a slot so much at most."""
+_IN_LINE_S = 2.0
+"""The longest pause between two looks at what a worker has said that hasn't begun, which may take days."""
 
 
 @dataclass(slots=True)
@@ -38,8 +35,8 @@ class WorkerJob:
     """Whether its job is."""
     ended: set[str] = field(default_factory=set)
     """Runs whose supervisors have ended, too."""
-    idle_since: float = 0.0
-    _given_at: float = 0.0
+    since: float = field(default_factory=time.monotonic)
+    """When it came to what it does now: it waits in line, is idle, or runs a trial."""
     _next_look: float = 0.0
     _said: Follower = field(init=False)
 
@@ -60,7 +57,7 @@ class WorkerJob:
         return self.is_staying and self.has_begun and self.current is None
 
     def idle_s(self) -> float:
-        return time.monotonic() - self.idle_since if self.is_idle else 0.0
+        return time.monotonic() - self.since if self.is_idle else 0.0
 
     def has_time_for(self, seconds: float) -> bool:
         """Whether a trial of so long would end before the job's time does. Its first has whatever there is."""
@@ -84,12 +81,11 @@ class WorkerJob:
         moment = time.monotonic()
         if not now and moment < self._next_look:
             return []
-        shortest, longest = _LOOK_S
-        pause = shortest if self.current is None else _LOOK_SHARE * (moment - self._given_at)
-        self._next_look = moment + min(longest, max(shortest, pause))
         events = self._said.new_events()
         for event in events:
             self._take_in(event)
+        quiet_s = moment - self.since
+        self._next_look = moment + (look_pause_s(quiet_s) if self.has_begun else look_pause_s(quiet_s, longest_s=_IN_LINE_S))
         return events
 
     def next_look_s(self) -> float:
@@ -97,16 +93,16 @@ class WorkerJob:
 
     def _take_in(self, event: Event) -> None:
         if event.name == "began":
-            self.node, self.until, self.idle_since = str(event.get("node")), event.get("until"), time.monotonic()
+            self.node, self.until, self.since = str(event.get("node")), event.get("until"), time.monotonic()
         elif event.name == "free" and event.get("run") == self.current:
-            self.current, self.idle_since = None, time.monotonic()
+            self.current, self.since = None, time.monotonic()
         elif event.name == "over":
             self.ended.add(str(event.get("run")))
         elif event.name == "left":
             self.left = str(event.get("why"))
 
     def _is_given(self, run_id: str) -> None:
-        self.current, self._given_at = run_id, time.monotonic()
+        self.current, self.since = run_id, time.monotonic()
         self.given += 1
         self._next_look = 0.0
 

@@ -56,9 +56,20 @@ def test_its_first_trial_has_whatever_time_there_is_and_the_next_one_must_fit(wo
 def test_it_is_looked_at_less_often_the_longer_its_trial_runs(worker):
     say(worker, "began", node="n1", until=None)
     worker.give("run001")
-    worker._given_at = time.monotonic() - 6.0
+    worker.since = time.monotonic() - 6.0
     worker.hear()
     assert 0.25 < worker.next_look_s() <= 0.3
+
+
+def test_one_in_line_is_looked_at_less_often_the_longer_it_stands_there(worker):
+    worker.hear(now=True)
+    assert worker.next_look_s() <= 0.05
+    worker.since = time.monotonic() - 20.0
+    worker.hear(now=True)
+    assert 0.9 < worker.next_look_s() <= 1.0
+    worker.since = time.monotonic() - 86400.0
+    worker.hear(now=True)
+    assert 1.9 < worker.next_look_s() <= 2.0
 
 
 def test_another_process_reads_the_same_worker(worker, sweep):
