@@ -1,7 +1,9 @@
 """What an ended try means: is its trial decided, tried again, and does the sweep go on. Pure.
 
 A try that the machine spoiled (its supervisor was lost, its GPU fell off the bus) is not the trial's fault: it is repeated and
-doesn't count against `sweep.retries`. One that ran out of memory is repeated with what `sweep.on_oom` makes of its values.
+doesn't count against `sweep.retries`, but not for ever, since a trial may spoil its machine. One whose place the cluster gave to
+somebody else says nothing of the trial, however often it happens. One that ran out of memory is repeated with what `sweep.on_oom`
+makes of its values.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from launcher.sweep.trial_log import Verdict
 from launcher.tracking.record import RunRecord
 from launcher.tracking.status import Reason, RunStatus
 
-NOT_ITS_FAULT = frozenset({Reason.LOST, Reason.LAUNCHER, Reason.GPU_LOST, Reason.PREEMPTED})
+NOT_ITS_FAULT = frozenset({Reason.LOST, Reason.LAUNCHER, Reason.GPU_LOST})
 CUT_SHORT = frozenset({Reason.STOPPED, Reason.INTERRUPTED})
 
 MOST_SPOILED = 3
@@ -39,7 +41,8 @@ class Past:
         """From the reasons for which earlier tries ended and were repeated."""
         spoiled = sum(reason in NOT_ITS_FAULT for reason in reasons)
         shrunk = sum(reason == Reason.OOM for reason in reasons)
-        return cls(len(reasons) - spoiled - shrunk, spoiled, shrunk)
+        preempted = sum(reason == Reason.PREEMPTED for reason in reasons)
+        return cls(len(reasons) - spoiled - shrunk - preempted, spoiled, shrunk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class FailurePolicy:
         reason = record.reason
         if reason in CUT_SHORT:
             return Verdict.CUT_SHORT
+        if reason == Reason.PREEMPTED:
+            return Verdict.AGAIN
         if reason in NOT_ITS_FAULT and past.spoiled < MOST_SPOILED:
             return Verdict.AGAIN
         if reason == Reason.OOM and shrinks and past.shrunk < MOST_SHRUNK:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from launcher.cluster import settle
-from launcher.cluster.engine import Engine
+from launcher.cluster.engine import Engine, JobStatus
 from launcher.cluster.trials.crew import Crew
 from launcher.cluster.trials.exchange import ask, is_asked, new_requests
 from launcher.cluster.trials.worker_job import WorkerJob
@@ -136,7 +136,7 @@ class ClusterSlots:
         for worker, status in self._crew.look_after(at_once=left):
             self._changes.remove(worker.directory.said)
             for run_id in [run_id for run_id, whose in self._workers.items() if whose is worker]:
-                settle.close(self._tries[run_id].run_dir, worker.job, status)
+                _close(self._tries[run_id].run_dir, worker, status)
         for run_id, worker in self._workers.items():
             if worker.is_over or run_id in worker.ended:
                 self._without_last_word.setdefault(run_id, time.monotonic())
@@ -202,6 +202,16 @@ class ClusterSlots:
         self._longest_s = max(self._longest_s, record.duration_s or 0.0)
         self._send(running.run_dir)
         return running, _blamed(record)
+
+
+def _close(run_dir: RunDir, worker: WorkerJob, status: JobStatus) -> None:
+    """Write the last word of a trial whose worker's job is over, if there is none. One that was handed over just as the worker
+    left has not begun: that is nobody's failure."""
+    if worker.left is None or any(event.name == "placed" for event in journal.read(run_dir.journal)):
+        settle.close(run_dir, worker.job, status)
+    else:
+        reason = Reason.STOPPED if is_asked(run_dir) else Reason.PREEMPTED
+        settle.close_as(reason, run_dir, worker.job, f"its worker left before it began: {worker.left}")
 
 
 def _blamed(record: RunRecord) -> RunRecord:

@@ -30,6 +30,7 @@ FAILED, COMPLETE, PRUNED = (End(state) for state in (EndState.FAILED, EndState.C
         (Reason.COMPLETED, FAILED, Past(), 5, False, Verdict.FAILED),
         (Reason.LOST, FAILED, Past(), 0, False, Verdict.AGAIN),
         (Reason.GPU_LOST, FAILED, Past(spoiled=3), 0, False, Verdict.FAILED),
+        (Reason.PREEMPTED, FAILED, Past(spoiled=3), 0, False, Verdict.AGAIN),
         (Reason.OOM, FAILED, Past(), 0, True, Verdict.AGAIN),
         (Reason.OOM, FAILED, Past(), 0, False, Verdict.FAILED),
         (Reason.OOM, FAILED, Past(shrunk=8), 0, True, Verdict.FAILED),
@@ -43,6 +44,10 @@ def test_verdicts(reason: Reason, end: End, past: Past, retries: int, shrinks: b
 
 def test_the_past_is_known_from_reasons() -> None:
     assert Past(failed=1, spoiled=2, shrunk=1) == Past.of(["program", "lost", "oom", "gpu_lost"])
+
+
+def test_a_preempted_try_is_none() -> None:
+    assert Past(failed=1) == Past.of(["preempted", "program", *4 * ["preempted"]])
 
 
 def test_a_rule_for_memory_makes_values_smaller() -> None:

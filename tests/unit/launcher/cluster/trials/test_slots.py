@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -125,3 +126,23 @@ def test_a_trial_that_was_admitted_starts_though_its_workers_time_runs_out_meanw
     assert "n1" == slots.node_for(TRIAL)
     slots.start(running, open_locked(running.run_dir.supervisor_lock))
     assert [running.run_dir.run_id] == [each.run_dir.run_id for each in slots.running][1:]
+
+
+def test_a_trial_that_a_leaving_worker_did_not_begin_counts_as_preempted(bed):
+    slots = bed.slots()
+    bed.begun(slots)
+    running = bed.started(slots)
+    bed.say("left", why="no trial for 30 s")
+    bed.line.end("1", JobEnd.COMPLETED)
+    assert ["preempted"] == reasons(slots)
+    assert "its worker left before it began: no trial for 30 s" == journal.read(running.run_dir.journal)[-1].get("message")
+
+
+def test_one_that_was_asked_to_stop_meanwhile_is_stopped(bed):
+    slots = bed.slots()
+    bed.begun(slots)
+    bed.started(slots)
+    slots.signal(signal.SIGTERM)
+    bed.say("left", why="no trial for 30 s")
+    bed.line.end("1", JobEnd.COMPLETED)
+    assert ["stopped"] == reasons(slots)
