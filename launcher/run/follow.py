@@ -21,6 +21,7 @@ from launcher.run.pauses import is_paused, let_go_on, paused_s
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.tracker_process import TrackerProcess
 from launcher.tracking import journal
+from launcher.tracking.journal import Event
 from launcher.tracking.status import Reason
 from runtime.container import lifecycle
 from runtime.container.lifecycle import Container
@@ -206,6 +207,15 @@ class _Follower:
             self.peers.ask(reason)
         self.kill_at = time.monotonic() + self.grace_s
 
+    def ask_again(self, stopping: Event) -> None:
+        """An earlier supervisor wrote *stopping* down; it may have been killed before it did anything about that."""
+        self.asked, self.detail = Reason(stopping.fields["reason"]), stopping.get("detail")
+        if stopping.get("at_once"):
+            self._kill()
+            return
+        lifecycle.signal(self.container, signal.SIGTERM)
+        self.kill_at = time.monotonic() + max(0.0, self.grace_s - (time.time() - stopping.at))
+
     def _kill(self) -> None:
         lifecycle.kill(self.container)
         if self.peers is not None:
@@ -231,14 +241,13 @@ def follow(
     grace_s: float,
     gpus: GpuWatch | None = None,
     peers: Peers | None = None,
-    asked: Reason | None = None,
-    detail: str | None = None,
+    stopping: Event | None = None,
     silent: bool = True,
 ) -> Followed:
     """Follow *container* until its init has ended, its output going to *logs*. *timeout_s* counts from now.
     A tracker that dies meanwhile is replaced.
 
-    *asked*, *detail*: what an earlier supervisor asked of it already, and why; *silent*: whether it has said nothing so far.
+    *stopping*: what an earlier supervisor asked of it last; *silent*: whether it has said nothing so far.
     """
     pump = LogPump((container.stdout_fd, container.stderr_fd), OutputLog(logs))
     follower = _Follower(
@@ -251,8 +260,6 @@ def follow(
         deadline=None,
         gpus=gpus,
         peers=peers,
-        asked=asked,
-        detail=detail,
         silent=silent,
     )
     if gpus is not None:
@@ -260,4 +267,6 @@ def follow(
     if timeout_s is not None:
         follower.deadline = time.monotonic() + timeout_s
         follower.granted_s = paused_s(journal.read(run_dir.journal), now=time.time())
+    if stopping is not None:
+        follower.ask_again(stopping)
     return follower.run()

@@ -17,7 +17,7 @@ from launcher.run.attempt import Attempt, ended
 from launcher.run.follow import follow
 from launcher.run.followed import Followed
 from launcher.run.logs import opened_logs
-from launcher.run.pauses import paused_s, stands_still, wait_while_paused
+from launcher.run.pauses import let_go_on, paused_s, stands_still, wait_while_paused
 from launcher.run.recover import TOOK_OVER
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.tracker_process import TrackerProcess
@@ -49,19 +49,20 @@ def take_over(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: Tr
 
 
 def _follow_to_the_end(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tracker: TrackerProcess, attempt: int) -> Followed:
+    stopping = _stopping(_of_this_attempt(journal.read(run_dir.journal)))
+    if stopping is not None:
+        let_go_on(run_dir)
     try:
         container: Container | None = _adopted(run_dir, inbox)
     except ContainerError:
         container = None
     events = _of_this_attempt(journal.read(run_dir.journal))
-    stopping = next((event for event in reversed(events) if event.name == "stopping"), None)
-    asked, why = (Reason(stopping.fields["reason"]), stopping.get("detail")) if stopping is not None else (None, None)
     # Until it has taken anything, the record that lies there is the last attempt's.
     recorded = lifecycle.read_exit(run_dir.exit_record) if container is None and _has(events, "acquired") else None
     if (container is not None or recorded is not None) and not _has(events, "started"):
         events.append(_note_start(run_dir, container, attempt, events))
     if container is None:
-        return Followed(recorded, asked, why)
+        return Followed(recorded, *_asked(stopping))
     if container.listener_fd is not None:
         tracker.hand_listener(container.listener_fd)
     with opened_logs(run_dir) as logs, _watched(run_dir, plan, events) as gpus:
@@ -74,10 +75,17 @@ def _follow_to_the_end(run_dir: RunDir, plan: LaunchPlan, inbox: SignalInbox, tr
             timeout_s=_time_left(plan.spec.timeout, events),
             grace_s=plan.spec.grace,
             gpus=gpus,
-            asked=asked,
-            detail=why,
+            stopping=stopping,
             silent=not _has(events, "first_output"),
         )
+
+
+def _stopping(events: Sequence[Event]) -> Event | None:
+    return next((event for event in reversed(events) if event.name == "stopping"), None)
+
+
+def _asked(stopping: Event | None) -> tuple[Reason | None, str | None]:
+    return (None, None) if stopping is None else (Reason(stopping.fields["reason"]), stopping.get("detail"))
 
 
 def _of_this_attempt(events: Sequence[Event]) -> list[Event]:

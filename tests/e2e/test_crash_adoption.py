@@ -15,6 +15,7 @@ from crash_rounds import make_project, process_children
 from launch_command import Launch
 from server_peer import Server
 
+from launcher.tracking import journal
 from runtime.file_lock import is_locked
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
@@ -47,9 +48,9 @@ class Going:
         self.launch = launch
         self.run_id = launch("-d", "experiment=crash", *words).stdout.strip()
         self.run_dir = launch.home / "runs" / self.run_id
-        within(30, lambda: (self.run_dir / "outputs/begun").exists() and self._has("started"))
+        within(30, lambda: (self.run_dir / "outputs/begun").exists() and self.has("started"))
 
-    def _has(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
         return any(event["event"] == name for event in self.events())
 
     def events(self) -> list[dict[str, Any]]:
@@ -114,15 +115,36 @@ def test_a_new_launch_closes_what_an_earlier_one_lost(crashing: Launch) -> None:
 def test_a_start_that_was_not_written_down_any_more_is_written_by_the_successor(crashing: Launch) -> None:
     going = Going(crashing, "tracking=none", SLOW)
     going.kill_followers()
-    journal = going.run_dir / "journal.jsonl"
-    lines = journal.read_text().splitlines(keepends=True)
+    written = going.run_dir / "journal.jsonl"
+    lines = written.read_text().splitlines(keepends=True)
     began = next(number for number, line in enumerate(lines) if '"started"' in line)
-    journal.write_text("".join(lines[:began]) + lines[began][:20])
+    written.write_text("".join(lines[:began]) + lines[began][:20])
     crashing("ps")
     record = going.ended(code=0)
     assert ("FINISHED", "completed") == (record["status"], record["reason"])
     assert record["started_at"] is not None
     assert 1 < record["duration_s"] < 30
+
+
+def test_a_stop_that_a_killed_supervisor_began_is_brought_to_its_end(crashing: Launch) -> None:
+    deaf = """command=[sh, -c, 'trap "" TERM; exec python3 crash.py']"""
+    going = Going(crashing, "tracking=none", "env.PAUSE_S='900'", "grace=2s", deaf)
+    os.kill(int(json.loads((going.run_dir / "supervisor.lock").read_text())["pid"]), signal.SIGTERM)
+    within(2, lambda: going.has("stopping"))
+    going.kill_followers()
+    crashing("ps")
+    record = going.ended(code=137)
+    assert ("KILLED", "stopped") == (record["status"], record["reason"])
+
+
+def test_a_stop_that_was_written_down_and_not_done_any_more_is_done_by_the_successor(crashing: Launch) -> None:
+    going = Going(crashing, "tracking=none", "env.PAUSE_S='900'", "grace=60s")
+    going.kill_followers()
+    journal.append(going.run_dir / "journal.jsonl", "stopping", reason="stopped", detail=None, at_once=False)
+    crashing("ps")
+    record = going.ended(code=143)
+    assert ("KILLED", "stopped") == (record["status"], record["reason"])
+    assert record["duration_s"] < 60, "it heard SIGTERM"
 
 
 def test_a_taken_over_run_is_tried_again_as_often_as_it_may(crashing: Launch) -> None:
@@ -136,9 +158,9 @@ def test_the_record_of_an_earlier_attempt_is_not_taken_for_this_ones(crashing: L
     going = Going(crashing, "tracking=none", "env.PAUSE_S='0.1'", "env.ENDS='[3]'")
     assert 3 == going.ended(code=3)["exit_code"]
     # As it lies there when the supervisor was killed between two attempts.
-    journal = going.run_dir / "journal.jsonl"
-    lines = [line for line in journal.read_text().splitlines(keepends=True) if '"finished"' not in line]
+    written = going.run_dir / "journal.jsonl"
+    lines = [line for line in written.read_text().splitlines(keepends=True) if '"finished"' not in line]
     again = json.dumps({"event": "attempt", "at": time.time(), "attempt": 1, "reason": "program", "exit_code": 3})
-    journal.write_text("".join(lines) + again + "\n")
+    written.write_text("".join(lines) + again + "\n")
     (crashing.home / "active" / going.run_id).touch()
     assert ("lost", 125) == ((record := going.ended(code=125))["reason"], record["exit_code"])
