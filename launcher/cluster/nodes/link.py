@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.cluster.kill_placement import kill_placement
-from launcher.cluster.nodes.words import BEAT_S, FENCE_S, PAUSE, SIGNALS, UNPAUSE, line, outcome_document
+from launcher.cluster.nodes.words import BEAT_S, FENCE_S, PAUSE, SIGNALS, UNPAUSE, document_of, lines
 from launcher.cluster.own_job import this_node
 from launcher.run.acquisitions import undo_all
 from launcher.run.pauses import go_on, stand_still
@@ -107,13 +107,7 @@ class Link:
         self._tell_news()
         finished = self._last_word() or self._close_what_is_left()
         ended = lifecycle.read_exit(self.node_dir.exit_record)
-        outcome = outcome_document(
-            finished.fields["reason"],
-            finished.fields["exit_code"],
-            finished.get("signal"),
-            finished.get("message"),
-            machine=bool(finished.get("of_the_machine")),
-        )
+        outcome = document_of(finished)
         at = ended.at if ended is not None and ended.at is not None else finished.at
         self._say("ended", outcome=outcome, at=at, told=Reason(outcome["reason"]) in SIGNALS)
         return 0
@@ -134,7 +128,7 @@ class Link:
     def _say(self, kind: str, **fields: Any) -> None:
         self.spoken_at = time.monotonic()
         with suppress(OSError):  # nobody listens any more: the end of our stdin says so, too
-            os.write(self.answers, line(self.node_dir.node, kind, **fields))
+            os.write(self.answers, lines(self.node_dir.node, kind, **fields))
 
 
 class _Attempt:

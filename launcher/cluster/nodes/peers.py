@@ -19,7 +19,7 @@ from launcher.cluster.nodes.left_nodes import leave_behind
 from launcher.cluster.nodes.rendezvous import arranged
 from launcher.cluster.nodes.step import start_step
 from launcher.cluster.nodes.verdict import Asked, NodeEnd, end_words, verdict
-from launcher.cluster.nodes.words import BEAT_S, PAUSE, SIGNALS, UNPAUSE, outcome_from
+from launcher.cluster.nodes.words import BEAT_S, PAUSE, SIGNALS, UNPAUSE, Ear, document_of, outcome_from
 from launcher.cluster.own_job import this_node
 from launcher.plan.meeting import Meeting
 from launcher.run.attempt import Attempt
@@ -28,6 +28,7 @@ from launcher.run.followed import Followed
 from launcher.run.outcome import ExitOutcome
 from launcher.run.run_experiment import Run
 from launcher.tracking import journal
+from launcher.tracking.fencing import TOKEN
 from launcher.tracking.status import Reason
 from runtime.state_dir import RunDir
 
@@ -50,6 +51,8 @@ class _Node:
 
     node: int
     silent_since: float
+    written: journal.Follower
+    """Its own journal, behind what stood there before this attempt."""
     name: str | None = None
     clock_ahead_s: float = 0.0
     """How far its clock is before ours, and a little more: its first word took some time to come."""
@@ -71,6 +74,7 @@ class StepPeers:
     fd: int
     relayed: journal.Follower
     rest: bytes = b""
+    ear: Ear = field(default_factory=Ear)
     said_by_srun: list[str] = field(default_factory=list)
     asked: Asked | None = None
     demanded: bool = False
@@ -145,11 +149,12 @@ class StepPeers:
         return demand
 
     def _hear(self, line: bytes) -> Demand | None:
-        try:
-            said = json.loads(line)
-            node, kind = self.nodes[said["node"]], said["kind"]
-        except (ValueError, TypeError, KeyError):
+        said = self.ear.hear(line)
+        if said is None:
             return self._hear_srun(line.decode(errors="replace"))
+        return self._take_in(self.nodes[said["node"]], said["kind"], said) if said else None
+
+    def _take_in(self, node: _Node, kind: str, said: dict[str, Any]) -> Demand | None:
         node.silent_since = time.monotonic() + _SILENT_S
         if kind == "here":
             node.name, node.clock_ahead_s = said["name"], said["at"] - time.time()
@@ -188,6 +193,12 @@ class StepPeers:
         return Demand(outcome.reason, end_words(end.name, outcome))
 
     def _lose(self, node: _Node, why: str) -> Demand | None:
+        """Nothing more is heard of *node*: it is lost, unless it wrote down how it ended, and that word alone has not come."""
+        ours = [event for event in node.written.new_events() if event.get(TOKEN) == journal.signature()]
+        finished = next((event for event in ours if event.name == "finished"), None)
+        if finished is not None:
+            own, at = outcome_from(document_of(finished)), finished.at - node.clock_ahead_s
+            return self._note_end(node, NodeEnd(node.words, own, at, told=own.reason in SIGNALS))
         outcome = ExitOutcome(125, None, Reason.LOST, why, of_the_machine=True)
         return self._note_end(node, NodeEnd(node.words, outcome, time.time(), told=self.asked is not None or self.demanded))
 
@@ -216,14 +227,18 @@ def joined(run: Run, number: int) -> Iterator[StepPeers]:
     nodes, interface = run.plan.spec.nodes, run.plan.spec.cluster.interface
     leave_behind(run.run_dir, attempt=number)
     meeting = arranged(nodes, attempt=number, interface=interface)
-    relayed = journal.Follower(run.run_dir.journal)
-    relayed.new_events()
+    until = time.monotonic() + _FIRST_WORD_WITHIN_S
+    others = {node: _Node(node, until, _from_here_on(run.run_dir.on_node(node))) for node in range(1, nodes)}
     step = start_step(run.run_dir, meeting, attempt=number, interface=interface)
     assert step.stdout is not None
-    until = time.monotonic() + _FIRST_WORD_WITHIN_S
-    others = {node: _Node(node, until) for node in range(1, nodes)}
-    peers = StepPeers(run.run_dir, meeting, step, others, step.stdout.fileno(), relayed)
+    peers = StepPeers(run.run_dir, meeting, step, others, step.stdout.fileno(), _from_here_on(run.run_dir))
     try:
         yield peers
     finally:
         peers.close()
+
+
+def _from_here_on(run_dir: RunDir) -> journal.Follower:
+    follower = journal.Follower(run_dir.journal)
+    follower.new_events()
+    return follower

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from launcher.cluster.nodes.peers import StepPeers, _Node
-from launcher.cluster.nodes.words import line, outcome_document
+from launcher.cluster.nodes.words import lines, outcome_document
 from launcher.plan.meeting import Meeting
 from launcher.run.attempt import Attempt
 from launcher.run.demand import Demand
@@ -35,20 +35,20 @@ def run_dir(tmp_path):
 
 @pytest.fixture
 def peers(run_dir):
-    """Makes the peers of a run on two nodes whose step says *words*."""
+    """Makes the peers of a run on *size* nodes whose step says *words*."""
     made = []
 
-    def make(*words: bytes, silent_since=float("inf"), script=ECHO):
+    def make(*words: bytes, size=2, silent_since=float("inf"), script=ECHO):
         said = b"".join(words).decode()
         step = subprocess.Popen(
             [sys.executable, "-c", script.format(said=said)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        nodes = {1: _Node(1, silent_since)}
+        nodes = {node: _Node(node, silent_since, journal.Follower(run_dir.on_node(node).journal)) for node in range(1, size)}
         made.append(
             StepPeers(
-                run_dir, Meeting(0, 2, "127.0.0.1", 9), step, nodes, step.stdout.fileno(), journal.Follower(run_dir.journal)
+                run_dir, Meeting(0, size, "127.0.0.1", 9), step, nodes, step.stdout.fileno(), journal.Follower(run_dir.journal)
             )
         )
         return made[-1]
@@ -73,9 +73,9 @@ def names(run_dir):
 
 def test_a_node_that_joins_and_completes_is_in_the_journal(peers, run_dir):
     found = peers(
-        line(1, "here", name="n1", host="h1", at=time.time()),
-        line(1, "joined", about={"host": "h1", "gpus": ["GPU-1"]}),
-        line(1, "ended", outcome=DONE, at=time.time(), told=False),
+        lines(1, "here", name="n1", host="h1", at=time.time()),
+        lines(1, "joined", about={"host": "h1", "gpus": ["GPU-1"]}),
+        lines(1, "ended", outcome=DONE, at=time.time(), told=False),
     )
     assert heard(found) is None
     assert found.all_ended
@@ -85,13 +85,13 @@ def test_a_node_that_joins_and_completes_is_in_the_journal(peers, run_dir):
 
 
 def test_what_a_node_takes_from_its_machine_is_the_runs(peers, run_dir):
-    heard(peers(line(1, "sample", sample={"time": 1.0, "node_1/cpu_utilization_percentage": 5.0})))
+    heard(peers(lines(1, "sample", sample={"time": 1.0, "node_1/cpu_utilization_percentage": 5.0})))
     assert 5.0 == json.loads(run_dir.system_metrics.read_text())["node_1/cpu_utilization_percentage"]
 
 
 def test_a_program_that_fails_elsewhere_demands_the_end_of_all_and_is_the_outcome(peers):
     failed = outcome_document("program", 7, None, None, machine=False)
-    found = peers(line(1, "here", name="n1", host="h", at=time.time()), line(1, "ended", outcome=failed, at=9.0, told=False))
+    found = peers(lines(1, "here", name="n1", host="h", at=time.time()), lines(1, "ended", outcome=failed, at=9.0, told=False))
     demand = heard(found)
     assert Demand(Reason.PROGRAM, "node 1 (`n1`): its program ended with exit code 7") == demand
     found.ask(demand.reason)
@@ -105,7 +105,7 @@ def test_clocks_that_differ_do_not_change_who_was_first(peers):
     failed = outcome_document("program", 7, None, None, machine=False)
     now = time.time()
     found = peers(
-        line(1, "here", name="n1", host="h", at=now + ahead), line(1, "ended", outcome=failed, at=now + ahead - 5.0, told=False)
+        lines(1, "here", name="n1", host="h", at=now + ahead), lines(1, "ended", outcome=failed, at=now + ahead - 5.0, told=False)
     )
     heard(found)
     own = Attempt(ExitOutcome(1, None, Reason.PROGRAM), Usage())
@@ -119,8 +119,37 @@ def test_a_step_that_ends_without_a_word_loses_its_nodes_with_sruns_words(peers)
     assert found.all_ended
 
 
+def test_long_words_of_two_nodes_that_come_mixed_are_understood(peers, run_dir):
+    """Slurm hands them on in parts of a kilobyte, one node's between another's."""
+    flags = " ".join(f"flag{number}" for number in range(400))
+    parts = [lines(node, "joined", about={"cpu_flags": flags}).splitlines(keepends=True) for node in (1, 2)]
+    failed = outcome_document("completed", 0, None, "x" * 3000, machine=False)
+    ends = [lines(node, "ended", outcome=failed, at=1.0, told=False).splitlines(keepends=True) for node in (1, 2)]
+    mixed = [part for pair in (*zip(*parts, strict=True), *zip(*ends, strict=True)) for part in pair]
+    assert len(mixed) > 8
+    assert 1024 > max(map(len, mixed))
+    found = peers(*mixed, size=3)
+    assert (None, True) == (heard(found), found.all_ended)
+    about = [event.get("about") for event in journal.read(run_dir.journal) if event.name == "joined"]
+    assert [flags, flags] == [each["cpu_flags"] for each in about]
+    assert [] == found.said_by_srun
+
+
+def test_a_node_whose_last_word_did_not_come_ended_as_its_own_journal_says(peers, run_dir):
+    node = run_dir.on_node(1)
+    node.place.mkdir(parents=True)
+    journal.append(node.journal, "finished", reason="program", exit_code=7, signal=None)  # of an earlier attempt
+    found = peers(script="import sys; sys.stdout.write({said!r})", size=3)
+    found.nodes[1].written.new_events()
+    journal.append(node.journal, "resumed")
+    journal.append(node.journal, "finished", reason="completed", exit_code=0, signal=None)
+    assert "node 2: its job step has ended" == heard(found).detail
+    left = {event.get("node"): event.get("ending")["reason"] for event in journal.read(run_dir.journal)}
+    assert {1: "completed", 2: "lost"} == left
+
+
 def test_a_machine_that_slurm_gives_up_is_lost(peers):
-    found = peers(line(1, "here", name="n1", host="h", at=0.0), b"srun: error: Node failure on n1\n")
+    found = peers(lines(1, "here", name="n1", host="h", at=0.0), b"srun: error: Node failure on n1\n")
     assert Demand(Reason.LOST, "node 1 (`n1`): Slurm says that the machine has failed") == heard(found)
 
 
