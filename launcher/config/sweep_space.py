@@ -42,7 +42,7 @@ class SweepSpace:
 
 def assemble_space(request: Request) -> SweepSpace:
     """The space of *request*. Raises ConfigError for whatever is wrong with it, and for any value that a trial could not have."""
-    parsed = parse_overrides(request.overrides)
+    parsed = _without_superseded(parse_overrides(request.overrides))
     choices, settings = split_groups(parsed, request.path)
     typed = [_dimension(override, request) for override in parsed if override.is_sweep_override()]
     composer = _Composer(
@@ -57,6 +57,12 @@ def assemble_space(request: Request) -> SweepSpace:
         composer.try_point(point)
     fixed = tuple(str(override.input_line) for override in parsed if not override.is_sweep_override())
     return SweepSpace(parent, tuple(dimensions), enqueued, fixed, composer)
+
+
+def _without_superseded(parsed: Sequence[Override]) -> list[Override]:
+    """The last word on a key holds, as it does without a sweep; `launch resume` adds its words to those of the sweep."""
+    last = {override.key_or_group: place for place, override in enumerate(parsed)}
+    return [each for place, each in enumerate(parsed) if not each.is_sweep_override() or last[each.key_or_group] == place]
 
 
 _TRIED_KEPT = 256

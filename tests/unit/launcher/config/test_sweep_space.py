@@ -50,6 +50,16 @@ def test_plain_override_fixes_a_key_of_the_space(project: Project) -> None:
     assert [(0.7, [64]), (0.7, [64, 32])] == [(spec.params["lr"], spec.params["layers"]) for _, spec in trials]
 
 
+def test_the_last_word_on_a_key_holds(project: Project) -> None:
+    def points(*overrides: str) -> list[tuple[str, ...]]:
+        return [point for point, _ in project.sweep("experiment=digits", *overrides).trials]
+
+    assert [("params.lr=0.3",), ("params.lr=0.4",)] == points("params.lr=0.1,0.2", "params.lr=0.3,0.4")
+    assert [("params.lr=0.3",), ("params.lr=0.4",)] == points("params.lr=0.1", "params.lr=0.3,0.4")
+    fixed = project.sweep("experiment=digits", "params.lr=0.1,0.2", "seed=1,2", "params.lr=0.3").trials
+    assert [(0.3, 1), (0.3, 2)] == [(spec.params["lr"], spec.seed) for _, spec in fixed]
+
+
 def test_lists_on_the_command_line_are_the_whole_grid(project: Project) -> None:
     project.experiment(MINE)
     assert [("params.batch=1",), ("params.batch=2",)] == [
