@@ -15,12 +15,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from launcher.cluster.engine import JobEnd, JobPhase, JobStatus
 from launcher.cluster.slurm_words import SACCT_FIELDS, SQUEUE_FORMAT, sacct_jobs, squeue_jobs
 from launcher.errors import LaunchError
-from launcher.plan.slurm_program import run_slurm
+from launcher.plan.slurm_program import CLUSTERS, run_slurm
 
 _FORGOTTEN = "Invalid job id specified"
-_SBATCH_READS = ("SLURM_CLUSTERS", "SLURM_CONF", "SLURM_DEBUG_FLAGS", "SLURM_HINT", "SLURM_UMASK")
+_SBATCH_READS = ("SLURM_CONF", "SLURM_DEBUG_FLAGS", "SLURM_HINT", "SLURM_UMASK")
 _OTHER_COMMANDS = ("SBATCH_ARRAY_INX", "SBATCH_WAIT", "SBATCH_GET_USER_ENV")
 """Many jobs of one submission; a submission that returns at the job's end; another environment."""
+_LOOK_S = 0.1
+_BEGINS_WITHIN_S = 1.0
 _OVER = ("already completing or completed", _FORGOTTEN)
 
 
@@ -30,6 +32,7 @@ class Slurm:
     name = "slurm"
 
     def submit(self, script: str) -> str:
+        _refuse_other_clusters(os.environ)
         # On the command line, too: options of a script give way to SBATCH_* variables, and what is configured shall not.
         argv = ["sbatch", "--parsable", "--export=ALL", *_options_of(script)]
         printed = run_slurm(argv, stdin=script, environ=_for_a_job(os.environ))
@@ -47,11 +50,23 @@ class Slurm:
         return {job: found.get(job) or JobStatus(job, JobPhase.ENDED, end=JobEnd.UNKNOWN) for job in wanted}
 
     def signal(self, job: str, signum: signal.Signals) -> None:
-        while self.poll([job])[job].phase is JobPhase.PENDING:
+        phase = self._phase_out_of_line(job)
+        if phase is JobPhase.RUNNING:
+            # --batch: only the script's own process, which is our supervisor; the program hears from that.
+            run_slurm(["scancel", "--batch", f"--signal={signum.name.removeprefix('SIG')}", job], unless=_OVER)
+        elif phase is not JobPhase.ENDED:
+            # No supervisor hears a signal: its node is being powered up, or the job was requeued and is not in line yet. One that
+            # is really ending refuses this.
+            self.cancel(job)
+
+    def _phase_out_of_line(self, job: str) -> JobPhase:
+        """Take *job* out of the line where it stands in it. With `--state`, since one that has begun meanwhile has its `grace`;
+        but that is not true of all states in which a job waits (CONFIGURING, SPECIAL_EXIT): such a job is given back as it is."""
+        deadline = time.monotonic() + _BEGINS_WITHIN_S
+        while (phase := self.poll([job])[job].phase) is JobPhase.PENDING and time.monotonic() < deadline:
             run_slurm(["scancel", "--state=PENDING", job], unless=_OVER)
-            time.sleep(0.05)
-        # --batch: only the script's own process, which is our supervisor; the program hears from that.
-        run_slurm(["scancel", "--batch", f"--signal={signum.name.removeprefix('SIG')}", job], unless=_OVER)
+            time.sleep(_LOOK_S)
+        return phase
 
     def cancel(self, *jobs: str) -> None:
         run_slurm(["scancel", *jobs], unless=_OVER)
@@ -71,6 +86,16 @@ class Slurm:
             return sacct_jobs(run_slurm([*argv, f"--format={','.join(SACCT_FIELDS)}"]))
         except LaunchError:
             return {}  # accounting is disabled, or its daemon away: we are no worse off than without
+
+
+def _refuse_other_clusters(environ: Mapping[str, str]) -> None:
+    """A job there would be asked about here, and be taken for one that is over."""
+    for name in CLUSTERS:
+        if environ.get(name):
+            raise LaunchError(
+                f"`{name}={environ[name]}`: a job goes to the cluster of this machine and to no other",
+                hint=f"`unset {name}`; SLURM_CONF says which cluster this machine is of",
+            )
 
 
 def _options_of(script: str) -> list[str]:

@@ -22,6 +22,7 @@ RESERVED = {
     **dict.fromkeys(("export", "export-file", "get-user-env"), "the job has the environment of the launch"),
     "signal": "`grace` says how long before its limit the run is asked to end",
     "nodes": "`nodes` says how many",
+    **dict.fromkeys(("clusters", "cluster"), "a run is asked about at the cluster of this machine, and its job has to be there"),
     "partition": "write `cluster.partition`",
     "account": "write `cluster.account`",
     "qos": "write `cluster.qos`",

@@ -42,6 +42,20 @@ def test_a_requeued_job_that_would_not_end_is_killed_and_begins_again(counting, 
 
 
 @pytest.mark.requires("patience")
+def test_a_job_that_is_stopped_while_it_is_requeued_does_not_begin_again(counting, slurm):
+    """Between two attempts it is `COMPLETING`, and no signal reaches it."""
+    run = CountingRun(counting, slurm, "params.how=stubborn", "grace=60s", "cluster.requeue=true")
+    run.counts(1)
+    job = run.job
+    slurm.ask("scontrol", "requeue", job)
+    assert "COMPLETING" == run.in_line("%T")
+    counting("stop", run.id, check=None)
+    until(lambda: run.record()["exit_code"] is not None, "the end of the run")
+    assert ("stopped", []) == (run.record()["reason"], run.steps(2))
+    assert job not in slurm.jobs()
+
+
+@pytest.mark.requires("patience")
 def test_a_time_limit_that_retry_on_names_puts_the_job_in_line_again_as_often_as_retries_say(counting, slurm):
     run = CountingRun(counting, slurm, "cluster.requeue=true", "retries=1", "retry_on=[timeout]")
     run.counts(1)

@@ -72,6 +72,34 @@ def test_a_waiting_job_is_taken_out_of_the_line(programs, tmp_path):
     assert "scancel --state=PENDING 17" in programs.calls()
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param("CONFIGURING", id="its node is being powered up"),
+        pytest.param("SPECIAL_EXIT", id="it is held back"),
+        pytest.param("COMPLETING", id="it is being requeued"),
+    ],
+)
+def test_a_job_that_neither_runs_nor_stands_in_line_is_cancelled_for_good(programs, state):
+    """`scancel --state=PENDING` passes it over, and a signal reaches nobody."""
+    programs(squeue=f"echo '17|{state}|None|node1|1|0:0|N/A|'", scancel="")
+    Slurm().signal("17", signal.SIGTERM)
+    assert "scancel 17" == programs.calls()[-1]
+
+
+def test_a_job_that_is_over_hears_nothing(programs):
+    programs(squeue="echo '17|COMPLETED|None|node1|0|0:0|N/A|'", scancel="")
+    Slurm().signal("17", signal.SIGTERM)
+    assert ["squeue"] == [call.split()[0] for call in programs.calls()]
+
+
+def test_a_job_that_begins_meanwhile_has_its_grace(programs, tmp_path):
+    (tmp_path / "state").write_text("17|PENDING|Priority||0|0:0|N/A|\n")
+    programs(squeue=f"cat {tmp_path}/state", scancel=f"echo '17|RUNNING|None|node1|0|0:0|N/A|' > {tmp_path}/state")
+    Slurm().signal("17", signal.SIGTERM)
+    assert "scancel --batch --signal=TERM 17" == programs.calls()[-1]
+
+
 def test_a_job_that_is_over_can_be_ended_again(programs):
     programs(scancel="echo 'scancel: error: Kill job error on job id 17: Job/step already completing or completed' >&2; exit 1")
     Slurm().cancel("17")
@@ -89,6 +117,23 @@ def test_what_is_configured_goes_before_variables_that_sbatch_reads(programs):
     assert 'sbatch --parsable --export=ALL --partition=gpu --comment=a "b"' == programs.calls()[-1]
 
 
+@pytest.mark.parametrize("name", ["SBATCH_CLUSTERS", "SLURM_CLUSTERS"])
+def test_a_job_for_another_cluster_is_refused(programs, monkeypatch, name):
+    """It would be looked for here, and its run closed as lost."""
+    programs(sbatch="echo '17;b'")
+    monkeypatch.setenv(name, "b")
+    with pytest.raises(LaunchError, match=f"`{name}=b`: a job goes to the cluster of this machine"):
+        Slurm().submit("")
+
+
+def test_a_persons_wishes_for_what_is_printed_hide_no_job(programs, tmp_path, monkeypatch):
+    for name in ("SQUEUE_PARTITION", "SLURM_CLUSTERS", "SACCT_FORMAT", "SLURM_CONF"):
+        monkeypatch.setenv(name, "x")
+    programs(squeue=f"env | grep =x$ > {tmp_path}/heard; echo '17|RUNNING|None|node1|0|0:0|N/A|'")
+    Slurm().poll(["17"])
+    assert ["SLURM_CONF=x"] == (tmp_path / "heard").read_text().split()
+
+
 def test_a_job_hears_nothing_of_the_job_that_submits_it(programs, tmp_path, monkeypatch):
     for name in (
         "SLURM_RESTART_COUNT",
@@ -100,6 +145,6 @@ def test_a_job_hears_nothing_of_the_job_that_submits_it(programs, tmp_path, monk
         "TOKEN",
     ):
         monkeypatch.setenv(name, "3")
-    programs(sbatch=f"cat > /dev/null; env | grep =3 | sort > {tmp_path}/handed; echo 17")
+    programs(sbatch=f"cat > /dev/null; env | grep =3$ | sort > {tmp_path}/handed; echo 17")
     Slurm().submit("")
     assert ["SBATCH_ACCOUNT=3", "SLURM_CONF=3", "TOKEN=3"] == (tmp_path / "handed").read_text().split()

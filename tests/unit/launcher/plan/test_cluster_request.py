@@ -54,6 +54,7 @@ def test_gpus_that_no_run_would_take_are_not_asked_for(options):
         pytest.param("array", "a sweep is what many jobs of one kind are", id="many runs"),
         pytest.param("requeue", "write `cluster.requeue=true`", id="two attempts at once"),
         pytest.param("output", "`launch logs RUN`", id="ours"),
+        pytest.param("clusters", "its job has to be there", id="nobody would find it"),
     ],
 )
 def test_options_that_launch_sets_itself_are_refused_with_what_to_write(option, hint):
