@@ -30,7 +30,7 @@ class NodeSink(Sink):
         return self.run
 
     def push(self) -> None:
-        return
+        """Runs that the program made and left open are ended by the first node's sink, which can try again later."""
 
     def push_logged(self) -> None:
         return

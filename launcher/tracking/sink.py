@@ -22,6 +22,7 @@ from launcher.tracking.mlflow_batches import TAG_MAX, Batch, batches, fitting_ke
 from launcher.tracking.mlflow_connection import MlflowUnreachable
 from launcher.tracking.mlflow_rest import CreatedRun, Experiment, Mlflow, MlflowRefused
 from launcher.tracking.observed import metric, read_slice
+from launcher.tracking.run_nodes import node_directories
 from launcher.tracking.status import RunStatus
 from runtime.state_dir import RunDir, StateDir
 from runtime.whole_file import replace_file
@@ -249,7 +250,10 @@ class Sink:
         return self.run
 
     def _end_children(self, status: RunStatus, end_ms: int | None) -> None:
-        """Runs that the program opened and did not end: with their parent gone nobody else will."""
+        """Runs that the program opened, on whichever node, and did not end: with their parent gone nobody else will."""
+        for node in node_directories(self.run_dir)[1:]:
+            for run_id, ended in tracker_state.load(node).children.items():
+                self.state.children.setdefault(run_id, ended)
         for run_id in [run_id for run_id, ended in self.state.children.items() if not ended]:
             try:
                 self.client.update_run(run_id, status=status.value, end_ms=end_ms)
