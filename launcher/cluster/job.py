@@ -59,12 +59,13 @@ def _join(run: Run, number: int) -> AbstractContextManager[Peers]:
 
 
 def _is_ours(run_dir: RunDir, job: str) -> bool:
-    """Wait until whoever submits has written down that it did. False when the run is not this job's (any more)."""
+    """Wait until whoever submits has written down that it did. False when the run is not this job's (any more): another one has
+    it by now, whoever holds the lock."""
     while True:
         submitting = is_locked(run_dir.supervisor_lock)
         found = job_of(journal.read(run_dir.journal))
-        if found is not None and found.job == job:
-            return True
+        if found is not None:
+            return found.job == job
         if not submitting:
             return False
         time.sleep(_LOOK_S)
