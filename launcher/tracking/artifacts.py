@@ -53,7 +53,11 @@ class Upload:
 def pending(
     run_dir: RunDir, description: Description, *, sent: Mapping[str, list[int]], refused: Callable[[str], None]
 ) -> Iterator[Upload]:
-    """What is still to be sent at the end of a run."""
+    """What is still to be sent at the end of a run. Raises LaunchError when its record cannot be completed first."""
+    # Not on the way of a start: archives and the store are needed at the end only.
+    from launcher.tracking import record_files
+
+    record_files.write(run_dir)
     found = list(_files_below(run_dir.artifacts))
     if description.artifacts:
         found = [*_own_files(run_dir), *found, *_outputs(run_dir, description, refused)]
@@ -154,10 +158,6 @@ def _copy(source: BinaryIO, copy: BinaryIO) -> None:
 
 
 def _own_files(run_dir: RunDir) -> list[tuple[str, Path]]:
-    # Not on the way of a start: archives and the store are needed at the end only.
-    from launcher.tracking import record_files
-
-    record_files.write(run_dir)
     own = {
         "launch/spec.yaml": run_dir.root / "spec.yaml",
         "launch/plan.json": run_dir.plan,

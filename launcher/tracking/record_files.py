@@ -1,7 +1,8 @@
 """Files of the record that are views of the plan (spec.yaml, requirements.lock, code.tar) and of what came out (outputs.json).
-Made at the end of a run.
+Made at the end of a run, by its tracker or whoever tells MLflow in its place; a run that MLflow hears nothing of has them, too.
 
-With them a run can be understood, and run again, from its MLflow artifacts alone. What the plan itself says is `plan.json`.
+With them a run can be understood, and run again, when its image is gone, or from its MLflow artifacts alone. What the plan
+itself says is `plan.json`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from launcher.errors import LaunchError
 from launcher.tracking.regular_files import regular_files
 from runtime.build.cache_key import step_key
 from runtime.build.plan import CopyIn
@@ -30,7 +32,14 @@ _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "n
 
 def write(run_dir: RunDir) -> None:
     """Make those that are missing, and the list of outputs, which a resumed run has more of. The code is left out when its layer
-    has left the store."""
+    has left the store. Cheap when all are there. Raises LaunchError when there is no room."""
+    try:
+        _write_missing(run_dir)
+    except OSError as error:
+        raise LaunchError(f"cannot complete the record in `{run_dir.root}`: {error.strerror}") from error
+
+
+def _write_missing(run_dir: RunDir) -> None:
     _list_outputs(run_dir)
     try:
         document = json.loads(run_dir.plan.read_bytes())
@@ -49,10 +58,23 @@ def write(run_dir: RunDir) -> None:
 def _list_outputs(run_dir: RunDir) -> None:
     """Path → digest of each output, for whoever has the record and not the files."""
     listed = run_dir.root / "outputs.json"
+    if _is_current(listed, run_dir.outputs):
+        return
     content = json.dumps(output_digests(run_dir.outputs), indent=1, sort_keys=True)
     if listed.exists() and listed.read_text() == content:
         return  # a new file would be sent again
     replace_file(listed, content)
+
+
+def _is_current(listed: Path, outputs: Path) -> bool:
+    """Whether it names what is there, all of which is older: hashing takes seconds for some gigabytes."""
+    try:
+        known, at_ns = json.loads(listed.read_bytes()), listed.stat().st_mtime_ns
+    except (FileNotFoundError, ValueError):
+        return False
+    # Not when a file was modified, which its program may have set.
+    changed_ns = {name: path.stat(follow_symlinks=False).st_ctime_ns for name, path in regular_files(outputs)}
+    return bool(known.keys() == changed_ns.keys() and all(changed < at_ns for changed in changed_ns.values()))
 
 
 def output_digests(directory: Path) -> dict[str, str]:

@@ -64,6 +64,7 @@ def run(run_dir: RunDir, *, channel: socket.socket | None, ready_fd: int, alive_
         if description is None:
             _say(ready_fd, {"mlflow": None})
             _watch(run_dir, observed, channel=channel, alive_fd=alive_fd)
+            _complete_record(run_dir, observed)
             _leave_word(run_dir, tracker_state.load(run_dir), observed)
             return 0
         try:
@@ -71,6 +72,7 @@ def run(run_dir: RunDir, *, channel: socket.socket | None, ready_fd: int, alive_
         except LaunchError as error:
             _say(ready_fd, {"error": error.message})
             _watch(run_dir, observed, channel=channel, alive_fd=alive_fd)
+            _complete_record(run_dir, observed)
             _leave_word(run_dir, tracker_state.load(run_dir), observed, failure=error.message)
             return 1
         return _track(run_dir, description, observed, sink, channel=channel, ready_fd=ready_fd, alive_fd=alive_fd)
@@ -111,9 +113,22 @@ def _track(
 
     serving = Serving(pusher, Gateway(sink, own, state.token), SystemSampler(run_dir, description))
     _watch(run_dir, observed, serving, channel=channel, alive_fd=alive_fd)
+    _complete_record(run_dir, observed)
     complete = pusher.finish(patiently=is_over(run_dir))
     _leave_word(run_dir, state, observed, failure="" if complete else pusher.failure or "")
     return 0 if complete else 1
+
+
+def _complete_record(run_dir: RunDir, observed: Observed) -> None:
+    """Of a run that is over, whether MLflow is told of it or not. It is the first node's that all nodes have."""
+    if run_dir.node or not is_over(run_dir):
+        return
+    from launcher.tracking import record_files
+
+    try:
+        record_files.write(run_dir)
+    except LaunchError as error:
+        observed.note(error.message)
 
 
 def _leave_word(run_dir: RunDir, state: tracker_state.TrackerState, observed: Observed, *, failure: str = "") -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
-from launch_command import Launch
+from launch_command import EXPERIMENT, Launch, write_project
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
 
@@ -61,3 +62,16 @@ def test_a_rerun_does_not_change_the_image(launch: Launch) -> None:
     launch("experiment=probe")
     done = launch("rerun", "@last", "image.run=['true']", check=2)
     assert "image.run" in done.stderr
+
+
+def test_a_run_that_mlflow_heard_nothing_of_is_run_again_when_its_code_and_image_are_gone(
+    session_home: Path, tmp_path: Path
+) -> None:
+    experiment = EXPERIMENT.replace("probe", "forgotten")
+    launch = Launch(session_home, write_project(tmp_path / "project", "forgotten", experiment=experiment))
+    first = launch("experiment=forgotten").stdout
+    run_id = launch.record()["run_id"]
+    (launch.project / "experiments/forgotten/forgotten.py").write_text("print('something else')\n")
+    launch("images", "rm", "forgotten")
+    again = launch("rerun", run_id)
+    assert first.replace(run_id, launch.record()["run_id"]) == again.stdout

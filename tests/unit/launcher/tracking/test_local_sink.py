@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from launcher.errors import LaunchError
 from launcher.run import active
 from launcher.tracking import journal
 from launcher.tracking.description import Description
@@ -43,10 +44,20 @@ def test_a_run_has_ended_when_its_files_cannot_be_sent_for_any_reason(run_dir: R
     sink = LocalSink(run_dir, Description("digits", "digits", "ada", 0))
     server = sink.client = Server(StateDir(run_dir.root.parent.parent))  # type: ignore[assignment]
     (run_dir.root / "outputs.json").mkdir()  # in the way, as a full disk would be
-    with pytest.raises(OSError, match=r"outputs\.json"):
+    with pytest.raises(LaunchError, match="cannot complete the record"):
         sink.push()
     assert ["FINISHED"] == [document["status"] for document in server.told]
     assert not sink.is_complete(), "`launch sync` tries the files again"
     (run_dir.root / "outputs.json").rmdir()
     sink.push()
     assert sink.is_complete()
+
+
+def test_runs_that_the_program_made_are_gone_through_while_it_makes_more(run_dir: RunDir) -> None:
+    sink = LocalSink(run_dir, Description("digits", "digits", "ada", 0))
+    sink.add_child("first")
+    for _known in sink.state.children:
+        sink.add_child("second")
+    sink.end_child("first")
+    sink.add_child("first")
+    assert {"first": True, "second": False} == sink.state.children

@@ -1,0 +1,97 @@
+"""Who has the run's directory can run it again, whatever MLflow was told and whatever became of its image."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.run import active
+from launcher.run.tracker_process import start_tracker
+from launcher.tracking import journal, record_files
+from launcher.tracking.artifacts import pending
+from launcher.tracking.description import Description
+from launcher.tracking.tracker_state import warnings
+from runtime.oci.digest import digest_bytes
+from runtime.state_dir import RunDir, StateDir
+
+RECORD = {"spec.yaml", "requirements.lock", "code.tar", "outputs.json"}
+
+
+def run_with(state: StateDir, *, tracking: dict[str, Any] | None) -> RunDir:
+    run_dir = active.new_run(state.ensure())
+    lock = {"python": "3.13.5", "platform": "linux", "wheels": [], "digest": ""}
+    spec = {"name": "digits", "tracking": tracking}
+    code = {"digest": "sha256:" + "a" * 64, "files": [], "git": None}
+    plan = {"spec": spec, "lock": lock, "code": code, "build": {"steps": []}, "argv": [], "spec_digest": "", "base_digest": ""}
+    run_dir.plan.write_text(json.dumps({"plan": plan, "image_digest": "", "identity": {}}))
+    run_dir.outputs.mkdir()
+    journal.append(run_dir.journal, "created", run_id=run_dir.run_id)
+    return run_dir
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateDir:
+    return StateDir(tmp_path / "home")
+
+
+def finish(run_dir: RunDir) -> None:
+    tracker = start_tracker(run_dir)
+    journal.append(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
+    tracker.finish()
+
+
+def record_of(run_dir: RunDir) -> set[str]:
+    return RECORD & set(os.listdir(run_dir.root))
+
+
+@pytest.mark.parametrize(
+    "tracking", [pytest.param(None, id="no MLflow"), pytest.param({"uri": "databricks://us"}, id="a server that is none")]
+)
+def test_a_run_that_mlflow_hears_nothing_of_has_a_whole_record(state: StateDir, tracking: dict[str, Any] | None) -> None:
+    run_dir = run_with(state, tracking=tracking)
+    (run_dir.outputs / "model.bin").write_bytes(b"weights")
+    finish(run_dir)
+    assert RECORD == record_of(run_dir)
+    assert {"model.bin": str(digest_bytes(b"weights"))} == json.loads((run_dir.root / "outputs.json").read_bytes())
+
+
+def test_a_run_whose_files_mlflow_does_not_get_has_them_itself(state: StateDir) -> None:
+    run_dir = run_with(state, tracking={})
+    unsent = list(pending(run_dir, Description("digits", "digits", "ada", 0, artifacts=False), sent={}, refused=pytest.fail))
+    assert ([], RECORD) == (unsent, record_of(run_dir))
+
+
+def test_one_that_has_not_ended_has_none_yet(state: StateDir) -> None:
+    run_dir = run_with(state, tracking=None)
+    finish_without_end = start_tracker(run_dir)
+    journal.append(run_dir.journal, "submitted", engine="slurm", job="1")  # nobody here calls it another supervisor
+    finish_without_end.finish()
+    assert set() == record_of(run_dir)
+
+
+def test_a_disk_without_room_for_it_is_told_at_the_end(state: StateDir) -> None:
+    run_dir = run_with(state, tracking=None)
+    (run_dir.root / "outputs.json").mkdir()  # in the way, as a full disk would be
+    finish(run_dir)
+    assert "cannot complete the record" in "".join(warnings(run_dir))
+
+
+def test_outputs_are_hashed_again_only_when_something_was_done_to_them(state: StateDir) -> None:
+    run_dir = run_with(state, tracking=None)
+    output, listed = run_dir.outputs / "model.bin", run_dir.root / "outputs.json"
+    output.write_bytes(b"weights")
+    listed.write_text('{"model.bin": "known"}')
+    os.utime(listed, ns=(2**62, 2**62))  # a clock has ticked since
+    record_files.write(run_dir)
+    assert {"model.bin": "known"} == json.loads(listed.read_bytes())
+    os.utime(listed, ns=(0, 0))
+    record_files.write(run_dir)
+    assert {"model.bin": str(digest_bytes(b"weights"))} == json.loads(listed.read_bytes())
+    (run_dir.outputs / "more").touch()
+    os.utime(listed, ns=(2**62, 2**62))
+    record_files.write(run_dir)
+    assert {"model.bin", "more"} == json.loads(listed.read_bytes()).keys()
