@@ -238,6 +238,11 @@ class RunDir:
         return self.place / "supervisor.lock"
 
     @property
+    def resume_lock(self) -> Path:
+        """flock'ed by the command that begins the run's next life, until its journal says so."""
+        return self.root / "resume.lock"
+
+    @property
     def supervisor_log(self) -> Path:
         """stderr of supervisor and tracker: a bug's traceback ends up here."""
         return self.place / "supervisor.log"

@@ -13,9 +13,9 @@ from launcher.errors import ConfigError
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run import active
 from launcher.tracking import journal
-from launcher.tracking.record import RunRecord, process_started
+from launcher.tracking.record import RunRecord, fold, process_started
 from launcher.tracking.status import Reason
-from runtime.file_lock import LockBusy, open_locked
+from runtime.file_lock import LockBusy, locked, open_locked
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir
 
@@ -33,13 +33,21 @@ def refuse_to_resume(record: RunRecord) -> None:
 
 
 def take_up_again(record: RunRecord, *, command_line: Sequence[str]) -> tuple[RunDir, int]:
-    """Begin the run's next life. Returns its directory and the descriptor that holds the supervisor's lock."""
+    """Begin the run's next life. Returns its directory and the descriptor that holds the supervisor's lock.
+
+    Raises ConfigError when another command has done so meanwhile.
+    """
     run_dir = record.run_dir
-    lock_fd = _locked(record)
-    os.ftruncate(lock_fd, 0)  # it names the supervisor of the life before
-    active.mark_again(run_dir)
-    journal.append(run_dir.journal, "resumed", by=list(command_line), pid=os.getpid(), pid_started=process_started(os.getpid()))
-    return run_dir, lock_fd
+    with locked(run_dir.resume_lock):
+        now = fold(run_dir)
+        if now is not None:
+            refuse_to_resume(now)
+        lock_fd = _locked(record)
+        os.ftruncate(lock_fd, 0)  # it names the supervisor of the life before
+        active.mark_again(run_dir)
+        pid = os.getpid()
+        journal.append(run_dir.journal, "resumed", by=list(command_line), pid=pid, pid_started=process_started(pid))
+        return run_dir, lock_fd
 
 
 def _locked(record: RunRecord) -> int:
