@@ -18,6 +18,7 @@ from pathlib import Path
 from launcher.cluster.build_job import EVENTS, LOG, PLAN
 from launcher.cluster.engine import Engine
 from launcher.cluster.submission import engine_named, script_for
+from launcher.plan.cluster_request import gres_without_gpus
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import to_document
 from runtime.rootfs.removal import remove_tree
@@ -25,8 +26,10 @@ from runtime.state_dir import StateDir
 
 _KEPT_S = 7 * 86_400.0
 
-_ABOUT_GPUS = {"gres", "gpus", "gpus-per-node", "gpus-per-socket", "gpus-per-task", "gpu-bind", "gpu-freq", "tres-per-task"}
+_ABOUT_GPUS = {"gpus", "gpus-per-node", "gpus-per-socket", "gpus-per-task", "gpu-bind", "gpu-freq", "tres-per-task"}
 _ABOUT_RUNS = {"exclusive", "cpus-per-gpu", "mem-per-gpu", "switches", "contiguous", "distribution"}
+_OF_ITS_PARTITION = {"constraint", "prefer", "nodelist", "nodefile", "exclude", "reservation", "mem", "mem-per-cpu"}
+"""What is said of nodes of the run's partition, and another one need not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +48,23 @@ class SubmittedBuild:
 
 
 def build_script(plan: LaunchPlan, directory: Path, home: Path) -> str:
-    """The job asks for the run's place, cores and memory, on one node and without GPUs."""
+    """The job asks for the run's place, cores and memory, on one node and without GPUs; in a partition of its own for the cores
+    alone."""
     argv = [sys.executable, "-I", str(Path(__file__).with_name("build_job_main.py")), str(directory), str(home)]
     return script_for(_for_building(plan), job_name=f"build-{plan.spec.name}", log=str(directory / LOG), argv=argv)
 
 
 def _for_building(plan: LaunchPlan) -> LaunchPlan:
-    cluster = plan.spec.cluster
-    sbatch = {name: value for name, value in cluster.sbatch.items() if name not in _ABOUT_GPUS | _ABOUT_RUNS}
+    cluster, memory = plan.spec.cluster, plan.memory_bytes
+    left_out = _ABOUT_GPUS | _ABOUT_RUNS
+    if cluster.build_partition is not None:
+        left_out, memory = left_out | _OF_ITS_PARTITION, None
+    sbatch = {name: value for name, value in cluster.sbatch.items() if name not in left_out}
+    if "gres" in sbatch:
+        sbatch["gres"] = gres_without_gpus(sbatch["gres"])
     partition = cluster.build_partition or cluster.partition
     cluster = replace(cluster, partition=partition, sbatch=sbatch, requeue=False)
-    return replace(plan, spec=replace(plan.spec, gpus=0, nodes=1, cluster=cluster), gpus=0)
+    return replace(plan, spec=replace(plan.spec, gpus=0, nodes=1, cluster=cluster), gpus=0, memory_bytes=memory)
 
 
 @contextmanager
@@ -79,10 +88,12 @@ def submitted_build(plan: LaunchPlan, state: StateDir) -> Iterator[SubmittedBuil
 
 
 def _forget_old_ones(builds: Path) -> None:
-    """Logs that somebody has had a week to read, and what killed commands left."""
+    """Logs that somebody has had a week to read, and what killed commands left. By nothing but their age: another command may be
+    about to fill a directory that is empty, or be removing it as we do."""
     for directory in builds.iterdir() if builds.exists() else ():
-        if not (directory / PLAN).exists() or time.time() - directory.stat().st_mtime > _KEPT_S:
-            _remove(directory)
+        with suppress(FileNotFoundError):
+            if time.time() - directory.stat().st_mtime > _KEPT_S:
+                _remove(directory)
 
 
 def _remove(directory: Path) -> None:

@@ -50,6 +50,12 @@ def is_superseded(request: str, options: Mapping[str, Any]) -> bool:
     return bool(given & SUPERSEDES[request])
 
 
+def gres_without_gpus(value: Any) -> str | None:
+    """What a `gres` asks for beside GPUs: `gpu:a100:2,lscratch:800` → `lscratch:800`."""
+    kept = [each.strip() for each in as_text(value or "").split(",") if each.strip() and not _GPU_RESOURCE.match(each)]
+    return ",".join(kept) or None
+
+
 def as_text(value: Any) -> str:
     """A list's elements are joined by commas."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
