@@ -7,12 +7,12 @@ the file must still say the same, and the process must be alive.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
 from typing import Any
 
+from launcher.tracking.json_object import json_object
 from launcher.tracking.record import process_started
 from runtime.file_lock import is_locked
 from runtime.state_dir import RunDir
@@ -76,8 +76,4 @@ def other_machine(run_dir: RunDir) -> str | None:
 
 def _announced(run_dir: RunDir) -> dict[str, Any]:
     """What the lock's holder has written about itself; empty before it has."""
-    try:
-        announced = json.loads(run_dir.supervisor_lock.read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return announced if isinstance(announced, dict) else {}
+    return json_object(run_dir.supervisor_lock)

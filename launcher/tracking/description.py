@@ -15,6 +15,7 @@ from typing import Any
 
 from launcher.tracking import journal
 from launcher.tracking.journal import Event
+from launcher.tracking.json_object import json_object
 from launcher.tracking.run_nodes import nodes_of
 from launcher.tracking.status import Reason, RunStatus
 from runtime.file_lock import is_locked
@@ -121,13 +122,14 @@ def current_status(events: Sequence[Event]) -> tuple[RunStatus, int | None]:
     return status, end_ms
 
 
-def parent_tag(run_dir: RunDir, events: Sequence[Event]) -> dict[str, str]:
-    """The MLflow run of the sweep, or of the run that this one repeats, once it exists; on another server it would be nobody."""
+def parent_tag(run_dir: RunDir, events: Sequence[Event], *, uri: str | None) -> dict[str, str]:
+    """The MLflow run of the sweep, or of the run that this one repeats, once it exists; on another server than that at *uri* it
+    would be nobody."""
     parent = (events[0].get("parent_run_id") or events[0].get("rerun_of")) if events else None
     if not parent:
         return {}
-    known, own = (_known_to_mlflow(each) for each in (StateDir(run_dir.root.parent.parent).run(str(parent)), run_dir))
-    if not known or (own and own.get("tracking_uri") != known.get("tracking_uri")):
+    known = json_object(StateDir(run_dir.root.parent.parent).run(str(parent)).mlflow)
+    if not known or known.get("tracking_uri") != uri:
         return {}
     return {"mlflow.parentRunId": str(known["run_id"])}
 
@@ -139,14 +141,6 @@ def parent_is_coming(run_dir: RunDir, events: Sequence[Event]) -> bool:
         return False
     sweep = StateDir(run_dir.root.parent.parent).run(str(parent))
     return sweep.tracking.exists() and not sweep.mlflow.exists() and is_locked(sweep.supervisor_lock)
-
-
-def _known_to_mlflow(run_dir: RunDir) -> dict[str, Any]:
-    try:
-        known: dict[str, Any] = json.loads(run_dir.mlflow.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return known
 
 
 def _of_plan(run_dir: RunDir, document: dict[str, Any], created: Event) -> Description:

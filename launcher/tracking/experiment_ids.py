@@ -9,6 +9,7 @@ import json
 import os
 from pathlib import Path
 
+from launcher.tracking.json_object import json_object
 from launcher.tracking.mlflow_address import Address, LocalAddress
 from launcher.tracking.mlflow_rest import Experiment
 from runtime.state_dir import RunDir, StateDir
@@ -17,13 +18,13 @@ from runtime.whole_file import replace_file
 
 def recall(address: Address, name: str, *, near: RunDir) -> Experiment | None:
     """The experiment of that name, if an earlier run of this LAUNCH_HOME was in it."""
-    found = _read(_path(near)).get(_key(address, name))
+    found = json_object(_path(near)).get(_key(address, name))
     return None if found is None else Experiment(found, name)
 
 
 def remember(address: Address, experiment: Experiment, *, near: RunDir) -> None:
     path, key = _path(near), _key(address, experiment.name)
-    known = _read(path)
+    known = json_object(path)
     if known.get(key) == experiment.experiment_id:
         return
     replace_file(path, json.dumps({**known, key: experiment.experiment_id}))
@@ -40,11 +41,3 @@ def _key(address: Address, name: str) -> str:
 
 def _path(run_dir: RunDir) -> Path:
     return StateDir(run_dir.root.parent.parent).cache / "mlflow-experiments.json"
-
-
-def _read(path: Path) -> dict[str, str]:
-    try:
-        document = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}

@@ -12,7 +12,6 @@ connect. What runs inside is `mlflow_server_main.py`.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -24,6 +23,7 @@ from typing import Any
 
 from launcher.errors import LaunchError
 from launcher.tracking.bare_environment import bare_environment
+from launcher.tracking.json_object import json_object
 from launcher.tracking.mlflow_address import LocalAddress
 from launcher.tracking.mlflow_connection import connect_unix
 from runtime.state_dir import StateDir
@@ -173,11 +173,7 @@ def _last_words(state: StateDir) -> str:
 
 
 def _server_json(state: StateDir) -> dict[str, Any]:
-    try:
-        document = json.loads((state.mlflow / "server.json").read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
+    return json_object(state.mlflow / "server.json")
 
 
 def _started(pid: int) -> str | None:

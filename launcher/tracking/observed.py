@@ -24,6 +24,7 @@ from typing import Any
 from launcher.errors import LaunchError
 from launcher.tracking.run_so_far import RunSoFar, as_json
 from runtime.state_dir import RunDir
+from runtime.whole_file import replace_file
 
 METRICS = "metrics.jsonl"
 """The source that an entry with an offset has when it names none."""
@@ -125,9 +126,7 @@ class Observed:
                 return
             self._changed, self._written_at = False, now
             document = json.dumps(self.so_far.last)
-        partial = self._run_dir.last_metrics.with_name(".last_metrics.json")
-        partial.write_text(document)
-        partial.rename(self._run_dir.last_metrics)
+        replace_file(self._run_dir.last_metrics, document)
 
     def _remember(self, entry: dict[str, Any]) -> None:
         self.so_far.remember(entry, self._size)

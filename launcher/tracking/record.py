@@ -6,7 +6,6 @@ what a person types (`7f3a`, `@last~1`, a name, an MLflow run id) is here too. E
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -19,6 +18,7 @@ from typing import Any
 from launcher.errors import ConfigError
 from launcher.tracking import journal
 from launcher.tracking.journal import Event
+from launcher.tracking.json_object import json_object
 from launcher.tracking.run_nodes import nodes_of
 from launcher.tracking.running_time import running_s
 from launcher.tracking.status import Reason, RunStatus
@@ -179,7 +179,7 @@ def fold(run_dir: RunDir) -> RunRecord | None:
         started_at=_utc(started[0].at) if started else None,
         finished_at=_utc(finished.at) if finished else None,
         duration_s=running_s(events, until=None if alive else events[-1].at),
-        metrics=_json_object(run_dir.last_metrics),
+        metrics=json_object(run_dir.last_metrics),
         facts=_facts(events),
         nodes=nodes_of(current),
         notes=tuple(str(event.get("text")) for event in events if event.name == "note" and event.get("text")),
@@ -322,7 +322,7 @@ def _facts(events: Iterable[Event]) -> dict[str, Any]:
 def _mlflow(run_dir: RunDir, events: Sequence[Event]) -> dict[str, Any]:
     # The file is written before the event: a supervisor that was killed in between leaves only the file.
     event = _last(events, "mlflow")
-    known = _json_object(run_dir.mlflow) or (dict(event.fields) if event else {})
+    known = json_object(run_dir.mlflow) or (dict(event.fields) if event else {})
     if known and not known.get("tracking_uri"):
         known["ui_uri"] = local_ui(StateDir(run_dir.root.parent.parent)) or known.get("ui_uri")
     return known
@@ -377,14 +377,6 @@ def _run_ids(state: StateDir) -> list[str]:
         return sorted(entry for entry in os.listdir(state.runs) if re.fullmatch(r"[0-9a-f]{6,}", entry))
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _utc(at: float) -> datetime:

@@ -17,6 +17,7 @@ from typing import Any
 from launcher.tracking import artifacts, experiment_ids, journal, tracker_state
 from launcher.tracking.description import Description, current_status, current_tags, parent_is_coming, parent_tag
 from launcher.tracking.journal import Event
+from launcher.tracking.json_object import json_object
 from launcher.tracking.mlflow_address import Address, LocalAddress, parse_uri
 from launcher.tracking.mlflow_batches import TAG_MAX, Batch, batches, fitting_key, fitting_value, param_entries, tag_entries
 from launcher.tracking.mlflow_connection import MlflowUnreachable
@@ -46,7 +47,7 @@ class Sink:
         self.client = Mlflow(self.address, timeout_s=timeout_s, environ=environ)
         self.state = tracker_state.load(run_dir)
         self.lock = threading.RLock()
-        self.run: dict[str, Any] = _read_json(run_dir)
+        self.run: dict[str, Any] = json_object(run_dir.mlflow)
 
     @property
     def may_begin_late(self) -> bool:
@@ -130,7 +131,7 @@ class Sink:
 
     def _tags(self, events: list[Event]) -> dict[str, str]:
         """All tags of the run, as MLflow takes them."""
-        tags = {**self.description.tags, **current_tags(events), **parent_tag(self.run_dir, events)}
+        tags = {**self.description.tags, **current_tags(events), **parent_tag(self.run_dir, events, uri=self.description.uri)}
         return {fitting_key(key): fitting_value(value, TAG_MAX) for key, value in tags.items()}
 
     def _new_tags(self, events: list[Event]) -> dict[str, str]:
@@ -298,11 +299,3 @@ def _ui_uri(run_dir: RunDir) -> str | None:
     from launcher.tracking.mlflow_server import address
 
     return address(StateDir(run_dir.root.parent.parent)).ui_url
-
-
-def _read_json(run_dir: RunDir) -> dict[str, Any]:
-    try:
-        document = json.loads(run_dir.mlflow.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}

@@ -19,6 +19,7 @@ from launcher.plan.bases.base_packages import BasePackage, checked_packages, fro
 from runtime.build.plan import VENV, Interpreter
 from runtime.oci.digest import Digest
 from runtime.state_dir import StateDir
+from runtime.whole_file import replace_file
 
 _FORMAT = 4
 _TIMEOUT_S = 60.0
@@ -113,9 +114,7 @@ def python_of_layers(layers: Layers, env: Mapping[str, str], *, image: Digest, n
             answer["packages"] = to_rows(checked_packages(answer["packages"]))
         document = {"format": _FORMAT, "reference": name, "python": answer}
         record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial = record.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(document))
-        os.replace(partial, record)
+        replace_file(record, json.dumps(document))
     python = document["python"]
     return None if python is None else _from_answer(python)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from launcher.tracking.description import current_status, current_tags, flattened, may_use_mlflow
+from launcher.tracking.description import current_status, current_tags, flattened, may_use_mlflow, parent_tag
 from launcher.tracking.journal import Event
 from launcher.tracking.status import RunStatus
+from runtime.state_dir import StateDir
 
 
 def test_params_are_flat_and_lists_are_json() -> None:
@@ -71,3 +75,13 @@ def test_later_events_overwrite_tags() -> None:
 )
 def test_only_a_program_that_can_have_mlflow_waits_for_it(steps: list[dict[str, object]], may: bool) -> None:
     assert may is may_use_mlflow({"build": {"steps": steps}})
+
+
+@pytest.mark.parametrize(("uri", "is_told"), [("http://one:5000", True), ("http://other:5000", False), (None, False)])
+def test_a_run_stands_below_the_one_it_repeats_where_that_is_known(tmp_path: Path, uri: str | None, is_told: bool) -> None:
+    state = StateDir(tmp_path)
+    first, again = state.run("aaaaaa"), state.run("bbbbbb")
+    first.root.mkdir(parents=True)
+    first.mlflow.write_text(json.dumps({"run_id": "f" * 32, "tracking_uri": "http://one:5000"}))
+    created = Event("created", 1.0, {"rerun_of": "aaaaaa"})
+    assert ({"mlflow.parentRunId": "f" * 32} if is_told else {}) == parent_tag(again, [created], uri=uri)
