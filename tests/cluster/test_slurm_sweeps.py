@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from collections import Counter
+from contextlib import contextmanager, suppress
 
 import pytest
 from launch_command import Launch, write_project
+
+from launcher.cluster.trials.exchange import ask
+from runtime.state_dir import RunDir
 
 pytestmark = pytest.mark.requires("root", "slurm", "overlayfs")
 
@@ -61,6 +66,9 @@ class Sweeps(Launch):
         lines = (self.home / "runs" / run / "journal.jsonl").read_text().splitlines()
         return {event["event"]: event for event in map(json.loads, lines)}
 
+    def said(self, sweep: str) -> str:
+        return (self.home / "runs" / sweep / "journal.jsonl").read_text()
+
     def running(self, sweep: str) -> list[str]:
         """Trials whose program runs."""
         runs = [started["run_id"] for started in self.log(sweep, "started")]
@@ -88,6 +96,32 @@ def until(is_so, what):
         assert time.monotonic() < deadline, f"not within {WITHIN_S:g} s: {what}"
         time.sleep(0.02)
     return found
+
+
+@contextmanager
+def controller_away(slurm):
+    """Nobody answers for the body; then somebody does who knows all that was."""
+    pid = int((slurm.root / "slurmctld.pid").read_text())
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: not is_alive(pid), "the controller's end")
+    try:
+        yield
+    finally:
+        slurm.ask("slurmctld")
+        until(lambda: answers(slurm), "the controller's return")
+
+
+def answers(slurm):
+    with suppress(subprocess.CalledProcessError):
+        return slurm.ask("squeue") is not None
+    return False
+
+
+def is_alive(pid):
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
 
 
 def test_a_trial_whose_worker_was_cancelled_runs_again_and_every_trial_counts_once(sweeps, slurm):
@@ -176,3 +210,44 @@ def test_a_worker_that_was_killed_alone_leaves_nothing_and_its_trial_runs_again(
     sweeps("wait", sweep)
     assert Counter([1, 2]) == sweeps.decided(sweep)
     assert "lost" == sweeps.record(first)["reason"]
+
+
+@pytest.mark.requires("patience")
+def test_a_sweep_whose_jobs_ended_before_they_began_goes_on_once_they_can(sweeps, slurm):
+    sweep = sweeps.begin("params.lr=1,2,3", "cluster.jobs=3", "cluster.sbatch.begin=now+1hour")
+    for job in until(lambda: jobs if len(jobs := slurm.jobs()) == 3 else [], "three jobs in line"):
+        slurm.ask("scancel", job)
+    sweeps("wait", sweep, check=None)
+    assert "3 worker jobs in a row ended before they began" in sweeps.record(sweep)["message"]
+    sweeps("resume", sweep, "-q", "cluster.sbatch.begin=now")
+    assert Counter([1, 2, 3]) == sweeps.decided(sweep)
+
+
+@pytest.mark.requires("patience")
+def test_a_controller_that_is_away_at_ctrl_c_ends_no_trial_and_leaves_no_job(sweeps, slurm):
+    sweep = sweeps.begin("params.lr=1,2,3,4", "params.steps=2400", "cluster.jobs=4", "cpus=2")
+    running = until(lambda: found if len(found := sweeps.running(sweep)) == 3 else [], "three trials")
+    until(lambda: len(slurm.jobs()) == 4, "one job in line")
+    process = sweeps.process(sweep)
+    with controller_away(slurm):
+        os.kill(process, signal.SIGINT)
+        until(lambda: "cannot be taken out of the line" in sweeps.said(sweep), "the sweep's words")
+    until(lambda: len(slurm.jobs()) == 3, "the end of what was in line")
+    assert running == sweeps.running(sweep)
+    os.kill(process, signal.SIGINT)
+    sweeps("wait", sweep, check=None)
+    assert 3 * ["interrupted"] == [sweeps.record(run)["reason"] for run in running]
+    until(lambda: not slurm.jobs(), "the end of every worker's job")
+
+
+def test_trials_that_are_stopped_as_soon_as_they_are_there_are_stopped(sweeps):
+    sweep = sweeps.begin("params.lr=1,2", "params.steps=400", "cluster.jobs=1")
+    for earlier in range(2):
+        found = until(lambda count=earlier: sweeps.log(sweep, "started")[count:], "a trial")
+        trial = RunDir(sweeps.home / "runs" / found[0]["run_id"])
+        until(trial.requests.exists, "its worker")
+        ask(trial, signal.SIGTERM)
+    sweeps("wait", sweep, check=None)
+    ends = [sweeps.record(started["run_id"]) for started in sweeps.log(sweep, "started")]
+    assert 2 * ["stopped"] == [end["reason"] for end in ends]
+    assert all((end["duration_s"] or 0.0) < 10.0 for end in ends)
