@@ -28,8 +28,9 @@ from runtime.state_dir import RunDir, StateDir
 from runtime.store.blobs import write_atomically
 
 _FIELDS = tuple(RunRecord.__dataclass_fields__)
-_TIMES = ("created_at", "started_at", "finished_at")
-_TUPLES = ("overrides", "command", "argv", "gpus", "ports", "notes")
+_TYPES = {name: str(field.type) for name, field in RunRecord.__dataclass_fields__.items()}
+_TIMES = tuple(name for name, of in _TYPES.items() if of.startswith("datetime"))
+_TUPLES = tuple(name for name, of in _TYPES.items() if of.startswith("tuple"))
 _LOCAL_UI = "{local}"
 """In the URL of a run whose MLflow is the local one, whose port changes."""
 
@@ -105,7 +106,7 @@ def _path(state: StateDir) -> Path:
 
 
 def _read(state: StateDir) -> dict[str, tuple[int, RunRecord]]:
-    """Run id → its stamp and its record; empty when there is no such file, or one of another version."""
+    """Run id → its stamp and its record; empty when there is no such file, one of another version, or a damaged one."""
     with _no_collections():
         try:
             first, *others = _path(state).read_bytes().split(b"\n")
@@ -116,7 +117,7 @@ def _read(state: StateDir) -> dict[str, tuple[int, RunRecord]]:
             columns[_LATER] = list(map(_Later, others))
             records = _records(state, columns)
             return dict(zip(columns["run_id"], zip(columns["stamp"], records, strict=True), strict=True))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
             return {}
 
 

@@ -99,6 +99,35 @@ def test_a_removed_run_is_gone_and_a_new_one_is_there(state: StateDir) -> None:
     assert f"{RUNS:06x}" == find_run(state, "@last").run_id
 
 
+def test_a_record_of_the_index_is_the_one_that_was_folded(state: StateDir) -> None:
+    for number in range(RUNS):
+        run_dir = state.run(f"{number:06x}")
+        journal.append(run_dir.journal, "note", text="a note")
+        journal.append(run_dir.journal, "joined", node=1, about={"name": "n1", "host": "box"})
+        _settle(run_dir)
+    list_runs(state)
+    kept = {record.run_id: record for record in list_runs(state)}
+    for folded in _folded(state):
+        for name in RunRecord.__dataclass_fields__:
+            value = getattr(kept[folded.run_id], name)
+            assert repr(getattr(folded, name)) == repr(value if name != "usage" else dict(value)), name
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        pytest.param({"columns": []}, id="other columns"),
+        pytest.param({"columns": {"run_id": {"values": [], "codes": [7]}}}, id="codes of nothing"),
+        pytest.param({"columns": {"run_id": {"values": ["000001"]}, "stamp": []}}, id="values that are none"),
+    ],
+)
+def test_an_index_that_was_damaged_is_as_none(state: StateDir, damaged: dict[str, object]) -> None:
+    list_runs(state)
+    first, *others = _index(state).read_text().split("\n")
+    _index(state).write_text("\n".join([json.dumps({**json.loads(first), **damaged}), *others]))
+    assert _as_json(_folded(state)) == _as_json(list_runs(state))
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 1}', b'{"version": []}\n{}\n'])
 def test_a_broken_index_is_as_none(state: StateDir, content: bytes) -> None:
     list_runs(state)
