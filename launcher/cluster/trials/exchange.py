@@ -67,7 +67,7 @@ class WorkerDir:
 
     def remove(self) -> None:
         """The cluster has refused its job. If that was accepted, and the answer came too late, it finds nothing, and ends."""
-        shutil.rmtree(self.root)
+        shutil.rmtree(self.root, ignore_errors=True)
 
 
 def worker_dirs(sweep: RunDir) -> list[WorkerDir]:
