@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from launcher.cluster.engine import JobEnd, JobPhase, JobStatus
+from launcher.cluster.own_job import outside_of_it
 from launcher.cluster.slurm_words import SACCT_FIELDS, SQUEUE_FORMAT, sacct_jobs, squeue_jobs
 from launcher.errors import LaunchError
 from launcher.plan.slurm_program import CLUSTERS, run_slurm
@@ -104,10 +105,6 @@ def _options_of(script: str) -> list[str]:
 
 
 def _for_a_job(environ: Mapping[str, str]) -> dict[str, str]:
-    """*environ* without what it says of a job that we are part of ourselves (its restarts would be taken for the new job's), and
-    without what makes sbatch another command."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if not (name.startswith("SLURM_") and name not in _SBATCH_READS) and name not in _OTHER_COMMANDS
-    }
+    """*environ* without what makes sbatch another command."""
+    outside = outside_of_it(environ, kept=_SBATCH_READS)
+    return {name: value for name, value in outside.items() if name not in _OTHER_COMMANDS}

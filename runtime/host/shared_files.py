@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -62,7 +63,8 @@ def mount_of(directory: Path, machine: Machine) -> Mount:
     for line in machine.text("/proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         fields, (kind, source, *options) = before.split(" "), after.split(" ")
-        point = fields[4].encode().decode("unicode_escape")
+        # Blank, tab, newline and backslash are written as octal; all else as it is, in whatever script.
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
         # A later mount at the same place, or an inner one, hides the others.
         if (real == point or real.startswith(point.rstrip("/") + "/")) and len(point) >= len(found.point):
             found = Mount(point, kind, source, frozenset(",".join([fields[5], *options]).split(",")))

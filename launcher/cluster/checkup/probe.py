@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.cluster.checkup.node_report import ASKED
+from launcher.cluster.own_job import outside_of_it
 from runtime.file_lock import locked
 from runtime.host.finding import Finding, good, off
 from runtime.state_dir import StateDir
@@ -23,6 +24,8 @@ from runtime.state_dir import StateDir
 _BEGINS_WITHIN_S = 30
 _ENDS_WITHIN_S = 120
 _CLOCK_SKEW_S = 2.0
+_SRUN_READS = ("SLURM_CONF", "SLURM_ACCOUNT", "SLURM_QOS", "SLURM_RESERVATION", "SLURM_CONSTRAINT", "SLURM_WCKEY")
+"""Wishes of a person that Slurm itself does not set in a job: srun(1), "INPUT ENVIRONMENT VARIABLES"."""
 
 
 def node_findings(partitions: Iterable[tuple[str, bool]], state: StateDir, *, scratch: str | None) -> dict[str, Finding]:
@@ -45,7 +48,10 @@ def _ask(partition: str, token: Path, state: StateDir, *, gpus: bool, scratch: s
     argv = ["srun", *options, sys.executable, "-I", str(program), str(state.root), str(token), scratch or ""]
     sent = time.time()
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=_ENDS_WITHIN_S, check=False, stdin=subprocess.DEVNULL)
+        environ = outside_of_it(os.environ, kept=_SRUN_READS)  # typed in an allocation, it asks nodes of others, too
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=_ENDS_WITHIN_S, check=False, stdin=subprocess.DEVNULL, env=environ
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return {f"{partition}: node": off(f"srun gave no answer: {error}")}
     line = done.stdout.strip().rpartition("\n")[2]

@@ -13,6 +13,7 @@ from runtime.host.shared_files import Mount, file_system, locks, mount_of, probe
 MOUNTINFO = """\
 22 1 259:1 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p1 rw
 30 22 0:45 / /home rw,relatime shared:2 - nfs4 filer:/home rw,vers=4.2,local_lock=none
+33 22 0:48 / /home/Zoë\\040黒\\134 rw - nfs4 filer:/zoe rw
 31 30 0:46 / /home/my\\040lab rw - lustre mgs@tcp:/scratch rw,localflock
 32 22 0:47 / /homestead rw - nfs filer:/old rw,vers=3,nolock,local_lock=all
 """
@@ -30,6 +31,7 @@ def machine(tmp_path: Path) -> Machine:
     [
         ("/home/ann", "nfs4", "/home"),
         ("/home/my lab/launch", "lustre", "/home/my lab"),
+        ("/home/Zoë 黒\\/launch", "nfs4", "/home/Zoë 黒\\"),
         ("/homestead", "nfs", "/homestead"),
         ("/srv", "ext4", "/"),
     ],

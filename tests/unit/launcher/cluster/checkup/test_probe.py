@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launcher.cluster.checkup.probe import judged, unanswered
+from launcher.cluster.checkup.probe import judged, node_findings, unanswered
 from runtime.state_dir import StateDir
 
 
@@ -31,6 +31,16 @@ def answer(**changed: Any) -> dict[str, Any]:
 
 def findings(**changed: Any) -> dict[str, Any]:
     return judged("gpu", answer(**changed), sent=99.5, received=100.5)
+
+
+def test_a_probe_from_within_a_job_is_a_job_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "srun").write_text(f"#!/bin/sh\nenv | grep ^SLURM_ | sort > {tmp_path}/heard\n")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    for name in ("SLURM_JOB_ID", "SLURM_NODELIST", "SLURM_CLUSTERS", "SLURM_ACCOUNT", "SLURM_CONF"):
+        monkeypatch.setenv(name, "x")
+    node_findings([("cpu", False)], StateDir(tmp_path / "home"), scratch=None)
+    assert ["SLURM_ACCOUNT=x", "SLURM_CONF=x"] == (tmp_path / "heard").read_text().split()
 
 
 def test_a_node_in_order_is_one_line() -> None:
