@@ -93,3 +93,9 @@ def test_without_being_asked_only_what_the_machine_did_is_tried_again() -> None:
 
 def test_a_stopped_run_is_killed_in_mlflows_words() -> None:
     assert RunStatus.KILLED is Reason.STOPPED.status
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_each_reason_stands_in_the_guide_with_its_status(reason: Reason) -> None:
+    guide = (Path(__file__).parents[4] / "docs/guides/tracking.md").read_text()
+    assert f"| `{reason}` | {reason.status} |" in guide
