@@ -100,12 +100,14 @@ class RunDir:
 
     @property
     def sbom(self) -> Path:
-        """The software in the run's image (CycloneDX), as it is kept beside the image; the command."""
+        """The software in the run's image (CycloneDX), as it is kept beside the image; the supervisor, or a process that
+        it forks for it."""
         return self.root / "sbom.json"
 
     @property
     def journal(self) -> Path:
-        """One JSON event a line, the truth about the run; the command, then the supervisor only."""
+        """One JSON event a line, the truth about the run; the command, then the supervisor, and whoever else has something
+        to say of it (`launcher.tracking.journal`)."""
         return self.place / "journal.jsonl"
 
     @property
@@ -221,11 +223,6 @@ class RunDir:
     def overlay(self) -> Path:
         """`u` and `w` of the container's overlay; removed at the end."""
         return self.place / "overlay"
-
-    @property
-    def bundle(self) -> Path:
-        """OCI bundle directory with config.json."""
-        return self.root / "bundle"
 
     @property
     def init_socket(self) -> Path:

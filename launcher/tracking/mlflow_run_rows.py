@@ -80,7 +80,7 @@ class RunRows:
         self._connection.close()
 
     def write(self, run_id: str, document: Mapping[str, Any]) -> None:
-        """Bring the run to what *document* says (`whole_run.py`). Raises RowsRefused, and sqlite3.Error for what may pass."""
+        """Bring the run to what *document* says (`local_sink.py`). Raises RowsRefused, and sqlite3.Error for what may pass."""
         try:
             rows = _Rows(run_id, document)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
