@@ -18,6 +18,7 @@ from launcher.cluster.trials.exchange import ask, is_asked, new_requests
 from launcher.cluster.trials.worker_job import WorkerJob
 from launcher.cluster.trials.worker_script import shape_of, worker_script
 from launcher.config.spec import Cluster, Sweep
+from launcher.errors import LaunchError
 from launcher.run.recover import recover
 from launcher.sweep.file_watch import FileWatch
 from launcher.sweep.place import Over
@@ -122,6 +123,9 @@ class ClusterSlots:
         if worker is None:
             recover(running.run_dir)
             record = fold(running.run_dir)
+            if record is not None and record.exit_code is None:
+                what = f"trial {running.trial.number} still runs on this machine, as run `{record.run_id}`"
+                raise LaunchError(what, hint=f"`launch wait {record.run_id}`, then resume the sweep on the cluster")
             return None if record is None else (running, _blamed(record))
         self._take(running, worker)
         return None

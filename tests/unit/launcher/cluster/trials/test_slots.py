@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,7 @@ from launcher.cluster.trials import slots as slots_module
 from launcher.cluster.trials.exchange import WorkerDir, worker_dirs, write_line
 from launcher.cluster.trials.slots import ClusterSlots
 from launcher.config.spec import Cluster
+from launcher.errors import LaunchError
 from launcher.run import active
 from launcher.sweep.running import Running
 from launcher.sweep.trial import Trial
@@ -146,3 +148,13 @@ def test_one_that_was_asked_to_stop_meanwhile_is_stopped(bed):
     bed.say("left", why="no trial for 30 s")
     bed.line.end("1", JobEnd.COMPLETED)
     assert ["stopped"] == reasons(slots)
+
+
+def test_a_trial_that_runs_on_this_machine_since_before_is_not_taken_for_one_that_has_ended(bed):
+    running = bed.running()
+    running.run_dir.plan.write_text("{}")
+    journal.append(running.run_dir.journal, "queued")
+    lock_fd = open_locked(running.run_dir.supervisor_lock)
+    with pytest.raises(LaunchError, match=f"trial 1 still runs on this machine, as run `{running.run_dir.run_id}`"):
+        bed.slots().adopt(running)
+    os.close(lock_fd)
