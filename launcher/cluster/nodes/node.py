@@ -100,9 +100,10 @@ def _supervise(node_dir: RunDir, told: Told, placement: str) -> NoReturn:
 def _begin(node_dir: RunDir, placement: str) -> None:
     """The journal's next life is ours: it has one for each attempt."""
     job = placement.partition(".")[0]
+    of_the_run = [event for event in journal.read(node_dir.on_node(0).journal) if event.name == "submitted"]
     if node_dir.journal.exists():
         journal.append(node_dir.journal, "resumed")
-    journal.append(node_dir.journal, "submitted", engine="slurm", job=job)
+    journal.append(node_dir.journal, "submitted", engine=of_the_run[-1].get("engine"), job=job)
     journal.sign_as(placement)
     superseded.watch(node_dir.on_node(0).journal, placement)
     pid = os.getpid()

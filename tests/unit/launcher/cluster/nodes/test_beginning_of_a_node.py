@@ -1,0 +1,34 @@
+"""How the journal of a further node begins."""
+
+from __future__ import annotations
+
+import os
+
+from launcher.cluster.nodes.node import _begin
+from launcher.run import active
+from launcher.tracking import journal
+from launcher.tracking.submitted import Job, job_of
+from runtime.state_dir import StateDir
+
+
+def begun(node, placement):
+    """In a process of its own, whose events are signed from then on."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _begin(node, placement)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert 0 == os.waitpid(pid, 0)[1]
+
+
+def test_it_is_in_the_hands_of_the_engine_that_has_the_run(tmp_path):
+    run_dir = active.new_run(StateDir(tmp_path).ensure())
+    journal.append(run_dir.journal, "submitted", engine="another", job="17")
+    node = run_dir.on_node(1)
+    node.place.mkdir(parents=True)
+    for _ in range(2):
+        begun(node, "17.0")
+    assert Job("another", "17") == job_of(journal.read(node.journal))
+    assert ["submitted", "placed", "resumed", "submitted", "placed"] == [event.name for event in journal.read(node.journal)]
