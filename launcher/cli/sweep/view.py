@@ -83,7 +83,8 @@ class _Row:
 
 
 class LiveView:
-    """A table that is redrawn: the best so far, what runs, and as many of the last ended trials as a screen holds."""
+    """A table that is redrawn: the best so far, what runs, and as many of the last ended trials as a screen holds. It goes when
+    the watching ends: the last lines of a sweep have them all."""
 
     def __init__(self, standing: Standing, settings: Sweep, offer: Offer) -> None:
         from rich.console import Console
@@ -97,7 +98,7 @@ class LiveView:
         self._number_ended = 0
         self._drawn_at = 0.0
         self._console = Console(stderr=True, highlight=False)
-        self._live: Live = Live(console=self._console, refresh_per_second=4, auto_refresh=False)
+        self._live: Live = Live(console=self._console, refresh_per_second=4, auto_refresh=False, transient=True)
         self._live.start()
 
     def take_over(self, events: Iterable[Started | Ended]) -> None:
