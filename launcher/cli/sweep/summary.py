@@ -33,7 +33,7 @@ def print_sweep_summary(parent: RunDir, state: StateDir, results: SweepResults, 
         render.say(f"  {line}")
     if len(best) == 1:
         render.say(f"  again  launch rerun {runs[best[0].trial]}   (the best trial)")
-    if len(ended) < total:
+    if len(ended) < total and results.dimensions:  # what a Hydra program would have asked for next, it alone knows
         render.say(f"  go on  launch resume {parent.run_id}")
 
 
