@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,8 @@ from typing import Any
 from launcher.cli.hydra_program import JobRequest, JobSettings, job_spec, placeholder, read_result
 from launcher.cli.prepare import Prepared, plan_and_build, start_local_server
 from launcher.cli.sweep.summary import print_sweep_summary
-from launcher.cli.sweep.view import LiveView, PlainView, sweep_view
+from launcher.cli.sweep.view import LiveView, PlainView, plain_line, sweep_view
+from launcher.cli.sweep.watch import show_news
 from launcher.cli.timings import Timings
 from launcher.config.compiled import load
 from launcher.config.spec import Sweep
@@ -23,7 +23,7 @@ from launcher.plan.origins import origin_of
 from launcher.plan.refusals import refuse_cluster, refuse_one_port_for_many
 from launcher.run.fork_server import ForkServer
 from launcher.run.signal_inbox import SignalInbox
-from launcher.sweep.followed import Ended, Started
+from launcher.sweep.followed import Ended, FollowedSweep, Started
 from launcher.sweep.job_study import JobStudy
 from launcher.sweep.machine import offer
 from launcher.sweep.neighbours import Neighbours
@@ -34,7 +34,8 @@ from launcher.sweep.run_sweep import SweepEnd, Sweeping
 from launcher.sweep.study import Asked
 from launcher.sweep.this_machine import ThisMachine
 from launcher.sweep.trial import EndedTrial, Trial
-from launcher.sweep.trial_log import TrialLog, Verdict
+from launcher.sweep.trial_log import TrialLog
+from launcher.tracking.journal import Follower
 from launcher.tracking.record import RunRecord, fold
 from launcher.tracking.status import Reason
 from runtime.state_dir import RunDir, state_dir
@@ -91,24 +92,27 @@ class HydraSweep:
     jobs: list[JobRequest] = field(default_factory=list)
     ended: list[EndedTrial] = field(default_factory=list)
     reason: Reason = Reason.COMPLETED
+    _followed: FollowedSweep = field(init=False)
+    _notes: Follower = field(init=False)
+    _events: list[Started | Ended] = field(default_factory=list)
+    """What has happened so far."""
+    _runs: dict[int, RunDir] = field(default_factory=dict)
+    """Job → its last try, of those that have ended."""
+
+    def __post_init__(self) -> None:
+        self._followed, self._notes = FollowedSweep(self.parent.run_dir), Follower(self.parent.run_dir.journal)
 
     def run(self, batch: Sequence[JobRequest]) -> dict[str, Any]:
         """The answer to one request: how each job ended, in order."""
         begin = len(self.jobs)
         self.jobs += batch
         self.study.add(job.overrides for job in batch)
-        end = self._run()
-        if end.reason is not Reason.COMPLETED:
-            self.reason = end.reason
-        runs = {trial.number: trial.run_id for trial in self.ended}
-        numbers = range(begin + 1, len(self.jobs) + 1)
-        results = {number: self._result(runs[number]) for number in numbers if number in runs}
-        for result in results.values():
+        is_cut_short = self._run()
+        results = [self._result(self._runs[number]) for number in range(begin + 1, len(self.jobs) + 1) if number in self._runs]
+        for result in results:
             if "unusable" in result:
                 raise _unusable(result["unusable"], self.prepared.plan.spec.name)
-        if len(results) < len(batch):
-            return {"interrupted": True}
-        return {"jobs": list(results.values())}
+        return {"interrupted": True} if is_cut_short else {"jobs": results}
 
     def close(self) -> None:
         end = SweepEnd(sorted(self.ended, key=lambda trial: trial.number), self.reason, [])
@@ -116,26 +120,46 @@ class HydraSweep:
         results = read_known_results(self.parent.run_dir)
         print_sweep_summary(self.parent.run_dir, self.prepared.state, results, fold(self.parent.run_dir))
 
-    def _run(self) -> SweepEnd:
+    def _run(self) -> bool:
+        """Whether somebody ended the batch, and with it the program, even where all of its jobs had begun."""
         settings = Sweep(parallel=self.settings.parallel)
-        view = sweep_view(self.study, settings, offer(), quiet=False)
+        view = sweep_view(self._followed, settings, offer(), quiet=False)
+        view.take_over(self._events)
+        sweeping = Sweeping(
+            state=self.prepared.state,
+            sweep_id=self.parent.run_id,
+            name=self.settings.name,
+            command_line=self.settings.command_line,
+            study=self.study,
+            settings=settings,
+            planned=self._planned,
+            place=self.place,
+            tell=self.parent.message,
+            inbox=self.inbox,
+            log=self.log,
+            after_each_look=lambda: self._show(view),
+            ended=self.ended,
+        )
         try:
-            return Sweeping(
-                state=self.prepared.state,
-                sweep_id=self.parent.run_id,
-                name=self.settings.name,
-                command_line=self.settings.command_line,
-                study=self.study,
-                settings=settings,
-                planned=self._planned,
-                place=self.place,
-                view=_GivesUp(view, self.study),
-                inbox=self.inbox,
-                log=self.log,
-                ended=self.ended,
-            ).run()
+            end = sweeping.run()
         finally:
+            self._show(view)
             view.close()
+        if self.reason is Reason.COMPLETED:
+            self.reason = sweeping.cut_short or end.reason
+        return sweeping.cut_short is not None
+
+    def _show(self, view: PlainView | LiveView) -> None:
+        """What is new; an image that can run no job ends the batch."""
+        events = self._followed.new_events()
+        show_news(view, events, self._notes.new_events())
+        self._events += events
+        for event in events:
+            if isinstance(event, Ended):
+                self._runs[event.number] = event.run_dir
+                self.study.hopeless = self.study.hopeless or "unusable" in read_result(event.run_dir.outputs)
+                if isinstance(view, LiveView):
+                    view.message(plain_line(event, self._followed.total))  # the table goes with the batch
 
     def _planned(self, asked: Asked) -> Trial:
         from launcher.plan.planner import with_spec
@@ -145,9 +169,8 @@ class HydraSweep:
         plan = with_spec(ready.plan, spec, overrides=(*ready.plan.overrides, *job.overrides), state=ready.state)
         return Trial(asked.number, asked.overrides, plan, ready.image.digest)
 
-    def _result(self, run_id: str) -> dict[str, Any]:
-        run_dir = self.prepared.state.run(run_id)
-        told = {"run_id": run_id, "outputs": str(run_dir.outputs)}
+    def _result(self, run_dir: RunDir) -> dict[str, Any]:
+        told = {"run_id": run_dir.run_id, "outputs": str(run_dir.outputs)}
         found = read_result(run_dir.outputs)
         record = fold(run_dir)
         if found.get("status") == "completed" and record is not None and record.exit_code == 0:
@@ -155,27 +178,6 @@ class HydraSweep:
         if found.get("status") == "failed" or "unusable" in found:
             return {**found, **told}
         return {"status": "failed", "error": "", "message": _without_a_word(record), **told}
-
-
-@dataclass(slots=True)
-class _GivesUp:
-    """The view, and besides: an image that can run no job ends the batch."""
-
-    view: PlainView | LiveView
-    study: JobStudy
-
-    def started(self, trial: Trial, run_dir: RunDir) -> None:
-        self.view.show([Started(trial.number, trial.overrides, run_dir, trial.need.gpus, None, time.time())])
-
-    def ended(self, trial: Trial, record: RunRecord) -> None:
-        self.view.show([Ended(trial.number, trial.overrides, record.run_dir, Verdict.COMPLETE, time.time())])
-        self.study.hopeless = self.study.hopeless or "unusable" in read_result(record.run_dir.outputs)
-
-    def tick(self) -> None:
-        self.view.tick()
-
-    def message(self, text: str) -> None:
-        self.view.message(text)
 
 
 def _unusable(message: str, experiment: str) -> ConfigError:

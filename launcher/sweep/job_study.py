@@ -30,9 +30,6 @@ class _NothingToChoose:
 class JobStudy(Study):
     """Trials are numbered over all batches."""
 
-    place: str | None = None
-    """Its trials run on this machine."""
-
     def __init__(self) -> None:
         super().__init__(_NothingToChoose(), [Dimension("job")], Sweep())
         self.hopeless = False

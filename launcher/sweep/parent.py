@@ -23,11 +23,10 @@ from launcher.run.handover import announce_pid
 from launcher.run.supervisor_link import open_supervisor, other_machine
 from launcher.run.tracker_process import TrackerProcess, start_tracker
 from launcher.sweep.run_sweep import SweepEnd
-from launcher.sweep.trial import Trial
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking import journal
 from launcher.tracking.description import Description, user_name, write_description
-from launcher.tracking.record import RunRecord, fold, process_started
+from launcher.tracking.record import fold, process_started
 from launcher.tracking.status import Reason
 from runtime.errors import RuntimeFailure
 from runtime.file_lock import LockBusy, open_locked
@@ -54,15 +53,6 @@ class SweepParent:
         active.mark_again(self.run_dir)
         self.tracker = start_tracker(self.run_dir)
         journal.append(self.run_dir.journal, "started", attempt=1)
-
-    def started(self, trial: Trial, run_dir: RunDir) -> None:
-        """Of a `SweepView`: who watches reads the log of the trials."""
-
-    def ended(self, trial: Trial, record: RunRecord) -> None:
-        """As `started`."""
-
-    def tick(self) -> None:
-        """As `started`."""
 
     def message(self, text: str) -> None:
         """Say something to whoever watches."""

@@ -60,5 +60,3 @@ def _open(sweeping: Sweeping, logged: LoggedTrial) -> None:
     over = sweeping.place.adopt(running)
     if over is not None:
         sweeping.end(*over)
-    else:
-        sweeping.view.started(trial, run_dir)

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from launcher.config.spec import Sweep
 from launcher.run.handover import RunIdentity, new_run
@@ -29,22 +28,10 @@ from launcher.sweep.trial import EndedTrial, Trial
 from launcher.sweep.trial_log import TrialLog, Verdict
 from launcher.tracking.record import RunRecord
 from launcher.tracking.status import Reason
+from runtime.build.step_label import counted
 from runtime.state_dir import RunDir, StateDir
 
 _TICK_MS = 250
-
-
-class SweepView(Protocol):
-    """Who watches a sweep."""
-
-    def started(self, trial: Trial, run_dir: RunDir) -> None: ...
-
-    def ended(self, trial: Trial, record: RunRecord) -> None: ...
-
-    def tick(self) -> None:
-        """Called now and then while trials run."""
-
-    def message(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +60,12 @@ class Sweeping:
     settings: Sweep
     planned: Callable[[Asked], Trial]
     place: Place
-    view: SweepView
+    tell: Callable[[str], None]
+    """Says something to whoever watches; what becomes of the trials is in the log."""
     inbox: SignalInbox
     log: TrialLog
+    after_each_look: Callable[[], None] = lambda: None
+    """Called four times a second, and when something has happened."""
     left: deque[Asked] = field(default_factory=deque)
     """Trials that an interrupted sweep had asked for: they come before new ones."""
     again: deque[Asked] = field(default_factory=deque)
@@ -84,6 +74,8 @@ class Sweeping:
     reasons: dict[int, list[str | None]] = field(default_factory=dict)
     """Trial → why its earlier tries ended."""
     failures: int = 0
+    cut_short: Reason | None = None
+    """Why trials were stopped or not started: somebody asked for that, or the time was over."""
     _next: Trial | None = None
     """The one that waits for room."""
     _last: Trial | None = None
@@ -95,8 +87,6 @@ class Sweeping:
     """Whether trials are still started."""
     _said_exhausted: bool = False
     _said_waiting: bool = False
-    _cut_short: Reason | None = None
-    """Why trials were stopped or not started."""
 
     def run(self) -> SweepEnd:
         deadline = None if self.settings.timeout is None else time.monotonic() + self.settings.timeout
@@ -114,7 +104,7 @@ class Sweeping:
                 self.end(*over)
             self._obey(self.inbox.read())
             self._prune()
-            self.view.tick()
+            self.after_each_look()
         return SweepEnd(sorted(self.ended, key=lambda trial: trial.number), self._reason(), self.study.best())
 
     def _reason(self) -> Reason:
@@ -122,12 +112,11 @@ class Sweeping:
         failed = any(trial.verdict is Verdict.FAILED for trial in self.ended)
         if len(self.ended) == self.study.total:
             return Reason.PROGRAM if failed else Reason.COMPLETED
-        return self._cut_short or (Reason.PROGRAM if failed else Reason.STOPPED)
+        return self.cut_short or (Reason.PROGRAM if failed else Reason.STOPPED)
 
     def end(self, running: Running, record: RunRecord) -> None:
         """Take in how a try ended: its trial is decided, or tried again."""
         trial, policy = running.trial, FailurePolicy.of(self.settings)
-        self.view.ended(trial, record)
         end = trial_end(record, self.settings)
         smaller = shrunk(self.settings.on_oom, trial.plan.spec) if record.reason == Reason.OOM else ()
         past = Past.of(self.reasons.get(trial.number, []))
@@ -143,7 +132,7 @@ class Sweeping:
         if verdict is Verdict.FAILED:
             self.failures += 1
             if policy.ends_after(self.failures) and self._starts:
-                self.view.message(f"{self.failures} failed: no more trials are started")
+                self.tell(f"{self.failures} failed: no more trials are started")
                 self._starts = False
 
     def try_again(self, trial: Trial, reason: str | None) -> None:
@@ -152,7 +141,7 @@ class Sweeping:
         self.study.restart(trial.number)
         extra = shrunk(self.settings.on_oom, trial.plan.spec) if reason == Reason.OOM else ()
         if extra:
-            self.view.message(f"trial {trial.number} ran out of memory: tried again with {' '.join(extra)}")
+            self.tell(f"trial {trial.number} ran out of memory: tried again with {' '.join(extra)}")
         changed = {override.partition("=")[0] for override in extra}
         kept = (override for override in trial.overrides if override.partition("=")[0] not in changed)
         self.again.append(Asked(trial.number, 0, (*kept, *extra)))
@@ -189,7 +178,7 @@ class Sweeping:
     def _say_why_nothing_runs(self) -> None:
         if not self.place.running and not self._said_waiting and (words := self.place.why_it_waits()) is not None:
             self._said_waiting = True
-            self.view.message(words)
+            self.tell(words)
 
     def _better_asks_later(self) -> bool:
         """While there is no room for a trial like the last one: what ends meanwhile shall be known to a search that learns."""
@@ -209,7 +198,7 @@ class Sweeping:
         if self.study.exhausted and self.settings.trials and self.settings.sampler != "grid" and not self._said_exhausted:
             self._said_exhausted = True
             words = f"the space has no more points: {self.study.total} trials where {self.settings.trials} were asked for"
-            self.view.message(words)
+            self.tell(words)
         return None
 
     def _start(self, trial: Trial) -> None:
@@ -224,7 +213,6 @@ class Sweeping:
         node = self.place.node_for(trial)
         self.log.started(trial.number, run_dir.run_id, trial.overrides, gpus=trial.need.gpus, node=node)
         self.place.start(Running(trial, run_dir, self.tail(run_dir)), lock_fd)
-        self.view.started(trial, run_dir)
         self._last = trial
 
     def tail(self, run_dir: RunDir) -> ReportTail | None:
@@ -238,14 +226,14 @@ class Sweeping:
                     self.place.prune(number)
 
     def _stop_all(self) -> None:
-        self._cut_short = Reason.TIMEOUT
-        self.view.message("`sweep.timeout` is over: stopping the running trials")
+        self.cut_short = Reason.TIMEOUT
+        self.tell("`sweep.timeout` is over: stopping the running trials")
         self._starts = False
         self.place.signal(signal.SIGTERM)
 
     def _kill_all(self) -> None:
-        self._cut_short = Reason.STOPPED
-        self.view.message("killing the running trials")
+        self.cut_short = Reason.STOPPED
+        self.tell("killing the running trials")
         self._starts = False
         self.place.signal(signal.SIGQUIT)
 
@@ -257,14 +245,17 @@ class Sweeping:
             if request is signal.SIGQUIT:
                 self._kill_all()
                 continue
-            self._cut_short = Reason.STOPPED if request is signal.SIGTERM else Reason.INTERRUPTED
+            self.cut_short = Reason.STOPPED if request is signal.SIGTERM else Reason.INTERRUPTED
             self._requests += 2 if request is signal.SIGTERM else 1
             self._starts = False
             if self._requests == 1:
                 self.place.leave_line()
-                self.view.message(f"finishing {self.place.number_open} running trials, again to stop them")
+                number = self.place.number_open
+                self.tell(
+                    f"finishing {counted(number, 'running trial')}, again to stop" if number else "no more trials are begun"
+                )
                 continue
-            self.view.message("stopping the running trials, again to kill them")
+            self.tell("stopping the running trials, again to kill them")
             self.place.signal(signal.SIGINT)
 
 

@@ -128,7 +128,7 @@ class _SweepProcess:
                 settings=settings,
                 planned=self.prepared.planned,
                 place=place,
-                view=parent,
+                tell=parent.message,
                 inbox=inbox,
                 log=log,
             )

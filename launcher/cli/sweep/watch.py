@@ -15,7 +15,7 @@ from launcher.cli import render
 from launcher.cli.sweep.summary import print_sweep_summary
 from launcher.cli.sweep.view import LiveView, PlainView, plain_line, sweep_view
 from launcher.run.signal_inbox import SignalInbox
-from launcher.sweep.followed import Ended, FollowedSweep
+from launcher.sweep.followed import Ended, FollowedSweep, Started
 from launcher.sweep.machine import offer
 from launcher.sweep.results import read_known_results
 from launcher.tracking import journal
@@ -38,10 +38,10 @@ def watch_sweep(run_dir: RunDir, process: int, inbox: SignalInbox, *, quiet: boo
     view.take_over(past)
     try:
         for happened in _until_it_ends(run_dir, process, inbox):
-            _show(view, followed, notes.new_events())
+            show_news(view, followed.new_events(), notes.new_events())
             if inbox.fd in happened and _left(inbox, process, run_dir):
                 return 0
-        _show(view, followed, notes.new_events())
+        show_news(view, followed.new_events(), notes.new_events())
     finally:
         view.close()
         os.close(process)
@@ -67,13 +67,13 @@ def sweep_ending(run_dir: RunDir, *, quiet: bool) -> int:
     from launcher.run.recover import recover
 
     recover(run_dir)  # closes one that was killed
-    record = fold(run_dir)
+    record, results = fold(run_dir), read_known_results(run_dir)
     if not quiet:
-        print_sweep_summary(run_dir, StateDir(run_dir.root.parent.parent), read_known_results(run_dir), record)
+        print_sweep_summary(run_dir, StateDir(run_dir.root.parent.parent), results, record)
     if record is None or record.exit_code is None:
         return 125
     if record.reason == "lost":
-        hint = f"`launch resume {run_dir.run_id}` goes on with it"
+        hint = f"`launch resume {run_dir.run_id}` goes on with it" if results.dimensions else None  # not with a Hydra program
         render.print_error(f"the process of sweep `{run_dir.run_id}` was killed", hint=hint, origin=None)
     elif record.message is not None:
         render.print_error(record.message, hint=_hint(run_dir), origin=None)
@@ -102,11 +102,12 @@ def _until_it_ends(run_dir: RunDir, process: int, inbox: SignalInbox) -> Iterato
             yield happened
 
 
-def _show(view: PlainView | LiveView, followed: FollowedSweep, notes: Sequence[journal.Event]) -> None:
+def show_news(view: PlainView | LiveView, events: Sequence[Started | Ended], notes: Sequence[journal.Event]) -> None:
+    """*notes*: new events of the parent's journal, where its process says what it has to say."""
     for note in notes:
         if note.name == "note" and note.get("text"):
             view.message(str(note.get("text")))
-    view.show(followed.new_events())
+    view.show(events)
     view.tick()
 
 

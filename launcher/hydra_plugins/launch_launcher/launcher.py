@@ -74,7 +74,8 @@ class LaunchLauncher(Launcher):
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-        log.info(f"launch runs {len(job_overrides)} jobs, sweep output dir : {self._config.hydra.sweep.dir}")
+        jobs_in_words = f"{len(job_overrides)} job{'' if len(job_overrides) == 1 else 's'}"
+        log.info(f"launch runs {jobs_in_words}, sweep output dir : {self._config.hydra.sweep.dir}")
         if self._engine is None:
             started = _program.started_as(self._task)
             self._engine = _engine.Engine({**self._settings, "program": started, "nodes": _program.plugin_nodes(self._config)})

@@ -14,7 +14,7 @@ import pytest
 from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension
 from launcher.sweep.place import Over, Place
-from launcher.sweep.run_sweep import Sweeping, SweepView
+from launcher.sweep.run_sweep import Sweeping
 from launcher.sweep.running import Running
 from launcher.sweep.samplers import make_search
 from launcher.sweep.study import Asked, Study
@@ -99,7 +99,7 @@ def test_a_sweep_is_completed_when_every_trial_of_it_was_decided_and_none_failed
         settings=settings,
         planned=planned,
         place=cast(Place, place),
-        view=cast(SweepView, SimpleNamespace(ended=place.nothing, tick=place.nothing, message=place.nothing)),
+        tell=place.nothing,
         inbox=cast(Any, SimpleNamespace(fd=-1, read=lambda: requests.pop() if requests else [])),
         log=log,
     )
