@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
+from crash_rounds import process_children
 from launch_command import Launch, write_project
 from terminal_session import TerminalSession
 
 from launcher.run.supervisor_link import open_supervisor
+from launcher.sweep.trial_log import read_trials
 from runtime.state_dir import StateDir
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
@@ -63,7 +67,7 @@ def test_one_leaves_a_sweep_comes_back_and_ends_it_from_any_shell(naps: Launch) 
         third.wait_for("of 8 trials ended")
         assert goes_on(naps, sweep)
         third.type("\x03")
-        third.wait_for("finishing 1 running trials")
+        third.wait_for("finishing 1 running trial, again to stop")
         third.wait_for(f"launch resume {sweep}")
         assert 1 == third.end()
 
@@ -99,3 +103,17 @@ def test_the_command_that_watches_may_be_killed_and_the_sweep_must_not(naps: Lau
     assert (125, True) == (second.returncode, f"`launch resume {killed}` goes on with it" in err), err
     naps("resume", killed)
     assert "complete" in naps("sweep", "show", killed).stdout
+
+
+def test_what_a_sweep_starts_hears_signals(naps: Launch) -> None:
+    """The local MLflow server may be among it, which is asked to end like any other process."""
+    sweep = naps("-d", "-m", "experiment=nap", "params.x=1,2").stdout.strip()
+    run_dir, deadline = StateDir(naps.home).run(sweep), time.monotonic() + 60
+    while not any(trial.tries for trial in read_trials(run_dir.trials).values()):
+        assert time.monotonic() < deadline, "no trial began"
+        time.sleep(0.02)
+    process = json.loads(run_dir.supervisor_lock.read_text())["pid"]
+    status = [Path(f"/proc/{pid}/status").read_text() for pid in (process, *process_children(process))]
+    assert 2 <= len(status)
+    assert {0} == {int(line.split()[1], 16) for text in status for line in text.splitlines() if line.startswith("SigBlk")}
+    naps("wait", sweep)

@@ -112,9 +112,9 @@ class _SweepProcess:
     def _run(self, parent: SweepParent, begun: Begun) -> int:
         description.write(parent.run_dir.sweep, self.prepared.description(self.asked))
         begun(parent.run_dir)
-        parent.begin()
         inbox = SignalInbox(_REQUESTS)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        parent.begin()  # not before: what it forks would hold the signals back for ever, and MLflow's server with it
         study, settings = self.prepared.study(), self.prepared.settings
         known = read_trials(parent.run_dir.trials)
         log = TrialLog(parent.run_dir.trials)
