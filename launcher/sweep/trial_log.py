@@ -123,6 +123,14 @@ def read_place(path: Path) -> str | None:
     return words
 
 
+def read_total(path: Path) -> int | None:
+    """How many trials the sweep has, as it was known last."""
+    total = None
+    for line in json_objects(path):
+        total = line.get("trials") if line["event"] == "total" else total
+    return total
+
+
 def read_trials(path: Path) -> dict[int, LoggedTrial]:
     """Every trial by number, in the order in which they were asked for. A line that a killed writer left half is skipped."""
     trials: dict[int, LoggedTrial] = {}

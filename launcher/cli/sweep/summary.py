@@ -9,7 +9,7 @@ from launcher.cli import render
 from launcher.config.spec import Sweep
 from launcher.sweep.best import BestPoint
 from launcher.sweep.results import SweepResults, TrialResult
-from launcher.sweep.trial_log import Verdict
+from launcher.sweep.trial_log import Verdict, read_total
 from launcher.tracking.record import RunRecord, fold
 from launcher.tracking.status import RunStatus
 from runtime.state_dir import RunDir, StateDir
@@ -22,7 +22,7 @@ _FRONT_SHOWN = 10
 def print_sweep_summary(parent: RunDir, state: StateDir, results: SweepResults, record: RunRecord | None) -> None:
     """Of a sweep that has ended; *record* is its parent's."""
     ended = [trial for trial in results.trials if trial.verdict is not None and trial.verdict.is_final]
-    total = max(len(results.trials), int(record.facts.get("trials", 0)) if record is not None else 0)
+    total = max(len(results.trials), read_total(parent.trials) or 0)
     _print_trials(parent.run_id, state, ended)
     render.say(f"sweep {parent.run_id}: {_counts(ended, total)}")
     if record is not None and record.mlflow_url:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from launcher.sweep.ending import End, EndState
 from launcher.sweep.study import Asked
-from launcher.sweep.trial_log import TrialLog, Verdict, read_trials
+from launcher.sweep.trial_log import TrialLog, Verdict, read_total, read_trials
 
 FIRST = Asked(1, 1, ("params.x=1",))
 SECOND = Asked(2, 2, ("params.x=2",))
@@ -28,6 +28,18 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert ("bbb", End(EndState.COMPLETE, (0.5,), (-1.0,))) == (first.end.run_id, first.end.end)
     assert ["lost", "completed"] == [each.reason for each in first.tries]
     assert (SECOND, None, [None]) == (second.asked, second.end, [each.verdict for each in second.tries])
+
+
+def test_how_many_there_are_is_what_was_said_last(tmp_path: Path) -> None:
+    """Of a sweep that was killed the log alone knows it."""
+    path = tmp_path / "trials.jsonl"
+    assert read_total(path) is None
+    log = TrialLog(path)
+    log.total(8)
+    log.asked(FIRST)
+    log.total(5)
+    log.close()
+    assert 5 == read_total(path)
 
 
 def test_a_torn_line_spoils_no_other(tmp_path: Path) -> None:
