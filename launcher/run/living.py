@@ -34,6 +34,8 @@ def running_or_waiting(state: StateDir, reference: str) -> RunRecord:
     record = find_own_run(state, reference)
     if record.exit_code is not None and record.is_sweep:
         hint = f"`launch sweep show {record.run_id}` shows what it found, `launch resume {record.run_id}` goes on with it"
+        if not record.run_dir.sweep.exists():  # a Hydra program's
+            hint = f"`launch logs {record.run_id}` lists its jobs"
         raise ConfigError(f"sweep `{record.run_id}` has ended ({record.reason})", hint=hint)
     if record.exit_code is not None:
         raise ConfigError(
