@@ -56,9 +56,11 @@ class Engine:
             code = self._process.wait()
         if code in (130, -signal.SIGINT):
             raise KeyboardInterrupt
-        raise CompactHydraException(
-            f"error: the process that runs the jobs ended with exit code {code}; its last words are above"
-        )
+        if code < 0:
+            words = f"was killed ({signal.Signals(-code).name}); jobs that run go on, `launch ps` shows them"
+        else:
+            words = f"ended with exit code {code}; its last words are above"
+        raise CompactHydraException(f"error: the process that runs the jobs {words}")
 
 
 @contextmanager
