@@ -23,9 +23,8 @@ from typing import Any
 from launcher.tracking.record import RunRecord, fold, local_ui
 from launcher.tracking.status import RunStatus
 from launcher.version import VERSION
-from runtime.errors import RuntimeFailure
 from runtime.state_dir import RunDir, StateDir
-from runtime.store.blobs import write_atomically
+from runtime.whole_file import replace_file
 
 _FIELDS = tuple(RunRecord.__dataclass_fields__)
 _TYPES = {name: str(field.type) for name, field in RunRecord.__dataclass_fields__.items()}
@@ -153,8 +152,8 @@ def _write(state: StateDir, records: Sequence[RunRecord], stamps: Mapping[str, i
     columns = {name: _encoded([value(record) for record in records]) for name, value in read.items()}
     first = json.dumps({"version": _version(), "columns": columns}, separators=(",", ":"), default=str)
     content = "\n".join([first, *(json.dumps(dict(getattr(record, _LATER)), default=str) for record in records)])
-    with suppress(OSError, RuntimeFailure):  # a full disk, or a directory that is not ours: the next time then
-        write_atomically(_path(state), content.encode(), tmp=state.cache, mode=0o600)
+    with suppress(OSError):  # a full disk, or a directory that is not ours: the next time then
+        replace_file(_path(state), content)
 
 
 def _time_of(name: str) -> Callable[[RunRecord], float | None]:

@@ -69,7 +69,8 @@ def receive(end: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
 def describe(error: BaseException) -> dict[str, Any]:
     """*error* as part of a message."""
     if isinstance(error, RuntimeFailure):
-        return {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+        kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _FAILURES)
+        return {"kind": kind, "message": error.message, "hint": error.hint}
     if isinstance(error, OSError):
         return {"kind": "ContainerError", "message": f"the container can't be set up: {error.strerror or error}", "hint": None}
     return {"kind": "bug", "message": f"{type(error).__name__}: {error}", "hint": None}

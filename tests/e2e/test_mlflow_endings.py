@@ -193,10 +193,10 @@ def test_a_killed_sweep_is_lost_while_its_trials_go_on(logging_launch: Launch, r
     words = ("experiment=logs", "params.how=long", "params.lr=0.1,0.2", "sweep.parallel=1")
     process = logging_launch.start("-m", *words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     trial = within(60, lambda: next(filter(_reports_to_a_sweep, logging_launch.runs()), None))
-    process.kill()
+    parent = logging_launch.record(trial["parent_run_id"])
+    os.kill(json.loads((Path(parent["run_dir"]) / "supervisor.lock").read_text())["pid"], signal.SIGKILL)
     process.communicate(timeout=30)
     try:
-        parent = logging_launch.record(trial["parent_run_id"])
         within(60, lambda: recorded.run(parent["mlflow_run_id"]).info["status"] == "KILLED")
         assert ("KILLED", "lost", "125") == ending(recorded.run(parent["mlflow_run_id"]))
         assert "RUNNING" == recorded.run(trial["mlflow_run_id"]).info["status"]
