@@ -44,7 +44,7 @@ report(0, x)
 if kind == "eat":
     held = b"x" * (size << 20)
 if kind == "slow":
-    time.sleep(1.5)
+    time.sleep(3)
 if kind in ("hang", "bad"):
     report(1, 1000.0 if kind == "bad" else x)
     time.sleep(600)
