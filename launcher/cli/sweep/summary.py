@@ -11,7 +11,7 @@ from launcher.sweep.best import BestPoint
 from launcher.sweep.results import SweepResults, TrialResult
 from launcher.sweep.trial_log import Verdict, read_total
 from launcher.tracking.record import RunRecord, fold
-from launcher.tracking.status import RunStatus
+from launcher.tracking.status import Reason, RunStatus
 from runtime.state_dir import RunDir, StateDir
 
 _METRICS_SHOWN = 3
@@ -24,7 +24,7 @@ def print_sweep_summary(parent: RunDir, state: StateDir, results: SweepResults, 
     ended = [trial for trial in results.trials if trial.verdict is not None and trial.verdict.is_final]
     total = max(len(results.trials), read_total(parent.trials) or 0)
     _print_trials(parent.run_id, state, ended)
-    render.say(f"sweep {parent.run_id}: {_counts(ended, total)}")
+    render.say(f"sweep {parent.run_id}: {_counts(ended, total)}{_why(record)}")
     if record is not None and record.mlflow_url:
         render.say(f"  mlflow {record.mlflow_url}")
     best = results.best()
@@ -57,6 +57,12 @@ def outcome(record: RunRecord) -> str:
         words = f"{record.status.value.lower()} ({record.reason}, exit code {record.exit_code})"
     metrics = "  ".join(f"{name} {render.number(value)}" for name, value in list(record.metrics.items())[:_METRICS_SHOWN])
     return f"{words} {render.duration(record.duration_s)}  {metrics}".rstrip()
+
+
+def _why(record: RunRecord | None) -> str:
+    """Why it ended, where the trials do not tell: all may have finished that a Hydra program asked for before Ctrl-C."""
+    known = (None, Reason.COMPLETED, Reason.PROGRAM)
+    return "" if record is None or record.reason in known else f" ({record.reason})"
 
 
 def _counts(ended: Sequence[TrialResult], total: int) -> str:
