@@ -132,7 +132,7 @@ class Sweeping:
         if verdict is Verdict.FAILED:
             self.failures += 1
             if policy.ends_after(self.failures) and self._starts:
-                self.tell(f"{self.failures} failed: no more trials are started")
+                self.tell(f"{counted(self.failures, 'trial')} failed: no more are started")
                 self._starts = False
 
     def try_again(self, trial: Trial, reason: str | None) -> None:
@@ -252,7 +252,7 @@ class Sweeping:
                 self.place.leave_line()
                 number = self.place.number_open
                 self.tell(
-                    f"finishing {counted(number, 'running trial')}, again to stop" if number else "no more trials are begun"
+                    f"finishing {counted(number, 'running trial')}, again to stop" if number else "no more trials are started"
                 )
                 continue
             self.tell("stopping the running trials, again to kill them")

@@ -16,6 +16,7 @@ from launcher.config.spec import Sweep
 from launcher.sweep.best import BestPoint
 from launcher.sweep.capacity import Offer
 from launcher.sweep.followed import Ended, Started
+from launcher.sweep.trial_log import Verdict
 from launcher.tracking.record import fold
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def plain_line(event: Ended, total: int | None) -> str:
 
 def _outcome(event: Ended) -> str:
     record = fold(event.run_dir)
-    return str(event.verdict) if record is None else outcome(record)
+    words = str(event.verdict) if record is None else outcome(record)
+    return f"{words}, tried again" if event.verdict is Verdict.AGAIN else words
 
 
 @dataclass(slots=True)

@@ -104,10 +104,10 @@ def _until_it_ends(run_dir: RunDir, process: int, inbox: SignalInbox) -> Iterato
 
 def show_news(view: PlainView | LiveView, events: Sequence[Started | Ended], notes: Sequence[journal.Event]) -> None:
     """*notes*: new events of the parent's journal, where its process says what it has to say."""
+    view.show(events)
     for note in notes:
         if note.name == "note" and note.get("text"):
             view.message(str(note.get("text")))
-    view.show(events)
     view.tick()
 
 

@@ -112,3 +112,4 @@ def test_a_job_that_is_tried_again_has_one_result(tmp_path: Path, capsys: pytest
     assert COMPLETED is sweep.reason
     said = capsys.readouterr().err.splitlines()
     assert [True, True] == [line.startswith("trial 1/1  lr=0.1") for line in said]
+    assert [True, False] == [line.endswith(", tried again") for line in said]
