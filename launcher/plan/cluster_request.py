@@ -71,9 +71,10 @@ def refuse_odd_requests(spec: ExperimentSpec, where: Where) -> None:
             message = f"`cluster.sbatch.{name}`: options are written as sbatch has them, with dashes between words"
             hint = f"`cluster.sbatch.{name.replace('_', '-')}=…`"
             raise ConfigError(message, origin=where(f"cluster.sbatch.{name}") or where("cluster.sbatch"), hint=hint)
-        if name in RESERVED:
+        reserved = next((each for each in RESERVED if each.startswith(name)), None)  # sbatch takes `outp` for `output`
+        if reserved is not None:
             origin = where(f"cluster.sbatch.{name}") or where("cluster.sbatch")
-            raise ConfigError(f"`cluster.sbatch.{name}` cannot be set", origin=origin, hint=RESERVED[name])
+            raise ConfigError(f"`cluster.sbatch.{name}` cannot be set", origin=origin, hint=RESERVED[reserved])
     if spec.gpus == 0 and is_superseded("gpus-per-node", spec.cluster.sbatch):
         message = "`cluster.sbatch` asks Slurm for GPUs, and `gpus: 0` takes none of them"
         raise ConfigError(message, origin=where("cluster.sbatch"), hint="`gpus=2`: as many as the run gets on each node")

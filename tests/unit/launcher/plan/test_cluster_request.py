@@ -55,6 +55,7 @@ def test_gpus_that_no_run_would_take_are_not_asked_for(options):
         pytest.param("requeue", "write `cluster.requeue=true`", id="two attempts at once"),
         pytest.param("output", "`launch logs RUN`", id="ours"),
         pytest.param("clusters", "its job has to be there", id="nobody would find it"),
+        pytest.param("outp", "`launch logs RUN`", id="as sbatch takes it, too"),
     ],
 )
 def test_options_that_launch_sets_itself_are_refused_with_what_to_write(option, hint):
