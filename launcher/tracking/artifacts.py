@@ -60,6 +60,7 @@ def pending(
     record_files.write(run_dir)
     found = list(_files_below(run_dir.artifacts))
     if description.artifacts:
+        record_files.list_outputs(run_dir)
         found = [*_own_files(run_dir), *found, *_outputs(run_dir, description, refused)]
     yield from _changed(found, sent)
 

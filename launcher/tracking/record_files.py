@@ -1,5 +1,6 @@
 """Files of the record that are views of the plan (spec.yaml, requirements.lock, code.tar) and of what came out (outputs.json).
-Made at the end of a run, by its tracker or whoever tells MLflow in its place; a run that MLflow hears nothing of has them, too.
+Made at the end of a run, by its tracker or whoever tells MLflow in its place; a run that MLflow hears nothing of has those of the
+plan, too. Outputs are listed only where they are sent: who has them can hash them, and of a hundred gigabytes that takes minutes.
 
 With them a run can be understood, and run again, when its image is gone, or from its MLflow artifacts alone. What the plan
 itself says is `plan.json`.
@@ -10,7 +11,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,39 +33,39 @@ _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "n
 
 
 def write(run_dir: RunDir) -> None:
-    """Make those that are missing, and the list of outputs, which a resumed run has more of. The code is left out when its layer
-    has left the store. Cheap when all are there. Raises LaunchError when there is no room."""
-    try:
-        _write_missing(run_dir)
-    except OSError as error:
-        raise LaunchError(f"cannot complete the record in `{run_dir.root}`: {error.strerror}") from error
-
-
-def _write_missing(run_dir: RunDir) -> None:
-    _list_outputs(run_dir)
+    """Make those views of the plan that are missing. The code is left out when its layer has left the store. Raises LaunchError
+    when there is no room."""
     try:
         document = json.loads(run_dir.plan.read_bytes())
     except FileNotFoundError:
         return  # the parent of a sweep has no plan
     plan = document["plan"]
-    _once(run_dir.root / "spec.yaml", lambda: [yaml_text(plan["spec"]).encode()])
-    if plan.get("lock"):
-        _once(run_dir.root / "requirements.lock", lambda: [lock_text(plan["lock"])])
-    try:
+    with _told(run_dir), suppress(RuntimeFailure):
+        _once(run_dir.root / "spec.yaml", lambda: [yaml_text(plan["spec"]).encode()])
+        if plan.get("lock"):
+            _once(run_dir.root / "requirements.lock", lambda: [lock_text(plan["lock"])])
         _take_code(run_dir, plan, sweep_id=document.get("identity", {}).get("sweep_id"))
-    except RuntimeFailure:
-        return
 
 
-def _list_outputs(run_dir: RunDir) -> None:
-    """Path → digest of each output, for whoever has the record and not the files."""
+def list_outputs(run_dir: RunDir) -> None:
+    """Path → digest of each output, for whoever has the record and not the files; a resumed run has more. Raises LaunchError when
+    there is no room."""
     listed = run_dir.root / "outputs.json"
-    if _is_current(listed, run_dir.outputs):
-        return
-    content = json.dumps(output_digests(run_dir.outputs), indent=1, sort_keys=True)
-    if listed.exists() and listed.read_text() == content:
-        return  # a new file would be sent again
-    replace_file(listed, content)
+    with _told(run_dir):
+        if _is_current(listed, run_dir.outputs):
+            return
+        content = json.dumps(output_digests(run_dir.outputs), indent=1, sort_keys=True)
+        if listed.exists() and listed.read_text() == content:
+            return  # a new file would be sent again
+        replace_file(listed, content)
+
+
+@contextmanager
+def _told(run_dir: RunDir) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LaunchError(f"cannot complete the record in `{run_dir.root}`: {error.strerror}") from error
 
 
 def _is_current(listed: Path, outputs: Path) -> bool:

@@ -18,16 +18,16 @@ from launcher.tracking.tracker_state import warnings
 from runtime.oci.digest import digest_bytes
 from runtime.state_dir import RunDir, StateDir
 
-RECORD = {"spec.yaml", "requirements.lock", "code.tar", "outputs.json"}
+RECORD = {"spec.yaml", "requirements.lock", "code.tar"}
 
 
-def run_with(state: StateDir, *, tracking: dict[str, Any] | None) -> RunDir:
+def run_with(state: StateDir, *, tracking: dict[str, Any] | None, sweep_id: str | None = None) -> RunDir:
     run_dir = active.new_run(state.ensure())
     lock = {"python": "3.13.5", "platform": "linux", "wheels": [], "digest": ""}
     spec = {"name": "digits", "tracking": tracking}
     code = {"digest": "sha256:" + "a" * 64, "files": [], "git": None}
     plan = {"spec": spec, "lock": lock, "code": code, "build": {"steps": []}, "argv": [], "spec_digest": "", "base_digest": ""}
-    run_dir.plan.write_text(json.dumps({"plan": plan, "image_digest": "", "identity": {}}))
+    run_dir.plan.write_text(json.dumps({"plan": plan, "image_digest": "", "identity": {"sweep_id": sweep_id}}))
     run_dir.outputs.mkdir()
     journal.append(run_dir.journal, "created", run_id=run_dir.run_id)
     return run_dir
@@ -45,7 +45,7 @@ def finish(run_dir: RunDir) -> None:
 
 
 def record_of(run_dir: RunDir) -> set[str]:
-    return RECORD & set(os.listdir(run_dir.root))
+    return {*RECORD, "outputs.json"} & set(os.listdir(run_dir.root))
 
 
 @pytest.mark.parametrize(
@@ -53,16 +53,26 @@ def record_of(run_dir: RunDir) -> set[str]:
 )
 def test_a_run_that_mlflow_hears_nothing_of_has_a_whole_record(state: StateDir, tracking: dict[str, Any] | None) -> None:
     run_dir = run_with(state, tracking=tracking)
-    (run_dir.outputs / "model.bin").write_bytes(b"weights")
     finish(run_dir)
-    assert RECORD == record_of(run_dir)
-    assert {"model.bin": str(digest_bytes(b"weights"))} == json.loads((run_dir.root / "outputs.json").read_bytes())
+    assert RECORD == record_of(run_dir), "its outputs are there, and hashed when somebody asks"
 
 
 def test_a_run_whose_files_mlflow_does_not_get_has_them_itself(state: StateDir) -> None:
     run_dir = run_with(state, tracking={})
-    unsent = list(pending(run_dir, Description("digits", "digits", "ada", 0, artifacts=False), sent={}, refused=pytest.fail))
-    assert ([], RECORD) == (unsent, record_of(run_dir))
+    for artifacts in (False, True):
+        described = Description("digits", "digits", "ada", 0, artifacts=artifacts)
+        sent = {upload.file.name for upload in pending(run_dir, described, sent={}, refused=pytest.fail)}
+        assert {*RECORD, *(["outputs.json"] if artifacts else [])} == record_of(run_dir)
+        assert (record_of(run_dir) <= sent) == artifacts
+
+
+def test_trials_that_mlflow_hears_nothing_of_have_one_archive_too(state: StateDir) -> None:
+    state.run("aaaaaa").root.mkdir(parents=True)
+    trials = [run_with(state, tracking=None, sweep_id="aaaaaa") for _ in range(2)]
+    for trial in trials:
+        finish(trial)
+    assert 3 == (trials[0].root / "code.tar").stat().st_nlink
+    assert (trials[0].root / "code.tar").samefile(trials[1].root / "code.tar")
 
 
 def test_one_that_has_not_ended_has_none_yet(state: StateDir) -> None:
@@ -74,8 +84,8 @@ def test_one_that_has_not_ended_has_none_yet(state: StateDir) -> None:
 
 
 def test_a_disk_without_room_for_it_is_told_at_the_end(state: StateDir) -> None:
-    run_dir = run_with(state, tracking=None)
-    (run_dir.root / "outputs.json").mkdir()  # in the way, as a full disk would be
+    run_dir = run_with(state, tracking=None, sweep_id="aaaaaa")
+    (state.run("aaaaaa").root / "code-aaaaaaaaaaaa.tar").mkdir(parents=True)  # in the way, as a full disk would be
     finish(run_dir)
     assert "cannot complete the record" in "".join(warnings(run_dir))
 
@@ -86,12 +96,12 @@ def test_outputs_are_hashed_again_only_when_something_was_done_to_them(state: St
     output.write_bytes(b"weights")
     listed.write_text('{"model.bin": "known"}')
     os.utime(listed, ns=(2**62, 2**62))  # a clock has ticked since
-    record_files.write(run_dir)
+    record_files.list_outputs(run_dir)
     assert {"model.bin": "known"} == json.loads(listed.read_bytes())
     os.utime(listed, ns=(0, 0))
-    record_files.write(run_dir)
+    record_files.list_outputs(run_dir)
     assert {"model.bin": str(digest_bytes(b"weights"))} == json.loads(listed.read_bytes())
     (run_dir.outputs / "more").touch()
     os.utime(listed, ns=(2**62, 2**62))
-    record_files.write(run_dir)
+    record_files.list_outputs(run_dir)
     assert {"model.bin", "more"} == json.loads(listed.read_bytes()).keys()
