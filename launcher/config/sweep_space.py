@@ -173,6 +173,10 @@ def _dimensions(
             "there is nothing to sweep", hint="list values, as in `params.lr=0.1,0.01`, or give the experiment a `sweep.space`"
         )
     for dimension in dimensions:
+        if dimension.key.partition(".")[0] == "sweep":
+            meant = dimension.key.removeprefix("sweep.space.")
+            hint = f"a dimension of the space has the key itself: `{meant}=…`" if meant != dimension.key else None
+            raise ConfigError(f"`{dimension.key}` is of the sweep and not of a trial", origin=dimension.origin, hint=hint)
         if plan.sampler == "grid" and dimension.is_interval:
             raise ConfigError(
                 f"`{dimension.key}` is an interval, which a grid cannot enumerate",
