@@ -43,8 +43,10 @@ def main(arguments: Sequence[str]) -> int:
 def _chosen(results: SweepResults, number: int | None, *, must_choose: bool) -> list[BestPoint]:
     best = results.best()
     if not best:
-        words = "no trial has a value yet" if results.settings.metrics else "the sweep names no metric"
-        raise ConfigError(f"sweep `{results.sweep_id}` has no best trial: {words}", hint="`sweep.metric` names what to optimise")
+        metrics = " and ".join(f"`{name}`" for name in results.settings.metrics)
+        words = f"none has a value of {metrics} yet" if metrics else "the sweep names no metric"
+        hint = f"`launch sweep show {results.sweep_id}` shows its trials" if metrics else "`sweep.metric` names what to optimise"
+        raise ConfigError(f"sweep `{results.sweep_id}` has no best trial: {words}", hint=hint)
     if number is not None:
         best = [each for each in best if each.trial == number]
         if not best:

@@ -74,7 +74,7 @@ def _rows(results: SweepResults, most: int) -> list[tuple[object, ...]]:
             trial.run_id or "-",
             *(_cell(trial.value_of(dimension)) for dimension in results.dimensions),
             *(map(render.number, trial.values) if trial.values else [""] * len(results.settings.metrics)),
-            trial.verdict or (f"open, on {trial.node}" if trial.node else "open"),
+            trial.verdict.replace("_", " ") if trial.verdict else f"open, on {trial.node}" if trial.node else "open",
         )
         for trial in shown
     ]
