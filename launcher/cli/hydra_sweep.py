@@ -48,12 +48,12 @@ def hydra_sweep(settings: JobSettings) -> Iterator[HydraSweep]:
     """The image built and the parent run open for the body, which runs batches. Raises ConfigError before anything is started."""
     with ForkServer() as supervisors:
         prepared = _prepared(settings)
-        spec = prepared.plan.spec
+        spec, inbox = prepared.plan.spec, SignalInbox(_SIGNALS)
         with new_parent(spec, prepared.state, name=settings.name, note=None, command_line=settings.command_line) as parent:
             parent.begin()
             log = TrialLog(parent.run_dir.trials)
             room = Room(offer(), Neighbours(prepared.state, parent.run_dir), parallel=settings.parallel, ends_matter=True)
-            sweep = HydraSweep(settings, prepared, parent, ThisMachine(room, supervisors), log, SignalInbox(_SIGNALS))
+            sweep = HydraSweep(settings, prepared, parent, ThisMachine(room, supervisors), log, inbox)
             try:
                 yield sweep
             finally:
@@ -115,6 +115,8 @@ class HydraSweep:
         return {"interrupted": True} if is_cut_short else {"jobs": results}
 
     def close(self) -> None:
+        if self.reason is Reason.COMPLETED and signal.SIGINT in self.inbox.read():
+            self.reason = Reason.INTERRUPTED  # between two batches; it was the program's to end
         end = SweepEnd(sorted(self.ended, key=lambda trial: trial.number), self.reason, [])
         self.parent.close(end, Sweep(), total=len(self.jobs))
         results = read_known_results(self.parent.run_dir)

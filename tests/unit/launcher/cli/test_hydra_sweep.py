@@ -106,6 +106,13 @@ def test_ctrl_c_ends_the_program_even_where_all_jobs_of_the_batch_have_begun(tmp
     assert Reason.INTERRUPTED is sweep.reason
 
 
+def test_ctrl_c_between_two_batches_is_why_the_sweep_ended(tmp_path: Path) -> None:
+    """The program, which hears it as well, ends; nobody asks for another batch."""
+    sweep = jobs(tmp_path, requests=[signal.SIGINT])
+    sweep.close()
+    assert ["interrupted"] == [event.get("reason") for event in journal.read(sweep.parent.run_dir.journal)]
+
+
 def test_a_job_that_is_tried_again_has_one_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = jobs(tmp_path, LOST, COMPLETED)
     assert ["completed"] == statuses(sweep.run([JOB]))
