@@ -39,12 +39,14 @@ def write(run_dir: RunDir) -> None:
         document = json.loads(run_dir.plan.read_bytes())
     except FileNotFoundError:
         return  # the parent of a sweep has no plan
-    plan = document["plan"]
+    plan, state = document["plan"], StateDir(run_dir.root.parent.parent)
+    sweep_id = document.get("identity", {}).get("sweep_id")
+    sweep = None if sweep_id is None else state.run(sweep_id).root
     with _told(run_dir), suppress(RuntimeFailure):
         _once(run_dir.root / "spec.yaml", lambda: [yaml_text(plan["spec"]).encode()])
-        if plan.get("lock"):
-            _once(run_dir.root / "requirements.lock", lambda: [lock_text(plan["lock"])])
-        _take_code(run_dir, plan, sweep_id=document.get("identity", {}).get("sweep_id"))
+        if lock := plan.get("lock"):
+            _common(run_dir.root / "requirements.lock", sweep, lock["digest"], lambda: [lock_text(lock)])
+        _common(run_dir.root / "code.tar", sweep, plan["code"]["digest"], lambda: _code_tar(state, plan))
 
 
 def list_outputs(run_dir: RunDir) -> None:
@@ -100,15 +102,13 @@ def lock_text(lock: Mapping[str, Any]) -> bytes:
     return (header + "".join(lines)).encode()
 
 
-def _take_code(run_dir: RunDir, plan: Mapping[str, Any], *, sweep_id: str | None) -> None:
-    """The trials of a sweep have one archive, which lies beside their parent: there may be ten thousand of them."""
-    state, own = StateDir(run_dir.root.parent.parent), run_dir.root / "code.tar"
-    parent = state.run(sweep_id).root if sweep_id is not None else None
-    if parent is None or own.exists() or not parent.is_dir():
-        _once(own, lambda: _code_tar(state, plan))
+def _common(own: Path, sweep: Path | None, digest: str, content: Callable[[], Iterable[bytes]]) -> None:
+    """The trials of *sweep* have one such file, which lies beside their parent: there may be ten thousand of them."""
+    if sweep is None or own.exists() or not sweep.is_dir():
+        _once(own, content)
         return
-    shared = parent / f"code-{plan['code']['digest'].partition(':')[2][:12]}.tar"
-    _once(shared, lambda: _code_tar(state, plan))
+    shared = sweep / f"{own.stem}-{digest.partition(':')[2][:12]}{own.suffix}"
+    _once(shared, content)
     link_or_copy(shared, own)
 
 

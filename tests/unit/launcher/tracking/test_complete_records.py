@@ -23,7 +23,7 @@ RECORD = {"spec.yaml", "requirements.lock", "code.tar"}
 
 def run_with(state: StateDir, *, tracking: dict[str, Any] | None, sweep_id: str | None = None) -> RunDir:
     run_dir = active.new_run(state.ensure())
-    lock = {"python": "3.13.5", "platform": "linux", "wheels": [], "digest": ""}
+    lock = {"python": "3.13.5", "platform": "linux", "wheels": [], "digest": "sha256:" + "b" * 64}
     spec = {"name": "digits", "tracking": tracking}
     code = {"digest": "sha256:" + "a" * 64, "files": [], "git": None}
     plan = {"spec": spec, "lock": lock, "code": code, "build": {"steps": []}, "argv": [], "spec_digest": "", "base_digest": ""}
@@ -66,13 +66,14 @@ def test_a_run_whose_files_mlflow_does_not_get_has_them_itself(state: StateDir) 
         assert (record_of(run_dir) <= sent) == artifacts
 
 
-def test_trials_that_mlflow_hears_nothing_of_have_one_archive_too(state: StateDir) -> None:
+def test_trials_that_mlflow_hears_nothing_of_have_what_is_common_once_too(state: StateDir) -> None:
     state.run("aaaaaa").root.mkdir(parents=True)
     trials = [run_with(state, tracking=None, sweep_id="aaaaaa") for _ in range(2)]
     for trial in trials:
         finish(trial)
-    assert 3 == (trials[0].root / "code.tar").stat().st_nlink
-    assert (trials[0].root / "code.tar").samefile(trials[1].root / "code.tar")
+    for name in ("code.tar", "requirements.lock"):
+        assert 3 == (trials[0].root / name).stat().st_nlink
+        assert (trials[0].root / name).samefile(trials[1].root / name)
 
 
 def test_one_that_has_not_ended_has_none_yet(state: StateDir) -> None:
