@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from _thread import get_native_id  # as in `whole_file.py`
 from pathlib import Path
 
 _NO_SECOND_NAME = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -13,7 +14,7 @@ _NO_SECOND_NAME = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, err
 
 def link_or_copy(source: Path, target: Path) -> None:
     """Make *target*, whose directory exists, appear with the content of *source*, whole or not at all. OSError otherwise."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    partial = target.with_name(f".{target.name}.{get_native_id()}")
     try:
         try:
             os.link(source, partial)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -16,6 +18,21 @@ def test_a_second_name_takes_no_room(tmp_path: Path) -> None:
     link_or_copy(tmp_path / "one", tmp_path / "two")
     link_or_copy(tmp_path / "one", tmp_path / "two")
     assert 2 == (tmp_path / "two").stat().st_nlink
+    assert {"one", "two"} == set(os.listdir(tmp_path))
+
+
+def test_two_threads_may_link_it_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one").write_text("content")
+    both_have_linked, link = Barrier(2), os.link
+
+    def slow(source: Path, target: Path) -> None:
+        link(source, target)
+        both_have_linked.wait(5)
+
+    monkeypatch.setattr(os, "link", slow)
+    with ThreadPoolExecutor() as pool:
+        for linked in [pool.submit(link_or_copy, tmp_path / "one", tmp_path / "two") for _ in range(2)]:
+            linked.result()
     assert {"one", "two"} == set(os.listdir(tmp_path))
 
 
