@@ -127,10 +127,10 @@ def test_value_that_must_be_given_may_be_swept(project: Project) -> None:
 
 
 def test_a_key_of_the_sweep_itself_is_not_swept(project: Project) -> None:
-    error = project.sweep_error("experiment=digits", "sweep=random", "sweep.space.params.lr=interval(0,1)")
+    error = shown(project.sweep_error("experiment=digits", "sweep=random", "sweep.space.params.lr=interval(0,1)"))
     assert "`sweep.space.params.lr` is of the sweep and not of a trial" in error
     assert "`params.lr=…`" in error
-    assert "`sweep.trials` is of the sweep" in project.sweep_error("experiment=digits", "sweep.trials=1,2")
+    assert "`sweep.trials` is of the sweep" in shown(project.sweep_error("experiment=digits", "sweep.trials=1,2"))
 
 
 def test_interval_in_a_grid(project: Project) -> None:
