@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import deque
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Protocol
@@ -16,6 +16,7 @@ from launcher.config.spec import Sweep
 from launcher.sweep.best import BestPoint
 from launcher.sweep.capacity import Offer
 from launcher.sweep.followed import Ended, Started
+from launcher.sweep.stage import Stage, StagedRun
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking.record import fold
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _DRAWN_EVERY_S = 0.25
 _MOST_SHOWN = 200
+
+_NOT_RUNNING = {Stage.IN_LINE: "in line for a GPU", Stage.ENDED: "sending what is recorded"}
 
 
 class Standing(Protocol):
@@ -84,6 +87,17 @@ class _Row:
     words: str = ""
 
 
+class _Open:
+    """A try that has not ended, as far as the sweep has said."""
+
+    def __init__(self, begun: Started) -> None:
+        self.begun = begun
+        self._staged = None if begun.node is not None else StagedRun(begun.run_dir)  # a cluster's files are far away
+
+    def stage(self) -> Stage:
+        return Stage.HOLDING if self._staged is None else self._staged.look()
+
+
 class LiveView:
     """A table that is redrawn: the best so far, what runs, and as many of the last ended trials as a screen holds. It goes when
     the watching ends: the last lines of a sweep have them all."""
@@ -93,7 +107,7 @@ class LiveView:
         from rich.live import Live
 
         self._standing, self._settings, self._offer = standing, settings, offer
-        self._running: dict[int, Started] = {}
+        self._open: dict[int, _Open] = {}
         self._ended: deque[_Row] = deque(maxlen=_MOST_SHOWN)
         self._runs: dict[int, str] = {}
         self._durations: deque[float] = deque(maxlen=50)
@@ -110,7 +124,7 @@ class LiveView:
     def show(self, events: Iterable[Started | Ended]) -> None:
         for event in events:
             if isinstance(event, Started):
-                self._running[event.number] = event
+                self._open[event.number] = _Open(event)
             else:
                 self._end(event)
 
@@ -118,9 +132,9 @@ class LiveView:
         self._ended.append(_Row(event))
         self._runs[event.number] = event.run_dir.run_id
         self._number_ended += event.verdict.is_final
-        begun = self._running.pop(event.number, None)
-        if begun is not None:
-            self._durations.append(event.at - begun.at)
+        opened = self._open.pop(event.number, None)
+        if opened is not None:
+            self._durations.append(event.at - opened.begun.at)
 
     def tick(self) -> None:
         if time.monotonic() - self._drawn_at >= _DRAWN_EVERY_S:
@@ -138,23 +152,29 @@ class LiveView:
 
         self._drawn_at = time.monotonic()
         best = best_lines(self._standing.best()[:1], self._runs, self._settings)
-        self._live.update(Group(self._headline(), *best, self._table()), refresh=True)
+        stages = self._stages()
+        self._live.update(Group(self._headline(stages), *best, self._table(stages)), refresh=True)
 
-    def _headline(self) -> str:
+    def _stages(self) -> dict[int, Stage]:
+        return {number: opened.stage() for number, opened in self._open.items()}
+
+    def _headline(self, stages: Mapping[int, Stage]) -> str:
         """`12 of 50 trials ended, 4 running, gpus 4 of 8, about 3 m 05 s left`"""
-        total = self._standing.total
-        words = [f"{self._number_ended} of {total or '?'} trials ended, {len(self._running)} running"]
-        gpus = sum(begun.gpus for begun in self._running.values())
+        total, counted = self._standing.total, Counter(stages.values())
+        running = len(stages) - counted[Stage.IN_LINE] - counted[Stage.ENDED]
+        words = [f"{self._number_ended} of {total or '?'} trials ended, {running} running"]
+        words += [f"{counted[stage]} {said}" for stage, said in _NOT_RUNNING.items() if counted[stage]]
+        gpus = sum(self._open[number].begun.gpus for number, stage in stages.items() if stage is Stage.HOLDING)
         if self._standing.place is not None:
             words.append(self._standing.place)
         elif gpus:
             words.append(f"gpus {gpus:g} of {self._offer.gpus}")
-        if total is not None and self._durations and self._running:
-            left = (total - self._number_ended) * fmean(self._durations) / len(self._running)
+        if total is not None and self._durations and running:
+            left = (total - self._number_ended) * fmean(self._durations) / running
             words.append(f"about {render.duration(left)} left")
         return ", ".join(words)
 
-    def _table(self) -> Table:
+    def _table(self, stages: Mapping[int, Stage]) -> Table:
         from rich.table import Table
 
         table = Table(box=None)
@@ -162,9 +182,10 @@ class LiveView:
             table.add_column(column)
         room = max(3, self._console.size.height - 5)
         now = time.time()
-        rows: list[tuple[Started | Ended, str]] = [
-            (begun, f"running {render.duration(now - begun.at)}{_on(begun.node)}") for begun in self._running.values()
-        ]
+        rows: list[tuple[Started | Ended, str]] = []
+        for number, opened in self._open.items():
+            words = _NOT_RUNNING.get(stages[number]) or f"running {render.duration(now - opened.begun.at)}"
+            rows.append((opened.begun, f"{words}{_on(opened.begun.node)}"))
         for event, words in [*self._last_ended(max(0, room - len(rows))), *rows][-room:]:
             table.add_row(str(event.number), event.run_dir.run_id, " ".join(event.overrides), words)
         return table
