@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from launcher.cluster.engine import Engine, JobEnd, JobStatus
 from launcher.cluster.submission import engine_named
+from launcher.errors import LaunchError
 from launcher.run import active
 from launcher.tracking import journal
 from launcher.tracking.status import Reason
@@ -82,9 +84,18 @@ def close_as(reason: Reason, run_dir: RunDir, job: Job, message: str, *, node_is
             signal=None,
             message=message,
         )
+        _complete_the_record(run_dir)
     finally:
         if lock_fd is not None:
             os.close(lock_fd)
+
+
+def _complete_the_record(run_dir: RunDir) -> None:
+    """What a tracker does at a run's end; here there was none."""
+    from launcher.tracking import record_files
+
+    with suppress(LaunchError):  # a full disk: its last word stands
+        record_files.write(run_dir)
 
 
 def _has_begun(events: Sequence[journal.Event]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from launcher.cluster.engine import JobEnd, JobPhase, JobStatus
@@ -76,6 +78,17 @@ def test_a_job_that_left_without_a_word_is_closed_with_what_the_engine_says(run_
     record = fold(run_dir)
     assert (reason, exit_code) == (record.reason, record.exit_code)
     assert record.message.startswith(message)
+
+
+def test_the_record_of_a_run_that_had_no_tracker_is_completed(run_dir):
+    plan = {
+        "spec": {"command": ["true"], "params": {"lr": 0.1}},
+        "code": {"digest": "sha256:" + 64 * "0", "files": []},
+        "build": {"steps": []},
+    }
+    run_dir.plan.write_text(json.dumps({"plan": plan}))
+    settled(run_dir, ended(JobEnd.NODE_FAILED, nodes="node1"))
+    assert "lr: 0.1" in (run_dir.root / "spec.yaml").read_text()
 
 
 def test_a_job_whose_program_was_not_there_says_its_exit_code(run_dir):
