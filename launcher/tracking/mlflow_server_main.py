@@ -2,8 +2,8 @@
 
 Only here `mlflow` is imported; one address is ours (`mlflow_run_endpoint.py`). It listens first, on the private socket and on a
 loopback port for the UI, and loads MLflow then: who connects meanwhile just waits. One process serves (MLflow's own starts
-eleven). It ends when no request came and no run was tended for LAUNCH_MLFLOW_IDLE_S seconds (default 1800). Starting it is
-`mlflow_server.py`.
+eleven). It ends when no request came and no run was tended for LAUNCH_MLFLOW_IDLE_S seconds (default 1800), and soon after its
+directory was removed: nobody can find it then. Starting it is `mlflow_server.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from runtime.state_dir import StateDir
 from runtime.whole_file import replace_file
 
 _IDLE_S = 1800.0
+_LOOK_S = 5.0
+"""How often it is asked whether the server is still to be found, and whether it is used."""
 _FIRST_PORT = 5000
 _PORTS_TRIED = 20
 
@@ -47,17 +50,44 @@ def main() -> int:
     if lock is None:
         return 0
     private = _listen_private(state)
+    place = _Place.of(state)
     port_socket = _listen_ui(state)
     _publish(state, port_socket)
     try:
         _prepare(state)
-        asyncio.run(_serve(state, [sock for sock in (private, port_socket) if sock is not None]))
+        asyncio.run(_serve(state, place, [sock for sock in (private, port_socket) if sock is not None]))
     finally:
-        # While the lock is held: nobody else's socket can stand under this name.
-        (state.mlflow / "server.sock").unlink(missing_ok=True)
-        (state.mlflow / "server.json").unlink(missing_ok=True)
+        # While the lock is held, which went with the directory if that was removed.
+        if place.is_ours():
+            (state.mlflow / "server.sock").unlink(missing_ok=True)
+            (state.mlflow / "server.json").unlink(missing_ok=True)
         os.close(lock)
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The name under which the server is found."""
+
+    socket: Path
+    found: tuple[int, int]
+
+    @classmethod
+    def of(cls, state: StateDir) -> _Place:
+        path = state.mlflow / "server.sock"
+        return cls(path, _identity(path))
+
+    def is_ours(self) -> bool:
+        """False once the directory was removed, whoever has made another one since."""
+        try:
+            return _identity(self.socket) == self.found
+        except OSError:
+            return False
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 class Guarded:
@@ -237,7 +267,7 @@ def _upgrade_schema(state: StateDir) -> None:
         engine.dispose()
 
 
-async def _serve(state: StateDir, sockets: list[socket.socket]) -> None:
+async def _serve(state: StateDir, place: _Place, sockets: list[socket.socket]) -> None:
     from mlflow.server.fastapi_app import app
     from uvicorn import Config, Server
 
@@ -250,24 +280,24 @@ async def _serve(state: StateDir, sockets: list[socket.socket]) -> None:
         guarded, log_level="warning", access_log=False, timeout_keep_alive=60, timeout_graceful_shutdown=5, proxy_headers=False
     )
     server = Server(config)
-    idle = asyncio.create_task(_stop_when_idle(state, guarded, server))
+    idle = asyncio.create_task(_stop_when_unused(state, place, guarded, server))
     try:
         await server.serve(sockets=sockets)
     finally:
         idle.cancel()
 
 
-async def _stop_when_idle(state: StateDir, guarded: Guarded, server: Any) -> None:
+async def _stop_when_unused(state: StateDir, place: _Place, guarded: Guarded, server: Any) -> None:
     limit_s = float(os.environ.get("LAUNCH_MLFLOW_IDLE_S") or _IDLE_S)
-    while True:
-        await asyncio.sleep(min(30.0, limit_s / 4))
+    while place.is_ours():
+        await asyncio.sleep(min(_LOOK_S, limit_s / 4))
         if time.monotonic() - guarded.last_request < limit_s:
             continue
         if await asyncio.to_thread(_a_run_is_tended, state):
             guarded.last_request = time.monotonic()
             continue
-        server.should_exit = True
-        return
+        break
+    server.should_exit = True
 
 
 def _a_run_is_tended(state: StateDir) -> bool:

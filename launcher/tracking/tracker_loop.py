@@ -306,7 +306,8 @@ class Pusher(threading.Thread):
 
     def _start_server(self) -> None:
         address = self._sink.address
-        if isinstance(address, LocalAddress):
+        # Who removed the run, or all of LAUNCH_HOME, does not want it back.
+        if isinstance(address, LocalAddress) and self._sink.run_dir.root.exists():
             from launcher.tracking.mlflow_server import start_in_background
 
             start_in_background(StateDir(address.state_root))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,6 +97,20 @@ def test_a_killed_server_is_replaced_on_the_same_port_with_the_same_runs(tmp_pat
     assert experiment == Server(state).client.experiment("kept")
     assert mlflow_server.stop_server(state)
     assert not mlflow_server.stop_server(state)
+
+
+def test_a_server_whose_directory_was_removed_ends_and_leaves_the_next_one_alone(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "home").ensure()
+    assert 0 == starter(state, "ui", LAUNCH_MLFLOW_IDLE_S="8").wait(timeout=60)
+    forgotten = serving_pid(state)
+    shutil.rmtree(state.root)
+    mlflow_server.ui(state.ensure())
+    deadline = time.monotonic() + 15
+    while forgotten in servers_of(state):
+        assert time.monotonic() < deadline, "it serves what nobody can find"
+        time.sleep(0.05)
+    assert mlflow_server.is_up(state), "it took the socket of the next one away"
+    assert mlflow_server.stop_server(state)
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 from launcher.run import active
 from launcher.tracking import journal, tracker_loop
 from launcher.tracking.description import Description
+from launcher.tracking.mlflow_address import LocalAddress
 from launcher.tracking.observed import Observed
 from launcher.tracking.system_sampler import SystemSampler
 from runtime.cgroup.limits import Usage
@@ -49,3 +51,17 @@ def test_words_that_find_no_room_leave_the_tracker_to_what_else_it_has_to_do(run
     state = tracker_loop.tracker_state.TrackerState()
     tracker_loop._leave_word(run_dir, state, Observed(run_dir), failure="no answer")
     assert "no answer" == state.failure
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_nobody_starts_a_server_for_a_run_that_was_removed(
+    run_dir: RunDir, removed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[StateDir] = []
+    monkeypatch.setattr("launcher.tracking.mlflow_server.start_in_background", started.append)
+    home = run_dir.root.parents[1]
+    if removed:
+        shutil.rmtree(home)
+    sink = SimpleNamespace(run_dir=run_dir, address=LocalAddress(home))
+    tracker_loop.Pusher(sink)._start_server()  # type: ignore[arg-type]
+    assert ([] if removed else [StateDir(home)]) == started
