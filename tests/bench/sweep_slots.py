@@ -31,7 +31,7 @@ description: Sleeps, to see how soon a GPU is used again
 command: sleep ${params.seconds}
 params: {seconds: 1}
 gpus: 1
-cpus: 0.1
+cpus: 0.25
 memory: 64MiB
 tracking: null
 """

@@ -6,6 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import time
+
 import pytest
 from counting_run import CountingRun, descendants, lives, one_history, until
 from launch_command import Launch
@@ -17,10 +19,14 @@ pytestmark = pytest.mark.requires("root", "slurm", "overlayfs")
 def test_a_job_that_an_operator_requeues_goes_on_as_the_same_run(counting, slurm):
     run = CountingRun(counting, slurm, "cluster.requeue=true")
     run.counts(1)
+    first = run.processes()
     slurm.ask("scontrol", "requeue", run.job)
     until(lambda: run.lines("attempt"), "the last word of the first attempt")
     assert [("preempted", True)] == [(event["reason"], event["requeued"]) for event in run.lines("attempt")]
     assert None is run.record()["exit_code"]
+    # Slurm itself waits for two minutes: what it does to end the first attempt would reach a second one that is there already.
+    until(lambda: not any(map(lives, first)), "the end of the first attempt's processes")
+    time.sleep(1)
     run.begin_again_now()
     run.counts(2)
     run.finish()

@@ -205,6 +205,7 @@ def test_attach_survives_the_supervisor(launch: Launch, run: str) -> None:
 
 
 @pytest.mark.requires("root")
+@pytest.mark.requires("patience")
 def test_a_paused_run_stands_still_and_its_timeout_with_it(launch: Launch) -> None:
     script = "import time\nfor n in range(30): print(n, flush=True); time.sleep(0.1)"
     run = launch("-d", "experiment=probe", "timeout=8s", "--", "python3", "-c", script).stdout.strip()

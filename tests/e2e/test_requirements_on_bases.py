@@ -165,6 +165,7 @@ def test_a_python_that_needs_the_images_environment_gets_requirements_in_a_free_
     assert "2.5.1+cu124 4.0.0 /opt/venv3" == project.launch(again).stdout.strip()
 
 
+@pytest.mark.requires("patience")
 def test_a_source_distribution_is_built_with_what_the_base_has(project: Project) -> None:
     links = project.directory / "links"
     links.mkdir()

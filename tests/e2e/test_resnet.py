@@ -36,6 +36,7 @@ def shipped(session_home: Path, tmp_path: Path) -> Launch:
     return Launch(session_home, tmp_path)
 
 
+@pytest.mark.requires("patience")
 def test_two_processes_train_an_epoch_together(shipped: Launch) -> None:
     small = ("gpus=0", "params.epochs=1", "+params.depth=8", "cpus=2", "processes=2")
     done = shipped("experiment=resnet", *small, *DEBIANS_TORCH, "--", "python3", "train.py", timeout_s=600)
@@ -59,6 +60,7 @@ WORKER = "import os; os.write(1, f\"rank {os.environ['RANK']} of {os.environ['WO
 
 
 @pytest.mark.requires("cc")
+@pytest.mark.requires("patience")
 def test_torchrun_starts_a_worker_for_each_gpu_without_being_told(
     shipped: Launch, tmp_path: Path, gpus_in_reach: Callable[..., GpuBox]
 ) -> None:

@@ -137,6 +137,7 @@ def test_what_cannot_be_published_is_refused_with_its_place(net):
         assert message in net("experiment=net", *words, check=2).stderr
 
 
+@pytest.mark.requires("patience")
 def test_ports_and_the_name_of_a_network_do_not_make_another_experiment(net):
     digests = set()
     for words in (("network=bridge",), ("network=bridge", "publish=[8000]"), ("network=other",)):

@@ -12,6 +12,7 @@ from launch_command import Launch
 pytestmark = pytest.mark.requires("overlayfs", "userns")
 
 
+@pytest.mark.requires("patience")
 def test_a_removed_image_is_built_again_with_the_same_digest(tmp_path: Path, probe_project: Path) -> None:
     launch = Launch(tmp_path / "home", probe_project)
     first = json.loads(launch("build", "experiment=probe", "--json").stdout)

@@ -159,6 +159,7 @@ def test_packages_come_onto_the_base_through_its_own_dpkg(home: Path) -> None:
     assert "/usr/bin/nc.openbsd" == heard.lines[-1]
 
 
+@pytest.mark.requires("patience")
 def test_apt_installs_more_while_a_networked_step_runs_and_the_address_stays_out_of_the_image(home: Path) -> None:
     source = source_of("trixie", home)
     if any(url.startswith("file:") for url in source.archives.values()):

@@ -181,7 +181,13 @@ def paths_of(store: Store, layers: tuple[Layer, ...]) -> dict[str, TreeEntry]:
     return {entry.path: replace(entry, mtime=0) for entry in merged_tree(store, layers) if entry.path not in BUILDERS_OWN}
 
 
-@pytest.mark.parametrize("tool", [pytest.param(name, marks=pytest.mark.requires(name)) for name in ("buildah", "podman")])
+@pytest.mark.parametrize(
+    "tool",
+    [
+        pytest.param("buildah", marks=pytest.mark.requires("buildah")),
+        pytest.param("podman", marks=pytest.mark.requires("podman", "patience")),
+    ],
+)
 def test_other_builders_make_the_same_tree(tool: str, tmp_path: Path, store: Store, base: ImportImage, context: Path) -> None:
     plan = planned(context, base)
     image = build(plan, store).image
