@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from pathlib import Path
-
 import time
+from pathlib import Path
 
 import pytest
 from counting_run import CountingRun, descendants, lives, one_history, until
