@@ -39,6 +39,9 @@ def make_directories(
     return made, refused
 
 
+NO_CPU_LIMIT = ("cpu.cfs_quota_us", "-1")
+
+
 def settings(limits: Limits) -> list[Setting]:
     """*limits* as file contents, in the order in which the kernel accepts them."""
     wanted = []

@@ -42,6 +42,9 @@ class Parent:
     """Why it has no controllers."""
 
 
+NO_CPU_LIMIT = ("cpu.max", "max")
+
+
 def settings(limits: Limits) -> list[Setting]:
     """*limits* as file contents."""
     wanted = []

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -149,6 +150,23 @@ except BlockingIOError:
 """
     ended = run_limited(tmp_path, code, Limits(pids=20))
     assert 20 - 4 <= int(ended.output) < 20  # init and the program count too
+
+
+@pytest.mark.parametrize("cpus", [0.25, None])
+def test_a_container_is_made_with_all_cores_and_its_program_has_its_share(cpus):
+    def quota() -> str:
+        directory = cgroup.controllers["cpu"]
+        files = (directory / "cpu.cfs_quota_us", directory / "cpu.max")
+        return next(file.read_text().split()[0] for file in files if file.exists())
+
+    with new_cgroup(name(), Limits(cpus=cpus)) as cgroup:
+        limit = quota()
+        with suppress(ValueError), cgroup.cpu_unlimited():
+            assert quota() in ("-1", "max")
+            raise ValueError
+        assert limit == quota()
+    with cgroup.cpu_unlimited():
+        pass  # a cgroup that is gone has no limit to lift
 
 
 @in_a_container
