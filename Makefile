@@ -29,5 +29,5 @@ docs:             ## write the generated pages anew
 	$(bin)/python -m launcher.cli.reference > docs/reference/command-line.md
 
 bench:            ## minutes, on an idle machine; Markdown on stdout
-	@set -e; for script in command_help container_start unchanged_launch add_requirement sweep_of_true sweep_slots metrics_per_second import_in_container fresh_state image_builds registry networks oci_runtime; do \
+	@set -e; for script in command_help container_start unchanged_launch add_requirement sweep_of_true sweep_slots import_in_container fresh_state image_builds registry networks oci_runtime; do \
 		$(bin)/python tests/bench/$$script.py; done

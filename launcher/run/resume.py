@@ -29,9 +29,8 @@ def refuse_to_resume(record: RunRecord) -> None:
         raise ConfigError(f"run `{run_id}` is complete", hint=f"`launch rerun {run_id}` runs it again")
     if record.sweep_id is not None:
         hint = f"`launch rerun {run_id}` runs the trial alone"
-        if RunDir(
-            record.run_dir.root.with_name(record.sweep_id)
-        ).sweep.exists():  # no Hydra program's, which nobody can go on with
+        parent = RunDir(record.run_dir.root.with_name(record.sweep_id))
+        if parent.sweep.exists():  # no Hydra program's, which nobody can go on with
             hint = f"`launch resume {record.sweep_id}` goes on with the sweep, {hint}"
         raise ConfigError(f"run `{run_id}` is trial {record.trial} of sweep `{record.sweep_id}`", hint=hint)
 

@@ -145,15 +145,14 @@ def run_attempt(run: Run, number: int) -> Attempt:
         if spec.network == "bridge":
             owned.enter_context(acquired(run_dir, "network", spec.container_id))
         logs = owned.enter_context(opened_logs(run_dir))
-        with cgroup.cpu_unlimited():
-            container = lifecycle.create(
-                spec,
-                exit_record=run_dir.exit_record,
-                init_socket=run_dir.init_socket,
-                held_fds=(*(lease.fds if lease else ()), *layers.fds, *layer_fds),
-                cgroup=cgroup,
-                logs=logs,
-            )
+        container = lifecycle.create(
+            spec,
+            exit_record=run_dir.exit_record,
+            init_socket=run_dir.init_socket,
+            held_fds=(*(lease.fds if lease else ()), *layers.fds, *layer_fds),
+            cgroup=cgroup,
+            logs=logs,
+        )
         owned.callback(container.close)
         owned.callback(_end, container)
         for warning in (*spec.notes, *cgroup.warnings, *container.warnings):

@@ -58,25 +58,18 @@ class Cgroup:
     def cpu_unlimited(self) -> Iterator[None]:
         """Lift the limit of CPUs for the body. To make a container takes 20 ms of a core: with a tenth of one that were two
         periods in which it stands still."""
-        file, none = self._cpu_limit()
-        limit = read_value(file) if file is not None else None
-        if file is None or limit is None:
+        directory = self.controllers.get("cpu")
+        name, none = v2.NO_CPU_LIMIT if directory == self.unified else v1.NO_CPU_LIMIT
+        limit = read_value(directory / name) if directory is not None else None
+        if directory is None or limit is None or limit.startswith(none):
             yield
             return
-        write_value(file, none)
+        write_value(directory / name, none)
         try:
             yield
         finally:
             with suppress(FileNotFoundError):  # the container was killed meanwhile, and its cgroup removed
-                write_value(file, limit)
-
-    def _cpu_limit(self) -> tuple[Path | None, str]:
-        """The file that has it, and how that says that there is none."""
-        directory = self.controllers.get("cpu")
-        if directory is None:
-            return None, ""
-        name, none = v2.NO_CPU_LIMIT if directory == self.unified else v1.NO_CPU_LIMIT
-        return directory / name, none
+                write_value(directory / name, limit)
 
     def pids(self) -> list[int]:
         """The processes inside, children's cgroups included, ascending. Zombies count until they are reaped on v1."""

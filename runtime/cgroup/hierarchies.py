@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from runtime.kernel.mountinfo import unescaped
 from runtime.light_typing import NamedTuple
 
 
@@ -31,13 +32,6 @@ class CgroupMount(NamedTuple):
     options: tuple[str, ...]
 
 
-def _unescaped(path: str) -> str:
-    """mountinfo writes blank, tab, newline and backslash as octal (proc(5))."""
-    for octal, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        path = path.replace(octal, character)
-    return path
-
-
 def parse_mounts(mountinfo: str) -> list[CgroupMount]:
     """The cgroup mounts in the text of /proc/PID/mountinfo."""
     mounts = []
@@ -48,7 +42,7 @@ def parse_mounts(mountinfo: str) -> list[CgroupMount]:
         fields, (fstype, _, options) = before.split(" "), after.split(" ")[:3]
         if fstype in ("cgroup", "cgroup2"):
             version = 2 if fstype == "cgroup2" else 1
-            mounts.append(CgroupMount(version, _unescaped(fields[3]), _unescaped(fields[4]), tuple(options.split(","))))
+            mounts.append(CgroupMount(version, unescaped(fields[3]), unescaped(fields[4]), tuple(options.split(","))))
     return mounts
 
 

@@ -12,6 +12,9 @@ from runtime.cgroup.control_file import Setting, make_empty
 from runtime.cgroup.limits import Limits
 
 CONTROLLERS = ("memory", "cpu", "cpuacct", "pids")
+NO_CPU_LIMIT = ("cpu.cfs_quota_us", "-1")
+"""A file of `cpu`, and what it says where there is no limit."""
+
 
 FREEZER = "freezer"
 """Needed only where there is no v2 hierarchy, which freezes without controllers (`freezer.py`)."""
@@ -37,9 +40,6 @@ def make_directories(
         else:
             made[controller] = directory
     return made, refused
-
-
-NO_CPU_LIMIT = ("cpu.cfs_quota_us", "-1")
 
 
 def settings(limits: Limits) -> list[Setting]:

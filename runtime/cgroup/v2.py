@@ -23,6 +23,9 @@ from runtime.cgroup.control_file import Setting, read_pids, read_value, write_va
 from runtime.cgroup.limits import Limits
 
 CONTROLLERS = ("memory", "cpu", "pids", "io")
+NO_CPU_LIMIT = ("cpu.max", "max")
+"""A file of `cpu`, and what it says where there is no limit."""
+
 """`io` sets no limit and tells what was read and written. A user's own manager may delegate less."""
 
 LEAF = "launch-leaf"
@@ -40,9 +43,6 @@ class Parent:
     """What a child made there will have."""
     reason: str | None = None
     """Why it has no controllers."""
-
-
-NO_CPU_LIMIT = ("cpu.max", "max")
 
 
 def settings(limits: Limits) -> list[Setting]:

@@ -11,7 +11,7 @@ import os
 import select
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,9 +131,10 @@ def create(
             resolv_conf=wiring.resolv_conf,
             connected=wiring.is_needed,
         )
-        pid = begin(birth, cgroup)
-        for_child.close()  # so that the end of the other side is seen
-        container = _bring_up(spec, pid, ours, maps, wiring)
+        with cgroup.cpu_unlimited() if cgroup is not None else nullcontext():
+            pid = begin(birth, cgroup)
+            for_child.close()  # so that the end of the other side is seen
+            container = _bring_up(spec, pid, ours, maps, wiring)
         on_failure.pop_all()
     container.stdout_fd, container.stderr_fd, container.owner_notes_fd = stdout_read, stderr_read, owner_notes
     container.exit_record, container.exit_fd = exit_record, exit_fd

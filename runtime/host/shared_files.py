@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from runtime.host.finding import Finding, good, off
 from runtime.host.machine import Machine
+from runtime.kernel.mountinfo import unescaped
 from runtime.rootfs.overlay_trial import why_no_writable_layer
 from runtime.rootfs.removal import remove_tree
 
@@ -63,8 +63,7 @@ def mount_of(directory: Path, machine: Machine) -> Mount:
     for line in machine.text("/proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         fields, (kind, source, *options) = before.split(" "), after.split(" ")
-        # Blank, tab, newline and backslash are written as octal; all else as it is, in whatever script.
-        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
+        point = unescaped(fields[4])
         # A later mount at the same place, or an inner one, hides the others.
         if (real == point or real.startswith(point.rstrip("/") + "/")) and len(point) >= len(found.point):
             found = Mount(point, kind, source, frozenset(",".join([fields[5], *options]).split(",")))

@@ -85,22 +85,16 @@ def reasons(slots):
     return [record.reason for _ in range(3) for _, record in slots.wait(0)]
 
 
-def test_a_trial_whose_supervisor_ended_without_a_last_word_while_no_sweep_ran_is_lost(bed):
+@pytest.mark.parametrize("who", ["its supervisor", "its worker, which an earlier process has seen off"])
+def test_a_trial_is_lost_of_which_somebody_ended_without_a_last_word_while_no_sweep_ran(bed, who):
     slots = bed.slots()
     bed.begun(slots)
     running = bed.started(slots)
-    for event in ("free", "over"):
-        bed.say(event, run=running.run_dir.run_id)
-    again = bed.slots()
-    assert again.adopt(running) is None
-    assert ["lost"] == reasons(again)
-
-
-def test_a_trial_whose_worker_an_earlier_process_has_seen_off_ends_all_the_same(bed):
-    slots = bed.slots()
-    bed.begun(slots)
-    running = bed.started(slots)
-    write_line(bed.worker().orders, "over")
+    if who == "its supervisor":
+        for event in ("free", "over"):
+            bed.say(event, run=running.run_dir.run_id)
+    else:
+        write_line(bed.worker().orders, "over")
     again = bed.slots()
     assert again.adopt(running) is None
     assert ["lost"] == reasons(again)
