@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 
 from launcher.errors import ConfigError
+from runtime.suggestions import did_you_mean
 
 
 def action_main(noun: str, actions: Mapping[str, str], arguments: Sequence[str], *, shown_by_default: str) -> int | None:
@@ -29,7 +30,4 @@ def epilog(noun: str, actions: Mapping[str, str]) -> str:
 
 
 def _what_was_meant(noun: str, actions: Mapping[str, str], word: str, what: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(word, actions, n=1)
-    return f"did you mean `launch {noun} {near[0]}`?" if near else f"`launch {noun} show {word}` shows {what}"
+    return did_you_mean(word, actions, prefix=f"launch {noun} ") or f"`launch {noun} show {word}` shows {what}"

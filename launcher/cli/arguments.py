@@ -44,13 +44,12 @@ class Parser(argparse.ArgumentParser):
         unknown = re.match(r"unrecognized arguments: .*?(?<!\S)(--?[\w-]+)", message)
         if unknown is None:
             return None
-        from difflib import get_close_matches
+        from runtime.suggestions import did_you_mean
 
         known = [option for option in self._option_string_actions if option.startswith("--")]
         if self.prog == "launch run":
             known += ["--version"]
-        near = get_close_matches("--" + unknown[1].lstrip("-"), known, n=1, cutoff=0.7)
-        return f"did you mean `{near[0]}`?" if near else None
+        return did_you_mean("--" + unknown[1].lstrip("-"), known, cutoff=0.7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +111,11 @@ def parse(parser: Parser, arguments: Sequence[str]) -> tuple[argparse.Namespace,
 
 def _experiment_meant(overrides: Sequence[str]) -> str:
     """A mistyped `experiment=`, if one of *overrides* looks like it."""
-    from difflib import get_close_matches
+    from runtime.suggestions import closest
 
     for override in overrides:
         key, equals, value = override.partition("=")
-        if equals and get_close_matches(key.lstrip("+"), ["experiment"], cutoff=0.7):
+        if equals and closest(key.lstrip("+"), ["experiment"], cutoff=0.7):
             return f"did you mean `experiment={value}`?"
     return "name one: `launch experiment=digits`; `launch list` shows them all"
 

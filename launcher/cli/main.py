@@ -112,18 +112,18 @@ def _refuse_a_stray_word(arguments: Sequence[str]) -> None:
 
 
 def _what_was_meant(word: str) -> str:
-    from difflib import get_close_matches
     from pathlib import Path
 
     from launcher.config.project import list_experiments
+    from runtime.suggestions import closest
 
     experiments = [found.name for found in list_experiments(config_dir=None, cwd=Path.cwd(), environ=os.environ)]
     if word in experiments:
         return f"an experiment is launched with `launch experiment={word}`"
-    near = get_close_matches(word, [*COMMANDS, *experiments], n=1)
-    if not near:
+    near = closest(word, [*COMMANDS, *experiments])
+    if near is None:
         return "`launch --help` lists the commands, `launch list` the experiments"
-    return f"did you mean `launch {near[0] if near[0] in COMMANDS else f'experiment={near[0]}'}`?"
+    return f"did you mean `launch {near if near in COMMANDS else f'experiment={near}'}`?"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ A part of `schema.py`, and of its door to pydantic.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from launcher.config import databricks
 from launcher.config.metric_pattern import value_group
 from launcher.config.quantities import seconds, size_bytes
 from runtime.network.published import parse as parse_port
+from runtime.suggestions import did_you_mean
 
 
 def matching(pattern: str, meaning: str) -> AfterValidator:
@@ -65,9 +65,9 @@ def _not_databricks(value: str) -> str:
 def network_word(value: str) -> str:
     if value in NETWORKS:
         return value
-    near = difflib.get_close_matches(value.lower(), NETWORKS, n=1, cutoff=0.75)
-    if near:
-        raise ValueError(f"too near to a word that means something: did you mean `{near[0]}`?")
+    hint = did_you_mean(value.lower(), NETWORKS, cutoff=0.75)
+    if hint is not None:
+        raise ValueError(f"too near to a word that means something: {hint}")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", value):
         raise ValueError("not a name for a network: up to 32 letters, digits, `_`, `-` and `.`")
     return value

@@ -6,7 +6,6 @@ test for each.
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 from collections.abc import Iterable, Sequence
@@ -18,6 +17,7 @@ from launcher.config.origin import Sources
 from launcher.config.project import SearchPath, configuration_files
 from launcher.config.schema_shape import KeyPath, known_keys, shape_at
 from launcher.errors import ConfigError, Origin
+from runtime.suggestions import closest, did_you_mean
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -108,12 +108,11 @@ def check_choices(choices: Sequence[Override], path: SearchPath) -> None:
 
 def _no_such_option(group: str, name: str, path: SearchPath, origin: Origin) -> ConfigError:
     options = path.options(group)
-    near = difflib.get_close_matches(name, options, n=1)
     if shape_at((group,)) is not None:
         what = f"no preset `{name}` of `{group}`"
     else:
         what = f"no {group} `{name}`"
-    hint = f"did you mean `{group}={near[0]}`?" if near else f"there {listed(options, verb=True)}"
+    hint = did_you_mean(name, options, prefix=f"{group}=") or f"there {listed(options, verb=True)}"
     return ConfigError(what, origin=origin, hint=hint)
 
 
@@ -143,12 +142,8 @@ def failed_composition(error: Exception, choices: Sequence[Override], path: Sear
     if override:
         group = override[1]
         where = _line_of(group, config, path, sources) if config else _choice_origin(group, choices)
-        near = difflib.get_close_matches(group, path.groups(), n=1)
-        hint = (
-            f"did you mean `{near[0]}`?"
-            if near and near[0] != group
-            else "only a group that stands earlier in the defaults can be overridden"
-        )
+        hint = None if group in path.groups() else did_you_mean(group, path.groups())
+        hint = hint or "only a group that stands earlier in the defaults can be overridden"
         return ConfigError(f"nothing to override: `{group}` is not chosen before", origin=where, hint=hint)
     origin_or_none = _line_of("", config, path, sources) if config else None
     return ConfigError(f"cannot compose the configuration: {rest}", origin=origin_or_none)
@@ -261,15 +256,14 @@ def near_key(path: KeyPath, siblings: Iterable[str], *, elsewhere: Iterable[str]
     names = [str(sibling) for sibling in siblings]
     if path == ("gpu",):
         return "gpus"
-    close = difflib.get_close_matches(last, names, n=1, cutoff=0.7)
-    if close:
-        return dotted((*parent, close[0]))
+    near = closest(last, names, cutoff=0.7)
+    if near is not None:
+        return dotted((*parent, near))
     known = [*elsewhere, *known_keys()]
     same_end = sorted((key for key in known if key.split(".")[-1] == last and key != dotted(path)), key=len)
     if same_end:
         return same_end[0]
-    whole = difflib.get_close_matches(dotted(path), known, n=1, cutoff=0.8)
-    return whole[0] if whole else None
+    return closest(dotted(path), known, cutoff=0.8)
 
 
 def dotted(path: Iterable[str | int]) -> str:

@@ -23,6 +23,7 @@ from launcher.config.resolve import read_variable
 from launcher.config.schema_shape import KeyPath, shapes
 from launcher.config.spec import ExperimentSpec, from_json
 from launcher.errors import ConfigError, Origin
+from runtime.suggestions import did_you_mean
 
 _WANTED = {
     "int_type": "a whole number",
@@ -142,13 +143,10 @@ def _problem(path: KeyPath, details: list[ErrorDetails], context: Context) -> Co
 def _near_choice(details: Iterable[ErrorDetails]) -> str | None:
     for detail in details:
         if detail["type"] == "literal_error":
-            import difflib
-
-            near = difflib.get_close_matches(
-                str(detail["input"]), re.findall(r"'([^']+)'", str(detail.get("ctx", {}).get("expected", ""))), n=1
-            )
-            if near:
-                return f"did you mean `{near[0]}`?"
+            choices = re.findall(r"'([^']+)'", str(detail.get("ctx", {}).get("expected", "")))
+            hint = did_you_mean(str(detail["input"]), choices)
+            if hint is not None:
+                return hint
     return None
 
 

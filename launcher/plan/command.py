@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from launcher.errors import ConfigError, Origin
+from runtime.suggestions import did_you_mean
 
 _REFERENCE = re.compile(r"(\\)?\$\{([^${}]*)\}")
 
@@ -72,12 +73,10 @@ def _look_up(reference: str, tree: Tree, word: str, origin: Origin | None) -> An
 
 
 def _near(reference: str, tree: Tree) -> str | None:
-    import difflib
-
     params = tree.get("params", {})
     names = [f"params.{key}" for key in params] + [key for key in tree if key != "params"]
-    near = difflib.get_close_matches(reference, names, n=1) or difflib.get_close_matches(f"params.{reference}", names, n=1)
-    return f"did you mean `${{{near[0]}}}`?" if near else None
+    hints = (did_you_mean(word, names, prefix="${", suffix="}") for word in (reference, f"params.{reference}"))
+    return next(filter(None, hints), None)
 
 
 def _text(value: Any, reference: str, word: Any, origin: Origin | None) -> str:

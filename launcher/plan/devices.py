@@ -8,7 +8,6 @@ infiniband              RDMA devices
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from launcher.errors import ConfigError, Origin
 from launcher.plan.image_libraries import directory_in, image_notes
 from runtime.errors import GpuError
 from runtime.gpu.edits import Edits, joined
+from runtime.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from runtime.container.spec import ContainerSpec
@@ -110,10 +110,5 @@ def _own(entry: str) -> Edits:
 
     if entry.startswith("/") or entry.partition(":")[0] in WORDS:
         return asked_nodes(entry)
-    near = difflib.get_close_matches(entry, WORDS, n=1)
-    hint = (
-        f"did you mean `{near[0]}`?"
-        if near
-        else f"a node (`/dev/kvm`), a CDI device (`vendor.com/class=name`), {', '.join(WORDS)}"
-    )
-    raise GpuError(f"`{entry}` is no device", hint=hint)
+    forms = f"a node (`/dev/kvm`), a CDI device (`vendor.com/class=name`), {', '.join(WORDS)}"
+    raise GpuError(f"`{entry}` is no device", hint=did_you_mean(entry, WORDS) or forms)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from launcher.config.spec import Pruner, Sweep
 from launcher.errors import ConfigError, Origin
+from runtime.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import optuna
@@ -26,8 +26,7 @@ def make_pruner(pruner: Pruner, sweep: Sweep, *, where: Callable[[str], Origin |
     known = inspect.signature(make).parameters
     for name in pruner.options:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}"
+            hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
             raise ConfigError(
                 f"the pruner `{pruner.kind}` has no option `{name}`", origin=where(f"sweep.pruner.options.{name}"), hint=hint
             )

@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from launcher.config.spec import Sweep
@@ -16,6 +15,7 @@ from launcher.config.sweep_dimension import Dimension
 from launcher.errors import ConfigError, Origin
 from launcher.sweep.listed_search import ListedSearch, grid_points, random_points
 from launcher.sweep.search import Chosen, Search
+from runtime.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import optuna
@@ -48,12 +48,8 @@ def make_search(dimensions: Sequence[Dimension], sweep: Sweep, *, where: Where) 
 def _check(dimensions: Sequence[Dimension], sweep: Sweep, where: Where) -> None:
     name = sweep.sampler
     if name not in NAMES and not _is_import_path(name):
-        near = get_close_matches(name, NAMES, n=1)
-        hint = (
-            f"did you mean `{near[0]}`?"
-            if near
-            else f"there are {', '.join(NAMES)}, and classes by import path: `package.module:Sampler`"
-        )
+        there = f"there are {', '.join(NAMES)}, and classes by import path: `package.module:Sampler`"
+        hint = did_you_mean(name, NAMES) or there
         raise ConfigError(f"there is no sampler `{name}`", origin=where("sweep.sampler"), hint=hint)
     if name not in ("grid", "random") and not sweep.metrics:
         raise ConfigError(
@@ -128,11 +124,10 @@ def _made(make: Callable[..., Any], options: dict[str, Any], sweep: Sweep, where
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
     for name in sweep.sampler_options:
         if name not in known and not takes_any:
-            near = get_close_matches(name, known, n=1)
             raise ConfigError(
                 f"the sampler `{sweep.sampler}` has no option `{name}`",
                 origin=where(f"sweep.sampler_options.{name}"),
-                hint=f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}",
+                hint=did_you_mean(name, known) or f"there are {', '.join(known)}",
             )
     usable = {name: value for name, value in options.items() if name in known or takes_any}
     try:

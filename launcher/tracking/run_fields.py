@@ -11,6 +11,7 @@ from typing import Any
 
 from launcher.errors import ConfigError
 from launcher.tracking.record import RunRecord
+from runtime.suggestions import did_you_mean
 
 Value = str | int | float | bool | None
 
@@ -112,11 +113,6 @@ def _what_was_meant(field: str) -> str:
 
 
 def _near(field: str, known: Sequence[str]) -> str | None:
-    from difflib import get_close_matches
-
     kind = field.partition(".")[0]
-    near = get_close_matches(field, known, n=1)
-    if near:
-        return f"did you mean `{near[0]}`?"
     same_kind = [name for name in known if name.startswith(f"{kind}.")]
-    return f"there are {', '.join(same_kind[:12])}" if same_kind else None
+    return did_you_mean(field, known) or (f"there are {', '.join(same_kind[:12])}" if same_kind else None)

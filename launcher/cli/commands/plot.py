@@ -14,6 +14,7 @@ from launcher.errors import ConfigError
 from launcher.run.curve import Curve, read_curves
 from launcher.tracking.record import RunRecord, find_run, list_runs
 from runtime.state_dir import StateDir, state_dir
+from runtime.suggestions import did_you_mean
 
 _ROWS = 16
 
@@ -82,11 +83,9 @@ def _label(record: RunRecord) -> str:
 
 
 def _there_is(metric: str, known: set[str]) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(metric, known, n=1)
-    if near:
-        return f"did you mean `{near[0]}`?"
+    hint = did_you_mean(metric, known)
+    if hint is not None:
+        return hint
     return f"there are {', '.join(sorted(known)[:12])}" if known else "these runs have reported no metrics"
 
 

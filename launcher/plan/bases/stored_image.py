@@ -7,7 +7,6 @@ the store's layers become one step, which an empty store cannot make again.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from launcher.errors import ConfigError, Origin
@@ -22,6 +21,7 @@ from runtime.oci.reference import Remote, parse_reference
 from runtime.state_dir import StateDir
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
+from runtime.suggestions import similar
 
 
 def stored_image(reference: str, *, state: StateDir, origin: Origin) -> PinnedImage | None:
@@ -63,7 +63,7 @@ def similar_names(reference: str, *, state: StateDir) -> list[str]:
     names = sorted({name for names in Store(state.store).names_by_digest().values() for name in names})
     # podman saves what `-t tool` made as `localhost/tool:latest`.
     elsewhere = [name for name in names if _last_part(name) == _last_part(reference)]
-    return [*elsewhere, *difflib.get_close_matches(reference, names, n=2, cutoff=0.75)]
+    return [*elsewhere, *similar(reference, names, limit=2, cutoff=0.75)]
 
 
 def _last_part(name: str) -> str:

@@ -17,6 +17,7 @@ from launcher.errors import ConfigError, Origin
 from launcher.plan.dockerfile.dockerignore import Ignore
 from launcher.plan.stat_cache import StatCache
 from runtime.build.go_match import compiled, has_wildcards, unescaped
+from runtime.suggestions import did_you_mean
 
 DIRECTORY = 0o040755
 LINK = 0o120777
@@ -213,13 +214,10 @@ class BuildContext:
         return ConfigError(f"`{written}` is not in the context `{self.root}`", origin=origin, hint=self._near(path))
 
     def _near(self, path: str) -> str | None:
-        from difflib import get_close_matches
-
         directory, _, name = path.rpartition("/")
         while directory and not os.path.isdir(f"{self.root}/{directory}"):
             directory, _, name = directory.rpartition("/")
-        near = get_close_matches(name, self._names(directory), n=1)
-        return f"did you mean `{directory + '/' if directory else ''}{near[0]}`?" if near else None
+        return did_you_mean(name, self._names(directory), prefix=f"{directory}/" if directory else "")
 
 
 def _cleaned(source: str) -> str:

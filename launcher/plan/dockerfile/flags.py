@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Literal
 
 from launcher.errors import ConfigError, Origin
 from launcher.plan.dockerfile.expand import is_space
+from runtime.suggestions import did_you_mean
 
 _Kind = Literal["on-off", "once", "many"]
 
@@ -87,9 +87,9 @@ def checked_flags(keyword: str, words: Sequence[str], origin: Origin) -> tuple[t
 
 
 def _near_flag(name: str, known: dict[str, _Kind]) -> str:
-    near = difflib.get_close_matches(name.lower(), known, n=1)
-    if near:
-        return f"did you mean `--{near[0]}`?"
+    hint = did_you_mean(name.lower(), known, prefix="--")
+    if hint is not None:
+        return hint
     if known:
         return f"it knows {', '.join(f'`--{flag}`' for flag in known)}"
     return "it has no flags; what follows a `--` is taken as it is"

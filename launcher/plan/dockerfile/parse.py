@@ -5,7 +5,6 @@ Where BuildKit lets something pass that cannot be meant (a flag of ARG, RUN with
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -15,6 +14,7 @@ from launcher.plan.dockerfile.document import Dockerfile, Heredoc, Instruction, 
 from launcher.plan.dockerfile.flags import checked_flags, split_flags
 from launcher.plan.dockerfile.heredoc import heredoc_words
 from launcher.plan.dockerfile.logical_lines import LogicalLine, LogicalLines, stripped
+from runtime.suggestions import did_you_mean
 
 _KEYWORDS = (
     *("ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD"),
@@ -123,5 +123,4 @@ def _no_trigger(keyword: str, origin: Origin) -> ConfigError:
 
 
 def _unknown(written: str, origin: Origin) -> ConfigError:
-    near = difflib.get_close_matches(written.upper(), _KEYWORDS, n=1)
-    return ConfigError(f"there is no instruction `{written}`", origin=origin, hint=f"did you mean `{near[0]}`?" if near else None)
+    return ConfigError(f"there is no instruction `{written}`", origin=origin, hint=did_you_mean(written.upper(), _KEYWORDS))

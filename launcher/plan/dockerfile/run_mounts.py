@@ -6,12 +6,12 @@ import csv
 import posixpath
 import re
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Literal
 
 from launcher.errors import ConfigError, Origin
 from launcher.plan.dockerfile.variables import Words
 from runtime.build.plan import RunMount
+from runtime.suggestions import did_you_mean
 
 _KEYS = {
     "type": "type",
@@ -116,8 +116,7 @@ def _written(value: str, words: Words) -> WrittenMount:
 
 def _key(written: str, text: str, origin: Origin) -> str:
     if written not in _KEYS:
-        near = get_close_matches(written, _KEYS, n=1)
-        raise ConfigError(f"`--mount` has no `{text}`", origin=origin, hint=f"did you mean `{near[0]}`?" if near else None)
+        raise ConfigError(f"`--mount` has no `{text}`", origin=origin, hint=did_you_mean(written, _KEYS))
     return _KEYS[written]
 
 
@@ -126,8 +125,7 @@ def _check(kind: str, fields: dict[str, str], origin: Origin) -> None:
         hint = "a key can be handed in as `--mount=type=secret`"
         raise ConfigError("`RUN --mount=type=ssh` is not supported: there is no agent in a build", origin=origin, hint=hint)
     if kind not in _ALLOWED:
-        near = get_close_matches(kind, _ALLOWED, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"one of {', '.join(_ALLOWED)}"
+        hint = did_you_mean(kind, _ALLOWED) or f"one of {', '.join(_ALLOWED)}"
         raise ConfigError(f"`--mount` has no type `{kind}`", origin=origin, hint=hint)
     for key in fields:
         if key not in _ALLOWED[kind]:

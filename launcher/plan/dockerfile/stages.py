@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 
 from launcher.errors import ConfigError, Origin
 from launcher.plan.dockerfile.document import Dockerfile, Stage
 from runtime.build.plan import CopyFiles, RunCommand, StageFiles, Step
+from runtime.suggestions import did_you_mean
 
 SCRATCH = "scratch"
 
@@ -25,9 +25,8 @@ def target_stage(dockerfile: Dockerfile, target: str | None) -> int:
     found = stage_called(stages, target)
     if found is None:
         names = [stage.name for stage in stages if stage.name]
-        near = get_close_matches(target.lower(), names, n=1)
         there = f"its stages are {', '.join(f'`{name}`' for name in names)}" if names else "its stages have no names"
-        hint = f"did you mean `{near[0]}`?" if near else there
+        hint = did_you_mean(target.lower(), names) or there
         raise ConfigError(f"the Dockerfile has no stage `{target}`", hint=hint)
     return found
 

@@ -8,11 +8,11 @@ into the image; a stage that starts from another has its ARGs too, below the ima
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 
 from launcher.errors import Origin
 from launcher.plan.dockerfile.document import Dockerfile, Instruction
 from launcher.plan.dockerfile.expand import expand, expand_words, unset_names
+from runtime.suggestions import did_you_mean
 
 Warn = Callable[[str, Origin | None], None]
 
@@ -59,9 +59,8 @@ class BuildArguments:
         warnings = []
         for name in self.given:
             if name not in known and name.upper() not in PROXIES:
-                near = get_close_matches(name, sorted(declared), n=1)
-                meant = f"; did you mean `{near[0]}`?" if near else ""
-                warnings.append(f"no ARG of the Dockerfile takes `{name}`{meant}")
+                hint = did_you_mean(name, sorted(declared))
+                warnings.append(f"no ARG of the Dockerfile takes `{name}`{f'; {hint}' if hint else ''}")
         return warnings
 
 
@@ -93,6 +92,5 @@ class Words:
         if "$" not in word:
             return
         for name in sorted(unset_names(word, self._variables, escape=self._escape, origin=self.origin)):
-            near = get_close_matches(name, list(self._variables), n=1)
-            meant = f"; did you mean `${near[0]}`?" if near else ""
-            self._warn(f"`${name}` has no value here and counts as empty{meant}", self.origin)
+            hint = did_you_mean(name, self._variables, prefix="$")
+            self._warn(f"`${name}` has no value here and counts as empty{f'; {hint}' if hint else ''}", self.origin)

@@ -14,6 +14,7 @@ from launcher.errors import ConfigError
 from launcher.plan.bases.base_image import KNOWN_SUITES
 from launcher.plan.refusals import Where
 from runtime.errors import NotAvailable
+from runtime.suggestions import did_you_mean
 
 _BOOTSTRAP = "bootstrap:debian/"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -74,9 +75,5 @@ def _another_suite(image: Image, hint: str | None) -> str | None:
     suite = image.base.removeprefix(_BOOTSTRAP)
     if suite in KNOWN_SUITES or suite == image.base:
         return hint
-    from difflib import get_close_matches
-
-    near = get_close_matches(suite, KNOWN_SUITES, n=1)
-    if near:
-        return f"did you mean `{_BOOTSTRAP}{near[0]}`?"
-    return " and ".join(f"`{_BOOTSTRAP}{known}`" for known in KNOWN_SUITES) + " are suites that are known to work"
+    known_to_work = " and ".join(f"`{_BOOTSTRAP}{known}`" for known in KNOWN_SUITES)
+    return did_you_mean(suite, KNOWN_SUITES, prefix=_BOOTSTRAP) or f"{known_to_work} are suites that are known to work"

@@ -167,9 +167,6 @@ class PackageIndex:
             if any(b"\nEssential: yes" in stanza or b"\nPriority: required" in stanza for _, stanza in self._offers(name))
         )
 
-    def similar(self, name: str) -> list[str]:
-        """Names a person may have meant."""
-        import difflib
-
-        near = [known for known in self._stanzas if known[:1] == name[:1] and abs(len(known) - len(name)) <= 3]
-        return difflib.get_close_matches(name, near, n=3, cutoff=0.6)
+    def names_like(self, name: str) -> list[str]:
+        """Of the many thousands those that a person who wrote *name* may have meant: as long, with the same first letter."""
+        return [known for known in self._stanzas if known[:1] == name[:1] and abs(len(known) - len(name)) <= 3]

@@ -15,6 +15,7 @@ from runtime.build.debian.index import Candidate, PackageIndex
 from runtime.build.debian.relations import Group, Relation, show_group
 from runtime.build.plan import DebPackage
 from runtime.errors import NotAvailable
+from runtime.suggestions import did_you_mean
 
 _PREFERRED = {"usr-is-merged"}
 """Taken first wherever it is an alternative: our tree has a merged /usr from the start, so bookworm's `usrmerge`, which
@@ -151,8 +152,7 @@ def _wanted(selection: _Selection, wish: str) -> Candidate:
     if providers:
         shown = ", ".join(f"`{one.name}`" for one in providers[:6])
         raise NotAvailable(f"package `{name}` is a name that several packages provide", hint=f"name one of them: {shown}")
-    similar = index.similar(name)
-    hint = f"did you mean {' or '.join(f'`{one}`' for one in similar)}?" if similar else "only Debian's section `main` is used"
+    hint = did_you_mean(name, index.names_like(name), limit=3) or "only Debian's section `main` is used"
     raise NotAvailable(f"package `{name}` is not in this suite", hint=hint)
 
 

@@ -6,7 +6,6 @@ is never made from the numbers in a file: it is the host's own, and numbers that
 
 from __future__ import annotations
 
-import difflib
 import os
 import stat
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from runtime.gpu.cdi.files import Catalogue, Found
 from runtime.gpu.cdi.hooks import hook_edits
 from runtime.gpu.cdi.names import DeviceName
 from runtime.gpu.edits import DeviceFile, Edits, HostFile, joined
+from runtime.suggestions import did_you_mean
 
 _LIBRARY_PATH = "LD_LIBRARY_PATH"
 _HARMLESS_OPTIONS = frozenset(
@@ -54,9 +54,9 @@ def _unresolvable(missing: Sequence[DeviceName], catalogue: Catalogue) -> GpuErr
 
 def _near(name: DeviceName, catalogue: Catalogue) -> str:
     known = [str(one) for one in catalogue.devices]
-    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
-    if near:
-        return f"did you mean {' or '.join(f'`{one}`' for one in near)}?"
+    hint = did_you_mean(str(name), known, limit=3)
+    if hint is not None:
+        return hint
     if known:
         return f"known are {', '.join(f'`{one}`' for one in sorted(known)[:8])}"
     if name.kind == "nvidia.com/gpu":
