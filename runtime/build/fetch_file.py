@@ -6,14 +6,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from runtime.build.debian.archive_client import NotThere, archive_client, shown
+from runtime.build.debian.archive_client import NotThere, archive_client
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import FetchedFile
 from runtime.errors import BadContent, NetworkError
+from runtime.http.proxies import shown
 from runtime.oci.digest import digest_json
 from runtime.store.store import Store
-
-_ATTEMPTS = 4
 
 
 def fetch_file(file: FetchedFile, *, store: Store, observer: BuildObserver) -> Path:
@@ -27,11 +26,10 @@ def fetch_file(file: FetchedFile, *, store: Store, observer: BuildObserver) -> P
 
 def _fetch(file: FetchedFile, store: Store, observer: BuildObserver) -> None:
     client = archive_client()
-    for attempt in range(_ATTEMPTS):
-        if attempt:
-            time.sleep(0.3 * 3 ** (attempt - 1))
+    attempt = 0
+    while True:
         try:
-            store.put_blob(_told(client.chunks(file.url), file.name, observer), expected=file.digest)
+            store.put_blob(_watched(client.chunks(file.url), file.name, observer), expected=file.digest)
             return
         except BadContent as error:
             raise BadContent(
@@ -41,11 +39,14 @@ def _fetch(file: FetchedFile, store: Store, observer: BuildObserver) -> None:
         except NotThere:
             raise
         except NetworkError:
-            if attempt == _ATTEMPTS - 1:
+            pause = client.patience.pause_s(attempt)
+            if pause is None:
                 raise
+        time.sleep(pause)
+        attempt += 1
 
 
-def _told(chunks: Iterator[bytes], label: str, observer: BuildObserver) -> Iterator[bytes]:
+def _watched(chunks: Iterator[bytes], label: str, observer: BuildObserver) -> Iterator[bytes]:
     done = 0
     for chunk in chunks:
         done += len(chunk)

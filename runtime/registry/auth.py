@@ -16,10 +16,10 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from runtime.errors import BadContent, NetworkError
+from runtime.http.connections import Answer, basic
+from runtime.http.proxies import shown
 from runtime.registry.challenge import Challenge, choose_challenge, parse_challenges
-from runtime.registry.connections import Answer, basic
 from runtime.registry.credentials import Credentials
-from runtime.registry.proxies import shown
 from runtime.registry.refusals import refusal
 
 Scopes = tuple[str, ...]

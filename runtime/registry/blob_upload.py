@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from runtime.errors import NetworkError
+from runtime.http.retries import PASSING_STATUSES, Patience
 from runtime.oci.digest import Digest
 from runtime.registry.client import Registry
 from runtime.registry.refusals import RegistryRefusal
-from runtime.registry.retries import PASSING_STATUSES, Patience
 from runtime.registry.side_by_side import Stop
 
 _IN_ONE_REQUEST = 4 << 20

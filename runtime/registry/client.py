@@ -9,27 +9,27 @@ from __future__ import annotations
 import os
 import re
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from runtime.errors import BadContent, NetworkError
+from runtime.http.client import HttpClient
+from runtime.http.connections import Answer, Body, can_repeat, host_of
+from runtime.http.retries import Patience
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.oci.image_documents import DOCKER_INDEX, DOCKER_MANIFEST, DOCUMENT_LIMIT, INDEX, MANIFEST
 from runtime.registry.auth import Authority, Scopes, repository_scope
 from runtime.registry.configuration import registries_configuration
-from runtime.registry.connections import Answer, Body, Connections
 from runtime.registry.credentials import Credentials, find_credentials
-from runtime.registry.proxies import proxy_for, shown
-from runtime.registry.refusals import NotInRegistry, refusal, unreachable
-from runtime.registry.retries import PASSING_STATUSES, Patience
-from runtime.registry.scheme import api_host, find_scheme, is_local
+from runtime.registry.refusals import NotInRegistry, refusal
+from runtime.registry.tls import api_host, find_scheme, is_local, registry_tls
+
+if TYPE_CHECKING:
+    import ssl
 
 MANIFEST_TYPES = (INDEX, MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST)
-_REDIRECTS = (301, 302, 303, 307, 308)
-_MOST_REDIRECTS = 10
 _ERROR_LIMIT = 1 << 20
 _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
 
@@ -61,22 +61,19 @@ class Registry:
         *credentials*: instead of those that are stored. *repository*: which of those, where they are for a part of a registry."""
         self.host = host
         self._environ = environ
-        self._patience = patience or Patience()
         if insecure is None:
             insecure = registries_configuration(environ).is_insecure(host)
         self._insecure = insecure or is_local(host)
         self._given = credentials
         self._lock = threading.Lock()
-        insecure_host = api_host(host) if self._insecure else None
-        self._connections = Connections(environ, timeout_s=self._patience.timeout_s, insecure_host=insecure_host)
+        self._http = HttpClient(environ, patience=patience or Patience(), tls=self._tls, server=self._named)
         self._address: str | None = None
         self._repository = repository
         self._authority = Authority(host, credentials=self._find_credentials, ask=self._ask_realm)
-        self._answered = False
 
     def close(self) -> None:
         """Close kept connections. Streams that are open stay so."""
-        self._connections.close()
+        self._http.close()
 
     # --- manifests
 
@@ -259,77 +256,32 @@ class Registry:
     def _authorized(self, method: str, url: str, headers: Mapping[str, str], body: Body, scopes: Scopes) -> Answer:
         for attempt in range(3):
             sent = self._authority.header(scopes)
-            answer = self._following(method, url, headers, body, authorization=sent)
+            answer = self._http.follow(
+                method, url, headers=headers, body=body, authorization=sent, home=host_of(self._base()), leave_tls=self._insecure
+            )
             if answer.status != 401 or attempt == 2:
                 break
             secure = self._base().startswith("https:") and not self._insecure
             if not self._authority.challenged(answer.headers("WWW-Authenticate"), scopes, sent=sent, secure=secure):
                 break
-            if not isinstance(body, bytes | None):
+            if not can_repeat(body):
                 break  # the caller's stream is used up
             answer.discard()
         return answer
 
-    def _following(self, method: str, url: str, headers: Mapping[str, str], body: Body, *, authorization: str | None) -> Answer:
-        """The answer at the end of redirects. What authorizes us here is not shown to another host."""
-        own = urlsplit(self._base()).netloc
-        for _ in range(_MOST_REDIRECTS):
-            at_home = urlsplit(url).netloc == own
-            more = {"Authorization": authorization} if authorization is not None and at_home else {}
-            answer = self._patiently(method, url, {**headers, **more}, body)
-            location = answer.header("Location")
-            if answer.status not in _REDIRECTS or location is None:
-                return answer
-            target = urljoin(url, location)
-            answer.discard()
-            if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https" and not self._insecure:
-                raise NetworkError(f"registry `{self.host}` redirects from https to `{shown(target)}`, which is refused")
-            url = target
-        raise NetworkError(f"registry `{self.host}` redirects too often, last to `{shown(url)}`")
+    def _ask_realm(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        return self._http.ask(method, url, headers=headers, body=body)
 
-    def _patiently(self, method: str, url: str, headers: Mapping[str, str], body: Body) -> Answer:
-        import http.client
-
-        attempt = 0
-        again = isinstance(body, bytes | None) and method != "PATCH"  # a piece may have arrived although the answer did not
-        while True:
-            try:
-                answer = self._connections.request(method, url, headers=headers, body=body)
-            except (OSError, http.client.HTTPException, UnicodeError) as error:
-                pause = self._patience.pause_s(attempt) if again and self._may_pass(error) else None
-                if pause is None:
-                    proxy = proxy_for(urlsplit(url), self._environ)
-                    timeout_s = self._patience.timeout_s
-                    raise unreachable(error, self._named(url), timeout_s=timeout_s, proxy=proxy and shown(proxy)) from error
-            else:
-                self._answered = True
-                pause = self._patience.pause_s(attempt, answer.header("Retry-After"))
-                if answer.status not in PASSING_STATUSES or pause is None or not isinstance(body, bytes | None):
-                    return answer
-                answer.discard()
-            time.sleep(pause)
-            attempt += 1
+    def _tls(self, host: str) -> ssl.SSLContext:
+        # Where an insecure registry sends us is not insecure.
+        return registry_tls(host, self._environ, verify=not self._insecure or host != api_host(self.host))
 
     def _named(self, url: str) -> str:
         """Who is asked at *url*, in words."""
-        netloc = urlsplit(url).netloc.rpartition("@")[2]
-        if netloc == api_host(self.host):
+        host = host_of(url)
+        if host == api_host(self.host):
             return f"registry `{self.host}`"
-        return f"`{netloc}`, where registry `{self.host}` sends us"
-
-    def _may_pass(self, error: Exception) -> bool:
-        """Whether another attempt may do better: a registry that never answered and refuses is not there."""
-        import socket
-        import ssl
-
-        if isinstance(error, ssl.SSLCertVerificationError) or getattr(error, "reason", "") == "WRONG_VERSION_NUMBER":
-            return False
-        if isinstance(error, socket.gaierror):
-            return error.errno == socket.EAI_AGAIN
-        return self._answered or not isinstance(error, ConnectionRefusedError)
-
-    def _ask_realm(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
-        return self._patiently(method, url, headers, body)
+        return f"`{host}`, where registry `{self.host}` sends us"
 
     def _find_credentials(self) -> Credentials | None:
         return self._given or find_credentials(self.host, self._repository, self._environ)
@@ -339,7 +291,7 @@ class Registry:
         with self._lock:
             if self._address is None:
                 host = api_host(self.host)
-                scheme = find_scheme(host, self._connections, insecure=self._insecure)
+                scheme = find_scheme(host, self._http.connections, insecure=self._insecure)
                 self._address = f"{scheme}://{host}"
             return self._address
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from runtime.errors import BadContent, NetworkError, RuntimeFailure, Unsupported
+from runtime.http.retries import Patience
 from runtime.oci.digest import Digest
 from runtime.oci.image_contents import ImageContents, ImageSource
 from runtime.oci.image_documents import (
@@ -30,7 +31,6 @@ from runtime.registry.client import ManifestAnswer, Registry
 from runtime.registry.configuration import Endpoint, registries_configuration
 from runtime.registry.download import BlobStream, fetch_document
 from runtime.registry.manifests import is_document, manifest_kind, refuse_artifact, refuse_foreign_layers
-from runtime.registry.retries import Patience
 
 Progress = Callable[[str, int, int | None], None]
 """(which layer, bytes that have arrived, bytes in all); called from several threads."""

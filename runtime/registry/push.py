@@ -18,6 +18,7 @@ from functools import partial
 from typing import Protocol
 
 from runtime.errors import BadContent
+from runtime.http.retries import Patience
 from runtime.oci.digest import Digest, canonical_json, digest_bytes
 from runtime.oci.image_documents import CONFIG, MANIFEST, Descriptor, Manifest
 from runtime.oci.reference import Remote
@@ -27,7 +28,6 @@ from runtime.registry.compress import Compression, Compressor
 from runtime.registry.configuration import registries_configuration
 from runtime.registry.image_places import record_push
 from runtime.registry.layer_push import How, LayerPush, PushedLayer, Target
-from runtime.registry.retries import Patience
 from runtime.registry.side_by_side import Stop, side_by_side
 from runtime.store.image_config import config_bytes
 from runtime.store.records import Image

@@ -1,4 +1,4 @@
-"""What a registry says when it refuses, and what keeps us from reaching it, as errors with a way out.
+"""What a registry says when it refuses, as errors with a way out.
 
 NetworkError
 └── RegistryRefusal       the registry answered, and the answer is no; `status` and `codes` say which
@@ -8,7 +8,6 @@ NetworkError
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,37 +48,6 @@ def refusal(status: int, body: bytes, *, host: str, what: str, login: str | None
         return RegistryRefusal(f"{subject}: too many requests: {why}", status=status, codes=codes, hint=hint)
     own_fault = "the registry failed itself, and its log says why; a full disk is the usual reason"
     return RegistryRefusal(f"{subject}: {why}", status=status, codes=codes, hint=own_fault if status in (500, 507) else None)
-
-
-def unreachable(error: Exception, who: str, *, timeout_s: float, proxy: str | None) -> NetworkError:
-    """The error for a request that got no answer. *who*: as in "registry `HOST`"."""
-    import ssl
-
-    hint = None if proxy is None else f"it was asked through the proxy `{proxy}`"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return NetworkError(
-            f"{who}: its certificate is not trusted: {error.verify_message.lower()}",
-            hint="put its CA into /etc/containers/certs.d/HOST/ca.crt, or name a bundle with SSL_CERT_FILE",
-        )
-    if isinstance(error, ssl.SSLError) and error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"):
-        return NetworkError(
-            f"{who} does not speak TLS",
-            hint="if it is meant to be plain HTTP: `[[registry]]` with `location` and `insecure = true` in registries.conf",
-        )
-    if isinstance(error, socket.gaierror):
-        return NetworkError(f"{who}: its name cannot be resolved: {error.strerror}", hint=hint)
-    if isinstance(error, ConnectionRefusedError):
-        return NetworkError(f"{who} refuses connections", hint=hint or "is it running, and is the port right?")
-    if isinstance(error, TimeoutError):
-        return NetworkError(f"{who} does not answer within {timeout_s:g} s", hint=hint)
-    return NetworkError(f"{who} cannot be asked: {spoken(error)}", hint=hint)
-
-
-def spoken(error: Exception) -> str:
-    """*error* in words."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error) or type(error).__name__
 
 
 def _not_found_hint(host: str, login: str | None) -> str:

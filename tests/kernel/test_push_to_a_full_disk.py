@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from registry_server import left_in, registry_server
 
+from runtime.http.retries import Patience
 from runtime.oci.digest import canonical_json, digest_bytes
 from runtime.oci.image_documents import CONFIG, LAYER, Descriptor, Manifest
 from runtime.oci.reference import Remote
 from runtime.registry.layer_push import PushedLayer
 from runtime.registry.push import push_image
 from runtime.registry.refusals import RegistryRefusal
-from runtime.registry.retries import Patience
 from runtime.store.records import Image
 from runtime.store.store import Store
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 _TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|([{};])|([^\s"{};]+)')
 _COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|/\*.*?\*/|//[^\n]*|^\s*#[^\n]*', re.DOTALL | re.MULTILINE)
@@ -51,42 +49,20 @@ def parse_apt_conf(text: str) -> dict[str, str]:
     return settings
 
 
-@dataclass(frozen=True, slots=True)
-class Proxies:
-    """Which proxy serves which address. Environment first (as curl and Python do), then apt's settings."""
+def proxy_environ(environ: Mapping[str, str], apt_settings: Mapping[str, str]) -> dict[str, str]:
+    """`http_proxy`, `https_proxy` and `no_proxy` of *environ*, in either case; where it names no proxy, apt's."""
 
-    http: str | None = None
-    https: str | None = None
-    none_for: tuple[str, ...] = ()
-    """Hosts, or `.domain` suffixes, that are reached directly; `*` is all."""
+    def named(*names: str) -> str:
+        return next((value for name in names if (value := environ.get(name) or environ.get(name.upper()))), "")
 
-    def for_url(self, url: str) -> str | None:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
-        for pattern in self.none_for:
-            bare = pattern.lstrip(".")
-            if pattern == "*" or host == bare or host.endswith("." + bare):
-                return None
-        return self.https if parts.scheme == "https" else self.http
-
-
-def find_proxies(environ: Mapping[str, str], *, apt_settings: Mapping[str, str]) -> Proxies:
-    """`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy` in either case, then `Acquire::http(s)::Proxy`."""
-
-    def named(name: str) -> str | None:
-        # HTTP_PROXY in capitals is ignored where a CGI request could set it (httpoxy); we are no CGI program.
-        return environ.get(name) or environ.get(name.upper()) or None
-
-    def from_apt(scheme: str) -> str | None:
+    def from_apt(scheme: str) -> str:
         proxy = apt_settings.get(f"acquire::{scheme}::proxy", "")
-        return proxy if proxy and proxy.upper() != "DIRECT" else None
+        return "" if proxy.upper() == "DIRECT" else proxy
 
-    everything = named("all_proxy")
-    no_proxy = named("no_proxy") or ""
-    http = named("http_proxy") or everything or from_apt("http")
-    return Proxies(
-        http=http,
+    proxies = {
+        "http_proxy": named("http_proxy", "all_proxy") or from_apt("http"),
         # apt uses its http proxy for https as well unless told otherwise (apt-transport-https(1)).
-        https=named("https_proxy") or everything or from_apt("https") or from_apt("http"),
-        none_for=tuple(part.strip().lower().split(":")[0] for part in no_proxy.split(",") if part.strip()),
-    )
+        "https_proxy": named("https_proxy", "all_proxy") or from_apt("https") or from_apt("http"),
+        "no_proxy": named("no_proxy"),
+    }
+    return {name: value for name, value in proxies.items() if value}

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from runtime.build.debian.archive_client import shown
 from runtime.build.debian.index import parse_stanza
 from runtime.build.debian.release_signature import archive_keyrings
 from runtime.build.sources import DebianSource
 from runtime.errors import BuildError
+from runtime.http.proxies import shown
 
 MIRROR_VARIABLE = "LAUNCH_DEBIAN_MIRROR"
 

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
-from runtime.build.debian.archive_client import ArchiveClient, NotThere, shown
+from runtime.build.debian.archive_client import ArchiveClient, NotThere
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import DebPackage
 from runtime.build.sources import DebianSource
 from runtime.build.step_label import counted
 from runtime.errors import BadContent, BuildError
+from runtime.http.proxies import shown
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.store.store import Store
 

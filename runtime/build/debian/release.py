@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runtime.build.debian.archive_client import ArchiveClient, NotThere, shown
+from runtime.build.debian.archive_client import ArchiveClient, NotThere
 from runtime.build.debian.index import parse_stanza
 from runtime.build.debian.release_signature import verified_text
 from runtime.errors import BadContent, BuildError, NotAvailable
+from runtime.http.proxies import shown
 
 _RELEASE_LIMIT = 8 << 20
 _PACKAGES_LIMIT = 512 << 20

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from runtime.build.debian.apt_conf import find_proxies, read_apt_conf
+from runtime.build.debian.apt_conf import proxy_environ, read_apt_conf
 from runtime.build.debian.debian_base import FIRST_DAY, SHADOW_GID
 from runtime.build.debian.unpack import RootWriter
 from runtime.rootfs.wanted import TmpfsFile
@@ -85,15 +85,14 @@ def _shadowed(accounts: bytes) -> bytes:
 
 def apt_proxy_file(environ: Mapping[str, str] = os.environ, *, root: Path = Path("/")) -> TmpfsFile | None:
     """The host's proxy for apt in a build step; None where it has none."""
-    proxies = find_proxies(environ, apt_settings=read_apt_conf(root))
+    proxies = proxy_environ(environ, read_apt_conf(root))
     lines = [
         f'Acquire::{scheme}::Proxy "{proxy}";\n'
-        for scheme, proxy in (("http", proxies.http), ("https", proxies.https))
-        if proxy and '"' not in proxy
+        for scheme in ("http", "https")
+        if (proxy := proxies.get(f"{scheme}_proxy")) and '"' not in proxy
     ]
-    lines += [
-        f'Acquire::{scheme}::Proxy::{host} "DIRECT";\n' for host in proxies.none_for if lines for scheme in ("http", "https")
-    ]
+    direct = [part.strip().lower().split(":")[0] for part in proxies.get("no_proxy", "").split(",") if part.strip()]
+    lines += [f'Acquire::{scheme}::Proxy::{host} "DIRECT";\n' for host in direct if lines for scheme in ("http", "https")]
     return TmpfsFile(_APT_PROXY, "".join(lines).encode(), 0o400) if lines else None
 
 

@@ -11,6 +11,7 @@ import pytest
 from loopback_registry import Fault, LoopbackRegistry, Request, errors, loopback_registry
 
 from runtime.errors import BadContent, NetworkError
+from runtime.http.retries import Patience
 from runtime.oci.digest import digest_bytes
 from runtime.oci.image_documents import INDEX, MANIFEST
 from runtime.oci.reference import Remote
@@ -18,7 +19,6 @@ from runtime.registry.client import Registry
 from runtime.registry.credentials import Credentials
 from runtime.registry.pull import open_remote
 from runtime.registry.refusals import NotInRegistry, RegistryRefusal
-from runtime.registry.retries import Patience
 
 NOBODY = {"HOME": "/nonexistent", "XDG_RUNTIME_DIR": "/nonexistent"}
 HASTE = Patience(timeout_s=5.0, attempts=4, first_pause_s=0.01)

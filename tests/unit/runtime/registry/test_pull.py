@@ -11,12 +11,12 @@ import pytest
 from loopback_registry import LoopbackRegistry, loopback_registry
 
 from runtime.errors import BadContent, NetworkError, Unsupported
+from runtime.http.retries import Patience
 from runtime.layer.compression import decompressed
 from runtime.oci.digest import Digest, canonical_json, digest_bytes
 from runtime.oci.image_documents import CONFIG, DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST
 from runtime.oci.reference import Remote
 from runtime.registry.pull import open_remote, resolve, tag_digest
-from runtime.registry.retries import Patience
 
 NOBODY = {"HOME": "/nonexistent", "XDG_RUNTIME_DIR": "/nonexistent"}
 HASTE = Patience(timeout_s=5.0, attempts=2, first_pause_s=0.01)

@@ -13,9 +13,9 @@ import pytest
 from loopback_registry import LoopbackRegistry, Request, loopback_registry
 
 from runtime.errors import NetworkError
+from runtime.http.retries import Patience
 from runtime.registry.client import Registry
 from runtime.registry.credentials import Credentials
-from runtime.registry.retries import Patience
 
 NOBODY = {"HOME": "/nonexistent", "XDG_RUNTIME_DIR": "/nonexistent"}
 HASTE = Patience(timeout_s=5.0, attempts=2, first_pause_s=0.01)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.build.debian.apt_conf import find_proxies, parse_apt_conf
+from runtime.build.debian.apt_conf import parse_apt_conf, proxy_environ
 from runtime.build.debian.apt_sources import find_archives
 from runtime.errors import BuildError
 
@@ -154,9 +154,7 @@ def test_apt_conf_is_read_in_both_spellings() -> None:
 
 def test_proxies_come_from_the_environment_then_from_apt() -> None:
     settings = {"acquire::http::proxy": "http://apt:1", "acquire::https::proxy": "DIRECT"}
-    assert "http://apt:1" == find_proxies({}, apt_settings=settings).for_url("http://a/x")
-    proxies = find_proxies({"http_proxy": "http://env:1", "no_proxy": "localhost, .example"}, apt_settings=settings)
-    assert "http://env:1" == proxies.for_url("http://a/x")
-    assert None is proxies.for_url("http://mirror.example/x")
-    assert None is proxies.for_url("http://localhost:80/x")
-    assert None is find_proxies({"no_proxy": "*"}, apt_settings=settings).for_url("http://a/x")
+    assert {"http_proxy": "http://apt:1", "https_proxy": "http://apt:1"} == proxy_environ({}, settings)
+    own = proxy_environ({"http_proxy": "http://env:1", "no_proxy": "localhost, .example"}, settings)
+    assert ("http://env:1", "localhost, .example") == (own["http_proxy"], own["no_proxy"])
+    assert {"http_proxy": "all:1", "https_proxy": "all:1"} == proxy_environ({"ALL_PROXY": "all:1"}, settings)

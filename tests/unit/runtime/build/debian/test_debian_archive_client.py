@@ -9,8 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from runtime.build.debian.apt_conf import Proxies
-from runtime.build.debian.archive_client import ArchiveClient, NotThere, shown
+from runtime.build.debian.archive_client import ArchiveClient, NotThere
 from runtime.errors import BadContent, NetworkError, Unsupported
 
 
@@ -82,7 +81,7 @@ def server() -> Iterator[Archive]:
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> ArchiveClient:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    return ArchiveClient(Proxies())
+    return ArchiveClient({})
 
 
 def test_one_connection_serves_several_files(server: Archive, client: ArchiveClient) -> None:
@@ -121,13 +120,13 @@ def test_more_than_was_announced_is_refused(server: Archive, client: ArchiveClie
 
 
 def test_nobody_there_is_a_network_error_not_a_traceback(client: ArchiveClient) -> None:
-    with pytest.raises(NetworkError, match=r"connection refused"):
+    with pytest.raises(NetworkError, match=r"server `127\.0\.0\.1:9` refuses connections"):
         client.get("http://127.0.0.1:9/x", limit=1)
 
 
 def test_a_proxy_gets_the_whole_address_and_its_own_password(server: Archive) -> None:
     proxy = server.url.replace("http://", "http://me:secret@")
-    client = ArchiveClient(Proxies(http=proxy))
+    client = ArchiveClient({"http_proxy": proxy})
     assert b"content" == client.get("http://far.example/file", limit=100)
     path, _, credentials = server.requests[0]
     assert ("http://far.example/file", "Basic " + base64.b64encode(b"me:secret").decode()) == (path, credentials)
@@ -139,7 +138,6 @@ def test_a_password_is_sent_but_never_shown(server: Archive, client: ArchiveClie
         client.get(url, limit=1)
     assert server.requests[0][2] is not None
     assert "secret" not in caught.value.message
-    assert "http://***@h/x" == shown("http://u:p@h/x")
 
 
 def test_local_archives_need_no_server(tmp_path, client: ArchiveClient) -> None:

@@ -1,4 +1,4 @@
-"""HTTP connections that are kept and used again, through proxies, with TLS as `trust.py` says. No authentication, no retries.
+"""HTTP connections that are kept and used again, through proxies, with TLS as the caller trusts. No retries: `client.py`.
 
 A connection belongs to one request until its answer is read to the end; then any thread may have it. An answer that is closed
 before its end takes its connection with it.
@@ -6,21 +6,22 @@ before its end takes its connection with it.
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from runtime.errors import BadContent, Unsupported
-from runtime.registry.proxies import proxy_for, shown
-from runtime.registry.trust import tls_context
+from runtime.http.proxies import proxy_for, shown
 
 if TYPE_CHECKING:
     import http.client
     import ssl
 
-Body = bytes | Iterable[bytes] | None
-"""Bytes can be sent a second time; anything else is sent once, in chunks."""
+Body = bytes | Iterable[bytes] | Callable[[], Iterable[bytes]] | None
+"""Bytes, and what makes the pieces anew, can be sent a second time; an iterable is sent once. Pieces go in chunks."""
 
 _Key = tuple[str, str, str | None]
 
@@ -107,31 +108,40 @@ class Answer:
 class Connections:
     """The kept connections. Safe to share between threads."""
 
-    def __init__(self, environ: Mapping[str, str], *, timeout_s: float, insecure_host: str | None = None) -> None:
-        """*insecure_host* (`HOST[:PORT]`) is believed without a known certificate; where it sends us is not."""
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        timeout_s: float,
+        tls: Callable[[str], ssl.SSLContext],
+        longest_idle_s: float = math.inf,
+    ) -> None:
+        """*environ* names the proxies, *tls* makes what TLS to a host (`HOST[:PORT]`) is spoken with. A connection that was idle
+        for longer than *longest_idle_s* is not used again."""
         self._environ = environ
         self._timeout_s = timeout_s
-        self._insecure_host = insecure_host
+        self._make_tls = tls
+        self._longest_idle_s = longest_idle_s
         self._lock = threading.Lock()
-        self._idle: dict[_Key, list[http.client.HTTPConnection]] = {}
+        self._idle: dict[_Key, list[tuple[float, http.client.HTTPConnection]]] = {}
         self._tls: dict[str, ssl.SSLContext] = {}
 
     def request(self, method: str, url: str, *, headers: Mapping[str, str], body: Body = None) -> Answer:
-        """Send a request. Raises OSError or HTTPException when there is no answer."""
+        """Send a request; a login in *url* goes with it. Raises OSError or HTTPException when there is no answer."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Unsupported(f"cannot ask `{shown(url)}`: only http and https addresses are supported")
         proxy = proxy_for(parts, self._environ)
-        key = (parts.scheme, parts.netloc, proxy)
+        key = (parts.scheme, host_of(url), proxy)
         target, extra = _target(parts, proxy)
-        headers = {"User-Agent": "launch", **extra, **headers}
+        headers = {"User-Agent": "launch", **_login(parts, "Authorization"), **extra, **headers}
         kept = self._take(key)
         if kept is not None:
             try:
                 return self._exchange(kept, key, method, url, target, headers, body)
             except ConnectionError:
                 # The server has closed it in the meantime (http.client.RemoteDisconnected is a ConnectionError).
-                if not isinstance(body, bytes | None):
+                if not can_repeat(body):
                     raise
         return self._exchange(self._connect(parts, proxy), key, method, url, target, headers, body)
 
@@ -147,7 +157,7 @@ class Connections:
     ) -> Answer:
         try:
             try:
-                connection.request(method, target, body=body, headers=headers)
+                connection.request(method, target, body=body() if callable(body) else body, headers=headers)
             except (BrokenPipeError, ConnectionResetError) as error:
                 # Refused while the body was under way: the answer that says why may be there.
                 response = _early_answer(connection, error)
@@ -163,50 +173,62 @@ class Connections:
         with self._lock:
             idle, self._idle = self._idle, {}
         for connections in idle.values():
-            for connection in connections:
+            for _, connection in connections:
                 connection.close()
 
     def _take(self, key: _Key) -> http.client.HTTPConnection | None:
         with self._lock:
-            idle = self._idle.get(key)
-            return idle.pop() if idle else None
+            idle = self._idle.get(key, [])
+            while idle:
+                since, connection = idle.pop()
+                if time.monotonic() - since <= self._longest_idle_s:
+                    return connection
+                connection.close()
+            return None
 
     def _keep(self, key: _Key, connection: http.client.HTTPConnection) -> None:
         if connection.sock is None:  # the answer said `Connection: close`
             return
         with self._lock:
-            self._idle.setdefault(key, []).append(connection)
+            self._idle.setdefault(key, []).append((time.monotonic(), connection))
 
     def _connect(self, parts: SplitResult, proxy: str | None) -> http.client.HTTPConnection:
         import http.client
 
-        host, timeout = parts.hostname or "", self._timeout_s
-        if proxy is None:
-            if parts.scheme == "http":
-                return http.client.HTTPConnection(host, parts.port, timeout=timeout)
-            return http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=self._context(parts.netloc))
-        via = urlsplit(proxy)
-        if via.scheme not in ("http", "https"):
-            raise Unsupported(f"proxy `{shown(proxy)}` is not supported: only http proxies are")
-        if parts.scheme == "http":
-            if via.scheme == "http":
-                return http.client.HTTPConnection(via.hostname or "", via.port or 80, timeout=timeout)
-            return http.client.HTTPSConnection(
-                via.hostname or "", via.port, timeout=timeout, context=self._context(via.netloc.rpartition("@")[2])
-            )
-        if via.scheme == "https":
-            raise Unsupported(f"proxy `{shown(proxy)}` is spoken to with TLS, which is not supported for https addresses")
-        tunnel = http.client.HTTPSConnection(
-            via.hostname or "", via.port or 80, timeout=timeout, context=self._context(parts.netloc)
-        )
-        tunnel.set_tunnel(host, parts.port or 443, headers=_proxy_login(via))
-        return tunnel
+        host, port = parts.hostname or "", parts.port
+        via = None if proxy is None else urlsplit(proxy)
+        if via is not None:
+            if via.scheme not in ("http", "https"):
+                raise Unsupported(f"proxy `{shown(proxy or '')}` is not supported: only http proxies are")
+            if parts.scheme == via.scheme == "https":
+                raise Unsupported(
+                    f"proxy `{shown(proxy or '')}` is spoken to with TLS, which is not supported for https addresses"
+                )
+            host, port = via.hostname or "", via.port or (443 if via.scheme == "https" else 80)
+        if parts.scheme == "http" and (via is None or via.scheme == "http"):
+            return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+        # TLS ends at the host itself, also behind a proxy's tunnel; or at the proxy, which speaks plain HTTP to the host.
+        ends_at = proxy if proxy is not None and parts.scheme == "http" else parts.geturl()
+        connection = http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=self._context(host_of(ends_at)))
+        if via is not None and parts.scheme == "https":
+            connection.set_tunnel(parts.hostname or "", parts.port or 443, headers=_login(via, "Proxy-Authorization"))
+        return connection
 
-    def _context(self, netloc: str) -> ssl.SSLContext:
+    def _context(self, host: str) -> ssl.SSLContext:
         with self._lock:
-            if netloc not in self._tls:
-                self._tls[netloc] = tls_context(netloc, self._environ, verify=netloc != self._insecure_host)
-            return self._tls[netloc]
+            if host not in self._tls:
+                self._tls[host] = self._make_tls(host)
+            return self._tls[host]
+
+
+def can_repeat(body: Body) -> bool:
+    """Whether *body* can be sent a second time."""
+    return body is None or isinstance(body, bytes) or callable(body)
+
+
+def host_of(url: str) -> str:
+    """`HOST[:PORT]` of *url*, without a login."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def basic(user: str, password: str) -> str:
@@ -228,10 +250,11 @@ def _target(parts: SplitResult, proxy: str | None) -> tuple[str, dict[str, str]]
     path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
     if proxy is None or parts.scheme == "https":
         return path, {}
-    return urlunsplit(("http", parts.netloc, parts.path or "/", parts.query, "")), _proxy_login(urlsplit(proxy))
+    return f"http://{parts.netloc.rpartition('@')[2]}{path}", _login(urlsplit(proxy), "Proxy-Authorization")
 
 
-def _proxy_login(via: SplitResult) -> dict[str, str]:
-    if via.username is None:
+def _login(parts: SplitResult, header: str) -> dict[str, str]:
+    """The login that an address has in it (`http://USER:PASSWORD@HOST`), as *header*."""
+    if parts.username is None:
         return {}
-    return {"Proxy-Authorization": basic(unquote(via.username), unquote(via.password or ""))}
+    return {header: basic(unquote(parts.username), unquote(parts.password or ""))}

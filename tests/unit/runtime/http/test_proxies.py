@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from runtime.registry.proxies import proxy_for, shown
+from runtime.http.proxies import proxy_for, shown
 
 PROXY = {"HTTPS_PROXY": "http://proxy.corp:3128", "http_proxy": "proxy.corp:8080"}
 
