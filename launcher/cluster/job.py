@@ -1,8 +1,8 @@
 """On the node: become the supervisor of a run that another machine has written down.
 
 The process that Slurm started is the supervisor itself. What the cluster set around it, it has: the GPUs that are left to it
-(`runtime.gpu.pool`), a cgroup, an affinity mask (`plan.machine_share`). Slurm may begin a job again whose first copy lives on:
-each beginning is a placement (`launcher.tracking.fencing`), and the newest has the run.
+(`runtime.gpu.visible_devices`), a cgroup, an affinity mask (`plan.machine_share`). Slurm may begin a job again whose first copy
+lives on: each beginning is a placement (`launcher.tracking.fencing`), and the newest has the run.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from runtime.suggestions import did_you_mean
 if TYPE_CHECKING:
     from runtime.container.spec import ContainerSpec
     from runtime.gpu.cdi.names import DeviceName
-    from runtime.gpu.forward_compat import Decision
     from runtime.gpu.gpu import Gpu
+    from runtime.gpu.nvidia.forward_compat import Decision
 
 Where = Callable[[str], Origin | None]
 
@@ -31,10 +31,10 @@ Where = Callable[[str], Origin | None]
 def with_gpus(container: ContainerSpec, uuids: Sequence[str]) -> ContainerSpec:
     """*container* with the leased *uuids*, and with the image's own libcuda before the driver's where that one is to be used."""
     from runtime.container.device_edits import edited
-    from runtime.gpu.driver_files import capabilities
-    from runtime.gpu.forward_compat import DIRECTORY
     from runtime.gpu.inject import injection
     from runtime.gpu.inventory import read_gpus
+    from runtime.gpu.nvidia.driver_files import capabilities
+    from runtime.gpu.nvidia.forward_compat import DIRECTORY
 
     gpus = read_gpus()
     wanted = capabilities(container.env.get("NVIDIA_DRIVER_CAPABILITIES"))
@@ -47,7 +47,7 @@ def with_gpus(container: ContainerSpec, uuids: Sequence[str]) -> ContainerSpec:
 
 
 def _compat_note(container: ContainerSpec, leased: Sequence[Gpu]) -> Decision | None:
-    from runtime.gpu.forward_compat import DIRECTORY, compat_in, decide
+    from runtime.gpu.nvidia.forward_compat import DIRECTORY, compat_in, decide
 
     driver = next((gpu.driver for gpu in leased if gpu.vendor == "nvidia"), None)
     place = directory_in(container.layers, DIRECTORY)
@@ -66,9 +66,9 @@ def refuse_unready_driver(gpus: Sequence[Gpu]) -> None:
 
 def named_edits(entries: Sequence[str]) -> Edits:
     """What the entries of `devices` add. Raises GpuError."""
-    from runtime.gpu.cdi.applied import device_edits
     from runtime.gpu.cdi.files import read_catalogue
     from runtime.gpu.cdi.names import is_qualified
+    from runtime.gpu.cdi.resolve import device_edits
 
     names, parts = [], []
     for entry in entries:
@@ -106,9 +106,9 @@ def _named(entry: str) -> DeviceName:
 
 
 def _own(entry: str) -> Edits:
-    from runtime.gpu.asked_nodes import WORDS, asked_nodes
+    from runtime.gpu.node_edits import WORDS, requested_nodes
 
     if entry.startswith("/") or entry.partition(":")[0] in WORDS:
-        return asked_nodes(entry)
+        return requested_nodes(entry)
     forms = f"a node (`/dev/kvm`), a CDI device (`vendor.com/class=name`), {', '.join(WORDS)}"
     raise GpuError(f"`{entry}` is no device", hint=did_you_mean(entry, WORDS) or forms)

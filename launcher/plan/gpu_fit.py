@@ -21,7 +21,7 @@ from launcher.errors import ConfigError, Origin
 from launcher.plan.launch_plan import Lock
 from launcher.plan.torch_build import TorchBuild, torch_build
 from runtime.gpu.gpu import Gpu
-from runtime.gpu.requirements import Has, demands, is_met, version, wanted_cuda
+from runtime.gpu.nvidia.requirements import Has, demands, is_met, version, wanted_cuda
 
 Where = Callable[[str], Origin | None]
 

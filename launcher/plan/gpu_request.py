@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError, Origin
 from runtime.gpu.gpu import Gpu
-from runtime.gpu.lease import SLOTS
+from runtime.gpu.leases.lease import SLOTS
 
 Where = Callable[[str], Origin | None]
 
@@ -109,7 +109,7 @@ def _refuse_unlinked(ours: Sequence[Gpu], offers: Sequence[str], count: int, whe
 
 def _not_enough(spec: ExperimentSpec, ours: Sequence[Gpu], offered: int, where: Where) -> ConfigError:
     from runtime.gpu.inventory import read_all_gpus
-    from runtime.gpu.pool import restriction
+    from runtime.gpu.visible_devices import restriction
 
     asked = "all" if spec.gpus == "all" else f"{spec.gpus:g}"
     healthy = sum(gpu.trouble is None for gpu in ours)

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from runtime.container.spec import ContainerSpec
-from runtime.gpu.driver_files import libraries_in
 from runtime.gpu.edits import Edits
+from runtime.gpu.nvidia.driver_files import libraries_in
 from runtime.kernel.safe_open import open_in_root
 
 _LIBC_PLACES = (

@@ -20,13 +20,13 @@ from launcher.run.follow import REQUESTS
 from launcher.run.gpu_pool import GpuPool
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.withdrawn import Withdrawn
+from launcher.schedule.device_request import Waiter
 from launcher.schedule.queue import Attempt, in_line, standing, try_to_place
-from launcher.schedule.want import Waiter
-from launcher.schedule.words import waits_for, who_has_them
+from launcher.schedule.queue_messages import waits_for, who_has_them
 from launcher.tracking.status import Reason
 from runtime.gpu.gpu import Gpu
-from runtime.gpu.lease import GpuLease, occupancy, release
-from runtime.gpu.lease_files import lease_dir
+from runtime.gpu.leases.lease import GpuLease, occupancy, release
+from runtime.gpu.leases.lock_files import lease_dir
 from runtime.kernel.inotify import CLOSE_WRITE, MODIFY, Inotify
 
 _ASK_THE_DRIVER_S = 1.0

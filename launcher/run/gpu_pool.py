@@ -10,11 +10,11 @@ from launcher.plan.gpu_wishes import fulfilling
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.process_owner import who_is
 from launcher.schedule.device import Device, devices_of
-from launcher.schedule.strangers import Stranger, Who, strangers
-from launcher.schedule.want import Want
+from launcher.schedule.device_request import Want
+from launcher.schedule.foreign_processes import Stranger, Who, strangers
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.inventory import read_gpus
-from runtime.gpu.lease import SLOTS, Occupancy
+from runtime.gpu.leases.lease import SLOTS, Occupancy
 from runtime.gpu.roots import Roots
 from runtime.gpu.topology import Topology
 

@@ -26,11 +26,11 @@ from launcher.tracking.gpu_usage import load_meters, store_meters
 from launcher.tracking.samples import append_sample
 from launcher.tracking.status import Reason
 from runtime.gpu import watcher
-from runtime.gpu.concerns import Concerns, names
 from runtime.gpu.energy import EnergyMeter
+from runtime.gpu.gpu_warnings import GpuWarnings, gpu_names
 from runtime.gpu.load import GpuLoad
+from runtime.gpu.nvidia.xid import meaning, sentence
 from runtime.gpu.roots import Roots
-from runtime.gpu.xids import meaning, sentence
 from runtime.kernel.process_table import parent_of
 from runtime.state_dir import RunDir
 
@@ -69,7 +69,7 @@ class GpuWatch:
     _end: int = -1
     _rest: bytes = b""
     _before: tuple[float, tuple[GpuLoad, ...]] | None = None
-    _concerns: Concerns = field(default_factory=Concerns)
+    _warnings: GpuWarnings = field(default_factory=GpuWarnings)
     _heard_at: float = 0.0
     _successors: int = 0
     _told: set[str] = field(default_factory=set)
@@ -162,7 +162,7 @@ class GpuWatch:
             meter.feed(at, counter_j=load.energy_j, power_w=load.power_w)
         self._keep(at, loads)
         self._before = at, loads
-        for words in self._concerns.about(loads, at_s=at, owner=self._owner):
+        for words in self._warnings.about(loads, at_s=at, owner=self._owner):
             self._tell_once(words)
         for load, name in zip(loads, self._names(), strict=True):
             if load.lost:
@@ -195,12 +195,12 @@ class GpuWatch:
         return Demand(Reason.GPU_LOST, detail)
 
     def _idle(self, at: float) -> Demand | None:
-        if self.stop_when_idle_s is None or self._concerns.idle_s(at) < self.stop_when_idle_s:
+        if self.stop_when_idle_s is None or self._warnings.idle_s(at) < self.stop_when_idle_s:
             return None
         from launcher.run.pauses import is_paused
 
         if is_paused(journal.read(self.run_dir.journal)):
-            self._concerns.stood_still(at)
+            self._warnings.skip_pause(at)
             return None
         whose = "its GPU was" if len(self.uuids) == 1 else f"its {len(self.uuids)} GPUs were"
         return Demand(Reason.STOPPED, f"{whose} idle for {self.stop_when_idle_s:g} s (`gpu.stop_when_idle`)")
@@ -211,7 +211,7 @@ class GpuWatch:
         return _process_words(pid)
 
     def _names(self) -> tuple[str, ...]:
-        return names(len(self.uuids))
+        return gpu_names(len(self.uuids))
 
     def _tell_once(self, words: str, **fields: Any) -> None:
         if words not in self._told:

@@ -15,7 +15,7 @@ from runtime.state_dir import RunDir
 
 if TYPE_CHECKING:
     from launcher.run.gpu_line import Placed
-    from runtime.gpu.lease import GpuLease
+    from runtime.gpu.leases.lease import GpuLease
 
 Tell = Callable[[str], None]
 
@@ -36,7 +36,7 @@ def leased(
     from launcher.run.gpu_line import at_once, placed
     from launcher.run.gpu_watch import struck_by_hardware
     from launcher.run.near_gpus import near_gpus
-    from runtime.gpu.lease import release
+    from runtime.gpu.leases.lease import release
 
     def waiting(place: int, of: int, text: str) -> None:
         journal.append(run_dir.journal, "waiting", place=place, of=of, text=text)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.schedule.strangers import Who
+from launcher.schedule.foreign_processes import Who
 from runtime.gpu.roots import Roots
 from runtime.kernel.id_maps import owner_of_sub_id
 from runtime.kernel.process_table import parent_of

@@ -11,7 +11,7 @@ from importlib import import_module
 
 from launcher.config.spec import ExperimentSpec, know_fields
 from launcher.plan.machine_share import this_machine
-from runtime.gpu.device_nodes import count_gpus
+from runtime.gpu.nvidia.proc_driver import count_gpus
 from runtime.kernel.capabilities import PROGRAM_CAPABILITIES
 from runtime.kernel.seccomp import program_bytes
 
@@ -33,8 +33,8 @@ _WITH_GPUS = (
     "launcher.plan.gpu_part",
     "launcher.plan.image_libraries",
     "runtime.gpu.inject",
-    "runtime.gpu.requirements",
-    "runtime.gpu.forward_compat",
+    "runtime.gpu.nvidia.requirements",
+    "runtime.gpu.nvidia.forward_compat",
     "runtime.container.device_edits",
     "runtime.build.glibc_needed",
 )

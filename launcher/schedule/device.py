@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from launcher.schedule.strangers import Stranger
+from launcher.schedule.foreign_processes import Stranger
 from runtime.gpu.gpu import Gpu
-from runtime.gpu.lease import SLOTS, Holder, Occupancy
+from runtime.gpu.leases.lease import SLOTS, Holder, Occupancy
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which devices a run gets of those that are free: pure. Taking them is `runtime.gpu.lease`, waiting for them `line.py`.
+"""Which devices a run gets of those that are free: pure. Taking them is `runtime.gpu.leases.lease`, waiting for them `line.py`.
 
     one            the smallest that has the memory asked for, else the largest; then what leaves others their fast links
     several        one model, NVLink before PCIe, one NUMA node, then as for one
@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from launcher.schedule.device import Device
+from launcher.schedule.device_request import Want
 from launcher.schedule.groups import connection, cut, groups, is_linked
-from launcher.schedule.want import Want
-from runtime.gpu.lease import SLOTS
+from runtime.gpu.leases.lease import SLOTS
 from runtime.gpu.topology import Topology
 
 

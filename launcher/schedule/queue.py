@@ -2,8 +2,8 @@
 
 Each waiter holds an flock on a file of the lease directory, its place, in which stands what it wants. Whoever looks reads the
 places that are held; so a waiter that was killed, at whatever moment, is not in the line any more. Files are used again and never
-deleted. All look and take under one mutex (`runtime.gpu.lease.deciding`), and all come to the same conclusion (`line.py`): who
-is next takes, the others go on waiting.
+deleted. All look and take under one mutex (`runtime.gpu.leases.lease.placement_lock`), and all come to the
+same conclusion (`scheduling.py`): who is next takes, the others go on waiting.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from itertools import count
 from pathlib import Path
 
 from launcher.schedule.device import Device, as_they_are
-from launcher.schedule.line import Turn, turn
-from launcher.schedule.strangers import Stranger
-from launcher.schedule.want import Waiter, Want, from_document, to_document
-from runtime.gpu.lease import GpuLease, Occupancy, Unit, deciding, occupancy, take
-from runtime.gpu.lease_files import grab, is_held, lock_path, read_hint, write_hint
+from launcher.schedule.device_request import Waiter, Want, from_document, to_document
+from launcher.schedule.foreign_processes import Stranger
+from launcher.schedule.scheduling import Turn, turn
+from runtime.gpu.leases.lease import GpuLease, Occupancy, Unit, occupancy, placement_lock, take
+from runtime.gpu.leases.lock_files import is_held, lock_path, read_hint, try_lock, write_hint
 from runtime.gpu.topology import Topology
 
 Strangers = Callable[[Mapping[str, Occupancy]], Mapping[str, Stranger]]
@@ -53,7 +53,7 @@ class Attempt:
 @contextmanager
 def in_line(directory: Path, waiter: Waiter) -> Iterator[Place]:
     """Stand in the line for the body, behind all who have the same priority."""
-    with deciding(directory):
+    with placement_lock(directory):
         number = 1 + max((other.number for other in waiting(directory)), default=0)
         place = _free_place(directory, replace(waiter, number=number))
     try:
@@ -67,13 +67,13 @@ def standing(directory: Path, place: Place, want: Want) -> Place:
     if want == place.waiter.want:
         return place
     waiter = replace(place.waiter, want=want)
-    with deciding(directory):
+    with placement_lock(directory):
         write_hint(place.fd, to_document(waiter))
     return Place(waiter, place.fd)
 
 
 def waiting(directory: Path) -> list[Waiter]:
-    """All who stand in the line, next first. Exact while the caller is `deciding`."""
+    """All who stand in the line, next first. Exact while the caller is `placement_lock`."""
     found = (from_document(read_hint(path)) for path in _places(directory) if is_held(path))
     return sorted((waiter for waiter in found if waiter is not None), key=lambda waiter: waiter.order)
 
@@ -87,7 +87,7 @@ def try_to_place(
     strangers: Strangers,
 ) -> Attempt:
     """May *waiter* start now? Then it holds its lease; never waits. One that stands in no line comes after all who do."""
-    with deciding(directory):
+    with placement_lock(directory):
         now_there = _look(directory, devices, strangers=strangers)
         served = {(holder.run, holder.pid) for device in now_there.values() for holder in device.holders}
         # Who has its lease stands in the line until it has looked whether the devices are clean.
@@ -129,7 +129,7 @@ def _hint(waiter: Waiter) -> dict[str, object]:
 def _free_place(directory: Path, waiter: Waiter) -> Place:
     for number in count():
         path = lock_path(directory, f"place{number}")
-        if not is_held(path) and (fd := grab(path)) is not None:
+        if not is_held(path) and (fd := try_lock(path)) is not None:
             write_hint(fd, to_document(waiter))
             return Place(waiter, fd)
     raise AssertionError("count has no end")

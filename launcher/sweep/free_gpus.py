@@ -36,12 +36,12 @@ class FreeGpus:
         return choose(self._pool(plan).want, devices, self._pool(plan).topology) is not None
 
     def _now(self, plan: LaunchPlan) -> dict[str, Device]:
-        from runtime.gpu.lease import deciding, occupancy
-        from runtime.gpu.lease_files import lease_dir
+        from runtime.gpu.leases.lease import occupancy, placement_lock
+        from runtime.gpu.leases.lock_files import lease_dir
 
         directory, devices = lease_dir(), self._pool(plan).devices
         uuids = dict.fromkeys(uuid for device in devices for uuid in (device.uuid, device.parent) if uuid is not None)
-        with deciding(directory):
+        with placement_lock(directory):
             return as_they_are(devices, {uuid: occupancy(directory, uuid) for uuid in uuids}, {})
 
     def _pool(self, plan: LaunchPlan) -> GpuPool:

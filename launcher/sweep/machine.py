@@ -7,7 +7,7 @@ from launcher.sweep.capacity import Offer
 
 
 def offer() -> Offer:
-    from runtime.gpu.device_nodes import count_gpus
+    from runtime.gpu.nvidia.proc_driver import count_gpus
 
     machine = this_machine()
     return Offer(machine.cpus, machine.memory_bytes, count_gpus())

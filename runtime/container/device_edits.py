@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from runtime.container.spec import ContainerSpec
-from runtime.gpu.device_nodes import is_nvidia
-from runtime.gpu.driver_proc import PLACE, covered_files, kept_directories
 from runtime.gpu.edits import Edits
+from runtime.gpu.nvidia.proc_driver import PLACE, covered_files, is_nvidia, kept_directories
 from runtime.gpu.roots import Roots
 from runtime.rootfs.wanted import DeviceNode, HostFile, ProcCover, Symlink
 

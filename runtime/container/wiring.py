@@ -1,4 +1,4 @@
-"""The network of a container while it is made: listeners, then the link, then who serves it (`runtime.network.keeper`).
+"""The network of a container while it is made: listeners, then the link, then who serves it (`runtime.network.proxy_supervisor`).
 
 What a bridge and an attendant have taken ends with the container's processes, or by `runtime.network.bridge.disconnect`.
 """
@@ -74,8 +74,8 @@ class Wiring:
             )
         if not (self._ports or self._resolving.forwarded or self._pasta):
             return
-        from runtime.network import keeper
-        from runtime.network.attendant import Duties
+        from runtime.network import proxy_supervisor
+        from runtime.network.network_proxy import Duties
 
         with ExitStack() as held:
             pidfd = os.pidfd_open(pid)
@@ -83,7 +83,7 @@ class Wiring:
             userns_fd, netns_fd = namespaces
             own_userns = None if os.geteuid() == 0 else userns_fd
             connection = self._connection
-            self.attendant = keeper.start(
+            self.attendant = proxy_supervisor.start(
                 Duties(
                     pidfd=pidfd,
                     netns_fd=netns_fd,

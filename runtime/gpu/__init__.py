@@ -1,1 +1,1 @@
-"""NVML, driver files, leases and CDI edits. The only place of pynvml."""
+"""GPUs of a machine: which there are, who may use them, what a container gets for them, how they do while a run has them."""

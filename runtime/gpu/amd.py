@@ -1,4 +1,5 @@
-"""AMD's GPUs, as the kernel shows them: amdkfd lists what ROCm can use (/sys/class/kfd), amdgpu tells of each (/sys/bus/pci).
+"""AMD's GPUs and what they do now, as the kernel shows it: amdkfd lists what ROCm can use (/sys/class/kfd), amdgpu tells of each
+(/sys/bus/pci).
 
 A program opens /dev/kfd and the GPU's /dev/dri/renderD<n>; no library is needed to read any of this. Identity is the unique id
 that the chip has, written as ROCm does (`GPU-6a1b2c3d4e5f0000`, ROCR_VISIBLE_DEVICES takes it); a chip without one, as many
@@ -12,10 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from runtime.gpu.gpu import Gpu, GpuProcess
+from runtime.gpu.load import GpuLoad
 from runtime.gpu.pci_device import pci_directory, pci_place, read_text
 from runtime.gpu.roots import Roots
 
 _KFD = "sys/class/kfd/kfd"
+_NOT_TOLD = "amdgpu doesn't tell"
 
 
 def read_amd_gpus(roots: Roots, *, first_index: int = 0) -> tuple[Gpu, ...]:
@@ -151,3 +154,34 @@ def _sensor(device: Path, names: Sequence[str], units: int) -> float | None:
 def _number(file: Path) -> int | None:
     text = read_text(file)
     return int(text) if text is not None and text.isdigit() else None
+
+
+class AmdLoadReader:
+    """Reads *uuids* again and again, in ROCm's order, as far as amdgpu tells. Nothing of it hangs for long."""
+
+    def __init__(self, roots: Roots, uuids: Sequence[str]) -> None:
+        self._roots = roots
+        here = [gpu.uuid for gpu in read_amd_gpus(roots) if gpu.uuid in uuids]
+        self.uuids = (*filter(None, here), *(uuid for uuid in uuids if uuid not in here))
+
+    def read(self) -> tuple[GpuLoad, ...]:
+        here = {gpu.uuid: gpu for gpu in read_amd_gpus(self._roots)}
+        return tuple(_load(uuid, here.get(uuid)) for uuid in self.uuids)
+
+
+def are_amd_gpus(uuids: Sequence[str], roots: Roots) -> bool:
+    """Whether *uuids* name GPUs of AMD: a lease has one vendor."""
+    return any(gpu.uuid in uuids for gpu in read_amd_gpus(roots))
+
+
+def _load(uuid: str, gpu: Gpu | None) -> GpuLoad:
+    if gpu is None:
+        return GpuLoad(uuid, lost=True, missing={"device": "amdgpu doesn't list it any more"})
+    values = {
+        "busy_percent": gpu.busy_percent,
+        "used_bytes": gpu.used_bytes,
+        "power_w": gpu.power_w,
+        "temperature_c": gpu.temperature_c,
+    }
+    missing = {name: _NOT_TOLD for name, value in values.items() if value is None}
+    return GpuLoad(uuid, **values, memory_bytes=gpu.memory_bytes, pids=gpu.pids, missing=missing)  # type: ignore[arg-type]

@@ -12,12 +12,12 @@ import subprocess
 from collections.abc import Sequence
 
 from runtime.errors import GpuError
-from runtime.gpu.device_nodes import groups_of, node, nodes_there
-from runtime.gpu.driver import find_driver
-from runtime.gpu.driver_files import ALWAYS, LIBRARY_DIR, driver_files
 from runtime.gpu.edits import DeviceFile, Edits
 from runtime.gpu.gpu import Gpu, MigInstance
-from runtime.gpu.mig_nodes import capability_nodes
+from runtime.gpu.node_edits import groups_of, node, nodes_there
+from runtime.gpu.nvidia.driver import find_driver
+from runtime.gpu.nvidia.driver_files import ALWAYS, LIBRARY_DIR, driver_files
+from runtime.gpu.nvidia.proc_driver import MIG_MINORS, mig_minors
 from runtime.gpu.roots import Roots
 
 _CONTROL = ("/dev/nvidiactl", "/dev/nvidia-uvm")
@@ -83,8 +83,23 @@ def _nvidia_nodes(gpu: Gpu, instance: MigInstance | None, roots: Roots) -> tuple
         raise GpuError(f"the driver doesn't tell the device node of GPU `{gpu.uuid}`", hint="`launch gpus` shows its trouble")
     if instance is None and gpu.mig_enabled:
         raise GpuError(f"GPU `{gpu.uuid}` is in MIG mode: only its slices can be used", hint="`launch gpus` lists them")
-    slices = () if instance is None else capability_nodes(gpu.minor, instance, roots)
+    slices = () if instance is None else _capability_nodes(gpu.minor, instance, roots)
     return (node(f"/dev/nvidia{gpu.minor}", roots), *slices)
+
+
+def _capability_nodes(gpu_minor: int, instance: MigInstance, roots: Roots) -> tuple[DeviceFile, ...]:
+    """The two nodes that open *instance*, a slice of the GPU with *gpu_minor*. Raises GpuError when the kernel lists none."""
+    minors = mig_minors(roots)
+    slices = f"gpu{gpu_minor}/gi{instance.gpu_instance}"
+    nodes = []
+    for path in (f"{slices}/access", f"{slices}/ci{instance.compute_instance}/access"):
+        if path not in minors:
+            raise GpuError(
+                f"MIG instance `{instance.uuid}` has no capability node: `{MIG_MINORS}` lists no `{path}`",
+                hint="`nvidia-smi mig -lci` lists the instances; after a change the driver makes its nodes anew",
+            )
+        nodes.append(node(f"/dev/nvidia-caps/nvidia-cap{minors[path]}", roots))
+    return tuple(nodes)
 
 
 def _amd_nodes(gpu: Gpu, roots: Roots) -> tuple[DeviceFile, ...]:

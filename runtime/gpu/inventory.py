@@ -13,11 +13,11 @@ from typing import Any
 
 from runtime.errors import GpuError
 from runtime.gpu import amd
-from runtime.gpu.described import described, unreadable
 from runtime.gpu.gpu import Gpu, GpuProcess, MigInstance
-from runtime.gpu.pool import allotted
+from runtime.gpu.nvidia.describe import describe_gpus, describe_unreadable_gpus
 from runtime.gpu.roots import Roots
 from runtime.gpu.side_process import Asked, Tell, ask, listen
+from runtime.gpu.visible_devices import visible_gpus
 
 NVML_PATIENCE_S = 20.0
 """How long whoever asks NVML may be silent. Without persistence mode the first look at a GPU takes a second or two."""
@@ -37,7 +37,7 @@ def has_driver(roots: Roots | None = None) -> bool:
 def read_gpus(*, timeout_s: float = NVML_PATIENCE_S, roots: Roots | None = None) -> tuple[Gpu, ...]:
     """The GPUs that are ours to use: all of this machine, or what CUDA_VISIBLE_DEVICES leaves of them. Raises GpuError when
     NVML does not come up."""
-    return allotted(read_all_gpus(timeout_s=timeout_s, roots=roots), os.environ)
+    return visible_gpus(read_all_gpus(timeout_s=timeout_s, roots=roots), os.environ)
 
 
 def read_all_gpus(*, timeout_s: float = NVML_PATIENCE_S, roots: Roots | None = None) -> tuple[Gpu, ...]:
@@ -47,7 +47,7 @@ def read_all_gpus(*, timeout_s: float = NVML_PATIENCE_S, roots: Roots | None = N
     try:
         nvidia, refusal = _nvidia_gpus(timeout_s, roots), None
     except GpuError as error:
-        nvidia, refusal = unreadable(error.message, roots), error
+        nvidia, refusal = describe_unreadable_gpus(error.message, roots), error
     others = amd.read_amd_gpus(roots, first_index=len(nvidia))
     if refusal is not None and not others:
         raise refusal
@@ -72,7 +72,7 @@ def _loads(gpu: Gpu) -> Iterator[dict[str, Any]]:
 def _nvidia_gpus(timeout_s: float, roots: Roots) -> tuple[Gpu, ...]:
     if not has_driver(roots):
         return ()
-    from runtime.gpu import nvml
+    from runtime.gpu.nvidia import nvml
 
     nvml.import_before_fork()
     skipped = {index for (where, index), until in _hanging.items() if where == roots and time.monotonic() < until}
@@ -88,14 +88,14 @@ def _nvidia_gpus(timeout_s: float, roots: Roots) -> tuple[Gpu, ...]:
         _hanging[roots, missing.pop(0)] = time.monotonic() + _HANG_REMEMBERED_S
     facts |= _read_one_by_one(missing, machine, timeout_s, roots)
     facts |= {index: _silent(index, timeout_s) for index in skipped if index < machine["count"]}
-    return described([facts[index] for index in sorted(facts)], machine, roots)
+    return describe_gpus([facts[index] for index in sorted(facts)], machine, roots)
 
 
 def _tell_everything(tell: Tell, roots: Roots, skipped: Collection[int]) -> None:
     """The machine, then each GPU as soon as it has answered."""
-    from runtime.gpu import device_reading, nvml
+    from runtime.gpu.nvidia import device_reading, nvml
 
-    with nvml.opened(roots) as library:
+    with nvml.open_nvml(roots) as library:
         machine = device_reading.read_machine(library)
         tell(machine)
         for index in range(machine["count"]):
@@ -117,9 +117,9 @@ def _read_one_by_one(
 
 
 def _tell_one(tell: Tell, index: int, driver: str | None, roots: Roots) -> None:
-    from runtime.gpu import device_reading, nvml
+    from runtime.gpu.nvidia import device_reading, nvml
 
-    with nvml.opened(roots) as library:
+    with nvml.open_nvml(roots) as library:
         tell(device_reading.read_device(library, index, driver=driver))
 
 

@@ -1,35 +1,12 @@
-"""What GPUs do now: one reading of each leased device or MIG slice, every value there or with the reason why it isn't.
+"""What a GPU does now, as a value: one reading of a device or MIG slice, every value there or with the reason why it isn't.
 
-A slice has memory and processes of its own; clocks and temperature are its card's; what the card uses of power is not told apart.
-Called where NVML is open (`nvml.opened`), in a process of its own: a call can hang. Traffic is counted since some moment in the
-past; its speed is the difference of two readings.
+Readers are `nvidia/load_reader.py` and `amd.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
-
-from runtime.gpu.nvml import Answers
-from runtime.gpu.slice_use import SliceUse
-
-GPU_IS_LOST = 15
-"""NVML_ERROR_GPU_IS_LOST: it has fallen off the bus, or can't be talked to any more."""
-
-# Fields of nvmlDeviceGetFieldValues (nvml.h), and what one unit of their counters is.
-_TRAFFIC = {
-    "pcie_sent_bytes": (197, 1),
-    "pcie_received_bytes": (198, 1),
-    "nvlink_sent_bytes": (138, 1024),
-    "nvlink_received_bytes": (139, 1024),
-}
-_NVLINKS = frozenset({"nvlink_sent_bytes", "nvlink_received_bytes"})
-_ALL_LINKS = 0xFFFFFFFF
-_GRAPHICS_TEMPERATURE = 0
-_SM_CLOCK, _MEMORY_CLOCK = 1, 2
-_SEND, _RECEIVE = 0, 1
-_OF_THE_CARD = "measured for the whole card only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,130 +48,6 @@ class GpuLoad:
         known = {one.name for one in fields(cls)}
         values = {name: value for name, value in document.items() if name in known}
         return cls(**{**values, "pids": None if values.get("pids") is None else tuple(values["pids"])})
-
-
-class LoadReader:
-    """Reads *uuids*, GPUs or MIG slices, again and again; one that fails hides no other. *nvml* is `nvml.opened`'s."""
-
-    def __init__(self, nvml: Any, uuids: Sequence[str]) -> None:
-        self._nvml = nvml
-        self.uuids = tuple(sorted(uuids, key=lambda uuid: (_bus_position(nvml, uuid), uuid)))
-        """As NVML counts their cards, which is by PCI bus, and so does CUDA with CUDA_DEVICE_ORDER=PCI_BUS_ID."""
-        self._use = {uuid: SliceUse() for uuid in self.uuids if _is_slice(uuid)}
-
-    def read(self) -> tuple[GpuLoad, ...]:
-        return tuple(self._read(uuid) for uuid in self.uuids)
-
-    def _read(self, uuid: str) -> GpuLoad:
-        nvml, answers = self._nvml, Answers(self._nvml)
-        device = answers.ask("device", lambda: nvml.nvmlDeviceGetHandleByUUID(uuid))
-        values = (
-            {} if device is None else self._of_slice(uuid, device, answers) if _is_slice(uuid) else self._of_gpu(device, answers)
-        )
-        return GpuLoad(uuid, **values, lost=GPU_IS_LOST in answers.codes, missing=answers.unknown)
-
-    def _of_gpu(self, device: Any, answers: Answers) -> dict[str, Any]:
-        nvml = self._nvml
-        power_mw = answers.ask("power_w", lambda: nvml.nvmlDeviceGetPowerUsage(device))
-        energy_mj = answers.ask("energy_j", lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(device))
-        return {
-            **_of_either(nvml, device, answers),
-            **_of_card(nvml, device, answers),
-            **_traffic(nvml, device, answers),
-            "busy_percent": answers.ask("busy_percent", lambda: nvml.nvmlDeviceGetUtilizationRates(device).gpu),
-            "power_w": None if power_mw is None else power_mw / 1000,
-            "energy_j": None if energy_mj is None else energy_mj / 1000,
-        }
-
-    def _of_slice(self, uuid: str, device: Any, answers: Answers) -> dict[str, Any]:
-        nvml = self._nvml
-        values = _of_either(nvml, device, answers)
-        card = answers.ask("card", lambda: nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(device))
-        if card is not None:
-            values |= _of_card(nvml, card, answers)
-            values["busy_percent"] = self._use[uuid].busy_percent(nvml, card, device, answers)
-        answers.unknown |= dict.fromkeys(("power_w", "energy_j", *_TRAFFIC), _OF_THE_CARD)
-        return values
-
-
-def _is_slice(uuid: str) -> bool:
-    return uuid.startswith("MIG-")
-
-
-def _bus_position(nvml: Any, uuid: str) -> int:
-    try:
-        device = nvml.nvmlDeviceGetHandleByUUID(uuid)
-        card = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(device) if _is_slice(uuid) else device
-        return int(nvml.nvmlDeviceGetIndex(card))
-    except nvml.NVMLError:
-        return 1 << 16
-
-
-def _of_either(nvml: Any, device: Any, answers: Answers) -> dict[str, Any]:
-    """What a slice has of its own."""
-    memory = answers.ask(
-        "used_bytes",
-        lambda: nvml.nvmlDeviceGetMemoryInfo(device, version=nvml.nvmlMemory_v2),
-        lambda: nvml.nvmlDeviceGetMemoryInfo(device),  # before 510, with the driver's own reserve in it
-    )
-    running = answers.ask(
-        "pids",
-        lambda: nvml.nvmlDeviceGetComputeRunningProcesses(device),
-        lambda: nvml.nvmlDeviceGetComputeRunningProcesses_v2(device),  # before 510
-    )
-    return {
-        "used_bytes": None if memory is None else int(memory.used),
-        "memory_bytes": None if memory is None else int(memory.total),
-        "pids": None if running is None else tuple(sorted({int(process.pid) for process in running})),
-    }
-
-
-def _of_card(nvml: Any, card: Any, answers: Answers) -> dict[str, Any]:
-    """What its slices share."""
-    return {
-        "temperature_c": answers.ask(
-            "temperature_c",
-            lambda: nvml.nvmlDeviceGetTemperatureV(card, _GRAPHICS_TEMPERATURE),
-            lambda: nvml.nvmlDeviceGetTemperature(card, _GRAPHICS_TEMPERATURE),  # until CUDA 14
-        ),
-        "sm_clock_mhz": answers.ask("sm_clock_mhz", lambda: nvml.nvmlDeviceGetClockInfo(card, _SM_CLOCK)),
-        "memory_clock_mhz": answers.ask("memory_clock_mhz", lambda: nvml.nvmlDeviceGetClockInfo(card, _MEMORY_CLOCK)),
-        "clock_reasons": answers.ask(
-            "clock_reasons",
-            lambda: int(nvml.nvmlDeviceGetCurrentClocksEventReasons(card)),
-            lambda: int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(card)),  # its name before 535
-        ),
-    }
-
-
-def _traffic(nvml: Any, card: Any, answers: Answers) -> dict[str, Any]:
-    asked = [(number, _ALL_LINKS) if name in _NVLINKS else number for name, (number, _unit) in _TRAFFIC.items()]
-    told = answers.ask("traffic", lambda: nvml.nvmlDeviceGetFieldValues(card, asked))
-    counted: dict[str, Any] = {}
-    for (name, (_number, unit)), answer in zip(_TRAFFIC.items(), told or (), strict=False):
-        if answer.nvmlReturn == 0:
-            counted[name] = _number_in(answer) * unit
-        else:
-            answers.unknown[name] = str(nvml.NVMLError(answer.nvmlReturn))
-    return counted if "pcie_sent_bytes" in counted else counted | _pcie_speeds(nvml, card, answers)
-
-
-def _pcie_speeds(nvml: Any, card: Any, answers: Answers) -> dict[str, Any]:
-    """What drivers before the counters tell; each call takes the 20 ms that it looks at."""
-    return {
-        "pcie_send_bytes_per_s": answers.ask(
-            "pcie_send_bytes_per_s", lambda: nvml.nvmlDeviceGetPcieThroughput(card, _SEND) * 1024
-        ),
-        "pcie_receive_bytes_per_s": answers.ask(
-            "pcie_receive_bytes_per_s", lambda: nvml.nvmlDeviceGetPcieThroughput(card, _RECEIVE) * 1024
-        ),
-    }
-
-
-def _number_in(answer: Any) -> float:
-    """The value of a field, which is one of several C types (nvmlValueType_t)."""
-    kinds = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
-    return float(getattr(answer.value, kinds[answer.valueType] if answer.valueType < len(kinds) else "ullVal"))
 
 
 SLOWDOWNS = {

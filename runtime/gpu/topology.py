@@ -106,9 +106,9 @@ def read_topology(gpus: Sequence[Gpu], *, timeout_s: float = _PATIENCE_S, roots:
 
 def _nvidia_links(uuids: Sequence[str], timeout_s: float, roots: Roots) -> Iterator[tuple[frozenset[str], Link]]:
     def question(tell: Tell) -> None:
-        from runtime.gpu import nvml
+        from runtime.gpu.nvidia import nvml
 
-        with nvml.opened(roots) as library:
+        with nvml.open_nvml(roots) as library:
             devices = {uuid: library.nvmlDeviceGetHandleByUUID(uuid) for uuid in uuids}
             nvlinks = {uuid: list(_nvlinks(library, device)) for uuid, device in devices.items()}
             addresses = {uuid: _address(library, device) for uuid, device in devices.items()}

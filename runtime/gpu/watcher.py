@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from runtime.errors import GpuError
-from runtime.gpu.amd_load import AmdLoadReader, are_amds
-from runtime.gpu.load import GpuLoad, LoadReader
+from runtime.gpu.amd import AmdLoadReader, are_amd_gpus
+from runtime.gpu.load import GpuLoad
+from runtime.gpu.nvidia.load_reader import LoadReader
+from runtime.gpu.nvidia.xid import XidEvents
 from runtime.gpu.roots import Roots
-from runtime.gpu.xid_events import XidEvents
 from runtime.kernel import libc, processes
 
 _PR_SET_PDEATHSIG = 1
@@ -90,13 +91,13 @@ class _Watcher:
         """From now on no Xid is missed."""
 
     def run(self) -> None:
-        if are_amds(self._uuids, self._roots):
+        if are_amd_gpus(self._uuids, self._roots):
             self._read_until_woken(AmdLoadReader(self._roots, self._uuids))
             return
-        from runtime.gpu import nvml
+        from runtime.gpu.nvidia import nvml
 
         try:
-            with nvml.opened(self._roots) as module:
+            with nvml.open_nvml(self._roots) as module:
                 threading.Thread(target=self._wait_for_xids, args=(module,), daemon=True).start()
                 self._listening.wait(_LISTENING_S)
                 self._read_until_woken(LoadReader(module, self._uuids))

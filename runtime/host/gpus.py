@@ -10,8 +10,8 @@ from contextlib import suppress
 from runtime.errors import RuntimeFailure
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.inventory import has_driver, read_gpus
-from runtime.gpu.pool import restriction
 from runtime.gpu.roots import Roots
+from runtime.gpu.visible_devices import restriction
 from runtime.host.finding import Finding, off
 from runtime.host.machine import Machine
 
@@ -41,7 +41,7 @@ def gpus(machine: Machine) -> Finding:
 def _none() -> Finding:
     left = restriction(os.environ)
     if left is not None:
-        return off(f"no GPUs: {left} leaves none", advice="unset it, or start launch where GPUs are allotted")
+        return off(f"no GPUs: {left} leaves none", advice="unset it, or start launch where GPUs are visible_gpus")
     if has_driver():
         return off("no GPUs: the NVIDIA driver finds none", advice="`lspci | grep -i nvidia` shows whether one is plugged in")
     return off("no GPUs: no NVIDIA driver, and no AMD GPU that ROCm can use", advice="nothing to do on a machine without GPUs")

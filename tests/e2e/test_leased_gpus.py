@@ -16,7 +16,7 @@ from gpu_box import GpuBox, make_box
 from launch_command import Launch
 
 from launcher.tracking import journal
-from runtime.gpu.lease import holders
+from runtime.gpu.leases.lease import holders
 from runtime.state_dir import StateDir
 
 pytestmark = pytest.mark.requires("overlayfs", "userns", "cc")

@@ -95,7 +95,7 @@ def _libcuda() -> ctypes.CDLL:
     try:
         return ctypes.CDLL("libcuda.so.1")
     except OSError:  # it lies elsewhere than the loader looks
-        from runtime.gpu.driver import find_driver
+        from runtime.gpu.nvidia.driver import find_driver
 
         return ctypes.CDLL(str(find_driver().directories[0] / "libcuda.so.1"))
 

@@ -10,7 +10,7 @@ from gpu_racers import plan_for
 
 from launcher.run.gpu_line import placed
 from launcher.run.signal_inbox import SignalInbox
-from runtime.gpu.lease import release
+from runtime.gpu.leases.lease import release
 
 
 def main(run: str, *command: str) -> None:

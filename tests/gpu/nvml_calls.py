@@ -101,7 +101,7 @@ def _fabric(nvml: Any, gpu: Any, into: Any) -> Any:
 
 
 def main() -> None:
-    from runtime.gpu.nvml import opened
+    from runtime.gpu.nvidia.nvml import opened
 
     started = time.perf_counter()
     with opened() as nvml:

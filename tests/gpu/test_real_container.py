@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from machine_root import machine_layer, run_on
 
-from runtime.gpu.driver import find_driver
 from runtime.gpu.gpu import Gpu
+from runtime.gpu.nvidia.driver import find_driver
 
 pytestmark = [pytest.mark.gpu, pytest.mark.requires("overlayfs", "userns", "proc")]
 

@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from runtime.gpu.cdi.applied import device_edits
 from runtime.gpu.cdi.files import read_catalogue
-from runtime.gpu.cdi.generated import EVERYTHING, nvidia_specification
+from runtime.gpu.cdi.generate import EVERYTHING, nvidia_specification
 from runtime.gpu.cdi.names import DeviceName
-from runtime.gpu.cdi.written import as_json, as_yaml
-from runtime.gpu.device_nodes import module_version
-from runtime.gpu.driver import find_driver
-from runtime.gpu.driver_files import libraries_in
-from runtime.gpu.forward_compat import Compat, decide
+from runtime.gpu.cdi.resolve import device_edits
+from runtime.gpu.cdi.serialize import as_json, as_yaml
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.inject import injection
-from runtime.gpu.requirements import Has, is_met
+from runtime.gpu.nvidia.driver import find_driver
+from runtime.gpu.nvidia.driver_files import libraries_in
+from runtime.gpu.nvidia.forward_compat import Compat, decide
+from runtime.gpu.nvidia.proc_driver import module_version
+from runtime.gpu.nvidia.requirements import Has, is_met
 from runtime.gpu.roots import Roots
 
 pytestmark = pytest.mark.gpu

@@ -13,7 +13,7 @@ from programs import READY_S, cuda_work, ends
 from test_real_load import said, watched
 
 from runtime.gpu.gpu import Gpu
-from runtime.gpu.xids import meaning
+from runtime.gpu.nvidia.xid import meaning
 
 pytestmark = pytest.mark.gpu
 

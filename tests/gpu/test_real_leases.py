@@ -14,7 +14,7 @@ from programs import HERE, cuda_work, line, program, within
 
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.inventory import read_gpus
-from runtime.gpu.lease import holders
+from runtime.gpu.leases.lease import holders
 
 pytestmark = pytest.mark.gpu
 

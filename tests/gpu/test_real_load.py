@@ -97,8 +97,8 @@ def test_accounting_tells_what_an_ended_program_had(gpus: tuple[Gpu, ...], evide
     with cuda_work(gpus[0].uuid, "burn", "3") as worker:
         assert ends(worker)[0] == 0
     ask = (
-        "import json\nfrom runtime.gpu.nvml import opened\n"
-        "with opened() as nvml:\n"
+        "import json\nfrom runtime.gpu.nvidia.nvml import open_nvml\n"
+        "with open_nvml() as nvml:\n"
         f"    gpu = nvml.nvmlDeviceGetHandleByUUID({str(gpus[0].uuid)!r})\n"
         "    mode = nvml.nvmlDeviceGetAccountingMode(gpu)\n"
         "    pids = nvml.nvmlDeviceGetAccountingPids(gpu) if mode else []\n"

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from nvml_calls import shape_of
 
-from runtime.gpu.driver import find_driver
 from runtime.gpu.gpu import Gpu
+from runtime.gpu.nvidia.driver import find_driver
 
 pytestmark = pytest.mark.gpu
 

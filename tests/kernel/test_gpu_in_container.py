@@ -17,8 +17,8 @@ from gpu_box import GpuBox, make_box
 
 from runtime.container.device_edits import edited
 from runtime.container.lifecycle import remove_overlay
-from runtime.gpu.cdi.generated import nvidia_specification
-from runtime.gpu.cdi.written import as_json
+from runtime.gpu.cdi.generate import nvidia_specification
+from runtime.gpu.cdi.serialize import as_json
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.inject import injection
 from runtime.gpu.inventory import read_gpus

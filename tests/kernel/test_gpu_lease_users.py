@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from launcher.schedule.device import Device
+from launcher.schedule.device_request import Waiter, Want
 from launcher.schedule.queue import in_line, try_to_place, waiting
-from launcher.schedule.want import Waiter, Want
-from runtime.gpu.lease import GpuLease, Unit, holders, release, take
-from runtime.gpu.lease_files import lease_dir
+from runtime.gpu.leases.lease import GpuLease, Unit, holders, release, take
+from runtime.gpu.leases.lock_files import lease_dir
 from runtime.gpu.topology import Topology
 
 pytestmark = pytest.mark.requires("ordinary-user")

@@ -17,7 +17,7 @@ import pytest
 from gpu_box import GpuBox
 from gpu_box_driver import make_nodes
 
-from runtime.gpu.elf_soname import read_soname
+from runtime.gpu.elf import read_soname
 
 _PRELUDE = """
 import ctypes, json, os, sys

@@ -40,11 +40,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _text(capabilities: str | None, *, as_json: bool, hook: str | None) -> str:
-    from runtime.gpu import driver_files
-    from runtime.gpu.cdi.generated import EVERYTHING, nvidia_specification
-    from runtime.gpu.cdi.written import as_json as json_text
-    from runtime.gpu.cdi.written import as_yaml
+    from runtime.gpu.cdi.generate import EVERYTHING, nvidia_specification
+    from runtime.gpu.cdi.serialize import as_json as json_text
+    from runtime.gpu.cdi.serialize import as_yaml
     from runtime.gpu.inventory import read_gpus
+    from runtime.gpu.nvidia import driver_files
 
     wanted = EVERYTHING if capabilities is None else driver_files.capabilities(capabilities)
     spec, notes = nvidia_specification(read_gpus(), hook=hook, capabilities=wanted)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from launcher.cli import render
 from launcher.cli.gpus.view import View
 from runtime.gpu.gpu import Gpu, GpuProcess, MigInstance
-from runtime.gpu.lease import SLOTS, Holder
+from runtime.gpu.leases.lease import SLOTS, Holder
 from runtime.gpu.topology import Topology
 
 _HEADER = ("GPU", "MODEL", "UUID", "MEMORY", "BUSY", "POWER", "TEMP", "HEALTH", "LEASED TO")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.run.process_owner import who_is
-from launcher.schedule.strangers import Who
+from launcher.schedule.foreign_processes import Who
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.inventory import read_all_gpus
-from runtime.gpu.lease import Holder, holders
-from runtime.gpu.pool import allotted, restriction
+from runtime.gpu.leases.lease import Holder, holders
 from runtime.gpu.roots import Roots
 from runtime.gpu.topology import Topology, read_topology
+from runtime.gpu.visible_devices import restriction, visible_gpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def look(environ: Mapping[str, str], *, with_topology: bool) -> View:
     """Raises GpuError when NVML does not come up, or when it is not clear which GPUs are ours."""
     roots = Roots.of_this_machine()
     gpus = read_all_gpus(roots=roots)
-    ours = allotted(gpus, environ)
+    ours = visible_gpus(gpus, environ)
     leases = holders([uuid for gpu in gpus for uuid in (gpu.uuid, *(one.uuid for one in gpu.mig)) if uuid])
     supervisors = {one.pid: one.run for held in leases.values() for one in held if one.pid and one.run}
     return View(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from launcher.plan.gpu_fit import FLOORS
 from launcher.plan.torch_build import TorchBuild
-from runtime.gpu.requirements import version
+from runtime.gpu.nvidia.requirements import version
 
 _TURING, _VOLTA = 7.5, 7.0
 _BEFORE_CUDA_13 = "579"
@@ -59,7 +59,7 @@ class Machine:
 
 def this_machine() -> Machine:
     """The driver that is loaded and the GPUs that it drives; without a driver nothing is asked."""
-    from runtime.gpu.device_nodes import module_version
+    from runtime.gpu.nvidia.proc_driver import module_version
     from runtime.gpu.roots import Roots
 
     driver = module_version(Roots.of_this_machine())

@@ -6,7 +6,6 @@ same device make that device unusable and harm nothing else; neither does a file
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from typing import Any
 from runtime.errors import BadContent
 from runtime.gpu.cdi.document import Device, Specification, specification
 from runtime.gpu.cdi.names import DeviceName
+from runtime.gpu.cdi.serialize import parse_json, parse_yaml
 
 DIRECTORIES = (Path("/etc/cdi"), Path("/var/run/cdi"))
 _MOST_BYTES = 16 << 20
@@ -85,7 +85,7 @@ def read_specification(path: Path) -> Specification:
     if len(content) > _MOST_BYTES:
         raise BadContent(f"it is larger than {_MOST_BYTES >> 20} MiB")
     try:
-        return specification(_parsed(content, as_json=path.suffix == ".json"))
+        return specification(_parse(content, is_json=path.suffix == ".json"))
     except RecursionError:
         raise BadContent("it is nested too deeply") from None
 
@@ -99,25 +99,9 @@ def _content(path: Path) -> bytes:
         return file.read(_MOST_BYTES + 1)
 
 
-def _parsed(content: bytes, *, as_json: bool) -> Any:
+def _parse(content: bytes, *, is_json: bool) -> Any:
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise BadContent(f"it is not UTF-8: {error.reason}") from error
-    if not as_json:
-        from runtime.gpu.cdi.strict_yaml import load
-
-        return load(text)
-    try:
-        return json.loads(text, object_pairs_hook=_without_duplicates)
-    except ValueError as error:
-        raise BadContent(f"it is not JSON: {error}") from error
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BadContent(f"key `{twice}` is there twice")
-    return document
+    return parse_json(text) if is_json else parse_yaml(text)

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from runtime.errors import GpuError
 from runtime.gpu.cdi.document import Hook
 from runtime.gpu.edits import Edits, HostFile, Link
-from runtime.gpu.elf_soname import read_soname
+from runtime.gpu.elf import read_soname
 
 _PROGRAMS = ("nvidia-cdi-hook", "nvidia-ctk")
 _NEEDS_NOTHING = (

@@ -48,7 +48,7 @@ def test_the_table_names_memory_slices_processes_and_what_is_wrong(gpu_box: Make
 
 
 def test_a_lease_is_shown_with_its_run_and_since_when(gpu_box: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    from runtime.gpu.lease import Unit, lease_dir, release, take
+    from runtime.gpu.leases.lease import Unit, lease_dir, release, take
 
     box = gpu_box(gpus=2, mig={1: ["1g.10gb"]})
     (mig,) = box.mig_uuids(1)

@@ -19,7 +19,7 @@ from launcher.config.spec import Cluster, ExperimentSpec, Gpu
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.gpu_line import Placed, placed
 from launcher.run.signal_inbox import SignalInbox
-from runtime.gpu.lease import SLOTS, release
+from runtime.gpu.leases.lease import SLOTS, release
 
 
 def plan_for(gpus: float, *, priority: int = 0, timeout: float | None = None, wishes: Gpu | None = None) -> LaunchPlan:

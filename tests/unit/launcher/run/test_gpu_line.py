@@ -20,7 +20,7 @@ from launcher.run.gpu_line import _LOOK_ANYWAY_S, Placed, at_once, placed, refus
 from launcher.run.signal_inbox import SignalInbox
 from launcher.run.withdrawn import Withdrawn
 from launcher.tracking.status import Reason
-from runtime.gpu.lease import release
+from runtime.gpu.leases.lease import release
 
 pytestmark = pytest.mark.requires("cc")
 

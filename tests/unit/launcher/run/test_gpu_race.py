@@ -19,9 +19,9 @@ import pytest
 from gpu_box import GpuBox, make_box
 from gpu_racers import Course, plan_for
 
-import runtime.gpu.nvml
+import runtime.gpu.nvidia.nvml
 import runtime.gpu.topology  # noqa: F401  racers are forks of this process, and shall import nothing
-from runtime.gpu.lease import holders
+from runtime.gpu.leases.lease import holders
 
 RACERS = 12
 LAUNCHES = int(os.environ.get("LAUNCH_RACE_ROUNDS", "60"))

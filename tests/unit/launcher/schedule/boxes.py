@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import combinations
 
 from launcher.schedule.device import Device
-from runtime.gpu.lease import SLOTS, Holder
+from runtime.gpu.leases.lease import SLOTS, Holder
 from runtime.gpu.topology import Link, LinkKind, Topology
 
 GIB = 1 << 30

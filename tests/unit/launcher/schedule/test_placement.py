@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from boxes import GIB, box, connected, free, held, in_parts, letters, switches
 
+from launcher.schedule.device_request import Want
+from launcher.schedule.foreign_processes import Stranger
 from launcher.schedule.placement import choose
-from launcher.schedule.strangers import Stranger
-from launcher.schedule.want import Want
 from runtime.gpu.topology import Topology
 
 APART = Topology()

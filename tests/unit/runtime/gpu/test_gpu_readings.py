@@ -13,10 +13,11 @@ import pynvml  # noqa: F401 - here, so that each child has it
 import pytest
 from gpu_box import GpuBox
 
-from runtime.gpu import nvml
-from runtime.gpu.amd_load import AmdLoadReader, are_amds
-from runtime.gpu.load import GpuLoad, LoadReader
-from runtime.gpu.xid_events import XidEvents
+from runtime.gpu.amd import AmdLoadReader, are_amd_gpus
+from runtime.gpu.load import GpuLoad
+from runtime.gpu.nvidia import nvml
+from runtime.gpu.nvidia.load_reader import LoadReader
+from runtime.gpu.nvidia.xid import XidEvents
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def in_a_child(question: Callable[[Any], Any]) -> Any:
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
-        with nvml.opened() as module:
+        with nvml.open_nvml() as module:
             os.write(write_end, json.dumps(question(module)).encode())
         os._exit(0)
     os.close(write_end)
@@ -132,8 +133,8 @@ def test_amds_gpus_tell_what_the_kernel_shows_of_them(gpu_box: Callable[..., Gpu
     assert box.uuids == (first.uuid, second.uuid)
     assert (73, (os.getpid(),)) == (second.busy_percent, second.pids)
     assert not second.lost
-    assert are_amds(box.uuids, box.roots)
-    assert not are_amds(("GPU-of-nobody",), box.roots)
+    assert are_amd_gpus(box.uuids, box.roots)
+    assert not are_amd_gpus(("GPU-of-nobody",), box.roots)
 
 
 def test_an_amd_gpu_that_is_not_listed_any_more_is_lost(gpu_box: Callable[..., GpuBox]) -> None:

@@ -9,11 +9,11 @@ import pytest
 from gpu_box import GpuBox, make_box
 
 from runtime.errors import GpuError
-from runtime.gpu.driver_files import LIBRARY_DIR, capabilities
-from runtime.gpu.driver_proc import covered_files, kept_directories
 from runtime.gpu.edits import Edits
 from runtime.gpu.inject import injection
 from runtime.gpu.inventory import read_gpus
+from runtime.gpu.nvidia.driver_files import LIBRARY_DIR, capabilities
+from runtime.gpu.nvidia.proc_driver import covered_files, kept_directories
 
 pytestmark = pytest.mark.requires("cc")
 

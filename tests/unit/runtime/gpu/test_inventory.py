@@ -139,7 +139,7 @@ def test_several_gpus_that_hang_are_found_out_at_once(gpu_box: Make) -> None:
 
 
 def test_a_process_that_dies_while_it_reads_is_not_the_end(gpu_box: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from runtime.gpu import device_reading
+    from runtime.gpu.nvidia import device_reading
 
     gpu_box(gpus=2)
     read = device_reading.read_device
@@ -185,7 +185,7 @@ def test_a_library_without_its_module_is_refused(gpu_box: Make) -> None:
 
 
 def test_a_control_node_that_a_cgroup_forbids_is_named(gpu_box: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from runtime.gpu import nvml
+    from runtime.gpu.nvidia import nvml
 
     def refuse(path: object, *_arguments: object) -> int:
         raise PermissionError(errno.EPERM, "Operation not permitted", str(path))

@@ -1,0 +1,83 @@
+"""What a run wants of this machine's GPUs, as everybody in the line can read it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from runtime.gpu.leases import untrusted_fields
+from runtime.gpu.leases.lease import SLOTS
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """*count* devices out of *offers*, or one of which *slots* are enough."""
+
+    offers: tuple[str, ...]
+    """UUIDs of all devices here that fulfil the run's wishes, free or not."""
+    count: int = 1
+    slots: int = SLOTS
+    linked: bool = False
+    """NVLink between them."""
+    least_memory: bool = False
+    """It said how much memory it needs: the smallest device that has it will do. Else the largest comes first."""
+
+    @property
+    def words(self) -> str:
+        """`2 GPUs`, `0.5 GPU`."""
+        if self.slots < SLOTS:
+            return f"{self.slots / SLOTS:g} GPU"
+        return "1 GPU" if self.count == 1 else f"{self.count} GPUs"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """A run in the line."""
+
+    want: Want
+    run: str = ""
+    user: str = ""
+    pid: int = 0
+    priority: int = 0
+    number: int = 0
+    """Of its arrival: the smaller came earlier."""
+    since: float = 0.0
+    lasts_s: float | None = None
+    """How long it will hold its GPUs at most; None when nothing limits it."""
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        return (-self.priority, self.number, self.run)
+
+
+def to_document(waiter: Waiter) -> dict[str, Any]:
+    """As it stands in its place's file."""
+    return asdict(waiter)
+
+
+def from_document(document: dict[str, Any]) -> Waiter | None:
+    """A waiter as it wrote itself down; None for anything else: any user may write there."""
+    want = _want(document.get("want"))
+    pid, priority, number = (untrusted_fields.whole(document, name) for name in ("pid", "priority", "number"))
+    since, lasts_s = untrusted_fields.seconds(document, "since"), untrusted_fields.seconds(document, "lasts_s")
+    if want is None or pid is None or priority is None or number is None or since is None:
+        return None
+    if lasts_s is None and document.get("lasts_s") is not None:
+        return None
+    run, user = untrusted_fields.text(document, "run") or "", untrusted_fields.text(document, "user") or ""
+    return Waiter(want, run, user, pid, priority, number, since, lasts_s)
+
+
+def _want(document: Any) -> Want | None:
+    if not isinstance(document, dict):
+        return None
+    offers, count, slots = (
+        document.get("offers"),
+        untrusted_fields.whole(document, "count"),
+        untrusted_fields.whole(document, "slots"),
+    )
+    if not isinstance(offers, list) or not all(isinstance(uuid, str) for uuid in offers) or count is None or slots is None:
+        return None
+    if not (1 <= count <= len(offers) and 1 <= slots <= SLOTS):
+        return None
+    return Want(tuple(offers), count, slots, bool(document.get("linked")), bool(document.get("least_memory")))

@@ -1,0 +1,73 @@
+"""What a run in the line is told: its place, what it waits for, who has it. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from launcher.schedule.device import Device
+from launcher.schedule.device_request import Want
+from launcher.schedule.scheduling import Turn
+from runtime.gpu.leases.lease import SLOTS, Holder
+
+
+def waits_for(want: Want, turn: Turn, devices: Mapping[str, Device]) -> str:
+    """`2 GPUs: 1 of 4 free; 3 held by run a1b2 of alice since 14:02`."""
+    return "; ".join([f"{want.words}: {len(turn.free)} of {len(want.offers)} free", *who_has_them(want, turn, devices)])
+
+
+def who_has_them(want: Want, turn: Turn, devices: Mapping[str, Device]) -> list[str]:
+    """One sentence for each who has, or is kept, what *want* could use."""
+    there = [devices[uuid] for uuid in want.offers if uuid in devices]
+    return [*_held(there), *_used_outside(there), *_promised(want, turn), *_kept(turn), *_unlinked(want, turn)]
+
+
+def _held(devices: Sequence[Device]) -> list[str]:
+    by_holder: dict[Holder, float] = {}
+    for device in devices:
+        for holder in device.holders:
+            anyhow = Holder(holder.run, holder.user, holder.pid, holder.since, holder.until)
+            by_holder[anyhow] = by_holder.get(anyhow, 0.0) + holder.slots / SLOTS
+    return [f"{amount:g} held by {_holder(holder)}" for holder, amount in by_holder.items()]
+
+
+def _holder(holder: Holder) -> str:
+    who = f"run {holder.run}" if holder.run else "a run"
+    of = f" of {holder.user}" if holder.user else ""
+    since = f" since {_clock(holder.since)}" if holder.since is not None else ""
+    until = f" until {_clock(holder.until)} at the latest" if holder.until is not None else ""
+    return f"{who}{of}{since}{until}"
+
+
+def _used_outside(devices: Sequence[Device]) -> list[str]:
+    short = len("GPU-12345678")
+    return [f"{device.uuid[:short]} used by {device.stranger.words}" for device in devices if device.stranger is not None]
+
+
+def _kept(turn: Turn) -> list[str]:
+    runs = list(turn.kept.values())
+    return [f"{runs.count(run)} kept for {_run(run)}, which is ahead" for run in dict.fromkeys(runs)]
+
+
+def _promised(want: Want, turn: Turn) -> list[str]:
+    """One who stands here for long has been stopped (Ctrl-Z): the others may know whom to ask."""
+    runs = [run for uuid, run in turn.promised.items() if uuid in want.offers]
+    return [f"{runs.count(run)} about to be taken by {_run(run)}, which is ahead" for run in dict.fromkeys(runs)]
+
+
+def _run(run: str) -> str:
+    return f"run {run}" if run else "a run"
+
+
+def _unlinked(want: Want, turn: Turn) -> list[str]:
+    enough = len(turn.free) - len(turn.kept) >= want.count
+    return ["those that are free are not connected by NVLink"] if want.linked and turn.uuids is None and enough else []
+
+
+def _clock(at: float) -> str:
+    """A moment of today as `14:02`, any other with its date."""
+    try:
+        then = time.localtime(at)
+    except (OverflowError, ValueError, OSError):
+        return "an unknown time"
+    return time.strftime("%H:%M" if then[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M", then)

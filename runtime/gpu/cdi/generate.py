@@ -1,0 +1,98 @@
+"""A CDI specification of this machine's NVIDIA GPUs, from the same values that our own containers get.
+
+Names are as NVIDIA's toolkit gives them: index, UUID and `all`; slices are `index:slice`, and a GPU in MIG mode has no entry of
+its own. Hooks are written only where the program that does them (nvidia-cdi-hook) is installed; without it the file needs none:
+every library is mounted under its SONAME, and LD_LIBRARY_PATH names the directory.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from runtime.errors import GpuError
+from runtime.gpu.cdi.document import ContainerEdits, Device, Hook, Mount, Node, Specification, needed_version
+from runtime.gpu.edits import DeviceFile, Edits, HostFile, joined
+from runtime.gpu.gpu import Gpu
+from runtime.gpu.inject import device, nvidia_driver
+from runtime.gpu.nvidia.driver import find_driver
+from runtime.gpu.nvidia.driver_files import CAPABILITIES
+from runtime.gpu.roots import Roots
+
+KIND = "nvidia.com/gpu"
+EVERYTHING = frozenset(CAPABILITIES) - {"all", "compat32"}
+_OPTIONS = ("nosuid", "nodev", "rbind", "rprivate")
+
+
+def nvidia_specification(
+    gpus: Sequence[Gpu], *, hook: str | None, capabilities: frozenset[str] = EVERYTHING, roots: Roots | None = None
+) -> tuple[Specification, tuple[str, ...]]:
+    """The specification of *gpus*, and notes. *hook*: path of nvidia-cdi-hook, or None. Raises GpuError without a usable GPU."""
+    roots = roots or Roots.of_this_machine()
+    usable = [gpu for gpu in gpus if gpu.vendor == "nvidia" and gpu.trouble is None and gpu.uuid is not None]
+    named = [(names, edits) for gpu in usable for names, edits in _of(gpu, capabilities, roots)]
+    if not named:
+        raise GpuError("no NVIDIA GPU here that can be used", hint="`launch gpus` shows what this machine has, and why")
+    devices = [Device(name, _written(edits)) for names, edits in named for name in names]
+    devices.append(Device("all", _written(joined(edits for _, edits in named))))
+    common = nvidia_driver(capabilities=capabilities, roots=roots)
+    version = find_driver(roots).version
+    spec = Specification(
+        "", KIND, tuple(devices), _written(common, hooks=_hooks(hook, version, common), has_hooks=hook is not None)
+    )
+    return replace(spec, version=needed_version(spec)), common.notes
+
+
+def _of(gpu: Gpu, capabilities: frozenset[str], roots: Roots) -> Iterator[tuple[tuple[str, ...], Edits]]:
+    """(names, edits) of a GPU, or of each of its slices."""
+    if not gpu.mig_enabled:
+        yield (str(gpu.index), str(gpu.uuid)), device(gpu, capabilities=capabilities, roots=roots)
+        return
+    for one in gpu.mig:
+        yield (f"{gpu.index}:{one.index}", one.uuid), device(gpu, one, capabilities=capabilities, roots=roots)
+
+
+def _hooks(program: str | None, version: str, common: Edits) -> tuple[Hook, ...]:
+    if program is None:
+        return ()
+    folders = [word for directory in common.library_dirs for word in ("--folder", directory)]
+    commands = (
+        ("enable-cuda-compat", f"--host-driver-version={version}"),
+        ("update-ldcache", *folders),
+        ("disable-device-node-modification",),
+    )
+    env = ("NVIDIA_CTK_DEBUG=false",)
+    return tuple(Hook("createContainer", program, (os.path.basename(program), *words), env) for words in commands)
+
+
+def _written(edits: Edits, *, hooks: tuple[Hook, ...] = (), has_hooks: bool = False) -> ContainerEdits:
+    edits = edits.sorted()
+    search = () if has_hooks or not edits.library_dirs else (f"LD_LIBRARY_PATH={':'.join(edits.library_dirs)}",)
+    return ContainerEdits(
+        env=tuple(sorted((*(f"{name}={value}" for name, value in edits.env), *search))),
+        nodes=tuple(_node(one) for one in edits.nodes),
+        mounts=tuple(_mount(one) for one in edits.mounts),
+        hooks=hooks,
+        additional_gids=edits.groups,
+    )
+
+
+def _node(file: DeviceFile) -> Node:
+    found = file.source.stat()
+    closed = found.st_mode & 0o006 != 0o006
+    return Node(
+        path=file.target,
+        host_path=None if str(file.source) == file.target else str(file.source),
+        major=os.major(found.st_rdev),
+        minor=os.minor(found.st_rdev),
+        file_mode=stat.S_IMODE(found.st_mode),
+        permissions="rwm",
+        gid=found.st_gid if closed else None,
+    )
+
+
+def _mount(file: HostFile) -> Mount:
+    access = ("ro",) if file.readonly else ("noexec",)
+    return Mount(str(file.source), file.target, options=(*access, *_OPTIONS))
