@@ -188,7 +188,7 @@ class RunDir:
     @property
     def waits_for_room(self) -> Path:
         """Of the parent of a sweep: what its next trial needs, locked while it waits for that (see
-        `launcher.sweep.neighbours`)."""
+        `launcher.sweep.other_sweeps`)."""
         return self.root / "waits_for_room"
 
     @property

@@ -23,16 +23,15 @@ from launcher.plan.origins import origin_of
 from launcher.plan.refusals import refuse_cluster, refuse_one_port_for_many
 from launcher.run.fork_server import ForkServer
 from launcher.run.signal_inbox import SignalInbox
+from launcher.sweep.capacity import offer
 from launcher.sweep.followed import Ended, FollowedSweep, Started
-from launcher.sweep.job_study import JobStudy
-from launcher.sweep.machine import offer
-from launcher.sweep.neighbours import Neighbours
+from launcher.sweep.local_place import ThisMachine
+from launcher.sweep.other_sweeps import Neighbours
 from launcher.sweep.parent import SweepParent, new_parent
 from launcher.sweep.results import read_known_results
 from launcher.sweep.room import Room
 from launcher.sweep.run_sweep import SweepEnd, Sweeping
-from launcher.sweep.study import Asked
-from launcher.sweep.this_machine import ThisMachine
+from launcher.sweep.search.study import Asked, JobStudy
 from launcher.sweep.trial import EndedTrial, Trial
 from launcher.sweep.trial_log import TrialLog
 from launcher.tracking.journal import Follower

@@ -56,7 +56,7 @@ def prepare(
 
 def prepare_image(request: Request, timings: Timings, *, quiet: bool = False) -> Prepared:
     """For `launch build`: nothing will run, so nothing is tracked."""
-    from launcher.plan.images.attachments import attach_bill
+    from launcher.plan.images.recipe import attach_bill
 
     state = state_dir().ensure()
     composed = _composed(request, state, timings)
@@ -120,7 +120,7 @@ def build_image(plan: LaunchPlan, state: StateDir, timings: Timings, *, quiet: b
     from launcher.cli.progress import build_progress
     from launcher.cli.render import warn
     from launcher.plan.image_plan import sources
-    from launcher.plan.images.attachments import attach_recipe
+    from launcher.plan.images.recipe import attach_recipe
 
     for warning in () if quiet else plan.warnings:
         warn(warning)

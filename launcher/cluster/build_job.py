@@ -9,7 +9,7 @@ from pathlib import Path
 from launcher.cluster.build_events import EventWriter
 from launcher.errors import LaunchError
 from launcher.plan.image_plan import sources
-from launcher.plan.images.attachments import attach_recipe
+from launcher.plan.images.recipe import attach_recipe
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import from_document
 from runtime.build.builder import build

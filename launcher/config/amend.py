@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from launcher.config import overrides, resolve
-from launcher.config.command_line import WITH_GROUP, add_requirements
 from launcher.config.compose import parse_overrides
 from launcher.config.origin import Sources
+from launcher.config.overrides import WITH_GROUP, add_requirements
 from launcher.config.spec import ExperimentSpec, Group, Image, to_json
 from launcher.config.validate import Context, to_spec
 from launcher.errors import ConfigError, Origin

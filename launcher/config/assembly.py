@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.config import command_line, overrides, resolve, words
+from launcher.config import overrides, resolve
 from launcher.config.compose import Tree, compose_files, parse_overrides, split_groups
 from launcher.config.project import SearchPath
+from launcher.config.resolve import copied, pieces
 from launcher.config.spec import ExperimentSpec
-from launcher.config.tree_copy import copied
 from launcher.config.validate import Context, to_spec
-from launcher.errors import Origin
+from launcher.errors import ConfigError, Origin
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -63,8 +64,8 @@ def composed(choices: Sequence[Override], settings: Sequence[Override], request:
     tree = compose_files(request.path, choices, given=given, display_root=request.cwd)
     for setting in settings:
         overrides.apply(setting, tree.values, tree.sources, holder=request.cwd)
-    command_line.add_requirements(request.with_requirements, tree.values, tree.sources, cwd=request.cwd)
-    command_line.replace_command(request.command, tree.values, tree.sources, cwd=request.cwd)
+    overrides.add_requirements(request.with_requirements, tree.values, tree.sources, cwd=request.cwd)
+    overrides.replace_command(request.command, tree.values, tree.sources, cwd=request.cwd)
     if tree.values.get("name") is None:
         tree.values["name"] = tree.choices.get("experiment")
     return tree
@@ -78,7 +79,7 @@ def finish(tree: Tree, request: Request, environment: dict[str, str | None]) -> 
     as_written = values.get("command")
     if isinstance(as_written, str):
         source = tree.sources.nearest(("command",))
-        values["command"] = list(words.split(as_written, origin=source.origin if source else None))
+        values["command"] = list(split_command(as_written, origin=source.origin if source else None))
     values = resolve.fill_in(values, tree.sources)
     file = request.path.find(f"experiment/{tree.choices.get('experiment')}")
     context = Context(
@@ -97,3 +98,26 @@ def finish(tree: Tree, request: Request, environment: dict[str, str | None]) -> 
         repeatable,
         validate_s=time.perf_counter() - begun,
     )
+
+
+_SHELL_ONLY = {"&&", "||", "|", ";", "&", ">", ">>", "<", "2>", "2>&1"}
+
+
+def split_command(command: str, *, origin: Origin | None) -> tuple[str, ...]:
+    """The words of *command* by POSIX shell rules, before anything is filled in, and without a shell. `${...}` counts as one
+    character of its word, whatever quotes and spaces it holds; filling it in is the planner's (`plan.program.command`)."""
+    references = [piece for piece in pieces(command) if piece.startswith("${")]
+    hidden = "".join("\0" if piece.startswith("${") else piece for piece in pieces(command))
+    try:
+        words = shlex.split(hidden)
+    except ValueError as error:
+        raise ConfigError(f"the command cannot be split into words: {str(error).lower()}", origin=origin) from error
+    for word in words:
+        if word in _SHELL_ONLY:
+            raise ConfigError(
+                f"`{word}` in the command would be a plain word: no shell runs",
+                origin=origin,
+                hint=f"ask for one: `command: [sh, -c, {shlex.quote(command)}]`",
+            )
+    in_order = iter(references)
+    return tuple("".join(next(in_order) if char == "\0" else char for char in word) for word in words)

@@ -33,8 +33,8 @@ from omegaconf.errors import OmegaConfBaseException
 from launcher.config import traps
 from launcher.config.origin import Sources, read_nodes
 from launcher.config.project import SearchPath, configuration_files
+from launcher.config.resolve import copied
 from launcher.config.schema_shape import KeyPath, default_tree, open_paths
-from launcher.config.tree_copy import copied
 from launcher.errors import ConfigError, Origin
 
 

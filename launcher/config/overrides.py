@@ -1,12 +1,14 @@
-"""Put the `key=value` part of the command line into a composed tree, by Hydra's rules and with errors that name lines.
+"""Put the command line into a composed tree, by Hydra's rules and with errors that name lines: `key=value`, `--with`, `--
+COMMAND…`.
 
-`key=v` sets a key that exists, `+key=v` adds a new one, `++key=v` does either, `~key` deletes; a mapping is merged, anything
-else replaces. Two rules are stricter than Hydra's: `+key=[…]` on a list is refused (it would replace the list in silence),
-and a mapping of the schema cannot be replaced by a number.
+`key=v` sets a key that exists, `+key=v` adds a new one, `++key=v` does either, `~key` deletes; a mapping is merged, anything else
+replaces. Two rules are stricter than Hydra's: `+key=[…]` on a list is refused (it would replace the list in silence), and a
+mapping of the schema cannot be replaced by a number.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,3 +174,24 @@ def _delete(path: KeyPath, values: dict[str, Any], sources: Sources, text: str) 
         )
     del parent[str(path[-1])]
     sources.drop(path)
+
+
+WITH_GROUP = "with"
+"""Requirements of `--with` are a group of additions, since those join whatever `image.requirements` is: a list or a file."""
+
+
+def add_requirements(requirements: Sequence[str], values: dict[str, Any], sources: Sources, *, cwd: Path) -> None:
+    """`--with 'a>=1'`, any number of times."""
+    if not requirements:
+        return
+    path = ("image", "groups", WITH_GROUP, "requirements")
+    put(path, list(requirements), values)
+    sources.add_value(path, override=" ".join(f"--with {shlex.quote(requirement)}" for requirement in requirements), holder=cwd)
+
+
+def replace_command(command: Sequence[str] | None, values: dict[str, Any], sources: Sources, *, cwd: Path) -> None:
+    """`-- python3 other.py --flag`: words as they are, nothing is split again."""
+    if command is None:
+        return
+    values["command"] = list(command)
+    sources.add_value(("command",), override=f"-- {shlex.join(command)}", holder=cwd)

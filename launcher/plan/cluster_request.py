@@ -1,17 +1,22 @@
-"""What a run asks of a cluster: refused where the cluster can't be asked for it, and its share of a node that we don't see."""
+"""What a run asks of a cluster: refused where the cluster can't be asked for it, and its share of a node that we don't see.
+
+`sinfo` is asked for two things only: how many GPUs `gpus: all` are, and how many shards a part of one is. For a number of whole
+GPUs Slurm itself finds a node. Nodes that a run cannot get (another partition, without the feature of `constraint`, not in
+`nodelist`) don't count. Generic resources as they are written: sinfo(1), `Gres`.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from launcher.config.spec import ExperimentSpec
-from launcher.errors import ConfigError, LaunchError, Origin
-from launcher.plan.slurm_nodes import Nodes, nodes_with_gpus
-
-Where = Callable[[str], Origin | None]
+from launcher.config.spec import Cluster, ExperimentSpec
+from launcher.errors import ConfigError, LaunchError
+from launcher.plan.origins import Where
+from launcher.plan.program.command import starts_torchrun
+from launcher.plan.slurm_program import run_slurm
 
 RESERVED = {
     **dict.fromkeys(("output", "error", "input", "open-mode"), "a run's output is in its own logs: `launch logs RUN`"),
@@ -152,3 +157,84 @@ def _of_several_kinds(spec: ExperimentSpec, kinds: list[Nodes], where: Where) ->
         origin=where("gpus"),
         hint="`cluster.partition` or `cluster.sbatch.constraint` says which of them, or ask for a number: `gpus=1`",
     )
+
+
+_FORMAT = "Gres:|,CPUs:|,Features:|,NodeList:|"
+_RESOURCE = re.compile(r"(?P<name>\w+)(?::(?P<kind>[^:(),]+))?:(?P<count>\d+)(?:\([^)]*\))?(?:,|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """Nodes of one kind."""
+
+    names: str
+    gpus: int
+    shards: int
+    """Of all GPUs of a node together: `gres/shard`."""
+    cpus: int
+    features: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        shards = f", {self.shards} shards" if self.shards else ""
+        return f"{self.names}: {self.gpus} GPU{'' if self.gpus == 1 else 's'}{shards}"
+
+
+def nodes_with_gpus(cluster: Cluster) -> list[Nodes]:
+    """Those with GPUs that a run may be put on. Raises LaunchError where Slurm can't be asked."""
+    argv = ["sinfo", "--noheader", f"--Format={_FORMAT}"]
+    argv += [f"--partition={cluster.partition}"] if cluster.partition else []
+    named = cluster.sbatch.get("nodelist")
+    argv += [f"--nodes={named if isinstance(named, str) else ','.join(map(str, named))}"] if named else []
+    wanted = str(cluster.sbatch.get("constraint") or "")
+    # `a&b` and the like are Slurm's to work out: then every node counts.
+    feature = wanted if re.fullmatch(r"[\w.-]+", wanted) else None
+    return [nodes for nodes in read_sinfo(run_slurm(argv)) if nodes.gpus and (feature is None or feature in nodes.features)]
+
+
+def read_sinfo(printed: str) -> list[Nodes]:
+    """The output of `sinfo --noheader --Format=…`; a line that is not understood counts for nothing."""
+    fields = [[word.strip() for word in line.split("|")] for line in printed.splitlines()]
+    return [
+        Nodes(
+            names=names,
+            gpus=_count(resources, "gpu"),
+            shards=_count(resources, "shard"),
+            cpus=int(cpus.rstrip("+")),
+            features=tuple(features.split(",")),
+        )
+        for resources, cpus, features, names in (line[:4] for line in fields if len(line) >= 4)
+        if cpus.rstrip("+").isdigit()
+    ]
+
+
+def _count(resources: str, name: str) -> int:
+    """`gpu:a100:4(S:0-1),shard:16` has four of `gpu`."""
+    return sum(int(found["count"]) for found in _RESOURCE.finditer(resources) if found["name"] == name)
+
+
+def on_several_nodes(spec: ExperimentSpec, where: Where) -> ExperimentSpec:
+    """*spec* with the network of its machines, unless it names one. Raises ConfigError for what can't be."""
+    if spec.cluster.kind == "local":
+        raise ConfigError(
+            f"`nodes: {spec.nodes}` needs a cluster: this machine is one",
+            origin=where("nodes"),
+            hint="`cluster=slurm`; for several processes on this machine `processes=N` or torchrun",
+        )
+    origin = where("network")
+    if spec.network == "host" or origin is None:
+        return replace(spec, network="host")
+    raise ConfigError(
+        f"`network: {spec.network}` with `nodes: {spec.nodes}`: a container's own network ends at its machine",
+        origin=origin,
+        hint="leave `network` out: several nodes have their machines' own (`network: host`)",
+    )
+
+
+def refuse_standalone(spec: ExperimentSpec, argv: Sequence[str], where: Where) -> None:
+    """With it each node would train alone, and nobody would notice."""
+    if starts_torchrun(argv) and "--standalone" in argv:
+        raise ConfigError(
+            f"`torchrun --standalone` with `nodes: {spec.nodes}`: each node would train for itself",
+            origin=where("command"),
+            hint="leave `--standalone` out: torchrun reads what it needs from PET_* variables, on one node and on several",
+        )

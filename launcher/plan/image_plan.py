@@ -14,11 +14,23 @@ from pathlib import Path
 from launcher.config.spec import ExperimentSpec, Image
 from launcher.errors import ConfigError, Origin
 from launcher.plan.bases.pinned_base import Base
-from launcher.plan.command_step import LEFT_OVERS, RUN_NETWORK
 from launcher.plan.launch_plan import CodeSnapshot, LaunchPlan, Lock
 from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, InstallWheel, MakeVenv, RunCommand, Step, UnpackDebs
 from runtime.build.sources import BuildSources, DebianSource, WheelSource
 from runtime.state_dir import StateDir
+
+LEFT_OVERS = (
+    "var/cache/apt/archives/**",
+    "var/lib/apt/lists/**",
+    "root/.cache/**",
+    "tmp/**",
+)
+"""What such commands leave behind that is large and not their result. Each is whole by itself; instructions of a Dockerfile
+are not and may build upon each other's caches. What differs from run to run is `runtime.build.run_residue`."""
+
+RUN_NETWORK = "host"
+"""`image.run` and apt may download. One value for all machines, since it is part of the step's key."""
+
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from launcher.errors import Origin
 
 _COMMAND_LINE = "command line: "
+
+Where = Callable[[str], Origin | None]
+"""Key → where its value came from; None: it is a default."""
 
 
 def shown_path(path: Path) -> str:

@@ -17,9 +17,9 @@ from launcher.plan.bases.base_image import base_plan, check_python, expected_tar
 from launcher.plan.bases.pinned_base import Base, SdistBase
 from launcher.plan.image_plan import apt_packages, build_secrets, debian_source_of
 from launcher.plan.launch_plan import CodeSnapshot, Lock
-from launcher.plan.origins import shown_path
-from launcher.plan.refusals import Where, refuse_two_bases
-from launcher.plan.requirements.asked_for import naming_package, naming_requirement
+from launcher.plan.origins import Where, shown_path
+from launcher.plan.refusals import refuse_two_bases
+from launcher.plan.requirements.error_origins import naming_package, naming_requirement
 from launcher.plan.requirements.requirement_lock import Target, choose_lock, has_requirements, resolve_requirements
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import UnpackDebs
@@ -211,7 +211,7 @@ def pin_existing_image(reference: str, *, state: StateDir, as_dockerfile: bool =
     Its layers become a step of their own, under a key that leads to them, so that the builder finds it done.
     """
     from launcher.plan.bases.stored_image import step_of_layers
-    from launcher.plan.container_plan import env_of
+    from launcher.plan.program.container_plan import env_of
     from runtime.store.store import Store
 
     store = Store(state.store)

@@ -20,7 +20,6 @@ from runtime.build.plan import (
     ImportImage,
     InstallWheel,
     MakeDirectory,
-    MakeVenv,
     RunCommand,
     RunMount,
     StageFiles,
@@ -84,22 +83,20 @@ def _paired(before: Sequence[Step], now: Sequence[Step]) -> dict[int, int]:
     return pairs
 
 
+_IDENTITIES: dict[type, tuple[str, ...]] = {
+    UnpackDebs: ("onto_base",),
+    InstallWheel: ("name",),
+    CopyIn: ("target",),
+    RunCommand: ("argv", "stdin"),
+    CopyFiles: ("target",),
+    MakeDirectory: ("path",),
+}
+"""By which fields a step is the same thing in another plan; there is one imported image and one virtual environment."""
+
+
 def _identity(step: Step) -> Hashable:
-    match step:
-        case UnpackDebs():
-            return ("debs", step.onto_base)
-        case ImportImage() | MakeVenv():
-            return type(step).__name__
-        case InstallWheel():
-            return ("wheel", step.name)
-        case CopyIn():
-            return ("code", step.target)
-        case RunCommand():
-            return ("run", step.argv, step.stdin)
-        case CopyFiles():
-            return ("copy", step.target)
-        case MakeDirectory():
-            return ("directory", step.path)
+    kind = type(step)
+    return (kind, *(getattr(step, name) for name in _IDENTITIES.get(kind, ())))
 
 
 def _kind(step: Step) -> Hashable:

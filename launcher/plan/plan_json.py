@@ -1,79 +1,91 @@
-"""LaunchPlan ⇄ JSON data, for the supervisor, the record and `launch plan --json`. Its steps are `step_json.py`.
+"""LaunchPlan ⇄ JSON data, for the supervisor, the record and `launch plan --json`.
 
-Reading is on the way of every launch, so it names the fields instead of asking `typing` for them, except in the spec.
+A document has the fields of the dataclasses, in their order and under their names; a step carries its kind as `step`, a source of
+files as `from`. What a document leaves out has its default, so that a field can be added without making old documents unreadable.
+Reading is on the way of every launch, so nothing asks `typing` what a field is, except in the spec.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from launcher.config.spec import ExperimentSpec, from_json, to_json
+from launcher.config.spec import ExperimentSpec, field_names, from_json, to_json
 from launcher.plan.launch_plan import CodeSnapshot, DataPin, GitState, LaunchPlan, Lock, LockedWheel
-from launcher.plan.step_json import fields_of, step_document, step_of
-from runtime.build.plan import BuildPlan, ImageConfig
+from runtime.build.plan import (
+    BuildPlan,
+    ContextFiles,
+    CopyFiles,
+    CopyIn,
+    DebPackage,
+    FetchedFile,
+    ImageConfig,
+    ImportImage,
+    InlineFiles,
+    InstallWheel,
+    MakeDirectory,
+    MakeVenv,
+    RunCommand,
+    RunMount,
+    StageFiles,
+    Step,
+    UnpackDebs,
+)
 from runtime.oci.digest import Digest
 
 FORMAT = 1
 
-_LISTS = ("entrypoint", "command", "exposed_ports", "volumes", "shell", "onbuild")
-"""Fields of ImageConfig that are tuples."""
+SnapshotFiles = tuple[tuple[str, int, str], ...]
+
+_STEPS: dict[str, type] = {
+    "unpack-debs": UnpackDebs,
+    "import-image": ImportImage,
+    "install-wheel": InstallWheel,
+    "make-venv": MakeVenv,
+    "run-command": RunCommand,
+    "copy-in": CopyIn,
+    "copy-files": CopyFiles,
+    "make-directory": MakeDirectory,
+}
+_SOURCES: dict[str, type] = {"context": ContextFiles, "stage": StageFiles, "address": FetchedFile, "text": InlineFiles}
+_KINDS = {kind: {"step": name} for name, kind in _STEPS.items()} | {kind: {"from": name} for name, kind in _SOURCES.items()}
+_PARTS = frozenset((*_KINDS, CodeSnapshot, DataPin, DebPackage, GitState, ImageConfig, Lock, LockedWheel, RunMount))
+_PLAIN = frozenset((str, int, float, bool, type(None), Digest))
+_DIGESTS = ("spec_digest", "base_digest", "manifest_digest", "snapshot_digest", "digest")
+"""Names of fields that hold a Digest."""
 
 
 def to_document(plan: LaunchPlan) -> dict[str, Any]:
     """*plan* as JSON data; `from_document` gives the same plan back."""
-    return {
-        "format": FORMAT,
-        "spec": to_json(plan.spec),
-        "spec_digest": plan.spec_digest,
-        "build": build_document(plan.build, plan.code),
-        "code": _code_document(plan.code),
-        "lock": None if plan.lock is None else _lock_document(plan.lock),
-        "base_digest": plan.base_digest,
-        "argv": list(plan.argv),
-        "threads": plan.threads,
-        "cpus": plan.cpus,
-        "memory_bytes": plan.memory_bytes,
-        "gpus": plan.gpus,
-        "processes": plan.processes,
-        "data": {name: fields_of(pin) for name, pin in plan.data.items()},
-        "overrides": list(plan.overrides),
-        "origins": plan.origins,
-        "warnings": list(plan.warnings),
-    }
+    document = {name: _data(getattr(plan, name)) for name in field_names(LaunchPlan) if name not in ("spec", "build")}
+    spec, build = to_json(plan.spec), build_document(plan.build, plan.code)
+    return {"format": FORMAT, "spec": spec, "spec_digest": document.pop("spec_digest"), "build": build, **document}
 
 
 def from_document(document: dict[str, Any]) -> LaunchPlan:
     """The plan that `to_document` wrote. Trusted input: ours."""
-    lock = document["lock"]
-    code = _code(document["code"])
-    return LaunchPlan(
-        spec=from_json(ExperimentSpec, document["spec"]),
-        spec_digest=Digest(document["spec_digest"]),
-        build=build_from(document["build"], code),
+    fields = {name: value for name, value in document.items() if name != "format"}
+    code, lock = fields["code"], fields["lock"]
+    code = _made(CodeSnapshot, code, git=None if code["git"] is None else GitState(**code["git"]))
+    plan: LaunchPlan = _made(
+        LaunchPlan,
+        fields,
+        spec=from_json(ExperimentSpec, fields["spec"]),
+        build=build_from(fields["build"], code),
         code=code,
-        lock=None if lock is None else _lock(lock),
-        base_digest=Digest(document["base_digest"]),
-        argv=tuple(document["argv"]),
-        threads=document["threads"],
-        cpus=document["cpus"],
-        memory_bytes=document["memory_bytes"],
-        gpus=document["gpus"],
-        processes=document["processes"],
-        data={name: DataPin(**{**pin, "digest": Digest(pin["digest"])}) for name, pin in document["data"].items()},
-        overrides=tuple(document["overrides"]),
-        origins=document["origins"],
-        warnings=tuple(document["warnings"]),
+        lock=None if lock is None else _made(Lock, lock, wheels=tuple(LockedWheel(**wheel) for wheel in lock["wheels"])),
+        data={name: _made(DataPin, pin) for name, pin in fields["data"].items()},
     )
+    return plan
 
 
 def build_document(build: BuildPlan, code: CodeSnapshot | None = None) -> dict[str, Any]:
     """*build* as JSON data. Files of *code* are not repeated in it."""
     snapshot = () if code is None else code.files
-    config = build.config
     return {
-        "steps": [step_document(step, snapshot) for step in build.steps],
-        "stages": [[step_document(step, snapshot) for step in stage] for stage in build.stages],
-        "config": {**fields_of(config), **{name: list(getattr(config, name)) for name in _LISTS}},
+        "steps": [_step_document(step, snapshot) for step in build.steps],
+        "stages": [[_step_document(step, snapshot) for step in stage] for stage in build.stages],
+        "config": _data(build.config),
         "source_date_epoch_s": build.source_date_epoch_s,
     }
 
@@ -81,48 +93,67 @@ def build_document(build: BuildPlan, code: CodeSnapshot | None = None) -> dict[s
 def build_from(document: dict[str, Any], code: CodeSnapshot | None = None) -> BuildPlan:
     """The build plan that `build_document` wrote with the same *code*."""
     snapshot = () if code is None else code.files
-    config = document["config"]
     return BuildPlan(
-        steps=tuple(step_of(step, snapshot) for step in document["steps"]),
-        config=ImageConfig(**{**config, **{name: tuple(config[name]) for name in _LISTS if name in config}}),
+        steps=tuple(_step(step, snapshot) for step in document["steps"]),
+        config=_made(ImageConfig, document["config"]),
         source_date_epoch_s=document["source_date_epoch_s"],
-        stages=tuple(tuple(step_of(step, snapshot) for step in stage) for stage in document.get("stages", ())),
+        stages=tuple(tuple(_step(step, snapshot) for step in stage) for stage in document.get("stages", ())),
     )
 
 
-def _files(listed: list[list[Any]]) -> tuple[tuple[str, int, str], ...]:
-    return tuple((path, mode, sha256) for path, mode, sha256 in listed)
+def _step_document(step: Step, snapshot: SnapshotFiles) -> dict[str, Any]:
+    """*step* as JSON data. A CopyIn of exactly the files *snapshot* refers to them: the list may be long, and the plan has it."""
+    if isinstance(step, CopyIn) and step.files == snapshot:
+        return {**_data(replace(step, files=())), "files": None}
+    document: dict[str, Any] = _data(step)
+    return document
 
 
-def _code_document(code: CodeSnapshot) -> dict[str, Any]:
-    return {
-        **fields_of(code),
-        "files": [list(file) for file in code.files],
-        "git": None if code.git is None else fields_of(code.git),
-        "warnings": list(code.warnings),
-    }
+def _step(document: dict[str, Any], snapshot: SnapshotFiles) -> Step:
+    """The step that `_step_document` wrote."""
+    kind, fields = _kind_of(document, "step", _STEPS)
+    made: dict[str, Any] = {}
+    match document["step"]:
+        case "unpack-debs":
+            made["packages"] = tuple(DebPackage(**package) for package in fields["packages"])
+        case "run-command":
+            made["mounts"] = tuple(_made(RunMount, mount) for mount in fields.get("mounts", ()))
+        case "copy-in" if fields["files"] is None:
+            made["files"] = snapshot
+        case "copy-files":
+            made["source"] = _made(*_kind_of(fields["source"], "from", _SOURCES))
+    step: Step = _made(kind, fields, **made)
+    return step
 
 
-def _code(document: dict[str, Any]) -> CodeSnapshot:
-    return CodeSnapshot(
-        root=document["root"],
-        files=_files(document["files"]),
-        digest=Digest(document["digest"]),
-        size_bytes=document["size_bytes"],
-        git=None if document["git"] is None else GitState(**document["git"]),
-        warnings=tuple(document["warnings"]),
-    )
+def _kind_of(document: dict[str, Any], key: str, kinds: dict[str, type]) -> tuple[type, dict[str, Any]]:
+    """What the document says it is, and its fields."""
+    name = document[key]
+    if name not in kinds:
+        raise ValueError(f"no such {'step' if key == 'step' else 'source of files'}: {name!r}")
+    return kinds[name], {field: value for field, value in document.items() if field != key}
 
 
-def _lock_document(lock: Lock) -> dict[str, Any]:
-    rows = {name: [list(row) for row in getattr(lock, name)] for name in ("provided", "replaced")}
-    return {**fields_of(lock), "wheels": [fields_of(wheel) for wheel in lock.wheels], "warnings": list(lock.warnings), **rows}
+def _data(value: Any) -> Any:
+    """*value* as JSON data: a dataclass as its fields, a tuple as a list. Rows (tuples in tuples) hold plain values only."""
+    kind = type(value)
+    if kind is tuple:
+        return list(map(list if value and isinstance(value[0], tuple) else _data, value))
+    if kind in _PLAIN:
+        return value
+    if kind in _PARTS:
+        return {**_KINDS.get(kind, {}), **{name: _data(getattr(value, name)) for name in field_names(kind)}}
+    if isinstance(value, dict):
+        return {name: _data(item) for name, item in value.items()}
+    return value
 
 
-def _lock(document: dict[str, Any]) -> Lock:
-    wheels = tuple(LockedWheel(**wheel) for wheel in document["wheels"])
-    rows: dict[str, Any] = {
-        name: tuple((package, version) for package, version in document.get(name, ())) for name in ("provided", "replaced")
-    }
-    warnings = tuple(document.get("warnings", ()))
-    return Lock(**{**document, "wheels": wheels, "digest": Digest(document["digest"]), "warnings": warnings, **rows})
+def _made(kind: type, fields: dict[str, Any], **made: Any) -> Any:
+    """A *kind* with *fields* of JSON data: lists are tuples again, digests are Digests. *made* are fields that exist already."""
+    values = {name: _tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    digests = {name: Digest(fields[name]) for name in _DIGESTS if name in fields}
+    return kind(**{**values, **digests, **made})
+
+
+def _tuple(listed: list[Any]) -> tuple[Any, ...]:
+    return tuple(map(tuple, listed)) if listed and isinstance(listed[0], list) else tuple(listed)

@@ -15,17 +15,15 @@ from launcher.config.compiled import Composed
 from launcher.config.spec import ExperimentSpec, Image
 from launcher.errors import ConfigError, Origin
 from launcher.plan.code.code_snapshot import snapshot
-from launcher.plan.gpu_request import gpu_share
+from launcher.plan.gpus.gpu_request import gpu_share
 from launcher.plan.identity import spec_digest
 from launcher.plan.image_plan import build_plan
-from launcher.plan.image_user import user_advice
 from launcher.plan.launch_plan import CodeSnapshot, DataPin, LaunchPlan, Lock
 from launcher.plan.machine_share import check_memory, check_network, cpu_share, this_machine
-from launcher.plan.origins import is_set, origin_of
+from launcher.plan.origins import Where, is_set, origin_of
 from launcher.plan.pins import ImagePins, pin_dockerfile, pin_existing_image, pin_image
-from launcher.plan.program_command import own_command, program_argv
-from launcher.plan.refusals import Where, refuse_indeterminism, refuse_missing, refuse_unsupported
-from launcher.plan.threads import ranks, starts_torchrun, thread_count
+from launcher.plan.program.command import own_command, program_argv, ranks, starts_torchrun, thread_count, user_advice
+from launcher.plan.refusals import refuse_indeterminism, refuse_missing, refuse_unsupported
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan, ImageConfig
 from runtime.errors import GpuError
@@ -107,7 +105,7 @@ def _placed(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[Exp
     """*spec* as it is where it runs, and a warning where that can't be here; what nothing stands behind is refused."""
     lacking: tuple[str, ...] = ()
     if spec.nodes > 1:
-        from launcher.plan.several_nodes import on_several_nodes
+        from launcher.plan.cluster_request import on_several_nodes
 
         try:
             spec = on_several_nodes(spec, where)
@@ -122,7 +120,7 @@ def _placed(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[Exp
 def _argv_of(words: tuple[str, ...] | None, spec: ExperimentSpec, config: ImageConfig, where: Where) -> tuple[str, ...]:
     argv = program_argv(words, spec, config, where)
     if spec.nodes > 1:
-        from launcher.plan.several_nodes import refuse_standalone
+        from launcher.plan.cluster_request import refuse_standalone
 
         refuse_standalone(spec, argv, where)
     return argv
@@ -280,7 +278,7 @@ def _share_of_node(spec: ExperimentSpec, where: Where) -> _Share:
 def _devices_lacking(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[str, ...]:
     if not spec.devices or spec.cluster.kind != "local":
         return ()
-    from launcher.plan.devices import refuse_missing_devices
+    from launcher.plan.gpus.devices import refuse_missing_devices
 
     return _refused_or_told(lambda: refuse_missing_devices(spec.devices, where), runs_here=runs_here)
 
@@ -298,8 +296,8 @@ def _unfit(
 ) -> tuple[str, ...]:
     if not share.candidates:
         return ()
-    from launcher.plan.devices import refuse_unready_driver
-    from launcher.plan.gpu_fit import check_fit
+    from launcher.plan.gpus.devices import refuse_unready_driver
+    from launcher.plan.gpus.gpu_fit import check_fit
 
     def check() -> tuple[str, ...]:
         refuse_unready_driver(share.candidates)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from launcher.config.spec import ExperimentSpec
-from launcher.errors import ConfigError, Origin
-from launcher.plan.cpu_level import read_cpu, refuse_lesser_cpu
+from launcher.errors import ConfigError
+from launcher.plan.origins import Where
+from launcher.plan.program.cpu_level import read_cpu, refuse_lesser_cpu
 from runtime.network.published import parse as parse_port
-
-Where = Callable[[str], Origin | None]
-"""Key → where its value came from."""
 
 
 def refuse_unsupported(spec: ExperimentSpec, where: Where) -> None:

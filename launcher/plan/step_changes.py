@@ -37,25 +37,25 @@ Files = Mapping[str, tuple[int, str]]
 """Path → mode, sha256."""
 
 
+_SUBJECTS: dict[type, str] = {
+    ImportImage: "base",
+    InstallWheel: "requirements",
+    MakeVenv: "python",
+    CopyIn: "code",
+    MakeDirectory: "WORKDIR",
+}
+
+
 def subject(step: Step) -> str:
     """What of an experiment or a Dockerfile *step* comes from."""
     match step:
         case UnpackDebs():
             return "image.apt" if step.onto_base else "base"
-        case ImportImage():
-            return "base"
-        case InstallWheel():
-            return "requirements"
-        case MakeVenv():
-            return "python"
-        case CopyIn():
-            return "code"
         case RunCommand():
             return _command_subject(step)
         case CopyFiles():
             return "ADD" if _INSTRUCTION.sub("", step.label).startswith("ADD") else "COPY"
-        case MakeDirectory():
-            return "WORKDIR"
+    return _SUBJECTS[type(step)]
 
 
 def _command_subject(step: RunCommand) -> str:

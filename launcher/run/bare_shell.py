@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from launcher.config.spec import to_json
-from launcher.plan.container_plan import container_spec
 from launcher.plan.launch_plan import LaunchPlan
+from launcher.plan.program.container_plan import container_spec
 from launcher.run.acquisitions import acquired, undo_all
 from launcher.run.leases import leased
 from launcher.run.signal_inbox import SignalInbox

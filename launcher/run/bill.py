@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from launcher.plan.images.attachments import SBOM
+from launcher.plan.images.recipe import SBOM
 from runtime.linked_file import link_or_copy
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir
@@ -48,7 +48,7 @@ def _read_image(run_dir: RunDir, image_digest: Digest, store: Store) -> None:
     try:
         os.closerange(3, 1 << 16)  # the supervisor's lock, and what its tracker knows it by
         os.nice(_NICE)
-        from launcher.plan.images.attachments import attach_bill
+        from launcher.plan.images.recipe import attach_bill
 
         attach_bill(store.image(image_digest), store)
         _taken(run_dir, image_digest, store)

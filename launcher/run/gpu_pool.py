@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from launcher.errors import LaunchError
-from launcher.plan.gpu_wishes import fulfilling
+from launcher.plan.gpus.gpu_request import fulfilling
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.process_owner import who_is
 from launcher.schedule.device import Device, devices_of

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from launcher.plan.cpu_level import LEVEL, read_cpu
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.machine_share import this_machine
+from launcher.plan.program.cpu_level import LEVEL, read_cpu
 
 
 def machine_facts(plan: LaunchPlan) -> dict[str, Any]:

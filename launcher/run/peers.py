@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
-from launcher.plan.meeting import Meeting
+from launcher.plan.program.meeting import Meeting
 from launcher.run.attempt import Attempt
 from launcher.run.demand import Demand
 from launcher.run.followed import Followed

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.errors import ConfigError
+from launcher.plan.data_pin import changed_data, refuse_missing_inputs
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import from_document
 from launcher.plan.planner import with_data, with_spec
-from launcher.plan.recorded_inputs import changed_data, refuse_missing_inputs
 from launcher.tracking.record import RunRecord
 from runtime.build.cache_key import plan_key
 from runtime.state_dir import StateDir
@@ -37,7 +37,7 @@ def recorded_plan(record: RunRecord, *, state: StateDir) -> LaunchPlan:
     plan = from_document(document["plan"])
     if Store(state.store).find_image(plan_key(plan.build)) is not None:
         return plan
-    from launcher.plan.code.restored_code import with_restored_code
+    from launcher.plan.code.recorded_code import with_restored_code
 
     return with_restored_code(plan, record.run_dir.root / "code.tar", cache_dir=state.cache)
 
@@ -55,8 +55,8 @@ def plan_again(
     what it is now."""
     plan = recorded_plan(record, state=state)
     if requirements:
-        from launcher.plan.code.restored_code import with_restored_code
-        from launcher.plan.requirements.one_more import with_requirements
+        from launcher.plan.code.recorded_code import with_restored_code
+        from launcher.plan.requirements.added_requirements import with_requirements
 
         plan = with_restored_code(plan, record.run_dir.root / "code.tar", cache_dir=state.cache)
         plan = with_requirements(plan, requirements, state=state, cwd=cwd, environ=environ)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launcher.errors import LaunchError
-from launcher.plan.container_plan import container_spec
 from launcher.plan.launch_plan import LaunchPlan
+from launcher.plan.program.container_plan import container_spec
 from launcher.run.acquisitions import acquired, announce
 from launcher.run.attempt import Attempt, ended, not_run
 from launcher.run.follow import follow
@@ -43,7 +43,7 @@ from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
 
 if TYPE_CHECKING:
-    from launcher.plan.meeting import Meeting
+    from launcher.plan.program.meeting import Meeting
     from launcher.run.gpu_watch import GpuWatch
     from launcher.run.peers import Joining, Peers
 

@@ -101,3 +101,12 @@ def _takes_from(need: Need, wanted: Need, running: Sequence[Need], offer: Offer)
     if need.cpus > 0 and sum(each.cpus for each in both) > offer.cpus + _ROUNDING:
         return True
     return bool(need.memory_bytes and wanted.memory_bytes) and sum(each.memory_bytes or 0 for each in both) > offer.memory_bytes
+
+
+def offer() -> Offer:
+    """What this machine has for the trials of a sweep."""
+    from launcher.plan.machine_share import this_machine
+    from runtime.gpu.nvidia.proc_driver import count_gpus
+
+    machine = this_machine()
+    return Offer(machine.cpus, machine.memory_bytes, count_gpus())

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from launcher.config.spec import Sweep
 from launcher.sweep import description
-from launcher.sweep.best import BestPoint, best_of, counted
-from launcher.sweep.ending import End, EndState
+from launcher.sweep.search.best import BestPoint, best_of, counted
+from launcher.sweep.search.protocol import End, EndState
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking.journal import Event, Follower
 from runtime.state_dir import RunDir

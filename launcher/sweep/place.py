@@ -1,4 +1,4 @@
-"""Where the trials of a sweep run: this machine (`this_machine.py`) or a cluster (`launcher.cluster.trials`).
+"""Where the trials of a sweep run: this machine (`local_place.py`) or a cluster (`launcher.cluster.trials`).
 
 The sweep asks and decides; a place says whether there is room for one more, takes it, and tells when it has ended.
 """

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.config.spec import ExperimentSpec, Sweep, to_json
-from launcher.sweep.ending import End
+from launcher.sweep.search.protocol import End
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking.record import RunRecord
 from launcher.tracking.status import Reason, RunStatus

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from launcher.sweep.objective import reports
 from launcher.sweep.run_sweep import Sweeping
 from launcher.sweep.running import Running
-from launcher.sweep.study import Asked
+from launcher.sweep.search.objective import reports
+from launcher.sweep.search.study import Asked
 from launcher.sweep.trial import EndedTrial
 from launcher.sweep.trial_log import LoggedTrial, Try, Verdict
 from launcher.tracking.record import fold

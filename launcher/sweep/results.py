@@ -9,8 +9,8 @@ from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension
 from launcher.errors import ConfigError
 from launcher.sweep import description
-from launcher.sweep.best import BestPoint, best_points
-from launcher.sweep.ending import End, EndState
+from launcher.sweep.search.best import BestPoint, best_points
+from launcher.sweep.search.protocol import End, EndState
 from launcher.sweep.trial_log import LoggedTrial, Verdict, read_trials
 from launcher.tracking.record import RunRecord
 from runtime.state_dir import RunDir

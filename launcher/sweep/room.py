@@ -6,15 +6,22 @@ moment one is free. Only a few: a sweep shall not fill the line that others stan
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.schedule.device import Device, as_they_are
+from launcher.schedule.placement import choose
 from launcher.sweep.capacity import Around, Need, Offer, comes_first, has_room
-from launcher.sweep.free_gpus import FreeGpus
-from launcher.sweep.neighbours import Neighbours
+from launcher.sweep.other_sweeps import Neighbours
 from launcher.sweep.running import Running, RunningTrials
 from launcher.sweep.stage import Stage
 from launcher.sweep.trial import Trial
+
+if TYPE_CHECKING:
+    from launcher.run.gpu_pool import GpuPool
+
 
 MOST_UNSENT = 16
 """Trials that have ended and whose record is still on its way to MLflow: more would only wait for a server that is slower."""
@@ -85,3 +92,43 @@ class Room:
             return False
         staying = sorted(holding, key=lambda need: need.gpus)[: -1 - ready]
         return has_room(trial.need, staying, self._neighbours.around(), self.offer)
+
+
+class FreeGpus:
+    """Whether GPUs for one more trial are free now: by the locks that leases are. The driver is read once for each kind of wish.
+
+    Only the trial's own supervisor takes them, in the line that all runs of the machine stand in (`launcher.run.gpu_line`). Here
+    is foreseen what it will find, so that a sweep neither fills that line nor leaves a GPU idle. What strangers use is not seen
+    here: a trial that meets one waits in the line.
+    """
+
+    def __init__(self) -> None:
+        self._pools: dict[str, GpuPool] = {}
+
+    def are_enough(self, plan: LaunchPlan, coming: Iterable[LaunchPlan]) -> bool:
+        """Whether *plan*'s trial would be placed now, after those that are *coming*."""
+        devices = self._now(plan)
+        for ahead in coming:
+            want = self._pool(ahead).want
+            taken = choose(want, devices, self._pool(ahead).topology)
+            if taken is None:
+                return False
+            devices |= {uuid: devices[uuid].given(want.slots) for uuid in taken}
+        return choose(self._pool(plan).want, devices, self._pool(plan).topology) is not None
+
+    def _now(self, plan: LaunchPlan) -> dict[str, Device]:
+        from runtime.gpu.leases.lease import occupancy, placement_lock
+        from runtime.gpu.leases.lock_files import lease_dir
+
+        directory, devices = lease_dir(), self._pool(plan).devices
+        uuids = dict.fromkeys(uuid for device in devices for uuid in (device.uuid, device.parent) if uuid is not None)
+        with placement_lock(directory):
+            return as_they_are(devices, {uuid: occupancy(directory, uuid) for uuid in uuids}, {})
+
+    def _pool(self, plan: LaunchPlan) -> GpuPool:
+        from launcher.run.gpu_pool import GpuPool
+
+        key = repr((plan.gpus, plan.spec.gpu))
+        if key not in self._pools:
+            self._pools[key] = GpuPool(plan)
+        return self._pools[key]

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from launcher.config.spec import Sweep
 from launcher.run.handover import RunIdentity, new_run
 from launcher.run.signal_inbox import SignalInbox
-from launcher.sweep.best import BestPoint
-from launcher.sweep.objective import trial_end
 from launcher.sweep.place import Place
 from launcher.sweep.policy import FailurePolicy, Past, shrunk
 from launcher.sweep.report_tail import ReportTail
 from launcher.sweep.running import Running
-from launcher.sweep.study import Asked, Study
+from launcher.sweep.search.best import BestPoint
+from launcher.sweep.search.objective import trial_end
+from launcher.sweep.search.study import Asked, Study
 from launcher.sweep.trial import EndedTrial, Trial
 from launcher.sweep.trial_log import TrialLog, Verdict
 from launcher.tracking.record import RunRecord

@@ -1,4 +1,7 @@
-"""The trials of a sweep that run now: each a run with its own supervisor, watched through a pidfd."""
+"""The trials of a sweep that run now: each a run with its own supervisor, watched through a pidfd, its journal by inotify.
+
+Where nothing wakes it, the sweep looks four times a second all the same.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,40 @@ import os
 import select
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from launcher.run.recover import recover
 from launcher.run.supervisor_link import open_supervisor
-from launcher.sweep.file_watch import FileWatch
 from launcher.sweep.report_tail import ReportTail
 from launcher.sweep.stage import Stage, StagedRun
 from launcher.sweep.trial import Trial
 from launcher.tracking.record import RunRecord, fold
+from runtime.kernel.inotify import MODIFY, Inotify
 from runtime.state_dir import RunDir
+
+
+class FileWatch:
+    """Files that are followed (a trial's journal: it may have left room, or taken its GPU), and *poller*, which they wake."""
+
+    def __init__(self, poller: select.poll) -> None:
+        self._inotify = Inotify()
+        poller.register(self._inotify.fileno(), select.POLLIN)
+
+    def add(self, path: Path) -> None:
+        with suppress(OSError):  # it may not be there yet, or any more
+            self._inotify.watch(path, MODIFY)
+
+    def remove(self, path: Path) -> None:
+        self._inotify.unwatch(path)
+
+    def woke(self, fd: int) -> bool:
+        """Whether *fd*, which poll(2) named, is ours; then it is read."""
+        if fd != self._inotify.fileno():
+            return False
+        self._inotify.read()
+        return True
 
 
 @dataclass(slots=True)

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import LaunchError
-from launcher.sweep.ending import End, EndState
-from launcher.sweep.study import Asked
+from launcher.sweep.search.protocol import End, EndState
+from launcher.sweep.search.study import Asked
 from launcher.tracking.json_lines import json_objects
 
 

@@ -44,7 +44,7 @@ def _resume_run(record: RunRecord, state: StateDir, options: argparse.Namespace)
     from launcher.cli.prepare import build_image, start_local_server
     from launcher.cli.timings import Timings
     from launcher.cli.watch import SIGNALS
-    from launcher.plan.recorded_inputs import changed_data, refuse_missing_inputs
+    from launcher.plan.data_pin import changed_data, refuse_missing_inputs
     from launcher.run.fork_server import ForkServer
     from launcher.run.rerun import recorded_plan
     from launcher.run.resume import refuse_another_image, refuse_to_resume, take_up_again

@@ -59,8 +59,7 @@ def _verify(options: argparse.Namespace, *, quiet: bool) -> Verdict:
 
     from launcher.cli.dockerfile.build import read_secret
     from launcher.cli.progress import build_progress
-    from launcher.plan.images.verify import recipe_of, verify
-    from launcher.plan.images.verify_sources import asked_image
+    from launcher.plan.images.verify import asked_image, recipe_of, verify
 
     state = state_dir().ensure()
     store = Store(state.store)

@@ -68,7 +68,7 @@ def build_dockerfile(options: argparse.Namespace, *, quiet: bool) -> BuildResult
     from launcher.plan.bases.debian_record import debian_architecture
     from launcher.plan.bases.dockerfile_image import build_plan_of, build_sources, read_dockerfile
     from launcher.plan.dockerfile.stages import check_platform
-    from launcher.plan.images.attachments import attach_bill, attach_recipe
+    from launcher.plan.images.recipe import attach_bill, attach_recipe
 
     request = _request(options)
     names = [_checked_name(name) for name in options.tag]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from launcher.cli import arguments as args
-from launcher.plan.images.attachments import SBOM
+from launcher.plan.images.recipe import SBOM
 from runtime.state_dir import state_dir
 from runtime.store.store import Store
 
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     if content is None:
         # An image that was imported as it is, or built before bills were kept: what is in it can still be read.
         from launcher.plan.images.image_facts import names_of
-        from launcher.plan.images.sbom import sbom_from_recipe
+        from launcher.plan.images.recipe import sbom_from_recipe
 
         document = sbom_from_recipe(image, store, name=next(iter(names_of(image, store)), image.digest.short))
     else:

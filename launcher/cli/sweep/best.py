@@ -10,8 +10,8 @@ from launcher.cli import render
 from launcher.cli.sweep.find import find_sweep
 from launcher.cli.sweep.summary import best_lines
 from launcher.errors import ConfigError
-from launcher.sweep.best import BestPoint
 from launcher.sweep.results import SweepResults, results_of
+from launcher.sweep.search.best import BestPoint
 from launcher.tracking.record import RunRecord
 from runtime.state_dir import state_dir
 

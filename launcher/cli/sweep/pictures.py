@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.config.sweep_dimension import Dimension
-from launcher.sweep.importance import Importance
 from launcher.sweep.results import SweepResults, TrialResult
+from launcher.sweep.search.importance import Importance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

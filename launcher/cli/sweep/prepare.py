@@ -17,8 +17,8 @@ from launcher.config.sweep_dimension import Dimension
 from launcher.plan.origins import origin_of
 from launcher.plan.refusals import refuse_one_port_for_many
 from launcher.sweep.description import SweepDescription, SweepRequest, describe
-from launcher.sweep.samplers import make_search
-from launcher.sweep.study import Asked, Study
+from launcher.sweep.search.samplers import make_search
+from launcher.sweep.search.study import Asked, Study
 from launcher.sweep.trial import Trial
 from runtime.state_dir import StateDir
 

@@ -146,8 +146,8 @@ def _draw(parent: SweepParent, *, sent: bool) -> None:
     """Pictures of the sweep, which MLflow gets (*sent*) as it gets what a program logs: a parent has no outputs that it would be
     asked for. They are an extra: what goes wrong with them is a note."""
     from launcher.cli.sweep.pictures import FEWEST, write_pictures
-    from launcher.sweep.importance import importances
     from launcher.sweep.results import read_results
+    from launcher.sweep.search.importance import importances
 
     results, run_dir = read_results(parent.run_dir), parent.run_dir
     if len(results.complete) < FEWEST:

@@ -87,7 +87,7 @@ def _cell(value: float | str | None) -> str:
 def _importance_lines(results: SweepResults) -> Iterator[str]:
     if not results.settings.metrics or len(results.dimensions) < 2:
         return
-    from launcher.sweep.importance import importances
+    from launcher.sweep.search.importance import importances
 
     found = importances(results)
     if found.trials < found.needed:
@@ -99,7 +99,7 @@ def _importance_lines(results: SweepResults) -> Iterator[str]:
 
 def _write_pictures(results: SweepResults, directory: Path) -> None:
     from launcher.cli.sweep.pictures import FEWEST, write_pictures
-    from launcher.sweep.importance import importances
+    from launcher.sweep.search.importance import importances
 
     directory.mkdir(parents=True, exist_ok=True)
     written = write_pictures(results, directory, importance=importances(results))

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from launcher.cli import render
 from launcher.config.spec import Sweep
-from launcher.sweep.best import BestPoint
 from launcher.sweep.results import SweepResults, TrialResult
+from launcher.sweep.search.best import BestPoint
 from launcher.sweep.trial_log import Verdict, read_total
 from launcher.tracking.record import RunRecord, fold
 from launcher.tracking.status import Reason, RunStatus

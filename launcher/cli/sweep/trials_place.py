@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from launcher.run.fork_server import ForkServer
     from launcher.sweep.parent import SweepParent
     from launcher.sweep.place import Place
-    from launcher.sweep.study import Study
+    from launcher.sweep.search.study import Study
     from runtime.state_dir import StateDir
 
 
@@ -47,10 +47,10 @@ def trials_place(
 
 
 def _this_machine(settings: Sweep, parent: SweepParent, state: StateDir, supervisors: ForkServer, *, ends_matter: bool) -> Place:
-    from launcher.sweep.machine import offer
-    from launcher.sweep.neighbours import Neighbours
+    from launcher.sweep.capacity import offer
+    from launcher.sweep.local_place import ThisMachine
+    from launcher.sweep.other_sweeps import Neighbours
     from launcher.sweep.room import Room
-    from launcher.sweep.this_machine import ThisMachine
 
     room = Room(offer(), Neighbours(state, parent.run_dir), parallel=settings.parallel, ends_matter=ends_matter)
     return ThisMachine(room, supervisors)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 from launcher.cli import render
 from launcher.cli.sweep.summary import best_lines, outcome
 from launcher.config.spec import Sweep
-from launcher.sweep.best import BestPoint
 from launcher.sweep.capacity import Offer
 from launcher.sweep.followed import Ended, Started
+from launcher.sweep.search.best import BestPoint
 from launcher.sweep.stage import Stage, StagedRun
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking.record import fold

@@ -15,8 +15,8 @@ from launcher.cli import render
 from launcher.cli.sweep.summary import print_sweep_summary
 from launcher.cli.sweep.view import LiveView, PlainView, plain_line, sweep_view
 from launcher.run.signal_inbox import SignalInbox
+from launcher.sweep.capacity import offer
 from launcher.sweep.followed import Ended, FollowedSweep, Started
-from launcher.sweep.machine import offer
 from launcher.sweep.results import read_known_results
 from launcher.tracking import journal
 from launcher.tracking.record import fold

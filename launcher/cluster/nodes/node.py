@@ -16,7 +16,7 @@ from typing import NoReturn
 from launcher.cluster.nodes.interfaces import way_to
 from launcher.cluster.nodes.link import Link
 from launcher.cluster.own_job import own_job
-from launcher.plan.meeting import Meeting
+from launcher.plan.program.meeting import Meeting
 from launcher.run.attempt import Attempt
 from launcher.run.follow import REQUESTS
 from launcher.run.handover import announce_pid

@@ -21,7 +21,7 @@ from launcher.cluster.nodes.step import start_step
 from launcher.cluster.nodes.verdict import Asked, NodeEnd, end_words, verdict
 from launcher.cluster.nodes.words import BEAT_S, PAUSE, SIGNALS, UNPAUSE, Ear, document_of, outcome_from
 from launcher.cluster.own_job import this_node
-from launcher.plan.meeting import Meeting
+from launcher.plan.program.meeting import Meeting
 from launcher.run.attempt import Attempt
 from launcher.run.demand import Demand
 from launcher.run.followed import Followed

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from launcher.cluster.nodes.interfaces import way_to
 from launcher.cluster.own_job import own_job
 from launcher.errors import LaunchError
-from launcher.plan.meeting import Meeting
+from launcher.plan.program.meeting import Meeting
 from launcher.plan.slurm_program import run_slurm
 
 _FIRST_PORT, _PORTS = 10_000, 20_000

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launcher.errors import LaunchError
-from launcher.plan.meeting import Meeting
+from launcher.plan.program.meeting import Meeting
 from launcher.run.supervisor_start import supervisor_argv
 from runtime.state_dir import RunDir
 

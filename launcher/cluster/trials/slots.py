@@ -20,10 +20,9 @@ from launcher.cluster.trials.worker_script import shape_of, worker_script
 from launcher.config.spec import Cluster, Sweep
 from launcher.errors import LaunchError
 from launcher.run.recover import recover
-from launcher.sweep.file_watch import FileWatch
 from launcher.sweep.place import Over
 from launcher.sweep.policy import CUT_SHORT
-from launcher.sweep.running import Running
+from launcher.sweep.running import FileWatch, Running
 from launcher.sweep.stage import Stage
 from launcher.sweep.trial import Trial
 from launcher.tracking import journal

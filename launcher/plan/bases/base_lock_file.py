@@ -1,7 +1,13 @@
-"""The lock of a Debian base that a person keeps beside an experiment: `digits.base.lock`, one package a line.
+"""The lock of a base that a person keeps beside an experiment: `digits.base.lock`, written by `launch lock`.
 
-No addresses: every line names an archive's role (`main`, `updates`, `security`) and a path in its pool, so that it works with
-any mirror. It is written by `launch lock` and used while suite, machine and `image.apt` are those of its header.
+Of a Debian base one package a line. No addresses: every line names an archive's role (`main`, `updates`, `security`) and a path
+in its pool, so that it works with any mirror. It is used while suite, machine and `image.apt` are those of its header. Of a
+registry's image one line with its digest, which docker and podman take as it is:
+
+    # Locked by launch; made again by: launch lock experiment=NAME
+    # image: python:3.12-slim
+    # machine: x86_64
+    docker.io/library/python:3.12-slim@sha256:…
 """
 
 from __future__ import annotations
@@ -11,10 +17,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from launcher.errors import ConfigError, Origin
 from launcher.plan.origins import shown_path
 from runtime.build.plan import DebPackage
+from runtime.errors import BadContent
+from runtime.oci.reference import Remote, parse_reference
 
 _ENTRY = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9+.-]+)=(?P<version>\S+) (?P<architecture>[a-z0-9]+) (?P<archive>[a-z]+) "
@@ -25,6 +34,8 @@ _ADDED = "# on the base:"
 
 @dataclass(frozen=True, slots=True)
 class BaseLock:
+    """The lock of a Debian base."""
+
     base: tuple[DebPackage, ...]
     added: tuple[DebPackage, ...]
     warning: str | None = None
@@ -33,33 +44,42 @@ class BaseLock:
     added_is_current: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class ImageLock:
+    """The lock of a registry's image."""
+
+    pinned: str | None
+    """The reference with its digest; None: the lock is for something else."""
+    warnings: tuple[str, ...] = ()
+
+
 def base_lock_text(
     base: Sequence[DebPackage], added: Sequence[DebPackage], *, suite: str, apt: Sequence[str], command: str
 ) -> str:
-    """The lock file. *command* is how to make it again."""
-    lines = [
-        f"# Locked by launch; made again by: {command}",
-        f"# suite: {suite}",
-        f"# machine: {os.uname().machine}",
-        f"# apt: {' '.join(sorted(set(apt)))}".rstrip(),
-        *map(_line, base),
-    ]
+    """The lock file of a Debian base. *command* is how to make it again."""
+    lines = [*_head(command, f"suite: {suite}"), f"# apt: {' '.join(sorted(set(apt)))}".rstrip(), *map(_line, base)]
     if added:
         lines += [_ADDED, *map(_line, added)]
     return "\n".join(lines) + "\n"
 
 
+def image_lock_text(reference: str, pinned: str, *, command: str) -> str:
+    """The lock file of a registry's image. *command* is how to make it again."""
+    return "\n".join([*_head(command, f"image: {reference}"), pinned]) + "\n"
+
+
+def _head(command: str, base: str) -> list[str]:
+    return [f"# Locked by launch; made again by: {command}", f"# {base}", f"# machine: {os.uname().machine}"]
+
+
 def read_base_lock(path: Path, *, suite: str, apt: Sequence[str]) -> BaseLock | None:
-    """The lock in *path*; None when there is no such file."""
+    """The lock in *path* for the Debian *suite*; None when there is no such file."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    header = dict(re.findall(r"^# (suite|image|machine|apt): ?(.*)$", text, re.MULTILINE))
-    name = f"the lock `{shown_path(path)}`"
-    why = _drift(header, suite=suite)
-    if why is not None:
-        warning = f"{name} has drifted and is not used: {why} (`launch lock` makes it again)"
+    header, warning = _header(path, text, kind="suite", base=suite)
+    if warning is not None:
         return BaseLock((), (), warning, base_is_current=False, added_is_current=False)
     packages: tuple[list[DebPackage], list[DebPackage]] = ([], [])
     into = packages[0]
@@ -70,16 +90,39 @@ def read_base_lock(path: Path, *, suite: str, apt: Sequence[str]) -> BaseLock | 
             into.append(_parse(line, path, number))
     if header.get("apt", "").split() == sorted(set(apt)):
         return BaseLock(tuple(packages[0]), tuple(packages[1]))
-    warning = f"{name} was made for another `image.apt`: only its base is used (`launch lock` makes it again)"
+    warning = (
+        f"the lock `{shown_path(path)}` was made for another `image.apt`: only its base is used (`launch lock` makes it again)"
+    )
     return BaseLock(tuple(packages[0]), (), warning, added_is_current=False)
 
 
-def _drift(header: dict[str, str], *, suite: str) -> str | None:
-    if header.get("suite") != suite:
-        return f"it is for {header.get('suite') or header.get('image')}, the base is {suite}"
-    if header.get("machine") != os.uname().machine:
-        return f"it is for {header.get('machine')}, this machine is {os.uname().machine}"
-    return None
+def read_image_lock(path: Path, *, reference: str) -> ImageLock | None:
+    """The lock in *path* for the image *reference*; None when there is no such file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    _, warning = _header(path, text, kind="image", base=reference)
+    if warning is not None:
+        return ImageLock(None, (warning,))
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line and not line.startswith("#")]
+    number, line = lines[0] if lines else (1, "")
+    if len(lines) != 1 or not _is_pinned(line):
+        raise _damaged(path, number)
+    return ImageLock(line)
+
+
+def _header(path: Path, text: str, *, kind: str, base: str) -> tuple[dict[str, str], str | None]:
+    """What the head of *text* says, and a warning where the lock is not for *base* (a `suite` or an `image`) on this machine."""
+    header = dict(re.findall(r"^# (suite|image|machine|apt): ?(.*)$", text, re.MULTILINE))
+    why = None
+    if header.get(kind) != base:
+        why = f"it is for {header.get('suite') or header.get('image') or 'another base'}, the base is {base}"
+    elif header.get("machine") != os.uname().machine:
+        why = f"it is for {header.get('machine')}, this machine is {os.uname().machine}"
+    if why is None:
+        return header, None
+    return header, f"the lock `{shown_path(path)}` has drifted and is not used: {why} (`launch lock` makes it again)"
 
 
 def _line(deb: DebPackage) -> str:
@@ -90,14 +133,19 @@ def _parse(line: str, path: Path, number: int) -> DebPackage:
     found = _ENTRY.fullmatch(line)
     # The path goes into an address and must not leave the pool.
     if found is None or ".." in found["pool_path"].split("/"):
-        hint = "make it again with `launch lock`, or remove it"
-        raise ConfigError("this line of the base's lock is damaged", origin=Origin(file=str(path), line=number), hint=hint)
-    return DebPackage(
-        name=found["name"],
-        version=found["version"],
-        architecture=found["architecture"],
-        archive=found["archive"],
-        pool_path=found["pool_path"],
-        size=int(found["size"]),
-        sha256=found["sha256"],
-    )
+        raise _damaged(path, number)
+    fields: dict[str, Any] = {**found.groupdict(), "size": int(found["size"])}
+    return DebPackage(**fields)
+
+
+def _damaged(path: Path, number: int) -> ConfigError:
+    hint = "make it again with `launch lock`, or remove it"
+    return ConfigError("this line of the base's lock is damaged", origin=Origin(file=str(path), line=number), hint=hint)
+
+
+def _is_pinned(line: str) -> bool:
+    try:
+        parsed = parse_reference(line)
+    except BadContent:
+        return False
+    return isinstance(parsed, Remote) and parsed.digest is not None

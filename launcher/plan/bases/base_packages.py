@@ -1,7 +1,7 @@
 """What the Python of a base has installed: asked of the image together with its Python, recorded, and counted on by locks.
 
 The answer comes from inside an image, so nothing of it is believed that doesn't parse (`checked_packages`). What the resolver
-does with it is `stand_ins.py`. On the way of every launch: light imports only.
+does with it is `stub_wheels.py`. On the way of every launch: light imports only.
 """
 
 from __future__ import annotations

@@ -1,14 +1,16 @@
 """Pin an image that others made: from files by what they hold now, from a registry by what its tag meant when it was asked.
 
-A registry is asked once; the answer is recorded (`reference_record.py`) or kept in a lock (`image_lock_file.py`), and fetched by
+A registry is asked once; the answer is recorded below the state directory or kept in a lock (`base_lock_file.py`), and fetched by
 its digest from then on. Python is asked of the image only where requirements need to know it (`image_python.py`).
 """
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,14 @@ from launcher.errors import ConfigError, LaunchError, Origin
 from launcher.plan.bases.debian_record import debian_architecture
 from launcher.plan.bases.image_python import python_of_layers
 from launcher.plan.bases.pinned_base import Base
-from launcher.plan.bases.reference_record import ReferenceRecord, read_record, write_record
-from launcher.plan.command_step import LEFT_OVERS, RUN_NETWORK
+from launcher.plan.image_plan import LEFT_OVERS, RUN_NETWORK
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import VENV, BuildPlan, ImageConfig, ImportImage, RunCommand, Step
 from runtime.errors import NetworkError, RuntimeFailure
-from runtime.oci.digest import Digest
+from runtime.oci.digest import Digest, digest_json
 from runtime.oci.reference import Bootstrap, Remote, parse_reference, shown_reference
 from runtime.state_dir import StateDir
+from runtime.whole_file import replace_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,7 @@ def _locked(
     """What the lock beside the experiment says of *reference*; None when there is none, or it is for another one."""
     if base_lock is None or refresh:
         return None
-    from launcher.plan.bases.image_lock_file import read_image_lock
+    from launcher.plan.bases.base_lock_file import read_image_lock
 
     locked = read_image_lock(base_lock, reference=reference)
     if locked is None:
@@ -215,3 +217,59 @@ def apt_step(packages: Sequence[str]) -> RunCommand:
         label=f"apt-get install {' '.join(packages)}",
         drop=LEFT_OVERS,
     )
+
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRecord:
+    """An answer of a registry."""
+
+    reference: str
+    """In full, as `shown_reference` writes it."""
+    manifest_digest: Digest
+    """Of the image for this machine."""
+    config: dict[str, Any]
+    """The execution part of its configuration."""
+    asked_at: datetime
+
+
+def read_record(state: StateDir, reference: str, architecture: str) -> ReferenceRecord | None:
+    """What is recorded for *reference*; None when nobody has asked, or the record cannot be read."""
+    try:
+        document = json.loads(_path(state, reference, architecture).read_bytes())
+        if document["format"] != _FORMAT:
+            return None
+        return ReferenceRecord(
+            reference=document["reference"],
+            manifest_digest=Digest(document["manifest"]),
+            config=document["config"],
+            asked_at=datetime.fromisoformat(document["asked_at"]),
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_record(
+    state: StateDir, reference: str, architecture: str, *, manifest_digest: Digest, config: dict[str, Any]
+) -> ReferenceRecord:
+    """Record an answer, with the time of now."""
+    made = ReferenceRecord(reference, manifest_digest, config, datetime.now(UTC).replace(microsecond=0))
+    path = _path(state, reference, architecture)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    document = {
+        "format": _FORMAT,
+        "reference": reference,
+        "architecture": architecture,
+        "manifest": manifest_digest,
+        "config": config,
+        "asked_at": made.asked_at.isoformat(),
+    }
+    replace_file(path, json.dumps(document))
+    return made
+
+
+def _path(state: StateDir, reference: str, architecture: str) -> Path:
+    key = digest_json({"reference": reference, "architecture": architecture})
+    return state.cache / "bases" / f"reference-{key.hex}.json"

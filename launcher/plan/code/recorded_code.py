@@ -1,7 +1,8 @@
-"""The files that a recorded image was made from: where they still lie as they were, else out of the image itself.
+"""The code of a recorded run or image, for building with it again: its directory may have changed, or be on another machine.
 
-Work trees go on; an image has the code of its day in a layer. So a step that copies files keeps its source while every file there
-has the recorded digest, and otherwise gets a directory in which the missing ones are put together from the image by digest.
+Of a run it is in `code.tar`. Of an image, work trees go on, and the image has the code of its day in a layer. So a step that
+copies files keeps its source while every file there has the recorded digest, and otherwise gets a directory in which the missing
+ones are put together from the image by digest.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from launcher.errors import LaunchError
+from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.plan import BuildPlan, ContextFiles, CopyFiles, CopyIn, RunCommand, RunMount, Step
 from runtime.errors import StoreError
+from runtime.layer.extract import extract
 from runtime.layer.tree import shown
 from runtime.oci.digest import digest_file
+from runtime.rootfs.removal import remove_tree
 from runtime.store.records import Image
 from runtime.store.store import Store
 
@@ -143,3 +147,24 @@ def _is_pipe(mode: int) -> bool:
 
 def _is_directory(mode: int) -> bool:
     return mode & 0o170000 == _DIRECTORY_TYPE
+
+
+def with_restored_code(plan: LaunchPlan, archive: Path, *, cache_dir: Path) -> LaunchPlan:
+    """*plan* with code that is read from *archive*; as it was when there is none. Each file is checked when it is copied."""
+    if not archive.is_file() or not plan.code.files:
+        return plan
+    place = cache_dir / "code" / plan.code.digest.hex
+    if not place.is_dir():
+        partial = place.with_name(f".{place.name}")
+        if partial.is_dir():
+            remove_tree(partial)
+        partial.mkdir(mode=0o700, parents=True)
+        with archive.open("rb") as stream:
+            extract(stream, partial)
+        partial.rename(place)
+    steps = tuple(_read_from(step, place) for step in plan.build.steps)
+    return replace(plan, build=replace(plan.build, steps=steps))
+
+
+def _read_from(step: Step, place: Path) -> Step:
+    return replace(step, source=str(place / step.target.lstrip("/"))) if isinstance(step, CopyIn) else step

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, NoReturn
 
 from launcher.errors import ConfigError, Origin
 from launcher.plan.dockerfile.document import Form, Instruction
-from launcher.plan.dockerfile.durations import DurationError, nanoseconds
 from launcher.plan.dockerfile.expand import is_space
-from launcher.plan.dockerfile.heredoc import heredoc_word
-from launcher.plan.dockerfile.logical_lines import stripped, without_leading_space
+from launcher.plan.dockerfile.logical_lines import heredoc_word, stripped, without_leading_space
 
 WHITE_SPACE = re.compile(r"[\t\v\f\r ]+")
 """What separates words where no quotes count. Narrower than Go's idea of white space, as in BuildKit."""
@@ -228,3 +227,39 @@ _CHECKS = {
     "SHELL": _check_array,
     "VOLUME": _check_volume,
 }
+
+
+_UNITS = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "μs": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+}
+_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_LONGEST = 2**63 - 1
+
+
+class DurationError(ValueError):
+    """Not a time that Go reads."""
+
+
+def nanoseconds(text: str) -> int:
+    """A time as Go writes it (`1m30s`, `1.5h`, `300ms`), in nanoseconds, as an image's configuration has it. Raises
+    DurationError."""
+    sign, unsigned = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
+    if unsigned == "0":
+        return 0
+    at, total = 0, 0
+    while at < len(unsigned) or not unsigned:
+        part = _PART.match(unsigned, at)
+        if part is None:
+            raise DurationError("it is numbers with a unit each: h, m, s, ms, us, ns")
+        total += int(Fraction(part[1].rstrip(".")) * _UNITS[part[2]])
+        at = part.end()
+    if total > _LONGEST:
+        raise DurationError("it is too long")
+    return sign * total

@@ -17,8 +17,8 @@ from launcher.plan.dockerfile.context import BuildContext, Chosen, CopiedFile
 from launcher.plan.dockerfile.dockerignore import Ignore
 from launcher.plan.dockerfile.document import Instruction
 from launcher.plan.dockerfile.expand import expand_text
-from launcher.plan.dockerfile.heredoc import heredoc_word
 from launcher.plan.dockerfile.image_draft import ImageDraft
+from launcher.plan.dockerfile.logical_lines import heredoc_word
 from launcher.plan.dockerfile.run_instruction import StageNumber
 from launcher.plan.dockerfile.variables import Warn, Words
 from runtime.build.go_match import has_wildcards

@@ -7,17 +7,20 @@
     ${NAME#p} ${NAME##p} ${NAME%p} ${NAME%%p}              without the shortest or longest beginning or end that fits
     ${NAME/p/text} ${NAME//p/text}                         with the first or every part that fits replaced
 
+In p, `*` and `?` are wildcards, a backslash before either takes that away, and there are no brackets (BuildKit's
+`convertShellPatternToRegex`). A backslash before `}` or `/` only keeps them from ending the word.
+
 Single quotes keep everything, double quotes everything but `$`, and the escape character the character that follows it.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from launcher.errors import ConfigError, Origin
-from launcher.plan.dockerfile import shell_pattern
 
 _SPECIAL = frozenset("@*#?-$!0")
 
@@ -274,7 +277,7 @@ class _Lexer:
                 raise ExpansionError(f"{name}: {word or why}")
             return value or ""
         greedy = word[:1] == kind
-        trimmed = shell_pattern.without_end if kind == "%" else shell_pattern.without_beginning
+        trimmed = _without_end if kind == "%" else _without_beginning
         return _fitting(trimmed, word[greedy:], value or "", greedy)
 
     def _replaced(self, name: str) -> str:
@@ -286,7 +289,7 @@ class _Lexer:
         value = self._value(name)
         if value is None and self._keep_unset:
             return f"${{{name}/{pattern}/{text}}}"
-        return _fitting(lambda p, v, e: shell_pattern.replaced(p, v, text, every=e), pattern, value or "", every)
+        return _fitting(lambda p, v, e: _replaced_in(p, v, text, every=e), pattern, value or "", every)
 
 
 def _fitting(apply: Callable[[str, str, bool], str], pattern: str, value: str, flag: bool) -> str:
@@ -294,3 +297,53 @@ def _fitting(apply: Callable[[str, str, bool], str], pattern: str, value: str, f
         return apply(pattern, value, flag)
     except ValueError as error:
         raise ExpansionError(f"`{pattern}` is not a pattern: {error}") from error
+
+
+def _without_beginning(pattern: str, value: str, longest: bool) -> str:
+    """*value* without the beginning that fits."""
+    found = _compiled(pattern, greedy=longest).match(value)
+    return value[found.end() :] if found else value
+
+
+def _without_end(pattern: str, value: str, longest: bool) -> str:
+    """*value* without the end that fits: the search backwards, since a regular expression takes the leftmost that fits."""
+    return _without_beginning(_reversed_pattern(pattern), value[::-1], longest)[::-1]
+
+
+def _replaced_in(pattern: str, value: str, text: str, *, every: bool) -> str:
+    """*value* with the first part that fits, or every one, replaced."""
+    result: list[str] = []
+    at = 0
+    last_end = -1
+    for found in _compiled(pattern, greedy=True).finditer(value):
+        if found.start() == found.end() == last_end:
+            continue  # Go's ReplaceAll: nothing that is empty right behind what was replaced
+        result += [value[at : found.start()], text]
+        at = last_end = found.end()
+        if not every:
+            break
+    return "".join([*result, value[at:]])
+
+
+def _compiled(pattern: str, *, greedy: bool) -> re.Pattern[str]:
+    parts: list[str] = []
+    chars = iter(enumerate(pattern))
+    for index, char in chars:
+        if char == "*":
+            parts.append(".*" if greedy else ".*?")
+        elif char == "?":
+            parts.append(".")
+        elif char != "\\":
+            parts.append(re.escape(char))
+        elif pattern[index + 1 : index + 2] not in ("}", "/"):
+            _, escaped = next(chars, (0, ""))
+            if not escaped or escaped not in "*?\\":
+                raise ValueError(f"`\\{escaped}` is no escape (`\\*`, `\\?` and `\\\\` are)")
+            parts.append(re.escape(escaped))
+    return re.compile("".join(parts))
+
+
+def _reversed_pattern(pattern: str) -> str:
+    """*pattern* backwards, each backslash still before what it escapes."""
+    pieces = re.findall(r"\\.|.", pattern, flags=re.DOTALL)
+    return "".join(reversed(pieces))

@@ -1,12 +1,23 @@
-"""The configuration of a stage's image while its instructions are read: what comes from the base, then what each one changes."""
+"""The configuration of a stage's image while its instructions are read: what comes from the base, then what each one changes.
+
+The instructions that change it and no file (LABEL, USER, CMD, EXPOSE and so on) are functions of one instruction and the draft;
+which words have variables is BuildKit's choice (instructions/commands.go).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import posixpath
+import re
+import signal
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+from launcher.errors import ConfigError
+from launcher.plan.dockerfile.arguments import nanoseconds
+from launcher.plan.dockerfile.document import Instruction
+from launcher.plan.dockerfile.variables import Words
 from runtime.build.plan import ImageConfig
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -79,3 +90,135 @@ class ImageDraft:
             healthcheck=self.healthcheck,
             onbuild=self.onbuild,
         )
+
+
+_PORT = re.compile(r"(\d+)(?:-(\d+))?(?:/([A-Za-z]+))?")
+_PROTOCOLS = ("tcp", "udp", "sctp")
+_MOST_PORTS = 65535
+
+
+def apply_metadata(instruction: Instruction, draft: ImageDraft, words: Words) -> bool:
+    """Change *draft* as *instruction* says. False: it is none of these instructions."""
+    apply = _INSTRUCTIONS.get(instruction.keyword)
+    if apply is None:
+        return False
+    apply(instruction, draft, words)
+    return True
+
+
+def env_pairs(instruction: Instruction, words: Words) -> list[tuple[str, str]]:
+    """(name, value) of ENV and LABEL, all filled in with what held before the instruction."""
+    return [(words.one(name), words.one(value)) for name, value in instruction.pairs()]
+
+
+def joined_workdir(current: str, path: str) -> str:
+    """WORKDIR *path* after *current*."""
+    return posixpath.normpath(posixpath.join("/", current, path)).replace("//", "/")
+
+
+def _label(instruction: Instruction, draft: ImageDraft, words: Words) -> None:
+    draft.labels |= dict(env_pairs(instruction, words))
+
+
+def _user(instruction: Instruction, draft: ImageDraft, words: Words) -> None:
+    draft.user = words.one(instruction.words[0])
+    if not draft.user:
+        raise ConfigError(f"`{instruction.words[0]}` of USER is empty", origin=instruction.origin)
+
+
+def _command(instruction: Instruction, draft: ImageDraft, _words: Words) -> None:
+    draft.command = _command_words(instruction, draft)
+    draft.command_is_own = True
+
+
+def _entrypoint(instruction: Instruction, draft: ImageDraft, _words: Words) -> None:
+    draft.entrypoint = _command_words(instruction, draft)
+    if not draft.command_is_own:
+        draft.command = ()
+
+
+def _command_words(instruction: Instruction, draft: ImageDraft) -> tuple[str, ...]:
+    return draft.in_shell(instruction.words[0]) if instruction.form == "shell" else instruction.words
+
+
+def _shell(instruction: Instruction, draft: ImageDraft, _words: Words) -> None:
+    draft.shell = instruction.words
+
+
+def _expose(instruction: Instruction, draft: ImageDraft, words: Words) -> None:
+    for word in instruction.words:
+        for text in words.many(word):
+            draft.exposed_ports |= dict.fromkeys(_ports(text, instruction))
+
+
+def _ports(text: str, instruction: Instruction) -> list[str]:
+    # `[IP:]HOST:CONTAINER` says what an image cannot: Docker keeps the container's port of it.
+    found = _PORT.fullmatch(text.rpartition(":")[2])
+    first, last = (int(found[1]), int(found[2] or found[1])) if found is not None else (0, -1)
+    protocol = (found[3] or "tcp").lower() if found is not None else ""
+    if not first <= last <= _MOST_PORTS or protocol not in _PROTOCOLS:
+        hint = "as `8080`, `53/udp` or `8000-8010`"
+        raise ConfigError(f"`{text}` of EXPOSE is no port", origin=instruction.origin, hint=hint)
+    return [f"{port}/{protocol}" for port in range(first, last + 1)]
+
+
+def _volume(instruction: Instruction, draft: ImageDraft, words: Words) -> None:
+    for word in instruction.words:
+        path = words.one(word)
+        if not path:
+            raise ConfigError("a path of VOLUME is empty", origin=instruction.origin)
+        draft.volumes[path] = None
+
+
+def _stop_signal(instruction: Instruction, draft: ImageDraft, words: Words) -> None:
+    text = words.one(instruction.words[0])
+    name = text.upper() if text.upper().startswith("SIG") else f"SIG{text.upper()}"
+    known = name in signal.Signals.__members__ or re.fullmatch(r"SIGRTM(IN(\+\d+)?|AX(-\d+)?)", name)
+    if not known and not (text.isdecimal() and 0 < int(text) <= signal.NSIG):
+        raise ConfigError(f"`{text}` is no signal", origin=instruction.origin, hint="as `SIGTERM` or `15`")
+    draft.stop_signal = text
+
+
+def _healthcheck(instruction: Instruction, draft: ImageDraft, _words: Words) -> None:
+    if instruction.words == ("NONE",):
+        draft.healthcheck = {"Test": ["NONE"]}
+        return
+    _, *command = instruction.words
+    # A shell command stays one text: whoever runs it takes the image's shell.
+    kind = "CMD-SHELL" if instruction.form == "shell" else "CMD"
+    check: dict[str, Any] = {"Test": [kind, *command]}
+    for flag, key in (
+        ("interval", "Interval"),
+        ("timeout", "Timeout"),
+        ("start-period", "StartPeriod"),
+        ("start-interval", "StartInterval"),
+    ):
+        if duration := nanoseconds(instruction.flag(flag) or "0"):
+            check[key] = duration
+    if retries := int(instruction.flag("retries") or 0):
+        check["Retries"] = retries
+    draft.healthcheck = check
+
+
+def _onbuild(instruction: Instruction, draft: ImageDraft, _words: Words) -> None:
+    draft.onbuild += instruction.words
+
+
+def _maintainer(instruction: Instruction, draft: ImageDraft, _words: Words) -> None:
+    # The `author` of an image is out of use as well; the parser has said so.
+    draft.labels["maintainer"] = instruction.words[0]
+
+
+_INSTRUCTIONS: dict[str, Callable[[Instruction, ImageDraft, Words], None]] = {
+    "LABEL": _label,
+    "USER": _user,
+    "CMD": _command,
+    "ENTRYPOINT": _entrypoint,
+    "SHELL": _shell,
+    "EXPOSE": _expose,
+    "VOLUME": _volume,
+    "STOPSIGNAL": _stop_signal,
+    "HEALTHCHECK": _healthcheck,
+    "ONBUILD": _onbuild,
+    "MAINTAINER": _maintainer,
+}

@@ -1,11 +1,12 @@
-"""Lines of a Dockerfile as instructions see them: parser directives read, comments gone, continued lines joined.
+"""Lines of a Dockerfile as instructions see them: parser directives read, comments gone, continued lines joined, heredocs found.
 
 The rules are BuildKit's (`frontend/dockerfile/parser`):
 
 - A directive (`# escape=` and the like) counts before anything else in the file, once, in any case of letters.
 - The escape character at the end of a line, white space behind it or not, continues the line; two of them do not.
 - Between continued lines, comments and empty lines are left out; white space that begins a continued line stays.
-- A heredoc's lines are nobody's but its own: `heredoc_content` takes them.
+- `<<NAME`, `<<-NAME`, `<< NAME` and `3<<NAME` begin a heredoc, and `<<"NAME"` keeps variables from being expanded. `<<<word` is a
+  here-string: the shell's business. A heredoc's lines are nobody's but its own: `heredoc_content` takes them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from launcher.errors import ConfigError, Origin
-from launcher.plan.dockerfile.expand import is_space
+from launcher.plan.dockerfile.expand import ExpansionError, is_space, quoted_and_plain, split_keeping
 
 _DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*\Z", re.ASCII)
 _KNOWN_DIRECTIVES = ("syntax", "escape", "check")
@@ -136,3 +137,38 @@ def _refuse_other_languages(image: str, origin: Origin) -> None:
             origin=origin,
             hint="the instructions of `docker/dockerfile:1` are understood",
         )
+
+
+_WORD = re.compile(r"(\d*)<<(-?)\s*([^<]*)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class HeredocWord:
+    """What `<<-"EOF"` says."""
+
+    name: str
+    expand: bool
+    chomp: bool
+
+
+def heredoc_word(word: str) -> HeredocWord | None:
+    """*word* read as the beginning of a heredoc; None when it is another word."""
+    found = _WORD.match(word)
+    if found is None or not found[3]:
+        return None
+    try:
+        plain, quoted = quoted_and_plain(found[3])
+    except ExpansionError:
+        return None
+    if len(plain) != 1 or len(quoted) != 1:
+        return None
+    return HeredocWord(plain[0], expand=_quotes(plain[0]) == _quotes(quoted[0]), chomp=found[2] == "-")
+
+
+def heredoc_words(line: str) -> list[HeredocWord]:
+    """Every heredoc that *line* begins, in order."""
+    return [found for word in split_keeping(line) if (found := heredoc_word(word))]
+
+
+def _quotes(word: str) -> int:
+    return word.count("'") + word.count('"')

@@ -15,8 +15,7 @@ from launcher.plan.dockerfile.context import BuildContext
 from launcher.plan.dockerfile.copy_instruction import copy_steps
 from launcher.plan.dockerfile.document import Dockerfile, Instruction, Stage
 from launcher.plan.dockerfile.expand import expand
-from launcher.plan.dockerfile.image_draft import ImageDraft
-from launcher.plan.dockerfile.metadata import apply_metadata, env_pairs, joined_workdir
+from launcher.plan.dockerfile.image_draft import ImageDraft, apply_metadata, env_pairs, joined_workdir
 from launcher.plan.dockerfile.parse import parse_trigger
 from launcher.plan.dockerfile.run_instruction import default_network, run_step
 from launcher.plan.dockerfile.stages import SCRATCH, check_platform, renumbered, stage_before, target_stage

@@ -17,9 +17,8 @@ from itertools import takewhile
 from pathlib import Path
 
 from launcher.errors import ConfigError, LaunchError
-from launcher.plan.dockerfile_export.config_text import config_text
 from launcher.plan.dockerfile_export.context_folder import ContextFolder
-from launcher.plan.dockerfile_export.quoting import Unwritable
+from launcher.plan.dockerfile_export.instruction_text import Unwritable, config_text
 from launcher.plan.dockerfile_export.stage_text import ArchiveShown, StageState, StageWriter
 from runtime.build.plan import BuildPlan, ImportImage, Step
 from runtime.errors import BuildError

@@ -12,12 +12,21 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from launcher.plan.dockerfile_export.config_text import env_text
 from launcher.plan.dockerfile_export.context_folder import ContextFolder
-from launcher.plan.dockerfile_export.copy_text import copy_text
-from launcher.plan.dockerfile_export.mount_flags import mount_flags
-from launcher.plan.dockerfile_export.quoting import Unwritable, bare, shell_word, value, words
-from launcher.plan.dockerfile_export.run_text import instruction, removal, removed, run_text
+from launcher.plan.dockerfile_export.instruction_text import (
+    Unwritable,
+    bare,
+    copy_text,
+    env_text,
+    instruction,
+    mount_flags,
+    removal,
+    removed,
+    run_text,
+    shell_word,
+    value,
+    words,
+)
 from runtime.build.apply_run_command import ENVIRONMENT
 from runtime.build.cache_key import step_key
 from runtime.build.debian.root_skeleton import APT_SOURCE

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from launcher.plan.images.attachments import SBOM
-from launcher.plan.images.recipe import Recipe, read_recipe
+from launcher.plan.images.recipe import SBOM, Recipe, read_recipe
 from runtime.build.plan import ImportImage, UnpackDebs
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest

@@ -1,17 +1,20 @@
-"""What an image was made from, kept beside it: `launch verify` makes it again from this alone.
+"""What is kept beside an image once it is built: what it was made from (its recipe), and its bill of materials.
 
-An experiment's image keeps its LaunchPlan, one of a Dockerfile its BuildPlan. What belongs to the run and not to the image stays
-out (the program's environment, overrides, the uncommitted diff), and so do user and password of every address.
+`launch verify` makes the image again from the recipe alone. An experiment's image keeps its LaunchPlan, one of a Dockerfile its
+BuildPlan. What belongs to the run and not to the image stays out (the program's environment, overrides, the uncommitted diff),
+and so do user and password of every address. A warm launch pays one stat.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from launcher.plan.images.attachments import RECIPE
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import build_document, build_from, from_document, to_document
 from runtime.build.plan import BuildPlan
@@ -19,6 +22,12 @@ from runtime.errors import StoreError
 from runtime.oci.digest import Digest, canonical_json
 from runtime.store.records import Image
 from runtime.store.store import Store
+
+RECIPE = "recipe"
+"""Name of the attachment: what the image was made from."""
+
+SBOM = "sbom"
+"""Name of the attachment: CycloneDX, JSON."""
 
 FORMAT = 1
 
@@ -92,3 +101,50 @@ def _without_passwords(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: item if key in _PART_OF_THE_IMAGE else _without_passwords(item) for key, item in value.items()}
     return value
+
+
+def attach_recipe(image: Image, store: Store, *, build: BuildPlan, plan: LaunchPlan | None = None) -> None:
+    """Keep its recipe beside *image* unless it is there. *plan* is the experiment's, None for a Dockerfile's image."""
+    if store.is_attached(image, RECIPE):
+        return
+    with _where_possible():
+        store.attach(image, RECIPE, recipe_bytes(build, plan))
+
+
+def attach_bill(image: Image, store: Store, *, name: str | None = None) -> None:
+    """Keep its bill of materials beside *image* unless it is there; with what the recipe knows, which goes before.
+
+    The bill calls the image *name*, unless the recipe has an experiment's.
+    """
+    if store.is_attached(image, SBOM):
+        return
+    from runtime.oci.digest import canonical_json
+
+    with _where_possible():
+        store.attach(image, SBOM, canonical_json(sbom_from_recipe(image, store, name=name or image.digest.short)))
+
+
+def sbom_from_recipe(image: Image, store: Store, *, name: str) -> dict[str, Any]:
+    """`sbom_document` of an image in the store, with what its recipe knows; the bill that was kept may be lost, or never made."""
+    from launcher.plan.images.sbom import sbom_document
+
+    try:
+        recipe = read_recipe(image, store)
+    except StoreError:
+        recipe = None  # of another version of launch
+    if recipe is None:
+        return sbom_document(image, store, None, name=name)
+    plan = recipe.plan
+    lock = None if plan is None else plan.lock
+    return sbom_document(image, store, lock, name=name if plan is None else plan.spec.name, build=recipe.build)
+
+
+@contextmanager
+def _where_possible() -> Iterator[None]:
+    """A store that others filled and that we may only read serves as well; then nobody expects us to add to it."""
+    try:
+        yield
+    except StoreError as error:
+        cause = error.__cause__
+        if not (isinstance(cause, OSError) and cause.errno in (errno.EROFS, errno.EACCES)):
+            raise

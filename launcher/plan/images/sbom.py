@@ -13,11 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from launcher.plan.images.recipe import read_recipe
 from launcher.plan.launch_plan import Lock
 from launcher.version import VERSION
 from runtime.build.plan import BuildPlan, ImportImage, UnpackDebs
-from runtime.errors import StoreError
 from runtime.layer.tree import shown
 from runtime.store.installed_packages import InstalledPackage, installed_packages, os_release
 from runtime.store.merged_tree import merged_tree
@@ -57,19 +55,6 @@ def sbom_document(image: Image, store: Store, lock: Lock | None, *, name: str, b
         "components": listed,
         "dependencies": [{"ref": image.digest, "dependsOn": sorted(each["bom-ref"] for each in listed)}],
     }
-
-
-def sbom_from_recipe(image: Image, store: Store, *, name: str) -> dict[str, Any]:
-    """`sbom_document` of an image in the store, with what its recipe knows; the bill that was kept may be lost, or never made."""
-    try:
-        recipe = read_recipe(image, store)
-    except StoreError:
-        recipe = None  # of another version of launch
-    if recipe is None:
-        return sbom_document(image, store, None, name=name)
-    plan = recipe.plan
-    lock = None if plan is None else plan.lock
-    return sbom_document(image, store, lock, name=name if plan is None else plan.spec.name, build=recipe.build)
 
 
 def package_url(package: InstalledPackage, release: Mapping[str, str]) -> str:

@@ -1,23 +1,24 @@
 """Is an image what its recipe gives? Make it again from nothing but that, in an empty store, and compare digests.
 
 Everything locked is fetched anew: packages from the archive, wheels from the index, bases from their registry. Where the two
-images differ, the difference is shown layer by layer and file by file.
+images differ, the difference is shown layer by layer and file by file. Nothing of a recipe can change but the places to fetch
+from: `launch verify IMAGE image.mirror=…`.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from launcher.config.spec import Image as AskedImage
-from launcher.errors import ConfigError
+from launcher.errors import ConfigError, LaunchError, Origin
 from launcher.plan.code.recorded_code import with_recorded_code
 from launcher.plan.images.recipe import Recipe, read_recipe
-from launcher.plan.images.verify_failures import explained
 from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.builder import build
 from runtime.build.observer import BuildObserver
@@ -87,7 +88,7 @@ def verify(
 ) -> Verdict:
     """Make *image* again and compare. *asked* has the addresses to fetch from, where they differ from the recipe's.
 
-    Raises ConfigError for an image without a recipe, and what a build raises; a file that is not to be had any more is named
+    Raises ConfigError for an image without a recipe, and what a build raises; a file that is not available any more is named
     together with the setting that brings it back.
     """
     recipe = recipe_of(image, store)
@@ -201,3 +202,61 @@ def _configuration(image: Image, rebuilt: Image) -> list[str]:
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
     own = {key: value for key, value in config.items() if key not in ("config", "rootfs")}
     return {**own, **{f"config.{key}": value for key, value in (config.get("config") or {}).items()}}
+
+
+def explained(error: RuntimeFailure, image: Image, plan: LaunchPlan | None) -> LaunchError:
+    """*error* of the rebuild of *image*: which locked file is not available any more, and which setting brings it back."""
+    from runtime.build.debian.apt_sources import MIRROR_VARIABLE
+    from runtime.build.debian.archive_client import NotThere
+
+    again = f"launch verify {image.names[0] if image.names else image.digest.short}"
+    built = time.strftime("%Y-%m-%d", time.gmtime(image.created_at))
+    if isinstance(error.__cause__, NotThere):
+        return LaunchError(
+            error.message,
+            hint=f"a snapshot archive of {built} has it: `{again} image.mirror=ADDRESS`, or {MIRROR_VARIABLE}=ADDRESS",
+        )
+    files = _wheels_in(error.message, plan)
+    if files or "`uv pip " in error.message:
+        named = ", ".join(f"`{file}`" for file in files) or "all of the locked wheels"
+        return LaunchError(
+            f"the index does not give {named}: {error.message}",
+            hint=f"name an index or directory that does: `{again} image.index.url=ADDRESS`, or `'image.index.find_links=[DIR]'`",
+        )
+    return LaunchError(f"the image cannot be made again: {error.message}", hint=error.hint)
+
+
+def _wheels_in(words: str, plan: LaunchPlan | None) -> list[str]:
+    """Locked files whose package uv's *words* name."""
+    wheels = plan.lock.wheels if plan is not None and plan.lock is not None else ()
+    return [
+        wheel.filename
+        for wheel in wheels
+        if re.search(rf"(?<![\w.-]){re.escape(wheel.name)}(?![\w-])", words) or wheel.filename in words
+    ]
+
+
+_PLACES = ("image.mirror", "image.index.url", "image.index.extra_urls", "image.index.find_links")
+
+
+def asked_image(recipe: Recipe, texts: Sequence[str], *, cwd: Path) -> AskedImage | None:
+    """`image` of the recorded experiment with the addresses of *texts*; None where there is nothing to change."""
+    if not texts:
+        return None
+    if recipe.plan is None:
+        raise ConfigError(
+            "the image was made from a Dockerfile, which no `image` settings belong to",
+            origin=Origin(override=texts[0]),
+            hint="LAUNCH_DEBIAN_MIRROR names another Debian archive, registries.conf mirrors of a registry",
+        )
+    from launcher.config.amend import amend_image
+
+    for text in texts:
+        key = text.partition("=")[0].lstrip("+~")
+        if key not in _PLACES:
+            raise ConfigError(
+                f"`{key}` cannot change: the image is made from its recipe",
+                origin=Origin(override=text),
+                hint=f"{', '.join(_PLACES)} can",
+            )
+    return amend_image(recipe.plan.spec, texts, cwd=cwd)

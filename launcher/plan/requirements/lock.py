@@ -1,9 +1,9 @@
 """Resolve requirements to one exact file each, for the image's Python and platform.
 
-uv resolves on this machine, with this machine's proxy, CA bundle, index settings and credentials, so that no image needs
-them (`uv_question.py`). Nothing is built here: a requirement that has source distributions only is asked about in a container
-(`sdists`). What the base has installed is taken as it is (`stand_ins.py`). A resolution is recorded (`resolution_record.py`) and
-reused while its inputs are unchanged; then nothing heavy is imported.
+uv resolves on this machine, with this machine's proxy, CA bundle, index settings and credentials, so that no image needs them
+(`uv_question.py`). Nothing is built here: a requirement that has source distributions only is asked about in a container
+(`sdists`). What the base has installed is taken as it is (`stub_wheels.py`). A resolution is recorded (`resolution_record.py`)
+and reused while its inputs are unchanged; then nothing heavy is imported.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def resolve(
             return recorded
     from launcher.plan.requirements.pip_settings import index_settings
     from launcher.plan.requirements.pylock import parse_target
-    from launcher.plan.requirements.stand_ins import StandIns
+    from launcher.plan.requirements.stub_wheels import StandIns
     from launcher.plan.requirements.uv_question import Question
 
     target = parse_target(python, platform)
@@ -94,7 +94,7 @@ def resolve(
 
 
 def _lock_of(answer: Answer, target: Target, platform: str, installed: Sequence[BasePackage]) -> Lock:
-    from launcher.plan.requirements.stand_ins import replaced_packages, replacement_warnings
+    from launcher.plan.requirements.stub_wheels import replaced_packages, replacement_warnings
 
     versions = {wheel.name: wheel.version for wheel in answer.wheels}
     return Lock(
@@ -115,31 +115,6 @@ def request_digest(wanted: RequirementSet, *, python: str, platform: str, index:
     uv settings and the index's address take no part."""
     minor = ".".join(python.split(".")[:2])
     return digest_json([wanted.digest, minor, platform, cuda, index.exclude_newer])
-
-
-def current_lock(
-    lock_file: Path,
-    requirements: Sequence[str] | str | Path,
-    *,
-    python: str,
-    platform: str,
-    index: Index,
-    cuda: str | None,
-    base_dir: Path | None = None,
-    extra: Sequence[str] = (),
-    installed: Sequence[BasePackage] = (),
-) -> tuple[Lock | None, str | None]:
-    """The lock in *lock_file* if it was made from these inputs, for a base that has *installed*; else None and why it can't be
-    used, in words. No file at all is (None, None)."""
-    from launcher.plan.requirements.lock_file import drift, read_lock_file
-
-    found = read_lock_file(lock_file, python=python)
-    if found is None:
-        return None, None
-    wanted = read_requirements(requirements, base_dir=base_dir or Path.cwd(), extra=extra)
-    inputs = request_digest(wanted, python=python, platform=platform, index=index, cuda=cuda)
-    why = drift(found, inputs=inputs, python=python, platform=platform, installed=installed)
-    return (found.lock, None) if why is None else (None, why)
 
 
 def lock_digest(wheels: Sequence[LockedWheel], provided: Sequence[tuple[str, str]] = ()) -> Digest:
@@ -206,8 +181,8 @@ def wheel_source(
     """Where the files of *lock* come from: the same settings that resolved them. Reads pip's settings: call it only when
     something has to be downloaded."""
     from launcher.plan.requirements.pip_settings import index_settings
-    from launcher.plan.requirements.project_indexes import project_indexes
     from launcher.plan.requirements.pylock import parse_target
+    from launcher.plan.requirements.requirement_lines import project_indexes
     from runtime.build.sources import WheelSource
 
     base_dir = base_dir or Path.cwd()

@@ -2,7 +2,7 @@
 
 Two files: the requirements (`digits.lock`, with hashes; or PEP 751's `pylock.digits.toml`) and `digits.base.lock`, the packages
 of a Debian base or the digest of a registry's image. A launch uses them while they are current (`requirement_lock.py`,
-`debian_record.py`, `image_lock_file.py`).
+`debian_record.py`, `imported_base.py`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from launcher.plan.bases.base_image import check_python, pin_base
 from launcher.plan.bases.pinned_base import Base
 from launcher.plan.image_plan import apt_packages, group_requirements
 from launcher.plan.launch_plan import Lock
-from launcher.plan.origins import origin_of
+from launcher.plan.origins import Where, origin_of
 from launcher.plan.pins import pin_dockerfile_alone, sdist_base
-from launcher.plan.refusals import Where, refuse_unsupported
-from launcher.plan.requirements.asked_for import naming_package, naming_requirement
+from launcher.plan.refusals import refuse_unsupported
+from launcher.plan.requirements.error_origins import naming_package, naming_requirement
 from launcher.plan.requirements.lock import lock_digest, request_digest
 from launcher.plan.requirements.lock_file import changes, lock_file_text, pylock_text, read_lock_file
 from launcher.plan.requirements.requirement_lines import read_requirements
@@ -158,7 +158,7 @@ def _write_base(base: Base, spec: ExperimentSpec, file: Path, *, command: str) -
         pinned = _pinned_image(base)
         if pinned is None:
             return None, 0
-        from launcher.plan.bases.image_lock_file import image_lock_text
+        from launcher.plan.bases.base_lock_file import image_lock_text
 
         _write(path, image_lock_text(spec.image.base, pinned, command=command))
         return path, 0

@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.config.spec import Index
 from launcher.errors import ConfigError
 from launcher.plan.bases.base_packages import BasePackage
 from launcher.plan.launch_plan import Lock, LockedWheel
-from launcher.plan.requirements.lock import lock_digest
+from launcher.plan.requirements.lock import lock_digest, request_digest
+from launcher.plan.requirements.requirement_lines import read_requirements
 from runtime.oci.digest import Digest
 
 Packages = tuple[tuple[str, str], ...]
@@ -171,7 +173,30 @@ def _read_pylock(path: Path, text: str, python: str) -> LockFile:
     return LockFile(lock, minor, inputs)
 
 
-def drift(found: LockFile, *, inputs: Digest, python: str, platform: str, installed: Sequence[BasePackage] = ()) -> str | None:
+def current_lock(
+    lock_file: Path,
+    requirements: Sequence[str] | str | Path,
+    *,
+    python: str,
+    platform: str,
+    index: Index,
+    cuda: str | None,
+    base_dir: Path | None = None,
+    extra: Sequence[str] = (),
+    installed: Sequence[BasePackage] = (),
+) -> tuple[Lock | None, str | None]:
+    """The lock in *lock_file* if it was made from these inputs, for a base that has *installed*; else None and why it can't be
+    used, in words. No file at all is (None, None)."""
+    found = read_lock_file(lock_file, python=python)
+    if found is None:
+        return None, None
+    wanted = read_requirements(requirements, base_dir=base_dir or Path.cwd(), extra=extra)
+    inputs = request_digest(wanted, python=python, platform=platform, index=index, cuda=cuda)
+    why = _drift(found, inputs=inputs, python=python, platform=platform, installed=installed)
+    return (found.lock, None) if why is None else (None, why)
+
+
+def _drift(found: LockFile, *, inputs: Digest, python: str, platform: str, installed: Sequence[BasePackage] = ()) -> str | None:
     """Why *found* may not be used for these inputs on a base that has *installed*, in words; None when it is current."""
     if found.python != _minor(python):
         return f"it is for Python {found.python}, the base has {_minor(python)}"

@@ -18,7 +18,7 @@ from launcher.plan.bases.pinned_base import Base, SdistBase
 from launcher.plan.image_plan import group_requirements
 from launcher.plan.launch_plan import Lock
 from launcher.plan.origins import shown_path
-from launcher.plan.requirements.lock import current_lock, resolve, torch_backend
+from launcher.plan.requirements.lock import resolve, torch_backend
 from runtime.state_dir import StateDir
 
 
@@ -131,6 +131,8 @@ def lock_file(experiment_file: Path, variant: str | None, *, pylock: bool) -> Pa
 def _current(path: Path, spec: ExperimentSpec, target: Target) -> tuple[Lock | None, str | None]:
     if not path.exists():
         return None, None
+    from launcher.plan.requirements.lock_file import current_lock
+
     lock, why = current_lock(
         path,
         spec.image.requirements,
@@ -160,7 +162,7 @@ def _fits_driver(variant: str | None) -> bool:
 
 def _not_used(path: Path, why: str, spec: ExperimentSpec, target: Target, experiment: str) -> str:
     # Not above: it brings YAML, which a launch that changes nothing does without.
-    from launcher.config.command_line import WITH_GROUP
+    from launcher.config.overrides import WITH_GROUP
 
     name = f"the lock `{shown_path(path)}`"
     groups = {group: what for group, what in spec.image.groups.items() if group != WITH_GROUP}

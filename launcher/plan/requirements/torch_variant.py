@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from launcher.plan.gpu_fit import FLOORS
-from launcher.plan.torch_build import TorchBuild
+from launcher.plan.gpus.gpu_fit import FLOORS, TorchBuild
 from runtime.gpu.nvidia.requirements import version
 
 _TURING, _VOLTA = 7.5, 7.0

@@ -2,7 +2,7 @@
 
 uv resolves on this machine, for the base's Python and platform. Three things make it ask more than once: a file that would not
 load there is left out (`wheel_fit.py`), source distributions are asked about in a container, and what of the base is to stay is
-given up where the requirements can't be met with it (`stand_ins.py`).
+given up where the requirements can't be met with it (`stub_wheels.py`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from launcher.plan.bases.pinned_base import SdistBase
     from launcher.plan.requirements.pip_settings import IndexSettings
     from launcher.plan.requirements.pylock import Target
-    from launcher.plan.requirements.stand_ins import StandIns
+    from launcher.plan.requirements.stub_wheels import StandIns
     from launcher.plan.requirements.wheel_fit import Misfit
     from runtime.errors import ToolFailed
 
@@ -143,7 +143,7 @@ class Question:
         who needs whom (uv.lock), without what only that needs."""
         import tomllib
 
-        from launcher.plan.requirements.stand_ins import same_versions
+        from launcher.plan.requirements.stub_wheels import same_versions
 
         export = ["export", "--frozen", "--format", "pylock.toml", "--no-emit-project", "--no-dev"]
         is_uv = project.name == "uv.lock"
@@ -161,7 +161,7 @@ class Question:
     def _compiled(self, lines: Sequence[str], project: Path | None) -> tuple[dict[str, Any], Provided]:
         import tomllib
 
-        from launcher.plan.requirements.stand_ins import taken
+        from launcher.plan.requirements.stub_wheels import taken
 
         stays = [] if self.stand_ins is None else self.stand_ins.constraints()
         if stays:
@@ -285,9 +285,10 @@ class Question:
 
 
 def _keep_addresses(document: dict[str, Any], project: Path) -> dict[str, Any]:
-    """Mark the files that our download would not find by name (`project_indexes.py`). A pylock.toml from elsewhere names
-    indexes itself: those that are no ordinary index (torch's) count."""
-    from launcher.plan.requirements.project_indexes import project_indexes
+    """Mark the files that our download would not find by name (`requirement_lines.project_indexes`). A pylock.toml from
+    elsewhere names indexes itself: those that are no ordinary index (torch's) count.
+    """
+    from launcher.plan.requirements.requirement_lines import project_indexes
 
     bound = project_indexes(project).bound
     for package in document.get("packages", ()):

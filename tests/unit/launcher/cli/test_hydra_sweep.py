@@ -17,13 +17,13 @@ from launcher.cli.hydra_sweep import HydraSweep
 from launcher.run import active
 from launcher.run.signal_inbox import SignalInbox
 from launcher.sweep.capacity import Offer
-from launcher.sweep.neighbours import Neighbours
+from launcher.sweep.local_place import ThisMachine
+from launcher.sweep.other_sweeps import Neighbours
 from launcher.sweep.parent import SweepParent
 from launcher.sweep.place import Over
 from launcher.sweep.room import Room
 from launcher.sweep.running import Running
-from launcher.sweep.study import Asked
-from launcher.sweep.this_machine import ThisMachine
+from launcher.sweep.search.study import Asked
 from launcher.sweep.trial import Trial
 from launcher.sweep.trial_log import TrialLog
 from launcher.tracking import journal

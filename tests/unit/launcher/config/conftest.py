@@ -13,8 +13,8 @@ from launcher.config import compiled
 from launcher.config.compiled import Composed, SweepComposed
 from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.errors import ConfigError
-from launcher.sweep.samplers import make_search
-from launcher.sweep.study import Study
+from launcher.sweep.search.samplers import make_search
+from launcher.sweep.search.study import Study
 from runtime.state_dir import StateDir
 
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from launcher.config import quantities, reference, schema, spec
-from launcher.config.words import split
+from launcher.config.assembly import split_command
 from launcher.errors import ConfigError
 from tests.unit.launcher.config.conftest import Project
 
@@ -134,12 +134,12 @@ def test_a_misspelled_key_is_named_before_the_command_that_it_would_have_brought
     ],
 )
 def test_splitting_a_command(command: str, words: tuple[str, ...]) -> None:
-    assert words == split(command, origin=None)
+    assert words == split_command(command, origin=None)
 
 
 def test_command_with_an_open_quote() -> None:
     with pytest.raises(ConfigError, match="no closing quotation"):
-        split("run 'a", origin=None)
+        split_command("run 'a", origin=None)
 
 
 def test_variable_in_a_command_is_filled_in_here_and_parameters_later(project: Project) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.config.tree_copy import copied
+from launcher.config.resolve import copied
 
 
 def test_a_change_in_the_copy_is_not_one_in_the_tree() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from launcher.errors import ConfigError, Origin
-from launcher.plan.command import fill
+from launcher.plan.program.command import fill
 
 TREE = {
     "gpus": 2,

@@ -8,8 +8,8 @@ import pytest
 from sample_plan import DIGEST, PLAN, SPEC
 
 from launcher.errors import ConfigError
-from launcher.plan.container_plan import container_spec
 from launcher.plan.machine_share import this_machine
+from launcher.plan.program.container_plan import container_spec
 from runtime.state_dir import StateDir
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store

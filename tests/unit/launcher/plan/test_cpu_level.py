@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.plan.cpu_level import Cpu, deterministic_env, read_cpu, refuse_lesser_cpu
+from launcher.plan.program.cpu_level import Cpu, deterministic_env, read_cpu, refuse_lesser_cpu
 
 V2 = "cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3"
 V3 = f"{V2} abm avx avx2 bmi1 bmi2 f16c fma movbe xsave"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ConfigError, Origin
-from launcher.plan.devices import named_edits, refuse_missing_devices
+from launcher.plan.gpus.devices import named_edits, refuse_missing_devices
 from runtime.errors import GpuError
 
 

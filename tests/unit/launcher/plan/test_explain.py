@@ -11,7 +11,7 @@ import pytest
 from sample_plan import PLAN
 
 from launcher.plan.explain import Explained, explain
-from launcher.plan.images.attachments import attach_recipe
+from launcher.plan.images.recipe import attach_recipe
 from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, InstallWheel, RunCommand, Step

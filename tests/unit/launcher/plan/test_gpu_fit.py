@@ -9,9 +9,8 @@ import pytest
 from launcher.config.spec import ExperimentSpec
 from launcher.config.spec import Gpu as Wishes
 from launcher.errors import ConfigError
-from launcher.plan.gpu_fit import check_fit
+from launcher.plan.gpus.gpu_fit import check_fit, torch_build
 from launcher.plan.launch_plan import Lock, LockedWheel
-from launcher.plan.torch_build import torch_build
 from runtime.gpu.gpu import Gpu
 
 H100 = Gpu(0, "GPU-0", model="NVIDIA H100 80GB HBM3", brand="Nvidia", capability="9.0", cuda=(13, 0), driver="580.95.05")

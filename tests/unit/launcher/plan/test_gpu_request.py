@@ -11,7 +11,7 @@ from gpu_box import GpuBox, make_box
 
 from launcher.config.spec import ExperimentSpec, Gpu
 from launcher.errors import ConfigError, Origin
-from launcher.plan.gpu_request import gpu_share
+from launcher.plan.gpus.gpu_request import gpu_share
 
 SPEC = ExperimentSpec(name="x", command=("true",))
 

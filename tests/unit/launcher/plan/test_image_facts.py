@@ -9,8 +9,8 @@ import pytest
 from image_maker import image_of
 from sample_plan import PLAN
 
-from launcher.plan.images.attachments import attach_bill, attach_recipe
 from launcher.plan.images.image_facts import image_facts, image_history
+from launcher.plan.images.recipe import attach_bill, attach_recipe
 from runtime.store.pins import pin
 from runtime.store.store import Store
 

@@ -10,8 +10,8 @@ import pytest
 from launcher.config.spec import Index
 from launcher.errors import ConfigError
 from launcher.plan.launch_plan import Lock, LockedWheel
-from launcher.plan.requirements.lock import current_lock, lock_digest, request_digest
-from launcher.plan.requirements.lock_file import changes, lock_file_text, pylock_text, read_lock_file
+from launcher.plan.requirements.lock import lock_digest, request_digest
+from launcher.plan.requirements.lock_file import changes, current_lock, lock_file_text, pylock_text, read_lock_file
 from launcher.plan.requirements.requirement_lines import read_requirements
 from runtime.oci.digest import Digest
 

@@ -12,7 +12,7 @@ from loopback_registry import LoopbackRegistry, loopback_registry
 from launcher.config.spec import Image
 from launcher.errors import ConfigError, LaunchError, Origin
 from launcher.plan.bases.base_image import pin_base
-from launcher.plan.bases.image_lock_file import image_lock_text, read_image_lock
+from launcher.plan.bases.base_lock_file import image_lock_text, read_image_lock
 from launcher.plan.bases.imported_base import is_pinned, pin_reference
 from runtime.build.plan import ImportImage
 from runtime.state_dir import StateDir

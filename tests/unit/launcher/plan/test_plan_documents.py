@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from sample_plan import DIGEST, PLAN, SPEC
+from sample_plan import DIGEST, PLAN, SPEC, STEPS
 
 from launcher.config.spec import Cluster, Gpu, Tracking
 from launcher.plan.identity import spec_digest
@@ -72,6 +73,16 @@ def test_a_plan_of_a_dockerfile_survives_json():
     plan = replace(PLAN, build=replace(PLAN.build, steps=DOCKERFILE_STEPS, stages=stages, config=CONFIG))
     assert from_document(json.loads(json.dumps(to_document(plan)))) == plan
     assert build_from(json.loads(json.dumps(build_document(plan.build)))) == plan.build
+
+
+def test_a_document_is_what_earlier_versions_wrote():
+    """Byte by byte: records of runs and recipes of images are compared and hashed."""
+    recorded = (Path(__file__).parent / "recorded_plan.json").read_text().strip()
+    stages = ((ImportImage("docker.io/library/x", DIGEST), DOCKERFILE_STEPS[0]), (DOCKERFILE_STEPS[1],))
+    plan = replace(PLAN, build=replace(PLAN.build, steps=(*STEPS, *DOCKERFILE_STEPS), stages=stages, config=CONFIG))
+    assert recorded == json.dumps(to_document(plan))
+    assert from_document(json.loads(recorded)) == plan
+    assert "sha256:d89ac435edcc080c0a38b12fa1aac0fa606c6337294055f6aabc4c0c340885ef" == identity()
 
 
 def test_an_older_plan_without_stages_is_read():

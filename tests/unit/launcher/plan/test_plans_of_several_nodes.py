@@ -8,8 +8,8 @@ import pytest
 
 from launcher.config.spec import Cluster, ExperimentSpec
 from launcher.errors import ConfigError, Origin
-from launcher.plan.meeting import Meeting
-from launcher.plan.several_nodes import on_several_nodes, refuse_standalone
+from launcher.plan.cluster_request import on_several_nodes, refuse_standalone
+from launcher.plan.program.meeting import Meeting
 
 SPEC = ExperimentSpec(name="x", command=("true",), nodes=2, cluster=Cluster(kind="slurm"))
 ORIGIN = Origin(file="conf/x.yaml", line=3)

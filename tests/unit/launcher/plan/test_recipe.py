@@ -9,8 +9,7 @@ import pytest
 from sample_plan import PLAN
 
 from launcher.config.spec import Index
-from launcher.plan.images.attachments import RECIPE, attach_recipe
-from launcher.plan.images.recipe import Recipe, read_recipe
+from launcher.plan.images.recipe import RECIPE, Recipe, attach_recipe, read_recipe
 from launcher.plan.launch_plan import GitState, LaunchPlan
 from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, ImageConfig, MakeVenv

@@ -9,11 +9,11 @@ import pytest
 
 from launcher.config.spec import ExperimentSpec, Mount, Sweep
 from launcher.errors import ConfigError, Origin
-from launcher.plan.container_plan import network_of
 from launcher.plan.machine_share import Machine, check_memory, check_network, cpu_share
 from launcher.plan.origins import origin_of
+from launcher.plan.program.command import ranks, thread_count
+from launcher.plan.program.container_plan import network_of
 from launcher.plan.refusals import refuse_missing, refuse_one_port_for_many, refuse_unsupported
-from launcher.plan.threads import ranks, thread_count
 
 SPEC = ExperimentSpec(name="x", command=("true",))
 MACHINE = Machine(cpus=2.0, memory_bytes=8 << 30)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.plan.images.attachments import attach_recipe
+from launcher.plan.images.recipe import attach_recipe
 from launcher.plan.images.repair import Repaired, repair
 from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, MakeVenv

@@ -13,11 +13,11 @@ from wheel_project import PLATFORM, Project, make_wheel, names
 from launcher.config.spec import Index
 from launcher.plan.bases.base_packages import HEAVY_BYTES, BasePackage, checked_packages, from_rows, packages_digest, to_rows
 from launcher.plan.launch_plan import Lock
-from launcher.plan.requirements.lock import current_lock, request_digest
-from launcher.plan.requirements.lock_file import lock_file_text, pylock_text
+from launcher.plan.requirements.lock import request_digest
+from launcher.plan.requirements.lock_file import current_lock, lock_file_text, pylock_text
 from launcher.plan.requirements.pylock import parse_target
 from launcher.plan.requirements.requirement_lines import read_requirements
-from launcher.plan.requirements.stand_ins import StandIns
+from launcher.plan.requirements.stub_wheels import StandIns
 
 LARGE = BasePackage("big", "2.5.1+cu124", size_bytes=HEAVY_BYTES)
 

@@ -6,7 +6,7 @@ import pytest
 
 from launcher.config.spec import Cluster
 from launcher.errors import LaunchError
-from launcher.plan.slurm_nodes import nodes_with_gpus, read_sinfo
+from launcher.plan.cluster_request import nodes_with_gpus, read_sinfo
 
 KINDS = """\
 gpu:2,shard:8|2|(null)|node[1-3]|

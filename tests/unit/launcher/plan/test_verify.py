@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ConfigError, LaunchError
-from launcher.plan.images.attachments import attach_recipe
+from launcher.plan.images.recipe import attach_recipe
 from launcher.plan.images.verify import Verdict, verify
 from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, ContextFiles, CopyFiles, CopyIn, ImageConfig, MakeVenv, Step

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from image_maker import image_of
 
-from launcher.plan.images.attachments import SBOM, attach_bill
+from launcher.plan.images.recipe import SBOM, attach_bill
 from launcher.run.bill import bill_taken
 from runtime.state_dir import RunDir
 from runtime.store.records import Image

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from launcher.config.spec import Sweep
-from launcher.sweep.constraints import violations
-from launcher.sweep.ending import End, EndState
-from launcher.sweep.objective import trial_end
+from launcher.sweep.search.objective import trial_end, violations
+from launcher.sweep.search.protocol import End, EndState
 from launcher.tracking.record import RunRecord
 from launcher.tracking.status import RunStatus
 from runtime.state_dir import RunDir

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from launcher.config.spec import ExperimentSpec
-from launcher.sweep.ending import End, EndState
 from launcher.sweep.policy import FailurePolicy, Past, shrunk
+from launcher.sweep.search.protocol import End, EndState
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking.record import RunRecord
 from launcher.tracking.status import Reason

@@ -12,10 +12,10 @@ from launcher.config.amend import written
 from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension
 from launcher.sweep.description import SweepDescription, SweepRequest, write
-from launcher.sweep.ending import End, EndState
-from launcher.sweep.importance import importances
 from launcher.sweep.results import SweepResults, read_results
-from launcher.sweep.study import Asked
+from launcher.sweep.search.importance import importances
+from launcher.sweep.search.protocol import End, EndState
+from launcher.sweep.search.study import Asked
 from launcher.sweep.trial_log import TrialLog, Verdict
 from runtime.state_dir import RunDir
 

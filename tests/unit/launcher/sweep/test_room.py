@@ -11,7 +11,7 @@ import pytest
 
 from launcher.run import active
 from launcher.sweep.capacity import Need, Offer
-from launcher.sweep.neighbours import Neighbours
+from launcher.sweep.other_sweeps import Neighbours
 from launcher.sweep.room import MOST_UNSENT, Room
 from launcher.sweep.running import RunningTrials
 from launcher.sweep.stage import Stage

@@ -16,8 +16,8 @@ from launcher.config.sweep_dimension import Dimension
 from launcher.sweep.place import Over, Place
 from launcher.sweep.run_sweep import Sweeping
 from launcher.sweep.running import Running
-from launcher.sweep.samplers import make_search
-from launcher.sweep.study import Asked, Study
+from launcher.sweep.search.samplers import make_search
+from launcher.sweep.search.study import Asked, Study
 from launcher.sweep.trial import Trial
 from launcher.sweep.trial_log import TrialLog
 from launcher.tracking.record import RunRecord

@@ -10,9 +10,9 @@ import pytest
 from launcher.config.spec import Pruner, Sweep
 from launcher.config.sweep_dimension import Dimension
 from launcher.errors import ConfigError
-from launcher.sweep.ending import End, EndState
-from launcher.sweep.samplers import make_search
-from launcher.sweep.study import Asked, Study
+from launcher.sweep.search.protocol import End, EndState
+from launcher.sweep.search.samplers import make_search
+from launcher.sweep.search.study import Asked, Study
 
 X = Dimension("params.x", low=-1.0, high=1.0)
 KIND = Dimension("params.kind", choices=("params.kind=a", "params.kind=b"), values=("a", "b"))

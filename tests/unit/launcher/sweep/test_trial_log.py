@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launcher.sweep.ending import End, EndState
-from launcher.sweep.study import Asked
+from launcher.sweep.search.protocol import End, EndState
+from launcher.sweep.search.study import Asked
 from launcher.sweep.trial_log import TrialLog, Verdict, read_total, read_trials
 
 FIRST = Asked(1, 1, ("params.x=1",))

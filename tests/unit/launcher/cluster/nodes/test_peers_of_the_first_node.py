@@ -12,7 +12,7 @@ import pytest
 
 from launcher.cluster.nodes.peers import StepPeers, _Node
 from launcher.cluster.nodes.words import lines, outcome_document
-from launcher.plan.meeting import Meeting
+from launcher.plan.program.meeting import Meeting
 from launcher.run.attempt import Attempt
 from launcher.run.demand import Demand
 from launcher.run.followed import Followed

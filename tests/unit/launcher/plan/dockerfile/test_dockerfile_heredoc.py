@@ -6,7 +6,7 @@ import pytest
 
 from launcher.errors import ConfigError
 from launcher.plan.dockerfile.document import Heredoc, Instruction
-from launcher.plan.dockerfile.heredoc import heredoc_word
+from launcher.plan.dockerfile.logical_lines import heredoc_word
 from launcher.plan.dockerfile.parse import parse, parse_trigger
 
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 import pytest
 
 from launcher.errors import ConfigError, Origin
+from launcher.plan.dockerfile.arguments import DurationError, nanoseconds
 from launcher.plan.dockerfile.document import Instruction
-from launcher.plan.dockerfile.durations import DurationError, nanoseconds
 from launcher.plan.dockerfile.parse import parse, parse_trigger
 
 

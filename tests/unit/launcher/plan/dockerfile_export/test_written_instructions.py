@@ -12,10 +12,19 @@ import pytest
 from launcher.plan.dockerfile.document import Instruction
 from launcher.plan.dockerfile.expand import expand
 from launcher.plan.dockerfile.parse import parse
-from launcher.plan.dockerfile_export.config_text import config_text, env_text
-from launcher.plan.dockerfile_export.mount_flags import mount_flags
-from launcher.plan.dockerfile_export.quoting import Unwritable, bare, value, words
-from launcher.plan.dockerfile_export.run_text import instruction, removal, removed, run_text
+from launcher.plan.dockerfile_export.instruction_text import (
+    Unwritable,
+    bare,
+    config_text,
+    env_text,
+    instruction,
+    mount_flags,
+    removal,
+    removed,
+    run_text,
+    value,
+    words,
+)
 from runtime.build.plan import ImageConfig, RunCommand, RunMount
 
 AWKWARD = "ab $\\\"'{}<>|&;*?#`!~ =:[]\tß"

@@ -1,0 +1,1 @@
+"""What runs in the container: command and user, environment, mounts and limits."""

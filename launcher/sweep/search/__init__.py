@@ -1,0 +1,1 @@
+"""Which points a sweep tries, and what it learns of them. No files, no processes."""
