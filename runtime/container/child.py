@@ -91,7 +91,7 @@ def be_init(birth: Birth, cgroups: Sequence[Path]) -> NoReturn:
         libc.unshare(namespaces.NEWNS | namespaces.NEWUTS | namespaces.NEWIPC | namespaces.NEWCGROUP | own_network)
         if birth.connected:
             _show_namespaces(birth)
-        processes.close_all_but((0, 1, 2, *birth.holdings.descriptors()))
+        processes.close_fds(keep=birth.holdings.descriptors())
         os.kill(last_holder, signal.SIGKILL)
         _change_root(birth)
         init, listener = _confine(birth, open_files)
@@ -136,7 +136,7 @@ def _settle(birth: Birth) -> tuple[int, int]:
     libc.default_signal(signal.SIGPIPE, ignored=True)
     for number, fd in enumerate((birth.stdin, birth.stdout_write, birth.stderr_write)):
         os.dup2(fd, number)
-    processes.close_all_but((0, 1, 2, *birth.descriptors()))
+    processes.close_fds(keep=birth.descriptors())
     processes.rename("launch-init")
     return processes.raise_open_file_limit() if birth.spec.build else give_program_its_limits()
 
@@ -193,7 +193,7 @@ def _confine(birth: Birth, open_files: tuple[int, int]) -> tuple[Init, socket.so
     own = program_capabilities | capabilities.mask(_INIT_CAPABILITIES)
     processes.limit_capabilities(own)
     libc.capset(effective=own, permitted=own)
-    processes.close_all_but((0, 1, 2, *birth.holdings.descriptors(), *((listener.fileno(),) if listener else ())))
+    processes.close_fds(keep=(*birth.holdings.descriptors(), *((listener.fileno(),) if listener else ())))
     program = Program(
         argv=spec.argv,
         env=spec.env,

@@ -163,7 +163,7 @@ class Init:
                 try:
                     terminal = offer_terminal(self.holdings.control) if self.program.on_terminal else None
                     kept = (terminal, asking.fileno() if asking else None)
-                    processes.close_all_but((0, 1, 2, *(fd for fd in kept if fd is not None)))
+                    processes.close_fds(keep=[fd for fd in kept if fd is not None])
                     code = exec_program(self.program, {**env, **of_rank}, asking, terminal)
                 except BaseException as error:
                     os.write(2, f"launch: the program can't be started: {error}\n".encode())

@@ -106,7 +106,7 @@ def _be_side_program(
     connection: socket.socket, request: dict[str, Any], fds: list[int], program: Program, env: dict[str, str]
 ) -> int:
     """In the child, from the fork to exec. Returns the exit code when there was nothing to exec."""
-    processes.close_all_but((connection.fileno(), *fds, 0, 1, 2))
+    processes.close_fds(keep=(connection.fileno(), *fds))
     wanted, env = _as_asked(request, program, env)
     terminal: int | None = None
     if request["terminal"]:
@@ -117,7 +117,7 @@ def _be_side_program(
         for number, fd in enumerate(fds):
             os.dup2(fd, number)
     # The connection is closed by exec: until then it says what goes wrong.
-    processes.close_all_but((0, 1, 2, connection.fileno(), *(() if terminal is None else (terminal,))))
+    processes.close_fds(keep=(connection.fileno(), *(() if terminal is None else (terminal,))))
     return exec_program(wanted, env, terminal=terminal)
 
 

@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from runtime.errors import GpuError
 from runtime.gpu.amd import AmdLoadReader, are_amd_gpus
@@ -28,9 +28,8 @@ from runtime.gpu.load import GpuLoad
 from runtime.gpu.nvidia.load_reader import LoadReader
 from runtime.gpu.nvidia.xid import XidEvents
 from runtime.gpu.roots import Roots
-from runtime.kernel import libc, processes
+from runtime.kernel import processes
 
-_PR_SET_PDEATHSIG = 1
 _EVENT_WAIT_MS = 60_000
 _EVENT_RETRY_S = 5.0
 _LISTENING_S = 1.0
@@ -46,31 +45,22 @@ def start(uuids: Sequence[str], *, interval_s: float, roots: Roots | None = None
     lines, tell = os.pipe2(os.O_CLOEXEC)
     wake, end = os.pipe2(os.O_CLOEXEC)
     parent = os.getpid()
-    pid = processes.fork()
-    if pid == 0:
-        _be_watcher(tuple(uuids), interval_s, roots or Roots.of_this_machine(), tell=tell, wake=wake, parent=parent)
+    watched = tuple(uuids), interval_s, roots or Roots.of_this_machine()
+    pid = processes.run_in_child(lambda: _watch(*watched, tell=tell, wake=wake, parent=parent), failed=0)
     os.close(tell)
     os.close(wake)
     os.set_blocking(lines, False)
     return pid, lines, end
 
 
-def _be_watcher(uuids: tuple[str, ...], interval_s: float, roots: Roots, *, tell: int, wake: int, parent: int) -> NoReturn:
-    try:
-        processes.reset_signals()
-        # Ctrl-C goes to everybody at the terminal; the last reading is taken when the supervisor says so.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        processes.close_all_but((0, 1, 2, tell, wake))
-        processes.rename("launch-gpus")
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == parent:
-            _Watcher(uuids, interval_s, roots, tell=tell, wake=wake).run()
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        os._exit(0)
+def _watch(uuids: tuple[str, ...], interval_s: float, roots: Roots, *, tell: int, wake: int, parent: int) -> None:
+    processes.reset_signals()
+    # Ctrl-C goes to everybody at the terminal; the last reading is taken when the supervisor says so.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    processes.close_fds(keep=(tell, wake))
+    processes.rename("launch-gpus")
+    processes.end_with(parent)
+    _Watcher(uuids, interval_s, roots, tell=tell, wake=wake).run()
 
 
 class Reader(Protocol):

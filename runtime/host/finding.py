@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -47,17 +46,7 @@ def tried(work: Callable[[], str], remedy: Callable[[], Remedy] = Remedy) -> Fin
 
 
 def _in_a_child(work: Callable[[], str]) -> tuple[bool, str, str]:
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    pid = processes.fork()
-    if pid == 0:
-        try:
-            os.write(writer, json.dumps(_outcome(work)).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        answer = pipe.read()
-    os.waitpid(pid, 0)
+    answer = processes.answer_of_child(lambda: json.dumps(_outcome(work)).encode())
     if not answer:
         return False, "the process that tried it was killed", ""
     ok, detail, hint = json.loads(answer)

@@ -38,13 +38,7 @@ def proc(machine: Machine) -> Finding:
         maps = id_maps.choose()
         namespaces.enter_user_namespace(namespaces.user_namespace(maps), maps)
         libc.unshare(namespaces.NEWNS | namespaces.NEWPID)
-        pid = os.fork()  # the first process of the new pid namespace may mount its /proc
-        if pid == 0:
-            try:
-                mounts.new_mount("proc")
-            except OSError as error:
-                os._exit(error.errno or 1)
-            os._exit(0)
+        pid = processes.run_in_child(_mount_proc)  # the first process of the new pid namespace may mount its /proc
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if status != 0:
             covered = ", ".join(covered_below_proc(machine)[:5])
@@ -52,6 +46,14 @@ def proc(machine: Machine) -> Finding:
         return "a container can have its own /proc"
 
     return tried(work, lambda: _uncovered(machine))
+
+
+def _mount_proc() -> int:
+    try:
+        mounts.new_mount("proc")
+    except OSError as error:
+        return error.errno or 1
+    return 0
 
 
 def covered_below_proc(machine: Machine) -> list[str]:

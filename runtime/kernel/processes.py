@@ -1,4 +1,12 @@
-"""Process attributes that matter to a container (prctl(2), capabilities(7), close_range(2)). Namespaces are `namespaces.py`."""
+"""Begin a process, and what it is to the kernel (fork(2), prctl(2), capabilities(7), close_range(2)). Namespaces are
+`namespaces.py`.
+
+    fork            for a child that goes on in Python with all that its maker has
+    run_in_child    the same, with the child's work as a function: it never comes back into the frames of its maker
+    answer_of_child a child's work whose result, a few bytes, is waited for
+    fork_deaf       for a process with one thread: no hooks, into a cgroup, signals wait until the child is ready for them
+    fork_sibling    a child of this process's parent
+"""
 
 from __future__ import annotations
 
@@ -9,7 +17,7 @@ import os
 import resource
 import select
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 
 from runtime.kernel import libc
@@ -28,6 +36,39 @@ def fork() -> int:
     if pid == 0:
         gc.disable()
     return pid
+
+
+def run_in_child(work: Callable[[], int | None], *, failed: int = 1) -> int:
+    """Fork a child that does *work*; its number. It ends with what *work* returns (None: 0). What *work* raises is on stderr, and
+    *failed* the exit code then."""
+    pid = fork()
+    if pid == 0:
+        code = failed
+        try:
+            code = work() or 0
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return pid
+
+
+def answer_of_child(work: Callable[[], bytes]) -> bytes:
+    """Fork a child that does *work*, and wait for what it returns; empty when it was killed."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+
+    def answer() -> None:
+        with open(writer, "wb") as pipe:
+            pipe.write(work())
+
+    pid = run_in_child(answer)
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        answered = pipe.read()
+    os.waitpid(pid, 0)
+    return answered
 
 
 def fork_into(cgroup: int) -> int:
@@ -68,13 +109,12 @@ def end_with(parent: int, *, by: signal.Signals = signal.SIGKILL) -> None:
         os.kill(os.getpid(), by)
 
 
-def close_all_but(kept: Iterable[int]) -> None:
-    """Close every descriptor that is not among *kept*."""
-    first = 0
-    for fd in sorted(set(kept)):
+def close_fds(*, keep: Iterable[int] = (), first: int = 3) -> None:
+    """Close every descriptor from *first* on that is not among *keep*."""
+    for fd in sorted(set(keep)):
         if fd > first:
             libc.close_range(first, fd - 1)
-        first = fd + 1
+        first = max(first, fd + 1)
     libc.close_range(first)
 
 

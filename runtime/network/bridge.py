@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
-from typing import NoReturn
 
 from runtime.errors import NetworkError, RuntimeFailure
 from runtime.file_lock import locked
@@ -110,28 +109,22 @@ def disconnect_soon(container_id: str) -> None:
     host_end = names.get(veth.host_end_name(container_id))
     if host_end is None and not any(map(_BRIDGES.fullmatch, names)):
         return
-    child = processes.fork()
-    if child == 0:
-        if processes.fork() != 0:
-            os._exit(0)  # so that nobody has to reap the one that does it
-        _disconnect_alone(container_id, host_end)
+    # Twice, so that nobody has to reap the one that does it.
+    child = processes.run_in_child(lambda: (processes.run_in_child(lambda: _disconnect_alone(container_id, host_end)), 0)[1])
     os.waitpid(child, 0)
 
 
-def _disconnect_alone(container_id: str, host_end: int | None) -> NoReturn:
-    try:
-        processes.reset_signals()
-        processes.close_all_but(())  # leases, locks and pipes of the caller's
-        processes.rename("launch-unlink")
-        # The kernel ends namespaces many at a time; one after another under the lock would take as many times as long.
-        deadline = time.monotonic() + _GONE_WITHIN_S
-        while host_end in {index for index, _ in socket.if_nameindex()} and time.monotonic() < deadline:
-            time.sleep(0.005)
-        # Containers follow one another: the next finds the bridge still there, and does not wait while it is removed.
-        time.sleep(_LINGERS_S)
-        _disconnect(container_id, host_end)
-    finally:
-        os._exit(0)
+def _disconnect_alone(container_id: str, host_end: int | None) -> None:
+    processes.reset_signals()
+    processes.close_fds(first=0)  # leases, locks and pipes of the caller's
+    processes.rename("launch-unlink")
+    # The kernel ends namespaces many at a time; one after another under the lock would take as many times as long.
+    deadline = time.monotonic() + _GONE_WITHIN_S
+    while host_end in {index for index, _ in socket.if_nameindex()} and time.monotonic() < deadline:
+        time.sleep(0.005)
+    # Containers follow one another: the next finds the bridge still there, and does not wait while it is removed.
+    time.sleep(_LINGERS_S)
+    _disconnect(container_id, host_end)
 
 
 def _disconnect(container_id: str, host_end: int | None) -> None:

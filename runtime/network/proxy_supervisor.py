@@ -67,7 +67,7 @@ def _close_the_rest(duties: Duties, writer: int) -> None:
     for number in (0, 1, 2):
         if number not in kept:
             os.dup2(nothing, number)
-    processes.close_all_but((0, 1, 2, *kept))
+    processes.close_fds(keep=kept)
 
 
 def _attendant(duties: Duties, *, not_kept: tuple[int, ...] = ()) -> tuple[int, bytes]:

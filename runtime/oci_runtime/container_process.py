@@ -92,7 +92,7 @@ def be_first(birth: Birth) -> NoReturn:
         kept += [one.fileno() for one in (birth.console,) if one is not None]
         kept += [*birth.start.descriptors, *(() if birth.rootfs_fd is None else (birth.rootfs_fd,))]
         processes.reset_signals()
-        processes.close_all_but((*range(3 + birth.preserved), *kept))
+        processes.close_fds(keep=kept, first=3 + birth.preserved)
         os.umask(0)
         cgroup_files.enter(birth.own_cgroups)
         _enter_namespaces(birth)

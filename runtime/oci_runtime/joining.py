@@ -141,7 +141,7 @@ def _be_first(
         processes.reset_signals()
         kept = [control.fileno(), pidfd, root, *start.descriptors]
         kept += [] if joining.console is None else [joining.console.fileno()]
-        processes.close_all_but((*range(3 + joining.preserved), *kept))
+        processes.close_fds(keep=kept, first=3 + joining.preserved)
         processes.make_undumpable()
         _ask(control, "place")
         if flags:

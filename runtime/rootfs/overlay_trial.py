@@ -38,17 +38,7 @@ def why_no_writable_layer(directory: Path) -> str | None:
 
 def _failure(place: Path) -> str | None:
     """What a forked process says that stacks a layer there, in namespaces that end with it; None when it could."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    pid = processes.fork()
-    if pid == 0:
-        try:
-            os.write(writer, _words_of(place).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        said = pipe.read().decode(errors="replace")
-    os.waitpid(pid, 0)
+    said = processes.answer_of_child(lambda: _words_of(place).encode()).decode(errors="replace")
     return None if said == _WORKS else said or "the process that tried it was killed"
 
 
