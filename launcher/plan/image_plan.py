@@ -26,7 +26,7 @@ LEFT_OVERS = (
     "tmp/**",
 )
 """What such commands leave behind that is large and not their result. Each is whole by itself; instructions of a Dockerfile
-are not and may build upon each other's caches. What differs from run to run is `runtime.build.run_residue`."""
+are not and may build upon each other's caches. What differs from run to run is `runtime.build.run.changed_tree`."""
 
 RUN_NETWORK = "host"
 """`image.run` and apt may download. One value for all machines, since it is part of the step's key."""

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from launcher.plan.images.recipe import SBOM
-from runtime.linked_file import link_or_copy
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir
 from runtime.store.store import Store
+from runtime.whole_file import link_or_copy
 
 _NICE = 19
 

@@ -36,7 +36,7 @@ _WITH_GPUS = (
     "runtime.gpu.nvidia.requirements",
     "runtime.gpu.nvidia.forward_compat",
     "runtime.container.device_edits",
-    "runtime.build.glibc_needed",
+    "runtime.build.wheels.system_libraries",
 )
 """Where the machine has GPUs: a trial would import them while it holds one, which idles meanwhile."""
 

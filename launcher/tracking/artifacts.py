@@ -28,8 +28,8 @@ from launcher.tracking.mlflow_address import LocalAddress
 from launcher.tracking.mlflow_connection import MlflowUnreachable
 from launcher.tracking.mlflow_rest import Mlflow
 from launcher.tracking.regular_files import regular_files
-from runtime.linked_file import link_or_copy
 from runtime.state_dir import RunDir
+from runtime.whole_file import link_or_copy
 
 PARTIAL = ".launch-partial-"
 """Beginning of the name of a spooled artifact that is still being written."""

@@ -22,11 +22,10 @@ from runtime.build.cache_key import step_key
 from runtime.build.plan import CopyIn
 from runtime.errors import RuntimeFailure
 from runtime.layer.archive import tar_chunks
-from runtime.linked_file import link_or_copy
 from runtime.oci.digest import Digest, digest_file
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
-from runtime.whole_file import replace_file
+from runtime.whole_file import link_or_copy, replace_file
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][\w.-]*")
 _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})

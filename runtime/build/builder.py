@@ -111,7 +111,7 @@ def explain(plan: BuildPlan, store: Store) -> list[StepState]:
         key = step_key(step, parent, stages)
         found = cached_layers(step, key, store)
         if found is None and isinstance(step, CopyFiles):
-            from runtime.build.apply_copy_files import find_by_content
+            from runtime.build.copy.apply_copy_files import find_by_content
 
             same = find_by_content(step, store=store, below=below or ())
             found = None if same is None else (same,)

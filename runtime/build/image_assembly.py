@@ -71,7 +71,7 @@ def _stream(store: Store, layers: Sequence[Layer], groups: Sequence[tuple[int, .
         layer = layers[group[0]]
         return layer.diff_id, layer.size_bytes
     from runtime.layer.archive import merged_tar_chunks
-    from runtime.store.stacking import joined_entries
+    from runtime.store.image_blobs import joined_entries
 
     key = digest_json(
         {

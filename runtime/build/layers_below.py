@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime.errors import BuildError
 from runtime.layer.tree import OPAQUE_XATTRS, TreeEntry, find_entry, read_tree, shown
+from runtime.store.records import Layer
 
 _MOST_LINKS = 40
 """As many as the kernel follows (path_resolution(7))."""
@@ -141,3 +142,12 @@ class LayersBelow:
 def _is_opaque(location: str) -> bool:
     names = os.listxattr(location, follow_symlinks=False)
     return any(name in names and os.getxattr(location, name, follow_symlinks=False) == b"y" for name in OPAQUE_XATTRS)
+
+
+StageLayers = Callable[[int], Sequence[Layer]]
+"""Number in `BuildPlan.stages` → its layers, bottom first, made where they are missing."""
+
+
+def no_stage(number: int) -> Sequence[Layer]:
+    """For who makes no stages."""
+    raise BuildError(f"stage {number} is not built")

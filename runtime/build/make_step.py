@@ -104,28 +104,28 @@ class StepMaker:
             case RunCommand():
                 return (self._run(step, below, among),)
             case MakeVenv():
-                from runtime.build.apply_make_venv import apply_make_venv
+                from runtime.build.wheels.apply_make_venv import apply_make_venv
 
                 return (apply_make_venv(step, store=store),)
             case CopyIn():
-                from runtime.build.apply_copy_in import apply_copy_in
+                from runtime.build.copy.apply_copy_in import apply_copy_in
 
                 return (apply_copy_in(step, store=store),)
             case CopyFiles():
                 return (self._copy(step, below),)
             case MakeDirectory():
-                from runtime.build.apply_make_directory import apply_make_directory
+                from runtime.build.copy.apply_copy_files import apply_make_directory
 
                 return (apply_make_directory(step, store=store, below=below),)
             case ImportImage():
-                from runtime.build.apply_import_image import apply_import_image
+                from runtime.build.images.apply_import_image import apply_import_image
 
                 architecture = self._plan.config.architecture
                 return apply_import_image(step, store=store, observer=observer, architecture=architecture)
         raise AssertionError(f"no code for step {step!r}")
 
     def _copy(self, step: CopyFiles, below: Sequence[Layer]) -> Layer:
-        from runtime.build.apply_copy_files import apply_copy_files
+        from runtime.build.copy.apply_copy_files import apply_copy_files
 
         return apply_copy_files(
             step,
@@ -137,7 +137,7 @@ class StepMaker:
         )
 
     def _run(self, step: RunCommand, below: Sequence[Layer], among: Sequence[Step]) -> Layer:
-        from runtime.build.apply_run_command import apply_run_command
+        from runtime.build.run.apply_run_command import apply_run_command
 
         return apply_run_command(
             step,

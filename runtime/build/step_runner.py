@@ -18,7 +18,7 @@ from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan, ImportImage, InstallWheel, MakeVenv, Step
 from runtime.build.sources import BuildSources, WheelSource
 from runtime.build.step_label import step_label
-from runtime.build.wheel_worker import WheelWorker, start_worker
+from runtime.build.wheels.wheel_worker import WheelWorker, start_worker
 from runtime.errors import BuildError, StoreError
 from runtime.oci.digest import Digest
 from runtime.store.failures import disk_errors
@@ -171,7 +171,7 @@ class _Run:
             self._warn_of_shared_paths()
 
     def _install_here(self, steps: Sequence[InstallWheel]) -> float:
-        from runtime.build.apply_install_wheel import apply_install_wheels
+        from runtime.build.wheels.apply_install_wheel import apply_install_wheels
 
         started = time.monotonic()
         venv = next(layer for step, layer in self.built if isinstance(step, MakeVenv))
@@ -194,7 +194,7 @@ class _Run:
         return time.monotonic() - started
 
     def _warn_of_shared_paths(self) -> None:
-        from runtime.build.apply_install_wheel import shared_paths
+        from runtime.build.wheels.apply_install_wheel import shared_paths
 
         for line in shared_paths([(step, self._wheel_layers[step].layer) for step in self._wheels], self._store):
             self._observer.message(line)

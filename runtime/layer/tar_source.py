@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from runtime.errors import BadContent
 from runtime.layer.compression import ByteStream
+from runtime.layer.file_copy import write_all
 from runtime.layer.read_ahead import PIECE
 from runtime.layer.stream_record import StreamRecorder
 from runtime.layer.tar_format import BLOCK
@@ -60,7 +61,7 @@ class TarSource:
         hasher = hashlib.sha256()
         for piece in self._pieces(size):
             hasher.update(piece)
-            _write(descriptor, piece)
+            write_all(descriptor, piece)
         if self._record is not None and size:
             self._record.whole(path, size)
         self._skip_padding(size)
@@ -75,7 +76,7 @@ class TarSource:
             os.lseek(descriptor, offset, os.SEEK_SET)
             for piece in self._pieces(length):
                 hasher.update(piece)
-                _write(descriptor, piece)
+                write_all(descriptor, piece)
             if self._record is not None:
                 self._record.part(path, offset, length)
             position, stored = offset + length, stored + length
@@ -98,11 +99,6 @@ class TarSource:
             self._at += len(taken)
             size -= len(taken)
             yield taken
-
-
-def _write(descriptor: int, piece: memoryview) -> None:
-    while piece:
-        piece = piece[os.write(descriptor, piece) :]
 
 
 _ZEROS = bytes(1 << 16)

@@ -8,17 +8,17 @@ shortly before they end; one that the registry doesn't take any more is asked fo
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from runtime.errors import BadContent, NetworkError
 from runtime.http.connections import Answer, basic
 from runtime.http.proxies import shown
-from runtime.registry.challenge import Challenge, choose_challenge, parse_challenges
 from runtime.registry.credentials import Credentials
 from runtime.registry.refusals import refusal
 
@@ -159,3 +159,60 @@ def _merged(ours: Scopes, theirs: Scopes) -> Scopes:
         resource, _, verbs = scope.rpartition(":")
         actions.setdefault(resource, {}).update(dict.fromkeys(verbs.split(",")))
     return tuple(f"{resource}:{','.join(verbs)}" for resource, verbs in actions.items())
+
+
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_SCHEME = re.compile(rf"\s*,?\s*({_TOKEN})(?=\s|,|$)")
+_PARAMETER = re.compile(rf'\s*,?\s*({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}))')
+_TOKEN68 = re.compile(r"\s+[A-Za-z0-9._~+/-]+=*(?=\s*(?:,|$))")
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """How a registry wants to be asked: `Bearer` with a token of *realm*, or `Basic`."""
+
+    scheme: str
+    """In lower case."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def realm(self) -> str:
+        return self.parameters.get("realm", "")
+
+    @property
+    def service(self) -> str:
+        return self.parameters.get("service", "")
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return tuple(self.parameters.get("scope", "").split())
+
+
+def parse_challenges(headers: Iterable[str]) -> tuple[Challenge, ...]:
+    """The challenges in the values of `WWW-Authenticate`; what is no challenge is passed over."""
+    return tuple(challenge for header in headers for challenge in _challenges(header))
+
+
+def choose_challenge(challenges: Iterable[Challenge]) -> Challenge | None:
+    """The one we answer: a bearer token rather than a password on every request; None when there is neither."""
+    known = {challenge.scheme: challenge for challenge in reversed(tuple(challenges))}
+    bearer = known.get("bearer")
+    return bearer if bearer is not None and bearer.realm else known.get("basic")
+
+
+def _challenges(header: str) -> list[Challenge]:
+    found: list[Challenge] = []
+    position = 0
+    while position < len(header) and (scheme := _SCHEME.match(header, position)) is not None:
+        position = scheme.end()
+        parameters: dict[str, str] = {}
+        # `Negotiate YII…=` carries one token instead of parameters.
+        blob = _TOKEN68.match(header, position)
+        if blob is not None and _PARAMETER.match(header, position) is None:
+            position = blob.end()
+        while (parameter := _PARAMETER.match(header, position)) is not None:
+            name, quoted, bare = parameter.groups()
+            parameters.setdefault(name.lower(), re.sub(r"\\(.)", r"\1", quoted) if bare is None else bare)
+            position = parameter.end()
+        found.append(Challenge(scheme[1].lower(), parameters))
+    return found

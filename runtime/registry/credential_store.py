@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from runtime.registry.credentials import (
     host_of_key,
     read_auth_file,
 )
+from runtime.whole_file import replace_file
 
 
 def store_credentials(host: str, credentials: Credentials, environ: Mapping[str, str]) -> str:
@@ -132,17 +132,7 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
     # A link (dotfiles in a repository) stays a link.
     path = Path(os.path.realpath(path))
     try:
-        descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with open(descriptor, "w", encoding="utf-8") as file:
-                json.dump(document, file, indent=2)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        except BaseException:
-            os.unlink(partial)
-            raise
+        replace_file(path, json.dumps(document, indent=2) + "\n", sync=True)
     except OSError as error:
         raise _not_writable(path, error) from error
 

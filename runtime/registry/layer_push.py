@@ -18,8 +18,8 @@ from runtime.registry.known_blobs import KnownBlob, Place, forget_place, known_b
 from runtime.registry.refusals import RegistryRefusal
 from runtime.registry.side_by_side import Stop
 from runtime.store.failures import store_error
+from runtime.store.image_blobs import manifest_layer_chunks, manifest_layer_digest
 from runtime.store.records import Image
-from runtime.store.stacking import manifest_layer_chunks, manifest_layer_digest
 from runtime.store.store import Store
 
 _ASKED_FOR = 4

@@ -29,9 +29,8 @@ from runtime.registry.configuration import registries_configuration
 from runtime.registry.image_places import record_push
 from runtime.registry.layer_push import How, LayerPush, PushedLayer, Target
 from runtime.registry.side_by_side import Stop, side_by_side
-from runtime.store.image_config import config_bytes
+from runtime.store.image_blobs import config_bytes, manifest_layer_digest
 from runtime.store.records import Image
-from runtime.store.stacking import manifest_layer_digest
 from runtime.store.store import Store
 
 AT_ONCE = 6

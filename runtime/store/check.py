@@ -14,7 +14,7 @@ from typing import Literal
 
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest, canonical_json, digest_bytes, digest_file
-from runtime.store.image_config import config_bytes
+from runtime.store.image_blobs import config_bytes
 from runtime.store.layer_on_disk import damage_of, remove_layer
 from runtime.store.records import Image
 from runtime.store.store import Store

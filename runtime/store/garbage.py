@@ -18,9 +18,8 @@ from typing import TypeVar
 
 from runtime.file_lock import LockBusy, locked
 from runtime.oci.digest import Digest
-from runtime.store.directories import GATE, MARKS, PINS
 from runtime.store.failures import store_errors
-from runtime.store.records import Image
+from runtime.store.records import GATE, MARKS, PINS, Image
 from runtime.store.staging import burial, remove_tree
 from runtime.store.store import Store
 from runtime.store.usage import StoredImage, Thing, Usage, blobs_of, look

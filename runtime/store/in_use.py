@@ -15,8 +15,8 @@ from pathlib import Path
 
 from runtime.file_lock import is_locked, open_locked
 from runtime.oci.digest import Digest
-from runtime.store.directories import GATE
 from runtime.store.failures import store_errors
+from runtime.store.records import GATE
 from runtime.store.staging import in_use, partial_file
 
 _SUFFIX = ".build"

@@ -15,8 +15,8 @@ from runtime.layer.archive import digest_tree, tar_chunks
 from runtime.layer.stream_record import replayed
 from runtime.layer.tree import Tree, read_tree
 from runtime.oci.digest import Digest, digest_file
-from runtime.store.directories import MARKS
 from runtime.store.layer_files import first_difference
+from runtime.store.records import MARKS
 from runtime.store.staging import burial
 
 STREAM = "stream"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import StoreError
-from runtime.layer.copied import copy_content, copy_file
+from runtime.layer.file_copy import copy_content, copy_file
 from runtime.layer.tree import read_tree
 from runtime.oci.digest import Digest
 from runtime.store.garbage import Rules, collect

@@ -6,9 +6,8 @@ import os
 
 from runtime.oci.digest import Digest
 from runtime.store.blobs import write_atomically
-from runtime.store.directories import PINS
 from runtime.store.in_use import naming
-from runtime.store.records import Image
+from runtime.store.records import PINS, Image
 from runtime.store.store import Store
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest
-from runtime.store.directories import MARKS
+from runtime.store.records import MARKS
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 

@@ -11,8 +11,8 @@ import os
 from pathlib import Path
 
 from runtime.layer.archive import digest_tree
-from runtime.layer.copied import copy_content
 from runtime.layer.extract import Extracted
+from runtime.layer.file_copy import copy_content
 from runtime.layer.tree import Tree, scan, write_tree
 from runtime.oci.digest import Digest, canonical_json, digest_file
 from runtime.store.failures import store_error, store_errors

@@ -85,3 +85,14 @@ def name_file(name: str) -> str:
 def name_of_file(file_name: str) -> str:
     """The name that `name_file` wrote."""
     return file_name.replace("%2E", ".", 1).replace("%2F", "/").replace("%25", "%")
+
+
+MARKS = "unsynced"
+"""One file a layer that may not have reached the disk; it names the boot that wrote the layer."""
+
+GATE = ".gate"
+"""A lock: held shared for the moment in which something gets its name or is taken into use, and exclusively while garbage loses
+its names. Neither lasts longer than a look through the store."""
+
+PINS = "pins"
+"""One empty file an image that somebody said must stay."""

@@ -30,8 +30,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest, canonical_json, digest_bytes
-from runtime.store.directories import MARKS, PINS
-from runtime.store.records import Image, Layer, image_from, image_record, layer_from, name_file, name_of_file
+from runtime.store.records import MARKS, PINS, Image, Layer, image_from, image_record, layer_from, name_file, name_of_file
 
 if TYPE_CHECKING:
     from runtime.store.in_use import HeldImage

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from launch_command import Launch
 
-from runtime.store.export import export_oci_layout
+from runtime.store.save import export_oci_layout
 from runtime.store.store import Store
 
 pytestmark = pytest.mark.requires("overlayfs", "userns", "uv")

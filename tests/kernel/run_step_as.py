@@ -17,9 +17,9 @@ from typing import Any
 
 from shell_layer import shell_layer
 
-from runtime.build.apply_run_command import apply_run_command
 from runtime.build.observer import NullObserver
 from runtime.build.plan import RunCommand, Step
+from runtime.build.run.apply_run_command import apply_run_command
 from runtime.build.sources import BuildSources
 from runtime.errors import RuntimeFailure
 from runtime.oci.digest import digest_bytes

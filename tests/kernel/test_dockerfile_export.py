@@ -21,20 +21,20 @@ from launcher.plan.dockerfile.parse import parse
 from launcher.plan.dockerfile.translate import PinnedImage, translate
 from launcher.plan.dockerfile_export.export import Exported, export_dockerfile
 from launcher.plan.stat_cache import StatCache
-from runtime.build.apply_import_image import apply_import_image
 from runtime.build.builder import build
 from runtime.build.cache_key import step_key
 from runtime.build.debian.shown_archive import archive_to_show
 from runtime.build.image_assembly import assemble
+from runtime.build.images.apply_import_image import apply_import_image
 from runtime.build.make_step import StepMaker
 from runtime.build.observer import NullObserver
 from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, MakeDirectory
 from runtime.build.sources import BuildSources
 from runtime.layer.tree import TreeEntry
 from runtime.oci.digest import digest_bytes
-from runtime.store.export import export_oci_layout
 from runtime.store.merged_tree import merged_tree
 from runtime.store.records import Image, Layer
+from runtime.store.save import export_oci_layout
 from runtime.store.store import Store
 
 pytestmark = pytest.mark.requires("root", "overlayfs", "idmapped-mounts", "proc")

@@ -18,9 +18,9 @@ from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, ImportImage, Make
 from runtime.errors import BuildError, StoreError
 from runtime.oci.digest import digest_bytes
 from runtime.store.check import check
-from runtime.store.export import export_oci_layout
 from runtime.store.garbage import Rules, collect
 from runtime.store.pins import pin
+from runtime.store.save import export_oci_layout
 from runtime.store.store import Store
 
 pytestmark = pytest.mark.requires("root", "overlayfs", "idmapped-mounts", "proc")
@@ -130,8 +130,8 @@ def test_a_command_that_fills_the_disk_fails_with_its_own_words_and_ours(small_d
     )
     assert image.layers == (base,)
     big = RunCommand(("sh", "-ec", "cat /dev/zero > /big"), label="fill")
-    from runtime.build.apply_run_command import apply_run_command
     from runtime.build.observer import NullObserver
+    from runtime.build.run.apply_run_command import apply_run_command
 
     with pytest.raises(BuildError, match="No space left on device") as failure:
         apply_run_command(big, store=store, below=[base], observer=NullObserver())

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from runtime.build.load_images import load_images
+from runtime.build.images.import_image import load_images
 from runtime.build.observer import NullObserver
 from runtime.store.save import docker_archive
 from runtime.store.store import Store

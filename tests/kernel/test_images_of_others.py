@@ -19,15 +19,13 @@ from typing import Any
 import pytest
 from forked import forked
 
-from runtime.build.import_image import import_image
-from runtime.build.load_images import load_images
+from runtime.build.images.import_image import import_image, load_images
 from runtime.build.observer import NullObserver
 from runtime.kernel import libc
-from runtime.store.export import export_oci_layout
-from runtime.store.image_config import config_bytes
+from runtime.store.image_blobs import config_bytes
 from runtime.store.layer_on_disk import damage_of
 from runtime.store.records import Image
-from runtime.store.save import docker_archive, oci_archive
+from runtime.store.save import docker_archive, export_oci_layout, oci_archive
 from runtime.store.store import Store
 
 pytestmark = pytest.mark.requires("root", "overlayfs")

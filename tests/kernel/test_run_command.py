@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from shell_layer import shell_layer
 
-from runtime.build.apply_run_command import apply_run_command
 from runtime.build.builder import build
 from runtime.build.observer import NullObserver
 from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, RunCommand, Step
+from runtime.build.run.apply_run_command import apply_run_command
 from runtime.errors import BuildError
 from runtime.layer.tree import LAYER_MTIME_S, Tree
 from runtime.oci.digest import Digest, digest_bytes
-from runtime.store.export import export_oci_layout
 from runtime.store.records import Layer
+from runtime.store.save import export_oci_layout
 from runtime.store.store import Store
 
 pytestmark = pytest.mark.requires("root", "overlayfs", "idmapped-mounts", "proc")

@@ -21,12 +21,12 @@ from pathlib import Path
 
 import pytest
 
-from runtime.build.apply_install_wheel import apply_install_wheels, shared_paths
-from runtime.build.apply_make_venv import apply_make_venv
 from runtime.build.observer import NullObserver
 from runtime.build.plan import VENV, InstallWheel, MakeVenv
 from runtime.build.sources import WheelSource
-from runtime.build.uv_program import uv_binary
+from runtime.build.wheels.apply_install_wheel import apply_install_wheels, shared_paths
+from runtime.build.wheels.apply_make_venv import apply_make_venv
+from runtime.build.wheels.uv_program import uv_binary
 from runtime.container.lifecycle import remove_overlay
 from runtime.container.run_once import run_to_completion
 from runtime.container.spec import ContainerSpec

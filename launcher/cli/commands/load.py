@@ -13,7 +13,7 @@ from launcher.cli import arguments as args
 from launcher.cli import render
 from launcher.errors import ConfigError
 from launcher.plan.bases.debian_record import debian_architecture
-from runtime.build.load_images import Loaded, load_images
+from runtime.build.images.import_image import Loaded, load_images
 from runtime.state_dir import state_dir
 from runtime.store.failures import store_errors
 from runtime.store.store import Store

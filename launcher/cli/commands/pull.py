@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _pull(reference: str, store: Store, *, quiet: bool) -> None:
     from launcher.cli.progress import BuildProgress
-    from runtime.build.import_image import import_image
+    from runtime.build.images.import_image import import_image
 
     pinned = pin_reference(reference, state=state_dir(), environ=os.environ, refresh=True)
     for warning in () if quiet else pinned.warnings:

@@ -15,10 +15,9 @@ from launcher.cli import render
 from launcher.errors import ConfigError
 from runtime.oci.image_documents import REF_NAME
 from runtime.state_dir import state_dir
-from runtime.store.export import export_oci_layout
 from runtime.store.failures import store_errors
 from runtime.store.records import Image
-from runtime.store.save import annotations_of, docker_archive, oci_archive
+from runtime.store.save import annotations_of, docker_archive, export_oci_layout, oci_archive
 from runtime.store.store import Store
 
 FORMATS = ("docker-archive", "oci-archive", "oci")

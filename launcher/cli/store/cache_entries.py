@@ -31,7 +31,7 @@ def cache_entries(cache: Path) -> list[CacheEntry]:
 def _whole(directory: Path) -> Iterator[CacheEntry]:
     for path in _children(directory):
         if path.suffix == ".lock":
-            continue  # of a cache that may be in use: see `runtime.build.run_mounts`
+            continue  # of a cache that may be in use: see `runtime.build.run.run_mounts`
         lock = path.with_name(f"{path.name}.lock")
         things = [entry.thing for entry in _files(path)]
         times = [place.lstat().st_mtime for place in (path, lock) if place.exists()]

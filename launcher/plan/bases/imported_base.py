@@ -59,7 +59,7 @@ def pin_reference(
             return _pin_remote(parsed, architecture, state=state, environ=environ, refresh=refresh)
         if isinstance(parsed, Bootstrap):
             raise ConfigError(f"`{reference}` is a base that is made here, not an image", origin=origin)
-        from runtime.build.image_source import inspect_image
+        from runtime.build.images.image_source import inspect_image
 
         contents = inspect_image(reference, architecture=architecture)
     except RuntimeFailure as error:

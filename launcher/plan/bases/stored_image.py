@@ -13,7 +13,7 @@ from launcher.errors import ConfigError, Origin
 from launcher.plan.bases.imported_base import is_pinned
 from launcher.plan.dockerfile.translate import PinnedImage
 from launcher.plan.images.recipe import read_recipe
-from runtime.build.image_source import STORE
+from runtime.build.images.image_source import STORE
 from runtime.build.plan import ImportImage
 from runtime.errors import BadContent, StoreError
 from runtime.oci.digest import digest_json

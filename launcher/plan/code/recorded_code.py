@@ -22,9 +22,9 @@ from runtime.errors import StoreError
 from runtime.layer.extract import extract
 from runtime.layer.tree import shown
 from runtime.oci.digest import digest_file
-from runtime.rootfs.removal import remove_tree
 from runtime.store.records import Image
 from runtime.store.store import Store
+from runtime.whole_file import new_directory
 
 File = tuple[str, int, str]
 """(relative path, mode, sha256 of the content or of the link's target; "" for a directory)"""
@@ -155,13 +155,9 @@ def with_restored_code(plan: LaunchPlan, archive: Path, *, cache_dir: Path) -> L
         return plan
     place = cache_dir / "code" / plan.code.digest.hex
     if not place.is_dir():
-        partial = place.with_name(f".{place.name}")
-        if partial.is_dir():
-            remove_tree(partial)
-        partial.mkdir(mode=0o700, parents=True)
-        with archive.open("rb") as stream:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with archive.open("rb") as stream, new_directory(place) as partial:
             extract(stream, partial)
-        partial.rename(place)
     steps = tuple(_read_from(step, place) for step in plan.build.steps)
     return replace(plan, build=replace(plan.build, steps=steps))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from launcher.errors import ConfigError, Origin
 from launcher.plan.dockerfile.dockerignore import Ignore
 from launcher.plan.stat_cache import StatCache
-from runtime.build.go_match import compiled, has_wildcards, unescaped
+from runtime.build.copy.go_match import compiled, has_wildcards, unescaped
 from runtime.suggestions import did_you_mean
 
 DIRECTORY = 0o040755

@@ -21,7 +21,7 @@ from launcher.plan.dockerfile.image_draft import ImageDraft
 from launcher.plan.dockerfile.logical_lines import heredoc_word
 from launcher.plan.dockerfile.run_instruction import StageNumber
 from launcher.plan.dockerfile.variables import Warn, Words
-from runtime.build.go_match import has_wildcards
+from runtime.build.copy.go_match import has_wildcards
 from runtime.build.plan import ContextFiles, CopyFiles, FetchedFile, InlineFiles, StageFiles
 from runtime.errors import BadContent
 from runtime.oci.digest import Digest

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from launcher.errors import ConfigError, Origin
-from runtime.build.go_match import compiled
+from runtime.build.copy.go_match import compiled
 
 _Fits = tuple[bool, ...]
 """Of each pattern: whether it fits a path or a directory above it."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from runtime.errors import BuildError
 from runtime.layer.archive import merged_tar_chunks
 from runtime.layer.tree import TreeEntry, shown
-from runtime.store.layer_stream import layer_chunks
+from runtime.store.image_blobs import layer_chunks
 from runtime.store.merged_tree import MergedTree
 from runtime.store.records import Layer
 from runtime.store.store import Store

@@ -27,7 +27,6 @@ from launcher.plan.dockerfile_export.instruction_text import (
     value,
     words,
 )
-from runtime.build.apply_run_command import ENVIRONMENT
 from runtime.build.cache_key import step_key
 from runtime.build.debian.root_skeleton import APT_SOURCE
 from runtime.build.debian.shown_archive import ShownArchive
@@ -43,6 +42,7 @@ from runtime.build.plan import (
     Step,
     UnpackDebs,
 )
+from runtime.build.run.apply_run_command import ENVIRONMENT
 from runtime.build.step_label import counted, step_label
 from runtime.layer.diff import matcher
 from runtime.layer.tree import TreeEntry

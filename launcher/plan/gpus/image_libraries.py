@@ -50,7 +50,7 @@ def _inside(layer: Path, path: str) -> Path | None:
 
 
 def _newer_glibc(layers: Sequence[Path], edits: Edits) -> Iterator[str]:
-    from runtime.build.glibc_needed import needed_glibc
+    from runtime.build.wheels.system_libraries import needed_glibc
 
     has = glibc_of_image(layers)
     if has is None:

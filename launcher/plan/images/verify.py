@@ -27,9 +27,9 @@ from runtime.build.sources import BuildSources
 from runtime.errors import RuntimeFailure
 from runtime.state_dir import StateDir
 from runtime.store.failures import store_errors
-from runtime.store.layer_changes import changes, content_in_words, in_words
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
+from runtime.store.tree_difference import content_in_words, in_words, layer_difference
 
 _LOOKED_INTO = 200
 """Files of one layer of which the content is compared; more are only counted."""
@@ -185,7 +185,7 @@ def _layer_difference(position: int, before: Layer, store: Store, after: Layer, 
         return LayerDifference(position, before.label, before.diff_id, after.diff_id, (), note)
     roots = store.layer_dir(before), fresh.layer_dir(after)
     files = []
-    for number, change in enumerate(changes(store.tree_of(before), fresh.tree_of(after))):
+    for number, change in enumerate(layer_difference(store.tree_of(before), fresh.tree_of(after))):
         detail = content_in_words(change, *roots) if number < _LOOKED_INTO else []
         files.append(FileDifference(change.path, tuple(in_words(change)), tuple(detail)))
     note = "" if files else "the same files; the streams differ"

@@ -47,7 +47,7 @@ _NO_INFLUENCE = frozenset(
         "UV_CONCURRENT_DOWNLOADS",
     ]
 )
-"""Variables about the transport, or that `runtime.build.uv_program` keeps from uv."""
+"""Variables about the transport, or that `runtime.build.wheels.uv_program` keeps from uv."""
 
 
 def settings_digest(environ: Mapping[str, str], directory: Path) -> Digest:

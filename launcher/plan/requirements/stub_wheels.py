@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from launcher.plan.bases.base_packages import BasePackage, packages_digest
 from launcher.plan.requirements.pylock import Target, file_name, marker_environment, normal_name
 from runtime.oci.digest import digest_json
+from runtime.whole_file import new_directory
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -37,24 +38,14 @@ class StandIns:
 
     def directory(self) -> Path:
         """The directory for `--find-links`. Its name says what is in it, so that uv's cache knows its files again."""
-        import tempfile
-
         name = digest_json([1, self._target.uv_platform, self._target.minor, packages_digest(self.packages)]).hex[:32]
         place = self._cache_dir / "stand-ins" / name
         if place.is_dir():
             return place
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=place.parent) as scratch:
-            made = Path(scratch) / "wheels"
-            made.mkdir(mode=0o755)
+        with new_directory(place, mode=0o755) as made:
             for package in self.packages:
                 self._write(package, made)
-            try:
-                made.rename(place)
-            except OSError:
-                # Another process was faster.
-                if not place.is_dir():
-                    raise
         return place
 
     def preferences(self) -> str:

@@ -72,7 +72,7 @@ class Question:
         """Files that cannot load on the base are left out, one question to uv for each time that others took their place."""
         from launcher.plan.requirements.pylock import file_addresses
         from launcher.plan.requirements.wheel_fit import misfits, nothing_fits, warnings_of
-        from runtime.build.wheel_needs import SystemLibraries
+        from runtime.build.wheels.system_libraries import SystemLibraries
 
         # Ends: what was left out once is never chosen again.
         has = SystemLibraries(self.target.libc_version if self.target.libc == "manylinux" else (0, 0), self.libstdcxx)
@@ -219,7 +219,7 @@ class Question:
                 f"a requirement has no wheel for this Python, only source: {refusal.words}",
                 hint="require a version that has a wheel",
             ) from refusal
-        from runtime.build.sdist import uv_in_container
+        from runtime.build.wheels.sdist import uv_in_container
         from runtime.errors import RuntimeFailure
 
         readable = [Path(place) for place in (*self.settings.constraints, *self.settings.find_links) if "://" not in place]
@@ -256,7 +256,7 @@ class Question:
             raise _explained(error) from error
 
     def _call(self, arguments: Sequence[str]) -> str:
-        from runtime.build.uv_program import cache_arguments, run_uv, this_interpreter, uv_environment
+        from runtime.build.wheels.uv_program import cache_arguments, run_uv, this_interpreter, uv_environment
         from runtime.errors import NetworkError
 
         env = uv_environment(self.environ, self.settings.env)

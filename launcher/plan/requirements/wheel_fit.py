@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from launcher.errors import ConfigError
 from launcher.plan.launch_plan import LockedWheel
-from runtime.build.wheel_needs import SystemLibraries, needs_of, promises_nothing
+from runtime.build.wheels.system_libraries import SystemLibraries, needs_of, promises_nothing
 from runtime.whole_file import replace_file
 
 _FORMAT = 1

@@ -1,34 +1,40 @@
 """Apply an UnpackDebs step: locked .debs become a layer with files and dpkg's database, to be configured by CONFIGURE.
 
-A base is written by us (`unpack.py`). Packages that come onto a base are unpacked by the base's own dpkg in a container
-(`unpack_onto.py`): there preinst scripts, diversions and replaced files count.
+A base is written by us (`unpack.py`). Packages that come onto a base (`apt` of an experiment) are unpacked by the base's own dpkg
+in a container: there preinst scripts, diversions and files that replace another package's count.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from runtime.build.cache_key import chain, key_fields, step_key
 from runtime.build.debian.archive_client import ArchiveClient, archive_client
-from runtime.build.debian.deb_file import read_deb
-from runtime.build.debian.debian_base import CONFIGURE
+from runtime.build.debian.deb_file import read_deb, stored_deb
+from runtime.build.debian.debian_base import CONFIGURE, CONFIGURE_ENV, DROPPED
 from runtime.build.debian.dpkg_database import UnpackedPackage, conffile_hashes, read_control, write_database
 from runtime.build.debian.fetch import for_each_deb
 from runtime.build.debian.root_skeleton import write_links, write_skeleton
 from runtime.build.debian.unpack import RootWriter, unpack_data
 from runtime.build.observer import BuildObserver
-from runtime.build.plan import DebPackage, UnpackDebs
+from runtime.build.plan import DebPackage, RunCommand, UnpackDebs
+from runtime.build.run.apply_run_command import run_on_layers
+from runtime.build.run.changed_tree import changed_tree
+from runtime.build.run.run_mounts import RunMounts
 from runtime.build.sources import DebianSource
-from runtime.build.step_label import step_label
+from runtime.build.step_label import counted, step_label
 from runtime.errors import BadContent, BuildError
 from runtime.layer.tree import Tree
+from runtime.rootfs.wanted import BindMount
 from runtime.store.records import Layer
 from runtime.store.store import Store
 
 __all__ = ["CONFIGURE", "apply_unpack_debs", "unpack_base"]
 
 _MASTER_FILES = "usr/share/base-passwd"
+_MOUNTED_AT = "/run/launch-debs"
 
 
 def apply_unpack_debs(
@@ -39,8 +45,6 @@ def apply_unpack_debs(
     parent = chain(below) if step.onto_base else None
     with store.container_staging() as staging:
         if step.onto_base:
-            from runtime.build.debian.unpack_onto import unpack_onto
-
             root, tree = unpack_onto(
                 step, staging=staging, store=store, source=source, below=below, client=client, observer=observer
             )
@@ -87,3 +91,48 @@ def unpack_base(
         masters[name] = path.read_bytes()
     write_database(writer, unpacked)
     write_skeleton(writer, passwd=masters["passwd"], group=masters["group"])
+
+
+def unpack_onto(
+    step: UnpackDebs,
+    *,
+    staging: Path,
+    store: Store,
+    source: DebianSource,
+    below: Sequence[Layer],
+    client: ArchiveClient,
+    observer: BuildObserver,
+) -> tuple[Path, Tree]:
+    """The directory and the tree of what dpkg changed on the layers *below*."""
+    debs = staging / "debs"
+    debs.mkdir(mode=0o755)
+    _prepare(step.packages, debs, store=store, source=source, client=client, observer=observer)
+    command = RunCommand(
+        # --force-depends: a pre-dependency may be in the same set, unpacked and not yet configured (apt would order them).
+        argv=("dpkg", "--unpack", "--force-depends", "--recursive", _MOUNTED_AT),
+        env=CONFIGURE_ENV,
+        label=f"dpkg --unpack ({counted(len(step.packages), 'package')})",
+        drop=DROPPED,
+    )
+    mounts = RunMounts(binds=[BindMount(debs, _MOUNTED_AT)])
+    upper = run_on_layers(command, staging=staging, store=store, below=below, observer=observer, mounts=mounts)
+    return upper, changed_tree(upper, command, [store.layer_dir(layer) for layer in below])
+
+
+def _prepare(
+    packages: Sequence[DebPackage],
+    debs: Path,
+    *,
+    store: Store,
+    source: DebianSource,
+    client: ArchiveClient,
+    observer: BuildObserver,
+) -> None:
+    """Lay the checked .debs into *debs*, already decompressed: dpkg alone would do that one after the other."""
+
+    def prepare(package: DebPackage, content: bytes) -> None:
+        deb = read_deb(content, name=package.name)
+        with open(debs / f"{package.name}_{package.architecture}.deb", "xb") as file:
+            file.writelines(stored_deb(deb))
+
+    for_each_deb(packages, prepare, store=store, source=source, client=client, observer=observer)

@@ -11,8 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from runtime.build.debian.relations import Group, parse_relations
-from runtime.build.debian.version import version_key
+from runtime.build.debian.relations import Group, parse_relations, version_key
 from runtime.build.plan import DebPackage
 from runtime.errors import BadContent
 

@@ -1,15 +1,17 @@
-"""Relations between packages (deb-control(5), "Depends"): `a (>= 1) | b, c:any` as data. Choosing is `resolver.py`.
+"""Relations between packages as data: `a (>= 1) | b, c:any` (deb-control(5), "Depends"). Choosing is `resolver.py`.
 
-Packages files of an archive hold no architecture or profile restrictions (`[amd64]`, `<!nocheck>`); those are for sources.
+Versions are ordered as dpkg orders them (deb-version(7)): `[epoch:]upstream[-revision]`. Packages files of an archive hold no
+architecture or profile restrictions (`[amd64]`, `<!nocheck>`); those are for sources.
 """
 
 from __future__ import annotations
 
+import operator
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from runtime.build.debian.version import version_fits
 from runtime.errors import BadContent
 
 _RELATION = re.compile(
@@ -60,3 +62,50 @@ def parse_relations(text: str) -> tuple[Group, ...]:
 
 def show_group(group: Group) -> str:
     return " | ".join(map(str, group))
+
+
+VersionKey = tuple[object, ...]
+
+_PARTS = re.compile(r"(\D*)(\d*)")
+
+
+def _weight(character: str) -> int:
+    """`~` sorts before the end of a part (0), letters after it, everything else after letters."""
+    if character == "~":
+        return -1
+    return ord(character) if character.isalpha() else ord(character) + 256
+
+
+def _part_key(text: str) -> tuple[object, ...]:
+    return tuple(
+        ((*map(_weight, other), 0), int(digits) if digits else 0)  # "" at the end gives ((0,), 0): the end itself
+        for other, digits in _PARTS.findall(text)
+    )
+
+
+@lru_cache(maxsize=8192)
+def version_key(version: str) -> VersionKey:
+    """A key that sorts as dpkg does. An absent revision equals `0`."""
+    epoch, colon, rest = version.partition(":")
+    if not colon:
+        epoch, rest = "0", version
+    upstream, dash, revision = rest.rpartition("-")
+    if not dash:
+        upstream, revision = rest, "0"
+    return (int(epoch) if epoch.isdigit() else 0, _part_key(upstream), _part_key(revision))
+
+
+_OPERATORS: dict[str, Callable[[VersionKey, VersionKey], bool]] = {
+    "<<": operator.lt,
+    "<=": operator.le,
+    "=": operator.eq,
+    ">=": operator.ge,
+    ">>": operator.gt,
+    "<": operator.le,  # the old spellings mean `<=` and `>=` (deb-control(5))
+    ">": operator.ge,
+}
+
+
+def version_fits(version: str, relation: str, wanted: str) -> bool:
+    """Whether *version* is, say, `>=` *wanted*."""
+    return _OPERATORS[relation](version_key(version), version_key(wanted))

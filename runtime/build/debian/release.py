@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from runtime.build.debian.index import parse_stanza
 from runtime.build.debian.release_signature import verified_text
 from runtime.errors import BadContent, BuildError, NotAvailable
 from runtime.http.proxies import shown
+from runtime.whole_file import replace_file
 
 _RELEASE_LIMIT = 8 << 20
 _PACKAGES_LIMIT = 512 << 20
@@ -157,17 +157,15 @@ def _fetch(release: Release, path: str, *, client: ArchiveClient) -> bytes:
 
 def _keep(cached: Path, content: bytes) -> None:
     """Remember *content*, and forget what was remembered for the same archive before. A cache that can't be written is none."""
-    partial = cached.parent / f".{secrets.token_hex(8)}.partial"
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.rename(cached)
+        replace_file(cached, content, mode=0o666)
         prefix = cached.name.rpartition("-")[0]
         for old in cached.parent.glob(f"{prefix}-*"):
             if old != cached:
                 old.unlink(missing_ok=True)
     except OSError:
-        partial.unlink(missing_ok=True)
+        return
 
 
 def _decompress(packed: bytes, suffix: str, *, limit: int, origin: str) -> bytes:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from runtime.build.debian.deb_file import clean_path, tar_members
 from runtime.errors import BadContent, BuildError
+from runtime.layer.file_copy import write_all
 from runtime.layer.tree import TreeEntry
 
 _MERGED = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
@@ -68,9 +69,7 @@ class RootWriter:
             self._entries.append(TreeEntry(path, "file", mode, uid, gid, size=len(content)))
         descriptor = os.open(f"{self._base}/{path}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            write_all(descriptor, content)
         finally:
             os.close(descriptor)
 

@@ -10,7 +10,7 @@ from threading import Barrier
 
 import pytest
 
-from runtime.linked_file import link_or_copy
+from runtime.whole_file import link_or_copy
 
 
 def test_a_second_name_takes_no_room(tmp_path: Path) -> None:

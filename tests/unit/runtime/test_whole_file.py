@@ -11,7 +11,7 @@ from threading import Event
 
 import pytest
 
-from runtime.whole_file import replace_file
+from runtime.whole_file import new_directory, replace_file
 
 
 def test_a_file_is_made_and_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -74,10 +74,32 @@ def test_a_write_that_fails_leaves_the_old_content_and_no_part_of_the_new(
     assert ("old", ["state.json"]) == (path.read_text(), os.listdir(tmp_path))
 
 
-def test_a_link_in_the_way_of_the_partial_file_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_in_the_way_of_the_partial_file_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "other"
     other.write_text("untouched")
-    (tmp_path / f".state.json.{os.getpid()}").symlink_to(other)
-    with pytest.raises(OSError, match="symbolic link"):
+    monkeypatch.setattr(os, "urandom", bytes)
+    (tmp_path / f".state.json.{'00' * 8}").symlink_to(other)
+    with pytest.raises(FileExistsError):
         replace_file(tmp_path / "state.json", "new")
     assert "untouched" == other.read_text()
+
+
+def test_a_directory_appears_when_it_is_whole(tmp_path: Path) -> None:
+    with new_directory(tmp_path / "place") as partial:
+        (partial / "file").write_text("content")
+        assert not (tmp_path / "place").exists()
+    assert (["place"], "content") == (os.listdir(tmp_path), (tmp_path / "place/file").read_text())
+
+
+def test_of_two_makers_of_a_directory_the_first_has_it(tmp_path: Path) -> None:
+    with new_directory(tmp_path / "place") as mine:
+        (mine / "whose").write_text("mine")
+        with new_directory(tmp_path / "place") as theirs:
+            (theirs / "whose").write_text("theirs")
+    assert (["place"], "theirs") == (os.listdir(tmp_path), (tmp_path / "place/whose").read_text())
+
+
+def test_a_directory_that_could_not_be_filled_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), new_directory(tmp_path / "place") as partial:
+        (partial / "missing" / "file").touch()
+    assert [] == os.listdir(tmp_path)

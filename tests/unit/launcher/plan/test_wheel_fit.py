@@ -16,7 +16,7 @@ from launcher.plan.launch_plan import Lock
 from launcher.plan.requirements.lock import resolve, wheel_source
 from runtime.build.observer import NullObserver
 from runtime.build.plan import InstallWheel
-from runtime.build.wheel_fetch import fetch_wheels
+from runtime.build.wheels.wheel_fetch import fetch_wheels
 from runtime.state_dir import StateDir
 
 BOOKWORM = {"python": "3.11.2", "platform": "x86_64-manylinux_2_36", "libstdcxx": 30}

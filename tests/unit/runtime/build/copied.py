@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from runtime.build.apply_copy_files import apply_copy_files
+from runtime.build.copy.apply_copy_files import apply_copy_files
 from runtime.build.observer import NullObserver
 from runtime.build.plan import ContextFiles, CopyFiles
 from runtime.layer.tree import Tree, TreeEntry

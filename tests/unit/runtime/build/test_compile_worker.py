@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.build import compile_worker
 from runtime.build.plan import LAYER_MTIME_S
+from runtime.build.wheels import compile_worker
 
 # The two functions share a set constant or don't, depending on which strings other files have interned (CPython,
 # intern_constants): this is what made scikit-learn's bytecode differ from build to build.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.build.console_scripts import entry_point_scripts, with_our_interpreter
+from runtime.build.wheels.console_scripts import entry_point_scripts, with_our_interpreter
 from runtime.errors import BadContent
 
 

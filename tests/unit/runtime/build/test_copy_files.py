@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from copied import FILE, NEW, context, copy, directory, entries, file, layer, link
 
-from runtime.build.apply_make_directory import apply_make_directory
+from runtime.build.copy.apply_copy_files import apply_make_directory
 from runtime.build.plan import ContextFiles, CopyFiles, MakeDirectory
 from runtime.errors import BadContent, BuildError
 from runtime.layer.tree import LAYER_MTIME_S

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from wheel_maker import step
 
-from runtime.build.glibc_needed import glibc_warning, needed_glibc
-from runtime.build.wheel_tree import LaidOut
+from runtime.build.wheels.system_libraries import glibc_warning, needed_glibc
+from runtime.build.wheels.wheel_tree import LaidOut
 from runtime.layer.tree import TreeEntry
 
 PROGRAM = Path(os.path.realpath(sys.executable))

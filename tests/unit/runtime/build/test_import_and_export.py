@@ -15,12 +15,12 @@ from saved_images import digest, tar_of, write_layout, write_saved
 
 from runtime.build.builder import build, explain
 from runtime.build.image_assembly import MANIFEST_LAYERS, assemble, grouped
-from runtime.build.image_source import inspect_image
+from runtime.build.images.image_source import inspect_image
 from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, InstallWheel, MakeVenv, Step
 from runtime.errors import BadContent, BuildError, StoreError
 from runtime.oci.digest import Digest, digest_bytes
-from runtime.store.export import export_oci_layout
 from runtime.store.records import Layer
+from runtime.store.save import export_oci_layout
 from runtime.store.store import Store
 
 LAYERS = [tar_of({"bin/sh": b"shell", "etc/os": b"one"}), tar_of({"etc/os": b"two", "etc/.wh.old": b""})]

@@ -16,20 +16,18 @@ import pytest
 from saved_images import config_of, digest, tar_of, write_layout, write_saved
 
 from runtime.build.builder import build
-from runtime.build.image_source import inspect_image
-from runtime.build.import_image import import_image
+from runtime.build.images.image_source import inspect_image
+from runtime.build.images.import_image import import_image
 from runtime.build.observer import NullObserver
 from runtime.build.plan import BuildPlan, ImageConfig, ImportImage
 from runtime.errors import BadContent, StoreError
 from runtime.layer.archive import tar_chunks
 from runtime.layer.extract import extract
 from runtime.oci.digest import canonical_json
-from runtime.store.export import export_oci_layout
-from runtime.store.image_config import config_bytes
+from runtime.store.image_blobs import config_bytes, layer_chunks, manifest_layer_chunks
 from runtime.store.layer_on_disk import damage_of
-from runtime.store.layer_stream import layer_chunks
 from runtime.store.records import Image
-from runtime.store.stacking import manifest_layer_chunks
+from runtime.store.save import export_oci_layout
 from runtime.store.store import Store
 
 LAYERS = [tar_of({"bin/sh": b"shell", "etc/os": b"one"}), tar_of({"etc/os": b"two", "etc/.wh.old": b""})]

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from saved_images import config_of, digest, tar_of, write_layout, write_saved
 
-from runtime.build.load_images import Loaded, load_images
+from runtime.build.images.import_image import Loaded, load_images
 from runtime.build.observer import NullObserver
 from runtime.errors import BadContent, BuildError, StoreError
-from runtime.store.image_config import config_bytes
+from runtime.store.image_blobs import config_bytes
 from runtime.store.records import Image
 from runtime.store.save import annotations_of, docker_archive, oci_archive
 from runtime.store.store import Store

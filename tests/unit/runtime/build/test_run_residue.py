@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.build.changed_tree import changed_tree
 from runtime.build.plan import RunCommand
-from runtime.build.run_residue import RESIDUE, residue_globs, settle_bytecode
+from runtime.build.run.changed_tree import RESIDUE, changed_tree, residue_globs, settle_bytecode
 from runtime.layer.diff import diff, matcher
 from runtime.layer.tree import LAYER_MTIME_S, scan, write_tree
 

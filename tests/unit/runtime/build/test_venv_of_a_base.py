@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from runtime.build.bytecode import interpreter_env
 from runtime.build.cache_key import step_key
 from runtime.build.plan import InstallWheel, MakeVenv
-from runtime.build.venv import make_venv_tree
+from runtime.build.wheels.apply_make_venv import make_venv_tree
+from runtime.build.wheels.bytecode import interpreter_env
 
 STEP = MakeVenv(interpreter="cpython-3.11.9-abc", executable="/opt/conda/bin/python3.11", version="3.11.9")
 SITE_PACKAGES = "opt/venv/lib/python3.11/site-packages"

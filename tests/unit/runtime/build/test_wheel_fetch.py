@@ -8,10 +8,10 @@ import pytest
 from wheel_maker import step, unpacked_wheel
 
 from runtime.build.observer import NullObserver
-from runtime.build.sdist import _on_this_side
 from runtime.build.sources import WheelSource
-from runtime.build.uv_program import failure, uv_environment
-from runtime.build.wheel_fetch import _Progress, requirements_of, unpacked_directories
+from runtime.build.wheels.sdist import _on_this_side
+from runtime.build.wheels.uv_program import failure, uv_environment
+from runtime.build.wheels.wheel_fetch import _Progress, requirements_of, unpacked_directories
 from runtime.errors import BadContent, BuildError, NetworkError, ToolFailed
 
 

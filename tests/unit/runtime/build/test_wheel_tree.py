@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from wheel_maker import DIST_INFO, step, unpacked_wheel
 
-from runtime.build.wheel_tree import LaidOut, finish, lay_out
+from runtime.build.wheels.wheel_tree import LaidOut, finish, lay_out
 from runtime.errors import BadContent
 
 SITE = "opt/venv/lib/python3.13/site-packages"

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from runtime.build import wheel_worker
 from runtime.build.cache_key import step_key
 from runtime.build.observer import NullObserver
 from runtime.build.plan import InstallWheel, MakeVenv
 from runtime.build.sources import WheelSource
-from runtime.build.wheel_worker import WheelWorker, start_worker
+from runtime.build.wheels import wheel_worker
+from runtime.build.wheels.wheel_worker import WheelWorker, start_worker
 from runtime.errors import BadContent, BuildError
 from runtime.oci.digest import digest_bytes
 from runtime.store.records import Layer
@@ -157,7 +157,7 @@ def test_a_worker_whose_base_failed_makes_nothing(tmp_path: Path, monkeypatch: p
     """The real work, up to the wait for the base: whoever started it closes the pipe, and it lets go of lock and staging."""
     from contextlib import contextmanager
 
-    from runtime.build import apply_install_wheel
+    from runtime.build.wheels import apply_install_wheel
 
     @contextmanager
     def prepared(steps: object, **_: object):  # type: ignore[no-untyped-def]

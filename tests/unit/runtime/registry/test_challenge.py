@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.registry.challenge import Challenge, choose_challenge, parse_challenges
+from runtime.registry.auth import Challenge, choose_challenge, parse_challenges
 
 BEARER = {"realm": "https://auth.lab/token", "service": "lab", "scope": "repository:a/b:pull,push"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from runtime.layer.archive import digest_tree
 from runtime.layer.tree import Tree, TreeEntry, scan
-from runtime.store.layer_changes import PathChange, changes, content_in_words, in_words
+from runtime.store.tree_difference import PathDifference, content_in_words, in_words, layer_difference
 
 FILE = TreeEntry("bin/x", "file", 0o644, size=3, sha256="a" * 64)
 
@@ -33,16 +33,16 @@ def entry(**fields: object) -> TreeEntry:
     ],
 )
 def test_each_aspect_has_its_words(after: TreeEntry | None, words: str) -> None:
-    assert [words] == in_words(PathChange("bin/x", FILE, after))
+    assert [words] == in_words(PathDifference("bin/x", FILE, after))
 
 
 def test_what_is_only_in_the_rebuilt_layer_is_named_so() -> None:
-    assert ["only rebuilt: deletion"] == in_words(PathChange("x", None, TreeEntry("x", "whiteout")))
+    assert ["only rebuilt: deletion"] == in_words(PathDifference("x", None, TreeEntry("x", "whiteout")))
 
 
-def test_equal_trees_have_no_changes() -> None:
-    assert [] == changes(Tree.of([FILE]), Tree.of([FILE]))
-    assert ["bin/x"] == [change.path for change in changes(Tree.of([FILE]), Tree.of([]))]
+def test_equal_trees_have_no_layer_difference() -> None:
+    assert [] == layer_difference(Tree.of([FILE]), Tree.of([FILE]))
+    assert ["bin/x"] == [change.path for change in layer_difference(Tree.of([FILE]), Tree.of([]))]
 
 
 def contents(tmp_path: Path, name: str, before: bytes, after: bytes) -> list[str]:
@@ -52,7 +52,7 @@ def contents(tmp_path: Path, name: str, before: bytes, after: bytes) -> list[str
         root.mkdir()
         (root / name).write_bytes(content)
         trees.append(digest_tree(scan(root), root).tree)
-    (change,) = changes(*trees)
+    (change,) = layer_difference(*trees)
     return content_in_words(change, tmp_path / "a", tmp_path / "b")
 
 

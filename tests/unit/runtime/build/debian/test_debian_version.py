@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.build.debian.version import version_fits, version_key
+from runtime.build.debian.relations import version_fits, version_key
 
 
 @pytest.mark.parametrize(

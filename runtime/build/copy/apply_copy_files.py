@@ -1,0 +1,166 @@
+"""Apply a CopyFiles step (COPY and ADD) or a MakeDirectory step (WORKDIR). First what the layer will be is worked out, from
+manifests alone; its content is copied only if the store doesn't have that very layer.
+
+So a step has two keys: one of its inputs, which is cheap and changes with every input, and one of what would be in the layer. A
+stage that was built again with the same files, or a changed step below that leaves the target as it was, ends in the same layer.
+A file from an address (ADD --checksum) is fetched once and kept as a blob of the store. Where the layers below have a WORKDIR
+already its layer is empty, as Docker has it too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from runtime.build.cache_key import chain, key_fields, step_key
+from runtime.build.copy.copy_placement import Placement
+from runtime.build.copy.copy_sources import InStore, Source, context_sources, fetched_source, stage_sources, text_sources
+from runtime.build.copy.placed_layer import content_key, copy_content, placed_layer
+from runtime.build.copy.unpack_archive import unpacked_archive
+from runtime.build.debian.archive_client import NotThere, archive_client
+from runtime.build.image_users import resolve_owner
+from runtime.build.layers_below import LayersBelow, StageLayers, no_stage
+from runtime.build.observer import BuildObserver, NullObserver
+from runtime.build.plan import ContextFiles, CopyFiles, FetchedFile, InlineFiles, MakeDirectory, StageFiles
+from runtime.build.step_label import step_label
+from runtime.errors import BadContent, BuildError, NetworkError
+from runtime.http.proxies import shown
+from runtime.layer.extract import failures_of
+from runtime.oci.digest import Digest, digest_json
+from runtime.store.merged_tree import merged_tree
+from runtime.store.records import Layer
+from runtime.store.store import Store
+
+
+def apply_copy_files(
+    step: CopyFiles,
+    *,
+    store: Store,
+    below: Sequence[Layer],
+    stage_layers: StageLayers,
+    observer: BuildObserver,
+    stages: Sequence[Digest] = (),
+) -> Layer:
+    """The layer of *step* on *below*. *stages* are the plan's `stage_digests`. Raises BuildError when a source is missing, or is
+    no longer what was planned, or cannot be at the target."""
+    parent = chain(below)
+    key, fields = step_key(step, parent, stages), key_fields(step, parent, stages)
+    with ExitStack() as held:
+        placement = _placed(step, store, below, stage_layers, observer, held)
+        layer = placed_layer(placement, store=store, label=step_label(step))
+        return store.remember_key(key, layer, fields=fields)
+
+
+def find_by_content(step: CopyFiles, *, store: Store, below: Sequence[Layer]) -> Layer | None:
+    """The layer that `apply_copy_files` would end at without copying anything, where that can be known from manifests."""
+    if step.unpack or not isinstance(step.source, ContextFiles | InlineFiles):
+        return None
+    try:
+        with ExitStack() as held:
+            return store.find(content_key(_placed(step, store, below, no_stage, NullObserver(), held).tree()))
+    except BuildError:
+        return None
+
+
+def _placed(
+    step: CopyFiles,
+    store: Store,
+    below: Sequence[Layer],
+    stage_layers: StageLayers,
+    observer: BuildObserver,
+    held: ExitStack,
+) -> Placement:
+    """What the layer will be. Archives are unpacked into directories that *held* keeps."""
+    view = LayersBelow([store.layer_dir(layer) for layer in below])
+    owner = resolve_owner(step.owner, view) if step.owner else None
+    placement = Placement(LayersBelow([]) if step.link else view, owner, step.mode)
+    for source in _sources(step, store, stage_layers, observer):
+        if not (step.unpack and _unpack(source, step, placement, store, held)):
+            placement.copy([source], step.target)
+    return placement
+
+
+def _sources(step: CopyFiles, store: Store, stage_layers: StageLayers, observer: BuildObserver) -> list[Source]:
+    match step.source:
+        case ContextFiles() as files:
+            return context_sources(files, one_by_one=step.unpack)
+        case InlineFiles() as files:
+            return text_sources(files)
+        case FetchedFile() as file:
+            return [fetched_source(file, fetch_file(file, store=store, observer=observer))]
+        case StageFiles() as files:
+            layers = stage_layers(files.stage)
+            return stage_sources(files, merged_tree(store, layers), [store.layer_dir(layer) for layer in layers])
+
+
+def _unpack(source: Source, step: CopyFiles, placement: Placement, store: Store, held: ExitStack) -> bool:
+    """Place the content of *source* if it is an archive; whether it was."""
+    item = source.items[0] if not source.directory else None
+    if item is None or item.entry.type != "file" or item.content is None:
+        return False
+    staging = held.enter_context(store.staging())
+    copy = staging / "archive"
+    # The archive that was planned, and not what somebody has put there since.
+    copy_content(item.content, copy, item.entry)
+    directory = staging / "unpacked"
+    directory.mkdir()
+    with failures_of(f"the archive of `{step_label(step)}`"):
+        tree = unpacked_archive(copy, directory)
+    if tree is None:
+        return False
+    files = {entry.path: InStore(directory / entry.path) for entry in tree if entry.type == "file"}
+    placement.unpack(tree, dict(files), step.target)
+    return True
+
+
+def fetch_file(file: FetchedFile, *, store: Store, observer: BuildObserver) -> Path:
+    """The blob with the content of *file*. Raises BadContent when the address has something else by now."""
+    if not store.has_blob(file.digest):
+        with store.lock([digest_json({"kind": "fetched", "digest": file.digest})]):
+            if not store.has_blob(file.digest):
+                _fetch(file, store, observer)
+    return store.blob_path(file.digest)
+
+
+def _fetch(file: FetchedFile, store: Store, observer: BuildObserver) -> None:
+    client = archive_client()
+    attempt = 0
+    while True:
+        try:
+            store.put_blob(_watched(client.chunks(file.url), file.name, observer), expected=file.digest)
+            return
+        except BadContent as error:
+            raise BadContent(
+                f"`{shown(file.url)}` is not what the checksum says: {error.message}",
+                hint="the file at that address has changed, or the checksum is another one's",
+            ) from error
+        except NotThere:
+            raise
+        except NetworkError:
+            pause = client.patience.pause_s(attempt)
+            if pause is None:
+                raise
+        time.sleep(pause)
+        attempt += 1
+
+
+def _watched(chunks: Iterator[bytes], label: str, observer: BuildObserver) -> Iterator[bytes]:
+    done = 0
+    for chunk in chunks:
+        done += len(chunk)
+        observer.download(label, done, None)
+        yield chunk
+    observer.download(label, done, done)
+
+
+def apply_make_directory(step: MakeDirectory, *, store: Store, below: Sequence[Layer]) -> Layer:
+    """The layer of *step* on *below*. Raises BuildError when something else is at that path."""
+    parent = chain(below)
+    view = LayersBelow([store.layer_dir(layer) for layer in below])
+    placement = Placement(view, resolve_owner(step.owner, view) if step.owner else None)
+    if view.resolve(step.path)[1] != "dir":
+        placement.directory(step.path)
+    layer = placed_layer(placement, store=store, label=step_label(step))
+    return store.remember_key(step_key(step, parent), layer, fields=key_fields(step, parent))

@@ -1,0 +1,145 @@
+"""Images from outside become images of the store as they are: one that is named, or all of a file or directory, whatever wrote it
+(`docker save`, `podman save`, buildah, skopeo, BuildKit, or we).
+
+An image keeps its layers with their diff_ids, and its configuration byte for byte. The manifest is made here, over uncompressed
+layers: how they were packed is nothing that an image in the store knows. So the image's digest is a function of configuration and
+layers, wherever they came from, and Docker's ID of it stays what it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.build.images.apply_import_image import import_layers, remember_import, remember_places
+from runtime.build.images.archive_members import ArchiveMembers, plain_archive
+from runtime.build.images.image_layout import DirectoryFiles, Layout, LayoutFiles, for_platform, listed_images
+from runtime.build.images.image_source import LIST, SavedArchive, open_image, saved_images, unreadable_is_told
+from runtime.build.observer import BuildObserver
+from runtime.build.plan import ImportImage
+from runtime.errors import BadContent, BuildError
+from runtime.oci.digest import canonical_json, digest_bytes
+from runtime.oci.image_contents import ImageContents, ImageSource
+from runtime.oci.image_documents import CONFIG, CONTAINERD_NAME, LAYER, REF_NAME, Descriptor, Manifest
+from runtime.oci.reference import familiar_name
+from runtime.store import image_blobs
+from runtime.store.records import Image, Layer
+from runtime.store.store import Store
+
+
+def import_image(reference: str, store: Store, *, observer: BuildObserver, architecture: str, names: Iterable[str] = ()) -> Image:
+    """The image *reference* in the store, under *names*. Layers that the store has are not fetched."""
+    with store.building():
+        store.sweep()
+        with (
+            store.staging() as scratch,
+            open_image(reference, architecture=architecture, progress=observer.download, scratch=scratch) as source,
+        ):
+            image = import_source(source, store, observer=observer, names=names, what=reference)
+            remember_places(reference, source.contents, store)
+        remember_import(ImportImage(reference, source.contents.manifest_digest), source.contents, image.layers, store)
+    return image
+
+
+def import_source(source: ImageSource, store: Store, *, observer: BuildObserver, names: Iterable[str], what: str) -> Image:
+    """The opened image *source* in the store. To be called as a part of a build (`Store.building`)."""
+    if not source.contents.diff_ids:
+        raise BadContent(f"`{what}` has no layers")
+    step = ImportImage(what, source.contents.manifest_digest)
+    observer.step_started(step)
+    layers = import_layers(source, store, what=what, done=lambda text: observer.output(step, text))
+    return _stored(source.contents, layers, store, names)
+
+
+def _stored(contents: ImageContents, layers: tuple[Layer, ...], store: Store, names: Iterable[str]) -> Image:
+    encoded = contents.config_bytes or canonical_json(contents.config)
+    manifest = Manifest(
+        Descriptor(CONFIG, digest_bytes(encoded), len(encoded)),
+        tuple(Descriptor(LAYER, layer.diff_id, layer.size_bytes) for layer in layers),
+    ).to_json()
+    # The bytes first: an image that is there is whole.
+    digest = digest_bytes(canonical_json(manifest))
+    unfinished = Image(digest, contents.config, layers, (), int(time.time()), manifest)
+    keeps_bytes = encoded != canonical_json(contents.config)
+    if keeps_bytes:
+        store.attach(unfinished, image_blobs.CONFIG, encoded)
+    image = store.put_image(config=contents.config, manifest=manifest, layers=layers, names=names)
+    if keeps_bytes and store.attached(image, image_blobs.CONFIG) is None:
+        store.attach(image, image_blobs.CONFIG, encoded)  # garbage was collected in between
+    return image
+
+
+_LAYOUT = "oci-layout"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An image that is in the store now."""
+
+    image: Image
+    names: tuple[str, ...]
+
+
+def load_images(path: Path, store: Store, *, observer: BuildObserver, architecture: str) -> list[Loaded]:
+    """Every image in *path* that is for this *architecture*, into the store under the names that it has there."""
+    loaded = []
+    with store.building():
+        store.sweep()
+        with store.staging() as scratch, _images_in(path, architecture=architecture, scratch=scratch) as found:
+            for source, names in found:
+                image = import_source(source, store, observer=observer, names=names, what=", ".join(names) or str(path))
+                loaded.append(Loaded(image, names))
+    return loaded
+
+
+@contextmanager
+def _images_in(path: Path, *, architecture: str, scratch: Path) -> Iterator[Sequence[tuple[ImageSource, tuple[str, ...]]]]:
+    """Sources and names of the images in *path*."""
+    with unreadable_is_told(str(path)):
+        if path.is_dir():
+            if not (path / _LAYOUT).exists():
+                raise BuildError(f"`{path}` is no OCI image layout: it has no file `{_LAYOUT}`")
+            yield _of_layout(DirectoryFiles(path), path, architecture)
+            return
+        with plain_archive(path, scratch=scratch) as file:
+            members = ArchiveMembers(file, str(path))
+            if LIST in members:
+                yield [(SavedArchive(members, image), image.tags) for image in saved_images(members)]
+            elif _LAYOUT in members:
+                yield _of_layout(members, path, architecture)
+            else:
+                raise BadContent(
+                    f"`{path}` holds no image: neither `{LIST}` nor `{_LAYOUT}` is in it",
+                    hint="images are what `docker save`, `podman save`, skopeo and `launch save` write",
+                )
+
+
+def _of_layout(files: LayoutFiles, path: Path, architecture: str) -> list[tuple[ImageSource, tuple[str, ...]]]:
+    images: dict[str | None, list[Descriptor]] = {}
+    for item in listed_images(files, str(path)):
+        images.setdefault(_name_of(item, path), []).append(item)
+    if not images:
+        raise BuildError(f"`{path}` lists no image")
+    by_digest: dict[str, list[str]] = {}
+    chosen: dict[str, Descriptor] = {}
+    for name, listed in images.items():
+        found = for_platform(files, listed, architecture=architecture, what=name or str(path))
+        chosen[found.digest] = found
+        by_digest.setdefault(found.digest, []).extend([] if name is None else [name])
+    return [(Layout(files, found, architecture=architecture), tuple(by_digest[digest])) for digest, found in chosen.items()]
+
+
+def _name_of(item: Descriptor, path: Path) -> str | None:
+    """What an index calls an image; a bare tag (`ref.name` is one for skopeo and BuildKit) goes with the name of the file."""
+    whole = item.annotations.get(CONTAINERD_NAME)
+    tag = item.annotations.get(REF_NAME)
+    if whole is None and tag is not None and ("/" in tag or ":" in tag):
+        whole = tag
+    if whole is not None:
+        return familiar_name(whole) or whole
+    if tag is None:
+        return None
+    return familiar_name(f"{path.resolve().name.partition('.')[0].lower()}:{tag}") or tag

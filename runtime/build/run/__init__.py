@@ -1,0 +1,1 @@
+"""RUN: what a command sees beside its layers, and what it changed."""

@@ -1,0 +1,1 @@
+"""Wheels as layers: fetched or built, laid out, compiled by the image's own interpreter."""

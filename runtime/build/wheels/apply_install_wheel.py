@@ -1,0 +1,145 @@
+"""InstallWheel steps → one layer a wheel.
+
+A batch goes through four stages: fetch all (`wheel_fetch.py`), lay each out below its own root (`wheel_tree.py`), compile all
+in one container (`bytecode.py`), publish. `prepare_wheels` is the first two: they need no base, so a builder runs them while
+the base is being made. A layer depends on its wheel and the interpreter only, never on the other wheels of the batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.build.cache_key import key_fields, step_key
+from runtime.build.observer import BuildObserver
+from runtime.build.plan import InstallWheel, MakeVenv
+from runtime.build.sources import WheelSource
+from runtime.build.wheels.bytecode import compile_all, compiled_entries
+from runtime.build.wheels.system_libraries import glibc_warning
+from runtime.build.wheels.wheel_fetch import fetch_wheels
+from runtime.build.wheels.wheel_tree import LaidOut, finish, lay_out
+from runtime.store.records import Layer
+from runtime.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedWheels:
+    """Wheels laid out in a staging directory of the store, waiting for an interpreter."""
+
+    stage: Path
+    """`roots/` holds the wheels and is what a container sees; its overlay must lie beside it, not in it: a bind mount
+    takes along what is mounted below it."""
+    wheels: tuple[LaidOut, ...]
+    sdists: tuple[InstallWheel, ...]
+    """Source distributions: they are built when there is a base to build in."""
+
+
+def apply_install_wheels(
+    steps: Sequence[InstallWheel],
+    *,
+    store: Store,
+    base_layers: Sequence[Layer],
+    venv_layer: Layer,
+    venv: MakeVenv,
+    source: WheelSource,
+    observer: BuildObserver,
+    prepared: PreparedWheels | None = None,
+) -> dict[InstallWheel, Layer]:
+    """Make and publish the layers of *steps*. *base_layers* (bottom first) hold the interpreter; unpacked is enough, they need
+    not be configured; *venv* is what *venv_layer* was made by. *prepared* is what `prepare_wheels` made of the same steps."""
+    if prepared is None:
+        with prepare_wheels(steps, store=store, source=source, observer=observer) as ours:
+            return apply_install_wheels(
+                steps,
+                store=store,
+                base_layers=base_layers,
+                venv_layer=venv_layer,
+                venv=venv,
+                source=source,
+                observer=observer,
+                prepared=ours,
+            )
+    layers = [store.layer_dir(layer) for layer in (*base_layers, venv_layer)]
+    wheels = list(prepared.wheels)
+    for wheel in wheels:
+        if (warning := glibc_warning(wheel, source.glibc)) is not None:
+            observer.message(warning)
+    wheels += _built_from_source(prepared, layers, venv, source, observer)
+    overlay_dir = prepared.stage / "overlay"
+    overlay_dir.mkdir(mode=0o700)
+    compile_all(wheels, venv=venv, layers=layers, roots=prepared.stage / "roots", overlay_dir=overlay_dir)
+    return {wheel.step: _publish(wheel, store) for wheel in wheels}
+
+
+@contextmanager
+def prepare_wheels(
+    steps: Sequence[InstallWheel], *, store: Store, source: WheelSource, observer: BuildObserver
+) -> Iterator[PreparedWheels]:
+    """Fetch the wheels of *steps* and lay them out; what isn't published by the end of the body is removed."""
+    ready = [step for step in steps if step.filename.endswith(".whl")]
+    sdists = tuple(step for step in steps if not step.filename.endswith(".whl"))
+    with store.container_staging() as stage:
+        (stage / "roots").mkdir(mode=0o700)
+        wheels: tuple[LaidOut, ...] = ()
+        if ready:
+            scratch = stage / "fetch"
+            scratch.mkdir()
+            unpacked = fetch_wheels(ready, source=source, scratch=scratch, observer=observer)
+            wheels = lay_out_all(unpacked, stage)
+        yield PreparedWheels(stage, wheels, sdists)
+
+
+def lay_out_all(unpacked: dict[InstallWheel, Path], stage: Path) -> tuple[LaidOut, ...]:
+    """Each wheel below its own root in *stage*. Copying and hashing run beside each other: both release the GIL."""
+    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)), thread_name_prefix="wheel-copy") as copying:
+        return tuple(lay_out(step, directory, _root_of(step, stage), copying=copying) for step, directory in unpacked.items())
+
+
+def _root_of(step: InstallWheel, stage: Path) -> Path:
+    root = stage / "roots" / step.sha256[:32]
+    root.mkdir(mode=0o755)
+    return root
+
+
+def _built_from_source(
+    prepared: PreparedWheels, layers: Sequence[Path], venv: MakeVenv, source: WheelSource, observer: BuildObserver
+) -> tuple[LaidOut, ...]:
+    if not prepared.sdists:
+        return ()
+    from runtime.build.wheels.sdist import build_wheels
+
+    scratch = prepared.stage / "sdists"
+    unpacked = build_wheels(prepared.sdists, layers=layers, venv=venv, source=source, scratch=scratch, observer=observer)
+    return lay_out_all(unpacked, prepared.stage)
+
+
+def _publish(wheel: LaidOut, store: Store) -> Layer:
+    step = wheel.step
+    bytecode = compiled_entries(wheel, tag="cpython-" + step.python.replace(".", ""))
+    tree = finish(wheel, bytecode)
+    key = step_key(step, None)
+    return store.publish(key, wheel.root, tree, label=f"{step.name} {step.version}", fields=key_fields(step, None))
+
+
+def shared_paths(wheels: Sequence[tuple[InstallWheel, Layer]], store: Store) -> list[str]:
+    """One line for each pair of wheels that bring different content for the same paths: the later of *wheels* wins."""
+    owners: dict[str, tuple[InstallWheel, str]] = {}
+    clashes: dict[tuple[InstallWheel, InstallWheel], list[str]] = {}
+    for step, layer in wheels:
+        for entry in store.tree_of(layer):
+            if entry.type == "dir" or "/__pycache__/" in entry.path:
+                continue
+            owner = owners.get(entry.path)
+            if owner is not None and owner[1] != entry.sha256:
+                clashes.setdefault((owner[0], step), []).append(entry.path)
+            owners[entry.path] = (step, entry.sha256)
+    return [
+        f"`{later.name}` replaces {len(paths)} file{'s' if len(paths) > 1 else ''} of `{earlier.name}`: "
+        + ", ".join(path.partition("site-packages/")[2] or path for path in paths[:4])
+        + (", …" if len(paths) > 4 else "")
+        for (earlier, later), paths in clashes.items()
+    ]

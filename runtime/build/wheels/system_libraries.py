@@ -1,0 +1,92 @@
+"""What a wheel's libraries need of the system they are loaded on: the newest versions of glibc and libstdc++.
+
+Only asked where a file name promises nothing: `manylinux_2_28` does (PEP 600), the plain `linux_x86_64` of a local build
+doesn't. What one library of the wheel takes from another of the same wheel is not the system's to give. Where a launch resolves
+requirements, what doesn't fit is left out (`launcher.plan.requirements.wheel_fit`); a lock made elsewhere may name such a wheel,
+and then a warning says so.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from runtime.build.wheels.symbol_versions import needed_versions
+from runtime.build.wheels.wheel_tree import LaidOut
+
+_GLIBC = re.compile(r"GLIBC_(\d+)\.(\d+)(?:\.\d+)?")
+_GLIBCXX = re.compile(r"GLIBCXX_3\.4\.(\d+)")
+_NAMED_GLIBC = {"GLIBC_ABI_DT_RELR": (2, 36), "GLIBC_ABI_GNU2_TLS": (2, 42), "GLIBC_ABI_GNU_TLS": (2, 42)}
+"""Versions that stand for a feature of the loader, and the release that brought it (glibc's NEWS)."""
+_LIBRARY = re.compile(r"\.so(\.\d+)*$")
+
+
+@dataclass(frozen=True, slots=True)
+class SystemLibraries:
+    """What a base offers, or what a wheel wants at least."""
+
+    glibc: tuple[int, int]
+    """(0, 0): none is wanted; or the base has another C library."""
+    glibcxx: int | None = None
+    """n of libstdc++'s `GLIBCXX_3.4.n`; None: not wanted, or not known."""
+
+
+def promises_nothing(filename: str) -> bool:
+    """Whether a wheel's name says only `linux_ARCH` about the system that it runs on."""
+    platforms = filename.removesuffix(".whl").rpartition("-")[2].split(".")
+    return filename.endswith(".whl") and any(platform.startswith("linux_") for platform in platforms)
+
+
+def library_name(path: str) -> bool:
+    return _LIBRARY.search(path) is not None
+
+
+def glibc_of(version: str) -> tuple[int, int]:
+    """`GLIBC_2.38` → (2, 38); (0, 0) for what is none of glibc's."""
+    match = _GLIBC.fullmatch(version)
+    return (int(match[1]), int(match[2])) if match else _NAMED_GLIBC.get(version, (0, 0))
+
+
+def needs_of(wheel: Path, *, scratch: Path) -> SystemLibraries:
+    """What the libraries in *wheel* want. One at a time is unpacked into the directory *scratch*: some have 500 MB.
+
+    Raises OSError or zipfile.BadZipFile when *wheel* cannot be read.
+    """
+    wanted: set[tuple[str, str]] = set()
+    with zipfile.ZipFile(wheel) as archive:
+        libraries = [info for info in archive.infolist() if library_name(info.filename) and not info.is_dir()]
+        for info in libraries:
+            place = scratch / "library"
+            with archive.open(info) as packed, open(place, "wb") as unpacked:
+                shutil.copyfileobj(packed, unpacked, 1 << 20)
+            wanted |= needed_versions(place)
+            place.unlink()
+    own = {PurePosixPath(info.filename).name for info in libraries}
+    versions = [version for library, version in wanted if library not in own]
+    cxx = [int(match[1]) for version in versions if (match := _GLIBCXX.fullmatch(version))]
+    return SystemLibraries(max(map(glibc_of, versions), default=(0, 0)), max(cxx, default=None))
+
+
+def glibc_warning(wheel: LaidOut, has: tuple[int, int] | None) -> str | None:
+    """A sentence when a library of *wheel* needs a glibc newer than *has*; only plain `linux_…` wheels are looked at."""
+    if has is None or not promises_nothing(wheel.step.filename):
+        return None
+    libraries = [entry.path for entry in wheel.files if library_name(entry.path)]
+    needed = max(((needed_glibc(wheel.root / path), path) for path in libraries), default=((0, 0), ""))
+    if needed[0] <= has:
+        return None
+    (major, minor), path = needed
+    step = wheel.step
+    tag = re.sub(r"\.whl$", "", step.filename).rpartition("-")[2]
+    return (
+        f"`{step.name} {step.version}` needs glibc {major}.{minor} (`{path.rpartition('site-packages/')[2]}`), which its tag "
+        f"`{tag}` doesn't say; the base has {has[0]}.{has[1]}, so importing it will probably fail"
+    )
+
+
+def needed_glibc(path: Path) -> tuple[int, int]:
+    """The newest GLIBC_x.y among the symbol versions that the ELF file *path* needs; (0, 0) for none."""
+    return max((glibc_of(version) for _, version in needed_versions(path)), default=(0, 0))
