@@ -107,7 +107,7 @@ class RunDir:
     @property
     def journal(self) -> Path:
         """One JSON event a line, the truth about the run; the command, then the supervisor, and whoever else has something
-        to say of it (`launcher.tracking.journal`)."""
+        to say of it (`launcher.journal.journal`)."""
         return self.place / "journal.jsonl"
 
     @property
@@ -141,7 +141,7 @@ class RunDir:
     @property
     def logged(self) -> Path:
         """What the run reported, from `metrics` and through the MLflow gateway, in order and with times (see
-        `launcher.tracking.observed`), one JSON object a line; the tracker."""
+        `launcher.tracking.metrics.metric_log`), one JSON object a line; the tracker."""
         return self.place / "logged.jsonl"
 
     @property
@@ -193,7 +193,7 @@ class RunDir:
 
     @property
     def tracking(self) -> Path:
-        """What MLflow shall be told about the run (see `launcher.tracking.description`); the command or the tracker, once."""
+        """What MLflow shall be told about the run (`launcher.tracking.mlflow.description`); the command or the tracker, once."""
         return self.root / "tracking.json"
 
     @property

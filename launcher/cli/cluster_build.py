@@ -10,7 +10,7 @@ from launcher.cli import render
 from launcher.cluster.build_events import EventReader, replay, steps_of
 from launcher.cluster.build_submission import SubmittedBuild, submitted_build
 from launcher.cluster.engine import JobPhase, JobStatus
-from launcher.cluster.question_pace import QuestionPace
+from launcher.cluster.slurm.question_pace import QuestionPace
 from launcher.errors import ConfigError, LaunchError
 from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.cache_key import plan_key

@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING
 from launcher.cli import render
 from launcher.cli.watch import Shown, ending, is_finished, tell_notes
 from launcher.cluster.engine import JobPhase, JobStatus
-from launcher.cluster.question_pace import QuestionPace
-from launcher.cluster.settle import settle, submitted_runs
+from launcher.cluster.placement.reconcile import settle, submitted_runs
+from launcher.cluster.slurm.question_pace import QuestionPace
 from launcher.cluster.submission import engine_named, submit
 from launcher.cluster.trials.exchange import ask
 from launcher.cluster.trials.line import sweeps_in_line
 from launcher.errors import LaunchError
+from launcher.journal import journal
+from launcher.journal.submitted import Job, job_of
 from launcher.run.recover import recover
-from launcher.run.signal_inbox import SignalInbox
-from launcher.tracking import journal
-from launcher.tracking.record import RunRecord, fold
-from launcher.tracking.submitted import Job, job_of
+from launcher.run.supervisor.signal_inbox import SignalInbox
+from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.file_lock import is_locked
 from runtime.kernel.inotify import Inotify
 from runtime.state_dir import RunDir, StateDir

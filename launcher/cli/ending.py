@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from launcher.cli import render
 from launcher.cli.placing import place_of
 from launcher.cli.summary import headline
-from launcher.tracking.record import RunRecord, find_run, fold
+from launcher.tracking.record.run_record import RunRecord, find_run, fold
 from runtime.state_dir import state_dir
 
 

@@ -19,10 +19,12 @@ from launcher.cli.timings import Timings
 from launcher.config.compiled import load
 from launcher.config.spec import Sweep
 from launcher.errors import ConfigError
+from launcher.journal.journal import Follower
+from launcher.journal.status import Reason
 from launcher.plan.origins import origin_of
 from launcher.plan.refusals import refuse_cluster, refuse_one_port_for_many
-from launcher.run.fork_server import ForkServer
-from launcher.run.signal_inbox import SignalInbox
+from launcher.run.start.fork_server import ForkServer
+from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.sweep.capacity import offer
 from launcher.sweep.followed import Ended, FollowedSweep, Started
 from launcher.sweep.local_place import ThisMachine
@@ -34,9 +36,7 @@ from launcher.sweep.run_sweep import SweepEnd, Sweeping
 from launcher.sweep.search.study import Asked, JobStudy
 from launcher.sweep.trial import EndedTrial, Trial
 from launcher.sweep.trial_log import TrialLog
-from launcher.tracking.journal import Follower
-from launcher.tracking.record import RunRecord, fold
-from launcher.tracking.status import Reason
+from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.state_dir import RunDir, state_dir
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from launcher.cli.arguments import Parser
 from launcher.errors import ConfigError
-from launcher.tracking.record import RunRecord
+from launcher.tracking.record.run_record import RunRecord
 
 SHELL = ("/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash; exec sh")
 """bash where the image has it."""

@@ -9,13 +9,13 @@ import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from launcher.run.signal_inbox import SignalInbox
+from launcher.run.supervisor.signal_inbox import SignalInbox
 from runtime.state_dir import RunDir
 
 if TYPE_CHECKING:
     from launcher.plan.launch_plan import LaunchPlan
-    from launcher.run.fork_server import ForkServer
-    from launcher.tracking.record import RunRecord
+    from launcher.run.start.fork_server import ForkServer
+    from launcher.tracking.record.run_record import RunRecord
 
 
 class Place(Protocol):

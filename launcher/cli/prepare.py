@@ -95,7 +95,7 @@ def plan_and_build(
 
         refuse_impatience(plan.spec, lambda key: origin_of(composed.origins, key))
     if plan.gpus and not may_wait:
-        from launcher.run.gpu_line import refuse_unless_free
+        from launcher.run.gpus.gpu_line import refuse_unless_free
 
         refuse_unless_free(plan)
     return build_image(plan, state, timings, quiet=quiet)
@@ -106,11 +106,11 @@ def start_local_server(spec: ExperimentSpec, state: StateDir) -> None:
     if spec.tracking is None:
         return
     if spec.tracking.uri is not None:
-        from launcher.tracking.mlflow_address import parse_uri
+        from launcher.tracking.mlflow.address import parse_uri
 
         parse_uri(spec.tracking.uri)
         return
-    from launcher.tracking.mlflow_server import start_in_background
+    from launcher.tracking.mlflow.local_server import start_in_background
 
     start_in_background(state)
 

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from launcher.cli import render
 from launcher.cli.terminal import raw_mode
-from launcher.run.signal_inbox import SignalInbox
+from launcher.run.supervisor.signal_inbox import SignalInbox
 from runtime.container import pty
 from runtime.container.spec import ProcessExit
 

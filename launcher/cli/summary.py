@@ -7,10 +7,10 @@ import os
 
 from launcher.cli import render
 from launcher.cli.usage_words import usage_words
+from launcher.journal.status import RunStatus
 from launcher.tracking import tracker_state
-from launcher.tracking.record import RunRecord
-from launcher.tracking.run_nodes import failed_node
-from launcher.tracking.status import RunStatus
+from launcher.tracking.record.run_nodes import failed_node
+from launcher.tracking.record.run_record import RunRecord
 
 _MARK = {RunStatus.FINISHED: ("✔", "green"), RunStatus.FAILED: ("✘", "red"), RunStatus.KILLED: ("■", "yellow")}
 _WORDS = {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from launcher.cli.watch import until_it_ends, watch
 from launcher.errors import LaunchError
-from launcher.run.signal_inbox import SignalInbox
+from launcher.run.supervisor.signal_inbox import SignalInbox
 from runtime.state_dir import RunDir
 
 
@@ -27,13 +27,13 @@ class ThisMachine:
 
     def end(self, signum: signal.Signals) -> None:
         from launcher.run.recover import recover
-        from launcher.run.supervisor_link import signal_supervisor
+        from launcher.run.start.supervisor_link import signal_supervisor
 
         recover(self._run_dir)
         signal_supervisor(self._run_dir, signum)
 
     def _opened(self) -> int:
-        from launcher.run.supervisor_link import open_supervisor
+        from launcher.run.start.supervisor_link import open_supervisor
 
         supervisor = open_supervisor(self._run_dir)
         if supervisor is None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from launcher.tracking.journal import Event
+from launcher.journal.journal import Event
 
 
 class Timings:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from launcher.cli import render
-from launcher.run.compare import Comparison, Difference, Verdict
-from launcher.tracking.record import RunRecord
+from launcher.run.compare.compare import Comparison, Difference, Verdict
+from launcher.tracking.record.run_record import RunRecord
 
 _BY_ITSELF = (
     "nothing that is recorded differs: the program gives other results each time (no seed, the time of day, threads that race); "

@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence
 
 from launcher.cli import render
 from launcher.cli.summary import print_summary
+from launcher.journal import journal
 from launcher.run.output import Output, lines_from
-from launcher.run.signal_inbox import SignalInbox
-from launcher.tracking import journal, record
+from launcher.run.supervisor.signal_inbox import SignalInbox
+from launcher.tracking.record import run_record
 from runtime.file_lock import is_locked
 from runtime.kernel.inotify import Inotify
 from runtime.state_dir import RunDir
@@ -89,7 +90,7 @@ def tell_notes(events: Sequence[journal.Event], *, quiet: bool) -> None:
         if event.name == "note" and event.get("text") and not quiet:
             render.say(f"{render.styled('note', 'yellow')}: {event.get('text')}")
         if event.name == "waiting" and not quiet:
-            render.say(f"{render.styled('waiting', 'yellow')}: {record.in_line(event)}")
+            render.say(f"{render.styled('waiting', 'yellow')}: {run_record.in_line(event)}")
 
 
 def is_finished(run_dir: RunDir) -> bool:
@@ -139,7 +140,7 @@ def _detached(inbox: SignalInbox, run_dir: RunDir, supervisor: int) -> bool:
 def _taken_up(run_dir: RunDir, supervisor: int) -> bool:
     """*supervisor* has ended. When the run has not, give it another, whose pidfd takes the dead one's number."""
     from launcher.run.recover import recover
-    from launcher.run.supervisor_link import open_supervisor
+    from launcher.run.start.supervisor_link import open_supervisor
 
     if is_finished(run_dir) or _takeovers(run_dir) >= _MOST_TAKEOVERS:
         return False
@@ -163,7 +164,7 @@ def _of_its_life(run_dir: RunDir) -> list[journal.Event]:
 
 
 def ending(run_dir: RunDir, *, quiet: bool) -> int:
-    ended = record.fold(run_dir)
+    ended = run_record.fold(run_dir)
     if ended is None or ended.exit_code is None:
         render.print_error(
             f"the supervisor of run `{run_dir.run_id}` ended before the run did",

@@ -2,7 +2,7 @@
 
 The process that Slurm started is the supervisor itself. What the cluster set around it, it has: the GPUs that are left to it
 (`runtime.gpu.visible_devices`), a cgroup, an affinity mask (`plan.machine_share`). Slurm may begin a job again whose first copy
-lives on: each beginning is a placement (`launcher.tracking.fencing`), and the newest has the run.
+lives on: each beginning is a placement (`launcher.journal.fencing`), and the newest has the run.
 """
 
 from __future__ import annotations
@@ -14,25 +14,26 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from launcher.cluster.last_witness import fork_witness
-from launcher.cluster.own_job import own_job, this_node
-from launcher.cluster.predecessor import predecessors, succeed
-from launcher.cluster.set_aside import remove_superseded
-from launcher.cluster.taken_away import close_or_leave
-from launcher.run import active, supervisor
-from launcher.run.attempt import Attempt
-from launcher.run.run_experiment import next_attempt
-from launcher.tracking import journal, superseded
-from launcher.tracking.record import process_started
-from launcher.tracking.submitted import job_of
+from launcher.cluster.placement.quarantine import remove_superseded
+from launcher.cluster.placement.requeue_check import close_or_leave
+from launcher.cluster.placement.stale_placements import predecessors, succeed
+from launcher.cluster.placement.watchdog import fork_witness
+from launcher.cluster.slurm.own_job import own_job, this_node
+from launcher.journal import journal, superseded
+from launcher.journal.submitted import job_of
+from launcher.run import active
+from launcher.run.supervisor import supervisor
+from launcher.run.supervisor.attempt import Attempt
+from launcher.run.supervisor.run_experiment import next_attempt
+from launcher.tracking.record.run_record import process_started
 from runtime.file_lock import LockBusy, is_locked, open_locked
 from runtime.state_dir import RunDir
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from launcher.run.peers import Peers
-    from launcher.run.run_experiment import Run
+    from launcher.run.supervisor.peers import Peers
+    from launcher.run.supervisor.run_experiment import Run
 
 _LOOK_S = 0.02
 _LOCK_WITHIN_S = 60.0

@@ -1,4 +1,4 @@
-"""A job's own program: `python -I -S job_main.py SITE RUN_DIR`, isolated as `launcher/run/supervisor_main.py` is."""
+"""A job's own program: `python -I -S job_main.py SITE RUN_DIR`, isolated as `launcher/run/start/supervisor_main.py` is."""
 
 import os
 import sys

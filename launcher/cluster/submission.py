@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.cluster.engine import Engine
-from launcher.cluster.sbatch_script import job_script
-from launcher.cluster.slurm import Slurm
+from launcher.cluster.slurm.sbatch_script import job_script
+from launcher.cluster.slurm.slurm import Slurm
 from launcher.errors import LaunchError
+from launcher.journal import journal
+from launcher.journal.status import Reason
 from launcher.plan.cluster_request import shards
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run import active
-from launcher.run.supervisor_start import supervisor_argv
-from launcher.tracking import journal
-from launcher.tracking.status import Reason
+from launcher.run.start.supervisor_start import supervisor_argv
 from runtime.state_dir import RunDir
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from launcher.tracking import journal
+from launcher.journal import journal
 from runtime.file_lock import LockBusy, locked, open_locked
 from runtime.rootfs.removal import remove_tree
 from runtime.state_dir import RunDir, StateDir

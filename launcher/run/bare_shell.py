@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from launcher.config.spec import to_json
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.program.container_plan import container_spec
-from launcher.run.acquisitions import acquired, undo_all
-from launcher.run.leases import leased
-from launcher.run.signal_inbox import SignalInbox
-from launcher.run.writable_layer import writable_layer
+from launcher.run.gpus.leases import leased
+from launcher.run.supervisor.acquisitions import acquired, undo_all
+from launcher.run.supervisor.signal_inbox import SignalInbox
+from launcher.run.supervisor.writable_layer import writable_layer
 from runtime.cgroup.cgroup import new_cgroup
 from runtime.container import lifecycle
 from runtime.container.lifecycle import Container

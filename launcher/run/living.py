@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from launcher.errors import ConfigError
 from launcher.run.recover import recover
-from launcher.tracking.record import RunRecord, find_run, fold
-from launcher.tracking.run_nodes import on_node
+from launcher.tracking.record.run_nodes import on_node
+from launcher.tracking.record.run_record import RunRecord, find_run, fold
 from runtime.cgroup.cgroup import Cgroup, open_cgroup
 from runtime.state_dir import StateDir
 

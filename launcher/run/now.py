@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from launcher.journal import journal
 from launcher.run.living import cgroup_of
-from launcher.tracking import journal
-from launcher.tracking.record import RunRecord, same_process
-from launcher.tracking.system_sampler import traffic_of
+from launcher.tracking.metrics.system_sampler import traffic_of
+from launcher.tracking.record.run_record import RunRecord, same_process
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.control_file import read_number
 from runtime.cgroup.freezer import is_frozen

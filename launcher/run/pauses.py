@@ -10,11 +10,11 @@ import select
 from collections.abc import Sequence
 
 from launcher.errors import ConfigError
+from launcher.journal import journal
+from launcher.journal.journal import Event
 from launcher.run.living import cgroup_of
-from launcher.run.signal_inbox import SignalInbox
-from launcher.tracking import journal
-from launcher.tracking.journal import Event
-from launcher.tracking.record import RunRecord
+from launcher.run.supervisor.signal_inbox import SignalInbox
+from launcher.tracking.record.run_record import RunRecord
 from runtime.cgroup.cgroup import open_cgroup
 from runtime.cgroup.freezer import can_freeze, freeze, is_frozen, thaw
 from runtime.errors import Unsupported

@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from launcher.journal import journal
+from launcher.journal.status import Reason
+from launcher.journal.submitted import job_of
 from launcher.run import active
-from launcher.run.supervisor_start import spawn_supervisor
-from launcher.tracking import journal
-from launcher.tracking.record import init_lives
-from launcher.tracking.status import Reason
-from launcher.tracking.submitted import job_of
+from launcher.run.start.supervisor_start import spawn_supervisor
+from launcher.tracking.record.run_record import init_lives
 from runtime.errors import RuntimeFailure
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir, StateDir
@@ -50,7 +50,7 @@ def recover_runs(state: StateDir) -> list[RunDir]:
 
 def recover(run_dir: RunDir, *, start: Callable[[RunDir, int], object] = spawn_supervisor) -> bool:
     """Have *start* give *run_dir* a supervisor, and the lock with it; False when it has one or needs none. A run that a cluster
-    has, is the cluster's (`launcher.cluster.settle`)."""
+    has, is the cluster's (`launcher.cluster.placement.reconcile`)."""
     events = journal.read(run_dir.journal)
     if not events:
         active.forget_half(run_dir)

@@ -12,7 +12,7 @@ from launcher.plan.data_pin import changed_data, refuse_missing_inputs
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import from_document
 from launcher.plan.planner import with_data, with_spec
-from launcher.tracking.record import RunRecord
+from launcher.tracking.record.run_record import RunRecord
 from runtime.build.cache_key import plan_key
 from runtime.state_dir import StateDir
 from runtime.store.store import Store

@@ -10,11 +10,11 @@ import os
 from collections.abc import Sequence
 
 from launcher.errors import ConfigError
+from launcher.journal import journal
+from launcher.journal.status import Reason
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run import active
-from launcher.tracking import journal
-from launcher.tracking.record import RunRecord, fold, process_started
-from launcher.tracking.status import Reason
+from launcher.tracking.record.run_record import RunRecord, fold, process_started
 from runtime.file_lock import LockBusy, locked, open_locked
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from launcher.config.spec import Sweep
+from launcher.journal.journal import Event, Follower
 from launcher.sweep import description
 from launcher.sweep.search.best import BestPoint, best_of, counted
 from launcher.sweep.search.protocol import End, EndState
 from launcher.sweep.trial_log import Verdict
-from launcher.tracking.journal import Event, Follower
 from runtime.state_dir import RunDir
 
 

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Collection
 from contextlib import AbstractContextManager
 
-from launcher.run.fork_server import ForkServer
+from launcher.run.start.fork_server import ForkServer
 from launcher.sweep.place import Over
 from launcher.sweep.room import Room
 from launcher.sweep.running import Running, RunningTrials

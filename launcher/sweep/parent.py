@@ -18,16 +18,16 @@ from typing import Any
 
 from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.errors import ConfigError, LaunchError
+from launcher.journal import journal
+from launcher.journal.status import Reason
 from launcher.run import active
-from launcher.run.handover import announce_pid
-from launcher.run.supervisor_link import open_supervisor, other_machine
-from launcher.run.tracker_process import TrackerProcess, start_tracker
+from launcher.run.start.create_run import announce_pid
+from launcher.run.start.supervisor_link import open_supervisor, other_machine
+from launcher.run.supervisor.tracker_process import TrackerProcess, start_tracker
 from launcher.sweep.run_sweep import SweepEnd
 from launcher.sweep.trial_log import Verdict
-from launcher.tracking import journal
-from launcher.tracking.description import Description, user_name, write_description
-from launcher.tracking.record import fold, process_started
-from launcher.tracking.status import Reason
+from launcher.tracking.mlflow.description import Description, user_name, write_description
+from launcher.tracking.record.run_record import fold, process_started
 from runtime.errors import RuntimeFailure
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir, StateDir

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from launcher.sweep.running import Running
 from launcher.sweep.trial import Trial
-from launcher.tracking.record import RunRecord
+from launcher.tracking.record.run_record import RunRecord
 
 Over = tuple[Running, RunRecord]
 """A try that has ended, and what is recorded of it."""

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.config.spec import ExperimentSpec, Sweep, to_json
+from launcher.journal.status import Reason, RunStatus
 from launcher.sweep.search.protocol import End
 from launcher.sweep.trial_log import Verdict
-from launcher.tracking.record import RunRecord
-from launcher.tracking.status import Reason, RunStatus
+from launcher.tracking.record.run_record import RunRecord
 
 NOT_ITS_FAULT = frozenset({Reason.LOST, Reason.LAUNCHER, Reason.GPU_LOST})
 CUT_SHORT = frozenset({Reason.STOPPED, Reason.INTERRUPTED})

@@ -10,7 +10,7 @@ from launcher.sweep.search.objective import reports
 from launcher.sweep.search.study import Asked
 from launcher.sweep.trial import EndedTrial
 from launcher.sweep.trial_log import LoggedTrial, Try, Verdict
-from launcher.tracking.record import fold
+from launcher.tracking.record.run_record import fold
 
 
 def restore(sweeping: Sweeping, trials: Mapping[int, LoggedTrial]) -> None:

@@ -12,7 +12,7 @@ from launcher.sweep import description
 from launcher.sweep.search.best import BestPoint, best_points
 from launcher.sweep.search.protocol import End, EndState
 from launcher.sweep.trial_log import LoggedTrial, Verdict, read_trials
-from launcher.tracking.record import RunRecord
+from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import RunDir
 
 

@@ -20,7 +20,7 @@ from launcher.sweep.stage import Stage
 from launcher.sweep.trial import Trial
 
 if TYPE_CHECKING:
-    from launcher.run.gpu_pool import GpuPool
+    from launcher.run.gpus.gpu_pool import GpuPool
 
 
 MOST_UNSENT = 16
@@ -97,7 +97,7 @@ class Room:
 class FreeGpus:
     """Whether GPUs for one more trial are free now: by the locks that leases are. The driver is read once for each kind of wish.
 
-    Only the trial's own supervisor takes them, in the line that all runs of the machine stand in (`launcher.run.gpu_line`). Here
+    Only the trial's own supervisor takes them, in the line that all runs of the machine stand in (`run/gpus/gpu_line.py`). Here
     is foreseen what it will find, so that a sweep neither fills that line nor leaves a GPU idle. What strangers use is not seen
     here: a trial that meets one waits in the line.
     """
@@ -126,7 +126,7 @@ class FreeGpus:
             return as_they_are(devices, {uuid: occupancy(directory, uuid) for uuid in uuids}, {})
 
     def _pool(self, plan: LaunchPlan) -> GpuPool:
-        from launcher.run.gpu_pool import GpuPool
+        from launcher.run.gpus.gpu_pool import GpuPool
 
         key = repr((plan.gpus, plan.spec.gpu))
         if key not in self._pools:

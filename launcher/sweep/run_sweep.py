@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from launcher.config.spec import Sweep
-from launcher.run.handover import RunIdentity, new_run
-from launcher.run.signal_inbox import SignalInbox
+from launcher.journal.status import Reason
+from launcher.run.start.create_run import RunIdentity, new_run
+from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.sweep.place import Place
 from launcher.sweep.policy import FailurePolicy, Past, shrunk
 from launcher.sweep.report_tail import ReportTail
@@ -26,8 +27,7 @@ from launcher.sweep.search.objective import trial_end
 from launcher.sweep.search.study import Asked, Study
 from launcher.sweep.trial import EndedTrial, Trial
 from launcher.sweep.trial_log import TrialLog, Verdict
-from launcher.tracking.record import RunRecord
-from launcher.tracking.status import Reason
+from launcher.tracking.record.run_record import RunRecord
 from runtime.build.step_label import counted
 from runtime.state_dir import RunDir, StateDir
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.run.recover import recover
-from launcher.run.supervisor_link import open_supervisor
+from launcher.run.start.supervisor_link import open_supervisor
 from launcher.sweep.report_tail import ReportTail
 from launcher.sweep.stage import Stage, StagedRun
 from launcher.sweep.trial import Trial
-from launcher.tracking.record import RunRecord, fold
+from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.kernel.inotify import MODIFY, Inotify
 from runtime.state_dir import RunDir
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from launcher.journal.journal import Follower
 from launcher.sweep.capacity import Need
-from launcher.tracking.journal import Follower
 from runtime.state_dir import RunDir
 
 

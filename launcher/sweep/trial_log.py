@@ -6,7 +6,7 @@
     started   number, run_id, gpus, node (of a cluster), overrides (of this try: a rule may have changed them)
     ended     number, run_id, verdict, values, violations, reason
 
-Each with `at` (Unix seconds). A line is one write(2), as in a run's journal (`launcher.tracking.journal`), and the study of a
+Each with `at` (Unix seconds). A line is one write(2), as in a run's journal (`launcher.journal.journal`), and the study of a
 resumed sweep is made from it again; who watches a sweep reads it as it grows (`followed.py`).
 """
 
@@ -23,7 +23,7 @@ from typing import Any
 from launcher.errors import LaunchError
 from launcher.sweep.search.protocol import End, EndState
 from launcher.sweep.search.study import Asked
-from launcher.tracking.json_lines import json_objects
+from launcher.tracking.record.json_lines import json_objects
 
 
 class Verdict(StrEnum):

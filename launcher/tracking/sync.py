@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from launcher.journal.journal import read
 from launcher.tracking import tracker_state
-from launcher.tracking.description import current_status, describe
-from launcher.tracking.journal import read
-from launcher.tracking.local_sink import open_sink
-from launcher.tracking.metric_files import metric_files
-from launcher.tracking.mlflow_address import LocalAddress
-from launcher.tracking.observed import Observed
+from launcher.tracking.metrics.metric_files import metric_files
+from launcher.tracking.metrics.metric_log import Observed
+from launcher.tracking.mlflow.address import LocalAddress
+from launcher.tracking.mlflow.description import current_status, describe
+from launcher.tracking.mlflow.local_sink import open_sink
 from runtime.file_lock import LockBusy, locked
 from runtime.state_dir import RunDir, StateDir
 
@@ -47,7 +47,7 @@ def sync_run(run_dir: RunDir, *, timeout_s: float = 60.0, environ: Mapping[str, 
                 sink.state.notes = observed.notes
                 tracker_state.save(run_dir, sink.state)
             if isinstance(sink.address, LocalAddress):
-                from launcher.tracking.mlflow_server import ensure_server
+                from launcher.tracking.mlflow.local_server import ensure_server
 
                 ensure_server(StateDir(sink.address.state_root))
             with closing(sink.client):

@@ -20,23 +20,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from launcher.errors import LaunchError
-from launcher.tracking import journal, tracker, tracker_state
-from launcher.tracking.description import Description, current_status, describe
-from launcher.tracking.local_sink import open_sink
-from launcher.tracking.metric_files import MetricFile, metric_files
-from launcher.tracking.mlflow_address import LocalAddress
-from launcher.tracking.mlflow_connection import MlflowUnreachable
-from launcher.tracking.observed import Observed
-from launcher.tracking.own_run import OwnRun
-from launcher.tracking.sink import Sink
-from launcher.tracking.superseded import leave_if_superseded
+from launcher.journal import journal
+from launcher.journal.superseded import leave_if_superseded
+from launcher.tracking import tracker, tracker_state
+from launcher.tracking.metrics.metric_files import MetricFile, metric_files
+from launcher.tracking.metrics.metric_log import Observed
+from launcher.tracking.metrics.system_sampler import SystemSampler
+from launcher.tracking.mlflow.address import LocalAddress
+from launcher.tracking.mlflow.connection import MlflowUnreachable
+from launcher.tracking.mlflow.description import Description, current_status, describe
+from launcher.tracking.mlflow.local_sink import open_sink
+from launcher.tracking.mlflow.own_run import OwnRun
+from launcher.tracking.mlflow.sink import Sink
 from launcher.tracking.sync import lock_path
-from launcher.tracking.system_sampler import SystemSampler
 from runtime.file_lock import locked
 from runtime.state_dir import RunDir, StateDir
 
 if TYPE_CHECKING:
-    from launcher.tracking.gateway import Gateway
+    from launcher.tracking.gateway.gateway import Gateway
 
 _POLL_S = 0.1
 _SUPERSEDED_EVERY_S = 1.0
@@ -109,7 +110,7 @@ def _track(
     known = dict(sink.run) or {**own.info({}, state.provisional_id), "provisional": True}
     _say(ready_fd, {"mlflow": known, "token": state.token, "error": pusher.failure})
     # After the answer: the program's start waits for it, and for none of the gateway's modules.
-    from launcher.tracking.gateway import Gateway
+    from launcher.tracking.gateway.gateway import Gateway
 
     serving = Serving(pusher, Gateway(sink, own, state.token), SystemSampler(run_dir, description))
     _watch(run_dir, observed, serving, channel=channel, alive_fd=alive_fd)
@@ -123,7 +124,7 @@ def _complete_record(run_dir: RunDir, observed: Observed) -> None:
     """Of a run that is over, whether MLflow is told of it or not. It is the first node's that all nodes have."""
     if run_dir.node or not is_over(run_dir):
         return
-    from launcher.tracking import record_files
+    from launcher.tracking.record import record_files
 
     try:
         record_files.write(run_dir)
@@ -308,6 +309,6 @@ class Pusher(threading.Thread):
         address = self._sink.address
         # Who removed the run, or all of LAUNCH_HOME, does not want it back.
         if isinstance(address, LocalAddress) and self._sink.run_dir.root.exists():
-            from launcher.tracking.mlflow_server import start_in_background
+            from launcher.tracking.mlflow.local_server import start_in_background
 
             start_in_background(StateDir(address.state_root))

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from launcher.tracking.status import RunStatus
+from launcher.journal.status import RunStatus
 from runtime.state_dir import RunDir
 from runtime.whole_file import replace_file
 

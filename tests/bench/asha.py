@@ -23,7 +23,7 @@ from pathlib import Path
 import launches
 from paired import machine, parser
 
-from launcher.run.compare import read_series
+from launcher.run.compare.compare import read_series
 from runtime.state_dir import StateDir
 
 METRIC = "val_accuracy"

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cluster"))
 from gpu_box import make_box
 from slurm_bed import slurm_bed
 
-from launcher.tracking import journal
+from launcher.journal import journal
 
 EXPERIMENT = """\
 # @package _global_

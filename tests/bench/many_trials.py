@@ -22,7 +22,7 @@ import launches
 from launches import Launch
 from paired import machine, measure, parser
 
-from launcher.run.supervisor_link import open_supervisor
+from launcher.run.start.supervisor_link import open_supervisor
 from runtime.state_dir import StateDir
 
 EXPERIMENT = """\
@@ -94,7 +94,7 @@ def _memory(state: StateDir, lock: Path) -> dict[str, int]:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"launcher.tracking.mlflow_server_main" in words and os.fsencode(state.root) in words:
+        if b"launcher.tracking.mlflow.server_main" in words and os.fsencode(state.root) in words:
             found["MLflow's server"] = _rss_kib(int(pid))
         if words[-2:-1] == [b"serve"] and _speaks_with(int(pid), sweep):
             found["fork server"] = _rss_kib(int(pid))

@@ -28,8 +28,8 @@ import launches
 from beside_program import BesideProgram
 from paired import Case, measure, parser
 
-from launcher.tracking.mlflow_address import LocalAddress
-from launcher.tracking.mlflow_rest import Mlflow
+from launcher.tracking.mlflow.address import LocalAddress
+from launcher.tracking.mlflow.rest import Mlflow
 
 METRICS = 100
 STEP_S = 0.1

@@ -23,7 +23,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from gpu_box import make_box
 
-from launcher.tracking import journal
+from launcher.journal import journal
 
 EXPERIMENT = """\
 # @package _global_

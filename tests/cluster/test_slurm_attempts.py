@@ -12,7 +12,7 @@ import pytest
 from counting_run import CountingRun, lives, one_history, until
 from server_peer import Server
 
-from launcher.tracking import mlflow_server
+from launcher.tracking.mlflow import local_server
 from runtime.state_dir import StateDir
 
 pytestmark = pytest.mark.requires("root", "slurm", "overlayfs")
@@ -79,9 +79,9 @@ def test_whenever_the_node_is_lost_one_attempt_is_in_the_record(counting, slurm,
 def recorded(counting):
     """The local MLflow server of the runs, up and answering."""
     state = StateDir(counting.home)
-    mlflow_server.ui(state)
+    local_server.ui(state)
     yield Server(state)
-    mlflow_server.stop_server(state)
+    local_server.stop_server(state)
 
 
 @pytest.mark.requires("patience")

@@ -15,7 +15,7 @@ from gpu_box import GpuBox, make_box
 from launch_command import Launch, write_project
 from server_peer import Server
 
-from launcher.tracking import mlflow_server
+from launcher.tracking.mlflow import local_server
 from runtime.state_dir import StateDir
 
 
@@ -23,7 +23,7 @@ from runtime.state_dir import StateDir
 def session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("launch-home")
     yield home
-    mlflow_server.stop_server(StateDir(home))
+    local_server.stop_server(StateDir(home))
     shutil.rmtree(home, ignore_errors=True)
 
 
@@ -58,7 +58,7 @@ def logging_launch(session_home: Path, mlflow_project: Path) -> Launch:
 def recorded(session_home: Path) -> Server:
     """The local MLflow server of the runs, up and answering."""
     state = StateDir(session_home)
-    mlflow_server.ui(state)
+    local_server.ui(state)
     return Server(state)
 
 

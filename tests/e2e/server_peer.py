@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.tracking import mlflow_server
-from launcher.tracking.mlflow_rest import Mlflow
+from launcher.tracking.mlflow import local_server
+from launcher.tracking.mlflow.rest import Mlflow
 from runtime.state_dir import RunDir, StateDir
 
 
@@ -26,7 +26,7 @@ class Server:
 
     def __init__(self, state: StateDir) -> None:
         self.state = state
-        self.client = Mlflow(mlflow_server.local_address(state))
+        self.client = Mlflow(local_server.local_address(state))
 
     def run(self, run_id: str) -> Known:
         run = self.client.get("runs/get", run_id=run_id)["run"]

@@ -15,7 +15,7 @@ from crash_rounds import make_project, process_children
 from launch_command import Launch
 from server_peer import Server
 
-from launcher.tracking import journal
+from launcher.journal import journal
 from runtime.file_lock import is_locked
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")

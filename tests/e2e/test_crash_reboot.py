@@ -16,7 +16,7 @@ from crash_rounds import make_project, process_children
 from launch_command import Launch
 from server_peer import Server
 
-from launcher.tracking.record import process_started
+from launcher.tracking.record.run_record import process_started
 from runtime.cgroup.cgroup import open_cgroup
 
 pytestmark = pytest.mark.requires("root", "overlayfs", "userns", "unshare")

@@ -21,7 +21,7 @@ import pytest
 from crash_rounds import process_children
 from launch_command import Launch
 
-from launcher.run.supervisor_link import open_supervisor
+from launcher.run.start.supervisor_link import open_supervisor
 from launcher.sweep.trial_log import LoggedTrial, Verdict, read_trials
 from runtime.state_dir import StateDir
 

@@ -13,7 +13,7 @@ from crash_rounds import process_children
 from launch_command import Launch, write_project
 from terminal_session import TerminalSession
 
-from launcher.run.supervisor_link import open_supervisor
+from launcher.run.start.supervisor_link import open_supervisor
 from launcher.sweep.trial_log import read_trials
 from runtime.state_dir import StateDir
 

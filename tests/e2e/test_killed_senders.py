@@ -17,7 +17,7 @@ import pytest
 from launch_command import Launch, write_project
 from server_peer import Server
 
-from launcher.tracking import mlflow_server
+from launcher.tracking.mlflow import local_server
 from runtime.state_dir import StateDir
 
 EXPERIMENT = """\
@@ -62,7 +62,7 @@ def server_pid(state: StateDir) -> int:
 def test_every_trial_is_in_mlflow_once_whoever_is_killed(session_home: Path, tmp_path: Path) -> None:
     project = write_project(tmp_path / "project", "short", experiment=EXPERIMENT, program="")
     state, launch, chance = StateDir(session_home), Launch(session_home, project), random.Random(7)
-    mlflow_server.ui(state)
+    local_server.ui(state)
     values = ",".join(map(str, range(TRIALS)))
     process = launch.start(
         "-m", "experiment=short", f"params.number=choice({values})", "sweep.parallel=2", stdout=subprocess.PIPE, text=True
@@ -85,7 +85,7 @@ def test_every_trial_is_in_mlflow_once_whoever_is_killed(session_home: Path, tmp
     while launch("sync", check=None).returncode != 0:
         assert time.monotonic() < deadline
     server = Server(state)
-    mlflow_server.ui(state)
+    local_server.ui(state)
     sweep = next(run["sweep_id"] for run in launch.runs() if run["experiment"] == "short" and run["sweep_id"])
     experiment = server.client.experiment("short").experiment_id
     marked = {"experiment_ids": [experiment], "filter": f"tags.`launch.sweep_id` = '{sweep}'", "max_results": 1000}

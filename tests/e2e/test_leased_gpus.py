@@ -15,7 +15,7 @@ import pytest
 from gpu_box import GpuBox, make_box
 from launch_command import Launch
 
-from launcher.tracking import journal
+from launcher.journal import journal
 from runtime.gpu.leases.lease import holders
 from runtime.state_dir import StateDir
 

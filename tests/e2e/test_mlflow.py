@@ -17,7 +17,7 @@ from authenticating_proxy import authenticating_proxy
 from launch_command import Launch
 from server_peer import Known, Server
 
-from launcher.tracking import mlflow_server
+from launcher.tracking.mlflow import local_server
 from runtime.state_dir import StateDir
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
@@ -136,7 +136,7 @@ def test_a_rerun_names_its_original(logging_launch: Launch, recorded: Server) ->
 
 def test_a_server_of_ones_own_is_asked_with_ones_own_password(logging_launch: Launch, recorded: Server, tmp_path: Path) -> None:
     who = {"MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": "l0velace"}
-    with authenticating_proxy(mlflow_server.ui(recorded.state), user="ada", password="l0velace") as uri:
+    with authenticating_proxy(local_server.ui(recorded.state), user="ada", password="l0velace") as uri:
         there = Launch(tmp_path / "home", logging_launch.project, who)
         (tmp_path / "home").mkdir()
         (tmp_path / "home/store").symlink_to(logging_launch.home / "store")
@@ -163,7 +163,7 @@ def test_without_tracking_no_server_is_started(mlflow_project: Path, session_hom
     done = launch("experiment=plain", "tracking=none", timeout_s=600)
     assert (None, None) == (launch.record()["mlflow_run_id"], launch.record()["mlflow_url"])
     assert "mlflow" not in done.stderr
-    assert not mlflow_server.is_up(StateDir(launch.home))
+    assert not local_server.is_up(StateDir(launch.home))
 
 
 def test_a_deleted_experiment_costs_no_run_and_is_told(logging_launch: Launch, recorded: Server) -> None:
@@ -196,5 +196,5 @@ def test_two_first_launches_share_one_server(mlflow_project: Path, session_home:
     url = launch("ui").stdout.strip()
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=60) as page:
         assert b"MLflow" in page.read()
-    mlflow_server.stop_server(server.state)
+    local_server.stop_server(server.state)
     shutil.rmtree(launch.home)

@@ -14,9 +14,9 @@ import pytest
 from crash_rounds import process_children
 from launch_command import Launch, write_project
 
+from launcher.journal import journal
 from launcher.run import active
 from launcher.sweep.trial_log import LoggedTrial, read_trials
-from launcher.tracking import journal
 from runtime.state_dir import StateDir
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")

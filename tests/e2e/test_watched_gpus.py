@@ -12,7 +12,7 @@ from gpu_box import GpuBox
 from launch_command import Launch
 from server_peer import Server
 
-from launcher.tracking import journal
+from launcher.journal import journal
 from runtime.state_dir import RunDir, StateDir
 
 pytestmark = pytest.mark.requires("overlayfs", "userns", "cc")

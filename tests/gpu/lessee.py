@@ -8,8 +8,8 @@ import sys
 
 from gpu_racers import plan_for
 
-from launcher.run.gpu_line import placed
-from launcher.run.signal_inbox import SignalInbox
+from launcher.run.gpus.gpu_line import placed
+from launcher.run.supervisor.signal_inbox import SignalInbox
 from runtime.gpu.leases.lease import release
 
 

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     from launcher.cli.placing import place_of
     from launcher.cli.watch import SIGNALS
     from launcher.run.living import running_or_waiting
-    from launcher.run.signal_inbox import SignalInbox
+    from launcher.run.supervisor.signal_inbox import SignalInbox
 
     record = running_or_waiting(state_dir(), options.run)
     inbox = SignalInbox(SIGNALS)

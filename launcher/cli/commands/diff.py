@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from launcher.cli import arguments as args
 from launcher.errors import ConfigError
-from launcher.tracking.record import RunRecord, find_run
+from launcher.tracking.record.run_record import RunRecord, find_run
 from runtime.errors import StoreError
 from runtime.state_dir import StateDir, state_dir
 from runtime.store.records import Image

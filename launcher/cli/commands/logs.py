@@ -13,8 +13,8 @@ from launcher.cli import render
 from launcher.cli.moments import moment, timestamp
 from launcher.cli.placing import place_of
 from launcher.run.output import Output, Piece, lines_from
-from launcher.tracking.record import RunRecord
-from launcher.tracking.run_nodes import node_directories, on_node
+from launcher.tracking.record.run_nodes import node_directories, on_node
+from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import RunDir, state_dir
 
 _TAIL_BYTES = 1 << 26

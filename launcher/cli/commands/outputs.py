@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from launcher.cli import arguments as args
-from launcher.tracking.record import find_run
+from launcher.tracking.record.run_record import find_run
 from runtime.state_dir import state_dir
 
 

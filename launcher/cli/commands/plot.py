@@ -11,8 +11,8 @@ from launcher.cli import arguments as args
 from launcher.cli import render
 from launcher.cli.plots.plotted import Plot, plot_of
 from launcher.errors import ConfigError
-from launcher.run.curve import Curve, read_curves
-from launcher.tracking.record import RunRecord, find_run, list_runs
+from launcher.run.compare.curve import Curve, read_curves
+from launcher.tracking.record.run_record import RunRecord, find_run, list_runs
 from runtime.state_dir import StateDir, state_dir
 from runtime.suggestions import did_you_mean
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from launcher.cli import arguments as args
 from launcher.cli import render
 from launcher.cli.runs.table import print_records
-from launcher.tracking.record import fold
+from launcher.tracking.record.run_record import fold
 from runtime.state_dir import state_dir
 
 

@@ -15,13 +15,13 @@ from launcher.cli.timings import Timings
 from launcher.cli.verdict import print_verdict
 from launcher.cli.watch import SIGNALS
 from launcher.errors import ConfigError
-from launcher.run.compare import compare
-from launcher.run.fork_server import ForkServer
-from launcher.run.handover import RunIdentity, new_run
+from launcher.run.compare.compare import compare
 from launcher.run.recover import recover_runs
 from launcher.run.rerun import plan_again
-from launcher.run.signal_inbox import SignalInbox, held_back
-from launcher.tracking.record import RunRecord, find_run, fold
+from launcher.run.start.create_run import RunIdentity, new_run
+from launcher.run.start.fork_server import ForkServer
+from launcher.run.supervisor.signal_inbox import SignalInbox, held_back
+from launcher.tracking.record.run_record import RunRecord, find_run, fold
 from runtime.state_dir import StateDir, state_dir
 
 DIFFERENT = 1
@@ -94,7 +94,7 @@ def _recorded(reference: str, source: str | None, state: StateDir) -> RunRecord:
     try:
         return find_run(state, reference)
     except ConfigError:
-        from launcher.tracking.recorded_elsewhere import fetch_record, looks_like_mlflow_run
+        from launcher.tracking.record.recorded_elsewhere import fetch_record, looks_like_mlflow_run
 
         if not looks_like_mlflow_run(reference):
             raise

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from launcher.cli import arguments as args
 from launcher.errors import ConfigError
-from launcher.tracking.record import RunRecord, find_run
+from launcher.tracking.record.run_record import RunRecord, find_run
 from runtime.state_dir import StateDir, state_dir
 
 
@@ -45,10 +45,10 @@ def _resume_run(record: RunRecord, state: StateDir, options: argparse.Namespace)
     from launcher.cli.timings import Timings
     from launcher.cli.watch import SIGNALS
     from launcher.plan.data_pin import changed_data, refuse_missing_inputs
-    from launcher.run.fork_server import ForkServer
     from launcher.run.rerun import recorded_plan
     from launcher.run.resume import refuse_another_image, refuse_to_resume, take_up_again
-    from launcher.run.signal_inbox import SignalInbox, held_back
+    from launcher.run.start.fork_server import ForkServer
+    from launcher.run.supervisor.signal_inbox import SignalInbox, held_back
 
     if record.job is not None:
         from launcher.cli.cluster_run import settled

@@ -66,16 +66,16 @@ def _print_configuration(request: args.Request) -> int:
 
 
 def _run_once(request: args.Request, options: argparse.Namespace, timings: Timings) -> int:
-    from launcher.run.fork_server import ForkServer
+    from launcher.run.start.fork_server import ForkServer
 
     with ForkServer() as supervisors:
         # Imported beside the server's own start.
         from launcher.cli.placing import place
         from launcher.cli.prepare import prepare
         from launcher.cli.watch import SIGNALS
-        from launcher.run.handover import RunIdentity, new_run
         from launcher.run.recover import recover_runs
-        from launcher.run.signal_inbox import SignalInbox, held_back
+        from launcher.run.start.create_run import RunIdentity, new_run
+        from launcher.run.supervisor.signal_inbox import SignalInbox, held_back
 
         may_wait = not options.no_wait
         prepared = prepare(request, timings, image=options.image, quiet=options.quiet, may_wait=may_wait)
@@ -98,7 +98,7 @@ def _run_once(request: args.Request, options: argparse.Namespace, timings: Timin
 
 def _print_timings(journal_path: Path, timings: Timings, handed_over_at: float) -> None:
     from launcher.cli.render import say
-    from launcher.tracking import journal
+    from launcher.journal import journal
 
     timings.add_run(journal.read(journal_path), handed_over_at=handed_over_at, ended_at=time.time())
     say("\n".join(timings.lines()))

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     args.apply_debug(options)
     from launcher.cli.cluster_run import settle_all
     from launcher.run.recover import recover_all
-    from launcher.tracking.record import list_runs
+    from launcher.tracking.record.run_record import list_runs
 
     state = state_dir()
     settle_all(state)

@@ -72,8 +72,8 @@ def _in_a_new_container(request: args.Request, options: argparse.Namespace) -> i
     from launcher.cli.prepare import compose, plan_and_build
     from launcher.cli.relay import SIGNALS, relay
     from launcher.run.bare_shell import bare_shell, clear_dead_shells
-    from launcher.run.leases import Withdrawn
-    from launcher.run.signal_inbox import SignalInbox
+    from launcher.run.gpus.leases import Withdrawn
+    from launcher.run.supervisor.signal_inbox import SignalInbox
     from runtime.container import pty
 
     timings, state = Timings(), state_dir().ensure()

@@ -12,7 +12,7 @@ from typing import Any
 from launcher.cli import arguments as args
 from launcher.cli import render
 from launcher.run.now import Sample, sample
-from launcher.tracking.record import RunRecord, fold
+from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.state_dir import StateDir, state_dir
 
 _HEADER = ("RUN", "EXPERIMENT", "CPU", "MEMORY", "LIMIT", "%", "PROCESSES", "NET IN/OUT", "DISK R/W", "GPU")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from launcher.cli import arguments as args
 from launcher.cli import render
 from launcher.errors import LaunchError
-from launcher.tracking.record import RunRecord, find_run, fold, list_runs
+from launcher.tracking.record.run_record import RunRecord, find_run, fold, list_runs
 from runtime.state_dir import state_dir
 
 

@@ -12,7 +12,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = args.Parser("ui", "Start the MLflow UI unless it is up, and print its URL.", usage="")
     args.add_debug_options(parser)
     args.apply_debug(parser.parse_args(arguments))
-    from launcher.tracking.mlflow_server import ui
+    from launcher.tracking.mlflow.local_server import ui
 
     print(ui(state_dir().ensure()))
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from launcher.cli import arguments as args
 from launcher.cli.ending import wait_for
 from launcher.cli.summary import print_summary
-from launcher.tracking.record import find_run
+from launcher.tracking.record.run_record import find_run
 from runtime.state_dir import state_dir
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from launcher.run.curve import Curve
+from launcher.run.compare.curve import Curve
 
 
 @dataclass(frozen=True, slots=True)

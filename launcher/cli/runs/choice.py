@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from launcher.cli import arguments as args
 from launcher.errors import ConfigError
-from launcher.tracking.record import RunRecord
-from launcher.tracking.run_fields import check, value
-from launcher.tracking.run_filter import run_filter
+from launcher.tracking.record.run_fields import check, value
+from launcher.tracking.record.run_filter import run_filter
+from launcher.tracking.record.run_record import RunRecord
 
 
 def add_where(parser: args.Parser) -> None:

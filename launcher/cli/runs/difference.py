@@ -11,8 +11,8 @@ from typing import Any
 from launcher.cli import render
 from launcher.cli.plots.sparkline import sparkline
 from launcher.cli.summary import headline
-from launcher.run.run_difference import Change, MetricDifference, RunDifference, run_difference
-from launcher.tracking.record import RunRecord
+from launcher.run.compare.run_difference import Change, MetricDifference, RunDifference, run_difference
+from launcher.tracking.record.run_record import RunRecord
 from runtime.build.step_label import counted
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}

@@ -10,7 +10,7 @@ from launcher.cli import arguments as args
 from launcher.cli import render
 from launcher.cli.runs.choice import add_where, fulfilling
 from launcher.errors import ConfigError
-from launcher.tracking.record import RunRecord, find_run, list_runs
+from launcher.tracking.record.run_record import RunRecord, find_run, list_runs
 from runtime.build.step_label import counted
 from runtime.state_dir import StateDir, state_dir
 
@@ -90,7 +90,7 @@ def _agreed(records: Sequence[RunRecord]) -> bool:
 
 
 def _delete_in_mlflow(record: RunRecord) -> None:
-    from launcher.tracking.mlflow_deletion import delete_in_mlflow
+    from launcher.tracking.mlflow.deletion import delete_in_mlflow
 
     if not delete_in_mlflow(record.run_dir):
         render.say(f"{record.run_id} is not in MLflow")

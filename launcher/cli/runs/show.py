@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from launcher.cli import arguments as args
 from launcher.cli.summary import headline
 from launcher.cli.usage_words import usage_words
-from launcher.tracking.record import RunRecord, find_run
-from launcher.tracking.run_nodes import node_words
+from launcher.tracking.record.run_nodes import node_words
+from launcher.tracking.record.run_record import RunRecord, find_run
 from runtime.state_dir import state_dir
 
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from launcher.cli import render
-from launcher.tracking.record import RunRecord
-from launcher.tracking.run_fields import DURATIONS, MOMENTS, Value, check, value
-from launcher.tracking.run_nodes import node_words
+from launcher.tracking.record.run_fields import DURATIONS, MOMENTS, Value, check, value
+from launcher.tracking.record.run_nodes import node_words
+from launcher.tracking.record.run_record import RunRecord
 
 COLUMNS = ("RUN", "EXPERIMENT", "STATUS", "REASON", "EXIT", "STARTED", "DURATION", "METRICS")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from launcher.cli import arguments as args
 from launcher.cli import render
-from launcher.tracking.record import find_run
+from launcher.tracking.record.run_record import find_run
 from runtime.state_dir import state_dir
 
 

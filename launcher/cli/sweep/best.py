@@ -12,7 +12,7 @@ from launcher.cli.sweep.summary import best_lines
 from launcher.errors import ConfigError
 from launcher.sweep.results import SweepResults, results_of
 from launcher.sweep.search.best import BestPoint
-from launcher.tracking.record import RunRecord
+from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import state_dir
 
 

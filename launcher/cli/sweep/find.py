@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from launcher.errors import ConfigError
-from launcher.tracking.record import RunRecord, find_run, list_runs
+from launcher.tracking.record.run_record import RunRecord, find_run, list_runs
 from runtime.state_dir import StateDir
 
 

@@ -11,8 +11,8 @@ from launcher.cli.sweep.watch import sweep_ending, watch_sweep
 from launcher.cli.watch import until_it_ends
 from launcher.errors import ConfigError
 from launcher.run.recover import recover
-from launcher.run.signal_inbox import SignalInbox
-from launcher.run.supervisor_link import open_supervisor, other_machine
+from launcher.run.start.supervisor_link import open_supervisor, other_machine
+from launcher.run.supervisor.signal_inbox import SignalInbox
 from runtime.state_dir import RunDir
 
 
@@ -53,6 +53,6 @@ class SweepPlace:
         """Of a sweep whose process was killed: its trials end by themselves."""
         recover(self._run_dir)
         if self._run_dir.workers.is_dir():
-            from launcher.cluster.trials.leaving import leave_line
+            from launcher.cluster.trials.scale_down import leave_line
 
             leave_line(self._run_dir)

@@ -17,16 +17,16 @@ from launcher.cli.sweep.watch import watch_sweep
 from launcher.cli.timings import Timings
 from launcher.cli.watch import SIGNALS
 from launcher.errors import ConfigError
-from launcher.run.fork_server import ForkServer
-from launcher.run.signal_inbox import SignalInbox, held_back
+from launcher.journal.status import Reason
+from launcher.run.start.fork_server import ForkServer
+from launcher.run.supervisor.signal_inbox import SignalInbox, held_back
 from launcher.sweep import description
 from launcher.sweep.description import SweepRequest
 from launcher.sweep.parent import SweepParent, new_parent, refuse_running, reopened_parent
 from launcher.sweep.restore import restore
 from launcher.sweep.run_sweep import Sweeping
 from launcher.sweep.trial_log import TrialLog, read_trials
-from launcher.tracking.record import RunRecord
-from launcher.tracking.status import Reason
+from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import RunDir, state_dir
 
 _REQUESTS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)

@@ -11,7 +11,7 @@ from launcher.cli.sweep.find import find_sweep
 from launcher.cli.sweep.summary import best_lines
 from launcher.sweep.results import SweepResults, results_of
 from launcher.sweep.trial_log import read_place
-from launcher.tracking.record import RunRecord
+from launcher.tracking.record.run_record import RunRecord
 from runtime.build.step_label import counted
 from runtime.state_dir import state_dir
 

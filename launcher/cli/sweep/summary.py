@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from launcher.cli import render
 from launcher.config.spec import Sweep
+from launcher.journal.status import Reason, RunStatus
 from launcher.sweep.results import SweepResults, TrialResult
 from launcher.sweep.search.best import BestPoint
 from launcher.sweep.trial_log import Verdict, read_total
-from launcher.tracking.record import RunRecord, fold
-from launcher.tracking.status import Reason, RunStatus
+from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.state_dir import RunDir, StateDir
 
 _METRICS_SHOWN = 3

@@ -11,7 +11,7 @@ from launcher.sweep.policy import FailurePolicy
 
 if TYPE_CHECKING:
     from launcher.config.spec import Cluster, Sweep
-    from launcher.run.fork_server import ForkServer
+    from launcher.run.start.fork_server import ForkServer
     from launcher.sweep.parent import SweepParent
     from launcher.sweep.place import Place
     from launcher.sweep.search.study import Study

@@ -18,7 +18,7 @@ from launcher.sweep.followed import Ended, Started
 from launcher.sweep.search.best import BestPoint
 from launcher.sweep.stage import Stage, StagedRun
 from launcher.sweep.trial_log import Verdict
-from launcher.tracking.record import fold
+from launcher.tracking.record.run_record import fold
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from launcher.cli import render
 from launcher.cli.sweep.summary import print_sweep_summary
 from launcher.cli.sweep.view import LiveView, PlainView, plain_line, sweep_view
-from launcher.run.signal_inbox import SignalInbox
+from launcher.journal import journal
+from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.sweep.capacity import offer
 from launcher.sweep.followed import Ended, FollowedSweep, Started
 from launcher.sweep.results import read_known_results
-from launcher.tracking import journal
-from launcher.tracking.record import fold
+from launcher.tracking.record.run_record import fold
 from runtime.kernel.inotify import Inotify
 from runtime.state_dir import RunDir, StateDir
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.cluster.checkup.node_report import ASKED
-from launcher.cluster.own_job import outside_of_it
+from launcher.cluster.slurm.own_job import outside_of_it
 from runtime.file_lock import locked
 from runtime.host.finding import Finding, good, off
 from runtime.state_dir import StateDir

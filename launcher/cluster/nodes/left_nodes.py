@@ -1,7 +1,7 @@
 """Nodes of an earlier attempt that did not say that they ended: they may live on behind a broken network.
 
 Each ends itself once it sees in the run's journal that its attempt is over (`link.py`). Where one does not say so in time, it
-keeps the files that it has open, and the run goes on in copies (`launcher.cluster.set_aside`).
+keeps the files that it has open, and the run goes on in copies (`launcher.cluster.placement.quarantine`).
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import time
 from collections.abc import Sequence
 
 from launcher.cluster.nodes.words import FENCE_S
-from launcher.cluster.set_aside import set_common_aside, set_own_aside
-from launcher.tracking import journal
-from launcher.tracking.fencing import TOKEN
-from launcher.tracking.run_nodes import node_directories
-from launcher.tracking.status import Reason
+from launcher.cluster.placement.quarantine import set_common_aside, set_own_aside
+from launcher.journal import journal
+from launcher.journal.fencing import TOKEN
+from launcher.journal.status import Reason
+from launcher.tracking.record.run_nodes import node_directories
 from runtime.state_dir import RunDir
 
 _OWN_END_WITHIN_S = 5 * FENCE_S

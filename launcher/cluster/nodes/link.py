@@ -15,16 +15,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from launcher.cluster.kill_placement import kill_placement
 from launcher.cluster.nodes.words import BEAT_S, FENCE_S, PAUSE, SIGNALS, UNPAUSE, document_of, lines
-from launcher.cluster.own_job import this_node
-from launcher.run.acquisitions import undo_all
+from launcher.cluster.placement.kill_placement import kill_placement
+from launcher.cluster.slurm.own_job import this_node
+from launcher.journal import journal
+from launcher.journal.fencing import TOKEN
+from launcher.journal.status import Reason
+from launcher.journal.submitted import job_of
 from launcher.run.pauses import go_on, stand_still
-from launcher.tracking import journal
-from launcher.tracking.fencing import TOKEN
-from launcher.tracking.observed import read_slice
-from launcher.tracking.status import Reason
-from launcher.tracking.submitted import job_of
+from launcher.run.supervisor.acquisitions import undo_all
+from launcher.tracking.metrics.metric_log import read_slice
 from runtime.container import lifecycle
 from runtime.kernel import processes
 from runtime.state_dir import RunDir

@@ -15,19 +15,19 @@ from typing import NoReturn
 
 from launcher.cluster.nodes.interfaces import way_to
 from launcher.cluster.nodes.link import Link
-from launcher.cluster.own_job import own_job
+from launcher.cluster.slurm.own_job import own_job
+from launcher.journal import journal, superseded
 from launcher.plan.program.meeting import Meeting
-from launcher.run.attempt import Attempt
-from launcher.run.follow import REQUESTS
-from launcher.run.handover import announce_pid
-from launcher.run.logs import close_holes
-from launcher.run.machine_facts import machine_facts
-from launcher.run.run_experiment import Run, run_experiment
-from launcher.run.signal_inbox import SignalInbox
-from launcher.run.supervisor import close, guarded, load
-from launcher.run.tracker_process import start_tracker
-from launcher.tracking import journal, superseded
-from launcher.tracking.record import process_started
+from launcher.run.start.create_run import announce_pid
+from launcher.run.supervisor.attempt import Attempt
+from launcher.run.supervisor.follow import REQUESTS
+from launcher.run.supervisor.logs import close_holes
+from launcher.run.supervisor.machine_facts import machine_facts
+from launcher.run.supervisor.run_experiment import Run, run_experiment
+from launcher.run.supervisor.signal_inbox import SignalInbox
+from launcher.run.supervisor.supervisor import close, guarded, load
+from launcher.run.supervisor.tracker_process import start_tracker
+from launcher.tracking.record.run_record import process_started
 from runtime.file_lock import open_locked
 from runtime.kernel import processes
 from runtime.state_dir import RunDir

@@ -1,4 +1,4 @@
-"""On the first node: the others as the run's supervisor deals with them (`launcher.run.peers`), over one job step."""
+"""On the first node: the others as the run's supervisor deals with them (`launcher.run.supervisor.peers`), over one job step."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from launcher.cluster.nodes.rendezvous import arranged
 from launcher.cluster.nodes.step import start_step
 from launcher.cluster.nodes.verdict import Asked, NodeEnd, end_words, verdict
 from launcher.cluster.nodes.words import BEAT_S, PAUSE, SIGNALS, UNPAUSE, Ear, document_of, outcome_from
-from launcher.cluster.own_job import this_node
+from launcher.cluster.slurm.own_job import this_node
+from launcher.journal import journal
+from launcher.journal.fencing import TOKEN
+from launcher.journal.status import Reason
 from launcher.plan.program.meeting import Meeting
-from launcher.run.attempt import Attempt
-from launcher.run.demand import Demand
-from launcher.run.followed import Followed
-from launcher.run.outcome import ExitOutcome
-from launcher.run.run_experiment import Run
-from launcher.tracking import journal
-from launcher.tracking.fencing import TOKEN
-from launcher.tracking.status import Reason
+from launcher.run.supervisor.attempt import Attempt
+from launcher.run.supervisor.demand import Demand
+from launcher.run.supervisor.followed import Followed
+from launcher.run.supervisor.outcome import ExitOutcome
+from launcher.run.supervisor.run_experiment import Run
 from runtime.state_dir import RunDir
 
 _LOOK_S = 0.5
@@ -65,7 +65,7 @@ class _Node:
 
 @dataclass(slots=True)
 class StepPeers:
-    """Implements `launcher.run.peers.Peers`."""
+    """Implements `launcher.run.supervisor.peers.Peers`."""
 
     run_dir: RunDir
     meeting: Meeting

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator, Mapping
 
 from launcher.cluster.nodes.interfaces import way_to
-from launcher.cluster.own_job import own_job
+from launcher.cluster.slurm.own_job import own_job
 from launcher.errors import LaunchError
 from launcher.plan.program.meeting import Meeting
 from launcher.plan.slurm_program import run_slurm

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from launcher.errors import LaunchError
 from launcher.plan.program.meeting import Meeting
-from launcher.run.supervisor_start import supervisor_argv
+from launcher.run.start.supervisor_start import supervisor_argv
 from runtime.state_dir import RunDir
 
 _MEANT_FOR_OTHERS = ("SLURM_LABELIO", "SLURM_STDINMODE", "SLURM_STDOUTMODE", "SLURM_STDERRMODE", "SLURM_UNBUFFEREDIO")

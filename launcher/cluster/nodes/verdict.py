@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from launcher.run.outcome import ExitOutcome
-from launcher.tracking.status import Reason
+from launcher.journal.status import Reason
+from launcher.run.supervisor.outcome import ExitOutcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ import re
 import signal
 from typing import Any
 
-from launcher.run.outcome import ExitOutcome
-from launcher.tracking.journal import Event
-from launcher.tracking.status import Reason
+from launcher.journal.journal import Event
+from launcher.journal.status import Reason
+from launcher.run.supervisor.outcome import ExitOutcome
 
 PAUSE, UNPAUSE = "pause", "unpause"
 """Said to the nodes, beside names of signals."""

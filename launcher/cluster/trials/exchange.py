@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import LaunchError
-from launcher.tracking import journal
+from launcher.journal import journal
 from runtime.state_dir import RunDir
 
 _LOOK_S = (0.05, 0.5)

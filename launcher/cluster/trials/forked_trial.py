@@ -15,9 +15,9 @@ from typing import NoReturn
 from launcher.cluster import job
 from launcher.cluster.trials.exchange import Requests
 from launcher.cluster.trials.last_word import close
-from launcher.run.attempt import Attempt
-from launcher.run.supervisor_link import signal_supervisor
-from launcher.tracking.journal import Follower
+from launcher.journal.journal import Follower
+from launcher.run.start.supervisor_link import signal_supervisor
+from launcher.run.supervisor.attempt import Attempt
 from runtime.kernel.processes import end_with
 from runtime.state_dir import RunDir
 

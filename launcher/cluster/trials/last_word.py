@@ -14,12 +14,12 @@ from launcher.cluster.engine import JobPhase
 from launcher.cluster.submission import engine_named
 from launcher.cluster.trials.exchange import is_asked
 from launcher.errors import LaunchError
-from launcher.run import supervisor
-from launcher.run.attempt import Attempt
-from launcher.run.outcome import ExitOutcome
-from launcher.tracking import journal
-from launcher.tracking.status import Reason
-from launcher.tracking.submitted import job_of
+from launcher.journal import journal
+from launcher.journal.status import Reason
+from launcher.journal.submitted import job_of
+from launcher.run.supervisor import supervisor
+from launcher.run.supervisor.attempt import Attempt
+from launcher.run.supervisor.outcome import ExitOutcome
 from runtime.state_dir import RunDir
 
 _ENDED = "its worker's job was ended"

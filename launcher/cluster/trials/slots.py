@@ -11,24 +11,24 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
-from launcher.cluster import settle
 from launcher.cluster.engine import Engine, JobStatus
-from launcher.cluster.trials.crew import Crew
+from launcher.cluster.placement import reconcile
 from launcher.cluster.trials.exchange import ask, is_asked, new_requests
 from launcher.cluster.trials.worker_job import WorkerJob
+from launcher.cluster.trials.worker_pool import Crew
 from launcher.cluster.trials.worker_script import shape_of, worker_script
 from launcher.config.spec import Cluster, Sweep
 from launcher.errors import LaunchError
+from launcher.journal import journal
+from launcher.journal.status import Reason
+from launcher.journal.submitted import job_of
 from launcher.run.recover import recover
 from launcher.sweep.place import Over
 from launcher.sweep.policy import CUT_SHORT
 from launcher.sweep.running import FileWatch, Running
 from launcher.sweep.stage import Stage
 from launcher.sweep.trial import Trial
-from launcher.tracking import journal
-from launcher.tracking.record import RunRecord, fold
-from launcher.tracking.status import Reason
-from launcher.tracking.submitted import job_of
+from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.build.step_label import counted
 from runtime.state_dir import RunDir
 
@@ -198,7 +198,7 @@ class ClusterSlots:
         if record is None or record.exit_code is None:
             if time.monotonic() - self._without_last_word[run_id] > _LAST_WORD_WITHIN_S:
                 job = self._workers[run_id].job
-                settle.close_as(Reason.LOST, running.run_dir, job, "its supervisor ended without a last word")
+                reconcile.close_as(Reason.LOST, running.run_dir, job, "its supervisor ended without a last word")
             return None
         for known in (self._tries, self._workers, self._without_last_word):
             known.pop(run_id)
@@ -211,10 +211,10 @@ def _close(run_dir: RunDir, worker: WorkerJob, status: JobStatus) -> None:
     """Write the last word of a trial whose worker's job is over, if there is none. One that was handed over just as the worker
     left has not begun: that is nobody's failure."""
     if worker.left is None or any(event.name == "placed" for event in journal.read(run_dir.journal)):
-        settle.close(run_dir, worker.job, status)
+        reconcile.close(run_dir, worker.job, status)
     else:
         reason = Reason.STOPPED if is_asked(run_dir) else Reason.PREEMPTED
-        settle.close_as(reason, run_dir, worker.job, f"its worker left before it began: {worker.left}")
+        reconcile.close_as(reason, run_dir, worker.job, f"its worker left before it began: {worker.left}")
 
 
 def _blamed(record: RunRecord) -> RunRecord:

@@ -14,12 +14,12 @@ import time
 from contextlib import suppress
 from typing import NoReturn
 
-from launcher.cluster.own_job import this_node
+from launcher.cluster.slurm.own_job import this_node
 from launcher.cluster.trials.exchange import WorkerDir, look_pause_s, write_line
 from launcher.cluster.trials.forked_trial import ForkedTrial, fork_trial
-from launcher.run.signal_inbox import SignalInbox
-from launcher.run.warm_up import warm_up
-from launcher.tracking.journal import Follower
+from launcher.journal.journal import Follower
+from launcher.run.start.warm_up import warm_up
+from launcher.run.supervisor.signal_inbox import SignalInbox
 from runtime.kernel.inotify import MODIFY, Inotify
 from runtime.state_dir import RunDir
 

@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass, field
 
 from launcher.cluster.trials.exchange import WorkerDir, look_pause_s, write_line
-from launcher.tracking.journal import Event, Follower, read
-from launcher.tracking.submitted import Job
+from launcher.journal.journal import Event, Follower, read
+from launcher.journal.submitted import Job
 
 _IN_LINE_S = 2.0
 """The longest pause between two looks at what a worker has said that hasn't begun, which may take days."""

@@ -1,4 +1,4 @@
-"""A worker job's own program: `python -I -S worker_main.py SITE WORKER_DIR`, isolated as `launcher/run/supervisor_main.py` is."""
+"""A worker job's own program: `python -I -S worker_main.py SITE WORKER_DIR`, isolated as `supervisor_main.py` is."""
 
 import os
 import sys

@@ -10,7 +10,7 @@ from launcher.cluster.submission import script_for
 from launcher.cluster.trials.exchange import WorkerDir
 from launcher.config.spec import ExperimentSpec
 from launcher.plan.launch_plan import LaunchPlan
-from launcher.run.supervisor_start import supervisor_argv
+from launcher.run.start.supervisor_start import supervisor_argv
 
 SEVERAL_TRIALS_S = 3600.0
 """What a worker's job asks for where only one trial's time is known and is less."""

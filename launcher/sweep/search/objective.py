@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 from launcher.config.spec import Sweep
-from launcher.run.compare import read_series
+from launcher.journal.status import Reason, RunStatus
+from launcher.run.compare.compare import read_series
 from launcher.sweep.search.protocol import End, EndState
-from launcher.tracking.record import RunRecord
-from launcher.tracking.status import Reason, RunStatus
+from launcher.tracking.record.run_record import RunRecord
 
 
 def trial_end(record: RunRecord, sweep: Sweep) -> End:

@@ -8,20 +8,20 @@ import pytest
 from server_peer import Server
 from unwell_proxy import Between
 
-from launcher.tracking import mlflow_server
+from launcher.tracking.mlflow import local_server
 from runtime.state_dir import StateDir
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     state = StateDir(tmp_path_factory.mktemp("mlflow-home")).ensure()
-    mlflow_server.ui(state)
+    local_server.ui(state)
     yield Server(state)
-    mlflow_server.stop_server(state)
+    local_server.stop_server(state)
 
 
 @pytest.fixture
 def between(server: Server) -> Iterator[Between]:
-    made = Between(mlflow_server.ui(server.state))
+    made = Between(local_server.ui(server.state))
     yield made
     made.close()

@@ -8,8 +8,8 @@ from socketserver import ThreadingUnixStreamServer
 from threading import Thread
 from typing import Any
 
-from launcher.tracking.mlflow_address import LocalAddress
-from launcher.tracking.mlflow_connection import Connection
+from launcher.tracking.mlflow.address import LocalAddress
+from launcher.tracking.mlflow.connection import Connection
 from runtime.state_dir import StateDir
 
 

@@ -13,7 +13,7 @@ import pytest
 from server_peer import Server
 from tracked_run import Tracked, new_run
 
-from launcher.tracking.journal import append
+from launcher.journal.journal import append
 
 PROGRAM = """
 import mlflow, os, math

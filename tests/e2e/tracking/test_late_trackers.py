@@ -14,10 +14,10 @@ import pytest
 from server_peer import Server
 from tracked_run import new_run
 
-from launcher.run.late_tracker import LATE_S, LateTracker, tracker_when_needed
-from launcher.run.sender import Sender
-from launcher.run.tracker_process import TrackerProcess
-from launcher.tracking import journal
+from launcher.journal import journal
+from launcher.run.start.sender import Sender
+from launcher.run.supervisor.late_tracker import LATE_S, LateTracker, tracker_when_needed
+from launcher.run.supervisor.tracker_process import TrackerProcess
 from runtime.file_lock import is_locked, locked
 from runtime.state_dir import RunDir
 

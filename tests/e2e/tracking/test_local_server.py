@@ -16,18 +16,18 @@ import pytest
 from server_peer import Server
 
 from launcher.errors import LaunchError
-from launcher.tracking import mlflow_server
-from launcher.tracking.mlflow_rest import Mlflow
+from launcher.tracking.mlflow import local_server
+from launcher.tracking.mlflow.rest import Mlflow
 from runtime.file_lock import locked
 from runtime.state_dir import StateDir
 
-START = "import sys, pathlib; from runtime.state_dir import StateDir; from launcher.tracking import mlflow_server as m; {}"
+START = "import sys, pathlib; from runtime.state_dir import StateDir; from launcher.tracking.mlflow import local_server as m; {}"
 
 
 def starter(state: StateDir, what: str, **environ: str) -> subprocess.Popen[str]:
     """A command that starts the server, in a session and process group of its own, as a shell starts it."""
     code = START.format(f"m.{what}(StateDir(pathlib.Path(sys.argv[1])).ensure())")
-    root = str(Path(mlflow_server.__file__).parents[2])
+    root = str(Path(local_server.__file__).parents[2])
     env = {**os.environ, "PYTHONPATH": root, **environ}
     return subprocess.Popen([sys.executable, "-c", code, str(state.root)], env=env, text=True, start_new_session=True)
 
@@ -43,7 +43,7 @@ def servers_of(state: StateDir) -> list[int]:
             words = (entry / "cmdline").read_bytes().split(b"\0")
         except (OSError, ValueError):
             continue
-        if b"launcher.tracking.mlflow_server_main" in words and os.fsencode(state.root) in words:
+        if b"launcher.tracking.mlflow.server_main" in words and os.fsencode(state.root) in words:
             found.append(int(entry.name))
     return found
 
@@ -67,9 +67,9 @@ def test_two_launches_start_one_server_that_outlives_them_and_ends_when_idle(tmp
         with pytest.raises(ProcessLookupError):
             os.killpg(each.pid, signal.SIGKILL)
     deadline = time.monotonic() + 30
-    while not mlflow_server.is_up(state) and time.monotonic() < deadline:
+    while not local_server.is_up(state) and time.monotonic() < deadline:
         time.sleep(0.02)
-    client = Mlflow(mlflow_server.local_address(state))
+    client = Mlflow(local_server.local_address(state))
     assert 200 == client.send("GET", "/health", headers={}).status
     client.close()
     assert [serving_pid(state)] == servers_of(state)
@@ -85,18 +85,18 @@ def test_two_launches_start_one_server_that_outlives_them_and_ends_when_idle(tmp
 
 def test_a_killed_server_is_replaced_on_the_same_port_with_the_same_runs(tmp_path: Path) -> None:
     state = StateDir(tmp_path / "home").ensure()
-    url = mlflow_server.ui(state)
+    url = local_server.ui(state)
     experiment = Server(state).client.experiment("kept")
     os.kill(serving_pid(state), signal.SIGKILL)
     assert ended(state, within_s=5)
     # A dying process loses its command line before its socket.
     deadline = time.monotonic() + 5
-    while mlflow_server.is_up(state) and time.monotonic() < deadline:
+    while local_server.is_up(state) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert url == mlflow_server.ui(state)
+    assert url == local_server.ui(state)
     assert experiment == Server(state).client.experiment("kept")
-    assert mlflow_server.stop_server(state)
-    assert not mlflow_server.stop_server(state)
+    assert local_server.stop_server(state)
+    assert not local_server.stop_server(state)
 
 
 def test_a_server_whose_directory_was_removed_ends_and_leaves_the_next_one_alone(tmp_path: Path) -> None:
@@ -104,13 +104,13 @@ def test_a_server_whose_directory_was_removed_ends_and_leaves_the_next_one_alone
     assert 0 == starter(state, "ui", LAUNCH_MLFLOW_IDLE_S="8").wait(timeout=60)
     forgotten = serving_pid(state)
     shutil.rmtree(state.root)
-    mlflow_server.ui(state.ensure())
+    local_server.ui(state.ensure())
     deadline = time.monotonic() + 15
     while forgotten in servers_of(state):
         assert time.monotonic() < deadline, "it serves what nobody can find"
         time.sleep(0.05)
-    assert mlflow_server.is_up(state), "it took the socket of the next one away"
-    assert mlflow_server.stop_server(state)
+    assert local_server.is_up(state), "it took the socket of the next one away"
+    assert local_server.stop_server(state)
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,14 +120,14 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest
     broken.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(broken))
     with pytest.raises(LaunchError) as failure:
-        mlflow_server.ensure_server(state)
+        local_server.ensure_server(state)
     assert "No module named mlflow" in failure.value.message
-    assert str(mlflow_server.log_path(state)) in str(failure.value.hint)
+    assert str(local_server.log_path(state)) in str(failure.value.hint)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_user_of_the_machine_sees_nothing(server: Server) -> None:
-    url = mlflow_server.ui(server.state)
+    url = local_server.ui(server.state)
     code = f"import urllib.request as r; print(r.build_opener(r.ProxyHandler({{}})).open({url!r}).status)"
     argv = [sys.executable, "-c", code]
     allowed = subprocess.run(argv, capture_output=True, text=True, check=False)

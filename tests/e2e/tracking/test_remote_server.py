@@ -14,7 +14,7 @@ import pytest
 from tracked_run import Tracked, new_run
 
 from launcher.errors import ConfigError
-from launcher.tracking.mlflow_address import parse_uri
+from launcher.tracking.mlflow.address import parse_uri
 from launcher.tracking.sync import sync_run
 from runtime.state_dir import StateDir
 

@@ -18,7 +18,7 @@ from server_peer import Server
 from tracked_run import Tracked, new_run
 from unwell_proxy import Between
 
-from launcher.tracking import mlflow_server
+from launcher.tracking.mlflow import local_server
 from runtime.state_dir import StateDir
 
 METRICS, STEPS, STEP_S = 100, 600, 0.1
@@ -98,7 +98,7 @@ def test_a_server_of_ones_own_that_is_gone_for_30_s(between: Between, server: Se
 def test_the_local_server_that_stands_still_for_30_s(tmp_path: Path) -> None:
     """Stopped, not ended: it takes connections and answers nothing, and what it had read it may have done."""
     state = StateDir(tmp_path / "home").ensure()
-    mlflow_server.ui(state)
+    local_server.ui(state)
     pid = json.loads((state.mlflow / "server.json").read_bytes())["pid"]
     run = Tracked(new_run(state)).start()
     try:
@@ -108,4 +108,4 @@ def test_the_local_server_that_stands_still_for_30_s(tmp_path: Path) -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
-        mlflow_server.stop_server(state)
+        local_server.stop_server(state)

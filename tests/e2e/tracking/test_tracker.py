@@ -11,9 +11,9 @@ import pytest
 from server_peer import Server
 from tracked_run import DIGEST, Tracked, new_run
 
-from launcher.tracking import mlflow_server
-from launcher.tracking.journal import append
-from launcher.tracking.record import fold
+from launcher.journal.journal import append
+from launcher.tracking.mlflow import local_server
+from launcher.tracking.record.run_record import fold
 from launcher.tracking.sync import is_synced, sync_run
 from runtime.state_dir import RunDir, StateDir
 
@@ -40,7 +40,7 @@ def write_metrics(run_dir: RunDir, lines: str) -> None:
 @pytest.fixture
 def unserved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateDir:
     """A LAUNCH_HOME whose MLflow server cannot start."""
-    monkeypatch.setattr(mlflow_server, "_spawn", lambda state: None)
+    monkeypatch.setattr(local_server, "_spawn", lambda state: None)
     return StateDir(tmp_path / "home").ensure()
 
 
@@ -173,7 +173,7 @@ def test_a_server_that_is_down_all_the_time_gets_everything_later_and_once(
         assert 5 == later.artifacts(known.info["run_id"])["notes/a.txt"]
         assert [known.info["run_id"]] == later.runs_of(known.info["experiment_id"])
     finally:
-        mlflow_server.stop_server(unserved)
+        local_server.stop_server(unserved)
 
 
 def test_a_killed_tracker_loses_nothing_and_repeats_nothing(server: Server) -> None:
@@ -234,7 +234,7 @@ def test_a_provisional_id_becomes_the_real_run(tmp_path: Path) -> None:
         assert 0 == tracked.finish()
         assert [(0, 1)] == Server(state).history(real, "loss")
     finally:
-        mlflow_server.stop_server(state)
+        local_server.stop_server(state)
 
 
 def test_a_resumed_run_goes_on_in_the_same_mlflow_run(server: Server) -> None:

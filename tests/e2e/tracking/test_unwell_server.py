@@ -14,7 +14,7 @@ from server_peer import Server
 from tracked_run import Tracked, new_run
 from unwell_proxy import Between
 
-from launcher.tracking import mlflow_server
+from launcher.tracking.mlflow import local_server
 from runtime.state_dir import StateDir
 
 
@@ -80,7 +80,7 @@ def test_tls_with_an_authority_of_ones_own(server: Server, tmp_path: Path, monke
     subprocess.run(words, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    between = Between(mlflow_server.ui(server.state), tls=context)
+    between = Between(local_server.ui(server.state), tls=context)
     try:
         unknown = tracked_by(tmp_path / "unknown", between.uri, packages=())
         assert 0 != unknown.leave()

@@ -12,13 +12,13 @@ from older_server import Older
 from server_peer import Server
 from tracked_run import DIGEST, Tracked, new_run
 
-from launcher.tracking import journal
-from launcher.tracking.description import Description, describe
-from launcher.tracking.local_sink import LocalSink, open_sink
-from launcher.tracking.metric_files import metric_files
-from launcher.tracking.mlflow_connection import MlflowUnreachable
-from launcher.tracking.observed import Observed
-from launcher.tracking.sink import Sink
+from launcher.journal import journal
+from launcher.tracking.metrics.metric_files import metric_files
+from launcher.tracking.metrics.metric_log import Observed
+from launcher.tracking.mlflow.connection import MlflowUnreachable
+from launcher.tracking.mlflow.description import Description, describe
+from launcher.tracking.mlflow.local_sink import LocalSink, open_sink
+from launcher.tracking.mlflow.sink import Sink
 from launcher.tracking.sync import is_synced
 from runtime.state_dir import RunDir, StateDir
 

@@ -15,9 +15,10 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from launcher.journal import journal
 from launcher.run import active
-from launcher.tracking import journal, tracker
-from launcher.tracking.program_env import program_env
+from launcher.tracking import tracker
+from launcher.tracking.gateway.mlflow_env import program_env
 from runtime.state_dir import RunDir, StateDir
 
 DIGEST = "sha256:" + "a" * 64

@@ -14,8 +14,10 @@ from sample_plan import DIGEST, PLAN
 
 from launcher.cli.hydra_program import JobRequest, JobSettings
 from launcher.cli.hydra_sweep import HydraSweep
+from launcher.journal import journal
+from launcher.journal.status import Reason
 from launcher.run import active
-from launcher.run.signal_inbox import SignalInbox
+from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.sweep.capacity import Offer
 from launcher.sweep.local_place import ThisMachine
 from launcher.sweep.other_sweeps import Neighbours
@@ -26,9 +28,7 @@ from launcher.sweep.running import Running
 from launcher.sweep.search.study import Asked
 from launcher.sweep.trial import Trial
 from launcher.sweep.trial_log import TrialLog
-from launcher.tracking import journal
-from launcher.tracking.record import fold
-from launcher.tracking.status import Reason
+from launcher.tracking.record.run_record import fold
 from runtime.state_dir import StateDir
 
 COMPLETED, STOPPED, LOST = Reason.COMPLETED, Reason.STOPPED, Reason.LOST

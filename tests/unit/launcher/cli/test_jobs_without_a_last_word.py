@@ -6,9 +6,9 @@ import pytest
 
 from launcher.cli.commands import resume, sync
 from launcher.errors import LaunchError
+from launcher.journal import journal
 from launcher.run import active
-from launcher.tracking import journal
-from launcher.tracking.record import fold
+from launcher.tracking.record.run_record import fold
 from runtime.state_dir import StateDir
 
 SILENT = "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1"

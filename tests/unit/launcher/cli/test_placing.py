@@ -9,7 +9,8 @@ LOADED = """
 import sys
 from launcher.cli.commands import attach, logs, run, stop
 from launcher.cli import placing, this_machine
-from launcher.run import fork_server, supervisor
+from launcher.run.start import fork_server
+from launcher.run.supervisor import supervisor
 print([name for name in sys.modules if "cluster" in name or "slurm" in name])
 """
 

@@ -13,7 +13,7 @@ from launcher.cli.plots.file import check_format, write_plots
 from launcher.cli.plots.plotted import plot_of
 from launcher.cli.plots.terminal import plot_lines
 from launcher.errors import ConfigError
-from launcher.run.curve import Curve, read_curves
+from launcher.run.compare.curve import Curve, read_curves
 from runtime.state_dir import RunDir
 
 FALLING = Curve((1.0, 2.0, 3.0), (0.0, 0.5, 1.0), (1.0, 0.1, 0.01))

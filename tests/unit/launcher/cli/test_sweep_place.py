@@ -13,7 +13,7 @@ import pytest
 from launcher.cli.sweep.place import SweepPlace
 from launcher.errors import ConfigError
 from launcher.run import active
-from launcher.run.signal_inbox import SignalInbox
+from launcher.run.supervisor.signal_inbox import SignalInbox
 from runtime.file_lock import open_locked
 from runtime.state_dir import StateDir
 

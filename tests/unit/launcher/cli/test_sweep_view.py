@@ -9,10 +9,10 @@ from typing import Any, cast
 
 from launcher.cli.sweep.view import LiveView
 from launcher.config.spec import Sweep
+from launcher.journal import journal
 from launcher.run import active
 from launcher.sweep.capacity import Offer
 from launcher.sweep.followed import Started
-from launcher.tracking import journal
 from runtime.state_dir import StateDir
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from launcher.cluster.job import _is_ours
+from launcher.journal import journal
 from launcher.run import active
-from launcher.tracking import journal
 from runtime.file_lock import locked
 from runtime.state_dir import StateDir
 

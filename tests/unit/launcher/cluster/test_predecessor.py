@@ -1,4 +1,4 @@
-"""What a placement of a run does about those before it (`predecessor.py`), and what an attempt's end on a cluster means."""
+"""What a placement of a run does about those before it (`stale_placements.py`), and what an attempt's end on a cluster means."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 
 import pytest
 
-from launcher.cluster import predecessor
 from launcher.cluster.engine import JobPhase, JobStatus
-from launcher.cluster.predecessor import predecessors, succeed
-from launcher.cluster.set_aside import say_over, superseded_dir
-from launcher.cluster.taken_away import taken
+from launcher.cluster.placement import stale_placements
+from launcher.cluster.placement.quarantine import say_over, superseded_dir
+from launcher.cluster.placement.requeue_check import taken
+from launcher.cluster.placement.stale_placements import predecessors, succeed
+from launcher.journal import journal
 from launcher.run import active
-from launcher.run.run_experiment import next_attempt
-from launcher.tracking import journal
+from launcher.run.supervisor.run_experiment import next_attempt
 from runtime.state_dir import StateDir
 
 
@@ -31,7 +31,7 @@ def run_dir(tmp_path):
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(predecessor, "OWN_END_WITHIN_S", 0.2)
+    monkeypatch.setattr(stale_placements, "OWN_END_WITHIN_S", 0.2)
     monkeypatch.setenv("SLURMD_NODENAME", "here")
 
 
@@ -125,7 +125,7 @@ def test_what_was_dealt_with_once_is_not_waited_for_again(run_dir):
 
 def test_on_the_same_node_the_first_copy_is_killed_and_nothing_is_copied(run_dir):
     living = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
-    from launcher.tracking.record import process_started
+    from launcher.tracking.record.run_record import process_started
 
     pid = {"pid": living, "pid_started": process_started(living)}
     write(run_dir, "placed", "17.0", node="here", attempt=1, **pid)

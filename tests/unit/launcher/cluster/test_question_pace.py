@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.cluster import question_pace
-from launcher.cluster.question_pace import QuestionPace
+from launcher.cluster.slurm import question_pace
+from launcher.cluster.slurm.question_pace import QuestionPace
 
 
 @pytest.fixture

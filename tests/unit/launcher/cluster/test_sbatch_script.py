@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from launcher.cluster.sbatch_script import job_script, slurm_time
+from launcher.cluster.slurm.sbatch_script import job_script, slurm_time
 from launcher.config.spec import Cluster, ExperimentSpec
 from launcher.errors import ConfigError
 

@@ -7,12 +7,12 @@ import json
 import pytest
 
 from launcher.cluster.engine import JobEnd, JobPhase, JobStatus
-from launcher.cluster.settle import _settled, submitted_runs
+from launcher.cluster.placement.reconcile import _settled, submitted_runs
+from launcher.journal import journal
+from launcher.journal.submitted import Job
 from launcher.run import active
 from launcher.run.recover import recover
-from launcher.tracking import journal
-from launcher.tracking.record import fold
-from launcher.tracking.submitted import Job
+from launcher.tracking.record.run_record import fold
 from runtime.file_lock import locked
 from runtime.state_dir import StateDir
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from launcher.cluster.engine import JobEnd, JobPhase
-from launcher.cluster.slurm import Slurm
+from launcher.cluster.slurm.slurm import Slurm
 from launcher.errors import LaunchError
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from launcher.cluster.engine import JobEnd, JobPhase, JobStatus
-from launcher.cluster.slurm_words import sacct_jobs, squeue_jobs
+from launcher.cluster.slurm.job_states import sacct_jobs, squeue_jobs
 from launcher.errors import LaunchError
 
 SQUEUE = """\

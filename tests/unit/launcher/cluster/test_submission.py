@@ -9,9 +9,9 @@ import pytest
 from launcher.cluster.submission import script_of, submit
 from launcher.config.spec import Cluster, ExperimentSpec
 from launcher.errors import LaunchError
+from launcher.journal import journal
 from launcher.run import active
-from launcher.tracking import journal
-from launcher.tracking.record import fold
+from launcher.tracking.record.run_record import fold
 from runtime.file_lock import is_locked, open_locked
 from runtime.state_dir import StateDir
 

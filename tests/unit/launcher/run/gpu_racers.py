@@ -17,8 +17,8 @@ from typing import NoReturn, cast
 
 from launcher.config.spec import Cluster, ExperimentSpec, Gpu
 from launcher.plan.launch_plan import LaunchPlan
-from launcher.run.gpu_line import Placed, placed
-from launcher.run.signal_inbox import SignalInbox
+from launcher.run.gpus.gpu_line import Placed, placed
+from launcher.run.supervisor.signal_inbox import SignalInbox
 from runtime.gpu.leases.lease import SLOTS, release
 
 

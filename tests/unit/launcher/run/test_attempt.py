@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launcher.run.attempt import ended
-from launcher.run.followed import Followed
-from launcher.tracking.status import Reason
+from launcher.journal.status import Reason
+from launcher.run.supervisor.attempt import ended
+from launcher.run.supervisor.followed import Followed
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.oom import kills_on_this_machine
 from runtime.container.spec import ProcessExit

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from launcher.journal import journal
 from launcher.run import active
 from launcher.run.recover import recover
-from launcher.tracking import journal
 from runtime.state_dir import StateDir
 
 

@@ -9,7 +9,7 @@ import pytest
 from image_maker import image_of
 
 from launcher.plan.images.recipe import SBOM, attach_bill
-from launcher.run.bill import bill_taken
+from launcher.run.supervisor.bill import bill_taken
 from runtime.state_dir import RunDir
 from runtime.store.records import Image
 from runtime.store.store import Store

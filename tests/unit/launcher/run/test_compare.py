@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from launcher.run.compare import compare, is_wall_clock
-from launcher.tracking.record import RunRecord
-from launcher.tracking.record_files import output_digests
-from launcher.tracking.status import RunStatus
+from launcher.journal.status import RunStatus
+from launcher.run.compare.compare import compare, is_wall_clock
+from launcher.tracking.record.record_files import output_digests
+from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import RunDir
 
 

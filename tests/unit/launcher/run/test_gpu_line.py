@@ -16,10 +16,10 @@ from gpu_racers import plan_for
 
 from launcher.config.spec import Gpu
 from launcher.errors import LaunchError
-from launcher.run.gpu_line import _LOOK_ANYWAY_S, Placed, at_once, placed, refuse_unless_free
-from launcher.run.signal_inbox import SignalInbox
-from launcher.run.withdrawn import Withdrawn
-from launcher.tracking.status import Reason
+from launcher.journal.status import Reason
+from launcher.run.gpus.gpu_line import _LOOK_ANYWAY_S, Placed, at_once, placed, refuse_unless_free
+from launcher.run.supervisor.signal_inbox import SignalInbox
+from launcher.run.supervisor.withdrawn import Withdrawn
 from runtime.gpu.leases.lease import release
 
 pytestmark = pytest.mark.requires("cc")
@@ -220,7 +220,7 @@ def test_a_waiter_notices_that_a_stranger_has_gone(box: GpuBox, inbox: SignalInb
 def test_a_stranger_that_comes_between_the_look_and_the_lock_is_noticed(
     box: GpuBox, inbox: SignalInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from launcher.run import gpu_line
+    from launcher.run.gpus import gpu_line
 
     attempt = gpu_line._attempt
 
@@ -254,7 +254,7 @@ def test_a_gpu_that_was_lost_while_a_run_waited_is_not_given_to_it(box: GpuBox, 
 def test_a_run_that_can_have_no_gpu_any_more_waits_no_longer(
     box: GpuBox, others: Others, inbox: SignalInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("launcher.run.gpu_line._LOOK_ANYWAY_S", 0.05)
+    monkeypatch.setattr("launcher.run.gpus.gpu_line._LOOK_ANYWAY_S", 0.05)
     others.run("a1b2", 1)
     with pytest.raises(LaunchError, match="not enough GPUs: 2 requested, 1 that fulfil `gpu` are left here"):
         placed(plan_for(2), "run", inbox, lambda *_told: box.lose(0))
@@ -277,7 +277,7 @@ def test_who_only_draws_is_no_stranger(box: GpuBox, inbox: SignalInbox) -> None:
 
 
 def test_memory_that_nobody_explains_is_somebodys(box: GpuBox, inbox: SignalInbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("launcher.run.gpu_line._LEAVING_S", 0.3)
+    monkeypatch.setattr("launcher.run.gpus.gpu_line._LEAVING_S", 0.3)
     box.state["gpus"][0]["memory_used"] = 3 << 30
     box.save()
     with pytest.raises(LaunchError) as refusal:

@@ -19,12 +19,12 @@ import pytest
 from gpu_box import GpuBox
 from gpu_racers import plan_for
 
-from launcher.run.demand import Demand
-from launcher.run.gpu_pool import GpuPool
-from launcher.run.gpu_watch import GpuWatch, struck_by_hardware
-from launcher.tracking import journal
-from launcher.tracking.gpu_usage import load_meters
-from launcher.tracking.status import Reason
+from launcher.journal import journal
+from launcher.journal.status import Reason
+from launcher.run.gpus.gpu_pool import GpuPool
+from launcher.run.gpus.gpu_watch import GpuWatch, struck_by_hardware
+from launcher.run.supervisor.demand import Demand
+from launcher.tracking.record.gpu_usage import load_meters
 from runtime.state_dir import RunDir
 
 WITHIN_S = 10.0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.run.outcome import outcome_of
-from launcher.tracking.status import Reason, RunStatus
+from launcher.journal.status import Reason, RunStatus
+from launcher.run.supervisor.outcome import outcome_of
 from runtime.cgroup.oom import OomKills
 from runtime.container.spec import ProcessExit
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.run.logs import DEFAULT_LIMIT, close_holes, log_limit, opened_logs
 from launcher.run.output import Output, Piece, lines_from
+from launcher.run.supervisor.logs import DEFAULT_LIMIT, close_holes, log_limit, opened_logs
 from runtime.container.logs import RECORD, STDERR, STDOUT, LogFiles, LogPump, OutputLog
 from runtime.state_dir import RunDir
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from launcher.journal import journal
+from launcher.journal.journal import Event
 from launcher.run.pauses import is_paused, paused_s
-from launcher.tracking import journal
-from launcher.tracking.journal import Event
-from launcher.tracking.record import fold
+from launcher.tracking.record.run_record import fold
 from runtime.state_dir import RunDir
 
 

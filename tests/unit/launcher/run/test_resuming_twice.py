@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ConfigError
+from launcher.journal import journal
 from launcher.run import active
 from launcher.run.resume import take_up_again
-from launcher.tracking import journal
-from launcher.tracking.record import fold
+from launcher.tracking.record.run_record import fold
 from runtime.file_lock import is_locked, open_locked
 from runtime.state_dir import RunDir, StateDir
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from launcher.cli.plots.sparkline import sparkline
-from launcher.run.run_difference import RunDifference, run_difference
-from launcher.tracking.record import RunRecord
-from launcher.tracking.status import RunStatus
+from launcher.journal.status import RunStatus
+from launcher.run.compare.run_difference import RunDifference, run_difference
+from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import RunDir
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from launcher.journal import journal
 from launcher.run import active
-from launcher.run.sender import Sender
-from launcher.tracking import journal, tracker_state
-from launcher.tracking.description import Description, write_description
+from launcher.run.start.sender import Sender
+from launcher.tracking import tracker_state
+from launcher.tracking.mlflow.description import Description, write_description
 from runtime.state_dir import RunDir, StateDir
 
 
@@ -40,7 +41,7 @@ class Forked:
 @pytest.fixture
 def forked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Forked]:
     for name, value in (("_PATIENCE_S", 0.3), ("_ANSWER_S", 0.6), ("_SLOW_S", 0.1)):
-        monkeypatch.setattr(f"launcher.run.sender.{name}", value)
+        monkeypatch.setattr(f"launcher.run.start.sender.{name}", value)
     forked = Forked()
     yield forked
     forked.kill()
@@ -86,7 +87,7 @@ def test_one_trial_asks_a_server_that_hangs_and_no_other_waits_for_it(
 
 
 def test_nobody_waits_in_a_queue_that_is_full(tmp_path: Path, forked: Forked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("launcher.run.sender._PATIENCE_S", 0.0)
+    monkeypatch.setattr("launcher.run.start.sender._PATIENCE_S", 0.0)
     os.kill(forked.pid, signal.SIGSTOP)
     run_dir = RunDir(tmp_path / ("long" * 50))
     with ThreadPoolExecutor() as pool:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.run.handover import announce_pid
-from launcher.run.supervisor_link import open_supervisor, other_machine, signal_supervisor
+from launcher.run.start.create_run import announce_pid
+from launcher.run.start.supervisor_link import open_supervisor, other_machine, signal_supervisor
 from runtime.file_lock import open_locked
 from runtime.state_dir import RunDir
 
@@ -51,7 +51,7 @@ def test_a_holder_on_another_machine_is_not_looked_for_among_the_processes_of_th
     run_dir: RunDir, holder: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lock is seen over a shared file system, and its holder's pid is somebody else's here."""
-    monkeypatch.setattr("launcher.run.supervisor_link._PATIENCE_S", 0.1)
+    monkeypatch.setattr("launcher.run.start.supervisor_link._PATIENCE_S", 0.1)
     told = {"pid": holder.pid, "started": "0badb007+17", "host": "login2"}
     run_dir.supervisor_lock.write_text(json.dumps(told))
     assert not signal_supervisor(run_dir, signal.SIGTERM)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from launcher.journal import journal
 from launcher.run import active
-from launcher.run.late_tracker import LateTracker
-from launcher.run.sender import Sender
-from launcher.run.tracker_process import start_tracker
-from launcher.tracking import journal
-from launcher.tracking.description import Description, write_description
-from launcher.tracking.observed import read_entries
+from launcher.run.start.sender import Sender
+from launcher.run.supervisor.late_tracker import LateTracker
+from launcher.run.supervisor.tracker_process import start_tracker
+from launcher.tracking.metrics.metric_log import read_entries
+from launcher.tracking.mlflow.description import Description, write_description
 from runtime.kernel.libc import timer
 from runtime.state_dir import RunDir, StateDir
 

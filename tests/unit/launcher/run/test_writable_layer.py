@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.run.acquisitions import undo_all
-from launcher.run.writable_layer import writable_layer
-from launcher.tracking import journal
+from launcher.journal import journal
+from launcher.run.supervisor.acquisitions import undo_all
+from launcher.run.supervisor.writable_layer import writable_layer
 from runtime.state_dir import RunDir
 
 

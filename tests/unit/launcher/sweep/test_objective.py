@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from launcher.config.spec import Sweep
+from launcher.journal.status import RunStatus
 from launcher.sweep.search.objective import trial_end, violations
 from launcher.sweep.search.protocol import End, EndState
-from launcher.tracking.record import RunRecord
-from launcher.tracking.status import RunStatus
+from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import RunDir
 
 LOSS = Sweep(metric="loss")

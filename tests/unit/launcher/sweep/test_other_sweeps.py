@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from launcher.journal import journal
 from launcher.run import active
 from launcher.sweep.capacity import Need
 from launcher.sweep.other_sweeps import Neighbours
-from launcher.tracking import journal
 from runtime.state_dir import RunDir, StateDir
 
 

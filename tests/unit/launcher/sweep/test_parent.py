@@ -10,9 +10,9 @@ import pytest
 
 from launcher.cli.sweep.watch import sweep_ending
 from launcher.errors import ConfigError, LaunchError
+from launcher.journal import journal
 from launcher.run import active
 from launcher.sweep.parent import SweepParent
-from launcher.tracking import journal
 from runtime.errors import StoreError
 from runtime.state_dir import StateDir
 

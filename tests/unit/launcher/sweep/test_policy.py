@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from launcher.config.spec import ExperimentSpec
+from launcher.journal.status import Reason
 from launcher.sweep.policy import FailurePolicy, Past, shrunk
 from launcher.sweep.search.protocol import End, EndState
 from launcher.sweep.trial_log import Verdict
-from launcher.tracking.record import RunRecord
-from launcher.tracking.status import Reason
+from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import RunDir
 
 FAILED, COMPLETE, PRUNED = (End(state) for state in (EndState.FAILED, EndState.COMPLETE, EndState.PRUNED))

@@ -13,6 +13,7 @@ import pytest
 
 from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension
+from launcher.journal.status import Reason
 from launcher.sweep.place import Over, Place
 from launcher.sweep.run_sweep import Sweeping
 from launcher.sweep.running import Running
@@ -20,8 +21,7 @@ from launcher.sweep.search.samplers import make_search
 from launcher.sweep.search.study import Asked, Study
 from launcher.sweep.trial import Trial
 from launcher.sweep.trial_log import TrialLog
-from launcher.tracking.record import RunRecord
-from launcher.tracking.status import Reason
+from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import RunDir, StateDir
 
 COMPLETED, PROGRAM, STOPPED, INTERRUPTED = Reason.COMPLETED, Reason.PROGRAM, Reason.STOPPED, Reason.INTERRUPTED

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from launcher.tracking.artifacts import spooled
-from launcher.tracking.record_files import output_digests
+from launcher.tracking.mlflow.artifacts import spooled
+from launcher.tracking.record.record_files import output_digests
 from runtime.rootfs.removal import remove_tree
 from runtime.state_dir import RunDir
 

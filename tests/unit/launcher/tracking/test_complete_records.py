@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from launcher.journal import journal
 from launcher.run import active
-from launcher.run.tracker_process import start_tracker
-from launcher.tracking import journal, record_files
-from launcher.tracking.artifacts import pending
-from launcher.tracking.description import Description
+from launcher.run.supervisor.tracker_process import start_tracker
+from launcher.tracking.mlflow.artifacts import pending
+from launcher.tracking.mlflow.description import Description
+from launcher.tracking.record import record_files
 from launcher.tracking.tracker_state import warnings
 from runtime.oci.digest import digest_bytes
 from runtime.state_dir import RunDir, StateDir

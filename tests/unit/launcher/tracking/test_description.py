@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.tracking.description import current_status, current_tags, flattened, may_use_mlflow, parent_tag
-from launcher.tracking.journal import Event
-from launcher.tracking.status import RunStatus
+from launcher.journal.journal import Event
+from launcher.journal.status import RunStatus
+from launcher.tracking.mlflow.description import current_status, current_tags, flattened, may_use_mlflow, parent_tag
 from runtime.state_dir import StateDir
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from test_event_format import SIMPLE_VALUES, TENSORS, recorded
 
-from launcher.tracking.event_files import EventFiles, metric_name
-from launcher.tracking.observed import Observed, read_entries
+from launcher.tracking.metrics.event_files import EventFiles, metric_name
+from launcher.tracking.metrics.metric_log import Observed, read_entries
 from runtime.state_dir import RunDir
 
 NAME = "events.out.tfevents.1.host.1.0"

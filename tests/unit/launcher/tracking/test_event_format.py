@@ -9,7 +9,7 @@ import zlib
 
 import pytest
 
-from launcher.tracking.event_format import BadEvents, Scalar, masked_crc32c, records, scalars
+from launcher.tracking.metrics.event_format import BadEvents, Scalar, masked_crc32c, records, scalars
 
 # tensorboardX 2.6.5, as torch.utils.tensorboard writes: `Loss/train` at steps 0 to 2, a text, `bad` = NaN at step 7.
 SIMPLE_VALUES = (

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from launcher.tracking import journal
-from launcher.tracking.superseded import Watch
+from launcher.journal import journal
+from launcher.journal.superseded import Watch
 
 
 class Writer:
@@ -129,7 +129,7 @@ def test_a_placement_knows_when_the_run_goes_on_without_it(write, line, supersed
 _PROCESS = """\
 import os, sys
 from pathlib import Path
-from launcher.tracking import journal, superseded
+from launcher.journal import journal, superseded
 path = Path(sys.argv[1])
 journal.sign_as("17.0")
 journal.append(path, "placed", job="17")

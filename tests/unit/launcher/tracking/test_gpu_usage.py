@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launcher.tracking.gpu_usage import gpu_hours, gpu_usage, load_meters, store_meters
-from launcher.tracking.journal import Event
+from launcher.journal.journal import Event
+from launcher.tracking.record.gpu_usage import gpu_hours, gpu_usage, load_meters, store_meters
 from runtime.gpu.energy import EnergyMeter
 from runtime.state_dir import RunDir
 

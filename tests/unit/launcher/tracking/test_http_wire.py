@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from launcher.tracking.http_wire import BadMessage, Head, read_body, read_head, send_message
+from launcher.tracking.gateway.http_wire import BadMessage, Head, read_body, read_head, send_message
 
 
 def sent(first: str, body: bytes | list[bytes], *, length: int | None = None) -> io.BytesIO:

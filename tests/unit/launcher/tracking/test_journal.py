@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import LaunchError
-from launcher.tracking import journal
+from launcher.journal import journal
 
 
 def test_events_come_back_in_order_with_their_fields(tmp_path: Path) -> None:

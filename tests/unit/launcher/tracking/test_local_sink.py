@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from launcher.errors import LaunchError
+from launcher.journal import journal
 from launcher.run import active
-from launcher.tracking import journal
-from launcher.tracking.description import Description
-from launcher.tracking.local_sink import LocalSink
-from launcher.tracking.mlflow_address import LocalAddress
-from launcher.tracking.mlflow_rest import Experiment
+from launcher.tracking.mlflow.address import LocalAddress
+from launcher.tracking.mlflow.description import Description
+from launcher.tracking.mlflow.local_sink import LocalSink
+from launcher.tracking.mlflow.rest import Experiment
 from runtime.state_dir import RunDir, StateDir
 
 

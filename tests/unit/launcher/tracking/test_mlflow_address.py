@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.tracking.mlflow_address import parse_uri
+from launcher.tracking.mlflow.address import parse_uri
 
 
 @pytest.mark.parametrize(

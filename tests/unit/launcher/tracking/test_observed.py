@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from launcher.errors import LaunchError
-from launcher.tracking.metric_files import metric_files
-from launcher.tracking.observed import Observed, metric, read_entries, read_slice
+from launcher.tracking.metrics.metric_files import metric_files
+from launcher.tracking.metrics.metric_log import Observed, metric, read_entries, read_slice
 from runtime.state_dir import RunDir
 
 

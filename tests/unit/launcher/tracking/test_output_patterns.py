@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.tracking.metric_files import metric_files
-from launcher.tracking.observed import Observed, read_entries
-from launcher.tracking.output_patterns import OutputPatterns
+from launcher.tracking.metrics.metric_files import metric_files
+from launcher.tracking.metrics.metric_log import Observed, read_entries
+from launcher.tracking.record.output_patterns import OutputPatterns
 from runtime.state_dir import RunDir
 
 

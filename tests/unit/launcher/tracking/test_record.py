@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from launcher.errors import ConfigError
+from launcher.journal import journal
+from launcher.journal.status import Reason, RunStatus
 from launcher.run import active
-from launcher.tracking import journal
-from launcher.tracking.record import RunRecord, find_run, fold, list_runs, process_started, same_process
-from launcher.tracking.status import Reason, RunStatus
+from launcher.tracking.record.run_record import RunRecord, find_run, fold, list_runs, process_started, same_process
 from runtime.file_lock import locked
 from runtime.state_dir import RunDir, StateDir
 

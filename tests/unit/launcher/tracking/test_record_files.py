@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from launcher.tracking.record_files import lock_text, yaml_text
+from launcher.tracking.record.record_files import lock_text, yaml_text
 
 
 @pytest.mark.parametrize(

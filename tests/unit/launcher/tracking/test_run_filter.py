@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.tracking.record import RunRecord
-from launcher.tracking.run_fields import check, names, value
-from launcher.tracking.run_filter import run_filter
-from launcher.tracking.status import RunStatus
+from launcher.journal.status import RunStatus
+from launcher.tracking.record.run_fields import check, names, value
+from launcher.tracking.record.run_filter import run_filter
+from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import RunDir
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.tracking import journal
-from launcher.tracking.record import RunRecord, find_run, fold, list_runs
+from launcher.journal import journal
+from launcher.tracking.record.run_record import RunRecord, find_run, fold, list_runs
 from runtime.state_dir import RunDir, StateDir
 
 RUNS = 30

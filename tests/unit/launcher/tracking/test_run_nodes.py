@@ -7,9 +7,9 @@ import json
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.tracking.journal import Event
-from launcher.tracking.run_nodes import node_directories, node_words, nodes_of, on_node
-from launcher.tracking.samples import append_sample
+from launcher.journal.journal import Event
+from launcher.tracking.metrics.samples import append_sample
+from launcher.tracking.record.run_nodes import node_directories, node_words, nodes_of, on_node
 from runtime.state_dir import RunDir
 
 EVENTS = [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from launcher.journal import journal
 from launcher.run import active
-from launcher.tracking import journal, tracker_state
-from launcher.tracking.description import Description
-from launcher.tracking.local_sink import LocalSink, open_sink
-from launcher.tracking.mlflow_address import LocalAddress
-from launcher.tracking.mlflow_rest import Experiment
+from launcher.tracking import tracker_state
+from launcher.tracking.mlflow.address import LocalAddress
+from launcher.tracking.mlflow.description import Description
+from launcher.tracking.mlflow.local_sink import LocalSink, open_sink
+from launcher.tracking.mlflow.rest import Experiment
 from runtime.state_dir import StateDir
 
 

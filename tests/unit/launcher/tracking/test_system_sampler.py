@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.tracking import journal
-from launcher.tracking.description import Description
-from launcher.tracking.system_sampler import SystemSampler
+from launcher.journal import journal
+from launcher.tracking.metrics.system_sampler import SystemSampler
+from launcher.tracking.mlflow.description import Description
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import OomKills
 from runtime.network.traffic import Traffic

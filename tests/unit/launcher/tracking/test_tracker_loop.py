@@ -9,12 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from launcher.journal import journal
 from launcher.run import active
-from launcher.tracking import journal, tracker_loop
-from launcher.tracking.description import Description
-from launcher.tracking.mlflow_address import LocalAddress
-from launcher.tracking.observed import Observed
-from launcher.tracking.system_sampler import SystemSampler
+from launcher.tracking import tracker_loop
+from launcher.tracking.metrics.metric_log import Observed
+from launcher.tracking.metrics.system_sampler import SystemSampler
+from launcher.tracking.mlflow.address import LocalAddress
+from launcher.tracking.mlflow.description import Description
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import OomKills
 from runtime.state_dir import RunDir, StateDir
@@ -58,7 +59,7 @@ def test_nobody_starts_a_server_for_a_run_that_was_removed(
     run_dir: RunDir, removed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[StateDir] = []
-    monkeypatch.setattr("launcher.tracking.mlflow_server.start_in_background", started.append)
+    monkeypatch.setattr("launcher.tracking.mlflow.local_server.start_in_background", started.append)
     home = run_dir.root.parents[1]
     if removed:
         shutil.rmtree(home)

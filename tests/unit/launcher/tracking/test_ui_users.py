@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from launcher.tracking.mlflow_server_main import allowed_users
+from launcher.tracking.mlflow.server_main import allowed_users
 
 
 def test_the_owner_root_sudos_caller_and_who_is_named(capsys: pytest.CaptureFixture[str]) -> None:

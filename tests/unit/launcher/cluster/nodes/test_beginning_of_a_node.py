@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from launcher.cluster.nodes.node import _begin
+from launcher.journal import journal
+from launcher.journal.submitted import Job, job_of
 from launcher.run import active
-from launcher.tracking import journal
-from launcher.tracking.submitted import Job, job_of
 from runtime.state_dir import StateDir
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from launcher.cluster.nodes.left_nodes import leave_behind
-from launcher.tracking import journal
+from launcher.journal import journal
 from runtime.state_dir import RunDir
 
 

@@ -12,13 +12,13 @@ import pytest
 
 from launcher.cluster.nodes.peers import StepPeers, _Node
 from launcher.cluster.nodes.words import lines, outcome_document
+from launcher.journal import journal
+from launcher.journal.status import Reason
 from launcher.plan.program.meeting import Meeting
-from launcher.run.attempt import Attempt
-from launcher.run.demand import Demand
-from launcher.run.followed import Followed
-from launcher.run.outcome import ExitOutcome
-from launcher.tracking import journal
-from launcher.tracking.status import Reason
+from launcher.run.supervisor.attempt import Attempt
+from launcher.run.supervisor.demand import Demand
+from launcher.run.supervisor.followed import Followed
+from launcher.run.supervisor.outcome import ExitOutcome
 from runtime.cgroup.limits import Usage
 from runtime.container.spec import ProcessExit
 from runtime.state_dir import RunDir

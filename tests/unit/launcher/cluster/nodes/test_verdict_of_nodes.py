@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from launcher.cluster.nodes.verdict import Asked, NodeEnd, verdict
-from launcher.run.outcome import ExitOutcome
-from launcher.tracking.status import Reason
+from launcher.journal.status import Reason
+from launcher.run.supervisor.outcome import ExitOutcome
 
 DONE = ExitOutcome(0, None, Reason.COMPLETED)
 STOPPED = ExitOutcome(143, 15, Reason.STOPPED)

@@ -9,11 +9,11 @@ import pytest
 from line_engine import Line
 
 from launcher.cluster.engine import JobEnd
-from launcher.cluster.trials import crew as crew_module
-from launcher.cluster.trials import leaving
-from launcher.cluster.trials.crew import Crew
+from launcher.cluster.trials import scale_down
+from launcher.cluster.trials import worker_pool as crew_module
 from launcher.cluster.trials.exchange import worker_dirs, write_line
-from launcher.cluster.trials.leaving import leave_line
+from launcher.cluster.trials.scale_down import leave_line
+from launcher.cluster.trials.worker_pool import Crew
 from launcher.errors import LaunchError
 from launcher.plan.launch_plan import LaunchPlan
 from runtime.state_dir import RunDir
@@ -219,7 +219,7 @@ def test_the_one_that_was_busy_last_is_asked_first_so_that_others_come_to_leave(
 
 
 def test_workers_of_a_sweep_whose_process_was_killed_leave_the_line(sweep, line, monkeypatch):
-    monkeypatch.setattr(leaving, "engine_named", lambda _name: line)
+    monkeypatch.setattr(scale_down, "engine_named", lambda _name: line)
     crew = crew_of(sweep, line)
     crew.fit(2, PLAN, "a")
     begin(crew, "1")

@@ -9,10 +9,10 @@ import pytest
 
 from launcher.cluster.trials import last_word
 from launcher.cluster.trials.exchange import ask
-from launcher.run.attempt import Attempt
-from launcher.run.outcome import ExitOutcome
-from launcher.tracking import journal
-from launcher.tracking.status import Reason
+from launcher.journal import journal
+from launcher.journal.status import Reason
+from launcher.run.supervisor.attempt import Attempt
+from launcher.run.supervisor.outcome import ExitOutcome
 from runtime.cgroup.limits import Usage
 from runtime.state_dir import RunDir
 

@@ -16,10 +16,10 @@ from launcher.cluster.trials.exchange import WorkerDir, worker_dirs, write_line
 from launcher.cluster.trials.slots import ClusterSlots
 from launcher.config.spec import Cluster
 from launcher.errors import LaunchError
+from launcher.journal import journal
 from launcher.run import active
 from launcher.sweep.running import Running
 from launcher.sweep.trial import Trial
-from launcher.tracking import journal
 from runtime.file_lock import open_locked
 from runtime.state_dir import RunDir, StateDir
 

@@ -1,0 +1,118 @@
+"""Runs whose job is over without a last word in their journal get one here, from what the engine says of the job.
+
+Whoever looks at runs calls it. What the run's own supervisor wrote always goes before: the engine is asked only where that is
+missing, and its word counts only for a job that it calls over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from launcher.cluster.engine import Engine, JobEnd, JobStatus
+from launcher.cluster.submission import engine_named
+from launcher.errors import LaunchError
+from launcher.journal import journal
+from launcher.journal.status import Reason
+from launcher.journal.submitted import Job, job_of
+from launcher.run import active
+from runtime.file_lock import LockBusy, open_locked
+from runtime.state_dir import RunDir, StateDir
+
+_REASONS = {
+    JobEnd.CANCELLED: Reason.STOPPED,
+    JobEnd.TIMEOUT: Reason.TIMEOUT,
+    JobEnd.OUT_OF_MEMORY: Reason.OOM,
+    JobEnd.PREEMPTED: Reason.PREEMPTED,
+    JobEnd.NODE_FAILED: Reason.LOST,
+    JobEnd.UNKNOWN: Reason.LOST,
+    JobEnd.FAILED: Reason.LAUNCHER,
+    JobEnd.COMPLETED: Reason.LAUNCHER,
+}
+_EXIT_CODES = {Reason.STOPPED: 143, Reason.PREEMPTED: 143, Reason.TIMEOUT: 124, Reason.OOM: 137}
+
+
+def submitted_runs(state: StateDir) -> dict[str, tuple[RunDir, Job]]:
+    """The runs that a cluster has, by their ids."""
+    found = ((run_dir, job_of(journal.read(run_dir.journal))) for run_dir in active.active_runs(state))
+    return {run_dir.run_id: (run_dir, job) for run_dir, job in found if job is not None}
+
+
+def settle(runs: Mapping[str, tuple[RunDir, Job]]) -> dict[str, JobStatus]:
+    """Ask how *runs* stand, and close those whose job is over. Returns the statuses of those that go on, by run id."""
+    going_on: dict[str, JobStatus] = {}
+    for name in sorted({job.engine for _, job in runs.values()}):
+        engine = engine_named(name)
+        of_engine = {run_id: run for run_id, run in runs.items() if run[1].engine == name}
+        going_on |= _settled(engine, of_engine)
+    return going_on
+
+
+def _settled(engine: Engine, runs: Mapping[str, tuple[RunDir, Job]]) -> dict[str, JobStatus]:
+    statuses = engine.poll([job.job for _, job in runs.values()])
+    for run_dir, job in runs.values():
+        if statuses[job.job].is_over:
+            close(run_dir, job, statuses[job.job])
+    return {run_id: statuses[job.job] for run_id, (_, job) in runs.items() if not statuses[job.job].is_over}
+
+
+def close(run_dir: RunDir, job: Job, status: JobStatus) -> None:
+    """Write the last word of a run of *job*, which is over and left none."""
+    begun = _has_begun(journal.read(run_dir.journal))
+    words = _words(job, status, begun=begun)
+    close_as(_REASONS[status.end or JobEnd.UNKNOWN], run_dir, job, words, node_is_lost=status.end is JobEnd.NODE_FAILED)
+
+
+def close_as(reason: Reason, run_dir: RunDir, job: Job, message: str, *, node_is_lost: bool = False) -> None:
+    """Write the last word of a run that *job* had and nobody tends to any more. A supervisor on a node that *is lost* may live
+    and hold the lock for as long as it likes: the word fences it (`launcher.journal.fencing`), and its witness ends it."""
+    lock_fd = None
+    try:
+        lock_fd = open_locked(run_dir.supervisor_lock, wait=False)
+    except LockBusy:
+        if not node_is_lost:
+            return  # its supervisor is about to say its last words, or somebody else closes it
+    try:
+        if job_of(journal.read(run_dir.journal)) != job:
+            return
+        journal.append(
+            run_dir.journal,
+            "finished",
+            reason=str(reason),
+            exit_code=_EXIT_CODES.get(reason, 125),
+            signal=None,
+            message=message,
+        )
+        _complete_the_record(run_dir)
+    finally:
+        if lock_fd is not None:
+            os.close(lock_fd)
+
+
+def _complete_the_record(run_dir: RunDir) -> None:
+    """What a tracker does at a run's end; here there was none."""
+    from launcher.tracking.record import record_files
+
+    with suppress(LaunchError):  # a full disk: its last word stands
+        record_files.write(run_dir)
+
+
+def _has_begun(events: Sequence[journal.Event]) -> bool:
+    return any(event.name == "placed" for event in journal.since_resumed(events))
+
+
+def _words(job: Job, status: JobStatus, *, begun: bool) -> str:
+    """`slurm job 17 was cancelled before it began`"""
+    if status.end is JobEnd.UNKNOWN:
+        return f"{job} is over, and nobody knows how it ended: nothing was written by it, and the cluster has forgotten it"
+    ended = {
+        JobEnd.CANCELLED: "was cancelled",
+        JobEnd.TIMEOUT: "ran into its time limit",
+        JobEnd.OUT_OF_MEMORY: "ran out of the memory that it had asked for",
+        JobEnd.PREEMPTED: "was preempted",
+        JobEnd.NODE_FAILED: f"lost its node {status.nodes or ''}".rstrip(),
+    }.get(status.end or JobEnd.FAILED, f"ended with exit code {status.exit_code}")
+    when = "" if begun else " before the run began"
+    why = f" ({status.why})" if status.why and status.end not in (JobEnd.CANCELLED, JobEnd.TIMEOUT) else ""
+    return f"{job} {ended}{when}{why}"

@@ -1,0 +1,1 @@
+"""Slurm: its commands, its words, its scripts."""

@@ -1,0 +1,211 @@
+"""The worker jobs of a sweep together: as many as there is work for, no more than are wanted side by side.
+
+The cluster places them; here is only decided how many stand in its line. Each is a job of its own and no task of an array: one
+that was lost is replaced alone, and every engine has jobs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from launcher.cluster.engine import Engine, JobEnd, JobPhase, JobStatus
+from launcher.cluster.slurm.question_pace import QuestionPace
+from launcher.cluster.trials.exchange import WorkerDir, new_worker_dir, worker_dirs
+from launcher.cluster.trials.line import waiting_words
+from launcher.cluster.trials.scale_down import dismiss
+from launcher.cluster.trials.worker_job import WorkerJob, read_worker, submitted_worker
+from launcher.errors import LaunchError
+from launcher.plan.launch_plan import LaunchPlan
+from runtime.state_dir import RunDir
+
+Script = Callable[[LaunchPlan, WorkerDir], str]
+"""What the cluster is given for a worker that can run trials like this one."""
+
+_AT_ONCE = 4
+"""Jobs that are submitted before the trials that run are looked at again."""
+
+_NEVER_BEGAN = 3
+"""So many workers in a row that ended before they began: another one would end so, too."""
+
+_IDLE_S = 2.0
+"""A worker for which there is no trial keeps its GPU for so long: one that failed may be tried again."""
+
+_AGAIN_S = 10.0
+"""How long nothing is submitted after the cluster has refused a job, as it does when a user has too many."""
+
+_NO_MORE = "no more worker jobs for now"
+_IN_LINE = "worker jobs cannot be taken out of the line"
+_NOT_KNOWN = "how the worker jobs stand is not known"
+
+
+class Crew:
+    """*limit*: workers side by side, those in line included."""
+
+    def __init__(self, sweep: RunDir, engine: Engine, script: Script, *, limit: int, tell: Callable[[str], None]) -> None:
+        self._sweep = sweep
+        self._engine = engine
+        self._script = script
+        self._limit = limit
+        self._tell = tell
+        directories = worker_dirs(sweep)
+        self._number = max((int(each.root.name) for each in directories), default=0)
+        self._workers = {worker.job.job: worker for worker in map(read_worker, directories) if worker is not None}
+        self._pace = QuestionPace()
+        self._pace.at_once()
+        self._never_began = 0
+        """Of those that this process has submitted: what an earlier one met may have been mended since."""
+        self._submitted: set[str] = set()
+        self._accepted: set[str] = set()
+        """Shapes of the jobs among them."""
+        self._failing: set[str] = set()
+        """What the engine, asked last for it, didn't do."""
+        self._refused_until = 0.0
+        self._reasons: dict[str, str] = {}
+        """Job in the cluster's line → why it is not begun, when the engine was asked last."""
+
+    def __iter__(self) -> Iterator[WorkerJob]:
+        """Those whose job is not over, as far as is known."""
+        return iter([worker for worker in self._workers.values() if not worker.is_over])
+
+    def of_job(self, job: str) -> WorkerJob | None:
+        return self._workers.get(job)
+
+    @property
+    def waits_for(self) -> str | None:
+        """`4 worker jobs in line at slurm (Resources)`; None when none is, or nothing is known of them yet."""
+        waiting = [worker.job.job for worker in self if worker.is_staying and not worker.has_begun]
+        reasons = [self._reasons[job] for job in waiting if job in self._reasons]
+        return waiting_words(self._engine.name, len(waiting), reasons) if reasons else None
+
+    def idle(self, shape: str) -> list[WorkerJob]:
+        """Those that could run a trial of *shape* now. Who was busy last comes first: others shall have been idle long enough to
+        leave, when there are more workers than trials."""
+        found = (each for each in self if each.is_idle and each.shape == shape)
+        return sorted(found, key=lambda each: each.since, reverse=True)
+
+    def fit(self, needed: float, plan: LaunchPlan | None, shape: str | None) -> list[WorkerJob]:
+        """Have *needed* workers, as far as the limit goes. New ones, which are given back, are for trials like that of *plan*,
+        which is of *shape*."""
+        needed = min(needed, self._limit)
+        staying = [worker for worker in self if worker.is_staying]
+        others = [worker for worker in staying if worker.shape != shape]
+        if len(staying) > needed:
+            self._release(staying, len(staying) - int(needed), idle_s=_IDLE_S)
+        elif plan is not None and shape is not None and len(staying) < needed:
+            missing = min(int(needed) - len(staying), _AT_ONCE)
+            return [worker for _ in range(missing) if (worker := self._submit(plan, shape)) is not None]
+        elif plan is not None and len(others) == len(staying):
+            self._release(others, 1, idle_s=0.0)
+        return []
+
+    def look_after(self, *, at_once: bool = False) -> list[tuple[WorkerJob, JobStatus]]:
+        """Ask the engine when it is time to. Returns the workers whose job is over by now, and how it ended."""
+        asked = list(self)
+        if at_once:
+            self._pace.at_once()
+        if not asked or not self._pace.is_due():
+            return []
+        self._pace.asked()
+        statuses = self._answers([worker.job.job for worker in asked])
+        if not statuses:
+            return []
+        self._reasons = {job: status.why for job, status in statuses.items() if status.phase is JobPhase.PENDING and status.why}
+        self._cancel_again([each for each in asked if each.sent_away and statuses[each.job.job].phase is JobPhase.PENDING])
+        over = [worker for worker in asked if statuses[worker.job.job].is_over]
+        for worker in over:
+            worker.hear(now=True)
+            worker.close()
+        for worker in over:
+            self._count(worker, statuses[worker.job.job])
+        return [(worker, statuses[worker.job.job]) for worker in over]
+
+    def dismiss(self) -> None:
+        """Take those that wait out of the cluster's line, and send the others away, each after the trial that it has."""
+        self._dismiss([worker for worker in self if worker.is_staying])
+
+    def _submit(self, plan: LaunchPlan, shape: str) -> WorkerJob | None:
+        """None when the engine refuses for now. Raises LaunchError when it has taken none of *shape* so far, and nobody is there
+        who would run trials meanwhile."""
+        if time.monotonic() < self._refused_until:
+            return None
+        self._number += 1
+        directory = new_worker_dir(self._sweep, self._number)
+        try:
+            job = self._engine.submit(self._script(plan, directory))
+        except LaunchError as refused:
+            directory.remove()
+            if shape not in self._accepted and not any(worker.is_staying for worker in self):
+                raise
+            self._refused_until = time.monotonic() + _AGAIN_S
+            self._tell_once(_NO_MORE, refused)
+            return None
+        self._workers[job] = submitted_worker(directory, self._engine.name, job, shape)
+        self._submitted.add(job)
+        self._accepted.add(shape)
+        self._failing.discard(_NO_MORE)
+        self._pace.news()
+        return self._workers[job]
+
+    def _release(self, workers: Sequence[WorkerJob], number: int, *, idle_s: float) -> None:
+        """Of *workers* the last in line, then those that have had nothing to do for *idle_s*."""
+        waiting = [worker for worker in reversed(workers) if not worker.has_begun]
+        idle = [worker for worker in workers if worker.is_idle and worker.idle_s() >= idle_s]
+        self._dismiss([*waiting, *idle][:number])
+
+    def _dismiss(self, workers: Sequence[WorkerJob]) -> None:
+        try:
+            dismiss(workers, self._engine)
+        except LaunchError as silent:
+            self._tell_once(_IN_LINE, silent)
+
+    def _cancel_again(self, workers: Sequence[WorkerJob]) -> None:
+        """They are in line although they were sent away: the engine didn't answer."""
+        if not workers:
+            self._failing.discard(_IN_LINE)
+            return
+        try:
+            self._engine.cancel(*(worker.job.job for worker in workers))
+        except LaunchError as silent:
+            self._tell_once(_IN_LINE, silent)
+
+    def _answers(self, jobs: Sequence[str]) -> Mapping[str, JobStatus]:
+        """Nothing when the engine doesn't answer: it is asked again."""
+        try:
+            answers = self._engine.poll(jobs)
+        except LaunchError as silent:
+            self._tell_once(_NOT_KNOWN, silent)
+            return {}
+        self._failing.discard(_NOT_KNOWN)
+        return answers
+
+    def _tell_once(self, what: str, error: LaunchError) -> None:
+        """Until it succeeds again."""
+        if what not in self._failing:
+            self._tell(f"{what}: {error.message}")
+        self._failing.add(what)
+
+    def _count(self, worker: WorkerJob, status: JobStatus) -> None:
+        """Raises LaunchError when workers end before they begin."""
+        if worker.job.job not in self._submitted:
+            return
+        if worker.has_begun:
+            self._never_began = 0
+        elif not worker.sent_away and status.end not in (JobEnd.PREEMPTED, JobEnd.NODE_FAILED):
+            self._never_began += 1
+        if self._never_began < _NEVER_BEGAN:
+            return
+        ended = status.end or JobEnd.UNKNOWN
+        code = f", exit code {status.exit_code}" if status.exit_code else ""
+        raise LaunchError(
+            f"{self._never_began} worker jobs in a row ended before they began: {worker.job} ({ended}{code})",
+            hint=_last_words(worker) or f"`launch doctor` on a node says what it lacks; job output: `{worker.directory.log}`",
+        )
+
+
+def _last_words(worker: WorkerJob) -> str | None:
+    try:
+        lines = worker.directory.log.read_text(errors="replace").split("\n")
+    except OSError:
+        return None
+    return next((f"it said: {line.strip()}" for line in reversed(lines) if line.strip()), None)

@@ -1,0 +1,44 @@
+"""Whether the run has gone on without us: what a process of a placement asks before it does something that cannot be taken back.
+
+Each look reads what was added to the journal since the last. It opens the file: between machines that is when NFS asks the server
+what there is.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from launcher.journal import journal
+
+
+class Watch:
+    """Looks out for the end of *placement*'s say in the run of *journal_path*. Safe to use from several threads."""
+
+    def __init__(self, journal_path: Path, placement: str) -> None:
+        self._events = journal.Follower(journal_path)
+        self._placement = placement
+        self._lock = threading.Lock()
+
+    def is_superseded(self) -> bool:
+        """Raises OSError when the journal cannot be read."""
+        with self._lock:
+            self._events.new_events()
+            return self._events.fence.placement != self._placement
+
+
+_watch: Watch | None = None
+
+
+def watch(journal_path: Path, placement: str) -> None:
+    """For this process and its children: from here on `leave_if_superseded` looks."""
+    global _watch
+    _watch = Watch(journal_path, placement)
+
+
+def leave_if_superseded() -> None:
+    """End this process, at once and without another word, when its placement has been superseded. Nothing where none is known:
+    the submitting machine, and every run of one's own machine."""
+    if _watch is not None and _watch.is_superseded():
+        os._exit(1)

@@ -1,0 +1,49 @@
+"""One metric of one run over its steps or over time, as a curve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.tracking.record.json_lines import json_objects
+from runtime.state_dir import RunDir
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Points in the order in which they were reported; a repeated step stands there twice."""
+
+    steps: tuple[float, ...]
+    seconds: tuple[float, ...]
+    """Since the run's first report."""
+    values: tuple[float, ...]
+
+
+def read_curves(run_dir: RunDir) -> dict[str, Curve]:
+    """Every metric of the run by name, `system/…` included."""
+    points: dict[str, list[tuple[float, float, float]]] = {}
+    first_ms: float | None = None
+    for entry in json_objects(run_dir.logged):
+        if "key" not in entry:
+            continue
+        try:
+            step, at_ms, value = float(entry.get("step", 0)), float(entry["time"]), float(entry["value"])
+        except (TypeError, ValueError, KeyError):
+            continue
+        first_ms = at_ms if first_ms is None else first_ms
+        points.setdefault(str(entry["key"]), []).append((step, (at_ms - first_ms) / 1000, value))
+    _add_samples(points, run_dir.system_metrics)
+    return {name: Curve(*zip(*found, strict=True)) for name, found in points.items()}
+
+
+def _add_samples(points: dict[str, list[tuple[float, float, float]]], samples: Path) -> None:
+    """Samples of the machine: the step is the number of the sample, as MLflow shows it."""
+    first_s: float | None = None
+    for number, sample in enumerate(json_objects(samples)):
+        at_s = sample.pop("time", None)
+        if not isinstance(at_s, int | float):
+            continue
+        first_s = at_s if first_s is None else first_s
+        for name, value in sample.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                points.setdefault(f"system/{name}", []).append((float(number), at_s - first_s, float(value)))

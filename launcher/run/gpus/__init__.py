@@ -1,0 +1,1 @@
+"""GPUs of a run: the queue for them, their lease, their watch."""

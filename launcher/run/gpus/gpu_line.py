@@ -1,0 +1,181 @@
+"""Waiting for GPUs: stand in the line, look when something changed, take what is ours, and look again before it is used.
+
+What wakes a waiter is inotify on the lease directory: the kernel reports the closing of a lock's last descriptor, however its
+holder died. Processes outside launch have no lock, so while only they are in the way the driver is asked once a second.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import select
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from launcher.errors import LaunchError
+from launcher.journal.status import Reason
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.run.gpus.gpu_pool import GpuPool
+from launcher.run.supervisor.follow import REQUESTS
+from launcher.run.supervisor.signal_inbox import SignalInbox
+from launcher.run.supervisor.withdrawn import Withdrawn
+from launcher.schedule.device_request import Waiter
+from launcher.schedule.queue import Attempt, in_line, standing, try_to_place
+from launcher.schedule.queue_messages import waits_for, who_has_them
+from runtime.gpu.gpu import Gpu
+from runtime.gpu.leases.lease import GpuLease, occupancy, release
+from runtime.gpu.leases.lock_files import lease_dir
+from runtime.kernel.inotify import CLOSE_WRITE, MODIFY, Inotify
+
+_ASK_THE_DRIVER_S = 1.0
+_LOOK_ANYWAY_S = 30.0
+_LOOK_WITHOUT_INOTIFY_S = 0.5
+_LEAVING_S = 10.0
+"""How long a driver may need to free the memory of a process that was killed."""
+_LEAVING_STEP_S = 0.25
+_AFTER_GRACE_S = 10.0
+"""From SIGKILL to the end of a run, generously."""
+
+Waiting = Callable[[int, int, str], None]
+"""Hears the place in the line, its length, and what is waited for; each time that any of them changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A lease, and its GPUs as they were when it was taken."""
+
+    lease: GpuLease
+    gpus: tuple[Gpu, ...]
+
+
+def placed(plan: LaunchPlan, run: str, inbox: SignalInbox, waiting: Waiting, *, avoided: frozenset[str] = frozenset()) -> Placed:
+    """The GPUs for *plan*, after as much waiting as it takes; *avoided* if there are no others. Raises Withdrawn on a signal."""
+    pool, directory = GpuPool(plan, avoided=avoided), lease_dir()
+    told: tuple[int, int, str] | None = None
+    with in_line(directory, _waiter(plan, run, pool)) as place, _Changes(directory, inbox) as changes:
+        while True:
+            changes.forget()
+            place = standing(directory, place, pool.want)
+            attempt = _attempt(directory, place.waiter, pool)
+            if attempt.lease is not None:
+                if (clean := _still_clean(directory, attempt.lease, pool)) is not None:
+                    return clean
+                continue
+            now = (attempt.turn.place, attempt.turn.of, waits_for(pool.want, attempt.turn, attempt.devices))
+            if now != told:
+                waiting(*now)
+                told = now
+            changes.wait(_ASK_THE_DRIVER_S if attempt.only_strangers else _LOOK_ANYWAY_S)
+            if attempt.only_strangers or pool.age_s >= _LOOK_ANYWAY_S:
+                pool.read()  # a GPU that was lost, sliced or repaired since
+
+
+def at_once(plan: LaunchPlan, run: str, inbox: SignalInbox) -> Placed:
+    """The GPUs for *plan* without waiting: only what a killed run leaves behind is given time to go.
+
+    Raises LaunchError with who has them.
+    """
+    pool, directory = GpuPool(plan), lease_dir()
+    deadline = time.monotonic() + _LEAVING_S
+    while True:
+        attempt = _attempt(directory, _waiter(plan, run, pool), pool)
+        if attempt.lease is not None and (clean := _still_clean(directory, attempt.lease, pool)) is not None:
+            return clean
+        if attempt.lease is None and not (attempt.only_leaving and time.monotonic() < deadline):
+            raise _not_free(pool, attempt)
+        _pause(inbox, _LEAVING_STEP_S)
+        pool.read()
+
+
+def refuse_unless_free(plan: LaunchPlan) -> None:
+    """For `--no-wait`, before anything is built. It holds nothing: what is free now may be taken when the run begins."""
+    if not plan.gpus:
+        return
+    pool, directory = GpuPool(plan), lease_dir()
+    attempt = _attempt(directory, _waiter(plan, "", pool), pool)
+    if attempt.lease is not None:
+        release(attempt.lease)
+    elif not attempt.only_leaving:
+        raise _not_free(pool, attempt)
+
+
+def _attempt(directory: Path, waiter: Waiter, pool: GpuPool) -> Attempt:
+    return try_to_place(directory, waiter, pool.devices, pool.topology, strangers=pool.strangers)
+
+
+def _still_clean(directory: Path, lease: GpuLease, pool: GpuPool) -> Placed | None:
+    """The lease, unless a stranger came, or a GPU was lost, between the last look and the lock: then it is given back."""
+    leased = set(lease.uuids)
+    try:
+        pool.read()
+        there = pool.strangers({uuid: occupancy(directory, uuid) for uuid in lease.uuids})
+    except BaseException:
+        release(lease)
+        raise
+    if leased & there.keys() or not leased <= set(pool.want.offers):
+        release(lease)
+        return None
+    memory = {device.uuid: device.memory_bytes for device in pool.devices}
+    shares = tuple(int(memory.get(uuid, 0) * share) for uuid, share in zip(lease.uuids, lease.shares, strict=True))
+    gpus = tuple(gpu for gpu in pool.gpus if leased & {gpu.uuid, *(one.uuid for one in gpu.mig)})
+    return Placed(replace(lease, memory_bytes=shares), gpus)
+
+
+def _not_free(pool: GpuPool, attempt: Attempt) -> LaunchError:
+    want, turn = pool.want, attempt.turn
+    sentences = who_has_them(want, turn, attempt.devices)
+    return LaunchError(
+        f"not enough free GPUs: {want.words} requested, {len(turn.free)} of {len(want.offers)} free",
+        hint="; ".join([*sentences, "without `--no-wait` it waits for its turn"]),
+    )
+
+
+def _waiter(plan: LaunchPlan, run: str, pool: GpuPool) -> Waiter:
+    timeout_s = plan.spec.timeout
+    return Waiter(
+        pool.want,
+        run=run,
+        user=_own_name(),
+        pid=os.getpid(),
+        priority=plan.spec.cluster.priority,
+        since=time.time(),
+        lasts_s=None if timeout_s is None else timeout_s + (plan.spec.grace or 0.0) + _AFTER_GRACE_S,
+    )
+
+
+def _own_name() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _pause(inbox: SignalInbox, seconds: float, *more: Inotify) -> None:
+    """Sleep, unless something of *more* happens. Raises Withdrawn for a signal."""
+    if inbox.fd in select.select([inbox.fd, *(one.fileno() for one in more)], [], [], seconds)[0]:
+        for request in inbox.read():
+            raise Withdrawn(REQUESTS.get(request, Reason.STOPPED))
+
+
+class _Changes:
+    """Wakes up when a lease or a place in the line is given up; now and then where the kernel has no inotify left for us."""
+
+    def __init__(self, directory: Path, inbox: SignalInbox) -> None:
+        self._inbox = inbox
+        self._inotify = Inotify()
+        self._inotify.watch(directory, MODIFY | CLOSE_WRITE)
+
+    def forget(self) -> None:
+        """What has happened so far: who looks now will see it."""
+        self._inotify.read()
+
+    def wait(self, seconds: float) -> None:
+        _pause(self._inbox, min(seconds, _LOOK_WITHOUT_INOTIFY_S) if self._inotify.misses else seconds, self._inotify)
+
+    def __enter__(self) -> _Changes:
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        self._inotify.close()

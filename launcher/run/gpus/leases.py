@@ -1,0 +1,72 @@
+"""The GPUs of a run: waited for in the line, leased, checked, announced in the journal. A run without GPUs leases nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from launcher.journal import journal
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.run.supervisor.signal_inbox import SignalInbox
+from launcher.run.supervisor.withdrawn import Withdrawn
+from runtime.state_dir import RunDir
+
+if TYPE_CHECKING:
+    from launcher.run.gpus.gpu_line import Placed
+    from runtime.gpu.leases.lease import GpuLease
+
+Tell = Callable[[str], None]
+
+
+@contextmanager
+def leased(
+    plan: LaunchPlan, run_dir: RunDir, inbox: SignalInbox, *, may_wait: bool = True, tell: Tell | None = None
+) -> Iterator[GpuLease | None]:
+    """Hold the GPUs of *plan* for the body; wait in line when they are taken, unless it *may_wait* not.
+
+    Raises Withdrawn when a signal ends the waiting, LaunchError when there is nothing to wait for. *tell* hears what it waits
+    for, beside the journal.
+    """
+    if not plan.gpus:
+        journal.append(run_dir.journal, "leased", gpus=[])
+        yield None
+        return
+    from launcher.run.gpus.gpu_line import at_once, placed
+    from launcher.run.gpus.gpu_watch import struck_by_hardware
+    from launcher.run.gpus.near_gpus import near_gpus
+    from runtime.gpu.leases.lease import release
+
+    def waiting(place: int, of: int, text: str) -> None:
+        journal.append(run_dir.journal, "waiting", place=place, of=of, text=text)
+        if tell is not None:
+            tell(f"place {place} of {of} in line for {text}")
+
+    holder = run_dir.container_id
+    avoided = struck_by_hardware(journal.read(run_dir.journal))
+    found = placed(plan, holder, inbox, waiting, avoided=avoided) if may_wait else at_once(plan, holder, inbox)
+    try:
+        with near_gpus(found.gpus, cpus=plan.cpus) as near:
+            journal.append(run_dir.journal, "leased", **_fields(found), **near)
+            yield found.lease
+    except BaseException:
+        # Perhaps the container lives on: then its init holds the lease as long as it does.
+        for fd in found.lease.fds:
+            os.close(fd)
+        raise
+    release(found.lease)
+
+
+def _fields(found: Placed) -> dict[str, Any]:
+    lease = found.lease
+    facts = {
+        "gpu_models": ", ".join(str(gpu.model) for gpu in found.gpus),
+        "driver": next((gpu.driver for gpu in found.gpus), None),
+        "gpu_power_limits": ", ".join(f"{gpu.power_limit_w:g} W" for gpu in found.gpus if gpu.power_limit_w is not None) or None,
+    }
+    shares = {"shares": list(lease.shares)} if any(share < 1 for share in lease.shares) else {}
+    return {"gpus": list(lease.uuids), **shares, "facts": facts}
+
+
+__all__ = ["Withdrawn", "leased"]

@@ -1,0 +1,105 @@
+"""From the command to the supervisor: the run's directory is written, then the run belongs to its supervisor (`fork_server.py`).
+
+Order matters: the supervisor's lock is taken before the run shows in the journal, and its descriptor is inherited, so there
+is no moment in which a living run looks like an orphan.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.config.spec import to_json
+from launcher.journal import journal
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.plan.plan_json import to_document
+from launcher.run import active
+from launcher.tracking.record.run_record import process_started
+from runtime.oci.digest import Digest
+from runtime.state_dir import RunDir, StateDir
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """What a run is beside its plan."""
+
+    name: str | None = None
+    note: str | None = None
+    command_line: tuple[str, ...] = ()
+    parent_run_id: str | None = None
+    sweep_id: str | None = None
+    trial: int | None = None
+    rerun_of: str | None = None
+    may_wait: bool = True
+    """Whether it may stand in line for GPUs."""
+
+
+def new_run(plan: LaunchPlan, image_digest: Digest, *, state: StateDir, identity: RunIdentity) -> tuple[RunDir, int]:
+    """Make the run's directory and journal. Returns it and the descriptor that holds the supervisor's lock."""
+    document = {"plan": to_document(plan), "image_digest": str(image_digest), "identity": _identity_document(identity)}
+    with active.beginning(state) as (run_dir, lock_fd):
+        for directory in (run_dir.outputs, run_dir.checkpoints):
+            directory.mkdir()
+        _write_json(run_dir.plan, document)
+        _write_json(run_dir.spec, to_json(plan.spec))
+        _write_json(run_dir.params, plan.params)
+        for appended in (run_dir.metrics, run_dir.stdout, run_dir.stderr):
+            appended.touch(mode=0o600)
+        journal.append(run_dir.journal, "created", **_created_fields(run_dir.run_id, plan, image_digest, identity))
+    return run_dir, lock_fd
+
+
+def _identity_document(identity: RunIdentity) -> dict[str, Any]:
+    return {
+        "name": identity.name,
+        "note": identity.note,
+        "command": list(identity.command_line),
+        "parent_run_id": identity.parent_run_id,
+        "sweep_id": identity.sweep_id,
+        "trial": identity.trial,
+        "rerun_of": identity.rerun_of,
+        "may_wait": identity.may_wait,
+    }
+
+
+def _created_fields(run_id: str, plan: LaunchPlan, image_digest: Digest, identity: RunIdentity) -> dict[str, Any]:
+    git = plan.code.git
+    return {
+        "run_id": run_id,
+        "experiment": plan.spec.name,
+        **_identity_document(identity),
+        "pid": os.getpid(),
+        "pid_started": process_started(os.getpid()),
+        "tracking": plan.spec.tracking is not None,
+        "user": os.environ.get("USER") or str(os.getuid()),
+        "host": socket.gethostname(),
+        "cwd": os.getcwd(),
+        "argv": list(plan.argv),
+        "overrides": list(plan.overrides),
+        "params": plan.params,
+        "needs": {"cpus": plan.cpus, "memory_bytes": plan.memory_bytes, "gpus": plan.gpus},
+        "seed": plan.spec.seed,
+        "spec_digest": str(plan.spec_digest),
+        "code_digest": str(plan.code.digest),
+        "lock_digest": str(plan.lock.digest) if plan.lock else None,
+        "base_digest": str(plan.base_digest),
+        "image_digest": str(image_digest),
+        "git_commit": git.commit if git else None,
+        "git_dirty": git.dirty if git else None,
+    }
+
+
+def _write_json(path: Path, document: Any) -> None:
+    path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+
+
+def announce_pid(lock_fd: int) -> None:
+    """Write who we are into the lock file that we hold: who wants to send us a signal reads it there (`supervisor_link.py`),
+    perhaps on another machine, where our pid is somebody else's."""
+    told = {"pid": os.getpid(), "started": process_started(os.getpid()), "host": socket.gethostname()}
+    os.ftruncate(lock_fd, 0)
+    os.pwrite(lock_fd, json.dumps(told).encode(), 0)

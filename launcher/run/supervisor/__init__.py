@@ -1,0 +1,1 @@
+"""The process that a run belongs to, from its lease to its outcome."""

@@ -1,0 +1,54 @@
+"""The end of one attempt: what the container's init, its cgroup and the kernel say of it, put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from launcher.errors import LaunchError
+from launcher.journal.status import Reason
+from launcher.run.supervisor.followed import Followed
+from launcher.run.supervisor.outcome import ExitOutcome, outcome_of
+from runtime.cgroup.cgroup import Cgroup
+from runtime.cgroup.limits import Usage
+from runtime.cgroup.oom import kills_on_this_machine
+from runtime.container.spec import ProcessExit
+from runtime.errors import RuntimeFailure
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How one attempt ended and what it used."""
+
+    outcome: ExitOutcome
+    usage: Usage
+
+
+def ended(followed: Followed, cgroup: Cgroup, *, kills_before: int | None = None) -> Attempt:
+    """Call it before the cgroup is removed. *kills_before*: `kills_on_this_machine` from before the start."""
+    usage = _with_what_init_saw(cgroup.usage(), followed.program)
+    elsewhere = 0
+    if "memory" not in cgroup.controllers and kills_before is not None:
+        elsewhere = (kills_on_this_machine() or 0) - kills_before
+    outcome = outcome_of(
+        followed.program,
+        asked=followed.asked,
+        why=followed.detail,
+        oom=cgroup.oom_kills(),
+        peak_bytes=usage.peak_memory_bytes,
+        kills_elsewhere=elsewhere,
+    )
+    return Attempt(outcome, usage)
+
+
+def not_run(error: LaunchError | RuntimeFailure) -> Attempt:
+    """A failure of ours, or of the machine before the program began, is an outcome too: its words stand in the record."""
+    detail = error.message + (f" (hint: {error.hint})" if error.hint else "")
+    return Attempt(ExitOutcome(125, None, Reason.LAUNCHER, detail), Usage())
+
+
+def _with_what_init_saw(usage: Usage, program: ProcessExit | None) -> Usage:
+    """An ordinary user on cgroup version 1 has no other numbers than those that a parent gets of its children (wait4(2))."""
+    if program is None:
+        return usage
+    cpu_s = program.cpu_s if usage.cpu_s is None else usage.cpu_s
+    return replace(usage, cpu_s=cpu_s, peak_process_bytes=program.peak_process_bytes)

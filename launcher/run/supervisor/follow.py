@@ -1,0 +1,272 @@
+"""Follow a started container to its end: pump its output into the logs, enforce the timeout, pass on requests to stop.
+
+One poll loop, no threads. Requests arrive as signals to the supervisor (`launch stop`, Ctrl-C in the command):
+SIGTERM = stopped, SIGINT = interrupted, SIGUSR1 = pruned, SIGUSR2 = the time limit of its cluster's job is near, a second one or
+SIGQUIT = kill now. The program gets SIGTERM, and after `grace` its whole tree gets SIGKILL. What watches the run's GPUs
+(`gpu_watch.py`) may ask for the end, too, and so may the run's other nodes (`peers.py`), all of whose ends are waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from launcher.journal import journal
+from launcher.journal.journal import Event
+from launcher.journal.status import Reason
+from launcher.run.pauses import is_paused, let_go_on, paused_s
+from launcher.run.supervisor.demand import Demand
+from launcher.run.supervisor.followed import Followed
+from launcher.run.supervisor.signal_inbox import SignalInbox
+from launcher.run.supervisor.tracker_process import TrackerProcess
+from runtime.container import lifecycle
+from runtime.container.lifecycle import Container
+from runtime.container.logs import LogFiles, LogPump, OutputLog
+from runtime.state_dir import RunDir
+
+if TYPE_CHECKING:
+    from launcher.run.gpus.gpu_watch import GpuWatch
+    from launcher.run.supervisor.peers import Peers
+
+_PAUSED_LOOK_S = 1.0
+
+REQUESTS = {
+    signal.SIGTERM: Reason.STOPPED,
+    signal.SIGINT: Reason.INTERRUPTED,
+    signal.SIGUSR1: Reason.PRUNED,
+    signal.SIGUSR2: Reason.TIMEOUT,
+}
+
+
+@dataclass(slots=True)
+class _Follower:
+    container: Container
+    pump: LogPump
+    run_dir: RunDir
+    inbox: SignalInbox
+    tracker: TrackerProcess
+    grace_s: float
+    deadline: float | None
+    gpus: GpuWatch | None = None
+    peers: Peers | None = None
+    granted_s: float = 0.0
+    """Seconds for which the run stood still and by which the deadline has been put off."""
+    asked: Reason | None = None
+    detail: str | None = None
+    for_peers: bool = False
+    followed: Followed | None = None
+    """Set when the program has ended."""
+    kill_at: float | None = None
+    silent: bool = True
+
+    def run(self) -> Followed:
+        # epoll tells what became readable first: the order of a line on stderr and the next on stdout.
+        with select.epoll() as poller:
+            self._follow_with(poller)
+        self._drain()
+        lifecycle.wait(self.container)
+        assert self.followed is not None
+        if self.gpus is not None:
+            self.gpus.finish()
+            return _blaming_hardware(self.followed, self.gpus.spoiled)
+        return self.followed
+
+    def _follow_with(self, poller: select.epoll) -> None:
+        for fd in (*self.pump.open_pipes, self.container.pidfd, self.inbox.fd, self.tracker.pidfd):
+            if fd >= 0:  # no tracker is left when all its successors died
+                poller.register(fd, select.EPOLLIN)
+        watching, listening = self._watch_gpus(poller, -1), self._listen_to_peers(poller, -1)
+        while self.followed is None or not (self.peers is None or self.peers.all_ended):
+            for fd, _event in poller.poll(self._wait_s()):
+                if fd in self.pump.open_pipes:
+                    if not self._pump(fd):
+                        poller.unregister(fd)
+                elif fd == self.inbox.fd:
+                    self._obey(self.inbox.read())
+                elif fd == self.tracker.pidfd:
+                    poller.unregister(fd)
+                    if self.tracker.replace():
+                        poller.register(self.tracker.pidfd, select.EPOLLIN)
+                elif fd == watching:
+                    watching = self._watch_gpus(poller, watching)
+                elif fd == listening:
+                    listening = self._listen_to_peers(poller, listening)
+                else:
+                    poller.unregister(fd)
+                    self._note_end()
+            self._keep_time()
+
+    def _note_end(self) -> None:
+        """The program has ended. Where it failed, those on other nodes would wait for it."""
+        ended = lifecycle.recorded_exit(self.container)
+        self.followed = Followed(ended, self.asked, self.detail, self.for_peers)
+        if self.peers is not None and self.asked is None and (ended is None or ended.code != 0):
+            self.peers.ask(Reason.STOPPED)
+            self.kill_at = time.monotonic() + self.grace_s
+
+    def _watch_gpus(self, poller: select.epoll, watching: int) -> int:
+        """Take in what the watcher of the GPUs says on *watching* (-1: nothing yet). Returns the descriptor to watch next."""
+        if self.gpus is None:
+            return -1
+        if watching >= 0:
+            poller.unregister(watching)
+            self._heed(self.gpus.take_in())
+        if self.gpus.fd >= 0:
+            poller.register(self.gpus.fd, select.EPOLLIN)
+        return self.gpus.fd
+
+    def _listen_to_peers(self, poller: select.epoll, listening: int) -> int:
+        """`_watch_gpus` for what the other nodes say."""
+        if self.peers is None:
+            return -1
+        if listening >= 0:
+            poller.unregister(listening)
+            self._heed(self.peers.take_in(), for_peers=True)
+        if self.peers.fd >= 0:
+            poller.register(self.peers.fd, select.EPOLLIN)
+        return self.peers.fd
+
+    def _heed(self, demand: Demand | None, *, for_peers: bool = False) -> None:
+        if demand is not None and self.asked is None:
+            self.for_peers = for_peers
+            self._ask(demand.reason, detail=demand.detail)
+
+    def _wait_s(self) -> float | None:
+        now = time.monotonic()
+        waits = [moment - now for moment in (self.deadline, self.kill_at) if moment is not None]
+        if self.gpus is not None and self.gpus.fd >= 0:
+            waits.append(self.gpus.next_look_s())
+        if self.peers is not None:
+            waits.append(self.peers.next_look_s())
+        return max(0.0, min(waits)) + 0.001 if waits else None
+
+    def _pump(self, fd: int) -> bool:
+        """Copy what is there to the log. False at end of file."""
+        alive = self.pump.pump(fd)
+        if alive and self.silent:
+            self.silent = False
+            journal.append(self.run_dir.journal, "first_output")
+        return alive
+
+    def _drain(self) -> None:
+        """The processes are gone: what is left in the pipes is all there will ever be."""
+        for fd in self.pump.open_pipes:
+            os.set_blocking(fd, False)
+            try:
+                while self._pump(fd):
+                    pass
+            except BlockingIOError:
+                continue
+        self.pump.settle()
+
+    def _obey(self, requests: list[signal.Signals]) -> None:
+        for request in requests:
+            if request is signal.SIGQUIT or self.asked is not None:
+                self._ask(self.asked or Reason.STOPPED, at_once=True)
+            else:
+                self._ask(REQUESTS[request])
+
+    def _keep_time(self) -> None:
+        now = time.monotonic()
+        if self.kill_at is not None and now >= self.kill_at:
+            self.kill_at = None
+            self._kill()
+        if self.deadline is not None and now >= self.deadline and not self._put_off(now):
+            self.deadline = None
+            if self.asked is None:
+                self._ask(Reason.TIMEOUT)
+        if self.gpus is not None:
+            self.gpus.look()
+        if self.peers is not None:
+            self._heed(self.peers.look(), for_peers=True)
+
+    def _put_off(self, now: float) -> bool:
+        """Whether the deadline moves, since the run has been paused meanwhile."""
+        assert self.deadline is not None
+        events = journal.read(self.run_dir.journal)
+        paused = paused_s(events, now=time.time())
+        extension, self.granted_s = paused - self.granted_s, paused
+        self.deadline += max(0.0, extension)
+        if is_paused(events):
+            self.deadline = max(self.deadline, now + _PAUSED_LOOK_S)
+        return self.deadline > now
+
+    def _ask(self, reason: Reason, *, detail: str | None = None, at_once: bool = False) -> None:
+        self.asked, self.detail = reason, detail or self.detail
+        journal.append(self.run_dir.journal, "stopping", reason=str(reason), detail=self.detail, at_once=at_once)
+        let_go_on(self.run_dir)
+        if at_once:
+            self._kill()
+            return
+        lifecycle.signal(self.container, signal.SIGTERM)
+        if self.peers is not None:
+            self.peers.ask(reason)
+        self.kill_at = time.monotonic() + self.grace_s
+
+    def ask_again(self, stopping: Event) -> None:
+        """An earlier supervisor wrote *stopping* down; it may have been killed before it did anything about that."""
+        self.asked, self.detail = Reason(stopping.fields["reason"]), stopping.get("detail")
+        if stopping.get("at_once"):
+            self._kill()
+            return
+        lifecycle.signal(self.container, signal.SIGTERM)
+        self.kill_at = time.monotonic() + max(0.0, self.grace_s - (time.time() - stopping.at))
+
+    def _kill(self) -> None:
+        lifecycle.kill(self.container)
+        if self.peers is not None:
+            self.peers.kill()
+
+
+def _blaming_hardware(followed: Followed, spoiled: str | None) -> Followed:
+    """A program that failed after its GPU did may well have ended before the driver's word about that arrived."""
+    program = followed.program
+    if spoiled is None or followed.asked is not None or program is None or program.code == 0:
+        return followed
+    return replace(followed, asked=Reason.GPU_LOST, detail=spoiled)
+
+
+def follow(
+    container: Container,
+    run_dir: RunDir,
+    inbox: SignalInbox,
+    logs: LogFiles,
+    tracker: TrackerProcess,
+    *,
+    timeout_s: float | None,
+    grace_s: float,
+    gpus: GpuWatch | None = None,
+    peers: Peers | None = None,
+    stopping: Event | None = None,
+    silent: bool = True,
+) -> Followed:
+    """Follow *container* until its init has ended, its output going to *logs*. *timeout_s* counts from now.
+    A tracker that dies meanwhile is replaced.
+
+    *stopping*: what an earlier supervisor asked of it last; *silent*: whether it has said nothing so far.
+    """
+    pump = LogPump((container.stdout_fd, container.stderr_fd), OutputLog(logs))
+    follower = _Follower(
+        container,
+        pump,
+        run_dir,
+        inbox,
+        tracker,
+        grace_s,
+        deadline=None,
+        gpus=gpus,
+        peers=peers,
+        silent=silent,
+    )
+    if gpus is not None:
+        gpus.init_pid = container.pid
+    if timeout_s is not None:
+        follower.deadline = time.monotonic() + timeout_s
+        follower.granted_s = paused_s(journal.read(run_dir.journal), now=time.time())
+    if stopping is not None:
+        follower.ask_again(stopping)
+    return follower.run()

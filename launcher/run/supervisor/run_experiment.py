@@ -1,0 +1,228 @@
+"""One run, from a plan and an image to an outcome: the one orchestration, a straight line. Runs in the supervisor.
+
+Everything the run owns stands in one ExitStack, announced before it is taken (`acquisitions.py`); the journal comes first.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from launcher.errors import LaunchError
+from launcher.journal import journal
+from launcher.journal.journal import Event
+from launcher.journal.status import Reason
+from launcher.plan.launch_plan import LaunchPlan
+from launcher.plan.program.container_plan import container_spec
+from launcher.run.gpus.leases import Withdrawn, leased
+from launcher.run.supervisor.acquisitions import acquired, announce
+from launcher.run.supervisor.attempt import Attempt, ended, not_run
+from launcher.run.supervisor.follow import follow
+from launcher.run.supervisor.followed import Followed
+from launcher.run.supervisor.image_layers import image_layers
+from launcher.run.supervisor.logs import opened_logs
+from launcher.run.supervisor.outcome import outcome_of
+from launcher.run.supervisor.signal_inbox import SignalInbox
+from launcher.run.supervisor.tracker_process import TrackerProcess
+from launcher.run.supervisor.writable_layer import writable_layer
+from launcher.tracking.gateway.mlflow_env import program_env
+from launcher.tracking.record.run_record import fold, process_started
+from runtime.cgroup.cgroup import new_cgroup
+from runtime.cgroup.limits import Usage
+from runtime.cgroup.oom import kills_on_this_machine
+from runtime.container import lifecycle
+from runtime.container.logs import LogFiles
+from runtime.container.spec import ProcessExit
+from runtime.errors import RuntimeFailure
+from runtime.oci.digest import Digest
+from runtime.state_dir import RunDir, StateDir
+from runtime.store.store import Store
+
+if TYPE_CHECKING:
+    from launcher.plan.program.meeting import Meeting
+    from launcher.run.gpus.gpu_watch import GpuWatch
+    from launcher.run.supervisor.peers import Joining, Peers
+
+MLFLOW_READY_S = 30.0
+"""How long the program's start waits for its MLflow run id before it starts without one."""
+
+
+@dataclass(slots=True)
+class Run:
+    """What the supervisor knows about its run."""
+
+    run_dir: RunDir
+    state: StateDir
+    plan: LaunchPlan
+    image_digest: Digest
+    inbox: SignalInbox
+    tracker: TrackerProcess
+    sweep_id: str | None = None
+    trial: int | None = None
+    may_wait: bool = True
+    retries_left: int = 0
+    joining: Joining | None = None
+    """On the first of several nodes: what brings up the others."""
+    meeting: Meeting | None = None
+    """On one of the others: what it was told of them."""
+
+
+def run_experiment(run: Run, number: int) -> Attempt:
+    """Run until it succeeds, was asked to end, or `retries` are used up. Outputs and checkpoints are kept across attempts, of
+    which *number* is the next."""
+    return retried(run, _attempt(run, number), number)
+
+
+def next_attempt(events: Sequence[Event]) -> int:
+    """Each attempt but the last of a life is followed by `attempt`, the last by `finished`, and then perhaps by `resumed`."""
+    return 1 + sum(event.name in ("attempt", "resumed") for event in events)
+
+
+def retried(run: Run, attempt: Attempt, number: int) -> Attempt:
+    """What *attempt*, the run's *number*-th, comes to: itself, or the last of those that follow it. Who was asked to end (its
+    cluster's job may be ending) begins nothing."""
+    while run.retries_left > 0 and not run.inbox.has_heard and attempt.outcome.is_worth_a_retry(run.plan.spec.retry_on):
+        run.retries_left -= 1
+        outcome = attempt.outcome
+        journal.append(
+            run.run_dir.journal,
+            "attempt",
+            attempt=number,
+            reason=str(outcome.reason),
+            exit_code=outcome.exit_code,
+            message=outcome.detail,
+        )
+        number += 1
+        attempt = _attempt(run, number)
+    if run.retries_left > 0 and attempt.outcome.reason in (Reason.PROGRAM, Reason.OOM):
+        asked = f"`retry_on=[{attempt.outcome.reason}]` asks for more"
+        journal.append(run.run_dir.journal, "note", text=f"not tried again: `retries` is for failures of the machine; {asked}")
+    return attempt
+
+
+def _attempt(run: Run, number: int) -> Attempt:
+    try:
+        return run_attempt(run, number)
+    except Withdrawn as withdrawn:
+        return Attempt(outcome_of(ProcessExit(None, signal.SIGTERM), asked=withdrawn.reason), Usage())
+    except (LaunchError, RuntimeFailure) as error:
+        return not_run(error)
+
+
+def run_attempt(run: Run, number: int) -> Attempt:
+    """One container, from lease to exit."""
+    run_dir, plan, store = run.run_dir, run.plan, Store(run.state.store)
+    run_dir.exit_record.unlink(missing_ok=True)  # an earlier attempt's: whoever takes over shall not take it for this one's
+    with ExitStack() as owned:
+        lease = owned.enter_context(leased(plan, run_dir, run.inbox, may_wait=run.may_wait))
+        gpus = owned.enter_context(_watched(run, lease.uuids)) if lease is not None else None
+        if run_dir.node == 0:  # all nodes write to them: given back when the others have ended, too
+            owned.enter_context(acquired(run_dir, "outputs", run_dir.run_id))
+        peers = owned.enter_context(run.joining(run, number)) if run.joining is not None else None
+        image = store.image(run.image_digest)
+        layers = image_layers(image, store, plan.spec.cluster, inbox=run.inbox, note=lambda text: _note(run_dir, text))
+        spec = container_spec(
+            plan,
+            image,
+            store,
+            run_dir,
+            lease=lease,
+            attempt=number,
+            environ=os.environ,
+            sweep_id=run.sweep_id,
+            trial=run.trial,
+            meeting=run.meeting if peers is None else peers.meeting,
+            run_name=_name_of(run),
+            layers=layers.directories,
+        )
+        layer_fds = owned.enter_context(writable_layer(run_dir, scratch=plan.spec.cluster.scratch))
+        announce(run_dir, "cgroup", run_dir.cgroup_name)
+        cgroup = owned.enter_context(new_cgroup(run_dir.cgroup_name, spec.limits))
+        if spec.network == "bridge":
+            owned.enter_context(acquired(run_dir, "network", spec.container_id))
+        logs = owned.enter_context(opened_logs(run_dir))
+        container = lifecycle.create(
+            spec,
+            exit_record=run_dir.exit_record,
+            init_socket=run_dir.init_socket,
+            held_fds=(*(lease.fds if lease else ()), *layers.fds, *layer_fds),
+            cgroup=cgroup,
+            logs=logs,
+        )
+        owned.callback(container.close)
+        owned.callback(_end, container)
+        for warning in (*spec.notes, *cgroup.warnings, *container.warnings):
+            _note(run_dir, warning)
+        kills_before = kills_on_this_machine()
+        _start(run, container, number)
+        followed = _follow(run, container, logs, gpus, peers)
+        own = ended(followed, cgroup, kills_before=kills_before)
+        return own if peers is None else peers.verdict(own, followed)
+
+
+def _watched(run: Run, uuids: Sequence[str]) -> AbstractContextManager[GpuWatch]:
+    from launcher.run.gpus.gpu_watch import watched  # a run without GPUs needs nothing of it
+
+    return watched(run.run_dir, run.plan, uuids)
+
+
+def _note(run_dir: RunDir, text: str) -> None:
+    journal.append(run_dir.journal, "note", text=text)
+
+
+def _name_of(run: Run) -> str | None:
+    record = fold(run.run_dir)
+    return record.name if record is not None else None
+
+
+def _follow(run: Run, container: lifecycle.Container, logs: LogFiles, gpus: GpuWatch | None, peers: Peers | None) -> Followed:
+    spec = run.plan.spec
+    followed = follow(
+        container,
+        run.run_dir,
+        run.inbox,
+        logs,
+        run.tracker,
+        timeout_s=spec.timeout,
+        grace_s=spec.grace,
+        gpus=gpus,
+        peers=peers,
+    )
+    if spec.metrics.tensorboard:
+        run.tracker.catch_up()  # the working directory goes with the overlay
+    return followed
+
+
+def _end(container: lifecycle.Container) -> None:
+    """Whatever went wrong in between: nothing of the container runs on."""
+    lifecycle.kill(container)
+    lifecycle.wait(container)
+
+
+def _start(run: Run, container: lifecycle.Container, number: int) -> None:
+    """Hand the gateway's listener to the tracker, tell the program its MLflow run, and let it go."""
+    env: dict[str, str] = {}
+    if container.listener_fd is not None and container.listener_port is not None and run.plan.spec.tracking is not None:
+        ready = run.tracker.wait_ready(timeout_s=MLFLOW_READY_S)
+        if ready.get("mlflow"):
+            run.tracker.hand_listener(container.listener_fd)
+            env = program_env(ready["mlflow"], container.listener_port, ready["token"])
+        else:
+            journal.append(
+                run.run_dir.journal,
+                "note",
+                text=f"MLflow is not there yet ({ready.get('error', 'no answer')}); the record will be sent later",
+            )
+    lifecycle.start(container, env=env)
+    journal.append(
+        run.run_dir.journal,
+        "started",
+        attempt=number,
+        init_pid=container.pid,
+        init_started=process_started(container.pid),
+        ports=list(container.ports),
+    )

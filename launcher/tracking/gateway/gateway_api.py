@@ -1,0 +1,307 @@
+"""The part of MLflow's REST API that a program may use, and how far: its own run, and runs and models that it made itself.
+
+What it logs to its own run is written down and answered at once (`own_run.py`); the tracker sends it on. Everything else goes
+to the server as it is, after what was logged before. Experiments are answered here: whatever name a program sets, it is in the
+experiment that the launcher chose. The list of endpoints is what MLflow's client uses; the rest is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from launcher.journal.status import RunStatus
+from launcher.tracking.mlflow.connection import MlflowUnreachable
+from launcher.tracking.mlflow.own_run import OwnRun, Rejected
+from launcher.tracking.mlflow.rest import API
+from launcher.tracking.mlflow.servers_tags import ServersTags
+from launcher.tracking.mlflow.sink import Sink
+
+Forward = Callable[[str, str, bytes], tuple[int, bytes]]
+"""Send (method, path, body) to the server; returns status and content."""
+
+_FLUSH_PATIENCE_S = 5.0
+
+# Spelled out to the end: a proxy before the server might resolve a `..` that we would pass on.
+_MODEL_PATH = re.compile(r"logged-models/([\w-]+)(/params|/tags|/tags/[\w-](?:[\w\-. :]|%20|%3A)*|/artifacts/directories)?")
+_FINAL = {status.value for status in RunStatus if status.is_final}
+
+
+class GatewayApi:
+    """Answers the JSON endpoints for one run. Used by several threads."""
+
+    def __init__(self, sink: Sink, own: OwnRun) -> None:
+        self.sink = sink
+        self.own = own
+        self._open = own.description.scope == "server"
+        self._servers_tags = ServersTags(sink)
+        self._calls: dict[tuple[str, str], Callable[[dict[str, Any], Forward], dict[str, Any]]] = {
+            ("GET", "runs/get"): self._get_run,
+            ("POST", "runs/create"): self._create_run,
+            ("POST", "runs/update"): self._update_run,
+            ("POST", "runs/search"): self._search_runs,
+            ("POST", "runs/log-batch"): self._log_batch,
+            ("POST", "runs/log-metric"): self._log_metric,
+            ("POST", "runs/log-parameter"): self._log_parameter,
+            ("POST", "runs/set-tag"): self._set_tag,
+            ("POST", "runs/delete-tag"): self._delete_tag,
+            ("POST", "runs/log-inputs"): self._log_inputs,
+            ("POST", "runs/outputs"): self._log_outputs,
+            ("GET", "metrics/get-history"): self._get_history,
+            ("GET", "experiments/get"): self._get_experiment,
+            ("GET", "experiments/get-by-name"): self._get_experiment,
+            ("POST", "experiments/create"): self._create_experiment,
+            ("POST", "experiments/search"): self._search_experiments,
+            ("GET", "experiments/search"): self._search_experiments,
+            ("POST", "logged-models"): self._create_model,
+            ("POST", "logged-models/search"): self._search_models,
+        }
+
+    def answer(self, method: str, endpoint: str, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        """The JSON answer to *endpoint* (`runs/get`); *given* is its query or body. Raises Rejected."""
+        if not self._open:
+            self._check_names(given)
+        call = self._calls.get((method, endpoint))
+        if call is not None:
+            return call(given, forward)
+        model = _MODEL_PATH.fullmatch(endpoint)
+        if model is not None and method in ("GET", "POST", "PATCH", "DELETE"):
+            if not self._open and model[1] not in self.sink.state.models:
+                raise _not_yours(f"model `{model[1]}`")
+            self.flush()
+            return self._pass(method, endpoint, given, forward)
+        if self._open:
+            self.flush()
+            return self._pass(method, endpoint, given, forward)
+        raise Rejected(403, "PERMISSION_DENIED", _refusal(method, endpoint))
+
+    def is_own(self, run_id: Any) -> bool:
+        return isinstance(run_id, str) and run_id in (self.sink.run.get("run_id"), self.sink.state.provisional_id)
+
+    def is_allowed(self, run_id: Any) -> bool:
+        return self._open or self.is_own(run_id) or (isinstance(run_id, str) and run_id in self.sink.state.children)
+
+    def flush(self) -> None:
+        """Let MLflow have what was logged so far. Raises MlflowUnreachable."""
+        if not self.sink.lock.acquire(timeout=_FLUSH_PATIENCE_S):
+            raise MlflowUnreachable("earlier metrics are still being sent")
+        try:
+            self.sink.create()
+            self.sink.push_logged()
+        finally:
+            self.sink.lock.release()
+
+    def translated(self, content: str) -> str:
+        """What the program says about its provisional id, said about the real one."""
+        provisional, real = self.sink.state.provisional_id, self.sink.run.get("run_id")
+        return content.replace(provisional, str(real)) if provisional and real else content
+
+    def _pass(self, method: str, endpoint: str, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        from urllib.parse import urlencode
+
+        if method == "GET":
+            status, content = forward(method, f"{API}{endpoint}?{self.translated(urlencode(given, doseq=True))}", b"")
+        else:
+            status, content = forward(method, API + endpoint, self.translated(json.dumps(given)).encode())
+        try:
+            document = json.loads(content) if content else {}
+        except ValueError:
+            document = {"message": content[:500].decode(errors="replace")}
+        if not 200 <= status < 300:
+            raise Rejected(status, str(document.get("error_code", "INTERNAL_ERROR")), str(document.get("message", "")))
+        return dict(document)
+
+    def _check_names(self, given: Any) -> None:
+        """Protobuf reads `runId` as `run_id`: a second way to say what we check is closed. So are metrics of others' models."""
+        for value in given if isinstance(given, list) else (given,):
+            if not isinstance(value, dict):
+                continue
+            # One look at all names: a batch has a thousand objects, and the program waits.
+            if (names := "".join(value)) != names.lower():
+                wrong = next(name for name in value if name != name.lower())
+                raise Rejected(400, "INVALID_PARAMETER_VALUE", f"unknown field `{wrong[:80]}`: names are written `like_this`")
+            if "key" in value and value.get("model_id") and value["model_id"] not in self.sink.state.models:
+                raise _not_yours(f"model `{value['model_id']}`")
+            for inner in value.values():
+                if isinstance(inner, dict | list):
+                    self._check_names(inner)
+
+    def _run_of(self, given: Mapping[str, Any]) -> Any:
+        run_id = given.get("run_id") or given.get("run_uuid")
+        if not self.is_allowed(run_id):
+            raise _not_yours(f"run `{run_id}`")
+        return run_id
+
+    def _get_run(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        run_id = self._run_of(given)
+        if not self.is_own(run_id):
+            self.flush()
+            return _reached_through_here(self._pass("GET", "runs/get", {"run_id": run_id}, forward))
+        # MLflow 3's client asks before each `log_metrics`, and should not wait for a server that is slow or down.
+        tags = self.own.tags(*self._servers_tags.latest())
+        return {"run": self.own.as_run(self.sink.run, self.sink.state.provisional_id, tags)}
+
+    def _create_run(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        self.flush()
+        if not self._open:
+            given["experiment_id"] = self.sink.run["experiment_id"]
+            given["tags"] = self._childs_tags(given.get("tags") or [])
+        answer = self._pass("POST", "runs/create", given, forward)
+        self.sink.add_child(str(answer["run"]["info"]["run_id"]))
+        return _reached_through_here(answer)
+
+    def _childs_tags(self, given: list[Any]) -> list[Any]:
+        tags = {str(tag.get("key")): tag for tag in _without_launchers(given)}
+        parent = tags.setdefault("mlflow.parentRunId", {"key": "mlflow.parentRunId", "value": self.sink.run["run_id"]})
+        if not self.is_allowed(parent.get("value")):
+            raise _not_yours(f"run `{parent.get('value')}`")
+        return list(tags.values())
+
+    def _update_run(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        run_id = self._run_of(given)
+        if not self.is_own(run_id):
+            answer = self._pass("POST", "runs/update", given, forward)
+            if given.get("status") in _FINAL and run_id in self.sink.state.children:
+                self.sink.end_child(run_id)
+            return answer
+        if given.get("run_name"):
+            self.own.keep("runs/update", {"run_name": given["run_name"]})
+        # Its status is the launcher's to say: MLflow's client says FINISHED at exit, whatever happened.
+        return {"run_info": self.own.info(self.sink.run, self.sink.state.provisional_id)}
+
+    def _search_runs(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        self.flush()
+        if self._open:
+            return self._pass("POST", "runs/search", given, forward)
+        given["experiment_ids"] = [self.sink.run["experiment_id"]]
+        answer = self._pass("POST", "runs/search", given, forward)
+        answer["runs"] = [run for run in answer.get("runs", []) if self.is_allowed(run["info"]["run_id"])]
+        for run in answer["runs"]:
+            _reached_through_here({"run": run})
+        return answer
+
+    def _log_batch(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        if not self.is_own(self._run_of(given)):
+            if not self._open:
+                given["tags"] = _without_launchers(given.get("tags") or [])
+            return self._pass("POST", "runs/log-batch", given, forward)
+        self.own.log(metrics=given.get("metrics") or [], params=given.get("params") or [], tags=given.get("tags") or [])
+        return {}
+
+    def _log_metric(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        if not self.is_own(self._run_of(given)):
+            return self._pass("POST", "runs/log-metric", given, forward)
+        self.own.log(metrics=[given], params=[], tags=[])
+        return {}
+
+    def _log_parameter(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        if not self.is_own(self._run_of(given)):
+            return self._pass("POST", "runs/log-parameter", given, forward)
+        self.own.log(metrics=[], params=[given], tags=[])
+        return {}
+
+    def _set_tag(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        if not self.is_own(self._run_of(given)):
+            kept = self._open or _without_launchers([given])
+            return self._pass("POST", "runs/set-tag", given, forward) if kept else {}
+        self.own.log(metrics=[], params=[], tags=[given])
+        return {}
+
+    def _delete_tag(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        if str(given.get("key", "")).startswith("launch."):
+            raise Rejected(403, "PERMISSION_DENIED", "tags under `launch.` belong to the launcher")
+        return self._kept("runs/delete-tag", given, forward)
+
+    def _log_inputs(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        return self._kept("runs/log-inputs", given, forward)
+
+    def _log_outputs(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        return self._kept("runs/outputs", given, forward)
+
+    def _kept(self, endpoint: str, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        if not self.is_own(self._run_of(given)):
+            return self._pass("POST", endpoint, given, forward)
+        self.own.keep(endpoint, given)
+        return {}
+
+    def _get_history(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        self._run_of(given)
+        self.flush()
+        return self._pass("GET", "metrics/get-history", given, forward)
+
+    def _get_experiment(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        if self._open:
+            endpoint = "experiments/get-by-name" if "experiment_name" in given else "experiments/get"
+            return self._pass("GET", endpoint, given, forward)
+        asked = given.get("experiment_id")
+        if asked is not None and asked != self._experiment()["experiment_id"]:
+            raise _not_yours(f"experiment `{asked}`")
+        # `mlflow.set_experiment("anything")` must not make the next `start_run()` fail because its run is elsewhere.
+        return {"experiment": self._experiment(name=given.get("experiment_name"))}
+
+    def _create_experiment(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        if self._open:
+            return self._pass("POST", "experiments/create", given, forward)
+        return {"experiment_id": self._experiment()["experiment_id"]}
+
+    def _search_experiments(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        if self._open:
+            return self._pass("POST", "experiments/search", given, forward)
+        return {"experiments": [self._experiment()]}
+
+    def _experiment(self, *, name: str | None = None) -> dict[str, Any]:
+        experiment_id = str(self.sink.run.get("experiment_id") or "0")
+        return {
+            "experiment_id": experiment_id,
+            "name": name or self.own.description.experiment,
+            "artifact_location": f"mlflow-artifacts:/{experiment_id}",
+            "lifecycle_stage": "active",
+        }
+
+    def _create_model(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        self.flush()
+        if not self._open:
+            given["experiment_id"] = self.sink.run["experiment_id"]
+            source = given.get("source_run_id")
+            if source and not self.is_allowed(source):
+                raise _not_yours(f"run `{source}`")
+        answer = self._pass("POST", "logged-models", given, forward)
+        self.sink.add_model(str(answer["model"]["info"]["model_id"]))
+        return answer
+
+    def _search_models(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        self.flush()
+        if self._open:
+            return self._pass("POST", "logged-models/search", given, forward)
+        given["experiment_ids"] = [self.sink.run["experiment_id"]]
+        answer = self._pass("POST", "logged-models/search", given, forward)
+        answer["models"] = [each for each in answer.get("models", []) if each["info"]["model_id"] in self.sink.state.models]
+        return answer
+
+
+def _without_launchers(tags: list[Any]) -> list[Any]:
+    """Tags that a program may give a run that it makes: `launch.run_id` and its like say which run is one of ours."""
+    return [tag for tag in tags if isinstance(tag, dict) and not str(tag.get("key")).startswith("launch.")]
+
+
+def _reached_through_here(answer: dict[str, Any]) -> dict[str, Any]:
+    """A run whose artifacts the program reaches through this gateway, wherever the server keeps them."""
+    info = answer["run"]["info"]
+    info["artifact_uri"] = f"mlflow-artifacts:/{info['experiment_id']}/{info['run_id']}/artifacts"
+    return answer
+
+
+def _not_yours(what: str) -> Rejected:
+    return Rejected(
+        403,
+        "PERMISSION_DENIED",
+        f"{what} is not this run's, nor made by it; `tracking.scope=server` in the experiment's configuration opens the server",
+    )
+
+
+def _refusal(method: str, endpoint: str) -> str:
+    if endpoint.startswith(("registered-models", "model-versions")):
+        return "the model registry is closed to this run; `tracking.scope=server` in the experiment's configuration opens it"
+    return f"`{method} {endpoint}` is not open to this run; `tracking.scope=server` in the experiment's configuration opens it"

@@ -1,0 +1,1 @@
+"""Where metrics come from: files that grow, event files, the machine."""

@@ -1,0 +1,210 @@
+"""`logged.jsonl`: everything that a run reported, in order, each with the time at which it was seen.
+
+    {"key": "loss", "value": 0.2, "step": 3, "time": 1795523995123, "from": 181}    a metric; `from`: see below
+    {"param": "depth", "value": "3"}    {"tag": "note", "value": "x"}                sent by the program through the gateway
+    {"post": "runs/log-inputs", "body": {...}}                                      kept for MLflow as it came
+
+Two kinds of sources end here: the MLflow gateway, and files that grow (`metric_files.py`). MLflow stores an identical point
+once, so sending it twice is harmless, but only if its time is the same: hence the times are written down before anything is
+sent. `from` is the offset behind the point in its file, so that a new tracker goes on where a killed one stopped; `of` names
+the file when it isn't metrics.jsonl.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import LaunchError
+from launcher.tracking.record.run_so_far import RunSoFar, as_json
+from runtime.state_dir import RunDir
+from runtime.whole_file import replace_file
+
+METRICS = "metrics.jsonl"
+"""The source that an entry with an offset has when it names none."""
+
+_LINE_MAX = 1 << 20
+_LAST_EVERY_S = 1.0
+
+# Made once: `json.dumps` makes an encoder for each call that has wishes.
+_encoded = json.JSONEncoder(separators=(",", ":")).encode
+_quoted = json.encoder.encode_basestring_ascii
+_POINT_FIELDS = 4
+
+SLICE = 128 << 10
+"""What is read at once of a file of ours: some 2,000 points, which take 30 times as much memory while they are sent."""
+
+# What MLflow's database can hold. A step or a time beyond is one that the program did not mean.
+STEP_MAX = 2**53
+TIME_END_S = 253402300800  # the year 10000
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A metric as it was found in a file."""
+
+    key: str
+    value: float
+    step: int | None = None
+    """None: the next one of its metric."""
+    time_ms: int | None = None
+    """None: now."""
+
+
+class Observed:
+    """The writer of `logged.jsonl`; one a run. Safe to use from several threads."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        self._run_dir = run_dir
+        self._lock = threading.Lock()
+        self._reports: dict[str, int] = {}
+        self._changed = False
+        self._written_at = 0.0
+        self.offsets: dict[str, int] = {}
+        """How far each file that metrics were found in is written down, in the order in which they had their first."""
+        self.so_far = RunSoFar()
+        self.notes: list[str] = []
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._file = os.open(run_dir.logged, flags, 0o600)
+        _cut_torn_line(self._file)
+        self._size = os.fstat(self._file).st_size
+        self._torn = b""
+        for entry in read_entries(run_dir.logged):
+            self._remember(entry)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def add(self, entries: Sequence[dict[str, Any]]) -> None:
+        """Write *entries* down. Returns when they are in the file. Raises LaunchError when the disk doesn't take them."""
+        if not entries:
+            return
+        lines = "".join([_line(entry) for entry in entries]).encode()
+        with self._lock:
+            try:
+                _write_whole(self._file, self._torn + lines)
+            except OSError as error:
+                # Whole lines of it may have been read and sent already, so they stay; half a line must not spoil the next one.
+                self._torn = b"\n"
+                raise LaunchError(f"cannot write to `{self._run_dir.logged}`: {error.strerror}") from error
+            finally:
+                self._size = os.fstat(self._file).st_size
+            self._torn = b""
+            for entry in entries:
+                self._remember(entry)
+
+    def take_over(self, seen: Sequence[tuple[Sighting, int]], *, source: str) -> None:
+        """Write down what was found in the file *source*, each with the offset behind it. Raises LaunchError as `add` does."""
+        ahead: dict[str, int] = {}
+        entries = []
+        now_ms = int(time.time() * 1000)
+        of = {} if source == METRICS else {"of": source}
+        for found, offset in seen:
+            number = self._reports.get(found.key, 0) + ahead.get(found.key, 0)
+            ahead[found.key] = ahead.get(found.key, 0) + 1
+            point = metric(
+                found.key,
+                found.value,
+                step=number if found.step is None else found.step,
+                time_ms=now_ms if found.time_ms is None else found.time_ms,
+            )
+            entries.append({**point, **of, "from": offset})
+        self.add(entries)
+
+    def write_last_metrics(self, *, at_once: bool = True) -> None:
+        """`last_metrics.json`, when a value has changed; without *at_once* it may be a second old."""
+        with self._lock:
+            now = time.monotonic()
+            # A file system makes room on its disk for each file that replaces one (ext4: `auto_da_alloc`): 5 ms.
+            if not self._changed or (not at_once and now - self._written_at < _LAST_EVERY_S):
+                return
+            self._changed, self._written_at = False, now
+            document = json.dumps(self.so_far.last)
+        replace_file(self._run_dir.last_metrics, document)
+
+    def _remember(self, entry: dict[str, Any]) -> None:
+        self.so_far.remember(entry, self._size)
+        if "key" in entry:
+            self._reports[entry["key"]] = self._reports.get(entry["key"], 0) + 1
+            if "from" in entry:
+                # The last, not the largest: a program may have cut its file, which is read again then.
+                self.offsets[entry.get("of", METRICS)] = entry["from"]
+            self._changed = True
+
+    def note(self, text: str) -> None:
+        """Once for each run: the first bad line, not the ten thousandth."""
+        if not self.notes:
+            self.notes.append(text)
+
+
+def metric(key: str, value: float, *, step: int, time_ms: int) -> dict[str, Any]:
+    """A metric as an entry; NaN and the infinities as MLflow's REST API wants them, which is strict JSON too."""
+    return {"key": key, "value": as_json(value), "step": step, "time": time_ms}
+
+
+def _line(entry: dict[str, Any]) -> str:
+    value = entry.get("value")
+    if len(entry) == _POINT_FIELDS and "key" in entry and isinstance(value, float):
+        # Most of what comes are points, and the program waits: what the encoder makes, in a quarter of its time.
+        return f'{{"key":{_quoted(entry["key"])},"value":{value!r},"step":{entry["step"]},"time":{entry["time"]}}}\n'
+    return _encoded(entry) + "\n"
+
+
+def read_entries(path: Path) -> Iterator[dict[str, Any]]:
+    """All whole lines of a `logged.jsonl`."""
+    offset = 0
+    while True:
+        entries, end = read_slice(path, offset)
+        yield from entries
+        if end == offset:
+            return
+        offset = end
+
+
+def read_slice(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
+    """The next whole lines of a file of ours from *offset* on (some thousand at most), and the offset behind them."""
+    content = read_at(path, offset, SLICE)
+    end = content.rfind(b"\n") + 1
+    if not end and len(content) == SLICE:
+        content = read_at(path, offset, 64 << 20)
+        end = content.rfind(b"\n") + 1
+    entries = []
+    for line in content[:end].splitlines():
+        try:
+            entries.append(json.loads(line))
+        except ValueError:
+            continue
+    return entries, offset + end
+
+
+def read_at(path: Path, offset: int, longest: int) -> bytes:
+    """At most *longest* bytes of a file that grows; none when there is no file."""
+    # A program can't put a link in its place (what it writes is bound into the container): asked all the same.
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return b""
+    try:
+        return os.pread(descriptor, longest, offset)
+    finally:
+        os.close(descriptor)
+
+
+def _cut_torn_line(descriptor: int) -> None:
+    """Take away what a tracker wrote of a line when it was killed: nothing of it was acknowledged, and a metric is read again."""
+    size = os.fstat(descriptor).st_size
+    begin = max(0, size - _LINE_MAX)
+    whole = begin + os.pread(descriptor, size - begin, begin).rfind(b"\n") + 1
+    if whole < size:
+        os.ftruncate(descriptor, whole)
+
+
+def _write_whole(descriptor: int, lines: bytes) -> None:
+    while lines:
+        lines = lines[os.write(descriptor, lines) :]

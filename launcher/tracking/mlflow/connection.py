@@ -1,0 +1,227 @@
+"""One kept connection to an MLflow server: a private unix socket, or http(s) through the caller's proxies and certificates.
+
+Knows HTTP and nothing of MLflow (`mlflow_rest.py`). A connection belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from launcher.errors import LaunchError
+from launcher.journal.superseded import leave_if_superseded
+from launcher.tracking.gateway import http_wire
+from launcher.tracking.mlflow.address import Address, LocalAddress, RemoteAddress
+
+if TYPE_CHECKING:
+    import http.client
+
+Body = bytes | Callable[[], Iterable[bytes]]
+"""A body, or what makes its pieces: called again when the request is sent again."""
+
+# uvicorn drops an idle connection after 5 s, proxies after more: a younger one is taken to be alive.
+_REUSE_S = 3.0
+
+
+class MlflowUnreachable(LaunchError):
+    """No answer from the server, or one that says `later`: worth trying again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A response whose body is still on the wire: read `pieces` to its end, or `content()`."""
+
+    status: int
+    headers: dict[str, str]
+    pieces: Iterator[bytes]
+
+    def content(self) -> bytes:
+        return b"".join(self.pieces)
+
+
+class Connection:
+    """Sends one request after the other to *address*, connecting when needed."""
+
+    def __init__(self, address: Address, *, timeout_s: float, environ: Mapping[str, str] = os.environ) -> None:
+        self.address = address
+        self._link: _LocalLink | _RemoteLink
+        if isinstance(address, LocalAddress):
+            self._link = _LocalLink(address, timeout_s)
+        else:
+            self._link = _RemoteLink(address, timeout_s, environ)
+        self._used_at = 0.0
+
+    def request(
+        self, method: str, path: str, *, headers: Mapping[str, str], body: Body = b"", length: int | None = None
+    ) -> Reply:
+        """Raises MlflowUnreachable when there is no answer."""
+        reused = self._link.connected and time.monotonic() - self._used_at < _REUSE_S
+        if not reused:
+            self._link.close()
+        try:
+            return self._once(method, path, headers, body, length)
+        except (ConnectionError, http_wire.BadMessage) as error:
+            self._link.close()
+            if not reused:
+                raise MlflowUnreachable(f"cannot reach {self.address}: {error}") from error
+        except (OSError, EOFError) as error:
+            self._link.close()
+            raise MlflowUnreachable(f"cannot reach {self.address}: {error}", hint=_advice(error)) from error
+        # A kept connection that the server had just given up: the request never arrived.
+        try:
+            return self._once(method, path, headers, body, length)
+        except (OSError, EOFError, http_wire.BadMessage) as error:
+            self._link.close()
+            raise MlflowUnreachable(f"cannot reach {self.address}: {error}") from error
+
+    def close(self) -> None:
+        self._link.close()
+
+    def _once(self, method: str, path: str, headers: Mapping[str, str], body: Body, length: int | None) -> Reply:
+        leave_if_superseded()
+        made = body() if callable(body) else body
+        reply = self._link.send(method, path, dict(headers), made, length)
+        return Reply(reply.status, reply.headers, self._to_the_end(reply.pieces))
+
+    def _to_the_end(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """An abandoned or broken body takes the connection with it: the rest would be read as the next response."""
+        ended = False
+        try:
+            yield from pieces
+            ended = True
+        except (OSError, EOFError, http_wire.BadMessage) as error:
+            raise MlflowUnreachable(f"{self.address} broke off within an answer: {error}") from error
+        finally:
+            self._used_at = time.monotonic()
+            if not ended:
+                self._link.close()
+
+
+def _advice(error: Exception) -> str | None:
+    # By its name: only who speaks TLS loads `ssl`.
+    if type(error).__name__ == "SSLCertVerificationError":
+        return "MLFLOW_TRACKING_SERVER_CERT_PATH names the certificate of an authority of your own"
+    return None
+
+
+class _LocalLink:
+    def __init__(self, address: LocalAddress, timeout_s: float) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+        self._socket: socket.socket | None = None
+        self._stream: Any = None
+
+    @property
+    def connected(self) -> bool:
+        return self._socket is not None
+
+    def send(self, method: str, path: str, headers: dict[str, str], body: bytes | Iterable[bytes], length: int | None) -> Reply:
+        if self._socket is None:
+            self._socket = connect_unix(self._address, timeout_s=self._timeout_s)
+            self._stream = self._socket.makefile("rb", 65_536)
+        http_wire.send_message(self._socket, f"{method} {path} HTTP/1.1", {"Host": "localhost"} | headers, body, length=length)
+        head = http_wire.read_head(self._stream)
+        if head is None:
+            raise ConnectionResetError("connection closed without an answer")
+        status = int(head.first[1])
+        pieces = http_wire.read_body(self._stream, head, until_close=status not in (204, 304))
+        return Reply(status, head.headers, pieces)
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._stream.close()
+            self._socket.close()
+            self._socket = None
+
+
+def connect_unix(address: LocalAddress, *, timeout_s: float) -> socket.socket:
+    """Connect to the local server. Raises OSError when nobody listens."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        sock.settimeout(timeout_s)
+        # LAUNCH_HOME may be longer than the 107 bytes of a unix address (unix(7)): go through the directory's descriptor.
+        directory = os.open(address.socket.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            sock.connect(f"/proc/self/fd/{directory}/{address.socket.name}")
+        finally:
+            os.close(directory)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class _RemoteLink:
+    def __init__(self, address: RemoteAddress, timeout_s: float, environ: Mapping[str, str]) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+        self._environ = environ
+        self._connection: http.client.HTTPConnection | None = None
+        self._absolute = False
+
+    @property
+    def connected(self) -> bool:
+        return self._connection is not None
+
+    def send(self, method: str, path: str, headers: dict[str, str], body: bytes | Iterable[bytes], length: int | None) -> Reply:
+        import http.client
+
+        if self._connection is None:
+            self._connection = self._connect()
+        if self._address.authorization is not None:
+            headers["Authorization"] = self._address.authorization
+        if length is not None:
+            headers["Content-Length"] = str(length)
+        target = (self._address.uri if self._absolute else self._address.prefix) + path
+        try:
+            self._connection.request(method, target, body=body, headers=headers)
+            response = self._connection.getresponse()
+        except http.client.HTTPException as error:
+            raise ConnectionResetError(str(error) or type(error).__name__) from error
+        pieces = iter(lambda: response.read(262_144), b"")
+        return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, pieces)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> http.client.HTTPConnection:
+        import http.client
+        from urllib.parse import urlsplit
+        from urllib.request import getproxies, proxy_bypass
+
+        address = self._address
+        proxies = getproxies()
+        proxy = None if proxy_bypass(address.host) else proxies.get(address.scheme)
+        hop = urlsplit(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
+        host, port = (hop.hostname or "", hop.port or 80) if hop else (address.host, address.port)
+        if address.scheme == "http":
+            self._absolute = hop is not None
+            return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+        secure = http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=_tls(self._environ))
+        if hop:
+            secure.set_tunnel(address.host, address.port)
+        return secure
+
+
+def _tls(environ: Mapping[str, str]) -> Any:
+    """TLS as MLflow's client (its variables) and requests (its) would do it."""
+    import ssl
+
+    authorities = environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or environ.get("REQUESTS_CA_BUNDLE")
+    context = ssl.create_default_context(
+        cafile=authorities if authorities and os.path.isfile(authorities) else None,
+        capath=authorities if authorities and os.path.isdir(authorities) else None,
+    )
+    if environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1"):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    own = environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH")
+    if own:
+        context.load_cert_chain(own)
+    return context

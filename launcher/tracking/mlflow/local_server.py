@@ -1,0 +1,182 @@
+"""The local MLflow server: one for a LAUNCH_HOME, started when first needed, ended by itself when nobody needs it.
+
+    mlflow/server.sock   where launches talk to it (the directory is 0700)
+    mlflow/server.json   {"pid", "started", "ui_port"}: the process that serves now
+    mlflow/ui_port       the port of the UI, kept so that an address printed last week works again
+    mlflow/server.log    what it says
+    locks/mlflow-server.lock   held by the serving process for its life
+
+It is its own session, survives the command that started it, and is no child of anybody. When it is up this module costs one
+connect. What runs inside is `server_main.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import LaunchError
+from launcher.tracking.bare_environment import bare_environment
+from launcher.tracking.mlflow.address import LocalAddress
+from launcher.tracking.mlflow.connection import connect_unix
+from launcher.tracking.record.json_object import json_object
+from runtime.state_dir import StateDir
+
+_START_TIMEOUT_S = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """A server that is up."""
+
+    socket: Path
+    ui_url: str | None
+    """The UI on loopback; None when no port could be had."""
+
+
+def local_address(state: StateDir) -> LocalAddress:
+    return LocalAddress(state.root)
+
+
+def is_up(state: StateDir) -> bool:
+    """Whether somebody listens. A server that is still loading listens already and answers a little later."""
+    try:
+        connect_unix(local_address(state), timeout_s=2.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def start_in_background(state: StateDir) -> None:
+    """Start the server unless it is up; don't wait for it. Two at once are harmless: the lock lets one serve."""
+    if not is_up(state):
+        _spawn(state)
+
+
+def ensure_server(state: StateDir, *, wait: bool = True, timeout_s: float = _START_TIMEOUT_S) -> ServerAddress:
+    """Start the server unless it is up. With *wait*, return when it listens (its first answer may take seconds more).
+
+    Raises LaunchError, with the end of the server's log, when it ends instead.
+    """
+    if not is_up(state):
+        process = _spawn(state)
+        if wait:
+            _wait_until_up(state, process, timeout_s)
+    return address(state)
+
+
+def address(state: StateDir) -> ServerAddress:
+    port = _server_json(state).get("ui_port")
+    return ServerAddress(local_address(state).socket, f"http://127.0.0.1:{port}" if port else None)
+
+
+def ui(state: StateDir) -> str:
+    """The URL of the UI, with the server started and answering. Raises LaunchError."""
+    ensure_server(state)
+    _wait_until_answering(state)
+    url = address(state).ui_url
+    if url is None:
+        raise LaunchError(
+            "the local MLflow server has no port for its UI",
+            hint=f"set LAUNCH_UI_PORT to a free one and stop the server (pid {_server_json(state).get('pid')})",
+        )
+    return url
+
+
+def stop_server(state: StateDir, *, timeout_s: float = 15.0) -> bool:
+    """End the server and wait for it. False when none was up."""
+    serving = _server_json(state)
+    pid = serving.get("pid")
+    if not isinstance(pid, int) or not is_up(state):
+        return False
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if _started(pid) != serving.get("started"):
+            return False
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        if not select.select([descriptor], [], [], timeout_s)[0]:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    except ProcessLookupError:
+        return True
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def log_path(state: StateDir) -> Path:
+    return state.mlflow / "server.log"
+
+
+def _spawn(state: StateDir) -> Any:
+    """Start the server as the leader of a session of its own."""
+    import subprocess
+
+    state.ensure()
+    with open(log_path(state), "ab", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, 0o600)) as log:
+        return subprocess.Popen(
+            # -P: the working directory must not lend modules to the server.
+            [sys.executable, "-P", "-m", "launcher.tracking.mlflow.server_main", str(state.root)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=_server_environ(),
+            start_new_session=True,
+        )
+
+
+def _server_environ() -> dict[str, str]:
+    """Without secrets, for it lives long, and without what is meant for MLflow's clients: it must not track to another server."""
+    own = {name: value for name, value in os.environ.items() if name == "LAUNCH_MLFLOW_IDLE_S"}
+    return {**bare_environment(), **own, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
+
+
+def _wait_until_up(state: StateDir, process: Any, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_up(state):
+        # 0 means that another launch's server holds the lock and is about to listen.
+        if process.poll() not in (None, 0):
+            raise LaunchError(
+                f"the local MLflow server ended with {process.returncode}: {_last_words(state)}",
+                hint=f"its log is `{log_path(state)}`; `tracking=none` runs without it",
+            )
+        if time.monotonic() > deadline:
+            raise LaunchError(f"the local MLflow server does not listen after {timeout_s:g} s", hint=f"see `{log_path(state)}`")
+        time.sleep(0.02)
+
+
+def _wait_until_answering(state: StateDir) -> None:
+    from launcher.tracking.mlflow.rest import Mlflow
+
+    client = Mlflow(local_address(state), timeout_s=_START_TIMEOUT_S)
+    try:
+        client.send("GET", "/health", headers={}).content()
+    finally:
+        client.close()
+
+
+def _last_words(state: StateDir) -> str:
+    try:
+        lines = log_path(state).read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return "it left no log"
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+def _server_json(state: StateDir) -> dict[str, Any]:
+    return json_object(state.mlflow / "server.json")
+
+
+def _started(pid: int) -> str | None:
+    from launcher.tracking.record.run_record import process_started
+
+    return process_started(pid)

@@ -1,0 +1,203 @@
+"""The sink of runs in the local server, which takes all that is new of a run in one request (`mlflow_run_endpoint.py`).
+
+A trial of a moment is one such request, sent when it has ended. The run's id is ours from the start, so that asking twice is
+asking once. What the request can't say (inputs, models), what the server refuses to take so, and a server of an older launch go
+the way of every other server: `sink.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from launcher.journal import journal
+from launcher.journal.journal import Event
+from launcher.journal.status import RunStatus
+from launcher.tracking import tracker_state
+from launcher.tracking.metrics.metric_log import SLICE, read_slice
+from launcher.tracking.mlflow import artifacts, experiment_ids
+from launcher.tracking.mlflow.address import LocalAddress
+from launcher.tracking.mlflow.batches import Batch, fitting_value, one_batch, param_entries, tag_entries
+from launcher.tracking.mlflow.description import Description, current_status
+from launcher.tracking.mlflow.rest import CreatedRun, Experiment, MlflowRefused
+from launcher.tracking.mlflow.sink import Sink, address_of
+from runtime.state_dir import RunDir
+
+_FULL_SLICE = SLICE // 2
+"""From a slice of this size on there may be more behind it (`observed.read_slice`)."""
+
+
+def open_sink(
+    run_dir: RunDir, description: Description, *, timeout_s: float = 10.0, environ: Mapping[str, str] = os.environ
+) -> Sink:
+    """The run's way to where it is tracked."""
+    if run_dir.node:
+        from launcher.tracking.mlflow.node_sink import NodeSink
+
+        return NodeSink(run_dir, description, timeout_s=timeout_s, environ=environ)
+    is_local = isinstance(address_of(run_dir, description, environ), LocalAddress)
+    return (LocalSink if is_local else Sink)(run_dir, description, timeout_s=timeout_s, environ=environ)
+
+
+@dataclass(slots=True)
+class _News:
+    """What a request says, and how far the run's files are said with it."""
+
+    batch: Batch = field(default_factory=Batch)
+    notes: dict[str, Any] = field(default_factory=dict)
+    is_last: bool = True
+
+
+class LocalSink(Sink):
+    _takes_runs_at_once = True
+
+    @property
+    def may_begin_late(self) -> bool:
+        # A sweep's own run, which has no plan, is waited for by its trials.
+        return not self.run and not self.description.may_use_mlflow and self.run_dir.plan.exists()
+
+    def create(self) -> dict[str, Any]:
+        with self.lock:
+            if not self.run and not self.state.creating:
+                self._wait_for_parent()
+                self._put(_News(), self._new_tags(journal.read(self.run_dir.journal)), RunStatus.RUNNING, None)
+            return super().create()
+
+    def push(self) -> None:
+        with self.lock:
+            if self.state.creating or not self._push_at_once(journal.read(self.run_dir.journal)):
+                super().push()
+
+    def push_logged(self) -> None:
+        with self.lock:
+            if not self._push_parts():
+                super().push_logged()
+
+    def _push_at_once(self, events: list[Event]) -> bool:
+        """False: this takes MLflow's own API."""
+        if not self.run:
+            self._wait_for_parent()
+        if self.description.datasets and not self.state.datasets_sent:
+            self.create()
+            self._push_datasets()
+        if not self._push_parts(but_the_last=True):
+            return False
+        status, end_ms = current_status(events)
+        news, failure = self._next_part(), None
+        if news is None:
+            return False
+        if status.is_final:
+            if any(artifacts.spooled(self.run_dir, sent={})):
+                self.create()  # what the program logged is there once only: it goes to a run that is there
+            self._end_children(status, end_ms)
+            failure = self._failure_of_artifacts()
+        if not self._put(news, self._new_tags(events), status, end_ms):
+            return False
+        if failure is not None:
+            raise failure
+        if status.is_final:
+            self._note(artifacts_sent_for=end_ms, failure="")
+        else:
+            self._push_spooled()
+        return True
+
+    def _push_parts(self, *, but_the_last: bool = False) -> bool:
+        """What the program and the machine reported; only a run that MLflow missed for a while has more than one part."""
+        while (news := self._next_part()) is not None:
+            if news.is_last and (but_the_last or not news.notes):
+                return True
+            if not self._put(news, {}, RunStatus(self.state.status or RunStatus.RUNNING), self.state.end_ms):
+                return False
+        return False
+
+    def _failure_of_artifacts(self) -> Exception | None:
+        """A run whose artifacts cannot be sent has ended all the same, whatever keeps them (a full disk, a bug of ours)."""
+        try:
+            self._push_artifacts()
+        except Exception as error:
+            return error
+        return None
+
+    def _next_part(self) -> _News | None:
+        """The next of what was reported; None when some of it needs a request of its own."""
+        entries, logged = read_slice(self.run_dir.logged, self.state.logged)
+        samples, system = read_slice(self.run_dir.system_metrics, self.state.system)
+        batch = one_batch([*entries, *self._system_entries(samples)])
+        if batch is None:
+            return None
+        notes: dict[str, Any] = {}
+        if logged != self.state.logged:
+            notes["logged"] = logged
+        if system != self.state.system:
+            notes |= {"system": system, "system_samples": self.state.system_samples + len(samples)}
+        longest = max(logged - self.state.logged, system - self.state.system)
+        return _News(batch, notes, is_last=longest < _FULL_SLICE)
+
+    def _put(self, news: _News, tags: Mapping[str, str], status: RunStatus, end_ms: int | None) -> bool:
+        """Send *news*; the run is made with it when it isn't there. False when the server doesn't take it so."""
+        if not self._takes_runs_at_once:
+            return False
+        changed = (status.value, end_ms) != (self.state.status, self.state.end_ms)
+        if self.run and not (news.notes or tags or changed):
+            return True
+        run = self._run_there()
+        if not self.run:
+            tags = {"mlflow.runName": self._name, **tags}
+        params = {} if self.state.params_sent else self.description.params
+        first = one_batch([*param_entries(params), *tag_entries(tags)]) or Batch()
+        document = {
+            **self._head(run),
+            "params": first.params + news.batch.params,
+            "tags": first.tags + news.batch.tags,
+            "metrics": news.batch.metrics,
+            "status": status.value,
+            "end_ms": end_ms,
+        }
+        try:
+            self.client.put_run(run["run_id"], document)
+        except MlflowRefused as error:
+            # 409 is about what was sent. Else the server is an older launch's. A lost answer may have made the run: look for it.
+            self._takes_runs_at_once = error.status == 409
+            if not self.run:
+                artifacts.take_back(self.client, run)
+                self._note(creating=True, files={})
+            return False
+        if not self.run:
+            self._publish(dict(run))
+        said = {"params_sent": True, "tags": {**self.state.tags, **tags}, "status": status.value, "end_ms": end_ms}
+        self._note(**said, **news.notes)
+        return True
+
+    def _head(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "experiment_id": run["experiment_id"],
+            "experiment": run["experiment"],
+            "artifact_uri": run["artifact_uri"],
+            "name": self._name,
+            "user": self.description.user,
+            "start_ms": self.description.start_ms,
+        }
+
+    @property
+    def _name(self) -> str:
+        return fitting_value(self.description.run_name, 250)
+
+    def _run_there(self) -> Mapping[str, Any]:
+        """The run, also before the server has it."""
+        if self.run:
+            return self.run
+        if not self.state.provisional_id:
+            self._note(provisional_id=tracker_state.new_run_id())
+        run_id, experiment = self.state.provisional_id, self._known_experiment()
+        artifact_uri = f"mlflow-artifacts:/{experiment.experiment_id}/{run_id}/artifacts"
+        return self._run_document(experiment, CreatedRun(run_id, artifact_uri))
+
+    def _known_experiment(self) -> Experiment:
+        name = self.description.experiment
+        known = experiment_ids.recall(self.address, name, near=self.run_dir)
+        if known is None:
+            known = self.client.experiment(name)
+            experiment_ids.remember(self.address, known, near=self.run_dir)
+        return known

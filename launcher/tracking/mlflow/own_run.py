@@ -1,0 +1,138 @@
+"""The run as its program sees it through the gateway: what it may log, and what is answered without asking MLflow.
+
+Judges as MLflow would (mlflow/utils/validation.py), with two differences that keep a training alive: a param that the launcher
+logged already is accepted and ignored, and so are tags that belong to the launcher.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from launcher.tracking.metrics.metric_log import Observed, metric
+from launcher.tracking.mlflow.batches import PARAM_MAX, TAG_MAX, fitting_key, fitting_value, is_fitting_key
+from launcher.tracking.mlflow.description import Description
+
+_INTEGER_MAX = 2**63 - 1
+_POINT_OF = ("model_id", "dataset_name", "dataset_digest")
+
+_LAUNCHERS_TAGS = ("launch.", "mlflow.source.", "mlflow.docker.", "mlflow.parentRunId", "mlflow.user", "mlflow.project.")
+
+
+class Rejected(Exception):
+    """An answer that is an error: HTTP status, MLflow's error code, words."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class OwnRun:
+    """Turns what the program logs to its own run into entries of `logged.jsonl`."""
+
+    def __init__(self, description: Description, observed: Observed) -> None:
+        self.description = description
+        self._observed = observed
+        self._launchers_params = {fitting_key(key): value for key, value in description.params.items()}
+        observed.so_far.add_datasets(description.datasets)
+
+    def log(self, *, metrics: list[Any], params: list[Any], tags: list[Any]) -> None:
+        """Everything or nothing. Returns when it is written down."""
+        entries = [self._metric(each) for each in metrics]
+        new: dict[str, str] = {}
+        for each in params:
+            entries += self._param(each, new)
+        for each in tags:
+            entries += self._tag(each)
+        self._observed.add(entries)
+
+    def keep(self, endpoint: str, body: Mapping[str, Any]) -> None:
+        """A request that MLflow shall get as it is, later."""
+        kept = {key: value for key, value in body.items() if key not in ("run_id", "run_uuid")}
+        self._observed.add([{"post": endpoint, "body": kept}])
+
+    def as_run(self, known: Mapping[str, Any], provisional_id: str, tags: Mapping[str, str]) -> dict[str, Any]:
+        """MLflow's `Run`, from what we know ourselves; *tags* are the run's."""
+        so_far = self._observed.so_far
+        params = {**so_far.params, **self._launchers_params}
+        data = {"metrics": so_far.metrics(), "params": _pairs(params), "tags": _pairs(tags)}
+        return {"info": self.info(known, provisional_id), "data": data, "inputs": so_far.inputs(), "outputs": so_far.outputs()}
+
+    def info(self, known: Mapping[str, Any], provisional_id: str) -> dict[str, Any]:
+        """MLflow's `RunInfo`: always RUNNING, since the launcher alone ends a run."""
+        run_id = str(known.get("run_id") or provisional_id)
+        experiment_id = str(known.get("experiment_id") or "0")
+        return {
+            "run_id": run_id,
+            "run_uuid": run_id,
+            "run_name": self._observed.so_far.run_name or self.description.run_name,
+            "experiment_id": experiment_id,
+            "user_id": self.description.user,
+            "status": "RUNNING",
+            "start_time": self.description.start_ms,
+            "artifact_uri": f"mlflow-artifacts:/{experiment_id}/{run_id}/artifacts",
+            "lifecycle_stage": "active",
+        }
+
+    def tags(self, server_had: Mapping[str, str] | None, size: int) -> dict[str, str]:
+        """The run's tags; the server had *server_had* (None: nobody asked it) with the first *size* bytes of `logged.jsonl`."""
+        description = self.description
+        first = {**description.tags, "mlflow.runName": self._observed.so_far.run_name or description.run_name}
+        return self._observed.so_far.tags_over(first if server_had is None else server_had, size)
+
+    def _metric(self, given: Any) -> dict[str, Any]:
+        key = _key(given, "metric")
+        try:
+            value = float(given["value"])
+            step = int(given.get("step") or 0)
+            time_ms = int(given.get("timestamp") or time.time() * 1000)
+            if max(abs(step), abs(time_ms)) > _INTEGER_MAX:
+                raise ValueError("not a number of 64 bits")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise Rejected(400, "INVALID_PARAMETER_VALUE", f"metric `{key}` has no number as value, step or timestamp") from error
+        point = metric(key, value, step=step, time_ms=time_ms)
+        for name in _POINT_OF:
+            if given.get(name):
+                point[name] = given[name]
+        return point
+
+    def _param(self, given: Any, new: dict[str, str]) -> list[dict[str, Any]]:
+        key = _key(given, "param")
+        value = fitting_value(str(given.get("value", "")), PARAM_MAX)
+        if key in self._launchers_params:
+            # The first stays; the second is worth knowing when it differs.
+            same = self._launchers_params[key] == value
+            return [] if same else [{"tag": fitting_key(f"launch.logged.{key}"), "value": value}]
+        before = new.get(key, self._observed.so_far.params.get(key))
+        if before is not None and before != value:
+            raise Rejected(
+                400,
+                "INVALID_PARAMETER_VALUE",
+                f"changing param values is not allowed: param `{key}` was already logged with value `{before}`, now `{value}`",
+            )
+        new[key] = value
+        return [] if before == value else [{"param": key, "value": value}]
+
+    def _tag(self, given: Any) -> list[dict[str, Any]]:
+        key = _key(given, "tag")
+        if key.startswith(_LAUNCHERS_TAGS):
+            return []
+        return [{"tag": key, "value": fitting_value(str(given.get("value", "")), TAG_MAX)}]
+
+
+def _key(given: Any, kind: str) -> str:
+    key = given.get("key") if isinstance(given, dict) else None
+    if not isinstance(key, str) or not key or not is_fitting_key(key):
+        raise Rejected(
+            400,
+            "INVALID_PARAMETER_VALUE",
+            f"invalid {kind} name: `{key}`; names may have letters, digits, `_-. :/` and at most 250 characters",
+        )
+    return key
+
+
+def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in values.items()]

@@ -1,0 +1,198 @@
+"""MLflow's REST API, as far as the launcher needs it, without `import mlflow` (4 s).
+
+What the server refuses for good is MlflowRefused, what may work later MlflowUnreachable. Limits of the API (1000 metrics, 100
+params, 100 tags a batch; NaN as text) are kept by the callers (`mlflow_batches.py`). Source: mlflow/protos/service.proto.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from launcher.errors import LaunchError
+from launcher.tracking.mlflow.address import Address
+from launcher.tracking.mlflow.connection import Body, Connection, MlflowUnreachable, Reply
+
+API = "/api/2.0/mlflow/"
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+
+_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class MlflowRefused(LaunchError):
+    """The server understood and said no."""
+
+    def __init__(self, message: str, *, status: int, code: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    experiment_id: str
+    name: str
+    artifact_location: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedRun:
+    run_id: str
+    artifact_uri: str
+
+
+class Mlflow:
+    """A client for one thread."""
+
+    def __init__(self, address: Address, *, timeout_s: float = 30.0, environ: Mapping[str, str] = os.environ) -> None:
+        self.address = address
+        self._connection = Connection(address, timeout_s=timeout_s, environ=environ)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def send(self, method: str, path: str, *, headers: Mapping[str, str], body: Body = b"", length: int | None = None) -> Reply:
+        """Any request, its answer as it comes."""
+        return self._connection.request(method, path, headers=headers, body=body, length=length)
+
+    def post(self, endpoint: str, document: dict[str, Any]) -> dict[str, Any]:
+        return self._call("POST", API + endpoint, json.dumps(document).encode())
+
+    def get(self, endpoint: str, **query: str) -> dict[str, Any]:
+        return self._call("GET", f"{API}{endpoint}?{urlencode(query)}", b"")
+
+    def experiment(self, name: str) -> Experiment:
+        """The experiment of that name, created when there is none."""
+        try:
+            return _experiment(self.get("experiments/get-by-name", experiment_name=name)["experiment"])
+        except MlflowRefused as error:
+            if error.code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+        try:
+            self.post("experiments/create", {"name": name})
+        except MlflowRefused as error:
+            # Somebody else was faster.
+            if error.code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return _experiment(self.get("experiments/get-by-name", experiment_name=name)["experiment"])
+
+    def create_run(self, experiment_id: str, *, name: str, start_ms: int, tags: Mapping[str, str], user: str) -> CreatedRun:
+        document = {
+            "experiment_id": experiment_id,
+            "run_name": name,
+            "start_time": start_ms,
+            "user_id": user,
+            "tags": pairs(tags),
+        }
+        return _created(self.post("runs/create", document)["run"])
+
+    def find_run(self, experiment_id: str, *, tags: Mapping[str, str], start_ms: int) -> CreatedRun | None:
+        """A run that an earlier attempt created without hearing the answer."""
+        wanted = [f"attributes.start_time = {start_ms}", *(f"tags.`{key}` = '{value}'" for key, value in tags.items())]
+        found = self.post(
+            "runs/search",
+            {"experiment_ids": [experiment_id], "filter": " and ".join(wanted), "max_results": 1, "run_view_type": "ALL"},
+        )
+        return _created(found["runs"][0]) if found.get("runs") else None
+
+    def update_run(self, run_id: str, *, status: str, end_ms: int | None = None, name: str | None = None) -> None:
+        document: dict[str, Any] = {"run_id": run_id, "status": status}
+        if end_ms is not None:
+            document["end_time"] = end_ms
+        if name is not None:
+            document["run_name"] = name
+        self.post("runs/update", document)
+
+    def put_run(self, run_id: str, document: Mapping[str, Any]) -> None:
+        """Bring a run to what *document* says (`mlflow_run_endpoint.py`): a launch's local server takes that, no other."""
+        self._call("PUT", f"/launch/runs/{run_id}", json.dumps(document).encode())
+
+    def put_artifact(self, path: str, file: Path) -> None:
+        """Upload *file* to *path* (`<experiment>/<run>/artifacts/...`) through the server's artifact proxy."""
+        size = file.stat().st_size
+        reply = self._connection.request(
+            "PUT",
+            f"{ARTIFACTS}/{quote(os.fsencode(path))}",  # the name of a program's file may be no text
+            headers={"Content-Type": "application/octet-stream"},
+            body=lambda: _file_pieces(file, size),
+            length=size,
+        )
+        _checked(reply, self.address)
+
+    def get_artifact(self, path: str, target: Path) -> None:
+        """Download *path* (`<experiment>/<run>/artifacts/...`) from the server's artifact proxy into the new file *target*."""
+        reply = self._connection.request("GET", f"{ARTIFACTS}/{quote(os.fsencode(path))}", headers={})
+        if not 200 <= reply.status < 300:
+            _checked(reply, self.address)
+        with target.open("wb") as file:
+            file.writelines(reply.pieces)
+
+    def _call(self, method: str, path: str, body: bytes) -> dict[str, Any]:
+        reply = self._connection.request(method, path, headers={"Content-Type": "application/json"}, body=body)
+        content = _checked(reply, self.address)
+        try:
+            document = json.loads(content) if content else {}
+        except ValueError as error:
+            raise MlflowUnreachable(f"{self.address} answered with something that is not JSON") from error
+        return document if isinstance(document, dict) else {}
+
+
+def pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in values.items()]
+
+
+def _checked(reply: Reply, address: Address) -> bytes:
+    content = reply.content()
+    if 200 <= reply.status < 300:
+        return content
+    try:
+        document = json.loads(content)
+        code, words = str(document.get("error_code", "")), str(document.get("message", ""))
+    except (ValueError, AttributeError):
+        code, words = "", content[:300].decode(errors="replace").strip()
+    message = f"{address} answered {reply.status}: {words or code or 'nothing more'}"
+    if reply.status in _LATER:
+        raise MlflowUnreachable(message)
+    hint = None
+    if reply.status in (401, 403):
+        hint = "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    raise MlflowRefused(message, status=reply.status, code=code, hint=hint)
+
+
+def _experiment(document: dict[str, Any]) -> Experiment:
+    name = str(document.get("name", ""))
+    if document.get("lifecycle_stage") == "deleted":
+        # get-by-name finds it, but neither create nor runs/create works.
+        raise MlflowRefused(
+            f"the MLflow experiment `{name}` is deleted",
+            status=400,
+            code="INVALID_STATE",
+            hint=f"restore it (`mlflow experiments restore -x {document.get('experiment_id')}`) or set `tracking.experiment`",
+        )
+    return Experiment(str(document["experiment_id"]), name, str(document.get("artifact_location", "")))
+
+
+def _created(run: dict[str, Any]) -> CreatedRun:
+    return CreatedRun(str(run["info"]["run_id"]), str(run["info"].get("artifact_uri", "")))
+
+
+def _file_pieces(file: Path, size: int) -> Iterator[bytes]:
+    """Exactly *size* bytes: a file that grows or shrinks under way must not break the message's frame."""
+    left = size
+    with file.open("rb") as source:
+        while left and (piece := source.read(min(left, 262_144))):
+            left -= len(piece)
+            yield piece
+    yield from _zeros(left)
+
+
+def _zeros(left: int) -> Iterable[bytes]:
+    while left:
+        piece = min(left, 262_144)
+        left -= piece
+        yield bytes(piece)
