@@ -9,8 +9,8 @@ from pathlib import Path
 
 from runtime.cgroup.hierarchies import own_hierarchies
 
-OUTLIVES_A_TEST = ("mlflow", "launch-begin")
-"""Words in the command line of a process that may stay for the tests that follow (a server per session, the stand-in that begins
+OUTLIVES_A_TEST = ("mlflow", "launch-spawn")
+"""Words in the command line of a process that may stay for the tests that follow (a server per session, the helper that begins
 this process's containers)."""
 
 MARK = f"LAUNCH_TESTS_SESSION={os.getpid()}-{random.SystemRandom().randrange(2**32):x}"

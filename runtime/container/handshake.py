@@ -2,7 +2,7 @@
 
     creator → init     {"maps": true}                      its user namespace has its maps (not for root's)
     init → creator     {"namespaces": true}                + its user and network namespace, when that is to be connected
-    init → creator     {"ready": true, "made": […], "warnings": […], "rung": …, "port": N|null}   + the listener; at the gate
+    init → creator     {"ready": true, "made": […], "warnings": […], "strategy": …, "port": N|null}   + the listener; at the gate
     init → creator     {"error": {…}}                      nothing will come of it
     creator → init     {"start": {NAME: VALUE}}            run the program with these variables too
     creator → init     {"signal": N}                       to the program only

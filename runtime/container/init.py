@@ -47,7 +47,7 @@ EXIT_RECORD_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Holdings:
+class InheritedFds:
     """What init keeps. All descriptors but *listener* are made by the creator."""
 
     container_id: str
@@ -84,7 +84,7 @@ class Init:
     """The loop of PID 1."""
 
     program: Program
-    holdings: Holdings
+    inherited: InheritedFds
     listener: socket.socket | None
     ranks: int
     rank_grace_s: float
@@ -112,7 +112,7 @@ class Init:
         """The exit code to end with, after the program has ended and is recorded."""
         self._watch_signals()
         self._reap()  # who held the layers' trees (`child.py`), if that ended before anybody watched
-        self.connections = {self.holdings.control.fileno(): self.holdings.control}
+        self.connections = {self.inherited.control.fileno(): self.inherited.control}
         extra = self._wait_at_gate()
         if extra is None:
             return 0
@@ -124,9 +124,9 @@ class Init:
             self.pump.drain()
         self._keep_owner_notes()
         self._record(self.outcome)
-        if self.holdings.adoption is not None:
+        if self.inherited.adoption is not None:
             # Before the callers' connections: whoever sees the end of one and comes again is refused, not left waiting.
-            self.holdings.adoption.close()
+            self.inherited.adoption.close()
         return self.outcome.shell_code & 0xFF
 
     def _watch_signals(self) -> None:
@@ -140,7 +140,7 @@ class Init:
     def _wait_at_gate(self) -> dict[str, str] | None:
         """The extra variables to start with; None when the creator is gone or asked for the end before the start."""
         while True:
-            message = receive(self.holdings.control)
+            message = receive(self.inherited.control)
             if message is None:
                 return None
             document, _fds = message
@@ -161,7 +161,7 @@ class Init:
             if pid == 0:
                 code = 125
                 try:
-                    terminal = offer_terminal(self.holdings.control) if self.program.on_terminal else None
+                    terminal = offer_terminal(self.inherited.control) if self.program.on_terminal else None
                     kept = (terminal, asking.fileno() if asking else None)
                     processes.close_fds(keep=[fd for fd in kept if fd is not None])
                     code = exec_program(self.program, {**env, **of_rank}, asking, terminal)
@@ -189,8 +189,8 @@ class Init:
         poller = select.poll()
         for fd in (self.woken, *self.connections, *self.side.callers):
             poller.register(fd, select.POLLIN)
-        if self.holdings.adoption is not None:
-            poller.register(self.holdings.adoption, select.POLLIN)
+        if self.inherited.adoption is not None:
+            poller.register(self.inherited.adoption, select.POLLIN)
         for pipe in self.pump.open_pipes if self.pump else ():
             poller.register(pipe, select.POLLIN)
         if self.owner_reports is not None:
@@ -200,20 +200,20 @@ class Init:
             if fd == self.woken:
                 self._signals(os.read(self.woken, 512))
             elif self.owner_reports is not None and fd == self.owner_reports.listener:
-                self._hear_of_owners(event)
-            elif self.holdings.adoption is not None and fd == self.holdings.adoption.fileno():
-                self.side.welcome(self.holdings.adoption)
+                self._take_owner_reports(event)
+            elif self.inherited.adoption is not None and fd == self.inherited.adoption.fileno():
+                self.side.welcome(self.inherited.adoption)
             elif fd in self.connections:
-                self._obey(fd)
+                self._handle_follower(fd)
             elif fd in self.side.callers:
-                self._serve(fd)
+                self._handle_caller(fd)
             elif self.pump is not None:
                 self.pump.pump(fd)
         if self.kill_at is not None and time.monotonic() >= self.kill_at:
             self.kill_at = None
-            self._pass_on(signal.SIGKILL)
+            self._forward_signal(signal.SIGKILL)
 
-    def _hear_of_owners(self, event: int) -> None:
+    def _take_owner_reports(self, event: int) -> None:
         assert self.owner_reports is not None
         if event & select.POLLIN:
             self.owner_reports.serve()
@@ -224,16 +224,16 @@ class Init:
         self.owner_reports = None
 
     def _keep_owner_notes(self) -> None:
-        if self.owner_reports is not None and self.holdings.owner_notes is not None:
-            os.pwrite(self.holdings.owner_notes, self.owner_reports.document(), 0)
+        if self.owner_reports is not None and self.inherited.owner_notes is not None:
+            os.pwrite(self.inherited.owner_notes, self.owner_reports.document(), 0)
 
     def _signals(self, numbers: bytes) -> None:
         for number in numbers:
             if number != signal.SIGCHLD:
-                self._pass_on(number)
+                self._forward_signal(number)
         self._reap()
 
-    def _pass_on(self, number: int) -> None:
+    def _forward_signal(self, number: int) -> None:
         for pid in self.running:
             os.kill(pid, number)  # our own child, not reaped yet: it can't be another's number
 
@@ -247,33 +247,33 @@ class Init:
                 return
             if pid in self.running:
                 del self.running[pid]
-                self._rank_ended(as_exit(status))
+                self._note_rank_exit(as_exit(status))
             else:
                 self.side.ended(pid, as_exit(status))
 
-    def _rank_ended(self, ended: ProcessExit) -> None:
+    def _note_rank_exit(self, ended: ProcessExit) -> None:
         failed = ended.code != 0
         if self.outcome is None or (failed and self.outcome.code == 0):
             self.outcome = ended
         if failed and self.running and self.kill_at is None:
             # The other ranks would wait for this one in a collective for as long as their timeout says.
-            self._pass_on(signal.SIGTERM)
+            self._forward_signal(signal.SIGTERM)
             self.kill_at = time.monotonic() + self.rank_grace_s
 
-    def _obey(self, fd: int) -> None:
+    def _handle_follower(self, fd: int) -> None:
         message = next_request(self.connections[fd])
         if message is None:
             self.connections.pop(fd).close()
-            if self.holdings.adoption is None:
+            if self.inherited.adoption is None:
                 # Nobody can ever ask how it goes on: its creator waited for it, and is dead.
                 os._exit(128 + signal.SIGKILL)
-            if not self.connections and self.holdings.logs is not None:
-                self.pump = LogPump((self.holdings.stdout_read, self.holdings.stderr_read), OutputLog(self.holdings.logs))
+            if not self.connections and self.inherited.logs is not None:
+                self.pump = LogPump((self.inherited.stdout_read, self.inherited.stderr_read), OutputLog(self.inherited.logs))
             return
         if "signal" in message[0]:
-            self._pass_on(message[0]["signal"])
+            self._forward_signal(message[0]["signal"])
 
-    def _serve(self, fd: int) -> None:
+    def _handle_caller(self, fd: int) -> None:
         """Somebody who connected wants to follow the container, or to run something in it."""
         message = next_request(self.side.callers[fd])
         if message is None:
@@ -292,15 +292,15 @@ class Init:
         own = os.pidfd_open(os.getpid())
         listener = (self.listener.fileno(),) if self.listener is not None else ()
         document = {
-            "adopted": self.holdings.container_id,
+            "adopted": self.inherited.container_id,
             "port": self.port,
         }
-        send(connection, document, (own, self.holdings.stdout_read, self.holdings.stderr_read, *listener))
+        send(connection, document, (own, self.inherited.stdout_read, self.inherited.stderr_read, *listener))
         os.close(own)
         self.connections[connection.fileno()] = connection
 
     def _record(self, ended: ProcessExit) -> None:
-        fd = self.holdings.exit_record
+        fd = self.inherited.exit_record
         if fd is None:
             return
         used = resource.getrusage(resource.RUSAGE_CHILDREN)  # orphans become children of process 1: all that it reaped is in it

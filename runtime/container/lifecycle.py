@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.container.begin import begin
-from runtime.container.child import Birth
 from runtime.container.handshake import bound_socket, channel, failure, receive, send
-from runtime.container.init import EXIT_RECORD_BYTES, Holdings
+from runtime.container.init import EXIT_RECORD_BYTES, InheritedFds
+from runtime.container.init_setup import InitParams
 from runtime.container.logs import LogFiles
 from runtime.container.mappings import Mappings, mappings
+from runtime.container.spawn import spawn_init
 from runtime.container.spec import ContainerSpec, ProcessExit
 from runtime.container.wiring import Wiring
 from runtime.errors import ContainerError, ToolFailed
@@ -29,7 +29,7 @@ from runtime.kernel import capabilities, id_maps, namespaces, processes
 from runtime.kernel.id_maps import IdMapKind, IdMaps
 from runtime.kernel.seccomp import program_bytes
 from runtime.rootfs import owners
-from runtime.rootfs.overlay import LADDER, UPPER, WORK, Rung, make_writable_directories
+from runtime.rootfs.overlay import STRATEGIES, UPPER, WORK, OverlayStrategy, make_writable_directories
 from runtime.rootfs.removal import remove_tree
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Container:
     made: list[str] = field(default_factory=list)
     """Mount points that the image did not have, relative to its root, outermost first."""
     warnings: list[str] = field(default_factory=list)
-    rung: Rung | None = None
+    strategy: OverlayStrategy | None = None
     """How the overlay was made."""
     attendant: int | None = None
     """The child that serves its network, while it has not been reaped; it ends with the container."""
@@ -89,13 +89,12 @@ def create(
     stdin: int | None = None,
     logs: LogFiles | None = None,
     kinds: Sequence[IdMapKind] = tuple(IdMapKind),
-    rungs: Sequence[Rung] = LADDER,
+    strategies: Sequence[OverlayStrategy] = STRATEGIES,
 ) -> Container:
     """A container of *spec* with its init at the gate.
 
     Init keeps *held_fds* (leases) open and never shows them to the program. To *logs* it writes the output while
-    nobody reads it, once its creator is dead. *kinds* and *rungs* restrict what may be used of the id maps and of the overlay's
-    ladder.
+    nobody reads it, once its creator is dead. *kinds* and *strategies* restrict which id maps and ways of stacking may be used.
     Raises Unsupported, ContainerError or NetworkError; then nothing is left running.
     """
     maps = id_maps.choose(uid=spec.uid, gid=spec.gid, kinds=kinds)
@@ -113,15 +112,15 @@ def create(
         kept = capabilities.BUILD_CAPABILITIES if spec.build else capabilities.PROGRAM_CAPABILITIES
         one_id_build = spec.build and maps.kind is IdMapKind.SINGLE
         owner_notes = _place_for_owner_notes(on_failure) if one_id_build else None
-        holdings = Holdings(
+        inherited = InheritedFds(
             spec.container_id, theirs, adoption, stdout_read, stderr_read, logs, exit_fd, tuple(held_fds), owner_notes
         )
-        birth = Birth(
+        params = InitParams(
             spec=spec,
             maps=maps,
             mappings=_own_mappings(maps, spec, for_child),
-            rungs=rungs,
-            holdings=holdings,
+            strategies=strategies,
+            inherited=inherited,
             stdin=_nothing_to_read(for_child) if stdin is None else stdin,
             stdout_write=stdout_write,
             stderr_write=stderr_write,
@@ -132,7 +131,7 @@ def create(
             connected=wiring.is_needed,
         )
         with cgroup.cpu_unlimited() if cgroup is not None else nullcontext():
-            pid = begin(birth, cgroup)
+            pid = spawn_init(params, cgroup)
             for_child.close()  # so that the end of the other side is seen
             container = _bring_up(spec, pid, ours, maps, wiring)
         on_failure.pop_all()
@@ -229,7 +228,7 @@ def _bring_up(spec: ContainerSpec, pid: int, control: socket.socket, maps: IdMap
         exit_record=None,
         made=answers.known["made"],
         warnings=answers.known["warnings"],
-        rung=Rung(answers.known["rung"]),
+        strategy=OverlayStrategy(answers.known["strategy"]),
         attendant=wiring.attendant,
         ports=wiring.ports,
     )

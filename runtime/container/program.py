@@ -60,7 +60,7 @@ def exec_program(program: Program, env: dict[str, str], asked: socket.socket | N
     if failed is not None and failed.errno in (errno.EACCES, errno.EPERM):
         failed = _try_enter(program.cwd)
     if failed is not None:
-        return _said(f"working directory `{program.cwd}`: {os.strerror(failed.errno or 0)}", NOT_EXECUTABLE)
+        return _report(f"working directory `{program.cwd}`: {os.strerror(failed.errno or 0)}", NOT_EXECUTABLE)
     # Last: from here on only what the filter allows.
     _filter_calls(program, asked)
     return _exec(program.argv, env)
@@ -119,7 +119,7 @@ def _exec(argv: tuple[str, ...], env: dict[str, str]) -> int:
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 if os.path.exists(candidate):
-                    return _said(f"cannot run `{candidate}`: its interpreter is missing in the image", NOT_FOUND)
+                    return _report(f"cannot run `{candidate}`: its interpreter is missing in the image", NOT_FOUND)
                 continue
             if denied is None:
                 denied = error
@@ -128,12 +128,12 @@ def _exec(argv: tuple[str, ...], env: dict[str, str]) -> int:
                 break
     if denied is not None:
         why = "a link without an end, or one of /proc" if denied.errno == errno.ELOOP else os.strerror(denied.errno or 0).lower()
-        return _said(f"cannot run `{denied.filename}`: {why}", NOT_EXECUTABLE)
+        return _report(f"cannot run `{denied.filename}`: {why}", NOT_EXECUTABLE)
     if "/" in name:
-        return _said(f"cannot run `{name}`: no such file in the image", NOT_FOUND)
-    return _said(f"cannot run `{name}`: not found in PATH ({env.get('PATH', _DEFAULT_PATH)})", NOT_FOUND)
+        return _report(f"cannot run `{name}`: no such file in the image", NOT_FOUND)
+    return _report(f"cannot run `{name}`: not found in PATH ({env.get('PATH', _DEFAULT_PATH)})", NOT_FOUND)
 
 
-def _said(words: str, code: int) -> int:
+def _report(words: str, code: int) -> int:
     os.write(2, f"launch: {words}\n".encode())
     return code

@@ -12,7 +12,7 @@ from runtime.container import lifecycle
 from runtime.container.spec import ContainerSpec, ProcessExit
 from runtime.kernel import id_maps
 from runtime.kernel.id_maps import IdMapKind
-from runtime.rootfs.overlay import LADDER, UPPER, Rung
+from runtime.rootfs.overlay import STRATEGIES, UPPER, OverlayStrategy
 from runtime.rootfs.shifted_copy import shift_owners
 from runtime.rootfs.targets import remove_made
 
@@ -47,7 +47,7 @@ def run_to_completion(
     env: dict[str, str] | None = None,
     stdin: int | None = None,
     kinds: Sequence[IdMapKind] = tuple(IdMapKind),
-    rungs: Sequence[Rung] = LADDER,
+    strategies: Sequence[OverlayStrategy] = STRATEGIES,
 ) -> tuple[ProcessExit, bytes]:
     """Run *spec* to its end: how it ended, and the last 64 KiB of stdout and stderr together.
 
@@ -64,13 +64,13 @@ def run_to_completion(
         sweep_beside(cgroup)
         if spec.network == "bridge":
             owned.callback(_disconnect, spec.container_id)
-        container = lifecycle.create(spec, exit_record=None, cgroup=cgroup, stdin=stdin, kinds=kinds, rungs=rungs)
+        container = lifecycle.create(spec, exit_record=None, cgroup=cgroup, stdin=stdin, kinds=kinds, strategies=strategies)
         owned.callback(container.close)
         owned.callback(_end, container)
         lifecycle.start(container, env=env)
         tail = _follow(container, timeout_s, output)
         ended = lifecycle.wait(container)
-        if container.rung is Rung.SHIFTED:
+        if container.strategy is OverlayStrategy.SHIFTED:
             uid, gid = id_maps.choose(kinds=kinds).process_owner(0, 0) or (0, 0)
             shift_owners(spec.overlay_dir / UPPER, -uid, -gid)
         remove_made(spec.overlay_dir / UPPER, container.made)

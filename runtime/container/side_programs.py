@@ -60,7 +60,7 @@ class SidePrograms:
         if pid == 0:
             code = 125
             try:
-                code = _be_side_program(connection, request, fds, program, dict(env))
+                code = _run_side_program(connection, request, fds, program, dict(env))
             except BaseException as error:
                 send(connection, {"error": describe(error)})
             finally:
@@ -102,7 +102,7 @@ def _signal_group(pid: int, number: int) -> None:
             os.kill(pid, number)
 
 
-def _be_side_program(
+def _run_side_program(
     connection: socket.socket, request: dict[str, Any], fds: list[int], program: Program, env: dict[str, str]
 ) -> int:
     """In the child, from the fork to exec. Returns the exit code when there was nothing to exec."""

@@ -12,15 +12,15 @@ from pathlib import Path
 from runtime.host.finding import Finding, Remedy, good, off, tried
 from runtime.host.machine import Machine
 from runtime.kernel import id_maps, libc, mounts, namespaces
-from runtime.rootfs.overlay import LADDER, Rung
+from runtime.rootfs.overlay import STRATEGIES, OverlayStrategy
 from runtime.rootfs.overlay_trial import stack_on
 from runtime.state_dir import state_dir
 
 
 def overlay(machine: Machine) -> Finding:
     def work(place: Path) -> str:
-        rung = stack_on(place)
-        return f"{rung.value}, on {mounts.file_system_name(place)} below `{place.parent}`"
+        strategy = stack_on(place)
+        return f"{strategy.value}, on {mounts.file_system_name(place)} below `{place.parent}`"
 
     return _with_place(work, lambda: without_overlay(machine))
 
@@ -33,10 +33,10 @@ def without_overlay(machine: Machine) -> Remedy:
 
 
 def mount_api(machine: Machine) -> Finding:
-    def attempt(rung: Rung) -> Finding:
-        return _with_place(lambda place: stack_on(place, (rung,)).value)
+    def attempt(strategy: OverlayStrategy) -> Finding:
+        return _with_place(lambda place: stack_on(place, (strategy,)).value)
 
-    found = [finding.detail for finding in map(attempt, LADDER) if finding.ok]
+    found = [finding.detail for finding in map(attempt, STRATEGIES) if finding.ok]
     return good("; ".join(found)) if found else off("no way to stack layers works", advice="see `overlayfs`")
 
 

@@ -18,17 +18,18 @@ from runtime.errors import BadContent, ContainerError
 from runtime.kernel import processes
 from runtime.light_typing import TYPE_CHECKING, Any, NamedTuple
 from runtime.oci.runtime_config import Mount, Process, RuntimeConfig, config_from_json
-from runtime.oci_runtime import cgroup_files, record
-from runtime.oci_runtime.container_process import Birth, be_first
-from runtime.oci_runtime.container_root import find_rootfs
+from runtime.oci_runtime import record
+from runtime.oci_runtime.cgroups import bundle_cgroup
 from runtime.oci_runtime.diagnostics import Diagnostics
 from runtime.oci_runtime.hooks import run_hooks
-from runtime.oci_runtime.program_start import Start, unknown_capabilities
+from runtime.oci_runtime.mounts.rootfs import find_rootfs
+from runtime.oci_runtime.process.container_init import InitParams, run_as_init
+from runtime.oci_runtime.process.program_start import Start, unknown_capabilities
 from runtime.oci_runtime.record import Record
 from runtime.whole_file import replace_file
 
 if TYPE_CHECKING:
-    from runtime.oci_runtime.security_labels import Labels
+    from runtime.oci_runtime.process.security_labels import Labels
 
 
 class Wanted(NamedTuple):
@@ -101,10 +102,10 @@ def prepare_start(config: RuntimeConfig, process: Process) -> Start:
     """Everything about the program that can be said, and refused, beforehand."""
     seccomp = None
     if config.linux.seccomp is not None:
-        from runtime.oci_runtime.seccomp_compile import compile_filter
+        from runtime.oci_runtime.process.seccomp_compile import compile_filter
 
         seccomp = compile_filter(config.linux.seccomp)
-    from runtime.oci_runtime.process_limits import check_limits
+    from runtime.oci_runtime.process.process_attributes import check_limits
 
     check_limits(process)
     return Start(process=process, seccomp=seccomp, seccomp_listener=None, labels=_labels(process))
@@ -113,7 +114,7 @@ def prepare_start(config: RuntimeConfig, process: Process) -> Start:
 def _labels(process: Process) -> Labels | None:
     if not (process.apparmor_profile or process.selinux_label):
         return None
-    from runtime.oci_runtime.security_labels import labels_of
+    from runtime.oci_runtime.process.security_labels import labels_of
 
     return labels_of(process)
 
@@ -122,7 +123,7 @@ def _mount_label(config: RuntimeConfig) -> str | None:
     """What mounts are labelled with. Without SELinux nobody asks for labels of files, and none is lost by leaving them out."""
     if not config.linux.mount_label:
         return None
-    from runtime.oci_runtime.security_labels import selinux_is_on
+    from runtime.oci_runtime.process.security_labels import selinux_is_on
 
     return config.linux.mount_label if selinux_is_on() else None
 
@@ -130,10 +131,10 @@ def _mount_label(config: RuntimeConfig) -> str | None:
 def _preload(config: RuntimeConfig) -> None:
     """Import what the child may need: it is in another root later, or may not read our files any more."""
     if config.process is not None and config.process.terminal:
-        import runtime.oci_runtime.terminal
+        import runtime.oci_runtime.process.terminal
     for mount in config.mounts:
         if mount.kind == "cgroup":
-            import runtime.oci_runtime.cgroup_mount
+            import runtime.oci_runtime.mounts.cgroup_mount
         if "tmpcopyup" in mount.options:
             import runtime.oci_runtime.copy_up  # noqa: F401
 
@@ -167,26 +168,26 @@ class _Creation:
         with ExitStack() as ours:
             control, theirs = channel()
             ours.callback(control.close)
-            birth = self._birth(theirs, ours)
+            params = self._params(theirs, ours)
             self._first = self._forked()
             if self._first == 0:
                 control.close()
-                be_first(birth)
+                run_as_init(params)
             theirs.close()
             if self.wanted.cgroups and self.wanted.systemd_cgroup:
                 self._enter_scope()
             self._serve(control)
         self.made = self.made._replace(started=record.start_time(self.made.pid))
-        from runtime.oci_runtime.process_limits import set_limits
+        from runtime.oci_runtime.process.process_attributes import set_limits
 
         set_limits(self.made.pid, self.start.process)
 
     def _make_cgroups(self, path: str | None) -> None:
-        self.made = self.made._replace(cgroups=cgroup_files.make(path, self.wanted.container_id))
+        self.made = self.made._replace(cgroups=bundle_cgroup.make(path, self.wanted.container_id))
 
     def _forked(self) -> int:
         """The child, in the v2 hierarchy's part of its cgroup already. It enters the others by itself."""
-        unified = self.made.cgroups.get(cgroup_files.UNIFIED)
+        unified = self.made.cgroups.get(bundle_cgroup.UNIFIED)
         if unified is None:
             return processes.fork()
         directory = os.open(unified, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -201,13 +202,13 @@ class _Creation:
 
     def _place(self) -> dict[str, Any]:
         if self._moved_later:
-            cgroup_files.add({cgroup_files.UNIFIED: self.made.cgroups[cgroup_files.UNIFIED]}, self._first)
+            bundle_cgroup.add({bundle_cgroup.UNIFIED: self.made.cgroups[bundle_cgroup.UNIFIED]}, self._first)
         return {}
 
     def _enter_scope(self) -> None:
         """Have systemd put the child into a scope; where there is none to ask, put it where systemd would have."""
         from runtime.cgroup.systemd_scope import Property, start_scope
-        from runtime.oci_runtime.systemd_path import cgroup_path, limit_properties, scope_of
+        from runtime.oci_runtime.cgroups.systemd_unit import cgroup_path, limit_properties, scope_of
 
         path = self.config.linux.cgroups_path
         slice_name, unit = scope_of(path, self.wanted.container_id)
@@ -216,13 +217,13 @@ class _Creation:
             properties.append(("Slice", "s", slice_name))
         directory = start_scope(unit, self._first, properties)
         if directory is not None:
-            self.made = self.made._replace(cgroups={cgroup_files.UNIFIED: str(directory)})
+            self.made = self.made._replace(cgroups={bundle_cgroup.UNIFIED: str(directory)})
         else:
             self._make_cgroups(cgroup_path(path, self.wanted.container_id))
-            cgroup_files.add(self.made.cgroups, self._first)
+            bundle_cgroup.add(self.made.cgroups, self._first)
         self.made.write()
 
-    def _birth(self, control: Any, ours: ExitStack) -> Birth:
+    def _params(self, control: Any, ours: ExitStack) -> InitParams:
         linux = self.config.linux
         joined: dict[str, int] = {}
         for namespace in linux.namespaces:
@@ -232,7 +233,7 @@ class _Creation:
         prepared: dict[int, int] = {}
         devices: dict[str, int] = {}
         if linux.namespace("user") is not None or any(_is_id_mapped(mount) for mount in self.config.mounts):
-            from runtime.oci_runtime.prepared_mounts import prepare_devices, prepare_mounts
+            from runtime.oci_runtime.mounts.prepared_mounts import prepare_devices, prepare_mounts
 
             prepared = prepare_mounts(self.config, self.bundle)
             devices = prepare_devices(linux)
@@ -241,7 +242,7 @@ class _Creation:
         gate = ours.enter_context(bound_socket(self.made.gate))
         console = self.wanted.console
         if self.start.process.terminal and self.wanted.console_socket is not None:
-            from runtime.oci_runtime.terminal import connect_console
+            from runtime.oci_runtime.process.terminal import connect_console
 
             console = ours.enter_context(connect_console(self.wanted.console_socket))
         rootfs = self.bundle / (self.config.root_path or "")
@@ -249,7 +250,7 @@ class _Creation:
         if "mount" not in joined:
             rootfs_fd = find_rootfs(rootfs)
             ours.callback(os.close, rootfs_fd)
-        return Birth(
+        return InitParams(
             container_id=self.wanted.container_id,
             config=self.config,
             bundle=self.bundle,
@@ -257,7 +258,7 @@ class _Creation:
             rootfs_fd=rootfs_fd,
             control=control,
             gate=gate,
-            own_cgroups=tuple({one for key, one in self.made.cgroups.items() if key != cgroup_files.UNIFIED}),
+            own_cgroups=tuple({one for key, one in self.made.cgroups.items() if key != bundle_cgroup.UNIFIED}),
             console=console,
             joined=joined,
             prepared=prepared,
@@ -279,7 +280,7 @@ class _Creation:
             return start
         if seccomp.listener_path is None:
             raise BadContent("`linux.seccomp` has SCMP_ACT_NOTIFY and no `listenerPath`")
-        from runtime.oci_runtime.terminal import connect_console
+        from runtime.oci_runtime.process.terminal import connect_console
 
         connection = connect_console(Path(seccomp.listener_path))
         ours.callback(connection.close)
@@ -327,7 +328,7 @@ class _Creation:
         processes.reap_children()
 
     def _write_maps(self) -> dict[str, Any]:
-        from runtime.oci_runtime.prepared_mounts import write_container_maps
+        from runtime.oci_runtime.mounts.prepared_mounts import write_container_maps
 
         write_container_maps(self._first, self.config.linux)
         return {}
@@ -351,9 +352,9 @@ class _Creation:
         return {}
 
     def _limit(self) -> dict[str, Any]:
-        from runtime.oci_runtime.process_limits import set_priorities
+        from runtime.oci_runtime.process.process_attributes import set_priorities
 
-        cgroup_files.apply(self.made.cgroups, self.config.linux.resources)
+        bundle_cgroup.apply(self.made.cgroups, self.config.linux.resources)
         set_priorities(self.made.pid, self.start.process, self.config.linux)
         return {}
 

@@ -61,7 +61,7 @@ class Record(NamedTuple):
             return STOPPED
         if self.gate.exists():
             return CREATED
-        from runtime.oci_runtime.cgroup_files import is_frozen
+        from runtime.oci_runtime.cgroups.bundle_cgroup import is_frozen
 
         return PAUSED if is_frozen(self.cgroups) else RUNNING
 

@@ -9,7 +9,8 @@ from contextlib import suppress
 
 from runtime.errors import ContainerError, RuntimeFailure
 from runtime.oci.runtime_config import RuntimeConfig
-from runtime.oci_runtime import cgroup_files, record
+from runtime.oci_runtime import record
+from runtime.oci_runtime.cgroups import bundle_cgroup
 from runtime.oci_runtime.diagnostics import Diagnostics
 from runtime.oci_runtime.hooks import run_every_hook
 from runtime.oci_runtime.record import Record
@@ -21,9 +22,9 @@ def destroy(container: Record, config: RuntimeConfig | None, diagnostics: Diagno
     """Kill what still runs, remove the cgroup, run the poststop hooks, forget the container."""
     _kill(container)
     if container.cgroups:
-        cgroup_files.kill(container.cgroups, signal.SIGKILL)
+        bundle_cgroup.kill(container.cgroups, signal.SIGKILL)
         try:
-            cgroup_files.remove(container.cgroups)
+            bundle_cgroup.remove(container.cgroups)
         except ContainerError as error:
             diagnostics.warning(error.message)
     if config is not None and config.hooks.poststop:
@@ -39,7 +40,7 @@ def _kill(container: Record) -> None:
     with suppress(RuntimeFailure):
         container.signal(signal.SIGKILL)
         # v1: what is frozen doesn't even die.
-        cgroup_files.thaw(container.pid)
+        bundle_cgroup.thaw(container.pid)
     deadline = time.monotonic() + _ENDS_WITHIN_S
     while container.alive() and time.monotonic() < deadline:
         time.sleep(0.002)

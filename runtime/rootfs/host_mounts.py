@@ -15,7 +15,7 @@ from runtime.errors import ContainerError
 from runtime.kernel import mounts
 from runtime.kernel.safe_open import open_in_root
 from runtime.rootfs.memory_files import MemoryFiles
-from runtime.rootfs.overlay import LADDER, LayerMaps, Rung, mount_overlay
+from runtime.rootfs.overlay import STRATEGIES, LayerMaps, OverlayStrategy, mount_overlay
 from runtime.rootfs.owners import lend
 from runtime.rootfs.targets import Root
 from runtime.rootfs.wanted import BindMount, LayersMount, TmpfsFile, TmpfsMount
@@ -37,7 +37,7 @@ def attach_host_mounts(
     map_for: MapFor | None,
     owner: tuple[int, int] | None,
     layer_maps: LayerMaps,
-    rungs: Sequence[Rung] = LADDER,
+    strategies: Sequence[OverlayStrategy] = STRATEGIES,
 ) -> list[str]:
     """Attach *wanted*, outer targets first. Returns warnings. With *map_for* binds are id-mapped."""
     warnings: list[str] = []
@@ -46,7 +46,7 @@ def attach_host_mounts(
         if isinstance(one, TmpfsMount):
             root.attach(_tmpfs(one, owner), one.target)
         elif isinstance(one, LayersMount):
-            tree, directory = _layers(one, layer_maps, rungs)
+            tree, directory = _layers(one, layer_maps, strategies)
             root.attach(tree, one.target, directory=directory)
         else:
             root.attach(_bind(one, map_for, warnings, owner), one.target, directory=one.source.is_dir())
@@ -83,9 +83,9 @@ def _tmpfs(wanted: TmpfsMount, owner: tuple[int, int] | None) -> int:
     return mounts.new_mount("tmpfs", options, attributes=mounts.ATTR_NOSUID | mounts.ATTR_NODEV)
 
 
-def _layers(wanted: LayersMount, layer_maps: LayerMaps, rungs: Sequence[Rung]) -> tuple[int, bool]:
+def _layers(wanted: LayersMount, layer_maps: LayerMaps, strategies: Sequence[OverlayStrategy]) -> tuple[int, bool]:
     """A detached mount of what the layers hold at the source, and whether that is a directory."""
-    overlay, _rung = mount_overlay(wanted.layers, wanted.overlay_dir, maps=layer_maps, rungs=rungs)
+    overlay, _strategy = mount_overlay(wanted.layers, wanted.overlay_dir, maps=layer_maps, strategies=strategies)
     try:
         # Before Linux 6.15 only a part of an attached mount can be cloned. It lies over its own writable directory, which nobody
         # in the container can reach, and goes with this mount namespace.

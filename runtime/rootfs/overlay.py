@@ -1,6 +1,6 @@
 """The root file system of a container: an overlay of its layers and a writable directory (overlayfs.rst), as a detached mount.
 
-The kernel can take the layers in three ways, a ladder from new to old:
+The kernel can take the layers in these ways, from new to old:
 
     DESCRIPTORS   each layer a detached mount, by `fsconfig(SET_FD, "lowerdir+")`      (6.13, with id maps 6.15)
     ATTACHED      each layer attached below a tmpfs, named by `fsconfig("lowerdir+")`   (6.7)
@@ -36,14 +36,14 @@ UPPER = "u"
 WORK = "w"
 
 
-class Rung(StrEnum):
+class OverlayStrategy(StrEnum):
     DESCRIPTORS = "layers by descriptor"
     ATTACHED = "layers attached, by path"
     OPTIONS = "layers attached, in one mount(2) string"
     SHIFTED = "shifted copies of the layers"
 
 
-LADDER = tuple(Rung)
+STRATEGIES = tuple(OverlayStrategy)
 
 # What older kernels answer to a call or a parameter that they don't know.
 _TOO_OLD = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM, errno.ELOOP}
@@ -68,9 +68,9 @@ def make_writable_directories(overlay_dir: Path) -> None:
 
 
 def mount_overlay(
-    layers: Sequence[Path], overlay_dir: Path, *, maps: LayerMaps, rungs: Sequence[Rung] = LADDER
-) -> tuple[int, Rung]:
-    """A detached overlay of *layers* (bottom first) with the writable directory in *overlay_dir*, and the rung that made it."""
+    layers: Sequence[Path], overlay_dir: Path, *, maps: LayerMaps, strategies: Sequence[OverlayStrategy] = STRATEGIES
+) -> tuple[int, OverlayStrategy]:
+    """A detached overlay of *layers* (bottom first) with the writable directory in *overlay_dir*, and how it was made."""
     layers = _topmost_of_each(layers)
     if not layers:
         raise ContainerError("a container needs at least one layer")
@@ -80,12 +80,12 @@ def mount_overlay(
         )
     failure: OSError | None = None
     unmapped: NotMappable | None = None
-    for rung in rungs:
+    for strategy in strategies:
         copies_help = maps.shift is not None and (unmapped is not None or _before_id_mapped_layers())
-        if rung is Rung.SHIFTED and len(rungs) > 1 and not copies_help:
+        if strategy is OverlayStrategy.SHIFTED and len(strategies) > 1 and not copies_help:
             continue  # a copy of everything would fail for the same reason
         try:
-            return _MAKERS[rung](layers, overlay_dir, maps), rung
+            return _MAKERS[strategy](layers, overlay_dir, maps), strategy
         except NotMappable as error:
             unmapped = error
         except OSError as error:
@@ -94,7 +94,7 @@ def mount_overlay(
             failure = failure or error
     if unmapped is not None:
         raise unmapped
-    assert failure is not None, "the ladder has a rung"
+    assert failure is not None, "there is a strategy"
     raise _explained(failure, overlay_dir) from failure
 
 
@@ -186,7 +186,7 @@ def _by_options(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -> i
         words += [key if value is None else f"{key}={value}" for key, value in _options(maps).items()]
         os.mkdir("m")
         libc.mount("overlay", "m", "overlay", options=",".join(words))
-        # From attached to detached, as the other rungs return it.
+        # From attached to detached, as the other strategies return it.
         return mounts.clone_tree("m")
 
 
@@ -228,7 +228,12 @@ def _before_id_mapped_layers() -> bool:
     return (major, minor) < (5, 19)
 
 
-_MAKERS = {Rung.DESCRIPTORS: _by_descriptor, Rung.ATTACHED: _by_path, Rung.OPTIONS: _by_options, Rung.SHIFTED: _by_shifted_copies}
+_MAKERS = {
+    OverlayStrategy.DESCRIPTORS: _by_descriptor,
+    OverlayStrategy.ATTACHED: _by_path,
+    OverlayStrategy.OPTIONS: _by_options,
+    OverlayStrategy.SHIFTED: _by_shifted_copies,
+}
 
 
 def _explained(error: OSError, overlay_dir: Path) -> Unsupported | ContainerError:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runtime.errors import RuntimeFailure
 from runtime.kernel import id_maps, libc, mounts, namespaces, processes
-from runtime.rootfs.overlay import LADDER, LayerMaps, NotMappable, Rung, make_writable_directories, mount_overlay
+from runtime.rootfs.overlay import STRATEGIES, LayerMaps, NotMappable, OverlayStrategy, make_writable_directories, mount_overlay
 from runtime.rootfs.removal import remove_tree
 
 CARRY_ONE = ("ext4", "xfs", "btrfs", "tmpfs")
@@ -57,8 +57,8 @@ def _words_of(place: Path) -> str:
     return _WORKS
 
 
-def stack_on(place: Path, rungs: Sequence[Rung] = LADDER) -> Rung:
-    """Mount an overlay on *place*, as a container has it, in this process, which has to end soon. Which rung made it."""
+def stack_on(place: Path, strategies: Sequence[OverlayStrategy] = STRATEGIES) -> OverlayStrategy:
+    """Mount an overlay on *place*, as a container has it, in this process, which has to end soon. Which strategy made it."""
     layer = place / "layer"
     layer.mkdir(exist_ok=True)
     make_writable_directories(place)
@@ -71,4 +71,4 @@ def stack_on(place: Path, rungs: Sequence[Rung] = LADDER) -> Rung:
         namespaces.enter_user_namespace(namespaces.user_namespace(maps), maps)
     libc.unshare(namespaces.NEWNS)
     mounts.make_private()
-    return mount_overlay([layer], place, maps=shown, rungs=rungs)[1]
+    return mount_overlay([layer], place, maps=shown, strategies=strategies)[1]

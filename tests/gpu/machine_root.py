@@ -52,7 +52,7 @@ def run_on(directory: Path, gpus: tuple[Gpu, ...], code: str, *, leased: bool = 
     layer = directory / "layer"
     if not layer.exists():
         machine_layer(directory)
-    options = {name: changes.pop(name) for name in ("kinds", "rungs") if name in changes}
+    options = {name: changes.pop(name) for name in ("kinds", "strategies") if name in changes}
     fields: dict[str, Any] = {
         "container_id": f"gpu-{directory.name}"[:60],
         "layers": (layer,),

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from runtime.container import begin, lifecycle
+from runtime.container import lifecycle, spawn
 from runtime.container.exec_inside import ExecRequest, exec_inside
 from runtime.container.handshake import connected_socket
 from runtime.container.run_once import run_to_completion
@@ -181,7 +181,7 @@ tried("search", lambda: system_call(KEYCTL, 10, -3, ctypes.c_char_p(b"user"), ct
 def test_keys_of_the_caller_s_session_stay_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
     """Even without the filter, which refuses keyctl(2)."""
     monkeypatch.setattr(lifecycle, "program_bytes", lambda *_arguments, **_options: ALLOW_ALL)
-    monkeypatch.setattr(begin, "_is_small", lambda: True)  # a stand-in knows nothing of what is patched here
+    monkeypatch.setattr(spawn, "_is_small", lambda: True)  # a spawn helper knows nothing of what is patched here
     if kept:
         monkeypatch.setattr(processes, "leave_session_keyring", lambda: None)
 

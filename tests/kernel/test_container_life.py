@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.container import lifecycle, stand_in
+from runtime.container import lifecycle, spawn_helper
 from runtime.container.adopt import adopt
 from runtime.container.lifecycle import Container
 from runtime.container.logs import LogFiles
@@ -260,13 +260,13 @@ def test_descriptors_come_back_with_close(tmp_path: Path) -> None:
 
 
 def _descriptors() -> dict[str, str]:
-    """This process's, but for the connection to a stand-in: a test runner that has just grown enough for one keeps that."""
+    """This process's, but for the connection to a spawn helper: a test runner that has just grown enough for one keeps that."""
     found = {}
     for number in os.listdir("/proc/self/fd"):
         with suppress(FileNotFoundError):  # the directory itself
             found[number] = os.readlink(f"/proc/self/fd/{number}")
-    if stand_in._current is not None:
-        found.pop(str(stand_in._current.connection.fileno()), None)
+    if spawn_helper._current is not None:
+        found.pop(str(spawn_helper._current.connection.fileno()), None)
     return found
 
 

@@ -15,9 +15,9 @@ from runtime.container import lifecycle
 from runtime.container.run_once import run_to_completion
 from runtime.errors import ContainerError
 from runtime.kernel import libc, mount_calls, namespaces
-from runtime.rootfs.overlay import LADDER, Rung
+from runtime.rootfs.overlay import STRATEGIES, OverlayStrategy
 from runtime.rootfs.wanted import BindMount, HostFile, ProcCover, Symlink, TmpfsFile, TmpfsMount
-from tests.kernel.ladder import skip_unless_here
+from tests.kernel.overlay_strategies import skip_unless_here
 from tests.kernel.userland import base_layer, inside, make_spec, python_spec, run
 
 pytestmark = pytest.mark.requires("root", "overlayfs", "idmapped-mounts", "userns", "proc", "netns")
@@ -196,9 +196,11 @@ except OSError as error:
     assert "Read-only file system" == inside(tmp_path, code, readonly_root=True)
 
 
-@pytest.mark.parametrize("rung", LADDER, ids=[rung.name.lower() for rung in LADDER])
-def test_every_rung_stacks_the_layers_in_order_and_keeps_the_disk_zero_based(tmp_path: Path, rung: Rung) -> None:
-    skip_unless_here(rung)
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=[strategy.name.lower() for strategy in STRATEGIES])
+def test_every_strategy_stacks_the_layers_in_order_and_keeps_the_disk_zero_based(
+    tmp_path: Path, strategy: OverlayStrategy
+) -> None:
+    skip_unless_here(strategy)
     layers = [base_layer(tmp_path / "layers" / "0")]
     for number in range(1, 60):
         layer = tmp_path / "layers" / str(number)
@@ -216,7 +218,7 @@ def test_every_rung_stacks_the_layers_in_order_and_keeps_the_disk_zero_based(tmp
         layers=tuple(layers),
         build=True,
     )
-    _ended, output = run_to_completion(spec, rungs=(rung,))
+    _ended, output = run_to_completion(spec, strategies=(strategy,))
     assert "59 7 False\n" == output.decode()
     upper = spec.overlay_dir / "u"
     assert (0, 0) == (os.stat(upper / "new").st_uid, os.stat(upper / "new").st_gid)

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from runtime.rootfs.overlay import Rung
-from tests.kernel.ladder import skip_unless_here
+from runtime.rootfs.overlay import OverlayStrategy
+from tests.kernel.overlay_strategies import skip_unless_here
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -64,7 +64,7 @@ from runtime.container import lifecycle
 from runtime.container.run_once import run_to_completion
 from runtime.container.spec import ProcessExit
 from runtime.kernel.id_maps import IdMapKind
-from runtime.rootfs.overlay import Rung
+from runtime.rootfs.overlay import OverlayStrategy
 from runtime.rootfs.wanted import BindMount, TmpfsFile
 from tests.kernel.userland import inside, make_spec, python_spec, run
 home = Path({str(home)!r})
@@ -137,9 +137,9 @@ answer = inside(home, {inner!r}, binds=(BindMount(home / "data", "/data"),), {ki
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("rung", ["DESCRIPTORS", "ATTACHED", "OPTIONS"])
-def test_every_rung_stacks_layers(home: Path, kind: str, rung: str) -> None:
-    skip_unless_here(Rung[rung])
+@pytest.mark.parametrize("strategy", ["DESCRIPTORS", "ATTACHED", "OPTIONS"])
+def test_every_strategy_stacks_layers(home: Path, kind: str, strategy: str) -> None:
+    skip_unless_here(OverlayStrategy[strategy])
     code = f"""
 from tests.kernel.userland import base_layer
 layers = [base_layer(home / "l0")]
@@ -147,7 +147,8 @@ for number in range(1, 40):
     (home / f"l{{number}}" / "etc").mkdir(parents=True)
     (home / f"l{{number}}" / "etc" / "top").write_text(str(number))
     layers.append(home / f"l{{number}}")
-answer = inside(home, "answer = open('/etc/top').read()", layers=tuple(layers), {kinds(kind)}, rungs=(Rung.{rung},))
+chosen = dict({kinds(kind)}, strategies=(OverlayStrategy.{strategy},))
+answer = inside(home, "answer = open('/etc/top').read()", layers=tuple(layers), **chosen)
 """
     assert "39" == as_user(home, code)
 

@@ -1,4 +1,4 @@
-"""Who makes a container's init: a small process itself, a large one through its stand-in (`runtime/container/begin.py`)."""
+"""Who makes a container's init: a small process itself, a large one through its spawn helper (`runtime/container/spawn.py`)."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ pytestmark = pytest.mark.requires("root", "overlayfs", "idmapped-mounts", "usern
 BALLAST = 96 << 20
 
 
-def stand_ins_of(pid: int) -> list[int]:
+def helpers_of(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children if Path(f"/proc/{child}/comm").read_text() == "launch-begin\n"]
+    return [int(child) for child in children if Path(f"/proc/{child}/comm").read_text() == "launch-spawn\n"]
 
 
 @contextmanager
@@ -87,7 +87,7 @@ spec = ContainerSpec("test-{os.getpid()}-small", (Path({str(tmp_path / "layer")!
     ("/usr/bin/true",), binds=(BindMount(Path("/usr"), "/host/usr", owner_is_caller=False),))
 container = lifecycle.create(spec, exit_record=None)
 lifecycle.start(container)
-print(lifecycle.wait(container).code, "runtime.container.stand_in" in sys.modules)
+print(lifecycle.wait(container).code, "runtime.container.spawn_helper" in sys.modules)
 """
     tmp_path.chmod(0o755)
     base_layer(tmp_path / "layer")
@@ -95,22 +95,22 @@ print(lifecycle.wait(container).code, "runtime.container.stand_in" in sys.module
     assert "0 False\n" == done.stdout
 
 
-def test_a_killed_stand_in_is_replaced(tmp_path: Path) -> None:
+def test_a_killed_helper_is_replaced(tmp_path: Path) -> None:
     def work() -> Any:
         ballast = b"x" * BALLAST
         codes = [run(make_spec(tmp_path, "true"))[0].code]
-        (first,) = stand_ins_of(os.getpid())
+        (first,) = helpers_of(os.getpid())
         os.kill(first, signal.SIGKILL)
         time.sleep(0.2)
         codes.append(run(make_spec(tmp_path, "true"))[0].code)
-        (second,) = stand_ins_of(os.getpid())
+        (second,) = helpers_of(os.getpid())
         return [codes, first != second, len(ballast)]
 
     assert [[0, 0], True, BALLAST] == forked(work)
 
 
 def test_a_container_has_the_limits_that_its_creator_has_by_then(tmp_path: Path) -> None:
-    """A stand-in is a process that was started before: it must not hand on what was true then."""
+    """The helper is a process that was started before: it must not hand on what was true then."""
 
     def work() -> Any:
         ballast = b"x" * BALLAST
@@ -140,17 +140,17 @@ def test_a_creator_with_hardly_a_descriptor_left_is_told_so(tmp_path: Path) -> N
     assert "Too many open files" in str(said)
 
 
-def test_a_stand_in_ends_with_its_creator(tmp_path: Path) -> None:
+def test_a_helper_ends_with_its_creator(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     creator = os.fork()
     if creator == 0:
         ballast = b"x" * BALLAST
         run(make_spec(tmp_path, "true"))
-        os.write(writer, b"%d %d" % (stand_ins_of(os.getpid())[0], len(ballast)))
+        os.write(writer, b"%d %d" % (helpers_of(os.getpid())[0], len(ballast)))
         time.sleep(60)
         os._exit(0)
-    stand_in = int(os.read(reader, 100).split()[0])
-    pidfd = os.pidfd_open(stand_in)
+    helper = int(os.read(reader, 100).split()[0])
+    pidfd = os.pidfd_open(helper)
     os.kill(creator, signal.SIGKILL)
     os.waitpid(creator, 0)
     assert processes.wait_ended(pidfd, timeout_s=20)
@@ -159,7 +159,7 @@ def test_a_stand_in_ends_with_its_creator(tmp_path: Path) -> None:
     os.close(writer)
 
 
-def test_a_stand_in_has_its_inits_begin_in_their_v2_cgroup() -> None:
+def test_a_helper_has_its_inits_begin_in_their_v2_cgroup() -> None:
     """Without a move, which holds every fork of the machine."""
     with new_cgroup(f"launch-test-{os.getpid()}-sibling", Limits()) as cgroup:
         if cgroup.unified is None:

@@ -69,7 +69,7 @@ def run(spec: ContainerSpec, **options: Any) -> tuple[ProcessExit, str]:
 
 def inside(directory: Path, code: str, **changes: Any) -> Any:
     """What *code* assigns to `answer` in a container with *changes*."""
-    options = {name: changes.pop(name) for name in ("kinds", "rungs") if name in changes}
+    options = {name: changes.pop(name) for name in ("kinds", "strategies") if name in changes}
     script = f"import json, os, sys\n{code}\nprint(json.dumps(answer))"
     ended, output = run(python_spec(directory, script, **changes), timeout_s=60, **options)
     assert ProcessExit(0, None) == ended, output

@@ -10,10 +10,10 @@ from typing import Any
 
 from runtime.errors import ContainerError
 from runtime.oci_runtime import record
+from runtime.oci_runtime.cgroups.statistics import oom_kills, statistics
 from runtime.oci_runtime.main import Context, one_id
 from runtime.oci_runtime.options import Option, Parsed, UsageError
 from runtime.oci_runtime.record import Record
-from runtime.oci_runtime.statistics import oom_kills, statistics
 
 SYNOPSIS = "[OPTIONS] ID"
 OPTIONS = (

@@ -12,9 +12,9 @@ from runtime.kernel import capabilities
 from runtime.oci.runtime_config import CapabilitySets, Process, RuntimeConfig, User, process_from_json
 from runtime.oci_runtime import record
 from runtime.oci_runtime.creation import write_pid_file
-from runtime.oci_runtime.joining import Joining, join
 from runtime.oci_runtime.main import Context
 from runtime.oci_runtime.options import Option, Parsed, UsageError
+from runtime.oci_runtime.process.exec_process import Joining, join
 
 SYNOPSIS = "[OPTIONS] ID PROGRAM …"
 OPTIONS = (
@@ -54,7 +54,7 @@ def run(given: Parsed, context: Context) -> int:
     ours: socket.socket | None = None
     connection: socket.socket | None = None
     if process.terminal:
-        from runtime.oci_runtime import terminal
+        from runtime.oci_runtime.process import terminal
 
         if console:
             connection = terminal.connect_console(Path(console).absolute())
@@ -72,7 +72,7 @@ def run(given: Parsed, context: Context) -> int:
 
 
 def _show_terminal(console: socket.socket) -> None:
-    from runtime.oci_runtime.terminal import Relay, receive_master
+    from runtime.oci_runtime.process.terminal import Relay, receive_master
 
     with Relay(receive_master(console)) as relay:
         while relay.step(0.5):

@@ -7,9 +7,10 @@ from typing import Any
 
 from runtime.kernel import capabilities
 from runtime.oci.linux_config import NAMESPACES
-from runtime.oci_runtime import mount_options, seccomp_compile
 from runtime.oci_runtime.main import Context
+from runtime.oci_runtime.mounts import mount_options
 from runtime.oci_runtime.options import Option, Parsed
+from runtime.oci_runtime.process import seccomp_compile
 from runtime.oci_runtime.record import OCI_VERSION
 
 SYNOPSIS = ""

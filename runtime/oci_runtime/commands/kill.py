@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 
 from runtime.errors import ContainerError
-from runtime.oci_runtime import cgroup_files, record
+from runtime.oci_runtime import record
+from runtime.oci_runtime.cgroups import bundle_cgroup
 from runtime.oci_runtime.main import Context
 from runtime.oci_runtime.options import Option, Parsed, UsageError
 
@@ -28,7 +29,7 @@ def run(given: Parsed, context: Context) -> int:
         chosen = [record.read(context.root, given.words[0])]
     for container in chosen:
         if given.flag("all"):
-            cgroup_files.kill(container.cgroups, number)
+            bundle_cgroup.kill(container.cgroups, number)
         elif container.status() in (record.STOPPED, record.CREATING):
             raise ContainerError(f"container `{container.container_id}` is not running")
         else:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from runtime.errors import ContainerError
-from runtime.oci_runtime import cgroup_files, record
+from runtime.oci_runtime import record
+from runtime.oci_runtime.cgroups import bundle_cgroup
 from runtime.oci_runtime.main import Context, one_id
 from runtime.oci_runtime.options import Option, Parsed
 
@@ -16,5 +17,5 @@ def run(given: Parsed, context: Context) -> int:
     status = container.status()
     if status not in (record.RUNNING, record.CREATED):
         raise ContainerError(f"container `{container.container_id}` is {status}, not {record.RUNNING}")
-    cgroup_files.freeze(container.cgroups, frozen=True)
+    bundle_cgroup.freeze(container.cgroups, frozen=True)
     return 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from runtime.errors import ContainerError
-from runtime.oci_runtime import cgroup_files, record
+from runtime.oci_runtime import record
+from runtime.oci_runtime.cgroups import bundle_cgroup
 from runtime.oci_runtime.main import Context
 from runtime.oci_runtime.options import Option, Parsed, UsageError
 
@@ -22,7 +23,7 @@ def run(given: Parsed, context: Context) -> int:
     container = record.read(context.root, given.words[0])
     if container.status() == record.STOPPED:
         raise ContainerError(f"container `{container.container_id}` is not running")
-    pids = cgroup_files.pids(container.cgroups) or [container.pid]
+    pids = bundle_cgroup.pids(container.cgroups) or [container.pid]
     if kind == "json":
         print(json.dumps(pids))
         return 0

@@ -70,7 +70,7 @@ def _wait(container: Record) -> int:
 
 
 def _wait_on_terminal(container: Record, config: RuntimeConfig, console: socket.socket, context: Context) -> int:
-    from runtime.oci_runtime.terminal import Relay, receive_master
+    from runtime.oci_runtime.process.terminal import Relay, receive_master
 
     master = receive_master(console)
     with Relay(master) as relay:

@@ -9,7 +9,8 @@ from typing import Any
 
 from runtime.errors import BadContent, ContainerError
 from runtime.oci.resource_config import resources_from_json
-from runtime.oci_runtime import cgroup_files, record
+from runtime.oci_runtime import record
+from runtime.oci_runtime.cgroups import bundle_cgroup
 from runtime.oci_runtime.main import Context, one_id
 from runtime.oci_runtime.options import Option, Parsed, UsageError
 
@@ -46,7 +47,7 @@ def run(given: Parsed, context: Context) -> int:
     status = container.status()
     if status in (record.STOPPED, record.CREATING):
         raise ContainerError(f"container `{container.container_id}` is {status}")
-    cgroup_files.apply(container.cgroups, resources_from_json(_document(given)))
+    bundle_cgroup.apply(container.cgroups, resources_from_json(_document(given)))
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from runtime.oci.resource_config import DeviceRule
-from runtime.oci_runtime.device_rules import filter_program, v1_lines
+from runtime.oci_runtime.cgroups.device_rules import filter_program, v1_lines
 
 DENY_ALL = DeviceRule(False, "a", None, None, "rwm")
 FUSE = DeviceRule(True, "c", 10, 229, "rw")

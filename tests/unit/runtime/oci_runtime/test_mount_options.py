@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from runtime.kernel import mounts
-from runtime.oci_runtime.mount_options import (
-    ATTR_ATIME,
-    ATTR_NOATIME,
-    MS_PRIVATE,
-    MS_SLAVE,
-    plan_mount,
-)
+from runtime.oci_runtime.mounts.mount_options import ATTR_ATIME, ATTR_NOATIME, MS_PRIVATE, MS_SLAVE, plan_mount
 
 
 def test_attributes_are_told_from_options_of_the_file_system() -> None:

@@ -10,7 +10,7 @@ import pytest
 from runtime.errors import BadContent
 from runtime.kernel.syscall_numbers import syscall_numbers
 from runtime.oci.linux_config import Seccomp, SeccompArgument, SeccompRule
-from runtime.oci_runtime.seccomp_compile import ACTIONS, compile_filter
+from runtime.oci_runtime.process.seccomp_compile import ACTIONS, compile_filter
 
 X86_64 = 0xC000003E
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000

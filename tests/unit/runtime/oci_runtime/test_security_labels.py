@@ -13,7 +13,7 @@ from runtime.oci.runtime_config import process_from_json
 from runtime.oci_runtime.commands import exec as exec_command
 from runtime.oci_runtime.creation import read_bundle
 from runtime.oci_runtime.options import parse
-from runtime.oci_runtime.security_labels import apparmor_is_on, apparmor_word, labels_of
+from runtime.oci_runtime.process.security_labels import apparmor_is_on, apparmor_word, labels_of
 
 PROCESS = {"args": ["true"], "cwd": "/"}
 LABELS = {"apparmorProfile": "confined", "selinuxLabel": "system_u:system_r:container_t:s0"}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from runtime.oci_runtime.cgroups.statistics import oom_kills, statistics
 from runtime.oci_runtime.commands import events
 from runtime.oci_runtime.options import UsageError
-from runtime.oci_runtime.statistics import oom_kills, statistics
 
 V2 = {
     "cpu.stat": "usage_usec 1500\nuser_usec 1000\nsystem_usec 500\nnr_periods 4\nnr_throttled 2\nthrottled_usec 7",

@@ -15,7 +15,7 @@ from runtime.errors import BadContent, Unsupported
 from runtime.kernel.seccomp import AUDIT_ARCHITECTURES, Block, Instruction, decision_tree
 from runtime.kernel.syscall_numbers import syscall_numbers
 from runtime.oci.linux_config import Seccomp, SeccompArgument, SeccompRule
-from runtime.oci_runtime.program_start import CompiledFilter
+from runtime.oci_runtime.process.program_start import CompiledFilter
 
 ACTIONS = {
     "SCMP_ACT_KILL": 0x0,

@@ -19,11 +19,11 @@ from runtime.kernel import libc, processes
 from runtime.kernel.number_list import number_list
 from runtime.light_typing import NamedTuple, NoReturn
 from runtime.oci.runtime_config import Process, RuntimeConfig
-from runtime.oci_runtime import cgroup_files
-from runtime.oci_runtime.container_process import FLAGS
+from runtime.oci_runtime.cgroups import bundle_cgroup
 from runtime.oci_runtime.creation import prepare_start
-from runtime.oci_runtime.process_limits import set_limits, set_priorities
-from runtime.oci_runtime.program_start import Start, become, environment, find_program, own_streams
+from runtime.oci_runtime.process.container_init import FLAGS
+from runtime.oci_runtime.process.process_attributes import set_limits, set_priorities
+from runtime.oci_runtime.process.program_start import Start, become, environment, find_program, own_streams
 from runtime.oci_runtime.record import Record
 
 _FILES = {"mount": "mnt", "network": "net", "time": "time_for_children", "pid": "pid"}
@@ -51,7 +51,7 @@ def join(container: Record, config: RuntimeConfig, process: Process, joining: Jo
         first = processes.fork()
         if first == 0:
             control.close()
-            _be_first(container, config, start, joining, theirs, pidfd, root, flags, in_user_namespace)
+            _run_exec(container, config, start, joining, theirs, pidfd, root, flags, in_user_namespace)
         theirs.close()
         os.close(root)
         with control:
@@ -86,7 +86,7 @@ def _serve(control: socket.socket, container: Record, process: Process, joining:
                 raise ContainerError(f"nothing came of the process in container `{container.container_id}`: it was killed")
             raise failure(message[0]["error"])
         if "place" in message[0]:
-            cgroup_files.add(_cgroups(container, joining.cgroup), first)
+            bundle_cgroup.add(_cgroups(container, joining.cgroup), first)
             _set_affinity(first, process)
         elif "pid" in message[0]:
             pid = message[0]["pid"]
@@ -124,7 +124,7 @@ def _set_affinity(pid: int, process: Process) -> None:
                 os.sched_setaffinity(pid, number_list(numbers))
 
 
-def _be_first(
+def _run_exec(
     container: Record,
     config: RuntimeConfig,
     start: Start,
@@ -148,7 +148,7 @@ def _be_first(
             libc.setns(pidfd, flags)
         os.close(pidfd)
         if in_user_namespace:
-            _be_root(config)
+            _become_root(config)
         os.fchdir(root)
         if not flags & FLAGS["mount"]:
             os.chroot(".")
@@ -160,7 +160,7 @@ def _be_first(
             os._exit(0)
         if not flags & (FLAGS["pid"] | FLAGS["time"]):
             send(control, {"pid": os.getpid()})
-        _be_process(container, start, joining, control)
+        _run_process(container, start, joining, control)
     except BaseException as error:
         _fail(control, error)
 
@@ -178,7 +178,7 @@ def _fail(control: socket.socket, error: BaseException) -> NoReturn:
         os._exit(1)
 
 
-def _be_root(config: RuntimeConfig) -> None:
+def _become_root(config: RuntimeConfig) -> None:
     uids, gids = config.linux.uid_mappings, config.linux.gid_mappings
     uid = 0 if not uids or any(one.inside == 0 for one in uids) else uids[0].inside
     gid = 0 if not gids or any(one.inside == 0 for one in gids) else gids[0].inside
@@ -188,7 +188,7 @@ def _be_root(config: RuntimeConfig) -> None:
     os.setresuid(uid, uid, uid)
 
 
-def _be_process(container: Record, start: Start, joining: Joining, control: socket.socket) -> NoReturn:
+def _run_process(container: Record, start: Start, joining: Joining, control: socket.socket) -> NoReturn:
     try:
         with suppress(OSError):  # no keyrings in this kernel, or a filter around us
             libc.join_session_keyring(container.container_id)
@@ -206,7 +206,7 @@ def _be_process(container: Record, start: Start, joining: Joining, control: sock
 
 
 def _open_terminal(process: Process, joining: Joining) -> None:
-    from runtime.oci_runtime import terminal
+    from runtime.oci_runtime.process import terminal
 
     if joining.console is None:
         raise ContainerError("the process wants a terminal", hint="`--console-socket` says who gets it")

@@ -25,7 +25,7 @@ from typing import NoReturn
 
 from runtime.cgroup.entry import enter
 from runtime.container.handshake import describe, receive, send
-from runtime.container.init import Holdings, Init
+from runtime.container.init import InheritedFds, Init
 from runtime.container.mappings import Mappings
 from runtime.container.program import Program
 from runtime.container.program_limits import give_program_its_limits
@@ -36,7 +36,7 @@ from runtime.network import loopback
 from runtime.rootfs.device_files import add_device_files
 from runtime.rootfs.etc_files import etc_files
 from runtime.rootfs.host_mounts import attach_files, attach_host_mounts, directory_for
-from runtime.rootfs.overlay import LayerMaps, Rung, mount_overlay
+from runtime.rootfs.overlay import LayerMaps, OverlayStrategy, mount_overlay
 from runtime.rootfs.system_mounts import cover_system_paths, mount_dev, mount_proc, mount_sys
 from runtime.rootfs.targets import Root
 from runtime.rootfs.wanted import BindMount, LayersMount, TmpfsMount
@@ -45,15 +45,15 @@ _INIT_CAPABILITIES = frozenset({"CAP_KILL", "CAP_SETUID", "CAP_SETGID", "CAP_SET
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
+class InitParams:
     """What the child needs to know; it travels by fork, not by message."""
 
     spec: ContainerSpec
     maps: IdMaps
     mappings: Mappings | None
     """None: an ordinary user's container, or one with a single id. Its init begins in the user namespace."""
-    rungs: Sequence[Rung]
-    holdings: Holdings
+    strategies: Sequence[OverlayStrategy]
+    inherited: InheritedFds
     stdin: int
     stdout_write: int
     stderr_write: int
@@ -66,39 +66,39 @@ class Birth:
 
     def descriptors(self) -> list[int]:
         """All that is not the program's."""
-        return [*self.holdings.descriptors(), *(self.mappings.descriptors() if self.mappings else ())]
+        return [*self.inherited.descriptors(), *(self.mappings.descriptors() if self.mappings else ())]
 
 
-def be_init(birth: Birth, cgroups: Sequence[Path]) -> NoReturn:
+def run_init(params: InitParams, cgroups: Sequence[Path]) -> NoReturn:
     """PID 1, from its first instruction to the end of the container. *cgroups*: what is left to `enter`."""
     try:
         gc.freeze()
         enter(cgroups)
-        open_files = _settle(birth)
-        if birth.seccomp_asking is not None:
+        open_files = _leave_creator(params)
+        if params.seccomp_asking is not None:
             import runtime.container.owner_reports  # noqa: F401  later it can't be found
-        if birth.mappings is None:
-            _await_maps(birth)
-        root, warnings, rung = _furnish(birth)
-        if birth.mappings is not None:
-            namespaces.enter_user_namespace(birth.mappings.container, birth.maps, keep_groups=birth.spec.host_groups)
+        if params.mappings is None:
+            _await_maps(params)
+        root, warnings, strategy = _set_up_rootfs(params)
+        if params.mappings is not None:
+            namespaces.enter_user_namespace(params.mappings.container, params.maps, keep_groups=params.spec.host_groups)
         # Whoever is the last to close the layers' detached trees waits for them to dissolve (see `overlay.py`): not init.
         last_holder = namespaces.holder_of_descriptors()
         # Undumpable before anybody is inside: PID 1 is a copy of the launcher, secrets included.
         processes.make_undumpable()
         # The cgroup namespace starts where this process is by now.
-        own_network = 0 if birth.spec.network == "host" else namespaces.NEWNET
+        own_network = 0 if params.spec.network == "host" else namespaces.NEWNET
         libc.unshare(namespaces.NEWNS | namespaces.NEWUTS | namespaces.NEWIPC | namespaces.NEWCGROUP | own_network)
-        if birth.connected:
-            _show_namespaces(birth)
-        processes.close_fds(keep=birth.holdings.descriptors())
+        if params.connected:
+            _show_namespaces(params)
+        processes.close_fds(keep=params.inherited.descriptors())
         os.kill(last_holder, signal.SIGKILL)
-        _change_root(birth)
-        init, listener = _confine(birth, open_files)
-        said = {"ready": True, "made": root.made, "warnings": warnings, "rung": rung, "port": init.port}
-        send(birth.holdings.control, said, (listener.fileno(),) if listener else ())
+        _change_root(params)
+        init, listener = _confine(params, open_files)
+        said = {"ready": True, "made": root.made, "warnings": warnings, "strategy": strategy, "port": init.port}
+        send(params.inherited.control, said, (listener.fileno(),) if listener else ())
     except BaseException as error:
-        _fail(birth, error)
+        _fail(params, error)
     try:
         os._exit(init.run())
     except BaseException as error:
@@ -107,93 +107,93 @@ def be_init(birth: Birth, cgroups: Sequence[Path]) -> NoReturn:
         os._exit(125)
 
 
-def _await_maps(birth: Birth) -> None:
+def _await_maps(params: InitParams) -> None:
     """Become root, or the one id, of the user namespace that this process was born in, once its creator has written the maps."""
-    if receive(birth.holdings.control) is None:
+    if receive(params.inherited.control) is None:
         os._exit(1)
-    namespaces.become_owner(birth.maps, keep_groups=birth.spec.host_groups)
+    namespaces.become_owner(params.maps, keep_groups=params.spec.host_groups)
 
 
-def _show_namespaces(birth: Birth) -> None:
+def _show_namespaces(params: InitParams) -> None:
     """Say that there is a network to be connected. An ordinary user's init is undumpable: its creator can't open these by its
     number."""
     fds = tuple(os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in ("user", "net"))
-    send(birth.holdings.control, {"namespaces": True}, fds)
+    send(params.inherited.control, {"namespaces": True}, fds)
 
 
-def _fail(birth: Birth, error: BaseException) -> NoReturn:
+def _fail(params: InitParams, error: BaseException) -> NoReturn:
     try:
-        send(birth.holdings.control, {"error": describe(error)})
+        send(params.inherited.control, {"error": describe(error)})
     finally:
         os._exit(1)
 
 
-def _settle(birth: Birth) -> tuple[int, int]:
+def _leave_creator(params: InitParams) -> tuple[int, int]:
     """Leave the creator's terminal, descriptors and keys behind. Returns the limits of open files that the program gets."""
     os.setsid()
     processes.leave_session_keyring()
     os.umask(0o022)
     libc.default_signal(signal.SIGPIPE, ignored=True)
-    for number, fd in enumerate((birth.stdin, birth.stdout_write, birth.stderr_write)):
+    for number, fd in enumerate((params.stdin, params.stdout_write, params.stderr_write)):
         os.dup2(fd, number)
-    processes.close_fds(keep=birth.descriptors())
+    processes.close_fds(keep=params.descriptors())
     processes.rename("launch-init")
-    return processes.raise_open_file_limit() if birth.spec.build else give_program_its_limits()
+    return processes.raise_open_file_limit() if params.spec.build else give_program_its_limits()
 
 
-def _furnish(birth: Birth) -> tuple[Root, list[str], Rung]:
+def _set_up_rootfs(params: InitParams) -> tuple[Root, list[str], OverlayStrategy]:
     """The overlay in a mount namespace of this process's own, with the host's files and /proc in it. It becomes the working
     directory."""
-    spec = birth.spec
+    spec = params.spec
     layer_maps, map_for = LayerMaps(), None
-    if birth.mappings is not None:
-        layer_maps, map_for = birth.mappings.for_layers(), birth.mappings.for_bind
+    if params.mappings is not None:
+        layer_maps, map_for = params.mappings.for_layers(), params.mappings.for_bind
     libc.unshare(namespaces.NEWNS)
     mounts.make_private()
-    overlay, rung = mount_overlay(spec.layers, spec.overlay_dir, maps=layer_maps, rungs=birth.rungs)
+    overlay, strategy = mount_overlay(spec.layers, spec.overlay_dir, maps=layer_maps, strategies=params.strategies)
     place = os.open(spec.overlay_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     mounts.attach(overlay, place)
     os.fchdir(overlay)
-    owner = birth.maps.process_owner(0, 0)
+    owner = params.maps.process_owner(0, 0)
     root = Root(overlay, owner)
     home = spec.env.get("HOME", "/")
-    program_owner = _owner_for(birth, spec.uid, spec.gid)
+    program_owner = _owner_for(params, spec.uid, spec.gid)
     wanted: tuple[BindMount | TmpfsMount | LayersMount, ...]
     wanted = (*spec.binds, *spec.other_layers, *spec.tmpfs)
-    warnings = attach_host_mounts(root, wanted, map_for=map_for, owner=owner, layer_maps=layer_maps, rungs=birth.rungs)
+    warnings = attach_host_mounts(root, wanted, map_for=map_for, owner=owner, layer_maps=layer_maps, strategies=params.strategies)
     warnings += add_device_files(root, spec.host_files, spec.links, spec.loader_dirs, owner=owner)
-    etc = etc_files(overlay, hostname=spec.hostname, resolv_conf=birth.resolv_conf, uid=spec.uid, gid=spec.gid, home=home)
+    etc = etc_files(overlay, hostname=spec.hostname, resolv_conf=params.resolv_conf, uid=spec.uid, gid=spec.gid, home=home)
     attach_files(root, etc, owner=owner)
-    attach_files(root, spec.tmpfs_files, owner=program_owner, owner_for=lambda uid, gid: _owner_for(birth, uid, gid))
+    attach_files(root, spec.tmpfs_files, owner=program_owner, owner_for=lambda uid, gid: _owner_for(params, uid, gid))
     directory_for(root, "/tmp", owner=owner, mode=0o1777)
     for directory in (home, spec.cwd):
         if directory.startswith("/"):
             directory_for(root, directory, owner=program_owner)
     # By who is in the PID namespace and root over it: for root's containers that is so only here.
     mount_proc(root, covers=spec.proc_covers)
-    return root, warnings, rung
+    return root, warnings, strategy
 
 
-def _owner_for(birth: Birth, uid: int, gid: int) -> tuple[int, int] | None:
+def _owner_for(params: InitParams, uid: int, gid: int) -> tuple[int, int] | None:
     """Whom init gives files to that belong to these ids of the container: it may be inside the user namespace already."""
-    return birth.maps.process_owner(uid, gid) or ((uid, gid) if birth.maps.kind is IdMapKind.SUBIDS else None)
+    return params.maps.process_owner(uid, gid) or ((uid, gid) if params.maps.kind is IdMapKind.SUBIDS else None)
 
 
-def _confine(birth: Birth, open_files: tuple[int, int]) -> tuple[Init, socket.socket | None]:
+def _confine(params: InitParams, open_files: tuple[int, int]) -> tuple[Init, socket.socket | None]:
     """Give up what PID 1 needs no more, inside the new root. Returns its loop, and the listener that it holds for its creator."""
-    spec = birth.spec
+    spec = params.spec
     socket.sethostname(spec.hostname)
     if spec.network != "host":
         loopback.bring_up()
     listener = loopback.listen() if spec.loopback_listener else None
     # Nobody inside shall have all of init's ids, and with them the right to take its limits down (prlimit(2)).
-    os.setresuid(-1, -1, max(one.inside + one.count for one in birth.maps.uids.extents) - 1)
+    os.setresuid(-1, -1, max(one.inside + one.count for one in params.maps.uids.extents) - 1)
     processes.make_undumpable()
-    program_capabilities = capabilities.mask(birth.kept)
+    program_capabilities = capabilities.mask(params.kept)
     own = program_capabilities | capabilities.mask(_INIT_CAPABILITIES)
     processes.limit_capabilities(own)
     libc.capset(effective=own, permitted=own)
-    processes.close_fds(keep=(*birth.holdings.descriptors(), *((listener.fileno(),) if listener else ())))
+    processes.close_fds(keep=(*params.inherited.descriptors(), *((listener.fileno(),) if listener else ())))
     program = Program(
         argv=spec.argv,
         env=spec.env,
@@ -201,19 +201,19 @@ def _confine(birth: Birth, open_files: tuple[int, int]) -> tuple[Init, socket.so
         uid=spec.uid,
         gid=spec.gid,
         groups=None if spec.host_groups else spec.groups,
-        one_id=birth.maps.kind is IdMapKind.SINGLE,
+        one_id=params.maps.kind is IdMapKind.SINGLE,
         capabilities=program_capabilities,
-        seccomp=birth.seccomp,
-        seccomp_asking=birth.seccomp_asking,
+        seccomp=params.seccomp,
+        seccomp_asking=params.seccomp_asking,
         open_files=open_files,
         on_terminal=spec.terminal,
     )
-    return Init(program, birth.holdings, listener, spec.processes, spec.rank_grace_s, spec.world), listener
+    return Init(program, params.inherited, listener, spec.processes, spec.rank_grace_s, spec.world), listener
 
 
-def _change_root(birth: Birth) -> None:
+def _change_root(params: InitParams) -> None:
     """System mounts below the working directory, which becomes `/`."""
-    spec = birth.spec
+    spec = params.spec
     # A locked mount can't be the new root (EINVAL): a bind of it on itself can, and the locked ones below come along.
     below = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     tree = mounts.clone_tree(".", recursive=True)
@@ -226,7 +226,7 @@ def _change_root(birth: Birth) -> None:
         shm_bytes=spec.shm_bytes,
         devices=spec.devices,
         links=tuple(link for link in spec.links if link.path.startswith("/dev/")),
-        single_id=birth.maps.kind is IdMapKind.SINGLE,
+        single_id=params.maps.kind is IdMapKind.SINGLE,
     )
     cover_system_paths(root)
     if spec.readonly_root:

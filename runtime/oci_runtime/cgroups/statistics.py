@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.cgroup.control_file import read_keyed, read_number, read_value
-from runtime.oci_runtime.cgroup_files import UNIFIED
+from runtime.oci_runtime.cgroups.bundle_cgroup import UNIFIED
 
 _V1_IO = {"ioServiceBytesRecursive": "io_service_bytes_recursive", "ioServicedRecursive": "io_serviced_recursive"}
 _V2_CPU = {"total": "usage", "kernel": "system", "user": "user"}

@@ -17,7 +17,7 @@ from runtime.kernel import libc, mount_calls, mounts
 from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
 from runtime.oci.runtime_config import Mount
 from runtime.oci_runtime.link_targets import leads_to
-from runtime.oci_runtime.mount_options import MountPlan, default_options, plan_mount
+from runtime.oci_runtime.mounts.mount_options import MountPlan, default_options, plan_mount
 from runtime.rootfs.targets import Root
 
 _LONGEST_OPTION = 255  # fsconfig(2) takes no longer value
@@ -58,7 +58,7 @@ class ContainerMounts:
         if plan.remount:
             self._remount(mount, plan)
         elif mount.kind == "cgroup" and not plan.bind:
-            from runtime.oci_runtime.cgroup_mount import mount_cgroups
+            from runtime.oci_runtime.mounts.cgroup_mount import mount_cgroups
 
             tree = mount_cgroups(self.root, mount.destination, plan, own_namespace=self._own_cgroup_namespace)
             self._finish(tree, plan._replace(cleared=0))

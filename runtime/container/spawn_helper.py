@@ -1,11 +1,11 @@
-"""A small process that forks the inits of a large one's containers (`begin.py` says why).
+"""A small process that forks the inits of a large one's containers (`spawn.py` says why).
 
 It is a new Python that knows nothing but how a container is made, started when it is first needed (30 ms). It ends with its
 creator, or when it was not asked for a while. What it forks is the creator's child (CLONE_PARENT). A request has the descriptors
-that init gets, at the numbers that they have in the creator, and its `Birth` as a pickle: nobody else has that socket.
+that init gets, at the numbers that they have in the creator, and its `InitParams` as a pickle: nobody else has that socket.
 
 A fork takes over limits, ids, namespaces, scheduling from its maker: when the creator's are others than those with which it
-started its stand-in, it starts another.
+started its helper, it starts another.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from typing import Any, NoReturn
 
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.entry import forked_into, opened
-from runtime.container.child import Birth, be_init
 from runtime.container.handshake import describe, send
+from runtime.container.init_setup import InitParams, run_init
 from runtime.errors import ContainerError
 from runtime.kernel import processes
 from runtime.kernel.clone_flags import PARENT
@@ -44,7 +44,7 @@ _NAMESPACES = ("mnt", "user", "pid_for_children", "net", "cgroup")
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What stands before a Birth."""
+    """What stands before the InitParams."""
 
     numbers: tuple[int, ...]
     """Of the descriptors, in the order in which they are sent."""
@@ -54,7 +54,7 @@ class _Request:
     files: tuple[Path, ...]
     control: int
     """Number of init's end of the channel."""
-    birth: bytes
+    params: bytes
 
 
 class _Pickler(pickle.Pickler):
@@ -70,7 +70,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 @dataclass(slots=True)
-class _StandIn:
+class _SpawnHelper:
     """The creator's side."""
 
     pid: int
@@ -78,7 +78,7 @@ class _StandIn:
     maker: tuple[object, ...]
     """What its creator was when it began."""
 
-    def begin(self, request: _Request) -> int:
+    def spawn(self, request: _Request) -> int:
         content = pickle.dumps(request)
         socket.send_fds(self.connection, [len(content).to_bytes(_LENGTH, "big")], request.numbers)
         self.connection.sendall(content)
@@ -95,36 +95,36 @@ class _StandIn:
 
 
 _lock = threading.Lock()
-_current: _StandIn | None = None
+_current: _SpawnHelper | None = None
 
 
-def begun_by_stand_in(birth: Birth, kinds: int, cgroup: Cgroup | None) -> int:
+def spawn_by_helper(params: InitParams, kinds: int, cgroup: Cgroup | None) -> int:
     """The number of a new init, our child, in namespaces of *kinds* and *cgroup*. Raises OSError as clone(2) does."""
     with opened(cgroup) as (directory, files), _lock:
         pickled = io.BytesIO()
-        _Pickler(pickled).dump(birth)
-        numbers = dict.fromkeys((birth.stdin, birth.stdout_write, birth.stderr_write, *birth.descriptors()))
+        _Pickler(pickled).dump(params)
+        numbers = dict.fromkeys((params.stdin, params.stdout_write, params.stderr_write, *params.descriptors()))
         if directory is not None:
             numbers[directory] = None
-        request = _Request(tuple(numbers), kinds, directory, files, birth.holdings.control.fileno(), pickled.getvalue())
+        request = _Request(tuple(numbers), kinds, directory, files, params.inherited.control.fileno(), pickled.getvalue())
         try:
-            return _ready().begin(request)
+            return _ready().spawn(request)
         except ConnectionError:
             # It ended, idle, before it had read the request.
             _dismiss()
-            return _ready().begin(request)
+            return _ready().spawn(request)
         except EOFError as error:
             _dismiss()
-            raise ContainerError("the process that begins containers was killed", hint="the next try starts another") from error
+            raise ContainerError("the process that starts containers was killed", hint="the next try starts another") from error
 
 
-def _ready() -> _StandIn:
+def _ready() -> _SpawnHelper:
     global _current
     us = _attributes()
     if _current is not None and _current.maker != us:
         _dismiss()
     if _current is None:
-        _current = _started(us)
+        _current = _start(us)
     return _current
 
 
@@ -149,13 +149,13 @@ def _attributes() -> tuple[object, ...]:
     )
 
 
-def _started(us: tuple[object, ...]) -> _StandIn:
+def _start(us: tuple[object, ...]) -> _SpawnHelper:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     actions = [(os.POSIX_SPAWN_DUP2, nothing, number) for number in (0, 1, 2)]
     actions.append((os.POSIX_SPAWN_DUP2, theirs.fileno(), _SOCKET))
     packages = str(Path(__file__).parents[2])
-    code = f"import sys; sys.path.insert(0, {packages!r}); from runtime.container.stand_in import serve; serve()"
+    code = f"import sys; sys.path.insert(0, {packages!r}); from runtime.container.spawn_helper import serve; serve()"
     try:
         argv = [sys.executable, "-I", "-S", "-c", code]
         # Nothing of our environment: whoever looks at an init sees it.
@@ -163,7 +163,7 @@ def _started(us: tuple[object, ...]) -> _StandIn:
     finally:
         os.close(nothing)
         theirs.close()
-    return _StandIn(pid, ours, us)
+    return _SpawnHelper(pid, ours, us)
 
 
 def _exactly(connection: socket.socket, length: int) -> bytes:
@@ -177,8 +177,8 @@ def _exactly(connection: socket.socket, length: int) -> bytes:
 
 
 def serve() -> NoReturn:
-    """The life of a stand-in."""
-    processes.rename("launch-begin")
+    """The life of the helper."""
+    processes.rename("launch-spawn")
     # Stays dumpable, or its forks would not be an ordinary user's to write maps for. It has no environment and keeps no request.
     connection = socket.socket(fileno=_SOCKET)
     while select.select([connection], [], [], _IDLE_S)[0]:
@@ -187,34 +187,34 @@ def serve() -> NoReturn:
             os._exit(0)
         length += _exactly(connection, _LENGTH - len(length))
         request: _Request = pickle.loads(_exactly(connection, int.from_bytes(length, "big")))
-        answer = pickle.dumps(_forked(request, fds))
+        answer = pickle.dumps(_fork_init(request, fds))
         for fd in fds:
             os.close(fd)
         connection.sendall(len(answer).to_bytes(_LENGTH, "big") + answer)
     os._exit(0)
 
 
-def _forked(request: _Request, fds: Sequence[int]) -> int | OSError:
+def _fork_init(request: _Request, fds: Sequence[int]) -> int | OSError:
     cgroup = None if request.cgroup is None else fds[request.numbers.index(request.cgroup)]
     try:
         pid, cgroups = forked_into(cgroup, request.files, request.kinds | PARENT)
     except OSError as error:
         return OSError(error.errno, error.strerror)
     if pid == 0:
-        be_init(_unpacked(request, fds), cgroups)
+        run_init(_unpack(request, fds), cgroups)
     return pid
 
 
-def _unpacked(request: _Request, fds: Sequence[int]) -> Birth:
+def _unpack(request: _Request, fds: Sequence[int]) -> InitParams:
     control = fds[request.numbers.index(request.control)]
     try:
         _place(zip(fds, request.numbers, strict=True))
         control = request.control
-        birth: Birth = _Unpickler(io.BytesIO(request.birth)).load()
+        params: InitParams = _Unpickler(io.BytesIO(request.params)).load()
     except BaseException as error:  # no number is left, or another version of this package was installed since the creator began
         send(socket.socket(fileno=control), {"error": describe(error)})
         os._exit(1)
-    return birth
+    return params
 
 
 def _place(descriptors: Iterable[tuple[int, int]]) -> None:

@@ -1,8 +1,8 @@
-"""The first moment of a container's init: a fork of its creator, or of a small process that stands in for a large one.
+"""The first moment of a container's init: a fork of its creator, or of a small helper of a large one.
 
 A fork has all memory of its maker. Of a small supervisor that is nothing; an init that is a fork of a program with gigabytes, or
 with threads that hold locks, would take milliseconds to copy, be what the kernel kills first when the container's memory is used
-up, and may never get hold of the lock. Such a creator starts a stand-in once (`stand_in.py`), which forks its inits as the
+up, and may never get hold of the lock. Such a creator starts a helper once (`spawn_helper.py`), which forks its inits as the
 creator's children.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.cgroup.entry import forked_into, opened
-from runtime.container.child import Birth, be_init
+from runtime.container.init_setup import InitParams, run_init
 from runtime.kernel import namespaces, processes
 
 if TYPE_CHECKING:
@@ -23,20 +23,20 @@ _SMALL = 64 << 20
 """Resident bytes: an idle supervisor has about 20 MiB, one that composes and builds about 50."""
 
 
-def begin(birth: Birth, cgroup: Cgroup | None) -> int:
+def spawn_init(params: InitParams, cgroup: Cgroup | None) -> int:
     """The number of the container's init, our child. It is in its cgroup and its PID namespace, and, unless root makes it,
     in its user namespace. Raises Unsupported where no namespace can be made."""
-    kinds = namespaces.NEWPID | (0 if birth.mappings else namespaces.NEWUSER)
+    kinds = namespaces.NEWPID | (0 if params.mappings else namespaces.NEWUSER)
     try:
         if not _is_small():
-            from runtime.container.stand_in import begun_by_stand_in
+            from runtime.container.spawn_helper import spawn_by_helper
 
-            return begun_by_stand_in(birth, kinds, cgroup)
+            return spawn_by_helper(params, kinds, cgroup)
         processes.place_of_arguments()  # known before the fork, it is known to all that follow
         with opened(cgroup) as (directory, files):
             pid, cgroups = forked_into(directory, files, kinds)
             if pid == 0:
-                be_init(birth, cgroups)
+                run_init(params, cgroups)
         return pid
     except OSError as error:
         if error.errno in namespaces.REFUSALS:

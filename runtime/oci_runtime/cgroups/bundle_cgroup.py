@@ -15,7 +15,7 @@ from runtime.cgroup.control_file import Setting, read_pids, read_value, write_va
 from runtime.cgroup.hierarchies import Hierarchies, hierarchies, own_hierarchies
 from runtime.errors import ContainerError
 from runtime.oci.resource_config import Resources
-from runtime.oci_runtime.cgroup_settings import v1_settings, v2_settings
+from runtime.oci_runtime.cgroups.resource_files import v1_settings, v2_settings
 from runtime.oci_runtime.privileges import is_root_of_machine
 
 UNIFIED = ""
@@ -156,7 +156,7 @@ def _raised_with_swap(directory: Path, setting: Setting) -> bool:
 def _apply_devices(cgroups: Mapping[str, str], resources: Resources) -> None:
     if not resources.devices:
         return
-    from runtime.oci_runtime.device_rules import attach_filter, v1_lines
+    from runtime.oci_runtime.cgroups.device_rules import attach_filter, v1_lines
 
     if "devices" in cgroups:
         for file, line in v1_lines(resources.devices):

@@ -19,7 +19,7 @@ from runtime.light_typing import TYPE_CHECKING, NamedTuple, NoReturn
 from runtime.oci.runtime_config import CapabilitySets, Process
 
 if TYPE_CHECKING:
-    from runtime.oci_runtime.security_labels import Labels
+    from runtime.oci_runtime.process.security_labels import Labels
 
 _OWN_FILE_IS_AT_STAKE = own_file_is_at_stake()
 """An ordinary user's own Python (CVE-2019-5736). Root's commands run from a read-only mount of theirs (`entry.py`), so that the

@@ -8,7 +8,7 @@ from pathlib import Path
 from runtime.errors import ContainerError
 from runtime.kernel import libc, mount_calls, mounts
 from runtime.oci.runtime_config import RuntimeConfig
-from runtime.oci_runtime.mount_options import MS_PRIVATE, MS_REC, propagation_flags
+from runtime.oci_runtime.mounts.mount_options import MS_PRIVATE, MS_REC, propagation_flags
 from runtime.rootfs.targets import Root
 
 

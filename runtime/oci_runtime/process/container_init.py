@@ -21,16 +21,16 @@ from runtime.kernel import clone_flags, libc, mount_calls, processes
 from runtime.light_typing import Any, NamedTuple, NoReturn
 from runtime.network import loopback
 from runtime.oci.runtime_config import RuntimeConfig
-from runtime.oci_runtime import cgroup_files
-from runtime.oci_runtime.container_mounts import ContainerMounts
-from runtime.oci_runtime.container_root import change_root, find_rootfs, open_rootfs
-from runtime.oci_runtime.device_nodes import cover_paths, make_devices
+from runtime.oci_runtime.cgroups import bundle_cgroup
 from runtime.oci_runtime.hooks import run_hooks
-from runtime.oci_runtime.mount_options import propagation_flags
+from runtime.oci_runtime.mounts.container_mounts import ContainerMounts
+from runtime.oci_runtime.mounts.device_nodes import cover_paths, make_devices
+from runtime.oci_runtime.mounts.mount_options import propagation_flags
+from runtime.oci_runtime.mounts.rootfs import change_root, find_rootfs, open_rootfs
 from runtime.oci_runtime.privileges import in_user_namespace
-from runtime.oci_runtime.process_limits import memory_policy
-from runtime.oci_runtime.program_start import Start, become, environment, find_program, own_streams
-from runtime.oci_runtime.sysctl import check_setting
+from runtime.oci_runtime.process.process_attributes import memory_policy
+from runtime.oci_runtime.process.program_start import Start, become, environment, find_program, own_streams
+from runtime.oci_runtime.process.sysctl import check_setting
 from runtime.rootfs.targets import Root
 
 FLAGS = {
@@ -45,7 +45,7 @@ FLAGS = {
 }
 
 
-class Birth(NamedTuple):
+class InitParams(NamedTuple):
     """What the child needs to know; it travels by fork."""
 
     container_id: str
@@ -77,35 +77,35 @@ class Birth(NamedTuple):
         return {one.kind for one in self.config.linux.namespaces if one.path is None}
 
 
-def be_first(birth: Birth) -> NoReturn:
+def run_as_init(params: InitParams) -> NoReturn:
     """Enter the namespaces; go on as the container's process, or start it and end."""
     try:
         gc.freeze()
         gc.disable()
         kept = [
-            birth.control.fileno(),
-            birth.gate.fileno(),
-            *birth.joined.values(),
-            *birth.prepared.values(),
-            *birth.devices.values(),
+            params.control.fileno(),
+            params.gate.fileno(),
+            *params.joined.values(),
+            *params.prepared.values(),
+            *params.devices.values(),
         ]
-        kept += [one.fileno() for one in (birth.console,) if one is not None]
-        kept += [*birth.start.descriptors, *(() if birth.rootfs_fd is None else (birth.rootfs_fd,))]
+        kept += [one.fileno() for one in (params.console,) if one is not None]
+        kept += [*params.start.descriptors, *(() if params.rootfs_fd is None else (params.rootfs_fd,))]
         processes.reset_signals()
-        processes.close_fds(keep=kept, first=3 + birth.preserved)
+        processes.close_fds(keep=kept, first=3 + params.preserved)
         os.umask(0)
-        cgroup_files.enter(birth.own_cgroups)
-        _enter_namespaces(birth)
-        if "pid" in birth.new or "pid" in birth.joined or "time" in birth.new or "time" in birth.joined:
+        bundle_cgroup.enter(params.own_cgroups)
+        _enter_namespaces(params)
+        if "pid" in params.new or "pid" in params.joined or "time" in params.new or "time" in params.joined:
             pid = processes.fork_sibling()
             if pid != 0:
-                send(birth.control, {"pid": pid})
+                send(params.control, {"pid": pid})
                 os._exit(0)
         else:
-            send(birth.control, {"pid": os.getpid()})
-        _be_container(birth)
+            send(params.control, {"pid": os.getpid()})
+        _run_container(params)
     except BaseException as error:
-        _fail(birth.control, error)
+        _fail(params.control, error)
 
 
 def _fail(control: socket.socket, error: BaseException) -> NoReturn:
@@ -115,52 +115,52 @@ def _fail(control: socket.socket, error: BaseException) -> NoReturn:
         os._exit(1)
 
 
-def _ask(birth: Birth, request: str) -> dict[str, Any]:
+def _ask(params: InitParams, request: str) -> dict[str, Any]:
     """Have the command do something for us; its answer."""
-    send(birth.control, {request: True})
-    answer = receive(birth.control)
+    send(params.control, {request: True})
+    answer = receive(params.control)
     if answer is None:
         os._exit(1)
     return answer[0]
 
 
-def _enter_namespaces(birth: Birth) -> None:
-    new = birth.new
-    if "user" in birth.joined or "pid" in birth.joined:
+def _enter_namespaces(params: InitParams) -> None:
+    new = params.new
+    if "user" in params.joined or "pid" in params.joined:
         processes.make_undumpable()  # there is somebody inside already who could look at us
-    later = _join({kind: fd for kind, fd in birth.joined.items() if kind not in ("user", "mount")})
-    if "user" in birth.joined:
-        libc.setns(birth.joined["user"], clone_flags.NEWUSER)
-        _be_root(birth)
+    later = _join({kind: fd for kind, fd in params.joined.items() if kind not in ("user", "mount")})
+    if "user" in params.joined:
+        libc.setns(params.joined["user"], clone_flags.NEWUSER)
+        _become_root(params)
     elif "user" in new:
         libc.unshare(clone_flags.NEWUSER)
-        _ask(birth, "map")
-        _be_root(birth)
+        _ask(params, "map")
+        _become_root(params)
     refused = _join(later)
     if refused:
         kind = next(iter(refused))
         raise ContainerError(f"cannot join the `{kind}` namespace: operation not permitted")
-    if birth.rootfs_fd is None:
-        libc.setns(birth.joined["mount"], clone_flags.NEWNS)
-        os.fchdir(find_rootfs(birth.rootfs))
+    if params.rootfs_fd is None:
+        libc.setns(params.joined["mount"], clone_flags.NEWNS)
+        os.fchdir(find_rootfs(params.rootfs))
     else:
-        os.fchdir(birth.rootfs_fd)
-        os.close(birth.rootfs_fd)
+        os.fchdir(params.rootfs_fd)
+        os.close(params.rootfs_fd)
     flags = 0
     for kind in new - {"user", "cgroup"}:
         flags |= FLAGS[kind]
     if flags:
         libc.unshare(flags)
-    _ask(birth, "placed")
+    _ask(params, "placed")
     if "cgroup" in new:
         # It takes the cgroup that we are in by now for its root.
         libc.unshare(clone_flags.NEWCGROUP)
     if "time" in new:
-        _ask(birth, "offsets")
+        _ask(params, "offsets")
     if "network" in new:
         loopback.bring_up()
-    if birth.config.linux.net_devices:
-        _ask(birth, "devices")
+    if params.config.linux.net_devices:
+        _ask(params, "devices")
 
 
 def _join(wanted: Mapping[str, int]) -> dict[str, int]:
@@ -176,9 +176,9 @@ def _join(wanted: Mapping[str, int]) -> dict[str, int]:
     return refused
 
 
-def _be_root(birth: Birth) -> None:
+def _become_root(params: InitParams) -> None:
     """The first id of the user namespace, which owns all of it."""
-    uids, gids = birth.config.linux.uid_mappings, birth.config.linux.gid_mappings
+    uids, gids = params.config.linux.uid_mappings, params.config.linux.gid_mappings
     uid = 0 if not uids or any(one.inside == 0 for one in uids) else uids[0].inside
     gid = 0 if not gids or any(one.inside == 0 for one in gids) else gids[0].inside
     with suppress(PermissionError):  # where setgroups(2) is denied
@@ -187,29 +187,29 @@ def _be_root(birth: Birth) -> None:
     os.setresuid(uid, uid, uid)
 
 
-def _be_container(birth: Birth) -> NoReturn:
+def _run_container(params: InitParams) -> NoReturn:
     try:
-        config = birth.config
-        _set_names(birth)
-        if birth.keyring:
+        config = params.config
+        _set_names(params)
+        if params.keyring:
             with suppress(OSError):  # no keyrings in this kernel, or a filter around us
-                libc.join_session_keyring(birth.container_id)
+                libc.join_session_keyring(params.container_id)
         policy = memory_policy(config.linux)
         if policy is not None:
             libc.set_mempolicy(*policy)
         _write_sysctl(config)
-        _ask(birth, "enter")
-        root = _furnish(birth)
-        env, program = _move_in(birth, root)
-        send(birth.control, {"ready": True})
-        birth.control.close()
-        _wait_at_gate(birth, program, env)
+        _ask(params, "enter")
+        root = _set_up_rootfs(params)
+        env, program = _move_in(params, root)
+        send(params.control, {"ready": True})
+        params.control.close()
+        _wait_at_gate(params, program, env)
     except BaseException as error:
-        _fail(birth.control, error)
+        _fail(params.control, error)
 
 
-def _set_names(birth: Birth) -> None:
-    config = birth.config
+def _set_names(params: InitParams) -> None:
+    config = params.config
     if (config.hostname or config.domainname) and config.linux.namespace("uts") is None:
         raise ContainerError("`hostname` or `domainname` is set and the container has no `uts` namespace of its own")
     if config.hostname:
@@ -230,31 +230,31 @@ def _write_sysctl(config: RuntimeConfig) -> None:
             raise ContainerError(f"cannot set `{name}` to `{value}`: {os.strerror(error.errno or 0).lower()}") from error
 
 
-def _furnish(birth: Birth) -> Root:
+def _set_up_rootfs(params: InitParams) -> Root:
     """Everything in the root file system, seen from outside still."""
-    config = birth.config
-    root = open_rootfs(birth.rootfs, config, private_namespace="mount" in birth.new)
+    config = params.config
+    root = open_rootfs(params.rootfs, config, private_namespace="mount" in params.new)
     made = ContainerMounts(
         root,
-        birth.bundle,
-        prepared=birth.prepared,
+        params.bundle,
+        prepared=params.prepared,
         own_cgroup_namespace=config.linux.namespace("cgroup") is not None,
-        label=birth.mount_label,
+        label=params.mount_label,
     )
     made.mount_all(config.mounts)
     bound = config.linux.namespace("user") is not None or in_user_namespace()
     if not any(one.destination.rstrip("/") == "/dev" and {"bind", "rbind"} & set(one.options) for one in config.mounts):
-        make_devices(root, config.linux.devices, bound=bound, prepared=birth.devices)
+        make_devices(root, config.linux.devices, bound=bound, prepared=params.devices)
     with suppress(ContainerError, OSError):  # then entering it fails, with the better error
-        os.close(root.directory(birth.start.process.cwd))
-    state = {**birth.state, **_ask(birth, "hooks")}
+        os.close(root.directory(params.start.process.cwd))
+    state = {**params.state, **_ask(params, "hooks")}
     if config.hooks.create_container:
-        run_hooks(config.hooks.create_container, "createContainer", state, cwd=str(birth.bundle))
+        run_hooks(config.hooks.create_container, "createContainer", state, cwd=str(params.bundle))
     cover_paths(root, config.linux.masked_paths, config.linux.readonly_paths)
-    if birth.start.process.terminal:
-        _open_terminal(birth, root)
+    if params.start.process.terminal:
+        _open_terminal(params, root)
     flags = propagation_flags(config.linux.rootfs_propagation) if config.linux.rootfs_propagation else 0
-    change_root(root, propagation=flags, pivot=birth.pivot and "mount" in birth.new)
+    change_root(root, propagation=flags, pivot=params.pivot and "mount" in params.new)
     made.make_read_only()
     if config.readonly_root:
         _make_root_read_only()
@@ -267,10 +267,10 @@ def _make_root_read_only() -> None:
     os.close(root)
 
 
-def _open_terminal(birth: Birth, root: Root) -> None:
-    from runtime.oci_runtime import terminal
+def _open_terminal(params: InitParams, root: Root) -> None:
+    from runtime.oci_runtime.process import terminal
 
-    process = birth.start.process
+    process = params.start.process
     os.setsid()
     master, slave = terminal.open_terminal(root.fd)
     if process.console_size is not None:
@@ -278,42 +278,42 @@ def _open_terminal(birth: Birth, root: Root) -> None:
     with suppress(OSError):  # an id without a map
         os.fchown(slave, process.user.uid, -1)
     terminal.give_console(root, slave)
-    if birth.console is None:
+    if params.console is None:
         raise ContainerError("the container wants a terminal", hint="`--console-socket` says who gets it")
-    terminal.send_master(birth.console, master)
+    terminal.send_master(params.console, master)
     os.close(master)
     terminal.control(slave)
     os.close(slave)
 
 
-def _move_in(birth: Birth, root: Root) -> tuple[dict[str, str], str]:
+def _move_in(params: InitParams, root: Root) -> tuple[dict[str, str], str]:
     """Inside: what can fail before the program is started fails now."""
     os.close(root.fd)
-    for fd in birth.joined.values():
+    for fd in params.joined.values():
         os.close(fd)
-    process = birth.start.process
+    process = params.start.process
     if not process.terminal:
         os.setsid()
         own_streams(process.user.uid)
-    if birth.config.linux.personality is not None:
-        domain = {"LINUX": 0, "LINUX32": 8}.get(birth.config.linux.personality)
+    if params.config.linux.personality is not None:
+        domain = {"LINUX": 0, "LINUX32": 8}.get(params.config.linux.personality)
         if domain is None:
-            raise ContainerError(f"`linux.personality.domain` is none of LINUX, LINUX32: `{birth.config.linux.personality}`")
+            raise ContainerError(f"`linux.personality.domain` is none of LINUX, LINUX32: `{params.config.linux.personality}`")
         libc.personality(domain)
-    env = environment(birth.start)
+    env = environment(params.start)
     return env, find_program(process, env) if process.args else ""
 
 
-def _wait_at_gate(birth: Birth, program: str, env: dict[str, str]) -> NoReturn:
+def _wait_at_gate(params: InitParams, program: str, env: dict[str, str]) -> NoReturn:
     """`start` connects and sees the end of the connection when the program runs, or hears why it doesn't."""
-    connection, _address = birth.gate.accept()
-    birth.gate.close()
+    connection, _address = params.gate.accept()
+    params.gate.close()
     try:
         if receive(connection) is None:
             os._exit(1)
-        hooks = birth.config.hooks.start_container
+        hooks = params.config.hooks.start_container
         if hooks:
-            run_hooks(hooks, "startContainer", {**birth.state, "pid": os.getpid(), "status": "created"})
-        become(birth.start, program, env)
+            run_hooks(hooks, "startContainer", {**params.state, "pid": os.getpid(), "status": "created"})
+        become(params.start, program, env)
     except BaseException as error:
         _fail(connection, error)

@@ -12,7 +12,7 @@ from pathlib import Path
 from runtime.cgroup.hierarchies import Hierarchies, own_hierarchies
 from runtime.kernel import mounts
 from runtime.kernel.safe_open import open_in_root
-from runtime.oci_runtime.mount_options import MountPlan
+from runtime.oci_runtime.mounts.mount_options import MountPlan
 from runtime.rootfs.targets import Root
 
 _CLOSED = mounts.ATTR_NOSUID | mounts.ATTR_NODEV | mounts.ATTR_NOEXEC

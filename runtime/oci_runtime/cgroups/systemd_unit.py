@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from runtime.errors import ContainerError
 from runtime.oci.resource_config import Resources
-from runtime.oci_runtime.cgroup_settings import weight_of_shares
+from runtime.oci_runtime.cgroups.resource_files import weight_of_shares
 
 
 def scope_of(path: str | None, container_id: str) -> tuple[str, str]:

@@ -1,0 +1,1 @@
+"""The cgroup of a bundle's container: where it says, with the limits that it asks for."""

@@ -1,0 +1,1 @@
+"""From a fork of the command to a bundle's program."""
