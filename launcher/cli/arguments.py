@@ -19,6 +19,16 @@ RUN = "a short prefix, a name, @last, @last~1 or an MLflow run id"
 """What RUN may be, for `--help`."""
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help in the words of Python 3.13 (`-f, --file FILE`), whichever Python prints it: the page made of it is one page."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {value}"
+
+
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are ours: exit 2 with a hint, as every wrong command line."""
 
@@ -29,7 +39,7 @@ class Parser(argparse.ArgumentParser):
             usage=f"launch {command} {usage}".rstrip(),
             epilog=epilog,
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Formatter,
         )
 
     def error(self, message: str) -> NoReturn:

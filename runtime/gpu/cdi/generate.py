@@ -86,7 +86,7 @@ def _node(file: DeviceFile) -> Node:
         path=file.target,
         host_path=None if str(file.source) == file.target else str(file.source),
         major=os.major(found.st_rdev),
-        minor=os.minor(found.st_rdev),
+        minor=os.minor(found.st_rdev) or None,  # the reference leaves out zeros, too
         file_mode=stat.S_IMODE(found.st_mode),
         permissions="rwm",
         gid=found.st_gid if closed else None,

@@ -99,7 +99,7 @@ def _node(node: Node) -> dict[str, Any]:
         hostPath=node.host_path,
         type=node.type,
         major=node.major,
-        minor=node.minor or None,  # the reference leaves out zeros, too
+        minor=node.minor,
         fileMode=node.file_mode,
         permissions=node.permissions,
         uid=node.uid,

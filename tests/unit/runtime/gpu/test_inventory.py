@@ -191,8 +191,9 @@ def test_a_control_node_that_a_cgroup_forbids_is_named(gpu_box: Make, monkeypatc
         raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
 
     box = gpu_box(gpus=1)
-    monkeypatch.setattr(nvml.os, "open", refuse)
-    refused = nvml._refusal(nvml.UNKNOWN, box.roots)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        refused = nvml._refusal(nvml.UNKNOWN, box.roots)
     assert f"a device cgroup forbids `{box.roots.dev}/dev/nvidiactl`" in refused.message
 
 

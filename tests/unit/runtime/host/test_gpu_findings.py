@@ -37,8 +37,10 @@ def test_a_missing_uvm_node_has_the_command_that_makes_it(gpu_box: Make, machine
 
 def test_a_mismatch_names_who_holds_the_old_module(gpu_box: Make, machine: Callable[..., Machine]) -> None:
     box = gpu_box(gpus=1, module="570.86.10")
-    with open(box.roots.dev / "dev/nvidia0", "rb"):
-        found = gpus(machine())
+    # What an ordinary user can make in its place does not open, except as a path.
+    held = os.open(box.roots.dev / "dev/nvidia0", os.O_PATH)
+    found = gpus(machine())
+    os.close(held)
     assert f"the module is in use by pids {os.getpid()}" in found.advice
 
 
