@@ -74,7 +74,7 @@ def check_network(network: str, *, origin: Origin | None = None) -> None:
 
             pasta.program()
         elif os.geteuid() != 0:
-            from runtime.network.refusals import needs_root
+            from runtime.network.mode import needs_root
 
             raise needs_root(network)
     except Unsupported as lacking:

@@ -37,7 +37,7 @@ def recover_all(state: StateDir) -> None:
 
         clear_dead_shells(state)
     if any(name.startswith(("launch", "ln-")) for _, name in socket.if_nameindex()):
-        from runtime.network.bridge import remove_leftovers
+        from runtime.network.shared_networks import remove_leftovers
 
         with suppress(RuntimeFailure):  # those who look at runs need not be able to
             remove_leftovers()

@@ -1,11 +1,12 @@
-"""Networks of a container: namespaces, a bridge for root, pasta for everyone else."""
+"""Networks of a container: namespaces, a bridge for root, pasta for everyone else, and those that runs share now."""
 
 from __future__ import annotations
 
-from runtime.host.finding import Finding, Remedy, tried
+from runtime.host.finding import Finding, Remedy, good, off, tried
 from runtime.host.machine import Machine
 from runtime.kernel import id_maps, libc, namespaces
 from runtime.network import bridge, pasta
+from runtime.network.shared_networks import SharedNetwork, read_networks
 
 _MODULES = ("bridge", "veth", "nf_tables", "nft_masq", "nft_chain_nat")
 
@@ -36,6 +37,26 @@ def bridges(machine: Machine) -> Finding:
 def without_bridges(machine: Machine) -> Remedy:
     """Modules are loaded when they are asked for, unless the machine forbids it; an ordinary user gets no bridge from them."""
     return Remedy(command=machine.loading(*_MODULES)) if machine.uid == 0 else Remedy()
+
+
+def shared_networks(_machine: Machine) -> Finding:
+    """Which networks runs share now, and whether one is left of a killed process."""
+    try:
+        found = read_networks()
+    except OSError as error:
+        return off(f"networks can't be listed: {error.strerror}")
+    if not found:
+        return good("no run is on a bridge now")
+    words = "; ".join(map(_network_words, found))
+    if all(network.ports for network in found):
+        return good(words)
+    return off(words, advice="what a killed process left is removed by `launch runs` as root")
+
+
+def _network_words(network: SharedNetwork) -> str:
+    """`ddp` on `ln-ddp` (10.217.0.1/22): 7f3a9c `trainer` `ddp`, 8c2b11 `ddp`."""
+    members = [" ".join([one.container_id, *(f"`{name}`" for name in one.names[1:])]) for one in network.members]
+    return f"`{network.name}` on `{network.bridge}` ({', '.join(network.subnets)}): {', '.join(members) or 'no runs'}"
 
 
 def user_mode(machine: Machine) -> Finding:

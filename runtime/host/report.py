@@ -32,6 +32,7 @@ CHECKS: dict[str, Callable[[Machine], Finding]] = {
     "pressure": kernel.pressure,
     "netns": networks.network_namespaces,
     "bridge": networks.bridges,
+    "networks": networks.shared_networks,
     "pasta": networks.user_mode,
     "private": session.private,
     "linger": session.linger,

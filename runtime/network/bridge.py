@@ -9,6 +9,7 @@ own, whose ports are not.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
 
-from runtime.errors import NetworkError, RuntimeFailure
+from runtime.errors import NetworkError, RuntimeFailure, Unsupported
 from runtime.file_lock import locked
 from runtime.kernel import processes
 from runtime.network import nat, veth
@@ -36,7 +37,8 @@ from runtime.network.addresses import (
     subnet6_of,
 )
 from runtime.network.links import Interface, Link, Links
-from runtime.network.refusals import explained, needs_root
+from runtime.network.mode import needs_root
+from runtime.network.netlink import NetlinkError
 
 BRIDGE = "launch0"
 """The first bridge of those who asked for no network by name; `launch1` … only when this one came to clash with a route."""
@@ -86,10 +88,10 @@ def connect(pid: int, container_id: str, *, network: str | None = None, names: S
     if os.geteuid() != 0:
         raise needs_root("bridge" if network is None else network)
     where = "the bridge" if network is None else f"network `{network}`"
-    with _explaining(f"connecting container `{container_id}` to {where}"):
+    with explaining(f"connecting container `{container_id}` to {where}"):
         netns_fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            with _host() as links:
+            with locked_host() as links:
                 return _connect(links, netns_fd, Member(container_id, (), tuple(names)), network)
         finally:
             os.close(netns_fd)
@@ -97,21 +99,34 @@ def connect(pid: int, container_id: str, *, network: str | None = None, names: S
 
 def disconnect(container_id: str) -> None:
     """Take the container off its bridge; the last one takes the bridge and the table along. Idempotent."""
-    names = {name: index for index, name in socket.if_nameindex()}
-    if veth.host_end_name(container_id) in names or any(map(_BRIDGES.fullmatch, names)):
-        _disconnect(container_id, names.get(veth.host_end_name(container_id)))
+    host_end, has_bridges = _look(container_id)
+    if host_end is not None or has_bridges:
+        _disconnect(container_id, host_end)
+
+
+def _disconnect(container_id: str, host_end: int | None) -> None:
+    """Take the link *host_end* away: by its number, since a next attempt of the run may have a link of that name by now."""
+    with explaining(f"disconnecting container `{container_id}` from its bridge"), locked_host() as links:
+        if host_end is not None:
+            links.remove(host_end)
+        _remove_unused(links)
 
 
 def disconnect_soon(container_id: str) -> None:
     """`disconnect` by a process of its own, for a container whose processes have ended: the kernel takes 25 ms for each link, and
-    nobody has to wait for that. Should that process be killed, `remove_leftovers` does what is left."""
-    names = {name: index for index, name in socket.if_nameindex()}
-    host_end = names.get(veth.host_end_name(container_id))
-    if host_end is None and not any(map(_BRIDGES.fullmatch, names)):
+    nobody has to wait for that. Should that process be killed, `shared_networks.remove_leftovers` does what is left."""
+    host_end, has_bridges = _look(container_id)
+    if host_end is None and not has_bridges:
         return
     # Twice, so that nobody has to reap the one that does it.
     child = processes.run_in_child(lambda: (processes.run_in_child(lambda: _disconnect_alone(container_id, host_end)), 0)[1])
     os.waitpid(child, 0)
+
+
+def _look(container_id: str) -> tuple[int | None, bool]:
+    """The index of the container's link on the host, and whether there are bridges of ours at all."""
+    names = {name: index for index, name in socket.if_nameindex()}
+    return names.get(veth.host_end_name(container_id)), any(map(is_bridge, names))
 
 
 def _disconnect_alone(container_id: str, host_end: int | None) -> None:
@@ -127,22 +142,9 @@ def _disconnect_alone(container_id: str, host_end: int | None) -> None:
     _disconnect(container_id, host_end)
 
 
-def _disconnect(container_id: str, host_end: int | None) -> None:
-    """Take the link *host_end* away: by its number, since a next attempt of the run may have a link of that name by now."""
-    with _explaining(f"disconnecting container `{container_id}` from its bridge"), _host() as links:
-        if host_end is not None:
-            links.remove(host_end)
-        _remove_unused(links)
-
-
-def remove_leftovers() -> None:
-    """Remove bridges that nobody is connected to: of a process that was killed before it could. Costs one look when there are
-    none."""
-    names = {name for _, name in socket.if_nameindex()}
-    if os.geteuid() != 0 or not any(map(_BRIDGES.fullmatch, names)):
-        return
-    with _explaining("removing bridges that nobody uses"), _host() as links:
-        _remove_unused(links)
+def is_bridge(interface: str) -> bool:
+    """Whether a bridge of ours is called so."""
+    return _BRIDGES.fullmatch(interface) is not None
 
 
 def bridge_of(network: str) -> str:
@@ -157,7 +159,7 @@ def try_out() -> None:
     """
     if os.geteuid() != 0:
         raise needs_root("bridge")
-    with _explaining("making a bridge"), Links() as links, open("/proc/self/ns/net", "rb") as netns:
+    with explaining("making a bridge"), Links() as links, open("/proc/self/ns/net", "rb") as netns:
         made = _ensure_bridge(links, None)
         nat.ensure_nat(made.name, made.subnets, shared=False)
         name = veth.host_end_name("probe")
@@ -166,17 +168,30 @@ def try_out() -> None:
 
 
 @contextmanager
-def _explaining(doing: str) -> Iterator[None]:
+def explaining(doing: str) -> Iterator[None]:
+    """Failures of the body as RuntimeFailures that say what was *doing*, and what the kernel means by them."""
     try:
         yield
     except RuntimeFailure as failure:
         raise type(failure)(f"{doing} failed: {failure.message}", hint=failure.hint) from failure
     except OSError as error:
-        raise explained(error, doing) from error
+        raise _explain(error, doing) from error
+
+
+def _explain(error: OSError, doing: str) -> RuntimeFailure:
+    """*error* of netlink or of a system call, with what it means and what works instead."""
+    code = error.errno or 0
+    words = f"{doing} failed: {error.strerror or error} ({errno.errorcode.get(code, code)})"
+    if code == errno.EPERM:
+        hint = "a bridge needs root and CAP_NET_ADMIN: `network=host` shares the host's network without"
+        return Unsupported(words, hint=hint)
+    if isinstance(error, NetlinkError) and code in (errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.ENOENT):
+        return Unsupported(words, hint="the kernel may lack `bridge`, `veth` or `nf_tables` (`launch doctor` says which)")
+    return NetworkError(words)
 
 
 @contextmanager
-def _host() -> Iterator[Links]:
+def locked_host() -> Iterator[Links]:
     """netlink on the host's network namespace, under the lock."""
     _LOCK_DIR.mkdir(mode=0o700, exist_ok=True)
     with locked(_LOCK_DIR / "network.lock"), Links() as links:
@@ -212,12 +227,12 @@ def _connect(links: Links, netns_fd: int, member: Member, network: str | None) -
 def _ensure_bridge(links: Links, network: str | None) -> _Bridge:
     """The bridge of *network*, or the shared one. A subnet that clashes with what the host has got since (a VPN came up) is given
     up: at once where nobody is connected, else for those who come from now on."""
-    routed = _routed(links)
+    routed = _networks_in_use(links)
     names = [bridge_of(network)] if network is not None else [f"launch{number}" for number in range(10)]
     for name in names:
         found = links.find(name)
         if found is not None:
-            bridge = _described(links, found)
+            bridge = _read_bridge(links, found)
             clashes = bridge is None or any(bridge.subnet.overlaps(other) for link, other in routed if link != found.index)
             in_use = bool(links.all(master=found.index))
             if bridge is not None and (not clashes or (in_use and network is not None)):
@@ -225,13 +240,13 @@ def _ensure_bridge(links: Links, network: str | None) -> _Bridge:
             if in_use:
                 continue
             _remove(links, found)
-        return _made(links, name, [other for link, other in routed if found is None or link != found.index], network)
+        return _make_bridge(links, name, [other for link, other in routed if found is None or link != found.index], network)
     raise NetworkError(
         "every bridge of launch clashes with a route of this host", hint="end runs, so that a bridge can be made anew"
     )
 
 
-def _described(links: Links, found: Link) -> _Bridge | None:
+def _read_bridge(links: Links, found: Link) -> _Bridge | None:
     """None for a bridge without an address: it was half-made. The IPv4 address is set last."""
     networks = [address.network for index, address in links.addresses() if index == found.index and not address.is_link_local]
     subnet = next((one for one in networks if isinstance(one, IPv4Network)), None)
@@ -240,7 +255,7 @@ def _described(links: Links, found: Link) -> _Bridge | None:
     return _Bridge(found.name, found.index, subnet, next((one for one in networks if isinstance(one, IPv6Network)), None))
 
 
-def _made(links: Links, name: str, routed: Sequence[Subnet], network: str | None) -> _Bridge:
+def _make_bridge(links: Links, name: str, routed: Sequence[Subnet], network: str | None) -> _Bridge:
     subnet = choose_subnet(routed)
     subnet6 = subnet6_of(subnet, seed=_machine()) if _host_has_ipv6(links) else None
     index = links.add_bridge(name, mac=_MAC, alias=f"launch network {network or 'bridge'}")
@@ -262,7 +277,7 @@ def _remove_host_end(links: Links, container_id: str) -> None:
 def _remove_unused(links: Links) -> None:
     found = links.all()
     for link in found:
-        if _BRIDGES.fullmatch(link.name) and not any(port.master == link.index for port in found):
+        if is_bridge(link.name) and not any(port.master == link.index for port in found):
             _remove(links, link)
 
 
@@ -272,7 +287,7 @@ def _remove(links: Links, bridge: Link) -> None:
     links.remove(bridge.index)
 
 
-def _routed(links: Links) -> list[tuple[int | None, Subnet]]:
+def _networks_in_use(links: Links) -> list[tuple[int | None, Subnet]]:
     """Every network that this host has a route to or an address in, and by which link; not the default route."""
     routes = [(route.link, route.network) for route in links.routes() if route.network.prefixlen > 0]
     return [*routes, *((index, address.network) for index, address in links.addresses())]

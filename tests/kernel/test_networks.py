@@ -15,6 +15,7 @@ from runtime.kernel.namespaces import NEWNET
 from runtime.network import bridge, nat
 from runtime.network.links import Links
 from runtime.network.nftables import Nftables
+from runtime.network.shared_networks import read_networks, remove_leftovers
 from tests.kernel.forked import forked
 from tests.kernel.host_bed import OUTSIDE, OUTSIDE6, UPLINK, UPLINK6, links, listening, namespace, outside, reaches, settles_to
 
@@ -195,13 +196,29 @@ def test_what_a_killed_process_left_is_removed_by_the_next_who_looks():
                 bridge.connect(container, "a1b2c3", network="team")
                 os.kill(os.getpid(), signal.SIGKILL)
             os.waitpid(maker, 0)
-            bridge.remove_leftovers()
+            remove_leftovers()
             assert ["lc-a1b2c3", "ln-team", "lo"] == links(), "the container lives"
         assert settles_to(["ln-team", "lo"])
-        bridge.remove_leftovers()
+        remove_leftovers()
         assert ["lo"] == links()
         with Nftables() as nft:
             assert set() == nft.tables()
+
+    forked(body, unshare=NEWNET)
+
+
+def test_networks_are_listed_with_their_members():
+    def body() -> None:
+        assert () == read_networks()
+        with namespace() as one, namespace() as other:
+            bridge.connect(one, "a1b2c3", network="team", names=("launch-a1b2c3", "trainer"))
+            bridge.connect(other, "d4e5f6")
+            shared, team = read_networks()
+            assert ("bridge", "launch0", 1) == (shared.name, shared.bridge, shared.ports)
+            assert ("team", "ln-team", ("10.217.0.1/22",)) == (team.name, team.bridge, team.subnets)
+            assert [("a1b2c3", ("launch-a1b2c3", "trainer"))] == [(one.container_id, one.names) for one in team.members]
+            for name in ("a1b2c3", "d4e5f6"):
+                bridge.disconnect(name)
 
     forked(body, unshare=NEWNET)
 
