@@ -64,7 +64,7 @@ class Container:
     warnings: list[str] = field(default_factory=list)
     strategy: OverlayStrategy | None = None
     """How the overlay was made."""
-    attendant: int | None = None
+    network_proxy: int | None = None
     """The child that serves its network, while it has not been reaped; it ends with the container."""
     ports: tuple[str, ...] = ()
     """What is published, as a person reads it."""
@@ -229,7 +229,7 @@ def _bring_up(spec: ContainerSpec, pid: int, control: socket.socket, maps: IdMap
         made=answers.known["made"],
         warnings=answers.known["warnings"],
         strategy=OverlayStrategy(answers.known["strategy"]),
-        attendant=wiring.attendant,
+        network_proxy=wiring.network_proxy,
         ports=wiring.ports,
     )
 
@@ -321,9 +321,9 @@ def wait(container: Container, *, timeout_s: float | None = None) -> ProcessExit
     if not processes.wait_ended(container.pidfd, timeout_s=timeout_s):
         raise TimeoutError(f"container `{container.container_id}` still runs after {timeout_s} s")
     processes.reap(container.pidfd)
-    if container.attendant is not None:
-        _reap(container.attendant)
-        container.attendant = None
+    if container.network_proxy is not None:
+        _reap(container.network_proxy)
+        container.network_proxy = None
     return recorded_exit(container) or ProcessExit(None, _KILLED)
 
 

@@ -1,6 +1,6 @@
 """The network of a container while it is made: listeners, then the link, then who serves it (`runtime.network.proxy_supervisor`).
 
-What a bridge and an attendant have taken ends with the container's processes, or by `runtime.network.bridge.disconnect`.
+What a bridge and a network proxy have taken ends with the container's processes, or by `runtime.network.bridge.disconnect`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from runtime.container.spec import ContainerSpec
 from runtime.kernel.safe_open import open_in_root
 from runtime.network import published
-from runtime.network.name_servers import resolving
+from runtime.network.name_servers import resolv_conf_for
 
 if TYPE_CHECKING:
     from runtime.network.bridge import Connection
@@ -25,30 +25,30 @@ _OWN_ADDRESS = b"127.0.1.1"
 
 
 class Wiring:
-    """Use it as a context: listeners are open inside, and a container that failed leaves no attendant behind."""
+    """Use it as a context: listeners are open inside, and a container that failed leaves no network proxy behind."""
 
     def __init__(self, spec: ContainerSpec) -> None:
         self._spec = spec
-        self._resolving = resolving(spec.network, named=spec.network_name is not None)
+        self._resolv_conf = resolv_conf_for(spec.network, named=spec.network_name is not None)
         self._pasta = _pasta() if spec.network == "pasta" else None
         self._ports = published.bind(spec.publish)
         self._connection: Connection | None = None
-        self.attendant: int | None = None
+        self.network_proxy: int | None = None
         """Who keeps the process that serves this network, a child of ours; it ends with the container."""
 
     @property
     def resolv_conf(self) -> str:
-        return self._resolving.text
+        return self._resolv_conf.text
 
     @property
     def ports(self) -> tuple[str, ...]:
         """The published ports, as a person reads them."""
-        return tuple(port.described for port in self._ports)
+        return tuple(port.label for port in self._ports)
 
     @property
     def is_needed(self) -> bool:
         """Whether there is anything to connect."""
-        return self._spec.network == "bridge" or bool(self._ports or self._resolving.forwarded or self._pasta)
+        return self._spec.network == "bridge" or bool(self._ports or self._resolv_conf.asks_proxy or self._pasta)
 
     def __enter__(self) -> Self:
         return self
@@ -56,11 +56,11 @@ class Wiring:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for port in self._ports:
             port.listener.close()
-        if kind is not None and self.attendant is not None:
+        if kind is not None and self.network_proxy is not None:
             with suppress(ProcessLookupError):
-                os.kill(self.attendant, _KILLED)
+                os.kill(self.network_proxy, _KILLED)
             with suppress(ChildProcessError):
-                os.waitpid(self.attendant, 0)
+                os.waitpid(self.network_proxy, 0)
 
     def connect(self, pid: int, namespaces: Sequence[int]) -> None:
         """Connect the container whose init is *pid*. *namespaces*: its user and network namespace, as it hands
@@ -72,10 +72,10 @@ class Wiring:
             self._connection = bridge.connect(
                 pid, spec.container_id, network=spec.network_name, names=(spec.hostname, *spec.names)
             )
-        if not (self._ports or self._resolving.forwarded or self._pasta):
+        if not (self._ports or self._resolv_conf.asks_proxy or self._pasta):
             return
-        from runtime.network import proxy_supervisor
-        from runtime.network.network_proxy import Duties
+        from runtime.network.network_proxy import ProxyConfig
+        from runtime.network.proxy_supervisor import start_proxy
 
         with ExitStack() as held:
             pidfd = os.pidfd_open(pid)
@@ -83,14 +83,14 @@ class Wiring:
             userns_fd, netns_fd = namespaces
             own_userns = None if os.geteuid() == 0 else userns_fd
             connection = self._connection
-            self.attendant = proxy_supervisor.start(
-                Duties(
+            self.network_proxy = start_proxy(
+                ProxyConfig(
                     pidfd=pidfd,
                     netns_fd=netns_fd,
                     userns_fd=own_userns,
                     ports=tuple(self._ports),
                     address=None if connection is None else str(connection.address),
-                    serves_names=self._resolving.forwarded,
+                    serves_names=self._resolv_conf.asks_proxy,
                     bridge=connection.bridge if connection is not None and spec.network_name is not None else None,
                     pasta=self._pasta,
                 )

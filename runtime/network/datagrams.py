@@ -42,7 +42,7 @@ class DatagramForwarder:
     def add(self, outside: socket.socket, port: int) -> None:
         """Carry what comes to *outside* to *port* inside."""
         outside.setblocking(False)
-        tell_addresses(outside)
+        request_pktinfo(outside)
         self._selector.register(outside, selectors.EVENT_READ, lambda _: self._receive(outside, port))
 
     def _receive(self, outside: socket.socket, port: int) -> None:
@@ -55,7 +55,7 @@ class DatagramForwarder:
             client = self._clients.get(key)
             if client is None:
                 self._make_room()
-                answer = _Answer(outside, peer, from_same_address(ancillary))
+                answer = _Answer(outside, peer, answer_from_same_address(ancillary))
                 client = self._clients[key] = _Client(self._selector, answer, self._targets, port)
             client.send(datagram)
 
@@ -156,7 +156,7 @@ class _Client:
             self._inside = None
 
 
-def tell_addresses(outside: socket.socket) -> None:
+def request_pktinfo(outside: socket.socket) -> None:
     """Have each datagram say which of this machine's addresses it came to: the answer must come from there."""
     if outside.family == socket.AF_INET6:
         outside.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
@@ -164,7 +164,7 @@ def tell_addresses(outside: socket.socket) -> None:
         outside.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
 
 
-def from_same_address(ancillary: Ancillary) -> Ancillary:
+def answer_from_same_address(ancillary: Ancillary) -> Ancillary:
     """What came with a datagram as what goes with its answer: the same address, by whichever interface leads there."""
     found = []
     for level, kind, data in ancillary:

@@ -17,11 +17,8 @@ _MOST_HELD = 1 << 20
 _SO_LINGER = struct.pack("ii", 1, 0)
 _UNTIL_A_DESCRIPTOR_IS_FREE_S = 0.1
 
-Connect = Callable[[str, int], socket.socket]
-"""A non-blocking socket in the container's network namespace that is connecting to an address and a port."""
 
-
-def connecting(address: str, port: int) -> socket.socket:
+def _start_connection(address: str, port: int) -> socket.socket:
     """A non-blocking socket of this thread's network namespace that is connecting."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -35,9 +32,8 @@ def connecting(address: str, port: int) -> socket.socket:
 class Forwarder:
     """Listeners on the host's side and their connections. `step` must be called with whatever the selector says."""
 
-    def __init__(self, selector: selectors.BaseSelector, connect: Connect, targets: Sequence[str]) -> None:
+    def __init__(self, selector: selectors.BaseSelector, targets: Sequence[str]) -> None:
         self._selector = selector
-        self._connect = connect
         self._targets = tuple(targets)
         """Addresses inside, tried in this order."""
 
@@ -63,7 +59,7 @@ class Forwarder:
         """Connect *client* to the first of *targets* that answers."""
         for position, target in enumerate(targets):
             try:
-                server = self._connect(target, port)
+                server = _start_connection(target, port)
             except OSError:
                 continue
             later = targets[position + 1 :]

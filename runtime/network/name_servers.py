@@ -18,12 +18,12 @@ _REAL_SERVERS = ("run/systemd/resolve/resolv.conf", "run/NetworkManager/no-stub-
 
 
 @dataclass(frozen=True, slots=True)
-class Resolving:
+class ResolvConf:
     """How a container's names are looked up."""
 
     text: str
     """Its /etc/resolv.conf."""
-    forwarded: bool = False
+    asks_proxy: bool = False
     """Whether it asks CONTAINER_SERVER, so that somebody must answer there."""
 
 
@@ -34,43 +34,43 @@ class _Lines:
     rest: list[str]
 
 
-def resolving(mode: NetworkMode, *, named: bool = False, host_root: Path = Path("/")) -> Resolving:
+def resolv_conf_for(mode: NetworkMode, *, named: bool = False, host_root: Path = Path("/")) -> ResolvConf:
     """How a container with *mode* looks names up. On a *named* network it asks us, since the members' names are known to us only.
 
     Otherwise a bridge takes over what the host asks, without servers on the host's loopback, which is not the container's. When
     there are no others, not behind a stub either, it asks us and we ask the host's.
     """
     if mode == "none":
-        return Resolving("# this container has no network\n")
-    host_text = _text(host_root / "etc/resolv.conf")
+        return ResolvConf("# this container has no network\n")
+    host_text = _read_text(host_root / "etc/resolv.conf")
     if mode == "host":
-        return Resolving(host_text)
-    lines = _parsed(host_text)
+        return ResolvConf(host_text)
+    lines = _parse(host_text)
     if mode == "pasta":
-        return Resolving(_joined([f"nameserver {PASTA_SERVER}", *lines.rest]))
+        return ResolvConf(_join_lines([f"nameserver {PASTA_SERVER}", *lines.rest]))
     if named:
         # ndots:0: a name without a dot is tried as it is before the search list, and so a member before anybody else.
-        return Resolving(_joined([f"nameserver {CONTAINER_SERVER}", *lines.rest, "options ndots:0"]), forwarded=True)
+        return ResolvConf(_join_lines([f"nameserver {CONTAINER_SERVER}", *lines.rest, "options ndots:0"]), asks_proxy=True)
     if lines.unreachable and not lines.reachable:
         lines = next((found for found in _behind_stubs(host_root) if found.reachable), lines)
     if lines.reachable:
-        return Resolving(_joined([*lines.reachable, *lines.rest]))
+        return ResolvConf(_join_lines([*lines.reachable, *lines.rest]))
     if lines.unreachable:
-        return Resolving(_joined([f"nameserver {CONTAINER_SERVER}", *lines.rest]), forwarded=True)
-    return Resolving(_joined([*lines.rest, "# the host has no name server"]))
+        return ResolvConf(_join_lines([f"nameserver {CONTAINER_SERVER}", *lines.rest]), asks_proxy=True)
+    return ResolvConf(_join_lines([*lines.rest, "# the host has no name server"]))
 
 
 def host_servers(*, host_root: Path = Path("/")) -> list[str]:
     """The name servers of the host, as the host itself reaches them, in order."""
-    lines = _parsed(_text(host_root / "etc/resolv.conf"))
+    lines = _parse(_read_text(host_root / "etc/resolv.conf"))
     return [line.split()[1] for line in (*lines.unreachable, *lines.reachable)]
 
 
 def _behind_stubs(host_root: Path) -> list[_Lines]:
-    return [_parsed(_text(host_root / path)) for path in _REAL_SERVERS]
+    return [_parse(_read_text(host_root / path)) for path in _REAL_SERVERS]
 
 
-def _parsed(text: str) -> _Lines:
+def _parse(text: str) -> _Lines:
     """Lines of a resolv.conf(5): name servers that work from another network namespace, those that don't, and the rest."""
     lines = _Lines([], [], [])
     for line in text.splitlines():
@@ -94,11 +94,11 @@ def _is_reachable(server: str) -> bool:
     return not (parsed.is_loopback or parsed.is_unspecified or zone or parsed.version == 6)
 
 
-def _joined(lines: list[str]) -> str:
+def _join_lines(lines: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _text(file: Path) -> str:
+def _read_text(file: Path) -> str:
     try:
         return file.read_text(errors="replace")
     except OSError:

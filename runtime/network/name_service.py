@@ -69,7 +69,7 @@ class Question:
         return b"".join(parts)
 
 
-def own_answer(question: Question, members: Sequence[Member]) -> bytes | None:
+def answer_of_members(question: Question, members: Sequence[Member]) -> bytes | None:
     """What *members* say to *question*; None where it is not about one of them."""
     if question.class_ != _IN:
         return None
@@ -123,7 +123,7 @@ class NameService:
         self._free_streams = threading.Semaphore(_STREAMS)
         udp.setblocking(False)
         tcp.setblocking(False)
-        selector.register(udp, selectors.EVENT_READ, lambda _: self._query())
+        selector.register(udp, selectors.EVENT_READ, lambda _: self._take_query())
         selector.register(tcp, selectors.EVENT_READ, lambda _: self._stream(tcp))
 
     def next_deadline(self) -> float | None:
@@ -138,13 +138,13 @@ class NameService:
                 self._forget(upstream)
                 self._ask(question, query, client, servers)
 
-    def _query(self) -> None:
+    def _take_query(self) -> None:
         try:
             query, client = self._udp.recvfrom(_LONGEST)
             question = Question(query)
         except (BlockingIOError, ValueError):
             return
-        answer = own_answer(question, self._members())
+        answer = answer_of_members(question, self._members())
         if answer is not None:
             self._reply(answer, client)
         else:
@@ -162,11 +162,11 @@ class NameService:
             except OSError:
                 continue
             self._asked[upstream] = (time.monotonic() + _ANSWER_WITHIN_S, question, query, client, servers)
-            self._selector.register(upstream, selectors.EVENT_READ, lambda _, upstream=upstream: self._answered(upstream))
+            self._selector.register(upstream, selectors.EVENT_READ, lambda _, upstream=upstream: self._take_answer(upstream))
             return
         self._reply(question.answer([], code=_SERVER_FAILURE), client)
 
-    def _answered(self, upstream: socket.socket) -> None:
+    def _take_answer(self, upstream: socket.socket) -> None:
         _, question, query, client, servers = self._asked[upstream]
         try:
             answer = upstream.recv(_LONGEST)
@@ -208,9 +208,9 @@ class NameService:
             with connection, connection.makefile("rb") as incoming:
                 connection.settimeout(_ANSWER_WITHIN_S)
                 # More than one: glibc asks for both families at once.
-                while query := _framed(incoming):
+                while query := _read_framed(incoming):
                     question = Question(query)
-                    answer = own_answer(question, self._members()) or self._ask_by_stream(query)
+                    answer = answer_of_members(question, self._members()) or self._ask_by_stream(query)
                     answer = answer or question.answer([], code=_SERVER_FAILURE)
                     connection.sendall(struct.pack(">H", len(answer)) + answer)
         except (OSError, ValueError):
@@ -226,7 +226,7 @@ class NameService:
                     upstream.connect(_socket_address(server))
                     upstream.sendall(struct.pack(">H", len(query)) + query)
                     with upstream.makefile("rb") as incoming:
-                        answer = _framed(incoming)
+                        answer = _read_framed(incoming)
                     if answer:
                         return answer
             except (OSError, ValueError):
@@ -234,7 +234,7 @@ class NameService:
         return None
 
 
-def _framed(incoming: IO[bytes]) -> bytes:
+def _read_framed(incoming: IO[bytes]) -> bytes:
     """A message by TCP: its length in two bytes, then itself. Empty at the end."""
     head = incoming.read(2)
     return incoming.read(int.from_bytes(head, "big")) if len(head) == 2 else b""

@@ -34,13 +34,13 @@ from runtime.network.nftables import (
     Chain,
     Nftables,
     Rule,
-    came_in,
     counter,
-    from_subnet,
-    goes_out,
+    ct_unrelated,
+    iifname,
     interface_value,
     masquerade,
-    of_no_connection,
+    oifname,
+    saddr_in,
     verdict,
 )
 
@@ -56,8 +56,8 @@ def ensure_nat(bridge: str, subnets: Sequence[Subnet], *, shared: bool) -> None:
         if len(nft.rules(INET, bridge)) != sum(map(len, rules.values())):
             nft.replace_table(bridge, rules)
         for family in (IPV4, IPV6):
-            if nft.has_forward_chain(family, _FOREIGN_TABLE, _FOREIGN_CHAIN) and not _ours(nft, family, bridge):
-                opened = [side(bridge) + counter() + verdict(ACCEPT) for side in (came_in, goes_out)]
+            if nft.has_forward_chain(family, _FOREIGN_TABLE, _FOREIGN_CHAIN) and not _own_rules(nft, family, bridge):
+                opened = [side(bridge) + counter() + verdict(ACCEPT) for side in (iifname, oifname)]
                 nft.insert_rules(family, _FOREIGN_TABLE, _FOREIGN_CHAIN, opened)
 
 
@@ -66,23 +66,23 @@ def remove_nat(bridge: str) -> None:
     with Nftables() as nft:
         nft.delete_table(bridge)
         for family in (IPV4, IPV6):
-            found = _ours(nft, family, bridge)
+            found = _own_rules(nft, family, bridge)
             if found:
                 nft.delete_rules(family, _FOREIGN_TABLE, _FOREIGN_CHAIN, found)
 
 
 def _rules(bridge: str, subnets: Sequence[Subnet], *, shared: bool) -> dict[Chain, list[bytes]]:
-    stranger = came_in(bridge, NOT_EQUAL) if shared else b""
+    foreign = iifname(bridge, NOT_EQUAL) if shared else b""
     return {
         Chain("postrouting", "nat", POSTROUTING, _SRCNAT_PRIORITY): [
-            from_subnet(subnet) + goes_out(bridge, NOT_EQUAL) + masquerade() for subnet in subnets
+            saddr_in(subnet) + oifname(bridge, NOT_EQUAL) + masquerade() for subnet in subnets
         ],
         Chain("forward", "filter", FORWARD, _BEFORE_FILTER_PRIORITY): [
-            stranger + goes_out(bridge) + of_no_connection() + verdict(DROP)
+            foreign + oifname(bridge) + ct_unrelated() + verdict(DROP)
         ],
     }
 
 
-def _ours(nft: Nftables, family: int, bridge: str) -> list[Rule]:
+def _own_rules(nft: Nftables, family: int, bridge: str) -> list[Rule]:
     """The rules of the foreign chain that compare an interface with our bridge."""
     return [rule for rule in nft.rules(family, _FOREIGN_TABLE, _FOREIGN_CHAIN) if interface_value(bridge) in rule.compares]

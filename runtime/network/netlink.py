@@ -123,26 +123,26 @@ class Netlink:
         for message in messages:
             self._sequence += 1
             waiting.add(self._sequence)
-            packet += _framed(message, REQUEST | ACK, self._sequence)
+            packet += _frame(message, REQUEST | ACK, self._sequence)
         return self._exchange(packet, waiting)
 
     def batch(self, begin: Message, messages: Sequence[Message], end: Message) -> None:
         """Send *messages* between *begin* and *end*, which are not acknowledged: all or none of them are carried out."""
         self._sequence += 1
-        packet = _framed(begin, REQUEST, self._sequence)
+        packet = _frame(begin, REQUEST, self._sequence)
         waiting: set[int] = set()
         for message in messages:
             self._sequence += 1
             waiting.add(self._sequence)
-            packet += _framed(message, REQUEST | ACK, self._sequence)
+            packet += _frame(message, REQUEST | ACK, self._sequence)
         self._sequence += 1
-        self._exchange(packet + _framed(end, REQUEST, self._sequence), waiting)
+        self._exchange(packet + _frame(end, REQUEST, self._sequence), waiting)
 
     def dump(self, message: Message) -> list[tuple[int, bytes]]:
         """Everything of what *message* asks about. Asked again where it changed meanwhile (NLM_F_DUMP_INTR)."""
         for _ in range(_INTERRUPTED_DUMPS):
             self._sequence += 1
-            self._socket.send(_framed(message, REQUEST | DUMP, self._sequence))
+            self._socket.send(_frame(message, REQUEST | DUMP, self._sequence))
             whole, answers = True, []
             done = False
             while not done:
@@ -191,7 +191,7 @@ class Netlink:
             offset += length + 3 & ~3
 
 
-def _framed(message: Message, flags: int, sequence: int) -> bytes:
+def _frame(message: Message, flags: int, sequence: int) -> bytes:
     length = _HEADER.size + len(message.body)
     return _HEADER.pack(length, message.kind, flags | message.flags, sequence, 0) + message.body + bytes(-length % 4)
 

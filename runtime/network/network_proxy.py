@@ -1,7 +1,7 @@
 """The process that serves one container's network while it lives: published ports, names, pasta.
 
 Only containers that need one of these have it. It holds the host's listeners and descriptors of the container's namespaces, and
-ends when the container's init has ended. Who starts it, and starts it anew when it was killed, is `keeper.py`.
+ends when the container's init has ended. `proxy_supervisor.py` starts it, and starts it anew when it was killed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from runtime.kernel import capabilities, libc, namespaces, processes
 from runtime.network import loopback, pasta
 from runtime.network.addresses import Member, members_in
 from runtime.network.datagrams import DatagramForwarder
-from runtime.network.forwarder import Forwarder, connecting
+from runtime.network.forwarder import Forwarder
 from runtime.network.links import Links
 from runtime.network.name_servers import CONTAINER_SERVER, host_servers
 from runtime.network.name_service import PORT, NameService
@@ -35,11 +35,11 @@ _INSIDE = ("127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
-class Duties:
-    """What an attendant has to do, for which container."""
+class ProxyConfig:
+    """What a network proxy has to do, for which container."""
 
     pidfd: int
-    """Of the container's init: its end is the attendant's."""
+    """Of the container's init: its end is the proxy's."""
     netns_fd: int
     userns_fd: int | None = None
     """Of the user namespace that owns the network namespace, for an ordinary user, who may enter that only from there."""
@@ -53,59 +53,59 @@ class Duties:
     """Path of the program, where it makes the network."""
 
 
-def serve(duties: Duties, writer: int) -> NoReturn:
-    """Be the attendant. What comes of the beginning is written to *writer*: `{}` when everything is served."""
+def run_proxy(config: ProxyConfig, writer: int) -> NoReturn:
+    """Be the network proxy. What comes of the beginning is written to *writer*: `{}` when everything is served."""
     try:
         processes.rename(TITLE)
         processes.raise_open_file_limit()
-        attendant = _Attendant(duties)
+        proxy = _Proxy(config)
     except BaseException as error:
         with suppress(OSError):
-            os.write(writer, json.dumps(_described(error)).encode())
+            os.write(writer, json.dumps(_failure_document(error)).encode())
         os._exit(1)
     try:
         os.write(writer, b"{}")
         os.close(writer)
-        attendant.run()
+        proxy.run()
     finally:
         os._exit(1)
 
 
-def _described(error: BaseException) -> dict[str, str | None]:
+def _failure_document(error: BaseException) -> dict[str, str | None]:
     if isinstance(error, RuntimeFailure):
         return {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
     return {"kind": "NetworkError", "message": f"the container's network cannot be served: {error}", "hint": None}
 
 
-class _Attendant:
+class _Proxy:
     """Everything that is served, and the loop around it."""
 
-    def __init__(self, duties: Duties) -> None:
-        self._duties = duties
+    def __init__(self, config: ProxyConfig) -> None:
+        self._config = config
         self._selector = selectors.DefaultSelector()
-        self._selector.register(duties.pidfd, selectors.EVENT_READ, self._ended)
+        self._selector.register(config.pidfd, selectors.EVENT_READ, self._ended)
         self._names: NameService | None = None
         self._own_namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        self._links = Links() if duties.serves_names else None
+        self._links = Links() if config.serves_names else None
         """Of the host's network namespace, wherever this process is."""
         self._one_asks = threading.Lock()
         self._pasta: int | None = None
-        if duties.pasta is not None:
-            self._pasta = pasta.start(duties.pasta, netns_fd=duties.netns_fd, userns_fd=duties.userns_fd)
+        if config.pasta is not None:
+            self._pasta = pasta.start(config.pasta, netns_fd=config.netns_fd, userns_fd=config.userns_fd)
             self._selector.register(os.pidfd_open(self._pasta), selectors.EVENT_READ, self._pasta_ended)
-        elif duties.userns_fd is not None:
-            libc.setns(duties.userns_fd, namespaces.NEWUSER)
+        elif config.userns_fd is not None:
+            libc.setns(config.userns_fd, namespaces.NEWUSER)
         # Inside for good; who sends to the host's side goes back for the moment of making a socket.
-        libc.setns(duties.netns_fd, namespaces.NEWNET)
+        libc.setns(config.netns_fd, namespaces.NEWNET)
         loopback.bring_up()
-        targets = (*_INSIDE, *([duties.address] if duties.address else ()))
-        connections, datagrams = Forwarder(self._selector, connecting, targets), DatagramForwarder(self._selector, targets)
-        for port in duties.ports:
+        targets = (*_INSIDE, *([config.address] if config.address else ()))
+        connections, datagrams = Forwarder(self._selector, targets), DatagramForwarder(self._selector, targets)
+        for port in config.ports:
             (datagrams if port.published.protocol == "udp" else connections).add(port.listener, port.published.inside)
-        if duties.serves_names:
+        if config.serves_names:
             self._names = self._name_service()
         # What a container sends is read here: with no more power than going back to the host's namespace takes.
-        kept = capabilities.mask({"CAP_SYS_ADMIN"} if duties.serves_names else ())
+        kept = capabilities.mask({"CAP_SYS_ADMIN"} if config.serves_names else ())
         libc.capset(effective=kept, permitted=kept)
 
     def _name_service(self) -> NameService:
@@ -117,7 +117,7 @@ class _Attendant:
         )
 
     def _members(self) -> list[Member]:
-        links, bridge = self._links, self._duties.bridge
+        links, bridge = self._links, self._config.bridge
         if links is None or bridge is None:
             return []
         with self._one_asks:
@@ -134,7 +134,7 @@ class _Attendant:
         try:
             yield
         finally:
-            libc.setns(self._duties.netns_fd, namespaces.NEWNET)
+            libc.setns(self._config.netns_fd, namespaces.NEWNET)
 
     def _ended(self, _: int) -> NoReturn:
         if self._pasta is not None:
@@ -152,7 +152,7 @@ class _Attendant:
             deadline = self._names.next_deadline() if self._names is not None else None
             timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
             for key, events in self._selector.select(timeout):
-                serve: Callable[[int], None] = key.data
-                serve(events)
+                handle: Callable[[int], None] = key.data
+                handle(events)
             if self._names is not None:
                 self._names.expire()

@@ -89,12 +89,12 @@ def _meta(key: int) -> bytes:
     return _expression("meta", network_number(1, 1), network_number(2, key))
 
 
-def came_in(interface: str, operation: int = EQUAL) -> bytes:
+def iifname(interface: str, operation: int = EQUAL) -> bytes:
     """`iifname` compared with *interface* in full: with its final zero the prefix of a longer name doesn't match."""
     return _meta(_META_IIFNAME) + _compare(operation, interface_value(interface))
 
 
-def goes_out(interface: str, operation: int = EQUAL) -> bytes:
+def oifname(interface: str, operation: int = EQUAL) -> bytes:
     """`oifname` compared with *interface*."""
     return _meta(_META_OIFNAME) + _compare(operation, interface_value(interface))
 
@@ -104,7 +104,7 @@ def interface_value(interface: str) -> bytes:
     return interface.encode() + b"\0"
 
 
-def from_subnet(subnet: Subnet) -> bytes:
+def saddr_in(subnet: Subnet) -> bytes:
     """`ip saddr` or `ip6 saddr` in *subnet*, in a table of both families: bytes of the network header (base 1)."""
     family, offset = (IPV4, 12) if subnet.version == 4 else (IPV6, 8)
     address, mask = subnet.network_address.packed, subnet.netmask.packed
@@ -114,7 +114,7 @@ def from_subnet(subnet: Subnet) -> bytes:
     return _meta(_META_NFPROTO) + _compare(EQUAL, bytes([family])) + load + _masked(mask) + _compare(EQUAL, address)
 
 
-def of_no_connection() -> bytes:
+def ct_unrelated() -> bytes:
     """`ct state & (established | related) == 0`; the state is a word in the machine's byte order."""
     mask = _ESTABLISHED_OR_RELATED.to_bytes(4, sys.byteorder)
     return _expression("ct", network_number(1, 1), network_number(2, _CT_STATE)) + _masked(mask) + _compare(EQUAL, bytes(4))

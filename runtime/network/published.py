@@ -48,7 +48,7 @@ class BoundPort:
     listener: socket.socket
 
     @property
-    def described(self) -> str:
+    def label(self) -> str:
         """`*:8080 → 80` (`*`: each of this machine's addresses), as `launch ps` shows it."""
         host, port = self.listener.getsockname()[:2]
         shown = "*" if self.published.address is None else f"[{host}]" if ":" in host else host

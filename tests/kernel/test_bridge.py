@@ -16,7 +16,7 @@ from runtime.kernel.namespaces import NEWNET
 from runtime.network import bridge
 from runtime.network.addresses import member_in
 from runtime.network.links import Links
-from runtime.network.name_servers import resolving
+from runtime.network.name_servers import resolv_conf_for
 from runtime.network.nftables import IPV4, Nftables
 from tests.kernel.forked import forked
 from tests.kernel.host_bed import OUTSIDE, UPLINK, links, listening, namespace, outside, reaches, settles_to
@@ -234,4 +234,4 @@ answer.append(open("/etc/resolv.conf").read())
 
     interfaces, gateway, seen_by_host, _, resolv_conf, seen_outside = forked(body, unshare=NEWNET)
     assert (["eth0", "lo"], "10.217.0.1", "10.217.0.2", UPLINK) == (interfaces, gateway, seen_by_host, seen_outside)
-    assert resolv_conf == resolving("bridge").text
+    assert resolv_conf == resolv_conf_for("bridge").text

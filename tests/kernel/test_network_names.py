@@ -185,7 +185,7 @@ def test_a_program_that_may_write_nothing_knows_its_own_address_too(tmp_path):
     assert ["10.217.0.2"] == forked(body, unshare=NEWNET)
 
 
-def test_an_attendant_has_hardly_any_power(tmp_path):
+def test_a_network_proxy_has_hardly_any_power(tmp_path):
     """It reads what the container sends, and is root's."""
 
     def body() -> Any:
@@ -193,9 +193,9 @@ def test_an_attendant_has_hardly_any_power(tmp_path):
         resolv_conf(tmp_path, "nameserver 127.0.0.1\n")
         spec = python_spec(tmp_path, "import time; time.sleep(60)", network="bridge", container_id="a1b2c3")
         container = lifecycle.create(spec, exit_record=None)
-        (attendant,) = Path(f"/proc/{container.attendant}/task/{container.attendant}/children").read_text().split()
-        status = Path(f"/proc/{attendant}/status").read_text()
-        files = [os.readlink(path) for path in Path(f"/proc/{attendant}/fd").iterdir()]
+        (proxy,) = Path(f"/proc/{container.network_proxy}/task/{container.network_proxy}/children").read_text().split()
+        status = Path(f"/proc/{proxy}/status").read_text()
+        files = [os.readlink(path) for path in Path(f"/proc/{proxy}/fd").iterdir()]
         lifecycle.kill(container)
         lifecycle.wait(container)
         container.close()

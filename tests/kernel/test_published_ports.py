@@ -240,12 +240,12 @@ def test_a_udp_program_that_begins_later_is_reached_by_who_asked_before(tmp_path
         assert b"olleh" == asked(("127.0.0.1", port), b"hello")
 
 
-def test_a_killed_attendant_is_replaced_and_its_port_stays_open(tmp_path):
+def test_a_killed_network_proxy_is_replaced_and_its_port_stays_open(tmp_path):
     with serving(tmp_path) as (container, port):
-        children = Path(f"/proc/{container.attendant}/task/{container.attendant}/children")
+        children = Path(f"/proc/{container.network_proxy}/task/{container.network_proxy}/children")
         for _ in range(3):
-            (attendant,) = children.read_text().split()
-            os.kill(int(attendant), signal.SIGKILL)
+            (proxy,) = children.read_text().split()
+            os.kill(int(proxy), signal.SIGKILL)
             assert b"olleh" == exchanged(port, b"hello")
-        os.kill(container.attendant, signal.SIGKILL)  # without its keeper it goes on
+        os.kill(container.network_proxy, signal.SIGKILL)  # without its supervisor it goes on
         assert b"olleh" == exchanged(port, b"hello")

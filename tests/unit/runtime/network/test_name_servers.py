@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.network.name_servers import CONTAINER_SERVER, PASTA_SERVER, host_servers, resolving
+from runtime.network.name_servers import CONTAINER_SERVER, PASTA_SERVER, host_servers, resolv_conf_for
 
 
 def resolv(tmp_path, mode, text, resolved=None, *, behind="run/systemd/resolve/resolv.conf", named=False):
@@ -11,8 +11,8 @@ def resolv(tmp_path, mode, text, resolved=None, *, behind="run/systemd/resolve/r
     if resolved is not None:
         (tmp_path / behind).parent.mkdir(parents=True)
         (tmp_path / behind).write_text(resolved)
-    found = resolving(mode, named=named, host_root=tmp_path)
-    return found.text.splitlines(), found.forwarded
+    found = resolv_conf_for(mode, named=named, host_root=tmp_path)
+    return found.text.splitlines(), found.asks_proxy
 
 
 def test_a_container_without_network_asks_nobody(tmp_path):
@@ -60,6 +60,6 @@ def test_with_pasta_pasta_is_asked(tmp_path):
 
 def test_a_host_without_the_file_has_no_servers(tmp_path):
     assert (["# the host has no name server"], False) == (
-        resolving("bridge", host_root=tmp_path).text.splitlines(),
-        resolving("bridge", host_root=tmp_path).forwarded,
+        resolv_conf_for("bridge", host_root=tmp_path).text.splitlines(),
+        resolv_conf_for("bridge", host_root=tmp_path).asks_proxy,
     )

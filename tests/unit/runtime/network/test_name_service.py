@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from runtime.network.addresses import Member
-from runtime.network.name_service import Question, own_answer
+from runtime.network.name_service import Question, answer_of_members
 
 MEMBERS = [
     Member("a1b2c3", (IPv4Address("10.217.0.2"), IPv6Address("fd00::2")), ("launch-a1b2c3", "trainer")),
@@ -40,23 +40,23 @@ def answers(reply: bytes | None) -> list[bytes]:
 
 def test_a_member_is_found_by_each_of_its_names_however_they_are_written():
     for name in ("a1b2c3", "launch-a1b2c3", "Trainer"):
-        assert [IPv4Address("10.217.0.2").packed] == answers(own_answer(Question(query(name)), MEMBERS))
-    assert [IPv6Address("fd00::2").packed] == answers(own_answer(Question(query("trainer", 28)), MEMBERS))
+        assert [IPv4Address("10.217.0.2").packed] == answers(answer_of_members(Question(query(name)), MEMBERS))
+    assert [IPv6Address("fd00::2").packed] == answers(answer_of_members(Question(query("trainer", 28)), MEMBERS))
 
 
 def test_what_a_member_does_not_have_is_answered_with_nothing_and_nobody_else_is_asked():
-    assert [] == answers(own_answer(Question(query("worker", 28)), MEMBERS))
-    assert [] == answers(own_answer(Question(query("worker", 16)), MEMBERS))
+    assert [] == answers(answer_of_members(Question(query("worker", 28)), MEMBERS))
+    assert [] == answers(answer_of_members(Question(query("worker", 16)), MEMBERS))
 
 
 def test_an_address_has_the_name_of_its_host():
-    reply = answers(own_answer(Question(query("3.0.217.10.in-addr.arpa", 12)), MEMBERS))
+    reply = answers(answer_of_members(Question(query("3.0.217.10.in-addr.arpa", 12)), MEMBERS))
     assert [b"\x0dlaunch-d4e5f6\x00"] == reply
 
 
 @pytest.mark.parametrize(("name", "kind"), [("example.org", 1), ("9.9.9.9.in-addr.arpa", 12), ("x.in-addr.arpa", 12)])
 def test_everything_else_is_for_the_hosts_servers(name, kind):
-    assert own_answer(Question(query(name, kind)), MEMBERS) is None
+    assert answer_of_members(Question(query(name, kind)), MEMBERS) is None
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_tcp_and_udp_may_have_the_same_number():
     tcp, udp = bind([PublishedPort(80, None, "127.0.0.1"), PublishedPort(80, None, "127.0.0.1", "udp")])
     with tcp.listener, udp.listener:
         number = udp.listener.getsockname()[1]
-        assert f"127.0.0.1:{number} → 80/udp" == udp.described
+        assert f"127.0.0.1:{number} → 80/udp" == udp.label
         with pytest.raises(NetworkError, match=f"port {number}/udp of 127.0.0.1 is in use") as refused:
             bind([PublishedPort(80, number, "127.0.0.1", "udp")])
         assert "publish=80/udp" in (refused.value.hint or "")
@@ -80,4 +80,4 @@ def test_tcp_and_udp_may_have_the_same_number():
 def test_a_bound_port_says_where_it_is_reached():
     (port,) = bind([PublishedPort(80, None, "127.0.0.1")])
     with port.listener:
-        assert f"127.0.0.1:{port.listener.getsockname()[1]} → 80" == port.described
+        assert f"127.0.0.1:{port.listener.getsockname()[1]} → 80" == port.label
