@@ -77,6 +77,11 @@ class RunDir:
         return self.root.name
 
     @property
+    def state(self) -> StateDir:
+        """The state directory that it lies in."""
+        return StateDir(self.root.parent.parent)
+
+    @property
     def container_id(self) -> str:
         """What container, cgroup and leases of the run on this node are called: two nodes may be one machine."""
         return f"{self.run_id}-{self.node}" if self.node else self.run_id

@@ -8,8 +8,7 @@ does not matter what the older one knows. Events without a token are of the subm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from launcher.journal.events import Entry, Finished, Placed, Resumed, Submitted
 
 TOKEN = "placement"
 """The field of an event that names its placement."""
@@ -22,33 +21,32 @@ def token_of(job: str, restarts: int) -> str:
 class Fence:
     """The state of a journal read so far: whose events count from here on."""
 
+    __slots__ = ("_closed", "_job", "placement")
+
     def __init__(self) -> None:
         self.placement: str | None = None
         """The placement that the run is in the hands of; the last one, when the run has ended by its own word."""
         self._job: str | None = None
         self._closed = False
 
-    def admits(self, event: str, fields: Mapping[str, Any]) -> bool:
-        """Whether the next event of the journal counts."""
-        token = fields.get(TOKEN)
+    def admits(self, entry: Entry) -> bool:
+        """Whether the next entry of the journal counts."""
+        event, token = entry.event, entry.token
         if token is None:
-            self._outside(event, fields)
+            if isinstance(event, Resumed | Submitted | Finished):
+                self.placement = None
+                self._closed = isinstance(event, Finished)
+            if isinstance(event, Resumed | Submitted):
+                self._job = event.job if isinstance(event, Submitted) else None
             return True
-        if self._closed or (event != "placed" and token != self.placement):
+        if isinstance(event, Placed):
+            return not self._closed and self._take_over(token)
+        if self._closed or token != self.placement:
             return False
-        if event == "placed":
-            return self._placed(str(token))
-        self._closed = event == "finished"
+        self._closed = isinstance(event, Finished)
         return True
 
-    def _outside(self, event: str, fields: Mapping[str, Any]) -> None:
-        if event in ("resumed", "submitted", "finished"):
-            self.placement = None
-            self._closed = event == "finished"
-        if event in ("resumed", "submitted"):
-            self._job = fields.get("job")
-
-    def _placed(self, token: str) -> bool:
+    def _take_over(self, token: str) -> bool:
         """A copy of an older beginning may be so slow that its `placed` comes last."""
         job, restarts = _parts(token)
         known = _parts(self.placement) if self.placement is not None else (job, -1)

@@ -43,6 +43,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import LaunchError
+from launcher.journal.events import decode
 from launcher.journal.fencing import TOKEN, Fence
 
 EVENTS = (
@@ -189,8 +190,12 @@ class Follower:
             return []
         whole = content[: content.rfind(b"\n") + 1]
         self._offset += len(whole)
-        events = [event for event in map(_parse, whole.splitlines()) if event is not None]
-        return [event for event in events if self.fence.admits(event.name, event.fields)]
+        admitted = []
+        for line in whole.splitlines():
+            event, entry = _parse(line), decode(line)
+            if event is not None and entry is not None and self.fence.admits(entry):
+                admitted.append(event)
+        return admitted
 
 
 def _parse(line: bytes) -> Event | None:

@@ -5,7 +5,7 @@ MLflow knows SCHEDULED, RUNNING, FINISHED, FAILED, KILLED; the finer reason goes
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
 
 class RunStatus(StrEnum):
@@ -37,6 +37,11 @@ class Reason(StrEnum):
     LOST = "lost"
     LAUNCHER = "launcher"
 
+    @classmethod
+    def named(cls, word: str) -> Reason:
+        """That of a newer launch, which we don't know, is a failure of some kind."""
+        return cls(word) if word in cls.__members__.values() else cls.LAUNCHER
+
     @property
     def status(self) -> RunStatus:
         if self is Reason.COMPLETED:
@@ -47,3 +52,15 @@ class Reason(StrEnum):
 
 
 _KILLED = frozenset({Reason.STOPPED, Reason.INTERRUPTED, Reason.PREEMPTED, Reason.PRUNED, Reason.LOST})
+
+
+class Stage(Enum):
+    """How far a run is, for who counts what it holds of the machine."""
+
+    STARTING = auto()
+    """It is about to take what it needs."""
+    QUEUED = auto()
+    """It stands in the queue for GPUs."""
+    HOLDING = auto()
+    ENDED = auto()
+    """Its container and its lease are gone; what is left is to send its record to MLflow."""
