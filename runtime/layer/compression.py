@@ -1,22 +1,20 @@
-"""Compressed streams, recognised by their first bytes: gzip, zstd, or none. Media types lie more often than magic numbers.
+"""Compressed streams, recognised by their first bytes: media types and file names lie more often than magic numbers.
 
-zstd is read through Python's own module (3.14), the `zstandard` package or the host's `zstd`, whichever is there.
+A layer is gzip, zstd or plain; an archive that ADD unpacks may be bzip2 or xz as well, as for BuildKit.
 """
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast
 
-from runtime.errors import BadContent, Unsupported
-
-if TYPE_CHECKING:
-    import subprocess
+from runtime.errors import BadContent
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_BZIP2 = b"BZh"
+_XZ = b"\xfd7zXZ\0"
 _CHUNK = 1 << 18
 
 
@@ -24,18 +22,49 @@ class ByteStream(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-@contextmanager
-def decompressed(source: BinaryIO) -> Iterator[ByteStream]:
+def decompressed(source: BinaryIO) -> ByteStream:
     """*source*, a seekable file at its beginning, as plain bytes. A damaged or truncated stream raises BadContent on reading."""
     start = source.read(4)
-    source.seek(-len(start), 1)
+    source.seek(-len(start), os.SEEK_CUR)
     if start.startswith(_GZIP):
-        yield _Gzip(source)
-    elif start == _ZSTD:
-        with _zstd(source) as plain:
-            yield plain
-    else:
-        yield source
+        return _Gzip(source)
+    if start == _ZSTD:
+        import zstandard
+
+        frames = _ZstdFrames(source, zstandard.ZstdDecompressor())
+        return _Checked(frames, "zstd", (zstandard.ZstdError, EOFError))
+    return cast(ByteStream, source)
+
+
+def archive_decompressed(source: BinaryIO) -> ByteStream:
+    """The same for an archive of ADD, which may be bzip2 or xz, too."""
+    start = source.read(len(_XZ))
+    source.seek(-len(start), os.SEEK_CUR)
+    if start.startswith(_BZIP2):
+        import bz2
+
+        return _Checked(bz2.BZ2File(source), "bzip2", (OSError, EOFError))
+    if start == _XZ:
+        import lzma
+
+        return _Checked(lzma.LZMAFile(source), "xz", (lzma.LZMAError, EOFError))
+    return decompressed(source)
+
+
+class _Checked:
+    """A decompressing reader whose own errors become BadContent."""
+
+    def __init__(self, reader: Any, kind: str, failures: tuple[type[Exception], ...]) -> None:
+        self._reader = reader
+        self._kind = kind
+        self._failures = failures
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            data: bytes = self._reader.read(size)
+        except self._failures as error:
+            raise BadContent(f"{self._kind} stream is damaged or truncated: {error}") from error
+        return data
 
 
 class _Gzip:
@@ -85,46 +114,6 @@ class _Gzip:
         return b""
 
 
-@contextmanager
-def _zstd(source: BinaryIO) -> Iterator[ByteStream]:
-    opened = _python_zstd(source)
-    if opened is not None:
-        yield opened
-        return
-    with _host_zstd(source) as plain:
-        yield plain
-
-
-class _Zstd:
-    """A zstd reader whose own error type becomes BadContent."""
-
-    def __init__(self, reader: ByteStream, failures: tuple[type[Exception], ...]) -> None:
-        self._reader = reader
-        self._failures = failures
-
-    def read(self, size: int, /) -> bytes:
-        try:
-            return self._reader.read(size)
-        except self._failures as error:
-            raise BadContent(f"zstd stream is damaged or truncated: {error}") from error
-
-
-def _python_zstd(source: BinaryIO) -> ByteStream | None:
-    import importlib
-
-    for name in ("compression.zstd", "backports.zstd"):
-        try:
-            module = importlib.import_module(name)
-        except ImportError:
-            continue
-        return _Zstd(cast(ByteStream, module.ZstdFile(source)), (module.ZstdError, EOFError))
-    try:
-        module = importlib.import_module("zstandard")
-    except ImportError:
-        return None
-    return _Zstd(_ZstdFrames(source, module.ZstdDecompressor()), (module.ZstdError, EOFError))
-
-
 class _ZstdFrames:
     """zstd frames one after the other, through the `zstandard` package, whose own reader takes a truncated frame for a whole one.
 
@@ -171,51 +160,3 @@ class _ZstdFrames:
             self._frame = self._decompressor.decompressobj()
             self._begun = False
         return plain
-
-
-@contextmanager
-def _host_zstd(source: BinaryIO) -> Iterator[ByteStream]:
-    """The host's `zstd`, fed with a descriptor: it sees bytes of the layer on stdin and nothing else."""
-    import os
-    import shutil
-    import subprocess
-    import tempfile
-
-    program = shutil.which("zstd")
-    if program is None:
-        raise Unsupported(
-            "the image has zstd layers and nothing here reads them",
-            hint="install the Python package `zstandard` beside launch, or the program `zstd`",
-        )
-    with tempfile.TemporaryFile() as copy:
-        # A part of a larger file has no descriptor of its own that ends where the part ends.
-        shutil.copyfileobj(source, copy, _CHUNK)
-        copy.flush()
-        os.lseek(copy.fileno(), 0, os.SEEK_SET)
-        with subprocess.Popen(
-            [program, "-dcq"],
-            stdin=copy.fileno(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-        ) as process:
-            try:
-                yield _ProcessOutput(process)
-            finally:
-                process.kill()
-
-
-class _ProcessOutput:
-    """stdout of a decompressor; its failure shows at the end of the stream."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-
-    def read(self, size: int, /) -> bytes:
-        assert self._process.stdout is not None
-        data = self._process.stdout.read(size)
-        if not data and size and self._process.wait() != 0:
-            assert self._process.stderr is not None
-            words = self._process.stderr.read(500).decode(errors="replace").strip()
-            raise BadContent(f"zstd stream is damaged or truncated: {words}")
-        return data

@@ -20,7 +20,7 @@ from runtime.http.retries import PASSING_STATUSES, Patience
 from runtime.oci.digest import Digest
 from runtime.registry.client import Registry
 from runtime.registry.refusals import RegistryRefusal
-from runtime.registry.side_by_side import Stop
+from runtime.side_by_side import Stop
 
 _IN_ONE_REQUEST = 4 << 20
 _PIECE = 8 << 20

@@ -28,7 +28,6 @@ from enum import StrEnum
 from functools import partial
 from typing import BinaryIO
 
-from runtime.errors import Unsupported
 from runtime.oci.digest import Digest
 from runtime.oci.image_documents import LAYER
 
@@ -177,10 +176,6 @@ def _deflate(block: bytes, before: bytes) -> bytes:
 
 
 def _zstd_frame(block: bytes) -> bytes:
-    try:
-        import zstandard
-    except ImportError as error:
-        raise Unsupported(
-            "nothing here writes zstd layers", hint="install the Python package `zstandard` beside launch, or take gzip"
-        ) from error
+    import zstandard
+
     return zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compress(block)

@@ -16,7 +16,7 @@ from runtime.registry.client import Registry
 from runtime.registry.compress import Compression, Compressor, compression_of
 from runtime.registry.known_blobs import KnownBlob, Place, forget_place, known_blobs, remember_blob
 from runtime.registry.refusals import RegistryRefusal
-from runtime.registry.side_by_side import Stop
+from runtime.side_by_side import Stop
 from runtime.store.failures import store_error
 from runtime.store.image_blobs import manifest_layer_chunks, manifest_layer_digest
 from runtime.store.records import Image

@@ -28,7 +28,7 @@ from runtime.registry.compress import Compression, Compressor
 from runtime.registry.configuration import registries_configuration
 from runtime.registry.image_places import record_push
 from runtime.registry.layer_push import How, LayerPush, PushedLayer, Target
-from runtime.registry.side_by_side import Stop, side_by_side
+from runtime.side_by_side import Stop, side_by_side
 from runtime.store.image_blobs import config_bytes, manifest_layer_digest
 from runtime.store.records import Image
 from runtime.store.store import Store

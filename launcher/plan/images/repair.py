@@ -116,13 +116,14 @@ class _Repair:
             return
         package, recipe = known
         from runtime.build.debian.archive_client import archive_client
-        from runtime.build.debian.fetch import deb_content
+        from runtime.build.debian.fetch import LockedDebs
+        from runtime.build.observer import NullObserver
 
         try:
             source = self._sources(recipe, recipe.build).debian
             if source is None:
                 return
-            deb_content(package, store=self._store, source=source, client=archive_client(self._environ))
+            LockedDebs(self._store, source, client=archive_client(self._environ), observer=NullObserver()).content(package)
         except RuntimeFailure as error:
             # No build needs it while the layer that was made of it is there.
             self._say(f"package `{package.name}` is fetched again when a build needs it; now it cannot be: {error.message}")

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.build.cache_key import chain, key_fields, step_key
-from runtime.build.debian.archive_client import ArchiveClient, archive_client
+from runtime.build.debian.archive_client import archive_client
 from runtime.build.debian.deb_file import read_deb, stored_deb
-from runtime.build.debian.debian_base import CONFIGURE, CONFIGURE_ENV, DROPPED
+from runtime.build.debian.debian_base import CONFIGURE_ENV, DROPPED
 from runtime.build.debian.dpkg_database import UnpackedPackage, conffile_hashes, read_control, write_database
-from runtime.build.debian.fetch import for_each_deb
+from runtime.build.debian.fetch import LockedDebs
 from runtime.build.debian.root_skeleton import write_links, write_skeleton
 from runtime.build.debian.unpack import RootWriter, unpack_data
 from runtime.build.observer import BuildObserver
@@ -31,8 +31,6 @@ from runtime.rootfs.wanted import BindMount
 from runtime.store.records import Layer
 from runtime.store.store import Store
 
-__all__ = ["CONFIGURE", "apply_unpack_debs", "unpack_base"]
-
 _MASTER_FILES = "usr/share/base-passwd"
 _MOUNTED_AT = "/run/launch-debs"
 
@@ -41,31 +39,21 @@ def apply_unpack_debs(
     step: UnpackDebs, *, store: Store, source: DebianSource, below: Sequence[Layer], observer: BuildObserver
 ) -> Layer:
     """The layer of *step*; *below* are the layers under it, bottom first (none for a base)."""
-    client = archive_client()
+    debs = LockedDebs(store, source, client=archive_client(), observer=observer)
     parent = chain(below) if step.onto_base else None
     with store.container_staging() as staging:
         if step.onto_base:
-            root, tree = unpack_onto(
-                step, staging=staging, store=store, source=source, below=below, client=client, observer=observer
-            )
+            root, tree = _unpack_onto(step, debs, staging=staging, store=store, below=below, observer=observer)
         else:
             root = staging / "root"
             root.mkdir()
             writer = RootWriter(root)
-            unpack_base(step.packages, writer, store=store, source=source, client=client, observer=observer)
+            _unpack_base(step.packages, writer, debs)
             tree = Tree.of(writer.entries())
         return store.publish(step_key(step, parent), root, tree, label=step_label(step), fields=key_fields(step, parent))
 
 
-def unpack_base(
-    packages: Sequence[DebPackage],
-    writer: RootWriter,
-    *,
-    store: Store,
-    source: DebianSource,
-    client: ArchiveClient,
-    observer: BuildObserver,
-) -> None:
+def _unpack_base(packages: Sequence[DebPackage], writer: RootWriter, debs: LockedDebs) -> None:
     """Unpack *packages* into a new root, each as soon as its .deb is there, and write dpkg's database."""
     architecture = next((one.architecture for one in packages if one.architecture != "all"), "amd64")
     write_links(writer, architecture=architecture)
@@ -83,7 +71,7 @@ def unpack_base(
         with lock:
             unpacked.append(UnpackedPackage(package.name, fields, control_files, shipped, hashes))
 
-    for_each_deb(packages, unpack_one, store=store, source=source, client=client, observer=observer)
+    debs.for_each(packages, unpack_one)
     for name in ("passwd", "group"):
         path = writer.root / _MASTER_FILES / f"{name}.master"
         if not writer.has(f"{_MASTER_FILES}/{name}.master"):
@@ -93,20 +81,19 @@ def unpack_base(
     write_skeleton(writer, passwd=masters["passwd"], group=masters["group"])
 
 
-def unpack_onto(
-    step: UnpackDebs,
-    *,
-    staging: Path,
-    store: Store,
-    source: DebianSource,
-    below: Sequence[Layer],
-    client: ArchiveClient,
-    observer: BuildObserver,
+def _unpack_onto(
+    step: UnpackDebs, debs: LockedDebs, *, staging: Path, store: Store, below: Sequence[Layer], observer: BuildObserver
 ) -> tuple[Path, Tree]:
     """The directory and the tree of what dpkg changed on the layers *below*."""
-    debs = staging / "debs"
-    debs.mkdir(mode=0o755)
-    _prepare(step.packages, debs, store=store, source=source, client=client, observer=observer)
+    directory = staging / "debs"
+    directory.mkdir(mode=0o755)
+
+    def lay_down(package: DebPackage, content: bytes) -> None:
+        # Already decompressed: dpkg alone would do that one after the other.
+        with open(directory / f"{package.name}_{package.architecture}.deb", "xb") as file:
+            file.writelines(stored_deb(read_deb(content, name=package.name)))
+
+    debs.for_each(step.packages, lay_down)
     command = RunCommand(
         # --force-depends: a pre-dependency may be in the same set, unpacked and not yet configured (apt would order them).
         argv=("dpkg", "--unpack", "--force-depends", "--recursive", _MOUNTED_AT),
@@ -114,25 +101,6 @@ def unpack_onto(
         label=f"dpkg --unpack ({counted(len(step.packages), 'package')})",
         drop=DROPPED,
     )
-    mounts = RunMounts(binds=[BindMount(debs, _MOUNTED_AT)])
+    mounts = RunMounts(binds=[BindMount(directory, _MOUNTED_AT)])
     upper = run_on_layers(command, staging=staging, store=store, below=below, observer=observer, mounts=mounts)
     return upper, changed_tree(upper, command, [store.layer_dir(layer) for layer in below])
-
-
-def _prepare(
-    packages: Sequence[DebPackage],
-    debs: Path,
-    *,
-    store: Store,
-    source: DebianSource,
-    client: ArchiveClient,
-    observer: BuildObserver,
-) -> None:
-    """Lay the checked .debs into *debs*, already decompressed: dpkg alone would do that one after the other."""
-
-    def prepare(package: DebPackage, content: bytes) -> None:
-        deb = read_deb(content, name=package.name)
-        with open(debs / f"{package.name}_{package.architecture}.deb", "xb") as file:
-            file.writelines(stored_deb(deb))
-
-    for_each_deb(packages, prepare, store=store, source=source, client=client, observer=observer)

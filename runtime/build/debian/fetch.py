@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from functools import partial
 
 from runtime.build.debian.archive_client import ArchiveClient, NotThere
 from runtime.build.observer import BuildObserver
@@ -14,80 +14,63 @@ from runtime.build.step_label import counted
 from runtime.errors import BadContent, BuildError
 from runtime.http.proxies import shown
 from runtime.oci.digest import Digest, digest_bytes
+from runtime.side_by_side import Stop, side_by_side
 from runtime.store.store import Store
 
 _WORKERS = 6
 
 
-def for_each_deb(
-    packages: Iterable[DebPackage],
-    use: Callable[[DebPackage, bytes], None],
-    *,
-    store: Store,
-    source: DebianSource,
-    client: ArchiveClient,
-    observer: BuildObserver,
-) -> None:
-    """Call *use* with each package and its .deb as they arrive, from several threads; the .debs stay in the store.
+class LockedDebs:
+    """The .debs of a lock: where they are kept, and where they come from."""
 
-    The first failure is raised, once no thread is at work any more.
-    """
-    # The largest first, so that no thread is left with one at the end.
-    ordered = sorted(packages, key=lambda package: (-package.size, package.name))
-    missing = [package for package in ordered if not store.has_blob(blob_digest(package))]
-    progress = _Progress(observer, missing)
-    stop = threading.Event()
+    def __init__(self, store: Store, source: DebianSource, *, client: ArchiveClient, observer: BuildObserver) -> None:
+        self._store = store
+        self._source = source
+        self._client = client
+        self._observer = observer
 
-    def get_and_use(package: DebPackage) -> None:
-        if not stop.is_set():
-            use(package, deb_content(package, store=store, source=source, client=client, progress=progress.add))
+    def for_each(self, packages: Iterable[DebPackage], use: Callable[[DebPackage, bytes], None]) -> None:
+        """Call *use* with each package and its .deb as they arrive, from several threads; the .debs stay in the store.
 
-    # Threads do: hashing, decompression and writing leave the interpreter lock.
-    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="debs") as pool:
-        futures: list[Future[None]] = [pool.submit(get_and_use, package) for package in ordered]
+        The first failure is raised, once no thread is at work any more.
+        """
+        # The largest first, so that no thread is left with one at the end.
+        ordered = sorted(packages, key=lambda package: (-package.size, package.name))
+        missing = [package for package in ordered if not self._store.has_blob(blob_digest(package))]
+        progress = _Progress(self._observer, missing)
+
+        def get_and_use(package: DebPackage) -> None:
+            use(package, self.content(package, progress=progress.add))
+
+        # Threads do: hashing, decompression and writing leave the interpreter lock.
+        side_by_side([partial(get_and_use, package) for package in ordered], at_once=_WORKERS, stop=Stop(), grace_s=None)
+
+    def content(self, package: DebPackage, *, progress: Callable[[int], None] | None = None) -> bytes:
+        """The .deb of *package*; it is in the store afterwards."""
+        digest = blob_digest(package)
+        if self._store.has_blob(digest):
+            with self._store.open_blob(digest) as file:
+                content = file.read()
+            if digest_bytes(content) == digest:
+                return content
+        base_url = self._source.archives.get(package.archive)
+        if base_url is None:
+            raise BuildError(
+                f"package `{package.name}` is locked from archive `{package.archive}`, for which no address is known",
+                hint="add it to apt's sources, or name it as the second address of `image.mirror`",
+            )
+        url = f"{base_url}/{package.pool_path}"
         try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            # Also when Ctrl-C comes while we wait: threads end after the package that they are at.
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-    for future in done:
-        future.result()
-
-
-def deb_content(
-    package: DebPackage,
-    *,
-    store: Store,
-    source: DebianSource,
-    client: ArchiveClient,
-    progress: Callable[[int], None] | None = None,
-) -> bytes:
-    """The .deb of *package*; it is in the store afterwards."""
-    digest = blob_digest(package)
-    if store.has_blob(digest):
-        with store.open_blob(digest) as file:
-            content = file.read()
-        if digest_bytes(content) == digest:
-            return content
-    base_url = source.archives.get(package.archive)
-    if base_url is None:
-        raise BuildError(
-            f"package `{package.name}` is locked from archive `{package.archive}`, for which no address is known",
-            hint="add it to apt's sources, or name it as the second address of `image.mirror`",
-        )
-    url = f"{base_url}/{package.pool_path}"
-    try:
-        content = client.get(url, limit=package.size, progress=progress)
-    except NotThere as error:
-        raise BuildError(
-            f"the archive no longer has `{package.name}` `{package.version}`: {error.message}",
-            hint="archives drop a version when the next is out: lock the base anew, or use a mirror that keeps old versions",
-        ) from error
-    if digest_bytes(content) != digest:
-        raise BadContent(f"`{shown(url)}` does not have the sha256 that was locked for `{package.name}` `{package.version}`")
-    store.put_blob((content,), expected=digest)
-    return content
+            content = self._client.get(url, limit=package.size, progress=progress)
+        except NotThere as error:
+            raise BuildError(
+                f"the archive no longer has `{package.name}` `{package.version}`: {error.message}",
+                hint="archives drop a version when the next is out: lock the base anew, or use a mirror that keeps old versions",
+            ) from error
+        if digest_bytes(content) != digest:
+            raise BadContent(f"`{shown(url)}` does not have the sha256 that was locked for `{package.name}` `{package.version}`")
+        self._store.put_blob((content,), expected=digest)
+        return content
 
 
 def blob_digest(package: DebPackage) -> Digest:

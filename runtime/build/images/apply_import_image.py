@@ -6,8 +6,9 @@ mtimes, since bytecode that came with it is bound to them, and its diff_id: the 
 
 from __future__ import annotations
 
-import threading
+import itertools
 from collections.abc import Callable
+from functools import partial
 
 from runtime.build.cache_key import IMPORT_VERSION, key_fields, step_key
 from runtime.build.images.image_source import open_image
@@ -19,6 +20,7 @@ from runtime.layer.extract import extract_recorded, failures_of
 from runtime.oci.digest import Digest, digest_json
 from runtime.oci.image_contents import ImageContents, ImageSource
 from runtime.oci.reference import Remote, parse_reference
+from runtime.side_by_side import Stop, side_by_side
 from runtime.store.failures import store_errors
 from runtime.store.layer_files import settle_new_file
 from runtime.store.layer_on_disk import STREAM
@@ -48,25 +50,17 @@ def apply_import_image(
 
 def import_layers(source: ImageSource, store: Store, *, what: str, done: Callable[[str], None]) -> tuple[Layer, ...]:
     """The layers of *source*, bottom first, in the store. *what* messages call the image; *done* is told of each layer."""
-    from concurrent.futures import ThreadPoolExecutor
-
     diff_ids = source.contents.diff_ids
-    stop = threading.Event()
-    layers = []
-    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="import") as pool:
-        futures = [
-            pool.submit(_import_layer, source, position, diff_id, store, what, stop) for position, diff_id in enumerate(diff_ids)
-        ]
-        try:
-            for future in futures:
-                layers.append(future.result())
-                done(f"layer {len(layers)} of {len(futures)}")
-        except BaseException:
-            # The others would go on until they are done, and whoever pressed Ctrl-C would wait for them.
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return tuple(layers)
+    stop = Stop()
+    finished = itertools.count(1)
+
+    def import_one(position: int) -> Layer:
+        layer = _import_layer(source, position, diff_ids[position], store, what, stop)
+        done(f"layer {next(finished)} of {len(diff_ids)}")
+        return layer
+
+    jobs = [partial(import_one, position) for position in range(len(diff_ids))]
+    return tuple(side_by_side(jobs, at_once=_WORKERS, stop=stop, grace_s=None))
 
 
 def remember_import(step: ImportImage, contents: ImageContents, layers: tuple[Layer, ...], store: Store) -> tuple[Layer, ...]:
@@ -93,7 +87,7 @@ def imported_layer_key(diff_id: Digest) -> Digest:
     return digest_json({"kind": "imported-layer", "version": IMPORT_VERSION, "diff_id": diff_id})
 
 
-def _import_layer(source: ImageSource, position: int, diff_id: Digest, store: Store, what: str, stop: threading.Event) -> Layer:
+def _import_layer(source: ImageSource, position: int, diff_id: Digest, store: Store, what: str, stop: Stop) -> Layer:
     key = imported_layer_key(diff_id)
     label = f"imported layer {position + 1} ({diff_id.short})"
     named = f"layer {position + 1} of `{what}`"
@@ -104,8 +98,8 @@ def _import_layer(source: ImageSource, position: int, diff_id: Digest, store: St
         with store.staging() as staging, store_errors(f"cannot unpack {named}"):
             root = staging / "root"
             root.mkdir()
-            with source.layer(position) as file, decompressed(file) as stream:
-                until = _UntilStopped(stream, stop)
+            with source.layer(position) as file:
+                until = _UntilStopped(decompressed(file), stop)
                 with failures_of(named):
                     extracted = extract_recorded(until, root, staging / STREAM, diff_id=diff_id, file_done=settle_new_file)
             # Only now: the end of the `with` says whether the packed layer was what the manifest names, too.
@@ -115,11 +109,10 @@ def _import_layer(source: ImageSource, position: int, diff_id: Digest, store: St
 class _UntilStopped:
     """A stream that ends with an error once another layer has failed."""
 
-    def __init__(self, stream: ByteStream, stop: threading.Event) -> None:
+    def __init__(self, stream: ByteStream, stop: Stop) -> None:
         self._stream = stream
         self._stop = stop
 
     def read(self, size: int, /) -> bytes:
-        if self._stop.is_set():
-            raise BuildError("the import was given up")
+        self._stop.check()
         return self._stream.read(size)

@@ -85,7 +85,8 @@ class Part:
 @contextmanager
 def plain_archive(path: Path, *, scratch: Path | None = None) -> Iterator[BinaryIO]:
     """The archive *path*, or a decompressed copy of it in *scratch*: members are found by seeking."""
-    with open(path, "rb") as file, decompressed(file) as stream:
+    with open(path, "rb") as file:
+        stream = decompressed(file)
         if stream is file:
             yield file
             return

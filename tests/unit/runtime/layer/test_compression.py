@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
+import zstandard
 
 from runtime.errors import BadContent
 from runtime.layer.compression import decompressed
@@ -18,9 +16,9 @@ CONTENT = b"layer " * 100_000
 
 def read_all(source: io.BufferedIOBase | io.BytesIO) -> bytes:
     pieces = []
-    with decompressed(source) as stream:  # type: ignore[arg-type]
-        while piece := stream.read(10_000):
-            pieces.append(piece)
+    stream = decompressed(source)  # type: ignore[arg-type]
+    while piece := stream.read(10_000):
+        pieces.append(piece)
     return b"".join(pieces)
 
 
@@ -54,17 +52,13 @@ def test_a_damaged_gzip_stream_is_refused(packed: bytes) -> None:
 
 def test_a_bomb_is_unpacked_only_as_far_as_it_is_read() -> None:
     bomb = gzip.compress(bytes(200 << 20), 9)
-    with decompressed(io.BytesIO(bomb)) as stream:
-        assert 1000 == len(stream.read(1000))
-        assert (1 << 20) > len(getattr(stream, "_ready", b""))
+    stream = decompressed(io.BytesIO(bomb))
+    assert 1000 == len(stream.read(1000))
+    assert (1 << 20) > len(getattr(stream, "_ready", b""))
 
 
-@pytest.mark.skipif(shutil.which("zstd") is None, reason="`zstd` is not installed")
-def test_zstd_is_read_and_checked(tmp_path: Path) -> None:
-    packed = subprocess.run(["zstd", "-qc"], input=CONTENT, capture_output=True, check=True, timeout=20).stdout
-    (tmp_path / "whole").write_bytes(packed)
-    (tmp_path / "cut").write_bytes(packed[:-5])
-    with (tmp_path / "whole").open("rb") as file:
-        assert CONTENT == read_all(file)
-    with (tmp_path / "cut").open("rb") as file, pytest.raises(BadContent, match="zstd"):
-        read_all(file)
+def test_zstd_is_read_and_checked() -> None:
+    packed = zstandard.ZstdCompressor(write_checksum=True).compress(CONTENT)
+    assert CONTENT == read_all(io.BytesIO(packed))
+    with pytest.raises(BadContent, match="zstd"):
+        read_all(io.BytesIO(packed[:-5]))

@@ -115,7 +115,8 @@ def test_dockers_own_types_are_read(registry: LoopbackRegistry) -> None:
     }
     registry.put_manifest("lab/image", "v1", document, DOCKER_MANIFEST)
     with open_remote(reference(registry), architecture="amd64", environ=NOBODY) as source:
-        with source.layer(0) as file, decompressed(file) as stream:
+        with source.layer(0) as file:
+            stream = decompressed(file)
             assert b"layer" == stream.read(100)
 
 

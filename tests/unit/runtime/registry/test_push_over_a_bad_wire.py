@@ -13,11 +13,11 @@ from pushed_images import Heard, image_of, layer_of, noise
 from registry_server import RegistryServer, Wire, left_in, registry_server, wire_to
 from resumable_registry import resumable_registry
 
+from runtime import side_by_side
 from runtime.errors import NetworkError
 from runtime.http.retries import Patience
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.oci.reference import Remote
-from runtime.registry import side_by_side
 from runtime.registry.push import Pushed, push_image
 from runtime.store.records import Image
 from runtime.store.store import Store

@@ -1,7 +1,7 @@
-"""Jobs that mostly wait for a network, some at a time, each in a thread of its own.
+"""Jobs side by side, some at a time, in threads: those that wait for a network, or for what leaves the interpreter lock.
 
 The threads are daemons: Ctrl-C must not wait until a registry that went silent is given up. What a job holds is therefore such
-that the end of the process gives it back (files without a name, sockets).
+that the end of the process gives it back (files without a name, sockets, locked directories).
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
-
-_GRACE_S = 1.0
 
 
 class Stopped(Exception):
@@ -44,8 +42,11 @@ class Stop:
             raise Stopped
 
 
-def side_by_side(jobs: Sequence[Callable[[], T]], *, at_once: int, stop: Stop) -> list[T]:
-    """What *jobs* return, in their order; they are begun in that order too. The first failure stops all, and is raised."""
+def side_by_side(jobs: Sequence[Callable[[], T]], *, at_once: int, stop: Stop, grace_s: float | None = 1.0) -> list[T]:
+    """What *jobs* return, in their order; they are begun in that order too. The first failure stops all, and is raised.
+
+    After a failure those that are at work are waited for, for *grace_s* at most; None: until they have ended.
+    """
     waiting: queue.SimpleQueue[tuple[int, Callable[[], T]]] = queue.SimpleQueue()
     for item in enumerate(jobs):
         waiting.put(item)
@@ -77,6 +78,8 @@ def side_by_side(jobs: Sequence[Callable[[], T]], *, at_once: int, stop: Stop) -
         stop.say()
         for thread in threads:
             if thread.ident is not None:
-                thread.join(_GRACE_S / len(threads))
+                thread.join(None if grace_s is None else grace_s / len(threads))
         raise
+    for thread in threads:  # there is nothing left to do, and whoever forks wants to be alone
+        thread.join()
     return [results[position] for position in range(len(jobs))]
