@@ -6,9 +6,12 @@ As Go's programs read them, so that what works for docker works here: a host of 
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    import ipaddress
 
 
 def proxy_for(parts: SplitResult, environ: Mapping[str, str]) -> str | None:
@@ -58,6 +61,8 @@ def _is_excepted(host: str, port: int | None, exceptions: str) -> bool:
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    import ipaddress
+
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -65,6 +70,8 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _in_network(address: ipaddress.IPv4Address | ipaddress.IPv6Address, text: str) -> bool:
+    import ipaddress
+
     try:
         return address in ipaddress.ip_network(text, strict=False)
     except ValueError:

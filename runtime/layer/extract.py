@@ -23,10 +23,9 @@ from runtime.kernel.safe_open import make_directories, open_in_root
 from runtime.layer import tar_format
 from runtime.layer.archive import OPAQUE_NAME, WHITEOUT_PREFIX
 from runtime.layer.compression import ByteStream
-from runtime.layer.read_ahead import ReadAhead
 from runtime.layer.stream_record import StreamRecorder
 from runtime.layer.tar_reader import read_header
-from runtime.layer.tar_source import TarSource
+from runtime.layer.tar_source import ReadAhead, TarSource
 from runtime.layer.tree import EntryType, Tree, TreeEntry, is_layer_xattr, is_overlay_xattr, shown
 
 _MAX_ID = (1 << 32) - 2

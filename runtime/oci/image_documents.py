@@ -1,4 +1,5 @@
-"""Documents of the OCI image-spec 1.1: descriptors, manifests, indexes, configurations; and `docker save`'s list. No I/O.
+"""Documents of the OCI image-spec 1.1: descriptors, manifests, indexes, configurations; `docker save`'s list; and
+what every kind of source of images (files, a registry) gives before layers are unpacked. No I/O.
 
 Reading is strict about what we rely on and blind to the rest: a media type that says one thing while the fields say another
 lets a document be two things at once (CVE-2021-41190), so such a document is refused.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from runtime.errors import BadContent
 from runtime.oci.digest import Digest
@@ -239,3 +240,41 @@ def _text(value: Any, what: str) -> str:
     if not isinstance(value, str) or not value:
         raise BadContent(f"{what} is not a text: {value!r:.80}")
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class ImageContents:
+    """An image from outside, before its layers are unpacked."""
+
+    manifest_digest: Digest
+    """For `docker-archive` the digest of the configuration."""
+    config: dict[str, Any]
+    """The image configuration document."""
+    diff_ids: tuple[Digest, ...]
+    size_bytes: int
+    """Of the layers as they lie there."""
+    config_bytes: bytes = b""
+    """The configuration as it came: its digest is what Docker calls the image's ID. Empty when *config* was made here."""
+    blobs: tuple[Descriptor, ...] = ()
+    """The layers as they lie there, compressed or not; empty for `docker-archive`, which names no digests."""
+
+    @property
+    def execution(self) -> dict[str, Any]:
+        """`config` of the configuration: Env, User, WorkingDir, Entrypoint, Cmd, … (config.md)."""
+        execution = self.config.get("config")
+        return execution if isinstance(execution, dict) else {}
+
+    @property
+    def env(self) -> dict[str, str]:
+        """`config.Env` as a mapping."""
+        pairs = self.execution.get("Env")
+        return dict(pair.split("=", 1) for pair in pairs or () if isinstance(pair, str) and "=" in pair)
+
+
+class ImageSource(Protocol):
+    """An opened image: its contents, and its layers as files (compressed or not)."""
+
+    contents: ImageContents
+
+    def layer(self, position: int) -> Any:
+        """A context manager with the layer as a seekable binary file, digest checked."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from runtime.errors import NetworkError
-from runtime.http.retries import PASSING_STATUSES, Patience
+from runtime.http.client import PASSING_STATUSES, Patience
 from runtime.oci.digest import Digest
 from runtime.registry.client import Registry
 from runtime.registry.refusals import RegistryRefusal

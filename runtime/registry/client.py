@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from runtime.errors import BadContent, NetworkError
-from runtime.http.client import HttpClient
+from runtime.http.client import HttpClient, Patience
 from runtime.http.connections import Answer, Body, can_repeat, host_of
-from runtime.http.retries import Patience
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.oci.image_documents import DOCKER_INDEX, DOCKER_MANIFEST, DOCUMENT_LIMIT, INDEX, MANIFEST
 from runtime.registry.auth import Authority, Scopes, repository_scope

@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable
 
 from runtime.errors import BadContent, NetworkError
-from runtime.http.client import spoken
+from runtime.http.client import Patience, spoken
 from runtime.http.connections import Answer
-from runtime.http.retries import Patience
 from runtime.oci.image_documents import DOCUMENT_LIMIT, Descriptor
 from runtime.registry.client import Registry
 

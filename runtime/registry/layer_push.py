@@ -14,7 +14,7 @@ from runtime.oci.image_documents import Descriptor
 from runtime.registry.blob_upload import BlobFile, Uploads
 from runtime.registry.client import Registry
 from runtime.registry.compress import Compression, Compressor, compression_of
-from runtime.registry.known_blobs import KnownBlob, Place, forget_place, known_blobs, remember_blob
+from runtime.registry.known_places import KnownBlob, Place, forget_place, known_blobs, remember_blob
 from runtime.registry.refusals import RegistryRefusal
 from runtime.side_by_side import Stop
 from runtime.store.failures import store_error

@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from runtime.errors import BadContent, NetworkError, RuntimeFailure, Unsupported
-from runtime.http.retries import Patience
+from runtime.http.client import Patience
 from runtime.oci.digest import Digest
-from runtime.oci.image_contents import ImageContents, ImageSource
 from runtime.oci.image_documents import (
     DOCKER_INDEX,
     DOCKER_MANIFEST,
     INDEX,
     MANIFEST,
     Descriptor,
+    ImageContents,
+    ImageSource,
     choose_platform,
     diff_ids_from_config,
     index_from_json,

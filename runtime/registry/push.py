@@ -18,7 +18,7 @@ from functools import partial
 from typing import Protocol
 
 from runtime.errors import BadContent
-from runtime.http.retries import Patience
+from runtime.http.client import Patience
 from runtime.oci.digest import Digest, canonical_json, digest_bytes
 from runtime.oci.image_documents import CONFIG, MANIFEST, Descriptor, Manifest
 from runtime.oci.reference import Remote
@@ -26,7 +26,7 @@ from runtime.registry.blob_upload import Uploads
 from runtime.registry.client import Registry
 from runtime.registry.compress import Compression, Compressor
 from runtime.registry.configuration import registries_configuration
-from runtime.registry.image_places import record_push
+from runtime.registry.known_places import record_push
 from runtime.registry.layer_push import How, LayerPush, PushedLayer, Target
 from runtime.side_by_side import Stop, side_by_side
 from runtime.store.image_blobs import config_bytes, manifest_layer_digest

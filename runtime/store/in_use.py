@@ -1,23 +1,32 @@
-"""Who uses what of a store right now, so that collecting garbage needs not wait for anybody.
+"""Who uses what of a store, so that collecting garbage needs not wait for anybody; what somebody said must stay; who builds what.
 
 A build in progress is a locked file in `tmp` (as everything there, it says by its lock that it is alive) whose time is when the
 build began: what was used since then is that build's. Whoever works with one image keeps its record locked, shared. Both end with
-the process, however that ends.
+the process, however that ends. A pinned image stays whatever its age and however full the store is.
+
+Each cache key has a lock, so that of two launches one builds a layer. Its file exists only while somebody holds or awaits the
+lock: the holder unlinks it before letting go, and whoever waited on the unlinked file notices that the name no longer leads to it
+and starts again.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.file_lock import is_locked, open_locked
 from runtime.oci.digest import Digest
+from runtime.store.blobs import write_atomically
 from runtime.store.failures import store_errors
-from runtime.store.records import GATE
+from runtime.store.records import GATE, PINS, Image
 from runtime.store.staging import in_use, partial_file
+
+if TYPE_CHECKING:
+    from runtime.store.store import Store
 
 _SUFFIX = ".build"
 _CLOCK_SLACK_S = 60.0
@@ -93,4 +102,62 @@ def _looking(root: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield
     finally:
+        os.close(descriptor)
+
+
+def pin(store: Store, image: Image) -> None:
+    """Let *image* stay. Idempotent."""
+    store.ensure()
+    with naming(store.root):
+        write_atomically(store.root / PINS / image.digest.hex, b"", tmp=store.root / "tmp")
+
+
+def unpin(store: Store, image: Image) -> bool:
+    """Take the pin away; False when there was none."""
+    try:
+        (store.root / PINS / image.digest.hex).unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def pinned(store: Store) -> frozenset[Digest]:
+    """Digests of all pinned images."""
+    try:
+        return frozenset(Digest(f"sha256:{name}") for name in os.listdir(store.root / PINS) if len(name) == 64)
+    except FileNotFoundError:
+        return frozenset()
+
+
+@contextmanager
+def key_lock(directory: Path, key: Digest) -> Iterator[None]:
+    """Hold the lock of *key* for the body."""
+    path = directory / key.hex
+    descriptor = _lock(path)
+    try:
+        yield
+    finally:
+        os.unlink(path)
+        os.close(descriptor)
+
+
+@contextmanager
+def key_locks(directory: Path, keys: Iterable[Digest]) -> Iterator[None]:
+    """Hold the locks of all *keys*; always taken in one order, so that two builders cannot wait for each other."""
+    with ExitStack() as held:
+        for key in sorted(set(keys)):
+            held.enter_context(key_lock(directory, key))
+        yield
+
+
+def _lock(path: Path) -> int:
+    while True:
+        descriptor = open_locked(path)
+        mine = os.fstat(descriptor)
+        try:
+            named = os.stat(path, follow_symlinks=False)
+        except FileNotFoundError:
+            named = None
+        if named is not None and (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino):
+            return descriptor
         os.close(descriptor)

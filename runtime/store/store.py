@@ -138,7 +138,7 @@ class Store:
 
     def lock(self, keys: Iterable[Digest]) -> AbstractContextManager[None]:
         """Hold the build locks of *keys*; waits for another builder of any of them."""
-        from runtime.store.key_lock import key_locks
+        from runtime.store.in_use import key_locks
 
         self.ensure()
         return key_locks(self.root / "locks", keys)

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest
-from runtime.store.in_use import earliest_build, is_held
-from runtime.store.pins import pinned
+from runtime.store.in_use import earliest_build, is_held, pinned
 from runtime.store.records import Image
 from runtime.store.store import Store
 

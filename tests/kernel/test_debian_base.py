@@ -17,7 +17,7 @@ import pytest
 from runtime.build.builder import BuildResult, build
 from runtime.build.debian.apt_sources import debian_source
 from runtime.build.debian.debian_base import BASE_PACKAGES, CONFIGURE, interpreter_of
-from runtime.build.debian.lock import resolve_base
+from runtime.build.debian.locked_debs import resolve_base
 from runtime.build.observer import NullObserver
 from runtime.build.plan import BuildPlan, DebPackage, ImageConfig, RunCommand, Step, UnpackDebs
 from runtime.build.sources import BuildSources, DebianSource

@@ -19,7 +19,7 @@ from runtime.errors import BuildError, StoreError
 from runtime.oci.digest import digest_bytes
 from runtime.store.check import check
 from runtime.store.garbage import Rules, collect
-from runtime.store.pins import pin
+from runtime.store.in_use import pin
 from runtime.store.save import export_oci_layout
 from runtime.store.store import Store
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from registry_server import left_in, registry_server
 
-from runtime.http.retries import Patience
+from runtime.http.client import Patience
 from runtime.oci.digest import canonical_json, digest_bytes
 from runtime.oci.image_documents import CONFIG, LAYER, Descriptor, Manifest
 from runtime.oci.reference import Remote

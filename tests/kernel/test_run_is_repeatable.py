@@ -19,7 +19,7 @@ from run_step_as import REPOSITORY, python_for_everybody
 
 from runtime.build.debian.apt_sources import debian_source
 from runtime.build.debian.debian_base import BASE_PACKAGES, CONFIGURE
-from runtime.build.debian.lock import resolve_base
+from runtime.build.debian.locked_debs import resolve_base
 from runtime.build.plan import BuildPlan, ImageConfig, RunCommand, UnpackDebs
 from runtime.build.sources import DebianSource
 from runtime.errors import BuildError, Unsupported

@@ -66,7 +66,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
 def _push(image: Image, names: Sequence[str], *, quiet: bool) -> list[str]:
     """`NAME@DIGEST` of each, as the registry has it."""
     from launcher.cli.push.send import push_target, push_to
-    from runtime.registry.image_places import place_name
+    from runtime.registry.known_places import place_name
 
     store = Store(state_dir().store)
     pushed = (push_to(image, store, push_target(name), compression=None, quiet=quiet) for name in names)

@@ -14,7 +14,7 @@ from launcher.cli.timings import Timings
 from launcher.errors import ConfigError
 from runtime.errors import StoreError
 from runtime.registry.compress import Compression
-from runtime.registry.image_places import place_name
+from runtime.registry.known_places import place_name
 from runtime.registry.push import Pushed
 from runtime.state_dir import state_dir
 from runtime.store.records import Image

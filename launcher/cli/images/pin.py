@@ -15,7 +15,7 @@ def main(arguments: Sequence[str]) -> int:
     args.add_debug_options(parser)
     options = parser.parse_args(arguments)
     args.apply_debug(options)
-    from runtime.store.pins import pin
+    from runtime.store.in_use import pin
 
     store = Store(state_dir().store)
     for image in [store.image(reference) for reference in options.images]:

@@ -16,7 +16,7 @@ def main(arguments: Sequence[str]) -> int:
     args.add_debug_options(parser)
     options = parser.parse_args(arguments)
     args.apply_debug(options)
-    from runtime.store.pins import unpin
+    from runtime.store.in_use import unpin
 
     store = Store(state_dir().store)
     for image in [store.image(reference) for reference in options.images]:

@@ -1,6 +1,6 @@
 """The .debs of a base: from a lock file in the project, else as recorded here before, else asked of the archive and recorded.
 
-Records are in `StateDir.cache`/bases, one file for each request. Resolving is `runtime.build.debian.lock`.
+Records are in `StateDir.cache`/bases, one file for each request. Resolving is `runtime.build.debian.locked_debs`.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class _Archive:
 
     def _ask(self, packages: Sequence[str], already: tuple[DebPackage, ...]) -> tuple[DebPackage, ...]:
         from runtime.build.debian.apt_sources import debian_source
-        from runtime.build.debian.lock import resolve_base
+        from runtime.build.debian.locked_debs import resolve_base
 
         source = debian_source(self._suite, mirror=self._mirror, environ=self._environ, cache_dir=self._state.cache / "debian")
         architecture = debian_architecture()

@@ -10,8 +10,8 @@ from launcher.plan.images.recipe import SBOM, Recipe, read_recipe
 from runtime.build.plan import ImportImage, UnpackDebs
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest
-from runtime.registry.image_places import pulls, pushes
-from runtime.store.pins import pinned
+from runtime.registry.known_places import pulls, pushes
+from runtime.store.in_use import pinned
 from runtime.store.records import Image
 from runtime.store.store import Store
 

@@ -116,7 +116,7 @@ class _Repair:
             return
         package, recipe = known
         from runtime.build.debian.archive_client import archive_client
-        from runtime.build.debian.fetch import LockedDebs
+        from runtime.build.debian.locked_debs import LockedDebs
         from runtime.build.observer import NullObserver
 
         try:

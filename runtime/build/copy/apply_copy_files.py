@@ -5,20 +5,22 @@ So a step has two keys: one of its inputs, which is cheap and changes with every
 stage that was built again with the same files, or a changed step below that leaves the target as it was, ends in the same layer.
 A file from an address (ADD --checksum) is fetched once and kept as a blob of the store. Where the layers below have a WORKDIR
 already its layer is empty, as Docker has it too.
+
+ADD unpacks archives. A file is one when its first header is, as BuildKit decides (solver/llbsolver/file/unpack.go); its name
+means nothing. It is unpacked with the care that layers get (`runtime.layer.extract`).
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from runtime.build.cache_key import chain, key_fields, step_key
-from runtime.build.copy.copy_placement import Placement
+from runtime.build.copy.copy_placement import Placement, content_key, copy_content, placed_layer
 from runtime.build.copy.copy_sources import InStore, Source, context_sources, fetched_source, stage_sources, text_sources
-from runtime.build.copy.placed_layer import content_key, copy_content, placed_layer
-from runtime.build.copy.unpack_archive import unpacked_archive
 from runtime.build.debian.archive_client import NotThere, archive_client
 from runtime.build.image_users import resolve_owner
 from runtime.build.layers_below import LayersBelow, StageLayers, no_stage
@@ -27,7 +29,9 @@ from runtime.build.plan import ContextFiles, CopyFiles, FetchedFile, InlineFiles
 from runtime.build.step_label import step_label
 from runtime.errors import BadContent, BuildError, NetworkError
 from runtime.http.proxies import shown
-from runtime.layer.extract import failures_of
+from runtime.layer.compression import ByteStream, archive_decompressed
+from runtime.layer.extract import extract, failures_of
+from runtime.layer.tree import Tree
 from runtime.oci.digest import Digest, digest_json
 from runtime.store.merged_tree import merged_tree
 from runtime.store.records import Layer
@@ -164,3 +168,40 @@ def apply_make_directory(step: MakeDirectory, *, store: Store, below: Sequence[L
         placement.directory(step.path)
     layer = placed_layer(placement, store=store, label=step_label(step))
     return store.remember_key(step_key(step, parent), layer, fields=key_fields(step, parent))
+
+
+_BLOCK = 512
+_CHECKSUM = slice(148, 156)
+
+
+def unpacked_archive(location: Path, directory: Path) -> Tree | None:
+    """Unpack *location* into the empty *directory*; None when it is no archive. Raises BadContent for a damaged one."""
+    with open(os.open(location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        try:
+            is_archive = _is_header(_block(archive_decompressed(file)))
+        except BadContent:
+            return None
+        if not is_archive:
+            return None
+        file.seek(0)
+        return extract(archive_decompressed(file), directory)
+
+
+def _block(stream: ByteStream) -> bytes:
+    block = b""
+    while len(block) < _BLOCK and (more := stream.read(_BLOCK - len(block))):
+        block += more
+    return block
+
+
+def _is_header(block: bytes) -> bool:
+    """Whether a tar header has the checksum that it says (POSIX.1-1988, "ustar"); old writers summed signed bytes."""
+    if len(block) < _BLOCK or not block.strip(b"\0"):
+        return False
+    digits = block[_CHECKSUM].strip(b" \0")
+    try:
+        said = int(digits, 8)
+    except ValueError:
+        return False
+    blanked = block[:148] + b" " * 8 + block[156:]
+    return said in (sum(blanked), sum(byte - 256 if byte > 127 else byte for byte in blanked))

@@ -15,7 +15,7 @@ from runtime.build.debian.archive_client import archive_client
 from runtime.build.debian.deb_file import read_deb, stored_deb
 from runtime.build.debian.debian_base import CONFIGURE_ENV, DROPPED
 from runtime.build.debian.dpkg_database import UnpackedPackage, conffile_hashes, read_control, write_database
-from runtime.build.debian.fetch import LockedDebs
+from runtime.build.debian.locked_debs import LockedDebs
 from runtime.build.debian.root_skeleton import write_links, write_skeleton
 from runtime.build.debian.unpack import RootWriter, unpack_data
 from runtime.build.observer import BuildObserver

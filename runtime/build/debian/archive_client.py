@@ -13,10 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 from runtime.build.debian.apt_conf import proxy_environ, read_apt_conf
 from runtime.errors import BadContent, NetworkError, Unsupported
-from runtime.http.client import HttpClient, spoken
+from runtime.http.client import HttpClient, Patience, spoken
 from runtime.http.connections import Answer, host_of
 from runtime.http.proxies import shown
-from runtime.http.retries import Patience
 from runtime.http.trust import tls_context
 
 _CHUNK = 1 << 17

@@ -18,7 +18,7 @@ from runtime.errors import BadContent, BuildError
 from runtime.layer.compression import ByteStream, decompressed
 from runtime.layer.extract import extract_recorded, failures_of
 from runtime.oci.digest import Digest, digest_json
-from runtime.oci.image_contents import ImageContents, ImageSource
+from runtime.oci.image_documents import ImageContents, ImageSource
 from runtime.oci.reference import Remote, parse_reference
 from runtime.side_by_side import Stop, side_by_side
 from runtime.store.failures import store_errors
@@ -76,7 +76,7 @@ def remember_places(reference: str, contents: ImageContents, store: Store) -> No
     parsed = parse_reference(reference)
     if not isinstance(parsed, Remote):
         return
-    from runtime.registry.known_blobs import remember_blob
+    from runtime.registry.known_places import remember_blob
 
     for diff_id, descriptor in zip(contents.diff_ids, contents.blobs, strict=True):
         remember_blob(store, diff_id, descriptor, registry=parsed.registry, repository=parsed.repository)

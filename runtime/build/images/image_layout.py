@@ -11,12 +11,12 @@ from typing import BinaryIO, Protocol, cast
 
 from runtime.errors import BadContent, BuildError
 from runtime.oci.digest import Digest, digest_bytes
-from runtime.oci.image_contents import ImageContents
 from runtime.oci.image_documents import (
     CONTAINERD_NAME,
     DOCUMENT_LIMIT,
     REF_NAME,
     Descriptor,
+    ImageContents,
     checked_diff_ids,
     choose_platform,
     index_from_json,

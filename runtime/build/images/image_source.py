@@ -14,8 +14,14 @@ from runtime.build.images.archive_members import ArchiveMembers, plain_archive
 from runtime.build.images.image_layout import DirectoryFiles, Layout, LayoutFiles, choose_listed
 from runtime.errors import BuildError
 from runtime.oci.digest import Digest, digest_bytes
-from runtime.oci.image_contents import ImageContents, ImageSource
-from runtime.oci.image_documents import SavedImage, checked_diff_ids, parse_document, saved_images_from_json
+from runtime.oci.image_documents import (
+    ImageContents,
+    ImageSource,
+    SavedImage,
+    checked_diff_ids,
+    parse_document,
+    saved_images_from_json,
+)
 from runtime.oci.reference import Archive, Remote, parse_reference, same_image
 
 STORE = "store:"

@@ -22,8 +22,7 @@ from runtime.build.observer import BuildObserver
 from runtime.build.plan import ImportImage
 from runtime.errors import BadContent, BuildError
 from runtime.oci.digest import canonical_json, digest_bytes
-from runtime.oci.image_contents import ImageContents, ImageSource
-from runtime.oci.image_documents import CONFIG, CONTAINERD_NAME, LAYER, REF_NAME, Descriptor, Manifest
+from runtime.oci.image_documents import CONFIG, CONTAINERD_NAME, LAYER, REF_NAME, Descriptor, ImageContents, ImageSource, Manifest
 from runtime.oci.reference import familiar_name
 from runtime.store import image_blobs
 from runtime.store.records import Image, Layer

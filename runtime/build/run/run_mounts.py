@@ -14,9 +14,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime.build.copy.copy_placement import Placement
+from runtime.build.copy.copy_placement import Placement, write_content
 from runtime.build.copy.copy_sources import context_sources, stage_sources
-from runtime.build.copy.placed_layer import write_content
 from runtime.build.layers_below import LayersBelow, StageLayers
 from runtime.build.plan import ContextFiles, RunMount, StageFiles
 from runtime.build.sources import BuildSources

@@ -11,7 +11,7 @@ from sample_plan import PLAN
 
 from launcher.plan.images.image_facts import image_facts, image_history
 from launcher.plan.images.recipe import attach_bill, attach_recipe
-from runtime.store.pins import pin
+from runtime.store.in_use import pin
 from runtime.store.store import Store
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from elf_maker import elf_that_needs
 
-from runtime.build.wheels.symbol_versions import needed_versions
-from runtime.build.wheels.system_libraries import SystemLibraries, glibc_of, needs_of, promises_nothing
+from runtime.build.wheels.system_libraries import SystemLibraries, glibc_of, needed_versions, needs_of, promises_nothing
 
 
 def wheel(directory: Path, files: dict[str, bytes]) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.oci.image_documents import LAYER, Descriptor
-from runtime.registry.known_blobs import forget_place, known_blobs, remember_blob
+from runtime.registry.known_places import forget_place, known_blobs, remember_blob
 from runtime.store.garbage import Rules, collect
 from runtime.store.store import Store
 

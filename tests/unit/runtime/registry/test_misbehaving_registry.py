@@ -11,7 +11,7 @@ import pytest
 from loopback_registry import Fault, LoopbackRegistry, Request, errors, loopback_registry
 
 from runtime.errors import BadContent, NetworkError
-from runtime.http.retries import Patience
+from runtime.http.client import Patience
 from runtime.oci.digest import digest_bytes
 from runtime.oci.image_documents import INDEX, MANIFEST
 from runtime.oci.reference import Remote

@@ -11,7 +11,7 @@ import pytest
 from loopback_registry import LoopbackRegistry, loopback_registry
 
 from runtime.errors import BadContent, NetworkError, Unsupported
-from runtime.http.retries import Patience
+from runtime.http.client import Patience
 from runtime.layer.compression import decompressed
 from runtime.oci.digest import Digest, canonical_json, digest_bytes
 from runtime.oci.image_documents import CONFIG, DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST

@@ -15,13 +15,12 @@ from pushed_images import Heard, image_of, layer_of, noise
 from registry_server import RegistryServer, Wire, left_in, registry_server
 
 from runtime.errors import BadContent, NetworkError, StoreError
-from runtime.http.retries import Patience
+from runtime.http.client import Patience
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.oci.image_documents import LAYER, Descriptor
 from runtime.oci.reference import Remote, parse_reference
 from runtime.registry.compress import Compression
-from runtime.registry.image_places import pushes
-from runtime.registry.known_blobs import known_blobs, remember_blob
+from runtime.registry.known_places import known_blobs, pushes, remember_blob
 from runtime.registry.layer_push import How
 from runtime.registry.push import Pushed, push_image
 from runtime.registry.refusals import RegistryRefusal

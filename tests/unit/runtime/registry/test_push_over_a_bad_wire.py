@@ -13,9 +13,8 @@ from pushed_images import Heard, image_of, layer_of, noise
 from registry_server import RegistryServer, Wire, left_in, registry_server, wire_to
 from resumable_registry import resumable_registry
 
-from runtime import side_by_side
 from runtime.errors import NetworkError
-from runtime.http.retries import Patience
+from runtime.http.client import Patience
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.oci.reference import Remote
 from runtime.registry.push import Pushed, push_image
@@ -124,16 +123,17 @@ def test_a_registry_that_vanishes_in_the_middle_is_named(tmp_path: Path, store: 
         push(large(store, 6), store, server.address, "vanishing")
 
 
-def test_the_first_failure_stops_the_other_layers(wire: Wire, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_failure_stops_the_other_layers(wire: Wire, store: Store) -> None:
     class Interrupts(Heard):
         def layer_pushed(self, *_: object) -> None:
             raise KeyboardInterrupt
 
     layers = [layer_of(store, f"layer {seed}", {"a": noise(3 * MB, seed)}) for seed in range(20)]
-    monkeypatch.setattr(side_by_side, "_GRACE_S", 10.0)
     before = {thread.ident for thread in threading.enumerate()}
     with pytest.raises(KeyboardInterrupt):
         push(image_of(store, layers), store, wire.address, "interrupted", observer=Interrupts())
     assert wire.sent_bytes < 30 * MB
-    left = [thread for thread in threading.enumerate() if thread.ident not in before and thread.name.startswith("job-")]
-    assert (left, left_in(store.root / "tmp")) == ([], [])
+    jobs = [thread for thread in threading.enumerate() if thread.ident not in before and thread.name.startswith("job-")]
+    for job in jobs:
+        job.join(10.0)
+    assert ([], []) == ([job for job in jobs if job.is_alive()], left_in(store.root / "tmp"))

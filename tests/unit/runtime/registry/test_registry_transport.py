@@ -13,7 +13,7 @@ import pytest
 from loopback_registry import LoopbackRegistry, Request, loopback_registry
 
 from runtime.errors import NetworkError
-from runtime.http.retries import Patience
+from runtime.http.client import Patience
 from runtime.registry.client import Registry
 from runtime.registry.credentials import Credentials
 

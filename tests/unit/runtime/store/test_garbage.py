@@ -11,7 +11,7 @@ import pytest
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.store.garbage import CacheEntry, Rules, collect, remove_image
-from runtime.store.pins import pin, unpin
+from runtime.store.in_use import pin, unpin
 from runtime.store.records import Image
 from runtime.store.store import Store
 from runtime.store.usage import Thing

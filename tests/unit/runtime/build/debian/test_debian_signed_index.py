@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.build.debian.lock import interpreter_of, resolve_base
+from runtime.build.debian.locked_debs import interpreter_of, resolve_base
 from runtime.build.debian.release_signature import SHIPPED_KEYRING, verified_text
 from runtime.build.sources import DebianSource
 from runtime.errors import BadContent, BuildError

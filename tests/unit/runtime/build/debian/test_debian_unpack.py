@@ -9,7 +9,7 @@ import pytest
 
 from runtime.build.debian.apply_unpack_debs import apply_unpack_debs
 from runtime.build.debian.deb_file import read_deb
-from runtime.build.debian.lock import resolve_base
+from runtime.build.debian.locked_debs import resolve_base
 from runtime.build.observer import NullObserver
 from runtime.build.plan import UnpackDebs
 from runtime.build.sources import DebianSource

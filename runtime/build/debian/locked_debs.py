@@ -1,12 +1,21 @@
-"""Get locked .debs: from the store's blobs, else from the archive, several at a time, each checked against its sha256."""
+"""The locked .debs of a base: chosen once (`resolver.py`), then taken from the store's blobs, or else from the archive, several
+at a time, each checked against its sha256.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from runtime.build.debian.archive_client import ArchiveClient, NotThere
+from runtime.build.debian.archive_client import ArchiveClient, NotThere, archive_client
+from runtime.build.debian.debian_base import BASE_PACKAGES, interpreter_of
+from runtime.build.debian.index import PackageIndex
+from runtime.build.debian.release import fetch_packages
+from runtime.build.debian.release_signature import archive_keyrings
+from runtime.build.debian.resolver import resolve
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import DebPackage
 from runtime.build.sources import DebianSource
@@ -16,6 +25,48 @@ from runtime.http.proxies import shown
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.side_by_side import Stop, side_by_side
 from runtime.store.store import Store
+
+__all__ = ["BASE_PACKAGES", "fetch_index", "interpreter_of", "resolve_base"]
+
+
+def resolve_base(
+    suite: str,
+    packages: Sequence[str] = BASE_PACKAGES,
+    *,
+    source: DebianSource,
+    architecture: str = "amd64",
+    already: Sequence[DebPackage] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[DebPackage, ...]:
+    """The .debs of a base with *packages*, sorted by name; with *already* (a base's lock) only those that it lacks."""
+    index = fetch_index(suite, source=source, architecture=architecture, client=archive_client(environ))
+    chosen = resolve(index, packages, already=already, essential=not already)
+    return tuple(candidate.package for candidate in chosen)
+
+
+def fetch_index(suite: str, *, source: DebianSource, architecture: str, client: ArchiveClient) -> PackageIndex:
+    """The merged index of all archives of *source*, every part of it checked."""
+    if not source.archives:
+        raise BuildError(f"no archive is named for Debian suite `{suite}`")
+    keyrings = tuple(dict.fromkeys((*source.keyring, *archive_keyrings())))
+    # In threads: decompression leaves the interpreter lock, and the small archives wait for the network meanwhile.
+    with ThreadPoolExecutor(len(source.archives), thread_name_prefix="debian-index") as pool:
+        fetching = {
+            name: pool.submit(
+                fetch_packages,
+                name,
+                url,
+                suite,
+                architecture=architecture,
+                client=client,
+                keyrings=keyrings,
+                cache_dir=source.cache_dir,
+            )
+            for name, url in source.archives.items()
+        }
+        texts = [(name, future.result()) for name, future in fetching.items()]
+    return PackageIndex(texts, architecture=architecture)
+
 
 _WORKERS = 6
 
