@@ -1,4 +1,5 @@
-"""Limits: whether a container's cgroup gets each controller, and what keeps it from an ordinary user."""
+"""Limits: whether a container's cgroup gets each controller, and what keeps it from an ordinary user; and whether systemd lets a
+user's processes live after logout."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from runtime.cgroup.cgroup import make_cgroup
 from runtime.cgroup.hierarchies import hierarchies
 from runtime.cgroup.limits import Limits
 from runtime.errors import RuntimeFailure
-from runtime.host.finding import Finding, Remedy, tried
+from runtime.host.finding import Finding, Remedy, good, off, try_out
 from runtime.host.machine import Machine
 
 _PROBE_LIMITS = Limits(memory_bytes=64 << 20, cpus=1, pids=100)
@@ -37,7 +38,7 @@ def controller(name: str) -> Callable[[Machine], Finding]:
             version = "v2" if directory == cgroup.unified else "v1"
             return f"{version}, below `{directory.parent}`"
 
-        return tried(work, lambda: what_is_missing(machine, name))
+        return try_out(work, lambda: what_is_missing(machine, name))
 
     return checked
 
@@ -74,3 +75,11 @@ def _given_to_users(machine: Machine) -> list[str]:
     """The controllers that the system's manager leaves to this user's."""
     place = f"/sys/fs/cgroup/user.slice/user-{machine.uid}.slice/user@{machine.uid}.service"
     return machine.text(f"{place}/cgroup.controllers").split()
+
+
+def linger(machine: Machine) -> Finding:
+    if machine.uid == 0 or not machine.has("/run/systemd/system"):
+        return good("detached runs outlive the login")
+    if machine.has(f"/var/lib/systemd/linger/{machine.user}"):
+        return good(f"systemd keeps the processes of `{machine.user}` after logout")
+    return off("systemd ends detached runs at logout", command=f"loginctl enable-linger {machine.user}")

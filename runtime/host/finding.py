@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from runtime.errors import RuntimeFailure
 from runtime.kernel import processes
@@ -12,7 +13,8 @@ from runtime.kernel import processes
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """*command* turns on what is off; *advice* says what else there is to know, or to do where one command doesn't do it."""
+    """Whether something is there, and how. *command* turns on what is off; *advice* says what else there is to know, or to do where
+    one command doesn't do it."""
 
     ok: bool
     detail: str
@@ -28,6 +30,11 @@ class Remedy:
     command: str = ""
 
 
+def to_documents(findings: Mapping[str, Finding]) -> list[dict[str, Any]]:
+    """*findings* by name as JSON values: `{"name": "kernel", "ok": true, …}`."""
+    return [{"name": name, **asdict(finding)} for name, finding in findings.items()]
+
+
 def good(detail: str) -> Finding:
     return Finding(True, detail)
 
@@ -36,7 +43,7 @@ def off(detail: str, *, advice: str = "", command: str = "") -> Finding:
     return Finding(False, detail, advice, command)
 
 
-def tried(work: Callable[[], str], remedy: Callable[[], Remedy] = Remedy) -> Finding:
+def try_out(work: Callable[[], str], remedy: Callable[[], Remedy] = Remedy) -> Finding:
     """Run *work* in a forked child; what it returns is the detail. The advice is the failure's own hint, or the *remedy*'s."""
     ok, detail, hint = _in_a_child(work)
     if ok:

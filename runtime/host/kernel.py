@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from runtime.host.finding import Finding, Remedy, good, off, tried
+from runtime.host.finding import Finding, Remedy, good, off, try_out
 from runtime.host.machine import Machine
 from runtime.kernel import id_maps, libc, mounts, namespaces, processes, seccomp
 from runtime.kernel.capabilities import PROGRAM_CAPABILITIES
@@ -45,7 +45,7 @@ def proc(machine: Machine) -> Finding:
             raise OSError(status, f"no /proc of its own: {os.strerror(status).lower()}; covered here: {covered}")
         return "a container can have its own /proc"
 
-    return tried(work, lambda: _uncovered(machine))
+    return try_out(work, lambda: _uncovered(machine))
 
 
 def _mount_proc() -> int:
@@ -75,7 +75,7 @@ def system_call_filters(machine: Machine) -> Finding:
         libc.seccomp_set_filter(program)
         return f"system calls are filtered ({len(program) // 8} instructions)"
 
-    return tried(work, lambda: Remedy("the kernel needs CONFIG_SECCOMP_FILTER"))
+    return try_out(work, lambda: Remedy("the kernel needs CONFIG_SECCOMP_FILTER"))
 
 
 def pressure(machine: Machine) -> Finding:

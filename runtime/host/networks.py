@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.host.finding import Finding, Remedy, good, off, tried
+from runtime.host.finding import Finding, Remedy, good, off, try_out
 from runtime.host.machine import Machine
 from runtime.kernel import id_maps, libc, namespaces
 from runtime.network import bridge, pasta
@@ -19,7 +19,7 @@ def network_namespaces(machine: Machine) -> Finding:
         libc.unshare(namespaces.NEWNET)
         return "`network: none` and `network: host` work"
 
-    return tried(work)
+    return try_out(work)
 
 
 def bridges(machine: Machine) -> Finding:
@@ -31,7 +31,7 @@ def bridges(machine: Machine) -> Finding:
             return "works; rules of iptables-legacy are in force and may drop its packets (`iptables-legacy -L FORWARD`)"
         return "`network: bridge` works (bridge, veth, nftables)"
 
-    return tried(work, lambda: without_bridges(machine))
+    return try_out(work, lambda: without_bridges(machine))
 
 
 def without_bridges(machine: Machine) -> Remedy:
@@ -61,7 +61,7 @@ def _network_words(network: SharedNetwork) -> str:
 
 def user_mode(machine: Machine) -> Finding:
     """A network of a run's own for ordinary users."""
-    return tried(lambda: f"`network: pasta` works (`{pasta.program()}`)", lambda: without_pasta(machine))
+    return try_out(lambda: f"`network: pasta` works (`{pasta.program()}`)", lambda: without_pasta(machine))
 
 
 def without_pasta(machine: Machine) -> Remedy:

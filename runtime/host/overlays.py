@@ -1,4 +1,5 @@
-"""Stacked layers on LAUNCH_HOME's file system: overlayfs as a container has it, the mount API, id-mapped mounts."""
+"""LAUNCH_HOME here: stacked layers on its file system (overlayfs as a container has it, the mount API, id-mapped mounts), and
+who else may enter it."""
 
 from __future__ import annotations
 
@@ -9,12 +10,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from runtime.host.finding import Finding, Remedy, good, off, tried
+from runtime.host.finding import Finding, Remedy, good, off, try_out
 from runtime.host.machine import Machine
 from runtime.kernel import id_maps, libc, mounts, namespaces
 from runtime.rootfs.overlay import STRATEGIES, OverlayStrategy
 from runtime.rootfs.overlay_trial import stack_on
-from runtime.state_dir import state_dir
+from runtime.state_dir import StateDir, state_dir
 
 
 def overlay(machine: Machine) -> Finding:
@@ -55,7 +56,7 @@ def overlay_in_user_namespace(machine: Machine) -> Finding:
         mounts.new_mount("overlay", options)
         return "overlays can be made without root"
 
-    return tried(work, lambda: Remedy("Linux 5.11 or later is needed; as root it doesn't matter"))
+    return try_out(work, lambda: Remedy("Linux 5.11 or later is needed; as root it doesn't matter"))
 
 
 def id_mapped_mounts(machine: Machine) -> Finding:
@@ -70,6 +71,15 @@ def id_mapped_mounts(machine: Machine) -> Finding:
     return _with_place(work, lambda: Remedy("set LAUNCH_HOME to a directory on ext4, xfs, btrfs or tmpfs"))
 
 
+def private(machine: Machine, *, state: StateDir | None = None) -> Finding:
+    """Files below may be set-user-id, and are the caller's: nobody else may come near them."""
+    state = state or state_dir()
+    for directory in (state.store, state.runs, state.cache):
+        if directory.exists() and directory.stat().st_mode & 0o077:
+            return off(f"others may enter `{directory}`", command=f"chmod go= {directory}")
+    return good("nobody else may enter the store, runs and caches")
+
+
 def _probe_directory() -> Path:
     """LAUNCH_HOME, or the nearest directory above that exists and is ours to write: overlays depend on the file system."""
     for directory in (state_dir().root, *state_dir().root.parents):
@@ -79,7 +89,7 @@ def _probe_directory() -> Path:
 
 
 def _with_place(work: Callable[[Path], str], remedy: Callable[[], Remedy] = Remedy) -> Finding:
-    """`tried` with a temporary directory on LAUNCH_HOME's file system. Removed as root of the ids that wrote there."""
+    """`try_out` with a temporary directory on LAUNCH_HOME's file system. Removed as root of the ids that wrote there."""
     try:
         place = Path(tempfile.mkdtemp(prefix=".launch-doctor-", dir=_probe_directory()))
     except OSError as error:
@@ -87,7 +97,7 @@ def _with_place(work: Callable[[Path], str], remedy: Callable[[], Remedy] = Reme
         return off(words, advice="set LAUNCH_HOME to a directory of yours")
     with ExitStack() as undo:
         undo.callback(_remove_tree, place)
-        return tried(lambda: work(place), remedy)
+        return try_out(lambda: work(place), remedy)
 
 
 def _remove_tree(place: Path) -> None:

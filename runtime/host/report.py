@@ -7,9 +7,8 @@ GPU, not root), they only say what won't be there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from runtime.host import cgroups, gpus, kernel, networks, overlays, session, user_namespaces
+from runtime.host import cgroups, gpus, kernel, networks, overlays, user_namespaces
 from runtime.host.finding import Finding
 from runtime.host.machine import Machine
 
@@ -34,32 +33,18 @@ CHECKS: dict[str, Callable[[Machine], Finding]] = {
     "bridge": networks.bridges,
     "networks": networks.shared_networks,
     "pasta": networks.user_mode,
-    "private": session.private,
-    "linger": session.linger,
+    "private": overlays.private,
+    "linger": cgroups.linger,
     "gpus": gpus.gpus,
 }
 """Name → what tries it. The names are the words of the tests' `requires` marker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was tried; `advice` and `command` are empty when it is there."""
-
-    name: str
-    ok: bool
-    detail: str
-    advice: str = ""
-    command: str = ""
-
-
-def report() -> tuple[Check, ...]:
+def report() -> dict[str, Finding]:
     """Try everything, about half a second. In the order in which a reader wants the answers."""
-    return tuple(check(name) for name in CHECKS)
+    return {name: check(name) for name in CHECKS}
 
 
-def check(name: str, machine: Machine | None = None) -> Check:
+def check(name: str, machine: Machine | None = None) -> Finding:
     """Try one thing. Raises KeyError for a name that is not in CHECKS."""
-    found = CHECKS[name](machine or Machine())
-    if found.ok:
-        return Check(name, True, found.detail)
-    return Check(name, False, found.detail, found.advice, found.command)
+    return CHECKS[name](machine or Machine())

@@ -127,7 +127,7 @@ def _lock_advice(mount: Mount) -> str | None:
     return "mount it without `nobrl`" if mount.type in ("cifs", "smb3") and "nobrl" in mount.options else None
 
 
-def _tried(work: Callable[[], None], works: str, fails: str, advice: str) -> Finding:
+def _try_out(work: Callable[[], None], works: str, fails: str, advice: str) -> Finding:
     try:
         work()
     except OSError as error:
@@ -143,7 +143,9 @@ def renames(place: Path) -> Finding:
         if (place / "old").read_bytes() != b"new":
             raise OSError(0, "the old file is still there")
 
-    return _tried(work, "rename replaces a file at once", "rename doesn't replace a file", "stores publish by it: no way around")
+    return _try_out(
+        work, "rename replaces a file at once", "rename doesn't replace a file", "stores publish by it: no way around"
+    )
 
 
 def appends(mount: Mount, place: Path) -> Finding:
@@ -161,7 +163,7 @@ def appends(mount: Mount, place: Path) -> Finding:
     words = "two writers of one machine append to a file"
     if mount.type.startswith("nfs"):
         words += "; those of two machines could overwrite each other's lines (open(2)): a journal has one writer at a time"
-    return _tried(work, words, "appending doesn't work", "journals and logs need O_APPEND")
+    return _try_out(work, words, "appending doesn't work", "journals and logs need O_APPEND")
 
 
 def attributes(place: Path) -> Finding:
@@ -170,11 +172,11 @@ def attributes(place: Path) -> Finding:
         os.setxattr(place / "attributed", "user.launch", b"y")
 
     advice = "images whose layers replace whole directories can't be stored; NFS needs version 4.2 and Linux 5.9 on both sides"
-    return _tried(work, "user extended attributes", "no user extended attributes", advice)
+    return _try_out(work, "user extended attributes", "no user extended attributes", advice)
 
 
 def whiteouts(place: Path) -> Finding:
-    return _tried(
+    return _try_out(
         lambda: os.mknod(place / "whiteout", 0o020000, 0),
         "what a layer removes can be marked (a device 0/0)",
         "what a layer removes can't be marked (a device 0/0)",
@@ -189,7 +191,7 @@ def sockets(place: Path) -> Finding:
 
     descriptor = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return _tried(
+        return _try_out(
             work, "Unix sockets", "no Unix sockets", "a supervisor that is killed can't be replaced, `launch exec` finds nobody"
         )
     finally:
@@ -204,7 +206,7 @@ def writable_layers(place: Path) -> Finding:
     return good(f"{words}: they are made on the node's scratch")
 
 
-def probed(home: Path, machine: Machine) -> dict[str, Finding]:
+def probe_home(home: Path, machine: Machine) -> dict[str, Finding]:
     """All of it for *home*, or the nearest directory above that is there. Nothing is left behind."""
     base = next(directory for directory in (home, *home.parents) if directory.is_dir())
     mount = mount_of(base, machine)

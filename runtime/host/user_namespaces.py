@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from runtime.host.finding import Finding, Remedy, good, off, tried
+from runtime.host.finding import Finding, Remedy, good, off, try_out
 from runtime.host.machine import Machine
 from runtime.kernel import id_maps, namespaces
 
@@ -24,7 +24,7 @@ def user_namespaces(machine: Machine) -> Finding:
         extents = ", ".join(f"{one.inside} is {one.outside} for {one.count}" for one in maps.uids.extents)
         return f"a container's user ids: {extents}"
 
-    return tried(work, lambda: what_forbids(machine))
+    return try_out(work, lambda: what_forbids(machine))
 
 
 def what_forbids(machine: Machine) -> Remedy:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from launcher.cli import arguments as args
@@ -14,7 +13,7 @@ from launcher.errors import ConfigError
 from runtime.state_dir import state_dir
 
 if TYPE_CHECKING:
-    from runtime.host.report import Check
+    from runtime.host.finding import Finding
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,7 +31,9 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError("`--scratch` is tried on a node", hint="`launch doctor --cluster --probe --scratch=DIR`")
     checks = _cluster_checks(probe=options.probe, scratch=options.scratch) if options.cluster else _machine_checks()
     if options.json:
-        json.dump({"launch_home": str(state_dir().root), "checks": [asdict(check) for check in checks]}, sys.stdout, indent=2)
+        from runtime.host.finding import to_documents
+
+        json.dump({"launch_home": str(state_dir().root), "checks": to_documents(checks)}, sys.stdout, indent=2)
         print()
         return 0
     _show(checks)
@@ -41,24 +42,24 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _machine_checks() -> tuple[Check, ...]:
+def _machine_checks() -> dict[str, Finding]:
     from runtime.host.report import report
 
     return report()
 
 
-def _cluster_checks(*, probe: bool, scratch: str | None) -> tuple[Check, ...]:
+def _cluster_checks(*, probe: bool, scratch: str | None) -> dict[str, Finding]:
     from launcher.cluster.checkup.report import cluster_report
 
     return cluster_report(state_dir(), probe=probe, scratch=scratch)
 
 
-def _show(checks: Sequence[Check]) -> None:
+def _show(checks: Mapping[str, Finding]) -> None:
     print(f"LAUNCH_HOME  {render.home_relative(state_dir().root)}")
-    width = max(len(check.name) for check in checks)
-    for check in checks:
+    width = max(map(len, checks))
+    for name, check in checks.items():
         mark = render.styled("✔", "green", sys.stdout) if check.ok else render.styled("·", "yellow", sys.stdout)
-        print(f"{mark} {check.name:<{width}}  {check.detail}")
+        print(f"{mark} {name:<{width}}  {check.detail}")
         for line in (check.advice, check.command and f"$ {check.command}"):
             if line:
                 print(f"  {'':<{width}}  {line}")

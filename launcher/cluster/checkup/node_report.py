@@ -7,13 +7,13 @@ import os
 import socket
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import RuntimeFailure
 from runtime.file_lock import is_locked
-from runtime.host.report import Check, check
+from runtime.host.finding import Finding, good, off, to_documents
+from runtime.host.report import check
 from runtime.store.scratch import scratch_directory
 
 ASKED = (
@@ -42,7 +42,7 @@ def node_report(home: str, token: str, scratch: str | None) -> str:
         "sees_home": os.path.exists(token),
         "sees_lock": _sees_lock(Path(token)),
         "may_write": os.access(home, os.W_OK),
-        "checks": [asdict(one) for one in (*(check(name) for name in ASKED), _scratch(scratch))],
+        "checks": to_documents({**{name: check(name) for name in ASKED}, "scratch": _scratch(scratch)}),
     }
     return json.dumps(document)
 
@@ -54,8 +54,8 @@ def _sees_lock(token: Path) -> bool | None:
         return None
 
 
-def _scratch(named: str | None) -> Check:
+def _scratch(named: str | None) -> Finding:
     try:
-        return Check("scratch", True, f"writable layers can lie in `{scratch_directory(os.environ, named=named)}`")
+        return good(f"writable layers can lie in `{scratch_directory(os.environ, named=named)}`")
     except RuntimeFailure as failure:
-        return Check("scratch", False, failure.message, failure.hint or "")
+        return off(failure.message, advice=failure.hint or "")

@@ -8,22 +8,21 @@ from launcher.cluster.checkup.slurm_checks import slurm_findings
 from runtime.host import shared_files
 from runtime.host.finding import Finding, good
 from runtime.host.machine import Machine
-from runtime.host.report import Check
 from runtime.state_dir import StateDir
 
 _PARTITION = "partition "
 
 
-def cluster_report(state: StateDir, *, probe: bool, scratch: str | None = None) -> tuple[Check, ...]:
+def cluster_report(state: StateDir, *, probe: bool, scratch: str | None = None) -> dict[str, Finding]:
     """What stands in the way of runs on the cluster that this machine submits to. Leaves nothing behind."""
     machine = Machine()
-    found: dict[str, Finding] = {**slurm_findings(machine), **shared_files.probed(state.root, machine)}
+    found: dict[str, Finding] = {**slurm_findings(machine), **shared_files.probe_home(state.root, machine)}
     if probe and "home-write" not in found:
         from launcher.cluster.checkup.probe import node_findings
 
         answers = node_findings(_partitions(found), state, scratch=scratch)
         found = _confirmed(found, answers) | answers
-    return tuple(Check(name, one.ok, one.detail, one.advice, one.command) for name, one in found.items())
+    return found
 
 
 def _confirmed(found: dict[str, Finding], answers: Mapping[str, Finding]) -> dict[str, Finding]:

@@ -1,8 +1,8 @@
-"""Why an ordinary user's limits are not enforced, and the command that changes it."""
+"""Why an ordinary user's limits are not enforced, or processes end at logout, and the command that changes it."""
 
 from __future__ import annotations
 
-from runtime.host.cgroups import what_is_missing
+from runtime.host.cgroups import linger, what_is_missing
 
 MANAGER = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service"
 V2 = {
@@ -41,3 +41,14 @@ def test_v1_is_left_by_booting_with_v2(machine):
     }
     found = what_is_missing(machine(v1, programs=("grubby",)), "memory")
     assert "sudo grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1" == found.command
+
+
+def test_systemd_ends_what_a_user_left_running(machine):
+    found = linger(machine({"/run/systemd/system/present": ""}))
+    assert (False, "loginctl enable-linger ada") == (found.ok, found.command)
+
+
+def test_a_lingering_user_and_a_machine_without_systemd(machine):
+    assert linger(machine()).ok
+    assert linger(machine({"/run/systemd/system/present": "", "/var/lib/systemd/linger/ada": ""})).ok
+    assert linger(machine(uid=0)).ok

@@ -7,11 +7,11 @@ import signal
 
 from runtime.errors import RuntimeFailure
 from runtime.host import report
-from runtime.host.finding import Remedy, tried
+from runtime.host.finding import Remedy, try_out
 
 
 def test_what_works_needs_no_remedy():
-    found = tried(lambda: "it works", lambda: Remedy("x", "y"))
+    found = try_out(lambda: "it works", lambda: Remedy("x", "y"))
     assert (True, "it works", "", "") == (found.ok, found.detail, found.advice, found.command)
 
 
@@ -19,9 +19,9 @@ def test_a_failure_brings_its_own_hint():
     def work() -> str:
         raise RuntimeFailure("it does not", hint="do this")
 
-    assert ("it does not", "do this") == (tried(work).detail, tried(work).advice)
-    assert ("z", "y") == (tried(work, lambda: Remedy("z", "y")).advice, tried(work, lambda: Remedy("z", "y")).command)
-    assert "do this" == tried(work, lambda: Remedy(command="y")).advice
+    assert ("it does not", "do this") == (try_out(work).detail, try_out(work).advice)
+    assert ("z", "y") == (try_out(work, lambda: Remedy("z", "y")).advice, try_out(work, lambda: Remedy("z", "y")).command)
+    assert "do this" == try_out(work, lambda: Remedy(command="y")).advice
 
 
 def test_a_bug_and_a_killed_child_are_lines_of_the_report():
@@ -32,8 +32,8 @@ def test_a_bug_and_a_killed_child_are_lines_of_the_report():
         os.kill(os.getpid(), signal.SIGKILL)
         return ""
 
-    assert (False, "no numbers") == (tried(bug).ok, tried(bug).detail)
-    assert "the process that tried it was killed" == tried(killed).detail
+    assert (False, "no numbers") == (try_out(bug).ok, try_out(bug).detail)
+    assert "the process that tried it was killed" == try_out(killed).detail
 
 
 def test_nothing_is_advised_where_nothing_is_missing():
@@ -42,6 +42,6 @@ def test_nothing_is_advised_where_nothing_is_missing():
 
 
 def test_every_check_answers_on_any_machine():
-    for check in report.report():
+    for check in report.report().values():
         assert check.detail
         assert check.ok is True or check.ok is False

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from runtime.host.networks import without_bridges, without_pasta
-from runtime.host.overlays import without_overlay
+from runtime.host.overlays import private, without_overlay
+from runtime.state_dir import StateDir
 
 
 def test_pasta_is_installed_first(machine):
@@ -35,3 +38,13 @@ def test_overlayfs_is_a_module(machine):
 def test_overlayfs_that_is_there_fails_for_another_reason(machine):
     found = without_overlay(machine({"/proc/filesystems": "nodev\tsysfs\nnodev\toverlay\n"}))
     assert ("", "") == (found.command, found.advice)
+
+
+def test_a_store_that_others_may_enter(machine, tmp_path: Path):
+    state = StateDir(tmp_path / "home")
+    state.store.mkdir(parents=True)
+    state.store.chmod(0o755)
+    found = private(machine(), state=state)
+    assert (False, f"chmod go= {state.store}") == (found.ok, found.command)
+    state.store.chmod(0o700)
+    assert private(machine(), state=state).ok

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runtime.host.machine import Machine
-from runtime.host.shared_files import Mount, file_system, locks, mount_of, probed
+from runtime.host.shared_files import Mount, file_system, locks, mount_of, probe_home
 
 MOUNTINFO = """\
 22 1 259:1 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p1 rw
@@ -69,7 +69,7 @@ def test_a_disk_of_one_machine_is_not_taken_for_a_shared_one() -> None:
 
 
 def test_everything_is_tried_where_home_is_to_be_and_nothing_is_left(tmp_path: Path) -> None:
-    found = probed(tmp_path / "not/there/yet", Machine())
+    found = probe_home(tmp_path / "not/there/yet", Machine())
     assert {"home-locks", "home-rename", "home-append", "home-xattrs", "home-sockets", "home-overlay"} <= set(found)
     assert found["home-rename"].ok
     assert [] == os.listdir(tmp_path)
