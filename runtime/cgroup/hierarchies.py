@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.kernel.mountinfo import unescaped
+from runtime.kernel.mountinfo import MountLine, parse_mountinfo
 from runtime.light_typing import NamedTuple
 
 
@@ -23,29 +23,6 @@ class Hierarchies(NamedTuple):
     """v1 controller (`memory`, `cpu`, …) → own directory."""
 
 
-class CgroupMount(NamedTuple):
-    """One line of mountinfo: *root* is the path in the hierarchy that is visible at *point*."""
-
-    version: int
-    root: str
-    point: str
-    options: tuple[str, ...]
-
-
-def parse_mounts(mountinfo: str) -> list[CgroupMount]:
-    """The cgroup mounts in the text of /proc/PID/mountinfo."""
-    mounts = []
-    for line in mountinfo.splitlines():
-        before, separator, after = line.partition(" - ")
-        if not separator or not after.startswith("cgroup"):
-            continue
-        fields, (fstype, _, options) = before.split(" "), after.split(" ")[:3]
-        if fstype in ("cgroup", "cgroup2"):
-            version = 2 if fstype == "cgroup2" else 1
-            mounts.append(CgroupMount(version, unescaped(fields[3]), unescaped(fields[4]), tuple(options.split(","))))
-    return mounts
-
-
 def parse_memberships(text: str) -> dict[str, str]:
     """Controller → path in its hierarchy, from /proc/PID/cgroup; the v2 hierarchy has the name ``."""
     paths: dict[str, str] = {}
@@ -56,7 +33,7 @@ def parse_memberships(text: str) -> dict[str, str]:
     return paths
 
 
-def _directory(mount: CgroupMount, path: str) -> Path:
+def _directory(mount: MountLine, path: str) -> Path:
     """Where *path* of the hierarchy is visible. In a container the mount may show only a part: then its top is ours."""
     root = mount.root.rstrip("/")
     if path == root or path.startswith(f"{root}/"):
@@ -70,11 +47,11 @@ def hierarchies(mountinfo: str, memberships: str) -> Hierarchies:
     unified_mount, unified = None, None
     legacy_mounts: dict[str, Path] = {}
     legacy: dict[str, Path] = {}
-    for mount in parse_mounts(mountinfo):
-        if mount.version == 2 and "" in paths:
+    for mount in parse_mountinfo(mountinfo):
+        if mount.type == "cgroup2" and "" in paths:
             unified_mount, unified = Path(mount.point), _directory(mount, paths[""])
-        elif mount.version == 1:
-            for controller in set(mount.options) & set(paths):
+        elif mount.type == "cgroup":
+            for controller in set(mount.super_options) & set(paths):
                 legacy_mounts[controller] = Path(mount.point)
                 legacy[controller] = _directory(mount, paths[controller])
     return Hierarchies(unified_mount, unified, legacy_mounts, legacy)

@@ -13,8 +13,8 @@ from runtime.kernel import processes
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Whether something is there, and how. *command* turns on what is off; *advice* says what else there is to know, or what to do
-    where one command doesn't do it."""
+    """Whether something is there, and how. *command* turns on what is off; *advice* says what else there is to know, or what to
+    do where one command doesn't do it."""
 
     ok: bool
     detail: str

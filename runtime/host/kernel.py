@@ -9,6 +9,7 @@ from runtime.host.finding import Finding, Remedy, good, off, try_out
 from runtime.host.machine import Machine
 from runtime.kernel import id_maps, libc, mounts, namespaces, processes, seccomp
 from runtime.kernel.capabilities import PROGRAM_CAPABILITIES
+from runtime.kernel.mountinfo import parse_mountinfo
 
 OLDEST_KERNEL = (5, 15)
 
@@ -58,8 +59,8 @@ def _mount_proc() -> int:
 
 def covered_below_proc(machine: Machine) -> list[str]:
     """Mount points on top of /proc: as long as there are any, nobody without privileges may mount another one."""
-    points = [line.split(" ")[4] for line in machine.text("/proc/self/mountinfo").splitlines()]
-    return [point for point in points if point.startswith("/proc/")]
+    mounted = parse_mountinfo(machine.text("/proc/self/mountinfo"))
+    return [mount.point for mount in mounted if mount.point.startswith("/proc/")]
 
 
 def _uncovered(machine: Machine) -> Remedy:

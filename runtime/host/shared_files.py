@@ -17,7 +17,7 @@ from pathlib import Path
 
 from runtime.host.finding import Finding, good, off
 from runtime.host.machine import Machine
-from runtime.kernel.mountinfo import unescaped
+from runtime.kernel.mountinfo import parse_mountinfo
 from runtime.rootfs.overlay_trial import why_no_writable_layer
 from runtime.rootfs.removal import remove_tree
 
@@ -42,7 +42,7 @@ _ONE_MACHINE_S = ("ext4", "ext3", "ext2", "xfs", "btrfs", "zfs", "f2fs", "tmpfs"
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A line of mountinfo (proc_pid_mountinfo(5))."""
+    """What LAUNCH_HOME is on, with the options of the mount and of its file system."""
 
     point: str
     type: str
@@ -60,13 +60,10 @@ def mount_of(directory: Path, machine: Machine) -> Mount:
     """The mount that *directory* is on."""
     real = os.path.realpath(directory)
     found = Mount("/", "unknown", "", frozenset())
-    for line in machine.text("/proc/self/mountinfo").splitlines():
-        before, _, after = line.partition(" - ")
-        fields, (kind, source, *options) = before.split(" "), after.split(" ")
-        point = unescaped(fields[4])
+    for line in parse_mountinfo(machine.text("/proc/self/mountinfo")):
         # A later mount at the same place, or an inner one, hides the others.
-        if (real == point or real.startswith(point.rstrip("/") + "/")) and len(point) >= len(found.point):
-            found = Mount(point, kind, source, frozenset(",".join([fields[5], *options]).split(",")))
+        if (real == line.point or real.startswith(line.point.rstrip("/") + "/")) and len(line.point) >= len(found.point):
+            found = Mount(line.point, line.type, line.source, frozenset((*line.options, *line.super_options)))
     return found
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from runtime.errors import ContainerError, Unsupported
 from runtime.kernel import libc, mounts
+from runtime.kernel.mountinfo import parse_mountinfo
 from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
 from runtime.rootfs.device_files import make_link
 from runtime.rootfs.targets import Root
@@ -78,8 +79,8 @@ def mount_sys(root: Root, *, own_network: bool) -> None:
 
 def _mounted_below(directory: str) -> list[str]:
     """The outermost mount points below *directory*, as this process sees them."""
-    with open("/proc/self/mountinfo") as mountinfo:
-        points = sorted({line.split()[4] for line in mountinfo})
+    with open("/proc/self/mountinfo") as file:
+        points = sorted({mount.point for mount in parse_mountinfo(file.read())})
     found: list[str] = []
     for point in points:
         if point.startswith(f"{directory}/") and not (found and point.startswith(f"{found[-1]}/")):
