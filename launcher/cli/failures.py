@@ -10,27 +10,27 @@ from launcher.errors import LaunchError
 from runtime.errors import RuntimeFailure
 
 
-def exit_code_of(work: Callable[[], int]) -> int:
-    """What *work* returns, or what its failure comes to. A bug keeps its traceback."""
+def exit_code_of(work: Callable[[], int], *, debug: bool) -> int:
+    """What *work* returns, or what its failure comes to. A bug keeps its traceback; with *debug* every failure does."""
     try:
         return work()
     except LaunchError as error:
-        return _show(error, error.exit_code)
+        return _show(error, error.exit_code, debug=debug)
     except RuntimeFailure as error:
-        return _show(error, 125)
+        return _show(error, 125, debug=debug)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        return _show_os_error(error)
+        return _show_os_error(error, debug=debug)
 
 
-def _show(error: LaunchError | RuntimeFailure, exit_code: int) -> int:
+def _show(error: LaunchError | RuntimeFailure, exit_code: int, *, debug: bool) -> int:
     from launcher.cli.render import print_error
 
-    if debugging():
+    if debug:
         import traceback
 
         traceback.print_exception(error)
@@ -38,13 +38,13 @@ def _show(error: LaunchError | RuntimeFailure, exit_code: int) -> int:
     return exit_code
 
 
-def _show_os_error(error: OSError) -> int:
+def _show_os_error(error: OSError, *, debug: bool) -> int:
     """The machine refused something we did not foresee: full disk, permission, a name that is too long."""
     import errno
 
     from launcher.cli.render import print_error
 
-    if debugging():
+    if debug:
         raise error
     if _has_lost_its_directory():
         print_error("the current directory does not exist any more", hint="`cd` to one that does", origin=None)
@@ -88,8 +88,3 @@ def _machine_errors() -> frozenset[int]:
 
 
 _MACHINE_ERRORS = _machine_errors()
-
-
-def debugging() -> bool:
-    """`--debug` (which sets LAUNCH_DEBUG) shows tracebacks of expected failures too."""
-    return os.environ.get("LAUNCH_DEBUG", "") not in ("", "0")

@@ -1,62 +1,40 @@
-"""Entry point of `launch`: find the command word, run its file; a failure is shown once (`failures.py`).
-
-Commands are one file each in `launcher.cli.commands`; a file is imported only when its command is typed. No command word means
-`run`: `launch experiment=digits`.
-"""
+"""Entry point of `launch`: find the command, do it; a failure is shown once (`failures.py`). `launch --help`."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
+from launcher.cli.command import Command, has_debug
 from launcher.cli.failures import exit_code_of
 from launcher.errors import ConfigError
 
-COMMANDS = {
-    "run": "run an experiment (the default: `launch experiment=digits`)",
-    "plan": "show what would be built and run; nothing is touched",
-    "build": "build the image only",
-    "push": "push an image to a registry; what it has already is not sent again",
-    "lock": "write the requirement lock next to the experiment",
-    "list": "the experiments that can be launched",
-    "runs": "the runs so far; `runs show RUN`",
-    "ps": "the runs that have not ended",
-    "logs": "a run's output; -f follows it",
-    "attach": "watch a running run as if it had been started here",
-    "exec": "run a program in the container of a run",
-    "shell": "a shell in the container of a run, or in an experiment's environment",
-    "top": "the processes of a run",
-    "stats": "what runs use now: processor, memory, processes, GPUs",
-    "gpus": "the GPUs of this machine: health, processes, leases, links; `--watch`",
-    "pause": "let a run stand still; `unpause` lets it go on",
-    "unpause": "let a paused run go on",
-    "stop": "ask a run to end (SIGTERM, then SIGKILL after its grace)",
-    "kill": "end a run now",
-    "wait": "wait for a run to end and exit with its code",
-    "rerun": "run a recorded run again and compare",
-    "resume": "go on with a run that was stopped or lost its host, or with a sweep",
-    "sweep": "what a sweep found: `show`, `best`",
-    "outputs": "print the directory of a run's outputs",
-    "sync": "send what MLflow missed",
-    "pull": "fetch an image from its registry",
-    "load": "take images out of a file or directory into the store",
-    "save": "write an image to a file or directory that docker, podman and skopeo read",
-    "login": "keep the credentials of a registry; `logout` forgets them",
-    "logout": "forget the credentials of a registry",
-    "images": "the images in the store: `show`, `history`, `sbom` and more",
-    "diff": "what differs between two runs, or two images",
-    "plot": "draw a metric of runs, in the terminal or as a picture",
-    "verify": "build an image again from its recipe and compare the two",
-    "gc": "free disk space: remove what nothing needs any more",
-    "store": "look after the store: is it whole (`check`), what can go (`gc`)",
-    "oci": "be an OCI runtime: run bundles by runc's command line",
-    "doctor": "what this machine can do, and what to do about the rest",
-    "ui": "the MLflow UI on loopback",
-    "init": "make a project of your own",
-    "completion": "print the completion script for a shell",
-}
+_FILES = ("experiments", "runs", "running", "images", "machine")
+"""In `launcher.cli.commands`, in the order of the help."""
+
+_HEAD = """\
+launch: declarative ML experiments. A YAML file becomes an image, an isolated container and a recorded run.
+
+usage: launch experiment=NAME [KEY=VALUE ...] [OPTIONS]
+       launch COMMAND [ARGUMENTS]
+
+commands:
+"""
+
+_TAIL = """
+examples:
+  launch experiment=digits                              build what is missing, run, record
+  launch experiment=digits params.lr=0.01 seed=3        change values (Hydra's override grammar)
+  launch experiment=digits --with humanize              one more requirement
+  launch experiment=digits -- python3 other.py          another command in the same environment
+  launch -m experiment=digits params.lr=0.1,0.01        a sweep
+  launch rerun @last                                    the same again, compared
+
+`launch COMMAND --help` tells more. State lies in LAUNCH_HOME; RUN is a short prefix, a name, `@last` or an MLflow run id.
+"""
 
 
 def main() -> None:
@@ -78,52 +56,82 @@ def _have_standard_streams() -> None:
             setattr(sys, name, os.fdopen(fd, mode, encoding="utf-8", closefd=False))
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(typed: Sequence[str]) -> int:
     """Run one command line. Returns the exit code; prints failures, never a traceback for what a user can cause."""
-    if arguments and arguments[0] in ("-h", "--help", "help"):
-        from launcher.cli.help import print_help
+    if typed and typed[0] in ("-h", "--help", "help"):
+        return _print_help()
+    if typed and typed[0] == "--version":
+        from launcher.version import VERSION
 
-        return print_help(COMMANDS)
-    if arguments and arguments[0] == "--version":
-        from launcher.cli.help import print_version
-
-        return print_version()
-    word, rest = ("run", list(arguments))
-    if arguments and arguments[0] in COMMANDS:
-        word, rest = arguments[0], list(arguments[1:])
-    return exit_code_of(lambda: _done(word, rest, typed=arguments))
+        print(f"launch {VERSION}")
+        return 0
+    return exit_code_of(lambda: _do(typed), debug=has_debug(typed))
 
 
-def _done(word: str, rest: Sequence[str], *, typed: Sequence[str]) -> int:
-    _refuse_a_stray_word(typed)
-    code: int = importlib.import_module(f"launcher.cli.commands.{word}").main(rest)
+def _do(typed: Sequence[str]) -> int:
+    command, rest = find_command(typed)
+    options = rest if command.arguments is None else command.parse(rest)
+    if getattr(options, "verbose", False):
+        os.environ["LAUNCH_VERBOSE"] = "1"
+    code = command.function(options)
     sys.stdout.flush()
     return code
 
 
-def _refuse_a_stray_word(arguments: Sequence[str]) -> None:
-    """`launch digits` or `launch rnu …`: neither a command nor an override."""
-    if not arguments or arguments[0] in COMMANDS or arguments[0].startswith("-") or "=" in arguments[0]:
-        return
-    word = arguments[0]
-    if word.startswith(("~", "+")):
-        return
-    raise ConfigError(f"unknown command `{word}`", hint=_what_was_meant(word))
+def commands() -> dict[str, Command]:
+    """Every command by its word; nouns have their actions."""
+    modules = [importlib.import_module(f"launcher.cli.commands.{file}") for file in _FILES]
+    declared = [value for module in modules for value in vars(module).values() if isinstance(value, Command)]
+    return {command.words: command for command in declared if " " not in command.words}
 
 
-def _what_was_meant(word: str) -> str:
-    from pathlib import Path
+def find_command(typed: Sequence[str]) -> tuple[Command, list[str]]:
+    """The command that *typed* begins with, and what stands behind its words; `run` without a word. Raises ConfigError."""
+    words = list(typed)
+    if not words or "=" in words[0] or words[0].startswith(("-", "~", "+")):
+        from launcher.cli.commands.experiments import run
 
+        return run, words
+    known = commands()
+    if words[0] not in known:
+        raise ConfigError(f"unknown command `{words[0]}`", hint=_command_meant(words[0], known))
+    command = known[words.pop(0)]
+    if not command.actions or not words or words[0].startswith("-"):
+        return command, words
+    if words[0] not in command.actions:
+        raise ConfigError(f"unknown action `{words[0]}`", hint=_action_meant(words[0], command))
+    return command.actions[words[0]], words[1:]
+
+
+def _command_meant(word: str, known: Collection[str]) -> str:
     from launcher.config.project import list_experiments
     from runtime.suggestions import closest
 
-    experiments = [found.name for found in list_experiments(config_dir=None, cwd=Path.cwd(), environ=os.environ)]
+    experiments = [each.name for each in list_experiments(config_dir=None, cwd=Path.cwd(), environ=os.environ)]
     if word in experiments:
         return f"an experiment is launched with `launch experiment={word}`"
-    near = closest(word, [*COMMANDS, *experiments])
+    near = closest(word, [*known, *experiments])
     if near is None:
         return "`launch --help` lists the commands, `launch list` the experiments"
-    return f"did you mean `launch {near if near in COMMANDS else f'experiment={near}'}`?"
+    return f"did you mean `launch {near if near in known else f'experiment={near}'}`?"
+
+
+def _action_meant(word: str, noun: Command) -> str:
+    from runtime.suggestions import did_you_mean
+
+    show = noun.actions.get("show")
+    otherwise = (
+        f"`launch {noun.words} --help` lists its actions" if show is None else f"`launch {show.words} {word}`: {show.summary}"
+    )
+    return did_you_mean(word, noun.actions, prefix=f"launch {noun.words} ") or otherwise
+
+
+def _print_help() -> int:
+    known = commands()
+    width = max(map(len, known))
+    lines = "".join(f"  {word:<{width}}  {command.summary}\n" for word, command in known.items())
+    print(_HEAD + lines + _TAIL, end="")
+    return 0
 
 
 if __name__ == "__main__":

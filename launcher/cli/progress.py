@@ -6,6 +6,7 @@ nothing never pays for it; what a line says is `progress_lines.py`.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -14,7 +15,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from launcher.cli import render
-from launcher.cli.arguments import verbose
 from runtime.build.plan import BuildPlan, InstallWheel, Step
 from runtime.build.step_label import counted, step_label
 from runtime.store.records import Layer
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from launcher.cli.progress_lines import Download, RunningStep
 
 _REDRAWN_A_SECOND = 8
+
+
+def verbose() -> bool:
+    """Whether to say more; what `--verbose` sets, or a person's environment."""
+    return os.environ.get("LAUNCH_VERBOSE", "") not in ("", "0")
 
 
 class BuildProgress:

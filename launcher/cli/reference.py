@@ -11,15 +11,14 @@ import io
 import os
 from contextlib import redirect_stdout, suppress
 
-from launcher.cli.commands.images import ACTIONS
-from launcher.cli.main import COMMANDS, run
+from launcher.cli.main import commands, run
 
 _WIDTH = "100"
 
 _INTRODUCTION = """\
 # Command line
 
-<!-- Made by `python -m launcher.cli.reference`; edit the files in `launcher/cli/commands` instead. -->
+<!-- Made by `python -m launcher.cli.reference`; edit the declarations in `launcher/cli/commands` instead. -->
 
 RUN is a short prefix of a run's id, its name, `@last` (`@last~1` is the one before), or an MLflow run id. Keys for `KEY=VALUE`
 are in [configuration.md](configuration.md).
@@ -50,7 +49,7 @@ A program may itself exit with 2 or 125; the last lines of a run and `launch run
 | `LAUNCH_DRIVER_ROOT`, `LAUNCH_DEV_ROOT` | what the driver's files and the device nodes are below, where that isn't `/` |
 | `LAUNCH_CDI_DIRS` | where CDI specifications are looked for; default `/etc/cdi:/var/run/cdi` |
 | `LAUNCH_NO_CONFIG_CACHE` | `1`: compose every configuration anew |
-| `MLFLOW_TRACKING_TOKEN`, or `MLFLOW_TRACKING_USERNAME` and `…_PASSWORD` | for a `tracking.uri` that wants them |
+| `MLFLOW_TRACKING_TOKEN`, or `MLFLOW_TRACKING_USERNAME` and `…_PASSWORD` | for a `tracking.uri` that needs them |
 | `NO_COLOR` | no colour |
 | `LAUNCH_DEBUG`, `LAUNCH_VERBOSE` | the same as `--debug` and `--verbose` |
 
@@ -62,9 +61,9 @@ pip's and uv's settings (configuration files and `PIP_*`, `UV_*` variables) coun
 def page() -> str:
     """The whole page."""
     parts = [_INTRODUCTION, "## `launch`\n\n" + _block(_help_of())]
-    for word in COMMANDS:
-        parts.append(f"## `launch {word}`\n\n{_block(_help_of(word))}")
-        parts += [_block(_help_of(word, action)) for action in (ACTIONS if word == "images" else ())]
+    for command in commands().values():
+        parts.append(f"## `launch {command.words}`\n\n{_block(_help_of(command.words))}")
+        parts += [_block(_help_of(*action.words.split())) for action in command.actions.values()]
     return "\n".join(parts)
 
 

@@ -1,6 +1,7 @@
 """How things look: errors, sizes, durations, tables, colour. Ours goes to stderr; stdout is only for data.
 
-Plain text with ANSI codes where stderr is a terminal and NO_COLOR is not set; rich is used only by `progress.py` and `live.py`.
+Plain text with ANSI codes where stderr is a terminal and NO_COLOR is not set; rich draws only in `progress.py` and
+`sweep/view.py`.
 """
 
 from __future__ import annotations
@@ -48,6 +49,14 @@ def print_error(message: str, *, hint: str | None, origin: object | None, notes:
     if hint:
         lines.extend(["", f"{styled('hint', 'cyan')}: {hint}"])
     say("\n".join(lines))
+
+
+def print_json(document: object, *, ensure_ascii: bool = True) -> None:
+    """*document* on stdout, for programs."""
+    import json
+
+    json.dump(document, sys.stdout, indent=2, ensure_ascii=ensure_ascii)
+    print()
 
 
 def size(count: float) -> str:

@@ -1,17 +1,23 @@
-"""The caller's terminal while it is raw, for a program inside a container, or gives single keys: given back whatever happens.
+"""The caller's terminal: its size, and while it is raw, for a program inside a container, or gives single keys.
 
-"Whatever" includes `kill -9` of this process: a child that does nothing else waits for that and restores the modes then.
+It is given back whatever happens, which includes `kill -9` of this process: a child that does nothing else waits for that and
+restores the modes then.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import signal
+import sys
 import termios
+import time
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+
+from launcher.errors import ConfigError
 
 _DISMISSED = b"."
 
@@ -74,3 +80,49 @@ def _guard(terminal: int, modes: list[Any]) -> tuple[int, int]:
             os._exit(0)
     os.close(waiting)
     return pid, dismissal
+
+
+class Keys:
+    """What is typed at *terminal*; None: nothing ever is."""
+
+    def __init__(self, terminal: int | None) -> None:
+        self._terminal = terminal
+
+    def pressed(self, key: str, *, within_s: float) -> bool:
+        """Wait for *within_s* seconds, or until *key* is pressed."""
+        end = time.monotonic() + within_s
+        while (left := end - time.monotonic()) > 0:
+            if self._terminal is None:
+                time.sleep(left)
+            elif select.select([self._terminal], [], [], left)[0]:
+                typed = os.read(self._terminal, 64)
+                if not typed or key.encode() in typed:
+                    return True
+        return False
+
+
+@contextmanager
+def typed_keys() -> Iterator[Keys]:
+    """The keys of standard input where it is a terminal that is ours: in the background they are somebody else's."""
+    if not sys.stdin.isatty() or os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp():
+        yield Keys(None)
+        return
+    with single_keys(sys.stdin.fileno()):
+        yield Keys(sys.stdin.fileno())
+
+
+def terminal_size() -> tuple[int, int]:
+    """Rows and columns of our terminal; the usual ones when it has none to tell."""
+    from runtime.container.pty import size_of
+
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if os.isatty(stream.fileno()):
+            rows, columns = size_of(stream.fileno())
+            if rows and columns:
+                return rows, columns
+    return 24, 80
+
+
+def need_terminal(hint: str) -> None:
+    if not os.isatty(sys.stdin.fileno()):
+        raise ConfigError("stdin is not a terminal", hint=hint)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from launcher.cli import render
-from launcher.cli.summary import print_summary
+from launcher.cli.runs.summary import print_summary
 from launcher.journal import journal
 from launcher.run.output import Output, lines_from
 from launcher.run.supervisor.signal_inbox import SignalInbox

@@ -36,7 +36,7 @@ _TERMINAL_VARIABLES = ("COLUMNS", "LINES")
 
 @dataclass(slots=True)
 class BareShell:
-    """The program on its terminal, as `launcher.cli.relay` wants it."""
+    """The program on its terminal, as `launcher.cli.runs.relay` wants it."""
 
     container: Container
     stdin: int

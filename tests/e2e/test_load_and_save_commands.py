@@ -156,7 +156,7 @@ def test_a_name_that_is_nearly_one_of_the_store_is_corrected(launch: Launch, arc
 
 def test_a_save_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys; from pathlib import Path; from launcher.cli.commands.save import _to_file\n"
+        "import os, signal, sys; from pathlib import Path; from launcher.cli.images.save import _to_file\n"
         "def chunks():\n    yield b'x' * 100_000\n    os.kill(os.getpid(), signal.SIGKILL)\n"
         "_to_file(chunks(), Path(sys.argv[1]))\n"
     )

@@ -1,1 +1,1 @@
-"""One file a command; each has `main(arguments) -> exit code`."""
+"""Every command's declaration, by subject: importing one costs next to nothing."""

@@ -4,31 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.cli import arguments as args
 from launcher.cli import render
+from launcher.cli.command import Options
 from launcher.errors import LaunchError
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = args.Parser(
-        "gpus cdi",
-        "Write a CDI specification of this machine's NVIDIA GPUs, for podman, containerd, cri-o and others; launch needs none.",
-        usage="[--output FILE] [--json] [--capabilities LIST] [--no-hooks]",
-    )
-    parser.add_argument(
-        "--output", "-o", metavar="FILE", type=Path, help="instead of stdout; as in /etc/cdi/nvidia.yaml, or .json"
-    )
-    parser.add_argument("--json", action="store_true", help="as JSON; a file's name says it too")
-    parser.add_argument("--capabilities", metavar="LIST", help="compute,utility,video,graphics,display,ngx; all by default")
-    parser.add_argument("--no-hooks", action="store_true", help="write no hooks, even if nvidia-cdi-hook is installed")
-    args.add_debug_options(parser)
-    options = parser.parse_args(arguments)
-    args.apply_debug(options)
-    if options.output is not None and options.output.suffix not in (".yaml", ".json"):
-        parser.error(f"`{options.output}`: a specification is found only under a name that ends in .yaml or .json")
+def describe_gpus(options: Options) -> int:
     as_json = options.json or (options.output is not None and options.output.suffix == ".json")
     text = _text(options.capabilities, as_json=as_json, hook=None if options.no_hooks else shutil.which("nvidia-cdi-hook"))
     if options.output is None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from launcher.cli import arguments as args
 from launcher.cli import render
 from launcher.cli.gpus.view import View, document, look
 from launcher.errors import ConfigError
@@ -36,19 +33,12 @@ _NAMES = {
 _UNITS = {"busy_percent": " %", "power_w": " W", "power_limit_w": " W", "temperature_c": " °C"}
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = args.Parser("gpus show", "Show everything that is known of one GPU.", usage="GPU [--json]")
-    parser.add_argument("gpu", metavar="GPU", help="its number, or the beginning of its UUID")
-    parser.add_argument("--json", action="store_true", help="as JSON on stdout")
-    args.add_debug_options(parser)
-    options = parser.parse_args(arguments)
-    args.apply_debug(options)
+def show_gpu(reference: str, *, as_json: bool) -> int:
     view = look(os.environ, with_topology=False)
-    gpu = _meant(options.gpu, view)
+    gpu = _meant(reference, view)
     facts = document(view)["gpus"][view.gpus.index(gpu)]
-    if options.json:
-        json.dump(facts, sys.stdout, indent=2)
-        print()
+    if as_json:
+        render.print_json(facts)
     else:
         print("\n".join(_lines(facts)))
     return 0

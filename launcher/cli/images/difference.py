@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,8 +22,7 @@ def diff_images(before: Image, after: Image, store: Store, *, all_files: bool, a
 
     found = image_difference(before, after, store)
     if as_json:
-        json.dump(found.to_json(), sys.stdout, indent=2)
-        print()
+        render.print_json(found.to_json())
     else:
         for line in _lines(found, all_files=all_files):
             print(render.printable(line))

@@ -1,16 +1,15 @@
-"""`launch images show IMAGE`: what an image is, what it is made of, where it is and who has used it."""
+"""`launch images show IMAGE`: what an image is and is made of, where it is, who has used it; `launch images sbom IMAGE`."""
 
 from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from launcher.cli import arguments as args
 from launcher.cli import render
 from launcher.plan.images.image_facts import image_facts
+from launcher.plan.images.recipe import SBOM
 from runtime.build.step_label import counted
 from runtime.oci.digest import Digest
 from runtime.state_dir import StateDir, state_dir
@@ -20,22 +19,32 @@ _MOST_SHOWN = 5
 _WIDTH = 90
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = args.Parser("images show", "Show what an image is and what it is made of.", usage="IMAGE [--json]")
-    parser.add_argument("image", metavar="IMAGE", help="a digest prefix, a name or an experiment")
-    parser.add_argument("--json", action="store_true", help="as JSON on stdout")
-    args.add_debug_options(parser)
-    options = parser.parse_args(arguments)
-    args.apply_debug(options)
+def show_image(reference: str, *, as_json: bool) -> int:
     state = state_dir()
     store = Store(state.store)
-    image = store.image(options.image)
+    image = store.image(reference)
     facts = {**image_facts(image, store), "runs": _runs(state, image.digest)}
-    if options.json:
-        json.dump(facts, sys.stdout, indent=2)
-        print()
+    if as_json:
+        render.print_json(facts)
     else:
         print("\n".join(_lines(facts)))
+    return 0
+
+
+def show_bill(reference: str) -> int:
+    """The software in an image, as CycloneDX JSON."""
+    store = Store(state_dir().store)
+    image = store.image(reference)
+    content = store.attached(image, SBOM)
+    if content is None:
+        # An image that was imported as it is, or built before bills were kept: what is in it can still be read.
+        from launcher.plan.images.image_facts import names_of
+        from launcher.plan.images.recipe import sbom_from_recipe
+
+        document = sbom_from_recipe(image, store, name=next(iter(names_of(image, store)), image.digest.short))
+    else:
+        document = json.loads(content)
+    render.print_json(document, ensure_ascii=False)
     return 0
 
 

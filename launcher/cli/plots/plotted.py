@@ -1,4 +1,4 @@
-"""What is to be drawn, before it is known on what: a terminal (`plot_terminal.py`) or a file (`plot_file.py`)."""
+"""What is to be drawn, before it is known on what: a terminal (`terminal.py`) or a file (`file.py`)."""
 
 from __future__ import annotations
 

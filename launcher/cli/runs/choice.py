@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
 
-from launcher.cli import arguments as args
+from launcher.cli.command import Options
 from launcher.errors import ConfigError
 from launcher.tracking.record.run_fields import check, value
 from launcher.tracking.record.run_filter import run_filter
 from launcher.tracking.record.run_record import RunRecord
 
 
-def add_where(parser: args.Parser) -> None:
-    parser.add_argument(
-        "--where", metavar="EXPR", help="only runs that fulfil it: 'metrics.acc > 0.9 and params.lr < 0.1 and status = FINISHED'"
-    )
-
-
-def add_choice(parser: args.Parser) -> None:
-    add_where(parser)
-    parser.add_argument(
-        "--sort", metavar="FIELDS", help="order by fields, e.g. 'metrics.acc desc, duration'; a run that lacks one comes last"
-    )
-    parser.add_argument("-n", type=int, default=None, metavar="N", help="only N: the latest, or with --sort the first")
-
-
-def chosen(records: Sequence[RunRecord], options: argparse.Namespace, parser: args.Parser) -> list[RunRecord]:
+def chosen(records: Sequence[RunRecord], options: Options) -> list[RunRecord]:
     """Those of *records* that the options mean."""
-    if options.n is not None and options.n < 1:
-        parser.error("-n takes a number from 1 on")
     found = fulfilling(records, options.where)
     if options.sort is not None:
         return _sorted(found, options.sort, among=records)[: options.n]

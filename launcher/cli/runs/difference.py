@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from launcher.cli import render
 from launcher.cli.plots.sparkline import sparkline
-from launcher.cli.summary import headline
+from launcher.cli.runs.summary import headline
 from launcher.run.compare.run_difference import Change, MetricDifference, RunDifference, run_difference
 from launcher.tracking.record.run_record import RunRecord
 from runtime.build.step_label import counted
@@ -22,8 +21,7 @@ _MOST_FILES = 20
 def diff_runs(before: RunRecord, after: RunRecord, *, as_json: bool) -> int:
     found = run_difference(before, after)
     if as_json:
-        json.dump(found.to_json(), sys.stdout, indent=2)
-        print()
+        render.print_json(found.to_json())
     else:
         for line in _lines(found):
             print(line)

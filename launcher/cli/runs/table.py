@@ -1,25 +1,58 @@
-"""Runs as a table or as JSON: what `launch runs` and `launch ps` print."""
+"""Runs as a table or as JSON: `launch runs`, `launch ps`."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from launcher.cli import render
+from launcher.cli.cluster_run import settle_all, with_waits
+from launcher.cli.command import Options
+from launcher.cli.runs.choice import chosen
+from launcher.run.active import active_runs
+from launcher.run.recover import recover_all
 from launcher.tracking.record.run_fields import DURATIONS, MOMENTS, Value, check, value
 from launcher.tracking.record.run_nodes import node_words
-from launcher.tracking.record.run_record import RunRecord
+from launcher.tracking.record.run_record import RunRecord, fold, list_runs
+from runtime.build.step_label import counted
+from runtime.state_dir import state_dir
 
 COLUMNS = ("RUN", "EXPERIMENT", "STATUS", "REASON", "EXIT", "STARTED", "DURATION", "METRICS")
 
 
-def print_records(records: Sequence[RunRecord], *, as_json: bool) -> int:
+def show_runs(options: Options) -> int:
+    """Those that the options choose."""
+    state = state_dir()
+    settle_all(state)
+    recover_all(state)
+    records = list_runs(state)
+    shown = chosen(records, options)
+    if records and not shown and not options.json:
+        render.say(f"none of {counted(len(records), 'run')} fulfils that")
+    elif options.columns is not None:
+        _print_columns(shown, options.columns, among=records, as_json=options.json)
+    else:
+        _print_records(shown, as_json=options.json)
+    return 0
+
+
+def show_active_runs(*, as_json: bool) -> int:
+    """Those that have not ended."""
+    state = state_dir()
+    waits = settle_all(state)
+    recover_all(state)
+    records = [record for record in map(fold, active_runs(state)) if record is not None and record.exit_code is None]
+    if not records and not as_json:
+        render.say("nothing is running")
+    else:
+        _print_records(with_waits(records, waits), as_json=as_json)
+    return 0
+
+
+def _print_records(records: Sequence[RunRecord], *, as_json: bool) -> None:
     if as_json:
-        json.dump([record.to_json() for record in records], sys.stdout, indent=2)
-        print()
+        render.print_json([record.to_json() for record in records])
     elif records:
         columns: tuple[str, ...] = COLUMNS
         rows: list[tuple[Any, ...]] = [_row(record) for record in records]
@@ -35,20 +68,17 @@ def print_records(records: Sequence[RunRecord], *, as_json: bool) -> int:
         print(render.table(columns, rows))
     else:
         render.say("no runs; `launch experiment=digits` makes one")
-    return 0
 
 
-def print_columns(records: Sequence[RunRecord], columns: str, *, among: Sequence[RunRecord], as_json: bool) -> int:
+def _print_columns(records: Sequence[RunRecord], columns: str, *, among: Sequence[RunRecord], as_json: bool) -> None:
     """Those *columns* (comma-separated fields of `run_fields.py`) of *records*, which are some of *among*."""
     fields = [field.strip() for field in columns.split(",") if field.strip()]
     for field in fields:
         check(field, among)
     if as_json:
-        json.dump([{field: value(record, field) for field in fields} for record in records], sys.stdout, indent=2)
-        print()
+        render.print_json([{field: value(record, field) for field in fields} for record in records])
     else:
         print(render.table(fields, [[_cell(field, value(record, field)) for field in fields] for record in records]))
-    return 0
 
 
 def _cell(field: str, found: Value) -> str:

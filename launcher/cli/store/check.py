@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 
-from launcher.cli import arguments as args
 from launcher.cli import render
 from runtime.build.step_label import counted
 from runtime.state_dir import StateDir, state_dir
 from runtime.store.check import Problem, check
 from runtime.store.store import Store
 
-_EPILOG = """exit status: 0 nothing is wrong (or no more, with --repair), 1 something is."""
 _SAY_AFTER_S = 2.0
 
 
-def check_store(arguments: Sequence[str]) -> int:
-    parser = args.Parser(
-        "store check", "Read all of the store and compare it with its digests.", usage="[--repair] [--json]", epilog=_EPILOG
-    )
-    parser.add_argument("--repair", action="store_true", help="remove what is damaged and make it again from where it came from")
-    parser.add_argument("--json", action="store_true", help="as JSON on stdout")
-    args.add_debug_options(parser)
-    options = parser.parse_args(arguments)
-    args.apply_debug(options)
+def check_store(*, repair: bool, as_json: bool) -> int:
     state = state_dir()
     store = Store(state.store)
     problems = check(store, looked_at=_progress())
-    if options.json:
+    if as_json:
         document = [{"kind": problem.kind, "digest": str(problem.digest), "what": problem.what} for problem in problems]
-        json.dump(document, sys.stdout, indent=2)
-        print()
+        render.print_json(document)
     else:
         for problem in problems:
             print(f"{problem.kind}  {problem.digest.short}  {problem.what}")
@@ -42,7 +30,7 @@ def check_store(arguments: Sequence[str]) -> int:
     render.say(f"{counted(len(store.layers()), 'layer')}, {counted(len(store.image_digests()), 'image')}: {len(damaged)} damaged")
     if not problems:
         return 0
-    if not options.repair:
+    if not repair:
         render.say("`launch store check --repair` makes again what is damaged")
         return 1
     return _repair(problems, store, state)

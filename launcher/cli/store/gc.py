@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-from collections.abc import Sequence
-
-from launcher.cli import arguments as args
 from launcher.cli import render
+from launcher.cli.command import Options
+from launcher.cli.store.cache_entries import cache_entries
 from launcher.errors import ConfigError
+from launcher.run.images_in_use import images_in_use
 from runtime.build.step_label import counted
-from runtime.state_dir import StateDir, state_dir
+from runtime.state_dir import state_dir
 from runtime.store.garbage import Collected, Rules, collect
 from runtime.store.records import Image
 from runtime.store.store import Store
@@ -20,49 +17,14 @@ _DAY_S = 86_400
 _DEFAULT_DAYS = 30.0
 _SHOWN = 20
 
-_EPILOG = """what stays whatever its age: images of runs that have not ended, pinned ones (`launch images pin`), what a build in
-progress uses, and images with a name, unless --all says otherwise. Others wait for nothing: builds go on meanwhile."""
 
-
-def collect_garbage(command: str, arguments: Sequence[str]) -> int:
-    parser = args.Parser(
-        command,
-        "Free disk space: remove images that were not used for a while, and layers, packages and caches that nothing needs.",
-        usage="[--keep-days N] [--max-size SIZE] [--all] [--dry-run] [--json]",
-        epilog=_EPILOG,
-    )
-    parser.add_argument(
-        "--keep-days",
-        type=float,
-        metavar="N",
-        help=f"keep what was used within N days (default {_DEFAULT_DAYS:.0f}; with --max-size: none)",
-    )
-    parser.add_argument(
-        "--max-size",
-        metavar="SIZE",
-        help="go on until no more than SIZE (`20GB`) is left; what was not used for longest goes first",
-    )
-    parser.add_argument(
-        "--all", "-a", action="store_true", help="a name keeps no image: the last of every old experiment may go too"
-    )
-    parser.add_argument("--dry-run", "-n", action="store_true", help="only say what would go")
-    parser.add_argument("--json", action="store_true", help="as JSON on stdout")
-    args.add_debug_options(parser)
-    options = parser.parse_args(arguments)
-    args.apply_debug(options)
-    return _collect(state_dir(), options)
-
-
-def _collect(state: StateDir, options: argparse.Namespace) -> int:
-    from launcher.cli.store.cache_entries import cache_entries
-    from launcher.run.images_in_use import images_in_use
-
+def collect_garbage(options: Options) -> int:
+    state = state_dir()
     gone = collect(
         Store(state.store), _rules(options), keep=images_in_use(state), caches=cache_entries(state.cache), dry_run=options.dry_run
     )
     if options.json:
-        json.dump(_document(gone, dry_run=options.dry_run), sys.stdout, indent=2)
-        print()
+        render.print_json(_document(gone, dry_run=options.dry_run))
     else:
         _print(gone, dry_run=options.dry_run)
     if gone.over_bytes:
@@ -74,10 +36,10 @@ def _collect(state: StateDir, options: argparse.Namespace) -> int:
     return 1 if gone.over_bytes else 0
 
 
-def _rules(options: argparse.Namespace) -> Rules:
+def _rules(options: Options) -> Rules:
     days = options.keep_days
     if days is not None and not days >= 0:
-        raise ConfigError(f"--keep-days wants a number of days, not `{days}`", hint="`--keep-days 7`")
+        raise ConfigError(f"--keep-days needs a number of days, not `{days}`", hint="`--keep-days 7`")
     if days is None and options.max_size is None:
         days = _DEFAULT_DAYS
     most = None if options.max_size is None else _bytes(options.max_size)

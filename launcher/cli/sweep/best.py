@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.cli import arguments as args
 from launcher.cli import render
-from launcher.cli.sweep.find import find_sweep
+from launcher.cli.command import Options
+from launcher.cli.sweep.show import find_sweep
 from launcher.cli.sweep.summary import best_lines
 from launcher.errors import ConfigError
 from launcher.sweep.results import SweepResults, results_of
@@ -16,15 +15,7 @@ from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import state_dir
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = args.Parser("sweep best", "Show the best trial of a sweep.", usage="SWEEP [--trial N] [--rerun] [--export FILE]")
-    parser.add_argument("sweep", metavar="SWEEP", help="its id or name, a trial of it, or @last")
-    parser.add_argument("--trial", type=int, metavar="N", help="of several that are best: the one meant")
-    parser.add_argument("--rerun", action="store_true", help="run it again and compare, as `launch rerun` does")
-    parser.add_argument("--export", type=Path, metavar="FILE", help="write it as an experiment, e.g. conf/experiment/best.yaml")
-    args.add_debug_options(parser)
-    options = parser.parse_args(arguments)
-    args.apply_debug(options)
+def show_best(options: Options) -> int:
     record = find_sweep(state_dir(), options.sweep)
     results = results_of(record)
     best = _chosen(results, options.trial, must_choose=options.rerun or options.export is not None)
@@ -34,9 +25,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.export is not None:
         _export(options.export, record, best[0])
     if options.rerun:
-        from launcher.cli.commands.rerun import main as rerun
+        from launcher.cli.commands.runs import rerun
 
-        return rerun([runs[best[0].trial]])
+        return rerun.function(rerun.parse([runs[best[0].trial]]))
     return 0
 
 

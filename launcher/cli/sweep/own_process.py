@@ -19,7 +19,7 @@ Begun = Callable[[RunDir], None]
 """To be called once the sweep is written down: until then its process speaks to the terminal."""
 
 
-def begin(sweep: Callable[[Begun], int], state: StateDir) -> tuple[RunDir, int]:
+def begin(sweep: Callable[[Begun], int], state: StateDir, *, debug: bool) -> tuple[RunDir, int]:
     """Fork the process that does *sweep*. Returns the parent run and the process's pidfd, once it has begun.
 
     Raises SystemExit when it ended before; then it has said why. To be called with signals held back: the process lets them
@@ -31,7 +31,7 @@ def begin(sweep: Callable[[Begun], int], state: StateDir) -> tuple[RunDir, int]:
     pid = os.fork()
     if pid == 0:
         os.close(told)
-        _be_the_process(sweep, telling)
+        _be_the_process(sweep, telling, debug=debug)
     os.close(telling)
     pidfd = os.pidfd_open(pid)
     with open(told, "rb") as answer:
@@ -42,12 +42,12 @@ def begin(sweep: Callable[[Begun], int], state: StateDir) -> tuple[RunDir, int]:
     return state.run(run_id), pidfd
 
 
-def _be_the_process(sweep: Callable[[Begun], int], telling: int) -> NoReturn:
+def _be_the_process(sweep: Callable[[Begun], int], telling: int, *, debug: bool) -> NoReturn:
     code = 125
     try:
         os.setsid()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        code = exit_code_of(lambda: sweep(lambda run_dir: _leave_terminal(run_dir, telling)))
+        code = exit_code_of(lambda: sweep(lambda run_dir: _leave_terminal(run_dir, telling)), debug=debug)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:

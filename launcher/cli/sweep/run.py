@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from launcher.cli.arguments import Request
+from launcher.cli.command import Options
 from launcher.cli.sweep.own_process import Begun, begin
 from launcher.cli.sweep.prepare import PreparedSweep, prepare_sweep
 from launcher.cli.sweep.trials_place import trials_place
@@ -33,7 +33,7 @@ _REQUESTS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 """What the sweep's process is asked by."""
 
 
-def sweep(request: Request, options: argparse.Namespace, timings: Timings) -> int:
+def sweep(request: Request, options: Options, timings: Timings) -> int:
     """Run the sweep. Exit code 0 when every trial finished, else 1."""
     config_dir = None if request.config_dir is None else os.path.abspath(request.config_dir)
     asked = SweepRequest(
@@ -43,10 +43,10 @@ def sweep(request: Request, options: argparse.Namespace, timings: Timings) -> in
     with ForkServer() as supervisors:
         prepared = prepare_sweep(asked, state, timings, quiet=options.quiet)
         process = _SweepProcess(prepared, supervisors, asked)
-        return process.watched(process.anew, detach=options.detach, quiet=options.quiet)
+        return process.watched(process.anew, options)
 
 
-def resume_sweep(record: RunRecord, overrides: tuple[str, ...], *, force: bool, detach: bool, quiet: bool) -> int:
+def resume_sweep(record: RunRecord, options: Options) -> int:
     """Go on with the sweep of *record*: its trials stay, those that ran are watched again or tried again, the others follow."""
     try:
         before = description.read(record.run_dir.sweep)
@@ -55,13 +55,13 @@ def resume_sweep(record: RunRecord, overrides: tuple[str, ...], *, force: bool, 
         what = f"sweep `{record.run_id}` cannot be resumed: it was made by a Hydra program, or by an older launch"
         raise ConfigError(what, hint=hint) from None
     refuse_running(record.run_dir)
-    asked = replace(before.request, overrides=(*before.request.overrides, *overrides))
+    asked = replace(before.request, overrides=(*before.request.overrides, *options.overrides))
     state = state_dir().ensure()
     with ForkServer() as supervisors:
-        prepared = prepare_sweep(asked, state, Timings(), quiet=quiet)
-        _refuse_changes(record, description.changes(before.same, prepared.description(asked).same), force=force)
+        prepared = prepare_sweep(asked, state, Timings(), quiet=options.quiet)
+        _refuse_changes(record, description.changes(before.same, prepared.description(asked).same), force=options.force)
         process = _SweepProcess(prepared, supervisors, asked)
-        return process.watched(lambda begun: process.again(record.run_dir, begun), detach=detach, quiet=quiet, from_now=True)
+        return process.watched(lambda begun: process.again(record.run_dir, begun), options, from_now=True)
 
 
 def _refuse_changes(record: RunRecord, changes: list[str], *, force: bool) -> None:
@@ -84,16 +84,16 @@ class _SweepProcess:
     supervisors: ForkServer
     asked: SweepRequest
 
-    def watched(self, sweep: Callable[[Begun], int], *, detach: bool, quiet: bool, from_now: bool = False) -> int:
+    def watched(self, sweep: Callable[[Begun], int], options: Options, *, from_now: bool = False) -> int:
         """Have *sweep* done, and watch it or leave. Returns the exit code."""
         with held_back(SIGNALS):
-            run_dir, process = begin(sweep, self.prepared.state)
+            run_dir, process = begin(sweep, self.prepared.state, debug=options.debug)
             self.supervisors.give_away()
-            inbox = None if detach else SignalInbox(SIGNALS)
+            inbox = None if options.detach else SignalInbox(SIGNALS)
         if inbox is None:
             print(run_dir.run_id)
             return 0
-        return watch_sweep(run_dir, process, inbox, quiet=quiet, from_now=from_now)
+        return watch_sweep(run_dir, process, inbox, quiet=options.quiet, from_now=from_now)
 
     def anew(self, begun: Begun) -> int:
         """A new sweep."""

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from launcher.cli import arguments as args
 from launcher.cli import render
-from launcher.cli.sweep.find import find_sweep
+from launcher.cli.command import Options
 from launcher.cli.sweep.summary import best_lines
+from launcher.errors import ConfigError
+from launcher.run.recover import recover_all
 from launcher.sweep.results import SweepResults, results_of
 from launcher.sweep.trial_log import read_place
-from launcher.tracking.record.run_record import RunRecord
+from launcher.tracking.record.run_record import RunRecord, find_run, list_runs
 from runtime.build.step_label import counted
-from runtime.state_dir import state_dir
+from runtime.state_dir import StateDir, state_dir
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = args.Parser("sweep show", "Show what a sweep found.", usage="SWEEP [-n N] [--pictures DIR] [--json]")
-    parser.add_argument("sweep", metavar="SWEEP", help="its id or name, a trial of it, or @last")
-    parser.add_argument("-n", type=int, default=20, metavar="N", help="the N best trials (default 20)")
-    parser.add_argument("--pictures", type=Path, metavar="DIR", help="write history, parallel coordinates, slices and importance")
-    parser.add_argument("--json", action="store_true", help="as JSON on stdout")
-    args.add_debug_options(parser)
-    options = parser.parse_args(arguments)
-    args.apply_debug(options)
-    from launcher.run.recover import recover_all
-
+def show_sweep(options: Options) -> int:
     state = state_dir()
     recover_all(state)
     record = find_sweep(state, options.sweep)
     results = results_of(record)
     if options.json:
-        import json
-
-        print(json.dumps(results.to_json(), indent=2))
+        render.print_json(results.to_json())
         return 0
     for line in _lines(record, results, most=options.n):
         print(render.printable(line))
@@ -107,3 +96,17 @@ def _write_pictures(results: SweepResults, directory: Path) -> None:
         print(path)
     if not written:
         render.say(f"no pictures: {len(results.complete)} trials have a value, and {FEWEST} are needed")
+
+
+def find_sweep(state: StateDir, reference: str) -> RunRecord:
+    """`@last` is the latest sweep, whatever ran since. Raises ConfigError."""
+    if reference == "@last":
+        sweeps = [record for record in list_runs(state) if record.is_sweep]
+        if not sweeps:
+            raise ConfigError("there are no sweeps yet", hint="`launch -m experiment=NAME params.lr=0.1,0.01` runs one")
+        return sweeps[-1]
+    record = find_run(state, reference)
+    if record.sweep_id is None:
+        hint = "`launch runs --where 'sweep is not null'` lists those that do"
+        raise ConfigError(f"run `{record.run_id}` belongs to no sweep", hint=hint)
+    return record if record.is_sweep else find_run(state, record.sweep_id)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli.commands.completion import main
-from launcher.cli.commands.images import ACTIONS
+from launcher.cli.commands.images import images
+from launcher.cli.completion import print_words
 from runtime.store.store import Store
 
 
@@ -18,16 +18,22 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     image = store.put_image(config={}, manifest={"layers": []}, layers=(), names=("digits",))
 
     def offered(*typed: str) -> list[str]:
-        assert main(["words", "--", *typed]) == 0
+        assert print_words(typed) == 0
         return [word.replace(image.digest.short, "<digest>") for word in capsys.readouterr().out.split()]
 
     return offered
 
 
 def test_images_has_actions_and_these_take_images(words) -> None:
-    assert list(ACTIONS) == words("images", "")
+    assert list(images.actions) == words("images", "")
     assert ["digits", "<digest>"] == words("images", "show", "")
-    assert ["digits", "<digest>"] == words("diff", "digits", "")
+    assert ["@last", "digits", "<digest>"] == words("diff", "digits", "")
+
+
+def test_every_argument_that_means_a_run_or_an_image_is_completed(words) -> None:
+    assert ["@last"] == words("runs", "show", "") == words("logs", "-f", "") == words("sweep", "best", "")
+    assert ["digits", "<digest>"] == words("verify", "") == words("push", "")
+    assert [] == words("ui", "")
 
 
 def test_a_command_is_offered_first(words) -> None:

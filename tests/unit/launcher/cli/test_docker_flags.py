@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli.dockerfile.flags import plain_switches
+from launcher.cli.images.docker_options import plain_switches
 from launcher.cli.main import run
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.cli import arguments as args
-from launcher.cli.dockerfile import build as dockerfile_build
+from launcher.cli.commands.images import build
+from launcher.cli.images import dockerfile_build
 from launcher.errors import ConfigError
 
 
 def parsed(*words):
-    parser = args.Parser("build", "", usage="")
-    args.add_experiment_options(parser)
-    dockerfile_build.add_options(parser)
-    return parser.parse_intermixed_args(words)
+    return build.parse(words)
 
 
 @pytest.mark.parametrize(

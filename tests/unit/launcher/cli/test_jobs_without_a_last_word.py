@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.cli.commands import resume, sync
-from launcher.errors import LaunchError
+from launcher.cli.main import run
+from launcher.cli.runs import sync
 from launcher.journal import journal
 from launcher.run import active
 from launcher.tracking.record.run_record import fold
@@ -43,30 +43,29 @@ def run_dir(tmp_path, monkeypatch):
 
 def test_a_sync_closes_a_run_whose_node_died(squeue, run_dir):
     squeue(job_is("NODE_FAIL"))
-    sync.main([run_dir.run_id])
+    run(["sync", run_dir.run_id])
     assert "lost" == fold(run_dir).reason
 
 
 def test_a_sync_goes_on_when_the_cluster_does_not_answer(squeue, run_dir, capsys):
     squeue(SILENT)
-    assert 0 == sync.main([run_dir.run_id])
+    assert 0 == run(["sync", run_dir.run_id])
     assert "how the runs on the cluster stand is not known" in capsys.readouterr().err
     assert fold(run_dir).exit_code is None
 
 
-def test_a_run_whose_job_died_can_be_resumed_at_once(squeue, run_dir):
+def test_a_run_whose_job_died_can_be_resumed_at_once(squeue, run_dir, capsys):
     """What is missing then is the plan, which a test's run has none of."""
     squeue(job_is("NODE_FAIL"))
-    with pytest.raises(LaunchError) as refused:
-        resume.main([run_dir.run_id])
-    assert "has not ended" not in refused.value.message
+    assert 0 != run(["resume", run_dir.run_id])
+    assert "has not ended" not in capsys.readouterr().err
     assert "lost" == fold(run_dir).reason
 
 
-def test_a_run_whose_job_runs_cannot_be_resumed(squeue, run_dir):
+def test_a_run_whose_job_runs_cannot_be_resumed(squeue, run_dir, capsys):
     squeue(job_is("RUNNING"))
-    with pytest.raises(LaunchError, match="has not ended"):
-        resume.main([run_dir.run_id])
+    assert 0 != run(["resume", run_dir.run_id])
+    assert "has not ended" in capsys.readouterr().err
 
 
 def test_what_was_sent_of_a_run_that_goes_on_is_not_all_of_it(run_dir):

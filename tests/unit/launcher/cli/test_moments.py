@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from launcher.cli.moments import moment, timestamp
+from launcher.cli.runs.logs import moment, timestamp
 from launcher.errors import ConfigError
 
 NOW = datetime(2026, 11, 24, 15, 0, 0, tzinfo=timezone(timedelta(hours=1)))

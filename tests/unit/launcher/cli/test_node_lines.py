@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.cli.node_lines import NodePrinter, merged
+from launcher.cli.runs.logs import NodePrinter, merged
 from launcher.run.output import Piece
 
 

@@ -7,8 +7,9 @@ import sys
 
 LOADED = """
 import sys
-from launcher.cli.commands import attach, logs, run, stop
+from launcher.cli.commands import experiments, images, machine, running, runs
 from launcher.cli import placing, this_machine
+from launcher.cli.runs import control, logs, start
 from launcher.run.start import fork_server
 from launcher.run.supervisor import supervisor
 print([name for name in sys.modules if "cluster" in name or "slurm" in name])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.cli.usage_words import usage_words
+from launcher.cli.runs.summary import usage_words
 
 
 def test_everything_in_one_line() -> None:

@@ -1,1 +1,0 @@
-"""`launch build -f`: Dockerfiles, with docker's options."""

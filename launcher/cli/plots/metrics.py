@@ -1,0 +1,78 @@
+"""`launch plot RUN … METRIC`: curves of runs side by side, in the terminal or as a file."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.cli import render
+from launcher.cli.command import Options
+from launcher.cli.plots.plotted import Plot, plot_of
+from launcher.errors import ConfigError
+from launcher.run.compare.curve import Curve, read_curves
+from launcher.tracking.record.run_record import RunRecord, find_run, list_runs
+from runtime.state_dir import StateDir, state_dir
+from runtime.suggestions import did_you_mean
+
+_ROWS = 16
+
+
+def draw_metrics(options: Options) -> int:
+    state = state_dir()
+    records = _with_trials(state, [find_run(state, reference) for reference in options.words[:-1]])
+    plots = [_plot(metric, records, options) for metric in options.words[-1].split(",")]
+    if options.output is not None:
+        return _write(plots, options.output)
+    from launcher.cli.plots.terminal import plot_lines
+
+    size = shutil.get_terminal_size((80, 24))
+    for plot in plots:
+        for line in plot_lines(plot, columns=size.columns, rows=_ROWS):
+            print(line)
+    return 0
+
+
+def _with_trials(state: StateDir, records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The trials in the place of their sweep."""
+    sweeps = {record.run_id for record in records if record.is_sweep}
+    trials = [record for record in list_runs(state) if record.parent_run_id in sweeps] if sweeps else []
+    return [record for record in records if record.run_id not in sweeps] + trials
+
+
+def _plot(metric: str, records: Sequence[RunRecord], options: Options) -> Plot:
+    curves = {record.run_id: read_curves(record.run_dir) for record in records}
+    labelled: list[tuple[str, Curve]] = []
+    for record in records:
+        curve = curves[record.run_id].get(metric)
+        if curve is None:
+            render.warn(f"run {record.run_id} has no metric `{metric}`")
+        else:
+            labelled.append((_label(record), curve))
+    if not labelled:
+        raise ConfigError(
+            f"no run has a metric `{metric}`", hint=_there_is(metric, {name for each in curves.values() for name in each})
+        )
+    return plot_of(metric, labelled, over_time=options.time, log_y=options.log, smooth=options.smooth)
+
+
+def _label(record: RunRecord) -> str:
+    """`7f3a9c params.lr=0.1`"""
+    apart = [override for override in record.overrides if not override.startswith("experiment=")]
+    return " ".join([record.run_id, *apart])
+
+
+def _there_is(metric: str, known: set[str]) -> str:
+    hint = did_you_mean(metric, known)
+    if hint is not None:
+        return hint
+    return f"there are {', '.join(sorted(known)[:12])}" if known else "these runs have reported no metrics"
+
+
+def _write(plots: Sequence[Plot], path: Path) -> int:
+    from launcher.cli.plots.file import check_format, write_plots
+
+    check_format(path)
+    write_plots(plots, path)
+    print(path)
+    return 0

@@ -1,1 +1,0 @@
-"""What a push says while it sends."""

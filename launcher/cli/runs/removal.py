@@ -1,0 +1,94 @@
+"""`launch runs rm RUN …`: remove what this machine keeps of runs that have ended, on request what MLflow shows of them, too; and
+the pins that keep them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from launcher.cli import render
+from launcher.cli.command import Options
+from launcher.cli.runs.choice import fulfilling
+from launcher.errors import ConfigError
+from launcher.run.keep import finish_removals, is_pinned, pin, remove_run, unpin
+from launcher.run.recover import recover_all
+from launcher.tracking.record.run_record import RunRecord, find_run, list_runs
+from launcher.tracking.sync import is_synced
+from runtime.build.step_label import counted
+from runtime.state_dir import StateDir, state_dir
+
+
+def remove_runs(options: Options) -> int:
+    state = state_dir()
+    if not state.runs.is_dir():
+        raise ConfigError("there are no runs yet")
+    recover_all(state)
+    finish_removals(state)
+    records = _with_trials(state, _meant(state, options))
+    for record in records:
+        _refuse(record, force=options.force)
+    if options.where is not None and not options.yes and not _agreed(records):
+        return 1
+    for record in records:
+        if options.mlflow:
+            _delete_in_mlflow(record)
+        remove_run(state, record.run_dir)
+        print(record.run_id)
+    return 0
+
+
+def _meant(state: StateDir, options: Options) -> list[RunRecord]:
+    if options.where is None:
+        return [find_run(state, reference) for reference in options.runs]
+    found = fulfilling(list_runs(state), options.where)
+    if not found:
+        raise ConfigError("no run fulfils that", hint="`launch runs --where EXPR` shows what does")
+    return found
+
+
+def _with_trials(state: StateDir, records: Sequence[RunRecord]) -> list[RunRecord]:
+    """*records* once each, and the trials of sweeps among them."""
+    parents = {record.run_id for record in records if record.is_sweep}
+    trials = [record for record in list_runs(state) if record.parent_run_id in parents] if parents else []
+    return list({record.run_id: record for record in (*trials, *records)}.values())
+
+
+def _refuse(record: RunRecord, *, force: bool) -> None:
+    if record.exit_code is None:
+        raise ConfigError(f"run `{record.run_id}` has not ended", hint=f"`launch stop {record.run_id}` ends it")
+    if is_pinned(record.run_dir):
+        raise ConfigError(f"run `{record.run_id}` is pinned", hint=f"`launch runs unpin {record.run_id}` lets it go")
+    if not force and not is_synced(record.run_dir):
+        hint = f"`launch sync {record.run_id}` sends it, `--force` drops it"
+        raise ConfigError(f"MLflow has not got all of run `{record.run_id}`", hint=hint)
+
+
+def _agreed(records: Sequence[RunRecord]) -> bool:
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{counted(len(records), 'run')} would be removed", hint="say so with `--yes`")
+    render.say(", ".join(record.run_id for record in records))
+    print(f"remove {counted(len(records), 'run')}? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _delete_in_mlflow(record: RunRecord) -> None:
+    from launcher.tracking.mlflow.deletion import delete_in_mlflow
+
+    if not delete_in_mlflow(record.run_dir):
+        render.say(f"{record.run_id} is not in MLflow")
+
+
+def pin_runs(references: Sequence[str]) -> int:
+    for record in [find_run(state_dir(), reference) for reference in references]:
+        pin(record.run_dir)
+        print(record.run_id)
+    return 0
+
+
+def unpin_runs(references: Sequence[str]) -> int:
+    for record in [find_run(state_dir(), reference) for reference in references]:
+        if unpin(record.run_dir):
+            print(record.run_id)
+        else:
+            render.say(f"{record.run_id} was not pinned")
+    return 0

@@ -1,0 +1,120 @@
+"""The last lines of a run: id, status, duration, metrics, where things are, how to run it again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from launcher.cli import render
+from launcher.journal.status import RunStatus
+from launcher.tracking import tracker_state
+from launcher.tracking.record.run_nodes import failed_node
+from launcher.tracking.record.run_record import RunRecord
+from runtime.cgroup.oom import memory_words
+
+_MARK = {RunStatus.FINISHED: ("✔", "green"), RunStatus.FAILED: ("✘", "red"), RunStatus.KILLED: ("■", "yellow")}
+_WORDS = {
+    "completed": "finished",
+    "program": "failed",
+    "stopped": "was stopped",
+    "interrupted": "was interrupted",
+    "timeout": "ran into its timeout",
+    "oom": "ran out of memory",
+    "pruned": "was pruned",
+    "preempted": "was preempted",
+    "gpu_lost": "lost its GPU",
+    "lost": "was lost",
+    "launcher": "could not be run",
+}
+_METRICS_SHOWN = 6
+_TAIL_BYTES = 1 << 14
+_RESOLVER_WORDS = (b"Temporary failure in name resolution", b"Name or service not known", b"Could not resolve host")
+
+_USED: dict[str, Callable[[Any], str]] = {
+    "peak_memory_bytes": lambda value: f"memory {memory_words(value)} at most",
+    "peak_process_bytes": lambda value: f"largest process {memory_words(value)}",
+    "peak_swap_bytes": lambda value: f"{memory_words(value)} in swap",
+    "cpu_s": lambda value: f"{render.duration(value)} of CPU",
+    "peak_pids": lambda value: f"{value} threads at most",
+    "io_read_bytes": lambda value: f"read {render.size(value)}",
+    "io_written_bytes": lambda value: f"wrote {render.size(value)}",
+    "oom_kills": lambda value: f"{value} killed for want of memory",
+    "gpu_hours": lambda value: f"{value:.3g} GPU-hours",
+    "gpu_energy_wh": lambda value: f"{value:.3g} Wh on GPUs",
+    "cpu_throttled_s": lambda value: f"held back {render.duration(value)} by the limit of CPUs",
+}
+"""Field of the record's `usage` → words; 0 is not worth any."""
+
+_WAITED = {"cpu_waited_s": "CPU", "memory_waited_s": "memory", "io_waited_s": "disks"}
+
+_LEFT_OUT = frozenset({"memory_bytes"})
+"""Memory at the very end says nothing."""
+
+
+def print_summary(record: RunRecord) -> None:
+    render.say(headline(record))
+    if record.message:
+        render.say(f"  {'note  ' if record.status is RunStatus.FINISHED else 'reason'}   {record.message}")
+    blamed = failed_node(record.nodes)
+    if blamed:
+        render.say(f"  logs     launch logs {record.run_id} --node {blamed}")
+    gpu_words = usage_words({name: value for name, value in record.usage.items() if name.startswith("gpu_")})
+    if gpu_words:
+        render.say(f"  gpus     {gpu_words}")
+    files, total = _outputs(record)
+    if files:
+        plural = "s" if files > 1 else ""
+        render.say(f"  outputs  {render.home_relative(record.run_dir.outputs)} ({files} file{plural}, {render.size(total)})")
+    if record.mlflow_url:
+        render.say(f"  mlflow   {record.mlflow_url}")
+    for words in tracker_state.warnings(record.run_dir):
+        render.warn(words)
+    if _missed_a_network(record):
+        render.say(
+            "  hint     a name could not be looked up, and the run has no network: `network=bridge` (root), `network=pasta` "
+            "or `network=host`"
+        )
+    render.say(f"  again    launch rerun {record.run_id}")
+
+
+def headline(record: RunRecord) -> str:
+    """`✔ digits 7f3a9c finished in 12.4 s   val_accuracy 0.972  loss 0.091`"""
+    mark, style = _MARK.get(record.status, ("·", "dim"))
+    words = _WORDS.get(record.reason or "", record.status.value.lower())
+    code = f" with exit code {record.exit_code}" if record.reason == "program" else ""
+    preposition = "in" if record.reason == "completed" else "after"
+    after = f" {preposition} {render.duration(record.duration_s)}" if record.duration_s is not None else ""
+    metrics = "  ".join(f"{name} {render.number(value)}" for name, value in list(record.metrics.items())[:_METRICS_SHOWN])
+    return f"{render.styled(mark, style)} {record.experiment} {record.run_id} {words}{code}{after}   {metrics}".rstrip()
+
+
+def _missed_a_network(record: RunRecord) -> bool:
+    """Whether a failed program without a network ended with the resolver's words (gai_strerror(3)) on its stderr."""
+    if record.reason != "program" or json.loads(record.run_dir.spec.read_bytes()).get("network") != "none":
+        return False
+    with record.run_dir.stderr.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        tail = file.read()
+    return any(words in tail for words in _RESOLVER_WORDS)
+
+
+def _outputs(record: RunRecord) -> tuple[int, int]:
+    """Number of files in outputs and their bytes."""
+    files, total = 0, 0
+    for directory, _names, found in os.walk(record.run_dir.outputs):
+        for name in found:
+            files += 1
+            total += os.lstat(os.path.join(directory, name)).st_size
+    return files, total
+
+
+def usage_words(usage: Mapping[str, Any]) -> str:
+    """A record's *usage*, as `memory 141 MiB at most, 12.3 s of CPU, ...; waited 0.40 s for CPU`. What isn't known here is
+    shown by its name."""
+    used = [words(usage[name]) for name, words in _USED.items() if usage.get(name)]
+    unknown = sorted(set(usage) - set(_USED) - set(_WAITED) - _LEFT_OUT)
+    used += [f"{name} {usage[name]}" for name in unknown]
+    waited = [f"{render.duration(usage[name])} for {what}" for name, what in _WAITED.items() if (usage.get(name) or 0) >= 0.01]
+    return ", ".join(used) + (f"; waited {', '.join(waited)}" if waited else "")
