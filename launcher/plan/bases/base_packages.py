@@ -67,6 +67,7 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def _checked(row: Mapping[str, Any]) -> BasePackage | None:
+    from packaging.utils import canonicalize_name
     from packaging.version import InvalidVersion, Version
 
     name, size = row.get("name"), row.get("size")
@@ -78,7 +79,7 @@ def _checked(row: Mapping[str, Any]) -> BasePackage | None:
         return None
     extras = tuple(each for each in _words(row.get("extras")) if _NAME.fullmatch(each))
     requires = tuple(each for each in _words(row.get("requires")) if _is_requirement(each))
-    return BasePackage(_normal_name(name), version, requires, extras, size if isinstance(size, int) else 0)
+    return BasePackage(canonicalize_name(name), version, requires, extras, size if isinstance(size, int) else 0)
 
 
 def _words(value: object) -> list[str]:
@@ -93,8 +94,3 @@ def _is_requirement(line: str) -> bool:
     except InvalidRequirement:
         return False
     return "\n" not in line and "\r" not in line
-
-
-def _normal_name(name: str) -> str:
-    """PEP 503."""
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -68,7 +68,7 @@ def resolve(
             return recorded
     from launcher.plan.requirements.pip_settings import index_settings
     from launcher.plan.requirements.pylock import parse_target
-    from launcher.plan.requirements.stub_wheels import StandIns
+    from launcher.plan.requirements.stub_wheels import StubWheels
     from launcher.plan.requirements.uv_question import Question
 
     target = parse_target(python, platform)
@@ -85,7 +85,7 @@ def resolve(
         cache_dir=cache_dir,
         sdists=sdists,
         libstdcxx=libstdcxx,
-        stand_ins=StandIns(installed, target, backend=torch.backend, cache_dir=state.cache) if installed else None,
+        stub_wheels=StubWheels(installed, target, backend=torch.backend, cache_dir=state.cache) if installed else None,
     )
     lock = _lock_of(answer := question.answer(), target, platform, installed)
     watched = [place for place in (*settings.constraints, *settings.find_links) if "://" not in place]

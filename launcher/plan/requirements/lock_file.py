@@ -167,7 +167,7 @@ def _read_pylock(path: Path, text: str, python: str) -> LockFile:
         raise ConfigError(
             f"`{path}` is not a lock file of launch: {error}", hint="make it with `launch lock --format pylock.toml`"
         ) from error
-    wheels = choose_files(document, parse_target(minor, platform), torch=torch)
+    wheels = tuple(choose_files(document, parse_target(minor, platform), torch=torch))
     digest = lock_digest(wheels, provided)
     lock = Lock(python, platform, wheels, digest, str(path), torch=torch, provided=provided, replaced=replaced)
     return LockFile(lock, minor, inputs)

@@ -1,7 +1,7 @@
 """Choose the one file of each package for one Python and platform, out of a pylock.toml document (PEP 751).
 
-What uv resolves lists every file of a version; an image takes exactly one. The choice is pip's: the file whose tag comes
-first in the order of packaging.tags, and a source distribution only where no wheel fits.
+What uv resolves lists every file of a version; an image takes exactly one, as `packaging.pylock` selects it: the file whose tag
+comes first, and a source distribution only where no wheel fits.
 """
 
 from __future__ import annotations
@@ -10,14 +10,25 @@ import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
+
+from packaging import tags
+from packaging.markers import Environment
+from packaging.pylock import (
+    Package,
+    PackageArchive,
+    PackageSdist,
+    PackageWheel,
+    Pylock,
+    PylockSelectError,
+    PylockValidationError,
+)
+from packaging.tags import Tag
+from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from launcher.errors import ConfigError, LaunchError
 from launcher.plan.launch_plan import LockedWheel
-
-if TYPE_CHECKING:
-    from packaging.tags import Tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +71,6 @@ def parse_target(python: str, platform: str) -> Target:
 
 def supported_tags(target: Target) -> list[Tag]:
     """Tags that *target* accepts, best first. Computed from *target* alone: this machine plays no part."""
-    from packaging import tags
-
     platforms = [*_platforms(target), f"linux_{target.architecture}"]
     major, minor = target.minor
     interpreter = f"cp{major}{minor}"
@@ -104,125 +113,103 @@ def marker_environment(target: Target) -> dict[str, str]:
     }
 
 
+KEEP_ADDRESS: Mapping[str, Any] = {"launch": {"keep_address": True}}
+"""`tool` of a package in a document whose file would not be found by its name when it is downloaded."""
+
+
+_HEAD = {"lock-version": "1.0", "created-by": "unknown"}
+"""What PEP 751 requires and a file that a person wrote may lack."""
+
+
 def choose_files(
     document: Mapping[str, Any], target: Target, *, torch: str | None = None, without: Container[str] = ()
-) -> tuple[LockedWheel, ...]:
-    """One file for each package of *document* that *target* needs, in the document's order. *without*: names of wheels that
-    are passed over."""
-    order = {str(tag): place for place, tag in reversed(list(enumerate(supported_tags(target))))}
-    environment = marker_environment(target)
-    chosen = []
-    for package in document.get("packages", ()):
-        if _wanted(package, environment):
-            chosen.append(_choose(package, order, target, torch, without))
-    return tuple(chosen)
+) -> dict[LockedWheel, str]:
+    """One file for each package of *document* that *target* needs, in the document's order → its URL, without user and password.
+
+    *without*: names of wheels that are passed over. Raises ConfigError for a package that has no file which *target* takes, and
+    for one whose content nothing pins.
+    """
+    left_out = {
+        canonicalize_name(package["name"])
+        for package in document.get("packages", ())
+        if any(file_name(file) in without for file in package.get("wheels", ()))
+    }
+    chosen = {}
+    try:
+        packages = [_usable(package, without) for package in document.get("packages", ())]
+        lock = Pylock.from_dict({**_HEAD, **document, "packages": packages})
+        # None of what uv marks for extras and groups is asked for.
+        environment = cast(Environment, marker_environment(target))
+        for package, file in lock.select(environment=environment, tags=supported_tags(target), dependency_groups=()):
+            # By name and version uv would find the file that is passed over; by address it finds this one.
+            direct = isinstance(file, PackageArchive) or package.tool == KEEP_ADDRESS or package.name in left_out
+            wheel, address = _locked(package, file, direct=direct, torch=torch)
+            chosen[wheel] = address
+    except PylockSelectError as error:
+        libc = f"{target.libc} {target.libc_version[0]}.{target.libc_version[1]}"
+        raise ConfigError(f"no file fits Python {target.python} on {target.architecture} ({libc}): {error}") from error
+    except PylockValidationError as error:
+        raise ConfigError(f"not a pylock.toml as PEP 751 has it: {error}") from error
+    return chosen
+
+
+def _usable(package: Mapping[str, Any], without: Container[str]) -> dict[str, Any]:
+    """*package* with the files that may be taken. Where the index gives no hashes uv computes the one of the file that it would
+    take."""
+    files = [file for file in package.get("wheels", ()) if file_name(file) not in without]
+    if "archive" in package and file_name(package["archive"]) in without:
+        raise ConfigError(f"requirement `{package['name']}` names this one file")
+    wheels = [file for file in files if file.get("hashes", {}).get("sha256")] or [file for file in files if file.get("hashes")]
+    if files and not wheels:
+        raise LaunchError(f"the index gives no sha256 for `{file_name(files[0])}`, so it can't be pinned")
+    sdist = package.get("sdist")
+    if wheels and sdist is not None and not (sdist.get("hashes") and file_name(sdist).endswith((".tar.gz", ".zip"))):
+        sdist = None  # of a form that is out of use (PEP 625): no reason to refuse the wheels beside it
+    if package.get("wheels") and not wheels and sdist is None:
+        raise ConfigError(f"`{package['name']}=={package.get('version')}` has no other file")
+    others = {name: value for name, value in package.items() if name not in ("wheels", "sdist")}
+    return {**others, **({"wheels": wheels} if wheels else {}), **({} if sdist is None else {"sdist": sdist})}
 
 
 def has_wheel(document: Mapping[str, Any], name: str, target: Target, *, without: Container[str]) -> bool:
     """Whether *document* has a wheel of *name* for *target* that is not in *without*."""
-    order = {str(tag): 0 for tag in supported_tags(target)}
-    packages = [package for package in document.get("packages", ()) if normal_name(package["name"]) == name]
+    tags = frozenset(supported_tags(target))
+    packages = [package for package in document.get("packages", ()) if canonicalize_name(package["name"]) == name]
     files = [file_name(wheel) for package in packages for wheel in package.get("wheels", ())]
-    return any(_rank(file, order) is not None for file in files if file not in without)
+    return any(not tags.isdisjoint(parse_wheel_filename(file)[3]) for file in files if file not in without)
 
 
-def _wanted(package: Mapping[str, Any], environment: dict[str, str]) -> bool:
-    marker = package.get("marker")
-    if not marker:
-        return True
-    from packaging.markers import Marker
-
-    # uv writes markers on `extras` and `dependency_groups` sets too (PEP 751): none are asked for.
-    context: dict[str, Any] = {**environment, "extras": frozenset(), "dependency_groups": frozenset()}
-    return Marker(marker).evaluate(context, context="lock_file")
-
-
-def _choose(
-    package: Mapping[str, Any], order: Mapping[str, int], target: Target, torch: str | None, without: Container[str]
-) -> LockedWheel:
-    name = package["name"]
-    for kind, what in (("vcs", "version control address"), ("directory", "directory")):
-        if kind in package:
-            raise ConfigError(
-                f"requirement `{name}` is a {what}: nothing pins its content",
-                hint="name a released version or the address of a wheel, or put the code below `code.root`",
-            )
-    if "archive" in package:
-        if file_name(package["archive"]) in without:
-            raise ConfigError(f"requirement `{name}` names this one file")
-        return _locked(package, package["archive"], direct=True, torch=torch)
-    best: tuple[int, Mapping[str, Any]] | None = None
-    # Where the index gives no hashes uv computes the one of the file that it would take.
-    hashed = [wheel for wheel in package.get("wheels", ()) if wheel.get("hashes", {}).get("sha256")]
-    for wheel in hashed or package.get("wheels", ()):
-        rank = _rank(file_name(wheel), order) if file_name(wheel) not in without else None
-        if rank is not None and (best is None or rank < best[0]):
-            best = (rank, wheel)
-    if best is not None:
-        # By name and version uv would find the file that is passed over; by address it finds this one.
-        by_address = any(file_name(wheel) in without for wheel in package["wheels"])
-        return _locked(package, best[1], torch=torch, direct=by_address)
-    if "sdist" in package:
-        return _locked(package, package["sdist"], torch=torch)
-    raise ConfigError(
-        f"`{name}=={package.get('version')}` has no file for Python {target.python} on {target.architecture} "
-        f"({target.libc} {target.libc_version[0]}.{target.libc_version[1]})"
-    )
-
-
-def _rank(filename: str, order: Mapping[str, int]) -> int | None:
-    """Place of the best of a wheel's tags (PEP 425: each of the last three parts may be a set joined by dots)."""
-    parts = filename.removesuffix(".whl").split("-")
-    if len(parts) < 5:
-        return None
-    pythons, abis, platforms = (part.split(".") for part in parts[-3:])
-    ranks = [order.get(f"{p}-{a}-{f}".lower()) for p in pythons for a in abis for f in platforms]
-    return min((rank for rank in ranks if rank is not None), default=None)
-
-
-def _locked(package: Mapping[str, Any], file: Mapping[str, Any], *, torch: str | None, direct: bool = False) -> LockedWheel:
-    filename = file_name(file)
-    sha256 = file.get("hashes", {}).get("sha256")
+def _locked(package: Package, file: object, *, direct: bool, torch: str | None) -> tuple[LockedWheel, str]:
+    if not isinstance(file, PackageArchive | PackageSdist | PackageWheel):
+        what = "directory" if package.directory is not None else "version control address"
+        raise ConfigError(
+            f"requirement `{package.name}` is a {what}: nothing pins its content",
+            hint="name a released version or the address of a wheel, or put the code below `code.root`",
+        )
+    place = PurePosixPath(file.path or "")
+    # What a requirement `name @ file:///…` becomes is an absolute path.
+    url = str(file.url or (place.as_uri() if place.is_absolute() else ""))
+    filename = unquote(PurePosixPath(urlsplit(url).path).name) if isinstance(file, PackageArchive) else file.filename
+    sha256 = file.hashes.get("sha256")
     if sha256 is None:
         raise LaunchError(f"the index gives no sha256 for `{filename}`, so it can't be pinned")
-    url = _address(file)
-    return LockedWheel(
-        name=normal_name(package["name"]),
-        version=package.get("version") or _version_in(filename),
+    wheel = LockedWheel(
+        name=package.name,
+        version=str(package.version or _version_in(filename)),
         sha256=sha256.lower(),
         filename=filename,
         index=_index_name(url, torch),
         sdist=not filename.endswith(".whl"),
-        size=file.get("size"),
-        url=url if direct or file.get("keep_url") else None,
+        size=file.size,
+        url=url if direct else None,
     )
+    return wheel, re.sub(r"://[^/@\s]*@", "://", url)
 
 
 def file_name(file: Mapping[str, Any]) -> str:
     """`name`, or the last part of `path` or `url` (PEP 751, `packages.wheels.name`)."""
     written: Sequence[str] = [file[key] for key in ("name", "path", "url") if file.get(key)]
     return unquote(PurePosixPath(urlsplit(written[0]).path).name)
-
-
-def _address(file: Mapping[str, Any]) -> str:
-    """`url`, or that of an absolute `path`: what a requirement `name @ file:///…` becomes."""
-    path = PurePosixPath(file.get("path", ""))
-    return str(file.get("url") or (path.as_uri() if path.is_absolute() else ""))
-
-
-def file_addresses(document: Mapping[str, Any], wheels: Sequence[LockedWheel]) -> dict[str, str]:
-    """File name → URL without user and password, for the files that were chosen."""
-    wanted = {wheel.filename for wheel in wheels}
-    files = [
-        file
-        for package in document.get("packages", ())
-        for file in (*package.get("wheels", ()), *filter(None, (package.get("sdist"), package.get("archive"))))
-    ]
-    return {
-        file_name(file): re.sub(r"://[^/@\s]*@", "://", _address(file))
-        for file in files
-        if _address(file) and file_name(file) in wanted
-    }
 
 
 def _version_in(filename: str) -> str:
@@ -239,8 +226,3 @@ def _index_name(url: str, torch: str | None) -> str | None:
     if torch is not None and f"/{torch}/" in url:
         return f"pytorch-{torch}"
     return None
-
-
-def normal_name(name: str) -> str:
-    """PEP 503."""
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -171,7 +171,7 @@ def project_indexes(project: Path) -> ProjectIndexes:
     """
     import tomllib
 
-    from launcher.plan.requirements.pylock import normal_name
+    from packaging.utils import canonicalize_name
 
     path = project.with_name("pyproject.toml")
     try:
@@ -185,7 +185,7 @@ def project_indexes(project: Path) -> ProjectIndexes:
         for index in settings.get("index", ())
         if "url" in index and not index.get("explicit")
     )
-    bound = frozenset(normal_name(name) for name, source in settings.get("sources", {}).items() if _names_an_index(source))
+    bound = frozenset(canonicalize_name(name) for name, source in settings.get("sources", {}).items() if _names_an_index(source))
     return ProjectIndexes(options, bound)
 
 

@@ -3,7 +3,7 @@
 uv takes installed packages into account only where it installs, not where it resolves. So it finds them as files
 (`--find-links`), chosen before all others of their version (the highest build number, the best tag) and before other versions
 (preferences: an output file that is there already). What stays (`BasePackage.stays`) is a constraint as well, as long as that can
-be met. A resolution names the stand-ins that it took; they are what the base provides, and no file of the lock.
+be met. A resolution names the stub wheels that it took; they are what the base provides, and no file of the lock.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ import json
 import re
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from launcher.plan.bases.base_packages import BasePackage, packages_digest
-from launcher.plan.requirements.pylock import Target, file_name, marker_environment, normal_name
+from launcher.plan.requirements.pylock import Target, file_name, marker_environment
 from runtime.oci.digest import digest_json
 from runtime.whole_file import new_directory
 
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
-
 _BUILD = "999999999launch"
-"""Build number (PEP 427) of stand-ins: their mark, and higher than that of any wheel."""
+"""Build number (PEP 427) of stub wheels: their mark, and higher than that of any wheel."""
 _VARIANT = re.compile(r"\+(cpu|cu\d+|rocm[\d.]+)")
 
 
-class StandIns:
+class StubWheels:
     """The wheels that stand for *packages* below *cache_dir*; written when first asked for."""
 
     def __init__(self, packages: Sequence[BasePackage], target: Target, *, backend: str | None, cache_dir: Path) -> None:
@@ -39,7 +39,7 @@ class StandIns:
     def directory(self) -> Path:
         """The directory for `--find-links`. Its name says what is in it, so that uv's cache knows its files again."""
         name = digest_json([1, self._target.uv_platform, self._target.minor, packages_digest(self.packages)]).hex[:32]
-        place = self._cache_dir / "stand-ins" / name
+        place = self._cache_dir / "stub-wheels" / name
         if place.is_dir():
             return place
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ class StandIns:
         return [f"{each.name}=={each.version}" for each in self.packages if each.stays]
 
     def build_constraints(self) -> list[str]:
-        """Lines that keep stand-ins out of the environments in which source distributions are built."""
+        """Lines that keep stub wheels out of the environments in which source distributions are built."""
         return [f"{each.name}!={each.version}" for each in self.packages]
 
     def _write(self, package: BasePackage, directory: Path) -> None:
@@ -86,40 +86,40 @@ class StandIns:
     def _requires(self, package: BasePackage) -> list[str]:
         """What *package* needs and has. What it lacks on the base, or has in a version that it doesn't want, is the base's own
         affair: it was made so, and filling it up might bring gigabytes. Extras are asked for, so they count whole."""
-        from packaging.requirements import Requirement
-
         versions = {each.name: each.version for each in self.packages}
-        environment: dict[str, str] = marker_environment(self._target)
+        environment = marker_environment(self._target)
         kept = []
         for line in package.requires:
             needed = Requirement(line)
-            has = versions.get(normal_name(needed.name))
+            has = versions.get(canonicalize_name(needed.name))
             only_with_extra = needed.marker is not None and not needed.marker.evaluate(environment)
             if only_with_extra or (has is not None and _is_met(needed, has)):
                 kept.append(line)
         return kept
 
 
-def taken(document: Mapping[str, Any], stand_ins: StandIns | None) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
-    """*document* (pylock.toml) without the packages for which a stand-in was taken, and their names and versions."""
-    if stand_ins is None:
+def without_stubs(
+    document: Mapping[str, Any], stub_wheels: StubWheels | None
+) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
+    """*document* (pylock.toml) without the packages for which a stub wheel was taken, and their names and versions."""
+    if stub_wheels is None:
         return dict(document), ()
     provided, others = [], []
     for package in document.get("packages", ()):
         if any(f"-{_BUILD}-" in file_name(wheel) for wheel in package.get("wheels", ())):
-            provided.append((normal_name(package["name"]), str(package["version"])))
+            provided.append((canonicalize_name(package["name"]), str(package["version"])))
         else:
             others.append(package)
     return {**document, "packages": others}, tuple(sorted(provided))
 
 
-def same_versions(document: Mapping[str, Any], stand_ins: StandIns) -> tuple[tuple[str, str], ...]:
+def same_versions(document: Mapping[str, Any], stub_wheels: StubWheels) -> tuple[tuple[str, str], ...]:
     """What of a *document* that pins everything already the base has in that version; a local part of the base's version counts
     only where the document names one (as `==` of PEP 440)."""
-    has = {each.name: each.version for each in stand_ins.packages}
+    has = {each.name: each.version for each in stub_wheels.packages}
     found = []
     for package in document.get("packages", ()):
-        name, version = normal_name(package["name"]), str(package.get("version"))
+        name, version = canonicalize_name(package["name"]), str(package.get("version"))
         if name in has and version in (has[name], has[name].partition("+")[0]):
             found.append((name, has[name]))
     return tuple(sorted(found))
@@ -132,9 +132,7 @@ def replaced_packages(names: Container[str], packages: Sequence[BasePackage]) ->
 
 def replacement_warnings(wheels: Mapping[str, str], packages: Sequence[BasePackage], target: Target) -> tuple[str, ...]:
     """One line for each of *packages* that one of *wheels* (name → version) is installed over, and who of the base minds."""
-    from packaging.requirements import Requirement
-
-    environment: dict[str, str] = marker_environment(target)
+    environment = marker_environment(target)
     lines = []
     for old in packages:
         if old.name not in wheels:
@@ -145,7 +143,7 @@ def replacement_warnings(wheels: Mapping[str, str], packages: Sequence[BasePacka
             for other in packages
             if other.name not in wheels
             for needed in map(Requirement, other.requires)
-            if normal_name(needed.name) == old.name
+            if canonicalize_name(needed.name) == old.name
             and (needed.marker is None or needed.marker.evaluate(environment))
             and _is_met(needed, old.version)
             and not _is_met(needed, wheels[old.name])

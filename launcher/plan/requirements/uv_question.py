@@ -13,16 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packaging.utils import canonicalize_name
+
 from launcher.errors import ConfigError, LaunchError
 from launcher.plan.launch_plan import LockedWheel
-from launcher.plan.requirements.pylock import normal_name
+from launcher.plan.requirements.pylock import KEEP_ADDRESS, choose_files, has_wheel
 from launcher.plan.requirements.requirement_lines import RequirementSet
 
 if TYPE_CHECKING:
     from launcher.plan.bases.pinned_base import SdistBase
     from launcher.plan.requirements.pip_settings import IndexSettings
     from launcher.plan.requirements.pylock import Target
-    from launcher.plan.requirements.stub_wheels import StandIns
+    from launcher.plan.requirements.stub_wheels import StubWheels
     from launcher.plan.requirements.wheel_fit import Misfit
     from runtime.errors import ToolFailed
 
@@ -63,14 +65,13 @@ class Question:
     """uv's cache, where it isn't the user's."""
     sdists: SdistBase | None = None
     libstdcxx: int | None = None
-    stand_ins: StandIns | None = None
+    stub_wheels: StubWheels | None = None
     left_out: list[Misfit] = field(default_factory=list)
     barred: list[str] = field(default_factory=list)
     """`torch!=2.13.0+cpu`: versions of which no file fits."""
 
     def answer(self) -> Answer:
         """Files that cannot load on the base are left out, one question to uv for each time that others took their place."""
-        from launcher.plan.requirements.pylock import file_addresses
         from launcher.plan.requirements.wheel_fit import misfits, nothing_fits, warnings_of
         from runtime.build.wheels.system_libraries import SystemLibraries
 
@@ -82,12 +83,12 @@ class Question:
                 if self._bar_other_build(document):
                     continue
                 torch = self._torch_variant(document)
-                wheels = self._choose(document, torch)
+                chosen = self._choose(document, torch)
             except ConfigError as error:
                 if not self.left_out:
                     raise
                 raise nothing_fits(self.left_out, error) from error
-            addresses = file_addresses(document, wheels)
+            wheels, addresses = tuple(chosen), {wheel.filename: address for wheel, address in chosen.items() if address}
             unfit = misfits(wheels, addresses, has=has, cache_dir=self.scratch_dir)
             if not unfit:
                 return Answer(wheels, provided, torch, addresses, warnings_of(self.left_out, wheels))
@@ -105,15 +106,11 @@ class Question:
         self.barred.append(f"torch!={version}")
         return True
 
-    def _choose(self, document: Mapping[str, Any], torch: str | None) -> tuple[LockedWheel, ...]:
-        from launcher.plan.requirements.pylock import choose_files
-
+    def _choose(self, document: Mapping[str, Any], torch: str | None) -> dict[LockedWheel, str]:
         return choose_files(document, self.target, torch=torch, without={misfit.wheel.filename for misfit in self.left_out})
 
     def _leave_out(self, unfit: Sequence[Misfit], document: Mapping[str, Any]) -> None:
         """Bar the files of *unfit*; and their versions, where *document* has no other wheel of them."""
-        from launcher.plan.requirements.pylock import has_wheel
-
         self.left_out += unfit
         names = {misfit.wheel.filename for misfit in self.left_out}
         for wheel in (misfit.wheel for misfit in unfit):
@@ -132,8 +129,6 @@ class Question:
         _keep_addresses(document, project)
         if not self.wanted.lines:
             return document, provided
-        from launcher.plan.requirements.pylock import choose_files
-
         pinned = [f"{wheel.name}=={wheel.version}" for wheel in choose_files(document, self.target)]
         document, more = self._compiled([*pinned, *self.wanted.lines], None)
         return document, tuple(sorted({*provided, *more}))
@@ -149,28 +144,28 @@ class Question:
         is_uv = project.name == "uv.lock"
         try:
             document = tomllib.loads(self._call(export) if is_uv else project.read_text(encoding="utf-8"))
-            provided = () if self.stand_ins is None else same_versions(document, self.stand_ins)
+            provided = () if self.stub_wheels is None else same_versions(document, self.stub_wheels)
             if is_uv and provided:
                 document = tomllib.loads(self._call([*export, *(word for name, _ in provided for word in ("--prune", name))]))
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"cannot read `{project}`: {error}") from error
         names = {name for name, _ in provided}
-        packages = [package for package in document.get("packages", ()) if normal_name(package["name"]) not in names]
+        packages = [package for package in document.get("packages", ()) if canonicalize_name(package["name"]) not in names]
         return {**document, "packages": packages}, provided
 
     def _compiled(self, lines: Sequence[str], project: Path | None) -> tuple[dict[str, Any], Provided]:
         import tomllib
 
-        from launcher.plan.requirements.stub_wheels import taken
+        from launcher.plan.requirements.stub_wheels import without_stubs
 
-        stays = [] if self.stand_ins is None else self.stand_ins.constraints()
+        stays = [] if self.stub_wheels is None else self.stub_wheels.constraints()
         if stays:
             try:
-                return taken(tomllib.loads(self._compile(lines, project, stays)), self.stand_ins)
+                return without_stubs(tomllib.loads(self._compile(lines, project, stays)), self.stub_wheels)
             except ConfigError:
                 # They can't be met with what the base has; who asks for something impossible hears of it below.
                 pass
-        return taken(tomllib.loads(self._compile(lines, project, ())), self.stand_ins)
+        return without_stubs(tomllib.loads(self._compile(lines, project, ())), self.stub_wheels)
 
     def _compile(self, lines: Sequence[str], project: Path | None, stays: Sequence[str]) -> str:
         import tempfile
@@ -192,10 +187,10 @@ class Question:
                 arguments += ["--constraint", constraint]
             if self.backend is not None:
                 arguments += ["--torch-backend", self.backend]
-            arguments += self._stand_in_arguments()
+            arguments += self._stub_wheel_arguments()
             output = Path(scratch) / "pylock.toml"
-            if self.stand_ins is not None:
-                output.write_text(self.stand_ins.preferences(), encoding="utf-8")
+            if self.stub_wheels is not None:
+                output.write_text(self.stub_wheels.preferences(), encoding="utf-8")
             try:
                 self._call([*arguments, "--no-build", "-o", os.fspath(output)])
                 return output.read_text(encoding="utf-8")
@@ -204,12 +199,12 @@ class Question:
                     raise _explained(error) from error
                 return self._compile_in_container(arguments, Path(scratch), error)
 
-    def _stand_in_arguments(self) -> list[str]:
+    def _stub_wheel_arguments(self) -> list[str]:
         """All places of `--find-links` as arguments, since one argument makes uv pass over its variable."""
-        if self.stand_ins is None:
+        if self.stub_wheels is None:
             return []
         variable = self.settings.env.get("UV_FIND_LINKS") or self.environ.get("UV_FIND_LINKS", "")
-        places = [*filter(None, variable.split(",")), os.fspath(self.stand_ins.directory())]
+        places = [*filter(None, variable.split(",")), os.fspath(self.stub_wheels.directory())]
         return [word for place in places for word in ("--find-links", place)]
 
     def _compile_in_container(self, arguments: Sequence[str], work: Path, refusal: ToolFailed) -> str:
@@ -234,10 +229,10 @@ class Question:
             f"/run/launch-build/work/{output.name}",
             *self.settings.uv_args,
         ]
-        if self.stand_ins is not None:
-            readable.append(self.stand_ins.directory())
-            output.write_text(self.stand_ins.preferences(), encoding="utf-8")
-            build = _lines_file(work / "build.txt", self.stand_ins.build_constraints())
+        if self.stub_wheels is not None:
+            readable.append(self.stub_wheels.directory())
+            output.write_text(self.stub_wheels.preferences(), encoding="utf-8")
+            build = _lines_file(work / "build.txt", self.stub_wheels.build_constraints())
             words += ["--build-constraint", os.fspath(build)]
         try:
             uv_in_container(
@@ -294,8 +289,8 @@ def _keep_addresses(document: dict[str, Any], project: Path) -> dict[str, Any]:
     for package in document.get("packages", ()):
         index = str(package.get("index") or "").rstrip("/")
         foreign = project.name not in ("pyproject.toml", "uv.lock") and index and not index.endswith("/simple")
-        for file in package.get("wheels", ()):
-            file["keep_url"] = bool(foreign) or normal_name(package["name"]) in bound
+        if foreign or canonicalize_name(package["name"]) in bound:
+            package["tool"] = KEEP_ADDRESS
     return document
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from launcher.errors import ConfigError, LaunchError
+from launcher.plan.launch_plan import LockedWheel
 from launcher.plan.requirements.pylock import choose_files, parse_target
 
 TRIXIE = parse_target("3.13.5", "x86_64-manylinux_2_41")
@@ -23,8 +24,12 @@ def package(name: str, *filenames: str, version: str = "1.0", **fields: Any) -> 
     return document
 
 
+def choose(*packages: dict[str, Any], torch: str | None = None) -> list[LockedWheel]:
+    return list(choose_files({"packages": packages}, TRIXIE, torch=torch))
+
+
 def chosen(*packages: dict[str, Any]) -> list[str]:
-    return [wheel.filename for wheel in choose_files({"packages": packages}, TRIXIE)]
+    return [wheel.filename for wheel in choose(*packages)]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +73,7 @@ def test_a_package_for_another_platform_is_left_out() -> None:
 
 
 def test_what_was_chosen_is_described_without_an_address() -> None:
-    (wheel,) = choose_files({"packages": [package("My_Pkg", "my_pkg-1.0-py3-none-any.whl")]}, TRIXIE)
+    (wheel,) = choose(package("my-pkg", "my_pkg-1.0-py3-none-any.whl"))
     assert ("my-pkg", "1.0", "ab" * 32, None, None, 7, False) == (
         wheel.name,
         wheel.version,
@@ -83,22 +88,22 @@ def test_what_was_chosen_is_described_without_an_address() -> None:
 def test_a_file_from_disk_or_from_torchs_index_is_said_to_be() -> None:
     local = package("torch", "torch-2.13.0+cpu-cp313-cp313-linux_x86_64.whl", version="2.13.0+cpu")
     local["wheels"][0]["url"] = "file:///opt/wheels/torch-2.13.0%2Bcpu-cp313-cp313-linux_x86_64.whl"
-    remote = package("torch", "x.whl")
+    remote = package("torch", "x.whl", version="2.13.0+cu128")
     remote["wheels"][0]["url"] = "https://dl.test/whl/cu128/torch-2.13.0%2Bcu128-cp313-cp313-manylinux_2_28_x86_64.whl"
-    (wheel,) = choose_files({"packages": [local]}, TRIXIE)
+    (wheel,) = choose(local)
     assert ("find-links", "torch-2.13.0+cpu-cp313-cp313-linux_x86_64.whl") == (wheel.index, wheel.filename)
-    (wheel,) = choose_files({"packages": [remote]}, TRIXIE, torch="cu128")
+    (wheel,) = choose(remote, torch="cu128")
     assert "pytorch-cu128" == wheel.index
 
 
 def test_a_package_without_a_fitting_file_names_the_platform() -> None:
-    with pytest.raises(ConfigError, match=r"`a==1\.0` has no file for Python 3\.13\.5 on x86_64"):
+    with pytest.raises(ConfigError, match=r"no file fits Python 3\.13\.5 on x86_64 .*'a'"):
         chosen(package("a", "a-1-cp312-cp312-win_amd64.whl"))
 
 
 def test_version_control_and_directories_are_refused() -> None:
     with pytest.raises(ConfigError, match="version control address"):
-        chosen({"name": "a", "vcs": {"url": "https://x.test"}})
+        chosen({"name": "a", "vcs": {"type": "git", "url": "https://x.test", "commit-id": "1"}})
     with pytest.raises(ConfigError, match="directory"):
         chosen({"name": "a", "directory": {"path": "."}})
 
@@ -107,6 +112,18 @@ def test_of_files_without_hashes_the_one_that_uv_hashed_is_taken() -> None:
     some = package("a", "a-1-cp313-cp313-manylinux2014_x86_64.whl", "a-1-py3-none-any.whl")
     some["wheels"][0]["hashes"] = {}
     assert ["a-1-py3-none-any.whl"] == chosen(some)
+
+
+def test_a_source_archive_of_an_old_form_does_not_hide_the_wheels_beside_it() -> None:
+    old = package("a", "a-1.0-py3-none-any.whl")
+    old["sdist"] = {"url": "https://files.test/a-1.0.tar.bz2", "hashes": {"sha256": "ab" * 32}}
+    assert ["a-1.0-py3-none-any.whl"] == chosen(old)
+
+
+def test_two_versions_of_one_package_are_refused() -> None:
+    one, other = (package("a", f"a-{version}-py3-none-any.whl", version=version) for version in ("1.0", "2.0"))
+    with pytest.raises(ConfigError, match="Multiple packages with the name 'a'"):
+        chosen(one, other)
 
 
 def test_a_file_without_sha256_cannot_be_pinned() -> None:

@@ -17,7 +17,7 @@ from launcher.plan.requirements.lock import request_digest
 from launcher.plan.requirements.lock_file import current_lock, lock_file_text, pylock_text
 from launcher.plan.requirements.pylock import parse_target
 from launcher.plan.requirements.requirement_lines import read_requirements
-from launcher.plan.requirements.stub_wheels import StandIns
+from launcher.plan.requirements.stub_wheels import StubWheels
 
 LARGE = BasePackage("big", "2.5.1+cu124", size_bytes=HEAVY_BYTES)
 
@@ -65,7 +65,7 @@ def test_what_is_large_stays_at_the_price_of_an_older_version_of_what_is_new(pro
 def test_another_variant_than_the_one_asked_for_does_not_count(tmp_path: Path) -> None:
     target = parse_target("3.11.2", "x86_64-manylinux_2_36")
     for backend, count in ((None, 1), ("auto", 1), ("cu124", 1), ("cpu", 0)):
-        assert count == len(StandIns((LARGE,), target, backend=backend, cache_dir=tmp_path).packages)
+        assert count == len(StubWheels((LARGE,), target, backend=backend, cache_dir=tmp_path).packages)
 
 
 def test_what_the_base_lacks_or_breaks_is_its_own_affair(project: Project) -> None:
@@ -76,14 +76,14 @@ def test_what_the_base_lacks_or_breaks_is_its_own_affair(project: Project) -> No
 
 def test_a_stand_in_is_written_once_and_holds_metadata_only(tmp_path: Path) -> None:
     target = parse_target("3.11.2", "x86_64-manylinux_2_36")
-    stand_ins = StandIns((LARGE,), target, backend=None, cache_dir=tmp_path)
-    (wheel,) = stand_ins.directory().iterdir()
+    stubs = StubWheels((LARGE,), target, backend=None, cache_dir=tmp_path)
+    (wheel,) = stubs.directory().iterdir()
     assert "big-2.5.1+cu124-999999999launch-cp311-cp311-manylinux_2_36_x86_64.whl" == wheel.name
     assert {"METADATA", "WHEEL", "RECORD"} == {Path(name).name for name in zipfile.ZipFile(wheel).namelist()}
     before = wheel.stat().st_mtime_ns
-    assert stand_ins.directory() == wheel.parent
+    assert stubs.directory() == wheel.parent
     assert before == wheel.stat().st_mtime_ns
-    assert [wheel.parent] == list((tmp_path / "stand-ins").iterdir())
+    assert [wheel.parent] == list((tmp_path / "stub-wheels").iterdir())
 
 
 def test_the_record_is_of_this_base(project: Project) -> None:
