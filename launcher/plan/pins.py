@@ -6,22 +6,21 @@ for the Python that the suite was released with; the second, proper question the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError
 from launcher.plan.bases.base_image import base_plan, check_python, expected_target, is_recorded, pin_base
 from launcher.plan.bases.pinned_base import Base, SdistBase
+from launcher.plan.bases.pinning import Pinning
 from launcher.plan.image_plan import apt_packages, build_secrets, debian_source_of
 from launcher.plan.launch_plan import CodeSnapshot, Lock
 from launcher.plan.origins import Where, shown_path
 from launcher.plan.refusals import refuse_two_bases
-from launcher.plan.requirements.error_origins import naming_package, naming_requirement
+from launcher.plan.requirements.error_origins import add_package_origin, add_requirement_origin
 from launcher.plan.requirements.requirement_lock import Target, choose_lock, has_requirements, resolve_requirements
-from runtime.build.observer import BuildObserver
 from runtime.build.plan import UnpackDebs
 from runtime.state_dir import StateDir
 
@@ -29,8 +28,9 @@ if TYPE_CHECKING:
     from threading import Thread
 
 
-@dataclass(frozen=True, slots=True)
-class ImagePins:
+class ImagePins(NamedTuple):
+    """What an image is made of."""
+
     base: Base
     lock: Lock | None
     name: str
@@ -40,168 +40,116 @@ class ImagePins:
     """What a Dockerfile's image took of its context."""
 
 
-def pin_image(
-    spec: ExperimentSpec,
-    *,
-    experiment_file: Path | None,
-    state: StateDir,
-    environ: Mapping[str, str],
-    where: Where,
-    refresh: bool = False,
-    observer: BuildObserver | None = None,
-) -> ImagePins:
-    """Base and lock of *spec*."""
-    base_lock = None if experiment_file is None else experiment_file.with_suffix(".base.lock")
-    apt = apt_packages(spec.image)
-    beside = None
-    if has_requirements(spec) and not is_recorded(spec.image, apt=apt, state=state, environ=environ, base_lock=base_lock):
-        beside = _resolve_beside(spec, state, environ)
-    with naming_package(spec.image, where):
-        base = pin_base(
-            spec.image,
-            apt=apt,
-            state=state,
-            environ=environ,
-            origin=where("image.base"),
-            base_lock=base_lock,
-            refresh=refresh,
-            observer=observer,
+class ImagePinner:
+    """Pins the image that *spec* asks for. *where* gives the origins of its keys."""
+
+    def __init__(self, spec: ExperimentSpec, pinning: Pinning, where: Where) -> None:
+        self._spec = spec
+        self._pinning = pinning
+        self._where = where
+
+    def pin(self, experiment_file: Path | None) -> ImagePins:
+        """Base and lock. *experiment_file* is what lock files lie beside."""
+        pins = self._pin_image(experiment_file) if self._spec.image.dockerfile is None else self.pin_dockerfile()
+        return self._with_lock(pins, experiment_file)
+
+    def _pin_image(self, experiment_file: Path | None) -> ImagePins:
+        spec, base_lock = self._spec, None if experiment_file is None else experiment_file.with_suffix(".base.lock")
+        beside = None
+        if has_requirements(spec) and not is_recorded(spec.image, self._pinning, base_lock=base_lock):
+            beside = self._resolve_beside()
+        base = self.pin_base(base_lock)
+        if beside is not None:
+            beside.join()
+        return ImagePins(base, None, spec.image.base, base.warnings)
+
+    def pin_base(self, base_lock: Path | None = None) -> Base:
+        """The base that `image.base` names."""
+        image, where = self._spec.image, self._where
+        with add_package_origin(image, where):
+            base = pin_base(image, self._pinning, apt=apt_packages(image), origin=where("image.base"), base_lock=base_lock)
+        check_python(image.python, base, name=image.base, origin=where("image.python"))
+        return base
+
+    def pin_dockerfile(self) -> ImagePins:
+        """The image of `image.dockerfile` as the base, without a lock. Its Python is asked only if something depends on it; then
+        the image is built for it."""
+        from launcher.plan.bases.dockerfile_image import as_base, context_snapshot, read_dockerfile, request_of
+
+        spec, where, pinning = self._spec, self._where, self._pinning
+        request = request_of(spec.image)
+        refuse_two_bases(spec, where)
+        translated = read_dockerfile(request, pinning, origin=where("image.dockerfile"), target_origin=where("image.target"))
+        name = shown_path(Path(request.dockerfile))
+        base = as_base(
+            translated,
+            pinning,
+            name=name,
+            apt=apt_packages(spec.image),
+            asks_python=has_requirements(spec) or spec.image.python is not None,
+            secrets=build_secrets(spec, pinning.environ),
         )
-    check_python(spec.image.python, base, name=spec.image.base, origin=where("image.python"))
-    if beside is not None:
-        beside.join()
-    pins = ImagePins(base, None, spec.image.base, base.warnings)
-    return _with_lock(pins, spec, experiment_file=experiment_file, state=state, environ=environ, where=where, refresh=refresh)
+        check_python(spec.image.python, base, name=name, origin=where("image.python"))
+        code = context_snapshot(translated, request, environ=pinning.environ)
+        return ImagePins(base, None, name, base.warnings, code)
 
+    def _with_lock(self, pins: ImagePins, experiment_file: Path | None) -> ImagePins:
+        """*pins* with the lock of the requirements, if there are any."""
+        spec, base = self._spec, pins.base
+        if not has_requirements(spec):
+            return pins
+        if base.interpreter is None:
+            hint = "`image.base=bootstrap:debian/trixie` has Python 3.13"
+            raise ConfigError(
+                f"the base `{pins.name}` has no Python to install requirements for",
+                origin=self._where("image.requirements"),
+                hint=hint if spec.image.dockerfile is None else "a RUN of the Dockerfile can install one",
+            )
+        with add_requirement_origin(spec.image, self._where):
+            chosen = choose_lock(
+                spec, Target.of(base), self._pinning, experiment_file=experiment_file, sdists=self.sdist_base(base)
+            )
+        return pins._replace(lock=chosen.lock, warnings=(*pins.warnings, *chosen.warnings))
 
-def pin_dockerfile(
-    spec: ExperimentSpec,
-    *,
-    experiment_file: Path | None,
-    state: StateDir,
-    environ: Mapping[str, str],
-    where: Where,
-    refresh: bool = False,
-    observer: BuildObserver | None = None,
-) -> ImagePins:
-    """The image of `image.dockerfile` as the base of *spec*, with the lock of the requirements that come on top."""
-    pins = pin_dockerfile_alone(spec, state=state, environ=environ, where=where, refresh=refresh, observer=observer)
-    return _with_lock(pins, spec, experiment_file=experiment_file, state=state, environ=environ, where=where, refresh=refresh)
+    def _resolve_beside(self) -> Thread | None:
+        from threading import Thread
 
+        target = expected_target(self._spec.image)
+        if target is None:
+            return None
 
-def pin_dockerfile_alone(
-    spec: ExperimentSpec,
-    *,
-    state: StateDir,
-    environ: Mapping[str, str],
-    where: Where,
-    refresh: bool = False,
-    observer: BuildObserver | None = None,
-) -> ImagePins:
-    """The same without the lock. The image's Python is asked only if something depends on it; then the image is built for it."""
-    from launcher.plan.bases.dockerfile_image import as_base, context_snapshot, read_dockerfile, request_of
+        def resolve() -> None:
+            from launcher.errors import LaunchError
+            from runtime.errors import RuntimeFailure
 
-    request, origin = request_of(spec.image), where("image.dockerfile")
-    refuse_two_bases(spec, where)
-    translated = read_dockerfile(
-        request, state=state, environ=environ, origin=origin, target_origin=where("image.target"), refresh=refresh
-    )
-    asks_python = has_requirements(spec) or spec.image.python is not None
-    name = shown_path(Path(request.dockerfile))
-    base = as_base(
-        translated,
-        name=name,
-        apt=apt_packages(spec.image),
-        asks_python=asks_python,
-        state=state,
-        environ=environ,
-        secrets=build_secrets(spec, environ),
-        observer=observer,
-    )
-    check_python(spec.image.python, base, name=name, origin=where("image.python"))
-    code = context_snapshot(translated, request, environ=environ)
-    return ImagePins(base, None, name, base.warnings, code)
+            try:
+                resolve_requirements(self._spec, Target(*target), self._pinning._replace(refresh=False))
+            except (LaunchError, RuntimeFailure):
+                # The proper question, a moment later, meets the same failure and reports it.
+                return
 
+        thread = Thread(target=resolve, name="resolve-requirements")
+        thread.start()
+        return thread
 
-def _with_lock(
-    pins: ImagePins,
-    spec: ExperimentSpec,
-    *,
-    experiment_file: Path | None,
-    state: StateDir,
-    environ: Mapping[str, str],
-    where: Where,
-    refresh: bool,
-) -> ImagePins:
-    """*pins* with the lock of *spec*'s requirements, if it has any."""
-    base = pins.base
-    if not has_requirements(spec):
-        return pins
-    if base.interpreter is None:
-        hint = "`image.base=bootstrap:debian/trixie` has Python 3.13"
-        raise ConfigError(
-            f"the base `{pins.name}` has no Python to install requirements for",
-            origin=where("image.requirements"),
-            hint=hint if spec.image.dockerfile is None else "a RUN of the Dockerfile can install one",
+    def sdist_base(self, base: Base) -> SdistBase:
+        """*base*, for code of source distributions that has to run to tell what it needs."""
+        assert base.interpreter is not None
+        return SdistBase(
+            layers=lambda: self._built_layers(base),
+            python=base.interpreter.executable,
+            env=base.env,
+            has_packages=base.has_own_python,
         )
-    with naming_requirement(spec.image, where):
-        chosen = choose_lock(
-            spec,
-            Target.of(base),
-            experiment_file=experiment_file,
-            state=state,
-            environ=environ,
-            refresh=refresh,
-            sdists=sdist_base(base, spec, state=state, environ=environ),
-        )
-    return replace(pins, lock=chosen.lock, warnings=(*pins.warnings, *chosen.warnings))
 
+    def _built_layers(self, base: Base) -> Sequence[Path]:
+        from runtime.build.sources import BuildSources
 
-def _resolve_beside(spec: ExperimentSpec, state: StateDir, environ: Mapping[str, str]) -> Thread | None:
-    from threading import Thread
-
-    target = expected_target(spec.image)
-    if target is None:
-        return None
-
-    def resolve() -> None:
-        from launcher.errors import LaunchError
-        from runtime.errors import RuntimeFailure
-
-        try:
-            resolve_requirements(spec, Target(*target), state=state, environ=environ)
-        except (LaunchError, RuntimeFailure):
-            # The proper question, a moment later, meets the same failure and reports it.
-            return
-
-    thread = Thread(target=resolve, name="resolve-requirements")
-    thread.start()
-    return thread
-
-
-def sdist_base(base: Base, spec: ExperimentSpec, *, state: StateDir, environ: Mapping[str, str]) -> SdistBase:
-    """*base*, for code of source distributions that has to run to tell what it needs."""
-    assert base.interpreter is not None
-    return SdistBase(
-        layers=lambda: base_layers(base, spec, state=state, environ=environ),
-        python=base.interpreter.executable,
-        env=base.env,
-        has_packages=base.has_own_python,
-    )
-
-
-def base_layers(base: Base, spec: ExperimentSpec, *, state: StateDir, environ: Mapping[str, str]) -> Sequence[Path]:
-    """Build *base* and give its lower directories, bottom first: where code of a source distribution may run."""
-    from runtime.build.builder import build
-    from runtime.build.sources import BuildSources
-    from runtime.store.store import Store
-
-    suite = next((step.suite for step in base.steps if isinstance(step, UnpackDebs)), None)
-    debian = None if suite is None else debian_source_of(suite, spec.image, state=state, environ=environ)
-    store = Store(state.store)
-    sources = BuildSources(debian=debian, mirror=spec.image.mirror, secrets=build_secrets(spec, environ))
-    image = build(base_plan(base), store, sources=sources).image
-    return [store.layer_dir(layer) for layer in image.layers]
+        image, state, environ = self._spec.image, self._pinning.state, self._pinning.environ
+        suite = next((step.suite for step in base.steps if isinstance(step, UnpackDebs)), None)
+        debian = None if suite is None else debian_source_of(suite, image, state=state, environ=environ)
+        sources = BuildSources(debian=debian, mirror=image.mirror, secrets=build_secrets(self._spec, environ))
+        return self._pinning._replace(observer=None).built_layers(base_plan(base), sources)
 
 
 def pin_existing_image(reference: str, *, state: StateDir, as_dockerfile: bool = False) -> ImagePins:

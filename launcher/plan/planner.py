@@ -14,6 +14,7 @@ from typing import Protocol
 from launcher.config.compiled import Composed
 from launcher.config.spec import ExperimentSpec, Image
 from launcher.errors import ConfigError, Origin
+from launcher.plan.bases.pinning import Pinning
 from launcher.plan.code.code_snapshot import snapshot
 from launcher.plan.gpus.gpu_request import gpu_share
 from launcher.plan.identity import spec_digest
@@ -21,7 +22,7 @@ from launcher.plan.image_plan import build_plan
 from launcher.plan.launch_plan import CodeSnapshot, DataPin, LaunchPlan, Lock
 from launcher.plan.machine_share import check_memory, check_network, cpu_share, this_machine
 from launcher.plan.origins import Where, is_set, origin_of
-from launcher.plan.pins import ImagePins, pin_dockerfile, pin_existing_image, pin_image
+from launcher.plan.pins import ImagePinner, ImagePins, pin_existing_image
 from launcher.plan.program.command import own_command, program_argv, ranks, starts_torchrun, thread_count, user_advice
 from launcher.plan.refusals import refuse_indeterminism, refuse_missing, refuse_unsupported
 from runtime.build.observer import BuildObserver
@@ -72,7 +73,10 @@ def plan(
     # The code is in a Dockerfile's image already, unless the experiment has some of its own.
     has_code = spec.image.dockerfile is not None and not is_set(composed.origins, "code")
     code = None if has_code else _code_of(spec, state, environ, where)
-    pins = _pins_of(composed, where, image=image, state=state, environ=environ, refresh=refresh, observer=observer)
+    if image is None:
+        pins = ImagePinner(composed.spec, Pinning(state, environ, refresh, observer), where).pin(composed.experiment_file)
+    else:
+        pins = pin_existing_image(image, state=state, as_dockerfile=spec.image.dockerfile is not None)
     if image is not None:
         spec = replace(spec, image=replace(Image(base=pins.name, env=spec.image.env), dockerfile=spec.image.dockerfile))
     code = code or pins.code or _no_code(spec)
@@ -124,31 +128,6 @@ def _argv_of(words: tuple[str, ...] | None, spec: ExperimentSpec, config: ImageC
 
         refuse_standalone(spec, argv, where)
     return argv
-
-
-def _pins_of(
-    composed: Composed,
-    where: Where,
-    *,
-    image: str | None,
-    state: StateDir,
-    environ: Mapping[str, str],
-    refresh: bool,
-    observer: BuildObserver | None,
-) -> ImagePins:
-    spec = composed.spec
-    if image is not None:
-        return pin_existing_image(image, state=state, as_dockerfile=spec.image.dockerfile is not None)
-    pin = pin_image if spec.image.dockerfile is None else pin_dockerfile
-    return pin(
-        spec,
-        experiment_file=composed.experiment_file,
-        state=state,
-        environ=environ,
-        where=where,
-        refresh=refresh,
-        observer=observer,
-    )
 
 
 def _build_of(spec: ExperimentSpec, pins: ImagePins, code: CodeSnapshot, where: Where, *, copy_code: bool) -> BuildPlan:

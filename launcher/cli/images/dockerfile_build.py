@@ -43,6 +43,7 @@ def build_dockerfile(options: Options, *, quiet: bool) -> BuildResult:
     from launcher.cli.render import warn
     from launcher.plan.bases.debian_record import debian_architecture
     from launcher.plan.bases.dockerfile_image import build_plan_of, build_sources, read_dockerfile
+    from launcher.plan.bases.pinning import Pinning
     from launcher.plan.dockerfile.stages import check_platform
     from launcher.plan.images.recipe import attach_bill, attach_recipe
 
@@ -55,7 +56,7 @@ def build_dockerfile(options: Options, *, quiet: bool) -> BuildResult:
         )
     labels = dict(_pair(text, "--label") for text in options.label)
     state: StateDir = state_dir().ensure()
-    translated = read_dockerfile(request, state=state, environ=os.environ, refresh=options.pull)
+    translated = read_dockerfile(request, Pinning(state, os.environ, options.pull))
     for warning in () if quiet else translated.warnings:
         warn(warning)
     plan = build_plan_of(translated)

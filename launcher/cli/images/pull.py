@@ -11,6 +11,7 @@ from launcher.cli.progress import BuildProgress, verbose
 from launcher.errors import ConfigError
 from launcher.plan.bases.debian_record import debian_architecture
 from launcher.plan.bases.imported_base import pin_reference
+from launcher.plan.bases.pinning import Pinning
 from runtime.build.observer import NullObserver
 from runtime.build.step_label import counted
 from runtime.oci.reference import Remote, familiar_name, parse_reference
@@ -33,7 +34,7 @@ def pull_images(references: Sequence[str], *, quiet: bool) -> int:
 def _pull(reference: str, store: Store, *, quiet: bool) -> None:
     from runtime.build.images.import_image import import_image
 
-    pinned = pin_reference(reference, state=state_dir(), environ=os.environ, refresh=True)
+    pinned = pin_reference(reference, Pinning(state_dir(), os.environ, refresh=True))
     for warning in () if quiet else pinned.warnings:
         render.warn(warning)
     name = familiar_name(reference)

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.config.spec import Image
 from launcher.errors import ConfigError, Origin
 from launcher.plan.bases.debian_record import ResolvedDebs, debian_architecture, is_answered, resolved_debs
 from launcher.plan.bases.pinned_base import Base
+from launcher.plan.bases.pinning import Pinning
 from runtime.build.debian.debian_base import CONFIGURE, interpreter_of
-from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan, DebPackage, ImageConfig, Step, UnpackDebs
 from runtime.oci.digest import digest_json
-from runtime.state_dir import StateDir
 
 _PYTHONS = {"trixie": ("3.13.5", "2_41", 33), "bookworm": ("3.11.2", "2_36", 30)}
 """Python, glibc and libstdc++ of the suites as released: for advice, and for a guess before the archive has answered."""
@@ -34,40 +33,20 @@ _GLIBC = re.compile(r"(?:\d+:)?(\d+)\.(\d+)")
 
 
 def pin_base(
-    image: Image,
-    *,
-    apt: Sequence[str],
-    state: StateDir,
-    environ: Mapping[str, str],
-    origin: Origin | None = None,
-    base_lock: Path | None = None,
-    refresh: bool = False,
-    observer: BuildObserver | None = None,
+    image: Image, pinning: Pinning, *, apt: Sequence[str], origin: Origin | None = None, base_lock: Path | None = None
 ) -> Base:
-    """The base of *image* with the *apt* packages on it. *refresh* asks archive or registry even if an answer is recorded.
-
-    *observer* hears of an image that is fetched to be asked for its Python.
-    """
+    """The base of *image* with the *apt* packages on it. *base_lock* is the lock beside the experiment, if there is one."""
     suite = _BOOTSTRAP.fullmatch(image.base)
     if suite is not None:
-        debs = resolved_debs(suite[1], apt=apt, image=image, state=state, environ=environ, base_lock=base_lock, refresh=refresh)
+        debs = resolved_debs(suite[1], image, pinning, apt=apt, base_lock=base_lock)
         return _debian_base(suite[1], debs)
     if image.base.startswith("bootstrap:"):
         hint = "as `bootstrap:debian/trixie` or `bootstrap:debian/bookworm`"
         raise ConfigError(f"`{image.base}` is not a base that can be bootstrapped", origin=origin, hint=hint)
     from launcher.plan.bases.imported_base import pin_imported
 
-    return pin_imported(
-        image.base,
-        apt=apt,
-        state=state,
-        environ=environ,
-        origin=origin,
-        base_lock=base_lock,
-        refresh=refresh,
-        observer=observer,
-        asks_python=image.python is not None or _has_requirements(image),
-    )
+    asks_python = image.python is not None or _has_requirements(image)
+    return pin_imported(image.base, pinning, apt=apt, origin=origin, base_lock=base_lock, asks_python=asks_python)
 
 
 def _has_requirements(image: Image) -> bool:
@@ -125,10 +104,10 @@ def check_python(wanted: str | None, base: Base, *, name: str, origin: Origin | 
     raise ConfigError(f"`image.python` is {wanted}, but the base `{name}` has {found}", origin=origin, hint=hint)
 
 
-def is_recorded(image: Image, *, apt: Sequence[str], state: StateDir, environ: Mapping[str, str], base_lock: Path | None) -> bool:
+def is_recorded(image: Image, pinning: Pinning, *, base_lock: Path | None) -> bool:
     """Whether `pin_base` will find an answer on this machine, so that it asks nobody."""
     suite = _BOOTSTRAP.fullmatch(image.base)
-    return suite is None or is_answered(suite[1], apt=apt, image=image, state=state, environ=environ, base_lock=base_lock)
+    return suite is None or is_answered(suite[1], image, pinning, base_lock=base_lock)
 
 
 def expected_target(image: Image) -> tuple[str, str, int] | None:

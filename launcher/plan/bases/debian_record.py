@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 from launcher.config.spec import Image
 from launcher.errors import ConfigError
+from launcher.plan.bases.pinning import Pinning
 from launcher.plan.code.git_repository import without_credentials
 from runtime.build.debian.debian_base import BASE_PACKAGES
 from runtime.build.plan import DebPackage
 from runtime.oci.digest import Digest, digest_json
-from runtime.state_dir import StateDir
 from runtime.whole_file import replace_file
 
 _FORMAT = 1
@@ -35,44 +35,28 @@ class ResolvedDebs:
 
 
 def resolved_debs(
-    suite: str,
-    *,
-    apt: Sequence[str],
-    image: Image,
-    state: StateDir,
-    environ: Mapping[str, str],
-    base_lock: Path | None = None,
-    refresh: bool = False,
+    suite: str, image: Image, pinning: Pinning, *, apt: Sequence[str], base_lock: Path | None = None
 ) -> ResolvedDebs:
     """The .debs of the base of *suite*, and those that *apt* adds."""
     locked = None
-    if base_lock is not None and not refresh:
+    if base_lock is not None and not pinning.refresh:
         from launcher.plan.bases.base_lock_file import read_base_lock
 
         locked = read_base_lock(base_lock, suite=suite, apt=apt)
     warnings = () if locked is None or locked.warning is None else (locked.warning,)
     if locked is not None and locked.base_is_current and locked.added_is_current:
         return ResolvedDebs(base=locked.base, added=locked.added)
-    ask = _Archive(suite, image=image, state=state, environ=environ, refresh=refresh)
+    ask = _Archive(suite, image, pinning)
     base = locked.base if locked is not None and locked.base_is_current else ask.debs(BASE_PACKAGES, already=())
     added = ask.debs(tuple(sorted(set(apt))), already=base) if apt else ()
     return ResolvedDebs(base=base, added=added, warnings=warnings)
 
 
-def is_answered(
-    suite: str,
-    *,
-    apt: Sequence[str],
-    image: Image,
-    state: StateDir,
-    environ: Mapping[str, str],
-    base_lock: Path | None = None,
-) -> bool:
+def is_answered(suite: str, image: Image, pinning: Pinning, *, base_lock: Path | None = None) -> bool:
     """Whether the base of *suite* is locked or recorded."""
     if base_lock is not None and base_lock.exists():
         return True
-    ask = _Archive(suite, image=image, state=state, environ=environ, refresh=False)
-    return ask.record(BASE_PACKAGES, ()).exists()
+    return _Archive(suite, image, pinning).record(BASE_PACKAGES, ()).exists()
 
 
 def debian_architecture() -> str:
@@ -85,12 +69,10 @@ def debian_architecture() -> str:
 class _Archive:
     """The archive of one suite, behind the records of what it answered."""
 
-    def __init__(self, suite: str, *, image: Image, state: StateDir, environ: Mapping[str, str], refresh: bool) -> None:
+    def __init__(self, suite: str, image: Image, pinning: Pinning) -> None:
         self._suite = suite
         self._mirror = image.mirror
-        self._state = state
-        self._environ = environ
-        self._refresh = refresh
+        self._state, self._environ, self._refresh, _ = pinning
 
     def record(self, packages: Sequence[str], already: tuple[DebPackage, ...]) -> Path:
         return self._state.cache / "bases" / f"{self._key(packages, already).hex}.json"

@@ -15,6 +15,7 @@ from launcher.config.spec import Image
 from launcher.errors import ConfigError, LaunchError, Origin
 from launcher.plan.bases.debian_record import debian_architecture
 from launcher.plan.bases.pinned_base import Base
+from launcher.plan.bases.pinning import Pinning
 from launcher.plan.code.code_snapshot import git_state
 from launcher.plan.dockerfile.context import BuildContext
 from launcher.plan.dockerfile.dockerignore import Ignore
@@ -24,8 +25,7 @@ from launcher.plan.dockerfile.translate import PinnedImage, TranslatedImage, tra
 from launcher.plan.launch_plan import CodeSnapshot
 from launcher.plan.origins import shown_path
 from launcher.plan.stat_cache import cache_for
-from runtime.build.observer import BuildObserver
-from runtime.build.plan import VENV, BuildPlan, UnpackDebs
+from runtime.build.plan import BuildPlan, UnpackDebs
 from runtime.build.sources import BuildSources
 from runtime.oci.digest import Digest, digest_json
 from runtime.state_dir import StateDir
@@ -56,16 +56,9 @@ def request_of(image: Image) -> Request:
 
 
 def read_dockerfile(
-    request: Request,
-    *,
-    state: StateDir,
-    environ: Mapping[str, str],
-    origin: Origin | None = None,
-    target_origin: Origin | None = None,
-    refresh: bool = False,
+    request: Request, pinning: Pinning, *, origin: Origin | None = None, target_origin: Origin | None = None
 ) -> TranslatedImage:
-    """The image of *request*. *origin* is where the Dockerfile is named, *target_origin* where its stage is; *refresh* asks
-    registries anew what their tags mean."""
+    """The image of *request*. *origin* is where the Dockerfile is named, *target_origin* where its stage is."""
     text, shown = _text(_in_lower_case(request.dockerfile), origin)
     dockerfile = parse(text, path=shown)
     try:
@@ -75,12 +68,12 @@ def read_dockerfile(
         raise
 
     def pin(reference: str, origin: Origin) -> PinnedImage:
-        return _pinned(reference, origin, request, state=state, environ=environ, refresh=refresh)
+        return _pinned(reference, origin, request, pinning)
 
     try:
         return translate(
             dockerfile,
-            context=_context(request, state, origin),
+            context=_context(request, pinning.state, origin),
             pin=pin,
             architecture=debian_architecture(),
             target=request.target,
@@ -124,63 +117,36 @@ def context_snapshot(translated: TranslatedImage, request: Request, *, environ: 
 
 def as_base(
     translated: TranslatedImage,
+    pinning: Pinning,
     *,
     name: str,
     apt: Sequence[str],
     asks_python: bool,
-    state: StateDir,
-    environ: Mapping[str, str],
     secrets: Mapping[str, bytes],
-    observer: BuildObserver | None = None,
 ) -> Base:
     """*translated* as what an experiment's own packages, wheels and code come on top of. *asks_python*: it is built, where the
     store does not have it, and its Python asked."""
-    from launcher.plan.bases.image_python import python_of_layers
+    from launcher.plan.bases.image_python import with_python
     from launcher.plan.bases.imported_base import apt_step
 
-    digest, env = image_digest(translated), dict(translated.config.env)
-    python = None
-    if asks_python:
-
-        def layers() -> Sequence[Path]:
-            return built_layers(translated, state=state, environ=environ, secrets=secrets, observer=observer)
-
-        python = python_of_layers(layers, env, image=digest, name=name, state=state)
-    return Base(
+    base = Base(
         steps=(*translated.steps, *([apt_step(apt)] if apt else [])),
-        digest=digest,
-        interpreter=python.interpreter if python is not None else None,
-        platform=python.platform if python is not None else "",
+        digest=image_digest(translated),
         architecture=translated.config.architecture,
-        libstdcxx=python.libstdcxx if python is not None else None,
-        env=env,
+        env=dict(translated.config.env),
         has_own_python=True,
-        python_packages=python.own_packages if python is not None else (),
-        installed=python.packages if python is not None else (),
-        venv=python.venv if python is not None else VENV,
         image_config=translated.config,
         stages=translated.stages,
         warnings=translated.warnings,
     )
-
-
-def built_layers(
-    translated: TranslatedImage,
-    *,
-    state: StateDir,
-    environ: Mapping[str, str],
-    secrets: Mapping[str, bytes],
-    observer: BuildObserver | None = None,
-) -> Sequence[Path]:
-    """Build *translated* where the store does not have it, and give its lower directories, bottom first."""
-    from runtime.build.builder import build
-    from runtime.store.store import Store
-
-    store = Store(state.store)
+    if not asks_python:
+        return base
     plan = build_plan_of(translated)
-    sources = build_sources(plan, state=state, environ=environ, secrets=secrets)
-    image = build(plan, store, sources=sources, observer=observer).image
-    return [store.layer_dir(layer) for layer in image.layers]
+
+    def sources() -> BuildSources:
+        return build_sources(plan, state=pinning.state, environ=pinning.environ, secrets=secrets)
+
+    return with_python(base, plan, pinning, name=name, sources=sources)
 
 
 def build_sources(
@@ -256,25 +222,22 @@ def _context(request: Request, state: StateDir, origin: Origin | None) -> BuildC
     )
 
 
-def _pinned(
-    reference: str, origin: Origin, request: Request, *, state: StateDir, environ: Mapping[str, str], refresh: bool
-) -> PinnedImage:
+def _pinned(reference: str, origin: Origin, request: Request, pinning: Pinning) -> PinnedImage:
     if reference.startswith("bootstrap:"):
         from launcher.plan.bases.base_image import pin_base
 
-        image = Image(base=reference, mirror=request.mirror)
-        base = pin_base(image, apt=(), state=state, environ=environ, origin=origin, refresh=refresh)
+        base = pin_base(Image(base=reference, mirror=request.mirror), pinning, apt=(), origin=origin)
         return PinnedImage(base.steps, {}, base.env)
     from launcher.plan.bases.imported_base import pin_reference
     from launcher.plan.bases.stored_image import similar_names, stored_image
 
-    stored = None if refresh else stored_image(reference, state=state, origin=origin)
+    stored = None if pinning.refresh else stored_image(reference, state=pinning.state, origin=origin)
     if stored is not None:
         return stored
     try:
-        found = pin_reference(_absolute(reference, request), state=state, environ=environ, origin=origin, refresh=refresh)
+        found = pin_reference(_absolute(reference, request), pinning, origin=origin)
     except LaunchError as error:
-        similar = similar_names(reference, state=state)
+        similar = similar_names(reference, state=pinning.state)
         if similar:
             error.hint = f"the store has no image `{reference}` either, but `{similar[0]}`" + (
                 f"\n{error.hint}" if error.hint else ""

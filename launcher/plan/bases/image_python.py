@@ -10,16 +10,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from launcher.errors import LaunchError
 from launcher.plan.bases.base_packages import BasePackage, checked_packages, from_rows, to_rows
-from runtime.build.plan import VENV, Interpreter
+from launcher.plan.bases.pinned_base import Base
+from launcher.plan.bases.pinning import Pinning
+from runtime.build.plan import VENV, BuildPlan, Interpreter
 from runtime.oci.digest import Digest
 from runtime.state_dir import StateDir
 from runtime.whole_file import replace_file
+
+if TYPE_CHECKING:
+    from runtime.build.sources import BuildSources
 
 _FORMAT = 4
 _TIMEOUT_S = 60.0
@@ -83,9 +88,6 @@ print("\\n" + json.dumps({
 """.replace("VENV", VENV)
 _LONGEST_ANSWER = 16 << 20
 
-Layers = Callable[[], Sequence[Path]]
-"""The image's unpacked layers, bottom first; asked for only when there is no record."""
-
 
 @dataclass(frozen=True, slots=True)
 class ImagePython:
@@ -103,20 +105,36 @@ class ImagePython:
     venv: str = VENV
     """Where ours goes: VENV, or beside it where the image has something there."""
 
+    def on(self, base: Base) -> Base:
+        """*base* with this Python in it."""
+        return replace(
+            base,
+            interpreter=self.interpreter,
+            platform=self.platform,
+            libstdcxx=self.libstdcxx,
+            python_packages=self.own_packages,
+            installed=self.packages,
+            venv=self.venv,
+        )
 
-def python_of_layers(layers: Layers, env: Mapping[str, str], *, image: Digest, name: str, state: StateDir) -> ImagePython | None:
-    """The Python of an image; None when it has none. *image* is what the answer is recorded under, *name* is for people."""
-    record = state.cache / "bases" / f"imported-{image.hex}.json"
+
+def with_python(
+    base: Base, plan: BuildPlan, pinning: Pinning, *, name: str, sources: Callable[[], BuildSources] | None = None
+) -> Base:
+    """*base* with its Python, if it has one. *plan* is built to ask it, from *sources*, where no answer is recorded under the
+    base's digest; *name* is for people."""
+    record = pinning.state.cache / "bases" / f"imported-{base.digest.hex}.json"
     document = _recorded(record)
     if document is None:
-        answer = _ask(layers(), env, name, state)
+        layers = pinning.built_layers(plan, None if sources is None else sources())
+        answer = _ask(layers, base.env, name, pinning.state)
         if answer is not None:
             answer["packages"] = to_rows(checked_packages(answer["packages"]))
         document = {"format": _FORMAT, "reference": name, "python": answer}
         record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_file(record, json.dumps(document))
     python = document["python"]
-    return None if python is None else _from_answer(python)
+    return base if python is None else _from_answer(python).on(base)
 
 
 def _recorded(record: Path) -> dict[str, Any] | None:

@@ -16,11 +16,11 @@ from typing import Any
 
 from launcher.errors import ConfigError, LaunchError, Origin
 from launcher.plan.bases.debian_record import debian_architecture
-from launcher.plan.bases.image_python import python_of_layers
+from launcher.plan.bases.image_python import with_python
 from launcher.plan.bases.pinned_base import Base
+from launcher.plan.bases.pinning import Pinning
 from launcher.plan.image_plan import LEFT_OVERS, RUN_NETWORK
-from runtime.build.observer import BuildObserver
-from runtime.build.plan import VENV, BuildPlan, ImageConfig, ImportImage, RunCommand, Step
+from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, RunCommand
 from runtime.errors import NetworkError, RuntimeFailure
 from runtime.oci.digest import Digest, digest_json
 from runtime.oci.reference import Bootstrap, Remote, parse_reference, shown_reference
@@ -45,10 +45,8 @@ class PinnedReference:
         return dict(pair.split("=", 1) for pair in pairs or () if isinstance(pair, str) and "=" in pair)
 
 
-def pin_reference(
-    reference: str, *, state: StateDir, environ: Mapping[str, str], origin: Origin | None = None, refresh: bool = False
-) -> PinnedReference:
-    """The image *reference*. A registry is asked when nothing is recorded, or for *refresh*.
+def pin_reference(reference: str, pinning: Pinning, *, origin: Origin | None = None) -> PinnedReference:
+    """The image *reference*. A registry is asked when nothing is recorded, or to refresh that.
 
     Raises ConfigError when there is no such image, LaunchError when its registry cannot be asked.
     """
@@ -56,7 +54,7 @@ def pin_reference(
     try:
         parsed = parse_reference(reference)
         if isinstance(parsed, Remote):
-            return _pin_remote(parsed, architecture, state=state, environ=environ, refresh=refresh)
+            return _pin_remote(parsed, architecture, pinning)
         if isinstance(parsed, Bootstrap):
             raise ConfigError(f"`{reference}` is a base that is made here, not an image", origin=origin)
         from runtime.build.images.image_source import inspect_image
@@ -83,70 +81,47 @@ def is_pinned(reference: str, *, state: StateDir) -> bool:
 
 def pin_imported(
     reference: str,
+    pinning: Pinning,
     *,
     apt: Sequence[str],
-    state: StateDir,
-    environ: Mapping[str, str],
     origin: Origin | None = None,
     base_lock: Path | None = None,
-    refresh: bool = False,
-    observer: BuildObserver | None = None,
     asks_python: bool = True,
 ) -> Base:
     """The image *reference* as a base, with *apt* packages on it. Not *asks_python*: nobody needs to know its Python."""
-    pinned = _locked(reference, base_lock, state=state, environ=environ, origin=origin, refresh=refresh)
-    if pinned is None:
-        pinned = pin_reference(reference, state=state, environ=environ, origin=origin, refresh=refresh)
-    python = None
-    if asks_python:
-        python = python_of_layers(
-            lambda: _layers(pinned.step, state, observer),
-            pinned.env,
-            image=pinned.manifest_digest,
-            name=reference,
-            state=state,
-        )
-    steps: list[Step] = [pinned.step]
-    if apt:
-        steps.append(apt_step(apt))
-    return Base(
-        steps=tuple(steps),
+    pinned = _locked(reference, base_lock, pinning, origin) or pin_reference(reference, pinning, origin=origin)
+    base = Base(
+        steps=(pinned.step, *([apt_step(apt)] if apt else [])),
         digest=pinned.manifest_digest,
-        interpreter=python.interpreter if python is not None else None,
-        platform=python.platform if python is not None else "",
         architecture=debian_architecture(),
-        libstdcxx=python.libstdcxx if python is not None else None,
         env=pinned.env,
         config=pinned.config,
         has_own_python=True,
-        python_packages=python.own_packages if python is not None else (),
-        installed=python.packages if python is not None else (),
-        venv=python.venv if python is not None else VENV,
         warnings=pinned.warnings,
     )
+    plan = BuildPlan(steps=(pinned.step,), config=ImageConfig())
+    return with_python(base, plan, pinning, name=reference) if asks_python else base
 
 
-def _pin_remote(
-    parsed: Remote, architecture: str, *, state: StateDir, environ: Mapping[str, str], refresh: bool
-) -> PinnedReference:
-    record = None if refresh else read_record(state, shown_reference(parsed), architecture)
+def _pin_remote(parsed: Remote, architecture: str, pinning: Pinning) -> PinnedReference:
+    record = None if pinning.refresh else read_record(pinning.state, shown_reference(parsed), architecture)
     warnings: tuple[str, ...] = ()
     if record is None:
-        record = _ask_registry(parsed, architecture, state=state, environ=environ)
-        warnings = _moved_tag(parsed, environ)
+        record = _ask_registry(parsed, architecture, pinning)
+        warnings = _moved_tag(parsed, pinning.environ)
     # The digest of the image for this machine: it is what is fetched, whatever the tag means by then.
     step = ImportImage(reference=_by_digest(parsed, record.manifest_digest), manifest_digest=record.manifest_digest)
     return PinnedReference(step, record.config, record.manifest_digest, warnings)
 
 
-def _ask_registry(parsed: Remote, architecture: str, *, state: StateDir, environ: Mapping[str, str]) -> ReferenceRecord:
+def _ask_registry(parsed: Remote, architecture: str, pinning: Pinning) -> ReferenceRecord:
     from runtime.registry.pull import resolve
 
-    contents = resolve(parsed, architecture=architecture, environ=environ)
+    contents = resolve(parsed, architecture=architecture, environ=pinning.environ)
     # Recorded under its digest too: that is what a lock names, and it holds when the tag has been asked for again.
     names = (_by_digest(parsed, contents.manifest_digest), shown_reference(parsed))
     _, record = (
-        write_record(state, name, architecture, manifest_digest=contents.manifest_digest, config=contents.execution)
+        write_record(pinning.state, name, architecture, manifest_digest=contents.manifest_digest, config=contents.execution)
         for name in names
     )
     return record
@@ -174,17 +149,9 @@ def _moved_tag(parsed: Remote, environ: Mapping[str, str]) -> tuple[str, ...]:
     return (f"`{tag}` {means}; the digest that stands behind it is used: `{parsed.digest}`",)
 
 
-def _locked(
-    reference: str,
-    base_lock: Path | None,
-    *,
-    state: StateDir,
-    environ: Mapping[str, str],
-    origin: Origin | None,
-    refresh: bool,
-) -> PinnedReference | None:
+def _locked(reference: str, base_lock: Path | None, pinning: Pinning, origin: Origin | None) -> PinnedReference | None:
     """What the lock beside the experiment says of *reference*; None when there is none, or it is for another one."""
-    if base_lock is None or refresh:
+    if base_lock is None or pinning.refresh:
         return None
     from launcher.plan.bases.base_lock_file import read_image_lock
 
@@ -192,19 +159,10 @@ def _locked(
     if locked is None:
         return None
     if locked.pinned is None:
-        found = pin_reference(reference, state=state, environ=environ, origin=origin)
+        found = pin_reference(reference, pinning, origin=origin)
         return replace(found, warnings=(*found.warnings, *locked.warnings))
-    found = pin_reference(locked.pinned, state=state, environ=environ, origin=origin)
+    found = pin_reference(locked.pinned, pinning, origin=origin)
     return replace(found, warnings=locked.warnings)
-
-
-def _layers(step: ImportImage, state: StateDir, observer: BuildObserver | None) -> Sequence[Path]:
-    from runtime.build.builder import build
-    from runtime.store.store import Store
-
-    store = Store(state.store)
-    image = build(BuildPlan(steps=(step,), config=ImageConfig()), store, observer=observer).image
-    return [store.layer_dir(layer) for layer in image.layers]
 
 
 def apt_step(packages: Sequence[str]) -> RunCommand:

@@ -20,11 +20,11 @@ class Base:
     """Bottom first."""
     digest: Digest
     """Of the package list, or of the manifest; without the experiment's own apt packages."""
-    interpreter: Interpreter | None
-    platform: str
-    """As wheels name it: `x86_64-manylinux_2_41`."""
     architecture: str
     """As OCI and Debian name it: `amd64`."""
+    interpreter: Interpreter | None = None
+    platform: str = ""
+    """As wheels name it: `x86_64-manylinux_2_41`."""
     libstdcxx: int | None = None
     """n of the newest `GLIBCXX_3.4.n` in its libstdc++; None: it has none, or we don't know."""
     env: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Who asked for what cannot be had: the archive's and the index's refusals, with the place of the key behind them.
+"""Where an unavailable package was asked for: refusals of the archive and the index get the origin of the key behind them.
 
 A package may be asked for by `image.apt`, a group of the image or `--with`; the refusal names the package, and so tells which.
 """
@@ -21,8 +21,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 @contextmanager
-def naming_package(image: Image, where: Where) -> Iterator[None]:
-    """For the body, which pins the base of *image* and its packages: what cannot be had is a ConfigError with its origin."""
+def add_package_origin(image: Image, where: Where) -> Iterator[None]:
+    """For the body, which pins the base of *image* and its packages: what is not available is a ConfigError with its origin."""
     try:
         yield
     except NotAvailable as error:
@@ -32,7 +32,7 @@ def naming_package(image: Image, where: Where) -> Iterator[None]:
 
 
 @contextmanager
-def naming_requirement(image: Image, where: Where) -> Iterator[None]:
+def add_requirement_origin(image: Image, where: Where) -> Iterator[None]:
     """For the body, which resolves the requirements of *image*: a refusal gets the origin of the one that it is about."""
     try:
         yield

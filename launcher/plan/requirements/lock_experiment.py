@@ -15,14 +15,14 @@ from launcher.config.compiled import Composed
 from launcher.config.project import INSTALLED_CONF, shipped_conf
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError, LaunchError, Origin
-from launcher.plan.bases.base_image import check_python, pin_base
 from launcher.plan.bases.pinned_base import Base
+from launcher.plan.bases.pinning import Pinning
 from launcher.plan.image_plan import apt_packages, group_requirements
 from launcher.plan.launch_plan import Lock
-from launcher.plan.origins import Where, origin_of
-from launcher.plan.pins import pin_dockerfile_alone, sdist_base
+from launcher.plan.origins import origin_of
+from launcher.plan.pins import ImagePinner
 from launcher.plan.refusals import refuse_unsupported
-from launcher.plan.requirements.error_origins import naming_package, naming_requirement
+from launcher.plan.requirements.error_origins import add_requirement_origin
 from launcher.plan.requirements.lock import lock_digest, request_digest
 from launcher.plan.requirements.lock_file import changes, lock_file_text, pylock_text, read_lock_file
 from launcher.plan.requirements.requirement_lines import read_requirements
@@ -79,18 +79,14 @@ def lock_experiment(
         return origin_of(composed.origins, key)
 
     refuse_unsupported(spec, where)
-    base = _base_of(spec, state=state, environ=environ, where=where, refresh=refresh, observer=observer)
+    pinning = Pinning(state, environ, refresh, observer)
+    pinner = ImagePinner(spec, pinning, where)
+    base = pinner.pin_base() if spec.image.dockerfile is None else pinner.pin_dockerfile().base
     lock = None
     if base.interpreter is not None and has_requirements(spec):
-        with naming_requirement(spec.image, where):
-            lock = resolve_requirements(
-                spec,
-                Target.of(base),
-                state=state,
-                environ=environ,
-                refresh=refresh or _needs_addresses(format),
-                sdists=sdist_base(base, spec, state=state, environ=environ),
-            )
+        asking = pinning._replace(refresh=refresh or _needs_addresses(format))
+        with add_requirement_origin(spec.image, where):
+            lock = resolve_requirements(spec, Target.of(base), asking, sdists=pinner.sdist_base(base))
     # Written when everything is known: a refused requirement leaves no half of a lock.
     command = f"launch lock experiment={composed.choices.get('experiment', spec.name)}"
     # FROM lines have their own way to pin: a digest behind the name.
@@ -105,32 +101,6 @@ def lock_experiment(
     before = read_lock_file(path, python=lock.python)
     _write(path, _text(spec, lock, state=state, format=format, command=command))
     return Written(path, lock, tuple(changes(before.lock, lock)) if before else (), base_path, packages)
-
-
-def _base_of(
-    spec: ExperimentSpec,
-    *,
-    state: StateDir,
-    environ: Mapping[str, str],
-    where: Where,
-    refresh: bool,
-    observer: BuildObserver | None,
-) -> Base:
-    if spec.image.dockerfile is not None:
-        alone = pin_dockerfile_alone(spec, state=state, environ=environ, where=where, refresh=refresh, observer=observer)
-        return alone.base
-    with naming_package(spec.image, where):
-        base = pin_base(
-            spec.image,
-            apt=apt_packages(spec.image),
-            state=state,
-            environ=environ,
-            origin=where("image.base"),
-            refresh=refresh,
-            observer=observer,
-        )
-    check_python(spec.image.python, base, name=spec.image.base, origin=where("image.python"))
-    return base
 
 
 def _no_requirements(base: Base) -> Lock:

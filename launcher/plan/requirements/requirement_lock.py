@@ -8,18 +8,17 @@ names: `pylock.digits.toml`, `pylock.resnet-cpu.toml`. Resolving is `lock.py`, w
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.config.spec import ExperimentSpec
 from launcher.plan.bases.base_packages import BasePackage
 from launcher.plan.bases.pinned_base import Base, SdistBase
+from launcher.plan.bases.pinning import Pinning
 from launcher.plan.image_plan import group_requirements
 from launcher.plan.launch_plan import Lock
 from launcher.plan.origins import shown_path
 from launcher.plan.requirements.lock import resolve, torch_backend
-from runtime.state_dir import StateDir
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,35 +53,25 @@ def has_requirements(spec: ExperimentSpec) -> bool:
 def choose_lock(
     spec: ExperimentSpec,
     target: Target,
+    pinning: Pinning,
     *,
     experiment_file: Path | None,
-    state: StateDir,
-    environ: Mapping[str, str],
-    refresh: bool = False,
     sdists: SdistBase | None = None,
 ) -> ChosenLock:
     """The lock of *spec*'s requirements. *experiment_file* is the YAML that a lock file lies beside."""
     warnings: list[str] = []
-    if experiment_file is not None and not refresh:
+    if experiment_file is not None and not pinning.refresh:
         for path in lock_files(experiment_file, torch_backend(spec.image.cuda)):
             lock, why = _current(path, spec, target)
             if lock is not None:
                 return ChosenLock(lock)
             if why is not None:
                 warnings.append(_not_used(path, why, spec, target, experiment_file.stem))
-    lock = resolve_requirements(spec, target, state=state, environ=environ, refresh=refresh, sdists=sdists)
+    lock = resolve_requirements(spec, target, pinning, sdists=sdists)
     return ChosenLock(lock, (*warnings, *lock.warnings))
 
 
-def resolve_requirements(
-    spec: ExperimentSpec,
-    target: Target,
-    *,
-    state: StateDir,
-    environ: Mapping[str, str],
-    refresh: bool = False,
-    sdists: SdistBase | None = None,
-) -> Lock:
+def resolve_requirements(spec: ExperimentSpec, target: Target, pinning: Pinning, *, sdists: SdistBase | None = None) -> Lock:
     """Resolve now, or take what was recorded for the same request."""
     return resolve(
         spec.image.requirements,
@@ -92,11 +81,11 @@ def resolve_requirements(
         installed=target.installed,
         index=spec.image.index,
         cuda=spec.image.cuda,
-        state=state,
+        state=pinning.state,
         base_dir=requirements_base(spec),
         extra=group_requirements(spec.image),
-        environ=environ,
-        refresh=refresh,
+        environ=pinning.environ,
+        refresh=pinning.refresh,
         sdists=sdists,
     )
 

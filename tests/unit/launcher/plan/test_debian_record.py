@@ -9,6 +9,7 @@ import pytest
 from launcher.config.spec import Image
 from launcher.plan.bases.base_lock_file import base_lock_text
 from launcher.plan.bases.debian_record import is_answered, resolved_debs
+from launcher.plan.bases.pinning import Pinning
 from runtime.build.plan import DebPackage
 from runtime.errors import RuntimeFailure
 from runtime.state_dir import StateDir
@@ -22,14 +23,14 @@ def state(tmp_path):
     return StateDir(tmp_path / "state").ensure()
 
 
-def resolve(state, **options):
-    return resolved_debs("trixie", **{"apt": (), "image": Image(), "state": state, "environ": NOWHERE, **options})
+def resolve(state, *, base_lock=None, refresh=False):
+    return resolved_debs("trixie", Image(), Pinning(state, NOWHERE, refresh), apt=(), base_lock=base_lock)
 
 
 def test_an_archive_that_is_not_there_fails_and_records_nothing(state):
     with pytest.raises(RuntimeFailure):
         resolve(state)
-    assert not is_answered("trixie", apt=(), image=Image(), state=state, environ=NOWHERE)
+    assert not is_answered("trixie", Image(), Pinning(state, NOWHERE))
 
 
 def test_a_recorded_answer_is_used_without_asking(state):
@@ -37,20 +38,18 @@ def test_a_recorded_answer_is_used_without_asking(state):
         resolve(state)
     from launcher.plan.bases.debian_record import _Archive
 
-    record = _Archive("trixie", image=Image(), state=state, environ=NOWHERE, refresh=False).record(
-        ("apt", "ca-certificates", "python3"), ()
-    )
+    record = _Archive("trixie", Image(), Pinning(state, NOWHERE)).record(("apt", "ca-certificates", "python3"), ())
     record.parent.mkdir(parents=True)
     record.write_text(json.dumps({"debs": [["libc6", "2.41", "amd64", "main", "pool/l.deb", 5, "a" * 64]]}))
     assert resolve(state).base == BASE
-    assert is_answered("trixie", apt=(), image=Image(), state=state, environ=NOWHERE)
+    assert is_answered("trixie", Image(), Pinning(state, NOWHERE))
 
 
 def test_another_mirror_is_another_question(state):
     from launcher.plan.bases.debian_record import _Archive
 
     def record(mirror, environ):
-        return _Archive("trixie", image=Image(mirror=mirror), state=state, environ=environ, refresh=False).record(("apt",), ())
+        return _Archive("trixie", Image(mirror=mirror), Pinning(state, environ)).record(("apt",), ())
 
     assert record(None, {}) != record("http://snapshot.lab/20260101", {})
     assert record("http://me:pw@m.lab/debian", {}) == record("http://m.lab/debian", {})

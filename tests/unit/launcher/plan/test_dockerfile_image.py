@@ -11,6 +11,7 @@ from launcher.config.compiled import load
 from launcher.config.spec import Image
 from launcher.errors import ConfigError
 from launcher.plan.bases.debian_record import BASE_PACKAGES, _Archive
+from launcher.plan.bases.pinning import Pinning
 from launcher.plan.plan_json import from_document, to_document
 from launcher.plan.planner import plan, with_spec
 from runtime.build.plan import CopyFiles, CopyIn, MakeDirectory, MakeVenv, RunCommand, UnpackDebs
@@ -59,7 +60,7 @@ def project(tmp_path):
 @pytest.fixture
 def make(tmp_path, project):
     state = StateDir(tmp_path / "state").ensure()
-    archive = _Archive("trixie", image=Image(), state=state, environ=ENVIRON, refresh=False)
+    archive = _Archive("trixie", Image(), Pinning(state, ENVIRON))
     record = archive.record(BASE_PACKAGES, ())
     record.parent.mkdir()
     record.write_text(json.dumps({"debs": DEBS}))

@@ -6,7 +6,7 @@ import pytest
 
 from launcher.config.spec import Group, Image
 from launcher.errors import ConfigError, Origin
-from launcher.plan.requirements.error_origins import naming_package, naming_requirement, requirement_key
+from launcher.plan.requirements.error_origins import add_package_origin, add_requirement_origin, requirement_key
 from runtime.errors import BuildError, NotAvailable
 
 IMAGE = Image(
@@ -32,7 +32,7 @@ def where(key: str) -> Origin:
     ],
 )
 def test_the_key_behind_a_package(message: str, hint: str | None, key: str) -> None:
-    with pytest.raises(ConfigError) as caught, naming_package(IMAGE, where):
+    with pytest.raises(ConfigError) as caught, add_package_origin(IMAGE, where):
         raise NotAvailable(message, hint=hint)
     assert (2, message, hint, where(key)) == (
         caught.value.exit_code,
@@ -47,18 +47,18 @@ def test_the_key_behind_a_package(message: str, hint: str | None, key: str) -> N
     [("trixi", "did you mean `bootstrap:debian/trixie`?"), ("nosuchsuite", "are suites that are known to work")],
 )
 def test_a_suite_that_is_not_there(suite: str, hint: str) -> None:
-    with pytest.raises(ConfigError) as caught, naming_package(Image(base=f"bootstrap:debian/{suite}"), where):
+    with pytest.raises(ConfigError) as caught, add_package_origin(Image(base=f"bootstrap:debian/{suite}"), where):
         raise NotAvailable(f"the archive has no suite `{suite}`", hint="the address must be …")
     assert hint in (caught.value.hint or "")
 
 
 def test_a_build_that_failed_stays_the_machines_failure() -> None:
-    with pytest.raises(BuildError), naming_package(IMAGE, where):
+    with pytest.raises(BuildError), add_package_origin(IMAGE, where):
         raise BuildError("the disk is gone")
 
 
 def test_a_refused_requirement_has_the_place_of_the_one_it_is_about() -> None:
-    with pytest.raises(ConfigError) as caught, naming_requirement(IMAGE, where):
+    with pytest.raises(ConfigError) as caught, add_requirement_origin(IMAGE, where):
         raise ConfigError("cannot be resolved: you require typing-extensions>=99")
     assert where("image.groups.with.requirements") == caught.value.origin
 

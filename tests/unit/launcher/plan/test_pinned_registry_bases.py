@@ -14,6 +14,7 @@ from launcher.errors import ConfigError, LaunchError, Origin
 from launcher.plan.bases.base_image import pin_base
 from launcher.plan.bases.base_lock_file import image_lock_text, read_image_lock
 from launcher.plan.bases.imported_base import is_pinned, pin_reference
+from launcher.plan.bases.pinning import Pinning
 from runtime.build.plan import ImportImage
 from runtime.state_dir import StateDir
 
@@ -36,21 +37,21 @@ def test_a_registry_is_asked_once_and_again_for_a_refresh(registry: LoopbackRegi
     name = f"{registry.host}/lab/base:v1"
     first = registry.put_image("lab/base", "v1", b"one", config={"Env": ["PATH=/bin", "X=1"], "Cmd": ["sh"]})
     assert not is_pinned(name, state=state)
-    pinned = pin_reference(name, state=state, environ=ENVIRON)
+    pinned = pin_reference(name, Pinning(state, ENVIRON))
     assert ImportImage(f"{name}@{first}", first) == pinned.step
     assert ({"PATH": "/bin", "X": "1"}, ["sh"]) == (pinned.env, pinned.config["Cmd"])
     second = registry.put_image("lab/base", "v1", b"two")
     registry.requests.clear()
-    assert pinned == pin_reference(name, state=state, environ=ENVIRON)
+    assert pinned == pin_reference(name, Pinning(state, ENVIRON))
     assert [] == registry.requests
     assert is_pinned(name, state=state)
-    assert second == pin_reference(name, state=state, environ=ENVIRON, refresh=True).manifest_digest
-    assert second == pin_reference(name, state=state, environ=ENVIRON).manifest_digest
+    assert second == pin_reference(name, Pinning(state, ENVIRON, refresh=True)).manifest_digest
+    assert second == pin_reference(name, Pinning(state, ENVIRON)).manifest_digest
 
 
 def test_the_record_says_when_it_was_asked(registry: LoopbackRegistry, state: StateDir) -> None:
     registry.put_image("lab/base", "v1", b"one")
-    pin_reference(f"{registry.host}/lab/base:v1", state=state, environ=ENVIRON)
+    pin_reference(f"{registry.host}/lab/base:v1", Pinning(state, ENVIRON))
     records = list((state.cache / "bases").glob("reference-*.json"))
     assert {f"{registry.host}/lab/base:v1"} == {
         json.loads(record.read_text())["reference"].partition("@")[0] for record in records
@@ -64,29 +65,29 @@ def test_the_record_says_when_it_was_asked(registry: LoopbackRegistry, state: St
 def test_a_tag_that_moved_away_from_its_digest_is_a_warning(registry: LoopbackRegistry, state: StateDir) -> None:
     before = registry.put_image("lab/base", "v1", b"one")
     after = registry.put_image("lab/base", "v1", b"two")
-    pinned = pin_reference(f"{registry.host}/lab/base:v1@{before}", state=state, environ=ENVIRON)
+    pinned = pin_reference(f"{registry.host}/lab/base:v1@{before}", Pinning(state, ENVIRON))
     assert before == pinned.manifest_digest
     (warning,) = pinned.warnings
     assert f"lab/base:v1` is `{after}` now" in warning
-    assert () == pin_reference(f"{registry.host}/lab/base:v1@{after}", state=state, environ=ENVIRON).warnings
+    assert () == pin_reference(f"{registry.host}/lab/base:v1@{after}", Pinning(state, ENVIRON)).warnings
 
 
 def test_an_image_that_is_not_there_is_the_configurations_fault(registry: LoopbackRegistry, state: StateDir) -> None:
     with pytest.raises(ConfigError, match="manifest `v1` of `lab/base` is not there") as told:
-        pin_reference(f"{registry.host}/lab/base:v1", state=state, environ=ENVIRON, origin=HERE)
+        pin_reference(f"{registry.host}/lab/base:v1", Pinning(state, ENVIRON), origin=HERE)
     assert HERE == told.value.origin
 
 
 def test_a_registry_that_is_not_there_is_not(state: StateDir) -> None:
     with pytest.raises(LaunchError, match=r"registry `127\.0\.0\.1:1` refuses connections") as told:
-        pin_reference("127.0.0.1:1/lab/base:v1", state=state, environ=ENVIRON, origin=HERE)
+        pin_reference("127.0.0.1:1/lab/base:v1", Pinning(state, ENVIRON), origin=HERE)
     assert 125 == told.value.exit_code
 
 
 def test_without_requirements_nobody_asks_for_python(registry: LoopbackRegistry, state: StateDir) -> None:
     registry.put_image("lab/base", "v1", b"one")
     image = Image(base=f"{registry.host}/lab/base:v1", requirements=())
-    base = pin_base(image, apt=(), state=state, environ=ENVIRON)
+    base = pin_base(image, Pinning(state, ENVIRON), apt=())
     assert base.interpreter is None
     assert {"PATH": "/bin", "X": "1"} == base.env
     assert not any("blobs" in path and "GET" in path for path in registry.paths()[3:])
@@ -98,12 +99,12 @@ def test_a_lock_is_used_while_it_is_for_this_image(registry: LoopbackRegistry, s
     registry.put_image("lab/base", "v1", b"two")
     lock = tmp_path / "x.base.lock"
     lock.write_text(image_lock_text(name, f"{name}@{locked}", command="launch lock experiment=x"))
-    base = pin_base(Image(base=name, requirements=()), apt=(), state=state, environ=ENVIRON, base_lock=lock)
+    base = pin_base(Image(base=name, requirements=()), Pinning(state, ENVIRON), apt=(), base_lock=lock)
     assert locked == base.digest
     assert f"{name}@{locked}" == base.steps[0].reference
     registry.put_image("lab/other", "v1", b"three")
     other = Image(base=f"{registry.host}/lab/other:v1", requirements=())
-    base = pin_base(other, apt=(), state=state, environ=ENVIRON, base_lock=lock)
+    base = pin_base(other, Pinning(state, ENVIRON), apt=(), base_lock=lock)
     (warning,) = base.warnings
     assert f"has drifted and is not used: it is for {name}, the base is {registry.host}/lab/other:v1" in warning
 

@@ -11,6 +11,7 @@ from launcher.config.compiled import load
 from launcher.config.spec import Image
 from launcher.errors import ConfigError, LaunchError
 from launcher.plan.bases.debian_record import BASE_PACKAGES, _Archive
+from launcher.plan.bases.pinning import Pinning
 from launcher.plan.explain import explain
 from launcher.plan.image_plan import sources
 from launcher.plan.planner import plan, with_spec
@@ -48,7 +49,7 @@ def project(tmp_path):
 @pytest.fixture
 def state(tmp_path):
     state = StateDir(tmp_path / "state").ensure()
-    archive = _Archive("trixie", image=Image(), state=state, environ=ENVIRON, refresh=False)
+    archive = _Archive("trixie", Image(), Pinning(state, ENVIRON))
     record = archive.record(BASE_PACKAGES, ())
     record.parent.mkdir()
     record.write_text(json.dumps({"debs": DEBS}))
