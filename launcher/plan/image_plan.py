@@ -40,11 +40,6 @@ def apt_packages(image: Image) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*image.apt, *(name for group in image.groups.values() for name in group.apt))))
 
 
-def group_requirements(image: Image) -> tuple[str, ...]:
-    """Requirements that groups add to `image.requirements`."""
-    return tuple(line for group in image.groups.values() for line in group.requirements)
-
-
 def build_plan(
     spec: ExperimentSpec,
     base: Base,
@@ -187,13 +182,6 @@ def _wheels(plan: LaunchPlan, environ: Mapping[str, str]) -> WheelSource | None:
     if plan.lock is None or not plan.lock.wheels:
         return None
     from launcher.plan.requirements.lock import wheel_source
+    from launcher.plan.requirements.requirement_lines import RequirementRequest
 
-    image = plan.spec.image
-    return wheel_source(
-        plan.lock,
-        image.requirements,
-        index=image.index,
-        base_dir=Path(plan.code.root),
-        extra=group_requirements(image),
-        environ=environ,
-    )
+    return wheel_source(plan.lock, RequirementRequest.of(plan.spec.image, plan.code.root), environ=environ)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError
-from launcher.plan.bases.base_image import base_plan, check_python, expected_target, is_recorded, pin_base
+from launcher.plan.bases.base_image import base_plan, check_python, expected_python, is_recorded, pin_base
 from launcher.plan.bases.pinned_base import Base, SdistBase
 from launcher.plan.bases.pinning import Pinning
 from launcher.plan.image_plan import apt_packages, build_secrets, debian_source_of
@@ -20,7 +20,8 @@ from launcher.plan.launch_plan import CodeSnapshot, Lock
 from launcher.plan.origins import Where, shown_path
 from launcher.plan.refusals import refuse_two_bases
 from launcher.plan.requirements.error_origins import add_package_origin, add_requirement_origin
-from launcher.plan.requirements.requirement_lock import Target, choose_lock, has_requirements, resolve_requirements
+from launcher.plan.requirements.lock import resolve
+from launcher.plan.requirements.requirement_lock import choose_lock, has_requirements, request_of
 from runtime.build.plan import UnpackDebs
 from runtime.state_dir import StateDir
 
@@ -106,29 +107,27 @@ class ImagePinner:
                 hint=hint if spec.image.dockerfile is None else "a RUN of the Dockerfile can install one",
             )
         with add_requirement_origin(spec.image, self._where):
-            chosen = choose_lock(
-                spec, Target.of(base), self._pinning, experiment_file=experiment_file, sdists=self.sdist_base(base)
-            )
+            chosen = choose_lock(spec, base.python, self._pinning, experiment_file=experiment_file, sdists=self.sdist_base(base))
         return pins._replace(lock=chosen.lock, warnings=(*pins.warnings, *chosen.warnings))
 
     def _resolve_beside(self) -> Thread | None:
         from threading import Thread
 
-        target = expected_target(self._spec.image)
-        if target is None:
+        python = expected_python(self._spec.image)
+        if python is None:
             return None
 
-        def resolve() -> None:
+        def resolve_early() -> None:
             from launcher.errors import LaunchError
             from runtime.errors import RuntimeFailure
 
             try:
-                resolve_requirements(self._spec, Target(*target), self._pinning._replace(refresh=False))
+                resolve(request_of(self._spec), python, self._pinning._replace(refresh=False))
             except (LaunchError, RuntimeFailure):
                 # The proper question, a moment later, meets the same failure and reports it.
                 return
 
-        thread = Thread(target=resolve, name="resolve-requirements")
+        thread = Thread(target=resolve_early, name="resolve-requirements")
         thread.start()
         return thread
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from launcher.config.spec import Image
 from launcher.errors import ConfigError, Origin
 from launcher.plan.bases.debian_record import ResolvedDebs, debian_architecture, is_answered, resolved_debs
-from launcher.plan.bases.pinned_base import Base
+from launcher.plan.bases.pinned_base import Base, BasePython
 from launcher.plan.bases.pinning import Pinning
 from runtime.build.debian.debian_base import CONFIGURE, interpreter_of
 from runtime.build.plan import BuildPlan, DebPackage, ImageConfig, Step, UnpackDebs
@@ -110,11 +110,11 @@ def is_recorded(image: Image, pinning: Pinning, *, base_lock: Path | None) -> bo
     return suite is None or is_answered(suite[1], image, pinning, base_lock=base_lock)
 
 
-def expected_target(image: Image) -> tuple[str, str, int] | None:
-    """(Python, platform, libstdc++) that *image*'s base will probably have; None when only asking tells."""
+def expected_python(image: Image) -> BasePython | None:
+    """What *image*'s base will probably have; None when only asking tells."""
     suite = _BOOTSTRAP.fullmatch(image.base)
     known = _PYTHONS.get(suite[1]) if suite is not None else None
-    return None if known is None else (known[0], f"{os.uname().machine}-manylinux_{known[1]}", known[2])
+    return None if known is None else BasePython(known[0], f"{os.uname().machine}-manylinux_{known[1]}", known[2])
 
 
 def base_plan(base: Base) -> BuildPlan:

@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from launcher.plan.bases.base_packages import BasePackage
 from runtime.build.plan import VENV, ImageConfig, Interpreter, Step
 from runtime.oci.digest import Digest
+
+
+class BasePython(NamedTuple):
+    """The Python of a base, as far as wheels must fit it."""
+
+    version: str
+    """Exact, `3.13.5`."""
+    platform: str
+    """As wheels name it: `x86_64-manylinux_2_41`."""
+    libstdcxx: int | None = None
+    """n of the base's newest `GLIBCXX_3.4.n`, where known: like the platform's glibc, what a local build's libraries need."""
+    installed: tuple[BasePackage, ...] = ()
+    """What the base has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,12 @@ class Base:
     stages: tuple[tuple[Step, ...], ...] = ()
     """Those that *steps* refer to, as `BuildPlan.stages`."""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def python(self) -> BasePython:
+        """Of a base that has one."""
+        assert self.interpreter is not None
+        return BasePython(self.interpreter.version, self.platform, self.libstdcxx, self.installed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,12 @@ from pathlib import Path
 from launcher.config import amend
 from launcher.config.overrides import WITH_GROUP
 from launcher.errors import ConfigError, Origin
+from launcher.plan.bases.pinned_base import BasePython
+from launcher.plan.bases.pinning import Pinning
 from launcher.plan.launch_plan import LaunchPlan, Lock, LockedWheel
 from launcher.plan.planner import with_build
 from launcher.plan.requirements.lock import lock_digest, resolve
+from launcher.plan.requirements.requirement_lines import RequirementRequest
 from runtime.build.plan import InstallWheel, MakeVenv, Step
 from runtime.state_dir import StateDir
 
@@ -33,7 +36,7 @@ def with_requirements(
         hint = f"`launch experiment={plan.spec.name} {words}` makes a new run with it"
         raise ConfigError(f"nothing can be added to the image of the record: it {what}", origin=origin, hint=hint)
     spec = amend.with_requirements(plan.spec, requirements, cwd=cwd)
-    added = _added(plan, lock, requirements, state=state, cwd=cwd, environ=environ, origin=origin)
+    added = _added(plan, lock, requirements, Pinning(state, environ), cwd=cwd, origin=origin)
     wheels = (*lock.wheels, *added)
     build = replace(plan.build, steps=_steps(plan.build.steps, venv, added))
     return with_build(
@@ -45,27 +48,13 @@ def with_requirements(
 
 
 def _added(
-    plan: LaunchPlan,
-    lock: Lock,
-    requirements: Sequence[str],
-    *,
-    state: StateDir,
-    cwd: Path,
-    environ: Mapping[str, str],
-    origin: Origin,
+    plan: LaunchPlan, lock: Lock, requirements: Sequence[str], pinning: Pinning, *, cwd: Path, origin: Origin
 ) -> tuple[LockedWheel, ...]:
     """The files that *requirements* need beside those of *lock*."""
     try:
-        found = resolve(
-            [*map(_pin, lock.wheels), *requirements],
-            python=lock.python,
-            platform=lock.platform,
-            index=plan.spec.image.index,
-            cuda=_cuda(lock.torch),
-            state=state,
-            base_dir=cwd,
-            environ=environ,
-        )
+        lines = [*map(_pin, lock.wheels), *requirements]
+        request = RequirementRequest(lines, cwd, plan.spec.image.index, _cuda(lock.torch))
+        found = resolve(request, BasePython(lock.python, lock.platform), pinning)
     except ConfigError as error:
         raise ConfigError(
             f"it can't be had beside what the run had, which stays as it was: {error.message}",

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.config.spec import Index
-from launcher.plan.bases.base_packages import BasePackage, packages_digest
+from launcher.plan.bases.base_packages import packages_digest
+from launcher.plan.bases.pinned_base import BasePython
+from launcher.plan.bases.pinning import Pinning
 from launcher.plan.launch_plan import Lock, LockedWheel
-from launcher.plan.requirements.requirement_lines import RequirementSet, read_requirements
+from launcher.plan.requirements.requirement_lines import RequirementRequest, RequirementSet, read_requirements
 from launcher.plan.requirements.resolution_record import find_recorded, record, settings_digest
 from runtime.oci.digest import Digest, digest_json
 
@@ -26,42 +27,29 @@ if TYPE_CHECKING:
     from launcher.plan.requirements.pylock import Target
     from launcher.plan.requirements.uv_question import Answer
     from runtime.build.sources import WheelSource
-    from runtime.state_dir import StateDir
 
 _UV_DRIVER = "UV_CUDA_DRIVER_VERSION"
 
 
 def resolve(
-    requirements: Sequence[str] | str | Path,
+    request: RequirementRequest,
+    python: BasePython,
+    pinning: Pinning,
     *,
-    python: str,
-    platform: str,
-    libstdcxx: int | None = None,
-    index: Index,
-    cuda: str | None,
-    state: StateDir,
-    cache_dir: Path | None = None,
-    base_dir: Path | None = None,
-    extra: Sequence[str] = (),
-    environ: Mapping[str, str] = os.environ,
-    refresh: bool = False,
     sdists: SdistBase | None = None,
-    installed: Sequence[BasePackage] = (),
+    cache_dir: Path | None = None,
 ) -> Lock:
-    """The exact files that *requirements* and *extra* mean for *python* (`3.13.5`) on *platform* (`x86_64-manylinux_2_41`).
-
-    *libstdcxx* is n of the newest `GLIBCXX_3.4.n` there: with the platform's glibc what a local build's libraries must do with.
-    *installed* is what the base has, *base_dir* where relative paths in *requirements* start; *refresh* asks the index always.
-    """
-    base_dir = base_dir or Path.cwd()
-    wanted = read_requirements(requirements, base_dir=base_dir, extra=extra)
-    request = request_digest(wanted, python=python, platform=platform, index=index, cuda=cuda)
-    if wanted.empty:
-        return Lock(python, platform, (), lock_digest(()), "resolved")
-    directory = wanted.project.parent if wanted.project else base_dir
-    torch = _torch_wish(cuda)
-    has = [packages_digest(installed)] if installed else []
-    key = digest_json([request, settings_digest(environ, directory), torch.looked_at, os.fspath(directory), libstdcxx, *has])
+    """The exact files that *request* means for *python*. *sdists* is where code of source distributions may run, *cache_dir* uv's
+    cache where it isn't the user's."""
+    wanted = read_requirements(request)
+    if wanted.is_empty:
+        return Lock(python.version, python.platform, (), lock_digest(()), "resolved")
+    state, environ, refresh, _ = pinning
+    directory = wanted.project.parent if wanted.project else request.base_dir
+    torch = _torch_wish(request.cuda)
+    has = [packages_digest(python.installed)] if python.installed else []
+    asked = [request_digest(request, wanted, python), settings_digest(environ, directory), torch.looked_at]
+    key = digest_json([*asked, os.fspath(directory), python.libstdcxx, *has])
     if not refresh:
         recorded = find_recorded(state.cache / "locks", key)
         if recorded is not None:
@@ -71,8 +59,9 @@ def resolve(
     from launcher.plan.requirements.stub_wheels import StubWheels
     from launcher.plan.requirements.uv_question import Question
 
-    target = parse_target(python, platform)
-    settings = index_settings(index, environ=environ, file_options=wanted.index_options, directory=directory)
+    target = parse_target(python.version, python.platform)
+    settings = index_settings(request.indexes, environ=environ, file_options=wanted.index_options, directory=directory)
+    stubs = StubWheels(python.installed, target, backend=torch.backend, cache_dir=state.cache) if python.installed else None
     question = Question(
         wanted=wanted,
         target=target,
@@ -84,37 +73,37 @@ def resolve(
         scratch_dir=state.cache,
         cache_dir=cache_dir,
         sdists=sdists,
-        libstdcxx=libstdcxx,
-        stub_wheels=StubWheels(installed, target, backend=torch.backend, cache_dir=state.cache) if installed else None,
+        libstdcxx=python.libstdcxx,
+        stub_wheels=stubs,
     )
-    lock = _lock_of(answer := question.answer(), target, platform, installed)
+    lock = _lock_of(answer := question.answer(), target, python)
     watched = [place for place in (*settings.constraints, *settings.find_links) if "://" not in place]
     record(state.cache / "locks", key, lock, watched=watched, addresses=answer.addresses)
     return lock
 
 
-def _lock_of(answer: Answer, target: Target, platform: str, installed: Sequence[BasePackage]) -> Lock:
+def _lock_of(answer: Answer, target: Target, python: BasePython) -> Lock:
     from launcher.plan.requirements.stub_wheels import replaced_packages, replacement_warnings
 
     versions = {wheel.name: wheel.version for wheel in answer.wheels}
     return Lock(
-        target.python,
-        platform,
+        python.version,
+        python.platform,
         answer.wheels,
         lock_digest(answer.wheels, answer.provided),
         "resolved",
         torch=answer.torch,
-        warnings=(*answer.warnings, *replacement_warnings(versions, installed, target)),
+        warnings=(*answer.warnings, *replacement_warnings(versions, python.installed, target)),
         provided=answer.provided,
-        replaced=replaced_packages(versions, installed),
+        replaced=replaced_packages(versions, python.installed),
     )
 
 
-def request_digest(wanted: RequirementSet, *, python: str, platform: str, index: Index, cuda: str | None) -> Digest:
-    """Digest of what the experiment asks for: the same on every machine, so a lock file can carry it. This machine's pip and
-    uv settings and the index's address take no part."""
-    minor = ".".join(python.split(".")[:2])
-    return digest_json([wanted.digest, minor, platform, cuda, index.exclude_newer])
+def request_digest(request: RequirementRequest, wanted: RequirementSet, python: BasePython) -> Digest:
+    """Digest of what the experiment asks for, *wanted* being what was read of it: the same on every machine, so a lock file can
+    carry it. This machine's pip and uv settings and the index's address take no part."""
+    minor = ".".join(python.version.split(".")[:2])
+    return digest_json([wanted.digest, minor, python.platform, request.cuda, request.indexes.exclude_newer])
 
 
 def lock_digest(wheels: Sequence[LockedWheel], provided: Sequence[tuple[str, str]] = ()) -> Digest:
@@ -168,15 +157,7 @@ def requirements_text(wheels: Sequence[LockedWheel]) -> str:
 
 
 def wheel_source(
-    lock: Lock,
-    requirements: Sequence[str] | str | Path,
-    *,
-    index: Index,
-    base_dir: Path | None = None,
-    extra: Sequence[str] = (),
-    cache_dir: Path | None = None,
-    environ: Mapping[str, str] = os.environ,
-    sdist_network: str = "host",
+    lock: Lock, request: RequirementRequest, *, cache_dir: Path | None = None, environ: Mapping[str, str] = os.environ
 ) -> WheelSource:
     """Where the files of *lock* come from: the same settings that resolved them. Reads pip's settings: call it only when
     something has to be downloaded."""
@@ -185,17 +166,20 @@ def wheel_source(
     from launcher.plan.requirements.requirement_lines import project_indexes
     from runtime.build.sources import WheelSource
 
-    base_dir = base_dir or Path.cwd()
-    wanted = read_requirements(requirements, base_dir=base_dir, extra=extra)
+    wanted = read_requirements(request)
     options = [*wanted.index_options, *(project_indexes(wanted.project).options if wanted.project else ())]
-    settings = index_settings(index, environ=environ, file_options=options, directory=base_dir)
+    settings = index_settings(request.indexes, environ=environ, file_options=options, directory=request.base_dir)
     target = parse_target(lock.python, lock.platform)
     args = ["--python-version", target.python, "--python-platform", target.uv_platform, *settings.uv_args]
     if lock.torch is not None:
         args += ["--torch-backend", lock.torch]
     chosen_cache = cache_dir or (Path(environ["UV_CACHE_DIR"]) if environ.get("UV_CACHE_DIR") else None)
-    glibc = target.libc_version if target.libc == "manylinux" else None
-    built_against = tuple(f"{name}=={version}" for name, version in lock.provided)
     return WheelSource(
-        tuple(args), settings.env, requirements_text(lock.wheels), chosen_cache, sdist_network, glibc, built_against
+        tuple(args),
+        settings.env,
+        requirements_text(lock.wheels),
+        chosen_cache,
+        sdist_network="host",
+        glibc=target.libc_version if target.libc == "manylinux" else None,
+        build_constraints=tuple(f"{name}=={version}" for name, version in lock.provided),
     )

@@ -15,24 +15,18 @@ from launcher.config.compiled import Composed
 from launcher.config.project import INSTALLED_CONF, shipped_conf
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError, LaunchError, Origin
-from launcher.plan.bases.pinned_base import Base
+from launcher.plan.bases.pinned_base import Base, BasePython
 from launcher.plan.bases.pinning import Pinning
-from launcher.plan.image_plan import apt_packages, group_requirements
+from launcher.plan.image_plan import apt_packages
 from launcher.plan.launch_plan import Lock
 from launcher.plan.origins import origin_of
 from launcher.plan.pins import ImagePinner
 from launcher.plan.refusals import refuse_unsupported
 from launcher.plan.requirements.error_origins import add_requirement_origin
-from launcher.plan.requirements.lock import lock_digest, request_digest
+from launcher.plan.requirements.lock import lock_digest, request_digest, resolve
 from launcher.plan.requirements.lock_file import changes, lock_file_text, pylock_text, read_lock_file
 from launcher.plan.requirements.requirement_lines import read_requirements
-from launcher.plan.requirements.requirement_lock import (
-    Target,
-    has_requirements,
-    lock_file,
-    requirements_base,
-    resolve_requirements,
-)
+from launcher.plan.requirements.requirement_lock import has_requirements, lock_file, request_of
 from launcher.plan.requirements.resolution_record import recorded_addresses
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import ImportImage, UnpackDebs
@@ -86,7 +80,7 @@ def lock_experiment(
     if base.interpreter is not None and has_requirements(spec):
         asking = pinning._replace(refresh=refresh or _needs_addresses(format))
         with add_requirement_origin(spec.image, where):
-            lock = resolve_requirements(spec, Target.of(base), asking, sdists=pinner.sdist_base(base))
+            lock = resolve(request_of(spec), base.python, asking, sdists=pinner.sdist_base(base))
     # Written when everything is known: a refused requirement leaves no half of a lock.
     command = f"launch lock experiment={composed.choices.get('experiment', spec.name)}"
     # FROM lines have their own way to pin: a digest behind the name.
@@ -114,8 +108,8 @@ def _needs_addresses(format: str) -> bool:
 
 
 def _text(spec: ExperimentSpec, lock: Lock, *, state: StateDir, format: str, command: str) -> str:
-    wanted = read_requirements(spec.image.requirements, base_dir=requirements_base(spec), extra=group_requirements(spec.image))
-    inputs = request_digest(wanted, python=lock.python, platform=lock.platform, index=spec.image.index, cuda=spec.image.cuda)
+    request = request_of(spec)
+    inputs = request_digest(request, read_requirements(request), BasePython(lock.python, lock.platform))
     if _needs_addresses(format):
         return pylock_text(lock, inputs=inputs, addresses=recorded_addresses(state.cache / "locks", lock))
     return lock_file_text(lock, inputs=inputs, command=command)

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.config.spec import Index
 from launcher.errors import ConfigError
-from launcher.plan.bases.base_packages import BasePackage
+from launcher.plan.bases.pinned_base import BasePython
 from launcher.plan.launch_plan import Lock, LockedWheel
 from launcher.plan.requirements.lock import lock_digest, request_digest
-from launcher.plan.requirements.requirement_lines import read_requirements
+from launcher.plan.requirements.requirement_lines import RequirementRequest, read_requirements
 from runtime.oci.digest import Digest
 
 Packages = tuple[tuple[str, str], ...]
@@ -173,38 +172,25 @@ def _read_pylock(path: Path, text: str, python: str) -> LockFile:
     return LockFile(lock, minor, inputs)
 
 
-def current_lock(
-    lock_file: Path,
-    requirements: Sequence[str] | str | Path,
-    *,
-    python: str,
-    platform: str,
-    index: Index,
-    cuda: str | None,
-    base_dir: Path | None = None,
-    extra: Sequence[str] = (),
-    installed: Sequence[BasePackage] = (),
-) -> tuple[Lock | None, str | None]:
-    """The lock in *lock_file* if it was made from these inputs, for a base that has *installed*; else None and why it can't be
-    used, in words. No file at all is (None, None)."""
-    found = read_lock_file(lock_file, python=python)
+def current_lock(path: Path, request: RequirementRequest, python: BasePython) -> tuple[Lock | None, str | None]:
+    """The lock in *path* if it was made from *request* for a base with *python*; else None and why it can't be used, in words. No
+    file at all is (None, None)."""
+    found = read_lock_file(path, python=python.version)
     if found is None:
         return None, None
-    wanted = read_requirements(requirements, base_dir=base_dir or Path.cwd(), extra=extra)
-    inputs = request_digest(wanted, python=python, platform=platform, index=index, cuda=cuda)
-    why = _drift(found, inputs=inputs, python=python, platform=platform, installed=installed)
+    why = _drift(found, request_digest(request, read_requirements(request), python), python)
     return (found.lock, None) if why is None else (None, why)
 
 
-def _drift(found: LockFile, *, inputs: Digest, python: str, platform: str, installed: Sequence[BasePackage] = ()) -> str | None:
-    """Why *found* may not be used for these inputs on a base that has *installed*, in words; None when it is current."""
-    if found.python != _minor(python):
-        return f"it is for Python {found.python}, the base has {_minor(python)}"
-    if found.lock.platform != platform:
-        return f"it is for {found.lock.platform}, the base is {platform}"
+def _drift(found: LockFile, inputs: Digest, python: BasePython) -> str | None:
+    """Why *found* may not be used for these inputs on a base with *python*, in words; None when it is current."""
+    if found.python != _minor(python.version):
+        return f"it is for Python {found.python}, the base has {_minor(python.version)}"
+    if found.lock.platform != python.platform:
+        return f"it is for {found.lock.platform}, the base is {python.platform}"
     if found.inputs != inputs:
         return "the requirements have changed since it was made"
-    return _other_base(found.lock, {each.name: each.version for each in installed})
+    return _other_base(found.lock, {each.name: each.version for each in python.installed})
 
 
 def _other_base(lock: Lock, has: Mapping[str, str]) -> str | None:

@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from launcher.config.spec import Image, Index
 from launcher.errors import ConfigError
 from runtime.oci.digest import Digest, digest_json
 
@@ -48,12 +49,37 @@ class RequirementSet:
         return digest_json([list(pair) for pair in self.contents])
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         return not self.lines and self.project is None
 
 
-def read_requirements(requirements: Sequence[str] | str | Path, *, base_dir: Path, extra: Sequence[str] = ()) -> RequirementSet:
-    """Read *requirements*: a path (relative to *base_dir*) or a list of requirement lines. *extra* lines are added."""
+class RequirementRequest(NamedTuple):
+    """What an experiment asks for."""
+
+    requirements: Sequence[str] | str | Path
+    """A path or a list of requirement lines."""
+    base_dir: Path
+    """Where relative paths start, and where uv looks for the project's own settings."""
+    indexes: Index = Index()
+    cuda: str | None = None
+    """`image.cuda`"""
+    extra: Sequence[str] = ()
+    """Lines that are added."""
+
+    @classmethod
+    def of(cls, image: Image, code_root: str) -> RequirementRequest:
+        """That of *image*. Paths in it are absolute already."""
+        extra = tuple(line for group in image.groups.values() for line in group.requirements)
+        return cls(image.requirements, Path(os.path.realpath(code_root)), image.index, image.cuda, extra)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.requirements and not self.extra
+
+
+def read_requirements(request: RequirementRequest) -> RequirementSet:
+    """Read what *request* names, and every file that is included."""
+    requirements, base_dir, _, _, extra = request
     reading = _Reading()
     lines: list[str] = []
     project = None

@@ -7,52 +7,36 @@ names: `pylock.digits.toml`, `pylock.resnet-cpu.toml`. Resolving is `lock.py`, w
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from launcher.config.spec import ExperimentSpec
-from launcher.plan.bases.base_packages import BasePackage
-from launcher.plan.bases.pinned_base import Base, SdistBase
+from launcher.plan.bases.pinned_base import BasePython, SdistBase
 from launcher.plan.bases.pinning import Pinning
-from launcher.plan.image_plan import group_requirements
 from launcher.plan.launch_plan import Lock
 from launcher.plan.origins import shown_path
 from launcher.plan.requirements.lock import resolve, torch_backend
+from launcher.plan.requirements.requirement_lines import RequirementRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """For what the wheels must fit."""
-
-    python: str
-    """Exact version, `3.13.5`."""
-    platform: str
-    libstdcxx: int | None = None
-    """n of the base's newest `GLIBCXX_3.4.n`, where known."""
-    installed: tuple[BasePackage, ...] = ()
-    """What the base has."""
-
-    @classmethod
-    def of(cls, base: Base) -> Target:
-        """The target that *base* is, which has a Python."""
-        assert base.interpreter is not None
-        return cls(base.interpreter.version, base.platform, base.libstdcxx, base.installed)
-
-
-@dataclass(frozen=True, slots=True)
-class ChosenLock:
+class ChosenLock(NamedTuple):
     lock: Lock
     warnings: tuple[str, ...] = ()
 
 
+def request_of(spec: ExperimentSpec) -> RequirementRequest:
+    """What *spec* requires."""
+    return RequirementRequest.of(spec.image, spec.code.root)
+
+
 def has_requirements(spec: ExperimentSpec) -> bool:
-    return bool(spec.image.requirements) or bool(group_requirements(spec.image))
+    return not request_of(spec).is_empty
 
 
 def choose_lock(
     spec: ExperimentSpec,
-    target: Target,
+    python: BasePython,
     pinning: Pinning,
     *,
     experiment_file: Path | None,
@@ -62,37 +46,13 @@ def choose_lock(
     warnings: list[str] = []
     if experiment_file is not None and not pinning.refresh:
         for path in lock_files(experiment_file, torch_backend(spec.image.cuda)):
-            lock, why = _current(path, spec, target)
+            lock, why = _current(path, request_of(spec), python)
             if lock is not None:
                 return ChosenLock(lock)
             if why is not None:
-                warnings.append(_not_used(path, why, spec, target, experiment_file.stem))
-    lock = resolve_requirements(spec, target, pinning, sdists=sdists)
+                warnings.append(_not_used(path, why, spec, python, experiment_file.stem))
+    lock = resolve(request_of(spec), python, pinning, sdists=sdists)
     return ChosenLock(lock, (*warnings, *lock.warnings))
-
-
-def resolve_requirements(spec: ExperimentSpec, target: Target, pinning: Pinning, *, sdists: SdistBase | None = None) -> Lock:
-    """Resolve now, or take what was recorded for the same request."""
-    return resolve(
-        spec.image.requirements,
-        python=target.python,
-        platform=target.platform,
-        libstdcxx=target.libstdcxx,
-        installed=target.installed,
-        index=spec.image.index,
-        cuda=spec.image.cuda,
-        state=pinning.state,
-        base_dir=requirements_base(spec),
-        extra=group_requirements(spec.image),
-        environ=pinning.environ,
-        refresh=pinning.refresh,
-        sdists=sdists,
-    )
-
-
-def requirements_base(spec: ExperimentSpec) -> Path:
-    """Where uv looks for the project's own settings. Paths in the spec are absolute already."""
-    return Path(os.path.realpath(spec.code.root))
 
 
 def lock_files(experiment_file: Path, backend: str | None) -> list[Path]:
@@ -117,23 +77,13 @@ def lock_file(experiment_file: Path, variant: str | None, *, pylock: bool) -> Pa
     return experiment_file.with_name(f"{stem}{f'.{variant}' if variant else ''}.lock")
 
 
-def _current(path: Path, spec: ExperimentSpec, target: Target) -> tuple[Lock | None, str | None]:
+def _current(path: Path, request: RequirementRequest, python: BasePython) -> tuple[Lock | None, str | None]:
     if not path.exists():
         return None, None
     from launcher.plan.requirements.lock_file import current_lock
 
-    lock, why = current_lock(
-        path,
-        spec.image.requirements,
-        python=target.python,
-        platform=target.platform,
-        index=spec.image.index,
-        cuda=spec.image.cuda,
-        base_dir=requirements_base(spec),
-        extra=group_requirements(spec.image),
-        installed=target.installed,
-    )
-    if lock is not None and spec.image.cuda == "auto" and not _fits_driver(lock.torch):
+    lock, why = current_lock(path, request, python)
+    if lock is not None and request.cuda == "auto" and not _fits_driver(lock.torch):
         return None, None
     return lock, why
 
@@ -149,7 +99,7 @@ def _fits_driver(variant: str | None) -> bool:
     return machine.driver is not None and machine.runs(variant or "")
 
 
-def _not_used(path: Path, why: str, spec: ExperimentSpec, target: Target, experiment: str) -> str:
+def _not_used(path: Path, why: str, spec: ExperimentSpec, python: BasePython, experiment: str) -> str:
     # Not above: it brings YAML, which a launch that changes nothing does without.
     from launcher.config.overrides import WITH_GROUP
 
@@ -157,6 +107,6 @@ def _not_used(path: Path, why: str, spec: ExperimentSpec, target: Target, experi
     groups = {group: what for group, what in spec.image.groups.items() if group != WITH_GROUP}
     if WITH_GROUP in spec.image.groups:
         without = replace(spec, image=replace(spec.image, groups=groups))
-        if _current(path, without, target)[0] is not None:
+        if _current(path, request_of(without), python)[0] is not None:
             return f"{name} is not used for this launch: it doesn't hold what `--with` adds, so all versions are resolved"
     return f"{name} has drifted and is not used: {why} (`launch lock experiment={experiment}` makes it again)"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from launcher.config.spec import Index
 from launcher.errors import ConfigError
+from launcher.plan.bases.pinned_base import BasePython
 from launcher.plan.launch_plan import Lock, LockedWheel
 from launcher.plan.requirements.lock import lock_digest, request_digest
 from launcher.plan.requirements.lock_file import changes, current_lock, lock_file_text, pylock_text, read_lock_file
-from launcher.plan.requirements.requirement_lines import read_requirements
+from launcher.plan.requirements.requirement_lines import RequirementRequest, read_requirements
 from runtime.oci.digest import Digest
 
 WHEELS = (
@@ -29,9 +31,14 @@ def lock(*wheels: LockedWheel) -> Lock:
     return Lock("3.13.5", PLATFORM, wheels, lock_digest(wheels), "resolved", torch="cu128")
 
 
+def asked_of(requirements: list[str], **changed: Any) -> tuple[RequirementRequest, BasePython]:
+    python = BasePython(changed.get("version", "3.13.5"), changed.get("platform", PLATFORM))
+    return RequirementRequest(requirements, Path("/"), changed.get("indexes", Index()), changed.get("cuda", "12.8")), python
+
+
 def inputs(requirements: list[str] = REQUIREMENTS, **changed: object) -> Digest:
-    asked = {"python": "3.13.5", "platform": PLATFORM, "index": Index(), "cuda": "12.8", **changed}
-    return request_digest(read_requirements(requirements, base_dir=Path("/")), **asked)  # type: ignore[arg-type]
+    request, python = asked_of(requirements, **changed)
+    return request_digest(request, read_requirements(request), python)
 
 
 @pytest.fixture
@@ -80,8 +87,7 @@ def test_a_pylock_without_an_address_says_how_to_get_it() -> None:
 
 
 def ask(path: Path, requirements: list[str] = REQUIREMENTS, **changed: object) -> tuple[Lock | None, str | None]:
-    asked = {"python": "3.13.5", "platform": PLATFORM, "index": Index(), "cuda": "12.8", "base_dir": Path("/"), **changed}
-    return current_lock(path, requirements, **asked)  # type: ignore[arg-type]
+    return current_lock(path, *asked_of(requirements, **changed))
 
 
 def test_a_lock_is_used_while_its_inputs_are_the_same(lock_path: Path) -> None:
@@ -92,17 +98,17 @@ def test_a_lock_is_used_while_its_inputs_are_the_same(lock_path: Path) -> None:
 
 
 def test_another_mirror_or_patch_release_does_not_matter(lock_path: Path) -> None:
-    assert ask(lock_path, index=Index(url="https://mirror.test"), python="3.13.7")[0] is not None
+    assert ask(lock_path, indexes=Index(url="https://mirror.test"), version="3.13.7")[0] is not None
 
 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
         ({"requirements": ["numpy", "torch", "tqdm"]}, "requirements have changed"),
-        ({"python": "3.11.2"}, r"for Python 3\.13, the base has 3\.11"),
+        ({"version": "3.11.2"}, r"for Python 3\.13, the base has 3\.11"),
         ({"platform": "x86_64-manylinux_2_36"}, "manylinux_2_41"),
         ({"cuda": None}, "requirements have changed"),
-        ({"index": Index(exclude_newer="2026-01-01")}, "requirements have changed"),
+        ({"indexes": Index(exclude_newer="2026-01-01")}, "requirements have changed"),
     ],
 )
 def test_drift_is_told_in_words(lock_path: Path, changed: dict[str, object], words: str) -> None:

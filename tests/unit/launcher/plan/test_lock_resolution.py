@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from wheel_project import Project, make_wheel, names
 
-from launcher.config.spec import Index
 from launcher.errors import ConfigError
 from launcher.plan.requirements.lock import wheel_source
+from launcher.plan.requirements.requirement_lines import RequirementRequest
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def project(tmp_path: Path) -> Project:
 
 def test_requirements_become_exact_files_for_the_images_python(project: Project) -> None:
     assert ["app 1.0", "lib 1.1"] == names(project.resolve("app"))
-    assert ["app 1.0", "lib 1.0"] == names(project.resolve("app", python="3.12.3"))
+    assert ["app 1.0", "lib 1.0"] == names(project.resolve("app", version="3.12.3"))
 
 
 def test_the_same_question_is_answered_from_the_record(project: Project) -> None:
@@ -138,7 +138,7 @@ def test_a_requirement_with_source_only_is_not_built_on_this_machine(project: Pr
 
 def test_the_download_asks_where_the_resolver_asked(project: Project) -> None:
     lock = project.resolve("app")
-    source = wheel_source(lock, ["app"], index=Index(), base_dir=project.directory, environ=project.environ)
+    source = wheel_source(lock, RequirementRequest(["app"], project.directory), environ=project.environ)
     assert str(project.wheels) == source.env["UV_FIND_LINKS"]
     assert "--no-index" in source.uv_args
     assert [f"{w.name}==={w.version} --hash=sha256:{w.sha256}" for w in lock.wheels] == source.requirements.splitlines()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.plan.requirements.requirement_lines import logical_lines, read_requirements
+from launcher.plan.requirements.requirement_lines import RequirementRequest, logical_lines, read_requirements
 
 
 def test_included_files_are_followed_and_made_absolute(tmp_path: Path) -> None:
@@ -15,7 +15,7 @@ def test_included_files_are_followed_and_made_absolute(tmp_path: Path) -> None:
     (tmp_path / "base.txt").write_text("-r sub/more.txt\n-c limits.txt\nnumpy\n")
     (tmp_path / "sub/more.txt").write_text("tqdm\n-r ../base.txt\n")
     (tmp_path / "limits.txt").write_text("numpy<3\n")
-    found = read_requirements(["-r base.txt", "humanize"], base_dir=tmp_path)
+    found = read_requirements(RequirementRequest(["-r base.txt", "humanize"], tmp_path))
     assert (f"-r {tmp_path / 'base.txt'}", "humanize") == found.lines
     assert {tmp_path / "base.txt", tmp_path / "sub/more.txt", tmp_path / "limits.txt"} == {path.resolve() for path in found.files}
 
@@ -24,7 +24,7 @@ def test_the_digest_sees_what_an_included_file_says_and_not_where_it_lies(tmp_pa
     def digest(name: str, text: str) -> str:
         (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / name / "r.txt").write_text(text)
-        return read_requirements("r.txt", base_dir=tmp_path / name).digest
+        return read_requirements(RequirementRequest("r.txt", tmp_path / name)).digest
 
     assert digest("a", "numpy>=2  # why\n\n# more\n") == digest("b", "numpy>=2\n")
     assert digest("a", "numpy>=2\n") != digest("b", "numpy>=3\n")
@@ -32,7 +32,7 @@ def test_the_digest_sees_what_an_included_file_says_and_not_where_it_lies(tmp_pa
 
 def test_index_options_are_collected_from_every_file(tmp_path: Path) -> None:
     (tmp_path / "r.txt").write_text("--extra-index-url https://x.test/simple\n-f wheels\n--no-index\ntorch\n")
-    found = read_requirements("r.txt", base_dir=tmp_path)
+    found = read_requirements(RequirementRequest("r.txt", tmp_path))
     wanted = (("extra-index-url", "https://x.test/simple"), ("find-links", str(tmp_path / "wheels")), ("no-index", ""))
     assert wanted == found.index_options
 
@@ -45,17 +45,17 @@ def test_comments_end_at_a_hash_after_a_blank_and_lines_continue() -> None:
 @pytest.mark.parametrize("line", ["-e .", "--editable=../lib", "-e git+https://x.test/y"])
 def test_an_editable_requirement_is_refused_with_a_way_out(tmp_path: Path, line: str) -> None:
     with pytest.raises(ConfigError, match="editable") as failed:
-        read_requirements([line], base_dir=tmp_path)
+        read_requirements(RequirementRequest([line], tmp_path))
     assert "code.root" in (failed.value.hint or "")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nope\.txt` does not exist"):
-        read_requirements("nope.txt", base_dir=tmp_path)
+        read_requirements(RequirementRequest("nope.txt", tmp_path))
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "uv.lock", "pylock.toml"])
 def test_a_project_file_is_handed_on_whole(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("x = 1\n")
-    found = read_requirements(name, base_dir=tmp_path, extra=["humanize"])
+    found = read_requirements(RequirementRequest(name, tmp_path, extra=["humanize"]))
     assert (tmp_path / name, ("humanize",)) == (found.project, found.lines)

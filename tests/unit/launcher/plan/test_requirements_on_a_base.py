@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from wheel_project import PLATFORM, Project, make_wheel, names
 
-from launcher.config.spec import Index
 from launcher.plan.bases.base_packages import HEAVY_BYTES, BasePackage, checked_packages, from_rows, packages_digest, to_rows
+from launcher.plan.bases.pinned_base import BasePython
 from launcher.plan.launch_plan import Lock
 from launcher.plan.requirements.lock import request_digest
 from launcher.plan.requirements.lock_file import current_lock, lock_file_text, pylock_text
 from launcher.plan.requirements.pylock import parse_target
-from launcher.plan.requirements.requirement_lines import read_requirements
+from launcher.plan.requirements.requirement_lines import RequirementRequest, read_requirements
 from launcher.plan.requirements.stub_wheels import StubWheels
 
 LARGE = BasePackage("big", "2.5.1+cu124", size_bytes=HEAVY_BYTES)
@@ -115,16 +115,15 @@ def test_a_uv_lock_is_taken_without_what_the_base_has_and_what_only_that_needs(p
 def test_a_lock_file_says_what_it_counts_on(project: Project, pylock: bool) -> None:
     base = (BasePackage("lib", "1.0"), BasePackage("big", "1.0"))
     lock = project.resolve("app", "big>1", installed=base)
-    wanted = read_requirements(["app", "big>1"], base_dir=project.directory)
-    inputs = request_digest(wanted, python="3.13.5", platform=PLATFORM, index=Index(), cuda=None)
+    request = RequirementRequest(["app", "big>1"], project.directory)
+    inputs = request_digest(request, read_requirements(request), BasePython("3.13.5", PLATFORM))
     path = project.directory / ("pylock.x.toml" if pylock else "x.lock")
     addresses = {wheel.filename: f"https://files.test/{wheel.filename}" for wheel in lock.wheels}
     text = pylock_text(lock, inputs=inputs, addresses=addresses) if pylock else lock_file_text(lock, inputs=inputs, command="x")
     path.write_text(text)
 
     def current(*installed: BasePackage) -> tuple[Lock | None, str | None]:
-        asked = {"python": "3.13.5", "platform": PLATFORM, "index": Index(), "cuda": None}
-        return current_lock(path, ["app", "big>1"], base_dir=project.directory, installed=installed, **asked)  # type: ignore[arg-type]
+        return current_lock(path, request, BasePython("3.13.5", PLATFORM, installed=installed))
 
     found, why = current(*base, BasePackage("other", "1"))
     assert why is None

@@ -5,22 +5,23 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from elf_maker import elf_that_needs
 
-from launcher.config.spec import Index
 from launcher.errors import ConfigError
+from launcher.plan.bases.pinned_base import BasePython
+from launcher.plan.bases.pinning import Pinning
 from launcher.plan.launch_plan import Lock
 from launcher.plan.requirements.lock import resolve, wheel_source
+from launcher.plan.requirements.requirement_lines import RequirementRequest
 from runtime.build.observer import NullObserver
 from runtime.build.plan import InstallWheel
 from runtime.build.wheels.wheel_fetch import fetch_wheels
 from runtime.state_dir import StateDir
 
-BOOKWORM = {"python": "3.11.2", "platform": "x86_64-manylinux_2_36", "libstdcxx": 30}
-NEWER = {"python": "3.11.2", "platform": "x86_64-manylinux_2_41", "libstdcxx": 33}
+BOOKWORM = BasePython("3.11.2", "x86_64-manylinux_2_36", 30)
+NEWER = BasePython("3.11.2", "x86_64-manylinux_2_41", 33)
 NEEDS_2_38 = {"libc.so.6": ["GLIBC_2.2.5", "GLIBC_2.38"]}
 
 
@@ -57,17 +58,9 @@ class Wheels:
                 archive.writestr(f"{name}/_C.so", elf_that_needs(needs))
         return path
 
-    def lock(self, *requirements: str, base: dict[str, Any] = BOOKWORM, refresh: bool = False) -> Lock:
-        return resolve(
-            requirements,
-            **base,
-            index=Index(),
-            cuda=None,
-            state=self.state,
-            base_dir=self.directory,
-            environ=self.environ,
-            refresh=refresh,
-        )
+    def lock(self, *requirements: str, base: BasePython = BOOKWORM, refresh: bool = False) -> Lock:
+        request = RequirementRequest(requirements, self.directory)
+        return resolve(request, base, Pinning(self.state, self.environ, refresh))
 
 
 @pytest.fixture
@@ -79,7 +72,7 @@ def wheels(tmp_path: Path) -> Wheels:
 
 def fetched_wheel_file(wheels: Wheels, lock: Lock, name: str) -> str:
     """The WHEEL file of what the build's download brings for *lock*."""
-    source = wheel_source(lock, [name], index=Index(), base_dir=wheels.directory, environ=wheels.environ)
+    source = wheel_source(lock, RequirementRequest([name], wheels.directory), environ=wheels.environ)
     steps = [InstallWheel(w.name, w.version, w.sha256, w.filename, "cpython-test", "3.11") for w in lock.wheels]
     scratch = wheels.directory / "fetch"
     scratch.mkdir()
@@ -130,7 +123,7 @@ def test_a_newer_libstdcxx_is_a_reason_too(wheels: Wheels) -> None:
     wheels.add("demo-1.0-py3-none-any.whl")
     (warning,) = wheels.lock("demo").warnings
     assert "needs a libstdc++ with GLIBCXX_3.4.32 and the base's ends with GLIBCXX_3.4.30" in warning
-    unknown = {**BOOKWORM, "libstdcxx": None}
+    unknown = BOOKWORM._replace(libstdcxx=None)
     assert ["demo-1.0+local-cp311-cp311-linux_x86_64.whl"] == files(wheels.lock("demo", base=unknown))
 
 
@@ -174,7 +167,7 @@ def test_a_file_that_was_asked_for_by_its_path_is_refused(wheels: Wheels) -> Non
     with pytest.raises(ConfigError, match="nothing else fits"):
         wheels.lock(f"torch @ {file.as_uri()}")
     lock = wheels.lock(f"torch @ {file.as_uri()}", base=NEWER)
-    source = wheel_source(lock, ["torch"], index=Index(), base_dir=wheels.directory, environ=wheels.environ)
+    source = wheel_source(lock, RequirementRequest(["torch"], wheels.directory), environ=wheels.environ)
     assert f"torch @ {file.as_uri()} --hash=sha256:{lock.wheels[0].sha256}\n" == source.requirements
 
 
@@ -184,20 +177,12 @@ def test_a_pylock_with_a_file_that_does_not_fit_is_refused(wheels: Wheels) -> No
     text = f'lock-version = "1.0"\n[[packages]]\nname = "torch"\nversion = "2.13.0+cpu"\nwheels = [{wheel}]\n'
     (wheels.directory / "pylock.toml").write_text(text)
     with pytest.raises(ConfigError, match="nothing else fits"):
-        resolve(
-            "pylock.toml",
-            **BOOKWORM,
-            index=Index(),
-            cuda=None,
-            state=wheels.state,
-            base_dir=wheels.directory,
-            environ=wheels.environ,
-        )
+        resolve(RequirementRequest("pylock.toml", wheels.directory), BOOKWORM, Pinning(wheels.state, wheels.environ))
 
 
 def test_a_base_without_glibc_takes_no_wheel_that_needs_one(wheels: Wheels) -> None:
     wheels.add("torch-2.13.0-py3-none-any.whl")
-    (warning,) = wheels.lock("torch", base={"python": "3.11.2", "platform": "x86_64-musllinux_1_2"}).warnings
+    (warning,) = wheels.lock("torch", base=BasePython("3.11.2", "x86_64-musllinux_1_2")).warnings
     assert "needs glibc 2.38 and the base has musl" in warning
 
 

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launcher.config.spec import Index
+from launcher.plan.bases.pinned_base import BasePython
+from launcher.plan.bases.pinning import Pinning
 from launcher.plan.launch_plan import Lock
 from launcher.plan.requirements.lock import resolve
+from launcher.plan.requirements.requirement_lines import RequirementRequest
 from runtime.state_dir import StateDir
 
 PLATFORM = "x86_64-manylinux_2_41"
@@ -45,10 +47,14 @@ class Project:
         make_wheel(self.wheels, "lib", "1.1", tag="cp313-cp313-manylinux_2_17_x86_64")
 
     def resolve(self, *requirements: str, environ: Mapping[str, str] | None = None, **changed: Any) -> Lock:
-        asked: dict[str, Any] = {"python": "3.13.5", "platform": PLATFORM, "index": Index(), "cuda": None, **changed}
-        wanted = asked.pop("requirements", requirements)
-        state = StateDir(self.directory / "state")
-        return resolve(wanted, state=state, base_dir=self.directory, environ={**self.environ, **(environ or {})}, **asked)
+        """*changed*: fields of the request, of the base's Python, or options of `resolve`."""
+        pinning = Pinning(
+            StateDir(self.directory / "state"), {**self.environ, **(environ or {})}, refresh=changed.pop("refresh", False)
+        )
+        asked = {name: changed.pop(name) for name in RequirementRequest._fields if name in changed}
+        has = {name: changed.pop(name) for name in BasePython._fields if name in changed}
+        request = RequirementRequest(**{"requirements": requirements, "base_dir": self.directory, **asked})
+        return resolve(request, BasePython(**{"version": "3.13.5", "platform": PLATFORM, **has}), pinning, **changed)
 
 
 def names(lock: Lock) -> list[str]:
