@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from runtime.container.handshake import channel
-from runtime.container.init import Holdings, Init
+from runtime.container.init import InheritedFds, Init
 from runtime.container.program import Program
 from tests.kernel.forked import forked
 
@@ -24,7 +24,7 @@ def test_a_child_that_ended_before_init_watched_is_no_zombie_for_the_length_of_t
         os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
         creators, own = channel()
         creators.close()  # and with it the wait at the gate
-        assert 0 == Init(_NOTHING, Holdings("alone", own, None, -1, -1, None, None, ()), None, 1, 1.0).run()
+        assert 0 == Init(_NOTHING, InheritedFds("alone", own, None, -1, -1, None, None, ()), None, 1, 1.0).run()
         return os.path.exists(f"/proc/{child}")
 
     assert not forked(run_with_an_ended_child)
