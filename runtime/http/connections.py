@@ -44,6 +44,10 @@ class Answer:
         """All values of a header that may stand there more than once."""
         return self._response.headers.get_all(name) or []
 
+    def all_headers(self) -> dict[str, str]:
+        """Name in lower case → value; the last, where there are several."""
+        return {name.lower(): value for name, value in self._response.getheaders()}
+
     @property
     def length(self) -> int | None:
         """Bytes that are still to come, when the server has said."""

@@ -1,6 +1,7 @@
 """One kept connection to an MLflow server: a private unix socket, or http(s) through the caller's proxies and certificates.
 
-Knows HTTP and nothing of MLflow (`mlflow_rest.py`). A connection belongs to one thread.
+Knows HTTP and nothing of MLflow (`rest.py`). A connection belongs to one thread. The socket speaks `http_wire.py`, which costs
+the tracker of a local run nothing; any other server is asked by `runtime.http`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from launcher.tracking.gateway import http_wire
 from launcher.tracking.mlflow.address import Address, LocalAddress, RemoteAddress
 
 if TYPE_CHECKING:
-    import http.client
+    from runtime.http.connections import Answer
 
 Body = bytes | Callable[[], Iterable[bytes]]
 """A body, or what makes its pieces: called again when the request is sent again."""
@@ -53,52 +54,18 @@ class Connection:
             self._link = _LocalLink(address, timeout_s)
         else:
             self._link = _RemoteLink(address, timeout_s, environ)
-        self._used_at = 0.0
 
     def request(
         self, method: str, path: str, *, headers: Mapping[str, str], body: Body = b"", length: int | None = None
     ) -> Reply:
         """Raises MlflowUnreachable when there is no answer."""
-        reused = self._link.connected and time.monotonic() - self._used_at < _REUSE_S
-        if not reused:
-            self._link.close()
         try:
-            return self._once(method, path, headers, body, length)
-        except (ConnectionError, http_wire.BadMessage) as error:
-            self._link.close()
-            if not reused:
-                raise MlflowUnreachable(f"cannot reach {self.address}: {error}") from error
-        except (OSError, EOFError) as error:
-            self._link.close()
-            raise MlflowUnreachable(f"cannot reach {self.address}: {error}", hint=_advice(error)) from error
-        # A kept connection that the server had just given up: the request never arrived.
-        try:
-            return self._once(method, path, headers, body, length)
+            return self._link.send(method, path, dict(headers), body, length)
         except (OSError, EOFError, http_wire.BadMessage) as error:
-            self._link.close()
-            raise MlflowUnreachable(f"cannot reach {self.address}: {error}") from error
+            raise MlflowUnreachable(f"cannot reach {self.address}: {error}", hint=_advice(error)) from error
 
     def close(self) -> None:
         self._link.close()
-
-    def _once(self, method: str, path: str, headers: Mapping[str, str], body: Body, length: int | None) -> Reply:
-        leave_if_superseded()
-        made = body() if callable(body) else body
-        reply = self._link.send(method, path, dict(headers), made, length)
-        return Reply(reply.status, reply.headers, self._to_the_end(reply.pieces))
-
-    def _to_the_end(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """An abandoned or broken body takes the connection with it: the rest would be read as the next response."""
-        ended = False
-        try:
-            yield from pieces
-            ended = True
-        except (OSError, EOFError, http_wire.BadMessage) as error:
-            raise MlflowUnreachable(f"{self.address} broke off within an answer: {error}") from error
-        finally:
-            self._used_at = time.monotonic()
-            if not ended:
-                self._link.close()
 
 
 def _advice(error: Exception) -> str | None:
@@ -114,22 +81,50 @@ class _LocalLink:
         self._timeout_s = timeout_s
         self._socket: socket.socket | None = None
         self._stream: Any = None
+        self._used_at = 0.0
 
-    @property
-    def connected(self) -> bool:
-        return self._socket is not None
+    def send(self, method: str, path: str, headers: dict[str, str], body: Body, length: int | None) -> Reply:
+        reused = self._socket is not None and time.monotonic() - self._used_at < _REUSE_S
+        if not reused:
+            self.close()
+        try:
+            return self._exchange(method, path, headers, body, length)
+        except (ConnectionError, http_wire.BadMessage):
+            # A kept connection that the server had just given up: the request never arrived.
+            if not reused:
+                raise
+        return self._exchange(method, path, headers, body, length)
 
-    def send(self, method: str, path: str, headers: dict[str, str], body: bytes | Iterable[bytes], length: int | None) -> Reply:
-        if self._socket is None:
-            self._socket = connect_unix(self._address, timeout_s=self._timeout_s)
-            self._stream = self._socket.makefile("rb", 65_536)
-        http_wire.send_message(self._socket, f"{method} {path} HTTP/1.1", {"Host": "localhost"} | headers, body, length=length)
-        head = http_wire.read_head(self._stream)
-        if head is None:
-            raise ConnectionResetError("connection closed without an answer")
-        status = int(head.first[1])
+    def _exchange(self, method: str, path: str, headers: dict[str, str], body: Body, length: int | None) -> Reply:
+        leave_if_superseded()
+        made = body() if callable(body) else body
+        try:
+            if self._socket is None:
+                self._socket = connect_unix(self._address, timeout_s=self._timeout_s)
+                self._stream = self._socket.makefile("rb", 65_536)
+            http_wire.send_message(
+                self._socket, f"{method} {path} HTTP/1.1", {"Host": "localhost"} | headers, made, length=length
+            )
+            head = http_wire.read_head(self._stream)
+            if head is None:
+                raise ConnectionResetError("connection closed without an answer")
+            status = int(head.first[1])
+        except BaseException:
+            self.close()
+            raise
         pieces = http_wire.read_body(self._stream, head, until_close=status not in (204, 304))
-        return Reply(status, head.headers, pieces)
+        return Reply(status, head.headers, self._to_the_end(pieces))
+
+    def _to_the_end(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """An abandoned or broken body takes the connection with it: the rest would be read as the next response."""
+        ended = False
+        try:
+            yield from _named(pieces, self._address)
+            ended = True
+        finally:
+            self._used_at = time.monotonic()
+            if not ended:
+                self.close()
 
     def close(self) -> None:
         if self._socket is not None:
@@ -157,56 +152,46 @@ def connect_unix(address: LocalAddress, *, timeout_s: float) -> socket.socket:
 
 class _RemoteLink:
     def __init__(self, address: RemoteAddress, timeout_s: float, environ: Mapping[str, str]) -> None:
+        from runtime.http.connections import Connections
+
         self._address = address
-        self._timeout_s = timeout_s
-        self._environ = environ
-        self._connection: http.client.HTTPConnection | None = None
-        self._absolute = False
+        self._connections = Connections(environ, timeout_s=timeout_s, tls=lambda _: _tls(environ), longest_idle_s=_REUSE_S)
 
-    @property
-    def connected(self) -> bool:
-        return self._connection is not None
-
-    def send(self, method: str, path: str, headers: dict[str, str], body: bytes | Iterable[bytes], length: int | None) -> Reply:
+    def send(self, method: str, path: str, headers: dict[str, str], body: Body, length: int | None) -> Reply:
         import http.client
 
-        if self._connection is None:
-            self._connection = self._connect()
+        leave_if_superseded()
         if self._address.authorization is not None:
             headers["Authorization"] = self._address.authorization
         if length is not None:
             headers["Content-Length"] = str(length)
-        target = (self._address.uri if self._absolute else self._address.prefix) + path
         try:
-            self._connection.request(method, target, body=body, headers=headers)
-            response = self._connection.getresponse()
+            answer = self._connections.request(method, f"{self._address.uri}{path}", headers=headers, body=body)
         except http.client.HTTPException as error:
             raise ConnectionResetError(str(error) or type(error).__name__) from error
-        pieces = iter(lambda: response.read(262_144), b"")
-        return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, pieces)
+        return Reply(answer.status, answer.all_headers(), _named(_pieces(answer), self._address))
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._connections.close()
 
-    def _connect(self) -> http.client.HTTPConnection:
-        import http.client
-        from urllib.parse import urlsplit
-        from urllib.request import getproxies, proxy_bypass
 
-        address = self._address
-        proxies = getproxies()
-        proxy = None if proxy_bypass(address.host) else proxies.get(address.scheme)
-        hop = urlsplit(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
-        host, port = (hop.hostname or "", hop.port or 80) if hop else (address.host, address.port)
-        if address.scheme == "http":
-            self._absolute = hop is not None
-            return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
-        secure = http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=_tls(self._environ))
-        if hop:
-            secure.set_tunnel(address.host, address.port)
-        return secure
+def _pieces(answer: Answer) -> Iterator[bytes]:
+    import http.client
+
+    with answer:
+        try:
+            while piece := answer.read(262_144):
+                yield piece
+        except http.client.HTTPException as error:
+            raise ConnectionResetError(str(error) or type(error).__name__) from error
+
+
+def _named(pieces: Iterator[bytes], address: Address) -> Iterator[bytes]:
+    """*pieces* of a body; what breaks off names the server."""
+    try:
+        yield from pieces
+    except (OSError, EOFError, http_wire.BadMessage) as error:
+        raise MlflowUnreachable(f"{address} broke off within an answer: {error}") from error
 
 
 def _tls(environ: Mapping[str, str]) -> Any:
