@@ -20,7 +20,7 @@ from launcher.run.gpus.leases import leased
 from launcher.run.supervisor.acquisitions import acquired, undo_all
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.run.supervisor.writable_layer import writable_layer
-from runtime.cgroup.cgroup import new_cgroup
+from runtime.cgroup.own_cgroups import new_cgroup
 from runtime.container import lifecycle
 from runtime.container.lifecycle import Container
 from runtime.container.spec import ProcessExit

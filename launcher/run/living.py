@@ -10,7 +10,8 @@ from launcher.errors import ConfigError
 from launcher.run.recover import recover
 from launcher.tracking.record.run_nodes import on_node
 from launcher.tracking.record.run_record import RunRecord, find_run, fold
-from runtime.cgroup.cgroup import Cgroup, open_cgroup
+from runtime.cgroup.cgroup import Cgroup
+from runtime.cgroup.own_cgroups import open_cgroup
 from runtime.state_dir import StateDir
 
 

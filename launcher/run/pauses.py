@@ -15,8 +15,8 @@ from launcher.journal.journal import Event
 from launcher.run.living import cgroup_of
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.tracking.record.run_record import RunRecord
-from runtime.cgroup.cgroup import open_cgroup
 from runtime.cgroup.freezer import can_freeze, freeze, is_frozen, thaw
+from runtime.cgroup.own_cgroups import open_cgroup
 from runtime.errors import Unsupported
 from runtime.state_dir import RunDir
 

@@ -12,18 +12,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from runtime.cgroup.cgroup import Cgroup
-from runtime.cgroup.control_file import write_value
+from runtime.cgroup.cgroup import Cgroup, move_into
+from runtime.errors import ContainerError
 from runtime.kernel import processes
 
 
 @contextmanager
-def opened(cgroup: Cgroup | None) -> Iterator[tuple[int | None, tuple[Path, ...]]]:
-    """A descriptor of the v2 part, and the files of the rest for `enter`: what `forked_into` takes."""
+def open_entry(cgroup: Cgroup | None) -> Iterator[tuple[int | None, tuple[Path, ...]]]:
+    """A descriptor of the v2 part, and the files of the rest for `enter`: what `fork_into_cgroup` takes."""
     if cgroup is None:
         yield None, ()
         return
-    files = tuple(one / "tasks" for one in cgroup.directories if one != cgroup.unified)
+    files = tuple(directory / "tasks" for directory in cgroup.directories if directory != cgroup.unified)
     if cgroup.unified is None:
         yield None, files
         return
@@ -34,18 +34,21 @@ def opened(cgroup: Cgroup | None) -> Iterator[tuple[int | None, tuple[Path, ...]
         os.close(directory)
 
 
-def forked_into(directory: int | None, files: tuple[Path, ...], flags: int) -> tuple[int, tuple[Path, ...]]:
+def fork_into_cgroup(directory: int | None, files: tuple[Path, ...], flags: int = 0) -> tuple[int, tuple[Path, ...]]:
     """`processes.fork_deaf` with *flags* of clone(2) into the v2 cgroup *directory*, and what the child has left to `enter`."""
     if directory is None:
         return processes.fork_deaf(flags), files
     try:
         return processes.fork_deaf(flags, cgroup=directory), files
     except OSError:
-        # Before Linux 5.7, a filter around us, or no right to: the child's own attempt says which.
+        # Before Linux 5.7, a threaded cgroup, a filter around us, or no right to: the child's own attempt says which.
         return processes.fork_deaf(flags), (*files, Path(os.readlink(f"/proc/self/fd/{directory}"), "cgroup.procs"))
 
 
 def enter(files: Iterable[Path]) -> None:
     """Move this process, which has one thread, into the cgroups of these `tasks` and `cgroup.procs`."""
     for file in files:
-        write_value(file, "0")
+        try:
+            move_into(file, 0)
+        except OSError as error:
+            raise ContainerError(f"cannot enter cgroup `{file.parent}`: {(error.strerror or '').lower()}") from error

@@ -1,6 +1,7 @@
 """Stop everything in a cgroup where it is, and let it go on: `cgroup.freeze` (v2, 5.2) or v1's freezer controller.
 
-On hybrid machines the v2 hierarchy has the freezer even without controllers, so v1's is used only where there is no v2.
+Frozen by v2 wherever there is that hierarchy, on hybrid machines even without controllers: what it froze can be killed, and what
+v1's freezer holds can't. Whether it stands still is asked of both, since an engine may have used the other.
 """
 
 from __future__ import annotations
@@ -21,17 +22,24 @@ def can_freeze(cgroup: Cgroup) -> bool:
 
 def is_frozen(cgroup: Cgroup) -> bool:
     """Whether it was asked to be; the last process may take a moment."""
-    if (v2 := _v2(cgroup)) is not None:
-        return read_value(v2 / "cgroup.freeze") == "1"
-    if (v1 := _v1(cgroup)) is not None:
-        return read_value(v1 / "freezer.state") in ("FROZEN", "FREEZING")
-    return False
+    v1, v2 = _v1(cgroup), _v2(cgroup)
+    by_v2 = v2 is not None and read_value(v2 / "cgroup.freeze") == "1"
+    return by_v2 or (v1 is not None and read_value(v1 / "freezer.state") in ("FROZEN", "FREEZING"))
 
 
 def freeze(cgroup: Cgroup) -> None:
     """Returns when every process stands still. Raises Unsupported where there is no freezer, ContainerError when one
     process would not stop; then all go on."""
-    _set(cgroup, frozen=True)
+    if (v2 := _v2(cgroup)) is not None:
+        write_value(v2 / "cgroup.freeze", "1")
+    elif (v1 := _v1(cgroup)) is not None:
+        write_value(v1 / "freezer.state", "FROZEN")
+    else:
+        raise Unsupported(
+            "nothing can be paused here: there is no cgroup with a freezer",
+            hint="it takes root, or cgroup version 2 with a subtree that is yours (`launch doctor` says how); `launch stop` and "
+            "checkpoints do without",
+        )
     deadline = time.monotonic() + _SETTLED_WITHIN_S
     while not _stands_still(cgroup):
         if time.monotonic() > deadline:
@@ -45,21 +53,10 @@ def freeze(cgroup: Cgroup) -> None:
 
 def thaw(cgroup: Cgroup) -> None:
     """Let it go on. Does nothing where there is no freezer, or no cgroup any more."""
-    if can_freeze(cgroup):
-        _set(cgroup, frozen=False)
-
-
-def _set(cgroup: Cgroup, *, frozen: bool) -> None:
     if (v2 := _v2(cgroup)) is not None:
-        write_value(v2 / "cgroup.freeze", "1" if frozen else "0")
-    elif (v1 := _v1(cgroup)) is not None:
-        write_value(v1 / "freezer.state", "FROZEN" if frozen else "THAWED")
-    else:
-        raise Unsupported(
-            "nothing can be paused here: the run has no cgroup with a freezer",
-            hint="it takes root, or cgroup version 2 with a subtree that is yours (`launch doctor` says how); `launch stop` and "
-            "checkpoints do without",
-        )
+        write_value(v2 / "cgroup.freeze", "0")
+    if (v1 := _v1(cgroup)) is not None:
+        write_value(v1 / "freezer.state", "THAWED")
 
 
 def _stands_still(cgroup: Cgroup) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from runtime.light_typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """None = no limit. `cpus` may be fractional (CFS quota)."""
 
     memory_bytes: int | None = None
@@ -14,8 +13,7 @@ class Limits:
     pids: int | None = 32768
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """What the process tree used so far. None: not told here (docs/guides/running.md, "What a run used")."""
 
     peak_memory_bytes: int | None = None

@@ -6,10 +6,10 @@ cgroup that reached its limit, not in those below. v1 has no such counter; there
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.cgroup.control_file import read_keyed, read_number
+from runtime.light_typing import NamedTuple
 
 _NO_LIMIT = 1 << 62
 """v1's word for none is the largest number of pages."""
@@ -18,8 +18,7 @@ _CHARGED_AT_ONCE = 4 << 20
 """v1: the kernel charges in batches for each CPU; a peak this close to the limit has met it."""
 
 
-@dataclass(frozen=True, slots=True)
-class OomKills:
+class OomKills(NamedTuple):
     """Processes that the kernel killed; *limit_bytes* is that of *cgroup*, both None when the whole machine ran out."""
 
     processes: int

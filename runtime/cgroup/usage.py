@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from runtime.cgroup.control_file import read_keyed, read_number, read_value
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import oom_kills
-from runtime.cgroup.pressure import waited_s
 
 
-def usage(controllers: dict[str, Path], unified: Path | None) -> Usage:
+def usage(controllers: Mapping[str, Path], unified: Path | None) -> Usage:
     """Everything at once. A value that this kernel, or this layout of hierarchies, doesn't tell is None."""
     memory, pids = controllers.get("memory"), controllers.get("pids")
     current, peak, peak_swap = _memory_bytes(memory)
@@ -70,3 +70,22 @@ def _io_bytes(io: Path | None) -> tuple[int | None, int | None]:
     read = sum(int(value) for name, _, value in fields if name == "rbytes")
     written = sum(int(value) for name, _, value in fields if name == "wbytes")
     return read, written
+
+
+def waited_s(unified: Path | None) -> dict[str, float]:
+    """Resource → seconds in which at least one process wanted to go on and could not (pressure stall, psi.rst): none where the
+    kernel has no CONFIG_PSI or was started with `psi=0`. A hybrid machine has them, too: they need no controller."""
+    if unified is None:
+        return {}
+    found = {resource: _some_total_s(read_value(unified / f"{resource}.pressure") or "") for resource in ("cpu", "memory", "io")}
+    return {resource: waited for resource, waited in found.items() if waited is not None}
+
+
+def _some_total_s(content: str) -> float | None:
+    """`some avg10=0.00 avg60=0.00 avg300=0.00 total=1048598`, the total in microseconds since the cgroup was made."""
+    for line in content.splitlines():
+        kind, *fields = line.split()
+        total = next((field.removeprefix("total=") for field in fields if field.startswith("total=")), "")
+        if kind == "some" and total.isdigit():
+            return int(total) / 1e6
+    return None

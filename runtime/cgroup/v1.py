@@ -12,9 +12,6 @@ from runtime.cgroup.control_file import Setting, make_empty
 from runtime.cgroup.limits import Limits
 
 CONTROLLERS = ("memory", "cpu", "cpuacct", "pids")
-NO_CPU_LIMIT = ("cpu.cfs_quota_us", "-1")
-"""A file of `cpu`, and what it says where there is no limit."""
-
 
 FREEZER = "freezer"
 """Needed only where there is no v2 hierarchy, which freezes without controllers (`freezer.py`)."""

@@ -16,16 +16,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.cgroup.control_file import Setting, read_pids, read_value, write_value
 from runtime.cgroup.limits import Limits
+from runtime.light_typing import NamedTuple
 
 CONTROLLERS = ("memory", "cpu", "pids", "io")
-NO_CPU_LIMIT = ("cpu.max", "max")
-"""A file of `cpu`, and what it says where there is no limit."""
-
 """`io` sets no limit and tells what was read and written. A user's own manager may delegate less."""
 
 LEAF = "launch-leaf"
@@ -34,8 +31,7 @@ LEAF = "launch-leaf"
 CPU_PERIOD_US = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Parent:
+class Parent(NamedTuple):
     """A directory in which a container's cgroup can be made."""
 
     directory: Path

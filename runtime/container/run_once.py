@@ -56,12 +56,11 @@ def run_to_completion(
     that we made and that are still empty are taken out again). After *timeout_s* everything in it is killed (the result says
     signal 9). When this process is killed the container ends too; its cgroup is removed by the next one who comes here.
     """
-    from runtime.cgroup.abandoned import own_name, sweep_beside
-    from runtime.cgroup.cgroup import new_cgroup
+    from runtime.cgroup.own_cgroups import new_cgroup, own_name, sweep_abandoned
 
     with ExitStack() as owned:
         cgroup = owned.enter_context(new_cgroup(own_name(spec.container_id), spec.limits))
-        sweep_beside(cgroup)
+        sweep_abandoned(cgroup)
         if spec.network == "bridge":
             owned.callback(_disconnect, spec.container_id)
         container = lifecycle.create(spec, exit_record=None, cgroup=cgroup, stdin=stdin, kinds=kinds, strategies=strategies)

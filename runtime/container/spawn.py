@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.cgroup.entry import forked_into, opened
+from runtime.cgroup.entry import fork_into_cgroup, open_entry
 from runtime.container.init_setup import InitParams, run_init
 from runtime.kernel import namespaces, processes
 
@@ -33,8 +33,8 @@ def spawn_init(params: InitParams, cgroup: Cgroup | None) -> int:
 
             return spawn_by_helper(params, kinds, cgroup)
         processes.place_of_arguments()  # known before the fork, it is known to all that follow
-        with opened(cgroup) as (directory, files):
-            pid, cgroups = forked_into(directory, files, kinds)
+        with open_entry(cgroup) as (directory, files):
+            pid, cgroups = fork_into_cgroup(directory, files, kinds)
             if pid == 0:
                 run_init(params, cgroups)
         return pid

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from runtime.cgroup.cgroup import Cgroup
-from runtime.cgroup.entry import forked_into, opened
+from runtime.cgroup.entry import fork_into_cgroup, open_entry
 from runtime.container.handshake import describe, send
 from runtime.container.init_setup import InitParams, run_init
 from runtime.errors import ContainerError
@@ -100,7 +100,7 @@ _current: _SpawnHelper | None = None
 
 def spawn_by_helper(params: InitParams, kinds: int, cgroup: Cgroup | None) -> int:
     """The number of a new init, our child, in namespaces of *kinds* and *cgroup*. Raises OSError as clone(2) does."""
-    with opened(cgroup) as (directory, files), _lock:
+    with open_entry(cgroup) as (directory, files), _lock:
         pickled = io.BytesIO()
         _Pickler(pickled).dump(params)
         numbers = dict.fromkeys((params.stdin, params.stdout_write, params.stderr_write, *params.descriptors()))
@@ -197,7 +197,7 @@ def serve() -> NoReturn:
 def _fork_init(request: _Request, fds: Sequence[int]) -> int | OSError:
     cgroup = None if request.cgroup is None else fds[request.numbers.index(request.cgroup)]
     try:
-        pid, cgroups = forked_into(cgroup, request.files, request.kinds | PARENT)
+        pid, cgroups = fork_into_cgroup(cgroup, request.files, request.kinds | PARENT)
     except OSError as error:
         return OSError(error.errno, error.strerror)
     if pid == 0:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from runtime.cgroup.cgroup import make_cgroup
 from runtime.cgroup.hierarchies import hierarchies
 from runtime.cgroup.limits import Limits
+from runtime.cgroup.own_cgroups import make_cgroup
 from runtime.errors import RuntimeFailure
 from runtime.host.finding import Finding, Remedy, good, off, try_out
 from runtime.host.machine import Machine

@@ -6,15 +6,15 @@ In a PID namespace every orphan becomes a child of init, so the tree below init 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from runtime.light_typing import NamedTuple
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessFacts:
+class ProcessFacts(NamedTuple):
     """One process."""
 
     pid: int
@@ -64,6 +64,13 @@ def parent_of(pid: int, *, proc: Path = Path("/proc")) -> int | None:
     """The parent of process *pid*; None when there is no such process."""
     fields = _stat_fields(proc / str(pid))
     return None if fields is None else int(fields[1])
+
+
+def start_time(pid: int, *, proc: Path = Path("/proc")) -> int:
+    """When process *pid* started, in clock ticks since boot, which tells a number that was given out again; -1 when there is no
+    such process, or only a zombie."""
+    fields = _stat_fields(proc / str(pid))
+    return -1 if fields is None or fields[0] in "ZX" else int(fields[19])
 
 
 def _stat_fields(directory: Path) -> list[str] | None:

@@ -13,13 +13,16 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from runtime.cgroup.cgroup import Cgroup
+from runtime.cgroup.entry import fork_into_cgroup, open_entry
 from runtime.container.handshake import bound_socket, channel, failure, receive, send
 from runtime.errors import BadContent, ContainerError
 from runtime.kernel import processes
+from runtime.kernel.process_table import start_time
 from runtime.light_typing import TYPE_CHECKING, Any, NamedTuple
 from runtime.oci.runtime_config import Mount, Process, RuntimeConfig, config_from_json
 from runtime.oci_runtime import record
-from runtime.oci_runtime.cgroups import bundle_cgroup
+from runtime.oci_runtime.cgroups.bundle_cgroup import apply, make_cgroup
 from runtime.oci_runtime.diagnostics import Diagnostics
 from runtime.oci_runtime.hooks import run_hooks
 from runtime.oci_runtime.mounts.rootfs import find_rootfs
@@ -82,7 +85,9 @@ def create(wanted: Wanted, diagnostics: Diagnostics) -> Record:
         diagnostics.warning(f"no such capability: `{name}`")
     _preload(config)
     directory = record.claim(wanted.root, wanted.container_id)
-    made = Record(directory, wanted.container_id, 0, 0, str(bundle), record.now(), str(os.geteuid()), {}, config.annotations)
+    made = Record(
+        directory, wanted.container_id, 0, 0, str(bundle), record.now(), str(os.geteuid()), Cgroup(""), config.annotations
+    )
     creation = _Creation(wanted, config, bundle, start, diagnostics, made)
     try:
         (directory / "config.json").write_bytes(content)
@@ -91,7 +96,7 @@ def create(wanted: Wanted, diagnostics: Diagnostics) -> Record:
         if wanted.pid_file is not None:
             write_pid_file(wanted.pid_file, creation.made.pid)
     except BaseException:
-        from runtime.oci_runtime.removal import destroy
+        from runtime.oci_runtime.lifecycle import destroy
 
         destroy(creation.made, config, diagnostics)
         raise
@@ -157,7 +162,6 @@ class _Creation:
         self.diagnostics = diagnostics
         self.made = made
         self._first = -1
-        self._moved_later = False
 
     def run(self) -> None:
         """Make it; `made` is complete then."""
@@ -169,41 +173,22 @@ class _Creation:
             control, theirs = channel()
             ours.callback(control.close)
             params = self._params(theirs, ours)
-            self._first = self._forked()
-            if self._first == 0:
-                control.close()
-                run_as_init(params)
+            with open_entry(self.made.cgroup) as (directory, files):
+                self._first, left = fork_into_cgroup(directory, files)
+                if self._first == 0:
+                    control.close()
+                    run_as_init(params, left)
             theirs.close()
             if self.wanted.cgroups and self.wanted.systemd_cgroup:
                 self._enter_scope()
             self._serve(control)
-        self.made = self.made._replace(started=record.start_time(self.made.pid))
+        self.made = self.made._replace(started=start_time(self.made.pid))
         from runtime.oci_runtime.process.process_attributes import set_limits
 
         set_limits(self.made.pid, self.start.process)
 
     def _make_cgroups(self, path: str | None) -> None:
-        self.made = self.made._replace(cgroups=bundle_cgroup.make(path, self.wanted.container_id))
-
-    def _forked(self) -> int:
-        """The child, in the v2 hierarchy's part of its cgroup already. It enters the others by itself."""
-        unified = self.made.cgroups.get(bundle_cgroup.UNIFIED)
-        if unified is None:
-            return processes.fork()
-        directory = os.open(unified, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            return processes.fork_into(directory)
-        except OSError:
-            # Before Linux 5.7, or a threaded cgroup. `placed` moves it.
-            self._moved_later = True
-            return processes.fork()
-        finally:
-            os.close(directory)
-
-    def _place(self) -> dict[str, Any]:
-        if self._moved_later:
-            bundle_cgroup.add({bundle_cgroup.UNIFIED: self.made.cgroups[bundle_cgroup.UNIFIED]}, self._first)
-        return {}
+        self.made = self.made._replace(cgroup=make_cgroup(path, self.wanted.container_id))
 
     def _enter_scope(self) -> None:
         """Have systemd put the child into a scope; where there is none to ask, put it where systemd would have."""
@@ -217,10 +202,10 @@ class _Creation:
             properties.append(("Slice", "s", slice_name))
         directory = start_scope(unit, self._first, properties)
         if directory is not None:
-            self.made = self.made._replace(cgroups={bundle_cgroup.UNIFIED: str(directory)})
+            self.made = self.made._replace(cgroup=Cgroup(self.wanted.container_id, {}, directory))
         else:
             self._make_cgroups(cgroup_path(path, self.wanted.container_id))
-            bundle_cgroup.add(self.made.cgroups, self._first)
+            self.made.cgroup.add(self._first)
         self.made.write()
 
     def _params(self, control: Any, ours: ExitStack) -> InitParams:
@@ -258,7 +243,6 @@ class _Creation:
             rootfs_fd=rootfs_fd,
             control=control,
             gate=gate,
-            own_cgroups=tuple({one for key, one in self.made.cgroups.items() if key != bundle_cgroup.UNIFIED}),
             console=console,
             joined=joined,
             prepared=prepared,
@@ -297,7 +281,7 @@ class _Creation:
         """Answer the child until it is ready."""
         steps: dict[str, Callable[[], dict[str, Any]]] = {
             "map": self._write_maps,
-            "placed": self._place,
+            "cgroup": dict,  # where systemd places it, that has been done before this is asked
             "offsets": self._write_offsets,
             "devices": self._move_devices,
             "enter": self._limit,
@@ -354,7 +338,7 @@ class _Creation:
     def _limit(self) -> dict[str, Any]:
         from runtime.oci_runtime.process.process_attributes import set_priorities
 
-        bundle_cgroup.apply(self.made.cgroups, self.config.linux.resources)
+        apply(self.made.cgroup, self.config.linux.resources)
         set_priorities(self.made.pid, self.start.process, self.config.linux)
         return {}
 

@@ -1,6 +1,6 @@
 """`python -m runtime COMMAND …`: an OCI runtime's command line (opencontainers/runtime-spec, runtime.md; options as runc's).
 
-Each command is a file in `commands/`, imported when it is asked for.
+What a command takes and does is declared in `commands/`.
 """
 
 from __future__ import annotations
@@ -10,28 +10,28 @@ from importlib import import_module
 from pathlib import Path
 
 from runtime.errors import RuntimeFailure
-from runtime.light_typing import NamedTuple
+from runtime.oci_runtime.command_line import Command, Context, Option, Parsed, UsageError, parse
 from runtime.oci_runtime.diagnostics import Diagnostics, open_diagnostics
-from runtime.oci_runtime.options import Option, Parsed, UsageError, parse
 from runtime.oci_runtime.record import OCI_VERSION, default_root
 
 COMMANDS = {
-    "create": "make a container of a bundle; its program waits for `start`",
-    "start": "run the program of a created container",
-    "run": "create and start, and wait for the end unless `--detach`",
-    "state": "print the state of a container as JSON",
-    "kill": "send a signal to a container's process",
-    "delete": "remove a container that has ended",
-    "exec": "run another program in a container",
-    "list": "list the containers below `--root`",
-    "ps": "list the processes of a container",
-    "pause": "stop every process of a container where it stands",
-    "resume": "let a paused container go on",
-    "update": "change the limits of a container",
-    "events": "print what a container uses, as JSON, until it has ended",
-    "features": "print what this runtime knows, as JSON",
-    "spec": "write a configuration to begin with",
+    "create": ("create", "make a container of a bundle; its program waits for `start`"),
+    "start": ("control", "run the program of a created container"),
+    "run": ("create", "create and start, and wait for the end unless `--detach`"),
+    "state": ("show", "print the state of a container as JSON"),
+    "kill": ("control", "send a signal to a container's process"),
+    "delete": ("control", "remove a container that has ended"),
+    "exec": ("exec", "run another program in a container"),
+    "list": ("show", "list the containers below `--root`"),
+    "ps": ("show", "list the processes of a container"),
+    "pause": ("control", "stop every process of a container where it stands"),
+    "resume": ("control", "let a paused container go on"),
+    "update": ("update", "change the limits of a container"),
+    "events": ("events", "print what a container uses, as JSON, until it has ended"),
+    "features": ("features", "print what this runtime knows, as JSON"),
+    "spec": ("spec", "write a configuration to begin with"),
 }
+"""Word → its file in `commands/`, imported when it is asked for, and what it does."""
 
 GLOBAL_OPTIONS = (
     Option("root", "", True, "directory of the records"),
@@ -46,15 +46,6 @@ GLOBAL_OPTIONS = (
     Option("version", "v", False, "print the version"),
     Option("help", "h", False, "print this"),
 )
-
-
-class Context(NamedTuple):
-    """What every command gets."""
-
-    root: Path
-    diagnostics: Diagnostics
-    cgroups: bool
-    systemd_cgroup: bool
 
 
 def main(arguments: Sequence[str], *, program: str = "python -m runtime") -> int:
@@ -93,30 +84,23 @@ def _context(given: Parsed, diagnostics: Diagnostics) -> Context:
 
 
 def _run(name: str, arguments: list[str], context: Context, program: str) -> int:
-    module = import_module(f"runtime.oci_runtime.commands.{name}")
-    options: tuple[Option, ...] = (*module.OPTIONS, Option("help", "h", False, "print this"))
+    file, _help = COMMANDS[name]
+    command: Command = import_module(f"runtime.oci_runtime.commands.{file}").COMMANDS[name]
+    options = (*command.options, Option("help", "h", False, "print this"))
     given = parse(arguments, options, stop_at_word=name == "exec")
     if given.flag("help"):
-        print(_command_usage(program, name, module.SYNOPSIS, options))
+        print(_command_usage(program, name, command.synopsis, options))
         return 0
-    code: int = module.run(given, context)
-    return code
-
-
-def one_id(given: Parsed) -> str:
-    """The container that a command is about. Raises UsageError."""
-    if len(given.words) != 1:
-        raise UsageError("the id of one container is needed" if not given.words else f"too many words: {given.words[1:]}")
-    return given.words[0]
+    return command.run(given, context)
 
 
 def _usage(program: str) -> str:
-    commands = "\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())
+    commands = "\n".join(f"  {name:<10} {text}" for name, (_file, text) in COMMANDS.items())
     return f"usage: {program} [OPTIONS] COMMAND …\n\ncommands:\n{commands}\n\noptions:\n{_listed(GLOBAL_OPTIONS)}"
 
 
 def _command_usage(program: str, name: str, synopsis: str, options: Sequence[Option]) -> str:
-    return f"usage: {program} {name} {synopsis}\n\n{COMMANDS[name]}\n\noptions:\n{_listed(options)}"
+    return f"usage: {program} {name} {synopsis}\n\n{COMMANDS[name][1]}\n\noptions:\n{_listed(options)}"
 
 
 def _listed(options: Sequence[Option]) -> str:

@@ -14,7 +14,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from runtime.cgroup.cgroup import Cgroup
+from runtime.cgroup.freezer import is_frozen
 from runtime.errors import ContainerError
+from runtime.kernel.process_table import start_time
 from runtime.light_typing import Any, NamedTuple
 from runtime.oci.runtime_config import RuntimeConfig, config_from_json
 from runtime.oci_runtime.privileges import is_root_of_machine
@@ -37,8 +40,7 @@ class Record(NamedTuple):
     bundle: str
     created_at: str
     owner: str
-    cgroups: dict[str, str]
-    """Controller, or `` for the v2 hierarchy → directory."""
+    cgroup: Cgroup
     annotations: dict[str, str]
 
     @property
@@ -61,9 +63,7 @@ class Record(NamedTuple):
             return STOPPED
         if self.gate.exists():
             return CREATED
-        from runtime.oci_runtime.cgroups.bundle_cgroup import is_frozen
-
-        return PAUSED if is_frozen(self.cgroups) else RUNNING
+        return PAUSED if is_frozen(self.cgroup) else RUNNING
 
     def state(self, *, status: str | None = None) -> dict[str, Any]:
         """The document of `state`, which hooks get too."""
@@ -95,7 +95,9 @@ class Record(NamedTuple):
     def write(self) -> None:
         """Make this what others read."""
         document = self._asdict()
-        del document["directory"]
+        del document["directory"], document["cgroup"]
+        every = {**self.cgroup.controllers, **({"": self.cgroup.unified} if self.cgroup.unified is not None else {})}
+        document["cgroups"] = {controller: str(directory) for controller, directory in every.items()}  # `` is the v2 hierarchy
         replace_file(self.directory / "state.json", json.dumps(document))
 
     def remove(self) -> None:
@@ -145,11 +147,13 @@ def read(root: Path, container_id: str) -> Record:
         document = json.loads((directory / "state.json").read_bytes())
     except FileNotFoundError as error:
         if directory.is_dir():
-            return Record(directory, container_id, 0, 0, "", "", "", {}, {})
+            return Record(directory, container_id, 0, 0, "", "", "", Cgroup(container_id), {})
         raise ContainerError(f"container `{container_id}` does not exist") from error
     except NotADirectoryError as error:
         raise ContainerError(f"container `{container_id}` does not exist") from error
-    return Record(directory, **document)
+    controllers = {controller: Path(place) for controller, place in document.pop("cgroups").items()}
+    unified = controllers.pop("", None)
+    return Record(directory, cgroup=Cgroup(container_id, controllers, unified), **document)
 
 
 def read_all(root: Path) -> list[Record]:
@@ -171,13 +175,3 @@ def now() -> str:
     """RFC 3339, UTC."""
     seconds = time.time()
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1e9):09d}Z"
-
-
-def start_time(pid: int) -> int:
-    """When process *pid* started (proc_pid_stat(5), field 22); -1 when there is none, or a zombie only."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return -1
-    return -1 if fields[0] in (b"Z", b"X") else int(fields[19])

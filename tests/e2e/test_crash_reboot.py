@@ -17,7 +17,7 @@ from launch_command import Launch
 from server_peer import Server
 
 from launcher.tracking.record.run_record import process_started
-from runtime.cgroup.cgroup import open_cgroup
+from runtime.cgroup.own_cgroups import open_cgroup
 
 pytestmark = pytest.mark.requires("root", "overlayfs", "userns", "unshare")
 

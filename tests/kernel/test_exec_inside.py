@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from runtime.cgroup.cgroup import new_cgroup
 from runtime.cgroup.limits import Limits
+from runtime.cgroup.own_cgroups import new_cgroup
 from runtime.container import lifecycle
 from runtime.container.adopt import adopt
 from runtime.container.exec_inside import ExecRequest, SideProgram, exec_inside

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from runtime.cgroup.cgroup import new_cgroup
-from runtime.cgroup.entry import forked_into
+from runtime.cgroup.entry import fork_into_cgroup
 from runtime.cgroup.limits import Limits
+from runtime.cgroup.own_cgroups import new_cgroup
 from runtime.container import lifecycle
 from runtime.errors import ContainerError
 from runtime.kernel import processes
@@ -74,8 +74,8 @@ def test_a_small_creator_needs_nobody(tmp_path: Path) -> None:
 import sys
 sys.path[:0] = [{str(REPOSITORY)!r}]
 from pathlib import Path
-from runtime.cgroup.cgroup import new_cgroup
-from runtime.cgroup.entry import forked_into
+from runtime.cgroup.own_cgroups import new_cgroup
+from runtime.cgroup.entry import fork_into_cgroup
 from runtime.cgroup.limits import Limits
 from runtime.container import lifecycle
 from runtime.errors import ContainerError
@@ -168,7 +168,7 @@ def test_a_helper_has_its_inits_begin_in_their_v2_cgroup() -> None:
 
         def work() -> Any:
             assert cgroup.unified is not None
-            pid, left_to_enter = forked_into(os.open(cgroup.unified, os.O_RDONLY | os.O_DIRECTORY), (), PARENT)
+            pid, left_to_enter = fork_into_cgroup(os.open(cgroup.unified, os.O_RDONLY | os.O_DIRECTORY), (), PARENT)
             if pid == 0:
                 os.write(writer, Path("/proc/self/cgroup").read_bytes())
                 os._exit(7)

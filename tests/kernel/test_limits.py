@@ -9,15 +9,16 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from runtime.cgroup.cgroup import Cgroup, make_cgroup, new_cgroup, open_cgroup
+from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.hierarchies import own_hierarchies
 from runtime.cgroup.limits import Limits, Usage
 from runtime.cgroup.oom import OomKills, kills_on_this_machine
+from runtime.cgroup.own_cgroups import make_cgroup, new_cgroup, open_cgroup
 from runtime.container import lifecycle
 from runtime.container.spec import ProcessExit
 from runtime.errors import ContainerError
@@ -47,7 +48,7 @@ def run_limited(directory: Path, code: str, limits: Limits, *, inside: Cgroup | 
     """
     joined = [] if inside is None else [str(path / "cgroup.procs") for path in {*inside.controllers.values()}]
     join = ["sh", "-c", 'for procs in $JOINED; do echo $$ > "$procs"; done; exec "$@"', "sh"]
-    argv = [*join, sys.executable, __file__, str(directory), code, json.dumps(asdict(limits))]
+    argv = [*join, sys.executable, __file__, str(directory), code, json.dumps(limits._asdict())]
     places = os.pathsep.join((str(Path(__file__).parents[2]), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")))
     env = {**os.environ, "PYTHONPATH": places, "JOINED": " ".join(joined)}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False)
@@ -310,8 +311,8 @@ if __name__ == "__main__":
     _document = {
         "exit": (_ended.exit.code, _ended.exit.signal, _ended.exit.peak_process_bytes, _ended.exit.cpu_s),
         "output": _ended.output,
-        "usage": asdict(_ended.usage),
+        "usage": _ended.usage._asdict(),
         "wall_s": _ended.wall_s,
-        "oom": None if _ended.oom is None else asdict(_ended.oom),
+        "oom": None if _ended.oom is None else _ended.oom._asdict(),
     }
     print(json.dumps(_document, default=str))

@@ -17,7 +17,7 @@ from runtime.state_dir import RunDir
 
 
 def _remove_cgroup(run_dir: RunDir, name: str) -> None:
-    from runtime.cgroup.cgroup import open_cgroup
+    from runtime.cgroup.own_cgroups import open_cgroup
 
     cgroup = open_cgroup(name)
     cgroup.kill()

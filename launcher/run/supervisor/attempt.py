@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from launcher.errors import LaunchError
 from launcher.journal.status import Reason
@@ -51,4 +51,4 @@ def _with_what_init_saw(usage: Usage, program: ProcessExit | None) -> Usage:
     if program is None:
         return usage
     cpu_s = program.cpu_s if usage.cpu_s is None else usage.cpu_s
-    return replace(usage, cpu_s=cpu_s, peak_process_bytes=program.peak_process_bytes)
+    return usage._replace(cpu_s=cpu_s, peak_process_bytes=program.peak_process_bytes)

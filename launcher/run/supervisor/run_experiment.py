@@ -31,9 +31,9 @@ from launcher.run.supervisor.tracker_process import TrackerProcess
 from launcher.run.supervisor.writable_layer import writable_layer
 from launcher.tracking.gateway.mlflow_env import program_env
 from launcher.tracking.record.run_record import fold, process_started
-from runtime.cgroup.cgroup import new_cgroup
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import kills_on_this_machine
+from runtime.cgroup.own_cgroups import new_cgroup
 from runtime.container import lifecycle
 from runtime.container.logs import LogFiles
 from runtime.container.spec import ProcessExit

@@ -12,7 +12,6 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import TYPE_CHECKING, NoReturn
 
 from launcher.errors import LaunchError
@@ -50,7 +49,7 @@ LOCK_FD = 3
 def close(run_dir: RunDir, attempt: Attempt) -> None:
     """The last word of the journal."""
     outcome = attempt.outcome
-    usage = {name: value for name, value in asdict(attempt.usage).items() if value is not None}
+    usage = {name: value for name, value in attempt.usage._asdict().items() if value is not None}
     journal.append(
         run_dir.journal,
         "finished",

@@ -25,7 +25,7 @@ from launcher.run.supervisor.logs import opened_logs
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.run.supervisor.tracker_process import TrackerProcess
 from launcher.tracking.record.run_record import process_started
-from runtime.cgroup.cgroup import open_cgroup
+from runtime.cgroup.own_cgroups import open_cgroup
 from runtime.container import adopt, lifecycle
 from runtime.container.lifecycle import Container
 from runtime.errors import ContainerError

@@ -20,9 +20,9 @@ from launcher.journal import journal
 from launcher.tracking.metrics.samples import append_sample
 from launcher.tracking.mlflow.description import Description
 from launcher.tracking.record.run_record import same_process
-from runtime.cgroup.cgroup import open_cgroup
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import OomKills
+from runtime.cgroup.own_cgroups import open_cgroup
 from runtime.network.traffic import Traffic, read_traffic
 from runtime.state_dir import RunDir
 

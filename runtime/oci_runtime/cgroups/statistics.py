@@ -9,19 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.control_file import read_keyed, read_number, read_value
-from runtime.oci_runtime.cgroups.bundle_cgroup import UNIFIED
 
 _V1_IO = {"ioServiceBytesRecursive": "io_service_bytes_recursive", "ioServicedRecursive": "io_serviced_recursive"}
 _V2_CPU = {"total": "usage", "kernel": "system", "user": "user"}
 _V2_IO = {"ioServiceBytesRecursive": ("rbytes", "wbytes"), "ioServicedRecursive": ("rios", "wios")}
 
 
-def statistics(cgroups: Mapping[str, str]) -> dict[str, Any]:
+def statistics(cgroup: Cgroup) -> dict[str, Any]:
     """The `data` of an event of the type `stats`."""
-    unified = cgroups.get(UNIFIED)
-    v2 = Path(unified) if unified is not None else None
-    v1 = {controller: Path(directory) for controller, directory in cgroups.items() if controller != UNIFIED}
+    v1, v2 = cgroup.controllers, cgroup.unified
     return _without_none(
         {
             "cpu": _cpu_v1(v1) if "cpuacct" in v1 else _cpu_v2(v2),
@@ -30,13 +28,6 @@ def statistics(cgroups: Mapping[str, str]) -> dict[str, Any]:
             "blkio": _io_v1(v1["blkio"]) if "blkio" in v1 else _io_v2(v2),
         }
     )
-
-
-def oom_kills(cgroups: Mapping[str, str]) -> int | None:
-    """How many processes of the container the kernel has killed for want of memory."""
-    if "memory" in cgroups:
-        return read_keyed(Path(cgroups["memory"]) / "memory.oom_control", "oom_kill")
-    return read_keyed(Path(cgroups[UNIFIED]) / "memory.events", "oom_kill") if UNIFIED in cgroups else None
 
 
 def _cpu_v1(v1: Mapping[str, Path]) -> dict[str, Any]:

@@ -1,16 +1,20 @@
-"""`create [--bundle DIR] ID`."""
+"""`create [--bundle DIR] ID`; `run [--bundle DIR] ID`: create, start, wait, delete."""
 
 from __future__ import annotations
 
 import os
+import signal
+import socket
 from pathlib import Path
+from types import FrameType
 
-from runtime.oci_runtime.creation import Wanted, create
-from runtime.oci_runtime.main import Context, one_id
-from runtime.oci_runtime.options import Option, Parsed
+from runtime.oci.runtime_config import RuntimeConfig
+from runtime.oci_runtime.command_line import Command, Context, Option, Parsed
+from runtime.oci_runtime.creation import Wanted, create, read_bundle
+from runtime.oci_runtime.lifecycle import destroy, start
+from runtime.oci_runtime.record import Record
 
-SYNOPSIS = "[OPTIONS] ID"
-OPTIONS = (
+_OPTIONS = (
     Option("bundle", "b", True, "the bundle's directory; default: the working directory"),
     Option("config", "f", True, "the configuration in it; default: config.json"),
     Option("pid-file", "", True, "file that gets the number of the container's process"),
@@ -22,17 +26,17 @@ OPTIONS = (
 )
 
 
-def run(given: Parsed, context: Context) -> int:
-    create(wanted(given, context), context.diagnostics)
+def _create(given: Parsed, context: Context) -> int:
+    create(_wanted(given, context), context.diagnostics)
     return 0
 
 
-def wanted(given: Parsed, context: Context) -> Wanted:
-    """What the options ask for; `run` has them, too."""
+def _wanted(given: Parsed, context: Context) -> Wanted:
+    """What the options ask for."""
     pid_file, console = given.value("pid-file"), given.value("console-socket")
     activated = os.environ.get("LISTEN_FDS", "")
     return Wanted(
-        container_id=one_id(given),
+        container_id=given.one_id(),
         root=context.root,
         bundle=Path(given.value("bundle") or "."),
         config_file=given.value("config") or "config.json",
@@ -46,3 +50,74 @@ def wanted(given: Parsed, context: Context) -> Wanted:
         cgroups=context.cgroups,
         systemd_cgroup=context.systemd_cgroup,
     )
+
+
+_NOT_FORWARDED = (signal.SIGCHLD, signal.SIGURG, signal.SIGPIPE, signal.SIGWINCH, signal.SIGKILL, signal.SIGSTOP)
+
+
+def _run(given: Parsed, context: Context) -> int:
+    wanted = _wanted(given, context)
+    detached = given.flag("detach")
+    console = None
+    if not detached and wanted.console_socket is None and _wants_terminal(wanted):
+        console, theirs = socket.socketpair()
+        wanted = wanted._replace(console=theirs)
+    container = create(wanted, context.diagnostics)
+    config = container.config()
+    if not detached:
+        _forward_signals(container)
+    if console is None:
+        start(container, config, context.diagnostics)
+        code = 0 if detached else _wait(container)
+    else:
+        code = _wait_on_terminal(container, config, console, context)
+    if not detached and not given.flag("keep"):
+        destroy(container, config, context.diagnostics)
+    return code
+
+
+def _wants_terminal(wanted: Wanted) -> bool:
+    _content, config = read_bundle(wanted.bundle, wanted.config_file)
+    return config.process is not None and config.process.terminal
+
+
+def _forward_signals(container: Record) -> None:
+    def forward(number: int, _frame: FrameType | None) -> None:
+        os.kill(container.pid, number)
+
+    for number in signal.valid_signals() - set(_NOT_FORWARDED):
+        try:
+            signal.signal(number, forward)
+        except (OSError, ValueError):
+            continue  # the C library's own
+
+
+def _wait(container: Record) -> int:
+    """The exit code as a shell shows it. The process is our child."""
+    status = os.waitstatus_to_exitcode(os.waitpid(container.pid, 0)[1])
+    return status if status >= 0 else 128 - status
+
+
+def _wait_on_terminal(container: Record, config: RuntimeConfig, console: socket.socket, context: Context) -> int:
+    from runtime.oci_runtime.process.terminal import Relay, receive_master
+
+    master = receive_master(console)
+    with Relay(master) as relay:
+        start(container, config, context.diagnostics)
+        while relay.step(0.5):
+            continue
+    return _wait(container)
+
+
+COMMANDS = {
+    "create": Command("[OPTIONS] ID", _OPTIONS, _create),
+    "run": Command(
+        "[OPTIONS] ID",
+        (
+            *_OPTIONS,
+            Option("detach", "d", False, "don't wait for the end"),
+            Option("keep", "", False, "don't delete it at the end"),
+        ),
+        _run,
+    ),
+}

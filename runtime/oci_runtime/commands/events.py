@@ -8,15 +8,13 @@ import re
 import select
 from typing import Any
 
-from runtime.errors import ContainerError
+from runtime.cgroup.oom import oom_kills
 from runtime.oci_runtime import record
-from runtime.oci_runtime.cgroups.statistics import oom_kills, statistics
-from runtime.oci_runtime.main import Context, one_id
-from runtime.oci_runtime.options import Option, Parsed, UsageError
+from runtime.oci_runtime.cgroups.statistics import statistics
+from runtime.oci_runtime.command_line import Command, Context, Option, Parsed, UsageError
 from runtime.oci_runtime.record import Record
 
-SYNOPSIS = "[OPTIONS] ID"
-OPTIONS = (
+_OPTIONS = (
     Option("stats", "", False, "one look"),
     Option("interval", "", True, "between two looks, as `5s`, `500ms` or `1m` (5s)"),
 )
@@ -25,13 +23,11 @@ _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
 
 
-def run(given: Parsed, context: Context) -> int:
+def _events(given: Parsed, context: Context) -> int:
     interval_s = _seconds(given.value("interval") or "5s")
-    container = record.read(context.root, one_id(given))
-    if container.status() == record.STOPPED:
-        raise ContainerError(f"container `{container.container_id}` is not running")
+    container = context.container(given.one_id(), not_in=(record.STOPPED,))
     if given.flag("stats"):
-        _say(container, "stats", statistics(container.cgroups))
+        _say(container, "stats", statistics(container.cgroup))
         return 0
     _follow(container, interval_s)
     return 0
@@ -44,13 +40,14 @@ def _follow(container: Record, interval_s: float) -> None:
         return
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
-    killed = oom_kills(container.cgroups)
+    memory = container.cgroup.controllers.get("memory", container.cgroup.unified)
+    killed = oom_kills(memory)
     while not poller.poll(interval_s * 1000):
-        now = oom_kills(container.cgroups)
-        if now is not None and killed is not None and now > killed:
+        now = oom_kills(memory)
+        if now > killed:
             _say(container, "oom", None)
         killed = now
-        _say(container, "stats", statistics(container.cgroups))
+        _say(container, "stats", statistics(container.cgroup))
     os.close(pidfd)
 
 
@@ -64,3 +61,6 @@ def _seconds(text: str) -> float:
     if found is None or float(found[1]) <= 0:
         raise UsageError(f"`--interval` takes a time above zero, as `5s`: `{text}`")
     return float(found[1]) * _UNITS_S[found[2]]
+
+
+COMMANDS = {"events": Command("[OPTIONS] ID", _OPTIONS, _events)}

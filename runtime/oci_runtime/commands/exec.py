@@ -11,13 +11,11 @@ from runtime.errors import BadContent, ContainerError
 from runtime.kernel import capabilities
 from runtime.oci.runtime_config import CapabilitySets, Process, RuntimeConfig, User, process_from_json
 from runtime.oci_runtime import record
+from runtime.oci_runtime.command_line import Command, Context, Option, Parsed, UsageError
 from runtime.oci_runtime.creation import write_pid_file
-from runtime.oci_runtime.main import Context
-from runtime.oci_runtime.options import Option, Parsed, UsageError
 from runtime.oci_runtime.process.exec_process import Joining, join
 
-SYNOPSIS = "[OPTIONS] ID PROGRAM …"
-OPTIONS = (
+_OPTIONS = (
     Option("process", "p", True, "file with `process` of the runtime-spec"),
     Option("tty", "t", False, "give it a terminal"),
     Option("user", "u", True, "UID[:GID]"),
@@ -38,15 +36,11 @@ OPTIONS = (
 )
 
 
-def run(given: Parsed, context: Context) -> int:
+def _exec(given: Parsed, context: Context) -> int:
     if not given.words:
         raise UsageError("the id of one container is needed")
-    container = record.read(context.root, given.words[0])
-    status = container.status()
-    if status == record.PAUSED and not given.flag("ignore-paused"):
-        raise ContainerError(f"container `{container.container_id}` is paused")
-    if status in (record.STOPPED, record.CREATING):
-        raise ContainerError(f"container `{container.container_id}` is not running")
+    refused = (record.STOPPED, record.CREATING, *(() if given.flag("ignore-paused") else (record.PAUSED,)))
+    container = context.container(given.words[0], not_in=refused)
     config = container.config()
     process = _process(given, config)
     console = given.value("console-socket")
@@ -134,3 +128,6 @@ def _user(given: Parsed, user: User) -> User:
             raise UsageError(f"`--user` takes UID[:GID] in numbers: `{text}`")
         user = user._replace(uid=int(uid), gid=int(gid) if colon else user.gid)
     return user._replace(additional_gids=(*user.additional_gids, *map(int, groups)))
+
+
+COMMANDS = {"exec": Command("[OPTIONS] ID PROGRAM …", _OPTIONS, _exec)}

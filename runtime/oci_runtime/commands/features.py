@@ -7,17 +7,13 @@ from typing import Any
 
 from runtime.kernel import capabilities
 from runtime.oci.linux_config import NAMESPACES
-from runtime.oci_runtime.main import Context
+from runtime.oci_runtime.command_line import Command, Context, Parsed
 from runtime.oci_runtime.mounts import mount_options
-from runtime.oci_runtime.options import Option, Parsed
 from runtime.oci_runtime.process import seccomp_compile
 from runtime.oci_runtime.record import OCI_VERSION
 
-SYNOPSIS = ""
-OPTIONS: tuple[Option, ...] = ()
 
-
-def run(given: Parsed, context: Context) -> int:
+def _features(given: Parsed, context: Context) -> int:
     print(json.dumps(document(), indent=2))
     return 0
 
@@ -50,3 +46,6 @@ def document() -> dict[str, Any]:
         "annotations": {},
         "potentiallyUnsafeConfigAnnotations": [],
     }
+
+
+COMMANDS = {"features": Command("", (), _features)}

@@ -7,14 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from runtime.container.bundle import OCI_VERSION
 from runtime.errors import ContainerError
-from runtime.oci_runtime.main import Context
-from runtime.oci_runtime.options import Option, Parsed
+from runtime.oci_runtime.command_line import Command, Context, Option, Parsed
+from runtime.oci_runtime.record import OCI_VERSION
 from runtime.rootfs.system_mounts import MASKED, READONLY
 
-SYNOPSIS = "[OPTIONS]"
-OPTIONS = (
+_OPTIONS = (
     Option("bundle", "b", True, "the directory that gets it"),
     Option("rootless", "", False, "for an ordinary user"),
 )
@@ -22,7 +20,7 @@ OPTIONS = (
 _CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
 
 
-def run(given: Parsed, context: Context) -> int:
+def _spec(given: Parsed, context: Context) -> int:
     path = Path(given.value("bundle") or ".") / "config.json"
     try:
         with open(path, "x") as file:
@@ -84,3 +82,6 @@ def _mounts(*, rootless: bool) -> list[dict[str, Any]]:
         options = [*closed, "relatime", "ro"]
         mounts.append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options})
     return mounts
+
+
+COMMANDS = {"spec": Command("[OPTIONS]", _OPTIONS, _spec)}

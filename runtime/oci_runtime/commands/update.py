@@ -7,14 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import BadContent, ContainerError
+from runtime.errors import BadContent
 from runtime.oci.resource_config import resources_from_json
 from runtime.oci_runtime import record
-from runtime.oci_runtime.cgroups import bundle_cgroup
-from runtime.oci_runtime.main import Context, one_id
-from runtime.oci_runtime.options import Option, Parsed, UsageError
-
-SYNOPSIS = "[OPTIONS] ID"
+from runtime.oci_runtime.cgroups.bundle_cgroup import apply
+from runtime.oci_runtime.command_line import Command, Context, Option, Parsed, UsageError
 
 # Option → its place in `linux.resources`, and whether it is a number.
 _PLACES = {
@@ -36,18 +33,15 @@ _PLACES = {
     "memory-swap": (("memory", "swap"), True),
     "pids-limit": (("pids", "limit"), True),
 }
-OPTIONS = (
+_OPTIONS = (
     Option("resources", "r", True, "file with `linux.resources`; - is stdin"),
     *(Option(name, "", True, f"`{'.'.join(place)}`") for name, (place, _) in _PLACES.items()),
 )
 
 
-def run(given: Parsed, context: Context) -> int:
-    container = record.read(context.root, one_id(given))
-    status = container.status()
-    if status in (record.STOPPED, record.CREATING):
-        raise ContainerError(f"container `{container.container_id}` is {status}")
-    bundle_cgroup.apply(container.cgroups, resources_from_json(_document(given)))
+def _update(given: Parsed, context: Context) -> int:
+    container = context.container(given.one_id(), not_in=(record.STOPPED, record.CREATING))
+    apply(container.cgroup, resources_from_json(_document(given)))
     return 0
 
 
@@ -67,3 +61,6 @@ def _document(given: Parsed) -> dict[str, Any]:
             raise UsageError(f"`--{name}` takes a number: `{text}`")
         document.setdefault(group, {})[key] = int(text) if is_number else text
     return document
+
+
+COMMANDS = {"update": Command("[OPTIONS] ID", _OPTIONS, _update)}

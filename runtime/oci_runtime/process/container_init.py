@@ -11,17 +11,17 @@ import errno
 import gc
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from runtime.cgroup.entry import enter
 from runtime.container.handshake import describe, receive, send
 from runtime.errors import ContainerError
 from runtime.kernel import clone_flags, libc, mount_calls, processes
 from runtime.light_typing import Any, NamedTuple, NoReturn
 from runtime.network import loopback
 from runtime.oci.runtime_config import RuntimeConfig
-from runtime.oci_runtime.cgroups import bundle_cgroup
 from runtime.oci_runtime.hooks import run_hooks
 from runtime.oci_runtime.mounts.container_mounts import ContainerMounts
 from runtime.oci_runtime.mounts.device_nodes import cover_paths, make_devices
@@ -56,8 +56,6 @@ class InitParams(NamedTuple):
     """None: it is to be found in the mount namespace that is joined."""
     control: socket.socket
     gate: socket.socket
-    own_cgroups: tuple[str, ...]
-    """Directories of cgroups that the child enters by itself, which is cheaper than being moved."""
     console: socket.socket | None
     joined: Mapping[str, int]
     """Kind of namespace → descriptor, for those that have a path."""
@@ -77,11 +75,10 @@ class InitParams(NamedTuple):
         return {one.kind for one in self.config.linux.namespaces if one.path is None}
 
 
-def run_as_init(params: InitParams) -> NoReturn:
-    """Enter the namespaces; go on as the container's process, or start it and end."""
+def run_as_init(params: InitParams, cgroups: Sequence[Path]) -> NoReturn:
+    """Enter what is left of *cgroups* and the namespaces; go on as the container's process, or start it and end."""
     try:
         gc.freeze()
-        gc.disable()
         kept = [
             params.control.fileno(),
             params.gate.fileno(),
@@ -91,10 +88,9 @@ def run_as_init(params: InitParams) -> NoReturn:
         ]
         kept += [one.fileno() for one in (params.console,) if one is not None]
         kept += [*params.start.descriptors, *(() if params.rootfs_fd is None else (params.rootfs_fd,))]
-        processes.reset_signals()
         processes.close_fds(keep=kept, first=3 + params.preserved)
         os.umask(0)
-        bundle_cgroup.enter(params.own_cgroups)
+        enter(cgroups)
         _enter_namespaces(params)
         if "pid" in params.new or "pid" in params.joined or "time" in params.new or "time" in params.joined:
             pid = processes.fork_sibling()
@@ -151,7 +147,7 @@ def _enter_namespaces(params: InitParams) -> None:
         flags |= FLAGS[kind]
     if flags:
         libc.unshare(flags)
-    _ask(params, "placed")
+    _ask(params, "cgroup")
     if "cgroup" in new:
         # It takes the cgroup that we are in by now for its root.
         libc.unshare(clone_flags.NEWCGROUP)

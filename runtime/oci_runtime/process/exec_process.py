@@ -9,17 +9,18 @@ from __future__ import annotations
 import gc
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from runtime.cgroup.cgroup import Cgroup
+from runtime.cgroup.entry import enter, fork_into_cgroup, open_entry
 from runtime.container.handshake import channel, describe, failure, receive, send
 from runtime.errors import ContainerError
 from runtime.kernel import libc, processes
 from runtime.kernel.number_list import number_list
 from runtime.light_typing import NamedTuple, NoReturn
 from runtime.oci.runtime_config import Process, RuntimeConfig
-from runtime.oci_runtime.cgroups import bundle_cgroup
 from runtime.oci_runtime.creation import prepare_start
 from runtime.oci_runtime.process.container_init import FLAGS
 from runtime.oci_runtime.process.process_attributes import set_limits, set_priorities
@@ -48,10 +49,11 @@ def join(container: Record, config: RuntimeConfig, process: Process, joining: Jo
         flags, in_user_namespace = _namespaces(container.pid)
         root = os.open(f"/proc/{container.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         control, theirs = channel()
-        first = processes.fork()
-        if first == 0:
-            control.close()
-            _run_exec(container, config, start, joining, theirs, pidfd, root, flags, in_user_namespace)
+        with open_entry(_cgroup(container, joining.cgroup)) as (directory, files):
+            first, cgroups = fork_into_cgroup(directory, files)
+            if first == 0:
+                control.close()
+                _run_exec(container, config, start, joining, theirs, pidfd, root, flags, in_user_namespace, cgroups)
         theirs.close()
         os.close(root)
         with control:
@@ -85,15 +87,12 @@ def _serve(control: socket.socket, container: Record, process: Process, joining:
             if message is None:
                 raise ContainerError(f"nothing came of the process in container `{container.container_id}`: it was killed")
             raise failure(message[0]["error"])
-        if "place" in message[0]:
-            bundle_cgroup.add(_cgroups(container, joining.cgroup), first)
-            _set_affinity(first, process)
-        elif "pid" in message[0]:
+        if "pid" in message[0]:
             pid = message[0]["pid"]
             if pid != first:
                 os.waitpid(first, 0)
             continue
-        elif "limit" in message[0]:
+        if "limit" in message[0]:
             # The number of the process may still be on its way from the other sender.
             while not pid:
                 other = receive(control)
@@ -107,21 +106,23 @@ def _serve(control: socket.socket, container: Record, process: Process, joining:
         send(control, {})
 
 
-def _cgroups(container: Record, below: str | None) -> Mapping[str, str]:
+def _cgroup(container: Record, below: str | None) -> Cgroup:
     if not below:
-        return container.cgroups
+        return container.cgroup
     if ".." in below.split("/"):
         raise ContainerError(f"`--cgroup` leads out of the container's cgroup: `{below}`")
-    found = {key: str(Path(directory, below.strip("/"))) for key, directory in container.cgroups.items()}
-    return {key: directory for key, directory in found.items() if os.path.isdir(directory)} or container.cgroups
+    whole, part = container.cgroup, below.strip("/")
+    controllers = {key: directory / part for key, directory in whole.controllers.items() if (directory / part).is_dir()}
+    unified = whole.unified / part if whole.unified is not None and (whole.unified / part).is_dir() else None
+    return Cgroup(whole.name, controllers, unified) if controllers or unified is not None else whole
 
 
-def _set_affinity(pid: int, process: Process) -> None:
+def _set_affinity(process: Process) -> None:
     initial, final = process.exec_cpu_affinity
     for numbers in (initial, final):
         if numbers:
             with suppress(OSError):  # CPUs that this machine, or the cpuset, has not
-                os.sched_setaffinity(pid, number_list(numbers))
+                os.sched_setaffinity(0, number_list(numbers))
 
 
 def _run_exec(
@@ -134,16 +135,16 @@ def _run_exec(
     root: int,
     flags: int,
     in_user_namespace: bool,
+    cgroups: Sequence[Path],
 ) -> NoReturn:
     try:
         gc.freeze()
-        gc.disable()
-        processes.reset_signals()
         kept = [control.fileno(), pidfd, root, *start.descriptors]
         kept += [] if joining.console is None else [joining.console.fileno()]
         processes.close_fds(keep=kept, first=3 + joining.preserved)
         processes.make_undumpable()
-        _ask(control, "place")
+        enter(cgroups)
+        _set_affinity(start.process)
         if flags:
             libc.setns(pidfd, flags)
         os.close(pidfd)

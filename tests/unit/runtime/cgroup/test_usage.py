@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.cgroup.pressure import waited_s
-from runtime.cgroup.usage import usage
+from runtime.cgroup.usage import usage, waited_s
 
 
 def fill(directory: Path, **files: str) -> Path:

@@ -8,9 +8,9 @@ import pytest
 
 from runtime.oci.resource_config import resources_from_json
 from runtime.oci_runtime.cgroups.systemd_unit import cgroup_path, limit_properties, scope_of
-from runtime.oci_runtime.commands.kill import signal_number
+from runtime.oci_runtime.command_line import Option, UsageError, parse
+from runtime.oci_runtime.commands.control import signal_number
 from runtime.oci_runtime.main import COMMANDS, GLOBAL_OPTIONS, main
-from runtime.oci_runtime.options import Option, UsageError, parse
 
 KNOWN = (Option("bundle", "b", True), Option("detach", "d", False), Option("env", "e", True))
 

@@ -10,9 +10,9 @@ import pytest
 
 from runtime.errors import Unsupported
 from runtime.oci.runtime_config import process_from_json
+from runtime.oci_runtime.command_line import parse
 from runtime.oci_runtime.commands import exec as exec_command
 from runtime.oci_runtime.creation import read_bundle
-from runtime.oci_runtime.options import parse
 from runtime.oci_runtime.process.security_labels import apparmor_is_on, apparmor_word, labels_of
 
 PROCESS = {"args": ["true"], "cwd": "/"}
@@ -60,6 +60,6 @@ def test_a_program_that_enters_has_the_labels_of(tmp_path: Path, words: tuple[st
     document = {"ociVersion": "1.2.0", "root": {"path": "rootfs"}, "process": {**PROCESS, **LABELS}}
     (tmp_path / "config.json").write_text(json.dumps(document))
     _content, config = read_bundle(tmp_path)
-    given = parse([*words, "name", "true"], exec_command.OPTIONS, stop_at_word=True)
+    given = parse([*words, "name", "true"], exec_command.COMMANDS["exec"].options, stop_at_word=True)
     process = exec_command._process(given, config)
     assert expected == (process.apparmor_profile, process.selinux_label)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from runtime.oci_runtime.cgroups.statistics import oom_kills, statistics
+from runtime.cgroup.cgroup import Cgroup
+from runtime.oci_runtime.cgroups.statistics import statistics
+from runtime.oci_runtime.command_line import UsageError
 from runtime.oci_runtime.commands import events
-from runtime.oci_runtime.options import UsageError
 
 V2 = {
     "cpu.stat": "usage_usec 1500\nuser_usec 1000\nsystem_usec 500\nnr_periods 4\nnr_throttled 2\nthrottled_usec 7",
@@ -40,36 +41,34 @@ V1 = {
 BYTES = [{"major": 8, "minor": 0, "op": "Read", "value": 512}, {"major": 8, "minor": 0, "op": "Write", "value": 1024}]
 
 
-def written(directory: Path, files: dict[str, str]) -> str:
+def written(directory: Path, files: dict[str, str]) -> Path:
     for name, content in files.items():
         (directory / name).write_text(content + "\n")
-    return str(directory)
+    return directory
 
 
 def test_both_versions_say_the_same(tmp_path: Path) -> None:
     (tmp_path / "v1").mkdir()
     (tmp_path / "v2").mkdir()
     v1 = written(tmp_path / "v1", V1)
-    ones = dict.fromkeys(("cpuacct", "cpu", "memory", "pids", "blkio"), v1)
-    unified = {"": written(tmp_path / "v2", V2)}
-    for cgroups in (ones, unified):
-        seen = statistics(cgroups)
+    ones = Cgroup("x", dict.fromkeys(("cpuacct", "cpu", "memory", "pids", "blkio"), v1))
+    unified = Cgroup("x", {}, written(tmp_path / "v2", V2))
+    for cgroup in (ones, unified):
+        seen = statistics(cgroup)
         assert (1_500_000, 500_000, 1_000_000) == tuple(seen["cpu"]["usage"][name] for name in ("total", "kernel", "user"))
         assert {"periods": 4, "throttledPeriods": 2, "throttledTime": 7000} == seen["cpu"]["throttling"]
         assert (4096, 8192) == (seen["memory"]["usage"]["usage"], seen["memory"]["usage"]["max"])
         assert 2000 == seen["memory"]["cache"]
         counted = [one for one in seen["blkio"]["ioServiceBytesRecursive"] if one["op"] != "Total"]
         assert BYTES == counted
-        assert 3 == oom_kills(cgroups)
     assert {"current": 2} == statistics(unified)["pids"]
     assert {"current": 2, "limit": 100} == statistics(ones)["pids"]
     assert (1 << 64) - 1 == statistics(unified)["memory"]["usage"]["limit"]
 
 
 def test_what_the_kernel_does_not_tell_is_left_out(tmp_path: Path) -> None:
-    assert {} == statistics({})
-    assert {"cpu": {"usage": {}}} == statistics({"": str(tmp_path)})
-    assert oom_kills({}) is None
+    assert {} == statistics(Cgroup("x"))
+    assert {"cpu": {"usage": {}}} == statistics(Cgroup("x", {}, tmp_path))
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("5s", 5.0), ("500ms", 0.5), ("1m", 60.0), ("2", 2.0), ("1.5s", 1.5)])

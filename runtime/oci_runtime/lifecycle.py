@@ -1,15 +1,22 @@
-"""`start`: open the gate at which a created container's PID 1 waits, and run the poststart hooks."""
+"""The start of a created container, and its end: hooks run, and what is left is killed and removed."""
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from contextlib import suppress
+
+from runtime.cgroup.freezer import thaw
 from runtime.container.handshake import connected_socket, failure, receive, send
-from runtime.errors import ContainerError
+from runtime.errors import ContainerError, RuntimeFailure
 from runtime.oci.runtime_config import RuntimeConfig
 from runtime.oci_runtime import record
 from runtime.oci_runtime.diagnostics import Diagnostics
-from runtime.oci_runtime.hooks import run_hooks
+from runtime.oci_runtime.hooks import run_every_hook, run_hooks
 from runtime.oci_runtime.record import Record
-from runtime.oci_runtime.removal import destroy
+
+_ENDS_WITHIN_S = 10.0
 
 
 def start(container: Record, config: RuntimeConfig, diagnostics: Diagnostics) -> None:
@@ -35,3 +42,32 @@ def start(container: Record, config: RuntimeConfig, diagnostics: Diagnostics) ->
     except ContainerError:
         destroy(container, config, diagnostics)
         raise
+
+
+def destroy(container: Record, config: RuntimeConfig | None, diagnostics: Diagnostics) -> None:
+    """Kill what still runs, remove the cgroup, run the poststop hooks, forget the container."""
+    _kill(container)
+    if container.cgroup.directories:
+        container.cgroup.kill()
+        try:
+            container.cgroup.remove()
+        except ContainerError as error:
+            diagnostics.warning(error.message)
+    if config is not None and config.hooks.poststop:
+        state = container.state(status=record.STOPPED)
+        for failed in run_every_hook(config.hooks.poststop, "poststop", state, cwd=container.bundle or None):
+            diagnostics.warning(failed)
+    container.remove()
+
+
+def _kill(container: Record) -> None:
+    if container.pid == 0:
+        return
+    with suppress(RuntimeFailure):
+        container.signal(signal.SIGKILL)
+        thaw(container.cgroup)  # what v1 has frozen doesn't even die
+    deadline = time.monotonic() + _ENDS_WITHIN_S
+    while container.alive() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    with suppress(ChildProcessError):  # ours only where `create` or `run` failed
+        os.waitpid(container.pid, os.WNOHANG)

@@ -1,14 +1,18 @@
-"""The command line: options before and after the command's name, in the way of runc and crun. No I/O.
+"""The command line: options before and after the command's name, in the way of runc and crun; what a command is. No I/O.
 
 argparse costs more than reading a bundle, and knows neither `-b` with two meanings nor options that stop at the container's name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from runtime.errors import RuntimeFailure
+from runtime.errors import ContainerError, RuntimeFailure
 from runtime.light_typing import NamedTuple
+from runtime.oci_runtime import record
+from runtime.oci_runtime.diagnostics import Diagnostics
+from runtime.oci_runtime.record import Record
 
 
 class UsageError(RuntimeFailure):
@@ -46,6 +50,36 @@ class Parsed(NamedTuple):
         if not text.lstrip("-").isdigit():
             raise UsageError(f"`--{name}` takes a number: `{text}`")
         return int(text)
+
+    def one_id(self) -> str:
+        """The container that a command is about. Raises UsageError."""
+        if len(self.words) != 1:
+            raise UsageError("the id of one container is needed" if not self.words else f"too many words: {self.words[1:]}")
+        return self.words[0]
+
+
+class Context(NamedTuple):
+    """What every command gets."""
+
+    root: Path
+    diagnostics: Diagnostics
+    cgroups: bool
+    systemd_cgroup: bool
+
+    def container(self, container_id: str, *, not_in: Sequence[str] = ()) -> Record:
+        """The container *container_id*. Raises ContainerError when there is none, and when its status is one of *not_in*."""
+        container = record.read(self.root, container_id)
+        if not_in and (status := container.status()) in not_in:
+            raise ContainerError(f"container `{container_id}` is {'not running' if status == record.STOPPED else status}")
+        return container
+
+
+class Command(NamedTuple):
+    """What a command takes, and what it does: its exit code."""
+
+    synopsis: str
+    options: tuple[Option, ...]
+    run: Callable[[Parsed, Context], int]
 
 
 def parse(arguments: Sequence[str], known: Sequence[Option], *, stop_at_word: bool = False) -> Parsed:
