@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from launcher.cli import render
@@ -164,7 +163,7 @@ def _document(record: RunRecord, now: Sample, before: Sample | None) -> dict[str
 def print_processes(reference: str, *, node: int, as_json: bool) -> int:
     processes = processes_of(living_run(state_dir(), reference, node=node))
     if as_json:
-        render.print_json([asdict(one) for one in processes])
+        render.print_json([one._asdict() for one in processes])
         return 0
     rows = [
         (
