@@ -12,9 +12,8 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.errors import Origin
 from launcher.plan.launch_plan import DataPin, LaunchPlan
-from launcher.plan.origins import origin_of
+from launcher.plan.origins import where_in
 from launcher.plan.refusals import refuse_missing
 from launcher.plan.stat_cache import StatCache, cache_for
 from runtime.oci.digest import digest_json
@@ -89,11 +88,7 @@ def _list(root: str, below: str, entries: list[tuple[str, str, os.stat_result]])
 
 def refuse_missing_inputs(plan: LaunchPlan, *, environ: Mapping[str, str]) -> None:
     """Data and secrets that the run had, and this machine or this shell hasn't."""
-
-    def where(key: str) -> Origin | None:
-        return origin_of(plan.origins, key)
-
-    refuse_missing(plan.spec, where, environ=environ)
+    refuse_missing(plan.spec, where_in(plan.origins), environ=environ)
 
 
 def changed_data(plan: LaunchPlan, *, state: StateDir) -> tuple[str, ...]:

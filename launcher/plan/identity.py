@@ -7,12 +7,11 @@ would make "another experiment".)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from launcher.config.spec import ExperimentSpec
-from launcher.plan.launch_plan import DataPin, Lock
+from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.cache_key import own_fields
 from runtime.build.plan import CopyFiles, MakeDirectory, RunCommand, Step, UnpackDebs
 from runtime.oci.digest import Digest, digest_json
@@ -20,48 +19,36 @@ from runtime.oci.digest import Digest, digest_json
 _FORMAT = 1
 
 
-def spec_digest(
-    spec: ExperimentSpec,
-    *,
-    base_digest: Digest,
-    steps: tuple[Step, ...],
-    lock: Lock | None,
-    code_digest: Digest,
-    argv: tuple[str, ...],
-    gpus: int | float,
-    processes: int,
-    threads: int,
-    data: Mapping[str, DataPin],
-    stages: tuple[tuple[Step, ...], ...] = (),
-) -> Digest:
-    """Digest of everything in *spec* and its pins that can change the result."""
-    of_stages: list[Digest] = []
-    for stage in stages:
-        of_stages.append(digest_json([_content(step, of_stages) for step in stage]))
-    described = (_own_content(step, of_stages) for step in steps)
+def spec_digest(plan: LaunchPlan) -> Digest:
+    """Digest of everything in *plan* that can change the result."""
+    spec = plan.spec
+    stages: list[Digest] = []
+    for stage in plan.build.stages:
+        stages.append(digest_json([_content(step, stages) for step in stage]))
+    steps = (_own_content(step, stages) for step in plan.build.steps)
     return digest_json(
         {
             "format": _FORMAT,
-            "base": base_digest,
-            "steps": [content for content in described if content is not None],
-            "lock": None if lock is None else lock.digest,
+            "base": plan.base_digest,
+            "steps": [content for content in steps if content is not None],
+            "lock": None if plan.lock is None else plan.lock.digest,
             "image_env": spec.image.env,
-            "code": code_digest,
-            "argv": list(argv),
-            "workdir": spec.workdir,
+            "code": plan.code.digest,
+            "argv": list(plan.argv),
+            "workdir": plan.build.config.workdir,
             "params": spec.params,
             "seed": spec.seed,
             "deterministic": spec.deterministic,
-            "processes": processes,
+            "processes": plan.processes,
             "env": spec.env,
-            "gpus": gpus,
+            "gpus": plan.gpus,
             "gpu": {name: wish for name, wish in asdict(spec.gpu).items() if name not in ("require", "stop_when_idle")},
             **({"devices": list(spec.devices)} if spec.devices else {}),
             "nodes": spec.nodes,
-            "threads": threads,
+            "threads": plan.threads,
             # Who makes a network of the run's own, and what it is called, changes nothing.
             "network": spec.network if spec.network in ("none", "host") else "bridge",
-            "data": {name: pin.digest for name, pin in data.items()},
+            "data": {name: pin.digest for name, pin in plan.data.items()},
         }
     )
 

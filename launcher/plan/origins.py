@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from launcher.errors import Origin
@@ -27,6 +28,11 @@ def origin_of(origins: Mapping[str, str], key: str) -> Origin | None:
         key, _, rest = key.rpartition(".")
         if not rest or not key:
             return None
+
+
+def where_in(origins: Mapping[str, str]) -> Where:
+    """`origin_of` for *origins*."""
+    return partial(origin_of, origins)
 
 
 def is_set(origins: Mapping[str, str], key: str) -> bool:

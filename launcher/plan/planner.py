@@ -6,14 +6,15 @@ neither uv's nor Debian's part. When base and requirements are both new, they ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple
 
 from launcher.config.compiled import Composed
 from launcher.config.spec import ExperimentSpec, Image
-from launcher.errors import ConfigError, Origin
+from launcher.errors import ConfigError
 from launcher.plan.bases.pinning import Pinning
 from launcher.plan.code.code_snapshot import snapshot
 from launcher.plan.gpus.gpu_request import gpu_share
@@ -21,7 +22,7 @@ from launcher.plan.identity import spec_digest
 from launcher.plan.image_plan import build_plan
 from launcher.plan.launch_plan import CodeSnapshot, DataPin, LaunchPlan, Lock
 from launcher.plan.machine_share import check_memory, check_network, cpu_share, this_machine
-from launcher.plan.origins import Where, is_set, origin_of
+from launcher.plan.origins import Where, is_set, where_in
 from launcher.plan.pins import ImagePinner, ImagePins, pin_existing_image
 from launcher.plan.program.command import own_command, program_argv, ranks, starts_torchrun, thread_count, user_advice
 from launcher.plan.refusals import refuse_indeterminism, refuse_missing, refuse_unsupported
@@ -29,19 +30,8 @@ from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan, ImageConfig
 from runtime.errors import GpuError
 from runtime.gpu.gpu import Gpu
-from runtime.oci.digest import Digest, digest_json
+from runtime.oci.digest import digest_json
 from runtime.state_dir import StateDir
-
-
-@dataclass(frozen=True, slots=True)
-class _Share:
-    """What a run gets of this machine."""
-
-    gpus: int | float
-    cpus: float
-    processes: int
-    candidates: tuple[Gpu, ...] = ()
-    """The GPUs that it may be; empty without any, and in a plan for elsewhere."""
 
 
 def plan(
@@ -60,15 +50,12 @@ def plan(
     Not *runs_here*: the plan is only looked at, or only its image is built, and what this machine lacks is a warning. *observer*
     hears of what is built to be asked for its Python.
     """
-
-    def where(key: str) -> Origin | None:
-        return origin_of(composed.origins, key)
-
-    spec, elsewhere = _placed(composed.spec, where, runs_here=runs_here)
-    share, lacking = _share_for(spec, where, runs_here=runs_here)
+    where = where_in(composed.origins)
+    checks = _Checks(where, runs_here=runs_here)
+    spec = checks.placed(composed.spec)
+    share = checks.share_for(spec)
     refuse_missing(spec, where, environ=environ)
-    lacking += _devices_lacking(spec, where, runs_here=runs_here)
-    lacking += _indeterminism(spec, where, runs_here=runs_here)
+    checks.check_machine(spec)
     words = own_command(spec, where)
     # The code is in a Dockerfile's image already, unless the experiment has some of its own.
     has_code = spec.image.dockerfile is not None and not is_set(composed.origins, "code")
@@ -77,48 +64,184 @@ def plan(
         pins = ImagePinner(composed.spec, Pinning(state, environ, refresh, observer), where).pin(composed.experiment_file)
     else:
         pins = pin_existing_image(image, state=state, as_dockerfile=spec.image.dockerfile is not None)
-    if image is not None:
         spec = replace(spec, image=replace(Image(base=pins.name, env=spec.image.env), dockerfile=spec.image.dockerfile))
     code = code or pins.code or _no_code(spec)
-    data = _data_of(spec, state)
     build = _build_of(spec, pins, code, where, copy_code=not has_code)
-    lacking += _unfit(spec, build, pins.lock, share, where, runs_here=runs_here)
+    checks.check_fit(spec, build, pins.lock, share)
     argv = _argv_of(words, spec, build.config, where)
-    pinned = _Pins(base_digest=pins.base.digest, lock=pins.lock, build=build, code=code)
-    return LaunchPlan(
-        spec=spec,
-        spec_digest=_identity(spec, pinned, argv=argv, share=share, data=data),
-        build=build,
-        code=code,
-        lock=pins.lock,
-        base_digest=pins.base.digest,
-        argv=argv,
-        threads=_threads(argv, share),
-        cpus=share.cpus,
-        memory_bytes=spec.memory,
-        gpus=share.gpus,
-        processes=share.processes,
-        data=data,
-        overrides=composed.overrides,
-        origins=composed.origins,
-        warnings=(*elsewhere, *lacking, *pins.warnings, *code.warnings, *_advice(spec, argv), *user_advice(build.config.user)),
+    warnings = (*checks.warnings, *pins.warnings, *code.warnings, *_advice(spec, argv), *user_advice(build.config.user))
+    return _identified(
+        LaunchPlan(
+            spec=spec,
+            spec_digest=_UNKNOWN,
+            build=build,
+            code=code,
+            lock=pins.lock,
+            base_digest=pins.base.digest,
+            argv=argv,
+            threads=_threads(argv, share),
+            cpus=share.cpus,
+            memory_bytes=spec.memory,
+            gpus=share.gpus,
+            processes=share.processes,
+            data=_data_of(spec, state),
+            overrides=composed.overrides,
+            origins=composed.origins,
+            warnings=warnings,
+        )
     )
 
 
-def _placed(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[ExperimentSpec, tuple[str, ...]]:
-    """*spec* as it is where it runs, and a warning where that can't be here; what nothing stands behind is refused."""
-    lacking: tuple[str, ...] = ()
-    if spec.nodes > 1:
-        from launcher.plan.cluster_request import on_several_nodes
+def with_spec(made: LaunchPlan, spec: ExperimentSpec, *, overrides: tuple[str, ...], state: StateDir) -> LaunchPlan:
+    """*made* for another *spec* with the same image and code: a trial of a sweep, or a rerun with other parameters.
 
+    Costs a millisecond: nothing is resolved, and the code is that of *made* even if it has changed since.
+    """
+    if (spec.image, spec.code, spec.workdir) != (made.spec.image, made.spec.code, made.spec.workdir):
+        raise ConfigError("`image`, `code` and `workdir` cannot differ from the plan's: its image is built once")
+    where = where_in(made.origins)
+    checks = _Checks(where, runs_here=True)
+    spec = checks.placed(spec)
+    refuse_indeterminism(spec, where)
+    share = checks.share_again(made, spec)
+    argv = _argv_of(own_command(spec, where), spec, made.build.config, where)
+    return _identified(
+        replace(
+            made,
+            spec=spec,
+            argv=argv,
+            threads=_threads(argv, share),
+            cpus=share.cpus,
+            memory_bytes=spec.memory,
+            gpus=share.gpus,
+            processes=share.processes,
+            data=made.data if spec.data == made.spec.data else _data_of(spec, state),
+            overrides=overrides,
+        )
+    )
+
+
+def with_data(made: LaunchPlan, *, state: StateDir) -> LaunchPlan:
+    """*made* with its data as it is now: a run records what it had."""
+    return _identified(replace(made, data=_data_of(made.spec, state)))
+
+
+def with_build(made: LaunchPlan, spec: ExperimentSpec, *, lock: Lock, build: BuildPlan) -> LaunchPlan:
+    """*made* with another image, which *spec* asks for."""
+    return _identified(replace(made, spec=spec, lock=lock, build=build))
+
+
+_UNKNOWN = digest_json(None)
+"""The identity of a plan that is not complete."""
+
+
+def _identified(made: LaunchPlan) -> LaunchPlan:
+    return replace(made, spec_digest=spec_digest(made))
+
+
+class _Share(NamedTuple):
+    """What a run gets of this machine."""
+
+    gpus: int | float
+    cpus: float
+    processes: int
+    candidates: tuple[Gpu, ...] = ()
+    """The GPUs that it may be; empty without any, and in a plan for elsewhere."""
+
+
+class _Checks:
+    """What the machine must have for a run. Not *runs_here*: what it lacks is a warning, since nothing will run."""
+
+    def __init__(self, where: Where, *, runs_here: bool) -> None:
+        self._where = where
+        self._runs_here = runs_here
+        self.warnings: list[str] = []
+
+    @contextmanager
+    def _or_warning(self) -> Iterator[None]:
+        """What the body refuses is a warning where nothing will run."""
         try:
-            spec = on_several_nodes(spec, where)
-        except ConfigError as error:
-            if runs_here or spec.cluster.kind != "local":
+            yield
+        except (ConfigError, GpuError) as error:
+            if self._runs_here:
                 raise
-            lacking = (f"this machine can't run it: {error.message}",)
-    refuse_unsupported(spec, where)
-    return spec, lacking
+            self.warnings.append(f"this machine can't run it: {error.message}")
+
+    def placed(self, spec: ExperimentSpec) -> ExperimentSpec:
+        """*spec* as it is where it runs; what nothing stands behind is refused."""
+        if spec.nodes > 1:
+            from launcher.plan.cluster_request import on_several_nodes
+
+            if spec.cluster.kind != "local":
+                spec = on_several_nodes(spec, self._where)
+            else:
+                with self._or_warning():
+                    spec = on_several_nodes(spec, self._where)
+        refuse_unsupported(spec, self._where)
+        return spec
+
+    def share_for(self, spec: ExperimentSpec) -> _Share:
+        """The share of a run. Nobody knows a cluster's node yet."""
+        if spec.cluster.kind != "local":
+            from launcher.plan.cluster_request import node_share
+
+            node = node_share(spec, self._where)
+            return _Share(node.gpus, node.cpus, _processes(spec, node.gpus))
+        with self._or_warning():
+            return self._share_of(spec)
+        gpus = spec.gpus if isinstance(spec.gpus, int | float) else 1
+        return _Share(gpus, spec.cpus or this_machine().cpus, _processes(spec, gpus))
+
+    def _share_of(self, spec: ExperimentSpec) -> _Share:
+        where, machine = self._where, this_machine()
+        gpus = gpu_share(spec, where)
+        cpus = cpu_share(spec.cpus, machine=machine, gpus=gpus.count, gpus_present=gpus.present, origin=where("cpus"))
+        check_memory(spec.memory, machine=machine, origin=where("memory"))
+        check_memory(spec.shm, machine=machine, what="memory for `shm`", origin=where("shm"))
+        check_network(spec.network, origin=where("network"))
+        return _Share(gpus.count, cpus, _processes(spec, gpus.count), gpus.candidates)
+
+    def share_again(self, made: LaunchPlan, spec: ExperimentSpec) -> _Share:
+        """Measured anew where *spec* asks for something else. What `cpus: null` was then, it stays: threads change results."""
+        if _asks(spec) == _asks(made.spec):
+            return _Share(made.gpus, made.cpus, made.processes)
+        share = self.share_for(spec)
+        stays = (spec.cpus, spec.gpus) == (made.spec.cpus, made.spec.gpus)
+        return share._replace(cpus=made.cpus) if stays else share
+
+    def check_machine(self, spec: ExperimentSpec) -> None:
+        """Its devices and its processor."""
+        if spec.devices and spec.cluster.kind == "local":
+            from launcher.plan.gpus.devices import refuse_missing_devices
+
+            with self._or_warning():
+                self.warnings += refuse_missing_devices(spec.devices, self._where)
+        with self._or_warning():
+            refuse_indeterminism(spec, self._where)
+
+    def check_fit(self, spec: ExperimentSpec, build: BuildPlan, lock: Lock | None, share: _Share) -> None:
+        """Whether its driver and GPUs can run what is in the image."""
+        if not share.candidates:
+            return
+        from launcher.plan.gpus.devices import refuse_unready_driver
+        from launcher.plan.gpus.gpu_fit import check_fit
+
+        with self._or_warning():
+            refuse_unready_driver(share.candidates)
+            self.warnings += check_fit(spec, build.config.env, lock, share.candidates, self._where)
+
+
+def _processes(spec: ExperimentSpec, gpus: int | float) -> int:
+    return max(1, int(gpus)) if spec.processes == "per-gpu" else int(spec.processes)
+
+
+def _asks(spec: ExperimentSpec) -> tuple[object, ...]:
+    """What of *spec* is measured against a machine, and which."""
+    return (spec.cluster.kind, spec.gpus, spec.cpus, spec.memory, spec.shm, spec.processes, spec.network)
+
+
+def _threads(argv: tuple[str, ...], share: _Share) -> int:
+    return thread_count(cpus=share.cpus, processes=ranks(argv, processes=share.processes, gpus=share.gpus))
 
 
 def _argv_of(words: tuple[str, ...] | None, spec: ExperimentSpec, config: ImageConfig, where: Where) -> tuple[str, ...]:
@@ -134,183 +257,6 @@ def _build_of(spec: ExperimentSpec, pins: ImagePins, code: CodeSnapshot, where: 
     config = pins.base.image_config
     workdir = spec.workdir if config is None or where("workdir") is not None else config.workdir
     return build_plan(spec, pins.base, pins.lock, code, workdir=workdir, copy_code=copy_code, origin=where("image.requirements"))
-
-
-def with_spec(made: LaunchPlan, spec: ExperimentSpec, *, overrides: tuple[str, ...], state: StateDir) -> LaunchPlan:
-    """*made* for another *spec* with the same image and code: a trial of a sweep, or a rerun with other parameters.
-
-    Costs a millisecond: nothing is resolved, and the code is that of *made* even if it has changed since.
-    """
-    if (spec.image, spec.code, spec.workdir) != (made.spec.image, made.spec.code, made.spec.workdir):
-        raise ConfigError("`image`, `code` and `workdir` cannot differ from the plan's: its image is built once")
-
-    def where(key: str) -> Origin | None:
-        return origin_of(made.origins, key)
-
-    spec, _ = _placed(spec, where, runs_here=True)
-    refuse_indeterminism(spec, where)
-    share = _share_again(made, spec, where)
-    argv = _argv_of(own_command(spec, where), spec, made.build.config, where)
-    data = made.data if spec.data == made.spec.data else _data_of(spec, state)
-    return replace(
-        made,
-        spec=spec,
-        spec_digest=_identity(spec, made, argv=argv, share=share, data=data),
-        argv=argv,
-        threads=_threads(argv, share),
-        cpus=share.cpus,
-        memory_bytes=spec.memory,
-        gpus=share.gpus,
-        processes=share.processes,
-        data=data,
-        overrides=overrides,
-    )
-
-
-def with_data(made: LaunchPlan, *, state: StateDir) -> LaunchPlan:
-    """*made* with its data as it is now: a run records what it had."""
-    data = _data_of(made.spec, state)
-    share = _Share(made.gpus, made.cpus, made.processes)
-    return replace(made, data=data, spec_digest=_identity(made.spec, made, argv=made.argv, share=share, data=data))
-
-
-def with_build(made: LaunchPlan, spec: ExperimentSpec, *, lock: Lock, build: BuildPlan) -> LaunchPlan:
-    """*made* with another image, which *spec* asks for."""
-    changed = replace(made, spec=spec, lock=lock, build=build)
-    share = _Share(made.gpus, made.cpus, made.processes)
-    return replace(changed, spec_digest=_identity(spec, changed, argv=made.argv, share=share, data=made.data))
-
-
-class _Pinned(Protocol):
-    """What an identity takes from pins: a LaunchPlan has it, and so have pins that are not a plan yet."""
-
-    @property
-    def base_digest(self) -> Digest: ...
-    @property
-    def lock(self) -> Lock | None: ...
-    @property
-    def build(self) -> BuildPlan: ...
-    @property
-    def code(self) -> CodeSnapshot: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Pins:
-    base_digest: Digest
-    lock: Lock | None
-    build: BuildPlan
-    code: CodeSnapshot
-
-
-def _identity(
-    spec: ExperimentSpec, pinned: _Pinned, *, argv: tuple[str, ...], share: _Share, data: Mapping[str, DataPin]
-) -> Digest:
-    return spec_digest(
-        replace(spec, workdir=pinned.build.config.workdir),
-        base_digest=pinned.base_digest,
-        steps=pinned.build.steps,
-        stages=pinned.build.stages,
-        lock=pinned.lock,
-        code_digest=pinned.code.digest,
-        argv=argv,
-        gpus=share.gpus,
-        processes=share.processes,
-        threads=_threads(argv, share),
-        data=data,
-    )
-
-
-def _share_of(spec: ExperimentSpec, where: Where) -> _Share:
-    gpus = gpu_share(spec, where)
-    machine = this_machine()
-    cpus = cpu_share(spec.cpus, machine=machine, gpus=gpus.count, gpus_present=gpus.present, origin=where("cpus"))
-    check_memory(spec.memory, machine=machine, origin=where("memory"))
-    check_memory(spec.shm, machine=machine, what="memory for `shm`", origin=where("shm"))
-    check_network(spec.network, origin=where("network"))
-    processes = max(1, int(gpus.count)) if spec.processes == "per-gpu" else int(spec.processes)
-    return _Share(gpus.count, cpus, processes, gpus.candidates)
-
-
-def _share_for(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[_Share, tuple[str, ...]]:
-    """The share, and warnings about what this machine lacks: for a run that is refused. Nobody knows a cluster's node yet."""
-    if spec.cluster.kind != "local":
-        return _share_of_node(spec, where), ()
-    try:
-        return _share_of(spec, where), ()
-    except ConfigError as error:
-        if runs_here:
-            raise
-        lacking = f"this machine can't run it: {error.message}"
-    gpus = spec.gpus if isinstance(spec.gpus, int | float) else 1
-    processes = max(1, int(gpus)) if spec.processes == "per-gpu" else int(spec.processes)
-    return _Share(gpus, spec.cpus or this_machine().cpus, processes), (lacking,)
-
-
-def _share_of_node(spec: ExperimentSpec, where: Where) -> _Share:
-    from launcher.plan.cluster_request import node_share
-
-    share = node_share(spec, where)
-    processes = max(1, int(share.gpus)) if spec.processes == "per-gpu" else int(spec.processes)
-    return _Share(share.gpus, share.cpus, processes)
-
-
-def _devices_lacking(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[str, ...]:
-    if not spec.devices or spec.cluster.kind != "local":
-        return ()
-    from launcher.plan.gpus.devices import refuse_missing_devices
-
-    return _refused_or_told(lambda: refuse_missing_devices(spec.devices, where), runs_here=runs_here)
-
-
-def _indeterminism(spec: ExperimentSpec, where: Where, *, runs_here: bool) -> tuple[str, ...]:
-    def check() -> tuple[str, ...]:
-        refuse_indeterminism(spec, where)
-        return ()
-
-    return _refused_or_told(check, runs_here=runs_here)
-
-
-def _unfit(
-    spec: ExperimentSpec, build: BuildPlan, lock: Lock | None, share: _Share, where: Where, *, runs_here: bool
-) -> tuple[str, ...]:
-    if not share.candidates:
-        return ()
-    from launcher.plan.gpus.devices import refuse_unready_driver
-    from launcher.plan.gpus.gpu_fit import check_fit
-
-    def check() -> tuple[str, ...]:
-        refuse_unready_driver(share.candidates)
-        return check_fit(spec, build.config.env, lock, share.candidates, where)
-
-    return _refused_or_told(check, runs_here=runs_here)
-
-
-def _refused_or_told(check: Callable[[], tuple[str, ...]], *, runs_here: bool) -> tuple[str, ...]:
-    """The warnings of *check*. What it refuses is a warning where nothing will run."""
-    try:
-        return check()
-    except (ConfigError, GpuError) as error:
-        if runs_here:
-            raise
-        return (f"this machine can't run it: {error.message}",)
-
-
-def _threads(argv: tuple[str, ...], share: _Share) -> int:
-    return thread_count(cpus=share.cpus, processes=ranks(argv, processes=share.processes, gpus=share.gpus))
-
-
-def _asks(spec: ExperimentSpec) -> tuple[object, ...]:
-    """What of *spec* is measured against a machine, and which."""
-    return (spec.cluster.kind, spec.gpus, spec.cpus, spec.memory, spec.shm, spec.processes, spec.network)
-
-
-def _share_again(made: LaunchPlan, spec: ExperimentSpec, where: Where) -> _Share:
-    """Measured anew where *spec* asks for something else. What `cpus: null` was then, it stays: threads change results."""
-    if _asks(spec) == _asks(made.spec):
-        return _Share(made.gpus, made.cpus, made.processes)
-    share, _ = _share_for(spec, where, runs_here=True)
-    stays = (spec.cpus, spec.gpus) == (made.spec.cpus, made.spec.gpus)
-    return replace(share, cpus=made.cpus) if stays else share
 
 
 def _code_of(spec: ExperimentSpec, state: StateDir, environ: Mapping[str, str], where: Where) -> CodeSnapshot:

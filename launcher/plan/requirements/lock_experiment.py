@@ -14,12 +14,12 @@ from pathlib import Path
 from launcher.config.compiled import Composed
 from launcher.config.project import INSTALLED_CONF, shipped_conf
 from launcher.config.spec import ExperimentSpec
-from launcher.errors import ConfigError, LaunchError, Origin
+from launcher.errors import ConfigError, LaunchError
 from launcher.plan.bases.pinned_base import Base, BasePython
 from launcher.plan.bases.pinning import Pinning
 from launcher.plan.image_plan import apt_packages
 from launcher.plan.launch_plan import Lock
-from launcher.plan.origins import origin_of
+from launcher.plan.origins import where_in
 from launcher.plan.pins import ImagePinner
 from launcher.plan.refusals import refuse_unsupported
 from launcher.plan.requirements.error_origins import add_requirement_origin
@@ -69,9 +69,7 @@ def lock_experiment(
         hint = f"copy it into a project's conf/experiment/ (`launch init DIR` makes one): {file}"
         raise ConfigError("a lock lies beside its experiment, and this one belongs to the installed launch", hint=hint)
 
-    def where(key: str) -> Origin | None:
-        return origin_of(composed.origins, key)
-
+    where = where_in(composed.origins)
     refuse_unsupported(spec, where)
     pinning = Pinning(state, environ, refresh, observer)
     pinner = ImagePinner(spec, pinning, where)

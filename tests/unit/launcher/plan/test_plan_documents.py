@@ -94,18 +94,10 @@ def test_an_older_plan_without_stages_is_read():
 
 
 def identity(spec=SPEC, **changes):
-    pins = {
-        "base_digest": DIGEST,
-        "steps": PLAN.build.steps,
-        "lock": PLAN.lock,
-        "code_digest": DIGEST,
-        "argv": PLAN.argv,
-        "gpus": 0,
-        "processes": 1,
-        "threads": 1,
-        "data": PLAN.data,
-    }
-    return spec_digest(spec, **{**pins, **changes})
+    """Of the plan with other fields of its own, of its build and of the image's configuration."""
+    build = {name: changes.pop(name) for name in ("steps", "stages") if name in changes}
+    config = replace(PLAN.build.config, workdir=changes.pop("workdir", PLAN.build.config.workdir))
+    return spec_digest(replace(PLAN, spec=spec, build=replace(PLAN.build, config=config, **build), **changes))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +133,6 @@ def test_what_cannot_change_the_result_is_not_in_the_identity(change):
         {"seed": 1},
         {"deterministic": True},
         {"env": {}},
-        {"workdir": "/w"},
         {"gpu": Gpu(model="H100")},
         {"network": "host"},
         {"image": replace(SPEC.image, env={"A": "2"})},
@@ -157,8 +148,9 @@ def test_what_can_change_the_result_is_in_the_identity(change):
     [
         {"base_digest": digest_bytes(b"y")},
         {"lock": None},
-        {"code_digest": digest_bytes(b"y")},
+        {"code": replace(PLAN.code, digest=digest_bytes(b"y"))},
         {"argv": ("true",)},
+        {"workdir": "/w"},
         {"gpus": 1},
         {"processes": 2},
         {"threads": 2},
