@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_COMMAND_LINE = "command line: "
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -19,10 +21,18 @@ class Origin:
 
     def __str__(self) -> str:
         if self.override is not None:
-            return f"command line: {self.override}"
+            return f"{_COMMAND_LINE}{self.override}"
         if self.line is None:
             return str(self.file)
         return f"{self.file}:{self.line}"
+
+    @classmethod
+    def parse(cls, text: str) -> Origin:
+        """What `str` wrote."""
+        if text.startswith(_COMMAND_LINE):
+            return cls(override=text.removeprefix(_COMMAND_LINE))
+        file, _, line = text.rpartition(":")
+        return cls(file=file, line=int(line)) if file and line.isdigit() else cls(file=text)
 
 
 class LaunchError(Exception):

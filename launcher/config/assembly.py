@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.config import overrides, resolve
 from launcher.config.compose import Tree, compose_files, parse_overrides, split_groups
-from launcher.config.project import SearchPath
+from launcher.config.project import Request
 from launcher.config.resolve import copied, pieces
 from launcher.config.spec import ExperimentSpec
 from launcher.config.validate import Context, to_spec
@@ -19,18 +18,6 @@ from launcher.errors import ConfigError, Origin
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Everything that an experiment's configuration depends on, besides the files."""
-
-    overrides: tuple[str, ...]
-    path: SearchPath
-    cwd: Path
-    environ: Mapping[str, str]
-    with_requirements: tuple[str, ...] = ()
-    command: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,17 +13,17 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.config.project import SearchPath, configuration_files, search_path
+from launcher.config.project import Request, configuration_files, search_path
 from launcher.config.spec import ExperimentSpec, from_json, to_json
 from runtime.state_dir import StateDir
 from runtime.whole_file import replace_file
 
 if TYPE_CHECKING:
-    from launcher.config.assembly import Assembled, Request
+    from launcher.config.assembly import Assembled
     from launcher.config.sweep_dimension import Dimension
     from launcher.config.sweep_space import SweepSpace
 
@@ -41,10 +41,13 @@ class Composed:
     choices: dict[str, str]
     """Group → option: `experiment` → `digits`, `image` → `debian`."""
     from_cache: bool
-    overrides: tuple[str, ...]
-    _request: _Raw
+    _request: Request
     validate_s: float = 0.0
     """Seconds of the composition that were validation; none when it came compiled."""
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        return self._request.overrides
 
     @property
     def experiment_file(self) -> Path | None:
@@ -58,25 +61,7 @@ class Composed:
 
         from launcher.config.assembly import assemble
 
-        return str(yaml.safe_dump(assemble(self._request.request()).values, sort_keys=False, allow_unicode=True, width=120))
-
-
-@dataclass(frozen=True, slots=True)
-class _Raw:
-    """The arguments of `load`."""
-
-    overrides: tuple[str, ...]
-    path: SearchPath
-    cwd: Path
-    environ: Mapping[str, str]
-    with_requirements: tuple[str, ...]
-    command: tuple[str, ...] | None
-
-    def request(self) -> Request:
-        """The same, for `assembly`, which is imported only where something is composed."""
-        from launcher.config.assembly import Request
-
-        return Request(self.overrides, self.path, self.cwd, self.environ, self.with_requirements, self.command)
+        return str(yaml.safe_dump(assemble(self._request).values, sort_keys=False, allow_unicode=True, width=120))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +77,8 @@ class SweepComposed:
 
     def trial(self, overrides: Sequence[str]) -> Composed:
         """The trial that *overrides* (`params.lr=0.1`, `seed=2`) set apart, with its origins."""
-        raw = self.parent._request
-        return _composed(self._space.trial(overrides), replace(raw, overrides=(*self._space.fixed, *overrides)))
+        request = self.parent._request._replace(overrides=(*self._space.fixed, *overrides))
+        return _composed(self._space.trial(overrides), request)
 
 
 def load(
@@ -107,11 +92,11 @@ def load(
     command: Sequence[str] | None = None,
 ) -> Composed:
     """The experiment of *overrides*. Raises ConfigError for whatever is wrong with it."""
-    raw = _raw(overrides, config_dir, cwd, environ, with_requirements, command)
+    request = _request(overrides, config_dir, cwd, environ, with_requirements, command)
     if environ.get("LAUNCH_NO_CONFIG_CACHE") == "1":
-        return _from_assembled(raw.request(), raw)
-    entry = state.cache / "compiled" / f"{_key(raw)}.json"
-    return _hit(entry, raw) or _from_assembled(raw.request(), raw, entry=entry)
+        return _compose(request)
+    entry = state.cache / "compiled" / f"{_key(request)}.json"
+    return _hit(entry, request) or _compose(request, entry=entry)
 
 
 def load_sweep(
@@ -127,30 +112,31 @@ def load_sweep(
     """The sweep of *overrides* (`launch -m`). Composed always: a trial costs a millisecond, not a composition."""
     from launcher.config.sweep_space import assemble_space
 
-    raw = _raw(overrides, config_dir, cwd, environ, with_requirements, command)
-    space = assemble_space(raw.request())
-    parent = _composed(space.parent, replace(raw, overrides=space.fixed))
+    request = _request(overrides, config_dir, cwd, environ, with_requirements, command)
+    space = assemble_space(request)
+    parent = _composed(space.parent, request._replace(overrides=space.fixed))
     return SweepComposed(parent, space.dimensions, space.enqueued, space)
 
 
-def _composed(made: Assembled, raw: _Raw) -> Composed:
-    return Composed(made.spec, made.origins, made.choices, False, raw.overrides, raw, validate_s=made.validate_s)
-
-
-def _raw(
+def _request(
     overrides: Sequence[str],
     config_dir: Path | None,
     cwd: Path,
     environ: Mapping[str, str],
     with_requirements: Sequence[str],
     command: Sequence[str] | None,
-) -> _Raw:
+) -> Request:
     cwd = Path(os.path.abspath(cwd))
     path = search_path(config_dir=config_dir, cwd=cwd, environ=environ)
-    return _Raw(tuple(overrides), path, cwd, environ, tuple(with_requirements), None if command is None else tuple(command))
+    words = None if command is None else tuple(command)
+    return Request(tuple(overrides), path, cwd, environ, tuple(with_requirements), words)
 
 
-def _from_assembled(request: Request, raw: _Raw, *, entry: Path | None = None) -> Composed:
+def _composed(made: Assembled, request: Request) -> Composed:
+    return Composed(made.spec, made.origins, made.choices, False, request, validate_s=made.validate_s)
+
+
+def _compose(request: Request, *, entry: Path | None = None) -> Composed:
     from launcher.config.assembly import assemble
 
     made = assemble(request)
@@ -158,17 +144,17 @@ def _from_assembled(request: Request, raw: _Raw, *, entry: Path | None = None) -
         # A cache that cannot be written (read-only home, full disk) costs time, not the launch.
         with contextlib.suppress(OSError):
             _store(entry, made)
-    return _composed(made, raw)
+    return _composed(made, request)
 
 
-def _key(raw: _Raw) -> str:
+def _key(request: Request) -> str:
     digest = hashlib.sha256()
-    command = ("as configured",) if raw.command is None else ("--", *raw.command)
-    for part in (*_versions(), str(raw.cwd), *raw.overrides, "--with", *raw.with_requirements, *command):
+    command = ("as configured",) if request.command is None else ("--", *request.command)
+    for part in (*_versions(), str(request.cwd), *request.overrides, "--with", *request.with_requirements, *command):
         digest.update(b"%d:%s" % (len(part), os.fsencode(part)))
-    for directory in raw.path.directories:
+    for directory in request.path.directories:
         digest.update(b"%d:%s" % (len(str(directory)), os.fsencode(directory)))
-    for name, file in configuration_files(raw.path):
+    for name, file in configuration_files(request.path):
         content = file.read_bytes()
         digest.update(b"%d:%s%d:%s" % (len(name), os.fsencode(name), len(content), content))
     return digest.hexdigest()
@@ -189,16 +175,14 @@ def _fingerprint(value: str | None) -> str | None:
     return None if value is None else hashlib.sha256(os.fsencode(value)).hexdigest()
 
 
-def _hit(entry: Path, raw: _Raw) -> Composed | None:
+def _hit(entry: Path, request: Request) -> Composed | None:
     try:
         document: dict[str, Any] = json.loads(entry.read_bytes())
     except (OSError, ValueError):
         return None
-    if any(_fingerprint(raw.environ.get(name)) != known for name, known in document["environment"].items()):
+    if any(_fingerprint(request.environ.get(name)) != known for name, known in document["environment"].items()):
         return None
-    return Composed(
-        from_json(ExperimentSpec, document["spec"]), document["origins"], document["choices"], True, raw.overrides, raw
-    )
+    return Composed(from_json(ExperimentSpec, document["spec"]), document["origins"], document["choices"], True, request)
 
 
 def _store(entry: Path, made: Assembled) -> None:

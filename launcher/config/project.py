@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from launcher.errors import ConfigError, Origin
 
@@ -59,6 +60,17 @@ class SearchPath:
         """The directory that holds the project's own `conf/`, None where only shipped configuration is at hand."""
         first = self.directories[0]
         return None if first == shipped_conf() else first.parent
+
+
+class Request(NamedTuple):
+    """Everything that an experiment's configuration depends on, besides the files."""
+
+    overrides: tuple[str, ...]
+    path: SearchPath
+    cwd: Path
+    environ: Mapping[str, str]
+    with_requirements: tuple[str, ...] = ()
+    command: tuple[str, ...] | None = None
 
 
 def shipped_conf() -> Path:

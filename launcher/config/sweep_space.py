@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from launcher.config import overrides, resolve, traps
-from launcher.config.assembly import Assembled, Request, composed, finish
+from launcher.config.assembly import Assembled, composed, finish
 from launcher.config.compose import Tree, parse_overrides, parse_sweep_value, split_groups, sweep_values
+from launcher.config.project import Request
 from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension
 from launcher.errors import ConfigError, Origin
@@ -240,9 +241,4 @@ def _own_value(key: str, parent: Assembled) -> Any:
 def _origin_of(key: str, parent: Assembled) -> Origin | None:
     """Where the sweep's *key* was set."""
     text = parent.origins.get(key)
-    if text is None:
-        return None
-    if text.startswith("command line: "):
-        return Origin(override=text.removeprefix("command line: "))
-    file, _, line = text.rpartition(":")
-    return Origin(file=file, line=int(line))
+    return None if text is None else Origin.parse(text)

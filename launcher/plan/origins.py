@@ -9,8 +9,6 @@ from pathlib import Path
 
 from launcher.errors import Origin
 
-_COMMAND_LINE = "command line: "
-
 Where = Callable[[str], Origin | None]
 """Key → where its value came from; None: it is a default."""
 
@@ -24,7 +22,7 @@ def origin_of(origins: Mapping[str, str], key: str) -> Origin | None:
     """Origin of *key* (`data.cifar10`) or of the nearest mapping around it; None when it is a default."""
     while True:
         if key in origins:
-            return parse_origin(origins[key])
+            return Origin.parse(origins[key])
         key, _, rest = key.rpartition(".")
         if not rest or not key:
             return None
@@ -38,11 +36,3 @@ def where_in(origins: Mapping[str, str]) -> Where:
 def is_set(origins: Mapping[str, str], key: str) -> bool:
     """Whether anybody wrote *key* or a key below it; else all of it are defaults."""
     return any(known == key or known.startswith(f"{key}.") for known in origins)
-
-
-def parse_origin(text: str) -> Origin:
-    """What `str(Origin(…))` wrote."""
-    if text.startswith(_COMMAND_LINE):
-        return Origin(override=text.removeprefix(_COMMAND_LINE))
-    file, _, line = text.rpartition(":")
-    return Origin(file=file, line=int(line)) if file and line.isdigit() else Origin(file=text)
