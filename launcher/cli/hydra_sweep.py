@@ -27,8 +27,8 @@ from launcher.run.start.fork_server import ForkServer
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.sweep.capacity import offer
 from launcher.sweep.followed import Ended, FollowedSweep, Started
-from launcher.sweep.local_place import ThisMachine
-from launcher.sweep.other_sweeps import Neighbours
+from launcher.sweep.local_place import LocalPlace
+from launcher.sweep.other_sweeps import OtherSweeps
 from launcher.sweep.parent import SweepParent, new_parent
 from launcher.sweep.results import read_known_results
 from launcher.sweep.room import Room
@@ -51,8 +51,8 @@ def hydra_sweep(settings: JobSettings) -> Iterator[HydraSweep]:
         with new_parent(spec, prepared.state, name=settings.name, note=None, command_line=settings.command_line) as parent:
             parent.begin()
             log = TrialLog(parent.run_dir.trials)
-            room = Room(offer(), Neighbours(prepared.state, parent.run_dir), parallel=settings.parallel, ends_matter=True)
-            sweep = HydraSweep(settings, prepared, parent, ThisMachine(room, supervisors), log, inbox)
+            room = Room(offer(), OtherSweeps(prepared.state, parent.run_dir), parallel=settings.parallel, ends_matter=True)
+            sweep = HydraSweep(settings, prepared, parent, LocalPlace(room, supervisors), log, inbox)
             try:
                 yield sweep
             finally:
@@ -84,7 +84,7 @@ class HydraSweep:
     settings: JobSettings
     prepared: Prepared
     parent: SweepParent
-    place: ThisMachine
+    place: LocalPlace
     log: TrialLog
     inbox: SignalInbox
     study: JobStudy = field(default_factory=JobStudy)

@@ -44,8 +44,8 @@ class Rival:
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
-    """What else runs here."""
+class Load:
+    """What others run here."""
 
     runs: tuple[Need, ...] = ()
     """Runs that belong to no sweep, and trials whose sweep was killed."""
@@ -61,26 +61,26 @@ def fits(need: Need, others: Iterable[Need], offer: Offer) -> bool:
     )
 
 
-def has_room(need: Need, mine: Sequence[Need], around: Around, offer: Offer) -> bool:
-    """Whether *need* may start beside *mine* and what runs *around*.
+def has_room(need: Need, mine: Sequence[Need], load: Load, offer: Offer) -> bool:
+    """Whether *need* may start beside *mine* and the *load* of others.
 
     A sweep that has nothing running waits for other sweeps only: their trials end soon, and it has its turn then. A run may last
     for days, and two runs that together ask for more than there is are started, too.
     """
-    trials = [need for rival in around.rivals for need in rival.running]
+    trials = [need for rival in load.rivals for need in rival.running]
     if mine or trials:
-        return fits(need, [*mine, *trials, *(around.runs if mine else ())], offer)
+        return fits(need, [*mine, *trials, *(load.runs if mine else ())], offer)
     return True
 
 
-def comes_first(rival: Rival, need: Need, mine: Sequence[Need], around: Around, offer: Offer, *, served_at: float) -> bool:
+def comes_first(rival: Rival, need: Need, mine: Sequence[Need], load: Load, offer: Offer, *, served_at: float) -> bool:
     """Whether *rival*'s next trial goes before mine, which needs *need*."""
     if rival.wants is None:
         return False
     its, own = standing(rival.running, offer), standing(mine, offer)
     if its > own + _ROUNDING or (its > own - _ROUNDING and rival.served_at >= served_at):
         return False
-    every = [*mine, *around.runs, *(each for other in around.rivals for each in other.running)]
+    every = [*mine, *load.runs, *(each for other in load.rivals for each in other.running)]
     return _takes_from(need, rival.wants, every, offer)
 
 

@@ -1,7 +1,7 @@
-"""What else runs under this LAUNCH_HOME, and the word that sweeps leave for each other while they wait for room.
+"""What else runs under this LAUNCH_HOME, and the file in which sweeps tell each other that they wait for room.
 
 There is no daemon. Whoever starts a trial looks at the runs that have not ended (`active.py`), under one lock for looking and
-starting. A sweep that waits holds a lock on a file in its parent's directory, in which stands what it needs: killed, it waits no
+starting. A sweep that waits holds a lock on a file in its parent's directory, which says what it needs: killed, it waits no
 longer.
 """
 
@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from launcher.run.active import active_runs
-from launcher.sweep.capacity import Around, Need, Rival
+from launcher.sweep.capacity import Load, Need, Rival
 from launcher.sweep.stage import Stage, StagedRun
 from runtime.file_lock import is_locked, locked, open_locked
 from runtime.state_dir import RunDir, StateDir
 
 
-class Neighbours:
+class OtherSweeps:
     """The other runs, as the sweep *parent* sees them."""
 
     def __init__(self, state: StateDir, parent: RunDir) -> None:
@@ -29,7 +29,7 @@ class Neighbours:
         self._parent = parent
         self._known: dict[str, StagedRun] = {}
         self._waiting_fd: int | None = None
-        self._told: Need | None = None
+        self._announced: Need | None = None
         self.served_at = time.time()
 
     @contextmanager
@@ -38,7 +38,7 @@ class Neighbours:
         with locked(self._state.locks / "trials.lock"):
             yield
 
-    def around(self) -> Around:
+    def current_load(self) -> Load:
         """Exact while `deciding`, but for runs without a sweep."""
         living = {run_dir.run_id: run_dir for run_dir in active_runs(self._state) if is_locked(run_dir.supervisor_lock)}
         self._known = {run_id: self._known.get(run_id) or StagedRun(run_dir) for run_id, run_dir in living.items()}
@@ -51,22 +51,22 @@ class Neighbours:
                 continue
             trials.get(run.sweep_id or "", runs).append(run.need)
         trials.pop(self._parent.run_id, None)
-        return Around(tuple(runs), tuple(self._rival(living[sweep], needs) for sweep, needs in trials.items()))
+        return Load(tuple(runs), tuple(self._rival(living[sweep], needs) for sweep, needs in trials.items()))
 
     def wait(self, need: Need) -> None:
         """Let the others know that we wait for room."""
-        if need == self._told:
+        if need == self._announced:
             return
         if self._waiting_fd is None:
             self._waiting_fd = open_locked(self._parent.waits_for_room)
         os.ftruncate(self._waiting_fd, 0)
         os.pwrite(self._waiting_fd, json.dumps({"need": asdict(need), "served_at": self.served_at}).encode(), 0)
-        self._told = need
+        self._announced = need
 
     def wait_no_longer(self) -> None:
         if self._waiting_fd is not None:
             os.close(self._waiting_fd)
-        self._waiting_fd = self._told = None
+        self._waiting_fd = self._announced = None
 
     def served(self) -> None:
         """We have started a trial."""
@@ -77,7 +77,7 @@ class Neighbours:
         if not is_locked(parent.waits_for_room):
             return Rival(tuple(needs))
         try:
-            told = json.loads(parent.waits_for_room.read_bytes())
-            return Rival(tuple(needs), Need(**told["need"]), told["served_at"])
+            waits = json.loads(parent.waits_for_room.read_bytes())
+            return Rival(tuple(needs), Need(**waits["need"]), waits["served_at"])
         except (OSError, ValueError, KeyError):
             return Rival(tuple(needs))  # it is writing just now

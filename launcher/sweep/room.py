@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.schedule.device import Device, as_they_are
 from launcher.schedule.placement import choose
-from launcher.sweep.capacity import Around, Need, Offer, comes_first, has_room
-from launcher.sweep.other_sweeps import Neighbours
+from launcher.sweep.capacity import Load, Need, Offer, comes_first, has_room
+from launcher.sweep.other_sweeps import OtherSweeps
 from launcher.sweep.running import Running, RunningTrials
 from launcher.sweep.stage import Stage
 from launcher.sweep.trial import Trial
@@ -34,16 +34,16 @@ class Room:
     """The machine's, for one sweep. *parallel*: `sweep.parallel`. *ends_matter*: which trial is next, or whether one is, depends
     on how others end; so those that have only their record to send still count as side by side."""
 
-    def __init__(self, offer: Offer, neighbours: Neighbours, *, parallel: int | None, ends_matter: bool) -> None:
+    def __init__(self, offer: Offer, others: OtherSweeps, *, parallel: int | None, ends_matter: bool) -> None:
         self.offer = offer
-        self._neighbours = neighbours
+        self._others = others
         self._parallel = parallel
         self._ends_matter = ends_matter
         self._gpus = FreeGpus()
 
     @contextmanager
     def deciding(self) -> Iterator[None]:
-        with self._neighbours.deciding():
+        with self._others.deciding():
             yield
 
     def admits(self, trial: Trial, running: RunningTrials) -> bool:
@@ -52,31 +52,31 @@ class Room:
 
     def taken(self) -> None:
         """A trial was started."""
-        self._neighbours.served()
+        self._others.served()
 
     def not_needed(self) -> None:
         """There is no trial to start."""
-        self._neighbours.wait_no_longer()
+        self._others.wait_no_longer()
 
     def _fits(self, trial: Trial, running: list[Running]) -> bool:
         open_trials = [each for each in running if each.staged.look() is not Stage.ENDED]
         if len(running) - len(open_trials) >= MOST_UNSENT:
             return False
         if self._parallel is not None and len(running if self._ends_matter else open_trials) >= self._parallel:
-            self._neighbours.wait_no_longer()  # our own wish, no lack of room
+            self._others.wait_no_longer()  # our own wish, no lack of room
             return False
         holding = [each.trial.need for each in open_trials if each.staged.stage is not Stage.IN_LINE]
         if trial.need.gpus and not self._gpu_is_near(trial, open_trials):
             return self._stands_ready(trial, open_trials, holding)
-        return self._turn(trial.need, holding, self._neighbours.around())
+        return self._turn(trial.need, holding, self._others.current_load())
 
-    def _turn(self, need: Need, holding: list[Need], around: Around) -> bool:
-        served_at = self._neighbours.served_at
-        if has_room(need, holding, around, self.offer) and not any(
-            comes_first(rival, need, holding, around, self.offer, served_at=served_at) for rival in around.rivals
+    def _turn(self, need: Need, holding: list[Need], load: Load) -> bool:
+        served_at = self._others.served_at
+        if has_room(need, holding, load, self.offer) and not any(
+            comes_first(rival, need, holding, load, self.offer, served_at=served_at) for rival in load.rivals
         ):
             return True
-        self._neighbours.wait(need)
+        self._others.wait(need)
         return False
 
     def _gpu_is_near(self, trial: Trial, open_trials: list[Running]) -> bool:
@@ -91,7 +91,7 @@ class Room:
         if ready >= max(1, self.offer.gpus // GPUS_A_READY_TRIAL):
             return False
         staying = sorted(holding, key=lambda need: need.gpus)[: -1 - ready]
-        return has_room(trial.need, staying, self._neighbours.around(), self.offer)
+        return has_room(trial.need, staying, self._others.current_load(), self.offer)
 
 
 class FreeGpus:

@@ -61,22 +61,19 @@ class Running:
         self.staged = StagedRun(self.run_dir)
 
 
-@dataclass(slots=True)
 class RunningTrials:
     """pidfd of the supervisor → try, and the poll set that has them all."""
 
-    poller: select.poll = field(default_factory=select.poll)
-    journals: FileWatch = field(init=False)
-    _by_pidfd: dict[int, Running] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.poller = select.poll()
+        self.journals = FileWatch(self.poller)
+        self._by_pidfd: dict[int, Running] = {}
 
     def __len__(self) -> int:
         return len(self._by_pidfd)
 
     def __iter__(self) -> Iterator[Running]:
         return iter(list(self._by_pidfd.values()))
-
-    def __post_init__(self) -> None:
-        self.journals = FileWatch(self.poller)
 
     @property
     def number_open(self) -> int:

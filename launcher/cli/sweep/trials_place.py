@@ -48,9 +48,9 @@ def trials_place(
 
 def _this_machine(settings: Sweep, parent: SweepParent, state: StateDir, supervisors: ForkServer, *, ends_matter: bool) -> Place:
     from launcher.sweep.capacity import offer
-    from launcher.sweep.local_place import ThisMachine
-    from launcher.sweep.other_sweeps import Neighbours
+    from launcher.sweep.local_place import LocalPlace
+    from launcher.sweep.other_sweeps import OtherSweeps
     from launcher.sweep.room import Room
 
-    room = Room(offer(), Neighbours(state, parent.run_dir), parallel=settings.parallel, ends_matter=ends_matter)
-    return ThisMachine(room, supervisors)
+    room = Room(offer(), OtherSweeps(state, parent.run_dir), parallel=settings.parallel, ends_matter=ends_matter)
+    return LocalPlace(room, supervisors)

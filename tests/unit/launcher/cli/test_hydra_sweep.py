@@ -19,8 +19,8 @@ from launcher.journal.status import Reason
 from launcher.run import active
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.sweep.capacity import Offer
-from launcher.sweep.local_place import ThisMachine
-from launcher.sweep.other_sweeps import Neighbours
+from launcher.sweep.local_place import LocalPlace
+from launcher.sweep.other_sweeps import OtherSweeps
 from launcher.sweep.parent import SweepParent
 from launcher.sweep.place import Over
 from launcher.sweep.room import Room
@@ -36,7 +36,7 @@ JOB = JobRequest(("lr=0.1",), (), {})
 SETTINGS = JobSettings(("experiment=jobs",), {"file": "train.py"}, "python3", "{}", None, None, ())
 
 
-class EndsThemAtOnce(ThisMachine):
+class EndsThemAtOnce(LocalPlace):
     """Jobs end here for these *reasons*, one after the other."""
 
     def __init__(self, room: Room, reasons: Sequence[Reason]) -> None:
@@ -71,7 +71,7 @@ def jobs(directory: Path, *reasons: Reason, requests: Sequence[signal.Signals] =
     """A program whose jobs end for these *reasons*, and who asks it for what meanwhile."""
     state = StateDir(directory).ensure()
     parent = active.new_run(state)
-    place = EndsThemAtOnce(Room(Offer(8, 1 << 40, 0), Neighbours(state, parent), parallel=None, ends_matter=True), reasons)
+    place = EndsThemAtOnce(Room(Offer(8, 1 << 40, 0), OtherSweeps(state, parent), parallel=None, ends_matter=True), reasons)
     left = [list(requests)]
     inbox = cast(SignalInbox, SimpleNamespace(fd=os.open(os.devnull, os.O_RDONLY), read=lambda: left.pop() if left else []))
     return Jobs(SETTINGS, cast(Any, SimpleNamespace(state=state)), SweepParent(parent), place, TrialLog(parent.trials), inbox)

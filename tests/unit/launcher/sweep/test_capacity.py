@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.sweep.capacity import Around, Need, Offer, Rival, comes_first, has_room
+from launcher.sweep.capacity import Load, Need, Offer, Rival, comes_first, has_room
 from launcher.sweep.policy import FailurePolicy
 
 GIB = 1 << 30
@@ -12,9 +12,9 @@ MACHINE = Offer(cpus=8, memory_bytes=32 * GIB, gpus=4)
 CORE = Need(cpus=1)
 
 
-def side_by_side(need: Need, around: Around | None = None) -> int:
+def side_by_side(need: Need, load: Load | None = None) -> int:
     running: list[Need] = []
-    while has_room(need, running, around or Around(), MACHINE):
+    while has_room(need, running, load or Load(), MACHINE):
         running.append(need)
     return len(running)
 
@@ -33,21 +33,21 @@ def test_the_scarcest_thing_decides(need: Need, expected: int) -> None:
 
 
 def test_other_runs_and_other_sweeps_trials_are_counted() -> None:
-    around = Around(runs=(Need(2),), rivals=(Rival(running=(CORE, CORE)),))
-    assert 4 == side_by_side(CORE, around)
+    load = Load(runs=(Need(2),), rivals=(Rival(running=(CORE, CORE)),))
+    assert 4 == side_by_side(CORE, load)
 
 
 def test_one_trial_does_not_wait_for_a_run_that_may_last_for_days() -> None:
-    assert has_room(CORE, [], Around(runs=(Need(8),)), MACHINE)
-    assert not has_room(CORE, [CORE], Around(runs=(Need(8),)), MACHINE)
+    assert has_room(CORE, [], Load(runs=(Need(8),)), MACHINE)
+    assert not has_room(CORE, [CORE], Load(runs=(Need(8),)), MACHINE)
 
 
 def test_one_trial_waits_for_trials_of_another_sweep() -> None:
-    assert not has_room(CORE, [], Around(rivals=(Rival(running=(Need(8),)),)), MACHINE)
+    assert not has_room(CORE, [], Load(rivals=(Rival(running=(Need(8),)),)), MACHINE)
 
 
 def first(rival: Rival, need: Need, mine: list[Need], *, served_at: float = 0) -> bool:
-    return comes_first(rival, need, mine, Around(rivals=(rival,)), MACHINE, served_at=served_at)
+    return comes_first(rival, need, mine, Load(rivals=(rival,)), MACHINE, served_at=served_at)
 
 
 def test_a_sweep_that_waits_and_has_less_comes_first() -> None:
@@ -76,9 +76,9 @@ def test_two_sweeps_come_to_equal_shares() -> None:
         has["a"].pop()
         for mine, other in (("a", "b"), ("b", "a")):  # the one whose trial ended looks first
             rival = Rival(tuple(has[other]), CORE, served[other])
-            around = Around(rivals=(rival,))
-            if has_room(CORE, has[mine], around, MACHINE) and not comes_first(
-                rival, CORE, has[mine], around, MACHINE, served_at=served[mine]
+            load = Load(rivals=(rival,))
+            if has_room(CORE, has[mine], load, MACHINE) and not comes_first(
+                rival, CORE, has[mine], load, MACHINE, served_at=served[mine]
             ):
                 has[mine].append(CORE)
                 served[mine] = 3.0 + turn

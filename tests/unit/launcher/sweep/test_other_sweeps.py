@@ -8,7 +8,7 @@ from pathlib import Path
 from launcher.journal import journal
 from launcher.run import active
 from launcher.sweep.capacity import Need
-from launcher.sweep.other_sweeps import Neighbours
+from launcher.sweep.other_sweeps import OtherSweeps
 from runtime.state_dir import RunDir, StateDir
 
 
@@ -25,15 +25,15 @@ def test_runs_are_counted_while_they_hold_what_they_need(tmp_path: Path) -> None
     ours, our_fd = living(state, parent=True)
     run, run_fd = living(state, cpus=2, memory_bytes=1 << 30, gpus=0)
     _trial, trial_fd = living(state, sweep=ours.run_id, cpus=1)
-    looking = Neighbours(state, ours)
-    assert (Need(2, 1 << 30, 0),) == looking.around().runs
+    looking = OtherSweeps(state, ours)
+    assert (Need(2, 1 << 30, 0),) == looking.current_load().runs
 
     journal.append(run.journal, "waiting", place=1, of=1)
-    assert () == looking.around().runs, "in line it holds nothing"
+    assert () == looking.current_load().runs, "in line it holds nothing"
     journal.append(run.journal, "leased", gpus=[])
-    assert 1 == len(looking.around().runs)
+    assert 1 == len(looking.current_load().runs)
     journal.append(run.journal, "finished", reason="completed")
-    assert () == looking.around().runs, "only its record is still to be sent"
+    assert () == looking.current_load().runs, "only its record is still to be sent"
     for fd in (our_fd, run_fd, trial_fd):
         os.close(fd)
 
@@ -43,7 +43,7 @@ def test_a_run_whose_supervisor_was_killed_holds_nothing(tmp_path: Path) -> None
     ours, our_fd = living(state, parent=True)
     _run, run_fd = living(state, cpus=2)
     os.close(run_fd)
-    assert () == Neighbours(state, ours).around().runs
+    assert () == OtherSweeps(state, ours).current_load().runs
     os.close(our_fd)
 
 
@@ -52,17 +52,17 @@ def test_another_sweep_tells_what_it_waits_for_until_it_has_it_or_dies(tmp_path:
     ours, our_fd = living(state, parent=True)
     theirs, their_fd = living(state, parent=True)
     _trial, trial_fd = living(state, sweep=theirs.run_id, cpus=1)
-    looking, other = Neighbours(state, ours), Neighbours(state, theirs)
-    (rival,) = looking.around().rivals
+    looking, other = OtherSweeps(state, ours), OtherSweeps(state, theirs)
+    (rival,) = looking.current_load().rivals
     assert ((Need(1),), None) == (rival.running, rival.wants)
 
     other.wait(Need(3))
-    assert [Need(3)] == [rival.wants for rival in looking.around().rivals]
+    assert [Need(3)] == [rival.wants for rival in looking.current_load().rivals]
     other.served()
-    assert [None] == [rival.wants for rival in looking.around().rivals]
+    assert [None] == [rival.wants for rival in looking.current_load().rivals]
 
     os.close(their_fd)
-    around = looking.around()
-    assert ((), (Need(1),)) == (around.rivals, around.runs), "its trials go on without it"
+    load = looking.current_load()
+    assert ((), (Need(1),)) == (load.rivals, load.runs), "its trials go on without it"
     for fd in (our_fd, trial_fd):
         os.close(fd)

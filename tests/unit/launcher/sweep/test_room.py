@@ -11,7 +11,7 @@ import pytest
 
 from launcher.run import active
 from launcher.sweep.capacity import Need, Offer
-from launcher.sweep.other_sweeps import Neighbours
+from launcher.sweep.other_sweeps import OtherSweeps
 from launcher.sweep.room import MOST_UNSENT, Room
 from launcher.sweep.running import RunningTrials
 from launcher.sweep.stage import Stage
@@ -45,7 +45,7 @@ def admits(tmp_path: Path) -> Admits:
     def asked(
         stages: list[Stage], need: Need, *, free_gpus: int = 0, parallel: int | None = None, ends_matter: bool = False
     ) -> bool:
-        room = Room(MACHINE, Neighbours(state, parent), parallel=parallel, ends_matter=ends_matter)
+        room = Room(MACHINE, OtherSweeps(state, parent), parallel=parallel, ends_matter=ends_matter)
         room._gpus = cast(Any, Gpus(free_gpus))
         trial = cast(Trial, SimpleNamespace(need=need, plan=None))
         running = [SimpleNamespace(trial=trial, staged=SimpleNamespace(stage=one, look=lambda one=one: one)) for one in stages]
