@@ -32,7 +32,7 @@ from launcher.sweep.other_sweeps import OtherSweeps
 from launcher.sweep.parent import SweepParent, new_parent
 from launcher.sweep.results import read_known_results
 from launcher.sweep.room import Room
-from launcher.sweep.run_sweep import SweepEnd, Sweeping
+from launcher.sweep.run_sweep import SweepEnd, SweepRunner
 from launcher.sweep.search.study import Asked, JobStudy
 from launcher.sweep.trial import EndedTrial, Trial
 from launcher.sweep.trial_log import TrialLog
@@ -126,7 +126,7 @@ class HydraSweep:
         settings = Sweep(parallel=self.settings.parallel)
         view = sweep_view(self._followed, settings, offer(), quiet=False)
         view.take_over(self._events)
-        sweeping = Sweeping(
+        sweeping = SweepRunner(
             state=self.prepared.state,
             sweep_id=self.parent.run_id,
             name=self.settings.name,

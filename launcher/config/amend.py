@@ -30,7 +30,7 @@ def amend(spec: ExperimentSpec, texts: Sequence[str], *, cwd: Path) -> Experimen
     spelled = [text.replace("=", ".kind=", 1) if text in _PLACES else text for text in texts]
     for override in parse_overrides(spelled):
         _refuse_what_is_kept(str(override.key_or_group), str(override.input_line))
-    amended = _amended(spec, spelled, cwd=cwd)
+    amended = _amend(spec, spelled, cwd=cwd)
     if "cluster=slurm" in texts and amended.cluster.time is None:
         return replace(amended, cluster=replace(amended.cluster, time=amended.timeout))  # as conf/cluster/slurm.yaml has it
     return amended
@@ -46,10 +46,10 @@ def with_requirements(spec: ExperimentSpec, requirements: Sequence[str], *, cwd:
 
 def amend_image(spec: ExperimentSpec, texts: Sequence[str], *, cwd: Path) -> Image:
     """`image` of *spec* with the overrides *texts*: where a recorded image is fetched from when it is made again."""
-    return _amended(spec, texts, cwd=cwd).image
+    return _amend(spec, texts, cwd=cwd).image
 
 
-def _amended(spec: ExperimentSpec, texts: Sequence[str], *, cwd: Path) -> ExperimentSpec:
+def _amend(spec: ExperimentSpec, texts: Sequence[str], *, cwd: Path) -> ExperimentSpec:
     values, sources = to_json(spec), Sources(cwd)
     parsed = parse_overrides(texts)
     overrides.refuse_sweeps(parsed)
@@ -72,7 +72,7 @@ def _refuse_what_is_kept(key: str, text: str) -> None:
         )
 
 
-def written(texts: Sequence[str]) -> tuple[dict[str, str], dict[str, Any]]:
+def as_file_content(texts: Sequence[str]) -> tuple[dict[str, str], dict[str, Any]]:
     """Overrides as an experiment file would have them: choices of groups, and the tree of values."""
     groups: dict[str, str] = {}
     tree: dict[str, Any] = {}

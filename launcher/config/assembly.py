@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from launcher.config import overrides, resolve
 from launcher.config.compose import Tree, compose_files, parse_overrides, split_groups
 from launcher.config.project import Request
-from launcher.config.resolve import copied, pieces
+from launcher.config.resolve import copy_tree, pieces
 from launcher.config.spec import ExperimentSpec
 from launcher.config.validate import Context, to_spec
 from launcher.errors import ConfigError, Origin
@@ -41,11 +41,13 @@ def assemble(request: Request) -> Assembled:
     overrides.refuse_sweeps(parsed)
     choices, settings = split_groups(parsed, request.path)
     with resolve.reading_environment(request.environ) as environment:
-        tree = composed(choices, settings, request)
+        tree = compose_tree(choices, settings, request)
         return finish(tree, request, environment)
 
 
-def composed(choices: Sequence[Override], settings: Sequence[Override], request: Request, *, swept: Sequence[str] = ()) -> Tree:
+def compose_tree(
+    choices: Sequence[Override], settings: Sequence[Override], request: Request, *, swept: Sequence[str] = ()
+) -> Tree:
     """The tree of *choices* with *settings*, `--with` and `--` put in. *swept*: keys that get their values later."""
     given = [overrides.key_path(key) for key in (*(setting.key_or_group for setting in settings), *swept)]
     tree = compose_files(request.path, choices, given=given, display_root=request.cwd)
@@ -60,7 +62,7 @@ def composed(choices: Sequence[Override], settings: Sequence[Override], request:
 
 def finish(tree: Tree, request: Request, environment: dict[str, str | None]) -> Assembled:
     """Resolve and validate *tree*, which is left as it is."""
-    values = copied(tree.values)
+    values = copy_tree(tree.values)
     resolve.keep_text(values, tree.sources)
     repeatable = resolve.is_repeatable(values)
     as_written = values.get("command")

@@ -78,7 +78,7 @@ class SweepComposed:
     def trial(self, overrides: Sequence[str]) -> Composed:
         """The trial that *overrides* (`params.lr=0.1`, `seed=2`) set apart, with its origins."""
         request = self.parent._request._replace(overrides=(*self._space.fixed, *overrides))
-        return _composed(self._space.trial(overrides), request)
+        return _to_composed(self._space.trial(overrides), request)
 
 
 def load(
@@ -114,7 +114,7 @@ def load_sweep(
 
     request = _request(overrides, config_dir, cwd, environ, with_requirements, command)
     space = assemble_space(request)
-    parent = _composed(space.parent, request._replace(overrides=space.fixed))
+    parent = _to_composed(space.parent, request._replace(overrides=space.fixed))
     return SweepComposed(parent, space.dimensions, space.enqueued, space)
 
 
@@ -132,7 +132,7 @@ def _request(
     return Request(tuple(overrides), path, cwd, environ, tuple(with_requirements), words)
 
 
-def _composed(made: Assembled, request: Request) -> Composed:
+def _to_composed(made: Assembled, request: Request) -> Composed:
     return Composed(made.spec, made.origins, made.choices, False, request, validate_s=made.validate_s)
 
 
@@ -144,7 +144,7 @@ def _compose(request: Request, *, entry: Path | None = None) -> Composed:
         # A cache that cannot be written (read-only home, full disk) costs time, not the launch.
         with contextlib.suppress(OSError):
             _store(entry, made)
-    return _composed(made, request)
+    return _to_composed(made, request)
 
 
 def _key(request: Request) -> str:

@@ -33,7 +33,7 @@ from omegaconf.errors import OmegaConfBaseException
 from launcher.config import traps
 from launcher.config.origin import Sources, read_nodes
 from launcher.config.project import SearchPath, configuration_files
-from launcher.config.resolve import copied
+from launcher.config.resolve import copy_tree
 from launcher.config.schema_shape import KeyPath, default_tree, open_paths
 from launcher.errors import ConfigError, Origin
 
@@ -50,7 +50,7 @@ class Tree:
 
     def fork(self) -> Tree:
         """A tree of its own with the same content."""
-        return replace(self, values=copied(self.values), sources=self.sources.copy())
+        return replace(self, values=copy_tree(self.values), sources=self.sources.copy())
 
 
 class _LaterDirectories(SearchPathPlugin):
@@ -65,11 +65,11 @@ class _LaterDirectories(SearchPathPlugin):
 
 def parse_overrides(texts: Sequence[str]) -> list[Override]:
     """The overrides of the command line, in Hydra's grammar."""
-    return [override for text in texts for override in _parsed(text)]
+    return [override for text in texts for override in _parse(text)]
 
 
 @lru_cache(maxsize=1024)  # a sweep's values come again with each trial, and nobody changes an override
-def _parsed(text: str) -> tuple[Override, ...]:
+def _parse(text: str) -> tuple[Override, ...]:
     traps.refuse_before_parsing(text)
     try:
         return tuple(OverridesParser.create().parse_overrides([text]))

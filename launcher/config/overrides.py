@@ -89,16 +89,16 @@ def assignments(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
     lines = []
     for name, value in tree.items():
         key = f"{prefix}{name}"
-        lines += assignments(value, f"{key}.") if isinstance(value, dict) else [f"{key}={_written(value)}"]
+        lines += assignments(value, f"{key}.") if isinstance(value, dict) else [f"{key}={_to_hydra_text(value)}"]
     return lines
 
 
-def _written(value: Any) -> str:
+def _to_hydra_text(value: Any) -> str:
     """*value* in Hydra's grammar."""
     if isinstance(value, dict):
-        return "{" + ",".join(f"{name}:{_written(item)}" for name, item in value.items()) + "}"
+        return "{" + ",".join(f"{name}:{_to_hydra_text(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(_written(item) for item in value) + "]"
+        return "[" + ",".join(_to_hydra_text(item) for item in value) + "]"
     if isinstance(value, str):
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)

@@ -126,7 +126,7 @@ def fill_in(values: dict[str, Any], sources: Sources) -> dict[str, Any]:
     in_command = any(_RESOLVER.search(text) for text in _texts(command))
     if not in_command and not any("${" in text for text in _texts(others)):
         return values  # building OmegaConf's tree takes 4 ms, and most trials of a sweep need none
-    filled: dict[str, Any] = copied(others)
+    filled: dict[str, Any] = copy_tree(others)
     tree = OmegaConf.create(filled)
     _fill(filled, tree, (), sources)
     filled["command"] = _fill_resolvers(command, tree, sources)
@@ -139,10 +139,10 @@ def _fill(node: Any, tree: Any, path: KeyPath, sources: Sources) -> None:
         if isinstance(value, dict | list):
             _fill(value, tree[key], here, sources)
         elif isinstance(value, str) and "${" in value:
-            node[key] = _filled(value, tree, key, here, sources)
+            node[key] = _fill_value(value, tree, key, here, sources)
 
 
-def _filled(written: str, parent: Any, key: Any, path: KeyPath, sources: Sources) -> Any:
+def _fill_value(written: str, parent: Any, key: Any, path: KeyPath, sources: Sources) -> Any:
     try:
         value = parent[key]
     except OmegaConfBaseException as error:
@@ -169,7 +169,7 @@ def _fill_resolvers(command: Any, tree: Any, sources: Sources) -> Any:
     for piece in pieces(command):
         if _RESOLVER.match(piece):
             OmegaConf.update(tree, "_word_", piece)
-            value = _filled(piece, tree, "_word_", ("command",), sources)
+            value = _fill_value(piece, tree, "_word_", ("command",), sources)
             if value is None:
                 raise ConfigError(f"`{piece}` in the command is null", origin=_origin(("command",), sources))
             piece = str(value)
@@ -235,13 +235,13 @@ def _texts(values: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
-def copied(tree: Any) -> Any:
+def copy_tree(tree: Any) -> Any:
     """A copy of *tree*: its dicts and lists are new, what else they hold are the same objects.
 
     `copy.deepcopy` takes five times as long, and a sweep copies its tree for each trial.
     """
     if isinstance(tree, dict):
-        return {key: copied(value) for key, value in tree.items()}
+        return {key: copy_tree(value) for key, value in tree.items()}
     if isinstance(tree, list):
-        return [copied(value) for value in tree]
+        return [copy_tree(value) for value in tree]
     return tree

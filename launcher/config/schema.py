@@ -303,7 +303,7 @@ class ExperimentSpec(Section):
     )
     nodes: AtLeastOne = _key(1, "Machines.", 2)
     cpus: Annotated[int | float, Field(gt=0)] | None = _key(None, "CPU limit, in cores; null is what the machine has.", 4)
-    memory: Size = _key(None, "Memory limit; null is none.", "16GiB")
+    memory: Size = _key(None, "Memory limit; null: no limit.", "16GiB")
     shm: Size = _key(None, "Size of /dev/shm; null is half of the memory.", "8GiB")
     network: Annotated[str, AfterValidator(network_word)] = _key(
         "none",

@@ -222,7 +222,7 @@ def _plain(value: Any) -> Any:
 def from_json(cls: type[T], document: dict[str, Any]) -> T:
     """The dataclass *cls* from what `to_json` wrote. Trusted input: ours, not a person's."""
     hints = _hints(cls)
-    values = {f.name: _typed(hints[f.name], document[f.name]) for f in fields(cls) if f.name in document}  # type: ignore[arg-type]
+    values = {f.name: _convert(hints[f.name], document[f.name]) for f in fields(cls) if f.name in document}  # type: ignore[arg-type]
     return cls(**values)
 
 
@@ -253,7 +253,7 @@ def _hints(cls: type) -> dict[str, Any]:
     return _HINTS[cls]
 
 
-def _typed(hint: Any, value: Any) -> Any:
+def _convert(hint: Any, value: Any) -> Any:
     if value is None:
         return None
     origin = typing.get_origin(hint)
@@ -262,12 +262,12 @@ def _typed(hint: Any, value: Any) -> Any:
             if (is_dataclass(option) and isinstance(value, dict)) or (
                 typing.get_origin(option) is tuple and isinstance(value, list)
             ):
-                return _typed(option, value)
+                return _convert(option, value)
         return value
     if origin is tuple:
-        return tuple(_typed(typing.get_args(hint)[0], item) for item in value)
+        return tuple(_convert(typing.get_args(hint)[0], item) for item in value)
     if origin is dict:
-        return {key: _typed(typing.get_args(hint)[1], item) for key, item in value.items()}
+        return {key: _convert(typing.get_args(hint)[1], item) for key, item in value.items()}
     if isinstance(hint, type) and is_dataclass(hint):
         return from_json(hint, value)
     return value

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from launcher.config import overrides, resolve, traps
-from launcher.config.assembly import Assembled, composed, finish
+from launcher.config.assembly import Assembled, compose_tree, finish
 from launcher.config.compose import Tree, parse_overrides, parse_sweep_value, split_groups, sweep_values
 from launcher.config.project import Request
 from launcher.config.spec import Sweep
@@ -120,7 +120,7 @@ class _Composer:
             swept = [dimension.key for dimension in self._typed]
             replaced = {pick.key_or_group for pick in picks}
             chosen = [choice for choice in self.choices if choice.key_or_group not in replaced]
-            self._trees[key] = composed([*chosen, *picks], self.settings, self.request, swept=swept)
+            self._trees[key] = compose_tree([*chosen, *picks], self.settings, self.request, swept=swept)
         return self._trees[key]
 
 
@@ -142,7 +142,7 @@ def _dimension(override: Override, request: Request) -> Dimension:
         options = value.filter(request.path.options(key)) if value is not None else []
         if not options:
             raise ConfigError(
-                f"`{text}` matches nothing", origin=origin, hint=f"there {traps.listed(request.path.options(key), verb=True)}"
+                f"`{text}` matches nothing", origin=origin, hint=f"there {traps.join_names(request.path.options(key), verb=True)}"
             )
         return Dimension(key, origin, tuple(f"{key}={option}" for option in options), tuple(options))
     return _of_sweep(key, text.partition("=")[0], override, origin)

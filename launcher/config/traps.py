@@ -67,7 +67,7 @@ def unparsable_override(text: str, error: Exception) -> ConfigError:
     reason = next((line.strip() for line in str(error).splitlines() if "mismatched" in line or "Unknown function" in line), "")
     detail = f" ({reason})" if reason else ""
     items = [item.strip() for item in value[1:-1].split(",")] if value.startswith("[") and value.endswith("]") else []
-    quoted = shlex.quote(f"{key}=[{','.join(_quoted(item) for item in items)}]" if items else f"{key}={_quoted(value)}")
+    quoted = shlex.quote(f"{key}=[{','.join(_quote(item) for item in items)}]" if items else f"{key}={_quote(value)}")
     return ConfigError(
         f"`{text}` is not an override that can be read{detail}",
         origin=origin,
@@ -75,7 +75,7 @@ def unparsable_override(text: str, error: Exception) -> ConfigError:
     )
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return text if text[:1] in ("'", '"') else f'"{text}"'
 
 
@@ -92,7 +92,7 @@ def check_choices(choices: Sequence[Override], path: SearchPath) -> None:
             )
         if option is None:
             raise ConfigError(
-                f"`{group}` is chosen among {listed(path.options(group))}",
+                f"`{group}` is chosen among {join_names(path.options(group))}",
                 origin=origin,
                 hint="`tracking=none` records the journal only" if group == "tracking" else None,
             )
@@ -102,7 +102,8 @@ def check_choices(choices: Sequence[Override], path: SearchPath) -> None:
     if not any(choice.key_or_group == "experiment" for choice in choices):
         raise ConfigError(
             "no experiment was chosen",
-            hint=f"write `experiment=NAME`; there {listed(path.options('experiment'), verb=True)}; `launch list` describes them",
+            hint=f"write `experiment=NAME`; there {join_names(path.options('experiment'), verb=True)}; "
+            "`launch list` describes them",
         )
 
 
@@ -112,11 +113,11 @@ def _no_such_option(group: str, name: str, path: SearchPath, origin: Origin) -> 
         what = f"no preset `{name}` of `{group}`"
     else:
         what = f"no {group} `{name}`"
-    hint = did_you_mean(name, options, prefix=f"{group}=") or f"there {listed(options, verb=True)}"
+    hint = did_you_mean(name, options, prefix=f"{group}=") or f"there {join_names(options, verb=True)}"
     return ConfigError(what, origin=origin, hint=hint)
 
 
-def listed(names: Sequence[str], *, verb: bool = False) -> str:
+def join_names(names: Sequence[str], *, verb: bool = False) -> str:
     """`a`, `b`, `c`; with *verb* "is `a`" or "are `a`, `b`"."""
     text = ", ".join(f"`{name}`" for name in names) or "none"
     return f"{'is' if len(names) <= 1 else 'are'} {text}" if verb else text
@@ -241,7 +242,7 @@ def unknown_key(
         hint = "`gpus` is a number; wishes for each GPU go to `gpu.model`, `gpu.memory`"
     else:
         known = sorted(str(key) for key in siblings)
-        hint = f"`{dotted(path[:-1])}` has {listed(known)}" if known and len(path) > 1 and len(known) <= 20 else None
+        hint = f"`{dotted(path[:-1])}` has {join_names(known)}" if known and len(path) > 1 and len(known) <= 20 else None
     return ConfigError(f"unknown key `{name}`", origin=origin, hint=hint)
 
 

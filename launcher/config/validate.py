@@ -25,7 +25,7 @@ from launcher.config.spec import ExperimentSpec, from_json
 from launcher.errors import ConfigError, Origin
 from runtime.suggestions import did_you_mean
 
-_WANTED = {
+_EXPECTED = {
     "int_type": "a whole number",
     "float_type": "a number",
     "string_type": "text",
@@ -128,7 +128,7 @@ def _problem(path: KeyPath, details: list[ErrorDetails], context: Context) -> Co
         return traps.unknown_key(path, siblings, origin=origin)
     if detail["type"] == "missing":
         return ConfigError(f"`{name}` is missing", origin=origin)
-    value = _shown(detail["input"])
+    value = _display(detail["input"])
     reasons = [d for d in details if d["type"] in ("value_error", "assertion_error")]
     if reasons:
         text = str(reasons[0].get("ctx", {}).get("error", reasons[0]["msg"]))
@@ -136,7 +136,7 @@ def _problem(path: KeyPath, details: list[ErrorDetails], context: Context) -> Co
         if detail["loc"][-1] == "[key]":
             return ConfigError(f"`{name}` is {reason}", origin=origin, hint=hint or None)
         return ConfigError(f"`{name}` is {value}: {reason}", origin=origin, hint=hint or None)
-    wanted = list(dict.fromkeys(_wanted(d) for d in details))
+    wanted = list(dict.fromkeys(_expected(d) for d in details))
     return ConfigError(f"`{name}` must be {_or(wanted)}, not {value}", origin=origin, hint=_near_choice(details))
 
 
@@ -150,7 +150,7 @@ def _near_choice(details: Iterable[ErrorDetails]) -> str | None:
     return None
 
 
-def _wanted(detail: ErrorDetails) -> str:
+def _expected(detail: ErrorDetails) -> str:
     context = detail.get("ctx", {})
     match detail["type"]:
         case "literal_error":
@@ -162,14 +162,14 @@ def _wanted(detail: ErrorDetails) -> str:
         case "string_too_short" | "too_short":
             return "not empty"
         case kind:
-            return _WANTED.get(kind) or str(detail["msg"]).removeprefix("Input should be ").lower()
+            return _EXPECTED.get(kind) or str(detail["msg"]).removeprefix("Input should be ").lower()
 
 
 def _or(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
-def _shown(value: Any) -> str:
+def _display(value: Any) -> str:
     if value is None:
         return "null"
     text = str(value).lower() if isinstance(value, bool) else str(value)

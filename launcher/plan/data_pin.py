@@ -39,7 +39,7 @@ def _pin_files(source: str, entries: list[tuple[str, str, os.stat_result]], cach
     size = sum(status.st_size for _, _, status in files)
     readable = len(entries) <= _CONTENT_FILES and size <= _CONTENT_BYTES
     cache = cache_for(source, cache_dir=cache_dir)
-    document = [_content(entry, cache) for entry in entries] if readable else [_listed(entry) for entry in entries]
+    document = [_content_entry(entry, cache) for entry in entries] if readable else [_listing_entry(entry) for entry in entries]
     if readable:
         cache.save()
     return DataPin(
@@ -51,19 +51,19 @@ def _pin_files(source: str, entries: list[tuple[str, str, os.stat_result]], cach
     )
 
 
-def _content(entry: tuple[str, str, os.stat_result], cache: StatCache) -> list[str | int]:
+def _content_entry(entry: tuple[str, str, os.stat_result], cache: StatCache) -> list[str | int]:
     name, path, status = entry
     if stat.S_ISREG(status.st_mode):
-        return [_spelt(name), cache.sha256(_spelt(name), path, status)]
-    return [_spelt(name), os.readlink(path) if stat.S_ISLNK(status.st_mode) else ""]
+        return [_as_text(name), cache.sha256(_as_text(name), path, status)]
+    return [_as_text(name), os.readlink(path) if stat.S_ISLNK(status.st_mode) else ""]
 
 
-def _listed(entry: tuple[str, str, os.stat_result]) -> list[str | int]:
+def _listing_entry(entry: tuple[str, str, os.stat_result]) -> list[str | int]:
     name, _, status = entry
-    return [_spelt(name), status.st_size, status.st_mtime_ns]
+    return [_as_text(name), status.st_size, status.st_mtime_ns]
 
 
-def _spelt(name: str) -> str:
+def _as_text(name: str) -> str:
     """*name* in a form that JSON can hold, also when it is not UTF-8."""
     return os.fsencode(name).decode("utf-8", errors="backslashreplace")
 

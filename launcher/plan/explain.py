@@ -92,8 +92,8 @@ class Explained:
             facts.append(
                 ("lock", f"{counted(len(lock.wheels), 'package')} for Python {lock.python} ({lock.digest.short}, {lock.source})")
             )
-            facts += [("provided", f"by the base: {_named(lock.provided)}")] if lock.provided else []
-            facts += [("replaced", f"of the base: {_named(lock.replaced)}")] if lock.replaced else []
+            facts += [("provided", f"by the base: {_name_packages(lock.provided)}")] if lock.provided else []
+            facts += [("replaced", f"of the base: {_name_packages(lock.replaced)}")] if lock.replaced else []
         facts.append(("code", f"{counted(len(plan.code.files), 'file')} of {plan.code.root} ({_revision(plan)})"))
         facts += [
             (f"data.{name}", f"{pin.source}: {counted(pin.files, 'file')}, {_size(pin.size_bytes)} ({pin.kind})")
@@ -122,7 +122,7 @@ def _share_words(plan: LaunchPlan) -> str:
     )
 
 
-def _named(packages: Sequence[tuple[str, str]]) -> str:
+def _name_packages(packages: Sequence[tuple[str, str]]) -> str:
     more = len(packages) - _MOST_NAMED
     return ", ".join(map(" ".join, packages[:_MOST_NAMED])) + (f" and {more} more" if more > 0 else "")
 

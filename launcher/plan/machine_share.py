@@ -58,7 +58,7 @@ def check_memory(asked: int | None, *, machine: Machine, what: str = "memory", o
         raise ConfigError(f"not enough {what}: {_gib(asked)} requested, {_gib(machine.memory_bytes)} present", origin=origin)
 
 
-def made_by(network: str) -> str:
+def network_kind(network: str) -> str:
     """`pasta` also for an ordinary user's `bridge`: alone on a network, a run can't tell one from the other. Other runs could, so
     a named network stays root's."""
     return "pasta" if network == "bridge" and os.geteuid() != 0 else network
@@ -69,7 +69,7 @@ def check_network(network: str, *, origin: Origin | None = None) -> None:
     if network in ("none", "host"):
         return
     try:
-        if made_by(network) == "pasta":
+        if network_kind(network) == "pasta":
             from runtime.network import pasta
 
             pasta.program()
@@ -78,7 +78,7 @@ def check_network(network: str, *, origin: Origin | None = None) -> None:
 
             raise needs_root(network)
     except Unsupported as lacking:
-        instead = "" if made_by(network) == network else f"`network: {network}` needs root, or else pasta: "
+        instead = "" if network_kind(network) == network else f"`network: {network}` needs root, or else pasta: "
         raise ConfigError(instead + lacking.message, origin=origin, hint=lacking.hint) from lacking
 
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, fields
 
-from launcher.plan.step_changes import env_changes, named, stage_name, step_changes, subject
+from launcher.plan.step_changes import describe, env_changes, stage_name, step_changes, subject
 from runtime.build.debian.debian_base import CONFIGURE
 from runtime.build.plan import (
     BuildPlan,
@@ -55,7 +55,7 @@ def plan_changes(before: BuildPlan, now: BuildPlan) -> PlanChanges:
 
 
 def _changed_steps(before: Sequence[Step], now: Sequence[Step]) -> tuple[list[tuple[str, ...]], list[str]]:
-    pairs = _paired(before, now)
+    pairs = _pair(before, now)
     changes = []
     for position, step in enumerate(now):
         earlier = pairs.get(position)
@@ -66,10 +66,10 @@ def _changed_steps(before: Sequence[Step], now: Sequence[Step]) -> tuple[list[tu
 
 def _came_or_went(sign: str, step: Step) -> tuple[str, ...]:
     # That dpkg configures packages goes without saying where packages came.
-    return () if step == CONFIGURE else (f"{subject(step)}: {sign} {named(step)}",)
+    return () if step == CONFIGURE else (f"{subject(step)}: {sign} {describe(step)}",)
 
 
-def _paired(before: Sequence[Step], now: Sequence[Step]) -> dict[int, int]:
+def _pair(before: Sequence[Step], now: Sequence[Step]) -> dict[int, int]:
     """Position in *now* → position in *before* of the same thing."""
     pairs: dict[int, int] = {}
     for identity in (_identity, _kind):
@@ -146,11 +146,11 @@ def _config_changes(before: ImageConfig, now: ImageConfig) -> list[str]:
     for field in fields(ImageConfig):
         old, new = getattr(before, field.name), getattr(now, field.name)
         if field.name != "env" and old != new:
-            words.append(f"{_NAMES.get(field.name, field.name)}: {_shown(old)} → {_shown(new)}")
+            words.append(f"{_NAMES.get(field.name, field.name)}: {_display(old)} → {_display(new)}")
     return words
 
 
-def _shown(value: object) -> str:
+def _display(value: object) -> str:
     if isinstance(value, tuple):
         return " ".join(str(item) for item in value) or "(none)"
     return str(value) if value not in ("", None, {}) else "(none)"

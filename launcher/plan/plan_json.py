@@ -66,15 +66,15 @@ def from_document(document: dict[str, Any]) -> LaunchPlan:
     """The plan that `to_document` wrote. Trusted input: ours."""
     fields = {name: value for name, value in document.items() if name != "format"}
     code, lock = fields["code"], fields["lock"]
-    code = _made(CodeSnapshot, code, git=None if code["git"] is None else GitState(**code["git"]))
-    plan: LaunchPlan = _made(
+    code = _make(CodeSnapshot, code, git=None if code["git"] is None else GitState(**code["git"]))
+    plan: LaunchPlan = _make(
         LaunchPlan,
         fields,
         spec=from_json(ExperimentSpec, fields["spec"]),
         build=build_from(fields["build"], code),
         code=code,
-        lock=None if lock is None else _made(Lock, lock, wheels=tuple(LockedWheel(**wheel) for wheel in lock["wheels"])),
-        data={name: _made(DataPin, pin) for name, pin in fields["data"].items()},
+        lock=None if lock is None else _make(Lock, lock, wheels=tuple(LockedWheel(**wheel) for wheel in lock["wheels"])),
+        data={name: _make(DataPin, pin) for name, pin in fields["data"].items()},
     )
     return plan
 
@@ -95,7 +95,7 @@ def build_from(document: dict[str, Any], code: CodeSnapshot | None = None) -> Bu
     snapshot = () if code is None else code.files
     return BuildPlan(
         steps=tuple(_step(step, snapshot) for step in document["steps"]),
-        config=_made(ImageConfig, document["config"]),
+        config=_make(ImageConfig, document["config"]),
         source_date_epoch_s=document["source_date_epoch_s"],
         stages=tuple(tuple(_step(step, snapshot) for step in stage) for stage in document.get("stages", ())),
     )
@@ -117,12 +117,12 @@ def _step(document: dict[str, Any], snapshot: SnapshotFiles) -> Step:
         case "unpack-debs":
             made["packages"] = tuple(DebPackage(**package) for package in fields["packages"])
         case "run-command":
-            made["mounts"] = tuple(_made(RunMount, mount) for mount in fields.get("mounts", ()))
+            made["mounts"] = tuple(_make(RunMount, mount) for mount in fields.get("mounts", ()))
         case "copy-in" if fields["files"] is None:
             made["files"] = snapshot
         case "copy-files":
-            made["source"] = _made(*_kind_of(fields["source"], "from", _SOURCES))
-    step: Step = _made(kind, fields, **made)
+            made["source"] = _make(*_kind_of(fields["source"], "from", _SOURCES))
+    step: Step = _make(kind, fields, **made)
     return step
 
 
@@ -148,7 +148,7 @@ def _data(value: Any) -> Any:
     return value
 
 
-def _made(kind: type, fields: dict[str, Any], **made: Any) -> Any:
+def _make(kind: type, fields: dict[str, Any], **made: Any) -> Any:
     """A *kind* with *fields* of JSON data: lists are tuples again, digests are Digests. *made* are fields that exist already."""
     values = {name: _tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
     digests = {name: Digest(fields[name]) for name in _DIGESTS if name in fields}

@@ -52,7 +52,7 @@ def plan(
     """
     where = where_in(composed.origins)
     checks = _Checks(where, runs_here=runs_here)
-    spec = checks.placed(composed.spec)
+    spec = checks.place(composed.spec)
     share = checks.share_for(spec)
     refuse_missing(spec, where, environ=environ)
     checks.check_machine(spec)
@@ -70,7 +70,7 @@ def plan(
     checks.check_fit(spec, build, pins.lock, share)
     argv = _argv_of(words, spec, build.config, where)
     warnings = (*checks.warnings, *pins.warnings, *code.warnings, *_advice(spec, argv), *user_advice(build.config.user))
-    return _identified(
+    return _with_identity(
         LaunchPlan(
             spec=spec,
             spec_digest=_UNKNOWN,
@@ -101,11 +101,11 @@ def with_spec(made: LaunchPlan, spec: ExperimentSpec, *, overrides: tuple[str, .
         raise ConfigError("`image`, `code` and `workdir` cannot differ from the plan's: its image is built once")
     where = where_in(made.origins)
     checks = _Checks(where, runs_here=True)
-    spec = checks.placed(spec)
+    spec = checks.place(spec)
     refuse_indeterminism(spec, where)
     share = checks.share_again(made, spec)
     argv = _argv_of(own_command(spec, where), spec, made.build.config, where)
-    return _identified(
+    return _with_identity(
         replace(
             made,
             spec=spec,
@@ -123,19 +123,19 @@ def with_spec(made: LaunchPlan, spec: ExperimentSpec, *, overrides: tuple[str, .
 
 def with_data(made: LaunchPlan, *, state: StateDir) -> LaunchPlan:
     """*made* with its data as it is now: a run records what it had."""
-    return _identified(replace(made, data=_data_of(made.spec, state)))
+    return _with_identity(replace(made, data=_data_of(made.spec, state)))
 
 
 def with_build(made: LaunchPlan, spec: ExperimentSpec, *, lock: Lock, build: BuildPlan) -> LaunchPlan:
     """*made* with another image, which *spec* asks for."""
-    return _identified(replace(made, spec=spec, lock=lock, build=build))
+    return _with_identity(replace(made, spec=spec, lock=lock, build=build))
 
 
 _UNKNOWN = digest_json(None)
 """The identity of a plan that is not complete."""
 
 
-def _identified(made: LaunchPlan) -> LaunchPlan:
+def _with_identity(made: LaunchPlan) -> LaunchPlan:
     return replace(made, spec_digest=spec_digest(made))
 
 
@@ -167,7 +167,7 @@ class _Checks:
                 raise
             self.warnings.append(f"this machine can't run it: {error.message}")
 
-    def placed(self, spec: ExperimentSpec) -> ExperimentSpec:
+    def place(self, spec: ExperimentSpec) -> ExperimentSpec:
         """*spec* as it is where it runs; what nothing stands behind is refused."""
         if spec.nodes > 1:
             from launcher.plan.cluster_request import on_several_nodes

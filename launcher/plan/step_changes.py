@@ -67,12 +67,14 @@ def _command_subject(step: RunCommand) -> str:
     return "image.run" if step.argv[:2] == ("/bin/sh", "-ec") else "RUN"
 
 
-def named(step: Step) -> str:
+def describe(step: Step) -> str:
     """*step* as one that came or went is listed: `humanize 4.13.0`."""
     match step:
         case UnpackDebs():
             return (
-                f"debian {step.suite}" if not step.onto_base else _listed([f"{deb.name} {deb.version}" for deb in step.packages])
+                f"debian {step.suite}"
+                if not step.onto_base
+                else _name_some([f"{deb.name} {deb.version}" for deb in step.packages])
             )
         case ImportImage():
             return f"{step.reference} ({_short(step.manifest_digest)})"
@@ -100,14 +102,14 @@ def step_changes(before: Step, now: Step) -> tuple[str, ...]:
         case MakeVenv(), MakeVenv():
             return _python(before, now)
         case CopyIn(), CopyIn():
-            return _prefixed("code", [*_moved(before.target, now.target), *file_changes(_files(before.files), _files(now.files))])
+            return _prefix("code", [*_move(before.target, now.target), *file_changes(_files(before.files), _files(now.files))])
         case RunCommand(), RunCommand():
             return _run(before, now)
         case CopyFiles(), CopyFiles():
             return _copy(before, now)
         case MakeDirectory(), MakeDirectory():
-            return _prefixed("WORKDIR", [*_moved(before.path, now.path), *_turned("owner", before.owner, now.owner)])
-    return (f"{subject(now)}: {named(before)} → {named(now)}",)
+            return _prefix("WORKDIR", [*_move(before.path, now.path), *_field_change("owner", before.owner, now.owner)])
+    return (f"{subject(now)}: {describe(before)} → {describe(now)}",)
 
 
 def stage_name(step: Step) -> str | None:
@@ -117,20 +119,20 @@ def stage_name(step: Step) -> str | None:
     return None if found is None else found["stage"]
 
 
-def _prefixed(what: str, words: Sequence[str]) -> tuple[str, ...]:
-    return (f"{what}: {_listed(words)}",) if words else ()
+def _prefix(what: str, words: Sequence[str]) -> tuple[str, ...]:
+    return (f"{what}: {_name_some(words)}",) if words else ()
 
 
-def _listed(words: Sequence[str]) -> str:
+def _name_some(words: Sequence[str]) -> str:
     more = len(words) - _MOST_NAMED
     return ", ".join(words[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _turned(name: str, before: object, now: object) -> list[str]:
+def _field_change(name: str, before: object, now: object) -> list[str]:
     return [f"{name} {before or '(none)'} → {now or '(none)'}"] if before != now else []
 
 
-def _moved(before: str, now: str) -> list[str]:
+def _move(before: str, now: str) -> list[str]:
     return [f"{before} → {now}"] if before != now else []
 
 
@@ -147,7 +149,7 @@ def _debs(before: UnpackDebs, now: UnpackDebs) -> tuple[str, ...]:
     words = [_version_change(old[key], new[key]) for key in both]
     words += [f"+ {new[key].name} {new[key].version}" for key in new if key not in old]
     words += [f"- {old[key].name} {old[key].version}" for key in old if key not in new]
-    return _prefixed(subject(now), words)
+    return _prefix(subject(now), words)
 
 
 def _version_change(before: DebPackage | InstallWheel, now: DebPackage | InstallWheel) -> str:
@@ -160,7 +162,7 @@ def _base_image(before: ImportImage, now: ImportImage) -> tuple[str, ...]:
     if before.manifest_digest == now.manifest_digest:
         return ()
     if before.reference != now.reference:
-        return (f"base: {named(before)} → {named(now)}",)
+        return (f"base: {describe(before)} → {describe(now)}",)
     points = f"now points to {_short(now.manifest_digest)}, was {_short(before.manifest_digest)}"
     return (f"base: `{now.reference}` {points}",)
 
@@ -173,7 +175,7 @@ def _wheel(before: InstallWheel, now: InstallWheel) -> tuple[str, ...]:
         changes.append(f"python: {_interpreters(before.interpreter, now.interpreter)}")
     if before.built_on != now.built_on:
         changes.append(f"requirements: {now.name} is built on another base")
-    changes += _moved(before.prefix, now.prefix)
+    changes += _move(before.prefix, now.prefix)
     return tuple(changes)
 
 
@@ -189,7 +191,7 @@ def _python(before: MakeVenv, now: MakeVenv) -> tuple[str, ...]:
         changes.append(f"python: {_interpreters(before.interpreter, now.interpreter)}")
     if before.executable != now.executable:
         changes.append(f"python: {before.executable} → {now.executable}")
-    changes += [f"python: {words}" for words in _moved(before.prefix, now.prefix)]
+    changes += [f"python: {words}" for words in _move(before.prefix, now.prefix)]
     if (before.system_site_packages, before.site_directories) != (now.system_site_packages, now.site_directories):
         changes.append(f"python: the base's own packages can {'' if now.system_site_packages else 'no longer '}be imported")
     return tuple(changes)
@@ -202,9 +204,9 @@ def _run(before: RunCommand, now: RunCommand) -> tuple[str, ...]:
         changes.append(f"{what}: command changed from `{_command(before)}` to `{_command(now)}`")
     changes += [f"{what}: {words}" for words in env_changes(dict(before.env), dict(now.env))]
     others = [
-        *_turned("network", before.network, now.network),
-        *_turned("directory", before.cwd, now.cwd),
-        *_turned("user", before.user, now.user),
+        *_field_change("network", before.network, now.network),
+        *_field_change("directory", before.cwd, now.cwd),
+        *_field_change("user", before.user, now.user),
         *_mounts(before.mounts, now.mounts),
     ]
     changes += [f"{what}: {words}" for words in others]
@@ -238,7 +240,7 @@ def _mounts(before: Sequence[RunMount], now: Sequence[RunMount]) -> list[str]:
     for key in new:
         if key in old and old[key] != new[key]:
             files = file_changes(_files(old[key].files), _files(new[key].files))
-            words.append(f"mount at {key[1]}: {_listed(files) if files else 'changed'}")
+            words.append(f"mount at {key[1]}: {_name_some(files) if files else 'changed'}")
     return words
 
 
@@ -258,18 +260,18 @@ def file_changes(before: Files, now: Files) -> list[str]:
 
 
 def _copy(before: CopyFiles, now: CopyFiles) -> tuple[str, ...]:
-    words = [*_moved(before.target, now.target), *_copied(before, now)]
-    words += _turned("owner", before.owner, now.owner)
-    words += _turned("mode", _octal(before.mode), _octal(now.mode))
-    words += _turned("link", before.link, now.link)
-    return _prefixed(f"{subject(now)} {now.target}", words)
+    words = [*_move(before.target, now.target), *_source_changes(before, now)]
+    words += _field_change("owner", before.owner, now.owner)
+    words += _field_change("mode", _octal(before.mode), _octal(now.mode))
+    words += _field_change("link", before.link, now.link)
+    return _prefix(f"{subject(now)} {now.target}", words)
 
 
 def _octal(mode: int | None) -> str:
     return "" if mode is None else f"{mode:04o}"
 
 
-def _copied(before: CopyFiles, now: CopyFiles) -> list[str]:
+def _source_changes(before: CopyFiles, now: CopyFiles) -> list[str]:
     match before.source, now.source:
         case ContextFiles() as old, ContextFiles() as new:
             then, since = (
@@ -278,7 +280,7 @@ def _copied(before: CopyFiles, now: CopyFiles) -> list[str]:
             )
             return file_changes(then, since)
         case StageFiles() as old, StageFiles() as new:
-            return _moved(" ".join(old.patterns), " ".join(new.patterns))
+            return _move(" ".join(old.patterns), " ".join(new.patterns))
         case FetchedFile() as old, FetchedFile() as new:
             return [f"{new.url} {_short(old.digest)} → {_short(new.digest)}"] if old.digest != new.digest else []
         case InlineFiles() as old, InlineFiles() as new:

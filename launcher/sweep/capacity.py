@@ -37,7 +37,7 @@ class Rival:
     """Another sweep on this machine."""
 
     running: tuple[Need, ...] = ()
-    wants: Need | None = None
+    waits_for: Need | None = None
     """What its next trial needs, when it waits for room."""
     served_at: float = 0.0
     """When it started a trial last, or began to wait (Unix seconds)."""
@@ -75,13 +75,13 @@ def has_room(need: Need, mine: Sequence[Need], load: Load, offer: Offer) -> bool
 
 def comes_first(rival: Rival, need: Need, mine: Sequence[Need], load: Load, offer: Offer, *, served_at: float) -> bool:
     """Whether *rival*'s next trial goes before mine, which needs *need*."""
-    if rival.wants is None:
+    if rival.waits_for is None:
         return False
     its, own = standing(rival.running, offer), standing(mine, offer)
     if its > own + _ROUNDING or (its > own - _ROUNDING and rival.served_at >= served_at):
         return False
     every = [*mine, *load.runs, *(each for other in load.rivals for each in other.running)]
-    return _takes_from(need, rival.wants, every, offer)
+    return _takes_from(need, rival.waits_for, every, offer)
 
 
 def standing(needs: Iterable[Need], offer: Offer) -> float:

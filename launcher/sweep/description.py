@@ -94,7 +94,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """`params.epochs: 20 → 5`, one a line."""
     as_written = json.loads(json.dumps(now))
     return [
-        f"{key}: {_shown(before.get(key))} → {_shown(as_written.get(key))}"
+        f"{key}: {_display(before.get(key))} → {_display(as_written.get(key))}"
         for key in sorted(before.keys() | as_written.keys())
         if before.get(key) != as_written.get(key)
     ]
@@ -115,5 +115,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", value
 
 
-def _shown(value: Any) -> str:
+def _display(value: Any) -> str:
     return "(none)" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

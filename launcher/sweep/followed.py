@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from launcher.config.spec import Sweep
 from launcher.journal.journal import Event, Follower
 from launcher.sweep import description
-from launcher.sweep.search.best import BestPoint, best_of, counted
+from launcher.sweep.search.best import BestPoint, best_of, best_point_of
 from launcher.sweep.search.protocol import End, EndState
 from launcher.sweep.trial_log import Verdict
 from runtime.state_dir import RunDir
@@ -101,7 +101,7 @@ class FollowedSweep:
     def _count(self, point: int, number: int, end: End) -> None:
         overrides, ends = self._points[point]
         ends[number] = end
-        found = counted(overrides, ends)
+        found = best_point_of(overrides, ends)
         if found is not None:
             self._counted[point] = found
             self._best = None

@@ -82,14 +82,14 @@ class FailurePolicy:
         return Verdict(end.state)
 
 
-def shrunk(rule: Mapping[str, Any], spec: ExperimentSpec) -> tuple[str, ...]:
+def shrink(rule: Mapping[str, Any], spec: ExperimentSpec) -> tuple[str, ...]:
     """The overrides that *rule* (`sweep.on_oom`) makes of the values of *spec*: `{params: {batch_size: "/ 2"}}` halves one.
     Whole numbers stay whole and at 1 or above. Empty when nothing becomes another value: there is nothing smaller to try."""
     document = to_json(spec)
     found = []
     for path, change in _leaves(rule):
         value = _at(document, path)
-        smaller = _changed(value, change)
+        smaller = _apply_change(value, change)
         if smaller != value:
             found.append(f"{'.'.join(path)}={smaller!r}")
     return tuple(found)
@@ -98,7 +98,7 @@ def shrunk(rule: Mapping[str, Any], spec: ExperimentSpec) -> tuple[str, ...]:
 CHANGE = re.compile(r"\s*([*/])\s*(\d+(?:\.\d+)?|\.\d+)\s*")
 
 
-def _changed(value: Any, change: str) -> Any:
+def _apply_change(value: Any, change: str) -> Any:
     match = CHANGE.fullmatch(change)
     if match is None or isinstance(value, bool) or not isinstance(value, int | float):
         return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from launcher.sweep.run_sweep import Sweeping
+from launcher.sweep.run_sweep import SweepRunner
 from launcher.sweep.running import Running
 from launcher.sweep.search.objective import reports
 from launcher.sweep.search.study import Asked
@@ -13,7 +13,7 @@ from launcher.sweep.trial_log import LoggedTrial, Try, Verdict
 from launcher.tracking.record.run_record import fold
 
 
-def restore(sweeping: Sweeping, trials: Mapping[int, LoggedTrial]) -> None:
+def restore(sweeping: SweepRunner, trials: Mapping[int, LoggedTrial]) -> None:
     """Bring *sweeping*, which has not begun, to where *trials* end: what is decided stays, numbering goes on."""
     opened = []
     for number in sorted(trials):
@@ -23,14 +23,14 @@ def restore(sweeping: Sweeping, trials: Mapping[int, LoggedTrial]) -> None:
         if repeated:
             sweeping.reasons[number] = repeated
         if logged.end is not None:
-            _decided(sweeping, logged.asked, logged.end)
+            _restore_decided(sweeping, logged.asked, logged.end)
         else:
             opened.append(logged)
     for logged in opened:
-        _open(sweeping, logged)
+        _restore_open(sweeping, logged)
 
 
-def _decided(sweeping: Sweeping, asked: Asked, decided: Try) -> None:
+def _restore_decided(sweeping: SweepRunner, asked: Asked, decided: Try) -> None:
     assert decided.end is not None
     if sweeping.settings.pruner is not None and (record := fold(sweeping.state.run(decided.run_id))) is not None:
         for value in reports(record, sweeping.settings.metrics[0]):
@@ -41,7 +41,7 @@ def _decided(sweeping: Sweeping, asked: Asked, decided: Try) -> None:
     sweeping.failures += decided.verdict is Verdict.FAILED
 
 
-def _open(sweeping: Sweeping, logged: LoggedTrial) -> None:
+def _restore_open(sweeping: SweepRunner, logged: LoggedTrial) -> None:
     """Asked for and not started; to be tried again; or running, with a supervisor or without; or ended while nobody looked."""
     last = logged.tries[-1] if logged.tries else None
     if last is None or last.verdict is Verdict.CUT_SHORT:

@@ -19,7 +19,7 @@ from launcher.journal.status import Reason
 from launcher.run.start.create_run import RunIdentity, new_run
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.sweep.place import Place
-from launcher.sweep.policy import FailurePolicy, Past, shrunk
+from launcher.sweep.policy import FailurePolicy, Past, shrink
 from launcher.sweep.report_tail import ReportTail
 from launcher.sweep.running import Running
 from launcher.sweep.search.best import BestPoint
@@ -49,7 +49,7 @@ class SweepEnd:
 
 
 @dataclass(slots=True)
-class Sweeping:
+class SweepRunner:
     """A sweep under way. Whoever resumes one fills in what is known before `run`."""
 
     state: StateDir
@@ -118,7 +118,7 @@ class Sweeping:
         """Take in how a try ended: its trial is decided, or tried again."""
         trial, policy = running.trial, FailurePolicy.of(self.settings)
         end = trial_end(record, self.settings)
-        smaller = shrunk(self.settings.on_oom, trial.plan.spec) if record.reason == Reason.OOM else ()
+        smaller = shrink(self.settings.on_oom, trial.plan.spec) if record.reason == Reason.OOM else ()
         past = Past.of(self.reasons.get(trial.number, []))
         verdict = policy.verdict(record, end, past, shrinks=bool(smaller))
         final = verdict.is_final
@@ -139,7 +139,7 @@ class Sweeping:
         """Put *trial* into the queue once more, with less when it ran out of memory."""
         self.reasons.setdefault(trial.number, []).append(reason)
         self.study.restart(trial.number)
-        extra = shrunk(self.settings.on_oom, trial.plan.spec) if reason == Reason.OOM else ()
+        extra = shrink(self.settings.on_oom, trial.plan.spec) if reason == Reason.OOM else ()
         if extra:
             self.tell(f"trial {trial.number} ran out of memory: tried again with {' '.join(extra)}")
         changed = {override.partition("=")[0] for override in extra}

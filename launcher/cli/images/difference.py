@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from launcher.cli import render
-from launcher.plan.images.image_difference import Collapsed, ConfigDifference, ImageDifference, PackageDifference, collapsed
+from launcher.plan.images.image_difference import Collapsed, ConfigDifference, ImageDifference, PackageDifference, collapse
 from runtime.build.step_label import counted
 from runtime.layer.tree import shown
 from runtime.store.records import Image
@@ -33,7 +33,7 @@ def _lines(found: ImageDifference, *, all_files: bool) -> Iterator[str]:
     yield f"{found.before.digest.short} → {found.after.digest.short}: {_summary(found)}"
     yield from _section("packages", [_package_line(each) for each in found.packages])
     yield from _section("configuration", [_config_line(each) for each in found.config])
-    listed = [Collapsed(each) for each in found.files] if all_files else collapsed(found.files)
+    listed = [Collapsed(each) for each in found.files] if all_files else collapse(found.files)
     shown_files = listed if all_files else listed[:_MOST_FILES]
     more = len(listed) - len(shown_files)
     rest = [f"… and {more} more; `--files` lists all"] if more else []

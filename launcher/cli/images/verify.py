@@ -33,13 +33,13 @@ def _verify(options: Options, *, quiet: bool) -> Verdict:
 
     from launcher.cli.images.dockerfile_build import read_secret
     from launcher.cli.progress import build_progress
-    from launcher.plan.images.verify import asked_image, recipe_of, verify
+    from launcher.plan.images.verify import amend_places, recipe_of, verify
 
     state = state_dir().ensure()
     store = Store(state.store)
     image = store.image(options.image)
     recipe = recipe_of(image, store)
-    asked = asked_image(recipe, tuple(options.overrides), cwd=Path.cwd())
+    asked = amend_places(recipe, tuple(options.overrides), cwd=Path.cwd())
     secrets = dict(read_secret(text, os.environ) for text in options.secret)
     with nullcontext() if quiet else build_progress(recipe.build) as observer:
         return verify(

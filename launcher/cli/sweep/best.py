@@ -49,13 +49,13 @@ def _chosen(results: SweepResults, number: int | None, *, must_choose: bool) -> 
 
 def _export(path: Path, record: RunRecord, best: BestPoint) -> None:
     """An experiment file on top of the swept one, in Hydra's words."""
-    from launcher.config.amend import written
+    from launcher.config.amend import as_file_content
 
     if path.exists():
         raise ConfigError(f"`{path}` exists already", hint="name another file, or remove it")
     if path.suffix != ".yaml":
         raise ConfigError(f"`{path}` is no YAML file", hint="conf/experiment/best.yaml")
-    groups, values = written(best.overrides)
+    groups, values = as_file_content(best.overrides)
     experiment = groups.pop("experiment", record.experiment)
     import yaml
 

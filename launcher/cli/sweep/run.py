@@ -24,7 +24,7 @@ from launcher.sweep import description
 from launcher.sweep.description import SweepRequest
 from launcher.sweep.parent import SweepParent, new_parent, refuse_running, reopened_parent
 from launcher.sweep.restore import restore
-from launcher.sweep.run_sweep import Sweeping
+from launcher.sweep.run_sweep import SweepRunner
 from launcher.sweep.trial_log import TrialLog, read_trials
 from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import RunDir, state_dir
@@ -119,7 +119,7 @@ class _SweepProcess:
         known = read_trials(parent.run_dir.trials)
         log = TrialLog(parent.run_dir.trials)
         with trials_place(self.prepared.spec.cluster, settings, study, parent, self.prepared.state, self.supervisors) as place:
-            sweeping = Sweeping(
+            sweeping = SweepRunner(
                 state=self.prepared.state,
                 sweep_id=parent.run_id,
                 name=self.asked.name,

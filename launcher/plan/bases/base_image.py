@@ -13,7 +13,7 @@ from pathlib import Path
 
 from launcher.config.spec import Image
 from launcher.errors import ConfigError, Origin
-from launcher.plan.bases.debian_record import ResolvedDebs, debian_architecture, is_answered, resolved_debs
+from launcher.plan.bases.debian_record import ResolvedDebs, debian_architecture, is_answered, resolve_debs
 from launcher.plan.bases.pinned_base import Base, BasePython
 from launcher.plan.bases.pinning import Pinning
 from runtime.build.debian.debian_base import CONFIGURE, interpreter_of
@@ -38,7 +38,7 @@ def pin_base(
     """The base of *image* with the *apt* packages on it. *base_lock* is the lock beside the experiment, if there is one."""
     suite = _BOOTSTRAP.fullmatch(image.base)
     if suite is not None:
-        debs = resolved_debs(suite[1], image, pinning, apt=apt, base_lock=base_lock)
+        debs = resolve_debs(suite[1], image, pinning, apt=apt, base_lock=base_lock)
         return _debian_base(suite[1], debs)
     if image.base.startswith("bootstrap:"):
         hint = "as `bootstrap:debian/trixie` or `bootstrap:debian/bookworm`"

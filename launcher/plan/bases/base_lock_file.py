@@ -108,7 +108,7 @@ def read_image_lock(path: Path, *, reference: str) -> ImageLock | None:
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line and not line.startswith("#")]
     number, line = lines[0] if lines else (1, "")
     if len(lines) != 1 or not _is_pinned(line):
-        raise _damaged(path, number)
+        raise _damaged_error(path, number)
     return ImageLock(line)
 
 
@@ -133,12 +133,12 @@ def _parse(line: str, path: Path, number: int) -> DebPackage:
     found = _ENTRY.fullmatch(line)
     # The path goes into an address and must not leave the pool.
     if found is None or ".." in found["pool_path"].split("/"):
-        raise _damaged(path, number)
+        raise _damaged_error(path, number)
     fields: dict[str, Any] = {**found.groupdict(), "size": int(found["size"])}
     return DebPackage(**fields)
 
 
-def _damaged(path: Path, number: int) -> ConfigError:
+def _damaged_error(path: Path, number: int) -> ConfigError:
     hint = "make it again with `launch lock`, or remove it"
     return ConfigError("this line of the base's lock is damaged", origin=Origin(file=str(path), line=number), hint=hint)
 

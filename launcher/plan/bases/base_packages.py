@@ -1,6 +1,6 @@
 """What the Python of a base has installed: asked of the image together with its Python, recorded, and counted on by locks.
 
-The answer comes from inside an image, so nothing of it is believed that doesn't parse (`checked_packages`). What the resolver
+The answer comes from inside an image, so nothing of it is believed that doesn't parse (`check_packages`). What the resolver
 does with it is `stub_wheels.py`. On the way of every launch: light imports only.
 """
 
@@ -52,12 +52,12 @@ def from_rows(rows: Sequence[Sequence[Any]]) -> tuple[BasePackage, ...]:
     return tuple(BasePackage(name, version, tuple(needs), tuple(extras), size) for name, version, needs, extras, size in rows)
 
 
-def checked_packages(answer: Sequence[Mapping[str, Any]]) -> tuple[BasePackage, ...]:
+def check_packages(answer: Sequence[Mapping[str, Any]]) -> tuple[BasePackage, ...]:
     """The packages of an image's answer, the first of each name: what stands first on its path is what is imported. Distributions
     without a proper name or version are left out, and so are requirements that nobody can read."""
     found: dict[str, BasePackage] = {}
     for row in answer:
-        package = _checked(row)
+        package = _check(row)
         if package is not None:
             found.setdefault(package.name, package)
     return tuple(found[name] for name in sorted(found))
@@ -66,7 +66,7 @@ def checked_packages(answer: Sequence[Mapping[str, Any]]) -> tuple[BasePackage, 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
-def _checked(row: Mapping[str, Any]) -> BasePackage | None:
+def _check(row: Mapping[str, Any]) -> BasePackage | None:
     from packaging.utils import canonicalize_name
     from packaging.version import InvalidVersion, Version
 

@@ -34,7 +34,7 @@ class ResolvedDebs:
     warnings: tuple[str, ...] = ()
 
 
-def resolved_debs(
+def resolve_debs(
     suite: str, image: Image, pinning: Pinning, *, apt: Sequence[str], base_lock: Path | None = None
 ) -> ResolvedDebs:
     """The .debs of the base of *suite*, and those that *apt* adds."""

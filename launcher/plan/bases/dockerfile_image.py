@@ -68,7 +68,7 @@ def read_dockerfile(
         raise
 
     def pin(reference: str, origin: Origin) -> PinnedImage:
-        return _pinned(reference, origin, request, pinning)
+        return _pin_image(reference, origin, request, pinning)
 
     try:
         return translate(
@@ -222,16 +222,16 @@ def _context(request: Request, state: StateDir, origin: Origin | None) -> BuildC
     )
 
 
-def _pinned(reference: str, origin: Origin, request: Request, pinning: Pinning) -> PinnedImage:
+def _pin_image(reference: str, origin: Origin, request: Request, pinning: Pinning) -> PinnedImage:
     if reference.startswith("bootstrap:"):
         from launcher.plan.bases.base_image import pin_base
 
         base = pin_base(Image(base=reference, mirror=request.mirror), pinning, apt=(), origin=origin)
         return PinnedImage(base.steps, {}, base.env)
     from launcher.plan.bases.imported_base import pin_reference
-    from launcher.plan.bases.stored_image import similar_names, stored_image
+    from launcher.plan.bases.stored_image import find_stored_image, similar_names
 
-    stored = None if pinning.refresh else stored_image(reference, state=pinning.state, origin=origin)
+    stored = None if pinning.refresh else find_stored_image(reference, state=pinning.state, origin=origin)
     if stored is not None:
         return stored
     try:

@@ -89,7 +89,7 @@ def pin_imported(
     asks_python: bool = True,
 ) -> Base:
     """The image *reference* as a base, with *apt* packages on it. Not *asks_python*: nobody needs to know its Python."""
-    pinned = _locked(reference, base_lock, pinning, origin) or pin_reference(reference, pinning, origin=origin)
+    pinned = _pin_from_lock(reference, base_lock, pinning, origin) or pin_reference(reference, pinning, origin=origin)
     base = Base(
         steps=(pinned.step, *([apt_step(apt)] if apt else [])),
         digest=pinned.manifest_digest,
@@ -108,7 +108,7 @@ def _pin_remote(parsed: Remote, architecture: str, pinning: Pinning) -> PinnedRe
     warnings: tuple[str, ...] = ()
     if record is None:
         record = _ask_registry(parsed, architecture, pinning)
-        warnings = _moved_tag(parsed, pinning.environ)
+        warnings = _warn_of_moved_tag(parsed, pinning.environ)
     # The digest of the image for this machine: it is what is fetched, whatever the tag means by then.
     step = ImportImage(reference=_by_digest(parsed, record.manifest_digest), manifest_digest=record.manifest_digest)
     return PinnedReference(step, record.config, record.manifest_digest, warnings)
@@ -131,7 +131,7 @@ def _by_digest(parsed: Remote, digest: Digest) -> str:
     return shown_reference(replace(parsed, digest=digest))
 
 
-def _moved_tag(parsed: Remote, environ: Mapping[str, str]) -> tuple[str, ...]:
+def _warn_of_moved_tag(parsed: Remote, environ: Mapping[str, str]) -> tuple[str, ...]:
     """A warning when `name:tag@sha256:…` names two images. The digest decides, as it does for docker."""
     if parsed.tag is None or parsed.digest is None:
         return ()
@@ -149,7 +149,7 @@ def _moved_tag(parsed: Remote, environ: Mapping[str, str]) -> tuple[str, ...]:
     return (f"`{tag}` {means}; the digest that stands behind it is used: `{parsed.digest}`",)
 
 
-def _locked(reference: str, base_lock: Path | None, pinning: Pinning, origin: Origin | None) -> PinnedReference | None:
+def _pin_from_lock(reference: str, base_lock: Path | None, pinning: Pinning, origin: Origin | None) -> PinnedReference | None:
     """What the lock beside the experiment says of *reference*; None when there is none, or it is for another one."""
     if base_lock is None or pinning.refresh:
         return None

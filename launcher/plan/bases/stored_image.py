@@ -24,7 +24,7 @@ from runtime.store.store import Store
 from runtime.suggestions import similar
 
 
-def stored_image(reference: str, *, state: StateDir, origin: Origin) -> PinnedImage | None:
+def find_stored_image(reference: str, *, state: StateDir, origin: Origin) -> PinnedImage | None:
     """The image of the store that has the name *reference*; None when there is none, or when it is a registry's."""
     wanted = _name(reference)
     if wanted is None:

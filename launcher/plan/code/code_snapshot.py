@@ -91,8 +91,8 @@ def _names_and_dirtiness(
             if names:
                 return names, repository, git_calls.is_dirty(status, prefix=repository.prefix_of(root))
             # All of it is ignored: an installed package in a work tree's virtual environment is not that work tree's code.
-            return _listed(root, None, environ), None, False
-    names = _listed(root, repository, environ)
+            return _list(root, None, environ), None, False
+    names = _list(root, repository, environ)
     if repository is None:
         return names, None, False
     return _names_by_index(root, repository, names)
@@ -110,7 +110,7 @@ def _names_by_index(root: str, repository: Repository, names: list[str]) -> tupl
     return sorted(below.union(names)), repository, dirty
 
 
-def _listed(root: str, repository: Repository | None, environ: Mapping[str, str]) -> list[str]:
+def _list(root: str, repository: Repository | None, environ: Mapping[str, str]) -> list[str]:
     from launcher.plan.code.code_listing import list_files
 
     return list_files(root, repository, environ=environ)
@@ -126,7 +126,7 @@ def _with_nested(top: str, root: str, names: list[str], environ: Mapping[str, st
     found = set(names) - nested
     for name in nested:
         directory = name.rstrip("/")
-        found.update(f"{directory}/{below}" for below in _listed(os.path.join(root, directory), None, environ))
+        found.update(f"{directory}/{below}" for below in _list(os.path.join(root, directory), None, environ))
     return sorted(found)
 
 

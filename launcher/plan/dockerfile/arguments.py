@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from launcher.errors import ConfigError, Origin
 from launcher.plan.dockerfile.document import Form, Instruction
 from launcher.plan.dockerfile.expand import is_space
-from launcher.plan.dockerfile.logical_lines import heredoc_word, stripped, without_leading_space
+from launcher.plan.dockerfile.logical_lines import heredoc_word, strip, without_leading_space
 
 WHITE_SPACE = re.compile(r"[\t\v\f\r ]+")
 """What separates words where no quotes count. Narrower than Go's idea of white space, as in BuildKit."""
@@ -193,7 +193,7 @@ def _check_run(instruction: Instruction) -> None:
 
 
 def _check_volume(instruction: Instruction) -> None:
-    if not instruction.words or any(not stripped(word) for word in instruction.words):
+    if not instruction.words or any(not strip(word) for word in instruction.words):
         raise ConfigError("VOLUME needs a path that is not empty", origin=instruction.origin)
 
 

@@ -54,7 +54,7 @@ class BuildContext:
 
     def choose(self, source: str, *, exclude: Ignore | None, origin: Origin) -> list[Chosen]:
         """What *source*, a path or a pattern, means. A pattern that fits nothing means nothing, as in BuildKit."""
-        clean = _cleaned(source)
+        clean = _clean(source)
         if not has_wildcards(clean):
             return [self._one(unescaped(clean), source, exclude, origin)]
         try:
@@ -66,7 +66,7 @@ class BuildContext:
     def choose_with_parents(self, source: str, *, exclude: Ignore | None, origin: Origin) -> list[Chosen]:
         """`--parents`: what fits *source* keeps its path, from the pivot `/./` on where there is one."""
         above, pivot, rest = f"/{source}".partition("/./")
-        top, pattern = (_cleaned(above), _cleaned(rest)) if pivot and above else ("", _cleaned(source))
+        top, pattern = (_clean(above), _clean(rest)) if pivot and above else ("", _clean(source))
         # BuildKit takes these patterns as its ignore file's: a directory stands for all in it, and there is `**`.
         fits = Ignore.of([pattern or "**"], origin=origin)
         found: list[CopiedFile] = []
@@ -82,7 +82,7 @@ class BuildContext:
 
     def mounted(self, source: str, *, origin: Origin) -> tuple[tuple[str, int, str], ...]:
         """(path, mode, sha256) of the files at or below *source*, for `--mount=type=bind`."""
-        clean = _cleaned(source)
+        clean = _clean(source)
         status = self._status(clean)
         if status is None:
             raise self._missing(clean, source, origin)
@@ -98,7 +98,7 @@ class BuildContext:
 
     def _one(self, path: str, written: str, exclude: Ignore | None, origin: Origin) -> Chosen:
         name = os.path.basename(path)
-        path = self._followed(path, written, origin)
+        path = self._follow(path, written, origin)
         status = self._status(path)
         if status is None:
             raise self._missing(path, written, origin)
@@ -117,7 +117,7 @@ class BuildContext:
                     files.append(entry)
         return Chosen(path, False, tuple(files))
 
-    def _followed(self, path: str, written: str, origin: Origin) -> str:
+    def _follow(self, path: str, written: str, origin: Origin) -> str:
         """*path* without the links on its way: a source that is a link means what it links to (inside it, links stay links)."""
         real = os.path.realpath(f"{self.root}/{path}")
         if real == self.root:
@@ -220,7 +220,7 @@ class BuildContext:
         return did_you_mean(name, self._names(directory), prefix=f"{directory}/" if directory else "")
 
 
-def _cleaned(source: str) -> str:
+def _clean(source: str) -> str:
     """*source* from the context's root: no leading slash, and `..` goes no further up than there."""
     clean = os.path.normpath(f"/{source}").lstrip("/")
     return "" if clean == "." else clean

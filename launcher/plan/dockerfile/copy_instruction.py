@@ -67,7 +67,7 @@ def copy_steps(
     warn: Warn,
 ) -> list[CopyFiles]:
     """The steps of COPY or ADD; none when its patterns fit no file, which BuildKit lets pass."""
-    written = _written(instruction, draft, words)
+    written = _fill_in(instruction, draft, words)
     _refuse_what_does_not_fit(written)
 
     def step(source: Source, *, unpack: bool = False, mode: int | None = written.mode) -> CopyFiles:
@@ -97,20 +97,20 @@ def copy_steps(
     return steps
 
 
-def _written(instruction: Instruction, draft: ImageDraft, words: Words) -> _Written:
+def _fill_in(instruction: Instruction, draft: ImageDraft, words: Words) -> _Written:
     *sources, target = instruction.words
     exclude = [words.one(pattern) for pattern in instruction.flag_values("exclude")]
     return _Written(
         instruction,
         tuple(word if heredoc_word(word) and instruction.form != "exec" else words.one(word) for word in sources),
-        joined_target(draft.workdir, words.one(target)),
+        join_target(draft.workdir, words.one(target)),
         Ignore.of(exclude, origin=instruction.origin) if exclude else None,
         _mode(instruction, words),
         words.one(instruction.flag("chown") or ""),
     )
 
 
-def joined_target(workdir: str, target: str) -> str:
+def join_target(workdir: str, target: str) -> str:
     """*target* from the working directory, a `/` at its end kept: it says that it is a directory."""
     joined = posixpath.normpath(posixpath.join("/", workdir, target)).replace("//", "/")
     is_directory = target.endswith(("/", "/.", "/..")) or target in ("", ".", "..")
@@ -192,7 +192,7 @@ def _context_steps(
         # An archive in a directory that is copied stays as it is.
         groups = [(True, [one for one in chosen if one.is_file]), (False, [one for one in chosen if not one.is_file])]
     return [
-        step(ContextFiles(root=context.root, files=_joined(group), single=single), unpack=unpacked)
+        step(ContextFiles(root=context.root, files=_join_files(group), single=single), unpack=unpacked)
         for unpacked, group in groups
         if group
     ]
@@ -204,7 +204,7 @@ def _refuse_several(written: _Written, paths: Sequence[str]) -> None:
     raise ConfigError(f"`{pattern}` fits several files, so the target has to be a directory", origin=written.origin, hint=hint)
 
 
-def _joined(chosen: Sequence[Chosen]) -> tuple[CopiedFile, ...]:
+def _join_files(chosen: Sequence[Chosen]) -> tuple[CopiedFile, ...]:
     """The files of all sources by their place below the target; of two at one place the later."""
     by_place: dict[str, CopiedFile] = {}
     for one in chosen:

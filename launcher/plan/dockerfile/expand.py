@@ -32,23 +32,23 @@ class ExpansionError(ValueError):
 def expand(word: str, env: Mapping[str, str], *, escape: str = "\\", origin: Origin | None = None) -> str:
     """*word* with its variables filled in and its quotes gone: always one word, spaces kept."""
     with_words = _Lexer(word, env, escape=escape)
-    return _lexed(with_words, origin)[0]
+    return _lex(with_words, origin)[0]
 
 
 def expand_words(word: str, env: Mapping[str, str], *, escape: str = "\\", origin: Origin | None = None) -> list[str]:
     """The same, split at white space that no quotes hold, after the values are filled in."""
-    return _lexed(_Lexer(word, env, escape=escape), origin)[1]
+    return _lex(_Lexer(word, env, escape=escape), origin)[1]
 
 
 def expand_text(text: str, env: Mapping[str, str], *, origin: Origin | None = None) -> str:
     """*text* of a heredoc that becomes a file: variables filled in, quotes being characters like any other."""
-    return _lexed(_Lexer(text, env, escape="\\", quotes=False), origin)[0]
+    return _lex(_Lexer(text, env, escape="\\", quotes=False), origin)[0]
 
 
 def unset_names(word: str, env: Mapping[str, str], *, escape: str = "\\", origin: Origin | None = None) -> set[str]:
     """Variables that *word* asks for and *env* does not have."""
     lexer = _Lexer(word, env, escape=escape)
-    _lexed(lexer, origin)
+    _lex(lexer, origin)
     return lexer.unset
 
 
@@ -71,7 +71,7 @@ def is_space(char: str) -> bool:
     return char in "\t\n\v\f\r \x85" or unicodedata.category(char)[0] == "Z"
 
 
-def _lexed(lexer: _Lexer, origin: Origin | None) -> tuple[str, list[str]]:
+def _lex(lexer: _Lexer, origin: Origin | None) -> tuple[str, list[str]]:
     try:
         return lexer.run()
     except ExpansionError as error:
@@ -253,10 +253,10 @@ class _Lexer:
             value = self._value(name)
             return value if value is not None else f"${{{name}}}" if self._keep_unset else ""
         if modifier == "/":
-            return self._replaced(name)
-        return self._modified(name, modifier)
+            return self._replace(name)
+        return self._apply_modifier(name, modifier)
 
-    def _modified(self, name: str, modifier: str) -> str:
+    def _apply_modifier(self, name: str, modifier: str) -> str:
         empty_counts = modifier == ":"
         kind = self._next() if empty_counts else modifier
         if not kind or kind not in ("-+?" if empty_counts else "-+?#%"):
@@ -280,7 +280,7 @@ class _Lexer:
         trimmed = _without_end if kind == "%" else _without_beginning
         return _fitting(trimmed, word[greedy:], value or "", greedy)
 
-    def _replaced(self, name: str) -> str:
+    def _replace(self, name: str) -> str:
         every = self._peek() == "/"
         if every:
             self._next()
@@ -289,7 +289,7 @@ class _Lexer:
         value = self._value(name)
         if value is None and self._keep_unset:
             return f"${{{name}/{pattern}/{text}}}"
-        return _fitting(lambda p, v, e: _replaced_in(p, v, text, every=e), pattern, value or "", every)
+        return _fitting(lambda p, v, e: _replace_in(p, v, text, every=e), pattern, value or "", every)
 
 
 def _fitting(apply: Callable[[str, str, bool], str], pattern: str, value: str, flag: bool) -> str:
@@ -301,21 +301,21 @@ def _fitting(apply: Callable[[str, str, bool], str], pattern: str, value: str, f
 
 def _without_beginning(pattern: str, value: str, longest: bool) -> str:
     """*value* without the beginning that fits."""
-    found = _compiled(pattern, greedy=longest).match(value)
+    found = _compile(pattern, greedy=longest).match(value)
     return value[found.end() :] if found else value
 
 
 def _without_end(pattern: str, value: str, longest: bool) -> str:
     """*value* without the end that fits: the search backwards, since a regular expression takes the leftmost that fits."""
-    return _without_beginning(_reversed_pattern(pattern), value[::-1], longest)[::-1]
+    return _without_beginning(_reverse_pattern(pattern), value[::-1], longest)[::-1]
 
 
-def _replaced_in(pattern: str, value: str, text: str, *, every: bool) -> str:
+def _replace_in(pattern: str, value: str, text: str, *, every: bool) -> str:
     """*value* with the first part that fits, or every one, replaced."""
     result: list[str] = []
     at = 0
     last_end = -1
-    for found in _compiled(pattern, greedy=True).finditer(value):
+    for found in _compile(pattern, greedy=True).finditer(value):
         if found.start() == found.end() == last_end:
             continue  # Go's ReplaceAll: nothing that is empty right behind what was replaced
         result += [value[at : found.start()], text]
@@ -325,7 +325,7 @@ def _replaced_in(pattern: str, value: str, text: str, *, every: bool) -> str:
     return "".join([*result, value[at:]])
 
 
-def _compiled(pattern: str, *, greedy: bool) -> re.Pattern[str]:
+def _compile(pattern: str, *, greedy: bool) -> re.Pattern[str]:
     parts: list[str] = []
     chars = iter(enumerate(pattern))
     for index, char in chars:
@@ -343,7 +343,7 @@ def _compiled(pattern: str, *, greedy: bool) -> re.Pattern[str]:
     return re.compile("".join(parts))
 
 
-def _reversed_pattern(pattern: str) -> str:
+def _reverse_pattern(pattern: str) -> str:
     """*pattern* backwards, each backslash still before what it escapes."""
     pieces = re.findall(r"\\.|.", pattern, flags=re.DOTALL)
     return "".join(reversed(pieces))

@@ -111,7 +111,7 @@ def env_pairs(instruction: Instruction, words: Words) -> list[tuple[str, str]]:
     return [(words.one(name), words.one(value)) for name, value in instruction.pairs()]
 
 
-def joined_workdir(current: str, path: str) -> str:
+def join_workdir(current: str, path: str) -> str:
     """WORKDIR *path* after *current*."""
     return posixpath.normpath(posixpath.join("/", current, path)).replace("//", "/")
 

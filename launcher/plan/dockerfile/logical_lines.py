@@ -53,7 +53,7 @@ class LogicalLines:
         while self._at < len(self._lines):
             line = without_leading_space(self._take())
             if line and not line.startswith("#"):
-                yield self._continued(line, self._at)
+                yield self._join_continued(line, self._at)
 
     def heredoc_content(self, name: str, *, chomp: bool, begun_at: int) -> str:
         """The lines up to the one that is *name* alone; with *chomp* it may stand behind tabs."""
@@ -75,7 +75,7 @@ class LogicalLines:
         self._at += 1
         return line
 
-    def _continued(self, line: str, number: int) -> LogicalLine:
+    def _join_continued(self, line: str, number: int) -> LogicalLine:
         empty: int | None = None
         line, goes_on = self._without_escape(line)
         parts = [line]
@@ -123,7 +123,7 @@ def without_leading_space(text: str) -> str:
     return next((text[index:] for index, char in enumerate(text) if not is_space(char)), "")
 
 
-def stripped(text: str) -> str:
+def strip(text: str) -> str:
     """*text* without white space at both ends, as Go counts it."""
     return without_leading_space(without_leading_space(text)[::-1])[::-1]
 

@@ -13,7 +13,7 @@ from launcher.errors import ConfigError, Origin
 from launcher.plan.dockerfile.arguments import WHITE_SPACE, check_instruction, read_arguments
 from launcher.plan.dockerfile.document import Dockerfile, Heredoc, Instruction, ParseWarning, Stage
 from launcher.plan.dockerfile.expand import is_space
-from launcher.plan.dockerfile.logical_lines import LogicalLine, LogicalLines, heredoc_words, stripped
+from launcher.plan.dockerfile.logical_lines import LogicalLine, LogicalLines, heredoc_words, strip
 from runtime.suggestions import did_you_mean
 
 _KEYWORDS = (
@@ -64,7 +64,7 @@ def _instruction(lines: LogicalLines, line: LogicalLine, warnings: list[ParseWar
     origin = lines.origin(line.number)
     if line.empty_continuation is not None:
         warnings.append(ParseWarning("an empty line inside a continued instruction", lines.origin(line.empty_continuation)))
-    text = stripped(line.text)
+    text = strip(line.text)
     instruction, holder = _read(text, line.number, lines.escape, origin, warnings)
     if holder.keyword not in _WITH_HEREDOCS or holder.form == "exec" or "<<" not in text:
         return instruction
@@ -85,8 +85,8 @@ def _read(text: str, number: int, escape: str, origin: Origin, warnings: list[Pa
     if keyword not in _KEYWORDS:
         raise _unknown(written, origin)
     flag_words, arguments = split_flags(rest[0] if rest else "", escape)
-    arguments = stripped(arguments)
-    flags = checked_flags(keyword, flag_words, origin)
+    arguments = strip(arguments)
+    flags = check_flags(keyword, flag_words, origin)
     if keyword == "ONBUILD":
         if not arguments:
             raise ConfigError("ONBUILD needs an instruction", origin=origin)
@@ -183,7 +183,7 @@ def _flag(rest: str, at: int, escape: str) -> tuple[str, int]:
     return "".join(word), at
 
 
-def checked_flags(keyword: str, words: Sequence[str], origin: Origin) -> tuple[tuple[str, str | None], ...]:
+def check_flags(keyword: str, words: Sequence[str], origin: Origin) -> tuple[tuple[str, str | None], ...]:
     """*words* as (name, value), each known to *keyword*."""
     known = _FLAGS.get(keyword, {})
     flags: list[tuple[str, str | None]] = []

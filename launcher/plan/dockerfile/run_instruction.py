@@ -39,13 +39,13 @@ def run_step(
 ) -> RunCommand:
     """The step of RUN. *environment*: ENV, ARG and proxies as they are here. *network*: what `default` means."""
     if instruction.flag("security") == "insecure":
-        hint = "a build step has the rights of a container's root, which is nobody on this machine"
+        hint = "a build step has the rights of a container's root, who has no rights on this machine"
         raise ConfigError("`RUN --security=insecure` is not supported", origin=instruction.origin, hint=hint)
     if instruction.flag_values("device"):
         hint = "build on the CPU; a run gets GPUs by `gpus`"
         raise ConfigError("`RUN --device` is not supported", origin=instruction.origin, hint=hint)
     argv, stdin = _command(instruction, draft)
-    written = written_mounts(instruction.flag_values("mount"), words)
+    written = read_mounts(instruction.flag_values("mount"), words)
     mounts = [_mount(one, instruction, draft, context, stage_number) for one in written]
     asked = instruction.flag("network") or "default"
     return RunCommand(
@@ -155,9 +155,9 @@ class WrittenMount:
         return "" if clean == "." else clean
 
 
-def written_mounts(values: tuple[str, ...], words: Words) -> list[WrittenMount]:
+def read_mounts(values: tuple[str, ...], words: Words) -> list[WrittenMount]:
     """The mounts of one RUN, as written."""
-    return [_written(value, words) for value in values]
+    return [_read_mount(value, words) for value in values]
 
 
 def mount_of(written: WrittenMount, *, workdir: str, origin: Origin) -> RunMount:
@@ -189,7 +189,7 @@ def _split(value: str) -> list[str]:
     return next(csv.reader([value]), [])
 
 
-def _written(value: str, words: Words) -> WrittenMount:
+def _read_mount(value: str, words: Words) -> WrittenMount:
     fields: dict[str, str] = {}
     readonly: bool | None = None
     for text in _split(value):

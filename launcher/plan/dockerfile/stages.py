@@ -50,7 +50,7 @@ def stage_before(dockerfile: Dockerfile, name: str, *, current: int, origin: Ori
     return found
 
 
-def renumbered(step: Step, numbers: Sequence[int]) -> Step:
+def renumber(step: Step, numbers: Sequence[int]) -> Step:
     """*step* of another plan: its stage `n` is stage `numbers[n]` here."""
     if isinstance(step, CopyFiles) and isinstance(step.source, StageFiles):
         return replace(step, source=replace(step.source, stage=numbers[step.source.stage]))

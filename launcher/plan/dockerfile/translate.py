@@ -15,10 +15,10 @@ from launcher.plan.dockerfile.context import BuildContext
 from launcher.plan.dockerfile.copy_instruction import copy_steps
 from launcher.plan.dockerfile.document import Dockerfile, Instruction, Stage
 from launcher.plan.dockerfile.expand import expand
-from launcher.plan.dockerfile.image_draft import ImageDraft, apply_metadata, env_pairs, joined_workdir
+from launcher.plan.dockerfile.image_draft import ImageDraft, apply_metadata, env_pairs, join_workdir
 from launcher.plan.dockerfile.parse import parse_trigger
 from launcher.plan.dockerfile.run_instruction import default_network, run_step
-from launcher.plan.dockerfile.stages import SCRATCH, check_platform, renumbered, stage_before, target_stage
+from launcher.plan.dockerfile.stages import SCRATCH, check_platform, renumber, stage_before, target_stage
 from launcher.plan.dockerfile.variables import BuildArguments, Words
 from runtime.build.plan import ImageConfig, MakeDirectory, Step
 from runtime.oci.digest import Digest, digest_json
@@ -141,19 +141,19 @@ class _Translation:
         origin = instruction.origin
         found = stage_before(self.dockerfile, name, current=current, origin=origin, by_number=True)
         if found is not None:
-            return self._registered(tuple(self.stage(found).steps), name, origin)
+            return self._register(tuple(self.stage(found).steps), name, origin)
         if name.lower() == SCRATCH:
             raise ConfigError("`scratch` has no files", origin=origin)
-        return self._registered(self._adopted(self._pin(name, origin)), name, origin)
+        return self._register(self._adopt(self._pin(name, origin)), name, origin)
 
-    def _adopted(self, image: PinnedImage) -> tuple[Step, ...]:
+    def _adopt(self, image: PinnedImage) -> tuple[Step, ...]:
         """The steps of *image*, the stages that they refer to being stages of this plan."""
         numbers: list[int] = []
         for stage in image.stages:
-            numbers.append(self._registered(tuple(renumbered(step, numbers) for step in stage), "", Origin()))
-        return tuple(renumbered(step, numbers) for step in image.steps)
+            numbers.append(self._register(tuple(renumber(step, numbers) for step in stage), "", Origin()))
+        return tuple(renumber(step, numbers) for step in image.steps)
 
-    def _registered(self, steps: tuple[Step, ...], name: str, origin: Origin) -> int:
+    def _register(self, steps: tuple[Step, ...], name: str, origin: Origin) -> int:
         if not steps:
             raise ConfigError(f"the stage `{name}` has no files", origin=origin)
         if steps not in self._numbers:
@@ -181,7 +181,7 @@ class _Translation:
             return _Stage(draft, dict(draft.env), []), False
         pinned = self._pin(base, stage.origin)
         draft = ImageDraft.of_base(pinned.config, pinned.env)
-        return _Stage(draft, dict(draft.env), list(self._adopted(pinned))), True
+        return _Stage(draft, dict(draft.env), list(self._adopt(pinned))), True
 
 
 class _StageReader:
@@ -218,7 +218,7 @@ class _StageReader:
                 stage.draft.env |= pairs
             case "WORKDIR":
                 label = self._label(instruction, prefix)
-                stage.draft.workdir = joined_workdir(stage.draft.workdir, words.one(instruction.words[0]))
+                stage.draft.workdir = join_workdir(stage.draft.workdir, words.one(instruction.words[0]))
                 if stage.draft.workdir != "/":
                     stage.steps.append(MakeDirectory(stage.draft.workdir, owner=stage.draft.user, label=label))
             case "RUN":

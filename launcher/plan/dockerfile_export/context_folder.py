@@ -133,7 +133,7 @@ def _read(root: str, source: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _changed(root, source, (error.strerror or str(error)).lower()) from error
+        raise _changed_error(root, source, (error.strerror or str(error)).lower()) from error
 
 
 def _copy(root: str, source: str, target: Path) -> str:
@@ -150,8 +150,8 @@ def _copy(root: str, source: str, target: Path) -> str:
 
 def _check(found: str, sha256: str, root: str, source: str) -> None:
     if found != sha256:
-        raise _changed(root, source, "its content is another one now")
+        raise _changed_error(root, source, "its content is another one now")
 
 
-def _changed(root: str, source: str, how: str) -> BuildError:
+def _changed_error(root: str, source: str, how: str) -> BuildError:
     return BuildError(f"`{shown(os.path.join(root, source))}` changed while it was written: {how}", hint="try again")

@@ -78,7 +78,7 @@ def export_dockerfile(
 
     *stage_layers* gives the layers of another stage, built if they aren't there; *archive* what apt is shown."""
     check_directory(directory)
-    with _completed(directory) as root:
+    with _published_when_complete(directory) as root:
         folder = ContextFolder(root, store)
         written = _Written(build, image, store, folder, stage_layers, archive)
         try:
@@ -183,7 +183,7 @@ def _layers_by_step(steps: Sequence[Step], layers: Sequence[Layer]) -> list[tupl
 
 
 @contextmanager
-def _completed(directory: Path) -> Iterator[Path]:
+def _published_when_complete(directory: Path) -> Iterator[Path]:
     """A new directory beside *directory* that takes its place when the body has filled it, and is gone when it failed."""
     staging = directory.parent / f".{directory.name}.{secrets.token_hex(4)}"
     try:

@@ -246,9 +246,9 @@ def run_text(
     """RUN for *step*. *wanted* is its environment. *env* and *cwd*: the builder's own at that place. *mounts*: flags. *after*:
     commands that follow."""
     scripts = _Scripts()
-    command = [*_assigned(wanted, env, scripts), " ".join(scripts.word(word) for word in step.argv)]
+    command = [*_assignments(wanted, env, scripts), " ".join(scripts.word(word) for word in step.argv)]
     if step.stdin:
-        command = [*_printed(step.stdin), f"| {command[0]}", *command[1:]]
+        command = [*_print_commands(step.stdin), f"| {command[0]}", *command[1:]]
     commands = [*([] if step.cwd == cwd else [[f"cd {shell_word(step.cwd)}"]]), *scripts.made, command]
     # The network of the host takes an entitlement in BuildKit; what builders give by default does for fetching.
     flags = [*(["--network=none"] if step.network == "none" else []), *mounts]
@@ -262,7 +262,7 @@ def instruction(commands: Sequence[Sequence[str]], flags: Sequence[str] = ()) ->
     return " \\\n    ".join([head, *lines] if flags else [f"{head} {lines[0]}", *lines[1:]])
 
 
-def _assigned(wanted: Mapping[str, str], env: Mapping[str, str], scripts: _Scripts) -> list[str]:
+def _assignments(wanted: Mapping[str, str], env: Mapping[str, str], scripts: _Scripts) -> list[str]:
     """What stands before the command: the variables that *env* does not give it."""
     given = [(name, text) for name, text in sorted(wanted.items()) if env.get(name) != text]
     through_env = [single_quoted(f"{name}={text}") for name, text in given if not is_shell_name(name)]
@@ -270,7 +270,7 @@ def _assigned(wanted: Mapping[str, str], env: Mapping[str, str], scripts: _Scrip
     return [*assigned, *([f"env {' '.join(through_env)}"] if through_env else [])]
 
 
-def removed(patterns: Iterable[str]) -> str:
+def removal_globs(patterns: Iterable[str]) -> str:
     """What `rm -rf` has to be given for globs of `RunCommand.drop`."""
     gone: list[str] = []
     for pattern in patterns:
@@ -283,7 +283,7 @@ def removed(patterns: Iterable[str]) -> str:
 
 
 def removal(variable: str, kept: Sequence[str]) -> list[list[str]]:
-    """Commands that remove what *variable* holds (see `removed`) and put back the plain directories *kept*."""
+    """Commands that remove what *variable* holds (see `removal_globs`) and put back the plain directories *kept*."""
     # What the builder has mounted there cannot be removed, and is nobody's.
     commands = [[f"{{ rm -rf ${variable} || true; }}"]]
     return [*commands, *([[f"mkdir -p {' '.join(map(shell_word, kept))}"]] if kept else [])]
@@ -309,7 +309,7 @@ def _lines(text: str, *, end: str = "") -> list[str]:
     return [*lines[:-1], lines[-1] + end]
 
 
-def _printed(text: str) -> list[str]:
+def _print_commands(text: str) -> list[str]:
     """Commands that print *text*, to be piped."""
     whole, end, rest = text.rpartition("\n")
     printed = ["printf '%s\\n'", *_lines(whole)] if end else []

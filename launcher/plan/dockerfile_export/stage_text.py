@@ -21,7 +21,7 @@ from launcher.plan.dockerfile_export.instruction_text import (
     instruction,
     mount_flags,
     removal,
-    removed,
+    removal_globs,
     run_text,
     shell_word,
     value,
@@ -97,7 +97,7 @@ class StageWriter:
         suffix = f" AS {name}" if name else ""
         self._from_scratch = f"FROM scratch{suffix}"
         first = steps[0]
-        execution = self._pulled(first)
+        execution = self._pulled_config(first)
         if execution is None or not isinstance(first, ImportImage):
             self.lines.append(self._from_scratch)
             self.state = StageState(env={"PATH": ENVIRONMENT["PATH"]})
@@ -188,7 +188,7 @@ class StageWriter:
 
     def _apt_source(self, step: RunCommand, made: Layer) -> list[str]:
         """The flag that shows apt the Debian archive, as our own build does for an image that names none."""
-        shown = self._shown(step)
+        shown = self._shown_archive(step)
         if shown is None:
             return []
         if any(f"/{entry.path}" == APT_SOURCE for entry in self.store.tree_of(made)):
@@ -200,7 +200,7 @@ class StageWriter:
             self.warnings.append(warning)
         return [f"--mount=type=bind,source={name},target={APT_SOURCE}"]
 
-    def _shown(self, step: RunCommand) -> ShownArchive | None:
+    def _shown_archive(self, step: RunCommand) -> ShownArchive | None:
         if step.network == "none":
             return None
         return self.archive([self.store.layer_dir(layer) for layer in self.state.layers])
@@ -215,7 +215,7 @@ class StageWriter:
         """Commands that remove what *step* leaves and its layer has not; and what an archive has to put back after them."""
         below = self._tree()
         result = merged_tree(self.store, (*self.state.layers, made))
-        targets = [mount.target for mount in step.mounts] + ([APT_SOURCE] if self._shown(step) else [])
+        targets = [mount.target for mount in step.mounts] + ([APT_SOURCE] if self._shown_archive(step) else [])
         stubs = {stub for target in targets if (stub := _first_missing(target, result)) is not None}
         commands = [["rm -rf " + " ".join(map(shell_word, sorted(stubs)))]] if stubs else []
         if not step.drop:
@@ -224,7 +224,7 @@ class StageWriter:
         there = [entry for entry in below if dropped(entry.path)]
         simple = all((entry.type, entry.mode, entry.uid, entry.gid) == ("dir", 0o755, 0, 0) for entry in there)
         leaves = [f"/{entry.path}" for entry in there if not any(one.path.startswith(f"{entry.path}/") for one in there)]
-        commands += removal(self._left_out(step.drop), leaves if simple else [])
+        commands += removal(self._left_out_arg(step.drop), leaves if simple else [])
         return commands, [] if simple else there
 
     def _set_args(self, wanted: Mapping[str, str]) -> None:
@@ -234,12 +234,12 @@ class StageWriter:
                 self.lines.append(f"ARG {name}={value(text)}")
                 self.state.args[name] = text
 
-    def _left_out(self, patterns: tuple[str, ...]) -> str:
+    def _left_out_arg(self, patterns: tuple[str, ...]) -> str:
         """The ARG that holds what commands with these *patterns* must not leave behind."""
         if patterns not in self.state.left_out:
             number = len(self.state.left_out) + 1
             self.state.left_out[patterns] = name = f"LEFT_OUT{f'_{number}' if number > 1 else ''}"
-            self.lines.append(f'ARG {name}="{removed(patterns)}"')
+            self.lines.append(f'ARG {name}="{removal_globs(patterns)}"')
         return self.state.left_out[patterns]
 
     def _owned_directories(self, made: Layer) -> list[TreeEntry] | None:
@@ -317,7 +317,7 @@ class StageWriter:
     def _tree(self) -> MergedTree:
         return merged_tree(self.store, self.state.layers)
 
-    def _pulled(self, step: Step) -> dict[str, Any] | None:
+    def _pulled_config(self, step: Step) -> dict[str, Any] | None:
         """The execution part of the configuration of an image that FROM can name; None: its layers have to come as an archive.
 
         Not for an image that acts on a build: triggers would run, and changes below volumes would be lost."""

@@ -63,7 +63,7 @@ def refuse_unready_driver(gpus: Sequence[Gpu]) -> None:
         nvidia_driver(roots=Roots.of_this_machine())
 
 
-def named_edits(entries: Sequence[str]) -> Edits:
+def edits_for(entries: Sequence[str]) -> Edits:
     """What the entries of `devices` add. Raises GpuError."""
     from runtime.gpu.cdi.files import read_catalogue
     from runtime.gpu.cdi.names import is_qualified
@@ -72,7 +72,7 @@ def named_edits(entries: Sequence[str]) -> Edits:
     names, parts = [], []
     for entry in entries:
         if is_qualified(entry):
-            names.append(_named(entry))
+            names.append(_parse_name(entry))
         else:
             parts.append(_own(entry))
     if names:
@@ -90,12 +90,12 @@ def cdi_directories() -> tuple[Path, ...]:
 def refuse_missing_devices(entries: Sequence[str], where: Where) -> tuple[str, ...]:
     """Every entry of `devices` must be there now. Returns notes."""
     try:
-        return named_edits(entries).notes
+        return edits_for(entries).notes
     except GpuError as error:
         raise ConfigError(error.message, hint=error.hint, origin=where("devices")) from error
 
 
-def _named(entry: str) -> DeviceName:
+def _parse_name(entry: str) -> DeviceName:
     from runtime.gpu.cdi.names import parse_device_name
 
     try:

@@ -132,7 +132,7 @@ def _image_demands(spec: ExperimentSpec, env: Mapping[str, str], gpus: Sequence[
             hint=f"take another image, or another driver; {_IGNORE}",
         )
     way_out = f"use an image with {_below(gpus)}"
-    return _judged(Need(f"`{spec.image.base}`", wanted, "image.base", way_out), gpus, where)
+    return _judge(Need(f"`{spec.image.base}`", wanted, "image.base", way_out), gpus, where)
 
 
 def _torch_needs(torch: TorchBuild, gpus: Sequence[Gpu], where: Where) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def _torch_needs(torch: TorchBuild, gpus: Sequence[Gpu], where: Where) -> tuple[
     warnings: tuple[str, ...] = ()
     if _too_old(torch.cuda, gpus):
         need = Need(f"{torch}", torch.cuda, "image.cuda", "`image.cuda=auto` takes a build that this driver runs")
-        warnings = _judged(need, gpus, where)
+        warnings = _judge(need, gpus, where)
     without_code = [gpu for gpu in gpus if not torch.has_code_for(gpu.capability)]
     if without_code:
         gpu = without_code[0]
@@ -155,7 +155,7 @@ def _torch_needs(torch: TorchBuild, gpus: Sequence[Gpu], where: Where) -> tuple[
     return warnings
 
 
-def _judged(need: Need, gpus: Sequence[Gpu], where: Where) -> tuple[str, ...]:
+def _judge(need: Need, gpus: Sequence[Gpu], where: Where) -> tuple[str, ...]:
     """A warning or a refusal for a CUDA that is newer than the driver's."""
     gpu = gpus[0]
     floor = FLOORS.get(need.cuda[0])
@@ -163,7 +163,7 @@ def _judged(need: Need, gpus: Sequence[Gpu], where: Where) -> tuple[str, ...]:
     if gpu.cuda is not None and gpu.cuda[0] == need.cuda[0] and floor is not None and _branch(gpu) >= floor:
         return (
             (
-                f"{need.who} wants {wanted}, {_driver(gpu)}: minor-version compatibility applies; new features and code that is "
+                f"{need.who} needs {wanted}, {_driver(gpu)}: minor-version compatibility applies; new features and code that is "
                 "compiled at run time (PTX) may fail"
             ),
         )

@@ -42,7 +42,7 @@ def gpu_share(spec: ExperimentSpec, where: Where) -> GpuShare:
 
     _refuse_odd_parts(spec, where)
     ours = read_gpus()
-    offers, sliced = fulfilling(ours, spec.gpu)
+    offers, sliced = matching_gpus(ours, spec.gpu)
     count = len(offers) if spec.gpus == "all" else float(spec.gpus)
     if not offers or count > len(offers):
         raise _not_enough(spec, ours, len(offers), where)
@@ -128,7 +128,7 @@ def _not_enough(spec: ExperimentSpec, ours: Sequence[Gpu], offered: int, where: 
     return ConfigError(
         f"not enough GPUs: {asked} requested, {offered} here with {', '.join(bounds) or 'what is wished'}",
         origin=where(next((f"gpu.{name}" for name in _wishes(spec)), "gpus")),
-        hint=f"present: {_all_described(read_all_gpus())}",
+        hint=f"present: {_describe_all(read_all_gpus())}",
     )
 
 
@@ -139,12 +139,12 @@ def _wishes(spec: ExperimentSpec) -> dict[str, str]:
     return {name: wish for name, wish in given.items() if wish is not None}
 
 
-def _all_described(gpus: Sequence[Gpu]) -> str:
-    kinds = Counter(map(_described, gpus))
+def _describe_all(gpus: Sequence[Gpu]) -> str:
+    kinds = Counter(map(_describe, gpus))
     return "; ".join(f"{count} × {kind}" if count > 1 else kind for kind, count in kinds.items()) or "none"
 
 
-def _described(gpu: Gpu) -> str:
+def _describe(gpu: Gpu) -> str:
     """`NVIDIA H100 80GB HBM3, 79.6 GiB, 9.0` and what is odd about it."""
     memory = None if gpu.memory_bytes is None else f"{gpu.memory_bytes / (1 << 30):.1f} GiB"
     slices = f"sliced into {', '.join(str(one.profile) for one in gpu.mig) or 'nothing'}" if gpu.mig_enabled else None
@@ -154,7 +154,7 @@ def _described(gpu: Gpu) -> str:
 _WITHOUT = "`gpus=0` runs without; `launch doctor` says what this machine has"
 
 
-def fulfilling(gpus: Iterable[Gpu], wishes: Wishes) -> tuple[tuple[str, ...], bool]:
+def matching_gpus(gpus: Iterable[Gpu], wishes: Wishes) -> tuple[tuple[str, ...], bool]:
     """UUIDs of what fulfils *wishes*, free or not, in the driver's order, and whether those are MIG instances.
 
     A GPU in MIG mode can't be had as a whole. Its instances are what `gpu.mig` asks for; without that they are second best, for a

@@ -152,7 +152,7 @@ class Collapsed:
     bytes_below: int = 0
 
 
-def collapsed(files: Iterable[PathDifference]) -> list[Collapsed]:
+def collapse(files: Iterable[PathDifference]) -> list[Collapsed]:
     """*files* without what lies below a directory that was added or removed whole."""
     found: dict[str, Collapsed] = {}
     for each in files:

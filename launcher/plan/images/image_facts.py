@@ -33,15 +33,15 @@ def image_facts(image: Image, store: Store) -> dict[str, Any]:
         "recipe": _recipe_facts(recipe),
         "sbom": store.is_attached(image, SBOM),
         "pinned": image.digest in pinned(store),
-        "pulled": _named(pulls(image, store), "pulled_at"),
-        "pushed": _named(pushes(image, store), "pushed_at"),
+        "pulled": _places(pulls(image, store), "pulled_at"),
+        "pushed": _places(pushes(image, store), "pushed_at"),
         "config": image.config.get("config") or {},
         "layers": [
             {
                 "diff_id": str(layer.diff_id),
                 "label": label,
                 "size_bytes": layer.size_bytes,
-                "shared_with": [_called(other) for other in others if _has(other, layer.diff_id)],
+                "shared_with": [_name_of(other) for other in others if _has(other, layer.diff_id)],
             }
             for layer, label in zip(image.layers, _labels(image), strict=True)
         ],
@@ -124,7 +124,7 @@ def _recipe_facts(recipe: Recipe | None) -> dict[str, Any] | None:
     return {"made_by": recipe.made_by, "experiment": experiment, "lock_digest": lock, "code_digest": code}
 
 
-def _named(places: Sequence[dict[str, Any]], when: str) -> list[dict[str, Any]]:
+def _places(places: Sequence[dict[str, Any]], when: str) -> list[dict[str, Any]]:
     return [{name: each.get(name) for name in ("reference", "manifest_digest", when)} for each in places]
 
 
@@ -137,7 +137,7 @@ def _has(image: Image, diff_id: Digest) -> bool:
     return any(layer.diff_id == diff_id for layer in image.layers)
 
 
-def _called(image: Image) -> str:
+def _name_of(image: Image) -> str:
     return image.names[0] if image.names else image.digest.short
 
 

@@ -106,7 +106,7 @@ def verify(
         try:
             rebuilt = build(steps, fresh, sources=sources, observer=observer).image
         except RuntimeFailure as error:
-            raise explained(error, image, plan) from error
+            raise explain_failure(error, image, plan) from error
         seconds = time.monotonic() - started
         differences = () if rebuilt.digest == image.digest else _layer_differences(image, store, rebuilt, fresh)
         configuration = () if rebuilt.digest == image.digest else _configuration(image, rebuilt)
@@ -204,7 +204,7 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**own, **{f"config.{key}": value for key, value in (config.get("config") or {}).items()}}
 
 
-def explained(error: RuntimeFailure, image: Image, plan: LaunchPlan | None) -> LaunchError:
+def explain_failure(error: RuntimeFailure, image: Image, plan: LaunchPlan | None) -> LaunchError:
     """*error* of the rebuild of *image*: which locked file is not available any more, and which setting brings it back."""
     from runtime.build.debian.apt_sources import MIRROR_VARIABLE
     from runtime.build.debian.archive_client import NotThere
@@ -239,7 +239,7 @@ def _wheels_in(words: str, plan: LaunchPlan | None) -> list[str]:
 _PLACES = ("image.mirror", "image.index.url", "image.index.extra_urls", "image.index.find_links")
 
 
-def asked_image(recipe: Recipe, texts: Sequence[str], *, cwd: Path) -> AskedImage | None:
+def amend_places(recipe: Recipe, texts: Sequence[str], *, cwd: Path) -> AskedImage | None:
     """`image` of the recorded experiment with the addresses of *texts*; None where there is nothing to change."""
     if not texts:
         return None

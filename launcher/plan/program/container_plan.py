@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from launcher.errors import ConfigError
 from launcher.plan.launch_plan import LaunchPlan
-from launcher.plan.machine_share import made_by, shm_share, this_machine
+from launcher.plan.machine_share import network_kind, shm_share, this_machine
 from launcher.plan.program.command import program_user
 from launcher.plan.program.environment import CHECKPOINTS, HOME, OUTPUTS, RUN_DIRECTORY, data_target, program_env
 from runtime.cgroup.limits import Limits
@@ -124,7 +124,7 @@ def secret_values(names: tuple[str, ...], environ: Mapping[str, str]) -> dict[st
 
 def network_of(word: str) -> tuple[NetworkMode, str | None]:
     """What `network` means: a kind, and a name where it is a network that runs share."""
-    match made_by(word):
+    match network_kind(word):
         case "none" | "host" | "bridge" | "pasta" as kind:
             return kind, None
         case _:
@@ -183,10 +183,10 @@ def _holds_something(directory: Path) -> bool:
 
 
 def _with_devices(container: ContainerSpec, devices: Sequence[str]) -> ContainerSpec:
-    from launcher.plan.gpus.devices import named_edits
+    from launcher.plan.gpus.devices import edits_for
     from runtime.container.device_edits import edited
 
-    return edited(container, named_edits(devices))
+    return edited(container, edits_for(devices))
 
 
 def _with_gpus(container: ContainerSpec, lease: LeasedGpus) -> ContainerSpec:

@@ -36,7 +36,7 @@ def with_requirements(
         hint = f"`launch experiment={plan.spec.name} {words}` makes a new run with it"
         raise ConfigError(f"nothing can be added to the image of the record: it {what}", origin=origin, hint=hint)
     spec = amend.with_requirements(plan.spec, requirements, cwd=cwd)
-    added = _added(plan, lock, requirements, Pinning(state, environ), cwd=cwd, origin=origin)
+    added = _resolve_added(plan, lock, requirements, Pinning(state, environ), cwd=cwd, origin=origin)
     wheels = (*lock.wheels, *added)
     build = replace(plan.build, steps=_steps(plan.build.steps, venv, added))
     return with_build(
@@ -47,7 +47,7 @@ def with_requirements(
     )
 
 
-def _added(
+def _resolve_added(
     plan: LaunchPlan, lock: Lock, requirements: Sequence[str], pinning: Pinning, *, cwd: Path, origin: Origin
 ) -> tuple[LockedWheel, ...]:
     """The files that *requirements* need beside those of *lock*."""

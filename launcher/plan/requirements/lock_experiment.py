@@ -101,7 +101,7 @@ def _no_requirements(base: Base) -> Lock:
 
 
 def _needs_addresses(format: str) -> bool:
-    """PEP 751 wants an address for every file; only a fresh resolution is sure to have them."""
+    """PEP 751 needs an address for every file; only a fresh resolution is sure to have them."""
     return format == "pylock.toml"
 
 

@@ -1,7 +1,7 @@
 """Lock files that a person keeps beside an experiment: `<experiment>.lock` and pylock.toml.
 
 The first is requirements file syntax with hashes (any pip or uv installs it) and holds names, versions, sha256 and file
-names; no addresses, so that it works through any mirror. PEP 751 wants an address for each file, so pylock.toml has them.
+names; no addresses, so that it works through any mirror. PEP 751 needs an address for each file, so pylock.toml has them.
 Both carry the digest of the inputs, by which a launch knows that the lock is current.
 """
 
@@ -65,7 +65,7 @@ def pylock_text(lock: Lock, *, inputs: Digest, addresses: Mapping[str, str]) -> 
         address = wheel.url or addresses.get(wheel.filename)
         if address is None:
             raise ConfigError(
-                f"the address of `{wheel.filename}` isn't known, and PEP 751 wants one for every file",
+                f"the address of `{wheel.filename}` isn't known, and PEP 751 needs one for every file",
                 hint="add `--refresh` so that the index is asked again, or leave `--format pylock.toml` out",
             )
         size = f", size = {wheel.size}" if wheel.size is not None else ""

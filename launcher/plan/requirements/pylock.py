@@ -143,7 +143,7 @@ def choose_files(
         for package, file in lock.select(environment=environment, tags=supported_tags(target), dependency_groups=()):
             # By name and version uv would find the file that is passed over; by address it finds this one.
             direct = isinstance(file, PackageArchive) or package.tool == KEEP_ADDRESS or package.name in left_out
-            wheel, address = _locked(package, file, direct=direct, torch=torch)
+            wheel, address = _lock(package, file, direct=direct, torch=torch)
             chosen[wheel] = address
     except PylockSelectError as error:
         libc = f"{target.libc} {target.libc_version[0]}.{target.libc_version[1]}"
@@ -179,7 +179,7 @@ def has_wheel(document: Mapping[str, Any], name: str, target: Target, *, without
     return any(not tags.isdisjoint(parse_wheel_filename(file)[3]) for file in files if file not in without)
 
 
-def _locked(package: Package, file: object, *, direct: bool, torch: str | None) -> tuple[LockedWheel, str]:
+def _lock(package: Package, file: object, *, direct: bool, torch: str | None) -> tuple[LockedWheel, str]:
     if not isinstance(file, PackageArchive | PackageSdist | PackageWheel):
         what = "directory" if package.directory is not None else "version control address"
         raise ConfigError(

@@ -1,7 +1,7 @@
 """Which lock a launch uses: the file beside the experiment while it is current, else a resolution (recorded or new).
 
 Lock files: `digits.lock` beside `digits.yaml`, or one for each variant of `image.cuda` (`resnet.cpu.lock`,
-`resnet.cu128.lock`), so that a lock made on a laptop doesn't put the CPU's torch on a GPU machine. PEP 751 wants its own
+`resnet.cu128.lock`), so that a lock made on a laptop doesn't put the CPU's torch on a GPU machine. PEP 751 has its own
 names: `pylock.digits.toml`, `pylock.resnet-cpu.toml`. Resolving is `lock.py`, writing them `lock_experiment.py`.
 """
 

@@ -121,16 +121,16 @@ class Question:
         """The files of every package (PEP 751), and what the base provides instead."""
         project = self.wanted.project
         if project is None:
-            return self._compiled(self.wanted.lines, None)
+            return self._resolve_lines(self.wanted.lines, None)
         if project.name == "pyproject.toml":
-            document, provided = self._compiled(self.wanted.lines, project)
+            document, provided = self._resolve_lines(self.wanted.lines, project)
             return _keep_addresses(document, project), provided
         document, provided = self._frozen(project)
         _keep_addresses(document, project)
         if not self.wanted.lines:
             return document, provided
         pinned = [f"{wheel.name}=={wheel.version}" for wheel in choose_files(document, self.target)]
-        document, more = self._compiled([*pinned, *self.wanted.lines], None)
+        document, more = self._resolve_lines([*pinned, *self.wanted.lines], None)
         return document, tuple(sorted({*provided, *more}))
 
     def _frozen(self, project: Path) -> tuple[dict[str, Any], Provided]:
@@ -153,7 +153,7 @@ class Question:
         packages = [package for package in document.get("packages", ()) if canonicalize_name(package["name"]) not in names]
         return {**document, "packages": packages}, provided
 
-    def _compiled(self, lines: Sequence[str], project: Path | None) -> tuple[dict[str, Any], Provided]:
+    def _resolve_lines(self, lines: Sequence[str], project: Path | None) -> tuple[dict[str, Any], Provided]:
         import tomllib
 
         from launcher.plan.requirements.stub_wheels import without_stubs
@@ -196,7 +196,7 @@ class Question:
                 return output.read_text(encoding="utf-8")
             except ToolFailed as error:
                 if "no usable wheels" not in error.words:
-                    raise _explained(error) from error
+                    raise _explain(error) from error
                 return self._compile_in_container(arguments, Path(scratch), error)
 
     def _stub_wheel_arguments(self) -> list[str]:
@@ -248,7 +248,7 @@ class Question:
             )
             return output.read_text(encoding="utf-8")
         except RuntimeFailure as error:
-            raise _explained(error) from error
+            raise _explain(error) from error
 
     def _call(self, arguments: Sequence[str]) -> str:
         from runtime.build.wheels.uv_program import cache_arguments, run_uv, this_interpreter, uv_environment
@@ -294,7 +294,7 @@ def _keep_addresses(document: dict[str, Any], project: Path) -> dict[str, Any]:
     return document
 
 
-def _explained(error: Exception) -> LaunchError:
+def _explain(error: Exception) -> LaunchError:
     """uv's words as an error of the person's configuration, or of the launcher's surroundings."""
     from runtime.errors import RuntimeFailure, ToolFailed
 

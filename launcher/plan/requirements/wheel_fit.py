@@ -34,11 +34,11 @@ class Misfit:
 
     def __str__(self) -> str:
         """`x.whl` needs glibc 2.38 and the base has 2.36"""
-        wants, has = self.needs.glibc, self.has.glibc
+        needs, has = self.needs.glibc, self.has.glibc
         if has == (0, 0):
-            return f"`{self.wheel.filename}` needs glibc {_dotted(wants)} and the base has musl"
-        if wants > has:
-            return f"`{self.wheel.filename}` needs glibc {_dotted(wants)} and the base has {_dotted(has)}"
+            return f"`{self.wheel.filename}` needs glibc {_dotted(needs)} and the base has musl"
+        if needs > has:
+            return f"`{self.wheel.filename}` needs glibc {_dotted(needs)} and the base has {_dotted(has)}"
         return (
             f"`{self.wheel.filename}` needs a libstdc++ with GLIBCXX_3.4.{self.needs.glibcxx} "
             f"and the base's ends with GLIBCXX_3.4.{self.has.glibcxx}"
@@ -84,14 +84,14 @@ _DEBIAN_BASES = (
 
 
 def _hint(left_out: Sequence[Misfit]) -> str:
-    wants = max(misfit.needs.glibc for misfit in left_out)
+    needs = max(misfit.needs.glibc for misfit in left_out)
     for suite, word, python, has in _DEBIAN_BASES:
-        if wants <= has.glibc and all(_runs_on(misfit.wheel.filename, python) for misfit in left_out):
+        if needs <= has.glibc and all(_runs_on(misfit.wheel.filename, python) for misfit in left_out):
             return f"`image={word}` (Debian {suite}) has glibc {_dotted(has.glibc)} and Python {python}"
     tags = {misfit.wheel.filename.split("-")[-3] for misfit in left_out}
     python = next((f"Python 3.{tag[3:]}" for tag in sorted(tags) if tag.startswith("cp3") and tag[3:]), "Python 3")
     return (
-        f"they need a base with {python} and glibc {_dotted(wants)} or newer (`image.base=oci:DIR`), "
+        f"they need a base with {python} and glibc {_dotted(needs)} or newer (`image.base=oci:DIR`), "
         "or an index that has wheels for this one"
     )
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from launcher.errors import LaunchError
-from launcher.plan.gpus.gpu_request import fulfilling
+from launcher.plan.gpus.gpu_request import matching_gpus
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.process_owner import who_is
 from launcher.schedule.device import Device, devices_of
@@ -60,7 +60,7 @@ class GpuPool:
 
     def _offers(self) -> tuple[str, ...]:
         plan = self._plan
-        offers, _ = fulfilling(self.gpus, plan.spec.gpu)
+        offers, _ = matching_gpus(self.gpus, plan.spec.gpu)
         if len(offers) < plan.gpus:
             sick = "; ".join(f"GPU {gpu.index}: {gpu.trouble}" for gpu in self.gpus if gpu.trouble)
             raise LaunchError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from launcher.sweep.search.protocol import End, EndState, combined
+from launcher.sweep.search.protocol import End, EndState, combine
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class BestPoint:
 
 def best_points(points: Iterable[tuple[tuple[str, ...], Mapping[int, End]]], directions: Sequence[str]) -> list[BestPoint]:
     """The best of *points*, each its overrides and its trials' ends. Those that keep all constraints go before all others."""
-    return best_of([found for overrides, ends in points if (found := counted(overrides, ends)) is not None], directions)
+    return best_of([found for overrides, ends in points if (found := best_point_of(overrides, ends)) is not None], directions)
 
 
 def best_of(points: Sequence[BestPoint], directions: Sequence[str]) -> list[BestPoint]:
@@ -46,9 +46,9 @@ def _front(points: Sequence[BestPoint], maximize: Sequence[bool]) -> list[BestPo
     return front
 
 
-def counted(overrides: tuple[str, ...], ends: Mapping[int, End]) -> BestPoint | None:
+def best_point_of(overrides: tuple[str, ...], ends: Mapping[int, End]) -> BestPoint | None:
     """None for a point without a value: nothing of it is complete, or no metric is named."""
-    end = combined(list(ends.values()))
+    end = combine(list(ends.values()))
     if end.state is not EndState.COMPLETE or not end.values:
         return None
     complete = [number for number, each in ends.items() if each.state is EndState.COMPLETE]

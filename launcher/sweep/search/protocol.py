@@ -29,7 +29,7 @@ class End:
     """One a constraint; it is kept at 0 and below."""
 
 
-def combined(ends: Sequence[End]) -> End:
+def combine(ends: Sequence[End]) -> End:
     """The end of a point from those of its seeds: the mean over the complete ones; pruned, or failed, where there is none."""
     complete = [end for end in ends if end.state is EndState.COMPLETE and all(map(math.isfinite, end.values))]
     if not complete:

@@ -38,7 +38,7 @@ _TAKE_CONSTRAINTS = ("tpe", "gp", "nsga2")
 def make_search(dimensions: Sequence[Dimension], sweep: Sweep, *, where: Where) -> Search:
     """The search that *sweep* describes. Raises ConfigError for what it cannot be."""
     _check(dimensions, sweep, where)
-    points = _listed(dimensions, sweep)
+    points = _list_points(dimensions, sweep)
     if points is not None and sweep.pruner is None:
         return ListedSearch(points)
     from launcher.sweep.search.optuna_search import OptunaSearch
@@ -78,7 +78,7 @@ def _check(dimensions: Sequence[Dimension], sweep: Sweep, where: Where) -> None:
         )
 
 
-def _listed(dimensions: Sequence[Dimension], sweep: Sweep) -> Iterator[Chosen] | None:
+def _list_points(dimensions: Sequence[Dimension], sweep: Sweep) -> Iterator[Chosen] | None:
     if sweep.sampler == "grid":
         return grid_points(dimensions)
     return random_points(dimensions, sweep.seed) if sweep.sampler == "random" else None
@@ -105,7 +105,7 @@ def _sampler(sweep: Sweep, where: Where) -> optuna.samplers.BaseSampler:
         "qmc": samplers.QMCSampler,
         "nsga2": samplers.NSGAIISampler,
     }
-    make = known.get(sweep.sampler) or _imported(sweep.sampler, where)
+    make = known.get(sweep.sampler) or _import(sweep.sampler, where)
     options: dict[str, Any] = {"seed": sweep.seed}
     if sweep.sampler == "tpe":
         # Trials that run are taken to end badly, so that those beside them look elsewhere.
@@ -118,10 +118,10 @@ def _sampler(sweep: Sweep, where: Where) -> optuna.samplers.BaseSampler:
         from launcher.sweep.search.optuna_search import constraints_of
 
         options |= {"constraints_func": constraints_of}
-    return _made(make, options, sweep, where)
+    return _make(make, options, sweep, where)
 
 
-def _made(make: Callable[..., Any], options: dict[str, Any], sweep: Sweep, where: Where) -> optuna.samplers.BaseSampler:
+def _make(make: Callable[..., Any], options: dict[str, Any], sweep: Sweep, where: Where) -> optuna.samplers.BaseSampler:
     import inspect
     import warnings
 
@@ -154,7 +154,7 @@ def _is_import_path(name: str) -> bool:
     return ":" in name or "." in name
 
 
-def _imported(name: str, where: Where) -> Callable[..., Any]:
+def _import(name: str, where: Where) -> Callable[..., Any]:
     """A person's own sampler. Its module may lie in the working directory, as `python -m` finds it."""
     module, _, attribute = name.partition(":") if ":" in name else name.rpartition(".")
     if os.getcwd() not in sys.path:

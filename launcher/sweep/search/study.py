@@ -16,7 +16,7 @@ from statistics import fmean
 from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension
 from launcher.sweep.search.best import BestPoint, best_points
-from launcher.sweep.search.protocol import Chosen, End, EndState, Search, combined
+from launcher.sweep.search.protocol import Chosen, End, EndState, Search, combine
 
 DEFAULT_TRIALS = 20
 """Points of a search that has no end of its own, when `sweep.trials` is not set."""
@@ -45,7 +45,7 @@ class _Point:
     reports: dict[int, list[float]] = field(default_factory=dict)
     """Trial → its reports of the metric."""
     ends: dict[int, End] = field(default_factory=dict)
-    told: int = 0
+    passed_on: int = 0
     """Reports that the search has seen."""
     stopped: bool = False
 
@@ -72,7 +72,7 @@ class Study:
         self._open: _Point | None = None
         self._limit = sweep.trials if sweep.trials or sweep.sampler == "grid" else DEFAULT_TRIALS
         self._searched = 0
-        self._doubles = sum(sweep.sampler == "grid" and self._chosen(point) is not None for point in enqueued)
+        self._doubles = sum(sweep.sampler == "grid" and self._to_chosen(point) is not None for point in enqueued)
         self.exhausted = False
 
     @property
@@ -133,9 +133,9 @@ class Study:
         if not point.searched or point.stopped or point.waiting:
             return ()
         # With several seeds: the mean of what all of them have reported.
-        while point.told < min(len(point.reports[trial]) for trial in alive):
-            mean = fmean(point.reports[trial][point.told] for trial in alive)
-            point.told += 1
+        while point.passed_on < min(len(point.reports[trial]) for trial in alive):
+            mean = fmean(point.reports[trial][point.passed_on] for trial in alive)
+            point.passed_on += 1
             if math.isfinite(mean) and self._search.report(point.number, mean):
                 point.stopped = True
                 return tuple(trial for trial in alive if trial not in point.ends)
@@ -152,7 +152,7 @@ class Study:
         if point.waiting or len(point.ends) < len(point.reports):
             return
         if point.searched:
-            self._search.tell(point.number, combined(list(point.ends.values())))
+            self._search.tell(point.number, combine(list(point.ends.values())))
 
     def best(self) -> list[BestPoint]:
         """The best point so far; of several objectives the Pareto front. Those that keep all constraints go first."""
@@ -168,16 +168,16 @@ class Study:
             self.exhausted = True
             return None
         self._searched += 1
-        return self._added(tuple(d.assignment(chosen[d.key]) for d in self._dimensions), searched=True)
+        return self._append_point(tuple(d.assignment(chosen[d.key]) for d in self._dimensions), searched=True)
 
     def _add_point(self, overrides: tuple[str, ...]) -> _Point:
         """A point that the search did not choose now: enqueued, or known from before."""
-        chosen = self._chosen(overrides)
+        chosen = self._to_chosen(overrides)
         if chosen is not None:
             self._search.adopt(len(self._points) + 1, chosen)
-        return self._added(overrides, searched=chosen is not None)
+        return self._append_point(overrides, searched=chosen is not None)
 
-    def _added(self, overrides: tuple[str, ...], *, searched: bool) -> _Point:
+    def _append_point(self, overrides: tuple[str, ...], *, searched: bool) -> _Point:
         point = _Point(len(self._points) + 1, overrides, searched, list(self._seeds))
         self._points[point.number] = point
         return point
@@ -188,7 +188,7 @@ class Study:
         apart = (f"seed={seed}",) if len(self._seeds) > 1 else ()
         return Asked(number, point.number, (*point.overrides, *apart))
 
-    def _chosen(self, overrides: Sequence[str]) -> Chosen | None:
+    def _to_chosen(self, overrides: Sequence[str]) -> Chosen | None:
         """What the search would have called these overrides; None when they are no point of the space."""
         given = {override.partition("=")[0].lstrip("+"): override for override in overrides}
         chosen: dict[str, float | str] = {}

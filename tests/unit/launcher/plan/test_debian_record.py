@@ -8,7 +8,7 @@ import pytest
 
 from launcher.config.spec import Image
 from launcher.plan.bases.base_lock_file import base_lock_text
-from launcher.plan.bases.debian_record import is_answered, resolved_debs
+from launcher.plan.bases.debian_record import is_answered, resolve_debs
 from launcher.plan.bases.pinning import Pinning
 from runtime.build.plan import DebPackage
 from runtime.errors import RuntimeFailure
@@ -24,7 +24,7 @@ def state(tmp_path):
 
 
 def resolve(state, *, base_lock=None, refresh=False):
-    return resolved_debs("trixie", Image(), Pinning(state, NOWHERE, refresh), apt=(), base_lock=base_lock)
+    return resolve_debs("trixie", Image(), Pinning(state, NOWHERE, refresh), apt=(), base_lock=base_lock)
 
 
 def test_an_archive_that_is_not_there_fails_and_records_nothing(state):

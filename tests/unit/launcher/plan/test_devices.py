@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ConfigError, Origin
-from launcher.plan.gpus.devices import named_edits, refuse_missing_devices
+from launcher.plan.gpus.devices import edits_for, refuse_missing_devices
 from runtime.errors import GpuError
 
 
@@ -24,7 +24,7 @@ def cdi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_nodes_words_and_names_come_together(cdi: Path) -> None:
-    found = named_edits(["/dev/zero", "v.com/accel=x0"])
+    found = edits_for(["/dev/zero", "v.com/accel=x0"])
     assert {"/dev/zero": "/dev/zero", "/dev/accel": "/dev/null"} == {one.target: str(one.source) for one in found.nodes}
     assert {"ACCEL": "1"} == dict(found.env)
 
@@ -64,8 +64,8 @@ def test_words_stand_for_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         os.mknod(path, 0o020666, os.makedev(1, 3))
         path.chmod(0o666)
     monkeypatch.setenv("LAUNCH_DEV_ROOT", str(tmp_path))
-    found = named_edits(["infiniband", "gds", "gdrcopy", "imex:3"])
+    found = edits_for(["infiniband", "gds", "gdrcopy", "imex:3"])
     assert {f"/dev/{name}" for name in names} == {one.target for one in found.nodes}
     (tmp_path / "dev/gdrdrv").chmod(0o600)
     with pytest.raises(GpuError, match="only its owner may use it"):
-        named_edits(["gdrcopy"])
+        edits_for(["gdrcopy"])

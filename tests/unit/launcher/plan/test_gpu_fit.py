@@ -35,7 +35,7 @@ def test_an_image_whose_demands_are_met_says_nothing() -> None:
 
 def test_a_newer_minor_version_is_a_warning_with_both_versions() -> None:
     (warning,) = fit(H100, env={"NVIDIA_REQUIRE_CUDA": "cuda>=13.1"})
-    assert "wants CUDA 13.1" in warning
+    assert "needs CUDA 13.1" in warning
     assert "driver 580.95.05 (CUDA 13.0)" in warning
     assert "minor-version compatibility" in warning
 
@@ -75,7 +75,7 @@ def test_a_torch_for_a_newer_major_is_refused_with_the_key_that_helps() -> None:
 
 
 def test_a_torch_for_a_newer_minor_is_a_warning() -> None:
-    assert "torch 2.9.0+cu128 wants CUDA 12.8" in fit(OLD, of=lock(torch="2.9.0+cu128"))[0]
+    assert "torch 2.9.0+cu128 needs CUDA 12.8" in fit(OLD, of=lock(torch="2.9.0+cu128"))[0]
 
 
 def test_a_torch_without_cuda_cannot_use_a_gpu() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from image_maker import image_of
 
-from launcher.plan.images.image_difference import collapsed, image_difference
+from launcher.plan.images.image_difference import collapse, image_difference
 from runtime.store.store import Store
 
 DPKG = "Package: {}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {}\n\n"
@@ -66,7 +66,7 @@ def test_files_are_those_of_the_whole_image_and_not_of_its_layers(store: Store) 
 def test_a_directory_that_came_whole_is_one_line(store: Store) -> None:
     before = image_of(store, {"d/a": "1", "gone/x/y": "123"})
     after = image_of(store, {"d/a": "2", "d-new": "1", "d/new/a": "12", "d/new/b/c": "3"})
-    found = collapsed(image_difference(before, after, store).files)
+    found = collapse(image_difference(before, after, store).files)
     assert [
         ("added", "d-new", 0, 0),
         ("changed", "d/a", 0, 0),

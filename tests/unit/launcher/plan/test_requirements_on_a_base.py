@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from wheel_project import PLATFORM, Project, make_wheel, names
 
-from launcher.plan.bases.base_packages import HEAVY_BYTES, BasePackage, checked_packages, from_rows, packages_digest, to_rows
+from launcher.plan.bases.base_packages import HEAVY_BYTES, BasePackage, check_packages, from_rows, packages_digest, to_rows
 from launcher.plan.bases.pinned_base import BasePython
 from launcher.plan.launch_plan import Lock
 from launcher.plan.requirements.lock import request_digest
@@ -152,7 +152,7 @@ def test_nothing_of_an_answer_is_believed_that_does_not_parse() -> None:
         {"name": "odd", "version": "1", "requires": 3, "size": "many"},
         {"name": None, "version": None},
     ]
-    found = checked_packages(answer)
+    found = check_packages(answer)
     assert (BasePackage("big-thing", "1.0.0a0+nv25.1", ("x>1",), ("e",), 7), BasePackage("odd", "1")) == found
     assert found == from_rows(to_rows(found))
     assert packages_digest(found) == packages_digest(from_rows(to_rows(found)))

@@ -52,21 +52,21 @@ def first(rival: Rival, need: Need, mine: list[Need], *, served_at: float = 0) -
 
 def test_a_sweep_that_waits_and_has_less_comes_first() -> None:
     full = [CORE] * 7
-    assert first(Rival(wants=CORE), CORE, full)
+    assert first(Rival(waits_for=CORE), CORE, full)
     assert not first(Rival(), CORE, full), "it wants nothing"
-    assert not first(Rival(running=tuple(full), wants=CORE), CORE, []), "it has more"
+    assert not first(Rival(running=tuple(full), waits_for=CORE), CORE, []), "it has more"
 
 
 def test_of_equal_sweeps_the_one_served_longest_ago_comes_first() -> None:
     half = [CORE] * 4
-    rival = Rival(running=tuple(half), wants=CORE, served_at=10)
+    rival = Rival(running=tuple(half), waits_for=CORE, served_at=10)
     assert first(rival, CORE, half, served_at=20)
     assert not first(rival, CORE, half, served_at=5)
 
 
 def test_nobody_gives_way_where_there_is_enough_for_both_or_they_want_different_things() -> None:
-    assert not first(Rival(wants=CORE), CORE, [CORE])
-    assert not first(Rival(wants=Need(memory_bytes=40 * GIB)), CORE, [CORE])
+    assert not first(Rival(waits_for=CORE), CORE, [CORE])
+    assert not first(Rival(waits_for=Need(memory_bytes=40 * GIB)), CORE, [CORE])
 
 
 def test_two_sweeps_come_to_equal_shares() -> None:

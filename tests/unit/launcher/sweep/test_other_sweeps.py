@@ -54,12 +54,12 @@ def test_another_sweep_tells_what_it_waits_for_until_it_has_it_or_dies(tmp_path:
     _trial, trial_fd = living(state, sweep=theirs.run_id, cpus=1)
     looking, other = OtherSweeps(state, ours), OtherSweeps(state, theirs)
     (rival,) = looking.current_load().rivals
-    assert ((Need(1),), None) == (rival.running, rival.wants)
+    assert ((Need(1),), None) == (rival.running, rival.waits_for)
 
     other.wait(Need(3))
-    assert [Need(3)] == [rival.wants for rival in looking.current_load().rivals]
+    assert [Need(3)] == [rival.waits_for for rival in looking.current_load().rivals]
     other.served()
-    assert [None] == [rival.wants for rival in looking.current_load().rivals]
+    assert [None] == [rival.waits_for for rival in looking.current_load().rivals]
 
     os.close(their_fd)
     load = looking.current_load()

@@ -9,7 +9,7 @@ import pytest
 
 from launcher.config.spec import ExperimentSpec
 from launcher.journal.status import Reason
-from launcher.sweep.policy import FailurePolicy, Past, shrunk
+from launcher.sweep.policy import FailurePolicy, Past, shrink
 from launcher.sweep.search.protocol import End, EndState
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking.record.run_record import RunRecord
@@ -53,5 +53,5 @@ def test_a_preempted_try_is_none() -> None:
 def test_a_rule_for_memory_makes_values_smaller() -> None:
     spec = ExperimentSpec("x", params={"batch_size": 5, "opt": {"rate": 1.0}, "name": "a"})
     rule = {"params": {"batch_size": "/ 2", "opt": {"rate": "*.5"}, "name": "/2", "none": "/ 2"}}
-    assert ("params.batch_size=2", "params.opt.rate=0.5") == shrunk(rule, spec)
-    assert () == shrunk({"params": {"batch_size": "/ 2"}}, ExperimentSpec("x", params={"batch_size": 1}))
+    assert ("params.batch_size=2", "params.opt.rate=0.5") == shrink(rule, spec)
+    assert () == shrink({"params": {"batch_size": "/ 2"}}, ExperimentSpec("x", params={"batch_size": 1}))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from launcher.cli.sweep.pictures import write_pictures
-from launcher.config.amend import written
+from launcher.config.amend import as_file_content
 from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension
 from launcher.sweep.description import SweepDescription, SweepRequest, write
@@ -69,4 +69,4 @@ def test_the_same_sweep_has_the_same_pictures(results: SweepResults, tmp_path: P
 
 def test_a_point_is_written_as_an_experiment_would_have_it() -> None:
     overrides = ["params.opt.lr=0.1", "params.hidden=[64,32]", "image=bookworm", "seed=3"]
-    assert ({"image": "bookworm"}, {"params": {"opt": {"lr": 0.1}, "hidden": [64, 32]}, "seed": 3}) == written(overrides)
+    assert ({"image": "bookworm"}, {"params": {"opt": {"lr": 0.1}, "hidden": [64, 32]}, "seed": 3}) == as_file_content(overrides)

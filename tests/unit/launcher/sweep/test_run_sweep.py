@@ -15,7 +15,7 @@ from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension
 from launcher.journal.status import Reason
 from launcher.sweep.place import Over, Place
-from launcher.sweep.run_sweep import Sweeping
+from launcher.sweep.run_sweep import SweepRunner
 from launcher.sweep.running import Running
 from launcher.sweep.search.samplers import make_search
 from launcher.sweep.search.study import Asked, Study
@@ -90,7 +90,7 @@ def test_a_sweep_is_completed_when_every_trial_of_it_was_decided_and_none_failed
         trials.append(planned(asked))
     place = FullPlace(trials, reasons)
     requests = [asked_by]
-    sweeping = Sweeping(
+    sweeping = SweepRunner(
         state=StateDir(tmp_path),
         sweep_id="5wee9",
         name=None,

@@ -20,7 +20,7 @@ from launcher.plan.dockerfile_export.instruction_text import (
     instruction,
     mount_flags,
     removal,
-    removed,
+    removal_globs,
     run_text,
     value,
     words,
@@ -125,7 +125,7 @@ def test_what_commands_leave_is_removed_and_the_rest_stays(tmp_path: Path) -> No
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     at = str(tmp_path).lstrip("/")
-    variables = {"LEFT_OUT": removed((f"{at}/log/**", f"{at}/*-", f"{at}/none/**"))}
+    variables = {"LEFT_OUT": removal_globs((f"{at}/log/**", f"{at}/*-", f"{at}/none/**"))}
     run_in_shell(instruction(removal("LEFT_OUT", [f"{tmp_path}/log/kept"])), tmp_path, **variables)
     assert ["keep", "keep/y", "log", "log/kept"] == sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
 
