@@ -95,7 +95,7 @@ def plan_and_build(
 
         refuse_impatience(plan.spec, lambda key: origin_of(composed.origins, key))
     if plan.gpus and not may_wait:
-        from launcher.run.gpus.gpu_line import refuse_unless_free
+        from launcher.run.gpus.gpu_queue import refuse_unless_free
 
         refuse_unless_free(plan)
     return build_image(plan, state, timings, quiet=quiet)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from launcher.config.spec import to_json
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.program.container_plan import container_spec
-from launcher.run.gpus.leases import leased
+from launcher.run.gpus.leases import lease_gpus
 from launcher.run.supervisor.acquisitions import acquired, undo_all
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.run.supervisor.writable_layer import writable_layer
@@ -78,7 +78,7 @@ def bare_shell(
     plan = replace(plan, spec=replace(plan.spec, tracking=None))
     with ExitStack() as owned:
         run_dir = owned.enter_context(_directory(plan, image, state))
-        lease = owned.enter_context(leased(plan, run_dir, inbox, tell=say))
+        lease = owned.enter_context(lease_gpus(plan, run_dir, inbox, tell=say))
         spec = container_spec(plan, image, Store(state.store), run_dir, lease=lease, environ=os.environ)
         env = {name: value for name, value in spec.env.items() if name not in _TERMINAL_VARIABLES}
         spec = replace(spec, argv=tuple(argv), env=env, processes=1, terminal=True)

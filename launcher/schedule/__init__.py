@@ -1,1 +1,1 @@
-"""Who may run now, and on which GPUs, cpus and memory."""
+"""The queue of runs for GPUs: who may go on now, and with which devices."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from launcher.schedule.foreign_processes import Stranger
+from launcher.schedule.foreign_use import ForeignUse
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.leases.lease import SLOTS, Holder, Occupancy
 
@@ -24,30 +24,30 @@ class Device:
     free_slots: int = SLOTS
     in_parts: bool = False
     holders: tuple[Holder, ...] = ()
-    stranger: Stranger | None = None
+    foreign: ForeignUse | None = None
     """Who uses it outside launch: it is left alone."""
     last_used: float = 0.0
 
     def is_free(self, slots: int = SLOTS) -> bool:
         """Whether *slots* of it can be leased now."""
-        return self.stranger is None and (self.free_slots >= slots if slots < SLOTS else not self.holders and not self.in_parts)
+        return self.foreign is None and (self.free_slots >= slots if slots < SLOTS else not self.holders and not self.in_parts)
 
-    def given(self, slots: int) -> Device:
+    def after_lease(self, slots: int) -> Device:
         """As it is once *slots* more of it are leased."""
         left = self.free_slots - slots
         return replace(self, free_slots=left, in_parts=slots < SLOTS, holders=(*self.holders, Holder(slots=slots)))
 
 
-def devices_of(gpus: Iterable[Gpu]) -> tuple[Device, ...]:
+def list_devices(gpus: Iterable[Gpu]) -> tuple[Device, ...]:
     """Every healthy GPU; of one in MIG mode its instances, since it can't be had as a whole then."""
     return tuple(device for gpu in gpus if gpu.trouble is None and gpu.uuid is not None for device in _devices(gpu, gpu.uuid))
 
 
-def as_they_are(
-    devices: Iterable[Device], occupied: Mapping[str, Occupancy], strangers: Mapping[str, Stranger]
+def with_occupancy(
+    devices: Iterable[Device], occupied: Mapping[str, Occupancy], foreign: Mapping[str, ForeignUse]
 ) -> dict[str, Device]:
     """*devices* by UUID, with how they are leased and who uses them outside launch."""
-    return {device.uuid: _as_it_is(device, occupied, strangers) for device in devices}
+    return {device.uuid: _with_occupancy(device, occupied, foreign) for device in devices}
 
 
 def _devices(gpu: Gpu, uuid: str) -> list[Device]:
@@ -57,7 +57,7 @@ def _devices(gpu: Gpu, uuid: str) -> list[Device]:
     return [replace(whole, uuid=one.uuid, parent=uuid, memory_bytes=one.memory_bytes or 0) for one in gpu.mig]
 
 
-def _as_it_is(device: Device, occupied: Mapping[str, Occupancy], strangers: Mapping[str, Stranger]) -> Device:
+def _with_occupancy(device: Device, occupied: Mapping[str, Occupancy], foreign: Mapping[str, ForeignUse]) -> Device:
     own = occupied.get(device.uuid, Occupancy())
     gpu = occupied.get(device.parent, Occupancy()) if device.parent else Occupancy()
     # Somebody leased the whole GPU before it was sliced, and has not ended.
@@ -67,6 +67,6 @@ def _as_it_is(device: Device, occupied: Mapping[str, Occupancy], strangers: Mapp
         free_slots=own.free_slots if not holders or own.holders else 0,
         in_parts=own.in_parts,
         holders=holders,
-        stranger=strangers.get(device.uuid),
+        foreign=foreign.get(device.uuid),
         last_used=own.last_used,
     )

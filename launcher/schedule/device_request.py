@@ -1,4 +1,4 @@
-"""What a run wants of this machine's GPUs, as everybody in the line can read it."""
+"""What a run wants of this machine's GPUs, as everybody in the queue can read it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runtime.gpu.leases.lease import SLOTS
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
+class DeviceRequest:
     """*count* devices out of *offers*, or one of which *slots* are enough."""
 
     offers: tuple[str, ...]
@@ -31,10 +31,10 @@ class Want:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiter:
-    """A run in the line."""
+class QueuedRun:
+    """A run in the queue."""
 
-    want: Want
+    request: DeviceRequest
     run: str = ""
     user: str = ""
     pid: int = 0
@@ -50,25 +50,26 @@ class Waiter:
         return (-self.priority, self.number, self.run)
 
 
-def to_document(waiter: Waiter) -> dict[str, Any]:
+def to_document(entry: QueuedRun) -> dict[str, Any]:
     """As it stands in its place's file."""
-    return asdict(waiter)
+    document = asdict(entry)
+    return {"want": document.pop("request"), **document}
 
 
-def from_document(document: dict[str, Any]) -> Waiter | None:
-    """A waiter as it wrote itself down; None for anything else: any user may write there."""
-    want = _want(document.get("want"))
+def from_document(document: dict[str, Any]) -> QueuedRun | None:
+    """A queued run as it wrote itself down; None for anything else: any user may write there."""
+    request = _request(document.get("want"))
     pid, priority, number = (untrusted_fields.whole(document, name) for name in ("pid", "priority", "number"))
     since, lasts_s = untrusted_fields.seconds(document, "since"), untrusted_fields.seconds(document, "lasts_s")
-    if want is None or pid is None or priority is None or number is None or since is None:
+    if request is None or pid is None or priority is None or number is None or since is None:
         return None
     if lasts_s is None and document.get("lasts_s") is not None:
         return None
     run, user = untrusted_fields.text(document, "run") or "", untrusted_fields.text(document, "user") or ""
-    return Waiter(want, run, user, pid, priority, number, since, lasts_s)
+    return QueuedRun(request, run, user, pid, priority, number, since, lasts_s)
 
 
-def _want(document: Any) -> Want | None:
+def _request(document: Any) -> DeviceRequest | None:
     if not isinstance(document, dict):
         return None
     offers, count, slots = (
@@ -80,4 +81,4 @@ def _want(document: Any) -> Want | None:
         return None
     if not (1 <= count <= len(offers) and 1 <= slots <= SLOTS):
         return None
-    return Want(tuple(offers), count, slots, bool(document.get("linked")), bool(document.get("least_memory")))
+    return DeviceRequest(tuple(offers), count, slots, bool(document.get("linked")), bool(document.get("least_memory")))

@@ -1,4 +1,4 @@
-"""What a run in the line is told: its place, what it waits for, who has it. Pure."""
+"""What a run in the queue is told: its place, what it waits for, who has it. Pure."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import time
 from collections.abc import Mapping, Sequence
 
 from launcher.schedule.device import Device
-from launcher.schedule.device_request import Want
-from launcher.schedule.scheduling import Turn
+from launcher.schedule.device_request import DeviceRequest
+from launcher.schedule.scheduling import QueueDecision
 from runtime.gpu.leases.lease import SLOTS, Holder
 
 
-def waits_for(want: Want, turn: Turn, devices: Mapping[str, Device]) -> str:
+def describe_wait(request: DeviceRequest, decision: QueueDecision, devices: Mapping[str, Device]) -> str:
     """`2 GPUs: 1 of 4 free; 3 held by run a1b2 of alice since 14:02`."""
-    return "; ".join([f"{want.words}: {len(turn.free)} of {len(want.offers)} free", *who_has_them(want, turn, devices)])
+    return "; ".join(
+        [f"{request.words}: {len(decision.free)} of {len(request.offers)} free", *describe_holders(request, decision, devices)]
+    )
 
 
-def who_has_them(want: Want, turn: Turn, devices: Mapping[str, Device]) -> list[str]:
-    """One sentence for each who has, or is kept, what *want* could use."""
-    there = [devices[uuid] for uuid in want.offers if uuid in devices]
-    return [*_held(there), *_used_outside(there), *_promised(want, turn), *_kept(turn), *_unlinked(want, turn)]
+def describe_holders(request: DeviceRequest, decision: QueueDecision, devices: Mapping[str, Device]) -> list[str]:
+    """One sentence for each who has, or is kept, what *request* could use."""
+    there = [devices[uuid] for uuid in request.offers if uuid in devices]
+    return [*_held(there), *_used_outside(there), *_promised(request, decision), *_kept(decision), *_unlinked(request, decision)]
 
 
 def _held(devices: Sequence[Device]) -> list[str]:
@@ -41,17 +43,17 @@ def _holder(holder: Holder) -> str:
 
 def _used_outside(devices: Sequence[Device]) -> list[str]:
     short = len("GPU-12345678")
-    return [f"{device.uuid[:short]} used by {device.stranger.words}" for device in devices if device.stranger is not None]
+    return [f"{device.uuid[:short]} used by {device.foreign.words}" for device in devices if device.foreign is not None]
 
 
-def _kept(turn: Turn) -> list[str]:
-    runs = list(turn.kept.values())
+def _kept(decision: QueueDecision) -> list[str]:
+    runs = list(decision.kept.values())
     return [f"{runs.count(run)} kept for {_run(run)}, which is ahead" for run in dict.fromkeys(runs)]
 
 
-def _promised(want: Want, turn: Turn) -> list[str]:
+def _promised(request: DeviceRequest, decision: QueueDecision) -> list[str]:
     """One who stands here for long has been stopped (Ctrl-Z): the others may know whom to ask."""
-    runs = [run for uuid, run in turn.promised.items() if uuid in want.offers]
+    runs = [run for uuid, run in decision.promised.items() if uuid in request.offers]
     return [f"{runs.count(run)} about to be taken by {_run(run)}, which is ahead" for run in dict.fromkeys(runs)]
 
 
@@ -59,9 +61,9 @@ def _run(run: str) -> str:
     return f"run {run}" if run else "a run"
 
 
-def _unlinked(want: Want, turn: Turn) -> list[str]:
-    enough = len(turn.free) - len(turn.kept) >= want.count
-    return ["those that are free are not connected by NVLink"] if want.linked and turn.uuids is None and enough else []
+def _unlinked(request: DeviceRequest, decision: QueueDecision) -> list[str]:
+    enough = len(decision.free) - len(decision.kept) >= request.count
+    return ["those that are free are not connected by NVLink"] if request.linked and decision.uuids is None and enough else []
 
 
 def _clock(at: float) -> str:

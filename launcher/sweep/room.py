@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from launcher.plan.launch_plan import LaunchPlan
-from launcher.schedule.device import Device, as_they_are
+from launcher.schedule.device import Device, with_occupancy
 from launcher.schedule.placement import choose
 from launcher.sweep.capacity import Load, Need, Offer, comes_first, has_room
 from launcher.sweep.other_sweeps import OtherSweeps
@@ -82,8 +82,8 @@ class Room:
     def _gpu_is_near(self, trial: Trial, open_trials: list[Running]) -> bool:
         """Whether it would have its GPUs at once."""
         coming = [each.trial.plan for each in open_trials if each.staged.stage is Stage.COMING and each.trial.need.gpus]
-        in_line = any(each.staged.stage is Stage.IN_LINE for each in open_trials)
-        return not in_line and self._gpus.are_enough(trial.plan, coming)
+        queued = any(each.staged.stage is Stage.IN_LINE for each in open_trials)
+        return not queued and self._gpus.are_enough(trial.plan, coming)
 
     def _stands_ready(self, trial: Trial, open_trials: list[Running], holding: list[Need]) -> bool:
         """Whether it is one of those that wait in the line: beside the others but for as many, which will have made room."""
@@ -109,12 +109,12 @@ class FreeGpus:
         """Whether *plan*'s trial would be placed now, after those that are *coming*."""
         devices = self._now(plan)
         for ahead in coming:
-            want = self._pool(ahead).want
-            taken = choose(want, devices, self._pool(ahead).topology)
+            request = self._pool(ahead).request
+            taken = choose(request, devices, self._pool(ahead).topology)
             if taken is None:
                 return False
-            devices |= {uuid: devices[uuid].given(want.slots) for uuid in taken}
-        return choose(self._pool(plan).want, devices, self._pool(plan).topology) is not None
+            devices |= {uuid: devices[uuid].after_lease(request.slots) for uuid in taken}
+        return choose(self._pool(plan).request, devices, self._pool(plan).topology) is not None
 
     def _now(self, plan: LaunchPlan) -> dict[str, Device]:
         from runtime.gpu.leases.lease import occupancy, placement_lock
@@ -123,7 +123,7 @@ class FreeGpus:
         directory, devices = lease_dir(), self._pool(plan).devices
         uuids = dict.fromkeys(uuid for device in devices for uuid in (device.uuid, device.parent) if uuid is not None)
         with placement_lock(directory):
-            return as_they_are(devices, {uuid: occupancy(directory, uuid) for uuid in uuids}, {})
+            return with_occupancy(devices, {uuid: occupancy(directory, uuid) for uuid in uuids}, {})
 
     def _pool(self, plan: LaunchPlan) -> GpuPool:
         from launcher.run.gpus.gpu_pool import GpuPool

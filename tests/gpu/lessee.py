@@ -8,13 +8,13 @@ import sys
 
 from gpu_racers import plan_for
 
-from launcher.run.gpus.gpu_line import placed
+from launcher.run.gpus.gpu_queue import wait_for_gpus
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from runtime.gpu.leases.lease import release
 
 
 def main(run: str, *command: str) -> None:
-    found = placed(plan_for(1), run, SignalInbox(()), lambda place, of, text: print("waiting:", place, of, text))
+    found = wait_for_gpus(plan_for(1), run, SignalInbox(()), lambda place, of, text: print("waiting:", place, of, text))
     print("leased", *found.lease.uuids)
     if command:
         job = subprocess.Popen(command, pass_fds=found.lease.fds, stdout=subprocess.DEVNULL)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from launcher.schedule.device import Device
-from launcher.schedule.device_request import Waiter, Want
-from launcher.schedule.queue import in_line, try_to_place, waiting
+from launcher.schedule.device_request import DeviceRequest, QueuedRun
+from launcher.schedule.queue import queued, read_queue, try_to_place
 from runtime.gpu.leases.lease import GpuLease, Unit, holders, release, take
 from runtime.gpu.leases.lock_files import lease_dir
 from runtime.gpu.topology import Topology
@@ -60,7 +60,7 @@ def as_user(work: Callable[[], object]) -> object:
     return answer
 
 
-def leased() -> bool:
+def can_lease() -> bool:
     lease = take(lease_dir(), [A], {"run": "theirs", "user": "launchtest"})
     if lease is None:
         return False
@@ -71,16 +71,16 @@ def leased() -> bool:
 def test_what_root_holds_no_user_gets_and_then_it_may(leases: Path) -> None:
     lease = take(lease_dir(), [A], {"run": "roots", "user": "root"})
     assert isinstance(lease, GpuLease)
-    assert as_user(leased) == "False"
+    assert as_user(can_lease) == "False"
     assert as_user(lambda: holders(["GPU-a"])["GPU-a"][0].run) == "'roots'"
     release(lease)
-    assert as_user(leased) == "True"
+    assert as_user(can_lease) == "True"
 
 
 def test_root_uses_the_directory_and_the_files_that_a_user_made(leases: Path) -> None:
-    assert as_user(leased) == "True"
+    assert as_user(can_lease) == "True"
     assert pwd.getpwuid(leases.stat().st_uid).pw_name == "launchtest"
-    assert leased()
+    assert can_lease()
 
 
 def test_both_stand_in_one_line(leases: Path) -> None:
@@ -90,14 +90,14 @@ def test_both_stand_in_one_line(leases: Path) -> None:
     pid = os.fork()
     if pid == 0:
         become_user()
-        with in_line(lease_dir(), Waiter(Want(("GPU-a",)), run="theirs", user="launchtest", pid=os.getpid())):
+        with queued(lease_dir(), QueuedRun(DeviceRequest(("GPU-a",)), run="theirs", user="launchtest", pid=os.getpid())):
             os.write(tell, b"x")
             signal.pause()
     assert os.read(ready, 1) == b"x"
     release(held)
-    assert [waiter.run for waiter in waiting(leases)] == ["theirs"]
-    mine = Waiter(Want(("GPU-a",)), run="mine", pid=os.getpid())
-    attempt = try_to_place(leases, mine, [Device("GPU-a")], Topology(), strangers=lambda _occupied: {})
-    assert (attempt.lease, attempt.turn.place, attempt.turn.of) == (None, 2, 2)
+    assert [entry.run for entry in read_queue(leases)] == ["theirs"]
+    mine = QueuedRun(DeviceRequest(("GPU-a",)), run="mine", pid=os.getpid())
+    attempt = try_to_place(leases, mine, [Device("GPU-a")], Topology(), foreign_use=lambda _occupied: {})
+    assert (attempt.lease, attempt.decision.place, attempt.decision.of) == (None, 2, 2)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)

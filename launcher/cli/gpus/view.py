@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.run.process_owner import who_is
-from launcher.schedule.foreign_processes import Who
+from launcher.run.gpus.process_owner import owner_of
+from launcher.schedule.foreign_use import ProcessOwner
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.inventory import read_all_gpus
 from runtime.gpu.leases.lease import Holder, holders
@@ -20,7 +20,7 @@ from runtime.gpu.visible_devices import restriction, visible_gpus
 class Process:
     """A process on a GPU, as people know it. *who* is None for one in another PID namespace than ours."""
 
-    who: Who | None
+    who: ProcessOwner | None
     command: str
 
 
@@ -57,7 +57,7 @@ def look(environ: Mapping[str, str], *, with_topology: bool) -> View:
 
 
 def _process(pid: int, supervisors: Mapping[int, str], roots: Roots) -> Process:
-    return Process(who_is(pid, supervisors, roots), _command(pid, roots))
+    return Process(owner_of(pid, supervisors, roots), _command(pid, roots))
 
 
 def _command(pid: int, roots: Roots) -> str:

@@ -77,7 +77,7 @@ def _experiments() -> list[str]:
 def open_in_new_container(options: Options) -> int:
     from launcher.cli.prepare import compose, plan_and_build
     from launcher.run.bare_shell import bare_shell, clear_dead_shells
-    from launcher.run.gpus.leases import Withdrawn
+    from launcher.run.supervisor.withdrawn import Withdrawn
 
     request, timings, state = requested(options), Timings(), state_dir().ensure()
     clear_dead_shells(state)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from launcher.errors import LaunchError
 from launcher.plan.gpus.gpu_request import matching_gpus
 from launcher.plan.launch_plan import LaunchPlan
-from launcher.run.process_owner import who_is
-from launcher.schedule.device import Device, devices_of
-from launcher.schedule.device_request import Want
-from launcher.schedule.foreign_processes import Stranger, Who, strangers
+from launcher.run.gpus.process_owner import owner_of
+from launcher.schedule.device import Device, list_devices
+from launcher.schedule.device_request import DeviceRequest
+from launcher.schedule.foreign_use import ForeignUse, ProcessOwner, foreign_use
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.inventory import read_gpus
 from runtime.gpu.leases.lease import SLOTS, Occupancy
@@ -29,34 +29,34 @@ class GpuPool:
         self._plan = plan
         self._avoided = avoided
         self._roots = Roots.of_this_machine()
-        self.want = Want(())
+        self.request = DeviceRequest(())
         self.read()
 
     def read(self) -> None:
         """A GPU may have been lost since, or sliced, or come back."""
         self.gpus: tuple[Gpu, ...] = read_gpus()
         self._read_at = time.monotonic()
-        self.devices: tuple[Device, ...] = devices_of(self.gpus)
-        before, self.want = self.want, self._want()
-        if self.want != before:
-            self.topology = _topology(self.gpus, self.want)
+        self.devices: tuple[Device, ...] = list_devices(self.gpus)
+        before, self.request = self.request, self._request()
+        if self.request != before:
+            self.topology = _topology(self.gpus, self.request)
 
     @property
     def age_s(self) -> float:
         """Of the last reading."""
         return time.monotonic() - self._read_at
 
-    def strangers(self, occupied: Mapping[str, Occupancy]) -> dict[str, Stranger]:
+    def foreign_use(self, occupied: Mapping[str, Occupancy]) -> dict[str, ForeignUse]:
         """Who used devices outside launch at the last reading, while they were leased as *occupied* says."""
         if self._plan.gpus < 1 and self._plan.spec.cluster.kind != "local":
             return {}  # the cluster has given us a part of it, and other parts to others
         holders = [holder for one in occupied.values() for holder in one.holders]
         supervisors = {holder.pid: holder.run for holder in holders if holder.pid and holder.run}
 
-        def find(pid: int) -> Who | None:
-            return who_is(pid, supervisors, self._roots)
+        def find(pid: int) -> ProcessOwner | None:
+            return owner_of(pid, supervisors, self._roots)
 
-        return strangers(self.gpus, occupied, find)
+        return foreign_use(self.gpus, occupied, find)
 
     def _offers(self) -> tuple[str, ...]:
         plan = self._plan
@@ -70,9 +70,9 @@ class GpuPool:
         others = tuple(uuid for uuid in offers if uuid not in self._avoided)
         return others if len(others) >= plan.gpus else offers
 
-    def _want(self) -> Want:
+    def _request(self) -> DeviceRequest:
         gpus, wishes = self._plan.gpus, self._plan.spec.gpu
-        return Want(
+        return DeviceRequest(
             self._offers(),
             count=max(1, int(gpus)),
             slots=SLOTS if gpus >= 1 else max(1, round(gpus * SLOTS)),
@@ -81,9 +81,9 @@ class GpuPool:
         )
 
 
-def _topology(gpus: tuple[Gpu, ...], want: Want) -> Topology:
+def _topology(gpus: tuple[Gpu, ...], request: DeviceRequest) -> Topology:
     """How GPUs are connected matters to those who want several, and to one who should not tear a pair apart."""
-    if len(want.offers) < 2 or want.slots < SLOTS:
+    if len(request.offers) < 2 or request.slots < SLOTS:
         return Topology()
     from runtime.gpu.topology import read_topology
 

@@ -20,7 +20,7 @@ from launcher.errors import LaunchError
 from launcher.journal import journal
 from launcher.journal.status import Reason
 from launcher.plan.launch_plan import LaunchPlan
-from launcher.run.process_owner import who_is
+from launcher.run.gpus.process_owner import owner_of
 from launcher.run.supervisor.demand import Demand
 from launcher.tracking.metrics.gpu_samples import gpu_metrics
 from launcher.tracking.metrics.samples import append_sample
@@ -225,7 +225,7 @@ class GpuWatch:
 
 
 @contextmanager
-def watched(run_dir: RunDir, plan: LaunchPlan, uuids: Sequence[str], *, begun: bool = False) -> Iterator[GpuWatch]:
+def watch_gpus(run_dir: RunDir, plan: LaunchPlan, uuids: Sequence[str], *, begun: bool = False) -> Iterator[GpuWatch]:
     """Watch *uuids* for the body. *begun*: another supervisor watched this attempt before."""
     watch = new_watch(run_dir, plan, uuids, begun=begun)
     try:
@@ -258,7 +258,7 @@ def new_watch(run_dir: RunDir, plan: LaunchPlan, uuids: Sequence[str], *, begun:
     )
 
 
-def struck_by_hardware(events: Sequence[journal.Event]) -> frozenset[str]:
+def gpus_with_hardware_errors(events: Sequence[journal.Event]) -> frozenset[str]:
     """What earlier attempts of a run were told of their GPUs' hardware: another attempt had better take others."""
     xids = [(event.get("gpu"), event.get("xid")) for event in events if event.name == "note" and event.get("xid")]
     return frozenset(str(uuid) for uuid, xid in xids if meaning(int(xid)).spoils)
@@ -280,7 +280,7 @@ def _descends_from(pid: int, ancestor: int) -> bool:
 
 def _process_words(pid: int) -> str | None:
     """`process 4411 (python3) of bob`; None for one that is not there (any more), or that serves others on the GPU."""
-    who = who_is(pid, {}, Roots.of_this_machine())
+    who = owner_of(pid, {}, Roots.of_this_machine())
     if who is None or who.name.startswith("nvidia-cuda-mps"):
         return None
     return f"process {pid} ({who.name}) of {who.user}" + (f", run {who.run}" if who.run else "")

@@ -1,4 +1,4 @@
-"""The GPUs of a run: waited for in the line, leased, checked, announced in the journal. A run without GPUs leases nothing."""
+"""The GPUs of a run: waited for in the queue, leased, checked, announced in the journal. A run without GPUs leases nothing."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, Any
 from launcher.journal import journal
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.supervisor.signal_inbox import SignalInbox
-from launcher.run.supervisor.withdrawn import Withdrawn
 from runtime.state_dir import RunDir
 
 if TYPE_CHECKING:
-    from launcher.run.gpus.gpu_line import Placed
+    from launcher.run.gpus.gpu_queue import GpuPlacement
     from runtime.gpu.leases.lease import GpuLease
 
 Tell = Callable[[str], None]
 
 
 @contextmanager
-def leased(
+def lease_gpus(
     plan: LaunchPlan, run_dir: RunDir, inbox: SignalInbox, *, may_wait: bool = True, tell: Tell | None = None
 ) -> Iterator[GpuLease | None]:
-    """Hold the GPUs of *plan* for the body; wait in line when they are taken, unless it *may_wait* not.
+    """Hold the GPUs of *plan* for the body; wait in the queue when they are taken, unless it *may_wait* not.
 
     Raises Withdrawn when a signal ends the waiting, LaunchError when there is nothing to wait for. *tell* hears what it waits
     for, beside the journal.
@@ -33,9 +32,9 @@ def leased(
         journal.append(run_dir.journal, "leased", gpus=[])
         yield None
         return
-    from launcher.run.gpus.gpu_line import at_once, placed
-    from launcher.run.gpus.gpu_watch import struck_by_hardware
-    from launcher.run.gpus.near_gpus import near_gpus
+    from launcher.run.gpus.gpu_affinity import near_gpus
+    from launcher.run.gpus.gpu_queue import take_gpus_now, wait_for_gpus
+    from launcher.run.gpus.gpu_watch import gpus_with_hardware_errors
     from runtime.gpu.leases.lease import release
 
     def waiting(place: int, of: int, text: str) -> None:
@@ -44,8 +43,8 @@ def leased(
             tell(f"place {place} of {of} in line for {text}")
 
     holder = run_dir.container_id
-    avoided = struck_by_hardware(journal.read(run_dir.journal))
-    found = placed(plan, holder, inbox, waiting, avoided=avoided) if may_wait else at_once(plan, holder, inbox)
+    avoided = gpus_with_hardware_errors(journal.read(run_dir.journal))
+    found = wait_for_gpus(plan, holder, inbox, waiting, avoided=avoided) if may_wait else take_gpus_now(plan, holder, inbox)
     try:
         with near_gpus(found.gpus, cpus=plan.cpus) as near:
             journal.append(run_dir.journal, "leased", **_fields(found), **near)
@@ -58,7 +57,7 @@ def leased(
     release(found.lease)
 
 
-def _fields(found: Placed) -> dict[str, Any]:
+def _fields(found: GpuPlacement) -> dict[str, Any]:
     lease = found.lease
     facts = {
         "gpu_models": ", ".join(str(gpu.model) for gpu in found.gpus),
@@ -67,6 +66,3 @@ def _fields(found: Placed) -> dict[str, Any]:
     }
     shares = {"shares": list(lease.shares)} if any(share < 1 for share in lease.shares) else {}
     return {"gpus": list(lease.uuids), **shares, "facts": facts}
-
-
-__all__ = ["Withdrawn", "leased"]

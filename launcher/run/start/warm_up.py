@@ -26,9 +26,9 @@ _OF_TRACKERS = (
 )
 
 _WITH_GPUS = (
-    "launcher.run.gpus.gpu_line",
+    "launcher.run.gpus.gpu_queue",
     "launcher.run.gpus.gpu_watch",
-    "launcher.run.gpus.near_gpus",
+    "launcher.run.gpus.gpu_affinity",
     "launcher.plan.gpus.devices",
     "launcher.plan.program.environment",
     "launcher.plan.gpus.image_libraries",

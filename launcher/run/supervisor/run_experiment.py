@@ -18,7 +18,7 @@ from launcher.journal.journal import Event
 from launcher.journal.status import Reason
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.program.container_plan import container_spec
-from launcher.run.gpus.leases import Withdrawn, leased
+from launcher.run.gpus.leases import lease_gpus
 from launcher.run.supervisor.acquisitions import acquired, announce
 from launcher.run.supervisor.attempt import Attempt, ended, not_run
 from launcher.run.supervisor.follow import follow
@@ -28,6 +28,7 @@ from launcher.run.supervisor.logs import opened_logs
 from launcher.run.supervisor.outcome import outcome_of
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.run.supervisor.tracker_process import TrackerProcess
+from launcher.run.supervisor.withdrawn import Withdrawn
 from launcher.run.supervisor.writable_layer import writable_layer
 from launcher.tracking.gateway.mlflow_env import program_env
 from launcher.tracking.record.run_record import fold, process_started
@@ -118,7 +119,7 @@ def run_attempt(run: Run, number: int) -> Attempt:
     run_dir, plan, store = run.run_dir, run.plan, Store(run.state.store)
     run_dir.exit_record.unlink(missing_ok=True)  # an earlier attempt's: whoever takes over shall not take it for this one's
     with ExitStack() as owned:
-        lease = owned.enter_context(leased(plan, run_dir, run.inbox, may_wait=run.may_wait))
+        lease = owned.enter_context(lease_gpus(plan, run_dir, run.inbox, may_wait=run.may_wait))
         gpus = owned.enter_context(_watched(run, lease.uuids)) if lease is not None else None
         if run_dir.node == 0:  # all nodes write to them: given back when the others have ended, too
             owned.enter_context(acquired(run_dir, "outputs", run_dir.run_id))
@@ -165,9 +166,9 @@ def run_attempt(run: Run, number: int) -> Attempt:
 
 
 def _watched(run: Run, uuids: Sequence[str]) -> AbstractContextManager[GpuWatch]:
-    from launcher.run.gpus.gpu_watch import watched  # a run without GPUs needs nothing of it
+    from launcher.run.gpus.gpu_watch import watch_gpus  # a run without GPUs needs nothing of it
 
-    return watched(run.run_dir, run.plan, uuids)
+    return watch_gpus(run.run_dir, run.plan, uuids)
 
 
 def _note(run_dir: RunDir, text: str) -> None:

@@ -110,9 +110,9 @@ def _watched(run_dir: RunDir, plan: LaunchPlan, events: Sequence[Event]) -> Abst
     uuids = next((event.get("gpus") for event in reversed(events) if event.name == "leased"), None)
     if not uuids:
         return nullcontext()
-    from launcher.run.gpus.gpu_watch import watched
+    from launcher.run.gpus.gpu_watch import watch_gpus
 
-    return watched(run_dir, plan, uuids, begun=True)
+    return watch_gpus(run_dir, plan, uuids, begun=True)
 
 
 def _adopted(run_dir: RunDir, inbox: SignalInbox) -> Container:

@@ -1,4 +1,4 @@
-"""The files that leases and places in the line are locks on: one directory, shared by all users of a machine.
+"""The files that leases and places in the queue are locks on: one directory, shared by all users of a machine.
 
 Every file is 0666 in a sticky directory and never deleted. An flock(2) on it is the truth; what is written in it is a hint for
 people. It is opened without O_CREAT first, since fs.protected_regular=2 refuses O_CREAT on another user's file in a sticky
@@ -71,7 +71,7 @@ def _is_directory(place: Path) -> bool:
 
 
 def lock_path(directory: Path, name: str) -> Path:
-    """The file for *name*: a UUID as the driver gives it, a slot, a place in the line."""
+    """The file for *name*: a UUID as the driver gives it, a slot, a place in the queue."""
     return directory / f"{''.join(c if c.isalnum() or c in '-._' else '_' for c in name)}.lock"
 
 

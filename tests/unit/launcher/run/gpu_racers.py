@@ -17,7 +17,7 @@ from typing import NoReturn, cast
 
 from launcher.config.spec import Cluster, ExperimentSpec, Gpu
 from launcher.plan.launch_plan import LaunchPlan
-from launcher.run.gpus.gpu_line import Placed, placed
+from launcher.run.gpus.gpu_queue import GpuPlacement, wait_for_gpus
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from runtime.gpu.leases.lease import SLOTS, release
 
@@ -53,7 +53,7 @@ class Course:
         return pid
 
     def _race(self, name: str, plan: LaunchPlan, works_s: float) -> NoReturn:
-        got = placed(plan, name, SignalInbox(()), lambda *_told: None)
+        got = wait_for_gpus(plan, name, SignalInbox(()), lambda *_told: None)
         job = os.fork()
         if job == 0:
             self._work(got, works_s)
@@ -62,7 +62,7 @@ class Course:
         release(got.lease)
         os._exit(0)
 
-    def _work(self, got: Placed, works_s: float) -> None:
+    def _work(self, got: GpuPlacement, works_s: float) -> None:
         _append(self.jobs, str(os.getpid()))
         for uuid, share in zip(got.lease.uuids, got.lease.shares, strict=True):
             if not self._is_ours(uuid, round(share * SLOTS)):

@@ -22,7 +22,7 @@ from gpu_racers import plan_for
 from launcher.journal import journal
 from launcher.journal.status import Reason
 from launcher.run.gpus.gpu_pool import GpuPool
-from launcher.run.gpus.gpu_watch import GpuWatch, struck_by_hardware
+from launcher.run.gpus.gpu_watch import GpuWatch, gpus_with_hardware_errors
 from launcher.run.supervisor.demand import Demand
 from launcher.tracking.record.gpu_usage import load_meters
 from runtime.state_dir import RunDir
@@ -232,7 +232,7 @@ def test_another_attempt_avoids_what_the_hardware_struck(watching: Callable[...,
     box.fire_xid(0, 31)
     box.fire_xid(1, 48)
     until(watch, lambda: len(notes(watch)) == 2)
-    struck = struck_by_hardware(journal.read(watch.run_dir.journal))
+    struck = gpus_with_hardware_errors(journal.read(watch.run_dir.journal))
     assert {box.uuids[1]} == struck
-    assert (box.uuids[0],) == GpuPool(plan_for(1), avoided=struck).want.offers
-    assert set(box.uuids) == set(GpuPool(plan_for(2), avoided=struck).want.offers), "there are no others"
+    assert (box.uuids[0],) == GpuPool(plan_for(1), avoided=struck).request.offers
+    assert set(box.uuids) == set(GpuPool(plan_for(2), avoided=struck).request.offers), "there are no others"

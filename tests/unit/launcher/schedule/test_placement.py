@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from boxes import GIB, box, connected, free, held, in_parts, letters, switches
 
-from launcher.schedule.device_request import Want
-from launcher.schedule.foreign_processes import Stranger
+from launcher.schedule.device_request import DeviceRequest
+from launcher.schedule.foreign_use import ForeignUse
 from launcher.schedule.placement import choose
 from runtime.gpu.topology import Topology
 
 APART = Topology()
 
 
-def want(offers: str, count: int = 1, **more: object) -> Want:
-    return Want(tuple(offers), count, **more)  # type: ignore[arg-type]
+def want(offers: str, count: int = 1, **more: object) -> DeviceRequest:
+    return DeviceRequest(tuple(offers), count, **more)  # type: ignore[arg-type]
 
 
 def test_a_free_one_is_taken_and_a_held_one_left() -> None:
@@ -30,7 +30,7 @@ def test_nothing_but_what_fulfils_the_wishes_is_taken() -> None:
 
 
 def test_a_gpu_with_a_stranger_on_it_is_left_alone() -> None:
-    there = box(free("a", stranger=Stranger("pid 4411 `python` of bob")), free("b"))
+    there = box(free("a", foreign=ForeignUse("pid 4411 `python` of bob")), free("b"))
     assert letters(choose(want("ab"), there, APART)) == "b"
 
 

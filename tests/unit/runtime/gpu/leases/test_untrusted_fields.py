@@ -7,11 +7,11 @@ import os
 
 import pytest
 
-from launcher.schedule.device_request import Waiter, Want, from_document, to_document
+from launcher.schedule.device_request import DeviceRequest, QueuedRun, from_document, to_document
 from runtime.gpu.leases import untrusted_fields
 from runtime.gpu.leases.lock_files import write_hint
 
-HONEST = json.loads(json.dumps(to_document(Waiter(Want(("GPU-a",)), "a1b2", "ann", 7, 0, 1, 1.0, 2.0))))
+HONEST = json.loads(json.dumps(to_document(QueuedRun(DeviceRequest(("GPU-a",)), "a1b2", "ann", 7, 0, 1, 1.0, 2.0))))
 
 
 def test_what_moves_the_cursor_is_written_out() -> None:

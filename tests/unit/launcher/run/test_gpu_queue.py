@@ -17,7 +17,7 @@ from gpu_racers import plan_for
 from launcher.config.spec import Gpu
 from launcher.errors import LaunchError
 from launcher.journal.status import Reason
-from launcher.run.gpus.gpu_line import _LOOK_ANYWAY_S, Placed, at_once, placed, refuse_unless_free
+from launcher.run.gpus.gpu_queue import _LOOK_ANYWAY_S, GpuPlacement, refuse_unless_free, take_gpus_now, wait_for_gpus
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.run.supervisor.withdrawn import Withdrawn
 from runtime.gpu.leases.lease import release
@@ -47,7 +47,7 @@ class Others:
         pid = os.fork()
         if pid == 0:
             with suppress(BaseException):
-                got = placed(plan_for(gpus, **more), name, SignalInbox(()), lambda *told: _tell(said, told))  # type: ignore[arg-type]
+                got = wait_for_gpus(plan_for(gpus, **more), name, SignalInbox(()), lambda *told: _tell(said, told))  # type: ignore[arg-type]
                 (self.directory / name).write_text(" ".join(got.lease.uuids))
                 os.write(said, b"leased")
                 signal.pause()
@@ -92,7 +92,7 @@ def never_waits(*told: object) -> None:
     raise AssertionError(told)
 
 
-def got(found: Placed) -> tuple[str, ...]:
+def got(found: GpuPlacement) -> tuple[str, ...]:
     uuids = found.lease.uuids
     release(found.lease)
     return uuids
@@ -106,13 +106,13 @@ def eventually(true: Callable[[], bool]) -> bool:
 
 
 def test_what_is_free_is_leased_at_once(box: GpuBox, inbox: SignalInbox) -> None:
-    found = placed(plan_for(2), "run", inbox, never_waits)
+    found = wait_for_gpus(plan_for(2), "run", inbox, never_waits)
     assert [gpu.uuid for gpu in found.gpus] == list(box.uuids)
     assert set(got(found)) == set(box.uuids)
 
 
 def test_a_part_comes_with_its_share_of_memory(box: GpuBox, inbox: SignalInbox) -> None:
-    lease = placed(plan_for(0.25), "run", inbox, never_waits).lease
+    lease = wait_for_gpus(plan_for(0.25), "run", inbox, never_waits).lease
     assert (lease.shares, lease.memory_bytes) == ((0.25,), (85520809984 // 4,))
     release(lease)
 
@@ -127,7 +127,7 @@ def test_a_waiter_is_told_its_place_and_what_it_waits_for(box: GpuBox, others: O
         if len(told) == 1:
             others.kill(holder)
 
-    assert len(got(placed(plan_for(1), "run", inbox, waiting))) == 1
+    assert len(got(wait_for_gpus(plan_for(1), "run", inbox, waiting))) == 1
     place, of, words = told[0]
     assert (place, of) == (2, 2)
     assert words.startswith(f"1 GPU: 0 of 2 free; 2 held by run a1b2 of {pwd.getpwuid(os.getuid()).pw_name} since ")
@@ -135,7 +135,7 @@ def test_a_waiter_is_told_its_place_and_what_it_waits_for(box: GpuBox, others: O
 
 
 def test_a_freed_gpu_is_taken_at_once(box: GpuBox, others: Others) -> None:
-    """Long before the waiter would look again by itself."""
+    """Long before the entry would look again by itself."""
     assert SOON_S < _LOOK_ANYWAY_S / 2
     holder = others.run("a1b2", 2)
     others.run("c3d4", 2)
@@ -174,34 +174,34 @@ def test_a_waiter_can_be_called_off(
 ) -> None:
     others.run("a1b2", 2)
     with pytest.raises(Withdrawn) as off:
-        placed(plan_for(1), "run", inbox, lambda *_told: os.kill(os.getpid(), signum))
+        wait_for_gpus(plan_for(1), "run", inbox, lambda *_told: os.kill(os.getpid(), signum))
     assert off.value.reason is reason
 
 
 def test_without_waiting_it_fails_with_who_holds_what(box: GpuBox, others: Others, inbox: SignalInbox) -> None:
     others.run("a1b2", 1)
-    for refused in (lambda: at_once(plan_for(2), "run", inbox), lambda: refuse_unless_free(plan_for(2))):
+    for refused in (lambda: take_gpus_now(plan_for(2), "run", inbox), lambda: refuse_unless_free(plan_for(2))):
         with pytest.raises(LaunchError) as refusal:
             refused()
         assert refusal.value.message == "not enough free GPUs: 2 GPUs requested, 1 of 2 free"
         assert "1 held by run a1b2 of " in str(refusal.value.hint)
     refuse_unless_free(plan_for(1))
-    assert len(got(at_once(plan_for(1), "run", inbox))) == 1
+    assert len(got(take_gpus_now(plan_for(1), "run", inbox))) == 1
 
 
 def test_without_waiting_nobody_in_the_line_is_passed(box: GpuBox, others: Others, inbox: SignalInbox) -> None:
     others.run("a1b2", 1)
     others.run("c3d4", 2)
     with pytest.raises(LaunchError) as refusal:
-        at_once(plan_for(1), "run", inbox)
+        take_gpus_now(plan_for(1), "run", inbox)
     assert "1 kept for run c3d4, which is ahead" in str(refusal.value.hint)
 
 
 def test_a_stranger_is_respected(box: GpuBox, inbox: SignalInbox) -> None:
     box.add_process(0, 4411, uid=65534, command="/usr/bin/python3 train.py")
-    assert got(placed(plan_for(1), "run", inbox, never_waits)) == (box.uuids[1],)
+    assert got(wait_for_gpus(plan_for(1), "run", inbox, never_waits)) == (box.uuids[1],)
     with pytest.raises(LaunchError) as refusal:
-        at_once(plan_for(2), "run", inbox)
+        take_gpus_now(plan_for(2), "run", inbox)
     assert f"{box.uuids[0][:12]} used by pid 4411 `python3` of nobody, outside launch" in str(refusal.value.hint)
 
 
@@ -213,16 +213,16 @@ def test_a_waiter_notices_that_a_stranger_has_gone(box: GpuBox, inbox: SignalInb
         told.append(now)
         box.remove_process(0, 4411)
 
-    assert len(got(placed(plan_for(2), "run", inbox, waiting))) == 2
+    assert len(got(wait_for_gpus(plan_for(2), "run", inbox, waiting))) == 2
     assert len(told) == 1
 
 
 def test_a_stranger_that_comes_between_the_look_and_the_lock_is_noticed(
     box: GpuBox, inbox: SignalInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from launcher.run.gpus import gpu_line
+    from launcher.run.gpus import gpu_queue
 
-    attempt = gpu_line._attempt
+    attempt = gpu_queue._attempt
 
     def slow(*arguments: object) -> object:
         found = attempt(*arguments)  # type: ignore[arg-type]
@@ -235,8 +235,8 @@ def test_a_stranger_that_comes_between_the_look_and_the_lock_is_noticed(
         assert "pid 4412" in str(now)
         box.remove_process(1, 4412)
 
-    monkeypatch.setattr(gpu_line, "_attempt", slow)
-    assert got(placed(plan_for(1), "run", inbox, waiting)) == (box.uuids[1],)
+    monkeypatch.setattr(gpu_queue, "_attempt", slow)
+    assert got(wait_for_gpus(plan_for(1), "run", inbox, waiting)) == (box.uuids[1],)
 
 
 def test_a_gpu_that_was_lost_while_a_run_waited_is_not_given_to_it(box: GpuBox, others: Others, inbox: SignalInbox) -> None:
@@ -248,16 +248,16 @@ def test_a_gpu_that_was_lost_while_a_run_waited_is_not_given_to_it(box: GpuBox, 
         box.lose(0)
         others.kill(holder)
 
-    assert got(placed(plan_for(1), "run", inbox, waiting)) == (box.uuids[1],)
+    assert got(wait_for_gpus(plan_for(1), "run", inbox, waiting)) == (box.uuids[1],)
 
 
 def test_a_run_that_can_have_no_gpu_any_more_waits_no_longer(
     box: GpuBox, others: Others, inbox: SignalInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("launcher.run.gpus.gpu_line._LOOK_ANYWAY_S", 0.05)
+    monkeypatch.setattr("launcher.run.gpus.gpu_queue._LOOK_ANYWAY_S", 0.05)
     others.run("a1b2", 1)
     with pytest.raises(LaunchError, match="not enough GPUs: 2 requested, 1 that fulfil `gpu` are left here"):
-        placed(plan_for(2), "run", inbox, lambda *_told: box.lose(0))
+        wait_for_gpus(plan_for(2), "run", inbox, lambda *_told: box.lose(0))
 
 
 def test_a_waiter_that_was_stopped_is_named_by_those_behind_it(box: GpuBox, others: Others, inbox: SignalInbox) -> None:
@@ -266,22 +266,22 @@ def test_a_waiter_that_was_stopped_is_named_by_those_behind_it(box: GpuBox, othe
     os.kill(stopped, signal.SIGSTOP)
     others.kill(holder)
     with pytest.raises(LaunchError) as refusal:
-        at_once(plan_for(1), "run", inbox)
+        take_gpus_now(plan_for(1), "run", inbox)
     assert "2 about to be taken by run c3d4, which is ahead" in str(refusal.value.hint)
 
 
 def test_who_only_draws_is_no_stranger(box: GpuBox, inbox: SignalInbox) -> None:
     for gpu in (0, 1):
         box.add_process(gpu, 812, kind="graphics", uid=0, command="/usr/lib/xorg/Xorg", used_bytes=800 << 20)
-    assert len(got(placed(plan_for(2), "run", inbox, never_waits))) == 2
+    assert len(got(wait_for_gpus(plan_for(2), "run", inbox, never_waits))) == 2
 
 
 def test_memory_that_nobody_explains_is_somebodys(box: GpuBox, inbox: SignalInbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("launcher.run.gpus.gpu_line._LEAVING_S", 0.3)
+    monkeypatch.setattr("launcher.run.gpus.gpu_queue._LEAVING_S", 0.3)
     box.state["gpus"][0]["memory_used"] = 3 << 30
     box.save()
     with pytest.raises(LaunchError) as refusal:
-        at_once(plan_for(2), "run", inbox)
+        take_gpus_now(plan_for(2), "run", inbox)
     assert "3.0 GiB of a process that is not to be seen here" in str(refusal.value.hint)
 
 
@@ -297,27 +297,27 @@ def test_what_a_killed_run_leaves_is_given_time_to_go(box: GpuBox, inbox: Signal
         time.sleep(0.4)
         box.remove_process(0, dead)
         os._exit(0)
-    assert len(got(at_once(plan_for(2), "run", inbox))) == 2
+    assert len(got(take_gpus_now(plan_for(2), "run", inbox))) == 2
     os.waitpid(janitor, 0)
 
 
 def test_a_gpu_that_falls_ill_while_a_run_waits_for_it_is_said(box: GpuBox, inbox: SignalInbox) -> None:
     box.add_process(0, 4411, uid=65534, command="python3 train.py")
     with pytest.raises(LaunchError, match=r"2 requested, 1 that fulfil `gpu` are left here"):
-        placed(plan_for(2), "run", inbox, lambda *_told: box.lose(1))
+        wait_for_gpus(plan_for(2), "run", inbox, lambda *_told: box.lose(1))
 
 
 def test_mig_instances_are_leased_by_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inbox: SignalInbox) -> None:
     made = make_box(tmp_path / "sliced", gpus=2, mig={1: ["1g.10gb", None, "3g.40gb"]})
     made.use(monkeypatch)
     small, large = made.mig_uuids(1)
-    first = placed(plan_for(1, wishes=Gpu(mig="any")), "run", inbox, never_waits).lease
+    first = wait_for_gpus(plan_for(1, wishes=Gpu(mig="any")), "run", inbox, never_waits).lease
     assert first.uuids == (large,)
-    second = placed(plan_for(1, wishes=Gpu(mig="any", memory=5 << 30)), "run", inbox, never_waits)
+    second = wait_for_gpus(plan_for(1, wishes=Gpu(mig="any", memory=5 << 30)), "run", inbox, never_waits)
     assert second.lease.uuids == (small,)
     assert [gpu.uuid for gpu in second.gpus] == [made.uuids[1]]
     with pytest.raises(LaunchError, match="0 of 1 free"):
-        at_once(plan_for(1, wishes=Gpu(mig="1g.10gb")), "run", inbox)
+        take_gpus_now(plan_for(1, wishes=Gpu(mig="1g.10gb")), "run", inbox)
     release(first)
     release(second.lease)
 
@@ -325,8 +325,8 @@ def test_mig_instances_are_leased_by_profile(tmp_path: Path, monkeypatch: pytest
 def test_amd_gpus_are_leased_by_their_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inbox: SignalInbox) -> None:
     made = make_box(tmp_path / "amd", installed=False, amd=2)
     made.use(monkeypatch)
-    first = placed(plan_for(1), "run", inbox, never_waits).lease
-    second = placed(plan_for(1), "run", inbox, never_waits).lease
+    first = wait_for_gpus(plan_for(1), "run", inbox, never_waits).lease
+    second = wait_for_gpus(plan_for(1), "run", inbox, never_waits).lease
     assert {*first.uuids, *second.uuids} == set(made.uuids)
     release(first)
     release(second)
@@ -340,4 +340,4 @@ def test_where_inotify_is_used_up_it_looks_now_and_then(
 
     monkeypatch.setattr("runtime.kernel.libc.inotify_init", used_up)
     holder = others.run("a1b2", 2)
-    assert len(got(placed(plan_for(1), "run", inbox, lambda *_told: others.kill(holder)))) == 1
+    assert len(got(wait_for_gpus(plan_for(1), "run", inbox, lambda *_told: others.kill(holder)))) == 1

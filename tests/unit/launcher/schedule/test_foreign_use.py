@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.schedule.foreign_processes import Stranger, Who, strangers
+from launcher.schedule.foreign_use import ForeignUse, ProcessOwner, foreign_use
 from runtime.gpu.gpu import Gpu, GpuProcess, MigInstance
 from runtime.gpu.leases.lease import Holder, Occupancy
 
-ALICES_RUN = Who("alice", "python3", run="a1b2c3")
-BOB = Who("bob", "python")
+ALICES_RUN = ProcessOwner("alice", "python3", run="a1b2c3")
+BOB = ProcessOwner("bob", "python")
 PROCESSES = {1: ALICES_RUN, 2: BOB}
 
 
@@ -17,8 +17,8 @@ def on(*processes: GpuProcess, **facts: object) -> Gpu:
     return Gpu(0, "GPU-a", processes=processes, **facts)  # type: ignore[arg-type]
 
 
-def found(gpu: Gpu, *holders: str) -> dict[str, Stranger]:
-    return strangers([gpu], {"GPU-a": Occupancy(tuple(Holder(run=run) for run in holders))}, PROCESSES.get)
+def found(gpu: Gpu, *holders: str) -> dict[str, ForeignUse]:
+    return foreign_use([gpu], {"GPU-a": Occupancy(tuple(Holder(run=run) for run in holders))}, PROCESSES.get)
 
 
 def test_nobody_is_on_an_idle_gpu() -> None:
@@ -31,7 +31,7 @@ def test_a_process_of_the_run_that_holds_it_is_none() -> None:
 
 def test_a_process_beside_the_run_that_holds_it_is_one() -> None:
     stranger = found(on(GpuProcess(1), GpuProcess(2)), "a1b2c3")["GPU-a"]
-    assert stranger == Stranger("pid 2 `python` of bob, outside launch", leaving=False)
+    assert stranger == ForeignUse("pid 2 `python` of bob, outside launch", leaving=False)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_process_beside_the_run_that_holds_it_is_one() -> None:
     ],
 )
 def test_what_may_be_gone_in_a_moment(gpu: Gpu, words: str) -> None:
-    assert found(gpu) == {"GPU-a": Stranger(words, leaving=True)}
+    assert found(gpu) == {"GPU-a": ForeignUse(words, leaving=True)}
 
 
 def test_one_that_stays_makes_all_stay() -> None:

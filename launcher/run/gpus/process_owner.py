@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.schedule.foreign_processes import Who
+from launcher.schedule.foreign_use import ProcessOwner
 from runtime.gpu.roots import Roots
 from runtime.kernel.id_maps import owner_of_sub_id
 from runtime.kernel.process_table import parent_of
@@ -17,7 +17,7 @@ _UID = re.compile(r"^Uid:\s+(\d+)", re.MULTILINE)
 _DEEPEST = 64
 
 
-def who_is(pid: int, supervisors: Mapping[int, str], roots: Roots) -> Who | None:
+def owner_of(pid: int, supervisors: Mapping[int, str], roots: Roots) -> ProcessOwner | None:
     """Process *pid*; None when there is none. *supervisors*: pid → its run, for machines on which runs have no cgroup."""
     proc = roots.proc / "proc"
     directory = proc / str(pid)
@@ -30,7 +30,7 @@ def who_is(pid: int, supervisors: Mapping[int, str], roots: Roots) -> Who | None
     if not command:  # a zombie: it has ended, and only its parent doesn't know yet
         return None
     run = by_cgroup[1] if by_cgroup else _run_by_descent(pid, supervisors, proc)
-    return Who(_user(int(uid[1])) if uid else "somebody", Path(command).name, run)
+    return ProcessOwner(_user(int(uid[1])) if uid else "somebody", Path(command).name, run)
 
 
 def _run_by_descent(pid: int, supervisors: Mapping[int, str], proc: Path) -> str | None:

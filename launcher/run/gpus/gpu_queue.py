@@ -1,6 +1,6 @@
-"""Waiting for GPUs: stand in the line, look when something changed, take what is ours, and look again before it is used.
+"""Waiting for GPUs: stand in the queue, look when something changed, take what is ours, and look again before it is used.
 
-What wakes a waiter is inotify on the lease directory: the kernel reports the closing of a lock's last descriptor, however its
+What wakes a queued run is inotify on the lease directory: the kernel reports the closing of a lock's last descriptor, however its
 holder died. Processes outside launch have no lock, so while only they are in the way the driver is asked once a second.
 """
 
@@ -21,9 +21,9 @@ from launcher.run.gpus.gpu_pool import GpuPool
 from launcher.run.supervisor.follow import REQUESTS
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.run.supervisor.withdrawn import Withdrawn
-from launcher.schedule.device_request import Waiter
-from launcher.schedule.queue import Attempt, in_line, standing, try_to_place
-from launcher.schedule.queue_messages import waits_for, who_has_them
+from launcher.schedule.device_request import QueuedRun
+from launcher.schedule.queue import PlacementAttempt, queued, try_to_place, update_request
+from launcher.schedule.queue_messages import describe_holders, describe_wait
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.leases.lease import GpuLease, occupancy, release
 from runtime.gpu.leases.lock_files import lease_dir
@@ -39,40 +39,42 @@ _AFTER_GRACE_S = 10.0
 """From SIGKILL to the end of a run, generously."""
 
 Waiting = Callable[[int, int, str], None]
-"""Hears the place in the line, its length, and what is waited for; each time that any of them changes."""
+"""Hears the place in the queue, its length, and what is waited for; each time that any of them changes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class GpuPlacement:
     """A lease, and its GPUs as they were when it was taken."""
 
     lease: GpuLease
     gpus: tuple[Gpu, ...]
 
 
-def placed(plan: LaunchPlan, run: str, inbox: SignalInbox, waiting: Waiting, *, avoided: frozenset[str] = frozenset()) -> Placed:
+def wait_for_gpus(
+    plan: LaunchPlan, run: str, inbox: SignalInbox, waiting: Waiting, *, avoided: frozenset[str] = frozenset()
+) -> GpuPlacement:
     """The GPUs for *plan*, after as much waiting as it takes; *avoided* if there are no others. Raises Withdrawn on a signal."""
     pool, directory = GpuPool(plan, avoided=avoided), lease_dir()
     told: tuple[int, int, str] | None = None
-    with in_line(directory, _waiter(plan, run, pool)) as place, _Changes(directory, inbox) as changes:
+    with queued(directory, _queued_run(plan, run, pool)) as place, _Changes(directory, inbox) as changes:
         while True:
             changes.forget()
-            place = standing(directory, place, pool.want)
-            attempt = _attempt(directory, place.waiter, pool)
+            place = update_request(directory, place, pool.request)
+            attempt = _attempt(directory, place.entry, pool)
             if attempt.lease is not None:
-                if (clean := _still_clean(directory, attempt.lease, pool)) is not None:
+                if (clean := _confirm(directory, attempt.lease, pool)) is not None:
                     return clean
                 continue
-            now = (attempt.turn.place, attempt.turn.of, waits_for(pool.want, attempt.turn, attempt.devices))
+            now = (attempt.decision.place, attempt.decision.of, describe_wait(pool.request, attempt.decision, attempt.devices))
             if now != told:
                 waiting(*now)
                 told = now
-            changes.wait(_ASK_THE_DRIVER_S if attempt.only_strangers else _LOOK_ANYWAY_S)
-            if attempt.only_strangers or pool.age_s >= _LOOK_ANYWAY_S:
+            changes.wait(_ASK_THE_DRIVER_S if attempt.only_foreign else _LOOK_ANYWAY_S)
+            if attempt.only_foreign or pool.age_s >= _LOOK_ANYWAY_S:
                 pool.read()  # a GPU that was lost, sliced or repaired since
 
 
-def at_once(plan: LaunchPlan, run: str, inbox: SignalInbox) -> Placed:
+def take_gpus_now(plan: LaunchPlan, run: str, inbox: SignalInbox) -> GpuPlacement:
     """The GPUs for *plan* without waiting: only what a killed run leaves behind is given time to go.
 
     Raises LaunchError with who has them.
@@ -80,8 +82,8 @@ def at_once(plan: LaunchPlan, run: str, inbox: SignalInbox) -> Placed:
     pool, directory = GpuPool(plan), lease_dir()
     deadline = time.monotonic() + _LEAVING_S
     while True:
-        attempt = _attempt(directory, _waiter(plan, run, pool), pool)
-        if attempt.lease is not None and (clean := _still_clean(directory, attempt.lease, pool)) is not None:
+        attempt = _attempt(directory, _queued_run(plan, run, pool), pool)
+        if attempt.lease is not None and (clean := _confirm(directory, attempt.lease, pool)) is not None:
             return clean
         if attempt.lease is None and not (attempt.only_leaving and time.monotonic() < deadline):
             raise _not_free(pool, attempt)
@@ -94,48 +96,48 @@ def refuse_unless_free(plan: LaunchPlan) -> None:
     if not plan.gpus:
         return
     pool, directory = GpuPool(plan), lease_dir()
-    attempt = _attempt(directory, _waiter(plan, "", pool), pool)
+    attempt = _attempt(directory, _queued_run(plan, "", pool), pool)
     if attempt.lease is not None:
         release(attempt.lease)
     elif not attempt.only_leaving:
         raise _not_free(pool, attempt)
 
 
-def _attempt(directory: Path, waiter: Waiter, pool: GpuPool) -> Attempt:
-    return try_to_place(directory, waiter, pool.devices, pool.topology, strangers=pool.strangers)
+def _attempt(directory: Path, entry: QueuedRun, pool: GpuPool) -> PlacementAttempt:
+    return try_to_place(directory, entry, pool.devices, pool.topology, foreign_use=pool.foreign_use)
 
 
-def _still_clean(directory: Path, lease: GpuLease, pool: GpuPool) -> Placed | None:
-    """The lease, unless a stranger came, or a GPU was lost, between the last look and the lock: then it is given back."""
+def _confirm(directory: Path, lease: GpuLease, pool: GpuPool) -> GpuPlacement | None:
+    """The lease, unless a foreign process came, or a GPU was lost, between the last look and the lock: then it is given back."""
     leased = set(lease.uuids)
     try:
         pool.read()
-        there = pool.strangers({uuid: occupancy(directory, uuid) for uuid in lease.uuids})
+        there = pool.foreign_use({uuid: occupancy(directory, uuid) for uuid in lease.uuids})
     except BaseException:
         release(lease)
         raise
-    if leased & there.keys() or not leased <= set(pool.want.offers):
+    if leased & there.keys() or not leased <= set(pool.request.offers):
         release(lease)
         return None
     memory = {device.uuid: device.memory_bytes for device in pool.devices}
     shares = tuple(int(memory.get(uuid, 0) * share) for uuid, share in zip(lease.uuids, lease.shares, strict=True))
     gpus = tuple(gpu for gpu in pool.gpus if leased & {gpu.uuid, *(one.uuid for one in gpu.mig)})
-    return Placed(replace(lease, memory_bytes=shares), gpus)
+    return GpuPlacement(replace(lease, memory_bytes=shares), gpus)
 
 
-def _not_free(pool: GpuPool, attempt: Attempt) -> LaunchError:
-    want, turn = pool.want, attempt.turn
-    sentences = who_has_them(want, turn, attempt.devices)
+def _not_free(pool: GpuPool, attempt: PlacementAttempt) -> LaunchError:
+    request, decision = pool.request, attempt.decision
+    sentences = describe_holders(request, decision, attempt.devices)
     return LaunchError(
-        f"not enough free GPUs: {want.words} requested, {len(turn.free)} of {len(want.offers)} free",
+        f"not enough free GPUs: {request.words} requested, {len(decision.free)} of {len(request.offers)} free",
         hint="; ".join([*sentences, "without `--no-wait` it waits for its turn"]),
     )
 
 
-def _waiter(plan: LaunchPlan, run: str, pool: GpuPool) -> Waiter:
+def _queued_run(plan: LaunchPlan, run: str, pool: GpuPool) -> QueuedRun:
     timeout_s = plan.spec.timeout
-    return Waiter(
-        pool.want,
+    return QueuedRun(
+        pool.request,
         run=run,
         user=_own_name(),
         pid=os.getpid(),
@@ -160,7 +162,7 @@ def _pause(inbox: SignalInbox, seconds: float, *more: Inotify) -> None:
 
 
 class _Changes:
-    """Wakes up when a lease or a place in the line is given up; now and then where the kernel has no inotify left for us."""
+    """Wakes up when a lease or a place in the queue is given up; now and then where the kernel has no inotify left for us."""
 
     def __init__(self, directory: Path, inbox: SignalInbox) -> None:
         self._inbox = inbox

@@ -1,6 +1,6 @@
 """Who uses a GPU outside launch: pure. Such a GPU is left alone, and nobody on it is ever killed.
 
-A stranger is a process with a compute context whose run holds no lease of that GPU; a process that only draws (X, a compositor)
+A foreign process is one with a compute context whose run holds no lease of that GPU; a process that only draws (X, a compositor)
 is not. Memory in use that no visible process explains belongs to a container of somebody else's, or to a process that has ended
 and whose memory the driver is still freeing.
 """
@@ -18,7 +18,7 @@ HIDDEN_BYTES = 500 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class ProcessOwner:
     """A process as people know it."""
 
     user: str
@@ -27,12 +27,12 @@ class Who:
     """The run of ours that it belongs to."""
 
 
-Find = Callable[[int], Who | None]
+FindOwner = Callable[[int], ProcessOwner | None]
 """A pid as the driver tells it → who that is; None when there is no such process (any more)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
+class ForeignUse:
     """Somebody outside launch who uses a device."""
 
     words: str
@@ -40,16 +40,16 @@ class Stranger:
     """It has ended, or is what a run of ours left: the device is free in a moment."""
 
 
-def strangers(gpus: Iterable[Gpu], occupied: Mapping[str, Occupancy], find: Find) -> dict[str, Stranger]:
+def foreign_use(gpus: Iterable[Gpu], occupied: Mapping[str, Occupancy], find: FindOwner) -> dict[str, ForeignUse]:
     """UUID of a GPU or a MIG instance → who uses it outside launch."""
-    found: dict[str, Stranger] = {}
+    found: dict[str, ForeignUse] = {}
     for gpu in gpus:
         if gpu.uuid is None:
             continue
         for device, processes in _by_device(gpu, gpu.uuid).items():
-            there = _strangers_among(processes, occupied.get(device, Occupancy()), find)
+            there = _foreign_among(processes, occupied.get(device, Occupancy()), find)
             if there:
-                found[device] = Stranger(", ".join(one.words for one in there), all(one.leaving for one in there))
+                found[device] = ForeignUse(", ".join(one.words for one in there), all(one.leaving for one in there))
         if gpu.uuid not in found and (hidden := _hidden(gpu, occupied.get(gpu.uuid, Occupancy()))) is not None:
             found[gpu.uuid] = hidden
     return found
@@ -63,25 +63,25 @@ def _by_device(gpu: Gpu, uuid: str) -> dict[str, list[GpuProcess]]:
     return computing
 
 
-def _strangers_among(processes: Iterable[GpuProcess], occupancy: Occupancy, find: Find) -> list[Stranger]:
+def _foreign_among(processes: Iterable[GpuProcess], occupancy: Occupancy, find: FindOwner) -> list[ForeignUse]:
     runs = {holder.run for holder in occupancy.holders if holder.run}
     there = []
     for process in processes:
         who = find(process.pid)
         if who is None:
-            there.append(Stranger(f"pid {process.pid}, which has ended and whose memory is being freed", leaving=True))
+            there.append(ForeignUse(f"pid {process.pid}, which has ended and whose memory is being freed", leaving=True))
         elif who.run is not None and who.run not in runs:
-            there.append(Stranger(f"pid {process.pid} `{who.name}` of run {who.run}, which has ended", leaving=True))
+            there.append(ForeignUse(f"pid {process.pid} `{who.name}` of run {who.run}, which has ended", leaving=True))
         elif who.run is None:
-            there.append(Stranger(f"pid {process.pid} `{who.name}` of {who.user}, outside launch"))
+            there.append(ForeignUse(f"pid {process.pid} `{who.name}` of {who.user}, outside launch"))
     return there
 
 
-def _hidden(gpu: Gpu, occupancy: Occupancy) -> Stranger | None:
+def _hidden(gpu: Gpu, occupancy: Occupancy) -> ForeignUse | None:
     """Of a GPU that others share, or that is sliced, nobody can tell whose memory that is."""
     if gpu.processes or gpu.mig_enabled or occupancy.holders or (gpu.used_bytes or 0) <= HIDDEN_BYTES:
         return None
     assert gpu.used_bytes is not None
     gib = gpu.used_bytes / (1 << 30)
     # Of a run that has just been killed, or of a container of somebody else's: only time tells.
-    return Stranger(f"{gib:.1f} GiB of a process that is not to be seen here", leaving=True)
+    return ForeignUse(f"{gib:.1f} GiB of a process that is not to be seen here", leaving=True)

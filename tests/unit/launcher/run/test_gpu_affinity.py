@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.run.gpus import near_gpus as near_gpus_module
-from launcher.run.gpus.near_gpus import near_cpus, near_gpus, near_nodes
+from launcher.run.gpus import gpu_affinity as near_gpus_module
+from launcher.run.gpus.gpu_affinity import near_cpus, near_gpus, near_nodes
 from runtime.gpu.gpu import Gpu
 from runtime.kernel.number_list import as_list, node_mask, number_list
 
