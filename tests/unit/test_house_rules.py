@@ -180,7 +180,7 @@ CYCLES_LEFT: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "launcher.run.bare_shell",
-            "launcher.run.gpus.gpu_line",
+            "launcher.run.gpus.gpu_queue",
             "launcher.run.gpus.gpu_watch",
             "launcher.run.gpus.leases",
             "launcher.run.living",
