@@ -108,7 +108,7 @@ class StepMaker:
 
                 return (apply_make_venv(step, store=store),)
             case CopyIn():
-                from runtime.build.copy.apply_copy_in import apply_copy_in
+                from runtime.build.copy.apply_copy_files import apply_copy_in
 
                 return (apply_copy_in(step, store=store),)
             case CopyFiles():

@@ -171,7 +171,7 @@ class _Run:
             self._warn_of_shared_paths()
 
     def _install_here(self, steps: Sequence[InstallWheel]) -> float:
-        from runtime.build.wheels.apply_install_wheel import apply_install_wheels
+        from runtime.build.wheels.apply_install_wheel import prepare_wheels
 
         started = time.monotonic()
         venv = next(layer for step, layer in self.built if isinstance(step, MakeVenv))
@@ -182,15 +182,9 @@ class _Run:
                 return 0.0
             for step in missing:
                 self._observer.step_started(step)
-            apply_install_wheels(
-                missing,
-                store=self._store,
-                base_layers=base,
-                venv_layer=venv,
-                venv=self._venv,
-                source=self._wheel_source(),
-                observer=self._observer,
-            )
+            source = self._wheel_source()
+            with prepare_wheels(missing, store=self._store, source=source, observer=self._observer) as prepared:
+                prepared.install(base, venv, self._venv)
         return time.monotonic() - started
 
     def _warn_of_shared_paths(self) -> None:

@@ -5,9 +5,8 @@ A layer is gzip, zstd or plain; an archive that ADD unpacks may be bzip2 or xz a
 
 from __future__ import annotations
 
-import os
 import zlib
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol
 
 from runtime.errors import BadContent
 
@@ -22,33 +21,62 @@ class ByteStream(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def decompressed(source: BinaryIO) -> ByteStream:
-    """*source*, a seekable file at its beginning, as plain bytes. A damaged or truncated stream raises BadContent on reading."""
-    start = source.read(4)
-    source.seek(-len(start), os.SEEK_CUR)
+def decompress(source: ByteStream) -> ByteStream:
+    """*source*, at its beginning, as plain bytes. A damaged or truncated stream raises BadContent on reading."""
+    start = _read_start(source)
+    whole = _Begun(start, source)
     if start.startswith(_GZIP):
-        return _Gzip(source)
-    if start == _ZSTD:
+        return _Gzip(whole)
+    if start.startswith(_ZSTD):
         import zstandard
 
-        frames = _ZstdFrames(source, zstandard.ZstdDecompressor())
+        frames = _ZstdFrames(whole, zstandard.ZstdDecompressor())
         return _Checked(frames, "zstd", (zstandard.ZstdError, EOFError))
-    return cast(ByteStream, source)
+    return whole
 
 
-def archive_decompressed(source: BinaryIO) -> ByteStream:
-    """The same for an archive of ADD, which may be bzip2 or xz, too."""
-    start = source.read(len(_XZ))
-    source.seek(-len(start), os.SEEK_CUR)
+def decompress_archive(source: BinaryIO) -> ByteStream:
+    """The same for the file of an archive of ADD, which may be bzip2 or xz, too."""
+    start = _read_start(source)
+    source.seek(0)
     if start.startswith(_BZIP2):
         import bz2
 
         return _Checked(bz2.BZ2File(source), "bzip2", (OSError, EOFError))
-    if start == _XZ:
+    if start.startswith(_XZ):
         import lzma
 
         return _Checked(lzma.LZMAFile(source), "xz", (lzma.LZMAError, EOFError))
-    return decompressed(source)
+    return decompress(source)
+
+
+def is_compressed(source: BinaryIO) -> bool:
+    """Whether the file *source* is gzip or zstd; it is at its beginning afterwards."""
+    start = _read_start(source)
+    source.seek(0)
+    return start.startswith((_GZIP, _ZSTD))
+
+
+def _read_start(source: ByteStream) -> bytes:
+    """As many bytes as tell compressions apart: a packet of a network may hold a single one."""
+    start = b""
+    while len(start) < len(_XZ) and (more := source.read(len(_XZ) - len(start))):
+        start += more
+    return start
+
+
+class _Begun:
+    """A stream of which *start* was read."""
+
+    def __init__(self, start: bytes, rest: ByteStream) -> None:
+        self._start = start
+        self._rest = rest
+
+    def read(self, size: int, /) -> bytes:
+        if self._start:
+            taken, self._start = self._start[:size], self._start[size:]
+            return taken
+        return self._rest.read(size)
 
 
 class _Checked:
@@ -70,7 +98,7 @@ class _Checked:
 class _Gzip:
     """gzip members one after the other. `gzip.GzipFile` would do, but takes trailing garbage for the end."""
 
-    def __init__(self, source: BinaryIO) -> None:
+    def __init__(self, source: ByteStream) -> None:
         self._source = source
         self._decoder = zlib.decompressobj(wbits=31)
         self._ready = b""
@@ -123,7 +151,7 @@ class _ZstdFrames:
 
     _FED = 512
 
-    def __init__(self, source: BinaryIO, decompressor: Any) -> None:
+    def __init__(self, source: ByteStream, decompressor: Any) -> None:
         self._source = source
         self._decompressor = decompressor
         self._frame = decompressor.decompressobj()

@@ -6,7 +6,6 @@ Nothing is kept on disk: a layer is unpacked while it arrives, so that a pull co
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable
 
@@ -22,8 +21,8 @@ _BLOCK = 1 << 18
 class BlobStream:
     """A blob of *registry* as a readable file, at its beginning.
 
-    The last block can be read again (`seek` back within it), which is what telling compressions apart needs. Whoever reads to the
-    end has had the right bytes: `read` raises BadContent there instead of returning nothing. `finish` reads what is left.
+    Whoever reads to the end has had the right bytes: `read` raises BadContent there instead of returning nothing. `finish` reads
+    what is left.
     """
 
     def __init__(
@@ -47,36 +46,14 @@ class BlobStream:
         self._checked = False
         self._failures = 0
         self._broke_at = 0
-        self._block = b""
-        self._at = 0
 
     def read(self, size: int = -1, /) -> bytes:
         if size < 0:
-            return b"".join(iter(lambda: self.read(_BLOCK), b""))
-        if self._at == len(self._block):
-            if size >= _BLOCK or size == 0:
-                # Large reads don't go through the block; there is nothing to seek back to then.
-                self._block, self._at = b"", 0
-                return self._next(size) if size else b""
-            self._block, self._at = self._whole_block(), 0
-        taken = self._block[self._at : self._at + size]
-        self._at += len(taken)
-        return taken
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        start = self._received - len(self._block)
-        target = {os.SEEK_SET: 0, os.SEEK_CUR: start + self._at}[whence] + offset
-        if not start <= target <= self._received:
-            raise OSError(f"a blob that is being fetched cannot be read again from byte {target}")
-        self._at = target - start
-        return target
-
-    def tell(self) -> int:
-        return self._received - len(self._block) + self._at
+            return b"".join(iter(lambda: self._next(_BLOCK), b""))
+        return self._next(size) if size else b""
 
     def finish(self) -> None:
         """Read and check what nobody has read."""
-        self._block, self._at = b"", 0
         while self._next(_BLOCK):
             pass
 
@@ -84,13 +61,6 @@ class BlobStream:
         if self._answer is not None:
             self._answer.close()
             self._answer = None
-
-    def _whole_block(self) -> bytes:
-        """A block that is only short at the end of the blob: a packet may hold a single byte."""
-        block = self._next(_BLOCK)
-        while 0 < len(block) < 64 and (more := self._next(_BLOCK)):
-            block += more
-        return block
 
     def _next(self, size: int) -> bytes:
         """Some bytes more; empty at the end, which has been checked then."""

@@ -86,8 +86,7 @@ def _blob(store: Store, digest: Digest) -> Problem | None:
 
 
 def _layer(store: Store, diff_id: Digest) -> Problem | None:
-    damage = damage_of(store.root, diff_id)
-    problem = _record_damage(store, diff_id) if damage is None else damage.problem
+    problem = damage_of(store.root, diff_id) or _record_damage(store, diff_id)
     if problem is None or not store.layer_dir(diff_id).parent.exists():
         return None  # whole, or collected meanwhile
     return Problem("layer", diff_id, problem)

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import StoreError
@@ -23,23 +22,14 @@ STREAM = "stream"
 """Beside `root` and `tree.jsonl` of an imported layer: the record of the stream that it came as."""
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """A layer that is not what its name says."""
-
-    diff_id: Digest
-    problem: str
-
-
-def damage_of(store: Path, diff_id: Digest) -> Damage | None:
+def damage_of(store: Path, diff_id: Digest) -> str | None:
     """What is wrong with layer *diff_id*; None when nothing is. Reads every file of it."""
     directory = store / "layers" / diff_id.hex
     try:
         tree = read_tree(directory / "tree.jsonl")
-        problem = _content_damage(directory, tree, diff_id) or first_difference(tree, directory / "root")
+        return _content_damage(directory, tree, diff_id) or first_difference(tree, directory / "root")
     except StoreError as error:
-        problem = error.message
-    return None if problem is None else Damage(diff_id, problem)
+        return error.message
 
 
 def _content_damage(directory: Path, tree: Tree, diff_id: Digest) -> str | None:

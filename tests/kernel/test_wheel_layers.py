@@ -24,7 +24,7 @@ import pytest
 from runtime.build.observer import NullObserver
 from runtime.build.plan import VENV, InstallWheel, MakeVenv
 from runtime.build.sources import WheelSource
-from runtime.build.wheels.apply_install_wheel import apply_install_wheels, shared_paths
+from runtime.build.wheels.apply_install_wheel import prepare_wheels, shared_paths
 from runtime.build.wheels.apply_make_venv import apply_make_venv
 from runtime.build.wheels.uv_program import uv_binary
 from runtime.container.lifecycle import remove_overlay
@@ -114,9 +114,8 @@ class Shop:
         args = ("--no-index", "--python-version", version, "--python-platform", f"{platform.machine()}-manylinux_2_17")
         env = {"UV_FIND_LINKS": str(self.wheels), "UV_OFFLINE": "1"}
         source = WheelSource(args, env, "", self.directory / "uv-cache", "none")
-        layers = apply_install_wheels(
-            self.steps, store=store, base_layers=[base], venv_layer=venv, venv=made, source=source, observer=NullObserver()
-        )
+        with prepare_wheels(self.steps, store=store, source=source, observer=NullObserver()) as prepared:
+            layers = prepared.install([base], venv, made)
         return Installed(store, [base, venv], {step: layers[step] for step in self.steps})
 
 

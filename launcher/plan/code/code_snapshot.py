@@ -2,7 +2,7 @@
 
 The files are those that git tracks or does not ignore, filtered by `code.include` and `code.exclude`. Where git is missing or
 refuses (another user's repository), `code_listing.py` and `git_index.py` read the same from files. Copying into an image is
-`runtime.build.copy.apply_copy_in`, which checks each file against the digest taken here.
+`runtime.build.copy.apply_copy_files`, which checks each file against the digest taken here.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Apply a CopyFiles step (COPY and ADD) or a MakeDirectory step (WORKDIR). First what the layer will be is worked out, from
-manifests alone; its content is copied only if the store doesn't have that very layer.
+"""Apply a CopyFiles step (COPY and ADD), a CopyIn step (the code) or a MakeDirectory step (WORKDIR). First what the layer will be
+is worked out, from manifests alone; its content is copied only if the store doesn't have that very layer.
 
 So a step has two keys: one of its inputs, which is cheap and changes with every input, and one of what would be in the layer. A
 stage that was built again with the same files, or a changed step below that leaves the target as it was, ends in the same layer.
@@ -19,17 +19,25 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from runtime.build.cache_key import chain, key_fields, step_key
-from runtime.build.copy.copy_placement import Placement, content_key, copy_content, placed_layer
-from runtime.build.copy.copy_sources import InStore, Source, context_sources, fetched_source, stage_sources, text_sources
+from runtime.build.copy.copy_placement import Placement, content_key, copy_content, placed_layer, write_content
+from runtime.build.copy.copy_sources import (
+    InStore,
+    Source,
+    context_sources,
+    fetched_source,
+    is_plain,
+    stage_sources,
+    text_sources,
+)
 from runtime.build.debian.archive_client import NotThere, archive_client
 from runtime.build.image_users import resolve_owner
 from runtime.build.layers_below import LayersBelow, StageLayers, no_stage
 from runtime.build.observer import BuildObserver, NullObserver
-from runtime.build.plan import ContextFiles, CopyFiles, FetchedFile, InlineFiles, MakeDirectory, StageFiles
+from runtime.build.plan import ContextFiles, CopyFiles, CopyIn, FetchedFile, InlineFiles, MakeDirectory, StageFiles
 from runtime.build.step_label import step_label
 from runtime.errors import BadContent, BuildError, NetworkError
 from runtime.http.proxies import shown
-from runtime.layer.compression import ByteStream, archive_decompressed
+from runtime.layer.compression import ByteStream, decompress_archive
 from runtime.layer.extract import extract, failures_of
 from runtime.layer.tree import Tree
 from runtime.oci.digest import Digest, digest_json
@@ -159,6 +167,21 @@ def _watched(chunks: Iterator[bytes], label: str, observer: BuildObserver) -> It
     observer.download(label, done, done)
 
 
+def apply_copy_in(step: CopyIn, *, store: Store) -> Layer:
+    """The layer of a code snapshot. Raises BuildError when a file is no longer what the snapshot says: somebody may have saved it
+    since."""
+    if not is_plain(step.target.strip("/")):
+        raise BadContent(f"code cannot be copied to `{step.target}`")
+    files = tuple((path, path, mode, sha256) for path, mode, sha256 in step.files)
+    placement = Placement(LayersBelow([]))
+    placement.copy(context_sources(ContextFiles(step.source, files, single=False)), step.target)
+    with store.staging() as staging:
+        root = staging / "root"
+        root.mkdir()
+        tree = write_content(placement.tree(), placement.contents, root)
+        return store.publish(step_key(step, None), root, tree, label=step_label(step), fields=key_fields(step, None))
+
+
 def apply_make_directory(step: MakeDirectory, *, store: Store, below: Sequence[Layer]) -> Layer:
     """The layer of *step* on *below*. Raises BuildError when something else is at that path."""
     parent = chain(below)
@@ -178,13 +201,13 @@ def unpacked_archive(location: Path, directory: Path) -> Tree | None:
     """Unpack *location* into the empty *directory*; None when it is no archive. Raises BadContent for a damaged one."""
     with open(os.open(location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
         try:
-            is_archive = _is_header(_block(archive_decompressed(file)))
+            is_archive = _is_header(_block(decompress_archive(file)))
         except BadContent:
             return None
         if not is_archive:
             return None
         file.seek(0)
-        return extract(archive_decompressed(file), directory)
+        return extract(decompress_archive(file), directory)
 
 
 def _block(stream: ByteStream) -> bytes:

@@ -108,7 +108,7 @@ def _link(root: str, source: str, sha256: str) -> str:
 
 def changed(root: str, source: str, how: str) -> BuildError:
     """A file is no longer what the plan says."""
-    return BuildError(f"`{shown(os.path.join(root, source))}` changed while the image was built: {how}", hint="build again")
+    return BuildError(f"`{shown(os.path.join(root, source))}` changed while the image was built: {how}", hint="launch again")
 
 
 def is_plain(path: str) -> bool:

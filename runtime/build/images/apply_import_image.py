@@ -15,7 +15,7 @@ from runtime.build.images.image_source import open_image
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import ImportImage
 from runtime.errors import BadContent, BuildError
-from runtime.layer.compression import ByteStream, decompressed
+from runtime.layer.compression import ByteStream, decompress
 from runtime.layer.extract import extract_recorded, failures_of
 from runtime.oci.digest import Digest, digest_json
 from runtime.oci.image_documents import ImageContents, ImageSource
@@ -99,7 +99,7 @@ def _import_layer(source: ImageSource, position: int, diff_id: Digest, store: St
             root = staging / "root"
             root.mkdir()
             with source.layer(position) as file:
-                until = _UntilStopped(decompressed(file), stop)
+                until = _UntilStopped(decompress(file), stop)
                 with failures_of(named):
                     extracted = extract_recorded(until, root, staging / STREAM, diff_id=diff_id, file_done=settle_new_file)
             # Only now: the end of the `with` says whether the packed layer was what the manifest names, too.

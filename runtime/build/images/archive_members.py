@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 from runtime.errors import BadContent
 from runtime.layer import tar_format
-from runtime.layer.compression import decompressed
+from runtime.layer.compression import decompress, is_compressed
 from runtime.layer.tar_reader import read_header
 from runtime.oci.image_documents import DOCUMENT_LIMIT
 
@@ -62,7 +62,7 @@ class ArchiveMembers:
 
 
 class Part:
-    """A part of a file as a seekable file; read with pread(2), so that parts can be read side by side."""
+    """A part of a file; read with pread(2), so that parts can be read side by side."""
 
     def __init__(self, descriptor: int, start: int, size: int) -> None:
         self._descriptor = descriptor
@@ -76,20 +76,15 @@ class Part:
         self._position += len(data)
         return data
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        self._position = min(max(start + offset, 0), self._size)
-        return self._position
-
 
 @contextmanager
 def plain_archive(path: Path, *, scratch: Path | None = None) -> Iterator[BinaryIO]:
     """The archive *path*, or a decompressed copy of it in *scratch*: members are found by seeking."""
     with open(path, "rb") as file:
-        stream = decompressed(file)
-        if stream is file:
+        if not is_compressed(file):
             yield file
             return
+        stream = decompress(file)
         with tempfile.TemporaryFile(dir=scratch) as plain:
             free = os.fstatvfs(plain.fileno())
             room = free.f_bavail * free.f_frsize - _SPARE

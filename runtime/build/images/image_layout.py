@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -128,35 +127,21 @@ def _blob(digest: Digest) -> str:
 
 
 class _CheckedFile:
-    """A file that is hashed while it is read. Its first bytes can be looked at and read again."""
+    """A file that is hashed while it is read."""
 
     def __init__(self, file: BinaryIO, descriptor: Descriptor) -> None:
         self._file = file
         self._descriptor = descriptor
         self._hasher = hashlib.sha256()
         self._size = 0
-        self._again = b""
-        self._last = b""
 
     def read(self, size: int, /) -> bytes:
-        if self._again:
-            taken, self._again = self._again[:size], self._again[size:]
-            return taken
         taken = self._file.read(size)
         self._hasher.update(taken)
         self._size += len(taken)
-        self._last = taken
         return taken
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Back over what was read last, which is all that recognising a compression needs."""
-        if whence != os.SEEK_CUR or not -len(self._last) <= offset <= 0 or self._again:
-            raise OSError("a layer that is being checked can only be read once")
-        self._again = self._last[offset:] if offset else b""
-        return self._size - len(self._again)
-
     def finish(self) -> None:
-        self._again = b""
         while self.read(1 << 18):
             pass
         found = f"sha256:{self._hasher.hexdigest()}"

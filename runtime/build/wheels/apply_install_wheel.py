@@ -28,7 +28,7 @@ from runtime.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class PreparedWheels:
-    """Wheels laid out in a staging directory of the store, waiting for an interpreter."""
+    """Wheels laid out in a staging directory of *store*, waiting for an interpreter."""
 
     stage: Path
     """`roots/` holds the wheels and is what a container sees; its overlay must lie beside it, not in it: a bind mount
@@ -36,43 +36,33 @@ class PreparedWheels:
     wheels: tuple[LaidOut, ...]
     sdists: tuple[InstallWheel, ...]
     """Source distributions: they are built when there is a base to build in."""
+    store: Store
+    source: WheelSource
+    observer: BuildObserver
 
+    def install(self, base: Sequence[Layer], venv_layer: Layer, venv: MakeVenv) -> dict[InstallWheel, Layer]:
+        """Compile and publish. The layers *base* (bottom first) hold the interpreter; unpacked is enough, they need not be
+        configured; *venv* is what *venv_layer* was made by."""
+        layers = [self.store.layer_dir(layer) for layer in (*base, venv_layer)]
+        for wheel in self.wheels:
+            if (warning := glibc_warning(wheel, self.source.glibc)) is not None:
+                self.observer.message(warning)
+        wheels = (*self.wheels, *self._built_from_source(layers, venv))
+        overlay_dir = self.stage / "overlay"
+        overlay_dir.mkdir(mode=0o700)
+        compile_all(wheels, venv=venv, layers=layers, roots=self.stage / "roots", overlay_dir=overlay_dir)
+        return {wheel.step: _publish(wheel, self.store) for wheel in wheels}
 
-def apply_install_wheels(
-    steps: Sequence[InstallWheel],
-    *,
-    store: Store,
-    base_layers: Sequence[Layer],
-    venv_layer: Layer,
-    venv: MakeVenv,
-    source: WheelSource,
-    observer: BuildObserver,
-    prepared: PreparedWheels | None = None,
-) -> dict[InstallWheel, Layer]:
-    """Make and publish the layers of *steps*. *base_layers* (bottom first) hold the interpreter; unpacked is enough, they need
-    not be configured; *venv* is what *venv_layer* was made by. *prepared* is what `prepare_wheels` made of the same steps."""
-    if prepared is None:
-        with prepare_wheels(steps, store=store, source=source, observer=observer) as ours:
-            return apply_install_wheels(
-                steps,
-                store=store,
-                base_layers=base_layers,
-                venv_layer=venv_layer,
-                venv=venv,
-                source=source,
-                observer=observer,
-                prepared=ours,
-            )
-    layers = [store.layer_dir(layer) for layer in (*base_layers, venv_layer)]
-    wheels = list(prepared.wheels)
-    for wheel in wheels:
-        if (warning := glibc_warning(wheel, source.glibc)) is not None:
-            observer.message(warning)
-    wheels += _built_from_source(prepared, layers, venv, source, observer)
-    overlay_dir = prepared.stage / "overlay"
-    overlay_dir.mkdir(mode=0o700)
-    compile_all(wheels, venv=venv, layers=layers, roots=prepared.stage / "roots", overlay_dir=overlay_dir)
-    return {wheel.step: _publish(wheel, store) for wheel in wheels}
+    def _built_from_source(self, layers: Sequence[Path], venv: MakeVenv) -> tuple[LaidOut, ...]:
+        if not self.sdists:
+            return ()
+        from runtime.build.wheels.sdist import build_wheels
+
+        scratch = self.stage / "sdists"
+        unpacked = build_wheels(
+            self.sdists, layers=layers, venv=venv, source=self.source, scratch=scratch, observer=self.observer
+        )
+        return _lay_out_all(unpacked, self.stage)
 
 
 @contextmanager
@@ -89,11 +79,11 @@ def prepare_wheels(
             scratch = stage / "fetch"
             scratch.mkdir()
             unpacked = fetch_wheels(ready, source=source, scratch=scratch, observer=observer)
-            wheels = lay_out_all(unpacked, stage)
-        yield PreparedWheels(stage, wheels, sdists)
+            wheels = _lay_out_all(unpacked, stage)
+        yield PreparedWheels(stage, wheels, sdists, store, source, observer)
 
 
-def lay_out_all(unpacked: dict[InstallWheel, Path], stage: Path) -> tuple[LaidOut, ...]:
+def _lay_out_all(unpacked: dict[InstallWheel, Path], stage: Path) -> tuple[LaidOut, ...]:
     """Each wheel below its own root in *stage*. Copying and hashing run beside each other: both release the GIL."""
     with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)), thread_name_prefix="wheel-copy") as copying:
         return tuple(lay_out(step, directory, _root_of(step, stage), copying=copying) for step, directory in unpacked.items())
@@ -103,18 +93,6 @@ def _root_of(step: InstallWheel, stage: Path) -> Path:
     root = stage / "roots" / step.sha256[:32]
     root.mkdir(mode=0o755)
     return root
-
-
-def _built_from_source(
-    prepared: PreparedWheels, layers: Sequence[Path], venv: MakeVenv, source: WheelSource, observer: BuildObserver
-) -> tuple[LaidOut, ...]:
-    if not prepared.sdists:
-        return ()
-    from runtime.build.wheels.sdist import build_wheels
-
-    scratch = prepared.stage / "sdists"
-    unpacked = build_wheels(prepared.sdists, layers=layers, venv=venv, source=source, scratch=scratch, observer=observer)
-    return lay_out_all(unpacked, prepared.stage)
 
 
 def _publish(wheel: LaidOut, store: Store) -> Layer:

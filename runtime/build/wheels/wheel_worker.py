@@ -176,7 +176,7 @@ def _end_with(parent: int) -> None:
 def _install(
     steps: Sequence[InstallWheel], venv: MakeVenv, store: Store, source: WheelSource, base_fd: int, observer: _PipeObserver
 ) -> None:
-    from runtime.build.wheels.apply_install_wheel import apply_install_wheels, prepare_wheels
+    from runtime.build.wheels.apply_install_wheel import prepare_wheels
 
     with store.lock(step_key(step, None) for step in steps):
         missing = [step for step in steps if store.find(step_key(step, None)) is None]
@@ -187,16 +187,7 @@ def _install(
             if not message:
                 return  # the base failed, or its builder died: nobody waits for us
             told = json.loads(message)
-            apply_install_wheels(
-                missing,
-                store=store,
-                base_layers=[_layer(record) for record in told["base"]],
-                venv_layer=_layer(told["venv"]),
-                venv=venv,
-                source=source,
-                observer=observer,
-                prepared=prepared,
-            )
+            prepared.install([_layer(record) for record in told["base"]], _layer(told["venv"]), venv)
 
 
 class _PipeObserver(NullObserver):

@@ -9,14 +9,14 @@ import pytest
 import zstandard
 
 from runtime.errors import BadContent
-from runtime.layer.compression import decompressed
+from runtime.layer.compression import decompress
 
 CONTENT = b"layer " * 100_000
 
 
 def read_all(source: io.BufferedIOBase | io.BytesIO) -> bytes:
     pieces = []
-    stream = decompressed(source)  # type: ignore[arg-type]
+    stream = decompress(source)  # type: ignore[arg-type]
     while piece := stream.read(10_000):
         pieces.append(piece)
     return b"".join(pieces)
@@ -52,7 +52,7 @@ def test_a_damaged_gzip_stream_is_refused(packed: bytes) -> None:
 
 def test_a_bomb_is_unpacked_only_as_far_as_it_is_read() -> None:
     bomb = gzip.compress(bytes(200 << 20), 9)
-    stream = decompressed(io.BytesIO(bomb))
+    stream = decompress(io.BytesIO(bomb))
     assert 1000 == len(stream.read(1000))
     assert (1 << 20) > len(getattr(stream, "_ready", b""))
 

@@ -15,7 +15,7 @@ import zstandard
 
 from runtime.errors import BadContent, StoreError
 from runtime.layer import tar_format
-from runtime.layer.compression import ByteStream, decompressed
+from runtime.layer.compression import ByteStream, decompress
 from runtime.layer.extract import ExtractLimits, extract, extract_recorded
 from runtime.layer.tree import Tree
 
@@ -371,7 +371,7 @@ def test_a_compressed_bomb_is_met_by_the_limits_and_not_by_memory(
     packed.write_bytes(pack(head + bytes(256 << 20)))
     tracemalloc.start()
     with packed.open("rb") as file, pytest.raises(BadContent, match="more than the"):
-        unpack(decompressed(file), ExtractLimits(content_bytes=64 << 20))
+        unpack(decompress(file), ExtractLimits(content_bytes=64 << 20))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100 << 20

@@ -12,7 +12,7 @@ from loopback_registry import LoopbackRegistry, loopback_registry
 
 from runtime.errors import BadContent, NetworkError, Unsupported
 from runtime.http.client import Patience
-from runtime.layer.compression import decompressed
+from runtime.layer.compression import decompress
 from runtime.oci.digest import Digest, canonical_json, digest_bytes
 from runtime.oci.image_documents import CONFIG, DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST
 from runtime.oci.reference import Remote
@@ -116,7 +116,7 @@ def test_dockers_own_types_are_read(registry: LoopbackRegistry) -> None:
     registry.put_manifest("lab/image", "v1", document, DOCKER_MANIFEST)
     with open_remote(reference(registry), architecture="amd64", environ=NOBODY) as source:
         with source.layer(0) as file:
-            stream = decompressed(file)
+            stream = decompress(file)
             assert b"layer" == stream.read(100)
 
 
@@ -183,8 +183,7 @@ def test_progress_counts_what_arrives(registry: LoopbackRegistry) -> None:
     ) as source:
         with source.layer(0) as file:
             assert b"xxxx" == file.read(4)
-            file.seek(-4, 1)
-            assert 600_000 == len(file.read())
+            assert 600_000 - 4 == len(file.read())
     name = f"layer {digest_bytes(b'x' * 600_000).short}"
     assert (name, 600_000, 600_000) == heard[-1]
     assert sorted(heard) == heard
