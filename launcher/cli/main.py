@@ -119,10 +119,8 @@ def _command_meant(word: str, known: Collection[str]) -> str:
 def _action_meant(word: str, noun: Command) -> str:
     from runtime.suggestions import did_you_mean
 
-    show = noun.actions.get("show")
-    otherwise = (
-        f"`launch {noun.words} --help` lists its actions" if show is None else f"`launch {show.words} {word}`: {show.summary}"
-    )
+    shows_it = f"`launch {noun.words} show {word}` shows it"
+    otherwise = shows_it if "show" in noun.actions else f"`launch {noun.words} --help` lists its actions"
     return did_you_mean(word, noun.actions, prefix=f"launch {noun.words} ") or otherwise
 
 

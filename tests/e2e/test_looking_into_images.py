@@ -136,6 +136,6 @@ def test_diff_names_packages_settings_and_files(launch: Launch, experiment: str)
 def test_mistakes_are_said_with_what_was_meant(launch: Launch, experiment: str) -> None:
     assert "`nope` is neither a run nor an image" in launch("diff", "nope", "nope", check=2).stderr
     assert "did you mean `launch images show`?" in launch("images", "shwo", "x", check=2).stderr
-    assert "`launch images show 0123abcd` shows an image" in launch("images", "0123abcd", check=2).stderr
+    assert "`launch images show 0123abcd` shows it" in launch("images", "0123abcd", check=2).stderr
     assert "arguments are required: IMAGE" in launch("images", "show", check=2).stderr
     assert "unrecognized arguments: --explain" in launch("plan", f"experiment={experiment}", "--explain", check=2).stderr
