@@ -1,6 +1,6 @@
 """What a command of `launch` is: a declaration (its words, its arguments, what completes them) and the function that does it.
 
-    @command("outputs", "print the directory of a run's outputs", "Print the directory of a run's outputs.", RUN, usage="RUN")
+    @Command("outputs", "print the directory of a run's outputs", "Print the directory of a run's outputs.", RUN, usage="RUN")
     def outputs(options: Options) -> int:
         …
 
@@ -21,8 +21,6 @@ from typing import Any, NoReturn
 from launcher.errors import ConfigError
 
 Options = argparse.Namespace
-Function = Callable[[Options], int]
-"""Does the command; returns the exit code."""
 
 
 class Argument:
@@ -61,31 +59,53 @@ def switch(*names: str, help: str) -> Argument:
 
 
 class Command:
-    """`launch WORDS …`."""
+    """Declares the function below it as `launch WORDS`.
+
+    *summary* is its line in `launch --help`; *description*, *usage* and *epilog* stand in its own. *takes_command*: what stands
+    behind `--` is a command for a container. *rewrite* is done to the words before they are parsed. One that *parses* not has a
+    command line of its own: its function gets the words.
+    """
+
+    function: Callable[[Any], int]
+    """Does the command with its options; returns the exit code."""
 
     def __init__(
         self,
         words: str,
         summary: str,
-        description: str,
-        arguments: Sequence[Argument | Group] | None,
-        function: Callable[..., int],
-        *,
-        usage: str,
-        epilog: str | None,
-        takes_command: bool,
-        rewrite: Callable[[Sequence[str]], Sequence[str]] | None,
+        description: str = "",
+        *arguments: Argument | Group,
+        usage: str = "",
+        epilog: str | None = None,
+        takes_command: bool = False,
+        rewrite: Callable[[Sequence[str]], Sequence[str]] | None = None,
+        parses: bool = True,
     ) -> None:
         self.words, self.summary, self.description, self.arguments = words, summary, description, arguments
-        self.usage, self.epilog, self.function = usage, epilog, function
+        self.usage, self.epilog, self.parses = usage, epilog, parses
         self.takes_command, self.rewrite = takes_command, rewrite
         self.actions: dict[str, Command] = {}
+
+    def __call__(self, function: Callable[[Any], int]) -> Command:
+        self.function = function
+        return self
+
+    def action(self, word: str, *texts: Any, **settings: Any) -> Command:
+        """Declares `launch WORDS WORD`; takes what `Command` takes."""
+        self.actions[word] = Command(f"{self.words} {word}", *texts, **settings)
+        return self.actions[word]
+
+    def add(self, word: str, summary: str, other: Command) -> None:
+        """Has *other* as an action, too."""
+        twin = copy(other)
+        twin.words, twin.summary = f"{self.words} {word}", summary
+        self.actions[word] = twin
 
     def parse(self, typed: Sequence[str]) -> Options:
         """The options, wherever they stand; as `command` what stands behind `--` (None without it). Raises ConfigError."""
         before, command = split_command(typed) if self.takes_command else (typed, None)
         parser = _Parser(self)
-        for argument in self.arguments or ():
+        for argument in self.arguments:
             argument.add_to(parser)
         parser.add_argument("--verbose", "-v", action="store_true", help="say more about what is done")
         debug = Argument("--debug", action="store_true", default=has_debug(()), help="show tracebacks of expected failures too")
@@ -94,61 +114,9 @@ class Command:
         options.command = command
         return options
 
-    def action(self, word: str, *texts: Any, **settings: Any) -> Callable[[Function], Command]:
-        """Declares `launch NOUN WORD`, as `command` does."""
-
-        def declared(function: Function) -> Command:
-            self.actions[word] = command(f"{self.words} {word}", *texts, **settings)(function)
-            return self.actions[word]
-
-        return declared
-
-    def add(self, word: str, summary: str, other: Command) -> None:
-        """Has *other* as an action, too."""
-        twin = copy(other)
-        twin.words, twin.summary = f"{self.words} {word}", summary
-        self.actions[word] = twin
-
     def wrong_usage(self, message: str) -> ConfigError:
         """The refusal of options that don't go together."""
         return ConfigError(message, hint=f"`launch {self.words} --help` shows what it takes")
-
-
-def command(
-    words: str,
-    summary: str,
-    description: str,
-    *arguments: Argument | Group,
-    usage: str,
-    epilog: str | None = None,
-    takes_command: bool = False,
-    rewrite: Callable[[Sequence[str]], Sequence[str]] | None = None,
-) -> Callable[[Function], Command]:
-    """Declares the function below it as `launch WORDS`.
-
-    *summary* is its line in `launch --help`; *description*, *usage* and *epilog* stand in its own. *takes_command*: what stands
-    behind `--` is a command for a container. *rewrite* is done to the words before they are parsed.
-    """
-
-    def declared(function: Function) -> Command:
-        return Command(
-            words,
-            summary,
-            description,
-            arguments,
-            function,
-            usage=usage,
-            epilog=epilog,
-            takes_command=takes_command,
-            rewrite=rewrite,
-        )
-
-    return declared
-
-
-def foreign_command(words: str, summary: str) -> Callable[[Callable[[Sequence[str]], int]], Command]:
-    """Declares a command with a command line of its own, which it parses itself."""
-    return lambda function: Command(words, summary, "", None, function, usage="", epilog=None, takes_command=False, rewrite=None)
 
 
 def split_command(typed: Sequence[str]) -> tuple[list[str], tuple[str, ...] | None]:

@@ -62,7 +62,7 @@ def _words(typed: list[str]) -> list[str]:
         if len(typed) < 3:
             return list(command.actions)
         command = command.actions.get(typed[1], command)
-    kinds = dict.fromkeys(kind for argument in command.arguments or () for kind in argument.completed_by)
+    kinds = dict.fromkeys(kind for argument in command.arguments for kind in argument.completed_by)
     return [word for kind in kinds for word in _NAMES[kind]()]
 
 

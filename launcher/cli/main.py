@@ -70,7 +70,7 @@ def run(typed: Sequence[str]) -> int:
 
 def _do(typed: Sequence[str]) -> int:
     command, rest = find_command(typed)
-    options = rest if command.arguments is None else command.parse(rest)
+    options = command.parse(rest) if command.parses else rest
     if getattr(options, "verbose", False):
         os.environ["LAUNCH_VERBOSE"] = "1"
     code = command.function(options)

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from launcher.cli.arguments import CONFIG_DIR, DETACH, EXPERIMENT, IN_IMAGE, JSON, NAME, QUIET, TIMINGS, requested
-from launcher.cli.command import Argument, Group, Options, command, switch
+from launcher.cli.command import Argument, Command, Group, Options, switch
 from launcher.errors import ConfigError
 
 
-@command(
+@Command(
     "run",
     "run an experiment (the default: `launch experiment=digits`)",
     "Run an experiment: build what is missing, run it in a container, record it.",
@@ -54,7 +54,7 @@ def run(options: Options) -> int:
     return run_once(request, options, timings)
 
 
-@command(
+@Command(
     "plan",
     "show what would be built and run; nothing is touched",
     "Show what would be built and run.",
@@ -79,7 +79,7 @@ def plan(options: Options) -> int:
     return show_plan(requested(options), as_json=options.json)
 
 
-@command(
+@Command(
     "lock",
     "write the requirement lock next to the experiment",
     "Lock the requirements of an experiment.",
@@ -95,7 +95,7 @@ def lock(options: Options) -> int:
     return write_lock(requested(options), format=options.format, upgrade=options.upgrade)
 
 
-@command(
+@Command(
     "list",
     "the experiments that can be launched",
     "List the experiments that can be launched.",
@@ -116,7 +116,7 @@ def list_(options: Options) -> int:
     return 0
 
 
-@command(
+@Command(
     "init",
     "make a project of your own",
     "Make a project: conf/, experiments/, a README, ready to launch.",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from argparse import SUPPRESS
 
 from launcher.cli.arguments import CONFIG_DIR, EXPERIMENT, IMAGE, IMAGES, JSON, QUIET, SECRET, TIMINGS
-from launcher.cli.command import Argument, Options, command, switch
+from launcher.cli.command import Argument, Command, Options, switch
 from launcher.cli.images.docker_options import DOCKER_OPTIONS, plain_switches
 from launcher.errors import ConfigError
 
 _HOST = Argument("host", nargs="?", metavar="HOST", help="the registry (default: Docker Hub)")
 
 
-@command(
+@Command(
     "build",
     "build the image only",
     "Build the image of an experiment, or that of a Dockerfile.",
@@ -31,7 +31,7 @@ def build(options: Options) -> int:
     return build_image(options)
 
 
-@command(
+@Command(
     "push",
     "push an image to a registry; what it has already is not sent again",
     "Push an image to a registry: what the registry has already is not sent again.",
@@ -56,7 +56,7 @@ def push(options: Options) -> int:
     return push_image(options)
 
 
-@command(
+@Command(
     "pull",
     "fetch an image from its registry",
     "Fetch images from their registries into the store, and print `NAME@DIGEST` of each, as the registry has it.",
@@ -71,7 +71,7 @@ def pull(options: Options) -> int:
     return pull_images(options.images, quiet=options.quiet)
 
 
-@command(
+@Command(
     "load",
     "take images out of a file or directory into the store",
     "Take the images in a file or directory into the store, and print their digests and names.",
@@ -89,7 +89,7 @@ def load(options: Options) -> int:
     return load_from(options)
 
 
-@command(
+@Command(
     "save",
     "write an image to a file or directory that docker, podman and skopeo read",
     "Write an image of the store to a file or directory, and print its digest.",
@@ -114,7 +114,7 @@ def save(options: Options) -> int:
     return save_image(options)
 
 
-@command(
+@Command(
     "login",
     "keep the credentials of a registry; `logout` forgets them",
     "Check credentials for a registry and keep them where docker and podman look.",
@@ -131,14 +131,14 @@ def login(options: Options) -> int:
     return log_in(options)
 
 
-@command("logout", "forget the credentials of a registry", "Forget the credentials of a registry.", _HOST, usage="[HOST]")
+@Command("logout", "forget the credentials of a registry", "Forget the credentials of a registry.", _HOST, usage="[HOST]")
 def logout(options: Options) -> int:
     from launcher.cli.images.login import log_out
 
     return log_out(options.host)
 
 
-@command(
+@Command(
     "images",
     "the images in the store: `show`, `history`, `sbom` and more",
     "List the images in the store, oldest first, or look into one.",
@@ -233,7 +233,7 @@ def images_unpin(options: Options) -> int:
     return unpin_images(options.images)
 
 
-@command(
+@Command(
     "verify",
     "build an image again from its recipe and compare the two",
     "Build an image again from its recorded recipe, in an empty store with everything fetched anew, and compare digests.",
@@ -252,7 +252,7 @@ def verify(options: Options) -> int:
     return verify_image(options)
 
 
-@command(
+@Command(
     "gc",
     "free disk space: remove what nothing needs any more",
     "Free disk space: remove images that were not used for a while, and layers, packages and caches that nothing needs.",
@@ -275,7 +275,7 @@ def gc(options: Options) -> int:
     return collect_garbage(options)
 
 
-@command(
+@Command(
     "store",
     "look after the store: is it whole (`check`), what can go (`gc`)",
     "Look after the store of layers and images.",

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.cli.arguments import JSON
-from launcher.cli.command import Argument, Options, command, foreign_command, switch
+from launcher.cli.command import Argument, Command, Options, switch
 from launcher.errors import ConfigError
 
 
-@command(
+@Command(
     "gpus",
     "the GPUs of this machine: health, processes, leases, links; `--watch`",
     "Show the GPUs of this machine: memory, health, who is on them in which run, and who holds their leases.",
@@ -61,14 +61,14 @@ def gpus_cdi(options: Options) -> int:
     return describe_gpus(options)
 
 
-@foreign_command("oci", "be an OCI runtime: run bundles by runc's command line")
+@Command("oci", "be an OCI runtime: run bundles by runc's command line", parses=False)
 def oci(typed: Sequence[str]) -> int:
     from runtime.oci_runtime.entry import main
 
     return main(list(typed), program="launch oci")
 
 
-@command(
+@Command(
     "doctor",
     "what this machine can do, and what to do about the rest",
     "Check what this machine can do, or a cluster.",
@@ -90,7 +90,7 @@ def doctor(options: Options) -> int:
     return check_machine(as_json=options.json)
 
 
-@command("ui", "the MLflow UI on loopback", "Start the MLflow UI unless it is up, and print its URL.", usage="")
+@Command("ui", "the MLflow UI on loopback", "Start the MLflow UI unless it is up, and print its URL.", usage="")
 def ui(options: Options) -> int:
     from launcher.tracking.mlflow.local_server import ui
     from runtime.state_dir import state_dir
@@ -99,7 +99,7 @@ def ui(options: Options) -> int:
     return 0
 
 
-@command(
+@Command(
     "completion",
     "print the completion script for a shell",
     "Print the completion script for a shell.",

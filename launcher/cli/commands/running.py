@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from launcher.cli.arguments import ANY_RUNS, EXPERIMENT, IN_IMAGE, JSON, NODE, QUIET, RUN, RUNS
-from launcher.cli.command import Argument, Options, command, switch
+from launcher.cli.command import Argument, Command, Options, switch
 from launcher.errors import ConfigError
 
 _INTERVAL = Argument("--interval", type=float, default=1.0, metavar="SECONDS", help="between two looks (1)")
@@ -19,14 +19,14 @@ _IN_CONTAINER = (
 )
 
 
-@command("ps", "the runs that have not ended", "List the runs that have not ended.", JSON, usage="[--json]")
+@Command("ps", "the runs that have not ended", "List the runs that have not ended.", JSON, usage="[--json]")
 def ps(options: Options) -> int:
     from launcher.cli.runs.table import show_active_runs
 
     return show_active_runs(as_json=options.json)
 
 
-@command(
+@Command(
     "attach",
     "watch a running run as if it had been started here",
     "Watch a running run as if it had been started here. Ctrl-C asks it to end, again kills it, Ctrl-\\ leaves it running.\n"
@@ -54,7 +54,7 @@ def attach(options: Options) -> int:
     return place_of(record).watch(inbox, quiet=options.quiet, tail=options.tail)
 
 
-@command(
+@Command(
     "exec",
     "run a program in the container of a run",
     "Run a program in the container of a run: with the namespaces, limits, rights and variables of the run's own program.\n"
@@ -80,7 +80,7 @@ def exec_(options: Options) -> int:
     return run_inside(record, options.command, options, with_stdin=options.interactive, on_terminal=options.tty)
 
 
-@command(
+@Command(
     "shell",
     "a shell in the container of a run, or in an experiment's environment",
     "Open a shell in the container of a run, beside its program; or, with `experiment=NAME`, in a new container as a run of\n"
@@ -115,7 +115,7 @@ def shell(options: Options) -> int:
     return open_in_run(options.overrides[0], options)
 
 
-@command(
+@Command(
     "top",
     "the processes of a run",
     "Show the processes of a run; the first is the container's init.",
@@ -130,7 +130,7 @@ def top(options: Options) -> int:
     return print_processes(options.run, node=options.node, as_json=options.json)
 
 
-@command(
+@Command(
     "stats",
     "what runs use now: processor, memory, processes, GPUs",
     "Show what runs use now, all of them or those named, until they have ended or Ctrl-C. 100 % CPU is one core.",
@@ -148,7 +148,7 @@ def stats(options: Options) -> int:
     return show_stats(options)
 
 
-@command(
+@Command(
     "pause",
     "pause a run; `unpause` lets it go on",
     "Pause runs. They keep memory and GPUs; `timeout` does not count meanwhile. `launch stop` ends them as ever.",
@@ -161,14 +161,14 @@ def pause(options: Options) -> int:
     return pause_runs(options.runs)
 
 
-@command("unpause", "let a paused run go on", "Let paused runs go on.", RUNS, usage="RUN [RUN ...]")
+@Command("unpause", "let a paused run go on", "Let paused runs go on.", RUNS, usage="RUN [RUN ...]")
 def unpause(options: Options) -> int:
     from launcher.cli.runs.control import unpause_runs
 
     return unpause_runs(options.runs)
 
 
-@command(
+@Command(
     "stop",
     "ask a run to end (SIGTERM, then SIGKILL after its grace)",
     "Ask runs to end, and wait until they have.",
@@ -181,14 +181,14 @@ def stop(options: Options) -> int:
     return end_runs(options.runs, signal.SIGTERM)
 
 
-@command("kill", "end a run now", "End runs now.", RUNS, usage="RUN [RUN ...]")
+@Command("kill", "end a run now", "End runs now.", RUNS, usage="RUN [RUN ...]")
 def kill(options: Options) -> int:
     from launcher.cli.runs.control import end_runs
 
     return end_runs(options.runs, signal.SIGQUIT)
 
 
-@command(
+@Command(
     "wait",
     "wait for a run to end and exit with its code",
     "Wait for a run to end; exits with the run's code.",

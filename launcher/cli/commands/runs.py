@@ -6,7 +6,7 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 
 from launcher.cli.arguments import ANY_RUNS, DETACH, JSON, NAME, NODE, QUIET, RUN, RUNS
-from launcher.cli.command import Argument, Options, command, switch
+from launcher.cli.command import Argument, Command, Options, switch
 from launcher.errors import ConfigError
 
 _WHERE = Argument(
@@ -15,7 +15,7 @@ _WHERE = Argument(
 _SWEEP = Argument("sweep", metavar="SWEEP", help="its id or name, a trial of it, or @last", completed_by=["runs"])
 
 
-@command(
+@Command(
     "runs",
     "the runs so far; `runs show RUN`",
     "List the runs, oldest first, or do something with some.",
@@ -93,7 +93,7 @@ def runs_unpin(options: Options) -> int:
     return unpin_runs(options.runs)
 
 
-@command(
+@Command(
     "logs",
     "a run's output; -f follows it",
     "Show a run's output: its stdout on stdout, its stderr on stderr, in the order in which they came.",
@@ -114,7 +114,7 @@ def logs(options: Options) -> int:
     return show_logs(options)
 
 
-@command("outputs", "print the directory of a run's outputs", "Print the directory of a run's outputs.", RUN, usage="RUN")
+@Command("outputs", "print the directory of a run's outputs", "Print the directory of a run's outputs.", RUN, usage="RUN")
 def outputs(options: Options) -> int:
     from launcher.tracking.record.run_record import find_run
     from runtime.state_dir import state_dir
@@ -123,7 +123,7 @@ def outputs(options: Options) -> int:
     return 0
 
 
-@command(
+@Command(
     "diff",
     "what differs between two runs, or two images",
     "Show what differs between two runs: configuration, code, packages, data, machine, metrics; or between two images.",
@@ -144,7 +144,7 @@ def diff(options: Options) -> int:
     return show_difference(*options.things, all_files=options.files, as_json=options.json)
 
 
-@command(
+@Command(
     "plot",
     "draw a metric of runs, in the terminal or as a picture",
     "Draw a metric of runs; of a sweep, of all its trials.",
@@ -178,7 +178,7 @@ def _tolerance(text: str) -> float:
     return value
 
 
-@command(
+@Command(
     "rerun",
     "run a recorded run again and compare",
     "Run a recorded run again: same plan, same image; other parameters if given.",
@@ -213,7 +213,7 @@ def rerun(options: Options) -> int:
     return rerun_run(options)
 
 
-@command(
+@Command(
     "resume",
     "go on with a run that was stopped or lost its host, or with a sweep",
     "Go on with a run that was stopped or lost its host, or with a sweep.",
@@ -230,7 +230,7 @@ def resume(options: Options) -> int:
     return resume_run_or_sweep(options)
 
 
-@command(
+@Command(
     "sync",
     "send what MLflow missed",
     "Send to MLflow what it missed.",
@@ -243,7 +243,7 @@ def sync(options: Options) -> int:
     return sync_runs(options.runs)
 
 
-@command(
+@Command(
     "sweep",
     "what a sweep found: `show`, `best`",
     "Look into a sweep. One is run by `launch -m experiment=NAME …` and taken up again by `launch resume SWEEP`.",
