@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from launcher.cli.command import Argument, Options, switch
@@ -48,6 +49,21 @@ EXPERIMENT = (
     ),
     CONFIG_DIR,
 )
+
+
+class Talk(Enum):
+    """How much a command says of its own on stderr."""
+
+    QUIET = "errors"
+    NORMAL = "what takes time"
+    VERBOSE = "everything"
+
+    @classmethod
+    def of(cls, options: Options, *, quiet: bool = False) -> Talk:
+        """What `--quiet` and `--verbose` ask for; *quiet*: another option does."""
+        if quiet or getattr(options, "quiet", False):
+            return cls.QUIET
+        return cls.VERBOSE if options.verbose else cls.NORMAL
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,9 +107,11 @@ class Command:
         parser = _Parser(self)
         for argument in self.arguments:
             argument.add_to(parser)
-        parser.add_argument("--verbose", "-v", action="store_true", help="say more about what is done")
-        debug = Argument("--debug", action="store_true", default=has_debug(()), help="show tracebacks of expected failures too")
-        debug.add_to(parser)
+        for word, default, text in (
+            (("--verbose", "-v"), is_set("LAUNCH_VERBOSE"), "say more about what is done"),
+            (("--debug",), is_set("LAUNCH_DEBUG"), "show tracebacks of expected failures too"),
+        ):
+            parser.add_argument(*word, action="store_true", default=default, help=text)
         options = parser.parse_intermixed_args(list(self.rewrite(before) if self.rewrite else before))
         options.command = command
         return options
@@ -130,7 +132,11 @@ def split_command(typed: Sequence[str]) -> tuple[list[str], tuple[str, ...] | No
 
 def has_debug(typed: Sequence[str]) -> bool:
     """Whether tracebacks are asked for. Looked up in the words themselves: what fails may be their parsing."""
-    return "--debug" in split_command(typed)[0] or os.environ.get("LAUNCH_DEBUG", "") not in ("", "0")
+    return "--debug" in split_command(typed)[0] or is_set("LAUNCH_DEBUG")
+
+
+def is_set(variable: str) -> bool:
+    return os.environ.get(variable, "") not in ("", "0")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from launcher.cli.arguments import Talk
+from launcher.cli.command import is_set
 from launcher.cli.hydra_program import JobRequest, JobSettings, job_spec, placeholder, read_result
 from launcher.cli.prepare import Prepared, plan_and_build, start_local_server
 from launcher.cli.sweep.summary import print_sweep_summary
@@ -74,7 +76,7 @@ def _prepared(settings: JobSettings) -> Prepared:
     refuse_cluster(composed.spec, lambda key: origin_of(composed.origins, key), "a Hydra program's jobs")
     job_spec(composed.spec, settings, JobRequest((), (), {}))  # a program that no job can start is refused before a build
     start_local_server(composed.spec, state)
-    return plan_and_build(composed, state, Timings())
+    return plan_and_build(composed, state, Timings(), talk=Talk.VERBOSE if is_set("LAUNCH_VERBOSE") else Talk.NORMAL)
 
 
 @dataclass(slots=True)

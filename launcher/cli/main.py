@@ -70,10 +70,7 @@ def run(typed: Sequence[str]) -> int:
 
 def _do(typed: Sequence[str]) -> int:
     command, rest = find_command(typed)
-    options = command.parse(rest) if command.parses else rest
-    if getattr(options, "verbose", False):
-        os.environ["LAUNCH_VERBOSE"] = "1"
-    code = command.function(options)
+    code = command.function(command.parse(rest) if command.parses else rest)
     sys.stdout.flush()
     return code
 

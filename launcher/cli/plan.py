@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.cli import render
-from launcher.cli.arguments import Request
+from launcher.cli.arguments import Request, Talk
 from launcher.cli.prepare import compose
-from launcher.cli.progress import planning_progress
+from launcher.cli.progress import passing_progress
 from launcher.cli.timings import Timings
 from runtime.build.step_label import counted
 from runtime.state_dir import StateDir, state_dir
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from runtime.store.records import Layer
 
 
-def show_plan(request: Request, *, as_json: bool) -> int:
+def show_plan(request: Request, talk: Talk, *, as_json: bool) -> int:
     from launcher.plan.explain import explain
     from launcher.plan.planner import plan as make_plan
 
     state = state_dir()
     composed = compose(request, state)
-    with planning_progress() as observer:
+    with passing_progress(talk) as observer:
         plan = make_plan(composed, state=state, environ=os.environ, cwd=Path.cwd(), runs_here=False, observer=observer)
     explained = explain(plan, Store(state.store))
     job = _job_of(plan, state)
@@ -55,7 +55,7 @@ def _job_of(plan: LaunchPlan, state: StateDir) -> str | None:
     return script_of(plan, state.run("RUN"))
 
 
-def write_dockerfile(request: Request, directory: Path) -> int:
+def write_dockerfile(request: Request, directory: Path, talk: Talk) -> int:
     """Write *directory* for the image of *request*."""
     from launcher.cli.prepare import prepare_image
     from launcher.plan.dockerfile_export.export import check_directory, export_dockerfile
@@ -63,7 +63,7 @@ def write_dockerfile(request: Request, directory: Path) -> int:
     from runtime.build.debian.shown_archive import archive_to_show
 
     check_directory(directory)
-    prepared = prepare_image(request, Timings())
+    prepared = prepare_image(request, Timings(), talk=talk)
     missing = sum(not step.cached for step in prepared.result.steps)
     if missing:
         render.say(f"built {counted(missing, 'layer')} that the store did not have")
@@ -97,12 +97,12 @@ def _stage_layers(build: BuildPlan, store: Store, inputs: BuildSources, number: 
         return StepMaker(build, store, inputs, NullObserver()).stage_layers(number)
 
 
-def write_lock(request: Request, *, format: str, upgrade: bool) -> int:
+def write_lock(request: Request, talk: Talk, *, format: str, upgrade: bool) -> int:
     from launcher.plan.requirements.lock_experiment import lock_experiment
 
     state = state_dir().ensure()
     composed = compose(request, state)
-    with planning_progress() as observer:
+    with passing_progress(talk) as observer:
         written = lock_experiment(
             composed,
             state=state,

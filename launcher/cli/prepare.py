@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.cli.arguments import Request
+from launcher.cli.arguments import Request, Talk
 from launcher.cli.timings import Timings
 from launcher.config.compiled import Composed
 from launcher.config.spec import ExperimentSpec
@@ -44,23 +43,23 @@ def compose(request: Request, state: StateDir | None = None) -> Composed:
 
 
 def prepare(
-    request: Request, timings: Timings, *, image: str | None = None, quiet: bool = False, may_wait: bool = True
+    request: Request, timings: Timings, *, image: str | None = None, talk: Talk = Talk.NORMAL, may_wait: bool = True
 ) -> Prepared:
     """For a run: compose, start the tracking server beside the rest, plan and build. A run that *may_wait* not is refused before
     anything is built when its GPUs are taken."""
     state = state_dir().ensure()
     composed = _composed(request, state, timings)
     start_local_server(composed.spec, state)
-    return plan_and_build(composed, state, timings, image=image, quiet=quiet, may_wait=may_wait)
+    return plan_and_build(composed, state, timings, image=image, talk=talk, may_wait=may_wait)
 
 
-def prepare_image(request: Request, timings: Timings, *, quiet: bool = False) -> Prepared:
+def prepare_image(request: Request, timings: Timings, *, talk: Talk) -> Prepared:
     """For `launch build`: nothing will run, so nothing is tracked."""
     from launcher.plan.images.recipe import attach_bill
 
     state = state_dir().ensure()
     composed = _composed(request, state, timings)
-    prepared = plan_and_build(composed, state, timings, quiet=quiet, runs_here=False)
+    prepared = plan_and_build(composed, state, timings, talk=talk, runs_here=False)
     attach_bill(prepared.image, Store(state.store))  # no run comes that would make it (`run.bill`)
     return prepared
 
@@ -78,15 +77,15 @@ def plan_and_build(
     timings: Timings,
     *,
     image: str | None = None,
-    quiet: bool = False,
+    talk: Talk = Talk.NORMAL,
     runs_here: bool = True,
     may_wait: bool = True,
 ) -> Prepared:
-    from launcher.cli.progress import planning_progress
+    from launcher.cli.progress import passing_progress
     from launcher.plan.origins import origin_of
     from launcher.plan.planner import plan as make_plan
 
-    with timings.phase("plan"), nullcontext() if quiet else planning_progress() as observer:
+    with timings.phase("plan"), passing_progress(talk) as observer:
         plan = make_plan(
             composed, state=state, environ=os.environ, cwd=Path.cwd(), image=image, runs_here=runs_here, observer=observer
         )
@@ -98,7 +97,7 @@ def plan_and_build(
         from launcher.run.gpus.gpu_queue import refuse_unless_free
 
         refuse_unless_free(plan)
-    return build_image(plan, state, timings, quiet=quiet)
+    return build_image(plan, state, timings, talk=talk)
 
 
 def start_local_server(spec: ExperimentSpec, state: StateDir) -> None:
@@ -115,17 +114,17 @@ def start_local_server(spec: ExperimentSpec, state: StateDir) -> None:
     start_in_background(state)
 
 
-def build_image(plan: LaunchPlan, state: StateDir, timings: Timings, *, quiet: bool) -> Prepared:
+def build_image(plan: LaunchPlan, state: StateDir, timings: Timings, *, talk: Talk) -> Prepared:
     """Build what is missing, with progress for whoever watches."""
     from launcher.cli.progress import build_progress
     from launcher.cli.render import warn
     from launcher.plan.image_plan import sources
     from launcher.plan.images.recipe import attach_recipe
 
-    for warning in () if quiet else plan.warnings:
+    for warning in () if talk is Talk.QUIET else plan.warnings:
         warn(warning)
     store = Store(state.store)
-    with timings.phase("build"), nullcontext() if quiet else build_progress(plan.build) as observer:
+    with timings.phase("build"), build_progress(plan.build, talk) as observer:
         if plan.spec.cluster.build == "job":
             from launcher.cli.cluster_build import have_built
 

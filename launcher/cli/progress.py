@@ -6,7 +6,6 @@ nothing never pays for it; what a line says is `progress_lines.py`.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from launcher.cli import render
+from launcher.cli.arguments import Talk
 from runtime.build.plan import BuildPlan, InstallWheel, Step
 from runtime.build.step_label import counted, step_label
 from runtime.store.records import Layer
@@ -28,16 +28,12 @@ if TYPE_CHECKING:
 _REDRAWN_A_SECOND = 8
 
 
-def verbose() -> bool:
-    """Whether to say more; what `--verbose` sets, or a person's environment."""
-    return os.environ.get("LAUNCH_VERBOSE", "") not in ("", "0")
-
-
 class BuildProgress:
     """The BuildObserver of the command line. Called from several threads."""
 
-    def __init__(self, steps: Collection[Step] = ()) -> None:
+    def __init__(self, steps: Collection[Step] = (), *, verbose: bool = False) -> None:
         """*steps* are those of the image; what other stages need is built beside them."""
+        self._verbose = verbose
         self._cached = set(steps)
         self._built = 0
         self._begun = time.perf_counter()
@@ -50,7 +46,7 @@ class BuildProgress:
 
     def step_cached(self, step: Step, layers: tuple[Layer, ...]) -> None:
         with self._lock:
-            if verbose():
+            if self._verbose:
                 self._line(f"{render.styled('cached', 'dim')}  {step_label(step)}  {render.size(_size(layers))}")
             if step in self._wheels:
                 # Another launch made it meanwhile.
@@ -72,7 +68,7 @@ class BuildProgress:
             if step in self._wheels:
                 self._wheels[step] = _size(layers)
                 self._wheel_seconds += seconds
-                if verbose():
+                if self._verbose:
                     self._line(_built_line(step_label(step), None, _size(layers)))
                 self._end_batch()
                 return
@@ -98,7 +94,7 @@ class BuildProgress:
     def output(self, step: Step, line: str) -> None:
         """What a build command prints is shown with --verbose; otherwise its last line stands beside the step."""
         with self._lock:
-            if verbose():
+            if self._verbose:
                 self._line(f"{render.styled('|', 'dim')} {line}")
             elif (shown := self._going_on.steps.get(step)) is not None:
                 shown.detail = "".join(char if char.isprintable() else " " for char in line).strip()
@@ -214,9 +210,12 @@ def _built_line(label: str, seconds: float | None, size_bytes: int) -> str:
 
 
 @contextmanager
-def build_progress(plan: BuildPlan) -> Iterator[BuildProgress]:
-    """Show the build of *plan* for the body."""
-    progress = BuildProgress(plan.steps)
+def build_progress(plan: BuildPlan, talk: Talk) -> Iterator[BuildProgress | None]:
+    """Show the build of *plan* for the body, and say at its end what was done; None when nothing is to be said."""
+    if talk is Talk.QUIET:
+        yield None
+        return
+    progress = BuildProgress(plan.steps, verbose=talk is Talk.VERBOSE)
     try:
         yield progress
     except BaseException:
@@ -226,9 +225,12 @@ def build_progress(plan: BuildPlan) -> Iterator[BuildProgress]:
 
 
 @contextmanager
-def planning_progress() -> Iterator[BuildProgress]:
-    """Show what is built for a plan, in the body: a base whose Python has to be asked."""
-    progress = BuildProgress()
+def passing_progress(talk: Talk) -> Iterator[BuildProgress | None]:
+    """Show what is fetched or built in the body for something else: for a plan a base whose Python has to be asked."""
+    if talk is Talk.QUIET:
+        yield None
+        return
+    progress = BuildProgress(verbose=talk is Talk.VERBOSE)
     try:
         yield progress
     finally:

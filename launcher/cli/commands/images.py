@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import SUPPRESS
 
-from launcher.cli.arguments import CONFIG_DIR, EXPERIMENT, IMAGE, IMAGES, JSON, QUIET, SECRET, TIMINGS
+from launcher.cli.arguments import CONFIG_DIR, EXPERIMENT, IMAGE, IMAGES, JSON, QUIET, SECRET, TIMINGS, Talk
 from launcher.cli.command import Argument, Command, Options, switch
 from launcher.cli.images.docker_options import DOCKER_OPTIONS, plain_switches
 from launcher.errors import ConfigError
@@ -68,7 +68,7 @@ def push(options: Options) -> int:
 def pull(options: Options) -> int:
     from launcher.cli.images.pull import pull_images
 
-    return pull_images(options.images, quiet=options.quiet)
+    return pull_images(options.images, Talk.of(options))
 
 
 @Command(

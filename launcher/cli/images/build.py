@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.cli import render
-from launcher.cli.arguments import requested
+from launcher.cli.arguments import Talk, requested
 from launcher.cli.command import Options
 from launcher.cli.images.dockerfile_build import build_dockerfile, is_meant
 from launcher.cli.timings import Timings
@@ -21,18 +21,18 @@ from runtime.store.store import Store
 
 def build_image(options: Options) -> int:
     timings = Timings()
-    quiet = options.quiet or options.json or options.progress == "quiet"
+    talk = Talk.of(options, quiet=options.json or options.progress == "quiet")
     _check_outputs(options)
     if is_meant(options):
         with timings.phase("build"):
-            result = build_dockerfile(options, quiet=quiet)
+            result = build_dockerfile(options, talk)
     else:
         from launcher.cli.prepare import prepare_image
 
-        result = prepare_image(requested(options), timings, quiet=quiet).result
+        result = prepare_image(requested(options), timings, talk=talk).result
     if options.iidfile is not None:
         _write_iidfile(options.iidfile, result.image.digest)
-    pushed = _push(result.image, options.tag, quiet=quiet) if options.push else []
+    pushed = _push(result.image, options.tag, talk) if options.push else []
     _print_result(result, pushed, as_json=options.json)
     if options.timings:
         render.say("\n".join(timings.lines()))
@@ -56,13 +56,13 @@ def _write_iidfile(path: Path, digest: Digest) -> None:
         raise LaunchError(f"the image {digest.short} is built, but `{path}` cannot be written: {error.strerror}") from error
 
 
-def _push(image: Image, names: Sequence[str], *, quiet: bool) -> list[str]:
+def _push(image: Image, names: Sequence[str], talk: Talk) -> list[str]:
     """`NAME@DIGEST` of each, as the registry has it."""
     from launcher.cli.images.push import push_target, push_to
     from runtime.registry.known_places import place_name
 
     store = Store(state_dir().store)
-    pushed = (push_to(image, store, push_target(name), compression=None, quiet=quiet) for name in names)
+    pushed = (push_to(image, store, push_target(name), talk, compression=None) for name in names)
     return [f"{place_name(one.reference)}@{one.digest}" for one in pushed]
 
 

@@ -6,11 +6,11 @@ import csv
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launcher.cli.arguments import Talk
 from launcher.cli.command import Options
 from launcher.errors import ConfigError, Origin
 from runtime.build.builder import BuildResult, build
@@ -37,7 +37,7 @@ def is_meant(options: Options) -> bool:
     )
 
 
-def build_dockerfile(options: Options, *, quiet: bool) -> BuildResult:
+def build_dockerfile(options: Options, talk: Talk) -> BuildResult:
     """Build what *options* name. The image gets its tags, and keeps beside it what it was made from."""
     from launcher.cli.progress import build_progress
     from launcher.cli.render import warn
@@ -57,7 +57,7 @@ def build_dockerfile(options: Options, *, quiet: bool) -> BuildResult:
     labels = dict(_pair(text, "--label") for text in options.label)
     state: StateDir = state_dir().ensure()
     translated = read_dockerfile(request, Pinning(state, os.environ, options.pull))
-    for warning in () if quiet else translated.warnings:
+    for warning in () if talk is Talk.QUIET else translated.warnings:
         warn(warning)
     plan = build_plan_of(translated)
     plan = replace(plan, config=replace(plan.config, labels={**plan.config.labels, **labels}))
@@ -65,7 +65,7 @@ def build_dockerfile(options: Options, *, quiet: bool) -> BuildResult:
     sources = build_sources(plan, state=state, environ=os.environ, secrets=secrets)
     if options.no_cache:
         sources = replace(sources, run_again=True)
-    with nullcontext() if quiet else build_progress(plan) as observer:
+    with build_progress(plan, talk) as observer:
         result = build(plan, store, sources=sources, observer=observer)
     for name in names:
         store.name_image(result.image, name)

@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from launcher.cli import render
+from launcher.cli.arguments import Talk
 from launcher.cli.command import Options
+from launcher.cli.progress import passing_progress
 from launcher.errors import ConfigError
 from launcher.plan.bases.debian_record import debian_architecture
 from runtime.build.images.import_image import Loaded, load_images
+from runtime.build.observer import NullObserver
 from runtime.state_dir import state_dir
 from runtime.store.failures import store_errors
 from runtime.store.store import Store
@@ -23,7 +26,8 @@ _CHUNK = 1 << 20
 def load_from(options: Options) -> int:
     store = Store(state_dir().ensure().store)
     with _file(options.path, store) as path:
-        loaded = _load(path, store, quiet=options.quiet or options.json)
+        with passing_progress(Talk.of(options, quiet=options.json)) as observer:
+            loaded = load_images(path, store, observer=observer or NullObserver(), architecture=debian_architecture())
     if options.name is not None:
         if len(loaded) != 1:
             raise ConfigError(f"`{options.path}` holds {len(loaded)} images, so none of them can be called `{options.name}`")
@@ -36,20 +40,6 @@ def load_from(options: Options) -> int:
         size = render.size(sum(layer.size_bytes for layer in each.image.layers))
         print(f"{each.image.digest}  {', '.join(each.names) or '-'}  {size}")
     return 0
-
-
-def _load(path: Path, store: Store, *, quiet: bool) -> list[Loaded]:
-    from launcher.cli.progress import BuildProgress
-    from runtime.build.observer import NullObserver
-
-    architecture = debian_architecture()
-    if quiet:
-        return load_images(path, store, observer=NullObserver(), architecture=architecture)
-    progress = BuildProgress(())
-    try:
-        return load_images(path, store, observer=progress, architecture=architecture)
-    finally:
-        progress.close()
 
 
 @contextmanager

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
 
 from launcher.cli import render
-from launcher.cli.progress import BuildProgress, verbose
+from launcher.cli.arguments import Talk
+from launcher.cli.progress import passing_progress
 from launcher.errors import ConfigError
 from launcher.plan.bases.debian_record import debian_architecture
 from launcher.plan.bases.imported_base import pin_reference
@@ -20,30 +20,30 @@ from runtime.state_dir import state_dir
 from runtime.store.store import Store
 
 
-def pull_images(references: Sequence[str], *, quiet: bool) -> int:
+def pull_images(references: Sequence[str], talk: Talk) -> int:
     store = Store(state_dir().ensure().store)
     for reference in references:
         parsed = parse_reference(reference)
         if not isinstance(parsed, Remote):
             hint = "`launch load FILE` takes images in files"
             raise ConfigError(f"`{reference}` is no image in a registry", hint=hint)
-        _pull(reference, store, quiet=quiet)
+        _pull(reference, store, talk)
     return 0
 
 
-def _pull(reference: str, store: Store, *, quiet: bool) -> None:
+def _pull(reference: str, store: Store, talk: Talk) -> None:
     from runtime.build.images.import_image import import_image
 
     pinned = pin_reference(reference, Pinning(state_dir(), os.environ, refresh=True))
-    for warning in () if quiet else pinned.warnings:
+    for warning in () if talk is Talk.QUIET else pinned.warnings:
         render.warn(warning)
     name = familiar_name(reference)
-    with nullcontext(NullObserver()) if quiet else closing(BuildProgress()) as observer:
+    with passing_progress(talk) as observer:
         # By its digest: the tag may have moved since it was asked.
         image = import_image(
             pinned.step.reference,
             store,
-            observer=observer,
+            observer=observer or NullObserver(),
             architecture=debian_architecture(),
             names=() if name is None or "@" in reference else (name,),
         )
@@ -51,6 +51,6 @@ def _pull(reference: str, store: Store, *, quiet: bool) -> None:
     assert isinstance(source, Remote)
     record_pull(image, store, source, pinned.manifest_digest)
     print(f"{place_name(source)}@{pinned.manifest_digest}")
-    if verbose() and not quiet:
+    if talk is Talk.VERBOSE:
         size = render.size(sum(layer.size_bytes for layer in image.layers))
         render.say(f"{name or reference}: image {image.digest} in this store, {counted(len(image.layers), 'layer')}, {size}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.cli import render
-from launcher.cli.arguments import Request, names_experiment
+from launcher.cli.arguments import Request, Talk, names_experiment
 from launcher.cli.command import Options
 from launcher.cli.images.push_progress import push_progress
 from launcher.cli.timings import Timings
@@ -26,11 +26,11 @@ from runtime.store.store import Store
 def push_image(options: Options) -> int:
     *source, where = options.words
     target = push_target(where)
-    quiet = options.quiet or options.json
+    talk = Talk.of(options, quiet=options.json)
     store = Store(state_dir().store)
-    image = _image(source, store, options.config_dir, quiet=quiet)
+    image = _image(source, store, options.config_dir, talk)
     compression = None if options.compression is None else Compression(options.compression)
-    pushed = push_to(image, store, target, compression=compression, quiet=quiet)
+    pushed = push_to(image, store, target, talk, compression=compression)
     name = place_name(pushed.reference)
     if options.json:
         render.print_json(_document(image, pushed, name))
@@ -59,18 +59,18 @@ def push_target(text: str) -> Remote:
     return reference
 
 
-def push_to(image: Image, store: Store, target: Remote, *, compression: Compression | None, quiet: bool) -> Pushed:
-    """*image* at *target*, with a line for each layer that was sent unless *quiet*."""
-    with push_progress(quiet=quiet) as observer:
+def push_to(image: Image, store: Store, target: Remote, talk: Talk, *, compression: Compression | None) -> Pushed:
+    """*image* at *target*, with a line for each layer that was sent unless it is quiet."""
+    with push_progress(talk) as observer:
         return registry_push.push_image(image, store, target, compression=compression, observer=observer)
 
 
-def _image(source: Sequence[str], store: Store, config_dir: Path | None, *, quiet: bool) -> Image:
+def _image(source: Sequence[str], store: Store, config_dir: Path | None, talk: Talk) -> Image:
     """The image that the words before REF mean: one of the store, or an experiment's, built when it has to be."""
     from launcher.config.project import list_experiments
 
     if any("=" in word for word in source):
-        return _built(source, config_dir, quiet=quiet)
+        return _built(source, config_dir, talk)
     if len(source) > 1:
         raise ConfigError(f"`{' '.join(source)}` is more than one image", hint="`launch push IMAGE REF`")
     try:
@@ -79,16 +79,16 @@ def _image(source: Sequence[str], store: Store, config_dir: Path | None, *, quie
         experiments = list_experiments(config_dir=config_dir, cwd=Path.cwd(), environ=os.environ)
         if source[0] not in [each.name for each in experiments]:
             raise
-    return _built([f"experiment={source[0]}"], config_dir, quiet=quiet)
+    return _built([f"experiment={source[0]}"], config_dir, talk)
 
 
-def _built(overrides: Sequence[str], config_dir: Path | None, *, quiet: bool) -> Image:
+def _built(overrides: Sequence[str], config_dir: Path | None, talk: Talk) -> Image:
     from launcher.cli.prepare import prepare_image
 
     if not names_experiment(overrides):
         raise ConfigError("no experiment was chosen", hint="`launch push experiment=NAME REF`")
     request = Request(tuple(overrides), (), None, config_dir)
-    return prepare_image(request, Timings(), quiet=quiet).image
+    return prepare_image(request, Timings(), talk=talk).image
 
 
 def _document(image: Image, pushed: Pushed, name: str) -> dict[str, object]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from launcher.cli import render
-from launcher.cli.progress import BuildProgress, verbose
+from launcher.cli.arguments import Talk
+from launcher.cli.progress import BuildProgress
 from runtime.build.step_label import counted
 from runtime.registry.layer_push import How, PushedLayer
 
@@ -17,7 +18,8 @@ _STYLES = {How.SENT: "green", How.MOUNTED: "green", How.THERE: "dim"}
 class PushProgress:
     """The PushObserver of the command line. Called from several threads."""
 
-    def __init__(self, lines: BuildProgress | None) -> None:
+    def __init__(self, lines: BuildProgress | None, *, verbose: bool = False) -> None:
+        self._verbose = verbose
         self._lines = lines
         self._layers: dict[str, PushedLayer] = {}
 
@@ -26,7 +28,7 @@ class PushProgress:
         if self._lines is None:
             return
         self._lines.download(label, layer.descriptor.size, layer.descriptor.size)
-        if layer.how is How.SENT or verbose():
+        if layer.how is How.SENT or self._verbose:
             how = render.styled(layer.how.value, _STYLES[layer.how])
             self._lines.message(f"{how}{' ' * (8 - len(layer.how))}{label}  {render.size(layer.descriptor.size)}")
 
@@ -46,14 +48,14 @@ class PushProgress:
 
 
 @contextmanager
-def push_progress(*, quiet: bool) -> Iterator[PushProgress]:
+def push_progress(talk: Talk) -> Iterator[PushProgress]:
     """Show a push for the body."""
-    if quiet:
+    if talk is Talk.QUIET:
         yield PushProgress(None)
         return
     begun = time.perf_counter()
     lines = BuildProgress()
-    progress = PushProgress(lines)
+    progress = PushProgress(lines, verbose=talk is Talk.VERBOSE)
     try:
         yield progress
     except BaseException:

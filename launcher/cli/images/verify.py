@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.cli import render
+from launcher.cli.arguments import Talk
 from launcher.cli.command import Options
 from runtime.build.step_label import counted
 from runtime.layer.tree import shown
@@ -20,7 +21,7 @@ _FILES_SHOWN = 20
 
 
 def verify_image(options: Options) -> int:
-    verdict = _verify(options, quiet=options.quiet or options.json)
+    verdict = _verify(options, Talk.of(options, quiet=options.json))
     if options.json:
         render.print_json(_document(verdict))
     else:
@@ -28,9 +29,7 @@ def verify_image(options: Options) -> int:
     return 0 if verdict.identical else 1
 
 
-def _verify(options: Options, *, quiet: bool) -> Verdict:
-    from contextlib import nullcontext
-
+def _verify(options: Options, talk: Talk) -> Verdict:
     from launcher.cli.images.dockerfile_build import read_secret
     from launcher.cli.progress import build_progress
     from launcher.plan.images.verify import amend_places, recipe_of, verify
@@ -41,7 +40,7 @@ def _verify(options: Options, *, quiet: bool) -> Verdict:
     recipe = recipe_of(image, store)
     asked = amend_places(recipe, tuple(options.overrides), cwd=Path.cwd())
     secrets = dict(read_secret(text, os.environ) for text in options.secret)
-    with nullcontext() if quiet else build_progress(recipe.build) as observer:
+    with build_progress(recipe.build, talk) as observer:
         return verify(
             image, store, state=state, environ=os.environ, asked=asked, secrets=secrets, observer=observer, keep=options.keep
         )

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from launcher.cli import render
+from launcher.cli.arguments import Talk
 from launcher.cli.command import Options
 from launcher.cli.placing import place
 from launcher.cli.prepare import build_image, start_local_server
@@ -47,7 +48,7 @@ def rerun_run(options: Options) -> int:
         render.warn(words)
     start_local_server(again.plan.spec, state)
     with ForkServer() as supervisors:
-        prepared = build_image(again.plan, state, Timings(), quiet=options.quiet)
+        prepared = build_image(again.plan, state, Timings(), talk=Talk.of(options))
         identity = RunIdentity(name=options.name, command_line=("launch", *sys.argv[1:]), rerun_of=before.run_id)
         with held_back(SIGNALS):
             run_dir, lock_fd = new_run(again.plan, prepared.image.digest, state=state, identity=identity)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from launcher.cli.arguments import Talk
 from launcher.cli.command import Options
 from launcher.errors import ConfigError
 from launcher.tracking.record.run_record import RunRecord, find_run
@@ -53,7 +54,7 @@ def _resume_run(record: RunRecord, state: StateDir, options: Options) -> int:
         )
     start_local_server(plan.spec, state)
     with ForkServer() as supervisors:
-        prepared = build_image(plan, state, Timings(), quiet=options.quiet)
+        prepared = build_image(plan, state, Timings(), talk=Talk.of(options))
         refuse_another_image(record, plan, prepared.image.digest)
         with held_back(SIGNALS):
             run_dir, lock_fd = take_up_again(record, command_line=("launch", *sys.argv[1:]))

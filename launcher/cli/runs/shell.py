@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launcher.cli import render
-from launcher.cli.arguments import requested
+from launcher.cli.arguments import Talk, requested
 from launcher.cli.command import Options
 from launcher.cli.runs.relay import SIGNALS, relay
 from launcher.cli.terminal import terminal_size
@@ -82,7 +82,7 @@ def open_in_new_container(options: Options) -> int:
     request, timings, state = requested(options), Timings(), state_dir().ensure()
     clear_dead_shells(state)
     composed = compose(request, state)
-    prepared = plan_and_build(composed, state, timings, image=options.image, quiet=options.quiet)
+    prepared = plan_and_build(composed, state, timings, image=options.image, talk=Talk.of(options))
     say = (lambda _text: None) if options.quiet else render.warn
     if not options.quiet:
         render.say(f"a shell as a run of {prepared.plan.spec.name} would have; nothing of it is kept, /outputs neither")

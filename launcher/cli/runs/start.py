@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from launcher.cli.arguments import Request
+from launcher.cli.arguments import Request, Talk
 from launcher.cli.command import Options
 from launcher.cli.timings import Timings
 
@@ -24,7 +24,7 @@ def run_once(request: Request, options: Options, timings: Timings) -> int:
         from launcher.run.supervisor.signal_inbox import SignalInbox, held_back
 
         may_wait = not options.no_wait
-        prepared = prepare(request, timings, image=options.image, quiet=options.quiet, may_wait=may_wait)
+        prepared = prepare(request, timings, image=options.image, talk=Talk.of(options), may_wait=may_wait)
         command_line = ("launch", *sys.argv[1:])
         identity = RunIdentity(name=options.name, note=options.note, command_line=command_line, may_wait=may_wait)
         handed_over_at = time.time()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.cli.arguments import Talk
 from launcher.cli.prepare import Prepared, build_image, start_local_server
 from launcher.cli.timings import Timings
 from launcher.config.compiled import SweepComposed, load_sweep
@@ -57,7 +57,7 @@ class PreparedSweep:
         return Trial(asked.number, asked.overrides, plan, ready.image.digest)
 
 
-def prepare_sweep(request: SweepRequest, state: StateDir, timings: Timings, *, quiet: bool) -> PreparedSweep:
+def prepare_sweep(request: SweepRequest, state: StateDir, timings: Timings, *, talk: Talk) -> PreparedSweep:
     """Raises ConfigError for whatever is wrong, before anything is built."""
     with timings.phase("compose"):
         composed = load_sweep(
@@ -72,7 +72,7 @@ def prepare_sweep(request: SweepRequest, state: StateDir, timings: Timings, *, q
         make_study(composed)
     refuse_one_port_for_many(composed.parent.spec)
     start_local_server(composed.parent.spec, state)
-    return PreparedSweep(composed, state, _built(composed, state, timings, cwd=Path(request.cwd), quiet=quiet))
+    return PreparedSweep(composed, state, _built(composed, state, timings, cwd=Path(request.cwd), talk=talk))
 
 
 def make_study(composed: SweepComposed) -> Study:
@@ -82,8 +82,8 @@ def make_study(composed: SweepComposed) -> Study:
     return Study(search, composed.dimensions, settings, base_seed=composed.parent.spec.seed, enqueued=composed.enqueued)
 
 
-def _built(sweep: SweepComposed, state: StateDir, timings: Timings, *, cwd: Path, quiet: bool) -> dict[str, Prepared]:
-    from launcher.cli.progress import planning_progress
+def _built(sweep: SweepComposed, state: StateDir, timings: Timings, *, cwd: Path, talk: Talk) -> dict[str, Prepared]:
+    from launcher.cli.progress import passing_progress
     from launcher.plan.planner import plan as make_plan
 
     images: dict[str, Prepared] = {}
@@ -91,9 +91,9 @@ def _built(sweep: SweepComposed, state: StateDir, timings: Timings, *, cwd: Path
         composed = sweep.trial(overrides)
         key = _image_key(composed.spec)
         if key not in images:
-            with timings.phase("plan"), nullcontext() if quiet else planning_progress() as observer:
+            with timings.phase("plan"), passing_progress(talk) as observer:
                 made = make_plan(composed, state=state, environ=os.environ, cwd=cwd, observer=observer)
-            images[key] = build_image(made, state, timings, quiet=quiet)
+            images[key] = build_image(made, state, timings, talk=talk)
     return images
 
 

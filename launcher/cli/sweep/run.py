@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from launcher.cli.arguments import Request
+from launcher.cli.arguments import Request, Talk
 from launcher.cli.command import Options
 from launcher.cli.sweep.own_process import Begun, begin
 from launcher.cli.sweep.prepare import PreparedSweep, prepare_sweep
@@ -41,7 +41,7 @@ def sweep(request: Request, options: Options, timings: Timings) -> int:
     )
     state = state_dir().ensure()
     with ForkServer() as supervisors:
-        prepared = prepare_sweep(asked, state, timings, quiet=options.quiet)
+        prepared = prepare_sweep(asked, state, timings, talk=Talk.of(options))
         process = _SweepProcess(prepared, supervisors, asked)
         return process.watched(process.anew, options)
 
@@ -58,7 +58,7 @@ def resume_sweep(record: RunRecord, options: Options) -> int:
     asked = replace(before.request, overrides=(*before.request.overrides, *options.overrides))
     state = state_dir().ensure()
     with ForkServer() as supervisors:
-        prepared = prepare_sweep(asked, state, Timings(), quiet=options.quiet)
+        prepared = prepare_sweep(asked, state, Timings(), talk=Talk.of(options))
         _refuse_changes(record, description.changes(before.same, prepared.description(asked).same), force=options.force)
         process = _SweepProcess(prepared, supervisors, asked)
         return process.watched(lambda begun: process.again(record.run_dir, begun), options, from_now=True)

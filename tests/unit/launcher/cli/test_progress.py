@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from launcher.cli.arguments import Talk
 from launcher.cli.progress import BuildProgress, build_progress
 from launcher.cli.progress_lines import Download, RunningStep
 from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, InstallWheel, Step
@@ -33,14 +34,14 @@ def build(progress: BuildProgress, *steps: Step, seconds: float = 1.0) -> None:
 
 
 def fail_after(*steps: Step) -> None:
-    with build_progress(PLAN) as progress:
+    with build_progress(PLAN, Talk.NORMAL) as progress:
         build(progress, *steps)
         progress.step_started(CODE)
         raise RuntimeError
 
 
 def test_a_batch_of_wheels_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with build_progress(PLAN) as progress:
+    with build_progress(PLAN, Talk.NORMAL) as progress:
         build(progress, *WHEELS, seconds=0.5)
         build(progress, CODE)
     lines = capsys.readouterr().err.splitlines()
@@ -49,7 +50,7 @@ def test_a_batch_of_wheels_is_one_line(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_one_wheel_has_its_name(capsys: pytest.CaptureFixture[str]) -> None:
-    with build_progress(PLAN) as progress:
+    with build_progress(PLAN, Talk.NORMAL) as progress:
         build(progress, WHEELS[3])
     lines = capsys.readouterr().err.splitlines()
     assert "built   wheel3 1.0  1.0 s  1.0 KB" == lines[0]
@@ -57,7 +58,7 @@ def test_one_wheel_has_its_name(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_wheel_that_another_launch_made_meanwhile_is_not_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
-    with build_progress(PLAN) as progress:
+    with build_progress(PLAN, Talk.NORMAL) as progress:
         for step in WHEELS[:2]:
             progress.step_started(step)
         progress.step_cached(WHEELS[0], (layer(WHEELS[0]),))
