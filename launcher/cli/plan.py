@@ -13,7 +13,7 @@ from launcher.cli.arguments import Request, Talk
 from launcher.cli.prepare import compose
 from launcher.cli.progress import passing_progress
 from launcher.cli.timings import Timings
-from runtime.build.step_label import counted
+from runtime.plurals import counted
 from runtime.state_dir import StateDir, state_dir
 from runtime.store.store import Store
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from launcher.cli import render
 from launcher.cli.arguments import Talk
 from runtime.build.plan import BuildPlan, InstallWheel, Step
-from runtime.build.step_label import counted, step_label
+from runtime.build.step_label import step_label
+from runtime.plurals import counted
 from runtime.store.records import Layer
 
 if TYPE_CHECKING:

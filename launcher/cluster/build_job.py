@@ -15,7 +15,7 @@ from launcher.plan.plan_json import from_document
 from runtime.build.builder import build
 from runtime.errors import RuntimeFailure
 from runtime.state_dir import StateDir
-from runtime.store.scratch import made_place
+from runtime.store.scratch import make_place
 from runtime.store.store import Store
 
 PLAN = "plan.json"
@@ -39,7 +39,7 @@ def main(directory: Path, home: Path) -> int:
 def _build(plan: LaunchPlan, state: StateDir, events: EventWriter) -> str:
     if plan.spec.cluster.scratch is not None:
         # Where a shared store has no room for containers.
-        os.environ["TMPDIR"] = str(made_place(plan.spec.cluster.scratch, os.environ))
+        os.environ["TMPDIR"] = str(make_place(plan.spec.cluster.scratch, os.environ))
         os.environ.pop("SLURM_TMPDIR", None)
     store = Store(state.store)
     result = build(plan.build, store, sources=sources(plan, state=state, environ=os.environ), observer=events)

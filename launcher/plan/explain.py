@@ -19,8 +19,9 @@ from launcher.plan.plan_json import to_document
 from runtime.build.builder import StepState
 from runtime.build.builder import explain as explain_steps
 from runtime.build.cache_key import needs_parent, plan_key
-from runtime.build.step_label import counted, step_label
+from runtime.build.step_label import step_label
 from runtime.errors import StoreError
+from runtime.plurals import counted
 from runtime.store.records import Image
 from runtime.store.store import Store
 

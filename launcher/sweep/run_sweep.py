@@ -28,7 +28,7 @@ from launcher.sweep.search.study import Asked, Study
 from launcher.sweep.trial import EndedTrial, Trial
 from launcher.sweep.trial_log import TrialLog, Verdict
 from launcher.tracking.record.run_record import RunRecord
-from runtime.build.step_label import counted
+from runtime.plurals import counted
 from runtime.state_dir import RunDir, StateDir
 
 _TICK_MS = 250

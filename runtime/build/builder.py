@@ -109,7 +109,7 @@ def explain(plan: BuildPlan, store: Store) -> list[StepState]:
             continue
         parent = chain(below or ())
         key = step_key(step, parent, stages)
-        found = cached_layers(step, key, store)
+        found = find_layers(step, key, store)
         if found is None and isinstance(step, CopyFiles):
             from runtime.build.copy.apply_copy_files import find_by_content
 
@@ -120,7 +120,7 @@ def explain(plan: BuildPlan, store: Store) -> list[StepState]:
     return states
 
 
-def cached_layers(step: Step, key: Digest, store: Store) -> tuple[Layer, ...] | None:
+def find_layers(step: Step, key: Digest, store: Store) -> tuple[Layer, ...] | None:
     """The layers of *step* if the store has them all."""
     layer = store.find(key)
     if layer is None:

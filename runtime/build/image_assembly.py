@@ -30,7 +30,7 @@ BuiltLayers = Sequence[tuple[Step, Layer]]
 def assemble(plan: BuildPlan, built: BuiltLayers, store: Store, *, key: Digest) -> Image:
     """Store the image of *plan* made of *built*, under plan key *key*."""
     layers = [layer for _, layer in built]
-    groups = grouped(built)
+    groups = group_layers(built)
     streams = [_stream(store, layers, groups, which) for which in range(len(groups))]
     history = _history(plan, [built[group[0]][0] for group in groups], store)
     config = config_document(plan, history, [digest for digest, _ in streams])
@@ -42,7 +42,7 @@ def assemble(plan: BuildPlan, built: BuiltLayers, store: Store, *, key: Digest) 
     return store.put_image(config=config, manifest=manifest.to_json(), layers=layers, groups=groups, plan_key=key)
 
 
-def grouped(built: BuiltLayers) -> tuple[tuple[int, ...], ...]:
+def group_layers(built: BuiltLayers) -> tuple[tuple[int, ...], ...]:
     """For each layer of the manifest, bottom to top, the positions in *built* that it is made of."""
     wheels = [position for position, (step, _) in enumerate(built) if isinstance(step, InstallWheel)]
     room = MANIFEST_LAYERS - (len(built) - len(wheels))
@@ -71,7 +71,7 @@ def _stream(store: Store, layers: Sequence[Layer], groups: Sequence[tuple[int, .
         layer = layers[group[0]]
         return layer.diff_id, layer.size_bytes
     from runtime.layer.archive import merged_tar_chunks
-    from runtime.store.image_blobs import joined_entries
+    from runtime.store.image_blobs import join_entries
 
     key = digest_json(
         {
@@ -86,7 +86,7 @@ def _stream(store: Store, layers: Sequence[Layer], groups: Sequence[tuple[int, .
         return Digest(known["digest"]), known["bytes"]
     hasher = hashlib.sha256()
     size = 0
-    for chunk in merged_tar_chunks(joined_entries(store, layers, groups, which)):
+    for chunk in merged_tar_chunks(join_entries(store, layers, groups, which)):
         hasher.update(chunk)
         size += len(chunk)
     digest = Digest(f"sha256:{hasher.hexdigest()}")

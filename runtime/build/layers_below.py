@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime.errors import BuildError
-from runtime.layer.tree import OPAQUE_XATTRS, TreeEntry, find_entry, read_tree, shown
+from runtime.layer.tree import OPAQUE_XATTRS, TreeEntry, find_entry, printable, read_tree
 from runtime.store.records import Layer
 
 _MOST_LINKS = 40
@@ -53,7 +53,9 @@ class LayersBelow:
             raise KeyError(path)
         entry = self._entry_in(Path(found[1][0]).parent / "tree.jsonl", path)
         if entry is None:
-            raise BuildError(f"the manifest of a layer does not have `{shown(path)}`", hint="`launch store check` finds damage")
+            raise BuildError(
+                f"the manifest of a layer does not have `{printable(path)}`", hint="`launch store check` finds damage"
+            )
         return entry
 
     def _entry_in(self, manifest: Path, path: str) -> TreeEntry | None:
@@ -84,14 +86,14 @@ class LayersBelow:
             if kind == "symlink":
                 followed += 1
                 if followed > _MOST_LINKS:
-                    raise BuildError(f"`/{shown(path.strip('/'))}` leads through more than {_MOST_LINKS} symbolic links")
+                    raise BuildError(f"`/{printable(path.strip('/'))}` leads through more than {_MOST_LINKS} symbolic links")
                 link = self._link(here)
                 if link.startswith("/"):
                     done.clear()
                 left.extend(link.split("/")[::-1])
                 continue
             if kind not in (None, "dir") and any(rest not in ("", ".") for rest in left):
-                raise BuildError(f"`/{shown(here)}` is no directory in the layers below")
+                raise BuildError(f"`/{printable(here)}` is no directory in the layers below")
             done.append(part)
         real = "/".join(done)
         return real, self.kind(real)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from runtime.build.builder import BuiltStep, cached_layers
+from runtime.build.builder import BuiltStep, find_layers
 from runtime.build.cache_key import chain, stage_digests, step_key
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import (
@@ -52,12 +52,12 @@ class StepMaker:
         """The layers of *step* on *below*, and what was done for them. *among*: the steps that it is one of."""
         key = step_key(step, chain(below), self._digests)
         again = self._has_to_be_made_again(step, key)
-        found = None if again else cached_layers(step, key, self._store)
+        found = None if again else find_layers(step, key, self._store)
         if found is None:
             started = time.monotonic()
             with self._store.lock([key]):
                 # Whoever held the lock before us has built it.
-                found = None if again else cached_layers(step, key, self._store)
+                found = None if again else find_layers(step, key, self._store)
                 if found is None:
                     self._observer.step_started(step)
                     layers = self._apply(step, below, among)

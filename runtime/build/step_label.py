@@ -19,6 +19,7 @@ from runtime.build.plan import (
     Step,
     UnpackDebs,
 )
+from runtime.plurals import counted
 
 _POSITION = re.compile(r"\[(?:[a-z][a-z0-9_.-]* )?\d+/\d+\] ")
 
@@ -87,8 +88,3 @@ def _source_words(step: CopyFiles) -> str:
             return name
         case InlineFiles(files=files):
             return " ".join(name for name, _ in files)
-
-
-def counted(number: float, noun: str) -> str:
-    """`1 file`, `2 files`, `0.5 cpus`."""
-    return f"{number:g} {noun}{'' if number == 1 else 's'}"

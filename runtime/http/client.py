@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 from runtime.errors import NetworkError
 from runtime.http.connections import Answer, Body, Connections, can_repeat, host_of
-from runtime.http.proxies import proxy_for, shown
+from runtime.http.proxies import proxy_for, redact_url
 
 if TYPE_CHECKING:
     import ssl
@@ -117,9 +117,9 @@ class HttpClient:
             target = urljoin(url, location)
             answer.discard()
             if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https" and not leave_tls:
-                raise NetworkError(f"{self._server(url)} redirects from https to `{shown(target)}`, which is refused")
+                raise NetworkError(f"{self._server(url)} redirects from https to `{redact_url(target)}`, which is refused")
             url = target
-        raise NetworkError(f"{self._server(url)} redirects too often, last to `{shown(url)}`")
+        raise NetworkError(f"{self._server(url)} redirects too often, last to `{redact_url(url)}`")
 
     def ask(self, method: str, url: str, *, headers: Mapping[str, str], body: Body = None) -> Answer:
         """An answer, of whatever status, once the server had time for it. Raises NetworkError when there is none."""
@@ -147,7 +147,7 @@ class HttpClient:
     def way(self, url: str) -> str | None:
         """How *url* is reached, as a hint: which proxy stands between, or that none does."""
         proxy = proxy_for(urlsplit(url), self._environ)
-        return self._without_proxy if proxy is None else f"it was asked through the proxy `{shown(proxy)}`"
+        return self._without_proxy if proxy is None else f"it was asked through the proxy `{redact_url(proxy)}`"
 
     def _may_pass(self, error: Exception) -> bool:
         """Whether another attempt may do better: a server that never answered and refuses is not there."""
@@ -180,10 +180,10 @@ class HttpClient:
             return NetworkError(f"{server} refuses connections", hint=hint or "is it running, and is the port right?")
         if isinstance(error, TimeoutError):
             return NetworkError(f"{server} does not answer within {self.patience.timeout_s:g} s", hint=hint)
-        return NetworkError(f"{server} cannot be asked: {spoken(error)}", hint=hint)
+        return NetworkError(f"{server} cannot be asked: {error_words(error)}", hint=hint)
 
 
-def spoken(error: Exception) -> str:
+def error_words(error: Exception) -> str:
     """*error* in words."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()

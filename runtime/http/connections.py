@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from runtime.errors import BadContent, Unsupported
-from runtime.http.proxies import proxy_for, shown
+from runtime.http.proxies import proxy_for, redact_url
 
 if TYPE_CHECKING:
     import http.client
@@ -134,7 +134,7 @@ class Connections:
         """Send a request; a login in *url* goes with it. Raises OSError or HTTPException when there is no answer."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Unsupported(f"cannot ask `{shown(url)}`: only http and https addresses are supported")
+            raise Unsupported(f"cannot ask `{redact_url(url)}`: only http and https addresses are supported")
         proxy = proxy_for(parts, self._environ)
         key = (parts.scheme, host_of(url), proxy)
         target, extra = _target(parts, proxy)
@@ -203,10 +203,10 @@ class Connections:
         via = None if proxy is None else urlsplit(proxy)
         if via is not None:
             if via.scheme not in ("http", "https"):
-                raise Unsupported(f"proxy `{shown(proxy or '')}` is not supported: only http proxies are")
+                raise Unsupported(f"proxy `{redact_url(proxy or '')}` is not supported: only http proxies are")
             if parts.scheme == via.scheme == "https":
                 raise Unsupported(
-                    f"proxy `{shown(proxy or '')}` is spoken to with TLS, which is not supported for https addresses"
+                    f"proxy `{redact_url(proxy or '')}` is spoken to with TLS, which is not supported for https addresses"
                 )
             host, port = via.hostname or "", via.port or (443 if via.scheme == "https" else 80)
         if parts.scheme == "http" and (via is None or via.scheme == "http"):

@@ -31,7 +31,7 @@ def is_loopback(host: str) -> bool:
     return address is not None and address.is_loopback
 
 
-def shown(url: str) -> str:
+def redact_url(url: str) -> str:
     """*url* without a password, and without a query: signed addresses are secrets too."""
     parts = urlsplit(url)
     netloc = parts.netloc if "@" not in parts.netloc else "***@" + parts.netloc.rpartition("@")[2]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from runtime.errors import StoreError
 from runtime.layer import tar_format
-from runtime.layer.tree import Tree, TreeEntry, shown
+from runtime.layer.tree import Tree, TreeEntry, printable
 from runtime.oci.digest import Digest
 
 WHITEOUT_PREFIX = ".wh."
@@ -64,17 +64,17 @@ def digest_tree(tree: Tree, root: Path) -> TreeDigest:
             fill = tar_format.padding(entry.size)
             stream_hash.update(fill)
             size += entry.size + len(fill)
-            entry = _checked(entry, content_hash.hexdigest(), root)
+            entry = _check_hash(entry, content_hash.hexdigest(), root)
         entries.append(entry)
     stream_hash.update(tar_format.END)
     return TreeDigest(Digest(f"sha256:{stream_hash.hexdigest()}"), size + len(tar_format.END), Tree(tuple(entries)))
 
 
-def _checked(entry: TreeEntry, found: str, root: Path) -> TreeEntry:
+def _check_hash(entry: TreeEntry, found: str, root: Path) -> TreeEntry:
     if not entry.sha256:
         return replace(entry, sha256=found)
     if entry.sha256 != found:
-        raise StoreError(f"`{shown(os.path.join(root, entry.path))}` has sha256 {found[:12]}…, not {entry.sha256[:12]}…")
+        raise StoreError(f"`{printable(os.path.join(root, entry.path))}` has sha256 {found[:12]}…, not {entry.sha256[:12]}…")
     return entry
 
 
@@ -126,7 +126,7 @@ def _content(entry: TreeEntry, root: Path) -> Iterator[bytes]:
     try:
         descriptor = os.open(location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise StoreError(f"cannot read `{shown(location)}`: {error.strerror}") from error
+        raise StoreError(f"cannot read `{printable(location)}`: {error.strerror}") from error
     try:
         left = entry.size
         while chunk := os.read(descriptor, min(_CHUNK, left + 1)):
@@ -135,6 +135,6 @@ def _content(entry: TreeEntry, root: Path) -> Iterator[bytes]:
                 break
             yield chunk
         if left != 0:
-            raise StoreError(f"`{shown(location)}` doesn't have the {entry.size} bytes that its manifest says")
+            raise StoreError(f"`{printable(location)}` doesn't have the {entry.size} bytes that its manifest says")
     finally:
         os.close(descriptor)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runtime.errors import StoreError
-from runtime.layer.tree import OwnerOf, Tree, TreeEntry, scan, shown
+from runtime.layer.tree import OwnerOf, Tree, TreeEntry, printable, scan
 
 _UNSUPPORTED_MARKS = ("redirect", "metacopy")
 
@@ -63,7 +63,9 @@ def _remove(upper: Path, entry: TreeEntry) -> None:
     try:
         os.rmdir(location)
     except OSError as error:
-        raise StoreError(f"cannot leave out directory `{shown(entry.path)}` of which a part is kept: {error.strerror}") from error
+        raise StoreError(
+            f"cannot leave out directory `{printable(entry.path)}` of which a part is kept: {error.strerror}"
+        ) from error
 
 
 def _refuse_marks(upper: Path, entries: Sequence[TreeEntry]) -> None:
@@ -75,7 +77,7 @@ def _refuse_marks(upper: Path, entries: Sequence[TreeEntry]) -> None:
             scope, _, mark = name.partition(".overlay.")
             if scope in ("trusted", "user") and mark in _UNSUPPORTED_MARKS:
                 raise StoreError(
-                    f"`{shown(entry.path)}` carries overlay's `{mark}` mark",
+                    f"`{printable(entry.path)}` carries overlay's `{mark}` mark",
                     hint="mount the overlay with `redirect_dir=off` and `metacopy=off`",
                 )
 

@@ -26,7 +26,7 @@ from runtime.layer.compression import ByteStream
 from runtime.layer.stream_record import StreamRecorder
 from runtime.layer.tar_reader import read_header
 from runtime.layer.tar_source import ReadAhead, TarSource
-from runtime.layer.tree import EntryType, Tree, TreeEntry, is_layer_xattr, is_overlay_xattr, shown
+from runtime.layer.tree import EntryType, Tree, TreeEntry, is_layer_xattr, is_overlay_xattr, printable
 
 _MAX_ID = (1 << 32) - 2
 _MAX_MTIME_S = (1 << 33) - 1
@@ -156,11 +156,11 @@ class _Extraction:
             return
         known = self._entries.get(path)
         if known is not None and not (known.type == "dir" and header.type == tar_format.DIRECTORY):
-            raise BadContent(f"two entries for `{shown(path)}` in one layer")
+            raise BadContent(f"two entries for `{printable(path)}` in one layer")
         try:
             self._entries[path] = self._make(header, path, directory, name)
         except FileExistsError as error:
-            raise BadContent(f"tar entry `{shown(path)}` is at a path that is something else already") from error
+            raise BadContent(f"tar entry `{printable(path)}` is at a path that is something else already") from error
 
     def _path(self, raw: bytes) -> str:
         """*raw* relative to the root. A leading `/` is dropped, as every extractor does (kaniko writes such names)."""
@@ -168,7 +168,7 @@ class _Extraction:
             raise BadContent(f"tar entry has an impossible name: {raw[:80]!r}")
         parts = [part for part in os.fsdecode(raw).split("/") if part not in ("", ".")]
         if ".." in parts:
-            raise BadContent(f"tar entry `{shown(os.fsdecode(raw))}` has `..` in its name")
+            raise BadContent(f"tar entry `{printable(os.fsdecode(raw))}` has `..` in its name")
         if len(raw) > 255 and any(len(os.fsencode(part)) > 255 for part in parts):
             raise BadContent(f"tar entry has a name of more than 255 bytes: {raw[:80]!r}")
         return "/".join(parts)
@@ -182,7 +182,7 @@ class _Extraction:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE):
                 raise
-            raise BadContent(f"tar entry lies below `{shown(path)}`, which is no directory") from error
+            raise BadContent(f"tar entry lies below `{printable(path)}`, which is no directory") from error
         # The real path differs only where a link of this layer is on the way; asking the kernel costs a call.
         real = path
         if self._links:
@@ -209,7 +209,7 @@ class _Extraction:
             return self._entry(header, path, "dir")
         if kind == tar_format.SYMLINK:
             if not header.link or b"\0" in header.link or len(header.link) > self._limits.path_bytes:
-                raise BadContent(f"symbolic link `{shown(path)}` has an impossible target")
+                raise BadContent(f"symbolic link `{printable(path)}` has an impossible target")
             os.symlink(header.link, name, dir_fd=directory)
             self._links = True
             return self._entry(header, path, "symlink", link=os.fsdecode(header.link))
@@ -220,9 +220,9 @@ class _Extraction:
             return self._entry(header, path, "fifo")
         if kind in (tar_format.CHAR, tar_format.BLOCK_DEVICE):
             if header.device == (0, 0) and kind == tar_format.CHAR:
-                raise BadContent(f"`{shown(path)}` is a 0/0 device, overlayfs's own form of a deletion")
+                raise BadContent(f"`{printable(path)}` is a 0/0 device, overlayfs's own form of a deletion")
             return self._entry(header, path, "char" if kind == tar_format.CHAR else "block", device=header.device)
-        raise BadContent(f"tar entry `{shown(path)}` is of unknown type {kind!r}")
+        raise BadContent(f"tar entry `{printable(path)}` is of unknown type {kind!r}")
 
     def _entry(
         self,
@@ -237,11 +237,11 @@ class _Extraction:
     ) -> TreeEntry:
         for name, _ in header.xattrs:
             if is_overlay_xattr(name):
-                raise BadContent(f"`{shown(path)}` has the xattr `{name}`, which only overlayfs itself may set")
+                raise BadContent(f"`{printable(path)}` has the xattr `{name}`, which only overlayfs itself may set")
         kept = tuple((name, value) for name, value in header.xattrs if is_layer_xattr(name) and kind in ("file", "dir"))
         mode = 0o777 if kind == "symlink" else header.mode
         if max(header.uid, header.gid) > _MAX_ID:
-            raise BadContent(f"`{shown(path)}` belongs to {header.uid}:{header.gid}, which no system can have")
+            raise BadContent(f"`{printable(path)}` belongs to {header.uid}:{header.gid}, which no system can have")
         mtime = min(max(header.mtime, 0), _MAX_MTIME_S)
         return TreeEntry(path, kind, mode, header.uid, header.gid, mtime, kept, device, link, size, sha256)
 
@@ -264,7 +264,7 @@ class _Extraction:
         target = self._path(header.link)
         known = self._entries.get(target)
         if known is None or known.type not in ("file", "hardlink", "symlink"):
-            raise BadContent(f"hard link `{shown(path)}` to `{shown(target)}`, which is no file of this layer")
+            raise BadContent(f"hard link `{printable(path)}` to `{printable(target)}`, which is no file of this layer")
         if known.type == "symlink":
             os.symlink(known.link, name, dir_fd=directory)
             self._links = True
@@ -275,7 +275,7 @@ class _Extraction:
 
     def _take_whiteout(self, header: tar_format.Header, parent: str, name: str) -> None:
         if header.type != tar_format.FILE or header.size:
-            raise BadContent(f"deletion mark `{shown(name)}` in `{shown(parent)}` is not an empty file")
+            raise BadContent(f"deletion mark `{printable(name)}` in `{printable(parent)}` is not an empty file")
         if name == OPAQUE_NAME:
             if parent:
                 self._opaque.add(parent)
@@ -287,7 +287,7 @@ class _Extraction:
             # `.wh..wh.plnk` and the like: aufs's own book-keeping, found in old images; Docker leaves it out as well.
             return
         if hidden in ("", ".", ".."):
-            raise BadContent(f"deletion mark `{shown(name)}` in `{shown(parent)}` names no file")
+            raise BadContent(f"deletion mark `{printable(name)}` in `{printable(parent)}` names no file")
         self._whiteouts.add(f"{parent}/{hidden}" if parent else hidden)
 
     def _hide(self) -> None:
@@ -304,7 +304,7 @@ class _Extraction:
         for path in self._opaque:
             there = self._entries.get(path) or TreeEntry(path, "dir", 0o755)
             if there.type != "dir":
-                raise BadContent(f"`{shown(path)}` is marked as a replaced directory and is none")
+                raise BadContent(f"`{printable(path)}` is marked as a replaced directory and is none")
             self._entries[path] = replace(there, opaque=True)
 
 

@@ -23,7 +23,7 @@ NOTE = "user.launch.owner"
 _LARGEST_ID = 0xFFFFFFFE
 
 
-def with_noted_owners(tree: Tree, upper: Path, others: bytes) -> Tree:
+def apply_noted_owners(tree: Tree, upper: Path, others: bytes) -> Tree:
     """*tree*, scanned from directory *upper*, with the owners that were noted; the notes are removed from *upper*.
 
     *others* is the list, as `owner_reports.OwnerReports.document` makes it; empty when there is none.
@@ -52,12 +52,12 @@ def _with_owner(entry: TreeEntry, location: str, listed: Listed) -> TreeEntry:
     if note is not None:
         os.removexattr(location, NOTE, follow_symlinks=False)
         entry = replace(entry, xattrs=tuple(each for each in entry.xattrs if each[0] != NOTE))
-        return _given_to(entry, *owner_in(note))
+        return _change_owner(entry, *owner_in(note))
     owner = (listed.get(os.lstat(location).st_ino) or listed.get(entry.path)) if listed else None
-    return entry if owner is None else _given_to(entry, *owner)
+    return entry if owner is None else _change_owner(entry, *owner)
 
 
-def _given_to(entry: TreeEntry, uid: int, gid: int) -> TreeEntry:
+def _change_owner(entry: TreeEntry, uid: int, gid: int) -> TreeEntry:
     if (uid, gid) == (0, 0):
         return entry
     return replace(entry, uid=entry.uid if uid == -1 else uid, gid=entry.gid if gid == -1 else gid)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from runtime.errors import StoreError
-from runtime.layer.tree import shown
+from runtime.layer.tree import printable
 
 _FORMAT = b"launch tar stream 1\n"
 _BUFFERED = 1 << 18
@@ -81,7 +81,7 @@ class StreamRecorder:
             self._pending, self._pending_size = [], 0
 
 
-def replayed(record: Path, root: Path) -> Iterator[bytes]:
+def replay(record: Path, root: Path) -> Iterator[bytes]:
     """The stream of *record* with the contents below *root*. Raises StoreError when either is damaged."""
     try:
         with open(record, "rb") as file:
@@ -91,7 +91,7 @@ def replayed(record: Path, root: Path) -> Iterator[bytes]:
             while kind := unpacked.take_kind():
                 yield from _item(kind, unpacked, root)
     except OSError as error:
-        raise StoreError(f"cannot read `{shown(error.filename or str(record))}`: {error.strerror}") from error
+        raise StoreError(f"cannot read `{printable(error.filename or str(record))}`: {error.strerror}") from error
 
 
 def _item(kind: bytes, unpacked: _Unpacked, root: Path) -> Iterator[bytes]:
@@ -117,7 +117,7 @@ def _content(root: Path, path: str, offset: int, size: int, *, whole: bool) -> I
             offset += len(chunk)
             yield chunk
         if offset < end or (whole and os.fstat(descriptor).st_size != size):
-            raise StoreError(f"`{shown(location)}` doesn't have the {size} bytes that the layer's record says")
+            raise StoreError(f"`{printable(location)}` doesn't have the {size} bytes that the layer's record says")
     finally:
         os.close(descriptor)
 

@@ -37,7 +37,7 @@ def read_header(read: Reader, *, take_sparse: bool = False) -> Header | None:
             if records or long_name is not None or long_link is not None:
                 raise BadContent("tar archive ends after an extended header")
             return None
-        kind = _checked_type(block)
+        kind = _check_type(block)
         if kind in b"xgLK":
             body = _extension(block, read, left=_MAX_EXTENSIONS - extensions)
             extensions += BLOCK + len(body)
@@ -55,7 +55,7 @@ def read_header(read: Reader, *, take_sparse: bool = False) -> Header | None:
         return header
 
 
-def _checked_type(block: bytes) -> bytes:
+def _check_type(block: bytes) -> bytes:
     stored = decode_number(block[148:156], "checksum")
     unsigned = sum(block) - sum(block[148:156]) + 8 * 32
     if stored != unsigned:

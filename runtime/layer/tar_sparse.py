@@ -43,7 +43,7 @@ def gnu_sparse(block: bytes, stored: int, read: Callable[[int], bytes]) -> Spars
         more = following[504:505]
         if len(pairs) > _MOST_SEGMENTS:
             raise _too_many()
-    return SparseFile(size, _checked(pairs, size, stored))
+    return SparseFile(size, _check_segments(pairs, size, stored))
 
 
 def _pairs(table: bytes) -> list[tuple[int, int]]:
@@ -65,7 +65,7 @@ def pax_sparse(records: Records, stored: int, read: Callable[[int], bytes]) -> S
     if version == (b"1", b"0"):
         size = _decimal(named.get(b"realsize", b""))
         pairs, taken = _text_map(stored, read)
-        return SparseFile(size, _checked(pairs, size, stored - taken), name)
+        return SparseFile(size, _check_segments(pairs, size, stored - taken), name)
     if version[0] != b"0":
         raise BadContent(f"tar archive has a sparse file of unknown form {b'.'.join(version).decode(errors='replace')}")
     size = _decimal(named.get(b"size", b""))
@@ -78,7 +78,7 @@ def pax_sparse(records: Records, stored: int, read: Callable[[int], bytes]) -> S
     if len(offsets) != len(lengths):
         raise BadContent("tar archive has a sparse file with half a map")
     pairs = list(zip(offsets, lengths, strict=True))
-    return SparseFile(size, _checked(pairs, size, stored), name)
+    return SparseFile(size, _check_segments(pairs, size, stored), name)
 
 
 def _text_map(stored: int, read: Callable[[int], bytes]) -> tuple[list[tuple[int, int]], int]:
@@ -102,7 +102,7 @@ def _text_map(stored: int, read: Callable[[int], bytes]) -> tuple[list[tuple[int
     return [(line(), line()) for _ in range(count)], taken
 
 
-def _checked(pairs: Sequence[tuple[int, int]], size: int, stored: int) -> Segments:
+def _check_segments(pairs: Sequence[tuple[int, int]], size: int, stored: int) -> Segments:
     """*pairs* without empty ones, which mark the end. They must ascend, lie inside the file and make up what is stored."""
     if len(pairs) > _MOST_SEGMENTS:
         raise _too_many()

@@ -67,7 +67,7 @@ class Tree:
         ordered = sorted(entries, key=_path_of)
         for before, after in pairwise(ordered):
             if before.path == after.path:
-                raise BadContent(f"two entries for `{shown(after.path)}` in one layer")
+                raise BadContent(f"two entries for `{printable(after.path)}` in one layer")
         return cls(tuple(_first_name_owns(ordered)))
 
     def __iter__(self) -> Iterator[TreeEntry]:
@@ -81,7 +81,7 @@ def _path_of(entry: TreeEntry) -> str:
     return entry.path
 
 
-def shown(path: str) -> str:
+def printable(path: str) -> str:
     """*path* as it can be printed: surrogate escapes and control characters become `\\x..`."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").encode("unicode_escape").decode()
 
@@ -98,7 +98,9 @@ def _first_name_owns(ordered: list[TreeEntry]) -> Iterator[TreeEntry]:
     for entry in ordered:
         if entry.type == "hardlink":
             if entry.link not in by_path or by_path[entry.link].type != "file":
-                raise BadContent(f"hard link `{shown(entry.path)}` to `{shown(entry.link)}`, which is no file of this layer")
+                raise BadContent(
+                    f"hard link `{printable(entry.path)}` to `{printable(entry.link)}`, which is no file of this layer"
+                )
             first[entry.link] = min(entry.path, first.get(entry.link, entry.link))
     for entry in ordered:
         source = entry.link if entry.type == "hardlink" else entry.path
@@ -191,7 +193,7 @@ def _entry(location: str, path: str, status: os.stat_result, owner: OwnerOf) -> 
             return TreeEntry(path, "char", mode, uid, gid, device=device)
         case stat.S_IFBLK:
             return TreeEntry(path, "block", mode, uid, gid, device=device)
-    raise StoreError(f"`{shown(location)}` is of no known file type")
+    raise StoreError(f"`{printable(location)}` is of no known file type")
 
 
 def _xattrs(location: str, kind: int) -> tuple[tuple[tuple[str, bytes], ...], bool]:

@@ -141,7 +141,7 @@ def diff_ids_from_config(config: dict[str, Any]) -> tuple[Digest, ...]:
     return tuple(Digest(_text(item, "diff_id")) for item in _list(rootfs, "diff_ids", "image configuration"))
 
 
-def checked_diff_ids(config: dict[str, Any], layers: int, *, architecture: str | None) -> tuple[Digest, ...]:
+def check_diff_ids(config: dict[str, Any], layers: int, *, architecture: str | None) -> tuple[Digest, ...]:
     """The diff_ids of an image with so many *layers*, for linux and *architecture* (None: whatever it is)."""
     diff_ids = diff_ids_from_config(config)
     if len(diff_ids) != layers:

@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from runtime.errors import BadContent, NetworkError
 from runtime.http.connections import Answer, basic
-from runtime.http.proxies import shown
+from runtime.http.proxies import redact_url
 from runtime.registry.credentials import Credentials
 from runtime.registry.refusals import refusal
 
@@ -90,7 +90,7 @@ class Authority:
         if challenge is None:
             return False
         if challenge.scheme == "bearer" and secure and urlsplit(challenge.realm).scheme != "https":
-            raise NetworkError(f"registry `{self._host}` wants tokens from `{shown(challenge.realm)}`, which is not https")
+            raise NetworkError(f"registry `{self._host}` wants tokens from `{redact_url(challenge.realm)}`, which is not https")
         with self._lock:
             if self._challenge is None or challenge.scheme != self._challenge.scheme or challenge.realm != self._challenge.realm:
                 self._challenge = challenge
@@ -101,7 +101,7 @@ class Authority:
             token = self._tokens.get(scopes)
             if token is not None and sent == f"Bearer {token.value}":
                 # The registry's clock, or its keys, are not those of the realm any more; or it wants a scope of its own.
-                self._tokens[scopes] = self._new_token(challenge, _merged(scopes, challenge.scopes))
+                self._tokens[scopes] = self._new_token(challenge, _merge_scopes(scopes, challenge.scopes))
             return True
 
     def _new_token(self, challenge: Challenge, wanted: Scopes) -> _Token:
@@ -116,7 +116,7 @@ class Authority:
         document = self._document(answer, challenge.realm, wanted)
         value = document.get("token") or document.get("access_token")
         if not isinstance(value, str) or not value.isascii() or not value.isprintable():
-            raise BadContent(f"`{shown(challenge.realm)}` gives no token for registry `{self._host}`")
+            raise BadContent(f"`{redact_url(challenge.realm)}` gives no token for registry `{self._host}`")
         lives = document.get("expires_in")
         life_s = max(float(lives), _SHORTEST_LIFE_S) if isinstance(lives, int | float) else _SHORTEST_LIFE_S
         return _Token(value, asked_at + life_s * 0.9)
@@ -141,7 +141,7 @@ class Authority:
         return self._ask("POST", realm, {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(form).encode())
 
     def _document(self, answer: Answer, realm: str, scopes: Scopes) -> dict[str, Any]:
-        what = f"a token from `{shown(realm)}` for `{' '.join(scopes) or 'a login'}`"
+        what = f"a token from `{redact_url(realm)}` for `{' '.join(scopes) or 'a login'}`"
         content = answer.read_all(_LIMIT, what)
         if answer.status != 200:
             raise refusal(answer.status, content, host=self._host, what=what, login=self.login)
@@ -152,7 +152,7 @@ class Authority:
         return document if isinstance(document, dict) else {}
 
 
-def _merged(ours: Scopes, theirs: Scopes) -> Scopes:
+def _merge_scopes(ours: Scopes, theirs: Scopes) -> Scopes:
     """One scope for each resource, with the actions of both."""
     actions: dict[str, dict[str, None]] = {}
     for scope in (*ours, *theirs):

@@ -21,8 +21,8 @@ from runtime.registry.credentials import (
     AuthFile,
     Credentials,
     auth_files,
+    auth_key,
     docker_config,
-    filed_under,
     host_of_key,
     read_auth_file,
 )
@@ -61,7 +61,7 @@ def _forget_in(path: Path, host: str, environ: Mapping[str, str]) -> Iterator[st
     helper, keys = _helper_of(file, host), _keys_of(file, host)
     # A helper for all registries is only asked where docker has noted that it knows this one.
     if helper and (keys or host in _helper_hosts(file)):
-        erase_with_helper(helper, filed_under(host), environ)
+        erase_with_helper(helper, auth_key(host), environ)
         yield f"docker-credential-{helper}"
     if keys:
         auths = {key: entry for key, entry in file.entries("auths").items() if key not in keys}
@@ -81,7 +81,7 @@ def _target(environ: Mapping[str, str]) -> Path:
 def _store_in(file: AuthFile, host: str, credentials: Credentials, environ: Mapping[str, str]) -> str:
     helper = _helper_of(file, host)
     if helper:
-        store_with_helper(helper, filed_under(host), credentials, environ)
+        store_with_helper(helper, auth_key(host), credentials, environ)
         entry: dict[str, Any] = {}
         where = f"docker-credential-{helper}"
     else:
@@ -93,7 +93,7 @@ def _store_in(file: AuthFile, host: str, credentials: Credentials, environ: Mapp
         where = str(file.path)
     stale = _keys_of(file, host)
     auths = {key: known for key, known in file.entries("auths").items() if key not in stale}
-    _write(file.path, {**file.document, "auths": {**auths, filed_under(host): entry}})
+    _write(file.path, {**file.document, "auths": {**auths, auth_key(host): entry}})
     return where
 
 

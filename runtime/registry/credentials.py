@@ -104,7 +104,7 @@ def read_auth_file(path: Path) -> AuthFile | None:
     return AuthFile(path, document)
 
 
-def filed_under(host: str) -> str:
+def auth_key(host: str) -> str:
     """The key that docker and podman use for *host*."""
     return HUB_KEY if host == DOCKER_HUB else host
 
@@ -133,7 +133,7 @@ def _in_file(file: AuthFile, host: str, repository: str, environ: Mapping[str, s
 def _ask_helper(helper: str, host: str, environ: Mapping[str, str]) -> Credentials | None:
     from runtime.registry.credential_helper import ask_helper
 
-    return ask_helper(helper, filed_under(host), environ)
+    return ask_helper(helper, auth_key(host), environ)
 
 
 def _from_special_to_general(host: str, repository: str) -> Iterator[str]:

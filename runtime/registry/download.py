@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from runtime.errors import BadContent, NetworkError
-from runtime.http.client import Patience, spoken
+from runtime.http.client import Patience, error_words
 from runtime.http.connections import Answer
 from runtime.oci.image_documents import DOCUMENT_LIMIT, Descriptor
 from runtime.registry.client import Registry
@@ -127,7 +127,7 @@ class BlobStream:
         if pause is None:
             raise NetworkError(
                 f"registry `{self._registry.host}`: blob `{self._descriptor.digest}` of `{self._repository}` breaks off after "
-                f"{self._received} of {self._descriptor.size} bytes, also when it is continued: {spoken(error)}"
+                f"{self._received} of {self._descriptor.size} bytes, also when it is continued: {error_words(error)}"
             ) from error
         self._failures += 1
         time.sleep(pause)

@@ -32,7 +32,7 @@ class NotInRegistry(RegistryRefusal):
 
 def refusal(status: int, body: bytes, *, host: str, what: str, login: str | None) -> RegistryRefusal:
     """The error for an answer *status* to a request for *what* (`manifest `x` of `a/b``). *login*: as whom we asked."""
-    codes, words = _spoken(body)
+    codes, words = _parse_errors(body)
     why = f"{words} (HTTP {status})" if words else f"HTTP {status}"
     subject = f"registry `{host}`: {what}"
     if status == 404:
@@ -55,7 +55,7 @@ def _not_found_hint(host: str, login: str | None) -> str:
     return hint if login else f"{hint}; a private repository shows itself only after `launch login {host}`"
 
 
-def _spoken(body: bytes) -> tuple[tuple[str, ...], str]:
+def _parse_errors(body: bytes) -> tuple[tuple[str, ...], str]:
     """Codes and words of an error document; any of it may be missing."""
     try:
         document: Any = json.loads(body)

@@ -27,7 +27,7 @@ Group = tuple[int, ...]
 """Positions of snapshots, ascending."""
 
 
-def joined_entries(store: Store, layers: Sequence[Layer], groups: Sequence[Group], which: int) -> list[tuple[TreeEntry, Path]]:
+def join_entries(store: Store, layers: Sequence[Layer], groups: Sequence[Group], which: int) -> list[tuple[TreeEntry, Path]]:
     """The entries of the joined layer `groups[which]` of the image, sorted, each with the directory that has its content."""
     group = groups[which]
     trees = {position: store.tree_of(layers[position]) for position in group}
@@ -67,8 +67,8 @@ def manifest_layer_chunks(store: Store, image: Image, which: int) -> Iterator[by
     group = image.groups[which]
     if len(group) == 1:
         return layer_chunks(store, image.layers[group[0]])
-    joined = merged_tar_chunks(joined_entries(store, image.layers, image.groups, which))
-    return checked(joined, manifest_layer_digest(image, which))
+    joined = merged_tar_chunks(join_entries(store, image.layers, image.groups, which))
+    return check_stream(joined, manifest_layer_digest(image, which))
 
 
 def manifest_layer_digest(image: Image, which: int) -> Digest:
@@ -80,10 +80,10 @@ def layer_chunks(store: Store, layer: Layer | Digest) -> Iterator[bytes]:
     """The uncompressed tar stream of *layer*. Raises StoreError when its content has changed, at the latest at the end: who
     sends the stream on must not call it complete before."""
     diff_id = layer.diff_id if isinstance(layer, Layer) else layer
-    return checked(layer_stream(store.layer_dir(diff_id).parent), diff_id)
+    return check_stream(layer_stream(store.layer_dir(diff_id).parent), diff_id)
 
 
-def checked(stream: Iterable[bytes], digest: Digest) -> Iterator[bytes]:
+def check_stream(stream: Iterable[bytes], digest: Digest) -> Iterator[bytes]:
     """*stream*; raises StoreError behind its last piece when it doesn't have *digest*."""
     hasher = hashlib.sha256()
     for chunk in stream:

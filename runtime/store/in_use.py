@@ -121,7 +121,7 @@ def unpin(store: Store, image: Image) -> bool:
     return True
 
 
-def pinned(store: Store) -> frozenset[Digest]:
+def pinned_images(store: Store) -> frozenset[Digest]:
     """Digests of all pinned images."""
     try:
         return frozenset(Digest(f"sha256:{name}") for name in os.listdir(store.root / PINS) if len(name) == 64)

@@ -55,10 +55,10 @@ def os_release(tree: MergedTree) -> dict[str, str]:
     """The variables of os-release(5); empty when there is none."""
     content = tree.read("etc/os-release", limit=64 << 10) or tree.read("usr/lib/os-release", limit=64 << 10) or b""
     pairs = re.findall(r"^([A-Z0-9_]+)=(.*)$", content.decode("utf-8", "replace"), re.MULTILINE)
-    return {name: _unquoted(value.strip()) for name, value in pairs}
+    return {name: _unquote(value.strip()) for name, value in pairs}
 
 
-def _unquoted(value: str) -> str:
+def _unquote(value: str) -> str:
     if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
         return re.sub(r"\\(.)", r"\1", value[1:-1])
     return value

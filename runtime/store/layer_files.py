@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 from runtime.errors import StoreError
-from runtime.layer.tree import OPAQUE_XATTRS, Tree, TreeEntry, is_overlay_xattr, shown
+from runtime.layer.tree import OPAQUE_XATTRS, Tree, TreeEntry, is_overlay_xattr, printable
 
 _NEVER = ("hardlink", "whiteout", "char", "block")
 
@@ -29,7 +29,7 @@ def settle(root: Path, tree: Tree, *, files_are_settled: bool = False) -> None:
         try:
             _settle_entry(location, entry, as_root)
         except OSError as error:
-            raise StoreError(f"cannot set the attributes of `{shown(location)}`: {error.strerror}") from error
+            raise StoreError(f"cannot set the attributes of `{printable(location)}`: {error.strerror}") from error
     if as_root:
         os.chown(base, 0, 0)
     os.chmod(base, 0o755)
@@ -74,12 +74,12 @@ def first_difference(tree: Tree, root: Path) -> str | None:
             path = name if below == "." else f"{below}/{name}"
             entry = made.pop(path, None)
             if entry is None:
-                return f"`{shown(path)}` is there, and no part of it"
+                return f"`{printable(path)}` is there, and no part of it"
             what = _difference(os.path.join(directory, name), entry, has_owners)
             if what is not None:
-                return f"`{shown(path)}` has {what}"
+                return f"`{printable(path)}` has {what}"
     missing = next(iter(made), None)
-    return None if missing is None else f"`{shown(missing)}` is missing"
+    return None if missing is None else f"`{printable(missing)}` is missing"
 
 
 _KINDS = {"file": stat.S_IFREG, "hardlink": stat.S_IFREG, "dir": stat.S_IFDIR, "symlink": stat.S_IFLNK, "fifo": stat.S_IFIFO}

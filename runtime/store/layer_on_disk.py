@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runtime.errors import StoreError
 from runtime.layer.archive import digest_tree, tar_chunks
-from runtime.layer.stream_record import replayed
+from runtime.layer.stream_record import replay
 from runtime.layer.tree import Tree, read_tree
 from runtime.oci.digest import Digest, digest_file
 from runtime.store.layer_files import first_difference
@@ -37,7 +37,7 @@ def _content_damage(directory: Path, tree: Tree, diff_id: Digest) -> str | None:
         found = digest_tree(tree, directory / "root").diff_id
         return None if found == diff_id else f"its content has digest `{found}`"
     hasher = hashlib.sha256()
-    for chunk in replayed(directory / STREAM, directory / "root"):
+    for chunk in replay(directory / STREAM, directory / "root"):
         hasher.update(chunk)
     if hasher.hexdigest() != diff_id.hex:
         return f"its content has digest `sha256:{hasher.hexdigest()}`"
@@ -57,7 +57,7 @@ def layer_stream(directory: Path) -> Iterator[bytes]:
     """The uncompressed tar stream of the layer in *directory*: as it came, or in the one form that its manifest has. Raises
     StoreError when a file is not as it was."""
     if (directory / STREAM).exists():
-        return replayed(directory / STREAM, directory / "root")
+        return replay(directory / STREAM, directory / "root")
     return tar_chunks(read_tree(directory / "tree.jsonl"), directory / "root")
 
 

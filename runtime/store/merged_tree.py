@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime.errors import StoreError
-from runtime.layer.tree import Tree, TreeEntry, shown
+from runtime.layer.tree import Tree, TreeEntry, printable
 from runtime.store.records import Layer
 from runtime.store.store import Store
 
@@ -100,7 +100,7 @@ class MergedTree:
         try:
             descriptor = os.open(location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
-            raise StoreError(f"cannot read `{shown(location)}`: {error.strerror}") from error
+            raise StoreError(f"cannot read `{printable(location)}`: {error.strerror}") from error
         with open(descriptor, "rb") as file:
             return file.read(limit)
 

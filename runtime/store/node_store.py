@@ -23,7 +23,7 @@ from runtime.store.layer_files import settle
 from runtime.store.power_cuts import is_whole, suspects
 from runtime.store.publish import name_layer
 from runtime.store.records import Image, Layer
-from runtime.store.scratch import made_place, own_directory
+from runtime.store.scratch import make_place, own_directory
 from runtime.store.store import Store
 from runtime.store.usage import look
 
@@ -43,10 +43,10 @@ class LayersHere:
 
 def node_store(place: str, environ: Mapping[str, str]) -> Store:
     """This user's store in *place*, which may have `$VARIABLES`. Nothing is made yet but *place* itself."""
-    return Store(own_directory(made_place(place, environ), name="launch-store"))
+    return Store(own_directory(make_place(place, environ), name="launch-store"))
 
 
-def layers_here(
+def copy_layers_here(
     image: Image,
     shared: Store,
     node: Store,
@@ -59,7 +59,7 @@ def layers_here(
     *tell* hears of copying, which may take minutes; *go_on* is called between two layers."""
     try:
         node.ensure()
-        held = _held(image, node)
+        held = _hold_image(image, node)
         missing = [layer for layer in _distinct(image.layers) if not _has(node, layer.diff_id)]
         trouble = _make_room(node, missing, max_bytes)
         if missing and trouble is None:
@@ -73,7 +73,7 @@ def layers_here(
     return LayersHere(directories, sum(layer.diff_id in there for layer in missing), held, trouble)
 
 
-def _held(image: Image, node: Store) -> HeldImage:
+def _hold_image(image: Image, node: Store) -> HeldImage:
     """The record of *image* in *node*, held: no layer of it is collected, nor one that is yet to be copied."""
     while True:
         node.put_image(config=image.config, manifest=image.manifest, layers=image.layers, groups=image.groups)

@@ -66,21 +66,21 @@ def scratch_directory(environ: Mapping[str, str], *, named: str | None = None) -
 
 def _places(environ: Mapping[str, str], named: str | None) -> Iterator[Path]:
     if named is not None:
-        yield made_place(named, environ)
+        yield make_place(named, environ)
         return
     yield from dict.fromkeys([*(Path(environ[name]) for name in VARIABLES if environ.get(name)), DEFAULT])
 
 
-def made_place(named: str, environ: Mapping[str, str]) -> Path:
+def make_place(named: str, environ: Mapping[str, str]) -> Path:
     """The directory that a configuration names, made if it is missing and can be."""
-    place = Path(expanded(named, environ))
+    place = Path(expand_variables(named, environ))
     if place.is_absolute():
         with suppress(OSError):  # `own_directory` says what is wrong with it
             place.mkdir(mode=0o755, parents=True, exist_ok=True)
     return place
 
 
-def expanded(place: str, environ: Mapping[str, str]) -> str:
+def expand_variables(place: str, environ: Mapping[str, str]) -> str:
     """*place* with `$NAME` and `${NAME}` filled in. Raises Unsupported for one that is not set."""
 
     def value(match: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from runtime.layer.tree import Tree, TreeEntry, shown
+from runtime.layer.tree import Tree, TreeEntry, printable
 from runtime.store.merged_tree import MergedTree
 
 Aspect = Literal["type", "mode", "owner", "size", "content", "link", "device", "xattrs"]
@@ -109,7 +109,7 @@ def in_words(difference: PathDifference) -> list[str]:
         sizes = f"{before.size} → {after.size} bytes" if before.size != after.size else f"{before.size} bytes"
         words.append(f"content ({sizes})")
     if before.link != after.link:
-        words.append(f"leads to `{shown(before.link)}` → `{shown(after.link)}`")
+        words.append(f"leads to `{printable(before.link)}` → `{printable(after.link)}`")
     if before.xattrs != after.xattrs:
         names = sorted({name for name, _ in set(before.xattrs) ^ set(after.xattrs)})
         words.append(f"extended attributes {', '.join(names)}")
@@ -184,7 +184,7 @@ def _text_diff(old: str, new: str) -> Iterator[str]:
     lines = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=0))[2:]
     lines = [line for line in lines if not line.startswith("@@")]
     for line in lines[:_DIFF_LINES]:
-        text = line[0] + shown(line[1:])
+        text = line[0] + printable(line[1:])
         yield text if len(text) <= _LINE_LENGTH else f"{text[:_LINE_LENGTH]}…"
     if len(lines) > _DIFF_LINES:
         yield f"… {len(lines) - _DIFF_LINES} lines more"

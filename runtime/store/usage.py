@@ -15,7 +15,7 @@ from pathlib import Path
 
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest
-from runtime.store.in_use import earliest_build, is_held, pinned
+from runtime.store.in_use import earliest_build, is_held, pinned_images
 from runtime.store.records import Image
 from runtime.store.store import Store
 
@@ -55,7 +55,7 @@ class Usage:
 def look(store: Store, *, keep: Collection[str] = ()) -> Usage:
     """What *store* holds now. *keep* are digests of images that runs use."""
     since = earliest_build(store.root)
-    pins = pinned(store)
+    pins = pinned_images(store)
     plans = _plan_times(store)
     names = store.names_by_digest()
     images = []

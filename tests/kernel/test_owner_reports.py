@@ -13,7 +13,7 @@ from runtime.container.run_once import OWNER_NOTES, run_to_completion
 from runtime.container.spec import ContainerSpec
 from runtime.kernel.id_maps import IdMapKind
 from runtime.layer.diff import diff
-from runtime.layer.noted_owners import NOTE, with_noted_owners
+from runtime.layer.noted_owners import NOTE, apply_noted_owners
 from runtime.layer.tree import Tree, TreeEntry
 
 pytestmark = pytest.mark.requires("root", "overlayfs", "proc", "seccomp")
@@ -45,7 +45,7 @@ def owners_after(tmp_path: Path, base: Path, script: str) -> dict[str, TreeEntry
     )
     ended, output = run_to_completion(spec, kinds=(IdMapKind.SINGLE,))
     assert 0 == ended.shell_code, output.decode()
-    tree: Tree = with_noted_owners(diff(overlay / "u"), overlay / "u", (overlay / OWNER_NOTES).read_bytes())
+    tree: Tree = apply_noted_owners(diff(overlay / "u"), overlay / "u", (overlay / OWNER_NOTES).read_bytes())
     for entry in tree:
         assert NOTE not in os.listxattr(overlay / "u" / entry.path, follow_symlinks=False), entry.path
     return {entry.path: entry for entry in tree}

@@ -14,7 +14,7 @@ from runtime.oci.digest import digest_bytes
 from runtime.rootfs.overlay_trial import why_no_writable_layer
 from runtime.rootfs.removal import remove_tree
 from runtime.store.layer_on_disk import damage_of
-from runtime.store.node_store import layers_here, node_store
+from runtime.store.node_store import copy_layers_here, node_store
 from runtime.store.records import Image
 from runtime.store.store import Store
 
@@ -100,12 +100,12 @@ def image_of(store: Store, *names: str) -> Image:
 
 def test_a_node_s_full_disk_gives_up_what_is_unused_and_then_the_shared_store_is_read(disk: Path, small: Path) -> None:
     shared, node = Store(disk / "shared-store").ensure(), node_store(str(small), {})
-    layers_here(image_of(shared, "old"), shared, node)
+    copy_layers_here(image_of(shared, "old"), shared, node)
     new = image_of(shared, "new1", "new2")
-    here = layers_here(new, shared, node)  # two and a record: the old one has to go
+    here = copy_layers_here(new, shared, node)  # two and a record: the old one has to go
     assert (None, 2) == (here.trouble, here.copied)
     assert {layer.diff_id for layer in new.layers} == set(node.layers())
-    more = layers_here(image_of(shared, "more"), shared, node)  # while `here` is in use
+    more = copy_layers_here(image_of(shared, "more"), shared, node)  # while `here` is in use
     assert "no space left on device" in (more.trouble or "")
     assert all(directory.is_relative_to(shared.root) for directory in more.directories)
     assert [".gate"] == os.listdir(node.root / "tmp")

@@ -12,8 +12,8 @@ from launcher.cli.images.dockerfile_build import build_dockerfile, is_meant
 from launcher.cli.timings import Timings
 from launcher.errors import ConfigError, LaunchError
 from runtime.build.builder import BuildResult
-from runtime.build.step_label import counted
 from runtime.oci.digest import Digest
+from runtime.plurals import counted
 from runtime.state_dir import state_dir
 from runtime.store.records import Image
 from runtime.store.store import Store

@@ -8,8 +8,8 @@ from typing import Any
 
 from launcher.cli import render
 from launcher.plan.images.image_difference import Collapsed, ConfigDifference, ImageDifference, PackageDifference, collapse
-from runtime.build.step_label import counted
-from runtime.layer.tree import shown
+from runtime.layer.tree import printable
+from runtime.plurals import counted
 from runtime.store.records import Image
 from runtime.store.store import Store
 
@@ -89,7 +89,7 @@ def _value(value: Any) -> str:
 def _file_line(each: Collapsed) -> str:
     difference = each.difference
     entry = difference.after or difference.before
-    line = f"{_SIGNS[difference.kind]} {shown(difference.path)}"
+    line = f"{_SIGNS[difference.kind]} {printable(difference.path)}"
     if entry is not None and entry.type == "dir":
         line += "/"
     if each.files_below:

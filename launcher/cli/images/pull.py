@@ -13,8 +13,8 @@ from launcher.plan.bases.debian_record import debian_architecture
 from launcher.plan.bases.imported_base import pin_reference
 from launcher.plan.bases.pinning import Pinning
 from runtime.build.observer import NullObserver
-from runtime.build.step_label import counted
 from runtime.oci.reference import Remote, familiar_name, parse_reference
+from runtime.plurals import counted
 from runtime.registry.known_places import place_name, record_pull
 from runtime.state_dir import state_dir
 from runtime.store.store import Store

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from launcher.cli import render
 from launcher.cli.arguments import Talk
 from launcher.cli.progress import BuildProgress
-from runtime.build.step_label import counted
+from runtime.plurals import counted
 from runtime.registry.layer_push import How, PushedLayer
 
 _STYLES = {How.SENT: "green", How.MOUNTED: "green", How.THERE: "dim"}

@@ -10,8 +10,8 @@ from typing import Any
 from launcher.cli import render
 from launcher.plan.images.image_facts import image_facts
 from launcher.plan.images.recipe import SBOM
-from runtime.build.step_label import counted
 from runtime.oci.digest import Digest
+from runtime.plurals import counted
 from runtime.state_dir import StateDir, state_dir
 from runtime.store.store import Store
 

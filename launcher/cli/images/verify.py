@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from launcher.cli import render
 from launcher.cli.arguments import Talk
 from launcher.cli.command import Options
-from runtime.build.step_label import counted
-from runtime.layer.tree import shown
+from runtime.layer.tree import printable
+from runtime.plurals import counted
 from runtime.state_dir import state_dir
 from runtime.store.store import Store
 
@@ -70,7 +70,7 @@ def _print_layer(difference: LayerDifference, of: int) -> None:
         what = difference.note or f"{counted(len(difference.files), 'path')} not the same"
     print(f"layer {difference.position} of {of}  {difference.label}: {what}")
     for file in difference.files[:_FILES_SHOWN]:
-        print(f"  {shown(file.path)}  {', '.join(file.what)}")
+        print(f"  {printable(file.path)}  {', '.join(file.what)}")
         for line in file.detail:
             print(f"    {line}")
     if len(difference.files) > _FILES_SHOWN:
@@ -101,4 +101,4 @@ def _document(verdict: Verdict) -> dict[str, object]:
 
 
 def _file_document(file: FileDifference) -> dict[str, object]:
-    return {"path": shown(file.path), "what": list(file.what), "detail": list(file.detail)}
+    return {"path": printable(file.path), "what": list(file.what), "detail": list(file.detail)}

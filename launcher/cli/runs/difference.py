@@ -12,7 +12,7 @@ from launcher.cli.plots.sparkline import sparkline
 from launcher.cli.runs.summary import headline
 from launcher.run.compare.run_difference import Change, MetricDifference, RunDifference, run_difference
 from launcher.tracking.record.run_record import RunRecord
-from runtime.build.step_label import counted
+from runtime.plurals import counted
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 _MOST_FILES = 20

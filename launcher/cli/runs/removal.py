@@ -14,7 +14,7 @@ from launcher.run.keep import finish_removals, is_pinned, pin, remove_run, unpin
 from launcher.run.recover import recover_all
 from launcher.tracking.record.run_record import RunRecord, find_run, list_runs
 from launcher.tracking.sync import is_synced
-from runtime.build.step_label import counted
+from runtime.plurals import counted
 from runtime.state_dir import StateDir, state_dir
 
 

@@ -15,7 +15,7 @@ from launcher.run.recover import recover_all
 from launcher.tracking.record.run_fields import DURATIONS, MOMENTS, Value, check, value
 from launcher.tracking.record.run_nodes import node_words
 from launcher.tracking.record.run_record import RunRecord, fold, list_runs
-from runtime.build.step_label import counted
+from runtime.plurals import counted
 from runtime.state_dir import state_dir
 
 COLUMNS = ("RUN", "EXPERIMENT", "STATUS", "REASON", "EXIT", "STARTED", "DURATION", "METRICS")

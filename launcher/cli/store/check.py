@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from launcher.cli import render
-from runtime.build.step_label import counted
+from runtime.plurals import counted
 from runtime.state_dir import StateDir, state_dir
 from runtime.store.check import Problem, check
 from runtime.store.store import Store

@@ -7,7 +7,7 @@ from launcher.cli.command import Options
 from launcher.cli.store.cache_entries import cache_entries
 from launcher.errors import ConfigError
 from launcher.run.images_in_use import images_in_use
-from runtime.build.step_label import counted
+from runtime.plurals import counted
 from runtime.state_dir import state_dir
 from runtime.store.garbage import Collected, Rules, collect
 from runtime.store.records import Image

@@ -13,7 +13,7 @@ from launcher.run.recover import recover_all
 from launcher.sweep.results import SweepResults, results_of
 from launcher.sweep.trial_log import read_place
 from launcher.tracking.record.run_record import RunRecord, find_run, list_runs
-from runtime.build.step_label import counted
+from runtime.plurals import counted
 from runtime.state_dir import StateDir, state_dir
 
 

@@ -9,7 +9,7 @@ from launcher.cluster.submission import engine_named
 from launcher.cluster.trials.exchange import worker_dirs
 from launcher.cluster.trials.worker_job import WorkerJob, read_worker
 from launcher.run import active
-from runtime.build.step_label import counted
+from runtime.plurals import counted
 from runtime.state_dir import RunDir, StateDir
 
 

@@ -29,7 +29,7 @@ from launcher.sweep.running import FileWatch, Running
 from launcher.sweep.stage import Stage
 from launcher.sweep.trial import Trial
 from launcher.tracking.record.run_record import RunRecord, fold
-from runtime.build.step_label import counted
+from runtime.plurals import counted
 from runtime.state_dir import RunDir
 
 DEFAULT_JOBS = 16

@@ -20,7 +20,7 @@ from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.plan import BuildPlan, ContextFiles, CopyFiles, CopyIn, RunCommand, RunMount, Step
 from runtime.errors import StoreError
 from runtime.layer.extract import extract
-from runtime.layer.tree import shown
+from runtime.layer.tree import printable
 from runtime.oci.digest import digest_file
 from runtime.store.records import Image
 from runtime.store.store import Store
@@ -96,7 +96,7 @@ class _Sources:
                 shutil.copyfile(origin, place)
                 place.chmod(mode & 0o777)
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        self.notes.append(f"`{shown(changed[0][0])}`{more} in `{root}` changed since: the image's own copy is taken")
+        self.notes.append(f"`{printable(changed[0][0])}`{more} in `{root}` changed since: the image's own copy is taken")
         return os.fspath(target)
 
     def _in_image(self, root: str, file: File) -> Path:
@@ -109,7 +109,7 @@ class _Sources:
             return self._contents[sha256]
         except KeyError:
             raise LaunchError(
-                f"`{shown(os.path.join(root, path))}` changed since the image was made from it, and the image has no copy",
+                f"`{printable(os.path.join(root, path))}` changed since the image was made from it, and the image has no copy",
                 hint=f"bring back the file with sha256 {sha256}",
             ) from None
 

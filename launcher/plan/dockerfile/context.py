@@ -16,7 +16,7 @@ from pathlib import Path
 from launcher.errors import ConfigError, Origin
 from launcher.plan.dockerfile.dockerignore import Ignore
 from launcher.plan.stat_cache import StatCache
-from runtime.build.copy.go_match import compiled, has_wildcards, unescaped
+from runtime.build.copy.go_match import compile_pattern, has_wildcards, unescape
 from runtime.suggestions import did_you_mean
 
 DIRECTORY = 0o040755
@@ -56,7 +56,7 @@ class BuildContext:
         """What *source*, a path or a pattern, means. A pattern that fits nothing means nothing, as in BuildKit."""
         clean = _clean(source)
         if not has_wildcards(clean):
-            return [self._one(unescaped(clean), source, exclude, origin)]
+            return [self._one(unescape(clean), source, exclude, origin)]
         try:
             matches = sorted(self._matches("", clean.split("/")))
         except ValueError as error:
@@ -138,7 +138,7 @@ class BuildContext:
         return status
 
     def _matches(self, directory: str, segments: Sequence[str]) -> Iterator[str]:
-        pattern, rest = compiled(segments[0]), segments[1:]
+        pattern, rest = compile_pattern(segments[0]), segments[1:]
         for name in self._names(directory):
             path = f"{directory}/{name}" if directory else name
             if pattern.fullmatch(name) is None:

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from launcher.errors import ConfigError, Origin
-from runtime.build.copy.go_match import compiled
+from runtime.build.copy.go_match import compile_pattern
 
 _Fits = tuple[bool, ...]
 """Of each pattern: whether it fits a path or a directory above it."""
@@ -90,7 +90,7 @@ def _patterns(lines: Iterable[tuple[Origin | None, str]]) -> Iterable[_Pattern]:
             raise ConfigError("a `!` without a pattern", origin=origin)
         pattern = posixpath.normpath(pattern).lstrip("/") or "/"
         try:
-            compiled(pattern)
+            compile_pattern(pattern)
         except ValueError as error:
             raise ConfigError(f"`{written}` is not a pattern: {error}", origin=origin) from error
         yield _Pattern(_regex(pattern), exception)
@@ -121,7 +121,7 @@ def _regex(pattern: str) -> re.Pattern[str]:
 
 
 def _brackets(pattern: str, at: int) -> tuple[str, int]:
-    """The class whose `[` stands before *at*, and where it ends; `compiled` has said that it is one. It may fit a slash."""
+    """The class whose `[` stands before *at*, and where it ends; `compile_pattern` said that it is one. It may fit a slash."""
     made = ["["]
     if pattern[at] == "^":
         made.append("^")

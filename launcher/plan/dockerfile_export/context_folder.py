@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runtime.errors import BuildError
 from runtime.layer.archive import merged_tar_chunks
-from runtime.layer.tree import TreeEntry, shown
+from runtime.layer.tree import TreeEntry, printable
 from runtime.store.image_blobs import layer_chunks
 from runtime.store.merged_tree import MergedTree
 from runtime.store.records import Layer
@@ -154,4 +154,4 @@ def _check(found: str, sha256: str, root: str, source: str) -> None:
 
 
 def _changed_error(root: str, source: str, how: str) -> BuildError:
-    return BuildError(f"`{shown(os.path.join(root, source))}` changed while it was written: {how}", hint="try again")
+    return BuildError(f"`{printable(os.path.join(root, source))}` changed while it was written: {how}", hint="try again")

@@ -43,10 +43,11 @@ from runtime.build.plan import (
     UnpackDebs,
 )
 from runtime.build.run.apply_run_command import ENVIRONMENT
-from runtime.build.step_label import counted, step_label
+from runtime.build.step_label import step_label
 from runtime.layer.diff import matcher
 from runtime.layer.tree import TreeEntry
 from runtime.oci.reference import Remote, parse_reference, shown_reference
+from runtime.plurals import counted
 from runtime.store.merged_tree import MergedTree, merged_tree
 from runtime.store.records import Layer
 from runtime.store.store import Store

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.layer.tree import shown
+from runtime.layer.tree import printable
 from runtime.store.installed_packages import InstalledPackage, installed_packages
 from runtime.store.merged_tree import merged_tree
 from runtime.store.records import Image
@@ -73,7 +73,7 @@ class ImageDifference:
             "config": [{"name": each.name, "before": each.before, "after": each.after} for each in self.config],
             "files": [
                 {
-                    "path": shown(each.path),
+                    "path": printable(each.path),
                     "difference": each.kind,
                     "type": _type(each),
                     "changes": {what: [before, after] for what, before, after in each.aspects},

@@ -11,7 +11,7 @@ from runtime.build.plan import ImportImage, UnpackDebs
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest
 from runtime.registry.known_places import pulls, pushes
-from runtime.store.in_use import pinned
+from runtime.store.in_use import pinned_images
 from runtime.store.records import Image
 from runtime.store.store import Store
 
@@ -32,7 +32,7 @@ def image_facts(image: Image, store: Store) -> dict[str, Any]:
         "base": None if recipe is None else base_of(recipe),
         "recipe": _recipe_facts(recipe),
         "sbom": store.is_attached(image, SBOM),
-        "pinned": image.digest in pinned(store),
+        "pinned": image.digest in pinned_images(store),
         "pulled": _places(pulls(image, store), "pulled_at"),
         "pushed": _places(pushes(image, store), "pushed_at"),
         "config": image.config.get("config") or {},

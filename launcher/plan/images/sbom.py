@@ -16,7 +16,7 @@ from urllib.parse import quote
 from launcher.plan.launch_plan import Lock
 from launcher.version import VERSION
 from runtime.build.plan import BuildPlan, ImportImage, UnpackDebs
-from runtime.layer.tree import shown
+from runtime.layer.tree import printable
 from runtime.store.installed_packages import InstalledPackage, installed_packages, os_release
 from runtime.store.merged_tree import merged_tree
 from runtime.store.records import Image
@@ -94,7 +94,7 @@ def _component(package: InstalledPackage, purl: str, hashes: Mapping[tuple[str, 
 
 def _occurrence(package: InstalledPackage) -> dict[str, str]:
     # A path may be any bytes, a document is UTF-8.
-    return {"location": f"/{shown(package.location)}"}
+    return {"location": f"/{printable(package.location)}"}
 
 
 def _operating_system(release: Mapping[str, str]) -> list[dict[str, Any]]:

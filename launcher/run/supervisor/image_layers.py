@@ -40,7 +40,7 @@ def image_layers(image: Image, store: Store, cluster: Cluster, *, inbox: SignalI
     shared = ImageLayers(tuple(map(store.layer_dir, image.layers)))
     if cluster.node_store is None:
         return shared
-    from runtime.store.node_store import layers_here, node_store
+    from runtime.store.node_store import copy_layers_here, node_store
 
     def go_on() -> None:
         for request in inbox.read():
@@ -51,7 +51,7 @@ def image_layers(image: Image, store: Store, cluster: Cluster, *, inbox: SignalI
     except RuntimeFailure as failure:
         note(f"the image's layers are read from `{store.root}`, `cluster.node_store` cannot be used: {failure.message}")
         return shared
-    here = layers_here(image, store, node, max_bytes=cluster.node_store_size, tell=note, go_on=go_on)
+    here = copy_layers_here(image, store, node, max_bytes=cluster.node_store_size, tell=note, go_on=go_on)
     if here.trouble is not None:
         note(f"{here.trouble}; what is not there is read from `{store.root}`")
     return ImageLayers(here.directories, here.held)

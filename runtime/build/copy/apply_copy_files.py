@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from runtime.build.cache_key import chain, key_fields, step_key
-from runtime.build.copy.copy_placement import Placement, content_key, copy_content, placed_layer, write_content
+from runtime.build.copy.copy_placement import Placement, content_key, copy_content, publish_placement, write_content
 from runtime.build.copy.copy_sources import (
     InStore,
     Source,
@@ -36,7 +36,7 @@ from runtime.build.observer import BuildObserver, NullObserver
 from runtime.build.plan import ContextFiles, CopyFiles, CopyIn, FetchedFile, InlineFiles, MakeDirectory, StageFiles
 from runtime.build.step_label import step_label
 from runtime.errors import BadContent, BuildError, NetworkError
-from runtime.http.proxies import shown
+from runtime.http.proxies import redact_url
 from runtime.layer.compression import ByteStream, decompress_archive
 from runtime.layer.extract import extract, failures_of
 from runtime.layer.tree import Tree
@@ -60,8 +60,8 @@ def apply_copy_files(
     parent = chain(below)
     key, fields = step_key(step, parent, stages), key_fields(step, parent, stages)
     with ExitStack() as held:
-        placement = _placed(step, store, below, stage_layers, observer, held)
-        layer = placed_layer(placement, store=store, label=step_label(step))
+        placement = _place(step, store, below, stage_layers, observer, held)
+        layer = publish_placement(placement, store=store, label=step_label(step))
         return store.remember_key(key, layer, fields=fields)
 
 
@@ -71,12 +71,12 @@ def find_by_content(step: CopyFiles, *, store: Store, below: Sequence[Layer]) ->
         return None
     try:
         with ExitStack() as held:
-            return store.find(content_key(_placed(step, store, below, no_stage, NullObserver(), held).tree()))
+            return store.find(content_key(_place(step, store, below, no_stage, NullObserver(), held).tree()))
     except BuildError:
         return None
 
 
-def _placed(
+def _place(
     step: CopyFiles,
     store: Store,
     below: Sequence[Layer],
@@ -119,7 +119,7 @@ def _unpack(source: Source, step: CopyFiles, placement: Placement, store: Store,
     directory = staging / "unpacked"
     directory.mkdir()
     with failures_of(f"the archive of `{step_label(step)}`"):
-        tree = unpacked_archive(copy, directory)
+        tree = unpack_archive(copy, directory)
     if tree is None:
         return False
     files = {entry.path: InStore(directory / entry.path) for entry in tree if entry.type == "file"}
@@ -141,11 +141,11 @@ def _fetch(file: FetchedFile, store: Store, observer: BuildObserver) -> None:
     attempt = 0
     while True:
         try:
-            store.put_blob(_watched(client.chunks(file.url), file.name, observer), expected=file.digest)
+            store.put_blob(_report_progress(client.chunks(file.url), file.name, observer), expected=file.digest)
             return
         except BadContent as error:
             raise BadContent(
-                f"`{shown(file.url)}` is not what the checksum says: {error.message}",
+                f"`{redact_url(file.url)}` is not what the checksum says: {error.message}",
                 hint="the file at that address has changed, or the checksum is another one's",
             ) from error
         except NotThere:
@@ -158,7 +158,7 @@ def _fetch(file: FetchedFile, store: Store, observer: BuildObserver) -> None:
         attempt += 1
 
 
-def _watched(chunks: Iterator[bytes], label: str, observer: BuildObserver) -> Iterator[bytes]:
+def _report_progress(chunks: Iterator[bytes], label: str, observer: BuildObserver) -> Iterator[bytes]:
     done = 0
     for chunk in chunks:
         done += len(chunk)
@@ -189,7 +189,7 @@ def apply_make_directory(step: MakeDirectory, *, store: Store, below: Sequence[L
     placement = Placement(view, resolve_owner(step.owner, view) if step.owner else None)
     if view.resolve(step.path)[1] != "dir":
         placement.directory(step.path)
-    layer = placed_layer(placement, store=store, label=step_label(step))
+    layer = publish_placement(placement, store=store, label=step_label(step))
     return store.remember_key(step_key(step, parent), layer, fields=key_fields(step, parent))
 
 
@@ -197,7 +197,7 @@ _BLOCK = 512
 _CHECKSUM = slice(148, 156)
 
 
-def unpacked_archive(location: Path, directory: Path) -> Tree | None:
+def unpack_archive(location: Path, directory: Path) -> Tree | None:
     """Unpack *location* into the empty *directory*; None when it is no archive. Raises BadContent for a damaged one."""
     with open(os.open(location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
         try:

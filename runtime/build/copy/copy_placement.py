@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from runtime.build.cache_key import COPY_FILES_VERSION
-from runtime.build.copy.copy_sources import Content, InContext, InStore, InText, Item, Source, changed
+from runtime.build.copy.copy_sources import Content, InContext, InStore, InText, Item, Source, changed_error
 from runtime.build.layers_below import LayersBelow
 from runtime.errors import BadContent, BuildError, StoreError
 from runtime.layer.file_copy import copy_hashed
-from runtime.layer.tree import Tree, TreeEntry, shown
+from runtime.layer.tree import Tree, TreeEntry, printable
 from runtime.oci.digest import Digest, digest_json
 from runtime.store.failures import of_the_disk
 from runtime.store.records import Layer
@@ -59,7 +59,7 @@ class Placement:
         """The real path of the directory *path*, which is part of the layer from now on."""
         real, kind = self.below.resolve(path)
         if kind not in (None, "dir"):
-            raise BuildError(f"`{shown(path)}` is no directory in the layers below")
+            raise BuildError(f"`{printable(path)}` is no directory in the layers below")
         self._hold(real)
         return real
 
@@ -72,7 +72,7 @@ class Placement:
         for entry in tree:
             if entry.type == "whiteout" or entry.opaque:
                 raise BuildError(
-                    f"the archive has a layer's deletion mark for `{shown(entry.path)}`: it is a layer, no plain tar"
+                    f"the archive has a layer's deletion mark for `{printable(entry.path)}`: it is a layer, no plain tar"
                 )
             parent, _, name = entry.path.rpartition("/")
             place = f"{places[parent]}/{name}" if places[parent] else name
@@ -114,7 +114,7 @@ class Placement:
             uid, gid = self.owner or (0, 0)
             self.entries[path] = TreeEntry(path, "dir", 0o755, uid, gid)
         else:
-            raise BuildError(f"cannot copy into `/{shown(path)}`: it is no directory")
+            raise BuildError(f"cannot copy into `/{printable(path)}`: it is no directory")
 
     def _kind(self, path: str) -> str | None:
         entry = self.entries.get(path)
@@ -124,9 +124,9 @@ class Placement:
         kind = self._kind(path)
         if item.entry.type == "dir":
             if kind not in (None, "dir"):
-                raise BuildError(f"cannot copy a directory to `/{shown(path)}`: it is no directory")
+                raise BuildError(f"cannot copy a directory to `/{printable(path)}`: it is no directory")
         elif kind == "dir":
-            raise BuildError(f"cannot copy a file to `/{shown(path)}`: it is a directory")
+            raise BuildError(f"cannot copy a file to `/{printable(path)}`: it is a directory")
         self._take_away(path)
         self.entries[path] = self._placed(path, item, as_it_is=as_it_is)
         if self.entries[path].type == "file" and item.content is not None:
@@ -155,7 +155,7 @@ class Placement:
         return replace(entry, path=path, mode=mode, uid=uid, gid=gid, opaque=False)
 
 
-def placed_layer(placement: Placement, *, store: Store, label: str) -> Layer:
+def publish_placement(placement: Placement, *, store: Store, label: str) -> Layer:
     """The layer of *placement*, under the key of its content."""
     tree = placement.tree()
     key = content_key(tree)
@@ -171,10 +171,10 @@ def placed_layer(placement: Placement, *, store: Store, label: str) -> Layer:
 
 def content_key(tree: Tree) -> Digest:
     """The key of a layer that is exactly *tree*; sizes follow from contents."""
-    return digest_json({"kind": "copied-files", "version": COPY_FILES_VERSION, "entries": [_listed(entry) for entry in tree]})
+    return digest_json({"kind": "copied-files", "version": COPY_FILES_VERSION, "entries": [_key_row(entry) for entry in tree]})
 
 
-def _listed(entry: TreeEntry) -> list[Any]:
+def _key_row(entry: TreeEntry) -> list[Any]:
     xattrs = [[name, value.hex()] for name, value in entry.xattrs]
     attributes = [entry.mode, entry.uid, entry.gid, entry.mtime, xattrs]
     return [entry.path, entry.type, *attributes, list(entry.device or ()), entry.link, entry.sha256]
@@ -214,9 +214,9 @@ def copy_content(content: Content, target: Path, entry: TreeEntry) -> int:
                 if isinstance(error, OSError) and of_the_disk(error):
                     raise
                 reason = error.strerror if isinstance(error, OSError) else error.message
-                raise changed(root, path, reason or "it cannot be read") from error
+                raise changed_error(root, path, reason or "it cannot be read") from error
             if entry.sha256 != digests["sha256"].hex():
-                raise changed(root, path, "its content is another one now")
+                raise changed_error(root, path, "its content is another one now")
             return size
         case InStore(location=location):
             try:

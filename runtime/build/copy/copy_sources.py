@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runtime.build.copy.go_match import compiled, has_wildcards, unescaped
+from runtime.build.copy.go_match import compile_pattern, has_wildcards, unescape
 from runtime.build.plan import ContextFiles, FetchedFile, InlineFiles, StageFiles
 from runtime.errors import BadContent, BuildError
-from runtime.layer.tree import TreeEntry, shown
+from runtime.layer.tree import TreeEntry, printable
 from runtime.store.merged_tree import MergedTree
 
 _DIRECTORY = 0o040000
@@ -86,7 +86,7 @@ def context_sources(files: ContextFiles, *, one_by_one: bool = False) -> list[So
 
 def _context_item(root: str, source: str, path: str, mode: int, sha256: str) -> Item:
     if not is_plain(source) or not is_plain(path):
-        raise BadContent(f"`{shown(source)}` → `{shown(path)}`: not plain relative paths")
+        raise BadContent(f"`{printable(source)}` → `{printable(path)}`: not plain relative paths")
     if mode & 0o170000 == _DIRECTORY:
         return Item(path, TreeEntry(path, "dir", mode & 0o777))
     if mode & 0o170000 == _FIFO:
@@ -100,15 +100,15 @@ def _link(root: str, source: str, sha256: str) -> str:
     try:
         link = os.readlink(os.path.join(root, source))
     except OSError as error:
-        raise changed(root, source, f"{error.strerror}") from error
+        raise changed_error(root, source, f"{error.strerror}") from error
     if hashlib.sha256(os.fsencode(link)).hexdigest() != sha256:
-        raise changed(root, source, "the link leads elsewhere now")
+        raise changed_error(root, source, "the link leads elsewhere now")
     return link
 
 
-def changed(root: str, source: str, how: str) -> BuildError:
+def changed_error(root: str, source: str, how: str) -> BuildError:
     """A file is no longer what the plan says."""
-    return BuildError(f"`{shown(os.path.join(root, source))}` changed while the image was built: {how}", hint="launch again")
+    return BuildError(f"`{printable(os.path.join(root, source))}` changed while the image was built: {how}", hint="launch again")
 
 
 def is_plain(path: str) -> bool:
@@ -121,7 +121,7 @@ def text_sources(files: InlineFiles) -> list[Source]:
     sources = []
     for name, text in files.files:
         if not is_plain(name) or "/" in name:
-            raise BadContent(f"`{shown(name)}` is no file name")
+            raise BadContent(f"`{printable(name)}` is no file name")
         content = text.encode()
         entry = TreeEntry(name, "file", 0o644, size=len(content), sha256=hashlib.sha256(content).hexdigest())
         sources.append(Source(name, (Item("", entry, InText(content)),), directory=False))
@@ -131,7 +131,7 @@ def text_sources(files: InlineFiles) -> list[Source]:
 def fetched_source(file: FetchedFile, blob: Path) -> Source:
     """What came from an address: 0600 as BuildKit has it."""
     if not is_plain(file.name) or "/" in file.name:
-        raise BadContent(f"`{shown(file.name)}` is no file name")
+        raise BadContent(f"`{printable(file.name)}` is no file name")
     entry = TreeEntry(file.name, "file", 0o600, size=blob.stat().st_size, sha256=file.digest.hex)
     return Source(file.name, (Item("", entry, InStore(blob)),), directory=False)
 
@@ -145,15 +145,15 @@ def stage_sources(files: StageFiles, tree: MergedTree, roots: Sequence[Path]) ->
 def _matches(pattern: str, tree: MergedTree) -> Iterator[str]:
     parts = [part for part in posixpath.normpath(f"/{pattern}").split("/") if part]
     first = next((position for position, part in enumerate(parts) if has_wildcards(part)), len(parts))
-    start = "/".join(unescaped(part) for part in parts[:first])
+    start = "/".join(unescape(part) for part in parts[:first])
     if first == len(parts):
         yield start
         return
     base = tree.resolve(start)
     if base is None:
-        raise BuildError(f"the stage has no `/{shown(start)}`")
+        raise BuildError(f"the stage has no `/{printable(start)}`")
     try:
-        wanted = [compiled(part) for part in parts[first:]]
+        wanted = [compile_pattern(part) for part in parts[first:]]
     except ValueError as error:
         raise BuildError(f"`{pattern}` is no pattern: {error}") from error
     above = f"{base}/" if base else ""
@@ -167,7 +167,7 @@ def _matches(pattern: str, tree: MergedTree) -> Iterator[str]:
 def _stage_source(path: str, tree: MergedTree, roots: Sequence[Path]) -> Source:
     real = tree.resolve(path)
     if real is None:
-        raise BuildError(f"the stage has no `/{shown(path)}`")
+        raise BuildError(f"the stage has no `/{printable(path)}`")
     entry = tree.get(real) if real else TreeEntry("", "dir", 0o755)
     assert entry is not None
     name = posixpath.basename(path)

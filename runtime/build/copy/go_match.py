@@ -15,7 +15,7 @@ def has_wildcards(pattern: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def compiled(pattern: str) -> re.Pattern[str]:
+def compile_pattern(pattern: str) -> re.Pattern[str]:
     """What one segment of a path has to fit. Raises ValueError for a pattern that Go calls bad."""
     made: list[str] = []
     at = 0
@@ -37,7 +37,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(made), re.DOTALL)
 
 
-def unescaped(pattern: str) -> str:
+def unescape(pattern: str) -> str:
     """*pattern* without the backslashes that take a meaning away."""
     return re.sub(r"\\(.)", r"\1", pattern)
 

@@ -24,9 +24,10 @@ from runtime.build.run.apply_run_command import run_on_layers
 from runtime.build.run.changed_tree import changed_tree
 from runtime.build.run.run_mounts import RunMounts
 from runtime.build.sources import DebianSource
-from runtime.build.step_label import counted, step_label
+from runtime.build.step_label import step_label
 from runtime.errors import BadContent, BuildError
 from runtime.layer.tree import Tree
+from runtime.plurals import counted
 from runtime.rootfs.wanted import BindMount
 from runtime.store.records import Layer
 from runtime.store.store import Store

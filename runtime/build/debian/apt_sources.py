@@ -18,7 +18,7 @@ from runtime.build.debian.index import parse_stanza
 from runtime.build.debian.release_signature import archive_keyrings
 from runtime.build.sources import DebianSource
 from runtime.errors import BuildError
-from runtime.http.proxies import shown
+from runtime.http.proxies import redact_url
 
 MIRROR_VARIABLE = "LAUNCH_DEBIAN_MIRROR"
 
@@ -90,7 +90,8 @@ def _from_mirror(text: str) -> dict[str, str]:
     for word in words:
         if word != "none" and urlsplit(word).scheme not in _SCHEMES:
             raise BuildError(
-                f"Debian mirror `{shown(word)}` is no http, https or file address", hint="as `http://HOST/debian` or `file:/PATH`"
+                f"Debian mirror `{redact_url(word)}` is no http, https or file address",
+                hint="as `http://HOST/debian` or `file:/PATH`",
             )
     main = words[0].rstrip("/")
     found = {"main": main, "updates": main}

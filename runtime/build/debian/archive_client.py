@@ -13,9 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 from runtime.build.debian.apt_conf import proxy_environ, read_apt_conf
 from runtime.errors import BadContent, NetworkError, Unsupported
-from runtime.http.client import HttpClient, Patience, spoken
+from runtime.http.client import HttpClient, Patience, error_words
 from runtime.http.connections import Answer, host_of
-from runtime.http.proxies import shown
+from runtime.http.proxies import redact_url
 from runtime.http.trust import tls_context
 
 _CHUNK = 1 << 17
@@ -57,7 +57,9 @@ class ArchiveClient:
             except (OSError, http.client.HTTPException) as error:
                 pause = self.patience.pause_s(attempt)
                 if pause is None:
-                    raise NetworkError(f"cannot fetch `{shown(url)}`: {spoken(error)}", hint=self._http.way(url)) from error
+                    raise NetworkError(
+                        f"cannot fetch `{redact_url(url)}`: {error_words(error)}", hint=self._http.way(url)
+                    ) from error
             time.sleep(pause)
             attempt += 1
 
@@ -73,19 +75,19 @@ class ArchiveClient:
                 while piece := answer.read(_CHUNK):
                     yield piece
             except (OSError, http.client.HTTPException) as error:
-                raise NetworkError(f"cannot fetch `{shown(url)}`: {spoken(error)}") from error
+                raise NetworkError(f"cannot fetch `{redact_url(url)}`: {error_words(error)}") from error
 
     def _open(self, url: str) -> Answer:
         """The answer that has the file."""
         if urlsplit(url).scheme not in ("http", "https"):
-            raise Unsupported(f"cannot fetch `{shown(url)}`: only http, https and file addresses are supported")
+            raise Unsupported(f"cannot fetch `{redact_url(url)}`: only http, https and file addresses are supported")
         answer = self._http.follow("GET", url, headers={"Accept": "*/*"})
         if answer.status == 200:
             return answer
         answer.discard()
         if answer.status in (404, 410):
-            raise NotThere(f"`{shown(url)}` does not exist (HTTP {answer.status})")
-        raise NetworkError(f"cannot fetch `{shown(url)}`: HTTP {answer.status}", hint=self._http.way(url))
+            raise NotThere(f"`{redact_url(url)}` does not exist (HTTP {answer.status})")
+        raise NetworkError(f"cannot fetch `{redact_url(url)}`: HTTP {answer.status}", hint=self._http.way(url))
 
 
 def archive_client(environ: Mapping[str, str] = os.environ, *, root: Path = Path("/")) -> ArchiveClient:
@@ -99,7 +101,7 @@ def _read_body(answer: Answer, url: str, *, limit: int, progress: Callable[[int]
     while piece := answer.read(_CHUNK):
         size += len(piece)
         if size > limit:
-            raise BadContent(f"`{shown(url)}` is larger than the {limit} bytes that were announced")
+            raise BadContent(f"`{redact_url(url)}` is larger than the {limit} bytes that were announced")
         pieces.append(piece)
         if progress is not None:
             progress(len(piece))

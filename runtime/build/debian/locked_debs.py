@@ -19,10 +19,10 @@ from runtime.build.debian.resolver import resolve
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import DebPackage
 from runtime.build.sources import DebianSource
-from runtime.build.step_label import counted
 from runtime.errors import BadContent, BuildError
-from runtime.http.proxies import shown
+from runtime.http.proxies import redact_url
 from runtime.oci.digest import Digest, digest_bytes
+from runtime.plurals import counted
 from runtime.side_by_side import Stop, side_by_side
 from runtime.store.store import Store
 
@@ -119,7 +119,9 @@ class LockedDebs:
                 hint="archives drop a version when the next is out: lock the base anew, or use a mirror that keeps old versions",
             ) from error
         if digest_bytes(content) != digest:
-            raise BadContent(f"`{shown(url)}` does not have the sha256 that was locked for `{package.name}` `{package.version}`")
+            raise BadContent(
+                f"`{redact_url(url)}` does not have the sha256 that was locked for `{package.name}` `{package.version}`"
+            )
         self._store.put_blob((content,), expected=digest)
         return content
 

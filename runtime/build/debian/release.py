@@ -16,9 +16,9 @@ from pathlib import Path
 
 from runtime.build.debian.archive_client import ArchiveClient, NotThere
 from runtime.build.debian.index import parse_stanza
-from runtime.build.debian.release_signature import verified_text
+from runtime.build.debian.release_signature import verify_signature
 from runtime.errors import BadContent, BuildError, NotAvailable
-from runtime.http.proxies import shown
+from runtime.http.proxies import redact_url
 from runtime.whole_file import replace_file
 
 _RELEASE_LIMIT = 8 << 20
@@ -65,9 +65,9 @@ def fetch_packages(
         packed = _fetch_checked(release, path, client=client, cached=cached)
         text = _decompress(packed, suffix, limit=release.files.get(plain_path, ("", _PACKAGES_LIMIT))[1], origin=release.url)
         if plain_path in release.files and len(text) != release.files[plain_path][1]:
-            raise BadContent(f"`{shown(release.url)}/{path}` unpacks to a size that its index does not name")
+            raise BadContent(f"`{redact_url(release.url)}/{path}` unpacks to a size that its index does not name")
         return text
-    raise BuildError(f"the archive at `{shown(release.url)}` has no packages for `{architecture}`")
+    raise BuildError(f"the archive at `{redact_url(release.url)}` has no packages for `{architecture}`")
 
 
 def fetch_release(base_url: str, suite: str, *, client: ArchiveClient, keyrings: Sequence[Path], now: datetime) -> Release:
@@ -77,11 +77,11 @@ def fetch_release(base_url: str, suite: str, *, client: ArchiveClient, keyrings:
         message = client.get(f"{url}/InRelease", limit=_RELEASE_LIMIT)
     except NotThere as error:
         raise NotAvailable(
-            f"the archive at `{shown(base_url)}` has no suite `{suite}`: {error.message}",
+            f"the archive at `{redact_url(base_url)}` has no suite `{suite}`: {error.message}",
             hint="the address must be the directory that holds `dists/` and `pool/`; "
             "a mirror without a security archive is written `ADDRESS none`",
         ) from error
-    text = verified_text(message, keyrings=keyrings, origin=shown(f"{url}/InRelease"))
+    text = verify_signature(message, keyrings=keyrings, origin=redact_url(f"{url}/InRelease"))
     release = parse_release(text.decode("utf-8", "replace"), url=url)
     _check_suite(release, suite)
     _check_age(release, now)
@@ -97,14 +97,14 @@ def parse_release(text: str, *, url: str) -> Release:
         if len(words) == 3 and re.fullmatch(r"[0-9a-f]{64}", words[0]) and words[1].isdigit():
             files[words[2]] = (words[0], int(words[1]))
     if not files:
-        raise BadContent(f"`{shown(url)}/InRelease` names no files by sha256")
+        raise BadContent(f"`{redact_url(url)}/InRelease` names no files by sha256")
     return Release(url, fields, files)
 
 
 def _check_suite(release: Release, suite: str) -> None:
     named = (release.fields.get("Codename", ""), release.fields.get("Suite", ""))
     if suite not in named:
-        raise BadContent(f"`{shown(release.url)}/InRelease` is that of suite `{named[0]}` (`{named[1]}`), not of `{suite}`")
+        raise BadContent(f"`{redact_url(release.url)}/InRelease` is that of suite `{named[0]}` (`{named[1]}`), not of `{suite}`")
 
 
 def _check_age(release: Release, now: datetime) -> None:
@@ -114,10 +114,10 @@ def _check_age(release: Release, now: datetime) -> None:
     try:
         expires = datetime.strptime(until.replace("UTC", "").strip(), "%a, %d %b %Y %H:%M:%S").replace(tzinfo=UTC)
     except ValueError as error:
-        raise BadContent(f"`{shown(release.url)}/InRelease` has a Valid-Until that is no date: `{until}`") from error
+        raise BadContent(f"`{redact_url(release.url)}/InRelease` has a Valid-Until that is no date: `{until}`") from error
     if expires < now:
         raise BadContent(
-            f"`{shown(release.url)}/InRelease` expired on {expires:%Y-%m-%d %H:%M} UTC",
+            f"`{redact_url(release.url)}/InRelease` expired on {expires:%Y-%m-%d %H:%M} UTC",
             hint=f"the mirror is no longer updated, an old index is replayed, or this clock is wrong: {now:%Y-%m-%d %H:%M} UTC",
         )
 
@@ -126,7 +126,7 @@ def _fetch_checked(release: Release, path: str, *, client: ArchiveClient, cached
     """File *path* of *release* with the hash that it names; from *cached* when it is there and good."""
     sha256, size = release.files[path]
     if size > _PACKAGES_LIMIT:
-        raise BadContent(f"`{shown(release.url)}/{path}` claims to be {size} bytes large")
+        raise BadContent(f"`{redact_url(release.url)}/{path}` claims to be {size} bytes large")
     try:
         content = cached.read_bytes()
     except OSError:
@@ -136,7 +136,7 @@ def _fetch_checked(release: Release, path: str, *, client: ArchiveClient, cached
     content = _fetch(release, path, client=client)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise BadContent(
-            f"`{shown(release.url)}/{path}` does not have the sha256 that the signed index names",
+            f"`{redact_url(release.url)}/{path}` does not have the sha256 that the signed index names",
             hint="a proxy may hold an old copy, or the mirror is being updated: try again in a few minutes",
         )
     _keep(cached, content)
@@ -178,5 +178,5 @@ def _decompress(packed: bytes, suffix: str, *, limit: int, origin: str) -> bytes
         if suffix == ".gz":
             return zlib.decompressobj(wbits=31).decompress(packed, limit)
     except (lzma.LZMAError, zlib.error) as error:
-        raise BadContent(f"the package index of `{shown(origin)}` is damaged: {error}") from error
+        raise BadContent(f"the package index of `{redact_url(origin)}` is damaged: {error}") from error
     return packed

@@ -23,7 +23,7 @@ def archive_keyrings(root: Path = Path("/")) -> tuple[Path, ...]:
     return (*hosts[:1], SHIPPED_KEYRING)
 
 
-def verified_text(message: bytes, *, keyrings: Sequence[Path], origin: str) -> bytes:
+def verify_signature(message: bytes, *, keyrings: Sequence[Path], origin: str) -> bytes:
     """The signed text of *message*, signed inline by a key of *keyrings*. *origin* is the address, for the error."""
     try:
         import pysequoia

@@ -66,7 +66,7 @@ class _Selection:
         own = [Relation(candidate.name, "=", candidate.version), *(group[0] for group in candidate.provides)]
         for other in self.chosen.values():
             for group in other.excludes:
-                if other.name != candidate.name and any(_excluded(group[0], name) for name in own):
+                if other.name != candidate.name and any(_is_excluded(group[0], name) for name in own):
                     return other
         return None
 
@@ -84,7 +84,7 @@ class _Selection:
         return [one for one in [*real, *virtual] if one.name not in self.chosen]
 
 
-def _excluded(exclusion: Relation, own: Relation) -> bool:
+def _is_excluded(exclusion: Relation, own: Relation) -> bool:
     """Whether `Conflicts: exclusion` hits a package that is (or provides) *own*."""
     if exclusion.name != own.name:
         return False
@@ -100,13 +100,13 @@ def resolve(
     """
     selection = _Selection(index)
     for package in already:
-        selection.add(_installed(index, package), asked_by="the base", follow=False)
+        selection.add(_candidate_of(index, package), asked_by="the base", follow=False)
     wishes = sorted(set(wanted))
     pinned = {wish.partition("=")[0]: "=" in wish for wish in wishes}
     first: list[tuple[str, Candidate]] = []
     for name in index.base_names() if essential else ():
         first.extend(("the base", one) for one in index.candidates(name)[:1])
-    first.extend(("your list", _wanted(selection, wish)) for wish in wishes)
+    first.extend(("your list", _find_wanted(selection, wish)) for wish in wishes)
     for asked_by, candidate in first:
         if candidate.name not in selection.chosen:
             _take(selection, candidate, asked_by=asked_by)
@@ -123,7 +123,7 @@ def resolve(
     return tuple(one for name, one in sorted(selection.chosen.items()) if name not in installed)
 
 
-def _installed(index: PackageIndex, package: DebPackage) -> Candidate:
+def _candidate_of(index: PackageIndex, package: DebPackage) -> Candidate:
     """The candidate of a package that the layers below hold; its relations are the archive's newest if that version is gone."""
     known = index.candidates(package.name)
     for candidate in known:
@@ -134,7 +134,7 @@ def _installed(index: PackageIndex, package: DebPackage) -> Candidate:
     return Candidate(package, (), (), ())
 
 
-def _wanted(selection: _Selection, wish: str) -> Candidate:
+def _find_wanted(selection: _Selection, wish: str) -> Candidate:
     index = selection.index
     name, _, version = wish.partition("=")
     known = index.candidates(name)

@@ -66,8 +66,8 @@ def write_skeleton(writer: RootWriter, *, passwd: bytes, group: bytes) -> None:
     """
     for path, mode, text in _FILES:
         writer.file(path, text.encode(), package=_OWNER, mode=mode)
-    writer.file("etc/passwd", _shadowed(passwd), package=_OWNER)
-    writer.file("etc/group", _shadowed(group), package=_OWNER)
+    writer.file("etc/passwd", _move_passwords_to_shadow(passwd), package=_OWNER)
+    writer.file("etc/group", _move_passwords_to_shadow(group), package=_OWNER)
     shadow = "".join(f"{name}:*:{FIRST_DAY}:0:99999:7:::\n" for name in _names(passwd))
     gshadow = "".join(f"{name}:*::\n" for name in _names(group))
     writer.file("etc/shadow", shadow.encode(), package=_OWNER, mode=0o640, gid=SHADOW_GID)
@@ -78,7 +78,7 @@ def _names(accounts: bytes) -> list[str]:
     return [line.partition(":")[0] for line in accounts.decode().splitlines() if ":" in line]
 
 
-def _shadowed(accounts: bytes) -> bytes:
+def _move_passwords_to_shadow(accounts: bytes) -> bytes:
     """`root:*:0:0:…` → `root:x:0:0:…`: the password is in the shadow file."""
     return re.sub(rb"^([^:\n]*):\*:", rb"\1:x:", accounts, flags=re.MULTILINE)
 

@@ -22,7 +22,7 @@ from runtime.layer.tree import TreeEntry
 _MERGED = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
 
 
-def merged(path: str) -> str:
+def merge_usr(path: str) -> str:
     """*path* with its first directory below /usr where that directory is a link: `bin/sh` → `usr/bin/sh`."""
     first, slash, _ = path.partition("/")
     return f"usr/{path}" if slash and first in _MERGED else path
@@ -129,7 +129,7 @@ def unpack_data(writer: RootWriter, tar: bytes, *, package: str) -> list[str]:
     for member, path, content in tar_members(tar, name=package):
         shipped.append(f"/{path}" if path else "/.")
         if path:
-            _write_member(writer, member, merged(path), content, package)
+            _write_member(writer, member, merge_usr(path), content, package)
     return shipped
 
 
@@ -146,6 +146,6 @@ def _write_member(writer: RootWriter, member: tarfile.TarInfo, path: str, conten
     elif member.issym():
         writer.symlink(path, member.linkname, package=package, uid=member.uid, gid=member.gid)
     elif member.islnk():
-        writer.hard_link(path, merged(clean_path(member.linkname, name=package)), package=package)
+        writer.hard_link(path, merge_usr(clean_path(member.linkname, name=package)), package=package)
     else:
         raise BadContent(f"package `{package}` ships `/{path}`, which is no file, directory or link")

@@ -16,7 +16,7 @@ from runtime.oci.image_documents import (
     REF_NAME,
     Descriptor,
     ImageContents,
-    checked_diff_ids,
+    check_diff_ids,
     choose_platform,
     index_from_json,
     is_index,
@@ -58,7 +58,7 @@ class Layout:
         manifest = manifest_from_json(parse_document(_document(files, found), "image manifest"))
         config_bytes = _document(files, manifest.config)
         config = parse_document(config_bytes, "image configuration")
-        diff_ids = checked_diff_ids(config, len(manifest.layers), architecture=architecture)
+        diff_ids = check_diff_ids(config, len(manifest.layers), architecture=architecture)
         size = sum(layer.size for layer in manifest.layers)
         self.contents = ImageContents(found.digest, config, diff_ids, size, config_bytes, manifest.layers)
 

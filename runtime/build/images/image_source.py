@@ -18,7 +18,7 @@ from runtime.oci.image_documents import (
     ImageContents,
     ImageSource,
     SavedImage,
-    checked_diff_ids,
+    check_diff_ids,
     parse_document,
     saved_images_from_json,
 )
@@ -70,7 +70,7 @@ def open_archive(archive: Archive, *, architecture: str, scratch: Path | None = 
     """The image *archive* names, in files on this machine."""
     path = Path(archive.path)
     what = f"{archive.transport}:{archive.path}"
-    with unreadable_is_told(what):
+    with reading_errors(what):
         if archive.transport == "oci":
             yield _layout(DirectoryFiles(path), archive.tag, architecture, what)
             return
@@ -88,7 +88,7 @@ def _layout(files: LayoutFiles, tag: str | None, architecture: str, what: str) -
 
 
 @contextmanager
-def unreadable_is_told(what: str) -> Iterator[None]:
+def reading_errors(what: str) -> Iterator[None]:
     """A file that is not there, or not for us, becomes a BuildError about image *what*."""
     try:
         yield
@@ -107,7 +107,7 @@ class SavedArchive:
         self._layers = image.layers
         encoded = members.document(image.config)
         config = parse_document(encoded, "image configuration")
-        diff_ids = checked_diff_ids(config, len(image.layers), architecture=None)
+        diff_ids = check_diff_ids(config, len(image.layers), architecture=None)
         size = sum(members.size(name) for name in image.layers)
         self.contents = ImageContents(digest_bytes(encoded), config, diff_ids, size, encoded)
 

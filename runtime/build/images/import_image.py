@@ -17,7 +17,7 @@ from pathlib import Path
 from runtime.build.images.apply_import_image import import_layers, remember_import, remember_places
 from runtime.build.images.archive_members import ArchiveMembers, plain_archive
 from runtime.build.images.image_layout import DirectoryFiles, Layout, LayoutFiles, for_platform, listed_images
-from runtime.build.images.image_source import LIST, SavedArchive, open_image, saved_images, unreadable_is_told
+from runtime.build.images.image_source import LIST, SavedArchive, open_image, reading_errors, saved_images
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import ImportImage
 from runtime.errors import BadContent, BuildError
@@ -50,10 +50,10 @@ def import_source(source: ImageSource, store: Store, *, observer: BuildObserver,
     step = ImportImage(what, source.contents.manifest_digest)
     observer.step_started(step)
     layers = import_layers(source, store, what=what, done=lambda text: observer.output(step, text))
-    return _stored(source.contents, layers, store, names)
+    return _store_image(source.contents, layers, store, names)
 
 
-def _stored(contents: ImageContents, layers: tuple[Layer, ...], store: Store, names: Iterable[str]) -> Image:
+def _store_image(contents: ImageContents, layers: tuple[Layer, ...], store: Store, names: Iterable[str]) -> Image:
     encoded = contents.config_bytes or canonical_json(contents.config)
     manifest = Manifest(
         Descriptor(CONFIG, digest_bytes(encoded), len(encoded)),
@@ -97,7 +97,7 @@ def load_images(path: Path, store: Store, *, observer: BuildObserver, architectu
 @contextmanager
 def _images_in(path: Path, *, architecture: str, scratch: Path) -> Iterator[Sequence[tuple[ImageSource, tuple[str, ...]]]]:
     """Sources and names of the images in *path*."""
-    with unreadable_is_told(str(path)):
+    with reading_errors(str(path)):
         if path.is_dir():
             if not (path / _LAYOUT).exists():
                 raise BuildError(f"`{path}` is no OCI image layout: it has no file `{_LAYOUT}`")

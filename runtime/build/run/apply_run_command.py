@@ -156,7 +156,7 @@ def run_on_layers(
     if ended.shell_code != 0:
         said = mounted.without_secrets(tail)
         raise BuildError(
-            f"`{label}` exited with {ended.shell_code}:\n{_indented(said)}", hint=_hint(step, said.decode(errors="replace"))
+            f"`{label}` exited with {ended.shell_code}:\n{_indent(said)}", hint=_hint(step, said.decode(errors="replace"))
         )
     return overlay / "u"
 
@@ -180,7 +180,7 @@ def _network(mode: str) -> NetworkMode:
     raise BuildError(f"a build step cannot have network `{mode}`", hint=f"one of {', '.join(get_args(NetworkMode))}")
 
 
-def _indented(output: bytes) -> str:
+def _indent(output: bytes) -> str:
     lines = output.decode(errors="replace").rstrip().splitlines()[-20:]
     return "\n".join(f"    {line}" for line in lines) or "    (it printed nothing)"
 

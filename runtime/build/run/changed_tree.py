@@ -20,7 +20,7 @@ from runtime.build.layers_below import LayersBelow
 from runtime.build.plan import RunCommand
 from runtime.container.run_once import OWNER_NOTES
 from runtime.layer.diff import diff, matcher
-from runtime.layer.noted_owners import with_noted_owners
+from runtime.layer.noted_owners import apply_noted_owners
 from runtime.layer.tree import LAYER_MTIME_S, Tree, TreeEntry
 
 
@@ -34,12 +34,12 @@ def changed_tree(upper: Path, step: RunCommand, layers: Sequence[Path], *, tell:
     settle_bytecode(upper, tree)
     if os.geteuid() != 0:
         user = resolve_user(step.user, layers)
-        tree = _owned(tree, below, (user.uid, user.gid))
-        tree = with_noted_owners(tree, upper, (upper.parent / OWNER_NOTES).read_bytes())
+        tree = _set_owners(tree, below, (user.uid, user.gid))
+        tree = apply_noted_owners(tree, upper, (upper.parent / OWNER_NOTES).read_bytes())
     return Tree(tuple(_without_untouched(tree, below, upper)))
 
 
-def _owned(tree: Tree, below: LayersBelow, user: tuple[int, int]) -> Tree:
+def _set_owners(tree: Tree, below: LayersBelow, user: tuple[int, int]) -> Tree:
     """With one id everything on disk is the caller's: what was there before keeps its owner, what is new is the command's."""
     entries = []
     for entry in tree:

@@ -21,7 +21,7 @@ from runtime.build.plan import ContextFiles, RunMount, StageFiles
 from runtime.build.sources import BuildSources
 from runtime.errors import BuildError
 from runtime.file_lock import LockBusy, open_locked
-from runtime.layer.tree import shown
+from runtime.layer.tree import printable
 from runtime.rootfs.overlay import make_writable_directories
 from runtime.rootfs.wanted import BindMount, LayersMount, TmpfsFile, TmpfsMount
 from runtime.store.layer_files import settle
@@ -94,7 +94,7 @@ def _context_mount(mount: RunMount, place: Path) -> BindMount:
     settle(place, write_content(placement.tree(), placement.contents, place))
     inside = _below(place, mount)
     if not inside.exists():
-        raise BuildError(f"the context has no `{shown(mount.source)}`, which is to be mounted at `{mount.target}`")
+        raise BuildError(f"the context has no `{printable(mount.source)}`, which is to be mounted at `{mount.target}`")
     return BindMount(inside, mount.target, readonly=mount.readonly)
 
 
@@ -102,7 +102,7 @@ def _below(place: Path, mount: RunMount) -> Path:
     """The source below *place*, which it must not leave."""
     inside = Path(os.path.realpath(place / mount.source.strip("/")))
     if not inside.is_relative_to(os.path.realpath(place)):
-        raise BuildError(f"`{shown(mount.source)}`, which is to be mounted at `{mount.target}`, leads out of the context")
+        raise BuildError(f"`{printable(mount.source)}`, which is to be mounted at `{mount.target}`, leads out of the context")
     return inside
 
 
@@ -132,15 +132,15 @@ def _locked_directory(caches: Path, name: str, mount: RunMount, held: ExitStack)
         number = 0
         while True:
             try:
-                held.callback(os.close, _used(open_locked(caches / f"{name}.{number}.lock", wait=False)))
+                held.callback(os.close, _touch(open_locked(caches / f"{name}.{number}.lock", wait=False)))
                 return caches / f"{name}.{number}"
             except LockBusy:
                 number += 1
-    held.callback(os.close, _used(open_locked(caches / f"{name}.lock", shared=mount.sharing == "shared")))
+    held.callback(os.close, _touch(open_locked(caches / f"{name}.lock", shared=mount.sharing == "shared")))
     return caches / name
 
 
-def _used(lock: int) -> int:
+def _touch(lock: int) -> int:
     """Let the cache of *lock* be used now: `launch gc` takes what was not for a while."""
     os.utime(lock)
     return lock

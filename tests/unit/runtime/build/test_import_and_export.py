@@ -14,7 +14,7 @@ import pytest
 from saved_images import digest, tar_of, write_layout, write_saved
 
 from runtime.build.builder import build, explain
-from runtime.build.image_assembly import MANIFEST_LAYERS, assemble, grouped
+from runtime.build.image_assembly import MANIFEST_LAYERS, assemble, group_layers
 from runtime.build.images.image_source import inspect_image
 from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, InstallWheel, MakeVenv, Step
 from runtime.errors import BadContent, BuildError, StoreError
@@ -204,7 +204,7 @@ def wheels(store: Store, number: int, *, clash: bool = False) -> list[tuple[Step
 
 def test_a_hundred_layers_are_kept_apart(store: Store) -> None:
     built = wheels(store, MANIFEST_LAYERS)
-    assert tuple((position,) for position in range(MANIFEST_LAYERS)) == grouped(built)
+    assert tuple((position,) for position in range(MANIFEST_LAYERS)) == group_layers(built)
 
 
 def test_more_wheels_than_fit_share_layers_and_the_largest_keep_theirs(store: Store, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from runtime.http.proxies import proxy_for, shown
+from runtime.http.proxies import proxy_for, redact_url
 
 PROXY = {"HTTPS_PROXY": "http://proxy.corp:3128", "http_proxy": "proxy.corp:8080"}
 
@@ -45,4 +45,4 @@ def test_exceptions_are_domains_addresses_networks_and_ports(url: str, exception
 
 
 def test_neither_password_nor_signature_is_shown() -> None:
-    assert "https://***@store.example/a" == shown("https://me:secret@store.example/a?X-Signature=secret")
+    assert "https://***@store.example/a" == redact_url("https://me:secret@store.example/a?X-Signature=secret")

@@ -16,7 +16,7 @@ import pytest
 from runtime.errors import BadContent, StoreError
 from runtime.layer import tar_format
 from runtime.layer.extract import Extracted, extract, extract_recorded
-from runtime.layer.stream_record import replayed
+from runtime.layer.stream_record import replay
 from runtime.layer.tar_reader import read_header
 
 
@@ -31,7 +31,7 @@ def unpack(stream: bytes, at: Path) -> Extracted:
 
 
 def again(at: Path) -> bytes:
-    return b"".join(replayed(at / "stream", at / "root"))
+    return b"".join(replay(at / "stream", at / "root"))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from runtime.errors import StoreError
 from runtime.oci.digest import digest_bytes
 from runtime.store.layer_on_disk import damage_of
-from runtime.store.node_store import layers_here, node_store
+from runtime.store.node_store import copy_layers_here, node_store
 from runtime.store.records import Image
 from runtime.store.store import Store
 
@@ -50,8 +50,8 @@ def is_of(store: Store, directory: Path) -> bool:
 def test_layers_are_copied_once_and_are_what_their_names_say(shared: Store, node: Store) -> None:
     image = image_of(shared, "base", "code")
     told: list[str] = []
-    first = layers_here(image, shared, node, tell=told.append)
-    again = layers_here(image, shared, node, tell=told.append)
+    first = copy_layers_here(image, shared, node, tell=told.append)
+    again = copy_layers_here(image, shared, node, tell=told.append)
     assert (2, 0) == (first.copied, again.copied)
     assert first.directories == again.directories == tuple(map(node.layer_dir, image.layers))
     assert [None, None] == [damage_of(node.root, layer.diff_id) for layer in image.layers]
@@ -61,14 +61,14 @@ def test_layers_are_copied_once_and_are_what_their_names_say(shared: Store, node
 
 
 def test_only_what_is_missing_is_copied(shared: Store, node: Store) -> None:
-    layers_here(image_of(shared, "base", "old"), shared, node)
-    assert 1 == layers_here(image_of(shared, "base", "new"), shared, node).copied
+    copy_layers_here(image_of(shared, "base", "old"), shared, node)
+    assert 1 == copy_layers_here(image_of(shared, "base", "new"), shared, node).copied
 
 
 def test_two_jobs_at_once_copy_a_layer_once(shared: Store, node: Store) -> None:
     image = image_of(shared, *(f"layer{number}" for number in range(8)))
     copied: list[int] = []
-    jobs = [threading.Thread(target=lambda: copied.append(layers_here(image, shared, node).copied)) for _ in range(2)]
+    jobs = [threading.Thread(target=lambda: copied.append(copy_layers_here(image, shared, node).copied)) for _ in range(2)]
     for job in jobs:
         job.start()
     for job in jobs:
@@ -80,31 +80,31 @@ def test_two_jobs_at_once_copy_a_layer_once(shared: Store, node: Store) -> None:
 def test_what_was_not_used_for_longest_makes_room(shared: Store, node: Store) -> None:
     oldest, older, new = (image_of(shared, name) for name in ("oldest", "older", "new"))
     for days_ago, image in ((3, oldest), (2, older)):
-        layers_here(image, shared, node)
+        copy_layers_here(image, shared, node)
         moment = time.time() - days_ago * 86_400
         for path in (node.root / "images" / f"{image.digest.hex}.json", node.layer_dir(image.layers[0]).with_name("layer.json")):
             os.utime(path, (moment, moment))
-    here = layers_here(new, shared, node, max_bytes=int(2.5 * BYTES))
+    here = copy_layers_here(new, shared, node, max_bytes=int(2.5 * BYTES))
     assert here.trouble is None
     assert is_of(node, here.directories[0])
     assert {older.layers[0].diff_id, new.layers[0].diff_id} == set(node.layers())
 
 
 def test_layers_that_a_run_uses_make_no_room_and_the_others_are_read_from_the_shared_store(shared: Store, node: Store) -> None:
-    used = layers_here(image_of(shared, "used"), shared, node)
-    here = layers_here(image_of(shared, "more"), shared, node, max_bytes=int(1.5 * BYTES))
+    used = copy_layers_here(image_of(shared, "used"), shared, node)
+    here = copy_layers_here(image_of(shared, "more"), shared, node, max_bytes=int(1.5 * BYTES))
     assert is_of(shared, here.directories[0])
     assert "0 in use" not in (here.trouble or "")
     assert "`cluster.node_store_size`" in (here.trouble or "")
     assert used.directories[0].is_dir()
     del used  # its run has ended
-    assert layers_here(image_of(shared, "more"), shared, node, max_bytes=int(1.5 * BYTES)).trouble is None
+    assert copy_layers_here(image_of(shared, "more"), shared, node, max_bytes=int(1.5 * BYTES)).trouble is None
 
 
 def test_an_image_that_can_never_fit_drives_nothing_out(shared: Store, node: Store) -> None:
     small = image_of(shared, "small")
-    layers_here(small, shared, node)
-    here = layers_here(image_of(shared, "big"), shared, node, max_bytes=1000)
+    copy_layers_here(small, shared, node)
+    here = copy_layers_here(image_of(shared, "big"), shared, node, max_bytes=1000)
     assert [small.layers[0].diff_id] == node.layers()
     assert is_of(shared, here.directories[0])
     assert here.trouble is not None
@@ -112,19 +112,19 @@ def test_an_image_that_can_never_fit_drives_nothing_out(shared: Store, node: Sto
 
 def test_a_place_that_cannot_be_written_costs_the_copy_and_not_the_run(shared: Store, node: Store) -> None:
     (node.root / "layers").touch()
-    here = layers_here(image_of(shared, "base"), shared, node)
+    here = copy_layers_here(image_of(shared, "base"), shared, node)
     assert is_of(shared, here.directories[0])
     assert f"layers cannot be copied to `{node.root}`" in (here.trouble or "")
 
 
 def test_a_layer_that_a_power_cut_left_torn_is_copied_again(shared: Store, node: Store) -> None:
     image = image_of(shared, "base")
-    layers_here(image, shared, node)
+    copy_layers_here(image, shared, node)
     torn = node.layer_dir(image.layers[0]) / "bin" / "base"
     torn.chmod(0o600)
     torn.write_bytes(b"\0" * 10)
     (node.root / "unsynced" / image.layers[0].diff_id.hex).write_text("an earlier boot")
-    here = layers_here(image, shared, node)
+    here = copy_layers_here(image, shared, node)
     assert 1 == here.copied
     assert damage_of(node.root, image.layers[0].diff_id) is None
 
@@ -137,7 +137,7 @@ def test_a_stop_is_heard_between_two_layers(shared: Store, node: Store) -> None:
         raise Stopped
 
     with pytest.raises(Stopped):
-        layers_here(image_of(shared, "base"), shared, node, go_on=stop)
+        copy_layers_here(image_of(shared, "base"), shared, node, go_on=stop)
 
 
 def test_a_relative_place_is_refused() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import StoreError, Unsupported
-from runtime.store.scratch import expanded, own_directory, scratch_directory, swept_scratch
+from runtime.store.scratch import expand_variables, own_directory, scratch_directory, swept_scratch
 from runtime.store.staging import locked_directory
 
 OWN = f"launch-{os.geteuid()}"
@@ -36,7 +36,7 @@ def test_no_place_at_all_is_an_error_that_names_each_and_what_is_wrong_with_it(t
 
 def test_a_variable_that_the_node_has_not_is_named() -> None:
     with pytest.raises(Unsupported, match=r"`/local/\$NOWHERE`: `\$NOWHERE` is not set on this machine"):
-        expanded("/local/$NOWHERE", {})
+        expand_variables("/local/$NOWHERE", {})
 
 
 def test_somebody_else_s_directory_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runtime.build.debian.locked_debs import interpreter_of, resolve_base
-from runtime.build.debian.release_signature import SHIPPED_KEYRING, verified_text
+from runtime.build.debian.release_signature import SHIPPED_KEYRING, verify_signature
 from runtime.build.sources import DebianSource
 from runtime.errors import BadContent, BuildError
 from tests.unit.runtime.build.debian.fake_archive import FakeArchive, SigningKey
@@ -73,14 +73,14 @@ def test_an_unsigned_index_is_refused(archive: FakeArchive, tmp_path: Path) -> N
 def test_text_around_the_signed_part_does_not_count(key: SigningKey) -> None:
     message = b"Codename: evil\n" + key.sign("Codename: trixie\n") + b"Codename: evil\n"
     try:
-        text = verified_text(message, keyrings=[key.keyring], origin="x")
+        text = verify_signature(message, keyrings=[key.keyring], origin="x")
     except BadContent:
         return
     assert b"evil" not in text
 
 
 def test_a_signature_by_one_key_of_several_keyrings_is_enough(key: SigningKey) -> None:
-    assert b"hello\n" == verified_text(key.sign("hello\n"), keyrings=[SHIPPED_KEYRING, key.keyring], origin="x")
+    assert b"hello\n" == verify_signature(key.sign("hello\n"), keyrings=[SHIPPED_KEYRING, key.keyring], origin="x")
 
 
 def test_the_index_of_another_suite_is_refused_although_it_is_signed(archive: FakeArchive, tmp_path: Path) -> None:
