@@ -8,12 +8,11 @@ Documentation/technical/racy-git.txt).
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from pathlib import Path
 
-from runtime.whole_file import replace_file
+from launcher.plan.answers import keep_answer, read_answer
 
 _TICK_NS = 50_000_000
 """Generous: the kernel stamps files with the time of its last tick, 1 to 10 ms ago."""
@@ -25,7 +24,7 @@ class StatCache:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known = _read(path)
+        self._known: dict[str, list[int | str]] = read_answer(path, lambda document: document["files"], format=_FORMAT) or {}
         self._seen: dict[str, list[int | str]] = {}
         self._changed = False
 
@@ -47,26 +46,13 @@ class StatCache:
         return digest
 
     def save(self) -> None:
-        """Write what was seen, if it differs from what was known. A reader sees the old file or the new one."""
+        """Write what was seen, if it differs from what was known."""
         if not self._changed and len(self._seen) == len(self._known):
             return
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_file(self._path, json.dumps({"format": _FORMAT, "files": self._seen}))
+        keep_answer(self._path, {"format": _FORMAT, "files": self._seen})
 
 
 def cache_for(directory: str, *, cache_dir: Path) -> StatCache:
     """The cache of *directory*, below `StateDir.cache`."""
     name = hashlib.sha256(os.fsencode(os.path.abspath(directory))).hexdigest()[:32]
     return StatCache(cache_dir / "stat" / f"{name}.json")
-
-
-def _read(path: Path) -> dict[str, list[int | str]]:
-    try:
-        document = json.loads(path.read_bytes())
-        if document["format"] == _FORMAT:
-            files: dict[str, list[int | str]] = document["files"]
-            return files
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        # A cache that cannot be read is an empty cache.
-        return {}
-    return {}

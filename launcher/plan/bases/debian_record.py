@@ -5,22 +5,20 @@ Records are in `StateDir.cache`/bases, one file for each request. Resolving is `
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from launcher.config.spec import Image
 from launcher.errors import ConfigError
+from launcher.plan.answers import keep_answer, read_answer
 from launcher.plan.bases.pinning import Pinning
 from launcher.plan.code.git_repository import without_credentials
 from runtime.build.debian.debian_base import BASE_PACKAGES
 from runtime.build.plan import DebPackage
 from runtime.oci.digest import Digest, digest_json
-from runtime.whole_file import replace_file
 
 _FORMAT = 1
 _DEBIAN_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -80,7 +78,7 @@ class _Archive:
     def debs(self, packages: Sequence[str], *, already: tuple[DebPackage, ...]) -> tuple[DebPackage, ...]:
         record = self.record(packages, already)
         if not self._refresh:
-            known = _read(record)
+            known = read_answer(record, lambda document: tuple(DebPackage(*package) for package in document["debs"]))
             if known is not None:
                 return known
         found = self._ask(packages, already)
@@ -112,16 +110,6 @@ class _Archive:
         )
 
 
-def _read(record: Path) -> tuple[DebPackage, ...] | None:
-    try:
-        document: dict[str, Any] = json.loads(record.read_bytes())
-        return tuple(DebPackage(*package) for package in document["debs"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        # A record that cannot be read is no record: ask again.
-        return None
-
-
 def _write(record: Path, suite: str, packages: Sequence[str], debs: tuple[DebPackage, ...]) -> None:
-    record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     rows = [[deb.name, deb.version, deb.architecture, deb.archive, deb.pool_path, deb.size, deb.sha256] for deb in debs]
-    replace_file(record, json.dumps({"suite": suite, "packages": list(packages), "debs": rows}))
+    keep_answer(record, {"suite": suite, "packages": list(packages), "debs": rows})

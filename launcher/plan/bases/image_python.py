@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.errors import LaunchError
+from launcher.plan.answers import keep_answer, read_answer
 from launcher.plan.bases.base_packages import BasePackage, check_packages, from_rows, to_rows
 from launcher.plan.bases.pinned_base import Base
 from launcher.plan.bases.pinning import Pinning
 from runtime.build.plan import VENV, BuildPlan, Interpreter
 from runtime.oci.digest import Digest
 from runtime.state_dir import StateDir
-from runtime.whole_file import replace_file
 
 if TYPE_CHECKING:
     from runtime.build.sources import BuildSources
@@ -124,26 +124,16 @@ def with_python(
     """*base* with its Python, if it has one. *plan* is built to ask it, from *sources*, where no answer is recorded under the
     base's digest; *name* is for people."""
     record = pinning.state.cache / "bases" / f"imported-{base.digest.hex}.json"
-    document = _read_record(record)
+    document = read_answer(record, lambda known: {"python": known["python"]}, format=_FORMAT)
     if document is None:
         layers = pinning.built_layers(plan, None if sources is None else sources())
         answer = _ask(layers, base.env, name, pinning.state)
         if answer is not None:
             answer["packages"] = to_rows(check_packages(answer["packages"]))
         document = {"format": _FORMAT, "reference": name, "python": answer}
-        record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_file(record, json.dumps(document))
+        keep_answer(record, document)
     python = document["python"]
     return base if python is None else _from_answer(python).on(base)
-
-
-def _read_record(record: Path) -> dict[str, Any] | None:
-    try:
-        document: dict[str, Any] = json.loads(record.read_bytes())
-        return document if document["format"] == _FORMAT and "python" in document else None
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        # Not recorded, or not readably: ask.
-        return None
 
 
 def _from_answer(python: Mapping[str, Any]) -> ImagePython:

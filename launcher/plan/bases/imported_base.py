@@ -6,15 +6,15 @@ its digest from then on. Python is asked of the image only where requirements ne
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from launcher.errors import ConfigError, LaunchError, Origin
+from launcher.plan.answers import keep_answer, read_answer
 from launcher.plan.bases.debian_record import debian_architecture
 from launcher.plan.bases.image_python import with_python
 from launcher.plan.bases.pinned_base import Base
@@ -25,7 +25,6 @@ from runtime.errors import NetworkError, RuntimeFailure
 from runtime.oci.digest import Digest, digest_json
 from runtime.oci.reference import Bootstrap, Remote, parse_reference, shown_reference
 from runtime.state_dir import StateDir
-from runtime.whole_file import replace_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def pin_reference(reference: str, pinning: Pinning, *, origin: Origin | None = N
 def is_pinned(reference: str, *, state: StateDir) -> bool:
     """Whether `pin_reference` will ask nobody for the image *reference* of a registry."""
     parsed = parse_reference(reference)
-    return not isinstance(parsed, Remote) or read_record(state, shown_reference(parsed), debian_architecture()) is not None
+    return not isinstance(parsed, Remote) or _recorded(state, shown_reference(parsed), debian_architecture()) is not None
 
 
 def pin_imported(
@@ -104,7 +103,7 @@ def pin_imported(
 
 
 def _pin_remote(parsed: Remote, architecture: str, pinning: Pinning) -> PinnedReference:
-    record = None if pinning.refresh else read_record(pinning.state, shown_reference(parsed), architecture)
+    record = None if pinning.refresh else _recorded(pinning.state, shown_reference(parsed), architecture)
     warnings: tuple[str, ...] = ()
     if record is None:
         record = _ask_registry(parsed, architecture, pinning)
@@ -114,17 +113,15 @@ def _pin_remote(parsed: Remote, architecture: str, pinning: Pinning) -> PinnedRe
     return PinnedReference(step, record.config, record.manifest_digest, warnings)
 
 
-def _ask_registry(parsed: Remote, architecture: str, pinning: Pinning) -> ReferenceRecord:
+def _ask_registry(parsed: Remote, architecture: str, pinning: Pinning) -> _Answer:
     from runtime.registry.pull import resolve
 
     contents = resolve(parsed, architecture=architecture, environ=pinning.environ)
+    answer = _Answer(contents.manifest_digest, contents.execution)
     # Recorded under its digest too: that is what a lock names, and it holds when the tag has been asked for again.
-    names = (_by_digest(parsed, contents.manifest_digest), shown_reference(parsed))
-    _, record = (
-        write_record(pinning.state, name, architecture, manifest_digest=contents.manifest_digest, config=contents.execution)
-        for name in names
-    )
-    return record
+    for name in (_by_digest(parsed, answer.manifest_digest), shown_reference(parsed)):
+        _record(pinning.state, name, architecture, answer)
+    return answer
 
 
 def _by_digest(parsed: Remote, digest: Digest) -> str:
@@ -180,52 +177,31 @@ def apt_step(packages: Sequence[str]) -> RunCommand:
 _FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
-class ReferenceRecord:
-    """An answer of a registry."""
+class _Answer(NamedTuple):
+    """What a registry said that a reference means."""
 
-    reference: str
-    """In full, as `shown_reference` writes it."""
     manifest_digest: Digest
     """Of the image for this machine."""
     config: dict[str, Any]
     """The execution part of its configuration."""
-    asked_at: datetime
 
 
-def read_record(state: StateDir, reference: str, architecture: str) -> ReferenceRecord | None:
-    """What is recorded for *reference*; None when nobody has asked, or the record cannot be read."""
-    try:
-        document = json.loads(_path(state, reference, architecture).read_bytes())
-        if document["format"] != _FORMAT:
-            return None
-        return ReferenceRecord(
-            reference=document["reference"],
-            manifest_digest=Digest(document["manifest"]),
-            config=document["config"],
-            asked_at=datetime.fromisoformat(document["asked_at"]),
-        )
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-
-
-def write_record(
-    state: StateDir, reference: str, architecture: str, *, manifest_digest: Digest, config: dict[str, Any]
-) -> ReferenceRecord:
-    """Record an answer, with the time of now."""
-    made = ReferenceRecord(reference, manifest_digest, config, datetime.now(UTC).replace(microsecond=0))
+def _recorded(state: StateDir, reference: str, architecture: str) -> _Answer | None:
+    """What was answered for *reference*, in full as `shown_reference` writes it."""
     path = _path(state, reference, architecture)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return read_answer(path, lambda document: _Answer(Digest(document["manifest"]), document["config"]), format=_FORMAT)
+
+
+def _record(state: StateDir, reference: str, architecture: str, answer: _Answer) -> None:
     document = {
         "format": _FORMAT,
         "reference": reference,
         "architecture": architecture,
-        "manifest": manifest_digest,
-        "config": config,
-        "asked_at": made.asked_at.isoformat(),
+        "manifest": answer.manifest_digest,
+        "config": answer.config,
+        "asked_at": datetime.now(UTC).replace(microsecond=0).isoformat(),
     }
-    replace_file(path, json.dumps(document))
-    return made
+    keep_answer(_path(state, reference, architecture), document)
 
 
 def _path(state: StateDir, reference: str, architecture: str) -> Path:

@@ -8,17 +8,16 @@ user's pip and uv settings (addresses without user and password). Its entry name
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from launcher.plan.answers import keep_answer, read_answer
 from launcher.plan.launch_plan import Lock, LockedWheel
 from launcher.plan.requirements.pip_settings import pip_config_files, uv_config_files
 from runtime.oci.digest import Digest, digest_json
-from runtime.whole_file import replace_file
 
 _VERSION = 2
 _USERINFO = re.compile(rb"://[^/@\s]*@")
@@ -93,35 +92,26 @@ def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
 
 def find_recorded(directory: Path, key: Digest) -> Lock | None:
     """The resolution that was recorded under *key*, if what it looked at is unchanged."""
-    try:
-        document = json.loads((directory / f"{key.hex}.json").read_bytes())
-        if document["version"] != _VERSION:
-            return None
-        if any(fingerprint(place) != state for place, state in document["watched"].items()):
+
+    def unchanged(document: dict[str, Any]) -> Lock | None:
+        if document["version"] != _VERSION or any(fingerprint(place) != state for place, state in document["watched"].items()):
             return None
         return lock_from_document(document["lock"], source="recorded")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # a cache entry that can't be read is as good as none: it is written again
+
+    return read_answer(directory / f"{key.hex}.json", unchanged)
 
 
 def record(directory: Path, key: Digest, lock: Lock, *, watched: Iterable[str], addresses: Mapping[str, str]) -> None:
     """Record *lock* under *key* together with the state of the *watched* files and directories; beside it the *addresses* of
     its files (file name → URL), which only a pylock.toml needs."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     document = {"version": _VERSION, "watched": {p: fingerprint(p) for p in watched}, "lock": lock_to_document(lock)}
-    replace_file(directory / f"{lock.digest.hex}.addresses", json.dumps(dict(addresses)))
-    replace_file(directory / f"{key.hex}.json", json.dumps(document))
+    keep_answer(directory / f"{lock.digest.hex}.addresses", addresses)
+    keep_answer(directory / f"{key.hex}.json", document)
 
 
 def recorded_addresses(directory: Path, lock: Lock) -> dict[str, str]:
     """File name → URL (without credentials) for the files of *lock*, as far as known."""
-    try:
-        document = json.loads((directory / f"{lock.digest.hex}.addresses").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return {str(name): str(address) for name, address in document.items()}
+    return read_answer(directory / f"{lock.digest.hex}.addresses", dict) or {}
 
 
 def lock_to_document(lock: Lock) -> dict[str, Any]:

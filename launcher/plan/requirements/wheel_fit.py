@@ -9,17 +9,17 @@ its place, size and times. Only asked while resolving: a recorded lock holds wha
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from launcher.errors import ConfigError
+from launcher.plan.answers import keep_answer, read_answer
 from launcher.plan.launch_plan import LockedWheel
 from runtime.build.wheels.system_libraries import SystemLibraries, needs_of, promises_nothing
-from runtime.whole_file import replace_file
 
 _FORMAT = 1
 
@@ -116,24 +116,20 @@ def _needs(wheel: Path, cache_dir: Path) -> SystemLibraries:
         status = wheel.stat()
         stamp = [_FORMAT, os.fspath(wheel), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         record = cache_dir / "wheel-needs" / f"{hashlib.sha256(repr(stamp).encode()).hexdigest()[:32]}.json"
-        if (known := _read(record)) is not None:
+        if (known := read_answer(record, _libraries)) is not None:
             return known
-        record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="look-", dir=cache_dir) as scratch:
             needs = needs_of(wheel, scratch=Path(scratch))
-        replace_file(record, json.dumps({"wheel": os.fspath(wheel), "glibc": needs.glibc, "glibcxx": needs.glibcxx}))
+        keep_answer(record, {"wheel": os.fspath(wheel), "glibc": needs.glibc, "glibcxx": needs.glibcxx})
         return needs
     except (OSError, zipfile.BadZipFile):
         return SystemLibraries((0, 0))
 
 
-def _read(record: Path) -> SystemLibraries | None:
-    try:
-        document = json.loads(record.read_bytes())
-        major, minor = document["glibc"]
-        return SystemLibraries((major, minor), document["glibcxx"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # not looked at yet, or not readably remembered
+def _libraries(document: dict[str, Any]) -> SystemLibraries:
+    major, minor = document["glibc"]
+    return SystemLibraries((major, minor), document["glibcxx"])
 
 
 def _dotted(version: tuple[int, int]) -> str:
