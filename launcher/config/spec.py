@@ -208,15 +208,22 @@ def to_json(value: Any) -> dict[str, Any]:
     return typing.cast(dict[str, Any], _plain(value))
 
 
+_SCALARS = frozenset((str, int, float, bool, type(None)))
+
+
 def _plain(value: Any) -> Any:
     # Not `dataclasses.asdict`, which copies every word and number: each trial of a sweep is written down.
-    if value is None or isinstance(value, str | int | float):
+    kind = type(value)
+    if kind in _SCALARS:
         return value
-    if isinstance(value, dict):
+    if kind is dict:
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return {name: _plain(getattr(value, name)) for name in field_names(type(value))} if is_dataclass(value) else value
+    if kind is list or kind is tuple:
+        # Rows (the files of a plan, say) hold plain values only, and may be thousands.
+        return list(map(list if value and type(value[0]) is tuple else _plain, value))
+    if kind in _NAMES or is_dataclass(value):
+        return {name: _plain(getattr(value, name)) for name in field_names(kind)}
+    return value
 
 
 def from_json(cls: type[T], document: dict[str, Any]) -> T:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from launcher.config.spec import ExperimentSpec, field_names, from_json, to_json
+from launcher.config.spec import ExperimentSpec, from_json, to_json
 from launcher.plan.launch_plan import CodeSnapshot, DataPin, GitState, LaunchPlan, Lock, LockedWheel
 from runtime.build.plan import (
     BuildPlan,
@@ -48,18 +48,16 @@ _STEPS: dict[str, type] = {
     "make-directory": MakeDirectory,
 }
 _SOURCES: dict[str, type] = {"context": ContextFiles, "stage": StageFiles, "address": FetchedFile, "text": InlineFiles}
-_KINDS = {kind: {"step": name} for name, kind in _STEPS.items()} | {kind: {"from": name} for name, kind in _SOURCES.items()}
-_PARTS = frozenset((*_KINDS, CodeSnapshot, DataPin, DebPackage, GitState, ImageConfig, Lock, LockedWheel, RunMount))
-_PLAIN = frozenset((str, int, float, bool, type(None), Digest))
+_STEP_NAMES = {kind: name for name, kind in _STEPS.items()}
+_SOURCE_NAMES = {kind: name for name, kind in _SOURCES.items()}
 _DIGESTS = ("spec_digest", "base_digest", "manifest_digest", "snapshot_digest", "digest")
 """Names of fields that hold a Digest."""
 
 
 def to_document(plan: LaunchPlan) -> dict[str, Any]:
     """*plan* as JSON data; `from_document` gives the same plan back."""
-    document = {name: _data(getattr(plan, name)) for name in field_names(LaunchPlan) if name not in ("spec", "build")}
-    spec, build = to_json(plan.spec), build_document(plan.build, plan.code)
-    return {"format": FORMAT, "spec": spec, "spec_digest": document.pop("spec_digest"), "build": build, **document}
+    empty = replace(plan, build=BuildPlan((), plan.build.config))
+    return {"format": FORMAT, **to_json(empty), "build": build_document(plan.build, plan.code)}
 
 
 def from_document(document: dict[str, Any]) -> LaunchPlan:
@@ -85,7 +83,7 @@ def build_document(build: BuildPlan, code: CodeSnapshot | None = None) -> dict[s
     return {
         "steps": [_step_document(step, snapshot) for step in build.steps],
         "stages": [[_step_document(step, snapshot) for step in stage] for stage in build.stages],
-        "config": _data(build.config),
+        "config": to_json(build.config),
         "source_date_epoch_s": build.source_date_epoch_s,
     }
 
@@ -103,9 +101,12 @@ def build_from(document: dict[str, Any], code: CodeSnapshot | None = None) -> Bu
 
 def _step_document(step: Step, snapshot: SnapshotFiles) -> dict[str, Any]:
     """*step* as JSON data. A CopyIn of exactly the files *snapshot* refers to them: the list may be long, and the plan has it."""
+    named = {"step": _STEP_NAMES[type(step)]}
     if isinstance(step, CopyIn) and step.files == snapshot:
-        return {**_data(replace(step, files=())), "files": None}
-    document: dict[str, Any] = _data(step)
+        return {**named, **to_json(replace(step, files=())), "files": None}
+    document = {**named, **to_json(step)}
+    if isinstance(step, CopyFiles):
+        document["source"] = {"from": _SOURCE_NAMES[type(step.source)], **document["source"]}
     return document
 
 
@@ -132,20 +133,6 @@ def _kind_of(document: dict[str, Any], key: str, kinds: dict[str, type]) -> tupl
     if name not in kinds:
         raise ValueError(f"no such {'step' if key == 'step' else 'source of files'}: {name!r}")
     return kinds[name], {field: value for field, value in document.items() if field != key}
-
-
-def _data(value: Any) -> Any:
-    """*value* as JSON data: a dataclass as its fields, a tuple as a list. Rows (tuples in tuples) hold plain values only."""
-    kind = type(value)
-    if kind is tuple:
-        return list(map(list if value and isinstance(value[0], tuple) else _data, value))
-    if kind in _PLAIN:
-        return value
-    if kind in _PARTS:
-        return {**_KINDS.get(kind, {}), **{name: _data(getattr(value, name)) for name in field_names(kind)}}
-    if isinstance(value, dict):
-        return {name: _data(item) for name, item in value.items()}
-    return value
 
 
 def _make(kind: type, fields: dict[str, Any], **made: Any) -> Any:
