@@ -20,8 +20,7 @@ from launcher.run.start.create_run import RunIdentity, new_run
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.sweep.place import Place
 from launcher.sweep.policy import FailurePolicy, Past, shrink
-from launcher.sweep.report_tail import ReportTail
-from launcher.sweep.running import Running
+from launcher.sweep.running import ReportTail, Running
 from launcher.sweep.search.best import BestPoint
 from launcher.sweep.search.objective import trial_end
 from launcher.sweep.search.study import Asked, Study

@@ -5,6 +5,7 @@ Where nothing wakes it, the sweep looks four times a second all the same.
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -13,14 +14,44 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from launcher.journal.growing_file import GrowingFile
 from launcher.run.recover import recover
 from launcher.run.start.supervisor_link import open_supervisor
-from launcher.sweep.report_tail import ReportTail
 from launcher.sweep.stage import Stage, StagedRun
 from launcher.sweep.trial import Trial
 from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.kernel.inotify import MODIFY, Inotify
 from runtime.state_dir import RunDir
+
+
+class ReportTail:
+    """The reports of one metric by a run, as they come: what a pruner judges. Reads `logged.jsonl` from where it stopped. A
+    step that comes again, as after a new attempt, counts once; a program that logs everything under one step has each of
+    its reports counted.
+    """
+
+    def __init__(self, run_dir: RunDir, metric: str) -> None:
+        self._file = GrowingFile(run_dir.logged)
+        self._needle = json.dumps(metric).encode()
+        self._metric = metric
+        self._steps: set[int] = set()
+
+    def new_values(self) -> Iterator[float]:
+        for line in self._file.new_lines():
+            if self._needle not in line:  # parsing every line of a talkative program would cost more than the search
+                continue
+            try:
+                entry = json.loads(line)
+                value, step = float(entry["value"]), int(entry.get("step", 0))
+            except (ValueError, TypeError, KeyError):
+                continue
+            if entry.get("key") == self._metric and not self._is_known(step):
+                yield value
+
+    def _is_known(self, step: int) -> bool:
+        known = step in self._steps and len(self._steps) > 1
+        self._steps.add(step)
+        return known
 
 
 class FileWatch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from launcher.sweep.report_tail import ReportTail
+from launcher.sweep.running import ReportTail
 from runtime.state_dir import RunDir
 
 
