@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from runtime.gpu.leases import untrusted_fields
 from runtime.gpu.leases.lease import SLOTS
+from runtime.gpu.leases.lock_files import UntrustedFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +56,22 @@ def to_document(entry: QueuedRun) -> dict[str, Any]:
     return {"want": document.pop("request"), **document}
 
 
-def from_document(document: dict[str, Any]) -> QueuedRun | None:
+def from_document(document: UntrustedFields) -> QueuedRun | None:
     """A queued run as it wrote itself down; None for anything else: any user may write there."""
-    request = _request(document.get("want"))
-    pid, priority, number = (untrusted_fields.whole(document, name) for name in ("pid", "priority", "number"))
-    since, lasts_s = untrusted_fields.seconds(document, "since"), untrusted_fields.seconds(document, "lasts_s")
+    request = _request(document.fields("want"))
+    pid, priority, number = (document.whole(name) for name in ("pid", "priority", "number"))
+    since, lasts_s = document.seconds("since"), document.seconds("lasts_s")
     if request is None or pid is None or priority is None or number is None or since is None:
         return None
-    if lasts_s is None and document.get("lasts_s") is not None:
+    if lasts_s is None and document.raw("lasts_s") is not None:
         return None
-    run, user = untrusted_fields.text(document, "run") or "", untrusted_fields.text(document, "user") or ""
-    return QueuedRun(request, run, user, pid, priority, number, since, lasts_s)
+    return QueuedRun(request, document.text("run") or "", document.text("user") or "", pid, priority, number, since, lasts_s)
 
 
-def _request(document: Any) -> DeviceRequest | None:
-    if not isinstance(document, dict):
-        return None
-    offers, count, slots = (
-        document.get("offers"),
-        untrusted_fields.whole(document, "count"),
-        untrusted_fields.whole(document, "slots"),
-    )
+def _request(document: UntrustedFields) -> DeviceRequest | None:
+    offers, count, slots = document.raw("offers"), document.whole("count"), document.whole("slots")
     if not isinstance(offers, list) or not all(isinstance(uuid, str) for uuid in offers) or count is None or slots is None:
         return None
     if not (1 <= count <= len(offers) and 1 <= slots <= SLOTS):
         return None
-    return DeviceRequest(tuple(offers), count, slots, bool(document.get("linked")), bool(document.get("least_memory")))
+    return DeviceRequest(tuple(offers), count, slots, bool(document.raw("linked")), bool(document.raw("least_memory")))

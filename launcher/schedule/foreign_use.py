@@ -50,7 +50,7 @@ def foreign_use(gpus: Iterable[Gpu], occupied: Mapping[str, Occupancy], find: Fi
             there = _foreign_among(processes, occupied.get(device, Occupancy()), find)
             if there:
                 found[device] = ForeignUse(", ".join(one.words for one in there), all(one.leaving for one in there))
-        if gpu.uuid not in found and (hidden := _hidden(gpu, occupied.get(gpu.uuid, Occupancy()))) is not None:
+        if gpu.uuid not in found and (hidden := _hidden_use(gpu, occupied.get(gpu.uuid, Occupancy()))) is not None:
             found[gpu.uuid] = hidden
     return found
 
@@ -77,7 +77,7 @@ def _foreign_among(processes: Iterable[GpuProcess], occupancy: Occupancy, find: 
     return there
 
 
-def _hidden(gpu: Gpu, occupancy: Occupancy) -> ForeignUse | None:
+def _hidden_use(gpu: Gpu, occupancy: Occupancy) -> ForeignUse | None:
     """Of a GPU that others share, or that is sliced, nobody can tell whose memory that is."""
     if gpu.processes or gpu.mig_enabled or occupancy.holders or (gpu.used_bytes or 0) <= HIDDEN_BYTES:
         return None

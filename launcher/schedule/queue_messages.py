@@ -21,10 +21,16 @@ def describe_wait(request: DeviceRequest, decision: QueueDecision, devices: Mapp
 def describe_holders(request: DeviceRequest, decision: QueueDecision, devices: Mapping[str, Device]) -> list[str]:
     """One sentence for each who has, or is kept, what *request* could use."""
     there = [devices[uuid] for uuid in request.offers if uuid in devices]
-    return [*_held(there), *_used_outside(there), *_promised(request, decision), *_kept(decision), *_unlinked(request, decision)]
+    return [
+        *_holder_sentences(there),
+        *_foreign_sentences(there),
+        *_promised_sentences(request, decision),
+        *_kept_sentences(decision),
+        *_link_sentences(request, decision),
+    ]
 
 
-def _held(devices: Sequence[Device]) -> list[str]:
+def _holder_sentences(devices: Sequence[Device]) -> list[str]:
     by_holder: dict[Holder, float] = {}
     for device in devices:
         for holder in device.holders:
@@ -41,17 +47,17 @@ def _holder(holder: Holder) -> str:
     return f"{who}{of}{since}{until}"
 
 
-def _used_outside(devices: Sequence[Device]) -> list[str]:
+def _foreign_sentences(devices: Sequence[Device]) -> list[str]:
     short = len("GPU-12345678")
     return [f"{device.uuid[:short]} used by {device.foreign.words}" for device in devices if device.foreign is not None]
 
 
-def _kept(decision: QueueDecision) -> list[str]:
+def _kept_sentences(decision: QueueDecision) -> list[str]:
     runs = list(decision.kept.values())
     return [f"{runs.count(run)} kept for {_run(run)}, which is ahead" for run in dict.fromkeys(runs)]
 
 
-def _promised(request: DeviceRequest, decision: QueueDecision) -> list[str]:
+def _promised_sentences(request: DeviceRequest, decision: QueueDecision) -> list[str]:
     """One who stands here for long has been stopped (Ctrl-Z): the others may know whom to ask."""
     runs = [run for uuid, run in decision.promised.items() if uuid in request.offers]
     return [f"{runs.count(run)} about to be taken by {_run(run)}, which is ahead" for run in dict.fromkeys(runs)]
@@ -61,7 +67,7 @@ def _run(run: str) -> str:
     return f"run {run}" if run else "a run"
 
 
-def _unlinked(request: DeviceRequest, decision: QueueDecision) -> list[str]:
+def _link_sentences(request: DeviceRequest, decision: QueueDecision) -> list[str]:
     enough = len(decision.free) - len(decision.kept) >= request.count
     return ["those that are free are not connected by NVLink"] if request.linked and decision.uuids is None and enough else []
 

@@ -12,8 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from runtime.gpu.gpu import Gpu, GpuProcess
-from runtime.gpu.load import GpuLoad
+from runtime.gpu.gpu import Gpu, GpuLoad, GpuProcess
 from runtime.gpu.pci_device import pci_directory, pci_place, read_text
 from runtime.gpu.roots import Roots
 

@@ -76,7 +76,7 @@ class Edits:
         )
 
 
-def joined(parts: Iterable[Edits]) -> Edits:
+def join_edits(parts: Iterable[Edits]) -> Edits:
     """All of *parts*, the later winning."""
     whole = Edits()
     for part in parts:

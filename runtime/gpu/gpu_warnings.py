@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from runtime.gpu.load import GpuLoad, slowdowns
+from runtime.gpu.gpu import GpuLoad, slowdowns
 
 IDLE_AFTER_S = 600.0
 """How long a GPU does nothing before that is told: longer than most programs need to load data and compile kernels."""
@@ -30,7 +30,7 @@ class GpuWarnings:
         """Sentences about what is new in *loads*, read at *at_s*."""
         sentences = self._idle(loads, at_s)
         for load, name in zip(loads, gpu_names(len(loads)), strict=True):
-            sentences += self._slowed(load, name) + self._full(load, name) + self._foreign(load, name, owner)
+            sentences += self._slowdowns(load, name) + self._nearly_full(load, name) + self._foreign(load, name, owner)
         return sentences
 
     def idle_s(self, at_s: float) -> float:
@@ -57,11 +57,11 @@ class GpuWarnings:
         listed = ", ".join(known[uuid] for uuid in new)
         return [f"{listed} of {len(loads)} has done nothing for {minutes}: does the program use all its GPUs?"]
 
-    def _slowed(self, load: GpuLoad, name: str) -> list[str]:
+    def _slowdowns(self, load: GpuLoad, name: str) -> list[str]:
         hot = "" if load.temperature_c is None else f" ({load.temperature_c:.0f} °C)"
         return [f"{name} is slowed down: {why}{hot}" for why in slowdowns(load.clock_reasons) if self._once(load.uuid, why)]
 
-    def _full(self, load: GpuLoad, name: str) -> list[str]:
+    def _nearly_full(self, load: GpuLoad, name: str) -> list[str]:
         if load.used_bytes is None or not load.memory_bytes or load.used_bytes < _NEARLY_FULL * load.memory_bytes:
             return []
         share = 100 * load.used_bytes / load.memory_bytes

@@ -34,7 +34,7 @@ def injection(
 ) -> Edits:
     """The edits for the leased *uuids* (of GPUs or MIG instances) among *gpus*. Raises GpuError when something is missing."""
     roots = roots or Roots.of_this_machine()
-    leased = [_leased(gpus, uuid) for uuid in uuids]
+    leased = [_find_leased(gpus, uuid) for uuid in uuids]
     edits = Edits()
     if any(gpu.vendor == "nvidia" for gpu, _ in leased):
         edits = edits.plus(nvidia_driver(capabilities=capabilities, roots=roots))
@@ -43,7 +43,7 @@ def injection(
     return edits.sorted()
 
 
-def _leased(gpus: Sequence[Gpu], uuid: str) -> tuple[Gpu, MigInstance | None]:
+def _find_leased(gpus: Sequence[Gpu], uuid: str) -> tuple[Gpu, MigInstance | None]:
     for gpu in gpus:
         if gpu.uuid == uuid:
             return gpu, None

@@ -31,11 +31,11 @@ def _of_vendor(gpus: Sequence[Gpu], vendor: str, names: Sequence[str], environ: 
     ours = [gpu for gpu in gpus if gpu.vendor == vendor]
     for name in names:
         if name in environ and ours:
-            ours = _named(ours, name, environ)
+            ours = _select(ours, name, environ)
     return ours
 
 
-def _named(gpus: Sequence[Gpu], name: str, environ: Mapping[str, str]) -> list[Gpu]:
+def _select(gpus: Sequence[Gpu], name: str, environ: Mapping[str, str]) -> list[Gpu]:
     countable = [gpu for gpu in gpus if gpu.trouble is None]
     whole: set[str | None] = set()
     slices: set[str] = set()

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from runtime.errors import GpuError
 from runtime.gpu.amd import AmdLoadReader, are_amd_gpus
-from runtime.gpu.load import GpuLoad
+from runtime.gpu.gpu import GpuLoad
 from runtime.gpu.nvidia.load_reader import LoadReader
 from runtime.gpu.nvidia.xid import XidEvents
 from runtime.gpu.roots import Roots

@@ -26,7 +26,7 @@ _V2_ONLY = "systemd.unified_cgroup_hierarchy=1"
 def controller(name: str) -> Callable[[Machine], Finding]:
     """The check that a container's limit on *name* is enforced."""
 
-    def checked(machine: Machine) -> Finding:
+    def check(machine: Machine) -> Finding:
         def work() -> str:
             # In this child: under systemd it moves into a scope of its own, which ends with it.
             cgroup = make_cgroup(f"launch-doctor-{os.getpid()}", _PROBE_LIMITS)
@@ -40,7 +40,7 @@ def controller(name: str) -> Callable[[Machine], Finding]:
 
         return try_out(work, lambda: what_is_missing(machine, name))
 
-    return checked
+    return check
 
 
 def what_is_missing(machine: Machine, name: str) -> Remedy:

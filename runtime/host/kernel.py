@@ -46,7 +46,7 @@ def proc(machine: Machine) -> Finding:
             raise OSError(status, f"no /proc of its own: {os.strerror(status).lower()}; covered here: {covered}")
         return "a container can have its own /proc"
 
-    return try_out(work, lambda: _uncovered(machine))
+    return try_out(work, lambda: _proc_remedy(machine))
 
 
 def _mount_proc() -> int:
@@ -63,7 +63,7 @@ def covered_below_proc(machine: Machine) -> list[str]:
     return [mount.point for mount in mounted if mount.point.startswith("/proc/")]
 
 
-def _uncovered(machine: Machine) -> Remedy:
+def _proc_remedy(machine: Machine) -> Remedy:
     if not covered_below_proc(machine):
         return Remedy()
     return Remedy("inside Docker or Podman start the outer container with `--security-opt systempaths=unconfined`")

@@ -202,7 +202,7 @@ def _connect(links: Links, netns_fd: int, member: Member, network: str | None) -
     bridge = _ensure_bridge(links, network)
     try:
         nat.ensure_nat(bridge.name, bridge.subnets, shared=network is not None)
-        _let_forward(ipv6=bridge.subnet6 is not None)
+        _enable_forwarding(ipv6=bridge.subnet6 is not None)
         _remove_host_end(links, member.container_id)
         members = members_in(link.alias for link in links.all(master=bridge.index))
         address = free_address(bridge.subnet, {taken for one in members for taken in one.addresses})
@@ -257,7 +257,7 @@ def _read_bridge(links: Links, found: Link) -> _Bridge | None:
 
 def _make_bridge(links: Links, name: str, routed: Sequence[Subnet], network: str | None) -> _Bridge:
     subnet = choose_subnet(routed)
-    subnet6 = subnet6_of(subnet, seed=_machine()) if _host_has_ipv6(links) else None
+    subnet6 = subnet6_of(subnet, seed=_machine_id()) if _host_has_ipv6(links) else None
     index = links.add_bridge(name, mac=_MAC, alias=f"launch network {network or 'bridge'}")
     # A container must not be able to advertise itself to the host as a router (CVE-2020-13401 in Docker).
     veth.set_ipv6(name, "accept_ra", "0")
@@ -308,7 +308,7 @@ def _uplink_mtu(links: Links) -> int:
     return 1500 if preferred is None else mtus.get(preferred.link or 0, 1500)
 
 
-def _machine() -> bytes:
+def _machine_id() -> bytes:
     """What tells this machine from others, and stays."""
     try:
         return Path("/etc/machine-id").read_bytes()
@@ -316,7 +316,7 @@ def _machine() -> bytes:
         return socket.gethostname().encode()
 
 
-def _let_forward(*, ipv6: bool) -> None:
+def _enable_forwarding(*, ipv6: bool) -> None:
     """Let the host route between its interfaces, as Docker does too; who may use it is `nat.py`'s forward chain's to say."""
     switches = [Path("/proc/sys/net/ipv4/ip_forward")]
     if ipv6:

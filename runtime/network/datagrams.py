@@ -102,7 +102,7 @@ class _Client:
         try:
             self._inside.send(datagram)
         except ConnectionRefusedError:  # of an earlier one
-            self._refused()
+            self._try_next()
         except OSError:
             return
 
@@ -130,7 +130,7 @@ class _Client:
             try:
                 datagram = inside.recv(_LONGEST)
             except ConnectionRefusedError:
-                self._refused()
+                self._try_next()
                 return
             except OSError as error:
                 if error.errno not in (errno.EAGAIN, errno.EINTR):
@@ -140,7 +140,7 @@ class _Client:
             self.heard_at = time.monotonic()
             self._answer.send(datagram)
 
-    def _refused(self) -> None:
+    def _try_next(self) -> None:
         """Nobody listens there. Where somebody did answer once, it ended and may come back: the socket stays."""
         if self._kept is None:
             return

@@ -64,7 +64,7 @@ class Forwarder:
                 continue
             later = targets[position + 1 :]
 
-            def connected(_: int, server: socket.socket = server, later: Sequence[str] = later) -> None:
+            def on_connected(_: int, server: socket.socket = server, later: Sequence[str] = later) -> None:
                 self._selector.unregister(server)
                 if server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
                     _Relay(self._selector, client, server)
@@ -72,7 +72,7 @@ class Forwarder:
                     server.close()
                     self._open(client, port, later)
 
-            self._selector.register(server, selectors.EVENT_WRITE, connected)
+            self._selector.register(server, selectors.EVENT_WRITE, on_connected)
             return
         # Nobody listens there (yet): reset, as the kernel would.
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _SO_LINGER)

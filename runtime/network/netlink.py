@@ -146,7 +146,7 @@ class Netlink:
             whole, answers = True, []
             done = False
             while not done:
-                for kind, flags, sequence, body in self._received():
+                for kind, flags, sequence, body in self._receive():
                     if sequence != self._sequence:
                         continue
                     whole = whole and not flags & _DUMP_INTERRUPTED
@@ -166,7 +166,7 @@ class Netlink:
         answers: list[tuple[int, bytes]] = []
         refused: NetlinkError | None = None
         while waiting:
-            for kind, flags, sequence, body in self._received():
+            for kind, flags, sequence, body in self._receive():
                 if kind != _ERROR:
                     answers.append((kind, body))
                     continue
@@ -180,7 +180,7 @@ class Netlink:
             raise refused
         return answers
 
-    def _received(self) -> Iterator[tuple[int, int, int, bytes]]:
+    def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
         data = self._socket.recv(_ANSWER_BYTES)
         offset = 0
         while offset + _HEADER.size <= len(data):

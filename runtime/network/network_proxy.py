@@ -83,7 +83,7 @@ class _Proxy:
     def __init__(self, config: ProxyConfig) -> None:
         self._config = config
         self._selector = selectors.DefaultSelector()
-        self._selector.register(config.pidfd, selectors.EVENT_READ, self._ended)
+        self._selector.register(config.pidfd, selectors.EVENT_READ, self._end)
         self._names: NameService | None = None
         self._own_namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._links = Links() if config.serves_names else None
@@ -92,7 +92,7 @@ class _Proxy:
         self._pasta: int | None = None
         if config.pasta is not None:
             self._pasta = pasta.start(config.pasta, netns_fd=config.netns_fd, userns_fd=config.userns_fd)
-            self._selector.register(os.pidfd_open(self._pasta), selectors.EVENT_READ, self._pasta_ended)
+            self._selector.register(os.pidfd_open(self._pasta), selectors.EVENT_READ, self._end_with_pasta)
         elif config.userns_fd is not None:
             libc.setns(config.userns_fd, namespaces.NEWUSER)
         # Inside for good; who sends to the host's side goes back for the moment of making a socket.
@@ -136,14 +136,14 @@ class _Proxy:
         finally:
             libc.setns(self._config.netns_fd, namespaces.NEWNET)
 
-    def _ended(self, _: int) -> NoReturn:
+    def _end(self, _: int) -> NoReturn:
         if self._pasta is not None:
             with suppress(ProcessLookupError):
                 os.kill(self._pasta, signal.SIGKILL)
             os.waitpid(self._pasta, 0)
         os._exit(0)
 
-    def _pasta_ended(self, _: int) -> NoReturn:
+    def _end_with_pasta(self, _: int) -> NoReturn:
         """The container has lost its interface: start over with a new one."""
         os._exit(1)
 

@@ -80,7 +80,7 @@ def _compare(operation: int, value: bytes) -> bytes:
     return _expression("cmp", network_number(1, 1), network_number(2, operation), nested(3, attribute(_DATA_VALUE, value)))
 
 
-def _masked(mask: bytes) -> bytes:
+def _mask(mask: bytes) -> bytes:
     values = nested(4, attribute(_DATA_VALUE, mask)), nested(5, attribute(_DATA_VALUE, bytes(len(mask))))
     return _expression("bitwise", network_number(1, 1), network_number(2, 1), network_number(3, len(mask)), *values)
 
@@ -111,13 +111,13 @@ def saddr_in(subnet: Subnet) -> bytes:
     load = _expression(
         "payload", network_number(1, 1), network_number(2, 1), network_number(3, offset), network_number(4, len(address))
     )
-    return _meta(_META_NFPROTO) + _compare(EQUAL, bytes([family])) + load + _masked(mask) + _compare(EQUAL, address)
+    return _meta(_META_NFPROTO) + _compare(EQUAL, bytes([family])) + load + _mask(mask) + _compare(EQUAL, address)
 
 
 def ct_unrelated() -> bytes:
     """`ct state & (established | related) == 0`; the state is a word in the machine's byte order."""
     mask = _ESTABLISHED_OR_RELATED.to_bytes(4, sys.byteorder)
-    return _expression("ct", network_number(1, 1), network_number(2, _CT_STATE)) + _masked(mask) + _compare(EQUAL, bytes(4))
+    return _expression("ct", network_number(1, 1), network_number(2, _CT_STATE)) + _mask(mask) + _compare(EQUAL, bytes(4))
 
 
 def counter() -> bytes:
@@ -184,7 +184,7 @@ class Nftables(Netlink):
             known = attributes(body[4:])
             if to_text(known.get(_RULE_TABLE)) == table and chain in (None, to_text(known.get(_RULE_CHAIN))):
                 handle = int.from_bytes(known[_RULE_HANDLE], "big")
-                found.append(Rule(handle, _compared(known.get(_RULE_EXPRESSIONS, b""))))
+                found.append(Rule(handle, _compared_values(known.get(_RULE_EXPRESSIONS, b""))))
         return found
 
     def has_forward_chain(self, family: int, table: str, chain: str) -> bool:
@@ -226,7 +226,7 @@ def _rule(family: int, table: str, chain: str, expressions: bytes, *, flags: int
     return _message(_NEW_RULE, family, *words, nested(_RULE_EXPRESSIONS, expressions), flags=flags)
 
 
-def _compared(expressions: bytes) -> frozenset[bytes]:
+def _compared_values(expressions: bytes) -> frozenset[bytes]:
     found = set()
     for _, expression in each_attribute(expressions):
         known = attributes(expression)

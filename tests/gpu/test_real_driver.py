@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from runtime.gpu.cdi.document import DeviceName
 from runtime.gpu.cdi.files import read_catalogue
 from runtime.gpu.cdi.generate import EVERYTHING, nvidia_specification
-from runtime.gpu.cdi.names import DeviceName
 from runtime.gpu.cdi.resolve import device_edits
 from runtime.gpu.cdi.serialize import as_json, as_yaml
 from runtime.gpu.gpu import Gpu

@@ -19,9 +19,8 @@ from programs import HERE, cuda_work, ends, line, program
 
 from runtime.gpu import watcher
 from runtime.gpu.energy import EnergyMeter
-from runtime.gpu.gpu import Gpu
+from runtime.gpu.gpu import Gpu, GpuLoad, slowdowns
 from runtime.gpu.inventory import read_gpus
-from runtime.gpu.load import GpuLoad, slowdowns
 
 pytestmark = pytest.mark.gpu
 

@@ -17,12 +17,12 @@ from launcher.errors import ConfigError
 from launcher.plan.gpus.image_libraries import directory_in, image_notes
 from launcher.plan.origins import Where
 from runtime.errors import GpuError
-from runtime.gpu.edits import Edits, joined
+from runtime.gpu.edits import Edits, join_edits
 from runtime.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from runtime.container.spec import ContainerSpec
-    from runtime.gpu.cdi.names import DeviceName
+    from runtime.gpu.cdi.document import DeviceName
     from runtime.gpu.gpu import Gpu
     from runtime.gpu.nvidia.forward_compat import Decision
 
@@ -65,8 +65,8 @@ def refuse_unready_driver(gpus: Sequence[Gpu]) -> None:
 
 def edits_for(entries: Sequence[str]) -> Edits:
     """What the entries of `devices` add. Raises GpuError."""
+    from runtime.gpu.cdi.document import is_qualified
     from runtime.gpu.cdi.files import read_catalogue
-    from runtime.gpu.cdi.names import is_qualified
     from runtime.gpu.cdi.resolve import device_edits
 
     names, parts = [], []
@@ -77,7 +77,7 @@ def edits_for(entries: Sequence[str]) -> Edits:
             parts.append(_own(entry))
     if names:
         parts.append(device_edits(names, read_catalogue(cdi_directories())))
-    return joined(parts)
+    return join_edits(parts)
 
 
 def cdi_directories() -> tuple[Path, ...]:
@@ -96,7 +96,7 @@ def refuse_missing_devices(entries: Sequence[str], where: Where) -> tuple[str, .
 
 
 def _parse_name(entry: str) -> DeviceName:
-    from runtime.gpu.cdi.names import parse_device_name
+    from runtime.gpu.cdi.document import parse_device_name
 
     try:
         return parse_device_name(entry)

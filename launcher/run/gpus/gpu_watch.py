@@ -27,8 +27,8 @@ from launcher.tracking.metrics.samples import append_sample
 from launcher.tracking.record.gpu_usage import load_meters, store_meters
 from runtime.gpu import watcher
 from runtime.gpu.energy import EnergyMeter
+from runtime.gpu.gpu import GpuLoad
 from runtime.gpu.gpu_warnings import GpuWarnings, gpu_names
-from runtime.gpu.load import GpuLoad
 from runtime.gpu.nvidia.xid import meaning, sentence
 from runtime.gpu.roots import Roots
 from runtime.kernel.process_table import parent_of
@@ -38,7 +38,7 @@ _USUAL_INTERVAL_S = 10.0
 _SHORTEST_INTERVAL_S = 0.2
 _LAST_READING_S = 2.0
 _DEATH_S = 2.0
-_MOST_SUCCESSORS = 3
+_MOST_RESTARTS = 3
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 """Its inode (PROC_PID_INIT_INO): only there the pids that NVML tells are ours."""
 
@@ -71,7 +71,7 @@ class GpuWatch:
     _before: tuple[float, tuple[GpuLoad, ...]] | None = None
     _warnings: GpuWarnings = field(default_factory=GpuWarnings)
     _heard_at: float = 0.0
-    _successors: int = 0
+    _restarts: int = 0
     _told: set[str] = field(default_factory=set)
 
     def start(self) -> None:
@@ -82,7 +82,7 @@ class GpuWatch:
         """What the watcher has said. When it has died, `fd` is that of its successor afterwards, or -1."""
         demand = None
         for document in self._documents():
-            demand = demand or self._hear(document)
+            demand = demand or self._handle(document)
         return demand
 
     def next_look_s(self) -> float:
@@ -99,7 +99,7 @@ class GpuWatch:
         """Take in a last reading, as far as it comes soon, and end the watcher."""
         if self.fd < 0:
             return
-        self._successors = _MOST_SUCCESSORS
+        self._restarts = _MOST_RESTARTS
         os.close(self._end)
         self._end = -1
         deadline = time.monotonic() + _LAST_READING_S
@@ -116,18 +116,18 @@ class GpuWatch:
             except BlockingIOError:
                 return
             if not chunk:
-                self._succeed()
+                self._start_again()
                 return
             *lines, self._rest = (self._rest + chunk).split(b"\n")
             yield from map(json.loads, lines)
 
-    def _succeed(self) -> None:
+    def _start_again(self) -> None:
         """It has ended: by itself when NVML doesn't come up, or killed."""
         self._release()
         if self._end >= 0:
             os.close(self._end)
-        if self._successors < _MOST_SUCCESSORS:
-            self._successors += 1
+        if self._restarts < _MOST_RESTARTS:
+            self._restarts += 1
             self.start()
 
     def _release(self) -> None:
@@ -139,23 +139,23 @@ class GpuWatch:
         while not os.waitpid(self._pid, os.WNOHANG)[0] and time.monotonic() < deadline:
             time.sleep(0.001)
 
-    def _hear(self, document: dict[str, Any]) -> Demand | None:
+    def _handle(self, document: dict[str, Any]) -> Demand | None:
         self._heard_at = time.monotonic()
         if "loads" in document:
-            return self._hear_loads(document["at"], tuple(map(GpuLoad.from_json, document["loads"])))
+            return self._handle_loads(document["at"], tuple(map(GpuLoad.from_json, document["loads"])))
         if "xid" in document:
-            return self._hear_xid(document["uuid"], document["xid"])
+            return self._handle_xid(document["uuid"], document["xid"])
         if "denied" in document:
             self._tell_once(
                 f"`{document['denied']}` can't be opened any more (EPERM): a device cgroup forbids it, as after `systemctl "
                 "daemon-reload` in a container that others made; start that container again"
             )
         if "error" in document:
-            self._successors = _MOST_SUCCESSORS
+            self._restarts = _MOST_RESTARTS
             self._tell_once(f"the GPUs are not watched: {document['error']}")
         return None
 
-    def _hear_loads(self, at: float, loads: tuple[GpuLoad, ...]) -> Demand | None:
+    def _handle_loads(self, at: float, loads: tuple[GpuLoad, ...]) -> Demand | None:
         self.uuids = tuple(load.uuid for load in loads)
         for load in loads:
             meter = self.meters.setdefault(load.uuid, EnergyMeter())
@@ -180,7 +180,7 @@ class GpuWatch:
         except OSError:
             return  # a full disk: the next reading may find room
 
-    def _hear_xid(self, uuid: str, xid: int) -> Demand | None:
+    def _handle_xid(self, uuid: str, xid: int) -> Demand | None:
         name = dict(zip(self.uuids, self._names(), strict=True)).get(uuid, "a GPU")
         words = sentence(xid, f"{name} ({uuid})")
         known = meaning(xid)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runtime.gpu.load import GpuLoad
+from runtime.gpu.gpu import GpuLoad
 
 _SPEEDS = {
     "pcie_send": "pcie_sent_bytes",

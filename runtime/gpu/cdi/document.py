@@ -1,22 +1,37 @@
 """A CDI specification as values, read strictly: an unknown key, a wrong type or a version that lacks what is used is refused.
 
 The rules are those of the reference implementation (container-device-interface, `specs-go/` and `pkg/cdi/`), which is stricter
-than its prose and its JSON schema: edits are an object, a device without edits is none. No I/O here; `files.py` reads files.
+than its prose and its JSON schema: edits are an object, a device without edits is none. Its `parser.go` has the rules of names.
+No I/O here; `files.py` reads files.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from runtime.errors import BadContent
-from runtime.gpu.cdi.names import check_kind, is_device_name
 from runtime.oci.json_fields import Fields
 
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.4.0", "0.5.0", "0.6.0", "0.7.0", "0.8.0", "1.0.0", "1.1.0")
 HOOK_NAMES = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 _EARLIEST = "0.3.0"
 _U32 = (1 << 32) - 1
+_VENDOR_OR_CLASS = re.compile(r"[A-Za-z](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.:-]*[A-Za-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DeviceName:
+    """`nvidia.com/gpu=0`."""
+
+    kind: str
+    """`vendor.com/class`."""
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}={self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +103,39 @@ class Specification:
     annotations: tuple[tuple[str, str], ...] = ()
 
 
+def is_qualified(text: str) -> bool:
+    """Whether *text* is meant as a CDI name, not as a path."""
+    return "=" in text and not text.startswith("/")
+
+
+def parse_device_name(text: str) -> DeviceName:
+    """*text* as a CDI name. Raises ValueError with what is wrong about it."""
+    kind, equals, name = text.partition("=")
+    if not equals or text.startswith("/"):
+        raise ValueError(f"`{text}` is not a device's name: it looks like `vendor.com/class=name`")
+    _check_kind(kind)
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"`{name}` is not a device's name: letters, digits and `_ - . :`, a letter or digit at both ends")
+    return DeviceName(kind, name)
+
+
+def _check_kind(kind: str) -> None:
+    """Raises ValueError unless *kind* is `vendor/class`."""
+    vendor, slash, device_class = kind.partition("/")
+    if not slash:
+        raise ValueError(f"`{kind}` is not `vendor/class`")
+    for what, word in (("vendor", vendor), ("class", device_class)):
+        if not _VENDOR_OR_CLASS.fullmatch(word):
+            raise ValueError(f"`{word}` is not a {what}: a letter first, letters, digits and `_ - .`, a letter or digit last")
+
+
 def specification(document: Any) -> Specification:
     """*document* (parsed JSON or YAML) as a Specification. Raises BadContent, with the place, for whatever is wrong with it."""
     fields = Fields(document, "")
     _only(fields, ("cdiVersion", "kind", "annotations", "devices", "containerEdits"))
     kind = fields.required_text("kind")
     try:
-        check_kind(kind)
+        _check_kind(kind)
     except ValueError as error:
         raise BadContent(f"kind: {error}") from None
     found = Specification(
@@ -142,7 +183,7 @@ def _check_version(spec: Specification) -> None:
 def _device(fields: Fields) -> Device:
     _only(fields, ("name", "annotations", "containerEdits"))
     name = fields.required_text("name")
-    if not is_device_name(name):
+    if not _NAME.fullmatch(name):
         raise BadContent(f"`{fields.where}.name` is not a device's name: `{name}`")
     edits = _edits(fields.child("containerEdits"))
     if edits == ContainerEdits():

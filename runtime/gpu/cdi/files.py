@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import BadContent
-from runtime.gpu.cdi.document import Device, Specification, specification
-from runtime.gpu.cdi.names import DeviceName
+from runtime.gpu.cdi.document import Device, DeviceName, Specification, specification
 from runtime.gpu.cdi.serialize import parse_json, parse_yaml
 
 DIRECTORIES = (Path("/etc/cdi"), Path("/var/run/cdi"))

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from runtime.errors import GpuError
 from runtime.gpu.cdi.document import ContainerEdits, Device, Hook, Mount, Node, Specification, needed_version
-from runtime.gpu.edits import DeviceFile, Edits, HostFile, joined
+from runtime.gpu.edits import DeviceFile, Edits, HostFile, join_edits
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.inject import device, nvidia_driver
 from runtime.gpu.nvidia.driver import find_driver
@@ -32,20 +32,20 @@ def nvidia_specification(
     """The specification of *gpus*, and notes. *hook*: path of nvidia-cdi-hook, or None. Raises GpuError without a usable GPU."""
     roots = roots or Roots.of_this_machine()
     usable = [gpu for gpu in gpus if gpu.vendor == "nvidia" and gpu.trouble is None and gpu.uuid is not None]
-    named = [(names, edits) for gpu in usable for names, edits in _of(gpu, capabilities, roots)]
+    named = [(names, edits) for gpu in usable for names, edits in _named_edits(gpu, capabilities, roots)]
     if not named:
         raise GpuError("no NVIDIA GPU here that can be used", hint="`launch gpus` shows what this machine has, and why")
-    devices = [Device(name, _written(edits)) for names, edits in named for name in names]
-    devices.append(Device("all", _written(joined(edits for _, edits in named))))
+    devices = [Device(name, _container_edits(edits)) for names, edits in named for name in names]
+    devices.append(Device("all", _container_edits(join_edits(edits for _, edits in named))))
     common = nvidia_driver(capabilities=capabilities, roots=roots)
     version = find_driver(roots).version
     spec = Specification(
-        "", KIND, tuple(devices), _written(common, hooks=_hooks(hook, version, common), has_hooks=hook is not None)
+        "", KIND, tuple(devices), _container_edits(common, hooks=_hooks(hook, version, common), has_hooks=hook is not None)
     )
     return replace(spec, version=needed_version(spec)), common.notes
 
 
-def _of(gpu: Gpu, capabilities: frozenset[str], roots: Roots) -> Iterator[tuple[tuple[str, ...], Edits]]:
+def _named_edits(gpu: Gpu, capabilities: frozenset[str], roots: Roots) -> Iterator[tuple[tuple[str, ...], Edits]]:
     """(names, edits) of a GPU, or of each of its slices."""
     if not gpu.mig_enabled:
         yield (str(gpu.index), str(gpu.uuid)), device(gpu, capabilities=capabilities, roots=roots)
@@ -67,7 +67,7 @@ def _hooks(program: str | None, version: str, common: Edits) -> tuple[Hook, ...]
     return tuple(Hook("createContainer", program, (os.path.basename(program), *words), env) for words in commands)
 
 
-def _written(edits: Edits, *, hooks: tuple[Hook, ...] = (), has_hooks: bool = False) -> ContainerEdits:
+def _container_edits(edits: Edits, *, hooks: tuple[Hook, ...] = (), has_hooks: bool = False) -> ContainerEdits:
     edits = edits.sorted()
     search = () if has_hooks or not edits.library_dirs else (f"LD_LIBRARY_PATH={':'.join(edits.library_dirs)}",)
     return ContainerEdits(

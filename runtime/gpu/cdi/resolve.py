@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.errors import GpuError
-from runtime.gpu.cdi.document import ContainerEdits, Mount, Node
+from runtime.gpu.cdi.document import ContainerEdits, DeviceName, Mount, Node
 from runtime.gpu.cdi.files import Catalogue, Found
 from runtime.gpu.cdi.hooks import hook_edits
-from runtime.gpu.cdi.names import DeviceName
-from runtime.gpu.edits import DeviceFile, Edits, HostFile, joined
+from runtime.gpu.edits import DeviceFile, Edits, HostFile, join_edits
 from runtime.suggestions import did_you_mean
 
 _LIBRARY_PATH = "LD_LIBRARY_PATH"
@@ -38,7 +37,7 @@ def device_edits(names: Sequence[DeviceName], catalogue: Catalogue) -> Edits:
             seen.add(found.file)
             parts.append(_edits(found.specification.edits, found, f"all devices of `{found.specification.kind}`"))
         parts.append(_edits(found.device.edits, found, f"`{name}`"))
-    return joined(parts)
+    return join_edits(parts)
 
 
 def _unresolvable(missing: Sequence[DeviceName], catalogue: Catalogue) -> GpuError:
@@ -49,10 +48,10 @@ def _unresolvable(missing: Sequence[DeviceName], catalogue: Catalogue) -> GpuErr
     for name, files in catalogue.conflicts.items():
         if name in missing:
             lines.append(f"`{name}` is defined by two files of one directory, so by none: {', '.join(map(str, files))}")
-    return GpuError(f"no CDI device {listed}\n  " + "\n  ".join(lines), hint=_near(missing[0], catalogue))
+    return GpuError(f"no CDI device {listed}\n  " + "\n  ".join(lines), hint=_suggest(missing[0], catalogue))
 
 
-def _near(name: DeviceName, catalogue: Catalogue) -> str:
+def _suggest(name: DeviceName, catalogue: Catalogue) -> str:
     known = [str(one) for one in catalogue.devices]
     hint = did_you_mean(str(name), known, limit=3)
     if hint is not None:
@@ -66,13 +65,13 @@ def _near(name: DeviceName, catalogue: Catalogue) -> str:
 
 def _edits(edits: ContainerEdits, found: Found, what: str) -> Edits:
     try:
-        return _translated(edits)
+        return _translate(edits)
     except GpuError as error:
         hint = error.hint or f"the specification may be older than the driver: make it again ({found.file})"
         raise GpuError(f"{what} from {found.file}: {error.message}", hint=hint) from None
 
 
-def _translated(edits: ContainerEdits) -> Edits:
+def _translate(edits: ContainerEdits) -> Edits:
     if edits.net_devices:
         raise GpuError(
             f"it moves the network interface `{edits.net_devices[0].host_name}` into the container, which is not supported",
@@ -83,7 +82,9 @@ def _translated(edits: ContainerEdits) -> Edits:
     nodes = tuple(_node(node) for node in edits.nodes)
     placed = [_mount(mount) for mount in edits.mounts]
     mounts = tuple(one for one in placed if isinstance(one, HostFile))
-    notes = tuple(f"permissions `{node.permissions}` of `{node.path}` can't be kept to" for node in edits.nodes if _closed(node))
+    notes = tuple(
+        f"permissions `{node.permissions}` of `{node.path}` can't be kept to" for node in edits.nodes if _is_restricted(node)
+    )
     whole = Edits(
         env=tuple(env.items()),
         nodes=nodes + tuple(one for one in placed if isinstance(one, DeviceFile)),
@@ -93,10 +94,10 @@ def _translated(edits: ContainerEdits) -> Edits:
         groups=tuple(sorted({gid for gid in edits.additional_gids if gid})),
         notes=notes + (("`intelRdt` is left out: a run has no resource group of its own",) if edits.intel_rdt else ()),
     )
-    return joined([whole, *(hook_edits(hook, mounts) for hook in edits.hooks)])
+    return join_edits([whole, *(hook_edits(hook, mounts) for hook in edits.hooks)])
 
 
-def _closed(node: Node) -> bool:
+def _is_restricted(node: Node) -> bool:
     """Whether the program may do less with a node than its mode lets it: nobody enforces that without a device cgroup."""
     return node.permissions is not None and not {"r", "w"} <= set(node.permissions)
 

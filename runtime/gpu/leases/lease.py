@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import GpuError
-from runtime.gpu.leases import untrusted_fields
 from runtime.gpu.leases.lock_files import is_held, lease_dir, lock_path, read_hint, try_lock, write_hint
 
 SLOTS = 20
@@ -207,12 +206,12 @@ def _close(fds: Iterable[int]) -> None:
 
 
 def _holder(path: Path) -> Holder:
-    """What stands in the file of a held lock; what is not of our kind counts as not untrusted_fields."""
+    """What stands in the file of a held lock; what is not of our kind counts as not told."""
     hint = read_hint(path)
     return Holder(
-        run=untrusted_fields.text(hint, "run"),
-        user=untrusted_fields.text(hint, "user"),
-        pid=untrusted_fields.whole(hint, "pid"),
-        since=untrusted_fields.seconds(hint, "since"),
-        until=untrusted_fields.seconds(hint, "until"),
+        run=hint.text("run"),
+        user=hint.text("user"),
+        pid=hint.whole("pid"),
+        since=hint.seconds("since"),
+        until=hint.seconds("until"),
     )

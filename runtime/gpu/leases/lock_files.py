@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import math
 import os
 import stat
 import time
@@ -23,6 +24,8 @@ from typing import Any
 from runtime.errors import GpuError
 
 _PLACES = (Path("/run/lock/gpu-leases"), Path("/dev/shm/gpu-leases-v1"))
+_LONGEST_TEXT = 100
+_LARGEST = 1 << 62
 
 
 def lease_dir(usual: Sequence[Path] = _PLACES) -> Path:
@@ -39,7 +42,7 @@ def lease_dir(usual: Sequence[Path] = _PLACES) -> Path:
     tried = []
     for place in places:
         try:
-            return _made(place)
+            return _make_directory(place)
         except OSError as error:
             tried.append(f"`{place}` ({os.strerror(error.errno or 0).lower()})")
     raise GpuError(
@@ -48,9 +51,9 @@ def lease_dir(usual: Sequence[Path] = _PLACES) -> Path:
     )
 
 
-def _made(place: Path) -> Path:
+def _make_directory(place: Path) -> Path:
     """*place* appears with its mode: others may come the moment it is there."""
-    fresh = _passing_name(place.parent)
+    fresh = _temporary_name(place.parent)
     fresh.mkdir()
     try:
         fresh.chmod(0o1777)
@@ -115,19 +118,52 @@ def write_hint(fd: int, document: dict[str, Any]) -> None:
         os.pwrite(fd, json.dumps(document).encode(), 0)
 
 
-def read_hint(path: Path) -> dict[str, Any]:
-    """What the holder of *path* wrote; empty when it is no JSON object. Anybody may have written anything."""
+class UntrustedFields:
+    """Values out of what stands in a lock's file: any user of the machine may have written anything there, so each is taken or
+    left."""
+
+    def __init__(self, document: Any) -> None:
+        """What is no JSON object has no fields."""
+        self._document: dict[str, Any] = document if isinstance(document, dict) else {}
+
+    def raw(self, name: str) -> Any:
+        return self._document.get(name)
+
+    def fields(self, name: str) -> UntrustedFields:
+        """An object within this one; without fields where there is none."""
+        return UntrustedFields(self.raw(name))
+
+    def text(self, name: str) -> str | None:
+        """Printable: a run's "name" could move the cursor of whoever looks."""
+        value = self.raw(name)
+        if not isinstance(value, str):
+            return None
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value[:_LONGEST_TEXT])
+
+    def whole(self, name: str) -> int | None:
+        value = self.raw(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST else None
+
+    def seconds(self, name: str) -> float | None:
+        """A moment or a duration."""
+        value = self.raw(name)
+        if isinstance(value, int):
+            value = self.whole(name)
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) and abs(value) < _LARGEST else None
+
+
+def read_hint(path: Path) -> UntrustedFields:
+    """What the holder of *path* wrote."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        return {}
+        return UntrustedFields(None)
     try:
-        document = json.loads(os.read(fd, 1 << 16))
+        return UntrustedFields(json.loads(os.read(fd, 1 << 16)))
     except (OSError, ValueError, RecursionError):
-        return {}
+        return UntrustedFields(None)
     finally:
         os.close(fd)
-    return document if isinstance(document, dict) else {}
 
 
 def _open(path: Path, access: int) -> int:
@@ -150,7 +186,7 @@ def _open(path: Path, access: int) -> int:
 
 
 def _make(path: Path) -> None:
-    fresh = _passing_name(path.parent)
+    fresh = _temporary_name(path.parent)
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(fd, 0o666)
@@ -161,8 +197,5 @@ def _make(path: Path) -> None:
         os.unlink(fresh)
 
 
-def _passing_name(directory: Path) -> Path:
+def _temporary_name(directory: Path) -> Path:
     return directory / f".new-{os.getpid()}-{time.monotonic_ns()}"
-
-
-__all__ = ["is_held", "lease_dir", "lock_path", "read_hint", "try_lock", "write_hint"]

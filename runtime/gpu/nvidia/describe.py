@@ -24,7 +24,7 @@ def describe_gpus(facts: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]
     # NVML counts in the order of the list; where it counts fewer, we can't tell which is which by number.
     by_index = dict(enumerate(listed)) if len(listed) == machine["count"] else {}
     asked = [_gpu(one, by_index.get(one["index"], _NOT_LISTED), machine, logged, roots) for one in facts]
-    return (*asked, *_not_counted(asked, listed, machine, roots))
+    return (*asked, *_uncounted_gpus(asked, listed, machine, roots))
 
 
 def describe_unreadable_gpus(reason: str, roots: Roots) -> tuple[Gpu, ...]:
@@ -34,7 +34,7 @@ def describe_unreadable_gpus(reason: str, roots: Roots) -> tuple[Gpu, ...]:
     return tuple(replace(_gpu({"index": index}, one, nothing, (), roots), trouble=reason) for index, one in listed)
 
 
-def _not_counted(asked: Sequence[Gpu], listed: Sequence[KernelGpu], machine: Mapping[str, Any], roots: Roots) -> Iterator[Gpu]:
+def _uncounted_gpus(asked: Sequence[Gpu], listed: Sequence[KernelGpu], machine: Mapping[str, Any], roots: Roots) -> Iterator[Gpu]:
     """GPUs that the kernel lists and NVML does not count: lost before anybody could ask. In a container the list is the whole
     machine's, so that only those with a node here are missed."""
     known = {place_of(gpu.pci_bus_id) for gpu in asked}

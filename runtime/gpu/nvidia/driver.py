@@ -75,7 +75,7 @@ def _find(roots: Roots, module: str | None) -> Driver | None:
         if not found:
             continue
         # Of several versions that lie about, the module's is meant, or else what a loader would take.
-        linked = [one for one in found if _linked(one[1]) == one[0]]
+        linked = [one for one in found if _linked_version(one[1]) == one[0]]
         version = next(iter([one for one, _ in found if one == module] or [one for one, _ in linked or found]))
         return Driver(version, tuple(dict.fromkeys(place for one, place in found if one == version)), how, roots.driver)
     return None
@@ -88,9 +88,9 @@ def _places(roots: Roots) -> Iterator[tuple[str, list[Path]]]:
         yield "LAUNCH_DRIVER_LIBRARIES", [Path(one) for one in named.split(":") if one]
         return
     if roots.driver == Path("/"):
-        yield "the loader", _loaded_from()
+        yield "the loader", _loader_directories()
     yield "the usual directories", [roots.driver / directory for directory in _SEARCH]
-    yield "the loader's cache", list(dict.fromkeys(_cached_in(roots.driver)))
+    yield "the loader's cache", list(dict.fromkeys(_cache_directories(roots.driver)))
 
 
 def _versions(directory: Path) -> list[str]:
@@ -102,7 +102,7 @@ def _versions(directory: Path) -> list[str]:
     return []
 
 
-def _linked(directory: Path) -> str | None:
+def _linked_version(directory: Path) -> str | None:
     """The version that the loader's name for libcuda leads to in *directory*."""
     for stem in _WANTED:
         with contextlib.suppress(OSError):
@@ -110,7 +110,7 @@ def _linked(directory: Path) -> str | None:
     return None
 
 
-def _cached_in(root: Path) -> Iterator[Path]:
+def _cache_directories(root: Path) -> Iterator[Path]:
     try:
         cached = read_cache((root / "etc/ld.so.cache").read_bytes())
     except (OSError, BadContent):
@@ -120,7 +120,7 @@ def _cached_in(root: Path) -> Iterator[Path]:
             yield (root / one.path.lstrip("/")).parent
 
 
-def _loaded_from() -> list[Path]:
+def _loader_directories() -> list[Path]:
     """Directories that this process's loader takes the driver's libraries from; asked in a child, which ends with them."""
     asked = ask(_load_and_tell)
     listen([asked], patience_s=_PATIENCE_S)

@@ -67,8 +67,8 @@ def driver_files(driver: Driver, wanted: frozenset[str] = ALWAYS) -> tuple[tuple
         *_libraries(driver, wanted),
         *_programs(driver.root),
         *_firmware(driver),
-        *_named(driver.root, _COMPUTE_FILES),
-        *(_named(driver.root, _GRAPHICS_FILES) if wanted & {"graphics", "display"} else ()),
+        *_named_files(driver.root, _COMPUTE_FILES),
+        *(_named_files(driver.root, _GRAPHICS_FILES) if wanted & {"graphics", "display"} else ()),
         *sockets,
     ]
     at = {file.target: file for file in reversed(files)}
@@ -142,7 +142,7 @@ def _firmware(driver: Driver) -> Iterator[HostFile]:
             return
 
 
-def _named(root: Path, files: Mapping[str, str | None]) -> Iterator[HostFile]:
+def _named_files(root: Path, files: Mapping[str, str | None]) -> Iterator[HostFile]:
     for path, target in files.items():
         source = root / path.lstrip("/")
         if source.is_file():

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from runtime.gpu.load import slowdowns
+from runtime.gpu.gpu import slowdowns
 
 _FAILED_CALLS = {
     15: "lost: it has fallen off the bus (reboot, or reseat it; the kernel log has its Xid 79)",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from runtime.gpu.load import GpuLoad
+from runtime.gpu.gpu import GpuLoad
 from runtime.gpu.nvidia.nvml import Answers
 
 GPU_IS_LOST = 15

@@ -116,13 +116,13 @@ def _refusal(code: int, roots: Roots) -> GpuError:
             hint="install the driver; one that lies elsewhere: name the library in LAUNCH_NVML_LIBRARY",
         )
     if code == VERSION_MISMATCH:
-        return _mismatch(roots)
+        return _version_refusal(roots)
     if code == UNKNOWN:
-        return _forbidden(roots)
+        return _access_refusal(roots)
     return GpuError(f"NVML refuses to start with its error {code}", hint="`nvidia-smi` and the kernel log tell more")
 
 
-def _mismatch(roots: Roots) -> GpuError:
+def _version_refusal(roots: Roots) -> GpuError:
     loaded = _LIBRARY.search(Path("/proc/self/maps").read_text())
     library, module = loaded[1] if loaded else "of another version", module_version(roots) or "not told"
     return GpuError(
@@ -131,7 +131,7 @@ def _mismatch(roots: Roots) -> GpuError:
     )
 
 
-def _forbidden(roots: Roots) -> GpuError:
+def _access_refusal(roots: Roots) -> GpuError:
     """`Unknown Error` at the start: the control node can't be opened, as in a container after `systemctl daemon-reload`."""
     node = roots.dev / "dev/nvidiactl"
     try:

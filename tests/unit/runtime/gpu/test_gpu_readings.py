@@ -14,7 +14,7 @@ import pytest
 from gpu_box import GpuBox
 
 from runtime.gpu.amd import AmdLoadReader, are_amd_gpus
-from runtime.gpu.load import GpuLoad
+from runtime.gpu.gpu import GpuLoad
 from runtime.gpu.nvidia import nvml
 from runtime.gpu.nvidia.load_reader import LoadReader
 from runtime.gpu.nvidia.xid import XidEvents

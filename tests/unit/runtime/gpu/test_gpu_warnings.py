@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from runtime.gpu.gpu import GpuLoad
 from runtime.gpu.gpu_warnings import GpuWarnings
-from runtime.gpu.load import GpuLoad
 
 
 def load(uuid: str = "GPU-a", *, busy: float | None = 50, used: int = 10, **more: object) -> GpuLoad:

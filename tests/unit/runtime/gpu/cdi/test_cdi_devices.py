@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from runtime.errors import GpuError
+from runtime.gpu.cdi.document import parse_device_name
 from runtime.gpu.cdi.files import read_catalogue
-from runtime.gpu.cdi.names import parse_device_name
 from runtime.gpu.cdi.resolve import device_edits
 from runtime.gpu.edits import DeviceFile, Edits, HostFile, Link
 

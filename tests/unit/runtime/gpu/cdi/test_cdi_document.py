@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from runtime.errors import BadContent
-from runtime.gpu.cdi.document import needed_version, specification
+from runtime.gpu.cdi.document import needed_version, parse_device_name, specification
 from runtime.gpu.cdi.files import read_specification
-from runtime.gpu.cdi.names import parse_device_name
 
 
 def document(edits: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:

@@ -10,10 +10,9 @@ import pytest
 from gpu_box import GpuBox, make_box
 
 from runtime.errors import GpuError
-from runtime.gpu.cdi.document import specification
+from runtime.gpu.cdi.document import DeviceName, specification
 from runtime.gpu.cdi.files import read_catalogue
 from runtime.gpu.cdi.generate import EVERYTHING, nvidia_specification
-from runtime.gpu.cdi.names import DeviceName
 from runtime.gpu.cdi.resolve import device_edits
 from runtime.gpu.cdi.serialize import as_json, as_yaml, document
 from runtime.gpu.inject import injection

@@ -8,27 +8,26 @@ import os
 import pytest
 
 from launcher.schedule.device_request import DeviceRequest, QueuedRun, from_document, to_document
-from runtime.gpu.leases import untrusted_fields
-from runtime.gpu.leases.lock_files import write_hint
+from runtime.gpu.leases.lock_files import UntrustedFields, write_hint
 
 HONEST = json.loads(json.dumps(to_document(QueuedRun(DeviceRequest(("GPU-a",)), "a1b2", "ann", 7, 0, 1, 1.0, 2.0))))
 
 
 def test_what_moves_the_cursor_is_written_out() -> None:
-    assert untrusted_fields.text({"run": "\x1b[31mred\n"}, "run") == r"\x1b[31mred\n"
-    assert untrusted_fields.text({"run": "x" * 9999}, "run") == "x" * 100
+    assert UntrustedFields({"run": "\x1b[31mred\n"}).text("run") == r"\x1b[31mred\n"
+    assert UntrustedFields({"run": "x" * 9999}).text("run") == "x" * 100
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", "1" + "0" * 400, "true", '"1"', "null"])
 def test_no_moment_is_none(value: str) -> None:
-    assert untrusted_fields.seconds({"since": json.loads(value)}, "since") is None
-    assert untrusted_fields.whole({"pid": json.loads(value)}, "pid") is None
+    assert UntrustedFields({"since": json.loads(value)}).seconds("since") is None
+    assert UntrustedFields({"pid": json.loads(value)}).whole("pid") is None
 
 
 @pytest.mark.parametrize("change", [{"since": 10**400}, {"lasts_s": 10**400}, {"priority": 10**400}, {"number": None}])
 def test_a_place_with_numbers_from_nowhere_is_nobodys(change: dict[str, object]) -> None:
-    assert from_document(HONEST) is not None
-    assert from_document(HONEST | change) is None
+    assert from_document(UntrustedFields(HONEST)) is not None
+    assert from_document(UntrustedFields(HONEST | change)) is None
 
 
 def test_a_full_file_system_costs_a_hint_and_no_lease() -> None:
