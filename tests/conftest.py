@@ -14,14 +14,13 @@ import pwd
 import random
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from traces import MARK, traces
+from traces import MARK, leave_the_mounts_of_others, left_behind, traces
 
 from runtime.host import report as host
 
@@ -104,6 +103,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell starts its background jobs with SIGINT ignored, and so would be whatever a test starts and interrupts.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    leave_the_mounts_of_others()
     name, _, value = MARK.partition("=")
     os.environ[name] = value
     # The epoch must not matter; where it does, the header says which one it was.
@@ -170,12 +170,5 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     before = traces()
     yield
-    deadline = time.monotonic() + _SETTLED_WITHIN_S
-    # The kernel ends network namespaces and killed processes a moment later. And one look is not enough to find nothing: a
-    # process that forks and ends while /proc is read is in neither place.
-    looks_without = 0
-    while looks_without < 2 and time.monotonic() < deadline:
-        left = traces() - before
-        looks_without = 0 if left else looks_without + 1
-        time.sleep(0.005)
+    left = left_behind(before, within_s=_SETTLED_WITHIN_S)
     assert not left, "left behind:\n" + "\n".join(sorted(left))

@@ -1,61 +1,128 @@
-"""What a test could leave behind on this machine: mounts, links, cgroups, processes. Looked at before and after."""
+"""What a test could leave behind on this machine: mounts, links, cgroups, processes. Looked at before and after.
+
+Others use the machine meanwhile: another test session, a build, a run of the user's. What is theirs is not looked at: root's
+session has a mount namespace of its own; a cgroup with processes of others is others', and so is a link with another name.
+"""
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from runtime.cgroup.hierarchies import own_hierarchies
+from runtime.kernel import libc, mounts
+from runtime.kernel.namespaces import NEWNS
 
 OUTLIVES_A_TEST = ("mlflow", "launch-spawn")
-"""Words in the command line of a process that may stay for the tests that follow (a server per session, the helper that begins
+"""Words in the command line of a process that may stay for the tests that follow (a server per session, the helper that starts
 this process's containers)."""
 
 MARK = f"LAUNCH_TESTS_SESSION={os.getpid()}-{random.SystemRandom().randrange(2**32):x}"
 """In the environment of everything that a test starts: how orphans are found."""
 
+LINKS = ("launch", "lc-", "ln-", "test")
+"""How links begin that containers or tests make."""
+
+_OUTSIDE = os.readlink("/proc/self/ns/mnt")
+
+
+def leave_the_mounts_of_others() -> None:
+    """Nothing that others mount from now on is seen here, nor the reverse. Only root can, and only root's tests make mounts here."""
+    if os.geteuid() == 0:
+        libc.unshare(NEWNS)
+        mounts.make_private()
+
 
 def traces() -> set[str]:
     """One line for each thing that is there now; what is there afterwards and was not before is a leak."""
-    return {*_mounts(), *_links(), *_cgroups(), *_processes()}
+    ours = dict(_processes())
+    left = (f"process {pid} {command}" for pid, command in ours.items() if not any(word in command for word in OUTLIVES_A_TEST))
+    return {*_mounts(), *_links(), *_cgroups(ours), *left}
+
+
+def left_behind(before: set[str], *, within_s: float, look: Callable[[], set[str]] = traces) -> set[str]:
+    """What is there, was not there before, and does not go within *within_s*.
+
+    The kernel ends network namespaces and killed processes a moment later. And one look is not enough to find nothing: a process
+    that forks and ends while /proc is read is in neither place. What comes and goes meanwhile is not left behind.
+    """
+    deadline = time.monotonic() + within_s
+    left = (look() | look()) - before
+    while left and time.monotonic() < deadline:
+        time.sleep(0.005)
+        left &= look()
+    return left
 
 
 def _mounts() -> Iterator[str]:
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        yield f"mount {line.split(' ')[4]}"
+    """Root's own; nobody else can mount anything outside of a container."""
+    if os.geteuid() == 0:
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            yield f"mount {line.split(' ')[4]}"
 
 
 def _links() -> Iterator[str]:
     for line in Path("/proc/self/net/dev").read_text().splitlines()[2:]:
-        yield f"link {line.partition(':')[0].strip()}"
+        name = line.partition(":")[0].strip()
+        if name.startswith(LINKS):
+            yield f"link {name}"
 
 
-def _cgroups() -> Iterator[str]:
-    """cgroups called `launch-…` below our own. Where our own is the top, others' would be seen too: only CI looks there."""
+def _cgroups(ours: dict[int, str]) -> Iterator[str]:
+    """cgroups called `launch-…` below our own that we may have made: in which nobody is, or one of *ours*."""
     own = own_hierarchies()
-    tops = {*own.legacy_mounts.values(), own.unified_mount}
-    for directory in {*own.legacy.values(), own.unified}:
-        if directory is None or (directory in tops and os.environ.get("CI") != "true"):
-            continue
+    for directory in {*own.legacy.values(), own.unified} - {None}:
         for parent, children, _ in os.walk(directory):
-            yield from (f"cgroup {parent}/{child}" for child in children if child.startswith("launch-"))
+            for child in children:
+                path = Path(parent, child)
+                if child.startswith("launch-") and not _is_of_others(path, ours):
+                    yield f"cgroup {path}"
 
 
-def _processes() -> Iterator[str]:
-    """What runs and was started by us: our children, and whoever has our mark in its environment."""
+def _is_of_others(cgroup: Path, ours: dict[int, str]) -> bool:
+    try:
+        if cgroup.stat().st_uid != os.geteuid():
+            return True
+    except FileNotFoundError:
+        return True
+    inside = [int(pid) for path in cgroup.rglob("cgroup.procs") for pid in _content(path).split()]
+    inside += [int(pid) for pid in _content(cgroup / "cgroup.procs").split()]
+    return bool(inside) and not any(ancestor in ours for pid in inside for ancestor in _line_of_descent(pid))
+
+
+def _line_of_descent(pid: int) -> Iterator[int]:
+    """*pid*, its parent, and so on; one that has ended has nobody above it."""
+    while pid > 1:
+        yield pid
+        pid = int((_content(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split() or ["", "0"])[1])
+
+
+def _processes() -> Iterator[tuple[int, str]]:
+    """pid and command line of what runs and was started by us: our children, and whoever has our mark in its environment."""
     own_command = _command(Path("/proc/self"))
-    ours = {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+    children = {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
     for directory in Path("/proc").glob("[0-9]*"):
         pid = int(directory.name)
         command = _command(directory)
-        if not command or pid == os.getpid() or any(word in command for word in OUTLIVES_A_TEST):
+        if not command or pid == os.getpid():
             continue  # an empty command line: a kernel thread, or a process that has ended
-        # A fork of ours that became an orphan has our command line, and no mark: its environment is that of our own start.
-        orphaned_fork = command == own_command and _content(directory / "stat").rpartition(")")[2].split()[1:2] == ["1"]
-        if pid in ours or orphaned_fork or MARK in _content(directory / "environ").split("\0"):
-            yield f"process {pid} {command}"
+        marked = MARK in _content(directory / "environ").split("\0")
+        if pid in children or marked or (command == own_command and _is_orphan_of_ours(directory)):
+            yield pid, command
+
+
+def _is_orphan_of_ours(directory: Path) -> bool:
+    """A fork of ours that became an orphan has our command line, and no mark: its environment is that of our own start."""
+    try:
+        if directory.stat().st_uid != os.geteuid() or _content(directory / "stat").rpartition(")")[2].split()[1:2] != ["1"]:
+            return False
+        # Another session may have been called in the same words.
+        return os.geteuid() != 0 or os.readlink(directory / "ns/mnt") != _OUTSIDE
+    except OSError:
+        return False
 
 
 def _command(directory: Path) -> str:
