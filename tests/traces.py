@@ -30,7 +30,7 @@ _OUTSIDE = os.readlink("/proc/self/ns/mnt")
 
 
 def leave_the_mounts_of_others() -> None:
-    """Nothing that others mount from now on is seen here, nor the reverse. Only root can, and only root's tests make mounts here."""
+    """Nothing that others mount from now on is seen here, nor the reverse. Only root can; nobody else makes mounts."""
     if os.geteuid() == 0:
         libc.unshare(NEWNS)
         mounts.make_private()
