@@ -282,4 +282,5 @@ def sweep_show(options: Options) -> int:
 def sweep_best(options: Options) -> int:
     from launcher.cli.sweep.best import show_best
 
-    return show_best(options)
+    best_run = show_best(options)
+    return rerun.function(rerun.parse([best_run])) if options.rerun else 0

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from launcher.cli import render
 from launcher.cli.arguments import Request, Talk, names_experiment
 from launcher.cli.command import Options
-from launcher.cli.images.push_progress import push_progress
+from launcher.cli.progress import BuildProgress
 from launcher.cli.timings import Timings
 from launcher.errors import ConfigError, Origin
+from runtime.build.step_label import counted
 from runtime.errors import BadContent, StoreError
 from runtime.oci.reference import Remote, parse_reference
 from runtime.registry import push as registry_push
 from runtime.registry.compress import Compression
 from runtime.registry.known_places import place_name
+from runtime.registry.layer_push import How, PushedLayer
 from runtime.registry.push import Pushed
 from runtime.state_dir import state_dir
 from runtime.store.records import Image
 from runtime.store.store import Store
+
+_STYLES = {How.SENT: "green", How.MOUNTED: "green", How.THERE: "dim"}
 
 
 def push_image(options: Options) -> int:
@@ -61,8 +67,58 @@ def push_target(text: str) -> Remote:
 
 def push_to(image: Image, store: Store, target: Remote, talk: Talk, *, compression: Compression | None) -> Pushed:
     """*image* at *target*, with a line for each layer that was sent unless it is quiet."""
-    with push_progress(talk) as observer:
+    with _push_progress(talk) as observer:
         return registry_push.push_image(image, store, target, compression=compression, observer=observer)
+
+
+class _PushProgress:
+    """The PushObserver of the command line. Called from several threads."""
+
+    def __init__(self, lines: BuildProgress | None, *, verbose: bool = False) -> None:
+        self._verbose = verbose
+        self._lines = lines
+        self._layers: dict[str, PushedLayer] = {}
+
+    def layer_pushed(self, label: str, layer: PushedLayer) -> None:
+        self._layers[layer.diff_id] = layer
+        if self._lines is None:
+            return
+        self._lines.download(label, layer.descriptor.size, layer.descriptor.size)
+        if layer.how is How.SENT or self._verbose:
+            how = render.styled(layer.how.value, _STYLES[layer.how])
+            self._lines.message(f"{how}{' ' * (8 - len(layer.how))}{label}  {render.size(layer.descriptor.size)}")
+
+    def sending(self, label: str, sent_bytes: int, size_bytes: int) -> None:
+        if self._lines is not None:
+            # The line stays until the registry has said yes.
+            self._lines.download(label, min(sent_bytes, size_bytes - 1), size_bytes)
+
+    def summary(self, seconds: float) -> str:
+        """`2 layers sent (12 MB), 14 there, 1.2 s`."""
+        sent = [layer for layer in self._layers.values() if layer.how is How.SENT]
+        parts = [f"{counted(len(sent), 'layer')} sent ({render.size(sum(layer.descriptor.size for layer in sent))})"]
+        for how, word in ((How.MOUNTED, "mounted"), (How.THERE, "there already")):
+            count = sum(layer.how is how for layer in self._layers.values())
+            parts += [f"{count} {word}"] if count else []
+        return f"pushed: {', '.join(parts)}, {seconds:.1f} s"
+
+
+@contextmanager
+def _push_progress(talk: Talk) -> Iterator[_PushProgress]:
+    """Show a push for the body."""
+    if talk is Talk.QUIET:
+        yield _PushProgress(None)
+        return
+    begun = time.perf_counter()
+    lines = BuildProgress()
+    progress = _PushProgress(lines, verbose=talk is Talk.VERBOSE)
+    try:
+        yield progress
+    except BaseException:
+        lines.close()
+        raise
+    lines.close(complete=True)
+    render.say(progress.summary(time.perf_counter() - begun))
 
 
 def _image(source: Sequence[str], store: Store, config_dir: Path | None, talk: Talk) -> Image:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from launcher.cli import render
 from launcher.cli.command import Options
-from launcher.cli.plots.plotted import Plot, plot_of
+from launcher.cli.plots.picture import Plot, plot_of
 from launcher.errors import ConfigError
 from launcher.run.compare.curve import Curve, read_curves
 from launcher.tracking.record.run_record import RunRecord, find_run, list_runs
@@ -70,7 +70,7 @@ def _there_is(metric: str, known: set[str]) -> str:
 
 
 def _write(plots: Sequence[Plot], path: Path) -> int:
-    from launcher.cli.plots.file import check_format, write_plots
+    from launcher.cli.plots.picture import check_format, write_plots
 
     check_format(path)
     write_plots(plots, path)

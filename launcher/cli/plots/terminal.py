@@ -1,4 +1,4 @@
-"""A picture of curves in the terminal: axes, legend, braille lines."""
+"""Curves in the terminal: a picture with axes, legend and braille lines; a row of blocks in a line of text."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from launcher.cli import render
-from launcher.cli.plots.plotted import Plot
+from launcher.cli.plots.picture import Plot
 
 _BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 """Column, row → the dot's bit in the code point of a braille pattern (Unicode block U+2800): two by four dots for a letter."""
 _STYLES = ("cyan", "yellow", "green", "red", "bold", "dim")
 _LABEL = 11
+_LEVELS = "▁▂▃▄▅▆▇█"
 
 
 def plot_lines(plot: Plot, *, columns: int, rows: int) -> Iterator[str]:
@@ -96,3 +97,27 @@ class Canvas:
         """The letter there, rows from the top, and its color; a blank has none."""
         bits, color = self._cells.get((column, row), (0, 0))
         return (chr(0x2800 + bits), color) if bits else (" ", None)
+
+
+def sparkline(values: Sequence[float], width: int = 16) -> str:
+    """*values* as a row of at most *width* blocks, each the mean of its share; what is not finite is a dot."""
+    if not values:
+        return ""
+    shares = [values[index * len(values) // width : (index + 1) * len(values) // width] for index in range(width)]
+    means = [_mean(share) for share in (shares if len(values) > width else [[value] for value in values])]
+    finite = [mean for mean in means if mean is not None]
+    if not finite:
+        return "·" * len(means)
+    low, high = min(finite), max(finite)
+    return "".join("·" if mean is None else _block(mean, low, high) for mean in means)
+
+
+def _mean(share: Sequence[float]) -> float | None:
+    finite = [value for value in share if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else None
+
+
+def _block(mean: float, low: float, high: float) -> str:
+    if high == low:
+        return _LEVELS[3]
+    return _LEVELS[min(len(_LEVELS) - 1, int((mean - low) / (high - low) * len(_LEVELS)))]

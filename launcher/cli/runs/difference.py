@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from launcher.cli import render
-from launcher.cli.plots.sparkline import sparkline
+from launcher.cli.plots.terminal import sparkline
 from launcher.cli.runs.summary import headline
 from launcher.run.compare.run_difference import Change, MetricDifference, RunDifference, run_difference
 from launcher.tracking.record.run_record import RunRecord

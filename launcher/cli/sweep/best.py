@@ -15,7 +15,8 @@ from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import state_dir
 
 
-def show_best(options: Options) -> int:
+def show_best(options: Options) -> str:
+    """Returns the run of the best trial."""
     record = find_sweep(state_dir(), options.sweep)
     results = results_of(record)
     best = _chosen(results, options.trial, must_choose=options.rerun or options.export is not None)
@@ -24,11 +25,7 @@ def show_best(options: Options) -> int:
         print(line)
     if options.export is not None:
         _export(options.export, record, best[0])
-    if options.rerun:
-        from launcher.cli.commands.runs import rerun
-
-        return rerun.function(rerun.parse([runs[best[0].trial]]))
-    return 0
+    return runs[best[0].trial]
 
 
 def _chosen(results: SweepResults, number: int | None, *, must_choose: bool) -> list[BestPoint]:

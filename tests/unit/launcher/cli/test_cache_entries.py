@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli.store.cache_entries import cache_entries
+from launcher.cli.store.gc import cache_entries
 from runtime.file_lock import locked
 from runtime.store.garbage import Rules, collect
 from runtime.store.store import Store

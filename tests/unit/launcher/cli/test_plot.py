@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli.plots.file import check_format, write_plots
-from launcher.cli.plots.plotted import plot_of
+from launcher.cli.plots.picture import check_format, plot_of, write_plots
 from launcher.cli.plots.terminal import Canvas, plot_lines
 from launcher.errors import ConfigError
 from launcher.run.compare.curve import Curve, read_curves

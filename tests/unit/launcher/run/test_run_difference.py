@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from launcher.cli.plots.sparkline import sparkline
+from launcher.cli.plots.terminal import sparkline
 from launcher.journal.status import RunStatus
 from launcher.run.compare.run_difference import RunDifference, run_difference
 from launcher.tracking.record.run_record import RunRecord
