@@ -14,9 +14,9 @@ from launcher.cli.command import Options
 from launcher.cli.progress import BuildProgress
 from launcher.cli.timings import Timings
 from launcher.errors import ConfigError, Origin
-from runtime.build.step_label import counted
 from runtime.errors import BadContent, StoreError
 from runtime.oci.reference import Remote, parse_reference
+from runtime.plurals import counted
 from runtime.registry import push as registry_push
 from runtime.registry.compress import Compression
 from runtime.registry.known_places import place_name
