@@ -19,6 +19,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def error_words(error: BaseException) -> str:
+    """*error* in words: of a failed system call those of errno(3), in lower case."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__
+
+
 class RuntimeFailure(Exception):
     """A failure with a message (lower case, no final period) and, where we know one, a way out."""
 

@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.errors import StoreError
+from runtime.errors import StoreError, error_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class StateDir:
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
                 raise StoreError(
-                    f"the state directory `{self.root}` cannot be made: `{error.filename}`: {(error.strerror or '').lower()}",
+                    f"the state directory `{self.root}` cannot be made: `{error.filename}`: {error_words(error)}",
                     hint="LAUNCH_HOME names it: set it to a directory that you may write to",
                 ) from error
         return self

@@ -15,7 +15,7 @@ from typing import Any
 from runtime.build.cache_key import ASSEMBLY_VERSION, step_key
 from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, InstallWheel, Step
 from runtime.build.step_label import created_by
-from runtime.oci.digest import Digest, canonical_json, digest_bytes, digest_json
+from runtime.oci.digest import Digest, canonical_json, digest_bytes, digest_chunks, digest_json
 from runtime.oci.image_documents import CONFIG, LAYER, Descriptor, Manifest
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
@@ -84,12 +84,7 @@ def _stream(store: Store, layers: Sequence[Layer], groups: Sequence[tuple[int, .
     known = store.recall(key)
     if known is not None:
         return Digest(known["digest"]), known["bytes"]
-    hasher = hashlib.sha256()
-    size = 0
-    for chunk in merged_tar_chunks(join_entries(store, layers, groups, which)):
-        hasher.update(chunk)
-        size += len(chunk)
-    digest = Digest(f"sha256:{hasher.hexdigest()}")
+    digest, size = digest_chunks(merged_tar_chunks(join_entries(store, layers, groups, which)))
     store.remember(key, {"digest": digest, "bytes": size})
     return digest, size
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from runtime.errors import NetworkError
+from runtime.errors import NetworkError, error_words
 from runtime.http.connections import Answer, Body, Connections, can_repeat, host_of
 from runtime.http.proxies import proxy_for, redact_url
 
@@ -181,10 +181,3 @@ class HttpClient:
         if isinstance(error, TimeoutError):
             return NetworkError(f"{server} does not answer within {self.patience.timeout_s:g} s", hint=hint)
         return NetworkError(f"{server} cannot be asked: {error_words(error)}", hint=hint)
-
-
-def error_words(error: Exception) -> str:
-    """*error* in words."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error) or type(error).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,15 @@ class Digest(str):
 
 def digest_bytes(content: bytes) -> Digest:
     return Digest("sha256:" + hashlib.sha256(content).hexdigest())
+
+
+def digest_chunks(chunks: Iterable[bytes]) -> tuple[Digest, int]:
+    """Digest and size of a stream."""
+    hasher, size = hashlib.sha256(), 0
+    for chunk in chunks:
+        hasher.update(chunk)
+        size += len(chunk)
+    return Digest("sha256:" + hasher.hexdigest()), size
 
 
 def digest_file(path: Path) -> Digest:

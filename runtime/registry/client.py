@@ -90,12 +90,6 @@ class Registry:
                 raise BadContent(f"registry `{self.host}`: {what} has digest `{digest}`, not `{expected}`")
         return ManifestAnswer(content, media_type, digest)
 
-    def has_manifest(self, repository: str, reference: str) -> bool:
-        """Whether there is a manifest or index *reference*."""
-        headers = {"Accept": ", ".join(MANIFEST_TYPES)}
-        what = f"manifest `{reference}` of `{repository}`"
-        return self._head(repository, f"manifests/{reference}", what, headers) is not None
-
     def manifest_digest(self, repository: str, tag: str) -> Digest | None:
         """What *tag* points to now; None when there is no such tag."""
         headers = {"Accept": ", ".join(MANIFEST_TYPES)}

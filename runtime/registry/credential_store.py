@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import StoreError
+from runtime.errors import StoreError, error_words
 from runtime.registry.credential_helper import erase_with_helper, store_with_helper
 from runtime.registry.credentials import (
     AuthFile,
@@ -138,4 +138,4 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def _not_writable(path: Path, error: OSError) -> StoreError:
-    return StoreError(f"cannot write the credentials to `{path}`: {(error.strerror or '').lower()}")
+    return StoreError(f"cannot write the credentials to `{path}`: {error_words(error)}")

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import BadContent
+from runtime.errors import BadContent, error_words
 from runtime.oci.reference import DOCKER_HUB
 
 HUB_KEY = f"https://index.{DOCKER_HUB}/v1/"
@@ -94,7 +94,7 @@ def read_auth_file(path: Path) -> AuthFile | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise BadContent(f"cannot read the credentials in `{path}`: {(error.strerror or '').lower()}") from error
+        raise BadContent(f"cannot read the credentials in `{path}`: {error_words(error)}") from error
     try:
         document = json.loads(content) if content.strip() else {}
     except (ValueError, RecursionError) as error:

@@ -9,8 +9,8 @@ import hashlib
 import time
 from collections.abc import Callable
 
-from runtime.errors import BadContent, NetworkError
-from runtime.http.client import Patience, error_words
+from runtime.errors import BadContent, NetworkError, error_words
+from runtime.http.client import Patience
 from runtime.http.connections import Answer
 from runtime.oci.image_documents import DOCUMENT_LIMIT, Descriptor
 from runtime.registry.client import Registry

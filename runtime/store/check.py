@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from runtime.errors import StoreError
+from runtime.errors import StoreError, error_words
 from runtime.oci.digest import Digest, canonical_json, digest_bytes, digest_file
 from runtime.store.image_blobs import config_bytes
 from runtime.store.layer_on_disk import damage_of, remove_layer
@@ -81,7 +81,7 @@ def _blob(store: Store, digest: Digest) -> Problem | None:
     except FileNotFoundError:
         return None  # collected meanwhile
     except OSError as error:
-        return Problem("blob", digest, f"cannot be read: {(error.strerror or '').lower()}")
+        return Problem("blob", digest, f"cannot be read: {error_words(error)}")
     return None if found == digest else Problem("blob", digest, f"its content has digest `{found}`")
 
 

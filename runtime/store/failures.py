@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from runtime.errors import StoreError
+from runtime.errors import StoreError, error_words
 
 NO_ROOM = "`launch gc` frees what no image needs, LAUNCH_HOME moves the store to another disk"
 
@@ -23,7 +23,7 @@ _HINTS = {
 
 def store_error(error: OSError, what: str) -> StoreError:
     """*error* as a StoreError, with advice where the errno has a known meaning."""
-    return StoreError(f"{what}: {(error.strerror or str(error)).lower()}", hint=_HINTS.get(error.errno or 0))
+    return StoreError(f"{what}: {error_words(error)}", hint=_HINTS.get(error.errno or 0))
 
 
 def of_the_disk(error: OSError) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from runtime.errors import StoreError
 from runtime.layer.archive import digest_tree, tar_chunks
 from runtime.layer.stream_record import replay
 from runtime.layer.tree import Tree, read_tree
-from runtime.oci.digest import Digest, digest_file
+from runtime.oci.digest import Digest, digest_chunks, digest_file
 from runtime.store.layer_files import first_difference
 from runtime.store.records import MARKS
 from runtime.store.staging import burial
@@ -36,11 +35,9 @@ def _content_damage(directory: Path, tree: Tree, diff_id: Digest) -> str | None:
     if not (directory / STREAM).exists():
         found = digest_tree(tree, directory / "root").diff_id
         return None if found == diff_id else f"its content has digest `{found}`"
-    hasher = hashlib.sha256()
-    for chunk in replay(directory / STREAM, directory / "root"):
-        hasher.update(chunk)
-    if hasher.hexdigest() != diff_id.hex:
-        return f"its content has digest `sha256:{hasher.hexdigest()}`"
+    found, _ = digest_chunks(replay(directory / STREAM, directory / "root"))
+    if found != diff_id:
+        return f"its content has digest `{found}`"
     # The manifest is no part of that stream: its own digest was written down.
     return None if _tree_digest(directory) == digest_file(directory / "tree.jsonl") else "its manifest has changed"
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.errors import StoreError
+from runtime.errors import StoreError, error_words
 from runtime.layer.file_copy import copy_content, copy_file
 from runtime.layer.tree import read_tree
 from runtime.oci.digest import Digest
@@ -155,5 +155,5 @@ def _errno(error: StoreError | OSError) -> int | None:
 
 
 def _words(error: StoreError | OSError, node: Store) -> str:
-    words = error.message if isinstance(error, StoreError) else (error.strerror or str(error)).lower()
+    words = error.message if isinstance(error, StoreError) else error_words(error)
     return f"layers cannot be copied to `{node.root}`: {words}"

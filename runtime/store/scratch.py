@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from runtime.errors import StoreError, Unsupported
+from runtime.errors import StoreError, Unsupported, error_words
 from runtime.rootfs.overlay_trial import why_no_writable_layer
 from runtime.rootfs.removal import remove_tree_of_container
 from runtime.store.staging import sweep
@@ -102,7 +102,7 @@ def own_directory(place: Path, *, name: str = "launch") -> Path:
         # Not through a link, and looked at by descriptor: anybody may have made it first, in a directory such as /tmp.
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        what = "it is no directory" if error.errno in (errno.ELOOP, errno.ENOTDIR) else (error.strerror or "").lower()
+        what = "it is no directory" if error.errno in (errno.ELOOP, errno.ENOTDIR) else error_words(error)
         raise StoreError(f"`{directory}` cannot be used: {what}") from error
     try:
         found = os.fstat(descriptor)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from runtime.errors import BuildError
+from runtime.errors import BuildError, error_words
 from runtime.layer.archive import merged_tar_chunks
 from runtime.layer.tree import TreeEntry, printable
 from runtime.store.image_blobs import layer_chunks
@@ -133,7 +133,7 @@ def _read(root: str, source: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _changed_error(root, source, (error.strerror or str(error)).lower()) from error
+        raise _changed_error(root, source, error_words(error)) from error
 
 
 def _copy(root: str, source: str, target: Path) -> str:

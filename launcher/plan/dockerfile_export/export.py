@@ -21,7 +21,7 @@ from launcher.plan.dockerfile_export.context_folder import ContextFolder
 from launcher.plan.dockerfile_export.instruction_text import Unwritable, config_text
 from launcher.plan.dockerfile_export.stage_text import ArchiveShown, StageState, StageWriter
 from runtime.build.plan import BuildPlan, ImportImage, Step
-from runtime.errors import BuildError
+from runtime.errors import BuildError, error_words
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
 
@@ -60,7 +60,7 @@ def check_directory(directory: Path) -> None:
         if directory.is_dir() and any(directory.iterdir()):
             raise ConfigError(f"`{directory}` is not empty", hint="name a new directory")
     except OSError as error:
-        raise ConfigError(f"cannot look into `{directory}`: {(error.strerror or str(error)).lower()}") from error
+        raise ConfigError(f"cannot look into `{directory}`: {error_words(error)}") from error
 
 
 def export_dockerfile(
@@ -193,6 +193,6 @@ def _published_when_complete(directory: Path) -> Iterator[Path]:
         os.rename(staging, directory)
     except OSError as error:
         place = error.filename or directory
-        raise LaunchError(f"cannot write `{place}`: {(error.strerror or str(error)).lower()}") from error
+        raise LaunchError(f"cannot write `{place}`: {error_words(error)}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from runtime.build.debian.apt_conf import proxy_environ, read_apt_conf
-from runtime.errors import BadContent, NetworkError, Unsupported
-from runtime.http.client import HttpClient, Patience, error_words
+from runtime.errors import BadContent, NetworkError, Unsupported, error_words
+from runtime.http.client import HttpClient, Patience
 from runtime.http.connections import Answer, host_of
 from runtime.http.proxies import redact_url
 from runtime.http.trust import tls_context

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from runtime.build.images.archive_members import ArchiveMembers, plain_archive
 from runtime.build.images.image_layout import DirectoryFiles, Layout, LayoutFiles, choose_listed
-from runtime.errors import BuildError
+from runtime.errors import BuildError, error_words
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.oci.image_documents import (
     ImageContents,
@@ -93,7 +93,7 @@ def reading_errors(what: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        raise BuildError(f"cannot read image `{what}`: {(error.strerror or '').lower()}: `{error.filename}`") from error
+        raise BuildError(f"cannot read image `{what}`: {error_words(error)}: `{error.filename}`") from error
 
 
 LIST = "manifest.json"

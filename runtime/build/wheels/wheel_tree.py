@@ -83,7 +83,7 @@ def lay_out(step: InstallWheel, unpacked: Path, root: Path, *, copying: Executor
     if entry_points.is_file():
         text = entry_points.read_text(encoding="utf-8")
         for name, script in entry_point_scripts(text, wheel=step.filename, prefix=step.prefix):
-            path = _check_hash(f"{_prefix(step)}/bin/{name}", step)
+            path = _check_target(f"{_prefix(step)}/bin/{name}", step)
             laid.files = [entry for entry in laid.files if entry.path != path]
             laid.files.append(_write(root, path, script.encode(), 0o755, made))
     installer = f"{laid.site_packages}/{dist_info}/INSTALLER"
@@ -123,7 +123,7 @@ def plan_files(step: InstallWheel, unpacked: Path, dist_info: str) -> list[Wheel
         recorded_hash = recorded.get(path)
         if recorded_hash is None and head == dist_info and name in _UNHASHED:
             recorded_hash = ""
-        files.append(WheelFile(path, _check_hash(target, step), bool(mode & 0o111) or script, script, recorded_hash))
+        files.append(WheelFile(path, _check_target(target, step), bool(mode & 0o111) or script, script, recorded_hash))
     missing = sorted(set(recorded) - seen - {f"{dist_info}/{name}" for name in _UNHASHED})
     # Bytecode that the wheel ships was not walked: ours takes its place.
     missing = [path for path in missing if "__pycache__" not in path.split("/") and not path.endswith("/")]
@@ -185,7 +185,7 @@ def _data_target(name: str, step: InstallWheel) -> str:
 _INTERPRETER = re.compile(r"pyvenv\.cfg|bin/python[\d.]*")
 
 
-def _check_hash(target: str, step: InstallWheel) -> str:
+def _check_target(target: str, step: InstallWheel) -> str:
     """*target* if it lies below the step's prefix and is no part of the virtual environment itself."""
     parts, prefix = target.split("/"), _prefix(step) + "/"
     if ".." in parts or "." in parts or "" in parts or "\0" in target or not target.startswith(prefix):

@@ -22,6 +22,7 @@ from runtime.build.observer import BuildObserver, NullObserver
 from runtime.build.plan import InstallWheel, MakeVenv
 from runtime.build.sources import WheelSource
 from runtime.errors import BuildError, RuntimeFailure
+from runtime.layer.file_copy import write_all
 from runtime.oci.digest import Digest
 from runtime.store.failures import disk_errors
 from runtime.store.records import Layer
@@ -47,7 +48,7 @@ class WheelWorker:
         self.told = True
         message = json.dumps({"base": [_layer_record(layer) for layer in base], "venv": _layer_record(venv)}).encode()
         try:
-            _write_all(self.base_fd, message)
+            write_all(self.base_fd, message)
         except BrokenPipeError:
             return  # it failed already; `join` tells why
         finally:
@@ -240,14 +241,9 @@ def _layer(record: list[Any]) -> Layer:
 
 def _send(descriptor: int, event: dict[str, Any]) -> None:
     try:
-        _write_all(descriptor, json.dumps(event).encode() + b"\n")
+        write_all(descriptor, json.dumps(event).encode() + b"\n")
     except BrokenPipeError:
         return
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    while content:
-        content = content[os.write(descriptor, content) :]
 
 
 def _read_all(descriptor: int) -> bytes:

@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
+from threading import Barrier, Event
 
 import pytest
 
-from runtime.whole_file import new_directory, replace_file
+from runtime.whole_file import link_or_copy, new_directory, replace_file
 
 
 def test_a_file_is_made_and_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -102,4 +102,44 @@ def test_of_two_makers_of_a_directory_the_first_has_it(tmp_path: Path) -> None:
 def test_a_directory_that_could_not_be_filled_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), new_directory(tmp_path / "place") as partial:
         (partial / "missing" / "file").touch()
+    assert [] == os.listdir(tmp_path)
+
+
+def test_a_second_name_takes_no_room(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("content")
+    link_or_copy(tmp_path / "one", tmp_path / "two")
+    link_or_copy(tmp_path / "one", tmp_path / "two")
+    assert 2 == (tmp_path / "two").stat().st_nlink
+    assert {"one", "two"} == set(os.listdir(tmp_path))
+
+
+def test_two_threads_may_link_it_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one").write_text("content")
+    both_have_linked, link = Barrier(2), os.link
+
+    def slow(source: Path, target: Path) -> None:
+        link(source, target)
+        both_have_linked.wait(5)
+
+    monkeypatch.setattr(os, "link", slow)
+    with ThreadPoolExecutor() as pool:
+        for linked in [pool.submit(link_or_copy, tmp_path / "one", tmp_path / "two") for _ in range(2)]:
+            linked.result()
+    assert {"one", "two"} == set(os.listdir(tmp_path))
+
+
+def test_where_there_can_be_no_second_name_it_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_many(_source: object, _target: object) -> None:
+        raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
+
+    (tmp_path / "one").write_text("content")
+    monkeypatch.setattr(os, "link", too_many)
+    link_or_copy(tmp_path / "one", tmp_path / "two")
+    assert "content" == (tmp_path / "two").read_text()
+    assert {"one", "two"} == set(os.listdir(tmp_path))
+
+
+def test_what_is_not_there_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        link_or_copy(tmp_path / "one", tmp_path / "two")
     assert [] == os.listdir(tmp_path)

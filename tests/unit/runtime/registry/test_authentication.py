@@ -122,7 +122,7 @@ def test_a_wrong_password_is_told_with_its_user(with_password: RegistryServer) -
 
 def test_tokens_are_asked_for_once_for_each_scope(with_tokens: tuple[RegistryServer, TokenServer], tokens: TokenServer) -> None:
     registry = Registry(with_tokens[0].address, environ=NOBODY, credentials=CI)
-    assert registry.has_manifest("lab/image", "v1")
+    assert registry.manifest_digest("lab/image", "v1")
     assert registry.blob_size("lab/image", digest_bytes(LAYER_BYTES)) == len(LAYER_BYTES)
     registry.start_upload("lab/image")
     registry.start_upload("lab/image")
@@ -133,7 +133,7 @@ def test_tokens_are_asked_for_once_for_each_scope(with_tokens: tuple[RegistrySer
 
 def test_anybody_gets_a_token_for_what_is_public(with_tokens: tuple[RegistryServer, TokenServer], tokens: TokenServer) -> None:
     registry = Registry(with_tokens[0].address, environ=NOBODY)
-    assert registry.has_manifest("public/image", "v1")
+    assert registry.manifest_digest("public/image", "v1")
     assert "account" not in tokens.asked[0]
     with pytest.raises(RegistryRefusal, match="`lab/image` is refused without a login"):
         registry.manifest("lab/image", "v1")
@@ -144,7 +144,7 @@ def test_an_identity_token_is_exchanged(
 ) -> None:
     server, _ = with_tokens
     environ = logged_in(tmp_path, server.address, identitytoken="refresh-me")
-    assert Registry(server.address, environ=environ).has_manifest("lab/image", "v1")
+    assert Registry(server.address, environ=environ).manifest_digest("lab/image", "v1")
     assert [["refresh_token"], ["launch"]] == [tokens.asked[0][name] for name in ("grant_type", "client_id")]
 
 
@@ -155,7 +155,7 @@ def test_a_token_that_ends_early_is_replaced(with_tokens: tuple[RegistryServer, 
     with pytest.raises(RegistryRefusal, match="is refused to user `ci`"):
         registry.manifest("lab/image", "v1")
     tokens.ends_after_s = 300
-    assert registry.has_manifest("lab/image", "v1")
+    assert registry.manifest_digest("lab/image", "v1")
 
 
 def test_a_wrong_password_is_told_where_tokens_are_given(with_tokens: tuple[RegistryServer, TokenServer]) -> None:

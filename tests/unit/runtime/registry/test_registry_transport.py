@@ -57,7 +57,7 @@ def client(registry: LoopbackRegistry, environ: dict[str, str] | None = None, *,
 
 def test_an_unknown_certificate_is_refused_with_the_ways_to_trust_it(secure: LoopbackRegistry) -> None:
     with pytest.raises(NetworkError, match="its certificate is not trusted: self-signed certificate") as told:
-        client(secure).has_manifest("lab/image", "v1")
+        client(secure).manifest_digest("lab/image", "v1")
     assert "certs.d" in str(told.value.hint)
     assert "SSL_CERT_FILE" in str(told.value.hint)
     assert [] == secure.requests
@@ -65,41 +65,41 @@ def test_an_unknown_certificate_is_refused_with_the_ways_to_trust_it(secure: Loo
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
 def test_a_bundle_is_trusted(secure: LoopbackRegistry, certificate: Path, variable: str) -> None:
-    assert client(secure, {variable: str(certificate)}).has_manifest("lab/image", "v1")
+    assert client(secure, {variable: str(certificate)}).manifest_digest("lab/image", "v1")
 
 
 def test_a_bundle_that_is_not_there_is_named(secure: LoopbackRegistry) -> None:
     with pytest.raises(NetworkError, match=r"`SSL_CERT_FILE` names `/nonexistent/ca\.pem`, which cannot be read"):
-        client(secure, {"SSL_CERT_FILE": "/nonexistent/ca.pem"}).has_manifest("lab/image", "v1")
+        client(secure, {"SSL_CERT_FILE": "/nonexistent/ca.pem"}).manifest_digest("lab/image", "v1")
 
 
 def test_an_authority_of_one_registry_is_trusted_there(secure: LoopbackRegistry, certificate: Path, tmp_path: Path) -> None:
     directory = tmp_path / "containers/certs.d" / f"0.0.0.0:{secure.port}"
     directory.mkdir(parents=True)
     (directory / "ca.crt").symlink_to(certificate)
-    assert client(secure, {"XDG_CONFIG_HOME": str(tmp_path)}).has_manifest("lab/image", "v1")
+    assert client(secure, {"XDG_CONFIG_HOME": str(tmp_path)}).manifest_digest("lab/image", "v1")
 
 
 def test_an_insecure_registry_needs_no_known_certificate(secure: LoopbackRegistry) -> None:
-    assert client(secure, insecure=True).has_manifest("lab/image", "v1")
+    assert client(secure, insecure=True).manifest_digest("lab/image", "v1")
 
 
 def test_an_insecure_registry_may_speak_plain_http(plain: LoopbackRegistry, tmp_path: Path) -> None:
     file = tmp_path / "launch/registries.conf"
     file.parent.mkdir()
     file.write_text(f'[[registry]]\nlocation = "0.0.0.0:{plain.port}"\ninsecure = true\n')
-    assert client(plain, {"XDG_CONFIG_HOME": str(tmp_path)}).has_manifest("lab/image", "v1")
+    assert client(plain, {"XDG_CONFIG_HOME": str(tmp_path)}).manifest_digest("lab/image", "v1")
 
 
 def test_plain_http_is_refused_elsewhere_and_the_way_to_allow_it_shown(plain: LoopbackRegistry) -> None:
     with pytest.raises(NetworkError, match="does not speak TLS") as told:
-        client(plain).has_manifest("lab/image", "v1")
+        client(plain).manifest_digest("lab/image", "v1")
     assert "insecure = true" in str(told.value.hint)
 
 
 def test_on_loopback_both_kinds_are_found(plain: LoopbackRegistry, secure: LoopbackRegistry) -> None:
-    assert client(plain, host="127.0.0.1").has_manifest("lab/image", "v1")
-    assert client(secure, host="127.0.0.1").has_manifest("lab/image", "v1")
+    assert client(plain, host="127.0.0.1").manifest_digest("lab/image", "v1")
+    assert client(secure, host="127.0.0.1").manifest_digest("lab/image", "v1")
 
 
 def test_a_redirect_out_of_tls_is_refused(secure: LoopbackRegistry, plain: LoopbackRegistry, certificate: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_redirect_out_of_tls_is_refused(secure: LoopbackRegistry, plain: Loopb
 
     secure.rules = [("manifests", redirect)]
     with pytest.raises(NetworkError, match="redirects from https to `http://"):
-        client(secure, {"SSL_CERT_FILE": str(certificate)}).has_manifest("lab/image", "v1")
+        client(secure, {"SSL_CERT_FILE": str(certificate)}).manifest_digest("lab/image", "v1")
 
 
 def test_a_password_is_not_sent_to_a_realm_without_tls(
