@@ -1,4 +1,4 @@
-"""A run on a cluster, from the command's side: put in line, watched as a local one is, asked about, ended.
+"""A run on a cluster, from the command's side: submitted, watched as a local one is, asked about, ended.
 
 The watcher reads what the run's supervisor writes into its directory, which both machines see, and asks the engine only while
 that doesn't say.
@@ -6,16 +6,15 @@ that doesn't say.
 
 from __future__ import annotations
 
-import select
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.cli import render
-from launcher.cli.watch import Shown, ending, is_finished, tell_notes
+from launcher.cli.watch import RunView, print_ending, watch
 from launcher.cluster.engine import JobPhase, JobStatus
 from launcher.cluster.placement.reconcile import settle, submitted_runs
 from launcher.cluster.slurm.question_pace import QuestionPace
@@ -23,13 +22,12 @@ from launcher.cluster.submission import engine_named, submit
 from launcher.cluster.trials.exchange import ask
 from launcher.cluster.trials.line import sweeps_in_line
 from launcher.errors import LaunchError
-from launcher.journal import journal
-from launcher.journal.submitted import Job, job_of
+from launcher.journal.run_journal import Follower, read_state
+from launcher.journal.run_state import Job
 from launcher.run.recover import recover
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.file_lock import is_locked
-from runtime.kernel.inotify import Inotify
 from runtime.state_dir import RunDir, StateDir
 
 if TYPE_CHECKING:
@@ -41,77 +39,82 @@ writes, and each look is a question to the server of a shared file system."""
 
 
 class OnCluster:
-    """Implements `placing.Place` for a run that an engine has."""
+    """Implements `placing.Place` for a run that an engine has. Signals go where its supervisor is, as with a local run."""
 
-    def __init__(self, run_dir: RunDir) -> None:
-        self._run_dir = run_dir
+    what = "run"
+    end_fd: int | None = None
 
-    def watch(self, inbox: SignalInbox, *, quiet: bool = False, tail: int | None = None) -> int:
-        return _watch(self._run_dir, inbox, quiet=quiet, tail=tail)
+    def __init__(self, run_dir: RunDir, *, quiet: bool = True) -> None:
+        self.run_dir = run_dir
+        self._journal = Follower(run_dir.journal)
+        self._files = (run_dir.journal, run_dir.output_index)
+        self._sizes: tuple[int, ...] = ()
+        self._silent_since = time.monotonic()
+        self._pace = QuestionPace()
+        self._last_words: str | None = None
+        self._quiet = quiet
 
-    def until_it_ends(self) -> Iterator[None]:
-        asked, pace = _Asked(self._run_dir, quiet=True), _Pace(self._run_dir)
-        while not is_finished(self._run_dir) or is_locked(self._run_dir.supervisor_lock):
-            yield
-            asked.again()
-            time.sleep(pace.pause_s())
-        yield
-        recover(self._run_dir)
+    @property
+    def way_back(self) -> str:
+        return f"`launch logs -f {self.run_dir.run_id}` shows what it says"
+
+    def pause_s(self) -> float:
+        """A fiftieth of the silence."""
+        sizes = tuple(map(_size, self._files))
+        if sizes != self._sizes:
+            self._sizes, self._silent_since = sizes, time.monotonic()
+        return min(_LOOK_S[1], max(_LOOK_S[0], (time.monotonic() - self._silent_since) / 50))
+
+    def is_over(self) -> bool:
+        if not self._journal.look().is_over:
+            self._ask_engine()
+        if not self._journal.look().is_over or is_locked(self.run_dir.supervisor_lock):
+            return False
+        recover(self.run_dir)  # where the node could not reach MLflow, this machine sends the rest
+        return True
+
+    def words_for_interrupt(self) -> str:
+        return "\nkilling" if self._journal.look().stopping is not None else "\nstopping, again to kill"
 
     def end(self, signum: signal.Signals) -> None:
-        job = job_of(journal.read(self._run_dir.journal))
+        job = self._journal.look().job
         if job is None:
             return
         if job.is_workers:
-            ask(self._run_dir, signum)
+            ask(self.run_dir, signum)
         else:
             engine_named(job.engine).signal(job.job, signum)
-        settle({self._run_dir.run_id: (self._run_dir, job)})
+        settle({self.run_dir.run_id: (self.run_dir, job)})
+
+    def watch(self, inbox: SignalInbox, *, quiet: bool = False, tail: int | None = None) -> int:
+        self._quiet = quiet
+        view = RunView(self.run_dir, quiet=quiet, tail=tail)
+        return print_ending(self.run_dir, quiet=quiet) if watch(self, inbox, view.show) else 0
+
+    def _ask_engine(self) -> None:
+        """When it is time: close a run whose job is over, tell why one waits. An engine that is silent is asked later."""
+        job = self._journal.state.job
+        if job is None or not self._pace.is_due():
+            return
+        try:
+            status = settle({self.run_dir.run_id: (self.run_dir, job)}).get(self.run_dir.run_id)
+            self._say(None if status is None else waiting_words(job, status))
+        except LaunchError as error:
+            self._say(error.message)
+        self._pace.asked()
+
+    def _say(self, words: str | None) -> None:
+        if words is not None and words != self._last_words and not self._quiet:
+            render.say(f"{render.styled('waiting', 'yellow')}: {words}")
+        self._last_words = words
 
 
-def submitted(run_dir: RunDir, lock_fd: int, plan: LaunchPlan, *, quiet: bool) -> OnCluster:
-    """Put the run in its cluster's line, and say so."""
+def submit_run(run_dir: RunDir, lock_fd: int, plan: LaunchPlan, *, quiet: bool) -> OnCluster:
+    """Submit the run to its cluster, and say so."""
     job = submit(run_dir, lock_fd, plan)
     if not quiet:
         render.say(f"submitted as {plan.spec.cluster.kind} job {job}")
     return OnCluster(run_dir)
-
-
-def _watch(run_dir: RunDir, inbox: SignalInbox, *, quiet: bool, tail: int | None) -> int:
-    """Show the run until it has ended, as `watch` does. Returns the exit code of `launch`."""
-    shown, notes = Shown(run_dir), journal.Follower(run_dir.journal)
-    asked, pace = _Asked(run_dir, quiet=quiet), _Pace(run_dir)
-    if tail is not None:
-        shown.copy(tail=tail)
-    with Inotify() as changes:
-        changes.watch(run_dir.root)
-        while not is_finished(run_dir) or is_locked(run_dir.supervisor_lock):
-            shown.copy()
-            tell_notes(journal.since_resumed(notes.new_events()), quiet=quiet)
-            asked.again()
-            ready, _, _ = select.select([changes.fileno(), inbox.fd], [], [], pace.pause_s())
-            if changes.fileno() in ready:
-                changes.read()
-            if inbox.fd in ready and _left(inbox, run_dir):
-                return 0
-    shown.copy()
-    recover(run_dir)  # where the node could not reach MLflow, this machine sends the rest
-    return ending(run_dir, quiet=quiet)
-
-
-class _Pace:
-    """How long to wait for the next look: a fiftieth of the silence."""
-
-    def __init__(self, run_dir: RunDir) -> None:
-        self._files = (run_dir.journal, run_dir.output_index)
-        self._sizes: tuple[int, ...] = ()
-        self._since = time.monotonic()
-
-    def pause_s(self) -> float:
-        sizes = tuple(map(_size, self._files))
-        if sizes != self._sizes:
-            self._sizes, self._since = sizes, time.monotonic()
-        return min(_LOOK_S[1], max(_LOOK_S[0], (time.monotonic() - self._since) / 50))
 
 
 def _size(file: Path) -> int:
@@ -121,53 +124,9 @@ def _size(file: Path) -> int:
         return 0
 
 
-class _Asked:
-    """What the engine said last, and when to ask it again."""
-
-    def __init__(self, run_dir: RunDir, *, quiet: bool) -> None:
-        self._run_dir = run_dir
-        self._quiet = quiet
-        self._pace = QuestionPace()
-        self._said: str | None = None
-
-    def again(self) -> None:
-        """Ask when it is time: close a run whose job is over, tell why one waits. An engine that is silent is asked later."""
-        if not self._pace.is_due():
-            return
-        job = job_of(journal.read(self._run_dir.journal))
-        if job is not None:
-            try:
-                status = settle({self._run_dir.run_id: (self._run_dir, job)}).get(self._run_dir.run_id)
-                self._tell(None if status is None else waiting_words(job, status))
-            except LaunchError as error:
-                self._tell(error.message)
-        self._pace.asked()
-
-    def _tell(self, words: str | None) -> None:
-        if words is not None and words != self._said and not self._quiet:
-            render.say(f"{render.styled('waiting', 'yellow')}: {words}")
-        self._said = words
-
-
 def waiting_words(job: Job, status: JobStatus) -> str | None:
     """`slurm job 17: Priority`; None for one that runs."""
     return f"{job}: {status.why or 'pending'}" if status.phase is JobPhase.PENDING else None
-
-
-def _left(inbox: SignalInbox, run_dir: RunDir) -> bool:
-    """Pass signals on to the run's supervisor, wherever it is. True when watching ends."""
-    for signum in inbox.read():
-        if signum is signal.SIGHUP:
-            return True
-        if signum is signal.SIGQUIT:
-            render.say(f"\nleft; the run goes on, `launch logs -f {run_dir.run_id}` shows what it says")
-            return True
-        events = journal.since_resumed(journal.read(run_dir.journal))
-        if signum is signal.SIGINT:
-            stopping = any(event.name == "stopping" for event in events)
-            render.say("\nkilling" if stopping else "\nstopping, again to kill")
-        OnCluster(run_dir).end(signum)
-    return False
 
 
 def settle_all(state: StateDir) -> dict[str, str]:
@@ -186,7 +145,7 @@ def settle_all(state: StateDir) -> dict[str, str]:
 
 def settled(record: RunRecord) -> RunRecord:
     """*record* once its cluster was asked: a job may be over that left no last word. Raises LaunchError when nobody answers."""
-    job = job_of(journal.read(record.run_dir.journal))
+    job = read_state(record.run_dir.journal).job
     if job is None:
         return record
     settle({record.run_id: (record.run_dir, job)})

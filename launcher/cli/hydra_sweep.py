@@ -21,7 +21,7 @@ from launcher.cli.timings import Timings
 from launcher.config.compiled import load
 from launcher.config.spec import Sweep
 from launcher.errors import ConfigError
-from launcher.journal.journal import Follower
+from launcher.journal.run_journal import Follower
 from launcher.journal.status import Reason
 from launcher.plan.origins import origin_of
 from launcher.plan.refusals import refuse_cluster, refuse_one_port_for_many
@@ -155,7 +155,7 @@ class HydraSweep:
     def _show(self, view: PlainView | LiveView) -> None:
         """What is new; an image that can run no job ends the batch."""
         events = self._followed.new_events()
-        show_news(view, events, self._notes.new_events())
+        show_news(view, events, self._notes.new_entries())
         self._events += events
         for event in events:
             if isinstance(event, Ended):

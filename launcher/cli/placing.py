@@ -5,11 +5,16 @@ A place is what a command does with a run, whoever has it; what else is known of
 
 from __future__ import annotations
 
+import os
+import select
 import signal
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
+from launcher.cli.watch import RunView, print_ending, watch
+from launcher.journal.run_journal import Follower
 from launcher.run.supervisor.signal_inbox import SignalInbox
+from runtime.file_lock import is_locked
+from runtime.kernel.processes import send_signal
 from runtime.state_dir import RunDir
 
 if TYPE_CHECKING:
@@ -17,33 +22,124 @@ if TYPE_CHECKING:
     from launcher.run.start.fork_server import ForkServer
     from launcher.tracking.record.run_record import RunRecord
 
+_LOOK_ANYWAY_S = 0.5
+"""inotify says nothing on some network file systems; so look now and then anyway."""
+
+_END_LOOK_S = 0.05
+"""Nothing tells of the end of a supervisor that is of another machine, or another's."""
+
+_MOST_TAKEOVERS = 3
+"""How many dead supervisors are replaced; more are a fault that another one would not survive either."""
+
 
 class Place(Protocol):
-    """Of one run. `this_machine.py`, `cluster_run.py` and, for whole sweeps, `sweep/place.py` have them."""
+    """Of one run. `ThisMachine`, `cluster_run.OnCluster` and, for whole sweeps, `sweep.place.SweepPlace` have them."""
 
-    def watch(self, inbox: SignalInbox, *, quiet: bool = False, tail: int | None = None) -> int:
-        """Show the run to its end, of what it said so far the last *tail* lines or everything; what *inbox* receives is passed on
-        to it. Returns the exit code of `launch`."""
+    run_dir: RunDir
+    what: str
+    """`run` or `sweep`."""
+
+    @property
+    def way_back(self) -> str:
+        """How to come back to what was left."""
         ...
 
-    def until_it_ends(self) -> Iterator[None]:
-        """Yields when the run may have said something, and once more when it has ended."""
+    @property
+    def end_fd(self) -> int | None:
+        """Readable when the process that has it ends; None where nothing tells."""
+        ...
+
+    def pause_s(self) -> float:
+        """The longest time until the next look."""
+        ...
+
+    def is_over(self) -> bool:
+        """Whether it has ended, and its record is sent; does for it what has to be done when its process has died."""
+        ...
+
+    def words_for_interrupt(self) -> str:
+        """What to say of a Ctrl-C that is about to be passed on; empty where what is watched says it."""
         ...
 
     def end(self, signum: signal.Signals) -> None:
-        """Have its supervisor hear *signum*; take it out of the line when it has none yet."""
+        """Have its supervisor receive *signum*; take it out of the queue when it has none yet."""
         ...
+
+    def watch(self, inbox: SignalInbox, *, quiet: bool = False, tail: int | None = None) -> int:
+        """Show it to its end, of what it said so far the last *tail* lines or everything. Returns the exit code of `launch`."""
+        ...
+
+
+class ThisMachine:
+    """A run of this machine: its supervisor is a process that can be watched, sent signals and replaced. A first Ctrl-C asks the
+    run to end, a second one kills it. *supervisor*: its pidfd, where one has it already."""
+
+    what = "run"
+
+    def __init__(self, run_dir: RunDir, supervisor: int | None = None) -> None:
+        self.run_dir = run_dir
+        self.end_fd = supervisor
+        self._journal = Follower(run_dir.journal)
+
+    @property
+    def way_back(self) -> str:
+        return f"`launch attach {self.run_dir.run_id}` comes back to it"
+
+    def pause_s(self) -> float:
+        return _END_LOOK_S if self.end_fd is None and self._journal.look().is_over else _LOOK_ANYWAY_S
+
+    def is_over(self) -> bool:
+        if self._is_tended():
+            return False
+        run = self._journal.look()
+        if run.is_over or run.takeovers >= _MOST_TAKEOVERS:
+            return True
+        from launcher.run.recover import recover
+
+        recover(self.run_dir)
+        self._open_supervisor()
+        return not self._is_tended()
+
+    def words_for_interrupt(self) -> str:
+        return "\nkilling" if self._journal.look().stopping is not None else "\nstopping, again to kill"
+
+    def end(self, signum: signal.Signals) -> None:
+        if self.end_fd is None:
+            from launcher.run.recover import recover
+
+            recover(self.run_dir)
+            self._open_supervisor()
+        if self.end_fd is not None:
+            send_signal(self.end_fd, signum)
+
+    def watch(self, inbox: SignalInbox, *, quiet: bool = False, tail: int | None = None) -> int:
+        if self.end_fd is None:
+            self._open_supervisor()
+        view = RunView(self.run_dir, quiet=quiet, tail=tail)
+        return print_ending(self.run_dir, quiet=quiet) if watch(self, inbox, view.show) else 0
+
+    def _is_tended(self) -> bool:
+        """Whether a supervisor lives, ours to look at or not."""
+        if self.end_fd is not None:
+            if not select.select([self.end_fd], [], [], 0)[0]:
+                return True
+            os.close(self.end_fd)
+            self.end_fd = None
+        return is_locked(self.run_dir.supervisor_lock)
+
+    def _open_supervisor(self) -> None:
+        from launcher.run.start.supervisor_link import open_supervisor
+
+        self.end_fd = open_supervisor(self.run_dir)
 
 
 def place(supervisors: ForkServer, plan: LaunchPlan, run_dir: RunDir, lock_fd: int, *, quiet: bool) -> Place:
     """Give the run away, and *lock_fd* with it."""
     if plan.spec.cluster.kind == "local":
-        from launcher.cli.this_machine import ThisMachine
-
         return ThisMachine(run_dir, supervisors.supervise(run_dir, lock_fd))
-    from launcher.cli.cluster_run import submitted
+    from launcher.cli.cluster_run import submit_run
 
-    return submitted(run_dir, lock_fd, plan, quiet=quiet)
+    return submit_run(run_dir, lock_fd, plan, quiet=quiet)
 
 
 def place_of(record: RunRecord) -> Place:
@@ -53,8 +149,6 @@ def place_of(record: RunRecord) -> Place:
 
         return SweepPlace(record.run_dir)
     if record.job is None:
-        from launcher.cli.this_machine import ThisMachine
-
         return ThisMachine(record.run_dir)
     from launcher.cli.cluster_run import OnCluster
 

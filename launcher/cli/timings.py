@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from launcher.journal.journal import Event
+from launcher.journal.events import Entry, Finished, FirstOutput, Leased, Placed, Started, Submitted
 
 
 class Timings:
@@ -32,18 +32,18 @@ class Timings:
         self.phases[name] -= seconds
         self.phases[part] = seconds
 
-    def add_run(self, events: Sequence[Event], *, handed_over_at: float, ended_at: float) -> None:
+    def add_run(self, entries: Sequence[Entry], *, handed_over_at: float, ended_at: float) -> None:
         """lease, start, first output, run and record, from the journal of the run; of a cluster's also submit and line."""
-        at = {event.name: event.at for event in reversed(events)}
-        if "submitted" in at:
-            self.phases["submit"] = at["submitted"] - handed_over_at
-            self.phases["line"] = at.get("placed", ended_at) - at["submitted"]
-            handed_over_at = at.get("placed", ended_at)
-        start, first = at.get("started"), at.get("first_output")
-        finished = at.get("finished", ended_at)
-        self.phases["lease"] = at.get("leased", handed_over_at) - handed_over_at
+        at: dict[type, float] = {type(entry.event): entry.at for entry in reversed(entries)}
+        if Submitted in at:
+            self.phases["submit"] = at[Submitted] - handed_over_at
+            self.phases["line"] = at.get(Placed, ended_at) - at[Submitted]
+            handed_over_at = at.get(Placed, ended_at)
+        start, first = at.get(Started), at.get(FirstOutput)
+        finished = at.get(Finished, ended_at)
+        self.phases["lease"] = at.get(Leased, handed_over_at) - handed_over_at
         if start is not None:
-            self.phases["start"] = start - at.get("leased", handed_over_at)
+            self.phases["start"] = start - at.get(Leased, handed_over_at)
             if first is not None:
                 self.phases["first output"] = first - start
             self.phases["run"] = finished - start

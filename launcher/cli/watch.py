@@ -1,7 +1,6 @@
-"""Watching a run from the command: its output untouched on stdout and stderr, signals passed on, the last lines at the end.
+"""Watching a run, a job of a cluster or a sweep from the command: one loop, which passes signals on and owns nothing.
 
-The watcher owns nothing. Killed or hung up on, the run goes on; a first Ctrl-C asks the run to end, a second one ends it,
-Ctrl-\\ leaves it running.
+Killed or hung up on, what is watched goes on; Ctrl-\\ leaves it running. What a first Ctrl-C asks for is its place's affair.
 """
 
 from __future__ import annotations
@@ -10,162 +9,135 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from launcher.cli import render
 from launcher.cli.runs.summary import print_summary
-from launcher.journal import journal
+from launcher.journal.events import Entry, Note, Waiting
+from launcher.journal.run_journal import Follower
 from launcher.run.output import Output, lines_from
 from launcher.run.supervisor.signal_inbox import SignalInbox
-from launcher.tracking.record import run_record
-from runtime.file_lock import is_locked
+from launcher.tracking.record.run_record import fold
 from runtime.kernel.inotify import Inotify
 from runtime.state_dir import RunDir
+
+if TYPE_CHECKING:
+    from launcher.cli.placing import Place
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """What the command receives for its run. To be held back while the run is handed over: a Ctrl-C between that and the watching
 would end the command and leave the run alone."""
 
-_FALLBACK_POLL_MS = 500
-"""inotify says nothing on some network file systems; so look now and then anyway."""
-
-_RECORD_STEP_S = 0.05
-
-_MOST_TAKEOVERS = 3
-"""How many dead supervisors are replaced; more are a fault that another one would not survive either."""
+_RECORD_IS_SLOW_S = 0.5
 
 
-class Shown:
-    """Copies a run's output to our stdout and stderr, byte for byte, in the order in which it came."""
+class Left(Exception):
+    """Whoever watched has gone: the terminal hung up, or Ctrl-\\."""
 
-    def __init__(self, run_dir: RunDir) -> None:
-        self.output = Output(run_dir)
+
+def looks(place: Place, inbox: SignalInbox | None = None) -> Iterator[None]:
+    """Yields when something may be new, and once more when what *place* has is over. What *inbox* receives is passed on to it.
+
+    Raises Left.
+    """
+    poller = select.poll()
+    with Inotify() as changes:
+        changes.watch(place.run_dir.root)
+        poller.register(changes, select.POLLIN)
+        if inbox is not None:
+            poller.register(inbox.fd, select.POLLIN)
+        while not place.is_over():
+            yield
+            own_fd = place.end_fd
+            if own_fd is not None:
+                poller.register(own_fd, select.POLLIN)
+            ready = {fd for fd, _event in poller.poll(1000 * place.pause_s())}
+            if own_fd is not None:
+                poller.unregister(own_fd)
+            if changes.fileno() in ready:
+                changes.read()
+            if inbox is not None and inbox.fd in ready:
+                _pass_on(inbox, place)
+    yield
+
+
+def _pass_on(inbox: SignalInbox, place: Place) -> None:
+    for signum in inbox.read():
+        if signum is signal.SIGHUP:
+            raise Left
+        if signum is signal.SIGQUIT:
+            render.say(f"\nleft; the {place.what} goes on, {place.way_back}")
+            raise Left
+        if signum is signal.SIGINT and (words := place.words_for_interrupt()):
+            render.say(words)
+        place.end(signum)
+
+
+def watch(place: Place, inbox: SignalInbox, show: Callable[[], None]) -> bool:
+    """Call *show* for each look until what *place* has is over. False when whoever watched has left."""
+    try:
+        for _ in looks(place, inbox):
+            show()
+    except Left:
+        return False
+    return True
+
+
+class RunView:
+    """A run's output, copied to our stdout and stderr byte for byte in the order in which it came, and what its supervisor has to
+    say."""
+
+    def __init__(self, run_dir: RunDir, *, quiet: bool = False, tail: int | None = None) -> None:
+        """*tail*: of what it said so far only the last lines."""
+        self._output = Output(run_dir)
+        self._journal = Follower(run_dir.journal)
+        self._quiet = quiet
         self._fds = sys.stdout.fileno(), sys.stderr.fileno()
+        self._over_since: float | None = None
+        self._has_announced_record = quiet
+        if tail is not None:
+            self._copy(tail=tail)
 
-    def copy(self, *, tail: int | None = None) -> None:
-        """What is new; with *tail* only its last lines."""
-        pieces = self.output.new_pieces()
+    def show(self) -> None:
+        self._copy()
+        entries = self._journal.new_entries()
+        if not self._quiet:
+            print_notes(entries)
+        self._announce_record()
+
+    def _copy(self, *, tail: int | None = None) -> None:
+        pieces = self._output.new_pieces()
         for piece in pieces if tail is None else lines_from(pieces, tail):
             view = memoryview(piece.data)
             while view:
                 view = view[os.write(self._fds[piece.stream], view) :]
 
-
-def watch(run_dir: RunDir, supervisor: int, inbox: SignalInbox, *, quiet: bool = False, tail: int | None = None) -> int:
-    """Show the run until *supervisor* (its pidfd) has ended, of what it said so far the last *tail* lines or everything.
-    Returns the exit code of `launch`. *inbox* receives SIGNALS."""
-    shown = Shown(run_dir)
-    poller = select.poll()
-    with Inotify() as changes:
-        changes.watch(run_dir.root)
-        for fd in (supervisor, inbox.fd, changes.fileno()):
-            poller.register(fd, select.POLLIN)
-        over, told = False, quiet
-        notes = journal.Follower(run_dir.journal)
-        if tail is not None:
-            shown.copy(tail=tail)
-        while not over:
-            shown.copy()
-            tell_notes(journal.since_resumed(notes.new_events()), quiet=quiet)
-            happened = poller.poll(_FALLBACK_POLL_MS)
-            if not happened and not told and is_finished(run_dir):
-                told = True
-                render.say("sending the record to MLflow …")
-            for fd, _event in happened:
-                if fd == changes.fileno():
-                    changes.read()
-                elif fd == inbox.fd:
-                    if _detached(inbox, run_dir, supervisor):
-                        return 0
-                else:
-                    over = not _taken_up(run_dir, supervisor)
-    shown.copy()
-    os.close(supervisor)
-    return ending(run_dir, quiet=quiet)
+    def _announce_record(self) -> None:
+        """What is left of a run that is over is to send its record: said where that takes long."""
+        if not self._journal.state.is_over or self._has_announced_record:
+            return
+        now = time.monotonic()
+        self._over_since = self._over_since or now
+        if now - self._over_since >= _RECORD_IS_SLOW_S:
+            self._has_announced_record = True
+            render.say("sending the record to MLflow …")
 
 
-def tell_notes(events: Sequence[journal.Event], *, quiet: bool) -> None:
+def print_notes(entries: Sequence[Entry]) -> None:
     """What the supervisor has to say: a limit that is not enforced, a wait for GPUs."""
-    for event in events:
-        if event.name == "note" and event.get("text") and not quiet:
-            render.say(f"{render.styled('note', 'yellow')}: {event.get('text')}")
-        if event.name == "waiting" and not quiet:
-            render.say(f"{render.styled('waiting', 'yellow')}: {run_record.in_line(event)}")
+    for entry in entries:
+        if isinstance(entry.event, Note) and entry.event.text:
+            render.say(f"{render.styled('note', 'yellow')}: {entry.event.text}")
+        elif isinstance(entry.event, Waiting):
+            render.say(f"{render.styled('waiting', 'yellow')}: {entry.event.words}")
 
 
-def is_finished(run_dir: RunDir) -> bool:
-    return any(event.name == "finished" for event in _of_its_life(run_dir))
-
-
-def until_it_ends(run_dir: RunDir) -> Iterator[None]:
-    """Yields when the run may have said something, and once more when it has ended. A dead supervisor gets a successor."""
-    from launcher.run.recover import recover
-
-    with Inotify() as changes:
-        changes.watch(run_dir.root)
-        while True:
-            living = is_locked(run_dir.supervisor_lock)
-            yield
-            if not living:
-                if is_finished(run_dir) or _takeovers(run_dir) >= _MOST_TAKEOVERS:
-                    return
-                recover(run_dir)
-                if not is_locked(run_dir.supervisor_lock):
-                    yield
-                    return
-            # What is left of a run that is over is its record; nothing tells of the end of who sends it.
-            patience_s = _RECORD_STEP_S if is_finished(run_dir) else _FALLBACK_POLL_MS / 1000
-            if select.select([changes], [], [], patience_s)[0]:
-                changes.read()
-
-
-def _detached(inbox: SignalInbox, run_dir: RunDir, supervisor: int) -> bool:
-    """Pass signals on to the supervisor. True when the terminal is gone and watching ends."""
-    for signum in inbox.read():
-        if signum is signal.SIGHUP:
-            return True
-        if signum is signal.SIGQUIT:
-            render.say(f"\nleft; the run goes on, `launch attach {run_dir.run_id}` comes back to it")
-            return True
-        if signum is signal.SIGINT:
-            stopping = any(event.name == "stopping" for event in _of_its_life(run_dir))
-            render.say("\nkilling" if stopping else "\nstopping, again to kill")
-        try:
-            signal.pidfd_send_signal(supervisor, signum)
-        except ProcessLookupError:
-            continue
-    return False
-
-
-def _taken_up(run_dir: RunDir, supervisor: int) -> bool:
-    """*supervisor* has ended. When the run has not, give it another, whose pidfd takes the dead one's number."""
-    from launcher.run.recover import recover
-    from launcher.run.start.supervisor_link import open_supervisor
-
-    if is_finished(run_dir) or _takeovers(run_dir) >= _MOST_TAKEOVERS:
-        return False
-    recover(run_dir)
-    successor = open_supervisor(run_dir)
-    if successor is None:
-        return False
-    os.dup2(successor, supervisor, inheritable=False)
-    os.close(successor)
-    return True
-
-
-def _takeovers(run_dir: RunDir) -> int:
-    from launcher.run.recover import TOOK_OVER
-
-    return sum(event.name == "note" and event.get("text") == TOOK_OVER for event in _of_its_life(run_dir))
-
-
-def _of_its_life(run_dir: RunDir) -> list[journal.Event]:
-    return journal.since_resumed(journal.read(run_dir.journal))
-
-
-def ending(run_dir: RunDir, *, quiet: bool) -> int:
-    ended = run_record.fold(run_dir)
-    if ended is None or ended.exit_code is None:
+def print_ending(run_dir: RunDir, *, quiet: bool) -> int:
+    """The last lines of a run. Returns the exit code of `launch`."""
+    record = fold(run_dir)
+    if record is None or record.exit_code is None:
         render.print_error(
             f"the supervisor of run `{run_dir.run_id}` ended before the run did",
             hint=f"`launch runs show {run_dir.run_id}` takes the run up again; its own words are in `{run_dir.supervisor_log}`",
@@ -173,5 +145,5 @@ def ending(run_dir: RunDir, *, quiet: bool) -> int:
         )
         return 125
     if not quiet:
-        print_summary(ended)
-    return ended.exit_code
+        print_summary(record)
+    return record.exit_code

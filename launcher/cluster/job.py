@@ -20,13 +20,13 @@ from launcher.cluster.placement.stale_placements import predecessors, succeed
 from launcher.cluster.placement.watchdog import fork_witness
 from launcher.cluster.slurm.own_job import own_job, this_node
 from launcher.journal import journal, superseded
+from launcher.journal.run_journal import Journal, read_state
 from launcher.journal.submitted import job_of
 from launcher.run import active
 from launcher.run.supervisor import supervisor
 from launcher.run.supervisor.attempt import Attempt
-from launcher.run.supervisor.run_experiment import next_attempt
-from launcher.tracking.record.run_record import process_started
 from runtime.file_lock import LockBusy, is_locked, open_locked
+from runtime.kernel.process_identity import process_started
 from runtime.state_dir import RunDir
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _LOOK_S = 0.02
 _LOCK_WITHIN_S = 60.0
 
 
-def main(run_dir: RunDir, *, close: Callable[[RunDir, Attempt], None] = close_or_leave) -> NoReturn:
+def main(run_dir: RunDir, *, close: Callable[[RunDir, Journal, Attempt], None] = close_or_leave) -> NoReturn:
     """*close* writes the last word of this placement."""
     own = own_job()
     job, placement = own.job, own.placement
@@ -50,7 +50,7 @@ def main(run_dir: RunDir, *, close: Callable[[RunDir, Attempt], None] = close_or
     superseded.watch(run_dir.journal, placement)
     fork_witness(run_dir, placement)  # before there is a lock that it would hold, too
     _take_lock(run_dir)
-    supervisor.main(run_dir, joining=_join, close=close, last=lambda: _leave_the_rest(run_dir))
+    supervisor.main(run_dir, token=placement, joining=_join, close=close, last=lambda: _leave_the_rest(run_dir))
 
 
 def _join(run: Run, number: int) -> AbstractContextManager[Peers]:
@@ -82,7 +82,7 @@ def _place(run_dir: RunDir, job: str, placement: str) -> None:
         host=socket.gethostname(),
         node=this_node(),
         job=job,
-        attempt=next_attempt(events) + bool(earlier and earlier[-1].is_open),
+        attempt=read_state(run_dir.journal).next_attempt + bool(earlier and earlier[-1].is_open),
         pid=os.getpid(),
         pid_started=process_started(os.getpid()),
     )

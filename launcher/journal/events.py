@@ -342,11 +342,16 @@ def _event(name: str, fields: dict[str, Any]) -> Event:
         elif is_tuple and isinstance(value, list):
             value = tuple(value)
         elif not isinstance(value, types):
-            return Unknown(name, fields)
+            if of not in _INDISPENSABLE:
+                return Unknown(name, fields)
+            value = of._field_defaults[field]
         values.append(value)
     event: Event = of(*values)
     return event
 
+
+_INDISPENSABLE = (Created, Started, Finished, Resumed)
+"""Of these a field that is not understood is left out, and not the event: without them there is no run, or no end of it."""
 
 _JSON_TYPES: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "bool": bool, "dict": dict, "tuple": ()}
 _checks: dict[type, tuple[tuple[str, Any, bool], ...]] = {}

@@ -3,22 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from launcher.journal.journal import Event, since_resumed
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Where a run was put in line."""
-
-    engine: str
-    job: str
-    is_workers: bool = False
-    """Whether the job runs one trial of a sweep after the other, and this run is one of them."""
-
-    def __str__(self) -> str:
-        return f"{self.engine} job {self.job}"
+from launcher.journal.run_state import Job as Job
 
 
 def job_of(events: Sequence[Event]) -> Job | None:

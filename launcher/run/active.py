@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from launcher.journal import journal
+from launcher.journal.run_journal import read_state
 from runtime.file_lock import LockBusy, locked, open_locked
 from runtime.rootfs.removal import remove_tree
 from runtime.state_dir import RunDir, StateDir
@@ -51,16 +51,17 @@ def new_run(state: StateDir) -> RunDir:
 
 def mark_again(run_dir: RunDir) -> None:
     """A run that had ended goes on."""
-    _directory(StateDir(run_dir.root.parent.parent)).mkdir(mode=0o700, exist_ok=True)
-    (_directory(StateDir(run_dir.root.parent.parent)) / run_dir.run_id).touch(mode=0o600)
+    directory = _directory(run_dir.state)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    (directory / run_dir.run_id).touch(mode=0o600)
 
 
 def forget_half(run_dir: RunDir) -> None:
     """Remove a run that was never wholly there: its launch was killed before the journal's first entry."""
-    state = StateDir(run_dir.root.parent.parent)
+    state = run_dir.state
     try:
         with locked(_beginnings(state), wait=False):
-            if journal.read(run_dir.journal):
+            if read_state(run_dir.journal).created is not None:
                 return
             if run_dir.root.exists():
                 remove_tree(run_dir.root)
@@ -70,7 +71,7 @@ def forget_half(run_dir: RunDir) -> None:
 
 
 def unmark(run_dir: RunDir) -> None:
-    (run_dir.root.parent.parent / "active" / run_dir.run_id).unlink(missing_ok=True)
+    (_directory(run_dir.state) / run_dir.run_id).unlink(missing_ok=True)
 
 
 def active_runs(state: StateDir) -> list[RunDir]:

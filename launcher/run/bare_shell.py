@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from launcher.config.spec import to_json
+from launcher.journal.run_journal import Journal
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.program.container_plan import container_spec
 from launcher.run.gpus.leases import lease_gpus
@@ -78,16 +79,17 @@ def bare_shell(
     plan = replace(plan, spec=replace(plan.spec, tracking=None))
     with ExitStack() as owned:
         run_dir = owned.enter_context(_directory(plan, image, state))
-        lease = owned.enter_context(lease_gpus(plan, run_dir, inbox, tell=say))
+        journal = Journal(run_dir.journal)
+        lease = owned.enter_context(lease_gpus(plan, run_dir, journal, inbox, tell=say))
         spec = container_spec(plan, image, Store(state.store), run_dir, lease=lease, environ=os.environ)
         env = {name: value for name, value in spec.env.items() if name not in _TERMINAL_VARIABLES}
         spec = replace(spec, argv=tuple(argv), env=env, processes=1, terminal=True)
-        owned.enter_context(acquired(run_dir, "outputs", run_dir.run_id))
-        layer_fds = owned.enter_context(writable_layer(run_dir, scratch=plan.spec.cluster.scratch))
-        owned.enter_context(acquired(run_dir, "cgroup", run_dir.cgroup_name))
+        owned.enter_context(acquired(run_dir, journal, "outputs", run_dir.run_id))
+        layer_fds = owned.enter_context(writable_layer(run_dir, journal, scratch=plan.spec.cluster.scratch))
+        owned.enter_context(acquired(run_dir, journal, "cgroup", run_dir.cgroup_name))
         cgroup = owned.enter_context(new_cgroup(run_dir.cgroup_name, spec.limits))
         if spec.network == "bridge":
-            owned.enter_context(acquired(run_dir, "network", spec.container_id))
+            owned.enter_context(acquired(run_dir, journal, "network", spec.container_id))
         held = (*(lease.fds if lease else ()), *layer_fds)
         # Without a socket for adopters its init ends when we do.
         container = lifecycle.create(spec, exit_record=None, held_fds=held, cgroup=cgroup)

@@ -10,8 +10,6 @@ from launcher.errors import ConfigError
 from launcher.run.recover import recover
 from launcher.tracking.record.run_nodes import on_node
 from launcher.tracking.record.run_record import RunRecord, find_run, fold
-from runtime.cgroup.cgroup import Cgroup
-from runtime.cgroup.own_cgroups import open_cgroup
 from runtime.state_dir import StateDir
 
 
@@ -82,8 +80,3 @@ def _as_on(record: RunRecord, node: int) -> RunRecord:
     if known.get("reason") is not None:
         raise ConfigError(f"run `{record.run_id}` has ended on node {node} ({known['reason']}) and goes on on others")
     return replace(record, run_dir=run_dir, host=known.get("host"), gpus=tuple(known.get("gpus") or ()))
-
-
-def cgroup_of(record: RunRecord) -> Cgroup:
-    """The cgroup of the run's container; one without directories where this user may make none."""
-    return open_cgroup(record.run_dir.cgroup_name)

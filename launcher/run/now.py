@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.journal import journal
-from launcher.run.living import cgroup_of
+from launcher.journal.run_journal import read_state
 from launcher.tracking.metrics.system_sampler import traffic_of
-from launcher.tracking.record.run_record import RunRecord, same_process
+from launcher.tracking.record.run_record import RunRecord
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.control_file import read_number
 from runtime.cgroup.freezer import is_frozen
 from runtime.cgroup.oom import memory_limit
+from runtime.cgroup.own_cgroups import open_cgroup
+from runtime.kernel.process_identity import is_same_process
 from runtime.kernel.process_table import ProcessFacts, io_bytes, tree_below
 from runtime.network.traffic import Traffic
 
@@ -46,11 +47,8 @@ class Sample:
 
 def init_pid(record: RunRecord) -> int | None:
     """The container's PID 1 as we see it; None when it is gone."""
-    started = [event for event in journal.read(record.run_dir.journal) if event.name == "started"]
-    if not started:
-        return None
-    pid = started[-1].get("init_pid")
-    return int(pid) if same_process(pid, started[-1].get("init_started")) else None
+    started = read_state(record.run_dir.journal).started
+    return started.init_pid if started is not None and is_same_process(started.init_pid, started.init_started) else None
 
 
 def processes_of(record: RunRecord) -> list[ProcessFacts]:
@@ -61,7 +59,7 @@ def processes_of(record: RunRecord) -> list[ProcessFacts]:
 
 def sample(record: RunRecord, *, gpus: Sequence[dict[str, Any]] = ()) -> Sample:
     """*gpus* is what `runtime.gpu.inventory.read_load` says of all GPUs."""
-    cgroup = cgroup_of(record)
+    cgroup = open_cgroup(record.run_dir.cgroup_name)
     usage = cgroup.usage()
     cpu_s, memory, count = usage.cpu_s, usage.memory_bytes, _process_count(cgroup)
     at = time.monotonic()

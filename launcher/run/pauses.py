@@ -1,4 +1,4 @@
-"""A paused run: nothing in its container moves, and its `timeout` stands still with it.
+"""A paused run: nothing in its container moves, and its `timeout` does not count meanwhile.
 
 The kernel's freezer is the truth about now, the journal about how long. The supervisor isn't told: it reads the journal when the
 timeout seems to be over.
@@ -7,12 +7,10 @@ timeout seems to be over.
 from __future__ import annotations
 
 import select
-from collections.abc import Sequence
 
 from launcher.errors import ConfigError
-from launcher.journal import journal
-from launcher.journal.journal import Event
-from launcher.run.living import cgroup_of
+from launcher.journal.events import Paused, Unpaused
+from launcher.journal.run_journal import Journal
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.tracking.record.run_record import RunRecord
 from runtime.cgroup.freezer import can_freeze, freeze, is_frozen, thaw
@@ -24,10 +22,10 @@ _LOOK_S = 0.5
 
 
 def pause(record: RunRecord) -> None:
-    """Let the living run *record* stand still. Raises ConfigError where that can't be, ContainerError when it would not."""
+    """Pause the living run *record*. Raises ConfigError where that can't be, ContainerError when the kernel could not."""
     if record.phase == "stopping":
         raise ConfigError(f"run `{record.run_id}` is ending; it can't be paused any more")
-    cgroup = cgroup_of(record)
+    cgroup = open_cgroup(record.run_dir.cgroup_name)
     if not can_freeze(cgroup):
         raise Unsupported(
             f"run `{record.run_id}` can't be paused: it has no cgroup with a freezer",
@@ -35,68 +33,48 @@ def pause(record: RunRecord) -> None:
         )
     if is_frozen(cgroup):
         raise ConfigError(f"run `{record.run_id}` is paused already", hint=f"`launch unpause {record.run_id}` lets it go on")
-    stand_still(record.run_dir)
-
-
-def stand_still(run_dir: RunDir) -> None:
-    journal.append(run_dir.journal, "paused")
-    try:
-        freeze(open_cgroup(run_dir.cgroup_name))
-    except BaseException:
-        journal.append(run_dir.journal, "unpaused")
-        raise
+    freeze_run(record.run_dir, Journal(record.run_dir.journal))
 
 
 def unpause(record: RunRecord) -> None:
-    """Let it go on."""
-    cgroup = cgroup_of(record)
-    was_frozen = is_frozen(cgroup)
-    go_on(record.run_dir)
+    """Let it go on. Raises ConfigError for a run that is not paused."""
+    was_frozen = is_frozen(open_cgroup(record.run_dir.cgroup_name))
+    thaw_run(record.run_dir, Journal(record.run_dir.journal))
     if not was_frozen:
         raise ConfigError(f"run `{record.run_id}` is not paused")
 
 
-def go_on(run_dir: RunDir) -> None:
+def freeze_run(run_dir: RunDir, journal: Journal) -> None:
+    journal.append(Paused())
+    try:
+        freeze(open_cgroup(run_dir.cgroup_name))
+    except BaseException:
+        journal.append(Unpaused())
+        raise
+
+
+def thaw_run(run_dir: RunDir, journal: Journal) -> None:
     thaw(open_cgroup(run_dir.cgroup_name))
-    if is_paused(journal.read(run_dir.journal)):
-        journal.append(run_dir.journal, "unpaused")
+    if journal.read().is_paused:
+        journal.append(Unpaused())
 
 
-def let_go_on(run_dir: RunDir) -> None:
-    """In the supervisor, before it ends the run: what stands still can't save anything, and under cgroup v1 can't even die."""
-    if any(event.name == "paused" for event in journal.read(run_dir.journal)):
-        go_on(run_dir)
+def thaw_to_end(run_dir: RunDir, journal: Journal) -> None:
+    """In the supervisor, before it ends the run: a paused program can't save anything, and under cgroup v1 can't even die."""
+    if journal.read().was_paused:
+        thaw_run(run_dir, journal)
 
 
-def wait_while_paused(run_dir: RunDir, inbox: SignalInbox) -> None:
-    """In a supervisor that takes over: init stands still too and can't answer. A request to end the run wakes it."""
-    while stands_still(run_dir):
+def wait_while_paused(run_dir: RunDir, journal: Journal, inbox: SignalInbox) -> None:
+    """In a supervisor that takes over: init is paused too and can't answer. A request to end the run resumes it."""
+    while has_frozen_processes(run_dir, journal):
         if select.select([inbox.fd], [], [], _LOOK_S)[0]:
-            let_go_on(run_dir)
+            thaw_to_end(run_dir, journal)
 
 
-def stands_still(run_dir: RunDir) -> bool:
-    """Whether there are processes of the run, and none of them moves."""
-    if not any(event.name == "paused" for event in journal.read(run_dir.journal)):
+def has_frozen_processes(run_dir: RunDir, journal: Journal) -> bool:
+    """Whether there are processes of the run, and all of them are frozen."""
+    if not journal.read().was_paused:
         return False
     cgroup = open_cgroup(run_dir.cgroup_name)
     return is_frozen(cgroup) and bool(cgroup.pids())
-
-
-def is_paused(events: Sequence[Event]) -> bool:
-    """By the journal."""
-    names = [event.name for event in events if event.name in ("paused", "unpaused", "started", "finished")]
-    return names[-1:] == ["paused"]
-
-
-def paused_s(events: Sequence[Event], *, now: float) -> float:
-    """Seconds that the current attempt has stood still, until *now* (Unix time)."""
-    total, since = 0.0, None
-    for event in events:
-        if event.name == "started":
-            total, since = 0.0, None
-        elif event.name == "paused" and since is None:
-            since = event.at
-        elif event.name == "unpaused" and since is not None:
-            total, since = total + event.at - since, None
-    return total if since is None else total + max(0.0, now - since)

@@ -1,8 +1,8 @@
 """Runs that lost their supervisor get another one, or an end. Called by every command that makes runs or looks at them,
 and by trackers.
 
-What the other supervisor does is `takeover.py`. A run that had not been handed over yet is closed here, and its supervisor only
-tells MLflow so.
+What the other supervisor does is `supervisor/takeover.py`. A run that had not been handed over yet is closed here, and its
+supervisor only tells MLflow so.
 """
 
 from __future__ import annotations
@@ -13,19 +13,17 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from launcher.journal import journal
+from launcher.journal.events import Finished
+from launcher.journal.run_journal import Journal, read_state
 from launcher.journal.status import Reason
-from launcher.journal.submitted import job_of
 from launcher.run import active
 from launcher.run.start.supervisor_start import spawn_supervisor
-from launcher.tracking.record.run_record import init_lives
+from launcher.tracking.record.run_record import is_init_alive
 from runtime.errors import RuntimeFailure
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir, StateDir
 
 _LAST_WORDS_WITHIN_S = 5.0
-
-TOOK_OVER = "the supervisor had died; another one took over"
 
 
 def recover_all(state: StateDir) -> None:
@@ -51,20 +49,21 @@ def recover_runs(state: StateDir) -> list[RunDir]:
 def recover(run_dir: RunDir, *, start: Callable[[RunDir, int], object] = spawn_supervisor) -> bool:
     """Have *start* give *run_dir* a supervisor, and the lock with it; False when it has one or needs none. A run that a cluster
     has, is the cluster's (`launcher.cluster.placement.reconcile`)."""
-    events = journal.read(run_dir.journal)
-    if not events:
+    run = read_state(run_dir.journal)
+    if run.created is None:
         active.forget_half(run_dir)
         return False
-    if job_of(events) is not None:
+    if run.job is not None:
         return False
     try:
         lock_fd = open_locked(run_dir.supervisor_lock, wait=False)
     except LockBusy:
         return False
     os.ftruncate(lock_fd, 0)  # it names the dead one
-    if not (run_dir.plan.exists() and _has(run_dir, "queued")):
-        _close(run_dir)
-    if _has(run_dir, "finished") and _mlflow_knows(run_dir):
+    journal = Journal(run_dir.journal)
+    if not (run_dir.plan.exists() and journal.read().is_queued):
+        _close(run_dir, journal)
+    if journal.read().is_over and _mlflow_knows(run_dir):
         active.unmark(run_dir)
         os.close(lock_fd)
         return False
@@ -77,8 +76,13 @@ def _wait_for_last_words(taken_up: Sequence[RunDir]) -> None:
     not be told that it runs."""
     deadline = time.monotonic() + _LAST_WORDS_WITHIN_S
     for run_dir in taken_up:
-        while not _has(run_dir, "finished") and not init_lives(journal.read(run_dir.journal)) and time.monotonic() < deadline:
+        while not _is_over_or_alive(run_dir) and time.monotonic() < deadline:
             time.sleep(0.01)
+
+
+def _is_over_or_alive(run_dir: RunDir) -> bool:
+    run = read_state(run_dir.journal)
+    return run.is_over or is_init_alive(run)
 
 
 def _mlflow_knows(run_dir: RunDir) -> bool:
@@ -87,13 +91,9 @@ def _mlflow_knows(run_dir: RunDir) -> bool:
     return is_synced(run_dir)
 
 
-def _close(run_dir: RunDir) -> None:
+def _close(run_dir: RunDir, journal: Journal) -> None:
     """A sweep's parent whose process was killed, or a launch that was ended before it could hand over: nothing to adopt, and
     nothing that should start hours later because somebody typed `launch ps`. A supervisor is for MLflow only."""
-    if not _has(run_dir, "finished"):
+    if not journal.read().is_over:
         message = "its launch was ended before the run began" if run_dir.plan.exists() else None
-        journal.append(run_dir.journal, "finished", reason=str(Reason.LOST), exit_code=125, signal=None, message=message)
-
-
-def _has(run_dir: RunDir, name: str) -> bool:
-    return any(event.name == name for event in journal.since_resumed(journal.read(run_dir.journal)))
+        journal.append(Finished(str(Reason.LOST), 125, message=message))

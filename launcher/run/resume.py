@@ -1,6 +1,6 @@
 """A run that was stopped, preempted or lost its host goes on: same image, outputs, checkpoints, logs and MLflow run.
 
-The journal's `resumed` begins its next life (`journal.since_resumed`); attempts are counted on. Going on with a sweep is
+The journal's `resumed` begins its next life (`launcher.journal.run_state`); attempts are counted on. Going on with a sweep is
 `launcher.sweep`.
 """
 
@@ -10,12 +10,14 @@ import os
 from collections.abc import Sequence
 
 from launcher.errors import ConfigError
-from launcher.journal import journal
+from launcher.journal.events import Resumed
+from launcher.journal.run_journal import Journal
 from launcher.journal.status import Reason
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run import active
-from launcher.tracking.record.run_record import RunRecord, fold, process_started
+from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.file_lock import LockBusy, locked, open_locked
+from runtime.kernel.process_identity import process_started
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir
 
@@ -49,7 +51,7 @@ def take_up_again(record: RunRecord, *, command_line: Sequence[str]) -> tuple[Ru
         os.ftruncate(lock_fd, 0)  # it names the supervisor of the life before
         active.mark_again(run_dir)
         pid = os.getpid()
-        journal.append(run_dir.journal, "resumed", by=list(command_line), pid=pid, pid_started=process_started(pid))
+        Journal(run_dir.journal).append(Resumed(tuple(command_line), pid, process_started(pid)))
         return run_dir, lock_fd
 
 

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
+from launcher.journal.status import Stage
 from launcher.run.active import active_runs
 from launcher.sweep.capacity import Load, Need, Rival
-from launcher.sweep.stage import Stage, StagedRun
+from launcher.sweep.stage import StagedRun
 from runtime.file_lock import is_locked, locked, open_locked
 from runtime.state_dir import RunDir, StateDir
 
@@ -47,7 +48,7 @@ class OtherSweeps:
         runs: list[Need] = []
         trials: dict[str, list[Need]] = {run_id: [] for run_id, run in self._known.items() if run.sweep_id == run_id}
         for run_id, run in self._known.items():
-            if run.sweep_id in (run_id, self._parent.run_id) or run.stage in (Stage.ENDED, Stage.IN_LINE):
+            if run.sweep_id in (run_id, self._parent.run_id) or run.stage in (Stage.ENDED, Stage.QUEUED):
                 continue
             trials.get(run.sweep_id or "", runs).append(run.need)
         trials.pop(self._parent.run_id, None)

@@ -18,7 +18,8 @@ from typing import Any
 
 from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.errors import ConfigError, LaunchError
-from launcher.journal import journal
+from launcher.journal.events import Created, Finished, Note, Started
+from launcher.journal.run_journal import Journal
 from launcher.journal.status import Reason
 from launcher.run import active
 from launcher.run.start.create_run import announce_pid
@@ -27,9 +28,10 @@ from launcher.run.supervisor.tracker_process import TrackerProcess, start_tracke
 from launcher.sweep.run_sweep import SweepEnd
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking.mlflow.description import Description, user_name, write_description
-from launcher.tracking.record.run_record import fold, process_started
+from launcher.tracking.record.run_record import fold
 from runtime.errors import RuntimeFailure
 from runtime.file_lock import LockBusy, open_locked
+from runtime.kernel.process_identity import process_started
 from runtime.state_dir import RunDir, StateDir
 
 
@@ -38,6 +40,7 @@ class SweepParent:
     """An open parent run."""
 
     run_dir: RunDir
+    journal: Journal
     tracker: TrackerProcess | None = None
     """None: the sweep has not begun, or not begun again."""
     is_open: bool = False
@@ -52,11 +55,11 @@ class SweepParent:
         self.is_open = True
         active.mark_again(self.run_dir)
         self.tracker = start_tracker(self.run_dir)
-        journal.append(self.run_dir.journal, "started", attempt=1)
+        self.journal.append(Started())
 
     def message(self, text: str) -> None:
         """Say something to whoever watches."""
-        journal.append(self.run_dir.journal, "note", text=text)
+        self.journal.append(Note(text))
 
     def close(self, end: SweepEnd, settings: Sweep, *, total: int) -> None:
         """Write the sweep's end into the journal: why, how many, and the best trial with its metric."""
@@ -76,23 +79,15 @@ class SweepParent:
             with self.run_dir.metrics.open("a") as metrics:
                 metrics.write(json.dumps({"step": best.trial, **dict(zip(settings.metrics, best.values, strict=True))}) + "\n")
         complete = end.reason is Reason.COMPLETED
-        journal.append(
-            self.run_dir.journal, "finished", reason=str(end.reason), exit_code=int(not complete), signal=None, facts=facts
-        )
+        self.journal.append(Finished(str(end.reason), int(not complete), facts=facts))
 
     def fail(self, error: BaseException) -> None:
         """Close it, unless it is or had not begun: the sweep's process cannot go on."""
         if not self.is_open:
             return
-        journal.append(
-            self.run_dir.journal,
-            "finished",
-            reason=str(Reason.LAUNCHER),
-            exit_code=error.exit_code if isinstance(error, LaunchError) else 125,
-            signal=None,
-            message=_words(error),
-            hint=error.hint if isinstance(error, LaunchError | RuntimeFailure) else None,
-        )
+        exit_code = error.exit_code if isinstance(error, LaunchError) else 125
+        hint = error.hint if isinstance(error, LaunchError | RuntimeFailure) else None
+        self.journal.append(Finished(str(Reason.LAUNCHER), exit_code, message=_words(error), hint=hint))
 
 
 @contextmanager
@@ -102,10 +97,11 @@ def new_parent(
     """The parent run of a new sweep, to `begin` in the body. A body that fails leaves it closed with reason `launcher`."""
     with active.beginning(state) as (run_dir, lock_fd):
         announce_pid(lock_fd)
-        journal.append(run_dir.journal, "created", **_created(run_dir, spec, name, note, command_line))
+        journal = Journal(run_dir.journal)
+        journal.append(_created(run_dir, spec, name, note, command_line))
         if spec.tracking is not None:
             write_description(run_dir, _description(run_dir, spec, name, note, command_line))
-    with _opened(SweepParent(run_dir, is_open=True), lock_fd) as parent:
+    with _opened(SweepParent(run_dir, journal, is_open=True), lock_fd) as parent:
         yield parent
 
 
@@ -114,7 +110,7 @@ def reopened_parent(run_dir: RunDir) -> Iterator[SweepParent]:
     """The parent of a sweep that goes on. Nothing is written until `begin`. Raises ConfigError when it still runs."""
     lock_fd = _lock_of_the_dead(run_dir)
     announce_pid(lock_fd)
-    with _opened(SweepParent(run_dir), lock_fd) as parent:
+    with _opened(SweepParent(run_dir, Journal(run_dir.journal)), lock_fd) as parent:
         yield parent
 
 
@@ -160,22 +156,20 @@ def _words(error: BaseException) -> str:
     return str(error) if isinstance(error, OSError) else repr(error)
 
 
-def _created(
-    run_dir: RunDir, spec: ExperimentSpec, name: str | None, note: str | None, command_line: tuple[str, ...]
-) -> dict[str, Any]:
-    return {
-        "run_id": run_dir.run_id,
-        "experiment": spec.name,
-        "name": name,
-        "note": note,
-        "sweep_id": run_dir.run_id,
-        "command": list(command_line),
-        "pid": os.getpid(),
-        "pid_started": process_started(os.getpid()),
-        "tracking": spec.tracking is not None,
-        "host": socket.gethostname(),
-        "user": os.environ.get("USER") or str(os.getuid()),
-    }
+def _created(run_dir: RunDir, spec: ExperimentSpec, name: str | None, note: str | None, command_line: tuple[str, ...]) -> Created:
+    return Created(
+        run_id=run_dir.run_id,
+        experiment=spec.name,
+        name=name,
+        note=note,
+        sweep_id=run_dir.run_id,
+        command=command_line,
+        pid=os.getpid(),
+        pid_started=process_started(os.getpid()),
+        tracking=spec.tracking is not None,
+        host=socket.gethostname(),
+        user=os.environ.get("USER") or str(os.getuid()),
+    )
 
 
 def _description(

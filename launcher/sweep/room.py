@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from launcher.journal.status import Stage
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.schedule.device import Device, with_occupancy
 from launcher.schedule.placement import choose
 from launcher.sweep.capacity import Load, Need, Offer, comes_first, has_room
 from launcher.sweep.other_sweeps import OtherSweeps
 from launcher.sweep.running import Running, RunningTrials
-from launcher.sweep.stage import Stage
 from launcher.sweep.trial import Trial
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Room:
         if self._parallel is not None and len(running if self._ends_matter else open_trials) >= self._parallel:
             self._others.wait_no_longer()  # our own wish, no lack of room
             return False
-        holding = [each.trial.need for each in open_trials if each.staged.stage is not Stage.IN_LINE]
+        holding = [each.trial.need for each in open_trials if each.staged.stage is not Stage.QUEUED]
         if trial.need.gpus and not self._gpu_is_near(trial, open_trials):
             return self._stands_ready(trial, open_trials, holding)
         return self._turn(trial.need, holding, self._others.current_load())
@@ -81,8 +81,8 @@ class Room:
 
     def _gpu_is_near(self, trial: Trial, open_trials: list[Running]) -> bool:
         """Whether it would have its GPUs at once."""
-        coming = [each.trial.plan for each in open_trials if each.staged.stage is Stage.COMING and each.trial.need.gpus]
-        queued = any(each.staged.stage is Stage.IN_LINE for each in open_trials)
+        coming = [each.trial.plan for each in open_trials if each.staged.stage is Stage.STARTING and each.trial.need.gpus]
+        queued = any(each.staged.stage is Stage.QUEUED for each in open_trials)
         return not queued and self._gpus.are_enough(trial.plan, coming)
 
     def _stands_ready(self, trial: Trial, open_trials: list[Running], holding: list[Need]) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from launcher.config.spec import Sweep
 from launcher.journal.status import Reason
-from launcher.run.start.create_run import RunIdentity, new_run
+from launcher.run.start.create_run import RunIdentity, create_run
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.sweep.place import Place
 from launcher.sweep.policy import FailurePolicy, Past, shrink
@@ -208,7 +208,7 @@ class SweepRunner:
             sweep_id=self.sweep_id,
             trial=trial.number,
         )
-        run_dir, lock_fd = new_run(trial.plan, trial.image_digest, state=self.state, identity=identity)
+        run_dir, lock_fd = create_run(trial.plan, trial.image_digest, state=self.state, identity=identity)
         node = self.place.node_for(trial)
         self.log.started(trial.number, run_dir.run_id, trial.overrides, gpus=trial.need.gpus, node=node)
         self.place.start(Running(trial, run_dir, self.tail(run_dir)), lock_fd)

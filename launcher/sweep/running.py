@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.journal.growing_file import GrowingFile
+from launcher.journal.status import Stage
 from launcher.run.recover import recover
 from launcher.run.start.supervisor_link import open_supervisor
-from launcher.sweep.stage import Stage, StagedRun
+from launcher.sweep.stage import StagedRun
 from launcher.sweep.trial import Trial
 from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.kernel.inotify import MODIFY, Inotify
@@ -144,7 +145,7 @@ class RunningTrials:
     def leave_line(self) -> None:
         """Those that wait for GPUs are cut short: nobody knows how long they would wait."""
         for pidfd, running in self._by_pidfd.items():
-            if running.staged.look() is Stage.IN_LINE:
+            if running.staged.look() is Stage.QUEUED:
                 _send(pidfd, signal.SIGINT)
 
     def prune(self, number: int) -> None:

@@ -23,11 +23,11 @@ from itertools import pairwise
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from journal_lines import read_lines
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cluster"))
 from gpu_box import make_box
 from slurm_bed import slurm_bed
-
-from launcher.journal import journal
 
 EXPERIMENT = """\
 # @package _global_
@@ -112,7 +112,7 @@ def _sbatch_to_first_line(project: Path, environ: dict[str, str]) -> float:
 def _parts(home: Path, begun: float, shown: float) -> dict[str, float]:
     """Seconds from one moment to the next."""
     newest = max((home / "runs").iterdir(), key=lambda run: (run / "plan.json").stat().st_mtime)
-    at = {event.name: event.at for event in reversed(journal.read(newest / "journal.jsonl"))}
+    at = {event.name: event.at for event in reversed(read_lines(newest / "journal.jsonl"))}
     steps = pairwise([begun, *(at[name] for name in MOMENTS), shown])
     return {name: after - before for name, (before, after) in zip((*MOMENTS, "shown"), steps, strict=True)}
 

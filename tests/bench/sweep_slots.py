@@ -22,8 +22,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from gpu_box import make_box
-
-from launcher.journal import journal
+from journal_lines import read_lines
 
 EXPERIMENT = """\
 # @package _global_
@@ -89,7 +88,7 @@ def _spans(home: Path, before: set[str]) -> dict[str, list[Span]]:
     """GPU → the trials that it had."""
     spans: dict[str, list[Span]] = defaultdict(list)
     for name in set(os.listdir(home / "runs")) - before:
-        events = {event.name: event for event in journal.read(home / "runs" / name / "journal.jsonl")}
+        events = {event.name: event for event in read_lines(home / "runs" / name / "journal.jsonl")}
         if "leased" in events and "started" in events and "finished" in events:
             for uuid in events["leased"].get("gpus"):
                 spans[uuid].append(Span(events["started"].at, events["finished"].at, events["leased"].at))

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from crash_rounds import make_project, process_children
+from journal_lines import write_event
 from launch_command import Launch
 from server_peer import Server
 
-from launcher.journal import journal
 from runtime.file_lock import is_locked
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
@@ -140,7 +140,7 @@ def test_a_stop_that_a_killed_supervisor_began_is_brought_to_its_end(crashing: L
 def test_a_stop_that_was_written_down_and_not_done_any_more_is_done_by_the_successor(crashing: Launch) -> None:
     going = Going(crashing, "tracking=none", "env.PAUSE_S='900'", "grace=60s")
     going.kill_followers()
-    journal.append(going.run_dir / "journal.jsonl", "stopping", reason="stopped", detail=None, at_once=False)
+    write_event(going.run_dir / "journal.jsonl", "stopping", reason="stopped", detail=None, at_once=False)
     crashing("ps")
     record = going.ended(code=143)
     assert ("KILLED", "stopped") == (record["status"], record["reason"])

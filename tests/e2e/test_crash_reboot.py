@@ -16,8 +16,8 @@ from crash_rounds import make_project, process_children
 from launch_command import Launch
 from server_peer import Server
 
-from launcher.tracking.record.run_record import process_started
 from runtime.cgroup.own_cgroups import open_cgroup
+from runtime.kernel.process_identity import process_started
 
 pytestmark = pytest.mark.requires("root", "overlayfs", "userns", "unshare")
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from gpu_box import GpuBox, make_box
+from journal_lines import read_lines
 from launch_command import Launch
 
-from launcher.journal import journal
 from runtime.gpu.leases.lease import holders
 from runtime.state_dir import StateDir
 
@@ -44,11 +44,11 @@ def until(launch: Launch, run: str, event: str) -> dict[str, Any]:
     path = StateDir(launch.home).run(run).journal
     deadline = time.monotonic() + WITHIN_S
     while time.monotonic() < deadline:
-        found = [one for one in journal.read(path) if one.name == event]
+        found = [one for one in read_lines(path) if one.name == event]
         if found:
             return found[0].fields
         time.sleep(0.02)
-    raise AssertionError(f"no `{event}` in {[one.name for one in journal.read(path)]}")
+    raise AssertionError(f"no `{event}` in {[one.name for one in read_lines(path)]}")
 
 
 def supervisor_of(launch: Launch, run: str) -> int:

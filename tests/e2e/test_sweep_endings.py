@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from crash_rounds import process_children
+from journal_lines import read_lines
 from launch_command import Launch, write_project
 
-from launcher.journal import journal
+from launcher.journal.run_journal import read_state
 from launcher.run import active
 from launcher.sweep.trial_log import LoggedTrial, read_trials
 from runtime.state_dir import StateDir
@@ -138,15 +139,14 @@ def test_two_sweeps_take_turns_on_a_machine_that_has_room_for_one_trial(trials: 
 
     spans = []
     for run in (run for run in trials.runs() if run["trial"] and run["experiment"] == "trial"):
-        events = {event.name: event.at for event in journal.read(StateDir(trials.home).run(run["run_id"]).journal)}
+        events = {event.name: event.at for event in read_lines(StateDir(trials.home).run(run["run_id"]).journal)}
         spans.append((events["leased"], events["finished"], run["sweep_id"], run["overrides"]))
     spans = sorted(span for span in spans if any("cpus" in override for override in span[3]))
     assert 7 == len(spans)
     for (_begun, ended, *_rest), (begun, *_more) in pairwise(spans):
         assert ended <= begun, "two ran at once"
     second = spans[[sweep for _begun, _ended, sweep, _overrides in spans].index(last_sweep(trials))]
-    its_parent = journal.began_at(StateDir(trials.home).run(second[2]).journal)
-    assert its_parent is not None
+    its_parent = read_state(StateDir(trials.home).run(second[2]).journal).created_at
     meanwhile = [span for span in spans if its_parent < span[0] < second[0]]
     assert len(meanwhile) <= 2, "the second sweep had to wait for the first"
 
@@ -156,7 +156,7 @@ def wait_for_trial(launch: Launch, *, number: int) -> int:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for run_dir in active.active_runs(StateDir(launch.home)):
-            events = journal.read(run_dir.journal)
+            events = read_lines(run_dir.journal)
             if events and events[0].get("trial") == number and events[-1].name in ("started", "first_output"):
                 return int(json.loads(run_dir.supervisor_lock.read_text())["pid"])
         time.sleep(0.02)

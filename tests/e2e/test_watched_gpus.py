@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from gpu_box import GpuBox
+from journal_lines import read_lines
 from launch_command import Launch
 from server_peer import Server
 
-from launcher.journal import journal
 from runtime.state_dir import RunDir, StateDir
 
 pytestmark = pytest.mark.requires("overlayfs", "userns", "cc")
@@ -65,7 +65,7 @@ def started(launch: Launch, *arguments: str) -> tuple[subprocess.Popen[str], Run
         assert running.poll() is None, running.communicate()
         for name in {path.name for path in runs.iterdir()} - before if runs.exists() else ():
             run_dir = StateDir(launch.home).run(name)
-            if any(event.name == "first_output" for event in journal.read(run_dir.journal)):
+            if any(event.name == "first_output" for event in read_lines(run_dir.journal)):
                 return running, run_dir
         time.sleep(0.05)
     raise AssertionError("the program did not start")
@@ -76,7 +76,7 @@ def test_a_lost_gpu_ends_the_attempt_and_the_next_has_others(waits: Launch, box:
         box.state["gpus"][gpu] |= {"util_gpu": percent, "energy_mj": 0, "energy_grows": 1, "power_mw": 100_000}
     box.save()
     running, run_dir = started(waits, "experiment=waits", "retries=1")
-    leased = next(event for event in journal.read(run_dir.journal) if event.name == "leased").get("gpus")
+    leased = next(event for event in read_lines(run_dir.journal) if event.name == "leased").get("gpus")
     time.sleep(2)
     lost = box.uuids.index(leased[0])
     box.lose(lost)
@@ -89,7 +89,7 @@ def test_a_lost_gpu_ends_the_attempt_and_the_next_has_others(waits: Launch, box:
     assert ("completed", 2, "79") == (record["reason"], record["attempt"], record["facts"]["xid"])
     assert leased[0] not in record["gpus"]
     assert 2 == len(record["gpus"])
-    first = next(event for event in journal.read(run_dir.journal) if event.name == "attempt")
+    first = next(event for event in read_lines(run_dir.journal) if event.name == "attempt")
     assert ("gpu_lost", 125) == (first.get("reason"), first.get("exit_code"))
     assert "has fallen off the bus" in first.get("message")
     assert 0 < record["usage"]["gpu_hours"] < 1

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from launcher.cli import render
 from launcher.cli.placing import place_of
 from launcher.cli.runs.summary import headline, print_summary
+from launcher.cli.watch import looks
 from launcher.run.living import living_run
 from launcher.run.pauses import pause, unpause
 from launcher.tracking.record.run_record import RunRecord, find_run, fold
@@ -43,9 +44,9 @@ def wait_for_run(reference: str) -> int:
     """Wait for the run or sweep and print its last lines. Returns its exit code."""
     ended = _wait_for(find_run(state_dir(), reference))
     if ended.is_sweep:
-        from launcher.cli.sweep.watch import sweep_ending
+        from launcher.cli.sweep.watch import print_sweep_ending
 
-        return sweep_ending(ended.run_dir, quiet=False)
+        return print_sweep_ending(ended.run_dir, quiet=False)
     print_summary(ended)
     return 125 if ended.exit_code is None else ended.exit_code
 
@@ -53,6 +54,6 @@ def wait_for_run(reference: str) -> int:
 def _wait_for(record: RunRecord) -> RunRecord:
     """Wait until the run has ended and its supervisor has gone: then MLflow has been told too. One that lost its supervisor gets
     another."""
-    for _ in place_of(record).until_it_ends():
+    for _ in looks(place_of(record)):
         pass
     return fold(record.run_dir) or record

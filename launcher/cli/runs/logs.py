@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from launcher.cli import render
 from launcher.cli.command import Options
 from launcher.cli.placing import place_of
+from launcher.cli.watch import looks
 from launcher.errors import ConfigError
 from launcher.run.living import find_own_run
 from launcher.run.output import Output, Piece, lines_from
@@ -35,7 +36,7 @@ def show_logs(options: Options) -> int:
     if record.is_sweep:
         from launcher.cli.sweep.watch import print_sweep_lines
 
-        print_sweep_lines(record.run_dir, follow=options.follow, tail=options.tail, since=since)
+        print_sweep_lines(place_of(record), follow=options.follow, tail=options.tail, since=since)
         return 0
     if options.all_nodes:
         _show_all_nodes(record, since=since, options=options)
@@ -49,7 +50,7 @@ def _show(record: RunRecord, run_dir: RunDir, *, since: float, options: Options)
     output, first = _beginning(run_dir, since=since, tail=options.tail)
     printer.show(first)
     if options.follow:
-        for _ in place_of(record).until_it_ends():
+        for _ in looks(place_of(record)):
             printer.show(output.new_pieces(since=since))
     if output.left_out and options.tail is None:
         render.say(f"{render.size(output.left_out)} in between were not kept (LAUNCH_LOG_LIMIT)")
@@ -62,7 +63,7 @@ def _show_all_nodes(record: RunRecord, *, since: float, options: Options) -> Non
         outputs[run_dir.node], first[run_dir.node] = _beginning(run_dir, since=since, tail=options.tail)
     printer.show(merged(first))
     if options.follow:
-        for _ in place_of(record).until_it_ends():
+        for _ in looks(place_of(record)):
             for run_dir in node_directories(record.run_dir):
                 outputs.setdefault(run_dir.node, Output(run_dir))
             printer.show(merged({node: output.new_pieces(since=since) for node, output in outputs.items()}))

@@ -17,7 +17,7 @@ from launcher.errors import ConfigError
 from launcher.run.compare.compare import Comparison, Difference, Verdict, compare
 from launcher.run.recover import recover_runs
 from launcher.run.rerun import plan_again
-from launcher.run.start.create_run import RunIdentity, new_run
+from launcher.run.start.create_run import RunIdentity, create_run
 from launcher.run.start.fork_server import ForkServer
 from launcher.run.supervisor.signal_inbox import SignalInbox, held_back
 from launcher.tracking.record.run_record import RunRecord, find_run, fold
@@ -51,7 +51,7 @@ def rerun_run(options: Options) -> int:
         prepared = build_image(again.plan, state, Timings(), talk=Talk.of(options))
         identity = RunIdentity(name=options.name, command_line=("launch", *sys.argv[1:]), rerun_of=before.run_id)
         with held_back(SIGNALS):
-            run_dir, lock_fd = new_run(again.plan, prepared.image.digest, state=state, identity=identity)
+            run_dir, lock_fd = create_run(again.plan, prepared.image.digest, state=state, identity=identity)
             placed = place(supervisors, again.plan, run_dir, lock_fd, quiet=options.quiet)
             inbox = None if options.detach else SignalInbox(SIGNALS)
         recover_runs(state)

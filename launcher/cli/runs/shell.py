@@ -16,10 +16,11 @@ from launcher.cli.runs.relay import SIGNALS, relay
 from launcher.cli.terminal import terminal_size
 from launcher.cli.timings import Timings
 from launcher.errors import ConfigError
-from launcher.run.living import cgroup_of, living_run
+from launcher.run.living import living_run
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.tracking.record.run_record import RunRecord
 from runtime.cgroup.freezer import is_frozen
+from runtime.cgroup.own_cgroups import open_cgroup
 from runtime.container import pty
 from runtime.container.exec_inside import ExecRequest, exec_inside
 from runtime.errors import ContainerError
@@ -31,7 +32,7 @@ _SHELL = ("/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash; exec s
 
 def run_inside(record: RunRecord, argv: Sequence[str], options: Options, *, with_stdin: bool, on_terminal: bool) -> int:
     """Run *argv* in the container of the living run *record*, as `--user`, `--env` and `--workdir` say. Returns its exit code."""
-    if is_frozen(cgroup_of(record)):
+    if is_frozen(open_cgroup(record.run_dir.cgroup_name)):
         raise ConfigError(f"run `{record.run_id}` is paused", hint=f"`launch unpause {record.run_id}` lets it go on")
     env = _variables(options.env, os.environ)
     if on_terminal:
@@ -77,7 +78,7 @@ def _experiments() -> list[str]:
 def open_in_new_container(options: Options) -> int:
     from launcher.cli.prepare import compose, plan_and_build
     from launcher.run.bare_shell import bare_shell, clear_dead_shells
-    from launcher.run.supervisor.withdrawn import Withdrawn
+    from launcher.run.supervisor.attempt import CancelledInQueue
 
     request, timings, state = requested(options), Timings(), state_dir().ensure()
     clear_dead_shells(state)
@@ -94,5 +95,5 @@ def open_in_new_container(options: Options) -> int:
         with bare_shell(prepared.plan, prepared.image, state, argv, inbox=inbox, say=say) as program:
             pty.set_size(program.stdin, *pty.size_of(sys.stdin.fileno()))
             return relay(program, with_stdin=True, on_terminal=True, inbox=inbox)
-    except Withdrawn:
+    except CancelledInQueue:
         return 130

@@ -20,7 +20,7 @@ def run_once(request: Request, options: Options, timings: Timings) -> int:
         from launcher.cli.prepare import prepare
         from launcher.cli.watch import SIGNALS
         from launcher.run.recover import recover_runs
-        from launcher.run.start.create_run import RunIdentity, new_run
+        from launcher.run.start.create_run import RunIdentity, create_run
         from launcher.run.supervisor.signal_inbox import SignalInbox, held_back
 
         may_wait = not options.no_wait
@@ -29,7 +29,7 @@ def run_once(request: Request, options: Options, timings: Timings) -> int:
         identity = RunIdentity(name=options.name, note=options.note, command_line=command_line, may_wait=may_wait)
         handed_over_at = time.time()
         with held_back(SIGNALS):
-            run_dir, lock_fd = new_run(prepared.plan, prepared.image.digest, state=prepared.state, identity=identity)
+            run_dir, lock_fd = create_run(prepared.plan, prepared.image.digest, state=prepared.state, identity=identity)
             placed = place(supervisors, prepared.plan, run_dir, lock_fd, quiet=options.quiet)
             inbox = None if options.detach else SignalInbox(SIGNALS)
         recover_runs(prepared.state)
@@ -44,7 +44,7 @@ def run_once(request: Request, options: Options, timings: Timings) -> int:
 
 def _print_timings(journal_path: Path, timings: Timings, handed_over_at: float) -> None:
     from launcher.cli.render import say
-    from launcher.journal import journal
+    from launcher.journal.run_journal import Follower
 
-    timings.add_run(journal.read(journal_path), handed_over_at=handed_over_at, ended_at=time.time())
+    timings.add_run(Follower(journal_path).new_entries(), handed_over_at=handed_over_at, ended_at=time.time())
     say("\n".join(timings.lines()))

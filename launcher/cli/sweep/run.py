@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from launcher.cli.arguments import Request, Talk
 from launcher.cli.command import Options
 from launcher.cli.sweep.own_process import Begun, begin
+from launcher.cli.sweep.place import SweepPlace
 from launcher.cli.sweep.prepare import PreparedSweep, prepare_sweep
 from launcher.cli.sweep.trials_place import trials_place
-from launcher.cli.sweep.watch import watch_sweep
 from launcher.cli.timings import Timings
 from launcher.cli.watch import SIGNALS
 from launcher.errors import ConfigError
@@ -93,7 +93,7 @@ class _SweepProcess:
         if inbox is None:
             print(run_dir.run_id)
             return 0
-        return watch_sweep(run_dir, process, inbox, quiet=options.quiet, from_now=from_now)
+        return SweepPlace(run_dir, process).watch_from(inbox, quiet=options.quiet, from_now=from_now)
 
     def anew(self, begun: Begun) -> int:
         """A new sweep."""

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Protocol
 from launcher.cli import render
 from launcher.cli.sweep.summary import best_lines, outcome
 from launcher.config.spec import Sweep
+from launcher.journal.status import Stage
 from launcher.sweep.capacity import Offer
 from launcher.sweep.followed import Ended, Started
 from launcher.sweep.search.best import BestPoint
-from launcher.sweep.stage import Stage, StagedRun
+from launcher.sweep.stage import StagedRun
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking.record.run_record import fold
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _DRAWN_EVERY_S = 0.25
 _MOST_SHOWN = 200
 
-_NOT_RUNNING = {Stage.IN_LINE: "in line for a GPU", Stage.ENDED: "sending what is recorded"}
+_NOT_RUNNING = {Stage.QUEUED: "in line for a GPU", Stage.ENDED: "sending what is recorded"}
 
 
 class Standing(Protocol):
@@ -161,7 +162,7 @@ class LiveView:
     def _headline(self, stages: Mapping[int, Stage]) -> str:
         """`12 of 50 trials ended, 4 running, gpus 4 of 8, about 3 m 05 s left`"""
         total, counted = self._standing.total, Counter(stages.values())
-        running = len(stages) - counted[Stage.IN_LINE] - counted[Stage.ENDED]
+        running = len(stages) - counted[Stage.QUEUED] - counted[Stage.ENDED]
         words = [f"{self._number_ended} of {total or '?'} trials ended, {running} running"]
         words += [f"{counted[stage]} {said}" for stage, said in _NOT_RUNNING.items() if counted[stage]]
         gpus = sum(self._open[number].begun.gpus for number, stage in stages.items() if stage is Stage.HOLDING)

@@ -20,9 +20,10 @@ from launcher.cluster.placement.kill_placement import kill_placement
 from launcher.cluster.slurm.own_job import this_node
 from launcher.journal import journal
 from launcher.journal.fencing import TOKEN
+from launcher.journal.run_journal import Journal
 from launcher.journal.status import Reason
 from launcher.journal.submitted import job_of
-from launcher.run.pauses import go_on, stand_still
+from launcher.run.pauses import freeze_run, thaw_run
 from launcher.run.supervisor.acquisitions import undo_all
 from launcher.tracking.metrics.metric_log import read_slice
 from runtime.container import lifecycle
@@ -84,7 +85,7 @@ class Link:
                 self._pass_on(signal.Signals[word])
             elif word in (PAUSE, UNPAUSE):
                 with suppress(Exception):  # no freezer here: the first node has none either, and has said so
-                    (stand_still if word == PAUSE else go_on)(self.node_dir)
+                    (freeze_run if word == PAUSE else thaw_run)(self.node_dir, Journal(self.node_dir.journal, self.placement))
         return bool(chunk)
 
     def _pass_on(self, signum: signal.Signals) -> None:

@@ -11,25 +11,25 @@ import signal
 import sys
 import traceback
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NoReturn
 
 from launcher.cluster.nodes.interfaces import way_to
 from launcher.cluster.nodes.link import Link
 from launcher.cluster.slurm.own_job import own_job
 from launcher.journal import journal, superseded
+from launcher.journal.events import Queued
+from launcher.journal.run_journal import Journal
 from launcher.plan.program.meeting import Meeting
 from launcher.run.start.create_run import announce_pid
 from launcher.run.supervisor.attempt import Attempt
-from launcher.run.supervisor.follow import REQUESTS
-from launcher.run.supervisor.logs import close_holes
 from launcher.run.supervisor.machine_facts import machine_facts
-from launcher.run.supervisor.run_experiment import Run, run_experiment
-from launcher.run.supervisor.signal_inbox import SignalInbox
-from launcher.run.supervisor.supervisor import close, guarded, load
-from launcher.run.supervisor.tracker_process import start_tracker
-from launcher.tracking.record.run_record import process_started
+from launcher.run.supervisor.run_experiment import Run, run_attempts
+from launcher.run.supervisor.signal_inbox import REQUESTS, SignalInbox
+from launcher.run.supervisor.supervisor import supervise
 from runtime.file_lock import open_locked
 from runtime.kernel import processes
+from runtime.kernel.process_identity import process_started
 from runtime.state_dir import RunDir
 
 
@@ -85,11 +85,7 @@ def _supervise(node_dir: RunDir, told: Told, placement: str) -> NoReturn:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         announce_pid(lock_fd)
         _begin(node_dir, placement)
-        tracker = start_tracker(node_dir)
-        attempt = guarded(lambda: _run(load(node_dir, inbox, tracker), told))
-        close_holes(node_dir)
-        close(node_dir, attempt)
-        tracker.finish()
+        supervise(node_dir, Journal(node_dir.journal, placement), inbox, work=partial(_run, told=told))
     except BaseException:
         traceback.print_exc()
         os._exit(1)
@@ -110,10 +106,11 @@ def _begin(node_dir: RunDir, placement: str) -> None:
     journal.append(node_dir.journal, "placed", host=os.uname().nodename, job=job, pid=pid, pid_started=process_started(pid))
 
 
-def _run(run: Run, told: Told) -> Attempt:
+def _run(run: Run, *, told: Told) -> Attempt:
     way = way_to(told.address, wanted=told.interface)
     run.meeting = Meeting(run.run_dir.node, told.nodes, told.address, told.port, way.interface)
     run.plan = replace(run.plan, spec=replace(run.plan.spec, timeout=None, retries=0))
     run.retries_left = 0
-    journal.append(run.run_dir.journal, "queued", image_digest=run.image_digest, facts=machine_facts(run.plan))
-    return run_experiment(run, told.attempt)
+    run.joining = None
+    run.journal.append(Queued(str(run.image_digest), machine_facts(run.plan)))
+    return run_attempts(run, told.attempt)

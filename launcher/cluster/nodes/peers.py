@@ -25,9 +25,7 @@ from launcher.journal import journal
 from launcher.journal.fencing import TOKEN
 from launcher.journal.status import Reason
 from launcher.plan.program.meeting import Meeting
-from launcher.run.supervisor.attempt import Attempt
-from launcher.run.supervisor.demand import Demand
-from launcher.run.supervisor.followed import Followed
+from launcher.run.supervisor.attempt import Attempt, AttemptResult, StopRequest
 from launcher.run.supervisor.outcome import ExitOutcome
 from launcher.run.supervisor.run_experiment import Run
 from runtime.state_dir import RunDir
@@ -84,7 +82,7 @@ class StepPeers:
     def all_ended(self) -> bool:
         return all(node.end is not None for node in self.nodes.values())
 
-    def take_in(self) -> Demand | None:
+    def take_in(self) -> StopRequest | None:
         chunk = os.read(self.fd, 1 << 16)
         *lines, self.rest = (self.rest + chunk).split(b"\n")
         demands = [self._hear(line) for line in lines]
@@ -96,7 +94,7 @@ class StepPeers:
     def next_look_s(self) -> float:
         return _LOOK_S
 
-    def look(self) -> Demand | None:
+    def look(self) -> StopRequest | None:
         self._relay_pauses()
         now = time.monotonic()
         if self.give_up_at is not None and now >= self.give_up_at:
@@ -113,7 +111,7 @@ class StepPeers:
         self.give_up_at = time.monotonic() + _KILLED_WITHIN_S
         self._say(signal.SIGQUIT.name)
 
-    def verdict(self, own: Attempt, followed: Followed) -> Attempt:
+    def verdict(self, own: Attempt, followed: AttemptResult) -> Attempt:
         at = followed.program.at if followed.program is not None else None
         told = followed.asked is not None and (followed.for_peers or followed.asked in SIGNALS)
         mine = NodeEnd(f"node 0 (`{this_node()}`)", own.outcome, at or 0.0, told)
@@ -143,18 +141,18 @@ class StepPeers:
                 self.take_in()
         self.step.wait(max(0.1, deadline - time.monotonic()))
 
-    def _first(self, demands: list[Demand | None]) -> Demand | None:
+    def _first(self, demands: list[StopRequest | None]) -> StopRequest | None:
         demand = next((each for each in demands if each is not None), None)
         self.demanded = self.demanded or (demand is not None and self.asked is None)
         return demand
 
-    def _hear(self, line: bytes) -> Demand | None:
+    def _hear(self, line: bytes) -> StopRequest | None:
         said = self.ear.hear(line)
         if said is None:
             return self._hear_srun(line.decode(errors="replace"))
         return self._take_in(self.nodes[said["node"]], said["kind"], said) if said else None
 
-    def _take_in(self, node: _Node, kind: str, said: dict[str, Any]) -> Demand | None:
+    def _take_in(self, node: _Node, kind: str, said: dict[str, Any]) -> StopRequest | None:
         node.silent_since = time.monotonic() + _SILENT_S
         if kind == "here":
             node.name, node.clock_ahead_s = said["name"], said["at"] - time.time()
@@ -167,7 +165,7 @@ class StepPeers:
             return self._note_end(node, NodeEnd(node.words, outcome_from(said["outcome"]), at, said["told"]))
         return None
 
-    def _hear_srun(self, words: str) -> Demand | None:
+    def _hear_srun(self, words: str) -> StopRequest | None:
         if not words.strip():
             return None
         print(words, file=sys.stderr, flush=True)
@@ -176,7 +174,7 @@ class StepPeers:
         lost = [node for node in self.nodes.values() if failed is not None and node.name == failed[1]]
         return self._first([self._lose(node, "Slurm says that the machine has failed") for node in lost])
 
-    def _note_end(self, node: _Node, end: NodeEnd) -> Demand | None:
+    def _note_end(self, node: _Node, end: NodeEnd) -> StopRequest | None:
         """How *node* ended; whether all have to end for that."""
         if node.end is not None:
             return None
@@ -190,9 +188,9 @@ class StepPeers:
         )
         if outcome.reason is Reason.COMPLETED:
             return None
-        return Demand(outcome.reason, end_words(end.name, outcome))
+        return StopRequest(outcome.reason, end_words(end.name, outcome))
 
-    def _lose(self, node: _Node, why: str) -> Demand | None:
+    def _lose(self, node: _Node, why: str) -> StopRequest | None:
         """Nothing more is heard of *node*: it is lost, unless it wrote down how it ended, and that word alone has not come."""
         ours = [event for event in node.written.new_events() if event.get(TOKEN) == journal.signature()]
         finished = next((event for event in ours if event.name == "finished"), None)
@@ -202,7 +200,7 @@ class StepPeers:
         outcome = ExitOutcome(125, None, Reason.LOST, why, of_the_machine=True)
         return self._note_end(node, NodeEnd(node.words, outcome, time.time(), told=self.asked is not None or self.demanded))
 
-    def _lose_rest(self, why: str) -> Demand | None:
+    def _lose_rest(self, why: str) -> StopRequest | None:
         words = f"{why}: {'; '.join(self.said_by_srun)}" if self.said_by_srun else why
         return self._first([self._lose(node, words) for node in self.nodes.values() if node.end is None])
 

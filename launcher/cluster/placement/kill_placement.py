@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from launcher.journal import journal
-from launcher.tracking.record.run_record import same_process
+from runtime.kernel.process_identity import is_same_process
 
 _KILLED_WITHIN_S = 10.0
 
@@ -19,10 +19,10 @@ _KILLED_WITHIN_S = 10.0
 def kill_placement(events: Sequence[journal.Event]) -> bool:
     """*events* are the placement's, from `placed` on. False when something of it is still there after ten seconds."""
     placed = events[0]
-    pids = _family(placed.get("pid")) if same_process(placed.get("pid"), placed.get("pid_started")) else []
+    pids = _family(placed.get("pid")) if is_same_process(placed.get("pid"), placed.get("pid_started")) else []
     started = next((event for event in reversed(events) if event.name == "started"), None)
     # Of init the journal knows, too: it outlives a supervisor that was killed alone.
-    if started is not None and same_process(started.get("init_pid"), started.get("init_started")):
+    if started is not None and is_same_process(started.get("init_pid"), started.get("init_started")):
         pids += _family(started.get("init_pid"))
     return _killed(pids)
 

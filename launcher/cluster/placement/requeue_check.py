@@ -16,6 +16,7 @@ from launcher.cluster.slurm.own_job import own_job
 from launcher.cluster.submission import engine_named
 from launcher.errors import LaunchError
 from launcher.journal import journal
+from launcher.journal.run_journal import Journal
 from launcher.journal.status import Reason
 from launcher.journal.submitted import job_of
 from launcher.run.supervisor import supervisor
@@ -41,17 +42,17 @@ def taken(status: JobStatus, *, restarts: int) -> Taken:
     return Taken(preempted=status.preempted, begins_again=again)
 
 
-def close_or_leave(run_dir: RunDir, attempt: Attempt) -> None:
+def close_or_leave(run_dir: RunDir, written: Journal, attempt: Attempt) -> None:
     """The placement's last word: `finished`, or `attempt` where Slurm begins the job again."""
     engine, job, found = _asked(run_dir, attempt.outcome)
     if found is None:
-        supervisor.close(run_dir, attempt)
+        supervisor.close(run_dir, written, attempt)
         return
     outcome = _with_reason(attempt.outcome, found)
     if found.begins_again or _requeued(run_dir, engine, job, outcome):
         leave(run_dir, outcome)
     else:
-        supervisor.close(run_dir, replace(attempt, outcome=outcome))
+        supervisor.close(run_dir, written, replace(attempt, outcome=outcome))
 
 
 def leave(run_dir: RunDir, outcome: ExitOutcome) -> None:

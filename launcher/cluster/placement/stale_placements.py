@@ -14,6 +14,7 @@ from launcher.cluster.placement.kill_placement import kill_placement
 from launcher.cluster.placement.quarantine import is_said_over, set_aside
 from launcher.cluster.slurm.own_job import this_node
 from launcher.journal import journal
+from launcher.journal.events import Acquired
 from launcher.journal.fencing import TOKEN
 from launcher.journal.status import Reason
 from launcher.run.supervisor.acquisitions import undo_all
@@ -93,12 +94,16 @@ def _left_after_waiting(run_dir: RunDir, open_ones: Sequence[Predecessor]) -> li
     here = [each for each in open_ones if each.node == this_node()]
     for each in here:
         kill_placement(each.events)
-        undo_all(run_dir, events=each.events)
+        undo_all(run_dir, _acquired(each.events))
     left = [each for each in open_ones if each not in here]
     deadline = time.monotonic() + OWN_END_WITHIN_S
     while left and time.monotonic() < deadline:
         time.sleep(_LOOK_S)
         for each in [each for each in left if is_said_over(run_dir, each.placement)]:
-            undo_all(run_dir, events=each.events, kinds=_IN_THE_RUNS_DIRECTORY)
+            undo_all(run_dir, _acquired(each.events), kinds=_IN_THE_RUNS_DIRECTORY)
             left.remove(each)
     return left
+
+
+def _acquired(events: Sequence[journal.Event]) -> list[Acquired]:
+    return [Acquired(event.fields["kind"], event.fields["name"]) for event in events if event.name == "acquired"]

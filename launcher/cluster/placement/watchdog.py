@@ -14,12 +14,14 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 
 from launcher.cluster.placement.kill_placement import kill_placement
 from launcher.cluster.placement.quarantine import say_over
 from launcher.cluster.placement.requeue_check import goes_on
 from launcher.journal import journal
+from launcher.journal.events import Acquired
 from launcher.journal.fencing import TOKEN
 from launcher.journal.status import Reason
 from launcher.journal.submitted import job_of
@@ -65,7 +67,7 @@ def end_superseded(run_dir: RunDir, placement: str) -> None:
     if not kill_placement(events):
         return
     with suppress(Exception):  # a cgroup that is left is no reason to be taken for alive
-        undo_all(run_dir, events=events, kinds=_OF_THE_NODE)
+        undo_all(run_dir, _acquired(events), kinds=_OF_THE_NODE)
     say_over(run_dir, placement)
 
 
@@ -91,3 +93,7 @@ def end_what_is_left(run_dir: RunDir, placement: str) -> None:
 
 def _events_of(run_dir: RunDir, placement: str) -> list[journal.Event]:
     return [event for event in journal.read(run_dir.journal) if event.get(TOKEN) == placement]
+
+
+def _acquired(events: Sequence[journal.Event]) -> list[Acquired]:
+    return [Acquired(event.fields["kind"], event.fields["name"]) for event in events if event.name == "acquired"]

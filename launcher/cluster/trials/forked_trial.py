@@ -16,6 +16,7 @@ from launcher.cluster import job
 from launcher.cluster.trials.exchange import Requests
 from launcher.cluster.trials.last_word import close
 from launcher.journal.journal import Follower
+from launcher.journal.run_journal import Journal
 from launcher.run.start.supervisor_link import signal_supervisor
 from launcher.run.supervisor.attempt import Attempt
 from runtime.kernel.processes import end_with
@@ -82,7 +83,7 @@ def fork_trial(run_dir: RunDir, *, is_first: bool, apart_from: Iterable[int]) ->
 
 
 def _become_supervisor(
-    run_dir: RunDir, worker: int, fds: Iterable[int], last_word: Callable[[RunDir, Attempt], None]
+    run_dir: RunDir, worker: int, fds: Iterable[int], last_word: Callable[[RunDir, Journal, Attempt], None]
 ) -> NoReturn:
     try:
         end_with(worker)

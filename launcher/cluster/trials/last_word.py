@@ -15,6 +15,7 @@ from launcher.cluster.submission import engine_named
 from launcher.cluster.trials.exchange import is_asked
 from launcher.errors import LaunchError
 from launcher.journal import journal
+from launcher.journal.run_journal import Journal
 from launcher.journal.status import Reason
 from launcher.journal.submitted import job_of
 from launcher.run.supervisor import supervisor
@@ -26,13 +27,13 @@ _ENDED = "its worker's job was ended"
 _OUT_OF_TIME = "its worker's job came to the end of its time, some of which other trials had"
 
 
-def close(run_dir: RunDir, attempt: Attempt, *, is_first: bool) -> None:
+def close(run_dir: RunDir, written: Journal, attempt: Attempt, *, is_first: bool) -> None:
     """*is_first*: of its worker, so that it had all of the job's time."""
     outcome = attempt.outcome
     why = None if is_asked(run_dir) else _of_the_job(run_dir, outcome, is_first=is_first)
     if why is not None:
         outcome = replace(outcome, reason=Reason.PREEMPTED, exit_code=143, detail=why)
-    supervisor.close(run_dir, replace(attempt, outcome=outcome))
+    supervisor.close(run_dir, written, replace(attempt, outcome=outcome))
 
 
 def _of_the_job(run_dir: RunDir, outcome: ExitOutcome, *, is_first: bool) -> str | None:

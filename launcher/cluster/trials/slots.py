@@ -20,13 +20,12 @@ from launcher.cluster.trials.worker_script import shape_of, worker_script
 from launcher.config.spec import Cluster, Sweep
 from launcher.errors import LaunchError
 from launcher.journal import journal
-from launcher.journal.status import Reason
+from launcher.journal.status import Reason, Stage
 from launcher.journal.submitted import job_of
 from launcher.run.recover import recover
 from launcher.sweep.place import Over
 from launcher.sweep.policy import CUT_SHORT
 from launcher.sweep.running import FileWatch, Running
-from launcher.sweep.stage import Stage
 from launcher.sweep.trial import Trial
 from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.plurals import counted

@@ -18,9 +18,8 @@ from launcher.errors import LaunchError
 from launcher.journal.status import Reason
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.gpus.gpu_pool import GpuPool
-from launcher.run.supervisor.follow import REQUESTS
-from launcher.run.supervisor.signal_inbox import SignalInbox
-from launcher.run.supervisor.withdrawn import Withdrawn
+from launcher.run.supervisor.attempt import CancelledInQueue
+from launcher.run.supervisor.signal_inbox import REQUESTS, SignalInbox
 from launcher.schedule.device_request import QueuedRun
 from launcher.schedule.queue import PlacementAttempt, queued, try_to_place, update_request
 from launcher.schedule.queue_messages import describe_holders, describe_wait
@@ -53,7 +52,7 @@ class GpuPlacement:
 def wait_for_gpus(
     plan: LaunchPlan, run: str, inbox: SignalInbox, waiting: Waiting, *, avoided: frozenset[str] = frozenset()
 ) -> GpuPlacement:
-    """The GPUs for *plan*, after as much waiting as it takes; *avoided* if there are no others. Raises Withdrawn on a signal."""
+    """The GPUs for *plan*, after as much waiting as it takes; *avoided* if there are no others. Raises CancelledInQueue."""
     pool, directory = GpuPool(plan, avoided=avoided), lease_dir()
     told: tuple[int, int, str] | None = None
     with queued(directory, _queued_run(plan, run, pool)) as place, _Changes(directory, inbox) as changes:
@@ -155,10 +154,10 @@ def _own_name() -> str:
 
 
 def _pause(inbox: SignalInbox, seconds: float, *more: Inotify) -> None:
-    """Sleep, unless something of *more* happens. Raises Withdrawn for a signal."""
+    """Sleep, unless something of *more* happens. Raises CancelledInQueue for a signal."""
     if inbox.fd in select.select([inbox.fd, *(one.fileno() for one in more)], [], [], seconds)[0]:
         for request in inbox.read():
-            raise Withdrawn(REQUESTS.get(request, Reason.STOPPED))
+            raise CancelledInQueue(REQUESTS.get(request, Reason.STOPPED))
 
 
 class _Changes:

@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.errors import LaunchError
-from launcher.journal import journal
+from launcher.journal.events import Note
+from launcher.journal.run_journal import Journal
+from launcher.journal.run_state import RunState
 from launcher.journal.status import Reason
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.gpus.process_owner import owner_of
-from launcher.run.supervisor.demand import Demand
+from launcher.run.supervisor.attempt import StopRequest
 from launcher.tracking.metrics.gpu_samples import gpu_metrics
 from launcher.tracking.metrics.samples import append_sample
 from launcher.tracking.record.gpu_usage import load_meters, store_meters
@@ -48,6 +50,7 @@ class GpuWatch:
     """Of one attempt."""
 
     run_dir: RunDir
+    journal: Journal
     uuids: tuple[str, ...]
     interval_s: float
     sampling: bool
@@ -78,12 +81,12 @@ class GpuWatch:
         self._pid, self.fd, self._end = watcher.start(self.uuids, interval_s=self.interval_s)
         self._heard_at = time.monotonic()
 
-    def take_in(self) -> Demand | None:
+    def take_in(self) -> StopRequest | None:
         """What the watcher has said. When it has died, `fd` is that of its successor afterwards, or -1."""
-        demand = None
+        request = None
         for document in self._documents():
-            demand = demand or self._handle(document)
-        return demand
+            request = request or self._handle(document)
+        return request
 
     def next_look_s(self) -> float:
         """Seconds until `look` has to be called, whatever the watcher says."""
@@ -139,7 +142,7 @@ class GpuWatch:
         while not os.waitpid(self._pid, os.WNOHANG)[0] and time.monotonic() < deadline:
             time.sleep(0.001)
 
-    def _handle(self, document: dict[str, Any]) -> Demand | None:
+    def _handle(self, document: dict[str, Any]) -> StopRequest | None:
         self._heard_at = time.monotonic()
         if "loads" in document:
             return self._handle_loads(document["at"], tuple(map(GpuLoad.from_json, document["loads"])))
@@ -155,7 +158,7 @@ class GpuWatch:
             self._tell_once(f"the GPUs are not watched: {document['error']}")
         return None
 
-    def _handle_loads(self, at: float, loads: tuple[GpuLoad, ...]) -> Demand | None:
+    def _handle_loads(self, at: float, loads: tuple[GpuLoad, ...]) -> StopRequest | None:
         self.uuids = tuple(load.uuid for load in loads)
         for load in loads:
             meter = self.meters.setdefault(load.uuid, EnergyMeter())
@@ -180,30 +183,28 @@ class GpuWatch:
         except OSError:
             return  # a full disk: the next reading may find room
 
-    def _handle_xid(self, uuid: str, xid: int) -> Demand | None:
+    def _handle_xid(self, uuid: str, xid: int) -> StopRequest | None:
         name = dict(zip(self.uuids, self._names(), strict=True)).get(uuid, "a GPU")
         words = sentence(xid, f"{name} ({uuid})")
         known = meaning(xid)
         # One that comes once may come a thousand times.
-        self._tell_once(words, xid=xid, gpu=uuid, facts={"xid": str(xid)})
+        self._note_once(Note(words, facts={"xid": str(xid)}, xid=xid, gpu=uuid))
         if known.spoils:
             self.spoiled = self.spoiled or f"Xid {xid} on {name}: {known.words}"
         return self._lost(f"Xid {xid} on {name}: {known.words}") if known.lost else None
 
-    def _lost(self, detail: str) -> Demand:
+    def _lost(self, detail: str) -> StopRequest:
         self.spoiled = self.spoiled or detail
-        return Demand(Reason.GPU_LOST, detail)
+        return StopRequest(Reason.GPU_LOST, detail)
 
-    def _idle(self, at: float) -> Demand | None:
+    def _idle(self, at: float) -> StopRequest | None:
         if self.stop_when_idle_s is None or self._warnings.idle_s(at) < self.stop_when_idle_s:
             return None
-        from launcher.run.pauses import is_paused
-
-        if is_paused(journal.read(self.run_dir.journal)):
+        if self.journal.read().is_paused:
             self._warnings.skip_pause(at)
             return None
         whose = "its GPU was" if len(self.uuids) == 1 else f"its {len(self.uuids)} GPUs were"
-        return Demand(Reason.STOPPED, f"{whose} idle for {self.stop_when_idle_s:g} s (`gpu.stop_when_idle`)")
+        return StopRequest(Reason.STOPPED, f"{whose} idle for {self.stop_when_idle_s:g} s (`gpu.stop_when_idle`)")
 
     def _owner(self, pid: int) -> str | None:
         if self.shared or self.init_pid is None or not _sees_all_pids() or _descends_from(pid, self.init_pid):
@@ -213,11 +214,15 @@ class GpuWatch:
     def _names(self) -> tuple[str, ...]:
         return gpu_names(len(self.uuids))
 
-    def _tell_once(self, words: str, **fields: Any) -> None:
+    def _tell_once(self, words: str) -> None:
+        self._note_once(Note(words))
+
+    def _note_once(self, note: Note) -> None:
+        words = str(note.text)
         if words not in self._told:
             self._told.add(words)
             with suppress(LaunchError, OSError):  # a full disk: no note is worth the run
-                journal.append(self.run_dir.journal, "note", text=words, **fields)
+                self.journal.append(note)
 
     @property
     def _patience_s(self) -> float:
@@ -225,9 +230,11 @@ class GpuWatch:
 
 
 @contextmanager
-def watch_gpus(run_dir: RunDir, plan: LaunchPlan, uuids: Sequence[str], *, begun: bool = False) -> Iterator[GpuWatch]:
+def watch_gpus(
+    run_dir: RunDir, journal: Journal, plan: LaunchPlan, uuids: Sequence[str], *, begun: bool = False
+) -> Iterator[GpuWatch]:
     """Watch *uuids* for the body. *begun*: another supervisor watched this attempt before."""
-    watch = new_watch(run_dir, plan, uuids, begun=begun)
+    watch = new_watch(run_dir, journal, plan, uuids, begun=begun)
     try:
         watch.start()
     except OSError as error:
@@ -238,7 +245,7 @@ def watch_gpus(run_dir: RunDir, plan: LaunchPlan, uuids: Sequence[str], *, begun
         watch.finish()
 
 
-def new_watch(run_dir: RunDir, plan: LaunchPlan, uuids: Sequence[str], *, begun: bool) -> GpuWatch:
+def new_watch(run_dir: RunDir, journal: Journal, plan: LaunchPlan, uuids: Sequence[str], *, begun: bool) -> GpuWatch:
     """A watch that has not started, with what earlier attempts measured."""
     tracking, stop_s = plan.spec.tracking, plan.spec.gpu.stop_when_idle
     sampled_s = tracking.system_metrics if tracking is not None else None
@@ -248,6 +255,7 @@ def new_watch(run_dir: RunDir, plan: LaunchPlan, uuids: Sequence[str], *, begun:
             meter.begin_anew()
     return GpuWatch(
         run_dir,
+        journal,
         tuple(uuids),
         interval_s=max(_SHORTEST_INTERVAL_S, min(sampled_s or _USUAL_INTERVAL_S, float("inf") if stop_s is None else stop_s / 3)),
         sampling=sampled_s is not None,
@@ -258,10 +266,9 @@ def new_watch(run_dir: RunDir, plan: LaunchPlan, uuids: Sequence[str], *, begun:
     )
 
 
-def gpus_with_hardware_errors(events: Sequence[journal.Event]) -> frozenset[str]:
+def gpus_with_hardware_errors(state: RunState) -> frozenset[str]:
     """What earlier attempts of a run were told of their GPUs' hardware: another attempt had better take others."""
-    xids = [(event.get("gpu"), event.get("xid")) for event in events if event.name == "note" and event.get("xid")]
-    return frozenset(str(uuid) for uuid, xid in xids if meaning(int(xid)).spoils)
+    return frozenset(uuid for uuid, xid in state.struck if meaning(xid).spoils)
 
 
 def _sees_all_pids() -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from launcher.journal import journal
+from launcher.journal.events import Leased, Waiting
+from launcher.journal.run_journal import Journal
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from runtime.state_dir import RunDir
@@ -21,15 +22,15 @@ Tell = Callable[[str], None]
 
 @contextmanager
 def lease_gpus(
-    plan: LaunchPlan, run_dir: RunDir, inbox: SignalInbox, *, may_wait: bool = True, tell: Tell | None = None
+    plan: LaunchPlan, run_dir: RunDir, journal: Journal, inbox: SignalInbox, *, may_wait: bool = True, tell: Tell | None = None
 ) -> Iterator[GpuLease | None]:
     """Hold the GPUs of *plan* for the body; wait in the queue when they are taken, unless it *may_wait* not.
 
-    Raises Withdrawn when a signal ends the waiting, LaunchError when there is nothing to wait for. *tell* hears what it waits
-    for, beside the journal.
+    Raises CancelledInQueue when a signal ends the waiting, LaunchError when there is nothing to wait for. *tell* hears what it
+    waits for, beside the journal.
     """
     if not plan.gpus:
-        journal.append(run_dir.journal, "leased", gpus=[])
+        journal.append(Leased())
         yield None
         return
     from launcher.run.gpus.gpu_affinity import near_gpus
@@ -38,16 +39,17 @@ def lease_gpus(
     from runtime.gpu.leases.lease import release
 
     def waiting(place: int, of: int, text: str) -> None:
-        journal.append(run_dir.journal, "waiting", place=place, of=of, text=text)
+        waits = Waiting(place, of, text)
+        journal.append(waits)
         if tell is not None:
-            tell(f"place {place} of {of} in line for {text}")
+            tell(waits.words)
 
     holder = run_dir.container_id
-    avoided = gpus_with_hardware_errors(journal.read(run_dir.journal))
+    avoided = gpus_with_hardware_errors(journal.read())
     found = wait_for_gpus(plan, holder, inbox, waiting, avoided=avoided) if may_wait else take_gpus_now(plan, holder, inbox)
     try:
         with near_gpus(found.gpus, cpus=plan.cpus) as near:
-            journal.append(run_dir.journal, "leased", **_fields(found), **near)
+            journal.append(_event(found, **near))
             yield found.lease
     except BaseException:
         # Perhaps the container lives on: then its init holds the lease as long as it does.
@@ -57,12 +59,12 @@ def lease_gpus(
     release(found.lease)
 
 
-def _fields(found: GpuPlacement) -> dict[str, Any]:
+def _event(found: GpuPlacement, cpus: str | None = None, numa_nodes: Sequence[int] = ()) -> Leased:
     lease = found.lease
     facts = {
         "gpu_models": ", ".join(str(gpu.model) for gpu in found.gpus),
         "driver": next((gpu.driver for gpu in found.gpus), None),
         "gpu_power_limits": ", ".join(f"{gpu.power_limit_w:g} W" for gpu in found.gpus if gpu.power_limit_w is not None) or None,
     }
-    shares = {"shares": list(lease.shares)} if any(share < 1 for share in lease.shares) else {}
-    return {"gpus": list(lease.uuids), **shares, "facts": facts}
+    shares = tuple(lease.shares) if any(share < 1 for share in lease.shares) else ()
+    return Leased(tuple(lease.uuids), shares, cpus, tuple(numa_nodes), facts)

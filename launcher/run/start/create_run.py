@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from launcher.config.spec import to_json
-from launcher.journal import journal
+from launcher.journal.events import Created
+from launcher.journal.run_journal import Journal
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import to_document
 from launcher.run import active
-from launcher.tracking.record.run_record import process_started
+from runtime.kernel.process_identity import process_started
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
 
@@ -38,7 +39,7 @@ class RunIdentity:
     """Whether it may stand in line for GPUs."""
 
 
-def new_run(plan: LaunchPlan, image_digest: Digest, *, state: StateDir, identity: RunIdentity) -> tuple[RunDir, int]:
+def create_run(plan: LaunchPlan, image_digest: Digest, *, state: StateDir, identity: RunIdentity) -> tuple[RunDir, int]:
     """Make the run's directory and journal. Returns it and the descriptor that holds the supervisor's lock."""
     document = {"plan": to_document(plan), "image_digest": str(image_digest), "identity": _identity_document(identity)}
     with active.beginning(state) as (run_dir, lock_fd):
@@ -49,7 +50,7 @@ def new_run(plan: LaunchPlan, image_digest: Digest, *, state: StateDir, identity
         _write_json(run_dir.params, plan.params)
         for appended in (run_dir.metrics, run_dir.stdout, run_dir.stderr):
             appended.touch(mode=0o600)
-        journal.append(run_dir.journal, "created", **_created_fields(run_dir.run_id, plan, image_digest, identity))
+        Journal(run_dir.journal).append(_created(run_dir.run_id, plan, image_digest, identity))
     return run_dir, lock_fd
 
 
@@ -66,31 +67,38 @@ def _identity_document(identity: RunIdentity) -> dict[str, Any]:
     }
 
 
-def _created_fields(run_id: str, plan: LaunchPlan, image_digest: Digest, identity: RunIdentity) -> dict[str, Any]:
+def _created(run_id: str, plan: LaunchPlan, image_digest: Digest, identity: RunIdentity) -> Created:
     git = plan.code.git
-    return {
-        "run_id": run_id,
-        "experiment": plan.spec.name,
-        **_identity_document(identity),
-        "pid": os.getpid(),
-        "pid_started": process_started(os.getpid()),
-        "tracking": plan.spec.tracking is not None,
-        "user": os.environ.get("USER") or str(os.getuid()),
-        "host": socket.gethostname(),
-        "cwd": os.getcwd(),
-        "argv": list(plan.argv),
-        "overrides": list(plan.overrides),
-        "params": plan.params,
-        "needs": {"cpus": plan.cpus, "memory_bytes": plan.memory_bytes, "gpus": plan.gpus},
-        "seed": plan.spec.seed,
-        "spec_digest": str(plan.spec_digest),
-        "code_digest": str(plan.code.digest),
-        "lock_digest": str(plan.lock.digest) if plan.lock else None,
-        "base_digest": str(plan.base_digest),
-        "image_digest": str(image_digest),
-        "git_commit": git.commit if git else None,
-        "git_dirty": git.dirty if git else None,
-    }
+    return Created(
+        run_id=run_id,
+        experiment=plan.spec.name,
+        name=identity.name,
+        note=identity.note,
+        command=identity.command_line,
+        parent_run_id=identity.parent_run_id,
+        sweep_id=identity.sweep_id,
+        trial=identity.trial,
+        rerun_of=identity.rerun_of,
+        may_wait=identity.may_wait,
+        pid=os.getpid(),
+        pid_started=process_started(os.getpid()),
+        tracking=plan.spec.tracking is not None,
+        user=os.environ.get("USER") or str(os.getuid()),
+        host=socket.gethostname(),
+        cwd=os.getcwd(),
+        argv=plan.argv,
+        overrides=plan.overrides,
+        params=dict(plan.params),
+        needs={"cpus": plan.cpus, "memory_bytes": plan.memory_bytes, "gpus": plan.gpus},
+        seed=plan.spec.seed,
+        spec_digest=str(plan.spec_digest),
+        code_digest=str(plan.code.digest),
+        lock_digest=str(plan.lock.digest) if plan.lock else None,
+        base_digest=str(plan.base_digest),
+        image_digest=str(image_digest),
+        git_commit=git.commit if git else None,
+        git_dirty=git.dirty if git else None,
+    )
 
 
 def _write_json(path: Path, document: Any) -> None:

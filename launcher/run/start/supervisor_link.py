@@ -13,8 +13,8 @@ import signal
 from typing import Any
 
 from launcher.tracking.record.json_object import json_object
-from launcher.tracking.record.run_record import process_started
 from runtime.file_lock import is_locked
+from runtime.kernel.process_identity import process_started
 from runtime.state_dir import RunDir
 
 _PATIENCE_S = 5.0

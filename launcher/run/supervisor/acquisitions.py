@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from launcher.journal import journal
+from launcher.journal.events import Acquired
+from launcher.journal.run_journal import Journal, read_state
 from runtime.state_dir import RunDir
 
 
@@ -62,9 +63,9 @@ UNDO: dict[str, Callable[[RunDir, str], None]] = {
 
 
 @contextmanager
-def acquired(run_dir: RunDir, kind: str, name: str) -> Iterator[None]:
+def acquired(run_dir: RunDir, journal: Journal, kind: str, name: str) -> Iterator[None]:
     """Announce *kind* *name*, and undo it on the way out. If the body failed too, undo's failure becomes a note on that error."""
-    journal.append(run_dir.journal, "acquired", kind=kind, name=name)
+    journal.append(Acquired(kind, name))
     try:
         yield
     except BaseException as error:
@@ -76,15 +77,10 @@ def acquired(run_dir: RunDir, kind: str, name: str) -> Iterator[None]:
     UNDO[kind](run_dir, name)
 
 
-def announce(run_dir: RunDir, kind: str, name: str) -> None:
-    """Announce what gives itself back: it is looked for by its name only after `kill -9`."""
-    journal.append(run_dir.journal, "acquired", kind=kind, name=name)
-
-
-def undo_all(run_dir: RunDir, *, events: Iterable[journal.Event] | None = None, kinds: Collection[str] = tuple(UNDO)) -> None:
-    """Give back whatever of *kinds* the journal announces (or *events*, some of it), newest first. Each undo is idempotent."""
-    read = journal.read(run_dir.journal) if events is None else events
-    announced = [(event.fields["kind"], event.fields["name"]) for event in read if event.name == "acquired"]
-    for kind, name in reversed(dict.fromkeys(announced)):
+def undo_all(run_dir: RunDir, announced: Iterable[Acquired] | None = None, *, kinds: Collection[str] = tuple(UNDO)) -> None:
+    """Give back whatever of *kinds* was *announced* (by default all that the run's journal says), newest first. Each undo is
+    idempotent."""
+    announced = read_state(run_dir.journal).acquired if announced is None else announced
+    for kind, name in reversed(dict.fromkeys((each.kind, each.name) for each in announced)):
         if kind in kinds:
             UNDO[kind](run_dir, name)

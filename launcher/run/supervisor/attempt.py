@@ -1,4 +1,4 @@
-"""The end of one attempt: what the container's init, its cgroup and the kernel say of it, put together."""
+"""One attempt of a run: what may be asked of it, what following it found out, and how it ended."""
 
 from __future__ import annotations
 
@@ -6,13 +6,41 @@ from dataclasses import dataclass
 
 from launcher.errors import LaunchError
 from launcher.journal.status import Reason
-from launcher.run.supervisor.followed import Followed
 from launcher.run.supervisor.outcome import ExitOutcome, outcome_of
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import kills_on_this_machine
 from runtime.container.spec import ProcessExit
 from runtime.errors import RuntimeFailure
+
+
+class CancelledInQueue(Exception):
+    """The run was asked to end before it began: while it waited for GPUs, or its image was copied."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequest:
+    """What something that watches a run asks of its supervisor: the run is to end."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(slots=True)
+class AttemptResult:
+    """What following a container found out."""
+
+    program: ProcessExit | None
+    asked: Reason | None
+    """What was asked of it before it ended."""
+    detail: str | None = None
+    """Why it was asked for, beyond the reason's own meaning."""
+    for_peers: bool = False
+    """It was asked to end since the program had failed on another node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +51,16 @@ class Attempt:
     usage: Usage
 
 
-def ended(followed: Followed, cgroup: Cgroup, *, kills_before: int | None = None) -> Attempt:
+def end_of(result: AttemptResult, cgroup: Cgroup, *, kills_before: int | None = None) -> Attempt:
     """Call it before the cgroup is removed. *kills_before*: `kills_on_this_machine` from before the start."""
-    usage = _with_what_init_saw(cgroup.usage(), followed.program)
+    usage = _with_what_init_saw(cgroup.usage(), result.program)
     elsewhere = 0
     if "memory" not in cgroup.controllers and kills_before is not None:
         elsewhere = (kills_on_this_machine() or 0) - kills_before
     outcome = outcome_of(
-        followed.program,
-        asked=followed.asked,
-        why=followed.detail,
+        result.program,
+        asked=result.asked,
+        why=result.detail,
         oom=cgroup.oom_kills(),
         peak_bytes=usage.peak_memory_bytes,
         kills_elsewhere=elsewhere,

@@ -15,13 +15,13 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from launcher.journal import journal
-from launcher.journal.journal import Event
+from launcher.journal.events import FirstOutput, Stopping
+from launcher.journal.run_journal import Journal
+from launcher.journal.run_state import RunState
 from launcher.journal.status import Reason
-from launcher.run.pauses import is_paused, let_go_on, paused_s
-from launcher.run.supervisor.demand import Demand
-from launcher.run.supervisor.followed import Followed
-from launcher.run.supervisor.signal_inbox import SignalInbox
+from launcher.run.pauses import thaw_to_end
+from launcher.run.supervisor.attempt import AttemptResult, StopRequest
+from launcher.run.supervisor.signal_inbox import REQUESTS, SignalInbox
 from launcher.run.supervisor.tracker_process import TrackerProcess
 from runtime.container import lifecycle
 from runtime.container.lifecycle import Container
@@ -34,19 +34,13 @@ if TYPE_CHECKING:
 
 _PAUSED_LOOK_S = 1.0
 
-REQUESTS = {
-    signal.SIGTERM: Reason.STOPPED,
-    signal.SIGINT: Reason.INTERRUPTED,
-    signal.SIGUSR1: Reason.PRUNED,
-    signal.SIGUSR2: Reason.TIMEOUT,
-}
-
 
 @dataclass(slots=True)
 class _Follower:
     container: Container
     pump: LogPump
     run_dir: RunDir
+    journal: Journal
     inbox: SignalInbox
     tracker: TrackerProcess
     grace_s: float
@@ -54,16 +48,16 @@ class _Follower:
     gpus: GpuWatch | None = None
     peers: Peers | None = None
     granted_s: float = 0.0
-    """Seconds for which the run stood still and by which the deadline has been put off."""
+    """Seconds for which the run was paused and by which the deadline has been put off."""
     asked: Reason | None = None
     detail: str | None = None
     for_peers: bool = False
-    followed: Followed | None = None
+    followed: AttemptResult | None = None
     """Set when the program has ended."""
     kill_at: float | None = None
     silent: bool = True
 
-    def run(self) -> Followed:
+    def run(self) -> AttemptResult:
         # epoll tells what became readable first: the order of a line on stderr and the next on stdout.
         with select.epoll() as poller:
             self._follow_with(poller)
@@ -86,7 +80,7 @@ class _Follower:
                     if not self._pump(fd):
                         poller.unregister(fd)
                 elif fd == self.inbox.fd:
-                    self._obey(self.inbox.read())
+                    self._obey_signals(self.inbox.read())
                 elif fd == self.tracker.pidfd:
                     poller.unregister(fd)
                     if self.tracker.replace():
@@ -103,7 +97,7 @@ class _Follower:
     def _note_end(self) -> None:
         """The program has ended. Where it failed, those on other nodes would wait for it."""
         ended = lifecycle.recorded_exit(self.container)
-        self.followed = Followed(ended, self.asked, self.detail, self.for_peers)
+        self.followed = AttemptResult(ended, self.asked, self.detail, self.for_peers)
         if self.peers is not None and self.asked is None and (ended is None or ended.code != 0):
             self.peers.ask(Reason.STOPPED)
             self.kill_at = time.monotonic() + self.grace_s
@@ -114,7 +108,7 @@ class _Follower:
             return -1
         if watching >= 0:
             poller.unregister(watching)
-            self._heed(self.gpus.take_in())
+            self._obey_request(self.gpus.take_in())
         if self.gpus.fd >= 0:
             poller.register(self.gpus.fd, select.EPOLLIN)
         return self.gpus.fd
@@ -125,15 +119,15 @@ class _Follower:
             return -1
         if listening >= 0:
             poller.unregister(listening)
-            self._heed(self.peers.take_in(), for_peers=True)
+            self._obey_request(self.peers.take_in(), for_peers=True)
         if self.peers.fd >= 0:
             poller.register(self.peers.fd, select.EPOLLIN)
         return self.peers.fd
 
-    def _heed(self, demand: Demand | None, *, for_peers: bool = False) -> None:
-        if demand is not None and self.asked is None:
+    def _obey_request(self, request: StopRequest | None, *, for_peers: bool = False) -> None:
+        if request is not None and self.asked is None:
             self.for_peers = for_peers
-            self._ask(demand.reason, detail=demand.detail)
+            self._ask(request.reason, detail=request.detail)
 
     def _wait_s(self) -> float | None:
         now = time.monotonic()
@@ -149,7 +143,7 @@ class _Follower:
         alive = self.pump.pump(fd)
         if alive and self.silent:
             self.silent = False
-            journal.append(self.run_dir.journal, "first_output")
+            self.journal.append(FirstOutput())
         return alive
 
     def _drain(self) -> None:
@@ -163,7 +157,7 @@ class _Follower:
                 continue
         self.pump.settle()
 
-    def _obey(self, requests: list[signal.Signals]) -> None:
+    def _obey_signals(self, requests: list[signal.Signals]) -> None:
         for request in requests:
             if request is signal.SIGQUIT or self.asked is not None:
                 self._ask(self.asked or Reason.STOPPED, at_once=True)
@@ -182,23 +176,23 @@ class _Follower:
         if self.gpus is not None:
             self.gpus.look()
         if self.peers is not None:
-            self._heed(self.peers.look(), for_peers=True)
+            self._obey_request(self.peers.look(), for_peers=True)
 
     def _put_off(self, now: float) -> bool:
         """Whether the deadline moves, since the run has been paused meanwhile."""
         assert self.deadline is not None
-        events = journal.read(self.run_dir.journal)
-        paused = paused_s(events, now=time.time())
+        run = self.journal.read()
+        paused = run.paused_s(time.time())
         extension, self.granted_s = paused - self.granted_s, paused
         self.deadline += max(0.0, extension)
-        if is_paused(events):
+        if run.is_paused:
             self.deadline = max(self.deadline, now + _PAUSED_LOOK_S)
         return self.deadline > now
 
     def _ask(self, reason: Reason, *, detail: str | None = None, at_once: bool = False) -> None:
         self.asked, self.detail = reason, detail or self.detail
-        journal.append(self.run_dir.journal, "stopping", reason=str(reason), detail=self.detail, at_once=at_once)
-        let_go_on(self.run_dir)
+        self.journal.append(Stopping(str(reason), self.detail, at_once))
+        thaw_to_end(self.run_dir, self.journal)
         if at_once:
             self._kill()
             return
@@ -207,14 +201,14 @@ class _Follower:
             self.peers.ask(reason)
         self.kill_at = time.monotonic() + self.grace_s
 
-    def ask_again(self, stopping: Event) -> None:
+    def ask_again(self, stopping: Stopping, at: float) -> None:
         """An earlier supervisor wrote *stopping* down; it may have been killed before it did anything about that."""
-        self.asked, self.detail = Reason(stopping.fields["reason"]), stopping.get("detail")
-        if stopping.get("at_once"):
+        self.asked, self.detail = Reason.named(stopping.reason), stopping.detail
+        if stopping.at_once:
             self._kill()
             return
         lifecycle.signal(self.container, signal.SIGTERM)
-        self.kill_at = time.monotonic() + max(0.0, self.grace_s - (time.time() - stopping.at))
+        self.kill_at = time.monotonic() + max(0.0, self.grace_s - (time.time() - at))
 
     def _kill(self) -> None:
         lifecycle.kill(self.container)
@@ -222,7 +216,7 @@ class _Follower:
             self.peers.kill()
 
 
-def _blaming_hardware(followed: Followed, spoiled: str | None) -> Followed:
+def _blaming_hardware(followed: AttemptResult, spoiled: str | None) -> AttemptResult:
     """A program that failed after its GPU did may well have ended before the driver's word about that arrived."""
     program = followed.program
     if spoiled is None or followed.asked is not None or program is None or program.code == 0:
@@ -233,6 +227,7 @@ def _blaming_hardware(followed: Followed, spoiled: str | None) -> Followed:
 def follow(
     container: Container,
     run_dir: RunDir,
+    journal: Journal,
     inbox: SignalInbox,
     logs: LogFiles,
     tracker: TrackerProcess,
@@ -241,32 +236,30 @@ def follow(
     grace_s: float,
     gpus: GpuWatch | None = None,
     peers: Peers | None = None,
-    stopping: Event | None = None,
-    silent: bool = True,
-) -> Followed:
+    before: RunState | None = None,
+) -> AttemptResult:
     """Follow *container* until its init has ended, its output going to *logs*. *timeout_s* counts from now.
-    A tracker that dies meanwhile is replaced.
-
-    *stopping*: what an earlier supervisor asked of it last; *silent*: whether it has said nothing so far.
+    A tracker that dies meanwhile is replaced. *before*: what an earlier supervisor, who has died, had seen of this attempt.
     """
     pump = LogPump((container.stdout_fd, container.stderr_fd), OutputLog(logs))
     follower = _Follower(
         container,
         pump,
         run_dir,
+        journal,
         inbox,
         tracker,
         grace_s,
         deadline=None,
         gpus=gpus,
         peers=peers,
-        silent=silent,
+        silent=before is None or not before.has_output,
     )
     if gpus is not None:
         gpus.init_pid = container.pid
     if timeout_s is not None:
         follower.deadline = time.monotonic() + timeout_s
-        follower.granted_s = paused_s(journal.read(run_dir.journal), now=time.time())
-    if stopping is not None:
-        follower.ask_again(stopping)
+        follower.granted_s = journal.read().paused_s(time.time())
+    if before is not None and before.stopping is not None:
+        follower.ask_again(before.stopping, before.stopping_at)
     return follower.run()

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from launcher.config.spec import Cluster
 from launcher.journal.status import Reason
-from launcher.run.supervisor.follow import REQUESTS
-from launcher.run.supervisor.signal_inbox import SignalInbox
-from launcher.run.supervisor.withdrawn import Withdrawn
+from launcher.run.supervisor.attempt import CancelledInQueue
+from launcher.run.supervisor.signal_inbox import REQUESTS, SignalInbox
 from runtime.errors import RuntimeFailure
 from runtime.store.records import Image
 from runtime.store.store import Store
@@ -36,7 +35,7 @@ class ImageLayers:
 
 def image_layers(image: Image, store: Store, cluster: Cluster, *, inbox: SignalInbox, note: Callable[[str], None]) -> ImageLayers:
     """The layers of *image*, which *store* has. Copies missing ones to the node first; *note* hears of that, and why one could
-    not be copied. Raises Withdrawn when a signal comes meanwhile."""
+    not be copied. Raises CancelledInQueue when a signal comes meanwhile."""
     shared = ImageLayers(tuple(map(store.layer_dir, image.layers)))
     if cluster.node_store is None:
         return shared
@@ -44,7 +43,7 @@ def image_layers(image: Image, store: Store, cluster: Cluster, *, inbox: SignalI
 
     def go_on() -> None:
         for request in inbox.read():
-            raise Withdrawn(REQUESTS.get(request, Reason.STOPPED))
+            raise CancelledInQueue(REQUESTS.get(request, Reason.STOPPED))
 
     try:
         node = node_store(cluster.node_store, os.environ)

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from launcher.journal.status import Reason
 from launcher.plan.program.meeting import Meeting
-from launcher.run.supervisor.attempt import Attempt
-from launcher.run.supervisor.demand import Demand
-from launcher.run.supervisor.followed import Followed
+from launcher.run.supervisor.attempt import Attempt, AttemptResult, StopRequest
 
 if TYPE_CHECKING:
     from launcher.run.supervisor.run_experiment import Run
@@ -30,13 +28,13 @@ class Peers(Protocol):
     @property
     def all_ended(self) -> bool: ...
 
-    def take_in(self) -> Demand | None:
+    def take_in(self) -> StopRequest | None:
         """What they have said; the end of one may demand that of all."""
         ...
 
     def next_look_s(self) -> float: ...
 
-    def look(self) -> Demand | None:
+    def look(self) -> StopRequest | None:
         """Time has passed: whose silence is too long?"""
         ...
 
@@ -46,7 +44,7 @@ class Peers(Protocol):
 
     def kill(self) -> None: ...
 
-    def verdict(self, own: Attempt, followed: Followed) -> Attempt:
+    def verdict(self, own: Attempt, followed: AttemptResult) -> Attempt:
         """How the attempt ended on all nodes together, when it ended here as *own*."""
         ...
 

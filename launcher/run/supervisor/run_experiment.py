@@ -7,31 +7,29 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launcher.errors import LaunchError
-from launcher.journal import journal
-from launcher.journal.journal import Event
+from launcher.journal.events import Acquired, AttemptEnded, Note, Started
+from launcher.journal.run_journal import Journal
 from launcher.journal.status import Reason
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.program.container_plan import container_spec
 from launcher.run.gpus.leases import lease_gpus
-from launcher.run.supervisor.acquisitions import acquired, announce
-from launcher.run.supervisor.attempt import Attempt, ended, not_run
+from launcher.run.supervisor.acquisitions import acquired
+from launcher.run.supervisor.attempt import Attempt, AttemptResult, CancelledInQueue, end_of, not_run
 from launcher.run.supervisor.follow import follow
-from launcher.run.supervisor.followed import Followed
 from launcher.run.supervisor.image_layers import image_layers
 from launcher.run.supervisor.logs import opened_logs
 from launcher.run.supervisor.outcome import outcome_of
 from launcher.run.supervisor.signal_inbox import SignalInbox
+from launcher.run.supervisor.takeover import take_over
 from launcher.run.supervisor.tracker_process import TrackerProcess
-from launcher.run.supervisor.withdrawn import Withdrawn
 from launcher.run.supervisor.writable_layer import writable_layer
 from launcher.tracking.gateway.mlflow_env import program_env
-from launcher.tracking.record.run_record import fold, process_started
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import kills_on_this_machine
 from runtime.cgroup.own_cgroups import new_cgroup
@@ -39,6 +37,7 @@ from runtime.container import lifecycle
 from runtime.container.logs import LogFiles
 from runtime.container.spec import ProcessExit
 from runtime.errors import RuntimeFailure
+from runtime.kernel.process_identity import process_started
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
@@ -57,11 +56,13 @@ class Run:
     """What the supervisor knows about its run."""
 
     run_dir: RunDir
+    journal: Journal
     state: StateDir
     plan: LaunchPlan
     image_digest: Digest
     inbox: SignalInbox
     tracker: TrackerProcess
+    name: str | None = None
     sweep_id: str | None = None
     trial: int | None = None
     may_wait: bool = True
@@ -72,60 +73,44 @@ class Run:
     """On one of the others: what it was told of them."""
 
 
-def run_experiment(run: Run, number: int) -> Attempt:
+def run_attempts(run: Run, number: int, *, adopt: bool = False) -> Attempt:
     """Run until it succeeds, was asked to end, or `retries` are used up. Outputs and checkpoints are kept across attempts, of
-    which *number* is the next."""
-    return retried(run, _attempt(run, number), number)
-
-
-def next_attempt(events: Sequence[Event]) -> int:
-    """Each attempt but the last of a life is followed by `attempt`, the last by `finished`, and then perhaps by `resumed`."""
-    return 1 + sum(event.name in ("attempt", "resumed") for event in events)
-
-
-def retried(run: Run, attempt: Attempt, number: int) -> Attempt:
-    """What *attempt*, the run's *number*-th, comes to: itself, or the last of those that follow it. Who was asked to end (its
-    cluster's job may be ending) begins nothing."""
-    while run.retries_left > 0 and not run.inbox.has_heard and attempt.outcome.is_worth_a_retry(run.plan.spec.retry_on):
+    which *number* is the next. *adopt*: that attempt was another supervisor's, who has died."""
+    attempt = _attempt(run, number, take_over if adopt else run_attempt)
+    # Who was asked to end (its cluster's job may be ending) begins nothing.
+    while run.retries_left > 0 and not run.inbox.has_received and attempt.outcome.is_worth_a_retry(run.plan.spec.retry_on):
         run.retries_left -= 1
         outcome = attempt.outcome
-        journal.append(
-            run.run_dir.journal,
-            "attempt",
-            attempt=number,
-            reason=str(outcome.reason),
-            exit_code=outcome.exit_code,
-            message=outcome.detail,
-        )
+        run.journal.append(AttemptEnded(number, str(outcome.reason), outcome.exit_code, outcome.detail))
         number += 1
-        attempt = _attempt(run, number)
+        attempt = _attempt(run, number, run_attempt)
     if run.retries_left > 0 and attempt.outcome.reason in (Reason.PROGRAM, Reason.OOM):
         asked = f"`retry_on=[{attempt.outcome.reason}]` asks for more"
-        journal.append(run.run_dir.journal, "note", text=f"not tried again: `retries` is for failures of the machine; {asked}")
+        run.journal.append(Note(f"not tried again: `retries` is for failures of the machine; {asked}"))
     return attempt
 
 
-def _attempt(run: Run, number: int) -> Attempt:
+def _attempt(run: Run, number: int, make: Callable[[Run, int], Attempt]) -> Attempt:
     try:
-        return run_attempt(run, number)
-    except Withdrawn as withdrawn:
-        return Attempt(outcome_of(ProcessExit(None, signal.SIGTERM), asked=withdrawn.reason), Usage())
+        return make(run, number)
+    except CancelledInQueue as cancelled:
+        return Attempt(outcome_of(ProcessExit(None, signal.SIGTERM), asked=cancelled.reason), Usage())
     except (LaunchError, RuntimeFailure) as error:
         return not_run(error)
 
 
 def run_attempt(run: Run, number: int) -> Attempt:
     """One container, from lease to exit."""
-    run_dir, plan, store = run.run_dir, run.plan, Store(run.state.store)
+    run_dir, journal, plan, store = run.run_dir, run.journal, run.plan, Store(run.state.store)
     run_dir.exit_record.unlink(missing_ok=True)  # an earlier attempt's: whoever takes over shall not take it for this one's
     with ExitStack() as owned:
-        lease = owned.enter_context(lease_gpus(plan, run_dir, run.inbox, may_wait=run.may_wait))
-        gpus = owned.enter_context(_watched(run, lease.uuids)) if lease is not None else None
+        lease = owned.enter_context(lease_gpus(plan, run_dir, journal, run.inbox, may_wait=run.may_wait))
+        gpus = owned.enter_context(_watched_gpus(run, lease.uuids)) if lease is not None else None
         if run_dir.node == 0:  # all nodes write to them: given back when the others have ended, too
-            owned.enter_context(acquired(run_dir, "outputs", run_dir.run_id))
+            owned.enter_context(acquired(run_dir, journal, "outputs", run_dir.run_id))
         peers = owned.enter_context(run.joining(run, number)) if run.joining is not None else None
         image = store.image(run.image_digest)
-        layers = image_layers(image, store, plan.spec.cluster, inbox=run.inbox, note=lambda text: _note(run_dir, text))
+        layers = image_layers(image, store, plan.spec.cluster, inbox=run.inbox, note=lambda text: _note(run, text))
         spec = container_spec(
             plan,
             image,
@@ -137,14 +122,14 @@ def run_attempt(run: Run, number: int) -> Attempt:
             sweep_id=run.sweep_id,
             trial=run.trial,
             meeting=run.meeting if peers is None else peers.meeting,
-            run_name=_name_of(run),
+            run_name=run.name,
             layers=layers.directories,
         )
-        layer_fds = owned.enter_context(writable_layer(run_dir, scratch=plan.spec.cluster.scratch))
-        announce(run_dir, "cgroup", run_dir.cgroup_name)
+        layer_fds = owned.enter_context(writable_layer(run_dir, journal, scratch=plan.spec.cluster.scratch))
+        journal.append(Acquired("cgroup", run_dir.cgroup_name))  # looked for by its name only after `kill -9`
         cgroup = owned.enter_context(new_cgroup(run_dir.cgroup_name, spec.limits))
         if spec.network == "bridge":
-            owned.enter_context(acquired(run_dir, "network", spec.container_id))
+            owned.enter_context(acquired(run_dir, journal, "network", spec.container_id))
         logs = owned.enter_context(opened_logs(run_dir))
         container = lifecycle.create(
             spec,
@@ -157,34 +142,32 @@ def run_attempt(run: Run, number: int) -> Attempt:
         owned.callback(container.close)
         owned.callback(_end, container)
         for warning in (*spec.notes, *cgroup.warnings, *container.warnings):
-            _note(run_dir, warning)
+            _note(run, warning)
         kills_before = kills_on_this_machine()
         _start(run, container, number)
-        followed = _follow(run, container, logs, gpus, peers)
-        own = ended(followed, cgroup, kills_before=kills_before)
-        return own if peers is None else peers.verdict(own, followed)
+        result = _follow(run, container, logs, gpus, peers)
+        own = end_of(result, cgroup, kills_before=kills_before)
+        return own if peers is None else peers.verdict(own, result)
 
 
-def _watched(run: Run, uuids: Sequence[str]) -> AbstractContextManager[GpuWatch]:
+def _watched_gpus(run: Run, uuids: Sequence[str]) -> AbstractContextManager[GpuWatch]:
     from launcher.run.gpus.gpu_watch import watch_gpus  # a run without GPUs needs nothing of it
 
-    return watch_gpus(run.run_dir, run.plan, uuids)
+    return watch_gpus(run.run_dir, run.journal, run.plan, uuids)
 
 
-def _note(run_dir: RunDir, text: str) -> None:
-    journal.append(run_dir.journal, "note", text=text)
+def _note(run: Run, text: str) -> None:
+    run.journal.append(Note(text))
 
 
-def _name_of(run: Run) -> str | None:
-    record = fold(run.run_dir)
-    return record.name if record is not None else None
-
-
-def _follow(run: Run, container: lifecycle.Container, logs: LogFiles, gpus: GpuWatch | None, peers: Peers | None) -> Followed:
+def _follow(
+    run: Run, container: lifecycle.Container, logs: LogFiles, gpus: GpuWatch | None, peers: Peers | None
+) -> AttemptResult:
     spec = run.plan.spec
-    followed = follow(
+    result = follow(
         container,
         run.run_dir,
+        run.journal,
         run.inbox,
         logs,
         run.tracker,
@@ -195,7 +178,7 @@ def _follow(run: Run, container: lifecycle.Container, logs: LogFiles, gpus: GpuW
     )
     if spec.metrics.tensorboard:
         run.tracker.catch_up()  # the working directory goes with the overlay
-    return followed
+    return result
 
 
 def _end(container: lifecycle.Container) -> None:
@@ -213,17 +196,7 @@ def _start(run: Run, container: lifecycle.Container, number: int) -> None:
             run.tracker.hand_listener(container.listener_fd)
             env = program_env(ready["mlflow"], container.listener_port, ready["token"])
         else:
-            journal.append(
-                run.run_dir.journal,
-                "note",
-                text=f"MLflow is not there yet ({ready.get('error', 'no answer')}); the record will be sent later",
-            )
+            why = ready.get("error", "no answer")
+            _note(run, f"MLflow is not there yet ({why}); the record will be sent later")
     lifecycle.start(container, env=env)
-    journal.append(
-        run.run_dir.journal,
-        "started",
-        attempt=number,
-        init_pid=container.pid,
-        init_started=process_started(container.pid),
-        ports=list(container.ports),
-    )
+    run.journal.append(Started(number, container.pid, process_started(container.pid), tuple(container.ports)))

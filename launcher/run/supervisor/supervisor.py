@@ -15,21 +15,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from launcher.errors import LaunchError
-from launcher.journal import journal
+from launcher.journal.events import Finished, Queued
+from launcher.journal.run_journal import Journal
 from launcher.journal.status import Reason
 from launcher.plan.plan_json import from_document
 from launcher.run import active
 from launcher.run.start.create_run import announce_pid
 from launcher.run.supervisor.attempt import Attempt, not_run
 from launcher.run.supervisor.bill import bill_taken
-from launcher.run.supervisor.follow import REQUESTS
 from launcher.run.supervisor.late_tracker import tracker_when_needed
 from launcher.run.supervisor.logs import close_holes
 from launcher.run.supervisor.machine_facts import machine_facts
 from launcher.run.supervisor.outcome import ExitOutcome
-from launcher.run.supervisor.run_experiment import Run, next_attempt, retried, run_experiment
-from launcher.run.supervisor.signal_inbox import SignalInbox
-from launcher.run.supervisor.takeover import take_over
+from launcher.run.supervisor.run_experiment import Run, run_attempts
+from launcher.run.supervisor.signal_inbox import REQUESTS, SignalInbox
 from launcher.run.supervisor.tracker_process import TrackerProcess
 from launcher.tracking.record.gpu_usage import gpu_usage
 from runtime.cgroup.limits import Usage
@@ -46,40 +45,54 @@ LOCK_FD = 3
 """The descriptor that holds `RunDir.supervisor_lock`, inherited from the command."""
 
 
-def close(run_dir: RunDir, attempt: Attempt) -> None:
+Work = Callable[[Run], Attempt]
+
+
+def run_to_the_end(run: Run) -> Attempt:
+    """All attempts of a run of one's own machine, or of the first node; also of one whose supervisor has died."""
+    before = run.journal.read()
+    run.retries_left -= before.retries_used
+    with bill_taken(run.run_dir, run.image_digest, Store(run.state.store)):
+        if not before.is_queued:
+            run.journal.append(Queued(str(run.image_digest), machine_facts(run.plan)))
+        return run_attempts(run, before.next_attempt, adopt=before.is_queued)
+
+
+def close(run_dir: RunDir, journal: Journal, attempt: Attempt) -> None:
     """The last word of the journal."""
     outcome = attempt.outcome
     usage = {name: value for name, value in attempt.usage._asdict().items() if value is not None}
     journal.append(
-        run_dir.journal,
-        "finished",
-        reason=str(outcome.reason),
-        exit_code=outcome.exit_code,
-        signal=outcome.signal,
-        message=outcome.detail,
-        **({"of_the_machine": True} if outcome.of_the_machine else {}),
-        usage={**usage, **gpu_usage(run_dir, journal.read(run_dir.journal), until=time.time())},
+        Finished(
+            reason=str(outcome.reason),
+            exit_code=outcome.exit_code,
+            signal=outcome.signal,
+            message=outcome.detail,
+            of_the_machine=outcome.of_the_machine,
+            usage={**usage, **gpu_usage(run_dir, journal.read(), until=time.time())},
+        )
     )
 
 
 def main(
     run_dir: RunDir,
     *,
+    token: str | None = None,
     joining: Joining | None = None,
     sender: Sender | None = None,
-    close: Callable[[RunDir, Attempt], None] = close,
+    close: Callable[[RunDir, Journal, Attempt], None] = close,
     last: Callable[[], None] | None = None,
 ) -> NoReturn:
-    """The whole life of a supervisor, whose last word in the journal is *close*, and which does *last* at its end; *joining*
-    brings up the further nodes of a run that has some, *sender* sends the record of one that is soon over. Exits 0: the run's
-    outcome stands in the journal, not in this exit code."""
+    """The whole life of a supervisor, whose last word in the journal is *close*, and which does *last* at its end; *token* is
+    the placement of a cluster that it writes for, *joining* brings up the further nodes of a run that has some, *sender* sends
+    the record of one that is soon over. Exits 0: the run's outcome stands in the journal, not in this exit code."""
     os.umask(0o077)
     os.set_inheritable(LOCK_FD, False)
     inbox = SignalInbox((*REQUESTS, signal.SIGQUIT))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     announce_pid(LOCK_FD)  # from here on signals may come
     try:
-        supervise(run_dir, inbox, joining=joining, sender=sender, close=close)
+        supervise(run_dir, Journal(run_dir.journal, token), inbox, joining=joining, sender=sender, close=close)
         if last is not None:
             last()
     except BaseException:
@@ -90,59 +103,59 @@ def main(
 
 def supervise(
     run_dir: RunDir,
+    journal: Journal,
     inbox: SignalInbox,
     *,
+    work: Work = run_to_the_end,
     joining: Joining | None = None,
     sender: Sender | None = None,
-    close: Callable[[RunDir, Attempt], None] = close,
+    close: Callable[[RunDir, Journal, Attempt], None] = close,
 ) -> None:
-    """Run (or take over) the run of *run_dir* to its end, close its journal, let the tracker send the rest."""
-    happened = {event.name for event in journal.since_placed(journal.read(run_dir.journal))}
+    """Do the *work* of the run of *run_dir*, close its journal, let the tracker send the rest."""
     tracker = tracker_when_needed(run_dir, sender)
-    if "finished" not in happened:
-        attempt = guarded(lambda: _run_or_take_over(load(run_dir, inbox, tracker), joining, began="queued" in happened))
+    if not journal.read().is_over:
+        attempt = _attempt_or_failure(run_dir, journal, inbox, tracker, joining, work)
         close_holes(run_dir)
-        close(run_dir, attempt)
+        close(run_dir, journal, attempt)
     tracker.finish()
-    if _is_finished(run_dir):
-        active.unmark(run_dir)
-    _confirm_layers(StateDir(run_dir.root.parent.parent))
+    if run_dir.node == 0:
+        if journal.read().is_over:  # a cluster may begin a run's job again
+            active.unmark(run_dir)
+        _confirm_layers(run_dir.state)
 
 
-def _is_finished(run_dir: RunDir) -> bool:
-    """A cluster may begin a run's job again."""
-    return any(event.name == "finished" for event in journal.since_resumed(journal.read(run_dir.journal)))
+def _attempt_or_failure(
+    run_dir: RunDir, journal: Journal, inbox: SignalInbox, tracker: TrackerProcess, joining: Joining | None, work: Work
+) -> Attempt:
+    """A failure of ours is an outcome too: reason `launcher`, its words in the record, a bug's traceback in supervisor.log."""
+    try:
+        return work(load(run_dir, journal, inbox, tracker, joining))
+    except (LaunchError, RuntimeFailure) as error:
+        return not_run(error)
+    except Exception as error:
+        traceback.print_exc()
+        return Attempt(ExitOutcome(125, None, Reason.LAUNCHER, f"{type(error).__name__}: {error}"), Usage())
 
 
-def load(run_dir: RunDir, inbox: SignalInbox, tracker: TrackerProcess) -> Run:
+def load(run_dir: RunDir, journal: Journal, inbox: SignalInbox, tracker: TrackerProcess, joining: Joining | None) -> Run:
     """The run that is written down in *run_dir*."""
     document = json.loads(run_dir.plan.read_bytes())
     plan, identity = from_document(document["plan"]), document["identity"]
     return Run(
         run_dir,
-        StateDir(run_dir.root.parent.parent),
+        journal,
+        run_dir.state,
         plan,
         Digest(document["image_digest"]),
         inbox,
         tracker,
+        name=identity["name"],
         sweep_id=identity["sweep_id"],
         trial=identity["trial"],
         may_wait=identity.get("may_wait", True),
         retries_left=plan.spec.retries,
+        joining=joining if plan.spec.nodes > 1 else None,
     )
-
-
-def _run_or_take_over(run: Run, joining: Joining | None, *, began: bool) -> Attempt:
-    run_dir, plan = run.run_dir, run.plan
-    run.joining = joining if plan.spec.nodes > 1 else None
-    events = journal.read(run_dir.journal)
-    number = next_attempt(events)
-    run.retries_left -= sum(event.name == "attempt" for event in journal.since_placed(events))
-    with bill_taken(run_dir, run.image_digest, Store(run.state.store)):
-        if began:
-            return retried(run, take_over(run_dir, plan, run.inbox, run.tracker, attempt=number), number)
-        journal.append(run_dir.journal, "queued", image_digest=run.image_digest, facts=machine_facts(plan))
-        return run_experiment(run, number)
 
 
 def _confirm_layers(state: StateDir) -> None:
@@ -152,14 +165,3 @@ def _confirm_layers(state: StateDir) -> None:
         os.close(LOCK_FD)
         store.confirm()
         os._exit(0)
-
-
-def guarded(body: Callable[[], Attempt]) -> Attempt:
-    """A failure of ours is an outcome too: reason `launcher`, its words in the record, a bug's traceback in supervisor.log."""
-    try:
-        return body()
-    except (LaunchError, RuntimeFailure) as error:
-        return not_run(error)
-    except Exception as error:
-        traceback.print_exc()
-        return Attempt(ExitOutcome(125, None, Reason.LAUNCHER, f"{type(error).__name__}: {error}"), Usage())

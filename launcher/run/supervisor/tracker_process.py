@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.errors import LaunchError
-from launcher.journal import journal
-from launcher.journal.submitted import job_of
+from launcher.journal.events import ORPHANED, Note
+from launcher.journal.run_journal import Journal
 from launcher.tracking import tracker
 from runtime.state_dir import RunDir
 
@@ -33,8 +33,6 @@ half a minute."""
 
 MOST_SUCCESSORS = len(_PAUSES_S)
 """How many trackers, and how many supervisors, a run may lose before that is taken for its own fault."""
-
-_ORPHANED = "the supervisor has died; the tracker calls another one"
 
 
 @dataclass(slots=True)
@@ -162,14 +160,14 @@ def _call_supervisor(run_dir: RunDir) -> None:
     """In a tracker whose supervisor has died: give the run another one. It is noted first, so that this cannot go on forever."""
     from launcher.run.recover import recover
 
-    events = journal.read(run_dir.journal)
-    if job_of(events) is not None:
+    journal = Journal(run_dir.journal)
+    run = journal.read()
+    if run.job is not None:
         return  # its job ends with it, and may begin again
-    earlier = sum(event.get("text") == _ORPHANED for event in journal.since_resumed(events))
-    if earlier >= MOST_SUCCESSORS:
+    if run.orphaned >= MOST_SUCCESSORS:
         return
     try:
-        journal.append(run_dir.journal, "note", text=_ORPHANED)
+        journal.append(Note(ORPHANED))
     except LaunchError:
         return  # a full disk: the next command that looks at the run tries again
     recover(run_dir)

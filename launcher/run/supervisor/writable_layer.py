@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from launcher.journal.run_journal import Journal
 from launcher.run.supervisor.acquisitions import acquired
 from runtime.container.lifecycle import remove_overlay
 from runtime.rootfs.overlay_trial import why_no_writable_layer
@@ -17,12 +18,12 @@ from runtime.state_dir import RunDir
 
 
 @contextmanager
-def writable_layer(run_dir: RunDir, *, scratch: str | None) -> Iterator[tuple[int, ...]]:
+def writable_layer(run_dir: RunDir, journal: Journal, *, scratch: str | None) -> Iterator[tuple[int, ...]]:
     """Give the run a place for its container's writable layer, which goes away at the end; on *scratch* where one is named.
     Yields descriptors that init has to hold."""
     _forget_earlier(run_dir)
     if scratch is None and why_no_writable_layer(run_dir.root) is None:
-        with acquired(run_dir, "overlay", run_dir.run_id):
+        with acquired(run_dir, journal, "overlay", run_dir.run_id):
             yield ()
         return
     from runtime.store.scratch import swept_scratch
@@ -31,7 +32,7 @@ def writable_layer(run_dir: RunDir, *, scratch: str | None) -> Iterator[tuple[in
     place = swept_scratch(os.environ, named=scratch)
     path = place / f"{run_dir.run_id}-{os.urandom(4).hex()}"
     with ExitStack() as held:  # locked until it is gone
-        with acquired(run_dir, "scratch", str(path)):
+        with acquired(run_dir, journal, "scratch", str(path)):
             descriptor, _ = locked_directory(place, path.name)
             held.callback(os.close, descriptor)
             run_dir.overlay.symlink_to(path)

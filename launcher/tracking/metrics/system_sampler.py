@@ -19,10 +19,10 @@ from pathlib import Path
 from launcher.journal import journal
 from launcher.tracking.metrics.samples import append_sample
 from launcher.tracking.mlflow.description import Description
-from launcher.tracking.record.run_record import same_process
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import OomKills
 from runtime.cgroup.own_cgroups import open_cgroup
+from runtime.kernel.process_identity import is_same_process
 from runtime.network.traffic import Traffic, read_traffic
 from runtime.state_dir import RunDir
 
@@ -122,7 +122,7 @@ def traffic_of(run_dir: RunDir) -> Traffic | None:
     """Of the container that runs now, where it has a network of its own."""
     started = [event for event in journal.read(run_dir.journal) if event.name == "started"]
     pid = started[-1].get("init_pid") if started else None
-    if pid is None or not same_process(pid, started[-1].get("init_started")) or _shares_our_network(run_dir):
+    if pid is None or not is_same_process(pid, started[-1].get("init_started")) or _shares_our_network(run_dir):
         return None
     return read_traffic(pid)
 

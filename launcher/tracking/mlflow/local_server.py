@@ -177,6 +177,6 @@ def _server_json(state: StateDir) -> dict[str, Any]:
 
 
 def _started(pid: int) -> str | None:
-    from launcher.tracking.record.run_record import process_started
+    from runtime.kernel.process_identity import process_started
 
     return process_started(pid)

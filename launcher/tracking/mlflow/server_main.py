@@ -27,8 +27,8 @@ from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.local_server import is_up
 from launcher.tracking.mlflow.run_endpoint import Receive, RunEndpoint, Scope, Send
 from launcher.tracking.mlflow.run_rows import RunRows, is_known_layout
-from launcher.tracking.record.run_record import process_started
 from runtime.file_lock import LockBusy, is_locked, open_locked
+from runtime.kernel.process_identity import process_started
 from runtime.state_dir import StateDir
 from runtime.whole_file import replace_file
 

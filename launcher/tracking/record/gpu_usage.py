@@ -7,29 +7,12 @@ measured (`runtime.gpu.energy`) and kept in the run's directory, so that a super
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from launcher.journal.journal import Event
+from launcher.journal.run_state import RunState
 from runtime.gpu.energy import EnergyMeter
 from runtime.state_dir import RunDir
 from runtime.whole_file import replace_file
-
-
-def gpu_hours(events: Iterable[Event], *, until: float) -> float:
-    """GPU-hours of all attempts; one that has not ended counts to *until* (Unix seconds). A part of a GPU counts in part."""
-    total_s, since, held = 0.0, 0.0, 0.0
-    for event in events:
-        if event.name in ("leased", "attempt", "finished"):
-            total_s += held * max(0.0, event.at - since)
-            held = _held(event) if event.name == "leased" else 0.0
-            since = event.at
-    return (total_s + held * max(0.0, until - since)) / 3600
-
-
-def _held(leased: Event) -> float:
-    gpus = leased.get("gpus") or []
-    shares = leased.get("shares") or []
-    return float(sum(shares)) if len(shares) == len(gpus) else float(len(gpus))
 
 
 def load_meters(run_dir: RunDir) -> dict[str, EnergyMeter]:
@@ -46,9 +29,9 @@ def store_meters(run_dir: RunDir, meters: Mapping[str, EnergyMeter]) -> None:
     replace_file(run_dir.gpu_energy, json.dumps({uuid: meter.to_json() for uuid, meter in meters.items()}))
 
 
-def gpu_usage(run_dir: RunDir, events: Iterable[Event], *, until: float) -> dict[str, float]:
+def gpu_usage(run_dir: RunDir, state: RunState, *, until: float) -> dict[str, float]:
     """For the journal's last word: nothing for a run without GPUs, no energy where none was measured."""
-    hours = gpu_hours(events, until=until)
+    hours = state.gpu_hours(until)
     if not hours:
         return {}
     measured = [meter.joules for meter in load_meters(run_dir).values() if meter.known]

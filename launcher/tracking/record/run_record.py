@@ -1,7 +1,8 @@
 """What is known about a run: its journal, folded. `launch runs`, `launch runs show` and `rerun` read this.
 
-A record is never stored: the journal is the truth, the last metric values come from `last_metrics.json`. Finding a run by
-what a person types (`7f3a`, `@last~1`, a name, an MLflow run id) is here too. Ending a run that lost its supervisor is not.
+A record is never stored: the journal is the truth (`launcher.journal.run_state`), the last metric values come from
+`last_metrics.json`. Finding a run by what a person types (`7f3a`, `@last~1`, a name, an MLflow run id) is here too. Ending a run
+that lost its supervisor is not.
 """
 
 from __future__ import annotations
@@ -9,57 +10,19 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from launcher.errors import ConfigError
-from launcher.journal import journal
-from launcher.journal.journal import Event
-from launcher.journal.running_time import running_s
+from launcher.journal.run_journal import read_state
+from launcher.journal.run_state import RunState
 from launcher.journal.status import Reason, RunStatus
-from launcher.journal.submitted import job_of
 from launcher.tracking.record.json_object import json_object
-from launcher.tracking.record.run_nodes import nodes_of
 from runtime.file_lock import is_locked
+from runtime.kernel.process_identity import is_same_process
 from runtime.state_dir import RunDir, StateDir
-
-# Fields that any event may carry; the last event that names one wins.
-_CARRIED = frozenset(
-    (
-        "experiment",
-        "name",
-        "note",
-        "parent_run_id",
-        "sweep_id",
-        "trial",
-        "params",
-        "overrides",
-        "command",
-        "argv",
-        "seed",
-        "host",
-        "job",
-        "user",
-        "spec_digest",
-        "code_digest",
-        "lock_digest",
-        "base_digest",
-        "image_digest",
-        "gpus",
-        "usage",
-        "attempt",
-        "ports",
-    )
-)
-
-_STILL = ("note", "mlflow", "acquired", "waiting", "leased", "unpaused", "joined", "left")
-"""Events that leave a run where it is."""
-
-_MEANT_OTHERWISE = {"mlflow": ("experiment",), "acquired": ("name",)}
-"""Event → fields of that name that don't describe the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,38 +115,62 @@ def _strict(value: Any) -> Any:
 
 def fold(run_dir: RunDir) -> RunRecord | None:
     """The record of *run_dir*; None when it has no journal (a launch that died in its first millisecond)."""
-    events = journal.read(run_dir.journal)
-    if not events:
+    return record_of(run_dir, read_state(run_dir.journal))
+
+
+def record_of(run_dir: RunDir, state: RunState) -> RunRecord | None:
+    """The record of the run that *run_dir* holds and *state* tells of."""
+    created, finished = state.created, state.finished
+    if created is None:
         return None
-    carried = _carried(events)
-    current = journal.since_resumed(events)
-    finished = _last(current, "finished")
-    alive = finished is None and is_tended(run_dir, events)
-    status, reason = _status(current, finished, alive=alive)
-    mlflow = _mlflow(run_dir, events)
-    started = [event for event in events if event.name == "started"]
+    alive = not state.is_over and is_tended(run_dir, state)
+    status, reason = _status(state, alive=alive)
+    mlflow = _mlflow(run_dir, state)
+    waiting = state.waiting if alive else None
     return RunRecord(
         run_dir=run_dir,
         run_id=run_dir.run_id,
         status=status,
-        created_at=_utc(events[0].at),
-        waits_for=_waits_for(current) if alive else None,
-        phase=_phase(current),
+        created_at=_utc(state.created_at),
+        experiment=created.experiment,
+        name=created.name or "",
+        note=created.note or "",
+        parent_run_id=created.parent_run_id,
+        sweep_id=created.sweep_id,
+        trial=created.trial,
+        waits_for=None if waiting is None else waiting.words,
+        phase=state.phase,
         alive=alive,
         reason=reason,
-        exit_code=finished.get("exit_code") if finished else None,
-        signal=finished.get("signal") if finished else None,
-        message=finished.get("message") if finished else None,
+        exit_code=finished.exit_code if finished else None,
+        signal=finished.signal if finished else None,
+        message=finished.message if finished else None,
+        attempt=state.attempt,
+        image_digest=state.image_digest,
+        spec_digest=created.spec_digest,
+        code_digest=created.code_digest,
+        lock_digest=created.lock_digest,
+        base_digest=created.base_digest,
         mlflow_run_id=mlflow.get("run_id"),
         mlflow_url=run_url(mlflow),
-        started_at=_utc(started[0].at) if started else None,
-        finished_at=_utc(finished.at) if finished else None,
-        duration_s=running_s(events, until=None if alive else events[-1].at),
+        started_at=None if state.first_started_at is None else _utc(state.first_started_at),
+        finished_at=None if state.finished_at is None else _utc(state.finished_at),
+        duration_s=state.running_s(until=None if alive else state.last_at),
+        params=created.params or {},
         metrics=json_object(run_dir.last_metrics),
-        facts=_facts(events),
-        nodes=nodes_of(current),
-        notes=tuple(str(event.get("text")) for event in events if event.name == "note" and event.get("text")),
-        **carried,
+        usage=state.usage or {},
+        seed=created.seed,
+        overrides=created.overrides,
+        command=created.command,
+        argv=created.argv,
+        gpus=state.gpus,
+        ports=state.ports,
+        host=state.host,
+        job=state.last_job,
+        user=created.user,
+        facts=state.facts,
+        nodes=tuple(state.nodes[number] for number in sorted(state.nodes)),
+        notes=tuple(state.notes),
     )
 
 
@@ -217,50 +204,19 @@ def find_run(state: StateDir, reference: str) -> RunRecord:
     return named[-1]
 
 
-def is_tended(run_dir: RunDir, events: Sequence[Event]) -> bool:
+def is_tended(run_dir: RunDir, state: RunState) -> bool:
     """Whether a process still tends to the run: its supervisor, its container's init, the command that is building, or
     a cluster's engine (until that is found to have ended it)."""
-    if is_locked(run_dir.supervisor_lock):
+    if is_locked(run_dir.supervisor_lock) or state.job is not None:
         return True
-    if job_of(events) is not None:
-        return True
-    current = journal.since_resumed(events)
-    started = _last(current, "started")
-    if started is not None and started.get("init_pid") is not None:
-        return init_lives(current)
-    return same_process(current[0].get("pid"), current[0].get("pid_started"))
+    if state.started is not None and state.started.init_pid is not None:
+        return is_init_alive(state)
+    return state.begun is not None and is_same_process(state.begun.pid, state.begun.pid_started)
 
 
-def init_lives(events: Sequence[Event]) -> bool:
+def is_init_alive(state: RunState) -> bool:
     """Whether the init of the container that was started last still runs."""
-    started = _last(events, "started")
-    return started is not None and same_process(started.get("init_pid"), started.get("init_started"))
-
-
-def same_process(pid: Any, started: Any) -> bool:
-    """Whether the process *pid* that started at *started* (`process_started`) still runs; a reused number doesn't count."""
-    if not isinstance(pid, int):
-        return False
-    now = process_started(pid)
-    return now is not None and (started is None or now == started)
-
-
-def process_started(pid: int) -> str | None:
-    """When a living process started: which boot, and clock ticks since (proc_pid_stat(5), field 22); None when there is none."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            after_name = file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if after_name[0] in (b"Z", b"X") else f"{_boot()}+{int(after_name[19])}"
-
-
-def _boot() -> str:
-    """What tells this boot of the machine from the others."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
-    except OSError:
-        return ""
+    return state.started is not None and is_same_process(state.started.init_pid, state.started.init_started)
 
 
 def run_url(mlflow: dict[str, Any]) -> str | None:
@@ -271,60 +227,20 @@ def run_url(mlflow: dict[str, Any]) -> str | None:
     return f"{str(base).rstrip('/')}/#/experiments/{mlflow.get('experiment_id')}/runs/{mlflow['run_id']}"
 
 
-def _status(events: Sequence[Event], finished: Event | None, *, alive: bool) -> tuple[RunStatus, str | None]:
-    if finished is not None:
-        reason = Reason(finished.get("reason", Reason.LAUNCHER))
+def _status(state: RunState, *, alive: bool) -> tuple[RunStatus, str | None]:
+    if state.finished is not None:
+        reason = Reason.named(state.finished.reason)
         return reason.status, reason.value
     if not alive:
         return RunStatus.KILLED, Reason.LOST.value
-    return (RunStatus.RUNNING if _last(events, "started") else RunStatus.SCHEDULED), None
+    return (RunStatus.RUNNING if state.started is not None else RunStatus.SCHEDULED), None
 
 
-def _phase(events: Sequence[Event]) -> str:
-    moving = [event.name for event in events if event.name not in _STILL]
-    if "paused" in moving:
-        last = [event.name for event in events if event.name in ("paused", "unpaused", "started", "stopping", "finished")][-1]
-        moving = moving if last == "paused" else [name for name in moving if name != "paused"]
-    return moving[-1] if moving else events[-1].name
-
-
-def _waits_for(events: Sequence[Event]) -> str | None:
-    """`place 2 of 3 in line for 2 GPUs: …` while that is the last that happened."""
-    for event in reversed(events):
-        if event.name == "waiting":
-            return in_line(event)
-        if event.name in ("leased", "stopping"):
-            return None
-    return None
-
-
-def in_line(waiting: Event) -> str:
-    """A `waiting` event in words."""
-    return f"place {waiting.get('place')} of {waiting.get('of')} in line for {waiting.get('text')}"
-
-
-def _carried(events: Iterable[Event]) -> dict[str, Any]:
-    carried: dict[str, Any] = {}
-    for event in events:
-        for name, value in event.fields.items():
-            if name in _CARRIED and value is not None and name not in _MEANT_OTHERWISE.get(event.name, ()):
-                carried[name] = tuple(value) if name in ("overrides", "command", "argv", "gpus", "ports") else value
-    return carried
-
-
-def _facts(events: Iterable[Event]) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    for event in events:
-        facts.update(event.get("facts") or {})
-    return facts
-
-
-def _mlflow(run_dir: RunDir, events: Sequence[Event]) -> dict[str, Any]:
+def _mlflow(run_dir: RunDir, state: RunState) -> dict[str, Any]:
     # The file is written before the event: a supervisor that was killed in between leaves only the file.
-    event = _last(events, "mlflow")
-    known = json_object(run_dir.mlflow) or (dict(event.fields) if event else {})
+    known = json_object(run_dir.mlflow) or (state.mlflow._asdict() if state.mlflow is not None else {})
     if known and not known.get("tracking_uri"):
-        known["ui_uri"] = local_ui(StateDir(run_dir.root.parent.parent)) or known.get("ui_uri")
+        known["ui_uri"] = local_ui(run_dir.state) or known.get("ui_uri")
     return known
 
 
@@ -334,16 +250,6 @@ def local_ui(state: StateDir) -> str | None:
         return f"http://127.0.0.1:{int((state.mlflow / 'ui_port').read_text())}"
     except (FileNotFoundError, ValueError):
         return None
-
-
-def _last(events: Sequence[Event], name: str) -> Event | None:
-    """The latest event of that name, unless a sweep was taken up again after it."""
-    for event in reversed(events):
-        if event.name == name:
-            return event
-        if name == "finished" and event.name in ("started", "queued"):
-            return None
-    return None
 
 
 def _nth_last(state: StateDir, reference: str) -> RunRecord:

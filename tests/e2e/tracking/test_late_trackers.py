@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from journal_lines import write_event
 from server_peer import Server
 from tracked_run import new_run
 
-from launcher.journal import journal
 from launcher.run.start.sender import Sender
 from launcher.run.supervisor.late_tracker import LATE_S, LateTracker, tracker_when_needed
 from launcher.run.supervisor.tracker_process import TrackerProcess
@@ -60,7 +60,7 @@ def trial(server: Server, *, packages: tuple[str, ...] = ("numpy",), **metrics: 
 
 def ended(run_dir: RunDir, tracker: TrackerProcess) -> RunDir:
     """As a supervisor ends a run."""
-    journal.append(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
+    write_event(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
     tracker.finish()
     return run_dir
 

@@ -15,7 +15,8 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from launcher.journal import journal
+from journal_lines import write_event
+
 from launcher.run import active
 from launcher.tracking import tracker
 from launcher.tracking.gateway.mlflow_env import program_env
@@ -57,7 +58,7 @@ def new_run(state: StateDir, *, packages: tuple[str, ...] = ("mlflow",), **spec:
     run_dir.outputs.mkdir()
     for file in (run_dir.metrics, run_dir.stdout, run_dir.stderr):
         file.touch()
-    journal.append(
+    write_event(
         run_dir.journal, "created", run_id=run_dir.run_id, experiment="digits", user="ada", host="box", params=whole["params"]
     )
     return run_dir
@@ -106,7 +107,7 @@ class Tracked:
         return program_env(self.ready["mlflow"], self.port, self.ready["token"])
 
     def start(self) -> Tracked:
-        journal.append(self.run_dir.journal, "started", attempt=1)
+        write_event(self.run_dir.journal, "started", attempt=1)
         return self
 
     def call(
@@ -138,7 +139,7 @@ class Tracked:
 
     def finish(self, reason: str = "completed", exit_code: int = 0) -> int:
         """As the supervisor ends a run. Returns the tracker's exit code."""
-        journal.append(self.run_dir.journal, "finished", reason=reason, exit_code=exit_code, usage={"peak_memory_bytes": 4096})
+        write_event(self.run_dir.journal, "finished", reason=reason, exit_code=exit_code, usage={"peak_memory_bytes": 4096})
         return self.leave()
 
     def leave(self) -> int:

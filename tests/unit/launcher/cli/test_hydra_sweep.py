@@ -10,11 +10,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from journal_lines import read_lines, write_event
 from sample_plan import DIGEST, PLAN
 
 from launcher.cli.hydra_program import JobRequest, JobSettings
 from launcher.cli.hydra_sweep import HydraSweep
-from launcher.journal import journal
+from launcher.journal.run_journal import Journal
 from launcher.journal.status import Reason
 from launcher.run import active
 from launcher.run.supervisor.signal_inbox import SignalInbox
@@ -53,7 +54,7 @@ class EndsThemAtOnce(LocalPlace):
         reason = self._reasons.pop(0)
         if reason is COMPLETED:
             (running.run_dir.outputs / "hydra_job.json").write_text('{"status": "completed", "value": 1}')
-        journal.append(running.run_dir.journal, "finished", reason=str(reason), exit_code=0 if reason is COMPLETED else 143)
+        write_event(running.run_dir.journal, "finished", reason=str(reason), exit_code=0 if reason is COMPLETED else 143)
         self._started.append(running)
 
     def wait(self, timeout_ms: int) -> list[Over]:
@@ -74,7 +75,14 @@ def jobs(directory: Path, *reasons: Reason, requests: Sequence[signal.Signals] =
     place = EndsThemAtOnce(Room(Offer(8, 1 << 40, 0), OtherSweeps(state, parent), parallel=None, ends_matter=True), reasons)
     left = [list(requests)]
     inbox = cast(SignalInbox, SimpleNamespace(fd=os.open(os.devnull, os.O_RDONLY), read=lambda: left.pop() if left else []))
-    return Jobs(SETTINGS, cast(Any, SimpleNamespace(state=state)), SweepParent(parent), place, TrialLog(parent.trials), inbox)
+    return Jobs(
+        SETTINGS,
+        cast(Any, SimpleNamespace(state=state)),
+        SweepParent(parent, Journal(parent.journal)),
+        place,
+        TrialLog(parent.trials),
+        inbox,
+    )
 
 
 def statuses(answer: dict[str, Any]) -> list[str]:
@@ -110,7 +118,7 @@ def test_ctrl_c_between_two_batches_is_why_the_sweep_ended(tmp_path: Path) -> No
     """The program, which hears it as well, ends; nobody asks for another batch."""
     sweep = jobs(tmp_path, requests=[signal.SIGINT])
     sweep.close()
-    assert ["interrupted"] == [event.get("reason") for event in journal.read(sweep.parent.run_dir.journal)]
+    assert ["interrupted"] == [event.get("reason") for event in read_lines(sweep.parent.run_dir.journal)]
 
 
 def test_a_job_that_is_tried_again_has_one_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

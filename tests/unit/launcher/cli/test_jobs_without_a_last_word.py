@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from journal_lines import write_event
 
 from launcher.cli.main import run
 from launcher.cli.runs import sync
-from launcher.journal import journal
 from launcher.run import active
 from launcher.tracking.record.run_record import fold
 from runtime.state_dir import StateDir
@@ -35,9 +35,9 @@ def squeue(tmp_path, monkeypatch):
 def run_dir(tmp_path, monkeypatch):
     monkeypatch.setenv("LAUNCH_HOME", str(tmp_path / "home"))
     made = active.new_run(StateDir(tmp_path / "home").ensure())
-    journal.append(made.journal, "created", run_id=made.run_id, experiment="x", host="login", pid=2**22 + 1)
-    journal.append(made.journal, "submitted", engine="slurm", job="17")
-    journal.append(made.journal, "placed", host="node1", node="node1", job="17", attempt=1)
+    write_event(made.journal, "created", run_id=made.run_id, experiment="x", host="login", pid=2**22 + 1)
+    write_event(made.journal, "submitted", engine="slurm", job="17")
+    write_event(made.journal, "placed", host="node1", node="node1", job="17", attempt=1)
     return made
 
 
@@ -70,5 +70,5 @@ def test_a_run_whose_job_runs_cannot_be_resumed(squeue, run_dir, capsys):
 
 def test_what_was_sent_of_a_run_that_goes_on_is_not_all_of_it(run_dir):
     assert "sent so far: it has not ended" == sync._words(fold(run_dir))
-    journal.append(run_dir.journal, "finished", reason="completed", exit_code=0, signal=None)
+    write_event(run_dir.journal, "finished", reason="completed", exit_code=0, signal=None)
     assert "sent" == sync._words(fold(run_dir))

@@ -7,13 +7,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from journal_lines import write_event
+
 from launcher.cli.sweep.view import LiveView
 from launcher.config.spec import Sweep
-from launcher.journal import journal
 from launcher.run import active
 from launcher.sweep.capacity import Offer
 from launcher.sweep.followed import Started
 from runtime.state_dir import StateDir
+
+WAITING = {"place": 1, "of": 2, "text": "a GPU"}
 
 
 def test_who_stands_in_line_and_whose_program_has_ended_do_not_run(tmp_path: Path) -> None:
@@ -22,7 +25,7 @@ def test_who_stands_in_line_and_whose_program_has_ended_do_not_run(tmp_path: Pat
     for number, events in enumerate((["leased"], ["leased", "finished"], ["waiting"], []), 1):
         run_dir = active.new_run(state)
         for event in ("created", *events):
-            journal.append(run_dir.journal, event)
+            write_event(run_dir.journal, event, **(WAITING if event == "waiting" else {}))
         view.show([Started(number, (f"x={number}",), run_dir, 1, None, time.time())])
     view.show([Started(5, ("x=5",), run_dir, 1, "node1", time.time())])
     said = view._headline(view._stages())

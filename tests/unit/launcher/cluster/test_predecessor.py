@@ -6,15 +6,15 @@ import json
 import os
 
 import pytest
+from journal_lines import read_lines, write_event
 
 from launcher.cluster.engine import JobPhase, JobStatus
 from launcher.cluster.placement import stale_placements
 from launcher.cluster.placement.quarantine import say_over, superseded_dir
 from launcher.cluster.placement.requeue_check import taken
 from launcher.cluster.placement.stale_placements import predecessors, succeed
-from launcher.journal import journal
+from launcher.journal.run_journal import read_state
 from launcher.run import active
-from launcher.run.supervisor.run_experiment import next_attempt
 from runtime.state_dir import StateDir
 
 
@@ -24,8 +24,8 @@ def run_dir(tmp_path):
     made.outputs.mkdir()
     made.checkpoints.mkdir()
     made.stdout.write_text("said\n")
-    journal.append(made.journal, "created", run_id=made.run_id, experiment="x", host="login")
-    journal.append(made.journal, "submitted", engine="slurm", job="17")
+    write_event(made.journal, "created", run_id=made.run_id, experiment="x", host="login")
+    write_event(made.journal, "submitted", engine="slurm", job="17")
     return made
 
 
@@ -48,7 +48,7 @@ def lost(run_dir, placement="17.0", attempt=1, node="gone"):
 
 def placed_again(run_dir, placement="17.1"):
     """As `job.py` does it."""
-    earlier = predecessors(journal.read(run_dir.journal))
+    earlier = predecessors(read_lines(run_dir.journal))
     write(run_dir, "placed", placement, node="here", attempt=2)
     succeed(run_dir, earlier)
 
@@ -67,9 +67,9 @@ def test_who_may_live_keeps_its_files_and_the_run_goes_on_in_copies(run_dir):
     assert "said\n" == run_dir.stdout.read_text()
     assert "5" == (run_dir.checkpoints / "state").read_text()
     assert "said\ntoo late\n" == (superseded_dir(run_dir, "17.0") / "stdout.log").read_text()
-    ended = [event for event in journal.read(run_dir.journal) if event.name == "attempt"]
+    ended = [event for event in read_lines(run_dir.journal) if event.name == "attempt"]
     assert [(1, "lost")] == [(event.get("attempt"), event.get("reason")) for event in ended]
-    assert 2 == next_attempt(journal.read(run_dir.journal))
+    assert 2 == read_state(run_dir.journal).next_attempt
 
 
 def test_who_says_that_it_is_over_is_believed_and_nothing_is_copied(run_dir):
@@ -103,7 +103,7 @@ def test_a_life_that_was_closed_from_outside_is_over_unless_its_node_was_lost(ru
     write(run_dir, "submitted", job="18")
     placed_again(run_dir, "18.0")
     assert waits is is_apart(run_dir)
-    assert not [event for event in journal.read(run_dir.journal) if event.name == "attempt"]
+    assert not [event for event in read_lines(run_dir.journal) if event.name == "attempt"]
 
 
 def test_one_that_was_lost_before_it_had_dealt_with_the_first_leaves_that_to_the_next(run_dir):
@@ -120,12 +120,12 @@ def test_what_was_dealt_with_once_is_not_waited_for_again(run_dir):
     write(run_dir, "attempt", "17.1", attempt=2, reason="preempted", requeued=True)
     placed_again(run_dir, "17.2")
     assert not is_apart(run_dir, "17.1")
-    assert [["17.0"]] == [event.get("superseded") for event in journal.read(run_dir.journal) if event.get("superseded")]
+    assert [["17.0"]] == [event.get("superseded") for event in read_lines(run_dir.journal) if event.get("superseded")]
 
 
 def test_on_the_same_node_the_first_copy_is_killed_and_nothing_is_copied(run_dir):
     living = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
-    from launcher.tracking.record.run_record import process_started
+    from runtime.kernel.process_identity import process_started
 
     pid = {"pid": living, "pid_started": process_started(living)}
     write(run_dir, "placed", "17.0", node="here", attempt=1, **pid)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from journal_lines import write_event
 
 from launcher.cluster.engine import JobEnd, JobPhase, JobStatus
 from launcher.cluster.placement.reconcile import _settled, submitted_runs
-from launcher.journal import journal
 from launcher.journal.submitted import Job
 from launcher.run import active
 from launcher.run.recover import recover
@@ -37,8 +37,8 @@ def state(tmp_path):
 @pytest.fixture
 def run_dir(state):
     made = active.new_run(state)
-    journal.append(made.journal, "created", run_id=made.run_id, experiment="x", host="login", pid=2**22 + 1)
-    journal.append(made.journal, "submitted", engine="slurm", job="17")
+    write_event(made.journal, "created", run_id=made.run_id, experiment="x", host="login", pid=2**22 + 1)
+    write_event(made.journal, "submitted", engine="slurm", job="17")
     return made
 
 
@@ -97,7 +97,7 @@ def test_a_job_whose_program_was_not_there_says_its_exit_code(run_dir):
 
 
 def test_what_the_supervisor_wrote_goes_before_what_the_engine_says(run_dir):
-    journal.append(run_dir.journal, "finished", reason="completed", exit_code=0, signal=None)
+    write_event(run_dir.journal, "finished", reason="completed", exit_code=0, signal=None)
     settled(run_dir, ended(JobEnd.FAILED, exit_code=1))
     assert "completed" == fold(run_dir).reason
 
@@ -109,5 +109,5 @@ def test_a_supervisor_that_still_holds_its_lock_is_left_its_last_words(run_dir):
 
 
 def test_a_run_is_on_the_machine_where_its_job_began(run_dir):
-    journal.append(run_dir.journal, "placed", host="node1", job="17", attempt=1)
+    write_event(run_dir.journal, "placed", host="node1", job="17", attempt=1)
     assert "node1" == fold(run_dir).host

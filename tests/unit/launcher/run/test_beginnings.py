@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from journal_lines import write_event
 
-from launcher.journal import journal
 from launcher.run import active
 from launcher.run.recover import recover
 from runtime.state_dir import StateDir
@@ -21,7 +21,7 @@ def state(tmp_path: Path) -> StateDir:
 def test_a_run_is_marked_from_before_its_directory_is_there(state: StateDir) -> None:
     with active.beginning(state) as (run_dir, lock):
         assert [run_dir] == active.active_runs(state)
-        journal.append(run_dir.journal, "created")
+        write_event(run_dir.journal, "created")
     os.close(lock)
     assert [run_dir] == active.active_runs(state)
 

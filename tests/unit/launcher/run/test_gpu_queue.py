@@ -18,8 +18,8 @@ from launcher.config.spec import Gpu
 from launcher.errors import LaunchError
 from launcher.journal.status import Reason
 from launcher.run.gpus.gpu_queue import _LOOK_ANYWAY_S, GpuPlacement, refuse_unless_free, take_gpus_now, wait_for_gpus
+from launcher.run.supervisor.attempt import CancelledInQueue
 from launcher.run.supervisor.signal_inbox import SignalInbox
-from launcher.run.supervisor.withdrawn import Withdrawn
 from runtime.gpu.leases.lease import release
 
 pytestmark = pytest.mark.requires("cc")
@@ -173,7 +173,7 @@ def test_a_waiter_can_be_called_off(
     box: GpuBox, others: Others, inbox: SignalInbox, signum: signal.Signals, reason: Reason
 ) -> None:
     others.run("a1b2", 2)
-    with pytest.raises(Withdrawn) as off:
+    with pytest.raises(CancelledInQueue) as off:
         wait_for_gpus(plan_for(1), "run", inbox, lambda *_told: os.kill(os.getpid(), signum))
     assert off.value.reason is reason
 

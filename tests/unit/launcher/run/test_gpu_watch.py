@@ -18,12 +18,13 @@ import pynvml  # noqa: F401 - here, so that each watcher, a fork of this process
 import pytest
 from gpu_box import GpuBox
 from gpu_racers import plan_for
+from journal_lines import read_lines
 
-from launcher.journal import journal
+from launcher.journal.run_journal import Journal
 from launcher.journal.status import Reason
 from launcher.run.gpus.gpu_pool import GpuPool
 from launcher.run.gpus.gpu_watch import GpuWatch, gpus_with_hardware_errors
-from launcher.run.supervisor.demand import Demand
+from launcher.run.supervisor.attempt import StopRequest
 from launcher.tracking.record.gpu_usage import load_meters
 from runtime.state_dir import RunDir
 
@@ -42,7 +43,8 @@ def watching(box: GpuBox, tmp_path: Path) -> Iterator[Callable[..., GpuWatch]]:
 
     def start(**changes: Any) -> GpuWatch:
         settings = {"interval_s": 0.05, "sampling": True, "shared": False, "stop_when_idle_s": None, "meters": {}, **changes}
-        watch = GpuWatch(RunDir(tmp_path / "abc123"), box.uuids[::-1], **settings)
+        run_dir = RunDir(tmp_path / "abc123")
+        watch = GpuWatch(run_dir, Journal(run_dir.journal), box.uuids[::-1], **settings)
         watch.start()
         started.append(watch)
         return watch
@@ -62,7 +64,7 @@ def names_of_children() -> set[str]:
     return names
 
 
-def until(watch: GpuWatch, happened: Callable[[], object]) -> Demand | None:
+def until(watch: GpuWatch, happened: Callable[[], object]) -> StopRequest | None:
     """Take in what comes until something *happened* or the run is to end."""
     deadline = time.monotonic() + WITHIN_S
     while not happened():
@@ -74,7 +76,7 @@ def until(watch: GpuWatch, happened: Callable[[], object]) -> Demand | None:
 
 
 def notes(watch: GpuWatch) -> list[str]:
-    return [event.get("text") for event in journal.read(watch.run_dir.journal) if event.name == "note"]
+    return [event.get("text") for event in read_lines(watch.run_dir.journal) if event.name == "note"]
 
 
 def samples(watch: GpuWatch) -> list[dict[str, float]]:
@@ -137,7 +139,7 @@ def test_a_gpu_that_falls_off_the_bus_ends_the_run(watching: Callable[..., GpuWa
     box.lose(0)  # it doesn't tell its UUID any more
     box.fire_xid(0, 79)
     demand = until(watch, lambda: False)
-    assert Demand(Reason.GPU_LOST, "Xid 79 on GPU 0: the GPU has fallen off the bus") == demand
+    assert StopRequest(Reason.GPU_LOST, "Xid 79 on GPU 0: the GPU has fallen off the bus") == demand
 
 
 def test_a_gpu_that_answers_nothing_any_more_ends_the_run(watching: Callable[..., GpuWatch], box: GpuBox) -> None:
@@ -145,7 +147,7 @@ def test_a_gpu_that_answers_nothing_any_more_ends_the_run(watching: Callable[...
     until(watch, lambda: samples(watch))
     box.lose(1)
     demand = until(watch, lambda: False)
-    assert Demand(Reason.GPU_LOST, "GPU 1 is lost: NVML can't talk to it any more") == demand
+    assert StopRequest(Reason.GPU_LOST, "GPU 1 is lost: NVML can't talk to it any more") == demand
 
 
 def test_an_error_of_the_hardware_spoils_the_attempt(watching: Callable[..., GpuWatch], box: GpuBox) -> None:
@@ -158,7 +160,7 @@ def test_an_error_of_the_hardware_spoils_the_attempt(watching: Callable[..., Gpu
 
 def test_a_run_that_leaves_its_gpus_idle_is_stopped_when_asked_for(watching: Callable[..., GpuWatch]) -> None:
     demand = until(watching(stop_when_idle_s=0.3), lambda: False)
-    assert Demand(Reason.STOPPED, "its 2 GPUs were idle for 0.3 s (`gpu.stop_when_idle`)") == demand
+    assert StopRequest(Reason.STOPPED, "its 2 GPUs were idle for 0.3 s (`gpu.stop_when_idle`)") == demand
 
 
 def test_work_on_one_gpu_keeps_the_run(watching: Callable[..., GpuWatch], box: GpuBox) -> None:
@@ -232,7 +234,7 @@ def test_another_attempt_avoids_what_the_hardware_struck(watching: Callable[...,
     box.fire_xid(0, 31)
     box.fire_xid(1, 48)
     until(watch, lambda: len(notes(watch)) == 2)
-    struck = gpus_with_hardware_errors(journal.read(watch.run_dir.journal))
+    struck = gpus_with_hardware_errors(watch.journal.read())
     assert {box.uuids[1]} == struck
     assert (box.uuids[0],) == GpuPool(plan_for(1), avoided=struck).request.offers
     assert set(box.uuids) == set(GpuPool(plan_for(2), avoided=struck).request.offers), "there are no others"

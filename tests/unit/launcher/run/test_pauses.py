@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from journal_lines import state_after, write_event
 
-from launcher.journal import journal
-from launcher.journal.journal import Event
-from launcher.run.pauses import is_paused, paused_s
 from launcher.tracking.record.run_record import fold
 from runtime.state_dir import RunDir
 
-
-def events(*named: tuple[str, float]) -> list[Event]:
-    return [Event(name, at, {}) for name, at in named]
+ENDED = ("attempt", 20, {"attempt": 1, "reason": "oom"})
 
 
 @pytest.mark.parametrize(
@@ -26,12 +22,17 @@ def events(*named: tuple[str, float]) -> list[Event]:
         pytest.param([("started", 0), ("paused", 10), ("paused", 20), ("unpaused", 30)], 20, False, id="said twice"),
         pytest.param([("started", 0), ("unpaused", 30)], 0, False, id="an end without a beginning"),
         pytest.param([("started", 0), ("paused", 1), ("unpaused", 2), ("paused", 3), ("unpaused", 5)], 3, False, id="twice"),
-        pytest.param([("started", 0), ("paused", 10), ("attempt", 20), ("started", 30)], 0, False, id="in an attempt before"),
+        pytest.param(
+            [("started", 0), ("paused", 10), ("attempt", 20, {"attempt": 1, "reason": "oom"}), ("started", 30)],
+            0,
+            False,
+            id="in an attempt before",
+        ),
     ],
 )
-def test_pauses_add_up(named: list[tuple[str, float]], expected: float, paused: bool) -> None:
-    found = events(*named)
-    assert (expected, paused) == (paused_s(found, now=100), is_paused(found))
+def test_pauses_add_up(tmp_path: Path, named: list[tuple[str, float]], expected: float, paused: bool) -> None:
+    run = state_after(tmp_path, *named)
+    assert (expected, paused) == (run.paused_s(100), run.is_paused)
 
 
 def test_the_record_of_a_paused_run_says_so_until_it_goes_on(tmp_path: Path) -> None:
@@ -44,12 +45,12 @@ def test_the_record_of_a_paused_run_says_so_until_it_goes_on(tmp_path: Path) -> 
         "unpaused": "first_output",
     }
     for event, phase in expected.items():
-        journal.append(run_dir.journal, event)
+        write_event(run_dir.journal, event)
         record = fold(run_dir)
         assert record is not None
         assert phase == record.phase
-    journal.append(run_dir.journal, "paused")
-    journal.append(run_dir.journal, "stopping", reason="stopped")
+    write_event(run_dir.journal, "paused")
+    write_event(run_dir.journal, "stopping", reason="stopped")
     record = fold(run_dir)
     assert record is not None
     assert record.phase == "stopping"

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from journal_lines import read_lines, write_event
 
 from launcher.errors import ConfigError
-from launcher.journal import journal
 from launcher.run import active
 from launcher.run.resume import take_up_again
 from launcher.tracking.record.run_record import fold
@@ -20,9 +20,9 @@ from runtime.state_dir import RunDir, StateDir
 def run_dir(tmp_path: Path) -> RunDir:
     """A run that its cluster has lost: its node may live, and hold the lock."""
     run_dir = active.new_run(StateDir(tmp_path / "home").ensure())
-    journal.append(run_dir.journal, "created", run_id=run_dir.run_id)
-    journal.append(run_dir.journal, "submitted", engine="slurm", job="7")
-    journal.append(run_dir.journal, "finished", reason="lost", exit_code=125)
+    write_event(run_dir.journal, "created", run_id=run_dir.run_id)
+    write_event(run_dir.journal, "submitted", engine="slurm", job="7")
+    write_event(run_dir.journal, "finished", reason="lost", exit_code=125)
     return run_dir
 
 
@@ -35,7 +35,7 @@ def test_of_two_that_resume_a_run_that_was_lost_with_its_node_one_is_refused(run
         take_up_again(record, command_line=("launch", "resume"))  # it looked at the run before the other one took it
     assert is_locked(run_dir.supervisor_lock)
     assert os.path.samestat(os.fstat(held), run_dir.supervisor_lock.stat()), "whoever took it up has the lock"
-    assert 1 == sum(event.name == "resumed" for event in journal.read(run_dir.journal))
+    assert 1 == sum(event.name == "resumed" for event in read_lines(run_dir.journal))
     for descriptor in (lost, held):
         os.close(descriptor)
 
@@ -44,7 +44,7 @@ def test_one_that_is_complete_meanwhile_is_not_resumed(run_dir: RunDir) -> None:
     record = fold(run_dir)
     assert record is not None
     _, held = take_up_again(record, command_line=("launch", "resume"))
-    journal.append(run_dir.journal, "finished", reason="completed", exit_code=0)
+    write_event(run_dir.journal, "finished", reason="completed", exit_code=0)
     os.close(held)
     with pytest.raises(ConfigError, match="is complete"):
         take_up_again(record, command_line=("launch", "resume"))

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from journal_lines import write_event
 
-from launcher.journal import journal
 from launcher.run import active
 from launcher.run.start.sender import Sender
 from launcher.tracking import tracker_state
@@ -58,8 +58,8 @@ def silent() -> Iterator[socket.socket]:
 def trial(tmp_path: Path, uri: str) -> RunDir:
     run_dir = active.new_run(StateDir(tmp_path / "home").ensure())
     write_description(run_dir, Description("digits", "digits", "ada", 0, uri=uri))
-    journal.append(run_dir.journal, "created", run_id=run_dir.run_id)
-    journal.append(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
+    write_event(run_dir.journal, "created", run_id=run_dir.run_id)
+    write_event(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
     return run_dir
 
 

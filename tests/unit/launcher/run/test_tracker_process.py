@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from journal_lines import write_event
 
-from launcher.journal import journal
 from launcher.run import active
 from launcher.run.start.sender import Sender
 from launcher.run.supervisor.late_tracker import LateTracker
@@ -28,7 +28,7 @@ from runtime.state_dir import RunDir, StateDir
 @pytest.fixture
 def run_dir(tmp_path: Path) -> RunDir:
     run_dir = active.new_run(StateDir(tmp_path / "home").ensure())
-    journal.append(run_dir.journal, "created", run_id=run_dir.run_id)
+    write_event(run_dir.journal, "created", run_id=run_dir.run_id)
     return run_dir
 
 
@@ -70,7 +70,7 @@ def test_what_ends_trackers_at_once_may_be_over_when_the_next_but_one_begins(run
     assert tracker.replace()
     lock.rmdir()
     tracker.catch_up()
-    journal.append(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
+    write_event(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
     run_dir.metrics.write_text('{"loss": 0.5}\n')
     tracker.finish()
     assert [0.5] == [entry["value"] for entry in read_entries(run_dir.logged)]
@@ -83,7 +83,7 @@ def test_a_tracker_that_begins_at_the_end_is_handed_nothing_in_the_listeners_pla
     tracker = LateTracker(run_dir, -1, timer(60), -1, nobody, -1, sender=Sender(-1))
     listener = os.open(tmp_path, os.O_RDONLY)
     tracker.hand_listener(listener)  # by the end it is closed, and something else has its number
-    journal.append(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
+    write_event(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
     run_dir.metrics.write_text('{"loss": 0.5}\n')
     tracker.finish()
     os.close(listener)

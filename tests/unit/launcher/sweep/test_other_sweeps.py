@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from launcher.journal import journal
+from journal_lines import write_event
+
 from launcher.run import active
 from launcher.sweep.capacity import Need
 from launcher.sweep.other_sweeps import OtherSweeps
@@ -16,7 +17,7 @@ def living(state: StateDir, *, sweep: str | None = None, parent: bool = False, *
     """A run that begins, and the descriptor that stands for its supervisor."""
     with active.beginning(state) as (run_dir, lock_fd):
         sweep_id = run_dir.run_id if parent else sweep
-        journal.append(run_dir.journal, "created", sweep_id=sweep_id, needs=needs or None)
+        write_event(run_dir.journal, "created", sweep_id=sweep_id, needs=needs or None)
     return run_dir, lock_fd
 
 
@@ -28,11 +29,11 @@ def test_runs_are_counted_while_they_hold_what_they_need(tmp_path: Path) -> None
     looking = OtherSweeps(state, ours)
     assert (Need(2, 1 << 30, 0),) == looking.current_load().runs
 
-    journal.append(run.journal, "waiting", place=1, of=1)
+    write_event(run.journal, "waiting", place=1, of=1, text="a GPU")
     assert () == looking.current_load().runs, "in line it holds nothing"
-    journal.append(run.journal, "leased", gpus=[])
+    write_event(run.journal, "leased", gpus=[])
     assert 1 == len(looking.current_load().runs)
-    journal.append(run.journal, "finished", reason="completed")
+    write_event(run.journal, "finished", reason="completed")
     assert () == looking.current_load().runs, "only its record is still to be sent"
     for fd in (our_fd, run_fd, trial_fd):
         os.close(fd)

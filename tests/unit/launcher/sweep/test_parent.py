@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
+from journal_lines import write_event
 
-from launcher.cli.sweep.watch import sweep_ending
+from launcher.cli.sweep.watch import print_sweep_ending
 from launcher.errors import ConfigError, LaunchError
-from launcher.journal import journal
+from launcher.journal.run_journal import Journal
 from launcher.run import active
 from launcher.sweep.parent import SweepParent
 from runtime.errors import StoreError
@@ -32,7 +33,7 @@ def test_who_watches_is_told_why_and_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception, exit_code: int, said: str
 ) -> None:
     sweep = active.new_run(StateDir(tmp_path).ensure())
-    journal.append(sweep.journal, "created", run_id=sweep.run_id, sweep_id=sweep.run_id, experiment="probe")
-    SweepParent(sweep, is_open=True).fail(error)
-    assert exit_code == sweep_ending(sweep, quiet=True)
+    write_event(sweep.journal, "created", run_id=sweep.run_id, sweep_id=sweep.run_id, experiment="probe")
+    SweepParent(sweep, Journal(sweep.journal), is_open=True).fail(error)
+    assert exit_code == print_sweep_ending(sweep, quiet=True)
     assert said == capsys.readouterr().err

@@ -9,18 +9,18 @@ from typing import Any, cast
 
 import pytest
 
+from launcher.journal.status import Stage
 from launcher.run import active
 from launcher.sweep.capacity import Need, Offer
 from launcher.sweep.other_sweeps import OtherSweeps
 from launcher.sweep.room import MOST_UNSENT, Room
 from launcher.sweep.running import RunningTrials
-from launcher.sweep.stage import Stage
 from launcher.sweep.trial import Trial
 from runtime.state_dir import StateDir
 
 GIB = 1 << 30
 MACHINE = Offer(cpus=8, memory_bytes=32 * GIB, gpus=8)
-ENDED, COMING, IN_LINE, HOLDING = Stage.ENDED, Stage.COMING, Stage.IN_LINE, Stage.HOLDING
+ENDED, COMING, IN_LINE, HOLDING = Stage.ENDED, Stage.STARTING, Stage.QUEUED, Stage.HOLDING
 
 
 class Gpus:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from journal_lines import write_event
 
-from launcher.journal import journal
 from launcher.run import active
 from launcher.run.supervisor.tracker_process import start_tracker
 from launcher.tracking.mlflow.artifacts import pending
@@ -30,7 +30,7 @@ def run_with(state: StateDir, *, tracking: dict[str, Any] | None, sweep_id: str 
     plan = {"spec": spec, "lock": lock, "code": code, "build": {"steps": []}, "argv": [], "spec_digest": "", "base_digest": ""}
     run_dir.plan.write_text(json.dumps({"plan": plan, "image_digest": "", "identity": {"sweep_id": sweep_id}}))
     run_dir.outputs.mkdir()
-    journal.append(run_dir.journal, "created", run_id=run_dir.run_id)
+    write_event(run_dir.journal, "created", run_id=run_dir.run_id)
     return run_dir
 
 
@@ -41,7 +41,7 @@ def state(tmp_path: Path) -> StateDir:
 
 def finish(run_dir: RunDir) -> None:
     tracker = start_tracker(run_dir)
-    journal.append(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
+    write_event(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
     tracker.finish()
 
 
@@ -80,7 +80,7 @@ def test_trials_that_mlflow_hears_nothing_of_have_what_is_common_once_too(state:
 def test_one_that_has_not_ended_has_none_yet(state: StateDir) -> None:
     run_dir = run_with(state, tracking=None)
     finish_without_end = start_tracker(run_dir)
-    journal.append(run_dir.journal, "submitted", engine="slurm", job="1")  # nobody here calls it another supervisor
+    write_event(run_dir.journal, "submitted", engine="slurm", job="1")  # nobody here calls it another supervisor
     finish_without_end.finish()
     assert set() == record_of(run_dir)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from journal_lines import write_event
 
 from launcher.errors import LaunchError
-from launcher.journal import journal
 from launcher.run import active
 from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.description import Description
@@ -35,8 +35,8 @@ class Server:
 @pytest.fixture
 def run_dir(tmp_path: Path) -> RunDir:
     run_dir = active.new_run(StateDir(tmp_path / "home").ensure())
-    journal.append(run_dir.journal, "created", run_id=run_dir.run_id)
-    journal.append(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
+    write_event(run_dir.journal, "created", run_id=run_dir.run_id)
+    write_event(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
     return run_dir
 
 

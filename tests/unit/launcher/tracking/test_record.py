@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from journal_lines import write_event
 
 from launcher.errors import ConfigError
-from launcher.journal import journal
 from launcher.journal.status import Reason, RunStatus
 from launcher.run import active
-from launcher.tracking.record.run_record import RunRecord, find_run, fold, list_runs, process_started, same_process
+from launcher.tracking.record.run_record import RunRecord, find_run, fold, list_runs
 from runtime.file_lock import locked
+from runtime.kernel.process_identity import is_same_process, process_started
 from runtime.state_dir import RunDir, StateDir
 
 HERE = {"pid": os.getpid(), "pid_started": process_started(os.getpid())}
@@ -29,7 +30,7 @@ def a_run(state: StateDir, run_id: str, *events: tuple[str, float, dict[str, Any
     run_dir = state.run(run_id)
     run_dir.root.mkdir()
     for name, at, fields in events:
-        journal.append(run_dir.journal, name, at=at, **fields)
+        write_event(run_dir.journal, name, at=at, **fields)
     return run_dir
 
 
@@ -78,7 +79,7 @@ def test_the_status_follows_from_the_reason(reason: Reason, status: str) -> None
 def test_a_run_that_waits_is_scheduled_and_one_that_runs_is_running(state: StateDir) -> None:
     run_dir = a_run(state, "aaaaaa", ("created", 1, HERE))
     assert (RunStatus.SCHEDULED, True) == (folded(run_dir).status, folded(run_dir).alive)
-    journal.append(run_dir.journal, "started", init_pid=os.getpid(), init_started=HERE["pid_started"])
+    write_event(run_dir.journal, "started", init_pid=os.getpid(), init_started=HERE["pid_started"])
     assert (RunStatus.RUNNING, "started") == (folded(run_dir).status, folded(run_dir).phase)
 
 
@@ -106,9 +107,9 @@ def test_a_resumed_run_runs_again_and_counts_only_the_time_of_its_attempts(state
     )
     assert (6, 143, 2) == (folded(run_dir).duration_s, folded(run_dir).exit_code, folded(run_dir).attempt)
     for name, at in (("queued", 1000), ("started", 1001)):
-        journal.append(run_dir.journal, name, at=at, init_pid=os.getpid())
+        write_event(run_dir.journal, name, at=at, init_pid=os.getpid())
     assert (RunStatus.RUNNING, None) == (folded(run_dir).status, folded(run_dir).exit_code)
-    journal.append(run_dir.journal, "finished", at=1003, reason="completed", exit_code=0)
+    write_event(run_dir.journal, "finished", at=1003, reason="completed", exit_code=0)
     assert (RunStatus.FINISHED, 8) == (folded(run_dir).status, folded(run_dir).duration_s)
 
 
@@ -164,10 +165,10 @@ def test_the_last_of_no_runs(state: StateDir) -> None:
 def test_a_reused_process_number_is_not_the_process() -> None:
     started = process_started(os.getpid())
     assert started is not None
-    assert same_process(os.getpid(), started)
+    assert is_same_process(os.getpid(), started)
     boot, _, ticks = started.partition("+")
-    assert not same_process(os.getpid(), f"{boot}+{int(ticks) + 1}")
-    assert not same_process(os.getpid(), f"{boot[::-1]}+{ticks}"), "of another boot"
+    assert not is_same_process(os.getpid(), f"{boot}+{int(ticks) + 1}")
+    assert not is_same_process(os.getpid(), f"{boot[::-1]}+{ticks}"), "of another boot"
     pid = os.fork()
     if pid == 0:
         os._exit(0)
@@ -178,14 +179,14 @@ def test_a_reused_process_number_is_not_the_process() -> None:
 
 def test_what_a_run_takes_from_the_machine_does_not_rename_it(state: StateDir) -> None:
     run_dir = active.new_run(state)
-    journal.append(run_dir.journal, "created", run_id=run_dir.run_id, experiment="digits", name="warm-up")
-    journal.append(run_dir.journal, "acquired", kind="cgroup", name=f"launch-{run_dir.run_id}")
+    write_event(run_dir.journal, "created", run_id=run_dir.run_id, experiment="digits", name="warm-up")
+    write_event(run_dir.journal, "acquired", kind="cgroup", name=f"launch-{run_dir.run_id}")
     assert find_run(state, "warm-up").name == "warm-up"
 
 
 def test_a_record_is_strict_json_whatever_the_metrics_are(state: StateDir) -> None:
     run_dir = active.new_run(state)
-    journal.append(run_dir.journal, "created", run_id=run_dir.run_id, experiment="digits", params={"a": [float("nan")]})
+    write_event(run_dir.journal, "created", run_id=run_dir.run_id, experiment="digits", params={"a": [float("nan")]})
     run_dir.last_metrics.write_text('{"loss": NaN, "up": Infinity, "down": -Infinity, "fine": 0.5}')
     document = json.loads(json.dumps(find_run(state, run_dir.run_id).to_json(), allow_nan=False))
     assert document["metrics"] == {"loss": "NaN", "up": "Infinity", "down": "-Infinity", "fine": 0.5}
@@ -206,8 +207,9 @@ def test_a_record_is_strict_json_whatever_the_metrics_are(state: StateDir) -> No
     ],
 )
 def test_what_a_run_in_the_line_waits_for(state: StateDir, events: list[str], expected: str | None) -> None:
-    told = {"place": 1, "of": 2, "text": "1 GPU: 0 of 4 free"}
-    happened = [(name, 2 + number, told if name == "waiting" else {}) for number, name in enumerate(events)]
+    waiting = {"place": 1, "of": 2, "text": "1 GPU: 0 of 4 free"}
+    fields = {"waiting": waiting, "stopping": {"reason": "stopped"}, "attempt": {"attempt": 1, "reason": "oom"}}
+    happened = [(name, 2 + number, fields.get(name, {})) for number, name in enumerate(events)]
     record = fold(a_run(state, "aaaaaa", ("created", 1, HERE), *happened))
     assert record is not None
     assert record.waits_for == expected

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from journal_lines import write_event
 
-from launcher.journal import journal
 from launcher.tracking.record.run_record import RunRecord, find_run, fold, list_runs
 from runtime.state_dir import RunDir, StateDir
 
@@ -28,10 +28,10 @@ def _ended_run(state: StateDir, number: int) -> None:
     run_dir = state.run(f"{number:06x}")
     run_dir.root.mkdir()
     at = 100.0 * number
-    journal.append(run_dir.journal, "created", at=at, experiment="digits", params={"lr": number / 7}, overrides=["a=1"])
-    journal.append(run_dir.journal, "started", at=at + 1, attempt=1)
+    write_event(run_dir.journal, "created", at=at, experiment="digits", params={"lr": number / 7}, overrides=["a=1"])
+    write_event(run_dir.journal, "started", at=at + 1, attempt=1)
     usage = {"cpu_s": number / 3}
-    journal.append(run_dir.journal, "finished", at=at + 2, reason="completed", exit_code=0, usage=usage, facts={"cpu": "x"})
+    write_event(run_dir.journal, "finished", at=at + 2, reason="completed", exit_code=0, usage=usage, facts={"cpu": "x"})
     run_dir.last_metrics.write_text(json.dumps({"loss": 1 / (number + 1)} if number else {"loss": float("nan")}))
     run_dir.mlflow.write_text(json.dumps({"run_id": f"ml{number}", "experiment_id": "1", "ui_uri": "http://127.0.0.1:1"}))
     _settle(run_dir)
@@ -79,7 +79,7 @@ def test_the_second_look_reads_no_journal(state: StateDir) -> None:
 
 def test_what_is_told_of_a_run_later_counts(state: StateDir) -> None:
     list_runs(state)
-    journal.append(state.run("000002").journal, "resumed", pid=os.getpid())
+    write_event(state.run("000002").journal, "resumed", pid=os.getpid())
     partial = state.run("000004").root / "new"
     partial.write_text('{"loss": 0.125}')
     partial.rename(state.run("000004").last_metrics)
@@ -102,8 +102,8 @@ def test_a_removed_run_is_gone_and_a_new_one_is_there(state: StateDir) -> None:
 def test_a_record_of_the_index_is_the_one_that_was_folded(state: StateDir) -> None:
     for number in range(RUNS):
         run_dir = state.run(f"{number:06x}")
-        journal.append(run_dir.journal, "note", text="a note")
-        journal.append(run_dir.journal, "joined", node=1, about={"name": "n1", "host": "box"})
+        write_event(run_dir.journal, "note", text="a note")
+        write_event(run_dir.journal, "joined", node=1, about={"name": "n1", "host": "box"})
         _settle(run_dir)
     list_runs(state)
     kept = {record.run_id: record for record in list_runs(state)}
@@ -150,6 +150,6 @@ def test_the_last_is_the_sweep_that_was_launched_and_not_its_last_trial(state: S
     for number, fields in enumerate([{"sweep_id": "aaaaaa"}, {"sweep_id": "aaaaaa", "trial": 1}]):
         run_dir = state.run("aaaaaa" if number == 0 else "bbbbbb")
         run_dir.root.mkdir()
-        journal.append(run_dir.journal, "created", at=1e6 + number, **fields)
+        write_event(run_dir.journal, "created", at=1e6 + number, **fields)
     assert "aaaaaa" == find_run(state, "@last").run_id
     assert f"{RUNS - 1:06x}" == find_run(state, "@last~1").run_id

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from launcher.journal import journal
+from journal_lines import write_event
+
 from launcher.run import active
 from launcher.tracking import tracker_state
 from launcher.tracking.mlflow.address import LocalAddress
@@ -39,8 +40,8 @@ def test_those_that_it_left_open_end_with_the_run_and_once(tmp_path):
     for run_id in ("open", "ended"):
         node_sink.add_child(run_id)
     node_sink.end_child("ended")
-    journal.append(run_dir.journal, "created", run_id=run_dir.run_id)
-    journal.append(run_dir.journal, "finished", reason="stopped", exit_code=143, usage={})
+    write_event(run_dir.journal, "created", run_id=run_dir.run_id)
+    write_event(run_dir.journal, "finished", reason="stopped", exit_code=143, usage={})
     sink = LocalSink(run_dir, about)
     server = sink.client = Server(state)
     for _ in range(2):

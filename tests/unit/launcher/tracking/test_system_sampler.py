@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from journal_lines import read_lines
 
-from launcher.journal import journal
 from launcher.tracking.metrics.system_sampler import SystemSampler
 from launcher.tracking.mlflow.description import Description
 from runtime.cgroup.limits import Usage
@@ -76,7 +76,7 @@ def test_a_killed_process_is_told_while_the_program_waits_for_it(tmp_path: Path,
     for _ in range(10):
         sampler.sample_when_due()
         clock[0] += 0.5
-    notes = [event.get("text") for event in journal.read(RunDir(tmp_path).journal)]
+    notes = [event.get("text") for event in read_lines(RunDir(tmp_path).journal)]
     assert ["1 of its processes was killed at the memory limit of 64 MiB; the program goes on"] == notes
 
 

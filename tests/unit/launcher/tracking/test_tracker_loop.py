@@ -8,8 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from journal_lines import write_event
 
-from launcher.journal import journal
 from launcher.run import active
 from launcher.tracking import tracker_loop
 from launcher.tracking.metrics.metric_log import Observed
@@ -48,7 +48,7 @@ def test_a_sample_that_finds_no_room_ends_no_tracker(run_dir: RunDir, in_the_way
 
 def test_words_that_find_no_room_leave_the_tracker_to_what_else_it_has_to_do(run_dir: RunDir) -> None:
     run_dir.tracker_state.mkdir()
-    journal.append(run_dir.journal, "created", run_id=run_dir.run_id)
+    write_event(run_dir.journal, "created", run_id=run_dir.run_id)
     state = tracker_loop.tracker_state.TrackerState()
     tracker_loop._leave_word(run_dir, state, Observed(run_dir), failure="no answer")
     assert "no answer" == state.failure

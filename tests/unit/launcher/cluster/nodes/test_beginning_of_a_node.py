@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from journal_lines import read_lines, write_event
+
 from launcher.cluster.nodes.node import _begin
-from launcher.journal import journal
 from launcher.journal.submitted import Job, job_of
 from launcher.run import active
 from runtime.state_dir import StateDir
@@ -25,10 +26,10 @@ def begun(node, placement):
 
 def test_it_is_in_the_hands_of_the_engine_that_has_the_run(tmp_path):
     run_dir = active.new_run(StateDir(tmp_path).ensure())
-    journal.append(run_dir.journal, "submitted", engine="another", job="17")
+    write_event(run_dir.journal, "submitted", engine="another", job="17")
     node = run_dir.on_node(1)
     node.place.mkdir(parents=True)
     for _ in range(2):
         begun(node, "17.0")
-    assert Job("another", "17") == job_of(journal.read(node.journal))
-    assert ["submitted", "placed", "resumed", "submitted", "placed"] == [event.name for event in journal.read(node.journal)]
+    assert Job("another", "17") == job_of(read_lines(node.journal))
+    assert ["submitted", "placed", "resumed", "submitted", "placed"] == [event.name for event in read_lines(node.journal)]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from journal_lines import read_lines, write_event
 
 from launcher.cluster.nodes.left_nodes import leave_behind
-from launcher.journal import journal
 from runtime.state_dir import RunDir
 
 
@@ -19,7 +19,7 @@ def run_dir(tmp_path):
     (found.checkpoints / "last").write_text("step 3")
     node.stdout.write_text("step 3\n")
     for each in (found, node):
-        journal.append(each.journal, "placed", host="x", job="7")
+        write_event(each.journal, "placed", host="x", job="7")
     return found
 
 
@@ -31,7 +31,7 @@ def test_a_node_that_may_live_writes_beside_the_run(run_dir):
         checkpoint.write(" of yesterday")
     assert "step 3\n" == node.stdout.read_text()
     assert "step 3" == (run_dir.checkpoints / "last").read_text()
-    assert "what it writes is set aside" in journal.read(run_dir.journal)[-1].get("text")
+    assert "what it writes is set aside" in read_lines(run_dir.journal)[-1].get("text")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_node_that_may_live_writes_beside_the_run(run_dir):
     ],
 )
 def test_a_node_that_ended_leaves_everything_where_it_is(run_dir, where, event, fields):
-    journal.append(run_dir.on_node(where).journal, event, **fields)
+    write_event(run_dir.on_node(where).journal, event, **fields)
     leave_behind(run_dir, attempt=2, patience_s=0.0)
     assert [] == [*run_dir.root.glob("**/superseded")]
 
@@ -51,19 +51,19 @@ def test_a_node_that_ended_leaves_everything_where_it_is(run_dir, where, event, 
 def test_the_end_of_an_earlier_attempt_says_nothing_of_a_later_one(run_dir, word):
     """The first ended well and went on elsewhere, where the first node's machine was lost: nobody knows of the others."""
     node = run_dir.on_node(1)
-    journal.append(node.journal, "finished", reason="stopped")
+    write_event(node.journal, "finished", reason="stopped")
     said = {"left": {"node": 1, "ending": {"reason": "stopped"}}, "finished": {"reason": "stopped"}}
-    journal.append(run_dir.journal, word, **said[word])
+    write_event(run_dir.journal, word, **said[word])
     for each in (run_dir, node):
-        journal.append(each.journal, "resumed")
-        journal.append(each.journal, "placed", host="y", job="8", placement="8.0")
+        write_event(each.journal, "resumed")
+        write_event(each.journal, "placed", host="y", job="8", placement="8.0")
     leave_behind(run_dir, attempt=3, patience_s=0.0)
     assert [node.place / "superseded"] == [*node.place.glob("superseded")]
 
 
 def test_a_lost_node_is_asked_itself(run_dir):
-    journal.append(run_dir.journal, "left", node=1, ending={"reason": "lost"})
-    journal.append(run_dir.journal, "finished", reason="lost")
-    journal.append(run_dir.on_node(1).journal, "finished", reason="stopped")
+    write_event(run_dir.journal, "left", node=1, ending={"reason": "lost"})
+    write_event(run_dir.journal, "finished", reason="lost")
+    write_event(run_dir.on_node(1).journal, "finished", reason="stopped")
     leave_behind(run_dir, attempt=2, patience_s=0.0)
     assert [] == [*run_dir.root.glob("**/superseded")]

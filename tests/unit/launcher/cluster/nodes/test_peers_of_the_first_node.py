@@ -9,15 +9,14 @@ import sys
 import time
 
 import pytest
+from journal_lines import read_lines, write_event
 
 from launcher.cluster.nodes.peers import StepPeers, _Node
 from launcher.cluster.nodes.words import lines, outcome_document
 from launcher.journal import journal
 from launcher.journal.status import Reason
 from launcher.plan.program.meeting import Meeting
-from launcher.run.supervisor.attempt import Attempt
-from launcher.run.supervisor.demand import Demand
-from launcher.run.supervisor.followed import Followed
+from launcher.run.supervisor.attempt import Attempt, AttemptResult, StopRequest
 from launcher.run.supervisor.outcome import ExitOutcome
 from runtime.cgroup.limits import Usage
 from runtime.container.spec import ProcessExit
@@ -68,7 +67,7 @@ def heard(peers):
 
 
 def names(run_dir):
-    return [event.name for event in journal.read(run_dir.journal)]
+    return [event.name for event in read_lines(run_dir.journal)]
 
 
 def test_a_node_that_joins_and_completes_is_in_the_journal(peers, run_dir):
@@ -79,7 +78,7 @@ def test_a_node_that_joins_and_completes_is_in_the_journal(peers, run_dir):
     )
     assert heard(found) is None
     assert found.all_ended
-    joined, left = journal.read(run_dir.journal)
+    joined, left = read_lines(run_dir.journal)
     assert ("n1", ["GPU-1"]) == (joined.fields["about"]["name"], joined.fields["about"]["gpus"])
     assert "completed" == left.fields["ending"]["reason"]
 
@@ -93,10 +92,10 @@ def test_a_program_that_fails_elsewhere_demands_the_end_of_all_and_is_the_outcom
     failed = outcome_document("program", 7, None, None, machine=False)
     found = peers(lines(1, "here", name="n1", host="h", at=time.time()), lines(1, "ended", outcome=failed, at=9.0, told=False))
     demand = heard(found)
-    assert Demand(Reason.PROGRAM, "node 1 (`n1`): its program ended with exit code 7") == demand
+    assert StopRequest(Reason.PROGRAM, "node 1 (`n1`): its program ended with exit code 7") == demand
     found.ask(demand.reason)
     own = Attempt(ExitOutcome(143, 15, Reason.PROGRAM, demand.detail), Usage())
-    followed = Followed(ProcessExit(None, 15, at=10.0), Reason.PROGRAM, demand.detail, for_peers=True)
+    followed = AttemptResult(ProcessExit(None, 15, at=10.0), Reason.PROGRAM, demand.detail, for_peers=True)
     assert (7, None) == (found.verdict(own, followed).outcome.exit_code, found.asked)
 
 
@@ -109,7 +108,7 @@ def test_clocks_that_differ_do_not_change_who_was_first(peers):
     )
     heard(found)
     own = Attempt(ExitOutcome(1, None, Reason.PROGRAM), Usage())
-    assert 7 == found.verdict(own, Followed(ProcessExit(1, None, at=now), None)).outcome.exit_code
+    assert 7 == found.verdict(own, AttemptResult(ProcessExit(1, None, at=now), None)).outcome.exit_code
 
 
 def test_a_step_that_ends_without_a_word_loses_its_nodes_with_sruns_words(peers):
@@ -130,7 +129,7 @@ def test_long_words_of_two_nodes_that_come_mixed_are_understood(peers, run_dir):
     assert 1024 > max(map(len, mixed))
     found = peers(*mixed, size=3)
     assert (None, True) == (heard(found), found.all_ended)
-    about = [event.get("about") for event in journal.read(run_dir.journal) if event.name == "joined"]
+    about = [event.get("about") for event in read_lines(run_dir.journal) if event.name == "joined"]
     assert [flags, flags] == [each["cpu_flags"] for each in about]
     assert [] == found.said_by_srun
 
@@ -138,19 +137,19 @@ def test_long_words_of_two_nodes_that_come_mixed_are_understood(peers, run_dir):
 def test_a_node_whose_last_word_did_not_come_ended_as_its_own_journal_says(peers, run_dir):
     node = run_dir.on_node(1)
     node.place.mkdir(parents=True)
-    journal.append(node.journal, "finished", reason="program", exit_code=7, signal=None)  # of an earlier attempt
+    write_event(node.journal, "finished", reason="program", exit_code=7, signal=None)  # of an earlier attempt
     found = peers(script="import sys; sys.stdout.write({said!r})", size=3)
     found.nodes[1].written.new_events()
-    journal.append(node.journal, "resumed")
-    journal.append(node.journal, "finished", reason="completed", exit_code=0, signal=None)
+    write_event(node.journal, "resumed")
+    write_event(node.journal, "finished", reason="completed", exit_code=0, signal=None)
     assert "node 2: its job step has ended" == heard(found).detail
-    left = {event.get("node"): event.get("ending")["reason"] for event in journal.read(run_dir.journal)}
+    left = {event.get("node"): event.get("ending")["reason"] for event in read_lines(run_dir.journal)}
     assert {1: "completed", 2: "lost"} == left
 
 
 def test_a_machine_that_slurm_gives_up_is_lost(peers):
     found = peers(lines(1, "here", name="n1", host="h", at=0.0), b"srun: error: Node failure on n1\n")
-    assert Demand(Reason.LOST, "node 1 (`n1`): Slurm says that the machine has failed") == heard(found)
+    assert StopRequest(Reason.LOST, "node 1 (`n1`): Slurm says that the machine has failed") == heard(found)
 
 
 def test_a_node_that_is_silent_is_lost(peers):
@@ -170,7 +169,7 @@ def test_words_go_to_all_nodes_and_end_with_the_first(peers):
 
 def test_a_pause_is_passed_on(peers, run_dir):
     found = peers(script="import sys; sys.stdout.write(sys.stdin.read())")
-    journal.append(run_dir.journal, "paused")
+    write_event(run_dir.journal, "paused")
     found.look()
     found.step.stdin.close()
     assert b"pause\n" == found.step.stdout.read()

@@ -6,10 +6,11 @@ import json
 import signal
 
 import pytest
+from journal_lines import read_lines, write_event
 
 from launcher.cluster.trials import last_word
 from launcher.cluster.trials.exchange import ask
-from launcher.journal import journal
+from launcher.journal.run_journal import Journal, read_state
 from launcher.journal.status import Reason
 from launcher.run.supervisor.attempt import Attempt
 from launcher.run.supervisor.outcome import ExitOutcome
@@ -25,14 +26,14 @@ FAILED = ExitOutcome(1, None, Reason.PROGRAM)
 def trial(tmp_path):
     run_dir = RunDir(tmp_path)
     run_dir.spec.write_text(json.dumps({"timeout": None}))
-    journal.append(run_dir.journal, "created", run_id="abc123")
-    journal.append(run_dir.journal, "submitted", engine="slurm", job="17", worker=True)
+    write_event(run_dir.journal, "created", run_id="abc123")
+    write_event(run_dir.journal, "submitted", engine="slurm", job="17", worker=True)
     return run_dir
 
 
 def word(trial, outcome, *, is_first=False):
-    last_word.close(trial, Attempt(outcome, Usage()), is_first=is_first)
-    finished = journal.read(trial.journal)[-1]
+    last_word.close(trial, Journal(trial.journal), Attempt(outcome, Usage()), is_first=is_first)
+    finished = read_lines(trial.journal)[-1]
     return finished.get("reason"), finished.get("message")
 
 
@@ -55,7 +56,7 @@ def test_a_later_trial_is_not_to_blame_for_the_time_that_others_had(trial):
 
 def test_a_later_trial_that_ran_into_its_own_timeout_did(trial):
     trial.spec.write_text(json.dumps({"timeout": 5.0}))
-    journal.append(trial.journal, "started", at=journal.began_at(trial.journal) - 6.0)
+    write_event(trial.journal, "started", at=read_state(trial.journal).created_at - 6.0)
     assert "timeout" == word(trial, TIMEOUT)[0]
 
 

@@ -7,6 +7,7 @@ import signal
 from dataclasses import dataclass, field, replace
 
 import pytest
+from journal_lines import read_lines, write_event
 from line_engine import Line
 from sample_plan import DIGEST, PLAN, SPEC
 
@@ -16,7 +17,6 @@ from launcher.cluster.trials.exchange import WorkerDir, worker_dirs, write_line
 from launcher.cluster.trials.slots import ClusterSlots
 from launcher.config.spec import Cluster
 from launcher.errors import LaunchError
-from launcher.journal import journal
 from launcher.run import active
 from launcher.sweep.running import Running
 from launcher.sweep.trial import Trial
@@ -53,7 +53,7 @@ class Bed:
 
     def running(self) -> Running:
         run_dir = active.new_run(self.state)
-        journal.append(run_dir.journal, "created", run_id=run_dir.run_id, experiment="digits")
+        write_event(run_dir.journal, "created", run_id=run_dir.run_id, experiment="digits")
         return Running(TRIAL, run_dir)
 
     def started(self, slots: ClusterSlots) -> Running:
@@ -105,7 +105,7 @@ def test_a_trial_that_a_job_took_down_while_no_sweep_ran_is_tried_again(bed):
     bed.begun(slots)
     running = bed.started(slots)
     bed.line.end("1", JobEnd.CANCELLED)
-    journal.append(running.run_dir.journal, "finished", reason="stopped", exit_code=143)
+    write_event(running.run_dir.journal, "finished", reason="stopped", exit_code=143)
     over = bed.slots().adopt(running)
     assert over is not None
     assert "preempted" == over[1].reason
@@ -131,7 +131,7 @@ def test_a_trial_that_a_leaving_worker_did_not_begin_counts_as_preempted(bed):
     bed.say("left", why="no trial for 30 s")
     bed.line.end("1", JobEnd.COMPLETED)
     assert ["preempted"] == reasons(slots)
-    assert "its worker left before it began: no trial for 30 s" == journal.read(running.run_dir.journal)[-1].get("message")
+    assert "its worker left before it began: no trial for 30 s" == read_lines(running.run_dir.journal)[-1].get("message")
 
 
 def test_one_that_was_asked_to_stop_meanwhile_is_stopped(bed):
@@ -147,7 +147,7 @@ def test_one_that_was_asked_to_stop_meanwhile_is_stopped(bed):
 def test_a_trial_that_runs_on_this_machine_since_before_is_not_taken_for_one_that_has_ended(bed):
     running = bed.running()
     running.run_dir.plan.write_text("{}")
-    journal.append(running.run_dir.journal, "queued")
+    write_event(running.run_dir.journal, "queued")
     lock_fd = open_locked(running.run_dir.supervisor_lock)
     with pytest.raises(LaunchError, match=f"trial 1 still runs on this machine, as run `{running.run_dir.run_id}`"):
         bed.slots().adopt(running)
