@@ -15,7 +15,7 @@ from runtime.state_dir import state_dir
 from runtime.store.store import Store
 
 if TYPE_CHECKING:
-    from launcher.plan.images.verify import FileDifference, LayerDifference, Verdict
+    from launcher.plan.images.verify import FileMismatch, LayerDifference, Verification
 
 _FILES_SHOWN = 20
 
@@ -29,7 +29,7 @@ def verify_image(options: Options) -> int:
     return 0 if verdict.identical else 1
 
 
-def _verify(options: Options, talk: Talk) -> Verdict:
+def _verify(options: Options, talk: Talk) -> Verification:
     from launcher.cli.images.dockerfile_build import read_secret
     from launcher.cli.progress import build_progress
     from launcher.plan.images.verify import amend_places, recipe_of, verify
@@ -46,7 +46,7 @@ def _verify(options: Options, talk: Talk) -> Verdict:
         )
 
 
-def _print(verdict: Verdict) -> None:
+def _print(verdict: Verification) -> None:
     for note in verdict.notes:
         render.say(note)
     layers = counted(len(verdict.rebuilt.layers), "layer")
@@ -77,7 +77,7 @@ def _print_layer(difference: LayerDifference, of: int) -> None:
         print(f"  … {len(difference.files) - _FILES_SHOWN} files more (`--json` lists them)")
 
 
-def _document(verdict: Verdict) -> dict[str, object]:
+def _document(verdict: Verification) -> dict[str, object]:
     return {
         "identical": verdict.identical,
         "image_digest": str(verdict.image.digest),
@@ -100,5 +100,5 @@ def _document(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def _file_document(file: FileDifference) -> dict[str, object]:
+def _file_document(file: FileMismatch) -> dict[str, object]:
     return {"path": printable(file.path), "what": list(file.what), "detail": list(file.detail)}

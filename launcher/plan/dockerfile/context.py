@@ -30,7 +30,7 @@ CopiedFile = tuple[str, str, int, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenFiles:
     """What one source of COPY or ADD is."""
 
     source: str
@@ -52,7 +52,7 @@ class BuildContext:
         self._ignore = ignore
         self._cache = cache
 
-    def choose(self, source: str, *, exclude: Ignore | None, origin: Origin) -> list[Chosen]:
+    def choose(self, source: str, *, exclude: Ignore | None, origin: Origin) -> list[ChosenFiles]:
         """What *source*, a path or a pattern, means. A pattern that fits nothing means nothing, as in BuildKit."""
         clean = _clean(source)
         if not has_wildcards(clean):
@@ -63,7 +63,7 @@ class BuildContext:
             raise ConfigError(f"`{source}` is no pattern: {error}", origin=origin) from None
         return [self._one(match, match, exclude, origin) for match in matches]
 
-    def choose_with_parents(self, source: str, *, exclude: Ignore | None, origin: Origin) -> list[Chosen]:
+    def choose_with_parents(self, source: str, *, exclude: Ignore | None, origin: Origin) -> list[ChosenFiles]:
         """`--parents`: what fits *source* keeps its path, from the pivot `/./` on where there is one."""
         above, pivot, rest = f"/{source}".partition("/./")
         top, pattern = (_clean(above), _clean(rest)) if pivot and above else ("", _clean(source))
@@ -78,7 +78,7 @@ class BuildContext:
                     found.append(entry)
         if not found and not has_wildcards(source):
             raise self._missing(top if not pattern else f"{top}/{pattern}".lstrip("/"), source, origin)
-        return [Chosen(top, False, tuple(found))] if found else []
+        return [ChosenFiles(top, False, tuple(found))] if found else []
 
     def mounted(self, source: str, *, origin: Origin) -> tuple[tuple[str, int, str], ...]:
         """(path, mode, sha256) of the files at or below *source*, for `--mount=type=bind`."""
@@ -96,7 +96,7 @@ class BuildContext:
         """Keep the digests for the next time."""
         self._cache.save()
 
-    def _one(self, path: str, written: str, exclude: Ignore | None, origin: Origin) -> Chosen:
+    def _one(self, path: str, written: str, exclude: Ignore | None, origin: Origin) -> ChosenFiles:
         name = os.path.basename(path)
         path = self._follow(path, written, origin)
         status = self._status(path)
@@ -107,7 +107,7 @@ class BuildContext:
         if not stat.S_ISDIR(status.st_mode):
             left_out = exclude is not None and exclude.excludes(name)
             entry = None if left_out else self._entry(path, name, origin)
-            return Chosen(path, True, () if entry is None else (entry,))
+            return ChosenFiles(path, True, () if entry is None else (entry,))
         files = []
         for inner in self._below(path):
             below = inner[len(path) :].lstrip("/")
@@ -115,7 +115,7 @@ class BuildContext:
                 entry = self._entry(inner, below, origin)
                 if entry is not None:
                     files.append(entry)
-        return Chosen(path, False, tuple(files))
+        return ChosenFiles(path, False, tuple(files))
 
     def _follow(self, path: str, written: str, origin: Origin) -> str:
         """*path* without the links on its way: a source that is a link means what it links to (inside it, links stay links)."""

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from launcher.errors import ConfigError, Origin
-from launcher.plan.dockerfile.context import BuildContext, Chosen, CopiedFile
+from launcher.plan.dockerfile.context import ChosenFiles, CopiedFile
 from launcher.plan.dockerfile.dockerignore import Ignore
 from launcher.plan.dockerfile.document import Instruction
 from launcher.plan.dockerfile.expand import expand_text
-from launcher.plan.dockerfile.image_draft import ImageDraft
+from launcher.plan.dockerfile.image_draft import StageScope
 from launcher.plan.dockerfile.logical_lines import heredoc_word
-from launcher.plan.dockerfile.run_instruction import StageNumber
-from launcher.plan.dockerfile.variables import Warn, Words
+from launcher.plan.dockerfile.variables import Words
 from runtime.build.copy.go_match import has_wildcards
 from runtime.build.plan import ContextFiles, CopyFiles, FetchedFile, InlineFiles, StageFiles
 from runtime.errors import BadContent
@@ -55,19 +54,9 @@ class _Written:
         return self.instruction.keyword == "ADD"
 
 
-def copy_steps(
-    instruction: Instruction,
-    draft: ImageDraft,
-    words: Words,
-    *,
-    context: BuildContext,
-    stage_number: StageNumber,
-    label: str,
-    variables: dict[str, str],
-    warn: Warn,
-) -> list[CopyFiles]:
+def copy_steps(instruction: Instruction, scope: StageScope, *, label: str) -> list[CopyFiles]:
     """The steps of COPY or ADD; none when its patterns fit no file, which BuildKit lets pass."""
-    written = _fill_in(instruction, draft, words)
+    written = _fill_in(instruction, scope)
     _refuse_what_does_not_fit(written)
 
     def step(source: Source, *, unpack: bool = False, mode: int | None = written.mode) -> CopyFiles:
@@ -86,24 +75,25 @@ def copy_steps(
     paths = [word for word in written.sources if word not in inline and word not in addresses]
     steps: list[CopyFiles] = []
     if paths and instruction.flag("from") is not None:
-        steps.append(step(_stage_files(written, paths, stage_number)))
+        steps.append(step(_stage_files(written, paths, scope)))
     elif paths:
-        steps += _context_steps(written, paths, context, step, warn)
+        steps += _context_steps(written, paths, scope, step)
     for address in addresses:
         mode = written.mode if written.mode is not None else _FETCHED_MODE
         steps.append(step(_fetched(address, written), unpack=instruction.has_flag("unpack"), mode=mode))
     if inline:
-        steps.append(step(_inline(written, variables)))
+        steps.append(step(_inline(written, scope.variables)))
     return steps
 
 
-def _fill_in(instruction: Instruction, draft: ImageDraft, words: Words) -> _Written:
+def _fill_in(instruction: Instruction, scope: StageScope) -> _Written:
+    words = scope.words(instruction)
     *sources, target = instruction.words
     exclude = [words.one(pattern) for pattern in instruction.flag_values("exclude")]
     return _Written(
         instruction,
         tuple(word if heredoc_word(word) and instruction.form != "exec" else words.one(word) for word in sources),
-        join_target(draft.workdir, words.one(target)),
+        join_target(scope.draft.workdir, words.one(target)),
         Ignore.of(exclude, origin=instruction.origin) if exclude else None,
         _mode(instruction, words),
         words.one(instruction.flag("chown") or ""),
@@ -152,7 +142,7 @@ def _refuse_what_does_not_fit(written: _Written) -> None:
 # Another stage
 
 
-def _stage_files(written: _Written, paths: Sequence[str], stage_number: StageNumber) -> StageFiles:
+def _stage_files(written: _Written, paths: Sequence[str], scope: StageScope) -> StageFiles:
     instruction, origin = written.instruction, written.origin
     for flag in ("exclude", "parents"):
         if instruction.has_flag(flag):
@@ -163,24 +153,22 @@ def _stage_files(written: _Written, paths: Sequence[str], stage_number: StageNum
         hint = "name the image or stage with `FROM … AS name`, whose line may hold variables"
         raise ConfigError("`--from` cannot hold variables", origin=origin, hint=hint)
     patterns = tuple(posixpath.normpath(f"/{path}").lstrip("/") for path in paths)
-    return StageFiles(stage=stage_number(name, instruction), patterns=patterns)
+    return StageFiles(stage=scope.stage_number(name, instruction), patterns=patterns)
 
 
 # The context
 
 
-def _context_steps(
-    written: _Written, paths: Sequence[str], context: BuildContext, step: Callable[..., CopyFiles], warn: Warn
-) -> list[CopyFiles]:
-    parents = written.instruction.has_flag("parents")
+def _context_steps(written: _Written, paths: Sequence[str], scope: StageScope, step: Callable[..., CopyFiles]) -> list[CopyFiles]:
+    context, parents = scope.context, written.instruction.has_flag("parents")
     choose = context.choose_with_parents if parents else context.choose
-    chosen: list[Chosen] = []
+    chosen: list[ChosenFiles] = []
     for path in paths:
         chosen += choose(path, exclude=written.exclude, origin=written.origin)
     if not chosen:
         # `COPY package.json yarn.lock* ./` is how people write that a file may be missing: only nothing at all is a surprise.
         named = " or ".join(f"`{path}`" for path in paths)
-        warn(f"no file fits {named}, so {written.instruction.keyword} copies nothing", written.origin)
+        scope.warn(f"no file fits {named}, so {written.instruction.keyword} copies nothing", written.origin)
     if len(chosen) > 1 and not written.target.endswith("/"):
         _refuse_several(written, paths)
     said = any(name == "unpack" for name, _ in written.instruction.flags)
@@ -204,7 +192,7 @@ def _refuse_several(written: _Written, paths: Sequence[str]) -> None:
     raise ConfigError(f"`{pattern}` fits several files, so the target has to be a directory", origin=written.origin, hint=hint)
 
 
-def _join_files(chosen: Sequence[Chosen]) -> tuple[CopiedFile, ...]:
+def _join_files(chosen: Sequence[ChosenFiles]) -> tuple[CopiedFile, ...]:
     """The files of all sources by their place below the target; of two at one place the later."""
     by_place: dict[str, CopiedFile] = {}
     for one in chosen:

@@ -11,13 +11,14 @@ import re
 import signal
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
 
 from launcher.errors import ConfigError
 from launcher.plan.dockerfile.arguments import nanoseconds
+from launcher.plan.dockerfile.context import BuildContext
 from launcher.plan.dockerfile.document import Instruction
-from launcher.plan.dockerfile.variables import Words
+from launcher.plan.dockerfile.variables import Warn, Words
 from runtime.build.plan import ImageConfig
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -75,21 +76,34 @@ class ImageDraft:
         return (*(self.shell or DEFAULT_SHELL), command)
 
     def to_config(self, *, architecture: str) -> ImageConfig:
-        return ImageConfig(
-            env=dict(self.env),
-            workdir=self.workdir,
-            entrypoint=self.entrypoint,
-            command=self.command,
-            labels=dict(self.labels),
-            architecture=architecture,
-            user=self.user,
-            exposed_ports=tuple(sorted(self.exposed_ports)),
-            volumes=tuple(sorted(self.volumes)),
-            stop_signal=self.stop_signal,
-            shell=self.shell,
-            healthcheck=self.healthcheck,
-            onbuild=self.onbuild,
-        )
+        same = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "command_is_own"}
+        changed = {
+            "env": dict(self.env),
+            "labels": dict(self.labels),
+            "exposed_ports": tuple(sorted(self.exposed_ports)),
+            "volumes": tuple(sorted(self.volumes)),
+        }
+        return ImageConfig(**{**same, **changed}, architecture=architecture)
+
+
+StageNumber = Callable[[str, Instruction], int]
+"""`from` of an instruction → the number of that stage in the build plan."""
+
+
+class StageScope(NamedTuple):
+    """What the instructions of one stage see and change."""
+
+    draft: ImageDraft
+    variables: dict[str, str]
+    """What words and RUN see: ENV and ARG, the later over the earlier."""
+    context: BuildContext
+    stage_number: StageNumber
+    escape: str
+    warn: Warn
+
+    def words(self, instruction: Instruction) -> Words:
+        """For filling in the words of *instruction*."""
+        return Words(self.variables, escape=self.escape, origin=instruction.origin, warn=self.warn)
 
 
 _PORT = re.compile(r"(\d+)(?:-(\d+))?(?:/([A-Za-z]+))?")
@@ -97,12 +111,12 @@ _PROTOCOLS = ("tcp", "udp", "sctp")
 _MOST_PORTS = 65535
 
 
-def apply_metadata(instruction: Instruction, draft: ImageDraft, words: Words) -> bool:
-    """Change *draft* as *instruction* says. False: it is none of these instructions."""
+def apply_metadata(instruction: Instruction, scope: StageScope) -> bool:
+    """Change the draft of *scope* as *instruction* says. False: it is none of these instructions."""
     apply = _INSTRUCTIONS.get(instruction.keyword)
     if apply is None:
         return False
-    apply(instruction, draft, words)
+    apply(instruction, scope.draft, scope.words(instruction))
     return True
 
 

@@ -8,34 +8,22 @@ from __future__ import annotations
 import csv
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from launcher.errors import ConfigError, Origin
-from launcher.plan.dockerfile.context import BuildContext
 from launcher.plan.dockerfile.document import Instruction
-from launcher.plan.dockerfile.image_draft import ImageDraft
+from launcher.plan.dockerfile.image_draft import ImageDraft, StageScope
 from launcher.plan.dockerfile.logical_lines import heredoc_word
 from launcher.plan.dockerfile.variables import Words
 from launcher.plan.image_plan import RUN_NETWORK
 from runtime.build.plan import RunCommand, RunMount
 from runtime.suggestions import did_you_mean
 
-StageNumber = Callable[[str, Instruction], int]
-"""`from` of an instruction → the number of that stage in the build plan."""
-
 
 def run_step(
-    instruction: Instruction,
-    draft: ImageDraft,
-    words: Words,
-    *,
-    environment: Mapping[str, str],
-    context: BuildContext,
-    stage_number: StageNumber,
-    network: str,
-    label: str,
+    instruction: Instruction, scope: StageScope, *, environment: Mapping[str, str], network: str, label: str
 ) -> RunCommand:
     """The step of RUN. *environment*: ENV, ARG and proxies as they are here. *network*: what `default` means."""
     if instruction.flag("security") == "insecure":
@@ -44,9 +32,10 @@ def run_step(
     if instruction.flag_values("device"):
         hint = "build on the CPU; a run gets GPUs by `gpus`"
         raise ConfigError("`RUN --device` is not supported", origin=instruction.origin, hint=hint)
+    draft = scope.draft
     argv, stdin = _command(instruction, draft)
-    written = read_mounts(instruction.flag_values("mount"), words)
-    mounts = [_mount(one, instruction, draft, context, stage_number) for one in written]
+    written = read_mounts(instruction.flag_values("mount"), scope.words(instruction))
+    mounts = [_mount(one, instruction, scope) for one in written]
     asked = instruction.flag("network") or "default"
     return RunCommand(
         argv=argv,
@@ -93,18 +82,17 @@ def _interpreter(script: str, instruction: Instruction) -> tuple[str, ...]:
     return (program, *([argument.strip()] if argument.strip() else []), "/dev/stdin")
 
 
-def _mount(
-    written: WrittenMount, instruction: Instruction, draft: ImageDraft, context: BuildContext, stage_number: StageNumber
-) -> RunMount:
-    mount = mount_of(written, workdir=draft.workdir, origin=instruction.origin)
+def _mount(written: WrittenMount, instruction: Instruction, scope: StageScope) -> RunMount:
+    mount = mount_of(written, workdir=scope.draft.workdir, origin=instruction.origin)
     if written.from_ and written.from_ != "scratch":
-        return replace(mount, stage=stage_number(written.from_, instruction))
+        return replace(mount, stage=scope.stage_number(written.from_, instruction))
     if mount.kind == "bind" and written.from_ == "scratch":
         raise ConfigError("a bind mount `from=scratch` has no files", origin=instruction.origin, hint="`type=tmpfs` is empty")
     if mount.kind == "cache" and mount.source:
         raise ConfigError("a cache with a `source` needs a `from`", origin=instruction.origin)
     if mount.kind == "bind":
-        return replace(mount, context=context.root, files=context.mounted(mount.source, origin=instruction.origin))
+        files = scope.context.mounted(mount.source, origin=instruction.origin)
+        return replace(mount, context=scope.context.root, files=files)
     return mount
 
 

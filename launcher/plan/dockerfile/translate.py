@@ -15,7 +15,7 @@ from launcher.plan.dockerfile.context import BuildContext
 from launcher.plan.dockerfile.copy_instruction import copy_steps
 from launcher.plan.dockerfile.document import Dockerfile, Instruction, Stage
 from launcher.plan.dockerfile.expand import expand
-from launcher.plan.dockerfile.image_draft import ImageDraft, apply_metadata, env_pairs, join_workdir
+from launcher.plan.dockerfile.image_draft import ImageDraft, StageScope, apply_metadata, env_pairs, join_workdir
 from launcher.plan.dockerfile.parse import parse_trigger
 from launcher.plan.dockerfile.run_instruction import default_network, run_step
 from launcher.plan.dockerfile.stages import SCRATCH, check_platform, renumber, stage_before, target_stage
@@ -192,6 +192,14 @@ class _StageReader:
         self._number = number
         self._written: Stage = whole.dockerfile.stages[number]
         self._stage, self._fetches = whole.begun(number)
+        self._scope = StageScope(
+            self._stage.draft,
+            self._stage.variables,
+            whole.context,
+            lambda name, instruction: whole.number_of(name, number, instruction),
+            whole.dockerfile.escape,
+            whole.warn,
+        )
         self._position = 1 if self._fetches else 0
         self._total = 0
 
@@ -205,40 +213,30 @@ class _StageReader:
         return self._stage
 
     def _apply(self, instruction: Instruction, prefix: str) -> None:
-        stage, whole = self._stage, self._whole
-        words = Words(stage.variables, escape=whole.dockerfile.escape, origin=instruction.origin, warn=whole.warn)
-        if apply_metadata(instruction, stage.draft, words):
+        stage, scope = self._stage, self._scope
+        if apply_metadata(instruction, scope):
             return
         match instruction.keyword:
             case "ARG":
                 self._arg(instruction)
             case "ENV":
-                pairs = dict(env_pairs(instruction, words))
+                pairs = dict(env_pairs(instruction, scope.words(instruction)))
                 stage.variables |= pairs
                 stage.draft.env |= pairs
             case "WORKDIR":
                 label = self._label(instruction, prefix)
-                stage.draft.workdir = join_workdir(stage.draft.workdir, words.one(instruction.words[0]))
+                stage.draft.workdir = join_workdir(stage.draft.workdir, scope.words(instruction).one(instruction.words[0]))
                 if stage.draft.workdir != "/":
                     stage.steps.append(MakeDirectory(stage.draft.workdir, owner=stage.draft.user, label=label))
             case "RUN":
-                stage.steps.append(self._run(instruction, words, self._label(instruction, prefix)))
+                stage.steps.append(self._run(instruction, self._label(instruction, prefix)))
             case "COPY" | "ADD":
-                stage.steps += copy_steps(
-                    instruction,
-                    stage.draft,
-                    words,
-                    context=whole.context,
-                    stage_number=self._stage_number,
-                    label=self._label(instruction, prefix),
-                    variables=stage.variables,
-                    warn=whole.warn,
-                )
+                stage.steps += copy_steps(instruction, scope, label=self._label(instruction, prefix))
             case unknown:
                 raise ConfigError(f"{unknown} is not supported", origin=instruction.origin)
 
     def _arg(self, instruction: Instruction) -> None:
-        stage, escape = self._stage, self._whole.dockerfile.escape
+        stage, escape = self._stage, self._scope.escape
         for name, default in instruction.arguments():
 
             def expanded(default: str | None = default) -> str:
@@ -248,23 +246,12 @@ class _StageReader:
             if value is not None:
                 stage.variables[name] = value
 
-    def _run(self, instruction: Instruction, words: Words, label: str) -> Step:
+    def _run(self, instruction: Instruction, label: str) -> Step:
         if not self._stage.steps:
             hint = "begin the stage `FROM` an image"
             raise ConfigError("RUN in an image without files has nothing to run", origin=instruction.origin, hint=hint)
-        return run_step(
-            instruction,
-            self._stage.draft,
-            words,
-            environment={**self._whole.arguments.proxies, **self._stage.variables},
-            context=self._whole.context,
-            stage_number=self._stage_number,
-            network=self._whole.network,
-            label=label,
-        )
-
-    def _stage_number(self, name: str, instruction: Instruction) -> int:
-        return self._whole.number_of(name, self._number, instruction)
+        environment = {**self._whole.arguments.proxies, **self._stage.variables}
+        return run_step(instruction, self._scope, environment=environment, network=self._whole.network, label=label)
 
     def _label(self, instruction: Instruction, prefix: str) -> str:
         """`[runtime 3/5] COPY train.py .`, as BuildKit shows it."""

@@ -90,7 +90,7 @@ _IGNORE = "`gpu.require=ignore` starts it anyway"
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class CudaNeed:
     """A CUDA version, and who needs it."""
 
     who: str
@@ -132,7 +132,7 @@ def _image_demands(spec: ExperimentSpec, env: Mapping[str, str], gpus: Sequence[
             hint=f"take another image, or another driver; {_IGNORE}",
         )
     way_out = f"use an image with {_below(gpus)}"
-    return _judge(Need(f"`{spec.image.base}`", wanted, "image.base", way_out), gpus, where)
+    return _judge(CudaNeed(f"`{spec.image.base}`", wanted, "image.base", way_out), gpus, where)
 
 
 def _torch_needs(torch: TorchBuild, gpus: Sequence[Gpu], where: Where) -> tuple[str, ...]:
@@ -140,7 +140,7 @@ def _torch_needs(torch: TorchBuild, gpus: Sequence[Gpu], where: Where) -> tuple[
         return (f"{torch} has no CUDA in it: it can't use GPUs (`image.cuda=auto` takes a build that can)",)
     warnings: tuple[str, ...] = ()
     if _too_old(torch.cuda, gpus):
-        need = Need(f"{torch}", torch.cuda, "image.cuda", "`image.cuda=auto` takes a build that this driver runs")
+        need = CudaNeed(f"{torch}", torch.cuda, "image.cuda", "`image.cuda=auto` takes a build that this driver runs")
         warnings = _judge(need, gpus, where)
     without_code = [gpu for gpu in gpus if not torch.has_code_for(gpu.capability)]
     if without_code:
@@ -155,7 +155,7 @@ def _torch_needs(torch: TorchBuild, gpus: Sequence[Gpu], where: Where) -> tuple[
     return warnings
 
 
-def _judge(need: Need, gpus: Sequence[Gpu], where: Where) -> tuple[str, ...]:
+def _judge(need: CudaNeed, gpus: Sequence[Gpu], where: Where) -> tuple[str, ...]:
     """A warning or a refusal for a CUDA that is newer than the driver's."""
     gpu = gpus[0]
     floor = FLOORS.get(need.cuda[0])

@@ -36,7 +36,7 @@ _LOOKED_INTO = 200
 
 
 @dataclass(frozen=True, slots=True)
-class FileDifference:
+class FileMismatch:
     path: str
     what: tuple[str, ...]
     """`mode 0644 → 0755`, `content (12 bytes)`"""
@@ -52,13 +52,13 @@ class LayerDifference:
     recorded: str | None
     """diff_id; None: there is no such layer."""
     rebuilt: str | None
-    files: tuple[FileDifference, ...]
+    files: tuple[FileMismatch, ...]
     note: str = ""
     """Why there is nothing to compare."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verification:
     image: Image
     rebuilt: Image
     layers: tuple[LayerDifference, ...]
@@ -85,7 +85,7 @@ def verify(
     secrets: Mapping[str, bytes] | None = None,
     observer: BuildObserver | None = None,
     keep: bool = False,
-) -> Verdict:
+) -> Verification:
     """Make *image* again and compare. *asked* has the addresses to fetch from, where they differ from the recipe's.
 
     Raises ConfigError for an image without a recipe, and what a build raises; a file that is not available any more is named
@@ -113,7 +113,7 @@ def verify(
         kept = _keep(home, state, image) if keep else None
     del held  # whoever collects garbage meanwhile leaves the image alone
     notes = (*notes, *_secrets_not_given(steps, sources))
-    return Verdict(image, rebuilt, tuple(differences), tuple(configuration), notes, seconds, kept)
+    return Verification(image, rebuilt, tuple(differences), tuple(configuration), notes, seconds, kept)
 
 
 def recipe_of(image: Image, store: Store) -> Recipe:
@@ -187,7 +187,7 @@ def _layer_difference(position: int, before: Layer, store: Store, after: Layer, 
     files = []
     for number, change in enumerate(layer_difference(store.tree_of(before), fresh.tree_of(after))):
         detail = content_in_words(change, *roots) if number < _LOOKED_INTO else []
-        files.append(FileDifference(change.path, tuple(in_words(change)), tuple(detail)))
+        files.append(FileMismatch(change.path, tuple(in_words(change)), tuple(detail)))
     note = "" if files else "the same files; the streams differ"
     return LayerDifference(position, after.label, before.diff_id, after.diff_id, tuple(files), note)
 

@@ -129,10 +129,10 @@ class _TorchWish:
 def _torch_wish(cuda: str | None) -> _TorchWish:
     if cuda == "auto":
         # Imported here: a lock without it needs no GPUs.
-        from launcher.plan.requirements.torch_variant import this_machine
+        from launcher.plan.requirements.torch_variant import cuda_machine
 
-        machine = this_machine()
-        env = {} if machine.told_driver is None else {_UV_DRIVER: machine.told_driver}
+        machine = cuda_machine()
+        env = {} if machine.driver_for_uv is None else {_UV_DRIVER: machine.driver_for_uv}
         return _TorchWish(machine.backend, machine.runs, env, (machine.driver, machine.capability))
     backend = torch_backend(cuda)
     return _TorchWish(backend, None if backend is None else lambda variant: variant == backend)

@@ -91,9 +91,9 @@ def _current(path: Path, request: RequirementRequest, python: BasePython) -> tup
 def _fits_driver(variant: str | None) -> bool:
     """Whether a lock that was made for `auto` elsewhere suits this machine: CPU builds without a driver, and with one a CUDA
     build that its GPUs run."""
-    from launcher.plan.requirements.torch_variant import this_machine
+    from launcher.plan.requirements.torch_variant import cuda_machine
 
-    machine = this_machine()
+    machine = cuda_machine()
     if variant in (None, "cpu"):
         return machine.driver is None
     return machine.driver is not None and machine.runs(variant or "")

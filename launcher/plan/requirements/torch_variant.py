@@ -20,7 +20,7 @@ _VARIANT = re.compile(r"cu(\d+)(\d)")
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class CudaMachine:
     """What `auto` looks at."""
 
     driver: str | None = None
@@ -36,7 +36,7 @@ class Machine:
         return "auto"
 
     @property
-    def told_driver(self) -> str | None:
+    def driver_for_uv(self) -> str | None:
         """The driver that uv is told: an older one where the GPUs are too old for what the driver could run."""
         if self.capability is not None and self.capability < _TURING and self._branch >= FLOORS[13]:
             return _BEFORE_CUDA_13
@@ -56,14 +56,14 @@ class Machine:
         return version(self.driver)[0] if self.driver else 0
 
 
-def this_machine() -> Machine:
+def cuda_machine() -> CudaMachine:
     """The driver that is loaded and the GPUs that it drives; without a driver nothing is asked."""
     from runtime.gpu.nvidia.proc_driver import module_version
     from runtime.gpu.roots import Roots
 
     driver = module_version(Roots.of_this_machine())
     if driver is None:
-        return Machine()
+        return CudaMachine()
     from runtime.errors import GpuError
     from runtime.gpu.inventory import read_gpus
 
@@ -71,4 +71,4 @@ def this_machine() -> Machine:
         known = [float(gpu.capability) for gpu in read_gpus() if gpu.capability is not None and gpu.vendor == "nvidia"]
     except GpuError:  # what is wrong is said where GPUs are asked for; a lock can be made nevertheless
         known = []
-    return Machine(driver, min(known, default=None))
+    return CudaMachine(driver, min(known, default=None))

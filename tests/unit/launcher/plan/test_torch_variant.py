@@ -8,7 +8,7 @@ import pytest
 from gpu_box import make_box
 
 from launcher.plan.requirements.requirement_lock import _fits_driver
-from launcher.plan.requirements.torch_variant import Machine, this_machine
+from launcher.plan.requirements.torch_variant import CudaMachine, cuda_machine
 from tests.unit.launcher.plan.wheel_project import Project, make_wheel, names
 
 BUILDS = ("2.9.0+cpu", "2.9.0+cu126", "2.9.0+cu128", "2.9.0+cu130", "2.10.0+cu130")
@@ -65,25 +65,25 @@ def test_a_variant_that_is_named_is_taken_from_a_directory_too(project: Project,
 @pytest.mark.parametrize(
     ("machine", "backend", "told", "runs"),
     [
-        (Machine(), "auto", None, {"cpu", "cu126", "cu128", "cu130"}),
-        (Machine("580.95.05", 9.0), "auto", "580.95.05", {"cpu", "cu126", "cu128", "cu130"}),
-        (Machine("580.95.05", 7.0), "auto", "579", {"cpu", "cu126", "cu128"}),
-        (Machine("580.95.05", 6.1), "cu126", "579", {"cpu", "cu126"}),
-        (Machine("580.95.05", 12.0), "auto", "580.95.05", {"cpu", "cu128", "cu130"}),
-        (Machine("535.104.05", 8.0), "auto", "535.104.05", {"cpu", "cu126", "cu128"}),
-        (Machine("470.57.02", 8.0), "auto", "470.57.02", {"cpu"}),
+        (CudaMachine(), "auto", None, {"cpu", "cu126", "cu128", "cu130"}),
+        (CudaMachine("580.95.05", 9.0), "auto", "580.95.05", {"cpu", "cu126", "cu128", "cu130"}),
+        (CudaMachine("580.95.05", 7.0), "auto", "579", {"cpu", "cu126", "cu128"}),
+        (CudaMachine("580.95.05", 6.1), "cu126", "579", {"cpu", "cu126"}),
+        (CudaMachine("580.95.05", 12.0), "auto", "580.95.05", {"cpu", "cu128", "cu130"}),
+        (CudaMachine("535.104.05", 8.0), "auto", "535.104.05", {"cpu", "cu126", "cu128"}),
+        (CudaMachine("470.57.02", 8.0), "auto", "470.57.02", {"cpu"}),
     ],
     ids=["no driver", "Hopper", "Volta", "Pascal", "Blackwell", "older driver", "driver before CUDA 12"],
 )
-def test_old_gpus_and_old_drivers_have_their_builds(machine: Machine, backend: str, told: str | None, runs: set[str]) -> None:
-    assert (backend, told) == (machine.backend, machine.told_driver)
+def test_old_gpus_and_old_drivers_have_their_builds(machine: CudaMachine, backend: str, told: str | None, runs: set[str]) -> None:
+    assert (backend, told) == (machine.backend, machine.driver_for_uv)
     assert runs == {variant for variant in ("cpu", "cu126", "cu128", "cu130") if machine.runs(variant)}
 
 
 @pytest.mark.requires("cc")
 def test_the_machine_is_its_loaded_driver_and_its_weakest_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use(tmp_path, monkeypatch, "580.95.05", "13.0")
-    assert Machine("580.95.05", 9.0) == this_machine()
+    assert CudaMachine("580.95.05", 9.0) == cuda_machine()
 
 
 @pytest.mark.requires("cc")

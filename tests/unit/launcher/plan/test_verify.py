@@ -11,7 +11,7 @@ import pytest
 
 from launcher.errors import ConfigError, LaunchError
 from launcher.plan.images.recipe import attach_recipe
-from launcher.plan.images.verify import Verdict, verify
+from launcher.plan.images.verify import Verification, verify
 from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, ContextFiles, CopyFiles, CopyIn, ImageConfig, MakeVenv, Step
 from runtime.oci.digest import digest_bytes
@@ -68,7 +68,7 @@ def recorded(store: Store, plan: BuildPlan) -> Image:
     return image
 
 
-def verified(image: Image, store: Store, state: StateDir, *, keep: bool = False) -> Verdict:
+def verified(image: Image, store: Store, state: StateDir, *, keep: bool = False) -> Verification:
     return verify(image, store, state=state, environ={}, keep=keep)
 
 
