@@ -6,11 +6,15 @@ what there is.
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 
 from launcher.journal import journal
+
+
+class Superseded(BaseException):
+    """Our placement has no say in the run any more. Not an Exception: nobody who deals with failures shall take it for one; it is
+    seen where the work on the run began."""
 
 
 class Watch:
@@ -27,18 +31,21 @@ class Watch:
             self._events.new_events()
             return self._events.fence.placement != self._placement
 
+    def check(self) -> None:
+        """Raises Superseded, and OSError when the journal cannot be read."""
+        if self.is_superseded():
+            raise Superseded
+
 
 _watch: Watch | None = None
 
 
 def watch(journal_path: Path, placement: str) -> None:
-    """For this process and its children: from here on `leave_if_superseded` looks."""
+    """For this process and its children: who tracks the run looks there (`own_watch`)."""
     global _watch
     _watch = Watch(journal_path, placement)
 
 
-def leave_if_superseded() -> None:
-    """End this process, at once and without another word, when its placement has been superseded. Nothing where none is known:
-    the submitting machine, and every run of one's own machine."""
-    if _watch is not None and _watch.is_superseded():
-        os._exit(1)
+def own_watch() -> Watch | None:
+    """The one of this process; None where no placement is known: the submitting machine, and every run of one's own machine."""
+    return _watch

@@ -24,7 +24,7 @@ from launcher.journal.status import Reason
 from launcher.run import active
 from launcher.run.start.create_run import announce_pid
 from launcher.run.start.supervisor_link import open_supervisor, other_machine
-from launcher.run.supervisor.tracker_process import TrackerProcess, start_tracker
+from launcher.run.supervisor.tracker_process import TrackerProcess
 from launcher.sweep.run_sweep import SweepEnd
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking.mlflow.description import Description, user_name, write_description
@@ -54,7 +54,7 @@ class SweepParent:
         """The sweep runs from now on, for the first time or again. Forks the tracker, which keeps the standard streams."""
         self.is_open = True
         active.mark_again(self.run_dir)
-        self.tracker = start_tracker(self.run_dir)
+        self.tracker = TrackerProcess(self.run_dir)
         self.journal.append(Started())
 
     def message(self, text: str) -> None:

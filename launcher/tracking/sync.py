@@ -1,24 +1,50 @@
-"""Send to MLflow what it missed of runs that are over: the server was down, or the tracker was killed.
+"""A run's files and its way to MLflow, in the hands of whoever sends: its tracker while it goes on (`tracked_run.py`), later
+`sync_run` for what MLflow missed, because the server was down or the tracker was killed.
 
-The same `Sink` as during the run, under the same lock, so that a run's tracker and a `launch sync` never push at once.
+Both hold `tracker.lock`, so that a run's tracker and a `launch sync` never send at once.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.journal.journal import read
 from launcher.tracking import tracker_state
-from launcher.tracking.metrics.metric_files import metric_files
-from launcher.tracking.metrics.metric_log import Observed
+from launcher.tracking.metrics.metric_files import MetricFile, metric_files
+from launcher.tracking.metrics.metric_log import MetricLog
 from launcher.tracking.mlflow.address import LocalAddress
-from launcher.tracking.mlflow.description import current_status, describe
+from launcher.tracking.mlflow.description import Description, current_status, describe
 from launcher.tracking.mlflow.local_sink import open_sink
 from runtime.file_lock import LockBusy, locked
 from runtime.state_dir import RunDir, StateDir
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """What is found of a run, and what MLflow is told of it."""
+
+    run_dir: RunDir
+    log: MetricLog
+    files: tuple[MetricFile, ...]
+    description: Description | None
+    """None: MLflow shall not know of it."""
+
+    def follow(self, *, to_the_end: bool = False) -> None:
+        """Take in the metrics that files have got since the last time. Raises LaunchError and OSError."""
+        for file in self.files:
+            file.follow(to_the_end=to_the_end)
+        self.log.write_last_metrics(at_once=to_the_end)
+
+
+@contextmanager
+def open_run(run_dir: RunDir, *, wait: bool = True) -> Iterator[OpenRun]:
+    """Hold the run for the body. Raises LockBusy, when somebody else has it and *wait* is false."""
+    with locked(lock_path(run_dir), wait=wait), closing(MetricLog(run_dir)) as log:
+        yield OpenRun(run_dir, log, metric_files(run_dir, log), describe(run_dir))
 
 
 def is_synced(run_dir: RunDir) -> bool:
@@ -35,16 +61,13 @@ def sync_run(run_dir: RunDir, *, timeout_s: float = 60.0, environ: Mapping[str, 
     Raises LaunchError when MLflow cannot be reached or refuses.
     """
     try:
-        with locked(lock_path(run_dir), wait=False), closing(Observed(run_dir)) as observed:
-            for file in metric_files(run_dir, observed):
-                file.follow(to_the_end=True)
-            observed.write_last_metrics()
-            description = describe(run_dir)
-            if description is None:
+        with open_run(run_dir, wait=False) as run:
+            run.follow(to_the_end=True)
+            if run.description is None:
                 return False
-            sink = open_sink(run_dir, description, timeout_s=timeout_s, environ=environ)
-            if observed.notes:  # what they are about is taken in, and nobody comes upon it again
-                sink.state.notes = observed.notes
+            sink = open_sink(run_dir, run.description, timeout_s=timeout_s, environ=environ)
+            if run.log.notes:  # what they are about is taken in, and nobody comes upon it again
+                sink.state.notes = run.log.notes
                 tracker_state.save(run_dir, sink.state)
             if isinstance(sink.address, LocalAddress):
                 from launcher.tracking.mlflow.local_server import ensure_server
@@ -60,5 +83,5 @@ def sync_run(run_dir: RunDir, *, timeout_s: float = 60.0, environ: Mapping[str, 
 
 
 def lock_path(run_dir: RunDir) -> Path:
-    """Held by whoever pushes for the run."""
+    """Held by whoever sends for the run."""
     return run_dir.place / "tracker.lock"

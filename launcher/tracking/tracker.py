@@ -1,52 +1,56 @@
-"""The tracker: a process that stands between a run and MLflow, so that neither the supervisor nor the program waits for it.
+"""The tracker: a process that stands between runs and MLflow, so that neither supervisors nor programs wait for it.
 
-Forked by the supervisor. It makes the MLflow run, says so on *ready_fd*, serves the gateway on the listeners that come through
-*channel*, follows the files that metrics are found in, and sends everything on. When *alive_fd* ends, it looks at the journal:
-a finished run is sent to its end; for one that lost its supervisor, *orphaned* is called. Killing the tracker loses nothing: the
-next one, or `sync.py`, sends the rest.
-This file is imported by the supervisor and stays light; the work is `tracker_loop.py`.
+There is one program, for a run or for many. A supervisor forks it for its run; the runs of a command with several share one,
+which the fork server forks and which is given runs through a *control* socket. It makes the MLflow run, serves the gateway on the
+container's listener, follows the files that metrics are found in, and sends everything on. Killing it loses nothing: the
+supervisors notice, and fork one each, which goes on where this stopped.
+
+Between a supervisor and the tracker there is one socket a run (SOCK_SEQPACKET), its *channel*, one message a word:
+
+    READY {json}     to the supervisor: {"mlflow": {"run_id", "experiment_id", ...}, "token": "...", "error": null or why not yet}
+                     `provisional: true` when MLflow hasn't answered yet: the gateway translates the id that the program has;
+                     {"mlflow": null} with `tracking: null`; {"error": "..."} when it cannot be tracked, and why
+    LISTENER (+ fd)  to the tracker: the gateway's listener
+    CATCH_UP         to the tracker: take in what the run's files hold now, and answer CAUGHT_UP
+    END              to the tracker: the run's journal is closed; send the rest
+    DONE             to the supervisor: nothing more will come; MLflow has everything, or will not have it soon
+
+When the channel ends without END, the supervisor has died, and the tracker calls another one; when it ends without DONE, the
+tracker has died. This file is imported by the supervisor and stays light; the work is `tracker_loop.py`.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
+from runtime.kernel.processes import close_fds
 from runtime.state_dir import RunDir
 
-if TYPE_CHECKING:
-    from launcher.plan.launch_plan import LaunchPlan
+READY = b"ready "
+LISTENER = b"listener"
+CATCH_UP = b"catch up"
+CAUGHT_UP = b"caught up"
+END = b"end"
+DONE = b"done"
 
-LISTENER = b"l"
-"""On *channel*, with a descriptor: the gateway's listener."""
-
-CATCH_UP = b"e"
-"""On *channel*: take in what the run's files hold now, and say the same word back."""
+MESSAGE_MAX = 1 << 16
 
 
-def main(
-    run_dir: RunDir,
-    plan: LaunchPlan | None = None,
+def serve(
     *,
-    channel: socket.socket | None,
-    ready_fd: int,
-    alive_fd: int,
+    run: tuple[RunDir, socket.socket] | None = None,
+    control: socket.socket | None = None,
     pause_s: float = 0.0,
-    orphaned: Callable[[], None] | None = None,
+    call_supervisor: Callable[[RunDir], None] | None = None,
 ) -> NoReturn:
-    """The whole life of the tracker. One line goes to *ready_fd*:
+    """The whole life of the tracker: that of *run* with its channel, or that of all runs that come through *control*.
 
-    {"mlflow": {"run_id", "experiment_id", ...}, "token": "..."}    `provisional: true` when MLflow hasn't answered yet: the
-                                                                   gateway translates the id that the program was given
-    {"mlflow": null}                                               `tracking: null`
-    {"error": "..."}                                               it cannot be tracked, and why
-
-    *plan* is not needed: everything stands in the run's directory. *pause_s*: begin after so long, or when the run is over.
-    *orphaned*: what to do about a run whose supervisor died.
+    *pause_s*: begin with *run* after so long, or when it is over. *call_supervisor*: what to do about a run whose supervisor
+    died. Everything else about a run stands in its directory.
     """
     exit_code = 1
     try:
@@ -54,25 +58,18 @@ def main(
         signal.set_wakeup_fd(-1)
         # A tracker of a sweep's parent is in the terminal's foreground group: Ctrl-C is for the sweep, and its end is to be told.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _close_others({ready_fd, alive_fd, *((channel.fileno(),) if channel else ())})
-        select.select([alive_fd], [], [], pause_s)
-        from launcher.tracking import tracker_loop
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # A supervisor's lock above all must not outlive it in us.
+        close_fds(keep=[each.fileno() for each in (control, run and run[1]) if each is not None])
+        from launcher.tracking.tracker_loop import Tracker
 
-        exit_code = tracker_loop.run(run_dir, channel=channel, ready_fd=ready_fd, alive_fd=alive_fd)
-        if orphaned is not None and not tracker_loop.is_over(run_dir):
-            orphaned()
+        tracker = Tracker(control, call_supervisor=call_supervisor)
+        if run is not None:
+            tracker.take(*run, pause_s=pause_s)
+        exit_code = 0 if tracker.serve() else 1
     except BaseException:
         import traceback
 
         traceback.print_exc()
     finally:
         os._exit(exit_code)
-
-
-def _close_others(kept: set[int]) -> None:
-    """Close what the supervisor had open: its lock above all, which must not outlive it in us."""
-    begin = 3
-    for descriptor in sorted(kept):
-        os.closerange(begin, descriptor)
-        begin = descriptor + 1
-    os.closerange(begin, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 65_536 else 65_536)

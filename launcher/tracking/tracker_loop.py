@@ -1,314 +1,186 @@
-"""What the tracker does between its fork and its end. Two threads and the gateway's: one watches the run, one talks to MLflow.
-
-The watcher never waits for a network. The talker (`Pusher`) sends what is new at most twice a second, waits longer after each
-failure, and starts the local server when nobody listens.
+"""What the tracker does between its fork and its end: one thread that waits for what supervisors say, for programs that connect,
+and for the time at which it looks at each run's files again. It never waits for a network; each run has a thread that does
+(`tracked_run.py`), and so has each of a program's connections (`gateway.py`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import select
 import socket
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
-from launcher.errors import LaunchError
-from launcher.journal import journal
-from launcher.journal.superseded import leave_if_superseded
-from launcher.tracking import tracker, tracker_state
-from launcher.tracking.metrics.metric_files import MetricFile, metric_files
-from launcher.tracking.metrics.metric_log import Observed
-from launcher.tracking.metrics.system_sampler import SystemSampler
-from launcher.tracking.mlflow.address import LocalAddress
-from launcher.tracking.mlflow.connection import MlflowUnreachable
-from launcher.tracking.mlflow.description import Description, current_status, describe
-from launcher.tracking.mlflow.local_sink import open_sink
-from launcher.tracking.mlflow.own_run import OwnRun
-from launcher.tracking.mlflow.sink import Sink
-from launcher.tracking.sync import lock_path
-from runtime.file_lock import locked
-from runtime.state_dir import RunDir, StateDir
+from launcher.journal import superseded
+from launcher.tracking import tracker
+from launcher.tracking.tracked_run import LAST_TRIES_S, TrackedRun, is_over
+from runtime.state_dir import RunDir
 
-if TYPE_CHECKING:
-    from launcher.tracking.gateway.gateway import Gateway
-
-_POLL_S = 0.1
-_SUPERSEDED_EVERY_S = 1.0
-"""Before anything is sent, too (`mlflow_connection`, `gateway`): this is for a copy that has nothing to send."""
+_LOOK_S = 0.1
+_LOOK_FOR_READY_S = 0.05
 _SWITCH_S = 0.0005
-_PUSH_EVERY_S = 0.5
-_LONGEST_WAIT_S = 30.0
-
-# How long the program's start may wait for the real id of its MLflow run. A program without MLflow's client needs none.
-_PATIENCE_S = 10.0
-_PATIENCE_WITHOUT_CLIENT_S = 0.05
-
-# How long a run that may begin late is waited for: when it ends before, MLflow hears of it once, with all that it has.
-_MAY_END_SOON_S = 1.0
-
-# How long a run that is over may take to reach a server that doesn't answer, before that is left to `launch sync`.
-_LAST_TRIES_S = 10.0
-
-
-def run(run_dir: RunDir, *, channel: socket.socket | None, ready_fd: int, alive_fd: int) -> int:
-    """Returns 0 when MLflow knows everything there is to know."""
-    with locked(lock_path(run_dir)):
-        observed = Observed(run_dir)
-        description = describe(run_dir)
-        if description is None:
-            _say(ready_fd, {"mlflow": None})
-            _watch(run_dir, observed, channel=channel, alive_fd=alive_fd)
-            _complete_record(run_dir, observed)
-            _leave_word(run_dir, tracker_state.load(run_dir), observed)
-            return 0
-        try:
-            sink = open_sink(run_dir, description)
-        except LaunchError as error:
-            _say(ready_fd, {"error": error.message})
-            _watch(run_dir, observed, channel=channel, alive_fd=alive_fd)
-            _complete_record(run_dir, observed)
-            _leave_word(run_dir, tracker_state.load(run_dir), observed, failure=error.message)
-            return 1
-        return _track(run_dir, description, observed, sink, channel=channel, ready_fd=ready_fd, alive_fd=alive_fd)
-
-
-def is_over(run_dir: RunDir) -> bool:
-    """Whether the run's journal has its last word."""
-    return current_status(journal.read(run_dir.journal))[0].is_final
-
-
-def _track(
-    run_dir: RunDir,
-    description: Description,
-    observed: Observed,
-    sink: Sink,
-    *,
-    channel: socket.socket | None,
-    ready_fd: int,
-    alive_fd: int,
-) -> int:
-    # Two threads and more share one interpreter: whoever answers the program waits this long at most for who talks to MLflow.
-    sys.setswitchinterval(_SWITCH_S)
-    state = sink.state
-    # A program that was adopted from a dead supervisor still has the token and the id that it was given then.
-    if not (state.token and state.provisional_id):
-        state.token = state.token or tracker_state.new_token()
-        state.provisional_id = state.provisional_id or tracker_state.new_run_id()
-        with contextlib.suppress(OSError):  # a full disk; each answer of MLflow writes it again
-            tracker_state.save(run_dir, state)
-    pusher = Pusher(sink)
-    pusher.start()
-    own = OwnRun(description, observed)
-    pusher.answered.wait(_PATIENCE_S if description.may_use_mlflow else _PATIENCE_WITHOUT_CLIENT_S)
-    known = dict(sink.run) or {**own.info({}, state.provisional_id), "provisional": True}
-    _say(ready_fd, {"mlflow": known, "token": state.token, "error": pusher.failure})
-    # After the answer: the program's start waits for it, and for none of the gateway's modules.
-    from launcher.tracking.gateway.gateway import Gateway
-
-    serving = Serving(pusher, Gateway(sink, own, state.token), SystemSampler(run_dir, description))
-    _watch(run_dir, observed, serving, channel=channel, alive_fd=alive_fd)
-    _complete_record(run_dir, observed)
-    complete = pusher.finish(patiently=is_over(run_dir))
-    _leave_word(run_dir, state, observed, failure="" if complete else pusher.failure or "")
-    return 0 if complete else 1
-
-
-def _complete_record(run_dir: RunDir, observed: Observed) -> None:
-    """Of a run that is over, whether MLflow is told of it or not. It is the first node's that all nodes have."""
-    if run_dir.node or not is_over(run_dir):
-        return
-    from launcher.tracking.record import record_files
-
-    try:
-        record_files.write(run_dir)
-    except LaunchError as error:
-        observed.note(error.message)
-
-
-def _leave_word(run_dir: RunDir, state: tracker_state.TrackerState, observed: Observed, *, failure: str = "") -> None:
-    """Write down what the end of the run should say (`tracker_state.warnings`), and say it in supervisor.log."""
-    state.notes, state.failure = observed.notes or state.notes, failure
-    try:
-        if state.notes or state.failure:
-            tracker_state.save(run_dir, state)
-    except OSError as error:
-        state.failure = state.failure or f"cannot write `{run_dir.tracker_state}`: {error.strerror}"
-    for words in (*state.notes, *state.refused, state.failure):
-        if words:
-            print(f"tracker: {words}", file=sys.stderr)
+_LISTENERS_MAX = 4
+"""Descriptors that one message may bring."""
 
 
 @dataclass(slots=True)
-class Serving:
-    """What a tracked run has beside its metrics file."""
+class _Entry:
+    """A run and what belongs to it here."""
 
-    pusher: Pusher
-    gateway: Gateway
-    sampler: SystemSampler
+    run: TrackedRun
+    channel: socket.socket
+    begins_at: float
+    listeners: list[socket.socket] = field(default_factory=list)
+    """The container's, which wait until the run is open, or are served."""
+    leaves_at: float = float("inf")
+    """When a run whose supervisor has died is left, whatever its thread still waits for."""
+    wants_to_catch_up: bool = False
 
 
-def _watch(
-    run_dir: RunDir, observed: Observed, serving: Serving | None = None, *, channel: socket.socket | None, alive_fd: int
-) -> None:
-    """Until the supervisor is done or dead: take in listeners, metrics and samples."""
-    files = metric_files(run_dir, observed)
-    seen = (-1, -1)
-    looks_again_at = 0.0
-    while True:
-        waiting_for: list[Any] = [alive_fd] if channel is None else [alive_fd, channel]
-        readable, _, _ = select.select(waiting_for, [], [], _POLL_S)
-        if channel is not None and channel in readable:
-            words = _take_in(channel, serving)
-            if tracker.CATCH_UP in words:
-                _follow_metrics(files, observed, to_the_end=True)
-                _answer(channel)
-            if not words:
-                channel = None
-        if time.monotonic() >= looks_again_at:
-            with contextlib.suppress(OSError):  # a journal that cannot be read now; before each request it has to be
-                leave_if_superseded()
-            looks_again_at = time.monotonic() + _SUPERSEDED_EVERY_S
-        ended = alive_fd in readable
-        _follow_metrics(files, observed, to_the_end=ended)
-        if ended:
+class Tracker:
+    """All runs that this process tracks. `serve` is its life."""
+
+    def __init__(self, control: socket.socket | None, *, call_supervisor: Callable[[RunDir], None] | None = None) -> None:
+        self._call_supervisor = call_supervisor
+        self._control = control
+        self._entries: list[_Entry] = []
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._poller = select.epoll()
+        self._news = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        """Written by a run's thread that has opened it, or has ended."""
+        self._are_complete = True
+        self._register(self._news, self._read_news)
+        if control is not None:
+            self._register(control.fileno(), partial(self._take_from, control))
+        else:
+            # A run's threads share one interpreter: who answers the program waits this long at most for who talks to MLflow.
+            sys.setswitchinterval(_SWITCH_S)
+
+    def take(self, run_dir: RunDir, channel: socket.socket, *, pause_s: float = 0.0) -> None:
+        """Track the run from now on, or after *pause_s*."""
+        run = TrackedRun(run_dir, channel, watch=superseded.own_watch(), tell=lambda: os.eventfd_write(self._news, 1))
+        entry = _Entry(run, channel, time.monotonic() + pause_s)
+        self._entries.append(entry)
+        self._register(channel.fileno(), lambda: self._hear(entry))
+
+    def serve(self) -> bool:
+        """Return when no run is left and none can come: whether MLflow knows everything of all."""
+        while self._control is not None or self._entries:
+            for fd, _events in self._poller.poll(self._wait_s()):
+                if handler := self._handlers.get(fd):  # else what happened before has closed it
+                    handler()
+            for entry in [*self._entries]:
+                try:
+                    self._attend(entry, time.monotonic())
+                except superseded.Superseded:
+                    entry.run.say(tracker.DONE)
+                    self._drop(entry)
+                except Exception:
+                    # Without DONE: its supervisor forks a tracker of its own.
+                    entry.run.write_to_log(traceback.format_exc())
+                    self._drop(entry)
+        return self._are_complete
+
+    def _attend(self, entry: _Entry, now: float) -> None:
+        run = entry.run
+        if run.has_finished or now >= entry.leaves_at:
+            self._are_complete &= run.is_complete
+            self._drop(entry)
+        elif run.ident is None:
+            if now >= entry.begins_at or run.is_ending:
+                run.start()
+        elif run.is_open and not run.is_ending:
+            for listener in entry.listeners:
+                if listener.fileno() not in self._handlers:
+                    self._serve_program(entry, listener)
+            if entry.wants_to_catch_up:
+                entry.wants_to_catch_up = False
+                run.catch_up()
+            run.look(now)
+
+    def _wait_s(self) -> float | None:
+        if not self._entries:
+            return None
+        return _LOOK_S if all(entry.run.is_ready for entry in self._entries) else _LOOK_FOR_READY_S
+
+    def _read_news(self) -> None:
+        os.eventfd_read(self._news)  # `_attend` finds what they are
+
+    def _take_from(self, control: socket.socket) -> None:
+        """A run of another supervisor: the message is its directory, the descriptor its channel."""
+        message, fds, _flags, _address = socket.recv_fds(control, tracker.MESSAGE_MAX, 1, socket.MSG_CMSG_CLOEXEC)
+        if not message:
+            self._forget(control)
+            self._control = None
+        for fd in fds:  # none where no more may be open: then its supervisor sees the channel end
+            self.take(RunDir(Path(os.fsdecode(message))), socket.socket(fileno=fd))
+
+    def _hear(self, entry: _Entry) -> None:
+        """What the run's supervisor says."""
+        try:
+            flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+            message, fds, _flags, _address = socket.recv_fds(entry.channel, tracker.MESSAGE_MAX, _LISTENERS_MAX, flags)
+        except BlockingIOError:
             return
-        if serving is None:
-            continue
-        with contextlib.suppress(LaunchError, OSError):  # a full disk: a sample is missing, and the program is answered on
-            serving.sampler.sample_when_due()
-        now = (_size(run_dir.journal), _size(run_dir.logged) + _size(run_dir.system_metrics))
-        if now != seen:
-            seen = now
-            serving.pusher.wake()
+        except ConnectionError:
+            message, fds = b"", []
+        entry.listeners += [socket.socket(fileno=fd) for fd in fds]
+        if message == tracker.CATCH_UP:
+            entry.wants_to_catch_up = True
+        elif message == tracker.END:
+            self._end(entry)
+        elif not message:
+            self._forget(entry.channel)
+            if not entry.run.is_ending:
+                self._end(entry)
+                self._replace_supervisor(entry)
 
+    def _end(self, entry: _Entry) -> None:
+        """The program is gone: nobody connects any more, and its network may go."""
+        for listener in entry.listeners:
+            self._forget(listener)
+        entry.listeners.clear()
+        entry.run.end()
 
-def _follow_metrics(files: Sequence[MetricFile], observed: Observed, *, to_the_end: bool) -> None:
-    try:
-        for file in files:
-            file.follow(to_the_end=to_the_end)
-        observed.write_last_metrics(at_once=to_the_end)
-    except (LaunchError, OSError) as error:
-        # A full disk: what the program wrote is still in its file, and the next look may find room.
-        if not observed.notes:
-            observed.notes.append(str(error))
+    def _replace_supervisor(self, entry: _Entry) -> None:
+        run_dir = entry.run.run_dir
+        if is_over(run_dir):
+            return
+        entry.leaves_at = time.monotonic() + LAST_TRIES_S
+        if self._call_supervisor is not None:
+            self._call_supervisor(run_dir)
 
+    def _serve_program(self, entry: _Entry, listener: socket.socket) -> None:
+        gateway = entry.run.gateway
+        if gateway is None:
+            self._forget(listener)
+            entry.listeners.remove(listener)
+            return
+        listener.setblocking(False)
 
-def _take_in(channel: socket.socket, serving: Serving | None) -> bytes:
-    """What the supervisor says, its listeners given to the gateway; empty when it will say no more."""
-    words, descriptors, _, _ = socket.recv_fds(channel, 16, 4)
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, False)
-        listener = socket.socket(fileno=descriptor)
-        if serving is not None:
-            serving.gateway.serve(listener)
-    return words
+        def accept() -> None:
+            if not gateway.accept(listener):
+                self._forget(listener)
 
+        self._register(listener.fileno(), accept)
 
-def _answer(channel: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # nobody waits any longer
-        channel.send(tracker.CATCH_UP)
+    def _drop(self, entry: _Entry) -> None:
+        for each in (entry.channel, *entry.listeners):
+            self._forget(each)
+        entry.run.end()
+        self._entries.remove(entry)
 
+    def _register(self, fd: int, handler: Callable[[], None]) -> None:
+        self._handlers[fd] = handler
+        self._poller.register(fd, select.EPOLLIN)
 
-def _size(path: os.PathLike[str]) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _say(ready_fd: int, document: dict[str, object]) -> None:
-    try:
-        os.write(ready_fd, json.dumps(document).encode() + b"\n")
-    except BrokenPipeError:
-        return  # the supervisor is gone; alive_fd says so next
-    finally:
-        os.close(ready_fd)
-
-
-class Pusher(threading.Thread):
-    """Brings MLflow up to date whenever it is woken."""
-
-    def __init__(self, sink: Sink) -> None:
-        super().__init__(daemon=True)
-        self._sink = sink
-        self._woken = threading.Event()
-        self._finishing = threading.Event()
-        self._deadline = 0.0
-        self.answered = threading.Event()
-        """Set when MLflow has created the run, or has said that it won't."""
-        self.failure: str | None = None
-
-    def wake(self) -> None:
-        self._woken.set()
-
-    def finish(self, *, patiently: bool) -> bool:
-        """Send the rest; True when MLflow has everything. *patiently*: the run is over, a slow server gets some time."""
-        self._deadline = time.monotonic() + (_LAST_TRIES_S if patiently else 0)
-        self._finishing.set()
-        self._woken.set()
-        self.join(None if patiently else _LAST_TRIES_S)
-        return self._sink.is_complete()
-
-    def run(self) -> None:
-        wait_s = 0.0
-        if self._sink.may_begin_late:
-            self.answered.set()
-            self._finishing.wait(_MAY_END_SOON_S)
-        while True:
-            # Asked before the step: what it sends is then everything.
-            finishing = self._finishing.is_set()
-            try:
-                self._step(finishing=finishing)
-                self.failure, wait_s = None, 0.0
-            except LaunchError as error:
-                self.failure = f"{error.message}; {error.hint}" if error.hint else error.message
-                wait_s = min(_LONGEST_WAIT_S, wait_s * 2 or 0.25)
-                if isinstance(error, MlflowUnreachable) and journal.signature() is None:
-                    self._start_server()
-                else:
-                    # A refusal stays one: asking again at the end of the run would only take time. And what a job does not reach,
-                    # it may never reach; nor does it start a local server, since two must not have one database.
-                    self.answered.set()
-                    self._deadline = 0.0
-            except Exception as error:
-                # A bug of ours: the run goes on, its record stays complete here, and the traceback is in supervisor.log.
-                traceback.print_exc()
-                self.failure, wait_s = f"{type(error).__name__}: {error}", _LONGEST_WAIT_S
-                self._deadline = 0.0
-                self.answered.set()
-            if finishing:
-                if self._is_over():
-                    return
-                time.sleep(min(wait_s, 1.0))
-                continue
-            self._finishing.wait(max(wait_s, _PUSH_EVERY_S))
-            if not wait_s:
-                self._woken.wait()
-                self._woken.clear()
-
-    def _step(self, *, finishing: bool) -> None:
-        if not self.answered.is_set():
-            with self._sink.lock:
-                self._sink.create()
-            self.answered.set()
-            if not finishing:
-                return  # the first push follows a moment later, when the program most likely runs
-        self._sink.push()
-
-    def _is_over(self) -> bool:
-        return self.failure is None or time.monotonic() > self._deadline
-
-    def _start_server(self) -> None:
-        address = self._sink.address
-        # Who removed the run, or all of LAUNCH_HOME, does not want it back.
-        if isinstance(address, LocalAddress) and self._sink.run_dir.root.exists():
-            from launcher.tracking.mlflow.local_server import start_in_background
-
-            start_in_background(StateDir(address.state_root))
+    def _forget(self, closing: socket.socket) -> None:
+        """Close it, and wait for it no longer. Nothing when that was done."""
+        if self._handlers.pop(closing.fileno(), None) is not None:
+            self._poller.unregister(closing.fileno())
+        closing.close()

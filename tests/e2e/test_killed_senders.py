@@ -30,9 +30,9 @@ memory: 64MiB
 TRIALS = 60
 
 
-def senders(process: subprocess.Popen[str]) -> list[int]:
-    """Forks of a fork server that hold nothing of a run."""
-    return [pid for pid in descendants(process.pid) if _is_server(_parent(pid)) and not _holds_a_run(pid)]
+def trackers(process: subprocess.Popen[str]) -> list[int]:
+    """Forks of a fork server that are no supervisors."""
+    return [pid for pid in descendants(process.pid) if _is_server(_parent(pid)) and not _holds_a_lock(pid)]
 
 
 def descendants(pid: int) -> Iterator[int]:
@@ -50,8 +50,8 @@ def _is_server(pid: int) -> bool:
     return b"serve" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
 
 
-def _holds_a_run(pid: int) -> bool:
-    return any("/runs/" in os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir())
+def _holds_a_lock(pid: int) -> bool:
+    return any(os.readlink(fd).endswith("/supervisor.lock") for fd in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def server_pid(state: StateDir) -> int:
@@ -77,10 +77,10 @@ def test_every_trial_is_in_mlflow_once_whoever_is_killed(session_home: Path, tmp
                 os.kill(server_pid(state), signal.SIGKILL)
                 killed["server"] += 1
             else:
-                os.kill(chance.choice(senders(process)), signal.SIGKILL)
-                killed["sender"] += 1
+                os.kill(chance.choice(trackers(process)), signal.SIGKILL)
+                killed["tracker"] += 1
     assert 0 == process.returncode
-    assert {"server", "sender"} == set(killed)
+    assert {"server", "tracker"} == set(killed)
     deadline = time.monotonic() + 60
     while launch("sync", check=None).returncode != 0:
         assert time.monotonic() < deadline

@@ -6,18 +6,18 @@ import os
 import select
 import signal
 import socket
-from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
 from launcher.run.start.fork_server import SOCKET_FD
-from launcher.run.start.sender import Sender
 from launcher.run.start.warm_up import warm_up
 from launcher.run.supervisor import supervisor
+from launcher.run.supervisor.tracker_process import fork_shared_tracker
+from runtime.kernel.processes import close_fds
 from runtime.state_dir import RunDir
 
 _IT_IS_A_SWEEP = 2
-"""Runs of one command from which on they share a sender."""
+"""Runs of one command from which on they share a tracker."""
 
 
 def serve() -> NoReturn:
@@ -26,7 +26,7 @@ def serve() -> NoReturn:
     control = socket.socket(fileno=SOCKET_FD)
     control.set_inheritable(False)
     warm_up(lambda: bool(select.select([control], [], [], 0)[0]))
-    sender, begun = None, 0
+    shared, begun = None, 0
     while True:
         message, fds, _flags, _address = socket.recv_fds(control, 4096, 1)
         if not message:
@@ -34,25 +34,23 @@ def serve() -> NoReturn:
         (lock_fd,) = fds
         begun += 1
         if begun == _IT_IS_A_SWEEP:
-            sender = Sender.fork()
+            shared = fork_shared_tracker()
         pid = os.fork()
         if pid == 0:
             control.close()
-            _become_supervisor(RunDir(Path(os.fsdecode(message))), lock_fd, sender)
+            _become_supervisor(RunDir(Path(os.fsdecode(message))), lock_fd, shared)
         os.close(lock_fd)
         pidfd = os.pidfd_open(pid)
         socket.send_fds(control, [b"%d" % pid], [pidfd])
         os.close(pidfd)
 
 
-def _become_supervisor(run_dir: RunDir, lock_fd: int, sender: Sender | None) -> NoReturn:
+def _become_supervisor(run_dir: RunDir, lock_fd: int, shared: socket.socket | None) -> NoReturn:
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     log_fd = os.open(run_dir.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     for fd in (1, 2):
         os.dup2(log_fd, fd)
     os.dup2(lock_fd, supervisor.LOCK_FD)
-    kept = [] if sender is None else [sender.fd]
-    for begin, end in pairwise((supervisor.LOCK_FD, *kept, max(lock_fd, log_fd, *kept) + 1)):
-        os.closerange(begin + 1, end)
-    supervisor.main(run_dir, sender=sender)
+    close_fds(keep=[] if shared is None else [shared.fileno()], first=supervisor.LOCK_FD + 1)
+    supervisor.main(run_dir, shared_tracker=shared)

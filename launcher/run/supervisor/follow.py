@@ -70,9 +70,10 @@ class _Follower:
         return self.followed
 
     def _follow_with(self, poller: select.epoll) -> None:
-        for fd in (*self.pump.open_pipes, self.container.pidfd, self.inbox.fd, self.tracker.pidfd):
+        for fd in (*self.pump.open_pipes, self.container.pidfd, self.inbox.fd, self.tracker.fd):
             if fd >= 0:  # no tracker is left when all its successors died
                 poller.register(fd, select.EPOLLIN)
+        tracking = self.tracker.fd
         watching, listening = self._watch_gpus(poller, -1), self._listen_to_peers(poller, -1)
         while self.followed is None or not (self.peers is None or self.peers.all_ended):
             for fd, _event in poller.poll(self._wait_s()):
@@ -81,10 +82,8 @@ class _Follower:
                         poller.unregister(fd)
                 elif fd == self.inbox.fd:
                     self._obey_signals(self.inbox.read())
-                elif fd == self.tracker.pidfd:
-                    poller.unregister(fd)
-                    if self.tracker.replace():
-                        poller.register(self.tracker.pidfd, select.EPOLLIN)
+                elif fd == tracking:
+                    tracking = self._listen_to_tracker(poller, tracking)
                 elif fd == watching:
                     watching = self._watch_gpus(poller, watching)
                 elif fd == listening:
@@ -101,6 +100,14 @@ class _Follower:
         if self.peers is not None and self.asked is None and (ended is None or ended.code != 0):
             self.peers.ask(Reason.STOPPED)
             self.kill_at = time.monotonic() + self.grace_s
+
+    def _listen_to_tracker(self, poller: select.epoll, tracking: int) -> int:
+        """`_watch_gpus` for what the tracker says; one that has died is replaced."""
+        poller.unregister(tracking)
+        self.tracker.take_in()
+        if self.tracker.fd >= 0:
+            poller.register(self.tracker.fd, select.EPOLLIN)
+        return self.tracker.fd
 
     def _watch_gpus(self, poller: select.epoll, watching: int) -> int:
         """Take in what the watcher of the GPUs says on *watching* (-1: nothing yet). Returns the descriptor to watch next."""

@@ -23,13 +23,12 @@ from launcher.run import active
 from launcher.run.start.create_run import announce_pid
 from launcher.run.supervisor.attempt import Attempt, not_run
 from launcher.run.supervisor.bill import bill_taken
-from launcher.run.supervisor.late_tracker import tracker_when_needed
 from launcher.run.supervisor.logs import close_holes
 from launcher.run.supervisor.machine_facts import machine_facts
 from launcher.run.supervisor.outcome import ExitOutcome
 from launcher.run.supervisor.run_experiment import Run, run_attempts
 from launcher.run.supervisor.signal_inbox import REQUESTS, SignalInbox
-from launcher.run.supervisor.tracker_process import TrackerProcess
+from launcher.run.supervisor.tracker_process import TrackerProcess, may_share_tracker
 from launcher.tracking.record.gpu_usage import gpu_usage
 from runtime.cgroup.limits import Usage
 from runtime.errors import RuntimeFailure
@@ -38,7 +37,8 @@ from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
 
 if TYPE_CHECKING:
-    from launcher.run.start.sender import Sender
+    import socket
+
     from launcher.run.supervisor.peers import Joining
 
 LOCK_FD = 3
@@ -79,20 +79,21 @@ def main(
     *,
     token: str | None = None,
     joining: Joining | None = None,
-    sender: Sender | None = None,
+    shared_tracker: socket.socket | None = None,
     close: Callable[[RunDir, Journal, Attempt], None] = close,
     last: Callable[[], None] | None = None,
 ) -> NoReturn:
     """The whole life of a supervisor, whose last word in the journal is *close*, and which does *last* at its end; *token* is
-    the placement of a cluster that it writes for, *joining* brings up the further nodes of a run that has some, *sender* sends
-    the record of one that is soon over. Exits 0: the run's outcome stands in the journal, not in this exit code."""
+    the placement of a cluster that it writes for, *joining* brings up the further nodes of a run that has some,
+    *shared_tracker* takes runs that give it little to do. Exits 0: the run's outcome stands in the journal, not in this exit
+    code."""
     os.umask(0o077)
     os.set_inheritable(LOCK_FD, False)
     inbox = SignalInbox((*REQUESTS, signal.SIGQUIT))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     announce_pid(LOCK_FD)  # from here on signals may come
     try:
-        supervise(run_dir, Journal(run_dir.journal, token), inbox, joining=joining, sender=sender, close=close)
+        supervise(run_dir, Journal(run_dir.journal, token), inbox, joining=joining, shared_tracker=shared_tracker, close=close)
         if last is not None:
             last()
     except BaseException:
@@ -108,11 +109,11 @@ def supervise(
     *,
     work: Work = run_to_the_end,
     joining: Joining | None = None,
-    sender: Sender | None = None,
+    shared_tracker: socket.socket | None = None,
     close: Callable[[RunDir, Journal, Attempt], None] = close,
 ) -> None:
     """Do the *work* of the run of *run_dir*, close its journal, let the tracker send the rest."""
-    tracker = tracker_when_needed(run_dir, sender)
+    tracker = _tracker_of(run_dir, shared_tracker)
     if not journal.read().is_over:
         attempt = _attempt_or_failure(run_dir, journal, inbox, tracker, joining, work)
         close_holes(run_dir)
@@ -135,6 +136,13 @@ def _attempt_or_failure(
     except Exception as error:
         traceback.print_exc()
         return Attempt(ExitOutcome(125, None, Reason.LAUNCHER, f"{type(error).__name__}: {error}"), Usage())
+
+
+def _tracker_of(run_dir: RunDir, shared_tracker: socket.socket | None) -> TrackerProcess:
+    if shared_tracker is None:
+        return TrackerProcess(run_dir)
+    with shared_tracker:  # it ends when nobody can give it a run any more
+        return TrackerProcess(run_dir, shared=shared_tracker if may_share_tracker(run_dir) else None)
 
 
 def load(run_dir: RunDir, journal: Journal, inbox: SignalInbox, tracker: TrackerProcess, joining: Joining | None) -> Run:

@@ -1,8 +1,11 @@
-"""The tracker as the supervisor sees it: a forked child that speaks to MLflow, so that the supervisor never waits for a network.
+"""The tracker as a supervisor sees it: it speaks to MLflow, so that the supervisor never waits for a network.
 
-What the tracker does is `launcher.tracking.tracker`. The two watch each other, because a program that calls MLflow fails when
-nobody answers it for half a minute: a tracker that dies gets a successor here, and one that sees its supervisor die has another
-supervisor started before it leaves.
+What the tracker does, and what the two say to each other, is `launcher.tracking.tracker`. They watch each other, because a
+program that calls MLflow fails when nobody answers it for half a minute: a tracker that dies gets a successor here, and one that
+sees its supervisor die has another supervisor started.
+
+A supervisor forks a tracker for its run. The runs of a command with several share one, the *shared tracker*, as long as it lives;
+those that give a tracker much to do have their own.
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ import os
 import select
 import signal
 import socket
+import threading
 import time
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any
 
 from launcher.errors import LaunchError
@@ -35,130 +39,166 @@ MOST_SUCCESSORS = len(_PAUSES_S)
 """How many trackers, and how many supervisors, a run may lose before that is taken for its own fault."""
 
 
-@dataclass(slots=True)
 class TrackerProcess:
-    """A running tracker."""
+    """A run's tracker, and after its death the next one."""
 
-    run_dir: RunDir
-    pid: int
-    pidfd: int
-    """Readable when it has died."""
-    ready_fd: int
-    channel: socket.socket
-    alive_fd: int
-    answer: dict[str, Any] | None = None
-    listener_fd: int | None = None
-    """The container's, as long as there is one: a successor needs it."""
-    successors: int = 0
+    __slots__ = ("_channel", "_is_done", "_listener_fd", "_ready", "_run_dir", "pid", "successors")
+
+    def __init__(self, run_dir: RunDir, *, shared: socket.socket | None = None) -> None:
+        self._run_dir = run_dir
+        self._channel: socket.socket | None
+        self._is_done = False
+        self._ready: dict[str, Any] | None = None
+        self._listener_fd: int | None = None
+        """The container's, as long as there is one: a successor needs it."""
+        self.pid: int | None = None
+        """Of a child of ours; None: it is shared."""
+        self.successors = 0
+        self._channel = None if shared is None else _hand_over(run_dir, shared)
+        if self._channel is None:
+            self._fork()
+
+    @property
+    def fd(self) -> int:
+        """Readable when it says something, or has died: then `take_in`. -1 when there is none (any more)."""
+        return -1 if self._channel is None or self._is_done else self._channel.fileno()
+
+    def take_in(self) -> None:
+        """Take in what it has said. One that has died is replaced: `fd` may be another afterwards."""
+        if self._receive() is None:
+            self._replace()
 
     def wait_ready(self, *, timeout_s: float) -> dict[str, Any]:
         """What the program needs to know about its MLflow run; `{}` when tracking is off, late or failed."""
-        if self.answer is not None:
-            return self.answer
-        deadline, received = time.monotonic() + timeout_s, b""
-        while not received.endswith(b"\n"):
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self.ready_fd], [], [], left)[0]:
-                return {}
-            chunk = os.read(self.ready_fd, 1 << 16)
-            if not chunk:
-                return {}
-            received += chunk
-        self.answer = dict(json.loads(received))
-        return self.answer
+        deadline = time.monotonic() + timeout_s
+        while self._ready is None and self._is_heard_before(deadline):
+            self.take_in()
+        return self._ready or {}
 
     def hand_listener(self, listener_fd: int) -> None:
         """Give the gateway's listening socket to the tracker."""
-        self.listener_fd = listener_fd
-        try:
-            socket.send_fds(self.channel, [tracker.LISTENER], [listener_fd])
-        except OSError:
-            return  # it has died; `pidfd` says so, and its successor gets the socket
+        self._listener_fd = listener_fd
+        if self._channel is not None:
+            with suppress(OSError):  # it has died, and its successor gets the socket
+                socket.send_fds(self._channel, [tracker.LISTENER], [listener_fd])
 
     def catch_up(self) -> None:
-        """Return when the metrics are taken in that stand in files now: some of those files are about to go."""
-        try:
-            self.channel.send(tracker.CATCH_UP)
-            self.channel.settimeout(CATCH_UP_TIMEOUT_S)
-            self.channel.recv(1)
-        except OSError:
-            return  # it has died, or hangs in a broken disk: the end of a run doesn't wait for a metric
+        """Return when the metrics are taken in that stand in files now: some of those files are about to go. The end of a run
+        waits for no tracker that has died, or hangs in a broken disk."""
+        deadline = time.monotonic() + CATCH_UP_TIMEOUT_S
+        self._say(tracker.CATCH_UP)
+        while self._is_heard_before(deadline):
+            if self._receive() in (tracker.CAUGHT_UP, None):
+                return
 
-    def replace(self) -> bool:
+    def finish(self) -> None:
+        """The journal is closed: let the tracker send the rest, and wait for it. One that dies meanwhile is replaced."""
+        self._listener_fd = None  # closed with the container; its number may be another file's by now
+        self._say(tracker.END)
+        deadline = time.monotonic() + END_TIMEOUT_S
+        while self._is_heard_before(deadline):
+            if self._receive() is None and self._replace():
+                self._say(tracker.END)
+                deadline = time.monotonic() + END_TIMEOUT_S
+        self._release()
+
+    def _is_heard_before(self, deadline: float) -> bool:
+        """Whether it says something, or dies, before the time is up. False also where nothing more is to be expected."""
+        return self.fd >= 0 and bool(select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))[0])
+
+    def _receive(self) -> bytes | None:
+        """The next message, None when it has died."""
+        assert self._channel is not None
+        try:
+            message = self._channel.recv(tracker.MESSAGE_MAX)
+        except ConnectionError:
+            return None
+        if message.startswith(tracker.READY):
+            self._ready = dict(json.loads(message.removeprefix(tracker.READY)))
+        self._is_done = message == tracker.DONE
+        return message or None
+
+    def _say(self, message: bytes) -> None:
+        if self._channel is not None:
+            with suppress(OSError):  # it has died: seen when it is listened to
+                self._channel.send(message, socket.MSG_NOSIGNAL)
+
+    def _replace(self) -> bool:
         """It has died: fork another one, which goes on where it stopped. False when that has happened too often."""
         self._release()
         if self.successors >= MOST_SUCCESSORS:
             return False
-        self._take(start_tracker(self.run_dir, pause_s=_PAUSES_S[self.successors]))
+        self._fork(pause_s=_PAUSES_S[self.successors])
         self.successors += 1
+        if self._listener_fd is not None:
+            self.hand_listener(self._listener_fd)
         return True
 
-    def _take(self, other: TrackerProcess) -> None:
-        """Become *other*, which serves the program from now on."""
-        self.pid, self.pidfd, self.ready_fd = other.pid, other.pidfd, other.ready_fd
-        self.channel, self.alive_fd = other.channel, other.alive_fd
-        if self.listener_fd is not None:
-            self.hand_listener(self.listener_fd)
+    def _fork(self, *, pause_s: float = 0.0) -> None:
+        """Called while this process has one thread; what else it has open is closed in the tracker."""
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if pid == 0:
+            tracker.serve(run=(self._run_dir, theirs), pause_s=pause_s, call_supervisor=_call_supervisor)
+        theirs.close()
+        self.pid = pid
 
-    def finish(self) -> None:
-        """The journal is closed: let the tracker send the rest, and wait for it. One that is killed meanwhile is replaced."""
-        self.listener_fd = None
-        ended_by_itself = False
-        while not ended_by_itself:
-            if self._has_died() and not self.replace():
-                return
-            os.close(self.alive_fd)
-            self.alive_fd = -1
-            if not select.select([self.pidfd], [], [], END_TIMEOUT_S)[0]:
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-                self._release()
-                return
-            ended_by_itself = self._release()
-
-    def _has_died(self) -> bool:
-        return self.pidfd < 0 or bool(select.select([self.pidfd], [], [], 0)[0])
-
-    def _release(self) -> bool:
-        """Reap it and close what belonged to it. False when it was killed."""
-        if self.pidfd < 0:
-            return False
-        _pid, status = os.waitpid(self.pid, 0)
-        self.channel.close()
-        for fd in (self.pidfd, self.ready_fd, self.alive_fd):
-            if fd >= 0:
-                os.close(fd)
-        self.pidfd = self.ready_fd = self.alive_fd = -1
-        return os.WIFEXITED(status)
+    def _release(self) -> None:
+        """Let it go: a child of ours ends, one that is shared may go on with the run."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGKILL)  # has ended, has done everything, or was waited for long enough
+            os.waitpid(self.pid, 0)
+            self.pid = None
 
 
-def start_tracker(run_dir: RunDir, *, pause_s: float = 0.0) -> TrackerProcess:
-    """Fork the tracker, which begins after *pause_s*. Called while this process has one thread; what else it has
-    open is closed in the tracker."""
-    ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
-    alive_read, alive_write = os.pipe2(os.O_CLOEXEC)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    pid = os.fork()
-    if pid == 0:
-        os.close(ready_read)
-        os.close(alive_write)
-        ours.close()
-        tracker.main(
-            run_dir,
-            channel=theirs,
-            ready_fd=ready_write,
-            alive_fd=alive_read,
-            pause_s=pause_s,
-            orphaned=lambda: _call_supervisor(run_dir),
-        )
-    os.close(ready_write)
-    os.close(alive_read)
+def fork_shared_tracker() -> socket.socket:
+    """Fork a tracker for many runs, which ends when they have, and nobody can give it another one any more. Returns the socket
+    that `TrackerProcess` gives it runs through."""
+    control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.fork() == 0:
+        os.setsid()
+        os.umask(0o077)
+        tracker.serve(control=theirs, call_supervisor=_call_supervisor)
     theirs.close()
-    return TrackerProcess(run_dir, pid, os.pidfd_open(pid), ready_read, ours, alive_write)
+    control.setblocking(False)  # who finds it busy does without
+    return control
+
+
+def _hand_over(run_dir: RunDir, shared: socket.socket) -> socket.socket | None:
+    """Give the run to the *shared* tracker. Returns the channel to it; None when it has died, or doesn't keep up."""
+    channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        socket.send_fds(shared, [os.fsencode(run_dir.root)], [theirs.fileno()])
+    except OSError:
+        channel.close()
+        return None
+    finally:
+        theirs.close()
+    return channel
+
+
+def may_share_tracker(run_dir: RunDir) -> bool:
+    """Whether a tracker has so little to do for the run that it may do it for others, too: no GPUs, whose samples are many, no
+    program with MLflow's client, which waits for answers, and no files to follow but the one for metrics."""
+    from launcher.tracking.mlflow.description import may_use_mlflow
+
+    plan = json.loads(run_dir.plan.read_bytes())["plan"]
+    spec = plan["spec"]
+    follows_files = bool(spec["metrics"]["tensorboard"] or spec["metrics"]["patterns"])
+    return not (plan["gpus"] or follows_files or (spec.get("tracking") is not None and may_use_mlflow(plan)))
 
 
 def _call_supervisor(run_dir: RunDir) -> None:
-    """In a tracker whose supervisor has died: give the run another one. It is noted first, so that this cannot go on forever."""
+    """In a tracker, to give a run whose supervisor has died another one. It is noted first, so that this cannot go on forever."""
     from launcher.run.recover import recover
+    from launcher.run.start.supervisor_start import spawn_supervisor
+
+    def start(run_dir: RunDir, lock_fd: int) -> None:
+        supervisor = spawn_supervisor(run_dir, lock_fd)
+        threading.Thread(target=os.waitpid, args=(supervisor, 0), daemon=True).start()  # it may well end before we do
 
     journal = Journal(run_dir.journal)
     run = journal.read()
@@ -170,4 +210,4 @@ def _call_supervisor(run_dir: RunDir) -> None:
         journal.append(Note(ORPHANED))
     except LaunchError:
         return  # a full disk: the next command that looks at the run tries again
-    recover(run_dir)
+    recover(run_dir, start=start)

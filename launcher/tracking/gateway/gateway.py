@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from launcher.errors import LaunchError
-from launcher.journal.superseded import leave_if_superseded
+from launcher.journal.superseded import Superseded, Watch
 from launcher.tracking.gateway import http_wire
 from launcher.tracking.gateway.foreign_processes import Strangers
 from launcher.tracking.gateway.gateway_api import GatewayApi
@@ -41,31 +41,30 @@ _PASSED_ON = ("content-type", "content-disposition", "content-length")
 class Gateway:
     """Serves one run's program on the listeners it is given."""
 
-    def __init__(self, sink: Sink, own: OwnRun, token: str) -> None:
+    def __init__(self, sink: Sink, own: OwnRun, token: str, *, watch: Watch | None = None) -> None:
         self._sink = sink
+        self._watch = watch
         self._token = f"Bearer {token}"
         self._api = GatewayApi(sink, own)
         self._artifacts = GatewayArtifacts(self._api)
         self._strangers = Strangers()
         self._free = threading.BoundedSemaphore(_CONNECTIONS_MAX)
 
-    def serve(self, listener: socket.socket) -> None:
-        """Accept on *listener* in a thread of its own, until the process ends."""
-        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
-
-    def _accept(self, listener: socket.socket) -> None:
-        listener.setblocking(True)
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            self._strangers.add(connection)
-            threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
+    def accept(self, listener: socket.socket) -> bool:
+        """Answer, in a thread of its own, who connects to *listener*, which doesn't block. False when nobody can any more."""
+        try:
+            connection, _ = listener.accept()
+        except BlockingIOError:
+            return True  # who was there has gone
+        except OSError:
+            return False
+        self._strangers.add(connection)
+        threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
+        return True
 
     def _converse(self, connection: socket.socket) -> None:
         """One connection, request after request. It counts as one of the program's when it has shown the token."""
-        client = Mlflow(self._sink.address, timeout_s=60.0)
+        client = Mlflow(self._sink.address, timeout_s=60.0, watch=self._watch)
         known = False
         try:
             connection.settimeout(_IDLE_S)
@@ -83,6 +82,8 @@ class Gateway:
                     return
                 if not head.keeps_alive:
                     return
+        except Superseded:
+            return  # the run goes on elsewhere: nothing that is said here counts
         except (OSError, BadMessage, MlflowUnreachable):
             return  # the program went away or broke its own message; a broken answer shows as a broken connection
         finally:
@@ -119,7 +120,8 @@ class Gateway:
             return _error(500, "INTERNAL_ERROR", f"{type(error).__name__}: {error}")
 
     def _route(self, head: Head, body: _Body, client: Mlflow) -> Reply:
-        leave_if_superseded()
+        if self._watch is not None:
+            self._watch.check()
         method, target, _ = head.first
         path, _, query = target.partition("?")
         passing = _Passing(client, head)

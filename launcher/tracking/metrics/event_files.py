@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from launcher.tracking.metrics.event_format import BadEvents, records, scalars
-from launcher.tracking.metrics.metric_log import STEP_MAX, TIME_END_S, Observed, Sighting
+from launcher.tracking.metrics.metric_log import STEP_MAX, TIME_END_S, MetricLog, Sighting
 from launcher.tracking.mlflow.batches import fitting_key
 from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
 from runtime.rootfs.overlay import UPPER
@@ -46,12 +46,12 @@ class _EventFile:
 
 
 class EventFiles:
-    def __init__(self, run_dir: RunDir, observed: Observed, *, workdir: str) -> None:
+    def __init__(self, run_dir: RunDir, log: MetricLog, *, workdir: str) -> None:
         # Where the program's own mounts lie in the working directory, the writable layer shows nothing: no file is met twice.
         self._places = {"outputs": (run_dir.outputs, ""), "work": (run_dir.overlay / UPPER, workdir.strip("/"))}
-        self._observed = observed
+        self._log = log
         self._files: dict[str, _EventFile] = {}
-        self._home = next((os.path.dirname(source) for source in observed.offsets if _MARK in source), None)
+        self._home = next((os.path.dirname(source) for source in log.offsets if _MARK in source), None)
         self._next_scan = 0.0
 
     def follow(self, *, to_the_end: bool = False) -> None:
@@ -80,7 +80,7 @@ class EventFiles:
             found += self._new_files(start, name, _DEPTH_MAX)
         # Who wrote first names the others: the order of a directory is no order.
         for source, descriptor in sorted(found, key=lambda each: (os.fstat(each[1]).st_mtime_ns, each[0])):
-            self._files[source] = _EventFile(source, descriptor, self._observed.offsets.get(source, 0))
+            self._files[source] = _EventFile(source, descriptor, self._log.offsets.get(source, 0))
 
     def _new_files(self, directory: int, name: str, depth: int) -> Iterator[tuple[str, int]]:
         """Event files below the open *directory* that are not followed yet, opened. Closes *directory*."""
@@ -114,10 +114,10 @@ class EventFiles:
                     behind = begin + end
                     seen += [(found, behind) for found in self._sightings(file, record)]
             except BadEvents as error:
-                self._observed.note(f"`{file.source}` is not read any further: {error}")
+                self._log.note(f"`{file.source}` is not read any further: {error}")
                 os.close(file.descriptor)
                 file.descriptor = -1
-            self._observed.take_over(seen, source=file.source)
+            self._log.take_over(seen, source=file.source)
             file.offset = behind
             if file.descriptor < 0 or behind == begin:
                 return

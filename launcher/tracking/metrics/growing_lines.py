@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from launcher.tracking.metrics.metric_log import Observed, Sighting, read_at
+from launcher.tracking.metrics.metric_log import MetricLog, Sighting, read_at
 
 _LINE_MAX = 1 << 20
 _SLICE = 4 << 20
@@ -22,17 +22,17 @@ class GrowingLines:
         self,
         path: Path,
         source: str,
-        observed: Observed,
+        log: MetricLog,
         metrics_of: Callable[[bytes], Iterable[Sighting]],
         *,
         line_ends: bytes = b"\n",
     ) -> None:
         self._path = path
         self._source = source
-        self._observed = observed
+        self._log = log
         self._metrics_of = metrics_of
         self._other_ends = line_ends.replace(b"\n", b"")
-        self._offset = observed.offsets.get(source, 0)
+        self._offset = log.offsets.get(source, 0)
 
     def follow(self, *, to_the_end: bool = False) -> None:
         """Take over the lines that were completed since the last call; at the end also one without a newline."""
@@ -49,7 +49,7 @@ class GrowingLines:
         except FileNotFoundError:
             return False
         if size < self._offset:
-            self._observed.note(f"{self._source} was truncated by the program; it is read again from its beginning")
+            self._log.note(f"{self._source} was truncated by the program; it is read again from its beginning")
             self._offset = 0
         return size > self._offset
 
@@ -65,6 +65,6 @@ class GrowingLines:
             try:
                 seen += [(found, offset) for found in self._metrics_of(line)]
             except (ValueError, OverflowError, RecursionError) as error:
-                self._observed.note(f"{self._source} has a line that cannot be read: {line[:80]!r} ({error})")
-        self._observed.take_over(seen, source=self._source)
+                self._log.note(f"{self._source} has a line that cannot be read: {line[:80]!r} ({error})")
+        self._log.take_over(seen, source=self._source)
         self._offset = offset

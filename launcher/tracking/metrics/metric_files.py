@@ -5,7 +5,7 @@
     events.out.tfevents.*      TensorBoard's, in the outputs and the working directory             `metrics.tensorboard`
                                (`event_files.py`)
 
-What is found goes to `Observed`, with where it was found, so that nothing is missed or taken twice when a tracker is killed.
+What is found goes to `MetricLog`, with where it was found, so that nothing is missed or taken twice when a tracker is killed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from launcher.tracking.metrics.growing_lines import GrowingLines
-from launcher.tracking.metrics.metric_log import METRICS, STEP_MAX, TIME_END_S, Observed, Sighting
+from launcher.tracking.metrics.metric_log import METRICS, STEP_MAX, TIME_END_S, MetricLog, Sighting
 from runtime.state_dir import RunDir
 
 
@@ -26,21 +26,21 @@ class MetricFile(Protocol):
         """Take over what is new; *to_the_end*: nothing will be added any more. Raises LaunchError when the disk is full."""
 
 
-def metric_files(run_dir: RunDir, observed: Observed) -> tuple[MetricFile, ...]:
+def metric_files(run_dir: RunDir, log: MetricLog) -> tuple[MetricFile, ...]:
     """What `metrics` in the run's configuration asks for. A run without a plan has the metrics file only."""
     asked, workdir = _asked(run_dir)
-    files: list[MetricFile] = [GrowingLines(run_dir.metrics, METRICS, observed, _metrics_of_line)]
+    files: list[MetricFile] = [GrowingLines(run_dir.metrics, METRICS, log, _metrics_of_line)]
     if asked.get("patterns"):
         from launcher.tracking.record.output_patterns import OutputPatterns
 
         found = OutputPatterns(asked["patterns"])
         files += [
-            GrowingLines(path, path.name, observed, found.in_line, line_ends=b"\n\r") for path in (run_dir.stdout, run_dir.stderr)
+            GrowingLines(path, path.name, log, found.in_line, line_ends=b"\n\r") for path in (run_dir.stdout, run_dir.stderr)
         ]
     if asked.get("tensorboard"):
         from launcher.tracking.metrics.event_files import EventFiles
 
-        files.append(EventFiles(run_dir, observed, workdir=workdir))
+        files.append(EventFiles(run_dir, log, workdir=workdir))
     return tuple(files)
 
 

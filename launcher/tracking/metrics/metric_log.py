@@ -57,7 +57,7 @@ class Sighting:
     """None: now."""
 
 
-class Observed:
+class MetricLog:
     """The writer of `logged.jsonl`; one a run. Safe to use from several threads."""
 
     def __init__(self, run_dir: RunDir) -> None:
@@ -79,7 +79,10 @@ class Observed:
             self._remember(entry)
 
     def close(self) -> None:
-        os.close(self._file)
+        """Whoever still answers a program is refused from here on: the descriptor may soon be another file's."""
+        with self._lock:
+            os.close(self._file)
+            self._file = -1
 
     def add(self, entries: Sequence[dict[str, Any]]) -> None:
         """Write *entries* down. Returns when they are in the file. Raises LaunchError when the disk doesn't take them."""
@@ -87,6 +90,8 @@ class Observed:
             return
         lines = "".join([_line(entry) for entry in entries]).encode()
         with self._lock:
+            if self._file < 0:
+                raise LaunchError("the run has ended")
             try:
                 _write_whole(self._file, self._torn + lines)
             except OSError as error:

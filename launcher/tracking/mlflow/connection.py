@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from launcher.errors import LaunchError
-from launcher.journal.superseded import leave_if_superseded
 from launcher.tracking.gateway import http_wire
 from launcher.tracking.mlflow.address import Address, LocalAddress, RemoteAddress
 
@@ -96,7 +95,6 @@ class _LocalLink:
         return self._exchange(method, path, headers, body, length)
 
     def _exchange(self, method: str, path: str, headers: dict[str, str], body: Body, length: int | None) -> Reply:
-        leave_if_superseded()
         made = body() if callable(body) else body
         try:
             if self._socket is None:
@@ -160,7 +158,6 @@ class _RemoteLink:
     def send(self, method: str, path: str, headers: dict[str, str], body: Body, length: int | None) -> Reply:
         import http.client
 
-        leave_if_superseded()
         if self._address.authorization is not None:
             headers["Authorization"] = self._address.authorization
         if length is not None:

@@ -15,6 +15,7 @@ from typing import Any
 from launcher.journal import journal
 from launcher.journal.journal import Event
 from launcher.journal.status import RunStatus
+from launcher.journal.superseded import Watch
 from launcher.tracking import tracker_state
 from launcher.tracking.metrics.metric_log import SLICE, read_slice
 from launcher.tracking.mlflow import artifacts, experiment_ids
@@ -30,15 +31,20 @@ _FULL_SLICE = SLICE // 2
 
 
 def open_sink(
-    run_dir: RunDir, description: Description, *, timeout_s: float = 10.0, environ: Mapping[str, str] = os.environ
+    run_dir: RunDir,
+    description: Description,
+    *,
+    timeout_s: float = 10.0,
+    environ: Mapping[str, str] = os.environ,
+    watch: Watch | None = None,
 ) -> Sink:
     """The run's way to where it is tracked."""
     if run_dir.node:
         from launcher.tracking.mlflow.node_sink import NodeSink
 
-        return NodeSink(run_dir, description, timeout_s=timeout_s, environ=environ)
+        return NodeSink(run_dir, description, timeout_s=timeout_s, environ=environ, watch=watch)
     is_local = isinstance(address_of(run_dir, description, environ), LocalAddress)
-    return (LocalSink if is_local else Sink)(run_dir, description, timeout_s=timeout_s, environ=environ)
+    return (LocalSink if is_local else Sink)(run_dir, description, timeout_s=timeout_s, environ=environ, watch=watch)
 
 
 @dataclass(slots=True)
@@ -52,11 +58,6 @@ class _News:
 
 class LocalSink(Sink):
     _takes_runs_at_once = True
-
-    @property
-    def may_begin_late(self) -> bool:
-        # A sweep's own run, which has no plan, is waited for by its trials.
-        return not self.run and not self.description.may_use_mlflow and self.run_dir.plan.exists()
 
     def create(self) -> dict[str, Any]:
         with self.lock:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from launcher.tracking.metrics.metric_log import Observed, metric
+from launcher.tracking.metrics.metric_log import MetricLog, metric
 from launcher.tracking.mlflow.batches import PARAM_MAX, TAG_MAX, fitting_key, fitting_value, is_fitting_key
 from launcher.tracking.mlflow.description import Description
 
@@ -33,11 +33,11 @@ class Rejected(Exception):
 class OwnRun:
     """Turns what the program logs to its own run into entries of `logged.jsonl`."""
 
-    def __init__(self, description: Description, observed: Observed) -> None:
+    def __init__(self, description: Description, log: MetricLog) -> None:
         self.description = description
-        self._observed = observed
+        self._log = log
         self._launchers_params = {fitting_key(key): value for key, value in description.params.items()}
-        observed.so_far.add_datasets(description.datasets)
+        log.so_far.add_datasets(description.datasets)
 
     def log(self, *, metrics: list[Any], params: list[Any], tags: list[Any]) -> None:
         """Everything or nothing. Returns when it is written down."""
@@ -47,16 +47,16 @@ class OwnRun:
             entries += self._param(each, new)
         for each in tags:
             entries += self._tag(each)
-        self._observed.add(entries)
+        self._log.add(entries)
 
     def keep(self, endpoint: str, body: Mapping[str, Any]) -> None:
         """A request that MLflow shall get as it is, later."""
         kept = {key: value for key, value in body.items() if key not in ("run_id", "run_uuid")}
-        self._observed.add([{"post": endpoint, "body": kept}])
+        self._log.add([{"post": endpoint, "body": kept}])
 
     def as_run(self, known: Mapping[str, Any], provisional_id: str, tags: Mapping[str, str]) -> dict[str, Any]:
         """MLflow's `Run`, from what we know ourselves; *tags* are the run's."""
-        so_far = self._observed.so_far
+        so_far = self._log.so_far
         params = {**so_far.params, **self._launchers_params}
         data = {"metrics": so_far.metrics(), "params": _pairs(params), "tags": _pairs(tags)}
         return {"info": self.info(known, provisional_id), "data": data, "inputs": so_far.inputs(), "outputs": so_far.outputs()}
@@ -68,7 +68,7 @@ class OwnRun:
         return {
             "run_id": run_id,
             "run_uuid": run_id,
-            "run_name": self._observed.so_far.run_name or self.description.run_name,
+            "run_name": self._log.so_far.run_name or self.description.run_name,
             "experiment_id": experiment_id,
             "user_id": self.description.user,
             "status": "RUNNING",
@@ -80,8 +80,8 @@ class OwnRun:
     def tags(self, server_had: Mapping[str, str] | None, size: int) -> dict[str, str]:
         """The run's tags; the server had *server_had* (None: nobody asked it) with the first *size* bytes of `logged.jsonl`."""
         description = self.description
-        first = {**description.tags, "mlflow.runName": self._observed.so_far.run_name or description.run_name}
-        return self._observed.so_far.tags_over(first if server_had is None else server_had, size)
+        first = {**description.tags, "mlflow.runName": self._log.so_far.run_name or description.run_name}
+        return self._log.so_far.tags_over(first if server_had is None else server_had, size)
 
     def _metric(self, given: Any) -> dict[str, Any]:
         key = _key(given, "metric")
@@ -106,7 +106,7 @@ class OwnRun:
             # The first stays; the second is worth knowing when it differs.
             same = self._launchers_params[key] == value
             return [] if same else [{"tag": fitting_key(f"launch.logged.{key}"), "value": value}]
-        before = new.get(key, self._observed.so_far.params.get(key))
+        before = new.get(key, self._log.so_far.params.get(key))
         if before is not None and before != value:
             raise Rejected(
                 400,

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from launcher.errors import LaunchError
+from launcher.journal.superseded import Watch
 from launcher.tracking.mlflow.address import Address
 from launcher.tracking.mlflow.connection import Body, Connection, MlflowUnreachable, Reply
 
@@ -47,17 +48,30 @@ class CreatedRun:
 
 
 class Mlflow:
-    """A client for one thread."""
+    """A client for one thread. With *watch* every request may raise Superseded in place of being sent."""
 
-    def __init__(self, address: Address, *, timeout_s: float = 30.0, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        timeout_s: float = 30.0,
+        environ: Mapping[str, str] = os.environ,
+        watch: Watch | None = None,
+    ) -> None:
         self.address = address
+        self._watch = watch
         self._connection = Connection(address, timeout_s=timeout_s, environ=environ)
 
     def close(self) -> None:
         self._connection.close()
 
     def send(self, method: str, path: str, *, headers: Mapping[str, str], body: Body = b"", length: int | None = None) -> Reply:
-        """Any request, its answer as it comes."""
+        """Any request, its answer as it comes. Raises MlflowUnreachable when there is none."""
+        if self._watch is not None:
+            try:
+                self._watch.check()
+            except OSError as error:
+                raise MlflowUnreachable(f"nothing is sent while the run's journal cannot be read: {error}") from error
         return self._connection.request(method, path, headers=headers, body=body, length=length)
 
     def post(self, endpoint: str, document: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +129,7 @@ class Mlflow:
     def put_artifact(self, path: str, file: Path) -> None:
         """Upload *file* to *path* (`<experiment>/<run>/artifacts/...`) through the server's artifact proxy."""
         size = file.stat().st_size
-        reply = self._connection.request(
+        reply = self.send(
             "PUT",
             f"{ARTIFACTS}/{quote(os.fsencode(path))}",  # the name of a program's file may be no text
             headers={"Content-Type": "application/octet-stream"},
@@ -126,14 +140,14 @@ class Mlflow:
 
     def get_artifact(self, path: str, target: Path) -> None:
         """Download *path* (`<experiment>/<run>/artifacts/...`) from the server's artifact proxy into the new file *target*."""
-        reply = self._connection.request("GET", f"{ARTIFACTS}/{quote(os.fsencode(path))}", headers={})
+        reply = self.send("GET", f"{ARTIFACTS}/{quote(os.fsencode(path))}", headers={})
         if not 200 <= reply.status < 300:
             _checked(reply, self.address)
         with target.open("wb") as file:
             file.writelines(reply.pieces)
 
     def _call(self, method: str, path: str, body: bytes) -> dict[str, Any]:
-        reply = self._connection.request(method, path, headers={"Content-Type": "application/json"}, body=body)
+        reply = self.send(method, path, headers={"Content-Type": "application/json"}, body=body)
         content = _checked(reply, self.address)
         try:
             document = json.loads(content) if content else {}

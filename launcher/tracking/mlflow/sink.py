@@ -17,6 +17,7 @@ from typing import Any
 from launcher.journal import journal
 from launcher.journal.journal import Event
 from launcher.journal.status import RunStatus
+from launcher.journal.superseded import Watch
 from launcher.tracking import tracker_state
 from launcher.tracking.metrics.metric_log import metric, read_slice
 from launcher.tracking.mlflow import artifacts, experiment_ids
@@ -41,20 +42,27 @@ class Sink:
     """One run's way to MLflow. `push` may be called by one thread at a time; `lock` is for those who share it."""
 
     def __init__(
-        self, run_dir: RunDir, description: Description, *, timeout_s: float = 10.0, environ: Mapping[str, str] = os.environ
+        self,
+        run_dir: RunDir,
+        description: Description,
+        *,
+        timeout_s: float = 10.0,
+        environ: Mapping[str, str] = os.environ,
+        watch: Watch | None = None,
     ) -> None:
         self.run_dir = run_dir
         self.description = description
         self.address = address_of(run_dir, description, environ)
-        self.client = Mlflow(self.address, timeout_s=timeout_s, environ=environ)
+        self.client = Mlflow(self.address, timeout_s=timeout_s, environ=environ, watch=watch)
         self.state = tracker_state.load(run_dir)
         self.lock = threading.RLock()
         self.run: dict[str, Any] = json_object(run_dir.mlflow)
 
     @property
     def may_begin_late(self) -> bool:
-        """Whether nobody needs the run's id, and a run that ends within a moment may be sent whole."""
-        return False
+        """Whether nobody needs the run's id, and a run that ends within a moment may be sent whole. A sweep's own run, which has
+        no plan, is waited for by its trials."""
+        return not self.run and not self.description.may_use_mlflow and self.run_dir.plan.exists()
 
     def create(self) -> dict[str, Any]:
         """The MLflow run, created when there is none. Returns what stands in `mlflow.json`."""

@@ -14,7 +14,7 @@ from tracked_run import DIGEST, Tracked, new_run
 
 from launcher.journal import journal
 from launcher.tracking.metrics.metric_files import metric_files
-from launcher.tracking.metrics.metric_log import Observed
+from launcher.tracking.metrics.metric_log import MetricLog
 from launcher.tracking.mlflow.connection import MlflowUnreachable
 from launcher.tracking.mlflow.description import Description, describe
 from launcher.tracking.mlflow.local_sink import LocalSink, open_sink
@@ -47,10 +47,10 @@ def finished(state: StateDir, **spec: Any) -> RunDir:
 
 def take_in(run_dir: RunDir) -> None:
     """What a tracker finds in the files of a run."""
-    observed = Observed(run_dir)
-    for file in metric_files(run_dir, observed):
+    log = MetricLog(run_dir)
+    for file in metric_files(run_dir, log):
         file.follow(to_the_end=True)
-    observed.add([{"param": "depth", "value": "3"}, {"tag": "own", "value": "1"}])
+    log.add([{"param": "depth", "value": "3"}, {"tag": "own", "value": "1"}])
 
 
 def described(run_dir: RunDir) -> Description:
@@ -156,7 +156,7 @@ def test_what_the_server_refuses_to_take_at_once_goes_by_its_api(server: Server)
     sink.push()
     assert f"mlflow-artifacts:/somewhere/{sink.run['run_id']}/artifacts" == server.of(run_dir).info["artifact_uri"]
     assert "launch/plan.json" in server.artifacts(sink.run["run_id"])
-    Observed(run_dir).add([{"param": "depth", "value": "4"}, {"tag": "later", "value": "2"}])
+    MetricLog(run_dir).add([{"param": "depth", "value": "4"}, {"tag": "later", "value": "2"}])
     open_sink(run_dir, described(run_dir)).push()
     known = server.of(run_dir)
     assert ("3", "2") == (known.params["depth"], known.tags["later"])

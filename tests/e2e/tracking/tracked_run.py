@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import urllib.error
 import urllib.request
 from typing import Any
@@ -69,34 +68,24 @@ class Tracked:
 
     def __init__(self, run_dir: RunDir) -> None:
         self.run_dir = run_dir
-        ready_read, ready_write = os.pipe()
-        alive_read, self.alive_fd = os.pipe()
-        ours, theirs = socket.socketpair()
+        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.pid = os.fork()
         if self.pid == 0:
-            os.close(self.alive_fd)
-            log = os.open(run_dir.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            os.dup2(log, 2)
-            sys.stderr = os.fdopen(2, "w", buffering=1)  # pytest's own goes elsewhere
-            tracker.main(run_dir, channel=theirs, ready_fd=ready_write, alive_fd=alive_read)
-        for descriptor in (ready_write, alive_read):
-            os.close(descriptor)
+            tracker.serve(run=(run_dir, theirs))
         theirs.close()
-        self.channel = ours
-        self.ready = self._read_ready(ready_read)
+        self.ready = self._read_ready()
         self.port = 0
         if self.ready.get("mlflow"):
             self.listen()
 
-    def _read_ready(self, descriptor: int) -> dict[str, Any]:
-        with os.fdopen(descriptor, "rb") as ready:
-            assert select.select([ready], [], [], 60)[0], "the tracker says nothing"
-            return dict(json.loads(ready.readline()))
+    def _read_ready(self) -> dict[str, Any]:
+        assert select.select([self.channel], [], [], 60)[0], "the tracker says nothing"
+        return dict(json.loads(self.channel.recv(1 << 16).removeprefix(tracker.READY)))
 
     def listen(self) -> None:
         with socket.create_server(("127.0.0.1", self.port)) as listener:
             self.port = listener.getsockname()[1]
-            socket.send_fds(self.channel, [b"l"], [listener.fileno()])
+            socket.send_fds(self.channel, [tracker.LISTENER], [listener.fileno()])
 
     @property
     def run_id(self) -> str:
@@ -140,16 +129,15 @@ class Tracked:
     def finish(self, reason: str = "completed", exit_code: int = 0) -> int:
         """As the supervisor ends a run. Returns the tracker's exit code."""
         write_event(self.run_dir.journal, "finished", reason=reason, exit_code=exit_code, usage={"peak_memory_bytes": 4096})
+        self.channel.send(tracker.END)
         return self.leave()
 
     def leave(self) -> int:
-        """As a supervisor that dies."""
-        os.close(self.alive_fd)
+        """As a supervisor that dies, or has ended."""
         self.channel.close()
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def kill_tracker(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
-        os.close(self.alive_fd)
         self.channel.close()

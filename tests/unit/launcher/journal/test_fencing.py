@@ -134,13 +134,13 @@ path = Path(sys.argv[1])
 journal.sign_as("17.0")
 journal.append(path, "placed", job="17")
 superseded.watch(path, "17.0")
-superseded.leave_if_superseded()
+superseded.own_watch().check()
 print("still here", flush=True)
 if os.fork() == 0:
     journal.append(path, "note", text="of a child")
     with path.open("a") as file:
         file.write('{"event": "placed", "at": 1.0, "placement": "17.1"}' + chr(10))
-    superseded.leave_if_superseded()
+    superseded.own_watch().check()
     print("a child that should have left", flush=True)
 print("exit code", os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
 """

@@ -11,7 +11,7 @@ import pytest
 from journal_lines import write_event
 
 from launcher.run import active
-from launcher.run.supervisor.tracker_process import start_tracker
+from launcher.run.supervisor.tracker_process import TrackerProcess
 from launcher.tracking.mlflow.artifacts import pending
 from launcher.tracking.mlflow.description import Description
 from launcher.tracking.record import record_files
@@ -40,7 +40,7 @@ def state(tmp_path: Path) -> StateDir:
 
 
 def finish(run_dir: RunDir) -> None:
-    tracker = start_tracker(run_dir)
+    tracker = TrackerProcess(run_dir)
     write_event(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
     tracker.finish()
 
@@ -79,7 +79,7 @@ def test_trials_that_mlflow_hears_nothing_of_have_what_is_common_once_too(state:
 
 def test_one_that_has_not_ended_has_none_yet(state: StateDir) -> None:
     run_dir = run_with(state, tracking=None)
-    finish_without_end = start_tracker(run_dir)
+    finish_without_end = TrackerProcess(run_dir)
     write_event(run_dir.journal, "submitted", engine="slurm", job="1")  # nobody here calls it another supervisor
     finish_without_end.finish()
     assert set() == record_of(run_dir)

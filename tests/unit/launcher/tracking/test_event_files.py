@@ -10,7 +10,7 @@ import pytest
 from test_event_format import SIMPLE_VALUES, TENSORS, recorded
 
 from launcher.tracking.metrics.event_files import EventFiles, metric_name
-from launcher.tracking.metrics.metric_log import Observed, read_entries
+from launcher.tracking.metrics.metric_log import MetricLog, read_entries
 from runtime.state_dir import RunDir
 
 NAME = "events.out.tfevents.1.host.1.0"
@@ -23,10 +23,10 @@ def run_dir(tmp_path: Path) -> RunDir:
     return RunDir(tmp_path)
 
 
-def followed(run_dir: RunDir) -> Observed:
-    observed = Observed(run_dir)
-    EventFiles(run_dir, observed, workdir="/workspace").follow(to_the_end=True)
-    return observed
+def followed(run_dir: RunDir) -> MetricLog:
+    log = MetricLog(run_dir)
+    EventFiles(run_dir, log, workdir="/workspace").follow(to_the_end=True)
+    return log
 
 
 def logged(run_dir: RunDir) -> list[tuple[str, int]]:
@@ -66,8 +66,8 @@ def test_another_tracker_goes_on_where_the_first_stopped(run_dir: RunDir) -> Non
 
 
 def test_what_is_appended_is_followed(run_dir: RunDir) -> None:
-    whole, observed = recorded(TENSORS), Observed(run_dir)
-    files = EventFiles(run_dir, observed, workdir="/workspace")
+    whole, log = recorded(TENSORS), MetricLog(run_dir)
+    files = EventFiles(run_dir, log, workdir="/workspace")
     file = written(run_dir.outputs, TENSORS)
     file.write_bytes(whole[:-30])
     files.follow()

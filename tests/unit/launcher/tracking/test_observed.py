@@ -13,7 +13,7 @@ import pytest
 
 from launcher.errors import LaunchError
 from launcher.tracking.metrics.metric_files import metric_files
-from launcher.tracking.metrics.metric_log import Observed, metric, read_entries, read_slice
+from launcher.tracking.metrics.metric_log import MetricLog, metric, read_entries, read_slice
 from runtime.state_dir import RunDir
 
 
@@ -26,14 +26,14 @@ def logged(run_dir: RunDir) -> list[tuple[str, Any, int]]:
     return [(entry["key"], entry["value"], entry["step"]) for entry in read_entries(run_dir.logged)]
 
 
-def followed(run_dir: RunDir, *, to_the_end: bool = False) -> Observed:
-    observed = Observed(run_dir)
-    follow(run_dir, observed, to_the_end=to_the_end)
-    return observed
+def followed(run_dir: RunDir, *, to_the_end: bool = False) -> MetricLog:
+    log = MetricLog(run_dir)
+    follow(run_dir, log, to_the_end=to_the_end)
+    return log
 
 
-def follow(run_dir: RunDir, observed: Observed, *, to_the_end: bool = False) -> None:
-    for file in metric_files(run_dir, observed):
+def follow(run_dir: RunDir, log: MetricLog, *, to_the_end: bool = False) -> None:
+    for file in metric_files(run_dir, log):
         file.follow(to_the_end=to_the_end)
 
 
@@ -45,9 +45,9 @@ def test_numbers_are_metrics_and_everything_else_is_not(run_dir: RunDir) -> None
 
 def test_nan_and_infinity_are_kept_as_strict_json(run_dir: RunDir) -> None:
     run_dir.metrics.write_text('{"a": NaN, "b": Infinity, "c": -Infinity}\n')
-    observed = followed(run_dir)
+    log = followed(run_dir)
     assert ["NaN", "Infinity", "-Infinity"] == [value for _, value, _ in logged(run_dir)]
-    assert math.isnan(observed.so_far.last["a"])
+    assert math.isnan(log.so_far.last["a"])
     json.loads(run_dir.logged.read_text().splitlines()[0], parse_constant=lambda name: pytest.fail(f"bare {name}"))
 
 
@@ -70,23 +70,23 @@ def test_a_report_without_a_step_is_the_next_one_of_its_metric(run_dir: RunDir) 
 
 def test_a_line_is_complete_at_its_newline(run_dir: RunDir) -> None:
     run_dir.metrics.write_text('{"loss": 1}\n{"loss": 2')
-    observed = followed(run_dir)
+    log = followed(run_dir)
     assert [("loss", 1, 0)] == logged(run_dir)
     with run_dir.metrics.open("a") as file:
         file.write("5}")
-    follow(run_dir, observed)
+    follow(run_dir, log)
     assert 1 == len(logged(run_dir))
-    follow(run_dir, observed, to_the_end=True)
+    follow(run_dir, log, to_the_end=True)
     assert [("loss", 1, 0), ("loss", 25, 1)] == logged(run_dir)
 
 
 def test_bad_lines_are_one_warning_and_never_an_error(run_dir: RunDir) -> None:
     lines = [b"not json", b"[1]", b'"x"', b"\xff\xfe", b'{"loss": 1, "step": NaN, "time": "x"}', b"", b"nope"]
     run_dir.metrics.write_bytes(b"\n".join(lines) + b"\n")
-    observed = followed(run_dir)
+    log = followed(run_dir)
     assert [("loss", 1, 0)] == logged(run_dir)
-    assert 1 == len(observed.notes)
-    assert "not json" in observed.notes[0]
+    assert 1 == len(log.notes)
+    assert "not json" in log.notes[0]
 
 
 def test_an_endless_line_does_not_stop_the_reader(run_dir: RunDir) -> None:
@@ -105,17 +105,17 @@ def test_another_tracker_goes_on_where_the_first_stopped(run_dir: RunDir) -> Non
 
 def test_a_file_that_the_program_truncates_is_read_again(run_dir: RunDir) -> None:
     run_dir.metrics.write_text('{"loss": 1}\n{"loss": 2}\n')
-    observed = followed(run_dir)
+    log = followed(run_dir)
     run_dir.metrics.write_text('{"loss": 9}\n')
-    follow(run_dir, observed)
+    follow(run_dir, log)
     assert ("loss", 9, 2) == logged(run_dir)[-1]
 
 
 def test_a_tracker_after_a_truncation_goes_on_where_the_one_before_stopped(run_dir: RunDir) -> None:
     run_dir.metrics.write_text('{"loss": 1}\n{"loss": 2}\n')
-    observed = followed(run_dir)
+    log = followed(run_dir)
     run_dir.metrics.write_text('{"loss": 9}\n')
-    follow(run_dir, observed)
+    follow(run_dir, log)
     followed(run_dir)
     assert [1, 2, 9] == [value for _, value, _ in logged(run_dir)]
 
@@ -130,16 +130,16 @@ def test_the_time_is_the_programs_or_when_it_was_seen(run_dir: RunDir) -> None:
 
 def test_last_metrics_hold_both_sources(run_dir: RunDir) -> None:
     run_dir.metrics.write_text('{"loss": 1}\n{"loss": 0.5}\n')
-    observed = followed(run_dir)
-    observed.add([metric("acc", 0.9, step=1, time_ms=1), {"param": "depth", "value": "3"}])
-    observed.write_last_metrics()
+    log = followed(run_dir)
+    log.add([metric("acc", 0.9, step=1, time_ms=1), {"param": "depth", "value": "3"}])
+    log.write_last_metrics()
     assert {"loss": 0.5, "acc": 0.9} == json.loads(run_dir.last_metrics.read_text())
-    assert {"depth": "3"} == Observed(run_dir).so_far.params
+    assert {"depth": "3"} == MetricLog(run_dir).so_far.params
 
 
 def test_slices_end_at_whole_lines_and_cover_everything(run_dir: RunDir) -> None:
-    observed = Observed(run_dir)
-    observed.add([metric(f"m{number}", number, step=0, time_ms=1) for number in range(10_000)])
+    log = MetricLog(run_dir)
+    log.add([metric(f"m{number}", number, step=0, time_ms=1) for number in range(10_000)])
     with run_dir.logged.open("a") as file:
         file.write('{"key": "torn')
     seen, offset = 0, 0
@@ -163,9 +163,9 @@ def test_slices_end_at_whole_lines_and_cover_everything(run_dir: RunDir) -> None
 )
 def test_a_line_that_cannot_be_read_is_noted_and_the_next_one_counts(run_dir: RunDir, line: str) -> None:
     run_dir.metrics.write_text(f'{line}\n{{"step": 5, "ok": 1}}\n', newline="\n")
-    observed = followed(run_dir)
+    log = followed(run_dir)
     assert [("ok", 1, 5)] == logged(run_dir)
-    assert len(observed.notes) == 1
+    assert len(log.notes) == 1
 
 
 def test_steps_and_times_that_no_database_holds_are_left_out(run_dir: RunDir) -> None:
@@ -180,25 +180,25 @@ def test_steps_and_times_that_no_database_holds_are_left_out(run_dir: RunDir) ->
 
 def test_half_a_line_on_a_full_disk_spoils_no_later_one(run_dir: RunDir) -> None:
     """The disk is full in the middle of a point, and has room again for the next."""
-    observed = Observed(run_dir)
-    observed.add([metric("a", 1.0, step=0, time_ms=1)])
+    log = MetricLog(run_dir)
+    log.add([metric("a", 1.0, step=0, time_ms=1)])
     largest = resource.getrlimit(resource.RLIMIT_FSIZE)
     handled = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (run_dir.logged.stat().st_size + 20, largest[1]))
     try:
         with pytest.raises(LaunchError, match="cannot write to"):
-            observed.add([metric("b", 2.0, step=0, time_ms=2)])
+            log.add([metric("b", 2.0, step=0, time_ms=2)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, largest)
         signal.signal(signal.SIGXFSZ, handled)
-    observed.add([metric("c", 3.0, step=0, time_ms=3)])
+    log.add([metric("c", 3.0, step=0, time_ms=3)])
     assert [("a", 1.0, 0), ("c", 3.0, 0)] == logged(run_dir)
-    assert [("a", 1.0, 0), ("c", 3.0, 0)] == [(key, value, 0) for key, value in Observed(run_dir).so_far.last.items()]
+    assert [("a", 1.0, 0), ("c", 3.0, 0)] == [(key, value, 0) for key, value in MetricLog(run_dir).so_far.last.items()]
 
 
 @pytest.mark.parametrize("value", [0.1, 1e300, 5e-324, -0.0, 3.0, math.nan, -math.inf])
 @pytest.mark.parametrize("key", ["loss", 'a "b"', "ä/\u2028"])
 def test_a_point_is_written_as_json_has_it(run_dir: RunDir, key: str, value: float) -> None:
     point = metric(key, value, step=2**53, time_ms=-1)
-    Observed(run_dir).add([point])
+    MetricLog(run_dir).add([point])
     assert json.dumps(point, separators=(",", ":")) + "\n" == run_dir.logged.read_text()

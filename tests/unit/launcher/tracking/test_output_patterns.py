@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launcher.tracking.metrics.metric_files import metric_files
-from launcher.tracking.metrics.metric_log import Observed, read_entries
+from launcher.tracking.metrics.metric_log import MetricLog, read_entries
 from launcher.tracking.record.output_patterns import OutputPatterns
 from runtime.state_dir import RunDir
 
@@ -44,17 +44,17 @@ def test_nan_is_a_value() -> None:
 def test_what_fits_and_is_no_number_is_told_once(tmp_path: Path) -> None:
     run_dir = run_with(tmp_path, {"loss": r"loss=(\S+)"})
     run_dir.stdout.write_text("loss=?\nloss=1\nloss=none\n")
-    observed = Observed(run_dir)
-    follow(run_dir, observed)
+    log = MetricLog(run_dir)
+    follow(run_dir, log)
     assert [("loss", 1.0, 0)] == logged(run_dir)
-    assert ["stdout.log has a line that cannot be read: b'loss=?\\n' (`?` is no number for `loss`)"] == observed.notes
+    assert ["stdout.log has a line that cannot be read: b'loss=?\\n' (`?` is no number for `loss`)"] == log.notes
 
 
 def test_both_streams_are_read_and_a_progress_bars_steps_are_lines(tmp_path: Path) -> None:
     run_dir = run_with(tmp_path, {"loss": r"loss=([0-9.]+)", "acc": r"acc=([0-9.]+)"})
     run_dir.stderr.write_bytes(b"10%| loss=3 acc=0.1\r20%| loss=2\r30%| lo")
     run_dir.stdout.write_text("acc=0.5\n")
-    follow(run_dir, Observed(run_dir))
+    follow(run_dir, MetricLog(run_dir))
     assert [("acc", 0.5, 0), ("loss", 3.0, 0), ("acc", 0.1, 1), ("loss", 2.0, 1)] == logged(run_dir)
 
 
@@ -63,9 +63,9 @@ def test_another_tracker_goes_on_where_the_first_stopped(tmp_path: Path) -> None
     for line in ("loss=1\n", "nothing\n", "loss=2\nloss=3"):
         with run_dir.stdout.open("a") as file:
             file.write(line)
-        follow(run_dir, Observed(run_dir))
-    follow(run_dir, Observed(run_dir), to_the_end=True)
-    follow(run_dir, Observed(run_dir), to_the_end=True)
+        follow(run_dir, MetricLog(run_dir))
+    follow(run_dir, MetricLog(run_dir), to_the_end=True)
+    follow(run_dir, MetricLog(run_dir), to_the_end=True)
     assert [("loss", 1.0, 0), ("loss", 2.0, 1), ("loss", 3.0, 2)] == logged(run_dir)
 
 
@@ -75,8 +75,8 @@ def run_with(directory: Path, patterns: dict[str, str]) -> RunDir:
     return run_dir
 
 
-def follow(run_dir: RunDir, observed: Observed, *, to_the_end: bool = False) -> None:
-    for file in metric_files(run_dir, observed):
+def follow(run_dir: RunDir, log: MetricLog, *, to_the_end: bool = False) -> None:
+    for file in metric_files(run_dir, log):
         file.follow(to_the_end=to_the_end)
 
 

@@ -1,0 +1,97 @@
+"""What a run goes through in its tracker."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+from journal_lines import write_event
+
+from launcher.run import active
+from launcher.tracking import tracker
+from launcher.tracking.metrics.system_sampler import SystemSampler
+from launcher.tracking.mlflow.description import Description, write_description
+from launcher.tracking.tracked_run import TrackedRun
+from runtime.cgroup.limits import Usage
+from runtime.cgroup.oom import OomKills
+from runtime.state_dir import RunDir, StateDir
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> RunDir:
+    run_dir = active.new_run(StateDir(tmp_path / "home").ensure())
+    write_event(run_dir.journal, "created", run_id=run_dir.run_id)
+    return run_dir
+
+
+class Tracked:
+    """A run whose thread has opened it, and the supervisor's end of its channel."""
+
+    def __init__(self, run_dir: RunDir, *, uri: str | None = "http://127.0.0.1:9") -> None:
+        write_description(run_dir, Description("digits", "digits", "ada", 0, uri=uri, may_use_mlflow=False))
+        self.supervisor, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.run = TrackedRun(run_dir, channel, tell=lambda: None)
+        self.run.start()
+        assert self.says().startswith(tracker.READY)
+
+    def says(self) -> bytes:
+        """The next message; READY is said when somebody looks, or MLflow has answered."""
+        self.supervisor.settimeout(0.01)
+        for _ in range(1000):
+            self.run.look(1e9)
+            try:
+                return self.supervisor.recv(tracker.MESSAGE_MAX)
+            except TimeoutError:
+                continue
+        raise AssertionError("it says nothing")
+
+    def end(self) -> None:
+        self.run.end()
+        self.run.join(20)
+        assert tracker.DONE == self.says()
+
+
+@pytest.mark.parametrize("in_the_way", ["system.jsonl", "journal.jsonl"])
+def test_a_sample_that_finds_no_room_ends_no_tracker(run_dir: RunDir, in_the_way: str) -> None:
+    tracked = Tracked(run_dir)
+    looks = 0
+
+    def usage() -> Usage:
+        nonlocal looks
+        looks += 1
+        return Usage(cpu_s=1.0, memory_bytes=5, oom_kills=looks)
+
+    described = Description("digits", "digits", "ada", 0, system_interval_s=0.01)
+    tracked.run._sampler = SystemSampler(run_dir, described, read=usage, oom_kills=lambda: OomKills(1), traffic=lambda: None)
+    (run_dir.root / in_the_way).unlink(missing_ok=True)
+    (run_dir.root / in_the_way).mkdir()
+    while looks < 3:
+        tracked.run.look(1e9)
+    (run_dir.root / in_the_way).rmdir()
+    tracked.end()
+
+
+def test_words_that_find_no_room_leave_the_tracker_to_what_else_it_has_to_do(run_dir: RunDir) -> None:
+    tracked = Tracked(run_dir)
+    run_dir.tracker_state.unlink()
+    run_dir.tracker_state.mkdir()
+    tracked.end()
+    assert "cannot reach" in run_dir.supervisor_log.read_text()
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_nobody_starts_a_server_for_a_run_that_was_removed(
+    run_dir: RunDir, removed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[StateDir] = []
+    monkeypatch.setattr("launcher.tracking.mlflow.local_server.start_in_background", started.append)
+    home = run_dir.root.parents[1]
+    tracked = Tracked(run_dir, uri=None)
+    if removed:
+        shutil.rmtree(home)
+        tracked.run.join(1.2)  # from here on only who looks for the directory could start one
+        started.clear()
+    tracked.end()
+    assert (set() if removed else {StateDir(home)}) == set(started)
