@@ -12,7 +12,6 @@ import ctypes
 import errno as errno_names
 import os
 import struct
-import time
 from ctypes import c_char, c_char_p, c_int, c_long, c_size_t, c_uint, c_uint32, c_ulong, c_void_p
 
 from runtime.light_typing import TYPE_CHECKING, NoReturn
@@ -44,8 +43,6 @@ _libc.capget.argtypes = (c_char_p, c_void_p)
 _libc.statfs.argtypes = (c_char_p, c_void_p)
 _libc.fstatfs.argtypes = (c_int, c_void_p)
 _libc.fallocate.argtypes = (c_int, c_int, c_long, c_long)
-_libc.timerfd_create.argtypes = (c_int, c_int)
-_libc.timerfd_settime.argtypes = (c_int, c_int, c_char_p, c_void_p)
 _libc.inotify_init1.argtypes = (c_int,)
 _libc.inotify_add_watch.argtypes = (c_int, c_char_p, c_uint32)
 _libc.inotify_rm_watch.argtypes = (c_int, c_int)
@@ -320,14 +317,6 @@ def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
 def syncfs(fd: int) -> None:
     """syncfs(2): write everything of the file system that holds *fd* to its disk."""
     _checked(_libc.syncfs(fd), f"syncfs({fd})")
-
-
-def timer(after_s: float) -> int:
-    """timerfd_create(2) and timerfd_settime(2): a descriptor that is readable once *after_s* seconds are over."""
-    fd = _checked(_libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_CLOEXEC | os.O_NONBLOCK), "timerfd_create()")
-    first = struct.pack("4q", 0, 0, int(after_s), int(after_s % 1 * 1e9) or 1)
-    _checked(_libc.timerfd_settime(fd, 0, first, None), f"timerfd_settime({fd}, {after_s})")
-    return fd
 
 
 def inotify_init(flags: int = os.O_CLOEXEC | os.O_NONBLOCK) -> int:
