@@ -1,1 +1,1 @@
-"""Many trials of one experiment on this machine."""
+"""Many trials of one experiment, side by side at a place: this machine or a cluster."""

@@ -1,7 +1,8 @@
 """Path patterns with the meaning they have in a .gitignore file (gitignore(5), "PATTERN FORMAT").
 
-Used for `.gitignore` itself where git cannot be asked, and for `code.include`, `code.exclude` and `outputs.keep`, so that
-one set of rules holds everywhere. Walking directories is `code_listing.py`.
+Used for `.gitignore` itself where git cannot be asked, and for `code.include` and `code.exclude`, so that one set of rules holds
+everywhere. Walking directories is `code_listing.py`. The library pathspec reads other things than git where a bracket or a
+backslash has no end, and lets `DIR/**` fit the directory itself, which hides what a later `!` brings back.
 """
 
 from __future__ import annotations
@@ -116,9 +117,9 @@ def _next_piece(pattern: str, at: int) -> tuple[str, int]:
         while end < len(pattern) and pattern[end] == "*":
             end += 1
         at_start = at == 0 or pattern[at - 1] == "/"
-        if end - at == 2 and at_start and end == len(pattern):
+        if end - at >= 2 and at_start and end == len(pattern):
             return ".+", end
-        if end - at == 2 and at_start and pattern[end] == "/":
+        if end - at >= 2 and at_start and pattern[end] == "/":
             return "(?:.*/)?", end + 1
         return "[^/]*", end
     if character == "?":

@@ -17,6 +17,7 @@ from launcher.plan.code.path_patterns import ignore_rules, is_ignored, path_filt
         pytest.param("a/**/z", "a/z", id="inner double star matches no directory"),
         pytest.param("a/**/z", "a/b/c/z", id="inner double star matches several"),
         pytest.param("data/**", "data/x/y", id="trailing double star"),
+        pytest.param("***/cache", "a/b/cache", id="more stars are two"),
         pytest.param("file[0-9]", "file7", id="class"),
         pytest.param("file[!a-z]", "file7", id="negated class"),
         pytest.param(r"\#notes", "#notes", id="escaped hash"),
