@@ -118,36 +118,29 @@ def _sampler(sweep: Sweep, where: Where) -> optuna.samplers.BaseSampler:
         from launcher.sweep.search.optuna_search import constraints_of
 
         options |= {"constraints_func": constraints_of}
-    return _make(make, options, sweep, where)
-
-
-def _make(make: Callable[..., Any], options: dict[str, Any], sweep: Sweep, where: Where) -> optuna.samplers.BaseSampler:
-    import inspect
-    import warnings
-
-    known = inspect.signature(make).parameters
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
-    for name in sweep.sampler_options:
-        if name not in known and not takes_any:
-            raise ConfigError(
-                f"the sampler `{sweep.sampler}` has no option `{name}`",
-                origin=where(f"sweep.sampler_options.{name}"),
-                hint=did_you_mean(name, known) or f"there are {', '.join(known)}",
-            )
-    usable = {name: value for name, value in options.items() if name in known or takes_any}
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            made = make(**{**usable, **sweep.sampler_options})
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"the sampler `{sweep.sampler}` cannot be made: {error}", origin=where("sweep.sampler_options")
-        ) from error
-    from optuna.samplers import BaseSampler
-
-    if not isinstance(made, BaseSampler):
+    made = _make(f"the sampler `{sweep.sampler}`", make, options, sweep.sampler_options, where, key="sweep.sampler_options")
+    if not isinstance(made, samplers.BaseSampler):
         hint = "derive it from `optuna.samplers.BaseSampler`"
         raise ConfigError(f"`{sweep.sampler}` makes no sampler of Optuna's", origin=where("sweep.sampler"), hint=hint)
     return made
+
+
+def _make(
+    what: str, make: Callable[..., Any], own: Mapping[str, Any], given: Mapping[str, Any], where: Where, *, key: str
+) -> Any:
+    """What *make* makes of our *own* options, as far as it knows them, and those that are *given* under *key*."""
+    known = inspect.signature(make).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+    for name in given:
+        if name not in known and not takes_any:
+            hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
+            raise ConfigError(f"{what} has no option `{name}`", origin=where(f"{key}.{name}"), hint=hint)
+    usable = {name: value for name, value in own.items() if name in known or takes_any}
+    try:
+        with warnings.catch_warnings(action="ignore"):  # Optuna calls some of its own experimental
+            return make(**{**usable, **given})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{what} cannot be made: {error}", origin=where(key)) from error
 
 
 def _is_import_path(name: str) -> bool:
@@ -171,7 +164,7 @@ def _import(name: str, where: Where) -> Callable[..., Any]:
     return made
 
 
-def make_pruner(pruner: Pruner, sweep: Sweep, *, where: Callable[[str], Origin | None]) -> optuna.pruners.BasePruner:
+def make_pruner(pruner: Pruner, sweep: Sweep, *, where: Where) -> optuna.pruners.BasePruner:
     """The pruner that the settings describe. Raises ConfigError for what it cannot be."""
     if len(sweep.metrics) != 1:
         words = "no metric is named" if not sweep.metrics else "there are several metrics"
@@ -179,18 +172,9 @@ def make_pruner(pruner: Pruner, sweep: Sweep, *, where: Callable[[str], Origin |
             f"trials are pruned by one metric, and {words}", origin=where("sweep.pruner"), hint="`sweep.pruner=null`"
         )
     make, options = _kinds(pruner)[pruner.kind]
-    known = inspect.signature(make).parameters
-    for name in pruner.options:
-        if name not in known:
-            hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
-            raise ConfigError(
-                f"the pruner `{pruner.kind}` has no option `{name}`", origin=where(f"sweep.pruner.options.{name}"), hint=hint
-            )
-    try:
-        with warnings.catch_warnings(action="ignore"):  # Optuna calls some of its own experimental
-            made: optuna.pruners.BasePruner = make(**{**options, **pruner.options})
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"the pruner `{pruner.kind}` cannot be made: {error}", origin=where("sweep.pruner")) from error
+    made: optuna.pruners.BasePruner = _make(
+        f"the pruner `{pruner.kind}`", make, options, pruner.options, where, key="sweep.pruner.options"
+    )
     return made
 
 
