@@ -22,7 +22,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from traces import MARK, leave_the_mounts_of_others, left_behind, traces
 
+from launcher.run import active
 from runtime.host import report as host
+from runtime.state_dir import RunDir, StateDir
+from runtime.store.store import Store
 
 if TYPE_CHECKING:
     from gpu_box import GpuBox
@@ -152,6 +155,23 @@ def gpu_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     yield make
     for box in made:
         box.remove()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store").ensure()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateDir:
+    """A LAUNCH_HOME of the test's own; the variable keeps its value."""
+    return StateDir(tmp_path / "home").ensure()
+
+
+@pytest.fixture
+def run_dir(state: StateDir) -> RunDir:
+    """A run in *state* whose journal is empty."""
+    return active.new_run(state)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -94,11 +94,6 @@ CMD ["cat /said"]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
-
-
-@pytest.fixture
 def base(tmp_path: Path, store: Store) -> ImportImage:
     """An image with the host's shell and tools, in a directory: no registry has it, so it has to come along."""
     layer = shell_layer(store)

@@ -23,11 +23,6 @@ pytestmark = pytest.mark.requires("root", "overlayfs", "idmapped-mounts", "proc"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
-
-
-@pytest.fixture
 def base(store: Store) -> list[Layer]:
     return [shell_layer(store)]
 

@@ -153,11 +153,6 @@ def shop(tmp_path: Path) -> Shop:
     return Shop(tmp_path / "shop")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
-
-
 def fill(shop: Shop) -> None:
     """Two halves of a namespace package, a console script, data, and set constants that two files share."""
     sets = "def f(x):\n    return x in {'zq_one', 'zq_two'}\n\ndef g(x):\n    return 'more', x in {'zq_one', 'zq_two'}\n"

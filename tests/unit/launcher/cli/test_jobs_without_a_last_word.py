@@ -7,9 +7,7 @@ from journal_lines import write_event
 
 from launcher.cli.main import run
 from launcher.cli.runs import sync
-from launcher.run import active
 from launcher.tracking.record.run_record import fold
-from runtime.state_dir import StateDir
 
 SILENT = "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
 
@@ -32,13 +30,12 @@ def squeue(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run_dir(tmp_path, monkeypatch):
-    monkeypatch.setenv("LAUNCH_HOME", str(tmp_path / "home"))
-    made = active.new_run(StateDir(tmp_path / "home").ensure())
-    write_event(made.journal, "created", run_id=made.run_id, experiment="x", host="login", pid=2**22 + 1)
-    write_event(made.journal, "submitted", engine="slurm", job="17")
-    write_event(made.journal, "placed", host="node1", node="node1", job="17", attempt=1)
-    return made
+def run_dir(run_dir, state, monkeypatch):
+    monkeypatch.setenv("LAUNCH_HOME", str(state.root))
+    write_event(run_dir.journal, "created", run_id=run_dir.run_id, experiment="x", host="login", pid=2**22 + 1)
+    write_event(run_dir.journal, "submitted", engine="slurm", job="17")
+    write_event(run_dir.journal, "placed", host="node1", node="node1", job="17", attempt=1)
+    return run_dir
 
 
 def test_a_sync_closes_a_run_whose_node_died(squeue, run_dir):

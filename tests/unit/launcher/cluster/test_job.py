@@ -6,17 +6,14 @@ import pytest
 from journal_lines import write_event
 
 from launcher.cluster.job import _is_ours
-from launcher.run import active
 from runtime.file_lock import locked
-from runtime.state_dir import StateDir
 
 
 @pytest.fixture
-def run_dir(tmp_path):
-    made = active.new_run(StateDir(tmp_path).ensure())
-    write_event(made.journal, "created", run_id=made.run_id, experiment="x", host="login")
-    write_event(made.journal, "submitted", engine="slurm", job="17")
-    return made
+def run_dir(run_dir):
+    write_event(run_dir.journal, "created", run_id=run_dir.run_id, experiment="x", host="login")
+    write_event(run_dir.journal, "submitted", engine="slurm", job="17")
+    return run_dir
 
 
 def test_a_job_has_the_run_that_was_submitted_as_it(run_dir):

@@ -14,19 +14,16 @@ from launcher.cluster.placement.quarantine import say_over, superseded_dir
 from launcher.cluster.placement.requeue_check import taken
 from launcher.cluster.placement.stale_placements import predecessors, succeed
 from launcher.journal.run_journal import read_state
-from launcher.run import active
-from runtime.state_dir import StateDir
 
 
 @pytest.fixture
-def run_dir(tmp_path):
-    made = active.new_run(StateDir(tmp_path).ensure())
-    made.outputs.mkdir()
-    made.checkpoints.mkdir()
-    made.stdout.write_text("said\n")
-    write_event(made.journal, "created", run_id=made.run_id, experiment="x", host="login")
-    write_event(made.journal, "submitted", engine="slurm", job="17")
-    return made
+def run_dir(run_dir):
+    run_dir.outputs.mkdir()
+    run_dir.checkpoints.mkdir()
+    run_dir.stdout.write_text("said\n")
+    write_event(run_dir.journal, "created", run_id=run_dir.run_id, experiment="x", host="login")
+    write_event(run_dir.journal, "submitted", engine="slurm", job="17")
+    return run_dir
 
 
 @pytest.fixture(autouse=True)

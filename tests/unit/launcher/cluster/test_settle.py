@@ -10,11 +10,9 @@ from journal_lines import write_event
 from launcher.cluster.engine import JobEnd, JobPhase, JobStatus
 from launcher.cluster.placement.reconcile import _settled, submitted_runs
 from launcher.journal.submitted import Job
-from launcher.run import active
 from launcher.run.recover import recover
 from launcher.tracking.record.run_record import fold
 from runtime.file_lock import locked
-from runtime.state_dir import StateDir
 
 
 class OneJob:
@@ -30,16 +28,10 @@ class OneJob:
 
 
 @pytest.fixture
-def state(tmp_path):
-    return StateDir(tmp_path).ensure()
-
-
-@pytest.fixture
-def run_dir(state):
-    made = active.new_run(state)
-    write_event(made.journal, "created", run_id=made.run_id, experiment="x", host="login", pid=2**22 + 1)
-    write_event(made.journal, "submitted", engine="slurm", job="17")
-    return made
+def run_dir(run_dir):
+    write_event(run_dir.journal, "created", run_id=run_dir.run_id, experiment="x", host="login", pid=2**22 + 1)
+    write_event(run_dir.journal, "submitted", engine="slurm", job="17")
+    return run_dir
 
 
 def settled(run_dir, status):

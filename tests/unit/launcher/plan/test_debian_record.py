@@ -12,15 +12,9 @@ from launcher.plan.bases.debian_record import is_answered, resolve_debs
 from launcher.plan.bases.pinning import Pinning
 from runtime.build.plan import DebPackage
 from runtime.errors import RuntimeFailure
-from runtime.state_dir import StateDir
 
 BASE = (DebPackage("libc6", "2.41", "amd64", "main", "pool/l.deb", 5, "a" * 64),)
 NOWHERE = {"LAUNCH_DEBIAN_MIRROR": "file:/nonexistent none"}
-
-
-@pytest.fixture
-def state(tmp_path):
-    return StateDir(tmp_path / "state").ensure()
 
 
 def resolve(state, *, base_lock=None, refresh=False):

@@ -21,11 +21,6 @@ from runtime.store.store import Store
 HUMANIZE = InstallWheel("humanize", "4.13.0", "b" * 64, "humanize-4.13.0.whl", "cpython-3.13.5-abc", "3.13")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
 def code(tmp_path: Path, target: str = "/workspace", **files: str) -> CopyIn:
     source = tmp_path / "code" / digest_json([target, files]).short
     source.mkdir(parents=True, exist_ok=True)

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import pytest
 from image_maker import image_of
 
 from launcher.plan.images.image_difference import collapse, image_difference
 from runtime.store.store import Store
 
 DPKG = "Package: {}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {}\n\n"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
 
 
 def test_packages_by_version(store: Store) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from image_maker import image_of
@@ -13,11 +12,6 @@ from launcher.plan.images.image_facts import image_facts, image_history
 from launcher.plan.images.recipe import attach_bill, attach_recipe
 from runtime.store.in_use import pin
 from runtime.store.store import Store
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
 
 
 def test_an_image_with_all_its_facts(store: Store) -> None:

@@ -23,11 +23,6 @@ HERE = Origin(file="x.yaml", line=3)
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> StateDir:
-    return StateDir(tmp_path / "state").ensure()
-
-
-@pytest.fixture
 def registry() -> Iterator[LoopbackRegistry]:
     with loopback_registry() as running:
         yield running

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sample_plan import PLAN
@@ -18,11 +17,6 @@ from runtime.store.records import Image
 from runtime.store.store import Store
 
 SECRET = "hunter2@home"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
 
 
 @pytest.fixture

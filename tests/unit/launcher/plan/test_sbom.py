@@ -37,11 +37,6 @@ BUILD = BuildPlan(
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
-
-
 def test_each_package_by_its_address_with_licence_and_the_digest_of_its_file(store: Store) -> None:
     document = sbom_document(image_of(store, DEBIAN, WHEELS), store, LOCK, name="digits", build=BUILD)
     system, git, numpy, six = document["components"]

@@ -23,11 +23,6 @@ PROGRAM = b"print('hello')\n"
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> StateDir:
-    return StateDir(tmp_path / "home").ensure()
-
-
-@pytest.fixture
 def store(state: StateDir) -> Store:
     return Store(state.store).ensure()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 from journal_lines import write_event
@@ -11,11 +10,6 @@ from journal_lines import write_event
 from launcher.run import active
 from launcher.run.recover import recover
 from runtime.state_dir import StateDir
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> StateDir:
-    return StateDir(tmp_path / "home").ensure()
 
 
 def test_a_run_is_marked_from_before_its_directory_is_there(state: StateDir) -> None:

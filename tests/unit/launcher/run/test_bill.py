@@ -16,20 +16,8 @@ from runtime.store.store import Store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
-
-
-@pytest.fixture
 def image(store: Store) -> Image:
     return image_of(store, {"etc/os-release": "ID=debian\n"})
-
-
-@pytest.fixture
-def run_dir(tmp_path: Path) -> RunDir:
-    root = tmp_path / "run"
-    root.mkdir()
-    return RunDir(root)
 
 
 def test_a_new_image_is_read_beside_the_run_for_the_run_and_the_store(run_dir: RunDir, image: Image, store: Store) -> None:

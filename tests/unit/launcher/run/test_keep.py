@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -11,11 +10,6 @@ from launcher.run import active
 from launcher.run.keep import StillInUse, finish_removals, is_pinned, pin, pinned_runs, remove_run, unpin
 from runtime.file_lock import open_locked
 from runtime.state_dir import RunDir, StateDir
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> StateDir:
-    return StateDir(tmp_path / "home").ensure()
 
 
 def filled_run(state: StateDir) -> RunDir:

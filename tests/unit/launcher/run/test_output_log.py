@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -13,11 +12,6 @@ from launcher.run.output import Output, Piece, lines_from
 from launcher.run.supervisor.logs import DEFAULT_LIMIT, close_holes, log_limit, opened_logs
 from runtime.container.logs import RECORD, STDERR, STDOUT, LogFiles, LogPump, OutputLog
 from runtime.state_dir import RunDir
-
-
-@pytest.fixture
-def run_dir(tmp_path: Path) -> RunDir:
-    return RunDir(tmp_path)
 
 
 def write(run_dir: RunDir, *chunks: tuple[int, bytes], kept: int | None = None, settled: bool = True) -> None:

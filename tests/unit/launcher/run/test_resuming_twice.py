@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 from journal_lines import read_lines, write_event
 
 from launcher.errors import ConfigError
-from launcher.run import active
 from launcher.run.resume import take_up_again
 from launcher.tracking.record.run_record import fold
 from runtime.file_lock import is_locked, open_locked
-from runtime.state_dir import RunDir, StateDir
+from runtime.state_dir import RunDir
 
 
 @pytest.fixture
-def run_dir(tmp_path: Path) -> RunDir:
+def run_dir(run_dir: RunDir) -> RunDir:
     """A run that its cluster has lost: its node may live, and hold the lock."""
-    run_dir = active.new_run(StateDir(tmp_path / "home").ensure())
     write_event(run_dir.journal, "created", run_id=run_dir.run_id)
     write_event(run_dir.journal, "submitted", engine="slurm", job="7")
     write_event(run_dir.journal, "finished", reason="lost", exit_code=125)

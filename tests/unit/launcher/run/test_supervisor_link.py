@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,11 +18,6 @@ from runtime.file_lock import open_locked
 from runtime.state_dir import RunDir
 
 SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
-
-
-@pytest.fixture
-def run_dir(tmp_path: Path) -> RunDir:
-    return RunDir(tmp_path)
 
 
 @pytest.fixture

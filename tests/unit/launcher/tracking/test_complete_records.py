@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,11 +31,6 @@ def run_with(state: StateDir, *, tracking: dict[str, Any] | None, sweep_id: str 
     run_dir.outputs.mkdir()
     write_event(run_dir.journal, "created", run_id=run_dir.run_id)
     return run_dir
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> StateDir:
-    return StateDir(tmp_path / "home")
 
 
 def finish(run_dir: RunDir) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 from journal_lines import write_event
 
 from launcher.errors import LaunchError
-from launcher.run import active
 from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.description import Description
 from launcher.tracking.mlflow.local_sink import LocalSink
@@ -33,8 +31,7 @@ class Server:
 
 
 @pytest.fixture
-def run_dir(tmp_path: Path) -> RunDir:
-    run_dir = active.new_run(StateDir(tmp_path / "home").ensure())
+def run_dir(run_dir: RunDir) -> RunDir:
     write_event(run_dir.journal, "created", run_id=run_dir.run_id)
     write_event(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
     return run_dir

@@ -6,7 +6,6 @@ import json
 import math
 import resource
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +14,6 @@ from launcher.errors import LaunchError
 from launcher.tracking.metrics.metric_files import metric_files
 from launcher.tracking.metrics.metric_log import MetricLog, metric, read_entries, read_slice
 from runtime.state_dir import RunDir
-
-
-@pytest.fixture
-def run_dir(tmp_path: Path) -> RunDir:
-    return RunDir(tmp_path)
 
 
 def logged(run_dir: RunDir) -> list[tuple[str, Any, int]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,11 +18,6 @@ from runtime.kernel.process_identity import is_same_process, process_started
 from runtime.state_dir import RunDir, StateDir
 
 HERE = {"pid": os.getpid(), "pid_started": process_started(os.getpid())}
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> StateDir:
-    return StateDir(tmp_path / "home").ensure()
 
 
 def a_run(state: StateDir, run_id: str, *events: tuple[str, float, dict[str, Any]]) -> RunDir:

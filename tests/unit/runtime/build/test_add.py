@@ -23,11 +23,6 @@ from runtime.store.store import Store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
-
-
-@pytest.fixture
 def served() -> Iterator[Callable[[dict[str, bytes]], str]]:
     """A function that serves files from loopback: path → content; the address."""
     servers = []

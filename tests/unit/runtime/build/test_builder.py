@@ -21,11 +21,6 @@ from runtime.store.records import Layer
 from runtime.store.store import Store
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
 def code(tmp_path: Path, **files: str) -> CopyIn:
     source = tmp_path / "code"
     source.mkdir(exist_ok=True)

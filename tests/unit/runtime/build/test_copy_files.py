@@ -17,11 +17,6 @@ from runtime.layer.tree import LAYER_MTIME_S
 from runtime.store.store import Store
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
-
-
 def test_a_single_file_gets_the_name_of_the_target(store: Store, tmp_path: Path) -> None:
     made = copy(store, CopyFiles(context(tmp_path, "a.txt", single=True), "/opt/b.txt"))
     assert {"opt": NEW, "opt/b.txt": FILE} == entries(store, made)

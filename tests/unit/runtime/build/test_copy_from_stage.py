@@ -17,11 +17,6 @@ from runtime.store.store import Store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
-
-
-@pytest.fixture
 def stage(store: Store) -> Layer:
     return layer(
         store,

@@ -20,11 +20,6 @@ from runtime.store.store import Store
 WRITE = CopyFiles(InlineFiles((("a", "1"),)), "/a", label="[2/3] COPY <<a /a")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
 def test_every_field_that_docker_knows_is_written(store: Store) -> None:
     config = ImageConfig(
         env={"B": "2", "A": "1"},

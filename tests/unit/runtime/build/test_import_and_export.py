@@ -26,11 +26,6 @@ from runtime.store.store import Store
 LAYERS = [tar_of({"bin/sh": b"shell", "etc/os": b"one"}), tar_of({"etc/os": b"two", "etc/.wh.old": b""})]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
-
-
 def plan_of(reference: str, manifest_digest: str) -> BuildPlan:
     return BuildPlan((ImportImage(reference, Digest(manifest_digest)),), ImageConfig())
 

@@ -33,11 +33,6 @@ from runtime.store.store import Store
 LAYERS = [tar_of({"bin/sh": b"shell", "etc/os": b"one"}), tar_of({"etc/os": b"two", "etc/.wh.old": b""})]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
-
-
 def imported(reference: str, store: Store, *names: str) -> Image:
     return import_image(reference, store, observer=NullObserver(), architecture="amd64", names=names)
 

@@ -25,11 +25,6 @@ LAYERS = [tar_of({"bin/sh": b"shell", "etc/os": b"one"}), tar_of({"etc/os": b"tw
 OTHER = [LAYERS[0], tar_of({"etc/os": b"three"})]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
-
-
 def load(path: Path, store: Store) -> list[Loaded]:
     return load_images(path, store, observer=NullObserver(), architecture="amd64")
 

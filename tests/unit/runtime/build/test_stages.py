@@ -32,11 +32,6 @@ from runtime.store.records import Layer
 from runtime.store.store import Store
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
 class Told(NullObserver):
     def __init__(self) -> None:
         self.made: list[str] = []

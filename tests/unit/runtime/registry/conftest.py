@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from registry_server import RegistryServer, Wire, registry_server, wire_to
-
-from runtime.store.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +19,3 @@ def wire(server: RegistryServer) -> Iterator[Wire]:
     """A wire of its own is a registry of its own for whoever remembers by address; the files are shared."""
     with wire_to(server.port) as running:
         yield running
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()

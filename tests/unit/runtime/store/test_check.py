@@ -15,11 +15,6 @@ from runtime.store.store import Store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
-
-
-@pytest.fixture
 def image(store: Store) -> Image:
     plan = BuildPlan((MakeVenv("cpython-3.13.5-abc", "/usr/bin/python3.13", "3.13.5"),), ImageConfig())
     return build(plan, store).image

@@ -19,11 +19,6 @@ from runtime.store.usage import Thing
 DAY_S = 86_400.0
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
-
-
 def image_of(store: Store, *layers: str, names: tuple[str, ...] = ()) -> Image:
     published = []
     for name in layers:

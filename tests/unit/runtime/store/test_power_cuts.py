@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -12,11 +11,6 @@ from runtime.store.check import check
 from runtime.store.store import Layer, Store
 
 KEY, PLAN = digest_bytes(b"key"), digest_bytes(b"plan")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
 
 
 @pytest.fixture

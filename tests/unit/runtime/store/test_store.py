@@ -14,11 +14,6 @@ from runtime.oci.digest import Digest, digest_bytes
 from runtime.store.store import Layer, Store
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
-
-
 def publish(store: Store, name: str, content: bytes = b"x", *, mode: int = 0o644, tree: Tree | None = None) -> Layer:
     with store.staging() as staging:
         root = staging / "root"

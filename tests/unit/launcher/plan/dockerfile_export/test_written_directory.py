@@ -38,11 +38,6 @@ from runtime.store.records import Image, Layer
 from runtime.store.store import Store
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store").ensure()
-
-
 def code(tmp_path: Path) -> CopyIn:
     root = tmp_path / "code"
     root.mkdir(exist_ok=True)
