@@ -76,17 +76,17 @@ class Request:
     config_dir: Path | None
 
 
-def requested(options: Options) -> Request:
+def request_of(options: Options) -> Request:
     """What the EXPERIMENT arguments say. Raises ConfigError when they name no experiment."""
     if options.command == ():
         raise ConfigError("no command after `--`", hint="write it as `launch experiment=NAME -- python3 other.py`")
     request = Request(tuple(options.overrides), tuple(options.requirements), options.command, options.config_dir)
-    if not names_experiment(request.overrides):
+    if not has_experiment(request.overrides):
         raise ConfigError("no experiment was chosen", hint=_experiment_meant(request.overrides))
     return request
 
 
-def names_experiment(overrides: Sequence[str]) -> bool:
+def has_experiment(overrides: Sequence[str]) -> bool:
     return any(override.lstrip("+").startswith("experiment=") for override in overrides)
 
 

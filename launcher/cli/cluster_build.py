@@ -26,7 +26,7 @@ _SEEN_WITHIN_S = 60.0
 _LAST_WORDS_WITHIN_S = 5.0
 
 
-def have_built(plan: LaunchPlan, state: StateDir, *, observer: BuildObserver | None) -> None:
+def build_in_job(plan: LaunchPlan, state: StateDir, *, observer: BuildObserver | None) -> None:
     """Have the image of *plan* in the store, which a job makes when it is missing. Raises what the build raised there."""
     if plan.spec.cluster.kind == "local":
         raise ConfigError("`cluster.build: job` needs a cluster", hint="`cluster=slurm`, or `cluster.build=here`")
@@ -45,7 +45,7 @@ def have_built(plan: LaunchPlan, state: StateDir, *, observer: BuildObserver | N
 
 
 def _watch(build: SubmittedBuild, plan: LaunchPlan, observer: BuildObserver) -> None:
-    steps, reader, asked = steps_of(plan.build), EventReader(build.events), _Questions(build)
+    steps, reader, poll = steps_of(plan.build), EventReader(build.events), _JobPoll(build)
     while True:
         for event in reader.new():
             if event["event"] == "finished":
@@ -53,12 +53,12 @@ def _watch(build: SubmittedBuild, plan: LaunchPlan, observer: BuildObserver) -> 
             if event["event"] == "failed":
                 raise _failure(event)
             replay(event, steps, observer)
-        status = asked.status()
+        status = poll.status()
         if status is not None and status.is_over:
             _last_words(build, reader, status)
             return
         if status is not None and status.phase is JobPhase.PENDING and status.why and not isinstance(observer, NullObserver):
-            asked.tell(f"{render.styled('waiting', 'yellow')}: the build's job {build.job}: {status.why}")
+            poll.tell(f"{render.styled('waiting', 'yellow')}: the build's job {build.job}: {status.why}")
         time.sleep(_LOOK_S)
 
 
@@ -73,10 +73,10 @@ def _last_words(build: SubmittedBuild, reader: EventReader, status: JobStatus) -
                 raise _failure(event)
         time.sleep(_LOOK_S)
     ended = "is over" if status.end is None else f"ended: {status.end}"
-    raise LaunchError(f"{build.engine.name} job {build.job}, which was to build the image, {ended}", hint=_said(build))
+    raise LaunchError(f"{build.engine.name} job {build.job}, which was to build the image, {ended}", hint=_log_words(build))
 
 
-def _said(build: SubmittedBuild) -> str:
+def _log_words(build: SubmittedBuild) -> str:
     try:
         lines = build.log.read_text(errors="replace").strip().splitlines()[-5:]
     except OSError:
@@ -90,7 +90,7 @@ def _failure(event: dict[str, Any]) -> LaunchError | BuildError:
     return BuildError(event["message"], hint=event["hint"])
 
 
-class _Questions:
+class _JobPoll:
     """How the job stands, asked seldom. Silence is asked again."""
 
     def __init__(self, build: SubmittedBuild) -> None:

@@ -33,7 +33,7 @@ def show_plan(request: Request, talk: Talk, *, as_json: bool) -> int:
     with passing_progress(talk) as observer:
         plan = make_plan(composed, state=state, environ=os.environ, cwd=Path.cwd(), runs_here=False, observer=observer)
     explained = explain(plan, Store(state.store))
-    job = _job_of(plan, state)
+    job = _job_script(plan, state)
     if as_json:
         render.print_json(explained.to_json() | ({} if job is None else {"job": job}))
         return 0
@@ -46,7 +46,7 @@ def show_plan(request: Request, talk: Talk, *, as_json: bool) -> int:
     return 0
 
 
-def _job_of(plan: LaunchPlan, state: StateDir) -> str | None:
+def _job_script(plan: LaunchPlan, state: StateDir) -> str | None:
     """What a cluster would be given; None for this machine."""
     if plan.spec.cluster.kind == "local":
         return None

@@ -48,7 +48,7 @@ def prepare(
     """For a run: compose, start the tracking server beside the rest, plan and build. A run that *may_wait* not is refused before
     anything is built when its GPUs are taken."""
     state = state_dir().ensure()
-    composed = _composed(request, state, timings)
+    composed = _compose_timed(request, state, timings)
     start_local_server(composed.spec, state)
     return plan_and_build(composed, state, timings, image=image, talk=talk, may_wait=may_wait)
 
@@ -58,13 +58,13 @@ def prepare_image(request: Request, timings: Timings, *, talk: Talk) -> Prepared
     from launcher.plan.images.recipe import attach_bill
 
     state = state_dir().ensure()
-    composed = _composed(request, state, timings)
+    composed = _compose_timed(request, state, timings)
     prepared = plan_and_build(composed, state, timings, talk=talk, runs_here=False)
     attach_bill(prepared.image, Store(state.store))  # no run comes that would make it (`run.bill`)
     return prepared
 
 
-def _composed(request: Request, state: StateDir, timings: Timings) -> Composed:
+def _compose_timed(request: Request, state: StateDir, timings: Timings) -> Composed:
     with timings.phase("compose"):
         composed = compose(request, state)
     timings.split("compose", "validate", composed.validate_s)
@@ -126,9 +126,9 @@ def build_image(plan: LaunchPlan, state: StateDir, timings: Timings, *, talk: Ta
     store = Store(state.store)
     with timings.phase("build"), build_progress(plan.build, talk) as observer:
         if plan.spec.cluster.build == "job":
-            from launcher.cli.cluster_build import have_built
+            from launcher.cli.cluster_build import build_in_job
 
-            have_built(plan, state, observer=observer)
+            build_in_job(plan, state, observer=observer)
         result = build(plan.build, store, sources=sources(plan, state=state, environ=os.environ), observer=observer)
     store.name_image(result.image, plan.spec.name)
     attach_recipe(result.image, store, build=plan.build, plan=plan)

@@ -40,7 +40,7 @@ class BuildProgress:
         self._begun = time.perf_counter()
         self._lock = threading.RLock()
         self._live: Live | None = None
-        self._going_on = _GoingOn()
+        self._live_lines = _LiveLines()
         self._wheels: dict[Step, int | None] = {}
         """The batch: wheel → bytes of its layer once it is built."""
         self._wheel_seconds = 0.0
@@ -73,19 +73,19 @@ class BuildProgress:
                     self._line(_built_line(step_label(step), None, _size(layers)))
                 self._end_batch()
                 return
-            self._going_on.steps.pop(step, None)
+            self._live_lines.steps.pop(step, None)
             self._line(_built_line(step_label(step), seconds, _size(layers)))
 
     def download(self, label: str, done_bytes: int, total_bytes: int | None) -> None:
         with self._lock:
-            if not self._draws():
+            if not self._can_draw():
                 return
             from launcher.cli.progress_lines import Download
 
             if total_bytes is not None and done_bytes >= total_bytes:
-                self._going_on.downloads.pop(label, None)
+                self._live_lines.downloads.pop(label, None)
                 return
-            shown = self._going_on.downloads.setdefault(label, Download(label))
+            shown = self._live_lines.downloads.setdefault(label, Download(label))
             shown.update(done_bytes, total_bytes, now=time.monotonic())
 
     def message(self, text: str) -> None:
@@ -97,7 +97,7 @@ class BuildProgress:
         with self._lock:
             if self._verbose:
                 self._line(f"{render.styled('|', 'dim')} {line}")
-            elif (shown := self._going_on.steps.get(step)) is not None:
+            elif (shown := self._live_lines.steps.get(step)) is not None:
                 shown.detail = "".join(char if char.isprintable() else " " for char in line).strip()
 
     def hide(self) -> None:
@@ -130,7 +130,7 @@ class BuildProgress:
         sizes = [size for size in self._wheels.values() if size is not None]
         if len(sizes) < len(self._wheels):
             return
-        self._going_on.steps.pop(_BATCH, None)
+        self._live_lines.steps.pop(_BATCH, None)
         if sizes:
             self._line(_built_line(self._batch_label(""), self._wheel_seconds, sum(sizes)))
         self._wheels.clear()
@@ -147,17 +147,17 @@ class BuildProgress:
             render.say(text)
 
     def _show(self, key: object, label: str) -> None:
-        if not self._draws():
+        if not self._can_draw():
             return
         from launcher.cli.progress_lines import RunningStep
 
-        shown = self._going_on.steps.setdefault(key, RunningStep(label, time.monotonic()))
+        shown = self._live_lines.steps.setdefault(key, RunningStep(label, time.monotonic()))
         shown.label = label
 
-    def _draws(self) -> bool:
+    def _can_draw(self) -> bool:
         """Whether stderr is a terminal that lines can be redrawn on; begins to draw."""
         if self._live is None and sys.stderr.isatty():
-            self._live = _start_drawing(self._going_on)
+            self._live = _start_drawing(self._live_lines)
         return self._live is not None
 
 
@@ -165,7 +165,7 @@ _BATCH = "wheels"
 """Key of the batch's line."""
 
 
-class _GoingOn:
+class _LiveLines:
     """What is going on, drawn by rich in a thread of its own: it takes no lock of ours, and copies a list in one piece."""
 
     def __init__(self) -> None:
@@ -185,12 +185,12 @@ class _GoingOn:
             yield Text(line, no_wrap=True, overflow="crop")
 
 
-def _start_drawing(going_on: _GoingOn) -> Live:
+def _start_drawing(live_lines: _LiveLines) -> Live:
     from rich.console import Console
     from rich.live import Live
 
     live = Live(
-        going_on,
+        live_lines,
         console=Console(stderr=True, highlight=False),
         transient=True,
         refresh_per_second=_REDRAWN_A_SECOND,

@@ -30,7 +30,7 @@ class RunningStep:
     def line(self, now: float, *, width: int, plain: bool) -> str:
         frames = _PLAIN_SPINNER if plain else _SPINNER
         spinner = frames[int(now * _TURNS_A_SECOND) % len(frames)]
-        return fitted(f"{spinner} {self.label}", _elapsed(now - self.begun_at), self.detail, width=width)
+        return fit(f"{spinner} {self.label}", _elapsed(now - self.begun_at), self.detail, width=width)
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class Download:
         figures = render.size(self.done) + of + ("" if speed is None else f", {render.size(speed)}/s")
         text = f"  {self.label}"
         room = width - len(text) - len(figures) - 4
-        return fitted(text, figures, self._bar(plain=plain) if room >= _BAR else "", width=width)
+        return fit(text, figures, self._bar(plain=plain) if room >= _BAR else "", width=width)
 
     def _bar(self, *, plain: bool) -> str:
         if not self.total:
@@ -71,7 +71,7 @@ class Download:
         return full * filled + empty * (_BAR - filled)
 
 
-def fitted(text: str, figures: str, detail: str, *, width: int) -> str:
+def fit(text: str, figures: str, detail: str, *, width: int) -> str:
     """`text  figures  detail` in *width* columns: first the detail is cut, then the text; the figures stay."""
     if len(text) + 2 + len(figures) > width:
         return f"{cut(text, max(width - len(figures) - 2, 1))}  {figures}"[:width]

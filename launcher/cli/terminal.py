@@ -25,7 +25,7 @@ _DISMISSED = b"."
 @contextmanager
 def raw_mode(terminal: int) -> Iterator[None]:
     """Every key goes to the program inside, Ctrl-C and Ctrl-Z too."""
-    with _given_back(terminal):
+    with _restored_after(terminal):
         tty.setraw(terminal)
         yield
 
@@ -33,13 +33,13 @@ def raw_mode(terminal: int) -> Iterator[None]:
 @contextmanager
 def single_keys(terminal: int) -> Iterator[None]:
     """Keys come one by one, without Enter, and don't show; Ctrl-C is what it was."""
-    with _given_back(terminal):
+    with _restored_after(terminal):
         tty.setcbreak(terminal)
         yield
 
 
 @contextmanager
-def _given_back(terminal: int) -> Iterator[None]:
+def _restored_after(terminal: int) -> Iterator[None]:
     before = termios.tcgetattr(terminal)
     guardian, dismissal = _guard(terminal, before)
     try:
@@ -88,7 +88,7 @@ class Keys:
     def __init__(self, terminal: int | None) -> None:
         self._terminal = terminal
 
-    def pressed(self, key: str, *, within_s: float) -> bool:
+    def wait_for(self, key: str, *, within_s: float) -> bool:
         """Wait for *within_s* seconds, or until *key* is pressed."""
         end = time.monotonic() + within_s
         while (left := end - time.monotonic()) > 0:

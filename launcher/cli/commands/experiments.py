@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from launcher.cli.arguments import CONFIG_DIR, DETACH, EXPERIMENT, IN_IMAGE, JSON, NAME, QUIET, TIMINGS, Talk, requested
+from launcher.cli.arguments import CONFIG_DIR, DETACH, EXPERIMENT, IN_IMAGE, JSON, NAME, QUIET, TIMINGS, Talk, request_of
 from launcher.cli.command import Argument, Command, Group, Options, switch
 from launcher.errors import ConfigError
 
@@ -33,7 +33,7 @@ from launcher.errors import ConfigError
 def run(options: Options) -> int:
     from launcher.cli.timings import Timings
 
-    timings, request = Timings(), requested(options)
+    timings, request = Timings(), request_of(options)
     if options.dry_run:
         from launcher.cli.plan import show_plan
 
@@ -75,8 +75,8 @@ def plan(options: Options) -> int:
     from launcher.cli.plan import show_plan, write_dockerfile
 
     if options.dockerfile is not None:
-        return write_dockerfile(requested(options), options.dockerfile, Talk.of(options))
-    return show_plan(requested(options), Talk.of(options), as_json=options.json)
+        return write_dockerfile(request_of(options), options.dockerfile, Talk.of(options))
+    return show_plan(request_of(options), Talk.of(options), as_json=options.json)
 
 
 @Command(
@@ -92,7 +92,7 @@ def plan(options: Options) -> int:
 def lock(options: Options) -> int:
     from launcher.cli.plan import write_lock
 
-    return write_lock(requested(options), Talk.of(options), format=options.format, upgrade=options.upgrade)
+    return write_lock(request_of(options), Talk.of(options), format=options.format, upgrade=options.upgrade)
 
 
 @Command(

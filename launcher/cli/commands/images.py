@@ -108,7 +108,7 @@ def load(options: Options) -> int:
 )
 def save(options: Options) -> int:
     if options.output is None:
-        raise ConfigError("it is not said where to", hint=f"`launch save {options.image} -o FILE`, or `-o -` for stdout")
+        raise ConfigError("no file or directory to write to", hint=f"`launch save {options.image} -o FILE`, or `-o -` for stdout")
     from launcher.cli.images.save import save_image
 
     return save_image(options)

@@ -30,7 +30,7 @@ def ps(options: Options) -> int:
     "attach",
     "watch a running run as if it had been started here",
     "Watch a running run as if it had been started here. Ctrl-C asks it to end, again kills it, Ctrl-\\ leaves it running.\n"
-    "`launch logs -f` only looks. Exits with the run's code.",
+    "`launch logs -f` only shows its output. Exits with the run's code.",
     RUN,
     Argument("-n", "--tail", type=int, default=10, metavar="N", help="lines to show of what it said before (10)"),
     QUIET,

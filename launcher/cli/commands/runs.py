@@ -98,7 +98,7 @@ def runs_unpin(options: Options) -> int:
     "a run's output; -f follows it",
     "Show a run's output: its stdout on stdout, its stderr on stderr, in the order in which they came.",
     RUN,
-    switch("-f", "--follow", help="go on until the run ends; Ctrl-C ends the looking only"),
+    switch("-f", "--follow", help="go on until the run ends; Ctrl-C leaves it running"),
     Argument("-n", "--tail", type=int, metavar="N", help="only the last N lines, of both streams together"),
     Argument("--since", metavar="WHEN", help="only what came since: `10m` ago, `14:05`, `2026-11-24T14:05:00Z`"),
     switch("-t", "--timestamps", help="begin each line with the time at which it came"),

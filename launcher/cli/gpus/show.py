@@ -35,7 +35,7 @@ _UNITS = {"busy_percent": " %", "power_w": " W", "power_limit_w": " W", "tempera
 
 def show_gpu(reference: str, *, as_json: bool) -> int:
     view = look(os.environ, with_topology=False)
-    gpu = _meant(reference, view)
+    gpu = _find_gpu(reference, view)
     facts = document(view)["gpus"][view.gpus.index(gpu)]
     if as_json:
         render.print_json(facts)
@@ -44,8 +44,8 @@ def show_gpu(reference: str, *, as_json: bool) -> int:
     return 0
 
 
-def _meant(reference: str, view: View) -> Gpu:
-    found = [gpu for gpu in view.gpus if _is(gpu, reference)]
+def _find_gpu(reference: str, view: View) -> Gpu:
+    found = [gpu for gpu in view.gpus if _is_named(gpu, reference)]
     if len(found) == 1:
         return found[0]
     there = ", ".join(f"{gpu.index} ({gpu.uuid or 'no UUID'})" for gpu in view.gpus) or "none"
@@ -53,7 +53,7 @@ def _meant(reference: str, view: View) -> Gpu:
     raise ConfigError(f"`{reference}` is {words}", hint=f"there are: {there}")
 
 
-def _is(gpu: Gpu, reference: str) -> bool:
+def _is_named(gpu: Gpu, reference: str) -> bool:
     if reference.isdigit() and len(reference) < 4:
         return gpu.index == int(reference)
     uuids = (gpu.uuid, *(one.uuid for one in gpu.mig))

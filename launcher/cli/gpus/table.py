@@ -95,7 +95,7 @@ def _holders(held: Sequence[Holder]) -> str:
 
 
 def _holder(holder: Holder) -> str:
-    words = f"run {holder.run}" if holder.run else f"pid {holder.pid}" if holder.pid else "somebody"
+    words = f"run {holder.run}" if holder.run else f"pid {holder.pid}" if holder.pid else "an unknown process"
     if holder.user:
         words += f" of {holder.user}"
     if holder.slots < SLOTS:

@@ -28,11 +28,11 @@ def show_gpus(options: Options) -> int:
         return 0
     print("\n".join(lines(view)), end="\n" if view.gpus else "")
     if not view.gpus:
-        render.say(_why_none())
+        render.say(_no_gpus_reason())
     return 0
 
 
-def _why_none() -> str:
+def _no_gpus_reason() -> str:
     from runtime.gpu.inventory import has_driver
 
     if has_driver():
@@ -46,10 +46,10 @@ def watch_gpus(options: Options) -> int:
     with typed_keys() as keys:
         try:
             while True:
-                shown = _one_look(options)
+                shown = _look_lines(options)
                 sys.stdout.write(_screen(shown) if live else "\n".join(shown) + "\n")
                 sys.stdout.flush()
-                if keys.pressed("q", within_s=options.interval):
+                if keys.wait_for("q", within_s=options.interval):
                     return 0
         except KeyboardInterrupt:
             return 0
@@ -63,7 +63,7 @@ def _screen(shown: Sequence[str]) -> str:
     return _HOME + "".join(f"{line}{_CLEAR_LINE}\n" for line in fitting) + _CLEAR_BELOW
 
 
-def _one_look(options: Options) -> list[str]:
+def _look_lines(options: Options) -> list[str]:
     """A look, or why there is none now: the driver may be reloaded while we watch."""
     try:
         view = look(os.environ, with_topology=options.topology)
@@ -74,4 +74,4 @@ def _one_look(options: Options) -> list[str]:
         )
     if options.json:
         return [json.dumps({"time": round(time.time(), 3), **document(view)})]
-    return [time.strftime("%H:%M:%S"), *(lines(view) if view.gpus else [_why_none()]), ""]
+    return [time.strftime("%H:%M:%S"), *(lines(view) if view.gpus else [_no_gpus_reason()]), ""]

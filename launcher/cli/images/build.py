@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.cli import render
-from launcher.cli.arguments import Talk, requested
+from launcher.cli.arguments import Talk, request_of
 from launcher.cli.command import Options
-from launcher.cli.images.dockerfile_build import build_dockerfile, is_meant
+from launcher.cli.images.dockerfile_build import build_dockerfile, is_dockerfile_build
 from launcher.cli.timings import Timings
 from launcher.errors import ConfigError, LaunchError
 from runtime.build.builder import BuildResult
@@ -23,13 +23,13 @@ def build_image(options: Options) -> int:
     timings = Timings()
     talk = Talk.of(options, quiet=options.json or options.progress == "quiet")
     _check_outputs(options)
-    if is_meant(options):
+    if is_dockerfile_build(options):
         with timings.phase("build"):
             result = build_dockerfile(options, talk)
     else:
         from launcher.cli.prepare import prepare_image
 
-        result = prepare_image(requested(options), timings, talk=talk).result
+        result = prepare_image(request_of(options), timings, talk=talk).result
     if options.iidfile is not None:
         _write_iidfile(options.iidfile, result.image.digest)
     pushed = _push(result.image, options.tag, talk) if options.push else []

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _STANDARD_INPUT = "-"
 
 
-def is_meant(options: Options) -> bool:
+def is_dockerfile_build(options: Options) -> bool:
     """Whether a Dockerfile is to be built: an option of it is there, or a word that is no override."""
     asked = (options.file, options.tag, options.target, options.build_arg, options.secret, options.label, options.network)
     return (
@@ -48,13 +48,13 @@ def build_dockerfile(options: Options, talk: Talk) -> BuildResult:
     from launcher.plan.images.recipe import attach_bill, attach_recipe
 
     request = _request(options)
-    names = [_checked_name(name) for name in options.tag]
+    names = [_check_name(name) for name in options.tag]
     secrets = dict(read_secret(text, os.environ) for text in options.secret)
     if options.platform is not None:
         check_platform(
             options.platform, architecture=debian_architecture(), origin=Origin(override=f"--platform={options.platform}")
         )
-    labels = dict(_pair(text, "--label") for text in options.label)
+    labels = dict(_split_pair(text, "--label") for text in options.label)
     state: StateDir = state_dir().ensure()
     translated = read_dockerfile(request, Pinning(state, os.environ, options.pull))
     for warning in () if talk is Talk.QUIET else translated.warnings:
@@ -118,14 +118,14 @@ def _build_args(given: Sequence[str], environ: Mapping[str, str]) -> dict[str, s
     return made
 
 
-def _pair(text: str, option: str) -> tuple[str, str]:
+def _split_pair(text: str, option: str) -> tuple[str, str]:
     name, _, value = text.partition("=")
     if not name:
         raise ConfigError(f"`{option} {text}` has no name", hint=f"as in `{option} NAME=VALUE`")
     return name, value
 
 
-def _checked_name(name: str) -> str:
+def _check_name(name: str) -> str:
     try:
         parsed = parse_reference(name)
     except BadContent as error:
@@ -137,7 +137,7 @@ def _checked_name(name: str) -> str:
 
 def read_secret(text: str, environ: Mapping[str, str]) -> tuple[str, bytes]:
     """`id=ID,src=FILE`, `id=ID,env=NAME`, or `id=ID` alone: the variable of that name (buildx, "--secret")."""
-    fields = dict(_pair(word, "--secret") for word in next(csv.reader([text]), []))
+    fields = dict(_split_pair(word, "--secret") for word in next(csv.reader([text]), []))
     known = {"id", "src", "source", "env", "type"}
     if unknown := sorted(fields.keys() - known):
         raise ConfigError(f"`--secret {text}` has no `{unknown[0]}`", hint="as in `--secret id=token,src=token.txt`")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from launcher.cli import render
-from launcher.cli.arguments import Request, Talk, names_experiment
+from launcher.cli.arguments import Request, Talk, has_experiment
 from launcher.cli.command import Options
 from launcher.cli.progress import BuildProgress
 from launcher.cli.timings import Timings
@@ -126,7 +126,7 @@ def _image(source: Sequence[str], store: Store, config_dir: Path | None, talk: T
     from launcher.config.project import list_experiments
 
     if any("=" in word for word in source):
-        return _built(source, config_dir, talk)
+        return _build(source, config_dir, talk)
     if len(source) > 1:
         raise ConfigError(f"`{' '.join(source)}` is more than one image", hint="`launch push IMAGE REF`")
     try:
@@ -135,13 +135,13 @@ def _image(source: Sequence[str], store: Store, config_dir: Path | None, talk: T
         experiments = list_experiments(config_dir=config_dir, cwd=Path.cwd(), environ=os.environ)
         if source[0] not in [each.name for each in experiments]:
             raise
-    return _built([f"experiment={source[0]}"], config_dir, talk)
+    return _build([f"experiment={source[0]}"], config_dir, talk)
 
 
-def _built(overrides: Sequence[str], config_dir: Path | None, talk: Talk) -> Image:
+def _build(overrides: Sequence[str], config_dir: Path | None, talk: Talk) -> Image:
     from launcher.cli.prepare import prepare_image
 
-    if not names_experiment(overrides):
+    if not has_experiment(overrides):
         raise ConfigError("no experiment was chosen", hint="`launch push experiment=NAME REF`")
     request = Request(tuple(overrides), (), None, config_dir)
     return prepare_image(request, Timings(), talk=talk).image

@@ -65,8 +65,8 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     width = max((len(render.size(layer["size_bytes"])) for layer in facts["layers"]), default=0)
     for layer in facts["layers"]:
         shared = layer["shared_with"]
-        also = f"  (also in {_some(shared)})" if shared else ""
-        yield f"    {layer['diff_id'][7:19]}  {render.size(layer['size_bytes']):>{width}}  {_words(layer['label'])}{also}"
+        also = f"  (also in {_first_few(shared)})" if shared else ""
+        yield f"    {layer['diff_id'][7:19]}  {render.size(layer['size_bytes']):>{width}}  {_one_line(layer['label'])}{also}"
 
 
 def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -82,7 +82,7 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _config_rows(facts["config"])
     yield from _places("pulled", facts["pulled"])
     yield from _places("pushed", facts["pushed"])
-    yield "runs", _some([run["run_id"] for run in reversed(facts["runs"])])
+    yield "runs", _first_few([run["run_id"] for run in reversed(facts["runs"])])
 
 
 def _places(how: str, places: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -135,12 +135,12 @@ def _recipe(recipe: dict[str, Any] | None) -> str:
     return f"{what}, recorded by launch {recipe['made_by']}"
 
 
-def _words(label: str) -> str:
+def _one_line(label: str) -> str:
     """On one line, and not much longer than one."""
     line = render.printable(" ".join(label.split()))
     return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…"
 
 
-def _some(words: Sequence[str]) -> str:
+def _first_few(words: Sequence[str]) -> str:
     more = len(words) - _MOST_SHOWN
     return ", ".join(words[:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")

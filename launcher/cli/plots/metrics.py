@@ -51,7 +51,7 @@ def _plot(metric: str, records: Sequence[RunRecord], options: Options) -> Plot:
             labelled.append((_label(record), curve))
     if not labelled:
         raise ConfigError(
-            f"no run has a metric `{metric}`", hint=_there_is(metric, {name for each in curves.values() for name in each})
+            f"no run has a metric `{metric}`", hint=_metric_hint(metric, {name for each in curves.values() for name in each})
         )
     return plot_of(metric, labelled, over_time=options.time, log_y=options.log, smooth=options.smooth)
 
@@ -62,7 +62,7 @@ def _label(record: RunRecord) -> str:
     return " ".join([record.run_id, *apart])
 
 
-def _there_is(metric: str, known: set[str]) -> str:
+def _metric_hint(metric: str, known: set[str]) -> str:
     hint = did_you_mean(metric, known)
     if hint is not None:
         return hint

@@ -37,19 +37,19 @@ def plot_of(metric: str, labelled: Sequence[tuple[str, Curve]], *, over_time: bo
     for label, curve in labelled:
         across = curve.seconds if over_time else curve.steps
         points = sorted(zip(across, curve.values, strict=True), key=lambda point: point[0])
-        values = _smoothed([value for _x, value in points], smooth)
-        shown = ((x, _up(value, log_y=log_y)) for (x, _value), value in zip(points, values, strict=True))
+        values = _smooth([value for _x, value in points], smooth)
+        shown = ((x, _height(value, log_y=log_y)) for (x, _value), value in zip(points, values, strict=True))
         curves.append(PlottedCurve(label, tuple(shown)))
     return Plot(metric, "s" if over_time else "steps", tuple(curves), log_y)
 
 
-def _up(value: float, *, log_y: bool) -> float:
+def _height(value: float, *, log_y: bool) -> float:
     if not log_y:
         return value
     return math.log10(value) if value > 0 else math.nan
 
 
-def _smoothed(values: Sequence[float], weight: float) -> list[float]:
+def _smooth(values: Sequence[float], weight: float) -> list[float]:
     """Weights corrected for the start, as Adam does: the first point is itself."""
     if not weight:
         return list(values)

@@ -12,15 +12,15 @@ from launcher.tracking.record.run_filter import run_filter
 from launcher.tracking.record.run_record import RunRecord
 
 
-def chosen(records: Sequence[RunRecord], options: Options) -> list[RunRecord]:
+def choose_runs(records: Sequence[RunRecord], options: Options) -> list[RunRecord]:
     """Those of *records* that the options mean."""
-    found = fulfilling(records, options.where)
+    found = matching_runs(records, options.where)
     if options.sort is not None:
-        return _sorted(found, options.sort, among=records)[: options.n]
+        return _sort(found, options.sort, among=records)[: options.n]
     return found[-options.n :] if options.n else found
 
 
-def fulfilling(records: Sequence[RunRecord], where: str | None) -> list[RunRecord]:
+def matching_runs(records: Sequence[RunRecord], where: str | None) -> list[RunRecord]:
     if where is None:
         return list(records)
     wanted = run_filter(where)
@@ -29,7 +29,7 @@ def fulfilling(records: Sequence[RunRecord], where: str | None) -> list[RunRecor
     return [record for record in records if wanted.admits(record)]
 
 
-def _sorted(records: Sequence[RunRecord], sort: str, *, among: Sequence[RunRecord]) -> list[RunRecord]:
+def _sort(records: Sequence[RunRecord], sort: str, *, among: Sequence[RunRecord]) -> list[RunRecord]:
     ordered = list(records)
     for part in reversed(sort.split(",")):
         match = re.fullmatch(r"\s*(\S+)(?:\s+(asc|desc))?\s*", part, re.IGNORECASE)

@@ -31,7 +31,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def show_logs(options: Options) -> int:
-    since = 0.0 if options.since is None else moment(options.since, now=datetime.now().astimezone(), option="--since")
+    since = 0.0 if options.since is None else parse_moment(options.since, now=datetime.now().astimezone(), option="--since")
     record = find_own_run(state_dir(), options.run)
     if record.is_sweep:
         from launcher.cli.sweep.watch import print_sweep_lines
@@ -61,12 +61,12 @@ def _show_all_nodes(record: RunRecord, *, since: float, options: Options) -> Non
     first: dict[int, Iterable[Piece]] = {}
     for run_dir in node_directories(record.run_dir):
         outputs[run_dir.node], first[run_dir.node] = _beginning(run_dir, since=since, tail=options.tail)
-    printer.show(merged(first))
+    printer.show(merge_nodes(first))
     if options.follow:
         for _ in looks(place_of(record)):
             for run_dir in node_directories(record.run_dir):
                 outputs.setdefault(run_dir.node, Output(run_dir))
-            printer.show(merged({node: output.new_pieces(since=since) for node, output in outputs.items()}))
+            printer.show(merge_nodes({node: output.new_pieces(since=since) for node, output in outputs.items()}))
     printer.finish()
 
 
@@ -91,23 +91,23 @@ class _Printer:
 
     def show(self, pieces: Iterable[Piece]) -> None:
         for piece in pieces:
-            data = self._stamped(piece) if self._with_time else piece.data
+            data = self._stamp(piece) if self._with_time else piece.data
             view = memoryview(data)
             while view:
                 view = view[os.write(self._fds[piece.stream], view) :]
 
-    def _stamped(self, piece: Piece) -> bytes:
+    def _stamp(self, piece: Piece) -> bytes:
         stamp = timestamp(piece.at).encode() + b" "
         body, end = (piece.data[:-1], b"\n") if piece.data.endswith(b"\n") else (piece.data, b"")
         return (stamp if piece.begins_line else b"") + body.replace(b"\n", b"\n" + stamp) + end
 
 
-def merged(pieces: Mapping[int, Iterable[Piece]]) -> Iterator[tuple[int, Piece]]:
+def merge_nodes(pieces: Mapping[int, Iterable[Piece]]) -> Iterator[tuple[int, Piece]]:
     """What each node said, by the time at which it came there."""
-    return heapq.merge(*(_numbered(node, said) for node, said in pieces.items()), key=lambda each: each[1].at)
+    return heapq.merge(*(_with_node(node, said) for node, said in pieces.items()), key=lambda each: each[1].at)
 
 
-def _numbered(node: int, pieces: Iterable[Piece]) -> Iterator[tuple[int, Piece]]:
+def _with_node(node: int, pieces: Iterable[Piece]) -> Iterator[tuple[int, Piece]]:
     return ((node, piece) for piece in pieces)
 
 
@@ -140,7 +140,7 @@ class NodePrinter:
             view = view[os.write(fd, view) :]
 
 
-def moment(text: str, *, now: datetime, option: str) -> float:
+def parse_moment(text: str, *, now: datetime, option: str) -> float:
     """*text* as Unix seconds; dates without a zone are in that of *now*."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
     if parts and "".join(number + unit for number, unit in parts) == text:

@@ -32,7 +32,7 @@ _LAST_WORDS_MS = 100
 """What a terminal still holds comes out a moment after its program has ended, and its end may never come: others may have it."""
 
 
-class Relayed(Protocol):
+class RelayedProgram(Protocol):
     """A program inside: `SideProgram` or `BareShell`."""
 
     @property
@@ -52,7 +52,7 @@ class Relayed(Protocol):
 
 @dataclass(slots=True)
 class _Relay:
-    program: Relayed
+    program: RelayedProgram
     inbox: SignalInbox
     on_terminal: bool
     outlets: dict[int, int]
@@ -71,17 +71,17 @@ class _Relay:
             ready = self._wait()
             for fd, event in ready:
                 if fd == self.inbox.fd:
-                    code = self._obey()
+                    code = self._handle_signals()
                     if code is not None:
                         return code
                 elif fd in self.outlets:
                     self._copy(fd)
                 elif fd == self.source:
-                    self._take_in()
+                    self._read_stdin()
                 if fd == self.program.stdin and (event & select.POLLOUT or self.pending):
-                    self._feed()
+                    self._write_stdin()
             if any(fd == self.program.ending for fd, _event in ready):
-                return self._last_words(self.program.ended())
+                return self._drain(self.program.ended())
 
     def _wait(self) -> list[tuple[int, int]]:
         events = {self.program.ending: select.POLLIN, self.inbox.fd: select.POLLIN}
@@ -114,7 +114,7 @@ class _Relay:
             view = view[os.write(self.outlets[fd], view) :]
         return True
 
-    def _take_in(self) -> None:
+    def _read_stdin(self) -> None:
         assert self.source is not None
         try:
             chunk = os.read(self.source, _CHUNK)
@@ -127,9 +127,9 @@ class _Relay:
             if not self.pending:
                 self.program.close_stdin()
         else:
-            self._feed()
+            self._write_stdin()
 
-    def _feed(self) -> None:
+    def _write_stdin(self) -> None:
         try:
             while self.pending:
                 del self.pending[: os.write(self.program.stdin, self.pending)]
@@ -142,7 +142,7 @@ class _Relay:
         if self.source is None:
             self.program.close_stdin()
 
-    def _obey(self) -> int | None:
+    def _handle_signals(self) -> int | None:
         """Deal with signals to us; an exit code when we are to leave."""
         for number in self.inbox.read():
             if number in (signal.SIGWINCH, signal.SIGCONT):
@@ -163,7 +163,7 @@ class _Relay:
                     tty.setraw(sys.stdin.fileno())
                 pty.set_size(self.program.stdin, *pty.size_of(sys.stdin.fileno()))
 
-    def _last_words(self, ended: ProcessExit | None) -> int:
+    def _drain(self, ended: ProcessExit | None) -> int:
         for fd in list(self.outlets):
             poller = select.poll()
             poller.register(fd, select.POLLIN)
@@ -176,7 +176,7 @@ class _Relay:
         return ended.shell_code
 
 
-def relay(program: Relayed, *, with_stdin: bool, on_terminal: bool, inbox: SignalInbox | None = None) -> int:
+def relay(program: RelayedProgram, *, with_stdin: bool, on_terminal: bool, inbox: SignalInbox | None = None) -> int:
     """Stand between us and *program* until it has ended: the exit code for it. Our terminal is raw meanwhile."""
     stdin = sys.stdin.fileno()
     outlets = {program.stdout: sys.stdout.fileno()}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from launcher.cli import render
 from launcher.cli.command import Options
-from launcher.cli.runs.choice import fulfilling
+from launcher.cli.runs.choice import matching_runs
 from launcher.errors import ConfigError
 from launcher.run.keep import finish_removals, is_pinned, pin, remove_run, unpin
 from launcher.run.recover import recover_all
@@ -24,10 +24,10 @@ def remove_runs(options: Options) -> int:
         raise ConfigError("there are no runs yet")
     recover_all(state)
     finish_removals(state)
-    records = _with_trials(state, _meant(state, options))
+    records = _with_trials(state, _named_runs(state, options))
     for record in records:
         _refuse(record, force=options.force)
-    if options.where is not None and not options.yes and not _agreed(records):
+    if options.where is not None and not options.yes and not _is_confirmed(records):
         return 1
     for record in records:
         if options.mlflow:
@@ -37,10 +37,10 @@ def remove_runs(options: Options) -> int:
     return 0
 
 
-def _meant(state: StateDir, options: Options) -> list[RunRecord]:
+def _named_runs(state: StateDir, options: Options) -> list[RunRecord]:
     if options.where is None:
         return [find_run(state, reference) for reference in options.runs]
-    found = fulfilling(list_runs(state), options.where)
+    found = matching_runs(list_runs(state), options.where)
     if not found:
         raise ConfigError("no run fulfils that", hint="`launch runs --where EXPR` shows what does")
     return found
@@ -63,7 +63,7 @@ def _refuse(record: RunRecord, *, force: bool) -> None:
         raise ConfigError(f"MLflow has not got all of run `{record.run_id}`", hint=hint)
 
 
-def _agreed(records: Sequence[RunRecord]) -> bool:
+def _is_confirmed(records: Sequence[RunRecord]) -> bool:
     if not sys.stdin.isatty():
         raise ConfigError(f"{counted(len(records), 'run')} would be removed", hint="say so with `--yes`")
     render.say(", ".join(record.run_id for record in records))

@@ -35,7 +35,7 @@ _BY_ITSELF = (
 def rerun_run(options: Options) -> int:
     """Run it again, and say how the two compare; with `--verify` that is the exit code."""
     state = state_dir().ensure()
-    before = _recorded(options.run, options.source, state)
+    before = _find_record(options.run, options.source, state)
     again = plan_again(
         before,
         tuple(options.overrides),
@@ -59,10 +59,10 @@ def rerun_run(options: Options) -> int:
         print(run_dir.run_id)
         return 0
     code = placed.watch(inbox, quiet=options.quiet)
-    return _compared(before, fold(run_dir), code, options)
+    return _compare_with(before, fold(run_dir), code, options)
 
 
-def _recorded(reference: str, source: str | None, state: StateDir) -> RunRecord:
+def _find_record(reference: str, source: str | None, state: StateDir) -> RunRecord:
     """Of this machine, or else of the MLflow server that is named."""
     source = source or os.environ.get("MLFLOW_TRACKING_URI")
     try:
@@ -78,7 +78,7 @@ def _recorded(reference: str, source: str | None, state: StateDir) -> RunRecord:
         return fetch_record(source, reference, state=state, environ=os.environ)
 
 
-def _compared(before: RunRecord, after: RunRecord | None, code: int, options: Options) -> int:
+def _compare_with(before: RunRecord, after: RunRecord | None, code: int, options: Options) -> int:
     if after is None or (options.quiet and not options.verify):
         return code
     comparison = compare(before, after, rtol=options.rtol)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launcher.cli import render
-from launcher.cli.arguments import Talk, requested
+from launcher.cli.arguments import Talk, request_of
 from launcher.cli.command import Options
 from launcher.cli.runs.relay import SIGNALS, relay
 from launcher.cli.terminal import terminal_size
@@ -80,7 +80,7 @@ def open_in_new_container(options: Options) -> int:
     from launcher.run.bare_shell import bare_shell, clear_dead_shells
     from launcher.run.supervisor.attempt import CancelledInQueue
 
-    request, timings, state = requested(options), Timings(), state_dir().ensure()
+    request, timings, state = request_of(options), Timings(), state_dir().ensure()
     clear_dead_shells(state)
     composed = compose(request, state)
     prepared = plan_and_build(composed, state, timings, image=options.image, talk=Talk.of(options))

@@ -30,20 +30,20 @@ def show_stats(options: Options) -> int:
     if not options.runs:
         recover_all(state)
     try:
-        return _look(state, options)
+        return _show_looks(state, options)
     except KeyboardInterrupt:
         return 0
 
 
-def _look(state: StateDir, options: Options) -> int:
-    named = _named(state, options.runs)
+def _show_looks(state: StateDir, options: Options) -> int:
+    named = _named_runs(state, options.runs)
     live = sys.stdout.isatty() and not options.json and not options.once
     before: dict[str, Sample] = {}
     looks = 0
     if live:
         sys.stdout.write(_CLEAR)
     while True:
-        records = [record for record in (_still(one) for one in named or _active(state)) if record is not None]
+        records = [record for record in (_if_running(one) for one in named or _running(state)) if record is not None]
         if not records and (named or not live):
             if not before:
                 render.say("nothing is running")
@@ -66,17 +66,17 @@ def _look(state: StateDir, options: Options) -> int:
         time.sleep(options.interval)
 
 
-def _named(state: StateDir, references: Sequence[str]) -> list[RunRecord]:
+def _named_runs(state: StateDir, references: Sequence[str]) -> list[RunRecord]:
     return [living_run(state, reference) for reference in references]
 
 
-def _active(state: StateDir) -> list[RunRecord]:
+def _running(state: StateDir) -> list[RunRecord]:
     from launcher.run.active import active_runs
 
     return [record for record in map(fold, active_runs(state)) if record is not None]
 
 
-def _still(record: RunRecord) -> RunRecord | None:
+def _if_running(record: RunRecord) -> RunRecord | None:
     """*record* as it is now; None when its program does not run."""
     now = fold(record.run_dir)
     return now if now is not None and now.exit_code is None and now.started_at is not None else None

@@ -30,13 +30,13 @@ def sync_runs(references: Sequence[str]) -> int:
             failed = True
             render.warn(f"{record.run_id} not sent: {error.message}")
             continue
-        render.say(f"{record.run_id} {_words(record) if sent else 'is not tracked, or its own tracker is at it'}")
+        render.say(f"{record.run_id} {_sent_words(record) if sent else 'is not tracked, or its own tracker is at it'}")
     if not records:
         render.say("nothing is left to send")
     return LaunchError.exit_code if failed else 0
 
 
-def _words(record: RunRecord) -> str:
+def _sent_words(record: RunRecord) -> str:
     """Of a run that was sent: its end, too?"""
     now = fold(record.run_dir)
     return "sent so far: it has not ended" if now is not None and now.exit_code is None else "sent"

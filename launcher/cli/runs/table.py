@@ -9,7 +9,7 @@ from typing import Any
 from launcher.cli import render
 from launcher.cli.cluster_run import settle_all, with_waits
 from launcher.cli.command import Options
-from launcher.cli.runs.choice import chosen
+from launcher.cli.runs.choice import choose_runs
 from launcher.run.active import active_runs
 from launcher.run.recover import recover_all
 from launcher.tracking.record.run_fields import DURATIONS, MOMENTS, Value, check, value
@@ -27,7 +27,7 @@ def show_runs(options: Options) -> int:
     settle_all(state)
     recover_all(state)
     records = list_runs(state)
-    shown = chosen(records, options)
+    shown = choose_runs(records, options)
     if records and not shown and not options.json:
         render.say(f"none of {counted(len(records), 'run')} fulfils that")
     elif options.columns is not None:

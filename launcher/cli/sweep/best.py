@@ -19,7 +19,7 @@ def show_best(options: Options) -> str:
     """Returns the run of the best trial."""
     record = find_sweep(state_dir(), options.sweep)
     results = results_of(record)
-    best = _chosen(results, options.trial, must_choose=options.rerun or options.export is not None)
+    best = _choose(results, options.trial, must_choose=options.rerun or options.export is not None)
     runs = {trial.number: trial.run_id or "" for trial in results.trials}
     for line in best_lines(best, runs, results.settings):
         print(line)
@@ -28,7 +28,7 @@ def show_best(options: Options) -> str:
     return runs[best[0].trial]
 
 
-def _chosen(results: SweepResults, number: int | None, *, must_choose: bool) -> list[BestPoint]:
+def _choose(results: SweepResults, number: int | None, *, must_choose: bool) -> list[BestPoint]:
     best = results.best()
     if not best:
         metrics = " and ".join(f"`{name}`" for name in results.settings.metrics)

@@ -19,22 +19,22 @@ Begun = Callable[[RunDir], None]
 """To be called once the sweep is written down: until then its process speaks to the terminal."""
 
 
-def begin(sweep: Callable[[Begun], int], state: StateDir, *, debug: bool) -> tuple[RunDir, int]:
+def start_process(sweep: Callable[[Begun], int], state: StateDir, *, debug: bool) -> tuple[RunDir, int]:
     """Fork the process that does *sweep*. Returns the parent run and the process's pidfd, once it has begun.
 
     Raises SystemExit when it ended before; then it has said why. To be called with signals held back: the process lets them
     come once it is ready to take them.
     """
-    told, telling = os.pipe2(os.O_CLOEXEC)
+    reading_fd, writing_fd = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        os.close(told)
-        _be_the_process(sweep, telling, debug=debug)
-    os.close(telling)
+        os.close(reading_fd)
+        _run_process(sweep, writing_fd, debug=debug)
+    os.close(writing_fd)
     pidfd = os.pidfd_open(pid)
-    with open(told, "rb") as answer:
+    with open(reading_fd, "rb") as answer:
         run_id = answer.read().decode()
     if not run_id:
         _pid, status = os.waitpid(pid, 0)
@@ -42,12 +42,12 @@ def begin(sweep: Callable[[Begun], int], state: StateDir, *, debug: bool) -> tup
     return state.run(run_id), pidfd
 
 
-def _be_the_process(sweep: Callable[[Begun], int], telling: int, *, debug: bool) -> NoReturn:
+def _run_process(sweep: Callable[[Begun], int], writing_fd: int, *, debug: bool) -> NoReturn:
     code = 125
     try:
         os.setsid()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        code = exit_code_of(lambda: sweep(lambda run_dir: _leave_terminal(run_dir, telling)), debug=debug)
+        code = exit_code_of(lambda: sweep(lambda run_dir: _leave_terminal(run_dir, writing_fd)), debug=debug)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
@@ -55,7 +55,7 @@ def _be_the_process(sweep: Callable[[Begun], int], telling: int, *, debug: bool)
         os._exit(code)
 
 
-def _leave_terminal(run_dir: RunDir, telling: int) -> None:
+def _leave_terminal(run_dir: RunDir, writing_fd: int) -> None:
     """The terminal belongs to the command, and this process outlives both."""
     null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     log_fd = os.open(run_dir.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -63,5 +63,5 @@ def _leave_terminal(run_dir: RunDir, telling: int) -> None:
         os.dup2(ours, standard)
     os.close(null_fd)
     os.close(log_fd)
-    os.write(telling, run_dir.run_id.encode())
-    os.close(telling)
+    os.write(writing_fd, run_dir.run_id.encode())
+    os.close(writing_fd)

@@ -62,7 +62,7 @@ class SweepPlace:
 
     def watch_from(self, inbox: SignalInbox, *, quiet: bool, from_now: bool) -> int:
         """Show the sweep to its end; *from_now*: what has happened before was seen by somebody else."""
-        self._refuse_elsewhere("attach", ssh="ssh -t", more=f"; `launch logs -f {self.run_dir.run_id}` looks on from here")
+        self._refuse_elsewhere("attach", ssh="ssh -t", more=f"; `launch logs -f {self.run_dir.run_id}` follows it from here")
         if self.end_fd is None:
             self.end_fd = open_supervisor(self.run_dir)
         if self.end_fd is not None:

@@ -72,7 +72,7 @@ def prepare_sweep(request: SweepRequest, state: StateDir, timings: Timings, *, t
         make_study(composed)
     refuse_one_port_for_many(composed.parent.spec)
     start_local_server(composed.parent.spec, state)
-    return PreparedSweep(composed, state, _built(composed, state, timings, cwd=Path(request.cwd), talk=talk))
+    return PreparedSweep(composed, state, _build_images(composed, state, timings, cwd=Path(request.cwd), talk=talk))
 
 
 def make_study(composed: SweepComposed) -> Study:
@@ -82,7 +82,7 @@ def make_study(composed: SweepComposed) -> Study:
     return Study(search, composed.dimensions, settings, base_seed=composed.parent.spec.seed, enqueued=composed.enqueued)
 
 
-def _built(sweep: SweepComposed, state: StateDir, timings: Timings, *, cwd: Path, talk: Talk) -> dict[str, Prepared]:
+def _build_images(sweep: SweepComposed, state: StateDir, timings: Timings, *, cwd: Path, talk: Talk) -> dict[str, Prepared]:
     from launcher.cli.progress import passing_progress
     from launcher.plan.planner import plan as make_plan
 

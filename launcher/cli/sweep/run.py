@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from launcher.cli.arguments import Request, Talk
 from launcher.cli.command import Options
-from launcher.cli.sweep.own_process import Begun, begin
+from launcher.cli.sweep.own_process import Begun, start_process
 from launcher.cli.sweep.place import SweepPlace
 from launcher.cli.sweep.prepare import PreparedSweep, prepare_sweep
 from launcher.cli.sweep.trials_place import trials_place
@@ -43,7 +43,7 @@ def sweep(request: Request, options: Options, timings: Timings) -> int:
     with ForkServer() as supervisors:
         prepared = prepare_sweep(asked, state, timings, talk=Talk.of(options))
         process = _SweepProcess(prepared, supervisors, asked)
-        return process.watched(process.anew, options)
+        return process.start_and_watch(process.begin_new, options)
 
 
 def resume_sweep(record: RunRecord, options: Options) -> int:
@@ -61,7 +61,7 @@ def resume_sweep(record: RunRecord, options: Options) -> int:
         prepared = prepare_sweep(asked, state, Timings(), talk=Talk.of(options))
         _refuse_changes(record, description.changes(before.same, prepared.description(asked).same), force=options.force)
         process = _SweepProcess(prepared, supervisors, asked)
-        return process.watched(lambda begun: process.again(record.run_dir, begun), options, from_now=True)
+        return process.start_and_watch(lambda begun: process.go_on(record.run_dir, begun), options, from_now=True)
 
 
 def _refuse_changes(record: RunRecord, changes: list[str], *, force: bool) -> None:
@@ -84,10 +84,10 @@ class _SweepProcess:
     supervisors: ForkServer
     asked: SweepRequest
 
-    def watched(self, sweep: Callable[[Begun], int], options: Options, *, from_now: bool = False) -> int:
+    def start_and_watch(self, sweep: Callable[[Begun], int], options: Options, *, from_now: bool = False) -> int:
         """Have *sweep* done, and watch it or leave. Returns the exit code."""
         with held_back(SIGNALS):
-            run_dir, process = begin(sweep, self.prepared.state, debug=options.debug)
+            run_dir, process = start_process(sweep, self.prepared.state, debug=options.debug)
             self.supervisors.give_away()
             inbox = None if options.detach else SignalInbox(SIGNALS)
         if inbox is None:
@@ -95,7 +95,7 @@ class _SweepProcess:
             return 0
         return SweepPlace(run_dir, process).watch_from(inbox, quiet=options.quiet, from_now=from_now)
 
-    def anew(self, begun: Begun) -> int:
+    def begin_new(self, begun: Begun) -> int:
         """A new sweep."""
         asked = self.asked
         command_line = ("launch", *sys.argv[1:])
@@ -104,7 +104,7 @@ class _SweepProcess:
         ) as parent:
             return self._run(parent, begun)
 
-    def again(self, run_dir: RunDir, begun: Begun) -> int:
+    def go_on(self, run_dir: RunDir, begun: Begun) -> int:
         """One that goes on."""
         with reopened_parent(run_dir) as parent:
             return self._run(parent, begun)

@@ -88,7 +88,7 @@ class _Row:
     words: str = ""
 
 
-class _Open:
+class _OpenTrial:
     """A try that has not ended, as far as the sweep has said."""
 
     def __init__(self, begun: Started) -> None:
@@ -108,7 +108,7 @@ class LiveView:
         from rich.live import Live
 
         self._standing, self._settings, self._offer = standing, settings, offer
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, _OpenTrial] = {}
         self._ended: deque[_Row] = deque(maxlen=_MOST_SHOWN)
         self._runs: dict[int, str] = {}
         self._durations: deque[float] = deque(maxlen=50)
@@ -125,7 +125,7 @@ class LiveView:
     def show(self, events: Iterable[Started | Ended]) -> None:
         for event in events:
             if isinstance(event, Started):
-                self._open[event.number] = _Open(event)
+                self._open[event.number] = _OpenTrial(event)
             else:
                 self._end(event)
 

@@ -18,12 +18,12 @@ def parsed(*words):
     [["."], ["dir"], ["-t", "x", "."], [".", "-f", "F"], ["--no-cache", "."], ["--target", "x", "a=b"], ["--build-arg=A=1", "."]],
 )
 def test_a_context_or_an_option_of_docker_build_means_a_dockerfile(words):
-    assert dockerfile_build.is_meant(parsed(*words))
+    assert dockerfile_build.is_dockerfile_build(parsed(*words))
 
 
 @pytest.mark.parametrize("words", [["experiment=x"], ["experiment=x", "params.lr=1", "-v"], ["experiment=x", "~params.a"], []])
 def test_overrides_mean_an_experiment(words):
-    assert not dockerfile_build.is_meant(parsed(*words))
+    assert not dockerfile_build.is_dockerfile_build(parsed(*words))
 
 
 def test_the_dockerfile_is_in_the_context_unless_it_is_named(monkeypatch, tmp_path):
@@ -59,8 +59,8 @@ def test_a_secret_comes_from_a_file_or_a_variable(tmp_path):
         pytest.param(lambda: dockerfile_build.read_secret("id=x,src=/no/f", {}), "secret `x`: cannot read `/no/f`", id="no file"),
         pytest.param(lambda: dockerfile_build.read_secret("id=x", {}), "secret `x`: there is no variable `x`", id="no variable"),
         pytest.param(lambda: dockerfile_build._build_args(["=x"], {}), "`--build-arg =x` has no name", id="no name"),
-        pytest.param(lambda: dockerfile_build._checked_name("Upper/Case"), "`-t Upper/Case`", id="capitals"),
-        pytest.param(lambda: dockerfile_build._checked_name("oci:x"), "`-t oci:x` is no name for an image", id="a transport"),
+        pytest.param(lambda: dockerfile_build._check_name("Upper/Case"), "`-t Upper/Case`", id="capitals"),
+        pytest.param(lambda: dockerfile_build._check_name("oci:x"), "`-t oci:x` is no name for an image", id="a transport"),
         pytest.param(lambda: dockerfile_build._request(parsed("-t", "x")), "no context is given", id="no context"),
         pytest.param(lambda: dockerfile_build._request(parsed("a", "b")), "2 contexts are given", id="two contexts"),
         pytest.param(lambda: dockerfile_build._request(parsed("-f", "x", "-")), "the context `-` is a Dockerfile", id="files"),

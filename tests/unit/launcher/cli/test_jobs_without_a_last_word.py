@@ -66,6 +66,6 @@ def test_a_run_whose_job_runs_cannot_be_resumed(squeue, run_dir, capsys):
 
 
 def test_what_was_sent_of_a_run_that_goes_on_is_not_all_of_it(run_dir):
-    assert "sent so far: it has not ended" == sync._words(fold(run_dir))
+    assert "sent so far: it has not ended" == sync._sent_words(fold(run_dir))
     write_event(run_dir.journal, "finished", reason="completed", exit_code=0, signal=None)
-    assert "sent" == sync._words(fold(run_dir))
+    assert "sent" == sync._sent_words(fold(run_dir))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from launcher.cli.runs.logs import moment, timestamp
+from launcher.cli.runs.logs import parse_moment, timestamp
 from launcher.errors import ConfigError
 
 NOW = datetime(2026, 11, 24, 15, 0, 0, tzinfo=timezone(timedelta(hours=1)))
@@ -27,14 +27,14 @@ NOW = datetime(2026, 11, 24, 15, 0, 0, tzinfo=timezone(timedelta(hours=1)))
     ],
 )
 def test_a_moment(text: str, expected: datetime) -> None:
-    assert expected.timestamp() == moment(text, now=NOW, option="--since")
+    assert expected.timestamp() == parse_moment(text, now=NOW, option="--since")
 
 
 @pytest.mark.parametrize("text", ["", "10", "m", "10x", "yesterday", "25:00", "10m ago"])
 def test_what_is_no_moment(text: str) -> None:
     with pytest.raises(ConfigError, match="is no time"):
-        moment(text, now=NOW, option="--since")
+        parse_moment(text, now=NOW, option="--since")
 
 
 def test_a_written_time_is_read_back() -> None:
-    assert moment(timestamp(1795000000.25), now=NOW, option="--since") == 1795000000.25
+    assert parse_moment(timestamp(1795000000.25), now=NOW, option="--since") == 1795000000.25

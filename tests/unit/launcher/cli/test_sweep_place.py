@@ -23,7 +23,7 @@ from runtime.state_dir import StateDir
     [
         (
             lambda place: place.watch(SignalInbox(())),
-            "`ssh -t login2 launch attach {0}`; `launch logs -f {0}` looks on from here",
+            "`ssh -t login2 launch attach {0}`; `launch logs -f {0}` follows it from here",
         ),
         (lambda place: place.end(signal.SIGTERM), "`ssh login2 launch stop {0}`"),
         (lambda place: place.end(signal.SIGQUIT), "`ssh login2 launch kill {0}`"),
