@@ -39,7 +39,7 @@ writes, and each look is a question to the server of a shared file system."""
 
 
 class OnCluster:
-    """Implements `placing.Place` for a run that an engine has. Signals go where its supervisor is, as with a local run."""
+    """Implements `run_place.Place` for a run that an engine has. Signals go where its supervisor is, as with a local run."""
 
     what = "run"
     end_fd: int | None = None

@@ -24,7 +24,7 @@ from runtime.kernel.inotify import Inotify
 from runtime.state_dir import RunDir
 
 if TYPE_CHECKING:
-    from launcher.cli.placing import Place
+    from launcher.cli.run_place import Place
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """What the command receives for its run. To be held back while the run is handed over: a Ctrl-C between that and the watching

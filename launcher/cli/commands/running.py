@@ -40,7 +40,7 @@ def attach(options: Options) -> int:
     if options.tail < 0:
         raise attach.wrong_usage("--tail takes a number from 0 on")
     from launcher.cli import render
-    from launcher.cli.placing import place_of
+    from launcher.cli.run_place import place_of
     from launcher.cli.watch import SIGNALS
     from launcher.run.living import running_or_waiting
     from launcher.run.supervisor.signal_inbox import SignalInbox

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Sequence
 
 from launcher.cli import render
-from launcher.cli.placing import place_of
+from launcher.cli.run_place import place_of
 from launcher.cli.runs.summary import headline, print_summary
 from launcher.cli.watch import looks
 from launcher.run.living import living_run

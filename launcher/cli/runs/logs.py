@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from launcher.cli import render
 from launcher.cli.command import Options
-from launcher.cli.placing import place_of
+from launcher.cli.run_place import place_of
 from launcher.cli.watch import looks
 from launcher.errors import ConfigError
 from launcher.run.living import find_own_run

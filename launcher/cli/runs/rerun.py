@@ -9,8 +9,8 @@ from pathlib import Path
 from launcher.cli import render
 from launcher.cli.arguments import Talk
 from launcher.cli.command import Options
-from launcher.cli.placing import place
 from launcher.cli.prepare import build_image, start_local_server
+from launcher.cli.run_place import place
 from launcher.cli.timings import Timings
 from launcher.cli.watch import SIGNALS
 from launcher.errors import ConfigError

@@ -29,8 +29,8 @@ def _resume_run(record: RunRecord, state: StateDir, options: Options) -> int:
     if options.overrides:
         hint = f"`launch rerun {record.run_id} {options.overrides[0]}` makes a new run of it"
         raise ConfigError(f"a run goes on as it was begun, without `{options.overrides[0]}`", hint=hint)
-    from launcher.cli.placing import place
     from launcher.cli.prepare import build_image, start_local_server
+    from launcher.cli.run_place import place
     from launcher.cli.timings import Timings
     from launcher.cli.watch import SIGNALS
     from launcher.plan.data_pin import changed_data, refuse_missing_inputs

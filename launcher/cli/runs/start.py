@@ -16,8 +16,8 @@ def run_once(request: Request, options: Options, timings: Timings) -> int:
 
     with ForkServer() as supervisors:
         # Imported beside the server's own start.
-        from launcher.cli.placing import place
         from launcher.cli.prepare import prepare
+        from launcher.cli.run_place import place
         from launcher.cli.watch import SIGNALS
         from launcher.run.recover import recover_runs
         from launcher.run.start.create_run import RunIdentity, create_run

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from launcher.cli.arguments import Request, Talk
 from launcher.cli.command import Options
 from launcher.cli.sweep.own_process import Begun, start_process
-from launcher.cli.sweep.place import SweepPlace
 from launcher.cli.sweep.prepare import PreparedSweep, prepare_sweep
+from launcher.cli.sweep.sweep_place import SweepPlace
 from launcher.cli.sweep.trials_place import trials_place
 from launcher.cli.timings import Timings
 from launcher.cli.watch import SIGNALS

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from launcher.cli import render
-from launcher.cli.placing import Place
 from launcher.cli.sweep.summary import print_sweep_summary
 from launcher.cli.sweep.view import LiveView, PlainView, plain_line, sweep_view
 from launcher.cli.watch import looks
@@ -16,6 +16,9 @@ from launcher.sweep.followed import Ended, FollowedSweep, Started
 from launcher.sweep.results import read_known_results
 from launcher.tracking.record.run_record import fold
 from runtime.state_dir import RunDir
+
+if TYPE_CHECKING:
+    from launcher.cli.run_place import Place
 
 
 class SweepWatch:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli.sweep.place import SweepPlace
+from launcher.cli.sweep.sweep_place import SweepPlace
 from launcher.errors import ConfigError
 from launcher.run import active
 from launcher.run.supervisor.signal_inbox import SignalInbox

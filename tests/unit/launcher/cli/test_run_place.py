@@ -8,7 +8,7 @@ import sys
 LOADED = """
 import sys
 from launcher.cli.commands import experiments, images, machine, running, runs
-from launcher.cli import placing
+from launcher.cli import run_place
 from launcher.cli.runs import control, logs, start
 from launcher.run.start import fork_server
 from launcher.run.supervisor import supervisor

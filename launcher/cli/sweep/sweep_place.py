@@ -20,7 +20,7 @@ _LOOK_S = 0.25
 
 
 class SweepPlace:
-    """Implements `launcher.cli.placing.Place`. A first Ctrl-C asks it to start no more trials, a second one stops the running
+    """Implements `launcher.cli.run_place.Place`. A first Ctrl-C asks it to start no more trials, a second one stops the running
     ones, a third kills them. *process*: its pidfd, where one has it already."""
 
     what = "sweep"

@@ -145,7 +145,7 @@ def place(supervisors: ForkServer, plan: LaunchPlan, run_dir: RunDir, lock_fd: i
 def place_of(record: RunRecord) -> Place:
     """Where the run or the sweep of *record* is, or was."""
     if record.is_sweep:
-        from launcher.cli.sweep.place import SweepPlace
+        from launcher.cli.sweep.sweep_place import SweepPlace
 
         return SweepPlace(record.run_dir)
     if record.job is None:
