@@ -20,7 +20,7 @@ from launcher.cluster.slurm.own_job import own_job
 from launcher.journal import journal, superseded
 from launcher.journal.events import Queued
 from launcher.journal.run_journal import Journal
-from launcher.plan.program.meeting import Meeting
+from launcher.plan.program.environment import Rendezvous
 from launcher.run.start.create_run import announce_pid
 from launcher.run.supervisor.attempt import Attempt
 from launcher.run.supervisor.machine_facts import machine_facts
@@ -108,7 +108,7 @@ def _begin(node_dir: RunDir, placement: str) -> None:
 
 def _run(run: Run, *, told: Told) -> Attempt:
     way = way_to(told.address, wanted=told.interface)
-    run.meeting = Meeting(run.run_dir.node, told.nodes, told.address, told.port, way.interface)
+    run.rendezvous = Rendezvous(run.run_dir.node, told.nodes, told.address, told.port, way.interface)
     run.plan = replace(run.plan, spec=replace(run.plan.spec, timeout=None, retries=0))
     run.retries_left = 0
     run.joining = None

@@ -24,7 +24,7 @@ from launcher.cluster.slurm.own_job import this_node
 from launcher.journal import journal
 from launcher.journal.fencing import TOKEN
 from launcher.journal.status import Reason
-from launcher.plan.program.meeting import Meeting
+from launcher.plan.program.environment import Rendezvous
 from launcher.run.supervisor.attempt import Attempt, AttemptResult, StopRequest
 from launcher.run.supervisor.outcome import ExitOutcome
 from launcher.run.supervisor.run_experiment import Run
@@ -66,7 +66,7 @@ class StepPeers:
     """Implements `launcher.run.supervisor.peers.Peers`."""
 
     run_dir: RunDir
-    meeting: Meeting
+    rendezvous: Rendezvous
     step: subprocess.Popen[bytes]
     nodes: dict[int, _Node]
     fd: int
@@ -224,12 +224,12 @@ def joined(run: Run, number: int) -> Iterator[StepPeers]:
     """The other nodes of *run* for the body, which is its attempt *number*. Raises LaunchError."""
     nodes, interface = run.plan.spec.nodes, run.plan.spec.cluster.interface
     leave_behind(run.run_dir, attempt=number)
-    meeting = arranged(nodes, attempt=number, interface=interface)
+    rendezvous = arranged(nodes, attempt=number, interface=interface)
     until = time.monotonic() + _FIRST_WORD_WITHIN_S
     others = {node: _Node(node, until, _from_here_on(run.run_dir.on_node(node))) for node in range(1, nodes)}
-    step = start_step(run.run_dir, meeting, attempt=number, interface=interface)
+    step = start_step(run.run_dir, rendezvous, attempt=number, interface=interface)
     assert step.stdout is not None
-    peers = StepPeers(run.run_dir, meeting, step, others, step.stdout.fileno(), _from_here_on(run.run_dir))
+    peers = StepPeers(run.run_dir, rendezvous, step, others, step.stdout.fileno(), _from_here_on(run.run_dir))
     try:
         yield peers
     finally:

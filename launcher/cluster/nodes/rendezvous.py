@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from launcher.cluster.nodes.interfaces import way_to
 from launcher.cluster.slurm.own_job import own_job
 from launcher.errors import LaunchError
-from launcher.plan.program.meeting import Meeting
+from launcher.plan.program.environment import Rendezvous
 from launcher.plan.slurm_program import run_slurm
 
 _FIRST_PORT, _PORTS = 10_000, 20_000
@@ -20,11 +20,11 @@ _TRIES = 200
 _STRIDE = 7
 
 
-def arranged(nodes: int, *, attempt: int, interface: str | None, environ: Mapping[str, str] = os.environ) -> Meeting:
+def arranged(nodes: int, *, attempt: int, interface: str | None, environ: Mapping[str, str] = os.environ) -> Rendezvous:
     """Where attempt *attempt* of the job that we are in meets. Raises LaunchError."""
     way = way_to(_second_node(environ), wanted=interface)
     own = own_job(environ)
-    return Meeting(
+    return Rendezvous(
         0, nodes, way.address, free_port(way.address, seed=int(own.job) * 31 + own.restarts * 5 + attempt), way.interface
     )
 

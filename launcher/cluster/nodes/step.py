@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launcher.errors import LaunchError
-from launcher.plan.program.meeting import Meeting
+from launcher.plan.program.environment import Rendezvous
 from launcher.run.start.supervisor_start import supervisor_argv
 from runtime.state_dir import RunDir
 
@@ -22,11 +22,11 @@ _MEANT_FOR_OTHERS = ("SLURM_LABELIO", "SLURM_STDINMODE", "SLURM_STDOUTMODE", "SL
 """Variables by which a person's srun prints and reads otherwise."""
 
 
-def start_step(run_dir: RunDir, meeting: Meeting, *, attempt: int, interface: str | None) -> subprocess.Popen[bytes]:
+def start_step(run_dir: RunDir, rendezvous: Rendezvous, *, attempt: int, interface: str | None) -> subprocess.Popen[bytes]:
     """Start the supervisors of *attempt* on the nodes behind this one, the job's first. Raises LaunchError."""
     program = Path(__file__).with_name("node_main.py")
-    words = [str(attempt), str(meeting.nodes), meeting.address, str(meeting.port), interface or ""]
-    argv = step_argv(meeting.nodes, [*supervisor_argv(str(run_dir.root), program=program), *words], environ=os.environ)
+    words = [str(attempt), str(rendezvous.nodes), rendezvous.address, str(rendezvous.port), interface or ""]
+    argv = step_argv(rendezvous.nodes, [*supervisor_argv(str(run_dir.root), program=program), *words], environ=os.environ)
     environ = {name: value for name, value in os.environ.items() if name not in _MEANT_FOR_OTHERS}
     try:
         return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environ)

@@ -9,13 +9,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from launcher.errors import ConfigError
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.machine_share import network_kind, shm_share, this_machine
 from launcher.plan.program.command import program_user
-from launcher.plan.program.environment import CHECKPOINTS, HOME, OUTPUTS, RUN_DIRECTORY, data_target, program_env
+from launcher.plan.program.environment import CHECKPOINTS, HOME, OUTPUTS, RUN_DIRECTORY, Rendezvous, data_target, program_env
 from runtime.cgroup.limits import Limits
 from runtime.container.spec import ContainerSpec
 from runtime.network.addresses import host_name
@@ -25,9 +25,6 @@ from runtime.rootfs.wanted import BindMount, TmpfsFile
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.records import Image
 from runtime.store.store import Store
-
-if TYPE_CHECKING:
-    from launcher.plan.program.meeting import Meeting
 
 SECRETS = "/run/secrets"
 
@@ -56,7 +53,7 @@ def container_spec(
     environ: Mapping[str, str] = os.environ,
     sweep_id: str | None = None,
     trial: int | None = None,
-    meeting: Meeting | None = None,
+    rendezvous: Rendezvous | None = None,
     run_name: str | None = None,
     layers: Sequence[Path] | None = None,
 ) -> ContainerSpec:
@@ -72,7 +69,7 @@ def container_spec(
         environ=environ,
         sweep_id=sweep_id,
         trial=trial,
-        meeting=meeting,
+        rendezvous=rendezvous,
     )
     secrets = secret_values(spec.secrets, environ)
     layers = tuple(store.layer_dir(layer) for layer in image.layers) if layers is None else tuple(layers)
@@ -99,7 +96,7 @@ def container_spec(
         publish=tuple(parse_port(port) for port in spec.publish),
         loopback_listener=spec.tracking is not None,
         processes=plan.processes,
-        world=None if meeting is None else meeting.world(plan.processes),
+        world=None if rendezvous is None else rendezvous.world(plan.processes),
         rank_grace_s=spec.grace,
     )
     if spec.devices:

@@ -8,14 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.program.cpu_level import deterministic_env
-
-if TYPE_CHECKING:
-    from launcher.plan.program.meeting import Meeting
-
+from runtime.container.ranks import World
 
 HOME = "/home/user"
 RUN_DIRECTORY = "/run/launch"
@@ -36,7 +33,7 @@ def program_env(
     environ: Mapping[str, str],
     sweep_id: str | None = None,
     trial: int | None = None,
-    meeting: Meeting | None = None,
+    rendezvous: Rendezvous | None = None,
 ) -> dict[str, str]:
     """Everything but secrets and MLflow's variables."""
     spec = plan.spec
@@ -45,7 +42,7 @@ def program_env(
     env |= _thread_env(plan.threads)
     env |= deterministic_env() if spec.deterministic else {}
     env |= _torchrun(plan, run_id)
-    env |= meeting.variables() if meeting is not None else {}
+    env |= rendezvous.variables() if rendezvous is not None else {}
     env |= spec.env
     env |= {
         "LAUNCH_RUN_ID": run_id,
@@ -131,3 +128,41 @@ def _thread_env(threads: int) -> dict[str, str]:
     """How many threads numerical libraries shall start: a CPU quota changes nothing that they see by themselves."""
     # torchrun sets OMP_NUM_THREADS=1, with a warning, unless it is set.
     return dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+
+
+@dataclass(frozen=True, slots=True)
+class Rendezvous:
+    """Where the programs of a run on several nodes find one another: what one of the nodes knows of the others.
+
+    torchrun is told `static` and its node's rank, not `c10d`: there the nodes draw lots for their ranks, and rank 0, whose
+    metrics count, would be anywhere.
+    """
+
+    node: int
+    nodes: int
+    address: str
+    """Of the first node, where rank 0 listens."""
+    port: int
+    interface: str | None = None
+    """This node's network interface to the others."""
+
+    def world(self, ranks: int) -> World:
+        """The ranks of all nodes, each of which has *ranks*."""
+        return World(self.address, self.port, self.node * ranks, self.nodes * ranks)
+
+    def variables(self) -> dict[str, str]:
+        """What a program's `env` may overrule."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return {
+            "NNODES": str(self.nodes),
+            "NODE_RANK": str(self.node),
+            "PET_NNODES": str(self.nodes),
+            "PET_NODE_RANK": str(self.node),
+            "PET_RDZV_BACKEND": "static",
+            "PET_RDZV_ENDPOINT": f"{host}:{self.port}",
+            # gloo asks for the address of the host's name, which is the container's and its loopback; NCCL guesses.
+            **({} if self.interface is None else dict.fromkeys(_INTERFACE_VARIABLES, self.interface)),
+        }
+
+
+_INTERFACE_VARIABLES = ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME")

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from launcher.journal.status import Reason
-from launcher.plan.program.meeting import Meeting
+from launcher.plan.program.environment import Rendezvous
 from launcher.run.supervisor.attempt import Attempt, AttemptResult, StopRequest
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ class Peers(Protocol):
     """Supervisors of one attempt on the run's further nodes; they end with the context that made this."""
 
     @property
-    def meeting(self) -> Meeting: ...
+    def rendezvous(self) -> Rendezvous: ...
 
     @property
     def fd(self) -> int:

@@ -43,7 +43,7 @@ from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
 
 if TYPE_CHECKING:
-    from launcher.plan.program.meeting import Meeting
+    from launcher.plan.program.environment import Rendezvous
     from launcher.run.gpus.gpu_watch import GpuWatch
     from launcher.run.supervisor.peers import Joining, Peers
 
@@ -69,7 +69,7 @@ class Run:
     retries_left: int = 0
     joining: Joining | None = None
     """On the first of several nodes: what brings up the others."""
-    meeting: Meeting | None = None
+    rendezvous: Rendezvous | None = None
     """On one of the others: what it was told of them."""
 
 
@@ -121,7 +121,7 @@ def run_attempt(run: Run, number: int) -> Attempt:
             environ=os.environ,
             sweep_id=run.sweep_id,
             trial=run.trial,
-            meeting=run.meeting if peers is None else peers.meeting,
+            rendezvous=run.rendezvous if peers is None else peers.rendezvous,
             run_name=run.name,
             layers=layers.directories,
         )

@@ -9,7 +9,7 @@ import pytest
 from launcher.config.spec import Cluster, ExperimentSpec
 from launcher.errors import ConfigError, Origin
 from launcher.plan.cluster_request import on_several_nodes, refuse_standalone
-from launcher.plan.program.meeting import Meeting
+from launcher.plan.program.environment import Rendezvous
 
 SPEC = ExperimentSpec(name="x", command=("true",), nodes=2, cluster=Cluster(kind="slurm"))
 ORIGIN = Origin(file="conf/x.yaml", line=3)
@@ -49,7 +49,7 @@ def test_torchrun_alone_on_each_node_is_refused():
 
 
 def test_torchrun_is_told_its_place_and_where_to_meet():
-    told = Meeting(1, 2, "10.0.0.7", 12345, "ib0").variables()
+    told = Rendezvous(1, 2, "10.0.0.7", 12345, "ib0").variables()
     expected = {
         "PET_NNODES": "2",
         "PET_NODE_RANK": "1",
@@ -64,9 +64,9 @@ def test_torchrun_is_told_its_place_and_where_to_meet():
 
 
 def test_an_address_of_ipv6_is_told_from_its_port():
-    assert "[fd00::7]:12345" == Meeting(0, 2, "fd00::7", 12345).variables()["PET_RDZV_ENDPOINT"]
+    assert "[fd00::7]:12345" == Rendezvous(0, 2, "fd00::7", 12345).variables()["PET_RDZV_ENDPOINT"]
 
 
 def test_ranks_are_counted_over_the_nodes():
-    world = Meeting(2, 3, "10.0.0.7", 12345).world(4)
+    world = Rendezvous(2, 3, "10.0.0.7", 12345).world(4)
     assert (8, 12, "10.0.0.7", 12345) == (world.first_rank, world.size, world.address, world.port)

@@ -15,7 +15,7 @@ from launcher.cluster.nodes.peers import StepPeers, _Node
 from launcher.cluster.nodes.words import lines, outcome_document
 from launcher.journal import journal
 from launcher.journal.status import Reason
-from launcher.plan.program.meeting import Meeting
+from launcher.plan.program.environment import Rendezvous
 from launcher.run.supervisor.attempt import Attempt, AttemptResult, StopRequest
 from launcher.run.supervisor.outcome import ExitOutcome
 from runtime.cgroup.limits import Usage
@@ -47,7 +47,7 @@ def peers(run_dir):
         nodes = {node: _Node(node, silent_since, journal.Follower(run_dir.on_node(node).journal)) for node in range(1, size)}
         made.append(
             StepPeers(
-                run_dir, Meeting(0, size, "127.0.0.1", 9), step, nodes, step.stdout.fileno(), journal.Follower(run_dir.journal)
+                run_dir, Rendezvous(0, size, "127.0.0.1", 9), step, nodes, step.stdout.fileno(), journal.Follower(run_dir.journal)
             )
         )
         return made[-1]
