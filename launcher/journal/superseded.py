@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from launcher.journal import journal
+from launcher.journal.run_journal import Follower
 
 
 class Superseded(BaseException):
@@ -21,15 +21,14 @@ class Watch:
     """Looks out for the end of *placement*'s say in the run of *journal_path*. Safe to use from several threads."""
 
     def __init__(self, journal_path: Path, placement: str) -> None:
-        self._events = journal.Follower(journal_path)
+        self._journal = Follower(journal_path)
         self._placement = placement
         self._lock = threading.Lock()
 
     def is_superseded(self) -> bool:
         """Raises OSError when the journal cannot be read."""
         with self._lock:
-            self._events.new_events()
-            return self._events.fence.placement != self._placement
+            return self._journal.look().placement != self._placement
 
     def check(self) -> None:
         """Raises Superseded, and OSError when the journal cannot be read."""

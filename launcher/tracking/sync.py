@@ -12,12 +12,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.journal.journal import read
+from launcher.journal.run_journal import read_state
 from launcher.tracking import tracker_state
 from launcher.tracking.metrics.metric_files import MetricFile, metric_files
 from launcher.tracking.metrics.metric_log import MetricLog
 from launcher.tracking.mlflow.address import LocalAddress
-from launcher.tracking.mlflow.description import Description, current_status, describe
+from launcher.tracking.mlflow.description import Description, describe
 from launcher.tracking.mlflow.local_sink import open_sink
 from runtime.file_lock import LockBusy, locked
 from runtime.state_dir import RunDir, StateDir
@@ -52,7 +52,7 @@ def is_synced(run_dir: RunDir) -> bool:
     description = describe(run_dir)
     if description is None:
         return True
-    return tracker_state.is_complete(tracker_state.load(run_dir), *current_status(read(run_dir.journal)))
+    return tracker_state.is_complete(tracker_state.load(run_dir), *read_state(run_dir.journal).status)
 
 
 def sync_run(run_dir: RunDir, *, timeout_s: float = 60.0, environ: Mapping[str, str] = os.environ) -> bool:

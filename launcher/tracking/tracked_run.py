@@ -17,13 +17,12 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from launcher.errors import LaunchError
-from launcher.journal import journal
+from launcher.journal.run_journal import Journal
 from launcher.journal.superseded import Superseded, Watch
 from launcher.tracking import tracker, tracker_state
 from launcher.tracking.metrics.system_sampler import SystemSampler
 from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.connection import MlflowUnreachable
-from launcher.tracking.mlflow.description import current_status
 from launcher.tracking.mlflow.local_sink import open_sink
 from launcher.tracking.mlflow.own_run import OwnRun
 from launcher.tracking.mlflow.sink import Sink
@@ -50,20 +49,17 @@ LAST_TRIES_S = 10.0
 """How long a run that is over may take to reach a server that doesn't answer, before that is left to `launch sync`."""
 
 
-def is_over(run_dir: RunDir) -> bool:
-    """Whether the run's journal has its last word."""
-    return current_status(journal.read(run_dir.journal))[0].is_final
-
-
 class TrackedRun(threading.Thread):
     """The run's thread, and what the tracker's thread does for it: `look`, `catch_up`, `end`."""
 
-    def __init__(self, run_dir: RunDir, channel: socket.socket, *, watch: Watch | None = None, tell: Callable[[], None]) -> None:
-        """*tell* wakes the tracker's thread, when the run is open and when it has ended."""
+    def __init__(self, run_dir: RunDir, channel: socket.socket, *, token: str | None = None, tell: Callable[[], None]) -> None:
+        """*token* is the placement of a cluster that the run is tracked for. *tell* wakes the tracker's thread, when the run is
+        open and when it has ended."""
         super().__init__(daemon=True)
         self.run_dir = run_dir
         self._channel = channel
-        self._watch = watch
+        self.journal = Journal(run_dir.journal, token)
+        self._watch = None if token is None else Watch(run_dir.on_node(0).journal, token)
         self._tell = tell
         self._woken = threading.Event()
         self._ending = threading.Event()
@@ -198,7 +194,7 @@ class TrackedRun(threading.Thread):
         self._ready_by = now + (_PATIENCE_S if description.may_use_mlflow else _PATIENCE_WITHOUT_CLIENT_S)
         self._samples_from = now + (_MAY_END_SOON_S if sink.may_begin_late else 0.0)
         self._own = OwnRun(description, run.log)
-        self._sampler = SystemSampler(self.run_dir, description)
+        self._sampler = SystemSampler(self.run_dir, description, self.journal)
         self._sink = sink
         self._open = run
         self._tell()
@@ -214,7 +210,7 @@ class TrackedRun(threading.Thread):
                 # Before the step: what it sends is then everything.
                 is_ending = True
                 self._take_in_the_rest(run)
-                give_up_at = time.monotonic() + (LAST_TRIES_S if is_over(self.run_dir) else 0)
+                give_up_at = time.monotonic() + (LAST_TRIES_S if self.journal.read().is_over else 0)
             try:
                 self._step(sink, is_ending=is_ending)
                 self._failure, wait_s = None, 0.0
@@ -273,7 +269,7 @@ class TrackedRun(threading.Thread):
         """Of a run that is over the record is completed, too, whether MLflow is told of it or not. It is the first node's that
         all nodes have."""
         self._follow(run, to_the_end=True)
-        if self.run_dir.node or not is_over(self.run_dir):
+        if self.run_dir.node or not self.journal.read().is_over:
             return
         from launcher.tracking.record import record_files
 

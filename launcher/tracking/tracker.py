@@ -44,13 +44,14 @@ def serve(
     *,
     run: tuple[RunDir, socket.socket] | None = None,
     control: socket.socket | None = None,
+    token: str | None = None,
     pause_s: float = 0.0,
     call_supervisor: Callable[[RunDir], None] | None = None,
 ) -> NoReturn:
     """The whole life of the tracker: that of *run* with its channel, or that of all runs that come through *control*.
 
-    *pause_s*: begin with *run* after so long, or when it is over. *call_supervisor*: what to do about a run whose supervisor
-    died. Everything else about a run stands in its directory.
+    *token*: the placement of a cluster that *run* is tracked for. *pause_s*: begin with it after so long, or when it is over.
+    *call_supervisor*: what to do about a run whose supervisor died. Everything else about a run stands in its directory.
     """
     exit_code = 1
     try:
@@ -65,7 +66,7 @@ def serve(
 
         tracker = Tracker(control, call_supervisor=call_supervisor)
         if run is not None:
-            tracker.take(*run, pause_s=pause_s)
+            tracker.take(*run, token=token, pause_s=pause_s)
         exit_code = 0 if tracker.serve() else 1
     except BaseException:
         import traceback

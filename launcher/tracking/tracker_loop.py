@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from launcher.journal import superseded
+from launcher.journal.superseded import Superseded
 from launcher.tracking import tracker
-from launcher.tracking.tracked_run import LAST_TRIES_S, TrackedRun, is_over
+from launcher.tracking.tracked_run import LAST_TRIES_S, TrackedRun
 from runtime.state_dir import RunDir
 
 _LOOK_S = 0.1
@@ -61,9 +61,9 @@ class Tracker:
             # A run's threads share one interpreter: who answers the program waits this long at most for who talks to MLflow.
             sys.setswitchinterval(_SWITCH_S)
 
-    def take(self, run_dir: RunDir, channel: socket.socket, *, pause_s: float = 0.0) -> None:
+    def take(self, run_dir: RunDir, channel: socket.socket, *, token: str | None = None, pause_s: float = 0.0) -> None:
         """Track the run from now on, or after *pause_s*."""
-        run = TrackedRun(run_dir, channel, watch=superseded.own_watch(), tell=lambda: os.eventfd_write(self._news, 1))
+        run = TrackedRun(run_dir, channel, token=token, tell=lambda: os.eventfd_write(self._news, 1))
         entry = _Entry(run, channel, time.monotonic() + pause_s)
         self._entries.append(entry)
         self._register(channel.fileno(), lambda: self._hear(entry))
@@ -77,7 +77,7 @@ class Tracker:
             for entry in [*self._entries]:
                 try:
                     self._attend(entry, time.monotonic())
-                except superseded.Superseded:
+                except Superseded:
                     entry.run.say(tracker.DONE)
                     self._drop(entry)
                 except Exception:
@@ -148,12 +148,11 @@ class Tracker:
         entry.run.end()
 
     def _replace_supervisor(self, entry: _Entry) -> None:
-        run_dir = entry.run.run_dir
-        if is_over(run_dir):
+        if entry.run.journal.read().is_over:
             return
         entry.leaves_at = time.monotonic() + LAST_TRIES_S
         if self._call_supervisor is not None:
-            self._call_supervisor(run_dir)
+            self._call_supervisor(entry.run.run_dir)
 
     def _serve_program(self, entry: _Entry, listener: socket.socket) -> None:
         gateway = entry.run.gateway

@@ -113,7 +113,7 @@ def supervise(
     close: Callable[[RunDir, Journal, Attempt], None] = close,
 ) -> None:
     """Do the *work* of the run of *run_dir*, close its journal, let the tracker send the rest."""
-    tracker = _tracker_of(run_dir, shared_tracker)
+    tracker = _tracker_of(run_dir, journal.token, shared_tracker)
     if not journal.read().is_over:
         attempt = _attempt_or_failure(run_dir, journal, inbox, tracker, joining, work)
         close_holes(run_dir)
@@ -138,9 +138,9 @@ def _attempt_or_failure(
         return Attempt(ExitOutcome(125, None, Reason.LAUNCHER, f"{type(error).__name__}: {error}"), Usage())
 
 
-def _tracker_of(run_dir: RunDir, shared_tracker: socket.socket | None) -> TrackerProcess:
+def _tracker_of(run_dir: RunDir, token: str | None, shared_tracker: socket.socket | None) -> TrackerProcess:
     if shared_tracker is None:
-        return TrackerProcess(run_dir)
+        return TrackerProcess(run_dir, token=token)
     with shared_tracker:  # it ends when nobody can give it a run any more
         return TrackerProcess(run_dir, shared=shared_tracker if may_share_tracker(run_dir) else None)
 

@@ -42,10 +42,11 @@ MOST_SUCCESSORS = len(_PAUSES_S)
 class TrackerProcess:
     """A run's tracker, and after its death the next one."""
 
-    __slots__ = ("_channel", "_is_done", "_listener_fd", "_ready", "_run_dir", "pid", "successors")
+    __slots__ = ("_channel", "_is_done", "_listener_fd", "_ready", "_run_dir", "_token", "pid", "successors")
 
-    def __init__(self, run_dir: RunDir, *, shared: socket.socket | None = None) -> None:
+    def __init__(self, run_dir: RunDir, *, token: str | None = None, shared: socket.socket | None = None) -> None:
         self._run_dir = run_dir
+        self._token = token
         self._channel: socket.socket | None
         self._is_done = False
         self._ready: dict[str, Any] | None = None
@@ -139,7 +140,7 @@ class TrackerProcess:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid == 0:
-            tracker.serve(run=(self._run_dir, theirs), pause_s=pause_s, call_supervisor=_call_supervisor)
+            tracker.serve(run=(self._run_dir, theirs), token=self._token, pause_s=pause_s, call_supervisor=_call_supervisor)
         theirs.close()
         self.pid = pid
 

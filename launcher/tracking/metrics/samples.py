@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 
-from launcher.journal import journal
+from launcher.journal.run_journal import append_line
 from runtime.state_dir import RunDir
 
 
@@ -14,8 +13,4 @@ def append_sample(run_dir: RunDir, at: float, values: Mapping[str, float], *, no
     """Add what was seen *at* (Unix seconds) of a run on so many *nodes*: `cpu_…`, or `node_1/cpu_…`. Raises OSError."""
     prefix = f"node_{run_dir.node}/" if nodes > 1 else ""
     line = json.dumps({"time": at, **{f"{prefix}{name}": value for name, value in values.items()}}) + "\n"
-    file = journal.open_journal(run_dir.system_metrics)
-    try:
-        journal.write_line(file, line.encode(), durable=False)
-    finally:
-        os.close(file)
+    append_line(run_dir.system_metrics, line.encode())

@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher.journal import journal
+from launcher.journal.events import Note
+from launcher.journal.run_journal import Journal, read_state
 from launcher.tracking.metrics.samples import append_sample
 from launcher.tracking.mlflow.description import Description
 from runtime.cgroup.limits import Usage
@@ -36,6 +37,7 @@ class SystemSampler:
         self,
         run_dir: RunDir,
         description: Description,
+        journal: Journal,
         *,
         read: Callable[[], Usage] | None = None,
         oom_kills: Callable[[], OomKills | None] | None = None,
@@ -43,7 +45,7 @@ class SystemSampler:
     ) -> None:
         self._run_dir = run_dir
         self._nodes = description.nodes
-        self._journal = run_dir.journal
+        self._journal = journal
         self._interval_s = description.system_interval_s
         self._cores = description.cpus or float(os.cpu_count() or 1)
         self._memory_bytes = description.memory_bytes or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -74,7 +76,7 @@ class SystemSampler:
     def _tell_kills(self, usage: Usage) -> None:
         known = self._before[1].oom_kills if self._before else 0
         if usage.oom_kills > known and (killed := self._oom_kills()) is not None:
-            journal.append(self._journal, "note", text=f"{killed.words}; the program goes on")
+            self._journal.append(Note(f"{killed.words}; the program goes on"))
 
     def _values(self, usage: Usage, now: float) -> dict[str, float]:
         """Nothing at the first look: CPU use is a difference."""
@@ -120,11 +122,10 @@ def _file_system(directory: Path) -> dict[str, float]:
 
 def traffic_of(run_dir: RunDir) -> Traffic | None:
     """Of the container that runs now, where it has a network of its own."""
-    started = [event for event in journal.read(run_dir.journal) if event.name == "started"]
-    pid = started[-1].get("init_pid") if started else None
-    if pid is None or not is_same_process(pid, started[-1].get("init_started")) or _shares_our_network(run_dir):
+    started = read_state(run_dir.journal).started
+    if started is None or started.init_pid is None or _shares_our_network(run_dir):
         return None
-    return read_traffic(pid)
+    return read_traffic(started.init_pid) if is_same_process(started.init_pid, started.init_started) else None
 
 
 def _shares_our_network(run_dir: RunDir) -> bool:

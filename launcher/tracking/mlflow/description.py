@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from launcher.journal import journal
-from launcher.journal.journal import Event
-from launcher.journal.status import Reason, RunStatus
+from launcher.journal.events import Finished
+from launcher.journal.run_journal import read_state
+from launcher.journal.run_state import RunState
 from launcher.tracking.record.json_object import json_object
-from launcher.tracking.record.run_nodes import nodes_of
 from runtime.file_lock import is_locked
-from runtime.state_dir import RunDir, StateDir
+from runtime.state_dir import RunDir
 from runtime.whole_file import replace_file
 
 
@@ -57,14 +56,14 @@ def describe(run_dir: RunDir) -> Description | None:
         return Description(**{**stored, "keep": tuple(stored["keep"])})
     except FileNotFoundError:
         pass
-    events = journal.read(run_dir.journal)
     try:
         document = json.loads(run_dir.plan.read_bytes())
     except FileNotFoundError:
         return None
-    if not events or document["plan"]["spec"].get("tracking") is None:
+    run = read_state(run_dir.journal)
+    if run.created is None or document["plan"]["spec"].get("tracking") is None:
         return None
-    return _of_plan(run_dir, document, events[0])
+    return _of_plan(run_dir, document, run)
 
 
 def write_description(run_dir: RunDir, description: Description) -> None:
@@ -84,66 +83,48 @@ def flattened(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-_SAID_AT_THE_END = frozenset({"launch.reason", "launch.exit_code", "launch.signal", "launch.message"})
-
-
-def current_tags(events: Sequence[Event]) -> dict[str, str]:
-    """Tags that follow from what has happened so far; later events overwrite."""
-    tags: dict[str, Any] = {}
-    for event in events:
-        fields = event.fields
-        for name in ("image_digest", "attempt"):
-            if fields.get(name) is not None:
-                tags[f"launch.{name}"] = fields[name]
-        if event.name == "leased" and fields.get("gpus"):
-            tags["launch.gpus"] = ",".join(map(str, fields["gpus"]))
-        tags.update({f"launch.{name}": value for name, value in (fields.get("facts") or {}).items()})
-        if event.name == "resumed":
-            tags.update(dict.fromkeys(_SAID_AT_THE_END & tags.keys(), ""))  # not true any more, and a tag can only be replaced
-        if event.name == "finished":
-            tags.update(_ending(fields))
-    if nodes := nodes_of(events):
+def current_tags(run: RunState) -> dict[str, str]:
+    """Tags that follow from what has happened to the run so far."""
+    tags: dict[str, Any] = {f"launch.{name}": value for name, value in run.facts.items()}
+    tags |= {"launch.image_digest": run.image_digest, "mlflow.docker.image.id": run.image_digest}
+    if run.first_started_at is not None or run.placed is not None:
+        tags["launch.attempt"] = run.attempt
+    if run.gpus:
+        tags["launch.gpus"] = ",".join(run.gpus)
+    if run.nodes:
+        nodes = (run.nodes[number] for number in sorted(run.nodes))
         tags["launch.nodes"] = ",".join(str(node.get("name") or node.get("host")) for node in nodes)
-    if "launch.image_digest" in tags:
-        tags["mlflow.docker.image.id"] = tags["launch.image_digest"]
+    if run.ended_before is not None:
+        tags |= dict.fromkeys(_ending(run.ended_before), "")  # not true any more, and a tag can only be replaced
+    if run.finished is not None:
+        tags |= _ending(run.finished)
     return {name: _as_text(value) for name, value in tags.items() if value is not None}
 
 
-def current_status(events: Sequence[Event]) -> tuple[RunStatus, int | None]:
-    """MLflow's status and, when it is a final one, the end in milliseconds."""
-    status, end_ms = RunStatus.SCHEDULED, None
-    for event in events:
-        if event.name == "resumed":
-            status, end_ms = RunStatus.SCHEDULED, None
-        if event.name in ("started", "finished"):
-            status, end_ms = RunStatus.RUNNING, None
-        if event.name == "finished":
-            status, end_ms = Reason(event.get("reason", Reason.LAUNCHER)).status, int(event.at * 1000)
-    return status, end_ms
-
-
-def parent_tag(run_dir: RunDir, events: Sequence[Event], *, uri: str | None) -> dict[str, str]:
+def parent_tag(run_dir: RunDir, run: RunState, *, uri: str | None) -> dict[str, str]:
     """The MLflow run of the sweep, or of the run that this one repeats, once it exists; on another server than that at *uri* it
     would be nobody."""
-    parent = (events[0].get("parent_run_id") or events[0].get("rerun_of")) if events else None
+    parent = run.created and (run.created.parent_run_id or run.created.rerun_of)
     if not parent:
         return {}
-    known = json_object(StateDir(run_dir.root.parent.parent).run(str(parent)).mlflow)
+    known = json_object(run_dir.state.run(parent).mlflow)
     if not known or known.get("tracking_uri") != uri:
         return {}
     return {"mlflow.parentRunId": str(known["run_id"])}
 
 
-def parent_is_coming(run_dir: RunDir, events: Sequence[Event]) -> bool:
+def parent_is_coming(run_dir: RunDir, run: RunState) -> bool:
     """Whether the run is a trial of a sweep that is not in MLflow yet: created before it, it would stand alone for ever."""
-    parent = events[0].get("parent_run_id") if events else None
+    parent = run.created and run.created.parent_run_id
     if not parent:
         return False
-    sweep = StateDir(run_dir.root.parent.parent).run(str(parent))
+    sweep = run_dir.state.run(parent)
     return sweep.tracking.exists() and not sweep.mlflow.exists() and is_locked(sweep.supervisor_lock)
 
 
-def _of_plan(run_dir: RunDir, document: dict[str, Any], created: Event) -> Description:
+def _of_plan(run_dir: RunDir, document: dict[str, Any], run: RunState) -> Description:
+    assert run.created is not None
+    user = user_name(run.created.user or "")
     plan, identity = document["plan"], document.get("identity") or {}
     spec = plan["spec"]
     tracking = spec["tracking"]
@@ -157,15 +138,15 @@ def _of_plan(run_dir: RunDir, document: dict[str, Any], created: Event) -> Descr
     return Description(
         experiment=tracking.get("experiment") or spec["name"],
         run_name=name,
-        user=user_name(str(created.get("user") or "")),
-        start_ms=int(created.at * 1000),
+        user=user,
+        start_ms=int(run.created_at * 1000),
         uri=tracking.get("uri"),
         scope=tracking.get("scope", "run"),
         artifacts=bool(tracking.get("artifacts", True)),
         keep=tuple(outputs.get("keep") or ()),
         max_size=outputs.get("max_size"),
         params=flattened(spec.get("params") or {}),
-        tags=_tags(run_dir, document, created),
+        tags=_tags(run_dir, document, user=user, host=run.created.host),
         datasets=[_dataset(name, pin) for name, pin in (plan.get("data") or {}).items()],
         may_use_mlflow=may_use_mlflow(plan),
         system_interval_s=tracking.get("system_metrics"),
@@ -192,18 +173,18 @@ def _trial_name(experiment: str, identity: Mapping[str, Any]) -> str | None:
     return None if trial is None else f"{experiment} trial {trial}"
 
 
-def _tags(run_dir: RunDir, document: dict[str, Any], created: Event) -> dict[str, str]:
+def _tags(run_dir: RunDir, document: dict[str, Any], *, user: str, host: str | None) -> dict[str, str]:
     plan, identity = document["plan"], document.get("identity") or {}
     spec, lock = plan["spec"], plan.get("lock")
     tags: dict[str, Any] = {
         **{str(name): value for name, value in (spec.get("tags") or {}).items()},
-        "mlflow.user": user_name(str(created.get("user") or "")),
+        "mlflow.user": user,
         "mlflow.source.name": shlex.join(map(str, identity.get("command") or ["launch", f"experiment={spec['name']}"])),
         "mlflow.source.type": "LOCAL",
         "mlflow.project.entryPoint": spec["name"],
         "mlflow.docker.image.uri": document.get("image_digest"),
         "mlflow.docker.image.id": document.get("image_digest"),
-        "mlflow.note.content": _note(run_dir, document, created),
+        "mlflow.note.content": _note(run_dir, document, host),
         **_git_tags(plan["code"].get("git")),
         "launch.run_id": run_dir.run_id,
         "launch.experiment": spec["name"],
@@ -219,7 +200,7 @@ def _tags(run_dir: RunDir, document: dict[str, Any], created: Event) -> dict[str
         "launch.cpus": plan.get("cpus"),
         "launch.memory_bytes": plan.get("memory_bytes"),
         "launch.gpu_count": plan.get("gpus"),
-        "launch.host": created.get("host"),
+        "launch.host": host,
         "launch.overrides": shlex.join(plan["overrides"]) if plan.get("overrides") else None,
         "launch.parent_run_id": identity.get("parent_run_id"),
         "launch.sweep_id": identity.get("sweep_id"),
@@ -259,11 +240,11 @@ def _git_tags(git: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _note(run_dir: RunDir, document: dict[str, Any], created: Event) -> str:
+def _note(run_dir: RunDir, document: dict[str, Any], host: str | None) -> str:
     identity = document.get("identity") or {}
     lines = [str(identity["note"]), ""] if identity.get("note") else []
     lines += [
-        f"`launch rerun {run_dir.run_id}` runs it again on `{created.get('host')}`.",
+        f"`launch rerun {run_dir.run_id}` runs it again on `{host}`.",
         "",
         f"- image `{document.get('image_digest')}`",
         f"- files `{run_dir.root}`",
@@ -273,16 +254,12 @@ def _note(run_dir: RunDir, document: dict[str, Any], created: Event) -> str:
     return "\n".join(lines)
 
 
-def _ending(finished: Mapping[str, Any]) -> dict[str, Any]:
+def _ending(finished: Finished) -> dict[str, Any]:
+    """What an end adds to the tags, as far as it is known."""
     # Memory at the very end says nothing, and `launch.memory_bytes` is the limit.
-    usage = {f"launch.{name}": value for name, value in (finished.get("usage") or {}).items() if name != "memory_bytes"}
-    return {
-        **usage,
-        "launch.reason": finished.get("reason"),
-        "launch.exit_code": finished.get("exit_code"),
-        "launch.signal": finished.get("signal"),
-        "launch.message": finished.get("message"),
-    }
+    told = {name: value for name, value in (finished.usage or {}).items() if name != "memory_bytes"}
+    told |= {"reason": finished.reason, "exit_code": finished.exit_code, "signal": finished.signal, "message": finished.message}
+    return {f"launch.{name}": value for name, value in told.items() if value is not None}
 
 
 def may_use_mlflow(plan: Mapping[str, Any]) -> bool:

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from launcher.journal import journal
-from launcher.journal.journal import Event
+from launcher.journal.run_journal import read_state
+from launcher.journal.run_state import RunState
 from launcher.journal.status import RunStatus
 from launcher.journal.superseded import Watch
 from launcher.tracking import tracker_state
@@ -21,7 +21,7 @@ from launcher.tracking.metrics.metric_log import SLICE, read_slice
 from launcher.tracking.mlflow import artifacts, experiment_ids
 from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.batches import Batch, fitting_value, one_batch, param_entries, tag_entries
-from launcher.tracking.mlflow.description import Description, current_status
+from launcher.tracking.mlflow.description import Description
 from launcher.tracking.mlflow.rest import CreatedRun, Experiment, MlflowRefused
 from launcher.tracking.mlflow.sink import Sink, address_of
 from runtime.state_dir import RunDir
@@ -63,12 +63,12 @@ class LocalSink(Sink):
         with self.lock:
             if not self.run and not self.state.creating:
                 self._wait_for_parent()
-                self._put(_News(), self._new_tags(journal.read(self.run_dir.journal)), RunStatus.RUNNING, None)
+                self._put(_News(), self._new_tags(read_state(self.run_dir.journal)), RunStatus.RUNNING, None)
             return super().create()
 
     def push(self) -> None:
         with self.lock:
-            if self.state.creating or not self._push_at_once(journal.read(self.run_dir.journal)):
+            if self.state.creating or not self._push_at_once(read_state(self.run_dir.journal)):
                 super().push()
 
     def push_logged(self) -> None:
@@ -76,7 +76,7 @@ class LocalSink(Sink):
             if not self._push_parts():
                 super().push_logged()
 
-    def _push_at_once(self, events: list[Event]) -> bool:
+    def _push_at_once(self, state: RunState) -> bool:
         """False: this takes MLflow's own API."""
         if not self.run:
             self._wait_for_parent()
@@ -85,7 +85,7 @@ class LocalSink(Sink):
             self._push_datasets()
         if not self._push_parts(but_the_last=True):
             return False
-        status, end_ms = current_status(events)
+        status, end_ms = state.status
         news, failure = self._next_part(), None
         if news is None:
             return False
@@ -94,7 +94,7 @@ class LocalSink(Sink):
                 self.create()  # what the program logged is there once only: it goes to a run that is there
             self._end_children(status, end_ms)
             failure = self._failure_of_artifacts()
-        if not self._put(news, self._new_tags(events), status, end_ms):
+        if not self._put(news, self._new_tags(state), status, end_ms):
             return False
         if failure is not None:
             raise failure

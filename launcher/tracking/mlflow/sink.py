@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from launcher.journal import journal
-from launcher.journal.journal import Event
+from launcher.journal.run_journal import read_state
+from launcher.journal.run_state import RunState
 from launcher.journal.status import RunStatus
 from launcher.journal.superseded import Watch
 from launcher.tracking import tracker_state
@@ -24,7 +24,7 @@ from launcher.tracking.mlflow import artifacts, experiment_ids
 from launcher.tracking.mlflow.address import Address, LocalAddress, parse_uri
 from launcher.tracking.mlflow.batches import TAG_MAX, Batch, batches, fitting_key, fitting_value, param_entries, tag_entries
 from launcher.tracking.mlflow.connection import MlflowUnreachable
-from launcher.tracking.mlflow.description import Description, current_status, current_tags, parent_is_coming, parent_tag
+from launcher.tracking.mlflow.description import Description, current_tags, parent_is_coming, parent_tag
 from launcher.tracking.mlflow.rest import CreatedRun, Experiment, Mlflow, MlflowRefused
 from launcher.tracking.record.json_object import json_object
 from launcher.tracking.record.run_nodes import node_directories
@@ -81,12 +81,12 @@ class Sink:
         """Send everything that is new. Raises MlflowUnreachable (try again later) or MlflowRefused (about the run itself)."""
         with self.lock:
             self.create()
-            events = journal.read(self.run_dir.journal)
-            self._push_news(events)
+            run = read_state(self.run_dir.journal)
+            self._push_news(run)
             self._push_datasets()
             self.push_logged()
             self._push_system()
-            status, end_ms = current_status(events)
+            status, end_ms = run.status
             if not status.is_final:
                 self._push_status(status, end_ms)
                 self._push_spooled()
@@ -112,7 +112,7 @@ class Sink:
 
     def is_complete(self) -> bool:
         """Whether MLflow knows the end of the run and everything before it."""
-        return tracker_state.is_complete(self.state, *current_status(journal.read(self.run_dir.journal)))
+        return tracker_state.is_complete(self.state, *read_state(self.run_dir.journal).status)
 
     def add_child(self, run_id: str) -> None:
         with self.lock:
@@ -136,17 +136,17 @@ class Sink:
             self.state.refused.append(words)
 
     def _wait_for_parent(self) -> None:
-        if parent_is_coming(self.run_dir, journal.read(self.run_dir.journal)):
+        if parent_is_coming(self.run_dir, read_state(self.run_dir.journal)):
             raise MlflowUnreachable("the sweep's own run is not in MLflow yet")
 
-    def _tags(self, events: list[Event]) -> dict[str, str]:
+    def _tags(self, run: RunState) -> dict[str, str]:
         """All tags of the run, as MLflow takes them."""
-        tags = {**self.description.tags, **current_tags(events), **parent_tag(self.run_dir, events, uri=self.description.uri)}
+        tags = {**self.description.tags, **current_tags(run), **parent_tag(self.run_dir, run, uri=self.description.uri)}
         return {fitting_key(key): fitting_value(value, TAG_MAX) for key, value in tags.items()}
 
-    def _new_tags(self, events: list[Event]) -> dict[str, str]:
+    def _new_tags(self, run: RunState) -> dict[str, str]:
         """Those that MLflow doesn't know yet."""
-        return {key: value for key, value in self._tags(events).items() if self.state.tags.get(key) != value}
+        return {key: value for key, value in self._tags(run).items() if self.state.tags.get(key) != value}
 
     def _create_in_known_experiment(self) -> tuple[Experiment, CreatedRun] | None:
         """The experiment's id is remembered from earlier runs: one request fewer before the program starts."""
@@ -159,7 +159,7 @@ class Sink:
             return None  # deleted meanwhile, or another database: asking for it by name says what is wrong
 
     def _create_in(self, experiment: Experiment) -> tuple[Experiment, CreatedRun]:
-        tags = self._tags(journal.read(self.run_dir.journal))
+        tags = self._tags(read_state(self.run_dir.journal))
         created = self.client.create_run(
             experiment.experiment_id,
             name=fitting_value(self.description.run_name, 250),
@@ -196,10 +196,10 @@ class Sink:
         self.run = run
         replace_file(self.run_dir.mlflow, json.dumps(self.run))
 
-    def _push_news(self, events: list[Event]) -> None:
+    def _push_news(self, run: RunState) -> None:
         """Params, tags that have changed and the first of what the program reported, in one request where it can be one: a
         trial of a sweep is short, and the server takes its time for each."""
-        new = self._new_tags(events)
+        new = self._new_tags(run)
         params = {} if self.state.params_sent else self.description.params
         entries, end = read_slice(self.run_dir.logged, self.state.logged)
         self._send(batches([*param_entries(params), *tag_entries(new), *entries]))

@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from launcher.errors import ConfigError
-from launcher.journal.journal import Event
 from launcher.journal.status import Reason
 from runtime.state_dir import RunDir
 
 _SHOWN = 4
-
-_TOLD = ("name", "host", "gpus", "gpu_models", "driver", "cpu", "kernel")
-"""What is told of each."""
-
-
-def nodes_of(events: Iterable[Event]) -> tuple[dict[str, Any], ...]:
-    """From a run's *events* its nodes as far as they have joined: `{"node": 1, "name": "gpu07", "host": …, "gpus": […], …}`, and
-    where the program has ended `reason` and `exit_code`. Empty for a run of one's own machine."""
-    first: dict[str, Any] = {"node": 0}
-    others: dict[int, dict[str, Any]] = {}
-    for event in events:
-        if event.name == "placed":
-            first |= {"name": event.get("node"), "host": event.get("host")}
-        elif event.name in ("queued", "leased"):
-            first |= _known({**event.fields, **(event.get("facts") or {})})
-        elif event.name == "joined":
-            number = event.fields["node"]
-            others[number] = {"node": number, **_known(event.fields["about"])}
-        elif event.name == "left":
-            others.setdefault(event.fields["node"], {"node": event.fields["node"]}).update(event.fields["ending"])
-    return (first, *(others[number] for number in sorted(others))) if others or "name" in first else ()
-
-
-def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: facts[name] for name in _TOLD if facts.get(name) is not None}
 
 
 def failed_node(nodes: Sequence[Mapping[str, Any]]) -> int | None:

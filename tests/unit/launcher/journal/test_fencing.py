@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -124,33 +122,6 @@ def test_a_placement_knows_when_the_run_goes_on_without_it(write, line, supersed
     assert not watch.is_superseded()
     write(*line)
     assert superseded is watch.is_superseded()
-
-
-_PROCESS = """\
-import os, sys
-from pathlib import Path
-from launcher.journal import journal, superseded
-path = Path(sys.argv[1])
-journal.sign_as("17.0")
-journal.append(path, "placed", job="17")
-superseded.watch(path, "17.0")
-superseded.own_watch().check()
-print("still here", flush=True)
-if os.fork() == 0:
-    journal.append(path, "note", text="of a child")
-    with path.open("a") as file:
-        file.write('{"event": "placed", "at": 1.0, "placement": "17.1"}' + chr(10))
-    superseded.own_watch().check()
-    print("a child that should have left", flush=True)
-print("exit code", os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
-"""
-
-
-def test_a_process_and_its_children_sign_what_they_write_and_leave_when_superseded(write):
-    done = subprocess.run([sys.executable, "-c", _PROCESS, write.path], capture_output=True, text=True, check=True)
-    assert "still here\nexit code 1\n" == done.stdout
-    assert ["of a child"] == write.texts()
-    assert ["17.0", "17.1"] == [event.get("placement") for event in journal.read(write.path) if event.name == "placed"]
 
 
 def test_a_run_of_ones_own_machine_signs_nothing(tmp_path):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from journal_lines import state_after
 
-from launcher.journal.journal import Event
-from launcher.journal.status import RunStatus
-from launcher.tracking.mlflow.description import current_status, current_tags, flattened, may_use_mlflow, parent_tag
+from launcher.tracking.mlflow.description import current_tags, flattened, may_use_mlflow, parent_tag
 from runtime.state_dir import StateDir
 
 
@@ -26,41 +26,37 @@ def test_params_are_flat_and_lists_are_json() -> None:
     } == flattened(params)
 
 
-@pytest.mark.parametrize(
-    ("names", "status", "ends"),
-    [
-        (["created"], RunStatus.SCHEDULED, False),
-        (["created", "queued", "leased"], RunStatus.SCHEDULED, False),
-        (["created", "started"], RunStatus.RUNNING, False),
-        (["created", "started", "finished"], RunStatus.FINISHED, True),
-        (["created", "started", "finished", "started"], RunStatus.RUNNING, False),
-    ],
-)
-def test_mlflows_status_follows_the_journal(names: list[str], status: RunStatus, ends: bool) -> None:
-    events = [Event(name, 5.0, {"reason": "completed"}) for name in names]
-    assert (status, 5000 if ends else None) == current_status(events)
+FINISHED = {"reason": "oom", "exit_code": 137, "signal": 9, "usage": {"cpu_s": 1.5}, "message": None}
+LIFE: list[tuple[str, float, dict[str, Any]]] = [
+    ("created", 1.0, {}),
+    ("queued", 1.0, {"image_digest": "sha256:1"}),
+    ("leased", 2.0, {"gpus": ["GPU-a", "GPU-b"]}),
+    ("started", 3.0, {"attempt": 1}),
+    ("attempt", 3.5, {"attempt": 1, "reason": "gpu_lost"}),
+    ("started", 4.0, {"attempt": 2}),
+    ("note", 5.0, {"facts": {"driver": "570"}}),
+    ("finished", 6.0, FINISHED),
+]
+KNOWN = {
+    "launch.image_digest": "sha256:1",
+    "mlflow.docker.image.id": "sha256:1",
+    "launch.gpus": "GPU-a,GPU-b",
+    "launch.attempt": "2",
+    "launch.driver": "570",
+}
+ENDED = {"launch.reason": "oom", "launch.exit_code": "137", "launch.signal": "9", "launch.cpu_s": "1.5"}
 
 
-def test_later_events_overwrite_tags() -> None:
-    events = [
-        Event("queued", 1, {"image_digest": "sha256:1"}),
-        Event("leased", 2, {"gpus": ["GPU-a", "GPU-b"]}),
-        Event("started", 3, {"attempt": 1}),
-        Event("started", 4, {"attempt": 2}),
-        Event("note", 5, {"facts": {"driver": "570"}}),
-        Event("finished", 6, {"reason": "oom", "exit_code": 137, "signal": 9, "usage": {"cpu_s": 1.5}, "message": None}),
-    ]
-    assert {
-        "launch.image_digest": "sha256:1",
-        "mlflow.docker.image.id": "sha256:1",
-        "launch.gpus": "GPU-a,GPU-b",
-        "launch.attempt": "2",
-        "launch.driver": "570",
-        "launch.reason": "oom",
-        "launch.exit_code": "137",
-        "launch.signal": "9",
-        "launch.cpu_s": "1.5",
-    } == current_tags(events)
+def test_later_events_overwrite_tags(tmp_path: Path) -> None:
+    assert {**KNOWN, **ENDED} == current_tags(state_after(tmp_path, *LIFE))
+
+
+def test_what_was_said_at_an_end_is_not_true_of_a_run_that_goes_on(tmp_path: Path) -> None:
+    resumed = ("resumed", 7.0)
+    again = ("finished", 8.0, {"reason": "completed", "exit_code": 0, "usage": {}})
+    assert {**KNOWN, **dict.fromkeys(ENDED, "")} == current_tags(state_after(tmp_path, *LIFE, resumed))
+    ended = {**dict.fromkeys(ENDED, ""), "launch.reason": "completed", "launch.exit_code": "0"}
+    assert {**KNOWN, **ended} == current_tags(state_after(tmp_path, *LIFE, resumed, again))
 
 
 @pytest.mark.parametrize(
@@ -83,5 +79,5 @@ def test_a_run_stands_below_the_one_it_repeats_where_that_is_known(tmp_path: Pat
     first, again = state.run("aaaaaa"), state.run("bbbbbb")
     first.root.mkdir(parents=True)
     first.mlflow.write_text(json.dumps({"run_id": "f" * 32, "tracking_uri": "http://one:5000"}))
-    created = Event("created", 1.0, {"rerun_of": "aaaaaa"})
-    assert ({"mlflow.parentRunId": "f" * 32} if is_told else {}) == parent_tag(again, [created], uri=uri)
+    run = state_after(tmp_path, ("created", 1.0, {"rerun_of": "aaaaaa"}))
+    assert ({"mlflow.parentRunId": "f" * 32} if is_told else {}) == parent_tag(again, run, uri=uri)

@@ -5,35 +5,36 @@ from __future__ import annotations
 import json
 
 import pytest
+from journal_lines import state_after
 
 from launcher.errors import ConfigError
-from launcher.journal.journal import Event
 from launcher.tracking.metrics.samples import append_sample
-from launcher.tracking.record.run_nodes import node_directories, node_words, nodes_of, on_node
+from launcher.tracking.record.run_nodes import node_directories, node_words, on_node
 from runtime.state_dir import RunDir
 
 EVENTS = [
-    Event("placed", 1.0, {"node": "n0", "host": "h0"}),
-    Event("queued", 1.0, {"facts": {"host": "h0", "kernel": "Linux 6", "cpu_flags": "many"}}),
-    Event("leased", 1.0, {"gpus": ["GPU-0"]}),
-    Event("joined", 2.0, {"node": 1, "about": {"name": "n1", "host": "h1", "gpus": ["GPU-1"], "kernel": "Linux 6"}}),
+    ("placed", 1.0, {"placement": "17.0", "node": "n0", "host": "h0"}),
+    ("queued", 1.0, {"facts": {"host": "h0", "kernel": "Linux 6", "cpu_flags": "many"}}),
+    ("leased", 1.0, {"gpus": ["GPU-0"]}),
+    ("joined", 2.0, {"node": 1, "about": {"name": "n1", "host": "h1", "gpus": ["GPU-1"], "kernel": "Linux 6"}}),
 ]
 
 
-def test_a_run_of_ones_own_machine_has_no_nodes():
-    assert () == nodes_of(EVENTS[1:3])
+def test_a_run_of_ones_own_machine_has_no_nodes(tmp_path):
+    assert {} == state_after(tmp_path, *EVENTS[1:3]).nodes
 
 
-def test_nodes_are_named_with_host_gpus_and_kernel():
-    assert (
-        {"node": 0, "name": "n0", "host": "h0", "gpus": ["GPU-0"], "kernel": "Linux 6"},
-        {"node": 1, "name": "n1", "host": "h1", "gpus": ["GPU-1"], "kernel": "Linux 6"},
-    ) == nodes_of(EVENTS)
+def test_nodes_are_named_with_host_gpus_and_kernel(tmp_path):
+    assert {
+        0: {"node": 0, "name": "n0", "host": "h0", "gpus": ["GPU-0"], "kernel": "Linux 6"},
+        1: {"node": 1, "name": "n1", "host": "h1", "gpus": ["GPU-1"], "kernel": "Linux 6"},
+    } == state_after(tmp_path, *EVENTS).nodes
 
 
-def test_a_node_that_ended_says_how():
-    left = Event("left", 3.0, {"node": 1, "ending": {"reason": "program", "exit_code": 7, "message": None}})
-    assert ("program", 7) == (nodes_of([*EVENTS, left])[1]["reason"], nodes_of([*EVENTS, left])[1]["exit_code"])
+def test_a_node_that_ended_says_how(tmp_path):
+    left = ("left", 3.0, {"node": 1, "ending": {"reason": "program", "exit_code": 7, "message": None}})
+    first = state_after(tmp_path, *EVENTS, left).nodes[1]
+    assert ("program", 7) == (first["reason"], first["exit_code"])
 
 
 def test_many_nodes_are_counted():

@@ -6,16 +6,22 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from journal_lines import read_lines
 
+from launcher.journal.run_journal import Journal
 from launcher.tracking.metrics.system_sampler import SystemSampler
 from launcher.tracking.mlflow.description import Description
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import OomKills
 from runtime.network.traffic import Traffic
 from runtime.state_dir import RunDir
+
+
+def sampler_of(tmp_path: Path, interval_s: float | None, **reads: Any) -> SystemSampler:
+    return SystemSampler(RunDir(tmp_path), described(interval_s), Journal(RunDir(tmp_path).journal), **reads)
 
 
 def described(interval_s: float | None) -> Description:
@@ -26,7 +32,7 @@ def test_samples_say_what_the_run_took_of_its_share(tmp_path: Path, monkeypatch:
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     used = iter([Usage(), Usage(cpu_s=1.0, memory_bytes=5), Usage(cpu_s=3.0, memory_bytes=250_000_000), Usage()])
-    sampler = SystemSampler(RunDir(tmp_path), described(10.0), read=lambda: next(used, Usage()))
+    sampler = sampler_of(tmp_path, 10.0, read=lambda: next(used, Usage()))
     for _ in range(40):
         sampler.sample_when_due()
         clock[0] += 0.5
@@ -39,7 +45,7 @@ def test_pressure_is_the_share_of_the_time_in_which_a_thread_waited(tmp_path: Pa
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     used = iter([Usage(cpu_s=0.0, memory_waited_s=1.0), Usage(cpu_s=0.0, memory_waited_s=1.5, io_waited_s=9.0)])
-    sampler = SystemSampler(RunDir(tmp_path), described(10.0), read=lambda: next(used, Usage()))
+    sampler = sampler_of(tmp_path, 10.0, read=lambda: next(used, Usage()))
     for _ in range(5):
         sampler.sample_when_due()
         clock[0] += 0.5
@@ -54,7 +60,7 @@ def test_what_was_moved_is_counted_and_the_file_system_of_the_outputs_told(
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     moved = Usage(cpu_s=0.0, io_read_bytes=5_000_000, io_written_bytes=1_500_000)
-    sampler = SystemSampler(RunDir(tmp_path), described(10.0), read=lambda: moved, traffic=lambda: Traffic(7_000_000, 2_000))
+    sampler = sampler_of(tmp_path, 10.0, read=lambda: moved, traffic=lambda: Traffic(7_000_000, 2_000))
     for _ in range(5):
         sampler.sample_when_due()
         clock[0] += 0.5
@@ -70,9 +76,7 @@ def test_a_killed_process_is_told_while_the_program_waits_for_it(tmp_path: Path,
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     used = iter([Usage(cpu_s=0.0), Usage(cpu_s=0.0, oom_kills=1), Usage(cpu_s=0.0, oom_kills=1)])
     killed = OomKills(1, limit_bytes=64 << 20)
-    sampler = SystemSampler(
-        RunDir(tmp_path), described(1.0), read=lambda: next(used, Usage(cpu_s=0.0, oom_kills=1)), oom_kills=lambda: killed
-    )
+    sampler = sampler_of(tmp_path, 1.0, read=lambda: next(used, Usage(cpu_s=0.0, oom_kills=1)), oom_kills=lambda: killed)
     for _ in range(10):
         sampler.sample_when_due()
         clock[0] += 0.5
@@ -81,5 +85,5 @@ def test_a_killed_process_is_told_while_the_program_waits_for_it(tmp_path: Path,
 
 
 def test_null_takes_none(tmp_path: Path) -> None:
-    SystemSampler(RunDir(tmp_path), described(None), read=lambda: pytest.fail("read")).sample_when_due()
+    sampler_of(tmp_path, None, read=lambda: pytest.fail("read")).sample_when_due()
     assert not (tmp_path / "system.jsonl").exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from journal_lines import write_event
 
+from launcher.journal.superseded import Superseded
 from launcher.run import active
 from launcher.tracking import tracker
 from launcher.tracking.metrics.system_sampler import SystemSampler
@@ -26,11 +27,15 @@ def run_dir(tmp_path: Path) -> RunDir:
     return run_dir
 
 
+def described(uri: str | None) -> Description:
+    return Description("digits", "digits", "ada", 0, uri=uri, may_use_mlflow=False)
+
+
 class Tracked:
     """A run whose thread has opened it, and the supervisor's end of its channel."""
 
     def __init__(self, run_dir: RunDir, *, uri: str | None = "http://127.0.0.1:9") -> None:
-        write_description(run_dir, Description("digits", "digits", "ada", 0, uri=uri, may_use_mlflow=False))
+        write_description(run_dir, described(uri))
         self.supervisor, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.run = TrackedRun(run_dir, channel, tell=lambda: None)
         self.run.start()
@@ -64,7 +69,9 @@ def test_a_sample_that_finds_no_room_ends_no_tracker(run_dir: RunDir, in_the_way
         return Usage(cpu_s=1.0, memory_bytes=5, oom_kills=looks)
 
     described = Description("digits", "digits", "ada", 0, system_interval_s=0.01)
-    tracked.run._sampler = SystemSampler(run_dir, described, read=usage, oom_kills=lambda: OomKills(1), traffic=lambda: None)
+    tracked.run._sampler = SystemSampler(
+        run_dir, described, tracked.run.journal, read=usage, oom_kills=lambda: OomKills(1), traffic=lambda: None
+    )
     (run_dir.root / in_the_way).unlink(missing_ok=True)
     (run_dir.root / in_the_way).mkdir()
     while looks < 3:
@@ -95,3 +102,20 @@ def test_nobody_starts_a_server_for_a_run_that_was_removed(
         started.clear()
     tracked.end()
     assert (set() if removed else {StateDir(home)}) == set(started)
+
+
+def test_one_that_goes_on_elsewhere_is_left_without_a_word_to_mlflow(run_dir: RunDir) -> None:
+    for placement in ("17.0", "17.1"):
+        write_event(run_dir.journal, "placed", placement=placement, job="17")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        write_description(run_dir, described(f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        supervisor, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        run = TrackedRun(run_dir, channel, token="17.0", tell=lambda: None)
+        run.start()
+        run.join(20)
+        assert tracker.DONE == supervisor.recv(tracker.MESSAGE_MAX)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        with pytest.raises(Superseded):
+            run.look(0.0)
