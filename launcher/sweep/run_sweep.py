@@ -2,7 +2,7 @@
 
 A failed trial does not stop the others unless `sweep.on_failure` or `sweep.max_failures` says so. The first Ctrl-C starts no more
 trials and lets the running ones finish, the second stops them, the third kills them. When this process dies, its trials go on
-under their supervisors and are recorded; `launch resume` goes on with the sweep (`resume_sweep.py`).
+under their supervisors and are recorded; `launch resume` goes on with the sweep (`restore.py`).
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*\Z")
 _COMMAND_LINES = ("CMD", "ENTRYPOINT", "RUN", "SHELL")
 _LISTS = ("ADD", "COPY", "VOLUME")
 _SEPARATED = ("EXPOSE", "FROM")
-_SINGLE = ("MAINTAINER", "STOPSIGNAL", "USER", "WORKDIR")
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,6 @@ class Written:
     """What differs from the lock that was there: `numpy 2.4.6 → 2.5.5`."""
     base_path: Path | None
     """The base's lock; None for an image in files, which its digest pins."""
-    base_packages: int
 
 
 def lock_experiment(
@@ -83,16 +82,16 @@ def lock_experiment(
     command = f"launch lock experiment={composed.choices.get('experiment', spec.name)}"
     # FROM lines have their own way to pin: a digest behind the name.
     of_dockerfile = spec.image.dockerfile is not None
-    base_path, packages = (None, 0) if of_dockerfile else _write_base(base, spec, file, command=command)
+    base_path = None if of_dockerfile else _write_base(base, spec, file, command=command)
     if lock is None:
         if base_path is None:
             hint = "`image.requirements` names some; an image in files is pinned by its digest"
             raise ConfigError(f"`{spec.name}` has nothing to lock", origin=where("image.requirements"), hint=hint)
-        return Written(base_path, _no_requirements(base), (), base_path, packages)
+        return Written(base_path, _no_requirements(base), (), base_path)
     path = lock_file(file, lock.torch, pylock=_needs_addresses(format))
     before = read_lock_file(path, python=lock.python)
     _write(path, _text(spec, lock, state=state, format=format, command=command))
-    return Written(path, lock, tuple(changes(before.lock, lock)) if before else (), base_path, packages)
+    return Written(path, lock, tuple(changes(before.lock, lock)) if before else (), base_path)
 
 
 def _no_requirements(base: Base) -> Lock:
@@ -113,23 +112,23 @@ def _text(spec: ExperimentSpec, lock: Lock, *, state: StateDir, format: str, com
     return lock_file_text(lock, inputs=inputs, command=command)
 
 
-def _write_base(base: Base, spec: ExperimentSpec, file: Path, *, command: str) -> tuple[Path | None, int]:
+def _write_base(base: Base, spec: ExperimentSpec, file: Path, *, command: str) -> Path | None:
     path = file.with_suffix(".base.lock")
     debs = [step for step in base.steps if isinstance(step, UnpackDebs)]
     if not debs:
         pinned = _pinned_image(base)
         if pinned is None:
-            return None, 0
+            return None
         from launcher.plan.bases.base_lock_file import image_lock_text
 
         _write(path, image_lock_text(spec.image.base, pinned, command=command))
-        return path, 0
+        return path
     from launcher.plan.bases.base_lock_file import base_lock_text
 
     added = debs[1].packages if len(debs) > 1 else ()
     text = base_lock_text(debs[0].packages, added, suite=debs[0].suite, apt=apt_packages(spec.image), command=command)
     _write(path, text)
-    return path, len(debs[0].packages) + len(added)
+    return path
 
 
 def _pinned_image(base: Base) -> str | None:
