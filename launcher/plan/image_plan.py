@@ -14,7 +14,7 @@ from pathlib import Path
 from launcher.config.spec import ExperimentSpec, Image
 from launcher.errors import ConfigError, Origin
 from launcher.plan.bases.pinned_base import Base
-from launcher.plan.launch_plan import CodeSnapshot, LaunchPlan, Lock
+from launcher.plan.launch_plan import CodeSnapshot, LaunchPlan, Lock, LockedWheel
 from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, InstallWheel, MakeVenv, RunCommand, Step, UnpackDebs
 from runtime.build.sources import BuildSources, DebianSource, WheelSource
 from runtime.state_dir import StateDir
@@ -84,31 +84,30 @@ def _python_steps(base: Base, lock: Lock | None, name: str, origin: Origin | Non
         return []
     if not _has_venv(base, lock):
         return []
-    steps: list[Step] = [
-        MakeVenv(
-            interpreter=python.build_id,
-            executable=python.executable,
-            version=python.version,
-            system_site_packages=base.has_own_python,
-            site_directories=base.python_packages,
-            prefix=base.venv,
-            base_env=tuple(sorted(base.env.items())),
-        )
-    ]
-    steps += [
-        InstallWheel(
-            name=wheel.name,
-            version=wheel.version,
-            sha256=wheel.sha256,
-            filename=wheel.filename,
-            interpreter=python.build_id,
-            python=python.minor,
-            prefix=base.venv,
-            built_on=base.digest if wheel.sdist and base.has_own_python else "",
-        )
-        for wheel in wheels
-    ]
-    return steps
+    venv = MakeVenv(
+        interpreter=python.build_id,
+        executable=python.executable,
+        version=python.version,
+        system_site_packages=base.has_own_python,
+        site_directories=base.python_packages,
+        prefix=base.venv,
+        base_env=tuple(sorted(base.env.items())),
+    )
+    return [venv, *(install_step(wheel, venv, base.digest if wheel.sdist and base.has_own_python else "") for wheel in wheels)]
+
+
+def install_step(wheel: LockedWheel, venv: MakeVenv, built_on: str = "") -> InstallWheel:
+    """The step that installs *wheel* into *venv*; *built_on*: see `InstallWheel`."""
+    return InstallWheel(
+        name=wheel.name,
+        version=wheel.version,
+        sha256=wheel.sha256,
+        filename=wheel.filename,
+        interpreter=venv.interpreter,
+        python=".".join(venv.version.split(".")[:2]),
+        prefix=venv.prefix,
+        built_on=built_on,
+    )
 
 
 def _run_commands(image: Image) -> list[str]:

@@ -24,6 +24,11 @@ class BasePython(NamedTuple):
     installed: tuple[BasePackage, ...] = ()
     """What the base has."""
 
+    @property
+    def minor(self) -> str:
+        """`3.13`"""
+        return ".".join(self.version.split(".")[:2])
+
 
 @dataclass(frozen=True, slots=True)
 class Base:

@@ -16,6 +16,7 @@ from launcher.config.overrides import WITH_GROUP
 from launcher.errors import ConfigError, Origin
 from launcher.plan.bases.pinned_base import BasePython
 from launcher.plan.bases.pinning import Pinning
+from launcher.plan.image_plan import install_step
 from launcher.plan.launch_plan import LaunchPlan, Lock, LockedWheel
 from launcher.plan.planner import with_build
 from launcher.plan.requirements.lock import lock_digest, resolve
@@ -77,16 +78,5 @@ def _cuda(torch: str | None) -> str | None:
 def _steps(steps: Sequence[Step], venv: MakeVenv, added: Sequence[LockedWheel]) -> tuple[Step, ...]:
     """The wheels after the last one that is there."""
     last = max(number for number, step in enumerate(steps) if isinstance(step, InstallWheel | MakeVenv))
-    new = (
-        InstallWheel(
-            name=wheel.name,
-            version=wheel.version,
-            sha256=wheel.sha256,
-            filename=wheel.filename,
-            interpreter=venv.interpreter,
-            python=".".join(venv.version.split(".")[:2]),
-            prefix=venv.prefix,
-        )
-        for wheel in added
-    )
+    new = (install_step(wheel, venv) for wheel in added)
     return (*steps[: last + 1], *new, *steps[last + 1 :])

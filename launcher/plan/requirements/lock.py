@@ -102,8 +102,7 @@ def _lock_of(answer: Answer, target: Target, python: BasePython) -> Lock:
 def request_digest(request: RequirementRequest, wanted: RequirementSet, python: BasePython) -> Digest:
     """Digest of what the experiment asks for, *wanted* being what was read of it: the same on every machine, so a lock file can
     carry it. This machine's pip and uv settings and the index's address take no part."""
-    minor = ".".join(python.version.split(".")[:2])
-    return digest_json([wanted.digest, minor, python.platform, request.cuda, request.indexes.exclude_newer])
+    return digest_json([wanted.digest, python.minor, python.platform, request.cuda, request.indexes.exclude_newer])
 
 
 def lock_digest(wheels: Sequence[LockedWheel], provided: Sequence[tuple[str, str]] = ()) -> Digest:

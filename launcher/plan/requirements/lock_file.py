@@ -184,8 +184,8 @@ def current_lock(path: Path, request: RequirementRequest, python: BasePython) ->
 
 def _drift(found: LockFile, inputs: Digest, python: BasePython) -> str | None:
     """Why *found* may not be used for these inputs on a base with *python*, in words; None when it is current."""
-    if found.python != _minor(python.version):
-        return f"it is for Python {found.python}, the base has {_minor(python.version)}"
+    if found.python != python.minor:
+        return f"it is for Python {found.python}, the base has {python.minor}"
     if found.lock.platform != python.platform:
         return f"it is for {found.lock.platform}, the base is {python.platform}"
     if found.inputs != inputs:
