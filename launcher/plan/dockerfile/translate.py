@@ -104,37 +104,29 @@ class _Stage:
     steps: list[Step]
 
 
+@dataclass(slots=True)
 class _Translation:
     """One Dockerfile being translated: the stages that are done, and those of the build plan."""
 
-    def __init__(
-        self,
-        dockerfile: Dockerfile,
-        context: BuildContext,
-        pin: Pin,
-        architecture: str,
-        arguments: BuildArguments,
-        network: str,
-    ) -> None:
-        self.dockerfile = dockerfile
-        self.context = context
-        self.arguments = arguments
-        self.network = network
-        self.plan_stages: list[tuple[Step, ...]] = []
-        self.warnings: dict[str, None] = {}
-        self._pin = pin
-        self._architecture = architecture
-        self._done: dict[int, _Stage] = {}
-        self._numbers: dict[tuple[Step, ...], int] = {}
+    dockerfile: Dockerfile
+    context: BuildContext
+    pin: Pin
+    architecture: str
+    arguments: BuildArguments
+    network: str
+    plan_stages: list[tuple[Step, ...]] = field(default_factory=list)
+    warnings: dict[str, None] = field(default_factory=dict)
+    done: dict[int, _Stage] = field(default_factory=dict)
+    numbers: dict[tuple[Step, ...], int] = field(default_factory=dict)
 
     def warn(self, text: str, origin: Origin | None) -> None:
         self.warnings[f"{origin}: {text}" if origin is not None else text] = None
 
     def stage(self, number: int) -> _Stage:
         """Stage *number* of the Dockerfile, translated once."""
-        if number not in self._done:
-            self._done[number] = _StageReader(self, number).read()
-        return self._done[number]
+        if number not in self.done:
+            self.done[number] = _StageReader(self, number).read()
+        return self.done[number]
 
     def number_of(self, name: str, current: int, instruction: Instruction) -> int:
         """The number in the build plan of the stage or image that *instruction* of stage *current* names."""
@@ -144,7 +136,7 @@ class _Translation:
             return self._register(tuple(self.stage(found).steps), name, origin)
         if name.lower() == SCRATCH:
             raise ConfigError("`scratch` has no files", origin=origin)
-        return self._register(self._adopt(self._pin(name, origin)), name, origin)
+        return self._register(self._adopt(self.pin(name, origin)), name, origin)
 
     def _adopt(self, image: PinnedImage) -> tuple[Step, ...]:
         """The steps of *image*, the stages that they refer to being stages of this plan."""
@@ -156,10 +148,10 @@ class _Translation:
     def _register(self, steps: tuple[Step, ...], name: str, origin: Origin) -> int:
         if not steps:
             raise ConfigError(f"the stage `{name}` has no files", origin=origin)
-        if steps not in self._numbers:
-            self._numbers[steps] = len(self.plan_stages)
+        if steps not in self.numbers:
+            self.numbers[steps] = len(self.plan_stages)
             self.plan_stages.append(steps)
-        return self._numbers[steps]
+        return self.numbers[steps]
 
     def begun(self, number: int) -> tuple[_Stage, bool]:
         """Stage *number* with what its FROM gives; and whether that is an image to be fetched."""
@@ -171,7 +163,7 @@ class _Translation:
             hint = "give its variable a default: `ARG NAME=…` before the first FROM"
             raise ConfigError(f"`{stage.base}` of FROM is empty", origin=stage.origin, hint=hint)
         if stage.platform is not None:
-            check_platform(words.one(stage.platform), architecture=self._architecture, origin=stage.origin)
+            check_platform(words.one(stage.platform), architecture=self.architecture, origin=stage.origin)
         earlier = stage_before(self.dockerfile, base, current=number, origin=stage.origin, by_number=False)
         if earlier is not None:
             parent = self.stage(earlier)
@@ -179,7 +171,7 @@ class _Translation:
         if base.lower() == SCRATCH:
             draft = ImageDraft()
             return _Stage(draft, dict(draft.env), []), False
-        pinned = self._pin(base, stage.origin)
+        pinned = self.pin(base, stage.origin)
         draft = ImageDraft.of_base(pinned.config, pinned.env)
         return _Stage(draft, dict(draft.env), list(self._adopt(pinned))), True
 

@@ -12,7 +12,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def export_dockerfile(
     check_directory(directory)
     with _published_when_complete(directory) as root:
         folder = ContextFolder(root, store)
-        written = _Written(build, image, store, folder, stage_layers, archive)
+        written = _Written(build, image.layers, store, folder, stage_layers, archive)
         try:
             lines = [*written.stages(), *written.image(command)]
         except Unwritable as error:
@@ -92,54 +92,46 @@ def export_dockerfile(
     return Exported(directory, folder.archives, folder.size_bytes, tuple(written.warnings))
 
 
+@dataclass(slots=True)
 class _Written:
     """Stages as they are written, and what is known of those that are."""
 
-    def __init__(
-        self,
-        build: BuildPlan,
-        image: Image,
-        store: Store,
-        folder: ContextFolder,
-        stage_layers: StageLayers,
-        archive: ArchiveShown,
-    ) -> None:
-        self.warnings: list[str] = []
-        self._build = build
-        self._image = image
-        self._store = store
-        self._folder = folder
-        self._stage_layers = stage_layers
-        self._archive = archive
-        self._done: dict[tuple[Step, ...], tuple[str, StageState]] = {}
+    build: BuildPlan
+    layers: tuple[Layer, ...]
+    store: Store
+    folder: ContextFolder
+    stage_layers: StageLayers
+    archive: ArchiveShown
+    warnings: list[str] = field(default_factory=list)
+    done: dict[tuple[Step, ...], tuple[str, StageState]] = field(default_factory=dict)
 
     def stages(self) -> list[str]:
         """The other stages, in order."""
         lines = self._shared_base()
-        for number, steps in enumerate(self._build.stages):
-            writer = self._writer(steps, self._stage_layers(number), f"stage{number}")
-            self._done[steps] = (f"stage{number}", writer.state)
+        for number, steps in enumerate(self.build.stages):
+            writer = self._writer(steps, self.stage_layers(number), f"stage{number}")
+            self.done[steps] = (f"stage{number}", writer.state)
             lines += [*writer.lines, ""]
         return lines
 
     def _shared_base(self) -> list[str]:
         """A stage for the steps that several stages begin with, so that their archives are unpacked once."""
-        own = self._build.steps
-        shared = max((_common(own, steps) for steps in self._build.stages), key=len, default=())
-        if not shared or shared in self._build.stages:
+        own = self.build.steps
+        shared = max((_common(own, steps) for steps in self.build.stages), key=len, default=())
+        if not shared or shared in self.build.stages:
             return []
-        layers = [layer for made in _layers_by_step(own, self._image.layers)[: len(shared)] for layer in made]
+        layers = [layer for made in _layers_by_step(own, self.layers)[: len(shared)] for layer in made]
         writer = self._writer(shared, layers, "base")
-        self._done[shared] = ("base", writer.state)
+        self.done[shared] = ("base", writer.state)
         return [*writer.lines, ""]
 
     def image(self, command: Sequence[str]) -> list[str]:
         """The stage that is the image."""
-        config = self._build.config
-        writer = self._writer(self._build.steps, self._image.layers, None, is_image=True)
+        config = self.build.config
+        writer = self._writer(self.build.steps, self.layers, None, is_image=True)
         writer.lines.append("")
         writer.set_env()
-        onto_image = isinstance(self._build.steps[0], ImportImage)
+        onto_image = isinstance(self.build.steps[0], ImportImage)
         user, cwd = writer.state.user, writer.state.cwd
         writer.lines += config_text(config, command=command, user=user, cwd=cwd, onto_image=onto_image, warn=self.warnings)
         return writer.lines
@@ -147,16 +139,16 @@ class _Written:
     def _writer(self, steps: Sequence[Step], layers: Sequence[Layer], name: str | None, *, is_image: bool = False) -> StageWriter:
         by_step = _layers_by_step(steps, layers)
         writer = StageWriter(
-            self._store,
-            self._folder,
+            self.store,
+            self.folder,
             lambda number: f"stage{number}",
             self.warnings,
-            self._build.config.env if is_image else {},
-            self._archive,
+            self.build.config.env if is_image else {},
+            self.archive,
         )
-        earlier = max((known for known in self._done if tuple(steps[: len(known)]) == known), key=len, default=None)
+        earlier = max((known for known in self.done if tuple(steps[: len(known)]) == known), key=len, default=None)
         if earlier is not None:
-            stage, state = self._done[earlier]
+            stage, state = self.done[earlier]
             writer.begin_from(stage, state, name=name)
             begun = len(earlier)
         else:
