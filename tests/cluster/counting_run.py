@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections import Counter
 from pathlib import Path
 
 from launch_command import EXPERIMENT, write_project
+from waiting import eventually
 
 WITHIN_S = 60.0
 
@@ -73,7 +73,7 @@ class CountingRun:
         return [int(step) for step in found]
 
     def counts(self, attempt):
-        until(lambda: len(self.steps(attempt)) > 5, lambda: f"steps of attempt {attempt}\n{self.story()}")
+        eventually(lambda: len(self.steps(attempt)) > 5, lambda: f"steps of attempt {attempt}\n{self.story()}")
 
     def story(self):
         """For who wants to know why something has not happened."""
@@ -88,7 +88,7 @@ class CountingRun:
 
     def begin_again_now(self):
         """Slurm keeps a requeued job back for two minutes."""
-        until(lambda: self.in_line("%T") == "PENDING", "the job to be in line again")
+        eventually(lambda: self.in_line("%T") == "PENDING", "the job to be in line again")
         self.slurm.ask("scontrol", "update", f"JobId={self.job}", "StartTime=now")
 
     def lose_node(self):
@@ -108,14 +108,6 @@ class CountingRun:
     def finish(self):
         (self.directory / "checkpoints/enough").touch()
         assert 0 == self.launch("wait", self.id, timeout_s=60).returncode
-
-
-def until(is_so, what, within_s=WITHIN_S):
-    deadline = time.monotonic() + within_s
-    while not (found := is_so()):
-        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what() if callable(what) else what}"
-        time.sleep(0.02)
-    return found
 
 
 def lives(pid):

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from launch_command import Launch
 from meeting_project import write_meeting
+from waiting import eventually
 
 pytestmark = pytest.mark.requires("root", "slurm", "overlayfs")
 
@@ -31,14 +31,6 @@ def launch(launch, meeting_project):
     return Launch(launch.home, meeting_project, launch.environ)
 
 
-def until(is_so, what):
-    deadline = time.monotonic() + WITHIN_S
-    while not (found := is_so()):
-        assert time.monotonic() < deadline, f"not within {WITHIN_S:g} s: {what}"
-        time.sleep(0.05)
-    return found
-
-
 def detached(launch, *overrides):
     return launch("experiment=meet", "cluster=slurm", "-d", "-q", *overrides).stdout.strip()
 
@@ -51,7 +43,7 @@ def events(launch, run_id, node=0):
 def inits(launch, run_id, *, nodes):
     """The process that each node's container hangs on, once every program is ready."""
     logs = [launch.home / "runs" / run_id / (f"nodes/{node}" if node else "") / "stdout.log" for node in range(nodes)]
-    until(lambda: all(log.exists() and "ready" in log.read_text() for log in logs), "readiness on every node")
+    eventually(lambda: all(log.exists() and "ready" in log.read_text() for log in logs), "readiness on every node")
     started = [next(e for e in events(launch, run_id, node) if e["event"] == "started") for node in range(nodes)]
     return [event["init_pid"] for event in started]
 
@@ -88,7 +80,7 @@ def assert_nothing_is_left(launch, run_id, pids=()):
         yield from Path("/sys/fs/cgroup").glob(f"*/launch-{run_id}*")
         yield from directory.glob("**/overlay")
 
-    until(lambda: not [*left()], "the end of everything that the run had")
+    eventually(lambda: not [*left()], "the end of everything that the run had")
 
 
 def test_ranks_on_three_nodes_meet_and_are_one_run(launch):
@@ -164,7 +156,7 @@ def test_the_other_nodes_end_with_the_first_ones_supervisor(launch):
     run_id = detached(launch, "params.how=leave a child")
     pids = inits(launch, run_id, nodes=2)
     os.kill(json.loads((launch.home / f"runs/{run_id}/supervisor.lock").read_text())["pid"], signal.SIGKILL)
-    until(lambda: launch.record(run_id)["exit_code"] is not None, "its last word")
+    eventually(lambda: launch.record(run_id)["exit_code"] is not None, "its last word")
     assert "lost" == launch.record(run_id)["reason"]
     assert_nothing_is_left(launch, run_id, pids)
 
@@ -174,9 +166,9 @@ def test_a_pause_holds_every_node(launch):
     run_id = detached(launch, "params.how=sleep")
     inits(launch, run_id, nodes=2)
     launch("pause", run_id)
-    until(lambda: any(event["event"] == "paused" for event in events(launch, run_id, 1)), "the second node's pause")
+    eventually(lambda: any(event["event"] == "paused" for event in events(launch, run_id, 1)), "the second node's pause")
     launch("unpause", run_id)
-    until(lambda: any(event["event"] == "unpaused" for event in events(launch, run_id, 1)), "its end")
+    eventually(lambda: any(event["event"] == "unpaused" for event in events(launch, run_id, 1)), "its end")
     launch("kill", run_id, check=None)
 
 
@@ -224,10 +216,12 @@ def test_a_requeued_run_meets_again_on_the_nodes_that_are_left(launch, slurm):
     lose(slurm, "node2")
     try:
         job = launch.record(run_id)["job"]
-        until(lambda: "PENDING" in slurm.ask("squeue", "--noheader", "--format=%T", f"--jobs={job}"), "its job in line again")
+        eventually(
+            lambda: "PENDING" in slurm.ask("squeue", "--noheader", "--format=%T", f"--jobs={job}"), "its job in line again"
+        )
         slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now")  # it is kept back for two minutes
-        until(lambda: launch("logs", run_id).stdout.count("ready") == 2, "its second beginning")
-        until(lambda: len(launch.record(run_id)["nodes"]) == 2, "its second node")
+        eventually(lambda: launch("logs", run_id).stdout.count("ready") == 2, "its second beginning")
+        eventually(lambda: len(launch.record(run_id)["nodes"]) == 2, "its second node")
         assert ["node1", "node3"] == [node["name"] for node in launch.record(run_id)["nodes"]]
         launch("kill", run_id, check=None)
     finally:

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 from launch_command import Launch, write_project
+from waiting import eventually
 
 from runtime.kernel import libc, mounts
-from tests.cluster.test_slurm_runs import begun, detached, lives, until
+from tests.cluster.test_slurm_runs import begun, detached, lives
 
 pytestmark = pytest.mark.requires("root", "slurm", "overlayfs")
 
@@ -39,7 +40,7 @@ def shared_home(cluster_home: Path) -> Iterator[Path]:
     os.close(place)
     os.close(tree)
     yield room / "home"
-    until(lambda: _unmounted(room / "home"), "the end of whoever uses it")
+    eventually(lambda: _unmounted(room / "home"), "the end of whoever uses it")
     shutil.rmtree(room)
 
 
@@ -95,7 +96,7 @@ def test_what_a_killed_job_left_on_its_node_goes_with_the_next(on_shared: Launch
     for pid in (*witnesses, supervisor, init):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    until(lambda: not lives(init), "the end of its container")
+    eventually(lambda: not lives(init), "the end of its container")
     assert scratch.is_dir()
     on_shared("experiment=probe", "cluster=slurm", "-q")
     assert not scratch.exists()
@@ -131,10 +132,10 @@ def test_an_image_that_a_job_builds_is_watched_as_one_built_here(on_shared: Laun
 def test_a_build_job_ends_with_the_command_that_wants_it(on_shared: Launch, tmp_path: Path, slurm) -> None:
     launch = Launch(on_shared.home, project_with(tmp_path, run=["sleep 300"]), on_shared.environ)
     command = launch.start("build", "experiment=probe", "cluster=slurm", "cluster.build=job")
-    until(slurm.jobs, "its job")
+    eventually(slurm.jobs, "its job")
     command.send_signal(signal.SIGINT)
     assert 130 == command.wait(30)
-    until(lambda: not slurm.jobs(), "the end of its job")
+    eventually(lambda: not slurm.jobs(), "the end of its job")
 
 
 def test_the_doctor_of_a_cluster_asks_slurm_the_shared_home_and_a_node(on_shared: Launch) -> None:

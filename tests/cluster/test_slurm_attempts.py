@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from counting_run import CountingRun, lives, one_history, until
+from counting_run import CountingRun, lives, one_history
 from server_peer import Server
+from waiting import eventually
 
 from launcher.tracking.mlflow import local_server
 from runtime.state_dir import StateDir
@@ -24,7 +25,7 @@ def test_of_two_copies_of_a_run_the_second_alone_is_in_the_record(counting, slur
     first_copy = run.processes()
     mended.append(run.lose_node())
     run.counts(2)
-    until(lambda: not any(map(lives, first_copy)), "the end of the first copy, by itself", within_s=5)
+    eventually(lambda: not any(map(lives, first_copy)), "the end of the first copy, by itself", within_s=5)
     run.finish()
     one_history(run)
     record = run.record()
@@ -47,13 +48,13 @@ def test_a_copy_that_cannot_be_ended_writes_beside_the_run_and_not_into_it(count
         aside = run.directory / "superseded" / f"{run.job}.0"
         run.counts(2)
         kept = (aside / "stdout.log").stat().st_size
-        until(lambda: (aside / "stdout.log").stat().st_size > kept + 100, "the first copy's words in its own file")
+        eventually(lambda: (aside / "stdout.log").stat().st_size > kept + 100, "the first copy's words in its own file")
         assert all(map(lives, first_copy))
         run.finish()
         one_history(run)
     finally:
         os.kill(witness, signal.SIGCONT)
-    until(lambda: not any(map(lives, first_copy)), "the end of the first copy", within_s=5)
+    eventually(lambda: not any(map(lives, first_copy)), "the end of the first copy", within_s=5)
     one_history(run)
 
 
@@ -61,10 +62,10 @@ def test_a_copy_that_cannot_be_ended_writes_beside_the_run_and_not_into_it(count
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.3, 0.6, 1.0, 1.7])
 def test_whenever_the_node_is_lost_one_attempt_is_in_the_record(counting, slurm, mended, after_s):
     run = CountingRun(counting, slurm, "cluster.requeue=true")
-    until(lambda: run.in_line("%T") == "RUNNING", "its job's beginning")
+    eventually(lambda: run.in_line("%T") == "RUNNING", "its job's beginning")
     time.sleep(after_s)
     mended.append(run.lose_node())
-    last = until(
+    last = eventually(
         lambda: (placed := run.lines("placed")) and placed[-1]["placement"].endswith(".1") and placed[-1], "the second copy"
     )
     run.counts(last["attempt"])
@@ -91,7 +92,7 @@ def test_mlflow_has_one_run_with_the_history_of_one_attempt_after_the_other(coun
     first_copy = run.processes()
     mended.append(run.lose_node())
     run.counts(2)
-    until(lambda: not any(map(lives, first_copy)), "the end of the first copy", within_s=5)
+    eventually(lambda: not any(map(lives, first_copy)), "the end of the first copy", within_s=5)
     run.finish()
     counting("sync")
     one_history(run)

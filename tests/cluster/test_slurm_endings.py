@@ -7,9 +7,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from counting_run import CountingRun, descendants, lives, one_history, until
+from counting_run import CountingRun, descendants, lives, one_history
 from launch_command import Launch
 from slurm_bed import slurm_bed
+from waiting import eventually
 
 pytestmark = pytest.mark.requires("root", "slurm", "overlayfs")
 
@@ -63,6 +64,6 @@ def test_nothing_survives_scancel_however_it_hides(tracking_processes, requeue):
     processes = (*run.processes(), *descendants(run.processes()[1]))
     assert [pid for pid in processes if "4321" in Path(f"/proc/{pid}/cmdline").read_text()]
     slurm.ask("scancel", run.job)
-    until(lambda: not any(map(lives, processes)), "the end of all of it")
+    eventually(lambda: not any(map(lives, processes)), "the end of all of it")
     assert 143 == counting("wait", run.id, check=None).returncode
     assert "stopped" == run.record()["reason"]

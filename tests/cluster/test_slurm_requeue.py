@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from counting_run import CountingRun, descendants, lives, one_history, until
+from counting_run import CountingRun, descendants, lives, one_history
 from launch_command import Launch
 from slurm_bed import slurm_bed
+from waiting import eventually
 
 pytestmark = pytest.mark.requires("root", "slurm", "overlayfs")
 
@@ -20,11 +21,11 @@ def test_a_job_that_an_operator_requeues_goes_on_as_the_same_run(counting, slurm
     run.counts(1)
     first = run.processes()
     slurm.ask("scontrol", "requeue", run.job)
-    until(lambda: run.lines("attempt"), "the last word of the first attempt")
+    eventually(lambda: run.lines("attempt"), "the last word of the first attempt")
     assert [("preempted", True)] == [(event["reason"], event["requeued"]) for event in run.lines("attempt")]
     assert None is run.record()["exit_code"]
     # Slurm itself waits for two minutes: what it does to end the first attempt would reach a second one that is there already.
-    until(lambda: not any(map(lives, first)), "the end of the first attempt's processes")
+    eventually(lambda: not any(map(lives, first)), "the end of the first attempt's processes")
     time.sleep(1)
     run.begin_again_now()
     run.counts(2)
@@ -55,7 +56,7 @@ def test_a_job_that_is_stopped_while_it_is_requeued_does_not_begin_again(countin
     slurm.ask("scontrol", "requeue", job)
     assert "COMPLETING" == run.in_line("%T")
     counting("stop", run.id, check=None)
-    until(lambda: run.record()["exit_code"] is not None, "the end of the run")
+    eventually(lambda: run.record()["exit_code"] is not None, "the end of the run")
     assert ("stopped", []) == (run.record()["reason"], run.steps(2))
     assert job not in slurm.jobs()
 
@@ -65,7 +66,7 @@ def test_a_time_limit_that_retry_on_names_puts_the_job_in_line_again_as_often_as
     run = CountingRun(counting, slurm, "cluster.requeue=true", "retries=1", "retry_on=[timeout]")
     run.counts(1)
     slurm.ask("scancel", "--batch", "--signal=USR2", run.job)
-    until(lambda: run.lines("attempt"), "the last word of the first attempt")
+    eventually(lambda: run.lines("attempt"), "the last word of the first attempt")
     assert [("timeout", True)] == [(event["reason"], event["requeued"]) for event in run.lines("attempt")]
     run.begin_again_now()
     run.counts(2)
@@ -114,7 +115,7 @@ SIGNALLED = {"PreemptParameters": "send_user_signal"}
 )
 def test_a_preempted_job_is_requeued_and_goes_on_from_its_checkpoint(contested):
     run = preempted(contested, "cluster.requeue=true")
-    until(lambda: run.lines("attempt"), "the last word of the first attempt")
+    eventually(lambda: run.lines("attempt"), "the last word of the first attempt")
     assert [("preempted", True)] == [(event["reason"], event["requeued"]) for event in run.lines("attempt")]
     attempt, step = map(int, (run.directory / "checkpoints/saved").read_text().split())
     run.begin_again_now()

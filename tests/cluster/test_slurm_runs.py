@@ -6,23 +6,15 @@ import json
 import os
 import signal
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 from gpu_box import make_box
+from waiting import eventually
 
 pytestmark = pytest.mark.requires("root", "slurm", "overlayfs")
 
 WITHIN_S = 60.0
-
-
-def until(is_so, what):
-    deadline = time.monotonic() + WITHIN_S
-    while not (found := is_so()):
-        assert time.monotonic() < deadline, f"not within {WITHIN_S:g} s: {what}"
-        time.sleep(0.05)
-    return found
 
 
 def begun(launch, run_id):
@@ -34,7 +26,7 @@ def begun(launch, run_id):
         assert "finished" not in found, found["finished"]
         return found
 
-    until(lambda: "first_output" in events(), "its first line")
+    eventually(lambda: "first_output" in events(), "its first line")
     return events()["started"]
 
 
@@ -72,7 +64,7 @@ def test_a_run_in_line_says_what_it_waits_for_and_can_be_taken_out(launch):
 def test_a_stop_lets_the_program_save_on_its_node(launch):
     run_id = detached(launch, "params.how=graceful")
     begun(launch, run_id)
-    until(lambda: "ready" in launch("logs", run_id).stdout, "readiness")
+    eventually(lambda: "ready" in launch("logs", run_id).stdout, "readiness")
     launch("stop", run_id)
     assert "saving" in launch("logs", run_id).stdout
     assert "stopped" == launch.record(run_id)["reason"]
@@ -83,7 +75,7 @@ def test_nothing_of_a_run_survives_scancel(launch, slurm):
     run_id = detached(launch, "params.how=stubborn")
     init = begun(launch, run_id)["init_pid"]
     slurm.ask("scancel", launch.record(run_id)["job"])
-    until(lambda: not lives(init), "the end of its container")
+    eventually(lambda: not lives(init), "the end of its container")
     launch("wait", run_id, check=None)
     assert "stopped" == launch.record(run_id)["reason"]
 
@@ -92,8 +84,8 @@ def test_nothing_of_a_run_survives_its_supervisor_alone(launch):
     run_id = detached(launch, "params.how=stubborn")
     init = begun(launch, run_id)["init_pid"]
     os.kill(json.loads((launch.home / "runs" / run_id / "supervisor.lock").read_text())["pid"], signal.SIGKILL)
-    until(lambda: not lives(init), "the end of its container")
-    until(lambda: launch.record(run_id)["exit_code"] is not None, "its last word")
+    eventually(lambda: not lives(init), "the end of its container")
+    eventually(lambda: launch.record(run_id)["exit_code"] is not None, "its last word")
     record = launch.record(run_id)
     assert ("lost", False) == (record["reason"], record["alive"])
     assert not (launch.home / "runs" / run_id / "overlay").exists()

@@ -6,12 +6,12 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 
 import pytest
 from launch_command import Launch, write_project
+from waiting import eventually
 
 from launcher.cluster.trials.exchange import ask
 from runtime.state_dir import RunDir
@@ -90,25 +90,17 @@ def sweeps(slurm, cluster_home, tmp_path):
         slurm.ask("scancel", job)
 
 
-def until(is_so, what):
-    deadline = time.monotonic() + WITHIN_S
-    while not (found := is_so()):
-        assert time.monotonic() < deadline, f"not within {WITHIN_S:g} s: {what}"
-        time.sleep(0.02)
-    return found
-
-
 @contextmanager
 def controller_away(slurm):
     """Nobody answers for the body; then somebody does who knows all that was."""
     pid = int((slurm.root / "slurmctld.pid").read_text())
     os.kill(pid, signal.SIGTERM)
-    until(lambda: not is_alive(pid), "the controller's end")
+    eventually(lambda: not is_alive(pid), "the controller's end")
     try:
         yield
     finally:
         slurm.ask("slurmctld")
-        until(lambda: answers(slurm), "the controller's return")
+        eventually(lambda: answers(slurm), "the controller's return")
 
 
 def answers(slurm):
@@ -126,8 +118,8 @@ def is_alive(pid):
 
 def test_a_trial_whose_worker_was_cancelled_runs_again_and_every_trial_counts_once(sweeps, slurm):
     sweep = sweeps.begin("params.steps=40,2,3,4,5,6,7,8", "cluster.jobs=3")
-    hit = until(lambda: sweeps.log(sweep, "started"), "the first trial")[0]["run_id"]
-    until(lambda: hit in sweeps.running(sweep), "its program")
+    hit = eventually(lambda: sweeps.log(sweep, "started"), "the first trial")[0]["run_id"]
+    eventually(lambda: hit in sweeps.running(sweep), "its program")
     slurm.ask("scancel", sweeps.journal(hit)["submitted"]["job"])
     sweeps("wait", sweep)
     assert "preempted" == sweeps.journal(hit)["finished"]["reason"]
@@ -137,7 +129,7 @@ def test_a_trial_whose_worker_was_cancelled_runs_again_and_every_trial_counts_on
     assert Counter(range(1, 9)) == sweeps.decided(sweep)
     jobs = {sweeps.journal(started["run_id"])["submitted"]["job"] for started in sweeps.log(sweep, "started")}
     assert len(jobs) < 8, "no worker has run two trials"
-    until(lambda: not slurm.jobs(), "the end of every worker's job")
+    eventually(lambda: not slurm.jobs(), "the end of every worker's job")
 
 
 def test_a_pruned_trial_ends_soon_and_its_worker_runs_the_next(sweeps):
@@ -152,17 +144,17 @@ def test_a_pruned_trial_ends_soon_and_its_worker_runs_the_next(sweeps):
 
 def test_the_first_ctrl_c_finishes_what_runs_and_leaves_no_job(sweeps, slurm):
     sweep = sweeps.begin("params.lr=1,2,3,4", "params.steps=20", "cluster.jobs=2")
-    until(lambda: len(sweeps.running(sweep)) == 2, "two trials")
+    eventually(lambda: len(sweeps.running(sweep)) == 2, "two trials")
     os.kill(sweeps.process(sweep), signal.SIGINT)
     sweeps("wait", sweep, check=None)
     assert Counter([1, 2]) == sweeps.decided(sweep)
     assert "interrupted" == sweeps.record(sweep)["reason"]
-    until(lambda: not slurm.jobs(), "the end of every worker's job")
+    eventually(lambda: not slurm.jobs(), "the end of every worker's job")
 
 
 def test_a_sweep_whose_process_was_killed_goes_on_with_the_trials_that_run(sweeps, slurm):
     sweep = sweeps.begin("params.lr=1,2,3,4", "params.steps=30", "cluster.jobs=2")
-    adopted = until(lambda: found if len(found := sweeps.running(sweep)) == 2 else [], "two trials")
+    adopted = eventually(lambda: found if len(found := sweeps.running(sweep)) == 2 else [], "two trials")
     os.kill(sweeps.process(sweep), signal.SIGKILL)
     sweeps("resume", sweep, "-q")
     assert Counter([1, 2, 3, 4]) == sweeps.decided(sweep)
@@ -179,14 +171,14 @@ def test_a_node_that_cannot_run_trials_is_said_in_its_words(sweeps):
 @pytest.mark.requires("patience")
 def test_a_trial_whose_node_was_lost_but_lives_is_ended_there_and_counts_once(sweeps, slurm):
     sweep = sweeps.begin("params.lr=1,2", "params.steps=200", "cluster.jobs=2")
-    until(lambda: len(sweeps.running(sweep)) == 2, "two trials")
+    eventually(lambda: len(sweeps.running(sweep)) == 2, "two trials")
     lost = sweeps.log(sweep, "started")[0]
     init = sweeps.journal(lost["run_id"])["started"]["init_pid"]
     slurm.ask("scontrol", "update", f"NodeName={lost['node']}", "State=DRAIN", "Reason=test")  # or a late answer brings it back
     slurm.kill_daemon(lost["node"])
     slurm.fail(lost["node"])
     try:
-        until(lambda: not os.path.exists(f"/proc/{init}"), "the end of its first copy")
+        eventually(lambda: not os.path.exists(f"/proc/{init}"), "the end of its first copy")
         sweeps("wait", sweep, timeout_s=WITHIN_S)
     finally:
         slurm.start_daemon(lost["node"])
@@ -200,13 +192,13 @@ def test_a_trial_whose_node_was_lost_but_lives_is_ended_there_and_counts_once(sw
 @pytest.mark.requires("patience")
 def test_a_worker_that_was_killed_alone_leaves_nothing_and_its_trial_runs_again(sweeps):
     sweep = sweeps.begin("params.lr=1,2", "params.steps=60", "cluster.jobs=2")
-    until(lambda: len(sweeps.running(sweep)) == 2, "two trials")
+    eventually(lambda: len(sweeps.running(sweep)) == 2, "two trials")
     first = sweeps.log(sweep, "started")[0]["run_id"]
     events = sweeps.journal(first)
     with open(f"/proc/{events['placed']['pid']}/stat") as stat:
         worker = int(stat.read().rpartition(")")[2].split()[1])
     os.kill(worker, signal.SIGKILL)
-    until(lambda: not os.path.exists(f"/proc/{events['started']['init_pid']}"), "the end of its container")
+    eventually(lambda: not os.path.exists(f"/proc/{events['started']['init_pid']}"), "the end of its container")
     sweeps("wait", sweep)
     assert Counter([1, 2]) == sweeps.decided(sweep)
     assert "lost" == sweeps.record(first)["reason"]
@@ -215,7 +207,7 @@ def test_a_worker_that_was_killed_alone_leaves_nothing_and_its_trial_runs_again(
 @pytest.mark.requires("patience")
 def test_a_sweep_whose_jobs_ended_before_they_began_goes_on_once_they_can(sweeps, slurm):
     sweep = sweeps.begin("params.lr=1,2,3", "cluster.jobs=3", "cluster.sbatch.begin=now+1hour")
-    for job in until(lambda: jobs if len(jobs := slurm.jobs()) == 3 else [], "three jobs in line"):
+    for job in eventually(lambda: jobs if len(jobs := slurm.jobs()) == 3 else [], "three jobs in line"):
         slurm.ask("scancel", job)
     sweeps("wait", sweep, check=None)
     assert "3 worker jobs in a row ended before they began" in sweeps.record(sweep)["message"]
@@ -226,26 +218,26 @@ def test_a_sweep_whose_jobs_ended_before_they_began_goes_on_once_they_can(sweeps
 @pytest.mark.requires("patience")
 def test_a_controller_that_is_away_at_ctrl_c_ends_no_trial_and_leaves_no_job(sweeps, slurm):
     sweep = sweeps.begin("params.lr=1,2,3,4", "params.steps=2400", "cluster.jobs=4", "cpus=2")
-    running = until(lambda: found if len(found := sweeps.running(sweep)) == 3 else [], "three trials")
-    until(lambda: len(slurm.jobs()) == 4, "one job in line")
+    running = eventually(lambda: found if len(found := sweeps.running(sweep)) == 3 else [], "three trials")
+    eventually(lambda: len(slurm.jobs()) == 4, "one job in line")
     process = sweeps.process(sweep)
     with controller_away(slurm):
         os.kill(process, signal.SIGINT)
-        until(lambda: "cannot be taken out of the line" in sweeps.said(sweep), "the sweep's words")
-    until(lambda: len(slurm.jobs()) == 3, "the end of what was in line")
+        eventually(lambda: "cannot be taken out of the line" in sweeps.said(sweep), "the sweep's words")
+    eventually(lambda: len(slurm.jobs()) == 3, "the end of what was in line")
     assert running == sweeps.running(sweep)
     os.kill(process, signal.SIGINT)
     sweeps("wait", sweep, check=None)
     assert 3 * ["interrupted"] == [sweeps.record(run)["reason"] for run in running]
-    until(lambda: not slurm.jobs(), "the end of every worker's job")
+    eventually(lambda: not slurm.jobs(), "the end of every worker's job")
 
 
 def test_trials_that_are_stopped_as_soon_as_they_are_there_are_stopped(sweeps):
     sweep = sweeps.begin("params.lr=1,2", "params.steps=400", "cluster.jobs=1")
     for earlier in range(2):
-        found = until(lambda count=earlier: sweeps.log(sweep, "started")[count:], "a trial")
+        found = eventually(lambda count=earlier: sweeps.log(sweep, "started")[count:], "a trial")
         trial = RunDir(sweeps.home / "runs" / found[0]["run_id"])
-        until(trial.requests.exists, "its worker")
+        eventually(trial.requests.exists, "its worker")
         ask(trial, signal.SIGTERM)
     sweeps("wait", sweep, check=None)
     ends = [sweeps.record(started["run_id"]) for started in sweeps.log(sweep, "started")]

@@ -12,7 +12,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 from launch_command import Launch
 from server_peer import Server
 from traces import traces
+from waiting import eventually
 
 from runtime.file_lock import is_locked
 from runtime.network.nftables import Nftables
@@ -220,22 +221,14 @@ def settle(found: Round) -> None:
         left = left or {trace for trace in machine_traces() - found.before if not _is_anothers(trace, found)}
         return not left
 
-    assert _within(_SETTLED_WITHIN_S, nothing_left), f"left behind: {sorted(left)}"
+    # A look at every process of the machine is work for the machine, too.
+    eventually(nothing_left, lambda: f"left behind: {sorted(left)}", within_s=_SETTLED_WITHIN_S, every_s=0.1)
 
 
 def _is_anothers(trace: str, found: Round) -> bool:
     """Cgroups of whoever else uses launch on this machine meanwhile."""
     kind, _, name = trace.rpartition("/launch-")
     return kind.startswith("cgroup ") and not (found.launch.home / "runs" / name.partition(".")[0]).exists()
-
-
-def _within(seconds: float, condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)  # a look at every process of the machine is work for the machine, too
-    return True
 
 
 def untruths(found: Round, server: Server | None) -> Iterator[str]:

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from crash_rounds import make_project, process_children
 from journal_lines import write_event
 from launch_command import Launch
 from server_peer import Server
+from waiting import eventually
 
 from runtime.file_lock import is_locked
 
@@ -33,14 +33,6 @@ def crashing(session_home: Path, crash_project: Path) -> Launch:
     return Launch(session_home, crash_project)
 
 
-def within(seconds: float, condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.01)
-    return found
-
-
 class Going:
     """A run in the background whose program has begun."""
 
@@ -48,7 +40,7 @@ class Going:
         self.launch = launch
         self.run_id = launch("-d", "experiment=crash", *words).stdout.strip()
         self.run_dir = launch.home / "runs" / self.run_id
-        within(30, lambda: (self.run_dir / "outputs/begun").exists() and self.has("started"))
+        eventually(lambda: (self.run_dir / "outputs/begun").exists() and self.has("started"))
 
     def has(self, name: str) -> bool:
         return any(event["event"] == name for event in self.events())
@@ -65,7 +57,7 @@ class Going:
             os.kill(pid, signal.SIGSTOP)
         for pid in (supervisor, *trackers):
             os.kill(pid, signal.SIGKILL)
-        within(10, lambda: not is_locked(self.run_dir / "supervisor.lock"))
+        eventually(lambda: not is_locked(self.run_dir / "supervisor.lock"))
 
     def ended(self, *, code: int) -> dict[str, Any]:
         self.launch("wait", self.run_id, check=code)
@@ -74,7 +66,7 @@ class Going:
 
 def test_a_killed_fork_server_is_done_without(crashing: Launch) -> None:
     process = crashing.start("experiment=crash", "tracking=none")
-    for pid in within(10, lambda: process_children(process.pid)):
+    for pid in eventually(lambda: process_children(process.pid)):
         os.kill(pid, signal.SIGKILL)
     out, err = process.communicate(timeout=60)
     assert (0, "begun\ndone\n") == (process.returncode, out), err
@@ -91,9 +83,9 @@ def test_a_killed_init_is_a_lost_run_and_says_why(crashing: Launch) -> None:
 
 def test_what_happened_while_nobody_followed_is_in_the_record_and_in_mlflow(crashing: Launch, recorded: Server) -> None:
     going = Going(crashing, SLOW, "env.ENDS='[7]'")
-    within(30, lambda: crashing.record(going.run_id)["mlflow_run_id"])
+    eventually(lambda: crashing.record(going.run_id)["mlflow_run_id"])
     going.kill_followers()
-    within(30, (going.run_dir / "outputs/done").exists)
+    eventually((going.run_dir / "outputs/done").exists)
     record = going.ended(code=7)
     assert ("FAILED", "program", 7) == (record["status"], record["reason"], record["exit_code"])
     assert "begun\ndone\n" == (going.run_dir / "stdout.log").read_text()
@@ -108,8 +100,8 @@ def test_a_new_launch_closes_what_an_earlier_one_lost(crashing: Launch) -> None:
     going.kill_followers()
     os.kill(init, signal.SIGKILL)
     crashing("-q", "experiment=crash", "tracking=none")
-    within(30, lambda: "lost" == next((event.get("reason") for event in going.events() if event["event"] == "finished"), None))
-    within(30, lambda: not (crashing.home / "active" / going.run_id).exists())
+    eventually(lambda: "lost" == next((event.get("reason") for event in going.events() if event["event"] == "finished"), None))
+    eventually(lambda: not (crashing.home / "active" / going.run_id).exists())
 
 
 def test_a_start_that_was_not_written_down_any_more_is_written_by_the_successor(crashing: Launch) -> None:
@@ -130,7 +122,7 @@ def test_a_stop_that_a_killed_supervisor_began_is_brought_to_its_end(crashing: L
     deaf = """command=[sh, -c, 'trap "" TERM; exec python3 crash.py']"""
     going = Going(crashing, "tracking=none", "env.PAUSE_S='900'", "grace=2s", deaf)
     os.kill(int(json.loads((going.run_dir / "supervisor.lock").read_text())["pid"]), signal.SIGTERM)
-    within(2, lambda: going.has("stopping"))
+    eventually(lambda: going.has("stopping"), within_s=2)
     going.kill_followers()
     crashing("ps")
     record = going.ended(code=137)

@@ -20,7 +20,7 @@ from gpu_box import make_box
 from launch_command import Launch
 from server_peer import Server
 
-from launcher.run.recover import TOOK_OVER
+from launcher.journal.events import TOOK_OVER
 from runtime.host.report import check
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")

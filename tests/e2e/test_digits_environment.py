@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from launch_command import Launch
 
-pytestmark = pytest.mark.requires("overlayfs", "userns")
+pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns")]
 
 IMPORTS = "import sklearn.neural_network, matplotlib.pyplot, scipy.stats, PIL.Image, mpl_toolkits.mplot3d, dateutil.tz"
 

@@ -12,6 +12,8 @@ from launch_command import Launch
 
 from runtime.store.store import Store
 
+pytestmark = pytest.mark.any_user
+
 SOURCES = "etc/apt/sources.list.d/debian.sources"
 
 

@@ -9,6 +9,8 @@ from launch_command import EXPERIMENT, PROGRAM, Launch
 
 from launcher.plan.dockerfile.parse import parse
 
+pytestmark = pytest.mark.any_user
+
 
 @pytest.fixture
 def launch(session_home: Path, tmp_path: Path) -> Launch:

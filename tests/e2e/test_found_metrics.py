@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from launch_command import Launch
 
-pytestmark = pytest.mark.requires("overlayfs", "userns")
+pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns")]
 
 # tensorboard 2.21.0, as TensorFlow 2 writes: `acc` is 0.25 at step 3 and 0.5 at step 1000 (see unit/launcher/tracking).
 EVENTS = (

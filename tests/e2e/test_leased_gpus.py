@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from gpu_box import GpuBox, make_box
 from journal_lines import read_lines
 from launch_command import Launch
+from waiting import eventually
 
 from runtime.gpu.leases.lease import holders
 from runtime.state_dir import StateDir
@@ -39,16 +39,15 @@ def detached(launch: Launch, *arguments: str) -> str:
     return launch("experiment=probe", *arguments, "-d").stdout.strip()
 
 
-def until(launch: Launch, run: str, event: str) -> dict[str, Any]:
-    """The fields of the first *event* of *run*."""
+def first_event(launch: Launch, run: str, name: str) -> dict[str, Any]:
+    """The fields of the first event called *name* in the journal of *run*, which it may have to wait for."""
     path = StateDir(launch.home).run(run).journal
-    deadline = time.monotonic() + WITHIN_S
-    while time.monotonic() < deadline:
-        found = [one for one in read_lines(path) if one.name == event]
-        if found:
-            return found[0].fields
-        time.sleep(0.02)
-    raise AssertionError(f"no `{event}` in {[one.name for one in read_lines(path)]}")
+    found = eventually(
+        lambda: [event for event in read_lines(path) if event.name == name],
+        lambda: f"`{name}` in {[event.name for event in read_lines(path)]}",
+        within_s=WITHIN_S,
+    )
+    return found[0].fields
 
 
 def supervisor_of(launch: Launch, run: str) -> int:
@@ -57,9 +56,9 @@ def supervisor_of(launch: Launch, run: str) -> int:
 
 def test_a_run_that_does_not_fit_waits_and_says_for_what(launch: Launch, box: GpuBox) -> None:
     holder = detached(launch, "params.how=graceful", "gpus=2")
-    until(launch, holder, "first_output")
+    first_event(launch, holder, "first_output")
     waiter = detached(launch, "gpus=1")
-    until(launch, waiter, "waiting")
+    first_event(launch, waiter, "waiting")
     says = f"place 1 of 1 in line for 1 GPU: 0 of 2 free; 2 held by run {holder} of "
     assert says in launch("ps").stdout
     listed = {one["run_id"]: one["waits_for"] for one in json.loads(launch("ps", "--json").stdout)}
@@ -72,29 +71,29 @@ def test_a_run_that_does_not_fit_waits_and_says_for_what(launch: Launch, box: Gp
     assert f"1 kept for run {waiter}" not in refused.stderr
 
     launch("stop", holder)
-    assert len(until(launch, waiter, "leased")["gpus"]) == 1
-    until(launch, waiter, "finished")
+    assert len(first_event(launch, waiter, "leased")["gpus"]) == 1
+    first_event(launch, waiter, "finished")
     assert holders(box.uuids) == {}
 
 
 def test_a_waiter_that_is_stopped_leaves_the_line(launch: Launch, box: GpuBox) -> None:
     holder = detached(launch, "params.how=graceful", "gpus=1")
-    until(launch, holder, "first_output")
+    first_event(launch, holder, "first_output")
     big = detached(launch, "gpus=2")
-    until(launch, big, "waiting")
+    first_event(launch, big, "waiting")
     small = detached(launch, "gpus=1")
-    assert f"1 kept for run {big}, which is ahead" in until(launch, small, "waiting")["text"]
+    assert f"1 kept for run {big}, which is ahead" in first_event(launch, small, "waiting")["text"]
     launch("stop", big)
     assert launch.record(big)["reason"] == "stopped"
-    until(launch, small, "leased")
-    assert until(launch, small, "finished")["exit_code"] == 0
+    first_event(launch, small, "leased")
+    assert first_event(launch, small, "finished")["exit_code"] == 0
     launch("stop", holder)
 
 
 def test_a_killed_supervisor_frees_nothing_that_its_program_uses(launch: Launch, box: GpuBox) -> None:
     run = detached(launch, "params.how=graceful", "gpus=2")
-    until(launch, run, "first_output")
-    init = until(launch, run, "started")["init_pid"]
+    first_event(launch, run, "first_output")
+    init = first_event(launch, run, "started")["init_pid"]
     supervisor = supervisor_of(launch, run)
     os.kill(supervisor, signal.SIGKILL)
     refused = launch("experiment=probe", "gpus=1", "--no-wait", check=125)
@@ -102,17 +101,17 @@ def test_a_killed_supervisor_frees_nothing_that_its_program_uses(launch: Launch,
     os.kill(init, signal.SIGKILL)
     taken = launch("experiment=probe", "gpus=2", "--no-wait")
     assert "hello from" in taken.stdout
-    until(launch, run, "finished")
+    first_event(launch, run, "finished")
 
 
 def test_two_halves_share_a_gpu_and_know_it(launch: Launch, box: GpuBox) -> None:
     first = detached(launch, "params.how=graceful", "gpus=0.5")
-    until(launch, first, "first_output")
+    first_event(launch, first, "first_output")
     second = launch("experiment=probe", "params.how=env", "gpus=0.5", "--no-wait")
     env = json.loads(second.stdout.splitlines()[-1])
     assert env["LAUNCH_GPU_SHARE"] == "0.5"
     assert env["LAUNCH_GPU_MEMORY_BYTES"] == str(85520809984 // 2)
-    gpus = {tuple(until(launch, run, "leased")["gpus"]) for run in (first, launch.record()["run_id"])}
+    gpus = {tuple(first_event(launch, run, "leased")["gpus"]) for run in (first, launch.record()["run_id"])}
     assert len(gpus) == 1
     launch("stop", first)
 
@@ -125,4 +124,4 @@ def test_a_run_stays_on_the_processors_beside_its_gpu(launch: Launch, box: GpuBo
     where = ("--", "python3", "-c", "import os; print(os.sched_getaffinity(0))")
     assert launch("experiment=probe", "gpus=1", *where).stdout == f"{{{near}}}\n"
     assert launch("experiment=probe", *where).stdout == f"{os.sched_getaffinity(0)}\n"
-    assert until(launch, launch.record("@last~1")["run_id"], "leased")["cpus"] == str(near)
+    assert first_event(launch, launch.record("@last~1")["run_id"], "leased")["cpus"] == str(near)

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from launch_command import Launch
 
+pytestmark = pytest.mark.any_user
+
 
 def tar_of(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()

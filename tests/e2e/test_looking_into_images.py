@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from launch_command import EXPERIMENT, PROGRAM, Launch
 
-pytestmark = pytest.mark.requires("overlayfs", "userns")
+pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns")]
 
 
 @pytest.fixture

@@ -7,22 +7,16 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from launch_command import Launch
 from terminal_session import TerminalSession
+from waiting import eventually
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
-
-
-def eventually(true: Callable[[], bool], *, within_s: float = 60) -> None:
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
 
 
 @pytest.fixture

@@ -6,26 +6,18 @@ import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from launch_command import Launch
 from server_peer import Known, Server
+from waiting import eventually
 
 from launcher.tracking.mlflow import local_server
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
-
-
-def within(seconds: float, condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
-    return found
 
 
 class Going:
@@ -41,7 +33,7 @@ class Going:
 
     def supervisor(self) -> int:
         # Empty for a moment when another one takes over.
-        return int(json.loads(within(30, (self.run_dir / "supervisor.lock").read_text))["pid"])
+        return int(json.loads(eventually((self.run_dir / "supervisor.lock").read_text))["pid"])
 
     def tracker(self) -> int:
         children = Path(f"/proc/{self.supervisor()}/task/{self.supervisor()}/children").read_text().split()
@@ -60,7 +52,7 @@ class Going:
     def goes_on(self) -> None:
         """MLflow gets metrics that were logged after now."""
         reached = len(self.steps())
-        within(60, lambda: len(self.steps()) > reached + 2)
+        eventually(lambda: len(self.steps()) > reached + 2)
 
     def stop(self) -> Known:
         self.launch("stop", self.record["run_id"])
@@ -131,7 +123,7 @@ def test_after_a_lost_terminal_metrics_go_on(going: Going) -> None:
 def test_a_killed_supervisor_is_replaced_without_anybody_asking(going: Going) -> None:
     killed = going.supervisor()
     os.kill(killed, signal.SIGKILL)
-    within(60, lambda: going.supervisor() != killed)
+    eventually(lambda: going.supervisor() != killed)
     going.goes_on()
     assert ("KILLED", "stopped", "143") == ending(going.stop())
     assert list(range(len(going.steps()))) == going.steps()
@@ -149,7 +141,7 @@ def test_a_killed_server_is_replaced_and_no_metric_is_lost(going: Going) -> None
     published = going.launch.home / "mlflow/server.json"
     killed = json.loads(published.read_text())["pid"]
     os.kill(killed, signal.SIGKILL)
-    within(60, lambda: json.loads(published.read_text())["pid"] != killed)
+    eventually(lambda: json.loads(published.read_text())["pid"] != killed)
     going.server.client.close()
     going.goes_on()
     assert ("KILLED", "stopped", "143") == ending(going.stop())
@@ -160,7 +152,7 @@ def test_a_run_whose_processes_were_all_killed_is_lost_without_anybody_asking(go
     os.kill(going.supervisor(), signal.SIGKILL)
     os.kill(going.init(), signal.SIGKILL)
     going.process.communicate(timeout=30)
-    within(60, lambda: going.known().info["status"] == "KILLED")
+    eventually(lambda: going.known().info["status"] == "KILLED")
     assert ("KILLED", "lost", "125") == ending(going.known())
 
 
@@ -192,12 +184,12 @@ def _reports_to_a_sweep(record: dict[str, Any]) -> bool:
 def test_a_killed_sweep_is_lost_while_its_trials_go_on(logging_launch: Launch, recorded: Server) -> None:
     words = ("experiment=logs", "params.how=long", "params.lr=0.1,0.2", "sweep.parallel=1")
     process = logging_launch.start("-m", *words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    trial = within(60, lambda: next(filter(_reports_to_a_sweep, logging_launch.runs()), None))
+    trial = eventually(lambda: next(filter(_reports_to_a_sweep, logging_launch.runs()), None))
     parent = logging_launch.record(trial["parent_run_id"])
     os.kill(json.loads((Path(parent["run_dir"]) / "supervisor.lock").read_text())["pid"], signal.SIGKILL)
     process.communicate(timeout=30)
     try:
-        within(60, lambda: recorded.run(parent["mlflow_run_id"]).info["status"] == "KILLED")
+        eventually(lambda: recorded.run(parent["mlflow_run_id"]).info["status"] == "KILLED")
         assert ("KILLED", "lost", "125") == ending(recorded.run(parent["mlflow_run_id"]))
         assert "RUNNING" == recorded.run(trial["mlflow_run_id"]).info["status"]
     finally:

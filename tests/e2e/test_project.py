@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from launch_command import Launch
 
+pytestmark = pytest.mark.any_user
+
 
 def test_a_new_project_lists_its_experiment(session_home: Path, tmp_path: Path) -> None:
     Launch(session_home, tmp_path)("init", "mine")

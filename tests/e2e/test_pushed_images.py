@@ -16,7 +16,7 @@ import pytest
 from launch_command import Launch
 from registry_server import RegistryServer, Wire, left_in, registry_server, wire_to
 
-pytestmark = pytest.mark.requires("overlayfs", "userns", "docker-registry")
+pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns", "docker-registry")]
 
 _EXPERIMENT = """\
 # @package _global_

@@ -33,6 +33,7 @@ FINISHED, FAILED, SWEEP, STOPPED_SWEEP, STOPPED_TRIAL = "c8037d", "ba6a39", "dd4
 IMAGE = "sha256:1c81768c6cf7bfeb7149410961194c7417a048e62d762420457efbd28ed155aa"
 
 pytestmark = [
+    pytest.mark.any_user,
     pytest.mark.requires("overlayfs", "userns"),
     pytest.mark.skipif(os.uname().machine != "x86_64", reason="the recorded program is one of x86-64"),
 ]

@@ -13,7 +13,7 @@ import pytest
 from launch_command import Launch
 from registry_server import RegistryServer, registry_server
 
-pytestmark = pytest.mark.requires("overlayfs", "userns", "docker-registry", "htpasswd")
+pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns", "docker-registry", "htpasswd")]
 
 # Packages that a base brings, as pytorch's images do: installed for its Python, and in a virtual environment.
 SYSTEM = """\

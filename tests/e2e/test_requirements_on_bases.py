@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from launch_command import Launch
 
-pytestmark = pytest.mark.requires("overlayfs", "userns")
+pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns")]
 
 # A package that no index has, named as if it were large; what it needs and lacks is nobody's affair.
 INSTALL = """\

@@ -13,7 +13,7 @@ from server_peer import Server
 from launcher.tracking.mlflow import local_server
 from runtime.state_dir import StateDir
 
-pytestmark = pytest.mark.requires("overlayfs", "userns")
+pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns")]
 
 PROGRAM = """\
 import json, os, pathlib, sys

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from launch_command import Launch
 from server_peer import Server
+from waiting import eventually
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
 
@@ -50,18 +49,11 @@ def training(session_home: Path, tmp_path: Path) -> Launch:
     return Launch(session_home, tmp_path)
 
 
-def within(seconds: float, wanted: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + seconds
-    while not wanted():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def begun(launch: Launch, *more: str) -> tuple[str, Path]:
     """A run that has done two of its four steps, and its directory."""
     run_id = launch("-d", "experiment=training", *more).stdout.strip()
     run_dir = launch.home / "runs" / run_id
-    within(60, lambda: "waiting" in (run_dir / "stdout.log").read_text())
+    eventually(lambda: "waiting" in (run_dir / "stdout.log").read_text())
     return run_id, run_dir
 
 
@@ -94,7 +86,7 @@ def test_a_run_that_lost_its_host_goes_on(training: Launch) -> None:
     supervisor = json.loads((run_dir / "supervisor.lock").read_text())["pid"]
     os.kill(supervisor, signal.SIGKILL)
     os.kill(init, signal.SIGKILL)
-    within(30, lambda: training.record(run_id)["reason"] == "lost")
+    eventually(lambda: training.record(run_id)["reason"] == "lost")
     assert "attempt 2 resume 1 from 2\n" == training("resume", run_id).stdout
     assert "completed" == training.record(run_id)["reason"]
 

@@ -7,13 +7,12 @@ import os
 import re
 import signal
 import socket
-import time
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 from launch_command import Launch
+from waiting import eventually
 
 pytestmark = pytest.mark.requires("root", "overlayfs", "userns", "proc", "bridge")
 
@@ -76,15 +75,8 @@ def net(session_home: Path, net_project: Path) -> Launch:
 def started(launch: Launch, *arguments: str, says: str) -> str:
     """The id of a detached run that has said *says*."""
     run_id = launch("experiment=net", "-d", *arguments).stdout.strip()
-    until(lambda: says in launch("logs", run_id).stdout)
+    eventually(lambda: says in launch("logs", run_id).stdout)
     return run_id
-
-
-def until(condition: Any, *, within_s: float = 30) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def bridges() -> list[str]:
@@ -104,7 +96,7 @@ def test_two_runs_meet_by_name_on_a_network_of_their_own(net):
     said = net("logs", run_id).stdout
     assert "waiting at 10." in said or "waiting at 172." in said
     assert "met 10." in said or "met 172." in said
-    until(lambda: "ln-meeting" not in bridges())
+    eventually(lambda: "ln-meeting" not in bridges())
 
 
 def test_a_published_port_is_shown_and_answers(net):
@@ -160,4 +152,4 @@ def test_after_a_kill_of_the_supervisor_the_port_answers_and_the_next_command_pu
     net("stop", run_id)
     with pytest.raises(OSError, match="refused"):
         fetched(port)
-    until(lambda: "launch0" not in bridges())
+    eventually(lambda: "launch0" not in bridges())

@@ -12,7 +12,7 @@ import pytest
 from launch_command import Launch
 from server_peer import Server
 
-pytestmark = pytest.mark.requires("overlayfs", "userns")
+pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns")]
 
 SECRET = "a-value-that-nobody-else-has-5e1f"
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.any_user
+
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 
 

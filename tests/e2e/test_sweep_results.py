@@ -12,7 +12,7 @@ from launch_command import Launch
 from server_peer import Server
 from terminal_session import TerminalSession
 
-pytestmark = pytest.mark.requires("overlayfs", "userns")
+pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns")]
 
 EXPERIMENT = """\
 # @package _global_

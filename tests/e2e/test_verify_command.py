@@ -15,7 +15,7 @@ from launch_command import Launch
 from runtime.store.save import export_oci_layout
 from runtime.store.store import Store
 
-pytestmark = pytest.mark.requires("overlayfs", "userns", "uv")
+pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns", "uv")]
 
 EXPERIMENT = """\
 # @package _global_

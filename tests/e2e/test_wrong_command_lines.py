@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from launch_command import Launch
 
+pytestmark = pytest.mark.any_user
+
 
 @pytest.fixture
 def nowhere(tmp_path: Path, probe_project: Path) -> Launch:

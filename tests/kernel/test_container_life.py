@@ -7,11 +7,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from waiting import eventually
 
 from runtime.container import lifecycle, spawn_helper
 from runtime.container.adopt import adopt
@@ -35,13 +35,6 @@ def finish(container: Container) -> ProcessExit:
     ended = lifecycle.wait(container, timeout_s=30)
     container.close()
     return ended
-
-
-def eventually(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from waiting import eventually
 
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.freezer import can_freeze, freeze, is_frozen, thaw
 from runtime.cgroup.hierarchies import own_hierarchies
 from runtime.errors import Unsupported
-from tests.kernel.test_container_life import eventually
 
 pytestmark = pytest.mark.requires("root")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 from tests.kernel.oci_bundle import Runtime, configuration, python_configuration, write_bundle
 from tests.kernel.userland import PYTHON, userland
@@ -25,14 +26,6 @@ pytestmark = pytest.mark.requires("root", "netns", "proc")
 def name(request: pytest.FixtureRequest) -> str:
     """A container's id: cgroups are told apart on the whole machine."""
     return f"{request.node.name[:40]}-{os.getpid()}"
-
-
-def until(runtime: Runtime, name: str, status: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 10
-    while (state := runtime.state(name))["status"] != status:
-        assert time.monotonic() < deadline, state
-        time.sleep(0.01)
-    return state
 
 
 def test_a_created_container_waits_for_start_and_can_be_started_once(tmp_path: Path, name: str) -> None:
@@ -48,7 +41,7 @@ def test_a_created_container_waits_for_start_and_can_be_started_once(tmp_path: P
     assert "is running, not created" in runtime.run("start", name, code=1)
     assert "is running, not stopped" in runtime.run("delete", name, code=1)
     runtime.run("kill", name, "KILL")
-    until(runtime, name, "stopped")
+    eventually(lambda: runtime.state(name)["status"] == "stopped", lambda: runtime.state(name))
     runtime.run("delete", name)
     assert "does not exist" in runtime.run("state", name, code=1)
     assert (bundle / "rootfs/ran").exists()
@@ -130,7 +123,7 @@ def test_signals_reach_the_program(tmp_path: Path, name: str) -> None:
     while not (bundle / "rootfs/ready").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     runtime.run("kill", name)
-    until(runtime, name, "stopped")
+    eventually(lambda: runtime.state(name)["status"] == "stopped", lambda: runtime.state(name))
     assert "is not running" in runtime.run("kill", name, code=1)
     runtime.run("delete", name)
 
@@ -243,7 +236,7 @@ def test_the_terminal_goes_to_the_console_socket(tmp_path: Path, name: str) -> N
         assert b"got hello" in said
     os.close(master)
     assert [b"/dev/pts/0", b"33 99"] == [line for line in said.split(b"\r\n") if line != b"hello"][:2]
-    until(runtime, name, "stopped")
+    eventually(lambda: runtime.state(name)["status"] == "stopped", lambda: runtime.state(name))
     runtime.run("delete", name)
 
 

@@ -15,6 +15,8 @@ from tracked_run import Tracked, new_run
 
 from launcher.journal.journal import append
 
+pytestmark = pytest.mark.any_user
+
 PROGRAM = """
 import mlflow, os, math
 from mlflow.entities import Metric

@@ -9,6 +9,8 @@ import pytest
 from server_peer import Server
 from tracked_run import Tracked, new_run
 
+pytestmark = pytest.mark.any_user
+
 
 @pytest.fixture(scope="module")
 def run(server: Server) -> Iterator[Tracked]:

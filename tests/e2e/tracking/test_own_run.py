@@ -13,6 +13,8 @@ from tracked_run import Tracked, new_run
 
 from runtime.state_dir import StateDir
 
+pytestmark = pytest.mark.any_user
+
 
 @pytest.fixture
 def run(server: Server) -> Iterator[Tracked]:

@@ -18,6 +18,8 @@ from launcher.tracking.mlflow.address import parse_uri
 from launcher.tracking.sync import sync_run
 from runtime.state_dir import StateDir
 
+pytestmark = pytest.mark.any_user
+
 
 @dataclass
 class Upstream:

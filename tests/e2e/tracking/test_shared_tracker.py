@@ -17,6 +17,8 @@ from tracked_run import new_run
 from launcher.run.supervisor.tracker_process import TrackerProcess, fork_shared_tracker
 from runtime.state_dir import RunDir
 
+pytestmark = pytest.mark.any_user
+
 
 def children() -> set[int]:
     return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))

@@ -21,6 +21,8 @@ from unwell_proxy import Between
 from launcher.tracking.mlflow import local_server
 from runtime.state_dir import StateDir
 
+pytestmark = pytest.mark.any_user
+
 METRICS, STEPS, STEP_S = 100, 600, 0.1
 AWAY_FROM, AWAY_UNTIL = STEPS // 4, 3 * STEPS // 4
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from server_peer import Server
 from tracked_run import DIGEST, Tracked, new_run
+from waiting import eventually
 
 from launcher.journal.journal import append
 from launcher.tracking.mlflow import local_server
@@ -17,19 +17,12 @@ from launcher.tracking.record.run_record import fold
 from launcher.tracking.sync import is_synced, sync_run
 from runtime.state_dir import RunDir, StateDir
 
+pytestmark = pytest.mark.any_user
+
 LINES = (
     '{"step": 0, "loss": 1.0, "phase": "warm-up"}\n{"step": 1, "loss": NaN}\nnot json\n{"step": 2, "loss": 0.25, "acc": 0.5}\n'
 )
 HISTORY = [(0, 1), (1, "NaN"), (2, 0.25)]
-
-
-def eventually(holds: Callable[[], bool], *, within_s: float = 15.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def write_metrics(run_dir: RunDir, lines: str) -> None:
@@ -87,9 +80,9 @@ def test_the_ui_has_what_it_shows(server: Server) -> None:
 
 def test_a_run_is_scheduled_until_its_program_starts(server: Server) -> None:
     tracked = Tracked(new_run(server.state))
-    assert eventually(lambda: server.of(tracked.run_dir).info["status"] == "SCHEDULED")
+    eventually(lambda: server.of(tracked.run_dir).info["status"] == "SCHEDULED")
     tracked.start()
-    assert eventually(lambda: server.of(tracked.run_dir).info["status"] == "RUNNING")
+    eventually(lambda: server.of(tracked.run_dir).info["status"] == "RUNNING")
     tracked.finish("stopped", 143)
     info = server.of(tracked.run_dir).info
     assert ("KILLED", True) == (info["status"], info["end_time"] >= info["start_time"])
@@ -180,7 +173,7 @@ def test_a_killed_tracker_loses_nothing_and_repeats_nothing(server: Server) -> N
     tracked = Tracked(new_run(server.state, name=f"killed-{time.time_ns()}")).start()
     write_metrics(tracked.run_dir, LINES)
     tracked.post("runs/log-metric", run_id=tracked.run_id, key="gain", value=1, timestamp=5, step=1)
-    assert eventually(lambda: "gain" in server.of(tracked.run_dir).metrics)
+    eventually(lambda: "gain" in server.of(tracked.run_dir).metrics)
     write_metrics(tracked.run_dir, '{"loss": 0.125}\n')
     tracked.kill_tracker()
     append(tracked.run_dir.journal, "finished", reason="completed", exit_code=0)
@@ -227,7 +220,7 @@ def test_a_provisional_id_becomes_the_real_run(tmp_path: Path) -> None:
     assert tracked.ready["mlflow"]["provisional"] is True
     try:
         assert 200 == tracked.post("runs/log-metric", run_id=tracked.run_id, key="loss", value=1, timestamp=1, step=0)[0]
-        assert eventually(tracked.run_dir.mlflow.exists, within_s=60)
+        eventually(tracked.run_dir.mlflow.exists, within_s=60)
         real = json.loads(tracked.run_dir.mlflow.read_text())["run_id"]
         child = tracked.post("runs/create", tags=[{"key": "mlflow.parentRunId", "value": tracked.run_id}])[1]["run"]
         assert {"mlflow.parentRunId": real}.items() <= {tag["key"]: tag["value"] for tag in child["data"]["tags"]}.items()
@@ -244,7 +237,7 @@ def test_a_resumed_run_goes_on_in_the_same_mlflow_run(server: Server) -> None:
     assert "KILLED" == server.of(first.run_dir).info["status"]
     append(first.run_dir.journal, "queued")
     second = Tracked(first.run_dir).start()
-    assert eventually(lambda: server.of(first.run_dir).info["status"] == "RUNNING")
+    eventually(lambda: server.of(first.run_dir).info["status"] == "RUNNING")
     write_metrics(first.run_dir, '{"loss": 0.5}\n')
     second.finish()
     assert first.run_id == second.run_id

@@ -17,6 +17,8 @@ from unwell_proxy import Between
 from launcher.tracking.mlflow import local_server
 from runtime.state_dir import StateDir
 
+pytestmark = pytest.mark.any_user
+
 
 def tracked_by(home: Path, uri: str, *, packages: tuple[str, ...] = ("mlflow",)) -> Tracked:
     tracking = {"uri": uri, "experiment": None, "run_name": None, "scope": "run", "artifacts": False}

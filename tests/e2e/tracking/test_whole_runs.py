@@ -22,6 +22,8 @@ from launcher.tracking.mlflow.sink import Sink
 from launcher.tracking.sync import is_synced
 from runtime.state_dir import RunDir, StateDir
 
+pytestmark = pytest.mark.any_user
+
 REPORTED = (
     '{"step": 0, "loss": 1.5}\n{"step": 2, "loss": NaN, "up": Infinity, "down": -Infinity}\n{"step": 1, "loss": 0.25}\n'
     '{"step": 1, "loss": 0.25}\n{"a/b c": 3, "step": -4, "time": 1.5}\n'

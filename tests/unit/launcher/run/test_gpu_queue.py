@@ -6,13 +6,14 @@ import os
 import pwd
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from gpu_box import GpuBox, make_box
 from gpu_racers import plan_for
+from waiting import eventually
 
 from launcher.config.spec import Gpu
 from launcher.errors import LaunchError
@@ -96,13 +97,6 @@ def got(found: GpuPlacement) -> tuple[str, ...]:
     uuids = found.lease.uuids
     release(found.lease)
     return uuids
-
-
-def eventually(true: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + SOON_S
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return true()
 
 
 def test_what_is_free_is_leased_at_once(box: GpuBox, inbox: SignalInbox) -> None:

@@ -9,12 +9,13 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from journal_lines import write_event
+from waiting import eventually
 
 from launcher.journal.run_journal import read_state
 from launcher.run import active
@@ -66,15 +67,6 @@ def full_disk() -> Iterator[None]:
 
 def speaks_within(its: TrackerProcess, seconds: float) -> bool:
     return bool(select.select([its.fd], [], [], seconds)[0])
-
-
-def eventually(holds: Callable[[], object]) -> bool:
-    deadline = time.monotonic() + 10
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def children() -> set[int]:
