@@ -28,6 +28,7 @@ from gpu_box_state import box_state
 from runtime.gpu.roots import Roots
 
 _VARIABLES = ("NVML_LIBRARY", "DRIVER_ROOT", "DEV_ROOT", "PROC_ROOT", "SYS_ROOT", "LEASE_DIR")
+_CRASH = -1
 _LIB_RM_VERSION_MISMATCH, _DRIVER_NOT_LOADED, _GPU_IS_LOST, _XID_EVENT = 18, 9, 15, 8
 
 
@@ -120,6 +121,10 @@ class GpuBox:
         """*symbol* takes *ms*; on one GPU, `*` is all of its calls."""
         (self.state if gpu is None else self.state["gpus"][gpu])["delays_ms"][symbol] = ms
         self.save()
+
+    def crash(self, symbol: str, *, gpu: int) -> None:
+        """*symbol* ends whatever process calls it for that GPU."""
+        self.fail(symbol, _CRASH, gpu=gpu)
 
     def remove(self) -> None:
         """Close the sockets, and remove what lies outside of the directory."""

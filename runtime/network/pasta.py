@@ -18,7 +18,6 @@ from runtime.network.name_servers import PASTA_SERVER
 
 PROGRAM = "pasta"
 
-_TUN = Path("/dev/net/tun")
 _READY_WITHIN_S = 10.0
 _PR_SET_PDEATHSIG, _KILL = 1, 9
 _PR_CAP_AMBIENT, _RAISE = 47, 2
@@ -28,17 +27,17 @@ _WORDS_BYTES = 1000
 _MS_NOSUID, _MS_NODEV, _MS_BIND = 2, 4, 4096
 
 
-def program() -> str:
+def program(*, tun: Path = Path("/dev/net/tun")) -> str:
     """Path of `pasta`. Raises Unsupported where it cannot work."""
     found = shutil.which(PROGRAM, path=os.environ.get("PATH", os.defpath))
     if found is None:
         raise Unsupported(
             "`network: pasta` needs the program `pasta`", hint="install the package `passt`; `network=host` needs nothing"
         )
-    if not os.access(_TUN, os.R_OK | os.W_OK):
-        why = "cannot be opened by you" if _TUN.exists() else "is not there"
-        hint = "`chmod 0666 /dev/net/tun` as root (it gives no rights by itself)" if _TUN.exists() else "`modprobe tun` as root"
-        raise Unsupported(f"`network: pasta` needs `{_TUN}`, which {why}", hint=f"{hint}; `network=host` needs nothing")
+    if not os.access(tun, os.R_OK | os.W_OK):
+        why = "cannot be opened by you" if tun.exists() else "is not there"
+        hint = "`chmod 0666 /dev/net/tun` as root (it gives no rights by itself)" if tun.exists() else "`modprobe tun` as root"
+        raise Unsupported(f"`network: pasta` needs `{tun}`, which {why}", hint=f"{hint}; `network=host` needs nothing")
     return found
 
 

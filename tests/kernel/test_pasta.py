@@ -122,9 +122,8 @@ def test_a_device_that_may_not_be_opened_is_named_with_a_way_out(monkeypatch, tm
     (tmp_path / "pasta").write_text("#!/bin/sh\n")
     (tmp_path / "pasta").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(pasta, "_TUN", tmp_path / "tun")
     with pytest.raises(Unsupported, match="tun`, which is not there") as refused:
-        pasta.program()
+        pasta.program(tun=tmp_path / "tun")
     assert "modprobe tun" in (refused.value.hint or "")
 
 

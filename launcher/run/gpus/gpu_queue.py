@@ -29,10 +29,7 @@ from runtime.gpu.leases.lock_files import lease_dir
 from runtime.kernel.inotify import CLOSE_WRITE, MODIFY, Inotify
 
 _ASK_THE_DRIVER_S = 1.0
-_LOOK_ANYWAY_S = 30.0
 _LOOK_WITHOUT_INOTIFY_S = 0.5
-_LEAVING_S = 10.0
-"""How long a driver may need to free the memory of a process that was killed."""
 _LEAVING_STEP_S = 0.25
 _AFTER_GRACE_S = 10.0
 """From SIGKILL to the end of a run, generously."""
@@ -50,9 +47,16 @@ class GpuPlacement:
 
 
 def wait_for_gpus(
-    plan: LaunchPlan, run: str, inbox: SignalInbox, waiting: Waiting, *, avoided: frozenset[str] = frozenset()
+    plan: LaunchPlan,
+    run: str,
+    inbox: SignalInbox,
+    waiting: Waiting,
+    *,
+    avoided: frozenset[str] = frozenset(),
+    look_anyway_s: float = 30.0,
 ) -> GpuPlacement:
-    """The GPUs for *plan*, after as much waiting as it takes; *avoided* if there are no others. Raises CancelledInQueue."""
+    """The GPUs for *plan*, after as much waiting as it takes; *avoided* if there are no others. *look_anyway_s*: how long to
+    wait for news before the driver is asked all the same. Raises CancelledInQueue."""
     pool, directory = GpuPool(plan, avoided=avoided), lease_dir()
     told: tuple[int, int, str] | None = None
     with queued(directory, _queued_run(plan, run, pool)) as place, _Changes(directory, inbox) as changes:
@@ -68,18 +72,19 @@ def wait_for_gpus(
             if now != told:
                 waiting(*now)
                 told = now
-            changes.wait(_ASK_THE_DRIVER_S if attempt.only_foreign else _LOOK_ANYWAY_S)
-            if attempt.only_foreign or pool.age_s >= _LOOK_ANYWAY_S:
+            changes.wait(_ASK_THE_DRIVER_S if attempt.only_foreign else look_anyway_s)
+            if attempt.only_foreign or pool.age_s >= look_anyway_s:
                 pool.read()  # a GPU that was lost, sliced or repaired since
 
 
-def take_gpus_now(plan: LaunchPlan, run: str, inbox: SignalInbox) -> GpuPlacement:
-    """The GPUs for *plan* without waiting: only what a killed run leaves behind is given time to go.
+def take_gpus_now(plan: LaunchPlan, run: str, inbox: SignalInbox, *, leaving_s: float = 10.0) -> GpuPlacement:
+    """The GPUs for *plan* without waiting: only what a killed run leaves behind is given time to go. *leaving_s*: how long a
+    driver may need to free the memory of a process that was killed.
 
     Raises LaunchError with who has them.
     """
     pool, directory = GpuPool(plan), lease_dir()
-    deadline = time.monotonic() + _LEAVING_S
+    deadline = time.monotonic() + leaving_s
     while True:
         attempt = _attempt(directory, _queued_run(plan, run, pool), pool)
         if attempt.lease is not None and (clean := _confirm(directory, attempt.lease, pool)) is not None:

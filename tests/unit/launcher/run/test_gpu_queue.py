@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,10 +19,10 @@ from waiting import eventually
 from launcher.config.spec import Gpu
 from launcher.errors import LaunchError
 from launcher.journal.status import Reason
-from launcher.run.gpus.gpu_queue import _LOOK_ANYWAY_S, GpuPlacement, refuse_unless_free, take_gpus_now, wait_for_gpus
+from launcher.run.gpus.gpu_queue import GpuPlacement, refuse_unless_free, take_gpus_now, wait_for_gpus
 from launcher.run.supervisor.attempt import CancelledInQueue
 from launcher.run.supervisor.signal_inbox import SignalInbox
-from runtime.gpu.leases.lease import release
+from runtime.gpu.leases.lease import holders, release
 
 pytestmark = pytest.mark.requires("cc")
 
@@ -130,7 +131,6 @@ def test_a_waiter_is_told_its_place_and_what_it_waits_for(box: GpuBox, others: O
 
 def test_a_freed_gpu_is_taken_at_once(box: GpuBox, others: Others) -> None:
     """Long before the entry would look again by itself."""
-    assert SOON_S < _LOOK_ANYWAY_S / 2
     holder = others.run("a1b2", 2)
     others.run("c3d4", 2)
     others.kill(holder)
@@ -211,26 +211,24 @@ def test_a_waiter_notices_that_a_stranger_has_gone(box: GpuBox, inbox: SignalInb
     assert len(told) == 1
 
 
-def test_a_stranger_that_comes_between_the_look_and_the_lock_is_noticed(
-    box: GpuBox, inbox: SignalInbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from launcher.run.gpus import gpu_queue
+def test_a_foreign_process_that_comes_between_the_look_and_the_lock_is_noticed(box: GpuBox, inbox: SignalInbox) -> None:
+    """The driver takes its time, and they come as soon as the first lock is there."""
+    box.delay("nvmlInitWithFlags", 300)
 
-    attempt = gpu_queue._attempt
-
-    def slow(*arguments: object) -> object:
-        found = attempt(*arguments)  # type: ignore[arg-type]
-        if not box.state["gpus"][0]["processes"]:
-            box.add_process(0, 4411, uid=65534, command="python3 train.py")
-            box.add_process(1, 4412, uid=65534, command="python3 train.py")
-        return found
+    def come() -> None:
+        while not holders(box.uuids[:2]):
+            time.sleep(0.005)
+        box.add_process(0, 4411, uid=65534, command="python3 train.py")
+        box.add_process(1, 4412, uid=65534, command="python3 train.py")
 
     def waiting(*now: object) -> None:
         assert "pid 4412" in str(now)
         box.remove_process(1, 4412)
 
-    monkeypatch.setattr(gpu_queue, "_attempt", slow)
+    comer = threading.Thread(target=come)
+    comer.start()
     assert got(wait_for_gpus(plan_for(1), "run", inbox, waiting)) == (box.uuids[1],)
+    comer.join()
 
 
 def test_a_gpu_that_was_lost_while_a_run_waited_is_not_given_to_it(box: GpuBox, others: Others, inbox: SignalInbox) -> None:
@@ -245,13 +243,10 @@ def test_a_gpu_that_was_lost_while_a_run_waited_is_not_given_to_it(box: GpuBox, 
     assert got(wait_for_gpus(plan_for(1), "run", inbox, waiting)) == (box.uuids[1],)
 
 
-def test_a_run_that_can_have_no_gpu_any_more_waits_no_longer(
-    box: GpuBox, others: Others, inbox: SignalInbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("launcher.run.gpus.gpu_queue._LOOK_ANYWAY_S", 0.05)
+def test_a_run_that_can_have_no_gpu_any_more_waits_no_longer(box: GpuBox, others: Others, inbox: SignalInbox) -> None:
     others.run("a1b2", 1)
     with pytest.raises(LaunchError, match="not enough GPUs: 2 requested, 1 that fulfil `gpu` are left here"):
-        wait_for_gpus(plan_for(2), "run", inbox, lambda *_told: box.lose(0))
+        wait_for_gpus(plan_for(2), "run", inbox, lambda *_told: box.lose(0), look_anyway_s=0.05)
 
 
 def test_a_waiter_that_was_stopped_is_named_by_those_behind_it(box: GpuBox, others: Others, inbox: SignalInbox) -> None:
@@ -270,12 +265,11 @@ def test_who_only_draws_is_no_stranger(box: GpuBox, inbox: SignalInbox) -> None:
     assert len(got(wait_for_gpus(plan_for(2), "run", inbox, never_waits))) == 2
 
 
-def test_memory_that_nobody_explains_is_somebodys(box: GpuBox, inbox: SignalInbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("launcher.run.gpus.gpu_queue._LEAVING_S", 0.3)
+def test_memory_that_nobody_explains_is_somebodys(box: GpuBox, inbox: SignalInbox) -> None:
     box.state["gpus"][0]["memory_used"] = 3 << 30
     box.save()
     with pytest.raises(LaunchError) as refusal:
-        take_gpus_now(plan_for(2), "run", inbox)
+        take_gpus_now(plan_for(2), "run", inbox, leaving_s=0.3)
     assert "3.0 GiB of a process that is not to be seen here" in str(refusal.value.hint)
 
 

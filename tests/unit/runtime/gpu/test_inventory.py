@@ -138,18 +138,8 @@ def test_several_gpus_that_hang_are_found_out_at_once(gpu_box: Make) -> None:
     assert [True, False, True, False] == [words.startswith("it hangs") for words in told]
 
 
-def test_a_process_that_dies_while_it_reads_is_not_the_end(gpu_box: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from runtime.gpu.nvidia import device_reading
-
-    gpu_box(gpus=2)
-    read = device_reading.read_device
-
-    def crash_at_the_second(nvml: object, index: int, *, driver: str | None) -> dict[str, object]:
-        if index == 1:
-            os.abort()
-        return read(nvml, index, driver=driver)
-
-    monkeypatch.setattr(device_reading, "read_device", crash_at_the_second)
+def test_a_process_that_dies_while_it_reads_is_not_the_end(gpu_box: Make) -> None:
+    gpu_box(gpus=2).crash("nvmlDeviceGetUUID", gpu=1)
     first, second = read_gpus()
     assert first.trouble is None
     assert "the process that asked for it died" in str(second.trouble)
