@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from launcher.config.spec import Sweep
-from launcher.journal.journal import Event, Follower
 from launcher.sweep import description
 from launcher.sweep.search.best import BestPoint, best_of, best_point_of
-from launcher.sweep.search.protocol import End, EndState
-from launcher.sweep.trial_log import Verdict
+from launcher.sweep.search.protocol import End
+from launcher.sweep.search.study import Asked
+from launcher.sweep.trial_log import PlaceWords, Total, TrialLogReader, TryEnded, TryStarted, Verdict
 from runtime.state_dir import RunDir
 
 
@@ -48,7 +48,7 @@ class FollowedSweep:
         self.place: str | None = None
         """How it stands where the trials run, when that is a cluster."""
         self._run_dir = run_dir
-        self._log = Follower(run_dir.trials)
+        self._log = TrialLogReader(run_dir.trials)
         self._point_of: dict[int, int] = {}
         self._points: dict[int, tuple[tuple[str, ...], dict[int, End]]] = {}
         """Point → its overrides and how its trials ended."""
@@ -59,7 +59,7 @@ class FollowedSweep:
 
     def new_events(self) -> list[Started | Ended]:
         """What happened since the last call."""
-        return [found for event in self._log.new_events() if (found := self._take_in(event)) is not None]
+        return [event for entry in self._log.new_entries() if (event := self._take_in(entry)) is not None]
 
     def best(self) -> list[BestPoint]:
         """As `Study.best`."""
@@ -67,36 +67,29 @@ class FollowedSweep:
             self._best = best_of(list(self._counted.values()), self.settings.directions)
         return self._best
 
-    def _take_in(self, event: Event) -> Started | Ended | None:
-        if event.name == "total":
-            self.total = event.get("trials")
-            return None
-        if event.name == "place":
-            self.place = event.get("words")
-            return None
-        number = int(event.get("number"))
-        if event.name == "asked":
-            overrides = tuple(event.get("overrides"))
-            self._point_of[number] = int(event.get("point"))
-            self._points.setdefault(self._point_of[number], (overrides[:-1] if self.settings.seeds > 1 else overrides, {}))
-            return None
-        if event.name == "started":
-            return self._started(number, event)
-        return self._ended(number, event)
+    def _take_in(self, entry: Total | PlaceWords | Asked | TryStarted | TryEnded) -> Started | Ended | None:
+        if isinstance(entry, Total):
+            self.total = entry.trials
+        elif isinstance(entry, PlaceWords):
+            self.place = entry.words
+        elif isinstance(entry, Asked):
+            self._point_of[entry.number] = entry.point
+            overrides = entry.overrides[:-1] if self.settings.seeds > 1 else entry.overrides
+            self._points.setdefault(entry.point, (overrides, {}))
+        elif isinstance(entry, TryStarted):
+            begun = Started(entry.number, entry.overrides, self._run(entry.run_id), entry.gpus, entry.node, entry.at)
+            self._running[entry.number] = begun
+            return begun
+        else:
+            return self._ended(entry)
+        return None
 
-    def _started(self, number: int, event: Event) -> Started:
-        run_dir = self._run_of(event)
-        gpus, node = float(event.get("gpus") or 0), event.get("node")
-        begun = Started(number, tuple(event.get("overrides")), run_dir, gpus, node, event.at)
-        self._running[number] = begun
-        return begun
-
-    def _ended(self, number: int, event: Event) -> Ended:
-        verdict, begun = Verdict(event.get("verdict")), self._running.pop(number, None)
-        if verdict.is_final:
-            end = End(EndState(verdict), tuple(event.get("values", ())), tuple(event.get("violations", ())))
-            self._count(self._point_of[number], number, end)
-        return Ended(number, begun.overrides if begun is not None else (), self._run_of(event), verdict, event.at)
+    def _ended(self, entry: TryEnded) -> Ended:
+        begun = self._running.pop(entry.number, None)
+        if entry.end is not None:
+            self._count(self._point_of[entry.number], entry.number, entry.end)
+        overrides = begun.overrides if begun is not None else ()
+        return Ended(entry.number, overrides, self._run(entry.run_id), entry.verdict, entry.at)
 
     def _count(self, point: int, number: int, end: End) -> None:
         overrides, ends = self._points[point]
@@ -106,8 +99,8 @@ class FollowedSweep:
             self._counted[point] = found
             self._best = None
 
-    def _run_of(self, event: Event) -> RunDir:
-        return RunDir(self._run_dir.root.with_name(str(event.get("run_id"))))
+    def _run(self, run_id: str) -> RunDir:
+        return self._run_dir.state.run(run_id)
 
 
 def _settings(run_dir: RunDir) -> Sweep:

@@ -6,7 +6,7 @@
     started   number, run_id, gpus, node (of a cluster), overrides (of this try: a rule may have changed them)
     ended     number, run_id, verdict, values, violations, reason
 
-Each with `at` (Unix seconds). A line is one write(2), as in a run's journal (`launcher.journal.journal`), and the study of a
+Each with `at` (Unix seconds). A line is one write(2), as in a run's journal (`launcher.journal.run_journal`), and the study of a
 resumed sweep is made from it again; who watches a sweep reads it as it grows (`followed.py`).
 """
 
@@ -15,15 +15,17 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from launcher.errors import LaunchError
+from launcher.journal.growing_file import GrowingFile
 from launcher.sweep.search.protocol import End, EndState
 from launcher.sweep.search.study import Asked
-from launcher.tracking.record.json_lines import json_objects
+from runtime.light_typing import NamedTuple
 
 
 class Verdict(StrEnum):
@@ -115,42 +117,102 @@ class TrialLog:
             raise LaunchError(f"`{self._path}` cannot be written: the disk is full", hint="`launch gc` frees what no image needs")
 
 
+class Total(NamedTuple):
+    """How many trials there will be; None while nobody knows."""
+
+    trials: int | None
+
+
+class PlaceWords(NamedTuple):
+    """How it stands where the trials run."""
+
+    words: str | None
+
+
+class TryStarted(NamedTuple):
+    """Of the trial *number*, as the run *run_id*."""
+
+    at: float
+    """Unix seconds."""
+    number: int
+    run_id: str
+    overrides: tuple[str, ...]
+    gpus: float
+    node: str | None
+
+
+class TryEnded(NamedTuple):
+    at: float
+    number: int
+    run_id: str
+    verdict: Verdict
+    reason: str | None
+    end: End | None
+    """What the trial comes to, where the verdict is final."""
+
+
+class TrialLogReader:
+    """A log read as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = GrowingFile(path)
+
+    def new_entries(self) -> Iterator[Total | PlaceWords | Asked | TryStarted | TryEnded]:
+        """What was added since the last call; a line that is none, as a killed writer leaves one, is left out."""
+        for line in self._file.new_lines():
+            try:
+                entry = _entry(json.loads(line))
+            except (ValueError, LookupError, TypeError):
+                continue
+            if entry is not None:
+                yield entry
+
+
+def _entry(line: dict[str, Any]) -> Total | PlaceWords | Asked | TryStarted | TryEnded | None:
+    event = line["event"]
+    if event == "total":
+        return Total(line.get("trials"))
+    if event == "place":
+        return PlaceWords(line.get("words"))
+    at, number = float(line["at"]), int(line["number"])
+    if event == "asked":
+        return Asked(number, int(line["point"]), tuple(line["overrides"]))
+    if event == "started":
+        overrides, gpus = tuple(line["overrides"]), float(line.get("gpus") or 0)
+        return TryStarted(at, number, line["run_id"], overrides, gpus, line.get("node"))
+    if event == "ended":
+        verdict, end = Verdict(line["verdict"]), None
+        if verdict.is_final:
+            end = End(EndState(verdict), tuple(line.get("values", ())), tuple(line.get("violations", ())))
+        return TryEnded(at, number, line["run_id"], verdict, line.get("reason"), end)
+    return None  # of a newer launch
+
+
 def read_place(path: Path) -> str | None:
     """How it stood last where the trials run, when that is a cluster."""
-    words = None
-    for line in json_objects(path):
-        words = line.get("words") if line["event"] == "place" else words
-    return words
+    return next((entry.words for entry in _newest_first(path) if isinstance(entry, PlaceWords)), None)
 
 
 def read_total(path: Path) -> int | None:
     """How many trials the sweep has, as it was known last."""
-    total = None
-    for line in json_objects(path):
-        total = line.get("trials") if line["event"] == "total" else total
-    return total
+    return next((entry.trials for entry in _newest_first(path) if isinstance(entry, Total)), None)
+
+
+def _newest_first(path: Path) -> list[Total | PlaceWords | Asked | TryStarted | TryEnded]:
+    return [*TrialLogReader(path).new_entries()][::-1]
 
 
 def read_trials(path: Path) -> dict[int, LoggedTrial]:
-    """Every trial by number, in the order in which they were asked for. A line that a killed writer left half is skipped."""
+    """Every trial by number, in the order in which they were asked for."""
     trials: dict[int, LoggedTrial] = {}
-    for line in json_objects(path):
-        if line["event"] in ("total", "place"):
-            continue
-        number = int(line["number"])
-        if line["event"] == "asked":
-            trials[number] = LoggedTrial(Asked(number, int(line["point"]), tuple(line["overrides"])))
-        elif line["event"] == "started":
-            trials[number].tries.append(Try(line["run_id"], tuple(line["overrides"]), node=line.get("node")))
-        elif line["event"] == "ended":
-            _end(trials[number], line)
+    for entry in TrialLogReader(path).new_entries():
+        if isinstance(entry, Asked):
+            trials[entry.number] = LoggedTrial(entry)
+        elif isinstance(entry, TryStarted):
+            trials[entry.number].tries.append(Try(entry.run_id, entry.overrides, node=entry.node))
+        elif isinstance(entry, TryEnded):
+            tries = trials[entry.number].tries
+            ended = next((each for each in reversed(tries) if each.run_id == entry.run_id), None)
+            if ended is not None:
+                ended.verdict, ended.reason, ended.end = entry.verdict, entry.reason, entry.end
     return trials
-
-
-def _end(trial: LoggedTrial, line: dict[str, Any]) -> None:
-    found = next((each for each in reversed(trial.tries) if each.run_id == line["run_id"]), None)
-    if found is None:
-        return
-    found.verdict, found.reason = Verdict(line["verdict"]), line.get("reason")
-    if found.verdict.is_final:
-        found.end = End(EndState(found.verdict), tuple(line.get("values", ())), tuple(line.get("violations", ())))
