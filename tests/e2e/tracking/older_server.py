@@ -23,7 +23,8 @@ class Older(ThreadingUnixStreamServer):
         self.behind, self.knows_whole_runs, self.loses = LocalAddress(behind.root), knows_whole_runs, loses
         self.asked: list[str] = []
         super().__init__(str(LocalAddress(state.root).socket), _Handler)
-        # Artifacts are put into a directory of the server's: it is the same one.
+        # Artifacts are put into a directory of the server's: it is the same one, and made with the first artifact of anybody's.
+        self.behind.artifacts.mkdir(mode=0o700, exist_ok=True)
         shutil.rmtree(state.mlflow / "artifacts", ignore_errors=True)
         (state.mlflow / "artifacts").symlink_to(self.behind.artifacts)
         Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
