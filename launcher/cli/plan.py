@@ -98,7 +98,7 @@ def _stage_layers(build: BuildPlan, store: Store, inputs: BuildSources, number: 
 
 
 def write_lock(request: Request, talk: Talk, *, format: str, upgrade: bool) -> int:
-    from launcher.plan.requirements.lock_experiment import lock_experiment
+    from launcher.plan.requirements.write_locks import lock_experiment
 
     state = state_dir().ensure()
     composed = compose(request, state)

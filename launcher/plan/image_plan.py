@@ -180,7 +180,7 @@ def debian_source_of(suite: str, image: Image, *, state: StateDir, environ: Mapp
 def _wheels(plan: LaunchPlan, environ: Mapping[str, str]) -> WheelSource | None:
     if plan.lock is None or not plan.lock.wheels:
         return None
-    from launcher.plan.requirements.lock import wheel_source
     from launcher.plan.requirements.requirement_lines import RequirementRequest
+    from launcher.plan.requirements.resolve import wheel_source
 
     return wheel_source(plan.lock, RequirementRequest.of(plan.spec.image, plan.code.root), environ=environ)

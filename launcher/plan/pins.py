@@ -19,9 +19,9 @@ from launcher.plan.image_plan import apt_packages, build_secrets, debian_source_
 from launcher.plan.launch_plan import CodeSnapshot, Lock
 from launcher.plan.origins import Where, shown_path
 from launcher.plan.refusals import refuse_two_bases
+from launcher.plan.requirements.choose_lock import choose_lock, has_requirements, request_of
 from launcher.plan.requirements.error_origins import add_package_origin, add_requirement_origin
-from launcher.plan.requirements.lock import resolve
-from launcher.plan.requirements.requirement_lock import choose_lock, has_requirements, request_of
+from launcher.plan.requirements.resolve import resolve
 from runtime.build.plan import UnpackDebs
 from runtime.state_dir import StateDir
 

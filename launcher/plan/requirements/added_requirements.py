@@ -19,8 +19,8 @@ from launcher.plan.bases.pinning import Pinning
 from launcher.plan.image_plan import install_step
 from launcher.plan.launch_plan import LaunchPlan, Lock, LockedWheel
 from launcher.plan.planner import with_build
-from launcher.plan.requirements.lock import lock_digest, resolve
 from launcher.plan.requirements.requirement_lines import RequirementRequest
+from launcher.plan.requirements.resolve import lock_digest, resolve
 from runtime.build.plan import InstallWheel, MakeVenv, Step
 from runtime.state_dir import StateDir
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from launcher.errors import ConfigError
 from launcher.plan.bases.pinned_base import BasePython
 from launcher.plan.launch_plan import Lock, LockedWheel
-from launcher.plan.requirements.lock import lock_digest, request_digest
 from launcher.plan.requirements.requirement_lines import RequirementRequest, read_requirements
+from launcher.plan.requirements.resolve import lock_digest, request_digest
 from runtime.oci.digest import Digest
 
 Packages = tuple[tuple[str, str], ...]
@@ -32,7 +32,7 @@ class LockFile:
     python: str
     """The minor version that it was made for."""
     inputs: str
-    """`lock.request_digest` at the time."""
+    """`resolve.request_digest` at the time."""
 
 
 def lock_file_text(lock: Lock, *, inputs: Digest, command: str) -> str:

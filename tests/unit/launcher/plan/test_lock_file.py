@@ -12,9 +12,9 @@ from launcher.config.spec import Index
 from launcher.errors import ConfigError
 from launcher.plan.bases.pinned_base import BasePython
 from launcher.plan.launch_plan import Lock, LockedWheel
-from launcher.plan.requirements.lock import lock_digest, request_digest
 from launcher.plan.requirements.lock_file import changes, current_lock, lock_file_text, pylock_text, read_lock_file
 from launcher.plan.requirements.requirement_lines import RequirementRequest, read_requirements
+from launcher.plan.requirements.resolve import lock_digest, request_digest
 from runtime.oci.digest import Digest
 
 WHEELS = (

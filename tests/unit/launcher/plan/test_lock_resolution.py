@@ -11,8 +11,8 @@ import pytest
 from wheel_project import Project, make_wheel, names
 
 from launcher.errors import ConfigError
-from launcher.plan.requirements.lock import wheel_source
 from launcher.plan.requirements.requirement_lines import RequirementRequest
+from launcher.plan.requirements.resolve import wheel_source
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_a_recorded_lock_is_found_in_milliseconds(project: Project) -> None:
 
 
 def test_asking_for_a_recorded_lock_imports_nothing_heavy() -> None:
-    code = "import sys, launcher.plan.requirements.lock, launcher.plan.requirements.lock_file; print(*sorted(sys.modules))"
+    code = "import sys, launcher.plan.requirements.resolve, launcher.plan.requirements.lock_file; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[4])
     heavy = {
         "subprocess",

@@ -15,7 +15,7 @@ from launcher.plan.bases.pinning import Pinning
 from launcher.plan.explain import explain
 from launcher.plan.image_plan import sources
 from launcher.plan.planner import plan, with_spec
-from launcher.plan.requirements.lock_experiment import lock_experiment
+from launcher.plan.requirements.write_locks import lock_experiment
 from runtime.build.plan import CopyIn, MakeVenv, RunCommand, UnpackDebs
 from runtime.state_dir import StateDir
 from runtime.store.store import Store

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from gpu_box import make_box
 
-from launcher.plan.requirements.requirement_lock import _fits_driver
+from launcher.plan.requirements.choose_lock import _fits_driver
 from launcher.plan.requirements.torch_variant import CudaMachine, cuda_machine
 from tests.unit.launcher.plan.wheel_project import Project, make_wheel, names
 

@@ -13,8 +13,8 @@ from launcher.errors import ConfigError
 from launcher.plan.bases.pinned_base import BasePython
 from launcher.plan.bases.pinning import Pinning
 from launcher.plan.launch_plan import Lock
-from launcher.plan.requirements.lock import resolve, wheel_source
 from launcher.plan.requirements.requirement_lines import RequirementRequest
+from launcher.plan.requirements.resolve import resolve, wheel_source
 from runtime.build.observer import NullObserver
 from runtime.build.plan import InstallWheel
 from runtime.build.wheels.wheel_fetch import fetch_wheels

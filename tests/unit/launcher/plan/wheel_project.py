@@ -10,8 +10,8 @@ from typing import Any
 from launcher.plan.bases.pinned_base import BasePython
 from launcher.plan.bases.pinning import Pinning
 from launcher.plan.launch_plan import Lock
-from launcher.plan.requirements.lock import resolve
 from launcher.plan.requirements.requirement_lines import RequirementRequest
+from launcher.plan.requirements.resolve import resolve
 from runtime.state_dir import StateDir
 
 PLATFORM = "x86_64-manylinux_2_41"

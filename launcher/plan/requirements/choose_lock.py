@@ -2,7 +2,7 @@
 
 Lock files: `digits.lock` beside `digits.yaml`, or one for each variant of `image.cuda` (`resnet.cpu.lock`,
 `resnet.cu128.lock`), so that a lock made on a laptop doesn't put the CPU's torch on a GPU machine. PEP 751 has its own
-names: `pylock.digits.toml`, `pylock.resnet-cpu.toml`. Resolving is `lock.py`, writing them `lock_experiment.py`.
+names: `pylock.digits.toml`, `pylock.resnet-cpu.toml`. Resolving is `resolve.py`, writing them `write_locks.py`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from launcher.plan.bases.pinned_base import BasePython, SdistBase
 from launcher.plan.bases.pinning import Pinning
 from launcher.plan.launch_plan import Lock
 from launcher.plan.origins import shown_path
-from launcher.plan.requirements.lock import resolve, torch_backend
 from launcher.plan.requirements.requirement_lines import RequirementRequest
+from launcher.plan.requirements.resolve import resolve, torch_backend
 
 
 class ChosenLock(NamedTuple):

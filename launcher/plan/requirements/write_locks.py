@@ -1,7 +1,7 @@
 """`launch lock`: write the locks of an experiment beside its YAML file.
 
 Two files: the requirements (`digits.lock`, with hashes; or PEP 751's `pylock.digits.toml`) and `digits.base.lock`, the packages
-of a Debian base or the digest of a registry's image. A launch uses them while they are current (`requirement_lock.py`,
+of a Debian base or the digest of a registry's image. A launch uses them while they are current (`choose_lock.py`,
 `debian_record.py`, `imported_base.py`).
 """
 
@@ -22,12 +22,12 @@ from launcher.plan.launch_plan import Lock
 from launcher.plan.origins import where_in
 from launcher.plan.pins import ImagePinner
 from launcher.plan.refusals import refuse_unsupported
+from launcher.plan.requirements.choose_lock import has_requirements, lock_file, request_of
 from launcher.plan.requirements.error_origins import add_requirement_origin
-from launcher.plan.requirements.lock import lock_digest, request_digest, resolve
 from launcher.plan.requirements.lock_file import changes, lock_file_text, pylock_text, read_lock_file
 from launcher.plan.requirements.requirement_lines import read_requirements
-from launcher.plan.requirements.requirement_lock import has_requirements, lock_file, request_of
 from launcher.plan.requirements.resolution_record import recorded_addresses
+from launcher.plan.requirements.resolve import lock_digest, request_digest, resolve
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import ImportImage, UnpackDebs
 from runtime.oci.reference import Remote, parse_reference

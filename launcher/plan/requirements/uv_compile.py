@@ -1,4 +1,4 @@
-"""One question to uv: which files do these requirements mean, on this base.
+"""Have uv say which files these requirements mean, on this base.
 
 uv resolves on this machine, for the base's Python and platform. Three things make it ask more than once: a file that would not
 load there is left out (`wheel_fit.py`), source distributions are asked about in a container, and what of the base is to stay is
@@ -32,8 +32,8 @@ Provided = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a question led to."""
+class Resolution:
+    """The files that uv settled on, and what goes with them."""
 
     wheels: tuple[LockedWheel, ...]
     provided: tuple[tuple[str, str], ...]
@@ -46,8 +46,8 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Question:
-    """All that uv needs to know."""
+class Resolver:
+    """One resolution by uv, and all that uv needs to know for it."""
 
     wanted: RequirementSet
     target: Target
@@ -70,7 +70,7 @@ class Question:
     barred: list[str] = field(default_factory=list)
     """`torch!=2.13.0+cpu`: versions of which no file fits."""
 
-    def answer(self) -> Answer:
+    def resolve(self) -> Resolution:
         """Files that cannot load on the base are left out, one question to uv for each time that others took their place."""
         from launcher.plan.requirements.wheel_fit import misfits, nothing_fits, warnings_of
         from runtime.build.wheels.system_libraries import SystemLibraries
@@ -91,7 +91,7 @@ class Question:
             wheels, addresses = tuple(chosen), {wheel.filename: address for wheel, address in chosen.items() if address}
             unfit = misfits(wheels, addresses, has=has, cache_dir=self.scratch_dir)
             if not unfit:
-                return Answer(wheels, provided, torch, addresses, warnings_of(self.left_out, wheels))
+                return Resolution(wheels, provided, torch, addresses, warnings_of(self.left_out, wheels))
             self._leave_out(unfit, document)
 
     def _bar_other_build(self, document: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """Resolve requirements to one exact file each, for the image's Python and platform.
 
 uv resolves on this machine, with this machine's proxy, CA bundle, index settings and credentials, so that no image needs them
-(`uv_question.py`). Nothing is built here: a requirement that has source distributions only is asked about in a container
+(`uv_compile.py`). Nothing is built here: a requirement that has source distributions only is asked about in a container
 (`sdists`). What the base has installed is taken as it is (`stub_wheels.py`). A resolution is recorded (`resolution_record.py`)
 and reused while its inputs are unchanged; then nothing heavy is imported.
 """
@@ -25,7 +25,7 @@ from runtime.oci.digest import Digest, digest_json
 if TYPE_CHECKING:
     from launcher.plan.bases.pinned_base import SdistBase
     from launcher.plan.requirements.pylock import Target
-    from launcher.plan.requirements.uv_question import Answer
+    from launcher.plan.requirements.uv_compile import Resolution
     from runtime.build.sources import WheelSource
 
 _UV_DRIVER = "UV_CUDA_DRIVER_VERSION"
@@ -57,12 +57,12 @@ def resolve(
     from launcher.plan.requirements.pip_settings import index_settings
     from launcher.plan.requirements.pylock import parse_target
     from launcher.plan.requirements.stub_wheels import StubWheels
-    from launcher.plan.requirements.uv_question import Question
+    from launcher.plan.requirements.uv_compile import Resolver
 
     target = parse_target(python.version, python.platform)
     settings = index_settings(request.indexes, environ=environ, file_options=wanted.index_options, directory=directory)
     stubs = StubWheels(python.installed, target, backend=torch.backend, cache_dir=state.cache) if python.installed else None
-    question = Question(
+    resolver = Resolver(
         wanted=wanted,
         target=target,
         settings=settings,
@@ -76,25 +76,25 @@ def resolve(
         libstdcxx=python.libstdcxx,
         stub_wheels=stubs,
     )
-    lock = _lock_of(answer := question.answer(), target, python)
+    lock = _lock_of(found := resolver.resolve(), target, python)
     watched = [place for place in (*settings.constraints, *settings.find_links) if "://" not in place]
-    record(state.cache / "locks", key, lock, watched=watched, addresses=answer.addresses)
+    record(state.cache / "locks", key, lock, watched=watched, addresses=found.addresses)
     return lock
 
 
-def _lock_of(answer: Answer, target: Target, python: BasePython) -> Lock:
+def _lock_of(found: Resolution, target: Target, python: BasePython) -> Lock:
     from launcher.plan.requirements.stub_wheels import replaced_packages, replacement_warnings
 
-    versions = {wheel.name: wheel.version for wheel in answer.wheels}
+    versions = {wheel.name: wheel.version for wheel in found.wheels}
     return Lock(
         python.version,
         python.platform,
-        answer.wheels,
-        lock_digest(answer.wheels, answer.provided),
+        found.wheels,
+        lock_digest(found.wheels, found.provided),
         "resolved",
-        torch=answer.torch,
-        warnings=(*answer.warnings, *replacement_warnings(versions, python.installed, target)),
-        provided=answer.provided,
+        torch=found.torch,
+        warnings=(*found.warnings, *replacement_warnings(versions, python.installed, target)),
+        provided=found.provided,
         replaced=replaced_packages(versions, python.installed),
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.plan.requirements.requirement_lock import lock_file, lock_files
+from launcher.plan.requirements.choose_lock import lock_file, lock_files
 
 EXPERIMENT = Path("conf/experiment/resnet.yaml")
 
