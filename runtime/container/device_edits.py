@@ -8,7 +8,7 @@ from runtime.container.spec import ContainerSpec
 from runtime.gpu.edits import Edits
 from runtime.gpu.nvidia.proc_driver import PLACE, covered_files, is_nvidia, kept_directories
 from runtime.gpu.roots import Roots
-from runtime.rootfs.wanted import DeviceNode, HostFile, ProcCover, Symlink
+from runtime.rootfs.wanted import ProcCover
 
 
 def edited(
@@ -25,9 +25,9 @@ def edited(
     return replace(
         container,
         env=env,
-        devices=(*container.devices, *(DeviceNode(one.source, one.target) for one in edits.nodes)),
-        host_files=(*container.host_files, *(HostFile(one.source, one.target, one.readonly) for one in edits.mounts)),
-        links=(*container.links, *(Symlink(one.path, one.points_to) for one in edits.links)),
+        devices=(*container.devices, *edits.nodes),
+        host_files=(*container.host_files, *edits.mounts),
+        links=(*container.links, *edits.links),
         loader_dirs=(*container.loader_dirs, *loader_first, *edits.library_dirs),
         proc_covers=(*container.proc_covers, *_driver_proc(edits, roots)),
         notes=(*container.notes, *edits.notes),

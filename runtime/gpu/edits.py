@@ -1,40 +1,16 @@
 """What devices add to a container, as data: the same values whether they come from a live driver or from a CDI specification.
 
-`inject.py` makes them for leased GPUs, `cdi/applied.py` for named devices, `runtime.container.device_edits` puts them into a
-ContainerSpec, `cdi/generated.py` writes them down for other runtimes.
+`inject.py` makes them for leased GPUs, `cdi/resolve.py` for named devices, `runtime.container.device_edits` puts them into a
+ContainerSpec, `cdi/generate.py` writes them down for other runtimes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
-
-@dataclass(frozen=True, slots=True, order=True)
-class DeviceFile:
-    """A device node of the host and its place in the container."""
-
-    source: Path
-    target: str
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class HostFile:
-    """A file, directory or socket of the host and its place in the container. Its owner is shown as it is."""
-
-    source: Path
-    target: str
-    readonly: bool = True
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Link:
-    """A symbolic link to be made in the container."""
-
-    path: str
-    points_to: str
+from runtime.rootfs.wanted import DeviceNode, HostFile, Symlink
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +18,9 @@ class Edits:
     """Changes to a container. `plus` joins two; what comes later wins."""
 
     env: tuple[tuple[str, str], ...] = ()
-    nodes: tuple[DeviceFile, ...] = ()
+    nodes: tuple[DeviceNode, ...] = ()
     mounts: tuple[HostFile, ...] = ()
-    links: tuple[Link, ...] = ()
+    links: tuple[Symlink, ...] = ()
     library_dirs: tuple[str, ...] = ()
     """Directories of the container that its dynamic loader has to search, behind the image's own choice."""
     groups: tuple[int, ...] = ()
@@ -69,7 +45,7 @@ class Edits:
             env=tuple(sorted(self.env)),
             nodes=tuple(sorted(self.nodes, key=lambda one: one.target)),
             mounts=tuple(sorted(self.mounts, key=lambda one: one.target)),
-            links=tuple(sorted(self.links)),
+            links=tuple(sorted(self.links, key=lambda one: one.path)),
             library_dirs=self.library_dirs,
             groups=tuple(sorted(set(self.groups))),
             notes=self.notes,
@@ -84,7 +60,7 @@ def join_edits(parts: Iterable[Edits]) -> Edits:
     return whole
 
 
-_Placed = TypeVar("_Placed", DeviceFile, HostFile)
+_Placed = TypeVar("_Placed", DeviceNode, HostFile)
 
 
 def _last_at_each_place(placed: tuple[_Placed, ...]) -> tuple[_Placed, ...]:

@@ -12,13 +12,14 @@ import subprocess
 from collections.abc import Sequence
 
 from runtime.errors import GpuError
-from runtime.gpu.edits import DeviceFile, Edits
+from runtime.gpu.edits import Edits
 from runtime.gpu.gpu import Gpu, MigInstance
 from runtime.gpu.node_edits import groups_of, node, nodes_there
 from runtime.gpu.nvidia.driver import find_driver
 from runtime.gpu.nvidia.driver_files import ALWAYS, LIBRARY_DIR, driver_files
 from runtime.gpu.nvidia.proc_driver import MIG_MINORS, mig_minors
 from runtime.gpu.roots import Roots
+from runtime.rootfs.wanted import DeviceNode
 
 _CONTROL = ("/dev/nvidiactl", "/dev/nvidia-uvm")
 _OPTIONAL = ("/dev/nvidia-uvm-tools",)
@@ -78,7 +79,7 @@ def device(gpu: Gpu, instance: MigInstance | None = None, *, capabilities: froze
     return Edits(nodes=nodes, groups=groups_of(nodes))
 
 
-def _nvidia_nodes(gpu: Gpu, instance: MigInstance | None, roots: Roots) -> tuple[DeviceFile, ...]:
+def _nvidia_nodes(gpu: Gpu, instance: MigInstance | None, roots: Roots) -> tuple[DeviceNode, ...]:
     if gpu.minor is None:
         raise GpuError(f"the driver doesn't tell the device node of GPU `{gpu.uuid}`", hint="`launch gpus` shows its trouble")
     if instance is None and gpu.mig_enabled:
@@ -87,7 +88,7 @@ def _nvidia_nodes(gpu: Gpu, instance: MigInstance | None, roots: Roots) -> tuple
     return (node(f"/dev/nvidia{gpu.minor}", roots), *slices)
 
 
-def _capability_nodes(gpu_minor: int, instance: MigInstance, roots: Roots) -> tuple[DeviceFile, ...]:
+def _capability_nodes(gpu_minor: int, instance: MigInstance, roots: Roots) -> tuple[DeviceNode, ...]:
     """The two nodes that open *instance*, a slice of the GPU with *gpu_minor*. Raises GpuError when the kernel lists none."""
     minors = mig_minors(roots)
     slices = f"gpu{gpu_minor}/gi{instance.gpu_instance}"
@@ -102,7 +103,7 @@ def _capability_nodes(gpu_minor: int, instance: MigInstance, roots: Roots) -> tu
     return tuple(nodes)
 
 
-def _amd_nodes(gpu: Gpu, roots: Roots) -> tuple[DeviceFile, ...]:
+def _amd_nodes(gpu: Gpu, roots: Roots) -> tuple[DeviceNode, ...]:
     """ROCm's one door for all GPUs, and the GPU's own nodes (ROCm documentation, "Running ROCm Docker containers")."""
     return tuple(node(path, roots) for path in ("/dev/kfd", *gpu.render_nodes))
 

@@ -1,4 +1,4 @@
-"""Which GPUs this machine has: NVIDIA's through NVML, AMD's through /sys. Who may use them is `lease.py`.
+"""Which GPUs this machine has: NVIDIA's through NVML, AMD's through /sys. Who may use them is `leases/lease.py`.
 
 One GPU that is sick, or hangs whoever asks it, hides no other: each is a message of its own from the process that reads, and
 when that falls silent, those that are missing are read each in a process of their own.

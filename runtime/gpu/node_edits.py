@@ -17,8 +17,9 @@ import stat
 from pathlib import Path
 
 from runtime.errors import GpuError
-from runtime.gpu.edits import DeviceFile, Edits
+from runtime.gpu.edits import Edits
 from runtime.gpu.roots import Roots
+from runtime.rootfs.wanted import DeviceNode
 
 _PATTERNS = {
     "gds": ("nvidia-fs*", "`modprobe nvidia-fs` makes them"),
@@ -30,7 +31,7 @@ WORDS = tuple(_PATTERNS)
 _LAST_CHANNEL = (1 << 20) - 1
 
 
-def node(path: str, roots: Roots) -> DeviceFile:
+def node(path: str, roots: Roots) -> DeviceNode:
     """The character device *path* (`/dev/nvidia0`). Raises GpuError when it is missing or something else."""
     source = roots.dev / path.lstrip("/")
     try:
@@ -41,15 +42,15 @@ def node(path: str, roots: Roots) -> DeviceFile:
         raise GpuError(f"device node `{source}` is missing", hint=hint) from None
     if not stat.S_ISCHR(mode):
         raise GpuError(f"`{source}` is not a character device")
-    return DeviceFile(source, path)
+    return DeviceNode(source, path)
 
 
-def nodes_there(paths: tuple[str, ...], roots: Roots) -> tuple[DeviceFile, ...]:
+def nodes_there(paths: tuple[str, ...], roots: Roots) -> tuple[DeviceNode, ...]:
     """Those of *paths* that exist."""
     return tuple(node(path, roots) for path in paths if (roots.dev / path.lstrip("/")).exists())
 
 
-def groups_of(nodes: tuple[DeviceFile, ...]) -> tuple[int, ...]:
+def groups_of(nodes: tuple[DeviceNode, ...]) -> tuple[int, ...]:
     """Groups of the host that the program must be in to open *nodes*. Raises GpuError for a node that no group opens."""
     groups: set[int] = set()
     for one in nodes:
@@ -118,5 +119,5 @@ def _is_device(path: Path) -> bool:
 
 
 def _edits(paths: list[Path], dev: Path) -> Edits:
-    nodes = tuple(DeviceFile(path, f"/{path.relative_to(dev)}") for path in paths)
+    nodes = tuple(DeviceNode(path, f"/{path.relative_to(dev)}") for path in paths)
     return Edits(nodes=nodes, groups=groups_of(nodes))

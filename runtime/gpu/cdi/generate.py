@@ -14,12 +14,13 @@ from dataclasses import replace
 
 from runtime.errors import GpuError
 from runtime.gpu.cdi.document import ContainerEdits, Device, Hook, Mount, Node, Specification, needed_version
-from runtime.gpu.edits import DeviceFile, Edits, HostFile, join_edits
+from runtime.gpu.edits import Edits, join_edits
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.inject import device, nvidia_driver
 from runtime.gpu.nvidia.driver import find_driver
 from runtime.gpu.nvidia.driver_files import CAPABILITIES
 from runtime.gpu.roots import Roots
+from runtime.rootfs.wanted import DeviceNode, HostFile
 
 KIND = "nvidia.com/gpu"
 EVERYTHING = frozenset(CAPABILITIES) - {"all", "compat32"}
@@ -79,7 +80,7 @@ def _container_edits(edits: Edits, *, hooks: tuple[Hook, ...] = (), has_hooks: b
     )
 
 
-def _node(file: DeviceFile) -> Node:
+def _node(file: DeviceNode) -> Node:
     found = file.source.stat()
     closed = found.st_mode & 0o006 != 0o006
     return Node(

@@ -20,8 +20,9 @@ from collections.abc import Iterator, Sequence
 
 from runtime.errors import GpuError
 from runtime.gpu.cdi.document import Hook
-from runtime.gpu.edits import Edits, HostFile, Link
+from runtime.gpu.edits import Edits
 from runtime.gpu.elf import read_soname
+from runtime.rootfs.wanted import HostFile, Symlink
 
 _PROGRAMS = ("nvidia-cdi-hook", "nvidia-ctk")
 _NEEDS_NOTHING = (
@@ -80,17 +81,17 @@ def _values(arguments: Sequence[str], option: str) -> Iterator[str]:
         yield from filter(None, text.split(","))
 
 
-def _link(pair: str) -> Link:
+def _link(pair: str) -> Symlink:
     points_to, separator, path = pair.partition("::")
     if not separator or not path.startswith("/"):
         raise GpuError(f"`{pair}` is not `TARGET::LINK`, as `create-symlinks` has it")
-    return Link(path=path, points_to=points_to)
+    return Symlink(path=path, points_to=points_to)
 
 
-def _soname_links(folders: Iterator[str], mounts: Sequence[HostFile]) -> Iterator[Link]:
+def _soname_links(folders: Iterator[str], mounts: Sequence[HostFile]) -> Iterator[Symlink]:
     wanted = set(folders)
     for mount in mounts:
         folder, name = os.path.split(mount.target)
         soname = read_soname(mount.source) if folder in wanted and mount.source.is_file() else None
         if soname and soname != name:
-            yield Link(path=f"{folder}/{soname}", points_to=name)
+            yield Symlink(path=f"{folder}/{soname}", points_to=name)

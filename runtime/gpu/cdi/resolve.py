@@ -15,7 +15,8 @@ from runtime.errors import GpuError
 from runtime.gpu.cdi.document import ContainerEdits, DeviceName, Mount, Node
 from runtime.gpu.cdi.files import Catalogue, Found
 from runtime.gpu.cdi.hooks import hook_edits
-from runtime.gpu.edits import DeviceFile, Edits, HostFile, join_edits
+from runtime.gpu.edits import Edits, join_edits
+from runtime.rootfs.wanted import DeviceNode, HostFile
 from runtime.suggestions import did_you_mean
 
 _LIBRARY_PATH = "LD_LIBRARY_PATH"
@@ -87,7 +88,7 @@ def _translate(edits: ContainerEdits) -> Edits:
     )
     whole = Edits(
         env=tuple(env.items()),
-        nodes=nodes + tuple(one for one in placed if isinstance(one, DeviceFile)),
+        nodes=nodes + tuple(one for one in placed if isinstance(one, DeviceNode)),
         mounts=mounts,
         # A library path is joined to the image's: replaced, as an environment variable is, it would hide the image's own.
         library_dirs=searched,
@@ -102,7 +103,7 @@ def _is_restricted(node: Node) -> bool:
     return node.permissions is not None and not {"r", "w"} <= set(node.permissions)
 
 
-def _node(node: Node) -> DeviceFile:
+def _node(node: Node) -> DeviceNode:
     source = node.host_path or node.path
     try:
         found = os.lstat(source)
@@ -120,10 +121,10 @@ def _node(node: Node) -> DeviceFile:
         raise GpuError(f"`{source}` is {has[0]}:{has[1]}, the specification says {node.major}:{node.minor or 0}")
     if not node.path.startswith("/dev/") or ".." in node.path.split("/"):
         raise GpuError(f"a device node belongs below /dev, not at `{node.path}`")
-    return DeviceFile(Path(source), node.path)
+    return DeviceNode(Path(source), node.path)
 
 
-def _mount(mount: Mount) -> HostFile | DeviceFile:
+def _mount(mount: Mount) -> HostFile | DeviceNode:
     if mount.type not in (None, "bind", "rbind", "none"):
         raise GpuError(f"a mount of type `{mount.type}` (at `{mount.container_path}`) is not supported: files of the host are")
     strange = sorted(option for option in mount.options if option not in _HARMLESS_OPTIONS)
@@ -139,5 +140,5 @@ def _mount(mount: Mount) -> HostFile | DeviceFile:
     if target.startswith("/dev/"):
         if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
             raise GpuError(f"only device nodes can be mounted below /dev, and `{mount.host_path}` is none")
-        return DeviceFile(Path(mount.host_path), target)
+        return DeviceNode(Path(mount.host_path), target)
     return HostFile(Path(mount.host_path), target, readonly="ro" in mount.options)

@@ -14,6 +14,8 @@ from runtime.gpu.pci_device import pci_place
 from runtime.gpu.roots import Roots
 
 _NOT_LISTED = KernelGpu("")
+_AS_TOLD = ("memory_bytes", "capability", "brand", "used_bytes", "busy_percent", "power_w", "power_limit_w", "temperature_c")
+"""Fields of Gpu that are in the facts as they are."""
 _ADDRESS = len("0000:18:00.0")
 
 
@@ -65,24 +67,17 @@ def _gpu(
     address = facts.get("pci_bus_id") or listed.address or None
     place = pci_place(address, roots)
     minor = facts.get("minor")
+    as_told: dict[str, Any] = {name: facts.get(name) for name in _AS_TOLD}
     return Gpu(
         index=facts["index"],
         uuid=facts.get("uuid") or listed.uuid,
         minor=listed.minor if minor is None else minor,
         model=facts.get("model") or listed.model,
-        memory_bytes=facts.get("memory_bytes"),
-        capability=facts.get("capability"),
         pci_bus_id=address,
         pids=tuple(process.pid for process in processes if process.kind != "graphics"),
         driver=machine["driver"],
         trouble=facts.get("trouble") or trouble,
-        brand=facts.get("brand"),
         cuda=None if machine["cuda"] is None else (machine["cuda"][0], machine["cuda"][1]),
-        used_bytes=facts.get("used_bytes"),
-        busy_percent=facts.get("busy_percent"),
-        power_w=facts.get("power_w"),
-        power_limit_w=facts.get("power_limit_w"),
-        temperature_c=facts.get("temperature_c"),
         numa_node=place.numa_node,
         cpus=place.cpus,
         mig=slices,
@@ -91,6 +86,7 @@ def _gpu(
         warnings=(*warnings, *_xid_warnings(address, logged)),
         render_nodes=place.render_nodes,
         unknown=tuple(sorted(facts.get("unknown", {}).items())),
+        **as_told,
     )
 
 

@@ -44,8 +44,6 @@ class Driver:
     version: str
     directories: tuple[Path, ...]
     """Where its libraries lie, that of libcuda first."""
-    found_by: str
-    """`LAUNCH_DRIVER_LIBRARIES`, `the loader`, `the usual directories` or `the loader's cache`."""
     root: Path = Path("/")
     """What its other files (programs, firmware, configuration) are below."""
 
@@ -70,27 +68,27 @@ def find_driver(roots: Roots | None = None) -> Driver:
 
 
 def _find(roots: Roots, module: str | None) -> Driver | None:
-    for how, directories in _places(roots):
+    for directories in _places(roots):
         found = [(version, directory) for directory in directories for version in _versions(directory)]
         if not found:
             continue
         # Of several versions that lie about, the module's is meant, or else what a loader would take.
         linked = [one for one in found if _linked_version(one[1]) == one[0]]
         version = next(iter([one for one, _ in found if one == module] or [one for one, _ in linked or found]))
-        return Driver(version, tuple(dict.fromkeys(place for one, place in found if one == version)), how, roots.driver)
+        return Driver(version, tuple(dict.fromkeys(place for one, place in found if one == version)), roots.driver)
     return None
 
 
-def _places(roots: Roots) -> Iterator[tuple[str, list[Path]]]:
-    """How, and the directories that it names, in the order of trust; the next is looked at only when one has no driver."""
+def _places(roots: Roots) -> Iterator[list[Path]]:
+    """Directories in the order of trust; the next ones are looked at only when these have no driver."""
     named = os.environ.get("LAUNCH_DRIVER_LIBRARIES")
     if named:
-        yield "LAUNCH_DRIVER_LIBRARIES", [Path(one) for one in named.split(":") if one]
+        yield [Path(one) for one in named.split(":") if one]
         return
     if roots.driver == Path("/"):
-        yield "the loader", _loader_directories()
-    yield "the usual directories", [roots.driver / directory for directory in _SEARCH]
-    yield "the loader's cache", list(dict.fromkeys(_cache_directories(roots.driver)))
+        yield _loader_directories()
+    yield [roots.driver / directory for directory in _SEARCH]
+    yield list(dict.fromkeys(_cache_directories(roots.driver)))
 
 
 def _versions(directory: Path) -> list[str]:

@@ -14,9 +14,9 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from runtime.gpu.edits import HostFile
 from runtime.gpu.elf import read_soname
 from runtime.gpu.nvidia.driver import Driver
+from runtime.rootfs.wanted import HostFile
 
 LIBRARY_DIR = "/usr/local/nvidia/lib64"
 """CUDA images have it on LD_LIBRARY_PATH already."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runtime.gpu.roots import Roots
 
 if TYPE_CHECKING:
-    from runtime.gpu.edits import DeviceFile
+    from runtime.rootfs.wanted import DeviceNode
 
 PLACE = "/proc/driver/nvidia"
 MIG_MINORS = "/proc/driver/nvidia-caps/mig-minors"
@@ -104,7 +104,7 @@ def mig_minors(roots: Roots) -> dict[str, int]:
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
 
 
-def is_nvidia(node: DeviceFile) -> bool:
+def is_nvidia(node: DeviceNode) -> bool:
     return node.target.startswith("/dev/nvidia")
 
 
@@ -120,7 +120,7 @@ def covered_files(roots: Roots) -> tuple[tuple[str, str], ...]:
     return tuple(files)
 
 
-def kept_directories(nodes: Sequence[DeviceFile], roots: Roots) -> tuple[str, ...]:
+def kept_directories(nodes: Sequence[DeviceNode], roots: Roots) -> tuple[str, ...]:
     """What of each GPU stays visible below /proc/driver/nvidia: `gpus/0000:18:00.0`, and the access files of MIG slices."""
     minors = _numbers(_GPU_NODE, nodes)
     capabilities = _numbers(_CAPABILITY_NODE, nodes)
@@ -133,5 +133,5 @@ def _in_proc(roots: Roots, path: str) -> Path:
     return roots.proc / path.lstrip("/")
 
 
-def _numbers(pattern: re.Pattern[str], nodes: Sequence[DeviceFile]) -> set[int]:
+def _numbers(pattern: re.Pattern[str], nodes: Sequence[DeviceNode]) -> set[int]:
     return {int(found[1]) for node in nodes if (found := pattern.fullmatch(node.target))}

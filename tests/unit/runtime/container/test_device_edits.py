@@ -6,8 +6,9 @@ from pathlib import Path
 
 from runtime.container.device_edits import edited
 from runtime.container.spec import ContainerSpec
-from runtime.gpu.edits import DeviceFile, Edits
+from runtime.gpu.edits import Edits
 from runtime.gpu.roots import Roots
+from runtime.rootfs.wanted import DeviceNode
 
 
 def container(**env: str) -> ContainerSpec:
@@ -35,9 +36,9 @@ def test_nvidias_proc_is_covered_wherever_a_node_of_it_comes_from(tmp_path: Path
     (place / "gpus/0000:9a:00.0/information").write_text("Device Minor: 0\n")
     (place / "params").write_text("ModifyDeviceFiles: 1\n")
     roots = Roots(proc=tmp_path)
-    (cover,) = edited(container(), Edits(nodes=(DeviceFile(Path("/x"), "/dev/nvidia3"),)), roots=roots).proc_covers
+    (cover,) = edited(container(), Edits(nodes=(DeviceNode(Path("/x"), "/dev/nvidia3"),)), roots=roots).proc_covers
     assert ((("params", "ModifyDeviceFiles: 0\n"),), ("gpus/0000:18:00.0",)) == (cover.files, cover.kept)
-    assert () == edited(container(), Edits(nodes=(DeviceFile(Path("/x"), "/dev/kvm"),)), roots=roots).proc_covers
+    assert () == edited(container(), Edits(nodes=(DeviceNode(Path("/x"), "/dev/kvm"),)), roots=roots).proc_covers
 
 
 def test_groups_and_notes_are_kept_together() -> None:

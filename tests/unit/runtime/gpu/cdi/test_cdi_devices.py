@@ -14,7 +14,8 @@ from runtime.errors import GpuError
 from runtime.gpu.cdi.document import parse_device_name
 from runtime.gpu.cdi.files import read_catalogue
 from runtime.gpu.cdi.resolve import device_edits
-from runtime.gpu.edits import DeviceFile, Edits, HostFile, Link
+from runtime.gpu.edits import Edits
+from runtime.rootfs.wanted import DeviceNode, HostFile, Symlink
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_edits_for_all_devices_of_a_file_come_once_and_before_those_of_a_device(
 
 def test_a_node_is_the_hosts_own_and_numbers_that_differ_are_told(directories: list[Path]) -> None:
     write(directories[0], "a.json", {"0": {"deviceNodes": [{"path": "/dev/x", "hostPath": "/dev/null", "major": 1, "minor": 3}]}})
-    assert (DeviceFile(Path("/dev/null"), "/dev/x"),) == edits(directories, "v.com/c=0").nodes
+    assert (DeviceNode(Path("/dev/null"), "/dev/x"),) == edits(directories, "v.com/c=0").nodes
     write(directories[0], "a.json", {"0": {"deviceNodes": [{"path": "/dev/null", "major": 195}]}})
     with pytest.raises(GpuError, match=r"`/dev/null` is 1:3, the specification says 195:0"):
         edits(directories, "v.com/c=0")
@@ -142,7 +143,7 @@ def test_the_known_hooks_become_edits(directories: list[Path]) -> None:
     ]
     write(directories[0], "a.json", {"0": {"hooks": hooks}})
     found = edits(directories, "v.com/c=0")
-    assert (Link("/usr/lib/libcuda.so.1", "libcuda.so.580"), Link("/dev/dri/by-path/x", "../card1")) == found.links
+    assert (Symlink("/usr/lib/libcuda.so.1", "libcuda.so.580"), Symlink("/dev/dri/by-path/x", "../card1")) == found.links
     assert ("/usr/lib",) == found.library_dirs
 
 
@@ -161,7 +162,7 @@ def test_files_are_read_only_only_where_the_specification_says_so_and_nodes_may_
     write(directories[0], "a.json", {"0": {"mounts": mounts}})
     found = edits(directories, "v.com/c=0")
     assert (HostFile(Path("/etc"), "/a"), HostFile(Path("/etc"), "/b", readonly=False)) == found.mounts
-    assert (DeviceFile(Path("/dev/null"), "/dev/dri/by-path/render"),) == found.nodes
+    assert (DeviceNode(Path("/dev/null"), "/dev/dri/by-path/render"),) == found.nodes
 
 
 def test_groups_are_collected_and_root_is_none(directories: list[Path]) -> None:
