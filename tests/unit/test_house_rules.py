@@ -94,6 +94,15 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [] == [target for target in links(page.read_text()) if not leads_somewhere(page, target)]
 
 
+def test_every_decision_is_in_the_index_under_its_title() -> None:
+    decisions = ROOT / "docs/decisions"
+    titles = [(page.name[:3], page.read_text().partition("\n")[0], page.name) for page in sorted(decisions.glob("[0-9]*.md"))]
+    index = (decisions / "README.md").read_text()
+    assert [] == [
+        name for number, title, name in titles if f"| {number} | [{title.removeprefix(f'# {number}. ')}]({name}) |" not in index
+    ]
+
+
 def links(markdown: str) -> list[str]:
     """Targets of `[text](target)` outside code; addresses on the web are not followed."""
     text = re.sub(r"^```.*?^```|`[^`\n]*`(?!\])", "", markdown, flags=re.DOTALL | re.MULTILINE)

@@ -1,7 +1,7 @@
 """The build context: files of a directory that its ignore file leaves in, as COPY, ADD and bind mounts choose them.
 
 Modes are 0644 or 0755, since git keeps no more of them and the image must not depend on the umask of whoever checked out
-(docs/decisions/115). Nothing is read but what an instruction asks for.
+(docs/guides/images-and-locks.md, Build context). Nothing is read but what an instruction asks for.
 """
 
 from __future__ import annotations
