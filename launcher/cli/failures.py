@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from launcher.errors import LaunchError
 from runtime.errors import RuntimeFailure
 
 
-def exit_code_of(work: Callable[[], int], *, debug: bool) -> int:
-    """What *work* returns, or what its failure comes to. A bug keeps its traceback; with *debug* every failure does."""
+class Exit:
+    """What the process exits with."""
+
+    code = 0
+
+
+@contextmanager
+def failures_shown(*, debug: bool) -> Iterator[Exit]:
+    """The body sets the exit code; a failure of it is shown and sets its own. A bug keeps its traceback; with *debug* every
+    failure does."""
+    ending = Exit()
     try:
-        return work()
+        yield ending
     except LaunchError as error:
-        return _show(error, error.exit_code, debug=debug)
+        ending.code = _show(error, error.exit_code, debug=debug)
     except RuntimeFailure as error:
-        return _show(error, 125, debug=debug)
+        ending.code = _show(error, 125, debug=debug)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        ending.code = 141
     except KeyboardInterrupt:
-        return 130
+        ending.code = 130
     except OSError as error:
-        return _show_os_error(error, debug=debug)
+        ending.code = _show_os_error(error, debug=debug)
 
 
 def _show(error: LaunchError | RuntimeFailure, exit_code: int, *, debug: bool) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from launcher.cli.command import Command, has_debug
-from launcher.cli.failures import exit_code_of
+from launcher.cli.failures import failures_shown
 from launcher.errors import ConfigError
 
 _FILES = ("experiments", "runs", "running", "images", "machine")
@@ -65,14 +65,11 @@ def run(typed: Sequence[str]) -> int:
 
         print(f"launch {VERSION}")
         return 0
-    return exit_code_of(lambda: _do(typed), debug=has_debug(typed))
-
-
-def _do(typed: Sequence[str]) -> int:
-    command, rest = find_command(typed)
-    code = command.function(command.parse(rest) if command.parses else rest)
-    sys.stdout.flush()
-    return code
+    with failures_shown(debug=has_debug(typed)) as ending:
+        command, rest = find_command(typed)
+        ending.code = command.function(command.parse(rest) if command.parses else rest)
+        sys.stdout.flush()
+    return ending.code
 
 
 def commands() -> dict[str, Command]:

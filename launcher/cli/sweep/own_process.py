@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from launcher.cli.failures import exit_code_of
+from launcher.cli.failures import failures_shown
 from runtime.state_dir import RunDir, StateDir
 
 Begun = Callable[[RunDir], None]
@@ -47,7 +47,8 @@ def _run_process(sweep: Callable[[Begun], int], writing_fd: int, *, debug: bool)
     try:
         os.setsid()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        code = exit_code_of(lambda: sweep(lambda run_dir: _leave_terminal(run_dir, writing_fd)), debug=debug)
+        with failures_shown(debug=debug) as ending:
+            ending.code = sweep(lambda run_dir: _leave_terminal(run_dir, writing_fd))
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:

@@ -38,14 +38,17 @@ def serve() -> NoReturn:
         pid = os.fork()
         if pid == 0:
             control.close()
-            _become_supervisor(RunDir(Path(os.fsdecode(message))), lock_fd, shared)
+            run_dir = RunDir(Path(os.fsdecode(message)))
+            _leave_server(run_dir, lock_fd, shared)
+            supervisor.main(run_dir, shared_tracker=shared)
         os.close(lock_fd)
         pidfd = os.pidfd_open(pid)
         socket.send_fds(control, [b"%d" % pid], [pidfd])
         os.close(pidfd)
 
 
-def _become_supervisor(run_dir: RunDir, lock_fd: int, shared: socket.socket | None) -> NoReturn:
+def _leave_server(run_dir: RunDir, lock_fd: int, shared: socket.socket | None) -> None:
+    """In the fork: a session, a log and the run's lock of its own, and nothing else of the server's but *shared*."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     log_fd = os.open(run_dir.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -53,4 +56,3 @@ def _become_supervisor(run_dir: RunDir, lock_fd: int, shared: socket.socket | No
         os.dup2(log_fd, fd)
     os.dup2(lock_fd, supervisor.LOCK_FD)
     close_fds(keep=[] if shared is None else [shared.fileno()], first=supervisor.LOCK_FD + 1)
-    supervisor.main(run_dir, shared_tracker=shared)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from launcher.run.supervisor.attempt import Attempt, AttemptResult, CancelledInQ
 from launcher.run.supervisor.follow import follow
 from launcher.run.supervisor.image_layers import image_layers
 from launcher.run.supervisor.logs import opened_logs
-from launcher.run.supervisor.outcome import outcome_of
+from launcher.run.supervisor.outcome import ExitOutcome, outcome_of
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.run.supervisor.takeover import take_over
 from launcher.run.supervisor.tracker_process import TrackerProcess
@@ -76,27 +76,31 @@ class Run:
 def run_attempts(run: Run, number: int, *, adopt: bool = False) -> Attempt:
     """Run until it succeeds, was asked to end, or `retries` are used up. Outputs and checkpoints are kept across attempts, of
     which *number* is the next. *adopt*: that attempt was another supervisor's, who has died."""
-    attempt = _attempt(run, number, take_over if adopt else run_attempt)
-    # Who was asked to end (its cluster's job may be ending) begins nothing.
-    while run.retries_left > 0 and not run.inbox.has_received and attempt.outcome.is_worth_a_retry(run.plan.spec.retry_on):
-        run.retries_left -= 1
+    make = take_over if adopt else run_attempt
+    while True:
+        try:
+            attempt = make(run, number)
+        except CancelledInQueue as cancelled:
+            attempt = Attempt(outcome_of(ProcessExit(None, signal.SIGTERM), asked=cancelled.reason), Usage())
+        except (LaunchError, RuntimeFailure) as error:
+            attempt = not_run(error)
+        if not _is_tried_again(run, attempt.outcome):
+            return attempt
         outcome = attempt.outcome
         run.journal.append(AttemptEnded(number, str(outcome.reason), outcome.exit_code, outcome.detail))
-        number += 1
-        attempt = _attempt(run, number, run_attempt)
-    if run.retries_left > 0 and attempt.outcome.reason in (Reason.PROGRAM, Reason.OOM):
-        asked = f"`retry_on=[{attempt.outcome.reason}]` asks for more"
-        run.journal.append(Note(f"not tried again: `retries` is for failures of the machine; {asked}"))
-    return attempt
+        run.retries_left -= 1
+        number, make = number + 1, run_attempt
 
 
-def _attempt(run: Run, number: int, make: Callable[[Run, int], Attempt]) -> Attempt:
-    try:
-        return make(run, number)
-    except CancelledInQueue as cancelled:
-        return Attempt(outcome_of(ProcessExit(None, signal.SIGTERM), asked=cancelled.reason), Usage())
-    except (LaunchError, RuntimeFailure) as error:
-        return not_run(error)
+def _is_tried_again(run: Run, outcome: ExitOutcome) -> bool:
+    if run.retries_left == 0:
+        return False
+    if outcome.is_worth_a_retry(run.plan.spec.retry_on):
+        return not run.inbox.has_received  # who was asked to end (its cluster's job may be ending) begins nothing
+    if outcome.reason in (Reason.PROGRAM, Reason.OOM):
+        asked = f"`retry_on=[{outcome.reason}]` asks for more"
+        _note(run, f"not tried again: `retries` is for failures of the machine; {asked}")
+    return False
 
 
 def run_attempt(run: Run, number: int) -> Attempt:

@@ -115,7 +115,10 @@ def supervise(
     """Do the *work* of the run of *run_dir*, close its journal, let the tracker send the rest."""
     tracker = _tracker_of(run_dir, journal.token, shared_tracker)
     if not journal.read().is_over:
-        attempt = _attempt_or_failure(run_dir, journal, inbox, tracker, joining, work)
+        try:
+            attempt = work(load(run_dir, journal, inbox, tracker, joining))
+        except Exception as error:
+            attempt = _failure(error)
         close_holes(run_dir)
         close(run_dir, journal, attempt)
     tracker.finish()
@@ -125,17 +128,12 @@ def supervise(
         _confirm_layers(run_dir.state)
 
 
-def _attempt_or_failure(
-    run_dir: RunDir, journal: Journal, inbox: SignalInbox, tracker: TrackerProcess, joining: Joining | None, work: Work
-) -> Attempt:
+def _failure(error: Exception) -> Attempt:
     """A failure of ours is an outcome too: reason `launcher`, its words in the record, a bug's traceback in supervisor.log."""
-    try:
-        return work(load(run_dir, journal, inbox, tracker, joining))
-    except (LaunchError, RuntimeFailure) as error:
+    if isinstance(error, LaunchError | RuntimeFailure):
         return not_run(error)
-    except Exception as error:
-        traceback.print_exc()
-        return Attempt(ExitOutcome(125, None, Reason.LAUNCHER, f"{type(error).__name__}: {error}"), Usage())
+    traceback.print_exception(error)
+    return Attempt(ExitOutcome(125, None, Reason.LAUNCHER, f"{type(error).__name__}: {error}"), Usage())
 
 
 def _tracker_of(run_dir: RunDir, token: str | None, shared_tracker: socket.socket | None) -> TrackerProcess:
