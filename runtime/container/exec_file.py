@@ -1,4 +1,5 @@
-"""Exec of a file that a container names, such that no link of /proc can make it a file of the host (CVE-2019-5736).
+"""Exec of a file that a container names, in a directory that it names, such that no link of /proc can make either the host's
+(CVE-2019-5736, CVE-2024-21626).
 
 Until the exec, /proc/self/exe of the calling process is the host's Python. `/proc/self/exe` as the program, or behind `#!`, would
 run *that* in the container, and where the container's root is its caller on disk it could open it for writing. The kernel's own
@@ -15,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from runtime.kernel import libc
 from runtime.kernel.safe_open import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS
 from runtime.light_typing import NamedTuple, NoReturn
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _OWN_FILE = "/proc/self/exe"
 _MOST_INTERPRETERS = 5
@@ -59,6 +62,24 @@ def open_program(path: str, argv: Sequence[str]) -> OpenedProgram:
         words = [interpreter, *([argument] if argument else []), program, *words[1:]]
         program = interpreter
     raise OSError(errno.ELOOP, "too many interpreters")
+
+
+def candidates(name: str, path: str | None, *, cwd: str = "") -> list[str]:
+    """Where the program *name* may be: with a slash there, from *cwd* on; else at each place of *path* (None: a default)."""
+    if "/" in name:
+        return [os.path.join(cwd, name)]
+    return [os.path.join(place or ".", name) for place in (DEFAULT_PATH if path is None else path).split(":")]
+
+
+def enter_directory(path: str) -> None:
+    """Make *path* the working directory. Raises OSError, with ELOOP for what leads through a link of /proc, which may lead to a
+    directory of the host (CVE-2024-21626). The kernel refuses beforehand; afterwards it could only be noticed."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    directory = libc.openat2(libc.AT_FDCWD, path, flags, resolve=RESOLVE_NO_MAGICLINKS)
+    try:
+        os.fchdir(directory)
+    finally:
+        os.close(directory)
 
 
 def exec_file(path: str, argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:

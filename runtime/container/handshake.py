@@ -25,7 +25,7 @@ from array import array
 from pathlib import Path
 
 from runtime.errors import BadContent, ContainerError, NetworkError, RuntimeFailure, Unsupported
-from runtime.light_typing import Any
+from runtime.light_typing import Any, NoReturn
 
 _LARGEST = 1 << 20
 _MOST_DESCRIPTORS = 8
@@ -82,6 +82,23 @@ def failure(described: dict[str, Any]) -> Exception:
     if kind is None:
         return RuntimeError(f"in the container's helper: {described['message']}")
     return kind(described["message"], hint=described["hint"])
+
+
+def report_and_exit(end: socket.socket, error: BaseException) -> NoReturn:
+    """Tell the other side of *error*, and end this process."""
+    try:
+        send(end, {"error": describe(error)})
+    finally:
+        os._exit(1)
+
+
+def ask(end: socket.socket, request: str) -> dict[str, Any]:
+    """Have the other side do something for this process; its answer. Without one nobody needs this process any more: it ends."""
+    send(end, {request: True})
+    answer = receive(end)
+    if answer is None:
+        os._exit(1)
+    return answer[0]
 
 
 def bound_socket(path: Path) -> socket.socket:

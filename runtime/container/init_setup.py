@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from runtime.cgroup.entry import enter
-from runtime.container.handshake import describe, receive, send
+from runtime.container.handshake import receive, report_and_exit, send
 from runtime.container.init import InheritedFds, Init
 from runtime.container.mappings import Mappings
 from runtime.container.program import Program
@@ -33,11 +33,12 @@ from runtime.container.spec import ContainerSpec
 from runtime.kernel import capabilities, libc, mounts, namespaces, processes
 from runtime.kernel.id_maps import IdMapKind, IdMaps
 from runtime.network import loopback
+from runtime.rootfs.covered_paths import cover_system_paths
 from runtime.rootfs.device_files import add_device_files
 from runtime.rootfs.etc_files import etc_files
 from runtime.rootfs.host_mounts import attach_files, attach_host_mounts, directory_for
 from runtime.rootfs.overlay import LayerMaps, OverlayStrategy, mount_overlay
-from runtime.rootfs.system_mounts import cover_system_paths, mount_dev, mount_proc, mount_sys
+from runtime.rootfs.system_mounts import mount_dev, mount_proc, mount_sys
 from runtime.rootfs.targets import Root
 from runtime.rootfs.wanted import BindMount, LayersMount, TmpfsMount
 
@@ -98,7 +99,7 @@ def run_init(params: InitParams, cgroups: Sequence[Path]) -> NoReturn:
         said = {"ready": True, "made": root.made, "warnings": warnings, "strategy": strategy, "port": init.port}
         send(params.inherited.control, said, (listener.fileno(),) if listener else ())
     except BaseException as error:
-        _fail(params, error)
+        report_and_exit(params.inherited.control, error)
     try:
         os._exit(init.run())
     except BaseException as error:
@@ -119,13 +120,6 @@ def _show_namespaces(params: InitParams) -> None:
     number."""
     fds = tuple(os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in ("user", "net"))
     send(params.inherited.control, {"namespaces": True}, fds)
-
-
-def _fail(params: InitParams, error: BaseException) -> NoReturn:
-    try:
-        send(params.inherited.control, {"error": describe(error)})
-    finally:
-        os._exit(1)
 
 
 def _leave_creator(params: InitParams) -> tuple[int, int]:
@@ -231,7 +225,4 @@ def _change_root(params: InitParams) -> None:
     cover_system_paths(root)
     if spec.readonly_root:
         mounts.set_attributes(tree, mounts.ATTR_RDONLY)
-    # Old root and new root are the same directory, so no place for the old one is needed (pivot_root(2), "pivot_root(".", ".")").
-    libc.pivot_root(".", ".")
-    libc.umount(".", mounts.MNT_DETACH)
-    os.chdir("/")
+    mounts.pivot_to_working_directory()

@@ -10,17 +10,14 @@ import os
 import socket
 from dataclasses import dataclass
 
-from runtime.container.exec_file import exec_file
+from runtime.container.exec_file import DEFAULT_PATH, candidates, enter_directory, exec_file
 from runtime.container.handshake import send
 from runtime.container.pty import take_terminal
 from runtime.kernel import libc, processes
-from runtime.kernel.safe_open import RESOLVE_NO_MAGICLINKS
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 """The shell's numbers, and Docker's."""
-
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +67,10 @@ def _try_enter(directory: str) -> OSError | None:
     """Twice where it must be, as other runtimes do: before the identity changes, for a directory that only others may enter;
     and after that, for a file system that lets in the user but not root (NFS)."""
     try:
-        _enter(directory)
+        enter_directory(directory)
     except OSError as error:
         return error
     return None
-
-
-def _enter(directory: str) -> None:
-    """Not through a link of /proc, which may lead to a directory of the host (CVE-2024-21626)."""
-    place = libc.openat2(libc.AT_FDCWD, directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, resolve=RESOLVE_NO_MAGICLINKS)
-    os.fchdir(place)
-    os.close(place)
 
 
 def _filter_calls(program: Program, asked: socket.socket | None) -> None:
@@ -111,9 +101,8 @@ def _drop_privileges(program: Program) -> None:
 
 def _exec(argv: tuple[str, ...], env: dict[str, str]) -> int:
     name = argv[0]
-    candidates = [name] if "/" in name else [f"{place or '.'}/{name}" for place in env.get("PATH", _DEFAULT_PATH).split(":")]
     denied: OSError | None = None
-    for candidate in candidates:
+    for candidate in candidates(name, env.get("PATH")):
         try:
             exec_file(candidate, argv, env)
         except OSError as error:
@@ -131,7 +120,7 @@ def _exec(argv: tuple[str, ...], env: dict[str, str]) -> int:
         return _report(f"cannot run `{denied.filename}`: {why}", NOT_EXECUTABLE)
     if "/" in name:
         return _report(f"cannot run `{name}`: no such file in the image", NOT_FOUND)
-    return _report(f"cannot run `{name}`: not found in PATH ({env.get('PATH', _DEFAULT_PATH)})", NOT_FOUND)
+    return _report(f"cannot run `{name}`: not found in PATH ({env.get('PATH', DEFAULT_PATH)})", NOT_FOUND)
 
 
 def _report(words: str, code: int) -> int:

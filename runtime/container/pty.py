@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from runtime.errors import ContainerError
 from runtime.kernel import libc
+from runtime.kernel.safe_open import open_in_root
 
 _MULTIPLEXER = os.makedev(5, 2)
 _DEVPTS_MAGIC = 0x1CD1
@@ -22,13 +23,14 @@ _TIOCSPTLCK = 0x40045431
 _TIOCGPTPEER = 0x5441
 
 
-def open_pty(rows: int, columns: int) -> tuple[int, int]:
-    """Master and slave of a new pseudo-terminal, both close-on-exec. Raises ContainerError where the container has none to give.
+def open_pty(root: int, rows: int, columns: int) -> tuple[int, int]:
+    """Master and slave of a new pseudo-terminal of the container whose root is the directory *root*, both close-on-exec. Raises
+    ContainerError where it has none to give.
 
     Trusts no path: the multiplexer is looked at before it is asked (CVE-2025-52565), and the slave comes from the master.
     """
     try:
-        master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        master = open_in_root(root, "dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise _none(error) from error
     try:

@@ -123,7 +123,9 @@ def _run_side_program(
 
 def offer_terminal(connection: socket.socket, rows: int = 24, columns: int = 80) -> int:
     """The slave of a new terminal, whose master whoever is at the other end of *connection* gets."""
-    master, slave = open_pty(rows, columns)
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    master, slave = open_pty(root, rows, columns)
+    os.close(root)
     send(connection, {"terminal": True}, (master,))
     os.close(master)
     return slave

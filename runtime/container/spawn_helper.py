@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.entry import fork_into_cgroup, open_entry
-from runtime.container.handshake import describe, send
+from runtime.container.handshake import report_and_exit
 from runtime.container.init_setup import InitParams, run_init
 from runtime.errors import ContainerError
 from runtime.kernel import processes
@@ -212,8 +212,7 @@ def _unpack(request: _Request, fds: Sequence[int]) -> InitParams:
         control = request.control
         params: InitParams = _Unpickler(io.BytesIO(request.params)).load()
     except BaseException as error:  # no number is left, or another version of this package was installed since the creator began
-        send(socket.socket(fileno=control), {"error": describe(error)})
-        os._exit(1)
+        report_and_exit(socket.socket(fileno=control), error)
     return params
 
 

@@ -1,7 +1,7 @@
 """ContainerSpec: everything about a container before it exists, as data. No I/O here.
 
-Mounts, limits and devices are data so that they can be tested and written to an OCI `config.json` (`bundle.py`);
-the thin appliers are in `runtime.rootfs`, `runtime.cgroup` and `runtime.network`.
+Mounts, limits and devices are data so that they can be tested; the thin appliers are in `runtime.rootfs`, `runtime.cgroup` and
+`runtime.network`.
 """
 
 from __future__ import annotations

@@ -63,6 +63,19 @@ def make_private() -> None:
     libc.mount("none", "/", flags=MS_REC | MS_PRIVATE)
 
 
+def pivot_to_working_directory() -> None:
+    """Make the working directory, the top of a mount, this process's `/`, and take away what was (pivot_root(2))."""
+    old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    # Old root and new root are the same directory, so no place for the old one is needed (there, "pivot_root(".", ".")").
+    libc.pivot_root(".", ".")
+    # The old root lies over the new one now. Private first: what is unmounted here must stay mounted elsewhere.
+    os.fchdir(old)
+    libc.mount("", ".", "", MS_REC | MS_PRIVATE)
+    libc.umount(".", MNT_DETACH)
+    os.close(old)
+    os.chdir("/")
+
+
 def clone_tree(path: str | os.PathLike[str], *, at: int = libc.AT_FDCWD, recursive: bool = False) -> int:
     """A detached copy of the mount at *path* (what `mount --bind` attaches), with submounts if *recursive*."""
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC

@@ -118,6 +118,18 @@ def close_fds(*, keep: Iterable[int] = (), first: int = 3) -> None:
     libc.close_range(first)
 
 
+@cache
+def is_in_user_namespace() -> bool:
+    """Whether this process is in a user namespace that somebody made (user_namespaces(7): the first one maps everything)."""
+    with open("/proc/self/uid_map") as file:
+        return file.read().split() != ["0", "0", "4294967295"]
+
+
+def is_root_of_machine() -> bool:
+    """Whether this process may do what root may: engines run a runtime as root of a user namespace of theirs."""
+    return os.geteuid() == 0 and not is_in_user_namespace()
+
+
 def make_undumpable() -> None:
     """From now on /proc/PID of this process belongs to root and nobody less may read its memory, environment or descriptors."""
     libc.prctl(_PR_SET_DUMPABLE, 0)

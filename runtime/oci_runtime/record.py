@@ -18,9 +18,9 @@ from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.freezer import is_frozen
 from runtime.errors import ContainerError
 from runtime.kernel.process_table import start_time
+from runtime.kernel.processes import is_root_of_machine
 from runtime.light_typing import Any, NamedTuple
 from runtime.oci.runtime_config import RuntimeConfig, config_from_json
-from runtime.oci_runtime.privileges import is_root_of_machine
 from runtime.whole_file import replace_file
 
 OCI_VERSION = "1.2.0"

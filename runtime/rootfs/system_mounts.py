@@ -1,14 +1,12 @@
 """/proc, /sys and /dev of a container, made by its PID 1 in its own namespaces before the root is changed.
 
-proc and sysfs may only be mounted where the host's own are fully visible, so before pivot_root(2) hides them. What is masked
-and what is read-only follows Docker's defaults (moby, oci/defaults.go).
+proc and sysfs may only be mounted where the host's own are fully visible, so before pivot_root(2) hides them.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Sequence
 
@@ -16,28 +14,19 @@ from runtime.errors import ContainerError, Unsupported
 from runtime.kernel import libc, mounts
 from runtime.kernel.mountinfo import parse_mountinfo
 from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
+from runtime.rootfs.covered_paths import hide_paths, open_existing
 from runtime.rootfs.device_files import make_link
 from runtime.rootfs.targets import Root
 from runtime.rootfs.wanted import DeviceNode, ProcCover, Symlink
 
-MASKED = (
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-)
-READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
+LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+}
 
 _CLOSED = mounts.ATTR_NOSUID | mounts.ATTR_NODEV | mounts.ATTR_NOEXEC
 _TTY_GROUP = 5
@@ -71,7 +60,7 @@ def mount_sys(root: Root, *, own_network: bool) -> None:
         mounts.set_attributes(tree, _CLOSED | mounts.ATTR_RDONLY, recursive=True)
     _attach_at_top(root, tree, "sys")
     if not own_network:
-        _cover_all(root, _mounted_below("/sys"))
+        hide_paths(root, _mounted_below("/sys"))
     if libc.statfs_type("/sys/fs/cgroup") == mounts.CGROUP2_MAGIC:
         # The program's own cgroup is its root: programs that ask for their limits find them.
         root.attach(mounts.new_mount("cgroup2", attributes=_CLOSED | mounts.ATTR_RDONLY), "/sys/fs/cgroup")
@@ -115,7 +104,7 @@ def mount_dev(
     try:
         for name in DEVICES:
             dev.attach(mounts.clone_tree(f"/dev/{name}"), name, directory=False)
-        for name, target in {**LINKS, "ptmx": "pts/ptmx"}.items():
+        for name, target in LINKS.items():
             os.symlink(target, name, dir_fd=dev.fd)
         pts: dict[str, str | None] = {"newinstance": None, "ptmxmode": "0666", "mode": "0620"}
         if not single_id:  # group 5, tty, has no id there: EINVAL
@@ -144,67 +133,10 @@ def _bind_device(root: Root, device: DeviceNode) -> None:
     root.attach(tree, device.target, directory=False)
 
 
-def masked_paths() -> tuple[str, ...]:
-    """MASKED, and what each core tells of its temperature (Docker since 28)."""
-    cores = "/sys/devices/system/cpu"
-    if not os.path.exists(f"{cores}/cpu0/thermal_throttle"):
-        return MASKED
-    return *MASKED, *(f"{cores}/{name}/thermal_throttle" for name in sorted(os.listdir(cores)) if re.fullmatch(r"cpu\d+", name))
-
-
-def cover_system_paths(root: Root) -> None:
-    """Hide what a program must not read in /proc and /sys, and make read-only what it must not write."""
-    _cover_all(root, masked_paths())
-    for path in READONLY:
-        point = _existing(root, path)
-        if point is None:
-            continue
-        try:
-            tree = mounts.clone_tree("", at=point, recursive=True)
-            mounts.set_attributes(tree, _CLOSED | mounts.ATTR_RDONLY, recursive=True)
-            mounts.attach(tree, point)
-            os.close(tree)
-        finally:
-            os.close(point)
-
-
-def _cover_all(root: Root, paths: Sequence[str]) -> None:
-    """Lay /dev/null of the host over each file of *paths* that is there, and one empty directory over each directory."""
-    empty: int | None = None
-    try:
-        for path in paths:
-            point = _existing(root, path)
-            if point is None:
-                continue
-            try:
-                if not stat.S_ISDIR(os.fstat(point).st_mode):
-                    tree = mounts.clone_tree("/dev/null")
-                elif empty is None:
-                    options = {"mode": "755", "size": "0", "nr_inodes": "1"}
-                    tree = empty = mounts.new_mount("tmpfs", options, attributes=_CLOSED | mounts.ATTR_RDONLY)
-                else:
-                    tree = mounts.clone_tree("", at=empty)
-                mounts.attach(tree, point)
-                if tree != empty:
-                    os.close(tree)
-            finally:
-                os.close(point)
-    finally:
-        if empty is not None:
-            os.close(empty)
-
-
-def _existing(root: Root, path: str) -> int | None:
-    try:
-        return open_in_root(root.fd, path.strip("/"))
-    except FileNotFoundError:
-        return None
-
-
 def _cover_but(root: Root, cover: ProcCover) -> None:
     """Lay a small file system over a directory of /proc; what it has at the kept places is bound into that. Where there is no
     such directory nothing is covered: /proc has none that we could make."""
-    point = _existing(root, cover.path)
+    point = open_existing(root, cover.path)
     if point is None:
         return
     below = Root(mounts.new_mount("tmpfs", {"mode": "555", "size": "1m"}, attributes=_CLOSED), None)

@@ -10,7 +10,7 @@ from typing import Any
 from runtime.errors import ContainerError
 from runtime.oci_runtime.command_line import Command, Context, Option, Parsed
 from runtime.oci_runtime.record import OCI_VERSION
-from runtime.rootfs.system_mounts import MASKED, READONLY
+from runtime.rootfs.covered_paths import MASKED, READONLY
 
 _OPTIONS = (
     Option("bundle", "b", True, "the directory that gets it"),

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from runtime.errors import ContainerError
 from runtime.kernel import libc, mounts
-from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
+from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS
 from runtime.oci.linux_config import Device
 from runtime.rootfs.targets import Root
 
@@ -27,7 +27,13 @@ _DEFAULT = tuple(
         ("tty", 5, 0),
     )
 )
-_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
+_LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+}
 KINDS = {"b": stat.S_IFBLK, "c": stat.S_IFCHR, "u": stat.S_IFCHR, "p": stat.S_IFIFO}
 
 
@@ -45,7 +51,7 @@ def make_devices(root: Root, wanted: Sequence[Device], *, bound: bool, prepared:
             raise ContainerError(f"cannot make the device `{device.path}`: {error.strerror}") from error
     directory = root.directory("/dev")
     try:
-        for name, target in (*_LINKS.items(), ("ptmx", "pts/ptmx")):
+        for name, target in _LINKS.items():
             _link(directory, name, target)
     finally:
         os.close(directory)
@@ -104,63 +110,3 @@ def _bind(root: Root, device: Device) -> None:
     tree = mounts.clone_tree(device.path.rstrip("/"))
     mounts.set_attributes(tree, mounts.ATTR_NOSUID | mounts.ATTR_NOEXEC)
     root.attach(tree, device.path, directory=False)
-
-
-def host_null() -> int:
-    """A descriptor of the machine's /dev/null, verified: what masks a file must not be something that an image put there."""
-    fd = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    status = os.fstat(fd)
-    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(1, 3):
-        os.close(fd)
-        raise ContainerError("`/dev/null` of this machine is not the null device")
-    return fd
-
-
-def cover_paths(root: Root, masked: Sequence[str], readonly: Sequence[str]) -> None:
-    """Hide *masked* and make *readonly* so; a path that is not there is left out."""
-    null = host_null()
-    try:
-        for path in masked:
-            _cover(root, path, null)
-        for path in readonly:
-            _protect(root, path)
-    finally:
-        os.close(null)
-
-
-def _cover(root: Root, path: str, null: int) -> None:
-    point = _existing(root, path)
-    if point is None:
-        return
-    try:
-        if stat.S_ISDIR(os.fstat(point).st_mode):
-            closed = mounts.ATTR_RDONLY | mounts.ATTR_NOSUID | mounts.ATTR_NODEV | mounts.ATTR_NOEXEC
-            tree = mounts.new_mount("tmpfs", {"mode": "755", "size": "0"}, attributes=closed)
-        else:
-            tree = mounts.clone_tree("", at=null)
-        mounts.attach(tree, point)
-        os.close(tree)
-    finally:
-        os.close(point)
-
-
-def _protect(root: Root, path: str) -> None:
-    point = _existing(root, path)
-    if point is None:
-        return
-    try:
-        tree = mounts.clone_tree("", at=point, recursive=True)
-        mounts.set_attributes(tree, mounts.ATTR_RDONLY, recursive=True)
-        mounts.attach(tree, point)
-        os.close(tree)
-    finally:
-        os.close(point)
-
-
-def _existing(root: Root, path: str) -> int | None:
-    try:
-        return open_in_root(root.fd, path.strip("/") or ".")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except PermissionError:
-        return None

@@ -13,12 +13,12 @@ from pathlib import Path
 from runtime.errors import BadContent, ContainerError
 from runtime.kernel import libc, mount_calls, mounts, namespaces
 from runtime.kernel.id_maps import Extent, IdMap, IdMapKind, IdMaps
+from runtime.kernel.processes import is_root_of_machine
 from runtime.oci.linux_config import IdMapping, Linux
 from runtime.oci.runtime_config import RuntimeConfig
 from runtime.oci_runtime.mounts.container_mounts import bind_source, clone_source
 from runtime.oci_runtime.mounts.device_nodes import KINDS as DEVICE_KINDS
 from runtime.oci_runtime.mounts.mount_options import MS_PRIVATE, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, plan_mount
-from runtime.oci_runtime.privileges import is_root_of_machine
 
 
 def id_map(mappings: Sequence[IdMapping]) -> IdMap:

@@ -55,13 +55,6 @@ def change_root(root: Root, *, propagation: int, pivot: bool) -> None:
         os.chroot(".")
         os.chdir("/")
         return
-    old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    libc.pivot_root(".", ".")
-    # The old root lies over the new one now. Private first: what is unmounted here must stay mounted elsewhere.
-    os.fchdir(old)
-    libc.mount("", ".", "", MS_REC | MS_PRIVATE)
-    libc.umount(".", mounts.MNT_DETACH)
-    os.close(old)
-    os.chdir("/")
+    mounts.pivot_to_working_directory()
     if propagation:
         libc.mount("", "/", "", propagation)

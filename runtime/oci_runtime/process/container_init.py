@@ -16,21 +16,22 @@ from contextlib import suppress
 from pathlib import Path
 
 from runtime.cgroup.entry import enter
-from runtime.container.handshake import describe, receive, send
+from runtime.container.handshake import ask, receive, report_and_exit, send
 from runtime.errors import ContainerError
 from runtime.kernel import clone_flags, libc, mount_calls, processes
-from runtime.light_typing import Any, NamedTuple, NoReturn
+from runtime.light_typing import NamedTuple, NoReturn
 from runtime.network import loopback
+from runtime.oci.linux_config import IdMapping, Linux
 from runtime.oci.runtime_config import RuntimeConfig
 from runtime.oci_runtime.hooks import run_hooks
 from runtime.oci_runtime.mounts.container_mounts import ContainerMounts
-from runtime.oci_runtime.mounts.device_nodes import cover_paths, make_devices
+from runtime.oci_runtime.mounts.device_nodes import make_devices
 from runtime.oci_runtime.mounts.mount_options import propagation_flags
 from runtime.oci_runtime.mounts.rootfs import change_root, find_rootfs, open_rootfs
-from runtime.oci_runtime.privileges import in_user_namespace
 from runtime.oci_runtime.process.process_attributes import memory_policy
 from runtime.oci_runtime.process.program_start import Start, become, environment, find_program, own_streams
 from runtime.oci_runtime.process.sysctl import check_setting
+from runtime.rootfs.covered_paths import hide_paths, protect_paths
 from runtime.rootfs.targets import Root
 
 FLAGS = {
@@ -101,23 +102,7 @@ def run_as_init(params: InitParams, cgroups: Sequence[Path]) -> NoReturn:
             send(params.control, {"pid": os.getpid()})
         _run_container(params)
     except BaseException as error:
-        _fail(params.control, error)
-
-
-def _fail(control: socket.socket, error: BaseException) -> NoReturn:
-    try:
-        send(control, {"error": describe(error)})
-    finally:
-        os._exit(1)
-
-
-def _ask(params: InitParams, request: str) -> dict[str, Any]:
-    """Have the command do something for us; its answer."""
-    send(params.control, {request: True})
-    answer = receive(params.control)
-    if answer is None:
-        os._exit(1)
-    return answer[0]
+        report_and_exit(params.control, error)
 
 
 def _enter_namespaces(params: InitParams) -> None:
@@ -127,11 +112,11 @@ def _enter_namespaces(params: InitParams) -> None:
     later = _join({kind: fd for kind, fd in params.joined.items() if kind not in ("user", "mount")})
     if "user" in params.joined:
         libc.setns(params.joined["user"], clone_flags.NEWUSER)
-        _become_root(params)
+        become_root(params.config.linux)
     elif "user" in new:
         libc.unshare(clone_flags.NEWUSER)
-        _ask(params, "map")
-        _become_root(params)
+        ask(params.control, "map")
+        become_root(params.config.linux)
     refused = _join(later)
     if refused:
         kind = next(iter(refused))
@@ -147,16 +132,16 @@ def _enter_namespaces(params: InitParams) -> None:
         flags |= FLAGS[kind]
     if flags:
         libc.unshare(flags)
-    _ask(params, "cgroup")
+    ask(params.control, "cgroup")
     if "cgroup" in new:
         # It takes the cgroup that we are in by now for its root.
         libc.unshare(clone_flags.NEWCGROUP)
     if "time" in new:
-        _ask(params, "offsets")
+        ask(params.control, "offsets")
     if "network" in new:
         loopback.bring_up()
     if params.config.linux.net_devices:
-        _ask(params, "devices")
+        ask(params.control, "devices")
 
 
 def _join(wanted: Mapping[str, int]) -> dict[str, int]:
@@ -172,15 +157,17 @@ def _join(wanted: Mapping[str, int]) -> dict[str, int]:
     return refused
 
 
-def _become_root(params: InitParams) -> None:
-    """The first id of the user namespace, which owns all of it."""
-    uids, gids = params.config.linux.uid_mappings, params.config.linux.gid_mappings
-    uid = 0 if not uids or any(one.inside == 0 for one in uids) else uids[0].inside
-    gid = 0 if not gids or any(one.inside == 0 for one in gids) else gids[0].inside
+def become_root(linux: Linux) -> None:
+    """Be the first id of the user namespace that this process has entered, which owns all of it."""
+    uid, gid = (_first_id(mappings) for mappings in (linux.uid_mappings, linux.gid_mappings))
     with suppress(PermissionError):  # where setgroups(2) is denied
         os.setgroups(())
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
+
+
+def _first_id(mappings: Sequence[IdMapping]) -> int:
+    return 0 if not mappings or any(one.inside == 0 for one in mappings) else mappings[0].inside
 
 
 def _run_container(params: InitParams) -> NoReturn:
@@ -194,14 +181,14 @@ def _run_container(params: InitParams) -> NoReturn:
         if policy is not None:
             libc.set_mempolicy(*policy)
         _write_sysctl(config)
-        _ask(params, "enter")
+        ask(params.control, "enter")
         root = _set_up_rootfs(params)
         env, program = _move_in(params, root)
         send(params.control, {"ready": True})
         params.control.close()
         _wait_at_gate(params, program, env)
     except BaseException as error:
-        _fail(params.control, error)
+        report_and_exit(params.control, error)
 
 
 def _set_names(params: InitParams) -> None:
@@ -238,17 +225,21 @@ def _set_up_rootfs(params: InitParams) -> Root:
         label=params.mount_label,
     )
     made.mount_all(config.mounts)
-    bound = config.linux.namespace("user") is not None or in_user_namespace()
+    bound = config.linux.namespace("user") is not None or processes.is_in_user_namespace()
     if not any(one.destination.rstrip("/") == "/dev" and {"bind", "rbind"} & set(one.options) for one in config.mounts):
         make_devices(root, config.linux.devices, bound=bound, prepared=params.devices)
     with suppress(ContainerError, OSError):  # then entering it fails, with the better error
         os.close(root.directory(params.start.process.cwd))
-    state = {**params.state, **_ask(params, "hooks")}
+    state = {**params.state, **ask(params.control, "hooks")}
     if config.hooks.create_container:
         run_hooks(config.hooks.create_container, "createContainer", state, cwd=str(params.bundle))
-    cover_paths(root, config.linux.masked_paths, config.linux.readonly_paths)
+    hide_paths(root, config.linux.masked_paths)
+    protect_paths(root, config.linux.readonly_paths)
     if params.start.process.terminal:
-        _open_terminal(params, root)
+        from runtime.oci_runtime.process.terminal import take_new_terminal
+
+        os.setsid()
+        take_new_terminal(root, params.start.process, params.console, as_console=True)
     flags = propagation_flags(config.linux.rootfs_propagation) if config.linux.rootfs_propagation else 0
     change_root(root, propagation=flags, pivot=params.pivot and "mount" in params.new)
     made.make_read_only()
@@ -261,25 +252,6 @@ def _make_root_read_only() -> None:
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     mount_calls.mount_setattr(root, "", libc.AT_EMPTY_PATH, set_attr=1)
     os.close(root)
-
-
-def _open_terminal(params: InitParams, root: Root) -> None:
-    from runtime.oci_runtime.process import terminal
-
-    process = params.start.process
-    os.setsid()
-    master, slave = terminal.open_terminal(root.fd)
-    if process.console_size is not None:
-        terminal.set_size(master, *process.console_size)
-    with suppress(OSError):  # an id without a map
-        os.fchown(slave, process.user.uid, -1)
-    terminal.give_console(root, slave)
-    if params.console is None:
-        raise ContainerError("the container wants a terminal", hint="`--console-socket` says who gets it")
-    terminal.send_master(params.console, master)
-    os.close(master)
-    terminal.control(slave)
-    os.close(slave)
 
 
 def _move_in(params: InitParams, root: Root) -> tuple[dict[str, str], str]:
@@ -312,4 +284,4 @@ def _wait_at_gate(params: InitParams, program: str, env: dict[str, str]) -> NoRe
             run_hooks(hooks, "startContainer", {**params.state, "pid": os.getpid(), "status": "created"})
         become(params.start, program, env)
     except BaseException as error:
-        _fail(connection, error)
+        report_and_exit(connection, error)

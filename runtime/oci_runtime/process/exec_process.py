@@ -15,17 +15,18 @@ from pathlib import Path
 
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.entry import enter, fork_into_cgroup, open_entry
-from runtime.container.handshake import channel, describe, failure, receive, send
+from runtime.container.handshake import ask, channel, failure, receive, report_and_exit, send
 from runtime.errors import ContainerError
 from runtime.kernel import libc, processes
 from runtime.kernel.number_list import number_list
 from runtime.light_typing import NamedTuple, NoReturn
 from runtime.oci.runtime_config import Process, RuntimeConfig
 from runtime.oci_runtime.creation import prepare_start
-from runtime.oci_runtime.process.container_init import FLAGS
+from runtime.oci_runtime.process.container_init import FLAGS, become_root
 from runtime.oci_runtime.process.process_attributes import set_limits, set_priorities
 from runtime.oci_runtime.process.program_start import Start, become, environment, find_program, own_streams
 from runtime.oci_runtime.record import Record
+from runtime.rootfs.targets import Root
 
 _FILES = {"mount": "mnt", "network": "net", "time": "time_for_children", "pid": "pid"}
 
@@ -149,7 +150,7 @@ def _run_exec(
             libc.setns(pidfd, flags)
         os.close(pidfd)
         if in_user_namespace:
-            _become_root(config)
+            become_root(config.linux)
         os.fchdir(root)
         if not flags & FLAGS["mount"]:
             os.chroot(".")
@@ -163,30 +164,7 @@ def _run_exec(
             send(control, {"pid": os.getpid()})
         _run_process(container, start, joining, control)
     except BaseException as error:
-        _fail(control, error)
-
-
-def _ask(control: socket.socket, request: str) -> None:
-    send(control, {request: True})
-    if receive(control) is None:
-        os._exit(1)
-
-
-def _fail(control: socket.socket, error: BaseException) -> NoReturn:
-    try:
-        send(control, {"error": describe(error)})
-    finally:
-        os._exit(1)
-
-
-def _become_root(config: RuntimeConfig) -> None:
-    uids, gids = config.linux.uid_mappings, config.linux.gid_mappings
-    uid = 0 if not uids or any(one.inside == 0 for one in uids) else uids[0].inside
-    gid = 0 if not gids or any(one.inside == 0 for one in gids) else gids[0].inside
-    with suppress(PermissionError):  # where setgroups(2) is denied
-        os.setgroups(())
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)
+        report_and_exit(control, error)
 
 
 def _run_process(container: Record, start: Start, joining: Joining, control: socket.socket) -> NoReturn:
@@ -195,30 +173,16 @@ def _run_process(container: Record, start: Start, joining: Joining, control: soc
             libc.join_session_keyring(container.container_id)
         os.setsid()
         if start.process.terminal:
-            _open_terminal(start.process, joining)
+            from runtime.oci_runtime.process.terminal import take_new_terminal
+
+            root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            take_new_terminal(Root(root, None), start.process, joining.console)
+            os.close(root)
         else:
             own_streams(start.process.user.uid)
         env = environment(start)
         program = find_program(start.process, env)
-        _ask(control, "limit")
+        ask(control, "limit")
         become(start, program, env)
     except BaseException as error:
-        _fail(control, error)
-
-
-def _open_terminal(process: Process, joining: Joining) -> None:
-    from runtime.oci_runtime.process import terminal
-
-    if joining.console is None:
-        raise ContainerError("the process wants a terminal", hint="`--console-socket` says who gets it")
-    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    master, slave = terminal.open_terminal(root)
-    os.close(root)
-    if process.console_size is not None:
-        terminal.set_size(master, *process.console_size)
-    with suppress(OSError):  # an id without a map
-        os.fchown(slave, process.user.uid, -1)
-    terminal.send_master(joining.console, master)
-    os.close(master)
-    terminal.control(slave)
-    os.close(slave)
+        report_and_exit(control, error)

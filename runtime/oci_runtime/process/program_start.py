@@ -11,7 +11,7 @@ import socket
 import stat
 from collections.abc import Mapping
 
-from runtime.container.exec_file import OpenedProgram, open_program, own_file_is_at_stake
+from runtime.container.exec_file import OpenedProgram, candidates, enter_directory, open_program, own_file_is_at_stake
 from runtime.errors import ContainerError
 from runtime.kernel import capabilities, libc, processes
 from runtime.kernel.safe_open import read_in_root
@@ -25,7 +25,6 @@ _OWN_FILE_IS_AT_STAKE = own_file_is_at_stake()
 """An ordinary user's own Python (CVE-2019-5736). Root's commands run from a read-only mount of theirs (`entry.py`), so that the
 kernel may look for the program: then images of other architectures work (binfmt_misc)."""
 
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT = 8, 47
 _AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 2, 4
 
@@ -92,12 +91,8 @@ def _home_of(uid: int) -> str:
 def find_program(process: Process, env: Mapping[str, str]) -> str:
     """Where the program is, before anything is started. Raises ContainerError."""
     name = process.args[0]
-    if "/" in name:
-        candidates = [name if name.startswith("/") else os.path.join(process.cwd, name)]
-    else:
-        candidates = [os.path.join(place or ".", name) for place in env.get("PATH", _DEFAULT_PATH).split(":")]
     denied = None
-    for candidate in candidates:
+    for candidate in candidates(name, env.get("PATH"), cwd=process.cwd):
         try:
             status = os.stat(candidate)
         except OSError as error:
@@ -132,24 +127,13 @@ def own_streams(uid: int) -> None:
                 raise
 
 
-def change_directory(cwd: str) -> None:
-    """Enter *cwd*, and make sure that it lies in the container (CVE-2024-21626)."""
-    try:
-        os.chdir(cwd)
-    except OSError as error:
-        raise ContainerError(f"cannot chdir to the working directory `{cwd}`: {os.strerror(error.errno or 0).lower()}") from error
-    try:
-        os.getcwd()
-    except FileNotFoundError as error:
-        raise ContainerError(f"working directory `{cwd}` is not in the container") from error
-
-
 def become(start: Start, program: str, env: Mapping[str, str]) -> NoReturn:
     """Become the program. Raises OSError or ContainerError when that can't be."""
     process = start.process
     os.umask(0o022 if process.user.umask is None else process.user.umask)
     if start.labels is not None:
         start.labels.apply()
+    # Before the identity changes, for a directory that only others may enter, and else after that.
     entered = _try_directory(process.cwd)
     # Before a filter, which may refuse to open anything.
     opened = open_program(program, process.args) if _OWN_FILE_IS_AT_STAKE else None
@@ -158,7 +142,7 @@ def become(start: Start, program: str, env: Mapping[str, str]) -> NoReturn:
         _install_filter(start)
     _take_identity(start)
     if not entered:
-        change_directory(process.cwd)
+        _enter_directory(process.cwd)
     if process.no_new_privileges:
         processes.forbid_new_privileges()
         _install_filter(start)
@@ -178,12 +162,18 @@ def _execute(opened: OpenedProgram, env: Mapping[str, str]) -> NoReturn:
 
 
 def _try_directory(cwd: str) -> bool:
-    """Before the identity changes; another user may be the only one who can enter it."""
     try:
-        change_directory(cwd)
-    except ContainerError:
+        enter_directory(cwd)
+    except OSError:
         return False
     return True
+
+
+def _enter_directory(cwd: str) -> None:
+    try:
+        enter_directory(cwd)
+    except OSError as error:
+        raise ContainerError(f"cannot chdir to the working directory `{cwd}`: {os.strerror(error.errno or 0).lower()}") from error
 
 
 def _take_identity(start: Start) -> None:

@@ -1,29 +1,21 @@
-"""The terminal of a container: made in its own devpts, handed to whoever listens at `--console-socket`, or shown on ours.
-
-Everything is resolved inside the root and checked to be a terminal: an image must not make us open something else
-(CVE-2025-52565).
-"""
+"""The terminal of a container (`runtime.container.pty`), handed to whoever listens at `--console-socket`, or shown on ours."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import signal
 import socket
-import stat
-import struct
 import termios
 import tty
 from pathlib import Path
 
+from runtime.container import pty
 from runtime.errors import ContainerError
 from runtime.kernel import mounts
-from runtime.kernel.safe_open import open_in_root
+from runtime.oci.runtime_config import Process
 from runtime.rootfs.targets import Root
 
-_TIOCGPTPEER = 0x5441
-_PTMX = os.makedev(5, 2)
 _CHUNK = 1 << 16
 
 
@@ -38,49 +30,26 @@ def connect_console(path: Path) -> socket.socket:
     return connection
 
 
-def open_terminal(root_fd: int) -> tuple[int, int]:
-    """A new terminal of the container at *root_fd*: master and slave."""
-    try:
-        master = open_in_root(root_fd, "dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
-    except FileNotFoundError:
-        master = open_in_root(root_fd, "dev/ptmx", os.O_RDWR | os.O_NOCTTY)
-    status = os.fstat(master)
-    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != _PTMX:
-        os.close(master)
-        raise ContainerError("the container's `/dev/pts/ptmx` makes no terminals")
-    fcntl.ioctl(master, termios.TIOCSPTLCK if hasattr(termios, "TIOCSPTLCK") else 0x40045431, struct.pack("i", 0))
-    slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    return master, slave
-
-
-def give_console(root: Root, slave: int) -> None:
-    """Show the terminal as /dev/console."""
-    root.attach(mounts.clone_tree("", at=slave), "/dev/console", directory=False)
-
-
-def send_master(console: socket.socket, master: int) -> None:
-    """Hand the terminal over (runc's docs/terminals.md: one message, its name and the descriptor)."""
+def take_new_terminal(root: Root, process: Process, console: socket.socket | None, *, as_console: bool = False) -> None:
+    """Make a terminal in the devpts of *root*, which becomes this session's and its three streams; its master goes to *console*
+    (runc's docs/terminals.md: one message, its name and the descriptor). *as_console* shows it as /dev/console."""
+    if console is None:
+        raise ContainerError("the process wants a terminal", hint="`--console-socket` says who gets it")
+    master, slave = pty.open_pty(root.fd, *(process.console_size or (0, 0)))
+    if as_console:
+        root.attach(mounts.clone_tree("", at=slave), "/dev/console", directory=False)
     socket.send_fds(console, [b"/dev/ptmx"], [master])
+    os.close(master)
+    pty.take_terminal(slave, process.user.uid)
 
 
 def receive_master(console: socket.socket) -> int:
-    """The other side of `send_master`."""
+    """The master that `take_new_terminal` sent."""
     _data, fds, _flags, _address = socket.recv_fds(console, 64, 1)
     if not fds:
         raise ContainerError("the container made no terminal")
     os.set_inheritable(fds[0], False)
     return fds[0]
-
-
-def set_size(terminal: int, rows: int, columns: int) -> None:
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-
-def control(slave: int) -> None:
-    """Make the terminal this session's, and its three streams."""
-    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-    for number in (0, 1, 2):
-        os.dup2(slave, number)
 
 
 class Relay:
@@ -105,8 +74,7 @@ class Relay:
 
     def resize(self) -> None:
         """Give the container's terminal the size of ours."""
-        size = fcntl.ioctl(0, termios.TIOCGWINSZ, b"\0" * 8)
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
+        pty.set_size(self.master, *pty.size_of(0))
 
     def step(self, timeout_s: float) -> bool:
         """Carry what there is. False when the container's side has ended."""
