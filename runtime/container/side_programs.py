@@ -20,10 +20,10 @@ from runtime.container.handshake import describe, receive, send
 from runtime.container.program import Program, exec_program
 from runtime.container.pty import open_pty
 from runtime.container.spec import ProcessExit
-from runtime.container.users import find_user, read_text
 from runtime.errors import ContainerError
 from runtime.kernel import processes
 from runtime.kernel.id_maps import RANGE_SIZE
+from runtime.rootfs.accounts import Accounts, UnknownName, User, read_below_root
 
 _STREAMS = 3
 
@@ -135,7 +135,7 @@ def _as_asked(request: dict[str, Any], program: Program, env: dict[str, str]) ->
     """*program* and its environment with what the request changes."""
     wanted = replace(program, argv=tuple(request["argv"]), cwd=request["cwd"] or program.cwd)
     if request["user"]:
-        user = find_user(request["user"], passwd=read_text("/etc/passwd"), group=read_text("/etc/group"))
+        user = _find_user(request["user"])
         if program.one_id and (user.uid, user.gid) != (program.uid, program.gid):
             raise ContainerError(
                 f"there is no user `{request['user']}` to become: this container has one id only",
@@ -146,6 +146,13 @@ def _as_asked(request: dict[str, Any], program: Program, env: dict[str, str]) ->
         wanted = replace(wanted, uid=user.uid, gid=user.gid, groups=user.groups)
         env = {**env, "HOME": user.home}
     return wanted, env | request["env"]
+
+
+def _find_user(user: str) -> User:
+    try:
+        return Accounts(read_below_root).user(user)
+    except UnknownName as error:
+        raise ContainerError(f"the container has no {error}") from None
 
 
 def next_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:

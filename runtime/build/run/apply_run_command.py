@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from runtime.build.cache_key import chain, key_fields, step_key
-from runtime.build.image_users import User, resolve_user
+from runtime.build.image_users import resolve_user
 from runtime.build.layers_below import StageLayers, no_stage
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import LAYER_MTIME_S, RunCommand
@@ -28,6 +28,7 @@ from runtime.errors import BuildError
 from runtime.kernel.id_maps import IdMapKind
 from runtime.network.mode import NetworkMode
 from runtime.oci.digest import Digest
+from runtime.rootfs.accounts import User
 from runtime.store.failures import NO_ROOM
 from runtime.store.records import Layer
 from runtime.store.store import Store

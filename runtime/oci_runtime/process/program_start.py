@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from runtime.container.exec_file import OpenedProgram, candidates, enter_directory, open_program, own_file_is_at_stake
 from runtime.errors import ContainerError
 from runtime.kernel import capabilities, libc, processes
-from runtime.kernel.safe_open import read_in_root
 from runtime.light_typing import TYPE_CHECKING, NamedTuple, NoReturn
 from runtime.oci.runtime_config import CapabilitySets, Process
+from runtime.rootfs.accounts import Accounts, read_below_root
 
 if TYPE_CHECKING:
     from runtime.oci_runtime.process.security_labels import Labels
@@ -74,18 +74,7 @@ def environment(start: Start) -> dict[str, str]:
 
 
 def _home_of(uid: int) -> str:
-    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        content = read_in_root(root, "etc/passwd") or b""
-    except OSError:
-        content = b""
-    finally:
-        os.close(root)
-    for line in content.splitlines():
-        fields = line.split(b":")
-        if len(fields) >= 6 and fields[2] == str(uid).encode() and fields[5]:
-            return os.fsdecode(fields[5])
-    return "/root" if uid == 0 else "/"
+    return Accounts(read_below_root).home_of(uid) or ("/root" if uid == 0 else "/")
 
 
 def find_program(process: Process, env: Mapping[str, str]) -> str:

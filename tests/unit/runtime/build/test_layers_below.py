@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from runtime.build.image_users import User, resolve_owner, resolve_user
+from runtime.build.image_users import resolve_owner, resolve_user
 from runtime.build.layers_below import LayersBelow
 from runtime.errors import BuildError
 from runtime.layer.tree import OPAQUE_XATTRS, Tree, TreeEntry, scan, write_tree
+from runtime.rootfs.accounts import User
 
 
 def layer(tmp_path: Path, name: str, **files: str | None) -> Path:
