@@ -11,7 +11,7 @@ from runtime.gpu.roots import Roots
 from runtime.rootfs.wanted import ProcCover
 
 
-def edited(
+def apply_edits(
     container: ContainerSpec, edits: Edits, *, loader_first: tuple[str, ...] = (), roots: Roots | None = None
 ) -> ContainerSpec:
     """*container* with *edits*. *loader_first* are directories of the image that its loader has to look into before all others.

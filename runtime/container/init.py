@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING
 from runtime.container.handshake import channel, receive, send
 from runtime.container.logs import LogFiles, LogPump, OutputLog
 from runtime.container.program import Program, exec_program
-from runtime.container.ranks import World, rank_variables
 from runtime.container.side_programs import SidePrograms, next_request, offer_terminal
-from runtime.container.spec import ProcessExit
+from runtime.container.spec import ProcessExit, World
 from runtime.kernel import processes
 from runtime.network import loopback
 
@@ -315,3 +314,15 @@ def as_exit(status: int) -> ProcessExit:
     """A wait status as a ProcessExit."""
     code = os.waitstatus_to_exitcode(status)
     return ProcessExit(code, None) if code >= 0 else ProcessExit(None, -code)
+
+
+def rank_variables(local_rank: int, local_ranks: int, world: World) -> dict[str, str]:
+    """What torch.distributed's `env://` reads."""
+    return {
+        "RANK": str(world.first_rank + local_rank),
+        "LOCAL_RANK": str(local_rank),
+        "WORLD_SIZE": str(world.size),
+        "LOCAL_WORLD_SIZE": str(local_ranks),
+        "MASTER_ADDR": world.address,
+        "MASTER_PORT": str(world.port),
+    }

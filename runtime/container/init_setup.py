@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -28,19 +30,22 @@ from runtime.container.handshake import receive, report_and_exit, send
 from runtime.container.init import InheritedFds, Init
 from runtime.container.mappings import Mappings
 from runtime.container.program import Program
-from runtime.container.program_limits import give_program_its_limits
 from runtime.container.spec import ContainerSpec
 from runtime.kernel import capabilities, libc, mounts, namespaces, processes
 from runtime.kernel.id_maps import IdMapKind, IdMaps
 from runtime.network import loopback
 from runtime.rootfs.covered_paths import cover_system_paths
 from runtime.rootfs.device_files import add_device_files
-from runtime.rootfs.etc_files import etc_files
 from runtime.rootfs.host_mounts import attach_files, attach_host_mounts, directory_for
+from runtime.rootfs.memory_files import etc_files
 from runtime.rootfs.overlay import LayerMaps, OverlayStrategy, mount_overlay
 from runtime.rootfs.system_mounts import mount_dev, mount_proc, mount_sys
 from runtime.rootfs.targets import Root
 from runtime.rootfs.wanted import BindMount, LayersMount, TmpfsMount
+
+_OPEN_FILES = 1 << 16
+"""Not the hard limit, which may be a milliard: some programs close every descriptor that they could have."""
+_STACK_BYTES = 64 << 20
 
 _INIT_CAPABILITIES = frozenset({"CAP_KILL", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"})
 
@@ -132,7 +137,7 @@ def _leave_creator(params: InitParams) -> tuple[int, int]:
         os.dup2(fd, number)
     processes.close_fds(keep=params.descriptors())
     processes.rename("launch-init")
-    return processes.raise_open_file_limit() if params.spec.build else give_program_its_limits()
+    return processes.raise_open_file_limit() if params.spec.build else _give_program_its_limits()
 
 
 def _set_up_rootfs(params: InitParams) -> tuple[Root, list[str], OverlayStrategy]:
@@ -226,3 +231,35 @@ def _change_root(params: InitParams) -> None:
     if spec.readonly_root:
         mounts.set_attributes(tree, mounts.ATTR_RDONLY)
     mounts.pivot_to_working_directory()
+
+
+def _give_program_its_limits() -> tuple[int, int]:
+    """Raise the limits of memory for this process and what it starts (setrlimit(2)), beyond what its cgroup enforces. Returns
+    those of open files, which the program gets when it starts: until then as many as there are.
+
+    What a network card reads directly is locked in memory (RDMA), loaders with many workers have many open files, and compilers
+    of kernels recurse deeply. Where the hard limit is lower and not ours to raise, the program gets that.
+    """
+    _raise(resource.RLIMIT_MEMLOCK, resource.RLIM_INFINITY)
+    _raise(resource.RLIMIT_STACK, _STACK_BYTES)
+    soft, hard = processes.raise_open_file_limit()
+    return max(soft, min(hard, _OPEN_FILES)), hard
+
+
+def _raise(kind: int, wanted: int) -> None:
+    """The soft limit to *wanted*, the hard one too where that is permitted (CAP_SYS_RESOURCE); never down."""
+    soft, hard = resource.getrlimit(kind)
+    if _least(soft, wanted) == wanted:
+        return
+    with suppress(ValueError, OSError):
+        resource.setrlimit(kind, (wanted, hard if _least(hard, wanted) == wanted else wanted))
+        return
+    with suppress(ValueError, OSError):
+        resource.setrlimit(kind, (_least(wanted, hard), hard))
+
+
+def _least(one: int, other: int) -> int:
+    """The lower of two limits; infinity is -1."""
+    if resource.RLIM_INFINITY in (one, other):
+        return other if one == resource.RLIM_INFINITY else one
+    return min(one, other)

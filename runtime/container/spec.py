@@ -10,10 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.cgroup.limits import Limits
-from runtime.container.ranks import World
+from runtime.light_typing import NamedTuple
 from runtime.network.mode import NetworkMode
 from runtime.network.published import PublishedPort
 from runtime.rootfs.wanted import BindMount, DeviceNode, HostFile, LayersMount, ProcCover, Symlink, TmpfsFile, TmpfsMount
+
+
+class World(NamedTuple):
+    """The ranks of all machines that a program runs on, as far as one of them has to know."""
+
+    address: str
+    """Where rank 0 listens."""
+    port: int
+    first_rank: int
+    """The number of this machine's first rank."""
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

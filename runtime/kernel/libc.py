@@ -1,5 +1,5 @@
 """System calls that Python's `os` lacks, one typed function each; the only place of ctypes. Those of the mount API are in
-`mount_calls.py`, which needs no more of it than `system_call`.
+`mounts.py`, which needs no more of it than `system_call`.
 
 A failed call raises KernelError, whose text is the call as it was made. What a failure *means* is the caller's to say.
 Flags are named beside the functions that take them, in `mounts.py`, `namespaces.py` and `processes.py`. Numbers of calls without

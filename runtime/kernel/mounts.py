@@ -1,15 +1,18 @@
-"""Detached mounts (Documentation/filesystems/mount_api.rst): made by descriptor, set up, then attached.
+"""Detached mounts (Documentation/filesystems/mount_api.rst, Linux 5.2 and later): made by descriptor, set up, then attached.
 
 A mount that is complete before it is attached is never seen half done, and attaching to a descriptor that `safe_open` resolved
-needs no path that an image could have replaced by a link. What is mounted where is `runtime.rootfs`.
+needs no path that an image could have replaced by a link. What is mounted where is `runtime.rootfs`. The calls themselves are at
+the end; failures are `libc.KernelError`.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Mapping
 
-from runtime.kernel import libc, mount_calls
+from runtime.kernel import libc
+from runtime.kernel.libc import AT_FDCWD, system_call
 
 MS_REC = 0x4000
 MS_PRIVATE = 1 << 18
@@ -20,6 +23,14 @@ ATTR_NOSUID = 0x2
 ATTR_NODEV = 0x4
 ATTR_NOEXEC = 0x8
 ATTR_IDMAP = 0x100000
+
+# Numbers of the calls: asm-generic/unistd.h, the same on every architecture.
+_OPEN_TREE = 428
+_MOVE_MOUNT = 429
+_FSOPEN = 430
+_FSCONFIG = 431
+_FSMOUNT = 432
+_MOUNT_SETATTR = 442
 
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
@@ -76,50 +87,51 @@ def pivot_to_working_directory() -> None:
     os.chdir("/")
 
 
-def clone_tree(path: str | os.PathLike[str], *, at: int = libc.AT_FDCWD, recursive: bool = False) -> int:
+def clone_tree(path: str | os.PathLike[str], *, at: int = AT_FDCWD, recursive: bool = False) -> int:
     """A detached copy of the mount at *path* (what `mount --bind` attaches), with submounts if *recursive*."""
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC
-    if at != libc.AT_FDCWD and not os.fspath(path):
+    if at != AT_FDCWD and not os.fspath(path):
         flags |= libc.AT_EMPTY_PATH
-    return mount_calls.open_tree(path, flags | (libc.AT_RECURSIVE if recursive else 0), at=at)
+    return _open_tree(path, flags | (libc.AT_RECURSIVE if recursive else 0), at=at)
 
 
 def attach(tree: int, target: int) -> None:
     """Attach a detached *tree* over the file or directory that the descriptor *target* names."""
-    mount_calls.move_mount(tree, target, "", _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH)
+    _move_mount(tree, target, "", _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH)
 
 
-def set_attributes(tree: int, attributes: int, *, recursive: bool = False) -> None:
-    """Set ATTR_* bits on a mount."""
-    mount_calls.mount_setattr(tree, "", libc.AT_EMPTY_PATH | (libc.AT_RECURSIVE if recursive else 0), set_attr=attributes)
+def set_attributes(tree: int, attributes: int = 0, *, clear: int = 0, propagation: int = 0, recursive: bool = False) -> None:
+    """Set ATTR_* bits on a mount, and *clear* others; *propagation* is one of MS_PRIVATE and its kind."""
+    flags = libc.AT_EMPTY_PATH | (libc.AT_RECURSIVE if recursive else 0)
+    mount_setattr(tree, "", flags, set_attr=attributes, clear=clear, propagation=propagation)
 
 
 def id_map(tree: int, userns: int, *, recursive: bool = False) -> None:
     """Show a detached mount's owners through the map of the user namespace *userns*. Raises KernelError EINVAL where the file
     system can't, EPERM where the mount is mapped already."""
     flags = libc.AT_EMPTY_PATH | (libc.AT_RECURSIVE if recursive else 0)
-    mount_calls.mount_setattr(tree, "", flags, set_attr=ATTR_IDMAP, userns=userns)
+    mount_setattr(tree, "", flags, set_attr=ATTR_IDMAP, userns=userns)
 
 
 class FileSystem:
     """A file system that is being configured (fsopen(2)); a context manager that closes its descriptor."""
 
     def __init__(self, fstype: str) -> None:
-        self._fd = mount_calls.fsopen(fstype)
+        self._fd = _fsopen(fstype)
 
     def set_string(self, key: str, value: str) -> None:
-        mount_calls.fsconfig(self._fd, _SET_STRING, key, value)
+        _fsconfig(self._fd, _SET_STRING, key, value)
 
     def set_flag(self, key: str) -> None:
-        mount_calls.fsconfig(self._fd, _SET_FLAG, key)
+        _fsconfig(self._fd, _SET_FLAG, key)
 
     def set_fd(self, key: str, fd: int) -> None:
-        mount_calls.fsconfig(self._fd, _SET_FD, key, None, fd)
+        _fsconfig(self._fd, _SET_FD, key, None, fd)
 
     def create(self, attributes: int = 0) -> int:
         """Create the superblock; a detached mount of it with ATTR_* *attributes*."""
-        mount_calls.fsconfig(self._fd, _CREATE)
-        return mount_calls.fsmount(self._fd, attributes)
+        _fsconfig(self._fd, _CREATE)
+        return _fsmount(self._fd, attributes)
 
     def __enter__(self) -> FileSystem:
         return self
@@ -139,3 +151,51 @@ def new_mount(fstype: str, options: Mapping[str, str | None] | None = None, *, a
             else:
                 filesystem.set_string(key, value)
         return filesystem.create(attributes)
+
+
+def _open_tree(path: str | os.PathLike[str], flags: int, *, at: int = AT_FDCWD) -> int:
+    """open_tree(2)."""
+    return system_call(_OPEN_TREE, at, os.fsencode(path), flags, shown=f"open_tree({at}, {os.fspath(path)!r}, {flags:#x})")
+
+
+def _move_mount(tree: int, target: int, path: str = "", flags: int = 0) -> None:
+    """move_mount(2): attach the detached *tree* at *path* below the descriptor *target*."""
+    shown = f"move_mount({tree}, '', {target}, {path!r}, {flags:#x})"
+    system_call(_MOVE_MOUNT, tree, b"", target, path.encode(), flags, shown=shown)
+
+
+def mount_setattr(
+    fd: int, path: str, flags: int, *, set_attr: int = 0, clear: int = 0, propagation: int = 0, userns: int = 0
+) -> None:
+    """mount_setattr(2)."""
+    attributes = struct.pack("QQQQ", set_attr, clear, propagation, userns)
+    shown = f"mount_setattr({fd}, {path!r}, {flags:#x}, set={set_attr:#x}, clear={clear:#x}, userns={userns})"
+    system_call(_MOUNT_SETATTR, fd, path.encode(), flags, attributes, len(attributes), shown=shown)
+
+
+def _fsopen(fstype: str, flags: int = 1) -> int:
+    """fsopen(2); FSOPEN_CLOEXEC by default."""
+    return system_call(_FSOPEN, fstype.encode(), flags, shown=f"fsopen({fstype!r}, {flags:#x})")
+
+
+def _fsconfig(fd: int, command: int, key: str | None = None, value: str | None = None, aux: int = 0) -> None:
+    """fsconfig(2). On failure the file system's own words are read from *fd* into the error."""
+    words = (None if key is None else key.encode(), None if value is None else os.fsencode(value))
+    shown = f"fsconfig({fd}, {command}, {key!r}, {value!r}, {aux})"
+    system_call(_FSCONFIG, fd, command, *words, aux, shown=shown, detail=lambda: _fs_words(fd))
+
+
+def _fs_words(fd: int) -> str:
+    """What the file system wrote into its context's log, one message a read."""
+    words: list[str] = []
+    try:
+        while len(words) < 8:
+            words.append(os.read(fd, 4096).decode(errors="replace").strip())
+    except OSError:  # ENODATA: no more messages
+        return "; ".join(words)
+    return "; ".join(words)
+
+
+def _fsmount(fd: int, attributes: int = 0) -> int:
+    """fsmount(2) with FSMOUNT_CLOEXEC: a detached mount."""
+    return system_call(_FSMOUNT, fd, 1, attributes, shown=f"fsmount({fd}, {attributes:#x})")

@@ -139,9 +139,7 @@ def _preload(config: RuntimeConfig) -> None:
         import runtime.oci_runtime.process.terminal
     for mount in config.mounts:
         if mount.kind == "cgroup":
-            import runtime.oci_runtime.mounts.cgroup_mount
-        if "tmpcopyup" in mount.options:
-            import runtime.oci_runtime.copy_up  # noqa: F401
+            import runtime.oci_runtime.mounts.cgroup_mount  # noqa: F401
 
 
 def write_pid_file(path: Path, pid: int) -> None:

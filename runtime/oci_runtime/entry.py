@@ -30,11 +30,11 @@ def run_from_read_only_file() -> None:
     """Start this process over from a read-only mount of its own file; returns where it is so already, or can't be."""
     if os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY:
         return
-    from runtime.kernel import libc, mount_calls
+    from runtime.kernel import mounts
 
     try:
-        tree = mount_calls.open_tree("/proc/self/exe", 1 | os.O_CLOEXEC)  # OPEN_TREE_CLONE
-        mount_calls.mount_setattr(tree, "", libc.AT_EMPTY_PATH, set_attr=1)  # MOUNT_ATTR_RDONLY
+        tree = mounts.clone_tree("/proc/self/exe")
+        mounts.set_attributes(tree, mounts.ATTR_RDONLY)
     except OSError:
         # Root of a container or of a user namespace: then the file isn't ours to overwrite either.
         return

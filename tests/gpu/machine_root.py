@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from runtime.container.device_edits import edited
+from runtime.container.device_edits import apply_edits
 from runtime.container.lifecycle import remove_overlay
 from runtime.container.run_once import run_to_completion
 from runtime.container.spec import ContainerSpec
@@ -64,7 +64,7 @@ def run_on(directory: Path, gpus: tuple[Gpu, ...], code: str, *, leased: bool = 
     }
     spec = ContainerSpec(**fields)
     if leased:
-        spec = edited(spec, injection(gpus, [str(gpu.uuid) for gpu in gpus]))
+        spec = apply_edits(spec, injection(gpus, [str(gpu.uuid) for gpu in gpus]))
     try:
         ended, output = run_to_completion(spec, timeout_s=300, **options)
     finally:

@@ -14,7 +14,7 @@ import pytest
 from runtime.container import lifecycle
 from runtime.container.run_once import run_to_completion
 from runtime.errors import ContainerError
-from runtime.kernel import libc, mount_calls, namespaces
+from runtime.kernel import libc, mounts, namespaces
 from runtime.rootfs.overlay import STRATEGIES, OverlayStrategy
 from runtime.rootfs.wanted import BindMount, HostFile, ProcCover, Symlink, TmpfsFile, TmpfsMount
 from tests.kernel.overlay_strategies import skip_unless_here
@@ -51,7 +51,7 @@ def _as_container_root(pid: int) -> dict[str, str]:
         os.setresuid(0, 0, 0)
         found = {}
         for name, attempt in (
-            ("clear", lambda: mount_calls.mount_setattr(libc.AT_FDCWD, "/data/set", 0, clear=1)),
+            ("clear", lambda: mounts.mount_setattr(libc.AT_FDCWD, "/data/set", 0, clear=1)),
             ("umount", lambda: libc.umount("/data/set", 2)),
             ("write", lambda: os.open("/data/set/x", os.O_CREAT | os.O_WRONLY)),
         ):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from gpu_box import GpuBox, make_box
 
-from runtime.container.device_edits import edited
+from runtime.container.device_edits import apply_edits
 from runtime.container.lifecycle import remove_overlay
 from runtime.gpu.cdi.generate import nvidia_specification
 from runtime.gpu.cdi.serialize import as_json
@@ -76,7 +76,7 @@ def inside_with(tmp_path: Path, box: GpuBox, *leased: str, look: str = "", **cha
     if not layer.exists():
         shutil.copy("/etc/ld.so.cache", base_layer(layer) / "etc/ld.so.cache")
     code = f"{LOOK}\n{look or 'print(json.dumps(answers()))'}"
-    spec = edited(python_spec(tmp_path, code, **changes), injection(read_gpus(), leased, roots=box.roots), roots=box.roots)
+    spec = apply_edits(python_spec(tmp_path, code, **changes), injection(read_gpus(), leased, roots=box.roots), roots=box.roots)
     try:
         ended, output = run(spec, timeout_s=60)
     finally:
@@ -146,14 +146,14 @@ def test_an_ordinary_user_gets_the_same(home: Path, kind: str) -> None:
         code = f"""
 from dataclasses import replace
 from pathlib import PosixPath
-from runtime.container.device_edits import edited
+from runtime.container.device_edits import apply_edits
 from runtime.container.lifecycle import remove_overlay
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.inject import injection
 from runtime.gpu.roots import Roots
 roots = {box.roots!r}
 spec = python_spec(home, {LOOK + "print(json.dumps(answers()))"!r})
-spec = edited(spec, injection([{gpu!r}], [{gpu.uuid!r}], roots=roots), roots=roots)
+spec = apply_edits(spec, injection([{gpu!r}], [{gpu.uuid!r}], roots=roots), roots=roots)
 ended, output = run(spec, timeout_s=60, kinds=(IdMapKind({kind!r}),))
 assert ended.code == 0, output
 answer = json.loads(output.splitlines()[-1])

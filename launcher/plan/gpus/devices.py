@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def with_gpus(container: ContainerSpec, uuids: Sequence[str]) -> ContainerSpec:
     """*container* with the leased *uuids*, and with the image's own libcuda before the driver's where that one is to be used."""
-    from runtime.container.device_edits import edited
+    from runtime.container.device_edits import apply_edits
     from runtime.gpu.inject import injection
     from runtime.gpu.inventory import read_gpus
     from runtime.gpu.nvidia.driver_files import capabilities
@@ -42,7 +42,7 @@ def with_gpus(container: ContainerSpec, uuids: Sequence[str]) -> ContainerSpec:
     compat = _compat_note(container, leased)
     first = (DIRECTORY,) if compat is not None and compat.use else ()
     notes = () if compat is None else (compat.why,)
-    return edited(container, edits.plus(Edits(notes=(*notes, *image_notes(container, edits)))), loader_first=first)
+    return apply_edits(container, edits.plus(Edits(notes=(*notes, *image_notes(container, edits)))), loader_first=first)
 
 
 def _compat_note(container: ContainerSpec, leased: Sequence[Gpu]) -> Decision | None:

@@ -181,9 +181,9 @@ def _holds_something(directory: Path) -> bool:
 
 def _with_devices(container: ContainerSpec, devices: Sequence[str]) -> ContainerSpec:
     from launcher.plan.gpus.devices import edits_for
-    from runtime.container.device_edits import edited
+    from runtime.container.device_edits import apply_edits
 
-    return edited(container, edits_for(devices))
+    return apply_edits(container, edits_for(devices))
 
 
 def _with_gpus(container: ContainerSpec, lease: LeasedGpus) -> ContainerSpec:

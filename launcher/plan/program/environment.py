@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.program.cpu_level import deterministic_env
-from runtime.container.ranks import World
+from runtime.container.spec import World
 
 HOME = "/home/user"
 RUN_DIRECTORY = "/run/launch"

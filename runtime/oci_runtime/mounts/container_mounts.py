@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runtime.errors import ContainerError
-from runtime.kernel import libc, mount_calls, mounts
+from runtime.kernel import libc, mounts
 from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
 from runtime.oci.runtime_config import Mount
-from runtime.oci_runtime.link_targets import leads_to
 from runtime.oci_runtime.mounts.mount_options import MountPlan, default_options, plan_mount
 from runtime.rootfs.targets import Root
 
+_CHUNK = 1 << 20
+_MOST_LINKS = 40
 _LONGEST_OPTION = 255  # fsconfig(2) takes no longer value
 
 _WITHOUT_LABEL = ("proc", "sysfs", "mqueue")  # they have the kernel's own
@@ -107,9 +108,7 @@ class ContainerMounts:
                 data["context"] = self._label
             tree, attached = self._tree(mount, kind, plan, data, point)
             if plan.copy_up:
-                from runtime.oci_runtime.copy_up import copy_up
-
-                copy_up(point, tree)
+                _copy_up(point, tree)
         finally:
             os.close(point)
         if not attached:
@@ -186,20 +185,17 @@ class ContainerMounts:
             if not isinstance(error.__cause__, FileExistsError):
                 raise
             # A link that leads nowhere: what it names is made.
-            return make(leads_to(self.root.fd, destination))
+            return make(_follow_links(self.root.fd, destination))
 
     def _finish(self, tree: int, plan: MountPlan) -> None:
         """Attributes and propagation of an attached mount; closes it, now or when it has become read-only."""
         writable = mounts.ATTR_RDONLY
-        flags = libc.AT_EMPTY_PATH
         if plan.attributes & ~writable or plan.cleared:
-            mount_calls.mount_setattr(tree, "", flags, set_attr=plan.attributes & ~writable, clear=plan.cleared)
+            mounts.set_attributes(tree, plan.attributes & ~writable, clear=plan.cleared)
         if plan.all_attributes & ~writable or plan.all_cleared:
-            recursive = flags | libc.AT_RECURSIVE
-            mount_calls.mount_setattr(tree, "", recursive, set_attr=plan.all_attributes & ~writable, clear=plan.all_cleared)
+            mounts.set_attributes(tree, plan.all_attributes & ~writable, clear=plan.all_cleared, recursive=True)
         if plan.propagation:
-            recursive = libc.AT_RECURSIVE if plan.propagation_recursive else 0
-            mount_calls.mount_setattr(tree, "", flags | recursive, propagation=plan.propagation)
+            mounts.set_attributes(tree, propagation=plan.propagation, recursive=plan.propagation_recursive)
         if (plan.attributes | plan.all_attributes) & writable:
             self._read_only.append((tree, bool(plan.all_attributes & writable)))
         else:
@@ -222,3 +218,94 @@ def clone_source(source: Path, plan: MountPlan) -> int:
         finally:
             os.close(fd)
     return mounts.clone_tree(source, recursive=plan.recursive)
+
+
+def _follow_links(root_fd: int, path: str) -> str:
+    """*path* with every link followed inside the root, whether or not there is something: `/etc/resolv.conf` of a systemd's image
+    leads nowhere yet, and engines expect the target to be made (runc does so). It is a wish only: what is made is made by
+    `safe_open`, which cannot leave the root."""
+    done: list[str] = []
+    rest = _parts(path)
+    links = 0
+    while rest:
+        part = rest.pop(0)
+        if part == "..":
+            del done[-1:]
+            continue
+        target = _link_at(root_fd, "/".join((*done, part)))
+        if target is None:
+            done.append(part)
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        if target.startswith("/"):
+            done.clear()
+        rest = _parts(target) + rest
+    return "/" + "/".join(done)
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _link_at(root_fd: int, path: str) -> str | None:
+    """What the link *path* says; None when it is none."""
+    try:
+        fd = open_in_root(root_fd, path, os.O_PATH | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        return os.readlink("", dir_fd=fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT):
+            raise
+        return None
+    finally:
+        os.close(fd)
+
+
+def _copy_up(below: int, tree: int) -> None:
+    """`tmpcopyup`: copy the content of the directory *below*, the image's, into the directory *tree*, owners, modes and links
+    included."""
+    source = os.open(f"/proc/self/fd/{below}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    target = os.open(f"/proc/self/fd/{tree}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _copy_directory(source, target)
+    finally:
+        os.close(source)
+        os.close(target)
+
+
+def _copy_directory(source: int, target: int) -> None:
+    for name in os.listdir(source):
+        status = os.stat(name, dir_fd=source, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            os.mkdir(name, 0o700, dir_fd=target)
+            below, made = _open_directory(name, source), _open_directory(name, target)
+            try:
+                _copy_directory(below, made)
+            finally:
+                os.close(below)
+                os.close(made)
+        elif stat.S_ISLNK(status.st_mode):
+            os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+        elif stat.S_ISREG(status.st_mode):
+            _copy_file(name, source, target)
+        else:
+            os.mknod(name, status.st_mode, status.st_rdev, dir_fd=target)
+        os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
+        if not stat.S_ISLNK(status.st_mode):
+            os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=target)
+
+
+def _open_directory(name: str, directory: int) -> int:
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+
+
+def _copy_file(name: str, source: int, target: int) -> None:
+    with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source), "rb", buffering=0) as read:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with open(os.open(name, flags, 0o600, dir_fd=target), "wb", buffering=0) as written:
+            while chunk := read.read(_CHUNK):
+                written.write(chunk)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.errors import BadContent, ContainerError
-from runtime.kernel import libc, mount_calls, mounts, namespaces
+from runtime.kernel import mounts, namespaces
 from runtime.kernel.id_maps import Extent, IdMap, IdMapKind, IdMaps
 from runtime.kernel.processes import is_root_of_machine
 from runtime.oci.linux_config import IdMapping, Linux
@@ -58,7 +58,7 @@ def prepare_mounts(config: RuntimeConfig, bundle: Path) -> dict[int, int]:
         try:
             prepared[index] = tree = clone_source(source, plan)
             if not plan.propagation & (MS_SHARED | MS_SLAVE | MS_UNBINDABLE):
-                mount_calls.mount_setattr(tree, "", libc.AT_EMPTY_PATH | libc.AT_RECURSIVE, propagation=MS_PRIVATE)
+                mounts.set_attributes(tree, propagation=MS_PRIVATE, recursive=True)
             if mapped:
                 uids, gids = mount.uid_mappings or config.linux.uid_mappings, mount.gid_mappings or config.linux.gid_mappings
                 if not uids or not gids:

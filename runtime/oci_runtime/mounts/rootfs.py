@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from runtime.errors import ContainerError
-from runtime.kernel import libc, mount_calls, mounts
+from runtime.kernel import libc, mounts
 from runtime.oci.runtime_config import RuntimeConfig
 from runtime.oci_runtime.mounts.mount_options import MS_PRIVATE, MS_REC, propagation_flags
 from runtime.rootfs.targets import Root
@@ -32,7 +32,7 @@ def open_rootfs(rootfs: Path, config: RuntimeConfig, *, private_namespace: bool)
     if wanted:
         _make_parent_private(rootfs)
     tree = mounts.clone_tree("", at=fd, recursive=True)
-    mount_calls.mount_setattr(tree, "", libc.AT_EMPTY_PATH | libc.AT_RECURSIVE, propagation=MS_PRIVATE)
+    mounts.set_attributes(tree, propagation=MS_PRIVATE, recursive=True)
     mounts.attach(tree, fd)
     os.close(fd)
     return Root(tree, None)

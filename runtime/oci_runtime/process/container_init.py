@@ -18,7 +18,7 @@ from pathlib import Path
 from runtime.cgroup.entry import enter
 from runtime.container.handshake import ask, receive, report_and_exit, send
 from runtime.errors import ContainerError
-from runtime.kernel import clone_flags, libc, mount_calls, processes
+from runtime.kernel import clone_flags, libc, mounts, processes
 from runtime.light_typing import NamedTuple, NoReturn
 from runtime.network import loopback
 from runtime.oci.linux_config import IdMapping, Linux
@@ -244,14 +244,10 @@ def _set_up_rootfs(params: InitParams) -> Root:
     change_root(root, propagation=flags, pivot=params.pivot and "mount" in params.new)
     made.make_read_only()
     if config.readonly_root:
-        _make_root_read_only()
+        top = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        mounts.set_attributes(top, mounts.ATTR_RDONLY)
+        os.close(top)
     return root
-
-
-def _make_root_read_only() -> None:
-    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    mount_calls.mount_setattr(root, "", libc.AT_EMPTY_PATH, set_attr=1)
-    os.close(root)
 
 
 def _move_in(params: InitParams, root: Root) -> tuple[dict[str, str], str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from runtime.container.init import as_exit
-from runtime.container.ranks import World, rank_variables
-from runtime.container.spec import ProcessExit
+from runtime.container.init import as_exit, rank_variables
+from runtime.container.spec import ProcessExit, World
 
 
 def test_ranks_get_what_torch_reads() -> None:

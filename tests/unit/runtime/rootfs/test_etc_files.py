@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from runtime.rootfs.etc_files import etc_files
+from runtime.rootfs.memory_files import etc_files
 
 
 def made(root: Path, *, uid: int, gid: int = 0) -> dict[str, str]:
