@@ -2,7 +2,8 @@
 
 One method call, `StartTransientUnit` (org.freedesktop.systemd1(5)), over the manager's private socket: of the system's manager
 for root, of the user's own otherwise. Only as much of the D-Bus wire format (D-Bus Specification, "Message Protocol") as this
-call needs. The scope ends by itself with its last process.
+call needs, and no library: engines start the OCI runtime without site-packages (docs/guides/oci-runtime.md), and podman wants
+systemd's cgroups from it. The scope ends by itself with its last process.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from runtime.cgroup.hierarchies import hierarchies, own_hierarchies
 _ANSWER_WITHIN_S = 5.0
 
 _MANAGER = "org.freedesktop.systemd1"
+
+Value = str | int | bool | tuple[int, ...]
+Property = tuple[str, str, Value]
+"""Name, D-Bus type and value of a property of a unit."""
 
 
 class _Writer:
@@ -46,7 +51,7 @@ class _Writer:
     def signature(self, value: str) -> None:
         self.data += bytes([len(value)]) + value.encode() + b"\0"
 
-    def variant(self, kind: str, value: str | int | bool | tuple[int, ...]) -> None:
+    def variant(self, kind: str, value: Value) -> None:
         self.signature(kind)
         if isinstance(value, str):
             self.signature(value) if kind == "g" else self.string(value)
@@ -59,20 +64,20 @@ class _Writer:
         else:
             self.uint32(int(value))
 
-    def array_of_structs(self, write_each: list[tuple[str, str, str | int | bool | tuple[int, ...]]]) -> None:
+    def array_of_structs(self, properties: Sequence[Property]) -> None:
         """a(sv): the length counts from the first struct, after its alignment."""
         self.uint32(0)
         length_at = len(self.data) - 4
         self.align(8)
         start = len(self.data)
-        for name, kind, value in write_each:
+        for name, kind, value in properties:
             self.align(8)
             self.string(name)
             self.variant(kind, value)
         struct.pack_into("<I", self.data, length_at, len(self.data) - start)
 
 
-def start_transient_unit(unit: str, properties: list[tuple[str, str, str | int | bool | tuple[int, ...]]]) -> bytes:
+def start_transient_unit(unit: str, properties: Sequence[Property]) -> bytes:
     """The message: header, then (name, mode "fail", properties, no auxiliary units)."""
     body = _Writer()
     body.string(unit)
@@ -157,44 +162,27 @@ def move_into_delegated_scope() -> Path | None:
 
     The process keeps its session and its terminal, as with `systemd-run --scope`.
     """
-    private = _private_socket()
     before = own_hierarchies().unified
-    if private is None or before is None:
+    if before is None:
         return None
-    unit = f"launch-{os.getpid()}-{time.monotonic_ns():x}.scope"
-    properties: list[tuple[str, str, str | int | bool | tuple[int, ...]]] = [
-        ("Description", "s", "launch"),
-        ("PIDs", "au", (os.getpid(),)),
-        ("Delegate", "b", True),
-        ("TasksMax", "t", 2**64 - 1),  # infinity: the default for scopes would come before our own limit
-        ("CollectMode", "s", "inactive-or-failed"),
-    ]
+    properties: list[Property] = [
+        ("TasksMax", "t", 2**64 - 1)
+    ]  # infinity: the default for scopes would come before our own limit
     if (slice_ := own_slice(before, os.geteuid())) is not None:
         properties.append(("Slice", "s", slice_))
-    try:
-        if not _call(private, start_transient_unit(unit, properties)):
-            return None
-    except OSError:
-        # No manager for this user (a service, a cron job), or one that doesn't answer: the caller has other ways.
-        return None
-    deadline = time.monotonic() + _ANSWER_WITHIN_S
-    while time.monotonic() < deadline:  # the answer names a job; the move is done when the job is
-        now = own_hierarchies().unified
-        if now is not None and now.name == unit:
-            return now
-        time.sleep(0.002)
-    return None
-
-
-Property = tuple[str, str, str | int | bool | tuple[int, ...]]
+    return _start(f"launch-{os.getpid()}-{time.monotonic_ns():x}.scope", os.getpid(), properties)
 
 
 def start_scope(unit: str, pid: int, properties: Sequence[Property]) -> Path | None:
     """Put process *pid* into a new delegated scope *unit* with more *properties*. Returns its directory; None where systemd can't
     or won't, and where the v2 hierarchy isn't the only one."""
-    private = _private_socket()
     own = own_hierarchies()
-    if private is None or own.unified is None or own.legacy:
+    return _start(unit, pid, properties) if own.unified is not None and not own.legacy else None
+
+
+def _start(unit: str, pid: int, properties: Sequence[Property]) -> Path | None:
+    private = _private_socket()
+    if private is None:
         return None
     always: list[Property] = [
         ("Description", "s", "launch"),
@@ -206,11 +194,12 @@ def start_scope(unit: str, pid: int, properties: Sequence[Property]) -> Path | N
         if not _call(private, start_transient_unit(unit, [*always, *properties])):
             return None
     except OSError:
+        # No manager for this user (a service, a cron job), or one that doesn't answer: the caller has other ways.
         return None
     deadline = time.monotonic() + _ANSWER_WITHIN_S
-    while time.monotonic() < deadline:
-        found = hierarchies(Path("/proc/self/mountinfo").read_text(), Path(f"/proc/{pid}/cgroup").read_text()).unified
-        if found is not None and found.name == unit:
-            return found
+    while time.monotonic() < deadline:  # the answer names a job; the move is done when the job is
+        now = hierarchies(Path("/proc/self/mountinfo").read_text(), Path(f"/proc/{pid}/cgroup").read_text()).unified
+        if now is not None and now.name == unit:
+            return now
         time.sleep(0.002)
     return None
