@@ -89,9 +89,9 @@ class Cgroup(NamedTuple):
 
     def oom_kills(self) -> OomKills | None:
         """Whom the kernel killed for want of memory, cgroups below included; None: nobody. Read it before `remove`."""
-        from runtime.cgroup.oom import explained_oom_kills
+        from runtime.cgroup.oom import explain_oom_kills
 
-        return explained_oom_kills(self.controllers.get("memory"))
+        return explain_oom_kills(self.controllers.get("memory"))
 
     def signal(self, number: int) -> None:
         """Send a signal to every process inside."""

@@ -56,7 +56,7 @@ def oom_kills(memory: Path | None) -> int:
     return counted or 0
 
 
-def explained_oom_kills(memory: Path | None) -> OomKills | None:
+def explain_oom_kills(memory: Path | None) -> OomKills | None:
     """`oom_kills` with whose limit it was; None when nobody was killed."""
     killed = oom_kills(memory)
     if memory is None or not killed:

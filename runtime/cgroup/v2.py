@@ -60,19 +60,19 @@ def _words(file: Path) -> frozenset[str]:
     return frozenset((read_value(file) or "").split())
 
 
-def _given_to_children(directory: Path) -> frozenset[str]:
+def _controllers_of_children(directory: Path) -> frozenset[str]:
     return _words(directory / "cgroup.subtree_control") & frozenset(CONTROLLERS)
 
 
 def _give_to_children(directory: Path) -> frozenset[str]:
     """Enable what *directory* has for its children, one by one: a refused one must not keep the others out."""
-    for controller in (_words(directory / "cgroup.controllers") & frozenset(CONTROLLERS)) - _given_to_children(directory):
+    for controller in (_words(directory / "cgroup.controllers") & frozenset(CONTROLLERS)) - _controllers_of_children(directory):
         try:
             write_value(directory / "cgroup.subtree_control", f"+{controller}")
         except OSError:
             # EBUSY: processes are in it. EACCES: not ours. ENOENT: not given to us. What was enabled is read back below.
             continue
-    return _given_to_children(directory)
+    return _controllers_of_children(directory)
 
 
 def _is_root(directory: Path) -> bool:
@@ -139,7 +139,7 @@ def find_parent(own: Path, mount: Path, *, ask_systemd: Callable[[], Path | None
         return Parent(own, controllers)
     above = own.parent
     may_sit_beside = own != mount and not _sets_limits(own) and os.access(above / "cgroup.procs", os.W_OK)
-    if may_sit_beside and (controllers := _given_to_children(above)):
+    if may_sit_beside and (controllers := _controllers_of_children(above)):
         return Parent(above, controllers)
     return Parent(own, frozenset(), f"cgroup `{own}` is not delegated to this user")
 

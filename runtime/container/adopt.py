@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from runtime.container.handshake import connected_socket, receive, send
+from runtime.container.handshake import connect_socket, receive, send
 from runtime.container.lifecycle import Container
 from runtime.errors import ContainerError
 
@@ -21,7 +21,7 @@ def adopt(init_socket: Path, exit_record: Path) -> Container:
     Raises ContainerError when it has ended: then *exit_record* says how (`lifecycle.read_exit`), or nobody could record it.
     """
     try:
-        connection = connected_socket(init_socket)
+        connection = connect_socket(init_socket)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise ContainerError(f"no container listens at `{init_socket}`: it has ended") from error
     try:

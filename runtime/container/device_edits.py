@@ -8,7 +8,7 @@ from runtime.container.spec import ContainerSpec
 from runtime.gpu.edits import Edits
 from runtime.gpu.nvidia.proc_driver import PLACE, covered_files, is_nvidia, kept_directories
 from runtime.gpu.roots import Roots
-from runtime.rootfs.wanted import ProcCover
+from runtime.rootfs.mount_spec import ProcCover
 
 
 def apply_edits(

@@ -51,7 +51,7 @@ def open_program(path: str, argv: Sequence[str]) -> OpenedProgram:
     of /proc."""
     program, words = os.fsencode(path), [os.fsencode(word) for word in argv]
     for _ in range(_MOST_INTERPRETERS):
-        file = _opened(program)
+        file = _open_file(program)
         line = _first_line(file)
         if line is None:
             return OpenedProgram(file, tuple(words))
@@ -97,7 +97,7 @@ def own_file_is_at_stake() -> bool:
         return True
 
 
-def _opened(path: bytes) -> int:
+def _open_file(path: bytes) -> int:
     flags = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
         return libc.openat2(libc.AT_FDCWD, path, os.O_RDONLY | flags, resolve=RESOLVE_NO_MAGICLINKS)

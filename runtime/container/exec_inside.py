@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime.container.handshake import connected_socket, failure, receive, send
+from runtime.container.handshake import connect_socket, failure, receive, send
 from runtime.container.spec import ProcessExit
 from runtime.errors import ContainerError
 
@@ -91,7 +91,7 @@ def exec_inside(init_socket: Path, request: ExecRequest) -> SideProgram:
     """
     with ExitStack() as on_failure:
         try:
-            connection = connected_socket(init_socket)
+            connection = connect_socket(init_socket)
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise ContainerError("the container has ended") from error
         except PermissionError as error:

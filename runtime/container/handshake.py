@@ -101,7 +101,7 @@ def ask(end: socket.socket, request: str) -> dict[str, Any]:
     return answer[0]
 
 
-def bound_socket(path: Path) -> socket.socket:
+def bind_socket(path: Path) -> socket.socket:
     """A listening SOCK_SEQPACKET socket at *path* (0600), however long that is: sun_path takes 107 bytes only, so the directory
     is named by a descriptor."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -119,7 +119,7 @@ def bound_socket(path: Path) -> socket.socket:
     return listener
 
 
-def connected_socket(path: Path) -> socket.socket:
+def connect_socket(path: Path) -> socket.socket:
     """A connection to the socket at *path*. Raises ConnectionRefusedError or FileNotFoundError when nobody listens."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)

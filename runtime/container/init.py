@@ -286,7 +286,7 @@ class Init:
 
     def _adopt(self, connection: socket.socket) -> None:
         if self.pump is not None:
-            self.pump.settle()
+            self.pump.flush()
             self.pump = None  # the adopter reads from here on
         own = os.pidfd_open(os.getpid())
         listener = (self.listener.fileno(),) if self.listener is not None else ()

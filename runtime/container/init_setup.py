@@ -38,10 +38,10 @@ from runtime.rootfs.covered_paths import cover_system_paths
 from runtime.rootfs.device_files import add_device_files
 from runtime.rootfs.host_mounts import attach_files, attach_host_mounts, directory_for
 from runtime.rootfs.memory_files import etc_files
+from runtime.rootfs.mount_spec import BindMount, LayersMount, TmpfsMount
 from runtime.rootfs.overlay import LayerMaps, OverlayStrategy, mount_overlay
 from runtime.rootfs.system_mounts import mount_dev, mount_proc, mount_sys
 from runtime.rootfs.targets import Root
-from runtime.rootfs.wanted import BindMount, LayersMount, TmpfsMount
 
 _OPEN_FILES = 1 << 16
 """Not the hard limit, which may be a milliard: some programs close every descriptor that they could have."""

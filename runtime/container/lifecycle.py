@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.container.handshake import bound_socket, channel, failure, receive, send
+from runtime.container.handshake import bind_socket, channel, failure, receive, send
 from runtime.container.init import EXIT_RECORD_BYTES, InheritedFds
 from runtime.container.init_setup import InitParams
 from runtime.container.logs import LogFiles
 from runtime.container.mappings import Mappings, mappings
+from runtime.container.network_setup import NetworkSetup
 from runtime.container.spawn import spawn_init
 from runtime.container.spec import ContainerSpec, ProcessExit
-from runtime.container.wiring import Wiring
 from runtime.errors import ContainerError, ToolFailed
 from runtime.kernel import capabilities, id_maps, namespaces, processes
 from runtime.kernel.id_maps import IdMapKind, IdMaps
@@ -100,7 +100,7 @@ def create(
     maps = id_maps.choose(uid=spec.uid, gid=spec.gid, kinds=kinds)
     _check(spec, maps)
     make_writable_directories(spec.overlay_dir)
-    with Wiring(spec) as wiring, ExitStack() as for_child, ExitStack() as on_failure:
+    with NetworkSetup(spec) as network, ExitStack() as for_child, ExitStack() as on_failure:
         stdout_read, stdout_write = _pipe(for_child, on_failure)
         stderr_read, stderr_write = _pipe(for_child, on_failure)
         ours, theirs = channel()
@@ -108,7 +108,7 @@ def create(
         for_child.callback(theirs.close)
         exit_fd = _open_record(exit_record)
         on_failure.callback(os.close, exit_fd)
-        adoption = None if init_socket is None else for_child.enter_context(bound_socket(init_socket))
+        adoption = None if init_socket is None else for_child.enter_context(bind_socket(init_socket))
         kept = capabilities.BUILD_CAPABILITIES if spec.build else capabilities.PROGRAM_CAPABILITIES
         one_id_build = spec.build and maps.kind is IdMapKind.SINGLE
         owner_notes = _place_for_owner_notes(on_failure) if one_id_build else None
@@ -127,13 +127,13 @@ def create(
             kept=kept,
             seccomp=program_bytes(kept, change_of_owner="pretended" if one_id_build else "made"),
             seccomp_asking=program_bytes(kept, change_of_owner="reported") if one_id_build else None,
-            resolv_conf=wiring.resolv_conf,
-            connected=wiring.is_needed,
+            resolv_conf=network.resolv_conf,
+            connected=network.is_needed,
         )
         with cgroup.cpu_unlimited() if cgroup is not None else nullcontext():
             pid = spawn_init(params, cgroup)
             for_child.close()  # so that the end of the other side is seen
-            container = _bring_up(spec, pid, ours, maps, wiring)
+            container = _bring_up(spec, pid, ours, maps, network)
         on_failure.pop_all()
     container.stdout_fd, container.stderr_fd, container.owner_notes_fd = stdout_read, stderr_read, owner_notes
     container.exit_record, container.exit_fd = exit_record, exit_fd
@@ -197,17 +197,17 @@ def _place_for_owner_notes(on_failure: ExitStack) -> int:
     return fd
 
 
-def _bring_up(spec: ContainerSpec, pid: int, control: socket.socket, maps: IdMaps, wiring: Wiring) -> Container:
+def _bring_up(spec: ContainerSpec, pid: int, control: socket.socket, maps: IdMaps, network: NetworkSetup) -> Container:
     """Write the maps and wire the network of the container whose init, in the making, is *pid*; wait until it is at the gate."""
     answers = _Answers(control)
     try:
         if maps.kind is not IdMapKind.RANGED:
             _give_maps(pid, maps, answers)
-        if wiring.is_needed:
+        if network.is_needed:
             answers.wait_for("namespaces")
-            wiring.connect(pid, answers.namespaces)
+            network.connect(pid, answers.namespaces)
         answers.wait_for("ready")
-        wiring.name_itself(pid)
+        network.name_itself(pid)
         # Our own child, not reaped yet: the number is still its own.
         pidfd = os.pidfd_open(pid)
     except BaseException:
@@ -229,8 +229,8 @@ def _bring_up(spec: ContainerSpec, pid: int, control: socket.socket, maps: IdMap
         made=answers.known["made"],
         warnings=answers.known["warnings"],
         strategy=OverlayStrategy(answers.known["strategy"]),
-        network_proxy=wiring.network_proxy,
-        ports=wiring.ports,
+        network_proxy=network.network_proxy,
+        ports=network.ports,
     )
 
 

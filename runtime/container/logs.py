@@ -68,15 +68,15 @@ class OutputLog:
     def write(self, stream: int, chunk: bytes) -> None:
         now = time.time_ns() // 1000
         if stream != self.last[0]:
-            self.settle()
+            self.flush()
         log = self.streams[stream]
         log.append(chunk)
         self.owed = RECORD.pack(now << 1 | stream, log.end)
         if stream != self.last[0] or now - self.last[1] >= _APART_US:
-            self.settle()
+            self.flush()
             self.last = stream, now
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Write the record that is owed."""
         if self.owed:
             self.index.append(self.owed, whole=True)
@@ -152,8 +152,8 @@ class LogPump:
             for pipe, _event in ready:
                 if not self.pump(pipe):
                     poller.unregister(pipe)
-        self.settle()
+        self.flush()
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """What was written so far is in the index."""
-        self._log.settle()
+        self._log.flush()

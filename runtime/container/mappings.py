@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from runtime.errors import ContainerError
 from runtime.kernel import namespaces
-from runtime.kernel.id_maps import IdMap, IdMaps, owner_first, swapped
+from runtime.kernel.id_maps import IdMap, IdMaps, owner_first, swap_map
+from runtime.rootfs.mount_spec import BindMount
 from runtime.rootfs.overlay import LayerMaps
-from runtime.rootfs.wanted import BindMount
 
 _Owner = tuple[int, int, tuple[int, int]]
 """uid and gid on disk, and whose files those are in the container."""
@@ -26,7 +26,7 @@ class Mappings:
     container: int
     """The one that the container lives in; its map is that of the layers, and of files that are root's."""
     swap: int
-    """For the writable directory (`id_maps.swapped`)."""
+    """For the writable directory (`id_maps.swap_map`)."""
     first_ids: tuple[int, int]
     owners: dict[_Owner, int]
     killed: tuple[int, ...]
@@ -55,9 +55,9 @@ def mappings(maps: IdMaps, binds: Iterable[BindMount]) -> Mappings:
     """Those of a container with *maps* and *binds*."""
     uid_base, gid_base = maps.uids.extents[0].outside, maps.gids.extents[0].outside
     owners = [owner for owner in dict.fromkeys(map(_owner, binds)) if owner is not None and owner != (0, 0, (0, 0))]
-    wanted: list[tuple[IdMap, IdMap]] = [(swapped(uid_base), swapped(gid_base))]
+    wanted: list[tuple[IdMap, IdMap]] = [(swap_map(uid_base), swap_map(gid_base))]
     wanted += [(owner_first(uid, uid_base, inside[0]), owner_first(gid, gid_base, inside[1])) for uid, gid, inside in owners]
-    (container, swap, *of_binds), killed = namespaces.user_namespace_and_mappings(maps, wanted)
+    (container, swap, *of_binds), killed = namespaces.make_user_namespaces(maps, wanted)
     known = {(0, 0, (0, 0)): container} | dict(zip(owners, of_binds, strict=True))
     return Mappings(container, swap, (uid_base, gid_base), known, killed)
 

@@ -96,7 +96,7 @@ class OwnerReports:
         location = f"/proc/self/fd/{file}"
         status = os.fstat(file)
         has_xattrs = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
-        known = self._known(location, status.st_ino)
+        known = self._known_owner(location, status.st_ino)
         owner = tuple(old if new == _UNCHANGED else new for old, new in zip(known, (uid, gid), strict=True))
         if stat.S_ISREG(status.st_mode):
             _clear_set_id(location, status.st_mode)
@@ -119,7 +119,7 @@ class OwnerReports:
                 raise OSError(errno.ENOSPC, "the list of owners is full")
         self.others[inode] = path, uid, gid
 
-    def _known(self, location: str, inode: int) -> tuple[int, int]:
+    def _known_owner(self, location: str, inode: int) -> tuple[int, int]:
         if inode in self.others:
             return self.others[inode][1:]
         try:

@@ -13,7 +13,7 @@ from runtime.cgroup.limits import Limits
 from runtime.light_typing import NamedTuple
 from runtime.network.mode import NetworkMode
 from runtime.network.published import PublishedPort
-from runtime.rootfs.wanted import BindMount, DeviceNode, HostFile, LayersMount, ProcCover, Symlink, TmpfsFile, TmpfsMount
+from runtime.rootfs.mount_spec import BindMount, DeviceNode, HostFile, LayersMount, ProcCover, Symlink, TmpfsFile, TmpfsMount
 
 
 class World(NamedTuple):

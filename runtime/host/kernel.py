@@ -37,7 +37,7 @@ def root(machine: Machine) -> Finding:
 def proc(machine: Machine) -> Finding:
     def work() -> str:
         maps = id_maps.choose()
-        namespaces.enter_user_namespace(namespaces.user_namespace(maps), maps)
+        namespaces.enter_user_namespace(namespaces.make_user_namespace(maps), maps)
         libc.unshare(namespaces.NEWNS | namespaces.NEWPID)
         pid = processes.run_in_child(_mount_proc)  # the first process of the new pid namespace may mount its /proc
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

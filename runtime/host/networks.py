@@ -15,7 +15,7 @@ def network_namespaces(machine: Machine) -> Finding:
     def work() -> str:
         if machine.uid != 0:
             maps = id_maps.choose()
-            namespaces.enter_user_namespace(namespaces.user_namespace(maps), maps)
+            namespaces.enter_user_namespace(namespaces.make_user_namespace(maps), maps)
         libc.unshare(namespaces.NEWNET)
         return "`network: none` and `network: host` work"
 

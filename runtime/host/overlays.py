@@ -44,7 +44,7 @@ def mount_api(machine: Machine) -> Finding:
 def overlay_in_user_namespace(machine: Machine) -> Finding:
     def work() -> str:
         maps = id_maps.choose()
-        namespaces.enter_user_namespace(namespaces.user_namespace(maps), maps)
+        namespaces.enter_user_namespace(namespaces.make_user_namespace(maps), maps)
         libc.unshare(namespaces.NEWNS)
         room = mounts.new_mount("tmpfs")
         for directory in ("l", "u", "w"):
@@ -65,7 +65,7 @@ def id_mapped_mounts(machine: Machine) -> Finding:
 
     def work(place: Path) -> str:
         maps = id_maps.choose()
-        mounts.id_map(mounts.clone_tree(place), namespaces.mapping(maps.uids, maps.gids))
+        mounts.id_map(mounts.clone_tree(place), namespaces.make_mapping(maps.uids, maps.gids))
         return f"on {mounts.file_system_name(place)} below `{place.parent}`"
 
     return _with_place(work, lambda: Remedy("set LAUNCH_HOME to a directory on ext4, xfs, btrfs or tmpfs"))

@@ -20,7 +20,7 @@ _SWITCHES = {"user.max_user_namespaces": "28633", "kernel.unprivileged_userns_cl
 def user_namespaces(machine: Machine) -> Finding:
     def work() -> str:
         maps = id_maps.choose()
-        namespaces.enter_user_namespace(namespaces.user_namespace(maps), maps)
+        namespaces.enter_user_namespace(namespaces.make_user_namespace(maps), maps)
         extents = ", ".join(f"{one.inside} is {one.outside} for {one.count}" for one in maps.uids.extents)
         return f"a container's user ids: {extents}"
 

@@ -127,7 +127,7 @@ def unprivileged_range(own: IdMap, wanted: Extent | None) -> Extent | None:
     return None
 
 
-def swapped(base: int) -> IdMap:
+def swap_map(base: int) -> IdMap:
     """The map of the mount that an overlay's upper directory is reached through: disk ids 0… and *base*… change places.
 
     With the plain map the mounter, the host's root, would have no id on that mount and overlayfs could not make its work

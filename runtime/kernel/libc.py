@@ -102,7 +102,7 @@ def _bytes(path: str | os.PathLike[str]) -> bytes:
     return os.fsencode(path)
 
 
-def _checked(result: int, call: str) -> int:
+def _check(result: int, call: str) -> int:
     if result == -1:
         raise _failure(ctypes.get_errno(), call)
     return result
@@ -122,35 +122,35 @@ def system_call(number: int, *arguments: int | bytes | None, shown: str, detail:
 def mount(source: str, target: str | os.PathLike[str], fstype: str = "", flags: int = 0, options: str = "") -> None:
     """mount(2). *options* is limited to one page (4096 bytes) by the kernel."""
     result = _libc.mount(source.encode(), _bytes(target), fstype.encode() or None, flags, options.encode() or None)
-    _checked(result, f"mount({source!r}, {os.fspath(target)!r}, {fstype!r}, {flags:#x}, {options!r})")
+    _check(result, f"mount({source!r}, {os.fspath(target)!r}, {fstype!r}, {flags:#x}, {options!r})")
 
 
 def umount(target: str | os.PathLike[str], flags: int = 0) -> None:
     """umount2(2)."""
-    _checked(_libc.umount2(_bytes(target), flags), f"umount2({os.fspath(target)!r}, {flags:#x})")
+    _check(_libc.umount2(_bytes(target), flags), f"umount2({os.fspath(target)!r}, {flags:#x})")
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """pivot_root(2)."""
     result = _libc.syscall(c_long(_PIVOT_ROOT), c_char_p(new_root.encode()), c_char_p(put_old.encode()))
-    _checked(result, f"pivot_root({new_root!r}, {put_old!r})")
+    _check(result, f"pivot_root({new_root!r}, {put_old!r})")
 
 
 def unshare(flags: int) -> None:
     """unshare(2). With CLONE_NEWUSER the process must have one thread."""
-    _checked(_libc.unshare(flags), f"unshare({flags:#x})")
+    _check(_libc.unshare(flags), f"unshare({flags:#x})")
 
 
 def setns(fd: int, kind: int = 0) -> None:
     """setns(2)."""
-    _checked(_libc.setns(fd, kind), f"setns({fd}, {kind:#x})")
+    _check(_libc.setns(fd, kind), f"setns({fd}, {kind:#x})")
 
 
 def clone(flags: int, *, exit_signal: int, cgroup: int | None = None) -> int:
     """clone(2) with the parent's stack, as fork does: 0 in the child. With the descriptor of a v2 *cgroup* it begins there."""
     python = ctypes.pythonapi
     python.PyOS_BeforeFork()  # the interpreter's own locks, as os.fork() does
-    result = _cloned(flags, exit_signal, cgroup)
+    result = _call_clone(flags, exit_signal, cgroup)
     if result == 0:
         python.PyOS_AfterFork_Child()
         return 0
@@ -164,10 +164,10 @@ def clone(flags: int, *, exit_signal: int, cgroup: int | None = None) -> int:
 def clone_bare(flags: int, *, exit_signal: int, cgroup: int | None = None) -> int:
     """`clone` without the interpreter's fork hooks (locks, seeds of random numbers), which cost more than the call: for a process
     with one thread."""
-    return _checked(_cloned(flags, exit_signal, cgroup), f"clone({flags:#x})")
+    return _check(_call_clone(flags, exit_signal, cgroup), f"clone({flags:#x})")
 
 
-def _cloned(flags: int, exit_signal: int, cgroup: int | None) -> int:
+def _call_clone(flags: int, exit_signal: int, cgroup: int | None) -> int:
     if cgroup is None:
         return int(_clone(_CLONE, flags | exit_signal, 0, 0, 0, 0))
     # struct clone_args; CLONE_INTO_CGROUP.
@@ -181,7 +181,7 @@ def sleeper(flags: int, stack: ctypes.Array[c_char]) -> int:
     killed before *stack* goes, and must get no signal that has a handler."""
     top = (ctypes.addressof(stack) + len(stack)) & ~0xF
     flags |= _CLONE_VM
-    return _checked(_clone_onto(ctypes.cast(_libc.sleep, c_void_p), top, flags, 10), f"clone({flags:#x})")
+    return _check(_clone_onto(ctypes.cast(_libc.sleep, c_void_p), top, flags, 10), f"clone({flags:#x})")
 
 
 def sleeper_stack() -> ctypes.Array[c_char]:
@@ -194,27 +194,25 @@ def openat2(directory: int, path: str | os.PathLike[str] | bytes, flags: int, *,
     how = struct.pack("QQQ", flags, mode, resolve)
     name = path if isinstance(path, bytes) else _bytes(path)
     result = _libc.syscall(c_long(_OPENAT2), c_int(directory), c_char_p(name), c_char_p(how), c_size_t(len(how)))
-    return _checked(
-        result, f"openat2({directory}, {os.fsdecode(name)!r}, flags={flags:#x}, mode={mode:#o}, resolve={resolve:#x})"
-    )
+    return _check(result, f"openat2({directory}, {os.fsdecode(name)!r}, flags={flags:#x}, mode={mode:#o}, resolve={resolve:#x})")
 
 
 def execveat(directory: int, name: bytes, argv: Sequence[bytes], env: Sequence[bytes], flags: int) -> NoReturn:
     """execveat(2)."""
     words, variables = (c_char_p * (len(argv) + 1))(*argv), (c_char_p * (len(env) + 1))(*env)
     result = _libc.syscall(c_long(_EXECVEAT), c_int(directory), c_char_p(name), words, variables, c_int(flags))
-    _checked(result, f"execveat({directory}, {os.fsdecode(name)!r}, …, flags={flags:#x})")
+    _check(result, f"execveat({directory}, {os.fsdecode(name)!r}, …, flags={flags:#x})")
     raise AssertionError("execveat returned")
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
     """close_range(2): close every descriptor from *first* to *last*."""
-    _checked(_libc.syscall(c_long(_CLOSE_RANGE), c_uint(first), c_uint(last), c_uint(0)), f"close_range({first}, {last})")
+    _check(_libc.syscall(c_long(_CLOSE_RANGE), c_uint(first), c_uint(last), c_uint(0)), f"close_range({first}, {last})")
 
 
 def prctl(option: int, argument: int = 0, second: int | None = None) -> int:
     """prctl(2) with one integer argument, or two."""
-    return _checked(_libc.prctl(option, argument, second, 0, 0), f"prctl({option}, {argument}, {second})")
+    return _check(_libc.prctl(option, argument, second, 0, 0), f"prctl({option}, {argument}, {second})")
 
 
 class _FilterProgram(ctypes.Structure):
@@ -226,7 +224,7 @@ class _FilterProgram(ctypes.Structure):
 def seccomp_set_filter(program: bytes) -> None:
     """prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER): *program* is an array of struct sock_filter. Needs no_new_privs."""
     argument = _FilterProgram(len(program) // 8, program)
-    _checked(_libc.prctl(22, 2, ctypes.byref(argument), 0, 0), f"prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, {len(program) // 8})")
+    _check(_libc.prctl(22, 2, ctypes.byref(argument), 0, 0), f"prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, {len(program) // 8})")
 
 
 SECCOMP_NEW_LISTENER = 8
@@ -236,7 +234,7 @@ def seccomp_filter(program: bytes, flags: int) -> int:
     """seccomp(SECCOMP_SET_MODE_FILTER): as `seccomp_set_filter`, with SECCOMP_FILTER_FLAG_* *flags*."""
     argument = _FilterProgram(len(program) // 8, program)
     result = _libc.syscall(c_long(_SECCOMP), c_uint(1), c_uint(flags), ctypes.byref(argument))
-    return _checked(result, f"seccomp(SECCOMP_SET_MODE_FILTER, {flags:#x}, {len(program) // 8})")
+    return _check(result, f"seccomp(SECCOMP_SET_MODE_FILTER, {flags:#x}, {len(program) // 8})")
 
 
 def seccomp_listener(program: bytes) -> int:
@@ -254,7 +252,7 @@ def capset(*, effective: int, permitted: int, inheritable: int = 0) -> None:
     low, high = 0xFFFFFFFF, 32
     sets = (effective, permitted, inheritable)
     data = struct.pack("6I", *(one & low for one in sets), *(one >> high for one in sets))
-    _checked(
+    _check(
         _libc.capset(header, data), f"capset(effective={effective:#x}, permitted={permitted:#x}, inheritable={inheritable:#x})"
     )
 
@@ -262,7 +260,7 @@ def capset(*, effective: int, permitted: int, inheritable: int = 0) -> None:
 def permitted_capabilities() -> int:
     """capget(2) of this thread: the permitted set as a bit mask."""
     data = ctypes.create_string_buffer(24)
-    _checked(_libc.capget(struct.pack("Ii", _CAPABILITY_VERSION_3, 0), data), "capget()")
+    _check(_libc.capget(struct.pack("Ii", _CAPABILITY_VERSION_3, 0), data), "capget()")
     words = struct.unpack("6I", data.raw)
     return int(words[1] | words[4] << 32)
 
@@ -288,20 +286,20 @@ def swap_signal_mask(mask: bytes) -> bytes:
 
 def forget_signal_stack() -> None:
     """sigaltstack(SS_DISABLE): handlers run on the ordinary stack."""
-    _checked(_libc.sigaltstack(struct.pack("PiN", 0, 2, 0), None), "sigaltstack(SS_DISABLE)")
+    _check(_libc.sigaltstack(struct.pack("PiN", 0, 2, 0), None), "sigaltstack(SS_DISABLE)")
 
 
 def statfs_type(path: str | os.PathLike[str]) -> int:
     """statfs(2): `f_type`, the magic number of the file system (linux/magic.h)."""
     buffer = ctypes.create_string_buffer(256)
-    _checked(_libc.statfs(_bytes(path), buffer), f"statfs({os.fspath(path)!r})")
+    _check(_libc.statfs(_bytes(path), buffer), f"statfs({os.fspath(path)!r})")
     return int(struct.unpack_from("l", buffer.raw)[0]) & 0xFFFFFFFF
 
 
 def fstatfs_type(fd: int) -> int:
     """`statfs_type` of an open file, whatever its path is by now."""
     buffer = ctypes.create_string_buffer(256)
-    _checked(_libc.fstatfs(fd, buffer), f"fstatfs({fd})")
+    _check(_libc.fstatfs(fd, buffer), f"fstatfs({fd})")
     return int(struct.unpack_from("l", buffer.raw)[0]) & 0xFFFFFFFF
 
 
@@ -311,27 +309,27 @@ FALLOC_PUNCH_HOLE = 3
 
 def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
     """fallocate(2)."""
-    _checked(_libc.fallocate(fd, mode, offset, length), f"fallocate({fd}, {mode}, {offset}, {length})")
+    _check(_libc.fallocate(fd, mode, offset, length), f"fallocate({fd}, {mode}, {offset}, {length})")
 
 
 def syncfs(fd: int) -> None:
     """syncfs(2): write everything of the file system that holds *fd* to its disk."""
-    _checked(_libc.syncfs(fd), f"syncfs({fd})")
+    _check(_libc.syncfs(fd), f"syncfs({fd})")
 
 
 def inotify_init(flags: int = os.O_CLOEXEC | os.O_NONBLOCK) -> int:
     """inotify_init1(2)."""
-    return _checked(_libc.inotify_init1(flags), f"inotify_init1({flags:#x})")
+    return _check(_libc.inotify_init1(flags), f"inotify_init1({flags:#x})")
 
 
 def inotify_add_watch(fd: int, path: str | os.PathLike[str], mask: int) -> int:
     """inotify_add_watch(2)."""
-    return _checked(_libc.inotify_add_watch(fd, _bytes(path), mask), f"inotify_add_watch({fd}, {os.fspath(path)!r}, {mask:#x})")
+    return _check(_libc.inotify_add_watch(fd, _bytes(path), mask), f"inotify_add_watch({fd}, {os.fspath(path)!r}, {mask:#x})")
 
 
 def inotify_rm_watch(fd: int, watch: int) -> None:
     """inotify_rm_watch(2)."""
-    _checked(_libc.inotify_rm_watch(fd, watch), f"inotify_rm_watch({fd}, {watch})")
+    _check(_libc.inotify_rm_watch(fd, watch), f"inotify_rm_watch({fd}, {watch})")
 
 
 def overwrite_memory(address: int, content: bytes, length: int) -> None:
@@ -346,41 +344,41 @@ def load_library(path: str | os.PathLike[str]) -> None:
 
 def setdomainname(name: str) -> None:
     """setdomainname(2)."""
-    _checked(_libc.setdomainname(name.encode(), len(name.encode())), f"setdomainname({name!r})")
+    _check(_libc.setdomainname(name.encode(), len(name.encode())), f"setdomainname({name!r})")
 
 
 def personality(persona: int) -> None:
     """personality(2)."""
-    _checked(_libc.personality(persona), f"personality({persona:#x})")
+    _check(_libc.personality(persona), f"personality({persona:#x})")
 
 
 def join_session_keyring(name: str | None = None) -> int:
     """keyctl(KEYCTL_JOIN_SESSION_KEYRING): a new session keyring for this process, of that *name* if it is to have one."""
     result = _libc.syscall(c_long(_KEYCTL), c_int(1), c_char_p(None if name is None else name.encode()))
-    return _checked(result, f"keyctl(KEYCTL_JOIN_SESSION_KEYRING, {name!r})")
+    return _check(result, f"keyctl(KEYCTL_JOIN_SESSION_KEYRING, {name!r})")
 
 
 def ioprio_set(pid: int, priority: int) -> None:
     """ioprio_set(2) of one process."""
-    _checked(_libc.syscall(c_long(_IOPRIO_SET), c_int(1), c_int(pid), c_int(priority)), f"ioprio_set(1, {pid}, {priority:#x})")
+    _check(_libc.syscall(c_long(_IOPRIO_SET), c_int(1), c_int(pid), c_int(priority)), f"ioprio_set(1, {pid}, {priority:#x})")
 
 
 def sched_setattr(pid: int, attributes: bytes) -> None:
     """sched_setattr(2): *attributes* is a struct sched_attr."""
     result = _libc.syscall(c_long(_SCHED_SETATTR), c_int(pid), c_char_p(attributes), c_uint(0))
-    _checked(result, f"sched_setattr({pid}, {attributes.hex()})")
+    _check(result, f"sched_setattr({pid}, {attributes.hex()})")
 
 
 def set_mempolicy(mode: int, nodes: bytes, highest: int) -> None:
     """set_mempolicy(2): *nodes* is a bit mask of whole longs for the nodes below *highest*."""
     result = _libc.syscall(c_long(_SET_MEMPOLICY), c_int(mode), c_char_p(nodes or None), c_ulong(highest))
-    _checked(result, f"set_mempolicy({mode:#x}, {nodes.hex()}, {highest})")
+    _check(result, f"set_mempolicy({mode:#x}, {nodes.hex()}, {highest})")
 
 
 def bpf(command: int, attributes: bytes) -> int:
     """bpf(2): *attributes* is a union bpf_attr."""
     result = _libc.syscall(c_long(_BPF), c_int(command), c_char_p(attributes), c_uint(len(attributes)))
-    return _checked(result, f"bpf({command})")
+    return _check(result, f"bpf({command})")
 
 
 def address_of(content: bytes) -> tuple[int, object]:

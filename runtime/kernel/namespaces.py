@@ -29,26 +29,26 @@ _DEBIAN_SWITCH = Path("/proc/sys/kernel/unprivileged_userns_clone")
 _MAX_USER_NAMESPACES = Path("/proc/sys/user/max_user_namespaces")
 
 
-def user_namespace(maps: IdMaps) -> int:
+def make_user_namespace(maps: IdMaps) -> int:
     """A descriptor of a new user namespace with *maps*. It lives as long as somebody holds it or is in it.
 
     The caller owns it, so it may enter it with `enter_user_namespace`.
     """
-    (made,), killed = _made([lambda pid: write_maps(pid, maps)])
+    (made,), killed = _make([lambda pid: write_maps(pid, maps)])
     reap(killed)
     return made
 
 
-def mapping(uids: IdMap, gids: IdMap) -> int:
+def make_mapping(uids: IdMap, gids: IdMap) -> int:
     """A descriptor of a user namespace that nobody enters: the map of an id-mapped mount (needs root)."""
-    (made,), killed = _made([_maps_writer(uids, gids)])
+    (made,), killed = _make([_maps_writer(uids, gids)])
     reap(killed)
     return made
 
 
-def user_namespace_and_mappings(maps: IdMaps, mappings: Sequence[tuple[IdMap, IdMap]]) -> tuple[list[int], tuple[int, ...]]:
-    """`user_namespace` and `mapping` for each of *mappings*, at once; and killed children that the caller has to `reap`."""
-    return _made([lambda pid: write_maps(pid, maps), *(_maps_writer(uids, gids) for uids, gids in mappings)])
+def make_user_namespaces(maps: IdMaps, mappings: Sequence[tuple[IdMap, IdMap]]) -> tuple[list[int], tuple[int, ...]]:
+    """`make_user_namespace`, and `make_mapping` for each of *mappings*, at once; and killed children to be given to `reap`."""
+    return _make([lambda pid: write_maps(pid, maps), *(_maps_writer(uids, gids) for uids, gids in mappings)])
 
 
 def _maps_writer(uids: IdMap, gids: IdMap) -> Callable[[int], None]:
@@ -65,7 +65,7 @@ _STACKS: dict[int, Array[c_char]] = {}
 moment on another processor, and the kernel writes the rest of its sleep where it lay (nanosleep(2), `rem`)."""
 
 
-def _made(writers: Sequence[Callable[[int], None]]) -> tuple[list[int], tuple[int, ...]]:
+def _make(writers: Sequence[Callable[[int], None]]) -> tuple[list[int], tuple[int, ...]]:
     """One new user namespace for each of *writers*, which gets the number of a process in it; and these processes, killed."""
     # A child that only sleeps holds each namespace while its maps are written: they must be written from outside.
     sleepers: list[int] = []
@@ -91,7 +91,7 @@ def _kill(pids: Iterable[int]) -> None:
 
 
 def reap(killed: Iterable[int]) -> None:
-    """Wait for the children that `user_namespace_and_mappings` killed."""
+    """Wait for the children that `make_user_namespaces` killed."""
     for pid in killed:
         stack = _STACKS.pop(pid)  # by now: another thread's next one may have the number
         with suppress(ChildProcessError):  # a process that ignores SIGCHLD
@@ -198,7 +198,7 @@ def within_user_namespace(maps: IdMaps, work: Callable[[], None]) -> None:
     if pid == 0:
         status = 1
         try:
-            enter_user_namespace(user_namespace(maps), maps)
+            enter_user_namespace(make_user_namespace(maps), maps)
             work()
             status = 0
         except OSError as error:

@@ -95,7 +95,7 @@ removexattrat:466 open_tree_attr:467
 """
 
 
-def _parsed(table: str) -> dict[str, int]:
+def _parse(table: str) -> dict[str, int]:
     pairs = (entry.split(":") for entry in table.split())
     return {name: int(number) for name, number in pairs}
 
@@ -103,4 +103,4 @@ def _parsed(table: str) -> dict[str, int]:
 def syscall_numbers(machine: str) -> dict[str, int] | None:
     """Name → number on *machine* (as `os.uname().machine` names it); None when this table lacks the architecture."""
     table = {"x86_64": _X86_64, "aarch64": _AARCH64}.get(machine)
-    return _parsed(table) if table is not None else None
+    return _parse(table) if table is not None else None

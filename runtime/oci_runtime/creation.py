@@ -15,7 +15,7 @@ from pathlib import Path
 
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.entry import fork_into_cgroup, open_entry
-from runtime.container.handshake import bound_socket, channel, failure, receive, send
+from runtime.container.handshake import bind_socket, channel, failure, receive, send
 from runtime.errors import BadContent, ContainerError
 from runtime.kernel import processes
 from runtime.kernel.process_table import start_time
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from runtime.oci_runtime.process.security_labels import Labels
 
 
-class Wanted(NamedTuple):
+class CreateOptions(NamedTuple):
     """What the command line says of a new container."""
 
     container_id: str
@@ -71,7 +71,7 @@ def read_bundle(bundle: Path, config_file: str = "config.json") -> tuple[bytes, 
     return content, config_from_json(document)
 
 
-def create(wanted: Wanted, diagnostics: Diagnostics) -> Record:
+def create(wanted: CreateOptions, diagnostics: Diagnostics) -> Record:
     """Create the container. Raises ContainerError, BadContent or Unsupported; then nothing of it is left."""
     bundle = wanted.bundle.resolve()
     content, config = read_bundle(bundle, wanted.config_file)
@@ -151,7 +151,7 @@ class _Creation:
     """One container while it is made."""
 
     def __init__(
-        self, wanted: Wanted, config: RuntimeConfig, bundle: Path, start: Start, diagnostics: Diagnostics, made: Record
+        self, wanted: CreateOptions, config: RuntimeConfig, bundle: Path, start: Start, diagnostics: Diagnostics, made: Record
     ) -> None:
         self.wanted = wanted
         self.config = config
@@ -222,7 +222,7 @@ class _Creation:
             devices = prepare_devices(linux)
         for tree in (*prepared.values(), *devices.values()):
             ours.callback(os.close, tree)
-        gate = ours.enter_context(bound_socket(self.made.gate))
+        gate = ours.enter_context(bind_socket(self.made.gate))
         console = self.wanted.console
         if self.start.process.terminal and self.wanted.console_socket is not None:
             from runtime.oci_runtime.process.terminal import connect_console

@@ -42,13 +42,13 @@ def _run(hook: Hook, document: bytes, cwd: str | None) -> str | None:
         os.lseek(stdin, 0, os.SEEK_SET)
         pid = processes.fork()
         if pid == 0:
-            _become(hook, stdin, cwd)
-        return _ended(pid, hook.timeout_s)
+            _exec_hook(hook, stdin, cwd)
+        return _wait_for_end(pid, hook.timeout_s)
     finally:
         os.close(stdin)
 
 
-def _become(hook: Hook, stdin: int, cwd: str | None) -> NoReturn:
+def _exec_hook(hook: Hook, stdin: int, cwd: str | None) -> NoReturn:
     try:
         os.dup2(stdin, 0)
         processes.reset_signals()
@@ -62,7 +62,7 @@ def _become(hook: Hook, stdin: int, cwd: str | None) -> NoReturn:
         os._exit(127)
 
 
-def _ended(pid: int, timeout_s: int | None) -> str | None:
+def _wait_for_end(pid: int, timeout_s: int | None) -> str | None:
     if timeout_s is not None:
         pidfd = os.pidfd_open(pid)
         poller = select.poll()

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 
 from runtime.cgroup.freezer import thaw
-from runtime.container.handshake import connected_socket, failure, receive, send
+from runtime.container.handshake import connect_socket, failure, receive, send
 from runtime.errors import ContainerError, RuntimeFailure
 from runtime.oci.runtime_config import RuntimeConfig
 from runtime.oci_runtime import record
@@ -27,7 +27,7 @@ def start(container: Record, config: RuntimeConfig, diagnostics: Diagnostics) ->
     if config.process is None:
         raise ContainerError(f"the configuration of container `{container.container_id}` has no `process`")
     try:
-        connection = connected_socket(container.gate)
+        connection = connect_socket(container.gate)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise ContainerError(f"container `{container.container_id}` was started by somebody else, or has ended") from error
     with connection:

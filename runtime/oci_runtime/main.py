@@ -96,14 +96,14 @@ def _run(name: str, arguments: list[str], context: Context, program: str) -> int
 
 def _usage(program: str) -> str:
     commands = "\n".join(f"  {name:<10} {text}" for name, (_file, text) in COMMANDS.items())
-    return f"usage: {program} [OPTIONS] COMMAND …\n\ncommands:\n{commands}\n\noptions:\n{_listed(GLOBAL_OPTIONS)}"
+    return f"usage: {program} [OPTIONS] COMMAND …\n\ncommands:\n{commands}\n\noptions:\n{_list_options(GLOBAL_OPTIONS)}"
 
 
 def _command_usage(program: str, name: str, synopsis: str, options: Sequence[Option]) -> str:
-    return f"usage: {program} {name} {synopsis}\n\n{COMMANDS[name][1]}\n\noptions:\n{_listed(options)}"
+    return f"usage: {program} {name} {synopsis}\n\n{COMMANDS[name][1]}\n\noptions:\n{_list_options(options)}"
 
 
-def _listed(options: Sequence[Option]) -> str:
+def _list_options(options: Sequence[Option]) -> str:
     lines = []
     for option in options:
         names = (f"-{option.short}, " if option.short else "    ") + f"--{option.name}" + (" VALUE" if option.takes_value else "")

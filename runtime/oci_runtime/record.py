@@ -120,7 +120,7 @@ def _is_name(text: str) -> bool:
     return _LETTERS.issuperset(text) and text not in ("", ".", "..") and not text.startswith("-")
 
 
-def checked_id(container_id: str) -> str:
+def check_id(container_id: str) -> str:
     """A name that is safe as a file's. Raises ContainerError."""
     if not _is_name(container_id) or len(container_id) > 1024:
         raise ContainerError(
@@ -132,7 +132,7 @@ def checked_id(container_id: str) -> str:
 def claim(root: Path, container_id: str) -> Path:
     """Make the directory of a new container. Raises ContainerError when there is one of that name."""
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory = root / checked_id(container_id)
+    directory = root / check_id(container_id)
     try:
         directory.mkdir(mode=0o711)
     except FileExistsError as error:
@@ -142,7 +142,7 @@ def claim(root: Path, container_id: str) -> Path:
 
 def read(root: Path, container_id: str) -> Record:
     """The container *container_id*. Raises ContainerError when there is none."""
-    directory = root / checked_id(container_id)
+    directory = root / check_id(container_id)
     try:
         document = json.loads((directory / "state.json").read_bytes())
     except FileNotFoundError as error:

@@ -15,8 +15,8 @@ from runtime.errors import BadContent, ContainerError
 from runtime.kernel import mounts
 from runtime.kernel.ld_cache import CachedLibrary, with_libraries
 from runtime.kernel.safe_open import open_in_root, read_in_root
+from runtime.rootfs.mount_spec import HostFile, Symlink
 from runtime.rootfs.targets import Root
-from runtime.rootfs.wanted import HostFile, Symlink
 
 _CACHE = "etc/ld.so.cache"
 _CONFIGURATION = "etc/ld.so.conf.d/00-launch-devices.conf"

@@ -15,10 +15,10 @@ from runtime.errors import ContainerError
 from runtime.kernel import mounts
 from runtime.kernel.safe_open import open_in_root
 from runtime.rootfs.memory_files import MemoryFiles
+from runtime.rootfs.mount_spec import BindMount, LayersMount, TmpfsFile, TmpfsMount
 from runtime.rootfs.overlay import STRATEGIES, LayerMaps, OverlayStrategy, mount_overlay
 from runtime.rootfs.owners import lend
 from runtime.rootfs.targets import Root
-from runtime.rootfs.wanted import BindMount, LayersMount, TmpfsFile, TmpfsMount
 
 _RESERVED = ("/proc", "/sys", "/dev")
 

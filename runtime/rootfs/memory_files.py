@@ -6,8 +6,8 @@ import os
 
 from runtime.kernel import libc, mounts
 from runtime.kernel.safe_open import read_in_root
+from runtime.rootfs.mount_spec import TmpfsFile
 from runtime.rootfs.targets import Root
-from runtime.rootfs.wanted import TmpfsFile
 
 _ATTRIBUTES = mounts.ATTR_NOSUID | mounts.ATTR_NODEV | mounts.ATTR_NOEXEC
 

@@ -10,7 +10,7 @@ The kernel can take the layers in these ways, from new to old:
                   so who takes a layer of it shifts it back
 
 For root every layer comes through an id-mapped mount, and the writable directory through one with the swap map of
-`id_maps.swapped`, so that the container's ids are an unprivileged range while everything on disk stays 0-based. Must be called
+`id_maps.swap_map`, so that the container's ids are an unprivileged range while everything on disk stays 0-based. Must be called
 in the initial user namespace then, in a private mount namespace, by a process that ends soon.
 """
 
@@ -27,7 +27,7 @@ from pathlib import Path
 
 from runtime.errors import ContainerError, Unsupported
 from runtime.kernel import libc, mounts
-from runtime.rootfs.shifted_copy import shift_owners, shifted_copy
+from runtime.rootfs.shifted_copy import make_shifted_copy, shift_owners
 
 MOST_LAYERS = 500
 """Linux takes no more (fs/overlayfs/params.c, OVL_MAX_STACK)."""
@@ -90,15 +90,15 @@ def mount_overlay(
             unmapped = error
         except OSError as error:
             if error.errno not in _TOO_OLD:
-                raise _explained(error, overlay_dir) from error
+                raise _explain(error, overlay_dir) from error
             failure = failure or error
     if unmapped is not None:
         raise unmapped
     assert failure is not None, "there is a strategy"
-    raise _explained(failure, overlay_dir) from failure
+    raise _explain(failure, overlay_dir) from failure
 
 
-def _mapped(path: Path, userns: int | None) -> int:
+def _clone_mapped(path: Path, userns: int | None) -> int:
     """A detached copy of the mount at *path*, through the map of *userns*."""
     tree = mounts.clone_tree(path)
     if userns is None:
@@ -148,15 +148,15 @@ def _by_descriptor(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -
     with mounts.FileSystem("overlay") as overlay:
         overlay.set_string("source", "overlay")
         for layer in reversed(layers):
-            overlay.set_fd("lowerdir+", _mapped(layer, maps.layers))
-        writable = _mapped(overlay_dir, maps.upper)
+            overlay.set_fd("lowerdir+", _clone_mapped(layer, maps.layers))
+        writable = _clone_mapped(overlay_dir, maps.upper)
         for key, name in (("upperdir", UPPER), ("workdir", WORK)):
             overlay.set_fd(key, os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=writable))
         _set_options(overlay, maps)
         return overlay.create()
 
 
-def _held(held: ExitStack, fd: int) -> int:
+def _hold(held: ExitStack, fd: int) -> int:
     held.callback(os.close, fd)
     return fd
 
@@ -170,7 +170,7 @@ def _set_options(overlay: mounts.FileSystem, maps: LayerMaps) -> None:
 
 
 def _by_path(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -> int:
-    with _attached(layers, overlay_dir, maps) as names, mounts.FileSystem("overlay") as overlay:
+    with _attach_layers(layers, overlay_dir, maps) as names, mounts.FileSystem("overlay") as overlay:
         overlay.set_string("source", "overlay")
         for name in reversed(names):
             overlay.set_string("lowerdir+", name)
@@ -181,7 +181,7 @@ def _by_path(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -> int:
 
 
 def _by_options(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -> int:
-    with _attached(layers, overlay_dir, maps) as names:
+    with _attach_layers(layers, overlay_dir, maps) as names:
         words = [f"lowerdir={':'.join(reversed(names))}", f"upperdir=w/{UPPER}", f"workdir=w/{WORK}"]
         words += [key if value is None else f"{key}={value}" for key, value in _options(maps).items()]
         os.mkdir("m")
@@ -191,16 +191,16 @@ def _by_options(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -> i
 
 
 @contextmanager
-def _attached(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -> Iterator[list[str]]:
+def _attach_layers(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -> Iterator[list[str]]:
     """Attach the layers at `0`, `1`, … and *overlay_dir* at `w` of a tmpfs, and work there: the names stay short."""
     with ExitStack() as held:
         names = [f"{number:x}" for number in range(len(layers))]
-        trees = {name: _held(held, _mapped(layer, maps.layers)) for name, layer in zip(names, layers, strict=True)}
-        trees["w"] = _held(held, _mapped(overlay_dir, maps.upper))
-        before = _held(held, os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        trees = {name: _hold(held, _clone_mapped(layer, maps.layers)) for name, layer in zip(names, layers, strict=True)}
+        trees["w"] = _hold(held, _clone_mapped(overlay_dir, maps.upper))
+        before = _hold(held, os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
         # Covers *overlay_dir* in this private mount namespace for a moment; everything below was opened before.
-        room = _held(held, mounts.new_mount("tmpfs", {"mode": "755"}))
-        place = _held(held, os.open(overlay_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        room = _hold(held, mounts.new_mount("tmpfs", {"mode": "755"}))
+        place = _hold(held, os.open(overlay_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
         mounts.attach(room, place)
         held.callback(libc.umount, overlay_dir, mounts.MNT_DETACH)
         held.callback(os.fchdir, before)
@@ -220,7 +220,7 @@ def _by_shifted_copies(layers: Sequence[Path], overlay_dir: Path, maps: LayerMap
         raise Unsupported("only root can make shifted copies of layers")
     uid, gid = maps.shift
     shift_owners(overlay_dir / UPPER, uid, gid)
-    return _by_options([shifted_copy(layer, uid, gid) for layer in layers], overlay_dir, LayerMaps(shift=maps.shift))
+    return _by_options([make_shifted_copy(layer, uid, gid) for layer in layers], overlay_dir, LayerMaps(shift=maps.shift))
 
 
 def _before_id_mapped_layers() -> bool:
@@ -236,7 +236,7 @@ _MAKERS = {
 }
 
 
-def _explained(error: OSError, overlay_dir: Path) -> Unsupported | ContainerError:
+def _explain(error: OSError, overlay_dir: Path) -> Unsupported | ContainerError:
     kind = mounts.file_system_name(overlay_dir)
     if kind in ("overlay", "nfs", "fuse", "cifs", "smb3", "lustre"):
         return Unsupported(

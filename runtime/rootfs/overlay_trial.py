@@ -64,11 +64,11 @@ def stack_on(place: Path, strategies: Sequence[OverlayStrategy] = STRATEGIES) ->
     make_writable_directories(place)
     maps = id_maps.choose()
     if maps.kind is id_maps.IdMapKind.RANGED:
-        swap = id_maps.swapped(maps.uids.extents[0].outside)
-        shown = LayerMaps(namespaces.mapping(maps.uids, maps.gids), namespaces.mapping(swap, swap))
+        swap = id_maps.swap_map(maps.uids.extents[0].outside)
+        shown = LayerMaps(namespaces.make_mapping(maps.uids, maps.gids), namespaces.make_mapping(swap, swap))
     else:
         shown = LayerMaps()
-        namespaces.enter_user_namespace(namespaces.user_namespace(maps), maps)
+        namespaces.enter_user_namespace(namespaces.make_user_namespace(maps), maps)
     libc.unshare(namespaces.NEWNS)
     mounts.make_private()
     return mount_overlay([layer], place, maps=shown, strategies=strategies)[1]

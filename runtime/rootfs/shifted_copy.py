@@ -16,7 +16,7 @@ from runtime.rootfs.removal import remove_tree
 _LEFT_OUT = ("security.capability",)
 
 
-def shifted_copy(layer: Path, uid: int, gid: int) -> Path:
+def make_shifted_copy(layer: Path, uid: int, gid: int) -> Path:
     """The copy of *layer* with *uid* and *gid* added to every owner; made if there is none. Safe for concurrent callers."""
     copy = layer.parent / f"shifted-{uid}-{gid}"
     if layer.name != "root":  # not a layer of the store: several may share a parent
@@ -42,12 +42,12 @@ def shift_owners(directory: Path, uid: int, gid: int) -> None:
             if name in names and name != "." and not os.path.islink(path):
                 continue  # comes as "." of its own turn
             found = os.lstat(path)
-            os.chown(path, _shifted(found.st_uid, uid), _shifted(found.st_gid, gid), follow_symlinks=False)
+            os.chown(path, _shift(found.st_uid, uid), _shift(found.st_gid, gid), follow_symlinks=False)
             if not os.path.islink(path):
                 os.chmod(path, found.st_mode & 0o7777)  # chown takes setuid bits away
 
 
-def _shifted(number: int, by: int) -> int:
+def _shift(number: int, by: int) -> int:
     """What a builder laid into a writable directory beforehand is 0-based, beside what a container wrote there."""
     is_shifted = number >= abs(by)
     return number if is_shifted is (by > 0) else number + by

@@ -16,8 +16,8 @@ from runtime.kernel.mountinfo import parse_mountinfo
 from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
 from runtime.rootfs.covered_paths import hide_paths, open_existing
 from runtime.rootfs.device_files import make_link
+from runtime.rootfs.mount_spec import DeviceNode, ProcCover, Symlink
 from runtime.rootfs.targets import Root
-from runtime.rootfs.wanted import DeviceNode, ProcCover, Symlink
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 LINKS = {
@@ -60,13 +60,13 @@ def mount_sys(root: Root, *, own_network: bool) -> None:
         mounts.set_attributes(tree, _CLOSED | mounts.ATTR_RDONLY, recursive=True)
     _attach_at_top(root, tree, "sys")
     if not own_network:
-        hide_paths(root, _mounted_below("/sys"))
+        hide_paths(root, _mount_points_below("/sys"))
     if libc.statfs_type("/sys/fs/cgroup") == mounts.CGROUP2_MAGIC:
         # The program's own cgroup is its root: programs that ask for their limits find them.
         root.attach(mounts.new_mount("cgroup2", attributes=_CLOSED | mounts.ATTR_RDONLY), "/sys/fs/cgroup")
 
 
-def _mounted_below(directory: str) -> list[str]:
+def _mount_points_below(directory: str) -> list[str]:
     """The outermost mount points below *directory*, as this process sees them."""
     with open("/proc/self/mountinfo") as file:
         points = sorted({mount.point for mount in parse_mountinfo(file.read())})

@@ -27,13 +27,13 @@ class Root:
 
     def directory(self, target: str, *, owner: tuple[int, int] | None = None, mode: int = 0o755) -> int:
         """A descriptor for the directory *target*."""
-        return self._found(target, make_directories, owner or self.owner, mode)
+        return self._open_or_make(target, make_directories, owner or self.owner, mode)
 
     def file(self, target: str) -> int:
         """A descriptor for the file *target*."""
-        return self._found(target, make_file, self.owner, 0o644)
+        return self._open_or_make(target, make_file, self.owner, 0o644)
 
-    def _found(self, target: str, make: _Maker, owner: tuple[int, int] | None, mode: int) -> int:
+    def _open_or_make(self, target: str, make: _Maker, owner: tuple[int, int] | None, mode: int) -> int:
         try:
             fd, made = make(self.fd, target.strip("/"), mode=mode, owner=owner)
         except OSError as error:

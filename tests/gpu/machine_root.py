@@ -13,7 +13,7 @@ from runtime.container.run_once import run_to_completion
 from runtime.container.spec import ContainerSpec
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.inject import injection
-from runtime.rootfs.wanted import BindMount
+from runtime.rootfs.mount_spec import BindMount
 
 _LINKS = ("bin", "lib", "lib64", "sbin")
 

@@ -24,7 +24,7 @@ import os, threading
 from pathlib import Path
 from runtime.container import lifecycle
 from runtime.container.exec_inside import ExecRequest, exec_inside
-from runtime.container.handshake import connected_socket
+from runtime.container.handshake import connect_socket
 from runtime.errors import ContainerError
 from runtime.kernel.id_maps import IdMapKind
 from runtime.rootfs.wanted import BindMount, TmpfsMount

@@ -16,13 +16,13 @@ import pytest
 
 from runtime.container import lifecycle, spawn
 from runtime.container.exec_inside import ExecRequest, exec_inside
-from runtime.container.handshake import connected_socket
+from runtime.container.handshake import connect_socket
 from runtime.container.run_once import run_to_completion
 from runtime.container.spec import ProcessExit
 from runtime.kernel import libc, processes
 from runtime.kernel.id_maps import IdMapKind
+from runtime.rootfs.mount_spec import BindMount
 from runtime.rootfs.removal import remove_tree
-from runtime.rootfs.wanted import BindMount
 from tests.kernel.attacks import attacked
 from tests.kernel.forked import forked
 from tests.kernel.test_container_rootless import KINDS, as_user, home, kinds
@@ -228,17 +228,17 @@ def test_hostile_words_to_init_end_no_training(tmp_path: Path) -> None:
         b'{"adopt": {"a": [1]}}',
     ]
     with running(tmp_path, "/usr/bin/sleep", "60") as entrance:
-        callers = [connected_socket(entrance) for _ in words]
+        callers = [connect_socket(entrance) for _ in words]
         for caller, word in zip(callers, words, strict=True):
             read_end, write_end = os.pipe()
             socket.send_fds(caller, [word], [read_end, write_end, write_end, read_end])
             os.close(read_end)
             os.close(write_end)
-        adopter = connected_socket(entrance)
+        adopter = connect_socket(entrance)
         adopter.send(b'{"adopt": true}')
         assert adopter.recv(4096)
         adopter.send(b"{")
-        many = [connected_socket(entrance) for _ in range(64)]
+        many = [connect_socket(entrance) for _ in range(64)]
         assert "alive\n" == said_by(entrance, "/usr/bin/echo", "alive")
         assert None is lifecycle.read_exit(tmp_path / "exit.json")
         for one in (*callers, *many, adopter):

@@ -11,7 +11,7 @@ import pytest
 from runtime.container import lifecycle
 from runtime.kernel import capabilities
 from runtime.kernel.id_maps import RANGE_BASE
-from runtime.rootfs.wanted import DeviceNode, TmpfsFile
+from runtime.rootfs.mount_spec import DeviceNode, TmpfsFile
 from tests.kernel.userland import inside, python_spec
 
 pytestmark = pytest.mark.requires("root", "overlayfs", "idmapped-mounts", "userns", "proc", "netns")

@@ -22,7 +22,7 @@ from runtime.container.spec import ContainerSpec, ProcessExit
 from runtime.errors import ContainerError
 from runtime.file_lock import is_locked, open_locked
 from runtime.kernel import libc, mounts
-from runtime.rootfs.wanted import BindMount
+from runtime.rootfs.mount_spec import BindMount
 from tests.kernel.forked import forked
 from tests.kernel.userland import PYTHON, make_spec, python_spec, run
 
@@ -316,7 +316,7 @@ def test_the_program_goes_on_without_its_supervisor_and_loses_no_line(tmp_path: 
     """Much more than a pipe holds, with nobody to read it."""
     go = tmp_path / "go"
     go.mkdir()
-    from runtime.rootfs.wanted import BindMount
+    from runtime.rootfs.mount_spec import BindMount
 
     script = "while [ ! -e /go/now ]; do sleep 0.01; done; seq 1 400000; echo done >&2; exit 6"
     supervisor = Supervisor(tmp_path, make_spec(tmp_path, "sh", "-c", script, binds=(BindMount(go, "/go"),)))

@@ -15,8 +15,8 @@ from runtime.container import lifecycle
 from runtime.container.run_once import run_to_completion
 from runtime.errors import ContainerError
 from runtime.kernel import libc, mounts, namespaces
+from runtime.rootfs.mount_spec import BindMount, HostFile, ProcCover, Symlink, TmpfsFile, TmpfsMount
 from runtime.rootfs.overlay import STRATEGIES, OverlayStrategy
-from runtime.rootfs.wanted import BindMount, HostFile, ProcCover, Symlink, TmpfsFile, TmpfsMount
 from tests.kernel.overlay_strategies import skip_unless_here
 from tests.kernel.userland import base_layer, inside, make_spec, python_spec, run
 

@@ -69,9 +69,9 @@ except RuntimeFailure as error:
 def test_no_user_namespaces_left_names_the_switch() -> None:
     def make() -> None:
         maps = id_maps.choose()
-        namespaces.enter_user_namespace(namespaces.user_namespace(maps), maps)
+        namespaces.enter_user_namespace(namespaces.make_user_namespace(maps), maps)
         Path("/proc/sys/user/max_user_namespaces").write_text("0")  # that of the namespace that we are in
-        namespaces.user_namespace(id_maps.single(0, 0))
+        namespaces.make_user_namespace(id_maps.single(0, 0))
 
     said = refusal(make)
     assert said.startswith("Unsupported: no user namespace can be made here")

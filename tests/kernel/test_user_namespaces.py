@@ -36,7 +36,7 @@ def test_what_a_killed_maker_leaves_asleep_does_not_sleep_for_ever() -> None:
 
 
 def test_a_namespace_outlives_the_child_that_held_it() -> None:
-    fd = namespaces.user_namespace(id_maps.single(os.geteuid(), os.getegid()))
+    fd = namespaces.make_user_namespace(id_maps.single(os.geteuid(), os.getegid()))
     assert os.readlink(f"/proc/self/fd/{fd}").startswith("user:[")
     os.close(fd)
 
@@ -50,11 +50,11 @@ def test_namespaces_made_at_once_have_children_that_share_no_stack(monkeypatch: 
 
     def make_another(sleeper: int) -> None:
         namespaces.write_maps(sleeper, maps)
-        os.close(namespaces.user_namespace(maps))
+        os.close(namespaces.make_user_namespace(maps))
 
     (made,), killed = namespaces._made([make_another])
     os.close(made)
-    os.close(namespaces.user_namespace(maps))  # the first one is killed, and perhaps not dead
+    os.close(namespaces.make_user_namespace(maps))  # the first one is killed, and perhaps not dead
     namespaces.reap(killed)
     first, second, third = stacks
     assert first not in (second, third)

@@ -14,7 +14,7 @@ from typing import Any
 from runtime.container.lifecycle import remove_overlay
 from runtime.container.run_once import run_to_completion
 from runtime.container.spec import ContainerSpec, ProcessExit
-from runtime.rootfs.wanted import BindMount
+from runtime.rootfs.mount_spec import BindMount
 
 PYTHON = os.path.realpath(sys.executable)
 _PREFIX = Path(sys.base_prefix).resolve()

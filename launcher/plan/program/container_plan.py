@@ -21,7 +21,7 @@ from runtime.container.spec import ContainerSpec
 from runtime.network.addresses import host_name
 from runtime.network.mode import NetworkMode
 from runtime.network.published import parse as parse_port
-from runtime.rootfs.wanted import BindMount, TmpfsFile
+from runtime.rootfs.mount_spec import BindMount, TmpfsFile
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.records import Image
 from runtime.store.store import Store

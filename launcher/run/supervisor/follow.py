@@ -162,7 +162,7 @@ class _Follower:
                     pass
             except BlockingIOError:
                 continue
-        self.pump.settle()
+        self.pump.flush()
 
     def _obey_signals(self, requests: list[signal.Signals]) -> None:
         for request in requests:

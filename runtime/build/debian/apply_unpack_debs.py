@@ -28,7 +28,7 @@ from runtime.build.step_label import step_label
 from runtime.errors import BadContent, BuildError
 from runtime.layer.tree import Tree
 from runtime.plurals import counted
-from runtime.rootfs.wanted import BindMount
+from runtime.rootfs.mount_spec import BindMount
 from runtime.store.records import Layer
 from runtime.store.store import Store
 

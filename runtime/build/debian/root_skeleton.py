@@ -15,7 +15,7 @@ from pathlib import Path
 from runtime.build.debian.apt_conf import proxy_environ, read_apt_conf
 from runtime.build.debian.debian_base import FIRST_DAY, SHADOW_GID
 from runtime.build.debian.unpack import RootWriter
-from runtime.rootfs.wanted import TmpfsFile
+from runtime.rootfs.mount_spec import TmpfsFile
 
 APT_SOURCE = "/etc/apt/sources.list.d/debian.sources"
 """Where a build step finds `apt_source_text`."""

@@ -17,8 +17,8 @@ from runtime.build.debian.apt_sources import find_archives, names_an_archive
 from runtime.build.debian.root_skeleton import APT_SOURCE, apt_proxy_file, apt_source_text
 from runtime.build.layers_below import LayersBelow
 from runtime.errors import BuildError
+from runtime.rootfs.mount_spec import TmpfsFile
 from runtime.rootfs.overlay import make_writable_directories
-from runtime.rootfs.wanted import TmpfsFile
 
 _PATH = APT_SOURCE.lstrip("/")
 _LIST = "etc/apt/sources.list"

@@ -20,7 +20,7 @@ from runtime.build.wheels.wheel_tree import LaidOut
 from runtime.container.spec import ContainerSpec
 from runtime.errors import BuildError
 from runtime.layer.tree import TreeEntry
-from runtime.rootfs.wanted import BindMount
+from runtime.rootfs.mount_spec import BindMount
 
 _ROOTS = "/run/launch-build/roots"
 _WORKER = "/run/launch-build/compile_worker.py"

@@ -23,7 +23,7 @@ from runtime.build.wheels.wheel_fetch import install_arguments, requirements_of,
 from runtime.container.spec import ContainerSpec
 from runtime.errors import BadContent, BuildError, NetworkError, ToolFailed
 from runtime.network.mode import NetworkMode
-from runtime.rootfs.wanted import BindMount
+from runtime.rootfs.mount_spec import BindMount
 
 _PLACE = "/run/launch-build"
 _PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"

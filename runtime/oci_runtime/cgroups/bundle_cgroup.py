@@ -111,14 +111,14 @@ def _write(directory: Path, setting: Setting) -> None:
     except OSError as error:
         if error.errno == errno.ENOENT and not setting.required:
             return
-        if setting.file == "memory.limit_in_bytes" and _raised_with_swap(directory, setting):
+        if setting.file == "memory.limit_in_bytes" and _raise_with_swap(directory, setting):
             return
         raise ContainerError(
             f"cannot write `{setting.value}` to `{directory / setting.file}`: {(error.strerror or '').lower()}"
         ) from error
 
 
-def _raised_with_swap(directory: Path, setting: Setting) -> bool:
+def _raise_with_swap(directory: Path, setting: Setting) -> bool:
     """v1 keeps memory below memory and swap: raising both, the second must go first."""
     try:
         write_value(directory / "memory.memsw.limit_in_bytes", setting.value)

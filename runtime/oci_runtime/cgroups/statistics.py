@@ -43,14 +43,14 @@ def _cpu_v2(v2: Path | None) -> dict[str, Any] | None:
     if v2 is None:
         return None
     stat = v2 / "cpu.stat"
-    used = {name: _scaled(read_keyed(stat, f"{key}_usec"), 1000) for name, key in _V2_CPU.items()}
+    used = {name: _scale(read_keyed(stat, f"{key}_usec"), 1000) for name, key in _V2_CPU.items()}
     return {"usage": used, "throttling": _throttling(stat, "throttled_usec", 1000)}
 
 
 def _throttling(stat: Path | None, time_key: str, scale: int) -> dict[str, Any] | None:
     if stat is None or (periods := read_keyed(stat, "nr_periods")) is None:
         return None
-    held = _scaled(read_keyed(stat, time_key), scale)
+    held = _scale(read_keyed(stat, time_key), scale)
     return {"periods": periods, "throttledPeriods": read_keyed(stat, "nr_throttled"), "throttledTime": held}
 
 
@@ -142,7 +142,7 @@ def _limit(file: Path) -> int | None:
     return (1 << 64) - 1 if value == "max" else read_number(file)
 
 
-def _scaled(value: int | None, factor: int) -> int | None:
+def _scale(value: int | None, factor: int) -> int | None:
     return None if value is None else value * factor
 
 

@@ -10,7 +10,7 @@ from types import FrameType
 
 from runtime.oci.runtime_config import RuntimeConfig
 from runtime.oci_runtime.command_line import Command, Context, Option, Parsed
-from runtime.oci_runtime.creation import Wanted, create, read_bundle
+from runtime.oci_runtime.creation import CreateOptions, create, read_bundle
 from runtime.oci_runtime.lifecycle import destroy, start
 from runtime.oci_runtime.record import Record
 
@@ -27,15 +27,15 @@ _OPTIONS = (
 
 
 def _create(given: Parsed, context: Context) -> int:
-    create(_wanted(given, context), context.diagnostics)
+    create(_create_options(given, context), context.diagnostics)
     return 0
 
 
-def _wanted(given: Parsed, context: Context) -> Wanted:
+def _create_options(given: Parsed, context: Context) -> CreateOptions:
     """What the options ask for."""
     pid_file, console = given.value("pid-file"), given.value("console-socket")
     activated = os.environ.get("LISTEN_FDS", "")
-    return Wanted(
+    return CreateOptions(
         container_id=given.one_id(),
         root=context.root,
         bundle=Path(given.value("bundle") or "."),
@@ -56,7 +56,7 @@ _NOT_FORWARDED = (signal.SIGCHLD, signal.SIGURG, signal.SIGPIPE, signal.SIGWINCH
 
 
 def _run(given: Parsed, context: Context) -> int:
-    wanted = _wanted(given, context)
+    wanted = _create_options(given, context)
     detached = given.flag("detach")
     console = None
     if not detached and wanted.console_socket is None and _wants_terminal(wanted):
@@ -76,7 +76,7 @@ def _run(given: Parsed, context: Context) -> int:
     return code
 
 
-def _wants_terminal(wanted: Wanted) -> bool:
+def _wants_terminal(wanted: CreateOptions) -> bool:
     _content, config = read_bundle(wanted.bundle, wanted.config_file)
     return config.process is not None and config.process.terminal
 

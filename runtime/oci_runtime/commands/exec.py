@@ -13,7 +13,7 @@ from runtime.oci.runtime_config import CapabilitySets, Process, RuntimeConfig, U
 from runtime.oci_runtime import record
 from runtime.oci_runtime.command_line import Command, Context, Option, Parsed, UsageError
 from runtime.oci_runtime.creation import write_pid_file
-from runtime.oci_runtime.process.exec_process import Joining, join
+from runtime.oci_runtime.process.exec_process import ExecOptions, exec_in
 
 _OPTIONS = (
     Option("process", "p", True, "file with `process` of the runtime-spec"),
@@ -54,7 +54,7 @@ def _exec(given: Parsed, context: Context) -> int:
             connection = terminal.connect_console(Path(console).absolute())
         else:
             ours, connection = socket.socketpair()
-    pid = join(container, config, process, Joining(connection, given.number("preserve-fds"), given.value("cgroup")))
+    pid = exec_in(container, config, process, ExecOptions(connection, given.number("preserve-fds"), given.value("cgroup")))
     if pid_file:
         write_pid_file(Path(pid_file).absolute(), pid)
     if ours is not None:
@@ -75,7 +75,7 @@ def _show_terminal(console: socket.socket) -> None:
 
 def _process(given: Parsed, config: RuntimeConfig) -> Process:
     """The process to start; labels that it says nothing of are the container's."""
-    process = _described(given, config)
+    process = _read_process(given, config)
     of_container = config.process or process
     return process._replace(
         apparmor_profile=given.value("apparmor") or process.apparmor_profile or of_container.apparmor_profile,
@@ -83,7 +83,7 @@ def _process(given: Parsed, config: RuntimeConfig) -> Process:
     )
 
 
-def _described(given: Parsed, config: RuntimeConfig) -> Process:
+def _read_process(given: Parsed, config: RuntimeConfig) -> Process:
     file = given.value("process")
     if file is not None:
         try:

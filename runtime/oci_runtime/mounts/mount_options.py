@@ -74,7 +74,7 @@ def plan_mount(kind: str | None, options: Sequence[str]) -> MountPlan:
     found = MountPlan(bind=kind == "bind")
     data: list[tuple[str, str | None]] = []
     for option in options:
-        sorted_in = _sorted_in(found, option)
+        sorted_in = _sort_in(found, option)
         if sorted_in is not None:
             found = sorted_in
         elif option and option not in _IGNORED:
@@ -83,7 +83,7 @@ def plan_mount(kind: str | None, options: Sequence[str]) -> MountPlan:
     return found._replace(data=tuple(data))
 
 
-def _sorted_in(found: MountPlan, option: str) -> MountPlan | None:
+def _sort_in(found: MountPlan, option: str) -> MountPlan | None:
     """*found* with *option*; None when it is the file system's."""
     if option in _ATTRIBUTES:
         added, removed = _ATTRIBUTES[option]

@@ -63,7 +63,7 @@ def prepare_mounts(config: RuntimeConfig, bundle: Path) -> dict[int, int]:
                 uids, gids = mount.uid_mappings or config.linux.uid_mappings, mount.gid_mappings or config.linux.gid_mappings
                 if not uids or not gids:
                     raise BadContent(f"the mount at `{mount.destination}` shall be id-mapped and there are no mappings")
-                mounts.id_map(tree, namespaces.mapping(id_map(uids), id_map(gids)), recursive=plan.id_mapped_recursive)
+                mounts.id_map(tree, namespaces.make_mapping(id_map(uids), id_map(gids)), recursive=plan.id_mapped_recursive)
         except OSError as error:
             raise ContainerError(f"cannot mount `{source}` at `{mount.destination}`: {error.strerror}") from error
     return prepared

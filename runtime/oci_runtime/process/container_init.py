@@ -29,7 +29,7 @@ from runtime.oci_runtime.mounts.device_nodes import make_devices
 from runtime.oci_runtime.mounts.mount_options import propagation_flags
 from runtime.oci_runtime.mounts.rootfs import change_root, find_rootfs, open_rootfs
 from runtime.oci_runtime.process.process_attributes import memory_policy
-from runtime.oci_runtime.process.program_start import Start, become, environment, find_program, own_streams
+from runtime.oci_runtime.process.program_start import Start, environment, exec_program, find_program, own_streams
 from runtime.oci_runtime.process.sysctl import check_setting
 from runtime.rootfs.covered_paths import hide_paths, protect_paths
 from runtime.rootfs.targets import Root
@@ -278,6 +278,6 @@ def _wait_at_gate(params: InitParams, program: str, env: dict[str, str]) -> NoRe
         hooks = params.config.hooks.start_container
         if hooks:
             run_hooks(hooks, "startContainer", {**params.state, "pid": os.getpid(), "status": "created"})
-        become(params.start, program, env)
+        exec_program(params.start, program, env)
     except BaseException as error:
         report_and_exit(connection, error)

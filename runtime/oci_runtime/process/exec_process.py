@@ -24,14 +24,14 @@ from runtime.oci.runtime_config import Process, RuntimeConfig
 from runtime.oci_runtime.creation import prepare_start
 from runtime.oci_runtime.process.container_init import FLAGS, become_root
 from runtime.oci_runtime.process.process_attributes import set_limits, set_priorities
-from runtime.oci_runtime.process.program_start import Start, become, environment, find_program, own_streams
+from runtime.oci_runtime.process.program_start import Start, environment, exec_program, find_program, own_streams
 from runtime.oci_runtime.record import Record
 from runtime.rootfs.targets import Root
 
 _FILES = {"mount": "mnt", "network": "net", "time": "time_for_children", "pid": "pid"}
 
 
-class Joining(NamedTuple):
+class ExecOptions(NamedTuple):
     """What `exec` wants beside the process."""
 
     console: socket.socket | None = None
@@ -40,7 +40,7 @@ class Joining(NamedTuple):
     """Below the container's own."""
 
 
-def join(container: Record, config: RuntimeConfig, process: Process, joining: Joining) -> int:
+def exec_in(container: Record, config: RuntimeConfig, process: Process, options: ExecOptions) -> int:
     """Start *process* in *container*; its number. It is our child. Raises ContainerError."""
     start = prepare_start(config, process)
     pidfd = os.pidfd_open(container.pid)
@@ -50,15 +50,15 @@ def join(container: Record, config: RuntimeConfig, process: Process, joining: Jo
         flags, in_user_namespace = _namespaces(container.pid)
         root = os.open(f"/proc/{container.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         control, theirs = channel()
-        with open_entry(_cgroup(container, joining.cgroup)) as (directory, files):
+        with open_entry(_cgroup(container, options.cgroup)) as (directory, files):
             first, cgroups = fork_into_cgroup(directory, files)
             if first == 0:
                 control.close()
-                _run_exec(container, config, start, joining, theirs, pidfd, root, flags, in_user_namespace, cgroups)
+                _run_exec(container, config, start, options, theirs, pidfd, root, flags, in_user_namespace, cgroups)
         theirs.close()
         os.close(root)
         with control:
-            return _serve(control, container, process, joining, first)
+            return _serve(control, container, process, options, first)
     finally:
         os.close(pidfd)
 
@@ -77,7 +77,7 @@ def _namespaces(pid: int) -> tuple[int, bool]:
     return flags, bool(flags & FLAGS["user"])
 
 
-def _serve(control: socket.socket, container: Record, process: Process, joining: Joining, first: int) -> int:
+def _serve(control: socket.socket, container: Record, process: Process, options: ExecOptions, first: int) -> int:
     pid = 0
     while True:
         message = receive(control)
@@ -130,7 +130,7 @@ def _run_exec(
     container: Record,
     config: RuntimeConfig,
     start: Start,
-    joining: Joining,
+    options: ExecOptions,
     control: socket.socket,
     pidfd: int,
     root: int,
@@ -141,8 +141,8 @@ def _run_exec(
     try:
         gc.freeze()
         kept = [control.fileno(), pidfd, root, *start.descriptors]
-        kept += [] if joining.console is None else [joining.console.fileno()]
-        processes.close_fds(keep=kept, first=3 + joining.preserved)
+        kept += [] if options.console is None else [options.console.fileno()]
+        processes.close_fds(keep=kept, first=3 + options.preserved)
         processes.make_undumpable()
         enter(cgroups)
         _set_affinity(start.process)
@@ -162,12 +162,12 @@ def _run_exec(
             os._exit(0)
         if not flags & (FLAGS["pid"] | FLAGS["time"]):
             send(control, {"pid": os.getpid()})
-        _run_process(container, start, joining, control)
+        _run_process(container, start, options, control)
     except BaseException as error:
         report_and_exit(control, error)
 
 
-def _run_process(container: Record, start: Start, joining: Joining, control: socket.socket) -> NoReturn:
+def _run_process(container: Record, start: Start, options: ExecOptions, control: socket.socket) -> NoReturn:
     try:
         with suppress(OSError):  # no keyrings in this kernel, or a filter around us
             libc.join_session_keyring(container.container_id)
@@ -176,13 +176,13 @@ def _run_process(container: Record, start: Start, joining: Joining, control: soc
             from runtime.oci_runtime.process.terminal import take_new_terminal
 
             root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            take_new_terminal(Root(root, None), start.process, joining.console)
+            take_new_terminal(Root(root, None), start.process, options.console)
             os.close(root)
         else:
             own_streams(start.process.user.uid)
         env = environment(start)
         program = find_program(start.process, env)
         ask(control, "limit")
-        become(start, program, env)
+        exec_program(start, program, env)
     except BaseException as error:
         report_and_exit(control, error)

@@ -39,7 +39,7 @@ class CompiledFilter(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What `become` needs beside the document."""
+    """What `exec_program` needs beside the document."""
 
     process: Process
     seccomp: CompiledFilter | None
@@ -116,7 +116,7 @@ def own_streams(uid: int) -> None:
                 raise
 
 
-def become(start: Start, program: str, env: Mapping[str, str]) -> NoReturn:
+def exec_program(start: Start, program: str, env: Mapping[str, str]) -> NoReturn:
     """Become the program. Raises OSError or ContainerError when that can't be."""
     process = start.process
     os.umask(0o022 if process.user.umask is None else process.user.umask)

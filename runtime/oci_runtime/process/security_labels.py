@@ -40,7 +40,7 @@ class Labels(NamedTuple):
         os.close(self.proc)
 
     def _write(self, what: str, label: str, path: str, text: str) -> None:
-        fd = _opened(self.proc, path, os.O_WRONLY)
+        fd = _open_attribute(self.proc, path, os.O_WRONLY)
         try:
             os.write(fd, text.encode())
         except OSError as error:
@@ -90,11 +90,11 @@ def apparmor_word(current: str, *, no_new_privileges: bool) -> str:
 
 
 def _read(proc: int, path: str) -> str:
-    with open(_opened(proc, path, os.O_RDONLY)) as file:
+    with open(_open_attribute(proc, path, os.O_RDONLY)) as file:
         return file.read()
 
 
-def _opened(proc: int, path: str, flags: int) -> int:
+def _open_attribute(proc: int, path: str, flags: int) -> int:
     """A file of this thread on *proc*, which must be a /proc, with nothing mounted over what leads there."""
     if libc.fstatfs_type(proc) != _PROC_SUPER_MAGIC:
         raise ContainerError("/proc is no proc file system")

@@ -20,7 +20,7 @@ def write(run_dir: RunDir, *chunks: tuple[int, bytes], kept: int | None = None, 
         for stream, chunk in chunks:
             log.write(stream, chunk)
         if settled:
-            log.settle()
+            log.flush()
 
 
 def shown(run_dir: RunDir) -> list[tuple[int, bytes]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.cgroup.oom import OomKills, explained_oom_kills, kills_on_this_machine, oom_kills
+from runtime.cgroup.oom import OomKills, explain_oom_kills, kills_on_this_machine, oom_kills
 
 MIB = 1 << 20
 
@@ -30,14 +30,14 @@ def v1(directory: Path, *, limit: int, peak: int, killed: int = 0) -> Path:
 
 
 def test_nobody_was_killed(tmp_path):
-    assert explained_oom_kills(v2(tmp_path, limit="100")) is None
-    assert explained_oom_kills(None) is None
+    assert explain_oom_kills(v2(tmp_path, limit="100")) is None
+    assert explain_oom_kills(None) is None
     assert 0 == oom_kills(tmp_path / "none")
 
 
 def test_at_its_own_limit(tmp_path):
     own = v2(tmp_path / "own", limit=str(64 * MIB), ran_out=1, killed=2)
-    assert OomKills(2, limit_bytes=64 * MIB, cgroup=own) == explained_oom_kills(own)
+    assert OomKills(2, limit_bytes=64 * MIB, cgroup=own) == explain_oom_kills(own)
 
 
 def test_at_the_limit_of_the_job_around_it(tmp_path):
@@ -45,29 +45,29 @@ def test_at_the_limit_of_the_job_around_it(tmp_path):
     job = v2(tmp_path / "job", limit=str(128 * MIB), ran_out=1, killed=1)
     own = v2(job / "step" / "own", limit=str(64 * MIB), killed=1)
     v2(job / "step", killed=1)
-    assert OomKills(1, own=False, limit_bytes=128 * MIB, cgroup=job) == explained_oom_kills(own)
+    assert OomKills(1, own=False, limit_bytes=128 * MIB, cgroup=job) == explain_oom_kills(own)
 
 
 def test_another_container_that_ran_out_is_not_taken_for_the_job(tmp_path):
     """`memory.events` of the job counts those below it; the local file does not."""
     job = v2(tmp_path / "job", limit=str(128 * MIB), below=3, killed=1)
-    assert OomKills(1, own=False) == explained_oom_kills(v2(job / "own", limit=str(64 * MIB), killed=1))
+    assert OomKills(1, own=False) == explain_oom_kills(v2(job / "own", limit=str(64 * MIB), killed=1))
 
 
 def test_on_a_machine_without_memory(tmp_path):
-    assert OomKills(1, own=False) == explained_oom_kills(v2(tmp_path / "own", killed=1))
+    assert OomKills(1, own=False) == explain_oom_kills(v2(tmp_path / "own", killed=1))
 
 
 @pytest.mark.parametrize(("peak", "expected"), [(64 * MIB, True), (63 * MIB, True), (20 * MIB, False)])
 def test_v1_blames_the_limit_that_the_peak_came_up_to(tmp_path, peak, expected):
-    killed = explained_oom_kills(v1(tmp_path / "own", limit=64 * MIB, peak=peak, killed=1))
+    killed = explain_oom_kills(v1(tmp_path / "own", limit=64 * MIB, peak=peak, killed=1))
     assert killed is not None
     assert expected == killed.own
 
 
 def test_v1_without_a_limit_has_the_largest_number_of_pages(tmp_path):
     own = v1(tmp_path / "own", limit=9223372036854771712, peak=20 * MIB, killed=1)
-    assert OomKills(1, own=False) == explained_oom_kills(own)
+    assert OomKills(1, own=False) == explain_oom_kills(own)
 
 
 def test_the_machine_counts_its_kills(tmp_path):

@@ -67,7 +67,7 @@ def test_a_bug_stays_a_bug() -> None:
 def test_a_socket_may_lie_deep(tmp_path: Path) -> None:
     path = tmp_path / ("d" * 120) / "init.sock"
     path.parent.mkdir()
-    with handshake.bound_socket(path) as listener, handshake.connected_socket(path) as connection:
+    with handshake.bind_socket(path) as listener, handshake.connect_socket(path) as connection:
         accepted, _ = listener.accept()
         handshake.send(accepted, {"adopted": "x"})
         assert ({"adopted": "x"}, []) == handshake.receive(connection)
@@ -76,6 +76,6 @@ def test_a_socket_may_lie_deep(tmp_path: Path) -> None:
 
 
 def test_nobody_listening_is_told_apart_from_an_answer(tmp_path: Path) -> None:
-    handshake.bound_socket(tmp_path / "init.sock").close()
+    handshake.bind_socket(tmp_path / "init.sock").close()
     with pytest.raises(ConnectionRefusedError):
-        handshake.connected_socket(tmp_path / "init.sock")
+        handshake.connect_socket(tmp_path / "init.sock")

@@ -65,7 +65,7 @@ def test_a_mount_s_owner_becomes_another_user_and_no_two_ids_meet(owner: int, in
 
 
 def test_the_writable_directory_s_map_changes_places() -> None:
-    swapped = id_maps.swapped(200_000)
+    swapped = id_maps.swap_map(200_000)
     assert 200_005 == swapped.outside(5)
     assert 5 == swapped.outside(200_005)
 
@@ -83,7 +83,7 @@ def test_owners_on_disk_are_told_apart_in_each_kind() -> None:
 
 
 def test_a_map_reads_back_as_it_was_written() -> None:
-    assert id_maps.swapped(5_000_000) == id_maps.parse_map(id_maps.swapped(5_000_000).text)
+    assert id_maps.swap_map(5_000_000) == id_maps.parse_map(id_maps.swap_map(5_000_000).text)
 
 
 def test_an_allowed_kind_that_is_not_possible_falls_to_one_id(tmp_path: Path) -> None:

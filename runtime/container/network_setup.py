@@ -24,7 +24,7 @@ _OWN_ADDRESS = b"127.0.1.1"
 """What /etc/hosts says of the container's own name until its address is known (Debian's)."""
 
 
-class Wiring:
+class NetworkSetup:
     """Use it as a context: listeners are open inside, and a container that failed leaves no network proxy behind."""
 
     def __init__(self, spec: ContainerSpec) -> None:
