@@ -27,7 +27,7 @@ from runtime.container.exec_inside import ExecRequest, exec_inside
 from runtime.container.handshake import connect_socket
 from runtime.errors import ContainerError
 from runtime.kernel.id_maps import IdMapKind
-from runtime.rootfs.wanted import BindMount, TmpfsMount
+from runtime.rootfs.mount_spec import BindMount, TmpfsMount
 from tests.kernel.attacks import attacked
 from tests.kernel.userland import PYTHON, base_layer, make_spec, run
 ONLY = {"kinds": (IdMapKind(KIND),)}

@@ -65,7 +65,7 @@ from runtime.container.run_once import run_to_completion
 from runtime.container.spec import ProcessExit
 from runtime.kernel.id_maps import IdMapKind
 from runtime.rootfs.overlay import OverlayStrategy
-from runtime.rootfs.wanted import BindMount, TmpfsFile
+from runtime.rootfs.mount_spec import BindMount, TmpfsFile
 from tests.kernel.userland import inside, make_spec, python_spec, run
 home = Path({str(home)!r})
 """

@@ -82,7 +82,7 @@ from runtime.errors import ContainerError
 from runtime.kernel import processes
 from runtime.kernel.clone_flags import PARENT
 from runtime.container.spec import ContainerSpec
-from runtime.rootfs.wanted import BindMount
+from runtime.rootfs.mount_spec import BindMount
 spec = ContainerSpec("test-{os.getpid()}-small", (Path({str(tmp_path / "layer")!r}),), Path({str(tmp_path / "overlay")!r}),
     ("/usr/bin/true",), binds=(BindMount(Path("/usr"), "/host/usr", owner_is_caller=False),))
 container = lifecycle.create(spec, exit_record=None)
