@@ -15,7 +15,7 @@ from pathlib import Path
 
 from runtime.cgroup.control_file import read_pids, read_value, write_value
 from runtime.errors import ContainerError
-from runtime.kernel.process_table import start_time
+from runtime.kernel.process_identity import start_time
 from runtime.light_typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:

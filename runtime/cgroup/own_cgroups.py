@@ -17,7 +17,7 @@ from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.control_file import apply_settings, make_empty
 from runtime.cgroup.hierarchies import Hierarchies, own_hierarchies
 from runtime.cgroup.limits import Limits
-from runtime.kernel.process_table import start_time
+from runtime.kernel.process_identity import start_time
 
 _OF_MAKERS = re.compile(r"launch-.+\.(\d+)-(\d+)")
 

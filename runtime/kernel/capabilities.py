@@ -46,8 +46,3 @@ def mask(capabilities: Iterable[str]) -> int:
     for name in capabilities:
         bits |= 1 << NUMBERS[name]
     return bits
-
-
-def names_in(bits: int) -> frozenset[str]:
-    """The names of a bit mask such as `CapEff` in /proc/PID/status; bits of newer kernels are left out."""
-    return frozenset(name for name, number in NUMBERS.items() if bits >> number & 1)

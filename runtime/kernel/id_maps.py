@@ -22,7 +22,6 @@ RANGE_BASE = 0x70000000
 """First id of the range that root's containers use when /etc/subuid gives root none: above systemd-nspawn's ranges
 (0x00080000 to 0x6FFFFFFF, systemd's UIDS-GIDS.md), below 2^31 (some file systems stop there)."""
 RANGE_SIZE = 65536
-OVERFLOW_ID = 65534
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +49,6 @@ class IdMap:
                 return one.outside + inside - one.inside
         return None
 
-    def inside(self, outside: int) -> int | None:
-        for one in self.extents:
-            if one.outside <= outside < one.outside + one.count:
-                return one.inside + outside - one.outside
-        return None
-
 
 class IdMapKind(StrEnum):
     RANGED = "ranged"
@@ -76,13 +69,6 @@ class IdMaps:
         if self.kind is not IdMapKind.RANGED:
             return None
         return self.uids.extents[0].outside + uid, self.gids.extents[0].outside + gid
-
-    def container_owner(self, disk_uid: int, disk_gid: int) -> tuple[int, int]:
-        """Whose a file of an overlay's upper directory is, in container ids; an id outside the map is OVERFLOW_ID."""
-        if self.kind is IdMapKind.RANGED:
-            return disk_uid, disk_gid
-        uid, gid = self.uids.inside(disk_uid), self.gids.inside(disk_gid)
-        return OVERFLOW_ID if uid is None else uid, OVERFLOW_ID if gid is None else gid
 
 
 def parse_map(text: str) -> IdMap:

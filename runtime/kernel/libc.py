@@ -146,34 +146,18 @@ def setns(fd: int, kind: int = 0) -> None:
     _check(_libc.setns(fd, kind), f"setns({fd}, {kind:#x})")
 
 
-def clone(flags: int, *, exit_signal: int, cgroup: int | None = None) -> int:
-    """clone(2) with the parent's stack, as fork does: 0 in the child. With the descriptor of a v2 *cgroup* it begins there."""
-    python = ctypes.pythonapi
-    python.PyOS_BeforeFork()  # the interpreter's own locks, as os.fork() does
-    result = _call_clone(flags, exit_signal, cgroup)
-    if result == 0:
-        python.PyOS_AfterFork_Child()
-        return 0
-    number = ctypes.get_errno()
-    python.PyOS_AfterFork_Parent()
-    if result == -1:
-        raise _failure(number, f"clone({flags:#x})")
-    return int(result)
-
-
 def clone_bare(flags: int, *, exit_signal: int, cgroup: int | None = None) -> int:
-    """`clone` without the interpreter's fork hooks (locks, seeds of random numbers), which cost more than the call: for a process
-    with one thread."""
-    return _check(_call_clone(flags, exit_signal, cgroup), f"clone({flags:#x})")
+    """clone(2) with the parent's stack, as fork does: 0 in the child. With the descriptor of a v2 *cgroup* it begins there.
 
-
-def _call_clone(flags: int, exit_signal: int, cgroup: int | None) -> int:
+    Without the interpreter's fork hooks (locks, seeds of random numbers), which cost more than the call: for a process with one
+    thread."""
+    call = f"clone({flags:#x})"
     if cgroup is None:
-        return int(_clone(_CLONE, flags | exit_signal, 0, 0, 0, 0))
+        return _check(int(_clone(_CLONE, flags | exit_signal, 0, 0, 0, 0)), call)
     # struct clone_args; CLONE_INTO_CGROUP.
     arguments = struct.pack("11Q", flags | 1 << 33, 0, 0, 0, exit_signal, 0, 0, 0, 0, 0, cgroup)
     address, _held = address_of(arguments)
-    return int(_clone(_CLONE3, address, len(arguments), 0, 0, 0))
+    return _check(int(_clone(_CLONE3, address, len(arguments), 0, 0, 0)), call)
 
 
 def sleeper(flags: int, stack: ctypes.Array[c_char]) -> int:

@@ -66,13 +66,6 @@ def parent_of(pid: int, *, proc: Path = Path("/proc")) -> int | None:
     return None if fields is None else int(fields[1])
 
 
-def start_time(pid: int, *, proc: Path = Path("/proc")) -> int:
-    """When process *pid* started, in clock ticks since boot, which tells a number that was given out again; -1 when there is no
-    such process, or only a zombie."""
-    fields = _stat_fields(proc / str(pid))
-    return -1 if fields is None or fields[0] in "ZX" else int(fields[19])
-
-
 def _stat_fields(directory: Path) -> list[str] | None:
     """The fields from the state on; the name before it may hold anything."""
     try:

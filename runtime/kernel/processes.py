@@ -71,15 +71,6 @@ def answer_of_child(work: Callable[[], bytes]) -> bytes:
     return answered
 
 
-def fork_into(cgroup: int) -> int:
-    """`fork` with the child in the v2 *cgroup* (a descriptor) from its first moment. Unlike a move this waits for nobody: a move
-    holds every fork and exit of the machine, for 5 to 10 ms. Raises OSError where the kernel or the cgroup refuses."""
-    pid = libc.clone(0, exit_signal=signal.SIGCHLD, cgroup=cgroup)
-    if pid == 0:
-        gc.disable()
-    return pid
-
-
 def fork_sibling() -> int:
     """Fork a child of this process's *parent*, so that the parent can wait for it. From a process with one thread."""
     return libc.clone_bare(PARENT, exit_signal=signal.SIGCHLD)

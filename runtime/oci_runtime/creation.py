@@ -18,7 +18,7 @@ from runtime.cgroup.entry import fork_into_cgroup, open_entry
 from runtime.container.handshake import bind_socket, channel, failure, receive, send
 from runtime.errors import BadContent, ContainerError
 from runtime.kernel import processes
-from runtime.kernel.process_table import start_time
+from runtime.kernel.process_identity import start_time
 from runtime.light_typing import TYPE_CHECKING, Any, NamedTuple
 from runtime.oci.runtime_config import Mount, Process, RuntimeConfig, config_from_json
 from runtime.oci_runtime import record

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from runtime.errors import ContainerError
 from runtime.kernel import processes
@@ -17,20 +15,17 @@ from runtime.oci.runtime_config import Hook
 
 def run_hooks(hooks: Sequence[Hook], kind: str, state: Mapping[str, Any], *, cwd: str | None = None) -> None:
     """Run *hooks* in turn, each with *state* on its stdin. Raises ContainerError when one fails: the rest don't run."""
-    for hook in hooks:
-        failure = _run(hook, json.dumps(state).encode(), cwd)
-        if failure is not None:
-            raise ContainerError(f"the {kind} hook `{hook.path}` {failure}")
+    for failure in failures_of_hooks(hooks, kind, state, cwd=cwd):
+        raise ContainerError(failure)
 
 
-def run_every_hook(hooks: Sequence[Hook], kind: str, state: Mapping[str, Any], *, cwd: str | None = None) -> list[str]:
-    """Run all of *hooks* whatever becomes of them; what failed, one sentence each."""
-    failed = []
+def failures_of_hooks(hooks: Sequence[Hook], kind: str, state: Mapping[str, Any], *, cwd: str | None = None) -> Iterator[str]:
+    """Run *hooks* one by one as this is read; one sentence for each that fails."""
+    document = json.dumps(state).encode()
     for hook in hooks:
-        failure = _run(hook, json.dumps(state).encode(), cwd)
+        failure = _run(hook, document, cwd)
         if failure is not None:
-            failed.append(f"the {kind} hook `{hook.path}` {failure}")
-    return failed
+            yield f"the {kind} hook `{hook.path}` {failure}"
 
 
 def _run(hook: Hook, document: bytes, cwd: str | None) -> str | None:
@@ -65,10 +60,7 @@ def _exec_hook(hook: Hook, stdin: int, cwd: str | None) -> NoReturn:
 def _wait_for_end(pid: int, timeout_s: int | None) -> str | None:
     if timeout_s is not None:
         pidfd = os.pidfd_open(pid)
-        poller = select.poll()
-        poller.register(pidfd, select.POLLIN)
-        deadline = time.monotonic() + timeout_s
-        in_time = bool(poller.poll(max(0.0, deadline - time.monotonic()) * 1000))
+        in_time = processes.wait_ended(pidfd, timeout_s=timeout_s)
         os.close(pidfd)
         if not in_time:
             os.kill(pid, signal.SIGKILL)

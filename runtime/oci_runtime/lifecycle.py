@@ -13,7 +13,7 @@ from runtime.errors import ContainerError, RuntimeFailure
 from runtime.oci.runtime_config import RuntimeConfig
 from runtime.oci_runtime import record
 from runtime.oci_runtime.diagnostics import Diagnostics
-from runtime.oci_runtime.hooks import run_every_hook, run_hooks
+from runtime.oci_runtime.hooks import failures_of_hooks, run_hooks
 from runtime.oci_runtime.record import Record
 
 _ENDS_WITHIN_S = 10.0
@@ -55,7 +55,7 @@ def destroy(container: Record, config: RuntimeConfig | None, diagnostics: Diagno
             diagnostics.warning(error.message)
     if config is not None and config.hooks.poststop:
         state = container.state(status=record.STOPPED)
-        for failed in run_every_hook(config.hooks.poststop, "poststop", state, cwd=container.bundle or None):
+        for failed in failures_of_hooks(config.hooks.poststop, "poststop", state, cwd=container.bundle or None):
             diagnostics.warning(failed)
     container.remove()
 

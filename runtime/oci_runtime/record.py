@@ -17,7 +17,7 @@ from pathlib import Path
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.freezer import is_frozen
 from runtime.errors import ContainerError
-from runtime.kernel.process_table import start_time
+from runtime.kernel.process_identity import start_time
 from runtime.kernel.processes import is_root_of_machine
 from runtime.light_typing import Any, NamedTuple
 from runtime.oci.runtime_config import RuntimeConfig, config_from_json

@@ -3,8 +3,8 @@
 The kernel can take the layers in these ways, from new to old:
 
     DESCRIPTORS   each layer a detached mount, by `fsconfig(SET_FD, "lowerdir+")`      (6.13, with id maps 6.15)
-    ATTACHED      each layer attached below a tmpfs, named by `fsconfig("lowerdir+")`   (6.7)
-    OPTIONS       the same, named in one string of short relative paths by mount(2)    (any; with id maps 5.19)
+    OPTIONS       each layer attached below a tmpfs, all named in one string of mount(2), which is a page at most: the names are
+                  short, so that 500 layers fit                                       (any; with id maps 5.19)
     SHIFTED       root before 5.19, or where the layers lie on what has no id-mapped mounts (NFS, FUSE): copies of the layers
                   that belong to the container's ids (see `shifted_copy.py`); the writable directory is on disk in those ids too,
                   so who takes a layer of it shifts it back
@@ -38,7 +38,6 @@ WORK = "w"
 
 class OverlayStrategy(StrEnum):
     DESCRIPTORS = "layers by descriptor"
-    ATTACHED = "layers attached, by path"
     OPTIONS = "layers attached, in one mount(2) string"
     SHIFTED = "shifted copies of the layers"
 
@@ -152,32 +151,17 @@ def _by_descriptor(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -
         writable = _clone_mapped(overlay_dir, maps.upper)
         for key, name in (("upperdir", UPPER), ("workdir", WORK)):
             overlay.set_fd(key, os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=writable))
-        _set_options(overlay, maps)
+        for key, value in _options(maps).items():
+            if value is None:
+                overlay.set_flag(key)
+            else:
+                overlay.set_string(key, value)
         return overlay.create()
 
 
 def _hold(held: ExitStack, fd: int) -> int:
     held.callback(os.close, fd)
     return fd
-
-
-def _set_options(overlay: mounts.FileSystem, maps: LayerMaps) -> None:
-    for key, value in _options(maps).items():
-        if value is None:
-            overlay.set_flag(key)
-        else:
-            overlay.set_string(key, value)
-
-
-def _by_path(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -> int:
-    with _attach_layers(layers, overlay_dir, maps) as names, mounts.FileSystem("overlay") as overlay:
-        overlay.set_string("source", "overlay")
-        for name in reversed(names):
-            overlay.set_string("lowerdir+", name)
-        overlay.set_string("upperdir", f"w/{UPPER}")
-        overlay.set_string("workdir", f"w/{WORK}")
-        _set_options(overlay, maps)
-        return overlay.create()
 
 
 def _by_options(layers: Sequence[Path], overlay_dir: Path, maps: LayerMaps) -> int:
@@ -230,7 +214,6 @@ def _before_id_mapped_layers() -> bool:
 
 _MAKERS = {
     OverlayStrategy.DESCRIPTORS: _by_descriptor,
-    OverlayStrategy.ATTACHED: _by_path,
     OverlayStrategy.OPTIONS: _by_options,
     OverlayStrategy.SHIFTED: _by_shifted_copies,
 }

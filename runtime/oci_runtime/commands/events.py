@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 from typing import Any
 
 from runtime.cgroup.oom import oom_kills
+from runtime.kernel import processes
 from runtime.oci_runtime import record
 from runtime.oci_runtime.cgroups.statistics import statistics
 from runtime.oci_runtime.command_line import Command, Context, Option, Parsed, UsageError
@@ -38,11 +38,9 @@ def _follow(container: Record, interval_s: float) -> None:
         pidfd = os.pidfd_open(container.pid)
     except ProcessLookupError:
         return
-    poller = select.poll()
-    poller.register(pidfd, select.POLLIN)
     memory = container.cgroup.controllers.get("memory", container.cgroup.unified)
     killed = oom_kills(memory)
-    while not poller.poll(interval_s * 1000):
+    while not processes.wait_ended(pidfd, timeout_s=interval_s):
         now = oom_kills(memory)
         if now > killed:
             _say(container, "oom", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.kernel.capabilities import BUILD_CAPABILITIES, NUMBERS, PROGRAM_CAPABILITIES, mask, names_in
+from runtime.kernel.capabilities import BUILD_CAPABILITIES, NUMBERS, PROGRAM_CAPABILITIES, mask
 
 
 @pytest.mark.parametrize(
@@ -16,13 +16,9 @@ def test_numbers_are_the_kernels(name, number):
     assert number == NUMBERS[name]
 
 
-def test_a_mask_and_its_names_are_the_same_set():
-    assert BUILD_CAPABILITIES == names_in(mask(BUILD_CAPABILITIES))
+def test_a_mask_has_a_bit_for_each_name():
+    assert len(BUILD_CAPABILITIES) == mask(BUILD_CAPABILITIES).bit_count()
     assert 0 == mask(())
-
-
-def test_bits_of_newer_kernels_are_left_out():
-    assert frozenset({"CAP_CHOWN"}) == names_in(1 << 60 | 1)
 
 
 def test_programs_get_nothing_that_reaches_the_kernel_or_the_bridge():
