@@ -1,23 +1,33 @@
 """Cgroups below our own: made with the limits of a launch, found again by name, and swept when their maker was killed.
 
-Where one may be made and what the limits look like is in `v1.py` and `v2.py`. A limit that cannot be enforced here never stops a
-run: `Cgroup.warnings` names it.
+Where one may be made in the v2 hierarchy is in `v2_parent.py`, how limits are written in `resource_files.py`. A limit that
+cannot be enforced here never stops a run: `Cgroup.warnings` names it.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from runtime.cgroup import v1, v2
+from runtime.cgroup import v2_parent
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.control_file import apply_settings, make_empty
 from runtime.cgroup.hierarchies import Hierarchies, own_hierarchies
 from runtime.cgroup.limits import Limits
+from runtime.cgroup.resource_files import v1_settings, v2_settings
 from runtime.kernel.process_identity import start_time
+from runtime.oci.resource_config import Cpu, Memory, Resources
+
+V1_CONTROLLERS = ("memory", "cpu", "cpuacct", "pids")
+"""One directory each, below our own in that controller's hierarchy. `cpu` and `cpuacct` are often one mount."""
+
+FREEZER = "freezer"
+"""Needed only where there is no v2 hierarchy, which freezes without controllers (`freezer.py`)."""
+
+_CPU_PERIOD_US = 100_000
 
 _OF_MAKERS = re.compile(r"launch-.+\.(\d+)-(\d+)")
 
@@ -43,10 +53,11 @@ def new_cgroup(name: str, limits: Limits) -> Iterator[Cgroup]:
 def make_cgroup(name: str, limits: Limits) -> Cgroup:
     """`new_cgroup` without the undo, for who removes it by name later. Nothing is left behind when it fails."""
     own = own_hierarchies()
-    wanted = v1.CONTROLLERS if own.unified is not None else (*v1.CONTROLLERS, v1.FREEZER)
-    controllers, refused = v1.make_directories(own.legacy, name, wanted)
+    resources = resources_of(limits)
+    wanted = V1_CONTROLLERS if own.unified is not None else (*V1_CONTROLLERS, FREEZER)
+    controllers, refused = _make_legacy(own.legacy, name, wanted)
     reasons: dict[str, str] = {controller: _reason(error) for controller, error in refused.items()}
-    failed = apply_settings(v1.settings(limits), controllers) if own.legacy else {}
+    failed = apply_settings(v1_settings(resources), controllers) if own.legacy else {}
     unified: Path | None = None
     if own.unified is not None and own.unified_mount is not None:
         unified, given, reason = _make_unified(own, name)
@@ -54,22 +65,53 @@ def make_cgroup(name: str, limits: Limits) -> Cgroup:
         if over_v2:
             controllers = {**over_v2, **controllers}
             failed = {key: why for key, why in failed.items() if key not in over_v2}
-            failed |= apply_settings([s for s in v2.settings(limits) if s.controller in over_v2], over_v2)
+            failed |= apply_settings([s for s in v2_settings(resources) if s.controller in over_v2], over_v2)
         if unified is not None:
             reason = reason or f"cgroup `{unified.parent}` is not given this controller"
         if reason is not None:
-            reasons = dict.fromkeys(v2.CONTROLLERS, reason) | reasons
+            reasons = dict.fromkeys(v2_parent.CONTROLLERS, reason) | reasons
         if not own.legacy:
-            missing = [s for s in v2.settings(limits) if s.controller not in over_v2]
+            missing = [s for s in v2_settings(resources) if s.controller not in over_v2]
             failed |= dict.fromkeys((s.controller for s in missing), None)
     return Cgroup(name, controllers, unified, _warnings(limits, failed, reasons))
+
+
+def _make_legacy(own: dict[str, Path], name: str, controllers: Sequence[str]) -> tuple[dict[str, Path], dict[str, OSError]]:
+    """Make *name* below our own directory of each controller. Returns what was made, and why the rest was not."""
+    made: dict[str, Path] = {}
+    refused: dict[str, OSError] = {}
+    for controller in controllers:
+        if controller not in own:
+            continue
+        directory = own[controller] / name
+        try:
+            if directory not in made.values():
+                make_empty(directory)
+        except OSError as error:
+            refused[controller] = error
+        else:
+            made[controller] = directory
+    return made, refused
+
+
+def resources_of(limits: Limits) -> Resources:
+    """*limits* as a bundle would ask for them."""
+    quota = None
+    if limits.cpus is not None:
+        quota = max(1000, round(limits.cpus * _CPU_PERIOD_US))  # CFS bandwidth; the kernel wants a quota of 1 ms at least
+    return Resources(
+        # Memory plus swap gets the same limit: with swap left open the limit would only push the program there.
+        memory=Memory(limit=limits.memory_bytes, swap=limits.memory_bytes),
+        cpu=Cpu(quota=quota, period=None if quota is None else _CPU_PERIOD_US),
+        pids=limits.pids,
+    )
 
 
 def _make_unified(own: Hierarchies, name: str) -> tuple[Path | None, frozenset[str], str | None]:
     """Directory in the v2 hierarchy, the controllers it has, and why it has none."""
     assert own.unified is not None
     assert own.unified_mount is not None
-    parent = v2.find_parent(own.unified, own.unified_mount, ask_systemd=_ask_systemd)
+    parent = v2_parent.find_parent(own.unified, own.unified_mount, ask_systemd=_ask_systemd)
     directory = parent.directory / name
     try:
         make_empty(directory)
@@ -112,7 +154,7 @@ def open_cgroup(name: str) -> Cgroup:
     """
     own = own_hierarchies()
     controllers: dict[str, Path] = {}
-    for controller in (*v1.CONTROLLERS, v1.FREEZER):
+    for controller in (*V1_CONTROLLERS, FREEZER):
         if controller in own.legacy and (found := _find(name, own.legacy[controller], own.legacy_mounts[controller])):
             controllers[controller] = found
     unified = None
@@ -120,7 +162,7 @@ def open_cgroup(name: str) -> Cgroup:
         unified = _find(name, own.unified, own.unified_mount)
         if unified is not None:
             given = (unified / "cgroup.controllers").read_text().split()
-            controllers = {key: unified for key in v2.CONTROLLERS if key in given} | controllers
+            controllers = {key: unified for key in v2_parent.CONTROLLERS if key in given} | controllers
     return Cgroup(name, controllers, unified)
 
 

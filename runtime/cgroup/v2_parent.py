@@ -1,4 +1,4 @@
-"""cgroup v2: where below our own cgroup a container's may be made, and its limits (Documentation/admin-guide/cgroup-v2.rst).
+"""cgroup v2: where below our own cgroup a container's may be made (Documentation/admin-guide/cgroup-v2.rst).
 
 Two rules stand in the way of `mkdir own/launch-…`. "No internal processes": a cgroup with processes, such as our own, cannot give
 memory, cpu or pids to children (the root of the hierarchy can). And under systemd every cgroup that is not delegated belongs to
@@ -18,8 +18,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.cgroup.control_file import Setting, read_pids, read_value, write_value
-from runtime.cgroup.limits import Limits
+from runtime.cgroup.control_file import read_pids, read_value, write_value
 from runtime.light_typing import NamedTuple
 
 CONTROLLERS = ("memory", "cpu", "pids", "io")
@@ -27,8 +26,6 @@ CONTROLLERS = ("memory", "cpu", "pids", "io")
 
 LEAF = "launch-leaf"
 """The child that processes of a cgroup step into so that the cgroup may have controllers for others."""
-
-CPU_PERIOD_US = 100_000
 
 
 class Parent(NamedTuple):
@@ -39,21 +36,6 @@ class Parent(NamedTuple):
     """What a child made there will have."""
     reason: str | None = None
     """Why it has no controllers."""
-
-
-def settings(limits: Limits) -> list[Setting]:
-    """*limits* as file contents."""
-    wanted = []
-    if limits.memory_bytes is not None:
-        wanted.append(Setting("memory", "memory.max", str(limits.memory_bytes)))
-        # With swap left open the limit would only push the program there. The file is absent without CONFIG_SWAP.
-        wanted.append(Setting("memory", "memory.swap.max", "0", required=False))
-    if limits.cpus is not None:
-        # "<quota> <period>" in microseconds; the kernel wants a quota of 1 ms at least.
-        wanted.append(Setting("cpu", "cpu.max", f"{max(1000, round(limits.cpus * CPU_PERIOD_US))} {CPU_PERIOD_US}"))
-    if limits.pids is not None:
-        wanted.append(Setting("pids", "pids.max", str(limits.pids)))
-    return wanted
 
 
 def _words(file: Path) -> frozenset[str]:

@@ -1,4 +1,5 @@
-"""`linux.resources` as contents of cgroup files, for v1 and v2 (config-linux.md, "Control groups"; cgroup-v2.rst). No I/O.
+"""Limits as contents of cgroup files, for v1 and v2, in the words of a bundle's `linux.resources` (config-linux.md, "Control
+groups"; cgroup-v2.rst). No I/O.
 
 What v2 counts differently is translated as runc and crun do: shares to a weight, swap without memory, and so on.
 """
