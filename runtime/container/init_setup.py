@@ -93,8 +93,8 @@ def run_init(params: InitParams, cgroups: Sequence[Path]) -> NoReturn:
         # Undumpable before anybody is inside: PID 1 is a copy of the launcher, secrets included.
         processes.make_undumpable()
         # The cgroup namespace starts where this process is by now.
-        own_network = 0 if params.spec.network == "host" else namespaces.NEWNET
-        libc.unshare(namespaces.NEWNS | namespaces.NEWUTS | namespaces.NEWIPC | namespaces.NEWCGROUP | own_network)
+        own_network = 0 if params.spec.network == "host" else processes.NEWNET
+        libc.unshare(processes.NEWNS | processes.NEWUTS | processes.NEWIPC | processes.NEWCGROUP | own_network)
         if params.connected:
             _show_namespaces(params)
         processes.close_fds(keep=params.inherited.descriptors())
@@ -147,7 +147,7 @@ def _set_up_rootfs(params: InitParams) -> tuple[Root, list[str], OverlayStrategy
     layer_maps, map_for = LayerMaps(), None
     if params.mappings is not None:
         layer_maps, map_for = params.mappings.for_layers(), params.mappings.for_bind
-    libc.unshare(namespaces.NEWNS)
+    libc.unshare(processes.NEWNS)
     mounts.make_private()
     overlay, strategy = mount_overlay(spec.layers, spec.overlay_dir, maps=layer_maps, strategies=params.strategies)
     place = os.open(spec.overlay_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

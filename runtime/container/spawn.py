@@ -26,7 +26,7 @@ _SMALL = 64 << 20
 def spawn_init(params: InitParams, cgroup: Cgroup | None) -> int:
     """The number of the container's init, our child. It is in its cgroup and its PID namespace, and, unless root makes it,
     in its user namespace. Raises Unsupported where no namespace can be made."""
-    kinds = namespaces.NEWPID | (0 if params.mappings else namespaces.NEWUSER)
+    kinds = processes.NEWPID | (0 if params.mappings else processes.NEWUSER)
     try:
         if not _is_small():
             from runtime.container.spawn_helper import spawn_by_helper

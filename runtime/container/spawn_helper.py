@@ -32,7 +32,7 @@ from runtime.container.handshake import report_and_exit
 from runtime.container.init_setup import InitParams, run_init
 from runtime.errors import ContainerError
 from runtime.kernel import processes
-from runtime.kernel.clone_flags import PARENT
+from runtime.kernel.processes import PARENT
 
 _SOCKET = 3
 _MOST_DESCRIPTORS = 253  # SCM_MAX_FD

@@ -38,7 +38,7 @@ def proc(machine: Machine) -> Finding:
     def work() -> str:
         maps = id_maps.choose()
         namespaces.enter_user_namespace(namespaces.make_user_namespace(maps), maps)
-        libc.unshare(namespaces.NEWNS | namespaces.NEWPID)
+        libc.unshare(processes.NEWNS | processes.NEWPID)
         pid = processes.run_in_child(_mount_proc)  # the first process of the new pid namespace may mount its /proc
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if status != 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runtime.host.finding import Finding, Remedy, good, off, try_out
 from runtime.host.machine import Machine
-from runtime.kernel import id_maps, libc, namespaces
+from runtime.kernel import id_maps, libc, namespaces, processes
 from runtime.network import bridge, pasta
 from runtime.network.shared_networks import SharedNetwork, read_networks
 
@@ -16,7 +16,7 @@ def network_namespaces(machine: Machine) -> Finding:
         if machine.uid != 0:
             maps = id_maps.choose()
             namespaces.enter_user_namespace(namespaces.make_user_namespace(maps), maps)
-        libc.unshare(namespaces.NEWNET)
+        libc.unshare(processes.NEWNET)
         return "`network: none` and `network: host` work"
 
     return try_out(work)
@@ -25,7 +25,7 @@ def network_namespaces(machine: Machine) -> Finding:
 def bridges(machine: Machine) -> Finding:
     def work() -> str:
         if machine.uid == 0:
-            libc.unshare(namespaces.NEWNET)
+            libc.unshare(processes.NEWNET)
         bridge.try_out()
         if "filter" in machine.text("/proc/net/ip_tables_names").split():
             return "works; rules of iptables-legacy are in force and may drop its packets (`iptables-legacy -L FORWARD`)"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runtime.host.finding import Finding, Remedy, good, off, try_out
 from runtime.host.machine import Machine
-from runtime.kernel import id_maps, libc, mounts, namespaces
+from runtime.kernel import id_maps, libc, mounts, namespaces, processes
 from runtime.rootfs.overlay import STRATEGIES, OverlayStrategy
 from runtime.rootfs.overlay_trial import stack_on
 from runtime.state_dir import StateDir, state_dir
@@ -45,7 +45,7 @@ def overlay_in_user_namespace(machine: Machine) -> Finding:
     def work() -> str:
         maps = id_maps.choose()
         namespaces.enter_user_namespace(namespaces.make_user_namespace(maps), maps)
-        libc.unshare(namespaces.NEWNS)
+        libc.unshare(processes.NEWNS)
         room = mounts.new_mount("tmpfs")
         for directory in ("l", "u", "w"):
             os.mkdir(directory, dir_fd=room)

@@ -12,13 +12,6 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import ToolFailed, Unsupported
 from runtime.kernel import libc, processes
-from runtime.kernel.clone_flags import NEWCGROUP as NEWCGROUP
-from runtime.kernel.clone_flags import NEWIPC as NEWIPC
-from runtime.kernel.clone_flags import NEWNET as NEWNET
-from runtime.kernel.clone_flags import NEWNS as NEWNS
-from runtime.kernel.clone_flags import NEWPID as NEWPID
-from runtime.kernel.clone_flags import NEWUSER as NEWUSER
-from runtime.kernel.clone_flags import NEWUTS as NEWUTS
 from runtime.kernel.id_maps import IdMap, IdMapKind, IdMaps, newuidmap_program
 
 if TYPE_CHECKING:
@@ -109,7 +102,7 @@ def _sleeper_on_own_stack() -> int:
     return pid
 
 
-def _sleeper(stack: Array[c_char], flags: int = NEWUSER) -> int:
+def _sleeper(stack: Array[c_char], flags: int = processes.NEWUSER) -> int:
     """It uses our memory, so no handler of ours may run in it: all that ever gets through to it is SIGKILL."""
     before = libc.swap_signal_mask(libc.ALL_SIGNALS)
     try:
@@ -178,7 +171,7 @@ def enter_user_namespace(fd: int, maps: IdMaps, *, keep_groups: Sequence[int] = 
     single id is. *keep_groups* are groups of the host; who isn't root there keeps all of its own for their sake."""
     if keep_groups and os.geteuid() == 0:
         os.setgroups(list(keep_groups))
-    libc.setns(fd, NEWUSER)
+    libc.setns(fd, processes.NEWUSER)
     become_owner(maps, keep_groups=keep_groups)
 
 

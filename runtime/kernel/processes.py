@@ -21,7 +21,19 @@ from collections.abc import Callable, Iterable
 from functools import cache
 
 from runtime.kernel import libc
-from runtime.kernel.clone_flags import PARENT
+
+# Kinds of namespaces, and what else clone(2), unshare(2) and setns(2) take (linux/sched.h).
+NEWTIME = 0x00000080
+NEWNS = 0x00020000
+NEWCGROUP = 0x02000000
+NEWUTS = 0x04000000
+NEWIPC = 0x08000000
+NEWUSER = 0x10000000
+NEWPID = 0x20000000
+NEWNET = 0x40000000
+
+PARENT = 0x8000
+"""CLONE_PARENT: what is cloned is a child of the cloner's own parent."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4

@@ -105,15 +105,32 @@ def answers(numbers: dict[str, int], *, capabilities: frozenset[str], change_of_
     return {numbers[name]: block for name, block in found.items() if name in numbers}
 
 
-def _segments(found: dict[int, Block], *, newest: int) -> list[tuple[int, Block]]:
-    """(first number, answer) of each run of numbers with one answer, ascending from 0; the last is for newer calls."""
-    segments: list[tuple[int, Block]] = []
+def whole_program(
+    blocks: dict[int, Block], machine: str, numbers: dict[str, int], *, default: Block, foreign: Block, newer: Block
+) -> Block:
+    """The filter that answers by *blocks* (number → what to do), and else with *default*; calls of another architecture with
+    *foreign*, those that *numbers* doesn't know yet with *newer*."""
+    newest = max(numbers.values())
+    segments: list[tuple[int, Block]] = []  # (first number, answer) of each run of numbers with one answer, ascending from 0
     for number in range(newest + 1):
-        block = found.get(number, _NOT_PERMITTED)
+        block = blocks.get(number, default)
         if not segments or segments[-1][1] != block:
             segments.append((number, block))
-    segments.append((newest + 1, _NO_SUCH_CALL))
-    return segments
+    # x32 calls have the native architecture and bit 30 set: newer than `newest`, so they are refused too.
+    segments.append((newest + 1, newer))
+    return (
+        Instruction(_LOAD, 0, 0, _OFFSET_ARCH),
+        Instruction(_JUMP_EQUAL, len(foreign), 0, AUDIT_ARCHITECTURES[machine]),
+        *foreign,
+        Instruction(_LOAD, 0, 0, _OFFSET_NR),
+        *decision_tree(segments),
+    )
+
+
+def as_bytes(program: Block) -> bytes:
+    """*program* as the kernel takes it: 8 bytes an instruction, `len(result) // 8` is `sock_fprog.len`."""
+    pack: Callable[..., bytes] = struct.Struct("=HBBI").pack
+    return b"".join(pack(*one) for one in program)
 
 
 def decision_tree(segments: Sequence[tuple[int, Block]]) -> Block:
@@ -141,19 +158,10 @@ def program(capabilities: Iterable[str], *, machine: str | None = None, change_o
             f"no system call filter for `{machine}`", hint="`launch` runs containers on x86_64 and aarch64 machines"
         )
     found = answers(numbers, capabilities=frozenset(capabilities), change_of_owner=change_of_owner)
-    # x32 calls have the native architecture and bit 30 set: newer than `newest`, so they are refused too.
-    tree = decision_tree(_segments(found, newest=max(numbers.values())))
-    return (
-        Instruction(_LOAD, 0, 0, _OFFSET_ARCH),
-        Instruction(_JUMP_EQUAL, 1, 0, AUDIT_ARCHITECTURES[machine]),
-        *_NO_SUCH_CALL,
-        Instruction(_LOAD, 0, 0, _OFFSET_NR),
-        *tree,
-    )
+    return whole_program(found, machine, numbers, default=_NOT_PERMITTED, foreign=_NO_SUCH_CALL, newer=_NO_SUCH_CALL)
 
 
 @lru_cache(maxsize=8)
 def program_bytes(capabilities: frozenset[str], *, machine: str | None = None, change_of_owner: ChangeOfOwner = "made") -> bytes:
-    """`program` as the kernel takes it: 8 bytes an instruction, `len(result) // 8` is `sock_fprog.len`."""
-    pack: Callable[..., bytes] = struct.Struct("=HBBI").pack
-    return b"".join(pack(*one) for one in program(capabilities, machine=machine, change_of_owner=change_of_owner))
+    """`program` as the kernel takes it."""
+    return as_bytes(program(capabilities, machine=machine, change_of_owner=change_of_owner))

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from runtime.errors import RuntimeFailure
-from runtime.kernel import capabilities, libc, namespaces, processes
+from runtime.kernel import capabilities, libc, processes
 from runtime.network import loopback, pasta
 from runtime.network.addresses import Member, members_in
 from runtime.network.datagrams import DatagramForwarder
@@ -94,9 +94,9 @@ class _Proxy:
             self._pasta = pasta.start(config.pasta, netns_fd=config.netns_fd, userns_fd=config.userns_fd)
             self._selector.register(os.pidfd_open(self._pasta), selectors.EVENT_READ, self._end_with_pasta)
         elif config.userns_fd is not None:
-            libc.setns(config.userns_fd, namespaces.NEWUSER)
+            libc.setns(config.userns_fd, processes.NEWUSER)
         # Inside for good; who sends to the host's side goes back for the moment of making a socket.
-        libc.setns(config.netns_fd, namespaces.NEWNET)
+        libc.setns(config.netns_fd, processes.NEWNET)
         loopback.bring_up()
         targets = (*_INSIDE, *([config.address] if config.address else ()))
         connections, datagrams = Forwarder(self._selector, targets), DatagramForwarder(self._selector, targets)
@@ -130,11 +130,11 @@ class _Proxy:
 
     @contextmanager
     def _on_host(self) -> Iterator[None]:
-        libc.setns(self._own_namespace, namespaces.NEWNET)
+        libc.setns(self._own_namespace, processes.NEWNET)
         try:
             yield
         finally:
-            libc.setns(self._config.netns_fd, namespaces.NEWNET)
+            libc.setns(self._config.netns_fd, processes.NEWNET)
 
     def _end(self, _: int) -> NoReturn:
         if self._pasta is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from runtime.errors import NetworkError, Unsupported
-from runtime.kernel import capabilities, libc, mounts, namespaces, processes
+from runtime.kernel import capabilities, libc, mounts, processes
 from runtime.network.name_servers import PASTA_SERVER
 
 PROGRAM = "pasta"
@@ -48,8 +48,8 @@ def start(path: str, *, netns_fd: int, userns_fd: int | None) -> int:
     namespace of its own: pasta opens no namespace by a descriptor, and none of a process that may not be looked into.
     """
     if userns_fd is not None:
-        libc.setns(userns_fd, namespaces.NEWUSER)
-    libc.unshare(namespaces.NEWNS)
+        libc.setns(userns_fd, processes.NEWUSER)
+    libc.unshare(processes.NEWNS)
     mounts.make_private()
     libc.mount("tmpfs", _SCRATCH, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=700")
     netns, ready, words = (_SCRATCH / name for name in ("netns", "ready", "words"))

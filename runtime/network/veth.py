@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.kernel import libc
-from runtime.kernel.namespaces import NEWNET
+from runtime.kernel.processes import NEWNET
 from runtime.network.links import Interface, Links
 
 INSIDE = "eth0"

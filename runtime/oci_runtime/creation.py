@@ -19,20 +19,20 @@ from runtime.container.handshake import bind_socket, channel, failure, receive, 
 from runtime.errors import BadContent, ContainerError
 from runtime.kernel import processes
 from runtime.kernel.process_identity import start_time
-from runtime.light_typing import TYPE_CHECKING, Any, NamedTuple
+from runtime.light_typing import Any, NamedTuple
 from runtime.oci.runtime_config import Mount, Process, RuntimeConfig, config_from_json
 from runtime.oci_runtime import record
 from runtime.oci_runtime.cgroups.bundle_cgroup import apply, make_cgroup
 from runtime.oci_runtime.diagnostics import Diagnostics
 from runtime.oci_runtime.hooks import run_hooks
+from runtime.oci_runtime.lifecycle import destroy
 from runtime.oci_runtime.mounts.rootfs import find_rootfs
 from runtime.oci_runtime.process.container_init import InitParams, run_as_init
+from runtime.oci_runtime.process.process_attributes import check_limits, set_limits, set_priorities
+from runtime.oci_runtime.process.security_labels import labels_of, selinux_is_on
 from runtime.oci_runtime.process.program_start import Start, unknown_capabilities
 from runtime.oci_runtime.record import Record
 from runtime.whole_file import replace_file
-
-if TYPE_CHECKING:
-    from runtime.oci_runtime.process.security_labels import Labels
 
 
 class CreateOptions(NamedTuple):
@@ -96,8 +96,6 @@ def create(wanted: CreateOptions, diagnostics: Diagnostics) -> Record:
         if wanted.pid_file is not None:
             write_pid_file(wanted.pid_file, creation.made.pid)
     except BaseException:
-        from runtime.oci_runtime.lifecycle import destroy
-
         destroy(creation.made, config, diagnostics)
         raise
     return creation.made
@@ -110,27 +108,8 @@ def prepare_start(config: RuntimeConfig, process: Process) -> Start:
         from runtime.oci_runtime.process.seccomp_compile import compile_filter
 
         seccomp = compile_filter(config.linux.seccomp)
-    from runtime.oci_runtime.process.process_attributes import check_limits
-
     check_limits(process)
-    return Start(process=process, seccomp=seccomp, seccomp_listener=None, labels=_labels(process))
-
-
-def _labels(process: Process) -> Labels | None:
-    if not (process.apparmor_profile or process.selinux_label):
-        return None
-    from runtime.oci_runtime.process.security_labels import labels_of
-
-    return labels_of(process)
-
-
-def _mount_label(config: RuntimeConfig) -> str | None:
-    """What mounts are labelled with. Without SELinux nobody asks for labels of files, and none is lost by leaving them out."""
-    if not config.linux.mount_label:
-        return None
-    from runtime.oci_runtime.process.security_labels import selinux_is_on
-
-    return config.linux.mount_label if selinux_is_on() else None
+    return Start(process=process, seccomp=seccomp, seccomp_listener=None, labels=labels_of(process))
 
 
 def _preload(config: RuntimeConfig) -> None:
@@ -181,8 +160,6 @@ class _Creation:
                 self._enter_scope()
             self._serve(control)
         self.made = self.made._replace(started=start_time(self.made.pid))
-        from runtime.oci_runtime.process.process_attributes import set_limits
-
         set_limits(self.made.pid, self.start.process)
 
     def _make_cgroups(self, path: str | None) -> None:
@@ -249,7 +226,8 @@ class _Creation:
             preserved=self.wanted.preserved,
             keyring=self.wanted.keyring,
             pivot=self.wanted.pivot,
-            mount_label=_mount_label(self.config),
+            # Without SELinux nobody asks for labels of files, and none is lost by leaving them out.
+            mount_label=linux.mount_label if linux.mount_label and selinux_is_on() else None,
             state=self.made.state(status=record.CREATED),
         )
 
@@ -334,8 +312,6 @@ class _Creation:
         return {}
 
     def _limit(self) -> dict[str, Any]:
-        from runtime.oci_runtime.process.process_attributes import set_priorities
-
         apply(self.made.cgroup, self.config.linux.resources)
         set_priorities(self.made.pid, self.start.process, self.config.linux)
         return {}

@@ -69,6 +69,6 @@ def stack_on(place: Path, strategies: Sequence[OverlayStrategy] = STRATEGIES) ->
     else:
         shown = LayerMaps()
         namespaces.enter_user_namespace(namespaces.make_user_namespace(maps), maps)
-    libc.unshare(namespaces.NEWNS)
+    libc.unshare(processes.NEWNS)
     mounts.make_private()
     return mount_overlay([layer], place, maps=shown, strategies=strategies)[1]

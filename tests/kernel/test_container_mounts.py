@@ -14,7 +14,7 @@ import pytest
 from runtime.container import lifecycle
 from runtime.container.run_once import run_to_completion
 from runtime.errors import ContainerError
-from runtime.kernel import libc, mounts, namespaces
+from runtime.kernel import libc, mounts, processes
 from runtime.rootfs.mount_spec import BindMount, HostFile, ProcCover, Symlink, TmpfsFile, TmpfsMount
 from runtime.rootfs.overlay import STRATEGIES, OverlayStrategy
 from tests.kernel.overlay_strategies import skip_unless_here
@@ -45,8 +45,8 @@ def _as_container_root(pid: int) -> dict[str, str]:
     if child == 0:
         # Both are opened before the user namespace changes: from inside, the other would not be ours to open.
         tried = {kind: os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY) for kind in ("user", "mnt")}
-        libc.setns(tried.pop("user"), namespaces.NEWUSER)
-        libc.setns(tried.pop("mnt"), namespaces.NEWNS)
+        libc.setns(tried.pop("user"), processes.NEWUSER)
+        libc.setns(tried.pop("mnt"), processes.NEWNS)
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
         found = {}

@@ -10,7 +10,7 @@ import pytest
 
 from runtime.container import lifecycle
 from runtime.errors import RuntimeFailure, Unsupported
-from runtime.kernel import id_maps, libc, mounts, namespaces
+from runtime.kernel import id_maps, libc, mounts, namespaces, processes
 from tests.kernel.forked import forked
 from tests.kernel.test_container_rootless import as_user, home
 from tests.kernel.userland import base_layer, make_spec
@@ -45,7 +45,7 @@ def test_a_covered_proc_names_the_outer_container_s_option_to_an_ordinary_user(h
     """As inside a container: a part of /proc has something mounted over it. Root mounts its /proc before it is bound by that."""
 
     def create() -> str:
-        libc.unshare(namespaces.NEWNS)
+        libc.unshare(processes.NEWNS)
         mounts.make_private()
         place = os.open("/proc/sys", os.O_PATH)
         mounts.attach(mounts.new_mount("tmpfs", {"mode": "755"}), place)
@@ -87,7 +87,7 @@ def test_a_state_directory_on_an_overlay_is_named(tmp_path: Path) -> None:
     spec = make_spec(tmp_path, "true", layers=(layer,), overlay_dir=tmp_path / "merged" / "run" / "overlay")
 
     def create() -> None:
-        libc.unshare(namespaces.NEWNS)
+        libc.unshare(processes.NEWNS)
         mounts.make_private()
         options = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
         libc.mount("overlay", tmp_path / "merged", "overlay", options=options)

@@ -21,7 +21,7 @@ from runtime.cgroup.own_cgroups import new_cgroup
 from runtime.container import lifecycle
 from runtime.errors import ContainerError
 from runtime.kernel import processes
-from runtime.kernel.clone_flags import PARENT
+from runtime.kernel.processes import PARENT
 from tests.kernel.forked import forked
 from tests.kernel.oci_bundle import REPOSITORY
 from tests.kernel.userland import base_layer, make_spec, run
@@ -80,7 +80,7 @@ from runtime.cgroup.limits import Limits
 from runtime.container import lifecycle
 from runtime.errors import ContainerError
 from runtime.kernel import processes
-from runtime.kernel.clone_flags import PARENT
+from runtime.kernel.processes import PARENT
 from runtime.container.spec import ContainerSpec
 from runtime.rootfs.mount_spec import BindMount
 spec = ContainerSpec("test-{os.getpid()}-small", (Path({str(tmp_path / "layer")!r}),), Path({str(tmp_path / "overlay")!r}),

@@ -18,7 +18,7 @@ from pathlib import Path
 from runtime.cgroup.entry import enter
 from runtime.container.handshake import ask, receive, report_and_exit, send
 from runtime.errors import ContainerError
-from runtime.kernel import clone_flags, libc, mounts, processes
+from runtime.kernel import libc, mounts, processes
 from runtime.light_typing import NamedTuple, NoReturn
 from runtime.network import loopback
 from runtime.oci.linux_config import IdMapping, Linux
@@ -35,14 +35,14 @@ from runtime.rootfs.covered_paths import hide_paths, protect_paths
 from runtime.rootfs.targets import Root
 
 FLAGS = {
-    "user": clone_flags.NEWUSER,
-    "mount": clone_flags.NEWNS,
-    "pid": clone_flags.NEWPID,
-    "network": clone_flags.NEWNET,
-    "ipc": clone_flags.NEWIPC,
-    "uts": clone_flags.NEWUTS,
-    "cgroup": clone_flags.NEWCGROUP,
-    "time": clone_flags.NEWTIME,
+    "user": processes.NEWUSER,
+    "mount": processes.NEWNS,
+    "pid": processes.NEWPID,
+    "network": processes.NEWNET,
+    "ipc": processes.NEWIPC,
+    "uts": processes.NEWUTS,
+    "cgroup": processes.NEWCGROUP,
+    "time": processes.NEWTIME,
 }
 
 
@@ -111,10 +111,10 @@ def _enter_namespaces(params: InitParams) -> None:
         processes.make_undumpable()  # there is somebody inside already who could look at us
     later = _join({kind: fd for kind, fd in params.joined.items() if kind not in ("user", "mount")})
     if "user" in params.joined:
-        libc.setns(params.joined["user"], clone_flags.NEWUSER)
+        libc.setns(params.joined["user"], processes.NEWUSER)
         become_root(params.config.linux)
     elif "user" in new:
-        libc.unshare(clone_flags.NEWUSER)
+        libc.unshare(processes.NEWUSER)
         ask(params.control, "map")
         become_root(params.config.linux)
     refused = _join(later)
@@ -122,7 +122,7 @@ def _enter_namespaces(params: InitParams) -> None:
         kind = next(iter(refused))
         raise ContainerError(f"cannot join the `{kind}` namespace: operation not permitted")
     if params.rootfs_fd is None:
-        libc.setns(params.joined["mount"], clone_flags.NEWNS)
+        libc.setns(params.joined["mount"], processes.NEWNS)
         os.fchdir(find_rootfs(params.rootfs))
     else:
         os.fchdir(params.rootfs_fd)
@@ -135,7 +135,7 @@ def _enter_namespaces(params: InitParams) -> None:
     ask(params.control, "cgroup")
     if "cgroup" in new:
         # It takes the cgroup that we are in by now for its root.
-        libc.unshare(clone_flags.NEWCGROUP)
+        libc.unshare(processes.NEWCGROUP)
     if "time" in new:
         ask(params.control, "offsets")
     if "network" in new:

@@ -14,12 +14,10 @@ from collections.abc import Mapping
 from runtime.container.exec_file import OpenedProgram, candidates, enter_directory, open_program, own_file_is_at_stake
 from runtime.errors import ContainerError
 from runtime.kernel import capabilities, libc, processes
-from runtime.light_typing import TYPE_CHECKING, NamedTuple, NoReturn
+from runtime.light_typing import NamedTuple, NoReturn
 from runtime.oci.runtime_config import CapabilitySets, Process
+from runtime.oci_runtime.process.security_labels import Labels
 from runtime.rootfs.accounts import Accounts, read_below_root
-
-if TYPE_CHECKING:
-    from runtime.oci_runtime.process.security_labels import Labels
 
 _OWN_FILE_IS_AT_STAKE = own_file_is_at_stake()
 """An ordinary user's own Python (CVE-2019-5736). Root's commands run from a read-only mount of theirs (`entry.py`), so that the

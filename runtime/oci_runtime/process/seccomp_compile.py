@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
 from collections.abc import Iterable, Sequence
 
 from runtime.errors import BadContent, Unsupported
-from runtime.kernel.seccomp import AUDIT_ARCHITECTURES, Block, Instruction, decision_tree
+from runtime.kernel.seccomp import Block, Instruction, as_bytes, whole_program
 from runtime.kernel.syscall_numbers import syscall_numbers
 from runtime.oci.linux_config import Seccomp, SeccompArgument, SeccompRule
 from runtime.oci_runtime.process.program_start import CompiledFilter
@@ -39,7 +38,6 @@ NATIVE = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 
 _LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
 _EQUAL, _GREATER, _GREATER_EQUAL = 0x15, 0x25, 0x35
-_OFFSET_NR, _OFFSET_ARCH = 0, 4
 
 _NEXT, _FITS, _FAILS = 0, 1, 2
 """Where a jump goes: on, behind the condition, behind the rule."""
@@ -52,23 +50,22 @@ def compile_filter(seccomp: Seccomp, *, machine: str | None = None) -> CompiledF
     if numbers is None:
         raise Unsupported(f"no system call filter for `{machine}`", hint="leave out `linux.seccomp`")
     default = action_value(seccomp.default_action, seccomp.default_errno)
-    answer = (Instruction(_RETURN, 0, 0, default),)
     if seccomp.architectures and NATIVE[machine] not in seccomp.architectures:
         blocks: dict[int, Block] = {}
     else:
         blocks = _blocks(seccomp.rules, numbers, default)
     foreign = default if default != ACTIONS["SCMP_ACT_ALLOW"] else 0x00050000 | errno.ENOSYS
     newer = 0x00050000 | errno.ENOSYS if seccomp.default_action == "SCMP_ACT_ERRNO" else foreign
-    tree = decision_tree(_segments(blocks, answer, (Instruction(_RETURN, 0, 0, newer),), newest=max(numbers.values())))
-    program = (
-        Instruction(_LOAD, 0, 0, _OFFSET_ARCH),
-        Instruction(_EQUAL, 1, 0, AUDIT_ARCHITECTURES[machine]),
-        Instruction(_RETURN, 0, 0, foreign),
-        Instruction(_LOAD, 0, 0, _OFFSET_NR),
-        *tree,
+    program = whole_program(
+        blocks,
+        machine,
+        numbers,
+        default=(Instruction(_RETURN, 0, 0, default),),
+        foreign=(Instruction(_RETURN, 0, 0, foreign),),
+        newer=(Instruction(_RETURN, 0, 0, newer),),
     )
     notifies = any(rule.action == "SCMP_ACT_NOTIFY" for rule in seccomp.rules)
-    return CompiledFilter(b"".join(struct.pack("=HBBI", *one) for one in program), _flag_bits(seccomp.flags), notifies)
+    return CompiledFilter(as_bytes(program), _flag_bits(seccomp.flags), notifies)
 
 
 def action_value(action: str, number: int | None) -> int:
@@ -170,15 +167,6 @@ def _condition(argument: SeccompArgument) -> list[tuple[int, int, int, int]]:
         load_low,
         (compare, above, below, value_low),
     ]
-
-
-def _segments(blocks: dict[int, Block], default: Block, newer: Block, *, newest: int) -> list[tuple[int, Block]]:
-    segments: list[tuple[int, Block]] = []
-    for number in range(newest + 1):
-        block = blocks.get(number, default)
-        if not segments or segments[-1][1] != block:
-            segments.append((number, block))
-    return [*segments, (newest + 1, newer)]
 
 
 OPERATORS = (
