@@ -29,8 +29,8 @@ from runtime.oci_runtime.lifecycle import destroy
 from runtime.oci_runtime.mounts.rootfs import find_rootfs
 from runtime.oci_runtime.process.container_init import InitParams, run_as_init
 from runtime.oci_runtime.process.process_attributes import check_limits, set_limits, set_priorities
-from runtime.oci_runtime.process.security_labels import labels_of, selinux_is_on
 from runtime.oci_runtime.process.program_start import Start, unknown_capabilities
+from runtime.oci_runtime.process.security_labels import labels_of, selinux_is_on
 from runtime.oci_runtime.record import Record
 from runtime.whole_file import replace_file
 

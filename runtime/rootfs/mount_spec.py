@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from runtime.light_typing import NamedTuple
 
-@dataclass(frozen=True, slots=True)
-class BindMount:
+
+class BindMount(NamedTuple):
     """A file or directory of the host at *target*. With *owner_is_caller* container root's files belong to the caller on disk
     (id-mapped mount as root; the user namespace's own map otherwise)."""
 
@@ -22,8 +22,7 @@ class BindMount:
     """Where its file system can't show other owners, it is given to the container's ids; who asked for that takes it back."""
 
 
-@dataclass(frozen=True, slots=True)
-class LayersMount:
+class LayersMount(NamedTuple):
     """What other layers hold at *source*, shown at *target*. What is written there goes into *overlay_dir*, and so away."""
 
     layers: tuple[Path, ...]
@@ -36,34 +35,33 @@ class LayersMount:
     readonly: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class TmpfsMount:
+class TmpfsMount(NamedTuple):
     target: str
     size_bytes: int | None = None
     mode: int = 0o755
 
 
-@dataclass(frozen=True, slots=True)
-class TmpfsFile:
+class TmpfsFile(NamedTuple):
     """A small file that exists only in the container's memory (a secret, /run/launch/env): never on disk."""
 
     target: str
-    content: bytes = field(repr=False)
+    content: bytes
     mode: int = 0o400
     owner: tuple[int, int] | None = None
     """Ids of the container; None is whom the program runs as."""
 
+    def __repr__(self) -> str:
+        return f"TmpfsFile(target={self.target!r}, mode={self.mode:#o}, owner={self.owner})"  # without the secret
 
-@dataclass(frozen=True, slots=True)
-class DeviceNode:
+
+class DeviceNode(NamedTuple):
     """A host device bound to the same (or another) path in the container's /dev."""
 
     source: Path
     target: str
 
 
-@dataclass(frozen=True, slots=True)
-class HostFile:
+class HostFile(NamedTuple):
     """A file, directory or socket of the host's system at *target*, with its owner as it is: of a driver, of a daemon."""
 
     source: Path
@@ -71,16 +69,14 @@ class HostFile:
     readonly: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Symlink:
+class Symlink(NamedTuple):
     """A symbolic link to be made in the container."""
 
     path: str
     points_to: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProcCover:
+class ProcCover(NamedTuple):
     """A directory of /proc that shows nothing but *files* (name, content) and what it has at *kept* itself."""
 
     path: str

@@ -86,7 +86,7 @@ def container_spec(
         uid=uid,
         gid=gid,
         groups=groups,
-        binds=tuple(replace(bind, owner=(uid, gid)) for bind in (*_own_binds(plan, run_dir), *_data_binds(plan))),
+        binds=tuple(bind._replace(owner=(uid, gid)) for bind in (*_own_binds(plan, run_dir), *_data_binds(plan))),
         tmpfs_files=tuple(TmpfsFile(f"{SECRETS}/{name}", value.encode()) for name, value in secrets.items()),
         shm_bytes=shm_share(spec.shm, memory_bytes=plan.memory_bytes, machine=this_machine()),
         limits=Limits(memory_bytes=plan.memory_bytes, cpus=spec.cpus),
@@ -150,7 +150,7 @@ def _run_binds(plan: LaunchPlan, run_dir: RunDir) -> tuple[BindMount, ...]:
 
 def _own_binds(plan: LaunchPlan, run_dir: RunDir) -> tuple[BindMount, ...]:
     """What launch itself made in LAUNCH_HOME."""
-    return tuple(replace(bind, may_be_lent=True) for bind in (*_run_binds(plan, run_dir), *_cache_binds(plan, run_dir)))
+    return tuple(bind._replace(may_be_lent=True) for bind in (*_run_binds(plan, run_dir), *_cache_binds(plan, run_dir)))
 
 
 def _data_binds(plan: LaunchPlan) -> tuple[BindMount, ...]:
