@@ -137,7 +137,7 @@ def _leave_creator(params: InitParams) -> tuple[int, int]:
         os.dup2(fd, number)
     processes.close_fds(keep=params.descriptors())
     processes.rename("launch-init")
-    return processes.raise_open_file_limit() if params.spec.build else _give_program_its_limits()
+    return processes.raise_open_file_limit() if params.spec.build else give_program_its_limits()
 
 
 def _set_up_rootfs(params: InitParams) -> tuple[Root, list[str], OverlayStrategy]:
@@ -233,7 +233,7 @@ def _change_root(params: InitParams) -> None:
     mounts.pivot_to_working_directory()
 
 
-def _give_program_its_limits() -> tuple[int, int]:
+def give_program_its_limits() -> tuple[int, int]:
     """Raise the limits of memory for this process and what it starts (setrlimit(2)), beyond what its cgroup enforces. Returns
     those of open files, which the program gets when it starts: until then as many as there are.
 

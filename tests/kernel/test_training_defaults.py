@@ -7,8 +7,8 @@ import resource
 from pathlib import Path
 
 import pytest
-from runtime.container.program_limits import give_program_its_limits
 
+from runtime.container.init_setup import give_program_its_limits
 from tests.kernel.forked import forked
 from tests.kernel.userland import inside
 

@@ -22,8 +22,8 @@ from runtime.build.sources import BuildSources
 from runtime.errors import BuildError
 from runtime.file_lock import LockBusy, open_locked
 from runtime.layer.tree import printable
-from runtime.rootfs.overlay import make_writable_directories
 from runtime.rootfs.mount_spec import BindMount, LayersMount, TmpfsFile, TmpfsMount
+from runtime.rootfs.overlay import make_writable_directories
 from runtime.store.layer_files import settle
 from runtime.store.merged_tree import merged_tree
 from runtime.store.store import Store
