@@ -264,4 +264,4 @@ for _ in range(5):
         assert answer in (None, str(error)), (answer, error)
         answer = str(error)
 """
-    assert "the container can't be set up: No such file or directory" in as_user(home, answer)
+    assert "/gone`: no such file or directory" in as_user(home, answer)

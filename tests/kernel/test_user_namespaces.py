@@ -24,7 +24,7 @@ def test_what_a_killed_maker_leaves_asleep_does_not_sleep_for_ever() -> None:
             os.write(writer, str(sleeper).encode())
             os.kill(os.getpid(), signal.SIGKILL)
 
-        namespaces._made([killed_in_between])
+        namespaces._make([killed_in_between])
         os._exit(1)
     assert signal.SIGKILL == os.WTERMSIG(os.waitpid(maker, 0)[1])
     sleeper = int(os.read(reader, 20))
@@ -52,7 +52,7 @@ def test_namespaces_made_at_once_have_children_that_share_no_stack(monkeypatch: 
         namespaces.write_maps(sleeper, maps)
         os.close(namespaces.make_user_namespace(maps))
 
-    (made,), killed = namespaces._made([make_another])
+    (made,), killed = namespaces._make([make_another])
     os.close(made)
     os.close(namespaces.make_user_namespace(maps))  # the first one is killed, and perhaps not dead
     namespaces.reap(killed)
