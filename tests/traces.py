@@ -14,7 +14,7 @@ from pathlib import Path
 
 from runtime.cgroup.hierarchies import own_hierarchies
 from runtime.kernel import libc, mounts
-from runtime.kernel.namespaces import NEWNS
+from runtime.kernel.processes import NEWNS
 
 OUTLIVES_A_TEST = ("mlflow", "launch-spawn")
 """Words in the command line of a process that may stay for the tests that follow (a server per session, the helper that starts

@@ -13,7 +13,7 @@ from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.control_file import read_keyed, read_value, write_value
 from runtime.errors import ContainerError, Unsupported
 
-_SETTLED_WITHIN_S = 10.0
+_FROZEN_WITHIN_S = 10.0
 
 
 def can_freeze(cgroup: Cgroup) -> bool:
@@ -28,8 +28,8 @@ def is_frozen(cgroup: Cgroup) -> bool:
 
 
 def freeze(cgroup: Cgroup) -> None:
-    """Returns when every process stands still. Raises Unsupported where there is no freezer, ContainerError when one
-    process would not stop; then all go on."""
+    """Freeze every process, and return when all are. Raises Unsupported where there is no freezer, ContainerError when one
+    process would not freeze; then all go on."""
     if (v2 := _v2(cgroup)) is not None:
         write_value(v2 / "cgroup.freeze", "1")
     elif (v1 := _v1(cgroup)) is not None:
@@ -40,12 +40,12 @@ def freeze(cgroup: Cgroup) -> None:
             hint="it takes root, or cgroup version 2 with a subtree that is yours (`launch doctor` says how); `launch stop` and "
             "checkpoints do without",
         )
-    deadline = time.monotonic() + _SETTLED_WITHIN_S
-    while not _stands_still(cgroup):
+    deadline = time.monotonic() + _FROZEN_WITHIN_S
+    while not _is_settled(cgroup):
         if time.monotonic() > deadline:
             thaw(cgroup)
             raise ContainerError(
-                f"a process of cgroup `{cgroup.name}` does not stand still after {_SETTLED_WITHIN_S:.0f} s",
+                f"a process of cgroup `{cgroup.name}` is not frozen after {_FROZEN_WITHIN_S:.0f} s",
                 hint="it sleeps in the kernel (a dead network file system, a GPU driver); everything goes on",
             )
         time.sleep(0.005)
@@ -59,7 +59,7 @@ def thaw(cgroup: Cgroup) -> None:
         write_value(v1 / "freezer.state", "THAWED")
 
 
-def _stands_still(cgroup: Cgroup) -> bool:
+def _is_settled(cgroup: Cgroup) -> bool:
     if (v2 := _v2(cgroup)) is not None:
         return read_keyed(v2 / "cgroup.events", "frozen") != 0
     v1 = _v1(cgroup)

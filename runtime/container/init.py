@@ -62,20 +62,10 @@ class InheritedFds:
 
     def descriptors(self) -> list[int]:
         """All of them."""
-        fds = [
-            self.control.fileno(),
-            self.stdout_read,
-            self.stderr_read,
-            *self.held,
-            *(self.logs.descriptors() if self.logs else ()),
-        ]
-        if self.adoption is not None:
-            fds.append(self.adoption.fileno())
-        if self.exit_record is not None:
-            fds.append(self.exit_record)
-        if self.owner_notes is not None:
-            fds.append(self.owner_notes)
-        return fds
+        sockets = [self.control, *([self.adoption] if self.adoption is not None else [])]
+        records = [fd for fd in (self.exit_record, self.owner_notes) if fd is not None]
+        logs = self.logs.descriptors() if self.logs else ()
+        return [*(one.fileno() for one in sockets), self.stdout_read, self.stderr_read, *self.held, *logs, *records]
 
 
 @dataclass(slots=True)

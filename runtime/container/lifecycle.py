@@ -259,7 +259,7 @@ class _Answers:
             message = receive(self.control)
             if message is None:
                 raise ContainerError(
-                    "the container's init ended without a word", hint="was it killed? look at the kernel's log (`dmesg`)"
+                    "the container's init ended without a message", hint="was it killed? look at the kernel's log (`dmesg`)"
                 )
             self._take(message)
             if "error" in message[0]:

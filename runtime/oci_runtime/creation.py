@@ -83,7 +83,8 @@ def create(wanted: CreateOptions, diagnostics: Diagnostics) -> Record:
     start = prepare_start(config, config.process or Process(args=(), cwd="/"))
     for name in unknown_capabilities(start.process):
         diagnostics.warning(f"no such capability: `{name}`")
-    _preload(config)
+    if start.process.terminal:
+        import runtime.oci_runtime.process.terminal  # noqa: F401  the child is in another root later, or may not read our files
     directory = record.claim(wanted.root, wanted.container_id)
     made = Record(
         directory, wanted.container_id, 0, 0, str(bundle), record.now(), str(os.geteuid()), Cgroup(""), config.annotations
@@ -110,15 +111,6 @@ def prepare_start(config: RuntimeConfig, process: Process) -> Start:
         seccomp = compile_filter(config.linux.seccomp)
     check_limits(process)
     return Start(process=process, seccomp=seccomp, seccomp_listener=None, labels=labels_of(process))
-
-
-def _preload(config: RuntimeConfig) -> None:
-    """Import what the child may need: it is in another root later, or may not read our files any more."""
-    if config.process is not None and config.process.terminal:
-        import runtime.oci_runtime.process.terminal
-    for mount in config.mounts:
-        if mount.kind == "cgroup":
-            import runtime.oci_runtime.mounts.cgroup_mount  # noqa: F401
 
 
 def write_pid_file(path: Path, pid: int) -> None:
@@ -268,7 +260,7 @@ class _Creation:
             message = receive(control)
             if message is None:
                 self._reap()
-                raise ContainerError("the container's process ended without a word", hint="look at the kernel's log (`dmesg`)")
+                raise ContainerError("the container's process ended without a message", hint="look at the kernel's log (`dmesg`)")
             if "error" in message[0]:
                 self._reap()
                 raise failure(message[0]["error"])

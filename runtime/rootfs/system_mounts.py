@@ -129,7 +129,7 @@ def _bind_device(root: Root, device: DeviceNode) -> None:
         raise ContainerError(f"no device `{device.source}`: {os.strerror(error.errno or 0)}") from error
     if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
         os.close(tree)
-        raise ContainerError(f"`{device.source}` is no device")
+        raise ContainerError(f"`{device.source}` is not a device")
     root.attach(tree, device.target, directory=False)
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from runtime.kernel import libc
-from runtime.kernel.namespaces import NEWNET
+from runtime.kernel.processes import NEWNET
 from tests.kernel.forked import forked
 
 OUTSIDE, UPLINK = "198.51.100.2", "198.51.100.1"

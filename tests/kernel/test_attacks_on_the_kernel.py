@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runtime.kernel.namespaces import NEWUTS
+from runtime.kernel.processes import NEWUTS
 from tests.kernel.attacks import TOOLS, attacked, done
 from tests.kernel.forked import forked
 from tests.kernel.test_container_rootless import KINDS, as_user, home, kinds

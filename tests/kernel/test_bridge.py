@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from runtime.errors import NetworkError, RuntimeFailure
-from runtime.kernel.namespaces import NEWNET
+from runtime.kernel.processes import NEWNET
 from runtime.network import bridge
 from runtime.network.addresses import member_in
 from runtime.network.links import Links

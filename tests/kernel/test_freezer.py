@@ -70,6 +70,22 @@ def test_what_stands_still_can_be_killed(cgroup: Cgroup) -> None:
         assert process.wait(timeout=20) == -9
 
 
+def test_what_another_froze_with_v1_is_seen_and_thawed_beside_v2() -> None:
+    """As engines do on hybrid machines; we freeze by v2 there."""
+    directories = [_directory("v1"), _directory("v2")]
+    for directory in directories:
+        directory.mkdir()
+    both = Cgroup("launch-test", {"freezer": directories[0]}, directories[1])
+    try:
+        (directories[0] / "freezer.state").write_text("FROZEN")
+        assert is_frozen(both)
+        thaw(both)
+        assert not is_frozen(both)
+    finally:
+        for directory in directories:
+            directory.rmdir()
+
+
 def test_no_cgroup_says_what_it_takes() -> None:
     nothing = Cgroup("launch-none")
     assert not can_freeze(nothing)

@@ -15,7 +15,7 @@ import pytest
 
 from runtime.container.lifecycle import remove_overlay
 from runtime.container.run_once import run_to_completion
-from runtime.kernel.namespaces import NEWNET
+from runtime.kernel.processes import NEWNET
 from runtime.network import loopback
 from runtime.network.nftables import Nftables
 from runtime.network.published import PublishedPort

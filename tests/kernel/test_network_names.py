@@ -12,7 +12,7 @@ import pytest
 
 from runtime.container import lifecycle
 from runtime.kernel import libc, mounts
-from runtime.kernel.namespaces import NEWNET, NEWNS
+from runtime.kernel.processes import NEWNET, NEWNS
 from runtime.network import bridge, loopback
 from runtime.network.name_service import Question
 from tests.kernel.forked import forked

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runtime.kernel import libc
-from runtime.kernel.namespaces import NEWNET
+from runtime.kernel.processes import NEWNET
 from runtime.network import bridge, nat
 from runtime.network.links import Links
 from runtime.network.nftables import Nftables

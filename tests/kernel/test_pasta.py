@@ -10,7 +10,7 @@ import pytest
 
 from runtime.errors import Unsupported
 from runtime.kernel import libc, mounts
-from runtime.kernel.namespaces import NEWNET, NEWNS
+from runtime.kernel.processes import NEWNET, NEWNS
 from runtime.network import pasta
 from tests.kernel.forked import forked
 from tests.kernel.host_bed import OUTSIDE, UPLINK, listening, outside

@@ -16,7 +16,7 @@ import pytest
 from runtime.container import lifecycle
 from runtime.container.lifecycle import Container
 from runtime.errors import NetworkError
-from runtime.kernel.namespaces import NEWNET
+from runtime.kernel.processes import NEWNET
 from runtime.network import bridge
 from runtime.network.published import PublishedPort
 from tests.kernel.forked import forked

@@ -24,18 +24,18 @@ def mount_cgroups(root: Root, destination: str, plan: MountPlan, *, own_namespac
     attributes = plan.attributes & ~mounts.ATTR_RDONLY
     if not own.legacy and own.unified_mount is not None:
         tree = mounts.new_mount("cgroup2", attributes=attributes) if own_namespace else mounts.clone_tree(own.unified_mount)
-        _attach(root, os.dup(tree), destination)
+        root.attach(os.dup(tree), destination)
         return tree
     tree = mounts.new_mount("tmpfs", {"mode": "755"}, attributes=attributes)
-    _attach(root, os.dup(tree), destination)
+    root.attach(os.dup(tree), destination)
     for point, controllers in _legacy_mounts(own).items():
-        _attach(root, _legacy(own, controllers, own_namespace=own_namespace, read_only=plan.attributes), f"{destination}/{point}")
+        root.attach(_legacy(own, controllers, own_namespace=own_namespace, read_only=plan.attributes), f"{destination}/{point}")
         for controller in controllers:
             if controller != point and not controller.startswith("name=") and "," in point:
                 _link(root, destination, controller, point)
     if own.unified is not None:
         unified = mounts.new_mount("cgroup2", attributes=_CLOSED) if own_namespace else mounts.clone_tree(own.unified)
-        _attach(root, unified, f"{destination}/unified")
+        root.attach(unified, f"{destination}/unified")
     return tree
 
 
@@ -57,10 +57,6 @@ def _legacy(own: Hierarchies, controllers: list[str], *, own_namespace: bool, re
     if read_only & mounts.ATTR_RDONLY:
         mounts.set_attributes(tree, mounts.ATTR_RDONLY)
     return tree
-
-
-def _attach(root: Root, tree: int, target: str) -> None:
-    root.attach(tree, target)
 
 
 def _link(root: Root, destination: str, name: str, target: str) -> None:

@@ -16,6 +16,7 @@ from runtime.errors import ContainerError
 from runtime.kernel import libc, mounts
 from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
 from runtime.oci.runtime_config import Mount
+from runtime.oci_runtime.mounts.cgroup_mount import mount_cgroups
 from runtime.oci_runtime.mounts.mount_options import MountPlan, default_options, plan_mount
 from runtime.rootfs.targets import Root
 
@@ -59,8 +60,6 @@ class ContainerMounts:
         if plan.remount:
             self._remount(mount, plan)
         elif mount.kind == "cgroup" and not plan.bind:
-            from runtime.oci_runtime.mounts.cgroup_mount import mount_cgroups
-
             tree = mount_cgroups(self.root, mount.destination, plan, own_namespace=self._own_cgroup_namespace)
             self._finish(tree, plan._replace(cleared=0))
         elif plan.bind:

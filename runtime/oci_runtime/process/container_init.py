@@ -262,7 +262,7 @@ def _move_in(params: InitParams, root: Root) -> tuple[dict[str, str], str]:
     if params.config.linux.personality is not None:
         domain = {"LINUX": 0, "LINUX32": 8}.get(params.config.linux.personality)
         if domain is None:
-            raise ContainerError(f"`linux.personality.domain` is none of LINUX, LINUX32: `{params.config.linux.personality}`")
+            raise ContainerError(f"`linux.personality.domain` is not LINUX or LINUX32: `{params.config.linux.personality}`")
         libc.personality(domain)
     env = environment(params.start)
     return env, find_program(process, env) if process.args else ""

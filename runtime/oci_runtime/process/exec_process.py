@@ -86,7 +86,7 @@ def _serve(control: socket.socket, container: Record, process: Process, options:
         if message is None or "error" in message[0]:
             processes.reap_children()
             if message is None:
-                raise ContainerError(f"nothing came of the process in container `{container.container_id}`: it was killed")
+                raise ContainerError(f"the process in container `{container.container_id}` was killed before it started")
             raise failure(message[0]["error"])
         if "pid" in message[0]:
             pid = message[0]["pid"]

@@ -62,7 +62,7 @@ def environment(start: Start) -> dict[str, str]:
     for one in start.process.env:
         name, equals, value = one.partition("=")
         if not equals or not name:
-            raise ContainerError(f"`process.env` holds `{one:.60}`, which is no NAME=VALUE")
+            raise ContainerError(f"`process.env` holds `{one:.60}`, which is not NAME=VALUE")
         env[name] = value
     for name, value in start.extra_env:
         env.setdefault(name, value)

@@ -97,5 +97,5 @@ def _read(proc: int, path: str) -> str:
 def _open_attribute(proc: int, path: str, flags: int) -> int:
     """A file of this thread on *proc*, which must be a /proc, with nothing mounted over what leads there."""
     if libc.fstatfs_type(proc) != _PROC_SUPER_MAGIC:
-        raise ContainerError("/proc is no proc file system")
+        raise ContainerError("/proc is not a proc file system")
     return libc.openat2(proc, f"thread-self/{path}", flags | os.O_CLOEXEC, resolve=_RESOLVE_NO_XDEV)

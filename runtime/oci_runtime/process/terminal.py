@@ -34,7 +34,7 @@ def take_new_terminal(root: Root, process: Process, console: socket.socket | Non
     """Make a terminal in the devpts of *root*, which becomes this session's and its three streams; its master goes to *console*
     (runc's docs/terminals.md: one message, its name and the descriptor). *as_console* shows it as /dev/console."""
     if console is None:
-        raise ContainerError("the process wants a terminal", hint="`--console-socket` says who gets it")
+        raise ContainerError("the process needs a terminal", hint="`--console-socket` says who gets it")
     master, slave = pty.open_pty(root.fd, *(process.console_size or (0, 0)))
     if as_console:
         root.attach(mounts.clone_tree("", at=slave), "/dev/console", directory=False)
