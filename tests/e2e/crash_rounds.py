@@ -210,7 +210,7 @@ def machine_traces() -> set[str]:
     return found
 
 
-def flush(found: Round) -> None:
+def settle(found: Round) -> None:
     """The next ordinary command; then everything that it started may take its time to end."""
     found.launch(*found.blow.next_command)
     left: set[str] = set()

@@ -144,7 +144,7 @@ def test_a_final_status_is_the_launchers_to_say(run: Tracked, server: Server, st
 def test_launchers_tags_stay(run: Tracked, server: Server) -> None:
     tags = [{"key": "launch.seed", "value": "8"}, {"key": "mlflow.user", "value": "eve"}, {"key": "own", "value": "1"}]
     assert 200 == run.post("runs/log-batch", run_id=run.run_id, tags=tags)[0]
-    run.flush()
+    run.settle()
     known = server.run(run.run_id)
     assert ("7", "ada", "1") == (known.tags["launch.seed"], known.tags["mlflow.user"], known.tags["own"])
 

@@ -60,7 +60,7 @@ def test_the_gateway_says_of_the_run_what_the_server_says(run: Tracked, server: 
     model = run.post("logged-models", experiment_id="0", name="weights", source_run_id=run.run_id)[1]["model"]["info"]["model_id"]
     run.post("runs/outputs", run_id=run.run_id, models=[{"model_id": model, "step": 3}])
     told = asked(run)
-    run.flush()
+    run.settle()
     known = server.client.get("runs/get", run_id=run.run_id)["run"]
     known["data"]["metrics"] = [each for each in known["data"]["metrics"] if not each["key"].startswith("system/")]
     assert in_any_order(known) == in_any_order(told)
@@ -68,7 +68,7 @@ def test_the_gateway_says_of_the_run_what_the_server_says(run: Tracked, server: 
 
 def test_a_tag_that_somebody_sets_in_the_ui_reaches_the_program(run: Tracked, server: Server) -> None:
     run.post("runs/set-tag", run_id=run.run_id, key="stop", value="no")
-    run.flush()
+    run.settle()
     server.client.post("runs/set-tag", {"run_id": run.run_id, "key": "stop", "value": "yes"})
     deadline = time.monotonic() + 20
     while "yes" != tags_of(asked(run))["stop"]:

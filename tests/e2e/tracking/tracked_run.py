@@ -122,7 +122,7 @@ class Tracked:
     def get(self, path: str) -> tuple[int, Any]:
         return self.call("GET", f"/api/2.0/mlflow/{path}")
 
-    def flush(self) -> None:
+    def settle(self) -> None:
         """Return when the server has what was logged so far: the gateway sends it before it asks the server for anything."""
         assert 200 == self.get(f"metrics/get-history?run_id={self.run_id}&metric_key=none")[0]
 
