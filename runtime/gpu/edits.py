@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from runtime.rootfs.wanted import DeviceNode, HostFile, Symlink
+from runtime.rootfs.mount_spec import DeviceNode, HostFile, Symlink
 
 
 @dataclass(frozen=True, slots=True)

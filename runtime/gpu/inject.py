@@ -19,7 +19,7 @@ from runtime.gpu.nvidia.driver import find_driver
 from runtime.gpu.nvidia.driver_files import ALWAYS, LIBRARY_DIR, driver_files
 from runtime.gpu.nvidia.proc_driver import MIG_MINORS, mig_minors
 from runtime.gpu.roots import Roots
-from runtime.rootfs.wanted import DeviceNode
+from runtime.rootfs.mount_spec import DeviceNode
 
 _CONTROL = ("/dev/nvidiactl", "/dev/nvidia-uvm")
 _OPTIONAL = ("/dev/nvidia-uvm-tools",)

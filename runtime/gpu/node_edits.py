@@ -19,7 +19,7 @@ from pathlib import Path
 from runtime.errors import GpuError
 from runtime.gpu.edits import Edits
 from runtime.gpu.roots import Roots
-from runtime.rootfs.wanted import DeviceNode
+from runtime.rootfs.mount_spec import DeviceNode
 
 _PATTERNS = {
     "gds": ("nvidia-fs*", "`modprobe nvidia-fs` makes them"),

@@ -20,7 +20,7 @@ from runtime.gpu.inject import device, nvidia_driver
 from runtime.gpu.nvidia.driver import find_driver
 from runtime.gpu.nvidia.driver_files import CAPABILITIES
 from runtime.gpu.roots import Roots
-from runtime.rootfs.wanted import DeviceNode, HostFile
+from runtime.rootfs.mount_spec import DeviceNode, HostFile
 
 KIND = "nvidia.com/gpu"
 EVERYTHING = frozenset(CAPABILITIES) - {"all", "compat32"}

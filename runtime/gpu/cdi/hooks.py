@@ -22,7 +22,7 @@ from runtime.errors import GpuError
 from runtime.gpu.cdi.document import Hook
 from runtime.gpu.edits import Edits
 from runtime.gpu.elf import read_soname
-from runtime.rootfs.wanted import HostFile, Symlink
+from runtime.rootfs.mount_spec import HostFile, Symlink
 
 _PROGRAMS = ("nvidia-cdi-hook", "nvidia-ctk")
 _NEEDS_NOTHING = (

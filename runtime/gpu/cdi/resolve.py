@@ -16,7 +16,7 @@ from runtime.gpu.cdi.document import ContainerEdits, DeviceName, Mount, Node
 from runtime.gpu.cdi.files import Catalogue, Found
 from runtime.gpu.cdi.hooks import hook_edits
 from runtime.gpu.edits import Edits, join_edits
-from runtime.rootfs.wanted import DeviceNode, HostFile
+from runtime.rootfs.mount_spec import DeviceNode, HostFile
 from runtime.suggestions import did_you_mean
 
 _LIBRARY_PATH = "LD_LIBRARY_PATH"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from runtime.gpu.elf import read_soname
 from runtime.gpu.nvidia.driver import Driver
-from runtime.rootfs.wanted import HostFile
+from runtime.rootfs.mount_spec import HostFile
 
 LIBRARY_DIR = "/usr/local/nvidia/lib64"
 """CUDA images have it on LD_LIBRARY_PATH already."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runtime.gpu.roots import Roots
 
 if TYPE_CHECKING:
-    from runtime.rootfs.wanted import DeviceNode
+    from runtime.rootfs.mount_spec import DeviceNode
 
 PLACE = "/proc/driver/nvidia"
 MIG_MINORS = "/proc/driver/nvidia-caps/mig-minors"

@@ -8,7 +8,7 @@ from runtime.container.device_edits import apply_edits
 from runtime.container.spec import ContainerSpec
 from runtime.gpu.edits import Edits
 from runtime.gpu.roots import Roots
-from runtime.rootfs.wanted import DeviceNode
+from runtime.rootfs.mount_spec import DeviceNode
 
 
 def container(**env: str) -> ContainerSpec:

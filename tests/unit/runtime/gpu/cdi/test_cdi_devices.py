@@ -15,7 +15,7 @@ from runtime.gpu.cdi.document import parse_device_name
 from runtime.gpu.cdi.files import read_catalogue
 from runtime.gpu.cdi.resolve import device_edits
 from runtime.gpu.edits import Edits
-from runtime.rootfs.wanted import DeviceNode, HostFile, Symlink
+from runtime.rootfs.mount_spec import DeviceNode, HostFile, Symlink
 
 
 @pytest.fixture
