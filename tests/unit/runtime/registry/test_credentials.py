@@ -66,7 +66,7 @@ def write(path: Path, document: Mapping[str, Any]) -> Path:
 
 def test_without_files_nobody_is_logged_in(environ: dict[str, str]) -> None:
     assert find_credentials("reg.lab", "a/b", environ) is None
-    assert find_credentials("reg.lab", "a/b", {}) is None
+    assert find_credentials("reg.lab", "a/b", {"XDG_RUNTIME_DIR": environ["XDG_RUNTIME_DIR"]}) is None
 
 
 @pytest.mark.parametrize("key", ["reg.lab:5000", "https://reg.lab:5000", "https://reg.lab:5000/v1/", "http://reg.lab:5000/v2/"])

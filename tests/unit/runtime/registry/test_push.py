@@ -42,7 +42,15 @@ def push(image: Image, store: Store, to: str, **more: Any) -> tuple[Pushed, Hear
     target = parse_reference(to)
     assert isinstance(target, Remote)
     heard = Heard()
-    pushed = push_image(image, store, target, observer=heard, environ={"HOME": "/nonexistent"}, patience=HASTE, **more)
+    pushed = push_image(
+        image,
+        store,
+        target,
+        observer=heard,
+        environ={"HOME": "/nonexistent", "XDG_RUNTIME_DIR": "/nonexistent"},
+        patience=HASTE,
+        **more,
+    )
     assert left_in(store.root / "tmp") == []
     return pushed, heard
 
