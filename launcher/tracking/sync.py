@@ -1,11 +1,12 @@
 """A run's files and its way to MLflow, in the hands of whoever sends: its tracker while it goes on (`tracked_run.py`), later
 `sync_run` for what MLflow missed, because the server was down or the tracker was killed.
 
-Both hold `tracker.lock`, so that a run's tracker and a `launch sync` never send at once.
+Both hold `tracker.lock`, so that a run's tracker and a `launch sync` never send at once. `delete_in_mlflow` takes a run back.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -19,6 +20,8 @@ from launcher.tracking.metrics.metric_log import MetricLog
 from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.description import Description, describe
 from launcher.tracking.mlflow.local_sink import open_sink
+from launcher.tracking.mlflow.rest import Mlflow, MlflowRefused
+from launcher.tracking.mlflow.sink import address_of
 from runtime.file_lock import LockBusy, locked
 from runtime.state_dir import RunDir, StateDir
 
@@ -85,3 +88,30 @@ def sync_run(run_dir: RunDir, *, timeout_s: float = 60.0, environ: Mapping[str, 
 def lock_path(run_dir: RunDir) -> Path:
     """Held by whoever sends for the run."""
     return run_dir.place / "tracker.lock"
+
+
+def delete_in_mlflow(run_dir: RunDir, *, environ: Mapping[str, str] = os.environ) -> bool:
+    """Delete the run there, as MLflow's UI does: it can be restored until somebody runs `mlflow gc`. False when MLflow has no
+    such run. Raises LaunchError when it cannot be reached or refuses."""
+    description = describe(run_dir)
+    try:
+        run_id = str(json.loads(run_dir.mlflow.read_bytes())["run_id"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return False
+    if description is None:
+        return False
+    address = address_of(run_dir, description, environ)
+    if isinstance(address, LocalAddress):
+        from launcher.tracking.mlflow.local_server import ensure_server
+
+        ensure_server(StateDir(address.state_root))
+    client = Mlflow(address, environ=environ)
+    try:
+        client.post("runs/delete", {"run_id": run_id})
+    except MlflowRefused as error:
+        if error.code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    finally:
+        client.close()
+    return True

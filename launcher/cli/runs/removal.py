@@ -72,7 +72,7 @@ def _is_confirmed(records: Sequence[RunRecord]) -> bool:
 
 
 def _delete_in_mlflow(record: RunRecord) -> None:
-    from launcher.tracking.mlflow.deletion import delete_in_mlflow
+    from launcher.tracking.sync import delete_in_mlflow
 
     if not delete_in_mlflow(record.run_dir):
         render.say(f"{record.run_id} is not in MLflow")

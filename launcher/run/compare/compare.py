@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from launcher.run.compare.input_diff import Cause, inputs
-from launcher.tracking.record.json_lines import json_objects
+from launcher.tracking.record.json_files import json_objects
 from launcher.tracking.record.record_files import output_digests
 from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import RunDir
@@ -107,7 +107,7 @@ def compare(before: RunRecord, after: RunRecord, *, rtol: float = 0.0) -> Compar
 
 
 def read_series(run_dir: RunDir) -> Series:
-    """Every metric of a run: from its metrics file, and what it sent through the MLflow gateway (`tracking/observed.py`)."""
+    """Every metric of a run: from its metrics file, and what it sent through the MLflow gateway (`metric_log.py`)."""
     series: Series = {}
     for line in json_objects(run_dir.metrics):
         for name, value in line.items():

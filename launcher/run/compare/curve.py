@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.tracking.record.json_lines import json_objects
+from launcher.tracking.record.json_files import json_objects
 from runtime.state_dir import RunDir
 
 

@@ -24,8 +24,7 @@ from launcher.journal.status import Reason
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.gpus.process_owner import owner_of
 from launcher.run.supervisor.attempt import StopRequest
-from launcher.tracking.metrics.gpu_samples import gpu_metrics
-from launcher.tracking.metrics.samples import append_sample
+from launcher.tracking.metrics.samples import append_sample, gpu_metrics
 from launcher.tracking.record.gpu_usage import load_meters, store_meters
 from runtime.gpu import watcher
 from runtime.gpu.energy import EnergyMeter

@@ -12,7 +12,7 @@ import select
 import signal
 from typing import Any
 
-from launcher.tracking.record.json_object import json_object
+from launcher.tracking.record.json_files import json_object
 from runtime.file_lock import is_locked
 from runtime.kernel.process_identity import process_started
 from runtime.state_dir import RunDir

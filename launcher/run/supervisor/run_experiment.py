@@ -27,9 +27,8 @@ from launcher.run.supervisor.logs import opened_logs
 from launcher.run.supervisor.outcome import ExitOutcome, outcome_of
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.run.supervisor.takeover import take_over
-from launcher.run.supervisor.tracker_process import TrackerProcess
+from launcher.run.supervisor.tracker_process import TrackerProcess, program_env
 from launcher.run.supervisor.writable_layer import writable_layer
-from launcher.tracking.gateway.mlflow_env import program_env
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import kills_on_this_machine
 from runtime.cgroup.own_cgroups import new_cgroup

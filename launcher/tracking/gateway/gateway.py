@@ -18,7 +18,6 @@ from typing import Any
 from launcher.errors import LaunchError
 from launcher.journal.superseded import Superseded, Watch
 from launcher.tracking.gateway import http_wire
-from launcher.tracking.gateway.foreign_processes import Strangers
 from launcher.tracking.gateway.gateway_api import GatewayApi
 from launcher.tracking.gateway.gateway_artifacts import GatewayArtifacts
 from launcher.tracking.gateway.http_wire import BadMessage, Head
@@ -47,7 +46,7 @@ class Gateway:
         self._token = f"Bearer {token}"
         self._api = GatewayApi(sink, own)
         self._artifacts = GatewayArtifacts(self._api)
-        self._strangers = Strangers()
+        self._unknown = _UnknownClients()
         self._free = threading.BoundedSemaphore(_CONNECTIONS_MAX)
 
     def accept(self, listener: socket.socket) -> bool:
@@ -58,7 +57,7 @@ class Gateway:
             return True  # who was there has gone
         except OSError:
             return False
-        self._strangers.add(connection)
+        self._unknown.add(connection)
         threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
         return True
 
@@ -74,7 +73,7 @@ class Gateway:
                 body = _Body(connection, stream, head)
                 if not known and self._has_token(head) and self._free.acquire(timeout=_FREE_S):
                     known = True
-                    self._strangers.remove(connection)
+                    self._unknown.remove(connection)
                 _write(connection, self._answer(head, body, client, known=known))
                 if not body.is_finished:
                     # A client sends to the end before it reads: closed at once, it would see a reset instead of our refusal.
@@ -88,7 +87,7 @@ class Gateway:
             return  # the program went away or broke its own message; a broken answer shows as a broken connection
         finally:
             client.close()
-            self._strangers.remove(connection)
+            self._unknown.remove(connection)
             connection.close()
             if known:
                 self._free.release()
@@ -250,3 +249,34 @@ def _query(query: str) -> dict[str, Any]:
     from urllib.parse import parse_qs
 
     return {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
+
+
+_UNKNOWN_MAX = 64
+
+
+class _UnknownClients:
+    """Connections that have not shown the run's token yet: few, and the oldest makes room. Used by several threads.
+
+    With `network: host` everybody on the machine can connect. Who says nothing, or says it slowly, must not keep the program from
+    being heard: it shows its token with its first bytes.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[socket.socket, None] = {}
+
+    def add(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._waiting[connection] = None
+            oldest = next(iter(self._waiting)) if len(self._waiting) > _UNKNOWN_MAX else None
+            if oldest is not None:
+                del self._waiting[oldest]
+        if oldest is not None:
+            # Its own thread closes it: it sees the end of the stream now.
+            with contextlib.suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)
+
+    def remove(self, connection: socket.socket) -> None:
+        """It has shown the token, or is gone."""
+        with self._lock:
+            self._waiting.pop(connection, None)

@@ -2,7 +2,7 @@
 
 Only what those two need (RFC 9112): one message after the other, `Content-Length` or chunked bodies, bodies as iterators so
 that an artifact never stands in memory whole. `http.client` and `http.server` would cost the tracker 51 ms and 17 MB before
-the program of a run may start; they serve only remote addresses (`mlflow_rest.py`).
+the program of a run may start; they serve only remote addresses (`mlflow/rest.py`).
 """
 
 from __future__ import annotations

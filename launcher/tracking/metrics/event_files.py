@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from launcher.tracking.metrics.event_format import BadEvents, records, scalars
 from launcher.tracking.metrics.metric_log import STEP_MAX, TIME_END_S, MetricLog, Sighting
-from launcher.tracking.mlflow.batches import fitting_key
+from launcher.tracking.mlflow.rest import fitting_key
 from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
 from runtime.rootfs.overlay import UPPER
 from runtime.state_dir import RunDir

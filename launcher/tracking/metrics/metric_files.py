@@ -1,7 +1,7 @@
 """The files in which a run's metrics are found, as they grow: the tracker looks at all of them again and again.
 
     metrics.jsonl              JSON lines that the program appends ($LAUNCH_METRICS)              `metrics.file`
-    stdout.log, stderr.log     lines of output that a pattern fits (`output_patterns.py`)          `metrics.patterns`
+    stdout.log, stderr.log     lines of output that a pattern fits                                `metrics.patterns`
     events.out.tfevents.*      TensorBoard's, in the outputs and the working directory             `metrics.tensorboard`
                                (`event_files.py`)
 
@@ -11,12 +11,18 @@ What is found goes to `MetricLog`, with where it was found, so that nothing is m
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
-from launcher.tracking.metrics.growing_lines import GrowingLines
+from launcher.config.metric_pattern import value_group
+from launcher.errors import LaunchError
+from launcher.journal.growing_file import GrowingFile
 from launcher.tracking.metrics.metric_log import METRICS, STEP_MAX, TIME_END_S, MetricLog, Sighting
 from runtime.state_dir import RunDir
+
+_LINE_MAX = 1 << 20
 
 
 class MetricFile(Protocol):
@@ -29,13 +35,13 @@ class MetricFile(Protocol):
 def metric_files(run_dir: RunDir, log: MetricLog) -> tuple[MetricFile, ...]:
     """What `metrics` in the run's configuration asks for. A run without a plan has the metrics file only."""
     asked, workdir = _asked(run_dir)
-    files: list[MetricFile] = [GrowingLines(run_dir.metrics, METRICS, log, _metrics_of_line)]
+    files: list[MetricFile] = [_Lines(run_dir.metrics, METRICS, log, _metrics_of_line)]
     if asked.get("patterns"):
-        from launcher.tracking.record.output_patterns import OutputPatterns
-
         found = OutputPatterns(asked["patterns"])
         files += [
-            GrowingLines(path, path.name, log, found.in_line, line_ends=b"\n\r") for path in (run_dir.stdout, run_dir.stderr)
+            # A progress bar ends its lines with a carriage return.
+            _Lines(path, path.name, log, found.in_line, also_ends=b"\r")
+            for path in (run_dir.stdout, run_dir.stderr)
         ]
     if asked.get("tensorboard"):
         from launcher.tracking.metrics.event_files import EventFiles
@@ -71,3 +77,90 @@ def _metrics_of_line(line: bytes) -> Iterator[Sighting]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+class _Lines:
+    """A file that a program appends lines to. *metrics_of* finds the metrics of one; its ValueError is a note of the run."""
+
+    def __init__(
+        self,
+        path: Path,
+        source: str,
+        log: MetricLog,
+        metrics_of: Callable[[bytes], Iterable[Sighting]],
+        *,
+        also_ends: bytes = b"",
+    ) -> None:
+        self._source = source
+        self._log = log
+        self._metrics_of = metrics_of
+        offset = log.offsets.get(source, 0)
+        self._file = GrowingFile(path, offset, slice_bytes=_LINE_MAX, longest_bytes=_LINE_MAX, also_ends=also_ends)
+
+    def follow(self, *, to_the_end: bool = False) -> None:
+        # Opened only when there is something: on a shared file system an open is a question to its server, ten times a second.
+        if not self._has_grown():
+            return
+        offset = self._file.offset
+        for lines in self._file.slices(to_the_end=to_the_end):
+            begin = offset
+            seen: list[tuple[Sighting, int]] = []
+            for line in lines:
+                offset = min(offset + len(line) + 1, self._file.offset)
+                try:
+                    seen += [(found, offset) for found in self._metrics_of(line)]
+                except (ValueError, OverflowError, RecursionError) as error:
+                    self._log.note(f"{self._source} has a line that cannot be read: {line[:80]!r} ({error})")
+            try:
+                self._log.take_over(seen, source=self._source)
+            except LaunchError:
+                self._file.offset = begin  # a full disk: the next look may find room
+                raise
+
+    def _has_grown(self) -> bool:
+        try:
+            size = self._file.path.stat().st_size
+        except FileNotFoundError:
+            return False
+        if size < self._file.offset:
+            self._log.note(f"{self._source} was truncated by the program; it is read again from its beginning")
+            self._file.offset = 0
+        return size > self._file.offset
+
+
+# A pattern is somebody's own, and may take very long on a very long line.
+_MATCHED_MAX = 16 << 10
+
+
+class OutputPatterns:
+    """Metrics in what a program prints: `metrics.patterns: {loss: 'loss=([0-9.]+)'}`. Compiled once a run.
+
+    The first place of a line that a pattern fits counts. Which groups a pattern may have is `config/metric_pattern.py`; without a
+    step a report is the next one of its metric.
+    """
+
+    def __init__(self, patterns: Mapping[str, str]) -> None:
+        compiled = {key: re.compile(pattern) for key, pattern in patterns.items()}
+        self._patterns = [(key, pattern, value_group(pattern)) for key, pattern in compiled.items()]
+
+    def in_line(self, line: bytes) -> Iterator[Sighting]:
+        """The metrics that *line* holds. Raises ValueError for a match that is no number."""
+        text = line[:_MATCHED_MAX].decode(errors="replace")
+        for key, pattern, group in self._patterns:
+            found = pattern.search(text)
+            if found is not None and found[group] is not None:
+                yield Sighting(key, _number(key, found[group]), _step(found.groupdict().get("step")))
+
+
+def _number(key: str, text: str) -> float:
+    try:
+        return float(text.rstrip("."))  # the end of a sentence is no part of a number, though `[0-9.]+` fits it
+    except ValueError:
+        raise ValueError(f"`{text}` is no number for `{key}`") from None
+
+
+def _step(text: str | None) -> int | None:
+    if text is None:
+        return None
+    step = int(text)
+    return step if abs(step) <= STEP_MAX else None

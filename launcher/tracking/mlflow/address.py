@@ -2,7 +2,7 @@
 
 Credentials come from where MLflow's own client takes them: `MLFLOW_TRACKING_TOKEN`, `MLFLOW_TRACKING_USERNAME` and
 `MLFLOW_TRACKING_PASSWORD`, `~/.mlflow/credentials`. They are never written down. In the address they are refused: it is part of
-the configuration, which is recorded, uploaded and shown to the program. Talking to the server is `mlflow_rest.py`.
+the configuration, which is recorded, uploaded and shown to the program. Talking to the server is `rest.py`.
 """
 
 from __future__ import annotations

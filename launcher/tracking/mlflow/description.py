@@ -16,7 +16,7 @@ from typing import Any
 from launcher.journal.events import Finished
 from launcher.journal.run_journal import read_state
 from launcher.journal.run_state import RunState
-from launcher.tracking.record.json_object import json_object
+from launcher.tracking.record.json_files import json_object
 from runtime.file_lock import is_locked
 from runtime.state_dir import RunDir
 from runtime.whole_file import replace_file

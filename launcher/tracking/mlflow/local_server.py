@@ -25,7 +25,7 @@ from launcher.errors import LaunchError
 from launcher.tracking.bare_environment import bare_environment
 from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.connection import connect_unix
-from launcher.tracking.record.json_object import json_object
+from launcher.tracking.record.json_files import json_object
 from runtime.state_dir import StateDir
 
 _START_TIMEOUT_S = 90.0

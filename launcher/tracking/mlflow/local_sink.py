@@ -1,4 +1,4 @@
-"""The sink of runs in the local server, which takes all that is new of a run in one request (`mlflow_run_endpoint.py`).
+"""The sink of runs in the local server, which takes all that is new of a run in one request (`run_endpoint.py`).
 
 A trial of a moment is one such request, sent when it has ended. The run's id is ours from the start, so that asking twice is
 asking once. What the request can't say (inputs, models), what the server refuses to take so, and a server of an older launch go
@@ -7,27 +7,38 @@ the way of every other server: `sink.py`.
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from launcher.errors import LaunchError
 from launcher.journal.run_journal import read_state
 from launcher.journal.run_state import RunState
 from launcher.journal.status import RunStatus
 from launcher.journal.superseded import Watch
 from launcher.tracking import tracker_state
 from launcher.tracking.metrics.metric_log import SLICE, read_slice
-from launcher.tracking.mlflow import artifacts, experiment_ids
+from launcher.tracking.mlflow import artifacts
 from launcher.tracking.mlflow.address import LocalAddress
-from launcher.tracking.mlflow.batches import Batch, fitting_value, one_batch, param_entries, tag_entries
 from launcher.tracking.mlflow.description import Description
-from launcher.tracking.mlflow.rest import CreatedRun, Experiment, MlflowRefused
-from launcher.tracking.mlflow.sink import Sink, address_of
+from launcher.tracking.mlflow.rest import (
+    Batch,
+    CreatedRun,
+    Experiment,
+    MlflowRefused,
+    fitting_value,
+    one_batch,
+    param_entries,
+    tag_entries,
+)
+from launcher.tracking.mlflow.sink import Sink, address_of, recall_experiment, remember_experiment
 from runtime.state_dir import RunDir
 
 _FULL_SLICE = SLICE // 2
-"""From a slice of this size on there may be more behind it (`observed.read_slice`)."""
+"""From a slice of this size on there may be more behind it (`metric_log.read_slice`)."""
 
 
 def open_sink(
@@ -40,8 +51,6 @@ def open_sink(
 ) -> Sink:
     """The run's way to where it is tracked."""
     if run_dir.node:
-        from launcher.tracking.mlflow.node_sink import NodeSink
-
         return NodeSink(run_dir, description, timeout_s=timeout_s, environ=environ, watch=watch)
     is_local = isinstance(address_of(run_dir, description, environ), LocalAddress)
     return (LocalSink if is_local else Sink)(run_dir, description, timeout_s=timeout_s, environ=environ, watch=watch)
@@ -197,8 +206,41 @@ class LocalSink(Sink):
 
     def _known_experiment(self) -> Experiment:
         name = self.description.experiment
-        known = experiment_ids.recall(self.address, name, near=self.run_dir)
+        known = recall_experiment(self.address, name, near=self.run_dir)
         if known is None:
             known = self.client.experiment(name)
-            experiment_ids.remember(self.address, known, near=self.run_dir)
+            remember_experiment(self.address, known, near=self.run_dir)
         return known
+
+
+_FIRST_NODE_WITHIN_S = 3.0
+_LOOK_S = 0.05
+
+
+class NodeSink(Sink):
+    """Of a further node of a run: nothing goes to MLflow from there, and the program's calls are answered all the same.
+
+    Rank 0's word counts, as everywhere where many ranks say the same. What other nodes' programs log stays in
+    `nodes/K/logged.jsonl`.
+    """
+
+    def create(self) -> dict[str, Any]:
+        """The MLflow run of the first node, once that has it."""
+        deadline = time.monotonic() + _FIRST_NODE_WITHIN_S
+        while not self.run:
+            try:
+                self.run = json.loads(self.run_dir.mlflow.read_bytes())
+            except (FileNotFoundError, ValueError):
+                if time.monotonic() > deadline:
+                    raise LaunchError("the first node has no MLflow run yet") from None
+                time.sleep(_LOOK_S)
+        return self.run
+
+    def push(self) -> None:
+        """Runs that the program made and left open are ended by the first node's sink, which can try again later."""
+
+    def push_logged(self) -> None:
+        return
+
+    def is_complete(self) -> bool:
+        return True

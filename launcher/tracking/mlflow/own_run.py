@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from launcher.tracking.metrics.metric_log import MetricLog, metric
-from launcher.tracking.mlflow.batches import PARAM_MAX, TAG_MAX, fitting_key, fitting_value, is_fitting_key
 from launcher.tracking.mlflow.description import Description
+from launcher.tracking.mlflow.rest import PARAM_MAX, TAG_MAX, fitting_key, fitting_value, is_fitting_key
 
 _INTEGER_MAX = 2**63 - 1
 _POINT_OF = ("model_id", "dataset_name", "dataset_digest")

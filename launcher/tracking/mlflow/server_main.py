@@ -1,6 +1,6 @@
 """The process of the local MLflow server: `python -m launcher.tracking.mlflow.server_main STATE_DIR`.
 
-Only here `mlflow` is imported; one address is ours (`mlflow_run_endpoint.py`). It listens first, on the private socket and on a
+Only here `mlflow` is imported; one address is ours (`run_endpoint.py`). It listens first, on the private socket and on a
 loopback port for the UI, and loads MLflow then: who connects meanwhile just waits. One process serves (MLflow's own starts
 eleven). It ends when no request came and no run was tended for LAUNCH_MLFLOW_IDLE_S seconds (default 1800), and soon after its
 directory was removed: nobody can find it then. Starting it is `local_server.py`.
@@ -15,6 +15,7 @@ import pwd
 import signal
 import socket
 import sqlite3
+import struct
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,11 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.tracking.gateway.loopback_peer import owner_of
 from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.local_server import is_up
-from launcher.tracking.mlflow.run_endpoint import Receive, RunEndpoint, Scope, Send
-from launcher.tracking.mlflow.run_rows import RunRows, is_known_layout
+from launcher.tracking.mlflow.run_endpoint import Receive, RunEndpoint, RunRows, Scope, Send, is_known_layout
 from runtime.file_lock import LockBusy, is_locked, open_locked
 from runtime.kernel.process_identity import process_started
 from runtime.state_dir import StateDir
@@ -306,3 +305,25 @@ def _a_run_is_tended(state: StateDir) -> bool:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+def owner_of(client: tuple[str, int], server: tuple[str, int]) -> int | None:
+    """The user id that owns the loopback socket bound to *client* and connected to *server*; None when there is no such socket.
+
+    MLflow's UI has no passwords, and every user of a machine can connect to 127.0.0.1. The kernel lists each TCP socket with its
+    owner in /proc/net/tcp (proc_net_tcp(5)); the client's end of a loopback connection is in the same list as ours.
+    """
+    wanted = [_as_listed(client), _as_listed(server)]
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        next(table)
+        for line in table:
+            columns = line.split()
+            if columns[1:3] == wanted:
+                return int(columns[7])
+    return None
+
+
+def _as_listed(address: tuple[str, int]) -> str:
+    """`127.0.0.1:5000` → `0100007F:1388`: the address as the machine's own integer, the port as a plain one."""
+    (number,) = struct.unpack("=I", socket.inet_aton(address[0]))
+    return f"{number:08X}:{address[1]:04X}"

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from launcher.journal.run_journal import read_state
@@ -20,15 +21,26 @@ from launcher.journal.status import RunStatus
 from launcher.journal.superseded import Watch
 from launcher.tracking import tracker_state
 from launcher.tracking.metrics.metric_log import metric, read_slice
-from launcher.tracking.mlflow import artifacts, experiment_ids
+from launcher.tracking.mlflow import artifacts
 from launcher.tracking.mlflow.address import Address, LocalAddress, parse_uri
-from launcher.tracking.mlflow.batches import TAG_MAX, Batch, batches, fitting_key, fitting_value, param_entries, tag_entries
 from launcher.tracking.mlflow.connection import MlflowUnreachable
 from launcher.tracking.mlflow.description import Description, current_tags, parent_is_coming, parent_tag
-from launcher.tracking.mlflow.rest import CreatedRun, Experiment, Mlflow, MlflowRefused
-from launcher.tracking.record.json_object import json_object
+from launcher.tracking.mlflow.rest import (
+    TAG_MAX,
+    Batch,
+    CreatedRun,
+    Experiment,
+    Mlflow,
+    MlflowRefused,
+    batches,
+    fitting_key,
+    fitting_value,
+    param_entries,
+    tag_entries,
+)
+from launcher.tracking.record.json_files import json_object
 from launcher.tracking.record.run_nodes import node_directories
-from runtime.state_dir import RunDir, StateDir
+from runtime.state_dir import RunDir
 from runtime.whole_file import replace_file
 
 _REFUSED_KEPT = 20
@@ -150,7 +162,7 @@ class Sink:
 
     def _create_in_known_experiment(self) -> tuple[Experiment, CreatedRun] | None:
         """The experiment's id is remembered from earlier runs: one request fewer before the program starts."""
-        known = experiment_ids.recall(self.address, self.description.experiment, near=self.run_dir)
+        known = recall_experiment(self.address, self.description.experiment, near=self.run_dir)
         if known is None:
             return None
         try:
@@ -170,7 +182,7 @@ class Sink:
         self.state.tags = tags
         # MLflow starts every run as RUNNING.
         self.state.status = RunStatus.RUNNING.value
-        experiment_ids.remember(self.address, experiment, near=self.run_dir)
+        remember_experiment(self.address, experiment, near=self.run_dir)
         return experiment, created
 
     def _look_for_run(self) -> tuple[Experiment, CreatedRun] | None:
@@ -301,11 +313,40 @@ class Sink:
 def address_of(run_dir: RunDir, description: Description, environ: Mapping[str, str] = os.environ) -> Address:
     """Where the run is tracked."""
     if description.uri is None:
-        return LocalAddress(run_dir.root.parent.parent)
+        return LocalAddress(run_dir.state.root)
     return parse_uri(description.uri, environ=environ)
 
 
 def _ui_uri(run_dir: RunDir) -> str | None:
     from launcher.tracking.mlflow.local_server import address
 
-    return address(StateDir(run_dir.root.parent.parent)).ui_url
+    return address(run_dir.state).ui_url
+
+
+def recall_experiment(address: Address, name: str, *, near: RunDir) -> Experiment | None:
+    """The experiment of that name, if an earlier run of this LAUNCH_HOME was in it. What is remembered may be deleted at any
+    time; a wrong id is noticed by the server."""
+    found = json_object(_experiment_ids(near)).get(_experiment_key(address, name))
+    return None if found is None else Experiment(found, name)
+
+
+def remember_experiment(address: Address, experiment: Experiment, *, near: RunDir) -> None:
+    path, key = _experiment_ids(near), _experiment_key(address, experiment.name)
+    known = json_object(path)
+    if known.get(key) == experiment.experiment_id:
+        return
+    replace_file(path, json.dumps({**known, key: experiment.experiment_id}))
+
+
+def _experiment_key(address: Address, name: str) -> str:
+    if not isinstance(address, LocalAddress):
+        return f"{address.uri} {name}"
+    # Another database numbers its experiments anew.
+    try:
+        return f"{os.stat(address.state_root / 'mlflow' / 'mlflow.db').st_ino} {name}"
+    except FileNotFoundError:
+        return f"- {name}"
+
+
+def _experiment_ids(run_dir: RunDir) -> Path:
+    return run_dir.state.cache / "mlflow-experiments.json"

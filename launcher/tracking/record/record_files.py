@@ -38,7 +38,7 @@ def write(run_dir: RunDir) -> None:
         document = json.loads(run_dir.plan.read_bytes())
     except FileNotFoundError:
         return  # the parent of a sweep has no plan
-    plan, state = document["plan"], StateDir(run_dir.root.parent.parent)
+    plan, state = document["plan"], run_dir.state
     sweep_id = document.get("identity", {}).get("sweep_id")
     sweep = None if sweep_id is None else state.run(sweep_id).root
     with _told(run_dir), suppress(RuntimeFailure):

@@ -19,7 +19,7 @@ from launcher.errors import ConfigError
 from launcher.journal.run_journal import read_state
 from launcher.journal.run_state import RunState
 from launcher.journal.status import Reason, RunStatus
-from launcher.tracking.record.json_object import json_object
+from launcher.tracking.record.json_files import json_object
 from runtime.file_lock import is_locked
 from runtime.kernel.process_identity import is_same_process
 from runtime.state_dir import RunDir, StateDir

@@ -17,8 +17,8 @@ from typing import Any
 from journal_lines import write_event
 
 from launcher.run import active
+from launcher.run.supervisor.tracker_process import program_env
 from launcher.tracking import tracker
-from launcher.tracking.gateway.mlflow_env import program_env
 from runtime.state_dir import RunDir, StateDir
 
 DIGEST = "sha256:" + "a" * 64

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.tracking.metrics.gpu_samples import gpu_metrics
+from launcher.tracking.metrics.samples import gpu_metrics
 from runtime.gpu.gpu import GpuLoad
 
 BUSY = GpuLoad("GPU-a", busy_percent=93, used_bytes=40_000_000_000, memory_bytes=80_000_000_000, power_w=412.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from launcher.tracking.gateway.loopback_peer import owner_of
+from launcher.tracking.mlflow.server_main import owner_of
 
 
 def test_the_other_end_of_a_connection_is_ours() -> None:

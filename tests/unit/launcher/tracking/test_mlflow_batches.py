@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from launcher.tracking.metrics.metric_log import metric
-from launcher.tracking.mlflow.batches import Batch, batches, fitting_key, fitting_value, param_entries, tag_entries
+from launcher.tracking.mlflow.rest import Batch, batches, fitting_key, fitting_value, param_entries, tag_entries
 
 
 def sizes(found: list[Batch]) -> list[tuple[int, int, int]]:

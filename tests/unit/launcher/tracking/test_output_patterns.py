@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.tracking.metrics.metric_files import metric_files
+from launcher.tracking.metrics.metric_files import OutputPatterns, metric_files
 from launcher.tracking.metrics.metric_log import MetricLog, read_entries
-from launcher.tracking.record.output_patterns import OutputPatterns
 from runtime.state_dir import RunDir
 
 
@@ -47,7 +46,7 @@ def test_what_fits_and_is_no_number_is_told_once(tmp_path: Path) -> None:
     log = MetricLog(run_dir)
     follow(run_dir, log)
     assert [("loss", 1.0, 0)] == logged(run_dir)
-    assert ["stdout.log has a line that cannot be read: b'loss=?\\n' (`?` is no number for `loss`)"] == log.notes
+    assert ["stdout.log has a line that cannot be read: b'loss=?' (`?` is no number for `loss`)"] == log.notes
 
 
 def test_both_streams_are_read_and_a_progress_bars_steps_are_lines(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files of JSON objects, one a line, that somebody may still be writing, or was killed while writing."""
+"""Files of ours that are a JSON object, or one in each line: facts that somebody left, or did not come to leave."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """What it holds; nothing when it is not there, or is none."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def json_objects(path: Path) -> Iterator[dict[str, Any]]:

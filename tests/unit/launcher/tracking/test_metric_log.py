@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
 import signal
 from typing import Any
@@ -196,3 +197,16 @@ def test_a_point_is_written_as_json_has_it(run_dir: RunDir, key: str, value: flo
     point = metric(key, value, step=2**53, time_ms=-1)
     MetricLog(run_dir).add([point])
     assert json.dumps(point, separators=(",", ":")) + "\n" == run_dir.logged.read_text()
+
+
+def test_what_finds_no_room_is_found_again(run_dir: RunDir) -> None:
+    log = MetricLog(run_dir)
+    (file,) = metric_files(run_dir, log)
+    run_dir.metrics.write_text('{"loss": 1}\n')
+    own, log._file = log._file, os.open("/dev/full", os.O_RDWR)
+    with pytest.raises(LaunchError, match="No space left"):
+        file.follow()
+    os.close(log._file)
+    log._file = own
+    file.follow()
+    assert [("loss", 1, 0)] == logged(run_dir)
