@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from launcher.errors import LaunchError
 from launcher.journal.run_journal import Journal
 from launcher.journal.superseded import Superseded, Watch
-from launcher.tracking import tracker, tracker_state
+from launcher.tracking import tracker_protocol, tracker_state
 from launcher.tracking.metrics.system_sampler import SystemSampler
 from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.connection import MlflowUnreachable
@@ -129,7 +129,7 @@ class TrackedRun(threading.Thread):
         """Take in what stands in files now: some of those files are about to go."""
         if self._open is not None and not self.is_ending:
             self._follow(self._open, to_the_end=True)
-        self.say(tracker.CAUGHT_UP)
+        self.say(tracker_protocol.CAUGHT_UP)
 
     def end(self) -> None:
         """There is nothing more to look at: the thread takes in the rest, sends it, and ends."""
@@ -147,12 +147,12 @@ class TrackedRun(threading.Thread):
         try:
             self._track()
         except Superseded:
-            self.say(tracker.DONE)
+            self.say(tracker_protocol.DONE)
         except BaseException:
             # Without DONE: the supervisor, which sees the channel end, forks another tracker.
             self.write_to_log(traceback.format_exc())
         else:
-            self.say(tracker.DONE)
+            self.say(tracker_protocol.DONE)
         self.has_finished = True
         self._tell()
 
@@ -175,7 +175,7 @@ class TrackedRun(threading.Thread):
 
     def _follow_untracked(self, run: OpenRun, state: TrackerState, ready: dict[str, object], *, failure: str = "") -> None:
         self._ready.acquire(blocking=False)
-        self.say(tracker.READY + json.dumps(ready).encode())
+        self.say(tracker_protocol.READY + json.dumps(ready).encode())
         self._open = run
         self._tell()
         self._ending.wait()
@@ -256,7 +256,9 @@ class TrackedRun(threading.Thread):
         if self._ready.acquire(blocking=False):
             state = self._sink.state
             known = dict(self._sink.run) or {**self._own.info({}, state.provisional_id), "provisional": True}
-            self.say(tracker.READY + json.dumps({"mlflow": known, "token": state.token, "error": self._failure}).encode())
+            self.say(
+                tracker_protocol.READY + json.dumps({"mlflow": known, "token": state.token, "error": self._failure}).encode()
+            )
 
     def _start_server(self, sink: Sink) -> None:
         # Who removed the run, or all of LAUNCH_HOME, does not want it back.

@@ -5,18 +5,8 @@ which the fork server forks and which is given runs through a *control* socket. 
 container's listener, follows the files that metrics are found in, and sends everything on. Killing it loses nothing: the
 supervisors notice, and fork one each, which goes on where this stopped.
 
-Between a supervisor and the tracker there is one socket a run (SOCK_SEQPACKET), its *channel*, one message a word:
-
-    READY {json}     to the supervisor: {"mlflow": {"run_id", "experiment_id", ...}, "token": "...", "error": null or why not yet}
-                     `provisional: true` when MLflow hasn't answered yet: the gateway translates the id that the program has;
-                     {"mlflow": null} with `tracking: null`; {"error": "..."} when it cannot be tracked, and why
-    LISTENER (+ fd)  to the tracker: the gateway's listener
-    CATCH_UP         to the tracker: take in what the run's files hold now, and answer CAUGHT_UP
-    END              to the tracker: the run's journal is closed; send the rest
-    DONE             to the supervisor: nothing more will come; MLflow has everything, or will not have it soon
-
-When the channel ends without END, the supervisor has died, and the tracker calls another one; when it ends without DONE, the
-tracker has died. This file is imported by the supervisor and stays light; the work is `tracker_loop.py`.
+Each run has a channel to its supervisor, by which each of the two sees the other die (`tracker_protocol.py`). This file is imported by the
+supervisor and stays light; the work is `tracker_loop.py`.
 """
 
 from __future__ import annotations
@@ -29,15 +19,6 @@ from typing import NoReturn
 
 from runtime.kernel.processes import close_fds
 from runtime.state_dir import RunDir
-
-READY = b"ready "
-LISTENER = b"listener"
-CATCH_UP = b"catch up"
-CAUGHT_UP = b"caught up"
-END = b"end"
-DONE = b"done"
-
-MESSAGE_MAX = 1 << 16
 
 
 def serve(

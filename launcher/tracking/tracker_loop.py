@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from launcher.journal.superseded import Superseded
-from launcher.tracking import tracker
+from launcher.tracking import tracker_protocol
 from launcher.tracking.tracked_run import LAST_TRIES_S, TrackedRun
 from runtime.state_dir import RunDir
 
@@ -78,7 +78,7 @@ class Tracker:
                 try:
                     self._attend(entry, time.monotonic())
                 except Superseded:
-                    entry.run.say(tracker.DONE)
+                    entry.run.say(tracker_protocol.DONE)
                     self._drop(entry)
                 except Exception:
                     # Without DONE: its supervisor forks a tracker of its own.
@@ -113,7 +113,7 @@ class Tracker:
 
     def _take_from(self, control: socket.socket) -> None:
         """A run of another supervisor: the message is its directory, the descriptor its channel."""
-        message, fds, _flags, _address = socket.recv_fds(control, tracker.MESSAGE_MAX, 1, socket.MSG_CMSG_CLOEXEC)
+        message, fds, _flags, _address = socket.recv_fds(control, tracker_protocol.MESSAGE_MAX, 1, socket.MSG_CMSG_CLOEXEC)
         if not message:
             self._forget(control)
             self._control = None
@@ -124,15 +124,15 @@ class Tracker:
         """What the run's supervisor says."""
         try:
             flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-            message, fds, _flags, _address = socket.recv_fds(entry.channel, tracker.MESSAGE_MAX, _LISTENERS_MAX, flags)
+            message, fds, _flags, _address = socket.recv_fds(entry.channel, tracker_protocol.MESSAGE_MAX, _LISTENERS_MAX, flags)
         except BlockingIOError:
             return
         except ConnectionError:
             message, fds = b"", []
         entry.listeners += [socket.socket(fileno=fd) for fd in fds]
-        if message == tracker.CATCH_UP:
+        if message == tracker_protocol.CATCH_UP:
             entry.wants_to_catch_up = True
-        elif message == tracker.END:
+        elif message == tracker_protocol.END:
             self._end(entry)
         elif not message:
             self._forget(entry.channel)

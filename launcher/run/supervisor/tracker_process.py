@@ -1,6 +1,6 @@
 """The tracker as a supervisor sees it: it speaks to MLflow, so that the supervisor never waits for a network.
 
-What the tracker does, and what the two say to each other, is `launcher.tracking.tracker`. They watch each other, because a
+What the tracker does is `launcher.tracking.tracker`, what the two say to each other `tracker_protocol`. They watch each other, because a
 program that calls MLflow fails when nobody answers it for half a minute: a tracker that dies gets a successor here, and one that
 sees its supervisor die has another supervisor started.
 
@@ -24,7 +24,7 @@ from typing import Any
 from launcher.errors import LaunchError
 from launcher.journal.events import ORPHANED, Note
 from launcher.journal.run_journal import Journal
-from launcher.tracking import tracker
+from launcher.tracking import tracker, tracker_protocol
 from runtime.state_dir import RunDir
 
 END_TIMEOUT_S = 600.0
@@ -82,25 +82,25 @@ class TrackerProcess:
         self._listener_fd = listener_fd
         if self._channel is not None:
             with suppress(OSError):  # it has died, and its successor gets the socket
-                socket.send_fds(self._channel, [tracker.LISTENER], [listener_fd])
+                socket.send_fds(self._channel, [tracker_protocol.LISTENER], [listener_fd])
 
     def catch_up(self) -> None:
         """Return when the metrics are taken in that stand in files now: some of those files are about to go. The end of a run
         waits for no tracker that has died, or hangs in a broken disk."""
         deadline = time.monotonic() + CATCH_UP_TIMEOUT_S
-        self._say(tracker.CATCH_UP)
+        self._say(tracker_protocol.CATCH_UP)
         while self._is_heard_before(deadline):
-            if self._receive() in (tracker.CAUGHT_UP, None):
+            if self._receive() in (tracker_protocol.CAUGHT_UP, None):
                 return
 
     def finish(self) -> None:
         """The journal is closed: let the tracker send the rest, and wait for it. One that dies meanwhile is replaced."""
         self._listener_fd = None  # closed with the container; its number may be another file's by now
-        self._say(tracker.END)
+        self._say(tracker_protocol.END)
         deadline = time.monotonic() + END_TIMEOUT_S
         while self._is_heard_before(deadline):
             if self._receive() is None and self._replace():
-                self._say(tracker.END)
+                self._say(tracker_protocol.END)
                 deadline = time.monotonic() + END_TIMEOUT_S
         self._release()
 
@@ -112,12 +112,12 @@ class TrackerProcess:
         """The next message, None when it has died."""
         assert self._channel is not None
         try:
-            message = self._channel.recv(tracker.MESSAGE_MAX)
+            message = self._channel.recv(tracker_protocol.MESSAGE_MAX)
         except ConnectionError:
             return None
-        if message.startswith(tracker.READY):
-            self._ready = dict(json.loads(message.removeprefix(tracker.READY)))
-        self._is_done = message == tracker.DONE
+        if message.startswith(tracker_protocol.READY):
+            self._ready = dict(json.loads(message.removeprefix(tracker_protocol.READY)))
+        self._is_done = message == tracker_protocol.DONE
         return message or None
 
     def _say(self, message: bytes) -> None:

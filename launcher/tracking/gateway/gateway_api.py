@@ -38,7 +38,7 @@ class GatewayApi:
         self.sink = sink
         self.own = own
         self._open = own.description.scope == "server"
-        self._servers_tags = ServerTags(sink)
+        self._server_tags = ServerTags(sink)
         self._calls: dict[tuple[str, str], Callable[[dict[str, Any], Forward], dict[str, Any]]] = {
             ("GET", "runs/get"): self._get_run,
             ("POST", "runs/create"): self._create_run,
@@ -142,7 +142,7 @@ class GatewayApi:
             self.flush()
             return _reached_through_here(self._pass("GET", "runs/get", {"run_id": run_id}, forward))
         # MLflow 3's client asks before each `log_metrics`, and should not wait for a server that is slow or down.
-        tags = self.own.tags(*self._servers_tags.latest())
+        tags = self.own.tags(*self._server_tags.latest())
         return {"run": self.own.as_run(self.sink.run, self.sink.state.provisional_id, tags)}
 
     def _create_run(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from journal_lines import write_event
 
 from launcher.run import active
 from launcher.run.supervisor.tracker_process import program_env
-from launcher.tracking import tracker
+from launcher.tracking import tracker, tracker_protocol
 from runtime.state_dir import RunDir, StateDir
 
 DIGEST = "sha256:" + "a" * 64
@@ -80,12 +80,12 @@ class Tracked:
 
     def _read_ready(self) -> dict[str, Any]:
         assert select.select([self.channel], [], [], 60)[0], "the tracker says nothing"
-        return dict(json.loads(self.channel.recv(1 << 16).removeprefix(tracker.READY)))
+        return dict(json.loads(self.channel.recv(1 << 16).removeprefix(tracker_protocol.READY)))
 
     def listen(self) -> None:
         with socket.create_server(("127.0.0.1", self.port)) as listener:
             self.port = listener.getsockname()[1]
-            socket.send_fds(self.channel, [tracker.LISTENER], [listener.fileno()])
+            socket.send_fds(self.channel, [tracker_protocol.LISTENER], [listener.fileno()])
 
     @property
     def run_id(self) -> str:
@@ -129,7 +129,7 @@ class Tracked:
     def finish(self, reason: str = "completed", exit_code: int = 0) -> int:
         """As the supervisor ends a run. Returns the tracker's exit code."""
         write_event(self.run_dir.journal, "finished", reason=reason, exit_code=exit_code, usage={"peak_memory_bytes": 4096})
-        self.channel.send(tracker.END)
+        self.channel.send(tracker_protocol.END)
         return self.leave()
 
     def leave(self) -> int:

@@ -20,7 +20,7 @@ from waiting import eventually
 from launcher.journal.run_journal import read_state
 from launcher.run import active
 from launcher.run.supervisor.tracker_process import TrackerProcess, fork_shared_tracker, may_share_tracker
-from launcher.tracking import tracker, tracker_state
+from launcher.tracking import tracker_protocol, tracker_state
 from launcher.tracking.metrics.metric_log import read_entries
 from launcher.tracking.mlflow.description import Description, write_description
 from runtime.file_lock import is_locked, locked
@@ -225,7 +225,7 @@ def test_a_server_that_says_nothing_holds_up_one_run_and_no_other(tmp_path: Path
         waiting = tracked_at(a_run(tmp_path), f"http://127.0.0.1:{silent.getsockname()[1]}")
         held_up = TrackerProcess(waiting, shared=shared.control)
         write_event(waiting.journal, "finished", reason="completed", exit_code=0, usage={})
-        held_up._say(tracker.END)
+        held_up._say(tracker_protocol.END)
         silent.accept()
         began = time.monotonic()
         end(other, TrackerProcess(other, shared=shared.control))

@@ -11,7 +11,7 @@ from journal_lines import write_event
 
 from launcher.journal.superseded import Superseded
 from launcher.run import active
-from launcher.tracking import tracker
+from launcher.tracking import tracker_protocol
 from launcher.tracking.metrics.system_sampler import SystemSampler
 from launcher.tracking.mlflow.description import Description, write_description
 from launcher.tracking.tracked_run import TrackedRun
@@ -39,7 +39,7 @@ class Tracked:
         self.supervisor, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.run = TrackedRun(run_dir, channel, tell=lambda: None)
         self.run.start()
-        assert self.says().startswith(tracker.READY)
+        assert self.says().startswith(tracker_protocol.READY)
 
     def says(self) -> bytes:
         """The next message; READY is said when somebody looks, or MLflow has answered."""
@@ -47,7 +47,7 @@ class Tracked:
         for _ in range(1000):
             self.run.look(1e9)
             try:
-                return self.supervisor.recv(tracker.MESSAGE_MAX)
+                return self.supervisor.recv(tracker_protocol.MESSAGE_MAX)
             except TimeoutError:
                 continue
         raise AssertionError("it says nothing")
@@ -55,7 +55,7 @@ class Tracked:
     def end(self) -> None:
         self.run.end()
         self.run.join(20)
-        assert tracker.DONE == self.says()
+        assert tracker_protocol.DONE == self.says()
 
 
 @pytest.mark.parametrize("in_the_way", ["system.jsonl", "journal.jsonl"])
@@ -114,7 +114,7 @@ def test_one_that_goes_on_elsewhere_is_left_without_a_word_to_mlflow(run_dir: Ru
         run = TrackedRun(run_dir, channel, token="17.0", tell=lambda: None)
         run.start()
         run.join(20)
-        assert tracker.DONE == supervisor.recv(tracker.MESSAGE_MAX)
+        assert tracker_protocol.DONE == supervisor.recv(tracker_protocol.MESSAGE_MAX)
         with pytest.raises(BlockingIOError):
             listener.accept()
         with pytest.raises(Superseded):
