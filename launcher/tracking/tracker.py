@@ -5,8 +5,8 @@ which the fork server forks and which is given runs through a *control* socket. 
 container's listener, follows the files that metrics are found in, and sends everything on. Killing it loses nothing: the
 supervisors notice, and fork one each, which goes on where this stopped.
 
-Each run has a channel to its supervisor, by which each of the two sees the other die (`tracker_protocol.py`). This file is imported by the
-supervisor and stays light; the work is `tracker_loop.py`.
+Each run has a channel to its supervisor, by which each of the two sees the other die (`tracker_protocol.py`). This file is
+imported by the supervisor and stays light; the work is `tracker_loop.py`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The tracker as a supervisor sees it: it speaks to MLflow, so that the supervisor never waits for a network.
 
-What the tracker does is `launcher.tracking.tracker`, what the two say to each other `tracker_protocol`. They watch each other, because a
-program that calls MLflow fails when nobody answers it for half a minute: a tracker that dies gets a successor here, and one that
-sees its supervisor die has another supervisor started.
+What the tracker does is `launcher.tracking.tracker`, what the two say to each other `tracker_protocol`. They watch each other,
+because a program that calls MLflow fails when nobody answers it for half a minute: a tracker that dies gets a successor here, and
+one that sees its supervisor die has another supervisor started.
 
 A supervisor forks a tracker for its run. The runs of a command with several share one, the *shared tracker*, as long as it lives;
 those that give a tracker much to do have their own.
