@@ -8,7 +8,7 @@ from pathlib import Path
 
 from launcher.cli.arguments import Request, Talk
 from launcher.cli.timings import Timings
-from launcher.config.compiled import Composed
+from launcher.config.compiled import ComposedSpec
 from launcher.config.spec import ExperimentSpec
 from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.builder import BuildResult, build
@@ -27,7 +27,7 @@ class Prepared:
     result: BuildResult
 
 
-def compose(request: Request, state: StateDir | None = None) -> Composed:
+def compose(request: Request, state: StateDir | None = None) -> ComposedSpec:
     """The configuration of *request*; from the compiled configuration where nothing changed."""
     from launcher.config.compiled import load
 
@@ -64,7 +64,7 @@ def prepare_image(request: Request, timings: Timings, *, talk: Talk) -> Prepared
     return prepared
 
 
-def _compose_timed(request: Request, state: StateDir, timings: Timings) -> Composed:
+def _compose_timed(request: Request, state: StateDir, timings: Timings) -> ComposedSpec:
     with timings.phase("compose"):
         composed = compose(request, state)
     timings.split("compose", "validate", composed.validate_s)
@@ -72,7 +72,7 @@ def _compose_timed(request: Request, state: StateDir, timings: Timings) -> Compo
 
 
 def plan_and_build(
-    composed: Composed,
+    composed: ComposedSpec,
     state: StateDir,
     timings: Timings,
     *,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Assembled:
+class Assembly:
     spec: ExperimentSpec
     values: dict[str, Any]
     """The tree as `--cfg job` shows it: resolved, the command as written."""
@@ -35,7 +35,7 @@ class Assembled:
     """Seconds that validation took, for `--timings`."""
 
 
-def assemble(request: Request) -> Assembled:
+def assemble(request: Request) -> Assembly:
     """Compose and validate *request*."""
     parsed = parse_overrides(request.overrides)
     overrides.refuse_sweeps(parsed)
@@ -60,7 +60,7 @@ def compose_tree(
     return tree
 
 
-def finish(tree: Tree, request: Request, environment: dict[str, str | None]) -> Assembled:
+def finish(tree: Tree, request: Request, environment: dict[str, str | None]) -> Assembly:
     """Resolve and validate *tree*, which is left as it is."""
     values = copy_tree(tree.values)
     resolve.keep_text(values, tree.sources)
@@ -78,7 +78,7 @@ def finish(tree: Tree, request: Request, environment: dict[str, str | None]) -> 
     )
     begun = time.perf_counter()
     spec = to_spec(values, context)
-    return Assembled(
+    return Assembly(
         spec,
         {**values, "command": as_written},
         tree.sources.origins(),

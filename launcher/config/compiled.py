@@ -23,7 +23,7 @@ from runtime.state_dir import StateDir
 from runtime.whole_file import replace_file
 
 if TYPE_CHECKING:
-    from launcher.config.assembly import Assembled
+    from launcher.config.assembly import Assembly
     from launcher.config.sweep_dimension import Dimension
     from launcher.config.sweep_space import SweepSpace
 
@@ -32,7 +32,7 @@ _MOST_ENTRIES = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Composed:
+class ComposedSpec:
     """A spec and where it comes from."""
 
     spec: ExperimentSpec
@@ -65,17 +65,17 @@ class Composed:
 
 
 @dataclass(frozen=True, slots=True)
-class SweepComposed:
+class ComposedSweep:
     """A sweep, composed and validated value by value; its trials are composed one by one."""
 
-    parent: Composed
+    parent: ComposedSpec
     """The experiment with the fixed overrides, and its files' values for the keys that are swept."""
     dimensions: tuple[Dimension, ...]
     enqueued: tuple[tuple[str, ...], ...]
     """The overrides of points to try first."""
     _space: SweepSpace
 
-    def trial(self, overrides: Sequence[str]) -> Composed:
+    def trial(self, overrides: Sequence[str]) -> ComposedSpec:
         """The trial that *overrides* (`params.lr=0.1`, `seed=2`) set apart, with its origins."""
         request = self.parent._request._replace(overrides=(*self._space.fixed, *overrides))
         return _to_composed(self._space.trial(overrides), request)
@@ -90,7 +90,7 @@ def load(
     environ: Mapping[str, str],
     with_requirements: Sequence[str] = (),
     command: Sequence[str] | None = None,
-) -> Composed:
+) -> ComposedSpec:
     """The experiment of *overrides*. Raises ConfigError for whatever is wrong with it."""
     request = _request(overrides, config_dir, cwd, environ, with_requirements, command)
     if environ.get("LAUNCH_NO_CONFIG_CACHE") == "1":
@@ -108,14 +108,14 @@ def load_sweep(
     environ: Mapping[str, str],
     with_requirements: Sequence[str] = (),
     command: Sequence[str] | None = None,
-) -> SweepComposed:
+) -> ComposedSweep:
     """The sweep of *overrides* (`launch -m`). Composed always: a trial costs a millisecond, not a composition."""
     from launcher.config.sweep_space import assemble_space
 
     request = _request(overrides, config_dir, cwd, environ, with_requirements, command)
     space = assemble_space(request)
     parent = _to_composed(space.parent, request._replace(overrides=space.fixed))
-    return SweepComposed(parent, space.dimensions, space.enqueued, space)
+    return ComposedSweep(parent, space.dimensions, space.enqueued, space)
 
 
 def _request(
@@ -132,11 +132,11 @@ def _request(
     return Request(tuple(overrides), path, cwd, environ, tuple(with_requirements), words)
 
 
-def _to_composed(made: Assembled, request: Request) -> Composed:
-    return Composed(made.spec, made.origins, made.choices, False, request, validate_s=made.validate_s)
+def _to_composed(made: Assembly, request: Request) -> ComposedSpec:
+    return ComposedSpec(made.spec, made.origins, made.choices, False, request, validate_s=made.validate_s)
 
 
-def _compose(request: Request, *, entry: Path | None = None) -> Composed:
+def _compose(request: Request, *, entry: Path | None = None) -> ComposedSpec:
     from launcher.config.assembly import assemble
 
     made = assemble(request)
@@ -175,17 +175,17 @@ def _fingerprint(value: str | None) -> str | None:
     return None if value is None else hashlib.sha256(os.fsencode(value)).hexdigest()
 
 
-def _hit(entry: Path, request: Request) -> Composed | None:
+def _hit(entry: Path, request: Request) -> ComposedSpec | None:
     try:
         document: dict[str, Any] = json.loads(entry.read_bytes())
     except (OSError, ValueError):
         return None
     if any(_fingerprint(request.environ.get(name)) != known for name, known in document["environment"].items()):
         return None
-    return Composed(from_json(ExperimentSpec, document["spec"]), document["origins"], document["choices"], True, request)
+    return ComposedSpec(from_json(ExperimentSpec, document["spec"]), document["origins"], document["choices"], True, request)
 
 
-def _store(entry: Path, made: Assembled) -> None:
+def _store(entry: Path, made: Assembly) -> None:
     entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     document = {
         "environment": {name: _fingerprint(value) for name, value in made.environment.items()},

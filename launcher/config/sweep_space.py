@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from launcher.config import overrides, resolve, traps
-from launcher.config.assembly import Assembled, compose_tree, finish
+from launcher.config.assembly import Assembly, compose_tree, finish
 from launcher.config.compose import Tree, parse_overrides, parse_sweep_value, split_groups, sweep_values
 from launcher.config.project import Request
 from launcher.config.spec import Sweep
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class SweepSpace:
     """A sweep before its first trial: each value of each dimension has been composed and validated."""
 
-    parent: Assembled
+    parent: Assembly
     """The experiment with the fixed overrides, and its files' values for the keys that are swept."""
     dimensions: tuple[Dimension, ...]
     enqueued: tuple[tuple[str, ...], ...]
@@ -36,7 +36,7 @@ class SweepSpace:
     """The overrides that hold for every trial."""
     _composer: _Composer
 
-    def trial(self, point: Sequence[str]) -> Assembled:
+    def trial(self, point: Sequence[str]) -> Assembly:
         """The experiment with the overrides of *point*."""
         return self._composer.of_point(point)
 
@@ -52,7 +52,7 @@ def assemble_space(request: Request) -> SweepSpace:
     parent = composer.parent()
     plan = parent.spec.sweep or Sweep()
     dimensions = _dimensions(typed, plan, parent, request, fixed={setting.key_or_group for setting in composer.settings})
-    enqueued = tuple(_enqueued(point, dimensions, parent) for point in plan.enqueue)
+    enqueued = tuple(_enqueue(point, dimensions, parent) for point in plan.enqueue)
     _try_each_value(composer, dimensions)
     for point in enqueued:
         composer.try_point(point)
@@ -79,14 +79,14 @@ class _Composer:
         self.request, self.choices, self.settings = request, choices, settings
         self._typed = typed
         self._trees: dict[tuple[str, ...], Tree] = {}
-        self._tried: dict[tuple[str, ...], Assembled] = {}
+        self._tried: dict[tuple[str, ...], Assembly] = {}
 
-    def parent(self) -> Assembled:
+    def parent(self) -> Assembly:
         """The tree without the swept values; the first value of a swept group, and of a key that must be given."""
         is_group = self.request.path.is_group
         with resolve.reading_environment(self.request.environ) as environment:
             picks = [self._first(dimension) for dimension in self._typed if is_group(dimension.key)]
-            tree = self._composed(picks).fork()
+            tree = self._compose(picks).fork()
             for dimension in self._typed:
                 if not is_group(dimension.key) and overrides.value_at(dimension.key, tree.values) == "???":
                     overrides.apply(self._first(dimension), tree.values, tree.sources, holder=self.request.cwd)
@@ -94,17 +94,17 @@ class _Composer:
 
     def try_point(self, point: Sequence[str]) -> None:
         """See whether a trial could have it. The first of those that are tried are kept for their trial."""
-        tried = self.finished(parse_overrides(point))
+        tried = self.assemble(parse_overrides(point))
         if len(self._tried) < _TRIED_KEPT:
             self._tried[tuple(point)] = tried
 
-    def of_point(self, point: Sequence[str]) -> Assembled:
-        return self._tried.pop(tuple(point), None) or self.finished(parse_overrides(point))
+    def of_point(self, point: Sequence[str]) -> Assembly:
+        return self._tried.pop(tuple(point), None) or self.assemble(parse_overrides(point))
 
-    def finished(self, point: Sequence[Override]) -> Assembled:
+    def assemble(self, point: Sequence[Override]) -> Assembly:
         with resolve.reading_environment(self.request.environ) as environment:
             picks = [part for part in point if self.request.path.is_group(part.key_or_group)]
-            tree = self._composed(picks).fork()
+            tree = self._compose(picks).fork()
             for part in point:
                 if not self.request.path.is_group(part.key_or_group):
                     overrides.apply(part, tree.values, tree.sources, holder=self.request.cwd)
@@ -114,7 +114,7 @@ class _Composer:
     def _first(dimension: Dimension) -> Override:
         return parse_overrides([dimension.first])[0]
 
-    def _composed(self, picks: Sequence[Override]) -> Tree:
+    def _compose(self, picks: Sequence[Override]) -> Tree:
         key = tuple(str(pick.input_line) for pick in picks)
         if key not in self._trees:
             swept = [dimension.key for dimension in self._typed]
@@ -145,10 +145,10 @@ def _dimension(override: Override, request: Request) -> Dimension:
                 f"`{text}` matches nothing", origin=origin, hint=f"there {traps.join_names(request.path.options(key), verb=True)}"
             )
         return Dimension(key, origin, tuple(f"{key}={option}" for option in options), tuple(options))
-    return _of_sweep(key, text.partition("=")[0], override, origin)
+    return _to_dimension(key, text.partition("=")[0], override, origin)
 
 
-def _of_sweep(key: str, written_key: str, override: Override, origin: Origin | None) -> Dimension:
+def _to_dimension(key: str, written_key: str, override: Override, origin: Origin | None) -> Dimension:
     """An interval, a range or a choice."""
     value: Any = override.value()
     if override.is_interval_sweep():
@@ -163,7 +163,7 @@ def _of_sweep(key: str, written_key: str, override: Override, origin: Origin | N
 
 
 def _dimensions(
-    typed: Sequence[Dimension], plan: Sweep, parent: Assembled, request: Request, *, fixed: set[str]
+    typed: Sequence[Dimension], plan: Sweep, parent: Assembly, request: Request, *, fixed: set[str]
 ) -> list[Dimension]:
     dimensions = list(typed)
     if plan.sampler != "grid" or not typed:
@@ -191,7 +191,7 @@ def _dimensions(
     return dimensions
 
 
-def _space(space: Mapping[str, Any], prefix: tuple[str, ...], parent: Assembled, request: Request) -> Iterator[Dimension]:
+def _space(space: Mapping[str, Any], prefix: tuple[str, ...], parent: Assembly, request: Request) -> Iterator[Dimension]:
     for name, value in space.items():
         path = (*prefix, name)
         if isinstance(value, dict):
@@ -216,10 +216,10 @@ def _space_dimension(key: str, value: Any, origin: Origin | None) -> Dimension:
     if override is None or not override.is_sweep_override():
         listed = ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
         raise ConfigError(f"`sweep.space.{key}` is not a set of values", origin=origin, hint=f"write `choice({listed})`")
-    return _of_sweep(key, key, override, origin)
+    return _to_dimension(key, key, override, origin)
 
 
-def _enqueued(point: Mapping[str, Any], dimensions: Sequence[Dimension], parent: Assembled) -> tuple[str, ...]:
+def _enqueue(point: Mapping[str, Any], dimensions: Sequence[Dimension], parent: Assembly) -> tuple[str, ...]:
     """A point of `sweep.enqueue` as overrides; what it leaves out has the experiment's own value, where the space has that.
     A value outside the space is tried all the same, and the search learns nothing from it."""
     given = {override.key_or_group: override for override in parse_overrides(overrides.assignments(point))}
@@ -234,11 +234,11 @@ def _enqueued(point: Mapping[str, Any], dimensions: Sequence[Dimension], parent:
     return (*texts, *(str(override.input_line) for override in given.values()))
 
 
-def _own_value(key: str, parent: Assembled) -> Any:
+def _own_value(key: str, parent: Assembly) -> Any:
     return parent.choices[key] if key in parent.choices else overrides.value_at(key, parent.values)
 
 
-def _origin_of(key: str, parent: Assembled) -> Origin | None:
+def _origin_of(key: str, parent: Assembly) -> Origin | None:
     """Where the sweep's *key* was set."""
     text = parent.origins.get(key)
     return None if text is None else Origin.parse(text)

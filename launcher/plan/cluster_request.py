@@ -125,7 +125,7 @@ def shards(spec: ExperimentSpec, where: Where) -> int | None:
         raise ConfigError(message, origin=where("gpus"), hint=others)
     per_gpu = {nodes.shards / nodes.gpus for nodes in sharing}
     if len(per_gpu) > 1:
-        raise _of_several_kinds(spec, sharing, where)
+        raise _mixed_gpus_error(spec, sharing, where)
     wanted = part * (most := per_gpu.pop())
     if abs(wanted - round(wanted)) > 1e-6 or round(wanted) == 0:
         message = f"`gpus: {part:g}`: a GPU of this cluster has {most:g} shards, a part is a multiple of {1 / most:.3g}"
@@ -139,7 +139,7 @@ def _whole_node(spec: ExperimentSpec, where: Where) -> Nodes:
         place = f"partition `{spec.cluster.partition}`" if spec.cluster.partition else "this cluster"
         raise ConfigError(f"`gpus: all`: no node of {place} that the run may have has a GPU", origin=where("gpus"))
     if len({nodes.gpus for nodes in found}) > 1:
-        raise _of_several_kinds(spec, found, where)
+        raise _mixed_gpus_error(spec, found, where)
     return min(found, key=lambda nodes: nodes.cpus)
 
 
@@ -151,7 +151,7 @@ def _nodes(spec: ExperimentSpec, where: Where) -> list[Nodes]:
         raise ConfigError(message, origin=where("gpus"), hint="a number of whole GPUs (`gpus=1`) needs no answer") from error
 
 
-def _of_several_kinds(spec: ExperimentSpec, kinds: list[Nodes], where: Where) -> ConfigError:
+def _mixed_gpus_error(spec: ExperimentSpec, kinds: list[Nodes], where: Where) -> ConfigError:
     return ConfigError(
         f"`gpus: {spec.gpus}` is not the same on all nodes: {'; '.join(map(str, kinds))}",
         origin=where("gpus"),

@@ -29,7 +29,7 @@ _MOST_NAMED = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class Explanation:
     """A plan beside what the store has of it."""
 
     plan: LaunchPlan
@@ -133,14 +133,14 @@ def _base_name(plan: LaunchPlan) -> str:
     return image.base if image.dockerfile is None else shown_path(Path(image.dockerfile))
 
 
-def explain(plan: LaunchPlan, store: Store) -> Explained:
+def explain(plan: LaunchPlan, store: Store) -> Explanation:
     """*plan* beside what *store* has."""
     image = store.find_image(plan_key(plan.build))
     states = tuple(explain_steps(plan.build, store))
     # Images are named after their experiments.
     last = next((each for each in store.images() if plan.spec.name in each.names), None)
     changes = None if last is None else _changes_since(last, plan, store)
-    return Explained(plan, image, states, _reasons(states, changes, store), last, None if changes is None else changes.all)
+    return Explanation(plan, image, states, _reasons(states, changes, store), last, None if changes is None else changes.all)
 
 
 def _changes_since(last: Image, plan: LaunchPlan, store: Store) -> PlanChanges | None:

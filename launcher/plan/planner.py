@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from launcher.config.compiled import Composed
+from launcher.config.compiled import ComposedSpec
 from launcher.config.spec import ExperimentSpec, Image
 from launcher.errors import ConfigError
 from launcher.plan.bases.pinning import Pinning
@@ -35,7 +35,7 @@ from runtime.state_dir import StateDir
 
 
 def plan(
-    composed: Composed,
+    composed: ComposedSpec,
     *,
     state: StateDir,
     environ: Mapping[str, str],

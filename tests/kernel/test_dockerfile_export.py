@@ -19,7 +19,7 @@ from launcher.plan.dockerfile.context import BuildContext
 from launcher.plan.dockerfile.dockerignore import Ignore
 from launcher.plan.dockerfile.parse import parse
 from launcher.plan.dockerfile.translate import PinnedImage, translate
-from launcher.plan.dockerfile_export.export import Exported, export_dockerfile
+from launcher.plan.dockerfile_export.export import ExportedDockerfile, export_dockerfile
 from launcher.plan.stat_cache import StatCache
 from runtime.build.builder import build
 from runtime.build.cache_key import step_key
@@ -135,7 +135,7 @@ def planned(context: Path, base: ImportImage, text: str = DOCKERFILE, network: s
     return BuildPlan(steps=made.steps, config=made.config, stages=made.stages)
 
 
-def exported(plan: BuildPlan, image: Image, store: Store, directory: Path) -> Exported:
+def exported(plan: BuildPlan, image: Image, store: Store, directory: Path) -> ExportedDockerfile:
     def stage_layers(number: int) -> tuple[Layer, ...]:
         with store.building():
             return StepMaker(plan, store, BuildSources(), NullObserver()).stage_layers(number)

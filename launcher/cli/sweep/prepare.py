@@ -11,7 +11,7 @@ from pathlib import Path
 from launcher.cli.arguments import Talk
 from launcher.cli.prepare import Prepared, build_image, start_local_server
 from launcher.cli.timings import Timings
-from launcher.config.compiled import SweepComposed, load_sweep
+from launcher.config.compiled import ComposedSweep, load_sweep
 from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.config.sweep_dimension import Dimension
 from launcher.plan.origins import origin_of
@@ -27,7 +27,7 @@ from runtime.state_dir import StateDir
 class PreparedSweep:
     """Holds the images against garbage collection as long as it lives."""
 
-    composed: SweepComposed
+    composed: ComposedSweep
     state: StateDir
     images: Mapping[str, Prepared]
 
@@ -75,14 +75,14 @@ def prepare_sweep(request: SweepRequest, state: StateDir, timings: Timings, *, t
     return PreparedSweep(composed, state, _build_images(composed, state, timings, cwd=Path(request.cwd), talk=talk))
 
 
-def make_study(composed: SweepComposed) -> Study:
+def make_study(composed: ComposedSweep) -> Study:
     """The study of a sweep that begins. Raises ConfigError for settings that no search has."""
     settings = composed.parent.spec.sweep or Sweep()
     search = make_search(composed.dimensions, settings, where=lambda key: origin_of(composed.parent.origins, key))
     return Study(search, composed.dimensions, settings, base_seed=composed.parent.spec.seed, enqueued=composed.enqueued)
 
 
-def _build_images(sweep: SweepComposed, state: StateDir, timings: Timings, *, cwd: Path, talk: Talk) -> dict[str, Prepared]:
+def _build_images(sweep: ComposedSweep, state: StateDir, timings: Timings, *, cwd: Path, talk: Talk) -> dict[str, Prepared]:
     from launcher.cli.progress import passing_progress
     from launcher.plan.planner import plan as make_plan
 

@@ -44,12 +44,12 @@ class TellResult(Callback):
     """Writes down what the task function returned, or raised."""
 
     def on_job_end(self, config: Any, job_return: JobReturn, **kwargs: Any) -> None:
-        result = _returned(job_return) if job_return.status is JobStatus.COMPLETED else _raised(job_return._return_value)
+        result = _result_of(job_return) if job_return.status is JobStatus.COMPLETED else _failure_of(job_return._return_value)
         path = Path(os.environ["LAUNCH_OUTPUTS"], "hydra_job.json")
         path.write_text(json.dumps({"task_name": job_return.task_name, **result}))
 
 
-def _returned(job_return: JobReturn) -> "dict[str, Any]":
+def _result_of(job_return: JobReturn) -> "dict[str, Any]":
     try:
         value = json.loads(json.dumps(job_return.return_value, default=_plain))
     except (TypeError, ValueError):
@@ -70,7 +70,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(type(value).__name__)
 
 
-def _raised(error: BaseException) -> "dict[str, Any]":
+def _failure_of(error: BaseException) -> "dict[str, Any]":
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == _BUILTIN else f"{kind.__module__}.{kind.__qualname__}"
     trace = "".join(traceback.format_exception(kind, error, error.__traceback__))

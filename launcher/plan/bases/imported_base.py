@@ -75,7 +75,7 @@ def pin_reference(reference: str, pinning: Pinning, *, origin: Origin | None = N
 def is_pinned(reference: str, *, state: StateDir) -> bool:
     """Whether `pin_reference` will ask nobody for the image *reference* of a registry."""
     parsed = parse_reference(reference)
-    return not isinstance(parsed, Remote) or _recorded(state, shown_reference(parsed), debian_architecture()) is not None
+    return not isinstance(parsed, Remote) or _read_recorded(state, shown_reference(parsed), debian_architecture()) is not None
 
 
 def pin_imported(
@@ -103,7 +103,7 @@ def pin_imported(
 
 
 def _pin_remote(parsed: Remote, architecture: str, pinning: Pinning) -> PinnedReference:
-    record = None if pinning.refresh else _recorded(pinning.state, shown_reference(parsed), architecture)
+    record = None if pinning.refresh else _read_recorded(pinning.state, shown_reference(parsed), architecture)
     warnings: tuple[str, ...] = ()
     if record is None:
         record = _ask_registry(parsed, architecture, pinning)
@@ -186,7 +186,7 @@ class _Answer(NamedTuple):
     """The execution part of its configuration."""
 
 
-def _recorded(state: StateDir, reference: str, architecture: str) -> _Answer | None:
+def _read_recorded(state: StateDir, reference: str, architecture: str) -> _Answer | None:
     """What was answered for *reference*, in full as `shown_reference` writes it."""
     path = _path(state, reference, architecture)
     return read_answer(path, lambda document: _Answer(Digest(document["manifest"]), document["config"]), format=_FORMAT)

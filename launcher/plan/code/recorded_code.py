@@ -85,7 +85,7 @@ class _Sources:
             path, mode, _ = file
             place = target / path
             place.parent.mkdir(parents=True, exist_ok=True)
-            origin = self._in_image(root, file) if file in missing else Path(root, path)
+            origin = self._path_in_image(root, file) if file in missing else Path(root, path)
             if _is_directory(mode):
                 place.mkdir(exist_ok=True)
             elif _is_pipe(mode):
@@ -99,7 +99,7 @@ class _Sources:
         self.notes.append(f"`{printable(changed[0][0])}`{more} in `{root}` changed since: the image's own copy is taken")
         return os.fspath(target)
 
-    def _in_image(self, root: str, file: File) -> Path:
+    def _path_in_image(self, root: str, file: File) -> Path:
         path, mode, sha256 = file
         if _is_directory(mode):
             return Path(root)

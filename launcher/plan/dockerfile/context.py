@@ -77,7 +77,7 @@ class BuildContext:
                 if entry is not None:
                     found.append(entry)
         if not found and not has_wildcards(source):
-            raise self._missing(top if not pattern else f"{top}/{pattern}".lstrip("/"), source, origin)
+            raise self._missing_error(top if not pattern else f"{top}/{pattern}".lstrip("/"), source, origin)
         return [ChosenFiles(top, False, tuple(found))] if found else []
 
     def mounted(self, source: str, *, origin: Origin) -> tuple[tuple[str, int, str], ...]:
@@ -85,7 +85,7 @@ class BuildContext:
         clean = _clean(source)
         status = self._status(clean)
         if status is None:
-            raise self._missing(clean, source, origin)
+            raise self._missing_error(clean, source, origin)
         paths = list(self._below(clean)) if stat.S_ISDIR(status.st_mode) else [clean]
         entries = (self._entry(path, path, origin) for path in paths)
         return tuple(
@@ -101,7 +101,7 @@ class BuildContext:
         path = self._follow(path, written, origin)
         status = self._status(path)
         if status is None:
-            raise self._missing(path, written, origin)
+            raise self._missing_error(path, written, origin)
         if stat.S_ISSOCK(status.st_mode):
             raise ConfigError(f"`{written}` is a socket, which no image holds", origin=origin)
         if not stat.S_ISDIR(status.st_mode):
@@ -206,7 +206,7 @@ class BuildContext:
         self.used[path] = (mode, digest)
         return path, target, mode, digest
 
-    def _missing(self, path: str, written: str, origin: Origin) -> ConfigError:
+    def _missing_error(self, path: str, written: str, origin: Origin) -> ConfigError:
         if path and os.path.lexists(f"{self.root}/{path}"):
             return ConfigError(
                 f"`{written}` is excluded by `{self.ignore_file}`", origin=origin, hint=f"`!{path}` in it brings it back"

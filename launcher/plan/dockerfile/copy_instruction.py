@@ -35,7 +35,7 @@ Source = ContextFiles | StageFiles | FetchedFile | InlineFiles
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
+class _Copy:
     """COPY or ADD with its variables filled in."""
 
     instruction: Instruction
@@ -80,17 +80,17 @@ def copy_steps(instruction: Instruction, scope: StageScope, *, label: str) -> li
         steps += _context_steps(written, paths, scope, step)
     for address in addresses:
         mode = written.mode if written.mode is not None else _FETCHED_MODE
-        steps.append(step(_fetched(address, written), unpack=instruction.has_flag("unpack"), mode=mode))
+        steps.append(step(_fetched_file(address, written), unpack=instruction.has_flag("unpack"), mode=mode))
     if inline:
         steps.append(step(_inline(written, scope.variables)))
     return steps
 
 
-def _fill_in(instruction: Instruction, scope: StageScope) -> _Written:
+def _fill_in(instruction: Instruction, scope: StageScope) -> _Copy:
     words = scope.words(instruction)
     *sources, target = instruction.words
     exclude = [words.one(pattern) for pattern in instruction.flag_values("exclude")]
-    return _Written(
+    return _Copy(
         instruction,
         tuple(word if heredoc_word(word) and instruction.form != "exec" else words.one(word) for word in sources),
         join_target(scope.draft.workdir, words.one(target)),
@@ -118,7 +118,7 @@ def _mode(instruction: Instruction, words: Words) -> int | None:
     return mode
 
 
-def _refuse_what_does_not_fit(written: _Written) -> None:
+def _refuse_what_does_not_fit(written: _Copy) -> None:
     keyword, origin = written.instruction.keyword, written.origin
     for source in written.sources:
         if not source:
@@ -142,7 +142,7 @@ def _refuse_what_does_not_fit(written: _Written) -> None:
 # Another stage
 
 
-def _stage_files(written: _Written, paths: Sequence[str], scope: StageScope) -> StageFiles:
+def _stage_files(written: _Copy, paths: Sequence[str], scope: StageScope) -> StageFiles:
     instruction, origin = written.instruction, written.origin
     for flag in ("exclude", "parents"):
         if instruction.has_flag(flag):
@@ -159,7 +159,7 @@ def _stage_files(written: _Written, paths: Sequence[str], scope: StageScope) -> 
 # The context
 
 
-def _context_steps(written: _Written, paths: Sequence[str], scope: StageScope, step: Callable[..., CopyFiles]) -> list[CopyFiles]:
+def _context_steps(written: _Copy, paths: Sequence[str], scope: StageScope, step: Callable[..., CopyFiles]) -> list[CopyFiles]:
     context, parents = scope.context, written.instruction.has_flag("parents")
     choose = context.choose_with_parents if parents else context.choose
     chosen: list[ChosenFiles] = []
@@ -186,7 +186,7 @@ def _context_steps(written: _Written, paths: Sequence[str], scope: StageScope, s
     ]
 
 
-def _refuse_several(written: _Written, paths: Sequence[str]) -> None:
+def _refuse_several(written: _Copy, paths: Sequence[str]) -> None:
     pattern = next((path for path in paths if has_wildcards(path)), paths[0])
     hint = f"end the target with a slash: `{written.target}/`"
     raise ConfigError(f"`{pattern}` fits several files, so the target has to be a directory", origin=written.origin, hint=hint)
@@ -203,7 +203,7 @@ def _join_files(chosen: Sequence[ChosenFiles]) -> tuple[CopiedFile, ...]:
 # Addresses and here-documents
 
 
-def _fetched(address: str, written: _Written) -> FetchedFile:
+def _fetched_file(address: str, written: _Copy) -> FetchedFile:
     checksum = written.instruction.flag("checksum")
     if checksum is None:
         hint = f"name its digest: `ADD --checksum=sha256:… {address} …`, or fetch it in a RUN"
@@ -220,7 +220,7 @@ def _fetched(address: str, written: _Written) -> FetchedFile:
     return FetchedFile(url=address, digest=digest, name=name or posixpath.basename(written.target))
 
 
-def _inline(written: _Written, variables: dict[str, str]) -> InlineFiles:
+def _inline(written: _Copy, variables: dict[str, str]) -> InlineFiles:
     files = tuple(
         (
             heredoc.name,

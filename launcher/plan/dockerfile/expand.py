@@ -278,7 +278,7 @@ class _Lexer:
             return value or ""
         greedy = word[:1] == kind
         trimmed = _without_end if kind == "%" else _without_beginning
-        return _fitting(trimmed, word[greedy:], value or "", greedy)
+        return _apply_pattern(trimmed, word[greedy:], value or "", greedy)
 
     def _replace(self, name: str) -> str:
         every = self._peek() == "/"
@@ -289,10 +289,10 @@ class _Lexer:
         value = self._value(name)
         if value is None and self._keep_unset:
             return f"${{{name}/{pattern}/{text}}}"
-        return _fitting(lambda p, v, e: _replace_in(p, v, text, every=e), pattern, value or "", every)
+        return _apply_pattern(lambda p, v, e: _replace_in(p, v, text, every=e), pattern, value or "", every)
 
 
-def _fitting(apply: Callable[[str, str, bool], str], pattern: str, value: str, flag: bool) -> str:
+def _apply_pattern(apply: Callable[[str, str, bool], str], pattern: str, value: str, flag: bool) -> str:
     try:
         return apply(pattern, value, flag)
     except ValueError as error:

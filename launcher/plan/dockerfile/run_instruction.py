@@ -165,7 +165,7 @@ def mount_of(written: WrittenMount, *, workdir: str, origin: Origin) -> RunMount
         target,
         source=written.path("source"),
         cache_id=fields.get("id") or target,
-        sharing=_sharing(fields.get("sharing", "shared"), origin),
+        sharing=_parse_sharing(fields.get("sharing", "shared"), origin),
         readonly=written.readonly,
         mode=_mode(fields, 0o755, origin),
         uid=_id(fields, "uid", origin),
@@ -256,7 +256,7 @@ def _id(fields: dict[str, str], key: str, origin: Origin) -> int:
     return int(text)
 
 
-def _sharing(text: str, origin: Origin) -> Literal["shared", "private", "locked"]:
+def _parse_sharing(text: str, origin: Origin) -> Literal["shared", "private", "locked"]:
     match text.lower():
         case "shared" | "private" | "locked" as known:
             return known

@@ -43,7 +43,7 @@ _HEAD = """\
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportedDockerfile:
     """What was written."""
 
     directory: Path
@@ -73,14 +73,14 @@ def export_dockerfile(
     command: Sequence[str],
     stage_layers: StageLayers,
     archive: ArchiveShown = lambda layers: None,
-) -> Exported:
+) -> ExportedDockerfile:
     """Write *directory* for *image*, which is that of *build*. *command*: what runs when the image says nothing about it.
 
     *stage_layers* gives the layers of another stage, built if they aren't there; *archive* what apt is shown."""
     check_directory(directory)
     with _published_when_complete(directory) as root:
         folder = ContextFolder(root, store)
-        written = _Written(build, image.layers, store, folder, stage_layers, archive)
+        written = _ExportWriter(build, image.layers, store, folder, stage_layers, archive)
         try:
             lines = [*written.stages(), *written.image(command)]
         except Unwritable as error:
@@ -89,11 +89,11 @@ def export_dockerfile(
         notes = "".join(f"# {' '.join(warning.split())}\n" for warning in written.warnings)
         (root / "Dockerfile").write_text(f"{head}{notes}\n" + "\n".join(lines) + "\n", encoding="utf-8")
         (root / "Dockerfile").chmod(0o644)
-    return Exported(directory, folder.archives, folder.size_bytes, tuple(written.warnings))
+    return ExportedDockerfile(directory, folder.archives, folder.size_bytes, tuple(written.warnings))
 
 
 @dataclass(slots=True)
-class _Written:
+class _ExportWriter:
     """Stages as they are written, and what is known of those that are."""
 
     build: BuildPlan

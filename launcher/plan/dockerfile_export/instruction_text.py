@@ -129,13 +129,13 @@ def mount_flags(mount: RunMount, folder: ContextFolder, stage_name: Callable[[in
         fields["source"] = f"{copied}/{mount.source}".rstrip("/")
     elif mount.source:
         fields["source"] = mount.source
-    fields |= _of_kind(mount)
+    fields |= _kind_options(mount)
     if any(char in text for text in fields.values() for char in ',"$\\ \t\n'):
         raise Unwritable(f"a mount at `{mount.target}` has characters that no flag can hold")
     return "--mount=" + ",".join(f"{name}={text}" for name, text in fields.items() if text)
 
 
-def _of_kind(mount: RunMount) -> dict[str, str]:
+def _kind_options(mount: RunMount) -> dict[str, str]:
     match mount.kind:
         case "bind":
             return {} if mount.readonly else {"rw": "true"}

@@ -268,7 +268,7 @@ class StageWriter:
     def _archive(self, step: Step, made: tuple[Layer, ...]) -> None:
         """*step* as the archive of its layers, with what they hide removed before."""
         name = f"layers/{_archive_name(step)}"
-        hidden = self._hidden(made)
+        hidden = self._hidden_paths(made)
         if hidden and not self._has_shell():
             # Nothing there could remove it: everything up to here is one archive.
             self.lines = [self._from_scratch, *(line for line in self.lines if line.startswith("#"))]
@@ -286,7 +286,7 @@ class StageWriter:
             archive = self.folder.layer(made[0], name)
         self.lines.append(f"ADD {words([archive, '/'])}")
 
-    def _hidden(self, made: Sequence[Layer]) -> list[str]:
+    def _hidden_paths(self, made: Sequence[Layer]) -> list[str]:
         """What is there below *made* and not any more with it."""
         below, result = self._tree(), merged_tree(self.store, (*self.state.layers, *made))
         gone: list[str] = []

@@ -26,7 +26,7 @@ _DRIVERS_OWN = ("libcuda.so.1", "libnvidia-ml.so.1")
 
 def image_notes(container: ContainerSpec, edits: Edits) -> tuple[str, ...]:
     """What of *edits* will not work with the files of *container*'s image."""
-    return (*_newer_glibc(container.layers, edits), *_hidden(container, edits))
+    return (*_newer_glibc(container.layers, edits), *_hidden_libcudas(container, edits))
 
 
 def directory_in(layers: Sequence[Path], path: str) -> Path | None:
@@ -76,7 +76,7 @@ def glibc_of_image(layers: Sequence[Path]) -> tuple[int, int] | None:
     return None
 
 
-def _hidden(container: ContainerSpec, edits: Edits) -> Iterator[str]:
+def _hidden_libcudas(container: ContainerSpec, edits: Edits) -> Iterator[str]:
     """A libcuda of the image that comes before the driver's on the library path."""
     for directory in container.env.get("LD_LIBRARY_PATH", "").split(":"):
         if not directory or directory in edits.library_dirs or not edits.library_dirs:

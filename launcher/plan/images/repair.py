@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Repaired:
+class RepairResult:
     """How a repair went."""
 
     made_again: int
@@ -36,7 +36,7 @@ class Repaired:
 
 def repair(
     problems: Sequence[Problem], store: Store, *, state: StateDir, environ: Mapping[str, str], in_use: Collection[str], say: Say
-) -> Repaired:
+) -> RepairResult:
     """Remove what *problems* name and make it again. *in_use* are digests of images that runs use: their files stay, damaged as
     they are, since a program would lose them while it reads."""
     return _Repair(store, state, environ, in_use, say).all(problems)
@@ -52,7 +52,7 @@ class _Repair:
         self._left: list[str] = []
         self._made = 0
 
-    def all(self, problems: Sequence[Problem]) -> Repaired:
+    def all(self, problems: Sequence[Problem]) -> RepairResult:
         mounted = self._mounted_layers()
         for problem in problems:
             if problem.digest in mounted or (problem.kind == "image" and problem.digest in self._in_use):
@@ -66,7 +66,7 @@ class _Repair:
         for problem in check_images(self._store):
             if problem.kind == "incomplete image" and problem.digest not in self._in_use:
                 self._image(problem.digest)
-        return Repaired(self._made, tuple(self._left))
+        return RepairResult(self._made, tuple(self._left))
 
     def _mounted_layers(self) -> set[Digest]:
         images = (self._readable(Digest(digest)) for digest in self._in_use)

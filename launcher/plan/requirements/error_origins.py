@@ -44,7 +44,7 @@ def add_requirement_origin(image: Image, where: Where) -> Iterator[None]:
 
 def apt_key(image: Image, words: str) -> str | None:
     """The key that asks for the Debian package which *words* are about; None: it is the base that does."""
-    for key, packages in _asking(image.apt, {name: group.apt for name, group in image.groups.items()}, "apt"):
+    for key, packages in _requesters(image.apt, {name: group.apt for name, group in image.groups.items()}, "apt"):
         if any(_mentions(words, package.partition("=")[0]) for package in packages):
             return key
     return None
@@ -53,13 +53,13 @@ def apt_key(image: Image, words: str) -> str | None:
 def requirement_key(image: Image, words: str) -> str:
     """The key of the requirement that *words* are about: a group's where they name its package, else `image.requirements`."""
     own = "image.requirements"
-    for key, lines in _asking((), {name: group.requirements for name, group in image.groups.items()}, "requirements"):
+    for key, lines in _requesters((), {name: group.requirements for name, group in image.groups.items()}, "requirements"):
         if any((name := _NAME.match(line.strip())) and _mentions(words, name[0]) for line in lines):
             return key
     return own
 
 
-def _asking(own: Sequence[str], groups: dict[str, tuple[str, ...]], kind: str) -> Iterator[tuple[str, Sequence[str]]]:
+def _requesters(own: Sequence[str], groups: dict[str, tuple[str, ...]], kind: str) -> Iterator[tuple[str, Sequence[str]]]:
     yield f"image.{kind}", own
     for name, items in groups.items():
         yield f"image.groups.{name}.{kind}", items

@@ -80,7 +80,7 @@ class RequirementRequest(NamedTuple):
 def read_requirements(request: RequirementRequest) -> RequirementSet:
     """Read what *request* names, and every file that is included."""
     requirements, base_dir, _, _, extra = request
-    reading = _Reading()
+    reading = _Reader()
     lines: list[str] = []
     project = None
     if isinstance(requirements, str | Path):
@@ -98,7 +98,7 @@ def read_requirements(request: RequirementRequest) -> RequirementSet:
     return RequirementSet(tuple(lines), project, tuple(reading.contents), tuple(reading.files), tuple(reading.index_options))
 
 
-class _Reading:
+class _Reader:
     """Collects files, contents and options while the includes are followed."""
 
     def __init__(self) -> None:

@@ -125,7 +125,7 @@ class Resolver:
         if project.name == "pyproject.toml":
             document, provided = self._resolve_lines(self.wanted.lines, project)
             return _keep_addresses(document, project), provided
-        document, provided = self._frozen(project)
+        document, provided = self._read_frozen(project)
         _keep_addresses(document, project)
         if not self.wanted.lines:
             return document, provided
@@ -133,7 +133,7 @@ class Resolver:
         document, more = self._resolve_lines([*pinned, *self.wanted.lines], None)
         return document, tuple(sorted({*provided, *more}))
 
-    def _frozen(self, project: Path) -> tuple[dict[str, Any], Provided]:
+    def _read_frozen(self, project: Path) -> tuple[dict[str, Any], Provided]:
         """A *project* file that pins everything itself, without what the base has in the very same version; where the file says
         who needs whom (uv.lock), without what only that needs."""
         import tomllib

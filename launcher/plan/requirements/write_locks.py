@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.config.compiled import Composed
+from launcher.config.compiled import ComposedSpec
 from launcher.config.project import INSTALLED_CONF, shipped_conf
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError, LaunchError
@@ -36,7 +36,7 @@ from runtime.whole_file import replace_file
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenLocks:
     """What `launch lock` wrote."""
 
     path: Path
@@ -49,7 +49,7 @@ class Written:
 
 
 def lock_experiment(
-    composed: Composed,
+    composed: ComposedSpec,
     *,
     state: StateDir,
     environ: Mapping[str, str],
@@ -57,7 +57,7 @@ def lock_experiment(
     format: str = "requirements.txt",
     refresh: bool = False,
     observer: BuildObserver | None = None,
-) -> Written:
+) -> WrittenLocks:
     """Resolve the requirements and the base of *composed* and write their locks. *refresh* asks index and archive anew;
     otherwise what the last launch took is locked."""
     spec, file = composed.spec, composed.experiment_file
@@ -87,11 +87,11 @@ def lock_experiment(
         if base_path is None:
             hint = "`image.requirements` names some; an image in files is pinned by its digest"
             raise ConfigError(f"`{spec.name}` has nothing to lock", origin=where("image.requirements"), hint=hint)
-        return Written(base_path, _no_requirements(base), (), base_path)
+        return WrittenLocks(base_path, _no_requirements(base), (), base_path)
     path = lock_file(file, lock.torch, pylock=_needs_addresses(format))
     before = read_lock_file(path, python=lock.python)
     _write(path, _text(spec, lock, state=state, format=format, command=command))
-    return Written(path, lock, tuple(changes(before.lock, lock)) if before else (), base_path)
+    return WrittenLocks(path, lock, tuple(changes(before.lock, lock)) if before else (), base_path)
 
 
 def _no_requirements(base: Base) -> Lock:

@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 
 from launcher.config import compiled
-from launcher.config.compiled import Composed, SweepComposed
+from launcher.config.compiled import ComposedSpec, ComposedSweep
 from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.errors import ConfigError
 from launcher.sweep.search.samplers import make_search
@@ -43,7 +43,7 @@ class Project:
         config_dir: Path | None = None,
         with_requirements: Sequence[str] = (),
         command: Sequence[str] | None = None,
-    ) -> Composed:
+    ) -> ComposedSpec:
         return compiled.load(
             overrides,
             config_dir=config_dir,
@@ -54,7 +54,7 @@ class Project:
             command=command,
         )
 
-    def space(self, *overrides: str, environ: Mapping[str, str] | None = None) -> SweepComposed:
+    def space(self, *overrides: str, environ: Mapping[str, str] | None = None) -> ComposedSweep:
         return compiled.load_sweep(overrides, config_dir=None, cwd=self.root, state=self.state, environ=environ or {})
 
     def sweep(self, *overrides: str, environ: Mapping[str, str] | None = None) -> Enumerated:
@@ -75,13 +75,13 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Enumerated:
-    parent: Composed
+    parent: ComposedSpec
     trials: list[tuple[tuple[str, ...], ExperimentSpec]]
-    composed: list[Composed]
+    composed: list[ComposedSpec]
     exhausted: bool
 
 
-def enumerated(space: SweepComposed) -> Enumerated:
+def enumerated(space: ComposedSweep) -> Enumerated:
     settings = space.parent.spec.sweep or Sweep()
     search = make_search(space.dimensions, settings, where=lambda _key: None)
     study = Study(search, space.dimensions, settings, base_seed=space.parent.spec.seed, enqueued=space.enqueued)

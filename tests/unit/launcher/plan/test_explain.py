@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sample_plan import PLAN
 
-from launcher.plan.explain import Explained, explain
+from launcher.plan.explain import Explanation, explain
 from launcher.plan.images.recipe import attach_recipe
 from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.builder import build
@@ -41,7 +41,7 @@ def was_built(plan: LaunchPlan, store: Store, *, recorded: LaunchPlan | None = N
     attach_recipe(image, store, build=plan.build, plan=recorded or plan)
 
 
-def whys(explained: Explained) -> list[list[str]]:
+def whys(explained: Explanation) -> list[list[str]]:
     return [layer["why"] for layer in explained.to_json()["layers"]]
 
 

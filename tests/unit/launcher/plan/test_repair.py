@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launcher.plan.images.recipe import attach_recipe
-from launcher.plan.images.repair import Repaired, repair
+from launcher.plan.images.repair import RepairResult, repair
 from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, MakeVenv
 from runtime.oci.digest import digest_bytes
@@ -42,7 +42,7 @@ def image(store: Store, plan: BuildPlan) -> Image:
     return image
 
 
-def repaired(store: Store, state: StateDir, *, in_use: tuple[str, ...] = ()) -> Repaired:
+def repaired(store: Store, state: StateDir, *, in_use: tuple[str, ...] = ()) -> RepairResult:
     return repair(check(store), store, state=state, environ={}, in_use=in_use, say=lambda text: None)
 
 
@@ -54,20 +54,20 @@ def spoil(store: Store, image: Image) -> Path:
 
 def test_a_damaged_layer_is_built_again_at_once(store: Store, state: StateDir, image: Image) -> None:
     path = spoil(store, image)
-    assert Repaired(1, ()) == repaired(store, state)
+    assert RepairResult(1, ()) == repaired(store, state)
     assert PROGRAM == path.read_bytes()
     assert [] == check(store)
 
 
 def test_an_image_that_lacks_a_layer_is_completed(store: Store, state: StateDir, image: Image) -> None:
     remove(store, Problem("layer", image.layers[0].diff_id, ""))
-    assert Repaired(1, ()) == repaired(store, state)
+    assert RepairResult(1, ()) == repaired(store, state)
     assert [] == check(store)
 
 
 def test_a_damaged_record_of_an_image_is_written_again(store: Store, state: StateDir, image: Image) -> None:
     (store.root / "images" / f"{image.digest.hex}.json").write_text("")
-    assert Repaired(1, ()) == repaired(store, state)
+    assert RepairResult(1, ()) == repaired(store, state)
     assert [image.digest] == [one.digest for one in store.images()]
 
 
@@ -105,5 +105,5 @@ def test_a_damaged_blob_of_unknown_origin_goes(store: Store, state: StateDir) ->
     digest, _ = store.put_blob([b"deb"])
     store.blob_path(digest).chmod(0o644)
     store.blob_path(digest).write_bytes(b"bed")
-    assert Repaired(0, ()) == repaired(store, state)
+    assert RepairResult(0, ()) == repaired(store, state)
     assert not store.has_blob(digest)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ConfigError, LaunchError
-from launcher.plan.dockerfile_export.export import Exported, check_directory, export_dockerfile
+from launcher.plan.dockerfile_export.export import ExportedDockerfile, check_directory, export_dockerfile
 from launcher.plan.dockerfile_export.stage_text import MOST_LAYERS
 from runtime.build.builder import build
 from runtime.build.cache_key import step_key
@@ -47,7 +47,7 @@ def code(tmp_path: Path) -> CopyIn:
     return CopyIn(str(root), (("train.py", 0o755, digest),), "/workspace", digest_bytes(b"snapshot"))
 
 
-def export(plan: BuildPlan, store: Store, directory: Path, image: Image | None = None) -> Exported:
+def export(plan: BuildPlan, store: Store, directory: Path, image: Image | None = None) -> ExportedDockerfile:
     def none(number: int) -> tuple[Layer, ...]:
         return build(BuildPlan(plan.stages[number], ImageConfig()), store).image.layers
 
