@@ -125,6 +125,28 @@ def _is_private(scope: Scope) -> bool:
     return not server or server[1] is None
 
 
+def owner_of(client: tuple[str, int], server: tuple[str, int]) -> int | None:
+    """The user id that owns the loopback socket bound to *client* and connected to *server*; None when there is no such socket.
+
+    MLflow's UI has no passwords, and every user of a machine can connect to 127.0.0.1. The kernel lists each TCP socket with its
+    owner in /proc/net/tcp (proc_net_tcp(5)); the client's end of a loopback connection is in the same list as ours.
+    """
+    wanted = [_as_listed(client), _as_listed(server)]
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        next(table)
+        for line in table:
+            columns = line.split()
+            if columns[1:3] == wanted:
+                return int(columns[7])
+    return None
+
+
+def _as_listed(address: tuple[str, int]) -> str:
+    """`127.0.0.1:5000` → `0100007F:1388`: the address as the machine's own integer, the port as a plain one."""
+    (number,) = struct.unpack("=I", socket.inet_aton(address[0]))
+    return f"{number:08X}:{address[1]:04X}"
+
+
 def allowed_users(environ: Mapping[str, str]) -> frozenset[int]:
     """User ids that may use the UI: the server's own, root, who became root by sudo, and those named in LAUNCH_UI_USERS."""
     allowed = {os.geteuid(), 0}
@@ -305,25 +327,3 @@ def _a_run_is_tended(state: StateDir) -> bool:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-
-def owner_of(client: tuple[str, int], server: tuple[str, int]) -> int | None:
-    """The user id that owns the loopback socket bound to *client* and connected to *server*; None when there is no such socket.
-
-    MLflow's UI has no passwords, and every user of a machine can connect to 127.0.0.1. The kernel lists each TCP socket with its
-    owner in /proc/net/tcp (proc_net_tcp(5)); the client's end of a loopback connection is in the same list as ours.
-    """
-    wanted = [_as_listed(client), _as_listed(server)]
-    with open("/proc/net/tcp", encoding="ascii") as table:
-        next(table)
-        for line in table:
-            columns = line.split()
-            if columns[1:3] == wanted:
-                return int(columns[7])
-    return None
-
-
-def _as_listed(address: tuple[str, int]) -> str:
-    """`127.0.0.1:5000` → `0100007F:1388`: the address as the machine's own integer, the port as a plain one."""
-    (number,) = struct.unpack("=I", socket.inet_aton(address[0]))
-    return f"{number:08X}:{address[1]:04X}"
