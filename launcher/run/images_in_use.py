@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from launcher.run.active import active_runs
 from launcher.run.bare_shell import image_of, open_shells
-from launcher.run.keep import pinned_runs
+from launcher.run.pins_and_removal import pinned_runs
 from launcher.tracking.record.run_record import fold
 from runtime.state_dir import StateDir
 

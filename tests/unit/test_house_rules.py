@@ -192,7 +192,7 @@ CYCLES_LEFT: tuple[frozenset[str], ...] = (
             "launcher.run.gpus.gpu_queue",
             "launcher.run.gpus.gpu_watch",
             "launcher.run.gpus.leases",
-            "launcher.run.living",
+            "launcher.run.running_runs",
             "launcher.run.pauses",
             "launcher.run.recover",
             "launcher.run.supervisor.follow",

@@ -42,7 +42,7 @@ def attach(options: Options) -> int:
     from launcher.cli import render
     from launcher.cli.run_place import place_of
     from launcher.cli.watch import SIGNALS
-    from launcher.run.living import running_or_waiting
+    from launcher.run.running_runs import running_or_waiting
     from launcher.run.supervisor.signal_inbox import SignalInbox
     from runtime.state_dir import state_dir
 
@@ -69,7 +69,7 @@ def attach(options: Options) -> int:
 def exec_(options: Options) -> int:
     from launcher.cli.runs.shell import run_inside
     from launcher.cli.terminal import need_terminal
-    from launcher.run.living import living_run
+    from launcher.run.running_runs import living_run
     from runtime.state_dir import state_dir
 
     if not options.command:

@@ -9,8 +9,8 @@ from launcher.cli import render
 from launcher.cli.run_place import place_of
 from launcher.cli.runs.summary import headline, print_summary
 from launcher.cli.watch import looks
-from launcher.run.living import living_run
 from launcher.run.pauses import pause, unpause
+from launcher.run.running_runs import living_run
 from launcher.tracking.record.run_record import RunRecord, find_run, fold
 from runtime.state_dir import state_dir
 

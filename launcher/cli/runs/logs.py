@@ -18,8 +18,8 @@ from launcher.cli.command import Options
 from launcher.cli.run_place import place_of
 from launcher.cli.watch import looks
 from launcher.errors import ConfigError
-from launcher.run.living import find_own_run
 from launcher.run.output import Output, Piece, lines_from
+from launcher.run.running_runs import find_own_run
 from launcher.tracking.record.run_nodes import node_directories, on_node
 from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import RunDir, state_dir

@@ -10,7 +10,7 @@ from launcher.cli import render
 from launcher.cli.command import Options
 from launcher.cli.runs.choice import matching_runs
 from launcher.errors import ConfigError
-from launcher.run.keep import finish_removals, is_pinned, pin, remove_run, unpin
+from launcher.run.pins_and_removal import finish_removals, is_pinned, pin, remove_run, unpin
 from launcher.run.recover import recover_all
 from launcher.tracking.record.run_record import RunRecord, find_run, list_runs
 from launcher.tracking.sync import is_synced

@@ -16,7 +16,7 @@ from launcher.cli.runs.relay import SIGNALS, relay
 from launcher.cli.terminal import terminal_size
 from launcher.cli.timings import Timings
 from launcher.errors import ConfigError
-from launcher.run.living import living_run
+from launcher.run.running_runs import living_run
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.tracking.record.run_record import RunRecord
 from runtime.cgroup.freezer import is_frozen

@@ -11,8 +11,8 @@ from typing import Any
 
 from launcher.cli import render
 from launcher.cli.command import Options
-from launcher.run.living import living_run
-from launcher.run.now import Sample, processes_of, sample
+from launcher.run.live_usage import Sample, processes_of, sample
+from launcher.run.running_runs import living_run
 from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.state_dir import StateDir, state_dir
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from launcher.run import active
-from launcher.run.keep import StillInUse, finish_removals, is_pinned, pin, pinned_runs, remove_run, unpin
+from launcher.run.pins_and_removal import StillInUse, finish_removals, is_pinned, pin, pinned_runs, remove_run, unpin
 from runtime.file_lock import open_locked
 from runtime.state_dir import RunDir, StateDir
 
