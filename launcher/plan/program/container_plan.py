@@ -22,7 +22,7 @@ from runtime.network.addresses import host_name
 from runtime.network.mode import NetworkMode
 from runtime.network.published import parse as parse_port
 from runtime.rootfs.mount_spec import BindMount, TmpfsFile
-from runtime.state_dir import RunDir, StateDir
+from runtime.state_dir import RunDir
 from runtime.store.records import Image
 from runtime.store.store import Store
 
@@ -162,7 +162,7 @@ def _data_binds(plan: LaunchPlan) -> tuple[BindMount, ...]:
 
 def _cache_binds(plan: LaunchPlan, run_dir: RunDir) -> tuple[BindMount, ...]:
     """Caches are shared between runs: below `LAUNCH_HOME`/cache, so that they may be deleted like any cache."""
-    state = StateDir(run_dir.root.parent.parent)
+    state = run_dir.state
     binds = []
     for name, target in plan.spec.caches.items():
         source = state.cache / "shared" / name
