@@ -40,11 +40,6 @@ _watch: Watch | None = None
 
 
 def watch(journal_path: Path, placement: str) -> None:
-    """For this process and its children: who tracks the run looks there (`own_watch`)."""
+    """For this process and its children."""
     global _watch
     _watch = Watch(journal_path, placement)
-
-
-def own_watch() -> Watch | None:
-    """The one of this process; None where no placement is known: the submitting machine, and every run of one's own machine."""
-    return _watch

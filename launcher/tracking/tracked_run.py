@@ -50,21 +50,23 @@ LAST_TRIES_S = 10.0
 
 
 class TrackedRun(threading.Thread):
-    """The run's thread, and what the tracker's thread does for it: `look`, `catch_up`, `end`."""
+    """The run's thread, and what the tracker's thread does for it: `poll`, `catch_up`, `finish`."""
 
-    def __init__(self, run_dir: RunDir, channel: socket.socket, *, token: str | None = None, tell: Callable[[], None]) -> None:
-        """*token* is the placement of a cluster that the run is tracked for. *tell* wakes the tracker's thread, when the run is
-        open and when it has ended."""
+    def __init__(
+        self, run_dir: RunDir, channel: socket.socket, *, token: str | None = None, wake_tracker: Callable[[], None]
+    ) -> None:
+        """*token* is the placement of a cluster that the run is tracked for. *wake_tracker* is called when the run is open, and
+        when it has ended."""
         super().__init__(daemon=True)
         self.run_dir = run_dir
         self._channel = channel
         self.journal = Journal(run_dir.journal, token)
         self._watch = None if token is None else Watch(run_dir.on_node(0).journal, token)
-        self._tell = tell
+        self._wake_tracker = wake_tracker
         self._woken = threading.Event()
         self._ending = threading.Event()
         self._ready = threading.Lock()
-        """Held for ever by who has said READY."""
+        """Held for ever by who has sent READY."""
         self._ready_by = 0.0
         self._samples_from = 0.0
         self._looks_again_at = 0.0
@@ -104,12 +106,12 @@ class TrackedRun(threading.Thread):
             self._gateway = Gateway(self._sink, self._own, self._sink.state.token, watch=self._watch)
         return self._gateway
 
-    def look(self, now: float) -> None:
+    def poll(self, now: float) -> None:
         """Take in what is new. Raises Superseded."""
         if self._open is None or self.is_ending:
             return
         if self._sink is not None and now >= self._ready_by:
-            self._say_ready()
+            self._send_ready()
         if self._watch is not None and now >= self._looks_again_at:
             self._looks_again_at = now + _SUPERSEDED_EVERY_S
             with suppress(OSError):  # a journal that cannot be read now; before each request it has to be
@@ -129,14 +131,14 @@ class TrackedRun(threading.Thread):
         """Take in what stands in files now: some of those files are about to go."""
         if self._open is not None and not self.is_ending:
             self._follow(self._open, to_the_end=True)
-        self.say(tracker_protocol.CAUGHT_UP)
+        self.send(tracker_protocol.CAUGHT_UP)
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """There is nothing more to look at: the thread takes in the rest, sends it, and ends."""
         self._ending.set()
         self._woken.set()
 
-    def say(self, message: bytes) -> None:
+    def send(self, message: bytes) -> None:
         """To the supervisor, unless nobody waits any longer."""
         with suppress(OSError):
             self._channel.send(message, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
@@ -147,14 +149,14 @@ class TrackedRun(threading.Thread):
         try:
             self._track()
         except Superseded:
-            self.say(tracker_protocol.DONE)
+            self.send(tracker_protocol.DONE)
         except BaseException:
             # Without DONE: the supervisor, which sees the channel end, forks another tracker.
             self.write_to_log(traceback.format_exc())
         else:
-            self.say(tracker_protocol.DONE)
+            self.send(tracker_protocol.DONE)
         self.has_finished = True
-        self._tell()
+        self._wake_tracker()
 
     def _track(self) -> None:
         with open_run(self.run_dir) as run:
@@ -171,16 +173,16 @@ class TrackedRun(threading.Thread):
                 self._begin(run, sink)
                 self._send_until_the_end(run, sink)
                 self.is_complete = sink.is_complete()
-                self._leave_word(run, sink.state, failure="" if self.is_complete else self._failure or "")
+                self._write_warnings(run, sink.state, failure="" if self.is_complete else self._failure or "")
 
     def _follow_untracked(self, run: OpenRun, state: TrackerState, ready: dict[str, object], *, failure: str = "") -> None:
         self._ready.acquire(blocking=False)
-        self.say(tracker_protocol.READY + json.dumps(ready).encode())
+        self.send(tracker_protocol.READY + json.dumps(ready).encode())
         self._open = run
-        self._tell()
+        self._wake_tracker()
         self._ending.wait()
         self._take_in_the_rest(run)
-        self._leave_word(run, state, failure=failure)
+        self._write_warnings(run, state, failure=failure)
 
     def _begin(self, run: OpenRun, sink: Sink) -> None:
         description, state = sink.description, sink.state
@@ -197,13 +199,13 @@ class TrackedRun(threading.Thread):
         self._sampler = SystemSampler(self.run_dir, description, self.journal)
         self._sink = sink
         self._open = run
-        self._tell()
+        self._wake_tracker()
 
     def _send_until_the_end(self, run: OpenRun, sink: Sink) -> None:
         wait_s = give_up_at = 0.0
         is_ending = False
         if sink.may_begin_late:
-            self._say_ready()
+            self._send_ready()
             self._ending.wait(_MAY_END_SOON_S)
         while True:
             if not is_ending and self._ending.is_set():
@@ -222,13 +224,13 @@ class TrackedRun(threading.Thread):
                 else:
                     # A refusal stays one: asking again at the end of the run would only take time. And what a job does not reach,
                     # it may never reach; nor does it start a local server, since two must not have one database.
-                    self._say_ready()
+                    self._send_ready()
                     give_up_at = 0.0
             except Exception as error:
                 # A bug of ours: the run goes on, its record stays complete here, and the traceback is in supervisor.log.
                 self.write_to_log(traceback.format_exc())
                 self._failure, wait_s = f"{type(error).__name__}: {error}", _LONGEST_WAIT_S
-                self._say_ready()
+                self._send_ready()
                 give_up_at = 0.0
             if is_ending:
                 if self._failure is None or time.monotonic() > give_up_at:
@@ -244,19 +246,19 @@ class TrackedRun(threading.Thread):
         if not self._ready.locked():
             with sink.lock:
                 sink.create()
-            self._say_ready()
+            self._send_ready()
             if not is_ending:
                 return  # the first push follows a moment later, when the program most likely runs
         sink.push()
 
-    def _say_ready(self) -> None:
+    def _send_ready(self) -> None:
         """Once: MLflow has created the run, or has said that it won't, or takes too long."""
         assert self._sink is not None
         assert self._own is not None
         if self._ready.acquire(blocking=False):
             state = self._sink.state
             known = dict(self._sink.run) or {**self._own.info({}, state.provisional_id), "provisional": True}
-            self.say(
+            self.send(
                 tracker_protocol.READY + json.dumps({"mlflow": known, "token": state.token, "error": self._failure}).encode()
             )
 
@@ -287,7 +289,7 @@ class TrackedRun(threading.Thread):
             # A full disk: what the program wrote is still in its file, and the next look may find room.
             run.log.note(str(error))
 
-    def _leave_word(self, run: OpenRun, state: TrackerState, *, failure: str = "") -> None:
+    def _write_warnings(self, run: OpenRun, state: TrackerState, *, failure: str = "") -> None:
         """Write down what the end of the run should say (`tracker_state.warnings`), and say it in supervisor.log."""
         state.notes, state.failure = run.log.notes or state.notes, failure
         try:

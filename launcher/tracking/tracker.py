@@ -47,7 +47,7 @@ def serve(
 
         tracker = Tracker(control, call_supervisor=call_supervisor)
         if run is not None:
-            tracker.take(*run, token=token, pause_s=pause_s)
+            tracker.add_run(*run, token=token, pause_s=pause_s)
         exit_code = 0 if tracker.serve() else 1
     except BaseException:
         import traceback

@@ -88,7 +88,7 @@ class TrackerProcess:
         """Return when the metrics are taken in that stand in files now: some of those files are about to go. The end of a run
         waits for no tracker that has died, or hangs in a broken disk."""
         deadline = time.monotonic() + CATCH_UP_TIMEOUT_S
-        self._say(tracker_protocol.CATCH_UP)
+        self._send(tracker_protocol.CATCH_UP)
         while self._is_heard_before(deadline):
             if self._receive() in (tracker_protocol.CAUGHT_UP, None):
                 return
@@ -96,11 +96,11 @@ class TrackerProcess:
     def finish(self) -> None:
         """The journal is closed: let the tracker send the rest, and wait for it. One that dies meanwhile is replaced."""
         self._listener_fd = None  # closed with the container; its number may be another file's by now
-        self._say(tracker_protocol.END)
+        self._send(tracker_protocol.END)
         deadline = time.monotonic() + END_TIMEOUT_S
         while self._is_heard_before(deadline):
             if self._receive() is None and self._replace():
-                self._say(tracker_protocol.END)
+                self._send(tracker_protocol.END)
                 deadline = time.monotonic() + END_TIMEOUT_S
         self._release()
 
@@ -120,7 +120,7 @@ class TrackerProcess:
         self._is_done = message == tracker_protocol.DONE
         return message or None
 
-    def _say(self, message: bytes) -> None:
+    def _send(self, message: bytes) -> None:
         if self._channel is not None:
             with suppress(OSError):  # it has died: seen when it is listened to
                 self._channel.send(message, socket.MSG_NOSIGNAL)

@@ -123,7 +123,7 @@ class Gateway:
             self._watch.check()
         method, target, _ = head.first
         path, _, query = target.partition("?")
-        passing = _Passing(client, head)
+        passing = _Forwarder(client, head)
         if path in ("/health", "/version"):
             return Reply(200, {"content-type": "text/plain"}, iter([b"OK"]))
         if path.startswith(_ARTIFACTS + "/") and method == "PUT":
@@ -141,7 +141,7 @@ class Gateway:
         answer = self._api.answer(method, endpoint, given, passing.forward)
         return Reply(200, {"content-type": "application/json"}, iter([json.dumps(answer).encode()]))
 
-    def _other(self, method: str, target: str, body: _Body, passing: _Passing) -> Reply:
+    def _other(self, method: str, target: str, body: _Body, passing: _Forwarder) -> Reply:
         """Newer and other parts of MLflow's server (traces, webhooks, ...): only for those who may use all of it."""
         if self._api.own.description.scope != "server":
             path = target.partition("?")[0]
@@ -153,7 +153,7 @@ class Gateway:
         return passing.stream(method, self._api.translated(target), body.pieces(), body.length)
 
 
-class _Passing:
+class _Forwarder:
     """Sends to the real server with its own credentials, never with the program's headers, but for the content's type."""
 
     def __init__(self, client: Mlflow, head: Head) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from launcher.tracking.metrics.event_format import BadEvents, records, scalars
-from launcher.tracking.metrics.metric_log import STEP_MAX, TIME_END_S, MetricLog, Sighting
+from launcher.tracking.metrics.metric_log import STEP_MAX, TIME_END_S, FoundMetric, MetricLog
 from launcher.tracking.mlflow.rest import fitting_key
 from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
 from runtime.rootfs.overlay import UPPER
@@ -62,7 +62,7 @@ class EventFiles:
             self._next_scan = now + max(_SCAN_S, _SCAN_SHARE * (now - begun))
         for file in self._files.values():
             if file.descriptor >= 0:
-                self._take_over(file)
+                self._read_new(file)
 
     def _scan(self) -> None:
         found: list[tuple[str, int]] = []
@@ -105,30 +105,30 @@ class EventFiles:
         finally:
             os.close(directory)
 
-    def _take_over(self, file: _EventFile) -> None:
+    def _read_new(self, file: _EventFile) -> None:
         while content := os.pread(file.descriptor, _SLICE, file.offset):
-            seen: list[tuple[Sighting, int]] = []
+            seen: list[tuple[FoundMetric, int]] = []
             begin, behind = file.offset, file.offset
             try:
                 for record, end in records(content):
                     behind = begin + end
-                    seen += [(found, behind) for found in self._sightings(file, record)]
+                    seen += [(found, behind) for found in self._found_metrics(file, record)]
             except BadEvents as error:
                 self._log.note(f"`{file.source}` is not read any further: {error}")
                 os.close(file.descriptor)
                 file.descriptor = -1
-            self._log.take_over(seen, source=file.source)
+            self._log.add_found(seen, source=file.source)
             file.offset = behind
             if file.descriptor < 0 or behind == begin:
                 return
 
-    def _sightings(self, file: _EventFile, record: bytes) -> Iterator[Sighting]:
+    def _found_metrics(self, file: _EventFile, record: bytes) -> Iterator[FoundMetric]:
         for scalar in scalars(record):
             if self._home is None:
                 self._home = os.path.dirname(file.source)
             key = fitting_key(metric_name(scalar.tag, os.path.dirname(file.source), self._home))
             at_ms = int(scalar.time_s * 1000) if 0 <= scalar.time_s < TIME_END_S else None
-            yield Sighting(key, scalar.value, scalar.step if abs(scalar.step) <= STEP_MAX else None, at_ms)
+            yield FoundMetric(key, scalar.value, scalar.step if abs(scalar.step) <= STEP_MAX else None, at_ms)
 
 
 def metric_name(tag: str, directory: str, home: str) -> str:

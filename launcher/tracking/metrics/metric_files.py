@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from launcher.config.metric_pattern import value_group
 from launcher.errors import LaunchError
 from launcher.journal.growing_file import GrowingFile
-from launcher.tracking.metrics.metric_log import METRICS, STEP_MAX, TIME_END_S, MetricLog, Sighting
+from launcher.tracking.metrics.metric_log import METRICS, STEP_MAX, TIME_END_S, FoundMetric, MetricLog
 from runtime.state_dir import RunDir
 
 _LINE_MAX = 1 << 20
@@ -59,7 +59,7 @@ def _asked(run_dir: RunDir) -> tuple[dict[str, Any], str]:
     return plan["spec"].get("metrics") or {}, (plan["build"].get("config") or {}).get("workdir") or "/"
 
 
-def _metrics_of_line(line: bytes) -> Iterator[Sighting]:
+def _metrics_of_line(line: bytes) -> Iterator[FoundMetric]:
     """The numbers of a JSON object. Raises ValueError for a line that is none."""
     if not line.strip():
         return
@@ -72,7 +72,7 @@ def _metrics_of_line(line: bytes) -> Iterator[Sighting]:
     # Before anything is counted: a number that is too large for a float spoils the line.
     numbers = {key: float(value) for key, value in values.items() if _is_number(value)}
     for key, value in numbers.items():
-        yield Sighting(key, value, known_step, at_ms)
+        yield FoundMetric(key, value, known_step, at_ms)
 
 
 def _is_number(value: Any) -> bool:
@@ -87,7 +87,7 @@ class _Lines:
         path: Path,
         source: str,
         log: MetricLog,
-        metrics_of: Callable[[bytes], Iterable[Sighting]],
+        metrics_of: Callable[[bytes], Iterable[FoundMetric]],
         *,
         also_ends: bytes = b"",
     ) -> None:
@@ -104,7 +104,7 @@ class _Lines:
         offset = self._file.offset
         for lines in self._file.slices(to_the_end=to_the_end):
             begin = offset
-            seen: list[tuple[Sighting, int]] = []
+            seen: list[tuple[FoundMetric, int]] = []
             for line in lines:
                 offset = min(offset + len(line) + 1, self._file.offset)
                 try:
@@ -112,7 +112,7 @@ class _Lines:
                 except (ValueError, OverflowError, RecursionError) as error:
                     self._log.note(f"{self._source} has a line that cannot be read: {line[:80]!r} ({error})")
             try:
-                self._log.take_over(seen, source=self._source)
+                self._log.add_found(seen, source=self._source)
             except LaunchError:
                 self._file.offset = begin  # a full disk: the next look may find room
                 raise
@@ -143,13 +143,13 @@ class OutputPatterns:
         compiled = {key: re.compile(pattern) for key, pattern in patterns.items()}
         self._patterns = [(key, pattern, value_group(pattern)) for key, pattern in compiled.items()]
 
-    def in_line(self, line: bytes) -> Iterator[Sighting]:
+    def in_line(self, line: bytes) -> Iterator[FoundMetric]:
         """The metrics that *line* holds. Raises ValueError for a match that is no number."""
         text = line[:_MATCHED_MAX].decode(errors="replace")
         for key, pattern, group in self._patterns:
             found = pattern.search(text)
             if found is not None and found[group] is not None:
-                yield Sighting(key, _number(key, found[group]), _step(found.groupdict().get("step")))
+                yield FoundMetric(key, _number(key, found[group]), _step(found.groupdict().get("step")))
 
 
 def _number(key: str, text: str) -> float:

@@ -47,7 +47,7 @@ TIME_END_S = 253402300800  # the year 10000
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class FoundMetric:
     """A metric as it was found in a file."""
 
     key: str
@@ -105,7 +105,7 @@ class MetricLog:
             for entry in entries:
                 self._remember(entry)
 
-    def take_over(self, seen: Sequence[tuple[Sighting, int]], *, source: str) -> None:
+    def add_found(self, seen: Sequence[tuple[FoundMetric, int]], *, source: str) -> None:
         """Write down what was found in the file *source*, each with the offset behind it. Raises LaunchError as `add` does."""
         ahead: dict[str, int] = {}
         entries = []

@@ -41,18 +41,18 @@ def write(run_dir: RunDir) -> None:
     plan, state = document["plan"], run_dir.state
     sweep_id = document.get("identity", {}).get("sweep_id")
     sweep = None if sweep_id is None else state.run(sweep_id).root
-    with _told(run_dir), suppress(RuntimeFailure):
-        _once(run_dir.root / "spec.yaml", lambda: [yaml_text(plan["spec"]).encode()])
+    with _with_errors_named(run_dir), suppress(RuntimeFailure):
+        _write_once(run_dir.root / "spec.yaml", lambda: [yaml_text(plan["spec"]).encode()])
         if lock := plan.get("lock"):
-            _common(run_dir.root / "requirements.lock", sweep, lock["digest"], lambda: [lock_text(lock)])
-        _common(run_dir.root / "code.tar", sweep, plan["code"]["digest"], lambda: _code_tar(state, plan))
+            _write_shared(run_dir.root / "requirements.lock", sweep, lock["digest"], lambda: [lock_text(lock)])
+        _write_shared(run_dir.root / "code.tar", sweep, plan["code"]["digest"], lambda: _code_tar(state, plan))
 
 
 def list_outputs(run_dir: RunDir) -> None:
     """Path → digest of each output, for whoever has the record and not the files; a resumed run has more. Raises LaunchError when
     there is no room."""
     listed = run_dir.root / "outputs.json"
-    with _told(run_dir):
+    with _with_errors_named(run_dir):
         if _is_current(listed, run_dir.outputs):
             return
         content = json.dumps(output_digests(run_dir.outputs), indent=1, sort_keys=True)
@@ -62,7 +62,7 @@ def list_outputs(run_dir: RunDir) -> None:
 
 
 @contextmanager
-def _told(run_dir: RunDir) -> Iterator[None]:
+def _with_errors_named(run_dir: RunDir) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -101,17 +101,17 @@ def lock_text(lock: Mapping[str, Any]) -> bytes:
     return (header + "".join(lines)).encode()
 
 
-def _common(own: Path, sweep: Path | None, digest: str, content: Callable[[], Iterable[bytes]]) -> None:
+def _write_shared(own: Path, sweep: Path | None, digest: str, content: Callable[[], Iterable[bytes]]) -> None:
     """The trials of *sweep* have one such file, which lies beside their parent: there may be ten thousand of them."""
     if sweep is None or own.exists() or not sweep.is_dir():
-        _once(own, content)
+        _write_once(own, content)
         return
     shared = sweep / f"{own.stem}-{digest.partition(':')[2][:12]}{own.suffix}"
-    _once(shared, content)
+    _write_once(shared, content)
     link_or_copy(shared, own)
 
 
-def _once(path: Path, content: Callable[[], Iterable[bytes]]) -> None:
+def _write_once(path: Path, content: Callable[[], Iterable[bytes]]) -> None:
     if path.exists():
         return
     replace_file(path, content())

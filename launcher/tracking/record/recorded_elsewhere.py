@@ -28,7 +28,7 @@ _HELPFUL = ("code.tar", "outputs.json", "sbom.json")
 def fetch_record(uri: str, mlflow_run_id: str, *, state: StateDir, environ: Mapping[str, str]) -> RunRecord:
     """The record of what the server at *uri* knows as *mlflow_run_id*. Raises LaunchError when it lacks what is needed."""
     client = Mlflow(parse_uri(uri, environ=environ), environ=environ)
-    run = _asked(client, mlflow_run_id, uri)
+    run = _find_run(client, mlflow_run_id, uri)
     tags = {tag["key"]: tag["value"] for tag in run["data"].get("tags", [])}
     run_id = tags.get("launch.run_id", "")
     if re.fullmatch(r"[0-9a-f]{6,32}", run_id) is None:
@@ -37,7 +37,7 @@ def fetch_record(uri: str, mlflow_run_id: str, *, state: StateDir, environ: Mapp
     if not is_proxied(run["info"]):
         message = f"`{uri}` does not hand out artifacts itself; they are in `{run['info'].get('artifact_uri')}`"
         raise LaunchError(message, hint="a server started with `mlflow server --serve-artifacts` does")
-    run_dir = _empty(RunDir(state.cache / "recorded" / run["info"]["run_id"] / run_id))
+    run_dir = _empty_directory(RunDir(state.cache / "recorded" / run["info"]["run_id"] / run_id))
     root = artifact_root(run["info"])
     for name in _NEEDED:
         try:
@@ -57,7 +57,7 @@ def fetch_record(uri: str, mlflow_run_id: str, *, state: StateDir, environ: Mapp
     return record
 
 
-def _asked(client: Mlflow, run_id: str, uri: str) -> dict[str, Any]:
+def _find_run(client: Mlflow, run_id: str, uri: str) -> dict[str, Any]:
     try:
         run: dict[str, Any] = client.get("runs/get", run_id=run_id)["run"]
     except MlflowRefused as error:
@@ -68,7 +68,7 @@ def _asked(client: Mlflow, run_id: str, uri: str) -> dict[str, Any]:
     return run
 
 
-def _empty(run_dir: RunDir) -> RunDir:
+def _empty_directory(run_dir: RunDir) -> RunDir:
     """What was fetched before may be older than what the server has now."""
     if run_dir.root.is_dir():
         remove_tree(run_dir.root)

@@ -225,13 +225,36 @@ def test_a_server_that_says_nothing_holds_up_one_run_and_no_other(tmp_path: Path
         waiting = tracked_at(a_run(tmp_path), f"http://127.0.0.1:{silent.getsockname()[1]}")
         held_up = TrackerProcess(waiting, shared=shared.control)
         write_event(waiting.journal, "finished", reason="completed", exit_code=0, usage={})
-        held_up._say(tracker_protocol.END)
+        held_up._send(tracker_protocol.END)
         silent.accept()
         began = time.monotonic()
         end(other, TrackerProcess(other, shared=shared.control))
         assert time.monotonic() - began < 2
     shared.kill()
     assert is_taken_in(other)
+
+
+def test_a_listener_that_listens_no_more_ends_no_tracker(run_dir: RunDir) -> None:
+    its = TrackerProcess(tracked_at(run_dir, "http://127.0.0.1:9"))
+    assert its.wait_ready(timeout_s=10).get("token")
+    with socket.socket() as listener:
+        its.hand_listener(listener.fileno())
+        assert not speaks_within(its, 0.5)
+    its._release()
+
+
+def test_what_goes_wrong_with_one_run_is_no_other_runs_affair(run_dir: RunDir, tmp_path: Path, shared: Shared) -> None:
+    other = a_run(tmp_path)
+    its, others = (TrackerProcess(each, shared=shared.control) for each in (run_dir, other))
+    listener = os.open(tmp_path, os.O_RDONLY)  # nothing that anybody could connect to
+    its.hand_listener(listener)
+    os.close(listener)
+    assert speaks_within(its, 10)
+    end(run_dir, its)
+    end(other, others)
+    assert is_taken_in(run_dir)
+    assert is_taken_in(other)
+    assert (1, 0) == (its.successors, others.successors)
 
 
 def test_a_bug_leaves_its_traceback_with_the_run(run_dir: RunDir, shared: Shared) -> None:

@@ -37,7 +37,7 @@ class Tracked:
     def __init__(self, run_dir: RunDir, *, uri: str | None = "http://127.0.0.1:9") -> None:
         write_description(run_dir, described(uri))
         self.supervisor, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.run = TrackedRun(run_dir, channel, tell=lambda: None)
+        self.run = TrackedRun(run_dir, channel, wake_tracker=lambda: None)
         self.run.start()
         assert self.says().startswith(tracker_protocol.READY)
 
@@ -45,7 +45,7 @@ class Tracked:
         """The next message; READY is said when somebody looks, or MLflow has answered."""
         self.supervisor.settimeout(0.01)
         for _ in range(1000):
-            self.run.look(1e9)
+            self.run.poll(1e9)
             try:
                 return self.supervisor.recv(tracker_protocol.MESSAGE_MAX)
             except TimeoutError:
@@ -53,7 +53,7 @@ class Tracked:
         raise AssertionError("it says nothing")
 
     def end(self) -> None:
-        self.run.end()
+        self.run.finish()
         self.run.join(20)
         assert tracker_protocol.DONE == self.says()
 
@@ -75,7 +75,7 @@ def test_a_sample_that_finds_no_room_ends_no_tracker(run_dir: RunDir, in_the_way
     (run_dir.root / in_the_way).unlink(missing_ok=True)
     (run_dir.root / in_the_way).mkdir()
     while looks < 3:
-        tracked.run.look(1e9)
+        tracked.run.poll(1e9)
     (run_dir.root / in_the_way).rmdir()
     tracked.end()
 
@@ -111,11 +111,11 @@ def test_one_that_goes_on_elsewhere_is_left_without_a_word_to_mlflow(run_dir: Ru
         listener.setblocking(False)
         write_description(run_dir, described(f"http://127.0.0.1:{listener.getsockname()[1]}"))
         supervisor, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        run = TrackedRun(run_dir, channel, token="17.0", tell=lambda: None)
+        run = TrackedRun(run_dir, channel, token="17.0", wake_tracker=lambda: None)
         run.start()
         run.join(20)
         assert tracker_protocol.DONE == supervisor.recv(tracker_protocol.MESSAGE_MAX)
         with pytest.raises(BlockingIOError):
             listener.accept()
         with pytest.raises(Superseded):
-            run.look(0.0)
+            run.poll(0.0)
