@@ -40,7 +40,7 @@ class ForeignUse:
     """It has ended, or is what a run of ours left: the device is free in a moment."""
 
 
-def foreign_use(gpus: Iterable[Gpu], occupied: Mapping[str, Occupancy], find: FindOwner) -> dict[str, ForeignUse]:
+def find_foreign_use(gpus: Iterable[Gpu], occupied: Mapping[str, Occupancy], find: FindOwner) -> dict[str, ForeignUse]:
     """UUID of a GPU or a MIG instance → who uses it outside launch."""
     found: dict[str, ForeignUse] = {}
     for gpu in gpus:

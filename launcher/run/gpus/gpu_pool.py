@@ -11,7 +11,7 @@ from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.gpus.process_owner import owner_of
 from launcher.schedule.device import Device, list_devices
 from launcher.schedule.device_request import DeviceRequest
-from launcher.schedule.foreign_use import ForeignUse, ProcessOwner, foreign_use
+from launcher.schedule.foreign_use import ForeignUse, ProcessOwner, find_foreign_use
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.inventory import read_gpus
 from runtime.gpu.leases.lease import SLOTS, Occupancy
@@ -56,7 +56,7 @@ class GpuPool:
         def find(pid: int) -> ProcessOwner | None:
             return owner_of(pid, supervisors, self._roots)
 
-        return foreign_use(self.gpus, occupied, find)
+        return find_foreign_use(self.gpus, occupied, find)
 
     def _offers(self) -> tuple[str, ...]:
         plan = self._plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.schedule.foreign_use import ForeignUse, ProcessOwner, foreign_use
+from launcher.schedule.foreign_use import ForeignUse, ProcessOwner, find_foreign_use
 from runtime.gpu.gpu import Gpu, GpuProcess, MigInstance
 from runtime.gpu.leases.lease import Holder, Occupancy
 
@@ -18,7 +18,7 @@ def on(*processes: GpuProcess, **facts: object) -> Gpu:
 
 
 def found(gpu: Gpu, *holders: str) -> dict[str, ForeignUse]:
-    return foreign_use([gpu], {"GPU-a": Occupancy(tuple(Holder(run=run) for run in holders))}, PROCESSES.get)
+    return find_foreign_use([gpu], {"GPU-a": Occupancy(tuple(Holder(run=run) for run in holders))}, PROCESSES.get)
 
 
 def test_nobody_is_on_an_idle_gpu() -> None:
