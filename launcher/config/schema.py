@@ -110,7 +110,7 @@ class Code(Section):
 
 
 class Gpu(Section):
-    """Wishes for each GPU."""
+    """Requirements for each GPU."""
 
     model: Pattern | None = _key(None, "Regular expression that the model's name must match.", "H100|A100")
     memory: Size = _key(None, "Least memory of each GPU.", "40GiB")
@@ -294,7 +294,7 @@ class ExperimentSpec(Section):
     gpus: Annotated[int | float | Literal["all"], BeforeValidator(whole_above_one)] = _key(
         0, "GPUs per node; a part of one (`0.25`), or `all`.", 2
     )
-    gpu: Gpu = _key(Gpu(), "Wishes for each GPU.", {"memory": "40GiB"})
+    gpu: Gpu = _key(Gpu(), "Requirements for each GPU.", {"memory": "40GiB"})
     devices: list[str] = _key(
         [],
         "Further devices: a node (`/dev/kvm`), a CDI device (`vendor.com/class=name`), or one of `infiniband`, `gds`, `gdrcopy`, "

@@ -31,7 +31,7 @@ def matching(pattern: str, meaning: str) -> AfterValidator:
 
 def whole_above_one(value: Any) -> Any:
     if isinstance(value, dict):
-        raise ValueError("`gpus` is a number; wishes for each GPU go to `gpu.model`, `gpu.memory`")
+        raise ValueError("`gpus` is a number; requirements for each GPU go to `gpu.model`, `gpu.memory`")
     if isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise ValueError("not a number of GPUs: `all` takes all of this machine")

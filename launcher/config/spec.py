@@ -61,7 +61,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """Wishes for each GPU."""
+    """Requirements for each GPU."""
 
     model: str | None = None
     memory: int | None = None

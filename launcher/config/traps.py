@@ -239,7 +239,7 @@ def unknown_key(
     elif path[0] == "params" and value is not None:
         hint = f"`+{name}{shown}` adds a new parameter"
     elif path[:1] == ("gpus",):
-        hint = "`gpus` is a number; wishes for each GPU go to `gpu.model`, `gpu.memory`"
+        hint = "`gpus` is a number; requirements for each GPU go to `gpu.model`, `gpu.memory`"
     else:
         known = sorted(str(key) for key in siblings)
         hint = f"`{dotted(path[:-1])}` has {join_names(known)}" if known and len(path) > 1 and len(known) <= 20 else None

@@ -118,7 +118,7 @@ def results_of(record: RunRecord) -> SweepResults:
             hint = f"`launch runs --where 'sweep = {record.run_id}' --columns run,status,metrics.return_value` lists its trials"
             raise ConfigError(f"the space of sweep `{record.run_id}` is known to the Hydra program alone", hint=hint) from None
         hint = "`launch runs --where 'trial is null and sweep is not null'` lists them"
-        raise ConfigError(f"run `{record.run_id}` is no sweep", hint=hint) from None
+        raise ConfigError(f"run `{record.run_id}` is not a sweep", hint=hint) from None
 
 
 def read_results(run_dir: RunDir) -> SweepResults:

@@ -143,7 +143,7 @@ def _warn_of_moved_tag(parsed: Remote, environ: Mapping[str, str]) -> tuple[str,
         return ()
     tag = shown_reference(replace(parsed, digest=None))
     means = f"is `{there}` now" if there is not None else "is not in the registry any more"
-    return (f"`{tag}` {means}; the digest that stands behind it is used: `{parsed.digest}`",)
+    return (f"`{tag}` {means}; the digest that it was pinned to is used: `{parsed.digest}`",)
 
 
 def _pin_from_lock(reference: str, base_lock: Path | None, pinning: Pinning, origin: Origin | None) -> PinnedReference | None:

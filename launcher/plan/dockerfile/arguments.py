@@ -82,7 +82,7 @@ def _healthcheck(text: str, origin: Origin) -> Arguments:
     if kind == "NONE" and not rest:
         return Arguments("plain", ("NONE",))
     if kind == "NONE":
-        raise ConfigError("HEALTHCHECK NONE takes nothing behind it", origin=origin)
+        raise ConfigError("HEALTHCHECK NONE takes no arguments", origin=origin)
     if kind != "CMD":
         raise ConfigError(f"HEALTHCHECK is `NONE` or `CMD` and a command, not `{text[:end]}`", origin=origin)
     if not rest:
@@ -121,7 +121,7 @@ def _name_values(keyword: str, text: str, escape: str, origin: Origin) -> tuple[
     for word in words:
         if "=" not in word:
             raise ConfigError(
-                f"`{word}` of {keyword} is not `name=value`", origin=origin, hint="a value with spaces stands in double quotes"
+                f"`{word}` of {keyword} is not `name=value`", origin=origin, hint="put a value with spaces in double quotes"
             )
     return tuple(words)
 
@@ -208,7 +208,7 @@ def _check_healthcheck(instruction: Instruction) -> None:
             duration = nanoseconds(value or "")
         except DurationError as error:
             raise ConfigError(
-                f"`--{name}={value}` is no time: {error}", origin=instruction.origin, hint="as in `1m30s`"
+                f"`--{name}={value}` is not a duration: {error}", origin=instruction.origin, hint="as in `1m30s`"
             ) from error
         if duration and duration < 1_000_000:
             raise ConfigError(f"`--{name}={value}` is less than a millisecond", origin=instruction.origin)

@@ -60,7 +60,7 @@ class BuildContext:
         try:
             matches = sorted(self._matches("", clean.split("/")))
         except ValueError as error:
-            raise ConfigError(f"`{source}` is no pattern: {error}", origin=origin) from None
+            raise ConfigError(f"`{source}` is not a pattern: {error}", origin=origin) from None
         return [self._one(match, match, exclude, origin) for match in matches]
 
     def choose_with_parents(self, source: str, *, exclude: Ignore | None, origin: Origin) -> list[ChosenFiles]:
@@ -124,7 +124,7 @@ class BuildContext:
             return ""
         if not real.startswith(f"{self.root}/"):
             hint = "a build sees only files below its context"
-            raise ConfigError(f"`{written}` leads out of the context `{self.root}`", origin=origin, hint=hint)
+            raise ConfigError(f"`{written}` is outside the context `{self.root}`", origin=origin, hint=hint)
         return real[len(self.root) + 1 :]
 
     def _status(self, path: str) -> os.stat_result | None:

@@ -168,7 +168,7 @@ def _context_steps(written: _Copy, paths: Sequence[str], scope: StageScope, step
     if not chosen:
         # `COPY package.json yarn.lock* ./` is how people write that a file may be missing: only nothing at all is a surprise.
         named = " or ".join(f"`{path}`" for path in paths)
-        scope.warn(f"no file fits {named}, so {written.instruction.keyword} copies nothing", written.origin)
+        scope.warn(f"no file matches {named}, so {written.instruction.keyword} copies nothing", written.origin)
     if len(chosen) > 1 and not written.target.endswith("/"):
         _refuse_several(written, paths)
     said = any(name == "unpack" for name, _ in written.instruction.flags)
@@ -189,7 +189,7 @@ def _context_steps(written: _Copy, paths: Sequence[str], scope: StageScope, step
 def _refuse_several(written: _Copy, paths: Sequence[str]) -> None:
     pattern = next((path for path in paths if has_wildcards(path)), paths[0])
     hint = f"end the target with a slash: `{written.target}/`"
-    raise ConfigError(f"`{pattern}` fits several files, so the target has to be a directory", origin=written.origin, hint=hint)
+    raise ConfigError(f"`{pattern}` matches several files, so the target has to be a directory", origin=written.origin, hint=hint)
 
 
 def _join_files(chosen: Sequence[ChosenFiles]) -> tuple[CopiedFile, ...]:
@@ -212,7 +212,7 @@ def _fetched_file(address: str, written: _Copy) -> FetchedFile:
         digest = Digest(checksum)
     except (BadContent, ValueError) as error:
         hint = "as `sha256:` and 64 hexadecimal digits"
-        raise ConfigError(f"`--checksum={checksum}` is no digest", origin=written.origin, hint=hint) from error
+        raise ConfigError(f"`--checksum={checksum}` is not a digest", origin=written.origin, hint=hint) from error
     name = posixpath.basename(urlsplit(address).path)
     if not name and written.target.endswith("/"):
         hint = "name the file in the target"
@@ -230,5 +230,5 @@ def _inline(written: _Copy, variables: dict[str, str]) -> InlineFiles:
     )
     for name, _ in files:
         if "/" in name or name in (".", ".."):
-            raise ConfigError(f"`{name}` is no name for a file", origin=written.origin)
+            raise ConfigError(f"`{name}` is not a file name", origin=written.origin)
     return InlineFiles(files)

@@ -338,7 +338,7 @@ def _compile(pattern: str, *, greedy: bool) -> re.Pattern[str]:
         elif pattern[index + 1 : index + 2] not in ("}", "/"):
             _, escaped = next(chars, (0, ""))
             if not escaped or escaped not in "*?\\":
-                raise ValueError(f"`\\{escaped}` is no escape (`\\*`, `\\?` and `\\\\` are)")
+                raise ValueError(f"`\\{escaped}` is not an escape (`\\*`, `\\?` and `\\\\` are)")
             parts.append(re.escape(escaped))
     return re.compile("".join(parts))
 

@@ -172,7 +172,7 @@ def _ports(text: str, instruction: Instruction) -> list[str]:
     protocol = (found[3] or "tcp").lower() if found is not None else ""
     if not first <= last <= _MOST_PORTS or protocol not in _PROTOCOLS:
         hint = "as `8080`, `53/udp` or `8000-8010`"
-        raise ConfigError(f"`{text}` of EXPOSE is no port", origin=instruction.origin, hint=hint)
+        raise ConfigError(f"`{text}` of EXPOSE is not a port", origin=instruction.origin, hint=hint)
     return [f"{port}/{protocol}" for port in range(first, last + 1)]
 
 
@@ -189,7 +189,7 @@ def _stop_signal(instruction: Instruction, draft: ImageDraft, words: Words) -> N
     name = text.upper() if text.upper().startswith("SIG") else f"SIG{text.upper()}"
     known = name in signal.Signals.__members__ or re.fullmatch(r"SIGRTM(IN(\+\d+)?|AX(-\d+)?)", name)
     if not known and not (text.isdecimal() and 0 < int(text) <= signal.NSIG):
-        raise ConfigError(f"`{text}` is no signal", origin=instruction.origin, hint="as `SIGTERM` or `15`")
+        raise ConfigError(f"`{text}` is not a signal", origin=instruction.origin, hint="as `SIGTERM` or `15`")
     draft.stop_signal = text
 
 

@@ -78,7 +78,7 @@ def _interpreter(script: str, instruction: Instruction) -> tuple[str, ...]:
         raise ConfigError("the script of RUN names no interpreter after `#!`", origin=instruction.origin)
     program, _, argument = first.partition(" ")
     if not program.startswith("/"):
-        raise ConfigError(f"the interpreter `{program}` of RUN's script is no absolute path", origin=instruction.origin)
+        raise ConfigError(f"the interpreter `{program}` of RUN's script is not an absolute path", origin=instruction.origin)
     return (program, *([argument.strip()] if argument.strip() else []), "/dev/stdin")
 
 
@@ -245,14 +245,14 @@ def _mode(fields: dict[str, str], default: int, origin: Origin) -> int:
     if text is None:
         return default
     if not re.fullmatch(r"[0-7]{1,5}", text):
-        raise ConfigError(f"`mode={text}` of `--mount` is no mode", origin=origin, hint="an octal number, as `0700`")
+        raise ConfigError(f"`mode={text}` of `--mount` is not a mode", origin=origin, hint="an octal number, as `0700`")
     return int(text, 8)
 
 
 def _id(fields: dict[str, str], key: str, origin: Origin) -> int:
     text = fields.get(key, "0")
     if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise ConfigError(f"`{key}={text}` of `--mount` is no id: it has to be a number", origin=origin)
+        raise ConfigError(f"`{key}={text}` of `--mount` is not an ID: it has to be a number", origin=origin)
     return int(text)
 
 
@@ -275,5 +275,5 @@ def _size(text: str | None, origin: Origin) -> int | None:
         return None
     found = _SIZE.fullmatch(text)
     if found is None:
-        raise ConfigError(f"`size={text}` of `--mount` is no size", origin=origin, hint="as `64m` or `1g`")
+        raise ConfigError(f"`size={text}` of `--mount` is not a size", origin=origin, hint="as `64m` or `1g`")
     return int(float(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " "))

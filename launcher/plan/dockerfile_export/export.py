@@ -56,7 +56,7 @@ def check_directory(directory: Path) -> None:
     """Refuse a directory that has something in it, before anything is built for it."""
     try:
         if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
-            raise ConfigError(f"`{directory}` is no directory")
+            raise ConfigError(f"`{directory}` is not a directory")
         if directory.is_dir() and any(directory.iterdir()):
             raise ConfigError(f"`{directory}` is not empty", hint="name a new directory")
     except OSError as error:

@@ -110,4 +110,4 @@ def _own(entry: str) -> Edits:
     if entry.startswith("/") or entry.partition(":")[0] in WORDS:
         return requested_nodes(entry)
     forms = f"a node (`/dev/kvm`), a CDI device (`vendor.com/class=name`), {', '.join(WORDS)}"
-    raise GpuError(f"`{entry}` is no device", hint=did_you_mean(entry, WORDS) or forms)
+    raise GpuError(f"`{entry}` is not a device", hint=did_you_mean(entry, WORDS) or forms)

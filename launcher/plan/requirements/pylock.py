@@ -147,7 +147,7 @@ def choose_files(
             chosen[wheel] = address
     except PylockSelectError as error:
         libc = f"{target.libc} {target.libc_version[0]}.{target.libc_version[1]}"
-        raise ConfigError(f"no file fits Python {target.python} on {target.architecture} ({libc}): {error}") from error
+        raise ConfigError(f"no file matches Python {target.python} on {target.architecture} ({libc}): {error}") from error
     except PylockValidationError as error:
         raise ConfigError(f"not a pylock.toml as PEP 751 has it: {error}") from error
     return chosen

@@ -121,7 +121,7 @@ def _sampler(sweep: Sweep, where: Where) -> optuna.samplers.BaseSampler:
     made = _make(f"the sampler `{sweep.sampler}`", make, options, sweep.sampler_options, where, key="sweep.sampler_options")
     if not isinstance(made, samplers.BaseSampler):
         hint = "derive it from `optuna.samplers.BaseSampler`"
-        raise ConfigError(f"`{sweep.sampler}` makes no sampler of Optuna's", origin=where("sweep.sampler"), hint=hint)
+        raise ConfigError(f"`{sweep.sampler}` does not make an Optuna sampler", origin=where("sweep.sampler"), hint=hint)
     return made
 
 
@@ -159,7 +159,7 @@ def _import(name: str, where: Where) -> Callable[..., Any]:
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"the sampler `{name}` cannot be imported: {error}", origin=where("sweep.sampler")) from error
     if not callable(found):
-        raise ConfigError(f"the sampler `{name}` is no class", origin=where("sweep.sampler"))
+        raise ConfigError(f"the sampler `{name}` is not a class", origin=where("sweep.sampler"))
     made: Callable[..., Any] = found
     return made
 

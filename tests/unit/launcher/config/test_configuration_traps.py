@@ -53,7 +53,7 @@ CONF = shipped_conf()
         pytest.param(
             ["gpus.count=3"],
             "error: unknown key `gpus.count`\n  --> command line: gpus.count=3\n\n"
-            "hint: `gpus` is a number; wishes for each GPU go to `gpu.model`, `gpu.memory`",
+            "hint: `gpus` is a number; requirements for each GPU go to `gpu.model`, `gpu.memory`",
             id="a key below a number",
         ),
         pytest.param(
@@ -159,7 +159,7 @@ def test_gpus_as_a_mapping_is_refused_with_its_line(project: Project) -> None:
     project.experiment("command: [run]\ngpus: {count: 2, model: H100}\n")
     error = project.error("experiment=mine")
     assert "conf/experiment/mine.yaml:3" == str(error.origin)
-    assert "wishes for each GPU go to `gpu.model`" in error.message
+    assert "requirements for each GPU go to `gpu.model`" in error.message
 
 
 def test_gpu_as_a_number_in_a_file(project: Project) -> None:

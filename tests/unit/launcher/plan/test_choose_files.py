@@ -97,7 +97,7 @@ def test_a_file_from_disk_or_from_torchs_index_is_said_to_be() -> None:
 
 
 def test_a_package_without_a_fitting_file_names_the_platform() -> None:
-    with pytest.raises(ConfigError, match=r"no file fits Python 3\.13\.5 on x86_64 .*'a'"):
+    with pytest.raises(ConfigError, match=r"no file matches Python 3\.13\.5 on x86_64 .*'a'"):
         chosen(package("a", "a-1-cp312-cp312-win_amd64.whl"))
 
 

@@ -378,7 +378,7 @@ RUN --mount=type=cache,target=$WHERE/pip,sharing=locked,uid=5,mode=0700 \\
         ("--mount=type=bind,target=/x,size=1m", "a mount of type bind has no `size`"),
         ("--mount=type=secret", "a secret needs an `id`"),
         ("--mount=type=cache,target=/x,targt=/y", "`--mount` has no `targt=/y`"),
-        ("--mount=type=cache,target=/x,uid=app", "`uid=app` of `--mount` is no id: it has to be a number"),
+        ("--mount=type=cache,target=/x,uid=app", "`uid=app` of `--mount` is not an ID: it has to be a number"),
         ("--mount=type=bind,from=$X,target=/x", "`from` of `--mount` cannot hold variables"),
         ("--mount=type=bind,source=nothing,target=/x", "`nothing` is not in the context `{context}`"),
         ("--security=insecure", "`RUN --security=insecure` is not supported"),
@@ -430,7 +430,7 @@ def test_what_copy_takes_and_where_it_goes(translated, written, target, places):
 
 def test_a_copy_of_nothing_at_all_is_a_warning(translated):
     assert translated("FROM a\nRUN x\nCOPY *.whl /d/\n").warnings == (
-        "Dockerfile:3: no file fits `*.whl`, so COPY copies nothing",
+        "Dockerfile:3: no file matches `*.whl`, so COPY copies nothing",
     )
     assert translated("FROM a\nCOPY a yarn.lock* /d/\n", files=["a"]).warnings == ()
 
@@ -462,7 +462,7 @@ def test_a_link_out_of_the_context_is_refused_as_a_source(translated, tmp_path):
     (tmp_path / "context").mkdir()
     (tmp_path / "context" / "out").symlink_to("/etc/passwd")
     error = refusal(translated, "FROM a\nCOPY out /d/\n")
-    assert error.message == f"`out` leads out of the context `{tmp_path / 'context'}`"
+    assert error.message == f"`out` is outside the context `{tmp_path / 'context'}`"
 
 
 def test_add_unpacks_archives_that_are_sources_and_none_below_directories(translated):
@@ -498,7 +498,7 @@ def test_add_fetches_an_address_with_its_digest(translated):
         ),
         pytest.param(
             "COPY *.py /d",
-            "`*.py` fits several files, so the target has to be a directory",
+            "`*.py` matches several files, so the target has to be a directory",
             "end the target with a slash: `/d/`",
             id="pattern",
         ),
@@ -532,7 +532,7 @@ def test_add_fetches_an_address_with_its_digest(translated):
             "copy to another directory in the stage, and that with `COPY --from` without `--parents`",
             id="parents of a stage",
         ),
-        pytest.param("COPY [z-a /d/", "`[z-a` is no pattern: a character class that does not end", None, id="no pattern"),
+        pytest.param("COPY [z-a /d/", "`[z-a` is not a pattern: a character class that does not end", None, id="no pattern"),
     ],
 )
 def test_what_copy_and_add_refuse_with_their_line(translated, tmp_path, instruction, message, hint):
@@ -624,9 +624,9 @@ def test_maintainer_becomes_a_label_with_a_warning(translated):
 @pytest.mark.parametrize(
     ("instruction", "message"),
     [
-        ("EXPOSE http", "`http` of EXPOSE is no port"),
-        ("EXPOSE 70000", "`70000` of EXPOSE is no port"),
-        ("STOPSIGNAL SIGNOTHING", "`SIGNOTHING` is no signal"),
+        ("EXPOSE http", "`http` of EXPOSE is not a port"),
+        ("EXPOSE 70000", "`70000` of EXPOSE is not a port"),
+        ("STOPSIGNAL SIGNOTHING", "`SIGNOTHING` is not a signal"),
         ("USER $NOBODY", "`$NOBODY` of USER is empty"),
         ("VOLUME $NOTHING", "a path of VOLUME is empty"),
     ],
