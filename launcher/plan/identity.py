@@ -42,7 +42,7 @@ def spec_digest(plan: LaunchPlan) -> Digest:
             "processes": plan.processes,
             "env": spec.env,
             "gpus": plan.gpus,
-            "gpu": {name: wish for name, wish in asdict(spec.gpu).items() if name not in ("require", "stop_when_idle")},
+            "gpu": {name: value for name, value in asdict(spec.gpu).items() if name not in ("require", "stop_when_idle")},
             **({"devices": list(spec.devices)} if spec.devices else {}),
             "nodes": spec.nodes,
             "threads": plan.threads,

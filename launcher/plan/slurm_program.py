@@ -12,8 +12,8 @@ from launcher.errors import LaunchError
 _PATIENCE_S = 60.0
 """Slurm's programs try for half a minute to reach a controller that is being restarted."""
 
-_WISHES = ("SQUEUE_", "SACCT_", "SCANCEL_", "SCONTROL_", "SINFO_")
-"""A person's own wishes for what these print and whom they end: a job that they leave out would be taken for forgotten."""
+_USER_SETTINGS = ("SQUEUE_", "SACCT_", "SCANCEL_", "SCONTROL_", "SINFO_")
+"""A user's own settings for what these print and whom they end: a job that they leave out would be taken for forgotten."""
 
 CLUSTERS = ("SBATCH_CLUSTERS", "SLURM_CLUSTERS")
 """Variables that name other clusters than that of this machine."""
@@ -26,7 +26,7 @@ def run_slurm(
     if shutil.which(argv[0]) is None:
         raise LaunchError(f"`{argv[0]}` is not installed here", hint="`cluster=slurm` needs Slurm's programs in PATH")
     # sbatch hands its environment to the job.
-    env = dict(environ) if argv[0] == "sbatch" else {**_without_wishes(environ), "LC_ALL": "C"}
+    env = dict(environ) if argv[0] == "sbatch" else {**_without_user_settings(environ), "LC_ALL": "C"}
     try:
         done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=_PATIENCE_S, check=False, env=env)
     except subprocess.TimeoutExpired as late:
@@ -39,8 +39,8 @@ def run_slurm(
     raise LaunchError(f"`{argv[0]}` failed: {_without_prefix(words, argv[0]) or f'exit code {done.returncode}'}")
 
 
-def _without_wishes(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if not (name in CLUSTERS or name.startswith(_WISHES))}
+def _without_user_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if not (name in CLUSTERS or name.startswith(_USER_SETTINGS))}
 
 
 def _without_prefix(words: str, program: str) -> str:

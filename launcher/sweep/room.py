@@ -63,7 +63,7 @@ class Room:
         if len(running) - len(open_trials) >= MOST_UNSENT:
             return False
         if self._parallel is not None and len(running if self._ends_matter else open_trials) >= self._parallel:
-            self._others.wait_no_longer()  # our own wish, no lack of room
+            self._others.wait_no_longer()  # our own limit, no lack of room
             return False
         holding = [each.trial.need for each in open_trials if each.staged.stage is not Stage.QUEUED]
         if trial.need.gpus and not self._gpu_is_near(trial, open_trials):
@@ -95,9 +95,9 @@ class Room:
 
 
 class FreeGpus:
-    """Whether GPUs for one more trial are free now: by the locks that leases are. The driver is read once for each kind of wish.
+    """Whether GPUs for one more trial are free now: by the locks of leases. The driver is read once for each kind of request.
 
-    Only the trial's own supervisor takes them, in the line that all runs of the machine stand in (`run/gpus/gpu_line.py`). Here
+    Only the trial's own supervisor takes them, in the line that all runs of the machine stand in (`run/gpus/gpu_queue.py`). Here
     is foreseen what it will find, so that a sweep neither fills that line nor leaves a GPU idle. What strangers use is not seen
     here: a trial that meets one waits in the line.
     """

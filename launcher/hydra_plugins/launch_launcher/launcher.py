@@ -52,10 +52,10 @@ ConfigStore.instance().store(group="hydra/launcher", name="launch", node=LaunchC
 
 
 class LaunchLauncher(Launcher):
-    def __init__(self, experiment: str | None, python: str, parallel: int | None, name: str | None, **wishes: Any) -> None:
+    def __init__(self, experiment: str | None, python: str, parallel: int | None, name: str | None, **settings: Any) -> None:
         self._experiment = experiment
-        overrides = list(wishes.pop("overrides") or ())
-        asked = [f"{key}={value}" for key, value in wishes.items() if value is not None]
+        overrides = list(settings.pop("overrides") or ())
+        asked = [f"{key}={value}" for key, value in settings.items() if value is not None]
         self._settings: dict[str, Any] = {"overrides": [f"experiment={experiment}", *asked, *overrides]}
         self._settings |= {"python": python, "parallel": parallel, "name": name}
         self._engine: Any = None

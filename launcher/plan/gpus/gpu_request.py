@@ -1,5 +1,5 @@
-"""How many GPUs a run gets, and which fulfil its wishes; what this machine has not is refused at once. Which ones it gets is the
-lease's business.
+"""How many GPUs a run gets, and which meet its requirements; what this machine has not is refused at once. Which of them it gets
+is the lease's business.
 
 Looking at GPUs starts here and only when some are asked for: an experiment without GPUs never touches the driver.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launcher.config.spec import ExperimentSpec
-from launcher.config.spec import Gpu as Wishes
+from launcher.config.spec import Gpu as GpuRequirements
 from launcher.errors import ConfigError
 from launcher.plan.origins import Where
 from runtime.gpu.gpu import Gpu, MigInstance
@@ -124,19 +124,19 @@ def _not_enough(spec: ExperimentSpec, ours: Sequence[Gpu], offered: int, where: 
         sick = Counter(str(gpu.trouble) for gpu in ours if gpu.trouble is not None)
         hint = "; ".join([hint, *(f"{count} × {trouble}" for trouble, count in sick.items())])
         return ConfigError(f"not enough GPUs: {asked} requested, {there}", origin=where("gpus"), hint=hint)
-    bounds = [f"`gpu.{name}: {wish}`" for name, wish in _wishes(spec).items()] + ([f"`{allowed}`"] if allowed else [])
+    bounds = [f"`gpu.{name}: {value}`" for name, value in _requirements(spec).items()] + ([f"`{allowed}`"] if allowed else [])
     return ConfigError(
-        f"not enough GPUs: {asked} requested, {offered} here with {', '.join(bounds) or 'what is wished'}",
-        origin=where(next((f"gpu.{name}" for name in _wishes(spec)), "gpus")),
+        f"not enough GPUs: {asked} requested, {offered} here with {', '.join(bounds) or 'what is required'}",
+        origin=where(next((f"gpu.{name}" for name in _requirements(spec)), "gpus")),
         hint=f"present: {_describe_all(read_all_gpus())}",
     )
 
 
-def _wishes(spec: ExperimentSpec) -> dict[str, str]:
-    wishes = spec.gpu
-    memory = None if wishes.memory is None else f"{wishes.memory / (1 << 30):.4g}GiB"
-    given = {"model": wishes.model, "memory": memory, "capability": wishes.capability, "mig": wishes.mig}
-    return {name: wish for name, wish in given.items() if wish is not None}
+def _requirements(spec: ExperimentSpec) -> dict[str, str]:
+    required = spec.gpu
+    memory = None if required.memory is None else f"{required.memory / (1 << 30):.4g}GiB"
+    given = {"model": required.model, "memory": memory, "capability": required.capability, "mig": required.mig}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _describe_all(gpus: Sequence[Gpu]) -> str:
@@ -154,17 +154,19 @@ def _describe(gpu: Gpu) -> str:
 _WITHOUT = "`gpus=0` runs without; `launch doctor` says what this machine has"
 
 
-def matching_gpus(gpus: Iterable[Gpu], wishes: Wishes) -> tuple[tuple[str, ...], bool]:
-    """UUIDs of what fulfils *wishes*, free or not, in the driver's order, and whether those are MIG instances.
+def matching_gpus(gpus: Iterable[Gpu], required: GpuRequirements) -> tuple[tuple[str, ...], bool]:
+    """UUIDs of what meets *required*, free or not, in the driver's order, and whether those are MIG instances.
 
     A GPU in MIG mode can't be had as a whole. Its instances are what `gpu.mig` asks for; without that they are second best, for a
     machine that has nothing else.
     """
-    usable = [gpu for gpu in gpus if gpu.trouble is None and gpu.uuid is not None and _fits(gpu, wishes)]
-    whole = [gpu.uuid for gpu in usable if gpu.uuid is not None and not gpu.mig_enabled and _has_memory(gpu.memory_bytes, wishes)]
-    if wishes.mig is None and whole:
+    usable = [gpu for gpu in gpus if gpu.trouble is None and gpu.uuid is not None and _fits(gpu, required)]
+    whole = [
+        gpu.uuid for gpu in usable if gpu.uuid is not None and not gpu.mig_enabled and _has_memory(gpu.memory_bytes, required)
+    ]
+    if required.mig is None and whole:
         return tuple(whole), False
-    instances = tuple(one.uuid for gpu in usable if gpu.mig_enabled for one in gpu.mig if _instance_fits(one, wishes))
+    instances = tuple(one.uuid for gpu in usable if gpu.mig_enabled for one in gpu.mig if _instance_fits(one, required))
     return instances, bool(instances)
 
 
@@ -183,24 +185,24 @@ def largest_linked(uuids: Sequence[str], topology: Topology) -> int:
     return largest
 
 
-def _fits(gpu: Gpu, wishes: Wishes) -> bool:
-    if wishes.model is not None and not (gpu.model and re.search(wishes.model, gpu.model)):
+def _fits(gpu: Gpu, required: GpuRequirements) -> bool:
+    if required.model is not None and not (gpu.model and re.search(required.model, gpu.model)):
         return False
-    if wishes.capability is None:
+    if required.capability is None:
         return True
     if gpu.vendor != "nvidia" or gpu.capability is None:  # it is CUDA's word
         return False
-    return _version(gpu.capability) >= _version(wishes.capability)
+    return _version(gpu.capability) >= _version(required.capability)
 
 
-def _has_memory(memory_bytes: int | None, wishes: Wishes) -> bool:
-    return wishes.memory is None or (memory_bytes is not None and memory_bytes >= wishes.memory)
+def _has_memory(memory_bytes: int | None, required: GpuRequirements) -> bool:
+    return required.memory is None or (memory_bytes is not None and memory_bytes >= required.memory)
 
 
-def _instance_fits(instance: MigInstance, wishes: Wishes) -> bool:
-    if wishes.mig not in (None, "any") and instance.profile not in str(wishes.mig).split("|"):
+def _instance_fits(instance: MigInstance, required: GpuRequirements) -> bool:
+    if required.mig not in (None, "any") and instance.profile not in str(required.mig).split("|"):
         return False
-    return _has_memory(instance.memory_bytes, wishes)
+    return _has_memory(instance.memory_bytes, required)
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -46,7 +46,7 @@ def resolve(
         return Lock(python.version, python.platform, (), lock_digest(()), "resolved")
     state, environ, refresh, _ = pinning
     directory = wanted.project.parent if wanted.project else request.base_dir
-    torch = _torch_wish(request.cuda)
+    torch = _choose_torch(request.cuda)
     has = [packages_digest(python.installed)] if python.installed else []
     asked = [request_digest(request, wanted, python), settings_digest(environ, directory), torch.looked_at]
     key = digest_json([*asked, os.fspath(directory), python.libstdcxx, *has])
@@ -112,7 +112,7 @@ def lock_digest(wheels: Sequence[LockedWheel], provided: Sequence[tuple[str, str
 
 
 @dataclass(frozen=True, slots=True)
-class _TorchWish:
+class _TorchChoice:
     """Which build of torch is asked for."""
 
     backend: str | None
@@ -125,16 +125,16 @@ class _TorchWish:
     """What of the machine the answer depends on."""
 
 
-def _torch_wish(cuda: str | None) -> _TorchWish:
+def _choose_torch(cuda: str | None) -> _TorchChoice:
     if cuda == "auto":
         # Imported here: a lock without it needs no GPUs.
         from launcher.plan.requirements.torch_variant import cuda_machine
 
         machine = cuda_machine()
         env = {} if machine.driver_for_uv is None else {_UV_DRIVER: machine.driver_for_uv}
-        return _TorchWish(machine.backend, machine.runs, env, (machine.driver, machine.capability))
+        return _TorchChoice(machine.backend, machine.runs, env, (machine.driver, machine.capability))
     backend = torch_backend(cuda)
-    return _TorchWish(backend, None if backend is None else lambda variant: variant == backend)
+    return _TorchChoice(backend, None if backend is None else lambda variant: variant == backend)
 
 
 def torch_backend(cuda: str | None) -> str | None:
