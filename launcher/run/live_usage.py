@@ -16,8 +16,7 @@ from runtime.cgroup.freezer import is_frozen
 from runtime.cgroup.oom import memory_limit
 from runtime.cgroup.own_cgroups import open_cgroup
 from runtime.kernel.process_identity import is_same_process
-from runtime.kernel.process_table import ProcessFacts, io_bytes, tree_below
-from runtime.network.traffic import Traffic
+from runtime.kernel.process_table import ProcessFacts, Traffic, io_bytes, tree_below
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from runtime.errors import GpuError
 from runtime.gpu import amd
-from runtime.gpu.gpu import Gpu, GpuProcess, MigInstance
+from runtime.gpu.gpu import Gpu
 from runtime.gpu.nvidia.describe import describe_gpus, describe_unreadable_gpus
 from runtime.gpu.roots import Roots
 from runtime.gpu.side_process import Asked, Tell, ask, listen
@@ -147,6 +147,3 @@ def _check(asked: Asked, timeout_s: float) -> None:
         )
     if asked.incomplete:
         raise GpuError("the process that asked NVML died", hint="`nvidia-smi` tells more")
-
-
-__all__ = ["Gpu", "GpuProcess", "MigInstance", "has_driver", "read_all_gpus", "read_gpus", "read_load"]

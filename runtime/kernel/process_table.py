@@ -1,4 +1,5 @@
-"""The processes below one process, from /proc (proc_pid_stat(5), proc_pid_status(5)): those of a container, seen from outside.
+"""The processes below one process, from /proc (proc_pid_stat(5), proc_pid_status(5)): those of a container, seen from outside;
+and what went through their disks and network.
 
 In a PID namespace every orphan becomes a child of init, so the tree below init is the whole container, cgroups or not.
 """
@@ -12,6 +13,8 @@ from runtime.light_typing import NamedTuple
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_SENT = 8
+"""Column of the bytes sent in net/dev: eight of what was received stand before it."""
 
 
 class ProcessFacts(NamedTuple):
@@ -58,6 +61,27 @@ def io_bytes(pid: int, *, proc: Path = Path("/proc")) -> tuple[int, int] | None:
         return None
     counts = {name: int(value) for name, _, value in (line.partition(": ") for line in lines)}
     return counts.get("read_bytes", 0), counts.get("write_bytes", 0)
+
+
+class Traffic(NamedTuple):
+    """Bytes through the links of a network namespace, all but the loopback, since the links were made."""
+
+    received_bytes: int
+    sent_bytes: int
+
+
+def read_traffic(pid: int, *, proc: Path = Path("/proc")) -> Traffic | None:
+    """The traffic of the network namespace of *pid* (proc_pid_net(5), `dev`); None when there is no such process, or no link that
+    leads out."""
+    try:
+        lines = (proc / str(pid) / "net/dev").read_text().splitlines()[2:]
+    except OSError:
+        return None
+    links = [(name.strip(), counters.split()) for name, _, counters in (line.partition(":") for line in lines)]
+    outward = [counters for name, counters in links if name != "lo"]
+    if not outward:
+        return None
+    return Traffic(sum(int(counters[0]) for counters in outward), sum(int(counters[_SENT]) for counters in outward))
 
 
 def parent_of(pid: int, *, proc: Path = Path("/proc")) -> int | None:

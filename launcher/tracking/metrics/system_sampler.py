@@ -24,7 +24,7 @@ from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import OomKills
 from runtime.cgroup.own_cgroups import open_cgroup
 from runtime.kernel.process_identity import is_same_process
-from runtime.network.traffic import Traffic, read_traffic
+from runtime.kernel.process_table import Traffic, read_traffic
 from runtime.state_dir import RunDir
 
 _FIRST_AFTER_S = 2.0

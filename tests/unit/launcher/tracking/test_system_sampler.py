@@ -16,7 +16,7 @@ from launcher.tracking.metrics.system_sampler import SystemSampler
 from launcher.tracking.mlflow.description import Description
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import OomKills
-from runtime.network.traffic import Traffic
+from runtime.kernel.process_table import Traffic
 from runtime.state_dir import RunDir
 
 
