@@ -7,7 +7,8 @@ import os
 
 import pytest
 
-from launcher.journal import journal
+from launcher.journal.events import Created, Finished, Note, name_of
+from launcher.journal.run_journal import Follower, Journal
 from launcher.journal.superseded import Watch
 
 
@@ -22,11 +23,14 @@ class Writer:
         with self.path.open("a") as file:
             file.write(json.dumps({"event": event, "at": 1.0, **fields, **token}) + "\n")
 
+    def events(self):
+        return [entry.event for entry in Follower(self.path).new_entries()]
+
     def names(self):
-        return [event.name for event in journal.read(self.path)]
+        return [name_of(event) for event in self.events()]
 
     def texts(self):
-        return [event.get("text") for event in journal.read(self.path) if event.name == "note"]
+        return [event.text for event in self.events() if isinstance(event, Note)]
 
 
 @pytest.fixture
@@ -81,7 +85,7 @@ def test_a_life_that_was_closed_from_outside_takes_no_more_words(write):
     write("placed", "17.0")
     write("finished", reason="lost")
     write("finished", "17.0", reason="completed")
-    assert ["lost"] == [event.get("reason") for event in journal.read(write.path) if event.name == "finished"]
+    assert ["lost"] == [event.reason for event in write.events() if isinstance(event, Finished)]
 
 
 def test_words_of_the_submitting_machine_always_count(write):
@@ -92,10 +96,10 @@ def test_words_of_the_submitting_machine_always_count(write):
 
 
 def test_a_follower_that_reads_piece_by_piece_sees_what_one_that_reads_all_sees(write):
-    follower, seen = journal.Follower(write.path), []
+    follower, seen = Follower(write.path), []
     for line in (("placed", "17.0"), ("note", "17.0"), ("placed", "17.1"), ("note", "17.0"), ("started", "17.1")):
         write(*line)
-        seen += [event.name for event in follower.new_events()]
+        seen += [name_of(entry.event) for entry in follower.new_entries()]
     assert write.names() == seen
 
 
@@ -125,14 +129,5 @@ def test_a_placement_knows_when_the_run_goes_on_without_it(write, line, supersed
 
 
 def test_a_run_of_ones_own_machine_signs_nothing(tmp_path):
-    event = journal.append(tmp_path / "journal.jsonl", "created")
-    assert {} == event.fields
+    Journal(tmp_path / "journal.jsonl").append(Created())
     assert os.path.getsize(tmp_path / "journal.jsonl") < 60
-
-
-def test_events_of_the_present_placement_are_those_since_it_was_placed(write):
-    write("placed", "17.0")
-    write("queued", "17.0")
-    write("placed", "17.1")
-    write("note", "17.1")
-    assert ["placed", "note"] == [event.name for event in journal.since_placed(journal.read(write.path))]
