@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runtime.errors import NetworkError
 from runtime.host.finding import Finding, Remedy, good, off, try_out
 from runtime.host.machine import Machine
 from runtime.kernel import id_maps, libc, namespaces, processes
@@ -43,8 +44,8 @@ def shared_networks(_machine: Machine) -> Finding:
     """Which networks runs share now, and whether one is left of a killed process."""
     try:
         found = read_networks()
-    except OSError as error:
-        return off(f"networks can't be listed: {error.strerror}")
+    except (OSError, NetworkError) as error:
+        return off(f"networks can't be listed: {error}")
     if not found:
         return good("no run is on a bridge now")
     words = "; ".join(map(_network_words, found))

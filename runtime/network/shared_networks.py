@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from runtime.errors import NetworkError
 from runtime.network import bridge, nat
 from runtime.network.addresses import Member, member_in
 
@@ -38,7 +39,7 @@ class SharedNetwork(NamedTuple):
 
 
 def read_networks() -> tuple[SharedNetwork, ...]:
-    """Every network of launch's on this machine, by name. Raises OSError."""
+    """Every network of launch's on this machine, by name. Raises OSError and NetworkError."""
     if not any(map(bridge.is_bridge, _interfaces())):
         return ()
     with _open_rtnetlink() as route:
@@ -74,9 +75,12 @@ def remove_leftovers() -> None:
 
 @contextmanager
 def _open_rtnetlink() -> Iterator[Any]:
-    """pyroute2's `IPRoute` on this process's network namespace. What the kernel refuses comes as an OSError."""
-    from pyroute2 import IPRoute, NetlinkError
-
+    """pyroute2's `IPRoute` on this process's network namespace. What the kernel refuses comes as an OSError; raises NetworkError
+    where pyroute2 is missing."""
+    try:
+        from pyroute2 import IPRoute, NetlinkError
+    except ImportError:
+        raise NetworkError("the package pyroute2 is not installed here", hint="install launch with its dependencies") from None
     try:
         with IPRoute() as route:
             yield route

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.host.report import check
 from runtime.kernel import libc
 from runtime.kernel.processes import NEWNET
 from runtime.network import bridge, nat
@@ -199,8 +200,10 @@ def test_what_a_killed_process_left_is_removed_by_the_next_who_looks():
             remove_leftovers()
             assert ["lc-a1b2c3", "ln-team", "lo"] == links(), "the container lives"
         assert settles_to(["ln-team", "lo"])
+        assert "`team` on `ln-team` (10.217.0.1/22): no runs" == check("networks").detail
         remove_leftovers()
         assert ["lo"] == links()
+        assert check("networks").ok
         with Nftables() as nft:
             assert set() == nft.tables()
 
