@@ -73,7 +73,7 @@ def _experiments() -> list[str]:
 
 
 def _runs() -> list[str]:
-    from launcher.tracking.record.run_record import list_runs
+    from launcher.tracking.record.find_runs import list_runs
     from runtime.state_dir import state_dir
 
     return ["@last", *[record.run_id for record in list_runs(state_dir())]]

@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable
 
 from launcher.errors import ConfigError
-from launcher.tracking.record.run_record import RunRecord, find_run
+from launcher.tracking.record.find_runs import find_run
+from launcher.tracking.record.run_record import RunRecord
 from runtime.errors import StoreError
 from runtime.state_dir import StateDir, state_dir
 from runtime.store.records import Image

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from launcher.errors import ConfigError
 from launcher.run.recover import recover
+from launcher.tracking.record.find_runs import find_run
 from launcher.tracking.record.run_nodes import on_node
-from launcher.tracking.record.run_record import RunRecord, find_run, fold
+from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.state_dir import StateDir
 
 

@@ -116,7 +116,7 @@ def logs(options: Options) -> int:
 
 @Command("outputs", "print the directory of a run's outputs", "Print the directory of a run's outputs.", RUN, usage="RUN")
 def outputs(options: Options) -> int:
-    from launcher.tracking.record.run_record import find_run
+    from launcher.tracking.record.find_runs import find_run
     from runtime.state_dir import state_dir
 
     print(find_run(state_dir(), options.run).run_dir.outputs)

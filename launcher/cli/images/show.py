@@ -49,7 +49,7 @@ def show_bill(reference: str) -> int:
 
 
 def _runs(state: StateDir, digest: Digest) -> list[dict[str, str]]:
-    from launcher.tracking.record.run_record import list_runs
+    from launcher.tracking.record.find_runs import list_runs
 
     records = [record for record in list_runs(state) if record.image_digest == digest]
     return [{"run_id": record.run_id, "experiment": record.experiment, "status": str(record.status)} for record in records]

@@ -11,7 +11,8 @@ from launcher.cli.command import Options
 from launcher.cli.plots.picture import Plot, plot_of
 from launcher.errors import ConfigError
 from launcher.run.compare.curve import Curve, read_curves
-from launcher.tracking.record.run_record import RunRecord, find_run, list_runs
+from launcher.tracking.record.find_runs import find_run, list_runs
+from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import StateDir, state_dir
 from runtime.suggestions import did_you_mean
 

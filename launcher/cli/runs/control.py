@@ -11,7 +11,8 @@ from launcher.cli.runs.summary import headline, print_summary
 from launcher.cli.watch import looks
 from launcher.run.pauses import pause, unpause
 from launcher.run.running_runs import living_run
-from launcher.tracking.record.run_record import RunRecord, find_run, fold
+from launcher.tracking.record.find_runs import find_run
+from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.state_dir import state_dir
 
 

@@ -20,7 +20,8 @@ from launcher.run.rerun import plan_again
 from launcher.run.start.create_run import RunIdentity, create_run
 from launcher.run.start.fork_server import ForkServer
 from launcher.run.supervisor.signal_inbox import SignalInbox, held_back
-from launcher.tracking.record.run_record import RunRecord, find_run, fold
+from launcher.tracking.record.find_runs import find_run
+from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.state_dir import StateDir, state_dir
 
 DIFFERENT = 1

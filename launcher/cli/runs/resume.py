@@ -8,7 +8,8 @@ import sys
 from launcher.cli.arguments import Talk
 from launcher.cli.command import Options
 from launcher.errors import ConfigError
-from launcher.tracking.record.run_record import RunRecord, find_run
+from launcher.tracking.record.find_runs import find_run
+from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import StateDir, state_dir
 
 

@@ -8,8 +8,8 @@ from launcher.cli import render
 from launcher.cli.cluster_run import settle_all
 from launcher.cli.runs.summary import headline, usage_words
 from launcher.run.recover import recover_all
+from launcher.tracking.record.find_runs import find_run
 from launcher.tracking.record.run_nodes import node_words
-from launcher.tracking.record.run_record import find_run
 from runtime.state_dir import state_dir
 
 

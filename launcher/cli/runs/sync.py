@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from launcher.cli import render
 from launcher.errors import LaunchError
-from launcher.tracking.record.run_record import RunRecord, find_run, fold, list_runs
+from launcher.tracking.record.find_runs import find_run, list_runs
+from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.state_dir import state_dir
 
 

@@ -12,9 +12,10 @@ from launcher.cli.command import Options
 from launcher.cli.runs.choice import choose_runs
 from launcher.run.active import active_runs
 from launcher.run.recover import recover_all
+from launcher.tracking.record.find_runs import list_runs
 from launcher.tracking.record.run_fields import DURATIONS, MOMENTS, Value, check, value
 from launcher.tracking.record.run_nodes import node_words
-from launcher.tracking.record.run_record import RunRecord, fold, list_runs
+from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.plurals import counted
 from runtime.state_dir import state_dir
 

@@ -12,7 +12,8 @@ from launcher.errors import ConfigError
 from launcher.run.recover import recover_all
 from launcher.sweep.results import SweepResults, results_of
 from launcher.sweep.trial_log import read_place
-from launcher.tracking.record.run_record import RunRecord, find_run, list_runs
+from launcher.tracking.record.find_runs import find_run, list_runs
+from launcher.tracking.record.run_record import RunRecord
 from runtime.plurals import counted
 from runtime.state_dir import StateDir, state_dir
 

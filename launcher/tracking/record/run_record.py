@@ -1,21 +1,17 @@
 """What is known about a run: its journal, folded. `launch runs`, `launch runs show` and `rerun` read this.
 
 A record is never stored: the journal is the truth (`launcher.journal.run_state`), the last metric values come from
-`last_metrics.json`. Finding a run by what a person types (`7f3a`, `@last~1`, a name, an MLflow run id) is here too. Ending a run
-that lost its supervisor is not.
+`last_metrics.json`. Finding runs is `find_runs.py`; ending one that lost its supervisor is `launcher.run.recover`.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from launcher.errors import ConfigError
 from launcher.journal.run_journal import read_state
 from launcher.journal.run_state import RunState
 from launcher.journal.status import Reason, RunStatus
@@ -174,36 +170,6 @@ def record_of(run_dir: RunDir, state: RunState) -> RunRecord | None:
     )
 
 
-def list_runs(state: StateDir) -> list[RunRecord]:
-    """Every run, oldest first."""
-    return _folded(state, _run_ids(state))
-
-
-def find_run(state: StateDir, reference: str) -> RunRecord:
-    """The one run that *reference* means: an id or its beginning, `@last`, `@last~N`, a name (its latest run), an MLflow run id.
-
-    `@last` is what was launched last, a run or a sweep as a whole, `@last~1` what was launched before that: a sweep's trials have
-    numbers, and nobody launched them one by one. Raises ConfigError when *reference* means none, or several.
-    """
-    if reference.startswith("@"):
-        return _nth_last(state, reference)
-    run_ids = _run_ids(state)
-    if reference in run_ids:
-        return _one(state, reference)
-    # The MLflow id is longer than ours, and a name may look like hex: a prefix of one id is meant before either.
-    matches = [run_id for run_id in run_ids if run_id.startswith(reference)]
-    if len(matches) == 1:
-        return _one(state, matches[0])
-    if len(matches) > 1:
-        raise ConfigError(
-            f"`{reference}` is the beginning of {len(matches)} runs: {', '.join(matches[:8])}", hint="give more digits"
-        )
-    named = [record for record in _folded(state, run_ids) if reference in (record.name, record.mlflow_run_id)]
-    if not named:
-        raise ConfigError(f"no run `{reference}`", hint="`launch runs` lists them; `@last` is the latest")
-    return named[-1]
-
-
 def is_tended(run_dir: RunDir, state: RunState) -> bool:
     """Whether a process still tends to the run: its supervisor, its container's init, the command that is building, or
     a cluster's engine (until that is found to have ended it)."""
@@ -250,39 +216,6 @@ def local_ui(state: StateDir) -> str | None:
         return f"http://127.0.0.1:{int((state.mlflow / 'ui_port').read_text())}"
     except (FileNotFoundError, ValueError):
         return None
-
-
-def _nth_last(state: StateDir, reference: str) -> RunRecord:
-    form = re.fullmatch(r"@last(?:~(\d+))?", reference)
-    if form is None:
-        raise ConfigError(f"`{reference}` is not a run", hint="write `@last` or `@last~1`, `@last~2`, ...")
-    launched = [record for record in list_runs(state) if record.trial is None]
-    back = int(form[1] or 0)
-    if back >= len(launched):
-        count = len(launched)
-        there = "there are no runs yet" if not count else "there is 1 run" if count == 1 else f"there are {count} runs"
-        raise ConfigError(f"no run `{reference}`: {there}", hint="`launch experiment=NAME` makes one" if not count else None)
-    return launched[-1 - back]
-
-
-def _one(state: StateDir, run_id: str) -> RunRecord:
-    record = fold(state.run(run_id))
-    if record is None:
-        raise ConfigError(f"run `{run_id}` has no journal: its launch ended before anything was recorded")
-    return record
-
-
-def _folded(state: StateDir, run_ids: Sequence[str]) -> list[RunRecord]:
-    from launcher.tracking.record.run_index import indexed_records
-
-    return sorted(indexed_records(state, run_ids), key=lambda record: (record.created_at, record.run_id))
-
-
-def _run_ids(state: StateDir) -> list[str]:
-    try:
-        return sorted(entry for entry in os.listdir(state.runs) if re.fullmatch(r"[0-9a-f]{6,}", entry))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def _utc(at: float) -> datetime:

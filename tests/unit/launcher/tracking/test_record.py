@@ -12,7 +12,8 @@ from journal_lines import write_event
 from launcher.errors import ConfigError
 from launcher.journal.status import Reason, RunStatus
 from launcher.run import active
-from launcher.tracking.record.run_record import RunRecord, find_run, fold, list_runs
+from launcher.tracking.record.find_runs import find_run, list_runs
+from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.file_lock import locked
 from runtime.kernel.process_identity import is_same_process, process_started
 from runtime.state_dir import RunDir, StateDir

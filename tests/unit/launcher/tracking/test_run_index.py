@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from journal_lines import write_event
 
-from launcher.tracking.record.run_record import RunRecord, find_run, fold, list_runs
+from launcher.tracking.record.find_runs import find_run, list_runs
+from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.state_dir import RunDir, StateDir
 
 RUNS = 30
