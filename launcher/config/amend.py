@@ -16,7 +16,7 @@ from launcher.config.compose import parse_overrides
 from launcher.config.origin import Sources
 from launcher.config.overrides import WITH_GROUP, add_requirements
 from launcher.config.spec import ExperimentSpec, Group, Image, to_json
-from launcher.config.validate import Context, to_spec
+from launcher.config.validate import ValidationContext, to_spec
 from launcher.errors import ConfigError, Origin
 
 GROUPS = ("experiment", "image", "tracking", "cluster", "sweep")
@@ -41,7 +41,7 @@ def with_requirements(spec: ExperimentSpec, requirements: Sequence[str], *, cwd:
     values, sources = to_json(spec), Sources(cwd)
     before = spec.image.groups.get(WITH_GROUP, Group()).requirements
     add_requirements((*before, *requirements), values, sources, cwd=cwd)
-    return to_spec(values, Context(sources=sources, holder=cwd, experiment=None))
+    return to_spec(values, ValidationContext(sources=sources, holder=cwd, experiment=None))
 
 
 def amend_image(spec: ExperimentSpec, texts: Sequence[str], *, cwd: Path) -> Image:
@@ -56,7 +56,7 @@ def _amend(spec: ExperimentSpec, texts: Sequence[str], *, cwd: Path) -> Experime
     for override in parsed:
         overrides.apply(override, values, sources, holder=cwd)
     resolve.keep_text(values, sources)
-    return to_spec(values, Context(sources=sources, holder=cwd, experiment=None))
+    return to_spec(values, ValidationContext(sources=sources, holder=cwd, experiment=None))
 
 
 def _refuse_what_is_kept(key: str, text: str) -> None:

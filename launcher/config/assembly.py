@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from launcher.config import overrides, resolve
-from launcher.config.compose import Tree, compose_files, parse_overrides, split_groups
+from launcher.config.compose import ConfigTree, compose_files, parse_overrides, split_groups
 from launcher.config.project import Request
 from launcher.config.resolve import copy_tree, pieces
 from launcher.config.spec import ExperimentSpec
-from launcher.config.validate import Context, to_spec
+from launcher.config.validate import ValidationContext, to_spec
 from launcher.errors import ConfigError, Origin
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def assemble(request: Request) -> Assembly:
 
 def compose_tree(
     choices: Sequence[Override], settings: Sequence[Override], request: Request, *, swept: Sequence[str] = ()
-) -> Tree:
+) -> ConfigTree:
     """The tree of *choices* with *settings*, `--with` and `--` put in. *swept*: keys that get their values later."""
     given = [overrides.key_path(key) for key in (*(setting.key_or_group for setting in settings), *swept)]
     tree = compose_files(request.path, choices, given=given, display_root=request.cwd)
@@ -60,7 +60,7 @@ def compose_tree(
     return tree
 
 
-def finish(tree: Tree, request: Request, environment: dict[str, str | None]) -> Assembly:
+def finish(tree: ConfigTree, request: Request, environment: dict[str, str | None]) -> Assembly:
     """Resolve and validate *tree*, which is left as it is."""
     values = copy_tree(tree.values)
     resolve.keep_text(values, tree.sources)
@@ -71,7 +71,7 @@ def finish(tree: Tree, request: Request, environment: dict[str, str | None]) -> 
         values["command"] = list(split_command(as_written, origin=source.origin if source else None))
     values = resolve.fill_in(values, tree.sources)
     file = request.path.find(f"experiment/{tree.choices.get('experiment')}")
-    context = Context(
+    context = ValidationContext(
         sources=tree.sources,
         holder=request.path.holder(file) if file is not None else request.cwd,
         experiment=Origin(file=tree.sources.shown(file), line=1) if file is not None else None,

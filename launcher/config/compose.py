@@ -39,7 +39,7 @@ from launcher.errors import ConfigError, Origin
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
+class ConfigTree:
     """The composed files, not resolved: `${...}` stands as written."""
 
     values: dict[str, Any]
@@ -48,7 +48,7 @@ class Tree:
     configs: tuple[str, ...]
     """Configurations that took part, in order of merging."""
 
-    def fork(self) -> Tree:
+    def fork(self) -> ConfigTree:
         """A tree of its own with the same content."""
         return replace(self, values=copy_tree(self.values), sources=self.sources.copy())
 
@@ -96,7 +96,9 @@ def split_groups(overrides: Sequence[Override], path: SearchPath) -> tuple[list[
     return choices, [o for o in overrides if not any(o is choice for choice in choices)]
 
 
-def compose_files(path: SearchPath, choices: Sequence[Override], *, given: Iterable[KeyPath] = (), display_root: Path) -> Tree:
+def compose_files(
+    path: SearchPath, choices: Sequence[Override], *, given: Iterable[KeyPath] = (), display_root: Path
+) -> ConfigTree:
     """Compose the files of *path* under the group choices of the command line. *given*: keys that it sets besides."""
     sources = Sources(display_root)
     _check_primary(path, sources)
@@ -121,7 +123,7 @@ def compose_files(path: SearchPath, choices: Sequence[Override], *, given: Itera
         values = _plain(composed)
     configs = tuple(str(default.config_path) for default in taking_part)
     traps.check_overruled(choices, sources, given=given)
-    return Tree(values, sources, {group: str(option) for group, option in chosen.items() if option is not None}, configs)
+    return ConfigTree(values, sources, {group: str(option) for group, option in chosen.items() if option is not None}, configs)
 
 
 def _plain(composed: DictConfig) -> dict[str, Any]:

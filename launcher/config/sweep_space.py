@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.config import overrides, resolve, traps
 from launcher.config.assembly import Assembly, compose_tree, finish
-from launcher.config.compose import Tree, parse_overrides, parse_sweep_value, split_groups, sweep_values
+from launcher.config.compose import ConfigTree, parse_overrides, parse_sweep_value, split_groups, sweep_values
 from launcher.config.project import Request
 from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension
@@ -78,7 +78,7 @@ class _Composer:
     ) -> None:
         self.request, self.choices, self.settings = request, choices, settings
         self._typed = typed
-        self._trees: dict[tuple[str, ...], Tree] = {}
+        self._trees: dict[tuple[str, ...], ConfigTree] = {}
         self._tried: dict[tuple[str, ...], Assembly] = {}
 
     def parent(self) -> Assembly:
@@ -114,7 +114,7 @@ class _Composer:
     def _first(dimension: Dimension) -> Override:
         return parse_overrides([dimension.first])[0]
 
-    def _compose(self, picks: Sequence[Override]) -> Tree:
+    def _compose(self, picks: Sequence[Override]) -> ConfigTree:
         key = tuple(str(pick.input_line) for pick in picks)
         if key not in self._trees:
             swept = [dimension.key for dimension in self._typed]

@@ -42,7 +42,7 @@ _BASE_FILE = re.compile(r"(oci|oci-archive|docker-archive):(.+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class ValidationContext:
     """What validation needs to know besides the values."""
 
     sources: Sources
@@ -51,7 +51,7 @@ class Context:
     experiment: Origin | None
 
 
-def to_spec(values: dict[str, Any], context: Context) -> ExperimentSpec:
+def to_spec(values: dict[str, Any], context: ValidationContext) -> ExperimentSpec:
     """The spec for *values*. Raises ConfigError for the first thing that is wrong, naming the others."""
     no_command = values.get("command") in (None, "", [])
     try:
@@ -77,7 +77,7 @@ def to_spec(values: dict[str, Any], context: Context) -> ExperimentSpec:
     return from_json(ExperimentSpec, document)
 
 
-def _check_words(command: list[Any], context: Context) -> None:
+def _check_words(command: list[Any], context: ValidationContext) -> None:
     for index, word in enumerate(command):
         if not isinstance(word, str):
             source = context.sources.nearest(("command", index))
@@ -85,7 +85,7 @@ def _check_words(command: list[Any], context: Context) -> None:
             raise ConfigError(f"word {index + 1} of the command is {shown}, not text", origin=source.origin if source else None)
 
 
-def _first_of(error: ValidationError, values: dict[str, Any], context: Context) -> ConfigError:
+def _first_of(error: ValidationError, values: dict[str, Any], context: ValidationContext) -> ConfigError:
     found: dict[KeyPath, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
         found.setdefault(_key_of(detail, values), []).append(detail)
@@ -119,7 +119,7 @@ def _key_of(detail: ErrorDetails, values: dict[str, Any]) -> KeyPath:
     return tuple(path)
 
 
-def _problem(path: KeyPath, details: list[ErrorDetails], context: Context) -> ConfigError:
+def _problem(path: KeyPath, details: list[ErrorDetails], context: ValidationContext) -> ConfigError:
     source = context.sources.nearest(path)
     origin = source.origin if source is not None else context.experiment
     name, detail = traps.dotted(path), details[0]
@@ -186,7 +186,7 @@ def _generic(path: KeyPath) -> tuple[str, ...]:
     return found
 
 
-def _check_requirements(image: dict[str, Any], context: Context) -> None:
+def _check_requirements(image: dict[str, Any], context: ValidationContext) -> None:
     """A requirement that nobody could read is found here, with its line, and not by the resolver minutes later."""
     from packaging.requirements import InvalidRequirement, Requirement
 
@@ -211,7 +211,7 @@ def _check_requirements(image: dict[str, Any], context: Context) -> None:
 class _Paths:
     """Makes the paths of a checked document absolute, each from the directory of whoever wrote it."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ValidationContext) -> None:
         self._context = context
 
     def make_absolute(self, document: dict[str, Any]) -> None:

@@ -16,13 +16,15 @@ from runtime.errors import Unsupported
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class MachineCapacity:
+    """What of the machine this process may use."""
+
     cpus: float
     memory_bytes: int
 
 
 @cache
-def this_machine() -> Machine:
+def this_machine() -> MachineCapacity:
     """What we may use here. Read once in a process."""
     own = _own_cgroups()
     memory = _physical_memory_bytes()
@@ -30,11 +32,11 @@ def this_machine() -> Machine:
     for directory in own:
         memory = min(memory, _memory_limit(directory, memory))
         cpus = min(cpus, _cpu_limit(directory, cpus))
-    return Machine(cpus=cpus, memory_bytes=memory)
+    return MachineCapacity(cpus=cpus, memory_bytes=memory)
 
 
 def cpu_share(
-    asked: float | None, *, machine: Machine, gpus: float = 0, gpus_present: int = 0, origin: Origin | None = None
+    asked: float | None, *, machine: MachineCapacity, gpus: float = 0, gpus_present: int = 0, origin: Origin | None = None
 ) -> float:
     """Cores that a run counts as: *asked*, else the machine's, else (with GPUs) its GPUs' share of the machine's."""
     if asked is not None:
@@ -46,13 +48,13 @@ def cpu_share(
     return machine.cpus
 
 
-def shm_share(asked: int | None, *, memory_bytes: int | None, machine: Machine) -> int:
+def shm_share(asked: int | None, *, memory_bytes: int | None, machine: MachineCapacity) -> int:
     """Size of /dev/shm: *asked*, else half of the run's memory, or of the machine's. Ranks and workers of loaders pass batches
     there; the 64 MiB that containers often have end them with a bus error."""
     return asked if asked is not None else (memory_bytes or machine.memory_bytes) // 2
 
 
-def check_memory(asked: int | None, *, machine: Machine, what: str = "memory", origin: Origin | None = None) -> None:
+def check_memory(asked: int | None, *, machine: MachineCapacity, what: str = "memory", origin: Origin | None = None) -> None:
     """Refuse a limit that this machine cannot give."""
     if asked is not None and asked > machine.memory_bytes:
         raise ConfigError(f"not enough {what}: {_gib(asked)} requested, {_gib(machine.memory_bytes)} present", origin=origin)

@@ -20,7 +20,7 @@ from runtime.state_dir import StateDir, state_dir
 from runtime.store.store import Store
 
 if TYPE_CHECKING:
-    from launcher.plan.bases.dockerfile_image import Request
+    from launcher.plan.bases.dockerfile_image import DockerfileRequest
 
 _STANDARD_INPUT = "-"
 
@@ -74,8 +74,8 @@ def build_dockerfile(options: Options, talk: Talk) -> BuildResult:
     return result
 
 
-def _request(options: Options) -> Request:
-    from launcher.plan.bases.dockerfile_image import Request
+def _request(options: Options) -> DockerfileRequest:
+    from launcher.plan.bases.dockerfile_image import DockerfileRequest
 
     if len(options.overrides) != 1:
         given = "no context is given" if not options.overrides else f"{len(options.overrides)} contexts are given"
@@ -95,7 +95,7 @@ def _request(options: Options) -> Request:
         file = options.file if options.file is not None else os.path.join(context, "Dockerfile")
     if file == _STANDARD_INPUT and sys.stdin is not None and sys.stdin.isatty():
         raise ConfigError("the Dockerfile comes from standard input, which is a terminal", hint="`launch build -f - . < FILE`")
-    return Request(
+    return DockerfileRequest(
         dockerfile=file if file == _STANDARD_INPUT else os.path.abspath(os.path.expanduser(file)),
         context=context,
         target=options.target,

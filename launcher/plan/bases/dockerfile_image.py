@@ -35,7 +35,7 @@ STANDARD_INPUT = "-"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class DockerfileRequest:
     """What names the image of a Dockerfile. Paths are absolute."""
 
     dockerfile: str
@@ -48,15 +48,15 @@ class Request:
     """The Debian archive, for a stage `FROM bootstrap:debian/…`."""
 
 
-def request_of(image: Image) -> Request:
+def request_of(image: Image) -> DockerfileRequest:
     """The request of an experiment's `image.dockerfile`."""
     assert image.dockerfile is not None
     context = image.context if image.context is not None else os.path.dirname(image.dockerfile)
-    return Request(image.dockerfile, context, image.target, image.args, mirror=image.mirror)
+    return DockerfileRequest(image.dockerfile, context, image.target, image.args, mirror=image.mirror)
 
 
 def read_dockerfile(
-    request: Request, pinning: Pinning, *, origin: Origin | None = None, target_origin: Origin | None = None
+    request: DockerfileRequest, pinning: Pinning, *, origin: Origin | None = None, target_origin: Origin | None = None
 ) -> TranslatedImage:
     """The image of *request*. *origin* is where the Dockerfile is named, *target_origin* where its stage is."""
     text, shown = _text(_in_lower_case(request.dockerfile), origin)
@@ -103,7 +103,7 @@ def image_digest(translated: TranslatedImage) -> Digest:
     return digest_json({"kind": "dockerfile", "steps": steps, "config": told})
 
 
-def context_snapshot(translated: TranslatedImage, request: Request, *, environ: Mapping[str, str]) -> CodeSnapshot:
+def context_snapshot(translated: TranslatedImage, request: DockerfileRequest, *, environ: Mapping[str, str]) -> CodeSnapshot:
     """The files that *translated* takes of its context, as an experiment's code."""
     root = os.path.realpath(request.context)
     return CodeSnapshot(
@@ -199,7 +199,7 @@ def _other_dockerfile(path: str) -> str | None:
     return f"did you mean `{shown_path(Path(directory, near[0]))}`?" if near else None
 
 
-def _context(request: Request, state: StateDir, origin: Origin | None) -> BuildContext:
+def _context(request: DockerfileRequest, state: StateDir, origin: Origin | None) -> BuildContext:
     if not os.path.isdir(request.context):
         what = "is not a directory" if os.path.exists(request.context) else "does not exist"
         raise ConfigError(f"the build context `{request.context}` {what}", origin=origin)
@@ -222,7 +222,7 @@ def _context(request: Request, state: StateDir, origin: Origin | None) -> BuildC
     )
 
 
-def _pin_image(reference: str, origin: Origin, request: Request, pinning: Pinning) -> PinnedImage:
+def _pin_image(reference: str, origin: Origin, request: DockerfileRequest, pinning: Pinning) -> PinnedImage:
     if reference.startswith("bootstrap:"):
         from launcher.plan.bases.base_image import pin_base
 
@@ -246,7 +246,7 @@ def _pin_image(reference: str, origin: Origin, request: Request, pinning: Pinnin
     return PinnedImage((found.step,), found.config)
 
 
-def _absolute(reference: str, request: Request) -> str:
+def _absolute(reference: str, request: DockerfileRequest) -> str:
     """An image in files, named from the Dockerfile's own directory."""
     transport, colon, rest = reference.partition(":")
     if not colon or transport not in ("oci", "docker-archive", "oci-archive") or rest.startswith("/"):

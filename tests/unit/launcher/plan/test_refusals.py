@@ -9,14 +9,14 @@ import pytest
 
 from launcher.config.spec import ExperimentSpec, Mount, Sweep
 from launcher.errors import ConfigError, Origin
-from launcher.plan.machine_share import Machine, check_memory, check_network, cpu_share
+from launcher.plan.machine_share import MachineCapacity, check_memory, check_network, cpu_share
 from launcher.plan.origins import origin_of
 from launcher.plan.program.command import ranks, thread_count
 from launcher.plan.program.container_plan import network_of
 from launcher.plan.refusals import refuse_missing, refuse_one_port_for_many, refuse_unsupported
 
 SPEC = ExperimentSpec(name="x", command=("true",))
-MACHINE = Machine(cpus=2.0, memory_bytes=8 << 30)
+MACHINE = MachineCapacity(cpus=2.0, memory_bytes=8 << 30)
 
 
 def where(key):
@@ -117,8 +117,8 @@ def test_without_pasta_its_package_is_named(monkeypatch):
 
 def test_cpus_default_to_the_machine_or_to_the_gpus_share_of_it():
     assert cpu_share(None, machine=MACHINE) == 2.0
-    assert cpu_share(None, machine=Machine(64.0, 1), gpus=2, gpus_present=8) == 16.0
-    assert cpu_share(None, machine=Machine(2.0, 1), gpus=1, gpus_present=8) == 1.0
+    assert cpu_share(None, machine=MachineCapacity(64.0, 1), gpus=2, gpus_present=8) == 16.0
+    assert cpu_share(None, machine=MachineCapacity(2.0, 1), gpus=1, gpus_present=8) == 1.0
 
 
 @pytest.mark.parametrize(("cpus", "processes", "threads"), [(8.0, 2, 4), (2.5, 1, 2), (0.5, 1, 1), (2.0, 4, 1)])
