@@ -118,7 +118,7 @@ class StepMaker:
 
                 return (apply_make_directory(step, store=store, below=below),)
             case ImportImage():
-                from runtime.build.images.apply_import_image import apply_import_image
+                from runtime.build.images.import_image import apply_import_image
 
                 architecture = self._plan.config.architecture
                 return apply_import_image(step, store=store, observer=observer, architecture=architecture)

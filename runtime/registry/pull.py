@@ -145,7 +145,7 @@ def _find(reference: Remote, *, architecture: str, environ: Mapping[str, str], p
             failed.append(error.message)
             continue
         return _Found(registry, endpoint.repository, contents)
-    raise NetworkError(f"nobody has `{shown_reference(reference)}`: {'; '.join(failed)}")
+    raise NetworkError(f"no registry has `{shown_reference(reference)}`: {'; '.join(failed)}")
 
 
 def _registry(endpoint: Endpoint, environ: Mapping[str, str], patience: Patience) -> Registry:

@@ -36,7 +36,7 @@ def refusal(status: int, body: bytes, *, host: str, what: str, login: str | None
     why = f"{words} (HTTP {status})" if words else f"HTTP {status}"
     subject = f"registry `{host}`: {what}"
     if status == 404:
-        return NotInRegistry(f"{subject} is not there: {why}", status=status, codes=codes, hint=_not_found_hint(host, login))
+        return NotInRegistry(f"{subject} is not found: {why}", status=status, codes=codes, hint=_not_found_hint(host, login))
     if status in (401, 403):
         who = f"to user `{login}`" if login else "without a login"
         hint = f"`launch login {host}`" if login is None or status == 401 else "ask for the permission, or log in as another user"

@@ -109,7 +109,7 @@ def own_directory(place: Path, *, name: str = "launch") -> Path:
     finally:
         os.close(descriptor)
     if found.st_uid != os.geteuid():
-        raise StoreError(f"`{directory}` belongs to uid {found.st_uid}, who is somebody else")
+        raise StoreError(f"`{directory}` belongs to another user (uid {found.st_uid})")
     if found.st_mode & 0o077:
         raise StoreError(f"`{directory}` is open to others (mode {stat.S_IMODE(found.st_mode):o})")
     return directory

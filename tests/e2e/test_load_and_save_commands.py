@@ -145,7 +145,7 @@ def test_a_dockerfile_starts_from_an_image_that_was_loaded(launch: Launch, archi
     launch("build", "-q", "-t", "top", ".")
     assert json.loads(launch("images", "show", "top", "--json").stdout)["config"]["Env"][:2] == ["A=1", "B=2"]
     # The layers are the only ones there are: a verification says so and does not ask a registry.
-    assert "nothing tells where they came from" in launch("verify", "top", check=125).stderr
+    assert "their origin is not known" in launch("verify", "top", check=125).stderr
 
 
 def test_a_name_that_is_nearly_one_of_the_store_is_corrected(launch: Launch, archive: Path) -> None:

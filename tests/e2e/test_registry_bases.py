@@ -92,7 +92,7 @@ def test_a_login_is_checked_kept_and_shared_with_others(launch: Launch, server: 
     assert [server.address] == list(json.loads((tmp_path / "config.json").read_text())["auths"])
     assert 0o600 == (tmp_path / "config.json").stat().st_mode & 0o777
     missing = launch("pull", f"{server.address}/lab/none:v1", check=2)
-    assert "is not there" in missing.stderr
+    assert "is not found" in missing.stderr
     typed = launch("login", server.address, "-u", "ci", "-p", "s3cret", check=2).stderr
     assert ("`--password-stdin < FILE`" in typed, "s3cret" in typed) == (True, False)
     launch("logout", server.address)

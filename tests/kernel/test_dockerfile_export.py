@@ -25,7 +25,7 @@ from runtime.build.builder import build
 from runtime.build.cache_key import step_key
 from runtime.build.debian.shown_archive import archive_to_show
 from runtime.build.image_assembly import assemble
-from runtime.build.images.apply_import_image import apply_import_image
+from runtime.build.images.import_image import apply_import_image
 from runtime.build.make_step import StepMaker
 from runtime.build.observer import NullObserver
 from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, MakeDirectory

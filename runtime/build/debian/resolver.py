@@ -170,7 +170,7 @@ def _satisfy(selection: _Selection, group: Group, *, asked_by: str) -> None:
     chosen = [selection.chosen[relation.name] for relation in group if relation.name in selection.chosen]
     reasons = clashes + [f"`{one.name}` is there in version `{one.version}`" for one in chosen]
     raise NotAvailable(
-        f"package `{asked_by}` needs `{show_group(group)}`, which cannot be had: "
+        f"package `{asked_by}` needs `{show_group(group)}`, which is not available: "
         f"{'; '.join(reasons) if reasons else 'no archive has it'}",
         hint=_chain(selection, asked_by),
     )

@@ -48,7 +48,7 @@ def open_image(
     if reference.startswith(STORE):
         digest = Digest(reference.removeprefix(STORE))
         raise BuildError(
-            f"the layers of image `{digest.short}` are not in this store, and nothing tells where they came from",
+            f"the layers of image `{digest.short}` are not in this store, and their origin is not known",
             hint="an image that was loaded from a file has no other source: load it again",
         )
     parsed = parse_reference(reference)

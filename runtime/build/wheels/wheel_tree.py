@@ -189,9 +189,9 @@ def _check_target(target: str, step: InstallWheel) -> str:
     """*target* if it lies below the step's prefix and is no part of the virtual environment itself."""
     parts, prefix = target.split("/"), _prefix(step) + "/"
     if ".." in parts or "." in parts or "" in parts or "\0" in target or not target.startswith(prefix):
-        raise BadContent(f"wheel `{step.filename}` wants to write outside {step.prefix}: `{target}`")
+        raise BadContent(f"wheel `{step.filename}` would write outside {step.prefix}: `{target}`")
     if _INTERPRETER.fullmatch(target.removeprefix(prefix)):
-        raise BadContent(f"wheel `{step.filename}` wants to replace the interpreter: `{target}`")
+        raise BadContent(f"wheel `{step.filename}` would replace the interpreter: `{target}`")
     return target
 
 

@@ -27,7 +27,11 @@ def where(key: str) -> Origin:
     [
         ("package `curll` is not in this suite", "did you mean `curl`?", "image.apt"),
         ("package `libfoo-dev` is not in this suite", None, "image.groups.dev.apt"),
-        ("package `liba` needs `libb`, which cannot be had: no archive has it", "wanted by: liba ← git ← your list", "image.apt"),
+        (
+            "package `liba` needs `libb`, which is not available: no archive has it",
+            "wanted by: liba ← git ← your list",
+            "image.apt",
+        ),
         ("the archive at `http://a/debian` has no suite `trixie`: …", "the address must be …", "image.base"),
     ],
 )

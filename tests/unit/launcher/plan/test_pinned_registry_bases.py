@@ -68,7 +68,7 @@ def test_a_tag_that_moved_away_from_its_digest_is_a_warning(registry: LoopbackRe
 
 
 def test_an_image_that_is_not_there_is_the_configurations_fault(registry: LoopbackRegistry, state: StateDir) -> None:
-    with pytest.raises(ConfigError, match="manifest `v1` of `lab/base` is not there") as told:
+    with pytest.raises(ConfigError, match="manifest `v1` of `lab/base` is not found") as told:
         pin_reference(f"{registry.host}/lab/base:v1", Pinning(state, ENVIRON), origin=HERE)
     assert HERE == told.value.origin
 

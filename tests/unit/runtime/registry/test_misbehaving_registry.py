@@ -243,14 +243,14 @@ def test_label_and_document_that_differ_are_refused(registry: LoopbackRegistry) 
 
 
 def test_what_is_not_there_is_named(registry: LoopbackRegistry) -> None:
-    with pytest.raises(NotInRegistry, match=f"registry `{registry.host}`: manifest `v9` of `lab/image` is not there") as told:
+    with pytest.raises(NotInRegistry, match=f"registry `{registry.host}`: manifest `v9` of `lab/image` is not found") as told:
         pulled(registry, tag="v9")
     assert ("MANIFEST_UNKNOWN",) == told.value.codes
 
 
 def test_a_blob_that_is_missing_is_named(registry: LoopbackRegistry) -> None:
     del registry.blobs[digest_bytes(LAYER_BYTES)]
-    with pytest.raises(NotInRegistry, match=f"blob `{digest_bytes(LAYER_BYTES)}` of `lab/image` is not there"):
+    with pytest.raises(NotInRegistry, match=f"blob `{digest_bytes(LAYER_BYTES)}` of `lab/image` is not found"):
         pulled(registry)
 
 

@@ -70,7 +70,7 @@ def test_a_virtual_package_is_provided_by_the_one_of_highest_priority() -> None:
 
 
 def test_an_unversioned_provides_does_not_satisfy_a_versioned_dependency() -> None:
-    with pytest.raises(BuildError, match=r"needs `api \(>= 2\)`, which cannot be had"):
+    with pytest.raises(BuildError, match=r"needs `api \(>= 2\)`, which is not available"):
         resolve(index(stanza("a", Depends="api (>= 2)"), stanza("p", Provides="api")), ["a"])
     assert ["a", "p"] == names(resolve(index(stanza("a", Depends="api (>= 2)"), stanza("p", Provides="api (= 2.1)")), ["a"]))
 
@@ -101,7 +101,7 @@ def test_a_dependency_on_another_version_than_the_base_has_names_that_version() 
 
 
 def test_a_missing_dependency_names_the_chain_of_who_wants_it() -> None:
-    with pytest.raises(BuildError, match=r"package `b` needs `nothere`, which cannot be had: no archive has it") as caught:
+    with pytest.raises(BuildError, match=r"package `b` needs `nothere`, which is not available: no archive has it") as caught:
         resolve(index(stanza("a", Depends="b"), stanza("b", Depends="nothere")), ["a"])
     assert "wanted by: b ← a ← your list" == caught.value.hint
 
