@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,18 +11,18 @@ from runtime.errors import NetworkError
 if TYPE_CHECKING:
     import ssl
 
+_BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
-def tls_context(
-    environ: Mapping[str, str], *, variables: Sequence[str] = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), verify: bool = True
-) -> ssl.SSLContext:
-    """What to speak TLS with. Each of *variables* may name a bundle of authorities. Raises NetworkError for a bad one."""
+
+def tls_context(environ: Mapping[str, str], *, verify: bool = True) -> ssl.SSLContext:
+    """What to speak TLS with. Raises NetworkError for a bundle that cannot be read."""
     import ssl
 
     context = ssl.create_default_context()
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    for variable in variables:
+    for variable in _BUNDLES:
         if bundle := environ.get(variable):
             trust_authorities(context, Path(bundle), f"`{variable}` names `{bundle}`")
     return context

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from runtime.errors import BadContent
 from runtime.oci.digest import Digest
+from runtime.oci.json_fields import Fields
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -104,29 +105,29 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def manifest_from_json(document: dict[str, Any]) -> Manifest:
     """The image manifest in *document*."""
-    _expect_version(document, "image manifest")
+    fields = _versioned(document, "image manifest")
     media_type = document.get("mediaType", MANIFEST)
     if media_type not in _MANIFESTS or "manifests" in document or "fsLayers" in document:
         raise BadContent(f"not an image manifest: media type `{media_type}`")
-    config = _descriptor(document.get("config"), "config")
+    config = _descriptor(Fields(document.get("config"), "image manifest.config"))
     if config.media_type not in _CONFIGS:
         raise BadContent(
             f"the manifest's configuration has media type `{config.media_type}`", hint="it is an artifact, not a container image"
         )
-    layers = tuple(_descriptor(item, "layer") for item in _list(document, "layers", "image manifest"))
+    layers = tuple(map(_descriptor, fields.required_children("layers")))
     for layer in layers:
         if layer.media_type not in _LAYERS:
             raise BadContent(f"cannot unpack a layer of media type `{layer.media_type}`")
-    return Manifest(config, layers, _annotations(document))
+    return Manifest(config, layers, fields.text_map("annotations"))
 
 
 def index_from_json(document: dict[str, Any]) -> tuple[Descriptor, ...]:
     """The manifests that an image index (image-index.md) lists."""
-    _expect_version(document, "image index")
+    fields = _versioned(document, "image index")
     media_type = document.get("mediaType", INDEX)
     if media_type not in _INDEXES or "layers" in document or "config" in document:
         raise BadContent(f"not an image index: media type `{media_type}`")
-    return tuple(_descriptor(item, "manifest") for item in _list(document, "manifests", "image index"))
+    return tuple(map(_descriptor, fields.required_children("manifests")))
 
 
 def is_index(descriptor: Descriptor) -> bool:
@@ -135,10 +136,10 @@ def is_index(descriptor: Descriptor) -> bool:
 
 def diff_ids_from_config(config: dict[str, Any]) -> tuple[Digest, ...]:
     """`rootfs.diff_ids` of an image configuration (config.md)."""
-    rootfs = config.get("rootfs")
-    if not isinstance(rootfs, dict) or rootfs.get("type") != "layers":
+    rootfs = Fields(config.get("rootfs"), "image configuration.rootfs")
+    if rootfs.text("type") != "layers":
         raise BadContent("image configuration has no `rootfs` of type `layers`")
-    return tuple(Digest(_text(item, "diff_id")) for item in _list(rootfs, "diff_ids", "image configuration"))
+    return tuple(map(Digest, rootfs.required_texts("diff_ids")))
 
 
 def check_diff_ids(config: dict[str, Any], layers: int, *, architecture: str | None) -> tuple[Digest, ...]:
@@ -171,19 +172,10 @@ def saved_images_from_json(content: bytes) -> tuple[SavedImage, ...]:
         raise BadContent(f"`manifest.json` is not valid JSON: {error}") from error
     if not isinstance(document, list):
         raise BadContent("`manifest.json` is not a list of images")
-    images = []
-    for item in document:
-        if not isinstance(item, dict):
-            raise BadContent("`manifest.json` lists something that is no image")
-        tags = item.get("RepoTags") or []
-        images.append(
-            SavedImage(
-                _text(item.get("Config"), "Config"),
-                tuple(_text(tag, "tag") for tag in tags),
-                tuple(_text(layer, "layer") for layer in _list(item, "Layers", "`manifest.json`")),
-            )
-        )
-    return tuple(images)
+    listed = [Fields(item, f"manifest.json[{number}]") for number, item in enumerate(document)]
+    return tuple(
+        SavedImage(item.required_text("Config"), item.texts("RepoTags"), item.required_texts("Layers")) for item in listed
+    )
 
 
 def choose_platform(manifests: Sequence[Descriptor], *, architecture: str, what: str) -> Descriptor:
@@ -197,49 +189,21 @@ def choose_platform(manifests: Sequence[Descriptor], *, architecture: str, what:
     raise BadContent(f"{what} has no image for linux/{architecture} (there are: {there})")
 
 
-def _descriptor(value: Any, what: str) -> Descriptor:
-    if not isinstance(value, dict):
-        raise BadContent(f"{what} descriptor is not an object")
-    size = value.get("size")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise BadContent(f"{what} descriptor has no valid `size`")
-    platform = value.get("platform")
-    pair = None
-    if isinstance(platform, dict):
-        pair = (_text(platform.get("os"), "platform"), _text(platform.get("architecture"), "platform"))
-    return Descriptor(
-        _text(value.get("mediaType"), f"{what} media type"),
-        Digest(_text(value.get("digest"), f"{what} digest")),
-        size,
-        pair,
-        _annotations(value),
-    )
-
-
-def _annotations(document: dict[str, Any]) -> dict[str, str]:
-    annotations = document.get("annotations") or {}
-    if not isinstance(annotations, dict):
-        raise BadContent("`annotations` is not an object")
-    # A value may be empty (annotations.md, "Rules"): buildah writes such.
-    return {name: value if value == "" else _text(value, "annotation") for name, value in annotations.items()}
-
-
-def _expect_version(document: dict[str, Any], what: str) -> None:
+def _versioned(document: dict[str, Any], what: str) -> Fields:
     if document.get("schemaVersion") != 2:
         raise BadContent(f"{what} has schemaVersion {document.get('schemaVersion')!r}, not 2")
+    return Fields(document, what)
 
 
-def _list(document: dict[str, Any], key: str, what: str) -> list[Any]:
-    value = document.get(key)
-    if not isinstance(value, list):
-        raise BadContent(f"{what} has no list `{key}`")
-    return value
-
-
-def _text(value: Any, what: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise BadContent(f"{what} is not a text: {value!r:.80}")
-    return value
+def _descriptor(fields: Fields) -> Descriptor:
+    platform = fields.child("platform")
+    return Descriptor(
+        fields.required_text("mediaType"),
+        Digest(fields.required_text("digest")),
+        fields.required_integer("size", lowest=0),
+        None if platform is None else (platform.required_text("os"), platform.required_text("architecture")),
+        fields.text_map("annotations"),
+    )
 
 
 @dataclass(frozen=True, slots=True)

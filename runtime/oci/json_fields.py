@@ -25,6 +25,13 @@ class Fields:
     def _wrong(self, name: str, expected: str) -> BadContent:
         return BadContent(f"`{self._place(name)}` is not {expected}: {self._document.get(name)!r:.80}")
 
+    def _missing(self, name: str) -> BadContent:
+        return BadContent(f"`{self._place(name)}` is missing")
+
+    def _require(self, name: str) -> None:
+        if self._document.get(name) is None:
+            raise self._missing(name)
+
     def names(self) -> tuple[str, ...]:
         """Every key there is, for a format in which an unknown one is a mistake."""
         return tuple(self._document)
@@ -41,7 +48,7 @@ class Fields:
     def required_text(self, name: str) -> str:
         value = self.text(name)
         if not value:
-            raise BadContent(f"`{self._place(name)}` is missing")
+            raise self._missing(name)
         return value
 
     def integer(self, name: str, *, lowest: int = -(1 << 63), highest: int = (1 << 64) - 1) -> int | None:
@@ -57,7 +64,7 @@ class Fields:
     def required_integer(self, name: str, *, lowest: int = -(1 << 63), highest: int = (1 << 64) - 1) -> int:
         value = self.integer(name, lowest=lowest, highest=highest)
         if value is None:
-            raise BadContent(f"`{self._place(name)}` is missing")
+            raise self._missing(name)
         return value
 
     def boolean(self, name: str) -> bool | None:
@@ -81,6 +88,10 @@ class Fields:
                 raise self._wrong(name, "a list of texts")
         return tuple(values)
 
+    def required_texts(self, name: str) -> tuple[str, ...]:
+        self._require(name)
+        return self.texts(name)
+
     def integers(self, name: str) -> tuple[int, ...]:
         values = self.items(name)
         for value in values:
@@ -94,6 +105,10 @@ class Fields:
 
     def children(self, name: str) -> list[Fields]:
         return [Fields(value, f"{self._place(name)}[{index}]") for index, value in enumerate(self.items(name))]
+
+    def required_children(self, name: str) -> list[Fields]:
+        self._require(name)
+        return self.children(name)
 
     def text_map(self, name: str) -> dict[str, str]:
         value = self._document.get(name)

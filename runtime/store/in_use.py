@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 from runtime.file_lock import is_locked, open_locked
 from runtime.oci.digest import Digest
-from runtime.store.blobs import write_atomically
 from runtime.store.failures import store_errors
 from runtime.store.records import GATE, PINS, Image
 from runtime.store.staging import in_use, partial_file
@@ -107,6 +106,8 @@ def _looking(root: Path) -> Iterator[None]:
 
 def pin(store: Store, image: Image) -> None:
     """Let *image* stay. Idempotent."""
+    from runtime.store.blobs import write_atomically
+
     store.ensure()
     with naming(store.root):
         write_atomically(store.root / PINS / image.digest.hex, b"", tmp=store.root / "tmp")
