@@ -142,14 +142,16 @@ def diff_ids_from_config(config: dict[str, Any]) -> tuple[Digest, ...]:
     return tuple(map(Digest, rootfs.required_texts("diff_ids")))
 
 
-def check_diff_ids(config: dict[str, Any], layers: int, *, architecture: str | None) -> tuple[Digest, ...]:
+def check_diff_ids(
+    config: dict[str, Any], layers: int, *, architecture: str | None, what: str = "the image"
+) -> tuple[Digest, ...]:
     """The diff_ids of an image with so many *layers*, for linux and *architecture* (None: whatever it is)."""
     diff_ids = diff_ids_from_config(config)
     if len(diff_ids) != layers:
-        raise BadContent(f"the image has {layers} layers and its configuration {len(diff_ids)} diff_ids")
+        raise BadContent(f"{what} has {layers} layers and its configuration {len(diff_ids)} diff_ids")
     found = config.get("architecture")
     if config.get("os") != "linux" or (architecture is not None and found != architecture):
-        raise BadContent(f"the image is for {config.get('os')}/{found}, not for linux/{architecture or 'this machine'}")
+        raise BadContent(f"{what} is for {config.get('os')}/{found}, not for linux/{architecture or 'this machine'}")
     return diff_ids
 
 
@@ -242,3 +244,12 @@ class ImageSource(Protocol):
 
     def layer(self, position: int) -> Any:
         """A context manager with the layer as a seekable binary file, digest checked."""
+
+
+def image_contents(
+    digest: Digest, manifest: Manifest, config_bytes: bytes, *, architecture: str, what: str = "the image"
+) -> ImageContents:
+    """The image whose manifest is *manifest*, with *digest*. Raises BadContent when it is damaged or for another machine."""
+    config = parse_document(config_bytes, f"the configuration of {what}")
+    diff_ids = check_diff_ids(config, len(manifest.layers), architecture=architecture, what=what)
+    return ImageContents(digest, config, diff_ids, sum(layer.size for layer in manifest.layers), config_bytes, manifest.layers)

@@ -24,7 +24,7 @@ from runtime.oci.image_documents import (
     ImageContents,
     ImageSource,
     choose_platform,
-    diff_ids_from_config,
+    image_contents,
     index_from_json,
     manifest_from_json,
     parse_document,
@@ -166,20 +166,7 @@ def _contents(registry: Registry, repository: str, reference: Remote, architectu
     refuse_foreign_layers(layers if isinstance(layers, list) else [], what)
     manifest = manifest_from_json(document)
     config_bytes = fetch_document(registry, repository, manifest.config, patience=patience)
-    config = parse_document(config_bytes, f"the configuration of {what}")
-    diff_ids = diff_ids_from_config(config)
-    if len(diff_ids) != len(manifest.layers):
-        raise BadContent(f"{what} has {len(manifest.layers)} layers and its configuration {len(diff_ids)} diff_ids")
-    if config.get("os") != "linux" or config.get("architecture") != architecture:
-        raise BadContent(f"{what} is for {config.get('os')}/{config.get('architecture')}, not for linux/{architecture}")
-    return ImageContents(
-        manifest_digest=answer.digest,
-        config=config,
-        diff_ids=diff_ids,
-        size_bytes=sum(layer.size for layer in manifest.layers),
-        config_bytes=config_bytes,
-        blobs=manifest.layers,
-    )
+    return image_contents(answer.digest, manifest, config_bytes, architecture=architecture, what=what)
 
 
 def _image_manifest(

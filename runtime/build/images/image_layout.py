@@ -15,9 +15,8 @@ from runtime.oci.image_documents import (
     DOCUMENT_LIMIT,
     REF_NAME,
     Descriptor,
-    ImageContents,
-    check_diff_ids,
     choose_platform,
+    image_contents,
     index_from_json,
     is_index,
     manifest_from_json,
@@ -57,10 +56,7 @@ class Layout:
         self._files = files
         manifest = manifest_from_json(parse_document(_document(files, found), "image manifest"))
         config_bytes = _document(files, manifest.config)
-        config = parse_document(config_bytes, "image configuration")
-        diff_ids = check_diff_ids(config, len(manifest.layers), architecture=architecture)
-        size = sum(layer.size for layer in manifest.layers)
-        self.contents = ImageContents(found.digest, config, diff_ids, size, config_bytes, manifest.layers)
+        self.contents = image_contents(found.digest, manifest, config_bytes, architecture=architecture)
 
     @contextmanager
     def layer(self, position: int) -> Iterator[BinaryIO]:
