@@ -123,13 +123,11 @@ class HttpClient:
 
     def ask(self, method: str, url: str, *, headers: Mapping[str, str], body: Body = None) -> Answer:
         """An answer, of whatever status, once the server had time for it. Raises NetworkError when there is none."""
-        import http.client
-
         attempt = 0
         while True:
             try:
                 answer = self.connections.request(method, url, headers=headers, body=body)
-            except (OSError, http.client.HTTPException, UnicodeError) as error:
+            except (OSError, UnicodeError) as error:
                 # A piece may have arrived although the answer did not.
                 may_repeat = can_repeat(body) and method != "PATCH" and self._may_pass(error)
                 pause = self.patience.pause_s(attempt) if may_repeat else None

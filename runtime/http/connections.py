@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
@@ -54,13 +55,12 @@ class Answer:
         return self._response.length
 
     def read(self, size: int) -> bytes:
-        """Up to *size* bytes; empty at the end. Raises IncompleteRead when the connection ends before the body does."""
-        import http.client
-
-        data = self._response.read(size)
+        """Up to *size* bytes; empty at the end. Raises OSError when the connection ends before the body does."""
+        with _as_connection_errors():
+            data = self._response.read(size)
         if not data and size:
             if self._response.length:
-                raise http.client.IncompleteRead(b"", self._response.length)
+                raise ConnectionResetError(f"the connection ended {self._response.length} bytes early")
             self._release()
         elif self._response.isclosed():
             self._release()
@@ -131,7 +131,7 @@ class Connections:
         self._tls: dict[str, ssl.SSLContext] = {}
 
     def request(self, method: str, url: str, *, headers: Mapping[str, str], body: Body = None) -> Answer:
-        """Send a request; a login in *url* goes with it. Raises OSError or HTTPException when there is no answer."""
+        """Send a request; a login in *url* goes with it. Raises OSError when there is no answer."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Unsupported(f"cannot ask `{redact_url(url)}`: only http and https addresses are supported")
@@ -144,7 +144,7 @@ class Connections:
             try:
                 return self._exchange(kept, key, method, url, target, headers, body)
             except ConnectionError:
-                # The server has closed it in the meantime (http.client.RemoteDisconnected is a ConnectionError).
+                # The server has closed it in the meantime.
                 if not can_repeat(body):
                     raise
         return self._exchange(self._connect(parts, proxy), key, method, url, target, headers, body)
@@ -160,13 +160,14 @@ class Connections:
         body: Body,
     ) -> Answer:
         try:
-            try:
-                connection.request(method, target, body=body() if callable(body) else body, headers=headers)
-            except (BrokenPipeError, ConnectionResetError) as error:
-                # Refused while the body was under way: the answer that says why may be there.
-                response = _early_answer(connection, error)
-            else:
-                response = connection.getresponse()
+            with _as_connection_errors():
+                try:
+                    connection.request(method, target, body=body() if callable(body) else body, headers=headers)
+                except (BrokenPipeError, ConnectionResetError) as error:
+                    # Refused while the body was under way: the answer that says why may be there.
+                    response = _early_answer(connection, error)
+                else:
+                    response = connection.getresponse()
             return Answer(url, response, self, key)._holds(connection)
         except BaseException:
             connection.close()
@@ -223,6 +224,17 @@ class Connections:
             if host not in self._tls:
                 self._tls[host] = self._make_tls(host)
             return self._tls[host]
+
+
+@contextmanager
+def _as_connection_errors() -> Iterator[None]:
+    """What is no HTTP becomes an OSError, as everything else is that a connection can do to us."""
+    import http.client
+
+    try:
+        yield
+    except http.client.HTTPException as error:
+        raise ConnectionResetError(str(error) or type(error).__name__) from error
 
 
 def can_repeat(body: Body) -> bool:

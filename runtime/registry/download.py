@@ -81,19 +81,17 @@ class BlobStream:
 
     def _piece(self, size: int) -> bytes:
         """As the connection gives it, over as many connections as it takes."""
-        import http.client
-
         while not self._checked:
             try:
                 if self._answer is None:
                     self._answer = self._opened()
                 data = self._answer.read(size)
-            except (OSError, http.client.HTTPException) as error:
+            except OSError as error:
                 self._broken(error)
                 continue
             if not data and self._received < self._descriptor.size and self._answer.length is None:
                 # Without a length, an end that comes too early is a broken connection.
-                self._broken(http.client.IncompleteRead(b"", self._descriptor.size - self._received))
+                self._broken(ConnectionResetError(f"the connection ended {self._descriptor.size - self._received} bytes early"))
                 continue
             return data
         return b""

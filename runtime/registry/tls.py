@@ -43,14 +43,12 @@ def find_scheme(host: str, connections: Connections, *, insecure: bool) -> str:
 
 
 def _answers(url: str, connections: Connections) -> bool:
-    import http.client
-
     try:
         with connections.request("GET", url, headers={}) as answer:
             answer.discard()
             # A TLS server that is spoken to in plain HTTP says 400, or nothing at all. Both kinds answer 200 or 401 here.
             return answer.status != 400
-    except (OSError, http.client.HTTPException):
+    except OSError:
         return False
 
 

@@ -156,16 +156,12 @@ class _RemoteLink:
         self._connections = Connections(environ, timeout_s=timeout_s, tls=lambda _: _tls(environ), longest_idle_s=_REUSE_S)
 
     def send(self, method: str, path: str, headers: dict[str, str], body: Body, length: int | None) -> Reply:
-        import http.client
 
         if self._address.authorization is not None:
             headers["Authorization"] = self._address.authorization
         if length is not None:
             headers["Content-Length"] = str(length)
-        try:
-            answer = self._connections.request(method, f"{self._address.uri}{path}", headers=headers, body=body)
-        except http.client.HTTPException as error:
-            raise ConnectionResetError(str(error) or type(error).__name__) from error
+        answer = self._connections.request(method, f"{self._address.uri}{path}", headers=headers, body=body)
         return Reply(answer.status, answer.all_headers(), _named(_pieces(answer), self._address))
 
     def close(self) -> None:
@@ -173,14 +169,9 @@ class _RemoteLink:
 
 
 def _pieces(answer: Answer) -> Iterator[bytes]:
-    import http.client
-
     with answer:
-        try:
-            while piece := answer.read(262_144):
-                yield piece
-        except http.client.HTTPException as error:
-            raise ConnectionResetError(str(error) or type(error).__name__) from error
+        while piece := answer.read(262_144):
+            yield piece
 
 
 def _named(pieces: Iterator[bytes], address: Address) -> Iterator[bytes]:

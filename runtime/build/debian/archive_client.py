@@ -44,8 +44,6 @@ class ArchiveClient:
 
         Raises NotThere for 404 and 410, NetworkError when it cannot be had after some attempts.
         """
-        import http.client
-
         parts = urlsplit(url)
         if parts.scheme in ("file", "copy"):
             return _read_local(unquote(parts.path), url, limit=limit, progress=progress)
@@ -54,7 +52,7 @@ class ArchiveClient:
             try:
                 with self._open(url) as answer:
                     return _read_body(answer, url, limit=limit, progress=progress)
-            except (OSError, http.client.HTTPException) as error:
+            except OSError as error:
                 pause = self.patience.pause_s(attempt)
                 if pause is None:
                     raise NetworkError(
@@ -68,13 +66,11 @@ class ArchiveClient:
 
         Raises NotThere and NetworkError as `get` does; whoever takes the pieces checks their digest.
         """
-        import http.client
-
         with self._open(url) as answer:
             try:
                 while piece := answer.read(_CHUNK):
                     yield piece
-            except (OSError, http.client.HTTPException) as error:
+            except OSError as error:
                 raise NetworkError(f"cannot fetch `{redact_url(url)}`: {error_words(error)}") from error
 
     def _open(self, url: str) -> Answer:
