@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from runtime.errors import NetworkError
-from runtime.http.client import PASSING_STATUSES, Patience
+from runtime.http.client import PASSING_STATUSES
 from runtime.oci.digest import Digest
 from runtime.registry.client import Registry
 from runtime.registry.refusals import RegistryRefusal
@@ -52,10 +52,9 @@ class BlobFile:
 class Uploads:
     """Uploads to one repository; what one of them learned about the way there holds for all. Used by several threads."""
 
-    def __init__(self, registry: Registry, repository: str, *, patience: Patience, stop: Stop) -> None:
+    def __init__(self, registry: Registry, repository: str, *, stop: Stop) -> None:
         self._registry = registry
         self._repository = repository
-        self._patience = patience
         self._stop = stop
         self._largest: int | None = None
         """Bytes that a request may have; None: any number, as far as we know."""
@@ -75,7 +74,7 @@ class Uploads:
                 if status == _TOO_LARGE and largest != _SMALLEST_PIECE:
                     self._largest = _PIECE if largest is None else max(largest // 2, _SMALLEST_PIECE)
                     continue
-                pause = self._patience.pause_s(attempt)
+                pause = self._registry.patience.pause_s(attempt)
                 if status not in _UPLOAD_IS_LOST or pause is None:
                     raise
             self._stop.wait(pause)
@@ -108,7 +107,7 @@ class Uploads:
                 failure: NetworkError = refused
             except NetworkError as broken:
                 failure = broken
-            pause = self._patience.pause_s(attempt)
+            pause = self._registry.patience.pause_s(attempt)
             if pause is None:
                 raise failure
             self._stop.wait(pause)

@@ -65,7 +65,8 @@ class Registry:
         self._insecure = insecure or is_local(host)
         self._given = credentials
         self._lock = threading.Lock()
-        self._http = HttpClient(environ, patience=patience or Patience(), tls=self._tls, server=self._named)
+        self.patience = patience or Patience()
+        self._http = HttpClient(environ, patience=self.patience, tls=self._tls, server=self._named)
         self._address: str | None = None
         self._repository = repository
         self._authority = Authority(host, credentials=self._find_credentials, ask=self._ask_realm)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 
 from runtime.errors import BadContent, NetworkError, error_words
-from runtime.http.client import Patience
 from runtime.http.connections import Answer
 from runtime.oci.image_documents import DOCUMENT_LIMIT, Descriptor
 from runtime.registry.client import Registry
@@ -31,14 +30,12 @@ class BlobStream:
         repository: str,
         descriptor: Descriptor,
         *,
-        patience: Patience,
         arrived: Callable[[int], None] | None = None,
     ) -> None:
         """*arrived* is told of each piece's size."""
         self._registry = registry
         self._repository = repository
         self._descriptor = descriptor
-        self._patience = patience
         self._arrived = arrived
         self._answer: Answer | None = None
         self._hash = hashlib.sha256()
@@ -121,7 +118,7 @@ class BlobStream:
         if self._received - self._broke_at >= _BLOCK:
             self._failures = 0
         self._broke_at = self._received
-        pause = self._patience.pause_s(self._failures)
+        pause = self._registry.patience.pause_s(self._failures)
         if pause is None:
             raise NetworkError(
                 f"registry `{self._registry.host}`: blob `{self._descriptor.digest}` of `{self._repository}` breaks off after "
@@ -147,11 +144,11 @@ class BlobStream:
         return BadContent(f"registry `{self._registry.host}`: blob `{self._descriptor.digest}` of `{self._repository}` {why}")
 
 
-def fetch_document(registry: Registry, repository: str, descriptor: Descriptor, *, patience: Patience) -> bytes:
+def fetch_document(registry: Registry, repository: str, descriptor: Descriptor) -> bytes:
     """A small blob, such as an image configuration. Raises BadContent when it is not what *descriptor* says."""
     if descriptor.size > DOCUMENT_LIMIT:
         raise BadContent(f"blob `{descriptor.digest}` has {descriptor.size} bytes: more than {DOCUMENT_LIMIT} is not taken")
-    stream = BlobStream(registry, repository, descriptor, patience=patience)
+    stream = BlobStream(registry, repository, descriptor)
     try:
         return stream.read()
     finally:

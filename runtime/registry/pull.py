@@ -54,10 +54,9 @@ def open_remote(
     Layers may be read side by side; each is a stream that is checked at its end and can only be read once (`BlobStream`). Raises
     NetworkError when no registry gives it, BadContent when it is damaged, Unsupported when it is no image that can be a base.
     """
-    patience = patience or Patience()
     found = _find(reference, architecture=architecture, environ=environ, patience=patience)
     try:
-        yield _RemoteImage(found, progress, patience)
+        yield _RemoteImage(found, progress)
     finally:
         found.registry.close()
 
@@ -75,7 +74,7 @@ def tag_digest(reference: Remote, *, environ: Mapping[str, str] = os.environ, pa
     if reference.tag is None:
         return None
     origin = registries_configuration(environ).endpoint(reference.registry, reference.repository)
-    registry = _registry(origin, environ, patience or Patience())
+    registry = _registry(origin, environ, patience)
     try:
         return registry.manifest_digest(origin.repository, reference.tag)
     finally:
@@ -94,10 +93,9 @@ class _Found:
 class _RemoteImage:
     """An image whose layers are fetched on demand."""
 
-    def __init__(self, found: _Found, progress: Progress | None, patience: Patience) -> None:
+    def __init__(self, found: _Found, progress: Progress | None) -> None:
         self._found = found
         self._progress = progress
-        self._patience = patience
         self.contents = found.contents
 
     @contextmanager
@@ -107,7 +105,6 @@ class _RemoteImage:
             self._found.registry,
             self._found.repository,
             descriptor,
-            patience=self._patience,
             arrived=self._counter(descriptor),
         )
         try:
@@ -129,13 +126,13 @@ class _RemoteImage:
         return count
 
 
-def _find(reference: Remote, *, architecture: str, environ: Mapping[str, str], patience: Patience) -> _Found:
+def _find(reference: Remote, *, architecture: str, environ: Mapping[str, str], patience: Patience | None) -> _Found:
     """The image at the first endpoint that has it."""
     failed: list[str] = []
     for endpoint in registries_configuration(environ).endpoints(reference):
         registry = _registry(endpoint, environ, patience)
         try:
-            contents = _contents(registry, endpoint.repository, reference, architecture, patience)
+            contents = _contents(registry, endpoint.repository, reference, architecture)
         except RuntimeFailure as error:
             registry.close()
             if not endpoint.is_mirror:
@@ -148,7 +145,7 @@ def _find(reference: Remote, *, architecture: str, environ: Mapping[str, str], p
     raise NetworkError(f"no registry has `{shown_reference(reference)}`: {'; '.join(failed)}")
 
 
-def _registry(endpoint: Endpoint, environ: Mapping[str, str], patience: Patience) -> Registry:
+def _registry(endpoint: Endpoint, environ: Mapping[str, str], patience: Patience | None) -> Registry:
     return Registry(
         endpoint.host,
         environ=environ,
@@ -158,14 +155,14 @@ def _registry(endpoint: Endpoint, environ: Mapping[str, str], patience: Patience
     )
 
 
-def _contents(registry: Registry, repository: str, reference: Remote, architecture: str, patience: Patience) -> ImageContents:
+def _contents(registry: Registry, repository: str, reference: Remote, architecture: str) -> ImageContents:
     what = f"`{shown_reference(reference)}`"
     answer, document = _image_manifest(registry, repository, reference, architecture, what)
     refuse_artifact(document, what)
     layers = document.get("layers")
     refuse_foreign_layers(layers if isinstance(layers, list) else [], what)
     manifest = manifest_from_json(document)
-    config_bytes = fetch_document(registry, repository, manifest.config, patience=patience)
+    config_bytes = fetch_document(registry, repository, manifest.config)
     return image_contents(answer.digest, manifest, config_bytes, architecture=architecture, what=what)
 
 

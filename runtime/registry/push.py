@@ -80,13 +80,12 @@ def push_image(
     if target.tag is None or target.digest is not None:
         raise BadContent("an image is pushed under a tag, not under a digest", hint="the form is `[HOST/]NAME[:TAG]`")
     endpoint = registries_configuration(environ).endpoint(target.registry, target.repository)
-    patience = patience or Patience()
     registry = Registry(endpoint.host, environ=environ, insecure=endpoint.insecure or None, patience=patience)
     held = store.hold(image)
     try:
         with Compressor() as compressor:
             stop = Stop()
-            uploads = Uploads(registry, endpoint.repository, patience=patience, stop=stop)
+            uploads = Uploads(registry, endpoint.repository, stop=stop)
             to = Target(registry, endpoint.repository, store, compressor, compression, uploads, stop)
             layers, config, sent = _push_blobs(image, to, observer)
         content = _manifest(image, config, layers)
