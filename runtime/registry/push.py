@@ -2,7 +2,7 @@
 
 For each layer the first of these that works: the repository has a blob that is known to be the layer; another repository of the
 registry has one, and lends it (a mount); the layer is compressed into a file without a name and its digest turns out to be there;
-the blob is uploaded. Layers go side by side. What a blob was is remembered (`known_blobs.py`), so nothing is compressed twice.
+the blob is uploaded. Layers go side by side. What a blob was is remembered (`known_places.py`), so nothing is compressed twice.
 
 The manifest names compressed layers, therefore its digest is another one than the image's; it is kept beside the image.
 """

@@ -276,7 +276,7 @@ def _forget_dead_locks(store: Store) -> None:
     """Remove lock files of killed builders."""
     for path in _files(store.root / "locks"):
         with suppress(LockBusy, FileNotFoundError), locked(path, wait=False) as descriptor:
-            # Only if the lock that we have is the one that the name leads to: see `key_lock.py`.
+            # Only if the lock that we have is the one that the name leads to: see `in_use.py`.
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 path.unlink()
 

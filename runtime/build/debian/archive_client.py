@@ -1,6 +1,6 @@
 """Fetch files of an archive: http(s) through the host's and apt's proxies, or from a local directory (`file:`).
 
-Nothing here is trusted: callers check hashes. What a file *is* is the business of `release.py` and `fetch.py`.
+Nothing here is trusted: callers check hashes. What a file *is* is the business of `release.py` and `locked_debs.py`.
 """
 
 from __future__ import annotations
