@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from counting_run import CountingRun, lives, one_history
-from server_peer import Server
+from server_peer import Server, stop_server
 from waiting import eventually
 
 from launcher.tracking.mlflow import local_server
@@ -82,7 +82,7 @@ def recorded(counting):
     state = StateDir(counting.home)
     local_server.ui(state)
     yield Server(state)
-    local_server.stop_server(state)
+    stop_server(state)
 
 
 @pytest.mark.requires("patience")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from gpu_box import GpuBox, make_box
 from launch_command import Launch, write_project
-from server_peer import Server
+from server_peer import Server, stop_server
 
 from launcher.tracking.mlflow import local_server
 from runtime.state_dir import StateDir
@@ -23,7 +23,7 @@ from runtime.state_dir import StateDir
 def session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("launch-home")
     yield home
-    local_server.stop_server(StateDir(home))
+    stop_server(StateDir(home))
     shutil.rmtree(home, ignore_errors=True)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
 from dataclasses import dataclass
 from typing import Any
 
 from launcher.tracking.mlflow import local_server
 from launcher.tracking.mlflow.rest import Mlflow
+from runtime.kernel.process_identity import process_started
 from runtime.state_dir import RunDir, StateDir
 
 
@@ -19,6 +23,26 @@ class Known:
     params: dict[str, str]
     tags: dict[str, str]
     metrics: dict[str, Any]
+
+
+def stop_server(state: StateDir, *, timeout_s: float = 15.0) -> bool:
+    """End the server and wait for it. False when none was up."""
+    try:
+        serving = json.loads((state.mlflow / "server.json").read_text())
+        descriptor = os.pidfd_open(serving["pid"])
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    try:
+        if process_started(serving["pid"]) != serving["started"]:
+            return False
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        if not select.select([descriptor], [], [], timeout_s)[0]:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    except ProcessLookupError:
+        return True
+    finally:
+        os.close(descriptor)
+    return True
 
 
 class Server:

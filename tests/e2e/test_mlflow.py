@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from authenticating_proxy import authenticating_proxy
 from launch_command import Launch
-from server_peer import Known, Server
+from server_peer import Known, Server, stop_server
 
 from launcher.tracking.mlflow import local_server
 from runtime.state_dir import StateDir
@@ -196,5 +196,5 @@ def test_two_first_launches_share_one_server(mlflow_project: Path, session_home:
     url = launch("ui").stdout.strip()
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=60) as page:
         assert b"MLflow" in page.read()
-    local_server.stop_server(server.state)
+    stop_server(server.state)
     shutil.rmtree(launch.home)

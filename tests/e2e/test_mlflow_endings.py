@@ -12,10 +12,8 @@ from typing import Any
 
 import pytest
 from launch_command import Launch
-from server_peer import Known, Server
+from server_peer import Known, Server, stop_server
 from waiting import eventually
-
-from launcher.tracking.mlflow import local_server
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
 
@@ -168,7 +166,7 @@ def test_a_run_of_which_nothing_is_left_is_closed_by_the_next_command(going: Goi
 
 @pytest.mark.parametrize("experiment", ["logs", "plain"])
 def test_a_server_that_is_down_is_started_and_the_run_recorded(logging_launch: Launch, recorded: Server, experiment: str) -> None:
-    local_server.stop_server(recorded.state)
+    stop_server(recorded.state)
     recorded.client.close()
     words = ["params.how=short"] if experiment == "logs" else []
     logging_launch(f"experiment={experiment}", *words, timeout_s=600)

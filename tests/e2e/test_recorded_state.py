@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 from launch_command import Launch
+from server_peer import stop_server
 
-from launcher.tracking.mlflow import local_server
 from runtime.state_dir import StateDir
 
 ARCHIVE = Path(__file__).with_name("recorded_state") / "72b604c.tar.xz"
@@ -50,7 +50,7 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
     """The state for tests that go on with it, each with another run, and one MLflow server for all."""
     launch = _unpacked(tmp_path_factory.mktemp("recorded"))
     yield launch
-    local_server.stop_server(StateDir(launch.home))
+    stop_server(StateDir(launch.home))
 
 
 def _unpacked(directory: Path) -> Launch:

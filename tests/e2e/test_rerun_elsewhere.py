@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 from launch_command import Launch
-from server_peer import Server
+from server_peer import Server, stop_server
 
-from launcher.tracking.mlflow import local_server
 from runtime.state_dir import StateDir
 
 pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns")]
@@ -89,7 +88,7 @@ def test_a_run_is_made_again_from_mlflow_alone_and_is_the_same(
         (tmp_path / "table.csv").unlink()
         assert "data.table=PATH" in there("rerun", recorded_run["mlflow_run_id"], check=2).stderr
     finally:
-        local_server.stop_server(StateDir(there.home))
+        stop_server(StateDir(there.home))
 
 
 def test_who_has_no_such_run_is_told_where_to_ask(launch: Launch, recorded_run: dict[str, str]) -> None:

@@ -23,7 +23,7 @@ from launcher.tracking.gateway.gateway_artifacts import GatewayArtifacts
 from launcher.tracking.gateway.http_wire import BadMessage, Head
 from launcher.tracking.mlflow.connection import MlflowUnreachable, Reply
 from launcher.tracking.mlflow.own_run import OwnRun, Rejected
-from launcher.tracking.mlflow.rest import Mlflow, MlflowRefused
+from launcher.tracking.mlflow.rest import API, ARTIFACTS, Mlflow, MlflowRefused
 from launcher.tracking.mlflow.sink import Sink
 
 _JSON_MAX = 8 << 20
@@ -32,8 +32,6 @@ _IDLE_S = 300.0
 _CONNECTIONS_MAX = 256
 _FREE_S = 10.0
 _DISCARDED_MAX = 64 << 20
-_MLFLOW = ("/api/2.0/mlflow/", "/api/3.0/mlflow/")
-_ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 _PASSED_ON = ("content-type", "content-disposition", "content-length")
 
 
@@ -115,7 +113,8 @@ class Gateway:
             raise
         except Exception as error:
             # A bug of ours must not look like a dead server to the program: an answer, and the traceback in supervisor.log.
-            traceback.print_exc()
+            with contextlib.suppress(OSError), self._sink.run_dir.supervisor_log.open("a") as log:
+                traceback.print_exc(file=log)
             return _error(500, "INTERNAL_ERROR", f"{type(error).__name__}: {error}")
 
     def _route(self, head: Head, body: _Body, client: Mlflow) -> Reply:
@@ -126,19 +125,18 @@ class Gateway:
         passing = _Forwarder(client, head)
         if path in ("/health", "/version"):
             return Reply(200, {"content-type": "text/plain"}, iter([b"OK"]))
-        if path.startswith(_ARTIFACTS + "/") and method == "PUT":
-            return self._artifacts.put(path[len(_ARTIFACTS) + 1 :], body.pieces(), body.length, passing.stream)
-        if path.startswith(_ARTIFACTS + "/") and method == "GET":
-            return self._artifacts.get(path[len(_ARTIFACTS) + 1 :], passing.stream)
-        if path == _ARTIFACTS and method == "GET":
+        if path.startswith(f"{ARTIFACTS}/") and method == "PUT":
+            return self._artifacts.put(path.removeprefix(f"{ARTIFACTS}/"), body.pieces(), body.length, passing.stream)
+        if path.startswith(f"{ARTIFACTS}/") and method == "GET":
+            return self._artifacts.get(path.removeprefix(f"{ARTIFACTS}/"), passing.stream)
+        if path == ARTIFACTS and method == "GET":
             return self._artifacts.list_proxied(_query(query), passing.stream)
-        if path == _MLFLOW[0] + "artifacts/list" and method == "GET":
+        if path == f"{API}artifacts/list" and method == "GET":
             return self._artifacts.list_of_run(_query(query), passing.stream)
-        endpoint = next((path[len(prefix) :] for prefix in _MLFLOW[:1] if path.startswith(prefix)), None)
-        if endpoint is None:
+        if not path.startswith(API):
             return self._other(method, target, body, passing)
         given = _query(query) if method == "GET" else body.json()
-        answer = self._api.answer(method, endpoint, given, passing.forward)
+        answer = self._api.answer(method, path.removeprefix(API), given, passing.forward)
         return Reply(200, {"content-type": "application/json"}, iter([json.dumps(answer).encode()]))
 
     def _other(self, method: str, target: str, body: _Body, passing: _Forwarder) -> Reply:

@@ -13,8 +13,6 @@ connect. What runs inside is `server_main.py`.
 from __future__ import annotations
 
 import os
-import select
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -89,29 +87,6 @@ def ui(state: StateDir) -> str:
     return url
 
 
-def stop_server(state: StateDir, *, timeout_s: float = 15.0) -> bool:
-    """End the server and wait for it. False when none was up."""
-    serving = _server_json(state)
-    pid = serving.get("pid")
-    if not isinstance(pid, int) or not is_up(state):
-        return False
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return False
-    try:
-        if _started(pid) != serving.get("started"):
-            return False
-        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-        if not select.select([descriptor], [], [], timeout_s)[0]:
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-    except ProcessLookupError:
-        return True
-    finally:
-        os.close(descriptor)
-    return True
-
-
 def log_path(state: StateDir) -> Path:
     return state.mlflow / "server.log"
 
@@ -174,9 +149,3 @@ def _last_words(state: StateDir) -> str:
 
 def _server_json(state: StateDir) -> dict[str, Any]:
     return json_object(state.mlflow / "server.json")
-
-
-def _started(pid: int) -> str | None:
-    from runtime.kernel.process_identity import process_started
-
-    return process_started(pid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from server_peer import Server
+from server_peer import Server, stop_server
 from unwell_proxy import Between
 
 from launcher.tracking.mlflow import local_server
@@ -17,7 +17,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     state = StateDir(tmp_path_factory.mktemp("mlflow-home")).ensure()
     local_server.ui(state)
     yield Server(state)
-    local_server.stop_server(state)
+    stop_server(state)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from server_peer import Server
+from server_peer import Server, stop_server
 
 from launcher.errors import LaunchError
 from launcher.tracking.mlflow import local_server
@@ -95,8 +95,8 @@ def test_a_killed_server_is_replaced_on_the_same_port_with_the_same_runs(tmp_pat
         time.sleep(0.02)
     assert url == local_server.ui(state)
     assert experiment == Server(state).client.experiment("kept")
-    assert local_server.stop_server(state)
-    assert not local_server.stop_server(state)
+    assert stop_server(state)
+    assert not stop_server(state)
 
 
 def test_a_server_whose_directory_was_removed_ends_and_leaves_the_next_one_alone(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_server_whose_directory_was_removed_ends_and_leaves_the_next_one_alone
         assert time.monotonic() < deadline, "it serves what nobody can find"
         time.sleep(0.05)
     assert local_server.is_up(state), "it took the socket of the next one away"
-    assert local_server.stop_server(state)
+    assert stop_server(state)
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

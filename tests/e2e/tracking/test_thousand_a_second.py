@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server_peer import Server
+from server_peer import Server, stop_server
 from tracked_run import Tracked, new_run
 from unwell_proxy import Between
 
@@ -110,4 +110,4 @@ def test_the_local_server_that_stands_still_for_30_s(tmp_path: Path) -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
-        local_server.stop_server(state)
+        stop_server(state)

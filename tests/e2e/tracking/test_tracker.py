@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from server_peer import Server
+from server_peer import Server, stop_server
 from tracked_run import DIGEST, Tracked, new_run
 from waiting import eventually
 
@@ -166,7 +166,7 @@ def test_a_server_that_is_down_all_the_time_gets_everything_later_and_once(
         assert 5 == later.artifacts(known.info["run_id"])["notes/a.txt"]
         assert [known.info["run_id"]] == later.runs_of(known.info["experiment_id"])
     finally:
-        local_server.stop_server(unserved)
+        stop_server(unserved)
 
 
 def test_a_killed_tracker_loses_nothing_and_repeats_nothing(server: Server) -> None:
@@ -227,7 +227,7 @@ def test_a_provisional_id_becomes_the_real_run(tmp_path: Path) -> None:
         assert 0 == tracked.finish()
         assert [(0, 1)] == Server(state).history(real, "loss")
     finally:
-        local_server.stop_server(state)
+        stop_server(state)
 
 
 def test_a_resumed_run_goes_on_in_the_same_mlflow_run(server: Server) -> None:
