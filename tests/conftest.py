@@ -36,6 +36,19 @@ PROGRAMS = (
 )
 """Independent judges and tools: present or not."""
 
+ROOTS_ALONE = {
+    "root",
+    "idmapped-mounts",
+    "bridge",
+    "cgroup-memory",
+    "cgroup-cpu",
+    "cgroup-pids",
+    "ordinary-user",
+    "slurm",
+    "slurmdbd",
+}
+"""What an ordinary user doesn't have in CI."""
+
 CHECKED_FOR_LEAKS = ("tests/kernel/", "tests/e2e/")
 
 _SETTLED_WITHIN_S = 5.0
@@ -120,8 +133,9 @@ def pytest_report_header() -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for marker in item.iter_markers("requires"):
-            for word in marker.args:
-                _known(word)
+            for word in map(_known, marker.args):
+                if word in ROOTS_ALONE and item.get_closest_marker("any_user"):
+                    raise pytest.UsageError(f"{item.nodeid}: `any_user`, and needs `{word}`: CI would run it nowhere")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
