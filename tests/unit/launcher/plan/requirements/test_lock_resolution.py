@@ -41,7 +41,7 @@ def test_a_recorded_lock_is_found_in_milliseconds(project: Project) -> None:
 
 def test_asking_for_a_recorded_lock_imports_nothing_heavy() -> None:
     code = "import sys, launcher.plan.requirements.resolve, launcher.plan.requirements.lock_file; print(*sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[4])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[5])
     heavy = {
         "subprocess",
         "tempfile",

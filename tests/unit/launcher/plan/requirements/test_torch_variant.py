@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from gpu_box import make_box
+from wheel_project import Project, make_wheel, names
 
 from launcher.plan.requirements.choose_lock import _fits_driver
 from launcher.plan.requirements.torch_variant import CudaMachine, cuda_machine
-from tests.unit.launcher.plan.wheel_project import Project, make_wheel, names
 
 BUILDS = ("2.9.0+cpu", "2.9.0+cu126", "2.9.0+cu128", "2.9.0+cu130", "2.10.0+cu130")
 
