@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import select
 import signal
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from launcher.cli.watch import RunView, print_ending, watch
+from launcher.cli.command import Options
+from launcher.cli.watch import SIGNALS, RunView, print_ending, watch
 from launcher.journal.run_journal import Follower
-from launcher.run.supervisor.signal_inbox import SignalInbox
+from launcher.run.supervisor.signal_inbox import SignalInbox, held_back
 from runtime.file_lock import is_locked
 from runtime.kernel.processes import send_signal
 from runtime.state_dir import RunDir
@@ -133,13 +135,34 @@ class ThisMachine:
         self.end_fd = open_supervisor(self.run_dir)
 
 
-def place(supervisors: ForkServer, plan: LaunchPlan, run_dir: RunDir, lock_fd: int, *, quiet: bool) -> Place:
-    """Give the run away, and *lock_fd* with it."""
-    if plan.spec.cluster.kind == "local":
-        return ThisMachine(run_dir, supervisors.supervise(run_dir, lock_fd))
-    from launcher.cli.cluster_run import submit_run
+class StartedRun(NamedTuple):
+    """A run that has its supervisor, or stands in its cluster's queue."""
 
-    return submit_run(run_dir, lock_fd, plan, quiet=quiet)
+    place: Place
+    inbox: SignalInbox | None
+    """What the command receives for it; None: it leaves (`--detach`)."""
+
+    def watch(self, options: Options, *, tail: int | None = None) -> int:
+        """Show the run to its end, or print its id and leave. Returns the exit code of `launch`."""
+        if self.inbox is None:
+            print(self.place.run_dir.run_id)
+            return 0
+        return self.place.watch(self.inbox, quiet=options.quiet, tail=tail)
+
+
+def start_run(
+    supervisors: ForkServer, plan: LaunchPlan, create: Callable[[], tuple[RunDir, int]], options: Options
+) -> StartedRun:
+    """Have *create* write the run down, and give it and the lock of its supervisor away."""
+    with held_back(SIGNALS):
+        run_dir, lock_fd = create()
+        if plan.spec.cluster.kind == "local":
+            place: Place = ThisMachine(run_dir, supervisors.supervise(run_dir, lock_fd))
+        else:
+            from launcher.cli.cluster_run import submit_run
+
+            place = submit_run(run_dir, lock_fd, plan, quiet=options.quiet)
+        return StartedRun(place, None if options.detach else SignalInbox(SIGNALS))
 
 
 def place_of(record: RunRecord) -> Place:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from launcher.cli import render
 from launcher.cli.arguments import Talk
 from launcher.cli.command import Options
 from launcher.cli.prepare import build_image, start_local_server
-from launcher.cli.run_place import place
+from launcher.cli.run_place import start_run
 from launcher.cli.timings import Timings
-from launcher.cli.watch import SIGNALS
 from launcher.errors import ConfigError
 from launcher.run.compare.compare import Comparison, Difference, Verdict, compare
 from launcher.run.recover import recover_runs
 from launcher.run.rerun import plan_again
 from launcher.run.start.create_run import RunIdentity, create_run
 from launcher.run.start.fork_server import ForkServer
-from launcher.run.supervisor.signal_inbox import SignalInbox, held_back
 from launcher.tracking.record.find_runs import find_run
 from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.state_dir import StateDir, state_dir
@@ -51,16 +50,11 @@ def rerun_run(options: Options) -> int:
     with ForkServer() as supervisors:
         prepared = build_image(again.plan, state, Timings(), talk=Talk.of(options))
         identity = RunIdentity(name=options.name, command_line=("launch", *sys.argv[1:]), rerun_of=before.run_id)
-        with held_back(SIGNALS):
-            run_dir, lock_fd = create_run(again.plan, prepared.image.digest, state=state, identity=identity)
-            placed = place(supervisors, again.plan, run_dir, lock_fd, quiet=options.quiet)
-            inbox = None if options.detach else SignalInbox(SIGNALS)
+        create = partial(create_run, again.plan, prepared.image.digest, state=state, identity=identity)
+        started = start_run(supervisors, again.plan, create, options)
         recover_runs(state)
-    if inbox is None:
-        print(run_dir.run_id)
-        return 0
-    code = placed.watch(inbox, quiet=options.quiet)
-    return _compare_with(before, fold(run_dir), code, options)
+    code = started.watch(options)
+    return code if options.detach else _compare_with(before, fold(started.place.run_dir), code, options)
 
 
 def _find_record(reference: str, source: str | None, state: StateDir) -> RunRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 
 from launcher.cli.arguments import Talk
 from launcher.cli.command import Options
@@ -31,14 +32,12 @@ def _resume_run(record: RunRecord, state: StateDir, options: Options) -> int:
         hint = f"`launch rerun {record.run_id} {options.overrides[0]}` makes a new run of it"
         raise ConfigError(f"a run goes on as it was begun, without `{options.overrides[0]}`", hint=hint)
     from launcher.cli.prepare import build_image, start_local_server
-    from launcher.cli.run_place import place
+    from launcher.cli.run_place import start_run
     from launcher.cli.timings import Timings
-    from launcher.cli.watch import SIGNALS
     from launcher.plan.data_pin import changed_data, refuse_missing_inputs
     from launcher.run.rerun import recorded_plan
     from launcher.run.resume import refuse_another_image, refuse_to_resume, take_up_again
     from launcher.run.start.fork_server import ForkServer
-    from launcher.run.supervisor.signal_inbox import SignalInbox, held_back
 
     if record.job is not None:
         from launcher.cli.cluster_run import settled
@@ -57,11 +56,6 @@ def _resume_run(record: RunRecord, state: StateDir, options: Options) -> int:
     with ForkServer() as supervisors:
         prepared = build_image(plan, state, Timings(), talk=Talk.of(options))
         refuse_another_image(record, plan, prepared.image.digest)
-        with held_back(SIGNALS):
-            run_dir, lock_fd = take_up_again(record, command_line=("launch", *sys.argv[1:]))
-            placed = place(supervisors, plan, run_dir, lock_fd, quiet=options.quiet)
-            inbox = None if options.detach else SignalInbox(SIGNALS)
-    if inbox is None:
-        print(run_dir.run_id)
-        return 0
-    return placed.watch(inbox, quiet=options.quiet, tail=0)
+        take_up = partial(take_up_again, record, command_line=("launch", *sys.argv[1:]))
+        started = start_run(supervisors, plan, take_up, options)
+    return started.watch(options, tail=0)

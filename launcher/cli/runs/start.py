@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from launcher.cli.arguments import Request, Talk
@@ -17,28 +18,21 @@ def run_once(request: Request, options: Options, timings: Timings) -> int:
     with ForkServer() as supervisors:
         # Imported beside the server's own start.
         from launcher.cli.prepare import prepare
-        from launcher.cli.run_place import place
-        from launcher.cli.watch import SIGNALS
+        from launcher.cli.run_place import start_run
         from launcher.run.recover import recover_runs
         from launcher.run.start.create_run import RunIdentity, create_run
-        from launcher.run.supervisor.signal_inbox import SignalInbox, held_back
 
         may_wait = not options.no_wait
         prepared = prepare(request, timings, image=options.image, talk=Talk.of(options), may_wait=may_wait)
         command_line = ("launch", *sys.argv[1:])
         identity = RunIdentity(name=options.name, note=options.note, command_line=command_line, may_wait=may_wait)
         handed_over_at = time.time()
-        with held_back(SIGNALS):
-            run_dir, lock_fd = create_run(prepared.plan, prepared.image.digest, state=prepared.state, identity=identity)
-            placed = place(supervisors, prepared.plan, run_dir, lock_fd, quiet=options.quiet)
-            inbox = None if options.detach else SignalInbox(SIGNALS)
+        create = partial(create_run, prepared.plan, prepared.image.digest, state=prepared.state, identity=identity)
+        started = start_run(supervisors, prepared.plan, create, options)
         recover_runs(prepared.state)
-    if inbox is None:
-        print(run_dir.run_id)
-        return 0
-    code = placed.watch(inbox, quiet=options.quiet)
-    if options.timings:
-        _print_timings(run_dir.journal, timings, handed_over_at)
+    code = started.watch(options)
+    if options.timings and not options.detach:
+        _print_timings(started.place.run_dir.journal, timings, handed_over_at)
     return code
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from launcher.cli.arguments import Request, Talk
 from launcher.cli.command import Options
 from launcher.cli.sweep.own_process import Begun, start_process
 from launcher.cli.sweep.prepare import PreparedSweep, prepare_sweep
 from launcher.cli.sweep.sweep_place import SweepPlace
-from launcher.cli.sweep.trials_place import trials_place
 from launcher.cli.timings import Timings
 from launcher.cli.watch import SIGNALS
 from launcher.errors import ConfigError
@@ -23,11 +24,16 @@ from launcher.run.supervisor.signal_inbox import SignalInbox, held_back
 from launcher.sweep import description
 from launcher.sweep.description import SweepRequest
 from launcher.sweep.parent import SweepParent, new_parent, refuse_running, reopened_parent
+from launcher.sweep.policy import FailurePolicy
 from launcher.sweep.restore import restore
 from launcher.sweep.run_sweep import SweepRunner
 from launcher.sweep.trial_log import TrialLog, read_trials
 from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import RunDir, state_dir
+
+if TYPE_CHECKING:
+    from launcher.sweep.place import Place
+    from launcher.sweep.search.study import Study
 
 _REQUESTS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 """What the sweep's process is asked by."""
@@ -118,7 +124,7 @@ class _SweepProcess:
         study, settings = self.prepared.study(), self.prepared.settings
         known = read_trials(parent.run_dir.trials)
         log = TrialLog(parent.run_dir.trials)
-        with trials_place(self.prepared.spec.cluster, settings, study, parent, self.prepared.state, self.supervisors) as place:
+        with self._trials_place(parent, study) as place:
             sweeping = SweepRunner(
                 state=self.prepared.state,
                 sweep_id=parent.run_id,
@@ -140,6 +146,39 @@ class _SweepProcess:
             _draw(parent, sent=tracking is not None and tracking.artifacts)
         parent.close(end, settings, total=study.total or len(end.trials))
         return 0 if end.reason is Reason.COMPLETED else 1
+
+    @contextmanager
+    def _trials_place(self, parent: SweepParent, study: Study) -> Iterator[Place]:
+        """Where the trials go, for the body: to this machine, as there is room, or to a cluster's worker jobs. Nobody waits for a
+        trial afterwards."""
+        cluster, settings = self.prepared.spec.cluster, self.prepared.settings
+        ends_matter = study.learns or FailurePolicy.of(settings).has_an_end
+        if cluster.kind == "local":
+            from launcher.sweep.capacity import offer
+            from launcher.sweep.local_place import LocalPlace
+            from launcher.sweep.other_sweeps import OtherSweeps
+            from launcher.sweep.room import Room
+
+            others = OtherSweeps(self.prepared.state, parent.run_dir)
+            yield LocalPlace(Room(offer(), others, parallel=settings.parallel, ends_matter=ends_matter), self.supervisors)
+            return
+        from launcher.cluster.submission import engine_named
+        from launcher.cluster.trials.slots import ClusterSlots, number_of_jobs
+        from launcher.run.recover import recover
+
+        def supervise(run_dir: RunDir, lock_fd: int) -> None:
+            os.close(self.supervisors.supervise(run_dir, lock_fd))
+
+        slots = ClusterSlots(
+            parent.run_dir,
+            engine_named(cluster.kind),
+            limit=number_of_jobs(cluster, settings),
+            ends_matter=ends_matter,
+            tell=parent.message,
+            send=lambda run_dir: recover(run_dir, start=supervise),
+        )
+        with closing(slots):
+            yield slots
 
 
 def _draw(parent: SweepParent, *, sent: bool) -> None:
