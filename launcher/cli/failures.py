@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,12 @@ from contextlib import contextmanager
 
 from launcher.errors import LaunchError
 from runtime.errors import RuntimeFailure
+
+_MACHINE_ERRORS = (
+    *(errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ELOOP, errno.EMFILE, errno.ENAMETOOLONG, errno.ENFILE),
+    *(errno.ENOMEM, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS),
+)
+"""What the machine refuses, and no bug of ours."""
 
 
 class Exit:
@@ -50,8 +57,6 @@ def _show(error: LaunchError | RuntimeFailure, exit_code: int, *, debug: bool) -
 
 def _show_os_error(error: OSError, *, debug: bool) -> int:
     """The machine refused something we did not foresee: full disk, permission, a name that is too long."""
-    import errno
-
     from launcher.cli.render import print_error
 
     if debug:
@@ -88,13 +93,3 @@ def _has_lost_its_directory() -> bool:
     except FileNotFoundError:
         return True
     return False
-
-
-def _machine_errors() -> frozenset[int]:
-    import errno
-
-    refusals = "EACCES EDQUOT EFBIG EIO ELOOP EMFILE ENAMETOOLONG ENFILE ENOMEM ENOSPC ENOTDIR EPERM EROFS"
-    return frozenset(getattr(errno, name) for name in refusals.split())
-
-
-_MACHINE_ERRORS = _machine_errors()
