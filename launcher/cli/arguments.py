@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 from launcher.cli.command import Argument, Options, switch
 from launcher.errors import ConfigError
@@ -66,8 +66,7 @@ class Talk(Enum):
         return cls.VERBOSE if options.verbose else cls.NORMAL
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What names an experiment on a command line."""
 
     overrides: tuple[str, ...]
