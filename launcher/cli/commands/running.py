@@ -8,7 +8,6 @@ from launcher.cli.arguments import ANY_RUNS, EXPERIMENT, IN_IMAGE, JSON, NODE, Q
 from launcher.cli.command import Argument, Command, Options, switch
 from launcher.errors import ConfigError
 
-_INTERVAL = Argument("--interval", type=float, default=1.0, metavar="SECONDS", help="between two looks (1)")
 _IN_CONTAINER = (
     Argument("-u", "--user", metavar="USER[:GROUP]", help="as this user of the container: a name or a number"),
     Argument(
@@ -137,7 +136,7 @@ def top(options: Options) -> int:
     ANY_RUNS,
     switch("--once", help="one look"),
     switch("--json", help="one JSON object a run and look on stdout"),
-    _INTERVAL,
+    Argument("--interval", type=float, default=1.0, metavar="SECONDS", help="between two looks (1)"),
     usage="[RUN ...] [--once] [--json] [--interval SECONDS]",
 )
 def stats(options: Options) -> int:
