@@ -17,7 +17,9 @@ def move_device(name: str, *, netns_fd: int, inside_name: str) -> None:
     """Move the device *name* of this network namespace into *netns_fd*, where it is called *inside_name* and is up. Raises
     NetworkError; then it is where it was."""
     if not 0 < len(os.fsencode(inside_name)) <= LONGEST_NAME or "/" in inside_name or inside_name in (".", ".."):
-        raise NetworkError(f"`{inside_name}` is no name for a network device", hint=f"at most {LONGEST_NAME} bytes, without `/`")
+        raise NetworkError(
+            f"`{inside_name}` is not a name for a network device", hint=f"at most {LONGEST_NAME} bytes, without `/`"
+        )
     with inside(netns_fd):
         there = Links()
     with Links() as here, there:

@@ -72,7 +72,7 @@ def parse(text: str) -> PublishedPort:
         try:
             address = str(ip_address(address))
         except ValueError:
-            raise ValueError(f"`{address}` is no address of a machine: {_WRITE}") from None
+            raise ValueError(f"`{address}` is not an address of a machine: {_WRITE}") from None
     outside, colon, inside = ports.rpartition(":")
     if "-" in ports:
         raise ValueError("ranges of ports are not supported: name each port")
@@ -82,7 +82,7 @@ def parse(text: str) -> PublishedPort:
 
 def _port(text: str, *, lowest: int) -> int:
     if not text.isdecimal() or not lowest <= int(text) <= 65535:
-        raise ValueError(f"`{text}` is no port: {_WRITE}")
+        raise ValueError(f"`{text}` is not a port: {_WRITE}")
     return int(text)
 
 

@@ -63,7 +63,7 @@ def remove_leftovers() -> None:
     network is in use. Raises RuntimeFailure."""
     if os.geteuid() != 0 or not any(_may_be_unused(name) for name in _interfaces() if bridge.is_bridge(name)):
         return
-    with bridge.explaining("removing networks that nobody uses"), bridge.locked_host():
+    with bridge.explaining("removing unused networks"), bridge.locked_host():
         unused = [network for network in read_networks() if not network.ports]
         if unused:
             with _open_rtnetlink() as route:

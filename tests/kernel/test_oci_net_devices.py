@@ -56,7 +56,7 @@ def test_a_device_is_inside_with_its_address_and_mtu_under_the_wanted_name(tmp_p
     ("devices", "words"),
     [
         pytest.param({"DEVICE": {"name": "lo"}}, "has a network device `lo` already", id="a name that is taken inside"),
-        pytest.param({"DEVICE": {"name": "a/b"}}, "no name for a network device", id="a name that is none"),
+        pytest.param({"DEVICE": {"name": "a/b"}}, "not a name for a network device", id="a name that is none"),
         pytest.param({"nowhere0": {}}, "there is no network device `nowhere0`", id="a device that is not there"),
     ],
 )

@@ -220,7 +220,7 @@ def _node(fields: Fields) -> Node:
         raise BadContent(f"`{fields.where}.permissions` is made of `r`, `w` and `m`, or is `none`: {permissions!r:.40}")
     kind = fields.text("type") or None
     if kind not in (None, "b", "c", "u", "p"):
-        raise BadContent(f"`{fields.where}.type` is none of `b`, `c`, `u`, `p`: {kind!r:.40}")
+        raise BadContent(f"`{fields.where}.type` is not one of `b`, `c`, `u`, `p`: {kind!r:.40}")
     return Node(
         path=fields.required_text("path"),
         host_path=fields.text("hostPath") or None,
@@ -248,7 +248,7 @@ def _hook(fields: Fields) -> Hook:
     _only(fields, ("hookName", "path", "args", "env", "timeout"))
     name = fields.required_text("hookName")
     if name not in HOOK_NAMES:
-        raise BadContent(f"`{fields.where}.hookName` is none of {', '.join(HOOK_NAMES)}: {name!r:.40}")
+        raise BadContent(f"`{fields.where}.hookName` is not one of {', '.join(HOOK_NAMES)}: {name!r:.40}")
     return Hook(name, fields.required_text("path"), fields.texts("args"), _env(fields), fields.integer("timeout"))
 
 

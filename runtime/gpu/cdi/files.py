@@ -94,7 +94,7 @@ def _content(path: Path) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise BadContent("it is no regular file")
+            raise BadContent("it is not a regular file")
         return file.read(_MOST_BYTES + 1)
 
 

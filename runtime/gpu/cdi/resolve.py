@@ -111,7 +111,7 @@ def _node(node: Node) -> DeviceNode:
         raise GpuError(f"device node `{source}`: {os.strerror(error.errno or 0)}") from None
     kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b", stat.S_IFIFO: "p"}.get(stat.S_IFMT(found.st_mode))
     if kind is None:
-        raise GpuError(f"`{source}` is no device node")
+        raise GpuError(f"`{source}` is not a device node")
     if kind == "p":
         raise GpuError(f"`{source}` is a named pipe, which is not supported as a device")
     if node.type is not None and ("c" if node.type == "u" else node.type) != kind:
@@ -136,9 +136,9 @@ def _mount(mount: Mount) -> HostFile | DeviceNode:
         raise GpuError(f"`{mount.host_path}`: {os.strerror(error.errno or 0)}") from None
     target = mount.container_path
     if not target.strip("/") or not target.startswith("/") or ".." in target.split("/") or target.startswith(("/proc/", "/sys/")):
-        raise GpuError(f"`{target}` is no place for a mount")
+        raise GpuError(f"`{target}` is not a place for a mount")
     if target.startswith("/dev/"):
         if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
-            raise GpuError(f"only device nodes can be mounted below /dev, and `{mount.host_path}` is none")
+            raise GpuError(f"only device nodes can be mounted below /dev, and `{mount.host_path}` is not one")
         return DeviceNode(Path(mount.host_path), target)
     return HostFile(Path(mount.host_path), target, readonly="ro" in mount.options)

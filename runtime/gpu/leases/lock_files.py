@@ -181,7 +181,7 @@ def _open(path: Path, access: int) -> int:
         ) from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise GpuError(f"`{path}` is in the place of a lease file and is no regular file", hint="remove it")
+        raise GpuError(f"`{path}` is in the place of a lease file and is not a regular file", hint="remove it")
     return fd
 
 

@@ -159,7 +159,7 @@ def _sockets(root: Path) -> tuple[list[HostFile], list[str]]:
         if _answers(source):
             alive.append(HostFile(source, path, readonly=False))
         else:
-            notes.append(f"`{source}` is left out: nobody answers there")
+            notes.append(f"`{source}` is left out: no daemon answers there")
     return alive, notes
 
 

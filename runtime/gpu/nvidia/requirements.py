@@ -101,7 +101,7 @@ def _term(word: str, has: Has) -> bool:
         raise ValueError(f"`{word}` is not a requirement")
     name, sign, wanted = found[1].lower(), found[2], found[3]
     if name not in _NAMES:
-        raise ValueError(f"`{name}` is none of {', '.join(_NAMES)}")
+        raise ValueError(f"`{name}` is not one of {', '.join(_NAMES)}")
     if name == "brand":
         if sign not in ("=", "!="):
             raise ValueError(f"`{word}`: a brand is equal or not")

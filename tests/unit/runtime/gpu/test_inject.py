@@ -92,7 +92,7 @@ def test_a_daemons_socket_comes_only_while_somebody_answers(tmp_path: Path, monk
     box.sockets["persistenced"].close()
     dead = edits(box, box.uuids[0])
     assert not [one.target for one in dead.mounts if "persistenced/" in one.target]
-    assert "nobody answers" in dead.notes[0]
+    assert "no daemon answers" in dead.notes[0]
 
 
 def test_a_slice_gets_its_gpus_node_and_the_two_of_its_capabilities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

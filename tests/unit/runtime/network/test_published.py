@@ -31,16 +31,16 @@ def test_ports_are_written_as_docker_has_them(text, port):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "is no port"),
-        ("http", "`http` is no port"),
-        ("80:", "is no port"),
-        ("8080:0", "`0` is no port"),
-        ("70000:80", "`70000` is no port"),
+        ("", "is not a port"),
+        ("http", "`http` is not a port"),
+        ("80:", "is not a port"),
+        ("8080:0", "`0` is not a port"),
+        ("70000:80", "`70000` is not a port"),
         ("8080:80/sctp", "only TCP and UDP ports can be published, not `sctp`"),
         ("8080:80/", "not ``"),
         ("8000-8010:80", "ranges"),
-        ("myhost:8080:80", "`myhost` is no address"),
-        ("[::g]:1:2", "is no address"),
+        ("myhost:8080:80", "`myhost` is not an address"),
+        ("[::g]:1:2", "is not an address"),
     ],
 )
 def test_what_is_no_port_is_said_to_be_none(text, words):

@@ -99,14 +99,14 @@ def test_a_node_is_the_hosts_own_and_numbers_that_differ_are_told(directories: l
     ("device", "words"),
     [
         pytest.param({"deviceNodes": [{"path": "/dev/nope"}]}, "No such file", id="no such node"),
-        pytest.param({"deviceNodes": [{"path": "/dev/x", "hostPath": "/dev/stdin"}]}, "no device node", id="a link"),
+        pytest.param({"deviceNodes": [{"path": "/dev/x", "hostPath": "/dev/stdin"}]}, "not a device node", id="a link"),
         pytest.param({"deviceNodes": [{"path": "/dev/null", "type": "b"}]}, "of type `c`", id="another type"),
         pytest.param({"deviceNodes": [{"path": "/etc/x", "hostPath": "/dev/null"}]}, "below /dev", id="outside of /dev"),
         pytest.param({"mounts": [{"hostPath": "/nope", "containerPath": "/x"}]}, "No such file", id="no such file"),
         pytest.param({"mounts": [{"hostPath": "/etc", "containerPath": "/x", "type": "tmpfs"}]}, "of type `tmpfs`", id="tmpfs"),
         pytest.param({"mounts": [{"hostPath": "/etc", "containerPath": "/x", "options": ["sync"]}]}, "`sync`", id="option"),
-        pytest.param({"mounts": [{"hostPath": "/etc", "containerPath": "/../x"}]}, "no place", id="a way out"),
-        pytest.param({"mounts": [{"hostPath": "/etc", "containerPath": "/proc/x"}]}, "no place", id="into /proc"),
+        pytest.param({"mounts": [{"hostPath": "/etc", "containerPath": "/../x"}]}, "not a place", id="a way out"),
+        pytest.param({"mounts": [{"hostPath": "/etc", "containerPath": "/proc/x"}]}, "not a place", id="into /proc"),
         pytest.param(
             {"netDevices": [{"hostInterfaceName": "e", "name": "n"}]}, "network interface `e`", id="a network interface"
         ),
@@ -177,8 +177,8 @@ def _pipe(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "make", "words"),
     [
-        pytest.param("a.json", _pipe, "it is no regular file", id="a pipe that nobody writes to"),
-        pytest.param("a.json", lambda path: path.symlink_to("/dev/zero"), "it is no regular file", id="a link to zeros"),
+        pytest.param("a.json", _pipe, "it is not a regular file", id="a pipe that nobody writes to"),
+        pytest.param("a.json", lambda path: path.symlink_to("/dev/zero"), "it is not a regular file", id="a link to zeros"),
         pytest.param("a.json", lambda path: path.write_text("[" * 100_000), "it is nested too deeply", id="JSON without end"),
         pytest.param("a.yaml", lambda path: path.write_text("[" * 5_000), "it is nested too deeply", id="YAML without end"),
         pytest.param("a.yaml", lambda path: path.write_text("kind: 2020-13-45"), "it is not YAML", id="a day that there is not"),

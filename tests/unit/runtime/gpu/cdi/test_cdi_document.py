@@ -63,7 +63,7 @@ def test_every_field_is_read() -> None:
         pytest.param(document({"deviceNodes": [{"path": "/dev/a", "type": "q"}]}), "type", id="type of a node"),
         pytest.param(document({"deviceNodes": [{"path": "/dev/a", "fileMode": "0666"}]}), "integer", id="mode as a text"),
         pytest.param(document({"mounts": [{"hostPath": "/a"}]}), "containerPath` is missing", id="mount without a target"),
-        pytest.param(document({"hooks": [{"hookName": "later", "path": "/x"}]}), "none of prestart", id="name of a hook"),
+        pytest.param(document({"hooks": [{"hookName": "later", "path": "/x"}]}), "not one of prestart", id="name of a hook"),
         pytest.param(document({"additionalGids": [-1]}), "group", id="negative group"),
         pytest.param(document({"intelRdt": {"closID": "../x"}}), "closID", id="class of service with a slash"),
         pytest.param([], "not an object", id="a list"),
