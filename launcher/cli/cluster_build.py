@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
 
 from launcher.cli import render
-from launcher.cluster.build_events import EventReader, replay, steps_of
-from launcher.cluster.build_submission import SubmittedBuild, submitted_build
-from launcher.cluster.engine import JobPhase, JobStatus
-from launcher.cluster.slurm.question_pace import QuestionPace
+from launcher.cluster.build_job import EventReader
+from launcher.cluster.build_submission import SubmittedBuild, submit_build
+from launcher.cluster.engine import JobPhase, JobStatus, PollPace
 from launcher.errors import ConfigError, LaunchError
 from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.cache_key import plan_key
 from runtime.build.observer import BuildObserver, NullObserver
-from runtime.errors import BuildError
 from runtime.state_dir import StateDir
 from runtime.store.store import Store
 
@@ -33,7 +30,7 @@ def build_in_job(plan: LaunchPlan, state: StateDir, *, observer: BuildObserver |
     store, key = Store(state.store), plan_key(plan.build)
     if store.find_image(key) is not None:
         return
-    with submitted_build(plan, state) as build:
+    with submit_build(plan, state) as build:
         if observer is not None:
             render.say(f"the image is built by {build.engine.name} job {build.job}")
         _watch(build, plan, observer or NullObserver())
@@ -45,32 +42,23 @@ def build_in_job(plan: LaunchPlan, state: StateDir, *, observer: BuildObserver |
 
 
 def _watch(build: SubmittedBuild, plan: LaunchPlan, observer: BuildObserver) -> None:
-    steps, reader, poll = steps_of(plan.build), EventReader(build.events), _JobPoll(build)
-    while True:
-        for event in reader.new():
-            if event["event"] == "finished":
-                return
-            if event["event"] == "failed":
-                raise _failure(event)
-            replay(event, steps, observer)
+    reader, poll = EventReader(build.events, plan.build), _JobPoll(build)
+    while not reader.replay(observer):
         status = poll.status()
         if status is not None and status.is_over:
-            _last_words(build, reader, status)
+            _last_words(build, reader, observer, status)
             return
         if status is not None and status.phase is JobPhase.PENDING and status.why and not isinstance(observer, NullObserver):
             poll.tell(f"{render.styled('waiting', 'yellow')}: the build's job {build.job}: {status.why}")
         time.sleep(_LOOK_S)
 
 
-def _last_words(build: SubmittedBuild, reader: EventReader, status: JobStatus) -> None:
+def _last_words(build: SubmittedBuild, reader: EventReader, observer: BuildObserver, status: JobStatus) -> None:
     """The job is over: what it wrote last may still be on its way. Raises LaunchError when it wrote nothing."""
     deadline = time.monotonic() + _LAST_WORDS_WITHIN_S
     while time.monotonic() < deadline:
-        for event in reader.new():
-            if event["event"] == "finished":
-                return
-            if event["event"] == "failed":
-                raise _failure(event)
+        if reader.replay(observer):
+            return
         time.sleep(_LOOK_S)
     ended = "is over" if status.end is None else f"ended: {status.end}"
     raise LaunchError(f"{build.engine.name} job {build.job}, which was to build the image, {ended}", hint=_log_words(build))
@@ -84,18 +72,12 @@ def _log_words(build: SubmittedBuild) -> str:
     return "it said: " + " / ".join(lines) if lines else f"it said nothing (`{build.log}`)"
 
 
-def _failure(event: dict[str, Any]) -> LaunchError | BuildError:
-    if event["error"] == ConfigError.__name__:
-        return ConfigError(event["message"], hint=event["hint"])
-    return BuildError(event["message"], hint=event["hint"])
-
-
 class _JobPoll:
     """How the job stands, asked seldom. Silence is asked again."""
 
     def __init__(self, build: SubmittedBuild) -> None:
         self._build = build
-        self._pace = QuestionPace()
+        self._pace = PollPace()
         self._told: str | None = None
 
     def status(self) -> JobStatus | None:
@@ -106,7 +88,7 @@ class _JobPoll:
         except LaunchError as error:
             self.tell(error.message)
             found = None
-        self._pace.asked()
+        self._pace.note_poll()
         return found
 
     def tell(self, words: str) -> None:

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 
 from launcher.cli import render
 from launcher.cli.watch import RunView, print_ending, watch
-from launcher.cluster.engine import JobPhase, JobStatus
-from launcher.cluster.placement.reconcile import settle, submitted_runs
-from launcher.cluster.slurm.question_pace import QuestionPace
+from launcher.cluster.engine import JobPhase, JobStatus, PollPace
+from launcher.cluster.placement.reconcile import reconcile, submitted_runs
 from launcher.cluster.submission import engine_named, submit
-from launcher.cluster.trials.exchange import ask
-from launcher.cluster.trials.line import sweeps_in_line
+from launcher.cluster.trials.exchange import request
+from launcher.cluster.trials.worker_pool import pending_workers
 from launcher.errors import LaunchError
 from launcher.journal.run_journal import Follower, read_state
 from launcher.journal.run_state import Job
@@ -50,7 +49,7 @@ class OnCluster:
         self._files = (run_dir.journal, run_dir.output_index)
         self._sizes: tuple[int, ...] = ()
         self._silent_since = time.monotonic()
-        self._pace = QuestionPace()
+        self._pace = PollPace()
         self._last_words: str | None = None
         self._quiet = quiet
 
@@ -81,10 +80,10 @@ class OnCluster:
         if job is None:
             return
         if job.is_workers:
-            ask(self.run_dir, signum)
+            request(self.run_dir, signum)
         else:
             engine_named(job.engine).signal(job.job, signum)
-        settle({self.run_dir.run_id: (self.run_dir, job)})
+        reconcile({self.run_dir.run_id: (self.run_dir, job)})
 
     def watch(self, inbox: SignalInbox, *, quiet: bool = False, tail: int | None = None) -> int:
         self._quiet = quiet
@@ -97,11 +96,11 @@ class OnCluster:
         if job is None or not self._pace.is_due():
             return
         try:
-            status = settle({self.run_dir.run_id: (self.run_dir, job)}).get(self.run_dir.run_id)
+            status = reconcile({self.run_dir.run_id: (self.run_dir, job)}).get(self.run_dir.run_id)
             self._say(None if status is None else waiting_words(job, status))
         except LaunchError as error:
             self._say(error.message)
-        self._pace.asked()
+        self._pace.note_poll()
 
     def _say(self, words: str | None) -> None:
         if words is not None and words != self._last_words and not self._quiet:
@@ -134,8 +133,8 @@ def settle_all(state: StateDir) -> dict[str, str]:
     is told of, and hides no run."""
     runs = submitted_runs(state)
     try:
-        going_on = settle(runs)
-        sweeps = sweeps_in_line(state)
+        going_on = reconcile(runs)
+        sweeps = pending_workers(state)
     except LaunchError as error:
         render.warn(f"how the runs on the cluster stand is not known: {error.message}")
         return {}
@@ -148,7 +147,7 @@ def settled(record: RunRecord) -> RunRecord:
     job = read_state(record.run_dir.journal).job
     if job is None:
         return record
-    settle({record.run_id: (record.run_dir, job)})
+    reconcile({record.run_id: (record.run_dir, job)})
     return fold(record.run_dir) or record
 
 

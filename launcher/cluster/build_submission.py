@@ -1,4 +1,4 @@
-"""An image that is to be built by a job: the job's script, and the directory through which it is told and tells.
+"""An image that is to be built by a job: the job's script, and the directory through which both sides speak.
 
 `LAUNCH_HOME/cache/builds/ID/` has the plan, the events and the job's log; the command that asked for the build removes it, unless
 the log holds something.
@@ -29,7 +29,7 @@ _KEPT_S = 7 * 86_400.0
 _ABOUT_GPUS = {"gpus", "gpus-per-node", "gpus-per-socket", "gpus-per-task", "gpu-bind", "gpu-freq", "tres-per-task"}
 _ABOUT_RUNS = {"exclusive", "cpus-per-gpu", "mem-per-gpu", "switches", "contiguous", "distribution"}
 _OF_ITS_PARTITION = {"constraint", "prefer", "nodelist", "nodefile", "exclude", "reservation", "mem", "mem-per-cpu"}
-"""What is said of nodes of the run's partition, and another one need not have."""
+"""What a person asks of nodes of the run's partition, and those of another one need not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ def _for_building(plan: LaunchPlan) -> LaunchPlan:
 
 @contextmanager
 def submitted_build(plan: LaunchPlan, state: StateDir) -> Iterator[SubmittedBuild]:
-    """Put a job in the line that builds the image of *plan*. Where the body fails, by Ctrl-C too, the job is cancelled."""
-    _forget_old_ones(state.cache / "builds")
+    """Submit a job that builds the image of *plan*. Where the body fails, by Ctrl-C too, the job is cancelled."""
+    _remove_old_builds(state.cache / "builds")
     directory = state.cache / "builds" / os.urandom(6).hex()
     directory.mkdir(mode=0o700, parents=True)
     (directory / PLAN).write_text(json.dumps(to_document(plan)), encoding="utf-8")
@@ -87,8 +87,8 @@ def submitted_build(plan: LaunchPlan, state: StateDir) -> Iterator[SubmittedBuil
             _remove(directory)
 
 
-def _forget_old_ones(builds: Path) -> None:
-    """Logs that somebody has had a week to read, and what killed commands left. By nothing but their age: another command may be
+def _remove_old_builds(builds: Path) -> None:
+    """Logs that a person has had a week to read, and what killed commands left. By nothing but their age: another command may be
     about to fill a directory that is empty, or be removing it as we do."""
     for directory in builds.iterdir() if builds.exists() else ():
         with suppress(FileNotFoundError):

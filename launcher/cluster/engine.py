@@ -1,4 +1,4 @@
-"""What a cluster's engine must be able to do, and how it tells of a job. Slurm's is `slurm.py`.
+"""What a cluster's engine must be able to do, what it says of a job, and how often it is polled. Slurm's is `slurm.py`.
 
 An engine places one supervisor on one node and is asked about it; all else of a run (journal, logs, record) is that of a run on
 this machine, in a directory that both machines see. Another engine (Kubernetes, Ray) is another class with these methods, and a
@@ -8,10 +8,14 @@ program for its nodes that does what `job.py` does.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 10.0
+_GROWTH = 1.5
 
 
 class JobPhase(StrEnum):
@@ -32,7 +36,7 @@ class JobEnd(StrEnum):
     NODE_FAILED = "node failed"
     PREEMPTED = "preempted"
     UNKNOWN = "unknown"
-    """The engine has forgotten the job: it is over, and nobody says how."""
+    """The engine has forgotten the job: it is over, and how is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class Engine(Protocol):
         ...
 
     def poll(self, jobs: Iterable[str]) -> Mapping[str, JobStatus]:
-        """How each of *jobs* stands; one that nobody knows any more has ended, `JobEnd.UNKNOWN`."""
+        """How each of *jobs* stands; one that the engine has forgotten has ended, `JobEnd.UNKNOWN`."""
         ...
 
     def signal(self, job: str, signum: signal.Signals) -> None:
@@ -80,3 +84,29 @@ class Engine(Protocol):
     def requeue(self, job: str) -> None:
         """Put *job*, which runs, in the queue again; what runs of it is ended."""
         ...
+
+
+class PollPace:
+    """When to poll an engine again, whose controller has thousands of jobs to answer for: after a second at first, then each time
+    after half as long again, up to ten."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._pause_s = _SHORTEST_PAUSE_S
+        self._due_at = clock() + _SHORTEST_PAUSE_S
+
+    def is_due(self) -> bool:
+        return self._clock() >= self._due_at
+
+    def note_poll(self) -> None:
+        """The engine was polled, whether it answered or not."""
+        self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * _GROWTH)
+        self._due_at = self._clock() + self._pause_s
+
+    def restart(self) -> None:
+        """Something has happened of which the engine will know in a moment: from here on as at first."""
+        self._pause_s, self._due_at = _SHORTEST_PAUSE_S, self._clock() + _SHORTEST_PAUSE_S
+
+    def make_due(self) -> None:
+        """The next poll is due, and the pauses after it are as at first."""
+        self._pause_s, self._due_at = _SHORTEST_PAUSE_S, 0.0

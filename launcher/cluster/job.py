@@ -15,13 +15,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from launcher.cluster.placement.quarantine import remove_superseded
-from launcher.cluster.placement.requeue_check import close_or_leave
-from launcher.cluster.placement.stale_placements import predecessors, succeed
-from launcher.cluster.placement.watchdog import fork_witness
+from launcher.cluster.placement.requeue_check import close_or_requeue
+from launcher.cluster.placement.stale_placements import take_ownership
+from launcher.cluster.placement.watchdog import fork_watchdog
 from launcher.cluster.slurm.own_job import own_job, this_node
-from launcher.journal import journal, superseded
+from launcher.journal import journal as signed_journal
+from launcher.journal import superseded
+from launcher.journal.events import Placed
 from launcher.journal.run_journal import Journal, read_state
-from launcher.journal.submitted import job_of
 from launcher.run import active
 from launcher.run.supervisor import supervisor
 from launcher.run.supervisor.attempt import Attempt
@@ -39,24 +40,23 @@ _LOOK_S = 0.02
 _LOCK_WITHIN_S = 60.0
 
 
-def main(run_dir: RunDir, *, close: Callable[[RunDir, Journal, Attempt], None] = close_or_leave) -> NoReturn:
+def main(run_dir: RunDir, *, close: Callable[[RunDir, Journal, Attempt], None] = close_or_requeue) -> NoReturn:
     """*close* writes the last word of this placement."""
     own = own_job()
-    job, placement = own.job, own.placement
-    if not _is_ours(run_dir, job):
+    if not _is_ours(run_dir, own.job):
         _leave("the run has ended, or was never submitted; nothing is done")
-    journal.sign_as(placement)
-    _place(run_dir, job, placement)
-    superseded.watch(run_dir.journal, placement)
-    fork_witness(run_dir, placement)  # before there is a lock that it would hold, too
+    signed_journal.sign_as(own.placement)
+    _place(run_dir, own.job, own.placement)
+    superseded.watch(run_dir.journal, own.placement)
+    fork_watchdog(run_dir, own.placement)  # before there is a lock that it would hold, too
     _take_lock(run_dir)
-    supervisor.main(run_dir, token=placement, joining=_join, close=close, last=lambda: _leave_the_rest(run_dir))
+    supervisor.main(run_dir, token=own.placement, joining=_join, close=close, last=lambda: _tidy_up(run_dir))
 
 
 def _join(run: Run, number: int) -> AbstractContextManager[Peers]:
-    from launcher.cluster.nodes.peers import joined
+    from launcher.cluster.nodes.peers import bring_up_peers
 
-    return joined(run, number)
+    return bring_up_peers(run, number)
 
 
 def _is_ours(run_dir: RunDir, job: str) -> bool:
@@ -64,31 +64,33 @@ def _is_ours(run_dir: RunDir, job: str) -> bool:
     it by now, whoever holds the lock."""
     while True:
         submitting = is_locked(run_dir.supervisor_lock)
-        found = job_of(journal.read(run_dir.journal))
-        if found is not None:
-            return found.job == job
+        submitted = read_state(run_dir.journal).job
+        if submitted is not None:
+            return submitted.job == job
         if not submitting:
             return False
         time.sleep(_LOOK_S)
 
 
 def _place(run_dir: RunDir, job: str, placement: str) -> None:
-    """Take the run over from whoever had it: nobody, the first time."""
-    events = journal.read(run_dir.journal)
-    earlier = predecessors(events)
+    """Take the run over from the placement that had it, if there was one."""
+    journal = Journal(run_dir.journal, placement)
+    before = journal.read()
+    reopens = bool(before.placements and before.placements[-1].is_open)
+    pid = os.getpid()
     journal.append(
-        run_dir.journal,
-        "placed",
-        host=socket.gethostname(),
-        node=this_node(),
-        job=job,
-        attempt=read_state(run_dir.journal).next_attempt + bool(earlier and earlier[-1].is_open),
-        pid=os.getpid(),
-        pid_started=process_started(os.getpid()),
+        Placed(
+            job=job,
+            host=socket.gethostname(),
+            node=this_node(),
+            attempt=before.next_attempt + reopens,
+            pid=pid,
+            pid_started=process_started(pid),
+        )
     )
-    if superseded.Watch(run_dir.journal, placement).is_superseded():
+    if journal.read().placement != placement:
         _leave("the job has begun again elsewhere; nothing is done")
-    succeed(run_dir, earlier)
+    take_ownership(run_dir, journal, before)
 
 
 def _take_lock(run_dir: RunDir) -> None:
@@ -111,11 +113,11 @@ def _leave(why: str) -> NoReturn:
     sys.exit(0)
 
 
-def _leave_the_rest(run_dir: RunDir) -> None:
+def _tidy_up(run_dir: RunDir) -> None:
     """A node need not reach MLflow: the next command on a machine that does, sends what is missing (`run.recover`)."""
     from launcher.tracking.sync import is_synced
 
-    if job_of(journal.read(run_dir.journal)) is None:
+    if read_state(run_dir.journal).job is None:
         remove_superseded(run_dir)
     if not is_synced(run_dir):
         active.mark_again(run_dir)

@@ -1,4 +1,4 @@
-"""A run of which everything but its place is settled, put in a cluster's line."""
+"""A run of which everything but its place is decided, put in a cluster's queue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from launcher.cluster.engine import Engine
 from launcher.cluster.slurm.sbatch_script import job_script
 from launcher.cluster.slurm.slurm import Slurm
 from launcher.errors import LaunchError
-from launcher.journal import journal
+from launcher.journal.events import Finished, Submitted
+from launcher.journal.run_journal import Journal
 from launcher.journal.status import Reason
 from launcher.plan.cluster_request import shards
 from launcher.plan.launch_plan import LaunchPlan
@@ -43,13 +44,13 @@ def submit(run_dir: RunDir, lock_fd: int, plan: LaunchPlan) -> str:
 
     A run that no cluster takes ends here, with the reason in its record.
     """
+    journal = Journal(run_dir.journal)
     try:
         engine = engine_named(plan.spec.cluster.kind)
         job = engine.submit(script_of(plan, run_dir))
-        journal.append(run_dir.journal, "submitted", engine=engine.name, job=job)
+        journal.append(Submitted(engine.name, job))
     except LaunchError as error:
-        reason = str(Reason.LAUNCHER)
-        journal.append(run_dir.journal, "finished", reason=reason, exit_code=125, signal=None, message=error.message)
+        journal.append(Finished(str(Reason.LAUNCHER), 125, message=error.message))
         if plan.spec.tracking is None:
             active.unmark(run_dir)
         raise

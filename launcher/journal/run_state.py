@@ -170,6 +170,10 @@ class RunState:
         submitted = self._submitted
         return None if submitted is None or self.is_over else Job(submitted.engine, submitted.job, submitted.worker)
 
+    def placement_of(self, token: str | None) -> Placement | None:
+        """The last one of that name: a node has one for each attempt."""
+        return next((placement for placement in reversed(self.placements) if placement.token == token), None)
+
     @property
     def phase(self) -> str:
         """Where the run is, by the name of the event that led there: `queued`, `started`, `stopping`, ..., or `paused`."""

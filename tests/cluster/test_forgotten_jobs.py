@@ -36,7 +36,7 @@ def ended_unseen(launch: Launch, bed: SlurmBed) -> dict[str, object]:
 def test_without_accounts_a_forgotten_job_is_lost(launch, slurm):
     record = ended_unseen(launch, slurm)
     assert ("lost", 125) == (record["reason"], record["exit_code"])
-    assert f"slurm job {record['job']} is over, and nobody knows how it ended" in str(record["message"])
+    assert f"slurm job {record['job']} is over, and it is not known how it ended" in str(record["message"])
 
 
 @pytest.mark.requires("slurmdbd")

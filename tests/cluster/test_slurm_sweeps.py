@@ -13,7 +13,7 @@ import pytest
 from launch_command import Launch, write_project
 from waiting import eventually
 
-from launcher.cluster.trials.exchange import ask
+from launcher.cluster.trials.exchange import request
 from runtime.state_dir import RunDir
 
 pytestmark = pytest.mark.requires("root", "slurm", "overlayfs")
@@ -207,7 +207,7 @@ def test_a_worker_that_was_killed_alone_leaves_nothing_and_its_trial_runs_again(
 @pytest.mark.requires("patience")
 def test_a_sweep_whose_jobs_ended_before_they_began_goes_on_once_they_can(sweeps, slurm):
     sweep = sweeps.begin("params.lr=1,2,3", "cluster.jobs=3", "cluster.sbatch.begin=now+1hour")
-    for job in eventually(lambda: jobs if len(jobs := slurm.jobs()) == 3 else [], "three jobs in line"):
+    for job in eventually(lambda: jobs if len(jobs := slurm.jobs()) == 3 else [], "three pending jobs"):
         slurm.ask("scancel", job)
     sweeps("wait", sweep, check=None)
     assert "3 worker jobs in a row ended before they began" in sweeps.record(sweep)["message"]
@@ -219,12 +219,12 @@ def test_a_sweep_whose_jobs_ended_before_they_began_goes_on_once_they_can(sweeps
 def test_a_controller_that_is_away_at_ctrl_c_ends_no_trial_and_leaves_no_job(sweeps, slurm):
     sweep = sweeps.begin("params.lr=1,2,3,4", "params.steps=2400", "cluster.jobs=4", "cpus=2")
     running = eventually(lambda: found if len(found := sweeps.running(sweep)) == 3 else [], "three trials")
-    eventually(lambda: len(slurm.jobs()) == 4, "one job in line")
+    eventually(lambda: len(slurm.jobs()) == 4, "one pending job")
     process = sweeps.process(sweep)
     with controller_away(slurm):
         os.kill(process, signal.SIGINT)
-        eventually(lambda: "cannot be taken out of the line" in sweeps.said(sweep), "the sweep's words")
-    eventually(lambda: len(slurm.jobs()) == 3, "the end of what was in line")
+        eventually(lambda: "cannot be taken out of the queue" in sweeps.said(sweep), "the sweep's words")
+    eventually(lambda: len(slurm.jobs()) == 3, "the end of what was pending")
     assert running == sweeps.running(sweep)
     os.kill(process, signal.SIGINT)
     sweeps("wait", sweep, check=None)
@@ -238,7 +238,7 @@ def test_trials_that_are_stopped_as_soon_as_they_are_there_are_stopped(sweeps):
         found = eventually(lambda count=earlier: sweeps.log(sweep, "started")[count:], "a trial")
         trial = RunDir(sweeps.home / "runs" / found[0]["run_id"])
         eventually(trial.requests.exists, "its worker")
-        ask(trial, signal.SIGTERM)
+        request(trial, signal.SIGTERM)
     sweeps("wait", sweep, check=None)
     ends = [sweeps.record(started["run_id"]) for started in sweeps.log(sweep, "started")]
     assert 2 * ["stopped"] == [end["reason"] for end in ends]

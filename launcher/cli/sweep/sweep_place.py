@@ -85,6 +85,6 @@ class SweepPlace:
         """Of a sweep whose process was killed: its trials end by themselves."""
         recover(self.run_dir)
         if self.run_dir.workers.is_dir():
-            from launcher.cluster.trials.scale_down import leave_line
+            from launcher.cluster.trials.worker_pool import dismiss_workers
 
-            leave_line(self.run_dir)
+            dismiss_workers(self.run_dir)

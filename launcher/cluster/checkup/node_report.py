@@ -16,7 +16,7 @@ from runtime.host.finding import Finding, good, off, to_documents
 from runtime.host.report import check
 from runtime.store.scratch import scratch_directory
 
-ASKED = (
+CHECKS = (
     "kernel",
     "userns",
     "apparmor",
@@ -42,7 +42,7 @@ def node_report(home: str, token: str, scratch: str | None) -> str:
         "sees_home": os.path.exists(token),
         "sees_lock": _sees_lock(Path(token)),
         "may_write": os.access(home, os.W_OK),
-        "checks": to_documents({**{name: check(name) for name in ASKED}, "scratch": _scratch(scratch)}),
+        "checks": to_documents({**{name: check(name) for name in CHECKS}, "scratch": _scratch(scratch)}),
     }
     return json.dumps(document)
 

@@ -1,1 +1,1 @@
-"""The further nodes of a run: brought up by the supervisor on the first one, heard by it, and their ends made one."""
+"""The further nodes of a run: brought up and followed by the supervisor on the first one, their ends made one."""

@@ -1,12 +1,13 @@
-"""On a further node: what ties its supervisor to the first node's. It says there what happens here, and passes on what it hears.
+"""On a further node: what ties its supervisor to the first node's. It sends there what happens here, and does what comes back.
 
-It is the process that Slurm started, and the supervisor is its child, so that what it says last is not lost: Slurm kills what is
+It is the process that Slurm started, and the supervisor is its child, so that what it sends last is not lost: Slurm kills what is
 left of a task whose first process has ended. Where the first node is gone, or the run has gone on elsewhere, everything here
 ends.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -15,24 +16,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from launcher.cluster.nodes.words import BEAT_S, FENCE_S, PAUSE, SIGNALS, UNPAUSE, document_of, lines
+from launcher.cluster.nodes.messages import BEAT_S, FENCE_S, PAUSE, SIGNALS, UNPAUSE, Kind, encode, outcome_in, to_document
 from launcher.cluster.placement.kill_placement import kill_placement
 from launcher.cluster.slurm.own_job import this_node
-from launcher.journal import journal
-from launcher.journal.fencing import TOKEN
-from launcher.journal.run_journal import Journal
+from launcher.journal.events import Entry, Finished, Leased, Queued, Started
+from launcher.journal.growing_file import GrowingFile
+from launcher.journal.run_journal import Follower, Journal
 from launcher.journal.status import Reason
-from launcher.journal.submitted import job_of
 from launcher.run.pauses import freeze_run, thaw_run
 from launcher.run.supervisor.acquisitions import undo_all
-from launcher.tracking.metrics.metric_log import read_slice
 from runtime.container import lifecycle
 from runtime.kernel import processes
 from runtime.state_dir import RunDir
 
 _LOOK_S = 0.1
 _STDIN = 0
-_PASSED_ON = frozenset({*(signum.name for signum in SIGNALS.values()), signal.SIGQUIT.name})
+_FORWARDED = frozenset({*(signum.name for signum in SIGNALS.values()), signal.SIGQUIT.name})
 
 
 @dataclass(slots=True)
@@ -40,112 +39,120 @@ class Link:
     node_dir: RunDir
     placement: str
     supervisor: int
+    """Its process id."""
     answers: int
-    """Where what we say goes."""
-    heard: bytes = b""
-    joined: bool = False
-    sampled: int = 0
-    """How much of the samples has been passed on."""
-    spoken_at: float = 0.0
+    """Where what we send goes."""
+    new_events: Follower
+    """The node's journal, behind what stood there before this attempt."""
+    rest: bytes = b""
+    """Of what was read from the first node: a line without its end."""
     pidfd: int = -1
-    events: journal.Follower = field(init=False)
+    journal: Journal = field(init=False)
+    samples: GrowingFile = field(init=False)
+    has_joined: bool = False
     about: dict[str, Any] = field(default_factory=dict)
+    finished: Entry | None = None
+    """The supervisor's last word."""
+    sent_at: float = 0.0
 
     def run(self) -> int:
         """Until the supervisor has ended. Returns the task's exit code."""
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(signum, signal.SIG_IGN)  # Slurm sends them to the supervisor, too
-        journal.sign_as(self.placement)
-        self.events = journal.Follower(self.node_dir.journal)
+        self.journal = Journal(self.node_dir.journal, self.placement)
         self.pidfd = os.pidfd_open(self.supervisor)
+        self.samples = GrowingFile(self.node_dir.system_metrics)
         with suppress(FileNotFoundError):
-            self.sampled = self.node_dir.system_metrics.stat().st_size
+            self.samples.offset = self.node_dir.system_metrics.stat().st_size
         attempt = _Attempt(self.node_dir.on_node(0), self.placement)
-        self._say("here", name=this_node(), host=os.uname().nodename, at=time.time())
+        self._send(Kind.HERE, name=this_node(), host=os.uname().nodename, at=time.time())
         waiting_for = [_STDIN, self.pidfd]
         while True:
             ready, _, _ = select.select(waiting_for, [], [], _LOOK_S)
-            if _STDIN in ready and not self._hear():
+            if _STDIN in ready and not self._obey():
                 waiting_for.remove(_STDIN)
-                self._pass_on(signal.SIGQUIT)  # the first node is gone
+                self._forward(signal.SIGQUIT)  # the first node is gone
             if self.pidfd in ready:
-                return self._tell_end()
-            self._tell_news()
-            if time.monotonic() - self.spoken_at >= BEAT_S:
-                self._say("beat")
+                return self._send_end()
+            self._send_news()
+            if time.monotonic() - self.sent_at >= BEAT_S:
+                self._send(Kind.BEAT)
             if attempt.is_over():
-                self._pass_on(signal.SIGQUIT)
+                self._forward(signal.SIGQUIT)
 
-    def _hear(self) -> bool:
+    def _obey(self) -> bool:
         """Do what the first node says. False when it will say no more."""
         chunk = os.read(_STDIN, 1 << 12)
-        *words, self.heard = (self.heard + chunk).split(b"\n")
-        for word in map(bytes.decode, words):
-            if word in _PASSED_ON:
-                self._pass_on(signal.Signals[word])
-            elif word in (PAUSE, UNPAUSE):
+        *orders, self.rest = (self.rest + chunk).split(b"\n")
+        for order in map(bytes.decode, orders):
+            if order in _FORWARDED:
+                self._forward(signal.Signals[order])
+            elif order in (PAUSE, UNPAUSE):
                 with suppress(Exception):  # no freezer here: the first node has none either, and has said so
-                    (freeze_run if word == PAUSE else thaw_run)(self.node_dir, Journal(self.node_dir.journal, self.placement))
+                    (freeze_run if order == PAUSE else thaw_run)(self.node_dir, self.journal)
         return bool(chunk)
 
-    def _pass_on(self, signum: signal.Signals) -> None:
+    def _forward(self, signum: signal.Signals) -> None:
         processes.send_signal(self.pidfd, signum)
 
-    def _tell_news(self) -> None:
-        for event in self.events.new_events():
-            if event.name == "leased":
-                self.about["gpus"] = event.get("gpus")
-            self.about |= event.get("facts") or {} if event.name in ("queued", "leased") else {}
-            if event.name == "started" and not self.joined:
-                self.joined = True
-                self._say("joined", about=self.about)
-        samples, self.sampled = read_slice(self.node_dir.system_metrics, self.sampled)
-        for sample in samples:
-            self._say("sample", sample=sample)
+    def _send_news(self) -> None:
+        for entry in self.new_events.new_entries():
+            event = entry.event
+            if isinstance(event, Leased):
+                self.about["gpus"] = event.gpus
+            if isinstance(event, Queued | Leased):
+                self.about |= event.facts or {}
+            if isinstance(event, Started) and not self.has_joined:
+                self.has_joined = True
+                self._send(Kind.JOINED, about=self.about)
+            if isinstance(event, Finished):
+                self.finished = entry
+        for line in self.samples.new_lines():
+            with suppress(ValueError):
+                self._send(Kind.SAMPLE, sample=json.loads(line))
 
-    def _tell_end(self) -> int:
+    def _send_end(self) -> int:
         os.waitpid(self.supervisor, 0)
-        self._tell_news()
-        finished = self._last_word() or self._close_what_is_left()
-        ended = lifecycle.read_exit(self.node_dir.exit_record)
-        outcome = document_of(finished)
-        at = ended.at if ended is not None and ended.at is not None else finished.at
-        self._say("ended", outcome=outcome, at=at, told=Reason(outcome["reason"]) in SIGNALS)
+        self._send_news()
+        last = self.finished or self._close()
+        assert isinstance(last.event, Finished)
+        outcome = outcome_in(last.event)
+        recorded = lifecycle.read_exit(self.node_dir.exit_record)
+        at = recorded.at if recorded is not None and recorded.at is not None else last.at
+        self._send(Kind.ENDED, outcome=to_document(outcome), at=at, was_asked=outcome.reason in SIGNALS)
         return 0
 
-    def _last_word(self) -> journal.Event | None:
-        events = journal.since_resumed(journal.read(self.node_dir.journal))
-        return next((event for event in events if event.name == "finished"), None)
-
-    def _close_what_is_left(self) -> journal.Event:
+    def _close(self) -> Entry:
         """The supervisor was killed: end the container, give back what they had taken, and say so."""
-        kill_placement([event for event in journal.read(self.node_dir.journal) if event.get(TOKEN) == self.placement])
+        own = self.new_events.state.placement_of(self.placement)
+        if own is not None:
+            kill_placement(own)
         undo_all(self.node_dir)
-        message = "its supervisor was killed"
-        return journal.append(
-            self.node_dir.journal, "finished", reason=str(Reason.LOST), exit_code=125, signal=None, message=message
-        )
+        return self.journal.append(Finished(str(Reason.LOST), 125, message="its supervisor was killed"))
 
-    def _say(self, kind: str, **fields: Any) -> None:
-        self.spoken_at = time.monotonic()
+    def _send(self, kind: Kind, **fields: Any) -> None:
+        self.sent_at = time.monotonic()
         with suppress(OSError):  # nobody listens any more: the end of our stdin says so, too
-            os.write(self.answers, lines(self.node_dir.node, kind, **fields))
+            os.write(self.answers, encode(self.node_dir.node, kind, **fields))
 
 
 class _Attempt:
     """The attempt that this node is part of, as the run's journal has it: with a broken network a node may hear nothing else."""
 
     def __init__(self, run_dir: RunDir, placement: str) -> None:
-        self._events = journal.Follower(run_dir.journal)
+        self._journal = Follower(run_dir.journal)
         self._placement = placement
-        self._over = job_of(self._events.new_events()) is None
+        state = self._journal.look()
+        self._number = state.next_attempt
+        self._is_over = state.job is None
         self._looked_at = time.monotonic()
 
     def is_over(self) -> bool:
         if time.monotonic() < self._looked_at + FENCE_S:
-            return self._over
+            return self._is_over
         self._looked_at = time.monotonic()
         with suppress(OSError):
-            ended = [event for event in self._events.new_events() if event.name in ("attempt", "finished", "resumed")]
-            self._over = self._over or bool(ended) or self._events.fence.placement != self._placement
-        return self._over
+            state = self._journal.look()
+            has_gone_on = state.next_attempt != self._number or state.placement != self._placement
+            self._is_over = self._is_over or state.is_over or has_gone_on
+        return self._is_over

@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import NoReturn
 
-from launcher.cluster.nodes.interfaces import way_to
 from launcher.cluster.nodes.link import Link
+from launcher.cluster.nodes.rendezvous import route_from
 from launcher.cluster.slurm.own_job import own_job
-from launcher.journal import journal, superseded
-from launcher.journal.events import Queued
-from launcher.journal.run_journal import Journal
+from launcher.errors import LaunchError
+from launcher.journal import journal as signed_journal
+from launcher.journal import superseded
+from launcher.journal.events import Placed, Queued, Resumed, Submitted
+from launcher.journal.run_journal import Follower, Journal, read_state
 from launcher.plan.program.environment import Rendezvous
 from launcher.run.start.create_run import announce_pid
 from launcher.run.supervisor.attempt import Attempt
@@ -34,8 +36,8 @@ from runtime.state_dir import RunDir
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What the first node said on our command line."""
+class NodeArguments:
+    """What the first node says on our command line."""
 
     attempt: int
     nodes: int
@@ -44,19 +46,21 @@ class Told:
     interface: str | None
 
 
-def main(run_dir: RunDir, told: Told) -> NoReturn:
+def main(run_dir: RunDir, arguments: NodeArguments) -> NoReturn:
     os.umask(0o077)
     node_dir = run_dir.on_node(1 + own_job().rank)
     _make(node_dir)
-    answers = _keep_words_apart(node_dir)
+    answers = _redirect_output(node_dir)
     placement = own_job().placement
+    journal = Follower(node_dir.journal)
+    journal.look()  # what is new from here on is of this attempt
     link = os.getpid()
     supervisor = os.fork()
     if supervisor == 0:
         os.close(answers)
         processes.end_with(link, by=signal.SIGQUIT)
-        _supervise(node_dir, told, placement)
-    code = Link(node_dir, placement, supervisor, answers).run()
+        _supervise(node_dir, arguments, placement)
+    code = Link(node_dir, placement, supervisor, answers, journal).run()
     os._exit(code)
 
 
@@ -66,8 +70,8 @@ def _make(node_dir: RunDir) -> None:
         appended.touch(mode=0o600)
 
 
-def _keep_words_apart(node_dir: RunDir) -> int:
-    """From here on what is said on stdout and stderr is in supervisor.log. Returns what leads to the first node."""
+def _redirect_output(node_dir: RunDir) -> int:
+    """From here on what is printed on stdout and stderr is in supervisor.log. Returns what leads to the first node."""
     answers = os.dup(1)
     log = os.open(node_dir.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     for fd in (1, 2):
@@ -76,7 +80,7 @@ def _keep_words_apart(node_dir: RunDir) -> int:
     return answers
 
 
-def _supervise(node_dir: RunDir, told: Told, placement: str) -> NoReturn:
+def _supervise(node_dir: RunDir, arguments: NodeArguments, placement: str) -> NoReturn:
     try:
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
@@ -85,7 +89,7 @@ def _supervise(node_dir: RunDir, told: Told, placement: str) -> NoReturn:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         announce_pid(lock_fd)
         _begin(node_dir, placement)
-        supervise(node_dir, Journal(node_dir.journal, placement), inbox, work=partial(_run, told=told))
+        supervise(node_dir, Journal(node_dir.journal, placement), inbox, work=partial(_run, arguments=arguments))
     except BaseException:
         traceback.print_exc()
         os._exit(1)
@@ -95,22 +99,25 @@ def _supervise(node_dir: RunDir, told: Told, placement: str) -> NoReturn:
 
 def _begin(node_dir: RunDir, placement: str) -> None:
     """The journal's next life is ours: it has one for each attempt."""
+    run_job = read_state(node_dir.on_node(0).journal).job
+    if run_job is None:
+        raise LaunchError("the run has ended meanwhile; nothing is done")
     job = placement.partition(".")[0]
-    of_the_run = [event for event in journal.read(node_dir.on_node(0).journal) if event.name == "submitted"]
-    if node_dir.journal.exists():
-        journal.append(node_dir.journal, "resumed")
-    journal.append(node_dir.journal, "submitted", engine=of_the_run[-1].get("engine"), job=job)
-    journal.sign_as(placement)
+    journal, pid = Journal(node_dir.journal), os.getpid()
+    if journal.path.exists():
+        journal.append(Resumed())
+    journal.append(Submitted(run_job.engine, job))
+    signed_journal.sign_as(placement)
     superseded.watch(node_dir.on_node(0).journal, placement)
-    pid = os.getpid()
-    journal.append(node_dir.journal, "placed", host=os.uname().nodename, job=job, pid=pid, pid_started=process_started(pid))
+    placed = Placed(job=job, host=os.uname().nodename, pid=pid, pid_started=process_started(pid))
+    Journal(node_dir.journal, placement).append(placed)
 
 
-def _run(run: Run, *, told: Told) -> Attempt:
-    way = way_to(told.address, wanted=told.interface)
-    run.rendezvous = Rendezvous(run.run_dir.node, told.nodes, told.address, told.port, way.interface)
+def _run(run: Run, *, arguments: NodeArguments) -> Attempt:
+    route = route_from(arguments.address, interface=arguments.interface)
+    run.rendezvous = Rendezvous(run.run_dir.node, arguments.nodes, arguments.address, arguments.port, route.interface)
     run.plan = replace(run.plan, spec=replace(run.plan.spec, timeout=None, retries=0))
     run.retries_left = 0
     run.joining = None
     run.journal.append(Queued(str(run.image_digest), machine_facts(run.plan)))
-    return run_attempts(run, told.attempt)
+    return run_attempts(run, arguments.attempt)

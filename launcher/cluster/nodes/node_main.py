@@ -8,7 +8,8 @@ if __name__ == "__main__":
     sys.path[:0] = list(dict.fromkeys([_package_root, sys.argv[1]]))
     from pathlib import Path
 
-    from launcher.cluster.nodes.node import Told, main
+    from launcher.cluster.nodes.node import NodeArguments, main
     from runtime.state_dir import RunDir
 
-    main(RunDir(Path(sys.argv[2])), Told(int(sys.argv[3]), int(sys.argv[4]), sys.argv[5], int(sys.argv[6]), sys.argv[7] or None))
+    attempt, nodes, address, port, interface = sys.argv[3:]
+    main(RunDir(Path(sys.argv[2])), NodeArguments(int(attempt), int(nodes), address, int(port), interface or None))

@@ -15,14 +15,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from launcher.cluster.nodes.left_nodes import leave_behind
-from launcher.cluster.nodes.rendezvous import arranged
-from launcher.cluster.nodes.step import start_step
-from launcher.cluster.nodes.verdict import Asked, NodeEnd, end_words, verdict
-from launcher.cluster.nodes.words import BEAT_S, PAUSE, SIGNALS, UNPAUSE, Ear, document_of, outcome_from
+from launcher.cluster.nodes.messages import (
+    BEAT_S,
+    PAUSE,
+    SIGNALS,
+    UNPAUSE,
+    Kind,
+    MessageReader,
+    from_document,
+    outcome_in,
+)
+from launcher.cluster.nodes.rendezvous import arrange_rendezvous
+from launcher.cluster.nodes.step import quarantine_earlier_nodes, start_step
+from launcher.cluster.nodes.verdict import EndRequest, NodeEnd, describe_end, verdict
 from launcher.cluster.slurm.own_job import this_node
-from launcher.journal import journal
-from launcher.journal.fencing import TOKEN
+from launcher.journal.events import Finished, NodeEnded, NodeJoined, Paused, Unpaused
+from launcher.journal.run_journal import Follower, Journal
 from launcher.journal.status import Reason
 from launcher.plan.program.environment import Rendezvous
 from launcher.run.supervisor.attempt import Attempt, AttemptResult, StopRequest
@@ -31,7 +39,7 @@ from launcher.run.supervisor.run_experiment import Run
 from runtime.state_dir import RunDir
 
 _LOOK_S = 0.5
-_FIRST_WORD_WITHIN_S = 180.0
+_FIRST_MESSAGE_WITHIN_S = 180.0
 """Slurm may have a prolog to run there."""
 _SILENT_S = 12 * BEAT_S
 _KILLED_WITHIN_S = 20.0
@@ -49,15 +57,15 @@ class _Node:
 
     node: int
     silent_since: float
-    written: journal.Follower
-    """Its own journal, behind what stood there before this attempt."""
+    journal: Follower
+    """Its own, behind what stood there before this attempt."""
     name: str | None = None
     clock_ahead_s: float = 0.0
-    """How far its clock is before ours, and a little more: its first word took some time to come."""
+    """How far its clock is before ours, and a little more: its first message took some time to come."""
     end: NodeEnd | None = None
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         return f"node {self.node}" if self.name is None else f"node {self.node} (`{self.name}`)"
 
 
@@ -66,16 +74,21 @@ class StepPeers:
     """Implements `launcher.run.supervisor.peers.Peers`."""
 
     run_dir: RunDir
+    journal: Journal
     rendezvous: Rendezvous
     step: subprocess.Popen[bytes]
     nodes: dict[int, _Node]
     fd: int
-    relayed: journal.Follower
+    new_events: Follower
+    """The run's journal, behind what stood there before this attempt."""
     rest: bytes = b""
-    ear: Ear = field(default_factory=Ear)
-    said_by_srun: list[str] = field(default_factory=list)
-    asked: Asked | None = None
-    demanded: bool = False
+    """Of what was read from the step: a line without its end."""
+    messages: MessageReader = field(default_factory=MessageReader)
+    srun_output: list[str] = field(default_factory=list)
+    request: EndRequest | None = None
+    """By whoever asked for the end of the run."""
+    has_demanded: bool = False
+    """The end of one node has demanded that of all."""
     give_up_at: float | None = None
 
     @property
@@ -85,7 +98,7 @@ class StepPeers:
     def take_in(self) -> StopRequest | None:
         chunk = os.read(self.fd, 1 << 16)
         *lines, self.rest = (self.rest + chunk).split(b"\n")
-        demands = [self._hear(line) for line in lines]
+        demands = [self._take_line(line) for line in lines]
         if not chunk:
             self.fd = -1
             demands.append(self._lose_rest("its job step has ended"))
@@ -100,23 +113,23 @@ class StepPeers:
         if self.give_up_at is not None and now >= self.give_up_at:
             return self._first([self._lose_rest("it did not say that it ended")])
         silent = [node for node in self.nodes.values() if node.end is None and now >= node.silent_since]
-        return self._first([self._lose(node, "nothing was heard of it for too long") for node in silent])
+        return self._first([self._lose(node, "it has been silent for too long") for node in silent])
 
     def ask(self, reason: Reason) -> None:
-        if self.asked is None and not self.demanded:
-            self.asked = Asked(reason, time.time())
-        self._say(SIGNALS.get(reason, signal.SIGTERM).name)
+        if self.request is None and not self.has_demanded:
+            self.request = EndRequest(reason, time.time())
+        self._send(SIGNALS.get(reason, signal.SIGTERM).name)
 
     def kill(self) -> None:
         self.give_up_at = time.monotonic() + _KILLED_WITHIN_S
-        self._say(signal.SIGQUIT.name)
+        self._send(signal.SIGQUIT.name)
 
     def verdict(self, own: Attempt, followed: AttemptResult) -> Attempt:
         at = followed.program.at if followed.program is not None else None
-        told = followed.asked is not None and (followed.for_peers or followed.asked in SIGNALS)
-        mine = NodeEnd(f"node 0 (`{this_node()}`)", own.outcome, at or 0.0, told)
+        was_asked = followed.asked is not None and (followed.for_peers or followed.asked in SIGNALS)
+        mine = NodeEnd(f"node 0 (`{this_node()}`)", own.outcome, at or 0.0, was_asked)
         ends = [mine, *(node.end for node in self.nodes.values() if node.end is not None)]
-        return replace(own, outcome=verdict(ends, self.asked))
+        return replace(own, outcome=verdict(ends, self.request))
 
     def close(self) -> None:
         """The end of our words is the end of whatever still runs there."""
@@ -143,34 +156,35 @@ class StepPeers:
 
     def _first(self, demands: list[StopRequest | None]) -> StopRequest | None:
         demand = next((each for each in demands if each is not None), None)
-        self.demanded = self.demanded or (demand is not None and self.asked is None)
+        self.has_demanded = self.has_demanded or (demand is not None and self.request is None)
         return demand
 
-    def _hear(self, line: bytes) -> StopRequest | None:
-        said = self.ear.hear(line)
-        if said is None:
-            return self._hear_srun(line.decode(errors="replace"))
-        return self._take_in(self.nodes[said["node"]], said["kind"], said) if said else None
+    def _take_line(self, line: bytes) -> StopRequest | None:
+        message = self.messages.feed(line)
+        if message is None:
+            return self._take_srun_line(line.decode(errors="replace"))
+        return self._take_message(self.nodes[message["node"]], message) if message else None
 
-    def _take_in(self, node: _Node, kind: str, said: dict[str, Any]) -> StopRequest | None:
+    def _take_message(self, node: _Node, message: dict[str, Any]) -> StopRequest | None:
         node.silent_since = time.monotonic() + _SILENT_S
-        if kind == "here":
-            node.name, node.clock_ahead_s = said["name"], said["at"] - time.time()
-        elif kind == "joined":
-            journal.append(self.run_dir.journal, "joined", node=node.node, about={"name": node.name, **said["about"]})
-        elif kind == "sample":
-            self._keep(said["sample"])
-        elif kind == "ended":
-            at = said["at"] - node.clock_ahead_s
-            return self._note_end(node, NodeEnd(node.words, outcome_from(said["outcome"]), at, said["told"]))
+        match message["kind"]:
+            case Kind.HERE:
+                node.name, node.clock_ahead_s = message["name"], message["at"] - time.time()
+            case Kind.JOINED:
+                self.journal.append(NodeJoined(node.node, {"name": node.name, **message["about"]}))
+            case Kind.SAMPLE:
+                self._keep(message["sample"])
+            case Kind.ENDED:
+                outcome, at = from_document(message["outcome"]), message["at"] - node.clock_ahead_s
+                return self._note_end(node, NodeEnd(node.label, outcome, at, message["was_asked"]))
         return None
 
-    def _hear_srun(self, words: str) -> StopRequest | None:
-        if not words.strip():
+    def _take_srun_line(self, line: str) -> StopRequest | None:
+        if not line.strip():
             return None
-        print(words, file=sys.stderr, flush=True)
-        self.said_by_srun = [*self.said_by_srun[-2:], words.strip().removeprefix("srun: ").removeprefix("error: ")]
-        failed = _NODE_FAILURE.match(words)
+        print(line, file=sys.stderr, flush=True)
+        self.srun_output = [*self.srun_output[-2:], line.strip().removeprefix("srun: ").removeprefix("error: ")]
+        failed = _NODE_FAILURE.match(line)
         lost = [node for node in self.nodes.values() if failed is not None and node.name == failed[1]]
         return self._first([self._lose(node, "Slurm says that the machine has failed") for node in lost])
 
@@ -180,63 +194,59 @@ class StepPeers:
             return None
         node.end = end
         outcome = end.outcome
-        journal.append(
-            self.run_dir.journal,
-            "left",
-            node=node.node,
-            ending={"reason": str(outcome.reason), "exit_code": outcome.exit_code, "message": outcome.detail},
-        )
+        ending = {"reason": str(outcome.reason), "exit_code": outcome.exit_code, "message": outcome.detail}
+        self.journal.append(NodeEnded(node.node, ending))
         if outcome.reason is Reason.COMPLETED:
             return None
-        return StopRequest(outcome.reason, end_words(end.name, outcome))
+        return StopRequest(outcome.reason, describe_end(end.name, outcome))
 
     def _lose(self, node: _Node, why: str) -> StopRequest | None:
-        """Nothing more is heard of *node*: it is lost, unless it wrote down how it ended, and that word alone has not come."""
-        ours = [event for event in node.written.new_events() if event.get(TOKEN) == journal.signature()]
-        finished = next((event for event in ours if event.name == "finished"), None)
-        if finished is not None:
-            own, at = outcome_from(document_of(finished)), finished.at - node.clock_ahead_s
-            return self._note_end(node, NodeEnd(node.words, own, at, told=own.reason in SIGNALS))
+        """Nothing more is heard of *node*: it is lost, unless it wrote down how it ended, and that message alone has not come."""
+        for entry in node.journal.new_entries():
+            if isinstance(entry.event, Finished) and entry.token == self.journal.token:
+                own, at = outcome_in(entry.event), entry.at - node.clock_ahead_s
+                return self._note_end(node, NodeEnd(node.label, own, at, was_asked=own.reason in SIGNALS))
         outcome = ExitOutcome(125, None, Reason.LOST, why, of_the_machine=True)
-        return self._note_end(node, NodeEnd(node.words, outcome, time.time(), told=self.asked is not None or self.demanded))
+        was_asked = self.request is not None or self.has_demanded
+        return self._note_end(node, NodeEnd(node.label, outcome, time.time(), was_asked))
 
     def _lose_rest(self, why: str) -> StopRequest | None:
-        words = f"{why}: {'; '.join(self.said_by_srun)}" if self.said_by_srun else why
-        return self._first([self._lose(node, words) for node in self.nodes.values() if node.end is None])
+        detail = f"{why}: {'; '.join(self.srun_output)}" if self.srun_output else why
+        return self._first([self._lose(node, detail) for node in self.nodes.values() if node.end is None])
 
     def _relay_pauses(self) -> None:
-        for event in self.relayed.new_events():
-            if event.name in ("paused", "unpaused"):
-                self._say(PAUSE if event.name == "paused" else UNPAUSE)
+        for entry in self.new_events.new_entries():
+            if isinstance(entry.event, Paused | Unpaused):
+                self._send(PAUSE if isinstance(entry.event, Paused) else UNPAUSE)
 
     def _keep(self, sample: dict[str, Any]) -> None:
         with suppress(OSError), self.run_dir.system_metrics.open("a") as file:  # a full disk: the next one may find room
             file.write(json.dumps(sample) + "\n")
 
-    def _say(self, word: str) -> None:
+    def _send(self, word: str) -> None:
         assert self.step.stdin is not None
-        with suppress(OSError, ValueError):  # the step has ended, which is heard on the other side
+        with suppress(OSError, ValueError):  # the step has ended, and the other side sees that
             os.write(self.step.stdin.fileno(), f"{word}\n".encode())
 
 
 @contextmanager
-def joined(run: Run, number: int) -> Iterator[StepPeers]:
+def bring_up_peers(run: Run, number: int) -> Iterator[StepPeers]:
     """The other nodes of *run* for the body, which is its attempt *number*. Raises LaunchError."""
     nodes, interface = run.plan.spec.nodes, run.plan.spec.cluster.interface
-    leave_behind(run.run_dir, attempt=number)
-    rendezvous = arranged(nodes, attempt=number, interface=interface)
-    until = time.monotonic() + _FIRST_WORD_WITHIN_S
+    quarantine_earlier_nodes(run.run_dir, run.journal, attempt=number)
+    rendezvous = arrange_rendezvous(nodes, attempt=number, interface=interface)
+    until = time.monotonic() + _FIRST_MESSAGE_WITHIN_S
     others = {node: _Node(node, until, _from_here_on(run.run_dir.on_node(node))) for node in range(1, nodes)}
     step = start_step(run.run_dir, rendezvous, attempt=number, interface=interface)
     assert step.stdout is not None
-    peers = StepPeers(run.run_dir, rendezvous, step, others, step.stdout.fileno(), _from_here_on(run.run_dir))
+    peers = StepPeers(run.run_dir, run.journal, rendezvous, step, others, step.stdout.fileno(), _from_here_on(run.run_dir))
     try:
         yield peers
     finally:
         peers.close()
 
 
-def _from_here_on(run_dir: RunDir) -> journal.Follower:
-    follower = journal.Follower(run_dir.journal)
-    follower.new_events()
+def _from_here_on(run_dir: RunDir) -> Follower:
+    follower = Follower(run_dir.journal)
+    follower.look()
     return follower

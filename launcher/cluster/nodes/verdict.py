@@ -1,6 +1,6 @@
 """One outcome for a run that ended on several nodes. Pure.
 
-Who failed first is to blame: the others were told to end because of that, or lost their connections to it a moment later.
+Who failed first is to blame: the others were asked to end because of that, or lost their connections to it a moment later.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ class NodeEnd:
     outcome: ExitOutcome
     at: float
     """Unix seconds, by the first node's clock."""
-    told: bool
-    """It had been told to end before."""
+    was_asked: bool
+    """It had been asked to end before."""
 
     @property
     def has_failed(self) -> bool:
-        return not self.told and self.outcome.reason is not Reason.COMPLETED
+        return not self.was_asked and self.outcome.reason is not Reason.COMPLETED
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class EndRequest:
     """The end of the whole run was asked for: a stop, a time limit, a lost GPU of the first node."""
 
     reason: Reason
     at: float
 
 
-def verdict(ends: Sequence[NodeEnd], asked: Asked | None) -> ExitOutcome:
+def verdict(ends: Sequence[NodeEnd], request: EndRequest | None) -> ExitOutcome:
     """The outcome of the run that ended as *ends* on its nodes, the first node's first."""
     failures = sorted((end for end in ends if end.has_failed), key=lambda end: end.at)
-    if failures and (asked is None or failures[0].at <= asked.at):
-        return _blaming(failures[0])
-    if asked is not None:
+    if failures and (request is None or failures[0].at <= request.at):
+        return _blame(failures[0])
+    if request is not None:
         # Where the first node's program was through before, another one's was not.
-        return next((end.outcome for end in ends if end.outcome.reason is asked.reason), ends[0].outcome)
+        return next((end.outcome for end in ends if end.outcome.reason is request.reason), ends[0].outcome)
     # Nobody asked here: somebody ended one of the others by a signal.
-    told = next((end for end in ends[1:] if end.told), None)
-    return ends[0].outcome if told is None else _blaming(told)
+    signalled = next((end for end in ends[1:] if end.was_asked), None)
+    return ends[0].outcome if signalled is None else _blame(signalled)
 
 
-def _blaming(end: NodeEnd) -> ExitOutcome:
-    return replace(end.outcome, detail=end_words(end.name, end.outcome))
+def _blame(end: NodeEnd) -> ExitOutcome:
+    return replace(end.outcome, detail=describe_end(end.name, end.outcome))
 
 
-def end_words(name: str, outcome: ExitOutcome) -> str:
+def describe_end(name: str, outcome: ExitOutcome) -> str:
     """``node 1 (`gpu07`): its program ended with exit code 3``"""
     if outcome.detail:
         return f"{name}: {outcome.detail}"

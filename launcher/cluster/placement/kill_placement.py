@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from launcher.journal import journal
+from launcher.journal.placement import Placement
+from runtime.kernel import processes
 from runtime.kernel.process_identity import is_same_process
 
 _KILLED_WITHIN_S = 10.0
 
 
-def kill_placement(events: Sequence[journal.Event]) -> bool:
-    """*events* are the placement's, from `placed` on. False when something of it is still there after ten seconds."""
-    placed = events[0]
-    pids = _family(placed.get("pid")) if is_same_process(placed.get("pid"), placed.get("pid_started")) else []
-    started = next((event for event in reversed(events) if event.name == "started"), None)
+def kill_placement(placement: Placement) -> bool:
+    """False when something of *placement* is still there after ten seconds."""
+    placed, started = placement.placed, placement.started
+    pids: list[int] = []
+    if placed.pid is not None and is_same_process(placed.pid, placed.pid_started):
+        pids += _stop_family(placed.pid)
     # Of init the journal knows, too: it outlives a supervisor that was killed alone.
-    if started is not None and is_same_process(started.get("init_pid"), started.get("init_started")):
-        pids += _family(started.get("init_pid"))
-    return _killed(pids)
+    if started is not None and started.init_pid is not None and is_same_process(started.init_pid, started.init_started):
+        pids += _stop_family(started.init_pid)
+    return _kill(pids)
 
 
-def _family(pid: int) -> list[int]:
+def _stop_family(pid: int) -> list[int]:
     """*pid* and all of its descendants but ourselves, none of which runs on: one that runs may fork."""
     with suppress(ProcessLookupError):
         if pid != os.getpid():
             os.kill(pid, signal.SIGSTOP)
-    found = [pid] if pid != os.getpid() else []
+    family = [pid] if pid != os.getpid() else []
     for child in _children(pid):
-        found += _family(child)
-    return found
+        family += _stop_family(child)
+    return family
 
 
 def _children(pid: int) -> list[int]:
@@ -46,16 +47,16 @@ def _children(pid: int) -> list[int]:
         return []
 
 
-def _killed(pids: Sequence[int]) -> bool:
-    left: list[int] = []
+def _kill(pids: Sequence[int]) -> bool:
+    """Whether all of them have ended in time."""
+    pidfds: list[int] = []
     for pid in pids:
         with suppress(ProcessLookupError):
-            descriptor = os.pidfd_open(pid)
-            left.append(descriptor)
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            pidfds.append(os.pidfd_open(pid))
+            processes.send_signal(pidfds[-1], signal.SIGKILL)
     deadline = time.monotonic() + _KILLED_WITHIN_S
     try:
-        return all(select.select([each], [], [], max(0.0, deadline - time.monotonic()))[0] for each in left)
+        return all(processes.wait_ended(pidfd, timeout_s=max(0.0, deadline - time.monotonic())) for pidfd in pidfds)
     finally:
-        for each in left:
-            os.close(each)
+        for pidfd in pidfds:
+            os.close(pidfd)

@@ -21,55 +21,51 @@ from runtime.container.logs import RECORD
 from runtime.rootfs.removal import remove_tree
 from runtime.state_dir import RunDir
 
-_NOT_BETWEEN = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
+_CANNOT_COPY_RANGE = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
-def set_aside(run_dir: RunDir, placement: str) -> None:
+def quarantine(run_dir: RunDir, placement: str) -> None:
     """After this nothing that *placement* has open is a file of the run. Called again, it goes on where it was killed."""
-    set_own_aside(run_dir, placement)
-    set_common_aside(run_dir, placement)
+    quarantine_node_files(run_dir, placement)
+    quarantine_common_files(run_dir, placement)
 
 
-def set_own_aside(run_dir: RunDir, placement: str) -> None:
+def quarantine_node_files(run_dir: RunDir, placement: str) -> None:
     """What the node of *run_dir* alone writes."""
-    aside = superseded_dir(run_dir, placement)
-    aside.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept_in = _make_superseded_dir(run_dir, placement)
     locks = (run_dir.supervisor_lock, run_dir.place / "tracker.lock")
     for path in (*locks, run_dir.exit_record, run_dir.init_socket, run_dir.overlay):
-        _move(path, aside)
+        _move(path, kept_in)
     for path in (run_dir.logged, run_dir.metrics, run_dir.system_metrics, run_dir.output_index, run_dir.stdout, run_dir.stderr):
-        _exchange(path, aside)
-    _exchange(run_dir.artifacts, aside)
+        _replace_by_copy(path, kept_in)
+    _replace_by_copy(run_dir.artifacts, kept_in)
     _cut_to_whole_records(run_dir.output_index)
 
 
-def set_common_aside(run_dir: RunDir, placement: str) -> None:
+def quarantine_common_files(run_dir: RunDir, placement: str) -> None:
     """What programs on all nodes write."""
-    aside = superseded_dir(run_dir, placement)
-    aside.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept_in = _make_superseded_dir(run_dir, placement)
     for directory in (run_dir.outputs, run_dir.checkpoints):
         with suppress(FileNotFoundError):
             reown_to_caller(directory)  # an ordinary user could not read all of it
     for path in (run_dir.outputs, run_dir.checkpoints):
-        _exchange(path, aside)
+        _replace_by_copy(path, kept_in)
 
 
 def remove_superseded(run_dir: RunDir) -> None:
-    """For the end of the run: nobody who may still write there is asked."""
+    """For the end of the run: whoever may still write there is not waited for."""
     for node in node_directories(run_dir):
         with suppress(OSError):
             if (node.place / "superseded").is_dir():
                 remove_tree(node.place / "superseded")
 
 
-def say_over(run_dir: RunDir, placement: str) -> None:
+def record_end(run_dir: RunDir, placement: str) -> None:
     """Of a placement, by itself: it knows that it is superseded, and no process of it is left that could write."""
-    directory = superseded_dir(run_dir, placement)
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (directory / "over").touch(mode=0o600)
+    (_make_superseded_dir(run_dir, placement) / "over").touch(mode=0o600)
 
 
-def is_said_over(run_dir: RunDir, placement: str) -> bool:
+def has_recorded_end(run_dir: RunDir, placement: str) -> bool:
     try:
         # Not stat(2): NFS asks its server again when a file is opened.
         os.close(os.open(superseded_dir(run_dir, placement) / "over", os.O_RDONLY | os.O_CLOEXEC))
@@ -82,17 +78,23 @@ def superseded_dir(run_dir: RunDir, placement: str) -> Path:
     return run_dir.place / "superseded" / placement
 
 
-def _move(path: Path, aside: Path) -> None:
+def _make_superseded_dir(run_dir: RunDir, placement: str) -> Path:
+    directory = superseded_dir(run_dir, placement)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return directory
+
+
+def _move(path: Path, kept_in: Path) -> None:
     with suppress(FileNotFoundError):
-        path.rename(aside / path.name)
+        path.rename(kept_in / path.name)
 
 
-def _exchange(path: Path, aside: Path) -> None:
+def _replace_by_copy(path: Path, kept_in: Path) -> None:
     """Leave a copy of *path* in its place."""
-    kept, copy = aside / path.name, path.with_name(f".{path.name}.copy")
+    kept, copy = kept_in / path.name, path.with_name(f".{path.name}.copy")
     if not os.path.lexists(kept) and path.exists():
         if copy.is_dir():
-            remove_tree(copy)  # somebody was killed in the middle of it
+            remove_tree(copy)  # a process was killed in the middle of it
         copy.unlink(missing_ok=True)
         _copy(path, copy)
         path.rename(kept)
@@ -101,20 +103,20 @@ def _exchange(path: Path, aside: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """What is there now. A file that is taken away meanwhile is left out: somebody may be at work in the directory."""
-    found = source.lstat()
-    if stat.S_ISDIR(found.st_mode):
+    """What is there now. A file that is taken away meanwhile is left out: a program may be at work in the directory."""
+    status = source.lstat()
+    if stat.S_ISDIR(status.st_mode):
         target.mkdir(mode=0o700)
         for name in os.listdir(source):
             with suppress(FileNotFoundError):
                 _copy(source / name, target / name)
-    elif stat.S_ISLNK(found.st_mode):
+    elif stat.S_ISLNK(status.st_mode):
         target.symlink_to(os.readlink(source))
-    elif stat.S_ISREG(found.st_mode):
+    elif stat.S_ISREG(status.st_mode):
         _copy_content(source, target)
     else:
         return  # a socket or a fifo is of the processes that had it
-    _dress(target, found)
+    _copy_metadata(target, status)
 
 
 def _copy_content(source: Path, target: Path) -> None:
@@ -124,18 +126,18 @@ def _copy_content(source: Path, target: Path) -> None:
             while os.copy_file_range(original.fileno(), copy.fileno(), 1 << 30):
                 continue
         except OSError as error:
-            if error.errno not in _NOT_BETWEEN:
+            if error.errno not in _CANNOT_COPY_RANGE:
                 raise
             while os.sendfile(copy.fileno(), original.fileno(), None, 1 << 30):
                 continue
 
 
-def _dress(target: Path, found: os.stat_result) -> None:
+def _copy_metadata(target: Path, status: os.stat_result) -> None:
     if os.geteuid() == 0:
-        os.chown(target, found.st_uid, found.st_gid, follow_symlinks=False)
-    if not stat.S_ISLNK(found.st_mode):
-        os.chmod(target, stat.S_IMODE(found.st_mode))
-    os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns), follow_symlinks=False)
+        os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
+    if not stat.S_ISLNK(status.st_mode):
+        os.chmod(target, stat.S_IMODE(status.st_mode))
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=False)
 
 
 def _cut_to_whole_records(index: Path) -> None:

@@ -7,15 +7,16 @@ missing, and its word counts only for a job that it calls over.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from launcher.cluster.engine import Engine, JobEnd, JobStatus
 from launcher.cluster.submission import engine_named
 from launcher.errors import LaunchError
-from launcher.journal import journal
+from launcher.journal.events import Finished
+from launcher.journal.run_journal import Journal, read_state
+from launcher.journal.run_state import Job
 from launcher.journal.status import Reason
-from launcher.journal.submitted import Job, job_of
 from launcher.run import active
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir, StateDir
@@ -35,55 +36,48 @@ _EXIT_CODES = {Reason.STOPPED: 143, Reason.PREEMPTED: 143, Reason.TIMEOUT: 124, 
 
 def submitted_runs(state: StateDir) -> dict[str, tuple[RunDir, Job]]:
     """The runs that a cluster has, by their ids."""
-    found = ((run_dir, job_of(journal.read(run_dir.journal))) for run_dir in active.active_runs(state))
-    return {run_dir.run_id: (run_dir, job) for run_dir, job in found if job is not None}
+    jobs = ((run_dir, read_state(run_dir.journal).job) for run_dir in active.active_runs(state))
+    return {run_dir.run_id: (run_dir, job) for run_dir, job in jobs if job is not None}
 
 
-def settle(runs: Mapping[str, tuple[RunDir, Job]]) -> dict[str, JobStatus]:
+def reconcile(
+    runs: Mapping[str, tuple[RunDir, Job]], *, engine_named: Callable[[str], Engine] = engine_named
+) -> dict[str, JobStatus]:
     """Ask how *runs* stand, and close those whose job is over. Returns the statuses of those that go on, by run id."""
     going_on: dict[str, JobStatus] = {}
     for name in sorted({job.engine for _, job in runs.values()}):
-        engine = engine_named(name)
         of_engine = {run_id: run for run_id, run in runs.items() if run[1].engine == name}
-        going_on |= _settled(engine, of_engine)
+        statuses = engine_named(name).poll([job.job for _, job in of_engine.values()])
+        for run_id, (run_dir, job) in of_engine.items():
+            status = statuses[job.job]
+            if status.is_over:
+                close(run_dir, job, status)
+            else:
+                going_on[run_id] = status
     return going_on
-
-
-def _settled(engine: Engine, runs: Mapping[str, tuple[RunDir, Job]]) -> dict[str, JobStatus]:
-    statuses = engine.poll([job.job for _, job in runs.values()])
-    for run_dir, job in runs.values():
-        if statuses[job.job].is_over:
-            close(run_dir, job, statuses[job.job])
-    return {run_id: statuses[job.job] for run_id, (_, job) in runs.items() if not statuses[job.job].is_over}
 
 
 def close(run_dir: RunDir, job: Job, status: JobStatus) -> None:
     """Write the last word of a run of *job*, which is over and left none."""
-    begun = _has_begun(journal.read(run_dir.journal))
-    words = _words(job, status, begun=begun)
-    close_as(_REASONS[status.end or JobEnd.UNKNOWN], run_dir, job, words, node_is_lost=status.end is JobEnd.NODE_FAILED)
+    has_begun = read_state(run_dir.journal).placed is not None
+    message = _message(job, status, has_begun=has_begun)
+    close_as(_REASONS[status.end or JobEnd.UNKNOWN], run_dir, job, message, node_is_lost=status.end is JobEnd.NODE_FAILED)
 
 
 def close_as(reason: Reason, run_dir: RunDir, job: Job, message: str, *, node_is_lost: bool = False) -> None:
-    """Write the last word of a run that *job* had and nobody tends to any more. A supervisor on a node that *is lost* may live
-    and hold the lock for as long as it likes: the word fences it (`launcher.journal.fencing`), and its witness ends it."""
+    """Write the last word of a run that *job* had and that has no supervisor any more. One on a node that *is lost* may live and
+    hold the lock for as long as it likes: the word fences it (`launcher.journal.fencing`), and its watchdog ends it."""
     lock_fd = None
     try:
         lock_fd = open_locked(run_dir.supervisor_lock, wait=False)
     except LockBusy:
         if not node_is_lost:
-            return  # its supervisor is about to say its last words, or somebody else closes it
+            return  # its supervisor is about to say its last words, or another process closes it
     try:
-        if job_of(journal.read(run_dir.journal)) != job:
+        journal = Journal(run_dir.journal)
+        if journal.read().job != job:
             return
-        journal.append(
-            run_dir.journal,
-            "finished",
-            reason=str(reason),
-            exit_code=_EXIT_CODES.get(reason, 125),
-            signal=None,
-            message=message,
-        )
+        journal.append(Finished(str(reason), _EXIT_CODES.get(reason, 125), message=message))
         _complete_the_record(run_dir)
     finally:
         if lock_fd is not None:
@@ -98,14 +92,10 @@ def _complete_the_record(run_dir: RunDir) -> None:
         record_files.write(run_dir)
 
 
-def _has_begun(events: Sequence[journal.Event]) -> bool:
-    return any(event.name == "placed" for event in journal.since_resumed(events))
-
-
-def _words(job: Job, status: JobStatus, *, begun: bool) -> str:
-    """`slurm job 17 was cancelled before it began`"""
+def _message(job: Job, status: JobStatus, *, has_begun: bool) -> str:
+    """`slurm job 17 was cancelled before the run began`"""
     if status.end is JobEnd.UNKNOWN:
-        return f"{job} is over, and nobody knows how it ended: nothing was written by it, and the cluster has forgotten it"
+        return f"{job} is over, and it is not known how it ended: it wrote nothing, and the cluster has forgotten it"
     ended = {
         JobEnd.CANCELLED: "was cancelled",
         JobEnd.TIMEOUT: "ran into its time limit",
@@ -113,6 +103,6 @@ def _words(job: Job, status: JobStatus, *, begun: bool) -> str:
         JobEnd.PREEMPTED: "was preempted",
         JobEnd.NODE_FAILED: f"lost its node {status.nodes or ''}".rstrip(),
     }.get(status.end or JobEnd.FAILED, f"ended with exit code {status.exit_code}")
-    when = "" if begun else " before the run began"
+    when = "" if has_begun else " before the run began"
     why = f" ({status.why})" if status.why and status.end not in (JobEnd.CANCELLED, JobEnd.TIMEOUT) else ""
     return f"{job} {ended}{when}{why}"

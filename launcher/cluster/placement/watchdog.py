@@ -5,7 +5,7 @@ with its first process, and its GPUs are another's a moment later. With proctrac
 proctrack/linuxproc, which knows processes by their parents, init and the program would live on.
 
 A node that Slurm has lost sight of may live, and its job has begun again on another one. Nobody can end this copy but itself: the
-witness reads the journal twice a second, and a supervisor that hangs in a broken disk or was stopped does not keep it from that.
+watchdog reads the journal twice a second, and a supervisor that hangs in a broken disk or was stopped does not keep it from that.
 """
 
 from __future__ import annotations
@@ -14,18 +14,14 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Sequence
 from contextlib import suppress
 
 from launcher.cluster.placement.kill_placement import kill_placement
-from launcher.cluster.placement.quarantine import say_over
-from launcher.cluster.placement.requeue_check import goes_on
-from launcher.journal import journal
-from launcher.journal.events import Acquired
-from launcher.journal.fencing import TOKEN
+from launcher.cluster.placement.quarantine import record_end
+from launcher.cluster.placement.requeue_check import is_requeued
+from launcher.journal.events import Finished
+from launcher.journal.run_journal import Follower, Journal, read_state
 from launcher.journal.status import Reason
-from launcher.journal.submitted import job_of
-from launcher.journal.superseded import Watch
 from launcher.run.supervisor.acquisitions import undo_all
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir
@@ -36,8 +32,8 @@ _OF_THE_NODE = ("network", "cgroup", "scratch")
 """What lies on the node and not in the run's directory, which is another's by now."""
 
 
-def fork_witness(run_dir: RunDir, placement: str) -> None:
-    """Fork the witness of this process, the supervisor of *placement*."""
+def fork_watchdog(run_dir: RunDir, placement: str) -> None:
+    """Fork the watchdog of this process, the supervisor of *placement*."""
     supervisor = os.pidfd_open(os.getpid())
     if os.fork():
         os.close(supervisor)
@@ -51,49 +47,42 @@ def fork_witness(run_dir: RunDir, placement: str) -> None:
 
 
 def _watch(run_dir: RunDir, placement: str, supervisor: int) -> None:
-    watch = Watch(run_dir.journal, placement)
+    journal = Follower(run_dir.journal)
     while True:
         has_ended = bool(select.select([supervisor], [], [], _LOOK_S)[0])
         with suppress(OSError):  # a journal that cannot be read now says nothing new either
-            if watch.is_superseded():
+            if journal.look().placement != placement:
                 return end_superseded(run_dir, placement)
         if has_ended:
-            return end_what_is_left(run_dir, placement)
+            return end_without_supervisor(run_dir, placement)
 
 
 def end_superseded(run_dir: RunDir, placement: str) -> None:
     """Leave nothing of *placement* on this machine, and write nothing but that."""
-    events = _events_of(run_dir, placement)
-    if not kill_placement(events):
+    own = read_state(run_dir.journal).placement_of(placement)
+    if own is None or not kill_placement(own):
         return
     with suppress(Exception):  # a cgroup that is left is no reason to be taken for alive
-        undo_all(run_dir, _acquired(events), kinds=_OF_THE_NODE)
-    say_over(run_dir, placement)
+        undo_all(run_dir, own.acquired, kinds=_OF_THE_NODE)
+    record_end(run_dir, placement)
 
 
-def end_what_is_left(run_dir: RunDir, placement: str) -> None:
+def end_without_supervisor(run_dir: RunDir, placement: str) -> None:
     """Kill the run's container and close its journal, unless it has its last word, or Slurm will begin the job again."""
     try:
         lock_fd = open_locked(run_dir.supervisor_lock, wait=False)
     except LockBusy:
         return
     try:
-        events = journal.read(run_dir.journal)
-        if job_of(events) is None or Watch(run_dir.journal, placement).is_superseded():
+        state = read_state(run_dir.journal)
+        own = state.placement_of(placement)
+        if state.job is None or state.placement != placement or own is None:
             return
-        kill_placement(_events_of(run_dir, placement))
+        kill_placement(own)
         undo_all(run_dir)
-        if goes_on(events, placement):
+        if is_requeued(state, placement):
             return
-        message = f"its supervisor was killed on `{socket.gethostname()}`, and its job ended with it"
-        journal.append(run_dir.journal, "finished", reason=str(Reason.LOST), exit_code=125, signal=None, message=message)
+        why = f"its supervisor was killed on `{socket.gethostname()}`, and its job ended with it"
+        Journal(run_dir.journal, placement).append(Finished(str(Reason.LOST), 125, message=why))
     finally:
         os.close(lock_fd)
-
-
-def _events_of(run_dir: RunDir, placement: str) -> list[journal.Event]:
-    return [event for event in journal.read(run_dir.journal) if event.get(TOKEN) == placement]
-
-
-def _acquired(events: Sequence[journal.Event]) -> list[Acquired]:
-    return [Acquired(event.fields["kind"], event.fields["name"]) for event in events if event.name == "acquired"]

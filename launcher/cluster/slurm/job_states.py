@@ -68,19 +68,19 @@ def _jobs(lines: Sequence[str], fields: Sequence[str], *, program: str) -> dict[
 def _status(line: str, fields: Sequence[str], program: str) -> JobStatus:
     words = [word.strip() for word in line.split("|")]
     if len(words) != len(fields) or not words[0].isdigit():
-        # Not passed over: the job that it is about would then be one that nobody knows, and its run closed.
+        # Not passed over: the job that it is about would then count as unknown, and its run be closed.
         raise LaunchError(f"`{program}` printed a line that is not understood: `{line.strip()}`")
-    said = {field: word for field, word in zip(fields, words, strict=True) if word not in _NOTHING}
-    phase, end = _phase_and_end(said.get("State", ""))
-    code, signum = _exit(said.get("ExitCode") or said.get("exit_code", "")) if phase is JobPhase.ENDED else (None, None)
-    restarts = said.get("RestartCnt", "")
+    values = {field: word for field, word in zip(fields, words, strict=True) if word not in _NOTHING}
+    phase, end = _phase_and_end(values.get("State", ""))
+    code, signum = _exit(values.get("ExitCode") or values.get("exit_code", "")) if phase is JobPhase.ENDED else (None, None)
+    restarts = values.get("RestartCnt", "")
     return JobStatus(
         words[0],
         phase,
-        why=said.get("Reason"),
-        nodes=said.get("NodeList"),
+        why=values.get("Reason"),
+        nodes=values.get("NodeList"),
         attempt=1 + (int(restarts) if restarts.isdigit() else 0),
-        preempted=end is JobEnd.PREEMPTED or "PreemptTime" in said,
+        preempted=end is JobEnd.PREEMPTED or "PreemptTime" in values,
         end=end,
         exit_code=code,
         signal=signum,
@@ -93,7 +93,7 @@ def _phase_and_end(state: str) -> tuple[JobPhase, JobEnd | None]:
         return _PHASES[word], None
     if word in _ENDS:
         return JobPhase.ENDED, _ENDS[word]
-    # A newer Slurm's: whatever it is, nobody has said that the job is over, and other runs are asked about in the same breath.
+    # A newer Slurm's: whatever it is, it does not say that the job is over, and other runs are asked about in the same poll.
     return JobPhase.RUNNING, None
 
 

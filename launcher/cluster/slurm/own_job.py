@@ -33,7 +33,7 @@ def own_job(environ: Mapping[str, str] = os.environ) -> OwnJob:
     return OwnJob(environ["SLURM_JOB_ID"], int(environ.get("SLURM_RESTART_COUNT", "0")), int(environ.get("SLURM_PROCID", "0")))
 
 
-def outside_of_it(environ: Mapping[str, str], *, kept: Collection[str]) -> dict[str, str]:
+def environ_outside_of_job(environ: Mapping[str, str], *, kept: Collection[str]) -> dict[str, str]:
     """*environ* for a command that submits another job: without what Slurm says of the one that we are in, which would be taken
     for wishes for the new one (its restarts, its nodes), or make it a step of ours. *kept* are a person's wishes."""
     return {name: value for name, value in environ.items() if not name.startswith("SLURM_") or name in kept}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ def job_script(plan: LaunchPlan, *, job_name: str, log: str, argv: Sequence[str]
     options = {**ours, **users}
     lines = [f"#SBATCH {_option(name, value)}" for name, value in options.items() if value is not False]
     # exec: `scancel --batch` and `--signal=B:` then reach the supervisor and nothing else.
-    command = "exec " + " ".join(map(_shell_word, argv))
+    command = f"exec {shlex.join(argv)}"
     return "\n".join(["#!/bin/sh", *lines, "", command, ""])
 
 
@@ -83,10 +84,6 @@ def _option(name: str, value: Any) -> str:
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def _shell_word(word: str) -> str:
-    return word if _PLAIN.fullmatch(word) else "'" + word.replace("'", "'\\''") + "'"
 
 
 def slurm_time(seconds: float) -> str:

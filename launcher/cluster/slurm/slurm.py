@@ -1,7 +1,7 @@
-"""Slurm, spoken to by its own programs: sbatch, squeue, sacct, scancel.
+"""Slurm, asked by its own programs: sbatch, squeue, sacct, scancel.
 
 The controller forgets a job `MinJobAge` (five minutes) after its end; then sacct is asked, and where no accounting is kept the
-job has ended and nobody says how: the run's journal usually does.
+job has ended and Slurm does not say how: the run's journal usually does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from launcher.cluster.engine import JobEnd, JobPhase, JobStatus
 from launcher.cluster.slurm.job_states import SACCT_FIELDS, SQUEUE_FORMAT, sacct_jobs, squeue_jobs
-from launcher.cluster.slurm.own_job import outside_of_it
+from launcher.cluster.slurm.own_job import environ_outside_of_job
 from launcher.errors import LaunchError
 from launcher.plan.slurm_program import CLUSTERS, run_slurm
 
@@ -51,18 +51,19 @@ class Slurm:
         return {job: found.get(job) or JobStatus(job, JobPhase.ENDED, end=JobEnd.UNKNOWN) for job in wanted}
 
     def signal(self, job: str, signum: signal.Signals) -> None:
-        phase = self._phase_out_of_line(job)
+        phase = self._cancel_pending(job)
         if phase is JobPhase.RUNNING:
             # --batch: only the script's own process, which is our supervisor; the program hears from that.
             run_slurm(["scancel", "--batch", f"--signal={signum.name.removeprefix('SIG')}", job], unless=_OVER)
         elif phase is not JobPhase.ENDED:
-            # No supervisor hears a signal: its node is being powered up, or the job was requeued and is not in line yet. One that
+            # No supervisor hears a signal: its node is being powered up, or the job was requeued and is not pending yet. One that
             # is really ending refuses this.
             self.cancel(job)
 
-    def _phase_out_of_line(self, job: str) -> JobPhase:
-        """Take *job* out of the line where it stands in it. With `--state`, since one that has begun meanwhile has its `grace`;
-        but that is not true of all states in which a job waits (CONFIGURING, SPECIAL_EXIT): such a job is given back as it is."""
+    def _cancel_pending(self, job: str) -> JobPhase:
+        """Cancel *job* where it is pending, and return its phase: PENDING where that had no effect. With `--state`, since one
+        that has begun meanwhile has its `grace`; but it does not match all states in which a job waits (CONFIGURING,
+        SPECIAL_EXIT)."""
         deadline = time.monotonic() + _BEGINS_WITHIN_S
         while (phase := self.poll([job])[job].phase) is JobPhase.PENDING and time.monotonic() < deadline:
             run_slurm(["scancel", "--state=PENDING", job], unless=_OVER)
@@ -106,5 +107,5 @@ def _options_of(script: str) -> list[str]:
 
 def _for_a_job(environ: Mapping[str, str]) -> dict[str, str]:
     """*environ* without what makes sbatch another command."""
-    outside = outside_of_it(environ, kept=_SBATCH_READS)
+    outside = environ_outside_of_job(environ, kept=_SBATCH_READS)
     return {name: value for name, value in outside.items() if name not in _OTHER_COMMANDS}

@@ -1,19 +1,12 @@
 """The files through which a sweep's process and its worker jobs speak: two a worker, in the directory of the sweep.
 
-    orders.jsonl, by the sweep's process
-        submitted   engine, job, shape (which trials it can run: those that ask for the same)
-        run         run: the next trial
-        leave       -
-        over        -: its job is; of interest to the sweep's next process
-    said.jsonl, by the worker
-        began       node, until (Unix seconds: the end of the job's time)
-        free        run: its program has ended, and what it held of the node is given back
-        over        run: its supervisor has ended, too
-        left        why: no order is followed any more
+    orders.jsonl   by the sweep's process (`ORDERS`)
+    said.jsonl     by the worker (`REPORTS`)
 
-Each file has one writer, is there before its reader, and only grows: a line that NFS shows late is a line that comes late, which
-neither a file renamed into place nor one with two writers would be. What is asked of a running trial stands in `requests` of its
-own directory, where `launch stop` can write it, too.
+A line is a JSON object: `event`, `at` (Unix seconds) and the fields of its type. Each file has one writer, is there before its
+reader, and only grows: a line that NFS shows late is a line that comes late, which neither a file renamed into place nor one with
+two writers would be. What is asked of a running trial stands in `requests` of its own directory, where `launch stop` can write
+it, too.
 """
 
 from __future__ import annotations
@@ -23,17 +16,72 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from launcher.errors import LaunchError
-from launcher.journal import journal
+from launcher.journal.growing_file import GrowingFile
+from launcher.journal.run_journal import append_line
+from runtime.light_typing import Any, NamedTuple
 from runtime.state_dir import RunDir
 
 _LOOK_S = (0.05, 0.5)
 _LOOK_SHARE = 0.05
+
+
+class Submitted(NamedTuple):
+    """The worker's job is in the queue."""
+
+    engine: str
+    job: str
+    shape: str
+    """Which trials it can run: those that ask for the same."""
+
+
+class RunTrial(NamedTuple):
+    """The next trial."""
+
+    run: str
+
+
+class Leave(NamedTuple):
+    pass
+
+
+class JobOver(NamedTuple):
+    """Of interest to the sweep's next process."""
+
+
+class Began(NamedTuple):
+    node: str
+    until: float | None = None
+    """The end of the job's time, in Unix seconds."""
+
+
+class TrialFree(NamedTuple):
+    """Its program has ended, and what it held of the node is given back."""
+
+    run: str
+
+
+class TrialOver(NamedTuple):
+    """Its supervisor has ended, too."""
+
+    run: str
+
+
+class Left(NamedTuple):
+    """No order is followed any more."""
+
+    why: str
+
+
+Order = Submitted | RunTrial | Leave | JobOver
+Report = Began | TrialFree | TrialOver | Left
+
+ORDERS: dict[str, type[Any]] = {"submitted": Submitted, "run": RunTrial, "leave": Leave, "over": JobOver}
+REPORTS: dict[str, type[Any]] = {"began": Began, "free": TrialFree, "over": TrialOver, "left": Left}
 
 
 def look_pause_s(quiet_s: float, *, longest_s: float = _LOOK_S[1]) -> float:
@@ -57,17 +105,56 @@ class WorkerDir:
         return self.root / "orders.jsonl"
 
     @property
-    def said(self) -> Path:
+    def reports(self) -> Path:
         return self.root / "said.jsonl"
 
     @property
     def log(self) -> Path:
-        """The words of Slurm, and a worker's traceback."""
+        """What Slurm prints, and a worker's traceback."""
         return self.root / "job.log"
+
+    def order(self, order: Order) -> None:
+        _write(self.orders, ORDERS, order)
+
+    def report(self, report: Report) -> None:
+        _write(self.reports, REPORTS, report)
+
+    def has_trial(self) -> bool:
+        """Whether any was ordered, without reading the order."""
+        return b'"run"' in self.orders.read_bytes()
 
     def remove(self) -> None:
         """The cluster has refused its job. If that was accepted, and the answer came too late, it finds nothing, and ends."""
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def new_orders(file: GrowingFile) -> list[Order]:
+    """What was added to the `orders` of a worker since the last call."""
+    return _read(file, ORDERS)
+
+
+def new_reports(file: GrowingFile) -> list[Report]:
+    """What was added to the `reports` of a worker since the last call."""
+    return _read(file, REPORTS)
+
+
+def _write(path: Path, types: Mapping[str, type[Any]], line: Order | Report) -> None:
+    name = next(name for name, of in types.items() if of is type(line))
+    document = {"event": name, "at": time.time(), **line._asdict()}
+    _append(path, json.dumps(document, separators=(",", ":")))
+
+
+def _read(file: GrowingFile, types: Mapping[str, type[Any]]) -> list[Any]:
+    """A line that is not understood is of a newer launch, and passed over."""
+    found = []
+    for line in file.new_lines():
+        try:
+            document = json.loads(line)
+            of = types[document["event"]]
+            found.append(of(**{name: value for name, value in document.items() if name in of._fields}))
+        except (ValueError, TypeError, KeyError):
+            continue
+    return found
 
 
 def worker_dirs(sweep: RunDir) -> list[WorkerDir]:
@@ -82,23 +169,17 @@ def worker_dirs(sweep: RunDir) -> list[WorkerDir]:
 def new_worker_dir(sweep: RunDir, number: int) -> WorkerDir:
     worker = WorkerDir(sweep.workers / str(number))
     worker.root.mkdir(mode=0o700, parents=True)
-    for path in (worker.orders, worker.said):
+    for path in (worker.orders, worker.reports):
         path.touch(mode=0o600)
     return worker
 
 
-def write_line(path: Path, event: str, **fields: Any) -> None:
-    """Add one event to a file of which this process is the only writer. `journal.Follower` reads it."""
-    line = json.dumps({"event": event, "at": time.time(), **fields}, separators=(",", ":")) + "\n"
-    _append(path, line)
-
-
-def new_requests(trial: RunDir) -> None:
+def make_requests(trial: RunDir) -> None:
     """There before whoever reads it: NFS remembers for a while that a file is missing."""
     trial.requests.touch(mode=0o600)
 
 
-def is_asked(trial: RunDir) -> bool:
+def has_requests(trial: RunDir) -> bool:
     """Whether anybody has asked anything of it."""
     try:
         return trial.requests.stat().st_size > 0
@@ -106,39 +187,21 @@ def is_asked(trial: RunDir) -> bool:
         return False
 
 
-def ask(trial: RunDir, signum: signal.Signals) -> None:
+def request(trial: RunDir, signum: signal.Signals) -> None:
     """Have the worker that runs *trial* send *signum* to its supervisor."""
-    _append(trial.requests, f"{signum.name}\n")
+    _append(trial.requests, signum.name)
+
+
+def new_requests(file: GrowingFile) -> list[signal.Signals]:
+    """What was added to the `requests` of a trial since the last call."""
+    names = [line.decode(errors="replace").strip() for line in file.new_lines()]
+    return [signal.Signals[name] for name in names if name in signal.Signals.__members__]
 
 
 def _append(path: Path, line: str) -> None:
-    fd = journal.open_journal(path)
     try:
-        journal.write_line(fd, line.encode(), durable=False)
+        append_line(path, line.encode() + b"\n")
     except OSError as error:
         raise LaunchError(
             f"`{path}` cannot be written: {error.strerror}", hint="`launch gc` frees what no image needs"
         ) from error
-    finally:
-        os.close(fd)
-
-
-class Requests:
-    """What is asked of *trial*, read as it comes."""
-
-    def __init__(self, trial: RunDir) -> None:
-        self._path = trial.requests
-        self._offset = 0
-
-    def new(self) -> Iterator[signal.Signals]:
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                content = file.read()
-        except FileNotFoundError:
-            return
-        whole = content[: content.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        for name in whole.decode(errors="replace").split():
-            if name in signal.Signals.__members__:
-                yield signal.Signals[name]

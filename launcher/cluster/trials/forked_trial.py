@@ -1,26 +1,40 @@
-"""A trial in a worker job: a fork that becomes its supervisor, as a job of its own would (`launcher.cluster.job`)."""
+"""A trial in a worker job: a fork that becomes its supervisor, as a job of its own would (`launcher.cluster.job`).
+
+Its last word says what its program did, or that its worker's job was ended under it. A signal doesn't say which. What is asked of
+a trial stands in its requests; an end that nobody asked for came with the job's, and such a trial is tried again by another
+worker.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-import select
 import signal
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NoReturn
 
 from launcher.cluster import job
-from launcher.cluster.trials.exchange import Requests
-from launcher.cluster.trials.last_word import close
-from launcher.journal.journal import Follower
-from launcher.journal.run_journal import Journal
+from launcher.cluster.engine import JobPhase
+from launcher.cluster.submission import engine_named
+from launcher.cluster.trials.exchange import has_requests, new_requests
+from launcher.errors import LaunchError
+from launcher.journal.growing_file import GrowingFile
+from launcher.journal.run_journal import Follower, Journal
+from launcher.journal.run_state import RunState
+from launcher.journal.status import Reason
 from launcher.run.start.supervisor_link import signal_supervisor
+from launcher.run.supervisor import supervisor
 from launcher.run.supervisor.attempt import Attempt
-from runtime.kernel.processes import end_with
+from launcher.run.supervisor.outcome import ExitOutcome
+from runtime.kernel import processes
 from runtime.state_dir import RunDir
+
+_ENDED = "its worker's job was ended"
+_OUT_OF_TIME = "its worker's job came to the end of its time, some of which other trials had"
 
 
 @dataclass(slots=True)
@@ -34,10 +48,10 @@ class ForkedTrial:
     _begun_at: float = field(default_factory=time.monotonic)
     _undelivered: list[signal.Signals] = field(default_factory=list)
     _journal: Follower = field(init=False)
-    _requests: Requests = field(init=False)
+    _requests: GrowingFile = field(init=False)
 
     def __post_init__(self) -> None:
-        self._journal, self._requests = Follower(self.run_dir.journal), Requests(self.run_dir)
+        self._journal, self._requests = Follower(self.run_dir.journal), GrowingFile(self.run_dir.requests)
 
     @property
     def age_s(self) -> float:
@@ -45,11 +59,11 @@ class ForkedTrial:
 
     def look(self) -> bool:
         """Pass on what is asked of it. Whether its program has ended and given back what it held."""
-        self._undelivered += self._requests.new()
+        self._undelivered += new_requests(self._requests)
         self._deliver()
-        happened = {event.name for event in self._journal.new_events()}
-        self.is_stopping = self.is_stopping or "stopping" in happened
-        return "finished" in happened or self._has_ended()
+        state = self._journal.look()
+        self.is_stopping = self.is_stopping or state.stopping is not None
+        return state.is_over or self._has_ended()
 
     def signal(self, signum: signal.Signals) -> None:
         self._undelivered.append(signum)
@@ -59,7 +73,7 @@ class ForkedTrial:
         """Whether the supervisor has ended; then this object is done with."""
         if not self._has_ended():
             return False
-        os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        processes.reap(self.pidfd)
         os.close(self.pidfd)
         return True
 
@@ -69,7 +83,7 @@ class ForkedTrial:
             del self._undelivered[0]
 
     def _has_ended(self) -> bool:
-        return bool(select.select([self.pidfd], [], [], 0)[0])
+        return processes.wait_ended(self.pidfd, timeout_s=0)
 
 
 def fork_trial(run_dir: RunDir, *, is_first: bool, apart_from: Iterable[int]) -> ForkedTrial:
@@ -78,7 +92,7 @@ def fork_trial(run_dir: RunDir, *, is_first: bool, apart_from: Iterable[int]) ->
     worker = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become_supervisor(run_dir, worker, apart_from, partial(close, is_first=is_first))
+        _become_supervisor(run_dir, worker, apart_from, partial(close_trial, is_first=is_first))
     return ForkedTrial(run_dir, os.pidfd_open(pid))
 
 
@@ -86,7 +100,7 @@ def _become_supervisor(
     run_dir: RunDir, worker: int, fds: Iterable[int], last_word: Callable[[RunDir, Journal, Attempt], None]
 ) -> NoReturn:
     try:
-        end_with(worker)
+        processes.end_with(worker)
         signal.set_wakeup_fd(-1)
         os.setsid()
         log_fd = os.open(run_dir.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -100,3 +114,39 @@ def _become_supervisor(
     except BaseException:
         traceback.print_exc()
     os._exit(1)
+
+
+def close_trial(run_dir: RunDir, journal: Journal, attempt: Attempt, *, is_first: bool) -> None:
+    """*is_first*: of its worker, so that it had all of the job's time."""
+    outcome = attempt.outcome
+    why = None if has_requests(run_dir) else _why_the_job_ended_it(run_dir, journal.read(), outcome, is_first=is_first)
+    if why is not None:
+        outcome = replace(outcome, reason=Reason.PREEMPTED, exit_code=143, detail=why)
+    supervisor.close(run_dir, journal, replace(attempt, outcome=outcome))
+
+
+def _why_the_job_ended_it(run_dir: RunDir, state: RunState, outcome: ExitOutcome, *, is_first: bool) -> str | None:
+    """Why it was the job that ended the trial; None when it was not."""
+    if outcome.reason is Reason.TIMEOUT:
+        return None if is_first or _is_over_its_own_timeout(run_dir, state) else _OUT_OF_TIME
+    if outcome.reason in (Reason.STOPPED, Reason.INTERRUPTED):
+        return _ENDED
+    # Slurm sends SIGTERM to the program, too, and that one may end before we hear of anything.
+    if outcome.reason in (Reason.PROGRAM, Reason.LOST) and (outcome.signal or outcome.exit_code > 125):
+        return _ENDED if _is_job_ending(state) else None
+    return None
+
+
+def _is_over_its_own_timeout(run_dir: RunDir, state: RunState) -> bool:
+    timeout = json.loads(run_dir.spec.read_bytes()).get("timeout")
+    return timeout is not None and state.started_at is not None and time.time() - state.started_at >= timeout
+
+
+def _is_job_ending(state: RunState) -> bool:
+    submitted = state.job
+    if submitted is None:
+        return False
+    try:
+        return engine_named(submitted.engine).poll([submitted.job])[submitted.job].phase is not JobPhase.RUNNING
+    except LaunchError:
+        return False

@@ -1,4 +1,4 @@
-"""A cluster as the place where a sweep's trials run: handed to worker jobs as these become free (`crew.py`, `worker.py`)."""
+"""A cluster as the place where a sweep's trials run: handed to worker jobs as these become free (`worker.py`)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from dataclasses import replace
 
 from launcher.cluster.engine import Engine, JobStatus
 from launcher.cluster.placement import reconcile
-from launcher.cluster.trials.exchange import ask, is_asked, new_requests
-from launcher.cluster.trials.worker_job import WorkerJob
-from launcher.cluster.trials.worker_pool import Crew
-from launcher.cluster.trials.worker_script import shape_of, worker_script
+from launcher.cluster.trials.exchange import Left, has_requests, make_requests, request
+from launcher.cluster.trials.worker_job import WorkerJob, shape_of, worker_script
+from launcher.cluster.trials.worker_pool import WorkerPool
 from launcher.config.spec import Cluster, Sweep
 from launcher.errors import LaunchError
-from launcher.journal import journal
+from launcher.journal.events import Submitted
+from launcher.journal.run_journal import Journal, read_state
 from launcher.journal.status import Reason, Stage
-from launcher.journal.submitted import job_of
 from launcher.run.recover import recover
 from launcher.sweep.place import Over
 from launcher.sweep.policy import CUT_SHORT
@@ -38,11 +37,12 @@ MOST_UNSENT = 4
 """Trials of one worker that have ended and whose record is still on its way to MLflow: more would only wait for it."""
 
 _LAST_WORD_WITHIN_S = 5.0
-"""How long after its supervisor's end a trial may lack its last word: the witness of one that was killed is about to write it."""
+"""How long after its supervisor's end a trial may lack its last word: the watchdog of one that was killed is about
+to write it."""
 
 
 def number_of_jobs(cluster: Cluster, sweep: Sweep) -> int:
-    """Worker jobs side by side, those in line included."""
+    """Worker jobs side by side, pending ones included."""
     return min((wish for wish in (cluster.jobs, sweep.parallel) if wish is not None), default=DEFAULT_JOBS)
 
 
@@ -60,7 +60,7 @@ class ClusterSlots:
         tell: Callable[[str], None],
         send: Callable[[RunDir], object],
     ) -> None:
-        self._crew = Crew(sweep, engine, worker_script, limit=limit, tell=tell)
+        self._pool = WorkerPool(sweep, engine, worker_script, limit=limit, tell=tell)
         self._send = send
         self._unsent = 1 if ends_matter else MOST_UNSENT
         self._tries: dict[str, Running] = {}
@@ -75,8 +75,8 @@ class ClusterSlots:
         """Of the trials that have ended."""
         self._poller = select.poll()
         self._changes = FileWatch(self._poller)
-        for worker in self._crew:
-            self._changes.add(worker.directory.said)
+        for worker in self._pool:
+            self._changes.add(worker.directory.reports)
 
     @property
     def running(self) -> Collection[Running]:
@@ -97,46 +97,46 @@ class ClusterSlots:
         return self._admitted is not None
 
     def wanted(self, number: int | None) -> None:
-        busy = sum(worker.is_staying and worker.current is not None for worker in self._crew)
+        busy = sum(worker.is_staying and worker.current is not None for worker in self._pool)
         more = math.inf if number is None else number
         plan = None if self._next is None or not more else self._next.plan
-        for worker in self._crew.fit(busy + more, plan, None if plan is None else shape_of(plan)):
-            self._changes.add(worker.directory.said)
+        for worker in self._pool.scale_to(busy + more, plan, None if plan is None else shape_of(plan)):
+            self._changes.add(worker.directory.reports)
 
     def start(self, running: Running, lock_fd: int) -> None:
         worker, self._admitted = self._admitted, None
         assert worker is not None, "nobody has asked whether there is room"
         try:
-            new_requests(running.run_dir)
+            make_requests(running.run_dir)
             # In this order, under the run's lock, for which the worker waits: killed between them we leave a run not yet begun.
             worker.give(running.run_dir.run_id)
-            journal.append(running.run_dir.journal, "submitted", engine=worker.job.engine, job=worker.job.job, worker=True)
+            Journal(running.run_dir.journal).append(Submitted(worker.job.engine, worker.job.job, worker=True))
         finally:
             os.close(lock_fd)
         self._take(running, worker)
 
     def adopt(self, running: Running) -> Over | None:
-        job = job_of(journal.read(running.run_dir.journal))
-        worker = None if job is None else self._crew.of_job(job.job)
+        job = read_state(running.run_dir.journal).job
+        worker = None if job is None else self._pool.of_job(job.job)
         if worker is None:
             recover(running.run_dir)
             record = fold(running.run_dir)
             if record is not None and record.exit_code is None:
                 what = f"trial {running.trial.number} still runs on this machine, as run `{record.run_id}`"
                 raise LaunchError(what, hint=f"`launch wait {record.run_id}`, then resume the sweep on the cluster")
-            return None if record is None else (running, _blamed(record))
+            return None if record is None else (running, _with_jobs_end(record))
         self._take(running, worker)
         return None
 
     def wait(self, timeout_ms: int) -> list[Over]:
-        pause_ms = min([timeout_ms, *(1000 * worker.next_look_s() for worker in self._crew)])
+        pause_ms = min([timeout_ms, *(1000 * worker.next_look_s() for worker in self._pool)])
         woken = sum(self._changes.woke(fd) for fd, _event in self._poller.poll(pause_ms)) > 0
-        left = False
-        for worker in self._crew:
-            for event in worker.hear(now=woken):
-                left = left or (event.name == "left" and worker.current is not None)
-        for worker, status in self._crew.look_after(at_once=left):
-            self._changes.remove(worker.directory.said)
+        has_left_trial = False
+        for worker in self._pool:
+            reports = worker.read_reports(now=woken)
+            has_left_trial |= worker.current is not None and any(isinstance(report, Left) for report in reports)
+        for worker, status in self._pool.poll(at_once=has_left_trial):
+            self._changes.remove(worker.directory.reports)
             for run_id in [run_id for run_id, whose in self._workers.items() if whose is worker]:
                 _close(self._tries[run_id].run_dir, worker, status)
         for run_id, worker in self._workers.items():
@@ -148,46 +148,46 @@ class ClusterSlots:
         return None if self._admitted is None else self._admitted.node
 
     def standing(self) -> str | None:
-        nodes = [worker.node for worker in self._crew if worker.node is not None]
+        nodes = [worker.node for worker in self._pool if worker.node is not None]
         here = f"{counted(len(nodes), 'worker')} on {counted(len(set(nodes)), 'node')}" if nodes else None
-        return ", ".join(words for words in (here, self._crew.waits_for) if words is not None) or None
+        return ", ".join(words for words in (here, self._pool.waits_for) if words is not None) or None
 
     def why_it_waits(self) -> str | None:
-        return None if self._crew.waits_for is None else f"waiting: {self._crew.waits_for}"
+        return None if self._pool.waits_for is None else f"waiting: {self._pool.waits_for}"
 
     def prune(self, number: int) -> None:
         for running in self._tries.values():
             if running.trial.number == number and not running.pruned:
                 running.pruned = True
-                ask(running.run_dir, signal.SIGUSR1)
+                request(running.run_dir, signal.SIGUSR1)
 
     def leave_line(self) -> None:
-        self._crew.dismiss()
+        self._pool.dismiss()
 
     def signal(self, signum: signal.Signals) -> None:
         for running in self._tries.values():
-            ask(running.run_dir, signum)
+            request(running.run_dir, signum)
 
     def close(self) -> None:
-        """The sweep has ended: nobody waits for a trial any more."""
-        self._crew.dismiss()
+        """The sweep has ended, and needs no trial any more."""
+        self._pool.dismiss()
 
     def _take(self, running: Running, worker: WorkerJob) -> None:
         self._tries[running.run_dir.run_id] = running
         self._workers[running.run_dir.run_id] = worker
 
     def _free_worker(self, trial: Trial) -> WorkerJob | None:
-        for worker in self._crew.idle(shape_of(trial.plan)):
+        for worker in self._pool.idle(shape_of(trial.plan)):
             unsent = sum(whose is worker for whose in self._workers.values())
             if unsent >= self._unsent:
                 continue
             if worker.has_time_for(self._time_of(trial)):
                 return worker
-            worker.send_away()
+            worker.dismiss()
         return None
 
     def _time_of(self, trial: Trial) -> float:
-        """What it may take of its job's time: its `timeout`, or as long as the longest so far. A job is told `grace` ahead."""
+        """What it may take of its job's time: its `timeout`, or as long as the longest so far. Slurm signals `grace` ahead."""
         spec = trial.plan.spec
         return (self._longest_s if spec.timeout is None else spec.timeout) + spec.grace
 
@@ -203,20 +203,20 @@ class ClusterSlots:
             known.pop(run_id)
         self._longest_s = max(self._longest_s, record.duration_s or 0.0)
         self._send(running.run_dir)
-        return running, _blamed(record)
+        return running, _with_jobs_end(record)
 
 
 def _close(run_dir: RunDir, worker: WorkerJob, status: JobStatus) -> None:
     """Write the last word of a trial whose worker's job is over, if there is none. One that was handed over just as the worker
-    left has not begun: that is nobody's failure."""
-    if worker.left is None or any(event.name == "placed" for event in journal.read(run_dir.journal)):
+    left has not begun: that is no failure."""
+    if worker.left_because is None or read_state(run_dir.journal).placements:
         reconcile.close(run_dir, worker.job, status)
     else:
-        reason = Reason.STOPPED if is_asked(run_dir) else Reason.PREEMPTED
-        reconcile.close_as(reason, run_dir, worker.job, f"its worker left before it began: {worker.left}")
+        reason = Reason.STOPPED if has_requests(run_dir) else Reason.PREEMPTED
+        reconcile.close_as(reason, run_dir, worker.job, f"its worker left before it began: {worker.left_because}")
 
 
-def _blamed(record: RunRecord) -> RunRecord:
-    """Somebody cancelled the job and not the trial, of which nobody has asked anything: it is tried again."""
-    cancelled = record.job is not None and record.reason in CUT_SHORT and not is_asked(record.run_dir)
+def _with_jobs_end(record: RunRecord) -> RunRecord:
+    """The job was cancelled and not the trial, of which nothing was asked: it is tried again."""
+    cancelled = record.job is not None and record.reason in CUT_SHORT and not has_requests(record.run_dir)
     return replace(record, reason=str(Reason.PREEMPTED)) if cancelled else record

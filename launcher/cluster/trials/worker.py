@@ -1,7 +1,7 @@
 """On the node: run a sweep's trials one after the other, each under a supervisor that is forked from this process.
 
-A worker decides nothing: the sweep's process says which trial is next and when there is none. It leaves by itself when nobody has
-said anything for long, and when its job is about to end; what runs then runs to its end, or to that of the job.
+A worker decides nothing: the sweep's process says which trial is next and when there is none. It leaves by itself when no order
+has come for long, and when its job is about to end; what runs then runs to its end, or to that of the job.
 """
 
 from __future__ import annotations
@@ -15,21 +15,31 @@ from contextlib import suppress
 from typing import NoReturn
 
 from launcher.cluster.slurm.own_job import this_node
-from launcher.cluster.trials.exchange import WorkerDir, look_pause_s, write_line
+from launcher.cluster.trials.exchange import (
+    Began,
+    Leave,
+    Left,
+    RunTrial,
+    TrialFree,
+    TrialOver,
+    WorkerDir,
+    look_pause_s,
+    new_orders,
+)
 from launcher.cluster.trials.forked_trial import ForkedTrial, fork_trial
-from launcher.journal.journal import Follower
+from launcher.journal.growing_file import GrowingFile
 from launcher.run.start.warm_up import warm_up
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from runtime.kernel.inotify import MODIFY, Inotify
 from runtime.state_dir import RunDir
 
 ALONE_S = 30.0
-"""How long a worker without a trial waits for an order. The sweep's process sends it away sooner, unless it is gone; whoever
+"""How long a worker without a trial waits for an order. The sweep's process dismisses it sooner, unless it is gone; whoever
 resumes the sweep within that time finds the GPU still there."""
 
-_HEARD_TWICE_S = 1.0
-"""`scancel` speaks to a trial's supervisor as well as to us, and a second word would kill the trial. After this long it was for
-us alone, and is passed on."""
+_SIGNALLED_TWICE_S = 1.0
+"""`scancel` signals a trial's supervisor as well as us, and a second signal would kill the trial. After this long it was for us
+alone, and is passed on."""
 
 
 def main(worker_dir: WorkerDir) -> NoReturn:
@@ -37,7 +47,7 @@ def main(worker_dir: WorkerDir) -> NoReturn:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     worker = Worker(worker_dir, SignalInbox((signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)))
     worker.begin()
-    warm_up(worker.has_orders)
+    warm_up(worker_dir.has_trial)
     worker.work()
     sys.exit(0)
 
@@ -48,7 +58,7 @@ class Worker:
     def __init__(self, worker_dir: WorkerDir, inbox: SignalInbox) -> None:
         self._dir = worker_dir
         self._inbox = inbox
-        self._orders = Follower(worker_dir.orders)
+        self._orders = GrowingFile(worker_dir.orders)
         self._changes = Inotify()
         self._changes.watch(worker_dir.orders, MODIFY)
         self._current: ForkedTrial | None = None
@@ -56,24 +66,20 @@ class Worker:
         """Those whose program has ended and whose record is on its way to MLflow."""
         self._idle_since = time.monotonic()
         self._ended_at: float | None = None
-        """When the job was told to end."""
-        self._begun = 0
-        """Trials so far."""
-        self._left = False
+        """When the job was asked to end."""
+        self._trials_begun = 0
+        self._has_left = False
 
     def begin(self) -> None:
         until = os.environ.get("SLURM_JOB_END_TIME", "")
-        self._say("began", node=this_node(), until=float(until) if until.isdigit() else None)
-
-    def has_orders(self) -> bool:
-        return b'"run"' in self._dir.orders.read_bytes()
+        self._dir.report(Began(this_node(), float(until) if until.isdigit() else None))
 
     def work(self) -> None:
-        while not self._left or self._current is not None or self._sending:
+        while not self._has_left or self._current is not None or self._sending:
             self._obey_signals()
             self._obey_orders()
             self._attend()
-            if self._current is None and not self._left and time.monotonic() - self._idle_since > ALONE_S:
+            if self._current is None and not self._has_left and time.monotonic() - self._idle_since > ALONE_S:
                 self._leave(f"no trial for {ALONE_S:g} s")
             self._wait()
 
@@ -86,20 +92,20 @@ class Worker:
             elif self._ended_at is None:
                 self._ended_at = time.monotonic()
                 self._leave(f"the job is being ended ({signum.name})")
-        if self._ended_at is not None and time.monotonic() - self._ended_at > _HEARD_TWICE_S:
+        if self._ended_at is not None and time.monotonic() - self._ended_at > _SIGNALLED_TWICE_S:
             self._ended_at = float("inf")
             if self._current is not None and not self._current.is_stopping:
                 self._current.signal(signal.SIGTERM)
 
     def _obey_orders(self) -> None:
-        for order in self._orders.new_events():
-            if order.name == "leave":
+        for order in new_orders(self._orders):
+            if isinstance(order, Leave):
                 self._leave("no more is to be done")
-            elif order.name == "run" and not self._left and self._current is None:
-                run_dir = RunDir(self._dir.sweep.root.with_name(str(order.get("run"))))
+            elif isinstance(order, RunTrial) and not self._has_left and self._current is None:
+                run_dir = RunDir(self._dir.sweep.root.with_name(order.run))
                 fds = (self._changes.fileno(), self._inbox.fd)
-                self._current = fork_trial(run_dir, is_first=not self._begun, apart_from=fds)
-                self._begun += 1
+                self._current = fork_trial(run_dir, is_first=not self._trials_begun, apart_from=fds)
+                self._trials_begun += 1
                 with suppress(OSError):
                     self._changes.watch(run_dir.journal, MODIFY)
 
@@ -108,18 +114,18 @@ class Worker:
             self._free(self._current)
         for trial in [each for each in self._sending if each.reap()]:
             self._sending.remove(trial)
-            self._say("over", run=trial.run_dir.run_id)
+            self._dir.report(TrialOver(trial.run_dir.run_id))
 
     def _free(self, trial: ForkedTrial) -> None:
         self._changes.unwatch(trial.run_dir.journal)
         self._current, self._idle_since = None, time.monotonic()
         self._sending.append(trial)
-        self._say("free", run=trial.run_dir.run_id)
+        self._dir.report(TrialFree(trial.run_dir.run_id))
 
     def _leave(self, why: str) -> None:
-        if not self._left:
-            self._left = True
-            self._say("left", why=why)
+        if not self._has_left:
+            self._has_left = True
+            self._dir.report(Left(why))
 
     def _wait(self) -> None:
         children = [trial.pidfd for trial in (*self._sending, self._current) if trial is not None]
@@ -129,6 +135,3 @@ class Worker:
 
     def _pause_s(self) -> float:
         return look_pause_s(time.monotonic() - self._idle_since if self._current is None else self._current.age_s)
-
-    def _say(self, event: str, **fields: object) -> None:
-        write_line(self._dir.said, event, **fields)

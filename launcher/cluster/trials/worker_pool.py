@@ -1,6 +1,6 @@
 """The worker jobs of a sweep together: as many as there is work for, no more than are wanted side by side.
 
-The cluster places them; here is only decided how many stand in its line. Each is a job of its own and no task of an array: one
+The cluster places them; here is only decided how many stand in its queue. Each is a job of its own and no task of an array: one
 that was lost is replaced alone, and every engine has jobs.
 """
 
@@ -9,15 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from launcher.cluster.engine import Engine, JobEnd, JobPhase, JobStatus
-from launcher.cluster.slurm.question_pace import QuestionPace
+from launcher.cluster.engine import Engine, JobEnd, JobPhase, JobStatus, PollPace
+from launcher.cluster.submission import engine_named
 from launcher.cluster.trials.exchange import WorkerDir, new_worker_dir, worker_dirs
-from launcher.cluster.trials.line import waiting_words
-from launcher.cluster.trials.scale_down import dismiss
 from launcher.cluster.trials.worker_job import WorkerJob, read_worker, submitted_worker
 from launcher.errors import LaunchError
 from launcher.plan.launch_plan import LaunchPlan
-from runtime.state_dir import RunDir
+from launcher.run import active
+from runtime.plurals import counted
+from runtime.state_dir import RunDir, StateDir
 
 Script = Callable[[LaunchPlan, WorkerDir], str]
 """What the cluster is given for a worker that can run trials like this one."""
@@ -35,12 +35,12 @@ _AGAIN_S = 10.0
 """How long nothing is submitted after the cluster has refused a job, as it does when a user has too many."""
 
 _NO_MORE = "no more worker jobs for now"
-_IN_LINE = "worker jobs cannot be taken out of the line"
+_NOT_CANCELLED = "worker jobs cannot be taken out of the queue"
 _NOT_KNOWN = "how the worker jobs stand is not known"
 
 
-class Crew:
-    """*limit*: workers side by side, those in line included."""
+class WorkerPool:
+    """*limit*: workers side by side, pending ones included."""
 
     def __init__(self, sweep: RunDir, engine: Engine, script: Script, *, limit: int, tell: Callable[[str], None]) -> None:
         self._sweep = sweep
@@ -51,8 +51,8 @@ class Crew:
         directories = worker_dirs(sweep)
         self._number = max((int(each.root.name) for each in directories), default=0)
         self._workers = {worker.job.job: worker for worker in map(read_worker, directories) if worker is not None}
-        self._pace = QuestionPace()
-        self._pace.at_once()
+        self._pace = PollPace()
+        self._pace.make_due()
         self._never_began = 0
         """Of those that this process has submitted: what an earlier one met may have been mended since."""
         self._submitted: set[str] = set()
@@ -62,7 +62,7 @@ class Crew:
         """What the engine, asked last for it, didn't do."""
         self._refused_until = 0.0
         self._reasons: dict[str, str] = {}
-        """Job in the cluster's line → why it is not begun, when the engine was asked last."""
+        """Pending job → why it has not begun, when the engine was asked last."""
 
     def __iter__(self) -> Iterator[WorkerJob]:
         """Those whose job is not over, as far as is known."""
@@ -73,10 +73,10 @@ class Crew:
 
     @property
     def waits_for(self) -> str | None:
-        """`4 worker jobs in line at slurm (Resources)`; None when none is, or nothing is known of them yet."""
-        waiting = [worker.job.job for worker in self if worker.is_staying and not worker.has_begun]
-        reasons = [self._reasons[job] for job in waiting if job in self._reasons]
-        return waiting_words(self._engine.name, len(waiting), reasons) if reasons else None
+        """`4 worker jobs pending at slurm (Resources)`; None when none is, or nothing is known of them yet."""
+        pending = [worker.job.job for worker in self if worker.is_pending]
+        reasons = [self._reasons[job] for job in pending if job in self._reasons]
+        return _describe_pending(self._engine.name, len(pending), reasons) if reasons else None
 
     def idle(self, shape: str) -> list[WorkerJob]:
         """Those that could run a trial of *shape* now. Who was busy last comes first: others shall have been idle long enough to
@@ -84,7 +84,7 @@ class Crew:
         found = (each for each in self if each.is_idle and each.shape == shape)
         return sorted(found, key=lambda each: each.since, reverse=True)
 
-    def fit(self, needed: float, plan: LaunchPlan | None, shape: str | None) -> list[WorkerJob]:
+    def scale_to(self, needed: float, plan: LaunchPlan | None, shape: str | None) -> list[WorkerJob]:
         """Have *needed* workers, as far as the limit goes. New ones, which are given back, are for trials like that of *plan*,
         which is of *shape*."""
         needed = min(needed, self._limit)
@@ -99,34 +99,34 @@ class Crew:
             self._release(others, 1, idle_s=0.0)
         return []
 
-    def look_after(self, *, at_once: bool = False) -> list[tuple[WorkerJob, JobStatus]]:
+    def poll(self, *, at_once: bool = False) -> list[tuple[WorkerJob, JobStatus]]:
         """Ask the engine when it is time to. Returns the workers whose job is over by now, and how it ended."""
         asked = list(self)
         if at_once:
-            self._pace.at_once()
+            self._pace.make_due()
         if not asked or not self._pace.is_due():
             return []
-        self._pace.asked()
-        statuses = self._answers([worker.job.job for worker in asked])
+        self._pace.note_poll()
+        statuses = self._ask([worker.job.job for worker in asked])
         if not statuses:
             return []
         self._reasons = {job: status.why for job, status in statuses.items() if status.phase is JobPhase.PENDING and status.why}
-        self._cancel_again([each for each in asked if each.sent_away and statuses[each.job.job].phase is JobPhase.PENDING])
+        self._cancel_dismissed([each for each in asked if each.is_dismissed and statuses[each.job.job].phase is JobPhase.PENDING])
         over = [worker for worker in asked if statuses[worker.job.job].is_over]
         for worker in over:
-            worker.hear(now=True)
+            worker.read_reports(now=True)
             worker.close()
         for worker in over:
-            self._count(worker, statuses[worker.job.job])
+            self._count_failures(worker, statuses[worker.job.job])
         return [(worker, statuses[worker.job.job]) for worker in over]
 
     def dismiss(self) -> None:
-        """Take those that wait out of the cluster's line, and send the others away, each after the trial that it has."""
+        """Cancel those that are pending; the others leave, each after the trial that it has."""
         self._dismiss([worker for worker in self if worker.is_staying])
 
     def _submit(self, plan: LaunchPlan, shape: str) -> WorkerJob | None:
-        """None when the engine refuses for now. Raises LaunchError when it has taken none of *shape* so far, and nobody is there
-        who would run trials meanwhile."""
+        """None when the engine refuses for now. Raises LaunchError when it has taken none of *shape* so far, and there is no
+        worker to run trials meanwhile."""
         if time.monotonic() < self._refused_until:
             return None
         self._number += 1
@@ -144,40 +144,40 @@ class Crew:
         self._submitted.add(job)
         self._accepted.add(shape)
         self._failing.discard(_NO_MORE)
-        self._pace.news()
+        self._pace.restart()
         return self._workers[job]
 
     def _release(self, workers: Sequence[WorkerJob], number: int, *, idle_s: float) -> None:
-        """Of *workers* the last in line, then those that have had nothing to do for *idle_s*."""
-        waiting = [worker for worker in reversed(workers) if not worker.has_begun]
+        """Of *workers* the last in the queue, then those that have had nothing to do for *idle_s*."""
+        pending = [worker for worker in reversed(workers) if not worker.has_begun]
         idle = [worker for worker in workers if worker.is_idle and worker.idle_s() >= idle_s]
-        self._dismiss([*waiting, *idle][:number])
+        self._dismiss([*pending, *idle][:number])
 
     def _dismiss(self, workers: Sequence[WorkerJob]) -> None:
         try:
-            dismiss(workers, self._engine)
+            _scale_down(workers, self._engine)
         except LaunchError as silent:
-            self._tell_once(_IN_LINE, silent)
+            self._tell_once(_NOT_CANCELLED, silent)
 
-    def _cancel_again(self, workers: Sequence[WorkerJob]) -> None:
-        """They are in line although they were sent away: the engine didn't answer."""
+    def _cancel_dismissed(self, workers: Sequence[WorkerJob]) -> None:
+        """They are in the queue although they were dismissed: the engine didn't answer."""
         if not workers:
-            self._failing.discard(_IN_LINE)
+            self._failing.discard(_NOT_CANCELLED)
             return
         try:
             self._engine.cancel(*(worker.job.job for worker in workers))
         except LaunchError as silent:
-            self._tell_once(_IN_LINE, silent)
+            self._tell_once(_NOT_CANCELLED, silent)
 
-    def _answers(self, jobs: Sequence[str]) -> Mapping[str, JobStatus]:
+    def _ask(self, jobs: Sequence[str]) -> Mapping[str, JobStatus]:
         """Nothing when the engine doesn't answer: it is asked again."""
         try:
-            answers = self._engine.poll(jobs)
+            statuses = self._engine.poll(jobs)
         except LaunchError as silent:
             self._tell_once(_NOT_KNOWN, silent)
             return {}
         self._failing.discard(_NOT_KNOWN)
-        return answers
+        return statuses
 
     def _tell_once(self, what: str, error: LaunchError) -> None:
         """Until it succeeds again."""
@@ -185,13 +185,13 @@ class Crew:
             self._tell(f"{what}: {error.message}")
         self._failing.add(what)
 
-    def _count(self, worker: WorkerJob, status: JobStatus) -> None:
+    def _count_failures(self, worker: WorkerJob, status: JobStatus) -> None:
         """Raises LaunchError when workers end before they begin."""
         if worker.job.job not in self._submitted:
             return
         if worker.has_begun:
             self._never_began = 0
-        elif not worker.sent_away and status.end not in (JobEnd.PREEMPTED, JobEnd.NODE_FAILED):
+        elif not worker.is_dismissed and status.end not in (JobEnd.PREEMPTED, JobEnd.NODE_FAILED):
             self._never_began += 1
         if self._never_began < _NEVER_BEGAN:
             return
@@ -199,13 +199,50 @@ class Crew:
         code = f", exit code {status.exit_code}" if status.exit_code else ""
         raise LaunchError(
             f"{self._never_began} worker jobs in a row ended before they began: {worker.job} ({ended}{code})",
-            hint=_last_words(worker) or f"`launch doctor` on a node says what it lacks; job output: `{worker.directory.log}`",
+            hint=_last_output(worker) or f"`launch doctor` on a node says what it lacks; job output: `{worker.directory.log}`",
         )
 
 
-def _last_words(worker: WorkerJob) -> str | None:
+def _last_output(worker: WorkerJob) -> str | None:
     try:
         lines = worker.directory.log.read_text(errors="replace").split("\n")
     except OSError:
         return None
     return next((f"it said: {line.strip()}" for line in reversed(lines) if line.strip()), None)
+
+
+def _scale_down(workers: Sequence[WorkerJob], engine: Engine) -> None:
+    """Dismiss *workers*. Raises LaunchError when the engine doesn't answer; then a job that begins all the same leaves."""
+    for worker in workers:
+        worker.dismiss()
+    pending = [worker.job.job for worker in workers if not worker.has_begun]
+    if pending:
+        engine.cancel(*pending)
+
+
+def dismiss_workers(sweep: RunDir, *, engine_named: Callable[[str], Engine] = engine_named) -> None:
+    """For a sweep whose process was killed: its trials are not needed any more."""
+    workers = [worker for worker in map(read_worker, worker_dirs(sweep)) if worker is not None and worker.is_staying]
+    for name in sorted({worker.job.engine for worker in workers}):
+        _scale_down([worker for worker in workers if worker.job.engine == name], engine_named(name))
+
+
+def pending_workers(state: StateDir) -> dict[str, str]:
+    """Of the sweeps that run, for whoever looks at them: sweep → `10 worker jobs pending at slurm (Resources)`, where any are."""
+    sweeps = [run_dir for run_dir in active.active_runs(state) if run_dir.workers.is_dir()]
+    return {sweep.run_id: text for sweep in sweeps if (text := _pending_of(sweep)) is not None}
+
+
+def _pending_of(sweep: RunDir) -> str | None:
+    workers = [worker for worker in map(read_worker, worker_dirs(sweep)) if worker is not None and worker.is_pending]
+    if not workers:
+        return None
+    engine = workers[0].job.engine
+    statuses = engine_named(engine).poll([worker.job.job for worker in workers]).values()
+    reasons = [status.why for status in statuses if status.phase is JobPhase.PENDING]
+    return _describe_pending(engine, len(reasons), [why for why in reasons if why]) if reasons else None
+
+
+def _describe_pending(engine: str, number: int, reasons: Sequence[str]) -> str:
+    why = f" ({', '.join(sorted(set(reasons)))})" if reasons else ""
+    return f"{counted(number, 'worker job')} pending at {engine}{why}"

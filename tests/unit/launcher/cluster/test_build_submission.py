@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from launcher.cluster.build_submission import _forget_old_ones, build_script
+from launcher.cluster.build_submission import _remove_old_builds, build_script
 from launcher.config.spec import Cluster, ExperimentSpec
 
 
@@ -63,5 +63,5 @@ def test_a_directory_that_another_command_is_about_to_fill_stays(tmp_path):
     last_month = time.time() - 30 * 86_400
     os.utime(tmp_path / "old", (last_month, last_month))
     (tmp_path / "gone").symlink_to("nowhere")  # as one that another command removes between our looks
-    _forget_old_ones(tmp_path)
+    _remove_old_builds(tmp_path)
     assert {"new", "gone"} == {*os.listdir(tmp_path)}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from journal_lines import write_event
 
 from launcher.cluster.submission import script_of, submit
 from launcher.config.spec import Cluster, ExperimentSpec
 from launcher.errors import LaunchError
+from launcher.journal.events import Created
+from launcher.journal.run_journal import Journal
 from launcher.run import active
 from launcher.tracking.record.run_record import fold
 from runtime.file_lock import is_locked, open_locked
@@ -24,7 +25,7 @@ def written(tmp_path, monkeypatch):
     """A run's directory, its lock, and `sbatch` as a shell script's body."""
     run_dir = active.new_run(StateDir(tmp_path / "home").ensure())
     lock_fd = open_locked(run_dir.supervisor_lock)
-    write_event(run_dir.journal, "created", run_id=run_dir.run_id, experiment="digits")
+    Journal(run_dir.journal).append(Created(run_dir.run_id, "digits"))
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
     def sbatch(body):

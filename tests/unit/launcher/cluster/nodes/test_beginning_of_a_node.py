@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from journal_lines import read_lines, write_event
-
 from launcher.cluster.nodes.node import _begin
-from launcher.journal.submitted import Job, job_of
+from launcher.journal.events import Placed, Resumed, Submitted
+from launcher.journal.run_journal import Follower, Journal
+from launcher.journal.run_state import Job
 from launcher.run import active
 from runtime.state_dir import StateDir
 
@@ -26,10 +26,11 @@ def begun(node, placement):
 
 def test_it_is_in_the_hands_of_the_engine_that_has_the_run(tmp_path):
     run_dir = active.new_run(StateDir(tmp_path).ensure())
-    write_event(run_dir.journal, "submitted", engine="another", job="17")
+    Journal(run_dir.journal).append(Submitted("another", "17"))
     node = run_dir.on_node(1)
     node.place.mkdir(parents=True)
     for _ in range(2):
         begun(node, "17.0")
-    assert Job("another", "17") == job_of(read_lines(node.journal))
-    assert ["submitted", "placed", "resumed", "submitted", "placed"] == [event.name for event in read_lines(node.journal)]
+    journal = Follower(node.journal)
+    assert [Submitted, Placed, Resumed, Submitted, Placed] == [type(entry.event) for entry in journal.new_entries()]
+    assert (Job("another", "17"), "17.0") == (journal.state.job, journal.state.placement)

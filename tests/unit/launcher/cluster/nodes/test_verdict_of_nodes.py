@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.cluster.nodes.verdict import Asked, NodeEnd, verdict
+from launcher.cluster.nodes.verdict import EndRequest, NodeEnd, verdict
 from launcher.journal.status import Reason
 from launcher.run.supervisor.outcome import ExitOutcome
 
@@ -14,8 +14,8 @@ def failed(code):
     return ExitOutcome(code, None, Reason.PROGRAM)
 
 
-def end(node, outcome, at, *, told=False):
-    return NodeEnd(f"node {node} (`n{node}`)", outcome, at, told)
+def end(node, outcome, at, *, was_asked=False):
+    return NodeEnd(f"node {node} (`n{node}`)", outcome, at, was_asked)
 
 
 def test_all_that_complete_are_complete():
@@ -28,26 +28,26 @@ def test_who_failed_first_is_to_blame_wherever_that_was():
     assert "node 1 (`n1`): its program ended with exit code 7" == found.detail
 
 
-def test_who_was_told_to_end_is_not_to_blame():
+def test_who_was_asked_to_end_is_not_to_blame():
     told = ExitOutcome(143, 15, Reason.PROGRAM)
-    assert 7 == verdict([end(0, told, 1.0, told=True), end(1, failed(7), 3.0)], None).exit_code
+    assert 7 == verdict([end(0, told, 1.0, was_asked=True), end(1, failed(7), 3.0)], None).exit_code
 
 
 def test_a_stop_is_a_stop_whatever_the_programs_made_of_it():
-    asked = Asked(Reason.STOPPED, 5.0)
-    assert STOPPED == verdict([end(0, STOPPED, 6.0, told=True), end(1, failed(1), 6.0)], asked)
+    request = EndRequest(Reason.STOPPED, 5.0)
+    assert STOPPED == verdict([end(0, STOPPED, 6.0, was_asked=True), end(1, failed(1), 6.0)], request)
 
 
 def test_a_stop_that_comes_after_a_failure_changes_nothing():
-    assert 7 == verdict([end(0, STOPPED, 6.0, told=True), end(1, failed(7), 4.0)], Asked(Reason.STOPPED, 5.0)).exit_code
+    assert 7 == verdict([end(0, STOPPED, 6.0, was_asked=True), end(1, failed(7), 4.0)], EndRequest(Reason.STOPPED, 5.0)).exit_code
 
 
 def test_a_stop_counts_when_the_first_node_was_through_before():
-    assert STOPPED == verdict([end(0, DONE, 1.0), end(1, STOPPED, 6.0, told=True)], Asked(Reason.STOPPED, 5.0))
+    assert STOPPED == verdict([end(0, DONE, 1.0), end(1, STOPPED, 6.0, was_asked=True)], EndRequest(Reason.STOPPED, 5.0))
 
 
 def test_a_lost_node_is_lost_and_the_machine_to_blame():
     lost = ExitOutcome(125, None, Reason.LOST, "its job step has ended", of_the_machine=True)
-    found = verdict([end(0, STOPPED, 6.0, told=True), end(1, lost, 4.0)], None)
+    found = verdict([end(0, STOPPED, 6.0, was_asked=True), end(1, lost, 4.0)], None)
     assert (Reason.LOST, True) == (found.reason, found.is_worth_a_retry())
     assert "node 1 (`n1`): its job step has ended" == found.detail

@@ -6,8 +6,7 @@ import socket
 
 import pytest
 
-from launcher.cluster.nodes.interfaces import way_to
-from launcher.cluster.nodes.rendezvous import free_port
+from launcher.cluster.nodes.rendezvous import find_free_port, route_from
 from launcher.cluster.nodes.step import step_argv
 from launcher.errors import LaunchError
 
@@ -29,29 +28,30 @@ def test_nothing_of_the_environment_is_on_its_command_line():
 
 
 def test_neighbours_on_loopback_are_met_there():
-    assert ("127.0.0.1", "lo") == (way_to("127.0.0.1", wanted=None).address, way_to("127.0.0.1", wanted=None).interface)
+    route = route_from("127.0.0.1", interface=None)
+    assert ("127.0.0.1", "lo") == (route.address, route.interface)
 
 
 def test_neighbours_on_ipv6_are_met_by_ipv6():
     if not socket.has_ipv6:
         pytest.skip("this Python has no IPv6")
-    assert "::1" == way_to("::1", wanted=None).address
+    assert "::1" == route_from("::1", interface=None).address
 
 
 def test_an_interface_that_is_not_there_is_named_with_those_that_are():
     with pytest.raises(LaunchError, match="has no network interface `ib7`") as refused:
-        way_to("127.0.0.1", wanted="ib7")
+        route_from("127.0.0.1", interface="ib7")
     assert "lo" in refused.value.hint
 
 
 def test_a_port_that_is_taken_is_passed_over():
-    first = free_port("127.0.0.1", seed=4711)
+    first = find_free_port("127.0.0.1", seed=4711)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", first))
         taken.listen()
-        assert first != free_port("127.0.0.1", seed=4711)
+        assert first != find_free_port("127.0.0.1", seed=4711)
     assert 10_000 <= first < 30_000
 
 
 def test_jobs_on_one_node_look_for_other_ports():
-    assert free_port("127.0.0.1", seed=31 * 17 + 1) != free_port("127.0.0.1", seed=31 * 18 + 1)
+    assert find_free_port("127.0.0.1", seed=31 * 17 + 1) != find_free_port("127.0.0.1", seed=31 * 18 + 1)

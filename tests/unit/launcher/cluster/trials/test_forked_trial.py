@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cluster.trials.exchange import ask
+from launcher.cluster.trials.exchange import request
 from launcher.cluster.trials.forked_trial import ForkedTrial
 from runtime.file_lock import open_locked
 from runtime.state_dir import RunDir
@@ -34,7 +34,7 @@ def trial(tmp_path: Path, supervisor: subprocess.Popen[bytes]) -> ForkedTrial:
 
 
 def test_what_is_asked_before_the_supervisor_has_its_lock_reaches_it_once_it_has(trial, supervisor):
-    ask(trial.run_dir, signal.SIGTERM)
+    request(trial.run_dir, signal.SIGTERM)
     trial.look()
     assert supervisor.poll() is None
     lock_fd = open_locked(trial.run_dir.supervisor_lock)

@@ -7,16 +7,17 @@ import signal
 from dataclasses import dataclass, field, replace
 
 import pytest
-from journal_lines import read_lines, write_event
 from line_engine import Line
 from sample_plan import DIGEST, PLAN, SPEC
 
 from launcher.cluster.engine import JobEnd
 from launcher.cluster.trials import slots as slots_module
-from launcher.cluster.trials.exchange import WorkerDir, worker_dirs, write_line
+from launcher.cluster.trials.exchange import Began, JobOver, Left, TrialFree, TrialOver, WorkerDir, worker_dirs
 from launcher.cluster.trials.slots import ClusterSlots
 from launcher.config.spec import Cluster
 from launcher.errors import LaunchError
+from launcher.journal.events import Created, Finished, Queued
+from launcher.journal.run_journal import Journal, read_state
 from launcher.run import active
 from launcher.sweep.running import Running
 from launcher.sweep.trial import Trial
@@ -41,19 +42,16 @@ class Bed:
     def worker(self) -> WorkerDir:
         return worker_dirs(self.sweep)[-1]
 
-    def say(self, event: str, **fields: object) -> None:
-        write_line(self.worker().said, event, **fields)
-
     def begun(self, slots: ClusterSlots, *, until: float | None = None) -> None:
         """Have a worker that waits for trials."""
         assert not slots.admits(TRIAL)
         slots.wanted(1)
-        self.say("began", node="n1", until=until)
+        self.worker().report(Began("n1", until))
         slots.wait(0)
 
     def running(self) -> Running:
         run_dir = active.new_run(self.state)
-        write_event(run_dir.journal, "created", run_id=run_dir.run_id, experiment="digits")
+        Journal(run_dir.journal).append(Created(run_dir.run_id, "digits"))
         return Running(TRIAL, run_dir)
 
     def started(self, slots: ClusterSlots) -> Running:
@@ -63,8 +61,8 @@ class Bed:
         slots.start(running, open_locked(running.run_dir.supervisor_lock))
         return running
 
-    def said_free(self, slots: ClusterSlots, running: Running) -> None:
-        self.say("free", run=running.run_dir.run_id)
+    def free(self, slots: ClusterSlots, running: Running) -> None:
+        self.worker().report(TrialFree(running.run_dir.run_id))
         slots.wait(0)
 
 
@@ -85,16 +83,16 @@ def reasons(slots):
     return [record.reason for _ in range(3) for _, record in slots.wait(0)]
 
 
-@pytest.mark.parametrize("who", ["its supervisor", "its worker, which an earlier process has seen off"])
+@pytest.mark.parametrize("who", ["its supervisor", "its worker, which an earlier process has seen end"])
 def test_a_trial_is_lost_of_which_somebody_ended_without_a_last_word_while_no_sweep_ran(bed, who):
     slots = bed.slots()
     bed.begun(slots)
     running = bed.started(slots)
     if who == "its supervisor":
-        for event in ("free", "over"):
-            bed.say(event, run=running.run_dir.run_id)
+        for report in (TrialFree, TrialOver):
+            bed.worker().report(report(running.run_dir.run_id))
     else:
-        write_line(bed.worker().orders, "over")
+        bed.worker().order(JobOver())
     again = bed.slots()
     assert again.adopt(running) is None
     assert ["lost"] == reasons(again)
@@ -105,7 +103,7 @@ def test_a_trial_that_a_job_took_down_while_no_sweep_ran_is_tried_again(bed):
     bed.begun(slots)
     running = bed.started(slots)
     bed.line.end("1", JobEnd.CANCELLED)
-    write_event(running.run_dir.journal, "finished", reason="stopped", exit_code=143)
+    Journal(running.run_dir.journal).append(Finished("stopped", 143))
     over = bed.slots().adopt(running)
     assert over is not None
     assert "preempted" == over[1].reason
@@ -115,7 +113,7 @@ def test_a_trial_that_was_admitted_starts_though_its_workers_time_runs_out_meanw
     slots = bed.slots()
     bed.begun(slots, until=1000.0)
     monkeypatch.setattr(slots_module.time, "time", lambda: 10.0)
-    bed.said_free(slots, bed.started(slots))
+    bed.free(slots, bed.started(slots))
     assert slots.admits(TRIAL)
     monkeypatch.setattr(slots_module.time, "time", lambda: 990.0)
     running = bed.running()
@@ -128,10 +126,10 @@ def test_a_trial_that_a_leaving_worker_did_not_begin_counts_as_preempted(bed):
     slots = bed.slots()
     bed.begun(slots)
     running = bed.started(slots)
-    bed.say("left", why="no trial for 30 s")
+    bed.worker().report(Left("no trial for 30 s"))
     bed.line.end("1", JobEnd.COMPLETED)
     assert ["preempted"] == reasons(slots)
-    assert "its worker left before it began: no trial for 30 s" == read_lines(running.run_dir.journal)[-1].get("message")
+    assert "its worker left before it began: no trial for 30 s" == read_state(running.run_dir.journal).finished.message
 
 
 def test_one_that_was_asked_to_stop_meanwhile_is_stopped(bed):
@@ -139,7 +137,7 @@ def test_one_that_was_asked_to_stop_meanwhile_is_stopped(bed):
     bed.begun(slots)
     bed.started(slots)
     slots.signal(signal.SIGTERM)
-    bed.say("left", why="no trial for 30 s")
+    bed.worker().report(Left("no trial for 30 s"))
     bed.line.end("1", JobEnd.COMPLETED)
     assert ["stopped"] == reasons(slots)
 
@@ -147,7 +145,7 @@ def test_one_that_was_asked_to_stop_meanwhile_is_stopped(bed):
 def test_a_trial_that_runs_on_this_machine_since_before_is_not_taken_for_one_that_has_ended(bed):
     running = bed.running()
     running.run_dir.plan.write_text("{}")
-    write_event(running.run_dir.journal, "queued")
+    Journal(running.run_dir.journal).append(Queued())
     lock_fd = open_locked(running.run_dir.supervisor_lock)
     with pytest.raises(LaunchError, match=f"trial 1 still runs on this machine, as run `{running.run_dir.run_id}`"):
         bed.slots().adopt(running)

@@ -6,14 +6,13 @@ import json
 import os
 
 import pytest
-from journal_lines import read_lines, write_event
 
 from launcher.cluster.engine import JobPhase, JobStatus
-from launcher.cluster.placement import stale_placements
-from launcher.cluster.placement.quarantine import say_over, superseded_dir
-from launcher.cluster.placement.requeue_check import taken
-from launcher.cluster.placement.stale_placements import predecessors, succeed
-from launcher.journal.run_journal import read_state
+from launcher.cluster.placement.quarantine import record_end, superseded_dir
+from launcher.cluster.placement.requeue_check import decision_in
+from launcher.cluster.placement.stale_placements import take_ownership
+from launcher.journal.events import Created, Submitted
+from launcher.journal.run_journal import Journal, read_state
 
 
 @pytest.fixture
@@ -21,14 +20,14 @@ def run_dir(run_dir):
     run_dir.outputs.mkdir()
     run_dir.checkpoints.mkdir()
     run_dir.stdout.write_text("said\n")
-    write_event(run_dir.journal, "created", run_id=run_dir.run_id, experiment="x", host="login")
-    write_event(run_dir.journal, "submitted", engine="slurm", job="17")
+    journal = Journal(run_dir.journal)
+    journal.append(Created(run_dir.run_id, "x", host="login"))
+    journal.append(Submitted("slurm", "17"))
     return run_dir
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr(stale_placements, "OWN_END_WITHIN_S", 0.2)
+def node(monkeypatch):
     monkeypatch.setenv("SLURMD_NODENAME", "here")
 
 
@@ -45,9 +44,10 @@ def lost(run_dir, placement="17.0", attempt=1, node="gone"):
 
 def placed_again(run_dir, placement="17.1"):
     """As `job.py` does it."""
-    earlier = predecessors(read_lines(run_dir.journal))
+    journal = Journal(run_dir.journal, placement)
+    before = journal.read()
     write(run_dir, "placed", placement, node="here", attempt=2)
-    succeed(run_dir, earlier)
+    take_ownership(run_dir, journal, before, patience_s=0.2)
 
 
 def is_apart(run_dir, placement="17.0"):
@@ -64,14 +64,14 @@ def test_who_may_live_keeps_its_files_and_the_run_goes_on_in_copies(run_dir):
     assert "said\n" == run_dir.stdout.read_text()
     assert "5" == (run_dir.checkpoints / "state").read_text()
     assert "said\ntoo late\n" == (superseded_dir(run_dir, "17.0") / "stdout.log").read_text()
-    ended = [event for event in read_lines(run_dir.journal) if event.name == "attempt"]
-    assert [(1, "lost")] == [(event.get("attempt"), event.get("reason")) for event in ended]
-    assert 2 == read_state(run_dir.journal).next_attempt
+    state = read_state(run_dir.journal)
+    assert [(1, "lost")] == [(ended.attempt, ended.reason) for ended in state.ended_attempts]
+    assert 2 == state.next_attempt
 
 
 def test_who_says_that_it_is_over_is_believed_and_nothing_is_copied(run_dir):
     lost(run_dir)
-    say_over(run_dir, "17.0")
+    record_end(run_dir, "17.0")
     placed_again(run_dir)
     assert not is_apart(run_dir)
 
@@ -97,16 +97,16 @@ def test_a_life_that_was_closed_from_outside_is_over_unless_its_node_was_lost(ru
     lost(run_dir)
     write(run_dir, "finished", reason=reason)
     write(run_dir, "resumed")
-    write(run_dir, "submitted", job="18")
+    write(run_dir, "submitted", engine="slurm", job="18")
     placed_again(run_dir, "18.0")
     assert waits is is_apart(run_dir)
-    assert not [event for event in read_lines(run_dir.journal) if event.name == "attempt"]
+    assert [] == read_state(run_dir.journal).ended_attempts
 
 
 def test_one_that_was_lost_before_it_had_dealt_with_the_first_leaves_that_to_the_next(run_dir):
     lost(run_dir, "17.0")
     write(run_dir, "placed", "17.1", node="gone too", attempt=2)
-    say_over(run_dir, "17.1")
+    record_end(run_dir, "17.1")
     placed_again(run_dir, "17.2")
     assert is_apart(run_dir, "17.0")
 
@@ -117,7 +117,7 @@ def test_what_was_dealt_with_once_is_not_waited_for_again(run_dir):
     write(run_dir, "attempt", "17.1", attempt=2, reason="preempted", requeued=True)
     placed_again(run_dir, "17.2")
     assert not is_apart(run_dir, "17.1")
-    assert [["17.0"]] == [event.get("superseded") for event in read_lines(run_dir.journal) if event.get("superseded")]
+    assert {"17.0"} == read_state(run_dir.journal).superseded
 
 
 def test_on_the_same_node_the_first_copy_is_killed_and_nothing_is_copied(run_dir):
@@ -139,14 +139,14 @@ def test_an_index_that_was_cut_in_the_middle_of_a_record_goes_on_at_a_whole_one(
 
 
 @pytest.mark.parametrize(
-    ("status", "begins_again"),
+    ("status", "requeues"),
     [
         pytest.param(JobStatus("17", JobPhase.RUNNING), False, id="it runs: somebody asked us alone"),
         pytest.param(JobStatus("17", JobPhase.ENDING), False, id="scancel"),
-        pytest.param(JobStatus("17", JobPhase.ENDING, attempt=2), True, id="requeued, and not in line yet"),
-        pytest.param(JobStatus("17", JobPhase.PENDING, attempt=2), True, id="in line again"),
+        pytest.param(JobStatus("17", JobPhase.ENDING, attempt=2), True, id="requeued, and not pending yet"),
+        pytest.param(JobStatus("17", JobPhase.PENDING, attempt=2), True, id="pending again"),
         pytest.param(JobStatus("17", JobPhase.RUNNING, attempt=2), True, id="begun again already"),
     ],
 )
-def test_whether_a_job_begins_again_is_seen_by_its_restarts(status, begins_again):
-    assert begins_again is taken(status, restarts=0).begins_again
+def test_whether_a_job_begins_again_is_seen_by_its_restarts(status, requeues):
+    assert requeues is decision_in(status, restarts=0).requeues

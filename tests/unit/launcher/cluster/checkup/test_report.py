@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launcher.cluster.checkup.probe import judged, node_findings, unanswered
+from launcher.cluster.checkup.report import explain_silence, judge_answer, node_findings
 from runtime.state_dir import StateDir
 
 
@@ -30,7 +30,7 @@ def answer(**changed: Any) -> dict[str, Any]:
 
 
 def findings(**changed: Any) -> dict[str, Any]:
-    return judged("gpu", answer(**changed), sent=99.5, received=100.5)
+    return judge_answer("gpu", answer(**changed), sent=99.5, received=100.5)
 
 
 def test_a_probe_from_within_a_job_is_a_job_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,5 +80,5 @@ def test_what_is_wrong_on_a_node_has_a_line_of_its_own(changed: dict[str, Any], 
     ids=["no Python there", "no launch there", "busy", "silence"],
 )
 def test_a_node_that_says_nothing_is_explained_by_what_srun_says(tmp_path: Path, stderr: str, advice: str) -> None:
-    found = unanswered(stderr, StateDir(tmp_path))
+    found = explain_silence(stderr, StateDir(tmp_path))
     assert (False, True) == (found.ok, advice in found.advice)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 
 import pytest
-from journal_lines import read_lines, write_event
 
-from launcher.cluster.trials import last_word
-from launcher.cluster.trials.exchange import ask
+from launcher.cluster.trials.exchange import request
+from launcher.cluster.trials.forked_trial import close_trial
+from launcher.journal.events import Created, Started, Submitted
 from launcher.journal.run_journal import Journal, read_state
 from launcher.journal.status import Reason
 from launcher.run.supervisor.attempt import Attempt
@@ -26,19 +27,20 @@ FAILED = ExitOutcome(1, None, Reason.PROGRAM)
 def trial(tmp_path):
     run_dir = RunDir(tmp_path)
     run_dir.spec.write_text(json.dumps({"timeout": None}))
-    write_event(run_dir.journal, "created", run_id="abc123")
-    write_event(run_dir.journal, "submitted", engine="slurm", job="17", worker=True)
+    journal = Journal(run_dir.journal)
+    journal.append(Created("abc123"))
+    journal.append(Submitted("slurm", "17", worker=True))
     return run_dir
 
 
 def word(trial, outcome, *, is_first=False):
-    last_word.close(trial, Journal(trial.journal), Attempt(outcome, Usage()), is_first=is_first)
-    finished = read_lines(trial.journal)[-1]
-    return finished.get("reason"), finished.get("message")
+    close_trial(trial, Journal(trial.journal), Attempt(outcome, Usage()), is_first=is_first)
+    finished = read_state(trial.journal).finished
+    return finished.reason, finished.message
 
 
 def test_what_somebody_asked_for_is_what_it_is(trial):
-    ask(trial, signal.SIGTERM)
+    request(trial, signal.SIGTERM)
     assert ("stopped", None) == word(trial, STOPPED)
 
 
@@ -56,7 +58,7 @@ def test_a_later_trial_is_not_to_blame_for_the_time_that_others_had(trial):
 
 def test_a_later_trial_that_ran_into_its_own_timeout_did(trial):
     trial.spec.write_text(json.dumps({"timeout": 5.0}))
-    write_event(trial.journal, "started", at=read_state(trial.journal).created_at - 6.0)
+    Journal(trial.journal).append(Started(), at=time.time() - 6.0)
     assert "timeout" == word(trial, TIMEOUT)[0]
 
 
