@@ -68,7 +68,7 @@ def _for_building(plan: LaunchPlan) -> LaunchPlan:
 
 
 @contextmanager
-def submitted_build(plan: LaunchPlan, state: StateDir) -> Iterator[SubmittedBuild]:
+def submit_build(plan: LaunchPlan, state: StateDir) -> Iterator[SubmittedBuild]:
     """Submit a job that builds the image of *plan*. Where the body fails, by Ctrl-C too, the job is cancelled."""
     _remove_old_builds(state.cache / "builds")
     directory = state.cache / "builds" / os.urandom(6).hex()

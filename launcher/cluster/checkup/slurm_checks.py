@@ -50,10 +50,10 @@ def programs(machine: Machine) -> Finding:
         listed = ", ".join(f"`{program}`" for program in missing)
         return off(f"{listed} {'is' if len(missing) == 1 else 'are'} not in PATH", command=machine.installing("slurm-client"))
     version = run_slurm(["sbatch", "--version"]).strip()
-    return judged_version(version)
+    return judge_version(version)
 
 
-def judged_version(printed: str) -> Finding:
+def judge_version(printed: str) -> Finding:
     """`slurm-wlm 24.11.5`, `slurm 23.02.6`."""
     numbers = re.search(r"(\d+)\.(\d+)", printed)
     if numbers is not None and (int(numbers[1]), int(numbers[2])) < _OLDEST:

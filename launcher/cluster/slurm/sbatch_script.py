@@ -22,7 +22,7 @@ _PLAIN = re.compile(r"[\w@%+=:,./\-\[\]]+")
 def job_script(plan: LaunchPlan, *, job_name: str, log: str, argv: Sequence[str], shards: int | None = None) -> str:
     """The script that runs *argv* (a supervisor) with what *plan* asks for. *log* takes the words of Slurm and the supervisor,
     *shards* are the part of a GPU that it wants."""
-    ours, users = _ours(plan, job_name=job_name, log=log, shards=shards), _users(plan.spec.cluster.sbatch)
+    ours, users = _our_options(plan, job_name=job_name, log=log, shards=shards), _persons_options(plan.spec.cluster.sbatch)
     if "gres" in ours and "gres" in users:
         users["gres"] = f"{as_text(users['gres'])},{ours['gres']}"
     options = {**ours, **users}
@@ -32,9 +32,9 @@ def job_script(plan: LaunchPlan, *, job_name: str, log: str, argv: Sequence[str]
     return "\n".join(["#!/bin/sh", *lines, "", command, ""])
 
 
-def _ours(plan: LaunchPlan, *, job_name: str, log: str, shards: int | None) -> dict[str, Any]:
+def _our_options(plan: LaunchPlan, *, job_name: str, log: str, shards: int | None) -> dict[str, Any]:
     spec = plan.spec
-    resources = _resources(plan, shards)
+    resources = _resource_options(plan, shards)
     return {
         "job-name": job_name,
         "output": log.replace("%", "%%"),
@@ -45,18 +45,18 @@ def _ours(plan: LaunchPlan, *, job_name: str, log: str, shards: int | None) -> d
         "requeue" if spec.cluster.requeue else "no-requeue": True,
         # Where Slurm may not begin it again, the first node tells the others to end and says which one has failed.
         **({"no-kill": True} if spec.nodes > 1 and not spec.cluster.requeue else {}),
-        **{name: value for name, value in _placing(spec).items() if value is not None},
+        **{name: value for name, value in _placement_options(spec).items() if value is not None},
         **{name: value for name, value in resources.items() if value and not is_superseded(name, spec.cluster.sbatch)},
     }
 
 
-def _placing(spec: ExperimentSpec) -> dict[str, Any]:
+def _placement_options(spec: ExperimentSpec) -> dict[str, Any]:
     cluster = spec.cluster
     time = None if cluster.time is None else slurm_time(cluster.time)
     return {"partition": cluster.partition, "account": cluster.account, "qos": cluster.qos, "time": time}
 
 
-def _resources(plan: LaunchPlan, shards: int | None) -> dict[str, Any]:
+def _resource_options(plan: LaunchPlan, shards: int | None) -> dict[str, Any]:
     spec, memory = plan.spec, plan.memory_bytes
     whole = spec.gpus == "all"
     return {
@@ -68,7 +68,7 @@ def _resources(plan: LaunchPlan, shards: int | None) -> dict[str, Any]:
     }
 
 
-def _users(options: Mapping[str, Any]) -> dict[str, Any]:
+def _persons_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in RESERVED and value is not None}
 
 
@@ -78,10 +78,10 @@ def _option(name: str, value: Any) -> str:
     text = as_text(value)
     if "\n" in text:
         raise ConfigError(f"`cluster.sbatch.{name}` has a line break in it")
-    return f"--{name}={text if _PLAIN.fullmatch(text) else _quoted(text)}"
+    return f"--{name}={text if _PLAIN.fullmatch(text) else _quote(text)}"
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 

@@ -124,7 +124,7 @@ class ClusterSlots:
             if record is not None and record.exit_code is None:
                 what = f"trial {running.trial.number} still runs on this machine, as run `{record.run_id}`"
                 raise LaunchError(what, hint=f"`launch wait {record.run_id}`, then resume the sweep on the cluster")
-            return None if record is None else (running, _with_jobs_end(record))
+            return None if record is None else (running, _blame_job(record))
         self._take(running, worker)
         return None
 
@@ -142,7 +142,7 @@ class ClusterSlots:
         for run_id, worker in self._workers.items():
             if worker.is_over or run_id in worker.ended:
                 self._without_last_word.setdefault(run_id, time.monotonic())
-        return [over for run_id in list(self._without_last_word) if (over := self._ended(run_id)) is not None]
+        return [over for run_id in list(self._without_last_word) if (over := self._take_ended(run_id)) is not None]
 
     def node_for(self, trial: Trial) -> str | None:
         return None if self._admitted is None else self._admitted.node
@@ -191,7 +191,7 @@ class ClusterSlots:
         spec = trial.plan.spec
         return (self._longest_s if spec.timeout is None else spec.timeout) + spec.grace
 
-    def _ended(self, run_id: str) -> Over | None:
+    def _take_ended(self, run_id: str) -> Over | None:
         running = self._tries[run_id]
         record = fold(running.run_dir)
         if record is None or record.exit_code is None:
@@ -203,7 +203,7 @@ class ClusterSlots:
             known.pop(run_id)
         self._longest_s = max(self._longest_s, record.duration_s or 0.0)
         self._send(running.run_dir)
-        return running, _with_jobs_end(record)
+        return running, _blame_job(record)
 
 
 def _close(run_dir: RunDir, worker: WorkerJob, status: JobStatus) -> None:
@@ -216,7 +216,7 @@ def _close(run_dir: RunDir, worker: WorkerJob, status: JobStatus) -> None:
         reconcile.close_as(reason, run_dir, worker.job, f"its worker left before it began: {worker.left_because}")
 
 
-def _with_jobs_end(record: RunRecord) -> RunRecord:
+def _blame_job(record: RunRecord) -> RunRecord:
     """The job was cancelled and not the trial, of which nothing was asked: it is tried again."""
     cancelled = record.job is not None and record.reason in CUT_SHORT and not has_requests(record.run_dir)
     return replace(record, reason=str(Reason.PREEMPTED)) if cancelled else record

@@ -136,7 +136,7 @@ class WorkerJob:
         self._next_look = 0.0
 
 
-def submitted_worker(directory: WorkerDir, engine: str, job: str, shape: str) -> WorkerJob:
+def add_worker(directory: WorkerDir, engine: str, job: str, shape: str) -> WorkerJob:
     """A worker that *job* will be."""
     directory.order(Submitted(engine, job, shape))
     return WorkerJob(directory, Job(engine, job, is_workers=True), shape)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from launcher.cluster.engine import Engine, JobEnd, JobPhase, JobStatus, PollPace
 from launcher.cluster.submission import engine_named
 from launcher.cluster.trials.exchange import WorkerDir, new_worker_dir, worker_dirs
-from launcher.cluster.trials.worker_job import WorkerJob, read_worker, submitted_worker
+from launcher.cluster.trials.worker_job import WorkerJob, add_worker, read_worker
 from launcher.errors import LaunchError
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run import active
@@ -140,7 +140,7 @@ class WorkerPool:
             self._refused_until = time.monotonic() + _AGAIN_S
             self._tell_once(_NO_MORE, refused)
             return None
-        self._workers[job] = submitted_worker(directory, self._engine.name, job, shape)
+        self._workers[job] = add_worker(directory, self._engine.name, job, shape)
         self._submitted.add(job)
         self._accepted.add(shape)
         self._failing.discard(_NO_MORE)

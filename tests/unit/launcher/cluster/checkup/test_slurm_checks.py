@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from launcher.cluster.checkup import slurm_checks
-from launcher.cluster.checkup.slurm_checks import judged_version, partitions, read_settings
+from launcher.cluster.checkup.slurm_checks import judge_version, partitions, read_settings
 
 SETTINGS = """\
 Configuration data as of 2026-11-25T04:17:45
@@ -84,4 +84,4 @@ def test_who_may_use_no_partition_is_told_whom_to_ask() -> None:
 
 @pytest.mark.parametrize(("printed", "ok"), [("slurm-wlm 24.11.5", True), ("slurm 21.08.8-2", True), ("slurm 20.02.7", False)])
 def test_an_old_slurm_is_named(printed: str, ok: bool) -> None:
-    assert ok == judged_version(printed).ok
+    assert ok == judge_version(printed).ok

@@ -18,7 +18,7 @@ from launcher.cluster.trials.exchange import (
     request,
     worker_dirs,
 )
-from launcher.cluster.trials.worker_job import read_worker, submitted_worker
+from launcher.cluster.trials.worker_job import add_worker, read_worker
 from launcher.journal.growing_file import GrowingFile
 from runtime.state_dir import RunDir
 
@@ -32,7 +32,7 @@ def sweep(tmp_path):
 
 @pytest.fixture
 def worker(sweep):
-    return submitted_worker(new_worker_dir(sweep, 1), "slurm", "17", "a")
+    return add_worker(new_worker_dir(sweep, 1), "slurm", "17", "a")
 
 
 def report(worker, line):
