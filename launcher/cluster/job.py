@@ -19,8 +19,6 @@ from launcher.cluster.placement.requeue_check import close_or_requeue
 from launcher.cluster.placement.stale_placements import take_ownership
 from launcher.cluster.placement.watchdog import fork_watchdog
 from launcher.cluster.slurm.own_job import own_job, this_node
-from launcher.journal import journal as signed_journal
-from launcher.journal import superseded
 from launcher.journal.events import Placed
 from launcher.journal.run_journal import Journal, read_state
 from launcher.run import active
@@ -45,9 +43,7 @@ def main(run_dir: RunDir, *, close: Callable[[RunDir, Journal, Attempt], None] =
     own = own_job()
     if not _is_ours(run_dir, own.job):
         _leave("the run has ended, or was never submitted; nothing is done")
-    signed_journal.sign_as(own.placement)
     _place(run_dir, own.job, own.placement)
-    superseded.watch(run_dir.journal, own.placement)
     fork_watchdog(run_dir, own.placement)  # before there is a lock that it would hold, too
     _take_lock(run_dir)
     supervisor.main(run_dir, token=own.placement, joining=_join, close=close, last=lambda: _tidy_up(run_dir))

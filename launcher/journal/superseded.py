@@ -34,12 +34,3 @@ class Watch:
         """Raises Superseded, and OSError when the journal cannot be read."""
         if self.is_superseded():
             raise Superseded
-
-
-_watch: Watch | None = None
-
-
-def watch(journal_path: Path, placement: str) -> None:
-    """For this process and its children."""
-    global _watch
-    _watch = Watch(journal_path, placement)

@@ -18,8 +18,6 @@ from launcher.cluster.nodes.link import Link
 from launcher.cluster.nodes.rendezvous import route_from
 from launcher.cluster.slurm.own_job import own_job
 from launcher.errors import LaunchError
-from launcher.journal import journal as signed_journal
-from launcher.journal import superseded
 from launcher.journal.events import Placed, Queued, Resumed, Submitted
 from launcher.journal.run_journal import Follower, Journal, read_state
 from launcher.plan.program.environment import Rendezvous
@@ -107,8 +105,6 @@ def _begin(node_dir: RunDir, placement: str) -> None:
     if journal.path.exists():
         journal.append(Resumed())
     journal.append(Submitted(run_job.engine, job))
-    signed_journal.sign_as(placement)
-    superseded.watch(node_dir.on_node(0).journal, placement)
     placed = Placed(job=job, host=os.uname().nodename, pid=pid, pid_started=process_started(pid))
     Journal(node_dir.journal, placement).append(placed)
 

@@ -10,10 +10,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from journal_lines import write_event
 from server_peer import Server
 from tracked_run import Tracked, new_run
-
-from launcher.journal.journal import append
 
 pytestmark = pytest.mark.any_user
 
@@ -182,7 +181,7 @@ def test_a_chunked_upload_of_unknown_length_is_whole(run: Tracked, server: Serve
     connection.close()
     deadline = time.monotonic() + 20
     while "big.bin" not in server.artifacts(run.run_id) and time.monotonic() < deadline:
-        append(run.run_dir.journal, "note", text="wake")
+        write_event(run.run_dir.journal, "note", text="wake")
         time.sleep(0.2)
     assert 2_000_000 == server.artifacts(run.run_id)["big.bin"]
 

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from journal_lines import write_event
 from server_peer import Server, stop_server
 from tracked_run import DIGEST, Tracked, new_run
 from waiting import eventually
 
-from launcher.journal.journal import append
 from launcher.tracking.mlflow import local_server
 from launcher.tracking.record.run_record import fold
 from launcher.tracking.sync import is_synced, sync_run
@@ -50,7 +50,7 @@ def test_the_metrics_file_of_a_program_without_mlflow_is_logged(server: Server) 
 def test_the_ui_has_what_it_shows(server: Server) -> None:
     run_dir = new_run(server.state)
     tracked = Tracked(run_dir).start()
-    append(run_dir.journal, "note", facts={"driver": "570.1"})
+    write_event(run_dir.journal, "note", facts={"driver": "570.1"})
     tracked.finish()
     known = server.of(run_dir)
     assert f"digits {run_dir.run_id}" == known.info["run_name"]
@@ -176,7 +176,7 @@ def test_a_killed_tracker_loses_nothing_and_repeats_nothing(server: Server) -> N
     eventually(lambda: "gain" in server.of(tracked.run_dir).metrics)
     write_metrics(tracked.run_dir, '{"loss": 0.125}\n')
     tracked.kill_tracker()
-    append(tracked.run_dir.journal, "finished", reason="completed", exit_code=0)
+    write_event(tracked.run_dir.journal, "finished", reason="completed", exit_code=0)
     # As if it had been killed between MLflow's answer and the note about it.
     state = json.loads(tracked.run_dir.tracker_state.read_text())
     tracked.run_dir.tracker_state.write_text(json.dumps({**state, "logged": 0, "params_sent": False}))
@@ -192,7 +192,7 @@ def test_a_run_whose_creation_was_not_heard_is_not_created_twice(server: Server)
     tracked.kill_tracker()
     tracked.run_dir.mlflow.unlink()
     tracked.run_dir.tracker_state.write_text(json.dumps({"creating": True}))
-    append(tracked.run_dir.journal, "finished", reason="lost")
+    write_event(tracked.run_dir.journal, "finished", reason="lost")
     assert sync_run(tracked.run_dir)
     known = server.of(tracked.run_dir)
     assert ("KILLED", tracked.run_id) == (known.info["status"], known.info["run_id"])
@@ -235,7 +235,7 @@ def test_a_resumed_run_goes_on_in_the_same_mlflow_run(server: Server) -> None:
     write_metrics(first.run_dir, '{"loss": 1}\n')
     first.finish("preempted", 143)
     assert "KILLED" == server.of(first.run_dir).info["status"]
-    append(first.run_dir.journal, "queued")
+    write_event(first.run_dir.journal, "queued")
     second = Tracked(first.run_dir).start()
     eventually(lambda: server.of(first.run_dir).info["status"] == "RUNNING")
     write_metrics(first.run_dir, '{"loss": 0.5}\n')

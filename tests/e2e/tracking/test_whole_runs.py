@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from journal_lines import write_event
 from older_server import Older
 from server_peer import Server
 from tracked_run import DIGEST, Tracked, new_run
 
-from launcher.journal import journal
 from launcher.tracking.metrics.metric_files import metric_files
 from launcher.tracking.metrics.metric_log import MetricLog
 from launcher.tracking.mlflow.connection import MlflowUnreachable
@@ -37,10 +37,9 @@ def finished(state: StateDir, **spec: Any) -> RunDir:
     run_dir.metrics.write_text(REPORTED)
     run_dir.system_metrics.write_text('{"time": 1700000000.25, "cpu_utilization_percentage": 12.5}\n')
     (run_dir.outputs / "model.bin").write_bytes(b"weights")
-    append = journal.append
-    append(run_dir.journal, "queued", image_digest=DIGEST, facts={"kernel": "Linux 6", "machine_cpus": 2.0})
-    append(run_dir.journal, "started", attempt=1)
-    append(
+    write_event(run_dir.journal, "queued", image_digest=DIGEST, facts={"kernel": "Linux 6", "machine_cpus": 2.0})
+    write_event(run_dir.journal, "started", attempt=1)
+    write_event(
         run_dir.journal, "finished", reason="completed", exit_code=0, signal=None, usage={"cpu_s": 0.25, "peak_memory_bytes": 1}
     )
     take_in(run_dir)

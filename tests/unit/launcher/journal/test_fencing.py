@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
+from journal_lines import write_event
 
 from launcher.journal.events import Created, Finished, Note, name_of
-from launcher.journal.run_journal import Follower, Journal
+from launcher.journal.run_journal import Follower, Journal, read_state
 from launcher.journal.superseded import Watch
 
 
@@ -20,8 +20,7 @@ class Writer:
 
     def __call__(self, event, placement=None, **fields):
         token = {} if placement is None else {"placement": placement}
-        with self.path.open("a") as file:
-            file.write(json.dumps({"event": event, "at": 1.0, **fields, **token}) + "\n")
+        write_event(self.path, event, at=1.0, **fields, **token)
 
     def events(self):
         return [entry.event for entry in Follower(self.path).new_entries()]
@@ -131,3 +130,11 @@ def test_a_placement_knows_when_the_run_goes_on_without_it(write, line, supersed
 def test_a_run_of_ones_own_machine_signs_nothing(tmp_path):
     Journal(tmp_path / "journal.jsonl").append(Created())
     assert os.path.getsize(tmp_path / "journal.jsonl") < 60
+
+
+def test_what_is_known_of_a_placement_is_forgotten_when_the_next_begins(write):
+    write("placed", "17.0")
+    write("queued", "17.0")
+    assert read_state(write.path).is_queued
+    write("placed", "17.1")
+    assert not read_state(write.path).is_queued
