@@ -88,7 +88,7 @@ def try_to_place(
 ) -> PlacementAttempt:
     """May *entry* start now? Then it holds its lease; never waits. One that stands in no queue comes after all who do."""
     with placement_lock(directory):
-        now_there = _look(directory, devices, foreign_use=foreign_use)
+        now_there = read_devices(directory, devices, foreign_use=foreign_use)
         served = {(holder.run, holder.pid) for device in now_there.values() for holder in device.holders}
         # Who has its lease stands in the queue until it has looked whether the devices are clean.
         others = [one for one in read_queue(directory) if one != entry and (one.run, one.pid) not in served]
@@ -108,8 +108,11 @@ def _without(device: Device, whom: Callable[[ForeignUse], bool]) -> Device:
     return replace(device, foreign=None) if device.foreign is not None and whom(device.foreign) else device
 
 
-def _look(directory: Path, devices: Sequence[Device], *, foreign_use: FindForeignUse) -> dict[str, Device]:
-    """*devices* as they are now."""
+def read_devices(
+    directory: Path, devices: Sequence[Device], *, foreign_use: FindForeignUse = lambda _occupied: {}
+) -> dict[str, Device]:
+    """*devices* as they are leased now, and used outside launch as *foreign_use* says. Exact while the caller has the
+    `placement_lock`."""
     uuids = dict.fromkeys(uuid for device in devices for uuid in (device.uuid, device.parent) if uuid is not None)
     occupied = {uuid: occupancy(directory, uuid) for uuid in uuids}
     return with_occupancy(devices, occupied, foreign_use(occupied))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from launcher.journal.status import Stage
 from launcher.plan.launch_plan import LaunchPlan
-from launcher.schedule.device import Device, with_occupancy
+from launcher.schedule.device import Device
 from launcher.schedule.placement import choose
 from launcher.sweep.capacity import Load, Need, Offer, comes_first, has_room
 from launcher.sweep.other_sweeps import OtherSweeps
@@ -117,13 +117,13 @@ class FreeGpus:
         return choose(self._pool(plan).request, devices, self._pool(plan).topology) is not None
 
     def _now(self, plan: LaunchPlan) -> dict[str, Device]:
-        from runtime.gpu.leases.lease import occupancy, placement_lock
+        from launcher.schedule.queue import read_devices
+        from runtime.gpu.leases.lease import placement_lock
         from runtime.gpu.leases.lock_files import lease_dir
 
-        directory, devices = lease_dir(), self._pool(plan).devices
-        uuids = dict.fromkeys(uuid for device in devices for uuid in (device.uuid, device.parent) if uuid is not None)
+        directory = lease_dir()
         with placement_lock(directory):
-            return with_occupancy(devices, {uuid: occupancy(directory, uuid) for uuid in uuids}, {})
+            return read_devices(directory, self._pool(plan).devices)
 
     def _pool(self, plan: LaunchPlan) -> GpuPool:
         from launcher.run.gpus.gpu_pool import GpuPool

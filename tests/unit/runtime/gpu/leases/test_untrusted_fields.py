@@ -30,6 +30,11 @@ def test_a_place_with_numbers_from_nowhere_is_nobodys(change: dict[str, object])
     assert from_document(UntrustedFields(HONEST | change)) is None
 
 
+def test_a_place_is_read_by_the_version_before() -> None:
+    assert {"want", "run", "user", "pid", "priority", "number", "since", "lasts_s"} == set(HONEST)
+    assert {"offers", "count", "slots", "linked", "least_memory"} == set(HONEST["want"])
+
+
 def test_a_full_file_system_costs_a_hint_and_no_lease() -> None:
     fd = os.open("/dev/full", os.O_RDWR)
     write_hint(fd, {"run": "a1b2"})
