@@ -22,6 +22,7 @@ import json
 import os
 import socket
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 
 from runtime.errors import BadContent, ContainerError, NetworkError, RuntimeFailure, Unsupported
@@ -102,32 +103,33 @@ def ask(end: socket.socket, request: str) -> dict[str, Any]:
 
 
 def bind_socket(path: Path) -> socket.socket:
-    """A listening SOCK_SEQPACKET socket at *path* (0600), however long that is: sun_path takes 107 bytes only, so the directory
-    is named by a descriptor."""
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    """A listening SOCK_SEQPACKET socket at *path* (0600)."""
+    path.unlink(missing_ok=True)
+    listener = _socket_at(path, socket.socket.bind)
     try:
-        path.unlink(missing_ok=True)
-        listener.bind(f"/proc/self/fd/{directory}/{path.name}")
         path.chmod(0o600)
         listener.listen(8)
     except BaseException:
         listener.close()
         raise
-    finally:
-        os.close(directory)
     return listener
 
 
 def connect_socket(path: Path) -> socket.socket:
     """A connection to the socket at *path*. Raises ConnectionRefusedError or FileNotFoundError when nobody listens."""
+    return _socket_at(path, socket.socket.connect)
+
+
+def _socket_at(path: Path, attach: Callable[[socket.socket, str], None]) -> socket.socket:
+    """A socket that was bound or connected at *path*, however long that is: sun_path takes 107 bytes only, so the directory is
+    named by a descriptor."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     try:
-        connection.connect(f"/proc/self/fd/{directory}/{path.name}")
+        attach(made, f"/proc/self/fd/{directory}/{path.name}")
     except BaseException:
-        connection.close()
+        made.close()
         raise
     finally:
         os.close(directory)
-    return connection
+    return made

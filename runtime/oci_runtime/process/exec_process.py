@@ -47,24 +47,24 @@ def exec_in(container: Record, config: RuntimeConfig, process: Process, options:
     try:
         if not container.alive():
             raise ContainerError(f"container `{container.container_id}` is not running")
-        flags, in_user_namespace = _namespaces(container.pid)
+        flags = _namespaces(container.pid)
         root = os.open(f"/proc/{container.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         control, theirs = channel()
         with open_entry(_cgroup(container, options.cgroup)) as (directory, files):
             first, cgroups = fork_into_cgroup(directory, files)
             if first == 0:
                 control.close()
-                _run_exec(container, config, start, options, theirs, pidfd, root, flags, in_user_namespace, cgroups)
+                _run_exec(container, config, start, options, theirs, pidfd, root, flags, cgroups)
         theirs.close()
         os.close(root)
         with control:
-            return _serve(control, container, process, options, first)
+            return _serve(control, container, process, first)
     finally:
         os.close(pidfd)
 
 
-def _namespaces(pid: int) -> tuple[int, bool]:
-    """Flags of the namespaces that process *pid* does not share with us, and whether one is its user namespace."""
+def _namespaces(pid: int) -> int:
+    """Flags of the namespaces that process *pid* does not share with us."""
     flags = 0
     for kind, flag in FLAGS.items():
         name = _FILES.get(kind, kind)
@@ -74,11 +74,12 @@ def _namespaces(pid: int) -> tuple[int, bool]:
             continue  # a kernel without this kind, or the process has ended: then setns says so
         if theirs.st_ino != ours.st_ino:
             flags |= flag
-    return flags, bool(flags & FLAGS["user"])
+    return flags
 
 
-def _serve(control: socket.socket, container: Record, process: Process, options: ExecOptions, first: int) -> int:
-    pid = 0
+def _serve(control: socket.socket, container: Record, process: Process, first: int) -> int:
+    """Set what the process gets from outside, once its number is known; the number, when it has become its program."""
+    pid, is_waiting = 0, False
     while True:
         message = receive(control)
         if message is None and pid:
@@ -92,19 +93,13 @@ def _serve(control: socket.socket, container: Record, process: Process, options:
             pid = message[0]["pid"]
             if pid != first:
                 os.waitpid(first, 0)
-            continue
-        if "limit" in message[0]:
-            # The number of the process may still be on its way from the other sender.
-            while not pid:
-                other = receive(control)
-                if other is None or "pid" not in other[0]:
-                    raise ContainerError("the process in the container ended before it began")
-                pid = other[0]["pid"]
-                if pid != first:
-                    os.waitpid(first, 0)
+        # It may ask before its number is here: that comes from another process.
+        is_waiting = is_waiting or "limit" in message[0]
+        if pid and is_waiting:
             set_priorities(pid, process)
             set_limits(pid, process)
-        send(control, {})
+            send(control, {})
+            is_waiting = False
 
 
 def _cgroup(container: Record, below: str | None) -> Cgroup:
@@ -135,7 +130,6 @@ def _run_exec(
     pidfd: int,
     root: int,
     flags: int,
-    in_user_namespace: bool,
     cgroups: Sequence[Path],
 ) -> NoReturn:
     try:
@@ -149,7 +143,7 @@ def _run_exec(
         if flags:
             libc.setns(pidfd, flags)
         os.close(pidfd)
-        if in_user_namespace:
+        if flags & FLAGS["user"]:
             become_root(config.linux)
         os.fchdir(root)
         if not flags & FLAGS["mount"]:
