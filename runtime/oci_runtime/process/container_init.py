@@ -30,7 +30,7 @@ from runtime.oci_runtime.mounts.mount_options import propagation_flags
 from runtime.oci_runtime.mounts.rootfs import change_root, find_rootfs, open_rootfs
 from runtime.oci_runtime.process.process_attributes import memory_policy
 from runtime.oci_runtime.process.program_start import Start, environment, exec_program, find_program, own_streams
-from runtime.oci_runtime.process.sysctl import check_setting
+from runtime.oci_runtime.process.sysctl import write_settings
 from runtime.rootfs.covered_paths import hide_paths, protect_paths
 from runtime.rootfs.targets import Root
 
@@ -132,7 +132,7 @@ def _enter_namespaces(params: InitParams) -> None:
         flags |= FLAGS[kind]
     if flags:
         libc.unshare(flags)
-    ask(params.control, "cgroup")
+    ask(params.control, "cgroup")  # answered when systemd has moved us, if it has to
     if "cgroup" in new:
         # It takes the cgroup that we are in by now for its root.
         libc.unshare(processes.NEWCGROUP)
@@ -180,7 +180,7 @@ def _run_container(params: InitParams) -> NoReturn:
         policy = memory_policy(config.linux)
         if policy is not None:
             libc.set_mempolicy(*policy)
-        _write_sysctl(config)
+        write_settings(config)
         ask(params.control, "enter")
         root = _set_up_rootfs(params)
         env, program = _move_in(params, root)
@@ -199,18 +199,6 @@ def _set_names(params: InitParams) -> None:
         socket.sethostname(config.hostname)
     if config.domainname:
         libc.setdomainname(config.domainname)
-
-
-def _write_sysctl(config: RuntimeConfig) -> None:
-    for name, value in config.linux.sysctl:
-        check_setting(name, value, config)
-        # sysctl(8): with a slash in the name dots are part of it, as in the name of a VLAN's interface.
-        path = "/proc/sys/" + (name if "/" in name else name.replace(".", "/"))
-        try:
-            with open(path, "w") as file:
-                file.write(value)
-        except OSError as error:
-            raise ContainerError(f"cannot set `{name}` to `{value}`: {os.strerror(error.errno or 0).lower()}") from error
 
 
 def _set_up_rootfs(params: InitParams) -> Root:

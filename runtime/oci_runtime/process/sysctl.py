@@ -1,6 +1,8 @@
-"""Which kernel parameters a container may set: those of a namespace of its own (config-linux.md, "Sysctl"). No I/O."""
+"""Which kernel parameters a container may set: those of a namespace of its own, and their setting (config-linux.md, "Sysctl")."""
 
 from __future__ import annotations
+
+import os
 
 from runtime.errors import ContainerError
 from runtime.oci.runtime_config import RuntimeConfig
@@ -20,6 +22,19 @@ _OF_IPC = frozenset(
         "msg_next_id",
     )
 ) | {"kernel.sem_next_id", "kernel.auto_msgmni"}
+
+
+def write_settings(config: RuntimeConfig) -> None:
+    """Set `linux.sysctl`, by a process that is in the container's namespaces. Raises ContainerError."""
+    for name, value in config.linux.sysctl:
+        check_setting(name, value, config)
+        # sysctl(8): with a slash in the name dots are part of it, as in the name of a VLAN's interface.
+        path = "/proc/sys/" + (name if "/" in name else name.replace(".", "/"))
+        try:
+            with open(path, "w") as file:
+                file.write(value)
+        except OSError as error:
+            raise ContainerError(f"cannot set `{name}` to `{value}`: {os.strerror(error.errno or 0).lower()}") from error
 
 
 def check_setting(name: str, value: str, config: RuntimeConfig) -> None:
