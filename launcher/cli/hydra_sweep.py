@@ -35,7 +35,7 @@ from launcher.sweep.parent import SweepParent, new_parent
 from launcher.sweep.results import read_known_results
 from launcher.sweep.room import Room
 from launcher.sweep.run_sweep import SweepEnd, SweepRunner
-from launcher.sweep.search.study import Asked, JobStudy
+from launcher.sweep.search.study import JobStudy, Suggestion
 from launcher.sweep.trial import EndedTrial, Trial
 from launcher.sweep.trial_log import TrialLog
 from launcher.tracking.record.run_record import RunRecord, fold
@@ -128,14 +128,14 @@ class HydraSweep:
         settings = Sweep(parallel=self.settings.parallel)
         view = sweep_view(self._followed, settings, offer(), quiet=False)
         view.take_over(self._events)
-        sweeping = SweepRunner(
+        runner = SweepRunner(
             state=self.prepared.state,
             sweep_id=self.parent.run_id,
             name=self.settings.name,
             command_line=self.settings.command_line,
             study=self.study,
             settings=settings,
-            planned=self._planned,
+            plan_trial=self._plan_trial,
             place=self.place,
             tell=self.parent.message,
             inbox=self.inbox,
@@ -144,13 +144,13 @@ class HydraSweep:
             ended=self.ended,
         )
         try:
-            end = sweeping.run()
+            end = runner.run()
         finally:
             self._show(view)
             view.close()
         if self.reason is Reason.COMPLETED:
-            self.reason = sweeping.cut_short or end.reason
-        return sweeping.cut_short is not None
+            self.reason = runner.cut_short or end.reason
+        return runner.cut_short is not None
 
     def _show(self, view: PlainView | LiveView) -> None:
         """What is new; an image that can run no job ends the batch."""
@@ -164,7 +164,7 @@ class HydraSweep:
                 if isinstance(view, LiveView):
                     view.message(plain_line(event, self._followed.total))  # the table goes with the batch
 
-    def _planned(self, asked: Asked) -> Trial:
+    def _plan_trial(self, asked: Suggestion) -> Trial:
         from launcher.plan.planner import with_spec
 
         job, ready = self.jobs[asked.number - 1], self.prepared

@@ -1,8 +1,8 @@
 """Whether one more trial fits beside what runs, and whether another sweep should come first: pure.
 
-Sweeps share a machine by turns. Each has a *standing*, the largest part of cores, memory or GPUs that its trials have (dominant
-resource fairness; Ghodsi et al., NSDI 2011). One that waits for room comes before another of higher standing, and of equal ones
-the one that was served longest ago, where both want the same scarce thing.
+Sweeps share a machine by turns. Each has a *dominant share*, the largest part of cores, memory or GPUs that its trials have
+(dominant resource fairness; Ghodsi et al., NSDI 2011). One that waits for room comes before another of a higher share, and of
+equal ones the one that was served longest ago, where both want the same scarce thing.
 """
 
 from __future__ import annotations
@@ -77,14 +77,14 @@ def comes_first(rival: Rival, need: Need, mine: Sequence[Need], load: Load, offe
     """Whether *rival*'s next trial goes before mine, which needs *need*."""
     if rival.waits_for is None:
         return False
-    its, own = standing(rival.running, offer), standing(mine, offer)
+    its, own = dominant_share(rival.running, offer), dominant_share(mine, offer)
     if its > own + _ROUNDING or (its > own - _ROUNDING and rival.served_at >= served_at):
         return False
     every = [*mine, *load.runs, *(each for other in load.rivals for each in other.running)]
     return _takes_from(need, rival.waits_for, every, offer)
 
 
-def standing(needs: Iterable[Need], offer: Offer) -> float:
+def dominant_share(needs: Iterable[Need], offer: Offer) -> float:
     """The largest part of anything that *needs* have of the machine."""
     having = list(needs)
     parts = [

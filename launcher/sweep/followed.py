@@ -8,7 +8,7 @@ from launcher.config.spec import Sweep
 from launcher.sweep import description
 from launcher.sweep.search.best import BestPoint, best_of, best_point_of
 from launcher.sweep.search.protocol import End
-from launcher.sweep.search.study import Asked
+from launcher.sweep.search.study import Suggestion
 from launcher.sweep.trial_log import PlaceWords, Total, TrialLogReader, TryEnded, TryStarted, Verdict
 from runtime.state_dir import RunDir
 
@@ -67,12 +67,12 @@ class FollowedSweep:
             self._best = best_of(list(self._counted.values()), self.settings.directions)
         return self._best
 
-    def _take_in(self, entry: Total | PlaceWords | Asked | TryStarted | TryEnded) -> Started | Ended | None:
+    def _take_in(self, entry: Total | PlaceWords | Suggestion | TryStarted | TryEnded) -> Started | Ended | None:
         if isinstance(entry, Total):
             self.total = entry.trials
         elif isinstance(entry, PlaceWords):
             self.place = entry.words
-        elif isinstance(entry, Asked):
+        elif isinstance(entry, Suggestion):
             self._point_of[entry.number] = entry.point
             overrides = entry.overrides[:-1] if self.settings.seeds > 1 else entry.overrides
             self._points.setdefault(entry.point, (overrides, {}))

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager
 
 from launcher.run.start.fork_server import ForkServer
-from launcher.sweep.place import Over
+from launcher.sweep.place import Outcome
 from launcher.sweep.room import Room
-from launcher.sweep.running import Running, RunningTrials
+from launcher.sweep.running import RunningTrial, RunningTrials
 from launcher.sweep.trial import Trial
 
 
@@ -22,31 +22,31 @@ class LocalPlace(RunningTrials):
         self._woken_by: set[int] = set()
 
     @property
-    def running(self) -> Collection[Running]:
+    def running(self) -> Collection[RunningTrial]:
         return tuple(self)
 
     def wake_on(self, fd: int) -> None:
         self._woken_by.add(fd)
         self.poller.register(fd)
 
-    def deciding(self) -> AbstractContextManager[None]:
-        return self._room.deciding()
+    def admission_lock(self) -> AbstractContextManager[None]:
+        return self._room.admission_lock()
 
     def admits(self, trial: Trial) -> bool:
         return self._room.admits(trial, self)
 
-    def wanted(self, number: int | None) -> None:
+    def announce_demand(self, number: int | None) -> None:
         if number == 0:
-            self._room.not_needed()
+            self._room.wait_no_longer()
 
-    def start(self, running: Running, lock_fd: int) -> None:
+    def start(self, running: RunningTrial, lock_fd: int) -> None:
         self.add(self._supervisors.supervise(running.run_dir, lock_fd), running)
-        self._room.taken()
+        self._room.note_start()
 
-    def adopt(self, running: Running) -> Over | None:
+    def adopt(self, running: RunningTrial) -> Outcome | None:
         return self.watch(running)
 
-    def wait(self, timeout_ms: int) -> list[Over]:
+    def wait(self, timeout_ms: int) -> list[Outcome]:
         over = []
         for fd, _event in self.poller.poll(timeout_ms):
             if fd not in self._woken_by and not self.journals.woke(fd) and (ended := self.ended(fd)) is not None:
@@ -56,7 +56,7 @@ class LocalPlace(RunningTrials):
     def node_for(self, trial: Trial) -> str | None:
         return None
 
-    def standing(self) -> str | None:
+    def status_words(self) -> str | None:
         return None
 
     def why_it_waits(self) -> str | None:

@@ -34,13 +34,13 @@ class OtherSweeps:
         self.served_at = time.time()
 
     @contextmanager
-    def deciding(self) -> Iterator[None]:
-        """Nobody else starts a trial during the body."""
+    def admission_lock(self) -> Iterator[None]:
+        """No other sweep starts a trial during the body."""
         with locked(self._state.locks / "trials.lock"):
             yield
 
     def current_load(self) -> Load:
-        """Exact while `deciding`, but for runs without a sweep."""
+        """Exact under `admission_lock`, but for runs without a sweep."""
         living = {run_dir.run_id: run_dir for run_dir in active_runs(self._state) if is_locked(run_dir.supervisor_lock)}
         self._known = {run_id: self._known.get(run_id) or StagedRun(run_dir) for run_id, run_dir in living.items()}
         for run in self._known.values():
@@ -69,7 +69,7 @@ class OtherSweeps:
             os.close(self._waiting_fd)
         self._waiting_fd = self._announced = None
 
-    def served(self) -> None:
+    def note_start(self) -> None:
         """We have started a trial."""
         self.served_at = time.time()
         self.wait_no_longer()

@@ -10,19 +10,19 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from launcher.sweep.running import Running
+from launcher.sweep.running import RunningTrial
 from launcher.sweep.trial import Trial
 from launcher.tracking.record.run_record import RunRecord
 
-Over = tuple[Running, RunRecord]
+Outcome = tuple[RunningTrial, RunRecord]
 """A try that has ended, and what is recorded of it."""
 
 
 class Place(Protocol):
-    """One sweep's, as long as it runs."""
+    """Where the trials of one sweep run."""
 
     @property
-    def running(self) -> Collection[Running]:
+    def running(self) -> Collection[RunningTrial]:
         """The tries that have not ended, those whose record is still being sent among them."""
         ...
 
@@ -35,27 +35,27 @@ class Place(Protocol):
         """`wait` returns early when *fd* can be read."""
         ...
 
-    def deciding(self) -> AbstractContextManager[None]:
-        """What `admits` says holds until the end of the body."""
+    def admission_lock(self) -> AbstractContextManager[None]:
+        """Nothing else starts a trial during the body, so what `admits` says holds."""
         ...
 
     def admits(self, trial: Trial) -> bool:
         """Whether *trial* may start now."""
         ...
 
-    def wanted(self, number: int | None) -> None:
-        """So many trials would start now if there were room for them; None: some, nobody knows how many."""
+    def announce_demand(self, number: int | None) -> None:
+        """Say that *number* trials would start now if there were room for them; None: some, the number is unknown."""
         ...
 
-    def start(self, running: Running, lock_fd: int) -> None:
+    def start(self, running: RunningTrial, lock_fd: int) -> None:
         """Run it, and take over the descriptor of its lock."""
         ...
 
-    def adopt(self, running: Running) -> Over | None:
+    def adopt(self, running: RunningTrial) -> Outcome | None:
         """Go on with a try that an earlier process of the sweep has started. One that has ended is given back."""
         ...
 
-    def wait(self, timeout_ms: int) -> Sequence[Over]:
+    def wait(self, timeout_ms: int) -> Sequence[Outcome]:
         """Wait for something to happen. The tries that have ended."""
         ...
 
@@ -63,8 +63,8 @@ class Place(Protocol):
         """Where *trial*, which is admitted, will run; None on this machine."""
         ...
 
-    def standing(self) -> str | None:
-        """How it stands there, for whoever watches: `6 workers on 3 nodes, 10 worker jobs in line`; None on this machine."""
+    def status_words(self) -> str | None:
+        """For whoever watches: `6 workers on 3 nodes, 10 worker jobs in line`; None on this machine."""
         ...
 
     def why_it_waits(self) -> str | None:

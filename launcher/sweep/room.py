@@ -16,7 +16,7 @@ from launcher.schedule.device import Device
 from launcher.schedule.placement import choose
 from launcher.sweep.capacity import Load, Need, Offer, comes_first, has_room
 from launcher.sweep.other_sweeps import OtherSweeps
-from launcher.sweep.running import Running, RunningTrials
+from launcher.sweep.running import RunningTrial, RunningTrials
 from launcher.sweep.trial import Trial
 
 if TYPE_CHECKING:
@@ -42,23 +42,23 @@ class Room:
         self._gpus = FreeGpus()
 
     @contextmanager
-    def deciding(self) -> Iterator[None]:
-        with self._others.deciding():
+    def admission_lock(self) -> Iterator[None]:
+        with self._others.admission_lock():
             yield
 
     def admits(self, trial: Trial, running: RunningTrials) -> bool:
-        """Whether *trial* may start now. Exact while `deciding`; if not, the other sweeps are told what we wait for."""
+        """Whether *trial* may start now. Exact under `admission_lock`. If not, the other sweeps are told what we need."""
         return self._fits(trial, list(running))
 
-    def taken(self) -> None:
+    def note_start(self) -> None:
         """A trial was started."""
-        self._others.served()
+        self._others.note_start()
 
-    def not_needed(self) -> None:
+    def wait_no_longer(self) -> None:
         """There is no trial to start."""
         self._others.wait_no_longer()
 
-    def _fits(self, trial: Trial, running: list[Running]) -> bool:
+    def _fits(self, trial: Trial, running: list[RunningTrial]) -> bool:
         open_trials = [each for each in running if each.staged.look() is not Stage.ENDED]
         if len(running) - len(open_trials) >= MOST_UNSENT:
             return False
@@ -79,13 +79,13 @@ class Room:
         self._others.wait(need)
         return False
 
-    def _gpu_is_near(self, trial: Trial, open_trials: list[Running]) -> bool:
+    def _gpu_is_near(self, trial: Trial, open_trials: list[RunningTrial]) -> bool:
         """Whether it would have its GPUs at once."""
         coming = [each.trial.plan for each in open_trials if each.staged.stage is Stage.STARTING and each.trial.need.gpus]
         queued = any(each.staged.stage is Stage.QUEUED for each in open_trials)
         return not queued and self._gpus.are_enough(trial.plan, coming)
 
-    def _stands_ready(self, trial: Trial, open_trials: list[Running], holding: list[Need]) -> bool:
+    def _stands_ready(self, trial: Trial, open_trials: list[RunningTrial], holding: list[Need]) -> bool:
         """Whether it is one of those that wait in the line: beside the others but for as many, which will have made room."""
         ready = sum(each.staged.stage is not Stage.HOLDING for each in open_trials)
         if ready >= max(1, self.offer.gpus // GPUS_A_READY_TRIAL):

@@ -20,10 +20,10 @@ from launcher.run.start.create_run import RunIdentity, create_run
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.sweep.place import Place
 from launcher.sweep.policy import FailurePolicy, Past, shrink
-from launcher.sweep.running import ReportTail, Running
+from launcher.sweep.running import ReportTail, RunningTrial
 from launcher.sweep.search.best import BestPoint
 from launcher.sweep.search.objective import trial_end
-from launcher.sweep.search.study import Asked, Study
+from launcher.sweep.search.study import Study, Suggestion
 from launcher.sweep.trial import EndedTrial, Trial
 from launcher.sweep.trial_log import TrialLog, Verdict
 from launcher.tracking.record.run_record import RunRecord
@@ -57,7 +57,7 @@ class SweepRunner:
     command_line: tuple[str, ...]
     study: Study
     settings: Sweep
-    planned: Callable[[Asked], Trial]
+    plan_trial: Callable[[Suggestion], Trial]
     place: Place
     tell: Callable[[str], None]
     """Says something to whoever watches; what becomes of the trials is in the log."""
@@ -65,9 +65,9 @@ class SweepRunner:
     log: TrialLog
     after_each_look: Callable[[], None] = lambda: None
     """Called four times a second, and when something has happened."""
-    left: deque[Asked] = field(default_factory=deque)
+    backlog: deque[Suggestion] = field(default_factory=deque)
     """Trials that an interrupted sweep had asked for: they come before new ones."""
-    again: deque[Asked] = field(default_factory=deque)
+    retries: deque[Suggestion] = field(default_factory=deque)
     """Trials to try once more, after those that are new."""
     ended: list[EndedTrial] = field(default_factory=list)
     reasons: dict[int, list[str | None]] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class SweepRunner:
         while True:
             self._start_what_fits()
             self.log.total(self.study.total)
-            self.log.place(self.place.standing())
+            self.log.place(self.place.status_words())
             if not self.place.running and not self._waits_for_room:
                 break
             if deadline is not None and time.monotonic() >= deadline:
@@ -113,7 +113,7 @@ class SweepRunner:
             return Reason.PROGRAM if failed else Reason.COMPLETED
         return self.cut_short or (Reason.PROGRAM if failed else Reason.STOPPED)
 
-    def end(self, running: Running, record: RunRecord) -> None:
+    def end(self, running: RunningTrial, record: RunRecord) -> None:
         """Take in how a try ended: its trial is decided, or tried again."""
         trial, policy = running.trial, FailurePolicy.of(self.settings)
         end = trial_end(record, self.settings)
@@ -143,20 +143,20 @@ class SweepRunner:
             self.tell(f"trial {trial.number} ran out of memory: tried again with {' '.join(extra)}")
         changed = {override.partition("=")[0] for override in extra}
         kept = (override for override in trial.overrides if override.partition("=")[0] not in changed)
-        self.again.append(Asked(trial.number, 0, (*kept, *extra)))
+        self.retries.append(Suggestion(trial.number, 0, (*kept, *extra)))
 
     def _start_what_fits(self) -> None:
         self._waits_for_room = self._starts
         if self._starts:
-            with self.place.deciding():
+            with self.place.admission_lock():
                 while (trial := self._next_that_fits()) is not None:
                     self._start(trial)
-        self.place.wanted(self._number_left() if self._waits_for_room else 0)
+        self.place.announce_demand(self._number_left() if self._waits_for_room else 0)
 
     def _number_left(self) -> int | None:
         """Trials to start that are known of; None when the search may go on without end."""
         unasked = self.study.unasked
-        return None if unasked is None else unasked + len(self.left) + len(self.again) + (self._next is not None)
+        return None if unasked is None else unasked + len(self.backlog) + len(self.retries) + (self._next is not None)
 
     def _next_that_fits(self) -> Trial | None:
         """A trial to start now; None when there is none, or no room for it yet."""
@@ -164,7 +164,7 @@ class SweepRunner:
             return None
         if self._next is None:
             asked = self._ask()
-            self._next = None if asked is None else self.planned(asked)
+            self._next = None if asked is None else self.plan_trial(asked)
         if self._next is None:
             self._waits_for_room = False
             return None
@@ -181,19 +181,19 @@ class SweepRunner:
 
     def _better_asks_later(self) -> bool:
         """While there is no room for a trial like the last one: what ends meanwhile shall be known to a search that learns."""
-        if self._last is None or not self.study.learns or self.left or self.study.all_asked:
+        if self._last is None or not self.study.learns or self.backlog or self.study.all_asked:
             return False
         return not self.place.admits(self._last)
 
-    def _ask(self) -> Asked | None:
-        if self.left:
-            return self.left.popleft()
+    def _ask(self) -> Suggestion | None:
+        if self.backlog:
+            return self.backlog.popleft()
         asked = self.study.ask()
         if asked is not None:
             self.log.asked(asked)
             return asked
-        if self.again:
-            return self.again.popleft()
+        if self.retries:
+            return self.retries.popleft()
         if self.study.exhausted and self.settings.trials and self.settings.sampler != "grid" and not self._said_exhausted:
             self._said_exhausted = True
             words = f"the space has no more points: {self.study.total} trials where {self.settings.trials} were asked for"
@@ -211,7 +211,7 @@ class SweepRunner:
         run_dir, lock_fd = create_run(trial.plan, trial.image_digest, state=self.state, identity=identity)
         node = self.place.node_for(trial)
         self.log.started(trial.number, run_dir.run_id, trial.overrides, gpus=trial.need.gpus, node=node)
-        self.place.start(Running(trial, run_dir, self.tail(run_dir)), lock_fd)
+        self.place.start(RunningTrial(trial, run_dir, self.tail(run_dir)), lock_fd)
         self._last = trial
 
     def tail(self, run_dir: RunDir) -> ReportTail | None:

@@ -78,7 +78,7 @@ class FileWatch:
 
 
 @dataclass(slots=True)
-class Running:
+class RunningTrial:
     """One try of a trial."""
 
     trial: Trial
@@ -99,12 +99,12 @@ class RunningTrials:
     def __init__(self) -> None:
         self.poller = select.poll()
         self.journals = FileWatch(self.poller)
-        self._by_pidfd: dict[int, Running] = {}
+        self._by_pidfd: dict[int, RunningTrial] = {}
 
     def __len__(self) -> int:
         return len(self._by_pidfd)
 
-    def __iter__(self) -> Iterator[Running]:
+    def __iter__(self) -> Iterator[RunningTrial]:
         return iter(list(self._by_pidfd.values()))
 
     @property
@@ -112,12 +112,12 @@ class RunningTrials:
         """Without those whose program has ended and whose record is still on its way to MLflow."""
         return sum(each.staged.look() is not Stage.ENDED for each in self._by_pidfd.values())
 
-    def add(self, pidfd: int, running: Running) -> None:
+    def add(self, pidfd: int, running: RunningTrial) -> None:
         self._by_pidfd[pidfd] = running
         self.poller.register(pidfd, select.POLLIN)
         self.journals.add(running.run_dir.journal)
 
-    def ended(self, pidfd: int) -> tuple[Running, RunRecord] | None:
+    def ended(self, pidfd: int) -> tuple[RunningTrial, RunRecord] | None:
         """The try whose supervisor ended; None when the run goes on under another one: the first was killed."""
         running = self._by_pidfd.pop(pidfd)
         self.poller.unregister(pidfd)
@@ -125,7 +125,7 @@ class RunningTrials:
         self.journals.remove(running.run_dir.journal)
         return self.watch(running)
 
-    def watch(self, running: Running) -> tuple[Running, RunRecord] | None:
+    def watch(self, running: RunningTrial) -> tuple[RunningTrial, RunRecord] | None:
         """Watch a run that may have a supervisor, may need one, or may have ended: then it is given back, with its record."""
         record = fold(running.run_dir)
         while record is not None and record.exit_code is None:

@@ -24,7 +24,7 @@ from typing import Any
 from launcher.errors import LaunchError
 from launcher.journal.growing_file import GrowingFile
 from launcher.sweep.search.protocol import End, EndState
-from launcher.sweep.search.study import Asked
+from launcher.sweep.search.study import Suggestion
 from runtime.light_typing import NamedTuple
 
 
@@ -62,7 +62,7 @@ class Try:
 class LoggedTrial:
     """A trial as the log tells it."""
 
-    asked: Asked
+    asked: Suggestion
     tries: list[Try] = field(default_factory=list)
 
     @property
@@ -97,7 +97,7 @@ class TrialLog:
             self._append("place", words=words)
             self._place = words
 
-    def asked(self, asked: Asked) -> None:
+    def asked(self, asked: Suggestion) -> None:
         self._append("asked", number=asked.number, point=asked.point, overrides=list(asked.overrides))
 
     def started(self, number: int, run_id: str, overrides: tuple[str, ...], *, gpus: float = 0, node: str | None = None) -> None:
@@ -157,7 +157,7 @@ class TrialLogReader:
     def __init__(self, path: Path) -> None:
         self._file = GrowingFile(path)
 
-    def new_entries(self) -> Iterator[Total | PlaceWords | Asked | TryStarted | TryEnded]:
+    def new_entries(self) -> Iterator[Total | PlaceWords | Suggestion | TryStarted | TryEnded]:
         """What was added since the last call; a line that is none, as a killed writer leaves one, is left out."""
         for line in self._file.new_lines():
             try:
@@ -168,7 +168,7 @@ class TrialLogReader:
                 yield entry
 
 
-def _entry(line: dict[str, Any]) -> Total | PlaceWords | Asked | TryStarted | TryEnded | None:
+def _entry(line: dict[str, Any]) -> Total | PlaceWords | Suggestion | TryStarted | TryEnded | None:
     event = line["event"]
     if event == "total":
         return Total(line.get("trials"))
@@ -176,7 +176,7 @@ def _entry(line: dict[str, Any]) -> Total | PlaceWords | Asked | TryStarted | Tr
         return PlaceWords(line.get("words"))
     at, number = float(line["at"]), int(line["number"])
     if event == "asked":
-        return Asked(number, int(line["point"]), tuple(line["overrides"]))
+        return Suggestion(number, int(line["point"]), tuple(line["overrides"]))
     if event == "started":
         overrides, gpus = tuple(line["overrides"]), float(line.get("gpus") or 0)
         return TryStarted(at, number, line["run_id"], overrides, gpus, line.get("node"))
@@ -198,7 +198,7 @@ def read_total(path: Path) -> int | None:
     return next((entry.trials for entry in _newest_first(path) if isinstance(entry, Total)), None)
 
 
-def _newest_first(path: Path) -> list[Total | PlaceWords | Asked | TryStarted | TryEnded]:
+def _newest_first(path: Path) -> list[Total | PlaceWords | Suggestion | TryStarted | TryEnded]:
     return [*TrialLogReader(path).new_entries()][::-1]
 
 
@@ -206,7 +206,7 @@ def read_trials(path: Path) -> dict[int, LoggedTrial]:
     """Every trial by number, in the order in which they were asked for."""
     trials: dict[int, LoggedTrial] = {}
     for entry in TrialLogReader(path).new_entries():
-        if isinstance(entry, Asked):
+        if isinstance(entry, Suggestion):
             trials[entry.number] = LoggedTrial(entry)
         elif isinstance(entry, TryStarted):
             trials[entry.number].tries.append(Try(entry.run_id, entry.overrides, node=entry.node))

@@ -18,7 +18,7 @@ from launcher.plan.origins import origin_of
 from launcher.plan.refusals import refuse_one_port_for_many
 from launcher.sweep.description import SweepDescription, SweepRequest, describe
 from launcher.sweep.search.samplers import make_search
-from launcher.sweep.search.study import Asked, Study
+from launcher.sweep.search.study import Study, Suggestion
 from launcher.sweep.trial import Trial
 from runtime.state_dir import StateDir
 
@@ -47,7 +47,7 @@ class PreparedSweep:
     def study(self) -> Study:
         return make_study(self.composed)
 
-    def planned(self, asked: Asked) -> Trial:
+    def plan_trial(self, asked: Suggestion) -> Trial:
         """The plan of the trial's image with the trial's own spec."""
         from launcher.plan.planner import with_spec
 

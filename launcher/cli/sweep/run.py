@@ -132,7 +132,7 @@ class _SweepProcess:
                 command_line=("launch", *sys.argv[1:]),
                 study=study,
                 settings=settings,
-                planned=self.prepared.planned,
+                plan_trial=self.prepared.plan_trial,
                 place=place,
                 tell=parent.message,
                 inbox=inbox,

@@ -22,9 +22,9 @@ from launcher.journal.events import Submitted
 from launcher.journal.run_journal import Journal, read_state
 from launcher.journal.status import Reason, Stage
 from launcher.run.recover import recover
-from launcher.sweep.place import Over
+from launcher.sweep.place import Outcome
 from launcher.sweep.policy import CUT_SHORT
-from launcher.sweep.running import FileWatch, Running
+from launcher.sweep.running import FileWatch, RunningTrial
 from launcher.sweep.trial import Trial
 from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.plurals import counted
@@ -63,7 +63,7 @@ class ClusterSlots:
         self._pool = WorkerPool(sweep, engine, worker_script, limit=limit, tell=tell)
         self._send = send
         self._unsent = 1 if ends_matter else MOST_UNSENT
-        self._tries: dict[str, Running] = {}
+        self._tries: dict[str, RunningTrial] = {}
         self._workers: dict[str, WorkerJob] = {}
         """Run → who runs it."""
         self._without_last_word: dict[str, float] = {}
@@ -79,7 +79,7 @@ class ClusterSlots:
             self._changes.add(worker.directory.reports)
 
     @property
-    def running(self) -> Collection[Running]:
+    def running(self) -> Collection[RunningTrial]:
         return tuple(self._tries.values())
 
     @property
@@ -89,21 +89,21 @@ class ClusterSlots:
     def wake_on(self, fd: int) -> None:
         self._poller.register(fd, select.POLLIN)
 
-    def deciding(self) -> AbstractContextManager[None]:
+    def admission_lock(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def admits(self, trial: Trial) -> bool:
         self._next, self._admitted = trial, self._free_worker(trial)
         return self._admitted is not None
 
-    def wanted(self, number: int | None) -> None:
+    def announce_demand(self, number: int | None) -> None:
         busy = sum(worker.is_staying and worker.current is not None for worker in self._pool)
         more = math.inf if number is None else number
         plan = None if self._next is None or not more else self._next.plan
         for worker in self._pool.scale_to(busy + more, plan, None if plan is None else shape_of(plan)):
             self._changes.add(worker.directory.reports)
 
-    def start(self, running: Running, lock_fd: int) -> None:
+    def start(self, running: RunningTrial, lock_fd: int) -> None:
         worker, self._admitted = self._admitted, None
         assert worker is not None, "nobody has asked whether there is room"
         try:
@@ -115,7 +115,7 @@ class ClusterSlots:
             os.close(lock_fd)
         self._take(running, worker)
 
-    def adopt(self, running: Running) -> Over | None:
+    def adopt(self, running: RunningTrial) -> Outcome | None:
         job = read_state(running.run_dir.journal).job
         worker = None if job is None else self._pool.of_job(job.job)
         if worker is None:
@@ -128,7 +128,7 @@ class ClusterSlots:
         self._take(running, worker)
         return None
 
-    def wait(self, timeout_ms: int) -> list[Over]:
+    def wait(self, timeout_ms: int) -> list[Outcome]:
         pause_ms = min([timeout_ms, *(1000 * worker.next_look_s() for worker in self._pool)])
         woken = sum(self._changes.woke(fd) for fd, _event in self._poller.poll(pause_ms)) > 0
         has_left_trial = False
@@ -147,7 +147,7 @@ class ClusterSlots:
     def node_for(self, trial: Trial) -> str | None:
         return None if self._admitted is None else self._admitted.node
 
-    def standing(self) -> str | None:
+    def status_words(self) -> str | None:
         nodes = [worker.node for worker in self._pool if worker.node is not None]
         here = f"{counted(len(nodes), 'worker')} on {counted(len(set(nodes)), 'node')}" if nodes else None
         return ", ".join(words for words in (here, self._pool.waits_for) if words is not None) or None
@@ -172,7 +172,7 @@ class ClusterSlots:
         """The sweep has ended, and needs no trial any more."""
         self._pool.dismiss()
 
-    def _take(self, running: Running, worker: WorkerJob) -> None:
+    def _take(self, running: RunningTrial, worker: WorkerJob) -> None:
         self._tries[running.run_dir.run_id] = running
         self._workers[running.run_dir.run_id] = worker
 
@@ -191,7 +191,7 @@ class ClusterSlots:
         spec = trial.plan.spec
         return (self._longest_s if spec.timeout is None else spec.timeout) + spec.grace
 
-    def _take_ended(self, run_id: str) -> Over | None:
+    def _take_ended(self, run_id: str) -> Outcome | None:
         running = self._tries[run_id]
         record = fold(running.run_dir)
         if record is None or record.exit_code is None:

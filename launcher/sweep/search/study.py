@@ -23,7 +23,7 @@ DEFAULT_TRIALS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Suggestion:
     """A trial to run."""
 
     number: int
@@ -88,7 +88,7 @@ class Study:
 
     @property
     def total(self) -> int | None:
-        """Trials in all; None while nobody knows. (A grid's product, or `trials`, and the enqueued points, for each seed.)"""
+        """Trials in all; None while that is unknown. (A grid's product, or `trials`, and the enqueued points, for each seed.)"""
         beside = len(self._points) - self._searched + len(self._enqueued)
         size = self._searched if self.exhausted else self._size()
         # A resumed sweep may have asked for more than are wanted now, or than a changed space has.
@@ -96,7 +96,7 @@ class Study:
 
     @property
     def unasked(self) -> int | None:
-        """Trials that `ask` will still give, as far as is known; None while nobody knows."""
+        """Trials that `ask` will still give, as far as is known; None while that is unknown."""
         return None if self.total is None else self.total - len(self._of_trial)
 
     def _size(self) -> int | None:
@@ -105,7 +105,7 @@ class Study:
         size = math.prod(len(dimension.choices) for dimension in self._dimensions) - self._doubles
         return min(size, self._limit or size)
 
-    def ask(self) -> Asked | None:
+    def ask(self) -> Suggestion | None:
         """The next trial; None when all have been asked for."""
         while self._open is None or not self._open.waiting:
             self._open = self._next_point()
@@ -113,7 +113,7 @@ class Study:
                 return None
         return self._begin(self._open, len(self._of_trial) + 1, self._open.waiting.pop(0))
 
-    def adopt(self, asked: Asked) -> None:
+    def adopt(self, asked: Suggestion) -> None:
         """A trial that was asked for before the sweep was interrupted, in the order of the numbers."""
         point = self._points.get(asked.point)
         if point is None:
@@ -182,11 +182,11 @@ class Study:
         self._points[point.number] = point
         return point
 
-    def _begin(self, point: _Point, number: int, seed: int) -> Asked:
+    def _begin(self, point: _Point, number: int, seed: int) -> Suggestion:
         point.reports[number] = []
         self._of_trial[number] = point
         apart = (f"seed={seed}",) if len(self._seeds) > 1 else ()
-        return Asked(number, point.number, (*point.overrides, *apart))
+        return Suggestion(number, point.number, (*point.overrides, *apart))
 
     def _to_chosen(self, overrides: Sequence[str]) -> Chosen | None:
         """What the search would have called these overrides; None when they are no point of the space."""
@@ -233,5 +233,5 @@ class JobStudy(Study):
     def add(self, batch: Iterable[Sequence[str]]) -> None:
         self._enqueued.extend(tuple(overrides) for overrides in batch)
 
-    def ask(self) -> Asked | None:
+    def ask(self) -> Suggestion | None:
         return None if self.hopeless else super().ask()

@@ -23,10 +23,10 @@ from launcher.sweep.capacity import Offer
 from launcher.sweep.local_place import LocalPlace
 from launcher.sweep.other_sweeps import OtherSweeps
 from launcher.sweep.parent import SweepParent
-from launcher.sweep.place import Over
+from launcher.sweep.place import Outcome
 from launcher.sweep.room import Room
-from launcher.sweep.running import Running
-from launcher.sweep.search.study import Asked
+from launcher.sweep.running import RunningTrial
+from launcher.sweep.search.study import Suggestion
 from launcher.sweep.trial import Trial
 from launcher.sweep.trial_log import TrialLog
 from launcher.tracking.record.run_record import fold
@@ -43,13 +43,13 @@ class EndsThemAtOnce(LocalPlace):
     def __init__(self, room: Room, reasons: Sequence[Reason]) -> None:
         super().__init__(room, cast(Any, None))
         self._reasons = list(reasons)
-        self._started: list[Running] = []
+        self._started: list[RunningTrial] = []
 
     @property
-    def running(self) -> list[Running]:
+    def running(self) -> list[RunningTrial]:
         return self._started
 
-    def start(self, running: Running, lock_fd: int) -> None:
+    def start(self, running: RunningTrial, lock_fd: int) -> None:
         os.close(lock_fd)
         reason = self._reasons.pop(0)
         if reason is COMPLETED:
@@ -57,14 +57,14 @@ class EndsThemAtOnce(LocalPlace):
         write_event(running.run_dir.journal, "finished", reason=str(reason), exit_code=0 if reason is COMPLETED else 143)
         self._started.append(running)
 
-    def wait(self, timeout_ms: int) -> list[Over]:
+    def wait(self, timeout_ms: int) -> list[Outcome]:
         over = [(running, record) for running in self._started if (record := fold(running.run_dir)) is not None]
         self._started = []
         return over
 
 
 class Jobs(HydraSweep):
-    def _planned(self, asked: Asked) -> Trial:
+    def _plan_trial(self, asked: Suggestion) -> Trial:
         return Trial(asked.number, asked.overrides, PLAN, DIGEST)
 
 

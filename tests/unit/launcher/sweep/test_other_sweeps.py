@@ -59,7 +59,7 @@ def test_another_sweep_tells_what_it_waits_for_until_it_has_it_or_dies(tmp_path:
 
     other.wait(Need(3))
     assert [Need(3)] == [rival.waits_for for rival in looking.current_load().rivals]
-    other.served()
+    other.note_start()
     assert [None] == [rival.waits_for for rival in looking.current_load().rivals]
 
     os.close(their_fd)

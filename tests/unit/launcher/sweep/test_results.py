@@ -15,7 +15,7 @@ from launcher.sweep.description import SweepDescription, SweepRequest, write
 from launcher.sweep.results import SweepResults, read_results
 from launcher.sweep.search.importance import importances
 from launcher.sweep.search.protocol import End, EndState
-from launcher.sweep.search.study import Asked
+from launcher.sweep.search.study import Suggestion
 from launcher.sweep.trial_log import TrialLog, Verdict
 from runtime.state_dir import RunDir
 
@@ -31,10 +31,10 @@ def results(tmp_path: Path) -> SweepResults:
     log = TrialLog(run_dir.trials)
     for number in range(1, 11):
         point = (f"params.x={number / 10!r}", f"params.kind={'ab'[number % 2]}")
-        log.asked(Asked(number, number, point))
+        log.asked(Suggestion(number, number, point))
         log.started(number, f"run{number}", point)
         log.ended(number, f"run{number}", Verdict.COMPLETE, reason="completed", end=End(EndState.COMPLETE, (number / 10,)))
-    log.asked(Asked(11, 11, ("params.x=7.0", "params.kind=c")))
+    log.asked(Suggestion(11, 11, ("params.x=7.0", "params.kind=c")))
     log.close()
     return read_results(run_dir)
 

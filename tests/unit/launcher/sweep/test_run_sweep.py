@@ -14,11 +14,11 @@ import pytest
 from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension
 from launcher.journal.status import Reason
-from launcher.sweep.place import Over, Place
+from launcher.sweep.place import Outcome, Place
 from launcher.sweep.run_sweep import SweepRunner
-from launcher.sweep.running import Running
+from launcher.sweep.running import RunningTrial
 from launcher.sweep.search.samplers import make_search
-from launcher.sweep.search.study import Asked, Study
+from launcher.sweep.search.study import Study, Suggestion
 from launcher.sweep.trial import Trial
 from launcher.sweep.trial_log import TrialLog
 from launcher.tracking.record.run_record import RunRecord
@@ -32,14 +32,14 @@ class FullPlace:
     """Trials run here, which end for these *reasons*, and there is no room for another one."""
 
     def __init__(self, trials: list[Trial], reasons: list[Reason]) -> None:
-        self.running = [cast(Running, SimpleNamespace(trial=trial, tail=None)) for trial in trials]
+        self.running = [cast(RunningTrial, SimpleNamespace(trial=trial, tail=None)) for trial in trials]
         self._reasons = reasons
 
     @property
     def number_open(self) -> int:
         return len(self.running)
 
-    def wait(self, _timeout_ms: int) -> list[Over]:
+    def wait(self, _timeout_ms: int) -> list[Outcome]:
         over = [
             (running, RunRecord(RunDir(Path("/none")), f"run{number}", reason.status, datetime.now(UTC), reason=reason))
             for number, (running, reason) in enumerate(zip(self.running, self._reasons, strict=True))
@@ -47,7 +47,7 @@ class FullPlace:
         self.running = []
         return over
 
-    def deciding(self) -> AbstractContextManager[None]:
+    def admission_lock(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def admits(self, _trial: Trial) -> bool:
@@ -56,7 +56,7 @@ class FullPlace:
     def nothing(self, *_words: Any) -> None:
         return
 
-    wake_on = wanted = standing = why_it_waits = leave_line = signal = nothing
+    wake_on = announce_demand = status_words = why_it_waits = leave_line = signal = nothing
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_sweep_is_completed_when_every_trial_of_it_was_decided_and_none_failed
     settings = Sweep(sampler="grid")
     study = Study(make_search((X,), settings, where=lambda _key: None), (X,), settings)
 
-    def planned(asked: Asked) -> Trial:
+    def plan_trial(asked: Suggestion) -> Trial:
         return cast(Trial, SimpleNamespace(number=asked.number, overrides=asked.overrides, plan=SimpleNamespace(spec=None)))
 
     log = TrialLog(tmp_path / "trials.jsonl")
@@ -87,20 +87,20 @@ def test_a_sweep_is_completed_when_every_trial_of_it_was_decided_and_none_failed
         asked = study.ask()
         assert asked is not None
         log.asked(asked)
-        trials.append(planned(asked))
+        trials.append(plan_trial(asked))
     place = FullPlace(trials, reasons)
     requests = [asked_by]
-    sweeping = SweepRunner(
+    runner = SweepRunner(
         state=StateDir(tmp_path),
         sweep_id="5wee9",
         name=None,
         command_line=(),
         study=study,
         settings=settings,
-        planned=planned,
+        plan_trial=plan_trial,
         place=cast(Place, place),
         tell=place.nothing,
         inbox=cast(Any, SimpleNamespace(fd=-1, read=lambda: requests.pop() if requests else [])),
         log=log,
     )
-    assert expected is sweeping.run().reason
+    assert expected is runner.run().reason

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from launcher.sweep.search.protocol import End, EndState
-from launcher.sweep.search.study import Asked
+from launcher.sweep.search.study import Suggestion
 from launcher.sweep.trial_log import TrialLog, Verdict, read_total, read_trials
 
-FIRST = Asked(1, 1, ("params.x=1",))
-SECOND = Asked(2, 2, ("params.x=2",))
+FIRST = Suggestion(1, 1, ("params.x=1",))
+SECOND = Suggestion(2, 2, ("params.x=2",))
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

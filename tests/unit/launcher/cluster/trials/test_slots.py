@@ -19,7 +19,7 @@ from launcher.errors import LaunchError
 from launcher.journal.events import Created, Finished, Queued
 from launcher.journal.run_journal import Journal, read_state
 from launcher.run import active
-from launcher.sweep.running import Running
+from launcher.sweep.running import RunningTrial
 from launcher.sweep.trial import Trial
 from runtime.file_lock import open_locked
 from runtime.state_dir import RunDir, StateDir
@@ -45,23 +45,23 @@ class Bed:
     def begun(self, slots: ClusterSlots, *, until: float | None = None) -> None:
         """Have a worker that waits for trials."""
         assert not slots.admits(TRIAL)
-        slots.wanted(1)
+        slots.announce_demand(1)
         self.worker().report(Began("n1", until))
         slots.wait(0)
 
-    def running(self) -> Running:
+    def running(self) -> RunningTrial:
         run_dir = active.new_run(self.state)
         Journal(run_dir.journal).append(Created(run_dir.run_id, "digits"))
-        return Running(TRIAL, run_dir)
+        return RunningTrial(TRIAL, run_dir)
 
-    def started(self, slots: ClusterSlots) -> Running:
+    def started(self, slots: ClusterSlots) -> RunningTrial:
         """A trial that the worker has been given."""
         assert slots.admits(TRIAL)
         running = self.running()
         slots.start(running, open_locked(running.run_dir.supervisor_lock))
         return running
 
-    def free(self, slots: ClusterSlots, running: Running) -> None:
+    def free(self, slots: ClusterSlots, running: RunningTrial) -> None:
         self.worker().report(TrialFree(running.run_dir.run_id))
         slots.wait(0)
 

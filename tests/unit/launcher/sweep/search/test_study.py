@@ -12,7 +12,7 @@ from launcher.config.sweep_dimension import Dimension
 from launcher.errors import ConfigError
 from launcher.sweep.search.protocol import End, EndState
 from launcher.sweep.search.samplers import make_search
-from launcher.sweep.search.study import Asked, Study
+from launcher.sweep.search.study import Study, Suggestion
 
 X = Dimension("params.x", low=-1.0, high=1.0)
 KIND = Dimension("params.kind", choices=("params.kind=a", "params.kind=b"), values=("a", "b"))
@@ -23,13 +23,13 @@ def study_of(sweep: Sweep, *dimensions: Dimension, **more: object) -> Study:
     return Study(make_search(dimensions, sweep, where=lambda _key: None), dimensions, sweep, **more)  # type: ignore[arg-type]
 
 
-def value(asked: Asked) -> float:
+def value(asked: Suggestion) -> float:
     """The loss that a program would have: least at 0.5 with b."""
     given = dict(override.split("=") for override in asked.overrides)
     return (float(given["params.x"]) - 0.5) ** 2 + (given["params.kind"] == "'a'" or given["params.kind"] == "a")
 
 
-def complete(study: Study, asked: Asked, *values: float) -> None:
+def complete(study: Study, asked: Suggestion, *values: float) -> None:
     study.tell(asked.number, End(EndState.COMPLETE, values))
 
 
