@@ -16,10 +16,10 @@ from launcher.plan.machine_share import shm_share, this_machine
 from launcher.plan.origins import shown_path
 from launcher.plan.plan_changes import PlanChanges
 from launcher.plan.plan_json import to_document
-from runtime.build.builder import StepState
-from runtime.build.builder import explain as explain_steps
 from runtime.build.cache_key import needs_parent, plan_key
 from runtime.build.step_label import step_label
+from runtime.build.step_states import StepState
+from runtime.build.step_states import explain as explain_steps
 from runtime.errors import StoreError
 from runtime.plurals import counted
 from runtime.store.records import Image

@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from runtime.build.builder import BuiltStep, find_layers
 from runtime.build.cache_key import chain, stage_digests, step_key
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import (
@@ -27,6 +26,7 @@ from runtime.build.plan import (
     UnpackDebs,
 )
 from runtime.build.sources import BuildSources
+from runtime.build.step_states import BuiltStep, find_layers
 from runtime.errors import BuildError
 from runtime.oci.digest import Digest
 from runtime.store.records import Layer

@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Sequence
 
-from runtime.build.builder import BuiltStep, explain
 from runtime.build.cache_key import step_key
 from runtime.build.image_assembly import assemble
 from runtime.build.make_step import StepMaker
@@ -18,6 +17,7 @@ from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan, ImportImage, InstallWheel, MakeVenv, Step
 from runtime.build.sources import BuildSources, WheelSource
 from runtime.build.step_label import step_label
+from runtime.build.step_states import BuiltStep, explain
 from runtime.build.wheels.wheel_worker import WheelWorker, start_worker
 from runtime.errors import BuildError, StoreError
 from runtime.oci.digest import Digest

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from runtime.errors import BadContent, ToolFailed, Unsupported
-from runtime.registry.credentials import Credentials
+
+if TYPE_CHECKING:
+    import subprocess
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _TIMEOUT_S = 60.0
-_TOKEN_USER = "<token>"
+TOKEN_USER = "<token>"
+"""The user that a helper names when it has an identity token instead of a password."""
 _NOT_FOUND = "credentials not found"
 
 
-def ask_helper(name: str, server: str, environ: Mapping[str, str]) -> Credentials | None:
-    """What helper *name* knows for *server*; None when it knows nothing."""
+def ask_helper(name: str, server: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """User and secret that helper *name* knows for *server*; None when it knows nothing."""
     done = _run(name, "get", server, environ)
     if done.returncode != 0:
         if _NOT_FOUND in _words(done):
@@ -31,19 +34,12 @@ def ask_helper(name: str, server: str, environ: Mapping[str, str]) -> Credential
         raise BadContent(f"`{_program(name)} get` answers with something that is not credentials") from error
     if not isinstance(user, str) or not isinstance(secret, str):
         raise BadContent(f"`{_program(name)} get` answers with something that is not credentials")
-    if not secret:
-        return None
-    return Credentials("", "", identity_token=secret) if user == _TOKEN_USER else Credentials(user, secret)
+    return (user, secret) if secret else None
 
 
-def store_with_helper(name: str, server: str, credentials: Credentials, environ: Mapping[str, str]) -> None:
-    """Let helper *name* keep *credentials*."""
-    token = credentials.identity_token
-    document = {
-        "ServerURL": server,
-        "Username": _TOKEN_USER if token else credentials.user,
-        "Secret": token or credentials.password,
-    }
+def store_with_helper(name: str, server: str, user: str, secret: str, environ: Mapping[str, str]) -> None:
+    """Let helper *name* keep *secret*, which is the password of *user*, or a token of TOKEN_USER."""
+    document = {"ServerURL": server, "Username": user, "Secret": secret}
     done = _run(name, "store", json.dumps(document), environ)
     if done.returncode != 0:
         raise ToolFailed(done.args, done.returncode, _words(done), hint="the credentials are not stored")
@@ -57,6 +53,8 @@ def erase_with_helper(name: str, server: str, environ: Mapping[str, str]) -> Non
 
 
 def _run(name: str, verb: str, text: str, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    import subprocess  # few registries have a helper
+
     program = _program(name)
     found = shutil.which(program, path=environ.get("PATH"))
     if found is None:

@@ -81,7 +81,7 @@ def _target(environ: Mapping[str, str]) -> Path:
 def _store_in(file: AuthFile, host: str, credentials: Credentials, environ: Mapping[str, str]) -> str:
     helper = _helper_of(file, host)
     if helper:
-        store_with_helper(helper, auth_key(host), credentials, environ)
+        store_with_helper(helper, auth_key(host), *credentials.for_helper(), environ)
         entry: dict[str, Any] = {}
         where = f"docker-credential-{helper}"
     else:

@@ -23,6 +23,7 @@ from typing import Any
 
 from runtime.errors import BadContent, error_words
 from runtime.oci.reference import DOCKER_HUB
+from runtime.registry.credential_helper import TOKEN_USER, ask_helper
 
 HUB_KEY = f"https://index.{DOCKER_HUB}/v1/"
 """Under which docker files Docker Hub's credentials."""
@@ -36,6 +37,14 @@ class Credentials:
     user: str
     password: str = field(repr=False)
     identity_token: str = field(default="", repr=False)
+
+    @classmethod
+    def from_helper(cls, user: str, secret: str) -> Credentials:
+        return cls("", "", identity_token=secret) if user == TOKEN_USER else cls(user, secret)
+
+    def for_helper(self) -> tuple[str, str]:
+        """User and secret, as a credential helper keeps them."""
+        return (TOKEN_USER, self.identity_token) if self.identity_token else (self.user, self.password)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +140,8 @@ def _in_file(file: AuthFile, host: str, repository: str, environ: Mapping[str, s
 
 
 def _ask_helper(helper: str, host: str, environ: Mapping[str, str]) -> Credentials | None:
-    from runtime.registry.credential_helper import ask_helper
-
-    return ask_helper(helper, auth_key(host), environ)
+    known = ask_helper(helper, auth_key(host), environ)
+    return None if known is None else Credentials.from_helper(*known)
 
 
 def _from_special_to_general(host: str, repository: str) -> Iterator[str]:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from runtime.build.builder import build, explain
+from runtime.build.builder import build
 from runtime.build.cache_key import chain_of, plan_key, step_key
 from runtime.build.observer import NullObserver
 from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, InstallWheel, MakeVenv, RunCommand, Step
+from runtime.build.step_states import explain
 from runtime.errors import BuildError
 from runtime.oci.digest import digest_bytes
 from runtime.store.records import Layer

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from saved_images import digest, tar_of, write_layout, write_saved
 
-from runtime.build.builder import build, explain
+from runtime.build.builder import build
 from runtime.build.image_assembly import MANIFEST_LAYERS, assemble, group_layers
 from runtime.build.images.image_source import inspect_image
 from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, InstallWheel, MakeVenv, Step
+from runtime.build.step_states import explain
 from runtime.errors import BadContent, BuildError, StoreError
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.store.records import Layer

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from copied import context
 
-from runtime.build.builder import build, explain
+from runtime.build.builder import build
 from runtime.build.cache_key import plan_key, stage_digests, step_key
 from runtime.build.observer import NullObserver
 from runtime.build.plan import (
@@ -26,6 +26,7 @@ from runtime.build.plan import (
     StageFiles,
     Step,
 )
+from runtime.build.step_states import explain
 from runtime.errors import BuildError
 from runtime.oci.digest import digest_bytes
 from runtime.store.records import Layer
