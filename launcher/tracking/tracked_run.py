@@ -173,6 +173,8 @@ class TrackedRun(threading.Thread):
                 self._begin(run, sink)
                 self._send_until_the_end(run, sink)
                 self.is_complete = sink.is_complete()
+                if not self.is_complete:
+                    self._complete_record(run)  # what is sent whole has completed it
                 self._write_warnings(run, sink.state, failure="" if self.is_complete else self._failure or "")
 
     def _follow_untracked(self, run: OpenRun, state: TrackerState, ready: dict[str, object], *, failure: str = "") -> None:
@@ -181,7 +183,8 @@ class TrackedRun(threading.Thread):
         self._open = run
         self._wake_tracker()
         self._ending.wait()
-        self._take_in_the_rest(run)
+        self._follow(run, to_the_end=True)
+        self._complete_record(run)
         self._write_warnings(run, state, failure=failure)
 
     def _begin(self, run: OpenRun, sink: Sink) -> None:
@@ -211,7 +214,7 @@ class TrackedRun(threading.Thread):
             if not is_ending and self._ending.is_set():
                 # Before the step: what it sends is then everything.
                 is_ending = True
-                self._take_in_the_rest(run)
+                self._follow(run, to_the_end=True)
                 give_up_at = time.monotonic() + (LAST_TRIES_S if self.journal.read().is_over else 0)
             try:
                 self._step(sink, is_ending=is_ending)
@@ -269,10 +272,8 @@ class TrackedRun(threading.Thread):
 
             start_in_background(StateDir(sink.address.state_root))
 
-    def _take_in_the_rest(self, run: OpenRun) -> None:
-        """Of a run that is over the record is completed, too, whether MLflow is told of it or not. It is the first node's that
-        all nodes have."""
-        self._follow(run, to_the_end=True)
+    def _complete_record(self, run: OpenRun) -> None:
+        """Of a run that is over, whether MLflow is told of it or not. It is the first node's that all nodes have."""
         if self.run_dir.node or not self.journal.read().is_over:
             return
         from launcher.tracking.record import record_files
