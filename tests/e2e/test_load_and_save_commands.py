@@ -105,7 +105,7 @@ def test_images_go_through_pipes(launch: Launch, archive: Path, tmp_path: Path) 
     ("words", "code", "complaint"),
     [
         pytest.param(("save", "nothing", "-o", "x"), 125, "no image `nothing` in the store", id="no such image"),
-        pytest.param(("save", "lab/x:1"), 2, "not said where to", id="no output"),
+        pytest.param(("save", "lab/x:1"), 2, "no file or directory to write to", id="no output"),
         pytest.param(("save", "lab/x:1", "-o", "no/such/x.tar"), 2, "there is no directory `no/such`", id="no directory"),
         pytest.param(("save", "lab/x:1", "-o", "home", "--format", "oci-archive"), 2, "`home` is a directory", id="a directory"),
         pytest.param(("save", "lab/x:1", "-o", "-", "--format", "oci"), 2, "cannot be written to stdout", id="oci to stdout"),
