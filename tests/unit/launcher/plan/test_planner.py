@@ -47,8 +47,7 @@ def project(tmp_path):
 
 
 @pytest.fixture
-def state(tmp_path):
-    state = StateDir(tmp_path / "state").ensure()
+def state(state):
     archive = _Archive("trixie", Image(), Pinning(state, ENVIRON))
     record = archive.record(BASE_PACKAGES, ())
     record.parent.mkdir()

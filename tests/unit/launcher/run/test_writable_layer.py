@@ -13,19 +13,13 @@ from launcher.run.supervisor.writable_layer import writable_layer
 from runtime.state_dir import RunDir
 
 
-@pytest.fixture
-def run_dir(tmp_path: Path) -> RunDir:
-    (tmp_path / "run1").mkdir()
-    return RunDir(tmp_path / "run1")
-
-
 def announced(run_dir: RunDir) -> list[tuple[str, str]]:
     return [(event.fields["kind"], event.fields["name"]) for event in read_lines(run_dir.journal)]
 
 
 def test_on_a_disk_it_lies_in_the_runs_directory(run_dir: RunDir) -> None:
     with writable_layer(run_dir, Journal(run_dir.journal), scratch=None) as fds:
-        assert ((), [("overlay", "run1")]) == (fds, announced(run_dir))
+        assert ((), [("overlay", run_dir.run_id)]) == (fds, announced(run_dir))
 
 
 def test_on_scratch_it_is_announced_by_its_path_found_through_a_link_and_gone_at_the_end(run_dir: RunDir, tmp_path: Path) -> None:

@@ -39,9 +39,8 @@ def _ended_run(state: StateDir, number: int) -> None:
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> StateDir:
+def state(state: StateDir) -> StateDir:
     """With thirty runs that have ended."""
-    state = StateDir(tmp_path / "home").ensure()
     (state.mlflow / "ui_port").write_text("5000")
     for number in range(RUNS):
         _ended_run(state, number)

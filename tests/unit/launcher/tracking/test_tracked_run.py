@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import shutil
 import socket
-from pathlib import Path
 
 import pytest
 from journal_lines import write_event
 
 from launcher.journal.superseded import Superseded
-from launcher.run import active
 from launcher.tracking import tracker_protocol
 from launcher.tracking.metrics.system_sampler import SystemSampler
 from launcher.tracking.mlflow.description import Description, write_description
@@ -21,8 +19,7 @@ from runtime.state_dir import RunDir, StateDir
 
 
 @pytest.fixture
-def run_dir(tmp_path: Path) -> RunDir:
-    run_dir = active.new_run(StateDir(tmp_path / "home").ensure())
+def run_dir(run_dir: RunDir) -> RunDir:
     write_event(run_dir.journal, "created", run_id=run_dir.run_id)
     return run_dir
 

@@ -20,7 +20,6 @@ from launcher.run.supervisor.attempt import Attempt, AttemptResult, StopRequest
 from launcher.run.supervisor.outcome import ExitOutcome
 from runtime.cgroup.limits import Usage
 from runtime.container.spec import ProcessExit
-from runtime.state_dir import RunDir
 
 ECHO = "import sys; sys.stdout.write({said!r}); sys.stdout.flush(); sys.stdin.read()"
 DONE = to_document(ExitOutcome(0, None, Reason.COMPLETED))
@@ -28,12 +27,6 @@ DONE = to_document(ExitOutcome(0, None, Reason.COMPLETED))
 
 def ended(node, outcome, *, at):
     return encode(node, Kind.ENDED, outcome=outcome, at=at, was_asked=False)
-
-
-@pytest.fixture
-def run_dir(tmp_path):
-    tmp_path.mkdir(exist_ok=True)
-    return RunDir(tmp_path)
 
 
 @pytest.fixture
