@@ -23,8 +23,8 @@ this process's containers)."""
 MARK = f"LAUNCH_TESTS_SESSION={os.getpid()}-{random.SystemRandom().randrange(2**32):x}"
 """In the environment of everything that a test starts: how orphans are found."""
 
-LINKS = ("launch", "lc-", "ln-", "test")
-"""How links begin that containers or tests make."""
+LINKS = ("launch", "lc-", "ln-", f"ot{os.getpid()}", "uplink")
+"""How links begin that containers or tests of this process make."""
 
 _OUTSIDE = os.readlink("/proc/self/ns/mnt")
 
