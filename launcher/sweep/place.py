@@ -64,7 +64,7 @@ class Place(Protocol):
         ...
 
     def status_words(self) -> str | None:
-        """For whoever watches: `6 workers on 3 nodes, 10 worker jobs in line`; None on this machine."""
+        """For whoever watches: `6 workers on 3 nodes, 10 worker jobs pending at slurm`; None on this machine."""
         ...
 
     def why_it_waits(self) -> str | None:

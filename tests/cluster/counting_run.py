@@ -82,18 +82,18 @@ class CountingRun:
             [*(file.read_text() for file in files if file.exists()), self.slurm.ask("squeue"), self.slurm.ask("sinfo", "-N")]
         )
 
-    def in_line(self, field):
+    def squeue(self, field):
         """What squeue says of it."""
         return self.slurm.ask("squeue", "--noheader", f"--jobs={self.job}", f"--format={field}").strip()
 
     def begin_again_now(self):
         """Slurm keeps a requeued job back for two minutes."""
-        eventually(lambda: self.in_line("%T") == "PENDING", "the job to be in line again")
+        eventually(lambda: self.squeue("%T") == "PENDING", "the job to be pending again")
         self.slurm.ask("scontrol", "update", f"JobId={self.job}", "StartTime=now")
 
     def lose_node(self):
         """Its node is gone for Slurm, and lives. Returns its name."""
-        node = self.in_line("%N")
+        node = self.squeue("%N")
         self.slurm.kill_daemon(node)
         # Drained, too: a registration that was on its way would bring it back, and the job to nobody.
         self.slurm.ask("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")

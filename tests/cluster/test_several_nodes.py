@@ -217,7 +217,7 @@ def test_a_requeued_run_meets_again_on_the_nodes_that_are_left(launch, slurm):
     try:
         job = launch.record(run_id)["job"]
         eventually(
-            lambda: "PENDING" in slurm.ask("squeue", "--noheader", "--format=%T", f"--jobs={job}"), "its job in line again"
+            lambda: "PENDING" in slurm.ask("squeue", "--noheader", "--format=%T", f"--jobs={job}"), "its job to be pending again"
         )
         slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now")  # it is kept back for two minutes
         eventually(lambda: launch("logs", run_id).stdout.count("ready") == 2, "its second beginning")

@@ -62,7 +62,7 @@ def test_a_copy_that_cannot_be_ended_writes_beside_the_run_and_not_into_it(count
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.3, 0.6, 1.0, 1.7])
 def test_whenever_the_node_is_lost_one_attempt_is_in_the_record(counting, slurm, mended, after_s):
     run = CountingRun(counting, slurm, "cluster.requeue=true")
-    eventually(lambda: run.in_line("%T") == "RUNNING", "its job's beginning")
+    eventually(lambda: run.squeue("%T") == "RUNNING", "its job's beginning")
     time.sleep(after_s)
     mended.append(run.lose_node())
     last = eventually(

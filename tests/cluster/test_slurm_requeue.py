@@ -1,4 +1,4 @@
-"""Jobs that are preempted or put in line again go on as the same run."""
+"""Jobs that are preempted or requeued go on as the same run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_job_that_is_stopped_while_it_is_requeued_does_not_begin_again(countin
     run.counts(1)
     job = run.job
     slurm.ask("scontrol", "requeue", job)
-    assert "COMPLETING" == run.in_line("%T")
+    assert "COMPLETING" == run.squeue("%T")
     counting("stop", run.id, check=None)
     eventually(lambda: run.record()["exit_code"] is not None, "the end of the run")
     assert ("stopped", []) == (run.record()["reason"], run.steps(2))
@@ -62,7 +62,7 @@ def test_a_job_that_is_stopped_while_it_is_requeued_does_not_begin_again(countin
 
 
 @pytest.mark.requires("patience")
-def test_a_time_limit_that_retry_on_names_puts_the_job_in_line_again_as_often_as_retries_say(counting, slurm):
+def test_a_time_limit_that_retry_on_names_requeues_the_job_as_often_as_retries_say(counting, slurm):
     run = CountingRun(counting, slurm, "cluster.requeue=true", "retries=1", "retry_on=[timeout]")
     run.counts(1)
     slurm.ask("scancel", "--batch", "--signal=USR2", run.job)
