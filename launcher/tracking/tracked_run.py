@@ -44,6 +44,8 @@ _PATIENCE_WITHOUT_CLIENT_S = 0.05
 
 # How long a run that may begin late is waited for: when it ends before, MLflow hears of it once, with all that it has.
 _MAY_END_SOON_S = 1.0
+_FIRST_SAMPLE_AFTER_S = 0.3
+"""Of such a run, too: a trial of a moment has no use for samples."""
 
 LAST_TRIES_S = 10.0
 """How long a run that is over may take to reach a server that doesn't answer, before that is left to `launch sync`."""
@@ -197,7 +199,7 @@ class TrackedRun(threading.Thread):
                 tracker_state.save(self.run_dir, state)
         now = time.monotonic()
         self._ready_by = now + (_PATIENCE_S if description.may_use_mlflow else _PATIENCE_WITHOUT_CLIENT_S)
-        self._samples_from = now + (_MAY_END_SOON_S if sink.may_begin_late else 0.0)
+        self._samples_from = now + (_FIRST_SAMPLE_AFTER_S if sink.may_begin_late else 0.0)
         self._own = OwnRun(description, run.log)
         self._sampler = SystemSampler(self.run_dir, description, self.journal)
         self._sink = sink
