@@ -20,11 +20,11 @@ from launcher.errors import LaunchError
 from launcher.journal.run_journal import Journal
 from launcher.journal.superseded import Superseded, Watch
 from launcher.tracking import tracker_protocol, tracker_state
+from launcher.tracking.gateway.own_run import OwnRun
 from launcher.tracking.metrics.system_sampler import SystemSampler
 from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.connection import MlflowUnreachable
 from launcher.tracking.mlflow.local_sink import open_sink
-from launcher.tracking.mlflow.own_run import OwnRun
 from launcher.tracking.mlflow.sink import Sink
 from launcher.tracking.sync import OpenRun, open_run
 from launcher.tracking.tracker_state import TrackerState

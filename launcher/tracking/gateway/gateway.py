@@ -21,8 +21,8 @@ from launcher.tracking.gateway import http_wire
 from launcher.tracking.gateway.gateway_api import GatewayApi
 from launcher.tracking.gateway.gateway_artifacts import GatewayArtifacts
 from launcher.tracking.gateway.http_wire import BadMessage, Head
+from launcher.tracking.gateway.own_run import OwnRun, Rejected
 from launcher.tracking.mlflow.connection import MlflowUnreachable, Reply
-from launcher.tracking.mlflow.own_run import OwnRun, Rejected
 from launcher.tracking.mlflow.rest import API, ARTIFACTS, Mlflow, MlflowRefused
 from launcher.tracking.mlflow.sink import Sink
 

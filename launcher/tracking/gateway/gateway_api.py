@@ -16,8 +16,8 @@ from typing import Any
 
 from launcher.errors import LaunchError
 from launcher.journal.status import RunStatus
+from launcher.tracking.gateway.own_run import OwnRun, Rejected
 from launcher.tracking.mlflow.connection import MlflowUnreachable
-from launcher.tracking.mlflow.own_run import OwnRun, Rejected
 from launcher.tracking.mlflow.rest import API, Mlflow
 from launcher.tracking.mlflow.sink import Sink
 

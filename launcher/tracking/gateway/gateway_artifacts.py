@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from launcher.tracking.gateway.gateway_api import GatewayApi
+from launcher.tracking.gateway.own_run import Rejected
 from launcher.tracking.mlflow import artifacts
 from launcher.tracking.mlflow.connection import MlflowUnreachable, Reply
-from launcher.tracking.mlflow.own_run import Rejected
 from launcher.tracking.mlflow.rest import API, ARTIFACTS
 
 Stream = Callable[[str, str, Iterable[bytes], int | None], Reply]
