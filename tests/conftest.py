@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from traces import MARK, leave_the_mounts_of_others, left_behind, traces
 
-from launcher.run import active
+from launcher.run.start.create_run import new_run_dir
 from runtime.host import report as host
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
@@ -185,7 +185,7 @@ def state(tmp_path: Path) -> StateDir:
 @pytest.fixture
 def run_dir(state: StateDir) -> RunDir:
     """A run in *state* whose journal is empty."""
-    return active.new_run(state)
+    return new_run_dir(state)
 
 
 @pytest.fixture(scope="session", autouse=True)

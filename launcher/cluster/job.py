@@ -116,4 +116,4 @@ def _tidy_up(run_dir: RunDir) -> None:
     if read_state(run_dir.journal).job is None:
         remove_superseded(run_dir)
     if not is_synced(run_dir):
-        active.mark_again(run_dir)
+        active.mark(run_dir)

@@ -49,7 +49,7 @@ def take_up_again(record: RunRecord, *, command_line: Sequence[str]) -> tuple[Ru
             refuse_to_resume(now)
         lock_fd = _locked(record)
         os.ftruncate(lock_fd, 0)  # it names the supervisor of the life before
-        active.mark_again(run_dir)
+        active.mark(run_dir)
         pid = os.getpid()
         Journal(run_dir.journal).append(Resumed(tuple(command_line), pid, process_started(pid)))
         return run_dir, lock_fd

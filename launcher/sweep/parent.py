@@ -22,7 +22,7 @@ from launcher.journal.events import Created, Finished, Note, Started
 from launcher.journal.run_journal import Journal
 from launcher.journal.status import Reason
 from launcher.run import active
-from launcher.run.start.create_run import announce_pid
+from launcher.run.start.create_run import announce_pid, begin_run
 from launcher.run.start.supervisor_link import open_supervisor, other_machine
 from launcher.run.supervisor.tracker_process import TrackerProcess
 from launcher.sweep.run_sweep import SweepEnd
@@ -53,7 +53,7 @@ class SweepParent:
     def begin(self) -> None:
         """The sweep runs from now on, for the first time or again. Forks the tracker, which keeps the standard streams."""
         self.is_open = True
-        active.mark_again(self.run_dir)
+        active.mark(self.run_dir)
         self.tracker = TrackerProcess(self.run_dir)
         self.journal.append(Started())
 
@@ -95,7 +95,7 @@ def new_parent(
     spec: ExperimentSpec, state: StateDir, *, name: str | None, note: str | None, command_line: tuple[str, ...]
 ) -> Iterator[SweepParent]:
     """The parent run of a new sweep, to `begin` in the body. A body that fails leaves it closed with reason `launcher`."""
-    with active.beginning(state) as (run_dir, lock_fd):
+    with begin_run(state) as (run_dir, lock_fd):
         announce_pid(lock_fd)
         journal = Journal(run_dir.journal)
         journal.append(_created(run_dir, spec, name, note, command_line))

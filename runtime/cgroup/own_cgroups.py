@@ -1,6 +1,6 @@
 """Cgroups below our own: made with the limits of a launch, found again by name, and swept when their maker was killed.
 
-Where one may be made in the v2 hierarchy is in `v2_parent.py`, how limits are written in `resource_files.py`. A limit that
+Where one may be made in the v2 hierarchy is in `v2_parent.py`, how limits are written in `limit_files.py`. A limit that
 cannot be enforced here never stops a run: `Cgroup.warnings` names it.
 """
 
@@ -16,8 +16,8 @@ from runtime.cgroup import v2_parent
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.control_file import apply_settings, make_empty
 from runtime.cgroup.hierarchies import Hierarchies, own_hierarchies
+from runtime.cgroup.limit_files import v1_settings, v2_settings
 from runtime.cgroup.limits import Limits
-from runtime.cgroup.resource_files import v1_settings, v2_settings
 from runtime.kernel.process_identity import start_time
 from runtime.oci.resource_config import Cpu, Memory, Resources
 

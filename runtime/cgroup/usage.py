@@ -1,4 +1,4 @@
-"""What a cgroup used: reads the files of v1 and v2, whichever a controller is in. Limits are `resource_files.py`'s."""
+"""What a cgroup used: reads the files of v1 and v2, whichever a controller is in. Limits are `limit_files.py`'s."""
 
 from __future__ import annotations
 

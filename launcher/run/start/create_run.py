@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from launcher.journal.run_journal import Journal
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import to_document
 from launcher.run import active
+from runtime.file_lock import locked, open_locked
 from runtime.kernel.process_identity import process_started
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
@@ -42,7 +45,7 @@ class RunIdentity:
 def create_run(plan: LaunchPlan, image_digest: Digest, *, state: StateDir, identity: RunIdentity) -> tuple[RunDir, int]:
     """Make the run's directory and journal. Returns it and the descriptor that holds the supervisor's lock."""
     document = {"plan": to_document(plan), "image_digest": str(image_digest), "identity": _identity_document(identity)}
-    with active.beginning(state) as (run_dir, lock_fd):
+    with begin_run(state) as (run_dir, lock_fd):
         for directory in (run_dir.outputs, run_dir.checkpoints):
             directory.mkdir()
         _write_json(run_dir.plan, document)
@@ -52,6 +55,28 @@ def create_run(plan: LaunchPlan, image_digest: Digest, *, state: StateDir, ident
             appended.touch(mode=0o600)
         Journal(run_dir.journal).append(_created(run_dir.run_id, plan, image_digest, identity))
     return run_dir, lock_fd
+
+
+@contextmanager
+def begin_run(state: StateDir) -> Iterator[tuple[RunDir, int]]:
+    """A new run's directory and the descriptor that holds its supervisor's lock. The body ends with the journal's first entry."""
+    with locked(active.beginnings_lock(state), shared=True):
+        run_dir = new_run_dir(state)
+        yield run_dir, open_locked(run_dir.supervisor_lock)
+
+
+def new_run_dir(state: StateDir) -> RunDir:
+    """The directory of a new run, marked before it is made, under an id of six hex digits that nobody has."""
+    while True:
+        run_dir = state.run(os.urandom(3).hex())
+        if run_dir.root.exists():
+            continue
+        active.mark(run_dir)
+        try:
+            run_dir.root.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        return run_dir
 
 
 def _identity_document(identity: RunIdentity) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from runtime.cgroup.cgroup import Cgroup
 from runtime.cgroup.control_file import Setting, read_value, write_value
 from runtime.cgroup.hierarchies import Hierarchies, own_hierarchies
-from runtime.cgroup.resource_files import v1_settings, v2_settings
+from runtime.cgroup.limit_files import v1_settings, v2_settings
 from runtime.errors import ContainerError
 from runtime.kernel.processes import is_root_of_machine
 from runtime.oci.resource_config import Resources

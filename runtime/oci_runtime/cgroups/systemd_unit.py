@@ -6,7 +6,7 @@ Where there is no systemd to ask the cgroup lies where it would have put it. No 
 
 from __future__ import annotations
 
-from runtime.cgroup.resource_files import weight_of_shares
+from runtime.cgroup.limit_files import weight_of_shares
 from runtime.errors import ContainerError
 from runtime.oci.resource_config import Resources
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from journal_lines import write_event
 
-from launcher.run import active
+from launcher.run.start.create_run import new_run_dir
 from launcher.run.supervisor.tracker_process import program_env
 from launcher.tracking import tracker, tracker_protocol
 from runtime.state_dir import RunDir, StateDir
@@ -26,7 +26,7 @@ DIGEST = "sha256:" + "a" * 64
 
 def new_run(state: StateDir, *, packages: tuple[str, ...] = ("mlflow",), **spec: Any) -> RunDir:
     """The directory of a run that is about to start."""
-    run_dir = active.new_run(state.ensure())
+    run_dir = new_run_dir(state.ensure())
     whole = {
         "name": "digits",
         "params": {"lr": 0.1, "hidden": [64, 32], "opt": {"name": "adam"}},

@@ -17,7 +17,7 @@ from launcher.cli.hydra_program import JobRequest, JobSettings
 from launcher.cli.hydra_sweep import HydraSweep
 from launcher.journal.run_journal import Journal
 from launcher.journal.status import Reason
-from launcher.run import active
+from launcher.run.start.create_run import new_run_dir
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.sweep.capacity import Offer
 from launcher.sweep.local_place import LocalPlace
@@ -71,7 +71,7 @@ class Jobs(HydraSweep):
 def jobs(directory: Path, *reasons: Reason, requests: Sequence[signal.Signals] = ()) -> Jobs:
     """A program whose jobs end for these *reasons*, and who asks it for what meanwhile."""
     state = StateDir(directory).ensure()
-    parent = active.new_run(state)
+    parent = new_run_dir(state)
     place = EndsThemAtOnce(Room(Offer(8, 1 << 40, 0), OtherSweeps(state, parent), parallel=None, ends_matter=True), reasons)
     left = [list(requests)]
     inbox = cast(SignalInbox, SimpleNamespace(fd=os.open(os.devnull, os.O_RDONLY), read=lambda: left.pop() if left else []))

@@ -12,7 +12,7 @@ import pytest
 
 from launcher.cli.sweep.sweep_place import SweepPlace
 from launcher.errors import ConfigError
-from launcher.run import active
+from launcher.run.start.create_run import new_run_dir
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from runtime.file_lock import open_locked
 from runtime.state_dir import StateDir
@@ -33,7 +33,7 @@ from runtime.state_dir import StateDir
 def test_a_sweep_of_another_machine_has_not_ended_and_is_asked_there(
     tmp_path: Path, wish: Callable[[SweepPlace], object], hint: str
 ) -> None:
-    sweep = active.new_run(StateDir(tmp_path).ensure())
+    sweep = new_run_dir(StateDir(tmp_path).ensure())
     held = open_locked(sweep.supervisor_lock)
     try:
         os.pwrite(held, json.dumps({"pid": os.getpid(), "started": "another machine+1", "host": "login2"}).encode(), 0)

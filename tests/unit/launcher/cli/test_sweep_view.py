@@ -11,7 +11,7 @@ from journal_lines import write_event
 
 from launcher.cli.sweep.view import LiveView
 from launcher.config.spec import Sweep
-from launcher.run import active
+from launcher.run.start.create_run import new_run_dir
 from launcher.sweep.capacity import Offer
 from launcher.sweep.followed import Started
 from runtime.state_dir import StateDir
@@ -23,7 +23,7 @@ def test_who_stands_in_line_and_whose_program_has_ended_do_not_run(tmp_path: Pat
     state = StateDir(tmp_path).ensure()
     view = LiveView(cast(Any, SimpleNamespace(total=9, place=None, best=list)), Sweep(), Offer(8, 1 << 30, 2))
     for number, events in enumerate((["leased"], ["leased", "finished"], ["waiting"], []), 1):
-        run_dir = active.new_run(state)
+        run_dir = new_run_dir(state)
         for event in ("created", *events):
             write_event(run_dir.journal, event, **(WAITING if event == "waiting" else {}))
         view.show([Started(number, (f"x={number}",), run_dir, 1, None, time.time())])

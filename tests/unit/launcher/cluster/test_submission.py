@@ -11,7 +11,7 @@ from launcher.config.spec import Cluster, ExperimentSpec
 from launcher.errors import LaunchError
 from launcher.journal.events import Created
 from launcher.journal.run_journal import Journal
-from launcher.run import active
+from launcher.run.start.create_run import new_run_dir
 from launcher.tracking.record.run_record import fold
 from runtime.file_lock import is_locked, open_locked
 from runtime.state_dir import StateDir
@@ -23,7 +23,7 @@ PLAN = SimpleNamespace(spec=SPEC, gpus=0, cpus=1.0, memory_bytes=None)
 @pytest.fixture
 def written(tmp_path, monkeypatch):
     """A run's directory, its lock, and `sbatch` as a shell script's body."""
-    run_dir = active.new_run(StateDir(tmp_path / "home").ensure())
+    run_dir = new_run_dir(StateDir(tmp_path / "home").ensure())
     lock_fd = open_locked(run_dir.supervisor_lock)
     Journal(run_dir.journal).append(Created(run_dir.run_id, "digits"))
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")

@@ -9,11 +9,12 @@ from journal_lines import write_event
 
 from launcher.run import active
 from launcher.run.recover import recover
+from launcher.run.start.create_run import begin_run, new_run_dir
 from runtime.state_dir import StateDir
 
 
 def test_a_run_is_marked_from_before_its_directory_is_there(state: StateDir) -> None:
-    with active.beginning(state) as (run_dir, lock):
+    with begin_run(state) as (run_dir, lock):
         assert [run_dir] == active.active_runs(state)
         write_event(run_dir.journal, "created")
     os.close(lock)
@@ -21,7 +22,7 @@ def test_a_run_is_marked_from_before_its_directory_is_there(state: StateDir) -> 
 
 
 def test_nobody_takes_a_run_away_while_it_is_begun(state: StateDir) -> None:
-    with active.beginning(state) as (run_dir, lock):
+    with begin_run(state) as (run_dir, lock):
         (run_dir.root / "plan.json").touch()
         os.close(lock)  # as between the making of the directory and the lock
         recover(run_dir)
@@ -31,7 +32,7 @@ def test_nobody_takes_a_run_away_while_it_is_begun(state: StateDir) -> None:
 
 @pytest.mark.parametrize("content", ["mark", "directory", "files"])
 def test_half_a_run_is_removed(state: StateDir, content: str) -> None:
-    run_dir = active.new_run(state)
+    run_dir = new_run_dir(state)
     if content == "mark":
         run_dir.root.rmdir()
     if content == "files":

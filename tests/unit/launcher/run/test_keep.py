@@ -6,14 +6,14 @@ import os
 
 import pytest
 
-from launcher.run import active
 from launcher.run.pins_and_removal import StillInUse, finish_removals, is_pinned, pin, pinned_runs, remove_run, unpin
+from launcher.run.start.create_run import new_run_dir
 from runtime.file_lock import open_locked
 from runtime.state_dir import RunDir, StateDir
 
 
 def filled_run(state: StateDir) -> RunDir:
-    run_dir = active.new_run(state)
+    run_dir = new_run_dir(state)
     run_dir.outputs.mkdir()
     (run_dir.outputs / "weights").write_text("w")
     return run_dir

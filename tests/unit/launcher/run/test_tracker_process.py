@@ -18,7 +18,7 @@ from journal_lines import write_event
 from waiting import eventually
 
 from launcher.journal.run_journal import read_state
-from launcher.run import active
+from launcher.run.start.create_run import new_run_dir
 from launcher.run.supervisor.tracker_process import TrackerProcess, fork_shared_tracker, may_share_tracker
 from launcher.tracking import tracker_protocol, tracker_state
 from launcher.tracking.metrics.metric_log import read_entries
@@ -33,7 +33,7 @@ def run_dir(tmp_path: Path) -> RunDir:
 
 
 def a_run(tmp_path: Path) -> RunDir:
-    run_dir = active.new_run(StateDir(tmp_path / "home").ensure())
+    run_dir = new_run_dir(StateDir(tmp_path / "home").ensure())
     write_event(run_dir.journal, "created", run_id=run_dir.run_id)
     return run_dir
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from journal_lines import write_event
 
-from launcher.run import active
+from launcher.run.start.create_run import begin_run
 from launcher.sweep.capacity import Need
 from launcher.sweep.other_sweeps import OtherSweeps
 from runtime.state_dir import RunDir, StateDir
@@ -15,7 +15,7 @@ from runtime.state_dir import RunDir, StateDir
 
 def living(state: StateDir, *, sweep: str | None = None, parent: bool = False, **needs: float) -> tuple[RunDir, int]:
     """A run that begins, and the descriptor that stands for its supervisor."""
-    with active.beginning(state) as (run_dir, lock_fd):
+    with begin_run(state) as (run_dir, lock_fd):
         sweep_id = run_dir.run_id if parent else sweep
         write_event(run_dir.journal, "created", sweep_id=sweep_id, needs=needs or None)
     return run_dir, lock_fd

@@ -12,7 +12,7 @@ from journal_lines import write_event
 from launcher.cli.sweep.watch import print_sweep_ending
 from launcher.errors import ConfigError, LaunchError
 from launcher.journal.run_journal import Journal
-from launcher.run import active
+from launcher.run.start.create_run import new_run_dir
 from launcher.sweep.parent import SweepParent
 from runtime.errors import StoreError
 from runtime.state_dir import StateDir
@@ -32,7 +32,7 @@ from runtime.state_dir import StateDir
 def test_who_watches_is_told_why_and_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception, exit_code: int, said: str
 ) -> None:
-    sweep = active.new_run(StateDir(tmp_path).ensure())
+    sweep = new_run_dir(StateDir(tmp_path).ensure())
     write_event(sweep.journal, "created", run_id=sweep.run_id, sweep_id=sweep.run_id, experiment="probe")
     SweepParent(sweep, Journal(sweep.journal), is_open=True).fail(error)
     assert exit_code == print_sweep_ending(sweep, quiet=True)

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from launcher.journal.status import Stage
-from launcher.run import active
+from launcher.run.start.create_run import new_run_dir
 from launcher.sweep.capacity import Need, Offer
 from launcher.sweep.other_sweeps import OtherSweeps
 from launcher.sweep.room import MOST_UNSENT, Room
@@ -40,7 +40,7 @@ Admits = Callable[..., bool]
 def admits(tmp_path: Path) -> Admits:
     """Whether one more of *need* is started beside trials in these *stages*."""
     state = StateDir(tmp_path).ensure()
-    parent = active.new_run(state)
+    parent = new_run_dir(state)
 
     def asked(
         stages: list[Stage], need: Need, *, free_gpus: int = 0, parallel: int | None = None, ends_matter: bool = False

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from journal_lines import write_event
 
-from launcher.run import active
+from launcher.run.start.create_run import new_run_dir
 from launcher.run.supervisor.tracker_process import TrackerProcess
 from launcher.tracking.mlflow.artifacts import pending
 from launcher.tracking.mlflow.description import Description
@@ -22,7 +22,7 @@ RECORD = {"spec.yaml", "requirements.lock", "code.tar"}
 
 
 def run_with(state: StateDir, *, tracking: dict[str, Any] | None, sweep_id: str | None = None) -> RunDir:
-    run_dir = active.new_run(state.ensure())
+    run_dir = new_run_dir(state.ensure())
     lock = {"python": "3.13.5", "platform": "linux", "wheels": [], "digest": "sha256:" + "b" * 64}
     spec = {"name": "digits", "tracking": tracking}
     code = {"digest": "sha256:" + "a" * 64, "files": [], "git": None}

@@ -11,7 +11,7 @@ from journal_lines import write_event
 
 from launcher.errors import ConfigError
 from launcher.journal.status import Reason, RunStatus
-from launcher.run import active
+from launcher.run.start.create_run import new_run_dir
 from launcher.tracking.record.find_runs import find_run, list_runs
 from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.file_lock import locked
@@ -115,7 +115,7 @@ def test_the_note_of_the_command_line_is_in_the_record(state: StateDir) -> None:
 
 
 def test_a_directory_without_a_journal_is_no_run(state: StateDir) -> None:
-    active.new_run(state)
+    new_run_dir(state)
     (state.runs / "notes").mkdir()
     assert [] == list_runs(state)
 
@@ -173,14 +173,14 @@ def test_a_reused_process_number_is_not_the_process() -> None:
 
 
 def test_what_a_run_takes_from_the_machine_does_not_rename_it(state: StateDir) -> None:
-    run_dir = active.new_run(state)
+    run_dir = new_run_dir(state)
     write_event(run_dir.journal, "created", run_id=run_dir.run_id, experiment="digits", name="warm-up")
     write_event(run_dir.journal, "acquired", kind="cgroup", name=f"launch-{run_dir.run_id}")
     assert find_run(state, "warm-up").name == "warm-up"
 
 
 def test_a_record_is_strict_json_whatever_the_metrics_are(state: StateDir) -> None:
-    run_dir = active.new_run(state)
+    run_dir = new_run_dir(state)
     write_event(run_dir.journal, "created", run_id=run_dir.run_id, experiment="digits", params={"a": [float("nan")]})
     run_dir.last_metrics.write_text('{"loss": NaN, "up": Infinity, "down": -Infinity, "fine": 0.5}')
     document = json.loads(json.dumps(find_run(state, run_dir.run_id).to_json(), allow_nan=False))

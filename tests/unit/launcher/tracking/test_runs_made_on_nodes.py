@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from journal_lines import write_event
 
-from launcher.run import active
+from launcher.run.start.create_run import new_run_dir
 from launcher.tracking import tracker_state
 from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.description import Description
@@ -32,7 +32,7 @@ class Server:
 
 def test_those_that_it_left_open_end_with_the_run_and_once(tmp_path):
     state = StateDir(tmp_path).ensure()
-    run_dir = active.new_run(state)
+    run_dir = new_run_dir(state)
     about = Description("digits", "digits", "ada", 0, nodes=2)
     node = run_dir.on_node(1)
     node.place.mkdir(parents=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 
 from runtime.cgroup.control_file import Setting, apply_settings
+from runtime.cgroup.limit_files import v1_settings, v2_settings
 from runtime.cgroup.limits import Limits
 from runtime.cgroup.own_cgroups import resources_of
-from runtime.cgroup.resource_files import v1_settings, v2_settings
 
 LIMITS = Limits(memory_bytes=1 << 30, cpus=1.5, pids=100)
 

@@ -8,7 +8,7 @@ from launcher.cluster.nodes.node import _begin
 from launcher.journal.events import Placed, Resumed, Submitted
 from launcher.journal.run_journal import Follower, Journal
 from launcher.journal.run_state import Job
-from launcher.run import active
+from launcher.run.start.create_run import new_run_dir
 from runtime.state_dir import StateDir
 
 
@@ -25,7 +25,7 @@ def begun(node, placement):
 
 
 def test_it_is_in_the_hands_of_the_engine_that_has_the_run(tmp_path):
-    run_dir = active.new_run(StateDir(tmp_path).ensure())
+    run_dir = new_run_dir(StateDir(tmp_path).ensure())
     Journal(run_dir.journal).append(Submitted("another", "17"))
     node = run_dir.on_node(1)
     node.place.mkdir(parents=True)

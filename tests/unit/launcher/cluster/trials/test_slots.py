@@ -18,7 +18,7 @@ from launcher.config.spec import Cluster
 from launcher.errors import LaunchError
 from launcher.journal.events import Created, Finished, Queued
 from launcher.journal.run_journal import Journal, read_state
-from launcher.run import active
+from launcher.run.start.create_run import new_run_dir
 from launcher.sweep.running import RunningTrial
 from launcher.sweep.trial import Trial
 from runtime.file_lock import open_locked
@@ -50,7 +50,7 @@ class Bed:
         slots.wait(0)
 
     def running(self) -> RunningTrial:
-        run_dir = active.new_run(self.state)
+        run_dir = new_run_dir(self.state)
         Journal(run_dir.journal).append(Created(run_dir.run_id, "digits"))
         return RunningTrial(TRIAL, run_dir)
 
@@ -69,7 +69,7 @@ class Bed:
 @pytest.fixture
 def bed(tmp_path):
     state = StateDir(tmp_path).ensure()
-    return Bed(state, active.new_run(state))
+    return Bed(state, new_run_dir(state))
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runtime.cgroup.resource_files import v1_settings, v2_settings, weight_of_shares
+from runtime.cgroup.limit_files import v1_settings, v2_settings, weight_of_shares
 from runtime.errors import ContainerError
 from runtime.oci.resource_config import Resources, resources_from_json
 from runtime.oci.runtime_config import config_from_json
