@@ -36,10 +36,6 @@ DEFAULT_JOBS = 16
 MOST_UNSENT = 4
 """Trials of one worker that have ended and whose record is still on its way to MLflow: more would only wait for it."""
 
-_LAST_WORD_WITHIN_S = 5.0
-"""How long after its supervisor's end a trial may lack its last word: the watchdog of one that was killed is about
-to write it."""
-
 
 def number_of_jobs(cluster: Cluster, sweep: Sweep) -> int:
     """Worker jobs side by side, pending ones included."""
@@ -49,6 +45,10 @@ def number_of_jobs(cluster: Cluster, sweep: Sweep) -> int:
 class ClusterSlots:
     """Implements `launcher.sweep.place.Place`. *ends_matter*: which trial is next depends on how others end; so a worker is free
     once the record of its last one is sent. *send*: tell MLflow of a run what its node could not."""
+
+    last_word_within_s = 5.0
+    """How long after its supervisor's end a trial may lack its last word: the watchdog of one that was killed is about to write
+    it."""
 
     def __init__(
         self,
@@ -195,7 +195,7 @@ class ClusterSlots:
         running = self._tries[run_id]
         record = fold(running.run_dir)
         if record is None or record.exit_code is None:
-            if time.monotonic() - self._without_last_word[run_id] > _LAST_WORD_WITHIN_S:
+            if time.monotonic() - self._without_last_word[run_id] > self.last_word_within_s:
                 job = self._workers[run_id].job
                 reconcile.close_as(Reason.LOST, running.run_dir, job, "its supervisor ended without a last word")
             return None

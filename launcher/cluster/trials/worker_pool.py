@@ -28,12 +28,6 @@ _AT_ONCE = 4
 _NEVER_BEGAN = 3
 """So many workers in a row that ended before they began: another one would end so, too."""
 
-_IDLE_S = 2.0
-"""A worker for which there is no trial keeps its GPU for so long: one that failed may be tried again."""
-
-_AGAIN_S = 10.0
-"""How long nothing is submitted after the cluster has refused a job, as it does when a user has too many."""
-
 _NO_MORE = "no more worker jobs for now"
 _NOT_CANCELLED = "worker jobs cannot be taken out of the queue"
 _NOT_KNOWN = "how the worker jobs stand is not known"
@@ -41,6 +35,11 @@ _NOT_KNOWN = "how the worker jobs stand is not known"
 
 class WorkerPool:
     """*limit*: workers side by side, pending ones included."""
+
+    idle_s = 2.0
+    """A worker for which there is no trial keeps its GPU for so long: one that failed may be tried again."""
+    again_s = 10.0
+    """How long nothing is submitted after the cluster has refused a job, as it does when a user has too many."""
 
     def __init__(self, sweep: RunDir, engine: Engine, script: Script, *, limit: int, tell: Callable[[str], None]) -> None:
         self._sweep = sweep
@@ -91,7 +90,7 @@ class WorkerPool:
         staying = [worker for worker in self if worker.is_staying]
         others = [worker for worker in staying if worker.shape != shape]
         if len(staying) > needed:
-            self._release(staying, len(staying) - int(needed), idle_s=_IDLE_S)
+            self._release(staying, len(staying) - int(needed), idle_s=self.idle_s)
         elif plan is not None and shape is not None and len(staying) < needed:
             missing = min(int(needed) - len(staying), _AT_ONCE)
             return [worker for _ in range(missing) if (worker := self._submit(plan, shape)) is not None]
@@ -137,7 +136,7 @@ class WorkerPool:
             directory.remove()
             if shape not in self._accepted and not any(worker.is_staying for worker in self):
                 raise
-            self._refused_until = time.monotonic() + _AGAIN_S
+            self._refused_until = time.monotonic() + self.again_s
             self._tell_once(_NO_MORE, refused)
             return None
         self._workers[job] = add_worker(directory, self._engine.name, job, shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -11,7 +12,6 @@ from line_engine import Line
 from sample_plan import DIGEST, PLAN, SPEC
 
 from launcher.cluster.engine import JobEnd
-from launcher.cluster.trials import slots as slots_module
 from launcher.cluster.trials.exchange import Began, JobOver, Left, TrialFree, TrialOver, WorkerDir, worker_dirs
 from launcher.cluster.trials.slots import ClusterSlots
 from launcher.config.spec import Cluster
@@ -37,7 +37,9 @@ class Bed:
     told: list[str] = field(default_factory=list)
 
     def slots(self) -> ClusterSlots:
-        return ClusterSlots(self.sweep, self.line, limit=1, ends_matter=False, tell=self.told.append, send=lambda _run_dir: None)
+        made = ClusterSlots(self.sweep, self.line, limit=1, ends_matter=False, tell=self.told.append, send=lambda _run_dir: None)
+        made.last_word_within_s = -1.0  # nobody writes one here
+        return made
 
     def worker(self) -> WorkerDir:
         return worker_dirs(self.sweep)[-1]
@@ -70,12 +72,6 @@ class Bed:
 def bed(tmp_path):
     state = StateDir(tmp_path).ensure()
     return Bed(state, new_run_dir(state))
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch):
-    """Nobody writes a last word here."""
-    monkeypatch.setattr(slots_module, "_LAST_WORD_WITHIN_S", -1.0)
 
 
 def reasons(slots):
@@ -112,10 +108,10 @@ def test_a_trial_that_a_job_took_down_while_no_sweep_ran_is_tried_again(bed):
 def test_a_trial_that_was_admitted_starts_though_its_workers_time_runs_out_meanwhile(bed, monkeypatch):
     slots = bed.slots()
     bed.begun(slots, until=1000.0)
-    monkeypatch.setattr(slots_module.time, "time", lambda: 10.0)
+    monkeypatch.setattr(time, "time", lambda: 10.0)
     bed.free(slots, bed.started(slots))
     assert slots.admits(TRIAL)
-    monkeypatch.setattr(slots_module.time, "time", lambda: 990.0)
+    monkeypatch.setattr(time, "time", lambda: 990.0)
     running = bed.running()
     assert "n1" == slots.node_for(TRIAL)
     slots.start(running, open_locked(running.run_dir.supervisor_lock))

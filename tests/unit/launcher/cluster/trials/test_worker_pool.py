@@ -9,7 +9,6 @@ import pytest
 from line_engine import Line
 
 from launcher.cluster.engine import JobEnd
-from launcher.cluster.trials import worker_pool
 from launcher.cluster.trials.exchange import Began, worker_dirs
 from launcher.cluster.trials.worker_pool import WorkerPool, dismiss_workers
 from launcher.errors import LaunchError
@@ -64,13 +63,13 @@ def test_who_is_too_many_is_cancelled_the_last_first(sweep, line):
     assert ["4", "3"] == line.cancelled
 
 
-def test_an_idle_worker_stays_for_a_moment_and_then_leaves(sweep, line, monkeypatch):
+def test_an_idle_worker_stays_for_a_moment_and_then_leaves(sweep, line):
     pool = pool_of(sweep, line)
     pool.scale_to(1, PLAN, "a")
     worker = begin(pool, "1")
     pool.scale_to(0, None, None)
     assert worker.is_idle
-    monkeypatch.setattr(worker_pool, "_IDLE_S", 0.0)
+    pool.idle_s = 0.0
     pool.scale_to(0, None, None)
     assert worker.is_dismissed
 
@@ -196,10 +195,10 @@ def test_a_kind_of_job_that_was_never_accepted_is_not_waited_for(sweep, line):
         pool.scale_to(1, PLAN, "a thousand gpus")
 
 
-def test_refusals_are_told_of_once_until_a_job_is_accepted_and_leave_nothing(sweep, line, monkeypatch):
-    monkeypatch.setattr(worker_pool, "_AGAIN_S", 0.0)
+def test_refusals_are_told_of_once_until_a_job_is_accepted_and_leave_nothing(sweep, line):
     told: list[str] = []
     pool = pool_of(sweep, line, told=told)
+    pool.again_s = 0.0
     pool.scale_to(1, PLAN, "a")
     for refuses in (True, True, False, True):
         line.refuses = refuses
