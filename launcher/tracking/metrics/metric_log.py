@@ -276,7 +276,9 @@ class RunSoFar:
         if endpoint == "runs/delete-tag":
             self.tags[str(body.get("key"))] = (None, end)
         elif endpoint == "runs/update":
-            self.run_name = body.get("run_name") or self.run_name
+            if name := body.get("run_name"):
+                self.run_name = name
+                self.tags["mlflow.runName"] = (name, end)  # the server sets it with the name
         elif endpoint == "runs/log-inputs":
             self.add_datasets(_documents(body.get("datasets")))
             self._models_read |= {json.dumps(each): each for each in _documents(body.get("models"))}

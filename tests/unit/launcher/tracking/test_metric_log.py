@@ -13,7 +13,7 @@ import pytest
 
 from launcher.errors import LaunchError
 from launcher.tracking.metrics.metric_files import metric_files
-from launcher.tracking.metrics.metric_log import MetricLog, metric, read_entries, read_slice
+from launcher.tracking.metrics.metric_log import MetricLog, RunSoFar, metric, read_entries, read_slice
 from runtime.state_dir import RunDir
 
 
@@ -210,3 +210,11 @@ def test_what_finds_no_room_is_found_again(run_dir: RunDir) -> None:
     log._file = own
     file.follow()
     assert [("loss", 1, 0)] == logged(run_dir)
+
+
+def test_a_name_that_the_program_gave_its_run_is_newer_than_what_the_server_said_before() -> None:
+    run = RunSoFar()
+    run.remember({"post": "runs/update", "body": {"run_name": "renamed"}}, 200)
+    server_had = {"mlflow.runName": "digits", "team": "vision"}
+    assert {"mlflow.runName": "renamed", "team": "vision"} == run.tags_over(server_had, 100)
+    assert server_had == run.tags_over(server_had, 200), "somebody gave it another one since"
