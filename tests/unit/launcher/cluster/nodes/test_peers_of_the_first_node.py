@@ -54,9 +54,10 @@ def peers(run_dir):
 
 def heard(peers):
     """Everything that they say until they wait."""
-    demand = None
-    while peers.fd >= 0 and select.select([peers.fd], [], [], 0.5 if demand is None else 0)[0]:
+    demand, wait_s = None, 10.0  # a busy machine takes its time to start Python
+    while peers.fd >= 0 and select.select([peers.fd], [], [], wait_s)[0]:
         demand = peers.take_in() or demand
+        wait_s = 0.5 if demand is None else 0.0
     return demand
 
 
