@@ -88,8 +88,8 @@ def _is_of_others(cgroup: Path, ours: dict[int, str]) -> bool:
             return True
     except FileNotFoundError:
         return True
-    inside = [int(pid) for path in cgroup.rglob("cgroup.procs") for pid in _content(path).split()]
-    inside += [int(pid) for pid in _content(cgroup / "cgroup.procs").split()]
+    # os.walk passes over what is removed meanwhile.
+    inside = [int(pid) for directory, _, _ in os.walk(cgroup) for pid in _content(Path(directory, "cgroup.procs")).split()]
     return bool(inside) and not any(ancestor in ours for pid in inside for ancestor in _line_of_descent(pid))
 
 
