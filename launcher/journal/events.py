@@ -307,9 +307,9 @@ def name_of(event: Event) -> str:
 
 
 def encode(entry: Entry) -> bytes:
-    """The line, with its end. What a field's default says is left out."""
+    """The line, with its end. What a field's default says is left out; the last word is written in full."""
     event = entry.event
-    defaults: dict[str, Any] = event._field_defaults
+    defaults: dict[str, Any] = {} if isinstance(event, Finished) else event._field_defaults
     fields = {
         name: value for name, value in zip(event._fields, event, strict=True) if name not in defaults or value != defaults[name]
     }

@@ -41,6 +41,12 @@ def test_what_a_field_says_by_default_is_not_written() -> None:
     assert b'{"event":"first_output","at":2.0}\n' == events.encode(Entry(2.0, FirstOutput()))
 
 
+def test_the_last_word_is_written_in_full() -> None:
+    """Other readers of the file than we look there for how a run ended."""
+    said = json.loads(events.encode(Entry(2.0, Finished("launcher", 125))))
+    assert ("launcher", 125, None) == (said["reason"], said["exit_code"], said["signal"])
+
+
 @pytest.mark.parametrize(
     ("line", "name"),
     [
