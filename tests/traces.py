@@ -76,6 +76,8 @@ def _cgroups(ours: dict[int, str]) -> Iterator[str]:
     own = own_hierarchies()
     for directory in {*own.legacy.values(), own.unified} - {None}:
         for parent, children, _ in os.walk(directory):
+            # Nodes of a Slurm that a session beside this one has brought up: what runs there is theirs.
+            children[:] = [child for child in children if not child.startswith("slurm-")]
             for child in children:
                 path = Path(parent, child)
                 if child.startswith("launch-") and not _is_of_others(path, ours):
