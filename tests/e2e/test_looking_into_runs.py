@@ -29,7 +29,8 @@ def run(launch: Launch) -> Iterator[str]:
 
 
 def supervisor_of(launch: Launch, run_id: str) -> int:
-    return int(json.loads((launch.home / "runs" / run_id / "supervisor.lock").read_text())["pid"])
+    lock = launch.home / "runs" / run_id / "supervisor.lock"
+    return int(json.loads(eventually(lock.read_text, "no supervisor has announced itself"))["pid"])
 
 
 def kill_supervisor(launch: Launch, run_id: str) -> None:
