@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.cli import render
-from launcher.cli.watch import RunView, print_ending, watch
+from launcher.cli.watch import RunView, print_ending, watch, words_for_interrupt
 from launcher.cluster.engine import JobPhase, JobStatus, PollPace
 from launcher.cluster.placement.reconcile import reconcile, submitted_runs
 from launcher.cluster.submission import engine_named, submit
@@ -73,7 +73,7 @@ class OnCluster:
         return True
 
     def words_for_interrupt(self) -> str:
-        return "\nkilling" if self._journal.look().stopping is not None else "\nstopping, again to kill"
+        return words_for_interrupt(self._journal.look())
 
     def end(self, signum: signal.Signals) -> None:
         job = self._journal.look().job

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from launcher.cli.command import Options
-from launcher.cli.watch import SIGNALS, RunView, print_ending, watch
+from launcher.cli.watch import SIGNALS, RunView, print_ending, watch, words_for_interrupt
 from launcher.journal.run_journal import Follower
 from launcher.run.supervisor.signal_inbox import SignalInbox, held_back
 from runtime.file_lock import is_locked
@@ -103,7 +103,7 @@ class ThisMachine:
         return not self._is_tended()
 
     def words_for_interrupt(self) -> str:
-        return "\nkilling" if self._journal.look().stopping is not None else "\nstopping, again to kill"
+        return words_for_interrupt(self._journal.look())
 
     def end(self, signum: signal.Signals) -> None:
         if self.end_fd is None:

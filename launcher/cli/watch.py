@@ -17,6 +17,7 @@ from launcher.cli import render
 from launcher.cli.runs.summary import print_summary
 from launcher.journal.events import Entry, Note, Waiting
 from launcher.journal.run_journal import Follower
+from launcher.journal.run_state import RunState
 from launcher.run.output import Output, lines_from
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.tracking.record.run_record import fold
@@ -73,6 +74,11 @@ def _pass_on(inbox: SignalInbox, place: Place) -> None:
         if signum is signal.SIGINT and (words := place.words_for_interrupt()):
             render.say(words)
         place.end(signum)
+
+
+def words_for_interrupt(run: RunState) -> str:
+    """What to say of a Ctrl-C that is about to be passed on to *run*: the first one asks it to end, the next kills it."""
+    return "\nkilling" if run.stopping is not None else "\nstopping, again to kill"
 
 
 def watch(place: Place, inbox: SignalInbox, show: Callable[[], None]) -> bool:
