@@ -2,7 +2,7 @@
 venv := .venv
 bin  := $(venv)/bin
 
-.PHONY: setup check test test-long test-kernel docs bench
+.PHONY: setup check test test-long test-kernel fuzz docs site bench
 
 setup:            ## a virtual environment with everything for development
 	python3 -m venv $(venv)
@@ -13,13 +13,16 @@ check:            ## no root, no network: format, lint, types, imports, unit tes
 	$(bin)/ruff check .
 	$(bin)/mypy
 	$(bin)/lint-imports
-	$(bin)/pytest -q tests/unit
+	$(bin)/pytest -q tests/unit tests/fuzz
 
 test:             ## all tests; what this machine can't do is skipped, with the reason
 	$(bin)/pytest -q
 
 test-long:        ## everything, and what takes minutes more: torch from the index (3 GB), other builders, long outages
 	LAUNCH_TESTS_LONG=1 LAUNCH_TESTS_LARGE=1 $(bin)/pytest -q
+
+fuzz:             ## readers of foreign bytes, for as long as you let it (pip install -e '.[fuzz]'); what it finds lies in .fuzz
+	nice $(bin)/python tests/fuzz/long_run.py --kept .fuzz
 
 test-kernel:      ## real containers, as root
 	$(bin)/pytest -q tests/kernel
@@ -28,6 +31,8 @@ docs:             ## write the generated pages anew
 	$(bin)/python -m launcher.config.reference > docs/reference/configuration.md
 	$(bin)/python -m launcher.cli.reference > docs/reference/command-line.md
 
-bench:            ## minutes, on an idle machine; Markdown on stdout
-	@set -e; for script in command_help container_start unchanged_launch add_requirement sweep_of_true sweep_slots import_in_container fresh_state image_builds registry networks oci_runtime; do \
-		$(bin)/python tests/bench/$$script.py; done
+site:             ## the documents as a site, in site/; a link that leads nowhere is an error
+	$(bin)/uv tool run --quiet --from 'mkdocs-material>=9.5,<10' mkdocs build --strict --quiet
+
+bench:            ## a quarter of an hour, on an idle machine: the table of docs/benchmarks.md, as Markdown on stdout
+	$(bin)/python tests/bench/table.py

@@ -1,12 +1,14 @@
 """Failures the user can act on. Printed once, at the top (`launcher.cli.main`), without a traceback.
 
 LaunchError               exit code 125: launcher or infrastructure
-└── ConfigError           exit code 2: wrong configuration or command line; nothing was started
+├── ConfigError           exit code 2: wrong configuration or command line; nothing was started
+├── RunFailed             for programs that wait for a run: it did not finish well
+└── NotReproduced         for programs that rerun a run: other things came out
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from runtime.light_dataclasses import dataclass
 
 _COMMAND_LINE = "command line: "
 
@@ -51,3 +53,11 @@ class ConfigError(LaunchError):
     """The configuration or the command line is wrong. Raised before anything is started."""
 
     exit_code = 2
+
+
+class RunFailed(LaunchError):
+    """A run that a program waited for did not finish well."""
+
+
+class NotReproduced(LaunchError):
+    """A rerun gave other metrics or outputs than the run."""

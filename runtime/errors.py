@@ -26,6 +26,11 @@ def error_words(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+def place_and_words(error: OSError) -> str:
+    """`error_words`, and on what: ``/home/ada/x`: permission denied`."""
+    return error_words(error) if error.filename is None else f"`{error.filename}`: {error_words(error)}"
+
+
 class RuntimeFailure(Exception):
     """A failure with a message (lower case, no final period) and, where we know one, a way out."""
 
@@ -42,6 +47,10 @@ class Unsupported(RuntimeFailure):
 class BadContent(RuntimeFailure):
     """Content that came from outside is malformed, does not match its digest, or tries to escape."""
 
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        # What a stranger's document says must not begin a line that looks like ours.
+        super().__init__(message.replace("\n", "\\n"), hint=hint)
+
 
 class BuildError(RuntimeFailure):
     """A step of a build plan failed."""
@@ -53,6 +62,10 @@ class NotAvailable(BuildError):
 
 class StoreError(RuntimeFailure):
     """The store below LAUNCH_HOME cannot be read or written."""
+
+
+class NoSuchImage(StoreError):
+    """The store has no image of this name or digest."""
 
 
 class ContainerError(RuntimeFailure):

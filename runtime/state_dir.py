@@ -1,7 +1,10 @@
 """Where state lives: `LAUNCH_HOME`, and the one layout below it.
 
     store/        blobs, layers, images (see `runtime.store`)
-    runs/<id>/    one directory a run (see `runtime.state_dir.RunDir`)
+    runs/<id>/    one directory a run (see `RunDir`)
+    dev/<id>/     the same for each container of `launch dev`, whose ids begin with `dev-`: they are no runs
+    active/       one empty file for each run that has not ended (see `RunList`)
+    unsent/       one empty file for each run that has ended and is not wholly in MLflow yet
     mlflow/       the local MLflow server's database, artifacts, socket and log
     cache/        things that may be deleted at any time (compiled configurations, Debian indexes, resolutions)
     locks/        flock files
@@ -12,10 +15,13 @@ Default: `/var/lib/launch` for root, `$XDG_DATA_HOME/launch` (`~/.local/share/la
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import StoreError, error_words
+from runtime.light_dataclasses import dataclass
+
+DEV = "dev-"
+"""What the id of a container to work in begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +50,36 @@ class StateDir:
     def locks(self) -> Path:
         return self.root / "locks"
 
+    @property
+    def dev(self) -> Path:
+        return self.root / "dev"
+
     def run(self, run_id: str) -> RunDir:
-        return RunDir(self.runs / run_id)
+        return RunDir((self.dev if run_id.startswith(DEV) else self.runs) / run_id)
+
+    @property
+    def active(self) -> RunList:
+        """Runs that have not ended: nobody reads a thousand journals to know. The list may be too long, never too short: a
+        run is on it before it shows anywhere, and until after its last word."""
+        return RunList(self, "active")
+
+    @property
+    def unsent(self) -> RunList:
+        """Runs that have ended and are not wholly in MLflow yet. Who sees the end puts a run there; who has told MLflow
+        everything, or has found that MLflow will never take it, takes it away."""
+        return RunList(self, "unsent")
+
+    @property
+    def beginnings_lock(self) -> Path:
+        """Held, shared, by whoever begins a run; alone by who removes half a run."""
+        return self.locks / "beginnings.lock"
+
+    @property
+    def sender_lock(self) -> Path:
+        """Held for its life by the sender of this user that sees the network as we do: another machine may reach a server that
+        this one doesn't, and must not wait until the sender here has lost hope."""
+        network = os.stat("/proc/self/ns/net").st_ino
+        return self.locks / f"sender-{os.geteuid()}-{os.uname().nodename}-{network}.lock"
 
     def ensure(self) -> StateDir:
         """Make the directories, private to this user. Idempotent. Raises StoreError."""
@@ -58,6 +92,40 @@ class StateDir:
                     hint="LAUNCH_HOME names it: set it to a directory that you may write to",
                 ) from error
         return self
+
+
+class RunList:
+    """Some of the runs of a state directory: one empty file a run in a directory of its own."""
+
+    __slots__ = ("_directory", "_state")
+
+    def __init__(self, state: StateDir, name: str) -> None:
+        self._state = state
+        self._directory = state.root / name
+
+    def add(self, run_dir: RunDir) -> None:
+        """Idempotent."""
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        (self._directory / run_dir.run_id).touch(mode=0o600)
+
+    def remove(self, run_dir: RunDir) -> None:
+        """Idempotent."""
+        (self._directory / run_dir.run_id).unlink(missing_ok=True)
+
+    def __contains__(self, run_dir: RunDir) -> bool:
+        return (self._directory / run_dir.run_id).exists()
+
+    def own_runs(self) -> list[RunDir]:
+        """Those of this user, and those whose directory is gone: whom root looks at, or who had root launch something in his
+        state directory, has runs that are the other's to supervise and to send."""
+        return [run_dir for run_dir in self.runs() if run_dir.is_own]
+
+    def runs(self) -> list[RunDir]:
+        """By id. Cheap: one directory listing."""
+        try:
+            return [self._state.run(name) for name in sorted(os.listdir(self._directory))]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +143,19 @@ class RunDir:
     @property
     def run_id(self) -> str:
         return self.root.name
+
+    @property
+    def is_dev(self) -> bool:
+        """Whether it is no run, but a container to work in: nothing of it is recorded."""
+        return self.run_id.startswith(DEV)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this user made it, or nobody."""
+        try:
+            return self.root.stat().st_uid == os.geteuid()
+        except OSError:
+            return True
 
     @property
     def state(self) -> StateDir:
@@ -181,6 +262,11 @@ class RunDir:
         return self.root / "trials.jsonl"
 
     @property
+    def hydra_tasks(self) -> Path:
+        """Of a Hydra program: a directory a job whose task is a pickle (see `launcher.cli.hydra_program`); the command."""
+        return self.root / "hydra_tasks"
+
+    @property
     def workers(self) -> Path:
         """Of the parent of a sweep on a cluster: one directory a worker job (see `launcher.cluster.trials.exchange`)."""
         return self.root / "workers"
@@ -243,6 +329,11 @@ class RunDir:
     def resume_lock(self) -> Path:
         """flock'ed by the command that begins the run's next life, until its journal says so."""
         return self.root / "resume.lock"
+
+    @property
+    def notify(self) -> Path:
+        """Who is told of the run's end, where somebody is (`launcher.run.notice`); the command."""
+        return self.root / "notify.json"
 
     @property
     def supervisor_log(self) -> Path:

@@ -1,4 +1,4 @@
-"""Files and directories that appear as a whole: who reads one sees the old content or the new, never a part.
+"""Files and directories that appear as a whole: who reads one sees the old content or the new, never a part; and `write_all`.
 
 Each is made beside its place, under a random name: also two machines may do so at once, in a directory that both see.
 """
@@ -33,6 +33,13 @@ def replace_file(path: Path, content: str | bytes | Iterable[bytes], *, mode: in
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_all(fd: int, content: bytes | memoryview) -> None:
+    """Write all of *content* to *fd*, which blocks: write(2) may take less."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 _NO_SECOND_NAME = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -78,5 +85,17 @@ def new_directory(path: Path, *, mode: int = 0o700) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+def remove_partials(directory: Path, names: Iterable[str]) -> None:
+    """Remove what killed processes left of the files *names* of *directory*: for whoever alone writes them now."""
+    beginnings = tuple(map(_beginning, names))
+    for name in os.listdir(directory):
+        if name.startswith(beginnings):
+            (directory / name).unlink(missing_ok=True)
+
+
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name[:48]}.{os.urandom(8).hex()}")
+    return path.with_name(f"{_beginning(path.name)}{os.urandom(8).hex()}")
+
+
+def _beginning(name: str) -> str:
+    return f".{name[:48]}."

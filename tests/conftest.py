@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PROGRAMS = (
     *("buildah", "crun", "docker", "docker-registry", "dockerd", "git", "gzip", "htpasswd", "nft", "podman", "runc", "setpriv"),
-    *("cc", "skopeo", "tar", "umoci", "unshare", "uv", "zstd"),
+    *("cc", "sftp", "skopeo", "ssh", "tar", "umoci", "unshare", "uv", "zstd"),
 )
 """Independent judges and tools: present or not."""
 
@@ -190,9 +190,10 @@ def run_dir(state: StateDir) -> RunDir:
 
 @pytest.fixture(scope="session", autouse=True)
 def private_launch_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test writes into the user's own LAUNCH_HOME. One that needs its own sets the variable itself."""
+    """No test writes into the user's own LAUNCH_HOME, or leaves a helper. One that needs its own sets the variables itself."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAUNCH_HOME", str(tmp_path_factory.mktemp("launch-home")))
+        patch.setenv("LAUNCH_WARM", "0")
         yield
 
 

@@ -20,8 +20,10 @@ OUTLIVES_A_TEST = ("mlflow", "launch-spawn")
 """Words in the command line of a process that may stay for the tests that follow (a server per session, the helper that starts
 this process's containers)."""
 
-MARK = f"LAUNCH_TESTS_SESSION={os.getpid()}-{random.SystemRandom().randrange(2**32):x}"
-"""In the environment of everything that a test starts: how orphans are found."""
+MARK = f"LC_LAUNCH_TESTS={os.getpid()}-{random.SystemRandom().randrange(2**32):x}"
+"""In the environment of everything that a test starts: how orphans are found. Named like one of libc's, since supervisors and
+senders are executed with those and few others (`bare_environment`); and no warm helper serves two sessions.
+"""
 
 LINKS = ("launch", "lc-", "ln-", f"ot{os.getpid()}", "uplink")
 """How links begin that containers or tests of this process make."""
@@ -38,7 +40,7 @@ def leave_the_mounts_of_others() -> None:
 
 def traces() -> set[str]:
     """One line for each thing that is there now; what is there afterwards and was not before is a leak."""
-    ours = dict(_processes())
+    ours = dict(own_processes())
     left = (f"process {pid} {command}" for pid, command in ours.items() if not any(word in command for word in OUTLIVES_A_TEST))
     return {*_mounts(), *_links(), *_cgroups(ours), *left}
 
@@ -65,6 +67,9 @@ def _mounts() -> Iterator[str]:
 
 
 def _links() -> Iterator[str]:
+    """Root's own, as mounts are: an ordinary user makes links only in network namespaces that end with his containers."""
+    if os.geteuid() != 0:
+        return
     for line in Path("/proc/self/net/dev").read_text().splitlines()[2:]:
         name = line.partition(":")[0].strip()
         if name.startswith(LINKS):
@@ -102,7 +107,7 @@ def _line_of_descent(pid: int) -> Iterator[int]:
         pid = int((_content(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split() or ["", "0"])[1])
 
 
-def _processes() -> Iterator[tuple[int, str]]:
+def own_processes() -> Iterator[tuple[int, str]]:
     """pid and command line of what runs and was started by us: our children, and whoever has our mark in its environment."""
     own_command = _command(Path("/proc/self"))
     children = {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}

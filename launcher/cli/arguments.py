@@ -20,6 +20,7 @@ IMAGE = Argument("image", metavar="IMAGE", help=_IMAGE, completed_by=["images"])
 IMAGES = Argument("images", nargs="+", metavar="IMAGE", help=_IMAGE, completed_by=["images"])
 
 JSON = switch("--json", help="as JSON on stdout")
+RECORD = switch("--json", help="only the record as JSON on stdout (`runs show RUN --json`): at the end, or with -d at once")
 QUIET = switch("-q", "--quiet", help="nothing of ours on stderr but errors")
 DETACH = switch("-d", "--detach", help="print the id and leave; it goes on")
 TIMINGS = switch("--timings", help="print the seconds of each phase at the end")
@@ -29,7 +30,9 @@ SECRET = Argument(
     "--secret", action="append", default=[], metavar="id=ID[,src=FILE|,env=NAME]", help="for `RUN --mount=type=secret`"
 )
 IN_IMAGE = Argument("--image", metavar="IMAGE", help="in an existing image: a digest prefix, a name or an experiment")
-CONFIG_DIR = Argument("--config-dir", type=Path, metavar="DIR", help="a directory in front of the configuration search path")
+CONFIG_DIR = Argument(
+    "-cd", "--config-dir", type=Path, metavar="DIR", help="a directory in front of the configuration search path"
+)
 
 EXPERIMENT = (
     Argument(
@@ -37,7 +40,7 @@ EXPERIMENT = (
         nargs="*",
         metavar="KEY=VALUE",
         help="overrides in Hydra's grammar; `experiment=NAME` chooses the experiment",
-        completed_by=["experiments"],
+        completed_by=["experiments", "keys"],
     ),
     Argument(
         "--with",
@@ -49,6 +52,29 @@ EXPERIMENT = (
     ),
     CONFIG_DIR,
 )
+
+
+_HYDRAS_OWN = {
+    ("-cn", "--config-name"): "there is one configuration; `experiment=NAME` chooses what is launched",
+    ("-cp", "--config-path"): "`--config-dir DIR` puts a directory in front of the search path",
+    ("-i", "--info"): "`launch --cfg job experiment=NAME` prints the configuration, `launch plan …` what is made of it",
+    ("-p", "--package"): "`--cfg job` prints all of it",
+    ("-r", "--run"): "a run is what `launch experiment=NAME` does",
+    ("-sc", "--shell-completion"): "`launch completion bash`, zsh or fish",
+    ("--resolve",): "what `--cfg job` prints is resolved",
+    ("--experimental-rerun",): "`launch rerun RUN`",
+    ("--hydra-help",): "`launch --help`",
+}
+"""Options of a Hydra program (hydra/_internal/utils.py) that mean nothing here, and what does the same."""
+
+
+def without_hydras_own(words: Sequence[str]) -> Sequence[str]:
+    """*words*, unless one is an option that only a program with `@hydra.main` has. Raises ConfigError."""
+    for word in words:
+        for names, instead in _HYDRAS_OWN.items():
+            if word.partition("=")[0] in names:
+                raise ConfigError(f"`{word}` is an option of Hydra programs", hint=instead)
+    return words
 
 
 class Talk(Enum):

@@ -9,12 +9,11 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.cli import render
-from launcher.cli.watch import RunView, print_ending, watch, words_for_interrupt
+from launcher.cli.watch import watch_run, words_for_interrupt
 from launcher.cluster.engine import JobPhase, JobStatus, PollPace
 from launcher.cluster.placement.reconcile import reconcile, submitted_runs
 from launcher.cluster.submission import engine_named, submit
@@ -27,6 +26,7 @@ from launcher.run.recover import recover
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.file_lock import is_locked
+from runtime.light_dataclasses import replace
 from runtime.state_dir import RunDir, StateDir
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ class OnCluster:
 
     def watch(self, inbox: SignalInbox, *, quiet: bool = False, tail: int | None = None) -> int:
         self._quiet = quiet
-        view = RunView(self.run_dir, quiet=quiet, tail=tail)
-        return print_ending(self.run_dir, quiet=quiet) if watch(self, inbox, view.show) else 0
+        return watch_run(self, inbox, quiet=quiet, tail=tail)
 
     def _ask_engine(self) -> None:
         """When it is time: close a run whose job is over, tell why one waits. An engine that is silent is asked later."""
@@ -125,7 +124,11 @@ def _size(file: Path) -> int:
 
 def waiting_words(job: Job, status: JobStatus) -> str | None:
     """`slurm job 17: Priority`; None for one that runs."""
-    return f"{job}: {status.why or 'pending'}" if status.phase is JobPhase.PENDING else None
+    if status.phase is JobPhase.SUSPENDED:
+        return f"{job}: suspended (it stands still until it is resumed; `launch stop` cancels it)"
+    if status.phase is not JobPhase.PENDING:
+        return None
+    return f"{job}: {status.why or 'pending'}{f' ({status.advice})' if status.advice else ''}"
 
 
 def settle_all(state: StateDir) -> dict[str, str]:

@@ -26,7 +26,7 @@ Options = argparse.Namespace
 class Argument:
     """An option or a positional argument; *settings* are those of `ArgumentParser.add_argument`.
 
-    *completed_by*: "runs", "images", "experiments", whose names may stand there.
+    *completed_by*: "runs", "images", "experiments", whose names may stand there, and "keys" of the configuration.
     """
 
     __slots__ = ("completed_by", "names", "settings")
@@ -63,7 +63,8 @@ class Command:
 
     *summary* is its line in `launch --help`; *description*, *usage* and *epilog* stand in its own. *takes_command*: what stands
     behind `--` is a command for a container. *rewrite* is done to the words before they are parsed. One that *parses* not has a
-    command line of its own: its function gets the words.
+    command line of its own: its function gets the words. One that *needs_terminal* asks there, or hands it to a program. One that
+    not *is_typed* is for programs: `launch --help` and completion leave it out.
     """
 
     function: Callable[[Any], int]
@@ -80,10 +81,13 @@ class Command:
         takes_command: bool = False,
         rewrite: Callable[[Sequence[str]], Sequence[str]] | None = None,
         parses: bool = True,
+        needs_terminal: bool = False,
+        is_typed: bool = True,
     ) -> None:
         self.words, self.summary, self.description, self.arguments = words, summary, description, arguments
         self.usage, self.epilog, self.parses = usage, epilog, parses
-        self.takes_command, self.rewrite = takes_command, rewrite
+        self.takes_command, self.rewrite, self.needs_terminal = takes_command, rewrite, needs_terminal
+        self.is_typed = is_typed
         self.actions: dict[str, Command] = {}
 
     def __call__(self, function: Callable[[Any], int]) -> Command:

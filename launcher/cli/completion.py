@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from launcher.cli.main import commands
-from launcher.errors import ConfigError
+from launcher.cli.command import Argument, Command, Group
+from launcher.cli.main import commands, typed_commands
+from launcher.config.hydra_text import assignments
+from launcher.errors import ConfigError, LaunchError
 
 _SCRIPTS = {
     "bash": """\
@@ -22,6 +25,7 @@ _launch() {
     COMP_WORDBREAKS="${COMP_WORDBREAKS//=/}"
     local found="$(launch completion words -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)"
     COMPREPLY=($(compgen -W "$found" -- "${COMP_WORDS[COMP_CWORD]}"))
+    [[ ${#COMPREPLY[@]} == 1 && $COMPREPLY == *[=.] ]] && compopt -o nospace
 }
 complete -o default -F _launch launch
 """,
@@ -30,7 +34,8 @@ complete -o default -F _launch launch
 _launch() {
     local -a found
     found=("${(@f)$(launch completion words -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
-    compadd -Q -- $found || _files
+    compadd -Q -S '' -- ${(M)found:#*[=.]}
+    compadd -Q -- ${found:#*[=.]} || (( $#compstate[nmatches] )) || _files
 }
 compdef _launch launch
 """,
@@ -54,16 +59,90 @@ def print_words(typed: Sequence[str]) -> int:
 
 
 def _words(typed: list[str]) -> list[str]:
+    *before, last = typed
+    if not before and "=" not in last and not last.startswith("-"):
+        return [*typed_commands(), *_experiments()]
+    command = _command(before)
+    if isinstance(command, list):
+        return command
+    arguments = _arguments(command)
+    if last.startswith("-"):
+        return [name for argument in arguments for name in argument.names if name.startswith("-")]
+    option = next((argument for argument in arguments if before and before[-1] in argument.names), None)
+    if option is not None and option.settings.get("action") != "store_true":
+        arguments = [option]
+        if "choices" in option.settings:
+            return list(option.settings["choices"])
+    else:
+        arguments = [argument for argument in arguments if not argument.names[0].startswith("-")]
+    kinds = dict.fromkeys(kind for argument in arguments for kind in argument.completed_by)
+    words = [word for kind in kinds if kind != "keys" for word in _NAMES[kind]()]
+    return [*words, *(_overrides(before, last) if "keys" in kinds else [])]
+
+
+def _command(before: Sequence[str]) -> Command | list[str]:
+    """The command that stands there, or the actions of a noun that stands there without one."""
     known = commands()
-    if len(typed) < 2:
-        return [*known, *_experiments()]
-    command = known.get(typed[0], known["run"])
-    if command.actions:
-        if len(typed) < 3:
-            return list(command.actions)
-        command = command.actions.get(typed[1], command)
-    kinds = dict.fromkeys(kind for argument in command.arguments for kind in argument.completed_by)
-    return [word for kind in kinds for word in _NAMES[kind]()]
+    command = known.get(before[0], known["run"]) if before else known["run"]
+    if not command.actions:
+        return command
+    return command.actions.get(before[1], command) if len(before) > 1 else list(command.actions)
+
+
+def _arguments(command: Command) -> list[Argument]:
+    """Those in groups too."""
+    return [
+        argument
+        for declared in command.arguments
+        for argument in (declared.arguments if isinstance(declared, Group) else [declared])
+    ]
+
+
+def _overrides(before: Sequence[str], last: str) -> list[str]:
+    """Keys one level at a time, as directories are; behind `=` presets, and words of which one is meant."""
+    from launcher.config.project import search_path
+    from launcher.config.schema_shape import known_keys, shape_at
+
+    key, equals, _value = last.partition("=")
+    presets = search_path(config_dir=None, cwd=Path.cwd(), environ=os.environ)
+    if equals:
+        shape = shape_at(key.split("."))
+        words = _gpu_models() if key == "gpu.model" else [] if shape is None else shape.words
+        values = presets.options(key) if presets.is_group(key) else words
+        return [f"{key}={value}" for value in values]
+    if key.startswith("params."):
+        return _parameters(before)
+    level = key[: key.rfind(".") + 1]
+    found = {f"{group}=" for group in presets.groups() if group != "experiment" and not level}
+    for name in known_keys():
+        here, dot, _below = name.removeprefix(level).partition(".")
+        shape = shape_at(name.split("."))
+        if name.startswith(level) and shape is not None and (dot or shape.scalar or not shape.mapping):
+            found.add(f"{level}{here}{'.' if dot or shape.open_mapping else '='}")
+    return sorted(found)
+
+
+def _parameters(before: Sequence[str]) -> list[str]:
+    """Of the experiment that was chosen; none while what stands there is not right yet."""
+    from launcher.cli.arguments import Request, has_experiment
+    from launcher.cli.prepare import compose
+
+    with suppress(LaunchError):
+        if has_experiment(before):
+            overrides = tuple(word for word in before if "=" in word)
+            params = compose(Request(overrides, (), None, None)).spec.params
+            return [f"{text.partition('=')[0]}=" for text in assignments({"params": dict(params)})]
+    return []
+
+
+def _gpu_models() -> list[str]:
+    """Of this machine. It is a regular expression that is typed: dots in place of blanks need no quotes."""
+    from runtime.errors import GpuError
+    from runtime.gpu.inventory import read_gpus
+
+    with suppress(GpuError):
+        return sorted({gpu.model.replace(" ", ".") for gpu in read_gpus() if gpu.model})
+    return []
 
 
 def _experiments() -> list[str]:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def check_machine(*, as_json: bool) -> int:
+    from launcher.cli.dev.ssh_access import find_ssh
     from runtime.host.report import report
 
-    return _show(report(), as_json=as_json)
+    return _show({**report(), "ssh": find_ssh()}, as_json=as_json)
 
 
 def check_cluster(*, probe: bool, scratch: str | None, as_json: bool) -> int:

@@ -6,13 +6,12 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from launcher.cli.arguments import Talk
 from launcher.cli.command import is_set
-from launcher.cli.hydra_program import JobRequest, JobSettings, job_spec, placeholder, read_result
+from launcher.cli.hydra_program import JobRequest, JobSettings, job_spec, placeholder, read_result, way_to_start, write_task
 from launcher.cli.prepare import Prepared, plan_and_build, start_local_server
 from launcher.cli.sweep.summary import print_sweep_summary
 from launcher.cli.sweep.view import LiveView, PlainView, plain_line, sweep_view
@@ -39,6 +38,7 @@ from launcher.sweep.search.study import JobStudy, Suggestion
 from launcher.sweep.trial import EndedTrial, Trial
 from launcher.sweep.trial_log import TrialLog
 from launcher.tracking.record.run_record import RunRecord, fold
+from runtime.light_dataclasses import dataclass, field
 from runtime.state_dir import RunDir, state_dir
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -51,7 +51,7 @@ def hydra_sweep(settings: JobSettings) -> Iterator[HydraSweep]:
         prepared = _prepared(settings)
         spec, inbox = prepared.plan.spec, SignalInbox(_SIGNALS)
         with new_parent(spec, prepared.state, name=settings.name, note=None, command_line=settings.command_line) as parent:
-            parent.begin()
+            parent.begin(inbox)
             log = TrialLog(parent.run_dir.trials)
             room = Room(offer(), OtherSweeps(prepared.state, parent.run_dir), parallel=settings.parallel, ends_matter=True)
             sweep = HydraSweep(settings, prepared, parent, LocalPlace(room, supervisors), log, inbox)
@@ -74,7 +74,7 @@ def _prepared(settings: JobSettings) -> Prepared:
     )
     refuse_one_port_for_many(composed.spec)
     refuse_cluster(composed.spec, lambda key: origin_of(composed.origins, key), "a Hydra program's jobs")
-    job_spec(composed.spec, settings, JobRequest((), (), {}))  # a program that no job can start is refused before a build
+    way_to_start(composed.spec, settings.program)  # a program that no job can start is refused before a build
     start_local_server(composed.spec, state)
     return plan_and_build(composed, state, Timings(), talk=Talk.VERBOSE if is_set("LAUNCH_VERBOSE") else Talk.NORMAL)
 
@@ -107,6 +107,9 @@ class HydraSweep:
         """The answer to one request: how each job ended, in order."""
         begin = len(self.jobs)
         self.jobs += batch
+        if "object" in self.settings.program and way_to_start(self.prepared.plan.spec, self.settings.program)[0] == "object":
+            for number, job in enumerate(batch, begin + 1):
+                write_task(self.settings, job, self._task_directory(number))
         self.study.add(job.overrides for job in batch)
         is_cut_short = self._run()
         results = [self._result(self._runs[number]) for number in range(begin + 1, len(self.jobs) + 1) if number in self._runs]
@@ -122,6 +125,9 @@ class HydraSweep:
         self.parent.close(end, Sweep(), total=len(self.jobs))
         results = read_known_results(self.parent.run_dir)
         print_sweep_summary(self.parent.run_dir, self.prepared.state, results, fold(self.parent.run_dir))
+
+    def _task_directory(self, number: int) -> Path:
+        return self.parent.run_dir.hydra_tasks / str(number)
 
     def _run(self) -> bool:
         """Whether somebody ended the batch, and with it the program, even where all of its jobs had begun."""
@@ -168,7 +174,7 @@ class HydraSweep:
         from launcher.plan.planner import with_spec
 
         job, ready = self.jobs[asked.number - 1], self.prepared
-        spec = job_spec(ready.plan.spec, self.settings, job)
+        spec = job_spec(ready.plan.spec, self.settings, job, self._task_directory(asked.number))
         plan = with_spec(ready.plan, spec, overrides=(*ready.plan.overrides, *job.overrides), state=ready.state)
         return Trial(asked.number, asked.overrides, plan, ready.image.digest)
 

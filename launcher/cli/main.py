@@ -1,19 +1,29 @@
-"""Entry point of `launch`: find the command, do it; a failure is shown once (`failures.py`). `launch --help`."""
+"""What was typed: find the command, do it; a failure is shown once (`failures.py`). `launch --help`."""
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
+import re
 import sys
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from launcher.cli.command import Command, has_debug
+from launcher.cli.command import Command, has_debug, split_command
 from launcher.cli.failures import failures_shown
-from launcher.errors import ConfigError
+from launcher.cli.render import escaped_streams
+from launcher.errors import ConfigError, LaunchError
+
+_NEW_OBJECTS = 20_000
+"""Before Python's collector looks at them. What it looks at 700 by default takes a tenth of a short command's time."""
 
 _FILES = ("experiments", "runs", "running", "images", "machine")
 """In `launcher.cli.commands`, in the order of the help."""
+
+_GIVES_TERMINAL = re.compile(r"--tty|-[dqvi]*t[dqvi]*").fullmatch
+"""Among the words of `launch run`."""
 
 _HEAD = """\
 launch: declarative ML experiments. A YAML file becomes an image, an isolated container and a recorded run.
@@ -37,39 +47,41 @@ examples:
 """
 
 
-def main() -> None:
-    """Console script `launch`."""
-    _have_standard_streams()
-    sys.exit(run(sys.argv[1:]))
-
-
-def _have_standard_streams() -> None:
-    """Started with a closed stdin, stdout or stderr: the next file that is opened would get its number, and our words with it."""
-    for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        if getattr(sys, name) is None:
-            null_fd = os.open(os.devnull, os.O_RDWR)
-            if null_fd == fd:
-                os.set_inheritable(fd, True)
-            else:
-                os.dup2(null_fd, fd)
-                os.close(null_fd)
-            setattr(sys, name, os.fdopen(fd, mode, encoding="utf-8", closefd=False))
-
-
 def run(typed: Sequence[str]) -> int:
     """Run one command line. Returns the exit code; prints failures, never a traceback for what a user can cause."""
-    if typed and typed[0] in ("-h", "--help", "help"):
-        return _print_help()
-    if typed and typed[0] == "--version":
-        from launcher.version import VERSION
+    gc.set_threshold(_NEW_OBJECTS)
+    if len(typed) > 1 and typed[0] == "help":
+        typed = [*typed[1:], "--help"]
+    with escaped_streams(), failures_shown(debug=has_debug(typed)) as ending:
+        if typed and typed[0] in ("-h", "--help", "help"):
+            _print_help()
+        elif typed and typed[0] == "--version":
+            from launcher.version import VERSION
 
-        print(f"launch {VERSION}")
-        return 0
-    with failures_shown(debug=has_debug(typed)) as ending:
-        command, rest = find_command(typed)
-        ending.code = command.function(command.parse(rest) if command.parses else rest)
+            print(f"launch {VERSION}")
+        else:
+            _refuse_other_than_text(split_command(typed)[0])
+            command, rest = find_command(typed)
+            ending.code = command.function(command.parse(rest) if command.parses else rest)
         sys.stdout.flush()
     return ending.code
+
+
+def needs_terminal(typed: Sequence[str]) -> bool:
+    """Whether what was typed is a command that asks at the terminal, or hands it to a program."""
+    with suppress(LaunchError):
+        command, words = find_command(typed)
+        return command.needs_terminal or (command.words == "run" and any(map(_GIVES_TERMINAL, split_command(words)[0])))
+    return False
+
+
+def _refuse_other_than_text(words: Sequence[str]) -> None:
+    """Names and values end in records, which are UTF-8. What stands behind `--` is a program's own affair."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(f"`{word}` is not UTF-8") from None
 
 
 def commands() -> dict[str, Command]:
@@ -118,13 +130,13 @@ def _action_meant(word: str, noun: Command) -> str:
     return did_you_mean(word, noun.actions, prefix=f"launch {noun.words} ") or otherwise
 
 
-def _print_help() -> int:
-    known = commands()
+def typed_commands() -> dict[str, Command]:
+    """Those of `commands` that people type."""
+    return {word: command for word, command in commands().items() if command.is_typed}
+
+
+def _print_help() -> None:
+    known = typed_commands()
     width = max(map(len, known))
     lines = "".join(f"  {word:<{width}}  {command.summary}\n" for word, command in known.items())
     print(_HEAD + lines + _TAIL, end="")
-    return 0
-
-
-if __name__ == "__main__":
-    main()

@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 
 
 def show_plan(request: Request, talk: Talk, *, as_json: bool) -> int:
+    from launcher.plan.code.left_out import left_out_of
     from launcher.plan.explain import explain
     from launcher.plan.planner import plan as make_plan
 
     state = state_dir()
     composed = compose(request, state)
     with passing_progress(talk) as observer:
-        plan = make_plan(composed, state=state, environ=os.environ, cwd=Path.cwd(), runs_here=False, observer=observer)
-    explained = explain(plan, Store(state.store))
+        plan = make_plan(composed, state=state, environ=os.environ, runs_here=False, observer=observer)
+    explained = explain(plan, Store(state.store), left_out=left_out_of(plan.code, environ=os.environ))
     job = _job_script(plan, state)
     if as_json:
         render.print_json(explained.to_json() | ({} if job is None else {"job": job}))
@@ -107,7 +108,6 @@ def write_lock(request: Request, talk: Talk, *, format: str, upgrade: bool) -> i
             composed,
             state=state,
             environ=os.environ,
-            cwd=Path.cwd(),
             format=format,
             refresh=upgrade,
             observer=observer,

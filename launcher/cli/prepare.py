@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.cli.arguments import Request, Talk
@@ -12,6 +11,8 @@ from launcher.config.compiled import ComposedSpec
 from launcher.config.spec import ExperimentSpec
 from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.builder import BuildResult, build
+from runtime.build.cache_key import plan_key
+from runtime.light_dataclasses import dataclass
 from runtime.state_dir import StateDir, state_dir
 from runtime.store.records import Image
 from runtime.store.store import Store
@@ -55,13 +56,9 @@ def prepare(
 
 def prepare_image(request: Request, timings: Timings, *, talk: Talk) -> Prepared:
     """For `launch build`: nothing will run, so nothing is tracked."""
-    from launcher.plan.images.recipe import attach_bill
-
     state = state_dir().ensure()
     composed = _compose_timed(request, state, timings)
-    prepared = plan_and_build(composed, state, timings, talk=talk, runs_here=False)
-    attach_bill(prepared.image, Store(state.store))  # no run comes that would make it (`run.bill`)
-    return prepared
+    return plan_and_build(composed, state, timings, talk=talk, runs_here=False)
 
 
 def _compose_timed(request: Request, state: StateDir, timings: Timings) -> ComposedSpec:
@@ -86,9 +83,7 @@ def plan_and_build(
     from launcher.plan.planner import plan as make_plan
 
     with timings.phase("plan"), passing_progress(talk) as observer:
-        plan = make_plan(
-            composed, state=state, environ=os.environ, cwd=Path.cwd(), image=image, runs_here=runs_here, observer=observer
-        )
+        plan = make_plan(composed, state=state, environ=os.environ, image=image, runs_here=runs_here, observer=observer)
     if not may_wait and plan.spec.cluster.kind != "local":
         from launcher.plan.cluster_request import refuse_impatience
 
@@ -124,12 +119,42 @@ def build_image(plan: LaunchPlan, state: StateDir, timings: Timings, *, talk: Ta
     for warning in () if talk is Talk.QUIET else plan.warnings:
         warn(warning)
     store = Store(state.store)
+    if plan.spec.cluster.kind != "local" and talk is not Talk.QUIET and store.find_image(plan_key(plan.build)) is None:
+        _warn_of_refusal(plan)
+
+    def name_left_out() -> None:
+        if talk is not Talk.QUIET:
+            _name_left_out(plan, store)
+
     with timings.phase("build"), build_progress(plan.build, talk) as observer:
         if plan.spec.cluster.build == "job":
             from launcher.cli.cluster_build import build_in_job
 
             build_in_job(plan, state, observer=observer)
-        result = build(plan.build, store, sources=sources(plan, state=state, environ=os.environ), observer=observer)
+        needs = sources(plan, state=state, environ=os.environ)
+        result = build(plan.build, store, sources=needs, observer=observer, before_steps=name_left_out)
     store.name_image(result.image, plan.spec.name)
     attach_recipe(result.image, store, build=plan.build, plan=plan)
     return Prepared(state, plan, result.image, result)
+
+
+def _warn_of_refusal(plan: LaunchPlan) -> None:
+    from launcher.cli.render import warn
+    from launcher.cluster.submission import refusal
+
+    words = refusal(plan)
+    if words is not None:
+        warn(f"{plan.spec.cluster.kind} would not take this job as things are: {words}")
+
+
+def _name_left_out(plan: LaunchPlan, store: Store) -> None:
+    """Before the first build of an experiment: what of its directory is not in the image, since git ignores it."""
+    from launcher.cli.render import say
+    from launcher.plan.code.left_out import include_hint, left_out_of, left_out_words
+
+    if any(plan.spec.name in names for names in store.names_by_digest().values()):
+        return
+    left_out = left_out_of(plan.code, environ=os.environ)
+    if left_out:
+        say(f"not in the image, since git ignores it: {left_out_words(left_out)}")
+        say(f"  {include_hint(left_out[0].path)}")

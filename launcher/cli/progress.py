@@ -1,4 +1,5 @@
-"""A build's progress for whoever watches: a line for what was built; on a terminal also lines for what is going on.
+"""A build's progress for whoever watches: a line for what was built; on a terminal also lines for what is going on, elsewhere one
+every ten seconds.
 
 Wheels are installed as one batch and shown as one. rich is imported when the first line is drawn, so a launch that builds
 nothing never pays for it; what a line says is `progress_lines.py`.
@@ -27,13 +28,18 @@ if TYPE_CHECKING:
     from launcher.cli.progress_lines import Download, RunningStep
 
 _REDRAWN_A_SECOND = 8
+_SAID_EVERY_S = 10.0
+"""Where nothing can be redrawn: a log of CI, a file."""
 
 
 class BuildProgress:
     """The BuildObserver of the command line. Called from several threads."""
 
-    def __init__(self, steps: Collection[Step] = (), *, verbose: bool = False) -> None:
+    def __init__(self, steps: Collection[Step] = (), *, verbose: bool = False, said_every_s: float = _SAID_EVERY_S) -> None:
         """*steps* are those of the image; what other stages need is built beside them."""
+        self._said_every_s = said_every_s
+        self._over = threading.Event()
+        self._speaker: threading.Thread | None = None
         self._verbose = verbose
         self._cached = set(steps)
         self._built = 0
@@ -78,8 +84,7 @@ class BuildProgress:
 
     def download(self, label: str, done_bytes: int, total_bytes: int | None) -> None:
         with self._lock:
-            if not self._can_draw():
-                return
+            self._begin_telling()
             from launcher.cli.progress_lines import Download
 
             if total_bytes is not None and done_bytes >= total_bytes:
@@ -92,6 +97,13 @@ class BuildProgress:
         with self._lock:
             self._line(text)
 
+    def working(self, label: str | None) -> None:
+        with self._lock:
+            if label is None:
+                self._live_lines.steps.pop(_WORK, None)
+            else:
+                self._show(_WORK, label)
+
     def output(self, step: Step, line: str) -> None:
         """What a build command prints is shown with --verbose; otherwise its last line stands beside the step."""
         with self._lock:
@@ -102,7 +114,9 @@ class BuildProgress:
 
     def hide(self) -> None:
         """Take the lines of what is going on away."""
+        self._over.set()
         with self._lock:
+            self._over, self._speaker = threading.Event(), None
             if self._live is not None:
                 self._live.stop()
                 self._live = None
@@ -142,27 +156,36 @@ class BuildProgress:
         if self._live is not None:
             from rich.text import Text
 
-            self._live.console.print(Text.from_ansi(text), soft_wrap=True)
+            self._live.console.print(Text.from_ansi(render.escaped(text)), soft_wrap=True)
         else:
             render.say(text)
 
     def _show(self, key: object, label: str) -> None:
-        if not self._can_draw():
-            return
         from launcher.cli.progress_lines import RunningStep
 
         shown = self._live_lines.steps.setdefault(key, RunningStep(label, time.monotonic()))
         shown.label = label
+        self._begin_telling()
 
-    def _can_draw(self) -> bool:
-        """Whether stderr is a terminal that lines can be redrawn on; begins to draw."""
+    def _begin_telling(self) -> None:
+        """Draw what is going on, where stderr is a terminal; elsewhere say it from time to time."""
         if self._live is None and sys.stderr.isatty():
             self._live = _start_drawing(self._live_lines)
-        return self._live is not None
+        if self._live is None and self._speaker is None:
+            self._speaker = threading.Thread(target=self._speak, args=(self._over,), name="build-progress", daemon=True)
+            self._speaker.start()
+
+    def _speak(self, is_over: threading.Event) -> None:
+        while not is_over.wait(self._said_every_s):
+            with self._lock:
+                if words := self._live_lines.summary(time.monotonic()):
+                    self._line(words)
 
 
 _BATCH = "wheels"
 """Key of the batch's line."""
+_WORK = "work"
+"""Key of the line for what is no step."""
 
 
 class _LiveLines:
@@ -171,6 +194,14 @@ class _LiveLines:
     def __init__(self) -> None:
         self.steps: dict[object, RunningStep] = {}
         self.downloads: dict[str, Download] = {}
+
+    def summary(self, now: float) -> str | None:
+        """What has gone on for longest, and the download that has most to come, in one line."""
+        steps, downloads = list(self.steps.values()), list(self.downloads.values())
+        words = [step.words(now) for step in sorted(steps, key=lambda step: step.begun_at)[:1]]
+        words += [f"and {counted(len(steps) - 1, 'other')}"] if len(steps) > 1 else []
+        words += [download.words() for download in sorted(downloads, key=lambda each: each.done - (each.total or 0))[:1]]
+        return f"still:  {', '.join(words)}" if words else None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
@@ -191,7 +222,7 @@ def _start_drawing(live_lines: _LiveLines) -> Live:
 
     live = Live(
         live_lines,
-        console=Console(stderr=True, highlight=False),
+        console=Console(file=render.screen(sys.stderr), highlight=False),
         transient=True,
         refresh_per_second=_REDRAWN_A_SECOND,
         redirect_stdout=False,

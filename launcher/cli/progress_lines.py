@@ -6,9 +6,9 @@ A step is a spinner, its name and the time since it began. Only a download has b
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 
 from launcher.cli import render
+from runtime.light_dataclasses import dataclass, field
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN_SPINNER = "|/-\\"
@@ -31,6 +31,10 @@ class RunningStep:
         frames = _PLAIN_SPINNER if plain else _SPINNER
         spinner = frames[int(now * _TURNS_A_SECOND) % len(frames)]
         return fit(f"{spinner} {self.label}", _elapsed(now - self.begun_at), self.detail, width=width)
+
+    def words(self, now: float) -> str:
+        """The same for a line that stays."""
+        return f"{self.label} ({_elapsed(now - self.begun_at)})"
 
 
 @dataclass(slots=True)
@@ -56,12 +60,19 @@ class Download:
         return (done - before) / (now - begun_at) if now - begun_at >= _SPEED_AFTER_S else None
 
     def line(self, *, width: int, plain: bool) -> str:
-        speed = self.bytes_a_second
-        of = "" if self.total is None else f" of {render.size(self.total)}"
-        figures = render.size(self.done) + of + ("" if speed is None else f", {render.size(speed)}/s")
+        figures = self._figures()
         text = f"  {self.label}"
         room = width - len(text) - len(figures) - 4
         return fit(text, figures, self._bar(plain=plain) if room >= _BAR else "", width=width)
+
+    def words(self) -> str:
+        """The same for a line that stays."""
+        return f"{self.label} {self._figures()}"
+
+    def _figures(self) -> str:
+        speed = self.bytes_a_second
+        of = "" if self.total is None else f" of {render.size(self.total)}"
+        return render.size(self.done) + of + ("" if speed is None else f", {render.size(speed)}/s")
 
     def _bar(self, *, plain: bool) -> str:
         if not self.total:

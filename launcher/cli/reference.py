@@ -20,8 +20,8 @@ _INTRODUCTION = """\
 
 <!-- Made by `python -m launcher.cli.reference`; edit the declarations in `launcher/cli/commands` instead. -->
 
-RUN is a short prefix of a run's id, its name, `@last` (`@last~1` is the one before), or an MLflow run id. Keys for `KEY=VALUE`
-are in [configuration.md](configuration.md).
+RUN is a short prefix of a run's id, its name, `@last` (`@last~1` is the one before), `@job4242` (that job of a
+cluster), or an MLflow run id. Keys for `KEY=VALUE` are in [configuration.md](configuration.md).
 
 ## Exit codes
 
@@ -48,9 +48,10 @@ A program may itself exit with 2 or 125; the last lines of a run and `launch run
 | `LAUNCH_NVML_LIBRARY`, `LAUNCH_DRIVER_LIBRARIES` | where NVIDIA's management library and the driver's libraries lie |
 | `LAUNCH_DRIVER_ROOT`, `LAUNCH_DEV_ROOT` | what the driver's files and the device nodes are below, where that isn't `/` |
 | `LAUNCH_CDI_DIRS` | where CDI specifications are looked for; default `/etc/cdi:/var/run/cdi` |
+| `LAUNCH_WARM` | `0`: no warm helper, neither used nor left behind |
 | `LAUNCH_NO_CONFIG_CACHE` | `1`: compose every configuration anew |
 | `MLFLOW_TRACKING_TOKEN`, or `MLFLOW_TRACKING_USERNAME` and `…_PASSWORD` | for a `tracking.uri` that needs them |
-| `NO_COLOR` | no colour |
+| `NO_COLOR`, `FORCE_COLOR` | no colour; colour also where no terminal is |
 | `LAUNCH_DEBUG`, `LAUNCH_VERBOSE` | the same as `--debug` and `--verbose` |
 
 pip's and uv's settings (configuration files and `PIP_*`, `UV_*` variables) count when requirements are resolved: see

@@ -1,27 +1,86 @@
 """How things look: errors, sizes, durations, tables, colour. Ours goes to stderr; stdout is only for data.
 
-Plain text with ANSI codes where stderr is a terminal and NO_COLOR is not set; rich draws only in `progress.py` and
+Plain text with ANSI codes where stderr is a terminal, or as NO_COLOR and FORCE_COLOR say; rich draws only in `progress.py` and
 `sweep/view.py`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from runtime.plurals import size_words
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+size = size_words
+"""Bytes for people."""
+
 _CODES = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1"}
 
 
+_SENT = re.compile(
+    rf"\x1b\[(?:0|{'|'.join(_CODES.values())})m"
+    "|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Our own colours; and what else would move a terminal's cursor, its title, the order of letters, or is no text at all."""
+
+
+def escaped(text: str) -> str:
+    """*text* as a terminal, or a log that somebody shows on one, may get it: foreign names are in it."""
+    return text if text.isprintable() else _SENT.sub(_as_written, text)
+
+
+def _as_written(found: re.Match[str]) -> str:
+    code = ord(found[0][0])
+    if len(found[0]) > 1:
+        return found[0]
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"  # a byte of a name that is not UTF-8
+    return f"\\x{code:02x}" if code < 0x20 else f"\\u{code:04x}"
+
+
+class EscapedText:
+    """A standard stream of ours: whatever is printed, by whichever function, goes through `escaped`. What fills a screen writes
+    to `screen`, and programs' own output to the descriptor."""
+
+    def __init__(self, screen: TextIO) -> None:
+        self.screen = screen
+
+    def write(self, text: str) -> int:
+        return self.screen.write(escaped(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.screen, name)
+
+
+@contextmanager
+def escaped_streams() -> Iterator[None]:
+    """The body prints through `EscapedText`."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = cast(TextIO, EscapedText(sys.stdout)), cast(TextIO, EscapedText(sys.stderr))
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def screen(stream: TextIO) -> TextIO:
+    """*stream* for those who move the cursor."""
+    return stream.screen if isinstance(stream, EscapedText) else stream
+
+
 def wants_color(stream: TextIO) -> bool:
-    """https://no-color.org: any non-empty NO_COLOR turns colour off."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """Also where no terminal is, if FORCE_COLOR is not empty; never if NO_COLOR is not (force-color.org, no-color.org)."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
 
 
 def styled(text: str, style: str, stream: TextIO | None = None) -> str:
@@ -57,15 +116,6 @@ def print_json(document: object, *, ensure_ascii: bool = True) -> None:
 
     json.dump(document, sys.stdout, indent=2, ensure_ascii=ensure_ascii)
     print()
-
-
-def size(count: float) -> str:
-    """Bytes for people: `41 KB`, `1.2 GB` (decimal, as disks and networks count)."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 def duration(seconds: float | None) -> str:

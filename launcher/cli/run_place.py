@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from launcher.cli.command import Options
-from launcher.cli.watch import SIGNALS, RunView, print_ending, watch, words_for_interrupt
+from launcher.cli.watch import SIGNALS, watch_run, watch_silently, words_for_interrupt
 from launcher.journal.run_journal import Follower
 from launcher.run.supervisor.signal_inbox import SignalInbox, held_back
 from runtime.file_lock import is_locked
@@ -117,8 +117,7 @@ class ThisMachine:
     def watch(self, inbox: SignalInbox, *, quiet: bool = False, tail: int | None = None) -> int:
         if self.end_fd is None:
             self._open_supervisor()
-        view = RunView(self.run_dir, quiet=quiet, tail=tail)
-        return print_ending(self.run_dir, quiet=quiet) if watch(self, inbox, view.show) else 0
+        return watch_run(self, inbox, quiet=quiet, tail=tail)
 
     def _is_tended(self) -> bool:
         """Whether a supervisor lives, ours to look at or not."""
@@ -143,10 +142,23 @@ class StartedRun(NamedTuple):
     """What the command receives for it; None: it leaves (`--detach`)."""
 
     def watch(self, options: Options, *, tail: int | None = None) -> int:
-        """Show the run to its end, or print its id and leave. Returns the exit code of `launch`."""
+        """Show the run to its end, or print its id and leave; with `--json` nothing but its record. Returns the exit code of
+        `launch`."""
+        code = self.follow(options, tail=tail)
+        if options.json:
+            from launcher.cli.runs.show import print_record
+
+            print_record(self.place.run_dir)
+        return code
+
+    def follow(self, options: Options, *, tail: int | None = None) -> int:
+        """The same, but with `--json` nothing at all."""
         if self.inbox is None:
-            print(self.place.run_dir.run_id)
+            if not options.json:
+                print(self.place.run_dir.run_id)
             return 0
+        if options.json:
+            return watch_silently(self.place, self.inbox)
         return self.place.watch(self.inbox, quiet=options.quiet, tail=tail)
 
 

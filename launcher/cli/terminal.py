@@ -26,7 +26,7 @@ _DISMISSED = b"."
 def raw_mode(terminal: int) -> Iterator[None]:
     """Every key goes to the program inside, Ctrl-C and Ctrl-Z too."""
     with _restored_after(terminal):
-        tty.setraw(terminal)
+        tty.setraw(terminal, termios.TCSADRAIN)  # what was typed ahead is not thrown away
         yield
 
 

@@ -1,4 +1,4 @@
-"""`--timings`: the seconds of each phase, from the command's start to the record.
+"""`--timings`: where the time of a command went, phase by phase, from Enter to its end; the phases add up to the wall clock.
 
 The command's own phases are measured here; those of the supervisor are read from the journal's timestamps.
 """
@@ -9,55 +9,74 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import ClassVar
 
-from launcher.journal.events import Entry, Finished, FirstOutput, Leased, Placed, Started, Submitted
+from launcher.journal.events import Created, Entry, Finished, FirstOutput, Leased, Placed, Started, Submitted
+from runtime.kernel.process_identity import start_time
+
+_OF_A_RUN = (
+    ("create", Created),
+    ("submit", Submitted),
+    ("line", Placed),
+    ("lease", Leased),
+    ("start", Started),
+    ("first output", FirstOutput),
+    ("run", Finished),
+)
+"""Phases that end with an event of the journal, in their order; a run has not all of them."""
 
 
 class Timings:
-    """Phases in order. `import` is the time from the process's start to the first line of the command."""
+    """Phases in order, each from the end of the one before. The first, `command`, is from Enter to the command's work: Python's
+    start and imports, or a warm helper's fork."""
+
+    typed: ClassVar[int | None] = None
+    """The process that was typed, where it isn't this one: the client of a warm helper."""
 
     def __init__(self) -> None:
-        self.phases: dict[str, float] = {"import": time.time() - process_started_at()}
+        self.phases: dict[str, float] = {}
+        self._began = self._until = _started_at(Timings.typed or os.getpid())
+        self._first_line: float | None = None
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        begun = time.perf_counter()
+        if not self.phases:
+            self._end("command", time.time())
         try:
             yield
         finally:
-            self.phases[name] = self.phases.get(name, 0.0) + time.perf_counter() - begun
+            self._end(name, time.time())
 
     def split(self, name: str, part: str, seconds: float) -> None:
         """Of phase *name*, *seconds* were *part*."""
         self.phases[name] -= seconds
         self.phases[part] = seconds
 
-    def add_run(self, entries: Sequence[Entry], *, handed_over_at: float, ended_at: float) -> None:
-        """lease, start, first output, run and record, from the journal of the run; of a cluster's also submit and line."""
-        at: dict[type, float] = {type(entry.event): entry.at for entry in reversed(entries)}
-        if Submitted in at:
-            self.phases["submit"] = at[Submitted] - handed_over_at
-            self.phases["line"] = at.get(Placed, ended_at) - at[Submitted]
-            handed_over_at = at.get(Placed, ended_at)
-        start, first = at.get(Started), at.get(FirstOutput)
-        finished = at.get(Finished, ended_at)
-        self.phases["lease"] = at.get(Leased, handed_over_at) - handed_over_at
-        if start is not None:
-            self.phases["start"] = start - at.get(Leased, handed_over_at)
-            if first is not None:
-                self.phases["first output"] = first - start
-            self.phases["run"] = finished - start
-        self.phases["record"] = ended_at - finished
+    def add_run(self, entries: Sequence[Entry], *, ended_at: float) -> None:
+        """What the journal of the run says, and until the command's end `record`."""
+        at = {type(entry.event): entry.at for entry in reversed(entries)}
+        for name, event in _OF_A_RUN:
+            if event in at:
+                self._end(name, at[event])
+            if event is FirstOutput and event in at:
+                self._first_line = self._until - self._began
+        self._end("record", ended_at)
 
     def lines(self) -> list[str]:
-        width = max(map(len, self.phases))
-        return [f"{name:<{width}}  {seconds:8.3f} s" for name, seconds in self.phases.items()]
+        """The phases, and behind them their sums: to the program's first output, and to the end."""
+        rows = list(self.phases.items())
+        if self._first_line is not None:
+            rows.append(("= to the first output", self._first_line))
+        rows.append(("= together", self._until - self._began))
+        width = max(len(name) for name, _seconds in rows)
+        return [f"{name:<{width}}  {seconds:8.3f} s" for name, seconds in rows]
+
+    def _end(self, name: str, at: float) -> None:
+        self.phases[name] = self.phases.get(name, 0.0) + at - self._until
+        self._until = at
 
 
-def process_started_at() -> float:
-    """When this process was started, in Unix seconds, to the clock tick (10 ms): proc(5), /proc/pid/stat field 22."""
-    with open("/proc/self/stat") as file:
-        ticks = int(file.read().rpartition(")")[2].split()[19])
-    with open("/proc/uptime") as file:
-        uptime = float(file.read().split()[0])
-    return time.time() - (uptime - ticks / os.sysconf("SC_CLK_TCK"))
+def _started_at(pid: int) -> float:
+    """When the process *pid* was started, in Unix seconds, to the clock tick (10 ms)."""
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - start_time(pid) / os.sysconf("SC_CLK_TCK")
+    return time.time() - age_s

@@ -70,7 +70,7 @@ class EventWriter:
 
     def __init__(self, path: Path, plan: BuildPlan) -> None:
         self._path = path
-        self._numbers = {step: number for number, step in enumerate(_steps_of(plan))}
+        self._numbers = {step: number for number, step in enumerate(plan.all_steps)}
         self._lock = threading.Lock()
         self._downloads: dict[str, float] = {}
         """What is downloaded → when that was written last."""
@@ -108,7 +108,7 @@ class EventReader:
 
     def __init__(self, path: Path, plan: BuildPlan) -> None:
         self._file = GrowingFile(path)
-        self._steps = _steps_of(plan)
+        self._steps = plan.all_steps
 
     def replay(self, observer: BuildObserver) -> bool:
         """Tell *observer* what is new. Whether the build has finished; raises ConfigError or BuildError when it has failed."""
@@ -133,11 +133,6 @@ class EventReader:
                     error = ConfigError if event["error"] == ConfigError.__name__ else BuildError
                     raise error(event["message"], hint=event["hint"])
         return False
-
-
-def _steps_of(plan: BuildPlan) -> list[Step]:
-    """Every step of *plan*: its number in this list is its name in an event."""
-    return [step for stage in (*plan.stages, plan.steps) for step in stage]
 
 
 def _documents(layers: tuple[Layer, ...]) -> list[list[Any]]:

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.cluster.build_job import EVENTS, LOG, PLAN
@@ -21,6 +20,8 @@ from launcher.cluster.submission import engine_named, script_for
 from launcher.plan.cluster_request import gres_without_gpus
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import to_document
+from runtime.build.plan import RunCommand
+from runtime.light_dataclasses import dataclass, replace
 from runtime.rootfs.removal import remove_tree
 from runtime.state_dir import StateDir
 
@@ -48,8 +49,8 @@ class SubmittedBuild:
 
 
 def build_script(plan: LaunchPlan, directory: Path, home: Path) -> str:
-    """The job asks for the run's place, cores and memory, on one node and without GPUs; in a partition of its own for the cores
-    alone."""
+    """The job asks for the run's place, cores and memory, on one node, and for a GPU only where a command of the image wants
+    one; in a partition of its own for the cores alone."""
     argv = [sys.executable, "-I", str(Path(__file__).with_name("build_job_main.py")), str(directory), str(home)]
     return script_for(_for_building(plan), job_name=f"build-{plan.spec.name}", log=str(directory / LOG), argv=argv)
 
@@ -64,7 +65,8 @@ def _for_building(plan: LaunchPlan) -> LaunchPlan:
         sbatch["gres"] = gres_without_gpus(sbatch["gres"])
     partition = cluster.build_partition or cluster.partition
     cluster = replace(cluster, partition=partition, sbatch=sbatch, requeue=False)
-    return replace(plan, spec=replace(plan.spec, gpus=0, nodes=1, cluster=cluster), gpus=0, memory_bytes=memory)
+    gpus = int(any(isinstance(step, RunCommand) and step.gpu for step in plan.build.all_steps))
+    return replace(plan, spec=replace(plan.spec, gpus=gpus, nodes=1, cluster=cluster), gpus=gpus, memory_bytes=memory)
 
 
 @contextmanager

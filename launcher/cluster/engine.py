@@ -10,9 +10,10 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+from runtime.light_dataclasses import dataclass
 
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 10.0
 _GROWTH = 1.5
@@ -21,6 +22,8 @@ _GROWTH = 1.5
 class JobPhase(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
+    SUSPENDED = "suspended"
+    """Its processes stand still until somebody resumes it, and hear nothing."""
     ENDING = "ending"
     ENDED = "ended"
 
@@ -45,6 +48,8 @@ class JobStatus:
     phase: JobPhase
     why: str | None = None
     """What it waits for, or what the engine says of its end; in the engine's words."""
+    advice: str | None = None
+    """What to do about a job that waits in vain."""
     nodes: str | None = None
     attempt: int = 1
     """How often the engine has begun it."""
@@ -69,12 +74,17 @@ class Engine(Protocol):
         """Put *script* in the queue. Returns the job's id."""
         ...
 
+    def refusal(self, script: str) -> str | None:
+        """In the scheduler's words why it would not take *script* as things are; None where it would, or does not say."""
+        ...
+
     def poll(self, jobs: Iterable[str]) -> Mapping[str, JobStatus]:
         """How each of *jobs* stands; one that the engine has forgotten has ended, `JobEnd.UNKNOWN`."""
         ...
 
     def signal(self, job: str, signum: signal.Signals) -> None:
-        """Send *signum* to the supervisor of a job that runs, and to nothing else of it. One that waits is cancelled."""
+        """Send *signum* to the supervisor of a job that runs, and to nothing else of it. One that waits or stands still is
+        cancelled."""
         ...
 
     def cancel(self, *jobs: str) -> None:

@@ -21,7 +21,6 @@ from launcher.cluster.placement.watchdog import fork_watchdog
 from launcher.cluster.slurm.own_job import own_job, this_node
 from launcher.journal.events import Placed
 from launcher.journal.run_journal import Journal, read_state
-from launcher.run import active
 from launcher.run.supervisor import supervisor
 from launcher.run.supervisor.attempt import Attempt
 from runtime.file_lock import LockBusy, is_locked, open_locked
@@ -46,7 +45,7 @@ def main(run_dir: RunDir, *, close: Callable[[RunDir, Journal, Attempt], None] =
     _place(run_dir, own.job, own.placement)
     fork_watchdog(run_dir, own.placement)  # before there is a lock that it would hold, too
     _take_lock(run_dir)
-    supervisor.main(run_dir, token=own.placement, joining=_join, close=close, last=lambda: _tidy_up(run_dir))
+    supervisor.main(run_dir, token=own.placement, joining=_join, close=close, last=lambda: _end(run_dir))
 
 
 def _join(run: Run, number: int) -> AbstractContextManager[Peers]:
@@ -109,11 +108,11 @@ def _leave(why: str) -> NoReturn:
     sys.exit(0)
 
 
-def _tidy_up(run_dir: RunDir) -> None:
-    """A node need not reach MLflow: the next command on a machine that does, sends what is missing (`run.recover`)."""
-    from launcher.tracking.sync import is_synced
-
-    if read_state(run_dir.journal).job is None:
-        remove_superseded(run_dir)
-    if not is_synced(run_dir):
-        active.mark(run_dir)
+def _end(run_dir: RunDir) -> int:
+    """Tidy up after a run that is over. Returns the job's exit code, which is the run's: `--dependency=afterok` and
+    `--mail-type=FAIL` go by it. 0 of one that the cluster begins again."""
+    finished = read_state(run_dir.journal).finished
+    if finished is None:
+        return 0
+    remove_superseded(run_dir)
+    return finished.exit_code

@@ -15,7 +15,6 @@ from launcher.journal.run_journal import Journal
 from launcher.journal.status import Reason
 from launcher.plan.cluster_request import shards
 from launcher.plan.launch_plan import LaunchPlan
-from launcher.run import active
 from launcher.run.start.supervisor_start import supervisor_argv
 from runtime.state_dir import RunDir
 
@@ -39,6 +38,13 @@ def script_for(plan: LaunchPlan, *, job_name: str, log: str, argv: Sequence[str]
     return job_script(plan, job_name=job_name, log=log, argv=argv, shards=part)
 
 
+def refusal(plan: LaunchPlan) -> str | None:
+    """What the cluster has against a job of *plan*, asked before an image is built for it: a partition or an account that isn't
+    there, more than any node has. It is advice: what is refused while nodes are down may be taken when they are back."""
+    engine = engine_named(plan.spec.cluster.kind)
+    return engine.refusal(script_for(plan, job_name=plan.spec.name, log=os.devnull, argv=["true"]))
+
+
 def submit(run_dir: RunDir, lock_fd: int, plan: LaunchPlan) -> str:
     """Hand the run to its cluster and let go of *lock_fd*, which the job waits for. Returns the job's id.
 
@@ -52,7 +58,7 @@ def submit(run_dir: RunDir, lock_fd: int, plan: LaunchPlan) -> str:
     except LaunchError as error:
         journal.append(Finished(str(Reason.LAUNCHER), 125, message=error.message))
         if plan.spec.tracking is None:
-            active.unmark(run_dir)
+            run_dir.state.active.remove(run_dir)
         raise
     finally:
         os.close(lock_fd)

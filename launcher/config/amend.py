@@ -7,7 +7,6 @@ is placed is not one of its inputs: `cluster=local` and `cluster=slurm` say that
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from launcher.config.overrides import WITH_GROUP, add_requirements
 from launcher.config.spec import ExperimentSpec, Group, Image, to_json
 from launcher.config.validate import ValidationContext, to_spec
 from launcher.errors import ConfigError, Origin
+from runtime.light_dataclasses import replace
 
 GROUPS = ("experiment", "image", "tracking", "cluster", "sweep")
 _PLACES = ("cluster=local", "cluster=slurm")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from launcher.config import overrides, resolve
 from launcher.config.compose import ConfigTree, compose_files, parse_overrides, split_groups
+from launcher.config.notebook_command import add_notebook_requirements, is_notebook
 from launcher.config.project import Request
 from launcher.config.resolve import copy_tree, pieces
 from launcher.config.spec import ExperimentSpec
 from launcher.config.validate import ValidationContext, to_spec
 from launcher.errors import ConfigError, Origin
+from runtime.light_dataclasses import dataclass
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -64,12 +65,15 @@ def finish(tree: ConfigTree, request: Request, environment: dict[str, str | None
     """Resolve and validate *tree*, which is left as it is."""
     values = copy_tree(tree.values)
     resolve.keep_text(values, tree.sources)
+    resolve.refuse_unsayable(values, tree.sources)
     repeatable = resolve.is_repeatable(values)
     as_written = values.get("command")
     if isinstance(as_written, str):
         source = tree.sources.nearest(("command",))
         values["command"] = list(split_command(as_written, origin=source.origin if source else None))
     values = resolve.fill_in(values, tree.sources)
+    if is_notebook(values.get("command") or ()):
+        add_notebook_requirements(values)
     file = request.path.find(f"experiment/{tree.choices.get('experiment')}")
     context = ValidationContext(
         sources=tree.sources,

@@ -13,12 +13,12 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.config.project import Request, configuration_files, search_path
+from launcher.config.project import MOST_BYTES, Request, configuration_files, search_path
 from launcher.config.spec import ExperimentSpec, from_json, to_json
+from runtime.light_dataclasses import dataclass
 from runtime.state_dir import StateDir
 from runtime.whole_file import replace_file
 
@@ -104,7 +104,6 @@ def load_sweep(
     *,
     config_dir: Path | None,
     cwd: Path,
-    state: StateDir,
     environ: Mapping[str, str],
     with_requirements: Sequence[str] = (),
     command: Sequence[str] | None = None,
@@ -155,9 +154,16 @@ def _key(request: Request) -> str:
     for directory in request.path.directories:
         digest.update(b"%d:%s" % (len(str(directory)), os.fsencode(directory)))
     for name, file in configuration_files(request.path):
-        content = file.read_bytes()
+        content = _content_or_size(file)
         digest.update(b"%d:%s%d:%s" % (len(name), os.fsencode(name), len(content), content))
     return digest.hexdigest()
+
+
+def _content_or_size(file: Path) -> bytes:
+    """A file that is larger than one may be is refused by whoever takes it: it shall cost nobody else its reading."""
+    with file.open("rb") as opened:
+        size = os.fstat(opened.fileno()).st_size
+        return b"%d bytes" % size if size > MOST_BYTES else opened.read()
 
 
 def _versions() -> list[str]:

@@ -8,9 +8,8 @@ composition, and our errors can name the line that a key comes from.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,24 +17,29 @@ from typing import Any
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal.config_repository import IConfigRepository
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Transformer
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from launcher.config import traps
-from launcher.config.origin import Sources, read_nodes
-from launcher.config.project import SearchPath, configuration_files
+from launcher.config.origin import Sources
+from launcher.config.project import SearchPath
 from launcher.config.resolve import copy_tree
 from launcher.config.schema_shape import KeyPath, default_tree, open_paths
 from launcher.errors import ConfigError, Origin
+from runtime.light_dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,16 @@ class _LaterDirectories(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         for directory in self.directories:
             search_path.append(provider="launch", path=f"file://{directory}")
+
+
+class _CheckedFiles(FileConfigSource):
+    """Hydra's files, each checked before Hydra reads it: its own errors name no line, and a bomb would hold it up for hours."""
+
+    sources: Sources
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        self.sources.nodes(Path(self.path, self._normalize_file_name(config_path)))
+        return super().load_config(config_path)
 
 
 def parse_overrides(texts: Sequence[str]) -> list[Override]:
@@ -104,26 +118,28 @@ def compose_files(
     _check_primary(path, sources)
     traps.check_choices(choices, path)
     lines = [str(choice.input_line) for choice in choices]
-    with _hydra(path):
-        try:
-            defaults = GlobalHydra.instance().config_loader().compute_defaults_list("config", lines, RunMode.RUN).defaults
-        except (yaml.YAMLError, HydraException, OmegaConfBaseException) as error:
-            _name_broken_file(path, sources)
-            raise traps.failed_composition(error, choices, path, sources) from error
-        taking_part = [d for d in defaults if not str(d.config_path).startswith("hydra/") and d.config_path != "schema"]
-        for default in taking_part:
-            _add_source(str(default.config_path), str(default.package or ""), path, sources)
+    configs: list[str] = []
+
+    def take_part(config: ResultDefault) -> None:
+        if config.config_path is not None and not config.config_path.startswith("hydra/") and config.config_path != "schema":
+            _add_source(config.config_path, config.package or "", path, sources)
+            configs.append(config.config_path)
+
+    with _hydra(path, sources):
+        _tell_of_configs(take_part)
         try:
             composed = hydra_compose("config", overrides=lines, return_hydra_config=True)
         except (yaml.YAMLError, HydraException, OmegaConfBaseException) as error:
             raise traps.failed_composition(error, choices, path, sources) from error
+        choices_made: dict[str, Any] = composed.hydra.runtime.choices
         chosen = {
-            str(group): option for group, option in composed.hydra.runtime.choices.items() if not str(group).startswith("hydra/")
+            str(group): str(option)
+            for group, option in choices_made.items()
+            if option is not None and not str(group).startswith("hydra/")
         }
         values = _plain(composed)
-    configs = tuple(str(default.config_path) for default in taking_part)
     traps.check_overruled(choices, sources, given=given)
-    return ConfigTree(values, sources, {group: str(option) for group, option in chosen.items() if option is not None}, configs)
+    return ConfigTree(values, sources, chosen, tuple(configs))
 
 
 def _plain(composed: DictConfig) -> dict[str, Any]:
@@ -133,12 +149,14 @@ def _plain(composed: DictConfig) -> dict[str, Any]:
 
 
 @contextmanager
-def _hydra(path: SearchPath) -> Iterator[None]:
-    """Hydra initialised on *path*, with our schema node, and left as it was found."""
+def _hydra(path: SearchPath, sources: Sources) -> Iterator[None]:
+    """Hydra initialised on *path*, with our schema node; its files are read through *sources*."""
     _LaterDirectories.directories = path.directories[1:]
     plugins = Plugins.instance()
     if not any(plugin is _LaterDirectories for plugin in plugins.discover(SearchPathPlugin)):
         plugins.register(_LaterDirectories)
+    _CheckedFiles.sources = sources
+    SourcesRegistry.instance().types["file"] = _CheckedFiles
     if "schema.yaml" not in ConfigStore.instance().repo:  # 1.4 warns where a node is stored twice
         ConfigStore.instance().store(name="schema", node=_schema_node(), provider="launch")
     with warnings.catch_warnings():
@@ -148,6 +166,20 @@ def _hydra(path: SearchPath) -> Iterator[None]:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(path.directories[0]), job_name="launch", version_base="1.3"):
             yield
+
+
+def _tell_of_configs(tell: Callable[[ResultDefault], None]) -> None:
+    """Have *tell* called with each configuration that Hydra, initialised as it is now, is about to merge, in order. To ask for
+    the list of them beforehand takes as long as composing: each file is read and each package found once more."""
+    loader: Any = GlobalHydra.instance().config_loader()
+    load = loader._load_single_config
+
+    def load_and_tell(default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
+        tell(default)
+        loaded: ConfigResult = load(default=default, repo=repo)
+        return loaded
+
+    loader._load_single_config = load_and_tell
 
 
 def _schema_node() -> DictConfig:
@@ -164,14 +196,15 @@ def _check_primary(path: SearchPath, sources: Sources) -> None:
     """A project's own config.yaml shadows ours whole: presets and defaults would vanish without a word."""
     file = path.find("config")
     assert file is not None, "launch ships a config.yaml"
-    node = read_nodes(file, shown=sources.shown(file))
+    node = sources.nodes(file)
     for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
         if key.value == "defaults" and any(item.value == "schema" for item in value.value if isinstance(item, yaml.ScalarNode)):
             return
     raise ConfigError(
         "this `config.yaml` takes the place of launch's own, and has no `schema` in its `defaults`",
         origin=Origin(file=sources.shown(file), line=1),
-        hint="put the project's settings into `project.yaml` (begin it with `# @package _global_`) and delete `config.yaml`",
+        hint="put the project's settings into `project.yaml` (begin it with `# @package _global_`) and delete `config.yaml`; "
+        "where it is your own Hydra program's, `launch init` writes to `launch-conf/` beside it",
     )
 
 
@@ -180,7 +213,7 @@ def _add_source(config: str, package: str, path: SearchPath, sources: Sources) -
     if file is None:
         return  # a node of the ConfigStore; it has no lines
     shown = sources.shown(file)
-    node = read_nodes(file, shown=shown)
+    node = sources.nodes(file)
     where: KeyPath = () if package in ("", "_global_") else tuple(package.split("."))
     if config.startswith("experiment/") and where:
         raise ConfigError(
@@ -190,9 +223,3 @@ def _add_source(config: str, package: str, path: SearchPath, sources: Sources) -
         )
     traps.check_containers(node, where, shown, sources)
     sources.add_file(file, node, package=where, holder=path.holder(file), config=config)
-
-
-def _name_broken_file(path: SearchPath, sources: Sources) -> None:
-    """Hydra's YAML errors do not always name the file: find the first that cannot be read."""
-    for _, file in configuration_files(path):
-        read_nodes(file, shown=sources.shown(file))

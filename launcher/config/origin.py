@@ -7,16 +7,17 @@ read a second time as YAML *nodes*, in the order of composition. Merging values 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from launcher.config.limits import Loader, check_document
+from launcher.config.project import MOST_BYTES
 from launcher.config.schema_shape import KeyPath
 from launcher.errors import ConfigError, Origin
+from runtime.light_dataclasses import dataclass
 
-Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MERGE = "tag:yaml.org,2002:merge"
 _NULL = "tag:yaml.org,2002:null"
 
@@ -41,6 +42,7 @@ class Sources:
         self._known: dict[KeyPath, Source] = {}
         self._written: list[tuple[KeyPath, Source]] = []
         self._display_root = display_root
+        self._nodes: dict[Path, yaml.Node | None] = {}
 
     def copy(self) -> Sources:
         other = Sources(self._display_root)
@@ -75,6 +77,12 @@ class Sources:
             for path, source in self._known.items()
             if not any(isinstance(part, int) for part in path)
         }
+
+    def nodes(self, file: Path) -> yaml.Node | None:
+        """The YAML of *file* as nodes, read once. Raises ConfigError for what is no configuration."""
+        if file not in self._nodes:
+            self._nodes[file] = read_nodes(file, shown=self.shown(file))
+        return self._nodes[file]
 
     def add_file(self, file: Path, node: yaml.Node | None, *, package: KeyPath, holder: Path, config: str) -> None:
         """Put the values of one file over what is known."""
@@ -151,36 +159,63 @@ def _pairs(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
             yield key, value
 
 
+def _character(text: str, mark: yaml.Mark) -> str:
+    lines = text.splitlines()
+    return lines[mark.line][mark.column : mark.column + 1] if mark.line < len(lines) else ""
+
+
 def read_nodes(file: Path, *, shown: str) -> yaml.Node | None:
-    """The YAML of *file* as nodes. A syntax error becomes a ConfigError with its line."""
+    """The YAML of *file* as nodes. What is no YAML, or too much of it, becomes a ConfigError with its line."""
+    text = _read_text(file, shown)
     try:
-        node: yaml.Node | None = yaml.compose(file.read_text(encoding="utf-8"), Loader=Loader)
+        check_document(text, shown=shown)
+        node: yaml.Node | None = yaml.compose(text, Loader=Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
-        raise ConfigError(f"not YAML: {error.problem or error.context}", origin=Origin(file=shown, line=line)) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        is_tab = "tab character" in str(error.problem) or (mark is not None and _character(text, mark) == "\t")
+        problem, hint = ("a tab", "YAML is indented with blanks") if is_tab else (error.problem or error.context, None)
+        raise ConfigError(f"not YAML: {problem}", origin=Origin(file=shown, line=line), hint=hint) from error
+    except yaml.YAMLError as error:
         raise ConfigError(f"not YAML: {error}", origin=Origin(file=shown)) from error
     if node is not None and not isinstance(node, yaml.MappingNode):
         raise ConfigError(
             "a configuration file is a mapping of keys to values", origin=Origin(file=shown, line=node.start_mark.line + 1)
         )
-    _refuse_twins(node, shown)
+    _check_keys(node, shown)
     return node
 
 
-def _refuse_twins(node: yaml.Node | None, shown: str) -> None:
+def _read_text(file: Path, shown: str) -> str:
+    with file.open("rb") as opened:
+        content = opened.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ConfigError(f"a configuration file of more than {MOST_BYTES >> 20} MiB", origin=Origin(file=shown))
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        word = content[error.start : error.end].decode(errors="backslashreplace")
+        raise ConfigError(
+            f"not UTF-8: the byte `{word}`", origin=Origin(file=shown, line=line), hint="save the file as UTF-8"
+        ) from error
+
+
+def _check_keys(node: yaml.Node | None, shown: str) -> None:
+    """Keys are words, each stands once, and `<<` merges mappings."""
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, value in node.value:
-            name = str(key.value)
+            origin, name = Origin(file=shown, line=key.start_mark.line + 1), str(key.value)
+            if not isinstance(key, yaml.ScalarNode):
+                raise ConfigError("a key is a word, no list or mapping", origin=origin)
             if name in seen:
-                raise ConfigError(
-                    f"the key `{name}` stands twice, first in line {seen[name]}",
-                    origin=Origin(file=shown, line=key.start_mark.line + 1),
-                )
+                raise ConfigError(f"the key `{name}` stands twice, first in line {seen[name]}", origin=origin)
+            merged = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            if key.tag == _MERGE and not all(isinstance(one, yaml.MappingNode) for one in merged):
+                raise ConfigError("`<<` merges mappings", origin=origin, hint="as in `<<: *NAME`, where `&NAME` stands at one")
             seen[name] = key.start_mark.line + 1
-            _refuse_twins(value, shown)
+            _check_keys(value, shown)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_twins(item, shown)
+            _check_keys(item, shown)

@@ -9,7 +9,7 @@ mapping of the schema cannot be replaced by a number.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,26 +82,6 @@ def is_known(key: str, values: dict[str, Any]) -> bool:
 def names_beside(path: KeyPath, values: dict[str, Any]) -> list[str]:
     """The keys of the mapping that would hold *path*."""
     return _names(_look_up(path, values)[1])
-
-
-def assignments(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """*tree* as overrides: `{params: {lr: 0.1}}` → `params.lr=0.1`."""
-    lines = []
-    for name, value in tree.items():
-        key = f"{prefix}{name}"
-        lines += assignments(value, f"{key}.") if isinstance(value, dict) else [f"{key}={_to_hydra_text(value)}"]
-    return lines
-
-
-def _to_hydra_text(value: Any) -> str:
-    """*value* in Hydra's grammar."""
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{name}:{_to_hydra_text(item)}" for name, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(_to_hydra_text(item) for item in value) + "]"
-    if isinstance(value, str):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _check_place(path: KeyPath, value: Any, values: dict[str, Any], sources: Sources, override: Override, written: str) -> None:

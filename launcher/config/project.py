@@ -8,19 +8,26 @@ are `launcher/_conf` and `launcher/_experiments`; in the repository they stand b
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from launcher.errors import ConfigError, Origin
+from runtime.light_dataclasses import dataclass
 
 SITE = Path("/etc/launch/conf")
 _PACKAGE = Path(__file__).resolve().parent.parent
 INSTALLED_CONF = "_conf"
 """Where the shipped `conf/` lies in an installed launch, below the package."""
 
+MOST_BYTES = 1 << 20
+"""Of a configuration file."""
+_BEGINNING_BYTES = 64 << 10
+"""In which an experiment's description is looked for: the list of all shall not wait for a file of any size."""
 _MARKS = ("project.yaml", "experiment", "config.yaml")
+BESIDE = "launch-conf"
+"""Where a project has its configuration whose `conf/` is that of its own program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +116,26 @@ def search_path(*, config_dir: Path | None, cwd: Path, environ: Mapping[str, str
 def _upward(start: Path) -> Path | None:
     """The nearest `conf/` at or above *start* that looks like ours: `/etc` and others have a conf/ too."""
     for directory in (start, *start.parents):
-        conf = directory / "conf"
-        if any((conf / mark).exists() for mark in _MARKS):
-            return conf
+        for conf in (directory / BESIDE, directory / "conf"):
+            if any((conf / mark).exists() for mark in _MARKS):
+                return conf
     return None
+
+
+def is_of_another_program(conf: Path) -> bool:
+    """Whether *conf* is a Hydra program's own: it has files at its top that mean nothing here, or a `config.yaml` without our
+    schema (`compose.py` refuses that)."""
+    if (conf / "project.yaml").exists():
+        return False
+    others = [file for file in conf.glob("*.yaml") if file.stem not in ("user", "site")]
+    return any(file.stem != "config" or not re.search(r"^\s*-\s*schema\b", _text(file), re.MULTILINE) for file in others)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def configuration_files(path: SearchPath) -> Iterator[tuple[str, Path]]:
@@ -165,16 +188,21 @@ def init_project(directory: Path) -> list[Path]:
 
 
 def _description(file: Path) -> str:
-    """The `description` of *file*; empty where there is none or the file is not YAML (the launch will say so)."""
+    """The `description` of *file*; empty where there is none at its beginning, or the file is no YAML (the launch says so)."""
     import yaml
 
+    with file.open("rb") as opened:
+        start = opened.read(_BEGINNING_BYTES).decode(errors="replace")
+    depth, key = 0, None  # of the top mapping
     try:
-        document = yaml.compose(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return ""
-    if not isinstance(document, yaml.MappingNode):
-        return ""
-    for key, value in document.value:
-        if key.value == "description" and isinstance(value, yaml.ScalarNode):
-            return str(value.value)
+        for event in yaml.parse(start, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth != 1 or isinstance(event, yaml.CollectionStartEvent):
+                continue
+            text = event.value if isinstance(event, yaml.ScalarEvent) else ""
+            if key == "description":
+                return str(text)
+            key = text if key is None else None
+    except yaml.YAMLError:
+        pass
     return ""

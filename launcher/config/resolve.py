@@ -16,6 +16,7 @@ from omegaconf import Container, OmegaConf, __version__
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from launcher.config import traps
+from launcher.config.limits import is_utf8
 from launcher.config.origin import Sources
 from launcher.config.schema_shape import KeyPath, is_text
 from launcher.errors import ConfigError, Origin
@@ -42,6 +43,8 @@ class _Environment:
             )
         value = self.variables.get(str(name))
         self.used[str(name)] = value
+        if value is not None and not is_utf8(value):
+            raise _EnvironmentProblem(f"the environment variable `{name}` is not UTF-8", "no record could hold its value")
         if value is not None:
             return value
         if default is _NO_DEFAULT:
@@ -93,6 +96,19 @@ def environment_problem(error: BaseException) -> tuple[str, str] | None:
 def is_repeatable(values: Any) -> bool:
     """Whether resolving again gives the same: false where a resolver such as `now:` takes part."""
     return all(name in _REPEATABLE for text in _texts(values) for name in _RESOLVER.findall(text))
+
+
+def refuse_unsayable(values: Any, sources: Sources, path: KeyPath = ()) -> None:
+    """Refuse text that no program can be given (with a NUL in it), or that no record can hold (not UTF-8)."""
+    if isinstance(values, str):
+        why = "holds a NUL, which no program can be given" if "\0" in values else None if is_utf8(values) else "is not UTF-8"
+        if why is not None:
+            raise ConfigError(f"`{traps.dotted(path)}` {why}: {ascii(values)[:80]}", origin=_origin(path, sources))
+    elif isinstance(values, dict | list):
+        for key, value in values.items() if isinstance(values, dict) else enumerate(values):
+            if isinstance(key, str):
+                refuse_unsayable(key, sources, path)
+            refuse_unsayable(value, sources, (*path, key))
 
 
 def keep_text(values: dict[str, Any], sources: Sources) -> None:

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from launcher.config.quantities import seconds
 from launcher.config.schema_values import (
     AtLeastOne,
+    BuildGpu,
     Capability,
     Cuda,
     Duration,
@@ -32,6 +33,7 @@ from launcher.config.schema_values import (
     matching,
     network_word,
     published_port,
+    receiver,
     whole_above_one,
 )
 
@@ -70,10 +72,10 @@ class Image(Section):
     base: str = _key(
         "bootstrap:debian/trixie",
         "Where the image starts: `bootstrap:debian/SUITE` (made here from the Debian archive), `oci:DIR`, "
-        "`docker-archive:FILE`, or a name in a registry.",
+        "`docker-archive:FILE`, or a name in the store or in a registry.",
         "bootstrap:debian/bookworm",
     )
-    python: Python | None = _key(None, "Python that the base must have; null takes the base's own.", "3.11")
+    python: Python | None = _key(None, "Python that the base must have; a base that has it is taken where none is named.", "3.11")
     cuda: Cuda | None = _key(
         None, "Which build of CUDA-dependent wheels: null leaves the index alone, `auto` follows the driver.", "auto"
     )
@@ -86,13 +88,19 @@ class Image(Section):
     apt: list[str] = _key([], "Debian packages.", ["git", "ffmpeg"])
     requirements: str | list[str] = _key(
         [],
-        "Python requirements: a list (PEP 508, `-r FILE` allowed), or the path of a requirements.txt, pyproject.toml, uv.lock "
-        "or pylock.toml.",
+        "Python requirements: a list (PEP 508, `-r FILE` allowed), or the path of a requirements.txt, pyproject.toml, uv.lock, "
+        "poetry.lock, pdm.lock, Pipfile.lock, pylock.toml or environment.yml; behind it `--extra NAME` and `--group NAME`.",
         ["torch>=2.6", "numpy"],
     )
     groups: dict[Plain, Group] = _key({}, "Named additions that join instead of replacing.", {"video": {"apt": ["ffmpeg"]}})
     run: list[str] = _key(
         [], "Shell commands to run while the image is built, after packages and wheels.", ["mkdir -p /opt/models"]
+    )
+    gpu: BuildGpu | None = _key(
+        None,
+        "A GPU for the commands of `run`, of groups and of `code.setup`, leased while each runs: `auto` is one of this machine, "
+        "`9.0` (or `gfx942`) one of that architecture. A layer is made once for each architecture.",
+        "auto",
     )
     env: dict[Variable, str] = _key({}, "Environment stored in the image.", {"OPENCV_LOG_LEVEL": "ERROR"})
     index: Index = _key(Index(), "Where wheels come from.", {"find_links": ["wheels/"]})
@@ -105,8 +113,17 @@ class Code(Section):
     """Your code, frozen at the moment of launch."""
 
     root: str = _key(".", "Directory of the code, relative to the directory that holds `conf/`.", "experiments/digits")
-    include: list[str] = _key(["**"], "Patterns of files to take.", ["*.py", "data/*.json"])
+    include: list[str] = _key(
+        ["**"],
+        "Patterns of files to take. One that begins with a plain name takes also what git ignores.",
+        ["**", "data/input.txt"],
+    )
     exclude: list[str] = _key([], "Patterns of files to leave out.", ["notebooks/**"])
+    setup: list[str] = _key(
+        [],
+        "Shell commands to run in the image where the code is in place, in its directory; again after each change of the code.",
+        ["make -C kernels"],
+    )
 
 
 class Gpu(Section):
@@ -134,10 +151,18 @@ class Mount(Section):
 
 
 class Outputs(Section):
-    """What is kept of `/outputs`."""
+    """What is kept of what the program writes."""
 
-    keep: list[str] = _key(["**"], "Patterns of files to keep and to log as artifacts.", ["*.png", "model/**"])
-    max_size: Size = _key(None, "Most that may be kept.", "2GiB")
+    keep: list[str] = _key(["**"], "Patterns of files of `/outputs` to log as artifacts.", ["*.png", "model/**"])
+    max_size: Size = _key(
+        None, "Most that is logged as artifacts, also by the program; outputs stay in the run's directory.", "2GiB"
+    )
+    workspace: list[str] = _key(
+        ["**"],
+        "Patterns of files that the program wrote in its working directory, to keep in `outputs/workspace`; `[]` keeps none.",
+        ["results/**", "*.pt"],
+    )
+    workspace_max_size: Size = _key(1 << 30, "Most of those that is logged as artifacts, the smallest first.", "10GiB")
 
 
 class Metrics(Section):
@@ -165,6 +190,14 @@ class Tracking(Section):
     system_metrics: Duration = _key(10.0, "Seconds between samples of CPU, memory and GPU; null takes none.", "30s")
 
 
+class Dev(Section):
+    """A container to work in (`launch dev`)."""
+
+    idle: Duration = _key(
+        7200.0, "Time after which it ends when nobody types, reads or computes in it; null never ends it.", "30m"
+    )
+
+
 class Cluster(Section):
     """Where runs are placed."""
 
@@ -179,6 +212,11 @@ class Cluster(Section):
     )
     requeue: bool = _key(
         False, "Whether a preempted job, or one that lost its node, is queued again and its run goes on by itself.", True
+    )
+    setup: list[str] = _key(
+        [],
+        "Lines of bash to run on the job's first node before the run begins there; one that fails ends the job.",
+        ["module load proxy", "cp -ru /archive/cifar-10 /local/data"],
     )
     sbatch: dict[str, Any] = _key({}, "More options of sbatch, without the dashes.", {"exclusive": True})
     jobs: AtLeastOne | None = _key(
@@ -276,7 +314,7 @@ class ExperimentSpec(Section):
     command: str | list[Any] = _key(
         [],
         "The program and its words. A string is split as a shell would, then `${...}` is filled in; no shell runs. Required, "
-        "except with `image.dockerfile`: then ENTRYPOINT and CMD of the image are run.",
+        "except with `image.dockerfile`: then ENTRYPOINT and CMD of the image are run. A notebook (`train.ipynb`) is one, too.",
         "python3 train.py --lr=${params.lr}",
     )
     workdir: InContainer = _key(
@@ -324,7 +362,7 @@ class ExperimentSpec(Section):
         {}, "Directories kept between runs, shared and writable.", {"huggingface": "/cache/hf"}
     )
     secrets: list[Variable] = _key([], "Variables of your environment given to the program and never recorded.", ["HF_TOKEN"])
-    outputs: Outputs = _key(Outputs(), "What is kept of /outputs.", {"keep": ["*.png"]})
+    outputs: Outputs = _key(Outputs(), "What is kept of what the program writes.", {"keep": ["*.png"]})
     metrics: Metrics = _key(Metrics(), "Where metrics are read from.", {"tensorboard": True})
     timeout: Duration = _key(None, "Time after which the program is stopped.", "12h")
     grace: Annotated[float, BeforeValidator(seconds)] = _key(30.0, "Time between SIGTERM and SIGKILL.", "2m")
@@ -337,5 +375,12 @@ class ExperimentSpec(Section):
         [], "Endings that are tried again, too: the program failed, met `memory`, met `timeout`.", ["program"]
     )
     tracking: Tracking | None = _key(Tracking(), "Where the run is recorded.", {"uri": "http://mlflow.lab:5000"})
+    notify: Annotated[str | list[str] | None, AfterValidator(receiver)] = _key(
+        None,
+        "Who is told when the run or the sweep has ended: an http(s) address, which gets a POST of JSON, or the words of a "
+        "command of this machine's. A record leaves it out.",
+        ["notify-send", "training has ended"],
+    )
     cluster: Cluster = _key(Cluster(), "Where the run is placed.", {"kind": "slurm"})
+    dev: Dev = _key(Dev(), "The container that `launch dev` makes.", {"idle": "30m"})
     sweep: Sweep | None = _key(None, "How `launch -m` searches.", {"metric": "val_accuracy"})

@@ -9,13 +9,13 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel
 
 from launcher.config import schema
+from runtime.light_dataclasses import dataclass
 
 Path = tuple[str, ...]
 KeyPath = tuple[str | int, ...]
@@ -33,6 +33,8 @@ class Shape:
     text: bool = False
     """Text is required (or a list of it): the source text counts, not what YAML made of it."""
     scalar: bool = False
+    words: tuple[str, ...] = ()
+    """Those of which one is meant, where it is not any text or number."""
 
 
 @lru_cache(maxsize=1)
@@ -61,6 +63,7 @@ def _annotation(annotation: Any, path: Path) -> Iterator[tuple[Path, Shape]]:
             list=bool(lists),
             text=str in options and not numbers,
             scalar=bool(scalars),
+            words=tuple(word for option in scalars for word in _words(option)),
         ),
     )
     for model in models:
@@ -69,6 +72,10 @@ def _annotation(annotation: Any, path: Path) -> Iterator[tuple[Path, Shape]]:
         yield from _annotation(typing.get_args(item)[0], (*path, "[]"))
     for item in maps:
         yield from _annotation(typing.get_args(item)[1], (*path, "*"))
+
+
+def _words(option: Any) -> tuple[str, ...]:
+    return ("true", "false") if option is bool else typing.get_args(option)
 
 
 def _options(annotation: Any) -> Iterator[Any]:

@@ -73,8 +73,28 @@ def network_word(value: str) -> str:
     return value
 
 
+def _place_in_container(value: str) -> str:
+    if not value.startswith("/") or not value.strip("/."):
+        raise ValueError("not a path in the container: it must begin with `/`")
+    parts = value.split("/")
+    if ".." in parts:
+        raise ValueError("not a plain path in the container: it has `..` in it")
+    first = next(part for part in parts if part not in ("", "."))
+    if first in ("proc", "sys"):
+        raise ValueError(f"not a place of yours: `/{first}` is the kernel's")
+    return value
+
+
 def published_port(value: str) -> str:
     parse_port(value)
+    return value
+
+
+def receiver(value: str | list[str] | None) -> str | list[str] | None:
+    if isinstance(value, str) and not re.match(r"https?://[^/\s]", value):
+        raise ValueError("not an http(s) address; a command is a list of words: `[notify-send, done]`")
+    if isinstance(value, list) and not (value and value[0]):
+        raise ValueError("a command without a word")
     return value
 
 
@@ -85,7 +105,7 @@ Duration = Annotated[float | None, BeforeValidator(seconds)]
 Size = Annotated[int | None, BeforeValidator(size_bytes)]
 Variable = Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_]*", "not a variable's name: letters, digits and `_` only")]
 Plain = Annotated[str, matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "not a plain name: letters, digits, `_`, `-` and `.` only")]
-InContainer = Annotated[str, matching(r"/.+", "not a path in the container: it must begin with `/`")]
+InContainer = Annotated[str, AfterValidator(_place_in_container)]
 OnNode = Annotated[str, matching(r"[/$].+", "not a path on a node: it must begin with `/` or with a `$VARIABLE`")]
 Python = Annotated[str, matching(r"3\.\d+(\.\d+)?", "not a Python version: write `3.11` or `3.13`")]
 Cuda = Annotated[str, matching(r"auto|cpu|\d+\.\d+", "not a CUDA variant: write `auto`, `cpu` or a version like `12.8`")]
@@ -99,6 +119,9 @@ MigProfile = Annotated[
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
 MetricPattern = Annotated[str, AfterValidator(_metric_pattern)]
 MetricName = Annotated[str, matching(r"[\w\-. :/]{1,250}", "not a metric's name: letters, digits and `_-. :/` only")]
+BuildGpu = Annotated[
+    str, matching(r"auto|\d+\.\d+|gfx[0-9a-f]+", "not `auto`, nor a compute capability like `9.0`, nor AMD's name like `gfx942`")
+]
 Capability = Annotated[str, matching(r"\d+\.\d+", "not a compute capability: write one like `8.0`")]
 ServerUri = Annotated[
     str,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import types
 import typing
-from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
+
+from runtime.light_dataclasses import dataclass, field, fields, is_dataclass
 
 T = TypeVar("T")
 
@@ -47,6 +48,7 @@ class Image:
     requirements: str | tuple[str, ...] = ()
     groups: dict[str, Group] = field(default_factory=dict)
     run: tuple[str, ...] = ()
+    gpu: str | None = None
     env: dict[str, str] = field(default_factory=dict)
     index: Index = field(default_factory=Index)
     mirror: str | None = None
@@ -57,6 +59,7 @@ class Code:
     root: str = "."
     include: tuple[str, ...] = ("**",)
     exclude: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class Mount:
 class Outputs:
     keep: tuple[str, ...] = ("**",)
     max_size: int | None = None
+    workspace: tuple[str, ...] = ("**",)
+    workspace_max_size: int | None = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,11 @@ class Tracking:
 
 
 @dataclass(frozen=True, slots=True)
+class Dev:
+    idle: float | None = 7200.0
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     kind: str = "local"
     priority: int = 0
@@ -112,6 +122,7 @@ class Cluster:
     time: float | None = None
     interface: str | None = None
     requeue: bool = False
+    setup: tuple[str, ...] = ()
     sbatch: dict[str, Any] = field(default_factory=dict)
     jobs: int | None = None
     scratch: str | None = None
@@ -199,7 +210,9 @@ class ExperimentSpec:
     retries: int = 0
     retry_on: tuple[str, ...] = ()
     tracking: Tracking | None = field(default_factory=Tracking)
+    notify: str | tuple[str, ...] | None = None
     cluster: Cluster = field(default_factory=Cluster)
+    dev: Dev = field(default_factory=Dev)
     sweep: Sweep | None = None
 
 
@@ -224,6 +237,12 @@ def _plain(value: Any) -> Any:
     if kind in _NAMES or is_dataclass(value):
         return {name: _plain(getattr(value, name)) for name in field_names(kind)}
     return value
+
+
+def to_record(spec: ExperimentSpec) -> dict[str, Any]:
+    """*spec* as what outlives a launch has it. Without `notify`: whom its own configuration tells is nobody else's affair, and no
+    record makes another launch execute a command (docs/decisions/298-…)."""
+    return {name: value for name, value in to_json(spec).items() if name != "notify"}
 
 
 def from_json(cls: type[T], document: dict[str, Any]) -> T:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
 from typing import Any
 
 from launcher.errors import Origin
+from runtime.light_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

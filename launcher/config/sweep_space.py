@@ -8,16 +8,17 @@ Any other search takes both, the command line winning for a key. Which points ar
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from launcher.config import overrides, resolve, traps
 from launcher.config.assembly import Assembly, compose_tree, finish
 from launcher.config.compose import ConfigTree, parse_overrides, parse_sweep_value, split_groups, sweep_values
+from launcher.config.hydra_text import assignments
 from launcher.config.project import Request
 from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension
 from launcher.errors import ConfigError, Origin
+from runtime.light_dataclasses import dataclass
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -222,7 +223,7 @@ def _space_dimension(key: str, value: Any, origin: Origin | None) -> Dimension:
 def _enqueue(point: Mapping[str, Any], dimensions: Sequence[Dimension], parent: Assembly) -> tuple[str, ...]:
     """A point of `sweep.enqueue` as overrides; what it leaves out has the experiment's own value, where the space has that.
     A value outside the space is tried all the same, and the search learns nothing from it."""
-    given = {override.key_or_group: override for override in parse_overrides(overrides.assignments(point))}
+    given = {override.key_or_group: override for override in parse_overrides(assignments(point))}
     texts = []
     for dimension in dimensions:
         override = given.pop(dimension.key, None)

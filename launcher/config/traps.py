@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from launcher.config.limits import check_override
 from launcher.config.origin import Sources
 from launcher.config.project import SearchPath, configuration_files
 from launcher.config.schema_shape import KeyPath, known_keys, shape_at
@@ -27,6 +28,7 @@ _WITH = "`--with {}` adds a requirement to those of the experiment"
 
 def refuse_before_parsing(text: str) -> None:
     """Refuse what Hydra would take or misread: `hydra.*`, `extend_list(…)`, a bare word."""
+    check_override(text)
     origin = Origin(override=text)
     key, equals, value = text.partition("=")
     if re.match(r"[+~]*hydra([./@]|$)", key):
@@ -113,7 +115,10 @@ def _no_such_option(group: str, name: str, path: SearchPath, origin: Origin) -> 
         what = f"no preset `{name}` of `{group}`"
     else:
         what = f"no {group} `{name}`"
-    hint = did_you_mean(name, options, prefix=f"{group}=") or f"there {join_names(options, verb=True)}"
+    there = f"there {join_names(options, verb=True)}"
+    if group == "experiment" and path.project() is None:
+        there += "; neither here nor above is a project's `conf/`, which `launch init` writes"
+    hint = did_you_mean(name, options, prefix=f"{group}=") or there
     return ConfigError(what, origin=origin, hint=hint)
 
 
@@ -167,12 +172,17 @@ def _line_of(word: str, config: str | None, path: SearchPath, sources: Sources) 
 
 
 def check_containers(node: yaml.Node | None, package: KeyPath, shown: str, sources: Sources) -> None:
-    """A key that holds a list in one file and a mapping in another: Hydra fails without naming either."""
+    """A key that holds a list where the schema or another file has a mapping, or the other way round: Hydra fails without naming
+    either."""
     for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
         path = (*package, str(key.value))
         if path == ("defaults",):
             continue
         origin = Origin(file=shown, line=key.start_mark.line + 1)
+        shape = shape_at(path)
+        if isinstance(value, yaml.SequenceNode) and shape and (shape.mapping or shape.open_mapping) and not shape.list:
+            hint = f"name what it holds: `{path[-1]}: {{NAME: VALUE}}`"
+            raise ConfigError(f"`{dotted(path)}` is a list here, and means a mapping", origin=origin, hint=hint)
         earlier = list(sources.below(path))
         holds_list = any(len(known) == len(path) + 1 and isinstance(known[-1], int) for known, _ in earlier)
         holds_mapping = any(len(known) == len(path) + 1 and isinstance(known[-1], str) for known, _ in earlier)
@@ -264,7 +274,8 @@ def near_key(path: KeyPath, siblings: Iterable[str], *, elsewhere: Iterable[str]
     same_end = sorted((key for key in known if key.split(".")[-1] == last and key != dotted(path)), key=len)
     if same_end:
         return same_end[0]
-    return closest(dotted(path), known, cutoff=0.8)
+    above = f"{dotted(parent)}."  # who wrote it knows what it is in, and its siblings have been compared
+    return closest(dotted(path), [key for key in known if not (above.startswith(f"{key}.") or key.startswith(above))], cutoff=0.8)
 
 
 def dotted(path: Iterable[str | int]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from launcher.config.resolve import read_variable
 from launcher.config.schema_shape import KeyPath, shapes
 from launcher.config.spec import ExperimentSpec, from_json
 from launcher.errors import ConfigError, Origin
+from runtime.light_dataclasses import dataclass
 from runtime.suggestions import did_you_mean
 
 _EXPECTED = {
@@ -194,8 +194,8 @@ def _check_requirements(image: dict[str, Any], context: ValidationContext) -> No
     lists += [(("image", "groups", name, "requirements"), group["requirements"]) for name, group in image["groups"].items()]
     for path, requirements in lists:
         for index, text in enumerate(requirements if isinstance(requirements, list) else []):
-            if text.startswith("-") or "/" in text.split("@")[0] or text.endswith((".whl", ".tar.gz", ".zip")):
-                continue  # options of requirements.txt and local files
+            if text.startswith(("-", ".")) or "/" in text.split("@")[0] or text.endswith((".whl", ".tar.gz", ".zip")):
+                continue  # options of requirements.txt, local files and directories
             try:
                 Requirement(text)
             except InvalidRequirement as error:

@@ -12,6 +12,7 @@ Tuples of `light_typing`: all of them together cost less than a millisecond to i
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 
 from runtime.light_typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,12 +50,16 @@ class Created(NamedTuple):
     needs: dict[str, Any] | None = None
     """`cpus`, `memory_bytes`, `gpus`: what it takes of the machine."""
     may_wait: bool = True
+    on_terminal: bool = False
+    """Whether its program has a terminal, and who watches it types there."""
     seed: int | None = None
     spec_digest: str | None = None
     code_digest: str | None = None
     lock_digest: str | None = None
     base_digest: str | None = None
     image_digest: str | None = None
+    plan_digest: str | None = None
+    """Of `plan.json` as it is written: with it everything that the run is made of, its code and its lock too."""
     git_commit: str | None = None
     git_dirty: bool | None = None
     version: int = VERSION
@@ -319,12 +324,15 @@ def encode(entry: Entry) -> bytes:
     return json.dumps(document, separators=(",", ":"), default=str).encode() + b"\n"
 
 
+@lru_cache(64)
 def decode(line: bytes) -> Entry | None:
-    """None for a line that is no event of anybody's: torn, or foreign."""
+    """None for a line that is no event of anybody's: torn, or foreign. Whose run it is reads its journal again and again."""
     try:
         document = json.loads(line)
         name, at = str(document.pop("event")), float(document.pop("at"))
-    except (ValueError, TypeError, KeyError, AttributeError):
+        if not -_TIME_END_S < at < _TIME_END_S:
+            raise ValueError("no time")
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
     token = document.pop("placement", None)
     return Entry(at, _event(name, document), None if token is None else str(token))
@@ -335,11 +343,11 @@ def _event(name: str, fields: dict[str, Any]) -> Event:
     if of is None:
         return Unknown(name, fields)
     values = []
-    for field, types, is_tuple in _checks_of(of):
+    for field, types, of_each in _checks_of(of):
         value = fields.get(field)
         if value is None and field in of._field_defaults:
             value = of._field_defaults[field]
-        elif is_tuple and isinstance(value, list):
+        elif of_each is not None and isinstance(value, list) and all(isinstance(one, of_each) for one in value):
             value = tuple(value)
         elif not isinstance(value, types):
             if of not in _INDISPENSABLE:
@@ -350,16 +358,23 @@ def _event(name: str, fields: dict[str, Any]) -> Event:
     return event
 
 
+_TIME_END_S = 253402300800
+"""The year 10000: times beyond, infinite and undefined ones are nobody's."""
 _INDISPENSABLE = (Created, Started, Finished, Resumed)
 """Of these a field that is not understood is left out, and not the event: without them there is no run, or no end of it."""
 
 _JSON_TYPES: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "bool": bool, "dict": dict, "tuple": ()}
-_checks: dict[type, tuple[tuple[str, Any, bool], ...]] = {}
+_checks: dict[type, tuple[tuple[str, Any, Any], ...]] = {}
 
 
-def _checks_of(of: type[Any]) -> tuple[tuple[str, Any, bool], ...]:
-    """Of each field its name, the types that JSON may have for it, and whether it is a list there."""
+def _checks_of(of: type[Any]) -> tuple[tuple[str, Any, Any], ...]:
+    """Of each field its name, the types that JSON may have for it, and where it is a list there those of its elements."""
     if of not in _checks:
-        words = {field: str(of.__annotations__[field]).partition(" ")[0].partition("[")[0] for field in of._fields}
-        _checks[of] = tuple((field, _JSON_TYPES[word], word == "tuple") for field, word in words.items())
+        _checks[of] = tuple((field, *_types_of(str(of.__annotations__[field]))) for field in of._fields)
     return _checks[of]
+
+
+def _types_of(annotation: str) -> tuple[Any, Any]:
+    """`tuple[float, ...]`, `str | None`, `dict[str, Any]`."""
+    word, _, inner = annotation.partition(" ")[0].partition("[")
+    return _JSON_TYPES[word], _JSON_TYPES[inner.rstrip(",")] if word == "tuple" else None

@@ -58,4 +58,4 @@ class Fence:
 
 def _parts(token: str) -> tuple[str, int]:
     job, _, restarts = token.rpartition(".")
-    return job, int(restarts) if restarts.isdigit() else 0
+    return job, int(restarts) if restarts.isascii() and restarts.isdigit() and len(restarts) < 10 else 0

@@ -6,17 +6,23 @@ next. What a run is after its events is `run_state.py`.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 from launcher.errors import LaunchError
-from launcher.journal.events import Created, Entry, Event, Finished, Resumed, Started, Submitted, decode, encode, name_of
+from launcher.journal.events import Entry, Event, Finished, Resumed, Submitted, decode, encode, name_of
 from launcher.journal.growing_file import GrowingFile
 from launcher.journal.run_state import RunState
+from runtime.errors import error_words
+from runtime.store.failures import NO_ROOM
 
-_DURABLE = (Created, Submitted, Started, Finished, Resumed)
-"""What must survive a power cut: that the run exists, that it touched the machine, how it ended."""
+_DURABLE = (Submitted, Finished, Resumed)
+"""What is on the disk before anybody acts on it: a place in a queue, how a run ended. That it exists and runs is confirmed while
+the program runs (`Journal.confirm_soon`): a busy disk answers after seconds."""
 
 
 class Journal:
@@ -37,8 +43,21 @@ class Journal:
         try:
             append_line(self.path, encode(entry), durable=isinstance(event, _DURABLE))
         except OSError as error:
-            raise LaunchError(f"cannot write event `{name_of(event)}` to the journal `{self.path}`: {error.strerror}") from error
+            what = f"cannot write event `{name_of(event)}` to the journal `{self.path}`"
+            raise LaunchError(f"{what}: {error_words(error)}", hint=NO_ROOM if error.errno == errno.ENOSPC else None) from error
         return entry
+
+    def confirm_soon(self) -> None:
+        """Let what was appended survive a power cut, without waiting for the disk."""
+        Thread(target=self.confirm, daemon=True).start()
+
+    def confirm(self) -> None:
+        with suppress(OSError):  # a disk that fails says so to the next writer
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def read(self) -> RunState:
         return read_state(self.path)
@@ -78,7 +97,7 @@ def append_line(path: Path, line: bytes, *, durable: bool = False) -> None:
         if written != len(line):
             # The disk is full. The newline closes the torn line, so that the next event stands on its own.
             os.write(descriptor, b"\n")
-            raise OSError(28, os.strerror(28))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if durable:
             os.fdatasync(descriptor)
     finally:

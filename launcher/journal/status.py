@@ -54,6 +54,10 @@ class Reason(StrEnum):
 _KILLED = frozenset({Reason.STOPPED, Reason.INTERRUPTED, Reason.PREEMPTED, Reason.PRUNED, Reason.LOST})
 
 
+INTERRUPTED_CODE = 130
+"""The exit code of what was ended by Ctrl-C: 128 + SIGINT, as a shell has it."""
+
+
 class Stage(Enum):
     """How far a run is, for who counts what it holds of the machine."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher.config.spec import Cluster, ExperimentSpec
@@ -17,6 +16,7 @@ from launcher.errors import ConfigError, LaunchError
 from launcher.plan.origins import Where
 from launcher.plan.program.command import starts_torchrun
 from launcher.plan.slurm_program import run_slurm
+from runtime.light_dataclasses import dataclass, replace
 
 RESERVED = {
     **dict.fromkeys(("output", "error", "input", "open-mode"), "a run's output is in its own logs: `launch logs RUN`"),

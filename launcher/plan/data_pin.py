@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from launcher.plan.launch_plan import DataPin, LaunchPlan
@@ -83,7 +84,8 @@ def _list(root: str, below: str, entries: list[tuple[str, str, os.stat_result]])
         if child.is_dir(follow_symlinks=False):
             _list(root, f"{name}/", entries)
         else:
-            entries.append((name, child.path, child.stat(follow_symlinks=False)))
+            with suppress(FileNotFoundError):  # it was removed meanwhile
+                entries.append((name, child.path, child.stat(follow_symlinks=False)))
 
 
 def refuse_missing_inputs(plan: LaunchPlan, *, environ: Mapping[str, str]) -> None:

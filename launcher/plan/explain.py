@@ -7,25 +7,30 @@ The last build is the image that has the experiment's name; what it was made fro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.plan.launch_plan import LaunchPlan
+from launcher.config.spec import ExperimentSpec
+from launcher.plan.code.left_out import LeftOut, include_hint, left_out_words
+from launcher.plan.launch_plan import LaunchPlan, Lock
 from launcher.plan.machine_share import shm_share, this_machine
 from launcher.plan.origins import shown_path
 from launcher.plan.plan_changes import PlanChanges
 from launcher.plan.plan_json import to_document
 from runtime.build.cache_key import needs_parent, plan_key
+from runtime.build.plan import InstallWheel, Step, UnpackDebs
 from runtime.build.step_label import step_label
 from runtime.build.step_states import StepState
 from runtime.build.step_states import explain as explain_steps
 from runtime.errors import StoreError
-from runtime.plurals import counted
+from runtime.light_dataclasses import dataclass
+from runtime.plurals import counted, size_words
 from runtime.store.records import Image
 from runtime.store.store import Store
 
 _MOST_NAMED = 6
+_WORTH_A_WORD = 1 << 20
+_MUCH_CUDA = 500 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Explanation:
     """What the experiment's last build gave."""
     changes: tuple[str, ...] | None
     """Everything that changed since then; None where that isn't known."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What git ignores of the code, and the image does not get."""
 
     @property
     def hits(self) -> int:
@@ -61,6 +68,7 @@ class Explanation:
             "misses": len(self.steps) - self.hits,
             "last_image_digest": None if self.last is None else self.last.digest,
             "changes": None if self.changes is None else list(self.changes),
+            "left_out": [each._asdict() for each in self.left_out],
             "layers": [_layer_document(state, why) for state, why in zip(self.steps, self.reasons, strict=True)],
             "argv": list(plan.argv),
             "plan": to_document(plan),
@@ -96,8 +104,11 @@ class Explanation:
             facts += [("provided", f"by the base: {_name_packages(lock.provided)}")] if lock.provided else []
             facts += [("replaced", f"of the base: {_name_packages(lock.replaced)}")] if lock.replaced else []
         facts.append(("code", f"{counted(len(plan.code.files), 'file')} of {plan.code.root} ({_revision(plan)})"))
+        if self.left_out:
+            words = left_out_words(self.left_out)
+            facts.append(("left out", f"{words}: git ignores it; {include_hint(self.left_out[0].path)}"))
         facts += [
-            (f"data.{name}", f"{pin.source}: {counted(pin.files, 'file')}, {_size(pin.size_bytes)} ({pin.kind})")
+            (f"data.{name}", f"{pin.source}: {counted(pin.files, 'file')}, {size_words(pin.size_bytes)} ({pin.kind})")
             for name, pin in plan.data.items()
         ]
         facts.append(("runs on", _share_words(plan)))
@@ -108,7 +119,8 @@ class Explanation:
             return f"{self.image.digest.short} is there, nothing to build"
         if self.hits == len(self.steps):
             return "every layer is there, only the configuration is new"
-        return f"{len(self.steps) - self.hits} of {counted(len(self.steps), 'layer')} to build"
+        fetched = fetch_words([state.step for state in self.steps if state.layer is None], self.plan.lock, self.plan.spec)
+        return f"{len(self.steps) - self.hits} of {counted(len(self.steps), 'layer')} to build{f'; {fetched}' if fetched else ''}"
 
 
 def _share_words(plan: LaunchPlan) -> str:
@@ -133,14 +145,22 @@ def _base_name(plan: LaunchPlan) -> str:
     return image.base if image.dockerfile is None else shown_path(Path(image.dockerfile))
 
 
-def explain(plan: LaunchPlan, store: Store) -> Explanation:
-    """*plan* beside what *store* has."""
+def explain(plan: LaunchPlan, store: Store, *, left_out: tuple[LeftOut, ...] = ()) -> Explanation:
+    """*plan* beside what *store* has; *left_out* of its code was found by who asks."""
     image = store.find_image(plan_key(plan.build))
     states = tuple(explain_steps(plan.build, store))
     # Images are named after their experiments.
     last = next((each for each in store.images() if plan.spec.name in each.names), None)
     changes = None if last is None else _changes_since(last, plan, store)
-    return Explanation(plan, image, states, _reasons(states, changes, store), last, None if changes is None else changes.all)
+    return Explanation(
+        plan,
+        image,
+        states,
+        _reasons(states, changes, store),
+        last,
+        None if changes is None else changes.all,
+        left_out,
+    )
 
 
 def _changes_since(last: Image, plan: LaunchPlan, store: Store) -> PlanChanges | None:
@@ -194,7 +214,7 @@ def _layer_document(state: StepState, why: tuple[str, ...]) -> dict[str, Any]:
 
 def _layer_line(state: StepState) -> str:
     if state.layers:
-        return f"  hit   {step_label(state.step)}  {_size(sum(layer.size_bytes for layer in state.layers))}"
+        return f"  hit   {step_label(state.step)}  {size_words(sum(layer.size_bytes for layer in state.layers))}"
     return f"  miss  {step_label(state.step)}"
 
 
@@ -205,10 +225,16 @@ def _revision(plan: LaunchPlan) -> str:
     return f"git {git.commit[:10]}{', changed since' if git.dirty else ''}, {plan.code.digest.short}"
 
 
-def _size(size_bytes: int) -> str:
-    value = float(size_bytes)
-    for unit in ("B", "KB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit in ("B", "KB") else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
+def fetch_words(missing: Sequence[Step], lock: Lock | None, spec: ExperimentSpec) -> str:
+    """`3.1 GB to fetch` for the *missing* steps; and how to do with less, where most of it is for a GPU that isn't asked for."""
+    sizes = {wheel.sha256: wheel.size or 0 for wheel in (lock.wheels if lock is not None else ())}
+    wheels = {step.name: sizes.get(step.sha256, 0) for step in missing if isinstance(step, InstallWheel)}
+    debs = sum(package.size for step in missing if isinstance(step, UnpackDebs) for package in step.packages)
+    total = debs + sum(wheels.values())
+    if total < _WORTH_A_WORD:
+        return ""
+    words = f"{size_words(total)} to fetch"
+    cuda = sum(size for name, size in wheels.items() if name.startswith(("nvidia-", "cuda-")) or name in ("torch", "triton"))
+    if cuda >= _MUCH_CUDA and spec.image.cuda is None and not spec.gpus:
+        words += f", {size_words(cuda)} of it torch with CUDA (`image.cuda=cpu` takes the build for CPUs)"
+    return words

@@ -7,13 +7,14 @@ would make "another experiment".)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.cache_key import own_fields
 from runtime.build.plan import CopyFiles, MakeDirectory, RunCommand, Step, UnpackDebs
+from runtime.light_dataclasses import asdict
 from runtime.oci.digest import Digest, digest_json
 
 _FORMAT = 1
@@ -36,7 +37,7 @@ def spec_digest(plan: LaunchPlan) -> Digest:
             "code": plan.code.digest,
             "argv": list(plan.argv),
             "workdir": plan.build.config.workdir,
-            "params": spec.params,
+            "params": _in_json(spec.params),
             "seed": spec.seed,
             "deterministic": spec.deterministic,
             "processes": plan.processes,
@@ -65,8 +66,20 @@ def _own_content(step: Step, stages: Sequence[Digest]) -> Any:
             return ["debs", [[package.name, package.version, package.sha256] for package in step.packages]]
         case RunCommand():
             fields = own_fields(step, stages)
-            more = {name: fields[name] for name in ("cwd", "user", "mounts", "stdin") if name in fields}
+            more = {name: fields[name] for name in ("cwd", "user", "mounts", "stdin", "gpu") if name in fields}
             return ["run", list(step.argv), [list(pair) for pair in step.env], *([more] if more else [])]
         case CopyFiles() | MakeDirectory():
             return _content(step, stages)
     return None
+
+
+def _in_json(value: Any) -> Any:
+    """*value* with words for the numbers that JSON has not."""
+    match value:
+        case dict():
+            return {key: _in_json(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_in_json(each) for each in value]
+        case float() if not math.isfinite(value):
+            return {"float": str(value)}
+    return value

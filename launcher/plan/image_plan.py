@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from launcher.config.spec import ExperimentSpec, Image
 from launcher.errors import ConfigError, Origin
 from launcher.plan.bases.pinned_base import Base
 from launcher.plan.launch_plan import CodeSnapshot, LaunchPlan, Lock, LockedWheel
-from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, InstallWheel, MakeVenv, RunCommand, Step, UnpackDebs
+from launcher.plan.program.workdir import workspace_of
+from launcher.plan.requirements.install_steps import CodeInImage, install_step
+from runtime.build.cache_key import own_fields, stage_digests
+from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, MakeVenv, RunCommand, Step, UnpackDebs
 from runtime.build.sources import BuildSources, DebianSource, WheelSource
+from runtime.light_dataclasses import replace
+from runtime.oci.digest import digest_json
 from runtime.state_dir import StateDir
 
 LEFT_OVERS = (
@@ -48,14 +52,19 @@ def build_plan(
     *,
     workdir: str,
     copy_code: bool = True,
+    gpu: str = "",
     origin: Origin | None = None,
 ) -> BuildPlan:
-    """The steps of the image of *spec*. Not *copy_code*: the base has it already. *origin* is where the requirements stand."""
+    """The steps of the image of *spec*. Not *copy_code*: the base has it already. *gpu*: the architecture of the one that its
+    commands see. *origin* is where the requirements stand."""
     env = image_env(spec.image, base, lock)
-    steps = [*base.steps, *_python_steps(base, lock, spec.image.base, origin)]
-    steps += [_run_step(command, env) for command in _run_commands(spec.image)]
+    target = workspace_of(workdir)
+    in_image = CodeInImage(code, target) if copy_code else None
+    steps = [*base.steps, *_python_steps(base, lock, spec.image.base, in_image, origin)]
+    steps += [_run_step(command, env, gpu=gpu) for command in _run_commands(spec.image)]
     if code.files and copy_code:
-        steps.append(CopyIn(source=code.root, files=code.files, target=workdir, snapshot_digest=code.digest))
+        steps.append(CopyIn(code.root, code.files, target=target, snapshot_digest=code.digest))
+    steps += [_run_step(command, env, cwd=target, gpu=gpu) for command in spec.code.setup]
     config = base.image_config or ImageConfig(architecture=base.architecture)
     return BuildPlan(steps=tuple(steps), config=replace(config, env=env, workdir=workdir), stages=base.stages)
 
@@ -74,7 +83,7 @@ def _has_venv(base: Base, lock: Lock | None) -> bool:
     return base.interpreter is not None and (not base.has_own_python or (lock is not None and bool(lock.wheels)))
 
 
-def _python_steps(base: Base, lock: Lock | None, name: str, origin: Origin | None) -> list[Step]:
+def _python_steps(base: Base, lock: Lock | None, name: str, code: CodeInImage | None, origin: Origin | None) -> list[Step]:
     wheels = lock.wheels if lock is not None else ()
     python = base.interpreter
     if python is None:
@@ -93,34 +102,30 @@ def _python_steps(base: Base, lock: Lock | None, name: str, origin: Origin | Non
         prefix=base.venv,
         base_env=tuple(sorted(base.env.items())),
     )
-    return [venv, *(install_step(wheel, venv, base.digest if wheel.sdist and base.has_own_python else "") for wheel in wheels)]
+    return [venv, *(install_step(wheel, venv, built_on=_built_on(base, wheel), code=code) for wheel in wheels)]
 
 
-def install_step(wheel: LockedWheel, venv: MakeVenv, built_on: str = "") -> InstallWheel:
-    """The step that installs *wheel* into *venv*; *built_on*: see `InstallWheel`."""
-    return InstallWheel(
-        name=wheel.name,
-        version=wheel.version,
-        sha256=wheel.sha256,
-        filename=wheel.filename,
-        interpreter=venv.interpreter,
-        python=".".join(venv.version.split(".")[:2]),
-        prefix=venv.prefix,
-        built_on=built_on,
-    )
+def _built_on(base: Base, wheel: LockedWheel) -> str:
+    """What a build on *base* may use of it. A tree is built for this project alone, so its compiler and libraries count, too."""
+    if wheel.is_git or wheel.directory is not None:
+        stages = stage_digests(BuildPlan(base.steps, ImageConfig(), stages=base.stages))
+        return digest_json([own_fields(step, stages) for step in base.steps])
+    return base.digest if base.has_own_python else ""
 
 
 def _run_commands(image: Image) -> list[str]:
     return [*image.run, *(command for group in image.groups.values() for command in group.run)]
 
 
-def _run_step(command: str, env: Mapping[str, str]) -> RunCommand:
+def _run_step(command: str, env: Mapping[str, str], *, cwd: str = "/", gpu: str = "") -> RunCommand:
     return RunCommand(
         argv=("/bin/sh", "-ec", command),
         env=tuple(sorted({"HOME": "/root", "DEBIAN_FRONTEND": "noninteractive", **env}.items())),
         network=RUN_NETWORK,
+        cwd=cwd,
         label=command if len(command) <= 60 else f"{command[:57]}...",
         drop=LEFT_OVERS,
+        gpu=gpu,
     )
 
 
@@ -158,8 +163,7 @@ def build_mounts(state: StateDir) -> Path:
 
 
 def _debian(plan: LaunchPlan, state: StateDir, environ: Mapping[str, str]) -> DebianSource | None:
-    steps = (step for stage in (plan.build.steps, *plan.build.stages) for step in stage)
-    suite = next((step.suite for step in steps if isinstance(step, UnpackDebs)), None)
+    suite = next((step.suite for step in plan.build.all_steps if isinstance(step, UnpackDebs)), None)
     if suite is None:
         return None
     return debian_source_of(suite, plan.spec.image, state=state, environ=environ)

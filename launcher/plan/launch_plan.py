@@ -6,11 +6,11 @@ and into the record.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.config.spec import ExperimentSpec
 from runtime.build.plan import BuildPlan
+from runtime.light_dataclasses import dataclass, field
 from runtime.oci.digest import Digest
 
 
@@ -40,7 +40,47 @@ class LockedWheel:
     size: int | None = None
     """Bytes, for progress; None where the index doesn't tell."""
     url: str | None = None
-    """Only for a requirement that the person wrote as an address (`name @ https://…`)."""
+    """Only for a requirement that the person wrote as an address (`name @ https://…`). Of a tree of sources, which has its
+    digest as *sha256*: `git+https://…@<commit>`. Of a directory of the code, which the code's own digest pins: `./libs/x`, or
+    `-e ./libs/x` where it is editable."""
+    other_python: str | None = None
+    """Of a source distribution: a Python that has a wheel of this version (`bookworm's 3.11`), for when it doesn't build."""
+
+    @classmethod
+    def of_git(cls, name: str, version: str, url: str, sha256: str) -> LockedWheel:
+        """A commit of a repository; *version* is the commit's own name where the package doesn't state one."""
+        return cls(name, version, sha256, f"{name} {version}", sdist=True, url=url)
+
+    @classmethod
+    def of_code(cls, name: str, url: str) -> LockedWheel:
+        """A directory of the code."""
+        return cls(name, "", "", name, sdist=True, url=url)
+
+    @property
+    def is_git(self) -> bool:
+        return self.url is not None and self.url.startswith("git+")
+
+    @property
+    def is_tree(self) -> bool:
+        """Whether it is built from sources that are no file."""
+        return self.is_git or self.filename == self.name
+
+    @property
+    def is_editable(self) -> bool:
+        return self.url is not None and self.url.startswith("-e ")
+
+    @property
+    def directory(self) -> str | None:
+        """Of a package that is part of the code: where, as in `InstallTree`."""
+        place = (self.url or "").removeprefix("-e ")
+        return place[2:] or "." if place.startswith("./") else None
+
+    @property
+    def requirement(self) -> str:
+        """As a requirements file has it, without hashes."""
+        if self.url is not None and (self.is_editable or self.directory is not None):
+            return self.url
+        return f"{self.name} @ {self.url}" if self.url else f"{self.name}=={self.version}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ slice) may leave less.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from launcher.errors import ConfigError, Origin
 from runtime.errors import Unsupported
+from runtime.light_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

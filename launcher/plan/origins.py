@@ -36,3 +36,11 @@ def where_in(origins: Mapping[str, str]) -> Where:
 def is_set(origins: Mapping[str, str], key: str) -> bool:
     """Whether anybody wrote *key* or a key below it; else all of it are defaults."""
     return any(known == key or known.startswith(f"{key}.") for known in origins)
+
+
+def asks_for_base(where: Where) -> bool:
+    """Whether somebody asked for the `image.base` that counts: it is no default, nor that of a preset of the group `image`."""
+    origin = where("image.base")
+    if origin is None or origin == where("image"):
+        return False
+    return origin.file is None or os.path.basename(os.path.dirname(origin.file)) != "image"

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from launcher.config.spec import ExperimentSpec
-from launcher.errors import ConfigError
+from launcher.config.spec import ExperimentSpec, Image
+from launcher.errors import ConfigError, LaunchError
 from launcher.plan.bases.base_image import base_plan, check_python, expected_python, is_recorded, pin_base
 from launcher.plan.bases.pinned_base import Base, SdistBase
 from launcher.plan.bases.pinning import Pinning
+from launcher.plan.bases.python_choice import is_chosen_image, remembered_choice, unreachable_base, with_managed_python
 from launcher.plan.image_plan import apt_packages, build_secrets, debian_source_of
 from launcher.plan.launch_plan import CodeSnapshot, Lock
 from launcher.plan.origins import Where, shown_path
@@ -37,6 +38,8 @@ class ImagePins(NamedTuple):
     name: str
     """What the base is called."""
     warnings: tuple[str, ...] = ()
+    image: Image | None = None
+    """What was asked for, with the base that was taken; None where that is no `image` of an experiment."""
     code: CodeSnapshot | None = None
     """What a Dockerfile's image took of its context."""
 
@@ -59,18 +62,36 @@ class ImagePinner:
         beside = None
         if has_requirements(spec) and not is_recorded(spec.image, self._pinning, base_lock=base_lock):
             beside = self._resolve_beside()
-        base = self.pin_base(base_lock)
+        pins = self.pin_base(base_lock)
         if beside is not None:
             beside.join()
-        return ImagePins(base, None, spec.image.base, base.warnings)
+        return pins
 
-    def pin_base(self, base_lock: Path | None = None) -> Base:
-        """The base that `image.base` names."""
+    def pin_base(self, base_lock: Path | None = None) -> ImagePins:
+        """The base that `image.base` names, or that has `image.python`."""
         image, where = self._spec.image, self._where
+        if not is_chosen_image(image, where):
+            return self._pin_base_of(image, base_lock)
+        image = remembered_choice(image, self._pinning, base_lock=base_lock)
+        try:
+            return self._pin_base_of(image, base_lock)
+        except LaunchError as error:
+            if not is_chosen_image(image, where):
+                raise
+            refused = error
+        try:
+            pins = self._pin_base_of(with_managed_python(image), base_lock)
+        except LaunchError as error:
+            raise unreachable_base(refused, error, image, where) from error
+        warning = f"`{image.base}` cannot be had ({refused.message}): its Python is uv's, on `{pins.name}`"
+        return pins._replace(warnings=(*pins.warnings, warning))
+
+    def _pin_base_of(self, image: Image, base_lock: Path | None) -> ImagePins:
+        where = self._where
         with add_package_origin(image, where):
             base = pin_base(image, self._pinning, apt=apt_packages(image), origin=where("image.base"), base_lock=base_lock)
-        check_python(image.python, base, name=image.base, origin=where("image.python"))
-        return base
+        check_python(image.python, base, name=image.base, origin=where("image.python") or where("image.requirements"))
+        return ImagePins(base, None, image.base, base.warnings, image)
 
     def pin_dockerfile(self) -> ImagePins:
         """The image of `image.dockerfile` as the base, without a lock. Its Python is asked only if something depends on it; then
@@ -79,7 +100,7 @@ class ImagePinner:
 
         spec, where, pinning = self._spec, self._where, self._pinning
         request = request_of(spec.image)
-        refuse_two_bases(spec, where)
+        refuse_two_bases(where)
         translated = read_dockerfile(request, pinning, origin=where("image.dockerfile"), target_origin=where("image.target"))
         name = shown_path(Path(request.dockerfile))
         base = as_base(
@@ -89,10 +110,11 @@ class ImagePinner:
             apt=apt_packages(spec.image),
             asks_python=has_requirements(spec) or spec.image.python is not None,
             secrets=build_secrets(spec, pinning.environ),
+            mirror=spec.image.mirror,
         )
         check_python(spec.image.python, base, name=name, origin=where("image.python"))
         code = context_snapshot(translated, request, environ=pinning.environ)
-        return ImagePins(base, None, name, base.warnings, code)
+        return ImagePins(base, None, name, base.warnings, code=code)
 
     def _with_lock(self, pins: ImagePins, experiment_file: Path | None) -> ImagePins:
         """*pins* with the lock of the requirements, if there are any."""
@@ -163,7 +185,9 @@ def pin_existing_image(reference: str, *, state: StateDir, as_dockerfile: bool =
 
     store = Store(state.store)
     image = store.image(reference)
-    layers = [layer for layer in image.layers if (store.key_fields(layer.key) or {}).get("kind") != "copy-in"]
+    kinds = [(store.key_fields(layer.key) or {}).get("kind") for layer in image.layers]
+    # What `code.setup` made of the code goes with it.
+    layers = image.layers[: kinds.index("copy-in")] if "copy-in" in kinds else image.layers
     if not layers:
         raise ConfigError(f"image `{reference}` has nothing but code")
     step = step_of_layers(image, layers, store)

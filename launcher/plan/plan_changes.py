@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, fields
 
 from launcher.plan.step_changes import describe, env_changes, stage_name, step_changes, subject
 from runtime.build.debian.debian_base import CONFIGURE
@@ -18,6 +17,7 @@ from runtime.build.plan import (
     CopyIn,
     ImageConfig,
     ImportImage,
+    InstallTree,
     InstallWheel,
     MakeDirectory,
     RunCommand,
@@ -26,6 +26,7 @@ from runtime.build.plan import (
     Step,
     UnpackDebs,
 )
+from runtime.light_dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ def _pair(before: Sequence[Step], now: Sequence[Step]) -> dict[int, int]:
 _IDENTITIES: dict[type, tuple[str, ...]] = {
     UnpackDebs: ("onto_base",),
     InstallWheel: ("name",),
+    InstallTree: ("name",),
     CopyIn: ("target",),
     RunCommand: ("argv", "stdin"),
     CopyFiles: ("target",),

@@ -7,10 +7,9 @@ Reading is on the way of every launch, so nothing asks `typing` what a field is,
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from launcher.config.spec import ExperimentSpec, from_json, to_json
+from launcher.config.spec import ExperimentSpec, from_json, to_json, to_record
 from launcher.plan.launch_plan import CodeSnapshot, DataPin, GitState, LaunchPlan, Lock, LockedWheel
 from runtime.build.plan import (
     BuildPlan,
@@ -22,6 +21,7 @@ from runtime.build.plan import (
     ImageConfig,
     ImportImage,
     InlineFiles,
+    InstallTree,
     InstallWheel,
     MakeDirectory,
     MakeVenv,
@@ -31,6 +31,7 @@ from runtime.build.plan import (
     Step,
     UnpackDebs,
 )
+from runtime.light_dataclasses import replace
 from runtime.oci.digest import Digest
 
 FORMAT = 1
@@ -41,6 +42,7 @@ _STEPS: dict[str, type] = {
     "unpack-debs": UnpackDebs,
     "import-image": ImportImage,
     "install-wheel": InstallWheel,
+    "install-tree": InstallTree,
     "make-venv": MakeVenv,
     "run-command": RunCommand,
     "copy-in": CopyIn,
@@ -55,9 +57,9 @@ _DIGESTS = ("spec_digest", "base_digest", "manifest_digest", "snapshot_digest", 
 
 
 def to_document(plan: LaunchPlan) -> dict[str, Any]:
-    """*plan* as JSON data; `from_document` gives the same plan back."""
+    """*plan* as JSON data; `from_document` gives the same plan back, without `notify`."""
     empty = replace(plan, build=BuildPlan((), plan.build.config))
-    return {"format": FORMAT, **to_json(empty), "build": build_document(plan.build, plan.code)}
+    return {"format": FORMAT, **to_json(empty), "spec": to_record(plan.spec), "build": build_document(plan.build, plan.code)}
 
 
 def from_document(document: dict[str, Any]) -> LaunchPlan:
@@ -68,7 +70,7 @@ def from_document(document: dict[str, Any]) -> LaunchPlan:
     plan: LaunchPlan = _make(
         LaunchPlan,
         fields,
-        spec=from_json(ExperimentSpec, fields["spec"]),
+        spec=replace(from_json(ExperimentSpec, fields["spec"]), notify=None),  # see `to_record`
         build=build_from(fields["build"], code),
         code=code,
         lock=None if lock is None else _make(Lock, lock, wheels=tuple(LockedWheel(**wheel) for wheel in lock["wheels"])),
@@ -100,9 +102,9 @@ def build_from(document: dict[str, Any], code: CodeSnapshot | None = None) -> Bu
 
 
 def _step_document(step: Step, snapshot: SnapshotFiles) -> dict[str, Any]:
-    """*step* as JSON data. A CopyIn of exactly the files *snapshot* refers to them: the list may be long, and the plan has it."""
+    """*step* as JSON data. A step with exactly the files *snapshot* refers to them: the list may be long, and the plan has it."""
     named = {"step": _STEP_NAMES[type(step)]}
-    if isinstance(step, CopyIn) and step.files == snapshot:
+    if isinstance(step, CopyIn | InstallTree) and step.files == snapshot:
         return {**named, **to_json(replace(step, files=())), "files": None}
     document = {**named, **to_json(step)}
     if isinstance(step, CopyFiles):
@@ -119,7 +121,7 @@ def _step(document: dict[str, Any], snapshot: SnapshotFiles) -> Step:
             made["packages"] = tuple(DebPackage(**package) for package in fields["packages"])
         case "run-command":
             made["mounts"] = tuple(_make(RunMount, mount) for mount in fields.get("mounts", ()))
-        case "copy-in" if fields["files"] is None:
+        case "copy-in" | "install-tree" if fields["files"] is None:
             made["files"] = snapshot
         case "copy-files":
             made["source"] = _make(*_kind_of(fields["source"], "from", _SOURCES))

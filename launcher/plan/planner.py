@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 from launcher.config.compiled import ComposedSpec
 from launcher.config.spec import ExperimentSpec, Image
 from launcher.errors import ConfigError
 from launcher.plan.bases.pinning import Pinning
+from launcher.plan.bases.python_choice import with_fitting_base
 from launcher.plan.code.code_snapshot import snapshot
 from launcher.plan.gpus.gpu_request import gpu_share
 from launcher.plan.identity import spec_digest
@@ -26,10 +25,11 @@ from launcher.plan.origins import Where, is_set, where_in
 from launcher.plan.pins import ImagePinner, ImagePins, pin_existing_image
 from launcher.plan.program.command import own_command, program_argv, ranks, starts_torchrun, thread_count, user_advice
 from launcher.plan.refusals import refuse_indeterminism, refuse_missing, refuse_unsupported
-from runtime.build.observer import BuildObserver
+from runtime.build.observer import PlanObserver
 from runtime.build.plan import BuildPlan, ImageConfig
 from runtime.errors import GpuError
 from runtime.gpu.gpu import Gpu
+from runtime.light_dataclasses import replace
 from runtime.oci.digest import digest_json
 from runtime.state_dir import StateDir
 
@@ -39,11 +39,10 @@ def plan(
     *,
     state: StateDir,
     environ: Mapping[str, str],
-    cwd: Path,
     image: str | None = None,
     refresh: bool = False,
     runs_here: bool = True,
-    observer: BuildObserver | None = None,
+    observer: PlanObserver | None = None,
 ) -> LaunchPlan:
     """The plan of *composed*. *image* runs the experiment in an image of the store; *refresh* resolves anew what is recorded.
 
@@ -52,7 +51,8 @@ def plan(
     """
     where = where_in(composed.origins)
     checks = _Checks(where, runs_here=runs_here)
-    spec = checks.place(composed.spec)
+    asked = with_fitting_base(composed.spec, where)
+    spec = checks.place(asked)
     share = checks.share_for(spec)
     refuse_missing(spec, where, environ=environ)
     checks.check_machine(spec)
@@ -61,7 +61,8 @@ def plan(
     has_code = spec.image.dockerfile is not None and not is_set(composed.origins, "code")
     code = None if has_code else _code_of(spec, state, environ, where)
     if image is None:
-        pins = ImagePinner(composed.spec, Pinning(state, environ, refresh, observer), where).pin(composed.experiment_file)
+        pins = ImagePinner(asked, Pinning(state, environ, refresh, observer), where).pin(composed.experiment_file)
+        spec = replace(spec, image=pins.image or spec.image)
     else:
         pins = pin_existing_image(image, state=state, as_dockerfile=spec.image.dockerfile is not None)
         spec = replace(spec, image=replace(Image(base=pins.name, env=spec.image.env), dockerfile=spec.image.dockerfile))
@@ -97,9 +98,10 @@ def with_spec(made: LaunchPlan, spec: ExperimentSpec, *, overrides: tuple[str, .
 
     Costs a millisecond: nothing is resolved, and the code is that of *made* even if it has changed since.
     """
+    where = where_in(made.origins)
+    spec = with_fitting_base(spec, where, chosen=made.spec.image)
     if (spec.image, spec.code, spec.workdir) != (made.spec.image, made.spec.code, made.spec.workdir):
         raise ConfigError("`image`, `code` and `workdir` cannot differ from the plan's: its image is built once")
-    where = where_in(made.origins)
     checks = _Checks(where, runs_here=True)
     spec = checks.place(spec)
     refuse_indeterminism(spec, where)
@@ -256,7 +258,25 @@ def _argv_of(words: tuple[str, ...] | None, spec: ExperimentSpec, config: ImageC
 def _build_of(spec: ExperimentSpec, pins: ImagePins, code: CodeSnapshot, where: Where, *, copy_code: bool) -> BuildPlan:
     config = pins.base.image_config
     workdir = spec.workdir if config is None or where("workdir") is not None else config.workdir
-    return build_plan(spec, pins.base, pins.lock, code, workdir=workdir, copy_code=copy_code, origin=where("image.requirements"))
+    return build_plan(
+        spec,
+        pins.base,
+        pins.lock,
+        code,
+        workdir=workdir,
+        copy_code=copy_code,
+        gpu=_gpu_of(spec, where),
+        origin=where("image.requirements"),
+    )
+
+
+def _gpu_of(spec: ExperimentSpec, where: Where) -> str:
+    """The architecture of the GPU that commands of the image see; "" for none."""
+    if spec.image.gpu is None:
+        return ""
+    from launcher.plan.gpus.build_gpu import build_gpu
+
+    return build_gpu(spec.image.gpu, origin=where("image.gpu"), wishes=spec.gpu)
 
 
 def _code_of(spec: ExperimentSpec, state: StateDir, environ: Mapping[str, str], where: Where) -> CodeSnapshot:

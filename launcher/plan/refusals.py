@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError
-from launcher.plan.origins import Where
+from launcher.plan.origins import Where, asks_for_base
 from launcher.plan.program.cpu_level import read_cpu, refuse_lesser_cpu
 from runtime.network.published import parse as parse_port
 
@@ -49,21 +49,23 @@ def refuse_one_port_for_many(spec: ExperimentSpec) -> None:
         raise ConfigError(f"trials side by side cannot all publish port {fixed[0]}", hint=hint)
 
 
-def refuse_two_bases(spec: ExperimentSpec, where: Where) -> None:
+def refuse_two_bases(where: Where) -> None:
     """`image.dockerfile` is the base. One that a preset of the group `image` names gives way; one that was asked for does not."""
-    origin = where("image.base")
-    if (
-        origin is None
-        or origin == where("image")
-        or (origin.file is not None and os.path.basename(os.path.dirname(origin.file)) == "image")
-    ):
-        return
-    hint = "leave out one of them; the Dockerfile's FROM names its base"
-    raise ConfigError("`image.base` and `image.dockerfile` are two bases", origin=origin, hint=hint)
+    if asks_for_base(where):
+        hint = "leave out one of them; the Dockerfile's FROM names its base"
+        raise ConfigError("`image.base` and `image.dockerfile` are two bases", origin=where("image.base"), hint=hint)
+
+
+def _refuse_missing_command(name: str, where: Where) -> None:
+    from shutil import which  # few launches tell anybody
+
+    if which(name) is None:
+        hint = "`notify=null` tells nobody"
+        raise ConfigError(f"notify: this machine has no command `{name}`", origin=where("notify"), hint=hint)
 
 
 def refuse_missing(spec: ExperimentSpec, where: Where, *, environ: Mapping[str, str]) -> None:
-    """Data, caches and secrets that the container would have to have."""
+    """Data, caches and secrets that the container would have to have, and the command that is told of the end."""
     for name, mount in spec.data.items():
         key = f"data.{name}"
         if not os.path.exists(mount.source):
@@ -72,12 +74,16 @@ def refuse_missing(spec: ExperimentSpec, where: Where, *, environ: Mapping[str, 
                 origin=where(key),
                 hint=f"`{key}=PATH` names it, `{key}=null` leaves it out",
             )
+        if os.path.realpath(mount.source).split("/")[1] in ("proc", "sys"):
+            raise ConfigError(f"{key}: `{mount.source}` is what the kernel shows, and no data", origin=where(key))
         if not os.access(mount.source, os.R_OK | (os.X_OK if os.path.isdir(mount.source) else 0)):
             raise ConfigError(f"{key}: `{mount.source}` cannot be read", origin=where(key))
         if not mount.readonly and not os.access(mount.source, os.W_OK):
             raise ConfigError(
                 f"{key}: `{mount.source}` cannot be written", origin=where(key), hint=f"`{key}.readonly=true` only reads it"
             )
+    if isinstance(spec.notify, tuple) and spec.cluster.kind == "local":
+        _refuse_missing_command(spec.notify[0], where)
     for name in spec.secrets:
         if name not in environ:
             hint = f"`export {name}=…` before the launch, or take it out of `secrets`"

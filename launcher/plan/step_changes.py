@@ -17,6 +17,7 @@ from runtime.build.plan import (
     FetchedFile,
     ImportImage,
     InlineFiles,
+    InstallTree,
     InstallWheel,
     MakeDirectory,
     MakeVenv,
@@ -26,6 +27,8 @@ from runtime.build.plan import (
     Step,
     UnpackDebs,
 )
+from runtime.build.step_label import step_label
+from runtime.light_dataclasses import replace
 
 _MOST_NAMED = 6
 _LONGEST_COMMAND = 100
@@ -40,6 +43,7 @@ Files = Mapping[str, tuple[int, str]]
 _SUBJECTS: dict[type, str] = {
     ImportImage: "base",
     InstallWheel: "requirements",
+    InstallTree: "requirements",
     MakeVenv: "python",
     CopyIn: "code",
     MakeDirectory: "WORKDIR",
@@ -63,8 +67,10 @@ def _command_subject(step: RunCommand) -> str:
         return "dpkg"
     if step.label.startswith("apt-get install "):
         return "image.apt"
-    # `image.run` stops at the first failure (`-e`), which a Dockerfile's shell does not.
-    return "image.run" if step.argv[:2] == ("/bin/sh", "-ec") else "RUN"
+    # Ours stop at the first failure (`-e`), which a Dockerfile's shell does not.
+    if step.argv[:2] != ("/bin/sh", "-ec"):
+        return "RUN"
+    return "image.run" if step.cwd == "/" else "code.setup"
 
 
 def describe(step: Step) -> str:
@@ -78,6 +84,8 @@ def describe(step: Step) -> str:
             )
         case ImportImage():
             return f"{step.reference} ({_short(step.manifest_digest)})"
+        case InstallTree():
+            return step_label(step)
         case InstallWheel():
             return f"{step.name} {step.version}"
         case MakeVenv():
@@ -97,6 +105,8 @@ def step_changes(before: Step, now: Step) -> tuple[str, ...]:
             return _debs(before, now)
         case ImportImage(), ImportImage():
             return _base_image(before, now)
+        case InstallTree(), InstallTree():
+            return _tree(before, now)
         case InstallWheel(), InstallWheel():
             return _wheel(before, now)
         case MakeVenv(), MakeVenv():
@@ -179,6 +189,18 @@ def _wheel(before: InstallWheel, now: InstallWheel) -> tuple[str, ...]:
     return tuple(changes)
 
 
+def _tree(before: InstallTree, now: InstallTree) -> tuple[str, ...]:
+    if before.git != now.git:
+        return (f"requirements: {step_label(before)} → {step_label(now)}",)
+    then, since = _files(before.rows), _files(now.rows)
+    if before.description != now.description:
+        then[".git_archival.txt"], since[".git_archival.txt"] = (0, before.description), (0, now.description)
+    if (before.contents is None) != (now.contents is None):
+        return (f"requirements: {step_label(before)} → {step_label(now)}",)
+    changes = [*_prefix("requirements", [f"{now.name}: {words}" for words in file_changes(then, since)])]
+    return (*changes, *(words for words in _wheel(replace(before, sha256=now.sha256), now)))
+
+
 def _interpreters(before: str, now: str) -> str:
     """`3.13.5 → 3.13.6` from `cpython-3.13.5-<digest>`; the digests where the version is the same."""
     old, new = (name.removeprefix("cpython-").partition("-") for name in (before, now))
@@ -207,6 +229,7 @@ def _run(before: RunCommand, now: RunCommand) -> tuple[str, ...]:
         *_field_change("network", before.network, now.network),
         *_field_change("directory", before.cwd, now.cwd),
         *_field_change("user", before.user, now.user),
+        *_field_change("GPU", before.gpu, now.gpu),
         *_mounts(before.mounts, now.mounts),
     ]
     changes += [f"{what}: {words}" for words in others]

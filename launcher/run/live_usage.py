@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from launcher.journal.run_journal import read_state
@@ -17,6 +16,7 @@ from runtime.cgroup.oom import memory_limit
 from runtime.cgroup.own_cgroups import open_cgroup
 from runtime.kernel.process_identity import is_same_process
 from runtime.kernel.process_table import ProcessFacts, Traffic, io_bytes, tree_below
+from runtime.light_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import errno
 import os
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from runtime.container.logs import RECORD
+from runtime.light_dataclasses import dataclass
 from runtime.state_dir import RunDir
 
 _CHUNK = 1 << 16

@@ -10,7 +10,6 @@ import os
 from contextlib import suppress
 
 from launcher.errors import LaunchError
-from launcher.run import active
 from launcher.tracking.sync import lock_path
 from runtime.file_lock import LockBusy, locked
 from runtime.rootfs.removal import remove_tree
@@ -56,8 +55,10 @@ def remove_run(state: StateDir, run_dir: RunDir) -> None:
             gone = state.runs / f"{_GOING}{run_dir.run_id}"
             run_dir.root.rename(gone)
     except LockBusy as error:
-        raise StillInUse(f"run `{run_dir.run_id}` is still tended to", hint="`launch wait` waits for its end") from error
-    active.unmark(run_dir)
+        hint = "`launch wait` waits for its end, `launch sync` until its record is sent"
+        raise StillInUse(f"run `{run_dir.run_id}` is still tended to, or its record is being sent", hint=hint) from error
+    state.active.remove(run_dir)
+    state.unsent.remove(run_dir)
     remove_tree(gone)
 
 

@@ -14,7 +14,6 @@ from launcher.journal.events import Resumed
 from launcher.journal.run_journal import Journal
 from launcher.journal.status import Reason
 from launcher.plan.launch_plan import LaunchPlan
-from launcher.run import active
 from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.file_lock import LockBusy, locked, open_locked
 from runtime.kernel.process_identity import process_started
@@ -49,7 +48,8 @@ def take_up_again(record: RunRecord, *, command_line: Sequence[str]) -> tuple[Ru
             refuse_to_resume(now)
         lock_fd = _locked(record)
         os.ftruncate(lock_fd, 0)  # it names the supervisor of the life before
-        active.mark(run_dir)
+        run_dir.state.active.add(run_dir)
+        run_dir.state.unsent.remove(run_dir)  # its next end says anew what MLflow lacks
         pid = os.getpid()
         Journal(run_dir.journal).append(Resumed(tuple(command_line), pid, process_started(pid)))
         return run_dir, lock_fd

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import replace
 
 from launcher.errors import ConfigError
 from launcher.run.recover import recover
 from launcher.tracking.record.find_runs import find_run
 from launcher.tracking.record.run_nodes import on_node
 from launcher.tracking.record.run_record import RunRecord, fold
+from runtime.cgroup.freezer import is_frozen
+from runtime.cgroup.own_cgroups import open_cgroup
+from runtime.light_dataclasses import replace
 from runtime.state_dir import StateDir
 
 
@@ -40,8 +42,7 @@ def running_or_waiting(state: StateDir, reference: str) -> RunRecord:
     if record.exit_code is not None:
         raise ConfigError(
             f"run `{record.run_id}` has ended ({record.reason})",
-            hint=f"`launch shell experiment={record.experiment}` opens a shell in what it ran in; `launch logs {record.run_id}` "
-            "shows what it said",
+            hint=f"`launch shell {record.run_id}` opens what it left, `launch logs {record.run_id}` shows what it said",
         )
     if not record.alive and (fold(record.run_dir) or record).exit_code is not None:
         raise ConfigError(f"run `{record.run_id}` has ended: nothing of it was left")
@@ -68,6 +69,12 @@ def living_run(state: StateDir, reference: str, *, node: int = 0) -> RunRecord:
             f"run `{record.run_id}` has not started yet: it is {record.phase}", hint="`launch ps` shows what it waits for"
         )
     return record
+
+
+def refuse_paused(record: RunRecord) -> None:
+    """Who is to run something in it would wait for ever. Raises ConfigError."""
+    if is_frozen(open_cgroup(record.run_dir.cgroup_name)):
+        raise ConfigError(f"run `{record.run_id}` is paused", hint=f"`launch unpause {record.run_id}` lets it go on")
 
 
 def _as_on(record: RunRecord, node: int) -> RunRecord:

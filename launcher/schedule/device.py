@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 
 from launcher.schedule.foreign_use import ForeignUse
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.leases.lease import SLOTS, Holder, Occupancy
+from runtime.light_dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

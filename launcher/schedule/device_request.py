@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from runtime.gpu.leases.lease import SLOTS
 from runtime.gpu.leases.lock_files import UntrustedFields
+from runtime.light_dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, slots=True)

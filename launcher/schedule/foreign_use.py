@@ -8,10 +8,10 @@ and whose memory the driver is still freeing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from runtime.gpu.gpu import Gpu, GpuProcess
 from runtime.gpu.leases.lease import Occupancy
+from runtime.light_dataclasses import dataclass
 
 HIDDEN_BYTES = 500 << 20
 """More in use than this without a visible process is somebody's; an idle GPU with a loaded driver shows less."""
@@ -46,21 +46,13 @@ def find_foreign_use(gpus: Iterable[Gpu], occupied: Mapping[str, Occupancy], fin
     for gpu in gpus:
         if gpu.uuid is None:
             continue
-        for device, processes in _by_device(gpu, gpu.uuid).items():
+        for device, processes in gpu.computing.items():
             there = _foreign_among(processes, occupied.get(device, Occupancy()), find)
             if there:
                 found[device] = ForeignUse(", ".join(one.words for one in there), all(one.leaving for one in there))
         if gpu.uuid not in found and (hidden := _hidden_use(gpu, occupied.get(gpu.uuid, Occupancy()))) is not None:
             found[gpu.uuid] = hidden
     return found
-
-
-def _by_device(gpu: Gpu, uuid: str) -> dict[str, list[GpuProcess]]:
-    computing: dict[str, list[GpuProcess]] = {}
-    for process in gpu.processes:
-        if process.kind != "graphics":
-            computing.setdefault(process.mig or uuid, []).append(process)
-    return computing
 
 
 def _foreign_among(processes: Iterable[GpuProcess], occupancy: Occupancy, find: FindOwner) -> list[ForeignUse]:

@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from launcher.schedule.scheduling import QueueDecision, decide
 from runtime.gpu.leases.lease import GpuLease, Occupancy, Unit, occupancy, placement_lock, take
 from runtime.gpu.leases.lock_files import is_held, lock_path, read_hint, try_lock, write_hint
 from runtime.gpu.topology import Topology
+from runtime.light_dataclasses import dataclass, replace
 
 FindForeignUse = Callable[[Mapping[str, Occupancy]], Mapping[str, ForeignUse]]
 """How devices are leased → who uses which of them outside launch (`foreign_use.py`)."""

@@ -11,12 +11,12 @@ them meanwhile: that delays nobody.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from launcher.schedule.device import Device
 from launcher.schedule.device_request import DeviceRequest, QueuedRun
 from launcher.schedule.placement import choose, groups, is_linked
 from runtime.gpu.topology import Topology
+from runtime.light_dataclasses import dataclass, field
 
 _NEVER = float("-inf")
 

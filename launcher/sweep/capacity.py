@@ -8,7 +8,8 @@ equal ones the one that was served longest ago, where both want the same scarce 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from runtime.light_dataclasses import dataclass
 
 # Shares of a core or a GPU are floats: what is over by a rounding error fits.
 _ROUNDING = 1e-6

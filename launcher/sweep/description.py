@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from launcher.config.spec import ExperimentSpec, Sweep, from_json, to_json
 from launcher.config.sweep_dimension import Dimension
+from runtime.light_dataclasses import asdict, dataclass, replace
 from runtime.whole_file import replace_file
 
 _MAY_CHANGE = (
     *("trials", "parallel", "timeout", "on_failure", "max_failures", "retries", "on_oom", "enqueue"),
     "space",  # the dimensions say it
 )
-_NO_PART_OF_IT = ("sweep", "description", "tags", "tracking", "cluster", "timeout", "grace", "retries", "secrets", "image")
+_NO_PART_OF_IT = (
+    *("sweep", "description", "tags", "tracking", "cluster", "timeout", "grace", "retries", "notify"),
+    *("secrets", "image"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +94,15 @@ def read(path: Path) -> SweepDescription:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """`params.epochs: 20 → 5`, one a line."""
+    """`params.epochs: 20 → 5`, one a line. What stands at its default now, and *before* does not name, an older launch may not
+    have known."""
     as_written = json.loads(json.dumps(now))
+    defaults = dict(_flat(to_json(ExperimentSpec(name=""))))
+    known = {**{key: value for key, value in as_written.items() if defaults.get(key) == value}, **before}
     return [
-        f"{key}: {_display(before.get(key))} → {_display(as_written.get(key))}"
-        for key in sorted(before.keys() | as_written.keys())
-        if before.get(key) != as_written.get(key)
+        f"{key}: {_display(known.get(key))} → {_display(as_written.get(key))}"
+        for key in sorted(known.keys() | as_written.keys())
+        if known.get(key) != as_written.get(key)
     ]
 
 

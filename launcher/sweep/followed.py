@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from launcher.config.spec import Sweep
 from launcher.sweep import description
 from launcher.sweep.search.best import BestPoint, best_of, best_point_of
 from launcher.sweep.search.protocol import End
 from launcher.sweep.search.study import Suggestion
 from launcher.sweep.trial_log import PlaceWords, Total, TrialLogReader, TryEnded, TryStarted, Verdict
+from runtime.light_dataclasses import dataclass
 from runtime.state_dir import RunDir
 
 

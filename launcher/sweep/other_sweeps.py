@@ -1,7 +1,7 @@
 """What else runs under this LAUNCH_HOME, and the file in which sweeps tell each other that they wait for room.
 
-There is no daemon. Whoever starts a trial looks at the runs that have not ended (`active.py`), under one lock for looking and
-starting. A sweep that waits holds a lock on a file in its parent's directory, which says what it needs: killed, it waits no
+There is no daemon. Whoever starts a trial looks at the runs that have not ended (`StateDir.active`), under one lock for looking
+and starting. A sweep that waits holds a lock on a file in its parent's directory, which says what it needs: killed, it waits no
 longer.
 """
 
@@ -12,13 +12,12 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 
 from launcher.journal.status import Stage
-from launcher.run.active import active_runs
 from launcher.sweep.capacity import Load, Need, Rival
 from launcher.sweep.stage import StagedRun
 from runtime.file_lock import is_locked, locked, open_locked
+from runtime.light_dataclasses import asdict
 from runtime.state_dir import RunDir, StateDir
 
 
@@ -41,7 +40,7 @@ class OtherSweeps:
 
     def current_load(self) -> Load:
         """Exact under `admission_lock`, but for runs without a sweep."""
-        living = {run_dir.run_id: run_dir for run_dir in active_runs(self._state) if is_locked(run_dir.supervisor_lock)}
+        living = {run_dir.run_id: run_dir for run_dir in self._state.active.own_runs() if is_locked(run_dir.supervisor_lock)}
         self._known = {run_id: self._known.get(run_id) or StagedRun(run_dir) for run_id, run_dir in living.items()}
         for run in self._known.values():
             run.look()

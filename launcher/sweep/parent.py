@@ -11,19 +11,20 @@ import os
 import shlex
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.errors import ConfigError, LaunchError
 from launcher.journal.events import Created, Finished, Note, Started
-from launcher.journal.run_journal import Journal
-from launcher.journal.status import Reason
-from launcher.run import active
-from launcher.run.start.create_run import announce_pid, begin_run
+from launcher.journal.run_journal import Journal, append_line
+from launcher.journal.status import INTERRUPTED_CODE, Reason
+from launcher.run.notice import keep_receiver
+from launcher.run.sending import close_run
+from launcher.run.start.create_run import begin_run
 from launcher.run.start.supervisor_link import open_supervisor, other_machine
+from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.run.supervisor.tracker_process import TrackerProcess
 from launcher.sweep.run_sweep import SweepEnd
 from launcher.sweep.trial_log import Verdict
@@ -31,8 +32,14 @@ from launcher.tracking.mlflow.description import Description, user_name, write_d
 from launcher.tracking.record.run_record import fold
 from runtime.errors import RuntimeFailure
 from runtime.file_lock import LockBusy, open_locked
+from runtime.kernel.lock_holder import announce_holder
 from runtime.kernel.process_identity import process_started
+from runtime.light_dataclasses import dataclass
 from runtime.state_dir import RunDir, StateDir
+from runtime.store.failures import of_the_disk
+
+_PATIENCE_S = 600.0
+_LOOK_S = 0.5
 
 
 @dataclass(slots=True)
@@ -41,6 +48,8 @@ class SweepParent:
 
     run_dir: RunDir
     journal: Journal
+    inbox: SignalInbox | None = None
+    """Who asks through it for the end of the sweep's process, when the sweep is over, has it."""
     tracker: TrackerProcess | None = None
     """None: the sweep has not begun, or not begun again."""
     is_open: bool = False
@@ -50,10 +59,12 @@ class SweepParent:
     def run_id(self) -> str:
         return self.run_dir.run_id
 
-    def begin(self) -> None:
+    def begin(self, inbox: SignalInbox) -> None:
         """The sweep runs from now on, for the first time or again. Forks the tracker, which keeps the standard streams."""
+        self.inbox = inbox
         self.is_open = True
-        active.mark(self.run_dir)
+        self.run_dir.state.active.add(self.run_dir)
+        self.run_dir.state.unsent.remove(self.run_dir)  # its next end says anew what MLflow lacks
         self.tracker = TrackerProcess(self.run_dir)
         self.journal.append(Started())
 
@@ -63,7 +74,6 @@ class SweepParent:
 
     def close(self, end: SweepEnd, settings: Sweep, *, total: int) -> None:
         """Write the sweep's end into the journal: why, how many, and the best trial with its metric."""
-        self.is_open = False
         finished, pruned = end.count(Verdict.COMPLETE), end.count(Verdict.PRUNED)
         facts: dict[str, Any] = {"trials": total, "trials_finished": finished, "trials_pruned": pruned}
         if len(end.best) == 1:
@@ -76,10 +86,10 @@ class SweepParent:
                 "best_mlflow_run_id": None if record is None else record.mlflow_run_id,
                 "best_overrides": shlex.join(trial.overrides),
             }
-            with self.run_dir.metrics.open("a") as metrics:
-                metrics.write(json.dumps({"step": best.trial, **dict(zip(settings.metrics, best.values, strict=True))}) + "\n")
-        complete = end.reason is Reason.COMPLETED
-        self.journal.append(Finished(str(end.reason), int(not complete), facts=facts))
+            line = json.dumps({"step": best.trial, **dict(zip(settings.metrics, best.values, strict=True))}) + "\n"
+            _when_there_is_room(lambda: append_line(self.run_dir.metrics, line.encode()))
+        codes = {Reason.COMPLETED: 0, Reason.INTERRUPTED: INTERRUPTED_CODE}
+        self._finish(Finished(str(end.reason), codes.get(end.reason, 1), facts=facts))
 
     def fail(self, error: BaseException) -> None:
         """Close it, unless it is or had not begun: the sweep's process cannot go on."""
@@ -87,7 +97,11 @@ class SweepParent:
             return
         exit_code = error.exit_code if isinstance(error, LaunchError) else 125
         hint = error.hint if isinstance(error, LaunchError | RuntimeFailure) else None
-        self.journal.append(Finished(str(Reason.LAUNCHER), exit_code, message=_words(error), hint=hint))
+        self._finish(Finished(str(Reason.LAUNCHER), exit_code, message=_words(error), hint=hint))
+
+    def _finish(self, finished: Finished) -> None:
+        self.is_open = False
+        _when_there_is_room(lambda: self.journal.append(finished))
 
 
 @contextmanager
@@ -96,9 +110,11 @@ def new_parent(
 ) -> Iterator[SweepParent]:
     """The parent run of a new sweep, to `begin` in the body. A body that fails leaves it closed with reason `launcher`."""
     with begin_run(state) as (run_dir, lock_fd):
-        announce_pid(lock_fd)
+        announce_holder(lock_fd)
         journal = Journal(run_dir.journal)
         journal.append(_created(run_dir, spec, name, note, command_line))
+        journal.confirm()
+        keep_receiver(run_dir, spec.notify)
         if spec.tracking is not None:
             write_description(run_dir, _description(run_dir, spec, name, note, command_line))
     with _opened(SweepParent(run_dir, journal, is_open=True), lock_fd) as parent:
@@ -109,7 +125,7 @@ def new_parent(
 def reopened_parent(run_dir: RunDir) -> Iterator[SweepParent]:
     """The parent of a sweep that goes on. Nothing is written until `begin`. Raises ConfigError when it still runs."""
     lock_fd = _lock_of_the_dead(run_dir)
-    announce_pid(lock_fd)
+    announce_holder(lock_fd)
     with _opened(SweepParent(run_dir, Journal(run_dir.journal)), lock_fd) as parent:
         yield parent
 
@@ -144,9 +160,22 @@ def _opened(parent: SweepParent, lock_fd: int) -> Iterator[SweepParent]:
         raise
     finally:
         if parent.tracker is not None:
-            parent.tracker.finish()
-            active.unmark(parent.run_dir)
+            close_run(parent.run_dir, is_told=parent.tracker.finish(parent.inbox))
         os.close(lock_fd)
+
+
+def _when_there_is_room(write: Callable[[], object]) -> None:
+    """On a full disk: who watches says so, and all that is left to do is to write the end of hours of work."""
+    patient_until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            write()
+            return
+        except (OSError, LaunchError) as error:
+            cause = error.__cause__ if isinstance(error, LaunchError) else error
+            if not (isinstance(cause, OSError) and of_the_disk(cause)) or time.monotonic() > patient_until:
+                raise
+        time.sleep(_LOOK_S)
 
 
 def _words(error: BaseException) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from launcher.config.spec import ExperimentSpec, Sweep, to_json
@@ -18,6 +17,7 @@ from launcher.journal.status import Reason, RunStatus
 from launcher.sweep.search.protocol import End
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking.record.run_record import RunRecord
+from runtime.light_dataclasses import dataclass
 
 NOT_ITS_FAULT = frozenset({Reason.LOST, Reason.LAUNCHER, Reason.GPU_LOST})
 CUT_SHORT = frozenset({Reason.STOPPED, Reason.INTERRUPTED})

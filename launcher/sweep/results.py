@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from launcher.config.spec import Sweep
@@ -13,6 +12,7 @@ from launcher.sweep.search.best import BestPoint, best_points
 from launcher.sweep.search.protocol import End, EndState
 from launcher.sweep.trial_log import LoggedTrial, Verdict, read_trials
 from launcher.tracking.record.run_record import RunRecord
+from runtime.light_dataclasses import dataclass
 from runtime.state_dir import RunDir
 
 
@@ -77,6 +77,30 @@ class SweepResults:
             points.setdefault(trial.point, []).append(trial)
         ends = (({each.number: each.end for each in trials}, trials[0]) for trials in points.values())
         return best_points(((first.point_overrides(self.settings), found) for found, first in ends), self.settings.directions)
+
+    def best_ones(self, number: int | None = None) -> list[BestPoint]:
+        """The best trials, of which *number* chooses one. Raises ConfigError where there is none."""
+        best = self.best()
+        if not best:
+            metrics = " and ".join(f"`{name}`" for name in self.settings.metrics)
+            words = f"none has a value of {metrics} yet" if metrics else "the sweep names no metric"
+            hint = f"`launch sweep show {self.sweep_id}` shows its trials" if metrics else "`sweep.metric` names what to optimise"
+            raise ConfigError(f"sweep `{self.sweep_id}` has no best trial: {words}", hint=hint)
+        if number is None:
+            return best
+        chosen = [each for each in best if each.trial == number]
+        if not chosen:
+            hint = f"`launch sweep best {self.sweep_id}` shows them"
+            raise ConfigError(f"trial {number} is not among the best", hint=hint)
+        return chosen
+
+    def best_one(self, number: int | None = None) -> BestPoint:
+        """As `best_ones`; raises ConfigError where there are several, too."""
+        best = self.best_ones(number)
+        if len(best) > 1:
+            hint = "`--trial N` chooses one"
+            raise ConfigError(f"{len(best)} trials are best: no one beats another in every metric", hint=hint)
+        return best[0]
 
     def counts(self) -> dict[str, int]:
         """`complete`, `pruned`, `failed`, `open` → how many."""

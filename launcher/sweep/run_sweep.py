@@ -12,7 +12,6 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from launcher.config.spec import Sweep
 from launcher.journal.status import Reason
@@ -27,6 +26,7 @@ from launcher.sweep.search.study import Study, Suggestion
 from launcher.sweep.trial import EndedTrial, Trial
 from launcher.sweep.trial_log import TrialLog, Verdict
 from launcher.tracking.record.run_record import RunRecord
+from runtime.light_dataclasses import dataclass, field
 from runtime.plurals import counted
 from runtime.state_dir import RunDir, StateDir
 

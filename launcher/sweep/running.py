@@ -11,7 +11,6 @@ import select
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.journal.growing_file import GrowingFile
@@ -22,6 +21,7 @@ from launcher.sweep.stage import StagedRun
 from launcher.sweep.trial import Trial
 from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.kernel.inotify import MODIFY, Inotify
+from runtime.light_dataclasses import dataclass, field
 from runtime.state_dir import RunDir
 
 

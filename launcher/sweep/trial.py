@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.sweep.capacity import Need
 from launcher.sweep.trial_log import Verdict
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest
 
 

@@ -16,7 +16,6 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from launcher.errors import LaunchError
 from launcher.journal.growing_file import GrowingFile
 from launcher.sweep.search.protocol import End, EndState
 from launcher.sweep.search.study import Suggestion
+from runtime.light_dataclasses import dataclass, field
 from runtime.light_typing import NamedTuple
 
 

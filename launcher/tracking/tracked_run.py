@@ -26,7 +26,7 @@ from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.connection import MlflowUnreachable
 from launcher.tracking.mlflow.local_sink import open_sink
 from launcher.tracking.mlflow.sink import Sink
-from launcher.tracking.sync import OpenRun, open_run
+from launcher.tracking.sync import OpenRun, note_failure, open_run, words_of
 from launcher.tracking.tracker_state import TrackerState
 from runtime.state_dir import RunDir, StateDir
 
@@ -47,8 +47,9 @@ _MAY_END_SOON_S = 1.0
 _FIRST_SAMPLE_AFTER_S = 0.3
 """Of such a run, too: a trial of a moment has no use for samples."""
 
-LAST_TRIES_S = 10.0
-"""How long a run that is over may take to reach a server that doesn't answer, before that is left to `launch sync`."""
+LONGEST_END_S = 10.0
+"""How long the sending of a run that is over is waited for, files included; the rest is left to the sender. So long it tries to
+reach the local server, which may be starting; another one is asked once."""
 
 
 class TrackedRun(threading.Thread):
@@ -73,7 +74,10 @@ class TrackedRun(threading.Thread):
         self._samples_from = 0.0
         self._looks_again_at = 0.0
         self._sizes = (-1, -1)
-        self._failure: str | None = None
+        self._error: LaunchError | None = None
+        """Why the last try has failed."""
+        self._is_given_up = False
+        """Whether another one would fail alike."""
         self._open: OpenRun | None = None
         self._sink: Sink | None = None
         self._own: OwnRun | None = None
@@ -151,12 +155,12 @@ class TrackedRun(threading.Thread):
         try:
             self._track()
         except Superseded:
-            self.send(tracker_protocol.DONE)
+            self.send(tracker_protocol.LEFT)
         except BaseException:
-            # Without DONE: the supervisor, which sees the channel end, forks another tracker.
+            # Without a last word: the supervisor, which sees the channel end, forks another tracker.
             self.write_to_log(traceback.format_exc())
         else:
-            self.send(tracker_protocol.DONE)
+            self.send(tracker_protocol.DONE if self.is_complete or self._is_given_up else tracker_protocol.LEFT)
         self.has_finished = True
         self._wake_tracker()
 
@@ -169,7 +173,8 @@ class TrackedRun(threading.Thread):
             try:
                 sink = open_sink(self.run_dir, run.description, watch=self._watch)
             except LaunchError as error:
-                self._follow_untracked(run, tracker_state.load(self.run_dir), {"error": error.message}, failure=error.message)
+                self._error = error
+                self._follow_untracked(run, tracker_state.load(self.run_dir), {"error": error.message})
                 return
             with closing(sink.client):
                 self._begin(run, sink)
@@ -177,9 +182,9 @@ class TrackedRun(threading.Thread):
                 self.is_complete = sink.is_complete()
                 if not self.is_complete:
                     self._complete_record(run)  # what is sent whole has completed it
-                self._write_warnings(run, sink.state, failure="" if self.is_complete else self._failure or "")
+                self._write_warnings(run, sink.state)
 
-    def _follow_untracked(self, run: OpenRun, state: TrackerState, ready: dict[str, object], *, failure: str = "") -> None:
+    def _follow_untracked(self, run: OpenRun, state: TrackerState, ready: dict[str, object]) -> None:
         self._ready.acquire(blocking=False)
         self.send(tracker_protocol.READY + json.dumps(ready).encode())
         self._open = run
@@ -187,7 +192,7 @@ class TrackedRun(threading.Thread):
         self._ending.wait()
         self._follow(run, to_the_end=True)
         self._complete_record(run)
-        self._write_warnings(run, state, failure=failure)
+        self._write_warnings(run, state)
 
     def _begin(self, run: OpenRun, sink: Sink) -> None:
         description, state = sink.description, sink.state
@@ -200,7 +205,7 @@ class TrackedRun(threading.Thread):
         now = time.monotonic()
         self._ready_by = now + (_PATIENCE_S if description.may_use_mlflow else _PATIENCE_WITHOUT_CLIENT_S)
         self._samples_from = now + (_FIRST_SAMPLE_AFTER_S if sink.may_begin_late else 0.0)
-        self._own = OwnRun(description, run.log)
+        self._own = OwnRun(description, run.log, ignored=sink.refused)
         self._sampler = SystemSampler(self.run_dir, description, self.journal)
         self._sink = sink
         self._open = run
@@ -217,12 +222,14 @@ class TrackedRun(threading.Thread):
                 # Before the step: what it sends is then everything.
                 is_ending = True
                 self._follow(run, to_the_end=True)
-                give_up_at = time.monotonic() + (LAST_TRIES_S if self.journal.read().is_over else 0)
+                may_start = isinstance(sink.address, LocalAddress) and self.journal.read().is_over
+                give_up_at = time.monotonic() + (LONGEST_END_S if may_start else 0)
             try:
                 self._step(sink, is_ending=is_ending)
-                self._failure, wait_s = None, 0.0
+                self._note_failure(sink, None)
+                wait_s = 0.0
             except LaunchError as error:
-                self._failure = f"{error.message}; {error.hint}" if error.hint else error.message
+                self._note_failure(sink, error)
                 wait_s = min(_LONGEST_WAIT_S, wait_s * 2 or 0.25)
                 if isinstance(error, MlflowUnreachable) and self._watch is None:
                     self._start_server(sink)
@@ -234,11 +241,12 @@ class TrackedRun(threading.Thread):
             except Exception as error:
                 # A bug of ours: the run goes on, its record stays complete here, and the traceback is in supervisor.log.
                 self.write_to_log(traceback.format_exc())
-                self._failure, wait_s = f"{type(error).__name__}: {error}", _LONGEST_WAIT_S
+                self._note_failure(sink, LaunchError(f"{type(error).__name__}: {error}"))
+                wait_s = _LONGEST_WAIT_S
                 self._send_ready()
                 give_up_at = 0.0
             if is_ending:
-                if self._failure is None or time.monotonic() > give_up_at:
+                if self._error is None or time.monotonic() > give_up_at:
                     return
                 time.sleep(min(wait_s, 1.0))
                 continue
@@ -255,6 +263,15 @@ class TrackedRun(threading.Thread):
             if not is_ending:
                 return  # the first push follows a moment later, when the program most likely runs
         sink.push()
+        sink.push_files()
+
+    def _note_failure(self, sink: Sink, error: LaunchError | None) -> None:
+        """Remember it, and let others see that MLflow lacks something, or does no more (`lack.py`)."""
+        self._error = error
+        with sink.lock, suppress(OSError):
+            if bool(sink.state.failure) != bool(error):
+                note_failure(sink.state, error)
+                tracker_state.save(self.run_dir, sink.state)
 
     def _send_ready(self) -> None:
         """Once: MLflow has created the run, or has said that it won't, or takes too long."""
@@ -264,7 +281,8 @@ class TrackedRun(threading.Thread):
             state = self._sink.state
             known = dict(self._sink.run) or {**self._own.info({}, state.provisional_id), "provisional": True}
             self.send(
-                tracker_protocol.READY + json.dumps({"mlflow": known, "token": state.token, "error": self._failure}).encode()
+                tracker_protocol.READY
+                + json.dumps({"mlflow": known, "token": state.token, "error": words_of(self._error)}).encode()
             )
 
     def _start_server(self, sink: Sink) -> None:
@@ -292,9 +310,11 @@ class TrackedRun(threading.Thread):
             # A full disk: what the program wrote is still in its file, and the next look may find room.
             run.log.note(str(error))
 
-    def _write_warnings(self, run: OpenRun, state: TrackerState, *, failure: str = "") -> None:
-        """Write down what the end of the run should say (`tracker_state.warnings`), and say it in supervisor.log."""
-        state.notes, state.failure = run.log.notes or state.notes, failure
+    def _write_warnings(self, run: OpenRun, state: TrackerState) -> None:
+        """Write down what the end of the run should say (`lack.warnings`), and say it in supervisor.log."""
+        state.notes = run.log.notes or state.notes
+        note_failure(state, self._error)
+        self._is_given_up = state.is_given_up
         try:
             if state.notes or state.failure:
                 tracker_state.save(self.run_dir, state)

@@ -12,13 +12,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from launcher.journal.superseded import Superseded
 from launcher.tracking import tracker_protocol
-from launcher.tracking.tracked_run import LAST_TRIES_S, TrackedRun
+from launcher.tracking.tracked_run import LONGEST_END_S, TrackedRun
+from runtime.light_dataclasses import dataclass, field
 from runtime.state_dir import RunDir
 
 _LOOK_S = 0.1
@@ -38,7 +38,7 @@ class _Entry:
     listeners: list[socket.socket] = field(default_factory=list)
     """The container's, which wait until the run is open, or are served."""
     leaves_at: float = float("inf")
-    """When a run whose supervisor has died is left, whatever its thread still waits for."""
+    """When a run that is over, or whose supervisor has died, is left, whatever its thread still waits for."""
     wants_to_catch_up: bool = False
 
 
@@ -67,6 +67,7 @@ class Tracker:
         entry = _Entry(run, channel, time.monotonic() + pause_s)
         self._entries.append(entry)
         self._register(channel.fileno(), lambda: self._do(entry, self._receive))
+        self._do(entry, self._advance)  # a program's start waits for it
 
     def serve(self) -> bool:
         """Return when no run is left and none can come: whether MLflow knows everything of all."""
@@ -83,7 +84,7 @@ class Tracker:
         try:
             step(entry)
         except Superseded:
-            entry.run.send(tracker_protocol.DONE)
+            entry.run.send(tracker_protocol.LEFT)
             self._remove(entry)
         except Exception:
             # Without DONE: its supervisor forks a tracker of its own.
@@ -94,6 +95,8 @@ class Tracker:
         run, now = entry.run, time.monotonic()
         if run.has_finished or now >= entry.leaves_at:
             self._are_complete &= run.is_complete
+            if not run.has_finished:  # else it has said so itself
+                run.send(tracker_protocol.LEFT)
             self._remove(entry)
         elif run.ident is None:
             if now >= entry.begins_at or run.is_ending:
@@ -149,12 +152,12 @@ class Tracker:
         for listener in entry.listeners:
             self._close(listener)
         entry.listeners.clear()
+        entry.leaves_at = time.monotonic() + LONGEST_END_S
         entry.run.finish()
 
     def _replace_supervisor(self, entry: _Entry) -> None:
         if entry.run.journal.read().is_over:
             return
-        entry.leaves_at = time.monotonic() + LAST_TRIES_S
         if self._call_supervisor is not None:
             self._call_supervisor(entry.run.run_dir)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field, fields
 from typing import Any
 
 from launcher.journal.status import RunStatus
+from runtime.light_dataclasses import dataclass, field, fields
 from runtime.state_dir import RunDir
 from runtime.whole_file import replace_file
 
@@ -40,11 +40,19 @@ class TrackerState:
     """The end (ms) of the run whose artifacts are all sent; another one after a resume."""
     children: dict[str, bool] = field(default_factory=dict)
     """Runs that the program made through the gateway → whether they have ended."""
+    is_taken: bool = False
+    """Whether the program has taken the run up, or asked for one and got it: who asks for another gets a child."""
     models: list[str] = field(default_factory=list)
+    uploaded: dict[str, int] = field(default_factory=dict)
+    """Artifacts that the program has logged, its models' too → bytes; kept where `outputs.max_size` bounds them."""
     refused: list[str] = field(default_factory=list)
-    """What MLflow refused for good, in its words; the first ones."""
+    """What MLflow refused for good, in its words, and what of the program's words the launcher did not take; the first ones."""
     failure: str = ""
-    """Why MLflow has not got everything, when the tracker gave up; empty again once it has."""
+    """Why MLflow has not got everything, when it was tried last; empty again once it has."""
+    is_given_up: bool = False
+    """Whether nobody tries any more without being asked to: MLflow would say the same again."""
+    needs_credentials: bool = False
+    """Whether only somebody with other credentials can send it."""
     notes: list[str] = field(default_factory=list)
     """What else whoever launched the run should know."""
 
@@ -57,13 +65,6 @@ def new_run_id() -> str:
 def new_token() -> str:
     """What the program of a run shows its gateway."""
     return os.urandom(24).hex()
-
-
-def warnings(run_dir: RunDir) -> list[str]:
-    """What the end of a run should say about its record."""
-    state = load(run_dir)
-    unsent = [f"MLflow has not got all of it: {state.failure} (`launch sync {run_dir.run_id}` tries again)"]
-    return [*state.notes, *state.refused, *(unsent if state.failure else [])]
 
 
 def is_complete(state: TrackerState, status: RunStatus, end_ms: int | None) -> bool:

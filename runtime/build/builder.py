@@ -8,14 +8,14 @@ go through the steps (`step_runner.py`). `explain` in `step_states.py` tells bef
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from runtime.build.cache_key import plan_key
 from runtime.build.observer import BuildObserver, NullObserver
 from runtime.build.plan import BuildPlan, ImportImage, Step
 from runtime.build.sources import BuildSources
 from runtime.build.step_states import BuiltStep
+from runtime.light_dataclasses import dataclass
 from runtime.store.in_use import HeldImage
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
@@ -36,9 +36,17 @@ class BuildResult:
 
 
 def build(
-    plan: BuildPlan, store: Store, *, sources: BuildSources | None = None, observer: BuildObserver | None = None
+    plan: BuildPlan,
+    store: Store,
+    *,
+    sources: BuildSources | None = None,
+    observer: BuildObserver | None = None,
+    before_steps: Callable[[], None] = lambda: None,
 ) -> BuildResult:
-    """The image of *plan*. Raises BuildError, BadContent, NetworkError or StoreError; what was finished until then is kept."""
+    """The image of *plan*. *before_steps* is called where it isn't there yet, or shall be made again.
+
+    Raises BuildError, BadContent, NetworkError or StoreError; what was finished until then is kept.
+    """
     started = time.monotonic()
     run_again = sources is not None and sources.run_again
     key = plan_key(plan)
@@ -48,6 +56,7 @@ def build(
         return BuildResult(image, _all_cached(plan.steps, image.layers), time.monotonic() - started, held)
     from runtime.build.step_runner import run_steps
 
+    before_steps()
     image, steps, held = run_steps(plan, store, sources=sources or BuildSources(), observer=observer or NullObserver(), key=key)
     return BuildResult(image, steps, time.monotonic() - started, held)
 

@@ -23,6 +23,7 @@ from runtime.build.plan import (
     ImageConfig,
     ImportImage,
     InlineFiles,
+    InstallTree,
     InstallWheel,
     MakeDirectory,
     MakeVenv,
@@ -39,7 +40,8 @@ from runtime.store.records import Layer
 # Raise a number when the code that makes such layers changes their content: old layers are then not found again.
 UNPACK_DEBS_VERSION = 1
 IMPORT_VERSION = 2
-WHEEL_VERSION = 1
+WHEEL_VERSION = 2
+TREE_VERSION = 2
 VENV_VERSION = 1
 RUN_VERSION = 4
 COPY_VERSION = 1
@@ -113,18 +115,7 @@ def own_fields(step: Step, stages: Stages = ()) -> dict[str, Any]:
         case ImportImage():
             return {"kind": "import-image", "version": IMPORT_VERSION, "manifest": step.manifest_digest}
         case InstallWheel():
-            wheel = {
-                "kind": "install-wheel",
-                "version": WHEEL_VERSION,
-                "name": step.name,
-                "wheel_version": step.version,
-                "filename": step.filename,
-                "sha256": step.sha256,
-                "interpreter": step.interpreter,
-                "python": step.python,
-                "prefix": step.prefix,
-            }
-            return wheel | ({"built_on": step.built_on} if step.built_on else {})
+            return _wheel_fields(step)
         case MakeVenv():
             fields = {
                 "kind": "make-venv",
@@ -150,9 +141,21 @@ def own_fields(step: Step, stages: Stages = ()) -> dict[str, Any]:
                 "mode": step.mode,
                 "unpack": step.unpack,
                 "link": step.link,
+                **({"needs_directory": True} if step.needs_directory else {}),
             }
         case MakeDirectory():
             return {"kind": "make-directory", "version": DIRECTORY_VERSION, "path": step.path, "owner": step.owner}
+
+
+def _wheel_fields(step: InstallWheel) -> dict[str, Any]:
+    place = {"interpreter": step.interpreter, "python": step.python, "prefix": step.prefix}
+    more = {"built_on": step.built_on} if step.built_on else {}
+    if isinstance(step, InstallTree):
+        below = step.git.partition("#subdirectory=")[2]
+        tree = {"name": step.name, "tree": step.sha256, "subdirectory": below, "target": step.target}
+        return {"kind": "install-tree", "version": TREE_VERSION, **tree, **place, **more}
+    wheel = {"name": step.name, "wheel_version": step.version, "filename": step.filename, "sha256": step.sha256}
+    return {"kind": "install-wheel", "version": WHEEL_VERSION, **wheel, **place, **more}
 
 
 def _command_fields(step: RunCommand, stages: Stages) -> dict[str, Any]:
@@ -169,6 +172,7 @@ def _command_fields(step: RunCommand, stages: Stages) -> dict[str, Any]:
         "user": step.user,
         "mounts": [_mount_fields(mount, stages) for mount in step.mounts],
         "stdin": step.stdin,
+        "gpu": step.gpu,
     }
     return fields | {name: value for name, value in more.items() if value}
 

@@ -26,6 +26,7 @@ from runtime.build.plan import (
     UnpackDebs,
 )
 from runtime.build.sources import BuildSources
+from runtime.build.step_label import step_label
 from runtime.build.step_states import BuiltStep, find_layers
 from runtime.errors import BuildError
 from runtime.oci.digest import Digest
@@ -55,7 +56,8 @@ class StepMaker:
         found = None if again else find_layers(step, key, self._store)
         if found is None:
             started = time.monotonic()
-            with self._store.lock([key]):
+            words = f"another build makes `{step_label(step)}`: waiting for it"
+            with self._store.lock([key], when_taken=lambda: self._observer.message(words)):
                 # Whoever held the lock before us has built it.
                 found = None if again else find_layers(step, key, self._store)
                 if found is None:

@@ -30,6 +30,13 @@ class BuildObserver(Protocol):
         """A line that the command of *step* printed; the end of it is in the error when the command fails."""
 
 
+class PlanObserver(BuildObserver, Protocol):
+    """Hears of the work before a build, too."""
+
+    def working(self, label: str | None) -> None:
+        """What is going on that is no step, and may take a while; None: it is over."""
+
+
 class NullObserver:
     """Says nothing."""
 

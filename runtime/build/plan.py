@@ -6,13 +6,17 @@ and, where `needs_parent` is true, of the layers below (see `cache_key.py`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from runtime.oci.digest import Digest
+from runtime.light_dataclasses import dataclass, field
+from runtime.oci.digest import Digest, digest_json
 
 LAYER_MTIME_S = 315_619_200
 """Every file of every layer has this mtime: 1980-01-02T00:00:00Z (a zip cannot say less)."""
+
+LINK_MODE = 0o120777
+DIRECTORY_MODE = 0o040755
+"""What a symbolic link and a directory have as their mode in a list of files."""
 
 WORKDIR = "/workspace"
 VENV = "/opt/venv"
@@ -66,6 +70,50 @@ class InstallWheel:
     prefix: str = VENV
     built_on: str = ""
     """A source distribution on a base that others made: which base, since its build may use what that has installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstallTree(InstallWheel):
+    """A package that is built from a tree of sources: a commit of a git repository, or a directory of the code. `sha256` is the
+    digest of what the build sees of it."""
+
+    git: str = ""
+    """`git+https://host/path@<commit>#subdirectory=dir`, without user and password; else it is a directory of the code."""
+    source: str = ""
+    """As in `CopyIn`."""
+    files: tuple[tuple[str, int, str], ...] = ()
+    """As in `CopyIn`: all of the code."""
+    directory: str = "."
+    """Which part of *files* is the package."""
+    contents: tuple[str, ...] | None = None
+    """Paths below *directory* that the build can read (editable). None: it can read all."""
+    description: str = ""
+    """Text of `.git_archival.txt`, for a package that reads its version from git."""
+    target: str = ""
+    """Editable: where *directory* is in the image, since that is what Python imports. "": the wheel holds everything."""
+
+    @property
+    def content_digest(self) -> Digest:
+        """What `sha256` must be for a directory of the code."""
+        return digest_json({"files": [list(row) for row in self.rows], "description": self.description})
+
+    @property
+    def rows(self) -> list[tuple[str, int, str]]:
+        """What a build sees of a directory of the code: (path below it, mode, sha256). Of what it can't read it sees modules by
+        name (sha256 is ""), and of other files the directory that they are in: packages are found by these."""
+        prefix = "" if self.directory == "." else f"{self.directory}/"
+        below = [(path[len(prefix) :], mode, sha256) for path, mode, sha256 in self.files if path.startswith(prefix)]
+        if self.contents is None:
+            return below
+        read = frozenset(self.contents)
+        files = [
+            (path, mode if path in read else 0o644, sha256 if path in read else "")
+            for path, mode, sha256 in below
+            if path in read or path.endswith(".py")
+        ]
+        known = {path.rpartition("/")[0] for path, _, _ in files}
+        folders = {path.rpartition("/")[0] for path, _, _ in below} - known - {""}
+        return sorted([*files, *((folder, DIRECTORY_MODE, "") for folder in folders)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +183,8 @@ class RunCommand:
     """What people see: `dpkg --configure -a`, `apt-get install git`."""
     drop: tuple[str, ...] = ()
     """Globs of paths (relative, as `var/log/**`) that are left out of the layer since they differ from run to run."""
+    gpu: str = ""
+    """The architecture of the one GPU that it sees (`Gpu.capability`: `9.0`, `gfx942`); "" for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +256,8 @@ class CopyFiles:
     link: bool = False
     """--link: the target is taken as it is written, whatever the layers below have there."""
     label: str = ""
+    needs_directory: bool = False
+    """Several files, and no `/` at the end of the target: it has to be a directory already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +270,7 @@ class MakeDirectory:
     label: str = ""
 
 
-Step = UnpackDebs | ImportImage | InstallWheel | MakeVenv | RunCommand | CopyIn | CopyFiles | MakeDirectory
+Step = UnpackDebs | ImportImage | InstallWheel | InstallTree | MakeVenv | RunCommand | CopyIn | CopyFiles | MakeDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +304,16 @@ class BuildPlan:
     stages: tuple[tuple[Step, ...], ...] = ()
     """Other stages whose files steps refer to by number; each refers to earlier ones only."""
 
+    @property
+    def all_steps(self) -> list[Step]:
+        """The stages' in their order, and then its own."""
+        return [step for stage in (*self.stages, self.steps) for step in stage]
+
+
+def minor_of(version: str) -> str:
+    """`3.13` of `3.13.5`."""
+    return ".".join(version.split(".")[:2])
+
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
@@ -263,8 +325,7 @@ class Interpreter:
 
     @property
     def minor(self) -> str:
-        """`3.13` of `3.13.5`."""
-        return ".".join(self.version.split(".")[:2])
+        return minor_of(self.version)
 
     @property
     def build_id(self) -> str:

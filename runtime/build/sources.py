@@ -7,8 +7,9 @@ that has neither the configuration nor the planner.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from runtime.light_dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,12 @@ class WheelSource:
     """Network of the container in which an sdist is built: none | host | bridge."""
     glibc: tuple[int, int] | None = None
     """The base's, to warn of a wheel whose tag hides that it needs a newer one; None = not known, or not glibc."""
+    git_addresses: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Repository → its address with the user and password that a person wrote."""
     build_constraints: tuple[str, ...] = ()
     """`torch==2.5.1+cu124`: what source distributions are built against is what the base has."""
+    other_pythons: Mapping[str, str] = field(default_factory=dict)
+    """File name of a source distribution → a Python that has a wheel of it, as words for who has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from runtime.build.plan import (
     FetchedFile,
     ImportImage,
     InlineFiles,
+    InstallTree,
     InstallWheel,
     MakeDirectory,
     MakeVenv,
@@ -45,6 +46,12 @@ def history_label(step: Step) -> str:
             # Where there is a tag, the digest that it was pinned to is too long for a line.
             name = step.reference.partition("@")[0]
             return f"import {name if ':' in name.rpartition('/')[2] else step.reference}"
+        case InstallTree(git=""):
+            place = "the code" if step.directory == "." else step.directory
+            return f"{step.name} from {place}{' (editable)' if step.target else ''}"
+        case InstallTree():
+            commit = step.git.partition("#")[0].rpartition("@")[2][:12]
+            return f"{step.name} {step.version}" + (f" ({commit})" if step.version != commit else "")
         case InstallWheel():
             return f"{step.name} {step.version}"
         case MakeVenv():

@@ -176,7 +176,8 @@ class _Run:
         started = time.monotonic()
         venv = next(layer for step, layer in self.built if isinstance(step, MakeVenv))
         base = [layer for step, layer in self.built if not isinstance(step, MakeVenv)]
-        with self._store.lock(step_key(step, None) for step in steps):
+        keys, words = [step_key(step, None) for step in steps], "another build installs some of the wheels: waiting for it"
+        with self._store.lock(keys, when_taken=lambda: self._observer.message(words)):
             missing = self._missing_wheels()
             if not missing:
                 return 0.0

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from runtime.build.cache_key import chain, needs_parent, stage_digests, step_key
 from runtime.build.plan import BuildPlan, CopyFiles, ImportImage, Step
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest
 from runtime.store.records import Layer
 from runtime.store.store import Store

@@ -143,14 +143,17 @@ def _with_descendants(directory: Path) -> list[Path]:
 
 
 def _remove_tree(directory: Path) -> bool:
-    """Remove *directory* and the cgroups below it. False: processes are left in it, dying or alive."""
-    for below in _with_descendants(directory):
-        try:
-            below.rmdir()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                raise
-            return False
+    """Remove *directory* and the cgroups below it, which hardly any has. False: processes are left in it, dying or alive."""
+    return _remove_empty(directory) or all(_remove_empty(below) for below in _with_descendants(directory))
+
+
+def _remove_empty(directory: Path) -> bool:
+    try:
+        directory.rmdir()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
     return True

@@ -54,8 +54,7 @@ def make_cgroup(name: str, limits: Limits) -> Cgroup:
     """`new_cgroup` without the undo, for who removes it by name later. Nothing is left behind when it fails."""
     own = own_hierarchies()
     resources = resources_of(limits)
-    wanted = V1_CONTROLLERS if own.unified is not None else (*V1_CONTROLLERS, FREEZER)
-    controllers, refused = _make_legacy(own.legacy, name, wanted)
+    controllers, refused = _make_legacy(own.legacy, name, _legacy_controllers(own))
     reasons: dict[str, str] = {controller: _reason(error) for controller, error in refused.items()}
     failed = apply_settings(v1_settings(resources), controllers) if own.legacy else {}
     unified: Path | None = None
@@ -74,6 +73,10 @@ def make_cgroup(name: str, limits: Limits) -> Cgroup:
             missing = [s for s in v2_settings(resources) if s.controller not in over_v2]
             failed |= dict.fromkeys((s.controller for s in missing), None)
     return Cgroup(name, controllers, unified, _warnings(limits, failed, reasons))
+
+
+def _legacy_controllers(own: Hierarchies) -> Sequence[str]:
+    return V1_CONTROLLERS if own.unified is not None else (*V1_CONTROLLERS, FREEZER)
 
 
 def _make_legacy(own: dict[str, Path], name: str, controllers: Sequence[str]) -> tuple[dict[str, Path], dict[str, OSError]]:
@@ -154,7 +157,7 @@ def open_cgroup(name: str) -> Cgroup:
     """
     own = own_hierarchies()
     controllers: dict[str, Path] = {}
-    for controller in (*V1_CONTROLLERS, FREEZER):
+    for controller in _legacy_controllers(own):
         if controller in own.legacy and (found := _find(name, own.legacy[controller], own.legacy_mounts[controller])):
             controllers[controller] = found
     unified = None

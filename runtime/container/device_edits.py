@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from runtime.container.spec import ContainerSpec
 from runtime.gpu.edits import Edits
 from runtime.gpu.nvidia.proc_driver import PLACE, covered_files, is_nvidia, kept_directories
 from runtime.gpu.roots import Roots
+from runtime.light_dataclasses import replace
 from runtime.rootfs.mount_spec import ProcCover
 
 

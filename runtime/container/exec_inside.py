@@ -11,12 +11,13 @@ import select
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.container.handshake import connect_socket, failure, receive, send
 from runtime.container.spec import ProcessExit
 from runtime.errors import ContainerError
+from runtime.light_dataclasses import dataclass, field
+from runtime.light_typing import Any
 
 _ANSWER_WITHIN_S = 10.0
 _LARGEST_REQUEST = 1 << 17
@@ -34,6 +35,10 @@ class ExecRequest:
     user: str | None = None
     terminal: tuple[int, int] | None = None
     """Rows and columns; None = three pipes."""
+    is_kept: bool = False
+    """Whether it gets no hang-up when its caller goes."""
+    serves_files: bool = False
+    """SFTP on stdin and stdout in the place of *argv*; in a container to work in only."""
 
 
 @dataclass(slots=True)
@@ -90,14 +95,7 @@ def exec_inside(init_socket: Path, request: ExecRequest) -> SideProgram:
     Raises ContainerError: it has ended, does not answer, has no terminal or no such user.
     """
     with ExitStack() as on_failure:
-        try:
-            connection = connect_socket(init_socket)
-        except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise ContainerError("the container has ended") from error
-        except PermissionError as error:
-            raise ContainerError(
-                f"the container is another user's: `{init_socket}` can't be reached", hint="only its owner and root may enter it"
-            ) from error
+        connection = _connect(init_socket)
         on_failure.callback(connection.close)
         ours, theirs = ((-1, -1, -1), ()) if request.terminal else _pipes(on_failure)
         try:
@@ -112,9 +110,53 @@ def exec_inside(init_socket: Path, request: ExecRequest) -> SideProgram:
     return SideProgram(connection, stdin, stdout, None if stderr < 0 else stderr)
 
 
-def _ask(connection: socket.socket, request: ExecRequest, fds: tuple[int, ...]) -> None:
+def connect_inside(init_socket: Path, address: str | tuple[str, int]) -> socket.socket:
+    """A socket connected from inside the container, with the rights of its program: to a socket file there, or to a number (IPv4,
+    IPv6) and a port. Raises ContainerError where nobody listens, or the container has ended."""
+    with _connect(init_socket) as connection:
+        _ask(connection, ExecRequest(()), (), connect=address)
+        message = _answer(connection)
+        if "connected" not in message[0] or not message[1]:
+            _close(message[1])
+            raise ContainerError("the container's init makes no connections: it is of an older launch")
+    return socket.socket(fileno=message[1][0])
+
+
+def program_terminal(init_socket: Path) -> int:
+    """The master of the terminal of the container's own program, to type there: somebody else reads what it says.
+
+    Raises ContainerError: the container has ended, does not answer, or its program has none.
+    """
+    with _connect(init_socket) as connection:
+        send(connection, {"terminal": True})
+        return _terminal(connection)
+
+
+def _connect(init_socket: Path) -> socket.socket:
+    try:
+        return connect_socket(init_socket)
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise ContainerError("the container has ended") from error
+    except PermissionError as error:
+        raise ContainerError(
+            f"the container is another user's: `{init_socket}` can't be reached", hint="only its owner and root may enter it"
+        ) from error
+
+
+def is_there(init_socket: Path) -> bool:
+    """Whether a container's init listens at *init_socket*."""
+    try:
+        connect_socket(init_socket).close()
+    except OSError:
+        return False
+    return True
+
+
+def _ask(
+    connection: socket.socket, request: ExecRequest, fds: tuple[int, ...], *, connect: str | tuple[str, int] | None = None
+) -> None:
     rows, columns = request.terminal or (0, 0)
-    document = {
+    document: dict[str, Any] = {
         "argv": list(request.argv),
         "env": dict(request.env),
         "cwd": request.cwd,
@@ -122,7 +164,11 @@ def _ask(connection: socket.socket, request: ExecRequest, fds: tuple[int, ...]) 
         "terminal": request.terminal is not None,
         "rows": rows,
         "columns": columns,
+        "kept": request.is_kept,
+        "sftp": request.serves_files,
     }
+    if connect is not None:
+        document["connect"] = connect
     if sum(map(len, (*request.argv, *request.env, *request.env.values()))) > _LARGEST_REQUEST:
         raise ContainerError(
             f"the command and its variables are longer than {_LARGEST_REQUEST >> 10} KiB",
@@ -133,18 +179,23 @@ def _ask(connection: socket.socket, request: ExecRequest, fds: tuple[int, ...]) 
 
 
 def _terminal(connection: socket.socket) -> int:
+    document, fds = _answer(connection)
+    if "terminal" not in document or not fds or not os.isatty(fds[0]):
+        _close(fds)
+        raise ContainerError("the container's init gave no terminal")
+    return fds[0]
+
+
+def _answer(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Init's, to something that it does at once."""
     if not select.select([connection], [], [], _ANSWER_WITHIN_S)[0]:
         raise ContainerError("the container's init does not answer", hint="it is stopped, or the machine is overloaded")
     message = receive(connection)
     if message is None:
         raise ContainerError("the container ended while it was asked")
-    document, fds = message
-    if "error" in document:
-        raise failure(document["error"])
-    if "terminal" not in document or not os.isatty(fds[0]):
-        _close(tuple(fds))
-        raise ContainerError("the container's init gave no terminal")
-    return fds[0]
+    if "error" in message[0]:
+        raise failure(message[0]["error"])
+    return message
 
 
 def _pipes(on_failure: ExitStack) -> tuple[tuple[int, int, int], tuple[int, ...]]:

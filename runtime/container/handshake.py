@@ -10,6 +10,10 @@
     adopter → init     {"adopt": true}                     follow the container from now on
     init → adopter     {"adopted": CONTAINER_ID, "port": N|null}   + pidfd, stdout, stderr and the listener
     caller → init      {"run": {argv, env, cwd, user, terminal, rows, columns}}   + stdin, stdout, stderr, unless terminal
+    caller → init      {"run": {…, "kept": true}}          no SIGHUP when the caller goes
+    caller → init      {"run": {…, "sftp": true}}          no program: serve the files on stdin and stdout
+    caller → init      {"run": {…, "connect": PATH or [NUMBER, PORT]}}   no program and no pipes
+    init → caller      {"connected": true}                 + a socket that is connected to that
     init → caller      {"terminal": true}                  + the master of its terminal
     init → caller      {"ended": {"code": N|null, "signal": N|null}}
 

@@ -15,15 +15,17 @@ import select
 import signal
 import socket
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runtime.container.handshake import channel, receive, send
 from runtime.container.logs import LogFiles, LogPump, OutputLog
 from runtime.container.program import Program, exec_program
-from runtime.container.side_programs import SidePrograms, next_request, offer_terminal
+from runtime.container.pty import open_pty
+from runtime.container.side_programs import SidePrograms, next_request
 from runtime.container.spec import ProcessExit, World
+from runtime.container.staying import Stay
 from runtime.kernel import processes
+from runtime.light_dataclasses import dataclass, field
 from runtime.network import loopback
 
 if TYPE_CHECKING:
@@ -40,6 +42,9 @@ _FORWARDED = (
     signal.SIGCONT,
 )
 """Sent to init itself, they reach the program too. PID 1 gets no signal that it has no handler for."""
+
+_ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
+"""What ends a container without a program of its own."""
 
 EXIT_RECORD_BYTES = 256
 """Held free for the record, whose longest is about half of it."""
@@ -79,6 +84,9 @@ class Init:
     rank_grace_s: float
     world: World | None = None
     """Where ranks of several machines meet; None: these are all."""
+    rank_aliases: tuple[tuple[str, str], ...] = ()
+    stay: Stay | None = None
+    """Of a container that has no program of its own."""
     running: dict[int, int] = field(default_factory=dict)
     """pid → rank"""
     outcome: ProcessExit | None = None
@@ -90,6 +98,8 @@ class Init:
     side: SidePrograms = field(default_factory=SidePrograms)
     pump: LogPump | None = None
     woken: int = -1
+    terminal: int | None = None
+    """The master of the program's terminal, which is its stdout for whoever follows it."""
     owner_reports: OwnerReports | None = None
 
     @property
@@ -106,7 +116,7 @@ class Init:
         if extra is None:
             return 0
         self._start(extra)
-        while self.running:
+        while self.running or self._stays():
             self._step()
         assert self.outcome is not None
         if self.pump is not None:
@@ -117,6 +127,21 @@ class Init:
             # Before the callers' connections: whoever sees the end of one and comes again is refused, not left waiting.
             self.inherited.adoption.close()
         return self.outcome.shell_code & 0xFF
+
+    def _stays(self) -> bool:
+        """Whether a container without a program of its own goes on: until it is to end, and those in it have left."""
+        if self.stay is None:
+            return False
+        self.stay.look()
+        if not self.stay.is_ending:
+            return True
+        if self.stay.leave_by is None:
+            self.stay.leave_by = time.monotonic() + self.rank_grace_s
+            self.side.signal_all(signal.SIGHUP)
+        if self.side.pids and time.monotonic() < self.stay.leave_by:
+            return True
+        self.outcome = ProcessExit(None, self.stay.ended_by) if self.stay.ended_by else ProcessExit(0, None)
+        return False
 
     def _watch_signals(self) -> None:
         self.woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -143,17 +168,18 @@ class Init:
     def _start(self, extra: dict[str, str]) -> None:
         env = self.env = {**self.program.env, **extra}
         world = self.world or World("127.0.0.1", loopback.free_port() if self.ranks > 1 else 0, 0, self.ranks)
+        slave = None if self.program.terminal is None else self._open_terminal(*self.program.terminal)
         for rank in range(self.ranks):
             of_rank = rank_variables(rank, self.ranks, world) if world.size > 1 else {}
+            of_rank |= {alias: of_rank[name] for alias, name in self.rank_aliases if of_rank}
             answering, asking = channel() if self.program.seccomp_asking is not None else (None, None)
             pid = processes.fork_deaf()
             if pid == 0:
                 code = 125
                 try:
-                    terminal = offer_terminal(self.inherited.control) if self.program.on_terminal else None
-                    kept = (terminal, asking.fileno() if asking else None)
+                    kept = (slave, asking.fileno() if asking else None)
                     processes.close_fds(keep=[fd for fd in kept if fd is not None])
-                    code = exec_program(self.program, {**env, **of_rank}, asking, terminal)
+                    code = exec_program(self.program, {**env, **of_rank}, asking, slave)
                 except BaseException as error:
                     os.write(2, f"launch: the program can't be started: {error}\n".encode())
                 finally:
@@ -162,6 +188,20 @@ class Init:
             if answering is not None and asking is not None:
                 asking.close()
                 self._listen_for_owners(answering)
+        if slave is not None:
+            os.close(slave)
+
+    def _open_terminal(self, rows: int, columns: int) -> int:
+        """The slave of the program's terminal. Its master is ours, and of those who follow the program or type there."""
+        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.terminal, slave = open_pty(root, rows, columns)
+        os.close(root)
+        send(self.inherited.control, {"terminal": True}, (self.terminal,))
+        return slave
+
+    @property
+    def _stdout(self) -> int:
+        return self.inherited.stdout_read if self.terminal is None else self.terminal
 
     def _listen_for_owners(self, answering: socket.socket) -> None:
         """Take the listener of the program's filter; none comes when it ended before, or when its filter cannot ask."""
@@ -184,8 +224,7 @@ class Init:
             poller.register(pipe, select.POLLIN)
         if self.owner_reports is not None:
             poller.register(self.owner_reports.listener, select.POLLIN)
-        wait_ms = None if self.kill_at is None else max(0.0, (self.kill_at - time.monotonic()) * 1000) + 1
-        for fd, event in poller.poll(wait_ms):
+        for fd, event in poller.poll(self._wait_ms()):
             if fd == self.woken:
                 self._signals(os.read(self.woken, 512))
             elif self.owner_reports is not None and fd == self.owner_reports.listener:
@@ -201,6 +240,11 @@ class Init:
         if self.kill_at is not None and time.monotonic() >= self.kill_at:
             self.kill_at = None
             self._forward_signal(signal.SIGKILL)
+
+    def _wait_ms(self) -> float | None:
+        moments = (self.kill_at, self.stay.next_look_at if self.stay is not None else None)
+        waits = [max(0.0, (moment - time.monotonic()) * 1000) + 1 for moment in moments if moment is not None]
+        return min(waits, default=None)
 
     def _take_owner_reports(self, event: int) -> None:
         assert self.owner_reports is not None
@@ -223,6 +267,8 @@ class Init:
         self._reap()
 
     def _forward_signal(self, number: int) -> None:
+        if self.stay is not None and number in _ENDING:
+            self.stay.end(number)
         for pid in self.running:
             os.kill(pid, number)  # our own child, not reaped yet: it can't be another's number
 
@@ -257,7 +303,7 @@ class Init:
                 # Nobody can ever ask how it goes on: its creator waited for it, and is dead.
                 os._exit(128 + signal.SIGKILL)
             if not self.connections and self.inherited.logs is not None:
-                self.pump = LogPump((self.inherited.stdout_read, self.inherited.stderr_read), OutputLog(self.inherited.logs))
+                self.pump = LogPump((self._stdout, self.inherited.stderr_read), OutputLog(self.inherited.logs))
             return
         if "signal" in message[0]:
             self._forward_signal(message[0]["signal"])
@@ -270,7 +316,11 @@ class Init:
         elif "adopt" in message[0]:
             self._adopt(self.side.callers.pop(fd))
         elif "run" in message[0]:
+            if self.stay is not None:
+                self.stay.use()
             self.side.start(fd, message[0]["run"], message[1], self.program, self.env)
+        elif "terminal" in message[0]:
+            send(self.side.callers[fd], {"terminal": True}, () if self.terminal is None else (self.terminal,))
         elif "signal" in message[0]:
             self.side.pass_on(fd, message[0]["signal"])
 
@@ -284,7 +334,7 @@ class Init:
             "adopted": self.inherited.container_id,
             "port": self.port,
         }
-        send(connection, document, (own, self.inherited.stdout_read, self.inherited.stderr_read, *listener))
+        send(connection, document, (own, self._stdout, self.inherited.stderr_read, *listener))
         os.close(own)
         self.connections[connection.fileno()] = connection
 

@@ -21,7 +21,6 @@ import signal
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,8 +30,10 @@ from runtime.container.init import InheritedFds, Init
 from runtime.container.mappings import Mappings
 from runtime.container.program import Program
 from runtime.container.spec import ContainerSpec
+from runtime.container.staying import Stay
 from runtime.kernel import capabilities, libc, mounts, namespaces, processes
 from runtime.kernel.id_maps import IdMapKind, IdMaps
+from runtime.light_dataclasses import dataclass
 from runtime.network import loopback
 from runtime.rootfs.covered_paths import cover_system_paths
 from runtime.rootfs.device_files import add_device_files
@@ -82,7 +83,9 @@ def run_init(params: InitParams, cgroups: Sequence[Path]) -> NoReturn:
         enter(cgroups)
         open_files = _leave_creator(params)
         if params.seccomp_asking is not None:
-            import runtime.container.owner_reports  # noqa: F401  later it can't be found
+            import runtime.container.owner_reports  # later it can't be found
+        if not params.spec.processes:
+            import runtime.container.sftp_server  # noqa: F401  as well: editors want it in a container to work in
         if params.mappings is None:
             _await_maps(params)
         root, warnings, strategy = _set_up_rootfs(params)
@@ -205,9 +208,20 @@ def _confine(params: InitParams, open_files: tuple[int, int]) -> tuple[Init, soc
         seccomp=params.seccomp,
         seccomp_asking=params.seccomp_asking,
         open_files=open_files,
-        on_terminal=spec.terminal,
+        terminal=spec.terminal,
     )
-    return Init(program, params.inherited, listener, spec.processes, spec.rank_grace_s, spec.world), listener
+    stay = None if spec.processes else Stay(spec.idle_s)
+    init = Init(
+        program,
+        params.inherited,
+        listener,
+        spec.processes,
+        spec.rank_grace_s,
+        spec.world,
+        rank_aliases=spec.rank_aliases,
+        stay=stay,
+    )
+    return init, listener
 
 
 def _change_root(params: InitParams) -> None:

@@ -12,7 +12,6 @@ import select
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from runtime.errors import ContainerError, ToolFailed
 from runtime.kernel import capabilities, id_maps, namespaces, processes
 from runtime.kernel.id_maps import IdMapKind, IdMaps
 from runtime.kernel.seccomp import program_bytes
+from runtime.light_dataclasses import dataclass, field
 from runtime.rootfs import owners
 from runtime.rootfs.overlay import STRATEGIES, UPPER, WORK, OverlayStrategy, make_writable_directories
 from runtime.rootfs.removal import remove_tree
@@ -64,6 +64,8 @@ class Container:
     warnings: list[str] = field(default_factory=list)
     strategy: OverlayStrategy | None = None
     """How the overlay was made."""
+    on_terminal: bool = False
+    """Whether the program has a terminal: from its start on *stdout_fd* is the master of that."""
     network_proxy: int | None = None
     """The child that serves its network, while it has not been reaped; it ends with the container."""
     ports: tuple[str, ...] = ()
@@ -149,7 +151,7 @@ def _own_mappings(maps: IdMaps, spec: ContainerSpec, for_child: ExitStack) -> Ma
 
 
 def _check(spec: ContainerSpec, maps: IdMaps) -> None:
-    if not spec.argv:
+    if not spec.argv and spec.processes:
         raise ContainerError("a container needs a command")
     if maps.uids.outside(spec.uid) is None or maps.gids.outside(spec.gid) is None:
         raise ContainerError(f"the container has no user {spec.uid}:{spec.gid}: only ids below {id_maps.RANGE_SIZE} are mapped")
@@ -229,6 +231,7 @@ def _bring_up(spec: ContainerSpec, pid: int, control: socket.socket, maps: IdMap
         made=answers.known["made"],
         warnings=answers.known["warnings"],
         strategy=OverlayStrategy(answers.known["strategy"]),
+        on_terminal=spec.terminal is not None,
         network_proxy=network.network_proxy,
         ports=network.ports,
     )
@@ -289,20 +292,15 @@ def _reap(pid: int) -> None:
 
 
 def start(container: Container, *, env: dict[str, str] | None = None) -> None:
-    """Let the program begin, with *env* on top of the spec's."""
+    """Let the program begin, with *env* on top of the spec's. Where it has a terminal, its output is what is read there."""
     if not send(container.control, {"start": env or {}}):
         raise ContainerError(f"container `{container.container_id}` ended before its program was started")
-
-
-def start_on_terminal(container: Container, *, env: dict[str, str] | None = None) -> int:
-    """`start` for a spec with `terminal`: the master of the program's terminal."""
-    start(container, env=env)
-    message = receive(container.control)
-    if message is None:
-        raise ContainerError(f"container `{container.container_id}` ended before its program had a terminal")
-    if "error" in message[0]:
-        raise failure(message[0]["error"])
-    return message[1][0]
+    if container.on_terminal:
+        message = receive(container.control)
+        if message is None or not message[1]:
+            raise ContainerError(f"container `{container.container_id}` ended before its program had a terminal")
+        os.close(container.stdout_fd)
+        container.stdout_fd = message[1][0]
 
 
 def signal(container: Container, signum: int) -> None:

@@ -5,18 +5,22 @@ was then. Since it names the end and not the length, a record that a killed writ
 
 Files are bounded without being moved: beyond `kept_bytes` the middle is given back to the disk as a hole (fallocate(2)), so every
 reader's offset and every descriptor stays good. What is kept is the beginning and the end.
+
+The kernel moves a pipe's bytes to the file (splice(2)): those that a killed writer had not written are still in the pipe, for the
+next writer. A read(2) before the write(2) would lose them.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import struct
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from runtime.kernel import libc
+from runtime.light_dataclasses import dataclass, field
 
 _CHUNK = 1 << 16
 _APART_US = 10_000
@@ -34,11 +38,13 @@ _INDEX_KEPT = 1 << 26
 
 @dataclass(frozen=True, slots=True)
 class LogFiles:
-    """Descriptors in append mode. One process writes at a time: the supervisor, or init while there is none."""
+    """Descriptors. One process writes at a time: the supervisor, or init while there is none."""
 
     stdout: int
     stderr: int
+    """Both not in append mode, which splice(2) refuses."""
     index: int
+    """In append mode."""
     kept_bytes: int | None = None
     """How much of each stream is kept; None = all."""
 
@@ -65,16 +71,19 @@ class OutputLog:
         # A record that a full disk cut off would shift all that follow.
         os.ftruncate(self.files.index, self.index.end - self.index.end % RECORD.size)
 
-    def write(self, stream: int, chunk: bytes) -> None:
+    def copy(self, stream: int, pipe: int) -> bool:
+        """What is in *pipe* now. False at its end."""
         now = time.time_ns() // 1000
         if stream != self.last[0]:
             self.flush()
         log = self.streams[stream]
-        log.append(chunk)
+        if not log.copy(pipe):
+            return False
         self.owed = RECORD.pack(now << 1 | stream, log.end)
         if stream != self.last[0] or now - self.last[1] >= _APART_US:
             self.flush()
             self.last = stream, now
+        return True
 
     def flush(self) -> None:
         """Write the record that is owed."""
@@ -93,6 +102,31 @@ class _Bounded:
         self._tail = None if kept is None else kept - self._head
         self._hole_end = self._head
 
+    def copy(self, pipe: int) -> bool:
+        """splice(2) what is in *pipe* to the end of the file. False at the pipe's end."""
+        # Another placement of the run may have appended meanwhile, on a file system that both share.
+        self.end = os.lseek(self._fd, 0, os.SEEK_END)
+        try:
+            moved = os.splice(pipe, self._fd, _CHUNK, offset_dst=self.end, flags=os.SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            raise
+        except OSError:
+            return self._copy_through_memory(pipe)
+        self.end += moved
+        self._bound()
+        return moved > 0
+
+    def _copy_through_memory(self, pipe: int) -> bool:
+        """For what can't be spliced: a terminal, some file systems, a full disk, on which `append` drops it."""
+        try:
+            chunk = os.read(pipe, _CHUNK)
+        except OSError as error:
+            if error.errno != errno.EIO:  # the end of a terminal
+                raise
+            return False
+        self.append(chunk)
+        return bool(chunk)
+
     def append(self, data: bytes, *, whole: bool = False) -> None:
         """write(2) until all is written. A full disk must not end a training: what does not fit is dropped; with *whole*, all
         of it."""
@@ -100,7 +134,7 @@ class _Bounded:
         before = self.end
         while view:
             try:
-                written = os.write(self._fd, view)
+                written = os.pwrite(self._fd, view, self.end)
             except OSError:
                 if whole and self.end != before:
                     with suppress(OSError):
@@ -109,6 +143,9 @@ class _Bounded:
                 break
             self.end += written
             view = view[written:]
+        self._bound()
+
+    def _bound(self) -> None:
         if self._tail is not None and self.end - self._hole_end > self._tail + min(_PUNCHED_AT_ONCE, self._tail):
             self._punch(self._tail)
 
@@ -136,12 +173,10 @@ class LogPump:
 
     def pump(self, pipe: int) -> bool:
         """Copy what is there; the pipe must be readable, or not block. False at its end."""
-        chunk = os.read(pipe, _CHUNK)
-        if not chunk:
+        alive = self._log.copy(self._streams[pipe], pipe)
+        if not alive:
             del self._streams[pipe]
-            return False
-        self._log.write(self._streams[pipe], chunk)
-        return True
+        return alive
 
     def drain(self) -> None:
         """Copy everything that is in the pipes now."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from runtime.errors import ContainerError
 from runtime.kernel import namespaces
 from runtime.kernel.id_maps import IdMap, IdMaps, owner_first, swap_map
+from runtime.light_dataclasses import dataclass
 from runtime.rootfs.mount_spec import BindMount
 from runtime.rootfs.overlay import LayerMaps
 

@@ -17,12 +17,12 @@ import errno
 import json
 import os
 import stat
-from dataclasses import dataclass, field
 
 from runtime.kernel import libc, seccomp_notify
 from runtime.kernel.safe_open import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS
 from runtime.kernel.syscall_numbers import syscall_numbers
 from runtime.layer.noted_owners import NOTE, owner_in
+from runtime.light_dataclasses import dataclass, field
 
 _UNCHANGED = 0xFFFFFFFF
 _AT_SYMLINK_NOFOLLOW = 0x100

@@ -8,12 +8,12 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from dataclasses import dataclass
 
 from runtime.container.exec_file import DEFAULT_PATH, candidates, enter_directory, exec_file
 from runtime.container.handshake import send
 from runtime.container.pty import take_terminal
 from runtime.kernel import libc, processes
+from runtime.light_dataclasses import dataclass
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
@@ -40,13 +40,20 @@ class Program:
     """The filter of a build step in a user namespace with one id: it asks about changes of owner (`owner_reports.py`)."""
     open_files: tuple[int, int]
     """RLIMIT_NOFILE for the program."""
-    on_terminal: bool = False
-    """Its descriptors are a terminal of the container's own."""
+    terminal: tuple[int, int] | None = None
+    """Rows and columns, where its descriptors are a terminal of the container's own."""
 
 
 def exec_program(program: Program, env: dict[str, str], asked: socket.socket | None = None, terminal: int | None = None) -> int:
     """Become *program*, in a process that has reset its signals, on *terminal* (a slave) if there is one; who answers its filter
     gets the listener through *asked*. Returns, with the exit code to end with, only when that failed and was said on stderr."""
+    failed = take_its_place(program, asked, terminal)
+    return failed if failed is not None else _exec(program.argv, env)
+
+
+def take_its_place(program: Program, asked: socket.socket | None = None, terminal: int | None = None) -> int | None:
+    """Have this process be what *program* will be when it is executed: its session, directory, identity, rights and filter. An
+    exit code when that failed and was said on stderr."""
     os.setsid()
     if terminal is not None:
         take_terminal(terminal, program.uid)
@@ -60,7 +67,7 @@ def exec_program(program: Program, env: dict[str, str], asked: socket.socket | N
         return _report(f"working directory `{program.cwd}`: {os.strerror(failed.errno or 0)}", NOT_EXECUTABLE)
     # Last: from here on only what the filter allows.
     _filter_calls(program, asked)
-    return _exec(program.argv, env)
+    return None
 
 
 def _try_enter(directory: str) -> OSError | None:

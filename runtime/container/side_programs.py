@@ -2,8 +2,9 @@
 
 Init forks them, so that they are in the container by construction: every namespace, the cgroup, the root, the limits, the seccomp
 filter, no_new_privs and the environment are those of the program, and nothing is entered from outside. What the caller gives is a
-request and three pipe ends, or nothing when it wants a terminal, which is then made inside (`pty.py`). The caller's part is
-`exec_inside.py`.
+request and three pipe ends, or nothing when it wants a terminal, which is then made inside (`pty.py`). In the place of a program
+the fork can serve the container's files (`sftp_server.py`), or make a connection, whose socket the caller gets. The caller's part
+is `exec_inside.py`.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ import signal
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runtime.container.handshake import describe, receive, send
-from runtime.container.program import Program, exec_program
+from runtime.container.program import Program, exec_program, take_its_place
 from runtime.container.pty import open_pty
 from runtime.container.spec import ProcessExit
 from runtime.errors import ContainerError
 from runtime.kernel import processes
 from runtime.kernel.id_maps import RANGE_SIZE
+from runtime.light_dataclasses import dataclass, field, replace
 from runtime.rootfs.accounts import Accounts, UnknownName, User, read_below_root
 
 _STREAMS = 3
@@ -36,6 +37,8 @@ class SidePrograms:
     """Everybody who connected and is not the one that follows the run."""
     pids: dict[int, int] = field(default_factory=dict)
     """pid → connection"""
+    kept: set[int] = field(default_factory=set)
+    """Those of `pids` that outlive their caller, as without a terminal a program of an SSH server does."""
 
     def welcome(self, listener: socket.socket) -> None:
         """Somebody connects."""
@@ -46,7 +49,7 @@ class SidePrograms:
     def start(self, fd: int, request: dict[str, Any], fds: list[int], program: Program, env: Mapping[str, str]) -> None:
         """Fork what the caller *fd* asked for."""
         connection = self.callers[fd]
-        if fd in self.pids.values() or len(fds) != (0 if request["terminal"] else _STREAMS):
+        if fd in self.pids.values() or len(fds) != (0 if request["terminal"] or "connect" in request else _STREAMS):
             _close(fds)
             self.hang_up(fd)
             return
@@ -67,13 +70,16 @@ class SidePrograms:
                 os._exit(code)
         _close(fds)
         self.pids[pid] = fd
+        if request.get("kept"):
+            self.kept.add(pid)
 
     def hang_up(self, fd: int) -> None:
         """The caller is gone: what it started is told so, as by a terminal that is closed."""
         self.callers.pop(fd).close()
         for pid, caller in self.pids.items():
             if caller == fd:
-                _signal_group(pid, signal.SIGHUP)
+                if pid not in self.kept:
+                    _signal_group(pid, signal.SIGHUP)
                 self.pids[pid] = -1
 
     def pass_on(self, fd: int, number: int) -> None:
@@ -81,8 +87,13 @@ class SidePrograms:
             if caller == fd:
                 _signal_group(pid, number)
 
+    def signal_all(self, number: int) -> None:
+        for pid in self.pids:
+            _signal_group(pid, number)
+
     def ended(self, pid: int, how: ProcessExit) -> None:
         """The child *pid* was reaped."""
+        self.kept.discard(pid)
         caller = self.callers.get(self.pids.pop(pid, -1))
         if caller is not None:
             send(caller, {"ended": {"code": how.code, "signal": how.signal}})
@@ -108,20 +119,52 @@ def _run_side_program(
     """In the child, from the fork to exec. Returns the exit code when there was nothing to exec."""
     processes.close_fds(keep=(connection.fileno(), *fds))
     wanted, env = _as_asked(request, program, env)
+    if "connect" in request:
+        return _offer_connection(connection, request["connect"], replace(wanted, cwd="/"))
     terminal: int | None = None
     if request["terminal"]:
         env = {name: value for name, value in env.items() if name not in ("COLUMNS", "LINES")}
-        terminal = offer_terminal(connection, int(request["rows"]), int(request["columns"]))
+        terminal = _offer_terminal(connection, int(request["rows"]), int(request["columns"]))
     else:
         # The descriptors came in above 2, so that none is overwritten before it is moved.
         for number, fd in enumerate(fds):
             os.dup2(fd, number)
     # The connection is closed by exec: until then it says what goes wrong.
     processes.close_fds(keep=(connection.fileno(), *(() if terminal is None else (terminal,))))
+    if request.get("sftp"):
+        return _serve_files(connection, wanted)
     return exec_program(wanted, env, terminal=terminal)
 
 
-def offer_terminal(connection: socket.socket, rows: int = 24, columns: int = 80) -> int:
+def _serve_files(connection: socket.socket, wanted: Program) -> int:
+    """In the place of the program *wanted*."""
+    from runtime.container.sftp_server import serve_sftp  # loaded by `init_setup.py`: nothing can be found from here
+
+    failed = take_its_place(wanted)
+    connection.close()
+    return failed if failed is not None else serve_sftp(0, 1)
+
+
+def _offer_connection(connection: socket.socket, address: str | list[Any], wanted: Program) -> int:
+    """A socket connected to *address*, a path, or a number and a port, with the rights of *wanted*, for whoever is at the other
+    end of *connection*."""
+    if (failed := take_its_place(wanted)) is not None:
+        return failed
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as made:
+        try:
+            made.connect(address if isinstance(address, str) else (address[0].encode(), address[1]))
+        except OSError as error:
+            raise ContainerError(f"no connection to {_named(address)}: {os.strerror(error.errno or 0).lower()}") from error
+        send(connection, {"connected": True}, (made.fileno(),))
+    return 0
+
+
+def _named(address: str | list[Any]) -> str:
+    return f"`{address}`" if isinstance(address, str) else f"port {address[1]} of {address[0]}"
+
+
+def _offer_terminal(connection: socket.socket, rows: int, columns: int) -> int:
     """The slave of a new terminal, whose master whoever is at the other end of *connection* gets."""
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     master, slave = open_pty(root, rows, columns)

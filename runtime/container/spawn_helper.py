@@ -22,7 +22,6 @@ import sys
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +32,7 @@ from runtime.container.init_setup import InitParams, run_init
 from runtime.errors import ContainerError
 from runtime.kernel import processes
 from runtime.kernel.processes import PARENT
+from runtime.light_dataclasses import dataclass
 
 _SOCKET = 3
 _MOST_DESCRIPTORS = 253  # SCM_MAX_FD

@@ -6,10 +6,10 @@ Mounts, limits and devices are data so that they can be tested; the thin applier
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.cgroup.limits import Limits
+from runtime.light_dataclasses import dataclass, field
 from runtime.light_typing import NamedTuple
 from runtime.network.mode import NetworkMode
 from runtime.network.published import PublishedPort
@@ -72,17 +72,23 @@ class ContainerSpec:
     loopback_listener: bool = False
     """Whether a TCP listener on the container's 127.0.0.1 is handed out (the MLflow gateway)."""
     processes: int = 1
-    """Ranks that init starts; > 1 sets RANK, LOCAL_RANK, WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT."""
+    """Ranks that init starts; > 1 sets RANK, LOCAL_RANK, WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT. 0: none, and the
+    container stays for those who come in (`staying.py`)."""
+    idle_s: float | None = None
+    """With no process of its own: how long it stays without use; None is for ever."""
     world: World | None = None
     """Where they meet those of other machines; None: they are all."""
     rank_grace_s: float = 30.0
     """Seconds between SIGTERM and SIGKILL for the other ranks when one has failed."""
+    rank_aliases: tuple[tuple[str, str], ...] = ()
+    """Other names under which a rank has its variables too: `("SLURM_PROCID", "RANK")`."""
     build: bool = False
     """A build step: keeps the capabilities that dpkg and pip need (CHOWN, DAC_OVERRIDE, FOWNER, SETUID, SETGID, …)
     and, with a single id, lets chown and setuid succeed without effect."""
     readonly_root: bool = False
-    terminal: bool = False
-    """The program's stdin, stdout and stderr are a terminal of the container's own (`lifecycle.start_on_terminal`)."""
+    terminal: tuple[int, int] | None = None
+    """Rows and columns of a terminal of the container's own, which the program has for stdin, stdout and stderr; None: pipes.
+    What is typed there comes through `exec_inside.program_terminal`."""
 
 
 @dataclass(frozen=True, slots=True)

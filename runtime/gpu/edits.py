@@ -7,9 +7,9 @@ ContainerSpec, `cdi/generate.py` writes them down for other runtimes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TypeVar
 
+from runtime.light_dataclasses import dataclass
 from runtime.rootfs.mount_spec import DeviceNode, HostFile, Symlink
 
 

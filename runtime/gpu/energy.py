@@ -5,8 +5,9 @@ A counter counts since the driver was loaded: one that is smaller than before be
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from runtime.light_dataclasses import asdict, dataclass
 
 _LONGEST_STEP_S = 600.0
 """Power from before and after a longer silence says nothing about the time between."""

@@ -5,8 +5,9 @@ Reading the first is `inventory.py`, the second `nvidia/load_reader.py` and `amd
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+from runtime.light_dataclasses import asdict, dataclass, field, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class Gpu:
     driver: str | None = None
     trouble: str | None = None
     """Why it can't be used; None when healthy."""
+    counted: bool | None = True
+    """Whether CUDA counts it, which it does with many a GPU in trouble; None where nobody can tell."""
     vendor: str = "nvidia"
     """`nvidia` or `amd`."""
     brand: str | None = None
@@ -81,6 +84,15 @@ class Gpu:
     """`/dev/dri/card0`, `/dev/dri/renderD128`."""
     unknown: tuple[tuple[str, str], ...] = ()
     """What the driver would not tell, and why: `("used_bytes", "Not Supported")`."""
+
+    @property
+    def computing(self) -> dict[str, list[GpuProcess]]:
+        """UUID of the GPU, or of an instance of it → the processes that compute there: none that only draw."""
+        found: dict[str, list[GpuProcess]] = {}
+        for process in self.processes:
+            if process.kind != "graphics":
+                found.setdefault(process.mig or self.uuid or "", []).append(process)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ None of it ends a run: whoever reads it may.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from runtime.gpu.gpu import GpuLoad, slowdowns
+from runtime.light_dataclasses import dataclass, field
 
 IDLE_AFTER_S = 600.0
 """How long a GPU does nothing before that is told: longer than most programs need to load data and compile kernels."""

@@ -7,7 +7,10 @@ Those of a GPU come with its lease. Others a run gets only when it asks for them
 | `gds`        | GPUDirect Storage: /dev/nvidia-fs* |
 | `gdrcopy`    | /dev/gdrdrv |
 | `imex:N`     | a channel between the nodes of a multi-node NVLink domain: /dev/nvidia-caps-imex-channels/channelN |
-| `infiniband` | RDMA: /dev/infiniband/* |
+| `infiniband` | RDMA: /dev/infiniband/uverbs*, rdma_cm |
+
+Of InfiniBand that is what programs open, by the kernel's own mode for everybody (uverbs_main.c, ucma.c); `umad*` and `issm*`
+beside them are for who manages the fabric (user_mad.c: mode 0600).
 """
 
 from __future__ import annotations
@@ -22,10 +25,13 @@ from runtime.gpu.roots import Roots
 from runtime.rootfs.mount_spec import DeviceNode
 
 _PATTERNS = {
-    "gds": ("nvidia-fs*", "`modprobe nvidia-fs` makes them"),
-    "gdrcopy": ("gdrdrv", "`modprobe gdrdrv` makes it"),
-    "infiniband": ("infiniband/*", "is an RDMA adapter here, and its driver loaded (`ibv_devices`)?"),
-    "imex": ("nvidia-caps-imex-channels/channel{}", "`nvidia-modprobe -c {} -s` makes it; the IMEX service has to run"),
+    "gds": (("nvidia-fs*",), "`modprobe nvidia-fs` makes them"),
+    "gdrcopy": (("gdrdrv",), "`modprobe gdrdrv` makes it"),
+    "infiniband": (
+        ("infiniband/uverbs*", "infiniband/rdma_cm"),
+        "is an RDMA adapter here, and its driver loaded (`ibv_devices`)?",
+    ),
+    "imex": (("nvidia-caps-imex-channels/channel{}",), "`nvidia-modprobe -c {} -s` makes it; the IMEX service has to run"),
 }
 WORDS = tuple(_PATTERNS)
 _LAST_CHANNEL = (1 << 20) - 1
@@ -89,16 +95,16 @@ def requested_nodes(entry: str, roots: Roots | None = None) -> Edits:
     if entry.startswith("/"):
         return _edits([_path(entry, dev)], dev)
     word, colon, number = entry.partition(":")
-    pattern, hint = _PATTERNS[word]
+    patterns, hint = _PATTERNS[word]
     if word == "imex":
         if not number.isdigit() or int(number) > _LAST_CHANNEL:
             raise GpuError(f"`{entry}` names no channel", hint=f"`imex:0` to `imex:{_LAST_CHANNEL}`")
-        pattern, hint = pattern.format(number), hint.format(number)
+        patterns, hint = tuple(one.format(number) for one in patterns), hint.format(number)
     elif colon:
         raise GpuError(f"`{word}` takes no number: `{entry}`")
-    found = [path for path in sorted((dev / "dev").glob(pattern)) if _is_device(path)]
+    found = [path for pattern in patterns for path in sorted((dev / "dev").glob(pattern)) if _is_device(path)]
     if not found:
-        raise GpuError(f"`{entry}`: there is no `/dev/{pattern}`", hint=hint)
+        raise GpuError(f"`{entry}`: there is no `/dev/{patterns[0]}`", hint=hint)
     return _edits(found, dev)
 
 

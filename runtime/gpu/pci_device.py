@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import re
 from pathlib import Path
 
 from runtime.gpu.roots import Roots
+from runtime.light_dataclasses import dataclass
+
+_ADDRESS = re.compile(r"[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ def pci_directory(address: str, roots: Roots) -> Path:
 
 
 def pci_place(address: str | None, roots: Roots) -> PciPlace:
-    if not address:
+    if not address or _ADDRESS.fullmatch(address) is None:
         return PciPlace()
     directory = pci_directory(address, roots)
     node = read_text(directory / "numa_node")

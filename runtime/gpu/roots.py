@@ -7,8 +7,9 @@ below one directory.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from runtime.light_dataclasses import dataclass
 
 _HERE = Path("/")
 

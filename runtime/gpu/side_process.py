@@ -12,11 +12,12 @@ import select
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from runtime.errors import RuntimeFailure
 from runtime.kernel import processes
+from runtime.light_dataclasses import dataclass, field
+from runtime.whole_file import write_all
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -115,9 +116,7 @@ def _is_reaped(pid: int) -> bool:
 
 def _answer_and_exit(question: Callable[[Tell], None], write_end: int, asker: int) -> None:
     def tell(message: dict[str, Any]) -> None:
-        content = json.dumps(message).encode() + b"\n"
-        while content:
-            content = content[os.write(write_end, content) :]
+        write_all(write_end, json.dumps(message).encode() + b"\n")
 
     code = 1
     try:

@@ -6,7 +6,6 @@ Of NVIDIA's, NVML tells the NVLinks that are up and the way through PCIe; of AMD
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import combinations
 from typing import Any
@@ -15,6 +14,7 @@ from runtime.gpu import amd
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.roots import Roots
 from runtime.gpu.side_process import Tell, ask, listen
+from runtime.light_dataclasses import dataclass, field
 
 
 class LinkKind(IntEnum):

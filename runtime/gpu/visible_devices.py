@@ -1,17 +1,18 @@
 """The GPUs that somebody left us: what CUDA_VISIBLE_DEVICES (a shell, Slurm) or ROCR_VISIBLE_DEVICES allows is all that we use.
 
 Read as CUDA reads it (Programming Guide, "Environment Variables"): UUIDs, the beginnings of some, or numbers, up to the first
-that means nothing. CUDA counts the GPUs whose nodes it can open, the fastest first unless CUDA_DEVICE_ORDER=PCI_BUS_ID: a number
-is clear where that is set, or where all GPUs are of one model.
+that means nothing. CUDA counts the GPUs whose nodes it can open, sick ones too, the fastest first unless
+CUDA_DEVICE_ORDER=PCI_BUS_ID: a number is clear where that is set, or where all GPUs are of one model, and up to the first GPU of
+which nobody can tell whether CUDA counts it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from runtime.errors import GpuError
 from runtime.gpu.gpu import Gpu
+from runtime.light_dataclasses import replace
 
 _VARIABLES = {"nvidia": ("CUDA_VISIBLE_DEVICES",), "amd": ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")}
 
@@ -36,12 +37,13 @@ def _of_vendor(gpus: Sequence[Gpu], vendor: str, names: Sequence[str], environ: 
 
 
 def _select(gpus: Sequence[Gpu], name: str, environ: Mapping[str, str]) -> list[Gpu]:
-    countable = [gpu for gpu in gpus if gpu.trouble is None]
+    countable = [gpu for gpu in gpus if gpu.counted is not False]
     whole: set[str | None] = set()
     slices: set[str] = set()
     for word in (word.strip() for word in environ[name].split(",")):
         if word.isdigit():
             _check_order(countable, name, environ)
+            _check_known(countable[: int(word) + 1], name, environ)
             if int(word) >= len(countable):
                 break
             whole.add(countable[int(word)].uuid)
@@ -71,4 +73,15 @@ def _check_order(gpus: Sequence[Gpu], name: str, environ: Mapping[str, str]) -> 
         raise GpuError(
             f"which GPUs `{name}={environ[name]}` means is not clear: CUDA counts the fastest first, and the models differ",
             hint=f"name them by UUID in {name} (`launch gpus --json` has them), or set CUDA_DEVICE_ORDER=PCI_BUS_ID",
+        )
+
+
+def _check_known(gpus: Sequence[Gpu], name: str, environ: Mapping[str, str]) -> None:
+    """A GPU that is lost may be left out of the count: the next one would be somebody else's."""
+    unknown = next((gpu for gpu in gpus if gpu.counted is None), None)
+    if unknown is not None:
+        raise GpuError(
+            f"which GPUs `{name}={environ[name]}` means is not clear: CUDA may count GPU {unknown.index} or not: "
+            f"{unknown.trouble}",
+            hint=f"name them by UUID in {name} (`launch gpus --json` has them)",
         )

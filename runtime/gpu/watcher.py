@@ -29,6 +29,7 @@ from runtime.gpu.nvidia.load_reader import LoadReader
 from runtime.gpu.nvidia.xid import XidEvents
 from runtime.gpu.roots import Roots
 from runtime.kernel import processes
+from runtime.whole_file import write_all
 
 _EVENT_WAIT_MS = 60_000
 _EVENT_RETRY_S = 5.0
@@ -134,9 +135,7 @@ class _Watcher:
 
     def _tell(self, document: dict[str, Any]) -> None:
         with self._telling:
-            rest = json.dumps(document, separators=(",", ":")).encode() + b"\n"
-            while rest:
-                rest = rest[os.write(self._tell_fd, rest) :]
+            write_all(self._tell_fd, json.dumps(document, separators=(",", ":")).encode() + b"\n")
 
 
 def denied_node(roots: Roots) -> Path | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from runtime.errors import RuntimeFailure
 from runtime.kernel import processes
+from runtime.light_dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from runtime.errors import RuntimeFailure
+from runtime.gpu.amd import gpu_nodes
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.inventory import has_driver, read_gpus
 from runtime.gpu.roots import Roots
@@ -23,9 +24,9 @@ def gpus(machine: Machine) -> Finding:
     try:
         found = read_gpus()
     except RuntimeFailure as failure:
-        return off(failure.message, advice=_advice(failure, roots))
+        return _other_platform(roots) or off(failure.message, advice=_advice(failure, roots))
     if not found:
-        return _none()
+        return _other_platform(roots) or _none()
     sick = [gpu for gpu in found if gpu.trouble]
     if sick:
         words = "; ".join(f"GPU {gpu.index}: {gpu.trouble}" for gpu in sick)
@@ -35,13 +36,36 @@ def gpus(machine: Machine) -> Finding:
             f"{_models(found)}; `/dev/nvidia-uvm` is missing: CUDA fails with error 999",
             command="nvidia-modprobe -u -c=0",
         )
-    return Finding(True, _models(found))
+    return Finding(True, f"{_models(found)}{_mps(roots)}")
+
+
+def _other_platform(roots: Roots) -> Finding | None:
+    """Where NVIDIA's GPUs are reached by other means than those that launch uses."""
+    if (roots.dev / "dev/dxg").exists():
+        return off(
+            "no GPUs: WSL2 reaches them through `/dev/dxg`, and has no nodes of their own that could be leased",
+            advice="use Linux on the machine itself",
+        )
+    if (roots.driver / "etc/nv_tegra_release").exists():
+        return off(
+            "no GPUs: that of a Jetson is part of its chip, and NVML can neither lease nor watch it",
+            advice="NVIDIA's own container runtime runs programs there",
+        )
+    return None
+
+
+def _mps(roots: Roots) -> str:
+    """A server of the Multi-Process Service, by the pipe through which it is controlled (its default place)."""
+    running = (roots.driver / "tmp/nvidia-mps/control").exists()
+    return (
+        "; an MPS server runs here: runs don't join it, and where it holds GPUs exclusively they can't start" if running else ""
+    )
 
 
 def _none() -> Finding:
     left = restriction(os.environ)
-    if left is not None:
-        return off(f"no GPUs: {left} leaves none", advice="unset it, or start launch where GPUs are visible_gpus")
+    if left is not None and (has_driver() or gpu_nodes(Roots.of_this_machine())):
+        return off(f"no GPUs: {left} leaves none", advice="unset it, or start launch where GPUs are visible")
     if has_driver():
         return off("no GPUs: the NVIDIA driver finds none", advice="`lspci | grep -i nvidia` shows whether one is plugged in")
     return off("no GPUs: no NVIDIA driver, and no AMD GPU that ROCm can use", advice="nothing to do on a machine without GPUs")

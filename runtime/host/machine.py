@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from runtime.kernel.processes import login_name
+from runtime.light_dataclasses import dataclass, field
 
 _PROGRAM_DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
@@ -21,22 +23,13 @@ _NAMES_ELSEWHERE = {
 """(installer, Debian's name of a package) → the name there."""
 
 
-def _login_name() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
-
-
 @dataclass(frozen=True, slots=True)
 class Machine:
     """This machine, unless a field says otherwise."""
 
     root: Path = Path("/")
     uid: int = field(default_factory=os.geteuid)
-    user: str = field(default_factory=_login_name)
+    user: str = field(default_factory=login_name)
     interpreter: str = field(default_factory=lambda: os.path.realpath("/proc/self/exe"))
 
     def path(self, name: str) -> Path:

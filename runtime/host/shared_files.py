@@ -12,12 +12,12 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.host.finding import Finding, good, off
 from runtime.host.machine import Machine
 from runtime.kernel.mountinfo import parse_mountinfo
+from runtime.light_dataclasses import dataclass
 from runtime.rootfs.overlay_trial import why_no_writable_layer
 from runtime.rootfs.removal import remove_tree
 

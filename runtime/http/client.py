@@ -9,13 +9,13 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from runtime.errors import NetworkError, error_words
 from runtime.http.connections import Answer, Body, Connections, can_repeat, host_of
 from runtime.http.proxies import proxy_for, redact_url
+from runtime.light_dataclasses import dataclass
 
 if TYPE_CHECKING:
     import ssl

@@ -6,12 +6,15 @@ As Go's programs read them, so that what works for docker works here: a host of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 if TYPE_CHECKING:
     import ipaddress
+
+_USER_INFO = re.compile(r"://[^/\s\"']*@")
 
 
 def proxy_for(parts: SplitResult, environ: Mapping[str, str]) -> str | None:
@@ -29,6 +32,11 @@ def is_loopback(host: str) -> bool:
         return True
     address = _address(host.strip("[]"))
     return address is not None and address.is_loopback
+
+
+def without_user_info(text: str) -> str:
+    """*text* without user and password of the addresses in it (RFC 3986, section 3.2.1), also where a password has an `@`."""
+    return _USER_INFO.sub("://", text)
 
 
 def redact_url(url: str) -> str:

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from runtime.light_dataclasses import dataclass
 
 RANGE_BASE = 0x70000000
 """First id of the range that root's containers use when /etc/subuid gives root none: above systemd-nspawn's ranges

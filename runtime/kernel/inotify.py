@@ -10,10 +10,10 @@ import errno
 import os
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.kernel import libc
+from runtime.light_dataclasses import dataclass
 
 MODIFY = 0x2
 CLOSE_WRITE = 0x8

@@ -10,10 +10,10 @@ import platform
 import re
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cmp_to_key
 
 from runtime.errors import BadContent
+from runtime.light_dataclasses import dataclass
 
 _MAGIC = b"glibc-ld.so.cache1.1"
 _HEADER = struct.Struct("<20sIIB3xI12x")
@@ -26,6 +26,7 @@ _HWCAP_INDEX = 0xFFFFFFFF
 FLAGS = {"x86_64": 0x0303, "aarch64": 0x0A03}
 """Of a 64-bit library: FLAG_ELF_LIBC6 and the architecture's."""
 _MOST_ENTRIES = 1 << 20
+_DIGITS = "0123456789"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +125,11 @@ def _text(content: bytes, start: int) -> str:
 
 def compare_names(left: str, right: str) -> int:
     """The order of the loader's search (_dl_cache_libcmp): by character, runs of digits as numbers."""
-    ours, theirs = re.findall(r"\d+|.", left, re.DOTALL), re.findall(r"\d+|.", right, re.DOTALL)
+    ours, theirs = re.findall(r"[0-9]+|.", left, re.DOTALL), re.findall(r"[0-9]+|.", right, re.DOTALL)
     for one, other in zip(ours, theirs, strict=False):
         if one == other:
             continue
-        digits = one[0].isdigit(), other[0].isdigit()
+        digits = one[0] in _DIGITS, other[0] in _DIGITS
         if all(digits):
             if int(one) != int(other):
                 return -1 if int(one) < int(other) else 1

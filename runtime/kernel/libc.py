@@ -301,8 +301,9 @@ def syncfs(fd: int) -> None:
     _check(_libc.syncfs(fd), f"syncfs({fd})")
 
 
-def inotify_init(flags: int = os.O_CLOEXEC | os.O_NONBLOCK) -> int:
-    """inotify_init1(2)."""
+def inotify_init() -> int:
+    """inotify_init1(2), non-blocking."""
+    flags = os.O_CLOEXEC | os.O_NONBLOCK
     return _check(_libc.inotify_init1(flags), f"inotify_init1({flags:#x})")
 
 

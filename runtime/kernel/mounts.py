@@ -173,9 +173,9 @@ def mount_setattr(
     system_call(_MOUNT_SETATTR, fd, path.encode(), flags, attributes, len(attributes), shown=shown)
 
 
-def _fsopen(fstype: str, flags: int = 1) -> int:
-    """fsopen(2); FSOPEN_CLOEXEC by default."""
-    return system_call(_FSOPEN, fstype.encode(), flags, shown=f"fsopen({fstype!r}, {flags:#x})")
+def _fsopen(fstype: str) -> int:
+    """fsopen(2) with FSOPEN_CLOEXEC."""
+    return system_call(_FSOPEN, fstype.encode(), 1, shown=f"fsopen({fstype!r}, 0x1)")
 
 
 def _fsconfig(fd: int, command: int, key: str | None = None, value: str | None = None, aux: int = 0) -> None:

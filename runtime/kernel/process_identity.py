@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 
+_SIGKILL = 1 << 8
+"""As /proc shows a set of signals."""
+
+_PF_EXITING, _PF_SIGNALED = 0x4, 0x400
+"""Flags of a task that ends, and of one that a signal ends (include/linux/sched.h)."""
+
 
 def start_time(pid: int) -> int:
     """When process *pid* started, in clock ticks since boot (proc_pid_stat(5), field 22); -1 when there is none, or a zombie."""
@@ -13,6 +19,29 @@ def start_time(pid: int) -> int:
     except (FileNotFoundError, ProcessLookupError):
         return -1
     return -1 if after_name[0] in (b"Z", b"X") else int(after_name[19])
+
+
+def is_stopped(pid: int, started: str | None) -> bool:
+    """Whether the process *pid* that started at *started* was stopped (SIGSTOP): it does nothing until somebody lets it go on."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state = file.read().rpartition(b")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state == b"T" and is_same_process(pid, started)
+
+
+def is_ending(pid: int) -> bool:
+    """Whether process *pid* has ended, or was killed and still has to. As long as it waits for a busy disk (SIGKILL is among its
+    pending signals then) or gives back its memory, it keeps its files, and the locks on them (proc_pid_stat(5), fields 3, 9, 31).
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            after_name = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    state, flags, pending = after_name[0], int(after_name[6]), int(after_name[28])
+    return state in (b"Z", b"X") or bool(flags & (_PF_EXITING | _PF_SIGNALED)) or bool(pending & _SIGKILL)
 
 
 def process_started(pid: int) -> str | None:

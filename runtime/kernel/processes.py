@@ -4,6 +4,7 @@
     fork            for a child that goes on in Python with all that its maker has
     run_in_child    the same, with the child's work as a function: it never comes back into the frames of its maker
     answer_of_child a child's work whose result, a few bytes, is waited for
+    helped_by       children that work beside us and are waited for
     fork_deaf       for a process with one thread: no hooks, into a cgroup, signals wait until the child is ready for them
     fork_sibling    a child of this process's parent
 """
@@ -17,8 +18,8 @@ import os
 import resource
 import select
 import signal
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 
 from runtime.kernel import libc
 
@@ -83,6 +84,29 @@ def answer_of_child(work: Callable[[], bytes]) -> bytes:
     return answered
 
 
+@contextlib.contextmanager
+def helped_by(*works: Callable[[], object]) -> Iterator[None]:
+    """Each of *works* in a child beside the body, and waited for behind it; killed where the body fails. What a work raises is
+    lost: whether it did what it should is seen by what it left. From a process with one thread."""
+    pids: list[int] = []
+    try:
+        pids.extend(run_in_child(partial(_help, os.getpid(), work)) for work in works)
+        yield
+    except BaseException:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        raise
+    finally:
+        for pid in pids:
+            os.waitpid(pid, 0)
+
+
+def _help(parent: int, work: Callable[[], object]) -> None:
+    end_with(parent)
+    with contextlib.suppress(BaseException):
+        work()
+
+
 def fork_sibling() -> int:
     """Fork a child of this process's *parent*, so that the parent can wait for it. From a process with one thread."""
     return libc.clone_bare(PARENT, exit_signal=signal.SIGCHLD)
@@ -119,6 +143,16 @@ def close_fds(*, keep: Iterable[int] = (), first: int = 3) -> None:
             libc.close_range(first, fd - 1)
         first = max(first, fd + 1)
     libc.close_range(first)
+
+
+def login_name() -> str:
+    """Of the user that this process is, for people; its number where the machine has no name for it."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 @cache

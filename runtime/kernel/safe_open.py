@@ -19,24 +19,18 @@ RESOLVE_IN_ROOT = 0x10
 _RETRIES = 64
 
 
-def open_in_root(root_fd: int, path: str | bytes, flags: int = os.O_PATH, *, mode: int = 0, resolve: int = 0) -> int:
+def open_in_root(root_fd: int, path: str | bytes, flags: int = os.O_PATH, *, resolve: int = 0) -> int:
     """A descriptor for *path* below *root_fd* (O_CLOEXEC added). *resolve* adds RESOLVE_* restrictions.
 
     Raises FileNotFoundError, NotADirectoryError … as open(2) does.
     """
     for _ in range(_RETRIES):
         try:
-            return libc.openat2(
-                root_fd,
-                path,
-                flags | os.O_CLOEXEC,
-                mode=mode if flags & (os.O_CREAT | os.O_TMPFILE) else 0,
-                resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve,
-            )
+            return libc.openat2(root_fd, path, flags | os.O_CLOEXEC, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve)
         except BlockingIOError:
             # EAGAIN: something was renamed somewhere during a `..` step, so the kernel cannot vouch for it (openat2(2)).
             continue
-    return libc.openat2(root_fd, path, flags | os.O_CLOEXEC, mode=mode, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve)
+    return libc.openat2(root_fd, path, flags | os.O_CLOEXEC, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve)
 
 
 def read_in_root(root_fd: int, path: str, *, limit: int = 1 << 20) -> bytes | None:

@@ -84,6 +84,15 @@ _NO_SUCH_CALL = _refuse(errno.ENOSYS)
 _PRETEND = _refuse(0)
 _ASK = _answer(_USER_NOTIFICATION)
 
+
+def _refused_where(arguments: Sequence[tuple[int, int]]) -> Block:
+    """Answer EPERM when one of the *arguments*, index and value, is so."""
+    block = _PERMITTED
+    for index, value in arguments:
+        block = _equal_to_any(index, (value,), then=_NOT_PERMITTED, otherwise=block)
+    return block
+
+
 ChangeOfOwner = Literal["made", "pretended", "reported"]
 """What becomes of the chown family: the kernel's own answer; success without effect; what the filter's listener answers."""
 
@@ -97,6 +106,7 @@ def answers(numbers: dict[str, int], *, capabilities: frozenset[str], change_of_
     found["socket"] = _equal_to_any(0, profile.SOCKET_FAMILIES, then=_PERMITTED, otherwise=_refuse(errno.EAFNOSUPPORT))
     found["personality"] = _equal_to_any(0, profile.PERSONALITIES, then=_PERMITTED, otherwise=_NOT_PERMITTED)
     found["ioctl"] = _equal_to_any(1, profile.TERMINAL_INJECTION, then=_NOT_PERMITTED, otherwise=_PERMITTED)
+    found.update({name: _refused_where(refused) for name, refused in profile.SLOWING.items()})
     for capability in capabilities:
         found.update(dict.fromkeys(profile.BY_CAPABILITY.get(capability, ()), _PERMITTED))
     if change_of_owner != "made":

@@ -9,6 +9,7 @@ differs, on purpose:
   `ptrace`, which Docker allows.
 - sockets only of the families in SOCKET_FAMILIES; others say "address family not supported", which libraries expect.
 - TIOCSTI and TIOCLINUX, which type into the terminal that a program inherited, are refused.
+- what slows processes down (SLOWING) is refused for init, which has the ids of a container's root, and for all of a user at once.
 - no 32-bit system calls (i386, x32, arm): a second door into the kernel for nothing that training needs.
 """
 
@@ -28,7 +29,7 @@ syncfs tee truncate umask unlink unlinkat utime utimensat utimes vmsplice write 
 # Pipes, polling and asynchronous I/O. io_uring has had too many holes: not here, as in Docker since 2023.
 _WAITING = """
 epoll_create epoll_create1 epoll_ctl epoll_ctl_old epoll_pwait epoll_pwait2 epoll_wait epoll_wait_old eventfd eventfd2
-io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit ioprio_get ioprio_set pipe pipe2 poll ppoll pselect6
+io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit ioprio_get pipe pipe2 poll ppoll pselect6
 select signalfd signalfd4 timerfd_create timerfd_gettime timerfd_settime
 """
 
@@ -44,9 +45,8 @@ get_thread_area getcpu getitimer getpgid getpgrp getpid getppid getpriority getr
 pidfd_getfd pidfd_open pidfd_send_signal prctl prlimit64 process_vm_readv process_vm_writev ptrace restart_syscall rseq
 rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_tgsigqueueinfo
 sched_get_priority_max sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler
-sched_rr_get_interval sched_setaffinity sched_setattr sched_setparam sched_setscheduler sched_yield set_robust_list
-set_thread_area set_tid_address setitimer setpgid setpriority setrlimit setsid sigaltstack tgkill tkill uretprobe vfork
-wait4 waitid
+sched_rr_get_interval sched_yield set_robust_list set_thread_area set_tid_address setitimer setpgid setrlimit setsid
+sigaltstack tgkill tkill uretprobe vfork wait4 waitid
 """
 
 # Setting the clock needs a capability that no container has.
@@ -101,6 +101,16 @@ SOCKET_FAMILIES = (1, 2, 10, 16, 17, 43)
 
 PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 """PER_LINUX, PER_LINUX32, UNAME26 with each of them, and the query."""
+
+SLOWING: dict[str, tuple[tuple[int, int], ...]] = {
+    "ioprio_set": ((0, 3), (1, 1)),
+    "sched_setaffinity": ((0, 1),),
+    "sched_setattr": ((0, 1),),
+    "sched_setparam": ((0, 1),),
+    "sched_setscheduler": ((0, 1),),
+    "setpriority": ((0, 2), (1, 1)),
+}
+"""Allowed, but where an argument (its index) has a value: 1 is init and its group, 3 IOPRIO_WHO_USER, 2 PRIO_USER."""
 
 CLONE_NAMESPACE_FLAGS = 0x7E020000
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET: clone(2) with any of them is refused."""

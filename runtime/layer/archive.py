@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime.errors import StoreError
 from runtime.layer import tar_format
+from runtime.layer.in_order import in_order
 from runtime.layer.tree import Tree, TreeEntry, printable
+from runtime.light_dataclasses import dataclass, replace
 from runtime.oci.digest import Digest
 
 WHITEOUT_PREFIX = ".wh."
@@ -35,9 +36,10 @@ _TAR_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class TreeDigest:
-    """What one pass over a layer tells."""
+    """What the files of a layer tell."""
 
     diff_id: Digest
+    """Digest of the tar stream."""
     size_bytes: int
     """Size of the tar stream."""
     tree: Tree
@@ -45,32 +47,42 @@ class TreeDigest:
 
 
 def digest_tree(tree: Tree, root: Path) -> TreeDigest:
-    """Digest of the tar stream of *tree*, whose contents lie below *root*; each file is read once.
+    """Digest of the tar stream of *tree*, whose contents lie below *root*. Each file is read twice at the same time, once for the
+    stream and once for its own digest.
 
     Raises StoreError when a file doesn't have the size or the sha256 that the tree says.
     """
+    size = sum(entry.size for entry in tree)
+    return digest_entries(in_order(lambda entry: _with_digest(entry, root), tree.entries, size_bytes=size), root)
+
+
+def digest_entries(entries: Iterable[TreeEntry], root: Path) -> TreeDigest:
+    """The same for *entries*, sorted, whose files have their sha256: each has its content below *root* when it comes."""
     stream_hash = hashlib.sha256()
     size = 0
-    entries: list[TreeEntry] = []
-    for entry in tree:
+    taken: list[TreeEntry] = []
+    for entry in entries:
         header = header_of(entry)
         stream_hash.update(header)
         size += len(header)
         if entry.type == "file":
-            content_hash = hashlib.sha256()
             for chunk in _content(entry, root):
                 stream_hash.update(chunk)
-                content_hash.update(chunk)
             fill = tar_format.padding(entry.size)
             stream_hash.update(fill)
             size += entry.size + len(fill)
-            entry = _check_hash(entry, content_hash.hexdigest(), root)
-        entries.append(entry)
+        taken.append(entry)
     stream_hash.update(tar_format.END)
-    return TreeDigest(Digest(f"sha256:{stream_hash.hexdigest()}"), size + len(tar_format.END), Tree(tuple(entries)))
+    return TreeDigest(Digest(f"sha256:{stream_hash.hexdigest()}"), size + len(tar_format.END), Tree(tuple(taken)))
 
 
-def _check_hash(entry: TreeEntry, found: str, root: Path) -> TreeEntry:
+def _with_digest(entry: TreeEntry, root: Path) -> TreeEntry:
+    if entry.type != "file":
+        return entry
+    content_hash = hashlib.sha256()
+    for chunk in _content(entry, root):
+        content_hash.update(chunk)
+    found = content_hash.hexdigest()
     if not entry.sha256:
         return replace(entry, sha256=found)
     if entry.sha256 != found:

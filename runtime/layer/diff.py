@@ -9,22 +9,22 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from runtime.errors import StoreError
-from runtime.layer.tree import OwnerOf, Tree, TreeEntry, printable, scan
+from runtime.layer.tree import Tree, TreeEntry, printable, scan
+from runtime.light_dataclasses import replace
 
 _UNSUPPORTED_MARKS = ("redirect", "metacopy")
 
 
-def diff(upper: Path, *, drop: Sequence[str] = (), owner_of: OwnerOf | None = None) -> Tree:
+def diff(upper: Path, *, drop: Sequence[str] = ()) -> Tree:
     """The tree of overlay directory *upper*; paths that match a glob of *drop* are removed from it first.
 
     A glob is relative, `*` and `?` stay inside one path part, `**` crosses them: `var/log/**` empties `var/log`. A deletion is
     never left out, since what it deletes would come back, nor a directory that holds one.
     """
-    tree = scan(upper, owner_of=owner_of)
+    tree = scan(upper)
     dropped = matcher(drop)
     kept = []
     gone: dict[str, TreeEntry] = {}

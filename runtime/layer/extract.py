@@ -15,18 +15,19 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime.errors import BadContent, StoreError
 from runtime.kernel.safe_open import make_directories, open_in_root
 from runtime.layer import tar_format
-from runtime.layer.archive import OPAQUE_NAME, WHITEOUT_PREFIX
+from runtime.layer.archive import OPAQUE_NAME, WHITEOUT_PREFIX, TreeDigest
 from runtime.layer.compression import ByteStream
 from runtime.layer.stream_record import StreamRecorder
 from runtime.layer.tar_reader import read_header
 from runtime.layer.tar_source import ReadAhead, TarSource
 from runtime.layer.tree import EntryType, Tree, TreeEntry, is_layer_xattr, is_overlay_xattr, printable
+from runtime.light_dataclasses import dataclass, replace
+from runtime.oci.digest import Digest
 
 _MAX_ID = (1 << 32) - 2
 _MAX_MTIME_S = (1 << 33) - 1
@@ -35,12 +36,13 @@ _MAX_MTIME_S = (1 << 33) - 1
 
 @dataclass(frozen=True, slots=True)
 class ExtractLimits:
-    """What a layer may cost. The defaults are far above honest layers; free space is asked for each time as well."""
+    """What a layer may cost. The defaults are far above honest layers."""
 
     entries: int = 2_000_000
     names_bytes: int = 256 << 20
     """All names, link targets and xattrs together: they are kept in memory."""
-    content_bytes: int = 1 << 40
+    content_bytes: int | None = None
+    """All files together, with the holes of sparse ones, which are hashed as zeros. None: what the file system has free."""
     path_bytes: int = 4095
     spare_bytes: int = 256 << 20
     """The file system keeps at least this much free."""
@@ -70,35 +72,23 @@ def extract(stream: ByteStream, target: Path, *, limits: ExtractLimits | None = 
     return _extract(TarSource(stream, None), target, limits or ExtractLimits(), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Extracted:
-    """What one pass over a tar stream gave."""
-
-    tree: Tree
-    diff_id: str
-    """Digest of the stream."""
-    size_bytes: int
-    """Size of the stream."""
-
-
 def extract_recorded(
     stream: ByteStream,
     target: Path,
     record: Path,
     *,
     diff_id: str,
-    limits: ExtractLimits | None = None,
     file_done: FileDone | None = None,
-) -> Extracted:
+) -> TreeDigest:
     """`extract`, with a record of the stream in the new file *record*. The whole stream must have digest *diff_id*; raises
     BadContent when it hasn't."""
     with open(record, "xb") as file, ReadAhead(stream) as ahead:
         recorder = StreamRecorder(file)
-        tree = _extract(TarSource(ahead, recorder), target, limits or ExtractLimits(), file_done)
+        tree = _extract(TarSource(ahead, recorder), target, ExtractLimits(), file_done)
         if ahead.digest != diff_id:
             raise BadContent(f"layer unpacks to a stream with digest `{ahead.digest}`, but the image says `{diff_id}`")
         recorder.close()
-        return Extracted(tree, ahead.digest, ahead.size)
+        return TreeDigest(Digest(ahead.digest), ahead.size, tree)
 
 
 def _extract(source: TarSource, target: Path, limits: ExtractLimits, file_done: FileDone | None) -> Tree:
@@ -316,8 +306,9 @@ class _Room:
         self._limits = limits
         self._entries = limits.entries
         self._names = limits.names_bytes
-        self._allowed = limits.content_bytes
         self._free = free.f_bavail * free.f_frsize - limits.spare_bytes
+        self._most = max(self._free, 0) if limits.content_bytes is None else limits.content_bytes
+        self._allowed = self._most
 
     def take_entry(self, header: tar_format.Header) -> None:
         self._entries -= 1
@@ -328,11 +319,11 @@ class _Room:
             raise BadContent(f"layer has more than {self._limits.names_bytes} bytes of names, links and attributes")
 
     def take_content(self, header: tar_format.Header) -> None:
-        """Make room for the file of *header*; what a sparse file leaves out takes no place on the disk."""
+        """Make room for the file of *header*; what a sparse file leaves out takes no place on the disk, but time."""
         self._allowed -= header.size
         self._free -= header.size if header.segments is None else sum(length for _, length in header.segments)
-        if self._allowed < 0:
-            raise BadContent(f"layer unpacks to more than the {self._limits.content_bytes} bytes that one may have")
+        if self._allowed < 0 and (self._free >= 0 or self._limits.content_bytes is not None):
+            raise BadContent(f"layer unpacks to more than the {self._most} bytes that this one may have")
         if self._free < 0:
             raise StoreError(
                 f"layer unpacks to more than fits on the disk, of which {self._limits.spare_bytes >> 20} MiB stay free",

@@ -12,10 +12,11 @@ import fcntl
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime.errors import BadContent, StoreError
+from runtime.whole_file import write_all
 
 _FICLONE = 0x40049409
 _CHUNK = 1 << 20
@@ -24,9 +25,15 @@ _CANNOT_CLONE = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errn
 
 
 def copy_hashed(
-    source: Path, target: Path, *, mode: int, algorithms: Sequence[str] = ("sha256",)
+    source: Path,
+    target: Path,
+    *,
+    mode: int,
+    settle: Callable[[int], None] = lambda _: None,
+    algorithms: Sequence[str] = ("sha256",),
 ) -> tuple[int, dict[str, bytes]]:
-    """Copy *source* to the new file *target* with exactly *mode*. Returns its size and a digest for each of *algorithms*."""
+    """Copy *source* to the new file *target* with exactly *mode*; *settle* is given its descriptor, to set what else it has.
+    Returns its size and a digest for each of *algorithms*."""
     reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         if not stat.S_ISREG(os.fstat(reading).st_mode):
@@ -35,6 +42,7 @@ def copy_hashed(
         try:
             size, digests = _transfer(reading, writing, algorithms)
             os.fchmod(writing, mode)
+            settle(writing)
         finally:
             os.close(writing)
     finally:
@@ -63,13 +71,6 @@ def _clone(reading: int, writing: int) -> bool:
             raise
         return False
     return True
-
-
-def write_all(descriptor: int, content: bytes | memoryview) -> None:
-    """Write all of *content*: write(2) may take less."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def copy_content(source: Path, target: Path) -> None:

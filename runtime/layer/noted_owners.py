@@ -12,10 +12,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 
 from runtime.layer.tree import Tree, TreeEntry
+from runtime.light_dataclasses import replace
 
 NOTE = "user.launch.owner"
 """`UID:GID`; -1 is an id that wasn't changed."""

@@ -7,9 +7,8 @@ lie, is `extract.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from runtime.errors import BadContent
+from runtime.light_dataclasses import dataclass, field
 
 BLOCK = 512
 END = bytes(2 * BLOCK)

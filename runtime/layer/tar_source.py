@@ -16,10 +16,10 @@ from types import TracebackType
 
 from runtime.errors import BadContent
 from runtime.layer.compression import ByteStream
-from runtime.layer.file_copy import write_all
 from runtime.layer.stream_record import StreamRecorder
 from runtime.layer.tar_format import BLOCK
 from runtime.layer.tar_sparse import Segments
+from runtime.whole_file import write_all
 
 _MOST_PADDING = 64 << 20
 """Archives are filled up to whole tape blocks, a few kilobytes; zeros without end cost a bomb nothing."""

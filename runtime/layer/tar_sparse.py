@@ -7,11 +7,11 @@ it; and in PAX headers 0.0 (one pair of records a part), 0.1 (one record with al
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from runtime.errors import BadContent
 from runtime.layer.tar_format import BLOCK, decode_number
+from runtime.light_dataclasses import dataclass
 
 Segments = tuple[tuple[int, int], ...]
 Records = Sequence[tuple[bytes, bytes]]

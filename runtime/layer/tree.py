@@ -15,12 +15,12 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 from runtime.errors import BadContent, StoreError
+from runtime.light_dataclasses import dataclass, field, replace
 
 LAYER_MTIME_S = 315_619_200
 """1980-01-02T00:00:00Z; the value that `runtime.build.plan` gives to every layer (a test holds the two together)."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from runtime.errors import NetworkError
+from runtime.light_dataclasses import dataclass
 
 Subnet = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address

@@ -16,13 +16,13 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
 
 from runtime.errors import NetworkError, RuntimeFailure, Unsupported
 from runtime.file_lock import locked
 from runtime.kernel import processes
+from runtime.light_dataclasses import dataclass
 from runtime.network import nat, veth
 from runtime.network.addresses import (
     Address,

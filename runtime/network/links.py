@@ -9,9 +9,9 @@ import errno
 import socket
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address, ip_interface, ip_network
 
+from runtime.light_dataclasses import dataclass
 from runtime.network.netlink import (
     CREATE,
     EXCLUSIVE,

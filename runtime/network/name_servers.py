@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.light_dataclasses import dataclass
 from runtime.network.mode import NetworkMode
 
 CONTAINER_SERVER = "127.0.0.11"

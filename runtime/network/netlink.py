@@ -11,8 +11,9 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Self
+
+from runtime.light_dataclasses import dataclass
 
 ROUTE, NETFILTER = 0, 12
 

@@ -15,11 +15,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import NoReturn
 
 from runtime.errors import RuntimeFailure
 from runtime.kernel import capabilities, libc, processes
+from runtime.light_dataclasses import dataclass
 from runtime.network import loopback, pasta
 from runtime.network.addresses import Member, members_in
 from runtime.network.datagrams import DatagramForwarder

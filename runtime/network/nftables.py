@@ -8,8 +8,8 @@ from __future__ import annotations
 import errno
 import struct
 import sys
-from dataclasses import dataclass
 
+from runtime.light_dataclasses import dataclass
 from runtime.network.addresses import Subnet
 from runtime.network.netlink import (
     APPEND,

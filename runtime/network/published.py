@@ -7,10 +7,10 @@ import errno
 import socket
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Literal
 
 from runtime.errors import NetworkError, Unsupported
+from runtime.light_dataclasses import dataclass
 
 _WRITE = "write `8080:80`, `127.0.0.1:8080:80`, or `80` for any free port; `/udp` behind it for UDP"
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from runtime.errors import BadContent
+from runtime.light_dataclasses import dataclass, field
 from runtime.oci.digest import Digest
 from runtime.oci.json_fields import Fields
 
@@ -234,7 +234,8 @@ class ImageContents:
     def env(self) -> dict[str, str]:
         """`config.Env` as a mapping."""
         pairs = self.execution.get("Env")
-        return dict(pair.split("=", 1) for pair in pairs or () if isinstance(pair, str) and "=" in pair)
+        listed = pairs if isinstance(pairs, list) else []
+        return dict(pair.split("=", 1) for pair in listed if isinstance(pair, str) and "=" in pair)
 
 
 class ImageSource(Protocol):

@@ -41,7 +41,7 @@ class Fields:
 
     def text(self, name: str) -> str | None:
         value = self._document.get(name)
-        if value is None or (isinstance(value, str) and "\0" not in value):
+        if value is None or _is_text(value):
             return value
         raise self._wrong(name, "a text")
 
@@ -84,7 +84,7 @@ class Fields:
     def texts(self, name: str) -> tuple[str, ...]:
         values = self.items(name)
         for value in values:
-            if not isinstance(value, str) or "\0" in value:
+            if not _is_text(value):
                 raise self._wrong(name, "a list of texts")
         return tuple(values)
 
@@ -114,6 +114,17 @@ class Fields:
         value = self._document.get(name)
         if value is None:
             return {}
-        if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
+        if not isinstance(value, dict) or not all(_is_text(one) for pair in value.items() for one in pair):
             raise self._wrong(name, "an object of texts")
         return dict(value)
+
+
+def _is_text(value: Any) -> bool:
+    """Whether *value* is a text that can be a path, a variable or a line: JSON can write half a character (`\\ud800`), too."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -10,10 +10,10 @@ ubuntu:24.04, ghcr.io/a/b@sha256:…   a registry, with Docker's meaning (distri
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal, cast
 
 from runtime.errors import BadContent
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")

@@ -12,13 +12,13 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from runtime.errors import BadContent, NetworkError
 from runtime.http.connections import Answer, basic
 from runtime.http.proxies import redact_url
+from runtime.light_dataclasses import dataclass, field
 from runtime.registry.credentials import Credentials
 from runtime.registry.refusals import refusal
 

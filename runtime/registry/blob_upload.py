@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from runtime.errors import NetworkError
 from runtime.http.client import PASSING_STATUSES
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest
 from runtime.registry.client import Registry
 from runtime.registry.refusals import RegistryRefusal

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from runtime.errors import BadContent, NetworkError
 from runtime.http.client import HttpClient, Patience
 from runtime.http.connections import Answer, Body, can_repeat, host_of
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.oci.image_documents import DOCKER_INDEX, DOCKER_MANIFEST, DOCUMENT_LIMIT, INDEX, MANIFEST
 from runtime.registry.auth import Authority, Scopes, repository_scope
@@ -77,11 +77,12 @@ class Registry:
 
     # --- manifests
 
-    def manifest(self, repository: str, reference: str, accept: Sequence[str] = MANIFEST_TYPES) -> ManifestAnswer:
+    def manifest(self, repository: str, reference: str) -> ManifestAnswer:
         """The manifest or index *reference* (a tag or a digest). Raises NotInRegistry, BadContent when the digest differs."""
         what = f"manifest `{reference}` of `{repository}`"
         path = f"{repository}/manifests/{reference}"
-        with self._ask("GET", path, what=what, scopes=_pulling(repository), headers={"Accept": ", ".join(accept)}) as answer:
+        accept = {"Accept": ", ".join(MANIFEST_TYPES)}
+        with self._ask("GET", path, what=what, scopes=_pulling(repository), headers=accept) as answer:
             content = answer.read_all(DOCUMENT_LIMIT, f"registry `{self.host}`: {what}")
             media_type = (answer.header("Content-Type") or "").partition(";")[0].strip().lower()
             named = answer.header("Docker-Content-Digest")

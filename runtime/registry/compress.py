@@ -23,11 +23,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import BinaryIO
 
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest
 from runtime.oci.image_documents import LAYER
 

@@ -12,11 +12,11 @@ Short names keep Docker's meaning: `unqualified-search-registries` and `[aliases
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from runtime.errors import BadContent, Unsupported
+from runtime.light_dataclasses import dataclass
 from runtime.oci.reference import Remote
 
 PullFrom = Literal["all", "digest-only", "tag-only"]

@@ -17,11 +17,11 @@ import base64
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import BadContent, error_words
+from runtime.light_dataclasses import dataclass, field
 from runtime.oci.reference import DOCKER_HUB
 from runtime.registry.credential_helper import TOKEN_USER, ask_helper
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
 from typing import Any
 
 from runtime.errors import BadContent
+from runtime.light_dataclasses import dataclass, replace
 from runtime.oci.digest import Digest, canonical_json, digest_json
 from runtime.oci.image_documents import Descriptor
 from runtime.oci.reference import Remote

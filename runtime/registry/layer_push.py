@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO
 
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.oci.image_documents import Descriptor
 from runtime.registry.blob_upload import BlobFile, Uploads

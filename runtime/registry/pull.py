@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from runtime.errors import BadContent, NetworkError, RuntimeFailure, Unsupported
 from runtime.http.client import Patience
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest
 from runtime.oci.image_documents import (
     DOCKER_INDEX,
@@ -69,12 +69,12 @@ def resolve(
         return source.contents
 
 
-def tag_digest(reference: Remote, *, environ: Mapping[str, str] = os.environ, patience: Patience | None = None) -> Digest | None:
+def tag_digest(reference: Remote, *, environ: Mapping[str, str] = os.environ) -> Digest | None:
     """Which manifest or index the tag of *reference* points to at its origin now; None when there is no such tag."""
     if reference.tag is None:
         return None
     origin = registries_configuration(environ).endpoint(reference.registry, reference.repository)
-    registry = _registry(origin, environ, patience)
+    registry = _registry(origin, environ, None)
     try:
         return registry.manifest_digest(origin.repository, reference.tag)
     finally:

@@ -1,8 +1,9 @@
 """`USER[:GROUP]` as numbers, by the passwd(5) and group(5) of a running container or of an image's layers.
 
 The rules are Docker's: `docker run --user` takes a user's group from passwd and the further ones from group (runc,
-libcontainer/user), `--chown=UID` alone means the group of that number (Dockerfile reference, "COPY --chown"). The files are an
-image's: a line that is none, or has a number that no user can have, counts as not there.
+libcontainer/user), `--chown=UID` alone means the group of that number (Dockerfile reference, "COPY --chown"). A user's own group
+is among the further ones, so that no set-group-ID program gets around what a file denies that group (CVE-2022-36109). The files
+are an image's: a line that is none, or has a number that no user can have, counts as not there.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class User(NamedTuple):
     uid: int
     gid: int
     groups: tuple[int, ...] = ()
-    """Supplementary groups."""
+    """Supplementary groups, *gid* first."""
     home: str = "/"
 
 
@@ -44,9 +45,10 @@ class Accounts:
         gid = 0 if known is None else int(known[3])
         home = known[5] if known is not None and known[5].startswith("/") else "/"
         if colon and group:
-            return User(uid, self._group_number(group), (), home)
+            gid = self._group_number(group)
+            return User(uid, gid, (gid,), home)
         member_of = {int(line[2]) for line in self._groups() if known is not None and known[0] in line[3].split(",")}
-        return User(uid, gid, tuple(sorted(member_of - {gid})) if user else (), home)
+        return User(uid, gid, (gid, *(sorted(member_of - {gid}) if user else ())), home)
 
     def owner(self, owner: str) -> tuple[int, int]:
         """uid and gid of *owner*, as `--chown` takes it; "" is 0:0. Raises UnknownName."""

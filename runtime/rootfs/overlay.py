@@ -21,12 +21,12 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from runtime.errors import ContainerError, Unsupported
 from runtime.kernel import libc, mounts
+from runtime.light_dataclasses import dataclass
 from runtime.rootfs.shifted_copy import make_shifted_copy, shift_owners
 
 MOST_LAYERS = 500

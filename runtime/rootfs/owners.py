@@ -1,7 +1,8 @@
 """Give what other users of a container wrote to a kept directory back to whom the directory belongs.
 
 Container root's files belong to the caller already (id-mapped mount, or the user namespace's map). That is also why no file may
-stay set-user-id: on the machine it would let everybody be the caller.
+stay set-user-id: on the machine it would let everybody be the caller. Nor may a file keep an SELinux label of the program's own:
+while no policy is loaded the owner of a file writes what a later boot would believe (security/selinux/hooks.c).
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ import stat
 from pathlib import Path
 
 _SET_ID = stat.S_ISUID | stat.S_ISGID
+_LABEL = "security.selinux"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def reown(directory: Path, uid: int, gid: int) -> int:
-    """Make everything below *directory* belong to *uid*, *gid*, and no file set-user-id or set-group-id; how many changed.
-    Links are not followed.
+    """Make everything below *directory* belong to *uid*, *gid*, and no file set-user-id, set-group-id or labelled; how many got
+    another owner or mode. Links are not followed.
 
     One descriptor and no frame for a level: a program decides how deep its directories are.
     """
     here = os.open(directory, _DIRECTORY)
     try:
+        _drop_label(".", here)
         changed, names = _reown_in(here, uid, gid)
         waiting, above = [names], list[tuple[int, int]]()
         while waiting:
@@ -74,8 +77,15 @@ def _reown_in(folder: int, uid: int, gid: int) -> tuple[int, list[str]]:
                 os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
             if set_id:
                 _clear_set_id(name, folder)
+            _drop_label(name, folder)
             changed += foreign or set_id
     return changed, directories
+
+
+def _drop_label(name: str, folder: int) -> None:
+    """Where a policy is loaded, it says who may label what, and nobody may take a label away: EACCES."""
+    with contextlib.suppress(OSError):  # mostly ENODATA
+        os.removexattr(f"/proc/self/fd/{folder}/{name}", _LABEL, follow_symlinks=False)
 
 
 def _clear_set_id(name: str, folder: int) -> None:

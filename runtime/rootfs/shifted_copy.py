@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from runtime.file_lock import locked
+from runtime.kernel.file_data import copy_data
 from runtime.rootfs.removal import remove_tree
 
 _LEFT_OUT = ("security.capability",)
@@ -85,8 +86,7 @@ class _Copier:
             os.symlink(os.readlink(source), target)
         elif source.is_file():
             with source.open("rb") as content, target.open("xb") as copy:
-                while os.copy_file_range(content.fileno(), copy.fileno(), 1 << 30):
-                    continue
+                copy_data(content.fileno(), copy.fileno())
         else:
             os.mknod(target, found.st_mode, found.st_rdev)  # a whiteout, a device, a fifo
         self._dress(source, target)

@@ -30,6 +30,7 @@ LINKS = {
 
 _CLOSED = mounts.ATTR_NOSUID | mounts.ATTR_NODEV | mounts.ATTR_NOEXEC
 _TTY_GROUP = 5
+_MOST_COVERS = 6
 
 
 def mount_proc(root: Root, *, covers: Sequence[ProcCover] = ()) -> None:
@@ -39,14 +40,26 @@ def mount_proc(root: Root, *, covers: Sequence[ProcCover] = ()) -> None:
     except OSError as error:
         if error.errno != errno.EPERM:
             raise
-        raise Unsupported(
-            "a new /proc can't be mounted: parts of this machine's /proc are covered, as inside a container",
-            hint="start the outer container with `--security-opt systempaths=unconfined` (Docker), `--security-opt unmask=ALL` "
-            "(Podman) or `procMount: Unmasked` (Kubernetes)",
-        ) from error
+        raise _covered_proc() from error
     _attach_at_top(root, tree, "proc")
     for cover in covers:
         _cover_but(root, cover)
+
+
+def _covered_proc() -> Unsupported:
+    """The kernel shows an ordinary user no more of /proc than there was (fs/namespace.c, mnt_already_visible)."""
+    covers = _mount_points_below("/proc")
+    listed = ", ".join(f"`{path}`" for path in covers[:_MOST_COVERS]) or "parts"
+    hint = (
+        "start the outer container with `--security-opt systempaths=unconfined` (Docker), `--security-opt unmask=ALL` (Podman) "
+        "or `procMount: Unmasked` (Kubernetes)"
+    )
+    if any(path.startswith("/proc/driver") for path in covers):
+        hint += (
+            "; NVIDIA's toolkit covers `/proc/driver/nvidia` all the same: start launch as root there, or give that container a "
+            "second, whole /proc (`--volume /proc:/run/whole-proc`)"
+        )
+    return Unsupported(f"a new /proc can't be mounted: {listed} of it are covered here, as inside a container", hint=hint)
 
 
 def mount_sys(root: Root, *, own_network: bool) -> None:
@@ -103,7 +116,7 @@ def mount_dev(
     dev = Root(open_in_root(root.fd, "dev", os.O_PATH | os.O_DIRECTORY), None)
     try:
         for name in DEVICES:
-            dev.attach(mounts.clone_tree(f"/dev/{name}"), name, directory=False)
+            dev.attach(_node(f"/dev/{name}"), name, directory=False)
         for name, target in LINKS.items():
             os.symlink(target, name, dir_fd=dev.fd)
         pts: dict[str, str | None] = {"newinstance": None, "ptmxmode": "0666", "mode": "0620"}
@@ -121,10 +134,17 @@ def mount_dev(
         make_link(root, link)
 
 
+def _node(path: str) -> int:
+    """A mount of the device node, and of nothing that may be put in its place."""
+    tree = mounts.clone_tree(path)
+    mounts.set_attributes(tree, mounts.ATTR_NOSUID | mounts.ATTR_NOEXEC)
+    return tree
+
+
 def _bind_device(root: Root, device: DeviceNode) -> None:
     try:
         found = os.stat(device.source)
-        tree = mounts.clone_tree(device.source)
+        tree = _node(str(device.source))
     except OSError as error:
         raise ContainerError(f"no device `{device.source}`: {os.strerror(error.errno or 0)}") from error
     if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):

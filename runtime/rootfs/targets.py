@@ -38,8 +38,15 @@ class Root:
             fd, made = make(self.fd, target.strip("/"), mode=mode, owner=owner)
         except OSError as error:
             raise ContainerError(f"no mount point `{target}` can be made in the image: {error.strerror}") from error
-        self.made.extend(made)
+        if made:
+            self.made += self._outermost_first(fd, len(made))
         return fd
+
+    def _outermost_first(self, fd: int, count: int) -> list[str]:
+        """The last *count* directories on the way to *fd*, and itself, without the image's links: `usr/lib/x` for `/lib/x`."""
+        there, root = (Path(os.readlink(f"/proc/self/fd/{one}")) for one in (fd, self.fd))
+        path = there.relative_to(root)
+        return [str(one) for one in (path, *path.parents)[:count]][::-1]
 
     def attach(self, tree: int, target: str, *, directory: bool = True) -> None:
         """Attach the detached *tree* at *target* and close it."""

@@ -15,13 +15,15 @@ from runtime.store.failures import store_error
 from runtime.store.staging import partial_file
 
 
-def write_atomically(path: Path, content: bytes, *, tmp: Path, mode: int = 0o644) -> None:
-    """Publish *content* as *path* by rename: a reader sees the old content or the new, never a part."""
+def write_atomically(path: Path, content: bytes, *, tmp: Path, sync: bool = False) -> None:
+    """Publish *content* as *path* by rename: a reader sees the old content or the new, never a part. After a power cut that comes
+    within seconds it may be empty, unless *sync*: then it is on the disk when this returns."""
     try:
-        with partial_file(tmp, mode=mode) as (file, partial):
+        with partial_file(tmp, mode=0o644) as (file, partial):
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
             os.rename(partial, path)
     except OSError as error:
         raise store_error(error, f"cannot write `{path}`") from error

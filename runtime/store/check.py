@@ -9,10 +9,10 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Literal
 
 from runtime.errors import StoreError, error_words
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest, canonical_json, digest_bytes, digest_file
 from runtime.store.image_blobs import config_bytes
 from runtime.store.layer_on_disk import damage_of, remove_layer

@@ -12,6 +12,8 @@ from runtime.errors import StoreError, error_words
 
 NO_ROOM = "`launch gc` frees what no image needs, LAUNCH_HOME moves the store to another disk"
 
+_A_FEW_LINES = 16 << 10
+
 _HINTS = {
     errno.ENOSPC: f"the disk is full; {NO_ROOM}",
     errno.EDQUOT: f"the disk quota is used up; {NO_ROOM}",
@@ -32,12 +34,12 @@ def of_the_disk(error: OSError) -> bool:
 
 
 @contextmanager
-def store_errors(what: str) -> Iterator[None]:
-    """An OSError of the body becomes a StoreError that says *what* could not be done."""
+def store_errors(what: str, *, root: Path | None = None) -> Iterator[None]:
+    """An OSError of the body becomes a StoreError that says *what* could not be done; and how full the disk of *root* is."""
     try:
         yield
     except OSError as error:
-        raise store_error(error, what) from error
+        raise store_error(error, what if root is None else f"{what}{_room(root, error)}") from error
 
 
 @contextmanager
@@ -57,9 +59,30 @@ def _room(root: Path, error: OSError) -> str:
         status = os.statvfs(root)
     except OSError:
         return ""
-    if error.errno != errno.ENOSPC or status.f_frsize == 0:
-        return ""
+    return f" ({room_words(status)})" if error.errno == errno.ENOSPC and status.f_frsize else ""
+
+
+def room_words(status: os.statvfs_result) -> str:
+    """A disk is full when its blocks are, or its inodes: files that are small and many."""
+    if _has_no_inodes(status):
+        return f"a disk with room for {status.f_files} files and directories, of which none is free"
     free, total = (count * status.f_frsize / 1e6 for count in (status.f_bavail, status.f_blocks))
-    if free < 1 or status.f_files == 0 or status.f_favail > 0:
-        return f" (a disk of {total:.0f} MB, {free:.0f} MB free again)"
-    return f" (a disk of {status.f_files} files, none free)"
+    if is_full(status):
+        return f"a disk of {total:.0f} MB, {free:.0f} MB free"
+    files = f" and room for {status.f_favail} files" if status.f_files else ""
+    return f"a disk of {total:.0f} MB, {free:.0f} MB{files} free again"
+
+
+def is_full(status: os.statvfs_result) -> bool:
+    """Whether there is no room to speak of: less than a hundredth, or no inode."""
+    return status.f_bavail * 100 < status.f_blocks or _has_no_inodes(status)
+
+
+def is_out_of_room(status: os.statvfs_result) -> bool:
+    """Whether not even a few lines can be written."""
+    return status.f_bavail * status.f_frsize < _A_FEW_LINES or _has_no_inodes(status)
+
+
+def _has_no_inodes(status: os.statvfs_result) -> bool:
+    """File systems that make inodes as they need them (btrfs) say 0 of 0."""
+    return status.f_files > 0 and status.f_favail == 0

@@ -12,11 +12,11 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from runtime.file_lock import LockBusy, locked
+from runtime.light_dataclasses import dataclass, field
 from runtime.oci.digest import Digest
 from runtime.store.failures import store_errors
 from runtime.store.records import GATE, MARKS, PINS, Image

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.file_lock import is_locked, open_locked
+from runtime.file_lock import LockBusy, is_locked, open_locked
 from runtime.oci.digest import Digest
 from runtime.store.failures import store_errors
 from runtime.store.records import GATE, PINS, Image
@@ -110,7 +110,7 @@ def pin(store: Store, image: Image) -> None:
 
     store.ensure()
     with naming(store.root):
-        write_atomically(store.root / PINS / image.digest.hex, b"", tmp=store.root / "tmp")
+        write_atomically(store.root / PINS / image.digest.hex, b"", tmp=store.root / "tmp", sync=True)
 
 
 def unpin(store: Store, image: Image) -> bool:
@@ -131,10 +131,10 @@ def pinned_images(store: Store) -> frozenset[Digest]:
 
 
 @contextmanager
-def key_lock(directory: Path, key: Digest) -> Iterator[None]:
-    """Hold the lock of *key* for the body."""
+def key_lock(directory: Path, key: Digest, *, when_taken: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Hold the lock of *key* for the body. *when_taken* is called before another builder of it is waited for."""
     path = directory / key.hex
-    descriptor = _lock(path)
+    descriptor = _lock(path, when_taken)
     try:
         yield
     finally:
@@ -143,17 +143,21 @@ def key_lock(directory: Path, key: Digest) -> Iterator[None]:
 
 
 @contextmanager
-def key_locks(directory: Path, keys: Iterable[Digest]) -> Iterator[None]:
+def key_locks(directory: Path, keys: Iterable[Digest], *, when_taken: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Hold the locks of all *keys*; always taken in one order, so that two builders cannot wait for each other."""
     with ExitStack() as held:
         for key in sorted(set(keys)):
-            held.enter_context(key_lock(directory, key))
+            held.enter_context(key_lock(directory, key, when_taken=when_taken))
         yield
 
 
-def _lock(path: Path) -> int:
+def _lock(path: Path, when_taken: Callable[[], object]) -> int:
     while True:
-        descriptor = open_locked(path)
+        try:
+            descriptor = open_locked(path, wait=False)
+        except LockBusy:
+            when_taken()
+            descriptor = open_locked(path)
         mine = os.fstat(descriptor)
         try:
             named = os.stat(path, follow_symlinks=False)

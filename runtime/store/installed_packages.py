@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
+from runtime.light_dataclasses import dataclass
 from runtime.store.merged_tree import MergedTree
 
 _DPKG_STATUS = "var/lib/dpkg/status"

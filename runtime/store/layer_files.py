@@ -47,6 +47,11 @@ def settle_new_file(descriptor: int, entry: TreeEntry) -> None:
     os.utime(descriptor, (entry.mtime, entry.mtime))
 
 
+def is_settled(status: os.stat_result, entry: TreeEntry) -> bool:
+    """Whether a regular file without xattrs has all that `settle_new_file` gives to one for *entry*, and its size."""
+    return status.st_mtime == entry.mtime and _difference(status, entry, os.geteuid() == 0) is None
+
+
 def _settle_entry(location: str, entry: TreeEntry, as_root: bool) -> None:
     if as_root:
         # Before chmod: a change of owner clears setuid and setgid (chown(2)).
@@ -75,7 +80,10 @@ def first_difference(tree: Tree, root: Path) -> str | None:
             entry = made.pop(path, None)
             if entry is None:
                 return f"`{printable(path)}` is there, and no part of it"
-            what = _difference(os.path.join(directory, name), entry, has_owners)
+            location = os.path.join(directory, name)
+            what = _difference(os.lstat(location), entry, has_owners)
+            if what is None and entry.type == "symlink" and os.readlink(location) != entry.link:
+                what = "another target"
             if what is not None:
                 return f"`{printable(path)}` has {what}"
     missing = next(iter(made), None)
@@ -85,12 +93,9 @@ def first_difference(tree: Tree, root: Path) -> str | None:
 _KINDS = {"file": stat.S_IFREG, "hardlink": stat.S_IFREG, "dir": stat.S_IFDIR, "symlink": stat.S_IFLNK, "fifo": stat.S_IFIFO}
 
 
-def _difference(location: str, entry: TreeEntry, has_owners: bool) -> str | None:
-    status = os.lstat(location)
+def _difference(status: os.stat_result, entry: TreeEntry, has_owners: bool) -> str | None:
     if stat.S_IFMT(status.st_mode) != _KINDS.get(entry.type, stat.S_IFCHR):
         return "another type"
-    if entry.type == "symlink" and os.readlink(location) != entry.link:
-        return "another target"
     if entry.type in ("whiteout", "hardlink", "symlink"):
         return None
     if stat.S_IMODE(status.st_mode) != (entry.mode if has_owners else _reachable(entry)):

@@ -11,11 +11,11 @@ import os
 import posixpath
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime.errors import StoreError
 from runtime.layer.tree import Tree, TreeEntry, printable
+from runtime.light_dataclasses import dataclass, replace
 from runtime.store.records import Layer
 from runtime.store.store import Store
 

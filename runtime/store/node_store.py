@@ -10,12 +10,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import StoreError, error_words
 from runtime.layer.file_copy import copy_content, copy_file
 from runtime.layer.tree import read_tree
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest
 from runtime.store.garbage import Rules, collect
 from runtime.store.in_use import HeldImage

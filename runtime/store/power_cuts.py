@@ -4,6 +4,9 @@ fsync for each of thousands of files costs more than the build, so a layer is pu
 written in: `unsynced/<diff_id hex>`. `confirm` makes everything durable by one syncfs(2) and takes the marks away. A mark of an
 earlier boot means that the machine went down before: such a layer is read and compared with its digest once, then trusted or
 thrown away. kill -9 alone needs none of this: what a process wrote is the kernel's.
+
+Nor is there an fsync for the small records (keys, plans, images, names, attachments): on a disk that is busy with what others
+wrote it takes seconds, and whoever launches would wait. An empty one counts as none, and is made again.
 """
 
 from __future__ import annotations

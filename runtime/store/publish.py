@@ -10,8 +10,7 @@ import errno
 import os
 from pathlib import Path
 
-from runtime.layer.archive import digest_tree
-from runtime.layer.extract import Extracted
+from runtime.layer.archive import TreeDigest, digest_tree
 from runtime.layer.file_copy import copy_content
 from runtime.layer.tree import Tree, scan, write_tree
 from runtime.oci.digest import Digest, canonical_json, digest_file
@@ -25,14 +24,15 @@ from runtime.store.staging import remove_tree, staging
 LAYER_FORMAT = 1
 
 
-def publish_layer(store: Path, key: Digest, staged: Path, tree: Tree | None, *, label: str) -> Layer:
-    """Store directory *staged*, on whichever file system, as a layer and return it. *staged* is gone afterwards."""
+def publish_layer(store: Path, key: Digest, staged: Path, tree: Tree | TreeDigest | None, *, label: str) -> Layer:
+    """Store directory *staged*, on whichever file system, as a layer and return it. *staged* is gone afterwards. With a
+    TreeDigest its regular files were digested and settled when they were written."""
     with staging(store / "tmp") as package:
         try:
             root = package / "root"
-            digested = digest_tree(tree if tree is not None else scan(staged), staged)
-            _take(staged, root)
-            settle(root, digested.tree)
+            digested = tree if isinstance(tree, TreeDigest) else digest_tree(scan(staged) if tree is None else tree, staged)
+            moved = _take(staged, root)
+            settle(root, digested.tree, files_are_settled=moved and digested is tree)
             write_tree(digested.tree, package / "tree.jsonl")
             layer = Layer(digested.diff_id, key, digested.size_bytes, label)
             (package / "layer.json").write_bytes(canonical_json(_record(layer)))
@@ -42,7 +42,8 @@ def publish_layer(store: Path, key: Digest, staged: Path, tree: Tree | None, *, 
     return layer
 
 
-def _take(staged: Path, root: Path) -> None:
+def _take(staged: Path, root: Path) -> bool:
+    """Let *staged* be *root*; False when its files had to be copied."""
     try:
         os.rename(staged, root)
     except OSError as error:
@@ -51,11 +52,13 @@ def _take(staged: Path, root: Path) -> None:
         # A container ran on this machine's scratch (`Store.container_staging`).
         copy_content(staged, root)
         remove_tree(staged)
+        return False
+    return True
 
 
-def publish_unpacked(store: Path, key: Digest, package: Path, extracted: Extracted, *, label: str) -> Layer:
+def publish_unpacked(store: Path, key: Digest, package: Path, extracted: TreeDigest, *, label: str) -> Layer:
     """Store *package*, a directory of `staging` with `root` and `stream` as `extract_recorded` left them, as a layer."""
-    layer = Layer(Digest(extracted.diff_id), key, extracted.size_bytes, label)
+    layer = Layer(extracted.diff_id, key, extracted.size_bytes, label)
     with store_errors(f"cannot publish layer `{label}`"):
         settle(package / "root", extracted.tree, files_are_settled=True)
         write_tree(extracted.tree, package / "tree.jsonl")

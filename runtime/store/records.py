@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from runtime.errors import StoreError
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest
 
 

@@ -15,7 +15,7 @@ import secrets
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,7 +45,7 @@ def staging(tmp: Path) -> Iterator[Path]:
 def locked_directory(tmp: Path, name: str) -> tuple[int, Path]:
     """Make the directory *name* below *tmp*, 0700; it is in use for as long as somebody holds the descriptor."""
     # The gate is shared by makers and exclusive for sweepers: between mkdir and flock a directory looks abandoned.
-    with store_errors(f"cannot make a directory in `{tmp}`"), locked(tmp / _GATE, shared=True):
+    with store_errors(f"cannot make a directory in `{tmp}`", root=tmp), locked(tmp / _GATE, shared=True):
         path = tmp / name
         path.mkdir(mode=0o700)
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -57,7 +57,7 @@ def locked_directory(tmp: Path, name: str) -> tuple[int, Path]:
 def partial_file(tmp: Path, *, mode: int, suffix: str = ".partial") -> Iterator[tuple[BinaryIO, Path]]:
     """A new empty file below *tmp* and its path, locked while it is written as the directories are; removed at the end unless
     it was renamed away."""
-    with store_errors(f"cannot make a file in `{tmp}`"), locked(tmp / _GATE, shared=True):
+    with store_errors(f"cannot make a file in `{tmp}`", root=tmp), locked(tmp / _GATE, shared=True):
         path = tmp / f"{secrets.token_hex(8)}{suffix}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -153,20 +153,17 @@ def _may_be_in_use_elsewhere(path: Path) -> bool:
 def remove_tree(path: Path) -> None:
     """Remove *path* with everything in it, also directories that deny their owner. A missing path is fine, and so is somebody who
     removes it as well."""
-    while os.path.lexists(path):
-        with suppress(FileNotFoundError):
-            _remove_tree(path)
-
-
-def _remove_tree(path: Path) -> None:
     from runtime.rootfs import removal
 
-    try:
-        if not os.path.isdir(path) or os.path.islink(path):
-            os.unlink(path)
-        else:
-            removal.remove_tree(path)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise StoreError(f"cannot remove `{path}`: {error.strerror} (`{error.filename}`)") from error
+    tries = 100  # so that what never gets empty, as a directory on NFS with a file that is open, is an error
+    while os.path.lexists(path):
+        try:
+            if not os.path.isdir(path) or os.path.islink(path):
+                os.unlink(path)
+            else:
+                removal.remove_tree(path)
+        except OSError as error:
+            tries -= 1
+            # Another one has removed it, or has moved a deep directory to its top.
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY) or tries == 0:
+                raise StoreError(f"cannot remove `{path}`: {error.strerror} (`{error.filename}`)") from error

@@ -22,15 +22,16 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from runtime.errors import StoreError
+from runtime.errors import NoSuchImage, StoreError
+from runtime.light_dataclasses import replace
 from runtime.oci.digest import Digest, canonical_json, digest_bytes
-from runtime.store.records import MARKS, PINS, Image, Layer, image_from, image_record, layer_from, name_file, name_of_file
+from runtime.store.records import GATE, MARKS, PINS, Image, Layer, image_from, image_record, layer_from, name_file, name_of_file
+from runtime.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from runtime.store.in_use import HeldImage
@@ -101,8 +102,11 @@ class Store:
         """Remove what killed builders left. Returns how many leftovers there were."""
         from runtime.store.staging import sweep
 
-        self.ensure()
-        return sweep(self.root / "tmp")
+        return sweep(self.root / "tmp") if self.has_leftovers() else 0
+
+    def has_leftovers(self) -> bool:
+        """Whether `sweep` may have anything to do: one directory listing."""
+        return any(name != GATE for name in self._names("tmp"))
 
     def confirm(self) -> int:
         """Make the layers of this boot survive a power cut (syncfs). Returns how many needed it; free when none did."""
@@ -112,10 +116,7 @@ class Store:
 
     def has_unconfirmed(self) -> bool:
         """Whether `confirm` has anything to do: one directory listing."""
-        try:
-            return bool(os.listdir(self.root / MARKS))
-        except FileNotFoundError:
-            return False
+        return any(self._names(MARKS))
 
     @contextmanager
     def building(self) -> Iterator[None]:
@@ -136,21 +137,21 @@ class Store:
 
         return hold(self.root, image.digest)
 
-    def lock(self, keys: Iterable[Digest]) -> AbstractContextManager[None]:
-        """Hold the build locks of *keys*; waits for another builder of any of them."""
+    def lock(self, keys: Iterable[Digest], *, when_taken: Callable[[], object] = lambda: None) -> AbstractContextManager[None]:
+        """Hold the build locks of *keys*; waits for another builder of any of them, after it has called *when_taken*."""
         from runtime.store.in_use import key_locks
 
         self.ensure()
-        return key_locks(self.root / "locks", keys)
+        return key_locks(self.root / "locks", keys, when_taken=when_taken)
 
     def publish(
         self, key: Digest, staging_root: Path, tree: Any = None, *, label: str, fields: dict[str, Any] | None = None
     ) -> Layer:
         """Make the directory *staging_root* the layer of *key*. It is taken away (renamed), or removed if we have that layer.
 
-        *tree*, a `runtime.layer.tree.Tree`, says what the layer is where the directory cannot (owners as an ordinary user);
-        without it the directory is scanned. Modes, owners and mtimes are brought into their one form. *fields* are the
-        readable inputs behind *key*. Idempotent and safe against concurrent publishers and kill -9.
+        *tree* says what the layer is where the directory cannot (owners as an ordinary user); without it the directory is
+        scanned. Modes, owners and mtimes are brought into their one form, but those of files that have a TreeDigest already.
+        *fields* are the readable inputs behind *key*. Idempotent and safe against concurrent publishers and kill -9.
         """
         from runtime.store.publish import publish_layer
 
@@ -284,17 +285,17 @@ class Store:
     def attached(self, image: Image, what: str) -> bytes | None:
         """What `attach` kept."""
         try:
-            return self.attachment(image.digest, what).read_bytes()
+            return self.attachment(image.digest, what).read_bytes() or None
         except FileNotFoundError:
             return None
 
     def attachment(self, image: Digest, what: str) -> Path:
-        """The file that has it, if it is there; never changed, so it may be linked to."""
+        """The file that has it, if it is there; never changed, so it may be linked to. Empty: lost (`power_cuts.py`)."""
         return self.root / "attachments" / f"{image.hex}.{what}"
 
     def is_attached(self, image: Image, what: str) -> bool:
         """Whether `attach` kept something under *what*."""
-        return os.path.exists(f"{self._at}/attachments/{image.digest.hex}.{what}")
+        return self.attached(image, what) is not None
 
     def images(self) -> list[Image]:
         """All images, the newest first, with their names."""
@@ -338,9 +339,10 @@ class Store:
         if len(fitting) == 1:
             return fitting[0]
         if not fitting:
-            raise StoreError(f"no image `{reference}` in the store", hint="`launch images` lists what is there")
-        several = ", ".join(image.digest.short for image in fitting[:5])
-        raise StoreError(f"`{reference}` fits {len(fitting)} images: {several}", hint="give more digits")
+            near = did_you_mean(reference, [name for image in images for name in image.names])
+            raise NoSuchImage(f"no image `{reference}` in the store", hint=near or "`launch images` lists what is there")
+        several = [image.digest.short for image in fitting[:5]]
+        raise StoreError(f"`{reference}` fits {len(fitting)} images: {', '.join(several)}", hint="give more digits")
 
     def image_of(self, digest: Digest) -> Image | None:
         """The image *digest*, without its names; None when it isn't there."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 from runtime.layer.tree import Tree, TreeEntry, printable
+from runtime.light_dataclasses import dataclass, fields
 from runtime.store.merged_tree import MergedTree
 
 Aspect = Literal["type", "mode", "owner", "size", "content", "link", "device", "xattrs"]

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime.errors import StoreError
+from runtime.light_dataclasses import dataclass, replace
 from runtime.oci.digest import Digest
 from runtime.store.in_use import earliest_build, is_held, pinned_images
 from runtime.store.records import Image

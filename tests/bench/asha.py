@@ -93,8 +93,7 @@ def main() -> None:
     options.add_argument("--epoch", type=float, default=0.5, metavar="S", help="seconds that an epoch takes (0.5)")
     options.add_argument("--quick", action="store_true", help="two seeds")
     chosen = options.parse_args()
-    launch = launches.launches(chosen)[0]
-    here = launches.Launch(launch.command, launch.home, _project(chosen.home / "asha"))
+    here = launches.chosen_launch(chosen).in_project(_project(chosen.home / "asha"))
     seeds = range(1, (2 if chosen.quick else chosen.rounds) + 1)
     pruned = ["sweep.pruner={kind: asha, min_reports: 1, reduction: 3}", f"sweep.trials={MOST_ASHA_TRIALS}"]
     found = {"random": [], "asha": []}

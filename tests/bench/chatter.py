@@ -1,4 +1,4 @@
-"""The program of `metrics_per_second.py`: computes for a fixed amount of work, and logs after each step. Runs in the container.
+"""The program of `table.py metrics`: computes for a fixed amount of work, and logs after each step. Runs in the container.
 
     chatter.py HOW STEPS WORK METRICS
 

@@ -1,8 +1,4 @@
-"""Launches to be measured: a command line, a LAUNCH_HOME that the scripts share, and the moment of the program's first line.
-
-`--launch` names the command to measure (default: the `launch` beside this Python, else this checkout). Give it twice and each
-case is measured for both, in turn: two versions side by side.
-"""
+"""Launches to be measured: a command line, a LAUNCH_HOME that the scripts share, and the moment of the program's first line."""
 
 from __future__ import annotations
 
@@ -14,22 +10,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
-
-from paired import Case
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(NamedTuple):
     """A `launch` with its state directory, called from *project*."""
 
     command: tuple[str, ...]
     home: Path
     project: Path = ROOT
+    is_warm: bool = True
+    """Whether a warm helper may do it, and is left behind."""
+    tool: tuple[str, ...] = ()
+    """What starts it, as strace does."""
 
     def first_line(self, *arguments: str) -> float:
         """Seconds from the start of the command to the first line on its stdout. Waits for the end; fails with it."""
@@ -58,20 +55,32 @@ class Launch:
         return self.home / "uv-cache"
 
     def in_home(self, home: Path) -> Launch:
-        return replace(self, home=home)
+        return self._replace(home=home)
+
+    def in_project(self, project: Path) -> Launch:
+        return self._replace(project=project)
+
+    def cold(self) -> Launch:
+        return self._replace(is_warm=False)
 
     def _start(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         # stderr goes to a file: a pipe that nobody reads would stop the command.
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "bench-stderr.txt").open("wb") as complaints:
             return subprocess.Popen(
-                [*self.command, *arguments], cwd=self.project, env=self._environment(), stdout=subprocess.PIPE, stderr=complaints
+                [*self.tool, *self.command, *arguments],
+                cwd=self.project,
+                env=self._environment(),
+                stdout=subprocess.PIPE,
+                stderr=complaints,
             )
 
     def _environment(self) -> dict[str, str]:
         # uv's cache is the user's own: with it a fresh state would find its wheels already downloaded.
         path = "" if len(self.command) == 1 else str(ROOT)
-        return {**os.environ, "LAUNCH_HOME": str(self.home), "UV_CACHE_DIR": str(self.uv_cache), "PYTHONPATH": path}
+        warm = "1" if self.is_warm else "0"
+        own = {"LAUNCH_HOME": str(self.home), "UV_CACHE_DIR": str(self.uv_cache), "PYTHONPATH": path, "LAUNCH_WARM": warm}
+        return {**os.environ, **own}
 
     def _finish(self, process: subprocess.Popen[bytes], arguments: Sequence[str]) -> bytes:
         output, _none = process.communicate()
@@ -83,34 +92,28 @@ class Launch:
 
 def add_options(options: argparse.ArgumentParser) -> None:
     """`--launch`, `--home`."""
-    options.add_argument("--launch", action="append", default=[], metavar="COMMAND", help="the launch to measure (repeatable)")
+    beside = Path(sys.executable).parent / "launch"
+    installed = str(beside) if beside.exists() else f"{sys.executable} -m launcher.warm.client"
+    options.add_argument("--launch", default=installed, metavar="COMMAND", help="the launch to measure")
     home = Path(tempfile.gettempdir(), f"launch-bench-{os.getuid()}")
-    options.add_argument("--home", type=Path, default=home, metavar="DIR", help=f"LAUNCH_HOME, kept between scripts ({home})")
+    options.add_argument("--home", type=Path, default=home, metavar="DIR", help=f"LAUNCH_HOME, kept between calls ({home})")
 
 
-def launches(options: argparse.Namespace) -> list[Launch]:
-    """The launches that were named, each with a home of its own below `--home`."""
-    commands = [tuple(shlex.split(text)) for text in options.launch] or [_installed()]
-    return [Launch(command, options.home / str(number)) for number, command in enumerate(commands)]
-
-
-def cases(measured: Sequence[Launch], name: str, once: Callable[[Launch], float]) -> list[Case]:
-    """*once* for each launch."""
-    return [
-        Case(f"{name}, {shlex.join(launch.command)}" if len(measured) > 1 else name, lambda launch=launch: once(launch))
-        for launch in measured
-    ]
+def chosen_launch(options: argparse.Namespace) -> Launch:
+    return Launch(tuple(shlex.split(options.launch)), options.home / "0")
 
 
 def project(directory: Path, name: str = "digits") -> Path:
     """A copy of an experiment of this repository in a project at *directory*, to be edited."""
-    shutil.rmtree(directory, ignore_errors=True)
-    (directory / "conf/experiment").mkdir(parents=True)
-    shutil.copy(ROOT / f"conf/experiment/{name}.yaml", directory / "conf/experiment")
+    new_project(directory, {name: (ROOT / f"conf/experiment/{name}.yaml").read_text()})
     shutil.copytree(ROOT / "experiments" / name, directory / "experiments" / name, ignore=shutil.ignore_patterns("__pycache__"))
     return directory
 
 
-def _installed() -> tuple[str, ...]:
-    beside = Path(sys.executable).parent / "launch"
-    return (str(beside),) if beside.exists() else (sys.executable, "-m", "launcher.cli.main")
+def new_project(directory: Path, experiments: dict[str, str]) -> Path:
+    """A project at *directory*, empty but for *experiments*: text by name."""
+    shutil.rmtree(directory, ignore_errors=True)
+    (directory / "conf/experiment").mkdir(parents=True)
+    for name, text in experiments.items():
+        (directory / f"conf/experiment/{name}.yaml").write_text(text)
+    return directory

@@ -1,83 +1,47 @@
-"""An image of numpy + scikit-learn + pandas (525 MB) to and from a registry on loopback, beside podman, skopeo and Docker.
+"""An image of numpy + scikit-learn + pandas (525 MB) to and from a registry on loopback, beside podman, skopeo and umoci.
 
-    python tests/bench/registry.py
-    DOCKER_HOST=unix:///… python tests/bench/registry.py     # and beside Docker
-
-Everybody has the same image with the same layers (the others pulled it before the clock started), and every push is into a
-registry that holds nothing. Needs `docker-registry`. Bytes are the growth of the registry's files.
+Everybody has the same image with the same layers (podman pulled it before the clock started), and every push is into a registry
+that holds nothing. Needs `docker-registry`. Bytes are the growth of the registry's files.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
-import build_peers
-import launches
-from build_peers import Docker
-from paired import Case, measure, parser, timed
+from bench import Bench
+from image_builds import Project
+from paired import Case, Group, Line, run, timed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from registry_server import RegistryServer
 
-_EXPERIMENT = """\
-# @package _global_
-image: {{requirements: [{requirements}]}}
-code: {{root: code}}
-command: [python3, train.py]
-tracking: null
-"""
 _SMALL = "humanize==4.12.0"
 
 
-def main() -> None:
-    options = parser(__doc__, rounds=3)
-    launches.add_options(options)
-    chosen = options.parse_args()
-    launch = launches.launches(chosen)[0]
-    launch.home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=chosen.home.parent) as name, _registry(Path(name) / "registry") as server:
-        scratch = Path(name)
-        ours = _Ours(launches.Launch(launch.command, launch.home, scratch / "project"), server, scratch)
-        ours.write()
-        ours.build()
-        ours.push()
-        peers: list[_Podman | _DockerPeer] = [_Podman(server, scratch)] if shutil.which("podman") else []
-        peers += [_DockerPeer(server)] if Docker.answers() else []
-        for peer in peers:
-            peer.pull()
-        _pushes(ours, peers, server, rounds=chosen.rounds)
-        _bytes(ours, server)
-        _pulls(ours, peers, server, scratch, rounds=chosen.rounds)
-
-
 @contextmanager
-def _registry(directory: Path) -> Iterator[RegistryServer]:
-    server = RegistryServer(directory)
+def _registry(bench: Bench) -> Iterator[Sequence[Line]]:
+    if shutil.which("docker-registry") is None:
+        raise SystemExit("docker-registry is not installed")
+    server = RegistryServer(bench.scratch / "registry")
     server.start()
     try:
-        yield server
+        ours = _Ours(Project(bench.launch, bench.scratch / "pushed"), server, bench.scratch)
+        ours.project.build()
+        ours.push()
+        yield (*_pushes(ours), *_pulls(ours))
     finally:
         server.stop()
 
 
-def _emptied(server: RegistryServer) -> None:
-    server.stop()
-    shutil.rmtree(server.data)
-    server.start()
-
-
-@dataclass(frozen=True, slots=True)
-class _Ours:
-    launch: launches.Launch
+class _Ours(NamedTuple):
+    project: Project
     server: RegistryServer
     scratch: Path
 
@@ -85,129 +49,69 @@ class _Ours:
     def reference(self) -> str:
         return f"{self.server.address}/bench/image:ours"
 
-    def write(self, *more: str) -> None:
-        for name in ("conf/experiment", "code"):
-            (self.launch.project / name).mkdir(parents=True, exist_ok=True)
-        requirements = ", ".join(f'"{line}"' for line in (*build_peers.REQUIREMENTS, *more))
-        (self.launch.project / "conf/experiment/bench.yaml").write_text(_EXPERIMENT.format(requirements=requirements))
-        (self.launch.project / "code/train.py").write_text('print("start", flush=True)\n')
-
-    def build(self) -> None:
-        self.launch.whole("build", "experiment=bench", "--quiet")
-
     def push(self, compression: str = "gzip") -> float:
-        return self.launch.whole("push", "bench", self.reference, "--compression", compression, "--quiet")
+        return self.project.launch.whole("push", "bench", self.reference, "--compression", compression, "--quiet")
 
     def pull(self) -> float:
-        return self.launch.in_home(_new(self.scratch)).whole("pull", self.reference)
+        """Into an empty store."""
+        return self.project.launch.in_home(_new(self.scratch)).whole("pull", self.reference)
+
+    def sent_with_one_more(self) -> float:
+        """KB that a push sends after one small requirement was added, beside what that wheel's layer is: 90 KB."""
+        self.push()
+        before = self.server.stored_bytes()
+        self.project.build_with(_SMALL)
+        self.push()
+        self.project.write()
+        self.project.build()
+        return (self.server.stored_bytes() - before) / 1000
 
 
-@dataclass(frozen=True, slots=True)
-class _Podman:
-    server: RegistryServer
-    scratch: Path
+def _pushes(ours: _Ours) -> Iterator[Line]:
+    def into_an_empty_registry(push: Callable[[], float]) -> float:
+        ours.server.stop()
+        shutil.rmtree(ours.server.data)
+        ours.server.start()
+        return push()
 
-    name = "podman"
+    gzip = Case("launch push", lambda: into_an_empty_registry(ours.push))
+    zstd = Case("launch push, zstd", lambda: into_an_empty_registry(lambda: ours.push("zstd")))
+    podman: Case | str = "podman: not installed"
+    if shutil.which("podman"):
+        source, target = f"{ours.server.address}/bench/image:ours", f"docker://{ours.server.address}/bench/image:podman"
+        store = _podman(ours.scratch / "podman")
+        run(*store, "pull", "--quiet", "--tls-verify=false", source)
+        words = (*store, "push", "--quiet", "--tls-verify=false", source, target)
+        podman = Case("`podman push`", lambda: into_an_empty_registry(lambda: timed(lambda: run(*words))))
+    yield Line("push of 525 MB into an empty registry", gzip, podman, 1.0)
+    yield Line("… zstd", zstd, podman)
+    yield Line("… sent after one small requirement", Case("launch push", ours.sent_with_one_more, "KB"), None, 160)
 
-    def pull(self) -> float:
-        return self._whole("pull", "--quiet", "--tls-verify=false", f"{self.server.address}/bench/image:ours")
 
-    def push(self) -> float:
-        image = f"{self.server.address}/bench/image:ours"
-        return self._whole("push", "--quiet", "--tls-verify=false", image, f"docker://{self.server.address}/bench/image:podman")
+def _pulls(ours: _Ours) -> Iterator[Line]:
+    source = f"{ours.server.address}/bench/image:ours"
 
-    def pull_into_an_empty_store(self) -> float:
-        root = _new(self.scratch)
-        seconds = _Podman(self.server, root).pull()
-        subprocess.run(["umount", str(root / "root/overlay")], capture_output=True, check=False)
+    def podman() -> float:
+        place = _new(ours.scratch)
+        seconds = timed(lambda: run(*_podman(place), "pull", "--quiet", "--tls-verify=false", source))
+        with suppress(SystemExit):  # it is not mounted everywhere
+            run("umount", str(place / "root/overlay"))
         return seconds
 
-    def _whole(self, *arguments: str) -> float:
-        storage = ["--root", str(self.scratch / "root"), "--runroot", str(self.scratch / "run"), "--log-level", "error"]
-        return timed(lambda: _run("podman", *storage, *arguments))
+    def unpacked() -> None:
+        place = _new(ours.scratch)
+        run("skopeo", "copy", "--quiet", "--src-tls-verify=false", f"docker://{source}", f"oci:{place}/layout:x")
+        run("umoci", "unpack", "--image", f"{place}/layout:x", f"{place}/bundle")
+
+    launch = Case("launch pull", ours.pull)
+    has_both = shutil.which("skopeo") and shutil.which("umoci")
+    other = Case("skopeo copy, umoci unpack", lambda: timed(unpacked)) if has_both else "skopeo, umoci: not installed"
+    yield Line("pull into an empty store", launch, Case("`podman pull`", podman) if shutil.which("podman") else "podman", 0.5)
+    yield Line("…", launch, other)
 
 
-@dataclass(frozen=True, slots=True)
-class _DockerPeer:
-    server: RegistryServer
-
-    name = "docker"
-
-    def pull(self) -> float:
-        return timed(lambda: _run("docker", "pull", "--quiet", f"{self.server.address}/bench/image:ours"))
-
-    def push(self) -> float:
-        target = f"{self.server.address}/bench/image:docker"
-        _run("docker", "tag", f"{self.server.address}/bench/image:ours", target)
-        return timed(lambda: _run("docker", "push", "--quiet", target))
-
-    def pull_into_an_empty_store(self) -> float:
-        _run("docker", "image", "prune", "--all", "--force")
-        return self.pull()
-
-
-def _pushes(ours: _Ours, peers: list[_Podman | _DockerPeer], server: RegistryServer, *, rounds: int) -> None:
-    sent: dict[str, int] = {}
-
-    def into_an_empty_registry(name: str, push: Callable[[], float]) -> Case:
-        def once() -> float:
-            _emptied(server)
-            seconds = push()
-            sent[name] = server.stored_bytes()
-            return seconds
-
-        return Case(name, once)
-
-    cases = [
-        into_an_empty_registry("launch push", ours.push),
-        into_an_empty_registry("launch push, zstd", lambda: ours.push("zstd")),
-    ]
-    cases += [into_an_empty_registry(f"{peer.name} push", peer.push) for peer in peers]
-    measure("Push into an empty registry", cases, rounds=rounds)
-    print("".join(f"- {name}: {count:,} bytes\n" for name, count in sent.items()))
-    _emptied(server)
-    ours.push()
-    measure("Push again, nothing changed", [Case("launch push", ours.push)], rounds=3 * rounds)
-
-
-def _bytes(ours: _Ours, server: RegistryServer) -> None:
-    """One requirement more: what the registry grows by, beside the size of that wheel's layer."""
-    before = server.stored_bytes()
-    ours.write(_SMALL)
-    ours.build()
-    seconds = ours.push()
-    print("### Push after one small requirement was added\n")
-    print(f"{server.stored_bytes() - before:,} bytes, {seconds:.2f} s\n")
-    ours.write()
-    ours.build()
-    ours.push()
-
-
-def _pulls(ours: _Ours, peers: list[_Podman | _DockerPeer], server: RegistryServer, scratch: Path, *, rounds: int) -> None:
-    cases = [Case("launch pull", ours.pull)]
-    cases += [Case(f"{peer.name} pull", peer.pull_into_an_empty_store) for peer in peers]
-    if shutil.which("skopeo") and shutil.which("umoci"):
-        cases.append(Case("skopeo copy, umoci unpack", lambda: _unpacked(server, scratch)))
-    measure("Pull into an empty store, to ready-to-run", cases, rounds=rounds)
-
-
-def _unpacked(server: RegistryServer, scratch: Path) -> float:
-    place = _new(scratch)
-    layout, bundle = place / "layout", place / "bundle"
-
-    def work() -> None:
-        source = f"docker://{server.address}/bench/image:ours"
-        _run("skopeo", "copy", "--quiet", "--src-tls-verify=false", source, f"oci:{layout}:x")
-        _run("umoci", "unpack", "--image", f"{layout}:x", str(bundle))
-
-    return timed(work)
-
-
-def _run(*argv: str) -> None:
-    environ = {**os.environ, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
-    done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"`{' '.join(argv)}` exited with {done.returncode}:\n{done.stderr[-2000:]}")
+def _podman(place: Path) -> tuple[str, ...]:
+    return ("podman", "--root", f"{place}/root", "--runroot", f"{place}/run", "--log-level", "error")
 
 
 def _new(scratch: Path) -> Path:
@@ -215,5 +119,4 @@ def _new(scratch: Path) -> Path:
     return Path(tempfile.mkdtemp(dir=scratch))
 
 
-if __name__ == "__main__":
-    main()
+GROUPS = (Group("registry", _registry, rounds=3, only_named=True),)

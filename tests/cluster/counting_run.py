@@ -87,9 +87,10 @@ class CountingRun:
         return self.slurm.ask("squeue", "--noheader", f"--jobs={self.job}", f"--format={field}").strip()
 
     def begin_again_now(self):
-        """Slurm keeps a requeued job back for two minutes."""
+        """Slurm keeps a requeued job back for two minutes. Not at once: a node refuses what begins within the second in which
+        the credential of the earlier start was revoked ("Killing non-startable batch job")."""
         eventually(lambda: self.squeue("%T") == "PENDING", "the job to be pending again")
-        self.slurm.ask("scontrol", "update", f"JobId={self.job}", "StartTime=now")
+        self.slurm.ask("scontrol", "update", f"JobId={self.job}", "StartTime=now+2")
 
     def lose_node(self):
         """Its node is gone for Slurm, and lives. Returns its name."""

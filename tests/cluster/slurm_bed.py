@@ -114,6 +114,9 @@ def slurm_bed(
     keeper, database = _free_ports(2)
     _configure(root, names, {**(accounting_settings(root, keeper) if accounting else {}), **(settings or {})})
     with ExitStack() as owned:
+        for name in names:  # when the daemons in them have ended
+            owned.callback(_remove_cgroups, f"slurm_{name}")  # Slurm's own, with proctrack/cgroup
+            owned.callback(_remove_cgroups, f"{root.name}-{name}")
         owned.callback(_end, root)
         _start_munge(root)
         if accounting:
@@ -122,8 +125,6 @@ def slurm_bed(
         bed.ask("slurmctld", "-c")
         for name in names:
             (root / f"spool-{name}").mkdir()
-            owned.callback(_remove_cgroups, f"slurm_{name}")  # Slurm's own, with proctrack/cgroup
-            owned.callback(_remove_cgroups, f"{root.name}-{name}")
             bed.start_daemon(name)
         _wait(lambda: set(bed.ask("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N").split()) == set(names))
         yield bed

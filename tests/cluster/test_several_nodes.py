@@ -98,6 +98,10 @@ def test_ranks_on_three_nodes_meet_and_are_one_run(launch):
         env[name] for name in ("PET_NNODES", "PET_NODE_RANK", "PET_RDZV_BACKEND", "WORLD_SIZE", "RANK", "LOCAL_RANK")
     )
     assert f"{env['MASTER_ADDR']}:{env['MASTER_PORT']}" == env["PET_RDZV_ENDPOINT"]
+    assert ("node[1-3]", "3", "3", "1", "2", "0", "2") == tuple(
+        env[f"SLURM_{name}"] for name in ("JOB_NODELIST", "NNODES", "NTASKS", "NTASKS_PER_NODE", "PROCID", "LOCALID", "NODEID")
+    )
+    assert not {"SLURM_JWT", "SLURM_JOBID", "SLURM_STEP_ID", "SLURM_STEPID"} & env.keys()
     assert ("127.0.0.1", "lo", "lo") == (env["MASTER_ADDR"], env["NCCL_SOCKET_IFNAME"], env["GLOO_SOCKET_IFNAME"])
 
 

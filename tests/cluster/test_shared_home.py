@@ -132,7 +132,8 @@ def test_an_image_that_a_job_builds_is_watched_as_one_built_here(on_shared: Laun
 def test_a_build_job_ends_with_the_command_that_wants_it(on_shared: Launch, tmp_path: Path, slurm) -> None:
     launch = Launch(on_shared.home, project_with(tmp_path, run=["sleep 300"]), on_shared.environ)
     command = launch.start("build", "experiment=probe", "cluster=slurm", "cluster.build=job")
-    eventually(slurm.jobs, "its job")
+    assert command.stderr is not None
+    assert any("is built by slurm job" in line for line in command.stderr)
     command.send_signal(signal.SIGINT)
     assert 130 == command.wait(30)
     eventually(lambda: not slurm.jobs(), "the end of its job")

@@ -43,7 +43,7 @@ def lives(pid):
         return stat.read().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_a_run_on_the_cluster_is_watched_to_its_own_exit_code(launch):
+def test_a_run_on_the_cluster_is_watched_to_its_own_exit_code(launch, slurm):
     done = launch("experiment=probe", "cluster=slurm", "params.how=3", check=3)
     record = launch.record()
     assert f"hello from {record['run_id']}\n" == done.stdout
@@ -51,6 +51,26 @@ def test_a_run_on_the_cluster_is_watched_to_its_own_exit_code(launch):
     assert f"submitted as slurm job {record['job']}" in done.stderr
     assert ("program", 3, 1.0 / 3) == (record["reason"], record["exit_code"], record["metrics"]["loss"])
     assert "42\n" == (launch.home / "runs" / record["run_id"] / "outputs/result.txt").read_text()
+    eventually(lambda: "JobState=FAILED" in slurm.ask("scontrol", "show", "job", str(record["job"])), "the job's end")
+    assert "ExitCode=3:0" in slurm.ask("scontrol", "show", "job", str(record["job"]))
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"), [(["cluster.sbatch.hold=true"], "SCHEDULED"), ([], "RUNNING")], ids=["in line", "running"]
+)
+def test_a_watching_command_that_is_ended_leaves_run_and_place_alone(launch, slurm, words, wanted):
+    launch("build", "experiment=probe", "-q")
+    command = launch.start("experiment=probe", "cluster=slurm", "params.how=sleep", *words)
+    eventually(lambda: slurm.jobs() or command.poll() is not None, "its job")
+    assert command.poll() is None, command.communicate()
+    run_id = launch.record()["run_id"]
+    eventually(lambda: launch.record(run_id)["status"] == wanted, wanted)
+    command.send_signal(signal.SIGTERM)
+    _, err = command.communicate(timeout=60)
+    assert (143, True) == (command.returncode, f"left; the run goes on, `launch logs -f {run_id}`" in err), err
+    assert wanted == launch.record(run_id)["status"]
+    assert slurm.jobs()
+    launch("stop", run_id)
 
 
 def test_a_run_in_line_says_what_it_waits_for_and_can_be_taken_out(launch):

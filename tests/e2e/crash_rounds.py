@@ -9,24 +9,23 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
+import re
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from launch_command import Launch
-from server_peer import Server
-from traces import traces
+from mlflow_comparison import untruths_of_mlflow
+from traces import own_processes, traces
+from victims import COMMAND, FORK, ROLES, is_helper, kill, open_files, victims
 from waiting import eventually
 
 from runtime.file_lock import is_locked
 from runtime.network.nftables import Nftables
-
-ROLES = ("command", "fork server", "supervisor", "tracker", "init")
+from runtime.state_dir import StateDir
 
 PROGRAM = """\
 import json, os, pathlib, sys, time
@@ -48,13 +47,16 @@ EXPERIMENT = """\
 image: {requirements: []}
 code: {root: experiments/crash}
 command: [python3, crash.py]
+params: {number: 0}
 env: {PAUSE_S: "0.05", ENDS: "[0, 0]"}
 cpus: 1
 memory: 256MiB
 grace: 1s
 """
 
-_SETTLED_WITHIN_S = 120.0
+SETTLED_WITHIN_S = 60.0
+"""After the next ordinary command."""
+_GIVEN_UP_AFTER_S = 120.0
 
 
 def make_project(directory: Path) -> Path:
@@ -80,12 +82,15 @@ class Blow:
     next_command: tuple[str, ...]
     changed: int | None
     """A number to write into the code, so that a layer has to be made."""
+    is_warm: bool
+    """Whether warm helpers are started, and do commands."""
 
     def __str__(self) -> str:
         when = f"{self.share:.3f} of its life" if self.event is None else f"{self.share / 10:.3f} s after entry {self.event}"
         whom = f"{self.count} of {', '.join(self.order)}"
         made = "" if self.changed is None else " of changed code"
-        return f"`launch {' '.join(self.words)}`{made}, kill {whom} {when}; then `launch {' '.join(self.next_command)}`"
+        how = " (warm)" if self.is_warm else ""
+        return f"`launch {' '.join(self.words)}`{how}{made}, kill {whom} {when}; then `launch {' '.join(self.next_command)}`"
 
 
 def blow_of(seed: int, number: int, *, networks: Sequence[str], gpus: Sequence[int]) -> Blow:
@@ -99,9 +104,14 @@ def blow_of(seed: int, number: int, *, networks: Sequence[str], gpus: Sequence[i
     order = tuple(dice.sample(ROLES, len(ROLES)))
     count = dice.choice([1, 1, 1, 2, 3, 4, 5])
     event = dice.randrange(12) if dice.random() < 0.5 else None
-    following = dice.choice([("ps",), ("sync",), ("runs",), ("-q", "experiment=crash", "tracking=none")])
+    following = dice.choice([("ps",), ("ps",), ("runs",), ("-q", "experiment=crash", "tracking=none")])
     changed = number if dice.random() < 0.3 else None
-    return Blow(tuple(words), order, count, dice.random(), event, following, changed)
+    return Blow(tuple(words), order, count, dice.random(), event, following, changed, is_warm=dice.random() < 0.5)
+
+
+def as_struck(launch: Launch, blow: Blow) -> Launch:
+    """The command with or without warm helpers."""
+    return Launch(launch.home, launch.project, {**launch.environ, "LAUNCH_WARM": str(int(blow.is_warm))})
 
 
 def change_code(launch: Launch, number: int) -> None:
@@ -122,6 +132,11 @@ class Round:
     out: str = ""
     err: str = ""
     run_dir: Path | None = None
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether nobody was left who did the command."""
+        return COMMAND in self.struck or FORK in self.struck
 
     def find_run(self) -> Path | None:
         if self.run_dir is None:
@@ -145,14 +160,12 @@ def strike(launch: Launch, blow: Blow, *, life_s: float) -> Round:
             time.sleep(0.001)
         time.sleep(blow.share / 10)
     # Everybody is found before anybody is killed: a death changes parents.
-    living = processes_of(found)
+    living = victims(launch.home, but=processes_in(found.before))
     for role in [role for role in blow.order if living[role]][: blow.count]:
-        for pid in living[role]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-                found.struck.setdefault(role, []).append(pid)
+        if killed := [pid for pid in living[role] if kill(pid)]:
+            found.struck[role] = killed
     try:
-        found.out, found.err = found.process.communicate(timeout=_SETTLED_WITHIN_S)
+        found.out, found.err = found.process.communicate(timeout=_GIVEN_UP_AFTER_S)
     except subprocess.TimeoutExpired:
         found.process.kill()
         found.out, found.err = found.process.communicate()
@@ -167,37 +180,9 @@ def _has_entry(run_dir: Path | None, number: int) -> bool:
     return False
 
 
-def processes_of(found: Round) -> dict[str, list[int]]:
-    """Role → the processes that have it now."""
-    assert found.process is not None
-    command = found.process.pid
-    roles: dict[str, list[int]] = {"command": [command] if found.process.poll() is None else []}
-    roles["fork server"] = [pid for pid in process_children(command) if b"\0serve\0" in _cmdline(pid)]
-    supervisors = {child for server in roles["fork server"] for child in process_children(server)}
-    if found.find_run() is not None:
-        with suppress(FileNotFoundError, ValueError, KeyError):
-            lock = found.run_dir / "supervisor.lock"
-            if is_locked(lock):
-                supervisors.add(int(json.loads(lock.read_text())["pid"]))
-    roles["supervisor"] = sorted(supervisors)
-    below = [child for supervisor in supervisors for child in process_children(supervisor)]
-    roles["init"] = [pid for pid in below if b"launch-init" in _cmdline(pid)]
-    roles["tracker"] = [pid for pid in below if pid not in roles["init"] and b"launch-" not in _cmdline(pid)]
-    return roles
-
-
-def process_children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
-def _cmdline(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
+def processes_in(found: set[str]) -> set[int]:
+    """Their pids, but not that of a warm helper."""
+    return {int(trace.split(" ")[1]) for trace in found if trace.startswith("process ") and not is_helper(trace)}
 
 
 def machine_traces() -> set[str]:
@@ -211,32 +196,64 @@ def machine_traces() -> set[str]:
 
 
 def settle(found: Round) -> None:
-    """The next ordinary command; then everything that it started may take its time to end."""
+    """The next ordinary command; then everything that it started may take its time to end, but no more than a minute."""
     found.launch(*found.blow.next_command)
+    deadline = time.monotonic() + SETTLED_WITHIN_S
     left: set[str] = set()
 
     def nothing_left() -> bool:
         nonlocal left
         left = {f"active/{name}" for name in set(os.listdir(found.launch.home / "active")) - found.known_runs}
-        left = left or {trace for trace in machine_traces() - found.before if not _is_anothers(trace, found)}
+        left = left or set(left_on_machine(found.before, found.launch.home))
         return not left
 
     # A look at every process of the machine is work for the machine, too.
-    eventually(nothing_left, lambda: f"left behind: {sorted(left)}", within_s=_SETTLED_WITHIN_S, every_s=0.1)
+    eventually(
+        nothing_left, lambda: f"left behind: {sorted(left)}{_stories(found.launch.home)}", within_s=SETTLED_WITHIN_S, every_s=0.1
+    )
+    runs = [] if found.run_dir is None or not found.run_dir.exists() else [found.run_dir.name]
+
+    def untrue() -> list[str]:
+        return left_in_tmp(found.launch.home) + untruths_of_mlflow(StateDir(found.launch.home), runs)
+
+    eventually(lambda: not untrue(), lambda: f"{untrue()}", within_s=max(1.0, deadline - time.monotonic()), every_s=0.1)
 
 
-def _is_anothers(trace: str, found: Round) -> bool:
-    """Cgroups of whoever else uses launch on this machine meanwhile."""
-    kind, _, name = trace.rpartition("/launch-")
-    return kind.startswith("cgroup ") and not (found.launch.home / "runs" / name.partition(".")[0]).exists()
+def _stories(home: Path) -> str:
+    """For each run on the list of those that have not ended: its journal's end, and what those do who have its files open."""
+    told = []
+    for name in os.listdir(home / "active"):
+        run_dir = home / "runs" / name
+        with suppress(FileNotFoundError):
+            told.append(f"{name}: {(run_dir / 'journal.jsonl').read_text().splitlines()[-2:]}")
+        for pid, command in own_processes():
+            opened = [str(path.relative_to(run_dir)) for path in open_files(pid) if path.is_relative_to(run_dir)]
+            with suppress(OSError):
+                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+                told += [f"{pid} {command}: {state} in {Path(f'/proc/{pid}/wchan').read_text()}, has {opened}"] if opened else []
+    return "".join(f"\n      {each}" for each in told)
 
 
-def untruths(found: Round, server: Server | None) -> Iterator[str]:
+def left_on_machine(before: set[str], home: Path) -> list[str]:
+    """What is there and was not before, and does not stay for the next command."""
+    return sorted(each for each in machine_traces() - before if not (is_helper(each) or _is_anothers(each, home)))
+
+
+def _is_anothers(trace: str, home: Path) -> bool:
+    """Cgroups and links of whoever else uses launch on this machine meanwhile, and the bridge that their links hang on."""
+    of_run = re.search(r"(?:/launch-|link lc-)([0-9a-f]{6})", trace)
+    if of_run is not None:
+        return not (home / "runs" / of_run[1]).exists()
+    links = (each for each in traces() if each.startswith("link lc-"))
+    return trace.endswith(" launch0") and any(_is_anothers(link, home) for link in links)
+
+
+def untruths(found: Round) -> Iterator[str]:
     """What the records say and is not so."""
     yield from _litter(found)
     run_dir = found.run_dir
     if run_dir is None or not run_dir.exists():
-        if "command" not in found.struck:
+        if not found.is_cut_off:
             yield "the command lived and there is no run"
         return
     record = found.launch.record(run_dir.name)
@@ -258,28 +275,20 @@ def untruths(found: Round, server: Server | None) -> Iterator[str]:
         yield f"its output is {(run_dir / 'stdout.log').read_text()!r}"
     if begun and record["started_at"] is None:
         yield "its program began, and its record has no start"
-    foreground = "-d" not in found.blow.words and "command" not in found.struck
+    foreground = "-d" not in found.blow.words and not found.is_cut_off
     assert found.process is not None
     if foreground and found.process.returncode != record["exit_code"]:
         yield f"the command said {found.process.returncode}, the record {record['exit_code']}\n{found.err}"
-    if "tracking=none" not in found.blow.words and server is not None:
-        yield from _untrue_in_mlflow(run_dir, record, server)
+    if "tracking=none" not in found.blow.words and record["mlflow_run_id"] is None:
+        yield "it does not know its run in MLflow"
 
 
-def _untrue_in_mlflow(run_dir: Path, record: dict[str, Any], server: Server) -> Iterator[str]:
-    if record["mlflow_run_id"] is None:
-        yield "MLflow does not know the run"
-        return
-    known = server.run(record["mlflow_run_id"])
-    said = (known.info["status"], known.tags.get("launch.reason"), known.tags.get("launch.exit_code"))
-    if said != (record["status"], record["reason"], str(record["exit_code"])):
-        yield f"MLflow says {said}, the record {record['status'], record['reason']}"
-    if not int(known.info.get("end_time") or 0):
-        yield "MLflow has no end of it"
-    written = [json.loads(line)["step"] for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    steps = [step for step, _ in server.history(known.info["run_id"], "loss")] if written else []
-    if steps != written:
-        yield f"MLflow has the metrics of steps {steps}, the program wrote {written}"
+def left_in_tmp(home: Path) -> list[str]:
+    """What killed commands left where things are made."""
+    try:
+        return sorted(f"store/tmp/{name}" for name in set(os.listdir(home / "store/tmp")) - {".gate"})
+    except FileNotFoundError:
+        return []
 
 
 def _litter(found: Round) -> Iterator[str]:

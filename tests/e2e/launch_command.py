@@ -75,7 +75,7 @@ class Launch:
 
     def argv(self, *arguments: str) -> list[str]:
         installed = Path(sys.executable).with_name("launch")
-        head = [str(installed)] if installed.exists() else [sys.executable, "-m", "launcher.cli.main"]
+        head = [str(installed)] if installed.exists() else [sys.executable, "-m", "launcher.warm.client"]
         return [*head, *arguments]
 
     def env(self) -> dict[str, str]:

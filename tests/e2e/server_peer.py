@@ -25,6 +25,12 @@ class Known:
     metrics: dict[str, Any]
 
 
+def end_sending(state: StateDir) -> None:
+    """Let the sender end: a test is over, and its server, which a busy machine may still be starting, need not come up."""
+    for run_dir in state.unsent.runs():
+        state.unsent.remove(run_dir)
+
+
 def stop_server(state: StateDir, *, timeout_s: float = 15.0) -> bool:
     """End the server and wait for it. False when none was up."""
     try:

@@ -31,6 +31,19 @@ def test_a_full_disk_behind_stderr_does_not_hide_the_output(launch: Launch) -> N
     assert "EXPERIMENT" in out
 
 
+@pytest.mark.parametrize("words", [("--help",), ("runs",), ("-q", "experiment=probe")], ids=["a help", "a list", "a run"])
+def test_a_full_device_behind_stdout_is_no_full_disk_of_ours(launch: Launch, words: tuple[str, ...]) -> None:
+    launch("build", "experiment=probe", "-q")
+    with open("/dev/full", "w") as full:
+        process = launch.start(*words, stdout=full)
+        _, err = process.communicate(timeout=60)
+    assert 125 == process.returncode
+    assert "error: cannot write to stdout: no space left on device\n" in err
+    assert "launch gc" not in err
+    assert "Traceback" not in err
+    assert ("the run goes on" in err) == ("experiment=probe" in words)
+
+
 def test_a_deleted_current_directory_is_named(launch: Launch, tmp_path: Path) -> None:
     shutil.copytree(launch.project, tmp_path / "gone")
     # The shell stays in a directory that it removes.

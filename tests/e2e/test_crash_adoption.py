@@ -7,16 +7,17 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from crash_rounds import make_project, process_children
+from crash_rounds import make_project
+from going_run import Going
 from journal_lines import write_event
 from launch_command import Launch
 from server_peer import Server
+from victims import process_children
 from waiting import eventually
 
-from runtime.file_lock import is_locked
+from runtime.store.staging import staging
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
 
@@ -31,37 +32,6 @@ def crash_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def crashing(session_home: Path, crash_project: Path) -> Launch:
     return Launch(session_home, crash_project)
-
-
-class Going:
-    """A run in the background whose program has begun."""
-
-    def __init__(self, launch: Launch, *words: str) -> None:
-        self.launch = launch
-        self.run_id = launch("-d", "experiment=crash", *words).stdout.strip()
-        self.run_dir = launch.home / "runs" / self.run_id
-        eventually(lambda: (self.run_dir / "outputs/begun").exists() and self.has("started"))
-
-    def has(self, name: str) -> bool:
-        return any(event["event"] == name for event in self.events())
-
-    def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.run_dir / "journal.jsonl").read_text().splitlines()]
-
-    def kill_followers(self) -> None:
-        """Supervisor and tracker; the tracker is stopped first, since it would call another supervisor."""
-        supervisor = int(json.loads((self.run_dir / "supervisor.lock").read_text())["pid"])
-        init = next(event["init_pid"] for event in self.events() if event["event"] == "started")
-        trackers = [pid for pid in process_children(supervisor) if pid != init]
-        for pid in trackers:
-            os.kill(pid, signal.SIGSTOP)
-        for pid in (supervisor, *trackers):
-            os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not is_locked(self.run_dir / "supervisor.lock"))
-
-    def ended(self, *, code: int) -> dict[str, Any]:
-        self.launch("wait", self.run_id, check=code)
-        return self.launch.record(self.run_id)
 
 
 def test_a_killed_fork_server_is_done_without(crashing: Launch) -> None:
@@ -102,6 +72,27 @@ def test_a_new_launch_closes_what_an_earlier_one_lost(crashing: Launch) -> None:
     crashing("-q", "experiment=crash", "tracking=none")
     eventually(lambda: "lost" == next((event.get("reason") for event in going.events() if event["event"] == "finished"), None))
     eventually(lambda: not (crashing.home / "active" / going.run_id).exists())
+
+
+@pytest.mark.parametrize("words", [("ps",), ("-q", "experiment=crash", "tracking=none")], ids=["a look", "a launch"])
+def test_what_a_killed_build_left_is_removed_by_the_next_command(crashing: Launch, words: tuple[str, ...]) -> None:
+    crashing("build", "experiment=crash")
+    left = crashing.home / "store/tmp" / os.urandom(8).hex()
+    (left / "usr/lib").mkdir(parents=True)
+    with staging(crashing.home / "store/tmp") as of_a_living_build:
+        crashing(*words)
+        eventually(lambda: not left.exists())
+        assert of_a_living_build.exists()
+
+
+def test_resume_right_after_a_crash_waits_for_the_end_to_be_written_down(crashing: Launch, recorded: Server) -> None:
+    going = Going(crashing, "env.PAUSE_S='900'")
+    init = next(event["init_pid"] for event in going.events() if event["event"] == "started")
+    going.kill_followers()
+    os.kill(init, signal.SIGKILL)
+    crashing("resume", "-d", going.run_id)
+    crashing("kill", going.run_id)
+    assert 2 == crashing.record(going.run_id)["attempt"]
 
 
 def test_a_start_that_was_not_written_down_any_more_is_written_by_the_successor(crashing: Launch) -> None:

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crash_rounds import make_project, process_children
+from crash_rounds import make_project
 from launch_command import Launch
 from server_peer import Server
+from victims import process_children
 
 from runtime.cgroup.own_cgroups import open_cgroup
 from runtime.kernel.process_identity import process_started

@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from crash_rounds import process_children
 from launch_command import Launch
+from victims import process_children
 
 from launcher.run.start.supervisor_link import open_supervisor
 from launcher.sweep.trial_log import LoggedTrial, Verdict, read_trials

@@ -272,6 +272,21 @@ def test_from_names_an_image_that_was_built_before(project: Launch) -> None:
     assert (layers_of(project, "lab/two")[-1] / "all").read_text() == "1\n1\n1\n"
 
 
+def test_an_experiments_base_names_an_image_that_was_built_before(project: Launch) -> None:
+    experiment = (
+        "# @package _global_\nimage: {base: lab/one, run: ['cat /made > /again']}\ncommand: [cat, /again]\ntracking: null\n"
+    )
+    write(
+        project, {"Dockerfile": "FROM bootstrap:debian/trixie\nRUN echo made > /made\n", "conf/experiment/on_it.yaml": experiment}
+    )
+    project("build", "-q", "-t", "lab/one", ".")
+    assert "made\n" in project("experiment=on_it").stdout
+    assert "nothing to build" in project("plan", "experiment=on_it").stdout
+    write(project, {"Dockerfile": "FROM bootstrap:debian/trixie\nRUN echo anew > /made\n"})
+    project("build", "-q", "-t", "lab/one", ".")
+    assert "anew\n" in project("experiment=on_it").stdout
+
+
 def test_a_dockerfile_comes_from_standard_input(project: Launch) -> None:
     text = "FROM bootstrap:debian/trixie\nCOPY x /x\n"
     write(project, {"x": "x"})

@@ -6,11 +6,13 @@ import json
 import os
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from launch_command import Launch
+from waiting import eventually
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
 
@@ -98,8 +100,34 @@ def test_ctrl_c_lets_the_program_save_and_marks_the_run_interrupted(launch: Laun
     assert "saving" in out
     assert "stopping, again to kill" in err
     record = launch.record()
-    assert (record["status"], record["reason"], record["exit_code"]) == ("KILLED", "interrupted", 0)
-    assert process.returncode == 0
+    assert (record["status"], record["reason"], record["exit_code"]) == ("KILLED", "interrupted", 130)
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("words", [(), ("-m", "params.lr=0.1,0.2")], ids=["a run", "a sweep"])
+def test_a_watching_command_that_is_ended_leaves_what_it_watches_alone(launch: Launch, words: tuple[str, ...]) -> None:
+    process = launch.start("experiment=probe", *words, "params.how=graceful", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.stdout is not None
+    running = eventually(lambda: [run for run in launch.runs() if run["status"] == "RUNNING" and run["trial"] in (None, 1)])
+    run = str(running[0]["sweep_id"] or running[0]["run_id"])
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=30)
+    assert 143 == process.returncode, out
+    assert f"goes on, `launch attach {run}` comes back to it" in out
+    assert "RUNNING" == launch.record(run)["status"]
+    assert "stopping" not in (launch.home / "runs" / run / "journal.jsonl").read_text()
+    launch("kill", run)
+
+
+def test_who_waits_for_a_stubborn_run_is_told_so(launch: Launch) -> None:
+    run = launch("-d", "experiment=probe", "params.how=stubborn", "grace=4s").stdout.strip()
+    eventually(lambda: "ready" in launch("logs", run).stdout)
+    waiting = launch.start("wait", run)
+    assert waiting.stderr is not None
+    assert f"waiting for probe {run}, which goes on\n" == waiting.stderr.readline()
+    said = launch("stop", run).stderr
+    assert f"waiting for probe {run}, which was asked to end; `launch kill {run}` does not wait for its `grace`" in said
+    assert "which was asked to end" in waiting.communicate(timeout=30)[1]
 
 
 def test_a_second_ctrl_c_kills_a_stubborn_program(launch: Launch) -> None:
@@ -113,7 +141,7 @@ def test_a_second_ctrl_c_kills_a_stubborn_program(launch: Launch) -> None:
     process.communicate(timeout=30)
     record = launch.record()
     assert (record["status"], record["reason"], record["signal"]) == ("KILLED", "interrupted", 9)
-    assert process.returncode == 137
+    assert process.returncode == 130
 
 
 def test_a_stubborn_program_is_killed_after_its_grace(launch: Launch) -> None:
@@ -203,7 +231,7 @@ def test_a_launch_that_dies_before_it_hands_over_never_starts_later(launch: Laun
     (run_dir / "plan.json").write_bytes((before / "plan.json").read_bytes())
     (run_dir / "journal.jsonl").write_text(created.replace(before.name, run_dir.name))
     (before.parent.parent / "active" / run_dir.name).touch()
-    assert "nothing is running" in launch("ps").stderr
+    assert run_dir.name not in launch("ps").stdout
     record = launch.record(run_dir.name)
     assert (record["status"], record["reason"], record["exit_code"]) == ("KILLED", "lost", 125)
     assert not (run_dir / "stdout.log").exists()

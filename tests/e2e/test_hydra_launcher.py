@@ -44,6 +44,27 @@ if __name__ == "__main__":
     main()
 """
 
+# Its class is in the code, and so in the image.
+STEPS = """\
+import os
+
+class Steps:
+    def __init__(self, many):
+        self.many = many
+
+    def __call__(self, cfg):
+        print("steps in the container" if os.getpid() < 100 else "outside", flush=True)
+        return cfg.lr * self.many
+"""
+
+CALLER = """\
+import hydra
+from steps import Steps
+
+if __name__ == "__main__":
+    hydra.main(version_base=None, config_path="settings", config_name="config")(Steps(5))()
+"""
+
 CONFIG = "lr: 0.1\nhow: fine\nwords: null\n"
 
 # A sweeper that the image does not have, chosen and set in the program's configuration: it halves what is left around the best.
@@ -100,12 +121,13 @@ def _python(launch: Launch, *arguments: str, check: int = 0, **environ: str) -> 
 
 
 def test_each_job_is_a_run_below_one_parent_and_its_outputs_are_where_hydra_users_look(program: Launch) -> None:
-    _python(program, "hydra.launcher.experiment=jobs", "lr=0.5,0.75", "words='${lr} and $\\{x\\}'")
+    subdir = "hydra.sweep.subdir=job_${hydra.job.num}"
+    _python(program, "hydra.launcher.experiment=jobs", "lr=0.5,0.75", "words='${lr} and $\\{x\\}'", subdir)
     jobs = program.runs()[-2:]
     assert [{"lr": 0.5}, {"lr": 0.75}] == sorted(({"lr": job["params"]["lr"]} for job in jobs), key=lambda params: params["lr"])
     assert 1 == len({job["parent_run_id"] for job in jobs} - {None})
     assert [0.0625, 0.25] == sorted(job["metrics"]["return_value"] for job in jobs)
-    place = program.project / "found_there/0"
+    place = program.project / "found_there/job_0"
     assert "lr: 0.5\n" in (place / ".hydra/config.yaml").read_text()
     assert program.record(place.resolve().parent.name)["params"]["lr"] == 0.5
     said = program("logs", place.resolve().parent.name).stdout
@@ -135,6 +157,21 @@ def test_what_a_job_raises_is_raised_again_and_the_others_run_all_the_same(progr
     assert [0, 1] == sorted(run["exit_code"] for run in program.runs()[-2:])
     result = json.loads((program.project / "found_there/1/hydra_job.json").read_text())
     assert result["value"] == {"distance": pytest.approx(0.0225)}
+
+
+def test_an_object_that_is_called_runs_as_it_is_outside(program: Launch) -> None:
+    """What starts it is outside of the code, and no name leads to it: it goes along as a pickle, with its configuration."""
+    (program.project / "conf/experiment/jobs.yaml").write_text(EXPERIMENT.replace("{root: .}", "{root: code}"))
+    (program.project / "code").mkdir()
+    (program.project / "code/steps.py").write_text(STEPS)
+    (program.project / "train.py").write_text(CALLER)
+    (program.project / "settings/__init__.py").touch()  # Hydra looks beside the class: for it, `settings` is a package
+    _python(program, "hydra.launcher.experiment=jobs", "lr=0.5,0.75", PYTHONPATH=str(program.project / "code"))
+    job = program.runs()[-1]
+    assert {0.5: 2.5, 0.75: 3.75}[job["params"]["lr"]] == job["metrics"]["return_value"]
+    assert "steps in the container" in program("logs", job["run_id"]).stdout
+    assert "lr: 0.5\n" in (program.project / "found_there/0/.hydra/config.yaml").read_text()
+    assert "metrics identical" in program("rerun", job["run_id"]).stderr  # the pickle is kept
 
 
 @pytest.mark.requires("patience")

@@ -27,6 +27,8 @@ def tar_of(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+OCI_NAME = "org.opencontainers.image.ref.name"
+INDEX = "application/vnd.oci.image.index.v1+json"
 LAYER = tar_of({"bin/sh": b"shell", "etc/os": b"one"})
 CONFIG = json.dumps(
     {
@@ -104,7 +106,7 @@ def test_images_go_through_pipes(launch: Launch, archive: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("words", "code", "complaint"),
     [
-        pytest.param(("save", "nothing", "-o", "x"), 125, "no image `nothing` in the store", id="no such image"),
+        pytest.param(("save", "nothing", "-o", "x"), 2, "no image `nothing` in the store", id="no such image"),
         pytest.param(("save", "lab/x:1"), 2, "no file or directory to write to", id="no output"),
         pytest.param(("save", "lab/x:1", "-o", "no/such/x.tar"), 2, "there is no directory `no/such`", id="no directory"),
         pytest.param(("save", "lab/x:1", "-o", "home", "--format", "oci-archive"), 2, "`home` is a directory", id="a directory"),
@@ -125,6 +127,35 @@ def test_what_goes_wrong_is_said(
     done = launch(*words, check=code)
     assert complaint in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("of_name", [1, 2])
+def test_an_escape_sequence_in_a_name_does_not_reach_the_terminal(launch: Launch, tmp_path: Path, of_name: int) -> None:
+    """As the tag of a `docker save` archive, and as the name of a layer's file."""
+    title = "x\x1b]0;owned\x07\nhint: do as I say"
+    listed = json.dumps([{"Config": "c.json", "RepoTags": [title if of_name == 1 else "a:b"], "Layers": [title]}]).encode()
+    path = tmp_path / "titled.tar"
+    path.write_bytes(tar_of({"c.json": CONFIG, "manifest.json": listed}))
+    done = launch("load", str(path), check=125)
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "\nhint: do as I say" not in done.stdout + done.stderr
+
+
+def test_an_escape_sequence_in_an_oci_name_does_not_reach_the_terminal(launch: Launch, tmp_path: Path) -> None:
+    """The names that a layout gives its images are listed when it has several; one of them is a media type here."""
+    title = "x\x1b]0;owned\x07\nhint: do as I say"
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    for number, media_type in enumerate((kind, title)):
+        listed = [
+            {"mediaType": media_type, "digest": f"sha256:{letter * 64}", "size": 3, "annotations": {OCI_NAME: name}}
+            for letter, name in (("a", title), ("b", "other"))
+        ]
+        index = json.dumps({"schemaVersion": 2, "mediaType": media_type if number else INDEX, "manifests": listed}).encode()
+        (tmp_path / "oci.tar").write_bytes(tar_of({"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": index}))
+        done = launch("plan", "experiment=digits", "image.base=oci-archive:oci.tar", check=None)
+        assert "\\x1b]0;owned\\x07" in done.stderr
+        assert "\x1b" not in done.stderr
+        assert "\nhint: do as I say" not in done.stderr
 
 
 def test_a_damaged_image_leaves_what_was_there(launch: Launch, archive: Path, tmp_path: Path) -> None:

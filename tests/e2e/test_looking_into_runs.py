@@ -28,6 +28,19 @@ def run(launch: Launch) -> Iterator[str]:
     launch("kill", run_id)
 
 
+def test_each_command_that_makes_a_run_or_waits_for_one_prints_its_record(launch: Launch) -> None:
+    """Nothing else is on stdout, also of what the program says there."""
+    begun = json.loads(launch("-d", "experiment=probe", "params.how=3", "--json").stdout)
+    assert (None, "probe") == (begun["exit_code"], begun["experiment"])
+    ended = json.loads(launch("wait", begun["run_id"], "--json", check=3).stdout)
+    assert launch.record(begun["run_id"]) == ended
+    again = json.loads(launch("rerun", begun["run_id"], "--json", check=3).stdout)
+    assert {"run": begun["run_id"], "verdict": "identical", "is_verified": True}.items() <= again["comparison"].items()
+    swept = json.loads(launch("-m", "experiment=probe", "params.lr=1,2", "sweep.metric=loss", "--json").stdout)
+    assert ("FINISHED", 2) == (swept["status"], len(swept["results"]["trials"]))
+    assert "--json shows nothing" in launch("-it", "experiment=probe", "--json", check=2).stderr
+
+
 def supervisor_of(launch: Launch, run_id: str) -> int:
     lock = launch.home / "runs" / run_id / "supervisor.lock"
     return int(json.loads(eventually(lock.read_text, "no supervisor has announced itself"))["pid"])
@@ -42,6 +55,10 @@ def kill_supervisor(launch: Launch, run_id: str) -> None:
         if "launch-init" not in Path(f"/proc/{child}/cmdline").read_text():
             os.kill(int(child), signal.SIGKILL)
     os.kill(pid, signal.SIGKILL)
+
+
+def test_a_rerun_is_not_verified_against_a_run_that_has_not_ended(launch: Launch, run: str) -> None:
+    assert f"run `{run}` has not ended" in launch("rerun", run, "--verify", check=2).stderr
 
 
 def test_exec_gives_streams_and_exit_code(launch: Launch, run: str) -> None:
@@ -183,7 +200,7 @@ def test_attach_watches_as_the_first_shell_did(launch: Launch, run: str) -> None
     time.sleep(1)
     attached.send_signal(signal.SIGINT)
     out, err = attached.communicate(timeout=30)
-    assert (out, attached.returncode) == ("saving\n", 0)
+    assert (out, attached.returncode) == ("saving\n", 130)
     assert "Ctrl-C asks it to end" in err
     assert launch.record(run)["reason"] == "interrupted"
 
@@ -269,7 +286,6 @@ def test_a_shell_is_a_real_terminal(launch: Launch, run: str, where: str) -> Non
         assert session.end() == 4
         assert session.modes_before == session.modes()
     assert launch.record(run)["status"] == "RUNNING"
-    assert not list((launch.home / "shells").glob("*")) if where == "experiment" else True
 
 
 def begin_to_sleep(session: TerminalSession) -> None:
@@ -279,18 +295,14 @@ def begin_to_sleep(session: TerminalSession) -> None:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-@pytest.mark.parametrize("where", ["run", "experiment"])
-def test_whatever_ends_a_shell_the_terminal_is_as_it_was(launch: Launch, run: str, where: str, signum: signal.Signals) -> None:
-    with TerminalSession(launch, "shell", run if where == "run" else "experiment=probe") as session:
+def test_whatever_ends_a_shell_the_terminal_is_as_it_was(launch: Launch, run: str, signum: signal.Signals) -> None:
+    with TerminalSession(launch, "shell", run) as session:
         session.wait_for("# ")
         begin_to_sleep(session)
         session.process.send_signal(signum)
         session.end()
         eventually(lambda: session.modes() == session.modes_before)
     eventually(lambda: "4321" not in launch("top", run).stdout)
-    launch("ps")
-    shells = launch.home / "shells"
-    eventually(lambda: not shells.exists() or not list(shells.iterdir()))
 
 
 def test_the_name_of_an_experiment_is_no_run(launch: Launch) -> None:
@@ -309,14 +321,19 @@ def test_a_closed_window_ends_the_shell(launch: Launch, run: str) -> None:
 
 
 def test_a_shell_of_an_experiment_has_what_a_run_has_and_leaves_no_trace(launch: Launch) -> None:
-    before = launch.runs()
+    before = _directories(launch)
     with TerminalSession(
-        launch, "shell", "experiment=probe", "params.lr=0.7", "--", "sh", "-c", "cat $LAUNCH_PARAMS; touch /outputs/x"
+        launch, "shell", "experiment=probe", "params.lr=0.7", "--", "sh", "-c", "cat $LAUNCH_PARAMS; touch /workspace/x"
     ) as s:
         assert s.end() == 0
         assert '"lr": 0.7' in s.said
-    assert before == launch.runs()
-    assert not list((launch.home / "shells").iterdir())
+    assert before == _directories(launch)
+    assert not (launch.project / "experiments/probe/x").exists()
+
+
+def _directories(launch: Launch) -> set[Path]:
+    """Of runs, and of containers to work in; others may have left theirs."""
+    return {*launch.home.glob("runs/*"), *launch.home.glob("dev/*")}
 
 
 def test_logs_have_every_line_in_order_across_killed_supervisors(launch: Launch) -> None:

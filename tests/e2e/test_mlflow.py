@@ -39,6 +39,7 @@ def known(logged: str, logging_launch: Launch, recorded: Server) -> Known:
     return recorded.run(logging_launch.record(logged)["mlflow_run_id"])
 
 
+@pytest.mark.any_user
 def test_what_an_unmodified_program_logs_is_in_its_run(known: Known, recorded: Server) -> None:
     run_id = known.info["run_id"]
     assert {"lr": "0.1", "how": "everything", "opt.name": "adam", "opt.layers": "[3, 4]", "depth": "3"} == known.params
@@ -50,6 +51,7 @@ def test_what_an_unmodified_program_logs_is_in_its_run(known: Known, recorded: S
     assert 1 << 20 == recorded.artifacts(run_id)["model/weights.bin"]
 
 
+@pytest.mark.any_user
 def test_runs_that_a_program_opens_stand_below_its_own(known: Known, recorded: Server) -> None:
     runs = map(recorded.run, recorded.runs_of(known.info["experiment_id"]))
     children = {run.info["run_name"]: run for run in runs if run.tags.get("mlflow.parentRunId") == known.info["run_id"]}
@@ -58,7 +60,8 @@ def test_runs_that_a_program_opens_stand_below_its_own(known: Known, recorded: S
     assert ({"inner": 5.0}, {"second_loss": 2.0}) == (children["fold"].metrics, children["second"].metrics)
 
 
-def test_tags_say_what_ran_where_and_how_it_ended(known: Known, logged: str, logging_launch: Launch) -> None:
+@pytest.mark.any_user
+def test_tags_say_what_ran_where_and_how_it_ended(known: Known, logged: str, logging_launch: Launch, recorded: Server) -> None:
     record, tags = logging_launch.record(logged), known.tags
     for name in ("image_digest", "lock_digest", "spec_digest", "base_digest", "code_digest", "run_id", "host"):
         assert record[name] == tags[f"launch.{name}"]
@@ -69,6 +72,8 @@ def test_tags_say_what_ran_where_and_how_it_ended(known: Known, logged: str, log
     assert tags["mlflow.source.name"].startswith("launch experiment=logs ")
     assert tags["mlflow.note.content"].startswith("logs to MLflow as any program does\n\na try\n")
     assert "vision" == tags["team"]
+    experiment = recorded.client.get("experiments/get", experiment_id=known.info["experiment_id"])["experiment"]
+    assert {"key": "mlflow.experimentKind", "value": "custom_model_development"} in experiment["tags"]
 
 
 @pytest.mark.requires("cgroup-memory", "cgroup-cpu")
@@ -77,6 +82,7 @@ def test_tags_say_what_was_used(known: Known) -> None:
     assert 0.1 < float(known.tags["launch.cpu_s"]) < 60
 
 
+@pytest.mark.any_user
 @pytest.mark.requires("git")
 def test_tags_name_the_revision_and_what_was_changed_since(known: Known, mlflow_project: Path) -> None:
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=mlflow_project, capture_output=True, text=True, check=True)
@@ -85,6 +91,7 @@ def test_tags_name_the_revision_and_what_was_changed_since(known: Known, mlflow_
     assert "+# not committed" in known.tags["mlflow.source.git.diff"]
 
 
+@pytest.mark.any_user
 def test_artifacts_hold_what_it_takes_to_run_it_again(
     known: Known, logged: str, logging_launch: Launch, recorded: Server, mlflow_project: Path
 ) -> None:
@@ -109,6 +116,7 @@ def test_artifacts_hold_what_it_takes_to_run_it_again(
     assert b'"event":"started"' in content("launch/journal.jsonl")
 
 
+@pytest.mark.any_user
 def test_a_sweep_is_a_parent_with_its_trials_below(logging_launch: Launch, recorded: Server) -> None:
     done = logging_launch("-m", "experiment=plain", "params.lr=0.3,0.1,0.2", "params.code=0,5", check=1)
     records = logging_launch.runs()
@@ -127,6 +135,7 @@ def test_a_sweep_is_a_parent_with_its_trials_below(logging_launch: Launch, recor
     assert above.info["run_id"] in done.stderr
 
 
+@pytest.mark.any_user
 def test_a_rerun_names_its_original(logging_launch: Launch, recorded: Server) -> None:
     logging_launch("experiment=plain")
     first = logging_launch.record()["run_id"]
@@ -134,6 +143,7 @@ def test_a_rerun_names_its_original(logging_launch: Launch, recorded: Server) ->
     assert first == recorded.run(logging_launch.record()["mlflow_run_id"]).tags["launch.rerun_of"]
 
 
+@pytest.mark.any_user
 def test_a_server_of_ones_own_is_asked_with_ones_own_password(logging_launch: Launch, recorded: Server, tmp_path: Path) -> None:
     who = {"MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": "l0velace"}
     with authenticating_proxy(local_server.ui(recorded.state), user="ada", password="l0velace") as uri:
@@ -144,17 +154,20 @@ def test_a_server_of_ones_own_is_asked_with_ones_own_password(logging_launch: La
         record = there.record()
         wrong = Launch(there.home, there.project, {**who, "MLFLOW_TRACKING_PASSWORD": "guess"})
         refused = wrong("experiment=logs", "params.how=short", f"tracking.uri={uri}")
+        there("sync")  # with the right one that arrives, too
     run = recorded.run(record["mlflow_run_id"])
     assert ("FINISHED", {"loss": 1.0}) == (run.info["status"], {k: v for k, v in run.metrics.items() if k == "loss"})
     assert "result.txt" in recorded.artifacts(record["mlflow_run_id"])
     assert record["mlflow_url"].startswith(uri)
     assert not (there.home / "mlflow/mlflow.db").exists()
-    assert "MLflow has not got all of it" in refused.stderr
+    assert "MLflow lacks all of it: " in refused.stderr
     assert "401" in refused.stderr
+    assert "FINISHED" == recorded.run(there.record()["mlflow_run_id"]).info["status"]
     written = [path.read_bytes() for path in (there.home / "runs").rglob("*") if path.is_file()]
     assert not [content for content in written if b"l0velace" in content]
 
 
+@pytest.mark.any_user
 def test_without_tracking_no_server_is_started(mlflow_project: Path, session_home: Path, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     StateDir(session_home).ensure()  # another test may not have been there before
@@ -166,6 +179,7 @@ def test_without_tracking_no_server_is_started(mlflow_project: Path, session_hom
     assert not local_server.is_up(StateDir(launch.home))
 
 
+@pytest.mark.any_user
 def test_a_deleted_experiment_costs_no_run_and_is_told(logging_launch: Launch, recorded: Server) -> None:
     words = ("experiment=logs", "params.how=short", "tracking.experiment=gone")
     logging_launch(*words, timeout_s=600)
@@ -181,6 +195,7 @@ def test_a_deleted_experiment_costs_no_run_and_is_told(logging_launch: Launch, r
     assert ("FINISHED", 1.0) == (run.info["status"], run.metrics["loss"])
 
 
+@pytest.mark.any_user
 def test_two_first_launches_share_one_server(mlflow_project: Path, session_home: Path, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     StateDir(session_home).ensure()  # another test may not have been there before

@@ -14,7 +14,7 @@ import pytest
 from tests.kernel.oci_bundle import python_configuration, write_bundle
 from tests.kernel.userland import base_layer, userland
 
-LAUNCH = (sys.executable, "-m", "launcher.cli.main")
+LAUNCH = (sys.executable, "-m", "launcher.warm.client")
 
 pytestmark = pytest.mark.requires("root", "netns", "proc")
 

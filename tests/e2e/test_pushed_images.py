@@ -198,7 +198,7 @@ def test_a_place_that_is_none_is_refused_before_anything_is_done(launch: Launch,
 
 
 def test_an_image_that_is_not_there_is_named(launch: Launch) -> None:
-    assert "no image `nothing` in the store" in launch("push", "nothing", "127.0.0.1:1/a", check=125).stderr
+    assert "no image `nothing` in the store" in launch("push", "nothing", "127.0.0.1:1/a", check=2).stderr
 
 
 def test_a_word_is_not_enough(launch: Launch) -> None:

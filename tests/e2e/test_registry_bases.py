@@ -146,8 +146,9 @@ def test_an_unchanged_launch_asks_no_registry_and_pull_asks_again(
         assert "system yes" in launch("experiment=moving").stdout
     finally:
         server.start()
-    after = launch("pull", "-q", base).stdout.strip()
-    assert before != after
+    (after,) = json.loads(launch("pull", "--json", base).stdout)
+    assert before != f"{after['reference']}@{after['manifest_digest']}"
+    assert launch("images", "show", after["image_digest"])
     assert "system yes" in launch("experiment=moving").stdout  # locked
     launch("lock", "experiment=moving", "--upgrade")
     assert "moved yes" in launch("experiment=moving").stdout

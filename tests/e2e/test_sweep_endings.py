@@ -11,12 +11,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from crash_rounds import process_children
 from journal_lines import read_lines
 from launch_command import Launch, write_project
+from victims import process_children
 
 from launcher.journal.run_journal import read_state
-from launcher.run import active
 from launcher.sweep.trial_log import LoggedTrial, read_trials
 from runtime.state_dir import StateDir
 
@@ -99,7 +98,7 @@ def test_a_trial_that_the_machine_spoiled_and_one_that_was_cut_short_run_again(t
     assert any("finishing 1 running" in line for line in iter(sweep.stderr.readline, ""))
     sweep.send_signal(signal.SIGINT)
     _out, err = sweep.communicate(timeout=60)
-    assert sweep.returncode == 1, err
+    assert sweep.returncode == 130, err
 
     parent = last_sweep(trials)
     trials("resume", parent)
@@ -155,7 +154,7 @@ def wait_for_trial(launch: Launch, *, number: int) -> int:
     """The supervisor of the trial, once its program has begun."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        for run_dir in active.active_runs(StateDir(launch.home)):
+        for run_dir in StateDir(launch.home).active.runs():
             events = read_lines(run_dir.journal)
             if events and events[0].get("trial") == number and events[-1].name in ("started", "first_output"):
                 return int(json.loads(run_dir.supervisor_lock.read_text())["pid"])

@@ -4,6 +4,7 @@
     python cuda_work.py hold BYTES SECONDS    have that much of its memory
     python cuda_work.py wrong-address         write where nothing is (Xid 31 or 13)
     python cuda_work.py exhaust               allocate until there is no more
+    python cuda_work.py steps COUNT           the median of so many short steps, in milliseconds
 
 Prints `ready` once it is on the GPU. Exits 3 with CUDA's error on stderr, 77 where this libcuda can't compute.
 """
@@ -11,6 +12,7 @@ Prints `ready` once it is on the GPU. Exits 3 with CUDA's error on stderr, 77 wh
 from __future__ import annotations
 
 import ctypes
+import statistics
 import sys
 import time
 
@@ -100,6 +102,12 @@ def _libcuda() -> ctypes.CDLL:
         return ctypes.CDLL(str(find_driver().directories[0] / "libcuda.so.1"))
 
 
+def _step_ms(cuda: Cuda, to: ctypes.c_uint64) -> float:
+    started = time.perf_counter()
+    cuda.run("burn", to, ctypes.c_uint32(_ROUNDS // 20), blocks=_BLOCKS, threads=_THREADS)
+    return 1000 * (time.perf_counter() - started)
+
+
 def main(how: str, *arguments: str) -> None:
     cuda = Cuda()
     somewhere = cuda.memory(int(arguments[0]) if how == "hold" else 4096)
@@ -112,6 +120,8 @@ def main(how: str, *arguments: str) -> None:
         time.sleep(float(arguments[1]))
     elif how == "wrong-address":
         cuda.run("wrong", ctypes.c_uint64(0x10), blocks=1, threads=1)
+    elif how == "steps":
+        print(statistics.median(_step_ms(cuda, somewhere) for _ in range(int(arguments[0]))))
     elif how == "exhaust":
         while True:
             cuda.memory(1 << 30)

@@ -1,5 +1,5 @@
-"""A launcher as far as a lease sees it: `python lessee.py RUN [COMMAND …]` waits for one GPU and runs COMMAND, which holds the
-lease as the container's init does. Says `waiting: …`, `leased UUID`, `job PID`, `ended CODE`."""
+"""A launcher as far as a lease sees it: `python lessee.py RUN [COMMAND …]` waits for one GPU (`RUN:0.5`: for half of one) and
+runs COMMAND, which holds the lease as the container's init does. Says `waiting: …`, `leased UUID`, `job PID`, `ended CODE`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from runtime.gpu.leases.lease import release
 
 
 def main(run: str, *command: str) -> None:
-    found = wait_for_gpus(plan_for(1), run, SignalInbox(()), lambda place, of, text: print("waiting:", place, of, text))
+    run, _, part = run.partition(":")
+    found = wait_for_gpus(
+        plan_for(float(part or 1)), run, SignalInbox(()), lambda place, of, text: print("waiting:", place, of, text)
+    )
     print("leased", *found.lease.uuids)
     if command:
         job = subprocess.Popen(command, pass_fds=found.lease.fds, stdout=subprocess.DEVNULL)

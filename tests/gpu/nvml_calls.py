@@ -101,10 +101,10 @@ def _fabric(nvml: Any, gpu: Any, into: Any) -> Any:
 
 
 def main() -> None:
-    from runtime.gpu.nvidia.nvml import opened
+    from runtime.gpu.nvidia.nvml import open_nvml
 
     started = time.perf_counter()
-    with opened() as nvml:
+    with open_nvml() as nvml:
         up_ms = round(1000 * (time.perf_counter() - started), 1)
         print(json.dumps({"init_ms": up_ms, "answers": answers(nvml)}))
 

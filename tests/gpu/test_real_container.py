@@ -14,11 +14,14 @@ from typing import Any
 
 import pytest
 from machine_root import machine_layer, run_on
+from programs import HERE, cuda_work, line
 
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.nvidia.driver import find_driver
 
 pytestmark = [pytest.mark.gpu, pytest.mark.requires("overlayfs", "userns", "proc")]
+
+STEPS = "200"
 
 CUDA = """
 import ctypes, glob, json, os
@@ -76,6 +79,17 @@ def test_torch_computes(gpus: tuple[Gpu, ...], tmp_path: Path, evidence: dict[st
     evidence["output"] = output
     assert code == 0
     assert 1 == answer(output)["count"]
+
+
+def test_a_step_takes_as_long_as_in_a_bare_process(gpus: tuple[Gpu, ...], tmp_path: Path, evidence: dict[str, Any]) -> None:
+    with cuda_work(gpus[0].uuid, "steps", STEPS) as bare:
+        outside_ms = float(line(bare))
+    work = f"import sys; sys.argv = ['', 'steps', {STEPS!r}]\n{(HERE / 'cuda_work.py').read_text()}"
+    code, output = run_on(tmp_path, gpus[:1], work)
+    evidence |= {"outside_ms": outside_ms, "output": output}
+    assert code == 0
+    evidence["inside_ms"] = inside_ms = float(output.split()[-1])
+    assert inside_ms < 1.05 * outside_ms + 0.05
 
 
 def test_nvml_inside_tells_of_one_gpu(gpus: tuple[Gpu, ...], tmp_path: Path, evidence: dict[str, Any]) -> None:

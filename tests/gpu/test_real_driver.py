@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -26,29 +25,6 @@ from runtime.gpu.nvidia.requirements import Has, is_met
 from runtime.gpu.roots import Roots
 
 pytestmark = pytest.mark.gpu
-
-
-def said(*words: str) -> str:
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
-    except (FileNotFoundError, subprocess.TimeoutExpired) as error:
-        return f"({error})"
-    return (done.stdout + done.stderr)[-20_000:]
-
-
-def test_the_machine_is_recorded(gpus: tuple[Gpu, ...], evidence: dict[str, Any]) -> None:
-    files = ("/proc/driver/nvidia/version", "/proc/driver/nvidia/params", "/proc/devices", "/proc/driver/nvidia-caps/mig-minors")
-    evidence |= {path: Path(path).read_text()[:8000] for path in files if Path(path).is_file()}
-    evidence["uname"] = list(os.uname())
-    evidence["nodes"] = said("sh", "-c", "ls -lR /dev/nvidia* /dev/dri 2>&1")
-    evidence["modules"] = said("sh", "-c", "grep nvidia /proc/modules")
-    evidence["cgroup"] = said("stat", "-fc", "%T", "/sys/fs/cgroup")
-    evidence["libcuda"] = said(
-        "sh", "-c", "find /usr /opt /run /home /lib* -name 'libcuda.so*' 2>/dev/null; ldconfig -p | grep -i -e cuda -e nvidia"
-    )
-    evidence["nvidia-smi"] = said("nvidia-smi", "-q")
-    evidence["gpus"] = [str(gpu) for gpu in gpus]
-    assert evidence["/proc/devices"]
 
 
 def test_each_way_of_looking_finds_a_driver_of_the_modules_version(gpus: tuple[Gpu, ...], evidence: dict[str, Any]) -> None:
@@ -79,7 +55,10 @@ def test_the_written_specification_is_what_a_run_gets_and_stays_the_same(
     (tmp_path / "nvidia.json").write_text(as_json(spec))
     applied = device_edits([DeviceName("nvidia.com/gpu", str(gpus[0].index))], read_catalogue([tmp_path])).sorted()
     direct = injection(gpus, [str(gpus[0].uuid)], capabilities=EVERYTHING)
-    assert (direct.nodes, direct.mounts, direct.env) == (applied.nodes, applied.mounts, applied.env)
+    assert (direct.nodes, direct.env) == (applied.nodes, applied.env)
+    # Only the directories differ: for others the libraries lie where loaders look, in Debian's and in everybody else's.
+    ours, others = ({(one.source, Path(one.target).name) for one in edits.mounts} for edits in (direct, applied))
+    assert ours == others
 
 
 @pytest.mark.parametrize("ahead", [1, 2])

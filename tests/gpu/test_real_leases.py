@@ -78,6 +78,19 @@ def test_a_killed_launcher_frees_nothing_while_its_job_lives(gpus: tuple[Gpu, ..
             assert evidence["handed_on_s"] < LEFT_S
 
 
+def test_two_halves_share_it_and_who_wants_the_whole_waits_for_both(gpus: tuple[Gpu, ...]) -> None:
+    uuid = str(gpus[0].uuid)
+    one, other = (program("lessee.py", f"{run}:0.5", *sleeps(60), one_gpu=uuid) for run in ("aaaa01", "bbbb02"))
+    with one as first, other as second:
+        assert [f"leased {uuid}"] * 2 == [line(first), line(second)]
+        with program("lessee.py", "cccc03", one_gpu=uuid) as third:
+            assert line(third).startswith("waiting:")
+            for half in (first, second):
+                os.kill(int(line(half).split()[1]), signal.SIGTERM)
+            while not (said := line(third)).startswith("leased"):
+                assert said.startswith("waiting:")
+
+
 def test_a_stopped_job_keeps_its_lease(gpus: tuple[Gpu, ...]) -> None:
     uuid = str(gpus[0].uuid)
     with program("lessee.py", "aaaa01", *sleeps(60), one_gpu=uuid) as first:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shell_layer import shell_layer
+from shell_layer import program_files, shell_layer
 
 from runtime.build.observer import NullObserver
 from runtime.build.plan import RunCommand, Step
@@ -58,10 +58,11 @@ def run_step(
     caches: str | None,
     stage: Sequence[dict[str, str]] = (),
     stage_name: str = "stage",
+    files: Sequence[str],
 ) -> dict[str, Any]:
     """Digest, key, entries and readable inputs of the layer of *step*; what its command said; how it failed."""
     store = Store(Path(home) / "store").ensure()
-    base = shell_layer(store)
+    base = shell_layer(store, files)
     heard = Heard()
     staged = [file_layer(store, files) for files in stage]
     try:
@@ -92,7 +93,7 @@ import json, sys
 sys.path[:0] = {[str(REPOSITORY), str(Path(__file__).parent)]!r}
 from run_step_as import run_step
 from runtime.build.plan import RunCommand, RunMount
-print(json.dumps(run_step({home!r}, {step!r}, **{options!r})))
+print(json.dumps(run_step({home!r}, {step!r}, files={program_files()!r}, **{options!r})))
 """
     account = pwd.getpwnam(user)
     python = sys.executable if user == "root" else python_for_everybody()

@@ -148,12 +148,16 @@ for _ in range(100):
     assert "user.launch.owner" not in os.listxattr(PYTHON)
 
 
+def label_of(path: Path) -> bytes:
+    return os.getxattr(path, "security.selinux") if "security.selinux" in os.listxattr(path) else b""
+
+
 def test_a_program_leaves_no_power_on_the_disk(tmp_path: Path) -> None:
     """Root's outputs belong to root on disk: no file there may make others root, by set-user-id or by capabilities."""
     outputs = tmp_path / "outputs"
     outputs.mkdir()
     code = """
-import shutil
+import contextlib, shutil
 for name in ("setuid", "setgid", "caps"):
     shutil.copy("/usr/bin/true", "/outputs/" + name)
 os.chmod("/outputs/setuid", 0o4755)
@@ -161,6 +165,9 @@ os.chmod("/outputs/setgid", 0o2755)
 os.mkdir("/outputs/shared")
 os.chmod("/outputs/shared", 0o2775)
 tried("caps", lambda: os.setxattr("/outputs/caps", "security.capability", struct.pack("<5I", 0x02000001, 0xFFFFFFFF, 0, 0, 0)))
+for place in ("setuid", "shared", ""):
+    with contextlib.suppress(OSError):  # where a policy is loaded, or no SELinux is in the kernel
+        os.setxattr("/outputs/" + place, "security.selinux", b"system_u:object_r:shadow_t:s0")
 tried("whiteout", lambda: os.mknod("/outputs/disk", stat.S_IFBLK | 0o600, os.makedev(254, 0)))
 """
     answer = attacked(tmp_path, code, binds=(BindMount(outputs, "/outputs", readonly=False),))
@@ -168,6 +175,7 @@ tried("whiteout", lambda: os.mknod("/outputs/disk", stat.S_IFBLK | 0o600, os.mak
     assert 0o4755 == (outputs / "setuid").stat().st_mode & 0o7777  # while it runs: the run's directory is private
     lifecycle.reown_to_caller(outputs)
     assert [0o755, 0o755, 0o2775] == [(outputs / name).stat().st_mode & 0o7777 for name in ("setuid", "setgid", "shared")]
+    assert [] == [path for path in (outputs, *outputs.iterdir()) if b"shadow_t" in label_of(path)]
 
 
 ALLOW_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000)

@@ -277,7 +277,7 @@ class Supervisor:
             try:
                 held = () if lease is None else (open_locked(lease),)
                 paths = (*self.logs, directory / "output.index")
-                logs = LogFiles(*(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND) for path in paths))
+                logs = LogFiles(*(os.open(path, os.O_RDWR | os.O_CREAT) for path in paths))
                 container = lifecycle.create(spec, exit_record=self.record, init_socket=self.socket, held_fds=held, logs=logs)
                 if start:
                     lifecycle.start(container)

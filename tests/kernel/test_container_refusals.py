@@ -41,19 +41,26 @@ def refusal(work: Callable[[], object]) -> str:
 
 
 @pytest.mark.requires("ordinary-user")
-def test_a_covered_proc_names_the_outer_container_s_option_to_an_ordinary_user(home: Path) -> None:
+@pytest.mark.parametrize(
+    ("covered", "hint"),
+    [
+        pytest.param("/proc/sys", "systempaths=unconfined", id="by a container"),
+        pytest.param("/proc/driver", "`--volume /proc:/run/whole-proc`", id="by NVIDIA's toolkit"),
+    ],
+)
+def test_a_covered_proc_names_the_outer_container_s_option_to_an_ordinary_user(home: Path, covered: str, hint: str) -> None:
     """As inside a container: a part of /proc has something mounted over it. Root mounts its /proc before it is bound by that."""
 
     def create() -> str:
         libc.unshare(processes.NEWNS)
         mounts.make_private()
-        place = os.open("/proc/sys", os.O_PATH)
+        place = os.open(covered, os.O_PATH)
         mounts.attach(mounts.new_mount("tmpfs", {"mode": "755"}), place)
         return str(as_user(home, TRIED))
 
     said = forked(create)
-    assert said.startswith("a new /proc can't be mounted")
-    assert "systempaths=unconfined" in said
+    assert said.startswith(f"a new /proc can't be mounted: `{covered}` of it")
+    assert hint in said
 
 
 TRIED = """

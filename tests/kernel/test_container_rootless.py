@@ -8,7 +8,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,8 @@ def home() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-def as_user(home: Path, code: str) -> Any:
-    """What *code* assigns to `answer`, run as the ordinary user; `home` and `KIND` are there."""
+def as_user(home: Path, code: str, *, below: Sequence[str] = ()) -> Any:
+    """What *code* assigns to `answer`, run as the ordinary user, as the command of *below*; `home` and `KIND` are there."""
     python = _python()
     if python is None or not os.access(REPOSITORY, os.R_OK):
         pytest.skip("no interpreter that another user can start")
@@ -77,7 +77,7 @@ home = Path({str(home)!r})
         "PYTHONDONTWRITEBYTECODE": "1",
         "SECRET_TOKEN": "hunter2",
     }
-    argv = [*become, python, "-c", f"{prelude}\n{code}\nprint(json.dumps(answer))"]
+    argv = [*below, *become, python, "-c", f"{prelude}\n{code}\nprint(json.dumps(answer))"]
     done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False, timeout=120, cwd="/")
     assert 0 == done.returncode, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

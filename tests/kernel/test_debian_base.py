@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import pwd
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime import light_dataclasses
 from runtime.build.builder import BuildResult, build
 from runtime.build.debian.apt_sources import debian_source
 from runtime.build.debian.debian_base import BASE_PACKAGES, CONFIGURE, interpreter_of
@@ -43,9 +43,11 @@ stat -c '%a %u:%g %n' /etc/shadow /usr/bin/chage
 class Heard(NullObserver):
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.steps: set[Step] = set()
 
     def output(self, step: Step, line: str) -> None:
         self.lines.append(line)
+        self.steps.add(step)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +133,7 @@ print(result.image.digest)
 """
     done = subprocess.run(
         ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", python, "-B", "-c", code],
-        input=json.dumps({"packages": [dataclasses.asdict(one) for one in packages], "archives": source.archives}),
+        input=json.dumps({"packages": [light_dataclasses.asdict(one) for one in packages], "archives": source.archives}),
         cwd=theirs,
         env={"PATH": os.environ["PATH"], "HOME": str(theirs), "LAUNCH_HOME": str(theirs)},
         capture_output=True,
@@ -154,7 +156,9 @@ def test_packages_come_onto_the_base_through_its_own_dpkg(home: Path) -> None:
     judge = "dpkg --audit; nc -h 2>&1 | head -1; test -x /usr/bin/crontab; readlink -e /usr/bin/nc"
     more = (UnpackDebs("trixie", added, onto_base=True), CONFIGURE, RunCommand(("sh", "-ec", judge), label="judge"))
     heard = Heard()
-    built(plan_of("trixie", base, *more), home, source, heard)
+    plan = plan_of("trixie", base, *more)
+    built(plan, home, source, heard)
+    assert heard.steps <= set(plan.steps)  # by which a build's job names what it tells of
     assert heard.lines[-2].startswith("OpenBSD netcat")
     assert "/usr/bin/nc.openbsd" == heard.lines[-1]
 

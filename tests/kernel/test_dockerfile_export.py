@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import tarfile
-from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -31,6 +30,7 @@ from runtime.build.observer import NullObserver
 from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, MakeDirectory
 from runtime.build.sources import BuildSources
 from runtime.layer.tree import TreeEntry
+from runtime.light_dataclasses import replace
 from runtime.oci.digest import digest_bytes
 from runtime.store.merged_tree import merged_tree
 from runtime.store.records import Image, Layer

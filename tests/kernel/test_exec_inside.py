@@ -18,7 +18,7 @@ from runtime.cgroup.limits import Limits
 from runtime.cgroup.own_cgroups import new_cgroup
 from runtime.container import lifecycle
 from runtime.container.adopt import adopt
-from runtime.container.exec_inside import ExecRequest, SideProgram, exec_inside
+from runtime.container.exec_inside import ExecRequest, SideProgram, exec_inside, program_terminal
 from runtime.container.lifecycle import Container
 from runtime.container.pty import set_size
 from runtime.container.spec import ContainerSpec, ProcessExit
@@ -73,6 +73,20 @@ def read_all(fd: int, *, within_s: float = 20) -> bytes:
             return content
         content += chunk
     raise AssertionError(f"no end after {content!r}")
+
+
+def read_until(fd: int, end: bytes, *, within_s: float = 20) -> bytes:
+    content = b""
+    while not content.endswith(end):
+        assert select.select([fd], [], [], within_s)[0], f"nothing after {content!r}"
+        content += os.read(fd, 1 << 16)
+    return content
+
+
+def type_into(init_socket: Path, words: bytes) -> None:
+    terminal = program_terminal(init_socket)
+    os.write(terminal, words)
+    os.close(terminal)
 
 
 def outcome(program: SideProgram, *, within_s: float = 20) -> ProcessExit | None:
@@ -256,17 +270,30 @@ def test_an_adopted_container_can_be_entered(tmp_path: Path) -> None:
             adopted.close()
 
 
-def test_the_program_itself_can_have_a_terminal(tmp_path: Path) -> None:
-    spec = make_spec(tmp_path, "sh", "-c", "tty; stty size; exit 6", terminal=True)
-    container = lifecycle.create(spec, exit_record=None)
+def test_the_programs_own_terminal_is_typed_into_by_whoever_comes(tmp_path: Path) -> None:
+    """Its output goes to who follows it, also to one who takes the container over."""
+    spec = make_spec(tmp_path, "sh", "-c", "tty; stty size; read a; read b; echo $a $b; exit 6", terminal=(33, 101))
+    record, init_socket = tmp_path / "exit.json", tmp_path / "init.sock"
+    container = lifecycle.create(spec, exit_record=record, init_socket=init_socket)
     try:
-        master = lifecycle.start_on_terminal(container)
-        assert read_all(master).split() == [b"/dev/pts/0", b"24", b"80"]
-        os.close(master)
+        lifecycle.start(container)
+        assert b"/dev/pts/0\r\n33 101\r\n" == read_until(container.stdout_fd, b"101\r\n")
+        type_into(init_socket, b"one\n")
+        assert b"one\r\n" == read_until(container.stdout_fd, b"one\r\n")
+        follower = adopt(init_socket, record)
+        type_into(init_socket, b"two\n")
+        assert b"two\r\none two\r\n" == read_all(follower.stdout_fd)
+        follower.close()
         assert ProcessExit(6, None) == lifecycle.wait(container, timeout_s=20)
     finally:
+        lifecycle.kill(container)
         container.close()
         lifecycle.remove_overlay(spec.overlay_dir)
+
+
+def test_a_program_on_pipes_has_no_terminal_to_give(tmp_path: Path) -> None:
+    with running(make_spec(tmp_path, "sleep", "60")), pytest.raises(ContainerError, match="gave no terminal"):
+        program_terminal(tmp_path / "init.sock")
 
 
 def test_a_caller_that_leaves_at_once_does_not_hang_up_on_the_run(tmp_path: Path) -> None:
@@ -305,19 +332,3 @@ def test_a_hang_up_that_comes_before_the_exec_is_not_lost(tmp_path: Path) -> Non
         while "4322" in result(tmp_path, "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")[1]:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-
-
-def test_a_shell_of_its_own_that_is_hung_up_before_the_exec_ends(tmp_path: Path) -> None:
-    """`launch shell experiment=X`: the container ends with its terminal, however early that goes."""
-    for number in range(8):
-        spec = make_spec(tmp_path, "sleep", "60", terminal=True)
-        container = lifecycle.create(spec, exit_record=None)
-        try:
-            master = lifecycle.start_on_terminal(container)
-            time.sleep(number / 5_000)
-            os.close(master)
-            assert lifecycle.wait(container, timeout_s=10) != ProcessExit(0, None)
-        finally:
-            lifecycle.kill(container)
-            container.close()
-            lifecycle.remove_overlay(spec.overlay_dir)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 from ipaddress import ip_address
@@ -287,10 +288,9 @@ def test_a_hundred_containers_come_and_go_at_once():
     def body() -> None:
         host = os.open("/proc/self/ns/net", os.O_RDONLY)
         (reader, answers), (all_there, go) = os.pipe(), os.pipe()
-        began = time.monotonic()
         children = [_come_and_go(number, host, answers, all_there) for number in range(100)]
         said = b""
-        while said.count(b"\n") < 100 and time.monotonic() - began < 30:
+        while said.count(b"\n") < 100 and select.select([reader], [], [], 60)[0]:
             said += os.read(reader, 1 << 16)
         assert 100 == len(set(said.split()))
         os.write(go, b"x" * 100)
@@ -298,6 +298,6 @@ def test_a_hundred_containers_come_and_go_at_once():
         assert settles_to(["lo"], within_s=20)
         with Nftables() as nft:
             assert set() == nft.tables()
-        assert time.monotonic() - began < 30
+        assert sum(os.times()[:4]) < 15  # seconds of processor time: a busy machine does not count
 
     forked(body, unshare=NEWNET)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from shell_layer import _copy_programs
+from shell_layer import copy_programs, program_files
 from userland import base_layer
 
 from runtime.container.run_once import OWNER_NOTES, run_to_completion
@@ -25,7 +25,7 @@ def base(tmp_path: Path) -> Path:
     for name in ("bin", "lib", "lib64", "sbin"):
         (root / "usr" / name).unlink()
         (root / "usr" / name).mkdir()
-    _copy_programs(root, "sh", "mkdir", "ln", "chmod", "chown", "chgrp", "mv", "touch", "mkfifo", "chroot", "cp")
+    copy_programs(root, program_files("sh mkdir ln chmod chown chgrp mv touch mkfifo chroot cp"))
     (root / "etc/there").write_text("there")
     (root / "etc/link").symlink_to("there")
     return root

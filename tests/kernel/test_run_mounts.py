@@ -236,6 +236,24 @@ def test_a_cache_has_the_owner_and_mode_it_asks_for(builder: Builder) -> None:
     assert ["33:44:700"] == result["said"]
 
 
+@BOTH
+def test_a_cache_may_lie_in_another_and_so_may_a_tmpfs(builder: Builder) -> None:
+    builder.cache_mounts = builder.home / "caches"
+    outer = RunMount("cache", "/c", cache_id="outer", readonly=False)
+    inner = RunMount("cache", "/c/pip/http", cache_id="inner", readonly=False)
+    mounts = (outer, inner, RunMount("tmpfs", "/c/tmp", readonly=False))
+    first = builder.run(shell("echo 1 > /c/pip/http/x; echo 2 > /c/tmp/x; echo 3 > /c/x", mounts=mounts))
+    second = builder.run(shell("cat /c/pip/http/x /c/x; ls /c/tmp", mounts=mounts))
+    assert ({}, ["13"]) == (first["entries"], ["".join("".join(second["said"]).split())])
+
+
+@BOTH
+def test_a_tmpfs_at_dev_shm_is_the_containers_own_of_that_size(builder: Builder) -> None:
+    mount = RunMount("tmpfs", "/dev/shm", size_bytes=1 << 20, readonly=False)
+    (line,) = [line for line in builder.run(shell("cat /proc/mounts", mounts=(mount,)))["said"] if " /dev/shm " in line]
+    assert "size=1024k" in line
+
+
 @pytest.mark.parametrize("builder", ["root"], indirect=True)
 def test_a_cache_begins_with_what_a_stage_holds(builder: Builder) -> None:
     builder.cache_mounts = builder.home / "caches"

@@ -6,7 +6,20 @@ import os
 import sys
 from pathlib import Path
 
-from launcher.cli.arguments import CONFIG_DIR, DETACH, EXPERIMENT, IN_IMAGE, JSON, NAME, QUIET, TIMINGS, Talk, request_of
+from launcher.cli.arguments import (
+    CONFIG_DIR,
+    DETACH,
+    EXPERIMENT,
+    IN_IMAGE,
+    JSON,
+    NAME,
+    QUIET,
+    RECORD,
+    TIMINGS,
+    Talk,
+    request_of,
+    without_hydras_own,
+)
 from launcher.cli.command import Argument, Command, Group, Options, switch
 from launcher.errors import ConfigError
 
@@ -18,22 +31,37 @@ from launcher.errors import ConfigError
     *EXPERIMENT,
     switch("-m", "--multirun", help="sweep: every combination of the values given as `key=a,b` or by `sweep.space`"),
     DETACH,
+    switch("-i", "--interactive", help="with -t: what is typed goes to the program"),
+    switch("-t", "--tty", help="with -i: give the program a terminal, for a debugger (`-it`)"),
+    Argument(
+        "--from-dev",
+        metavar="NAME",
+        help="of a container of `launch dev`: its code as it is now, what was installed in it, the last command given to it",
+        completed_by=["runs"],
+    ),
     QUIET,
     NAME,
     Argument("--note", help="a note for the record"),
     IN_IMAGE,
     switch("--no-wait", help="fail at once when its GPUs are taken, and say by whom"),
     switch("--dry-run", help="the same as `launch plan`"),
-    Argument("--cfg", choices=["job"], help="print the resolved configuration as YAML and stop"),
+    Argument("-c", "--cfg", choices=["job"], help="print the resolved configuration as YAML and stop"),
     TIMINGS,
-    switch("--json", help="with --dry-run: the plan as JSON"),
+    switch("--json", help=f"{RECORD.settings['help']}; with --dry-run the plan"),
     usage="experiment=NAME [KEY=VALUE ...] [OPTIONS] [-- COMMAND ...]",
     takes_command=True,
+    rewrite=without_hydras_own,
 )
 def run(options: Options) -> int:
     from launcher.cli.timings import Timings
 
-    timings, request = Timings(), request_of(options)
+    timings, patch = Timings(), ""
+    if options.from_dev is None:
+        request = request_of(options)
+    else:
+        from launcher.cli.dev.freeze import freeze
+
+        request, patch = freeze(options.from_dev, options)
     if options.dry_run:
         from launcher.cli.plan import show_plan
 
@@ -43,7 +71,13 @@ def run(options: Options) -> int:
 
         sys.stdout.write(compose(request).yaml())
         return 0
+    if options.interactive != options.tty:
+        raise run.wrong_usage("`-i` and `-t` go together: `launch run -it experiment=NAME`")
+    if options.json and options.tty and not options.detach:
+        raise run.wrong_usage("--json shows nothing of the program that -it is for; with -d it goes")
     if options.multirun:
+        if options.tty:
+            raise ConfigError("-it is for one run: the trials of a sweep cannot share a terminal")
         if options.no_wait:
             raise ConfigError("--no-wait is for one run: the trials of a sweep wait for one another")
         from launcher.cli.sweep.run import sweep
@@ -51,7 +85,7 @@ def run(options: Options) -> int:
         return sweep(request, options, timings)
     from launcher.cli.runs.start import run_once
 
-    return run_once(request, options, timings)
+    return run_once(request, options, timings, patch=patch)
 
 
 @Command(
@@ -118,16 +152,34 @@ def list_(options: Options) -> int:
 
 @Command(
     "init",
-    "make a project of your own",
-    "Make a project: conf/, experiments/, a README, ready to launch.",
-    Argument("directory", type=Path, metavar="DIR", help="made if missing; existing files are never overwritten"),
-    usage="DIR",
+    "make a project of your own, or an experiment for a repository",
+    "Make a project, ready to launch; of a directory with files in it, read them and write an experiment that runs them.",
+    Argument("directory", type=Path, metavar="DIR", nargs="?", default=Path(), help="made if missing; the current one otherwise"),
+    Argument("--name", metavar="NAME", help="of the experiment; the directory's name otherwise"),
+    usage="[DIR] [--name NAME] [-- COMMAND ...]",
+    takes_command=True,
+    epilog="""Existing files are never overwritten. What a repository says of its environment (requirements, lock files,
+pyproject.toml, environment.yml, Dockerfile, cog.yaml) and of its commands (README, scripts) is read, not executed.
+Of a collection say which program is meant: `launch init -- python3 examples/vae.py --epochs=3`, or, where it is started in its
+directory, `launch init -- sh -c "cd examples/vae && python3 main.py"`.""",
 )
 def init(options: Options) -> int:
-    from launcher.cli import render
-    from launcher.config.project import init_project
+    from launcher.cli.init import init as init_directory
 
-    for path in init_project(options.directory):
-        print(path)
-    render.say(f"\nnext: cd {options.directory} && launch list")
-    return 0
+    return init_directory(options.directory, options.name, command=options.command)
+
+
+@Command(
+    "hydra-jobs",
+    "what Hydra's launcher `launch` talks to, in JSON lines",
+    "Run the jobs of a Hydra program: one line of JSON a batch on stdin, one answer on stdout.",
+    usage="",
+    epilog="`python train.py -m hydra/launcher=launch hydra.launcher.experiment=NAME` starts it; nobody has to type it.",
+    is_typed=False,
+)
+def hydra_jobs(options: Options) -> int:
+    if sys.stdin.isatty():
+        raise hydra_jobs.wrong_usage("it is spoken to by Hydra's launcher `launch`, not at a terminal")
+    from launcher.cli.hydra_jobs import serve_hydra_jobs
+
+    return serve_hydra_jobs()

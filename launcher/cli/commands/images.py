@@ -61,14 +61,15 @@ def push(options: Options) -> int:
     "fetch an image from its registry",
     "Fetch images from their registries into the store, and print `NAME@DIGEST` of each, as the registry has it.",
     Argument("images", nargs="+", metavar="IMAGE", help="`[HOST/]NAME[:TAG][@sha256:…]`, with Docker's meaning"),
+    switch("--json", help="reference, manifest digest and image digest of each as JSON on stdout"),
     QUIET,
-    usage="IMAGE ... [-q]",
+    usage="IMAGE ... [--json] [-q]",
     epilog="A launch asks a registry once what a tag means; pull asks again. Nothing that is here already is fetched.",
 )
 def pull(options: Options) -> int:
     from launcher.cli.images.pull import pull_images
 
-    return pull_images(options.images, Talk.of(options))
+    return pull_images(options.images, Talk.of(options, quiet=options.json), as_json=options.json)
 
 
 @Command(
@@ -124,6 +125,7 @@ def save(options: Options) -> int:
     switch("--password-stdin", help="read the password, or an access token, from stdin"),
     usage="[HOST] [-u USER] [--password-stdin]",
     epilog="HOST[:PORT] as it stands in image names; without one it is Docker Hub.",
+    needs_terminal=True,
 )
 def login(options: Options) -> int:
     from launcher.cli.images.login import log_in

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from pathlib import Path
 
-from launcher.cli.arguments import ANY_RUNS, DETACH, JSON, NAME, NODE, QUIET, RUN, RUNS
+from launcher.cli.arguments import ANY_RUNS, DETACH, JSON, NAME, NODE, QUIET, RECORD, RUN, RUNS
 from launcher.cli.command import Argument, Command, Options, switch
 from launcher.errors import ConfigError
 
@@ -188,7 +188,9 @@ def _tolerance(text: str) -> float:
         help=f"{RUN.settings['help']}; of any machine, with --from or MLFLOW_TRACKING_URI",
         completed_by=["runs"],
     ),
-    Argument("overrides", nargs="*", metavar="KEY=VALUE", help="what is to be different: `params.lr=0.5 seed=2`"),
+    Argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="what is to be different: `params.lr=0.5 seed=2`", completed_by=["keys"]
+    ),
     Argument(
         "--with",
         dest="requirements",
@@ -200,10 +202,12 @@ def _tolerance(text: str) -> float:
     switch("--verify", help="exit with 1 unless metrics and outputs are the same"),
     Argument("--rtol", type=_tolerance, default=0.0, metavar="R", help="how much of its value a metric may differ by: 1e-5"),
     Argument("--from", dest="source", metavar="URI", help="the MLflow server that has the record, where we have not"),
+    switch("--trust", help="with a record from elsewhere: give its program what it asks for of this machine, without a question"),
     DETACH,
+    RECORD,
     QUIET,
     NAME,
-    usage="RUN [KEY=VALUE ...] [--with REQ] [--verify [--rtol R]] [--from URI] [-d]",
+    usage="RUN [KEY=VALUE ...] [--with REQ] [--verify [--rtol R]] [--from URI [--trust]] [-d] [--json]",
 )
 def rerun(options: Options) -> int:
     if options.verify and options.detach:
@@ -221,8 +225,9 @@ def rerun(options: Options) -> int:
     Argument("overrides", nargs="*", metavar="KEY=VALUE", help="of a sweep: how much, how long: sweep.trials=100"),
     switch("--force", help="also when data, or a sweep's space, code or images have changed"),
     DETACH,
+    RECORD,
     QUIET,
-    usage="RUN [-d] [-q] | SWEEP [KEY=VALUE ...] [--force] [-d] [-q]",
+    usage="RUN [-d] [-q] [--json] | SWEEP [KEY=VALUE ...] [--force] [-d] [-q] [--json]",
 )
 def resume(options: Options) -> int:
     from launcher.cli.runs.resume import resume_run_or_sweep
@@ -233,7 +238,7 @@ def resume(options: Options) -> int:
 @Command(
     "sync",
     "send what MLflow missed",
-    "Send to MLflow what it missed.",
+    "Send to MLflow what it missed, now, and wait for it. Without this command it is sent in the background.",
     Argument("runs", nargs="*", metavar="RUN", help="default: every run that has something left", completed_by=["runs"]),
     usage="[RUN ...]",
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from launcher.cli import render
 from launcher.cli.command import Options
 from launcher.errors import LaunchError
+from runtime.whole_file import replace_file
 
 
 def describe_gpus(options: Options) -> int:
@@ -37,10 +38,8 @@ def _text(capabilities: str | None, *, as_json: bool, hook: str | None) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    from runtime.store.blobs import write_atomically
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode(), tmp=path.parent)
+        replace_file(path, text, mode=0o666, sync=True)
     except OSError as error:
         raise LaunchError(f"`{path}` cannot be written: {error.strerror}", hint="`-o FILE` names another place") from error

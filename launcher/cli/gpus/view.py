@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from launcher.run.gpus.process_owner import owner_of
@@ -14,6 +13,7 @@ from runtime.gpu.leases.lease import Holder, holders
 from runtime.gpu.roots import Roots
 from runtime.gpu.topology import Topology, read_topology
 from runtime.gpu.visible_devices import restriction, visible_gpus
+from runtime.light_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def document(view: View) -> dict[str, Any]:
 
 
 def _gpu_document(gpu: Gpu, view: View) -> dict[str, Any]:
-    from dataclasses import asdict
+    from runtime.light_dataclasses import asdict
 
     plain = asdict(gpu)
     del plain["pids"]
@@ -104,7 +104,7 @@ def _process_document(process: Process) -> dict[str, Any]:
 
 
 def _leases(uuid: str | None, view: View) -> list[dict[str, Any]]:
-    from dataclasses import asdict
+    from runtime.light_dataclasses import asdict
 
     return [asdict(holder) for holder in view.leases_of(uuid)]
 

@@ -42,19 +42,20 @@ def _no_gpus_reason() -> str:
 
 def watch_gpus(options: Options) -> int:
     live = sys.stdout.isatty() and not options.json
-    sys.stdout.write(_BEGIN if live else "")
+    screen = render.screen(sys.stdout)
+    screen.write(_BEGIN if live else "")
     with typed_keys() as keys:
         try:
             while True:
-                shown = _look_lines(options)
-                sys.stdout.write(_screen(shown) if live else "\n".join(shown) + "\n")
-                sys.stdout.flush()
+                shown = [render.escaped(line) for line in _look_lines(options)]
+                screen.write(_screen(shown) if live else "\n".join(shown) + "\n")
+                screen.flush()
                 if keys.wait_for("q", within_s=options.interval):
                     return 0
         except KeyboardInterrupt:
             return 0
         finally:
-            sys.stdout.write(_END if live else "")
+            screen.write(_END if live else "")
 
 
 def _screen(shown: Sequence[str]) -> str:

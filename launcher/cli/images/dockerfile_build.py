@@ -6,7 +6,6 @@ import csv
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from launcher.cli.command import Options
 from launcher.errors import ConfigError, Origin
 from runtime.build.builder import BuildResult, build
 from runtime.errors import BadContent
+from runtime.light_dataclasses import replace
 from runtime.oci.reference import Remote, parse_reference
 from runtime.state_dir import StateDir, state_dir
 from runtime.store.store import Store
@@ -45,7 +45,7 @@ def build_dockerfile(options: Options, talk: Talk) -> BuildResult:
     from launcher.plan.bases.dockerfile_image import build_plan_of, build_sources, read_dockerfile
     from launcher.plan.bases.pinning import Pinning
     from launcher.plan.dockerfile.stages import check_platform
-    from launcher.plan.images.recipe import attach_bill, attach_recipe
+    from launcher.plan.images.recipe import attach_recipe
 
     request = _request(options)
     names = [_check_name(name) for name in options.tag]
@@ -70,7 +70,6 @@ def build_dockerfile(options: Options, talk: Talk) -> BuildResult:
     for name in names:
         store.name_image(result.image, name)
     attach_recipe(result.image, store, build=plan)
-    attach_bill(result.image, store, name=names[0] if names else None)
     return result
 
 

@@ -13,25 +13,35 @@ from launcher.plan.bases.debian_record import debian_architecture
 from launcher.plan.bases.imported_base import pin_reference
 from launcher.plan.bases.pinning import Pinning
 from runtime.build.observer import NullObserver
+from runtime.oci.digest import Digest
 from runtime.oci.reference import Remote, familiar_name, parse_reference
 from runtime.plurals import counted
 from runtime.registry.known_places import place_name, record_pull
 from runtime.state_dir import state_dir
+from runtime.store.records import Image
 from runtime.store.store import Store
 
 
-def pull_images(references: Sequence[str], talk: Talk) -> int:
+def pull_images(references: Sequence[str], talk: Talk, *, as_json: bool) -> int:
+    pulled = []
     store = Store(state_dir().ensure().store)
     for reference in references:
         parsed = parse_reference(reference)
         if not isinstance(parsed, Remote):
             hint = "`launch load FILE` takes images in files"
             raise ConfigError(f"`{reference}` is no image in a registry", hint=hint)
-        _pull(reference, store, talk)
+        image, manifest_digest = _pull(reference, parsed, store, talk)
+        name = place_name(parsed)
+        pulled.append({"reference": name, "manifest_digest": str(manifest_digest), "image_digest": str(image.digest)})
+        if not as_json:
+            print(f"{name}@{manifest_digest}")
+    if as_json:
+        render.print_json(pulled)
     return 0
 
 
-def _pull(reference: str, store: Store, talk: Talk) -> None:
+def _pull(reference: str, source: Remote, store: Store, talk: Talk) -> tuple[Image, Digest]:
+    """The image, and the digest of its manifest in the registry."""
     from runtime.build.images.import_image import import_image
 
     pinned = pin_reference(reference, Pinning(state_dir(), os.environ, refresh=True))
@@ -47,10 +57,8 @@ def _pull(reference: str, store: Store, talk: Talk) -> None:
             architecture=debian_architecture(),
             names=() if name is None or "@" in reference else (name,),
         )
-    source = parse_reference(reference)
-    assert isinstance(source, Remote)
     record_pull(image, store, source, pinned.manifest_digest)
-    print(f"{place_name(source)}@{pinned.manifest_digest}")
     if talk is Talk.VERBOSE:
         size = render.size(sum(layer.size_bytes for layer in image.layers))
         render.say(f"{name or reference}: image {image.digest} in this store, {counted(len(image.layers), 'layer')}, {size}")
+    return image, pinned.manifest_digest

@@ -37,7 +37,7 @@ def show_bill(reference: str) -> int:
     image = store.image(reference)
     content = store.attached(image, SBOM)
     if content is None:
-        # An image that was imported as it is, or built before bills were kept: what is in it can still be read.
+        # It had no run yet, which would have kept it.
         from launcher.plan.images.image_facts import names_of
         from launcher.plan.images.recipe import sbom_from_recipe
 
@@ -78,7 +78,7 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "size", f"{render.size(facts['size_bytes'])} in {counted(len(facts['layers']), 'layer')}{shared}"
     yield "base", _base(facts["base"])
     yield "recipe", _recipe(facts["recipe"])
-    yield "sbom", "`launch images sbom` prints it" if facts["sbom"] else ""
+    yield "sbom", "`launch images sbom` prints it"
     yield from _config_rows(facts["config"])
     yield from _places("pulled", facts["pulled"])
     yield from _places("pushed", facts["pushed"])

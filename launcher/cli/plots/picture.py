@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import ConfigError
 from launcher.run.compare.curve import Curve
+from runtime.light_dataclasses import dataclass
 
 FORMATS = ("png", "svg", "pdf")
 

@@ -6,11 +6,9 @@ Of several nodes whole lines, each with its node in front.
 from __future__ import annotations
 
 import heapq
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from launcher.cli import render
@@ -22,7 +20,9 @@ from launcher.run.output import Output, Piece, lines_from
 from launcher.run.running_runs import find_own_run
 from launcher.tracking.record.run_nodes import node_directories, on_node
 from launcher.tracking.record.run_record import RunRecord
+from runtime.light_dataclasses import dataclass, field
 from runtime.state_dir import RunDir, state_dir
+from runtime.whole_file import write_all
 
 _TAIL_BYTES = 1 << 26
 """Where the last lines are looked for first."""
@@ -91,10 +91,7 @@ class _Printer:
 
     def show(self, pieces: Iterable[Piece]) -> None:
         for piece in pieces:
-            data = self._stamp(piece) if self._with_time else piece.data
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._fds[piece.stream], view) :]
+            write_all(self._fds[piece.stream], self._stamp(piece) if self._with_time else piece.data)
 
     def _stamp(self, piece: Piece) -> bytes:
         stamp = timestamp(piece.at).encode() + b" "
@@ -134,10 +131,7 @@ class NodePrinter:
 
     def _write(self, node: int, stream: int, line: bytes, *, at: float | None) -> None:
         stamp = f"{timestamp(at)} " if self.with_time and at is not None else ""
-        view = memoryview(f"node {node} | {stamp}".encode() + line + b"\n")
-        fd = (sys.stdout if stream == 0 else sys.stderr).fileno()
-        while view:
-            view = view[os.write(fd, view) :]
+        write_all((sys.stdout if stream == 0 else sys.stderr).fileno(), f"node {node} | {stamp}".encode() + line + b"\n")
 
 
 def parse_moment(text: str, *, now: datetime, option: str) -> float:

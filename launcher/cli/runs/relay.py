@@ -11,16 +11,19 @@ import select
 import signal
 import sys
 import termios
+import time
 import tty
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple
 
 from launcher.cli import render
 from launcher.cli.terminal import raw_mode
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from runtime.container import pty
+from runtime.container.exec_inside import SideProgram
 from runtime.container.spec import ProcessExit
+from runtime.light_dataclasses import dataclass, field
+from runtime.whole_file import write_all
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGWINCH, signal.SIGCONT)
 
@@ -28,31 +31,24 @@ _CHUNK = 1 << 16
 _MOST_PENDING = 1 << 18
 _MOST_LAST_READS = 64
 """More than a pipe or a terminal holds: what it left in the background may go on writing."""
+_GRACE_S = 2.0
+"""For a program that is asked to end: then it is killed."""
 _LAST_WORDS_MS = 100
 """What a terminal still holds comes out a moment after its program has ended, and its end may never come: others may have it."""
 
 
-class RelayedProgram(Protocol):
-    """A program inside: `SideProgram` or `BareShell`."""
+class Relayed(NamedTuple):
+    """What became of it."""
 
-    @property
-    def stdin(self) -> int: ...
-    @property
-    def stdout(self) -> int: ...
-    @property
-    def stderr(self) -> int | None: ...
-    @property
-    def ending(self) -> int:
-        """Readable when `ended` has an answer."""
-
-    def ended(self) -> ProcessExit | None: ...
-    def signal(self, number: int) -> None: ...
-    def close_stdin(self) -> None: ...
+    code: int
+    """To exit with."""
+    has_ended: bool
+    """False: it was we who had to go."""
 
 
 @dataclass(slots=True)
 class _Relay:
-    program: RelayedProgram
+    program: SideProgram
     inbox: SignalInbox
     on_terminal: bool
     outlets: dict[int, int]
@@ -63,8 +59,11 @@ class _Relay:
     """Whether our terminal gives every key on."""
     pending: bytearray = field(default_factory=bytearray)
     interrupted: bool = False
+    until: int | None = None
+    """Readable when the program is to end."""
+    kill_at: float | None = None
 
-    def run(self) -> int:
+    def run(self) -> Relayed:
         if self.program.stdin >= 0:
             os.set_blocking(self.program.stdin, False)
         while True:
@@ -73,7 +72,9 @@ class _Relay:
                 if fd == self.inbox.fd:
                     code = self._handle_signals()
                     if code is not None:
-                        return code
+                        return Relayed(code, has_ended=False)
+                elif fd == self.until:
+                    self._ask_to_end()
                 elif fd in self.outlets:
                     self._copy(fd)
                 elif fd == self.source:
@@ -81,7 +82,10 @@ class _Relay:
                 if fd == self.program.stdin and (event & select.POLLOUT or self.pending):
                     self._write_stdin()
             if any(fd == self.program.ending for fd, _event in ready):
-                return self._drain(self.program.ended())
+                return Relayed(self._drain(self.program.ended()), has_ended=True)
+            if self.kill_at is not None and time.monotonic() >= self.kill_at:
+                self.program.signal(signal.SIGKILL)
+                self.kill_at = None
 
     def _wait(self) -> list[tuple[int, int]]:
         events = {self.program.ending: select.POLLIN, self.inbox.fd: select.POLLIN}
@@ -90,10 +94,17 @@ class _Relay:
             events[self.source] = select.POLLIN
         if self.pending and self.program.stdin >= 0:
             events[self.program.stdin] = events.get(self.program.stdin, 0) | select.POLLOUT
+        if self.until is not None:
+            events[self.until] = select.POLLIN
         poller = select.poll()
         for fd, wanted in events.items():
             poller.register(fd, wanted)
-        return poller.poll()
+        return poller.poll(None if self.kill_at is None else max(0.0, (self.kill_at - time.monotonic()) * 1000) + 1)
+
+    def _ask_to_end(self) -> None:
+        self.until = None
+        self.kill_at = time.monotonic() + _GRACE_S
+        self.program.signal(signal.SIGTERM)
 
     def _copy(self, fd: int) -> bool:
         """False when there is nothing more to come."""
@@ -109,9 +120,7 @@ class _Relay:
         if not chunk:
             del self.outlets[fd]
             return False
-        view = memoryview(chunk)
-        while view:
-            view = view[os.write(self.outlets[fd], view) :]
+        write_all(self.outlets[fd], chunk)
         return True
 
     def _read_stdin(self) -> None:
@@ -176,8 +185,16 @@ class _Relay:
         return ended.shell_code
 
 
-def relay(program: RelayedProgram, *, with_stdin: bool, on_terminal: bool, inbox: SignalInbox | None = None) -> int:
-    """Stand between us and *program* until it has ended: the exit code for it. Our terminal is raw meanwhile."""
+def relay(
+    program: SideProgram,
+    *,
+    with_stdin: bool,
+    on_terminal: bool,
+    inbox: SignalInbox | None = None,
+    until: int | None = None,
+) -> Relayed:
+    """Stand between us and *program* until it has ended, or we are told to go. Our terminal is raw meanwhile. As soon as *until*
+    is readable the program is asked to end."""
     stdin = sys.stdin.fileno()
     outlets = {program.stdout: sys.stdout.fileno()}
     if program.stderr is not None:
@@ -188,4 +205,4 @@ def relay(program: RelayedProgram, *, with_stdin: bool, on_terminal: bool, inbox
     # Without our stdin Ctrl-C is for us, and passed on as a signal.
     raw = on_terminal and with_stdin and os.isatty(stdin)
     with raw_mode(stdin) if raw else nullcontext():
-        return _Relay(program, inbox, on_terminal, outlets, stdin if with_stdin else None, raw).run()
+        return _Relay(program, inbox, on_terminal, outlets, stdin if with_stdin else None, raw, until=until).run()

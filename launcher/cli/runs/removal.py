@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from launcher.cli import render
 from launcher.cli.command import Options
-from launcher.cli.runs.choice import matching_runs
 from launcher.errors import ConfigError
 from launcher.run.pins_and_removal import finish_removals, is_pinned, pin, remove_run, unpin
 from launcher.run.recover import recover_all
+from launcher.tracking.record.chosen_runs import matching_runs
 from launcher.tracking.record.find_runs import find_run, list_runs
 from launcher.tracking.record.run_record import RunRecord
 from launcher.tracking.sync import is_synced

@@ -15,11 +15,14 @@ from runtime.state_dir import StateDir, state_dir
 
 
 def resume_run_or_sweep(options: Options) -> int:
-    from launcher.run.recover import recover_all
+    from launcher.cli.runs.control import wait_until_over
+    from launcher.run.recover import is_about_to_end, recover_all
 
     state = state_dir()
     recover_all(state)
     record = find_run(state, options.run)
+    if is_about_to_end(record.run_dir):  # after a crash, say, and on a busy machine
+        record = wait_until_over(record)
     if not record.is_sweep:
         return _resume_run(record, state, options)
     from launcher.cli.sweep.run import resume_sweep
@@ -54,7 +57,7 @@ def _resume_run(record: RunRecord, state: StateDir, options: Options) -> int:
         )
     start_local_server(plan.spec, state)
     with ForkServer() as supervisors:
-        prepared = build_image(plan, state, Timings(), talk=Talk.of(options))
+        prepared = build_image(plan, state, Timings(), talk=Talk.of(options, quiet=options.json))
         refuse_another_image(record, plan, prepared.image.digest)
         take_up = partial(take_up_again, record, command_line=("launch", *sys.argv[1:]))
         started = start_run(supervisors, plan, take_up, options)

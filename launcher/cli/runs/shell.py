@@ -1,39 +1,41 @@
-"""A program beside a run's own, in its container (`launch exec`, `launch shell RUN`); a shell in a container of its own, as a run
-of an experiment would have (`launch shell experiment=NAME`)."""
+"""A program in a container that is there, beside a run's own: `launch exec`, `launch shell RUN`."""
 
 from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from launcher.cli import render
-from launcher.cli.arguments import Talk, request_of
 from launcher.cli.command import Options
-from launcher.cli.runs.relay import SIGNALS, relay
+from launcher.cli.runs.relay import Relayed, relay
 from launcher.cli.terminal import terminal_size
-from launcher.cli.timings import Timings
 from launcher.errors import ConfigError
-from launcher.run.running_runs import living_run
+from launcher.run.dev_containers import note_command
+from launcher.run.running_runs import find_own_run, living_run, refuse_paused
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.tracking.record.run_record import RunRecord
-from runtime.cgroup.freezer import is_frozen
-from runtime.cgroup.own_cgroups import open_cgroup
-from runtime.container import pty
 from runtime.container.exec_inside import ExecRequest, exec_inside
 from runtime.errors import ContainerError
 from runtime.state_dir import state_dir
 
-_SHELL = ("/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash; exec sh")
+SHELL = ("/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash; exec sh")
 """bash where the image has it."""
 
 
-def run_inside(record: RunRecord, argv: Sequence[str], options: Options, *, with_stdin: bool, on_terminal: bool) -> int:
-    """Run *argv* in the container of the living run *record*, as `--user`, `--env` and `--workdir` say. Returns its exit code."""
-    if is_frozen(open_cgroup(record.run_dir.cgroup_name)):
-        raise ConfigError(f"run `{record.run_id}` is paused", hint=f"`launch unpause {record.run_id}` lets it go on")
+def run_inside(
+    record: RunRecord,
+    argv: Sequence[str],
+    options: Options,
+    *,
+    with_stdin: bool,
+    on_terminal: bool,
+    inbox: SignalInbox | None = None,
+    until: int | None = None,
+) -> Relayed:
+    """Run *argv* in the container of the living run *record*, as `--user`, `--env` and `--workdir` say, and to its end; earlier
+    when *until* is readable."""
+    refuse_paused(record)
     env = _variables(options.env, os.environ)
     if on_terminal:
         env = {"TERM": os.environ.get("TERM") or "xterm", **env}
@@ -43,8 +45,10 @@ def run_inside(record: RunRecord, argv: Sequence[str], options: Options, *, with
     except ContainerError as error:
         error.message = f"run `{record.run_id}`: {error.message}"
         raise
+    if record.run_dir.is_dev and argv is not SHELL:
+        note_command(record.run_dir, argv)
     with program:
-        return relay(program, with_stdin=with_stdin, on_terminal=on_terminal)
+        return relay(program, with_stdin=with_stdin, on_terminal=on_terminal, inbox=inbox, until=until)
 
 
 def _variables(words: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
@@ -59,41 +63,23 @@ def _variables(words: Sequence[str], environ: Mapping[str, str]) -> dict[str, st
     return found
 
 
-def open_in_run(reference: str, options: Options) -> int:
+def run_to_open(reference: str) -> RunRecord:
+    """The run that *reference* means, whether it goes on or has ended."""
     try:
-        record = living_run(state_dir(), reference, node=options.node)
+        return find_own_run(state_dir(), reference)
     except ConfigError as error:
         if error.message == f"no run `{reference}`" and reference in _experiments():
             error.hint = f"an experiment of that name is there: `launch shell experiment={reference}`"
         raise
-    return run_inside(record, options.command or _SHELL, options, with_stdin=True, on_terminal=True)
+
+
+def open_in_run(reference: str, options: Options) -> int:
+    """A shell, or the command behind `--`, in the container of a run that goes on."""
+    record = living_run(state_dir(), reference, node=options.node)
+    return run_inside(record, options.command or SHELL, options, with_stdin=True, on_terminal=True).code
 
 
 def _experiments() -> list[str]:
     from launcher.config.project import list_experiments
 
     return [each.name for each in list_experiments(config_dir=None, cwd=Path.cwd(), environ=os.environ)]
-
-
-def open_in_new_container(options: Options) -> int:
-    from launcher.cli.prepare import compose, plan_and_build
-    from launcher.run.bare_shell import bare_shell, clear_dead_shells
-    from launcher.run.supervisor.attempt import CancelledInQueue
-
-    request, timings, state = request_of(options), Timings(), state_dir().ensure()
-    clear_dead_shells(state)
-    composed = compose(request, state)
-    prepared = plan_and_build(composed, state, timings, image=options.image, talk=Talk.of(options))
-    say = (lambda _text: None) if options.quiet else render.warn
-    if not options.quiet:
-        render.say(f"a shell as a run of {prepared.plan.spec.name} would have; nothing of it is kept, /outputs neither")
-        if prepared.plan.gpus:
-            render.say(f"it holds {prepared.plan.gpus} GPUs, and waits for them where they are taken")
-    argv = prepared.plan.argv if request.command else _SHELL
-    inbox = SignalInbox(SIGNALS)
-    try:
-        with bare_shell(prepared.plan, prepared.image, state, argv, inbox=inbox, say=say) as program:
-            pty.set_size(program.stdin, *pty.size_of(sys.stdin.fileno()))
-            return relay(program, with_stdin=True, on_terminal=True, inbox=inbox)
-    except CancelledInQueue:
-        return 130

@@ -13,6 +13,7 @@ from launcher.cli import render
 from launcher.cli.command import Options
 from launcher.run.live_usage import Sample, processes_of, sample
 from launcher.run.running_runs import living_run
+from launcher.tracking.record.find_runs import active_records
 from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.state_dir import StateDir, state_dir
 
@@ -41,9 +42,9 @@ def _show_looks(state: StateDir, options: Options) -> int:
     before: dict[str, Sample] = {}
     looks = 0
     if live:
-        sys.stdout.write(_CLEAR)
+        render.screen(sys.stdout).write(_CLEAR)
     while True:
-        records = [record for record in (_if_running(one) for one in named or _running(state)) if record is not None]
+        records = [record for record in (_if_running(one) for one in named or active_records(state)) if record is not None]
         if not records and (named or not live):
             if not before:
                 render.say("nothing is running")
@@ -68,12 +69,6 @@ def _show_looks(state: StateDir, options: Options) -> int:
 
 def _named_runs(state: StateDir, references: Sequence[str]) -> list[RunRecord]:
     return [living_run(state, reference) for reference in references]
-
-
-def _running(state: StateDir) -> list[RunRecord]:
-    from launcher.run.active import active_runs
-
-    return [record for record in map(fold, active_runs(state)) if record is not None]
 
 
 def _if_running(record: RunRecord) -> RunRecord | None:
@@ -104,7 +99,7 @@ def _print_table(
     records: Sequence[RunRecord], now: dict[str, Sample], before: dict[str, Sample], *, live: bool, with_header: bool
 ) -> None:
     table = render.table(_HEADER, [_row(record, now[record.run_id], before.get(record.run_id)) for record in records])
-    sys.stdout.write(_HOME_AND_CLEAR if live else "")
+    render.screen(sys.stdout).write(_HOME_AND_CLEAR if live else "")
     print(table if live or with_header else table.partition("\n")[2], flush=True)
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
+import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from launcher.cli import render
 from launcher.journal.status import RunStatus
-from launcher.tracking import tracker_state
+from launcher.tracking.lack import warnings
+from launcher.tracking.record.regular_files import WORKSPACE
 from launcher.tracking.record.run_nodes import failed_node
 from launcher.tracking.record.run_record import RunRecord
 from runtime.cgroup.oom import memory_words
+from runtime.plurals import counted
 
 _MARK = {RunStatus.FINISHED: ("✔", "green"), RunStatus.FAILED: ("✘", "red"), RunStatus.KILLED: ("■", "yellow")}
 _WORDS = {
@@ -29,8 +33,7 @@ _WORDS = {
     "launcher": "could not be run",
 }
 _METRICS_SHOWN = 6
-_TAIL_BYTES = 1 << 14
-_RESOLVER_WORDS = (b"Temporary failure in name resolution", b"Name or service not known", b"Could not resolve host")
+_WRITTEN_SHOWN = 4
 
 _USED: dict[str, Callable[[Any], str]] = {
     "peak_memory_bytes": lambda value: f"memory {memory_words(value)} at most",
@@ -58,24 +61,25 @@ def print_summary(record: RunRecord) -> None:
     if record.message:
         render.say(f"  {'note  ' if record.status is RunStatus.FINISHED else 'reason'}   {record.message}")
     blamed = failed_node(record.nodes)
-    if blamed:
-        render.say(f"  logs     launch logs {record.run_id} --node {blamed}")
+    if blamed or record.status is RunStatus.FAILED:
+        render.say(f"  logs     launch logs {record.run_id}{f' --node {blamed}' if blamed else ''}")
     gpu_words = usage_words({name: value for name, value in record.usage.items() if name.startswith("gpu_")})
     if gpu_words:
         render.say(f"  gpus     {gpu_words}")
-    files, total = _outputs(record)
+    files, total = _files_below(record.run_dir.outputs)
     if files:
-        plural = "s" if files > 1 else ""
-        render.say(f"  outputs  {render.home_relative(record.run_dir.outputs)} ({files} file{plural}, {render.size(total)})")
+        render.say(f"  outputs  {render.home_relative(record.run_dir.outputs)} ({counted(files, 'file')}, {render.size(total)})")
+    if written := _written(record):
+        render.say(f"  kept     what it wrote in its working directory, in outputs/workspace: {written}")
     if record.mlflow_url:
         render.say(f"  mlflow   {record.mlflow_url}")
-    for words in tracker_state.warnings(record.run_dir):
+    for words in warnings(record.run_dir):
         render.warn(words)
-    if _missed_a_network(record):
-        render.say(
-            "  hint     a name could not be looked up, and the run has no network: `network=bridge` (root), `network=pasta` "
-            "or `network=host`"
-        )
+    if record.reason == "program":
+        from launcher.cli.runs.failure_hints import hints_for  # what a failed program alone needs
+
+        for words in hints_for(record):
+            render.say(f"  hint     {render.printable(words)}")
     render.say(f"  again    launch rerun {record.run_id}")
 
 
@@ -83,27 +87,42 @@ def headline(record: RunRecord) -> str:
     """`✔ digits 7f3a9c finished in 12.4 s   val_accuracy 0.972  loss 0.091`"""
     mark, style = _MARK.get(record.status, ("·", "dim"))
     words = _WORDS.get(record.reason or "", record.status.value.lower())
-    code = f" with exit code {record.exit_code}" if record.reason == "program" else ""
+    code = f" with {exit_words(record.exit_code)}" if record.reason == "program" and record.exit_code is not None else ""
     preposition = "in" if record.reason == "completed" else "after"
     after = f" {preposition} {render.duration(record.duration_s)}" if record.duration_s is not None else ""
     metrics = "  ".join(f"{name} {render.number(value)}" for name, value in list(record.metrics.items())[:_METRICS_SHOWN])
     return f"{render.styled(mark, style)} {record.experiment} {record.run_id} {words}{code}{after}   {metrics}".rstrip()
 
 
-def _missed_a_network(record: RunRecord) -> bool:
-    """Whether a failed program without a network ended with the resolver's words (gai_strerror(3)) on its stderr."""
-    if record.reason != "program" or json.loads(record.run_dir.spec.read_bytes()).get("network") != "none":
-        return False
-    with record.run_dir.stderr.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-        tail = file.read()
-    return any(words in tail for words in _RESOLVER_WORDS)
+def exit_words(code: int) -> str:
+    """`exit code 3`, `exit code 139 (SIGSEGV)`: 128 and the signal are what a shell makes of it (bash(1), EXIT STATUS)."""
+    with suppress(ValueError):
+        return f"exit code {code} ({signal.Signals(code - 128).name})"
+    return f"exit code {code}"
 
 
-def _outputs(record: RunRecord) -> tuple[int, int]:
-    """Number of files in outputs and their bytes."""
+def _written(record: RunRecord) -> str:
+    """`model.txt (41 KB), results/ (3 files, 1.2 MB) and 2 more`"""
+    workspace = record.run_dir.outputs / WORKSPACE
+    try:
+        names = sorted(os.listdir(workspace))
+    except OSError:
+        return ""
+    words = []
+    for name in names[:_WRITTEN_SHOWN]:
+        if os.path.isdir(workspace / name):
+            files, total = _files_below(workspace / name)
+            words.append(f"{render.printable(name)}/ ({counted(files, 'file')}, {render.size(total)})")
+        else:
+            words.append(f"{render.printable(name)} ({render.size(os.lstat(workspace / name).st_size)})")
+    more = len(names) - _WRITTEN_SHOWN
+    return ", ".join(words) + (f" and {more} more" if more > 0 else "")
+
+
+def _files_below(top: Path) -> tuple[int, int]:
+    """Number of files and their bytes."""
     files, total = 0, 0
-    for directory, _names, found in os.walk(record.run_dir.outputs):
+    for directory, _names, found in os.walk(top):
         for name in found:
             files += 1
             total += os.lstat(os.path.join(directory, name)).st_size

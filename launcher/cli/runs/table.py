@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from launcher.cli import render
 from launcher.cli.cluster_run import settle_all, with_waits
 from launcher.cli.command import Options
-from launcher.cli.runs.choice import choose_runs
-from launcher.run.active import active_runs
 from launcher.run.recover import recover_all
-from launcher.tracking.record.find_runs import list_runs
-from launcher.tracking.record.run_fields import DURATIONS, MOMENTS, Value, check, value
+from launcher.run.start.warm_helpers import find_helpers
+from launcher.tracking.lack import lack_of, lacking_runs
+from launcher.tracking.record.chosen_runs import choose_runs
+from launcher.tracking.record.find_runs import active_records, count_hidden, list_runs
+from launcher.tracking.record.run_fields import DURATIONS, MOMENTS, Value, check, rows, value
 from launcher.tracking.record.run_nodes import node_words
-from launcher.tracking.record.run_record import RunRecord, fold
+from launcher.tracking.record.run_record import RunRecord
 from runtime.plurals import counted
 from runtime.state_dir import state_dir
 
@@ -28,13 +29,15 @@ def show_runs(options: Options) -> int:
     settle_all(state)
     recover_all(state)
     records = list_runs(state)
-    shown = choose_runs(records, options)
+    shown = choose_runs(records, where=options.where, sort=options.sort, n=options.n)
     if records and not shown and not options.json:
         render.say(f"none of {counted(len(records), 'run')} fulfils that")
     elif options.columns is not None:
         _print_columns(shown, options.columns, among=records, as_json=options.json)
     else:
-        _print_records(shown, as_json=options.json)
+        _print_records(shown, as_json=options.json, lacking=lacking_runs(state))
+    if not options.json and (hidden := count_hidden(state, records)):
+        render.say(f"{counted(hidden, 'run')} of other users in `{state.runs}` cannot be looked into")
     return 0
 
 
@@ -43,30 +46,51 @@ def show_active_runs(*, as_json: bool) -> int:
     state = state_dir()
     waits = settle_all(state)
     recover_all(state)
-    records = [record for record in map(fold, active_runs(state)) if record is not None and record.exit_code is None]
+    records = [record for record in active_records(state) if record.exit_code is None]
     if not records and not as_json:
         render.say("nothing is running")
     else:
-        _print_records(with_waits(records, waits), as_json=as_json)
+        _print_records(with_waits(records, waits), as_json=as_json, lacking={})
+    lacking = lacking_runs(state)
+    if lacking and not as_json:
+        runs = counted(len(lacking), "run")
+        render.say(f"MLflow lacks something of {runs} that ended: sent in the background (`launch runs` says what)")
     return 0
 
 
-def _print_records(records: Sequence[RunRecord], *, as_json: bool) -> None:
+def show_helpers(*, as_json: bool) -> int:
+    """The warm helpers of this user."""
+    helpers = list(find_helpers())
+    if as_json:
+        render.print_json([helper._asdict() for helper in helpers])
+    elif not helpers:
+        render.say("no helper: the next launch starts one")
+    else:
+        rows = [(str(each.pid), f"{each.memory_bytes / 2**20:.0f} MiB", render.duration(each.age_s)) for each in helpers]
+        print(render.table(("PID", "MEMORY", "AGE"), rows))
+    return 0
+
+
+def _print_records(records: Sequence[RunRecord], *, as_json: bool, lacking: Mapping[str, str]) -> None:
+    """*lacking*: what MLflow lacks of runs that have ended."""
     if as_json:
         render.print_json([record.to_json() for record in records])
     elif records:
         columns: tuple[str, ...] = COLUMNS
-        rows: list[tuple[Any, ...]] = [_row(record) for record in records]
+        lines: list[tuple[Any, ...]] = [_row(record) for record in records]
         if any(_ports(record) for record in records):
             columns = (*columns, "PORTS")
-            rows = [(*row, _ports(record)) for row, record in zip(rows, records, strict=True)]
+            lines = [(*line, _ports(record)) for line, record in zip(lines, records, strict=True)]
         if any(record.nodes for record in records):
             columns = (*columns, "NODES")
-            rows = [(*row, node_words(record.nodes)) for row, record in zip(rows, records, strict=True)]
+            lines = [(*line, node_words(record.nodes)) for line, record in zip(lines, records, strict=True)]
+        if any(lacks := [_lack(record, lacking) for record in records]):
+            columns = (*columns, "MLFLOW LACKS")
+            lines = [(*line, lack or "") for line, lack in zip(lines, lacks, strict=True)]
         if any(record.waits_for for record in records):
             columns = (*columns, "WAITS FOR")
-            rows = [(*row, record.waits_for or "") for row, record in zip(rows, records, strict=True)]
-        print(render.table(columns, rows))
+            lines = [(*line, record.waits_for or "") for line, record in zip(lines, records, strict=True)]
+        print(render.table(columns, lines))
     else:
         render.say("no runs; `launch experiment=digits` makes one")
 
@@ -77,7 +101,7 @@ def _print_columns(records: Sequence[RunRecord], columns: str, *, among: Sequenc
     for field in fields:
         check(field, among)
     if as_json:
-        render.print_json([{field: value(record, field) for field in fields} for record in records])
+        render.print_json(rows(records, fields))
     else:
         print(render.table(fields, [[_cell(field, value(record, field)) for field in fields] for record in records]))
 
@@ -105,6 +129,10 @@ def _row(record: RunRecord) -> tuple[Any, ...]:
         render.duration(record.duration_s),
         metrics,
     )
+
+
+def _lack(record: RunRecord, lacking: Mapping[str, str]) -> str | None:
+    return lacking.get(record.run_id) if record.exit_code is not None else lack_of(record.run_dir)
 
 
 def _ports(record: RunRecord) -> str:

@@ -9,7 +9,7 @@ from launcher.cli.command import Options
 from launcher.cli.sweep.show import find_sweep
 from launcher.cli.sweep.summary import best_lines
 from launcher.errors import ConfigError
-from launcher.sweep.results import SweepResults, results_of
+from launcher.sweep.results import results_of
 from launcher.sweep.search.best import BestPoint
 from launcher.tracking.record.run_record import RunRecord
 from runtime.state_dir import state_dir
@@ -19,29 +19,14 @@ def show_best(options: Options) -> str:
     """Returns the run of the best trial."""
     record = find_sweep(state_dir(), options.sweep)
     results = results_of(record)
-    best = _choose(results, options.trial, must_choose=options.rerun or options.export is not None)
+    must_choose = options.rerun or options.export is not None
+    best = [results.best_one(options.trial)] if must_choose else results.best_ones(options.trial)
     runs = {trial.number: trial.run_id or "" for trial in results.trials}
     for line in best_lines(best, runs, results.settings):
         print(line)
     if options.export is not None:
         _export(options.export, record, best[0])
     return runs[best[0].trial]
-
-
-def _choose(results: SweepResults, number: int | None, *, must_choose: bool) -> list[BestPoint]:
-    best = results.best()
-    if not best:
-        metrics = " and ".join(f"`{name}`" for name in results.settings.metrics)
-        words = f"none has a value of {metrics} yet" if metrics else "the sweep names no metric"
-        hint = f"`launch sweep show {results.sweep_id}` shows its trials" if metrics else "`sweep.metric` names what to optimise"
-        raise ConfigError(f"sweep `{results.sweep_id}` has no best trial: {words}", hint=hint)
-    if number is not None:
-        best = [each for each in best if each.trial == number]
-        if not best:
-            raise ConfigError(f"trial {number} is not among the best", hint=f"`launch sweep best {results.sweep_id}` shows them")
-    if must_choose and len(best) > 1:
-        raise ConfigError(f"{len(best)} trials are best: no one beats another in every metric", hint="`--trial N` chooses one")
-    return best
 
 
 def _export(path: Path, record: RunRecord, best: BestPoint) -> None:

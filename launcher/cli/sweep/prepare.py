@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.cli.arguments import Talk
@@ -20,6 +19,7 @@ from launcher.sweep.description import SweepDescription, SweepRequest, describe
 from launcher.sweep.search.samplers import make_search
 from launcher.sweep.search.study import Study, Suggestion
 from launcher.sweep.trial import Trial
+from runtime.light_dataclasses import dataclass
 from runtime.state_dir import StateDir
 
 
@@ -64,7 +64,6 @@ def prepare_sweep(request: SweepRequest, state: StateDir, timings: Timings, *, t
             request.overrides,
             config_dir=None if request.config_dir is None else Path(request.config_dir),
             cwd=Path(request.cwd),
-            state=state,
             environ=os.environ,
             with_requirements=request.requirements,
             command=request.command,
@@ -72,7 +71,7 @@ def prepare_sweep(request: SweepRequest, state: StateDir, timings: Timings, *, t
         make_study(composed)
     refuse_one_port_for_many(composed.parent.spec)
     start_local_server(composed.parent.spec, state)
-    return PreparedSweep(composed, state, _build_images(composed, state, timings, cwd=Path(request.cwd), talk=talk))
+    return PreparedSweep(composed, state, _build_images(composed, state, timings, talk=talk))
 
 
 def make_study(composed: ComposedSweep) -> Study:
@@ -82,7 +81,7 @@ def make_study(composed: ComposedSweep) -> Study:
     return Study(search, composed.dimensions, settings, base_seed=composed.parent.spec.seed, enqueued=composed.enqueued)
 
 
-def _build_images(sweep: ComposedSweep, state: StateDir, timings: Timings, *, cwd: Path, talk: Talk) -> dict[str, Prepared]:
+def _build_images(sweep: ComposedSweep, state: StateDir, timings: Timings, *, talk: Talk) -> dict[str, Prepared]:
     from launcher.cli.progress import passing_progress
     from launcher.plan.planner import plan as make_plan
 
@@ -92,7 +91,7 @@ def _build_images(sweep: ComposedSweep, state: StateDir, timings: Timings, *, cw
         key = _image_key(composed.spec)
         if key not in images:
             with timings.phase("plan"), passing_progress(talk) as observer:
-                made = make_plan(composed, state=state, environ=os.environ, cwd=cwd, observer=observer)
+                made = make_plan(composed, state=state, environ=os.environ, observer=observer)
             images[key] = build_image(made, state, timings, talk=talk)
     return images
 

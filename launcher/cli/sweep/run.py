@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from launcher.cli.arguments import Request, Talk
@@ -16,9 +15,10 @@ from launcher.cli.sweep.own_process import Begun, start_process
 from launcher.cli.sweep.prepare import PreparedSweep, prepare_sweep
 from launcher.cli.sweep.sweep_place import SweepPlace
 from launcher.cli.timings import Timings
-from launcher.cli.watch import SIGNALS
+from launcher.cli.watch import SIGNALS, watch_silently
 from launcher.errors import ConfigError
 from launcher.journal.status import Reason
+from launcher.run.notice import keep_receiver
 from launcher.run.start.fork_server import ForkServer
 from launcher.run.supervisor.signal_inbox import SignalInbox, held_back
 from launcher.sweep import description
@@ -29,6 +29,7 @@ from launcher.sweep.restore import restore
 from launcher.sweep.run_sweep import SweepRunner
 from launcher.sweep.trial_log import TrialLog, read_trials
 from launcher.tracking.record.run_record import RunRecord
+from runtime.light_dataclasses import dataclass, replace
 from runtime.state_dir import RunDir, state_dir
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def sweep(request: Request, options: Options, timings: Timings) -> int:
     )
     state = state_dir().ensure()
     with ForkServer() as supervisors:
-        prepared = prepare_sweep(asked, state, timings, talk=Talk.of(options))
+        prepared = prepare_sweep(asked, state, timings, talk=Talk.of(options, quiet=options.json))
         process = _SweepProcess(prepared, supervisors, asked)
         return process.start_and_watch(process.begin_new, options)
 
@@ -64,7 +65,7 @@ def resume_sweep(record: RunRecord, options: Options) -> int:
     asked = replace(before.request, overrides=(*before.request.overrides, *options.overrides))
     state = state_dir().ensure()
     with ForkServer() as supervisors:
-        prepared = prepare_sweep(asked, state, Timings(), talk=Talk.of(options))
+        prepared = prepare_sweep(asked, state, Timings(), talk=Talk.of(options, quiet=options.json))
         _refuse_changes(record, description.changes(before.same, prepared.description(asked).same), force=options.force)
         process = _SweepProcess(prepared, supervisors, asked)
         return process.start_and_watch(lambda begun: process.go_on(record.run_dir, begun), options, from_now=True)
@@ -96,6 +97,8 @@ class _SweepProcess:
             run_dir, process = start_process(sweep, self.prepared.state, debug=options.debug)
             self.supervisors.give_away()
             inbox = None if options.detach else SignalInbox(SIGNALS)
+        if options.json:
+            return _watch_for_record(SweepPlace(run_dir, process), inbox)
         if inbox is None:
             print(run_dir.run_id)
             return 0
@@ -113,6 +116,7 @@ class _SweepProcess:
     def go_on(self, run_dir: RunDir, begun: Begun) -> int:
         """One that goes on."""
         with reopened_parent(run_dir) as parent:
+            keep_receiver(run_dir, self.prepared.spec.notify)
             return self._run(parent, begun)
 
     def _run(self, parent: SweepParent, begun: Begun) -> int:
@@ -120,7 +124,7 @@ class _SweepProcess:
         begun(parent.run_dir)
         inbox = SignalInbox(_REQUESTS)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        parent.begin()  # not before: what it forks would hold the signals back for ever, and MLflow's server with it
+        parent.begin(inbox)  # not before: what it forks would hold the signals back for ever, and MLflow's server with it
         study, settings = self.prepared.study(), self.prepared.settings
         known = read_trials(parent.run_dir.trials)
         log = TrialLog(parent.run_dir.trials)
@@ -179,6 +183,15 @@ class _SweepProcess:
         )
         with closing(slots):
             yield slots
+
+
+def _watch_for_record(place: SweepPlace, inbox: SignalInbox | None) -> int:
+    """`--json`: the record once the sweep has ended, or now when nobody waits."""
+    from launcher.cli.runs.show import print_record
+
+    code = 0 if inbox is None else watch_silently(place, inbox)
+    print_record(place.run_dir)
+    return code
 
 
 def _draw(parent: SweepParent, *, sent: bool) -> None:

@@ -12,6 +12,7 @@ from launcher.errors import ConfigError
 from launcher.run.recover import recover_all
 from launcher.sweep.results import SweepResults, results_of
 from launcher.sweep.trial_log import read_place
+from launcher.tracking.lack import lack_of_sweep
 from launcher.tracking.record.find_runs import find_run, list_runs
 from launcher.tracking.record.run_record import RunRecord
 from runtime.plurals import counted
@@ -45,6 +46,8 @@ def _lines(record: RunRecord, results: SweepResults, *, most: int) -> Iterator[s
         yield f"… and {counted(len(results.trials) - most, 'trial')} more; `-n` shows them"
     yield from best_lines(results.best(), {trial.number: trial.run_id or "" for trial in results.trials}, results.settings)
     yield from _importance_lines(results)
+    if lack := lack_of_sweep(record.run_dir, (trial.run_id for trial in results.trials)):
+        yield lack
 
 
 def _short_keys(results: SweepResults) -> list[str]:

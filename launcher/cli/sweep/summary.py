@@ -11,6 +11,7 @@ from launcher.journal.status import Reason, RunStatus
 from launcher.sweep.results import SweepResults, TrialResult
 from launcher.sweep.search.best import BestPoint
 from launcher.sweep.trial_log import Verdict, read_total
+from launcher.tracking.lack import lack_of_sweep
 from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.state_dir import RunDir, StateDir
 
@@ -27,6 +28,8 @@ def print_sweep_summary(parent: RunDir, state: StateDir, results: SweepResults, 
     render.say(f"sweep {parent.run_id}: {_counts(ended, total)}{_why(record)}")
     if record is not None and record.mlflow_url:
         render.say(f"  mlflow {record.mlflow_url}")
+    if lack := lack_of_sweep(parent, (trial.run_id for trial in results.trials)):
+        render.warn(lack)
     best = results.best()
     runs = {trial.number: trial.run_id or "" for trial in ended}
     for line in best_lines(best, runs, results.settings):

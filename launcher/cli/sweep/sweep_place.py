@@ -68,8 +68,9 @@ class SweepPlace:
         if self.end_fd is not None:
             shown = SweepWatch(self.run_dir, quiet=quiet, from_now=from_now)
             try:
-                if not watch(self, inbox, shown.show):
-                    return 0
+                left = watch(self, inbox, shown.show)
+                if left is not None:
+                    return left
             finally:
                 shown.close()
         return print_sweep_ending(self.run_dir, quiet=quiet)

@@ -6,7 +6,6 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,6 +19,7 @@ from launcher.sweep.search.best import BestPoint
 from launcher.sweep.stage import StagedRun
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking.record.run_record import fold
+from runtime.light_dataclasses import dataclass
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -114,7 +114,7 @@ class LiveView:
         self._durations: deque[float] = deque(maxlen=50)
         self._number_ended = 0
         self._drawn_at = 0.0
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(file=render.screen(sys.stderr), highlight=False)
         self._live: Live = Live(console=self._console, refresh_per_second=4, auto_refresh=False, transient=True)
         self._live.start()
 
@@ -142,7 +142,7 @@ class LiveView:
             self._draw()
 
     def message(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(render.escaped(text), markup=False, highlight=False)
 
     def close(self) -> None:
         self._draw()

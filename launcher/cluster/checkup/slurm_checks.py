@@ -49,13 +49,15 @@ def programs(machine: Machine) -> Finding:
     if missing:
         listed = ", ".join(f"`{program}`" for program in missing)
         return off(f"{listed} {'is' if len(missing) == 1 else 'are'} not in PATH", command=machine.installing("slurm-client"))
-    version = run_slurm(["sbatch", "--version"]).strip()
-    return judge_version(version)
+    try:
+        return judge_version(run_slurm(["sbatch", "--version"]).strip())
+    except LaunchError as error:  # a site's own script in its place, a library that is gone, no configuration
+        return off(error.message, advice=error.hint or "runs are submitted by it: `sbatch --version` shows what is wrong")
 
 
 def judge_version(printed: str) -> Finding:
     """`slurm-wlm 24.11.5`, `slurm 23.02.6`."""
-    numbers = re.search(r"(\d+)\.(\d+)", printed)
+    numbers = re.search(r"([0-9]{1,6})\.([0-9]{1,6})", printed)
     if numbers is not None and (int(numbers[1]), int(numbers[2])) < _OLDEST:
         oldest = f"{_OLDEST[0]}.{_OLDEST[1]:02d}"
         return off(printed, advice=f"launch reads what squeue of {oldest} and later prints: an older one has to be tried out")
@@ -165,8 +167,14 @@ def partitions(printed: str) -> dict[str, Finding]:
     return {f"partition {name.rstrip('*')}": _partition(name, kinds) for name, kinds in rows.items()}
 
 
+def _counts(printed: str) -> list[int]:
+    """`1/2/0/3`: allocated, idle, other and all nodes; zeros for what is not understood."""
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})/([0-9]{1,9})/([0-9]{1,9})", printed)
+    return [0, 0, 0, 0] if found is None else [int(number) for number in found.groups()]
+
+
 def _partition(name: str, kinds: list[list[str]]) -> Finding:
-    counts = [[int(number) if number.isdigit() else 0 for number in kind[2].split("/")] for kind in kinds]
+    counts = [_counts(kind[2]) for kind in kinds]
     allocated, idle, other, total = (sum(column) for column in zip(*counts, strict=True))
     available, limit = kinds[0][0], kinds[0][1]
     has = ", ".join(sorted({kind[3] for kind in kinds if kind[3] not in ("", "(null)")})) or "no GPUs"

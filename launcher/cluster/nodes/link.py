@@ -13,7 +13,6 @@ import select
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.cluster.nodes.messages import BEAT_S, FENCE_S, PAUSE, SIGNALS, UNPAUSE, Kind, encode, outcome_in, to_document
@@ -27,6 +26,7 @@ from launcher.run.pauses import freeze_run, thaw_run
 from launcher.run.supervisor.acquisitions import undo_all
 from runtime.container import lifecycle
 from runtime.kernel import processes
+from runtime.light_dataclasses import dataclass, field
 from runtime.state_dir import RunDir
 
 _LOOK_S = 0.1

@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import re
 import signal
-from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
 from launcher.journal.events import Finished
 from launcher.journal.status import Reason
 from launcher.run.supervisor.outcome import ExitOutcome
+from runtime.light_dataclasses import asdict
 
 PAUSE, UNPAUSE = "pause", "unpause"
 """Sent to the nodes, beside names of signals."""

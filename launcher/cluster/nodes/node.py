@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import traceback
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import NoReturn
 
@@ -21,7 +20,6 @@ from launcher.errors import LaunchError
 from launcher.journal.events import Placed, Queued, Resumed, Submitted
 from launcher.journal.run_journal import Follower, Journal, read_state
 from launcher.plan.program.environment import Rendezvous
-from launcher.run.start.create_run import announce_pid
 from launcher.run.supervisor.attempt import Attempt
 from launcher.run.supervisor.machine_facts import machine_facts
 from launcher.run.supervisor.run_experiment import Run, run_attempts
@@ -29,7 +27,9 @@ from launcher.run.supervisor.signal_inbox import REQUESTS, SignalInbox
 from launcher.run.supervisor.supervisor import supervise
 from runtime.file_lock import open_locked
 from runtime.kernel import processes
+from runtime.kernel.lock_holder import announce_holder
 from runtime.kernel.process_identity import process_started
+from runtime.light_dataclasses import dataclass, replace
 from runtime.state_dir import RunDir
 
 
@@ -85,7 +85,7 @@ def _supervise(node_dir: RunDir, arguments: NodeArguments, placement: str) -> No
         lock_fd = open_locked(node_dir.supervisor_lock)
         inbox = SignalInbox((*REQUESTS, signal.SIGQUIT))
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        announce_pid(lock_fd)
+        announce_holder(lock_fd)
         _begin(node_dir, placement)
         supervise(node_dir, Journal(node_dir.journal, placement), inbox, work=partial(_run, arguments=arguments))
     except BaseException:

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from launcher.cluster.nodes.messages import (
@@ -36,6 +35,7 @@ from launcher.plan.program.environment import Rendezvous
 from launcher.run.supervisor.attempt import Attempt, AttemptResult, StopRequest
 from launcher.run.supervisor.outcome import ExitOutcome
 from launcher.run.supervisor.run_experiment import Run
+from runtime.light_dataclasses import dataclass, field, replace
 from runtime.state_dir import RunDir
 
 _LOOK_S = 0.5

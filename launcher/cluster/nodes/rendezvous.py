@@ -6,13 +6,13 @@ import os
 import re
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
 
 from launcher.cluster.slurm.own_job import own_job
 from launcher.errors import LaunchError
 from launcher.plan.program.environment import Rendezvous
 from launcher.plan.slurm_program import run_slurm
+from runtime.light_dataclasses import dataclass
 from runtime.network.links import Interface, Links
 
 _ANY_PORT = 9
@@ -79,10 +79,10 @@ def _source_towards(peer: str) -> str:
     )
 
 
-def arrange_rendezvous(nodes: int, *, attempt: int, interface: str | None, environ: Mapping[str, str] = os.environ) -> Rendezvous:
+def arrange_rendezvous(nodes: int, *, attempt: int, interface: str | None) -> Rendezvous:
     """On the first node: where attempt *attempt* of the job that we are in meets. Raises LaunchError."""
-    route = route_from(_second_node(environ), interface=interface)
-    own = own_job(environ)
+    route = route_from(_second_node(os.environ), interface=interface)
+    own = own_job()
     port = find_free_port(route.address, seed=int(own.job) * 31 + own.restarts * 5 + attempt)
     return Rendezvous(0, nodes, route.address, port, route.interface)
 

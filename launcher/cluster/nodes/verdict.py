@@ -6,10 +6,10 @@ Who failed first is to blame: the others were asked to end because of that, or l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from launcher.journal.status import Reason
 from launcher.run.supervisor.outcome import ExitOutcome
+from runtime.light_dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ Order: what says how far another file was read is copied before that file, which
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from contextlib import suppress
@@ -18,10 +17,9 @@ from pathlib import Path
 from launcher.tracking.record.run_nodes import node_directories
 from runtime.container.lifecycle import reown_to_caller
 from runtime.container.logs import RECORD
+from runtime.kernel.file_data import copy_data
 from runtime.rootfs.removal import remove_tree
 from runtime.state_dir import RunDir
-
-_CANNOT_COPY_RANGE = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def quarantine(run_dir: RunDir, placement: str) -> None:
@@ -122,14 +120,7 @@ def _copy(source: Path, target: Path) -> None:
 def _copy_content(source: Path, target: Path) -> None:
     with source.open("rb") as original, target.open("xb") as copy:
         os.fchmod(copy.fileno(), 0o600)
-        try:
-            while os.copy_file_range(original.fileno(), copy.fileno(), 1 << 30):
-                continue
-        except OSError as error:
-            if error.errno not in _CANNOT_COPY_RANGE:
-                raise
-            while os.sendfile(copy.fileno(), original.fileno(), None, 1 << 30):
-                continue
+        copy_data(original.fileno(), copy.fileno())
 
 
 def _copy_metadata(target: Path, status: os.stat_result) -> None:

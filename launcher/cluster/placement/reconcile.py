@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from launcher.cluster.engine import Engine, JobEnd, JobStatus
 from launcher.cluster.submission import engine_named
@@ -17,7 +18,6 @@ from launcher.journal.events import Finished
 from launcher.journal.run_journal import Journal, read_state
 from launcher.journal.run_state import Job
 from launcher.journal.status import Reason
-from launcher.run import active
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir, StateDir
 
@@ -32,11 +32,12 @@ _REASONS = {
     JobEnd.COMPLETED: Reason.LAUNCHER,
 }
 _EXIT_CODES = {Reason.STOPPED: 143, Reason.PREEMPTED: 143, Reason.TIMEOUT: 124, Reason.OOM: 137}
+_LAST_BYTES = 1024
 
 
 def submitted_runs(state: StateDir) -> dict[str, tuple[RunDir, Job]]:
     """The runs that a cluster has, by their ids."""
-    jobs = ((run_dir, read_state(run_dir.journal).job) for run_dir in active.active_runs(state))
+    jobs = ((run_dir, read_state(run_dir.journal).job) for run_dir in state.active.own_runs())
     return {run_dir.run_id: (run_dir, job) for run_dir, job in jobs if job is not None}
 
 
@@ -61,6 +62,8 @@ def close(run_dir: RunDir, job: Job, status: JobStatus) -> None:
     """Write the last word of a run of *job*, which is over and left none."""
     has_begun = read_state(run_dir.journal).placed is not None
     message = _message(job, status, has_begun=has_begun)
+    if not has_begun and status.end in (JobEnd.FAILED, JobEnd.COMPLETED):  # a line of `cluster.setup`, a Python that isn't there
+        message += _last_line(run_dir.supervisor_log)
     close_as(_REASONS[status.end or JobEnd.UNKNOWN], run_dir, job, message, node_is_lost=status.end is JobEnd.NODE_FAILED)
 
 
@@ -90,6 +93,17 @@ def _complete_the_record(run_dir: RunDir) -> None:
 
     with suppress(LaunchError):  # a full disk: its last word stands
         record_files.write(run_dir)
+
+
+def _last_line(log: Path) -> str:
+    """What a job said last, to stand behind a sentence; "" of one that said nothing."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_BYTES))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return f": {lines[-1]}" if lines else ""
 
 
 def _message(job: Job, status: JobStatus, *, has_begun: bool) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from launcher.cluster.engine import Engine, JobPhase, JobStatus
@@ -22,6 +21,7 @@ from launcher.journal.status import Reason
 from launcher.run.supervisor import supervisor
 from launcher.run.supervisor.attempt import Attempt
 from launcher.run.supervisor.outcome import ExitOutcome
+from runtime.light_dataclasses import replace
 from runtime.state_dir import RunDir
 
 _MAYBE_THE_CLUSTERS = frozenset({Reason.STOPPED, Reason.TIMEOUT, Reason.PROGRAM, Reason.LOST, Reason.LAUNCHER})

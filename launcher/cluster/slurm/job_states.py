@@ -27,7 +27,7 @@ _PHASES = {
     "POWER_UP_NODE": JobPhase.PENDING,
     "RUNNING": JobPhase.RUNNING,
     "RESIZING": JobPhase.RUNNING,
-    "SUSPENDED": JobPhase.RUNNING,
+    "SUSPENDED": JobPhase.SUSPENDED,
     "STOPPED": JobPhase.RUNNING,
     "SIGNALING": JobPhase.RUNNING,
     "COMPLETING": JobPhase.ENDING,
@@ -47,7 +47,31 @@ _ENDS = {
     "BOOT_FAIL": JobEnd.NODE_FAILED,
     "PREEMPTED": JobEnd.PREEMPTED,
 }
+_HELD = {
+    "JobHeldUser": "somebody holds it back: `scontrol release JOB`",
+    "JobHeldAdmin": "an administrator holds it back",
+}
+_NEVER = frozenset(
+    {
+        "AccountNotAllowed",
+        "BadConstraints",
+        "DependencyNeverSatisfied",
+        "InvalidAccount",
+        "InvalidQOS",
+        "PartitionNodeLimit",
+        "PartitionTimeLimit",
+        "QOSNotAllowed",
+    }
+)
+"""With the limits of one job (`QOSMaxNodePerJobLimit`): reasons that time alone does not end (squeue(1), "JOB REASON CODES")."""
 _NOTHING = ("", "None", "(null)", "None assigned", "N/A", "n/a")
+
+
+def advice_on(reason: str) -> str | None:
+    """What to do about a job that waits for *reason*; None where it is to wait."""
+    if reason in _NEVER or "PerJob" in reason:
+        return "it cannot begin as it is asked for: stop it, and ask otherwise (`launch doctor --cluster` shows limits)"
+    return _HELD.get(reason)
 
 
 def squeue_jobs(printed: str) -> dict[str, JobStatus]:
@@ -67,19 +91,21 @@ def _jobs(lines: Sequence[str], fields: Sequence[str], *, program: str) -> dict[
 
 def _status(line: str, fields: Sequence[str], program: str) -> JobStatus:
     words = [word.strip() for word in line.split("|")]
-    if len(words) != len(fields) or not words[0].isdigit():
+    if len(words) != len(fields) or not _is_number(words[0]):
         # Not passed over: the job that it is about would then count as unknown, and its run be closed.
         raise LaunchError(f"`{program}` printed a line that is not understood: `{line.strip()}`")
     values = {field: word for field, word in zip(fields, words, strict=True) if word not in _NOTHING}
     phase, end = _phase_and_end(values.get("State", ""))
     code, signum = _exit(values.get("ExitCode") or values.get("exit_code", "")) if phase is JobPhase.ENDED else (None, None)
     restarts = values.get("RestartCnt", "")
+    why = values.get("Reason")
     return JobStatus(
         words[0],
         phase,
-        why=values.get("Reason"),
+        why=why,
+        advice=advice_on(why) if why is not None and phase is JobPhase.PENDING else None,
         nodes=values.get("NodeList"),
-        attempt=1 + (int(restarts) if restarts.isdigit() else 0),
+        attempt=1 + (int(restarts) if _is_number(restarts) else 0),
         preempted=end is JobEnd.PREEMPTED or "PreemptTime" in values,
         end=end,
         exit_code=code,
@@ -100,6 +126,10 @@ def _phase_and_end(state: str) -> tuple[JobPhase, JobEnd | None]:
 def _exit(written: str) -> tuple[int | None, int | None]:
     """`3:0`: exit code, and the signal that ended it."""
     code, _, signum = written.partition(":")
-    if not (code.isdigit() and signum.isdigit()):
+    if not (_is_number(code) and _is_number(signum)):
         return None, None
     return int(code), int(signum) or None
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdigit() and len(word) < 19

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from launcher.journal.fencing import token_of
+from runtime.light_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +23,15 @@ class OwnJob:
         return token_of(self.job, self.restarts)
 
 
-def this_node(environ: Mapping[str, str] = os.environ) -> str:
+def this_node() -> str:
     """The machine by its name in the cluster."""
-    return environ.get("SLURMD_NODENAME") or socket.gethostname()
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
-def own_job(environ: Mapping[str, str] = os.environ) -> OwnJob:
+def own_job() -> OwnJob:
     """The job that this process is of. Raises KeyError outside of one."""
-    return OwnJob(environ["SLURM_JOB_ID"], int(environ.get("SLURM_RESTART_COUNT", "0")), int(environ.get("SLURM_PROCID", "0")))
+    restarts, rank = (int(os.environ.get(name, "0")) for name in ("SLURM_RESTART_COUNT", "SLURM_PROCID"))
+    return OwnJob(os.environ["SLURM_JOB_ID"], restarts, rank)
 
 
 def environ_outside_of_job(environ: Mapping[str, str], *, kept: Collection[str]) -> dict[str, str]:

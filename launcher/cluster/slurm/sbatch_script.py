@@ -29,7 +29,10 @@ def job_script(plan: LaunchPlan, *, job_name: str, log: str, argv: Sequence[str]
     lines = [f"#SBATCH {_option(name, value)}" for name, value in options.items() if value is not False]
     # exec: `scancel --batch` and `--signal=B:` then reach the supervisor and nothing else.
     command = f"exec {shlex.join(argv)}"
-    return "\n".join(["#!/bin/sh", *lines, "", command, ""])
+    setup = plan.spec.cluster.setup
+    # bash, as in the scripts that people have: `module` is a function of it. Nothing of it reaches the program but its traces.
+    head, before = ("#!/bin/bash", ["set -e", *setup, ""]) if setup else ("#!/bin/sh", [])
+    return "\n".join([head, *lines, "", *before, command, ""])
 
 
 def _our_options(plan: LaunchPlan, *, job_name: str, log: str, shards: int | None) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Slurm, asked by its own programs: sbatch, squeue, sacct, scancel.
 
 The controller forgets a job `MinJobAge` (five minutes) after its end; then sacct is asked, and where no accounting is kept the
-job has ended and Slurm does not say how: the run's journal usually does.
+job has ended and Slurm does not say how: the run's journal usually does. So it is with one that the accounts call alive: a
+controller that was killed soon after it took a job knows nothing of it, and the accounts hear of no end.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from launcher.cluster.engine import JobEnd, JobPhase, JobStatus
 from launcher.cluster.slurm.job_states import SACCT_FIELDS, SQUEUE_FORMAT, sacct_jobs, squeue_jobs
 from launcher.cluster.slurm.own_job import environ_outside_of_job
 from launcher.errors import LaunchError
-from launcher.plan.slurm_program import CLUSTERS, run_slurm
+from launcher.plan.slurm_program import CLUSTERS, SlurmMissing, SlurmRefused, run_slurm
 
 _FORGOTTEN = "Invalid job id specified"
 _SBATCH_READS = ("SLURM_CONF", "SLURM_DEBUG_FLAGS", "SLURM_HINT", "SLURM_UMASK")
 _OTHER_COMMANDS = ("SBATCH_ARRAY_INX", "SBATCH_WAIT", "SBATCH_GET_USER_ENV")
 """Many jobs of one submission; a submission that returns at the job's end; another environment."""
 _LOOK_S = 0.1
+_TRIED_WITHIN_S = 10.0
+_ASKED_AGAIN_S = 1.0
+"""Long enough for a job that the controller has just learned of (a backup that took over) to be in its queue."""
 _BEGINS_WITHIN_S = 1.0
 _OVER = ("already completing or completed", _FORGOTTEN)
 
@@ -42,12 +46,30 @@ class Slurm:
             raise LaunchError(f"`sbatch --parsable` printed no job id: `{printed.strip()}`")
         return job
 
+    def refusal(self, script: str) -> str | None:
+        """Why sbatch would not take *script* now; None where it would, or does not say. Raises SlurmMissing."""
+        argv = ["sbatch", "--test-only", *_options_of(script)]
+        try:
+            run_slurm(argv, stdin=script, environ=_for_a_job(os.environ), patience_s=_TRIED_WITHIN_S)
+        except SlurmMissing:
+            raise
+        except SlurmRefused as refused:
+            return refused.words
+        except LaunchError:
+            return None
+        return None
+
     def poll(self, jobs: Iterable[str]) -> dict[str, JobStatus]:
         wanted = list(jobs)
         found = self._queued(wanted)
         forgotten = [job for job in wanted if job not in found]
         if forgotten:
-            found |= self._accounted(forgotten)
+            accounted = self._accounted(forgotten)
+            over = {job: status for job, status in accounted.items() if status.is_over}
+            found |= over
+            if len(over) < len(accounted):
+                time.sleep(_ASKED_AGAIN_S)
+                found |= self._queued([job for job in accounted if job not in over])
         return {job: found.get(job) or JobStatus(job, JobPhase.ENDED, end=JobEnd.UNKNOWN) for job in wanted}
 
     def signal(self, job: str, signum: signal.Signals) -> None:
@@ -56,8 +78,8 @@ class Slurm:
             # --batch: only the script's own process, which is our supervisor; the program hears from that.
             run_slurm(["scancel", "--batch", f"--signal={signum.name.removeprefix('SIG')}", job], unless=_OVER)
         elif phase is not JobPhase.ENDED:
-            # No supervisor hears a signal: its node is being powered up, or the job was requeued and is not pending yet. One that
-            # is really ending refuses this.
+            # No supervisor hears a signal: its node is being powered up, the job is suspended (scancel would try for minutes),
+            # or it was requeued and is not pending yet. One that is really ending refuses this.
             self.cancel(job)
 
     def _cancel_pending(self, job: str) -> JobPhase:

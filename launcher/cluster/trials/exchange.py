@@ -17,12 +17,12 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import LaunchError
 from launcher.journal.growing_file import GrowingFile
 from launcher.journal.run_journal import append_line
+from runtime.light_dataclasses import dataclass
 from runtime.light_typing import Any, NamedTuple
 from runtime.state_dir import RunDir
 

@@ -13,7 +13,6 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NoReturn
 
@@ -31,6 +30,7 @@ from launcher.run.supervisor import supervisor
 from launcher.run.supervisor.attempt import Attempt
 from launcher.run.supervisor.outcome import ExitOutcome
 from runtime.kernel import processes
+from runtime.light_dataclasses import dataclass, field, replace
 from runtime.state_dir import RunDir
 
 _ENDED = "its worker's job was ended"
@@ -147,6 +147,7 @@ def _is_job_ending(state: RunState) -> bool:
     if submitted is None:
         return False
     try:
-        return engine_named(submitted.engine).poll([submitted.job])[submitted.job].phase is not JobPhase.RUNNING
+        status = engine_named(submitted.engine).poll([submitted.job])[submitted.job]
+        return status.phase not in (JobPhase.RUNNING, JobPhase.SUSPENDED)
     except LaunchError:
         return False

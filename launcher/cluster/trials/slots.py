@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 
 from launcher.cluster.engine import Engine, JobStatus
 from launcher.cluster.placement import reconcile
@@ -27,6 +26,7 @@ from launcher.sweep.policy import CUT_SHORT
 from launcher.sweep.running import FileWatch, RunningTrial
 from launcher.sweep.trial import Trial
 from launcher.tracking.record.run_record import RunRecord, fold
+from runtime.light_dataclasses import replace
 from runtime.plurals import counted
 from runtime.state_dir import RunDir
 

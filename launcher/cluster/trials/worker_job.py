@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from launcher.cluster.submission import script_for
@@ -28,6 +27,7 @@ from launcher.journal.growing_file import GrowingFile
 from launcher.journal.run_state import Job
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.start.supervisor_start import supervisor_argv
+from runtime.light_dataclasses import dataclass, field, replace
 
 SEVERAL_TRIALS_S = 3600.0
 """What a worker's job asks for where only one trial's time is known and is less."""

@@ -15,7 +15,6 @@ from launcher.cluster.trials.exchange import WorkerDir, new_worker_dir, worker_d
 from launcher.cluster.trials.worker_job import WorkerJob, add_worker, read_worker
 from launcher.errors import LaunchError
 from launcher.plan.launch_plan import LaunchPlan
-from launcher.run import active
 from runtime.plurals import counted
 from runtime.state_dir import RunDir, StateDir
 
@@ -228,7 +227,7 @@ def dismiss_workers(sweep: RunDir, *, engine_named: Callable[[str], Engine] = en
 
 def pending_workers(state: StateDir) -> dict[str, str]:
     """Of the sweeps that run, for whoever looks at them: sweep → `10 worker jobs pending at slurm (Resources)`, where any are."""
-    sweeps = [run_dir for run_dir in active.active_runs(state) if run_dir.workers.is_dir()]
+    sweeps = [run_dir for run_dir in state.active.runs() if run_dir.workers.is_dir()]
     return {sweep.run_id: text for sweep in sweeps if (text := _pending_of(sweep)) is not None}
 
 

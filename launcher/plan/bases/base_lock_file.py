@@ -1,8 +1,9 @@
 """The lock of a base that a person keeps beside an experiment: `digits.base.lock`, written by `launch lock`.
 
-Of a Debian base one package a line. No addresses: every line names an archive's role (`main`, `updates`, `security`) and a path
-in its pool, so that it works with any mirror. It is used while suite, machine and `image.apt` are those of its header. Of a
-registry's image one line with its digest, which docker and podman take as it is:
+Of a Debian base one package a line, and one for a Python of uv's. No addresses: every line names an archive's role (`main`,
+`updates`, `security`) and a path in its pool, or a release of uv's Pythons, so that it works with any mirror. It is used while
+suite, machine and `image.apt` are those of its header. Of a registry's image one line with its digest, which docker and podman
+take as it is:
 
     # Locked by launch; made again by: launch lock experiment=NAME
     # image: python:3.12-slim
@@ -15,20 +16,22 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from launcher.errors import ConfigError, Origin
+from launcher.plan.bases.managed_python import ManagedPython
 from launcher.plan.origins import shown_path
-from runtime.build.plan import DebPackage
+from runtime.build.plan import DebPackage, minor_of
 from runtime.errors import BadContent
+from runtime.light_dataclasses import dataclass
 from runtime.oci.reference import Remote, parse_reference
 
 _ENTRY = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9+.-]+)=(?P<version>\S+) (?P<architecture>[a-z0-9]+) (?P<archive>[a-z]+) "
     r"(?P<pool_path>pool/\S+) (?P<size>\d+) sha256:(?P<sha256>[0-9a-f]{64})"
 )
+_PYTHON = re.compile(r"uv-python=(?P<version>3\.\d+\.\d+) (?P<file>[\w.+%-]+/[\w.+%-]+) sha256:(?P<sha256>[0-9a-f]{64})")
 _ADDED = "# on the base:"
 
 
@@ -53,11 +56,28 @@ class ImageLock:
     warnings: tuple[str, ...] = ()
 
 
+class LockedPython(NamedTuple):
+    """A Python of uv's in the lock of a Debian base."""
+
+    python: ManagedPython
+    """Its address has no root."""
+    base: str
+    """`bootstrap:debian/trixie`"""
+
+
 def base_lock_text(
-    base: Sequence[DebPackage], added: Sequence[DebPackage], *, suite: str, apt: Sequence[str], command: str
+    base: Sequence[DebPackage],
+    added: Sequence[DebPackage],
+    *,
+    suite: str,
+    apt: Sequence[str],
+    command: str,
+    python: ManagedPython | None = None,
 ) -> str:
     """The lock file of a Debian base. *command* is how to make it again."""
     lines = [*_head(command, f"suite: {suite}"), f"# apt: {' '.join(sorted(set(apt)))}".rstrip(), *map(_line, base)]
+    if python is not None:
+        lines.append(f"uv-python={python.version} {python.file} sha256:{python.sha256}")
     if added:
         lines += [_ADDED, *map(_line, added)]
     return "\n".join(lines) + "\n"
@@ -86,7 +106,7 @@ def read_base_lock(path: Path, *, suite: str, apt: Sequence[str]) -> BaseLock | 
     for number, line in enumerate(text.splitlines(), start=1):
         if line == _ADDED:
             into = packages[1]
-        elif line and not line.startswith("#"):
+        elif line and not line.startswith(("#", "uv-python=")):
             into.append(_parse(line, path, number))
     if header.get("apt", "").split() == sorted(set(apt)):
         return BaseLock(tuple(packages[0]), tuple(packages[1]))
@@ -94,6 +114,28 @@ def read_base_lock(path: Path, *, suite: str, apt: Sequence[str]) -> BaseLock | 
         f"the lock `{shown_path(path)}` was made for another `image.apt`: only its base is used (`launch lock` makes it again)"
     )
     return BaseLock(tuple(packages[0]), (), warning, added_is_current=False)
+
+
+def read_locked_python(path: Path | None, *, wanted: str) -> LockedPython | None:
+    """uv's Python *wanted* in the lock *path*; None when that has none, another one, or is not for this machine."""
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    header = _read_header(text)
+    if header.get("machine") != os.uname().machine:
+        return None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith("uv-python="):
+            found = _PYTHON.fullmatch(line)
+            if found is None or ".." in found["file"].split("/"):
+                raise _damaged_error(path, number)
+            python = ManagedPython(found["version"], found["file"], found["sha256"])
+            fits = wanted in (python.version, minor_of(python.version))
+            return LockedPython(python, f"bootstrap:debian/{header.get('suite')}") if fits else None
+    return None
 
 
 def read_image_lock(path: Path, *, reference: str) -> ImageLock | None:
@@ -114,7 +156,7 @@ def read_image_lock(path: Path, *, reference: str) -> ImageLock | None:
 
 def _header(path: Path, text: str, *, kind: str, base: str) -> tuple[dict[str, str], str | None]:
     """What the head of *text* says, and a warning where the lock is not for *base* (a `suite` or an `image`) on this machine."""
-    header = dict(re.findall(r"^# (suite|image|machine|apt): ?(.*)$", text, re.MULTILINE))
+    header = _read_header(text)
     why = None
     if header.get(kind) != base:
         why = f"it is for {header.get('suite') or header.get('image') or 'another base'}, the base is {base}"
@@ -123,6 +165,10 @@ def _header(path: Path, text: str, *, kind: str, base: str) -> tuple[dict[str, s
     if why is None:
         return header, None
     return header, f"the lock `{shown_path(path)}` has drifted and is not used: {why} (`launch lock` makes it again)"
+
+
+def _read_header(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^# (suite|image|machine|apt): ?(.*)$", text, re.MULTILINE))
 
 
 def _line(deb: DebPackage) -> str:

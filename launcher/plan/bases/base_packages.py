@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest, digest_json
 
 HEAVY_BYTES = 100_000_000

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ from launcher.plan.bases.pinning import Pinning
 from launcher.plan.code.git_repository import without_credentials
 from runtime.build.debian.debian_base import BASE_PACKAGES
 from runtime.build.plan import DebPackage
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest, digest_json
 
 _FORMAT = 1

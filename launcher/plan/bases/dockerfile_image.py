@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.config.spec import Image
-from launcher.errors import ConfigError, LaunchError, Origin
+from launcher.errors import ConfigError, Origin
 from launcher.plan.bases.debian_record import debian_architecture
 from launcher.plan.bases.pinned_base import Base
 from launcher.plan.bases.pinning import Pinning
@@ -27,6 +26,7 @@ from launcher.plan.origins import shown_path
 from launcher.plan.stat_cache import cache_for
 from runtime.build.plan import BuildPlan, UnpackDebs
 from runtime.build.sources import BuildSources
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest, digest_json
 from runtime.state_dir import StateDir
 
@@ -44,6 +44,8 @@ class DockerfileRequest:
     args: Mapping[str, str]
     network: str | None = None
     """What `--network=default` of RUN means."""
+    gpu: str = "auto"
+    """What `RUN --device=nvidia.com/gpu=all` gets: `image.gpu`."""
     mirror: str | None = None
     """The Debian archive, for a stage `FROM bootstrap:debian/…`."""
 
@@ -52,7 +54,7 @@ def request_of(image: Image) -> DockerfileRequest:
     """The request of an experiment's `image.dockerfile`."""
     assert image.dockerfile is not None
     context = image.context if image.context is not None else os.path.dirname(image.dockerfile)
-    return DockerfileRequest(image.dockerfile, context, image.target, image.args, mirror=image.mirror)
+    return DockerfileRequest(image.dockerfile, context, image.target, image.args, gpu=image.gpu or "auto", mirror=image.mirror)
 
 
 def read_dockerfile(
@@ -79,6 +81,7 @@ def read_dockerfile(
             target=request.target,
             args=request.args,
             network=request.network,
+            gpu=request.gpu,
         )
     except ConfigError as error:
         # A reason that stands in no line of the file.
@@ -123,9 +126,10 @@ def as_base(
     apt: Sequence[str],
     asks_python: bool,
     secrets: Mapping[str, bytes],
+    mirror: str | None,
 ) -> Base:
     """*translated* as what an experiment's own packages, wheels and code come on top of. *asks_python*: it is built, where the
-    store does not have it, and its Python asked."""
+    store does not have it, with Debian's packages from *mirror*, and its Python asked."""
     from launcher.plan.bases.image_python import with_python
     from launcher.plan.bases.imported_base import apt_step
 
@@ -144,7 +148,7 @@ def as_base(
     plan = build_plan_of(translated)
 
     def sources() -> BuildSources:
-        return build_sources(plan, state=pinning.state, environ=pinning.environ, secrets=secrets)
+        return build_sources(plan, state=pinning.state, environ=pinning.environ, secrets=secrets, mirror=mirror)
 
     return with_python(base, plan, pinning, name=name, sources=sources)
 
@@ -160,8 +164,7 @@ def build_sources(
     """Where the inputs of *plan* come from: the Debian archive for stages that begin with a base of ours, secrets, caches."""
     from launcher.plan.image_plan import build_mounts, debian_source_of
 
-    steps = [step for stage in (*plan.stages, plan.steps) for step in stage]
-    suite = next((step.suite for step in steps if isinstance(step, UnpackDebs)), None)
+    suite = next((step.suite for step in plan.all_steps if isinstance(step, UnpackDebs)), None)
     debian = None if suite is None else debian_source_of(suite, Image(mirror=mirror), state=state, environ=environ)
     return BuildSources(debian=debian, mirror=mirror, secrets=secrets, cache_mounts=build_mounts(state))
 
@@ -229,20 +232,13 @@ def _pin_image(reference: str, origin: Origin, request: DockerfileRequest, pinni
         base = pin_base(Image(base=reference, mirror=request.mirror), pinning, apt=(), origin=origin)
         return PinnedImage(base.steps, {}, base.env)
     from launcher.plan.bases.imported_base import pin_reference
-    from launcher.plan.bases.stored_image import find_stored_image, similar_names
+    from launcher.plan.bases.stored_image import adding_similar, find_stored_image
 
     stored = None if pinning.refresh else find_stored_image(reference, state=pinning.state, origin=origin)
     if stored is not None:
         return stored
-    try:
+    with adding_similar(reference, state=pinning.state):
         found = pin_reference(_absolute(reference, request), pinning, origin=origin)
-    except LaunchError as error:
-        similar = similar_names(reference, state=pinning.state)
-        if similar:
-            error.hint = f"the store has no image `{reference}` either, but `{similar[0]}`" + (
-                f"\n{error.hint}" if error.hint else ""
-            )
-        raise
     return PinnedImage((found.step,), found.config)
 
 

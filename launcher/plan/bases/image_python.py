@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from launcher.plan.bases.base_packages import BasePackage, check_packages, from_
 from launcher.plan.bases.pinned_base import Base
 from launcher.plan.bases.pinning import Pinning
 from runtime.build.plan import VENV, BuildPlan, Interpreter
+from runtime.light_dataclasses import dataclass, replace
 from runtime.oci.digest import Digest
 from runtime.state_dir import StateDir
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from launcher.plan.bases.pinning import Pinning
 from launcher.plan.image_plan import LEFT_OVERS, RUN_NETWORK
 from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, RunCommand
 from runtime.errors import NetworkError, RuntimeFailure
+from runtime.light_dataclasses import dataclass, replace
 from runtime.oci.digest import Digest, digest_json
 from runtime.oci.reference import Bootstrap, Remote, parse_reference, shown_reference
 from runtime.state_dir import StateDir

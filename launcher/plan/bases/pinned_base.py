@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from launcher.plan.bases.base_packages import BasePackage
-from runtime.build.plan import VENV, ImageConfig, Interpreter, Step
+from runtime.build.plan import VENV, ImageConfig, Interpreter, Step, minor_of
+from runtime.light_dataclasses import dataclass, field
 from runtime.oci.digest import Digest
 
 
@@ -27,7 +27,7 @@ class BasePython(NamedTuple):
     @property
     def minor(self) -> str:
         """`3.13`"""
-        return ".".join(self.version.split(".")[:2])
+        return minor_of(self.version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from runtime.build.observer import BuildObserver
+from runtime.build.observer import PlanObserver
 from runtime.build.plan import BuildPlan
 from runtime.state_dir import StateDir
 
@@ -21,8 +22,19 @@ class Pinning(NamedTuple):
     environ: Mapping[str, str]
     refresh: bool = False
     """Ask archive, registry or index even if an answer is recorded."""
-    observer: BuildObserver | None = None
+    observer: PlanObserver | None = None
     """Hears of what is built or fetched to be asked for its Python."""
+
+    @contextmanager
+    def working(self, label: str) -> Iterator[None]:
+        """Tell who watches that the body does *label*."""
+        if self.observer is not None:
+            self.observer.working(label)
+        try:
+            yield
+        finally:
+            if self.observer is not None:
+                self.observer.working(None)
 
     def built_layers(self, plan: BuildPlan, sources: BuildSources | None = None) -> Sequence[Path]:
         """Build *plan* where the store does not have it, and give its lower directories, bottom first."""

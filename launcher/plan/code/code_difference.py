@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
+
+from runtime.light_dataclasses import dataclass
 
 _LARGEST_DIFFED = 1_000_000
 

@@ -1,7 +1,8 @@
 """Freeze the code at the moment of launch: which files, their content's digests, and where git says they come from.
 
-The files are those that git tracks or does not ignore, filtered by `code.include` and `code.exclude`. Where git is missing or
-refuses (another user's repository), `code_listing.py` and `git_index.py` read the same from files. Copying into an image is
+The files are those that git tracks or does not ignore, filtered by `code.include` and `code.exclude`; what `code.include` names
+(`data/input.txt`, `data/*.bin`) is taken whatever git thinks of it. Where git is missing or refuses (another user's repository),
+`code_listing.py` and `git_index.py` read the same from files; what is left out is `left_out.py`. Copying into an image is
 `runtime.build.copy.apply_copy_files`, which checks each file against the digest taken here.
 """
 
@@ -16,13 +17,13 @@ from pathlib import Path
 from launcher.errors import ConfigError, Origin
 from launcher.plan.code import git_calls
 from launcher.plan.code.git_repository import Head, Repository, find_repository, read_head, remote_url
-from launcher.plan.code.path_patterns import path_filter
+from launcher.plan.code.path_patterns import path_filter, plain_beginning
 from launcher.plan.launch_plan import CodeSnapshot, GitState
 from launcher.plan.stat_cache import StatCache, cache_for
+from runtime.build.plan import LINK_MODE
 from runtime.oci.digest import digest_json
 
 _LARGE_BYTES = 200_000_000
-_MODE_LINK = 0o120777
 _MODE_PROGRAM = 0o755
 _MODE_FILE = 0o644
 
@@ -46,6 +47,8 @@ def snapshot(
     calls = _start_git(root) if repository is not None else None
     cache = cache_for(root, cache_dir=cache_dir)
     names, repository, dirty = _names_and_dirtiness(root, repository, calls, environ)
+    if repository is not None:
+        names = _with_named(root, names, include, environ)
     if leave_out:
         names = _without(names, root, leave_out)
     keep = path_filter(include, exclude).keeps
@@ -59,6 +62,14 @@ def snapshot(
         git=_git_state(repository, dirty=dirty, asked_git=calls is not None),
         warnings=warnings,
     )
+
+
+def list_code(root: str, *, environ: Mapping[str, str]) -> list[str]:
+    """What is there of what git tracks or does not ignore below the directory *root*, resolved; without a repository all but what
+    tools made."""
+    repository = find_repository(root)
+    names, _, _ = _names_and_dirtiness(root, repository, None if repository is None else _start_git(root), environ)
+    return [name for name in names if os.path.lexists(os.path.join(root, name))]
 
 
 def git_state(root: str, *, environ: Mapping[str, str]) -> GitState | None:
@@ -87,9 +98,10 @@ def _names_and_dirtiness(
     if repository is not None and calls is not None:
         listing, status = (call.output() for call in calls)
         if listing is not None and status is not None:
-            names = _with_nested(repository.top, root, git_calls.listed_files(listing), environ)
+            listed, has_untracked = git_calls.listed_files(listing)
+            names = _with_nested(repository.top, root, listed, environ)
             if names:
-                return names, repository, git_calls.is_dirty(status, prefix=repository.prefix_of(root))
+                return names, repository, has_untracked or git_calls.has_changes(status)
             # All of it is ignored: an installed package in a work tree's virtual environment is not that work tree's code.
             return _list(root, None, environ), None, False
     names = _list(root, repository, environ)
@@ -126,7 +138,26 @@ def _with_nested(top: str, root: str, names: list[str], environ: Mapping[str, st
     found = set(names) - nested
     for name in nested:
         directory = name.rstrip("/")
-        found.update(f"{directory}/{below}" for below in _list(os.path.join(root, directory), None, environ))
+        inner = os.path.join(root, directory)
+        found.update(f"{directory}/{below}" for below in _list(inner, find_repository(inner), environ))
+    return sorted(found)
+
+
+def _with_named(root: str, names: list[str], include: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """*names* with what lies where the patterns of `code.include` begin, ignored or not."""
+    beginnings = {pattern: plain_beginning(pattern) for pattern in include}
+    if not any(beginnings.values()):
+        return names
+    named = path_filter(pattern for pattern, begin in beginnings.items() if begin)
+    found = set(names)
+    for begin in filter(None, beginnings.values()):
+        path = os.path.join(root, begin)
+        if os.path.realpath(os.path.dirname(path)) != os.path.dirname(path):
+            continue  # behind a link, which is part of the code itself, or leads out of it
+        if os.path.isdir(path) and not os.path.islink(path):
+            found.update(filter(named.keeps, (f"{begin}/{below}" for below in _list(path, None, environ))))
+        elif os.path.lexists(path):
+            found.add(begin)
     return sorted(found)
 
 
@@ -151,7 +182,7 @@ def _hash_all(
             status = os.lstat(path)
             if stat.S_ISLNK(status.st_mode):
                 target = os.readlink(path)
-                files.append((name, _MODE_LINK, sha256(os.fsencode(target)).hexdigest()))
+                files.append((name, LINK_MODE, sha256(os.fsencode(target)).hexdigest()))
                 if _leads_outside(name, target):
                     warnings.append(
                         f"code: `{name}` links to `{target}`, which is not part of the code and will be missing in the image"

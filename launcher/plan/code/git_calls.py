@@ -74,30 +74,28 @@ class GitCall:
 
 def start_listing(directory: str) -> GitCall:
     """Tracked files, and untracked ones that are not ignored, below *directory*."""
-    return GitCall(["ls-files", "-z", "--cached", "--others", "--exclude-standard"], directory=directory)
+    return GitCall(["ls-files", "-z", "-t", "--cached", "--others", "--exclude-standard"], directory=directory)
 
 
 def start_status(directory: str) -> GitCall:
-    return GitCall(["status", "--porcelain=v2", "-z", "--untracked-files=normal"], directory=directory)
+    """Changes of tracked files, anywhere in the work tree. What is untracked in it is not looked for: that may be a lot."""
+    # What is untracked in a submodule makes it another one, whatever its configuration says.
+    arguments = ["status", "--porcelain=v2", "-z", "--untracked-files=no", "--ignore-submodules=none"]
+    return GitCall(arguments, directory=directory)
 
 
-def listed_files(output: bytes) -> list[str]:
-    """Names that `start_listing` printed, once each: a conflict lists a file up to three times. A nested clone ends in `/`."""
-    return sorted({os.fsdecode(name) for name in output.split(b"\0") if name})
+def listed_files(output: bytes) -> tuple[list[str], bool]:
+    """Names that `start_listing` printed, once each (a conflict lists a file up to three times), and whether one is untracked.
 
-
-def is_dirty(output: bytes, *, prefix: str) -> bool:
-    """Whether `start_status` shows a change of a tracked file, or an untracked file below *prefix* (`""` or `a/b/`).
-
-    Untracked files elsewhere are not part of the code; as in `git describe --dirty` they do not count.
+    A nested clone ends in `/`. Untracked files elsewhere in the work tree are not part of the code.
     """
-    for entry in output.split(b"\0"):
-        kind, _, name = os.fsdecode(entry).partition(" ")
-        if kind in ("1", "2", "u"):
-            return True
-        if kind == "?" and (name.startswith(prefix) or (name.endswith("/") and prefix.startswith(name))):
-            return True
-    return False
+    lines = {os.fsdecode(line) for line in output.split(b"\0") if line}  # each begins with a letter, `?` for untracked ones
+    return sorted({line[2:] for line in lines}), any(line.startswith("? ") for line in lines)
+
+
+def has_changes(output: bytes) -> bool:
+    """Whether `start_status` shows a change of a tracked file. Lines with `#` tell of other things (`status.showStash`)."""
+    return any(entry and not entry.startswith(b"#") for entry in output.split(b"\0"))
 
 
 def diff_to_head(directory: str) -> str | None:

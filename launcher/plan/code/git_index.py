@@ -12,8 +12,9 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from runtime.light_dataclasses import dataclass
 
 _SKIP_WORKTREE = 0x4000
 _EXTENDED = 0x4000

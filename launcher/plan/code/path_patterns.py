@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from itertools import takewhile
+
+from runtime.light_dataclasses import dataclass
+
+_WILD = re.compile(r"[*?\[\\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,12 @@ def path_filter(include: Iterable[str], exclude: Iterable[str] = ()) -> PathFilt
         included=None if "**" in include else _any_of(include),
         excluded=_any_of(tuple(exclude)),
     )
+
+
+def plain_beginning(pattern: str) -> str:
+    """The path that *pattern* begins with: `data/*.bin` → `data`, `input.txt` → itself, `*.py` → nothing."""
+    parts = pattern.removeprefix("./").strip("/").split("/")
+    return "/".join(takewhile(lambda part: part not in ("", "..", ".git") and not _WILD.search(part), parts))
 
 
 def _any_of(patterns: Sequence[str]) -> re.Pattern[str] | None:

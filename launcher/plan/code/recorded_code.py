@@ -12,15 +12,15 @@ import os
 import shutil
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from launcher.errors import LaunchError
 from launcher.plan.launch_plan import LaunchPlan
-from runtime.build.plan import BuildPlan, ContextFiles, CopyFiles, CopyIn, RunCommand, RunMount, Step
+from runtime.build.plan import LINK_MODE, BuildPlan, ContextFiles, CopyFiles, CopyIn, InstallTree, RunCommand, RunMount, Step
 from runtime.errors import StoreError
 from runtime.layer.extract import extract
 from runtime.layer.tree import printable
+from runtime.light_dataclasses import replace
 from runtime.oci.digest import digest_file
 from runtime.store.records import Image
 from runtime.store.store import Store
@@ -29,7 +29,6 @@ from runtime.whole_file import new_directory
 File = tuple[str, int, str]
 """(relative path, mode, sha256 of the content or of the link's target; "" for a directory)"""
 
-_LINK_MODE = 0o120777
 _DIRECTORY_TYPE = 0o040000
 
 
@@ -55,7 +54,7 @@ class _Sources:
 
     def step(self, step: Step) -> Step:
         match step:
-            case CopyIn():
+            case CopyIn() | InstallTree(git=""):
                 return replace(step, source=self._source(step.source, step.files))
             case CopyFiles(source=ContextFiles() as chosen):
                 files = [(path, mode, sha256) for path, _, mode, sha256 in chosen.files]
@@ -90,7 +89,7 @@ class _Sources:
                 place.mkdir(exist_ok=True)
             elif _is_pipe(mode):
                 os.mkfifo(place)
-            elif mode == _LINK_MODE:
+            elif mode == LINK_MODE:
                 os.symlink(os.readlink(origin), place)
             else:
                 shutil.copyfile(origin, place)
@@ -131,7 +130,7 @@ def _is_as_recorded(path: str, file: File) -> bool:
     try:
         if _is_directory(mode):
             return os.path.isdir(path)
-        if mode == _LINK_MODE:
+        if mode == LINK_MODE:
             return hashlib.sha256(os.fsencode(os.readlink(path))).hexdigest() == sha256
         if _is_pipe(mode):
             return True  # it is made, and nothing of it is read
@@ -153,14 +152,17 @@ def with_restored_code(plan: LaunchPlan, archive: Path, *, cache_dir: Path) -> L
     """*plan* with code that is read from *archive*; as it was when there is none. Each file is checked when it is copied."""
     if not archive.is_file() or not plan.code.files:
         return plan
-    place = cache_dir / "code" / plan.code.digest.hex
+    # By what is in it, not by what the plan says that it is: the record may be a stranger's.
+    place = cache_dir / "code" / digest_file(archive).hex
     if not place.is_dir():
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with archive.open("rb") as stream, new_directory(place) as partial:
             extract(stream, partial)
-    steps = tuple(_read_from(step, place) for step in plan.build.steps)
+    target = next((step.target for step in plan.build.steps if isinstance(step, CopyIn)), "/")
+    source = str(place / target.lstrip("/"))
+    steps = tuple(_read_from(step, source) for step in plan.build.steps)
     return replace(plan, build=replace(plan.build, steps=steps))
 
 
-def _read_from(step: Step, place: Path) -> Step:
-    return replace(step, source=str(place / step.target.lstrip("/"))) if isinstance(step, CopyIn) else step
+def _read_from(step: Step, source: str) -> Step:
+    return replace(step, source=source) if isinstance(step, CopyIn) or (isinstance(step, InstallTree) and not step.git) else step

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NoReturn
 
@@ -12,6 +11,7 @@ from launcher.errors import ConfigError, Origin
 from launcher.plan.dockerfile.document import Form, Instruction
 from launcher.plan.dockerfile.expand import is_space
 from launcher.plan.dockerfile.logical_lines import heredoc_word, strip, without_leading_space
+from runtime.light_dataclasses import dataclass
 
 WHITE_SPACE = re.compile(r"[\t\v\f\r ]+")
 """What separates words where no quotes count. Narrower than Go's idea of white space, as in BuildKit."""

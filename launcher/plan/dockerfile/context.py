@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from launcher.errors import ConfigError, Origin
 from launcher.plan.dockerfile.dockerignore import Ignore
 from launcher.plan.stat_cache import StatCache
 from runtime.build.copy.go_match import compile_pattern, has_wildcards, unescape
+from runtime.light_dataclasses import dataclass
 from runtime.suggestions import did_you_mean
 
 DIRECTORY = 0o040755

@@ -9,7 +9,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from launcher.errors import ConfigError, Origin
@@ -20,9 +19,9 @@ from launcher.plan.dockerfile.expand import expand_text
 from launcher.plan.dockerfile.image_draft import StageScope
 from launcher.plan.dockerfile.logical_lines import heredoc_word
 from launcher.plan.dockerfile.variables import Words
-from runtime.build.copy.go_match import has_wildcards
 from runtime.build.plan import ContextFiles, CopyFiles, FetchedFile, InlineFiles, StageFiles
 from runtime.errors import BadContent
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest
 
 _OCTAL = re.compile(r"0?o?[0-7]{1,5}")
@@ -53,13 +52,20 @@ class _Copy:
     def adds(self) -> bool:
         return self.instruction.keyword == "ADD"
 
+    @property
+    def is_several(self) -> bool:
+        """Whether several sources have a target that need not be a directory, as it is written."""
+        return len(self.sources) > 1 and not self.target.endswith("/")
+
 
 def copy_steps(instruction: Instruction, scope: StageScope, *, label: str) -> list[CopyFiles]:
     """The steps of COPY or ADD; none when its patterns fit no file, which BuildKit lets pass."""
     written = _fill_in(instruction, scope)
     _refuse_what_does_not_fit(written)
 
-    def step(source: Source, *, unpack: bool = False, mode: int | None = written.mode) -> CopyFiles:
+    def step(
+        source: Source, *, unpack: bool = False, mode: int | None = written.mode, needs_directory: bool = written.is_several
+    ) -> CopyFiles:
         return CopyFiles(
             source=source,
             target=written.target,
@@ -68,6 +74,7 @@ def copy_steps(instruction: Instruction, scope: StageScope, *, label: str) -> li
             unpack=unpack,
             link=instruction.has_flag("link"),
             label=label,
+            needs_directory=needs_directory,
         )
 
     inline = [word for word in written.sources if instruction.form != "exec" and heredoc_word(word) is not None]
@@ -75,7 +82,7 @@ def copy_steps(instruction: Instruction, scope: StageScope, *, label: str) -> li
     paths = [word for word in written.sources if word not in inline and word not in addresses]
     steps: list[CopyFiles] = []
     if paths and instruction.flag("from") is not None:
-        steps.append(step(_stage_files(written, paths, scope)))
+        steps.append(step(_stage_files(written, paths, scope), needs_directory=False))  # the build knows which are files
     elif paths:
         steps += _context_steps(written, paths, scope, step)
     for address in addresses:
@@ -134,7 +141,7 @@ def _refuse_what_does_not_fit(written: _Copy) -> None:
     checksum = written.instruction.flag("checksum")
     if checksum is not None and (len(written.sources) > 1 or not _ADDRESS.match(written.sources[0])):
         raise ConfigError("`--checksum` goes with one source, which is an address", origin=origin)
-    if len(written.sources) > 1 and not written.target.endswith("/"):
+    if written.is_several and written.instruction.has_flag("link"):  # which sees nothing of the layers below
         hint = f"end it with a slash: `{written.target}/`"
         raise ConfigError(f"{keyword} of several sources needs a directory as target", origin=origin, hint=hint)
 
@@ -169,8 +176,7 @@ def _context_steps(written: _Copy, paths: Sequence[str], scope: StageScope, step
         # `COPY package.json yarn.lock* ./` is how people write that a file may be missing: only nothing at all is a surprise.
         named = " or ".join(f"`{path}`" for path in paths)
         scope.warn(f"no file matches {named}, so {written.instruction.keyword} copies nothing", written.origin)
-    if len(chosen) > 1 and not written.target.endswith("/"):
-        _refuse_several(written, paths)
+    several = written.is_several or (len(chosen) > 1 and not written.target.endswith("/"))
     said = any(name == "unpack" for name, _ in written.instruction.flags)
     unpack = written.instruction.has_flag("unpack") if said else written.adds
     single = len(chosen) == 1 and chosen[0].is_file
@@ -179,17 +185,16 @@ def _context_steps(written: _Copy, paths: Sequence[str], scope: StageScope, step
     else:
         # An archive in a directory that is copied stays as it is.
         groups = [(True, [one for one in chosen if one.is_file]), (False, [one for one in chosen if not one.is_file])]
+    needs_directory = several and bool(chosen) and chosen[0].is_file
     return [
-        step(ContextFiles(root=context.root, files=_join_files(group), single=single), unpack=unpacked)
+        step(
+            ContextFiles(root=context.root, files=_join_files(group), single=single),
+            unpack=unpacked,
+            needs_directory=needs_directory,
+        )
         for unpacked, group in groups
         if group
     ]
-
-
-def _refuse_several(written: _Copy, paths: Sequence[str]) -> None:
-    pattern = next((path for path in paths if has_wildcards(path)), paths[0])
-    hint = f"end the target with a slash: `{written.target}/`"
-    raise ConfigError(f"`{pattern}` matches several files, so the target has to be a directory", origin=written.origin, hint=hint)
 
 
 def _join_files(chosen: Sequence[ChosenFiles]) -> tuple[CopiedFile, ...]:

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 
 from launcher.errors import ConfigError, Origin
 from runtime.build.copy.go_match import compile_pattern
+from runtime.light_dataclasses import dataclass, field
 
 _Fits = tuple[bool, ...]
 """Of each pattern: whether it fits a path or a directory above it."""
@@ -25,7 +25,7 @@ _Fits = tuple[bool, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    regex: re.Pattern[str]
+    fits: Callable[[str], object]
     exception: bool
 
 
@@ -66,7 +66,7 @@ class Ignore:
         for index, pattern in enumerate(self._patterns):
             fit = fits_above is not None and fits_above[index]
             if not fit and pattern.exception == excluded:
-                fit = pattern.regex.match(path) is not None
+                fit = bool(pattern.fits(path))
             fits.append(fit)
             if fit:
                 excluded = not pattern.exception
@@ -91,16 +91,33 @@ def _patterns(lines: Iterable[tuple[Origin | None, str]]) -> Iterable[_Pattern]:
         pattern = posixpath.normpath(pattern).lstrip("/") or "/"
         try:
             compile_pattern(pattern)
-        except ValueError as error:
+            yield _Pattern(_matcher(pattern), exception)
+        except (ValueError, re.error) as error:
             raise ConfigError(f"`{written}` is not a pattern: {error}", origin=origin) from error
-        yield _Pattern(_regex(pattern), exception)
 
 
-def _regex(pattern: str) -> re.Pattern[str]:
-    """As patternmatcher's `compile`: before plain characters, `**` takes any text, not only whole directories."""
+_ONE_NAME, _ANYTHING, _DIRECTORIES = "[^/]*", ".*", "(.*/)?"
+_STARS = (_ONE_NAME, _ANYTHING, _DIRECTORIES)
+_MOST_STARS = 2
+"""A regular expression takes as many steps as a path is long, to the power of its stars."""
+
+
+def _matcher(pattern: str) -> Callable[[str], object]:
+    """What tells whether a path fits *pattern*."""
+    pieces = _pieces(pattern)
+    if sum(piece in _STARS for piece in pieces) > _MOST_STARS:
+        return _ManyStars(pieces)
+    return re.compile("".join(pieces), re.DOTALL).fullmatch
+
+
+def _pieces(pattern: str) -> list[str]:
+    """As patternmatcher's `compile`, a regular expression in pieces: stars, and what one character has to fit.
+
+    Before plain characters `**` takes any text, not only whole directories.
+    """
     if pattern.startswith("**") and not re.search(r"[*?\\\[\]]", pattern[2:]):
-        rest = re.escape(pattern[2:].removeprefix("/"))
-        return re.compile(f"(.*/)?{rest}\\Z" if pattern.startswith("**/") else f".*{rest}\\Z", re.DOTALL)
+        first = _DIRECTORIES if pattern.startswith("**/") else _ANYTHING
+        return [first, *map(re.escape, pattern[2:].removeprefix("/"))]
     made: list[str] = []
     at = 0
     while at < len(pattern):
@@ -108,7 +125,7 @@ def _regex(pattern: str) -> re.Pattern[str]:
         at += 1
         if char == "*" and pattern[at : at + 1] == "*":
             at += 2 if pattern[at + 1 : at + 2] == "/" else 1
-            made.append(".*" if at == len(pattern) else "(.*/)?")
+            made.append(_ANYTHING if at == len(pattern) else _DIRECTORIES)
         elif char == "[":
             piece, at = _brackets(pattern, at)
             made.append(piece)
@@ -116,8 +133,43 @@ def _regex(pattern: str) -> re.Pattern[str]:
             made.append(re.escape(pattern[at]))
             at += 1
         else:
-            made.append({"*": "[^/]*", "?": "[^/]"}.get(char) or re.escape(char))
-    return re.compile("".join(made) + r"\Z", re.DOTALL)
+            made.append({"*": _ONE_NAME, "?": "[^/]"}.get(char) or re.escape(char))
+    return made
+
+
+class _ManyStars:
+    """Follows all ways through the pieces of a pattern side by side, character by character, so that no path takes long.
+
+    A set of places is a number: bit N is the place before piece N. One that is inside of a `(.*/)?` is that piece's bit.
+    """
+
+    def __init__(self, pieces: Sequence[str]) -> None:
+        bits: dict[str, int] = {}
+        for number, piece in enumerate(pieces):
+            bits[piece] = bits.get(piece, 0) | 1 << number
+        self._end = 1 << len(pieces)
+        self._names, self._anything, self._directories = (bits.pop(star, 0) for star in _STARS)
+        self._stars = self._names | self._anything | self._directories
+        self._singles = {re.compile(piece, re.DOTALL): which for piece, which in bits.items()}
+        self._fitting: dict[str, int] = {}
+
+    def __call__(self, path: str) -> bool:
+        places, inside = self._passed(1), 0
+        for char in path:
+            inside = (places | inside) & self._directories
+            stays = self._anything if char == "/" else self._anything | self._names
+            moves = places & self._fitting_pieces(char) | (inside if char == "/" else 0)
+            places = self._passed(places & stays | moves << 1)
+        return bool(places & self._end)
+
+    def _fitting_pieces(self, char: str) -> int:
+        if char not in self._fitting:
+            self._fitting[char] = sum(which for single, which in self._singles.items() if single.fullmatch(char))
+        return self._fitting[char]
+
+    def _passed(self, places: int) -> int:
+        """*places*, and those behind stars that take nothing: the sum's carry runs through stars that stand side by side."""
+        return places | (((places & self._stars) + self._stars) ^ self._stars)
 
 
 def _brackets(pattern: str, at: int) -> tuple[str, int]:

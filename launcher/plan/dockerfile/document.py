@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 
 from launcher.errors import Origin
+from runtime.light_dataclasses import dataclass
 
 Form = Literal["exec", "shell", "plain"]
 

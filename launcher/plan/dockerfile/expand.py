@@ -18,9 +18,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from launcher.errors import ConfigError, Origin
+from runtime.build.copy.go_match import join_at_stars
+from runtime.light_dataclasses import dataclass, field
 
 _SPECIAL = frozenset("@*#?-$!0")
 
@@ -326,21 +327,21 @@ def _replace_in(pattern: str, value: str, text: str, *, every: bool) -> str:
 
 
 def _compile(pattern: str, *, greedy: bool) -> re.Pattern[str]:
-    parts: list[str] = []
+    parts = [""]
     chars = iter(enumerate(pattern))
     for index, char in chars:
         if char == "*":
-            parts.append(".*" if greedy else ".*?")
+            parts.append("")
         elif char == "?":
-            parts.append(".")
+            parts[-1] += "."
         elif char != "\\":
-            parts.append(re.escape(char))
+            parts[-1] += re.escape(char)
         elif pattern[index + 1 : index + 2] not in ("}", "/"):
             _, escaped = next(chars, (0, ""))
             if not escaped or escaped not in "*?\\":
                 raise ValueError(f"`\\{escaped}` is not an escape (`\\*`, `\\?` and `\\\\` are)")
-            parts.append(re.escape(escaped))
-    return re.compile("".join(parts))
+            parts[-1] += re.escape(escaped)
+    return re.compile(join_at_stars(parts, ".*", last=".*" if greedy else ".*?"))
 
 
 def _reverse_pattern(pattern: str) -> str:

@@ -11,7 +11,6 @@ import re
 import signal
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from launcher.errors import ConfigError
@@ -20,6 +19,7 @@ from launcher.plan.dockerfile.context import BuildContext
 from launcher.plan.dockerfile.document import Instruction
 from launcher.plan.dockerfile.variables import Warn, Words
 from runtime.build.plan import ImageConfig
+from runtime.light_dataclasses import dataclass, field, fields
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHELL = ("/bin/sh", "-c")

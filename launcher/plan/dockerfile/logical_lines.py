@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from launcher.errors import ConfigError, Origin
 from launcher.plan.dockerfile.expand import ExpansionError, is_space, quoted_and_plain, split_keeping
+from runtime.light_dataclasses import dataclass
 
 _DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*\Z", re.ASCII)
 _KNOWN_DIRECTIVES = ("syntax", "escape", "check")

@@ -6,7 +6,6 @@ Where BuildKit lets something pass that cannot be meant (a flag of ARG, RUN with
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Literal
 
 from launcher.errors import ConfigError, Origin
@@ -14,6 +13,7 @@ from launcher.plan.dockerfile.arguments import WHITE_SPACE, check_instruction, r
 from launcher.plan.dockerfile.document import Dockerfile, Heredoc, Instruction, ParseWarning, Stage
 from launcher.plan.dockerfile.expand import is_space
 from launcher.plan.dockerfile.logical_lines import LogicalLine, LogicalLines, heredoc_words, strip
+from runtime.light_dataclasses import replace
 from runtime.suggestions import did_you_mean
 
 _KEYWORDS = (

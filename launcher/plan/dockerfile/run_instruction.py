@@ -9,7 +9,6 @@ import csv
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from launcher.errors import ConfigError, Origin
@@ -17,21 +16,21 @@ from launcher.plan.dockerfile.document import Instruction
 from launcher.plan.dockerfile.image_draft import ImageDraft, StageScope
 from launcher.plan.dockerfile.logical_lines import heredoc_word
 from launcher.plan.dockerfile.variables import Words
+from launcher.plan.gpus.build_gpu import gpu_of_devices
 from launcher.plan.image_plan import RUN_NETWORK
 from runtime.build.plan import RunCommand, RunMount
+from runtime.light_dataclasses import dataclass, field, replace
 from runtime.suggestions import did_you_mean
 
 
 def run_step(
-    instruction: Instruction, scope: StageScope, *, environment: Mapping[str, str], network: str, label: str
+    instruction: Instruction, scope: StageScope, *, environment: Mapping[str, str], network: str, gpu: str, label: str
 ) -> RunCommand:
-    """The step of RUN. *environment*: ENV, ARG and proxies as they are here. *network*: what `default` means."""
+    """The step of RUN. *environment*: ENV, ARG and proxies as they are here. *network*: what `default` means. *gpu*: which one
+    `--device=nvidia.com/gpu=…` gets (`image.gpu`)."""
     if instruction.flag("security") == "insecure":
         hint = "a build step has the rights of a container's root, who has no rights on this machine"
         raise ConfigError("`RUN --security=insecure` is not supported", origin=instruction.origin, hint=hint)
-    if instruction.flag_values("device"):
-        hint = "build on the CPU; a run gets GPUs by `gpus`"
-        raise ConfigError("`RUN --device` is not supported", origin=instruction.origin, hint=hint)
     draft = scope.draft
     argv, stdin = _command(instruction, draft)
     written = read_mounts(instruction.flag_values("mount"), scope.words(instruction))
@@ -46,6 +45,7 @@ def run_step(
         mounts=tuple(mounts),
         stdin=stdin,
         label=label,
+        gpu=gpu_of_devices(instruction.flag_values("device"), gpu, origin=instruction.origin),
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from launcher.errors import ConfigError, Origin
 from launcher.plan.dockerfile.document import Dockerfile, Stage
 from runtime.build.plan import CopyFiles, RunCommand, StageFiles, Step
+from runtime.light_dataclasses import replace
 from runtime.suggestions import did_you_mean
 
 SCRATCH = "scratch"

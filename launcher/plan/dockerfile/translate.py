@@ -7,20 +7,20 @@ pinned by whoever calls; files of the context are chosen and hashed here; files 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.errors import ConfigError, Origin
 from launcher.plan.dockerfile.context import BuildContext
 from launcher.plan.dockerfile.copy_instruction import copy_steps
 from launcher.plan.dockerfile.document import Dockerfile, Instruction, Stage
-from launcher.plan.dockerfile.expand import expand
+from launcher.plan.dockerfile.expand import expand, unset_names
 from launcher.plan.dockerfile.image_draft import ImageDraft, StageScope, apply_metadata, env_pairs, join_workdir
 from launcher.plan.dockerfile.parse import parse_trigger
 from launcher.plan.dockerfile.run_instruction import default_network, run_step
 from launcher.plan.dockerfile.stages import SCRATCH, check_platform, renumber, stage_before, target_stage
 from launcher.plan.dockerfile.variables import BuildArguments, Words
 from runtime.build.plan import ImageConfig, MakeDirectory, Step
+from runtime.light_dataclasses import dataclass, field
 from runtime.oci.digest import Digest, digest_json
 
 _LONGEST_LABEL = 100
@@ -69,12 +69,14 @@ def translate(
     target: str | None = None,
     args: Mapping[str, str] | None = None,
     network: str | None = None,
+    gpu: str = "auto",
 ) -> TranslatedImage:
-    """The image of *dockerfile*'s stage *target* (the last one). *args*: `--build-arg`. *network*: that of RUN."""
+    """The image of *dockerfile*'s stage *target* (the last one). *args*: `--build-arg`. *network*: that of RUN. *gpu*: what a
+    RUN that asks for GPUs gets (`image.gpu`)."""
     wanted = target_stage(dockerfile, target)
     name = target or dockerfile.stages[wanted].name or "default"
     arguments = BuildArguments(dockerfile, args or {}, architecture=architecture, target=name)
-    made = _Translation(dockerfile, context, pin, architecture, arguments, default_network(network))
+    made = _Translation(dockerfile, context, pin, architecture, arguments, default_network(network), gpu)
     for warning in dockerfile.warnings:
         made.warn(warning.message, warning.origin)
     stage = made.stage(wanted)
@@ -114,6 +116,7 @@ class _Translation:
     architecture: str
     arguments: BuildArguments
     network: str
+    gpu: str
     plan_stages: list[tuple[Step, ...]] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
     done: dict[int, _Stage] = field(default_factory=dict)
@@ -160,7 +163,10 @@ class _Translation:
         words = Words(scope, escape=escape, origin=stage.origin, warn=self.warn)
         base = words.one(stage.base)
         if not base:
-            hint = "give its variable a default: `ARG NAME=…` before the first FROM"
+            name = min(unset_names(stage.base, {}, escape=escape), default="NAME")
+            hint = (
+                f"give it a value: `image.args.{name}=…`, as `launch build --build-arg {name}=…`, or `ARG {name}=…` before FROM"
+            )
             raise ConfigError(f"`{stage.base}` of FROM is empty", origin=stage.origin, hint=hint)
         if stage.platform is not None:
             check_platform(words.one(stage.platform), architecture=self.architecture, origin=stage.origin)
@@ -243,7 +249,8 @@ class _StageReader:
             hint = "begin the stage `FROM` an image"
             raise ConfigError("RUN in an image without files has nothing to run", origin=instruction.origin, hint=hint)
         environment = {**self._whole.arguments.proxies, **self._stage.variables}
-        return run_step(instruction, self._scope, environment=environment, network=self._whole.network, label=label)
+        network, gpu = self._whole.network, self._whole.gpu
+        return run_step(instruction, self._scope, environment=environment, network=network, gpu=gpu, label=label)
 
     def _label(self, instruction: Instruction, prefix: str) -> str:
         """`[runtime 3/5] COPY train.py .`, as BuildKit shows it."""

@@ -41,8 +41,10 @@ class BuildArguments:
 
     @property
     def proxies(self) -> dict[str, str]:
-        """Proxies that were given; RUN sees them."""
-        return {name: value for name, value in self.given.items() if name.upper() in PROXIES}
+        """Proxies that were given; RUN sees them in both spellings, as in BuildKit (executor/oci, its `ProxyEnv`)."""
+        proxies = {name: value for name, value in self.given.items() if name.upper() in PROXIES}
+        both = {spelt: value for name, value in proxies.items() for spelt in (name.upper(), name.lower())}
+        return both | proxies
 
     def value_of(self, name: str, default: Callable[[], str] | None) -> str | None:
         """The value of `ARG name` in a stage; None: it has none, and stays unset."""

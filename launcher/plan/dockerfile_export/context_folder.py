@@ -7,12 +7,12 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from runtime.errors import BuildError, error_words
 from runtime.layer.archive import merged_tar_chunks
 from runtime.layer.tree import TreeEntry, printable
+from runtime.light_dataclasses import replace
 from runtime.store.image_blobs import layer_chunks
 from runtime.store.merged_tree import MergedTree
 from runtime.store.records import Layer

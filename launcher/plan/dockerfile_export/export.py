@@ -12,7 +12,6 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from launcher.plan.dockerfile_export.instruction_text import Unwritable, config_
 from launcher.plan.dockerfile_export.stage_text import ArchiveShown, StageState, StageWriter
 from runtime.build.plan import BuildPlan, ImportImage, Step
 from runtime.errors import BuildError, error_words
+from runtime.light_dataclasses import dataclass, field
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -44,8 +43,10 @@ from runtime.build.plan import (
 )
 from runtime.build.run.apply_run_command import ENVIRONMENT
 from runtime.build.step_label import step_label
+from runtime.http.proxies import without_user_info
 from runtime.layer.diff import matcher
 from runtime.layer.tree import TreeEntry
+from runtime.light_dataclasses import dataclass, field, replace
 from runtime.oci.reference import Remote, parse_reference, shown_reference
 from runtime.plurals import counted
 from runtime.store.merged_tree import MergedTree, merged_tree
@@ -173,7 +174,7 @@ class StageWriter:
         tidy, kept = self._tidy(step, made)
         self._become(step.user or "0")
         mounts = [mount_flags(mount, self.folder, self.stage_name) for mount in step.mounts]
-        source = self._apt_source(step, made)
+        source = [*self._apt_source(step, made), *self._gpu(step)]
         # What is mounted while the command runs must not be emptied, and only root may remove everything.
         is_stub = bool(source) and _first_missing(APT_SOURCE, self._tree()) is not None
         apart = bool(mounts) or is_stub or step.user not in ("", "0", "root")
@@ -194,12 +195,21 @@ class StageWriter:
             return []
         if any(f"/{entry.path}" == APT_SOURCE for entry in self.store.tree_of(made)):
             raise Unwritable("a command changes the file that would be mounted")
-        text = "".join(_without_password(line) for line in shown.source.decode().splitlines(keepends=True))
+        text = without_user_info(shown.source.decode())
         name = f"{self.folder.texts([('debian.sources', text)], 'apt')}/debian.sources"
         warning = f"commands find Debian's archive in `{name}`: this machine's addresses, for you to change"
         if warning not in self.warnings:
             self.warnings.append(warning)
         return [f"--mount=type=bind,source={name},target={APT_SOURCE}"]
+
+    def _gpu(self, step: RunCommand) -> list[str]:
+        """The flag that asks for the GPUs of whoever builds it."""
+        if not step.gpu:
+            return []
+        warning = f"`RUN --device` takes `# syntax=docker/dockerfile:labs`, `docker build --allow device`, and a GPU `{step.gpu}`"
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+        return [f"--device={'amd.com' if step.gpu.startswith('gfx') else 'nvidia.com'}/gpu=all,required"]
 
     def _shown_archive(self, step: RunCommand) -> ShownArchive | None:
         if step.network == "none":
@@ -327,10 +337,6 @@ class StageWriter:
         document = (self.store.key_fields(step_key(step, None)) or {}).get("config")
         execution = (document or {}).get("config") or {}
         return None if document is None or execution.get("OnBuild") or execution.get("Volumes") else execution
-
-
-def _without_password(line: str) -> str:
-    return re.sub(r"^(URIs: [a-z+]+://)[^/@\s]*@", r"\1", line)
 
 
 def _first_missing(path: str, tree: MergedTree) -> str | None:

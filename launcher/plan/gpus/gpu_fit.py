@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from launcher.config.spec import ExperimentSpec
 from launcher.errors import ConfigError
@@ -27,6 +26,7 @@ from launcher.plan.launch_plan import Lock
 from launcher.plan.origins import Where
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.nvidia.requirements import Has, demands, is_met, version, wanted_cuda
+from runtime.light_dataclasses import dataclass
 
 _CODE_FOR: dict[tuple[int, int], tuple[float, float]] = {
     (11, 8): (3.7, 9.0),

@@ -10,7 +10,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launcher.config.spec import ExperimentSpec
@@ -19,6 +18,7 @@ from launcher.errors import ConfigError
 from launcher.plan.origins import Where
 from runtime.gpu.gpu import Gpu, MigInstance
 from runtime.gpu.leases.lease import SLOTS
+from runtime.light_dataclasses import dataclass
 
 if TYPE_CHECKING:
     from runtime.gpu.topology import Topology

@@ -54,6 +54,7 @@ def _newer_glibc(layers: Sequence[Path], edits: Edits) -> Iterator[str]:
 
     has = glibc_of_image(layers)
     if has is None:
+        yield from _other_c_library(layers, edits)
         return
     needed = [(needed_glibc(path), path) for path in libraries_in(edits.mounts)]
     newer = sorted((version, path) for version, path in needed if version > has)
@@ -62,6 +63,15 @@ def _newer_glibc(layers: Sequence[Path], edits: Edits) -> Iterator[str]:
         yield (
             f"the driver's `{path.name}` needs glibc {major}.{minor}, the image has {has[0]}.{has[1]}: "
             f"{len(newer)} of the driver's libraries won't load there"
+        )
+
+
+def _other_c_library(layers: Sequence[Path], edits: Edits) -> Iterator[str]:
+    machine = os.uname().machine
+    if edits.library_dirs and any(_inside(layer, f"lib/ld-musl-{machine}.so.1") is not None for layer in layers):
+        yield (
+            "the image's C library is musl (Alpine), and the driver's libraries are made for glibc: CUDA can't be loaded there; "
+            "take an image of Debian, Ubuntu or Red Hat's kind"
         )
 
 

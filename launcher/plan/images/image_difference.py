@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from runtime.layer.tree import printable
+from runtime.light_dataclasses import dataclass
 from runtime.store.installed_packages import InstalledPackage, installed_packages
 from runtime.store.merged_tree import merged_tree
 from runtime.store.records import Image

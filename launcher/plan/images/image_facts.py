@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from launcher.plan.images.recipe import SBOM, Recipe, read_recipe
+from launcher.plan.images.recipe import Recipe, read_recipe
 from runtime.build.plan import ImportImage, UnpackDebs
 from runtime.errors import StoreError
 from runtime.oci.digest import Digest
@@ -31,7 +31,6 @@ def image_facts(image: Image, store: Store) -> dict[str, Any]:
         "config_digest": image.manifest.get("config", {}).get("digest"),
         "base": None if recipe is None else base_of(recipe),
         "recipe": _recipe_facts(recipe),
-        "sbom": store.is_attached(image, SBOM),
         "pinned": image.digest in pinned_images(store),
         "pulled": _places(pulls(image, store), "pulled_at"),
         "pushed": _places(pushes(image, store), "pushed_at"),

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import errno
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import build_document, build_from, from_document, to_document
 from runtime.build.plan import BuildPlan
 from runtime.errors import StoreError
+from runtime.http.proxies import without_user_info
+from runtime.light_dataclasses import dataclass, replace
 from runtime.oci.digest import Digest, canonical_json
 from runtime.store.records import Image
 from runtime.store.store import Store
@@ -33,8 +33,6 @@ FORMAT = 1
 
 _PART_OF_THE_IMAGE = ("build", "env", "args", "run")
 """Inputs of layers and of the configuration: with one character less it would be another image, and they stand in it anyway."""
-
-_USER_INFO = re.compile(r"(?<![\w+.-])([A-Za-z][A-Za-z0-9+.-]*://)[^/\s\"']*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,9 @@ def recipe_bytes(build: BuildPlan, plan: LaunchPlan | None) -> bytes:
         document["launch"] = to_document(_of_the_image(plan))
     else:
         document["build"] = build_document(build)
-    return canonical_json(_without_passwords(document))
+    # Not canonical_json: parameters may be inf or nan, for which JSON has no words and our reader has.
+    text = json.dumps(_without_passwords(document), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode(errors="surrogatepass")
 
 
 def read_recipe(image: Image, store: Store) -> Recipe | None:
@@ -93,9 +93,9 @@ def _of_the_image(plan: LaunchPlan) -> LaunchPlan:
 
 
 def _without_passwords(value: Any) -> Any:
-    """*value* without the user information of addresses (RFC 3986, section 3.2.1), also inside longer text."""
+    """*value* without user and password of addresses, also inside longer text."""
     if isinstance(value, str):
-        return _USER_INFO.sub(r"\1", value)
+        return without_user_info(value)
     if isinstance(value, list):
         return [_without_passwords(item) for item in value]
     if isinstance(value, dict):
@@ -111,21 +111,17 @@ def attach_recipe(image: Image, store: Store, *, build: BuildPlan, plan: LaunchP
         store.attach(image, RECIPE, recipe_bytes(build, plan))
 
 
-def attach_bill(image: Image, store: Store, *, name: str | None = None) -> None:
-    """Keep its bill of materials beside *image* unless it is there; with what the recipe knows, which goes before.
-
-    The bill calls the image *name*, unless the recipe has an experiment's.
-    """
+def attach_bill(image: Image, store: Store) -> None:
+    """Keep its bill of materials beside *image* unless it is there; with what the recipe knows, which goes before."""
     if store.is_attached(image, SBOM):
         return
-    from runtime.oci.digest import canonical_json
-
     with _where_possible():
-        store.attach(image, SBOM, canonical_json(sbom_from_recipe(image, store, name=name or image.digest.short)))
+        store.attach(image, SBOM, canonical_json(sbom_from_recipe(image, store, name=image.digest.short)))
 
 
 def sbom_from_recipe(image: Image, store: Store, *, name: str) -> dict[str, Any]:
-    """`sbom_document` of an image in the store, with what its recipe knows; the bill that was kept may be lost, or never made."""
+    """`sbom_document` of an image in the store, with what its recipe knows. Unless that has an experiment's, it calls the image
+    *name*."""
     from launcher.plan.images.sbom import sbom_document
 
     try:

@@ -7,7 +7,6 @@ archive. What nobody here knows the origin of is named with who does.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from launcher.errors import LaunchError
 from launcher.plan.code.recorded_code import with_recorded_code
@@ -16,6 +15,7 @@ from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, DebPackage, UnpackDebs
 from runtime.build.sources import BuildSources
 from runtime.errors import RuntimeFailure
+from runtime.light_dataclasses import dataclass, replace
 from runtime.oci.digest import Digest
 from runtime.state_dir import StateDir
 from runtime.store.check import Problem, check_images, missing_layers, remove
@@ -139,7 +139,7 @@ class _Repair:
                 continue  # named with its image, if that has to be made again
             if recipe is None:
                 continue
-            for step in (step for stage in (*recipe.build.stages, recipe.build.steps) for step in stage):
+            for step in recipe.build.all_steps:
                 if isinstance(step, UnpackDebs):
                     yield from ((package, recipe) for package in step.packages)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan, RunCommand
 from runtime.build.sources import BuildSources
 from runtime.errors import RuntimeFailure
+from runtime.light_dataclasses import dataclass, replace
 from runtime.state_dir import StateDir
 from runtime.store.failures import store_errors
 from runtime.store.records import Image, Layer
@@ -147,7 +147,7 @@ def sources_of(
 
 
 def _secrets_not_given(steps: BuildPlan, sources: BuildSources) -> list[str]:
-    runs = [step for stage in (*steps.stages, steps.steps) for step in stage if isinstance(step, RunCommand)]
+    runs = [step for step in steps.all_steps if isinstance(step, RunCommand)]
     names = dict.fromkeys(mount.source for step in runs for mount in step.mounts if mount.kind == "secret")
     return [
         f"the recipe takes a secret `{name}`, which was not given: `--secret id={name},…`"

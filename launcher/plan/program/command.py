@@ -16,9 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from launcher.config.notebook_command import is_notebook
 from launcher.config.spec import ExperimentSpec, to_json
 from launcher.errors import ConfigError, Origin
 from launcher.plan.origins import Where
+from launcher.plan.program.own_files import notebook_argv
 from runtime.build.plan import ImageConfig
 from runtime.suggestions import did_you_mean
 
@@ -27,7 +29,10 @@ _TYPED = "-- "
 
 def own_command(spec: ExperimentSpec, where: Where) -> tuple[str, ...] | None:
     """The experiment's command with every word filled in; None: it has none of its own."""
-    return fill(spec.command, lambda: to_json(spec), origin=where("command")) if spec.command else None
+    if not spec.command:
+        return None
+    words = fill(spec.command, lambda: to_json(spec), origin=where("command"))
+    return notebook_argv(words) if is_notebook(words) else words
 
 
 def program_argv(words: tuple[str, ...] | None, spec: ExperimentSpec, config: ImageConfig, where: Where) -> tuple[str, ...]:
@@ -65,9 +70,6 @@ def fill(words: Sequence[Any], tree: Tree | Callable[[], Tree], *, origin: Origi
         raise ConfigError(
             "`command` is empty", origin=origin, hint="it names the program to run, as in `command: python3 train.py`"
         )
-    for word in filled:
-        if "\0" in word:
-            raise ConfigError(f"the word {word!r} of `command` holds a NUL, which no program can be given", origin=origin)
     return tuple(filled)
 
 
@@ -109,9 +111,11 @@ def _near(reference: str, tree: Tree) -> str | None:
 
 
 def _text(value: Any, reference: str, word: Any, origin: Origin | None) -> str:
-    """The text of a value: what JSON writes, but strings bare."""
+    """The text of a value: what JSON writes, but strings bare, and `inf` and `nan` as every program reads them."""
     if isinstance(value, str):
         return value
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if value is None:
         hint = "give it a value, or take the word out of `command`; the program can read it from $LAUNCH_PARAMS, too"
         raise ConfigError(f"{reference} is null, so the word `{word}` of `command` has no value", origin=origin, hint=hint)
@@ -130,7 +134,7 @@ def program_user(user: str, layers: Sequence[Path]) -> tuple[int, int, tuple[int
     meant to. So there the program is the container's root, who has no rights on this machine that its caller does not have.
     """
     if runs_as_root(user) or os.geteuid() != 0:
-        return 0, 0, ()
+        return 0, 0, (0,)
     from runtime.build.image_users import resolve_user
 
     found = resolve_user(user, layers)

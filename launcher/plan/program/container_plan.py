@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from launcher.errors import ConfigError
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.machine_share import network_kind, shm_share, this_machine
-from launcher.plan.program.command import program_user
-from launcher.plan.program.environment import CHECKPOINTS, HOME, OUTPUTS, RUN_DIRECTORY, Rendezvous, data_target, program_env
+from launcher.plan.program.command import program_user, starts_torchrun
+from launcher.plan.program.environment import CHECKPOINTS, HOME, RUN_DIRECTORY, Rendezvous, data_target, program_env
+from launcher.plan.program.own_files import notebook_files, with_shown_figures
+from launcher.plan.program.workdir import OUTPUTS
 from runtime.cgroup.limits import Limits
 from runtime.container.spec import ContainerSpec
+from runtime.light_dataclasses import replace
 from runtime.network.addresses import host_name
 from runtime.network.mode import NetworkMode
 from runtime.network.published import parse as parse_port
@@ -87,7 +89,7 @@ def container_spec(
         gid=gid,
         groups=groups,
         binds=tuple(bind._replace(owner=(uid, gid)) for bind in (*_own_binds(plan, run_dir), *_data_binds(plan))),
-        tmpfs_files=tuple(TmpfsFile(f"{SECRETS}/{name}", value.encode()) for name, value in secrets.items()),
+        tmpfs_files=(*_secret_files(secrets), *notebook_files(plan.argv)),
         shm_bytes=shm_share(spec.shm, memory_bytes=plan.memory_bytes, machine=this_machine()),
         limits=Limits(memory_bytes=plan.memory_bytes, cpus=spec.cpus),
         network=network,
@@ -98,9 +100,14 @@ def container_spec(
         processes=plan.processes,
         world=None if rendezvous is None else rendezvous.world(plan.processes),
         rank_grace_s=spec.grace,
+        rank_aliases=_rank_aliases(plan),
     )
-    if spec.devices:
-        container = _with_devices(container, spec.devices)
+    container = _to_work_in(container, plan) if run_dir.is_dev else with_shown_figures(container, plan.build.steps)
+    return _with_hardware(container, spec.devices, lease)
+
+
+def _with_hardware(container: ContainerSpec, devices: Sequence[str], lease: LeasedGpus | None) -> ContainerSpec:
+    container = _with_devices(container, devices) if devices else container
     return container if lease is None else _with_gpus(container, lease)
 
 
@@ -119,6 +126,10 @@ def secret_values(names: tuple[str, ...], environ: Mapping[str, str]) -> dict[st
     return {name: environ[name] for name in names}
 
 
+def _secret_files(secrets: Mapping[str, str]) -> tuple[TmpfsFile, ...]:
+    return tuple(TmpfsFile(f"{SECRETS}/{name}", value.encode()) for name, value in secrets.items())
+
+
 def network_of(word: str) -> tuple[NetworkMode, str | None]:
     """What `network` means: a kind, and a name where it is a network that runs share."""
     match network_kind(word):
@@ -126,6 +137,15 @@ def network_of(word: str) -> tuple[NetworkMode, str | None]:
             return kind, None
         case _:
             return "bridge", word
+
+
+def _rank_aliases(plan: LaunchPlan) -> tuple[tuple[str, str], ...]:
+    """torchrun's processes are not ours to count: what it starts would all have the number of torchrun itself."""
+    if plan.spec.cluster.kind != "slurm" or starts_torchrun(plan.argv):
+        return ()
+    from launcher.plan.program.slurm_env import OF_RANKS
+
+    return OF_RANKS
 
 
 def _names(plan: LaunchPlan, run_name: str | None) -> tuple[str, ...]:
@@ -177,6 +197,12 @@ def _holds_something(directory: Path) -> bool:
             return any(True for _ in entries)
     except FileNotFoundError:
         return False
+
+
+def _to_work_in(container: ContainerSpec, plan: LaunchPlan) -> ContainerSpec:
+    from launcher.plan.program.dev_container import to_work_in
+
+    return to_work_in(container, plan)
 
 
 def _with_devices(container: ContainerSpec, devices: Sequence[str]) -> ContainerSpec:

@@ -8,10 +8,10 @@ kernel gives on two models of one level is not promised by anyone.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import ConfigError, Origin
+from runtime.light_dataclasses import dataclass
 
 LEVEL = "x86-64-v3"
 """Haswell (2013) and Zen (2017), and what came after: AVX2 without AVX-512."""

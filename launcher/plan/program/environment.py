@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.program.cpu_level import deterministic_env
+from launcher.plan.program.workdir import OUTPUTS
 from runtime.container.spec import World
+from runtime.light_dataclasses import dataclass
 
 HOME = "/home/user"
 RUN_DIRECTORY = "/run/launch"
-OUTPUTS = "/outputs"
 CHECKPOINTS = "/checkpoints"
 DATA = "/data"
 
@@ -43,6 +43,7 @@ def program_env(
     env |= deterministic_env() if spec.deterministic else {}
     env |= _torchrun(plan, run_id)
     env |= rendezvous.variables() if rendezvous is not None else {}
+    env |= _job_env(plan, environ, rendezvous)
     env |= spec.env
     env |= {
         "LAUNCH_RUN_ID": run_id,
@@ -65,6 +66,14 @@ def program_env(
     if trial is not None:
         env["LAUNCH_TRIAL"] = str(trial)
     return env
+
+
+def _job_env(plan: LaunchPlan, environ: Mapping[str, str], rendezvous: Rendezvous | None) -> dict[str, str]:
+    if plan.spec.cluster.kind != "slurm":
+        return {}
+    from launcher.plan.program.slurm_env import slurm_env
+
+    return slurm_env(environ, node=rendezvous.node if rendezvous is not None else 0, nodes=plan.spec.nodes)
 
 
 def data_target(plan: LaunchPlan, name: str) -> str:

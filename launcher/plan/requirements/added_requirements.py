@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from launcher.config import amend
@@ -16,12 +15,13 @@ from launcher.config.overrides import WITH_GROUP
 from launcher.errors import ConfigError, Origin
 from launcher.plan.bases.pinned_base import BasePython
 from launcher.plan.bases.pinning import Pinning
-from launcher.plan.image_plan import install_step
 from launcher.plan.launch_plan import LaunchPlan, Lock, LockedWheel
 from launcher.plan.planner import with_build
+from launcher.plan.requirements.install_steps import install_step
 from launcher.plan.requirements.requirement_lines import RequirementRequest
 from launcher.plan.requirements.resolve import lock_digest, resolve
 from runtime.build.plan import InstallWheel, MakeVenv, Step
+from runtime.light_dataclasses import replace
 from runtime.state_dir import StateDir
 
 
@@ -53,7 +53,8 @@ def _resolve_added(
 ) -> tuple[LockedWheel, ...]:
     """The files that *requirements* need beside those of *lock*."""
     try:
-        lines = [*map(_pin, lock.wheels), *requirements]
+        # What the code's own packages need is pinned itself.
+        lines = [*(_pin(wheel) for wheel in lock.wheels if wheel.directory is None), *requirements]
         request = RequirementRequest(lines, cwd, plan.spec.image.index, _cuda(lock.torch))
         found = resolve(request, BasePython(lock.python, lock.platform), pinning)
     except ConfigError as error:

@@ -7,7 +7,6 @@ names: `pylock.digits.toml`, `pylock.resnet-cpu.toml`. Resolving is `resolve.py`
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from launcher.plan.launch_plan import Lock
 from launcher.plan.origins import shown_path
 from launcher.plan.requirements.requirement_lines import RequirementRequest
 from launcher.plan.requirements.resolve import resolve, torch_backend
+from runtime.light_dataclasses import replace
 
 
 class ChosenLock(NamedTuple):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from launcher.config.spec import Image
 from launcher.errors import ConfigError
-from launcher.plan.bases.base_image import KNOWN_SUITES
+from launcher.plan.bases.debian_suites import DEBIAN_SUITES
 from launcher.plan.origins import Where
 from runtime.errors import NotAvailable
 from runtime.suggestions import did_you_mean
@@ -73,7 +73,7 @@ def _mentions(words: str, name: str) -> bool:
 
 def _another_suite(image: Image, hint: str | None) -> str | None:
     suite = image.base.removeprefix(_BOOTSTRAP)
-    if suite in KNOWN_SUITES or suite == image.base:
+    if suite in DEBIAN_SUITES or suite == image.base:
         return hint
-    known_to_work = " and ".join(f"`{_BOOTSTRAP}{known}`" for known in KNOWN_SUITES)
-    return did_you_mean(suite, KNOWN_SUITES, prefix=_BOOTSTRAP) or f"{known_to_work} are suites that are known to work"
+    known_to_work = " and ".join(f"`{_BOOTSTRAP}{known}`" for known in DEBIAN_SUITES)
+    return did_you_mean(suite, DEBIAN_SUITES, prefix=_BOOTSTRAP) or f"{known_to_work} are suites that are known to work"

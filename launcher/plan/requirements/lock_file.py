@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launcher.errors import ConfigError
 from launcher.plan.bases.pinned_base import BasePython
 from launcher.plan.launch_plan import Lock, LockedWheel
 from launcher.plan.requirements.requirement_lines import RequirementRequest, read_requirements
-from launcher.plan.requirements.resolve import lock_digest, request_digest
+from launcher.plan.requirements.resolve import lock_digest, older_request_digest, request_digest
+from runtime.build.plan import minor_of
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest
 
 Packages = tuple[tuple[str, str], ...]
@@ -40,7 +41,7 @@ def lock_file_text(lock: Lock, *, inputs: Digest, command: str) -> str:
     header = [
         f"# Locked by launch; made again by: {command}",
         f"# inputs: {inputs}",
-        f"# python: {_minor(lock.python)}",
+        f"# python: {minor_of(lock.python)}",
         f"# platform: {lock.platform}",
     ]
     if lock.torch is not None:
@@ -51,17 +52,28 @@ def lock_file_text(lock: Lock, *, inputs: Digest, command: str) -> str:
 
 
 def _entry(wheel: LockedWheel) -> str:
-    required = f"{wheel.name} @ {wheel.url}" if wheel.url else f"{wheel.name}=={wheel.version}"
+    if wheel.directory is not None:
+        return f"{wheel.requirement}\n    # package: {wheel.name}\n"
+    if wheel.is_git:
+        return f"{wheel.requirement}\n    # tree: {wheel.sha256}, version: {wheel.version}\n"
     note = f"    # file: {wheel.filename}" + (f", {wheel.size} bytes" if wheel.size is not None else "")
     if wheel.index is not None:
         note += f", index: {wheel.index}"
-    return f"{required} \\\n    --hash=sha256:{wheel.sha256}\n{note}\n"
+    return f"{wheel.requirement} \\\n    --hash=sha256:{wheel.sha256}\n{note}\n"
 
 
 def pylock_text(lock: Lock, *, inputs: Digest, addresses: Mapping[str, str]) -> str:
     """pylock.toml (PEP 751). *addresses*: file name → URL."""
-    lines = ['lock-version = "1.0"', 'created-by = "launch"', f"requires-python = {_toml('==' + _minor(lock.python) + '.*')}", ""]
+    lines = [
+        'lock-version = "1.0"',
+        'created-by = "launch"',
+        f"requires-python = {_toml('==' + minor_of(lock.python) + '.*')}",
+        "",
+    ]
     for wheel in lock.wheels:
+        if wheel.is_git or wheel.directory is not None:
+            lines += _pylock_tree(wheel)
+            continue
         address = wheel.url or addresses.get(wheel.filename)
         if address is None:
             raise ConfigError(
@@ -74,7 +86,7 @@ def pylock_text(lock: Lock, *, inputs: Digest, addresses: Mapping[str, str]) -> 
         )
         kind = f"sdist = {file}" if wheel.sdist else f"wheels = [{file}]"
         lines += ["[[packages]]", f"name = {_toml(wheel.name)}", f"version = {_toml(wheel.version)}", kind, ""]
-    lines += ["[tool.launch]", f"inputs = {_toml(inputs)}", f"python = {_toml(_minor(lock.python))}"]
+    lines += ["[tool.launch]", f"inputs = {_toml(inputs)}", f"python = {_toml(minor_of(lock.python))}"]
     lines.append(f"platform = {_toml(lock.platform)}")
     if lock.torch is not None:
         lines.append(f"torch = {_toml(lock.torch)}")
@@ -85,13 +97,23 @@ def pylock_text(lock: Lock, *, inputs: Digest, addresses: Mapping[str, str]) -> 
     return "\n".join(lines) + "\n"
 
 
+def _pylock_tree(wheel: LockedWheel) -> list[str]:
+    """PEP 751 pins a commit, and nothing of a directory."""
+    head = ["[[packages]]", f"name = {_toml(wheel.name)}"]
+    if wheel.directory is not None:
+        path = f"directory = {{ path = {_toml(wheel.directory)}, editable = {str(wheel.is_editable).lower()} }}"
+        return [*head, path, f"tool = {{ launch = {{ directory = {_toml((wheel.url or '').removeprefix('-e '))} }} }}", ""]
+    address, _, below = (wheel.url or "").removeprefix("git+").partition("#subdirectory=")
+    repository, _, commit = address.rpartition("@")
+    vcs = f'vcs = {{ type = "git", url = {_toml(repository)}, commit-id = {_toml(commit)}'
+    vcs += f", subdirectory = {_toml(below)} }}" if below else " }"
+    pinned = f"version = {_toml(wheel.version)}, tree = {_toml(wheel.sha256)}"
+    return [*head, vcs, f"tool = {{ launch = {{ {pinned} }} }}", ""]
+
+
 def _toml(text: str) -> str:
     """A JSON string is a TOML basic string."""
     return json.dumps(text)
-
-
-def _minor(python: str) -> str:
-    return ".".join(python.split(".")[:2])
 
 
 def read_lock_file(path: Path, *, python: str) -> LockFile | None:
@@ -107,7 +129,8 @@ def read_lock_file(path: Path, *, python: str) -> LockFile | None:
     header = dict(re.findall(r"^# (inputs|python|platform|torch): (.+)$", text, re.MULTILINE))
     if not {"inputs", "python", "platform"} <= set(header):
         raise ConfigError(f"`{path}` is not a lock file of launch", hint="make it with `launch lock`, or remove it")
-    wheels = tuple(_parse_entry(path, entry) for entry in re.split(r"\n(?=[a-z0-9])", text.split("\n\n", 1)[-1]) if entry.strip())
+    entries = re.split(r"\n(?=[a-z0-9.-])", text.split("\n\n", 1)[-1])
+    wheels = tuple(_parse_entry(path, entry) for entry in entries if entry.strip())
     lock = Lock(
         python,
         header["platform"],
@@ -118,7 +141,7 @@ def read_lock_file(path: Path, *, python: str) -> LockFile | None:
         provided=_packages(text, "provided by the base"),
         replaced=_packages(text, "replaces the base's"),
     )
-    return LockFile(lock, _minor(header["python"]), header["inputs"])
+    return LockFile(lock, minor_of(header["python"]), header["inputs"])
 
 
 def _packages(text: str, word: str) -> Packages:
@@ -133,9 +156,17 @@ _ENTRY = re.compile(
 )
 
 
+_CODE_ENTRY = re.compile(r"(?P<url>(?:-e )?\./\S*)\n    # package: (?P<name>\S+)")
+_GIT_ENTRY = re.compile(r"(?P<name>\S+) @ (?P<url>git\+\S+)\n    # tree: (?P<sha256>[0-9a-f]{64}), version: (?P<version>\S+)")
+
+
 def _parse_entry(path: Path, entry: str) -> LockedWheel:
+    if (match := _CODE_ENTRY.fullmatch(entry.strip())) is not None:
+        return LockedWheel.of_code(match["name"], match["url"])
+    if (match := _GIT_ENTRY.fullmatch(entry.strip())) is not None:
+        return LockedWheel.of_git(match["name"], match["version"], match["url"], match["sha256"])
     match = _ENTRY.fullmatch(entry.strip())
-    if match is None:
+    if match is None or not (match["version"] or "-" in match["file"]):
         raise ConfigError(
             f"lock file `{path}` is damaged at `{entry.strip().splitlines()[0]}`", hint="make it again with `launch lock`"
         )
@@ -155,14 +186,16 @@ def _parse_entry(path: Path, entry: str) -> LockedWheel:
 def _read_pylock(path: Path, text: str, python: str) -> LockFile:
     import tomllib
 
-    from launcher.plan.requirements.pylock import choose_files, parse_target
+    from launcher.plan.requirements.pylock import choose_files
+    from launcher.plan.requirements.target import parse_target
 
     try:
         document = tomllib.loads(text)
         ours = document["tool"]["launch"]
-        minor, platform, inputs, torch = ours["python"], ours["platform"], ours["inputs"], ours.get("torch")
+        minor, platform, inputs = (str(ours[word]) for word in ("python", "platform", "inputs"))
+        torch = ours.get("torch")
         provided, replaced = (tuple(ours.get(word, {}).items()) for word in ("provided", "replaced"))
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f"`{path}` is not a lock file of launch: {error}", hint="make it with `launch lock --format pylock.toml`"
         ) from error
@@ -178,17 +211,19 @@ def current_lock(path: Path, request: RequirementRequest, python: BasePython) ->
     found = read_lock_file(path, python=python.version)
     if found is None:
         return None, None
-    why = _drift(found, request_digest(request, read_requirements(request), python), python)
+    wanted = read_requirements(request)
+    inputs = (request_digest(request, wanted, python), older_request_digest(request, wanted, python))
+    why = _drift(found, inputs, python)
     return (found.lock, None) if why is None else (None, why)
 
 
-def _drift(found: LockFile, inputs: Digest, python: BasePython) -> str | None:
-    """Why *found* may not be used for these inputs on a base with *python*, in words; None when it is current."""
+def _drift(found: LockFile, inputs: Sequence[Digest], python: BasePython) -> str | None:
+    """Why *found* may not be used for either of these *inputs* on a base with *python*, in words; None when it is current."""
     if found.python != python.minor:
         return f"it is for Python {found.python}, the base has {python.minor}"
     if found.lock.platform != python.platform:
         return f"it is for {found.lock.platform}, the base is {python.platform}"
-    if found.inputs != inputs:
+    if found.inputs not in inputs:
         return "the requirements have changed since it was made"
     return _other_base(found.lock, {each.name: each.version for each in python.installed})
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from launcher.config.spec import Index
 from launcher.errors import ConfigError
+from runtime.light_dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,112 +6,34 @@ comes first, and a source distribution only where no wheel fits.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
-from packaging import tags
 from packaging.markers import Environment
 from packaging.pylock import (
     Package,
     PackageArchive,
+    PackageDirectory,
     PackageSdist,
+    PackageVcs,
     PackageWheel,
     Pylock,
     PylockSelectError,
     PylockValidationError,
 )
-from packaging.tags import Tag
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from launcher.errors import ConfigError, LaunchError
 from launcher.plan.launch_plan import LockedWheel
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The Python and platform that files are chosen for."""
-
-    python: str
-    """`3.13` or `3.13.5`"""
-    architecture: str
-    """As `uname -m` says: `x86_64`, `aarch64`."""
-    libc: str
-    """`manylinux` or `musllinux`"""
-    libc_version: tuple[int, int]
-
-    @property
-    def minor(self) -> tuple[int, int]:
-        major, minor = self.python.split(".")[:2]
-        return int(major), int(minor)
-
-    @property
-    def uv_platform(self) -> str:
-        """uv's word for the platform: uv knows fixed glibc versions only, so the newest that is not newer than ours."""
-        if self.libc == "musllinux":
-            return f"{self.architecture}-unknown-linux-musl"
-        known = [minor for minor in (17, 28, *range(31, 41)) if (2, minor) <= self.libc_version]
-        if not known:
-            raise ConfigError(
-                f"the base's glibc {self.libc_version[0]}.{self.libc_version[1]} is older than 2.17: wheels need a newer base"
-            )
-        return f"{self.architecture}-manylinux_2_{known[-1]}"
-
-
-def parse_target(python: str, platform: str) -> Target:
-    """*platform*: `x86_64-manylinux_2_41`, `aarch64-manylinux_2_36`, `x86_64-musllinux_1_2`."""
-    match = re.fullmatch(r"(x86_64|aarch64)-(manylinux|musllinux)_(\d+)_(\d+)", platform)
-    if match is None or re.fullmatch(r"3\.\d+(\.\d+)?", python) is None:
-        raise LaunchError(f"no wheels are known for Python `{python}` on platform `{platform}`")
-    return Target(python, match[1], match[2], (int(match[3]), int(match[4])))
-
-
-def supported_tags(target: Target) -> list[Tag]:
-    """Tags that *target* accepts, best first. Computed from *target* alone: this machine plays no part."""
-    platforms = [*_platforms(target), f"linux_{target.architecture}"]
-    major, minor = target.minor
-    interpreter = f"cp{major}{minor}"
-    return [
-        *tags.cpython_tags((major, minor), [interpreter], platforms),
-        *tags.compatible_tags((major, minor), interpreter, platforms),
-    ]
-
-
-_LEGACY = {(2, 17): "manylinux2014", (2, 12): "manylinux2010", (2, 5): "manylinux1"}
-
-
-def _platforms(target: Target) -> list[str]:
-    major, newest = target.libc_version
-    oldest = 0 if target.libc == "musllinux" else (5 if target.architecture == "x86_64" else 17)
-    names = []
-    for minor in range(newest, oldest - 1, -1):
-        names.append(f"{target.libc}_{major}_{minor}_{target.architecture}")
-        if target.libc == "manylinux" and (major, minor) in _LEGACY:
-            names.append(f"{_LEGACY[major, minor]}_{target.architecture}")
-    return names
-
-
-def marker_environment(target: Target) -> dict[str, str]:
-    """The environment markers of *target* (PEP 508)."""
-    full = target.python if target.python.count(".") == 2 else target.python + ".0"
-    return {
-        "implementation_name": "cpython",
-        "implementation_version": full,
-        "os_name": "posix",
-        "platform_machine": target.architecture,
-        "platform_python_implementation": "CPython",
-        "platform_release": "",
-        "platform_system": "Linux",
-        "platform_version": "",
-        "python_full_version": full,
-        "python_version": ".".join(full.split(".")[:2]),
-        "sys_platform": "linux",
-        "extra": "",
-    }
-
+from launcher.plan.requirements.other_pythons import no_wheel, python_with_wheel, wrong_python
+from launcher.plan.requirements.target import Target, marker_environment, supported_tags
+from runtime.http.proxies import without_user_info
+from runtime.light_dataclasses import replace
 
 KEEP_ADDRESS: Mapping[str, Any] = {"launch": {"keep_address": True}}
 """`tool` of a package in a document whose file would not be found by its name when it is downloaded."""
@@ -129,13 +51,13 @@ def choose_files(
     *without*: names of wheels that are passed over. Raises ConfigError for a package that has no file which *target* takes, and
     for one whose content nothing pins.
     """
-    left_out = {
-        canonicalize_name(package["name"])
-        for package in document.get("packages", ())
-        if any(file_name(file) in without for file in package.get("wheels", ()))
-    }
     chosen = {}
     try:
+        left_out = {
+            canonicalize_name(package["name"])
+            for package in document.get("packages", ())
+            if any(file_name(file) in without for file in package.get("wheels", ()))
+        }
         packages = [_usable(package, without) for package in document.get("packages", ())]
         lock = Pylock.from_dict({**_HEAD, **document, "packages": packages})
         # None of what uv marks for extras and groups is asked for.
@@ -144,13 +66,29 @@ def choose_files(
             # By name and version uv would find the file that is passed over; by address it finds this one.
             direct = isinstance(file, PackageArchive) or package.tool == KEEP_ADDRESS or package.name in left_out
             wheel, address = _lock(package, file, direct=direct, torch=torch)
+            if wheel.sdist and package.wheels:
+                wheel = replace(wheel, other_python=python_with_wheel((each.filename for each in package.wheels), target))
             chosen[wheel] = address
     except PylockSelectError as error:
-        libc = f"{target.libc} {target.libc_version[0]}.{target.libc_version[1]}"
-        raise ConfigError(f"no file matches Python {target.python} on {target.architecture} ({libc}): {error}") from error
-    except PylockValidationError as error:
+        raise _nothing_fits(error, document, target) from error
+    except (PylockValidationError, LookupError, TypeError, ValueError, AttributeError) as error:
+        # What we look at before `packaging` does is anything.
         raise ConfigError(f"not a pylock.toml as PEP 751 has it: {error}") from error
     return chosen
+
+
+def _nothing_fits(error: PylockSelectError, document: Mapping[str, Any], target: Target) -> ConfigError:
+    """What `packaging` says in the words of who made the lock: it is for other Pythons, or a package has no file for this one."""
+    wanted = document.get("requires-python")
+    if wanted and not SpecifierSet(wanted).contains(target.python, prereleases=True):
+        return wrong_python("the lock", str(wanted), target, allowed=[SpecifierSet(wanted)])
+    for package in document.get("packages", ()):
+        files = [file_name(wheel) for wheel in package.get("wheels", ())]
+        is_meant = f"No wheel found matching the provided tags for package '{package['name']}'" in str(error)
+        if is_meant and (other := python_with_wheel(files, target)):
+            return no_wheel(package["name"], str(package.get("version")), target.python, other)
+    libc = f"{target.libc} {target.libc_version[0]}.{target.libc_version[1]}"
+    return ConfigError(f"no file matches Python {target.python} on {target.architecture} ({libc}): {error}")
 
 
 def _usable(package: Mapping[str, Any], without: Container[str]) -> dict[str, Any]:
@@ -180,12 +118,9 @@ def has_wheel(document: Mapping[str, Any], name: str, target: Target, *, without
 
 
 def _lock(package: Package, file: object, *, direct: bool, torch: str | None) -> tuple[LockedWheel, str]:
-    if not isinstance(file, PackageArchive | PackageSdist | PackageWheel):
-        what = "directory" if package.directory is not None else "version control address"
-        raise ConfigError(
-            f"requirement `{package.name}` is a {what}: nothing pins its content",
-            hint="name a released version or the address of a wheel, or put the code below `code.root`",
-        )
+    if isinstance(file, PackageVcs | PackageDirectory):
+        return _tree(package, file), ""
+    assert isinstance(file, PackageArchive | PackageSdist | PackageWheel)
     place = PurePosixPath(file.path or "")
     # What a requirement `name @ file:///…` becomes is an absolute path.
     url = str(file.url or (place.as_uri() if place.is_absolute() else ""))
@@ -203,7 +138,28 @@ def _lock(package: Package, file: object, *, direct: bool, torch: str | None) ->
         size=file.size,
         url=url if direct else None,
     )
-    return wheel, re.sub(r"://[^/@\s]*@", "://", url)
+    return wheel, without_user_info(url)
+
+
+def _tree(package: Package, tree: PackageVcs | PackageDirectory) -> LockedWheel:
+    """What `source_trees.py` pins; in a lock of ours it is pinned."""
+    ours = (package.tool or {}).get("launch", {})
+    if isinstance(tree, PackageDirectory):
+        path = os.path.normpath(os.path.join(tree.path, tree.subdirectory or "."))
+        return LockedWheel.of_code(package.name, ("-e " if tree.editable else "") + ours.get("directory", f"file:{quote(path)}"))
+    below = f"#subdirectory={tree.subdirectory}" if tree.subdirectory else ""
+    url = f"git+{tree.url or tree.path}@{tree.commit_id}{below}"
+    return LockedWheel.of_git(package.name, ours.get("version") or str(package.version or ""), url, ours.get("tree", ""))
+
+
+def with_absolute_paths(document: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """*document*, of a file in *directory*, with absolute paths of directories and archives: PEP 751 has them relative to the
+    file."""
+    for package in document.get("packages", ()):
+        for place in (package.get("directory"), package.get("archive")):
+            if place is not None and place.get("path"):
+                place["path"] = os.path.normpath(directory / place["path"])
+    return document
 
 
 def file_name(file: Mapping[str, Any]) -> str:

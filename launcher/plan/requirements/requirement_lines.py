@@ -1,4 +1,4 @@
-"""What a person required, read from a list, requirements.txt, pyproject.toml, uv.lock or pylock.toml.
+"""What a person required, read from a list, a requirements file, a pyproject.toml or a lock file.
 
 Only as much is parsed here as is needed to know which files were read (so that a recorded resolution is forgotten when one
 changes) and which index options they hold (so that the download asks where the resolver asked). The requirements themselves
@@ -10,12 +10,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from launcher.config.spec import Image, Index
 from launcher.errors import ConfigError
+from launcher.plan.origins import shown_path
+from launcher.plan.requirements.formats.requirements_file import Kind, RequirementsFile, parse_file
+from launcher.plan.requirements.formats.toml_file import read_text
+from launcher.plan.requirements.tree_lines import TreeLine, find_tree
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest, digest_json
 
 _INCLUDES = {"-r": "requirement", "--requirement": "requirement", "-c": "constraint", "--constraint": "constraint"}
@@ -35,18 +39,27 @@ class RequirementSet:
 
     lines: tuple[str, ...]
     """Lines of a requirements file in which included files have absolute paths; empty when *project* is set."""
-    project: Path | None
-    """pyproject.toml, uv.lock or pylock.toml."""
+    project: RequirementsFile | None
+    """pyproject.toml or a lock file."""
     contents: tuple[tuple[str, str], ...]
     """What counts of each file: (name as written, text without comments), in reading order."""
     files: tuple[Path, ...]
     index_options: tuple[tuple[str, str], ...]
     """(`index-url` | `extra-index-url` | `find-links` | `no-index`, value), in order of appearance."""
+    older_contents: tuple[tuple[str, str], ...]
+    """*contents* as they were noted until they were made the same for every clone of a project."""
+    trees: tuple[TreeLine, ...] = ()
+    """What the lines name that are no files. *lines* then holds the lines of included files themselves."""
 
     @property
     def digest(self) -> Digest:
         """The same on every machine: neither absolute paths nor comments take part."""
         return digest_json([list(pair) for pair in self.contents])
+
+    @property
+    def older_digest(self) -> Digest:
+        """The same with the files of a list by their whole path."""
+        return digest_json([list(pair) for pair in self.older_contents])
 
     @property
     def is_empty(self) -> bool:
@@ -80,49 +93,84 @@ class RequirementRequest(NamedTuple):
 def read_requirements(request: RequirementRequest) -> RequirementSet:
     """Read what *request* names, and every file that is included."""
     requirements, base_dir, _, _, extra = request
-    reading = _Reader()
-    lines: list[str] = []
-    project = None
+    reading = _Reader(base_dir)
     if isinstance(requirements, str | Path):
-        path = base_dir / requirements
-        if path.suffix == ".toml" or path.name == "uv.lock":
-            project = path
-            reading.contents.append((path.name, reading.text_of(path)))
-        else:
-            lines.append(f"-r {path}")
-            reading.walk_file(path, path.name)
+        lines = reading.walk_any(parse_file(os.fspath(requirements), base_dir))
     else:
-        lines += reading.walk_lines(requirements, base_dir, "list")
+        lines = reading.walk_lines(requirements, base_dir, "list")
     if extra:
         lines += reading.walk_lines(extra, base_dir, "extra")
-    return RequirementSet(tuple(lines), project, tuple(reading.contents), tuple(reading.files), tuple(reading.index_options))
+    return RequirementSet(
+        lines=tuple(lines),
+        project=reading.project,
+        contents=tuple((name, _relative(text, base_dir) if name in _OURS else text) for name, text in reading.contents),
+        files=tuple(reading.files),
+        index_options=tuple(reading.index_options),
+        older_contents=tuple(reading.contents),
+        trees=tuple(reading.trees),
+    )
+
+
+def _relative(text: str, base_dir: Path) -> str:
+    """*text*, lines of a list, with the files that they name as seen from *base_dir*; the configuration made them absolute."""
+    return _LISTED_FILE.sub(lambda found: found[1] + os.path.relpath(found[2], base_dir), text)
+
+
+_LISTED_FILE = re.compile(r"^(-[rc] |--(?:requirement|constraint) |)(/\S+)", re.MULTILINE)
+_OURS = ("list", "extra")
+"""Lists of a configuration: their `-r` may name a project, too, which those of pip's files can't."""
 
 
 class _Reader:
     """Collects files, contents and options while the includes are followed."""
 
-    def __init__(self) -> None:
+    def __init__(self, code: Path) -> None:
+        self.project: RequirementsFile | None = None
+        self._code = Path(os.path.realpath(code))
+        self.trees: list[TreeLine] = []
         self.contents: list[tuple[str, str]] = []
         self.files: list[Path] = []
         self.index_options: list[tuple[str, str]] = []
 
     def text_of(self, path: Path) -> str:
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
-            raise ConfigError(f"requirements file `{path}` does not exist") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read requirements file `{path}`: {error}") from error
+        text = read_text(path, f"requirements file `{shown_path(path)}`")
         self.files.append(path)
         return text
 
-    def walk_file(self, path: Path, name: str) -> None:
+    def walk_any(self, file: RequirementsFile) -> list[str]:
+        """Read *file* of whatever kind; the lines that it adds, with absolute paths. Of a project there is one."""
+        path = file.path
+        if file.kind is Kind.REQUIREMENTS:
+            return self._include(f"-r {path}", path, path.name)
+        if file.kind is Kind.CONDA:
+            from launcher.plan.requirements.formats.conda_environment import read_environment
+
+            return self.walk_lines(read_environment(path, self.text_of(path)).lines, path.parent, path.name)
+        if self.project is not None:
+            raise ConfigError(
+                f"`{shown_path(path)}` and `{shown_path(self.project.path)}` are two projects, and an image has one"
+            )
+        self.project = file
+        self.contents.append((" ".join([path.name, *file.parts.uv_words()]), self.text_of(path)))
+        beside = path.with_name("pyproject.toml")
+        if file.kind in (Kind.POETRY, Kind.PDM) and beside.exists():
+            self.contents.append((beside.name, self.text_of(beside)))
+        return []
+
+    def _include(self, option: str, path: Path, name: str) -> list[str]:
+        """The lines of the file *path* where it names trees, which uv sees as directories; else *option*: uv reads it."""
+        known = len(self.trees)
+        included = self.walk_file(path, name)
+        return included if len(self.trees) > known else [option]
+
+    def walk_file(self, path: Path, name: str) -> list[str]:
+        """The lines of the file, those of included ones in their place; none of one that was read before."""
         # `sub/../base.txt` is `base.txt`: files may include each other, and under several spellings.
         path = Path(os.path.normpath(path))
         if path in self.files:
-            return
+            return []
         text = self.text_of(path)
-        self.walk_lines(list(logical_lines(text)), path.parent, name)
+        return self.walk_lines(list(logical_lines(text)), path.parent, name)
 
     def walk_lines(self, written: Sequence[str], directory: Path, name: str) -> list[str]:
         """Note *written* as the content of *name*, follow its includes, and return it with absolute paths."""
@@ -130,20 +178,30 @@ class _Reader:
         absolute = []
         for line in written:
             option, value = split_option(line)
-            if option in _INCLUDES and "://" not in value:
-                self.walk_file(directory / value, value)
-                absolute.append(f"{option} {directory / value}")
+            if option in ("-r", "--requirement") and name in _OURS and "://" not in value:
+                absolute += self.walk_any(parse_file(value, directory))
                 continue
-            if option in ("-e", "--editable"):
-                raise ConfigError(
-                    f"editable requirement `{line}` in {name}: an image holds wheels, not links to a directory",
-                    hint="put the code below `code.root`, or name a released version",
-                )
+            if option in _INCLUDES and "://" not in value:
+                absolute += self._include(f"{option} {directory / value}", directory / value, value)
+                continue
             if option in _INDEX_OPTIONS:
                 self.index_options.append((_INDEX_OPTIONS[option], _place(option, value, directory)))
+                line = f"{option} {_place(option, value, directory)}".strip()
+            self._note_tree(line, directory)
             absolute.append(line)
         self.contents.insert(place, (name, "\n".join(" ".join(line.split()) for line in written)))
         return absolute
+
+    def _note_tree(self, line: str, near: Path) -> None:
+        tree = find_tree(line, code=self._code, near=near)
+        if tree is None:
+            return
+        self.trees.append(tree)
+        if not tree.is_git:
+            # What it needs stands in these files. Other edits of the code leave the answer as it is.
+            from launcher.plan.requirements.project_files import metadata_texts
+
+            self.contents += [(f"{tree.place}/{name}", text) for name, text in metadata_texts(self._code / tree.place)]
 
 
 def _place(option: str, value: str, directory: Path) -> str:
@@ -179,42 +237,3 @@ def logical_lines(text: str) -> Iterator[str]:
             yield whole
     if joined.strip():
         yield joined.strip()
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectIndexes:
-    options: tuple[tuple[str, str], ...] = ()
-    """(`index-url` | `extra-index-url`, address), as in a requirements file."""
-    bound: frozenset[str] = frozenset()
-    """Normalised names of packages that `[tool.uv.sources]` takes from a named index."""
-
-
-def project_indexes(project: Path) -> ProjectIndexes:
-    """What the pyproject.toml beside (or named by) *project* says about indexes (`[[tool.uv.index]]`, `[tool.uv.sources]`).
-
-    The resolver runs in the project and reads them; the download does not, since a plan is built away from it. So the open ones
-    become index options, and a package that is bound to an index by its source is downloaded by its address.
-    """
-    import tomllib
-
-    from packaging.utils import canonicalize_name
-
-    path = project.with_name("pyproject.toml")
-    try:
-        settings: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("uv", {})
-    except FileNotFoundError:
-        return ProjectIndexes()
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read `{path}`: {error}") from error
-    options = tuple(
-        ("index-url" if index.get("default") else "extra-index-url", index["url"])
-        for index in settings.get("index", ())
-        if "url" in index and not index.get("explicit")
-    )
-    bound = frozenset(canonicalize_name(name) for name, source in settings.get("sources", {}).items() if _names_an_index(source))
-    return ProjectIndexes(options, bound)
-
-
-def _names_an_index(source: Any) -> bool:
-    """A source is a table, or a list of tables with markers."""
-    return any("index" in each for each in (source if isinstance(source, list) else [source]) if isinstance(each, dict))

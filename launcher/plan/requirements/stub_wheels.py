@@ -18,7 +18,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from launcher.plan.bases.base_packages import BasePackage, packages_digest
-from launcher.plan.requirements.pylock import Target, file_name, marker_environment
+from launcher.plan.requirements.pylock import file_name
+from launcher.plan.requirements.target import Target, marker_environment
 from runtime.oci.digest import digest_json
 from runtime.whole_file import new_directory
 

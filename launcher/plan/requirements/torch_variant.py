@@ -8,10 +8,10 @@ from a directory or an index of one's own, where uv does not choose, is passed o
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from launcher.plan.gpus.gpu_fit import FLOORS, TorchBuild
 from runtime.gpu.nvidia.requirements import version
+from runtime.light_dataclasses import dataclass
 
 _TURING, _VOLTA = 7.5, 7.0
 _BEFORE_CUDA_13 = "579"

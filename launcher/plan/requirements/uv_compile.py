@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +17,32 @@ from packaging.utils import canonicalize_name
 
 from launcher.errors import ConfigError, LaunchError
 from launcher.plan.launch_plan import LockedWheel
-from launcher.plan.requirements.pylock import KEEP_ADDRESS, choose_files, has_wheel
+from launcher.plan.requirements.formats.requirements_file import Kind, RequirementsFile
+from launcher.plan.requirements.other_pythons import explain_tags, suites_targets
+from launcher.plan.requirements.pylock import KEEP_ADDRESS, choose_files, has_wheel, with_absolute_paths
 from launcher.plan.requirements.requirement_lines import RequirementSet
+from runtime.light_dataclasses import dataclass, field, replace
 
 if TYPE_CHECKING:
     from launcher.plan.bases.pinned_base import SdistBase
     from launcher.plan.requirements.pip_settings import IndexSettings
-    from launcher.plan.requirements.pylock import Target
+    from launcher.plan.requirements.source_trees import SourceTrees
     from launcher.plan.requirements.stub_wheels import StubWheels
+    from launcher.plan.requirements.target import Target
     from launcher.plan.requirements.wheel_fit import Misfit
     from runtime.errors import ToolFailed
 
 Provided = tuple[tuple[str, str], ...]
+
+_TORCH_INDEX = (
+    "torch's builds for `{}` are in an index of their own. Where that can't be reached, leave `image.cuda` out and name a mirror "
+    "of it in `image.index.extra_urls`, or a directory that has the wheels in `image.index.find_links`"
+)
+_WORK = Path("/run/launch-build/work")
+"""Where a container of `sdist.py` has its work directory."""
+
+_NEEDS_A_BUILD = ("no usable wheels", "Building source distributions")
+"""uv on this machine, which may not run a package's code, says that only this would tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +75,7 @@ class Resolver:
     environ: Mapping[str, str]
     scratch_dir: Path
     """Remembered answers and scratch files."""
-    cache_dir: Path | None = None
-    """uv's cache, where it isn't the user's."""
+    trees: SourceTrees
     sdists: SdistBase | None = None
     libstdcxx: int | None = None
     stub_wheels: StubWheels | None = None
@@ -88,11 +101,40 @@ class Resolver:
                 if not self.left_out:
                     raise
                 raise nothing_fits(self.left_out, error) from error
-            wheels, addresses = tuple(chosen), {wheel.filename: address for wheel, address in chosen.items() if address}
+            wheels, addresses = (
+                self.trees.locked(chosen),
+                {wheel.filename: address for wheel, address in chosen.items() if address},
+            )
             unfit = misfits(wheels, addresses, has=has, cache_dir=self.scratch_dir)
             if not unfit:
-                return Resolution(wheels, provided, torch, addresses, warnings_of(self.left_out, wheels))
+                return Resolution(self._with_others(wheels), provided, torch, addresses, warnings_of(self.left_out, wheels))
             self._leave_out(unfit, document)
+
+    def _with_others(self, wheels: Sequence[LockedWheel]) -> tuple[LockedWheel, ...]:
+        """*wheels* with the Python that has a wheel where the target's has none; uv's documents name the target's files only."""
+        return tuple(
+            replace(wheel, other_python=self._python_with_wheel(wheel)) if wheel.sdist and not wheel.url else wheel
+            for wheel in wheels
+        )
+
+    def _python_with_wheel(self, wheel: LockedWheel) -> str | None:
+        import tempfile
+
+        from runtime.errors import RuntimeFailure
+
+        if wheel.other_python is not None:
+            return wheel.other_python
+        with tempfile.TemporaryDirectory(prefix="ask-", dir=self.scratch_dir) as scratch:
+            asked = _lines_file(Path(scratch) / "requirements.in", [f"{wheel.name}=={wheel.version}"])
+            question = ["pip", "compile", os.fspath(asked), "--no-deps", "--no-build", "--format", "pylock.toml"]
+            for words, other in suites_targets(self.target):  # each is a question to the index, and most builds need no advice
+                platform = ["--python-version", other.python, "--python-platform", other.uv_platform]
+                try:
+                    self._call([*question, *platform])
+                except (LaunchError, RuntimeFailure):
+                    continue
+                return words
+        return None
 
     def _bar_other_build(self, document: Mapping[str, Any]) -> bool:
         """Whether the torch of *document* is a build that isn't wanted: uv chooses among the builds of torch's own indexes only,
@@ -121,54 +163,61 @@ class Resolver:
         """The files of every package (PEP 751), and what the base provides instead."""
         project = self.wanted.project
         if project is None:
-            return self._resolve_lines(self.wanted.lines, None)
-        if project.name == "pyproject.toml":
-            document, provided = self._resolve_lines(self.wanted.lines, project)
-            return _keep_addresses(document, project), provided
-        document, provided = self._read_frozen(project)
+            return self._resolve_lines(self.wanted.lines)
+        if not project.is_pinned:
+            return self._resolve_project(project)
+        document, provided = self._read_pinned(project)
         _keep_addresses(document, project)
         if not self.wanted.lines:
             return document, provided
-        pinned = [f"{wheel.name}=={wheel.version}" for wheel in choose_files(document, self.target)]
-        document, more = self._resolve_lines([*pinned, *self.wanted.lines], None)
-        return document, tuple(sorted({*provided, *more}))
+        chosen = choose_files(document, self.target)
+        pinned = [wheel.requirement if wheel.is_tree else f"{wheel.name}=={wheel.version}" for wheel in chosen]
+        joined, more = self._resolve_lines([*pinned, *self.wanted.lines])
+        return _with_files_of(document, joined), tuple(sorted({*provided, *more}))
 
-    def _read_frozen(self, project: Path) -> tuple[dict[str, Any], Provided]:
-        """A *project* file that pins everything itself, without what the base has in the very same version; where the file says
-        who needs whom (uv.lock), without what only that needs."""
-        import tomllib
+    def _resolve_project(self, project: RequirementsFile) -> tuple[dict[str, Any], Provided]:
+        from launcher.plan.requirements.formats.project_needs import has_poetry_only, project_dependencies
 
+        if has_poetry_only(project.path):
+            # uv would build the project to be told what it needs.
+            lines = [each.to_line() for each in project_dependencies(project.path, project.parts)]
+            return self._resolve_lines([*lines, *self.wanted.lines])
+        document, provided = self._resolve_lines(self.wanted.lines, [os.fspath(project.path), *project.parts.uv_words()])
+        return _keep_addresses(document, project), provided
+
+    def _read_pinned(self, project: RequirementsFile) -> tuple[dict[str, Any], Provided]:
+        """A *project* file that pins everything itself, without what the base has in the very same version."""
+        from launcher.plan.requirements.formats.pinned_document import pinned_document
         from launcher.plan.requirements.stub_wheels import same_versions
 
-        export = ["export", "--frozen", "--format", "pylock.toml", "--no-emit-project", "--no-dev"]
-        is_uv = project.name == "uv.lock"
-        try:
-            document = tomllib.loads(self._call(export) if is_uv else project.read_text(encoding="utf-8"))
-            provided = () if self.stub_wheels is None else same_versions(document, self.stub_wheels)
-            if is_uv and provided:
-                document = tomllib.loads(self._call([*export, *(word for name, _ in provided for word in ("--prune", name))]))
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"cannot read `{project}`: {error}") from error
-        names = {name for name, _ in provided}
-        packages = [package for package in document.get("packages", ()) if canonicalize_name(package["name"]) not in names]
-        return {**document, "packages": packages}, provided
+        if project.kind is Kind.PIPFILE:
+            from launcher.plan.requirements.formats.pipfile_lock import read_pipfile_lock, with_locked_files
 
-    def _resolve_lines(self, lines: Sequence[str], project: Path | None) -> tuple[dict[str, Any], Provided]:
-        import tomllib
+            locked = read_pipfile_lock(project)
+            document, provided = self._resolve_lines(locked.lines, ["--no-deps"])
+            return with_locked_files(document, locked), provided
+        document = pinned_document(project, self.target, uv=self._call)
+        provided = () if self.stub_wheels is None else same_versions(document, self.stub_wheels)
+        if provided:
+            document = pinned_document(project, self.target, without=[name for name, _ in provided], uv=self._call)
+        return document, provided
 
+    def _resolve_lines(self, lines: Sequence[str], words: Sequence[str] = ()) -> tuple[dict[str, Any], Provided]:
+        """*words*: more arguments of `uv pip compile`."""
         from launcher.plan.requirements.stub_wheels import without_stubs
 
         stays = [] if self.stub_wheels is None else self.stub_wheels.constraints()
         if stays:
             try:
-                return without_stubs(tomllib.loads(self._compile(lines, project, stays)), self.stub_wheels)
+                return without_stubs(self._compile(lines, words, stays), self.stub_wheels)
             except ConfigError:
                 # They can't be met with what the base has; who asks for something impossible hears of it below.
                 pass
-        return without_stubs(tomllib.loads(self._compile(lines, project, ())), self.stub_wheels)
+        return without_stubs(self._compile(lines, words, ()), self.stub_wheels)
 
-    def _compile(self, lines: Sequence[str], project: Path | None, stays: Sequence[str]) -> str:
+    def _compile(self, lines: Sequence[str], words: Sequence[str], stays: Sequence[str]) -> dict[str, Any]:
         import tempfile
+        import tomllib
 
         from runtime.errors import ToolFailed
         from runtime.store.scratch import room_for_containers
@@ -177,8 +226,8 @@ class Resolver:
         self.scratch_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         place = room_for_containers(self.scratch_dir, self.environ)
         with tempfile.TemporaryDirectory(prefix="resolve-", dir=place) as scratch:
-            source = _lines_file(Path(scratch) / "requirements.in", lines)
-            arguments = ["pip", "compile", *([os.fspath(project)] if project else []), *([os.fspath(source)] if lines else [])]
+            source = _lines_file(Path(scratch) / "requirements.in", self.trees.lines_for_uv(lines))
+            arguments = ["pip", "compile", *words, *([os.fspath(source)] if lines or not words else [])]
             arguments += ["--format", "pylock.toml", "--no-header", "--no-annotate"]
             arguments += ["--python-version", self.target.python, "--python-platform", self.target.uv_platform]
             barred = [*self.barred, *stays]
@@ -193,10 +242,10 @@ class Resolver:
                 output.write_text(self.stub_wheels.preferences(), encoding="utf-8")
             try:
                 self._call([*arguments, "--no-build", "-o", os.fspath(output)])
-                return output.read_text(encoding="utf-8")
+                return with_absolute_paths(tomllib.loads(output.read_text(encoding="utf-8")), Path(scratch))
             except ToolFailed as error:
-                if "no usable wheels" not in error.words:
-                    raise _explain(error) from error
+                if not any(sign in error.words for sign in _NEEDS_A_BUILD):
+                    raise explain_tags(error.words, self.target.python) or self._explain(error) from error
                 return self._compile_in_container(arguments, Path(scratch), error)
 
     def _stub_wheel_arguments(self) -> list[str]:
@@ -207,15 +256,18 @@ class Resolver:
         places = [*filter(None, variable.split(",")), os.fspath(self.stub_wheels.directory())]
         return [word for place in places for word in ("--find-links", place)]
 
-    def _compile_in_container(self, arguments: Sequence[str], work: Path, refusal: ToolFailed) -> str:
+    def _compile_in_container(self, arguments: Sequence[str], work: Path, refusal: ToolFailed) -> dict[str, Any]:
         """A package without wheels tells its dependencies only when its own code runs: never on this machine."""
         if self.sdists is None:
             raise ConfigError(
-                f"a requirement has no wheel for this Python, only source: {refusal.words}",
+                f"a requirement has no wheel for this Python, only source: {self.trees.as_written(refusal.words)}",
                 hint="require a version that has a wheel",
             ) from refusal
+        import tomllib
+
         from runtime.build.wheels.sdist import uv_in_container
         from runtime.errors import RuntimeFailure
+        from runtime.rootfs.mount_spec import BindMount
 
         readable = [Path(place) for place in (*self.settings.constraints, *self.settings.find_links) if "://" not in place]
         readable += [*self.wanted.files, work / "requirements.in", work / "barred.txt", work / "build.txt"]
@@ -226,7 +278,7 @@ class Resolver:
             "--python",
             self.sdists.python,
             "-o",
-            f"/run/launch-build/work/{output.name}",
+            f"{_WORK}/{output.name}",
             *self.settings.uv_args,
         ]
         if self.stub_wheels is not None:
@@ -234,34 +286,48 @@ class Resolver:
             output.write_text(self.stub_wheels.preferences(), encoding="utf-8")
             build = _lines_file(work / "build.txt", self.stub_wheels.build_constraints())
             words += ["--build-constraint", os.fspath(build)]
-        try:
-            uv_in_container(
-                words,
-                layers=self.sdists.layers(),
-                env=self.settings.env,
-                base_env=self.sdists.env,
-                on_base=self.sdists.has_packages,
-                readable=readable,
-                work=work / "work",
-                overlay_dir=work / "overlay",
-                network="host",
-            )
-            return output.read_text(encoding="utf-8")
-        except RuntimeFailure as error:
-            raise _explain(error) from error
+        for attempt in count():
+            try:
+                uv_in_container(
+                    [*words, *self.trees.overrides()],
+                    layers=self.sdists.layers(),
+                    env=self.settings.env,
+                    base_env=self.sdists.env,
+                    on_base=self.sdists.has_packages,
+                    readable=readable,
+                    binds=[BindMount(self.trees.directory, os.fspath(self.trees.directory), readonly=False)],
+                    work=work / "work",
+                    overlay_dir=work / f"overlay-{attempt}",
+                    network="host",
+                )
+                break
+            except RuntimeFailure as error:
+                if not self.trees.fetch_what_lacks_git(str(error)):
+                    raise self._explain(error) from error
+        return with_absolute_paths(tomllib.loads(output.read_text(encoding="utf-8")), _WORK)
 
     def _call(self, arguments: Sequence[str]) -> str:
         from runtime.build.wheels.uv_program import cache_arguments, run_uv, this_interpreter, uv_environment
         from runtime.errors import NetworkError
 
         env = uv_environment(self.environ, self.settings.env)
-        words = [*arguments, *this_interpreter(), *cache_arguments(self.cache_dir, self.environ)]
+        words = [*arguments, *this_interpreter(), *cache_arguments(None, self.environ)]
         if arguments[0] == "pip":
             words += self.settings.uv_args
         try:
             return run_uv(words, env=env, cwd=self.directory)
         except NetworkError as error:
-            raise LaunchError(error.message, hint=error.hint) from error
+            hint = error.hint if self.backend in (None, "auto") else f"{_TORCH_INDEX.format(self.backend)}\n{error.hint}"
+            raise LaunchError(error.message, hint=hint) from error
+
+    def _explain(self, error: Exception) -> LaunchError:
+        """uv's words as an error of the person's configuration, or of the launcher's surroundings."""
+        from runtime.errors import RuntimeFailure, ToolFailed
+
+        if isinstance(error, ToolFailed):
+            words = self.trees.as_written(error.words)
+            return ConfigError(f"the requirements cannot be resolved: {words}", hint=error.hint)
+        return LaunchError(str(error), hint=error.hint if isinstance(error, RuntimeFailure) else None)
 
     def _torch_variant(self, document: Mapping[str, Any]) -> str | None:
         """What `auto` became, read off torch's local version or address; else what was asked for."""
@@ -279,28 +345,26 @@ class Resolver:
         return None
 
 
-def _keep_addresses(document: dict[str, Any], project: Path) -> dict[str, Any]:
-    """Mark the files that our download would not find by name (`requirement_lines.project_indexes`). A pylock.toml from
+def _keep_addresses(document: dict[str, Any], project: RequirementsFile) -> dict[str, Any]:
+    """Mark the files that our download would not find by name (`project_indexes.py`). A pylock.toml from
     elsewhere names indexes itself: those that are no ordinary index (torch's) count.
     """
-    from launcher.plan.requirements.requirement_lines import project_indexes
+    from launcher.plan.requirements.formats.project_indexes import project_indexes
 
     bound = project_indexes(project).bound
     for package in document.get("packages", ()):
         index = str(package.get("index") or "").rstrip("/")
-        foreign = project.name not in ("pyproject.toml", "uv.lock") and index and not index.endswith("/simple")
+        foreign = project.kind is Kind.PYLOCK and index and not index.endswith("/simple")
         if foreign or canonicalize_name(package["name"]) in bound:
             package["tool"] = KEEP_ADDRESS
     return document
 
 
-def _explain(error: Exception) -> LaunchError:
-    """uv's words as an error of the person's configuration, or of the launcher's surroundings."""
-    from runtime.errors import RuntimeFailure, ToolFailed
-
-    if isinstance(error, ToolFailed):
-        return ConfigError(f"the requirements cannot be resolved: {error.words}", hint=error.hint)
-    return LaunchError(str(error), hint=error.hint if isinstance(error, RuntimeFailure) else None)
+def _with_files_of(pinned: Mapping[str, Any], joined: Mapping[str, Any]) -> dict[str, Any]:
+    """*joined*, which was resolved together with what *pinned* has, with the files of *pinned* where the version stayed."""
+    known = {(canonicalize_name(each["name"]), each.get("version")): each for each in pinned.get("packages", ())}
+    packages = [known.get((canonicalize_name(each["name"]), each.get("version")), each) for each in joined["packages"]]
+    return {**joined, "packages": packages}
 
 
 def _lines_file(path: Path, lines: Sequence[str]) -> Path:

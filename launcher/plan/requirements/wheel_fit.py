@@ -11,15 +11,16 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from launcher.errors import ConfigError
 from launcher.plan.answers import keep_answer, read_answer
+from launcher.plan.bases.debian_suites import DEBIAN_SUITES
 from launcher.plan.launch_plan import LockedWheel
 from runtime.build.wheels.system_libraries import SystemLibraries, needs_of, promises_nothing
+from runtime.light_dataclasses import dataclass
 
 _FORMAT = 1
 
@@ -76,18 +77,11 @@ def nothing_fits(left_out: Sequence[Misfit], error: ConfigError) -> ConfigError:
     return ConfigError(f"{reasons}, and nothing else fits: {error.message}", hint=_hint(left_out) or error.hint)
 
 
-_DEBIAN_BASES = (
-    ("bookworm", "bookworm", "3.11", SystemLibraries((2, 36), 30)),
-    ("trixie", "debian", "3.13", SystemLibraries((2, 41), 33)),
-)
-"""(suite, word for `image=`, its Python, its libraries)"""
-
-
 def _hint(left_out: Sequence[Misfit]) -> str:
     needs = max(misfit.needs.glibc for misfit in left_out)
-    for suite, word, python, has in _DEBIAN_BASES:
-        if needs <= has.glibc and all(_runs_on(misfit.wheel.filename, python) for misfit in left_out):
-            return f"`image={word}` (Debian {suite}) has glibc {_dotted(has.glibc)} and Python {python}"
+    for suite, has in reversed(DEBIAN_SUITES.items()):
+        if needs <= has.glibc and all(_runs_on(misfit.wheel.filename, has.minor) for misfit in left_out):
+            return f"`image.python={has.minor}` (Debian {suite}) has glibc {_dotted(has.glibc)} and Python {has.minor}"
     tags = {misfit.wheel.filename.split("-")[-3] for misfit in left_out}
     python = next((f"Python 3.{tag[3:]}" for tag in sorted(tags) if tag.startswith("cp3") and tag[3:]), "Python 3")
     return (

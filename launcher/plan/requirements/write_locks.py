@@ -8,15 +8,15 @@ of a Debian base or the digest of a registry's image. A launch uses them while t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.config.compiled import ComposedSpec
 from launcher.config.project import INSTALLED_CONF, shipped_conf
-from launcher.config.spec import ExperimentSpec
+from launcher.config.spec import ExperimentSpec, Image
 from launcher.errors import ConfigError, LaunchError
 from launcher.plan.bases.pinned_base import Base, BasePython
 from launcher.plan.bases.pinning import Pinning
+from launcher.plan.bases.python_choice import with_fitting_base
 from launcher.plan.image_plan import apt_packages
 from launcher.plan.launch_plan import Lock
 from launcher.plan.origins import where_in
@@ -28,8 +28,9 @@ from launcher.plan.requirements.lock_file import changes, lock_file_text, pylock
 from launcher.plan.requirements.requirement_lines import read_requirements
 from launcher.plan.requirements.resolution_record import recorded_addresses
 from launcher.plan.requirements.resolve import lock_digest, request_digest, resolve
-from runtime.build.observer import BuildObserver
+from runtime.build.observer import PlanObserver
 from runtime.build.plan import ImportImage, UnpackDebs
+from runtime.light_dataclasses import dataclass, replace
 from runtime.oci.reference import Remote, parse_reference
 from runtime.state_dir import StateDir
 from runtime.whole_file import replace_file
@@ -53,10 +54,9 @@ def lock_experiment(
     *,
     state: StateDir,
     environ: Mapping[str, str],
-    cwd: Path,
     format: str = "requirements.txt",
     refresh: bool = False,
-    observer: BuildObserver | None = None,
+    observer: PlanObserver | None = None,
 ) -> WrittenLocks:
     """Resolve the requirements and the base of *composed* and write their locks. *refresh* asks index and archive anew;
     otherwise what the last launch took is locked."""
@@ -69,10 +69,12 @@ def lock_experiment(
         raise ConfigError("a lock lies beside its experiment, and this one belongs to the installed launch", hint=hint)
 
     where = where_in(composed.origins)
+    spec = with_fitting_base(spec, where)
     refuse_unsupported(spec, where)
     pinning = Pinning(state, environ, refresh, observer)
     pinner = ImagePinner(spec, pinning, where)
-    base = pinner.pin_base() if spec.image.dockerfile is None else pinner.pin_dockerfile().base
+    pins = pinner.pin_base() if spec.image.dockerfile is None else pinner.pin_dockerfile()
+    base = pins.base
     lock = None
     if base.interpreter is not None and has_requirements(spec):
         asking = pinning._replace(refresh=refresh or _needs_addresses(format))
@@ -82,7 +84,7 @@ def lock_experiment(
     command = f"launch lock experiment={composed.choices.get('experiment', spec.name)}"
     # FROM lines have their own way to pin: a digest behind the name.
     of_dockerfile = spec.image.dockerfile is not None
-    base_path = None if of_dockerfile else _write_base(base, spec, file, command=command)
+    base_path = None if of_dockerfile else _write_base(base, pins.image or spec.image, file, command=command)
     if lock is None:
         if base_path is None:
             hint = "`image.requirements` names some; an image in files is pinned by its digest"
@@ -112,31 +114,34 @@ def _text(spec: ExperimentSpec, lock: Lock, *, state: StateDir, format: str, com
     return lock_file_text(lock, inputs=inputs, command=command)
 
 
-def _write_base(base: Base, spec: ExperimentSpec, file: Path, *, command: str) -> Path | None:
+def _write_base(base: Base, image: Image, file: Path, *, command: str) -> Path | None:
     path = file.with_suffix(".base.lock")
     debs = [step for step in base.steps if isinstance(step, UnpackDebs)]
-    if not debs:
-        pinned = _pinned_image(base)
+    if not debs or not image.base.startswith("bootstrap:"):
+        pinned = _pinned_image(base, image.base)
         if pinned is None:
             return None
         from launcher.plan.bases.base_lock_file import image_lock_text
 
-        _write(path, image_lock_text(spec.image.base, pinned, command=command))
+        _write(path, image_lock_text(image.base, pinned, command=command))
         return path
     from launcher.plan.bases.base_lock_file import base_lock_text
+    from launcher.plan.bases.managed_python import managed_python
 
     added = debs[1].packages if len(debs) > 1 else ()
-    text = base_lock_text(debs[0].packages, added, suite=debs[0].suite, apt=apt_packages(spec.image), command=command)
+    apt, python = apt_packages(image), managed_python(base)
+    text = base_lock_text(debs[0].packages, added, suite=debs[0].suite, apt=apt, command=command, python=python)
     _write(path, text)
     return path
 
 
-def _pinned_image(base: Base) -> str | None:
-    """The reference, with its digest, of a base that comes from a registry."""
+def _pinned_image(base: Base, name: str) -> str | None:
+    """The reference, with its digest, of a base that comes from a registry; what the store made of one has another *name*."""
     first = base.steps[0]
-    if isinstance(first, ImportImage) and isinstance(parse_reference(first.reference), Remote):
-        return first.reference
-    return None
+    if not isinstance(first, ImportImage) or not isinstance(there := parse_reference(first.reference), Remote):
+        return None
+    asked = parse_reference(name)
+    return first.reference if isinstance(asked, Remote) and replace(asked, digest=there.digest) == there else None
 
 
 def _write(path: Path, text: str) -> None:

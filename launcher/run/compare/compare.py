@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import math
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from launcher.run.compare.input_diff import Cause, inputs
-from launcher.tracking.record.json_files import json_objects
 from launcher.tracking.record.record_files import output_digests
-from launcher.tracking.record.run_record import RunRecord
+from launcher.tracking.record.regular_files import is_of_workspace
+from launcher.tracking.record.run_record import RunRecord, strict
+from runtime.json_files import json_objects
+from runtime.light_dataclasses import dataclass
 from runtime.state_dir import RunDir
 
 Series = dict[tuple[str, int], float]
@@ -58,6 +59,8 @@ class Comparison:
     beyond_tolerance: Difference | None
     outputs: int
     equal_outputs: int
+    outputs_decide: bool = True
+    """Not where all of them were found in the working directory, beside metrics: who wrote a log there promised nothing of it."""
     rtol: float = 0.0
     exit_codes: tuple[int | None, int | None] = (0, 0)
 
@@ -80,7 +83,26 @@ class Comparison:
         if self.rtol:
             return self.verdict not in (Verdict.DIFFERENT, Verdict.NOTHING)
         alike = (Verdict.IDENTICAL, Verdict.METRICS_IDENTICAL, Verdict.OUTPUTS_IDENTICAL)
-        return self.verdict in alike and self.outputs == self.equal_outputs
+        return self.verdict in alike and not self.has_other_outputs
+
+    @property
+    def has_other_outputs(self) -> bool:
+        """Whether an output differs that has to be the same."""
+        return self.outputs_decide and self.outputs != self.equal_outputs
+
+    def to_json(self) -> dict[str, Any]:
+        first = self.beyond_tolerance or self.first_difference
+        return {
+            "verdict": self.verdict,
+            "is_verified": self.is_verified,
+            "differs": [cause.text for cause in self.causes],
+            "same": list(self.same),
+            "metrics": self.metrics,
+            "equal_metrics": self.equal_metrics,
+            "first_difference": None if first is None else strict([first.metric, first.step, first.before, first.after]),
+            "outputs": self.outputs,
+            "equal_outputs": self.equal_outputs,
+        }
 
 
 def compare(before: RunRecord, after: RunRecord, *, rtol: float = 0.0) -> Comparison:
@@ -90,7 +112,10 @@ def compare(before: RunRecord, after: RunRecord, *, rtol: float = 0.0) -> Compar
     names = {name for name, _step in old} | {name for name, _step in new}
     equal = sum(_of(old, name) == _of(new, name) for name in names)
     old_files, new_files = outputs_of(before.run_dir), outputs_of(after.run_dir)
-    files = old_files.keys() | new_files.keys()
+    written = old_files.keys() | new_files.keys()
+    files = {name for name in written if not is_of_workspace(name)}
+    outputs_decide = bool(files) or not names
+    files = files or written
     return Comparison(
         same=same,
         causes=causes,
@@ -101,6 +126,7 @@ def compare(before: RunRecord, after: RunRecord, *, rtol: float = 0.0) -> Compar
         beyond_tolerance=_first_difference(old, new, rtol=rtol),
         outputs=len(files),
         equal_outputs=sum(old_files.get(name) == new_files.get(name) for name in files),
+        outputs_decide=outputs_decide,
         rtol=rtol,
         exit_codes=(before.exit_code, after.exit_code),
     )

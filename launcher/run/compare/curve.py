@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.tracking.record.json_files import json_objects
+from runtime.json_files import json_objects
+from runtime.light_dataclasses import dataclass
 from runtime.state_dir import RunDir
 
 
@@ -34,6 +35,17 @@ def read_curves(run_dir: RunDir) -> dict[str, Curve]:
         points.setdefault(str(entry["key"]), []).append((step, (at_ms - first_ms) / 1000, value))
     _add_samples(points, run_dir.system_metrics)
     return {name: Curve(*zip(*found, strict=True)) for name, found in points.items()}
+
+
+def as_columns(curves: Mapping[str, Curve]) -> dict[str, list[float | None]]:
+    """*curves* side by side: `step`, and a column for each, with None where it has no value at that step. Of a step that stands
+    in a curve twice, the later value."""
+    values = {name: dict(zip(curve.steps, curve.values, strict=True)) for name, curve in curves.items()}
+    steps = sorted({step for points in values.values() for step in points})
+    columns: dict[str, list[float | None]] = {"step": [int(step) if step.is_integer() else step for step in steps]}
+    for name, points in values.items():
+        columns.setdefault(name, [points.get(step) for step in steps])
+    return columns
 
 
 def _add_samples(points: dict[str, list[tuple[float, float, float]]], samples: Path) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from launcher.tracking.record.run_record import RunRecord
+from runtime.light_dataclasses import dataclass
 
 _MACHINE = ("gpu_models", "cpu", "kernels", "driver", "gpu_power_limits")
 """Facts of the machine that change results, in the order of how much."""
@@ -37,7 +37,7 @@ class Cause:
 
 def inputs(before: RunRecord, after: RunRecord) -> tuple[tuple[str, ...], tuple[Cause, ...]]:
     """Names of what is the same, and the causes."""
-    old, new = _plan(before), _plan(after)
+    old, new = plan_document(before), plan_document(after)
     same: list[str] = []
     causes: list[Cause] = []
     for name, differing in (
@@ -63,7 +63,8 @@ def inputs(before: RunRecord, after: RunRecord) -> tuple[tuple[str, ...], tuple[
     return tuple(same), tuple(causes)
 
 
-def _plan(record: RunRecord) -> Mapping[str, Any]:
+def plan_document(record: RunRecord) -> Mapping[str, Any]:
+    """`plan.json`'s plan; empty for the parent of a sweep, which has none."""
     try:
         plan: Mapping[str, Any] = json.loads(record.run_dir.plan.read_bytes())["plan"]
     except FileNotFoundError:

@@ -6,15 +6,16 @@ is `compare.py`.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from launcher.plan.code.code_difference import FileDifference, RecordedCode, code_difference
+from launcher.plan.program.workdir import workspace_of
 from launcher.run.compare.compare import outputs_of, read_series
+from launcher.run.compare.input_diff import plan_document
 from launcher.tracking.record.run_record import RunRecord
+from runtime.light_dataclasses import asdict, dataclass, replace
 
 _NOT_CONFIGURATION = ("sweep",)
 """Where a point of a space came from is no difference between two runs: the point is."""
@@ -79,7 +80,7 @@ class RunDifference:
 
 def run_difference(before: RunRecord, after: RunRecord) -> RunDifference:
     """What *after* has that *before* has not, has not, or has in another way."""
-    old, new = _plan(before), _plan(after)
+    old, new = plan_document(before), plan_document(after)
     old_files, new_files = outputs_of(before.run_dir), outputs_of(after.run_dir)
     return RunDifference(
         before,
@@ -95,15 +96,6 @@ def run_difference(before: RunRecord, after: RunRecord) -> RunDifference:
         outputs=tuple(_changes(old_files, new_files)),
         equal_outputs=sum(new_files.get(name) == digest for name, digest in old_files.items()),
     )
-
-
-def _plan(record: RunRecord) -> Mapping[str, Any]:
-    """`plan.json`'s plan; empty for the parent of a sweep, which has none."""
-    try:
-        plan: Mapping[str, Any] = json.loads(record.run_dir.plan.read_bytes())["plan"]
-    except FileNotFoundError:
-        return {}
-    return plan
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
@@ -141,7 +133,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 def _code(record: RunRecord, plan: Mapping[str, Any]) -> RecordedCode:
     files = {str(path): (int(mode), str(sha256)) for path, mode, sha256 in (plan.get("code") or {}).get("files") or []}
-    return RecordedCode(record.run_dir.root / "code.tar", str((plan.get("spec") or {}).get("workdir", "")), files)
+    return RecordedCode(record.run_dir.root / "code.tar", workspace_of(str((plan.get("spec") or {}).get("workdir", ""))), files)
 
 
 def _revision(plan: Mapping[str, Any]) -> str | None:

@@ -7,11 +7,9 @@ holder died. Processes outside launch have no lock, so while only they are in th
 from __future__ import annotations
 
 import os
-import pwd
 import select
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.errors import LaunchError
@@ -27,6 +25,8 @@ from runtime.gpu.gpu import Gpu
 from runtime.gpu.leases.lease import GpuLease, occupancy, release
 from runtime.gpu.leases.lock_files import lease_dir
 from runtime.kernel.inotify import CLOSE_WRITE, MODIFY, Inotify
+from runtime.kernel.processes import login_name
+from runtime.light_dataclasses import dataclass, replace
 
 _ASK_THE_DRIVER_S = 1.0
 _LOOK_WITHOUT_INOTIFY_S = 0.5
@@ -143,19 +143,12 @@ def _queued_run(plan: LaunchPlan, run: str, pool: GpuPool) -> QueuedRun:
     return QueuedRun(
         pool.request,
         run=run,
-        user=_own_name(),
+        user=login_name(),
         pid=os.getpid(),
         priority=plan.spec.cluster.priority,
         since=time.time(),
         lasts_s=None if timeout_s is None else timeout_s + (plan.spec.grace or 0.0) + _AFTER_GRACE_S,
     )
-
-
-def _own_name() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
 
 
 def _pause(inbox: SignalInbox, seconds: float, *more: Inotify) -> None:

@@ -13,7 +13,6 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.errors import LaunchError
@@ -33,6 +32,7 @@ from runtime.gpu.gpu_warnings import GpuWarnings, gpu_names
 from runtime.gpu.nvidia.xid import meaning, sentence
 from runtime.gpu.roots import Roots
 from runtime.kernel.process_table import parent_of
+from runtime.light_dataclasses import dataclass, field
 from runtime.state_dir import RunDir
 
 _USUAL_INTERVAL_S = 10.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,17 +17,14 @@ if TYPE_CHECKING:
     from launcher.run.gpus.gpu_queue import GpuPlacement
     from runtime.gpu.leases.lease import GpuLease
 
-Tell = Callable[[str], None]
-
 
 @contextmanager
 def lease_gpus(
-    plan: LaunchPlan, run_dir: RunDir, journal: Journal, inbox: SignalInbox, *, may_wait: bool = True, tell: Tell | None = None
+    plan: LaunchPlan, run_dir: RunDir, journal: Journal, inbox: SignalInbox, *, may_wait: bool = True
 ) -> Iterator[GpuLease | None]:
     """Hold the GPUs of *plan* for the body; wait in the queue when they are taken, unless it *may_wait* not.
 
-    Raises CancelledInQueue when a signal ends the waiting, LaunchError when there is nothing to wait for. *tell* hears what it
-    waits for, beside the journal.
+    Raises CancelledInQueue when a signal ends the waiting, LaunchError when there is nothing to wait for.
     """
     if not plan.gpus:
         journal.append(Leased())
@@ -39,10 +36,8 @@ def lease_gpus(
     from runtime.gpu.leases.lease import release
 
     def waiting(place: int, of: int, text: str) -> None:
-        waits = Waiting(place, of, text)
-        journal.append(waits)
-        if tell is not None:
-            tell(waits.words)
+        journal.append(Waiting(place, of, text))
+        journal.confirm_soon()  # it may wait for hours
 
     holder = run_dir.container_id
     avoided = gpus_with_hardware_errors(journal.read())

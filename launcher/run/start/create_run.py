@@ -11,20 +11,20 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.config.spec import to_json
+from launcher.config.spec import to_record
 from launcher.journal.events import Created
 from launcher.journal.run_journal import Journal
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.plan_json import to_document
-from launcher.run import active
+from launcher.run.notice import keep_receiver
 from runtime.file_lock import locked, open_locked
 from runtime.kernel.process_identity import process_started
-from runtime.oci.digest import Digest
-from runtime.state_dir import RunDir, StateDir
+from runtime.light_dataclasses import dataclass
+from runtime.oci.digest import Digest, digest_bytes
+from runtime.state_dir import DEV, RunDir, StateDir
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,38 +40,47 @@ class RunIdentity:
     rerun_of: str | None = None
     may_wait: bool = True
     """Whether it may stand in line for GPUs."""
+    is_dev: bool = False
+    """Whether it is a container to work in, and no run."""
+    terminal: tuple[int, int] | None = None
+    """Rows and columns of the terminal that its program gets; None: pipes."""
+    opens: str | None = None
+    """The ended run whose files such a container shows."""
 
 
 def create_run(plan: LaunchPlan, image_digest: Digest, *, state: StateDir, identity: RunIdentity) -> tuple[RunDir, int]:
     """Make the run's directory and journal. Returns it and the descriptor that holds the supervisor's lock."""
     document = {"plan": to_document(plan), "image_digest": str(image_digest), "identity": _identity_document(identity)}
-    with begin_run(state) as (run_dir, lock_fd):
+    with begin_run(state, prefix=DEV if identity.is_dev else "") as (run_dir, lock_fd):
         for directory in (run_dir.outputs, run_dir.checkpoints):
             directory.mkdir()
-        _write_json(run_dir.plan, document)
-        _write_json(run_dir.spec, to_json(plan.spec))
+        plan_digest = digest_bytes(_write_json(run_dir.plan, document))
+        _write_json(run_dir.spec, to_record(plan.spec))
         _write_json(run_dir.params, plan.params)
+        if identity.sweep_id is None and not identity.is_dev:
+            keep_receiver(run_dir, plan.spec.notify)
         for appended in (run_dir.metrics, run_dir.stdout, run_dir.stderr):
             appended.touch(mode=0o600)
-        Journal(run_dir.journal).append(_created(run_dir.run_id, plan, image_digest, identity))
+        Journal(run_dir.journal).append(_created(run_dir.run_id, plan, image_digest, plan_digest, identity))
     return run_dir, lock_fd
 
 
 @contextmanager
-def begin_run(state: StateDir) -> Iterator[tuple[RunDir, int]]:
+def begin_run(state: StateDir, *, prefix: str = "") -> Iterator[tuple[RunDir, int]]:
     """A new run's directory and the descriptor that holds its supervisor's lock. The body ends with the journal's first entry."""
-    with locked(active.beginnings_lock(state), shared=True):
-        run_dir = new_run_dir(state)
+    with locked(state.beginnings_lock, shared=True):
+        run_dir = new_run_dir(state, prefix=prefix)
         yield run_dir, open_locked(run_dir.supervisor_lock)
 
 
-def new_run_dir(state: StateDir) -> RunDir:
-    """The directory of a new run, marked before it is made, under an id of six hex digits that nobody has."""
+def new_run_dir(state: StateDir, *, prefix: str = "") -> RunDir:
+    """The directory of a new run, marked before it is made, under an id of *prefix* and six hex digits that nobody has."""
     while True:
-        run_dir = state.run(os.urandom(3).hex())
+        run_dir = state.run(prefix + os.urandom(3).hex())
         if run_dir.root.exists():
             continue
-        active.mark(run_dir)
+        state.active.add(run_dir)
+        run_dir.root.parent.mkdir(mode=0o700, exist_ok=True)
         try:
             run_dir.root.mkdir(mode=0o700)
         except FileExistsError:
@@ -89,10 +98,12 @@ def _identity_document(identity: RunIdentity) -> dict[str, Any]:
         "trial": identity.trial,
         "rerun_of": identity.rerun_of,
         "may_wait": identity.may_wait,
+        "terminal": identity.terminal,
+        "opens": identity.opens,
     }
 
 
-def _created(run_id: str, plan: LaunchPlan, image_digest: Digest, identity: RunIdentity) -> Created:
+def _created(run_id: str, plan: LaunchPlan, image_digest: Digest, plan_digest: Digest, identity: RunIdentity) -> Created:
     git = plan.code.git
     return Created(
         run_id=run_id,
@@ -105,6 +116,7 @@ def _created(run_id: str, plan: LaunchPlan, image_digest: Digest, identity: RunI
         trial=identity.trial,
         rerun_of=identity.rerun_of,
         may_wait=identity.may_wait,
+        on_terminal=identity.terminal is not None,
         pid=os.getpid(),
         pid_started=process_started(os.getpid()),
         tracking=plan.spec.tracking is not None,
@@ -121,18 +133,14 @@ def _created(run_id: str, plan: LaunchPlan, image_digest: Digest, identity: RunI
         lock_digest=str(plan.lock.digest) if plan.lock else None,
         base_digest=str(plan.base_digest),
         image_digest=str(image_digest),
+        plan_digest=str(plan_digest),
         git_commit=git.commit if git else None,
         git_dirty=git.dirty if git else None,
     )
 
 
-def _write_json(path: Path, document: Any) -> None:
-    path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
-
-
-def announce_pid(lock_fd: int) -> None:
-    """Write who we are into the lock file that we hold: who wants to send us a signal reads it there (`supervisor_link.py`),
-    perhaps on another machine, where our pid is somebody else's."""
-    told = {"pid": os.getpid(), "started": process_started(os.getpid()), "host": socket.gethostname()}
-    os.ftruncate(lock_fd, 0)
-    os.pwrite(lock_fd, json.dumps(told).encode(), 0)
+def _write_json(path: Path, document: Any) -> bytes:
+    """Returns what is written."""
+    content = json.dumps(document, ensure_ascii=False).encode()
+    path.write_bytes(content)
+    return content

@@ -10,29 +10,47 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
+from launcher.run.start.helper_address import helper_address, inherited_state, may_be_warm
 from launcher.run.start.supervisor_start import spawn, spawn_supervisor, supervisor_argv
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir
 
-SERVE = "serve"
-"""In place of a run directory on the command line of `supervisor_main.py`."""
-
 SOCKET_FD = 3
+
+_PROGRAM = Path(__file__).parents[2] / "warm" / "server_main.py"
+
+
+def _helper_address() -> str:
+    """Where a helper is to be left; empty where there shall be none, or /proc doesn't say what we are."""
+    try:
+        return helper_address(inherited_state("self")) if may_be_warm() else ""
+    except OSError:
+        return ""
+
+
+def _spawn_server(control: socket.socket) -> int:
+    """As a program of its own, which leaves a warm helper behind where there is none that fits. Returns its pid."""
+    argv = supervisor_argv(_helper_address(), program=_PROGRAM)
+    null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return spawn(argv, [*((null_fd, fd) for fd in (0, 1, 2)), (control.fileno(), SOCKET_FD)])
+    finally:
+        os.close(null_fd)
 
 
 class ForkServer:
     """The command's side. A context manager: leaving it lets the server go, not the supervisors."""
 
+    begin = staticmethod(_spawn_server)
+    """How a server comes about. A command that was forked from the warm helper has everything imported, and forks."""
+
     def __init__(self) -> None:
         self._is_ours = True
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            self._pid = spawn(supervisor_argv(SERVE), [*((null_fd, fd) for fd in (0, 1, 2)), (theirs.fileno(), SOCKET_FD)])
-        finally:
-            os.close(null_fd)
-            theirs.close()
+        with theirs:
+            self._pid = self.begin(theirs)
 
     def supervise(self, run_dir: RunDir, lock_fd: int) -> int:
         """Give *run_dir* a supervisor, which takes over *lock_fd*. Returns its pidfd, readable when it has ended."""

@@ -9,10 +9,11 @@ import socket
 from pathlib import Path
 from typing import NoReturn
 
+from launcher.plan.machine_share import this_machine
 from launcher.run.start.fork_server import SOCKET_FD
 from launcher.run.start.warm_up import warm_up
 from launcher.run.supervisor import supervisor
-from launcher.run.supervisor.tracker_process import fork_shared_tracker
+from launcher.run.supervisor.tracker_process import SharedTracker, fork_shared_tracker
 from runtime.kernel.processes import close_fds
 from runtime.state_dir import RunDir
 
@@ -21,11 +22,29 @@ _IT_IS_A_SWEEP = 2
 
 
 def serve() -> NoReturn:
-    """Serve until the command closes its end."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors are reaped by the kernel
+    """As a program of our own: be warm, and serve until the command closes its end."""
     control = socket.socket(fileno=SOCKET_FD)
     control.set_inheritable(False)
     warm_up(lambda: bool(select.select([control], [], [], 0)[0]))
+    _serve(control)
+
+
+def fork_server(control: socket.socket) -> int:
+    """Fork a server from a process that is warm already. Returns its pid."""
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for fd in (0, 1, 2):
+            os.dup2(null_fd, fd)
+        close_fds(keep=[control.fileno()])
+        this_machine()  # once for all that come of this server
+        _serve(control)
+    return pid
+
+
+def _serve(control: socket.socket) -> NoReturn:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors are reaped by the kernel
     shared, begun = None, 0
     while True:
         message, fds, _flags, _address = socket.recv_fds(control, 4096, 1)
@@ -47,7 +66,7 @@ def serve() -> NoReturn:
         os.close(pidfd)
 
 
-def _leave_server(run_dir: RunDir, lock_fd: int, shared: socket.socket | None) -> None:
+def _leave_server(run_dir: RunDir, lock_fd: int, shared: SharedTracker | None) -> None:
     """In the fork: a session, a log and the run's lock of its own, and nothing else of the server's but *shared*."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -55,4 +74,4 @@ def _leave_server(run_dir: RunDir, lock_fd: int, shared: socket.socket | None) -
     for fd in (1, 2):
         os.dup2(log_fd, fd)
     os.dup2(lock_fd, supervisor.LOCK_FD)
-    close_fds(keep=[] if shared is None else [shared.fileno()], first=supervisor.LOCK_FD + 1)
+    close_fds(keep=[] if shared is None else [shared.control.fileno()], first=supervisor.LOCK_FD + 1)

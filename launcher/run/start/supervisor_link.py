@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 import select
 import signal
-from typing import Any
 
-from launcher.tracking.record.json_files import json_object
 from runtime.file_lock import is_locked
+from runtime.kernel.lock_holder import is_of_this_machine, lock_holder
 from runtime.kernel.process_identity import process_started
 from runtime.state_dir import RunDir
 
@@ -49,7 +48,7 @@ def open_supervisor(run_dir: RunDir) -> int | None:
 
 def _open_holder(run_dir: RunDir) -> int | None:
     """A pidfd of the process that is named in the lock's file, if it lives and holds the lock."""
-    announced = _announced(run_dir)
+    announced = lock_holder(run_dir.supervisor_lock)
     pid = announced.get("pid")
     if pid is None or announced.get("started") not in (None, process_started(pid)):
         return None
@@ -58,7 +57,7 @@ def _open_holder(run_dir: RunDir) -> int | None:
     except ProcessLookupError:
         return None
     ended = bool(select.select([pidfd], [], [], 0)[0])
-    if ended or not is_locked(run_dir.supervisor_lock) or _announced(run_dir) != announced:
+    if ended or not is_locked(run_dir.supervisor_lock) or lock_holder(run_dir.supervisor_lock) != announced:
         os.close(pidfd)
         return None
     return pidfd
@@ -66,14 +65,7 @@ def _open_holder(run_dir: RunDir) -> int | None:
 
 def other_machine(run_dir: RunDir) -> str | None:
     """The host that the supervisor is on, when that is not this one."""
-    announced = _announced(run_dir)
-    machine = str(announced.get("started")).partition("+")[0]  # see `process_started`
-    ours = str(process_started(os.getpid())).partition("+")[0]
-    if "started" not in announced or machine == ours or not is_locked(run_dir.supervisor_lock):
+    holder = lock_holder(run_dir.supervisor_lock)
+    if is_of_this_machine(holder) or not is_locked(run_dir.supervisor_lock):
         return None
-    return str(announced.get("host"))
-
-
-def _announced(run_dir: RunDir) -> dict[str, Any]:
-    """What the lock's holder has written about itself; empty before it has."""
-    return json_object(run_dir.supervisor_lock)
+    return str(holder.get("host"))

@@ -1,4 +1,5 @@
-"""The supervisor's own program: `python -I -S supervisor_main.py SITE RUN_DIR`, or `… SITE serve` for a fork server.
+"""The supervisor's own program: `python -I -S supervisor_main.py SITE RUN_DIR`, or `… SITE send LAUNCH_HOME` for a sender,
+`… SITE notify RUN_DIR` for who tells of a run's end.
 
 Isolated (-I) and without site (-S): no user's sitecustomize, PYTHONPATH or .pth file runs in it, and it starts in 10 ms.
 """
@@ -6,29 +7,25 @@ Isolated (-I) and without site (-S): no user's sitecustomize, PYTHONPATH or .pth
 import os
 import sys
 
-
-def _take_environment() -> None:
-    """What `supervisor_start.py` has written down for us; executed with, it would stand in /proc/PID/environ."""
-    fd = 9
-    os.lseek(fd, 0, os.SEEK_SET)
-    with open(fd, "rb") as file:
-        for entry in file.read().split(b"\0"):
-            name, equals, value = entry.partition(b"=")
-            if equals:
-                os.environb[name] = value
-
-
 if __name__ == "__main__":
-    _take_environment()
     _package_root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     sys.path[:0] = list(dict.fromkeys([_package_root, sys.argv[1]]))
-    if sys.argv[2] == "serve":
-        from launcher.run.start.fork_server_main import serve
 
-        serve()
     from pathlib import Path
 
-    from launcher.run.supervisor.supervisor import main
-    from runtime.state_dir import RunDir
+    from launcher.run.start.supervisor_start import take_environment
+    from runtime.state_dir import RunDir, StateDir
 
-    main(RunDir(Path(sys.argv[2])))
+    take_environment()
+    if sys.argv[2] == "send":
+        from launcher.tracking.sender import send
+
+        send(StateDir(Path(sys.argv[3])))
+    elif sys.argv[2] == "notify":
+        from launcher.run.notice import notify
+
+        notify(RunDir(Path(sys.argv[3])))
+    else:
+        from launcher.run.supervisor.supervisor import main
+
+        main(RunDir(Path(sys.argv[2])))

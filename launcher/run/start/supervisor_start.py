@@ -15,36 +15,47 @@ from pathlib import Path
 from launcher.tracking.bare_environment import bare_environment
 from runtime.state_dir import RunDir
 
-ENVIRONMENT_FD = 9
-"""Above those that anything else is passed as. `supervisor_main.py` reads it before it can import this."""
+SEND = "send"
+"""In place of a run directory, with the state directory behind it: a sender (`launcher.tracking.sender`)."""
+
+NOTIFY = "notify"
+"""The same, with a run directory behind it: tells who asked for it that the run has ended (`launcher.run.notice`)."""
+
+_ENVIRONMENT_FD = 9
+"""Above those that anything else is passed as."""
 
 
 def spawn_supervisor(run_dir: RunDir, lock_fd: int) -> int:
     """Start a supervisor of *run_dir* in a session of its own; it inherits the lock. Returns its pid, a child of ours."""
-    log_fd = os.open(run_dir.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    argv = supervisor_argv(str(run_dir.root))
-    passed = ((null_fd, 0), (log_fd, 1), (log_fd, 2), (lock_fd, 3))
     try:
-        return spawn(argv, passed)
+        return spawn_logged(supervisor_argv(str(run_dir.root)), run_dir.supervisor_log, (lock_fd, 3))
+    finally:
+        os.close(lock_fd)
+
+
+def spawn_logged(argv: list[str], log: Path, *passed: tuple[int, int]) -> int:
+    """`spawn`, with nothing to read; what it says comes to the end of *log*."""
+    log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return spawn(argv, ((null_fd, 0), (log_fd, 1), (log_fd, 2), *passed))
     finally:
         os.close(log_fd)
         os.close(null_fd)
-        os.close(lock_fd)
 
 
 def spawn(argv: list[str], passed: Iterable[tuple[int, int]]) -> int:
     """Execute *argv* in a session of its own with the descriptors *passed* (ours, its) and our environment. Returns its pid."""
     environment_fd = _written_environment()
     try:
-        actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in (*passed, (environment_fd, ENVIRONMENT_FD))]
+        actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in (*passed, (environment_fd, _ENVIRONMENT_FD))]
         return os.posix_spawn(argv[0], argv, bare_environment(), file_actions=actions, setsid=True)
     finally:
         os.close(environment_fd)
 
 
 def supervisor_argv(what: str, *, program: Path | None = None) -> list[str]:
-    """The command line of a supervisor process; *what* is a run directory or SERVE. *program*: not `supervisor_main.py`."""
+    """The command line of a supervisor process; *what* is a run directory, SEND or NOTIFY, or what *program* takes instead."""
     program = program or Path(__file__).with_name("supervisor_main.py")
     return [sys.executable, "-I", "-S", str(program), _site_directory(), what]
 
@@ -56,7 +67,17 @@ def _written_environment() -> int:
     with open(os.memfd_create("environment"), "wb") as file:
         file.write(b"\0".join(entries))
         file.flush()
-        return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, ENVIRONMENT_FD + 1)
+        return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, _ENVIRONMENT_FD + 1)
+
+
+def take_environment() -> None:
+    """In the program, first thing: have the environment that was written down for us."""
+    os.lseek(_ENVIRONMENT_FD, 0, os.SEEK_SET)
+    with open(_ENVIRONMENT_FD, "rb") as file:
+        for entry in file.read().split(b"\0"):
+            name, equals, value = entry.partition(b"=")
+            if equals:
+                os.environb[name] = value
 
 
 def _site_directory() -> str:

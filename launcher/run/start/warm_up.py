@@ -25,6 +25,9 @@ _OF_TRACKERS = (
     "pwd",
 )
 
+_AT_THE_END = ("launcher.run.supervisor.workspace_files", "runtime.container.written_files", "runtime.cgroup.usage")
+"""What a supervisor needs when its program has ended."""
+
 _WITH_GPUS = (
     "launcher.run.gpus.gpu_queue",
     "launcher.run.gpus.gpu_watch",
@@ -49,7 +52,7 @@ _WORKED_OUT: tuple[Callable[[], object], ...] = (
 
 def warm_up(somebody_waits: Callable[[], bool]) -> None:
     """As long as nobody waits; and no collections that copy shared pages."""
-    modules = (*_OF_TRACKERS, *(_WITH_GPUS if count_gpus() else ()))
+    modules = (*_OF_TRACKERS, *_AT_THE_END, *(_WITH_GPUS if count_gpus() else ()))
     for step in (*(lambda name=name: import_module(name) for name in modules), *_WORKED_OUT):
         if somebody_waits():
             break

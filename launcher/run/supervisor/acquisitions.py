@@ -12,9 +12,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from launcher.journal.events import Acquired
+from launcher.journal.events import Acquired, Note
 from launcher.journal.run_journal import Journal, read_state
 from runtime.state_dir import RunDir
+
+Undo = Callable[[RunDir, str], str | None]
+"""Gives back what has a name. What the run's owner has to be told of it, if anything."""
 
 
 def _remove_cgroup(run_dir: RunDir, name: str) -> None:
@@ -25,18 +28,37 @@ def _remove_cgroup(run_dir: RunDir, name: str) -> None:
     cgroup.remove()
 
 
-def _remove_overlay(run_dir: RunDir, name: str) -> None:
+def _remove_overlay(run_dir: RunDir, name: str) -> str | None:
     from runtime.container.lifecycle import remove_overlay
 
+    words = _look_through_overlay(run_dir)
     remove_overlay(run_dir.overlay)
+    return words
 
 
-def _remove_scratch(run_dir: RunDir, name: str) -> None:
+def _look_through_overlay(run_dir: RunDir) -> str | None:
+    """Before it goes, what the program wrote in its working directory comes among the outputs; of a container to work in it is
+    said what was installed, and what was changed of a run's is kept."""
+    if run_dir.is_dev:
+        from launcher.run.supervisor.installed_by_hand import installed_by_hand
+        from launcher.run.supervisor.left_files import keep_changes
+
+        keep_changes(run_dir)
+        return installed_by_hand(run_dir)
+    from launcher.run.supervisor.workspace_files import keep_workspace
+
+    return keep_workspace(run_dir)
+
+
+def _remove_scratch(run_dir: RunDir, name: str) -> str | None:
     from runtime.container.lifecycle import remove_overlay
 
+    leads_there = run_dir.overlay.is_symlink() and os.readlink(run_dir.overlay) == name
+    words = _look_through_overlay(run_dir) if leads_there else None
     remove_overlay(Path(name))
-    if run_dir.overlay.is_symlink() and os.readlink(run_dir.overlay) == name:
+    if leads_there:
         run_dir.overlay.unlink()
+    return words
 
 
 def _disconnect_network(run_dir: RunDir, name: str) -> None:
@@ -53,7 +75,7 @@ def _reown_outputs(run_dir: RunDir, name: str) -> None:
             reown_to_caller(lent, lent_by=run_dir.root)
 
 
-UNDO: dict[str, Callable[[RunDir, str], None]] = {
+UNDO: dict[str, Undo] = {
     "cgroup": _remove_cgroup,
     "overlay": _remove_overlay,
     "scratch": _remove_scratch,
@@ -74,13 +96,15 @@ def acquired(run_dir: RunDir, journal: Journal, kind: str, name: str) -> Iterato
         except Exception as undo_error:
             error.add_note(f"while giving back {kind} `{name}`: {undo_error}")
         raise
-    UNDO[kind](run_dir, name)
+    if told := UNDO[kind](run_dir, name):
+        journal.append(Note(told))
 
 
-def undo_all(run_dir: RunDir, announced: Iterable[Acquired] | None = None, *, kinds: Collection[str] = tuple(UNDO)) -> None:
+def undo_all(
+    run_dir: RunDir, announced: Iterable[Acquired] | None = None, *, kinds: Collection[str] = tuple(UNDO)
+) -> tuple[str, ...]:
     """Give back whatever of *kinds* was *announced* (by default all that the run's journal says), newest first. Each undo is
-    idempotent."""
+    idempotent. What the run's owner has to be told of it."""
     announced = read_state(run_dir.journal).acquired if announced is None else announced
-    for kind, name in reversed(dict.fromkeys((each.kind, each.name) for each in announced)):
-        if kind in kinds:
-            UNDO[kind](run_dir, name)
+    given_back = reversed(dict.fromkeys((each.kind, each.name) for each in announced if each.kind in kinds))
+    return tuple(told for kind, name in given_back if (told := UNDO[kind](run_dir, name)))

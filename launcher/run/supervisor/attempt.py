@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from launcher.errors import LaunchError
 from launcher.journal.status import Reason
 from launcher.run.supervisor.outcome import ExitOutcome, outcome_of
@@ -12,6 +10,7 @@ from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import kills_on_this_machine
 from runtime.container.spec import ProcessExit
 from runtime.errors import RuntimeFailure
+from runtime.light_dataclasses import dataclass
 
 
 class CancelledInQueue(Exception):

@@ -15,7 +15,7 @@ from launcher.plan.images.recipe import SBOM
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir
 from runtime.store.store import Store
-from runtime.whole_file import link_or_copy
+from runtime.whole_file import link_or_copy, remove_partials
 
 _NICE = 19
 
@@ -23,6 +23,7 @@ _NICE = 19
 @contextmanager
 def bill_taken(run_dir: RunDir, image_digest: Digest, store: Store) -> Iterator[None]:
     """`RunDir.sbom` is there when the body is done. Called while this process has one thread."""
+    remove_partials(run_dir.sbom.parent, (run_dir.sbom.name,))  # of a reader that was killed with an earlier supervisor
     if run_dir.sbom.exists() or _taken(run_dir, image_digest, store):
         yield
         return
@@ -36,8 +37,11 @@ def bill_taken(run_dir: RunDir, image_digest: Digest, store: Store) -> Iterator[
 
 
 def _taken(run_dir: RunDir, image_digest: Digest, store: Store) -> bool:
+    kept = store.attachment(image_digest, SBOM)
     try:
-        link_or_copy(store.attachment(image_digest, SBOM), run_dir.sbom)
+        if kept.stat().st_size == 0:
+            return False
+        link_or_copy(kept, run_dir.sbom)
     except FileNotFoundError:
         return False
     return True

@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from launcher.journal.events import FirstOutput, Stopping
@@ -26,6 +25,7 @@ from launcher.run.supervisor.tracker_process import TrackerProcess
 from runtime.container import lifecycle
 from runtime.container.lifecycle import Container
 from runtime.container.logs import LogFiles, LogPump, OutputLog
+from runtime.light_dataclasses import dataclass, replace
 from runtime.state_dir import RunDir
 
 if TYPE_CHECKING:

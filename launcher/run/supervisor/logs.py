@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runtime.container.logs import RECORD, LogFiles
 from runtime.state_dir import RunDir
-from runtime.whole_file import replace_file
+from runtime.whole_file import replace_file, write_all
 
 LIMIT_VARIABLE = "LAUNCH_LOG_LIMIT"
 DEFAULT_LIMIT = 1 << 30
@@ -29,10 +29,11 @@ def log_limit(environ: Mapping[str, str]) -> int | None:
 
 @contextmanager
 def opened_logs(run_dir: RunDir) -> Iterator[LogFiles]:
-    """The run's logs in append mode: init writes to them too when its supervisor died."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    """The run's logs: init writes to them too when its supervisor died."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     with ExitStack() as opened:
-        fds = [os.open(path, flags, 0o600) for path in (run_dir.stdout, run_dir.stderr, run_dir.output_index)]
+        fds = [os.open(path, flags, 0o600) for path in (run_dir.stdout, run_dir.stderr)]
+        fds.append(os.open(run_dir.output_index, flags | os.O_APPEND, 0o600))
         for fd in fds:
             opened.callback(os.close, fd)
         yield LogFiles(fds[0], fds[1], fds[2], log_limit(os.environ))
@@ -84,9 +85,7 @@ def _without_hole(path: Path, before: int, behind: int) -> int:
 
 def _copy(source: int, target: int, start: int, stop: int) -> None:
     while start < stop and (chunk := os.pread(source, min(_CHUNK, stop - start), start)):
-        view = memoryview(chunk)
-        while view:
-            view = view[os.write(target, view) :]
+        write_all(target, chunk)
         start += len(chunk)
 
 

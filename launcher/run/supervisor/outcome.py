@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Collection
-from dataclasses import dataclass
 
-from launcher.journal.status import Reason
+from launcher.journal.status import INTERRUPTED_CODE, Reason
 from runtime.cgroup.oom import OomKills, memory_words
 from runtime.container.spec import ProcessExit
+from runtime.light_dataclasses import dataclass
 
 _LOST = "nobody recorded how its program ended: its container was killed from outside, or the machine went down"
 
@@ -23,7 +23,7 @@ later because somebody typed `launch ps`; that is what `launch resume` is for.""
 
 @dataclass(frozen=True, slots=True)
 class ExitOutcome:
-    """`exit_code` is what the command exits with: the program's own code, 128 + signal, 124 timeout, 125 launcher."""
+    """`exit_code` is what the command exits with: the program's own code, 128 + signal, 124 timeout, 125 launcher, 130 Ctrl-C."""
 
     exit_code: int
     signal: int | None
@@ -60,6 +60,8 @@ def outcome_of(
     if asked is Reason.GPU_LOST:
         # However well the program ended itself: it did not do its work, and the machine is to blame.
         return ExitOutcome(125, program.signal, Reason.GPU_LOST, why)
+    if asked is Reason.INTERRUPTED:
+        return ExitOutcome(_interrupted_code(program), program.signal, asked, why)
     if asked is not None:
         return ExitOutcome(program.shell_code, program.signal, asked, why)
     if program.code == 0:
@@ -74,6 +76,13 @@ def outcome_of(
             "and without a cgroup nobody can say whether it was one of them"
         )
     return ExitOutcome(program.shell_code, program.signal, Reason.PROGRAM, detail)
+
+
+def _interrupted_code(program: ProcessExit) -> int:
+    """130, as a shell has it, however well the program ended: `launch … && next` goes no further after Ctrl-C. What the program
+    has to say itself about its end, with a code of its own, stands."""
+    code = program.code or 0
+    return code if 0 < code < 128 else INTERRUPTED_CODE
 
 
 def _with_peak(oom: OomKills, peak_bytes: int | None) -> str:

@@ -9,7 +9,6 @@ import os
 import signal
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launcher.errors import LaunchError
@@ -18,25 +17,26 @@ from launcher.journal.run_journal import Journal
 from launcher.journal.status import Reason
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.program.container_plan import container_spec
+from launcher.plan.program.workdir import is_in_outputs
 from launcher.run.gpus.leases import lease_gpus
 from launcher.run.supervisor.acquisitions import acquired
 from launcher.run.supervisor.attempt import Attempt, AttemptResult, CancelledInQueue, end_of, not_run
+from launcher.run.supervisor.container_layers import image_layers, writable_layer
 from launcher.run.supervisor.follow import follow
-from launcher.run.supervisor.image_layers import image_layers
 from launcher.run.supervisor.logs import opened_logs
 from launcher.run.supervisor.outcome import ExitOutcome, outcome_of
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.run.supervisor.takeover import take_over
 from launcher.run.supervisor.tracker_process import TrackerProcess, program_env
-from launcher.run.supervisor.writable_layer import writable_layer
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import kills_on_this_machine
 from runtime.cgroup.own_cgroups import new_cgroup
 from runtime.container import lifecycle
 from runtime.container.logs import LogFiles
-from runtime.container.spec import ProcessExit
+from runtime.container.spec import ContainerSpec, ProcessExit
 from runtime.errors import RuntimeFailure
 from runtime.kernel.process_identity import process_started
+from runtime.light_dataclasses import dataclass, replace
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
@@ -64,6 +64,10 @@ class Run:
     name: str | None = None
     sweep_id: str | None = None
     trial: int | None = None
+    terminal: tuple[int, int] | None = None
+    """Rows and columns of the one that its program gets."""
+    opens: str | None = None
+    """The ended run whose files a container to work in shows."""
     may_wait: bool = True
     retries_left: int = 0
     joining: Joining | None = None
@@ -128,12 +132,18 @@ def run_attempt(run: Run, number: int) -> Attempt:
             run_name=run.name,
             layers=layers.directories,
         )
+        if run.terminal is not None:
+            spec = _on_terminal(spec, run.terminal)
         layer_fds = owned.enter_context(writable_layer(run_dir, journal, scratch=plan.spec.cluster.scratch))
         journal.append(Acquired("cgroup", run_dir.cgroup_name))  # looked for by its name only after `kill -9`
         cgroup = owned.enter_context(new_cgroup(run_dir.cgroup_name, spec.limits))
         if spec.network == "bridge":
             owned.enter_context(acquired(run_dir, journal, "network", spec.container_id))
         logs = owned.enter_context(opened_logs(run_dir))
+        if run.opens is not None:
+            spec = _with_left_files(run, spec, run.opens)
+        elif is_in_outputs(spec.cwd):
+            _link_code(run)
         container = lifecycle.create(
             spec,
             exit_record=run_dir.exit_record,
@@ -157,6 +167,25 @@ def _watched_gpus(run: Run, uuids: Sequence[str]) -> AbstractContextManager[GpuW
     from launcher.run.gpus.gpu_watch import watch_gpus  # a run without GPUs needs nothing of it
 
     return watch_gpus(run.run_dir, run.journal, run.plan, uuids)
+
+
+def _link_code(run: Run) -> None:
+    from launcher.run.supervisor.workspace_files import link_code  # hardly any run works in its outputs
+
+    link_code(run.run_dir.outputs, run.plan)
+
+
+def _on_terminal(spec: ContainerSpec, size: Sequence[int]) -> ContainerSpec:
+    """With the terminal itself to tell its size."""
+    env = {name: value for name, value in spec.env.items() if name not in ("COLUMNS", "LINES")}
+    return replace(spec, terminal=(size[0], size[1]), env={"TERM": os.environ.get("TERM") or "xterm", **env})
+
+
+def _with_left_files(run: Run, spec: ContainerSpec, opened: str) -> ContainerSpec:
+    from launcher.plan.program.dev_container import with_left_files
+    from launcher.run.supervisor.left_files import layer_of_left_files
+
+    return with_left_files(spec, layer_of_left_files(run.run_dir, run.state.run(opened), run.plan, uid=spec.uid))
 
 
 def _note(run: Run, text: str) -> None:
@@ -203,3 +232,4 @@ def _start(run: Run, container: lifecycle.Container, number: int) -> None:
             _note(run, f"MLflow is not there yet ({why}); the record will be sent later")
     lifecycle.start(container, env=env)
     run.journal.append(Started(number, container.pid, process_started(container.pid), tuple(container.ports)))
+    run.journal.confirm_soon()

@@ -12,6 +12,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NoReturn
 
 from launcher.errors import LaunchError
@@ -19,8 +20,7 @@ from launcher.journal.events import Finished, Queued
 from launcher.journal.run_journal import Journal
 from launcher.journal.status import Reason
 from launcher.plan.plan_json import from_document
-from launcher.run import active
-from launcher.run.start.create_run import announce_pid
+from launcher.run.sending import close_run
 from launcher.run.supervisor.attempt import Attempt, not_run
 from launcher.run.supervisor.bill import bill_taken
 from launcher.run.supervisor.logs import close_holes
@@ -28,17 +28,16 @@ from launcher.run.supervisor.machine_facts import machine_facts
 from launcher.run.supervisor.outcome import ExitOutcome
 from launcher.run.supervisor.run_experiment import Run, run_attempts
 from launcher.run.supervisor.signal_inbox import REQUESTS, SignalInbox
-from launcher.run.supervisor.tracker_process import TrackerProcess, may_share_tracker
+from launcher.run.supervisor.tracker_process import SharedTracker, TrackerProcess, may_share_tracker
 from launcher.tracking.record.gpu_usage import gpu_usage
 from runtime.cgroup.limits import Usage
 from runtime.errors import RuntimeFailure
+from runtime.kernel.lock_holder import announce_holder
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
 
 if TYPE_CHECKING:
-    import socket
-
     from launcher.run.supervisor.peers import Joining
 
 LOCK_FD = 3
@@ -52,7 +51,8 @@ def run_to_the_end(run: Run) -> Attempt:
     """All attempts of a run of one's own machine, or of the first node; also of one whose supervisor has died."""
     before = run.journal.read()
     run.retries_left -= before.retries_used
-    with bill_taken(run.run_dir, run.image_digest, Store(run.state.store)):
+    bill = nullcontext() if run.run_dir.is_dev else bill_taken(run.run_dir, run.image_digest, Store(run.state.store))
+    with bill:
         if not before.is_queued:
             run.journal.append(Queued(str(run.image_digest), machine_facts(run.plan)))
         return run_attempts(run, before.next_attempt, adopt=before.is_queued)
@@ -79,27 +79,25 @@ def main(
     *,
     token: str | None = None,
     joining: Joining | None = None,
-    shared_tracker: socket.socket | None = None,
+    shared_tracker: SharedTracker | None = None,
     close: Callable[[RunDir, Journal, Attempt], None] = close,
-    last: Callable[[], None] | None = None,
+    last: Callable[[], int] | None = None,
 ) -> NoReturn:
-    """The whole life of a supervisor, whose last word in the journal is *close*, and which does *last* at its end; *token* is
-    the placement of a cluster that it writes for, *joining* brings up the further nodes of a run that has some,
-    *shared_tracker* takes runs that give it little to do. Exits 0: the run's outcome stands in the journal, not in this exit
-    code."""
+    """The whole life of a supervisor, whose last word in the journal is *close*; *token* is the placement of a cluster that it
+    writes for, *joining* brings up the further nodes of a run that has some, *shared_tracker* takes runs that give it little to
+    do. Exits with what *last* returns, which it does at its end, else 0: the run's outcome stands in the journal."""
     os.umask(0o077)
     os.set_inheritable(LOCK_FD, False)
     inbox = SignalInbox((*REQUESTS, signal.SIGQUIT))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    announce_pid(LOCK_FD)  # from here on signals may come
+    announce_holder(LOCK_FD)  # from here on signals may come
     try:
         supervise(run_dir, Journal(run_dir.journal, token), inbox, joining=joining, shared_tracker=shared_tracker, close=close)
-        if last is not None:
-            last()
+        code = 0 if last is None else last()
     except BaseException:
         traceback.print_exc()
         os._exit(1)
-    os._exit(0)
+    os._exit(code)
 
 
 def supervise(
@@ -109,7 +107,7 @@ def supervise(
     *,
     work: Work = run_to_the_end,
     joining: Joining | None = None,
-    shared_tracker: socket.socket | None = None,
+    shared_tracker: SharedTracker | None = None,
     close: Callable[[RunDir, Journal, Attempt], None] = close,
 ) -> None:
     """Do the *work* of the run of *run_dir*, close its journal, let the tracker send the rest."""
@@ -121,11 +119,11 @@ def supervise(
             attempt = _failure(error)
         close_holes(run_dir)
         close(run_dir, journal, attempt)
-    tracker.finish()
+    is_told = tracker.finish(inbox)
     if run_dir.node == 0:
         if journal.read().is_over:  # a cluster may begin a run's job again
-            active.unmark(run_dir)
-        _confirm_layers(run_dir.state)
+            close_run(run_dir, is_told=is_told)
+        _tidy_up(run_dir.state)
 
 
 def _failure(error: Exception) -> Attempt:
@@ -136,10 +134,10 @@ def _failure(error: Exception) -> Attempt:
     return Attempt(ExitOutcome(125, None, Reason.LAUNCHER, f"{type(error).__name__}: {error}"), Usage())
 
 
-def _tracker_of(run_dir: RunDir, token: str | None, shared_tracker: socket.socket | None) -> TrackerProcess:
+def _tracker_of(run_dir: RunDir, token: str | None, shared_tracker: SharedTracker | None) -> TrackerProcess:
     if shared_tracker is None:
         return TrackerProcess(run_dir, token=token)
-    with shared_tracker:  # it ends when nobody can give it a run any more
+    with shared_tracker.control:  # it ends when nobody can give it a run any more
         return TrackerProcess(run_dir, shared=shared_tracker if may_share_tracker(run_dir) else None)
 
 
@@ -158,16 +156,20 @@ def load(run_dir: RunDir, journal: Journal, inbox: SignalInbox, tracker: Tracker
         name=identity["name"],
         sweep_id=identity["sweep_id"],
         trial=identity["trial"],
+        terminal=identity.get("terminal"),
+        opens=identity.get("opens"),
         may_wait=identity.get("may_wait", True),
         retries_left=plan.spec.retries,
         joining=joining if plan.spec.nodes > 1 else None,
     )
 
 
-def _confirm_layers(state: StateDir) -> None:
-    """Let the layers that this launch built reach the disk, in a process that nobody waits for: it may take a second."""
+def _tidy_up(state: StateDir) -> None:
+    """Let the layers that this launch built reach the disk, and remove what killed builds left, in a process that nobody waits
+    for: it may take a second."""
     store = Store(state.store)
-    if store.has_unconfirmed() and os.fork() == 0:
+    if (store.has_unconfirmed() or store.has_leftovers()) and os.fork() == 0:
         os.close(LOCK_FD)
         store.confirm()
+        store.sweep()
         os._exit(0)

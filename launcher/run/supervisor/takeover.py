@@ -40,7 +40,8 @@ def take_over(run: Run, number: int) -> Attempt:
             run.tracker.catch_up()
         return end_of(result, open_cgroup(run.run_dir.cgroup_name))
     finally:
-        undo_all(run.run_dir)
+        for told in undo_all(run.run_dir):
+            run.journal.append(Note(told))
 
 
 def _follow_to_the_end(run: Run, number: int) -> AttemptResult:

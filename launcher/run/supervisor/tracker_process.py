@@ -19,18 +19,27 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from launcher.errors import LaunchError
 from launcher.journal.events import ORPHANED, Note
 from launcher.journal.run_journal import Journal
 from launcher.tracking import tracker, tracker_protocol
+from runtime.kernel.process_identity import is_stopped, process_started
+from runtime.light_typing import NamedTuple
 from runtime.state_dir import RunDir
 
-END_TIMEOUT_S = 600.0
-"""How long the supervisor waits for artifacts to be uploaded after the run's end."""
+if TYPE_CHECKING:
+    from launcher.run.supervisor.signal_inbox import SignalInbox
+
+END_TIMEOUT_S = 30.0
+"""How long the supervisor waits for the last word of its run's tracker, which leaves to the sender what takes longer
+(`launcher.tracking`): in case that it hangs in a broken disk."""
 
 CATCH_UP_TIMEOUT_S = 30.0
+
+_LOOK_S = 0.25
+"""How often one that is waited for is looked at: it may have been stopped, and holds locks."""
 
 _PAUSES_S = (0.0, 2.0, 10.0)
 """Before its first, second and third successor begins: what ends one at once (a full disk) may be over soon. A program waits for
@@ -40,30 +49,40 @@ MOST_SUCCESSORS = len(_PAUSES_S)
 """How many trackers, and how many supervisors, a run may lose before that is taken for its own fault."""
 
 
+class SharedTracker(NamedTuple):
+    """A tracker for many runs."""
+
+    control: socket.socket
+    """What it is given runs through."""
+    pid: int
+    started: str | None
+
+
 class TrackerProcess:
     """A run's tracker, and after its death the next one."""
 
-    __slots__ = ("_channel", "_is_done", "_listener_fd", "_ready", "_run_dir", "_token", "pid", "successors")
+    __slots__ = ("_channel", "_last_word", "_listener_fd", "_ready", "_run_dir", "_shared", "_token", "pid", "successors")
 
-    def __init__(self, run_dir: RunDir, *, token: str | None = None, shared: socket.socket | None = None) -> None:
+    def __init__(self, run_dir: RunDir, *, token: str | None = None, shared: SharedTracker | None = None) -> None:
         self._run_dir = run_dir
+        self._shared = shared
         self._token = token
         self._channel: socket.socket | None
-        self._is_done = False
+        self._last_word: bytes | None = None
         self._ready: dict[str, Any] | None = None
         self._listener_fd: int | None = None
         """The container's, as long as there is one: a successor needs it."""
         self.pid: int | None = None
         """Of a child of ours; None: it is shared."""
         self.successors = 0
-        self._channel = None if shared is None else _hand_over(run_dir, shared)
+        self._channel = None if shared is None else _hand_over(run_dir, shared.control)
         if self._channel is None:
             self._fork()
 
     @property
     def fd(self) -> int:
         """Readable when it says something, or has died: then `take_in`. -1 when there is none (any more)."""
-        return -1 if self._channel is None or self._is_done else self._channel.fileno()
+        return -1 if self._channel is None or self._last_word is not None else self._channel.fileno()
 
     def take_in(self) -> None:
         """Take in what it has said. One that has died is replaced: `fd` may be another afterwards."""
@@ -93,20 +112,39 @@ class TrackerProcess:
             if self._receive() in (tracker_protocol.CAUGHT_UP, None):
                 return
 
-    def finish(self) -> None:
-        """The journal is closed: let the tracker send the rest, and wait for it. One that dies meanwhile is replaced."""
+    def finish(self, inbox: SignalInbox | None = None) -> bool:
+        """The journal is closed: let the tracker send the rest, and wait for it, until somebody asks through *inbox* for the end
+        of that. One that dies meanwhile is replaced. False when something is left that MLflow has to be told."""
+        if inbox is not None:
+            inbox.read()  # what was asked of the run is done
         self._listener_fd = None  # closed with the container; its number may be another file's by now
         self._send(tracker_protocol.END)
         deadline = time.monotonic() + END_TIMEOUT_S
-        while self._is_heard_before(deadline):
+        while self._is_heard_before(deadline, leave_fd=None if inbox is None else inbox.fd):
             if self._receive() is None and self._replace():
                 self._send(tracker_protocol.END)
                 deadline = time.monotonic() + END_TIMEOUT_S
         self._release()
+        return self._last_word == tracker_protocol.DONE
 
-    def _is_heard_before(self, deadline: float) -> bool:
-        """Whether it says something, or dies, before the time is up. False also where nothing more is to be expected."""
-        return self.fd >= 0 and bool(select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))[0])
+    def _is_heard_before(self, deadline: float, *, leave_fd: int | None = None) -> bool:
+        """Whether it says something, or dies, before the time is up, or *leave_fd* is readable. False also where nothing more is
+        to be expected."""
+        while self.fd >= 0:
+            waited_for = [self.fd] if leave_fd is None else [self.fd, leave_fd]
+            left_s = deadline - time.monotonic()
+            ready, _, _ = select.select(waited_for, [], [], max(0.0, min(left_s, _LOOK_S)))
+            if ready or left_s <= 0:
+                return self.fd in ready
+            self._end_stopped()
+        return False
+
+    def _end_stopped(self) -> None:
+        """Kill it if it was stopped: it is as good as dead, and its successors need its locks."""
+        pid, started = (self.pid, None) if self._shared is None else (self._shared.pid, self._shared.started)
+        if pid is not None and is_stopped(pid, started):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _receive(self) -> bytes | None:
         """The next message, None when it has died."""
@@ -117,7 +155,8 @@ class TrackerProcess:
             return None
         if message.startswith(tracker_protocol.READY):
             self._ready = dict(json.loads(message.removeprefix(tracker_protocol.READY)))
-        self._is_done = message == tracker_protocol.DONE
+        if message in (tracker_protocol.DONE, tracker_protocol.LEFT):
+            self._last_word = message
         return message or None
 
     def _send(self, message: bytes) -> None:
@@ -138,6 +177,7 @@ class TrackerProcess:
 
     def _fork(self, *, pause_s: float = 0.0) -> None:
         """Called while this process has one thread; what else it has open is closed in the tracker."""
+        self._shared = None
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid == 0:
@@ -156,24 +196,24 @@ class TrackerProcess:
             self.pid = None
 
 
-def fork_shared_tracker() -> socket.socket:
-    """Fork a tracker for many runs, which ends when they have, and nobody can give it another one any more. Returns the socket
-    that `TrackerProcess` gives it runs through."""
+def fork_shared_tracker() -> SharedTracker:
+    """Fork a tracker for many runs, which ends when they have, and nobody can give it another one any more."""
     control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    if os.fork() == 0:
+    pid = os.fork()
+    if pid == 0:
         os.setsid()
         os.umask(0o077)
         tracker.serve(control=theirs, call_supervisor=_call_supervisor)
     theirs.close()
     control.setblocking(False)  # who finds it busy does without
-    return control
+    return SharedTracker(control, pid, process_started(pid))
 
 
-def _hand_over(run_dir: RunDir, shared: socket.socket) -> socket.socket | None:
-    """Give the run to the *shared* tracker. Returns the channel to it; None when it has died, or doesn't keep up."""
+def _hand_over(run_dir: RunDir, control: socket.socket) -> socket.socket | None:
+    """Give the run to the shared tracker. Returns the channel to it; None when it has died, or doesn't keep up."""
     channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        socket.send_fds(shared, [os.fsencode(run_dir.root)], [theirs.fileno()])
+        socket.send_fds(control, [os.fsencode(run_dir.root)], [theirs.fileno()])
     except OSError:
         channel.close()
         return None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from launcher.sweep.search.protocol import End, EndState, combine
+from runtime.light_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.sweep.results import SweepResults, TrialResult
 from launcher.sweep.search.optuna_search import distribution
+from runtime.light_dataclasses import dataclass, field
 
 _FEWEST = 10
 _FEWEST_A_DIMENSION = 5

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean
 from typing import Protocol
+
+from runtime.light_dataclasses import dataclass
 
 
 class EndState(StrEnum):

@@ -12,7 +12,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from launcher.config.spec import Pruner, Sweep
@@ -20,6 +19,7 @@ from launcher.config.sweep_dimension import Dimension
 from launcher.errors import ConfigError, Origin
 from launcher.sweep.search.listed_search import ListedSearch, grid_points, random_points
 from launcher.sweep.search.protocol import Chosen, Search
+from runtime.light_dataclasses import replace
 from runtime.suggestions import did_you_mean
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from statistics import fmean
 
 from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension
 from launcher.sweep.search.best import BestPoint, best_points
 from launcher.sweep.search.protocol import Chosen, End, EndState, Search, combine
+from runtime.light_dataclasses import dataclass, field
 
 DEFAULT_TRIALS = 20
 """Points of a search that has no end of its own, when `sweep.trials` is not set."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import json
+import re
 import socket
 import threading
 import traceback
@@ -18,8 +19,9 @@ from typing import Any
 from launcher.errors import LaunchError
 from launcher.journal.superseded import Superseded, Watch
 from launcher.tracking.gateway import http_wire
-from launcher.tracking.gateway.gateway_api import GatewayApi
+from launcher.tracking.gateway.gateway_api import GatewayApi, not_open
 from launcher.tracking.gateway.gateway_artifacts import GatewayArtifacts
+from launcher.tracking.gateway.gateway_traces import GatewayTraces, is_trace_path
 from launcher.tracking.gateway.http_wire import BadMessage, Head
 from launcher.tracking.gateway.own_run import OwnRun, Rejected
 from launcher.tracking.mlflow.connection import MlflowUnreachable, Reply
@@ -43,7 +45,9 @@ class Gateway:
         self._watch = watch
         self._token = f"Bearer {token}"
         self._api = GatewayApi(sink, own)
-        self._artifacts = GatewayArtifacts(self._api)
+        self._traces = GatewayTraces(self._api)
+        self._artifacts = GatewayArtifacts(self._api, self._traces)
+        self._is_closed = own.description.scope != "server"
         self._unknown = _UnknownClients()
         self._free = threading.BoundedSemaphore(_CONNECTIONS_MAX)
 
@@ -63,10 +67,10 @@ class Gateway:
         """One connection, request after request. It counts as one of the program's when it has shown the token."""
         client = Mlflow(self._sink.address, timeout_s=60.0, watch=self._watch)
         known = False
+        stream = connection.makefile("rb", 65_536)
         try:
             connection.settimeout(_IDLE_S)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            stream = connection.makefile("rb", 65_536)
             while (head := http_wire.read_head(stream)) is not None:
                 body = _Body(connection, stream, head)
                 if not known and self._has_token(head) and self._free.acquire(timeout=_FREE_S):
@@ -86,6 +90,7 @@ class Gateway:
         finally:
             client.close()
             self._unknown.remove(connection)
+            stream.close()  # a body that was begun holds it, and with it the connection, until garbage is collected
             connection.close()
             if known:
                 self._free.release()
@@ -133,20 +138,20 @@ class Gateway:
             return self._artifacts.list_proxied(_query(query), passing.stream)
         if path == f"{API}artifacts/list" and method == "GET":
             return self._artifacts.list_of_run(_query(query), passing.stream)
-        if not path.startswith(API):
+        is_of_trace = self._is_closed and is_trace_path(path)
+        if not is_of_trace and not path.startswith(API):
             return self._other(method, target, body, passing)
         given = _query(query) if method == "GET" else body.json()
-        answer = self._api.answer(method, path.removeprefix(API), given, passing.forward)
+        if is_of_trace:
+            answer = self._traces.answer(method, path, given, passing.forward)
+        else:
+            answer = self._api.answer(method, path.removeprefix(API), given, passing.forward)
         return Reply(200, {"content-type": "application/json"}, iter([json.dumps(answer).encode()]))
 
     def _other(self, method: str, target: str, body: _Body, passing: _Forwarder) -> Reply:
-        """Newer and other parts of MLflow's server (traces, webhooks, ...): only for those who may use all of it."""
-        if self._api.own.description.scope != "server":
-            path = target.partition("?")[0]
-            words = (
-                f"`{method} {path}` is not open to this run; `tracking.scope=server` in the experiment's configuration opens it"
-            )
-            raise Rejected(403, "PERMISSION_DENIED", words)
+        """Newer and other parts of MLflow's server (webhooks, ...): only for those who may use all of it."""
+        if self._is_closed:
+            raise not_open(method, target.partition("?")[0])
         self._api.flush()
         return passing.stream(method, self._api.translated(target), body.pieces(), body.length)
 
@@ -211,6 +216,8 @@ class _Body:
         with _one_large if len(content) > _JSON_LARGE else contextlib.nullcontext():
             try:
                 document = json.loads(content) if content else {}
+                if _ODD_LETTERS.search(content):
+                    document = _mended(document)
             except (ValueError, RecursionError) as error:
                 raise Rejected(400, "MALFORMED_REQUEST", "the request is not JSON") from error
         if not isinstance(document, dict):
@@ -219,6 +226,18 @@ class _Body:
 
 
 _one_large = threading.Lock()
+
+_ODD_LETTERS = re.compile(rb"\\u(0000|d[89a-f])", re.IGNORECASE)
+"""What JSON can say and a database may not be able to hold: NUL, and halves of surrogate pairs."""
+
+
+def _mended(value: Any) -> Any:
+    """*value* with U+FFFD for such letters: asked to store one a server fails, and what comes behind it would never be sent."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\0", "\ufffd")
+    if isinstance(value, dict):
+        return {_mended(name): _mended(item) for name, item in value.items()}
+    return [_mended(item) for item in value] if isinstance(value, list) else value
 
 
 def _write(connection: socket.socket, reply: Reply) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from launcher.errors import LaunchError
 from launcher.journal.status import RunStatus
-from launcher.tracking.gateway.own_run import OwnRun, Rejected
+from launcher.tracking.gateway.own_run import OwnRun, Rejected, is_below_launch, is_launchers
 from launcher.tracking.mlflow.connection import MlflowUnreachable
 from launcher.tracking.mlflow.rest import API, Mlflow
 from launcher.tracking.mlflow.sink import Sink
@@ -25,6 +25,7 @@ Forward = Callable[[str, str, bytes], tuple[int, bytes]]
 """Send (method, path, body) to the server; returns status and content."""
 
 _FLUSH_PATIENCE_S = 5.0
+_PARENT = "mlflow.parentRunId"
 
 # Spelled out to the end: a proxy before the server might resolve a `..` that we would pass on.
 _MODEL_PATH = re.compile(r"logged-models/([\w-]+)(/params|/tags|/tags/[\w-](?:[\w\-. :]|%20|%3A)*|/artifacts/directories)?")
@@ -77,7 +78,7 @@ class GatewayApi:
         if self._open:
             self.flush()
             return self._pass(method, endpoint, given, forward)
-        raise Rejected(403, "PERMISSION_DENIED", _refusal(method, endpoint))
+        raise not_open(method, endpoint)
 
     def is_own(self, run_id: Any) -> bool:
         return isinstance(run_id, str) and run_id in (self.sink.run.get("run_id"), self.sink.state.provisional_id)
@@ -101,12 +102,16 @@ class GatewayApi:
         return content.replace(provisional, str(real)) if provisional and real else content
 
     def _pass(self, method: str, endpoint: str, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        return self.pass_on(method, API + endpoint, given, forward)
+
+    def pass_on(self, method: str, path: str, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        """The server's answer. Raises Rejected with its refusal."""
         from urllib.parse import urlencode
 
         if method == "GET":
-            status, content = forward(method, f"{API}{endpoint}?{self.translated(urlencode(given, doseq=True))}", b"")
+            status, content = forward(method, f"{path}?{self.translated(urlencode(given, doseq=True))}", b"")
         else:
-            status, content = forward(method, API + endpoint, self.translated(json.dumps(given)).encode())
+            status, content = forward(method, path, self.translated(json.dumps(given)).encode())
         try:
             document = json.loads(content) if content else {}
         except ValueError:
@@ -131,10 +136,11 @@ class GatewayApi:
                     self._check_names(inner)
 
     def _run_of(self, given: Mapping[str, Any]) -> Any:
-        run_id = given.get("run_id") or given.get("run_uuid")
-        if not self.is_allowed(run_id):
-            raise _not_yours(f"run `{run_id}`")
-        return run_id
+        named = [run_id for run_id in (given.get("run_id"), given.get("run_uuid")) if run_id] or [None]
+        for run_id in named:
+            if not self.is_allowed(run_id):
+                raise _not_yours(f"run `{run_id}`")
+        return named[0]
 
     def _get_run(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
         run_id = self._run_of(given)
@@ -142,10 +148,16 @@ class GatewayApi:
             self.flush()
             return _reached_through_here(self._pass("GET", "runs/get", {"run_id": run_id}, forward))
         # MLflow 3's client asks before each `log_metrics`, and should not wait for a server that is slow or down.
-        tags = self.own.tags(*self._server_tags.latest())
-        return {"run": self.own.as_run(self.sink.run, self.sink.state.provisional_id, tags)}
+        return {"run": self._own_run()}
+
+    def _own_run(self) -> dict[str, Any]:
+        tags = self.own.tags(*self._server_tags.latest(), sent=self.sink.state.tags)
+        return self.own.as_run(self.sink.run, self.sink.state.provisional_id, tags)
 
     def _create_run(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        if not self._open and not _names_parent(given) and self.sink.take():
+            # Lightning's MLFlowLogger and its like know no MLFLOW_RUN_ID: they ask for a run, and there is one.
+            return {"run": self._taken_as(given)}
         self.flush()
         if not self._open:
             given["experiment_id"] = self.sink.run["experiment_id"]
@@ -154,12 +166,30 @@ class GatewayApi:
         self.sink.add_child(str(answer["run"]["info"]["run_id"]))
         return _reached_through_here(answer)
 
+    def _taken_as(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The run itself, with what the program says about the one that it wants."""
+        if name := given.get("run_name"):
+            self.own.rename(name)
+        tags = [tag for tag in given.get("tags") or [] if not (isinstance(tag, dict) and is_launchers(str(tag.get("key"))))]
+        self.own.log(metrics=[], params=[], tags=tags)
+        return self._own_run()
+
     def _childs_tags(self, given: list[Any]) -> list[Any]:
-        tags = {str(tag.get("key")): tag for tag in _without_launchers(given)}
-        parent = tags.setdefault("mlflow.parentRunId", {"key": "mlflow.parentRunId", "value": self.sink.run["run_id"]})
-        if not self.is_allowed(parent.get("value")):
-            raise _not_yours(f"run `{parent.get('value')}`")
+        tags = {tag["key"]: tag for tag in self._without_launchers(given)}
+        tags.setdefault(_PARENT, {"key": _PARENT, "value": self.sink.run["run_id"]})
         return list(tags.values())
+
+    def _without_launchers(self, tags: list[Any]) -> list[Any]:
+        """Tags that a program may give a run that it makes: `launch.run_id` and its like say which run is one of ours."""
+        kept = [
+            tag for tag in tags if isinstance(tag, dict) and isinstance(tag.get("key"), str) and not is_below_launch(tag["key"])
+        ]
+        if len(kept) != len(tags):
+            self.own.ignored("tags below `launch.` that the program set were ignored: they are the launcher's")
+        for tag in kept:
+            if tag["key"] == _PARENT and not self.is_allowed(tag.get("value")):
+                raise _not_yours(f"run `{tag.get('value')}`")
+        return kept
 
     def _update_run(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
         run_id = self._run_of(given)
@@ -168,8 +198,10 @@ class GatewayApi:
             if given.get("status") in _FINAL and run_id in self.sink.state.children:
                 self.sink.end_child(run_id)
             return answer
-        if given.get("run_name"):
-            self.own.keep("runs/update", {"run_name": given["run_name"]})
+        if name := given.get("run_name"):
+            self.own.rename(name)
+        if given.get("status") == RunStatus.RUNNING.value:
+            self.sink.take()  # `mlflow.start_run()`, which knows MLFLOW_RUN_ID
         # Its status is the launcher's to say: MLflow's client says FINISHED at exit, whatever happened.
         return {"run_info": self.own.info(self.sink.run, self.sink.state.provisional_id)}
 
@@ -187,7 +219,7 @@ class GatewayApi:
     def _log_batch(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
         if not self.is_own(self._run_of(given)):
             if not self._open:
-                given["tags"] = _without_launchers(given.get("tags") or [])
+                given["tags"] = self._without_launchers(given.get("tags") or [])
             return self._pass("POST", "runs/log-batch", given, forward)
         self.own.log(metrics=given.get("metrics") or [], params=given.get("params") or [], tags=given.get("tags") or [])
         return {}
@@ -206,26 +238,30 @@ class GatewayApi:
 
     def _set_tag(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
         if not self.is_own(self._run_of(given)):
-            kept = self._open or _without_launchers([given])
+            kept = self._open or self._without_launchers([given])
             return self._pass("POST", "runs/set-tag", given, forward) if kept else {}
         self.own.log(metrics=[], params=[], tags=[given])
         return {}
 
     def _delete_tag(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
-        if str(given.get("key", "")).startswith("launch."):
-            raise Rejected(403, "PERMISSION_DENIED", "tags under `launch.` belong to the launcher")
-        return self._kept("runs/delete-tag", given, forward)
+        is_own, key = self.is_own(self._run_of(given)), str(given.get("key", ""))
+        if is_below_launch(key) or (is_own and is_launchers(key)):
+            raise Rejected(403, "PERMISSION_DENIED", f"tag `{key[:100]}` belongs to the launcher")
+        if not is_own:
+            return self._pass("POST", "runs/delete-tag", given, forward)
+        self.own.keep("runs/delete-tag", given)
+        return {}
 
     def _log_inputs(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
-        return self._kept("runs/log-inputs", given, forward)
+        return self._kept_models("runs/log-inputs", given, forward)
 
     def _log_outputs(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
-        return self._kept("runs/outputs", given, forward)
+        return self._kept_models("runs/outputs", given, forward)
 
-    def _kept(self, endpoint: str, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+    def _kept_models(self, endpoint: str, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
         if not self.is_own(self._run_of(given)):
             return self._pass("POST", endpoint, given, forward)
-        self.own.keep(endpoint, given)
+        self.own.keep_models(endpoint, given)
         return {}
 
     def _get_history(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
@@ -241,17 +277,25 @@ class GatewayApi:
         if asked is not None and asked != self._experiment()["experiment_id"]:
             raise _not_yours(f"experiment `{asked}`")
         # `mlflow.set_experiment("anything")` must not make the next `start_run()` fail because its run is elsewhere.
+        self._note_experiment(given.get("experiment_name"))
         return {"experiment": self._experiment(name=given.get("experiment_name"))}
 
     def _create_experiment(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
         if self._open:
             return self._pass("POST", "experiments/create", given, forward)
+        self._note_experiment(given.get("name"))
         return {"experiment_id": self._experiment()["experiment_id"]}
 
     def _search_experiments(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
         if self._open:
             return self._pass("POST", "experiments/search", given, forward)
         return {"experiments": [self._experiment()]}
+
+    def _note_experiment(self, asked: Any) -> None:
+        known = self.own.description.experiment
+        if isinstance(asked, str) and asked != known:
+            words = f"the program asked for the MLflow experiment `{asked[:100]}`, and its run stays in `{known}`"
+            self.own.ignored(f"{words}: `tracking.experiment` names that")
 
     def _experiment(self, *, name: str | None = None) -> dict[str, Any]:
         experiment_id = str(self.sink.run.get("experiment_id") or "0")
@@ -283,9 +327,8 @@ class GatewayApi:
         return answer
 
 
-def _without_launchers(tags: list[Any]) -> list[Any]:
-    """Tags that a program may give a run that it makes: `launch.run_id` and its like say which run is one of ours."""
-    return [tag for tag in tags if isinstance(tag, dict) and not str(tag.get("key")).startswith("launch.")]
+def _names_parent(given: Mapping[str, Any]) -> bool:
+    return any(isinstance(tag, dict) and tag.get("key") == _PARENT for tag in given.get("tags") or [])
 
 
 def _reached_through_here(answer: dict[str, Any]) -> dict[str, Any]:
@@ -303,10 +346,12 @@ def _not_yours(what: str) -> Rejected:
     )
 
 
-def _refusal(method: str, endpoint: str) -> str:
+def not_open(method: str, endpoint: str) -> Rejected:
+    what = f"`{method} {endpoint}` is not open"
     if endpoint.startswith(("registered-models", "model-versions")):
-        return "the model registry is closed to this run; `tracking.scope=server` in the experiment's configuration opens it"
-    return f"`{method} {endpoint}` is not open to this run; `tracking.scope=server` in the experiment's configuration opens it"
+        what = "the model registry is closed"
+    words = f"{what} to this run; `tracking.scope=server` in the experiment's configuration opens it"
+    return Rejected(403, "PERMISSION_DENIED", words)
 
 
 _OLD_S = 5.0

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
+
+from runtime.light_dataclasses import dataclass
 
 _LINE_MAX = 65_536
 _HEADERS_MAX = 200

@@ -6,8 +6,8 @@ A metric's name is the tag, and before it the directory where that is not the on
     runs/a/Loss_train/events…  "Loss"        → Loss_train/Loss          (add_scalars)
     logs/validation/events…  "epoch_loss"    → validation/epoch_loss    (Keras, after logs/train)
 
-Both places hold what a program made: no link is followed, and a file that isn't what its name says is one note. The working
-directory's writable layer is gone after the program, so the supervisor has us look before it removes it.
+Both places hold what a program made: no link is followed, and a file that isn't what its name says is one note. After the program
+what it wrote in its working directory is moved to `outputs/workspace`, and goes by the name it had.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from launcher.tracking.metrics.event_format import BadEvents, records, scalars
 from launcher.tracking.metrics.metric_log import STEP_MAX, TIME_END_S, FoundMetric, MetricLog
 from launcher.tracking.mlflow.rest import fitting_key
 from runtime.kernel.safe_open import RESOLVE_NO_SYMLINKS, open_in_root
+from runtime.light_dataclasses import dataclass
 from runtime.rootfs.overlay import UPPER
 from runtime.state_dir import RunDir
 
@@ -29,6 +29,7 @@ _SLICE = 1 << 20
 _DEPTH_MAX = 12
 _FILES_MAX = 1000
 _MARK = ".tfevents."
+_MOVED = {"outputs/workspace": "work"}
 
 # A program may write ten thousands of files beside them: looking for new ones shall never take more than a twentieth of the time.
 _SCAN_S = 1.0
@@ -88,7 +89,7 @@ class EventFiles:
             with os.scandir(directory) as entries:
                 listed = list(entries)
             for entry in listed:
-                source = f"{name}/{entry.name}"
+                source = _MOVED.get(f"{name}/{entry.name}") or f"{name}/{entry.name}"
                 if entry.is_dir(follow_symlinks=False):
                     if depth and (inner := _opened(directory, entry.name, _DIRECTORY)) is not None:
                         yield from self._new_files(inner, source, depth - 1)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from runtime.light_dataclasses import dataclass
 
 # Pictures, histograms and graphs are larger than any scalar's record: they are passed over unread.
 _SCALAR_MAX = 64 << 10

@@ -35,7 +35,7 @@ class MetricFile(Protocol):
 def metric_files(run_dir: RunDir, log: MetricLog) -> tuple[MetricFile, ...]:
     """What `metrics` in the run's configuration asks for. A run without a plan has the metrics file only."""
     asked, workdir = _asked(run_dir)
-    files: list[MetricFile] = [_Lines(run_dir.metrics, METRICS, log, _metrics_of_line)]
+    files: list[MetricFile] = [_Lines(run_dir.metrics, METRICS, log, metrics_of_line)]
     if asked.get("patterns"):
         found = OutputPatterns(asked["patterns"])
         files += [
@@ -59,20 +59,40 @@ def _asked(run_dir: RunDir) -> tuple[dict[str, Any], str]:
     return plan["spec"].get("metrics") or {}, (plan["build"].get("config") or {}).get("workdir") or "/"
 
 
-def _metrics_of_line(line: bytes) -> Iterator[FoundMetric]:
-    """The numbers of a JSON object. Raises ValueError for a line that is none."""
+def metrics_of_line(line: bytes) -> Iterator[FoundMetric]:
+    """The numbers of a JSON object. Raises ValueError for a line that is none, and behind the others for what is too large."""
     if not line.strip():
         return
-    values = json.loads(line)
+    try:
+        values = json.loads(line)
+    except ValueError:
+        # Python reads no number of more than 4,300 digits.
+        values = json.loads(line, parse_int=_integer)
     if not isinstance(values, dict):
         raise ValueError("not an object")
     at, step = values.pop("time", None), values.pop("step", None)
     at_ms = int(at * 1000) if _is_number(at) and 0 <= at < TIME_END_S else None
     known_step = int(step) if _is_number(step) and abs(step) <= STEP_MAX else None
-    # Before anything is counted: a number that is too large for a float spoils the line.
-    numbers = {key: float(value) for key, value in values.items() if _is_number(value)}
-    for key, value in numbers.items():
-        yield FoundMetric(key, value, known_step, at_ms)
+    too_large = []
+    for key, value in values.items():
+        if not _is_number(value):
+            continue
+        try:
+            yield FoundMetric(key, float(value), known_step, at_ms)
+        except OverflowError:
+            too_large.append(key)
+    if too_large:
+        raise ValueError(f"`{too_large[0]}` is too large a number; the others of the line are taken")
+
+
+_BEYOND_FLOATS = 10**400
+
+
+def _integer(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:
+        return _BEYOND_FLOATS
 
 
 def _is_number(value: Any) -> bool:
@@ -108,7 +128,8 @@ class _Lines:
             for line in lines:
                 offset = min(offset + len(line) + 1, self._file.offset)
                 try:
-                    seen += [(found, offset) for found in self._metrics_of(line)]
+                    for found in self._metrics_of(line):
+                        seen.append((found, offset))
                 except (ValueError, OverflowError, RecursionError) as error:
                     self._log.note(f"{self._source} has a line that cannot be read: {line[:80]!r} ({error})")
             try:
@@ -131,6 +152,9 @@ class _Lines:
 # A pattern is somebody's own, and may take very long on a very long line.
 _MATCHED_MAX = 16 << 10
 
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
+"""Of text for terminals (ECMA-48, SGR): nothing that a reader sees, and so nothing that a pattern has to name."""
+
 
 class OutputPatterns:
     """Metrics in what a program prints: `metrics.patterns: {loss: 'loss=([0-9.]+)'}`. Compiled once a run.
@@ -146,8 +170,11 @@ class OutputPatterns:
     def in_line(self, line: bytes) -> Iterator[FoundMetric]:
         """The metrics that *line* holds. Raises ValueError for a match that is no number."""
         text = line[:_MATCHED_MAX].decode(errors="replace")
+        plain = _COLOURS.sub("", text) if "\x1b" in text else text
         for key, pattern, group in self._patterns:
-            found = pattern.search(text)
+            found = pattern.search(plain)
+            if found is None and plain is not text:
+                found = pattern.search(text)  # a pattern may name colours
             if found is not None and found[group] is not None:
                 yield FoundMetric(key, _number(key, found[group]), _step(found.groupdict().get("step")))
 

@@ -18,14 +18,14 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launcher.errors import LaunchError
 from launcher.journal.growing_file import GrowingFile
+from runtime.light_dataclasses import dataclass
 from runtime.state_dir import RunDir
-from runtime.whole_file import replace_file
+from runtime.whole_file import replace_file, write_all
 
 METRICS = "metrics.jsonl"
 """The source that an entry with an offset has when it names none."""
@@ -94,7 +94,7 @@ class MetricLog:
             if self._file < 0:
                 raise LaunchError("the run has ended")
             try:
-                _write_whole(self._file, self._torn + lines)
+                write_all(self._file, self._torn + lines)
             except OSError as error:
                 # Whole lines of it may have been read and sent already, so they stay; half a line must not spoil the next one.
                 self._torn = b"\n"
@@ -194,11 +194,6 @@ def _cut_torn_line(descriptor: int) -> None:
         os.ftruncate(descriptor, whole)
 
 
-def _write_whole(descriptor: int, lines: bytes) -> None:
-    while lines:
-        lines = lines[os.write(descriptor, lines) :]
-
-
 Point = tuple[int, int, float]
 """Step, time in milliseconds, value: the greatest is the latest (mlflow, `_update_latest_metrics_if_necessary`)."""
 
@@ -221,8 +216,9 @@ class RunSoFar:
         """Each tag with the size that `logged.jsonl` had with it; None: deleted."""
         self.run_name: str | None = None
         self._datasets: dict[tuple[str, str], dict[str, Any]] = {}
-        self._models_read: dict[str, dict[str, Any]] = {}
-        self._models_made: dict[str, dict[str, Any]] = {}
+        self.models_read: dict[str, dict[str, Any]] = {}
+        self.models_made: dict[str, dict[str, Any]] = {}
+        """By their ids: the server takes each once for a run, whatever its step."""
 
     def remember(self, entry: Mapping[str, Any], end: int) -> None:
         """*end*: the size of `logged.jsonl` with this entry."""
@@ -266,11 +262,11 @@ class RunSoFar:
 
     def inputs(self) -> dict[str, list[dict[str, Any]]]:
         """MLflow's `RunInputs`."""
-        return {"dataset_inputs": list(self._datasets.values()), "model_inputs": list(self._models_read.values())}
+        return {"dataset_inputs": list(self._datasets.values()), "model_inputs": list(self.models_read.values())}
 
     def outputs(self) -> dict[str, list[dict[str, Any]]]:
         """MLflow's `RunOutputs`. Its client looks there for models of a step that it logs metrics of."""
-        return {"model_outputs": list(self._models_made.values())}
+        return {"model_outputs": list(self.models_made.values())}
 
     def _remember_post(self, endpoint: str, body: Mapping[str, Any], end: int) -> None:
         if endpoint == "runs/delete-tag":
@@ -281,9 +277,9 @@ class RunSoFar:
                 self.tags["mlflow.runName"] = (name, end)  # the server sets it with the name
         elif endpoint == "runs/log-inputs":
             self.add_datasets(_documents(body.get("datasets")))
-            self._models_read |= {json.dumps(each): each for each in _documents(body.get("models"))}
+            self.models_read |= by_id(self.models_read, body.get("models"))
         elif endpoint == "runs/outputs":
-            self._models_made |= {json.dumps(each): each for each in _documents(body.get("models"))}
+            self.models_made |= by_id(self.models_made, body.get("models"))
 
 
 def as_json(value: float) -> float | str:
@@ -291,6 +287,12 @@ def as_json(value: float) -> float | str:
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def by_id(known: Mapping[str, Any], given: Any) -> dict[str, dict[str, Any]]:
+    """Models of a list that came from the program, but for those that are *known*."""
+    found = {str(each.get("model_id")): each for each in reversed(_documents(given))}
+    return {model: found[model] for model in reversed(found) if model not in known}
 
 
 def _documents(given: Any) -> list[dict[str, Any]]:

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from launcher.errors import ConfigError
+from runtime.light_dataclasses import dataclass, field
 
-if TYPE_CHECKING:
-    from urllib.parse import SplitResult
+_END_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +31,21 @@ class LocalAddress:
     def artifacts(self) -> Path:
         """Where it keeps what it shows as `mlflow-artifacts:/`."""
         return self.state_root / "mlflow" / "artifacts"
+
+    @property
+    def log(self) -> Path:
+        """What it says."""
+        return self.state_root / "mlflow" / "server.log"
+
+    def last_words(self) -> str | None:
+        """The last line of its log: of one that cannot load MLflow, the exception."""
+        try:
+            with open(self.log, "rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _END_BYTES))
+                lines = log.read(_END_BYTES).decode(errors="replace").splitlines()
+        except OSError:
+            return None
+        return next((line.strip() for line in reversed(lines) if line.strip()), None)
 
     def __str__(self) -> str:
         return f"the local MLflow server (`{self.socket}`)"
@@ -67,24 +80,25 @@ def parse_uri(uri: str, *, environ: Mapping[str, str] = os.environ) -> RemoteAdd
     from urllib.parse import urlsplit
 
     from launcher.config import databricks
+    from runtime.http.proxies import without_user_info
 
     parts = urlsplit(uri)
     if parts.username is not None or parts.password is not None:
         raise ConfigError(
-            f"`tracking.uri` has a user or password in it: `{_without_user(parts)}`",
+            f"`tracking.uri` has a user or password in it: `{without_user_info(uri)}`",
             hint="the configuration is recorded with each run; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead",
         )
     if databricks.is_databricks(uri):
-        raise ConfigError(f"`{_without_user(parts)}` is no server to track on: {databricks.WHY}", hint=databricks.INSTEAD)
+        raise ConfigError(f"`{without_user_info(uri)}` is no server to track on: {databricks.WHY}", hint=databricks.INSTEAD)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(
-            f"`tracking.uri` is not the address of an MLflow server: `{_without_user(parts)}`",
+            f"`tracking.uri` is not the address of an MLflow server: `{without_user_info(uri)}`",
             hint="write `http://HOST:PORT` or `https://HOST`, `tracking=local` for the local server, `tracking=none` for none",
         )
     try:
         port = parts.port
     except ValueError as error:
-        raise ConfigError(f"`tracking.uri` has no valid port: `{_without_user(parts)}`") from error
+        raise ConfigError(f"`tracking.uri` has no valid port: `{without_user_info(uri)}`") from error
     return RemoteAddress(
         scheme=parts.scheme,
         host=parts.hostname,
@@ -92,10 +106,6 @@ def parse_uri(uri: str, *, environ: Mapping[str, str] = os.environ) -> RemoteAdd
         prefix=parts.path.rstrip("/"),
         authorization=_authorization(environ),
     )
-
-
-def _without_user(parts: SplitResult) -> str:
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _authorization(environ: Mapping[str, str]) -> str | None:

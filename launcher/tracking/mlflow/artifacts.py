@@ -6,28 +6,31 @@
     logs/      stdout.txt, stderr.txt
     (root)     the outputs that `outputs.keep` names, and what the program logged through the gateway
 
-Outputs are a program's work: only regular files count, no link is followed. A server that hands out its storage's own address
+Outputs are a program's work: only regular files count, no link is followed, and no name of theirs is one of ours (`of_program`:
+`/outputs/logs/x` is `outputs/logs/x`). A server that hands out its storage's own address
 (`s3://...`) instead of taking uploads gets them through MLflow's client, in a process of its own (`upload_main.py`).
 """
 
 from __future__ import annotations
 
-import errno
+import itertools
 import json
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from launcher.errors import LaunchError
 from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.connection import MlflowUnreachable
 from launcher.tracking.mlflow.description import Description
 from launcher.tracking.mlflow.rest import Mlflow
-from launcher.tracking.record.regular_files import regular_files
+from launcher.tracking.record.regular_files import WORKSPACE, is_of_workspace, regular_files
+from launcher.tracking.record.sparse_files import copy_sparse, data_of_sparse
+from runtime.light_dataclasses import dataclass
+from runtime.plurals import counted, size_words
 from runtime.state_dir import RunDir
 from runtime.whole_file import link_or_copy
 
@@ -38,6 +41,11 @@ _NEVER_CHANGED = frozenset(f"launch/{name}" for name in ("spec.yaml", "plan.json
 """Written once: the local server's artifact is a second name of the run's file."""
 
 _UPLOAD_TIMEOUT_S = 3600.0
+
+RESERVED = ("launch", "logs")
+"""First parts of artifact paths that are the launcher's alone: what stands there is the record, whatever a program does."""
+_PATH_BYTES = 1024
+_PATH_PARTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +59,68 @@ class Upload:
 
 
 def pending(
-    run_dir: RunDir, description: Description, *, sent: Mapping[str, list[int]], refused: Callable[[str], None]
+    run_dir: RunDir, description: Description, *, sent: Mapping[str, list[int]], refused: Callable[[str], None], uploaded: int = 0
 ) -> Iterator[Upload]:
-    """What is still to be sent at the end of a run. Raises LaunchError when its record cannot be completed first."""
+    """What is still to be sent at the end of a run, whose program has logged *uploaded* bytes of artifacts.
+
+    Raises LaunchError when its record cannot be completed first.
+    """
     # Not on the way of a start: archives and the store are needed at the end only.
     from launcher.tracking.record import record_files
 
     record_files.write(run_dir)
-    found = list(_files_below(run_dir.artifacts))
+    own, found = [], list(_files_below(run_dir.artifacts))
     if description.artifacts:
         record_files.list_outputs(run_dir)
-        found = [*_own_files(run_dir), *found, *_outputs(run_dir, description, refused)]
-    yield from _changed(found, sent)
+        own, found = _own_files(run_dir), [*found, *_outputs(run_dir, description, uploaded, refused)]
+    yield from _changed([*own, *of_program(found, refused=refused)], sent)
 
 
 def spooled(run_dir: RunDir, *, sent: Mapping[str, list[int]]) -> Iterator[Upload]:
     """What the program has logged through the gateway: worth sending while it runs."""
-    yield from _changed(_files_below(run_dir.artifacts), sent)
+    yield from _changed(of_program(list(_files_below(run_dir.artifacts)), refused=lambda _: None), sent)
+
+
+def is_reserved(path: str) -> bool:
+    return path.split("/", 1)[0] in RESERVED
+
+
+def is_too_long(path: str) -> bool:
+    """Whether a server, or a file system behind one, may not be able to keep it (1024 bytes are the longest key of S3)."""
+    return len(os.fsencode(path)) > _PATH_BYTES or path.count("/") >= _PATH_PARTS
+
+
+def of_program(files: Sequence[tuple[str, Path]], *, refused: Callable[[str], None]) -> Iterator[tuple[str, Path]]:
+    """A program's *files* under names that are free: reserved ones move below `outputs/`, what can have no name is left out.
+    *refused* is told of both."""
+    names = {path for path, _ in files}
+    moved: list[str] = []
+    left: list[str] = []
+    for path, file in files:
+        name = path
+        while is_reserved(name) or (name != path and name in names):
+            name = f"outputs/{name}"
+        parents = itertools.accumulate(name.split("/")[:-1], "{}/{}".format)
+        if is_too_long(name) or any(parent in names for parent in parents):
+            left.append(path)
+            continue
+        if name != path:
+            moved.append(path)
+        yield name, file
+    if moved:
+        first = moved[0].split("/", 1)[0]
+        refused(
+            f"MLflow has {counted(len(moved), 'output')} below `{first}/` as `outputs/{first}/…`: that name is the launcher's"
+        )
+    if left:
+        words = f"{counted(len(left), 'output')} not sent to MLflow, the first `{_shortened(left[0])}`"
+        refused(f"{words}: longer than {_PATH_BYTES} bytes or {_PATH_PARTS} parts, or below a name that is a file")
+
+
+def _shortened(path: str) -> str:
+    from runtime.layer.tree import printable
+
+    return printable(path if len(path) <= 80 else f"{path[:77]}...")
 
 
 def _changed(found: Iterable[tuple[str, Path]], sent: Mapping[str, list[int]]) -> Iterator[Upload]:
@@ -108,14 +161,6 @@ def send(client: Mlflow, run: Mapping[str, Any], uploads: Sequence[Upload]) -> I
         yield from uploads
 
 
-def take_back(client: Mlflow, run: Mapping[str, Any]) -> None:
-    """Remove what was sent to a run that the local server has not made."""
-    if isinstance(client.address, LocalAddress):
-        import shutil
-
-        shutil.rmtree((client.address.artifacts / artifact_root(run)).parent, ignore_errors=True)
-
-
 def forget_spooled(run_dir: RunDir, upload: Upload) -> None:
     """Drop our copy of a file that the program logged; outputs and logs stay."""
     if not upload.file.is_relative_to(run_dir.artifacts):
@@ -132,30 +177,16 @@ def forget_spooled(run_dir: RunDir, upload: Upload) -> None:
 def _place(file: Path, target: Path, *, linked: bool) -> None:
     """Copy or link *file* to *target*, which shows it whole or not at all."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = target.with_name(f"{PARTIAL}{os.getpid()}")
+    partial = target.with_name(f"{PARTIAL}copy")  # whoever is killed leaves it to the next, who has `tracker.lock`
     try:
         if linked:
             link_or_copy(file, target)
             return
-        with file.open("rb") as source, partial.open("wb") as copy:
-            _copy(source, copy)
+        copy_sparse(file, partial)
         partial.rename(target)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise LaunchError(f"cannot store artifact `{target}`: {error.strerror}") from error
-
-
-def _copy(source: BinaryIO, copy: BinaryIO) -> None:
-    try:
-        while os.copy_file_range(source.fileno(), copy.fileno(), 1 << 30):
-            continue
-    except OSError as error:
-        # Two file systems, or one that can't: nothing was copied yet (copy_file_range(2)).
-        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
-            raise
-        import shutil
-
-        shutil.copyfileobj(source, copy)
 
 
 def _own_files(run_dir: RunDir) -> list[tuple[str, Path]]:
@@ -173,16 +204,55 @@ def _own_files(run_dir: RunDir) -> list[tuple[str, Path]]:
     return [(path, file) for path, file in own.items() if file.is_file()]
 
 
-def _outputs(run_dir: RunDir, description: Description, refused: Callable[[str], None]) -> list[tuple[str, Path]]:
+def _outputs(run_dir: RunDir, description: Description, uploaded: int, refused: Callable[[str], None]) -> list[tuple[str, Path]]:
     kept = _kept(description.keep)
     files = [(path, file) for path, file in _files_below(run_dir.outputs) if kept(path)]
+    if description.uri is not None:
+        files = _without_sparse(files, refused)
+    written = [(path, file) for path, file in files if is_of_workspace(path)]
+    files = [(path, file) for path, file in files if not is_of_workspace(path)]
     total = sum(file.stat(follow_symlinks=False).st_size for _, file in files)
-    if description.max_size is not None and total > description.max_size:
+    if description.max_size is not None and total + uploaded > description.max_size:
+        logged = f" and {uploaded} were logged" if uploaded else ""
+        limit = f"more than `outputs.max_size` ({description.max_size})"
+        refused(f"outputs are {total} bytes{logged}, {limit}: they stay in `{run_dir.outputs}`")
+        files = []
+    return files + _smallest(written, run_dir, description.workspace_max_size, refused)
+
+
+def _smallest(
+    written: list[tuple[str, Path]], run_dir: RunDir, limit: int | None, refused: Callable[[str], None]
+) -> list[tuple[str, Path]]:
+    """Of what the program wrote in its working directory as much as *limit* lets through: nobody asked for it by name."""
+    if limit is None:
+        return written
+    total, sent = 0, []
+    for size, found in sorted((found[1].stat(follow_symlinks=False).st_size, found) for found in written):
+        total += size
+        if total > limit:
+            break
+        sent.append(found)
+    if kept_here := len(written) - len(sent):
         refused(
-            f"outputs are {total} bytes, more than `outputs.max_size` ({description.max_size}): they stay in `{run_dir.outputs}`"
+            f"more than `outputs.workspace_max_size` ({size_words(limit)}) was written in the working directory: "
+            f"{counted(kept_here, 'file')} not sent to MLflow, kept in `{run_dir.outputs / WORKSPACE}`"
         )
-        return []
-    return files
+    return sent
+
+
+def _without_sparse(files: Sequence[tuple[str, Path]], refused: Callable[[str], None]) -> list[tuple[str, Path]]:
+    """Those that a server takes as they are: of others it would get, and keep, the holes as zeros."""
+    sendable = []
+    for path, file in files:
+        data = data_of_sparse(file)
+        if data is None:
+            sendable.append((path, file))
+        else:
+            size = size_words(file.stat(follow_symlinks=False).st_size)
+            refused(
+                f"`{_shortened(path)}` is not sent: {size}, of which {size_words(data)} are data; it stays in `{file.parent}`"
+            )
+    return sendable
 
 
 def _files_below(top: Path) -> Iterator[tuple[str, Path]]:

@@ -10,12 +10,12 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from launcher.errors import LaunchError
 from launcher.tracking.gateway import http_wire
 from launcher.tracking.mlflow.address import Address, LocalAddress, RemoteAddress
+from runtime.light_dataclasses import dataclass
 
 if TYPE_CHECKING:
     from runtime.http.connections import Answer
@@ -61,7 +61,11 @@ class Connection:
         try:
             return self._link.send(method, path, dict(headers), body, length)
         except (OSError, EOFError, http_wire.BadMessage) as error:
-            raise MlflowUnreachable(f"cannot reach {self.address}: {error}", hint=_advice(error)) from error
+            raise MlflowUnreachable(f"cannot reach {self.address}: {error}{self._last_words()}", hint=_advice(error)) from error
+
+    def _last_words(self) -> str:
+        words = self.address.last_words() if isinstance(self.address, LocalAddress) else None
+        return "" if words is None else f"; its log ends with `{words}`"
 
     def close(self) -> None:
         self._link.close()

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from launcher.journal.events import Finished
+from launcher.journal.events import Created, Finished
 from launcher.journal.run_journal import read_state
 from launcher.journal.run_state import RunState
-from launcher.tracking.record.json_files import json_object
 from runtime.file_lock import is_locked
+from runtime.json_files import json_object
+from runtime.light_dataclasses import asdict, dataclass, field
 from runtime.state_dir import RunDir
 from runtime.whole_file import replace_file
 
@@ -36,6 +36,7 @@ class Description:
     artifacts: bool = True
     keep: tuple[str, ...] = ("**",)
     max_size: int | None = None
+    workspace_max_size: int | None = None
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     datasets: list[dict[str, Any]] = field(default_factory=list)
@@ -114,12 +115,14 @@ def parent_tag(run_dir: RunDir, run: RunState, *, uri: str | None) -> dict[str, 
 
 
 def parent_is_coming(run_dir: RunDir, run: RunState) -> bool:
-    """Whether the run is a trial of a sweep that is not in MLflow yet: created before it, it would stand alone for ever."""
+    """Whether the run is a trial of a sweep that is not in MLflow yet, and will be: created before it, it would stand alone for
+    ever."""
     parent = run.created and run.created.parent_run_id
     if not parent:
         return False
     sweep = run_dir.state.run(parent)
-    return sweep.tracking.exists() and not sweep.mlflow.exists() and is_locked(sweep.supervisor_lock)
+    is_known = not sweep.tracking.exists() or sweep.mlflow.exists()
+    return not is_known and (is_locked(sweep.supervisor_lock) or sweep in sweep.state.unsent)
 
 
 def _of_plan(run_dir: RunDir, document: dict[str, Any], run: RunState) -> Description:
@@ -145,8 +148,9 @@ def _of_plan(run_dir: RunDir, document: dict[str, Any], run: RunState) -> Descri
         artifacts=bool(tracking.get("artifacts", True)),
         keep=tuple(outputs.get("keep") or ()),
         max_size=outputs.get("max_size"),
+        workspace_max_size=outputs.get("workspace_max_size"),
         params=flattened(spec.get("params") or {}),
-        tags=_tags(run_dir, document, user=user, host=run.created.host),
+        tags=_tags(run_dir, document, run.created, user=user),
         datasets=[_dataset(name, pin) for name, pin in (plan.get("data") or {}).items()],
         may_use_mlflow=may_use_mlflow(plan),
         system_interval_s=tracking.get("system_metrics"),
@@ -173,7 +177,8 @@ def _trial_name(experiment: str, identity: Mapping[str, Any]) -> str | None:
     return None if trial is None else f"{experiment} trial {trial}"
 
 
-def _tags(run_dir: RunDir, document: dict[str, Any], *, user: str, host: str | None) -> dict[str, str]:
+def _tags(run_dir: RunDir, document: dict[str, Any], created: Created, *, user: str) -> dict[str, str]:
+    host = created.host
     plan, identity = document["plan"], document.get("identity") or {}
     spec, lock = plan["spec"], plan.get("lock")
     tags: dict[str, Any] = {
@@ -189,6 +194,7 @@ def _tags(run_dir: RunDir, document: dict[str, Any], *, user: str, host: str | N
         "launch.run_id": run_dir.run_id,
         "launch.experiment": spec["name"],
         "launch.command": shlex.join(plan["argv"]),
+        "launch.plan_digest": created.plan_digest,
         "launch.spec_digest": plan["spec_digest"],
         "launch.code_digest": plan["code"]["digest"],
         "launch.lock_digest": lock["digest"] if lock else None,

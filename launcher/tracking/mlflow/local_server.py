@@ -3,6 +3,7 @@
     mlflow/server.sock   where launches talk to it (the directory is 0700)
     mlflow/server.json   {"pid", "started", "ui_port"}: the process that serves now
     mlflow/ui_port       the port of the UI, kept so that an address printed last week works again
+    mlflow/ui_token      what who asks at that port from a container has to show
     mlflow/server.log    what it says
     locks/mlflow-server.lock   held by the serving process for its life
 
@@ -15,15 +16,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launcher.errors import LaunchError
 from launcher.tracking.bare_environment import bare_environment
 from launcher.tracking.mlflow.address import LocalAddress
-from launcher.tracking.mlflow.connection import connect_unix
-from launcher.tracking.record.json_files import json_object
+from launcher.tracking.mlflow.connection import MlflowUnreachable, connect_unix
+from runtime.json_files import json_object
+from runtime.light_dataclasses import dataclass
 from runtime.state_dir import StateDir
 
 _START_TIMEOUT_S = 90.0
@@ -57,16 +58,13 @@ def start_in_background(state: StateDir) -> None:
         _spawn(state)
 
 
-def ensure_server(state: StateDir, *, wait: bool = True, timeout_s: float = _START_TIMEOUT_S) -> ServerAddress:
-    """Start the server unless it is up. With *wait*, return when it listens (its first answer may take seconds more).
+def ensure_server(state: StateDir) -> None:
+    """Start the server unless it is up, and return when it listens (its first answer may take seconds more).
 
     Raises LaunchError, with the end of the server's log, when it ends instead.
     """
     if not is_up(state):
-        process = _spawn(state)
-        if wait:
-            _wait_until_up(state, process, timeout_s)
-    return address(state)
+        _wait_until_up(state, _spawn(state))
 
 
 def address(state: StateDir) -> ServerAddress:
@@ -88,7 +86,7 @@ def ui(state: StateDir) -> str:
 
 
 def log_path(state: StateDir) -> Path:
-    return state.mlflow / "server.log"
+    return local_address(state).log
 
 
 def _spawn(state: StateDir) -> Any:
@@ -115,17 +113,20 @@ def _server_environ() -> dict[str, str]:
     return {**bare_environment(), **own, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
 
 
-def _wait_until_up(state: StateDir, process: Any, timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
+def _wait_until_up(state: StateDir, process: Any) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
     while not is_up(state):
         # 0 means that another launch's server holds the lock and is about to listen.
         if process.poll() not in (None, 0):
-            raise LaunchError(
-                f"the local MLflow server ended with {process.returncode}: {_last_words(state)}",
+            words = local_address(state).last_words() or "it said nothing"
+            raise MlflowUnreachable(
+                f"the local MLflow server ended with {process.returncode}: {words}",
                 hint=f"its log is `{log_path(state)}`; `tracking=none` runs without it",
             )
         if time.monotonic() > deadline:
-            raise LaunchError(f"the local MLflow server does not listen after {timeout_s:g} s", hint=f"see `{log_path(state)}`")
+            raise MlflowUnreachable(
+                f"the local MLflow server does not listen after {_START_TIMEOUT_S:g} s", hint=f"see `{log_path(state)}`"
+            )
         time.sleep(0.02)
 
 
@@ -137,14 +138,6 @@ def _wait_until_answering(state: StateDir) -> None:
         client.send("GET", "/health", headers={}).content()
     finally:
         client.close()
-
-
-def _last_words(state: StateDir) -> str:
-    try:
-        lines = log_path(state).read_text(errors="replace").splitlines()
-    except FileNotFoundError:
-        return "it left no log"
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
 
 def _server_json(state: StateDir) -> dict[str, Any]:

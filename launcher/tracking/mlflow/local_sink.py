@@ -11,7 +11,6 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.errors import LaunchError
@@ -21,7 +20,6 @@ from launcher.journal.status import RunStatus
 from launcher.journal.superseded import Watch
 from launcher.tracking import tracker_state
 from launcher.tracking.metrics.metric_log import SLICE, read_slice
-from launcher.tracking.mlflow import artifacts
 from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.description import Description
 from launcher.tracking.mlflow.rest import (
@@ -35,6 +33,7 @@ from launcher.tracking.mlflow.rest import (
     tag_entries,
 )
 from launcher.tracking.mlflow.sink import Sink, address_of, recall_experiment, remember_experiment
+from runtime.light_dataclasses import dataclass, field
 from runtime.state_dir import RunDir
 
 _FULL_SLICE = SLICE // 2
@@ -95,23 +94,12 @@ class LocalSink(Sink):
         if not self._push_parts(but_the_last=True):
             return False
         status, end_ms = state.status
-        news, failure = self._next_part(), None
+        news = self._next_part()
         if news is None:
             return False
         if status.is_final:
-            if any(artifacts.spooled(self.run_dir, sent={})):
-                self.create()  # what the program logged is there once only: it goes to a run that is there
             self._end_children(status, end_ms)
-            failure = self._failure_of_artifacts()
-        if not self._put(news, self._new_tags(state), status, end_ms):
-            return False
-        if failure is not None:
-            raise failure
-        if status.is_final:
-            self._note(artifacts_sent_for=end_ms, failure="")
-        else:
-            self._push_spooled()
-        return True
+        return self._put(news, self._new_tags(state), status, end_ms)
 
     def _push_parts(self, *, but_the_last: bool = False) -> bool:
         """What the program and the machine reported; only a run that MLflow missed for a while has more than one part."""
@@ -121,14 +109,6 @@ class LocalSink(Sink):
             if not self._put(news, {}, RunStatus(self.state.status or RunStatus.RUNNING), self.state.end_ms):
                 return False
         return False
-
-    def _failure_of_artifacts(self) -> Exception | None:
-        """A run whose artifacts cannot be sent has ended all the same, whatever keeps them (a full disk, a bug of ours)."""
-        try:
-            self._push_artifacts()
-        except Exception as error:
-            return error
-        return None
 
     def _next_part(self) -> _News | None:
         """The next of what was reported; None when some of it needs a request of its own."""
@@ -171,8 +151,7 @@ class LocalSink(Sink):
             # 409 is about what was sent. Else the server is an older launch's. A lost answer may have made the run: look for it.
             self._takes_runs_at_once = error.status == 409
             if not self.run:
-                artifacts.take_back(self.client, run)
-                self._note(creating=True, files={})
+                self._note(creating=True)
             return False
         if not self.run:
             self._publish(dict(run))
@@ -238,6 +217,9 @@ class NodeSink(Sink):
 
     def push(self) -> None:
         """Runs that the program made and left open are ended by the first node's sink, which can try again later."""
+
+    def push_files(self) -> None:
+        return
 
     def push_logged(self) -> None:
         return

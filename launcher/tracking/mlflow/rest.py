@@ -14,7 +14,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,15 @@ from launcher.errors import LaunchError
 from launcher.journal.superseded import Watch
 from launcher.tracking.mlflow.address import Address
 from launcher.tracking.mlflow.connection import Body, Connection, MlflowUnreachable, Reply
+from runtime.light_dataclasses import dataclass, field
 
 API = "/api/2.0/mlflow/"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""MLflow's pages open in the view of training runs (its mlflow/server/js: ExperimentKind). Who chose another is left alone."""
 
 
 class MlflowRefused(LaunchError):
@@ -38,6 +42,16 @@ class MlflowRefused(LaunchError):
         super().__init__(message, hint=hint)
         self.status = status
         self.code = code
+
+    @property
+    def lacks_credentials(self) -> bool:
+        """Whether somebody with other credentials may get another answer."""
+        return self.status in (401, 403, 407)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether asking again would get the same answer: MLflow itself has said so, nobody in front of it."""
+        return bool(self.code) and not self.lacks_credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,26 +94,26 @@ class Mlflow:
                 raise MlflowUnreachable(f"nothing is sent while the run's journal cannot be read: {error}") from error
         return self._connection.request(method, path, headers=headers, body=body, length=length)
 
-    def post(self, endpoint: str, document: dict[str, Any]) -> dict[str, Any]:
+    def post(self, endpoint: str, document: dict[str, Any]) -> Answer:
         return self._call("POST", API + endpoint, json.dumps(document).encode())
 
-    def get(self, endpoint: str, **query: str) -> dict[str, Any]:
+    def get(self, endpoint: str, **query: str) -> Answer:
         return self._call("GET", f"{API}{endpoint}?{urlencode(query)}", b"")
 
     def experiment(self, name: str) -> Experiment:
         """The experiment of that name, created when there is none."""
         try:
-            return _experiment(self.get("experiments/get-by-name", experiment_name=name)["experiment"])
+            return _experiment(self.get("experiments/get-by-name", experiment_name=name))
         except MlflowRefused as error:
             if error.code != "RESOURCE_DOES_NOT_EXIST":
                 raise
         try:
-            self.post("experiments/create", {"name": name})
+            self.post("experiments/create", {"name": name, "tags": pairs(_KIND)})
         except MlflowRefused as error:
             # Somebody else was faster.
             if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        return _experiment(self.get("experiments/get-by-name", experiment_name=name)["experiment"])
+        return _experiment(self.get("experiments/get-by-name", experiment_name=name))
 
     def create_run(self, experiment_id: str, *, name: str, start_ms: int, tags: Mapping[str, str], user: str) -> CreatedRun:
         document = {
@@ -109,7 +123,9 @@ class Mlflow:
             "user_id": user,
             "tags": pairs(tags),
         }
-        return _created(self.post("runs/create", document)["run"])
+        answer = self.post("runs/create", document)
+        with answer.understood():
+            return _created(answer["run"])
 
     def find_run(self, experiment_id: str, *, tags: Mapping[str, str], start_ms: int) -> CreatedRun | None:
         """A run that an earlier attempt created without hearing the answer."""
@@ -118,19 +134,19 @@ class Mlflow:
             "runs/search",
             {"experiment_ids": [experiment_id], "filter": " and ".join(wanted), "max_results": 1, "run_view_type": "ALL"},
         )
-        return _created(found["runs"][0]) if found.get("runs") else None
+        with found.understood():
+            return _created(found["runs"][0]) if found.get("runs") else None
 
-    def update_run(self, run_id: str, *, status: str, end_ms: int | None = None, name: str | None = None) -> None:
+    def update_run(self, run_id: str, *, status: str, end_ms: int | None = None) -> None:
         document: dict[str, Any] = {"run_id": run_id, "status": status}
         if end_ms is not None:
             document["end_time"] = end_ms
-        if name is not None:
-            document["run_name"] = name
         self.post("runs/update", document)
 
     def put_run(self, run_id: str, document: Mapping[str, Any]) -> None:
         """Bring a run to what *document* says (`run_endpoint.py`): a launch's local server takes that, no other."""
-        self._call("PUT", f"/launch/runs/{run_id}", json.dumps(document).encode())
+        path, headers = f"/launch/runs/{run_id}", {"Content-Type": "application/json"}
+        _checked(self.send("PUT", path, headers=headers, body=json.dumps(document).encode()), self.address)
 
     def put_artifact(self, path: str, file: Path) -> None:
         """Upload *file* to *path* (`<experiment>/<run>/artifacts/...`) through the server's artifact proxy."""
@@ -152,14 +168,40 @@ class Mlflow:
         with target.open("wb") as file:
             file.writelines(reply.pieces)
 
-    def _call(self, method: str, path: str, body: bytes) -> dict[str, Any]:
+    def _call(self, method: str, path: str, body: bytes) -> Answer:
         reply = self.send(method, path, headers={"Content-Type": "application/json"}, body=body)
         content = _checked(reply, self.address)
         try:
-            document = json.loads(content) if content else {}
-        except ValueError as error:
-            raise MlflowUnreachable(f"{self.address} answered with something that is not JSON") from error
-        return document if isinstance(document, dict) else {}
+            return Answer(self.address, content)
+        except (ValueError, TypeError) as error:
+            raise _strange(self.address, content) from error
+
+
+class Answer(dict[str, Any]):
+    """The JSON object that MLflow answers with. A server that leaves out what was asked for is another one: a proxy, a portal."""
+
+    def __init__(self, address: Address, content: bytes) -> None:
+        document = json.loads(content)
+        if not isinstance(document, dict):
+            raise TypeError("no object")
+        super().__init__(document)
+        self._address, self._content = address, content
+
+    @contextmanager
+    def understood(self) -> Iterator[None]:
+        """The body takes what it needs from this answer. Raises MlflowUnreachable where that is not there."""
+        try:
+            yield
+        except (LookupError, TypeError, AttributeError) as error:
+            raise _strange(self._address, self._content) from error
+
+
+def _strange(address: Address, content: bytes) -> MlflowUnreachable:
+    shown = content[:80].decode(errors="replace").strip()
+    return MlflowUnreachable(
+        f"{address} does not answer as an MLflow server does: `{shown}`",
+        hint="is it one? `tracking.uri` and MLFLOW_TRACKING_URI say where MLflow is; a proxy's page for people is no answer",
+    )
 
 
 def pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
@@ -175,6 +217,7 @@ def _checked(reply: Reply, address: Address) -> bytes:
         code, words = str(document.get("error_code", "")), str(document.get("message", ""))
     except (ValueError, AttributeError):
         code, words = "", content[:300].decode(errors="replace").strip()
+    words = words.partition("[SQL:")[0].strip()  # its database's errors come with the statement and all values
     message = f"{address} answered {reply.status}: {words or code or 'nothing more'}"
     if reply.status in _LATER:
         raise MlflowUnreachable(message)
@@ -184,20 +227,24 @@ def _checked(reply: Reply, address: Address) -> bytes:
     raise MlflowRefused(message, status=reply.status, code=code, hint=hint)
 
 
-def _experiment(document: dict[str, Any]) -> Experiment:
-    name = str(document.get("name", ""))
+def _experiment(answer: Answer) -> Experiment:
+    with answer.understood():
+        document = answer["experiment"]
+        found = Experiment(
+            str(document["experiment_id"]), str(document.get("name", "")), str(document.get("artifact_location", ""))
+        )
     if document.get("lifecycle_stage") == "deleted":
         # get-by-name finds it, but neither create nor runs/create works.
         raise MlflowRefused(
-            f"the MLflow experiment `{name}` is deleted",
+            f"the MLflow experiment `{found.name}` is deleted",
             status=400,
             code="INVALID_STATE",
-            hint=f"restore it (`mlflow experiments restore -x {document.get('experiment_id')}`) or set `tracking.experiment`",
+            hint=f"restore it (`mlflow experiments restore -x {found.experiment_id}`) or set `tracking.experiment`",
         )
-    return Experiment(str(document["experiment_id"]), name, str(document.get("artifact_location", "")))
+    return found
 
 
-def _created(run: dict[str, Any]) -> CreatedRun:
+def _created(run: Mapping[str, Any]) -> CreatedRun:
     return CreatedRun(str(run["info"]["run_id"]), str(run["info"].get("artifact_uri", "")))
 
 

@@ -9,25 +9,26 @@ directory was removed: nobody can find it then. Starting it is `local_server.py`
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import os
-import pwd
 import signal
 import socket
 import sqlite3
-import struct
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.local_server import is_up
+from launcher.tracking.mlflow.loopback_peer import allowed_users, is_outside_containers, peer_of
 from launcher.tracking.mlflow.run_endpoint import Receive, RunEndpoint, RunRows, Scope, Send, is_known_layout
 from runtime.file_lock import LockBusy, is_locked, open_locked
 from runtime.kernel.process_identity import process_started
+from runtime.light_dataclasses import dataclass
 from runtime.state_dir import StateDir
 from runtime.whole_file import replace_file
 
@@ -90,33 +91,54 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 class Guarded:
-    """MLflow's application behind three things of ours: the UI's port is for this user only, requests are noticed, and launches
-    bring whole runs through the private socket."""
+    """MLflow's application behind three things of ours: the UI's port is for this user only (and from containers, for who has the
+    token), requests are noticed, and launches bring whole runs through the private socket."""
 
-    def __init__(self, application: Application, runs: RunEndpoint | None = None) -> None:
+    def __init__(self, application: Application, runs: RunEndpoint | None = None, *, token_file: Path) -> None:
         self._application = application
         self._runs = runs
+        self._token_file = token_file
+        self._token = f"Bearer {_kept_token(token_file)}".encode()
         self.last_request = time.monotonic()
         self._allowed = allowed_users(os.environ)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             self.last_request = time.monotonic()
-            if not self._is_ours(scope):
-                await _refuse(scope, send)
+            if (refusal := self._refusal(scope)) is not None:
+                await _refuse(scope, send, refusal)
                 return
             if self._runs is not None and self._runs.is_for(scope) and _is_private(scope):
                 await self._runs(scope, receive, send)
                 return
         await self._application(scope, receive, send)
 
-    def _is_ours(self, scope: Scope) -> bool:
+    def _refusal(self, scope: Scope) -> str | None:
+        """Why a request is not answered; None: it is."""
+        if _is_private(scope) or self._has_token(scope):
+            return None
         server, client = scope.get("server"), scope.get("client")
-        if _is_private(scope):
-            return True
-        if not server or not client:
-            return False
-        return owner_of((client[0], client[1]), (server[0], server[1])) in self._allowed
+        peer = peer_of((client[0], client[1]), (server[0], server[1])) if server and client else None
+        if peer is None or peer.uid not in self._allowed:
+            return "this MLflow server belongs to another user of this machine, who can let you in (LAUNCH_UI_USERS)"
+        if is_outside_containers(peer):
+            return None
+        own = "a run of launch logs through the MLFLOW_TRACKING_URI that it was given"
+        return f"this seems to come from a container: it needs MLFLOW_TRACKING_TOKEN, which is in `{self._token_file}`; {own}"
+
+    def _has_token(self, scope: Scope) -> bool:
+        shown = dict(scope.get("headers") or ()).get(b"authorization", b"")
+        return hmac.compare_digest(shown, self._token)
+
+
+def _kept_token(file: Path) -> str:
+    """The token of last time, or a new one."""
+    with suppress(FileNotFoundError):
+        if kept := file.read_text().strip():
+            return kept
+    token = os.urandom(24).hex()
+    replace_file(file, f"{token}\n")
+    return token
 
 
 def _is_private(scope: Scope) -> bool:
@@ -125,48 +147,11 @@ def _is_private(scope: Scope) -> bool:
     return not server or server[1] is None
 
 
-def owner_of(client: tuple[str, int], server: tuple[str, int]) -> int | None:
-    """The user id that owns the loopback socket bound to *client* and connected to *server*; None when there is no such socket.
-
-    MLflow's UI has no passwords, and every user of a machine can connect to 127.0.0.1. The kernel lists each TCP socket with its
-    owner in /proc/net/tcp (proc_net_tcp(5)); the client's end of a loopback connection is in the same list as ours.
-    """
-    wanted = [_as_listed(client), _as_listed(server)]
-    with open("/proc/net/tcp", encoding="ascii") as table:
-        next(table)
-        for line in table:
-            columns = line.split()
-            if columns[1:3] == wanted:
-                return int(columns[7])
-    return None
-
-
-def _as_listed(address: tuple[str, int]) -> str:
-    """`127.0.0.1:5000` → `0100007F:1388`: the address as the machine's own integer, the port as a plain one."""
-    (number,) = struct.unpack("=I", socket.inet_aton(address[0]))
-    return f"{number:08X}:{address[1]:04X}"
-
-
-def allowed_users(environ: Mapping[str, str]) -> frozenset[int]:
-    """User ids that may use the UI: the server's own, root, who became root by sudo, and those named in LAUNCH_UI_USERS."""
-    allowed = {os.geteuid(), 0}
-    named = [environ.get("SUDO_UID", ""), *environ.get("LAUNCH_UI_USERS", "").split(",")]
-    for name in filter(None, (each.strip() for each in named)):
-        if name.isdigit():
-            allowed.add(int(name))
-            continue
-        try:
-            allowed.add(pwd.getpwnam(name).pw_uid)
-        except KeyError:
-            print(f"LAUNCH_UI_USERS names `{name}`, whom this machine doesn't know", file=sys.stderr)
-    return frozenset(allowed)
-
-
-async def _refuse(scope: Scope, send: Send) -> None:
+async def _refuse(scope: Scope, send: Send, refusal: str) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
-    words = b"this MLflow server belongs to another user of this machine, who can let you in (LAUNCH_UI_USERS)\n"
+    words = f"{refusal}\n".encode()
     headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(words)).encode())]
     await send({"type": "http.response.start", "status": 403, "headers": headers})
     await send({"type": "http.response.body", "body": words})
@@ -296,7 +281,7 @@ async def _serve(state: StateDir, place: _Place, sockets: list[socket.socket]) -
     database = state.mlflow / "mlflow.db"
     # Another layout of the tables is a newer MLflow's: launches go through its API then.
     runs = RunEndpoint(RunRows(database)) if is_known_layout(database) else None
-    guarded = Guarded(app, runs)
+    guarded = Guarded(app, runs, token_file=state.mlflow / "ui_token")
     config = Config(
         guarded, log_level="warning", access_log=False, timeout_keep_alive=60, timeout_graceful_shutdown=5, proxy_headers=False
     )

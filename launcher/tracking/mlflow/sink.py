@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,8 @@ from launcher.tracking.mlflow.rest import (
     param_entries,
     tag_entries,
 )
-from launcher.tracking.record.json_files import json_object
 from launcher.tracking.record.run_nodes import node_directories
+from runtime.json_files import json_object
 from runtime.state_dir import RunDir
 from runtime.whole_file import replace_file
 
@@ -48,6 +49,10 @@ _NOTE_FILES_S = 0.5
 
 # Refusals that say nothing about the request itself: later, with other credentials or a restored run, it may pass.
 _ABOUT_THE_RUN = frozenset({401, 403, 404, 407})
+
+
+class ParentIsComing(MlflowUnreachable):
+    """The run is a trial of a sweep that is to be created first."""
 
 
 class Sink:
@@ -68,6 +73,7 @@ class Sink:
         self.client = Mlflow(self.address, timeout_s=timeout_s, environ=environ, watch=watch)
         self.state = tracker_state.load(run_dir)
         self.lock = threading.RLock()
+        self._taking = threading.Lock()
         self.run: dict[str, Any] = json_object(run_dir.mlflow)
 
     @property
@@ -90,7 +96,8 @@ class Sink:
         return self.run
 
     def push(self) -> None:
-        """Send everything that is new. Raises MlflowUnreachable (try again later) or MlflowRefused (about the run itself)."""
+        """Send everything that is new, but for files. Raises MlflowUnreachable (try again later) or MlflowRefused (about the run
+        itself)."""
         with self.lock:
             self.create()
             run = read_state(self.run_dir.journal)
@@ -99,18 +106,22 @@ class Sink:
             self.push_logged()
             self._push_system()
             status, end_ms = run.status
+            if status.is_final:
+                self._end_children(status, end_ms)
+            self._push_status(status, end_ms)
+
+    def push_files(self) -> None:
+        """Send the files that are new. After `push`: a run whose files cannot be sent, or take long, has ended all the same.
+
+        Raises what `push` does, and LaunchError when there is no room for a file.
+        """
+        with self.lock:
+            status, end_ms = read_state(self.run_dir.journal).status
             if not status.is_final:
-                self._push_status(status, end_ms)
                 self._push_spooled()
-                return
-            self._end_children(status, end_ms)
-            try:
-                # Before the status: who waits for FINISHED may fetch the artifacts then.
+            elif not self.is_complete():
                 self._push_artifacts()
-            finally:
-                # A run whose artifacts cannot be sent has ended all the same.
-                self._push_status(status, end_ms)
-            self._note(artifacts_sent_for=end_ms, failure="")
+                self._note(artifacts_sent_for=end_ms, failure="", is_given_up=False)
 
     def push_logged(self) -> None:
         """Send what the program reported."""
@@ -136,6 +147,16 @@ class Sink:
             self.state.children = {**self.state.children, run_id: True}
             self._note()
 
+    def take(self) -> bool:
+        """Whether the program takes the run up now. Without `lock`, which a slow server holds up, and the program waits."""
+        with self._taking:
+            if self.state.is_taken:
+                return False
+            self.state.is_taken = True
+        with suppress(OSError):  # a full disk; each answer of MLflow writes it again
+            tracker_state.save(self.run_dir, self.state)
+        return True
+
     def add_model(self, model_id: str) -> None:
         with self.lock:
             if model_id not in self.state.models:
@@ -144,12 +165,12 @@ class Sink:
 
     def refused(self, words: str) -> None:
         """Remember what MLflow would not take."""
-        if len(self.state.refused) < _REFUSED_KEPT:
+        if len(self.state.refused) < _REFUSED_KEPT and words not in self.state.refused:
             self.state.refused.append(words)
 
     def _wait_for_parent(self) -> None:
         if parent_is_coming(self.run_dir, read_state(self.run_dir.journal)):
-            raise MlflowUnreachable("the sweep's own run is not in MLflow yet")
+            raise ParentIsComing("the sweep's own run is not in MLflow yet")
 
     def _tags(self, run: RunState) -> dict[str, str]:
         """All tags of the run, as MLflow takes them."""
@@ -251,14 +272,17 @@ class Sink:
             self._send_files(list(artifacts.spooled(self.run_dir, sent=self.state.files)))
 
     def _push_artifacts(self) -> None:
-        self._send_files(list(artifacts.pending(self.run_dir, self.description, sent=self.state.files, refused=self.refused)))
+        state = self.state
+        uploaded = sum(state.uploaded.values())
+        waiting = artifacts.pending(self.run_dir, self.description, sent=state.files, refused=self.refused, uploaded=uploaded)
+        self._send_files(list(waiting))
 
     def _send_files(self, waiting: list[artifacts.Upload]) -> None:
         """One that is sent again because we were killed in between is the same file: not each is worth a note of its own."""
         sent: dict[str, list[int]] = {}
         noted = time.monotonic()
         try:
-            for upload in artifacts.send(self.client, self._run_there(), waiting):
+            for upload in artifacts.send(self.client, self.run, waiting):
                 sent[upload.path] = upload.stamp
                 if time.monotonic() - noted > _NOTE_FILES_S:
                     self._note(files={**self.state.files, **sent})
@@ -267,10 +291,6 @@ class Sink:
         finally:
             if sent:
                 self._note(files={**self.state.files, **sent})
-
-    def _run_there(self) -> Mapping[str, Any]:
-        """The run that artifacts belong to."""
-        return self.run
 
     def _end_children(self, status: RunStatus, end_ms: int | None) -> None:
         """Runs that the program opened, on whichever node, and did not end: with their parent gone nobody else will."""
@@ -295,7 +315,7 @@ class Sink:
             try:
                 self.client.post(*batch.request(self.run["run_id"]))
             except MlflowRefused as error:
-                if error.status in _ABOUT_THE_RUN:
+                if error.status in _ABOUT_THE_RUN and not (error.status == 404 and self._is_there()):
                     raise
                 # One bad entry fails the whole batch: send each alone, and leave out only those that are refused.
                 singles = list(batch.singles())
@@ -303,6 +323,14 @@ class Sink:
                     self._send(singles)
                 else:
                     self.refused(error.message)
+
+    def _is_there(self) -> bool:
+        """Whether the server knows the run: then it missed something else (the tag that a program deletes, say)."""
+        try:
+            self.client.get("runs/get", run_id=self.run["run_id"])
+        except MlflowRefused:
+            return False
+        return True
 
     def _note(self, **changes: Any) -> None:
         for name, value in changes.items():
@@ -326,16 +354,23 @@ def _ui_uri(run_dir: RunDir) -> str | None:
 def recall_experiment(address: Address, name: str, *, near: RunDir) -> Experiment | None:
     """The experiment of that name, if an earlier run of this LAUNCH_HOME was in it. What is remembered may be deleted at any
     time; a wrong id is noticed by the server."""
-    found = json_object(_experiment_ids(near)).get(_experiment_key(address, name))
+    found = _known_experiments(near).get(_experiment_key(address, name))
     return None if found is None else Experiment(found, name)
 
 
 def remember_experiment(address: Address, experiment: Experiment, *, near: RunDir) -> None:
-    path, key = _experiment_ids(near), _experiment_key(address, experiment.name)
-    known = json_object(path)
+    known, key = _known_experiments(near), _experiment_key(address, experiment.name)
     if known.get(key) == experiment.experiment_id:
         return
-    replace_file(path, json.dumps({**known, key: experiment.experiment_id}))
+    with suppress(OSError):  # a full disk, or a directory that is not ours: the next run asks
+        replace_file(_experiment_ids(near), json.dumps({**known, key: experiment.experiment_id}))
+
+
+def _known_experiments(near: RunDir) -> dict[str, Any]:
+    try:
+        return json_object(_experiment_ids(near))
+    except PermissionError:  # root has launched something here
+        return {}
 
 
 def _experiment_key(address: Address, name: str) -> str:

@@ -18,22 +18,26 @@ from typing import Any
 
 from launcher.errors import LaunchError
 from launcher.tracking.record.regular_files import regular_files
+from launcher.tracking.record.sparse_files import digest_output
 from runtime.build.cache_key import step_key
 from runtime.build.plan import CopyIn
 from runtime.errors import RuntimeFailure
 from runtime.layer.archive import tar_chunks
-from runtime.oci.digest import Digest, digest_file
+from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
 from runtime.whole_file import link_or_copy, replace_file
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][\w.-]*")
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make one for each value
 _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
 def write(run_dir: RunDir) -> None:
     """Make those views of the plan that are missing. The code is left out when its layer has left the store. Raises LaunchError
     when there is no room."""
+    if run_dir.is_dev:
+        return
     try:
         document = json.loads(run_dir.plan.read_bytes())
     except FileNotFoundError:
@@ -85,7 +89,7 @@ def output_digests(directory: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, path in regular_files(directory):
         try:
-            found[name] = str(digest_file(path))
+            found[name] = digest_output(path)
         except PermissionError:
             found[name] = f"unreadable: {path}"  # equal to nothing: what nobody can read, nobody can call the same
     return found
@@ -96,6 +100,10 @@ def lock_text(lock: Mapping[str, Any]) -> bytes:
     header = f"# python {lock['python']}, {lock['platform']}\n"
     lines = []
     for wheel in lock["wheels"]:
+        if (url := wheel.get("url") or "").startswith(("git+", "./", "-e ")):
+            # Of trees pip and uv check no hashes.
+            lines.append(f"{wheel['name']} @ {url}\n" if url.startswith("git+") else f"{url}\n")
+            continue
         required = f"{wheel['name']} @ {wheel['url']}" if wheel.get("url") else f"{wheel['name']}=={wheel['version']}"
         lines.append(f"{required} \\\n    --hash=sha256:{wheel['sha256']}\n")
     return (header + "".join(lines)).encode()
@@ -142,7 +150,7 @@ def _yaml_scalar(value: Any) -> str:
             return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
         mantissa, e, exponent = repr(value).partition("e")
         return mantissa if not e else f"{mantissa if '.' in mantissa else mantissa + '.0'}e{exponent}"
-    return json.dumps(value, ensure_ascii=False)
+    return _encode(value)
 
 
 def _code_tar(state: StateDir, plan: Mapping[str, Any]) -> Iterable[bytes]:

@@ -8,6 +8,15 @@ from pathlib import Path
 
 _PATH_MAX = 4096
 
+WORKSPACE = "workspace"
+"""Below the outputs: what the program wrote in its working directory, on the first node."""
+WORKSPACE_OF_NODE = "workspace-of-node-"
+
+
+def is_of_workspace(name: str) -> bool:
+    """Whether the output *name* was not put there, but found in the working directory."""
+    return name.startswith((f"{WORKSPACE}/", WORKSPACE_OF_NODE))
+
 
 def regular_files(top: Path) -> Iterator[tuple[str, Path]]:
     """Regular files below *top* with their relative paths, sorted; no link is followed.

@@ -77,13 +77,19 @@ def value(record: RunRecord, field: str) -> Value:
     return _scalar(ATTRIBUTES[field](record) if field in ATTRIBUTES else _nested(_KINDS[kind](record), name))
 
 
-def names(records: Iterable[RunRecord]) -> list[str]:
-    """Every field with a dot that one of *records* has."""
+def names(records: Iterable[RunRecord], kinds: Iterable[str] = tuple(_KINDS)) -> list[str]:
+    """Every field with a dot, of these *kinds*, that one of *records* has."""
     found: dict[str, None] = {}
     for record in records:
-        for kind, read in _KINDS.items():
-            found.update(dict.fromkeys(f"{kind}.{name}" for name in _flat(read(record))))
+        for kind in kinds:
+            found.update(dict.fromkeys(f"{kind}.{name}" for name in _flat(_KINDS[kind](record))))
     return list(found)
+
+
+def rows(records: Sequence[RunRecord], fields: Sequence[str] | None = None) -> list[dict[str, Value]]:
+    """Each of *records* by *fields*, which have been checked; else by all attributes, parameters and metrics."""
+    shown = [*ATTRIBUTES, *names(records, ("params", "metrics"))] if fields is None else fields
+    return [{field: value(record, field) for field in shown} for record in records]
 
 
 def _nested(values: Mapping[str, Any], name: str) -> Any:

@@ -13,13 +13,13 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NoReturn
 
 from launcher.errors import ConfigError
 from launcher.tracking.record.run_fields import DURATIONS, MOMENTS, Value, value
 from launcher.tracking.record.run_record import RunRecord
+from runtime.light_dataclasses import dataclass, field
 
 Predicate = Callable[[RunRecord], bool]
 

@@ -80,7 +80,7 @@ def indexed_records(state: StateDir, run_ids: Sequence[str]) -> list[RunRecord]:
 
 
 def _stamps(state: StateDir, run_ids: Iterable[str]) -> dict[str, int]:
-    """What tells of each run whether it is as it was. A run that is being removed has none."""
+    """What tells of each run whether it is as it was. A run that is being removed has none, nor one that is another user's."""
     stamps: dict[str, int] = {}
     try:
         runs_fd = os.open(state.runs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -90,7 +90,7 @@ def _stamps(state: StateDir, run_ids: Iterable[str]) -> dict[str, int]:
     settled = now - _SETTLED_NS
     try:
         for run_id in run_ids:
-            with suppress(FileNotFoundError, NotADirectoryError):
+            with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
                 of_run, journal = os.stat(run_id, dir_fd=runs_fd), os.stat(f"{run_id}/journal.jsonl", dir_fd=runs_fd)
                 facts = (of_run.st_ino, of_run.st_mtime_ns, journal.st_ino, journal.st_size, journal.st_mtime_ns)
                 # One that is too young has a stamp that no other look gives.

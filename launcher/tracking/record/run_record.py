@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from launcher.journal.run_journal import read_state
 from launcher.journal.run_state import RunState
 from launcher.journal.status import Reason, RunStatus
-from launcher.tracking.record.json_files import json_object
 from runtime.file_lock import is_locked
+from runtime.json_files import json_object
 from runtime.kernel.process_identity import is_same_process
+from runtime.light_dataclasses import dataclass, field
 from runtime.state_dir import RunDir, StateDir
 
 
@@ -94,16 +94,16 @@ class RunRecord:
                 value = list(value)
             elif isinstance(value, RunStatus):
                 value = value.value
-            document[name] = _strict(value)
+            document[name] = strict(value)
         return document
 
 
-def _strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
     """*value* with NaN and the infinities as the words that MLflow's API has for them."""
     if isinstance(value, Mapping):
-        return {key: _strict(item) for key, item in value.items()}
+        return {key: strict(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_strict(item) for item in value]
+        return [strict(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from runtime.build.cache_key import chain, key_fields, step_key
-from runtime.build.copy.copy_placement import Placement, content_key, copy_content, publish_placement, write_content
+from runtime.build.copy.copy_placement import Placement, content_key
 from runtime.build.copy.copy_sources import (
     InStore,
     Source,
@@ -29,6 +29,7 @@ from runtime.build.copy.copy_sources import (
     stage_sources,
     text_sources,
 )
+from runtime.build.copy.layer_writer import copy_content, publish_placement, write_layer
 from runtime.build.debian.archive_client import NotThere, archive_client
 from runtime.build.image_users import resolve_owner
 from runtime.build.layers_below import LayersBelow, StageLayers, no_stage
@@ -61,8 +62,14 @@ def apply_copy_files(
     key, fields = step_key(step, parent, stages), key_fields(step, parent, stages)
     with ExitStack() as held:
         placement = _place(step, store, below, stage_layers, observer, held)
-        layer = publish_placement(placement, store=store, label=step_label(step))
+        layer = publish_placement(placement, store=store, label=step_label(step), place=_place_of(step))
         return store.remember_key(key, layer, fields=fields)
+
+
+def _place_of(step: CopyFiles) -> str:
+    """The words by which the same instruction is known again when its files have changed."""
+    origin = f" of {step.source.root}" if isinstance(step.source, ContextFiles) else ""
+    return f"{step_label(step)}{origin} in {step.target}"
 
 
 def find_by_content(step: CopyFiles, *, store: Store, below: Sequence[Layer]) -> Layer | None:
@@ -88,10 +95,20 @@ def _place(
     view = LayersBelow([store.layer_dir(layer) for layer in below])
     owner = resolve_owner(step.owner, view) if step.owner else None
     placement = Placement(LayersBelow([]) if step.link else view, owner, step.mode)
-    for source in _sources(step, store, stage_layers, observer):
+    sources = _sources(step, store, stage_layers, observer)
+    _refuse_several_without_directory(step, sources, placement.below)
+    for source in sources:
         if not (step.unpack and _unpack(source, step, placement, store, held)):
             placement.copy([source], step.target)
     return placement
+
+
+def _refuse_several_without_directory(step: CopyFiles, sources: Sequence[Source], below: LayersBelow) -> None:
+    """BuildKit copies one file over the other there, and the last remains."""
+    of_stage = isinstance(step.source, StageFiles) and len(sources) > 1 and not sources[0].directory
+    if (of_stage or step.needs_directory) and not step.target.endswith("/") and below.resolve(step.target)[1] != "dir":
+        message = f"`{step.target}` is no directory in the layers below, and several sources are to be copied into it"
+        raise BuildError(message, hint=f"end it with a slash: `{step.target}/`")
 
 
 def _sources(step: CopyFiles, store: Store, stage_layers: StageLayers, observer: BuildObserver) -> list[Source]:
@@ -175,11 +192,9 @@ def apply_copy_in(step: CopyIn, *, store: Store) -> Layer:
     files = tuple((path, path, mode, sha256) for path, mode, sha256 in step.files)
     placement = Placement(LayersBelow([]))
     placement.copy(context_sources(ContextFiles(step.source, files, single=False)), step.target)
-    with store.staging() as staging:
-        root = staging / "root"
-        root.mkdir()
-        tree = write_content(placement.tree(), placement.contents, root)
-        return store.publish(step_key(step, None), root, tree, label=step_label(step), fields=key_fields(step, None))
+    key, place = step_key(step, None), f"code of {step.source} in {step.target}"
+    layer = write_layer(placement.tree(), placement.contents, key=key, store=store, label=step_label(step), place=place)
+    return store.remember_key(key, layer, fields=key_fields(step, None))
 
 
 def apply_make_directory(step: MakeDirectory, *, store: Store, below: Sequence[Layer]) -> Layer:
@@ -189,7 +204,7 @@ def apply_make_directory(step: MakeDirectory, *, store: Store, below: Sequence[L
     placement = Placement(view, resolve_owner(step.owner, view) if step.owner else None)
     if view.resolve(step.path)[1] != "dir":
         placement.directory(step.path)
-    layer = publish_placement(placement, store=store, label=step_label(step))
+    layer = publish_placement(placement, store=store, label=step_label(step), place=f"directory {step.path}")
     return store.remember_key(step_key(step, parent), layer, fields=key_fields(step, parent))
 
 

@@ -10,17 +10,16 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runtime.build.copy.go_match import compile_pattern, has_wildcards, unescape
-from runtime.build.plan import ContextFiles, FetchedFile, InlineFiles, StageFiles
+from runtime.build.plan import LINK_MODE, ContextFiles, FetchedFile, InlineFiles, StageFiles
 from runtime.errors import BadContent, BuildError
 from runtime.layer.tree import TreeEntry, printable
+from runtime.light_dataclasses import dataclass, field, replace
 from runtime.store.merged_tree import MergedTree
 
 _DIRECTORY = 0o040000
-_LINK_MODE = 0o120777
 _FIFO = 0o010000
 
 
@@ -91,7 +90,7 @@ def _context_item(root: str, source: str, path: str, mode: int, sha256: str) -> 
         return Item(path, TreeEntry(path, "dir", mode & 0o777))
     if mode & 0o170000 == _FIFO:
         return Item(path, TreeEntry(path, "fifo", mode & 0o777))
-    if mode == _LINK_MODE:
+    if mode == LINK_MODE:
         return Item(path, TreeEntry(path, "symlink", 0o777, link=_link(root, source, sha256)))
     return Item(path, TreeEntry(path, "file", mode & 0o777, sha256=sha256), InContext(root, source))
 

@@ -6,6 +6,7 @@ https://pkg.go.dev/path/filepath#Match. Paths of `.dockerignore` and `--exclude`
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 
@@ -17,24 +18,37 @@ def has_wildcards(pattern: str) -> bool:
 @lru_cache(maxsize=256)
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """What one segment of a path has to fit. Raises ValueError for a pattern that Go calls bad."""
-    made: list[str] = []
+    parts = [""]
     at = 0
     while at < len(pattern):
         char = pattern[at]
         if char == "[":
             piece, at = _class(pattern, at)
-            made.append(piece)
+            parts[-1] += piece
             continue
         if char == "\\":
             at += 1
             if at == len(pattern):
                 raise ValueError("a backslash at the end")
-            char = re.escape(pattern[at])
+            parts[-1] += re.escape(pattern[at])
+        elif char == "*":
+            parts.append("")
         else:
-            char = {"*": "[^/]*", "?": "[^/]"}.get(char) or re.escape(char)
-        made.append(char)
+            parts[-1] += "[^/]" if char == "?" else re.escape(char)
         at += 1
-    return re.compile("".join(made), re.DOTALL)
+    return re.compile(join_at_stars(parts, "[^/]*"), re.DOTALL)
+
+
+def join_at_stars(parts: Sequence[str], star: str, *, last: str | None = None) -> str:
+    """The regular expression of *parts* with a *star* (`.*`) between each two; *last*: the last one, where it is another.
+
+    Of a part between two stars the first place that fits is taken for good: another would leave less to those behind it, and
+    trying all of them takes as many steps as the text is long, to the power of stars.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    inner = "".join(f"(?>{star}?{part})" for part in parts[1:-1] if part)
+    return f"{parts[0]}{inner}{last or star}{parts[-1]}"
 
 
 def unescape(pattern: str) -> str:

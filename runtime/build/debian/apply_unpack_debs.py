@@ -103,5 +103,5 @@ def _unpack_onto(
         drop=DROPPED,
     )
     mounts = RunMounts(binds=[BindMount(directory, _MOUNTED_AT)])
-    upper = run_on_layers(command, staging=staging, store=store, below=below, observer=observer, mounts=mounts)
+    upper = run_on_layers(command, staging=staging, store=store, below=below, observer=observer, mounts=mounts, part_of=step)
     return upper, changed_tree(upper, command, [store.layer_dir(layer) for layer in below])

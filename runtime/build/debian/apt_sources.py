@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from runtime.build.debian.release_signature import archive_keyrings
 from runtime.build.sources import DebianSource
 from runtime.errors import BuildError
 from runtime.http.proxies import redact_url
+from runtime.light_dataclasses import dataclass
 
 MIRROR_VARIABLE = "LAUNCH_DEBIAN_MIRROR"
 

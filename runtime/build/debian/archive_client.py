@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from runtime.build.debian.apt_conf import proxy_environ, read_apt_conf
@@ -66,6 +67,11 @@ class ArchiveClient:
 
         Raises NotThere and NetworkError as `get` does; whoever takes the pieces checks their digest.
         """
+        parts = urlsplit(url)
+        if parts.scheme == "file":
+            with _open_local(unquote(parts.path), url) as file:
+                yield from iter(lambda: file.read(_CHUNK), b"")
+            return
         with self._open(url) as answer:
             try:
                 while piece := answer.read(_CHUNK):
@@ -86,9 +92,9 @@ class ArchiveClient:
         raise NetworkError(f"cannot fetch `{redact_url(url)}`: HTTP {answer.status}", hint=self._http.way(url))
 
 
-def archive_client(environ: Mapping[str, str] = os.environ, *, root: Path = Path("/")) -> ArchiveClient:
-    """A client with the proxies of *environ* and of the apt below *root*."""
-    return ArchiveClient({**environ, **proxy_environ(environ, read_apt_conf(root))})
+def archive_client(environ: Mapping[str, str] = os.environ) -> ArchiveClient:
+    """A client with the proxies of *environ* and of this machine's apt."""
+    return ArchiveClient({**environ, **proxy_environ(environ, read_apt_conf(Path("/")))})
 
 
 def _read_body(answer: Answer, url: str, *, limit: int, progress: Callable[[int], None] | None) -> bytes:
@@ -104,14 +110,21 @@ def _read_body(answer: Answer, url: str, *, limit: int, progress: Callable[[int]
     return b"".join(pieces)
 
 
-def _read_local(path: str, url: str, *, limit: int, progress: Callable[[int], None] | None) -> bytes:
+def _open_local(path: str, url: str) -> BinaryIO:
+    """A plain file: an address of somebody else's plan may lead to a device or a pipe."""
     try:
-        with open(path, "rb") as file:
-            content = file.read(limit + 1)
+        if Path(path).exists() and not Path(path).is_file():
+            raise NetworkError(f"cannot read `{url}`: it is not a file")
+        return open(path, "rb")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotThere(f"`{url}` does not exist") from error
     except OSError as error:
         raise NetworkError(f"cannot read `{url}`: {error.strerror}") from error
+
+
+def _read_local(path: str, url: str, *, limit: int, progress: Callable[[int], None] | None) -> bytes:
+    with _open_local(path, url) as file:
+        content = file.read(limit + 1)
     if len(content) > limit:
         raise BadContent(f"`{url}` is larger than the {limit} bytes that were announced")
     if progress is not None:

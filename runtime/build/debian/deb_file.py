@@ -8,12 +8,14 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from runtime.errors import BadContent, Unsupported
+from runtime.light_dataclasses import dataclass
 
 _MAGIC = b"!<arch>\n"
 _HEADER = 60
+_MOST_BYTES = 4 << 30
+"""Of a control.tar or data.tar, which is held in memory; the largest of Debian's has half of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +73,23 @@ def _decompress(packed: bytes, suffix: str, name: str) -> bytes:
     import lzma
     import zlib
 
+    if suffix not in (".xz", ".gz", ""):
+        raise Unsupported(f"`{name}` is compressed as `{suffix}`; Debian's own packages are xz or gz")
+    plain = packed
     try:
-        match suffix:
-            case ".xz":
-                return lzma.decompress(packed)
-            case ".gz":
-                return zlib.decompress(packed, wbits=31)
-            case "":
-                return packed
-    except (lzma.LZMAError, zlib.error) as error:
+        if suffix == ".xz":
+            with lzma.open(io.BytesIO(packed)) as stream:
+                plain = stream.read(_MOST_BYTES + 1)
+        elif suffix == ".gz":
+            decoder = zlib.decompressobj(wbits=31)
+            plain = decoder.decompress(packed, _MOST_BYTES + 1)
+            if not decoder.eof and len(plain) <= _MOST_BYTES:
+                raise EOFError("it ends in the middle of its stream")
+    except (lzma.LZMAError, zlib.error, EOFError) as error:
         raise BadContent(f"`{name}` is damaged: {error}") from error
-    raise Unsupported(f"`{name}` is compressed as `{suffix}`; Debian's own packages are xz or gz")
+    if len(plain) > _MOST_BYTES:
+        raise BadContent(f"`{name}` unpacks to more than {_MOST_BYTES >> 30} GiB")
+    return plain
 
 
 def tar_members(tar: bytes, *, name: str) -> Iterator[tuple[tarfile.TarInfo, str, memoryview]]:

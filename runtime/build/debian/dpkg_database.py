@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from runtime.build.debian.deb_file import clean_path, tar_members
 from runtime.build.debian.index import parse_stanza
 from runtime.build.debian.unpack import RootWriter
 from runtime.errors import BadContent
+from runtime.light_dataclasses import dataclass, field
 
 _HOME = "var/lib/dpkg"
 _OWNER = "dpkg's database"

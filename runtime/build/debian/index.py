@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from runtime.build.debian.relations import Group, parse_relations, version_key
 from runtime.build.plan import DebPackage
 from runtime.errors import BadContent
+from runtime.light_dataclasses import dataclass
 
 _FIELD = re.compile(r"^([A-Za-z0-9-]+):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _POOL_PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.~_/%:=-]*\.deb")
@@ -112,7 +112,7 @@ class PackageIndex:
                     f"a stanza of archive `{archive}` does not begin with `Package:`: `{text[begin : begin + 60]!r}`"
                 )
             line_end = text.find(b"\n", begin, end)
-            name = text[begin + 9 : end if line_end < 0 else line_end].decode()
+            name = text[begin + 9 : end if line_end < 0 else line_end].decode(errors="replace")
             self._stanzas.setdefault(name, []).append((number, begin, end))
 
     def _offers(self, name: str) -> Iterator[tuple[str, bytes]]:
@@ -151,7 +151,7 @@ class PackageIndex:
                 if start < 0:
                     continue
                 line_end = text.find(b"\n", start + 1, end)
-                line = text[start + 11 : end if line_end < 0 else line_end].decode()
+                line = text[start + 11 : end if line_end < 0 else line_end].decode(errors="replace")
                 for provided in line.split(","):
                     names = providers.setdefault(provided.split("(")[0].split(":")[0].strip(), [])
                     if provider not in names:

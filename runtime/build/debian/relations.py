@@ -9,10 +9,10 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
 from runtime.errors import BadContent
+from runtime.light_dataclasses import dataclass
 
 _RELATION = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9+.-]*)(?::(?P<qualifier>[a-z0-9-]+))?\s*(?:\(\s*(?P<operator><<|<=|=|>=|>>|<|>)\s*(?P<version>[^\s)]+)\s*\))?"
@@ -66,7 +66,9 @@ def show_group(group: Group) -> str:
 
 VersionKey = tuple[object, ...]
 
-_PARTS = re.compile(r"(\D*)(\d*)")
+_PARTS = re.compile(r"([^0-9]*)([0-9]*)")
+_MOST_DIGITS = 4000
+"""Python makes no number of more; no version has them."""
 
 
 def _weight(character: str) -> int:
@@ -78,7 +80,7 @@ def _weight(character: str) -> int:
 
 def _part_key(text: str) -> tuple[object, ...]:
     return tuple(
-        ((*map(_weight, other), 0), int(digits) if digits else 0)  # "" at the end gives ((0,), 0): the end itself
+        ((*map(_weight, other), 0), int(digits[:_MOST_DIGITS]) if digits else 0)  # "" at the end gives ((0,), 0): the end itself
         for other, digits in _PARTS.findall(text)
     )
 
@@ -92,7 +94,7 @@ def version_key(version: str) -> VersionKey:
     upstream, dash, revision = rest.rpartition("-")
     if not dash:
         upstream, revision = rest, "0"
-    return (int(epoch) if epoch.isdigit() else 0, _part_key(upstream), _part_key(revision))
+    return (int(epoch[:_MOST_DIGITS]) if epoch.isascii() and epoch.isdigit() else 0, _part_key(upstream), _part_key(revision))
 
 
 _OPERATORS: dict[str, Callable[[VersionKey, VersionKey], bool]] = {

@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from runtime.build.debian.index import parse_stanza
 from runtime.build.debian.release_signature import verify_signature
 from runtime.errors import BadContent, BuildError, NotAvailable
 from runtime.http.proxies import redact_url
+from runtime.light_dataclasses import dataclass
 from runtime.whole_file import replace_file
 
 _RELEASE_LIMIT = 8 << 20
@@ -84,7 +84,7 @@ def fetch_release(base_url: str, suite: str, *, client: ArchiveClient, keyrings:
     text = verify_signature(message, keyrings=keyrings, origin=redact_url(f"{url}/InRelease"))
     release = parse_release(text.decode("utf-8", "replace"), url=url)
     _check_suite(release, suite)
-    _check_age(release, now)
+    check_age(release, now)
     return release
 
 
@@ -94,7 +94,7 @@ def parse_release(text: str, *, url: str) -> Release:
     files: dict[str, tuple[str, int]] = {}
     for line in fields.get("SHA256", "").splitlines():
         words = line.split()
-        if len(words) == 3 and re.fullmatch(r"[0-9a-f]{64}", words[0]) and words[1].isdigit():
+        if len(words) == 3 and re.fullmatch(r"[0-9a-f]{64}", words[0]) and re.fullmatch(r"[0-9]{1,18}", words[1]):
             files[words[2]] = (words[0], int(words[1]))
     if not files:
         raise BadContent(f"`{redact_url(url)}/InRelease` names no files by sha256")
@@ -107,7 +107,7 @@ def _check_suite(release: Release, suite: str) -> None:
         raise BadContent(f"`{redact_url(release.url)}/InRelease` is that of suite `{named[0]}` (`{named[1]}`), not of `{suite}`")
 
 
-def _check_age(release: Release, now: datetime) -> None:
+def check_age(release: Release, now: datetime) -> None:
     until = release.fields.get("Valid-Until")
     if until is None:
         return

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from runtime.build.debian.index import Candidate, PackageIndex
 from runtime.build.debian.relations import Group, Relation, show_group
 from runtime.build.plan import DebPackage
 from runtime.errors import NotAvailable
+from runtime.light_dataclasses import dataclass, field
 from runtime.suggestions import did_you_mean
 
 _PREFERRED = {"usr-is-merged"}

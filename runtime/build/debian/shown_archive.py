@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.build.debian.apt_sources import find_archives, names_an_archive
 from runtime.build.debian.root_skeleton import APT_SOURCE, apt_proxy_file, apt_source_text
 from runtime.build.layers_below import LayersBelow
 from runtime.errors import BuildError
+from runtime.light_dataclasses import dataclass
 from runtime.rootfs.mount_spec import TmpfsFile
 from runtime.rootfs.overlay import make_writable_directories
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 import tarfile
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.build.debian.deb_file import clean_path, tar_members
 from runtime.errors import BadContent, BuildError
-from runtime.layer.file_copy import write_all
 from runtime.layer.tree import TreeEntry
+from runtime.light_dataclasses import dataclass, field
+from runtime.whole_file import write_all
 
 _MERGED = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
 

@@ -14,6 +14,7 @@ from runtime.errors import BadContent
 from runtime.layer import tar_format
 from runtime.layer.compression import decompress, is_compressed
 from runtime.layer.tar_reader import read_header
+from runtime.layer.tree import printable
 from runtime.oci.image_documents import DOCUMENT_LIMIT
 
 _CHUNK = 1 << 18
@@ -41,7 +42,7 @@ class ArchiveMembers:
         """Content of the small member *name*."""
         offset, size = self._find(name)
         if size > DOCUMENT_LIMIT:
-            raise BadContent(f"member `{name}` has {size} bytes: more than {DOCUMENT_LIMIT} is not taken")
+            raise BadContent(f"member `{printable(name)}` has {size} bytes: more than {DOCUMENT_LIMIT} is not taken")
         return os.pread(self._file.fileno(), size, offset)
 
     @contextmanager
@@ -57,7 +58,7 @@ class ArchiveMembers:
         if isinstance(found, str):
             found = self._found.get(posixpath.normpath(posixpath.join(posixpath.dirname(name), found)))
         if not isinstance(found, tuple):
-            raise BadContent(f"the archive has no member `{name}`, which another of its files names")
+            raise BadContent(f"the archive has no member `{printable(name)}`, which another of its files names")
         return found
 
 
@@ -116,13 +117,15 @@ def _members(file: BinaryIO) -> dict[str, tuple[int, int] | str]:
             raise BadContent(f"the archive has more than {_MOST_MEMBERS} members")
         if header.type == tar_format.FILE:
             if name in members:
-                raise BadContent(f"the archive has two members `{name}`")
+                raise BadContent(f"the archive has two members `{printable(name)}`")
             members[name] = (file.tell(), header.size)
             if file.tell() + header.size > end:
-                raise BadContent(f"the archive is truncated in member `{name}`")
+                raise BadContent(f"the archive is truncated in member `{printable(name)}`")
             file.seek(header.size + -header.size % tar_format.BLOCK, os.SEEK_CUR)
         elif header.type in (tar_format.SYMLINK, tar_format.HARDLINK):
             link = os.fsdecode(header.link)
+            if not link:
+                raise BadContent(f"the archive has a link `{printable(name)}` to nothing")
             # A hard link's target is a name of the archive, a symbolic link's is relative to the link.
             members[name] = link if header.type == tar_format.SYMLINK else posixpath.relpath(link, posixpath.dirname(name) or ".")
     return members

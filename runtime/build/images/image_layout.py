@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
 from runtime.errors import BadContent, BuildError
+from runtime.layer.tree import printable
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.oci.image_documents import (
     CONTAINERD_NAME,
@@ -90,7 +91,7 @@ def choose_listed(files: LayoutFiles, tag: str | None, *, architecture: str, wha
         raise BuildError(f"no image `{what}`")
     tags = {item.annotations.get(REF_NAME) for item in listed}
     if len(listed) > 1 and len(tags) > 1:
-        hint = f"name one: {', '.join(sorted(str(tag) for tag in tags if tag))}"
+        hint = f"name one: {', '.join(sorted(printable(tag) for tag in tags if tag))}"
         raise BuildError(f"`{what}` holds {len(listed)} images", hint=hint)
     return for_platform(files, listed, architecture=architecture, what=what)
 

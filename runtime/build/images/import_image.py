@@ -16,7 +16,6 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from runtime.build.plan import ImportImage
 from runtime.errors import BadContent, BuildError
 from runtime.layer.compression import ByteStream, decompress
 from runtime.layer.extract import extract_recorded, failures_of
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest, canonical_json, digest_bytes, digest_json
 from runtime.oci.image_documents import CONFIG, CONTAINERD_NAME, LAYER, REF_NAME, Descriptor, ImageContents, ImageSource, Manifest
 from runtime.oci.reference import Remote, familiar_name, parse_reference

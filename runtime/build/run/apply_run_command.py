@@ -17,7 +17,7 @@ from runtime.build.cache_key import chain, key_fields, step_key
 from runtime.build.image_users import resolve_user
 from runtime.build.layers_below import StageLayers, no_stage
 from runtime.build.observer import BuildObserver
-from runtime.build.plan import LAYER_MTIME_S, RunCommand
+from runtime.build.plan import LAYER_MTIME_S, RunCommand, Step
 from runtime.build.run.changed_tree import changed_tree
 from runtime.build.run.run_mounts import RunMounts, prepare_mounts
 from runtime.build.sources import BuildSources
@@ -121,14 +121,16 @@ def run_on_layers(
     below: Sequence[Layer],
     observer: BuildObserver,
     mounts: RunMounts | None = None,
+    part_of: Step | None = None,
 ) -> Path:
-    """Run the command of *step* on *below* with an overlay in *staging*; the directory that holds what it changed."""
+    """Run the command of *step* on *below* with an overlay in *staging*; the directory that holds what it changed. What it prints
+    is said of the plan's step, which is *part_of* where *step* is only how that one is done."""
     label = step_label(step)
     overlay = staging / "overlay"
     overlay.mkdir(mode=0o700, exist_ok=True)
     mounted = mounts or RunMounts()
     layers = tuple(store.layer_dir(layer) for layer in below)
-    user = resolve_user(step.user, layers) if step.user else User(0, 0, (), ENVIRONMENT["HOME"])
+    user = resolve_user(step.user, layers) if step.user else User(0, 0, (0,), ENVIRONMENT["HOME"])
     spec = ContainerSpec(
         container_id=f"build-{secrets.token_hex(4)}",
         layers=layers,
@@ -144,14 +146,20 @@ def run_on_layers(
         binds=tuple(mounted.binds),
         other_layers=tuple(mounted.layers),
         tmpfs=tuple(mounted.tmpfs),
+        shm_bytes=mounted.shm_bytes,
         tmpfs_files=tuple(mounted.files),
         build=True,
     )
-    lines = _Lines(step, observer, mounted)
+    lines = _Lines(part_of or step, observer, mounted)
     # As an ordinary user always with one id, also where newuidmap would give more: everything on disk has to be the caller's,
     # who could neither publish nor remove a file of a subordinate id.
     kinds = tuple(IdMapKind) if os.geteuid() == 0 else (IdMapKind.SINGLE,)
-    with _input(step.stdin) as stdin:
+    with ExitStack() as held:
+        stdin = held.enter_context(_input(step.stdin))
+        if step.gpu:
+            from runtime.build.run.step_gpu import with_gpu
+
+            spec = held.enter_context(with_gpu(spec, step, observer.message))
         ended, tail = run_to_completion(spec, output=lines.feed, kinds=kinds, env=mounted.env, stdin=stdin)
     lines.end()
     if ended.shell_code != 0:
@@ -201,7 +209,7 @@ def _hint(step: RunCommand, output: str) -> str | None:
 class _Lines:
     """Output in pieces, told to the observer in lines, without secrets."""
 
-    def __init__(self, step: RunCommand, observer: BuildObserver, mounts: RunMounts) -> None:
+    def __init__(self, step: Step, observer: BuildObserver, mounts: RunMounts) -> None:
         self._step = step
         self._observer = observer
         self._mounts = mounts

@@ -12,7 +12,6 @@ import re
 import stat
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from runtime.build.image_users import resolve_user
@@ -22,6 +21,7 @@ from runtime.container.run_once import OWNER_NOTES
 from runtime.layer.diff import diff, matcher
 from runtime.layer.noted_owners import apply_noted_owners
 from runtime.layer.tree import LAYER_MTIME_S, Tree, TreeEntry
+from runtime.light_dataclasses import replace
 
 
 def changed_tree(upper: Path, step: RunCommand, layers: Sequence[Path], *, tell: Callable[[str], None] | None = None) -> Tree:

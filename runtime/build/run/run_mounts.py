@@ -11,17 +11,19 @@ import hashlib
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime.build.copy.copy_placement import Placement, write_content
+from runtime.build.copy.copy_placement import Placement
 from runtime.build.copy.copy_sources import context_sources, stage_sources
+from runtime.build.copy.layer_writer import write_content
 from runtime.build.layers_below import LayersBelow, StageLayers
 from runtime.build.plan import ContextFiles, RunMount, StageFiles
 from runtime.build.sources import BuildSources
 from runtime.errors import BuildError
 from runtime.file_lock import LockBusy, open_locked
-from runtime.layer.tree import printable
+from runtime.kernel.safe_open import make_directories
+from runtime.layer.tree import Tree, printable
+from runtime.light_dataclasses import dataclass, field
 from runtime.rootfs.mount_spec import BindMount, LayersMount, TmpfsFile, TmpfsMount
 from runtime.rootfs.overlay import make_writable_directories
 from runtime.store.layer_files import settle
@@ -43,6 +45,8 @@ class RunMounts:
     tmpfs: list[TmpfsMount] = field(default_factory=list)
     files: list[TmpfsFile] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict, repr=False)
+    shm_bytes: int | None = None
+    """Size of /dev/shm, which every container has; None: the usual one."""
     hidden: list[bytes] = field(default_factory=list, repr=False)
     """Contents of secrets: nothing that is told may show them."""
 
@@ -74,9 +78,32 @@ def prepare_mounts(
                 prepared.binds.append(BindMount(directory, mount.target, readonly=mount.readonly, owner_is_caller=False))
             case "secret":
                 _add_secret(mount, prepared, sources)
+            case "tmpfs" if os.path.normpath(mount.target) == "/dev/shm":
+                prepared.shm_bytes = mount.size_bytes
             case "tmpfs":
                 prepared.tmpfs.append(TmpfsMount(mount.target, mount.size_bytes, _TMPFS_MODE))
+    _make_points_in_caches(prepared)
     return prepared
+
+
+def _make_points_in_caches(prepared: RunMounts) -> None:
+    """Make the places of mounts inside of caches (`/root/.cache/pip` in `/root/.cache`), owned as the cache is: in the container
+    nobody can make a directory in it who has no id there."""
+    targets = [bind.target for bind in prepared.binds]
+    targets += [mount.target for mount in prepared.layers]
+    targets += [mount.target for mount in prepared.tmpfs]
+    for outer in (bind for bind in prepared.binds if not bind.owner_is_caller):
+        cache = os.open(outer.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            found = os.fstat(cache)
+            owner = (found.st_uid, found.st_gid) if os.geteuid() == 0 else None
+            for target in targets:
+                if target.startswith(f"{outer.target.rstrip('/')}/"):
+                    os.close(make_directories(cache, os.path.relpath(target, outer.target), owner=owner)[0])
+        except OSError as error:
+            raise BuildError(f"no mount point can be made in the cache at `{outer.target}`: {error.strerror}") from error
+        finally:
+            os.close(cache)
 
 
 def _stage_mount(mount: RunMount, stage: int, place: Path, store: Store, stage_layers: StageLayers) -> LayersMount:
@@ -91,11 +118,16 @@ def _context_mount(mount: RunMount, place: Path) -> BindMount:
     files = tuple((path, path, mode, sha256) for path, mode, sha256 in mount.files)
     placement.copy(context_sources(ContextFiles(mount.context, files, single=False)), "/")
     place.mkdir(mode=0o755)
-    settle(place, write_content(placement.tree(), placement.contents, place))
+    _fill(place, placement)
     inside = _below(place, mount)
     if not inside.exists():
         raise BuildError(f"the context has no `{printable(mount.source)}`, which is to be mounted at `{mount.target}`")
     return BindMount(inside, mount.target, readonly=mount.readonly)
+
+
+def _fill(directory: Path, placement: Placement) -> None:
+    written = write_content(placement.tree(), placement.contents, directory)
+    settle(directory, Tree(tuple(written)), files_are_settled=True)
 
 
 def _below(place: Path, mount: RunMount) -> Path:
@@ -154,7 +186,7 @@ def _fill_cache(mount: RunMount, directory: Path, store: Store, stage_layers: St
             chosen = StageFiles(mount.stage, (mount.source or "/",))
             placement = Placement(LayersBelow([]))
             placement.copy(stage_sources(chosen, merged_tree(store, layers), [store.layer_dir(layer) for layer in layers]), "/")
-            settle(new, write_content(placement.tree(), placement.contents, new))
+            _fill(new, placement)
         if os.geteuid() == 0:
             os.chown(new, mount.uid, mount.gid)
         new.chmod(mount.mode)

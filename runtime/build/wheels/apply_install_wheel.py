@@ -10,19 +10,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from runtime.build.cache_key import key_fields, step_key
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import InstallWheel, MakeVenv
 from runtime.build.sources import WheelSource
+from runtime.build.step_label import step_label
 from runtime.build.wheels.bytecode import compile_all, compiled_entries
 from runtime.build.wheels.system_libraries import glibc_warning
 from runtime.build.wheels.wheel_fetch import fetch_wheels
 from runtime.build.wheels.wheel_tree import LaidOut, finish, lay_out
+from runtime.kernel.processes import helped_by
+from runtime.light_dataclasses import dataclass
 from runtime.store.records import Layer
+from runtime.store.staging import remove_tree
 from runtime.store.store import Store
 
 
@@ -40,9 +44,9 @@ class PreparedWheels:
     source: WheelSource
     observer: BuildObserver
 
-    def install(self, base: Sequence[Layer], venv_layer: Layer, venv: MakeVenv) -> dict[InstallWheel, Layer]:
-        """Compile and publish. The layers *base* (bottom first) hold the interpreter; unpacked is enough, they need not be
-        configured; *venv* is what *venv_layer* was made by."""
+    def install(self, base: Sequence[Layer], venv_layer: Layer, venv: MakeVenv) -> None:
+        """Compile and publish: then the store has their layers. The layers *base* (bottom first) hold the interpreter; unpacked
+        is enough, they need not be configured; *venv* is what *venv_layer* was made by."""
         layers = [self.store.layer_dir(layer) for layer in (*base, venv_layer)]
         for wheel in self.wheels:
             if (warning := glibc_warning(wheel, self.source.glibc)) is not None:
@@ -51,18 +55,22 @@ class PreparedWheels:
         overlay_dir = self.stage / "overlay"
         overlay_dir.mkdir(mode=0o700)
         compile_all(wheels, venv=venv, layers=layers, roots=self.stage / "roots", overlay_dir=overlay_dir)
-        return {wheel.step: _publish(wheel, self.store) for wheel in wheels}
+        _publish_all(wheels, self.store)
 
     def _built_from_source(self, layers: Sequence[Path], venv: MakeVenv) -> tuple[LaidOut, ...]:
         if not self.sdists:
             return ()
         from runtime.build.wheels.sdist import build_wheels
+        from runtime.build.wheels.source_tree import place_libraries
 
         scratch = self.stage / "sdists"
-        unpacked = build_wheels(
-            self.sdists, layers=layers, venv=venv, source=self.source, scratch=scratch, observer=self.observer
-        )
-        return _lay_out_all(unpacked, self.stage)
+        built = build_wheels(self.sdists, layers=layers, venv=venv, source=self.source, scratch=scratch, observer=self.observer)
+        wheels = _lay_out_all({step: wheel.unpacked for step, wheel in built.items()}, self.stage)
+        for wheel in wheels:
+            tree = built[wheel.step].tree
+            if tree is not None:
+                wheel.files += place_libraries(tree, wheel.root)
+        return wheels
 
 
 @contextmanager
@@ -72,13 +80,15 @@ def prepare_wheels(
     """Fetch the wheels of *steps* and lay them out; what isn't published by the end of the body is removed."""
     ready = [step for step in steps if step.filename.endswith(".whl")]
     sdists = tuple(step for step in steps if not step.filename.endswith(".whl"))
-    with store.container_staging() as stage:
+    with store.container_staging() as stage, ExitStack() as beside:
         (stage / "roots").mkdir(mode=0o700)
         wheels: tuple[LaidOut, ...] = ()
         if ready:
             scratch = stage / "fetch"
             scratch.mkdir()
             unpacked = fetch_wheels(ready, source=source, scratch=scratch, observer=observer)
+            # Thousands of links: a disk that is being written to takes seconds to remove them.
+            beside.enter_context(helped_by(partial(remove_tree, scratch)))
             wheels = _lay_out_all(unpacked, stage)
         yield PreparedWheels(stage, wheels, sdists, store, source, observer)
 
@@ -90,17 +100,41 @@ def _lay_out_all(unpacked: dict[InstallWheel, Path], stage: Path) -> tuple[LaidO
 
 
 def _root_of(step: InstallWheel, stage: Path) -> Path:
-    root = stage / "roots" / step.sha256[:32]
+    root = stage / "roots" / f"{step.sha256[:32]}-{step.name}"
     root.mkdir(mode=0o755)
     return root
 
 
-def _publish(wheel: LaidOut, store: Store) -> Layer:
+_NUMBER_BYTES = 4
+
+
+def _publish_all(wheels: Sequence[LaidOut], store: Store) -> None:
+    """In a process for each processor: describing thousands of files holds the interpreter's lock."""
+    by_size = sorted(wheels, key=lambda wheel: -sum(entry.size for entry in wheel.files))  # the largest is not begun last
+    queue, end = os.pipe2(os.O_CLOEXEC)
+    try:
+        with open(end, "wb") as numbers:  # a pipe holds 16,000 of them
+            numbers.writelines(number.to_bytes(_NUMBER_BYTES) for number in range(len(by_size)))
+
+        def publish_from_queue() -> None:
+            while number := os.read(queue, _NUMBER_BYTES):  # reads of so little never interleave (pipe(7))
+                _publish(by_size[int.from_bytes(number)], store)
+
+        with helped_by(*[publish_from_queue] * (min(len(os.sched_getaffinity(0)), len(wheels)) - 1)):
+            publish_from_queue()
+    finally:
+        os.close(queue)
+    for wheel in by_size:
+        if store.find(step_key(wheel.step, None)) is None:
+            _publish(wheel, store)  # the process that took it could not: here the failure is told
+
+
+def _publish(wheel: LaidOut, store: Store) -> None:
     step = wheel.step
     bytecode = compiled_entries(wheel, tag="cpython-" + step.python.replace(".", ""))
     tree = finish(wheel, bytecode)
     key = step_key(step, None)
-    return store.publish(key, wheel.root, tree, label=f"{step.name} {step.version}", fields=key_fields(step, None))
+    store.publish(key, wheel.root, tree, label=step_label(step), fields=key_fields(step, None))
 
 
 def shared_paths(wheels: Sequence[tuple[InstallWheel, Layer]], store: Store) -> list[str]:

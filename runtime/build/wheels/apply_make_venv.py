@@ -5,13 +5,13 @@ Wheels are their own layers over it, so this one is four files and depends on th
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from runtime.build.cache_key import key_fields, step_key
-from runtime.build.plan import MakeVenv
+from runtime.build.plan import MakeVenv, minor_of
 from runtime.build.step_label import step_label
 from runtime.layer.tree import Tree, scan
+from runtime.light_dataclasses import replace
 from runtime.store.records import Layer
 from runtime.store.store import Store
 
@@ -31,7 +31,7 @@ def apply_make_venv(step: MakeVenv, *, store: Store) -> Layer:
 def make_venv_tree(step: MakeVenv, root: Path) -> None:
     """Write the environment of *step* below the directory *root*, which becomes the layer."""
     home, _, name = step.executable.rpartition("/")
-    minor = ".".join(step.version.split(".")[:2])
+    minor = minor_of(step.version)
     prefix = root / step.prefix.lstrip("/")
     site_packages = prefix / "lib" / f"python{minor}" / "site-packages"
     for directory in (prefix / "bin", site_packages):

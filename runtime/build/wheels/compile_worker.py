@@ -8,8 +8,8 @@ run. The pyc are checked by mtime and size (PEP 552's timestamp form), under a m
 
 One more thing depends on what a process compiled before: whether two functions share an equal set constant. CPython
 (codeobject.c, intern_constants) makes a new frozenset when a string in it was interned already by somebody else, and keeps
-the shared one otherwise. So a file with set constants is compiled a second time while the first result is alive: then all
-its strings are interned, whatever came before.
+the shared one otherwise. So a file in which two functions have an equal set is compiled a second time while the first result
+is alive: then all its strings are interned, whatever came before.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def pyc_of(path: str, shown: str, mtime: int) -> bytes | None:
         source = file.read()
     try:
         code = compile(source, shown, "exec", dont_inherit=True, optimize=0)
-        if has_set_constant(code):
+        if may_share_a_set(code):
             first, code = code, compile(source, shown, "exec", dont_inherit=True, optimize=0)
             del first
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
@@ -40,17 +40,19 @@ def pyc_of(path: str, shown: str, mtime: int) -> bytes | None:
     return header + marshal.dumps(code)
 
 
-def has_set_constant(code: CodeType) -> bool:
-    """Whether *code* or a function in it has a frozenset among its constants."""
-    pending: list[Any] = [code]
+def may_share_a_set(code: CodeType) -> bool:
+    """Whether two functions of *code* have an equal set among their constants."""
+    seen: set[frozenset[Any]] = set()
+    pending = [code]
     while pending:
-        constant = pending.pop()
-        if isinstance(constant, frozenset):
-            return True
-        if isinstance(constant, CodeType):
-            pending.extend(constant.co_consts)
-        elif isinstance(constant, tuple):
-            pending.extend(constant)
+        for constant in pending.pop().co_consts:
+            if isinstance(constant, CodeType):
+                pending.append(constant)
+            elif isinstance(constant, frozenset):
+                # Before 3.11 marshal wrote a set in the order of its table, and a new frozenset may have another one.
+                if constant in seen or sys.version_info < (3, 11):
+                    return True
+                seen.add(constant)
     return False
 
 

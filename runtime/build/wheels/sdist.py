@@ -1,4 +1,4 @@
-"""Source distributions: whatever runs their code runs in a container on the image's base, under the image's Python.
+"""Source distributions and trees: whatever runs their code runs in a container on the image's base, under the image's Python.
 
 The container has uv (bound read-only), a network, the index settings that the question needs, the host's CA bundle, and one
 writable directory. It sees neither the host's files nor uv's shared cache; each source distribution gets a container and a
@@ -10,18 +10,21 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from runtime.build.observer import BuildObserver
-from runtime.build.plan import LAYER_MTIME_S, InstallWheel, MakeVenv
+from runtime.build.plan import LAYER_MTIME_S, InstallTree, InstallWheel, MakeVenv
 from runtime.build.sources import WheelSource
+from runtime.build.wheels.build_failure import build_error
 from runtime.build.wheels.bytecode import interpreter_env
+from runtime.build.wheels.source_tree import SourceTree, make_source_tree
 from runtime.build.wheels.uv_program import failure, uv_binary
 from runtime.build.wheels.wheel_fetch import install_arguments, requirements_of, unpacked_directories
 from runtime.container.spec import ContainerSpec
-from runtime.errors import BadContent, BuildError, NetworkError, ToolFailed
+from runtime.errors import BadContent, NetworkError, ToolFailed
+from runtime.light_dataclasses import dataclass
 from runtime.network.mode import NetworkMode
 from runtime.rootfs.mount_spec import BindMount
 
@@ -32,6 +35,15 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", 
 _NETWORKS: dict[str, NetworkMode] = {"none": "none", "host": "host", "bridge": "bridge"}
 
 
+class BuiltWheel(NamedTuple):
+    """What a build left."""
+
+    unpacked: Path
+    """The wheel, in a directory."""
+    tree: SourceTree | None
+    """What it was built from, where that was a tree."""
+
+
 def build_wheels(
     sdists: Sequence[InstallWheel],
     *,
@@ -40,8 +52,8 @@ def build_wheels(
     source: WheelSource,
     scratch: Path,
     observer: BuildObserver,
-) -> dict[InstallWheel, Path]:
-    """Build each of *sdists* on *layers* (base and virtual environment *venv*, bottom first); the unpacked wheel of each.
+) -> dict[InstallWheel, BuiltWheel]:
+    """Build each of *sdists* on *layers* (base and virtual environment *venv*, bottom first).
 
     *scratch* is made, on the store's file system. Raises BuildError with what the build said.
     """
@@ -49,10 +61,15 @@ def build_wheels(
     scratch.mkdir(mode=0o700)
     for step in sdists:
         observer.message(f"building `{step.filename}` in a container")
-        work = scratch / step.sha256[:32]
+        # Two packages may come from one tree.
+        work = scratch / f"{step.sha256[:32]}-{step.name}"
         work.mkdir(mode=0o700)
-        (work / "requirements.txt").write_text(requirements_of([step], source), encoding="utf-8")
-        arguments = install_arguments(f"{_PLACE}/work/linked", f"{_PLACE}/work/requirements.txt")
+        tree = None
+        if isinstance(step, InstallTree):
+            tree = make_source_tree(step, work, environ=os.environ, addresses=source.git_addresses)
+        (work / "requirements.txt").write_text(tree.requirement if tree else requirements_of([step], source), encoding="utf-8")
+        # uv checks hashes of files only; those of a tree were checked when it was made.
+        arguments = install_arguments(f"{_PLACE}/work/linked", f"{_PLACE}/work/requirements.txt", hashes=tree is None)
         if source.build_constraints:
             (work / "build.txt").write_text("".join(f"{line}\n" for line in source.build_constraints), encoding="utf-8")
             arguments += ["--build-constraint", f"{_PLACE}/work/build.txt"]
@@ -64,14 +81,15 @@ def build_wheels(
                 base_env=interpreter_env(venv),
                 on_base=venv.system_site_packages,
                 readable=_local_places(source.env),
+                binds=tree.binds if tree else (),
                 work=work,
-                overlay_dir=scratch / f"overlay-{step.sha256[:32]}",
+                overlay_dir=scratch / f"overlay-{work.name}",
                 network=source.sdist_network,
             )
         except ToolFailed as error:
-            raise BuildError(f"cannot build `{step.filename}`:\n{error.words}", hint=_hint(error.words)) from error
+            raise build_error(step, error.words, source.other_pythons.get(step.filename)) from error
         seen = unpacked_directories([step], work / "linked")[step]
-        built[step] = _on_this_side(seen, work)
+        built[step] = BuiltWheel(_on_this_side(seen, work), tree)
     return built
 
 
@@ -82,12 +100,6 @@ def _on_this_side(seen: Path, work: Path) -> Path:
     if not real.is_relative_to(os.path.realpath(work)) or inside.startswith(".."):
         raise BadContent(f"a source distribution's build left a wheel outside its directory: `{seen}`")
     return real
-
-
-def _hint(words: str) -> str | None:
-    if any(sign in words for sign in ("gcc", "cc' failed", "Python.h", "compiler", "pkg-config", "cmake")):
-        return "it needs a compiler: `image.apt: [build-essential, python3-dev]`"
-    return None
 
 
 def _local_places(env: Mapping[str, str]) -> list[Path]:
@@ -104,17 +116,19 @@ def uv_in_container(
     work: Path,
     overlay_dir: Path,
     network: str,
+    binds: Sequence[BindMount] = (),
     base_env: Mapping[str, str] = MappingProxyType({}),
     on_base: bool = False,
 ) -> None:
     """Run uv in a container on *layers*, whose interpreter wants *base_env*. *work* is its one writable directory, seen at
     `/run/launch-build/work`; *readable* places are seen under their own names. *overlay_dir* must not lie in *work*: a bind mount
-    takes along what is mounted below it.
+    takes along what is mounted below it; *binds* are mounted, too.
 
     *on_base*: what doesn't build in an environment of its own is tried with what the base has installed (a CUDA extension that
     imports the base's torch while it is built). Raises ToolFailed with uv's words, or NetworkError.
     """
-    binds = [
+    all_binds = [
+        *binds,
         BindMount(Path(uv_binary()), f"{_PLACE}/uv"),
         BindMount(work, f"{_PLACE}/work", readonly=False),
         *(BindMount(place, os.fspath(place), executable=False) for place in dict.fromkeys(readable) if place.exists()),
@@ -122,9 +136,9 @@ def uv_in_container(
     variables = {"PATH": _PATH, **base_env, **_variables(env)}
     bundle = _ca_bundle(env)
     if bundle is not None:
-        binds.append(BindMount(bundle, f"{_PLACE}/ca.pem", executable=False))
+        all_binds.append(BindMount(bundle, f"{_PLACE}/ca.pem", executable=False))
         variables["SSL_CERT_FILE"] = f"{_PLACE}/ca.pem"
-    seen = _Surroundings(tuple(layers), binds, variables, _NETWORKS[network])
+    seen = _Surroundings(tuple(layers), all_binds, variables, _NETWORKS[network])
     words = [*arguments, "--no-python-downloads", "--no-config"]
     try:
         _run_uv(words, seen, overlay_dir)

@@ -18,10 +18,10 @@ import shutil
 import struct
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from runtime.build.wheels.wheel_tree import LaidOut
+from runtime.light_dataclasses import dataclass
 
 _GLIBC = re.compile(r"GLIBC_(\d+)\.(\d+)(?:\.\d+)?")
 _GLIBCXX = re.compile(r"GLIBCXX_3\.4\.(\d+)")

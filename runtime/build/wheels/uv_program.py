@@ -129,9 +129,11 @@ def failure(arguments: Sequence[str], returncode: int, words: str) -> ToolFailed
     return ToolFailed(shown, returncode, said)
 
 
+_NOISE = ("Using CPython", "Resolved ", "Downloading ", " Downloaded ", "Building ", "hint: Build failures usually indicate")
+
+
 def _without_noise(words: str) -> str:
-    noise = ("Using CPython", "Resolved ", "Downloading ", " Downloaded ", "warning: The `--", "  × ")
-    lines = [line for line in words.splitlines() if not line.startswith(noise[:4])]
+    lines = [line for line in words.splitlines() if not line.startswith(_NOISE)]
     return "\n".join(line.removeprefix("error: ") for line in lines)
 
 

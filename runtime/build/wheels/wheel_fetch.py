@@ -42,10 +42,10 @@ def fetch_wheels(
     return unpacked_directories(steps, scratch / "linked")
 
 
-def install_arguments(target: Path | str, requirements: Path | str) -> list[str]:
-    """Arguments of uv that link the wheels of *requirements* below *target*, hashes checked."""
-    words = ["pip", "install", "--target", os.fspath(target), "--no-deps", "--require-hashes", "--link-mode", "symlink"]
-    return [*words, "-r", os.fspath(requirements)]
+def install_arguments(target: Path | str, requirements: Path | str, *, hashes: bool = True) -> list[str]:
+    """Arguments of uv that link the wheels of *requirements* below *target*; by default *hashes* are checked."""
+    words = ["pip", "install", "--target", os.fspath(target), "--no-deps", "--link-mode", "symlink"]
+    return [*words, *(["--require-hashes"] if hashes else []), "-r", os.fspath(requirements)]
 
 
 def requirements_of(steps: Sequence[InstallWheel], source: WheelSource) -> str:

@@ -16,7 +16,6 @@ import re
 import stat
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.build.plan import InstallWheel
@@ -24,6 +23,7 @@ from runtime.build.wheels.console_scripts import entry_point_scripts, is_script_
 from runtime.errors import BadContent
 from runtime.layer.file_copy import copy_hashed
 from runtime.layer.tree import Tree, TreeEntry
+from runtime.light_dataclasses import dataclass, field
 
 _UNHASHED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 _REPLACED = ("INSTALLER", "REQUESTED", "direct_url.json", "RECORD")

@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from runtime import errors
@@ -22,11 +21,12 @@ from runtime.build.observer import BuildObserver, NullObserver
 from runtime.build.plan import InstallWheel, MakeVenv
 from runtime.build.sources import WheelSource
 from runtime.errors import BuildError, RuntimeFailure
-from runtime.layer.file_copy import write_all
+from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest
 from runtime.store.failures import disk_errors
 from runtime.store.records import Layer
 from runtime.store.store import Store
+from runtime.whole_file import write_all
 
 _END_S = 10.0
 _PR_SET_PDEATHSIG = 1

@@ -8,10 +8,10 @@ No I/O here; `files.py` reads files.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from runtime.errors import BadContent
+from runtime.light_dataclasses import dataclass
 from runtime.oci.json_fields import Fields
 
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.4.0", "0.5.0", "0.6.0", "0.7.0", "0.8.0", "1.0.0", "1.1.0")

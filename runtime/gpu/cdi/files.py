@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import BadContent
 from runtime.gpu.cdi.document import Device, DeviceName, Specification, specification
 from runtime.gpu.cdi.serialize import parse_json, parse_yaml
+from runtime.light_dataclasses import dataclass, field
 
 DIRECTORIES = (Path("/etc/cdi"), Path("/var/run/cdi"))
 _MOST_BYTES = 16 << 20

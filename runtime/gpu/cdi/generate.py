@@ -2,7 +2,8 @@
 
 Names are as NVIDIA's toolkit gives them: index, UUID and `all`; slices are `index:slice`, and a GPU in MIG mode has no entry of
 its own. Hooks are written only where the program that does them (nvidia-cdi-hook) is installed; without it the file needs none:
-every library is mounted under its SONAME, and LD_LIBRARY_PATH names the directory.
+every library is mounted under its SONAME where glibc looks without being told, in Debian's directory and in everybody else's
+(ld.so(8)). LD_LIBRARY_PATH would do, too, but CDI runtimes replace what an image has in a variable (spec_editor.go, addEnv).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from runtime.errors import GpuError
 from runtime.gpu.cdi.document import ContainerEdits, Device, Hook, Mount, Node, Specification, needed_version
@@ -20,10 +20,12 @@ from runtime.gpu.inject import device, nvidia_driver
 from runtime.gpu.nvidia.driver import find_driver
 from runtime.gpu.nvidia.driver_files import CAPABILITIES
 from runtime.gpu.roots import Roots
+from runtime.light_dataclasses import replace
 from runtime.rootfs.mount_spec import DeviceNode, HostFile
 
 KIND = "nvidia.com/gpu"
 EVERYTHING = frozenset(CAPABILITIES) - {"all", "compat32"}
+_GLIBC_DIRS = (f"/usr/lib/{os.uname().machine}-linux-gnu", "/usr/lib64")
 _OPTIONS = ("nosuid", "nodev", "rbind", "rprivate")
 
 
@@ -70,14 +72,23 @@ def _hooks(program: str | None, version: str, common: Edits) -> tuple[Hook, ...]
 
 def _container_edits(edits: Edits, *, hooks: tuple[Hook, ...] = (), has_hooks: bool = False) -> ContainerEdits:
     edits = edits.sorted()
-    search = () if has_hooks or not edits.library_dirs else (f"LD_LIBRARY_PATH={':'.join(edits.library_dirs)}",)
+    mounts = edits.mounts if has_hooks else sorted(_where_glibc_looks(edits), key=lambda one: one.target)
     return ContainerEdits(
-        env=tuple(sorted((*(f"{name}={value}" for name, value in edits.env), *search))),
+        env=tuple(f"{name}={value}" for name, value in edits.env),
         nodes=tuple(_node(one) for one in edits.nodes),
-        mounts=tuple(_mount(one) for one in edits.mounts),
+        mounts=tuple(_mount(one) for one in mounts),
         hooks=hooks,
         additional_gids=edits.groups,
     )
+
+
+def _where_glibc_looks(edits: Edits) -> Iterator[HostFile]:
+    for file in edits.mounts:
+        below = next((place for place in edits.library_dirs if file.target.startswith(f"{place}/")), None)
+        if below is None:
+            yield file
+        else:
+            yield from (file._replace(target=f"{place}{file.target.removeprefix(below)}") for place in _GLIBC_DIRS)
 
 
 def _node(file: DeviceNode) -> Node:

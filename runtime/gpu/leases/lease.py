@@ -17,12 +17,12 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import GpuError
 from runtime.gpu.leases.lock_files import is_held, lease_dir, lock_path, read_hint, try_lock, write_hint
+from runtime.light_dataclasses import dataclass
 
 SLOTS = 20
 """Of a GPU that is leased in parts: quarters, fifths and tenths are whole numbers of slots."""
@@ -114,14 +114,14 @@ def take(directory: Path, units: Iterable[Unit], holder: dict[str, Any]) -> GpuL
     return GpuLease(tuple(unit.uuid for unit in wanted), tuple(taken), tuple(unit.slots / SLOTS for unit in wanted))
 
 
-def release(lease: GpuLease, directory: Path | None = None) -> None:
+def release(lease: GpuLease) -> None:
     """Free the leased devices for everybody, also when another process has inherited a descriptor; all of them at one moment.
 
     For a lease whose container has ended. A holder that can't be sure of that closes its descriptors and leaves the rest to init.
     """
     with ExitStack() as at_one_moment:
         with suppress(GpuError):  # a mutex that nobody gives back is no reason to keep the devices
-            at_one_moment.enter_context(placement_lock(directory or lease_dir()))
+            at_one_moment.enter_context(placement_lock(lease_dir()))
         for fd in lease.fds:
             with suppress(OSError):
                 os.ftruncate(fd, 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from runtime.gpu.gpu import Gpu, GpuProcess, MigInstance
@@ -12,6 +11,7 @@ from runtime.gpu.nvidia import health, xid
 from runtime.gpu.nvidia.proc_driver import KernelGpu, kernel_gpus
 from runtime.gpu.pci_device import pci_place
 from runtime.gpu.roots import Roots
+from runtime.light_dataclasses import replace
 
 _NOT_LISTED = KernelGpu("")
 _AS_TOLD = ("memory_bytes", "capability", "brand", "used_bytes", "busy_percent", "power_w", "power_limit_w", "temperature_c")
@@ -77,6 +77,7 @@ def _gpu(
         pids=tuple(process.pid for process in processes if process.kind != "graphics"),
         driver=machine["driver"],
         trouble=facts.get("trouble") or trouble,
+        counted=health.is_counted(facts),
         cuda=None if machine["cuda"] is None else (machine["cuda"][0], machine["cuda"][1]),
         numa_node=place.numa_node,
         cpus=place.cpus,

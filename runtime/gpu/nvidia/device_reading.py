@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
 from typing import Any
 
 from runtime.gpu.nvidia.load_reader import read_busy, read_clock_reasons, read_memory, read_temperature
 from runtime.gpu.nvidia.nvml import Answers
+from runtime.gpu.nvidia.process_lists import has_wrong_structures, read_processes
 
 _BRANDS = dict(
     enumerate(
@@ -22,8 +22,8 @@ _PROFILE = re.compile(r"\bMIG (\S+)$")
 _UNCORRECTED, _SINCE_DRIVER_LOAD = 1, 0
 _RECOVERY_ACTION_FIELD = 230
 _MOST_LANES = 64
-_KINDS = {"compute": "Compute", "graphics": "Graphics", "mps": "MPSCompute"}
-_NONE = 0xFFFFFFFF
+_MOST_SLICES = 64
+"""Seven is what GPUs have had so far."""
 
 
 def read_machine(nvml: Any) -> dict[str, Any]:
@@ -56,8 +56,8 @@ def read_device(nvml: Any, index: int, *, driver: str | None) -> dict[str, Any]:
         **_health(nvml, device, answers),
         **_slices(nvml, device, answers, driver),
     }
-    facts["processes"] = _processes(_read_processes(nvml, device, answers, driver=driver), facts["mig"])
-    if _has_wrong_structures(driver):
+    facts["processes"] = _processes(read_processes(nvml, device, answers, driver=driver), facts["mig"])
+    if has_wrong_structures(driver):
         facts["notes"] = [f"driver {driver} can tell wrong processes and memory of processes; newer ones don't"]
     return {**facts, "codes": sorted(answers.codes), "unknown": answers.unknown}
 
@@ -113,7 +113,7 @@ def _slices(nvml: Any, device: Any, answers: Answers, driver: str | None) -> dic
     if not mode or not mode[0]:
         return {"mig_enabled": False, "mig": []}
     most = answers.ask("MIG instances", lambda: nvml.nvmlDeviceGetMaxMigDeviceCount(device)) or 0
-    slices = [_slice(nvml, device, index, driver) for index in range(most)]
+    slices = [_slice(nvml, device, index, driver) for index in range(min(most, _MOST_SLICES))]
     return {"mig_enabled": True, "mig_pending": bool(mode[1]), "mig": [one for one in slices if one is not None]}
 
 
@@ -148,44 +148,5 @@ def _slice(nvml: Any, device: Any, index: int, driver: str | None) -> dict[str, 
         "profile": profile[1] if profile else None,
         **measured,
         "index": index,
-        "processes": [{**process, "slot": slot} for process in _read_processes(nvml, one, answers, driver=driver)],
-    }
-
-
-def _read_processes(nvml: Any, device: Any, answers: Answers, *, driver: str | None) -> list[dict[str, Any]]:
-    """The processes with a context on *device*, each once, by PIDs of the host whatever namespace they are in; what can't be read
-    is in *answers* as `processes`."""
-    found: dict[int, dict[str, Any]] = {}
-    for kind, word in _KINDS.items():
-        calls = _calls(nvml, f"nvmlDeviceGet{word}RunningProcesses", device, driver)
-        name = "processes" if kind == "compute" else f"{kind} processes"
-        for process in answers.ask(name, *calls) or ():
-            found.setdefault(int(process.pid), {"pid": int(process.pid), "kind": kind, **_details(process)})
-    return list(found.values())
-
-
-def _has_wrong_structures(driver: str | None) -> bool:
-    """The drivers 535.43 to 535.86 fill the newest call's list with entries of another size."""
-    major, _, rest = (driver or "").partition(".")
-    minor = rest.partition(".")[0]
-    return major == "535" and minor.isdigit() and 43 <= int(minor) <= 86
-
-
-def _calls(nvml: Any, name: str, device: Any, driver: str | None) -> Iterable[Callable[[], Any]]:
-    """The newest call, and the one before it for drivers before 510, which lack the newest."""
-
-    def older() -> Any:
-        return getattr(nvml, f"{name}_v2")(device)
-
-    def newest() -> Any:
-        return getattr(nvml, f"{name}_v3")(device)
-
-    return (older,) if _has_wrong_structures(driver) else (newest, older)
-
-
-def _details(process: Any) -> dict[str, Any]:
-    slot = (getattr(process, "gpuInstanceId", _NONE), getattr(process, "computeInstanceId", _NONE))
-    return {
-        "used_bytes": None if process.usedGpuMemory is None else int(process.usedGpuMemory),
-        "slot": None if slot[0] in (None, _NONE) else [int(slot[0]), int(slot[1])],
+        "processes": [{**process, "slot": slot} for process in read_processes(nvml, one, answers, driver=driver)],
     }

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from runtime.errors import BadContent, GpuError
@@ -18,6 +17,7 @@ from runtime.gpu.nvidia.proc_driver import module_version
 from runtime.gpu.roots import Roots
 from runtime.gpu.side_process import Tell, ask, listen
 from runtime.kernel.ld_cache import read_cache
+from runtime.light_dataclasses import dataclass
 
 _WANTED = ("libcuda.so", "libnvidia-ml.so")
 _SEARCH = (
@@ -34,6 +34,8 @@ _SEARCH = (
     "usr/lib64/nvidia",
     "usr/lib",
 )
+_OF_NIXOS = "run/opengl-driver/lib/libcuda.so.1"
+"""A link into the driver's directory of the store, which neither a list nor a cache knows (nixpkgs, hardware/graphics.nix)."""
 _PATIENCE_S = 10.0
 
 
@@ -75,8 +77,16 @@ def _find(roots: Roots, module: str | None) -> Driver | None:
         # Of several versions that lie about, the module's is meant, or else what a loader would take.
         linked = [one for one in found if _linked_version(one[1]) == one[0]]
         version = next(iter([one for one, _ in found if one == module] or [one for one, _ in linked or found]))
-        return Driver(version, tuple(dict.fromkeys(place for one, place in found if one == version)), roots.driver)
+        places = dict.fromkeys(place for one, place in found if one == version)
+        return Driver(version, tuple(dict.fromkeys((*places, *_beside(places)))), roots.driver)
     return None
+
+
+def _beside(places: Iterable[Path]) -> Iterator[Path]:
+    """Debian keeps what several drivers may be installed of in `nvidia/current`, and what only one has (libnvidia-glcore,
+    -eglcore, -glsi, -tls, -rtcore, -gpucomp, …) two directories above (its packages of 550.163.01, `dpkg -c`)."""
+    of_debian = (place for place in places if place.parent.name == "nvidia" and not place.name.startswith("lib"))
+    return (place.parent.parent for place in of_debian)
 
 
 def _places(roots: Roots) -> Iterator[list[Path]]:
@@ -89,6 +99,7 @@ def _places(roots: Roots) -> Iterator[list[Path]]:
         yield _loader_directories()
     yield [roots.driver / directory for directory in _SEARCH]
     yield list(dict.fromkeys(_cache_directories(roots.driver)))
+    yield [(roots.driver / _OF_NIXOS).resolve().parent]
 
 
 def _versions(directory: Path) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from runtime.gpu.elf import read_soname
@@ -33,25 +33,25 @@ _GRAPHICS = re.compile(
 _VIDEO = re.compile(r"lib(?:vdpau_nvidia|nvidia-encode|nvidia-opticalflow|nvcuvid)\.so\.")
 _NGX = re.compile(r"libnvidia-ngx\.so\.")
 _NEVER = re.compile(
-    r"(?:nvidia_drv|libglxserver|libnvidia-gtk\d|libnvidia-wayland-client|lib(?:GL|EGL|GLX|OpenGL|GLdispatch|GLES\w*)\.)"
+    r"(?:nvidia_drv|libglxserver|libnvidia-gtk\d|libnvidia-wayland-client|lib(?:GL|EGL|GLX|OpenGL|GLdispatch|GLES(?:v1_CM|v2))\.)"
 )
 _OWN_VERSION = ("libnvidia-nvvm70.so.*",)
 _PLATFORMS = tuple(f"libnvidia-egl-{name}.so.*.*" for name in ("gbm", "wayland", "wayland2", "xcb", "xlib"))
 _PROGRAMS = ("nvidia-smi", "nvidia-debugdump", "nvidia-persistenced", "nvidia-cuda-mps-control", "nvidia-cuda-mps-server")
-_PROGRAM_PLACES = ("usr/bin", "usr/sbin", "usr/local/nvidia/bin", "usr/local/bin", "bin", "opt/bin")
+_PROGRAM_PLACES = ("usr/bin", "usr/sbin", "usr/lib/nvidia/current", "usr/local/nvidia/bin", "usr/local/bin", "bin", "opt/bin")
 _SOCKETS = ("/run/nvidia-persistenced/socket", "/run/nvidia-fabricmanager/socket")
-_GRAPHICS_FILES = {
-    "/usr/share/glvnd/egl_vendor.d/10_nvidia.json": None,
-    "/usr/share/vulkan/icd.d/nvidia_icd.json": "/etc/vulkan/icd.d/nvidia_icd.json",
-    "/etc/vulkan/icd.d/nvidia_icd.json": None,
-    "/usr/share/vulkan/implicit_layer.d/nvidia_layers.json": "/etc/vulkan/implicit_layer.d/nvidia_layers.json",
-    "/etc/vulkan/implicit_layer.d/nvidia_layers.json": None,
-    "/usr/share/egl/egl_external_platform.d/09_nvidia_wayland2.json": None,
-    "/usr/share/egl/egl_external_platform.d/10_nvidia_wayland.json": None,
-    "/usr/share/egl/egl_external_platform.d/15_nvidia_gbm.json": None,
-    "/usr/share/nvidia/nvoptix.bin": None,
+_GRAPHICS_JSON = {
+    "glvnd/egl_vendor.d": "/usr/share/glvnd/egl_vendor.d",
+    "egl/egl_external_platform.d": "/usr/share/egl/egl_external_platform.d",
+    "vulkan/icd.d": "/etc/vulkan/icd.d",
+    "vulkan/implicit_layer.d": "/etc/vulkan/implicit_layer.d",
 }
-_COMPUTE_FILES = {"/etc/OpenCL/vendors/nvidia.icd": None}
+"""Where the loaders of EGL and Vulkan read which libraries are the driver's, below /etc or /usr/share → the same in a container.
+The names differ: Debian's and Ubuntu's `nvidia_icd.json` is `nvidia_icd.x86_64.json` in RPM drivers."""
+_LIBRARY_BY_PATH = re.compile(r'"library_path"\s*:\s*"(/[^"]+)"')
+_OF_32_BIT = ("i386", "i686")
+_OPENCL = "/etc/OpenCL/vendors/nvidia.icd"
+_OPTIX = "/usr/share/nvidia/nvoptix.bin"
 
 
 def capabilities(text: str | None) -> frozenset[str]:
@@ -67,8 +67,8 @@ def driver_files(driver: Driver, wanted: frozenset[str] = ALWAYS) -> tuple[tuple
         *_libraries(driver, wanted),
         *_programs(driver.root),
         *_firmware(driver),
-        *_named_files(driver.root, _COMPUTE_FILES),
-        *(_named_files(driver.root, _GRAPHICS_FILES) if wanted & {"graphics", "display"} else ()),
+        *_first_file([driver.root / _OPENCL.lstrip("/")], _OPENCL),
+        *(_graphics_files(driver) if wanted & {"graphics", "display"} else ()),
         *sockets,
     ]
     at = {file.target: file for file in reversed(files)}
@@ -142,11 +142,26 @@ def _firmware(driver: Driver) -> Iterator[HostFile]:
             return
 
 
-def _named_files(root: Path, files: Mapping[str, str | None]) -> Iterator[HostFile]:
-    for path, target in files.items():
-        source = root / path.lstrip("/")
-        if source.is_file():
-            yield HostFile(source, target or path)
+def _graphics_files(driver: Driver) -> Iterator[HostFile]:
+    for below, target in _GRAPHICS_JSON.items():
+        for place in ("etc", "usr/share"):
+            for path in sorted((driver.root / place / below).glob("*nvidia*.json")):
+                if path.is_file() and not any(word in path.name for word in _OF_32_BIT):
+                    yield HostFile(path, f"{target}/{path.name}")
+                    yield from _libraries_by_path(path, driver)
+    beside = [directory / "nvoptix.bin" for directory in driver.directories]  # as in Debian
+    yield from _first_file([driver.root / _OPTIX.lstrip("/"), *beside], _OPTIX)
+
+
+def _libraries_by_path(file: Path, driver: Driver) -> Iterator[HostFile]:
+    """The libraries that *file* names by a path, as RPM drivers do (`/usr/lib64/libGLX_nvidia.so.0`), at that path."""
+    for target in _LIBRARY_BY_PATH.findall(file.read_text(errors="replace")):
+        named = [(directory / os.path.basename(target)).resolve() for directory in driver.directories]
+        yield from _first_file([path for path in named if path.name.endswith(f".so.{driver.version}")], target)
+
+
+def _first_file(sources: Iterable[Path], target: str) -> Iterator[HostFile]:
+    yield from (HostFile(path, target) for path in [path for path in sources if path.is_file()][:1])
 
 
 def _sockets(root: Path) -> tuple[list[HostFile], list[str]]:

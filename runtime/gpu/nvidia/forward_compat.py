@@ -11,12 +11,12 @@ import json
 import re
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.nvidia.requirements import is_geforce, version
+from runtime.light_dataclasses import dataclass
 
 DIRECTORY = "/usr/local/cuda/compat"
 _FILE = re.compile(r"libcuda\.so\.(\d+(?:\.\d+)+)")

@@ -15,8 +15,9 @@ _FAILED_CALLS = {
     16: "it must be reset before it works again (`nvidia-smi --gpu-reset -i {index}` as root)",
 }
 """NVML's codes that are about the GPU, whichever call answers so."""
+_NO_PERMISSION = 4
 _NO_HANDLE = {
-    4: "no permission to use it (its `/dev/nvidia` node, or a device cgroup)",
+    _NO_PERMISSION: "no permission to use it (its `/dev/nvidia` node, or a device cgroup)",
     10: "it does not answer the driver in time",
     19: "another client has it for itself",
     27: "it is not ready yet",
@@ -33,6 +34,8 @@ _RECOVERY_CAN_WAIT = {
     5: "the driver asks for a recovery of its IMEX domain",
 }
 _FABRIC_NOT_READY = {1: "has not started", 2: "is still being set up"}
+_FABRIC_COMPLETED = 3
+"""NVML_GPU_FABRIC_STATE_COMPLETED: only in this state do status and health say anything (nvml.h, nvmlGpuFabricInfoV_t)."""
 _PROHIBITED, _EXCLUSIVE_PROCESS = 2, 3
 _GAMING_BRANDS = ("GeForce", "Titan")
 _FABRIC_UNHEALTHY, _FABRIC_LIMITED = 2, 3
@@ -42,6 +45,17 @@ def judge(facts: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
     """The trouble of a GPU, or None, and its warnings. *facts*: `device_reading.read_device`; what is missing counts as well."""
     troubles, warnings = list(_troubles(facts)), tuple(_warnings(facts))
     return (troubles[0].format(index=facts.get("index")) if troubles else None), warnings
+
+
+def is_counted(facts: Mapping[str, Any]) -> bool | None:
+    """Whether CUDA counts a GPU: it does with all whose nodes it can open, but those in MIG mode without a slice. None for one
+    that may not come up for CUDA either."""
+    codes = facts.get("codes")
+    if codes is None or any(code in codes for code in _FAILED_CALLS) or facts.get("recovery") in _RECOVERY:
+        return None
+    if not facts.get("has_handle", True):
+        return False if _NO_PERMISSION in codes else None
+    return not facts.get("mig_enabled") or bool(facts.get("mig"))
 
 
 def _troubles(facts: Mapping[str, Any]) -> Iterable[str]:
@@ -68,8 +82,17 @@ def _fabric_trouble(fabric: Mapping[str, Any] | None) -> Iterable[str]:
     if fabric["state"] in _FABRIC_NOT_READY:
         words = _FABRIC_NOT_READY[fabric["state"]]
         yield f"its NVLink fabric {words}: CUDA would fail with error 802 (`systemctl status nvidia-fabricmanager`)"
-    elif fabric["status"] != 0:
+
+
+def _fabric_warnings(fabric: Mapping[str, Any] | None) -> Iterable[str]:
+    if not fabric or fabric["state"] != _FABRIC_COMPLETED:
+        return
+    if fabric["status"] != 0:
         yield f"its NVLink fabric was set up with error {fabric['status']} (`systemctl restart nvidia-fabricmanager`)"
+    if fabric.get("summary") == _FABRIC_UNHEALTHY:
+        yield "its NVLink fabric is unhealthy"
+    elif fabric.get("summary") == _FABRIC_LIMITED or fabric.get("mask", 0) & 0b11 == 1:
+        yield "its NVLink fabric has less than its full bandwidth"
 
 
 def _warnings(facts: Mapping[str, Any]) -> Iterable[str]:
@@ -77,11 +100,7 @@ def _warnings(facts: Mapping[str, Any]) -> Iterable[str]:
     yield from _memory_warnings(facts)
     if facts.get("recovery") in _RECOVERY_CAN_WAIT:
         yield _RECOVERY_CAN_WAIT[facts["recovery"]]
-    fabric = facts.get("fabric") or {}
-    if fabric.get("summary") == _FABRIC_UNHEALTHY:
-        yield "its NVLink fabric is unhealthy"
-    elif fabric.get("summary") == _FABRIC_LIMITED or fabric.get("mask", 0) & 0b11 == 1:
-        yield "its NVLink fabric has less than its full bandwidth"
+    yield from _fabric_warnings(facts.get("fabric"))
     if facts.get("compute_mode") == _EXCLUSIVE_PROCESS:
         yield "its compute mode lets one process use it at a time"
     if facts.get("mig_enabled") and not facts.get("mig_pending", True):

@@ -12,6 +12,7 @@ from typing import Any
 
 from runtime.gpu.gpu import GpuLoad
 from runtime.gpu.nvidia.nvml import Answers
+from runtime.gpu.nvidia.process_lists import read_compute_pids
 
 GPU_IS_LOST = 15
 """NVML_ERROR_GPU_IS_LOST: it has fallen off the bus, or can't be talked to any more."""
@@ -38,6 +39,7 @@ class LoadReader:
 
     def __init__(self, nvml: Any, uuids: Sequence[str]) -> None:
         self._nvml = nvml
+        self._driver = Answers(nvml).ask("driver", nvml.nvmlSystemGetDriverVersion)
         self.uuids = tuple(sorted(uuids, key=lambda uuid: (_bus_position(nvml, uuid), uuid)))
         """As NVML counts their cards, which is by PCI bus, and so does CUDA with CUDA_DEVICE_ORDER=PCI_BUS_ID."""
         self._use = {uuid: SliceUse() for uuid in self.uuids if _is_slice(uuid)}
@@ -57,7 +59,7 @@ class LoadReader:
         nvml = self._nvml
         energy_mj = answers.ask("energy_j", lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(device))
         return {
-            **_of_either(nvml, device, answers),
+            **self._of_either(device, answers),
             **_of_card(nvml, device, answers),
             **_traffic(nvml, device, answers),
             **read_busy(nvml, device, answers),
@@ -66,13 +68,18 @@ class LoadReader:
 
     def _of_slice(self, uuid: str, device: Any, answers: Answers) -> dict[str, Any]:
         nvml = self._nvml
-        values = _of_either(nvml, device, answers)
+        values = self._of_either(device, answers)
         card = answers.ask("card", lambda: nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(device))
         if card is not None:
             values |= _of_card(nvml, card, answers)
             values["busy_percent"] = self._use[uuid].busy_percent(nvml, card, device, answers)
         answers.unknown |= dict.fromkeys(("power_w", "energy_j", *_TRAFFIC), _OF_THE_CARD)
         return values
+
+    def _of_either(self, device: Any, answers: Answers) -> dict[str, Any]:
+        """What a slice has of its own."""
+        pids = read_compute_pids(self._nvml, device, answers, driver=self._driver)
+        return {**read_memory(self._nvml, device, answers), "pids": pids}
 
 
 def _is_slice(uuid: str) -> bool:
@@ -86,19 +93,6 @@ def _bus_position(nvml: Any, uuid: str) -> int:
         return int(nvml.nvmlDeviceGetIndex(card))
     except nvml.NVMLError:
         return 1 << 16
-
-
-def _of_either(nvml: Any, device: Any, answers: Answers) -> dict[str, Any]:
-    """What a slice has of its own."""
-    running = answers.ask(
-        "pids",
-        lambda: nvml.nvmlDeviceGetComputeRunningProcesses(device),
-        lambda: nvml.nvmlDeviceGetComputeRunningProcesses_v2(device),  # before 510
-    )
-    return {
-        **read_memory(nvml, device, answers),
-        "pids": None if running is None else tuple(sorted({int(process.pid) for process in running})),
-    }
 
 
 def _of_card(nvml: Any, card: Any, answers: Answers) -> dict[str, Any]:

@@ -72,9 +72,11 @@ class Answers:
                 self.unknown[name] = str(error)
             except (self._nvml.NVMLLibraryMismatchError, AttributeError):
                 self.unknown[name] = "not in this driver, or not in this nvidia-ml-py"
+            except (ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
+                self.unknown[name] = f"the driver's answer makes no sense: {type(error).__name__}"
             else:
                 self.unknown.pop(name, None)
-                return answer.decode() if isinstance(answer, bytes) else answer
+                return answer.decode(errors="replace") if isinstance(answer, bytes) else answer
         return None
 
 

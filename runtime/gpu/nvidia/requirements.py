@@ -9,9 +9,9 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from runtime.gpu.gpu import Gpu
+from runtime.light_dataclasses import dataclass
 
 Version = tuple[int, ...]
 

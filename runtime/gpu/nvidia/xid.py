@@ -132,8 +132,9 @@ class XidEvents:
             self._parts.setdefault(bytes(card), []).append(_Part(uuid, instance))
 
 
-_RECORD = re.compile(r"^\d+,\d+,(\d+),[^;]*;.*\bNVRM: Xid \(PCI:([0-9a-fA-F:]+)\): (\d+)")
-"""`4,1802,934722100,-;NVRM: Xid (PCI:0000:18:00): 79, pid=4242, name=python3, GPU has fallen off the bus.`"""
+_RECORD = re.compile(r"^\d+,\d+,(\d+),[^;]*;.*\bNVRM: Xid \(PCI:([0-9a-fA-F:]+)(?: GPU-I:\d+)?(?: GPU-CI:\d+)?\): (\d+)")
+"""`4,1802,934722100,-;NVRM: Xid (PCI:0000:18:00): 79, pid=4242, name=python3, GPU has fallen off the bus.`; of a GPU in slices
+`(PCI:0000:18:00 GPU-I:05 GPU-CI:00)` (open-gpu-kernel-modules, kernel_rc.c, krcReportXid)."""
 _RECORD_BYTES = 8192
 _MOST_RECORDS = 100_000
 _SEEN_FOR_S = 30.0

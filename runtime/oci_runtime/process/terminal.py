@@ -15,6 +15,7 @@ from runtime.errors import ContainerError
 from runtime.kernel import mounts
 from runtime.oci.runtime_config import Process
 from runtime.rootfs.targets import Root
+from runtime.whole_file import write_all
 
 _CHUNK = 1 << 16
 
@@ -83,17 +84,12 @@ class Relay:
         if 0 in ready:
             typed = os.read(0, _CHUNK)
             self._input_open = bool(typed)
-            _write_all(self.master, typed or b"\x04")
+            write_all(self.master, typed or b"\x04")
         if self.master in ready:
             try:
                 said = os.read(self.master, _CHUNK)
             except OSError:  # EIO: nobody has the other side open any more
                 return False
-            _write_all(1, said)
+            write_all(1, said)
             return bool(said)
         return True
-
-
-def _write_all(fd: int, content: bytes) -> None:
-    while content:
-        content = content[os.write(fd, content) :]

@@ -202,7 +202,7 @@ def test_garbage_on_the_port_harms_nobody(run: Tracked) -> None:
 
 
 def test_children_left_open_end_with_their_parent(server: Server) -> None:
-    tracked = Tracked(new_run(server.state)).start()
+    tracked = Tracked(new_run(server.state)).start().take()
     child = tracked.post("runs/create", experiment_id="0", run_name="inner")[1]["run"]["info"]["run_id"]
     tracked.finish("timeout", 124)
     assert ("FAILED", "FAILED") == (server.run(child).info["status"], server.run(tracked.run_id).info["status"])

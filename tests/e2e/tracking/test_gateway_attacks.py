@@ -14,7 +14,7 @@ pytestmark = pytest.mark.any_user
 
 @pytest.fixture(scope="module")
 def run(server: Server) -> Iterator[Tracked]:
-    tracked = Tracked(new_run(server.state)).start()
+    tracked = Tracked(new_run(server.state)).start().take()
     assert 200 == tracked.get(f"runs/get?run_id={tracked.run_id}")[0]
     yield tracked
     tracked.finish()
@@ -123,3 +123,82 @@ def test_neighbours_that_say_nothing_do_not_keep_the_program_from_being_heard(ru
     assert b"" == silent[0].recv(1)  # the oldest had to make room
     for sock in silent + half:
         sock.close()
+
+
+def put(run: Tracked, path: str, content: bytes = b"forged") -> tuple[int, dict[str, str]]:
+    experiment = run.ready["mlflow"]["experiment_id"]
+    return run.call("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run.run_id}/artifacts/{path}", raw=content)
+
+
+@pytest.mark.parametrize("path", ["launch/plan.json", "launch", "logs/stdout.txt", "logs", "%6c%6fgs/x", "logs%2fx"])
+def test_the_names_of_the_record_are_not_the_program_s_to_write(run: Tracked, path: str) -> None:
+    status, answer = put(run, path)
+    assert (403, "PERMISSION_DENIED") == (status, answer["error_code"])
+    assert "log it under another name" in answer["message"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("/".join("d" * 2000), id="2000 parts"),
+        pytest.param("/".join("d" * 150), id="150 parts"),
+        pytest.param("x" * 300, id="a long name"),
+        pytest.param("ä" * 200, id="a name of many bytes"),
+        pytest.param("long-enough/" * 95 + "x", id="many bytes"),
+    ],
+)
+def test_the_long_path_is_refused_in_words(run: Tracked, path: str) -> None:
+    """2,000 parts were a RecursionError, which is a 500, which MLflow's client tries again for minutes."""
+    from urllib.parse import quote
+
+    status, answer = put(run, quote(path))
+    assert (400, True) == (status, "is too long" in answer["message"]), answer
+    assert 400 == run.get(f"artifacts/list?run_id={run.run_id}&path={quote(path)}")[0]
+
+
+def test_no_spelling_of_a_tag_of_ours_is_the_program_s_to_set(run: Tracked, server: Server) -> None:
+    """MySQL's default collation takes them all for one key, and would write over ours."""
+    for key in ("LAUNCH.plan_digest", "launch.plan_digest ", " launch.x", "l\u00e0unch.x", "\uff4caunch.x", "MLFLOW.PARENTRUNID"):
+        assert run.post("runs/set-tag", run_id=run.run_id, key=key, value="forged")[0] in (200, 400)
+        assert 200 != run.post("runs/delete-tag", run_id=run.run_id, key=key)[0]
+    run.settle()
+    assert "forged" not in server.run(run.run_id).tags.values()
+
+
+def test_a_run_of_the_program_is_below_none_of_anothers(run: Tracked, other: str, server: Server) -> None:
+    child = run.post("runs/create", run_name="inner")[1]["run"]["info"]["run_id"]
+    forged = {"key": "mlflow.parentRunId", "value": other}
+    assert 403 == run.post("runs/set-tag", run_id=child, **forged)[0]
+    assert 403 == run.post("runs/log-batch", run_id=child, tags=[forged])[0]
+    assert 200 == run.post("runs/set-tag", run_id=child, key="mlflow.parentRunId", value=run.run_id)[0]
+    assert 403 == run.post("runs/log-metric", run_id=child, run_uuid=other, key="a", value=1, timestamp=1)[0]
+    run.post("runs/update", run_id=child, status="FINISHED")
+
+
+def test_nothing_that_a_program_says_keeps_the_end_of_its_run_from_being_recorded(server: Server) -> None:
+    """Half a surrogate pair, a tag that is not there: the server's answer was taken for a run that is not there, for ever."""
+    run = Tracked(new_run(server.state)).start()
+    mine = {"run_id": run.run_id}
+    for odd in ("\ud800", "a\0b", "\udfff\ud800", "\U0001f600"):
+        for endpoint, body in {
+            "runs/set-tag": {"key": "odd", "value": odd},
+            "runs/log-parameter": {"key": f"odd{len(odd)}", "value": odd},
+            "runs/update": {"run_name": odd},
+            "runs/log-inputs": {"datasets": [{"dataset": {"name": odd, "digest": "1", "source_type": odd, "source": odd}}]},
+            "runs/create": {"run_name": odd, "tags": [{"key": "odd", "value": odd}]},
+        }.items():
+            run.post(endpoint, **mine, **body)
+        run.run_dir.metrics.open("a").write(f'{{"m{odd.encode("unicode_escape").decode()}": 1}}\n')
+    assert 200 == run.post("runs/delete-tag", **mine, key="not.there")[0]
+    for given in (5, "x", ["x"], {"a": 1}):
+        assert 400 == run.post("runs/log-inputs", **mine, datasets=given)[0]
+        assert 400 == run.post("runs/outputs", **mine, models=given)[0]
+        assert (200 if given == "x" else 400) == run.post("runs/update", **mine, run_name=given)[0]
+    run.post("runs/outputs", **mine, models=[{"model_id": "m-not-there", "step": "x"}, {"model_id": ["x"]}, {}])
+    run.post("runs/log-inputs", **mine, datasets=[{"dataset": {"name": "x" * 10_000}}, {"dataset": []}, {}])
+    run.post("runs/update", **mine, run_name="x" * 10_000)
+    run.post("runs/log-metric", **mine, key="after", value=1, timestamp=1, step=0)
+    assert 0 == run.finish(), run.run_dir.supervisor_log.read_text()
+    known = server.run(run.run_id)
+    assert ("FINISHED", 1, "\U0001f600") == (known.info["status"], known.metrics["after"], known.tags["odd"])
+    assert 250 == len(known.info["run_name"])

@@ -57,6 +57,7 @@ def ended(state: StateDir, *, within_s: float) -> bool:
     return True
 
 
+@pytest.mark.any_user
 def test_two_launches_start_one_server_that_outlives_them_and_ends_when_idle(tmp_path: Path) -> None:
     """A path longer than a unix address may be, too."""
     state = StateDir(tmp_path / ("long" * 30)).ensure()
@@ -83,6 +84,7 @@ def test_two_launches_start_one_server_that_outlives_them_and_ends_when_idle(tmp
     assert not (state.mlflow / "server.sock").exists()
 
 
+@pytest.mark.any_user
 def test_a_killed_server_is_replaced_on_the_same_port_with_the_same_runs(tmp_path: Path) -> None:
     state = StateDir(tmp_path / "home").ensure()
     url = local_server.ui(state)
@@ -99,6 +101,7 @@ def test_a_killed_server_is_replaced_on_the_same_port_with_the_same_runs(tmp_pat
     assert not stop_server(state)
 
 
+@pytest.mark.any_user
 def test_a_server_whose_directory_was_removed_ends_and_leaves_the_next_one_alone(tmp_path: Path) -> None:
     state = StateDir(tmp_path / "home").ensure()
     assert 0 == starter(state, "ui", LAUNCH_MLFLOW_IDLE_S="8").wait(timeout=60)

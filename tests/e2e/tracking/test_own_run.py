@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from server_peer import Server
 from tracked_run import Tracked, new_run
+from waiting import eventually
 
+from launcher.tracking.lack import warnings
 from runtime.state_dir import StateDir
 
 pytestmark = pytest.mark.any_user
@@ -48,6 +50,7 @@ def in_any_order(known: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_gateway_says_of_the_run_what_the_server_says(run: Tracked, server: Server) -> None:
     """The latest point is that of the highest step; what was logged twice is there once; what was deleted is gone."""
+    eventually(lambda: "launch.attempt" in server.run(run.run_id).tags, "the server has not got the run's first tags")
     for step, value in ((1, 0.5), (3, 0.1), (2, 0.3)):
         run.post("runs/log-metric", run_id=run.run_id, key="loss", value=value, timestamp=1000 + step, step=step)
     run.post("runs/log-parameter", run_id=run.run_id, key="depth", value="3")
@@ -58,7 +61,9 @@ def test_the_gateway_says_of_the_run_what_the_server_says(run: Tracked, server: 
     for _ in range(2):
         run.post("runs/log-inputs", run_id=run.run_id, datasets=[{"dataset": dataset, "tags": []}])
     model = run.post("logged-models", experiment_id="0", name="weights", source_run_id=run.run_id)[1]["model"]["info"]["model_id"]
-    run.post("runs/outputs", run_id=run.run_id, models=[{"model_id": model, "step": 3}])
+    for step in (3, 4):  # a second time is an error of the server's database, which refuses all that came with it
+        run.post("runs/outputs", run_id=run.run_id, models=[{"model_id": model, "step": step}])
+        run.post("runs/log-inputs", run_id=run.run_id, models=[{"model_id": model}])
     told = asked(run)
     run.settle()
     known = server.client.get("runs/get", run_id=run.run_id)["run"]
@@ -90,3 +95,33 @@ def test_a_program_asks_for_its_run_where_no_server_answers(tmp_path: Path) -> N
     assert time.monotonic() - begun < 10
     assert 403 == run.get("runs/get?run_id=" + "0" * 32)[0]
     run.leave()
+
+
+def test_what_was_logged_twice_is_no_sql_at_the_end_of_the_run(server: Server) -> None:
+    tracked = Tracked(new_run(server.state)).start()
+    model = tracked.post("logged-models", experiment_id="0", name="weights")[1]["model"]["info"]["model_id"]
+    for _ in range(2):
+        assert 200 == tracked.post("runs/outputs", run_id=tracked.run_id, models=[{"model_id": model, "step": 0}])[0]
+        tracked.settle()
+    assert 0 == tracked.finish()
+    assert [] == warnings(tracked.run_dir)
+
+
+def test_what_was_ignored_is_said_at_the_end_of_the_run(server: Server) -> None:
+    """Tags of ours and another experiment are taken without an error, since clients send them unasked; silence would be a lie."""
+    tracked = Tracked(new_run(server.state)).start().take()
+    tracked.post("runs/set-tag", run_id=tracked.run_id, key="launch.plan_digest", value="sha256:forged")
+    tracked.post("runs/set-tag", run_id=tracked.run_id, key="mlflow.user", value="ada")  # as it is
+    for name in ("theirs", "theirs", "digits"):
+        tracked.get(f"experiments/get-by-name?experiment_name={name}")
+    child = tracked.post("runs/create", tags=[{"key": "launch.run_id", "value": "1"}])[1]["run"]["info"]["run_id"]
+    for key in ("launch.run_id", "mlflow.user", "mlflow.source.name", "mlflow.parentRunId"):
+        assert 403 == tracked.post("runs/delete-tag", run_id=tracked.run_id, key=key)[0]
+    assert 403 == tracked.post("runs/delete-tag", run_id=child, key="launch.run_id")[0]
+    assert 0 == tracked.finish()
+    assert [
+        "tag `launch.plan_digest` of the program was ignored: it is the launcher's",
+        "the program asked for the MLflow experiment `theirs`, and its run stays in `digits`: `tracking.experiment` names that",
+        "tags below `launch.` that the program set were ignored: they are the launcher's",
+    ] == warnings(tracked.run_dir)
+    assert "ada" == server.run(tracked.run_id).tags["mlflow.user"]

@@ -14,7 +14,9 @@ import pytest
 from tracked_run import Tracked, new_run
 
 from launcher.errors import ConfigError
+from launcher.tracking.lack import lack_words
 from launcher.tracking.mlflow.address import parse_uri
+from launcher.tracking.sender import Sender
 from launcher.tracking.sync import sync_run
 from runtime.state_dir import StateDir
 
@@ -115,8 +117,17 @@ def test_a_server_that_refuses_the_credentials_stops_no_run(upstream: Upstream, 
     assert f"answered {status}" in tracked.ready["error"]
     assert 200 == tracked.post("runs/log-metric", run_id=tracked.run_id, key="loss", value=1, timestamp=1, step=0)[0]
     assert 1 == tracked.finish()
+    tracked.run_dir.state.unsent.add(tracked.run_dir)
+    assert {tracked.run_dir.run_id} == Sender(tracked.run_dir.state).send(), (
+        "it ends: with these credentials nothing is to be done"
+    )
+    lack = lack_words(tracked.run_dir) or ""
+    assert f"answered {status}" in lack
+    assert "set MLFLOW_TRACKING_TOKEN" in lack
+    assert "(sent after the next command that has them)" in lack
     upstream.status = 200
-    assert sync_run(tracked.run_dir)
+    Sender(tracked.run_dir.state).send()
+    assert [] == tracked.run_dir.state.unsent.runs()
     batches = [body for _, path, _, body in upstream.seen if path.endswith("log-batch") and body.get("metrics")]
     assert [{"key": "loss", "value": 1, "timestamp": 1, "step": 0}] == batches[-1]["metrics"]
 
@@ -132,7 +143,8 @@ def test_storage_that_is_not_proxied_is_reached_by_mlflows_own_client(upstream: 
     assert 200 == tracked.call("PUT", f"{place}/notes/a.txt", raw=b"hello")[0]
     assert b"hello" == tracked.call("GET", f"{place}/notes/a.txt")[1]
     (tracked.run_dir.outputs / "w.bin").write_bytes(b"w")
-    assert 0 == tracked.finish(), tracked.run_dir.supervisor_log.read_text()
+    tracked.finish()
+    assert sync_run(tracked.run_dir), "where the client takes long to load, its tracker has left the files to the sender"
     assert ["hello", "w"] == [(bucket / name).read_text() for name in ("notes/a.txt", "w.bin")]
     assert (bucket / "logs" / "stdout.txt").exists()
 

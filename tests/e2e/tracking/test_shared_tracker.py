@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from journal_lines import write_event
@@ -20,15 +19,10 @@ from runtime.state_dir import RunDir
 pytestmark = pytest.mark.any_user
 
 
-def children() -> set[int]:
-    return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
-
-
 class Shared:
     def __init__(self) -> None:
-        before = children()
-        self.control = fork_shared_tracker()
-        (self.pid,) = children() - before
+        self.tracker = fork_shared_tracker()
+        self.control, self.pid = self.tracker.control, self.tracker.pid
 
     def kill(self) -> None:
         with suppress(ProcessLookupError, ChildProcessError):
@@ -52,7 +46,7 @@ def end(run_dir: RunDir, tracker: TrackerProcess) -> None:
 
 def test_short_trials_are_in_mlflow_when_they_have_ended(server: Server, shared: Shared) -> None:
     runs = [new_run(server.state, packages=("numpy",)) for _ in range(3)]
-    trackers = [TrackerProcess(run_dir, shared=shared.control) for run_dir in runs]
+    trackers = [TrackerProcess(run_dir, shared=shared.tracker) for run_dir in runs]
     known = [tracker.wait_ready(timeout_s=5) for tracker in trackers]
     for run_dir, tracker in zip(runs, trackers, strict=True):
         run_dir.metrics.write_text('{"step": 3, "loss": 0.5}\n')
@@ -68,7 +62,7 @@ def test_short_trials_are_in_mlflow_when_they_have_ended(server: Server, shared:
 
 def test_a_killed_shared_tracker_costs_no_record(server: Server, shared: Shared) -> None:
     runs = [new_run(server.state, packages=("numpy",)) for _ in range(2)]
-    trackers = [TrackerProcess(run_dir, shared=shared.control) for run_dir in runs]
+    trackers = [TrackerProcess(run_dir, shared=shared.tracker) for run_dir in runs]
     trackers[0].wait_ready(timeout_s=5)
     shared.kill()
     for run_dir, tracker in zip(runs, trackers, strict=True):

@@ -146,6 +146,7 @@ def test_a_server_that_is_down_all_the_time_gets_everything_later_and_once(
     place = f"/api/2.0/mlflow-artifacts/artifacts/0/{tracked.run_id}/artifacts"
     assert 200 == tracked.call("PUT", f"{place}/notes/a.txt", raw=b"hello")[0]
     assert b"hello" == tracked.call("GET", f"{place}/notes/a.txt")[1]
+    assert tracked.run_id == tracked.post("runs/create", experiment_id="0")[1]["run"]["info"]["run_id"]
     assert 503 == tracked.post("runs/create", experiment_id="0")[0]
     write_metrics(tracked.run_dir, LINES)
     assert 1 == tracked.finish()

@@ -86,6 +86,12 @@ def again(run_dir: RunDir) -> RunDir:
     return run_dir
 
 
+def push(sink: Sink) -> None:
+    """All of it."""
+    sink.push()
+    sink.push_files()
+
+
 @pytest.mark.parametrize("data", [{}, {"digits": PIN}], ids=["without data", "with data"])
 def test_a_run_is_the_same_whichever_way_it_was_sent(server: Server, data: dict[str, Any]) -> None:
     run_dir = finished(server.state)
@@ -93,9 +99,9 @@ def test_a_run_is_the_same_whichever_way_it_was_sent(server: Server, data: dict[
     document["plan"]["data"] = data
     run_dir.plan.write_text(json.dumps(document))
     by_api = Sink(run_dir, described(run_dir))
-    by_api.push()
+    push(by_api)
     at_once = LocalSink(again(run_dir), described(run_dir))
-    at_once.push()
+    push(at_once)
     assert at_once.is_complete()
     assert by_api.run["run_id"] != at_once.run["run_id"]
     one, other = (recorded(server, sink.run["run_id"]) for sink in (by_api, at_once))
@@ -137,13 +143,13 @@ def test_a_lost_answer_makes_no_second_run(server: Server, tmp_path: Path) -> No
             sink.push()
         kept = tmp_path / "tracker.json"
         shutil.copy(run_dir.tracker_state, kept)
-        open_sink(run_dir, described(run_dir)).push()  # that of the tracker that follows one that was killed then
+        push(open_sink(run_dir, described(run_dir)))  # that of the tracker that follows one that was killed then
         once = recorded(server, server.of(run_dir).info["run_id"])
         shutil.copy(kept, run_dir.tracker_state)
         run_dir.mlflow.unlink()
         between.knows_whole_runs = False  # and one that meets an older server, asked for all of it again
         older = open_sink(run_dir, described(run_dir))
-        older.push()
+        push(older)
     assert [older.run["run_id"]] == runs_marked(server, run_dir)
     assert once == recorded(server, older.run["run_id"])
 
@@ -154,11 +160,11 @@ def test_what_the_server_refuses_to_take_at_once_goes_by_its_api(server: Server)
     tracking = {"uri": None, "experiment": "elsewhere", "run_name": None, "scope": "run", "artifacts": True}
     run_dir = finished(server.state, tracking=tracking)
     sink = open_sink(run_dir, described(run_dir))
-    sink.push()
+    push(sink)
     assert f"mlflow-artifacts:/somewhere/{sink.run['run_id']}/artifacts" == server.of(run_dir).info["artifact_uri"]
     assert "launch/plan.json" in server.artifacts(sink.run["run_id"])
     MetricLog(run_dir).add([{"param": "depth", "value": "4"}, {"tag": "later", "value": "2"}])
-    open_sink(run_dir, described(run_dir)).push()
+    push(open_sink(run_dir, described(run_dir)))
     known = server.of(run_dir)
     assert ("3", "2") == (known.params["depth"], known.tags["later"])
     assert is_synced(run_dir)

@@ -122,6 +122,11 @@ class Tracked:
     def get(self, path: str) -> tuple[int, Any]:
         return self.call("GET", f"/api/2.0/mlflow/{path}")
 
+    def take(self) -> Tracked:
+        """As `mlflow.start_run()` takes up the run that MLFLOW_RUN_ID names; who asks for another one gets a child."""
+        assert 200 == self.post("runs/update", run_id=self.run_id, status="RUNNING")[0]
+        return self
+
     def settle(self) -> None:
         """Return when the server has what was logged so far: the gateway sends it before it asks the server for anything."""
         assert 200 == self.get(f"metrics/get-history?run_id={self.run_id}&metric_key=none")[0]

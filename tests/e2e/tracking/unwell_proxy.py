@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import ssl
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +15,9 @@ class Between:
 
     def __init__(self, upstream: str, *, tls: ssl.SSLContext | None = None) -> None:
         self.how = "well"
+        self.slow_s = 3.0
+        self.is_released = threading.Event()
+        """Whoever is slow need not be any more."""
         host = urlsplit(upstream).netloc
         between = self
 
@@ -28,7 +30,8 @@ class Between:
                 if how in ("gone", "failing"):
                     self.close_connection = how == "gone"
                     return None if how == "gone" else self._answer(500, b"<html>out of order</html>")
-                time.sleep(3 if how == "slow" else 0)
+                if how == "slow":
+                    between.is_released.wait(between.slow_s)
                 connection = http.client.HTTPConnection(host, timeout=60)
                 kind = self.headers.get("Content-Type")
                 connection.request(self.command, self.path, content, {"Content-Type": kind} if kind else {})

@@ -11,7 +11,7 @@ from threading import Barrier, Event
 
 import pytest
 
-from runtime.whole_file import link_or_copy, new_directory, replace_file
+from runtime.whole_file import link_or_copy, new_directory, remove_partials, replace_file
 
 
 def test_a_file_is_made_and_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -143,3 +143,10 @@ def test_what_is_not_there_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         link_or_copy(tmp_path / "one", tmp_path / "two")
     assert [] == os.listdir(tmp_path)
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".code.tar.0123456789abcdef", "code.tar", ".spec.json.0123456789abcdef", ".code"):
+        (tmp_path / name).touch()
+    remove_partials(tmp_path, ["code.tar", "outputs.json"])
+    assert {"code.tar", ".spec.json.0123456789abcdef", ".code"} == set(os.listdir(tmp_path))

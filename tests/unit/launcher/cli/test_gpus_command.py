@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,9 +120,7 @@ def test_watching_ends_with_a_key_and_gives_the_terminal_back(gpu_box: Make, key
     gpu_box(gpus=1)
     ours, theirs = pty.openpty()
     before = termios.tcgetattr(theirs)
-    program = (
-        "import sys; from launcher.cli.main import main; sys.argv = ['launch', 'gpus', '--watch', '--interval', '0.2']; main()"
-    )
+    program = "import sys; from launcher.warm.client import main; sys.argv[1:] = ['gpus', '--watch', '--interval', '0.2']; main()"
     with subprocess.Popen(
         [sys.executable, "-c", f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {program}"],
         stdin=theirs,
@@ -142,7 +141,16 @@ def test_watching_ends_with_a_key_and_gives_the_terminal_back(gpu_box: Make, key
 
 def test_watching_without_a_terminal_prints_a_document_a_line(gpu_box: Make) -> None:
     box = gpu_box(gpus=1)
-    argv = [sys.executable, "-c", "from launcher.cli.main import main; main()", "gpus", "--watch", "--json", "--interval", "0.1"]
+    argv = [
+        sys.executable,
+        "-c",
+        "from launcher.warm.client import main; main()",
+        "gpus",
+        "--watch",
+        "--json",
+        "--interval",
+        "0.1",
+    ]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["gpus"][0]["healthy"]
@@ -151,3 +159,13 @@ def test_watching_without_a_terminal_prints_a_document_a_line(gpu_box: Make) -> 
             pass
         assert "kernel module is not loaded" in told["error"]
         process.kill()
+
+
+def test_a_specification_that_cannot_be_written_leaves_nothing(
+    gpu_box: Make, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    gpu_box(gpus=1)
+    (tmp_path / "cdi/taken.yaml").mkdir(parents=True)
+    assert 125 == run(["gpus", "cdi", "-o", str(tmp_path / "cdi/taken.yaml")])
+    assert "hint: `-o FILE` names another place" in capsys.readouterr().err
+    assert ["taken.yaml"] == os.listdir(tmp_path / "cdi")

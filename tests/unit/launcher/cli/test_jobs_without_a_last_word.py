@@ -69,3 +69,9 @@ def test_what_was_sent_of_a_run_that_goes_on_is_not_all_of_it(run_dir):
     assert "sent so far: it has not ended" == sync._sent_words(fold(run_dir))
     write_event(run_dir.journal, "finished", reason="completed", exit_code=0, signal=None)
     assert "sent" == sync._sent_words(fold(run_dir))
+
+
+def test_a_job_that_stands_still_is_shown_as_suspended(squeue, run_dir, capsys):
+    squeue(job_is("SUSPENDED"))
+    run(["ps"])
+    assert "slurm job 17: suspended" in capsys.readouterr().out

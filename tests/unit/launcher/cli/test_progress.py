@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from launcher.cli.arguments import Talk
@@ -111,3 +114,32 @@ def test_a_download_of_unknown_size_has_no_total_and_at_first_no_speed() -> None
     download = Download("wheels")
     download.update(5_000_000, None, now=1.0)
     assert "  wheels  5.0 MB" == download.line(width=80, plain=True)
+
+
+def test_without_a_terminal_a_long_build_says_from_time_to_time_what_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = BuildProgress(PLAN.steps, said_every_s=0.02)
+    progress.working("resolving requirements")
+    assert "still:  resolving requirements (0 s)" in _said(capsys, "still:")
+    progress.working(None)
+    progress.step_started(CODE)
+    progress.step_started(WHEELS[0])
+    progress.download("torch 2.6", 1 << 20, 1 << 30)
+    said = _said(capsys, "and 1 other")
+    assert "code in /workspace" in said
+    assert "torch 2.6 1.0 MB of 1.1 GB" in said
+    progress.hide()
+    capsys.readouterr()
+    threads = [thread for thread in threading.enumerate() if thread.name == "build-progress"]
+    for thread in threads:
+        thread.join(timeout=30)
+    assert "" == capsys.readouterr().err
+
+
+def _said(capsys: pytest.CaptureFixture[str], word: str) -> str:
+    """What stands on stderr once *word* does."""
+    said = ""
+    deadline = time.monotonic() + 60
+    while word not in said and time.monotonic() < deadline:
+        time.sleep(0.01)
+        said += capsys.readouterr().err
+    return said

@@ -12,6 +12,7 @@ import pytest
 
 from launcher.cluster.build_submission import _remove_old_builds, build_script
 from launcher.config.spec import Cluster, ExperimentSpec
+from runtime.build.plan import BuildPlan, ImageConfig, RunCommand
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,15 @@ class Plan:
     """As much of a plan as a job's script goes by."""
 
     spec: Any
+    build: BuildPlan
     cpus: float = 4.0
     gpus: float = 2
     memory_bytes: int | None = 64 << 30
 
 
-def asked(**cluster):
+def asked(*steps, **cluster):
     spec = ExperimentSpec(name="resnet", command=("true",), gpus=2, nodes=4, cluster=Cluster(kind="slurm", **cluster))
-    script = build_script(Plan(spec), Path("/lab/builds/1"), Path("/lab"))
+    script = build_script(Plan(spec, BuildPlan(steps, ImageConfig())), Path("/lab/builds/1"), Path("/lab"))
     return {line.removeprefix("#SBATCH --") for line in script.splitlines() if line.startswith("#SBATCH")}
 
 
@@ -37,6 +39,10 @@ def test_it_asks_for_the_runs_place_on_one_node_without_gpus():
     found = asked(partition="gpu", sbatch=OF_THE_RUNS_NODES | {"gpus": 2})
     assert {"partition=gpu", "nodes=1", "cpus-per-task=4", "mem=65536M", "constraint=a100", "reservation=school"} <= found
     assert not [option for option in found if option.startswith("gpu")]
+
+
+def test_it_asks_for_one_gpu_where_a_command_of_the_image_wants_one():
+    assert "gpus-per-node=1" in asked(RunCommand(("nvcc",), gpu="9.0"), partition="gpu")
 
 
 def test_in_another_partition_it_asks_for_nothing_that_only_the_runs_nodes_have():

@@ -49,6 +49,12 @@ exec /env/bin/python -I job_main.py
     assert expected == script(gpus=2, cpus=8.0, memory=16 << 30, partition="gpu", time=43200.0)
 
 
+def test_lines_of_setup_run_in_bash_before_it_and_one_that_fails_ends_the_job():
+    text = script(setup=("module load proxy", "cp -ru /archive/x /local"))
+    assert text.startswith("#!/bin/bash\n#SBATCH ")
+    assert text.endswith("\n\nset -e\nmodule load proxy\ncp -ru /archive/x /local\n\nexec /env/bin/python -I job_main.py\n")
+
+
 def test_an_option_of_the_user_takes_the_place_of_our_request():
     asked = options(script(gpus=2, cpus=4.0, sbatch={"gres": "gpu:a100:2", "exclusive": True, "mem": 0}))
     assert {"gres=gpu:a100:2", "exclusive", "mem=0"} <= set(asked)

@@ -41,6 +41,14 @@ def test_a_refusal_is_in_slurms_own_words(programs):
         Slurm().submit("")
 
 
+def test_what_sbatch_would_refuse_is_told_before_and_silence_is_no_refusal(programs):
+    programs(sbatch="cat > /dev/null; echo 'allocation failure: Invalid partition name specified' >&2; exit 1")
+    assert "allocation failure: Invalid partition name specified" == Slurm().refusal("#!/bin/sh\n#SBATCH --partition=nope\n")
+    assert "sbatch --test-only --partition=nope" == programs.calls()[-1]
+    programs(sbatch="cat > /dev/null; echo 'sbatch: Job 9 to start' >&2")
+    assert Slurm().refusal("#!/bin/sh\n") is None
+
+
 def test_a_job_that_the_controller_has_forgotten_is_looked_up_in_the_accounts(programs):
     programs(squeue=UNKNOWN, sacct="echo '17|TIMEOUT|node1|0:0'")
     assert JobEnd.TIMEOUT is Slurm().poll(["17"])["17"].end
@@ -50,6 +58,21 @@ def test_without_accounts_a_forgotten_job_is_over_and_nobody_says_how(programs):
     programs(squeue=UNKNOWN, sacct=NO_ACCOUNTING)
     status = Slurm().poll(["17"])["17"]
     assert (JobPhase.ENDED, JobEnd.UNKNOWN) == (status.phase, status.end)
+
+
+def test_a_job_that_the_controller_lost_is_over_whatever_the_accounts_say(programs):
+    """Killed soon after it took a job, the controller knows nothing of it; sacct calls it pending for ever."""
+    programs(squeue=UNKNOWN, sacct="echo '17|PENDING||0:0'; echo '18|COMPLETED|node1|0:0'")
+    found = Slurm().poll(["17", "18"])
+    assert (JobPhase.ENDED, JobEnd.UNKNOWN) == (found["17"].phase, found["17"].end)
+    assert JobEnd.COMPLETED is found["18"].end
+    assert ["squeue", "sacct", "squeue"] == [call.split()[0] for call in programs.calls()]
+
+
+def test_a_job_that_the_controller_knows_when_asked_again_goes_on(programs, tmp_path):
+    second = f"test -e {tmp_path}/asked && echo '17|RUNNING|None|node1|0|0:0|N/A|' && exit 0; touch {tmp_path}/asked; {UNKNOWN}"
+    programs(squeue=second, sacct="echo '17|RUNNING|node1|0:0'")
+    assert JobPhase.RUNNING is Slurm().poll(["17"])["17"].phase
 
 
 def test_a_controller_that_does_not_answer_ends_no_run(programs):
@@ -78,6 +101,7 @@ def test_a_waiting_job_is_taken_out_of_the_line(programs, tmp_path):
         pytest.param("CONFIGURING", id="its node is being powered up"),
         pytest.param("SPECIAL_EXIT", id="it is held back"),
         pytest.param("COMPLETING", id="it is being requeued"),
+        pytest.param("SUSPENDED", id="it stands still"),
     ],
 )
 def test_a_job_that_neither_runs_nor_stands_in_line_is_cancelled_for_good(programs, state):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from launcher.cluster.engine import JobEnd, JobPhase, JobStatus
-from launcher.cluster.slurm.job_states import sacct_jobs, squeue_jobs
+from launcher.cluster.slurm.job_states import advice_on, sacct_jobs, squeue_jobs
 from launcher.errors import LaunchError
 
 SQUEUE = """\
@@ -118,3 +118,18 @@ def test_a_job_whose_place_will_be_taken_says_so_before_it_ends():
 def test_what_is_not_understood_is_said_and_never_guessed(line):
     with pytest.raises(LaunchError, match="not understood"):
         squeue_jobs(SQUEUE + line)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("PartitionTimeLimit", "cannot begin as it is asked for"),
+        ("QOSMaxNodePerJobLimit", "cannot begin as it is asked for"),
+        ("JobHeldUser", "scontrol release"),
+        ("Priority", None),
+        ("Resources", None),
+    ],
+)
+def test_a_job_that_waiting_does_not_help_says_so(reason, words):
+    advice = advice_on(reason)
+    assert advice is None if words is None else words in str(advice)

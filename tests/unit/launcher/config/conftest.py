@@ -55,7 +55,7 @@ class Project:
         )
 
     def space(self, *overrides: str, environ: Mapping[str, str] | None = None) -> ComposedSweep:
-        return compiled.load_sweep(overrides, config_dir=None, cwd=self.root, state=self.state, environ=environ or {})
+        return compiled.load_sweep(overrides, config_dir=None, cwd=self.root, environ=environ or {})
 
     def sweep(self, *overrides: str, environ: Mapping[str, str] | None = None) -> Enumerated:
         """The space with all its trials, in the order in which they would start."""

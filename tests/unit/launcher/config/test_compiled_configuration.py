@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from launcher.config.project import list_experiments
+from runtime.light_dataclasses import replace
 from tests.unit.launcher.config.conftest import Project
 
 SHIPPED = [experiment.name for experiment in list_experiments(config_dir=None, cwd=Path("/"), environ={})]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,11 @@ CONF = shipped_conf()
             id="new parameter without plus",
         ),
         pytest.param(
+            ["params.a=1"],
+            "error: unknown key `params.a`\n  --> command line: params.a=1\n\nhint: `+params.a=1` adds a new parameter",
+            id="new parameter with a short name",
+        ),
+        pytest.param(
             ["lr=1"],
             "error: unknown key `lr`\n  --> command line: lr=1\n\nhint: did you mean `params.lr=1`?",
             id="parameter without params",
@@ -142,6 +148,14 @@ def test_no_experiment_names_those_there_are(project: Project) -> None:
     ) == shown(project.error())
 
 
+def test_outside_a_project_it_is_said_where_its_configuration_was_looked_for(project: Project) -> None:
+    shutil.rmtree(project.root / "conf", ignore_errors=True)
+    assert (
+        "error: no experiment `train`\n  --> command line: experiment=train\n\n"
+        "hint: there are `digits`, `resnet`; neither here nor above is a project's `conf/`, which `launch init` writes"
+    ) == shown(project.error("experiment=train"))
+
+
 def test_misspelt_experiment_is_guessed(project: Project) -> None:
     assert "did you mean `experiment=digits`?" == project.error("experiment=digts").hint
 
@@ -153,6 +167,21 @@ def test_list_in_one_file_and_mapping_in_another_names_both(project: Project) ->
         "error: `params.layers` is a mapping here and a list in conf/project.yaml:3\n"
         "  --> conf/experiment/mine.yaml:4\n\nhint: a key holds one kind of value in every file"
     ) == shown(project.error("experiment=mine"))
+
+
+def test_a_list_where_the_schema_has_a_mapping_is_named(project: Project) -> None:
+    project.experiment("command: [run]\nparams: [1, 2]\n")
+    assert (
+        "error: `params` is a list here, and means a mapping\n  --> conf/experiment/mine.yaml:3\n\n"
+        "hint: name what it holds: `params: {NAME: VALUE}`"
+    ) == shown(project.error("experiment=mine"))
+
+
+@pytest.mark.parametrize("text", ["command: [run]\nimage:\n\tapt: [git]\n", "a: 1\n\tb: 2\n", "\tcommand: [run]\n"])
+def test_a_tab_is_called_a_tab(project: Project, text: str) -> None:
+    (project.experiment("")).write_text(text)
+    error = project.error("experiment=mine")
+    assert ("not YAML: a tab", "YAML is indented with blanks") == (error.message, error.hint)
 
 
 def test_gpus_as_a_mapping_is_refused_with_its_line(project: Project) -> None:

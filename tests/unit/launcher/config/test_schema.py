@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel
 from launcher.config import quantities, reference, schema, spec
 from launcher.config.assembly import split_command
 from launcher.errors import ConfigError
+from runtime import light_dataclasses
 from tests.unit.launcher.config.conftest import Project
 
 MODELS = [
@@ -34,7 +34,7 @@ def test_every_field_has_a_description_and_an_example_that_fits(model: type[Base
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_schema_and_dataclasses_have_the_same_keys_and_defaults(model: type[BaseModel]) -> None:
     cls = getattr(spec, model.__name__)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+    fields = {field.name: field for field in light_dataclasses.fields(cls)}
     assert set(model.model_fields) == set(fields)
     for name, field in model.model_fields.items():
         if not field.is_required():
@@ -42,13 +42,13 @@ def test_schema_and_dataclasses_have_the_same_keys_and_defaults(model: type[Base
             assert {"value": default} == spec.to_json(_Holder(_default(fields[name]))), name
 
 
-@dataclasses.dataclass
+@light_dataclasses.dataclass
 class _Holder:
     value: typing.Any
 
 
-def _default(field: dataclasses.Field[typing.Any]) -> object:
-    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+def _default(field: light_dataclasses.Field[typing.Any]) -> object:
+    return field.default if field.default_factory is light_dataclasses.MISSING else field.default_factory()
 
 
 def test_reference_page_is_current() -> None:
@@ -66,7 +66,10 @@ def test_durations(text: object, seconds: object) -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("1K", 1024), ("1KiB", 1024), ("1KB", 1000), ("1.5GiB", 1610612736), ("16GB", 16_000_000_000), ("2T", 2 * 1024**4), (7, 7)],
+    [
+        *(("1K", 1024), ("1KiB", 1024), ("1KB", 1000), ("1.5GiB", 1610612736), ("16GB", 16_000_000_000), ("2T", 2 * 1024**4)),
+        *(("16g", 16 << 30), ("16Gi", 16 << 30), ("512m", 512 << 20), ("16gb", 16_000_000_000), (1 << 16, 1 << 16), (0, 0)),
+    ],
 )
 def test_sizes(text: object, size: object) -> None:
     assert size == quantities.size_bytes(text)
@@ -76,8 +79,11 @@ def test_sizes(text: object, size: object) -> None:
     ("override", "message"),
     [
         pytest.param("timeout=12x", "`timeout` is `12x`: not a duration", id="duration"),
+        pytest.param("notify=mail", "`notify` is `mail`: not an http(s) address; a command is a list of words", id="notify"),
+        pytest.param("notify=['']", "`notify` is `['']`: a command without a word", id="no command"),
         pytest.param("timeout=-5", "`timeout` is `-5`: a duration cannot be negative", id="negative duration"),
         pytest.param("memory=lots", "`memory` is `lots`: not a size", id="size"),
+        pytest.param("memory=8", "`memory` is `8`: that many bytes, without a unit", id="bytes by mistake"),
         pytest.param("memory=1.5", "`memory` is `1.5`: not a size", id="part of a byte"),
         pytest.param("seed=1.5", "`seed` must be a whole number, not `1.5`", id="whole number"),
         pytest.param("seed=true", "`seed` must be a whole number, not `true`", id="true is not 1"),

@@ -76,9 +76,9 @@ def test_groups_experiments_and_globs(project: Project) -> None:
 
 def test_one_composition_serves_a_thousand_trials(project: Project) -> None:
     project.sweep("experiment=digits", "seed=1,2")
-    started = time.perf_counter()
+    started = time.process_time()
     assert 1000 == len(project.sweep("experiment=digits", "seed=range(1000)").trials)
-    assert time.perf_counter() - started < 30  # composing each would take minutes
+    assert time.process_time() - started < 30  # composing each would take minutes
 
 
 def test_seeds_repeat_each_point(project: Project) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from launcher.config.spec import Cluster, ExperimentSpec
 from launcher.errors import ConfigError, Origin
 from launcher.plan.cluster_request import node_share, refuse_impatience, shards
 from launcher.plan.refusals import refuse_cluster, refuse_unsupported
+from runtime.light_dataclasses import replace
 
 SPEC = ExperimentSpec(name="x", command=("true",), cluster=Cluster(kind="slurm"))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from launcher.plan.images.recipe import attach_recipe
 from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, InstallWheel, RunCommand, Step
+from runtime.light_dataclasses import replace
 from runtime.oci.digest import digest_json
 from runtime.store.store import Store
 

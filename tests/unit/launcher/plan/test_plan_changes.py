@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from launcher.plan.plan_changes import plan_changes
@@ -27,6 +25,7 @@ from runtime.build.plan import (
     Step,
     UnpackDebs,
 )
+from runtime.light_dataclasses import replace
 from runtime.oci.digest import Digest
 
 ONE, TWO = (Digest("sha256:" + digit * 64) for digit in "12")

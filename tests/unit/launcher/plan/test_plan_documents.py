@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,11 +23,21 @@ from runtime.build.plan import (
     RunMount,
     StageFiles,
 )
+from runtime.light_dataclasses import replace
 from runtime.oci.digest import digest_bytes
 
 
 def test_a_plan_survives_json():
     assert from_document(json.loads(json.dumps(to_document(PLAN)))) == PLAN
+
+
+@pytest.mark.parametrize("receiver", [("touch", "/tmp/owned"), "https://hooks.example.org/secret"])
+def test_no_plan_that_was_written_down_tells_anybody(receiver):
+    """Neither is it written, nor is it read from what somebody else wrote."""
+    document = to_document(replace(PLAN, spec=replace(SPEC, notify=receiver)))
+    assert "notify" not in document["spec"]
+    document["spec"]["notify"] = receiver
+    assert from_document(json.loads(json.dumps(document))).spec.notify is None
 
 
 def test_an_unknown_step_is_not_guessed():
@@ -90,6 +99,8 @@ def test_an_older_plan_without_stages_is_read():
     del document["build"]["stages"]
     for name in ("user", "exposed_ports", "healthcheck"):
         del document["build"]["config"][name]
+    for name in ("workspace", "workspace_max_size"):
+        del document["spec"]["outputs"][name]
     assert from_document(document) == PLAN
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from launcher.config.spec import Cluster, ExperimentSpec
 from launcher.errors import ConfigError, Origin
 from launcher.plan.cluster_request import on_several_nodes, refuse_standalone
 from launcher.plan.program.environment import Rendezvous
+from runtime.light_dataclasses import replace
 
 SPEC = ExperimentSpec(name="x", command=("true",), nodes=2, cluster=Cluster(kind="slurm"))
 ORIGIN = Origin(file="conf/x.yaml", line=3)

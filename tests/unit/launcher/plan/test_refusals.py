@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
 
@@ -14,6 +13,7 @@ from launcher.plan.origins import origin_of
 from launcher.plan.program.command import ranks, thread_count
 from launcher.plan.program.container_plan import network_of
 from launcher.plan.refusals import refuse_missing, refuse_one_port_for_many, refuse_unsupported
+from runtime.light_dataclasses import replace
 
 SPEC = ExperimentSpec(name="x", command=("true",))
 MACHINE = MachineCapacity(cpus=2.0, memory_bytes=8 << 30)
@@ -54,6 +54,12 @@ def test_missing_data_is_named(tmp_path):
     spec = replace(SPEC, data={"cifar10": Mount(str(tmp_path / "nope"))})
     with pytest.raises(ConfigError, match=r"data\.cifar10: `.*/nope` does not exist"):
         refuse_missing(spec, where, environ={})
+
+
+def test_a_command_to_tell_that_is_not_there_is_named_before_the_run():
+    with pytest.raises(ConfigError, match="notify: this machine has no command `no-such-program`"):
+        refuse_missing(replace(SPEC, notify=("no-such-program", "done")), where, environ={})
+    refuse_missing(replace(SPEC, notify=("sh",)), where, environ={})
 
 
 def test_a_secret_that_is_not_set_is_named():

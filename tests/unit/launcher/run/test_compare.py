@@ -37,6 +37,22 @@ def test_equal_metrics_with_other_weights_are_not_identical(tmp_path: Path) -> N
     assert ("metrics identical", 0, 1) == (result.verdict, result.equal_outputs, result.outputs)
 
 
+def test_a_log_in_the_working_directory_decides_nothing_beside_metrics(tmp_path: Path) -> None:
+    runs = []
+    for name, losses in (("a", [1.0]), ("b", [1.0]), ("c", []), ("d", [])):
+        runs.append(record(tmp_path / name, losses, output=None))
+        (runs[-1].run_dir.outputs / "workspace").mkdir()
+        (runs[-1].run_dir.outputs / "workspace/train.log").write_text(name)
+    with_metrics, without = compare(*runs[:2]), compare(*runs[2:])
+    assert ("metrics identical", True, 0, 1) == (
+        with_metrics.verdict,
+        with_metrics.is_verified,
+        with_metrics.equal_outputs,
+        with_metrics.outputs,
+    )
+    assert ("different", False) == (without.verdict, without.is_verified)
+
+
 def test_the_first_different_step_is_named(tmp_path: Path) -> None:
     result = compare(record(tmp_path / "a", [1.0, 0.5, 0.2]), record(tmp_path / "b", [1.0, 0.4, 0.1]))
     assert result.verdict == "different"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -17,10 +19,16 @@ from runtime.state_dir import RunDir
 def write(run_dir: RunDir, *chunks: tuple[int, bytes], kept: int | None = None, settled: bool = True) -> None:
     with opened_logs(run_dir) as files:
         log = OutputLog(LogFiles(*files.descriptors(), kept))
+        reader, writer = os.pipe()
         for stream, chunk in chunks:
-            log.write(stream, chunk)
+            os.write(writer, chunk)
+            with suppress(BlockingIOError):
+                while log.copy(stream, reader):
+                    pass
         if settled:
             log.flush()
+        os.close(reader)
+        os.close(writer)
 
 
 def shown(run_dir: RunDir) -> list[tuple[int, bytes]]:
@@ -120,6 +128,35 @@ def test_a_pump_copies_what_there_is_and_ends_with_its_pipes(run_dir: RunDir) ->
         assert pump.open_pipes == (err,)
     assert run_dir.stdout.read_bytes() == b"o"
     assert len(run_dir.stderr.read_bytes()) == 60_000
+    for fd in (out, err, err_end):
+        os.close(fd)
+
+
+def test_writers_that_are_killed_one_after_the_other_lose_no_byte(run_dir: RunDir) -> None:
+    (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+    lines = [b"%d\n" % number for number in range(20_000)]
+    program = os.fork()
+    if program == 0:
+        for line in lines:
+            os.write(out_end, line)
+        os._exit(0)
+    os.close(out_end)
+    with opened_logs(run_dir) as files:
+        for _ in range(100):
+            killed = os.fork()
+            if killed == 0:
+                log = OutputLog(files)
+                while True:
+                    with suppress(BlockingIOError):
+                        log.copy(STDOUT, out)
+            time.sleep(0.002)
+            os.kill(killed, signal.SIGKILL)
+            os.waitpid(killed, 0)
+        pump = LogPump((out, err), OutputLog(files))
+        while out in pump.open_pipes:
+            pump.drain()
+    os.waitpid(program, 0)
+    assert b"".join(lines) == run_dir.stdout.read_bytes()
     for fd in (out, err, err_end):
         os.close(fd)
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from launcher.run.start.create_run import announce_pid
 from launcher.run.start.supervisor_link import open_supervisor, other_machine, signal_supervisor
 from runtime.file_lock import open_locked
+from runtime.kernel.lock_holder import announce_holder
 from runtime.state_dir import RunDir
 
 SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
@@ -54,7 +54,7 @@ def test_a_holder_on_another_machine_is_not_looked_for_among_the_processes_of_th
 
 def test_a_holder_on_this_machine_is_not_elsewhere(run_dir: RunDir, holder: subprocess.Popen[bytes]) -> None:
     lock_fd = os.open(run_dir.supervisor_lock, os.O_RDWR)
-    announce_pid(lock_fd)
+    announce_holder(lock_fd)
     os.close(lock_fd)
     assert other_machine(run_dir) is None
 

@@ -19,8 +19,10 @@ from waiting import eventually
 
 from launcher.journal.run_journal import read_state
 from launcher.run.start.create_run import new_run_dir
+from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.run.supervisor.tracker_process import TrackerProcess, fork_shared_tracker, may_share_tracker
-from launcher.tracking import tracker_protocol, tracker_state
+from launcher.tracking import tracker_protocol
+from launcher.tracking.lack import warnings
 from launcher.tracking.metrics.metric_log import read_entries
 from launcher.tracking.mlflow.description import Description, write_description
 from runtime.file_lock import is_locked, locked
@@ -86,9 +88,8 @@ class Shared:
     """A tracker for many runs."""
 
     def __init__(self) -> None:
-        before = children()
-        self.control = fork_shared_tracker()
-        (self.pid,) = children() - before
+        self.tracker = fork_shared_tracker()
+        self.control, self.pid = self.tracker.control, self.tracker.pid
 
     def kill(self) -> None:
         with suppress(ProcessLookupError):
@@ -160,9 +161,57 @@ def test_a_tracker_that_is_killed_while_it_sends_the_rest_is_replaced(run_dir: R
     assert 1 == its.successors
 
 
+def test_a_tracker_that_was_stopped_is_not_waited_for(run_dir: RunDir) -> None:
+    its = TrackerProcess(run_dir)
+    assert its.pid is not None
+    os.kill(its.pid, signal.SIGSTOP)
+    its.catch_up()
+    end(run_dir, its)
+    assert is_taken_in(run_dir)
+    assert 1 == its.successors
+
+
+def test_a_shared_tracker_that_was_stopped_holds_up_no_end(tmp_path: Path) -> None:
+    shared, (ending, starting) = Shared(), (a_run(tmp_path) for _ in range(2))
+    its = TrackerProcess(ending, shared=shared.tracker)
+    its.wait_ready(timeout_s=10)
+    os.kill(shared.pid, signal.SIGSTOP)
+    late = TrackerProcess(starting, shared=shared.tracker)
+    began = time.monotonic()
+    end(ending, its)
+    end(starting, late)
+    assert time.monotonic() - began < 10, "and not half a minute, or ten"
+    assert is_taken_in(ending)
+    assert is_taken_in(starting)
+    shared.control.close()
+    os.waitpid(shared.pid, 0)
+
+
+def test_who_asks_for_the_end_of_the_sending_has_it_at_once(run_dir: RunDir) -> None:
+    """Ctrl-C and SIGTERM, while a server says nothing. What was asked of the run before does not count."""
+    silent = socket.create_server(("127.0.0.1", 0))
+    tracked_at(run_dir, f"http://127.0.0.1:{silent.getsockname()[1]}")
+    supervisor = os.fork()
+    if supervisor == 0:
+        inbox = SignalInbox([signal.SIGINT])
+        its = TrackerProcess(run_dir)
+        write_event(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
+        os.kill(os.getpid(), signal.SIGINT)
+        os._exit(1 if its.finish(inbox) or its.pid is not None else 0)
+    connection, _ = silent.accept()
+    time.sleep(1)
+    assert (0, 0) == os.waitpid(supervisor, os.WNOHANG), "it waits for the server's answer"
+    asked_at = time.monotonic()
+    os.kill(supervisor, signal.SIGINT)
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(supervisor, 0)[1])
+    assert time.monotonic() - asked_at < 5, "a request may take ten"
+    connection.close()
+    silent.close()
+
+
 def test_runs_that_share_a_tracker_have_no_process_of_their_own(tmp_path: Path, shared: Shared) -> None:
     runs, before = [a_run(tmp_path) for _ in range(3)], children()
-    trackers = [TrackerProcess(run_dir, shared=shared.control) for run_dir in runs]
+    trackers = [TrackerProcess(run_dir, shared=shared.tracker) for run_dir in runs]
     assert before == children()
     for run_dir, its in zip(runs, trackers, strict=True):
         end(run_dir, its)
@@ -172,11 +221,11 @@ def test_runs_that_share_a_tracker_have_no_process_of_their_own(tmp_path: Path, 
 def test_a_shared_tracker_that_is_killed_leaves_each_run_to_one_of_its_own(tmp_path: Path) -> None:
     shared = Shared()
     before, during, after = (a_run(tmp_path) for _ in range(3))
-    its = TrackerProcess(before, shared=shared.control)
+    its = TrackerProcess(before, shared=shared.tracker)
     os.kill(shared.pid, signal.SIGSTOP)
-    unread = TrackerProcess(during, shared=shared.control)
+    unread = TrackerProcess(during, shared=shared.tracker)
     shared.kill()
-    for run_dir, each in ((before, its), (during, unread), (after, TrackerProcess(after, shared=shared.control))):
+    for run_dir, each in ((before, its), (during, unread), (after, TrackerProcess(after, shared=shared.tracker))):
         end(run_dir, each)
         assert is_taken_in(run_dir)
     assert 1 == its.successors
@@ -187,7 +236,7 @@ def test_a_shared_tracker_is_given_no_run_when_it_does_not_keep_up(run_dir: RunD
     with suppress(BlockingIOError):
         while True:
             shared.control.send(b"a run that has died since")
-    end(run_dir, TrackerProcess(run_dir, shared=shared.control))
+    end(run_dir, TrackerProcess(run_dir, shared=shared.tracker))
     os.kill(shared.pid, signal.SIGCONT)
     assert is_taken_in(run_dir)
 
@@ -200,7 +249,7 @@ def test_a_shared_tracker_holds_nothing_of_a_run_that_has_ended(tmp_path: Path, 
     for _ in range(3):
         sent = a_run(tmp_path)
         listener = socket.create_server(("127.0.0.1", 0))
-        its = TrackerProcess(sent, shared=shared.control)
+        its = TrackerProcess(sent, shared=shared.tracker)
         its.hand_listener(listener.fileno())
         end(sent, its)
         listener.close()
@@ -212,7 +261,7 @@ def test_a_shared_tracker_holds_nothing_of_a_run_that_has_ended(tmp_path: Path, 
 def test_a_run_whose_supervisor_was_killed_is_given_another_one_once(run_dir: RunDir, shared: Shared) -> None:
     orphan = os.fork()
     if orphan == 0:
-        TrackerProcess(run_dir, shared=shared.control)
+        TrackerProcess(run_dir, shared=shared.tracker)
         os._exit(0)
     os.waitpid(orphan, 0)
     assert eventually(lambda: read_state(run_dir.journal).is_over), "by the one that was called"
@@ -223,12 +272,12 @@ def test_a_server_that_says_nothing_holds_up_one_run_and_no_other(tmp_path: Path
     shared, other = Shared(), a_run(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         waiting = tracked_at(a_run(tmp_path), f"http://127.0.0.1:{silent.getsockname()[1]}")
-        held_up = TrackerProcess(waiting, shared=shared.control)
+        held_up = TrackerProcess(waiting, shared=shared.tracker)
         write_event(waiting.journal, "finished", reason="completed", exit_code=0, usage={})
         held_up._send(tracker_protocol.END)
         silent.accept()
         began = time.monotonic()
-        end(other, TrackerProcess(other, shared=shared.control))
+        end(other, TrackerProcess(other, shared=shared.tracker))
         assert time.monotonic() - began < 2
     shared.kill()
     assert is_taken_in(other)
@@ -245,7 +294,7 @@ def test_a_listener_that_listens_no_more_ends_no_tracker(run_dir: RunDir) -> Non
 
 def test_what_goes_wrong_with_one_run_is_no_other_runs_affair(run_dir: RunDir, tmp_path: Path, shared: Shared) -> None:
     other = a_run(tmp_path)
-    its, others = (TrackerProcess(each, shared=shared.control) for each in (run_dir, other))
+    its, others = (TrackerProcess(each, shared=shared.tracker) for each in (run_dir, other))
     listener = os.open(tmp_path, os.O_RDONLY)  # nothing that anybody could connect to
     its.hand_listener(listener)
     os.close(listener)
@@ -259,7 +308,7 @@ def test_what_goes_wrong_with_one_run_is_no_other_runs_affair(run_dir: RunDir, t
 
 def test_a_bug_leaves_its_traceback_with_the_run(run_dir: RunDir, shared: Shared) -> None:
     run_dir.tracking.write_text("{}")
-    its = TrackerProcess(run_dir, shared=shared.control)
+    its = TrackerProcess(run_dir, shared=shared.tracker)
     write_event(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
     its.finish()
     assert "KeyError: 'keep'" in run_dir.supervisor_log.read_text()
@@ -267,10 +316,10 @@ def test_a_bug_leaves_its_traceback_with_the_run(run_dir: RunDir, shared: Shared
 
 def test_a_warning_of_a_short_trial_is_told_at_its_end(run_dir: RunDir, shared: Shared) -> None:
     run_dir.metrics.write_text('{"loss": 1}\nloss=2\n')
-    its = TrackerProcess(tracked_at(run_dir, "databricks://us"), shared=shared.control)  # refused at once
+    its = TrackerProcess(tracked_at(run_dir, "databricks://us"), shared=shared.tracker)  # refused at once
     write_event(run_dir.journal, "finished", reason="completed", exit_code=0, usage={})
     its.finish()
-    assert "a line that cannot be read: b'loss=2" in "".join(tracker_state.warnings(run_dir))
+    assert "a line that cannot be read: b'loss=2" in "".join(warnings(run_dir))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from journal_lines import read_lines
 
 from launcher.journal.run_journal import Journal
 from launcher.run.supervisor.acquisitions import undo_all
-from launcher.run.supervisor.writable_layer import writable_layer
+from launcher.run.supervisor.container_layers import writable_layer
 from runtime.state_dir import RunDir
 
 

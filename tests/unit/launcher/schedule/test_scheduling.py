@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import pytest
 from boxes import box, connected, free, held, in_parts, letters
@@ -14,6 +13,7 @@ from launcher.schedule.foreign_use import ForeignUse
 from launcher.schedule.scheduling import QueueDecision, decide
 from runtime.gpu.leases.lease import SLOTS, Holder
 from runtime.gpu.topology import Topology
+from runtime.light_dataclasses import replace
 
 NOW = 1_000.0
 EIGHT = "abcdefgh"

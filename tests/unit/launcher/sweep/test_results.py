@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from launcher.sweep.search.importance import importances
 from launcher.sweep.search.protocol import End, EndState
 from launcher.sweep.search.study import Suggestion
 from launcher.sweep.trial_log import TrialLog, Verdict
+from runtime.light_dataclasses import replace
 from runtime.state_dir import RunDir
 
 X = Dimension("params.x", low=0.001, high=1.0, log=True)

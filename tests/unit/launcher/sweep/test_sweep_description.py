@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from launcher.config.spec import ExperimentSpec, Sweep
 from launcher.config.sweep_dimension import Dimension
 from launcher.sweep.description import SweepDescription, SweepRequest, changes, describe, read, write
+from runtime.light_dataclasses import replace
 
 LR = Dimension("params.lr", low=0.1, high=1.0, log=True)
 SPEC = ExperimentSpec("x", params={"lr": 0.1, "epochs": 20}, sweep=Sweep(sampler="tpe", trials=10))
@@ -27,6 +27,13 @@ def test_another_space_code_or_setting_is_named() -> None:
         "space.params.lr: log interval(0.1, 1.0) → log interval(0.1, 0.5)",
         "sweep.sampler: tpe → random",
     ] == changes(describe(SPEC, (LR,), code={"i": "c"}), describe(other, (narrower,), code={"i": "d"}))
+
+
+def test_a_setting_that_an_older_launch_did_not_know_stood_at_its_default() -> None:
+    now = describe(SPEC, (LR,), code={"i": "c"})
+    before = {key: value for key, value in now.items() if not key.startswith("outputs.")}
+    assert [] == changes(before, now)
+    assert ['outputs.workspace: (none) → ["a"]'] == changes(before, {**now, "outputs.workspace": ["a"]})
 
 
 def test_a_description_is_read_as_it_was_written(tmp_path: Path) -> None:

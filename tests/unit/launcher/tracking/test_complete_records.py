@@ -11,10 +11,10 @@ from journal_lines import write_event
 
 from launcher.run.start.create_run import new_run_dir
 from launcher.run.supervisor.tracker_process import TrackerProcess
+from launcher.tracking.lack import warnings
 from launcher.tracking.mlflow.artifacts import pending
 from launcher.tracking.mlflow.description import Description
 from launcher.tracking.record import record_files
-from launcher.tracking.tracker_state import warnings
 from runtime.oci.digest import digest_bytes
 from runtime.state_dir import RunDir, StateDir
 
@@ -59,6 +59,20 @@ def test_a_run_whose_files_mlflow_does_not_get_has_them_itself(state: StateDir) 
         sent = {upload.file.name for upload in pending(run_dir, described, sent={}, refused=pytest.fail)}
         assert {*RECORD, *(["outputs.json"] if artifacts else [])} == record_of(run_dir)
         assert (record_of(run_dir) <= sent) == artifacts
+
+
+def test_of_what_was_found_in_the_working_directory_the_smallest_files_are_sent(state: StateDir) -> None:
+    """Nobody named them: a stray checkpoint of ten gigabytes shall not be uploaded, nor keep `model.txt` from being."""
+    run_dir = run_with(state, tracking={})
+    for name, size in {"big.ckpt": 5000, "model.txt": 10, "a/b.txt": 20}.items():
+        (run_dir.outputs / "workspace" / name).parent.mkdir(parents=True, exist_ok=True)
+        (run_dir.outputs / "workspace" / name).write_bytes(b"x" * size)
+    (run_dir.outputs / "weights.bin").write_bytes(b"x" * 9000)
+    told: list[str] = []
+    described = Description("digits", "digits", "ada", 0, artifacts=True, keep=("**",), workspace_max_size=1000)
+    sent = {upload.path for upload in pending(run_dir, described, sent={}, refused=told.append)}
+    assert {"weights.bin", "workspace/model.txt", "workspace/a/b.txt"} == {path for path in sent if "launch/" not in path}
+    assert "1 file not sent to MLflow, kept in `" in told[0]
 
 
 def test_trials_that_mlflow_hears_nothing_of_have_what_is_common_once_too(state: StateDir) -> None:

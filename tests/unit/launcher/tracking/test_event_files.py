@@ -56,6 +56,15 @@ def test_the_working_directory_is_looked_at_too(run_dir: RunDir) -> None:
     assert [("acc", 3), ("acc", 1000)] == logged(run_dir)
 
 
+def test_what_was_moved_out_of_the_working_directory_is_not_read_twice(run_dir: RunDir) -> None:
+    written(run_dir.overlay / "u/workspace/runs/now", TENSORS)
+    followed(run_dir)
+    (run_dir.outputs / "workspace").mkdir()
+    (run_dir.overlay / "u/workspace/runs").rename(run_dir.outputs / "workspace/runs")
+    followed(run_dir)
+    assert [("acc", 3), ("acc", 1000)] == logged(run_dir)
+
+
 def test_another_tracker_goes_on_where_the_first_stopped(run_dir: RunDir) -> None:
     whole = recorded(SIMPLE_VALUES)
     file = written(run_dir.outputs, SIMPLE_VALUES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.description import Description
 from launcher.tracking.mlflow.local_sink import LocalSink
 from launcher.tracking.mlflow.rest import Experiment
+from launcher.tracking.mlflow.sink import recall_experiment, remember_experiment
 from runtime.state_dir import RunDir, StateDir
 
 
@@ -41,12 +43,13 @@ def test_a_run_has_ended_when_its_files_cannot_be_sent_for_any_reason(run_dir: R
     sink = LocalSink(run_dir, Description("digits", "digits", "ada", 0))
     server = sink.client = Server(StateDir(run_dir.root.parent.parent))  # type: ignore[assignment]
     (run_dir.root / "outputs.json").mkdir()  # in the way, as a full disk would be
-    with pytest.raises(LaunchError, match="cannot complete the record"):
-        sink.push()
-    assert ["FINISHED"] == [document["status"] for document in server.told]
-    assert not sink.is_complete(), "`launch sync` tries the files again"
-    (run_dir.root / "outputs.json").rmdir()
     sink.push()
+    with pytest.raises(LaunchError, match="cannot complete the record"):
+        sink.push_files()
+    assert ["FINISHED"] == [document["status"] for document in server.told]
+    assert not sink.is_complete(), "the sender tries the files again"
+    (run_dir.root / "outputs.json").rmdir()
+    sink.push_files()
     assert sink.is_complete()
 
 
@@ -58,3 +61,15 @@ def test_runs_that_the_program_made_are_gone_through_while_it_makes_more(run_dir
     sink.end_child("first")
     sink.add_child("first")
     assert {"first": True, "second": False} == sink.state.children
+
+
+def test_ids_of_experiments_that_another_user_wrote_down_are_asked_for(run_dir: RunDir) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    known = run_dir.state.cache / "mlflow-experiments.json"
+    known.write_text("{}")
+    known.chmod(0)
+    address = LocalAddress(run_dir.state.root)
+    assert None is recall_experiment(address, "digits", near=run_dir)
+    remember_experiment(address, Experiment("7", "digits"), near=run_dir)
+    assert Experiment("7", "digits") == recall_experiment(address, "digits", near=run_dir)

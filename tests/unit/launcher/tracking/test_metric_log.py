@@ -163,6 +163,14 @@ def test_a_line_that_cannot_be_read_is_noted_and_the_next_one_counts(run_dir: Ru
     assert len(log.notes) == 1
 
 
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_number_too_large_for_a_float_drops_itself_and_not_its_line(run_dir: RunDir, digits: int) -> None:
+    run_dir.metrics.write_text(f'{{"step": 7, "loss": 0.5, "norm": 1{"0" * digits}, "acc": 1}}\n')
+    log = followed(run_dir)
+    assert [("loss", 0.5, 7), ("acc", 1, 7)] == logged(run_dir)
+    assert "`norm` is too large a number; the others of the line are taken" in log.notes[0]
+
+
 def test_steps_and_times_that_no_database_holds_are_left_out(run_dir: RunDir) -> None:
     run_dir.metrics.write_text(
         '{"step": 1e300, "a": 1}\n{"step": NaN, "a": 2}\n{"step": 1' + "0" * 30 + ', "a": 3}\n'

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ConfigError
-from launcher.tracking.mlflow.address import parse_uri
+from launcher.tracking.mlflow.address import LocalAddress, parse_uri
+from launcher.tracking.mlflow.connection import Connection, MlflowUnreachable
 
 
 @pytest.mark.parametrize(
@@ -74,3 +75,14 @@ def test_credentials_of_mlflows_own_file(tmp_path: Path) -> None:
     (tmp_path / ".mlflow").mkdir()
     (tmp_path / ".mlflow" / "credentials").write_text("[mlflow]\nmlflow_tracking_username = a\nmlflow_tracking_password = b%\n")
     assert "Basic YTpiJQ==" == parse_uri("http://lab", environ={"HOME": str(tmp_path)}).authorization
+
+
+def test_a_local_server_that_does_not_come_up_is_quoted(tmp_path: Path) -> None:
+    """Another package of its environment, an old alembic, may keep MLflow from being imported."""
+    (tmp_path / "mlflow").mkdir()
+    address = LocalAddress(tmp_path)
+    with pytest.raises(MlflowUnreachable, match=r"cannot reach the local MLflow server \(`.*`\): [^;]*$"):
+        Connection(address, timeout_s=1).request("GET", "/health", headers={})
+    address.log.write_text("x" * 9000 + "\nTraceback (most recent call last):\nImportError: cannot import name `_literal`\n\n")
+    with pytest.raises(MlflowUnreachable, match=r"; its log ends with `ImportError: cannot import name `_literal``"):
+        Connection(address, timeout_s=1).request("GET", "/health", headers={})

@@ -29,6 +29,8 @@ def found(pattern: str, line: bytes) -> list[tuple[str, float, int | None]]:
         pytest.param(r"step (?P<step>\d+).*loss=(\S+)", b"step 7: loss=1\n", [("loss", 1.0, 7)], id="step and a group"),
         pytest.param(r"(?P<value>\S+) (a|b) at (?P<step>\d+)", b"2 a at 9\n", [("loss", 2.0, 9)], id="named value"),
         pytest.param(r"loss=(\S+)", b"\xff\xfe loss=1\n", [("loss", 1.0, None)], id="bytes that are no text"),
+        pytest.param(r"^ +1 +([\d.]+)", b"  1  \x1b[36m0.25\x1b[0m  0.9\n", [("loss", 0.25, None)], id="in colours"),
+        pytest.param(r"\x1b\[36m([\d.]+)", b"  1  \x1b[36m0.25\x1b[0m\n", [("loss", 0.25, None)], id="by its colour"),
         pytest.param(r"loss=([0-9.]+)?", b"loss=\n", [], id="a group that took no part"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import Any
 
 import pytest
@@ -147,6 +148,14 @@ def test_what_means_no_run_or_several_is_exit_2(state: StateDir, reference: str,
     with pytest.raises(ConfigError, match=words.replace("`", ".")) as failure:
         find_run(state, reference)
     assert 2 == failure.value.exit_code
+
+
+def test_a_clock_that_was_ahead_does_not_take_the_last_run(state: StateDir) -> None:
+    now = time.time()
+    for run_id, at in (("7f3a9c", now - 60), ("7f0000", now + 86_400), ("c0ffee", now + 90_000), ("abcdef", now - 5)):
+        a_run(state, run_id, ("created", at, {}))
+    assert ["7f0000", "c0ffee", "7f3a9c", "abcdef"] == [run.run_id for run in list_runs(state)]
+    assert "abcdef" == find_run(state, "@last").run_id
 
 
 def test_the_last_of_no_runs(state: StateDir) -> None:

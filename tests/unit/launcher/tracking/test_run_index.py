@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from journal_lines import write_event
 
+from launcher.errors import ConfigError
 from launcher.tracking.record.find_runs import find_run, list_runs
 from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.state_dir import RunDir, StateDir
@@ -144,6 +145,14 @@ def test_a_run_that_was_written_just_now_is_read_again(state: StateDir) -> None:
     young.last_metrics.write_text('{"loss": 9.0}')  # in place: neither time changes
     os.utime(young.root, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     assert {"loss": 9.0} == next(record.metrics for record in list_runs(state) if record.run_id == "000006")
+
+
+def test_a_job_of_a_cluster_stands_for_the_latest_run_in_it(state: StateDir) -> None:
+    for number, job in ((2, "4242"), (4, "4242"), (5, "77")):
+        write_event(state.run(f"{number:06x}").journal, "submitted", engine="slurm", job=job)
+    assert "000004" == find_run(state, "@job4242").run_id
+    with pytest.raises(ConfigError, match="no run was in job `424` of a cluster"):
+        find_run(state, "@job424")
 
 
 def test_the_last_is_the_sweep_that_was_launched_and_not_its_last_trial(state: StateDir) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shutil
 import socket
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from journal_lines import write_event
+from waiting import eventually
 
 from launcher.journal.superseded import Superseded
 from launcher.tracking import tracker_protocol
 from launcher.tracking.metrics.system_sampler import SystemSampler
 from launcher.tracking.mlflow.description import Description, write_description
 from launcher.tracking.tracked_run import TrackedRun
+from launcher.tracking.tracker_loop import Tracker
 from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import OomKills
 from runtime.state_dir import RunDir, StateDir
@@ -52,7 +56,7 @@ class Tracked:
     def end(self) -> None:
         self.run.finish()
         self.run.join(20)
-        assert tracker_protocol.DONE == self.says()
+        assert tracker_protocol.LEFT == self.says()
 
 
 @pytest.mark.parametrize("in_the_way", ["system.jsonl", "journal.jsonl"])
@@ -77,12 +81,31 @@ def test_a_sample_that_finds_no_room_ends_no_tracker(run_dir: RunDir, in_the_way
     tracked.end()
 
 
+def test_a_run_begins_when_its_tracker_is_given_it_and_not_when_that_looks_next(run_dir: RunDir) -> None:
+    server, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    supervisor, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    tracker = Tracker(control)
+    tracker.add_run(run_dir, channel)
+    supervisor.settimeout(20)
+    assert tracker_protocol.READY + b'{"mlflow": null}' == supervisor.recv(tracker_protocol.MESSAGE_MAX)
+    supervisor.send(tracker_protocol.END)
+    server.close()
+    assert tracker.serve()
+
+
 def test_words_that_find_no_room_leave_the_tracker_to_what_else_it_has_to_do(run_dir: RunDir) -> None:
     tracked = Tracked(run_dir)
-    run_dir.tracker_state.unlink()
-    run_dir.tracker_state.mkdir()
+    eventually(lambda: _is_made_directory(run_dir.tracker_state))
     tracked.end()
     assert "cannot reach" in run_dir.supervisor_log.read_text()
+
+
+def _is_made_directory(path: Path) -> bool:
+    """Whether *path*, a file that a thread may write at any moment, is a directory now."""
+    path.unlink(missing_ok=True)
+    with suppress(FileExistsError):
+        path.mkdir()
+    return path.is_dir()
 
 
 @pytest.mark.parametrize("removed", [False, True])
@@ -111,7 +134,7 @@ def test_one_that_goes_on_elsewhere_is_left_without_a_word_to_mlflow(run_dir: Ru
         run = TrackedRun(run_dir, channel, token="17.0", wake_tracker=lambda: None)
         run.start()
         run.join(20)
-        assert tracker_protocol.DONE == supervisor.recv(tracker_protocol.MESSAGE_MAX)
+        assert tracker_protocol.LEFT == supervisor.recv(tracker_protocol.MESSAGE_MAX)
         with pytest.raises(BlockingIOError):
             listener.accept()
         with pytest.raises(Superseded):

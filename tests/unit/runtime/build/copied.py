@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from runtime.build.copy.apply_copy_files import apply_copy_files
 from runtime.build.observer import NullObserver
 from runtime.build.plan import ContextFiles, CopyFiles
 from runtime.layer.tree import Tree, TreeEntry
+from runtime.light_dataclasses import replace
 from runtime.oci.digest import digest_bytes
 from runtime.store.records import Layer
 from runtime.store.store import Store

@@ -8,6 +8,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,14 @@ def config_of(layers: Sequence[bytes]) -> bytes:
     return json.dumps(document).encode()
 
 
+packed = partial(gzip.compress, mtime=0)  # the same bytes at any time
+
+
 def write_layout(
     directory: Path,
     layers: Sequence[bytes],
     *,
-    pack: Callable[[bytes], bytes] = gzip.compress,
+    pack: Callable[[bytes], bytes] = packed,
     change: Callable[[dict[str, Any]], None] = lambda manifest: None,
     tag: str = "v1",
 ) -> str:

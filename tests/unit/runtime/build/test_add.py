@@ -9,7 +9,6 @@ import lzma
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from copied import NEW, context, copy, directory, entries, layer, link, text
 
 from runtime.build.plan import CopyFiles, FetchedFile, InlineFiles
 from runtime.errors import BadContent, BuildError, NetworkError
+from runtime.light_dataclasses import replace
 from runtime.oci.digest import digest_bytes
 from runtime.store.store import Store
 

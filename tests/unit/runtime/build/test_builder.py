@@ -6,7 +6,6 @@ import hashlib
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from runtime.build.observer import NullObserver
 from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, InstallWheel, MakeVenv, RunCommand, Step
 from runtime.build.step_states import explain
 from runtime.errors import BuildError
+from runtime.light_dataclasses import replace
 from runtime.oci.digest import digest_bytes
 from runtime.store.records import Layer
 from runtime.store.store import Store

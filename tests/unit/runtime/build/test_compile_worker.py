@@ -58,6 +58,21 @@ def test_strings_that_another_file_interned_do_not_show(tmp_path: Path) -> None:
     assert 3 == len(interned)
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        pytest.param(SETS, True, id="equal sets in two functions"),
+        pytest.param("def f(x):\n    return x in {1, 2}\n\nclass C:\n    y = 0 in {2, 1}\n", True, id="one in a class"),
+        pytest.param("def f(x):\n    return x in {'a', 'b'} or x in {'c', 'd'}\n", False, id="two sets"),
+        pytest.param("def f(x):\n    return x in {'a', 'b'} and x not in {'a', 'b'}\n", False, id="one set twice in a function"),
+        pytest.param("x = ('a', 'b')\n", False, id="no set"),
+    ],
+)
+def test_only_files_whose_functions_may_share_a_set_are_compiled_twice(source: str, expected: bool) -> None:
+    """The second time costs as much as the first, and one file of ten has sets."""
+    assert expected == compile_worker.may_share_a_set(compile(source, "a.py", "exec"))
+
+
 def test_a_file_that_does_not_compile_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("print 1\n")
     (tmp_path / "good.py").write_text("x = 1\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import threading
 import time
 import traceback
 from collections import Counter
@@ -16,8 +17,9 @@ from functools import partial
 from pathlib import Path
 
 from runtime.build.builder import build
+from runtime.build.cache_key import chain, step_key
 from runtime.build.observer import NullObserver
-from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, MakeVenv, Step
+from runtime.build.plan import BuildPlan, CopyIn, ImageConfig, MakeDirectory, MakeVenv, Step
 from runtime.oci.digest import digest_bytes
 from runtime.store.check import check
 from runtime.store.garbage import Rules, collect
@@ -127,3 +129,22 @@ def test_garbage_collected_beside_builds_takes_nothing_from_them(tmp_path: Path)
     assert [] == store.layers()
     assert [".gate"] == os.listdir(store.root / "tmp")
     assert [[], [], []] == [os.listdir(store.root / name) for name in ("keys", "plans", "locks")]
+
+
+def test_who_waits_for_another_build_of_a_step_says_so(store: Store) -> None:
+    step = MakeDirectory("/srv", label="WORKDIR /srv")
+    said: list[str] = []
+    waits = threading.Event()
+
+    class Observer(NullObserver):
+        def message(self, text: str) -> None:
+            said.append(text)
+            waits.set()
+
+    building = threading.Thread(target=build, args=(BuildPlan((step,), ImageConfig()), store), kwargs={"observer": Observer()})
+    with store.lock([step_key(step, chain([]))]):
+        building.start()
+        assert waits.wait(timeout=20)
+    building.join(timeout=20)
+    assert ["another build makes `WORKDIR /srv`: waiting for it"] == said
+    assert store.find(step_key(step, chain([]))) is not None

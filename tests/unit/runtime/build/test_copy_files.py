@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from runtime.build.copy.apply_copy_files import apply_make_directory
 from runtime.build.plan import ContextFiles, CopyFiles, MakeDirectory
 from runtime.errors import BadContent, BuildError
 from runtime.layer.tree import LAYER_MTIME_S
+from runtime.light_dataclasses import replace
 from runtime.store.store import Store
 
 
@@ -57,6 +57,16 @@ def test_a_link_inside_the_target_directory_is_replaced(store: Store, tmp_path: 
 def test_the_content_of_a_directory_is_copied_and_not_the_directory(store: Store, tmp_path: Path) -> None:
     made = copy(store, CopyFiles(context(tmp_path, "x/", "x/a", "y"), "/srv"))
     assert {"srv": NEW, "srv/x": NEW, "srv/x/a": FILE, "srv/y": FILE} == entries(store, made)
+
+
+def test_several_files_go_into_a_directory_that_is_there_and_never_one_over_the_other(store: Store, tmp_path: Path) -> None:
+    """BuildKit's rule for `COPY a b /app`; where there is no directory, it would keep `b` alone, as `/app`."""
+    step = CopyFiles(context(tmp_path, "a", "b"), "/app", needs_directory=True)
+    made = copy(store, step, [layer(store, directory("srv"), link("app", "srv"))])
+    assert {"srv": NEW, "srv/a": FILE, "srv/b": FILE} == entries(store, made)
+    with pytest.raises(BuildError, match=r"`/app` is no directory in the layers below") as refused:
+        copy(store, step)
+    assert "end it with a slash: `/app/`" == refused.value.hint
 
 
 def test_a_directory_of_the_source_sets_the_mode_of_one_that_is_there(store: Store, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from runtime.build.builder import build
 from runtime.build.cache_key import plan_key
 from runtime.build.plan import BuildPlan, CopyFiles, ImageConfig, ImportImage, InlineFiles, MakeDirectory, RunCommand
 from runtime.build.step_label import created_by
+from runtime.light_dataclasses import replace
 from runtime.oci.digest import Digest
 from runtime.store.store import Store
 

@@ -172,6 +172,7 @@ def test_bytecode_names_no_directory_that_pip_called_at_random(tmp_path: Path) -
     assert "/tmp/pip-target-00000000/lib/python/m.py" == marshal.loads(settled[16:]).co_filename
 
 
+@as_root
 def test_stale_and_hash_checked_bytecode_stays_as_it_is(tmp_path: Path) -> None:
     upper = tmp_path / "u"
     stale = compiled(upper / "stale")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import traceback
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +27,7 @@ from runtime.build.plan import (
 )
 from runtime.build.step_states import explain
 from runtime.errors import BuildError
+from runtime.light_dataclasses import replace
 from runtime.oci.digest import digest_bytes
 from runtime.store.records import Layer
 from runtime.store.store import Store

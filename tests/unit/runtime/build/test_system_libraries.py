@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,7 @@ from runtime.build.wheels.system_libraries import (
 )
 from runtime.build.wheels.wheel_tree import LaidOut
 from runtime.layer.tree import TreeEntry
+from runtime.light_dataclasses import replace
 
 
 def wheel(directory: Path, files: dict[str, bytes]) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from runtime.build.cache_key import step_key
 from runtime.build.plan import InstallWheel, MakeVenv
 from runtime.build.wheels.apply_make_venv import make_venv_tree
 from runtime.build.wheels.bytecode import interpreter_env
+from runtime.light_dataclasses import replace
 
 STEP = MakeVenv(interpreter="cpython-3.11.9-abc", executable="/opt/conda/bin/python3.11", version="3.11.9")
 SITE_PACKAGES = "opt/venv/lib/python3.11/site-packages"

@@ -111,8 +111,8 @@ def test_a_killed_worker_is_an_error_and_no_hang(begin: Callable[..., WheelWorke
 
 def test_a_stopped_worker_unwinds_and_is_gone(begin: Callable[..., WheelWorker], tmp_path: Path) -> None:
     def work(*_: object) -> None:
-        (tmp_path / "at work").touch()
         try:
+            (tmp_path / "at work").touch()
             time.sleep(60)
         finally:
             (tmp_path / "unwound").touch()
@@ -129,8 +129,8 @@ def test_a_stopped_worker_unwinds_and_is_gone(begin: Callable[..., WheelWorker],
 
 def test_a_worker_does_not_outlive_its_builder(begin: Callable[..., WheelWorker], tmp_path: Path) -> None:
     def work(*_: object) -> None:
-        (tmp_path / "pid").write_text(str(os.getpid()))
         try:
+            (tmp_path / "pid").write_text(str(os.getpid()))
             time.sleep(60)
         finally:
             (tmp_path / "unwound").touch()

@@ -57,6 +57,13 @@ def set_up(box: GpuBox, gpu: int, **values: Any) -> None:
     box.save()
 
 
+def test_the_watcher_asks_a_driver_that_fills_wrong_structures_by_the_older_call(gpu_box: Callable[..., GpuBox]) -> None:
+    old = gpu_box(gpus=1, driver="535.54.03", cuda="12.2")
+    for pid in (100, 200, 300):
+        old.add_process(0, pid)
+    assert (100, 200, 300) == readings(old.uuids[0])[0][0].pids
+
+
 def test_a_gpu_tells_what_it_does(box: GpuBox) -> None:
     set_up(box, 0, util_gpu=93, power_mw=412_500, energy_mj=7_200_000, temperature=61, clocks_event_reasons=4)
     set_up(box, 0, fields={"197": 5, "198": 6, "138": 7, "139": 8})

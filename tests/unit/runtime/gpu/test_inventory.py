@@ -243,6 +243,27 @@ def test_an_xid_in_the_kernel_log_is_a_warning_unless_a_program_caused_it(gpu_bo
     (box.roots.dev / "dev/kmsg").unlink()
 
 
+def test_an_xid_of_a_slice_is_its_gpus(gpu_box: Make) -> None:
+    box = gpu_box(gpus=2, mig={0: ["1g.10gb"]})
+    (box.roots.dev / "dev/kmsg").write_text(
+        "4,1802,934722100,-;NVRM: Xid (PCI:0000:18:00 GPU-I:05 GPU-CI:00): 94, pid=4242, name=python3, Contained\n"
+        "4,1803,934722200,-;NVRM: Xid (PCI:0000:2a:00 GPU-I:01): 95, Uncontained\n"
+    )
+    assert ["Xid 94", "Xid 95"] == [gpu.warnings[0][:6] for gpu in read_gpus()]
+    (box.roots.dev / "dev/kmsg").unlink()
+
+
+def test_a_number_is_the_gpu_that_cuda_means_also_behind_a_sick_one(gpu_box: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = gpu_box(gpus=4)
+    box.state["gpus"][1]["compute_mode"] = 2
+    box.save()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
+    assert [box.uuids[2]] == [gpu.uuid for gpu in read_gpus()]
+    box.lose(0)
+    with pytest.raises(GpuError, match="CUDA may count GPU 0 or not: lost"):
+        read_gpus()
+
+
 def test_a_gpu_that_only_the_kernel_lists_is_missed_where_its_node_is_here(gpu_box: Make) -> None:
     box = gpu_box(gpus=3)
     uuid = box.state["gpus"].pop(1)["uuid"]

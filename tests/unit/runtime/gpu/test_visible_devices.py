@@ -48,8 +48,23 @@ def test_a_slice_leaves_its_gpu_with_that_slice_alone() -> None:
 
 def test_numbers_count_the_gpus_that_cuda_can_open() -> None:
     """With a device cgroup (Slurm) the others have no handle, and CUDA doesn't count them."""
-    gpus = (Gpu(0, "GPU-1", model="A", trouble="no permission to use it"), Gpu(1, "GPU-2", model="A"))
+    gpus = (Gpu(0, "GPU-1", model="A", trouble="no permission to use it", counted=False), Gpu(1, "GPU-2", model="A"))
     assert [1] == left({"CUDA_VISIBLE_DEVICES": "0"}, gpus)
+
+
+def test_numbers_count_sick_gpus_too() -> None:
+    """`=2` is GPU 2 whatever ails GPU 1: GPU 3 is another job's."""
+    gpus = (*GPUS[:1], Gpu(1, "GPU-sick", model="A", trouble="a bad row of its memory"), *GPUS[2:3], Gpu(3, "GPU-cc", model="A"))
+    assert [2] == left({"CUDA_VISIBLE_DEVICES": "2"}, gpus)
+
+
+def test_a_number_behind_a_lost_gpu_is_not_clear() -> None:
+    gpus = (Gpu(0, "GPU-1", model="A"), Gpu(1, "GPU-2", model="A", trouble="lost", counted=None), Gpu(2, "GPU-3", model="A"))
+    assert [0] == left({"CUDA_VISIBLE_DEVICES": "0"}, gpus)
+    assert [2] == left({"CUDA_VISIBLE_DEVICES": "GPU-3"}, gpus)
+    with pytest.raises(GpuError, match="CUDA may count GPU 1 or not: lost") as refused:
+        visible_gpus(gpus, {"CUDA_VISIBLE_DEVICES": "2"})
+    assert "by UUID" in str(refused.value.hint)
 
 
 def test_numbers_of_several_models_are_only_clear_in_pci_order() -> None:

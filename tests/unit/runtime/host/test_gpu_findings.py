@@ -55,3 +55,31 @@ def test_a_mismatch_names_who_holds_the_old_module(gpu_box: Make, machine: Calla
 def test_none_have_a_reason(gpu_box: Make, machine: Callable[..., Machine], wishes: dict[str, object], words: str) -> None:
     gpu_box(**wishes)
     assert words in gpus(machine()).detail
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        pytest.param("dev/dxg", "WSL2 reaches them through `/dev/dxg`", id="WSL2"),
+        pytest.param("etc/nv_tegra_release", "Jetson", id="Jetson"),
+    ],
+)
+def test_a_platform_that_reaches_its_gpus_otherwise_is_named(
+    gpu_box: Make, machine: Callable[..., Machine], file: str, words: str
+) -> None:
+    box = gpu_box(installed=False)
+    path = (box.roots.dev if file.startswith("dev/") else box.roots.driver) / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    found = gpus(machine())
+    path.unlink()
+    assert (False, True) == (found.ok, words in found.detail)
+
+
+def test_an_mps_server_is_named_since_runs_do_not_join_it(gpu_box: Make, machine: Callable[..., Machine]) -> None:
+    box = gpu_box(gpus=1)
+    pipe = box.roots.driver / "tmp/nvidia-mps/control"
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    found = gpus(machine())
+    assert (True, True) == (found.ok, "an MPS server runs here" in found.detail)

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from runtime.http.proxies import proxy_for, redact_url
+from runtime.http.proxies import proxy_for, redact_url, without_user_info
 
 PROXY = {"HTTPS_PROXY": "http://proxy.corp:3128", "http_proxy": "proxy.corp:8080"}
 
@@ -46,3 +46,16 @@ def test_exceptions_are_domains_addresses_networks_and_ports(url: str, exception
 
 def test_neither_password_nor_signature_is_shown() -> None:
     assert "https://***@store.example/a" == redact_url("https://me:secret@store.example/a?X-Signature=secret")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("--index-url https://me:s3cret@lab/simple", "--index-url https://lab/simple"),
+        ("git+https://token@host/x@v1", "git+https://host/x@v1"),
+        ("http://me:p@ss@lab/ -fhttp://me:s3cret@other/", "http://lab/ -fhttp://other/"),
+        ("https://lab/x@y me@lab", "https://lab/x@y me@lab"),
+    ],
+)
+def test_user_and_password_are_taken_out_of_addresses(text: str, shown: str) -> None:
+    assert shown == without_user_info(text)

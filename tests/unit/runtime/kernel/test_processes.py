@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +46,22 @@ def test_all_descriptors_but_the_kept_ones_are_closed() -> None:
     finally:
         os.close(kept)
         os.close(other)
+
+
+def test_helpers_are_waited_for_and_what_they_raise_is_lost(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise OSError("full")
+
+    with processes.helped_by((tmp_path / "made").touch, fail):
+        pass
+    assert (tmp_path / "made").exists()
+
+
+def test_helpers_are_killed_where_the_body_fails(tmp_path: Path) -> None:
+    def work() -> None:
+        time.sleep(600)
+        (tmp_path / "made").touch()
+
+    with pytest.raises(KeyError), processes.helped_by(work):
+        raise KeyError
+    assert not (tmp_path / "made").exists()

@@ -58,7 +58,7 @@ def answer(name: str | int, *arguments: int, machine: str = "x86_64", capabiliti
 
 @pytest.mark.parametrize("machine", ARCHITECTURES)
 def test_every_call_of_the_profile_is_answered_as_the_profile_says(machine):
-    special = {"clone", "clone3", "socket", "personality", "ioctl"}
+    special = {"clone", "clone3", "socket", "personality", "ioctl", *profile.SLOWING}
     for name, number in syscall_numbers(machine).items():
         if name in special:
             continue
@@ -66,9 +66,29 @@ def test_every_call_of_the_profile_is_answered_as_the_profile_says(machine):
         assert expected == answer(number, machine=machine), name
 
 
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_init_is_not_slowed_down_and_everything_else_may_be(machine):
+    """It has the ids of a container's root, which may renice and pin what is its own."""
+    for name, arguments in {
+        "setpriority": ((0, 1, 19), (1, 1, 19), (2, 0, 19)),
+        "ioprio_set": ((1, 1, 0x6000), (2, 1, 0x6000), (3, 0, 0x6000)),
+        **dict.fromkeys(("sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler"), ((1, 8, 0),)),
+    }.items():
+        assert {"EPERM"} == {answer(name, *each, machine=machine) for each in arguments}, name
+        assert {ALLOWED} == {answer(name, 0, 7, 5, machine=machine)}, name
+    assert ALLOWED == answer("sched_setaffinity", 7, 8, 0, machine=machine)
+    assert ALLOWED == answer("setpriority", 0, 0, 5, machine=machine)
+    assert ALLOWED == answer("setpriority", 1, 0, 5, machine=machine)
+
+
 def test_every_name_in_the_profile_is_a_system_call():
     known = {**syscall_numbers("x86_64"), **syscall_numbers("aarch64")}
-    named = {*profile.ALWAYS, *profile.IDENTITY_CALLS, *(name for names in profile.BY_CAPABILITY.values() for name in names)}
+    named = {
+        *profile.ALWAYS,
+        *profile.SLOWING,
+        *profile.IDENTITY_CALLS,
+        *(name for names in profile.BY_CAPABILITY.values() for name in names),
+    }
     assert set() == named - set(known)
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from runtime.errors import BadContent, StoreError
 from runtime.layer import tar_format
-from runtime.layer.extract import Extracted, extract, extract_recorded
+from runtime.layer.archive import TreeDigest
+from runtime.layer.extract import extract, extract_recorded
 from runtime.layer.stream_record import replay
 from runtime.layer.tar_reader import read_header
 
@@ -24,7 +25,7 @@ def digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def unpack(stream: bytes, at: Path) -> Extracted:
+def unpack(stream: bytes, at: Path) -> TreeDigest:
     at.mkdir(exist_ok=True)
     (at / "root").mkdir()
     return extract_recorded(io.BytesIO(stream), at / "root", at / "stream", diff_id=digest(stream))
@@ -182,7 +183,7 @@ def test_a_sparse_map_without_end_is_refused(tmp_path: Path) -> None:
 
 def test_a_sparse_bomb_is_stopped_by_its_size_not_by_what_it_stores(tmp_path: Path) -> None:
     named = {"GNU.sparse.map": "0,3", "GNU.sparse.size": str(1 << 50)}
-    with pytest.raises(BadContent, match="more than the 1099511627776 bytes"):
+    with pytest.raises(BadContent, match=r"more than the \d+ bytes"):
         extract(io.BytesIO(pax_entry(named, 3, b"abc") + tar_format.END), tmp_path)
     assert [] == os.listdir(tmp_path)
 

@@ -18,14 +18,15 @@ ACCOUNTS = Accounts(lambda path: {"etc/passwd": PASSWD, "etc/group": GROUP}[path
 @pytest.mark.parametrize(
     ("user", "expected"),
     [
-        ("ada", User(1500, 1600, (44, 50), "/home/ada")),
-        ("1500", User(1500, 1600, (44, 50), "/home/ada")),
-        ("ada:staff", User(1500, 50, (), "/home/ada")),
-        ("ada:7", User(1500, 7, (), "/home/ada")),
-        ("4000", User(4000, 0, (), "/")),
-        ("4000:4001", User(4000, 4001, (), "/")),
-        ("root", User(0, 0, (50,), "/root")),
-        (":lab", User(0, 1600, (), "/root")),
+        ("ada", User(1500, 1600, (1600, 44, 50), "/home/ada")),
+        ("1500", User(1500, 1600, (1600, 44, 50), "/home/ada")),
+        ("ada:staff", User(1500, 50, (50,), "/home/ada")),
+        ("ada:7", User(1500, 7, (7,), "/home/ada")),
+        ("4000", User(4000, 0, (0,), "/")),
+        ("4000:4001", User(4000, 4001, (4001,), "/")),
+        ("root", User(0, 0, (0, 50), "/root")),
+        (":lab", User(0, 1600, (1600,), "/root")),
+        ("", User(0, 0, (0,), "/root")),
     ],
 )
 def test_a_user(user: str, expected: User) -> None:
@@ -39,7 +40,7 @@ def test_who_is_not_there(user: str) -> None:
 
 
 def test_a_container_without_files_has_numbers() -> None:
-    assert User(5, 0, (), "/") == Accounts(lambda _path: None).user("5")
+    assert User(5, 0, (0,), "/") == Accounts(lambda _path: None).user("5")
 
 
 def test_a_home_is_that_of_a_number() -> None:

@@ -40,7 +40,7 @@ def publish(store: Store, key: bytes = b"key") -> None:
 
 
 def leftovers(store: Store) -> list[str]:
-    return [name for name in os.listdir(store.root / "tmp") if not name.startswith(".")]
+    return [path.name for path in (store.root / "tmp").glob("[!.]*")]
 
 
 def test_kill_9_at_any_system_call_leaves_no_half_layer(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ FILE = TreeEntry("bin/x", "file", 0o644, size=3, sha256="a" * 64)
 
 
 def entry(**fields: object) -> TreeEntry:
-    from dataclasses import replace
+    from runtime.light_dataclasses import replace
 
     return replace(FILE, **fields)  # type: ignore[arg-type]
 

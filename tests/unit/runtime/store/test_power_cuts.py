@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from runtime.errors import NoSuchImage
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.store.check import check
 from runtime.store.store import Layer, Store
@@ -68,3 +69,23 @@ def test_a_check_names_what_was_changed(store: Store, layer: Layer) -> None:
     (store.layer_dir(layer) / "f").write_bytes(b"changed")
     (damage,) = check(store)
     assert (layer.diff_id, True) == (Digest(damage.digest), "sha256" in damage.what)
+
+
+def test_a_record_that_a_power_cut_left_empty_is_none(store: Store, layer: Layer) -> None:
+    image = store.find_image(PLAN)
+    assert image is not None
+    store.name_image(image, "named")
+    store.attach(image, "recipe", b"{}")
+    for directory in ("keys", "plans", "attachments", "names", "images"):
+        for file in (store.root / directory).iterdir():
+            file.write_bytes(b"")
+    assert (None, None) == (store.find(KEY), store.find_image(PLAN))
+    assert (None, False) == (store.attached(image, "recipe"), store.is_attached(image, "recipe"))
+    assert [] == store.images()
+    with pytest.raises(NoSuchImage):
+        store.image("named")
+    store.remember_key(KEY, layer)
+    assert (
+        image.digest == store.put_image(config={}, manifest={"layers": []}, layers=[layer], plan_key=PLAN, names=["named"]).digest
+    )
+    assert (layer, "named") == (store.find(KEY), store.image("named").names[0])

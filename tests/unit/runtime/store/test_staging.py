@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,13 @@ def test_what_another_machine_is_making_is_left_alone_for_a_week(tmp_path: Path)
     os.utime(abandoned, (long_ago, long_ago))
     assert 1 == sweep(tmp_path)
     assert (True, False) == (elsewhere.exists(), abandoned.exists())
+
+
+def test_several_remove_one_tree_at_once(tmp_path: Path) -> None:
+    """Who looks through the top finds it full again of what another has moved there from below."""
+    for round_ in range(20):
+        for number in range(60):
+            (tmp_path / str(round_) / f"{number}" / "a" / "b" / "c").mkdir(parents=True)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(remove_tree, [tmp_path / str(round_)] * 4))
+    assert [] == os.listdir(tmp_path)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from launcher.cluster.checkup import slurm_checks
-from launcher.cluster.checkup.slurm_checks import judge_version, partitions, read_settings
+from launcher.cluster.checkup.slurm_checks import judge_version, partitions, read_settings, slurm_findings
+from runtime.host.machine import Machine
 
 SETTINGS = """\
 Configuration data as of 2026-11-25T04:17:45
@@ -85,3 +88,19 @@ def test_who_may_use_no_partition_is_told_whom_to_ask() -> None:
 @pytest.mark.parametrize(("printed", "ok"), [("slurm-wlm 24.11.5", True), ("slurm 21.08.8-2", True), ("slurm 20.02.7", False)])
 def test_an_old_slurm_is_named(printed: str, ok: bool) -> None:
     assert ok == judge_version(printed).ok
+
+
+def test_an_sbatch_that_fails_is_one_line_among_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site's own script in its place, or a library that is gone."""
+    says = {
+        "sbatch": "echo 'sbatch: error: use the portal' >&2; exit 1",
+        "scontrol": '[ "$1" = ping ] && echo "Slurmctld(primary) at head is UP" || echo "KillWait = 30 sec"',
+        "sinfo": f"cat <<'END'\n{PARTITIONS}END",
+    }
+    for name in ("squeue", "scancel", "srun", *says):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{says.get(name, '')}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    found = slurm_findings(Machine())
+    assert (False, "`sbatch` failed: use the portal") == (found["slurm"].ok, found["slurm"].detail)
+    assert {"controller", "kill-wait", "partition gpu"} <= {name for name, one in found.items() if one.ok}

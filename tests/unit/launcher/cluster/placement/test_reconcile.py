@@ -90,6 +90,13 @@ def test_a_job_whose_program_was_not_there_says_its_exit_code(run_dir):
     assert "slurm job 17 ended with exit code 127 before the run began (NonZeroExitCode)" == fold(run_dir).message
 
 
+@pytest.mark.parametrize(("end", "words"), [(JobEnd.FAILED, ": cp: cannot stat '/nope'"), (JobEnd.CANCELLED, "")])
+def test_a_job_that_failed_before_the_run_says_its_last_line(run_dir, end, words):
+    run_dir.supervisor_log.write_text("staged\ncp: cannot stat '/nope'\n")
+    reconciled(run_dir, ended(end, exit_code=1))
+    assert fold(run_dir).message.endswith(f" before the run began{words}")
+
+
 def test_what_the_supervisor_wrote_goes_before_what_the_engine_says(run_dir):
     Journal(run_dir.journal).append(Finished("completed", 0))
     reconciled(run_dir, ended(JobEnd.FAILED, exit_code=1))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import dataclass, field, replace
 
 import pytest
 from line_engine import Line
@@ -22,6 +21,7 @@ from launcher.run.start.create_run import new_run_dir
 from launcher.sweep.running import RunningTrial
 from launcher.sweep.trial import Trial
 from runtime.file_lock import open_locked
+from runtime.light_dataclasses import dataclass, field, replace
 from runtime.state_dir import RunDir, StateDir
 
 TRIAL = Trial(1, ("params.lr=0.1",), replace(PLAN, spec=replace(SPEC, cluster=Cluster(kind="slurm"))), DIGEST)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -15,6 +14,8 @@ from launcher.plan.bases.pinning import Pinning
 from launcher.plan.plan_json import from_document, to_document
 from launcher.plan.planner import plan, with_spec
 from runtime.build.plan import CopyFiles, CopyIn, MakeDirectory, MakeVenv, RunCommand, UnpackDebs
+from runtime.errors import RuntimeFailure
+from runtime.light_dataclasses import replace
 from runtime.state_dir import StateDir
 
 ENVIRON = {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", "LAUNCH_DEBIAN_MIRROR": "file:/nonexistent none", "TOKEN": "t0p"}
@@ -67,7 +68,7 @@ def make(tmp_path, project):
 
     def make(*overrides, command=None, image=None):
         composed = load(["experiment=x", *overrides], config_dir=None, cwd=project, state=state, environ=ENVIRON, command=command)
-        return plan(composed, state=state, environ=ENVIRON, cwd=project, image=image)
+        return plan(composed, state=state, environ=ENVIRON, image=image)
 
     return make
 
@@ -207,3 +208,11 @@ def test_an_ignore_file_of_the_dockerfile_s_own_goes_before_the_context_s(make, 
     assert "lib/a.c" not in [path for path, _, _ in make().code.files]
     (project / "docker/Dockerfile.dockerignore").write_text("*\n!train.py\n")
     assert [path for path, _, _ in make().code.files] == ["train.py"]
+
+
+def test_an_image_that_is_built_to_be_asked_for_its_python_has_its_packages_from_the_mirror(make, tmp_path):
+    mirror = Image(mirror=f"file:{tmp_path / 'nearer'}")
+    archive = _Archive("trixie", mirror, Pinning(StateDir(tmp_path / "state"), ENVIRON))
+    archive.record(BASE_PACKAGES, ()).write_text(json.dumps({"debs": DEBS}))
+    with pytest.raises(RuntimeFailure, match="nearer"):
+        make(f"image.mirror={mirror.mirror}", "image.python='3.13'")

@@ -12,6 +12,7 @@ from launcher.errors import ConfigError
 from launcher.plan import stat_cache
 from launcher.plan.code import git_calls
 from launcher.plan.code.code_snapshot import snapshot
+from launcher.plan.code.left_out import left_out_of, left_out_words
 
 WITHOUT_GIT = "/nonexistent"
 
@@ -79,19 +80,72 @@ def test_what_tools_left_behind_is_not_code(code, take):
     assert names(take(code)) == ["lib/net.py", "train.py"]
 
 
-def test_gitignore_counts_without_a_repository(code, take):
+def test_gitignore_counts_only_in_a_repository(code, take):
+    """An unpacked archive of a repository has the file, too, and nobody whose work it is to ignore anything."""
     (code / ".gitignore").write_text("*.bin\n/lib/\n")
     (code / "weights.bin").write_bytes(b"\0")
+    assert names(take(code)) == [".gitignore", "lib/net.py", "train.py", "weights.bin"]
+    git(code, "init", "-q")
     assert names(take(code)) == [".gitignore", "train.py"]
 
 
-def test_a_deeper_gitignore_wins(code, take):
-    (code / ".gitignore").write_text("*.bin\n")
-    (code / "lib" / ".gitignore").write_text("!small.bin\n")
-    (code / "lib" / "small.bin").write_bytes(b"\0")
-    (code / "big.bin").write_bytes(b"\0")
-    assert "lib/small.bin" in names(take(code))
-    assert "big.bin" not in names(take(code))
+@pytest.mark.parametrize("path", [pytest.param(None, id="asked of git"), pytest.param(WITHOUT_GIT, id="without git")])
+def test_a_deeper_gitignore_wins(repository, take, monkeypatch, path):
+    (repository / ".gitignore").write_text("*.bin\n")
+    (repository / "lib" / ".gitignore").write_text("!small.bin\n")
+    (repository / "lib" / "small.bin").write_bytes(b"\0")
+    (repository / "big.bin").write_bytes(b"\0")
+    if path is not None:
+        monkeypatch.setenv("PATH", path)
+    assert "lib/small.bin" in names(take(repository))
+    assert "big.bin" not in names(take(repository))
+
+
+@pytest.fixture
+def prepared(repository):
+    """A repository in which data were prepared, as its .gitignore expects."""
+    (repository / ".gitignore").write_text("/data/\ninput.txt\n*.pt\n__pycache__/\n")
+    for name, size in {"data/train.bin": 2000, "data/a/val.bin": 100, "lib/input.txt": 30, "w.pt": 5}.items():
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_bytes(b"x" * size)
+    (repository / "lib" / "__pycache__").mkdir()
+    (repository / "lib" / "__pycache__" / "net.pyc").write_bytes(b"x")
+    return repository
+
+
+@pytest.mark.parametrize(
+    ("include", "brought"),
+    [
+        pytest.param("lib/input.txt", ["lib/input.txt"], id="a file"),
+        pytest.param("data", ["data/a/val.bin", "data/train.bin"], id="a directory"),
+        pytest.param("data/*.bin", ["data/train.bin"], id="some files of a directory"),
+        pytest.param("*.pt", [], id="a pattern for what there is of the code"),
+        pytest.param("../code/w.pt", [], id="a way out"),
+        pytest.param("gone/x", [], id="what is not there"),
+    ],
+)
+def test_what_include_names_is_taken_whatever_git_ignores(prepared, take, include, brought):
+    code = [".gitignore", "lib/net.py", "train.py"]
+    assert names(take(prepared)) == code
+    assert names(take(prepared, include=["**", include])) == sorted([*code, *brought])
+
+
+def test_what_git_ignores_is_named_with_its_size(prepared, take, environ):
+    left_out = left_out_of(take(prepared), environ=environ)
+    assert [("data/", 2, 2100), ("lib/input.txt", 1, 30), ("w.pt", 1, 5)] == list(left_out)
+    assert "`data/` (2 files, 2.1 KB), `lib/input.txt` (30 B), `w.pt` (5 B)" == left_out_words(left_out)
+    brought = take(prepared, include=["**", "data/train.bin", "w.pt"])
+    assert [("data/", 1, 100), ("lib/input.txt", 1, 30)] == list(left_out_of(brought, environ=environ))
+
+
+def test_a_tracked_file_is_not_left_out_though_it_is_ignored(repository, take, environ):
+    (repository / ".gitignore").write_text("train.py\n")
+    assert () == left_out_of(take(repository), environ=environ)
+
+
+def test_without_a_repository_nothing_is_left_out(code, take, environ):
+    (code / ".gitignore").write_text("*.py\n")
+    assert () == left_out_of(take(code), environ=environ)
 
 
 def test_digest_depends_on_content_and_mode_not_on_time_or_place(code, take, tmp_path):
@@ -159,6 +213,13 @@ def test_an_untracked_file_outside_the_code_does_not_make_it_dirty(repository, t
     assert take(repository).git.dirty
 
 
+def test_a_stash_does_not_make_it_dirty(repository, take):
+    git(repository, "config", "status.showStash", "true")
+    (repository / "lib" / "net.py").write_text("stashed\n")
+    git(repository, "stash", "-q")
+    assert not take(repository).git.dirty
+
+
 def test_a_tracked_edit_outside_the_code_makes_it_dirty(repository, take):
     """The run is not what the commit holds: another file of it may be the configuration."""
     (repository / "train.py").write_text("print(2)\n")
@@ -198,6 +259,13 @@ def test_a_submodule_is_part_of_the_code(repository, take, tmp_path):
     git(inner, "commit", "-q", "-m", "inner")
     git(repository, "submodule", "add", "-q", str(inner), "vendor")
     assert "vendor/i.py" in names(take(repository))
+    git(repository, "commit", "-q", "-m", "vendor")
+    git(repository, "config", "submodule.vendor.ignore", "all")
+    assert not take(repository).git.dirty
+    (repository / "vendor" / "more.py").write_text("")
+    taken = take(repository)
+    assert "vendor/more.py" in names(taken)
+    assert taken.git.dirty
 
 
 def test_a_nested_clone_is_part_of_the_code(repository, take):

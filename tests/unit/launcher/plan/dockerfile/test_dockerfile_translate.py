@@ -43,7 +43,7 @@ def step_of(reference: str) -> ImportImage:
 def translated(tmp_path):
     """Translates a Dockerfile over the files that are given; images have CONFIG, `onbuild` has triggers."""
 
-    def translated(text, *, files=(), ignore="", config=CONFIG, target=None, args=None, network=None):
+    def translated(text, *, files=(), ignore="", config=CONFIG, target=None, args=None, network=None, gpu="auto"):
         context = tmp_path / "context"
         context.mkdir(exist_ok=True)
         for name in files:
@@ -66,6 +66,7 @@ def translated(tmp_path):
             target=target,
             args=args,
             network=network,
+            gpu=gpu,
         )
 
     return translated
@@ -185,10 +186,12 @@ def test_the_platform_s_arguments_are_there_once_declared(translated):
     assert (second["TARGETARCH"], second["TARGETPLATFORM"]) == ("amd64", "linux/amd64")
 
 
-def test_proxies_that_are_given_need_no_declaration(translated):
-    image = translated("FROM a\nRUN x\n", args={"http_proxy": "http://proxy:3128"})
-    assert env_of(runs(image)[0])["http_proxy"] == "http://proxy:3128"
-    assert "http_proxy" not in image.config.env
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY"])
+def test_proxies_that_are_given_need_no_declaration_and_run_sees_both_spellings(translated, name):
+    image = translated("FROM a\nRUN x\n", args={name: "http://proxy:3128"})
+    seen = env_of(runs(image)[0])
+    assert (seen["http_proxy"], seen["HTTP_PROXY"]) == ("http://proxy:3128", "http://proxy:3128")
+    assert not {"http_proxy", "HTTP_PROXY"} & image.config.env.keys()
     assert image.warnings == ()
 
 
@@ -283,6 +286,13 @@ def test_this_machine_s_platform_is_accepted(translated, platform):
     assert translated(f"FROM --platform={platform} a\n").steps == (step_of("a"),)
 
 
+def test_the_argument_that_from_lacks_is_named_in_what_to_type(translated):
+    error = refusal(translated, "ARG PARENT_IMAGE\nFROM ${PARENT_IMAGE}\n")
+    assert error.message == "`${PARENT_IMAGE}` of FROM is empty"
+    assert "`image.args.PARENT_IMAGE=…`" in error.hint
+    assert translated("ARG PARENT_IMAGE\nFROM $PARENT_IMAGE\n", args={"PARENT_IMAGE": "a"}).steps == (step_of("a"),)
+
+
 def test_scratch_begins_with_no_files_and_docker_s_path(translated):
     image = translated("FROM a AS build\nRUN make\nFROM scratch\nCOPY --from=build /out /\n")
     assert len(image.steps) == 1
@@ -368,6 +378,11 @@ RUN --mount=type=cache,target=$WHERE/pip,sharing=locked,uid=5,mode=0700 \\
     assert (tmpfs.size_bytes, tmpfs.readonly) == (64 << 20, False)
 
 
+def test_run_with_a_device_sees_a_gpu_of_the_architecture_that_is_asked_for(translated):
+    made = translated("FROM a\nRUN --device=nvidia.com/gpu=all nvcc x.cu\nRUN true\n", gpu="9.0")
+    assert ["9.0", ""] == [step.gpu for step in made.steps if isinstance(step, RunCommand)]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -382,7 +397,7 @@ RUN --mount=type=cache,target=$WHERE/pip,sharing=locked,uid=5,mode=0700 \\
         ("--mount=type=bind,from=$X,target=/x", "`from` of `--mount` cannot hold variables"),
         ("--mount=type=bind,source=nothing,target=/x", "`nothing` is not in the context `{context}`"),
         ("--security=insecure", "`RUN --security=insecure` is not supported"),
-        ("--device=vendor.com/gpu", "`RUN --device` is not supported"),
+        ("--device=vendor.com/gpu", "`RUN --device=vendor.com/gpu` is not supported"),
     ],
 )
 def test_what_run_cannot_have_is_refused_with_its_line(translated, tmp_path, flags, message):
@@ -481,6 +496,21 @@ def test_add_fetches_an_address_with_its_digest(translated):
 
 
 @pytest.mark.parametrize(
+    ("instruction", "needs_directory"),
+    [
+        ("train.py sub /d", True),
+        ("*.py /d", True),
+        ("train.py sub /d/", False),
+        ("train.py /d", False),
+        ("sub train.py /d", False),
+    ],
+)
+def test_several_sources_need_a_directory_that_is_there_or_a_slash(translated, instruction, needs_directory):
+    (step,) = copies(translated(f"FROM a\nCOPY {instruction}\n", files=["train.py", "test.py", "sub/x.py"]))
+    assert needs_directory == step.needs_directory
+
+
+@pytest.mark.parametrize(
     ("instruction", "message", "hint"),
     [
         pytest.param(
@@ -491,16 +521,10 @@ def test_add_fetches_an_address_with_its_digest(translated):
             "COPY secret.key /", "`secret.key` is excluded by `.dockerignore`", "`!secret.key` in it brings it back", id="ignored"
         ),
         pytest.param(
-            "COPY train.py sub /d",
+            "COPY --link train.py sub /d",
             "COPY of several sources needs a directory as target",
             "end it with a slash: `/d/`",
             id="several into a file",
-        ),
-        pytest.param(
-            "COPY *.py /d",
-            "`*.py` matches several files, so the target has to be a directory",
-            "end the target with a slash: `/d/`",
-            id="pattern",
         ),
         pytest.param(
             "ADD https://host.lab/x /x",

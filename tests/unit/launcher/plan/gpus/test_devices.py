@@ -58,11 +58,12 @@ def test_what_is_not_there_is_refused_with_what_to_do(
 @pytest.mark.requires("root")
 def test_words_stand_for_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("infiniband/uverbs0", "infiniband/rdma_cm", "nvidia-fs0", "gdrdrv", "nvidia-caps-imex-channels/channel3")
-    for name in names:
+    of_administrators = ("infiniband/umad0", "infiniband/issm0")
+    for name in (*names, *of_administrators):
         path = tmp_path / "dev" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         os.mknod(path, 0o020666, os.makedev(1, 3))
-        path.chmod(0o666)
+        path.chmod(0o600 if name in of_administrators else 0o666)
     monkeypatch.setenv("LAUNCH_DEV_ROOT", str(tmp_path))
     found = edits_for(["infiniband", "gds", "gdrcopy", "imex:3"])
     assert {f"/dev/{name}" for name in names} == {one.target for one in found.nodes}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from launcher.config.spec import ExperimentSpec
@@ -12,6 +10,7 @@ from launcher.errors import ConfigError
 from launcher.plan.gpus.gpu_fit import check_fit, torch_build
 from launcher.plan.launch_plan import Lock, LockedWheel
 from runtime.gpu.gpu import Gpu
+from runtime.light_dataclasses import replace
 
 H100 = Gpu(0, "GPU-0", model="NVIDIA H100 80GB HBM3", brand="Nvidia", capability="9.0", cuda=(13, 0), driver="580.95.05")
 OLD = replace(H100, cuda=(12, 2), driver="535.104.05")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from gpu_box import GpuBox, make_box
 from launcher.config.spec import ExperimentSpec, Gpu
 from launcher.errors import ConfigError, Origin
 from launcher.plan.gpus.gpu_request import gpu_share
+from runtime.light_dataclasses import replace
 
 SPEC = ExperimentSpec(name="x", command=("true",))
 

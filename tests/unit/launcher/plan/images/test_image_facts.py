@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from image_maker import image_of
 from sample_plan import PLAN
 
 from launcher.plan.images.image_facts import image_facts, image_history
-from launcher.plan.images.recipe import attach_bill, attach_recipe
+from launcher.plan.images.recipe import attach_recipe
+from runtime.light_dataclasses import replace
 from runtime.store.in_use import pin
 from runtime.store.store import Store
 
@@ -22,12 +21,11 @@ def test_an_image_with_all_its_facts(store: Store) -> None:
     store.name_image(other, "other")
     store.attach(image, "pushed", b'[{"reference": "localhost:5000/digits:1"}]')
     attach_recipe(image, store, build=PLAN.build, plan=PLAN)
-    attach_bill(image, store)
     facts = image_facts(image, store)
     assert (["also/digits", "digits"], {"User": "ada"}, "linux/amd64") == (facts["names"], facts["config"], facts["platform"])
     assert [["other"], []] == [layer["shared_with"] for layer in facts["layers"]]
     assert image.layers[0].size_bytes == facts["shared_bytes"] < facts["size_bytes"]
-    assert ("sample", True) == (facts["recipe"]["experiment"], facts["sbom"])
+    assert "sample" == facts["recipe"]["experiment"]
     assert (["localhost:5000/digits:1"], PLAN.base_digest) == (
         [each["reference"] for each in facts["pushed"]],
         facts["base"]["digest"],
@@ -42,7 +40,7 @@ def test_an_image_that_was_not_built_here_has_no_recipe(store: Store, recipe: by
     if recipe is not None:
         store.attach(image, "recipe", recipe)
     facts = image_facts(image, store)
-    assert (None, None, [], False) == (facts["recipe"], facts["base"], facts["pushed"], facts["sbom"])
+    assert (None, None, []) == (facts["recipe"], facts["base"], facts["pushed"])
 
 
 def test_history_gives_each_step_its_layer_and_those_without_files_none(store: Store) -> None:

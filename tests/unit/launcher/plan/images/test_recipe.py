@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from sample_plan import PLAN
 
@@ -13,6 +11,7 @@ from launcher.plan.launch_plan import GitState, LaunchPlan
 from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, ImageConfig, MakeVenv
 from runtime.errors import StoreError
+from runtime.light_dataclasses import replace
 from runtime.store.records import Image
 from runtime.store.store import Store
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from launcher.plan.images.recipe import attach_recipe
 from launcher.plan.images.verify import Verification, verify
 from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, ContextFiles, CopyFiles, CopyIn, ImageConfig, MakeVenv, Step
+from runtime.light_dataclasses import replace
 from runtime.oci.digest import digest_bytes
 from runtime.state_dir import StateDir
 from runtime.store.records import Image

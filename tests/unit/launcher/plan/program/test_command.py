@@ -66,11 +66,6 @@ def test_what_does_not_exist_is_refused(word):
         fill(["prog", word], TREE)
 
 
-def test_a_nul_is_refused():
-    with pytest.raises(ConfigError, match="NUL"):
-        fill(["prog", "${params.x}"], {"params": {"x": "a\0b"}})
-
-
 def test_an_empty_command_is_refused():
     with pytest.raises(ConfigError, match="`command` is empty"):
         fill(["${params.x}"], {"params": {"x": []}})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from sample_plan import DIGEST, PLAN, SPEC
 
 from launcher.errors import ConfigError
 from launcher.plan.machine_share import this_machine
 from launcher.plan.program.container_plan import container_spec
+from runtime.build.plan import InstallWheel
+from runtime.light_dataclasses import replace
 from runtime.state_dir import StateDir
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
@@ -151,3 +151,29 @@ def test_shared_memory_is_half_of_the_runs_memory_or_what_was_asked_for(make):
 
 def test_the_other_ranks_have_as_long_as_the_run_to_save_what_they_have(make):
     assert 45 == make().rank_grace_s
+
+
+def with_wheels(plan, *names, **spec):
+    wheels = tuple(InstallWheel(name, "1", "0" * 64, f"{name}-1-py3-none-any.whl", "i", "3.13") for name in names)
+    return replace(plan, build=replace(plan.build, steps=(*plan.build.steps, *wheels)), spec=replace(plan.spec, **spec))
+
+
+def test_figures_that_a_program_shows_have_a_backend_beside_its_matplotlib(make):
+    container = make(with_wheels(PLAN, "matplotlib"))
+    assert container.env["MPLBACKEND"] == "module://launch_show_figures"
+    assert "/opt/venv/lib/python3.13/site-packages/launch_show_figures.py" in [file.target for file in container.tmpfs_files]
+
+
+@pytest.mark.parametrize(
+    ("wheels", "env", "backend"),
+    [
+        pytest.param(["numpy"], {}, None, id="without matplotlib"),
+        pytest.param(["matplotlib"], {"MPLBACKEND": "pdf"}, "pdf", id="a backend of its own"),
+        pytest.param(["matplotlib"], {"DISPLAY": ":0"}, None, id="a display"),
+        pytest.param(["matplotlib", "ipykernel"], {}, None, id="cells of notebooks"),
+    ],
+)
+def test_figures_that_have_another_place_are_left_to_it(make, wheels, env, backend):
+    container = make(with_wheels(PLAN, *wheels, env=env))
+    assert container.env.get("MPLBACKEND") == backend
+    assert not [file for file in container.tmpfs_files if file.target.endswith("launch_show_figures.py")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from launcher.errors import ConfigError
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.requirements.added_requirements import with_requirements
 from runtime.build.plan import InstallWheel
+from runtime.light_dataclasses import replace
 from runtime.state_dir import StateDir
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from launcher.errors import ConfigError, LaunchError
 from launcher.plan.launch_plan import LockedWheel
-from launcher.plan.requirements.pylock import choose_files, parse_target
+from launcher.plan.requirements.pylock import choose_files
+from launcher.plan.requirements.target import parse_target
 
 TRIXIE = parse_target("3.13.5", "x86_64-manylinux_2_41")
 
@@ -101,11 +102,12 @@ def test_a_package_without_a_fitting_file_names_the_platform() -> None:
         chosen(package("a", "a-1-cp312-cp312-win_amd64.whl"))
 
 
-def test_version_control_and_directories_are_refused() -> None:
-    with pytest.raises(ConfigError, match="version control address"):
-        chosen({"name": "a", "vcs": {"type": "git", "url": "https://x.test", "commit-id": "1"}})
-    with pytest.raises(ConfigError, match="directory"):
-        chosen({"name": "a", "directory": {"path": "."}})
+def test_trees_of_sources_are_chosen_with_their_places() -> None:
+    vcs = {"type": "git", "url": "https://x.test/a", "commit-id": "1", "subdirectory": "b"}
+    (wheel,) = choose({"name": "a", "vcs": vcs})
+    assert "git+https://x.test/a@1#subdirectory=b" == wheel.url
+    (wheel,) = choose({"name": "a", "directory": {"path": "libs/a", "editable": True}})
+    assert "-e file:libs/a" == wheel.url
 
 
 def test_of_files_without_hashes_the_one_that_uv_hashed_is_taken() -> None:

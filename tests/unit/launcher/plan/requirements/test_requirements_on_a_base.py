@@ -14,10 +14,10 @@ from launcher.plan.bases.base_packages import HEAVY_BYTES, BasePackage, check_pa
 from launcher.plan.bases.pinned_base import BasePython
 from launcher.plan.launch_plan import Lock
 from launcher.plan.requirements.lock_file import current_lock, lock_file_text, pylock_text
-from launcher.plan.requirements.pylock import parse_target
 from launcher.plan.requirements.requirement_lines import RequirementRequest, read_requirements
 from launcher.plan.requirements.resolve import request_digest
 from launcher.plan.requirements.stub_wheels import StubWheels
+from launcher.plan.requirements.target import parse_target
 
 LARGE = BasePackage("big", "2.5.1+cu124", size_bytes=HEAVY_BYTES)
 

@@ -159,7 +159,7 @@ def test_a_shipped_base_is_named_where_it_would_do(wheels: Wheels) -> None:
     wheels.add("demo-1.0-cp311-abi3-linux_x86_64.whl", needs=NEEDS_2_38)
     with pytest.raises(ConfigError) as failed:
         wheels.lock("demo")
-    assert "`image=debian` (Debian trixie) has glibc 2.41 and Python 3.13" == failed.value.hint
+    assert "`image.python=3.13` (Debian trixie) has glibc 2.41 and Python 3.13" == failed.value.hint
 
 
 def test_a_file_that_was_asked_for_by_its_path_is_refused(wheels: Wheels) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import pytest
 
@@ -13,6 +12,7 @@ from launcher.errors import ConfigError
 from launcher.sweep.search.protocol import End, EndState
 from launcher.sweep.search.samplers import make_search
 from launcher.sweep.search.study import Study, Suggestion
+from runtime.light_dataclasses import replace
 
 X = Dimension("params.x", low=-1.0, high=1.0)
 KIND = Dimension("params.kind", choices=("params.kind=a", "params.kind=b"), values=("a", "b"))

@@ -17,6 +17,7 @@ from runtime.gpu.cdi.resolve import device_edits
 from runtime.gpu.cdi.serialize import as_json, as_yaml, document
 from runtime.gpu.inject import injection
 from runtime.gpu.inventory import read_gpus
+from runtime.gpu.nvidia.driver_files import LIBRARY_DIR
 
 pytestmark = pytest.mark.requires("cc")
 
@@ -28,16 +29,25 @@ def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GpuBox:
     return made
 
 
-@pytest.mark.parametrize("hook", [None, "/usr/bin/nvidia-cdi-hook"], ids=["without hooks", "with hooks"])
 @pytest.mark.parametrize("suffix", ["json", "yaml"])
-def test_a_specification_applied_is_what_a_run_gets_directly(tmp_path: Path, box: GpuBox, hook: str | None, suffix: str) -> None:
-    spec, _ = nvidia_specification(read_gpus(), hook=hook)
+def test_a_specification_applied_is_what_a_run_gets_directly(tmp_path: Path, box: GpuBox, suffix: str) -> None:
+    spec, _ = nvidia_specification(read_gpus(), hook="/usr/bin/nvidia-cdi-hook")
     (tmp_path / f"nvidia.{suffix}").write_text(as_json(spec) if suffix == "json" else as_yaml(spec))
     catalogue = read_catalogue([tmp_path])
     assert not catalogue.mistakes
     for name, uuid in (("0", box.uuids[0]), ("1:0", box.mig_uuids(1)[0]), (box.mig_uuids(1)[1], box.mig_uuids(1)[1])):
         applied = device_edits([DeviceName("nvidia.com/gpu", name)], catalogue).sorted()
         assert injection(read_gpus(), [uuid], capabilities=EVERYTHING) == applied
+
+
+def test_without_hooks_libraries_lie_where_glibc_looks_and_the_images_own_path_stays(box: GpuBox) -> None:
+    """A CDI runtime replaces variables: LD_LIBRARY_PATH would hide what an image (conda, CUDA) has in it."""
+    spec, _ = nvidia_specification(read_gpus(), hook=None)
+    assert not [one for one in spec.edits.env if one.startswith("LD_LIBRARY_PATH")]
+    targets = {mount.container_path for mount in spec.edits.mounts}
+    for directory in (f"/usr/lib/{os.uname().machine}-linux-gnu", "/usr/lib64"):
+        assert {f"{directory}/libcuda.so.1", f"{directory}/vdpau/libvdpau_nvidia.so.1"} <= targets
+    assert not [target for target in targets if target.startswith(LIBRARY_DIR)]
 
 
 def test_devices_are_named_by_index_and_uuid_and_a_gpu_in_slices_only_by_those(box: GpuBox) -> None:

@@ -40,6 +40,16 @@ def test_an_unusual_directory_is_found_in_the_loaders_cache_of_the_drivers_root(
     assert box.roots.driver / "opt/vendor/lib" == find_driver(box.roots).directories[0]
 
 
+def test_the_driver_of_nixos_is_found_behind_its_link(tmp_path: Path) -> None:
+    box = make_box(tmp_path, gpus=1, library_directory="nix/store/abc-nvidia-x11-580.95.05/lib")
+    for decoy in box.roots.driver.glob(f"usr/lib*/**/*.so.{DECOY_VERSION}"):
+        decoy.unlink()
+    place = box.roots.driver / "run/opengl-driver/lib"
+    place.mkdir(parents=True)
+    (place / "libcuda.so.1").symlink_to(box.roots.driver / "nix/store/abc-nvidia-x11-580.95.05/lib/libcuda.so.1")
+    assert box.roots.driver / "nix/store/abc-nvidia-x11-580.95.05/lib" == find_driver(box.roots).directories[0]
+
+
 def test_the_version_of_the_kernel_module_is_meant_where_several_lie_about(tmp_path: Path) -> None:
     box = make_box(tmp_path, gpus=1, library_directory="usr/lib/x86_64-linux-gnu")  # the decoy's directory is searched first
     assert VERSION == find_driver(box.roots).version

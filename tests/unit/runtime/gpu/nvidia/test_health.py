@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runtime.gpu.nvidia.health import judge
+from runtime.gpu.nvidia.health import is_counted, judge
 
 WELL: dict[str, Any] = {
     "index": 3,
@@ -47,7 +47,6 @@ def test_a_gpu_that_tells_nothing_of_its_health_is_not_ill() -> None:
         pytest.param({"remapped": [0, 1, 0, 1]}, "could not be replaced", id="a row that could not be remapped"),
         pytest.param({"fabric": fabric(2)}, "still being set up: CUDA would fail with error 802", id="fabric in progress"),
         pytest.param({"fabric": fabric(1)}, "has not started", id="fabric not started"),
-        pytest.param({"fabric": fabric(3, status=999)}, "with error 999", id="fabric failed"),
         pytest.param({"mig_enabled": True, "mig": []}, "has no slices", id="MIG mode without slices"),
         pytest.param({"compute_mode": 2}, "nvidia-smi -i 3 -c DEFAULT", id="compute mode prohibited"),
     ],
@@ -69,6 +68,7 @@ def test_trouble_keeps_a_gpu_from_being_used(facts: dict[str, Any], words: str) 
         pytest.param({"clock_reasons": 0x20}, "too hot for its full speed", id="software thermal slowdown"),
         pytest.param({"clock_reasons": 0x48}, "hardware thermal slowdown", id="hardware thermal slowdown"),
         pytest.param({"clock_reasons": 0x80}, "power brake", id="power brake"),
+        pytest.param({"fabric": fabric(3, status=999)}, "with error 999", id="fabric failed"),
         pytest.param({"fabric": fabric(mask=1)}, "less than its full bandwidth", id="fabric degraded"),
         pytest.param({"fabric": fabric(summary=2)}, "fabric is unhealthy", id="fabric unhealthy"),
         pytest.param({"compute_mode": 3}, "one process use it at a time", id="exclusive process"),
@@ -91,3 +91,32 @@ def test_ordinary_reasons_for_low_clocks_are_not_warnings(reasons: int) -> None:
 
 def test_a_gaming_card_is_expected_to_have_its_ecc_off() -> None:
     assert (None, ()) == judge({**WELL, "brand": "GeForce", "ecc": [0, 0]})
+
+
+@pytest.mark.parametrize("state", [pytest.param(0, id="not supported"), pytest.param(2, id="in progress")])
+def test_of_a_fabric_that_is_not_completed_neither_status_nor_health_counts(state: int) -> None:
+    """nvml.h: "Must be checked only if state returned is complete"; before that there is whatever was in memory."""
+    _, warnings = judge({**WELL, "fabric": fabric(state, status=999, mask=1, summary=2)})
+    assert () == warnings
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        pytest.param({}, True, id="well"),
+        pytest.param({"compute_mode": 2}, True, id="compute mode prohibited"),
+        pytest.param({"remapped": [0, 1, 0, 1]}, True, id="a bad row"),
+        pytest.param({"fabric": fabric(2)}, True, id="fabric in progress"),
+        pytest.param({"has_handle": False, "codes": [4]}, False, id="no permission"),
+        pytest.param({"mig_enabled": True, "mig": []}, False, id="MIG mode without slices"),
+        pytest.param({"codes": [15]}, None, id="lost"),
+        pytest.param({"recovery": 1}, None, id="waits for a reset"),
+        pytest.param({"has_handle": False, "codes": [19]}, None, id="held by another client"),
+    ],
+)
+def test_cuda_counts_sick_gpus_that_it_can_open(facts: dict[str, Any], expected: bool | None) -> None:
+    assert expected is is_counted({**WELL, **facts})
+
+
+def test_of_a_gpu_that_hangs_nobody_can_tell_whether_cuda_counts_it() -> None:
+    assert is_counted({"index": 0, "trouble": "it hangs"}) is None

@@ -1,0 +1,1 @@
+"""Containers to work in: made, entered, left, reported."""

@@ -1,0 +1,1 @@
+"""What `import launcher` gives: launch, watch, compare and search runs from a script or a notebook."""
