@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
+from runtime.container.spec import ContainerSpec
 from runtime.light_dataclasses import replace
 from runtime.rootfs.mount_spec import BindMount
 from tests.kernel.test_exec_inside import running
@@ -23,6 +26,15 @@ PROGRAM = """\
 import pathlib, sys
 from launcher.cli.dev.kernel import relay_kernel
 sys.exit(relay_kernel(*map(pathlib.Path, sys.argv[1:])))
+"""
+
+
+JUPYTER = """\
+import sys
+from tests.kernel.test_jupyter_kernel import Cells
+with Cells(sys.argv[1]) as cells:
+    print(cells.manager.provisioner.pid, flush=True)
+    sys.stdin.read()
 """
 
 
@@ -58,7 +70,8 @@ class Cells:
         assert not self.manager.is_alive()
 
 
-def test_its_cells_run_there_are_interrupted_and_start_again(tmp_path: Path) -> None:
+def _container(tmp_path: Path) -> ContainerSpec:
+    """One without a network, and the specification of a kernel in it below *tmp_path*."""
     (tmp_path / "kernels/inside").mkdir(parents=True)
     (tmp_path / "box").mkdir()
     argv = [sys.executable, "-c", PROGRAM, str(tmp_path / "box/init.sock"), "{connection_file}"]
@@ -66,8 +79,11 @@ def test_its_cells_run_there_are_interrupted_and_start_again(tmp_path: Path) -> 
     (tmp_path / "kernels/inside/kernel.json").write_text(json.dumps(spec))
     ours = BindMount(Path(sys.prefix), sys.prefix, owner_is_caller=False)
     env = {"PATH": f"{sys.prefix}/bin:/usr/bin", "HOME": "/home/user", "HERE": "inside"}
-    container = replace(make_spec(tmp_path / "box", "unused", binds=(ours,), env=env), argv=(), processes=0, rank_grace_s=1)
-    with running(container), Cells(tmp_path / "kernels") as cells:
+    return replace(make_spec(tmp_path / "box", "unused", binds=(ours,), env=env), argv=(), processes=0, rank_grace_s=1)
+
+
+def test_its_cells_run_there_are_interrupted_and_start_again(tmp_path: Path) -> None:
+    with running(_container(tmp_path)), Cells(tmp_path / "kernels") as cells:
         ask = "import os; x = 7; print(os.environ['HERE'], os.readlink('/proc/self/ns/net'))"
         how, said = cells.run(ask)
         assert ("ok", True) == (how, said.startswith("inside net:["))
@@ -78,3 +94,16 @@ def test_its_cells_run_there_are_interrupted_and_start_again(tmp_path: Path) -> 
         cells.manager.restart_kernel()
         cells.client.wait_for_ready(timeout=120)
         assert "NameError" == cells.run("print(x)")[0]
+
+
+def test_it_ends_with_a_jupyter_that_was_killed(tmp_path: Path) -> None:
+    """Which could not tell it to."""
+    with running(_container(tmp_path)):
+        words = [sys.executable, "-c", JUPYTER, os.fspath(tmp_path / "kernels")]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as jupyter:
+            assert jupyter.stdout is not None
+            relay = os.pidfd_open(next(int(line) for line in jupyter.stdout if line.strip().isdigit()))
+            jupyter.kill()
+        ended, _, _ = select.select([relay], [], [], 60)
+        os.close(relay)
+        assert ended

@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,15 @@ def relay_kernel(init_socket: Path, file: Path) -> int:
         program = held.enter_context(exec_inside(init_socket, ExecRequest(("/bin/sh", "-c", _START, f"{place}.json"))))
         inside = {**wanted, "transport": "ipc", "ip": place, **{port: number for number, port in enumerate(_PORTS, start=1)}}
         os.write(program.stdin, json.dumps(inside).encode())
-        return relay(program, with_stdin=False, on_terminal=False).code
+        return relay(program, with_stdin=False, on_terminal=False, until=_end_of_jupyter()).code
+
+
+def _end_of_jupyter() -> int | None:
+    """Readable when the Jupyter that has started us is gone, killed maybe: nobody else could end its kernel. None where it hasn't
+    said which process it is (JPY_PARENT_PID, as jupyter_client.launcher sets it)."""
+    with suppress(ValueError, OSError):
+        return os.pidfd_open(int(os.environ.get("JPY_PARENT_PID", "")))
+    return None
 
 
 def _jupyter_data() -> Path:
