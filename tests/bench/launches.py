@@ -31,7 +31,7 @@ class Launch(NamedTuple):
     def first_line(self, *arguments: str) -> float:
         """Seconds from the start of the command to the first line on its stdout. Waits for the end; fails with it."""
         begun = time.perf_counter()
-        process = self._start(arguments)
+        process = self.start(arguments)
         assert process.stdout is not None
         line = process.stdout.readline()
         seconds = time.perf_counter() - begun
@@ -43,12 +43,12 @@ class Launch(NamedTuple):
     def whole(self, *arguments: str) -> float:
         """Seconds until the command has ended."""
         begun = time.perf_counter()
-        self._finish(self._start(arguments), arguments)
+        self._finish(self.start(arguments), arguments)
         return time.perf_counter() - begun
 
     def output(self, *arguments: str) -> str:
         """What the command printed on stdout."""
-        return self._finish(self._start(arguments), arguments).decode()
+        return self._finish(self.start(arguments), arguments).decode()
 
     @property
     def uv_cache(self) -> Path:
@@ -63,7 +63,8 @@ class Launch(NamedTuple):
     def cold(self) -> Launch:
         return self._replace(is_warm=False)
 
-    def _start(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    def start(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+        """The command, going; its stdout is a pipe."""
         # stderr goes to a file: a pipe that nobody reads would stop the command.
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "bench-stderr.txt").open("wb") as complaints:

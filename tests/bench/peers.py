@@ -86,6 +86,17 @@ class Engine(NamedTuple):
             raise SystemExit(f"`{' '.join(self.words(image, *program))}` printed nothing, or exited with {process.returncode}")
         return seconds
 
+    @contextmanager
+    def going(self, image: str, code: Path) -> Iterator[list[str]]:
+        """A container of *image* that stays, with *code* at /workspace. The words before a program's that run it in there."""
+        words = self.words(image, "sleep", "infinity")
+        words[words.index("--rm") : words.index("--rm")] = ["--detach", "--volume", f"{code}:/workspace"]
+        container = run(*words).strip()
+        try:
+            yield [*self.program, "exec", container]
+        finally:
+            run(*self.program, "kill", container)
+
     def build(self, context: Path, tag: str, *, file: str = "Dockerfile", legacy: bool = False, cold: bool = False) -> float:
         """Seconds of one build; *cold* forgets layers and cache mounts first, outside the clock."""
         if cold:

@@ -25,12 +25,15 @@ import memory
 import metrics
 import peers
 import registry
+import saves
 import trials
 from bench import Bench
 from paired import Group, machine, measure, parser, print_rows
 
 GROUPS: tuple[Group, ...] = tuple(
-    group for module in (first_lines, image_builds, containers, trials, metrics, memory, registry) for group in module.GROUPS
+    group
+    for module in (first_lines, saves, image_builds, containers, trials, metrics, memory, registry)
+    for group in module.GROUPS
 )
 
 
