@@ -29,7 +29,8 @@ from runtime.store.store import Store
 from runtime.whole_file import remove_partials
 
 _LAST_WORDS_WITHIN_S = 5.0
-_DEATH_WITHIN_S = 5.0
+DEATH_WITHIN_S = 5.0
+"""How long to wait for the lock of one that was killed."""
 
 
 def recover_all(state: StateDir) -> None:
@@ -63,7 +64,7 @@ def _clear_shells(directory: Path) -> None:
 def recover_runs(state: StateDir, *, wait_for_the_dying: bool = False) -> list[RunDir]:
     """Give every run of this user without a supervisor a new one, and what MLflow has not got a sender. Which runs. Cheap when
     there is none: two directory listings. See `_open_lock` for *wait_for_the_dying*."""
-    patient_until = time.monotonic() + _DEATH_WITHIN_S if wait_for_the_dying else 0.0
+    patient_until = time.monotonic() + DEATH_WITHIN_S if wait_for_the_dying else 0.0
     recovered = [run_dir for run_dir in state.active.own_runs() if recover(run_dir, patient_until=patient_until)]
     start_sender(state)
     return recovered

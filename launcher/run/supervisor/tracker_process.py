@@ -181,7 +181,7 @@ class TrackerProcess:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid == 0:
-            tracker.serve(run=(self._run_dir, theirs), token=self._token, pause_s=pause_s, call_supervisor=_call_supervisor)
+            tracker.serve(run=(self._run_dir, theirs), token=self._token, pause_s=pause_s, call_supervisor=call_supervisor)
         theirs.close()
         self.pid = pid
 
@@ -203,7 +203,7 @@ def fork_shared_tracker() -> SharedTracker:
     if pid == 0:
         os.setsid()
         os.umask(0o077)
-        tracker.serve(control=theirs, call_supervisor=_call_supervisor)
+        tracker.serve(control=theirs, call_supervisor=call_supervisor)
     theirs.close()
     control.setblocking(False)  # who finds it busy does without
     return SharedTracker(control, pid, process_started(pid))
@@ -233,9 +233,9 @@ def may_share_tracker(run_dir: RunDir) -> bool:
     return not (plan["gpus"] or follows_files or (spec.get("tracking") is not None and may_use_mlflow(plan)))
 
 
-def _call_supervisor(run_dir: RunDir) -> None:
+def call_supervisor(run_dir: RunDir) -> None:
     """In a tracker, to give a run whose supervisor has died another one. It is noted first, so that this cannot go on forever."""
-    from launcher.run.recover import recover
+    from launcher.run.recover import DEATH_WITHIN_S, recover
     from launcher.run.start.supervisor_start import spawn_supervisor
 
     def start(run_dir: RunDir, lock_fd: int) -> None:
@@ -252,7 +252,8 @@ def _call_supervisor(run_dir: RunDir) -> None:
         journal.append(Note(ORPHANED))
     except LaunchError:
         return  # a full disk: the next command that looks at the run tries again
-    recover(run_dir, start=start)
+    # Our channel to it ends before it has given back its lock: what it has open is closed one by one.
+    recover(run_dir, start=start, patient_until=time.monotonic() + DEATH_WITHIN_S)
 
 
 def program_env(mlflow: Mapping[str, Any], port: int, token: str) -> dict[str, str]:

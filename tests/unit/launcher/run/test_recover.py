@@ -15,6 +15,7 @@ from waiting import eventually
 
 from launcher.run.recover import recover, recover_all
 from launcher.run.sending import start_sender
+from launcher.run.supervisor.tracker_process import call_supervisor
 from runtime.file_lock import is_locked, locked, open_locked
 from runtime.kernel.lock_holder import announce_holder
 from runtime.state_dir import RunDir, StateDir
@@ -54,6 +55,13 @@ def test_a_run_whose_killed_supervisor_keeps_its_lock_a_moment_longer_is_taken_u
     """As in the wait for a disk, or by a process that it has just forked."""
     have_the_dying_hold(run_dir, for_s=0.5)
     recover_all(run_dir.state)
+    assert [] == run_dir.state.active.runs()
+
+
+def test_a_tracker_takes_up_its_run_though_the_killed_supervisor_keeps_its_lock_a_moment_longer(run_dir: RunDir) -> None:
+    """Its channel is closed before its lock, and between the two it may have to wait for a processor."""
+    have_the_dying_hold(run_dir, for_s=0.5)
+    call_supervisor(run_dir)
     assert [] == run_dir.state.active.runs()
 
 
