@@ -50,7 +50,7 @@ _FROM_IMPORTS = "its program imports them"
 
 _NAME = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _APT = re.compile(r"apt(?:-get)?\s+install\s+([^&|;\n]+)")
-_PIP = re.compile(r"^\s*[$>!%]?\s*`*\s*(?:python3? -m |uv )?pip3?\s+install\s+([^&|;`#]+)", re.MULTILINE)
+_PIP = re.compile(r"^\s*[$>!%]?\s*`*\s*(?:python3? -m |uv )?pip3?\s+install\s+((?:\\\n|[^&|;`#\n])+)", re.MULTILINE)
 _BUILD_FILES = re.compile(r"(?:.*/)?(?:[Mm]akefile|.*\.(?:sh|bash|mk|md|rst|ya?ml))")
 """Where a `docker build` is written down."""
 _PLAIN_REQUIREMENT = re.compile(r"[A-Za-z][A-Za-z0-9._-]*(?:\[[\w,-]+\])?(?:[=<>~!]=?[\w.*,<>=!~]+)?")

@@ -95,6 +95,11 @@ COG = "build:\n  python_version: '3.11'\n  system_packages: [libgl1]\n  python_p
             id="what torch itself imports",
         ),
         pytest.param({"README.md": "pip install torch einops"}, {"requirements": ["torch", "einops", "numpy"]}, id="a README"),
+        pytest.param(
+            {"README.md": "    pip install torch \\\n        einops\n    python train.py --lr 0.1\n"},
+            {"requirements": ["torch", "einops", "numpy"]},
+            id="a README whose next line is another command",
+        ),
         pytest.param({"requirements.txt": "torch\nnumpy\n"}, {"requirements": "requirements.txt"}, id="requirements.txt"),
         pytest.param(
             {"requirements.txt": "numpy\n"}, {"requirements": ["-r requirements.txt", "torch"]}, id="one that forgot torch"
