@@ -27,7 +27,7 @@ def write_pictures(results: SweepResults, directory: Path, *, importance: Import
     drawn: dict[str, Callable[[], Figure]] = {
         "history": lambda: _history(results),
         "parallel": lambda: _parallel(results),
-        "slices": lambda: _slices(results),
+        "slices": lambda: draw_slices(results),
     }
     if importance.shares:
         drawn["importance"] = lambda: _importance(importance)
@@ -89,7 +89,7 @@ def _parallel(results: SweepResults) -> Figure:
     return figure
 
 
-def _slices(results: SweepResults) -> Figure:
+def draw_slices(results: SweepResults) -> Figure:
     """The first metric over each dimension."""
     figure = _figure(3.5 * max(1, len(results.dimensions)), 3.5)
     for column, dimension in enumerate(results.dimensions):
@@ -98,7 +98,9 @@ def _slices(results: SweepResults) -> Figure:
         shown = [point for point in points if point[0] is not None]
         across: list[Any] = [point[0] if not isinstance(point[0], str) else _short(point[0]) for point in shown]
         axes.scatter(across, [point[1] for point in shown], c=[point[2] for point in shown], cmap="Blues", edgecolors="grey")
-        axes.set(xlabel=dimension.key, xscale="log" if dimension.log else "linear")
+        axes.set(xlabel=dimension.key)
+        if dimension.log:  # to set "linear" would put numbers in the place of words
+            axes.set_xscale("log")
         if column == 0:
             axes.set_ylabel(results.settings.metrics[0])
         axes.grid(alpha=0.3)

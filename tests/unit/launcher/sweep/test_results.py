@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli.sweep.pictures import write_pictures
+from launcher.cli.sweep.pictures import draw_slices, write_pictures
 from launcher.config.amend import as_file_content
 from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension
@@ -65,6 +65,12 @@ def test_the_same_sweep_has_the_same_pictures(results: SweepResults, tmp_path: P
     one, two = (write_pictures(results, tmp_path / name, importance=importances(results)) for name in ("one", "two"))
     assert ["sweep_history.png", "sweep_parallel.png", "sweep_slices.png", "sweep_importance.png"] == [path.name for path in one]
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+
+
+def test_a_slice_over_words_has_them_below_it(results: SweepResults) -> None:
+    figure = draw_slices(results)
+    figure.draw_without_rendering()  # only then are there labels
+    assert {"a", "b"} == {label.get_text() for label in figure.axes[1].get_xticklabels()}
 
 
 def test_a_point_is_written_as_an_experiment_would_have_it() -> None:
