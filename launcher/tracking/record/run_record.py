@@ -186,11 +186,12 @@ def is_init_alive(state: RunState) -> bool:
 
 
 def run_url(mlflow: dict[str, Any]) -> str | None:
-    """Where a person sees the run in the MLflow UI."""
+    """Where a person sees the run in the MLflow UI, which shows a browser that is new there GenAI instead of trainings."""
     base = mlflow.get("ui_uri")
     if not base or not mlflow.get("run_id"):
         return None
-    return f"{str(base).rstrip('/')}/#/experiments/{mlflow.get('experiment_id')}/runs/{mlflow['run_id']}"
+    page = f"experiments/{mlflow.get('experiment_id')}/runs/{mlflow['run_id']}"
+    return f"{str(base).rstrip('/')}/#/{page}?workflowType=machine_learning"
 
 
 def _status(state: RunState, *, alive: bool) -> tuple[RunStatus, str | None]:

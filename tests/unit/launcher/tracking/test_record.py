@@ -55,7 +55,7 @@ def test_a_run_from_beginning_to_end(state: StateDir) -> None:
         record.metrics,
         record.overrides,
     )
-    assert "http://127.0.0.1:5000/#/experiments/1/runs/feed" == record.mlflow_url
+    assert "http://127.0.0.1:5000/#/experiments/1/runs/feed?workflowType=machine_learning" == record.mlflow_url
     document = json.loads(json.dumps(record.to_json()))
     assert ("FINISHED", "1970-01-01T00:01:47.500Z") == (document["status"], document["finished_at"])
 

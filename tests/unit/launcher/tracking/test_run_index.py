@@ -88,7 +88,7 @@ def test_what_is_told_of_a_run_later_counts(state: StateDir) -> None:
     known = {record.run_id: record for record in list_runs(state)}
     assert (None, True) == (known["000002"].exit_code, known["000002"].alive)
     assert {"loss": 0.125} == known["000004"].metrics
-    assert "http://127.0.0.1:6000/#/experiments/1/runs/ml5" == known["000005"].mlflow_url
+    assert "http://127.0.0.1:6000/#/experiments/1/runs/ml5?workflowType=machine_learning" == known["000005"].mlflow_url
 
 
 def test_a_removed_run_is_gone_and_a_new_one_is_there(state: StateDir) -> None:
