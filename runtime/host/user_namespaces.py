@@ -105,7 +105,7 @@ def subordinate_ids(machine: Machine) -> Finding:
     granted = {name: id_maps.sub_ids(text, names=names) for name, text in files.items()}
     ids = [extent for extent in granted.values() if extent is not None]
     if len(ids) == len(files):
-        return good(f"containers of `{machine.user}` have {min(one.count for one in ids) + 1} ids")
+        return good(f"/etc/subuid and /etc/subgid grant `{machine.user}` {min(one.count for one in ids)} ids")
     missing = [f"/etc/{name}" for name, extent in granted.items() if extent is None]
     start = _free_from("\n".join(files.values()))
     span = f"{start}-{start + _SUB_IDS - 1}"

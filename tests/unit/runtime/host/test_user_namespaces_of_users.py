@@ -91,4 +91,4 @@ def test_only_the_file_that_lacks_one_is_named(machine):
 
 def test_a_range_may_be_given_by_number(machine):
     found = subordinate_ids(machine({"/etc/subuid": "1000:100000:65536\n", "/etc/subgid": "ada:100000:65536\n"}))
-    assert (True, "containers of `ada` have 65537 ids") == (found.ok, found.detail)
+    assert (True, "/etc/subuid and /etc/subgid grant `ada` 65536 ids") == (found.ok, found.detail)
