@@ -110,7 +110,7 @@ def _line_of_descent(pid: int) -> Iterator[int]:
 def own_processes() -> Iterator[tuple[int, str]]:
     """pid and command line of what runs and was started by us: our children, and whoever has our mark in its environment."""
     own_command = _command(Path("/proc/self"))
-    children = {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+    children = {int(pid) for task in Path("/proc/self/task").iterdir() for pid in _content(task / "children").split()}
     for directory in Path("/proc").glob("[0-9]*"):
         pid = int(directory.name)
         command = _command(directory)
