@@ -29,8 +29,9 @@ from runtime.store.store import Store
 from runtime.whole_file import remove_partials
 
 _LAST_WORDS_WITHIN_S = 5.0
-DEATH_WITHIN_S = 5.0
-"""How long to wait for the lock of one that was killed."""
+DEATH_WITHIN_S = 11.0
+"""How long to wait for the lock of one that was killed. A child that holds its descriptors may outlive it by ten seconds
+(`runtime.kernel.libc.sleeper`); other locks are free within milliseconds."""
 
 
 def recover_all(state: StateDir) -> None:

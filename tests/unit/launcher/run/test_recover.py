@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from launcher.run.sending import start_sender
 from launcher.run.supervisor.tracker_process import call_supervisor
 from runtime.file_lock import is_locked, locked, open_locked
 from runtime.kernel.lock_holder import announce_holder
+from runtime.kernel.namespaces import holder_of_descriptors
 from runtime.state_dir import RunDir, StateDir
 
 PARTIAL = ".code.tar.0123456789abcdef"
@@ -54,6 +55,13 @@ def test_what_its_tracker_is_writing_is_left_to_it(run_dir: RunDir) -> None:
 def test_a_run_whose_killed_supervisor_keeps_its_lock_a_moment_longer_is_taken_up(run_dir: RunDir) -> None:
     """As in the wait for a disk, or by a process that it has just forked."""
     have_the_dying_hold(run_dir, for_s=0.5)
+    recover_all(run_dir.state)
+    assert [] == run_dir.state.active.runs()
+
+
+def test_a_run_whose_supervisor_was_killed_while_it_made_a_user_namespace_is_taken_up(run_dir: RunDir) -> None:
+    """The child that holds the namespace for it sleeps on, with the lock."""
+    have_the_dying_hold(run_dir, by=holder_of_descriptors)
     recover_all(run_dir.state)
     assert [] == run_dir.state.active.runs()
 
@@ -120,14 +128,16 @@ def ended_process() -> int:
     return process.pid
 
 
-def have_the_dying_hold(run_dir: RunDir, *, for_s: float) -> None:
-    """The lock of a run that has begun, by a supervisor that is dead already."""
+def have_the_dying_hold(run_dir: RunDir, *, for_s: float = 0.0, by: Callable[[], int] | None = None) -> None:
+    """The lock of a run that has begun, by a child (that *by* makes) of a supervisor that is dead already."""
     write_event(run_dir.journal, "created", run_id=run_dir.run_id, tracking=False)
     run_dir.state.active.add(run_dir)
     supervisor = os.fork()
     if supervisor == 0:
         announce_holder(open_locked(run_dir.supervisor_lock))
-        if os.fork() == 0:
+        if by is not None:
+            by()
+        elif os.fork() == 0:
             time.sleep(for_s)
         os._exit(0)
     os.waitpid(supervisor, 0)
