@@ -32,7 +32,8 @@ ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""MLflow's pages open in the view of training runs (its mlflow/server/js: ExperimentKind). Who chose another is left alone."""
+"""MLflow's pages open in the view of training runs (its mlflow/server/js: ExperimentKind); the newest go by the link alone
+(`run_record.run_url`). Who chose another is left alone."""
 
 
 class MlflowRefused(LaunchError):
