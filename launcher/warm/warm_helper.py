@@ -91,8 +91,10 @@ def run(address: str) -> NoReturn:
 
 
 def _import_all() -> None:
+    sys.modules["attr"] = None  # type: ignore[assignment]  # OmegaConf reads classes of attrs where it is there: 0.9 MB, we have none
     for name in _OF_COMMANDS:
         import_module(name)
+    del sys.modules["attr"]
     warm_up(lambda: False)
     # What parses learns its grammar, compiles its patterns, looks for its messages in the user's language.
     parse_overrides(["a.b=1", "+c={d:e}", "~f", "g=[1,x y]", "h='i'"])
