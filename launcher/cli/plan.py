@@ -79,9 +79,7 @@ def write_dockerfile(request: Request, directory: Path, talk: Talk) -> int:
         name=plan.spec.name,
         command=plan.argv,
         stage_layers=partial(_stage_layers, plan.build, store, inputs),
-        archive=partial(
-            archive_to_show, suite=None, archives=None if inputs.debian is None else inputs.debian.archives, mirror=inputs.mirror
-        ),
+        archive=partial(archive_to_show, suite=None, archives=None, mirror=inputs.mirror),
     )
     for warning in done.warnings:
         render.warn(warning)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from launcher.config.spec import ExperimentSpec, Image
@@ -130,21 +131,11 @@ def _run_step(command: str, env: Mapping[str, str], *, cwd: str = "/", gpu: str 
 
 
 def sources(plan: LaunchPlan, *, state: StateDir, environ: Mapping[str, str]) -> BuildSources:
-    """Where the inputs of *plan*'s steps come from. An image that is there needs none, so a warm launch reads no settings."""
-    from runtime.build.cache_key import plan_key
-    from runtime.store.store import Store
-
-    if Store(state.store).find_image(plan_key(plan.build)) is not None:
-        return BuildSources()
-    return all_sources(plan, state=state, environ=environ)
-
-
-def all_sources(plan: LaunchPlan, *, state: StateDir, environ: Mapping[str, str]) -> BuildSources:
-    """The same, whether the image is there or not."""
+    """Where the inputs of *plan*'s steps come from."""
     return BuildSources(
-        debian=_debian(plan, state, environ),
+        debian=partial(_debian, plan, state, environ),
         mirror=plan.spec.image.mirror,
-        wheels=_wheels(plan, environ),
+        wheels=partial(_wheels, plan, environ),
         secrets=build_secrets(plan.spec, environ),
         cache_mounts=build_mounts(state),
     )

@@ -164,11 +164,14 @@ class ImagePinner:
         )
 
     def _built_layers(self, base: Base) -> Sequence[Path]:
-        from runtime.build.sources import BuildSources
+        from runtime.build.sources import BuildSources, DebianSource
 
         image, state, environ = self._spec.image, self._pinning.state, self._pinning.environ
         suite = next((step.suite for step in base.steps if isinstance(step, UnpackDebs)), None)
-        debian = None if suite is None else debian_source_of(suite, image, state=state, environ=environ)
+
+        def debian() -> DebianSource | None:
+            return None if suite is None else debian_source_of(suite, image, state=state, environ=environ)
+
         sources = BuildSources(debian=debian, mirror=image.mirror, secrets=build_secrets(self._spec, environ))
         return self._pinning._replace(observer=None).built_layers(base_plan(base), sources)
 

@@ -31,20 +31,18 @@ _MOST_PROCESSES = 400
 """Forks and their clients, at a time. More are served the cold way."""
 
 _OF_COMMANDS = (
-    "launcher.cli.cluster_run",
     "launcher.cli.commands.images",
     "launcher.cli.commands.machine",
     "launcher.cli.commands.running",
     "launcher.cli.commands.runs",
     "launcher.cli.plan",
     "launcher.cli.prepare",
-    "launcher.cli.progress",
+    "launcher.cli.progress_lines",
     "launcher.cli.run_place",
     "launcher.cli.runs.logs",
     "launcher.cli.runs.start",
     "launcher.cli.runs.summary",
     "launcher.cli.runs.table",
-    "launcher.cli.sweep.run",
     "launcher.cli.timings",
     "launcher.config.assembly",
     "launcher.config.overrides",
@@ -59,7 +57,11 @@ _OF_COMMANDS = (
     "launcher.run.start.create_run",
     "launcher.tracking.record.chosen_runs",
     "launcher.tracking.record.find_runs",
+    "runtime.build.copy.apply_copy_files",
+    "runtime.build.step_runner",
     "runtime.oci.reference",
+    "runtime.store.blobs",
+    "runtime.store.publish",
     "locale",
     "shutil",
 )

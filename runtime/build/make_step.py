@@ -99,7 +99,7 @@ class StepMaker:
             case UnpackDebs():
                 from runtime.build.debian.apply_unpack_debs import apply_unpack_debs
 
-                source = self._sources.debian
+                source = self._sources.debian()
                 if source is None:
                     raise BuildError("the plan has Debian packages, and no archive is known", hint="`image.mirror` names one")
                 return (apply_unpack_debs(step, store=store, source=source, below=below, observer=observer),)
@@ -158,7 +158,7 @@ class StepMaker:
             return None
         from runtime.build.debian.shown_archive import archive_to_show
 
-        source = self._sources.debian
+        source = self._sources.debian()
         return archive_to_show(
             [self._store.layer_dir(layer) for layer in below],
             suite=next((one.suite for one in among if isinstance(one, UnpackDebs)), None),

@@ -1,12 +1,12 @@
 """Where a build's inputs come from: addresses, caches, credentials. None of it is part of a cache key.
 
-A plan names content by digest; a source says where to look for it. Plain data, so that a plan can be built by a process
-that has neither the configuration nor the planner.
+A plan names content by digest; a source says where to look for it. Archive and index are asked for only when a step has to be
+made that needs them: whose wheels are all there reads no settings of pip.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from runtime.light_dataclasses import dataclass, field
@@ -51,10 +51,10 @@ class WheelSource:
 class BuildSources:
     """What a plan's steps may need; a part that no step needs may be None."""
 
-    debian: DebianSource | None = None
+    debian: Callable[[], DebianSource | None] = lambda: None
     mirror: str | None = None
     """Address of the Debian archive, for commands on a Debian that names none; None = this machine's."""
-    wheels: WheelSource | None = None
+    wheels: Callable[[], WheelSource | None] = lambda: None
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """Id → content, for `RUN --mount=type=secret`; never part of a key or a layer."""
     cache_mounts: Path | None = None

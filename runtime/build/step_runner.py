@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from runtime.build.cache_key import step_key
 from runtime.build.image_assembly import assemble
@@ -18,13 +19,15 @@ from runtime.build.plan import BuildPlan, ImportImage, InstallWheel, MakeVenv, S
 from runtime.build.sources import BuildSources, WheelSource
 from runtime.build.step_label import step_label
 from runtime.build.step_states import BuiltStep, explain
-from runtime.build.wheels.wheel_worker import WheelWorker, start_worker
 from runtime.errors import BuildError, StoreError
 from runtime.oci.digest import Digest
 from runtime.store.failures import disk_errors
 from runtime.store.in_use import HeldImage
 from runtime.store.records import Image, Layer
 from runtime.store.store import Store
+
+if TYPE_CHECKING:
+    from runtime.build.wheels.wheel_worker import WheelWorker
 
 
 def run_steps(
@@ -88,6 +91,8 @@ class _Run:
         states = explain(self._plan, self._store)
         first = next(position for position, state in enumerate(states) if isinstance(state.step, InstallWheel))
         if any(state.layer is None and not isinstance(state.step, MakeVenv) for state in states[:first]):
+            from runtime.build.wheels.wheel_worker import start_worker
+
             self._pending = missing
             self._worker = start_worker(missing, venv=self._venv, store=self._store, source=self._wheel_source())
             for step in missing:
@@ -125,9 +130,10 @@ class _Run:
         return [step for step in self._wheels if self._store.find(step_key(step, None)) is None]
 
     def _wheel_source(self) -> WheelSource:
-        if self._sources.wheels is None:
+        source = self._sources.wheels()
+        if source is None:
             raise BuildError("the plan installs wheels, and no source for them is known")
-        return self._sources.wheels
+        return source
 
     def _tell_worker(self) -> None:
         """Let the other process go on as soon as the layers so far hold the interpreter; they need not be configured."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launch_command import Launch
+from launch_command import Launch, write_project
 from terminal_session import TerminalSession
 from waiting import eventually
 
@@ -307,3 +307,29 @@ def test_descriptors_and_a_deleted_directory_are_the_clients(warm: Launch, tmp_p
     shell = f"{warm.argv('list')[0]} list --config-dir /proc/self/fd/9 9< {warm.project}/conf"
     listed = subprocess.run(["sh", "-c", shell], cwd=tmp_path, env=warm.env(), capture_output=True, text=True, check=False)
     assert "probe" in listed.stdout, listed.stderr
+
+
+_AS_A_FORK_OF_THE_HELPER = """
+import sys
+from launcher.cli import main
+from launcher.run.start.fork_server import ForkServer
+from launcher.run.start.fork_server_main import fork_server
+from launcher.warm import warm_helper
+
+warm_helper._import_all()
+ForkServer.begin = staticmethod(fork_server)
+before = set(sys.modules)
+assert main.run(sys.argv[1:]) == 0
+print("imported:", *sorted(set(sys.modules) - before))
+"""
+
+
+def test_the_launch_of_an_edited_file_imports_nothing_that_the_helper_has_not(session_home: Path, tmp_path: Path) -> None:
+    """Whoever edits a line and launches waits for each module that a fork has to import."""
+    launch = Launch(session_home, write_project(tmp_path / "edited", "probe"))
+    launch(*QUICK)
+    program = launch.project / "experiments/probe/probe.py"
+    program.write_text(f"{program.read_text()}# {tmp_path}\n")
+    command = [sys.executable, "-c", _AS_A_FORK_OF_THE_HELPER, *QUICK]
+    done = subprocess.run(command, cwd=launch.project, env=launch.env(), capture_output=True, text=True, timeout=300, check=True)
+    assert ["imported:"] == [line.strip() for line in done.stdout.splitlines() if line.startswith("imported:")]

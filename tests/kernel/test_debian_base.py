@@ -71,7 +71,7 @@ def plan_of(suite: str, packages: Sequence[DebPackage], *more: Step) -> BuildPla
 
 
 def built(plan: BuildPlan, home: Path, source: DebianSource, observer: Heard | None = None) -> BuildResult:
-    return build(plan, Store(home / "store").ensure(), sources=BuildSources(debian=source), observer=observer)
+    return build(plan, Store(home / "store").ensure(), sources=BuildSources(debian=lambda: source), observer=observer)
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -128,7 +128,7 @@ given = json.load(sys.stdin)
 packages = tuple(DebPackage(**one) for one in given["packages"])
 plan = BuildPlan((UnpackDebs({suite!r}, packages), CONFIGURE), ImageConfig())
 source = DebianSource(given["archives"], Path("cache"))
-result = build(plan, Store(Path("store").absolute()).ensure(), sources=BuildSources(debian=source))
+result = build(plan, Store(Path("store").absolute()).ensure(), sources=BuildSources(debian=lambda: source))
 print(result.image.digest)
 """
     done = subprocess.run(

@@ -42,7 +42,7 @@ from runtime.store.store import Store
 
 plan, source = eval(Path(sys.argv[2]).read_text())
 store = Store(Path(sys.argv[1]) / "store").ensure()
-result = build(plan, store, sources=BuildSources(debian=source))
+result = build(plan, store, sources=BuildSources(debian=lambda: source))
 layers = [
     {{entry.path: repr(entry) for entry in store.tree_of(step.layer)}} if isinstance(step.step, RunCommand) else {{}}
     for step in result.steps

@@ -25,7 +25,7 @@ from launcher.plan.launch_plan import CodeSnapshot
 from launcher.plan.origins import shown_path
 from launcher.plan.stat_cache import cache_for
 from runtime.build.plan import BuildPlan, UnpackDebs
-from runtime.build.sources import BuildSources
+from runtime.build.sources import BuildSources, DebianSource
 from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest, digest_json
 from runtime.state_dir import StateDir
@@ -165,7 +165,10 @@ def build_sources(
     from launcher.plan.image_plan import build_mounts, debian_source_of
 
     suite = next((step.suite for step in plan.all_steps if isinstance(step, UnpackDebs)), None)
-    debian = None if suite is None else debian_source_of(suite, Image(mirror=mirror), state=state, environ=environ)
+
+    def debian() -> DebianSource | None:
+        return None if suite is None else debian_source_of(suite, Image(mirror=mirror), state=state, environ=environ)
+
     return BuildSources(debian=debian, mirror=mirror, secrets=secrets, cache_mounts=build_mounts(state))
 
 

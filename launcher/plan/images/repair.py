@@ -120,7 +120,7 @@ class _Repair:
         from runtime.build.observer import NullObserver
 
         try:
-            source = self._sources(recipe, recipe.build).debian
+            source = self._sources(recipe, recipe.build).debian()
             if source is None:
                 return
             LockedDebs(self._store, source, client=archive_client(self._environ), observer=NullObserver()).content(package)

@@ -22,7 +22,7 @@ from launcher.plan.launch_plan import LaunchPlan
 from runtime.build.builder import build
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan, RunCommand
-from runtime.build.sources import BuildSources
+from runtime.build.sources import BuildSources, WheelSource
 from runtime.errors import RuntimeFailure
 from runtime.light_dataclasses import dataclass, replace
 from runtime.state_dir import StateDir
@@ -102,7 +102,12 @@ def verify(
         fresh = Store(home.store).ensure()
         steps, notes = with_recorded_code(recipe.build, image, store, scratch=scratch / "code")
         found = sources_of(steps, plan, home, environ, secrets or {})
-        sources = replace(found, wheels=found.wheels and replace(found.wheels, cache_dir=home.cache / "uv"))
+
+        def wheels() -> WheelSource | None:
+            source = found.wheels()
+            return source and replace(source, cache_dir=home.cache / "uv")
+
+        sources = replace(found, wheels=wheels)
         try:
             rebuilt = build(steps, fresh, sources=sources, observer=observer).image
         except RuntimeFailure as error:
@@ -135,15 +140,19 @@ def sources_of(
         from launcher.plan.bases.dockerfile_image import build_sources
 
         return build_sources(steps, state=home, environ=environ, secrets=secrets)
-    from launcher.plan.image_plan import all_sources
+    from launcher.plan.image_plan import sources
 
-    try:
-        found = all_sources(replace(plan, build=steps), state=home, environ=environ)
-    except ConfigError:
-        # A requirements file that is gone: it would only have named indexes, the files themselves are locked.
-        image = replace(plan.spec.image, requirements=())
-        found = all_sources(replace(plan, build=steps, spec=replace(plan.spec, image=image)), state=home, environ=environ)
-    return replace(found, secrets={**found.secrets, **secrets})
+    found = sources(replace(plan, build=steps), state=home, environ=environ)
+
+    def wheels() -> WheelSource | None:
+        try:
+            return found.wheels()
+        except ConfigError:
+            # A requirements file that is gone: it would only have named indexes, the files themselves are locked.
+            image = replace(plan.spec.image, requirements=())
+            return sources(replace(plan, spec=replace(plan.spec, image=image)), state=home, environ=environ).wheels()
+
+    return replace(found, wheels=wheels, secrets={**found.secrets, **secrets})
 
 
 def _secrets_not_given(steps: BuildPlan, sources: BuildSources) -> list[str]:

@@ -3,20 +3,13 @@ is worked out, from manifests alone; its content is copied only if the store doe
 
 So a step has two keys: one of its inputs, which is cheap and changes with every input, and one of what would be in the layer. A
 stage that was built again with the same files, or a changed step below that leaves the target as it was, ends in the same layer.
-A file from an address (ADD --checksum) is fetched once and kept as a blob of the store. Where the layers below have a WORKDIR
-already its layer is empty, as Docker has it too.
-
-ADD unpacks archives. A file is one when its first header is, as BuildKit decides (solver/llbsolver/file/unpack.go); its name
-means nothing. It is unpacked with the care that layers get (`runtime.layer.extract`).
+Where the layers below have a WORKDIR already its layer is empty, as Docker has it too. What only ADD does is `added_files.py`.
 """
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 from runtime.build.cache_key import chain, key_fields, step_key
 from runtime.build.copy.copy_placement import Placement, content_key
@@ -30,19 +23,13 @@ from runtime.build.copy.copy_sources import (
     text_sources,
 )
 from runtime.build.copy.layer_writer import copy_content, publish_placement, write_layer
-from runtime.build.debian.archive_client import NotThere, archive_client
 from runtime.build.image_users import resolve_owner
 from runtime.build.layers_below import LayersBelow, StageLayers, no_stage
 from runtime.build.observer import BuildObserver, NullObserver
 from runtime.build.plan import ContextFiles, CopyFiles, CopyIn, FetchedFile, InlineFiles, MakeDirectory, StageFiles
 from runtime.build.step_label import step_label
-from runtime.errors import BadContent, BuildError, NetworkError
-from runtime.http.proxies import redact_url
-from runtime.layer.compression import ByteStream, decompress_archive
-from runtime.layer.extract import extract, failures_of
-from runtime.layer.tree import Tree
-from runtime.oci.digest import Digest, digest_json
-from runtime.store.merged_tree import merged_tree
+from runtime.errors import BadContent, BuildError
+from runtime.oci.digest import Digest
 from runtime.store.records import Layer
 from runtime.store.store import Store
 
@@ -118,8 +105,12 @@ def _sources(step: CopyFiles, store: Store, stage_layers: StageLayers, observer:
         case InlineFiles() as files:
             return text_sources(files)
         case FetchedFile() as file:
+            from runtime.build.copy.added_files import fetch_file
+
             return [fetched_source(file, fetch_file(file, store=store, observer=observer))]
         case StageFiles() as files:
+            from runtime.store.merged_tree import merged_tree
+
             layers = stage_layers(files.stage)
             return stage_sources(files, merged_tree(store, layers), [store.layer_dir(layer) for layer in layers])
 
@@ -129,59 +120,20 @@ def _unpack(source: Source, step: CopyFiles, placement: Placement, store: Store,
     item = source.items[0] if not source.directory else None
     if item is None or item.entry.type != "file" or item.content is None:
         return False
+    from runtime.build.copy.added_files import unpack_archive
+
     staging = held.enter_context(store.staging())
     copy = staging / "archive"
     # The archive that was planned, and not what somebody has put there since.
     copy_content(item.content, copy, item.entry)
     directory = staging / "unpacked"
     directory.mkdir()
-    with failures_of(f"the archive of `{step_label(step)}`"):
-        tree = unpack_archive(copy, directory)
+    tree = unpack_archive(copy, directory, name=f"the archive of `{step_label(step)}`")
     if tree is None:
         return False
     files = {entry.path: InStore(directory / entry.path) for entry in tree if entry.type == "file"}
     placement.unpack(tree, dict(files), step.target)
     return True
-
-
-def fetch_file(file: FetchedFile, *, store: Store, observer: BuildObserver) -> Path:
-    """The blob with the content of *file*. Raises BadContent when the address has something else by now."""
-    if not store.has_blob(file.digest):
-        with store.lock([digest_json({"kind": "fetched", "digest": file.digest})]):
-            if not store.has_blob(file.digest):
-                _fetch(file, store, observer)
-    return store.blob_path(file.digest)
-
-
-def _fetch(file: FetchedFile, store: Store, observer: BuildObserver) -> None:
-    client = archive_client()
-    attempt = 0
-    while True:
-        try:
-            store.put_blob(_report_progress(client.chunks(file.url), file.name, observer), expected=file.digest)
-            return
-        except BadContent as error:
-            raise BadContent(
-                f"`{redact_url(file.url)}` is not what the checksum says: {error.message}",
-                hint="the file at that address has changed, or the checksum is another one's",
-            ) from error
-        except NotThere:
-            raise
-        except NetworkError:
-            pause = client.patience.pause_s(attempt)
-            if pause is None:
-                raise
-        time.sleep(pause)
-        attempt += 1
-
-
-def _report_progress(chunks: Iterator[bytes], label: str, observer: BuildObserver) -> Iterator[bytes]:
-    done = 0
-    for chunk in chunks:
-        done += len(chunk)
-        observer.download(label, done, None)
-        yield chunk
-    observer.download(label, done, done)
 
 
 def apply_copy_in(step: CopyIn, *, store: Store) -> Layer:
@@ -206,40 +158,3 @@ def apply_make_directory(step: MakeDirectory, *, store: Store, below: Sequence[L
         placement.directory(step.path)
     layer = publish_placement(placement, store=store, label=step_label(step), place=f"directory {step.path}")
     return store.remember_key(step_key(step, parent), layer, fields=key_fields(step, parent))
-
-
-_BLOCK = 512
-_CHECKSUM = slice(148, 156)
-
-
-def unpack_archive(location: Path, directory: Path) -> Tree | None:
-    """Unpack *location* into the empty *directory*; None when it is no archive. Raises BadContent for a damaged one."""
-    with open(os.open(location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
-        try:
-            is_archive = _is_header(_block(decompress_archive(file)))
-        except BadContent:
-            return None
-        if not is_archive:
-            return None
-        file.seek(0)
-        return extract(decompress_archive(file), directory)
-
-
-def _block(stream: ByteStream) -> bytes:
-    block = b""
-    while len(block) < _BLOCK and (more := stream.read(_BLOCK - len(block))):
-        block += more
-    return block
-
-
-def _is_header(block: bytes) -> bool:
-    """Whether a tar header has the checksum that it says (POSIX.1-1988, "ustar"); old writers summed signed bytes."""
-    if len(block) < _BLOCK or not block.strip(b"\0"):
-        return False
-    digits = block[_CHECKSUM].strip(b" \0")
-    try:
-        said = int(digits, 8)
-    except ValueError:
-        return False
-    blanked = block[:148] + b" " * 8 + block[156:]
-    return said in (sum(blanked), sum(byte - 256 if byte > 127 else byte for byte in blanked))

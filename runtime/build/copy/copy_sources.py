@@ -11,13 +11,16 @@ import os
 import posixpath
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.build.copy.go_match import compile_pattern, has_wildcards, unescape
 from runtime.build.plan import LINK_MODE, ContextFiles, FetchedFile, InlineFiles, StageFiles
 from runtime.errors import BadContent, BuildError
 from runtime.layer.tree import TreeEntry, printable
 from runtime.light_dataclasses import dataclass, field, replace
-from runtime.store.merged_tree import MergedTree
+
+if TYPE_CHECKING:
+    from runtime.store.merged_tree import MergedTree
 
 _DIRECTORY = 0o040000
 _FIFO = 0o010000

@@ -206,10 +206,10 @@ def test_explain_says_what_would_be_built_and_touches_nothing(make, state):
     assert before == sorted(state.root.rglob("*"))
 
 
-def test_sources_name_the_archives_only_where_something_is_to_be_built(make, state):
-    made = make()
-    assert sources(made, state=state, environ=ENVIRON).debian is not None
-    assert sources(made, state=state, environ=ENVIRON).wheels is None
+def test_sources_name_the_archives_of_a_base_and_no_index_for_a_plan_without_wheels(make, state):
+    found = sources(make(), state=state, environ=ENVIRON)
+    assert found.debian() is not None
+    assert found.wheels() is None
 
 
 def test_lock_writes_the_base_beside_the_experiment_and_a_launch_uses_it(make, compose, state, project, tmp_path):

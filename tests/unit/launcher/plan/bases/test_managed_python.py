@@ -169,7 +169,7 @@ def test_where_neither_can_be_had_both_are_said(mirror: Mirror, state: StateDir,
 
 
 def test_an_archive_on_this_machine_is_fetched_and_a_pipe_is_not(mirror: Mirror, state: StateDir, tmp_path: Path) -> None:
-    from runtime.build.copy.apply_copy_files import fetch_file
+    from runtime.build.copy.added_files import fetch_file
     from runtime.build.observer import NullObserver
 
     store = Store(state.store).ensure()
