@@ -21,6 +21,7 @@ from runtime.oci.digest import Digest
 WHITEOUT_PREFIX = ".wh."
 OPAQUE_NAME = ".wh..wh..opq"
 _CHUNK = 1 << 20
+_SMALL = 1 << 18
 
 _TAR_TYPES = {
     "file": tar_format.FILE,
@@ -32,6 +33,10 @@ _TAR_TYPES = {
     "fifo": tar_format.FIFO,
     "whiteout": tar_format.FILE,
 }
+
+
+EntryRead = tuple[TreeEntry, bytes | None]
+"""An entry, and the content of its file where that was read and is small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,8 @@ class TreeDigest:
 
 
 def digest_tree(tree: Tree, root: Path) -> TreeDigest:
-    """Digest of the tar stream of *tree*, whose contents lie below *root*. Each file is read twice at the same time, once for the
-    stream and once for its own digest.
+    """Digest of the tar stream of *tree*, whose contents lie below *root*. A small file is read once, for the stream and for its
+    own digest; a large one for each.
 
     Raises StoreError when a file doesn't have the size or the sha256 that the tree says.
     """
@@ -56,17 +61,17 @@ def digest_tree(tree: Tree, root: Path) -> TreeDigest:
     return digest_entries(in_order(lambda entry: _with_digest(entry, root), tree.entries, size_bytes=size), root)
 
 
-def digest_entries(entries: Iterable[TreeEntry], root: Path) -> TreeDigest:
+def digest_entries(entries: Iterable[EntryRead], root: Path) -> TreeDigest:
     """The same for *entries*, sorted, whose files have their sha256: each has its content below *root* when it comes."""
     stream_hash = hashlib.sha256()
     size = 0
     taken: list[TreeEntry] = []
-    for entry in entries:
+    for entry, content in entries:
         header = header_of(entry)
         stream_hash.update(header)
         size += len(header)
         if entry.type == "file":
-            for chunk in _content(entry, root):
+            for chunk in _content(entry, root) if content is None else (content,):
                 stream_hash.update(chunk)
             fill = tar_format.padding(entry.size)
             stream_hash.update(fill)
@@ -76,18 +81,25 @@ def digest_entries(entries: Iterable[TreeEntry], root: Path) -> TreeDigest:
     return TreeDigest(Digest(f"sha256:{stream_hash.hexdigest()}"), size + len(tar_format.END), Tree(tuple(taken)))
 
 
-def _with_digest(entry: TreeEntry, root: Path) -> TreeEntry:
+def _with_digest(entry: TreeEntry, root: Path) -> EntryRead:
     if entry.type != "file":
-        return entry
+        return entry, None
     content_hash = hashlib.sha256()
-    for chunk in _content(entry, root):
+    chunks = _content(entry, root)
+    content = b"".join(chunks) if is_small(entry) else None
+    for chunk in chunks if content is None else (content,):
         content_hash.update(chunk)
     found = content_hash.hexdigest()
     if not entry.sha256:
-        return replace(entry, sha256=found)
+        return replace(entry, sha256=found), content
     if entry.sha256 != found:
         raise StoreError(f"`{printable(os.path.join(root, entry.path))}` has sha256 {found[:12]}…, not {entry.sha256[:12]}…")
-    return entry
+    return entry, content
+
+
+def is_small(entry: TreeEntry) -> bool:
+    """Whether the content of a file may be passed on in memory, of which a few hundred lie there at a time."""
+    return entry.size <= _SMALL
 
 
 def tar_chunks(tree: Tree, root: Path) -> Iterator[bytes]:

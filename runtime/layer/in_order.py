@@ -4,6 +4,7 @@ lock."""
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -14,6 +15,8 @@ _MANY = 256
 _LARGE_BYTES = 32 << 20
 """Fewer and smaller files are done before the threads are there: importing them takes 30 ms."""
 _BATCH = 16
+_AHEAD = 4
+"""Batches of each thread that may be begun or done before their results are taken: these may be contents of files."""
 
 
 def in_order(work: Callable[[_Item], _Result], items: Sequence[_Item], *, size_bytes: int = 0) -> Iterator[_Result]:
@@ -22,12 +25,17 @@ def in_order(work: Callable[[_Item], _Result], items: Sequence[_Item], *, size_b
     if len(items) < _MANY and size_bytes < _LARGE_BYTES:
         yield from map(work, items)
         return
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
-    batches = [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="layer-files")
+    threads = len(os.sched_getaffinity(0))
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="layer-files")
+    begun: deque[Future[list[_Result]]] = deque()
     try:
-        for done in pool.map(lambda batch: [work(item) for item in batch], batches):
-            yield from done
+        for start in range(0, len(items), _BATCH):
+            begun.append(pool.submit(lambda batch: [work(item) for item in batch], items[start : start + _BATCH]))
+            if len(begun) > _AHEAD * threads:
+                yield from begun.popleft().result()
+        for batch in begun:
+            yield from batch.result()
     finally:
         pool.shutdown(cancel_futures=True)

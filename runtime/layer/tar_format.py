@@ -7,6 +7,8 @@ lie, is `extract.py`.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from runtime.errors import BadContent
 from runtime.light_dataclasses import dataclass, field
 
@@ -86,9 +88,15 @@ def _ustar(
 ) -> bytes:
     uid, gid, size, mtime = fields
     front = name.ljust(100, b"\0") + b"%07o\0" % mode + uid + gid + size + mtime
+    back, sum_of_back = _back(kind, link, device, prefix)
+    return front + b"%06o\0 " % (sum(front) + 8 * 32 + sum_of_back) + back
+
+
+@lru_cache(maxsize=64)
+def _back(kind: bytes, link: bytes, device: tuple[int, int], prefix: bytes) -> tuple[bytes, int]:
+    """What comes behind the checksum, the same for most files of a layer, and its sum."""
     back = kind + link.ljust(100, b"\0") + b"ustar\00000" + bytes(64) + b"%07o\0%07o\0" % device + prefix.ljust(155, b"\0")
-    checksum = sum(front) + 8 * 32 + sum(back)
-    return front + b"%06o\0 " % checksum + back + bytes(12)
+    return back + bytes(12), sum(back)
 
 
 def _record(keyword: bytes, value: bytes) -> bytes:

@@ -18,7 +18,7 @@ from pathlib import Path
 from runtime.build.copy.copy_placement import Placement, content_key
 from runtime.build.copy.copy_sources import Content, InContext, InStore, InText, changed_error
 from runtime.errors import BadContent, StoreError
-from runtime.layer.archive import TreeDigest, digest_entries
+from runtime.layer.archive import EntryRead, TreeDigest, digest_entries, is_small
 from runtime.layer.file_copy import copy_hashed
 from runtime.layer.in_order import in_order
 from runtime.layer.tree import Tree, TreeEntry
@@ -64,25 +64,35 @@ class EarlierFiles:
         self._files = {entry.path: entry for entry in tree if entry.type == "file" and not entry.xattrs}
         self._root = os.fspath(root)
 
-    def link(self, entry: TreeEntry, location: str) -> TreeEntry | None:
+    def link(self, entry: TreeEntry, location: str) -> EntryRead | None:
         """Let what is to be *entry* be one of these files, with *location* as a new name; with its size. None: none is it."""
         known = self._files.get(entry.path)
-        if known is None or entry.xattrs or _what_it_is(entry) != _what_it_is(known) or not self._is_whole(known):
+        if known is None or entry.xattrs or _what_it_is(entry) != _what_it_is(known):
             return None
+        file = f"{self._root}/{entry.path}"
         try:
-            os.link(f"{self._root}/{entry.path}", location, follow_symlinks=False)
+            is_whole, content = _read_whole(file, known)
+            if not is_whole:
+                return None
+            os.link(file, location, follow_symlinks=False)
         except OSError:
             return None  # if the disk is the reason, the copy will say so
-        return known
+        return known, content
 
-    def _is_whole(self, entry: TreeEntry) -> bool:
-        try:
-            descriptor = os.open(f"{self._root}/{entry.path}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError:
-            return False
-        with open(descriptor, "rb", buffering=0) as file:
-            settled = is_settled(os.fstat(descriptor), entry)
-            return settled and hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
+
+def _read_whole(file: str, entry: TreeEntry) -> tuple[bool, bytes | None]:
+    """Whether *file* is what *entry* says, and its content if that is small."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if not is_settled(os.fstat(descriptor), entry):
+            return False, None
+        if is_small(entry):
+            content = os.read(descriptor, entry.size + 1)
+            return hashlib.sha256(content).hexdigest() == entry.sha256, content
+        with open(descriptor, "rb", buffering=0, closefd=False) as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest() == entry.sha256, None
+    finally:
+        os.close(descriptor)
 
 
 def _what_it_is(file: TreeEntry) -> tuple[str, int, int, int, int]:
@@ -91,7 +101,7 @@ def _what_it_is(file: TreeEntry) -> tuple[str, int, int, int, int]:
 
 def write_content(
     tree: Tree, contents: Mapping[str, Content], root: Path, *, earlier: EarlierFiles | None = None
-) -> Iterator[TreeEntry]:
+) -> Iterator[EntryRead]:
     """Make the paths of *tree* below the empty directory *root*; each entry when it is there, files settled and with their sizes.
     Other attributes are the store's business, and device nodes are in the manifest only."""
     base = os.fspath(root)
@@ -102,21 +112,22 @@ def write_content(
     written = in_order(lambda entry: _write_file(entry, contents[entry.path], f"{base}/{entry.path}", earlier), files)
     for entry in tree:
         location = f"{base}/{entry.path}"
+        content = None
         match entry.type:
             case "file":
-                entry = next(written)
+                entry, content = next(written)
             case "symlink":
                 os.symlink(entry.link, location)
             case "hardlink":
                 os.link(f"{base}/{entry.link}", location, follow_symlinks=False)
             case "fifo":
                 os.mkfifo(location)
-        yield entry
+        yield entry, content
 
 
-def _write_file(entry: TreeEntry, content: Content, location: str, earlier: EarlierFiles | None) -> TreeEntry:
+def _write_file(entry: TreeEntry, content: Content, location: str, earlier: EarlierFiles | None) -> EntryRead:
     linked = None if earlier is None else earlier.link(entry, location)
-    return linked or replace(entry, size=copy_content(content, Path(location), entry))
+    return linked or (replace(entry, size=copy_content(content, Path(location), entry)), None)
 
 
 def copy_content(content: Content, target: Path, entry: TreeEntry) -> int:

@@ -127,7 +127,7 @@ def _context_mount(mount: RunMount, place: Path) -> BindMount:
 
 def _fill(directory: Path, placement: Placement) -> None:
     written = write_content(placement.tree(), placement.contents, directory)
-    settle(directory, Tree(tuple(written)), files_are_settled=True)
+    settle(directory, Tree(tuple(entry for entry, _ in written)), files_are_settled=True)
 
 
 def _below(place: Path, mount: RunMount) -> Path:

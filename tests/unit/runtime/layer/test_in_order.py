@@ -32,3 +32,12 @@ def test_an_error_is_raised_in_its_place_and_ends_the_work() -> None:
     with pytest.raises(ValueError, match="40"):
         list(results)
     assert len(begun) < 100_000
+
+
+def test_no_more_is_begun_than_a_little_ahead_of_what_is_taken() -> None:
+    """Results may be the contents of files: all of a large layer's would not fit."""
+    begun = set()
+    results = in_order(begun.add, range(100_000))
+    next(results)
+    assert len(begun) < 100_000 // 10
+    results.close()  # type: ignore[attr-defined]
