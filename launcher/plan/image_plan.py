@@ -7,7 +7,7 @@ wheel, `image.run`, code. Parameters, command and environment of the program are
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -133,7 +133,7 @@ def _run_step(command: str, env: Mapping[str, str], *, cwd: str = "/", gpu: str 
 def sources(plan: LaunchPlan, *, state: StateDir, environ: Mapping[str, str]) -> BuildSources:
     """Where the inputs of *plan*'s steps come from."""
     return BuildSources(
-        debian=partial(_debian, plan, state, environ),
+        debian=partial(debian_source_of, plan.build.all_steps, plan.spec.image, state=state, environ=environ),
         mirror=plan.spec.image.mirror,
         wheels=partial(_wheels, plan, environ),
         secrets=build_secrets(plan.spec, environ),
@@ -153,15 +153,11 @@ def build_mounts(state: StateDir) -> Path:
     return state.cache / "build-mounts"
 
 
-def _debian(plan: LaunchPlan, state: StateDir, environ: Mapping[str, str]) -> DebianSource | None:
-    suite = next((step.suite for step in plan.build.all_steps if isinstance(step, UnpackDebs)), None)
+def debian_source_of(steps: Iterable[Step], image: Image, *, state: StateDir, environ: Mapping[str, str]) -> DebianSource | None:
+    """Archives for the Debian base of *steps*, if they have one. Where no archive is known the build says so, if it needs one."""
+    suite = next((step.suite for step in steps if isinstance(step, UnpackDebs)), None)
     if suite is None:
         return None
-    return debian_source_of(suite, plan.spec.image, state=state, environ=environ)
-
-
-def debian_source_of(suite: str, image: Image, *, state: StateDir, environ: Mapping[str, str]) -> DebianSource:
-    """Archives for *suite*. None are asked for what the store has, so not knowing one is the build's failure, if it needs it."""
     from runtime.build.debian.apt_sources import debian_source
     from runtime.errors import BuildError
 

@@ -7,6 +7,7 @@ for the Python that the suite was released with; the second, proper question the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +24,6 @@ from launcher.plan.refusals import refuse_two_bases
 from launcher.plan.requirements.choose_lock import choose_lock, has_requirements, request_of
 from launcher.plan.requirements.error_origins import add_package_origin, add_requirement_origin
 from launcher.plan.requirements.resolve import resolve
-from runtime.build.plan import UnpackDebs
 from runtime.state_dir import StateDir
 
 if TYPE_CHECKING:
@@ -164,14 +164,10 @@ class ImagePinner:
         )
 
     def _built_layers(self, base: Base) -> Sequence[Path]:
-        from runtime.build.sources import BuildSources, DebianSource
+        from runtime.build.sources import BuildSources
 
         image, state, environ = self._spec.image, self._pinning.state, self._pinning.environ
-        suite = next((step.suite for step in base.steps if isinstance(step, UnpackDebs)), None)
-
-        def debian() -> DebianSource | None:
-            return None if suite is None else debian_source_of(suite, image, state=state, environ=environ)
-
+        debian = partial(debian_source_of, base.steps, image, state=state, environ=environ)
         sources = BuildSources(debian=debian, mirror=image.mirror, secrets=build_secrets(self._spec, environ))
         return self._pinning._replace(observer=None).built_layers(base_plan(base), sources)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from launcher.config.spec import Image
@@ -24,8 +25,8 @@ from launcher.plan.dockerfile.translate import PinnedImage, TranslatedImage, tra
 from launcher.plan.launch_plan import CodeSnapshot
 from launcher.plan.origins import shown_path
 from launcher.plan.stat_cache import cache_for
-from runtime.build.plan import BuildPlan, UnpackDebs
-from runtime.build.sources import BuildSources, DebianSource
+from runtime.build.plan import BuildPlan
+from runtime.build.sources import BuildSources
 from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest, digest_json
 from runtime.state_dir import StateDir
@@ -164,11 +165,7 @@ def build_sources(
     """Where the inputs of *plan* come from: the Debian archive for stages that begin with a base of ours, secrets, caches."""
     from launcher.plan.image_plan import build_mounts, debian_source_of
 
-    suite = next((step.suite for step in plan.all_steps if isinstance(step, UnpackDebs)), None)
-
-    def debian() -> DebianSource | None:
-        return None if suite is None else debian_source_of(suite, Image(mirror=mirror), state=state, environ=environ)
-
+    debian = partial(debian_source_of, plan.all_steps, Image(mirror=mirror), state=state, environ=environ)
     return BuildSources(debian=debian, mirror=mirror, secrets=secrets, cache_mounts=build_mounts(state))
 
 
