@@ -26,7 +26,6 @@ from runtime.kernel.lock_holder import is_dying, lock_holder
 from runtime.rootfs.removal import remove_tree
 from runtime.state_dir import RunDir, StateDir
 from runtime.store.store import Store
-from runtime.whole_file import remove_partials
 
 _LAST_WORDS_WITHIN_S = 5.0
 DEATH_WITHIN_S = 11.0
@@ -89,7 +88,6 @@ def recover(run_dir: RunDir, *, start: Callable[[RunDir, int], object] = spawn_s
     if not (run_dir.plan.exists() and journal.read().is_queued):
         _close(run_dir, journal)
     if journal.read().is_over:
-        remove_partials(run_dir.sbom.parent, (run_dir.sbom.name,))  # its reader may have been killed, too
         close_run(run_dir, is_told=_is_told(run_dir))  # before the lock is free: `resume` may wait for it
         os.close(lock_fd)
         return False

@@ -11,11 +11,14 @@ from launcher.run.start.supervisor_start import SEND, spawn_logged, supervisor_a
 from runtime.file_lock import is_locked
 from runtime.kernel.lock_holder import is_dying, lock_holder
 from runtime.state_dir import RunDir, StateDir
+from runtime.whole_file import remove_partials
 
 
 def close_run(run_dir: RunDir, *, is_told: bool) -> None:
-    """The run has had its last word. *is_told*: MLflow has it all, or will never take it. Else the sender shall tell it."""
+    """The run has had its last word. *is_told*: MLflow has it all, or will never take it. Else the sender shall tell it. What
+    supervisors that were killed while they wrote it left of their files goes."""
     state = run_dir.state
+    remove_partials(run_dir.root, (file.name for file in (run_dir.sbom, run_dir.gpu_energy, run_dir.output_index)))
     if run_dir in state.active:  # else somebody has closed it just before us
         start_notifier(run_dir)
     if is_told:

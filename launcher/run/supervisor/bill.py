@@ -15,7 +15,7 @@ from launcher.plan.images.recipe import SBOM
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir
 from runtime.store.store import Store
-from runtime.whole_file import link_or_copy, remove_partials
+from runtime.whole_file import link_or_copy
 
 _NICE = 19
 
@@ -23,7 +23,6 @@ _NICE = 19
 @contextmanager
 def bill_taken(run_dir: RunDir, image_digest: Digest, store: Store) -> Iterator[None]:
     """`RunDir.sbom` is there when the body is done. Called while this process has one thread."""
-    remove_partials(run_dir.sbom.parent, (run_dir.sbom.name,))  # of a reader that was killed with an earlier supervisor
     if run_dir.sbom.exists() or _taken(run_dir, image_digest, store):
         yield
         return

@@ -39,7 +39,8 @@ def end(run_dir: RunDir) -> None:
 
 def test_what_was_half_written_when_everybody_was_killed_is_removed(run_dir: RunDir) -> None:
     end(run_dir)
-    (run_dir.root / ".sbom.json.0123456789abcdef").touch()  # of the reader of its image
+    for written in (run_dir.sbom, run_dir.gpu_energy, run_dir.output_index):
+        written.with_name(f".{written.name}.0123456789abcdef").touch()
     assert not recover(run_dir)
     assert [] == [name for name in os.listdir(run_dir.root) if name.startswith(".")]
     assert [] == run_dir.state.active.runs()
