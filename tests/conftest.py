@@ -44,6 +44,7 @@ ROOTS_ALONE = {
     "cgroup-cpu",
     "cgroup-pids",
     "ordinary-user",
+    "device-cgroup",
     "slurm",
     "slurmdbd",
 }
@@ -77,12 +78,19 @@ def _slurmdbd() -> str | None:
     return f"`{missing[0]}` is not installed (Debian: slurmdbd, mariadb-server)" if missing else _slurm()
 
 
+def _device_cgroup() -> str | None:
+    """Whether Slurm can forbid devices here without systemd."""
+    own = Path("/sys/fs/cgroup/devices")
+    return None if os.access(own / "cgroup.procs", os.W_OK) else f"`{own}` (cgroup version 1) is not there, or read-only"
+
+
 def _patience() -> str | None:
     """What takes long and is covered in part by something shorter: `make test-long`."""
     return None if os.environ.get("LAUNCH_TESTS_LONG") else "it takes long: LAUNCH_TESTS_LONG=1 runs it"
 
 
 OTHERS: dict[str, Callable[[], str | None]] = {
+    "device-cgroup": _device_cgroup,
     "patience": _patience,
     "ordinary-user": _ordinary_user,
     "slurm": _slurm,

@@ -163,13 +163,14 @@ def make_box(
     topology: str = "nvswitch",
     library_directory: str = "usr/lib/x86_64-linux-gnu",
     amd: int = 0,
+    machine: str = "",
 ) -> GpuBox:
     """A box below *directory*.
 
     *model*: one for all, or one for each (then *gpus* is their number). *module*: version of the kernel module where it is not
     *driver*'s. *loaded* false: libraries, and no module. *installed* false: no NVIDIA driver at all. *minors*: in reverse order
     unless given. *mig*: index → profiles, None where there is a hole. *topology*: `nvswitch`, `pairs` or `pcie`.
-    *amd*: so many AMD GPUs besides.
+    *amd*: so many AMD GPUs besides. *machine*: another word, other UUIDs of NVIDIA's.
     """
     models = [model] * gpus if isinstance(model, str) else list(model)
     if not installed:
@@ -181,6 +182,7 @@ def make_box(
         minors=minors if minors is not None else range(len(models))[::-1],
         mig=mig or {},
         topology=topology,
+        machine=machine,
     )
     directory.mkdir(parents=True, exist_ok=True)
     nodes = [*(nvidia_nodes(state["gpus"]) if installed and loaded else ())]

@@ -74,6 +74,7 @@ def box_state(
     minors: Sequence[int],
     mig: Mapping[int, Sequence[str | None]],
     topology: str,
+    machine: str,
 ) -> dict[str, Any]:
     major, _, minor = cuda.partition(".")
     return {
@@ -86,7 +87,7 @@ def box_state(
         "errors": {},
         "delays_ms": {},
         "defaults": _DEFAULTS,
-        "gpus": [_gpu(index, models, minors[index], mig.get(index), topology) for index in range(len(models))],
+        "gpus": [_gpu(index, models, minors[index], mig.get(index), topology, machine) for index in range(len(models))],
         "events": [],
     }
 
@@ -101,14 +102,16 @@ def capability_minors(minor: int, gpu_instance: int, compute_instance: int = 0) 
     return first, first + 1 + compute_instance
 
 
-def _gpu(index: int, models: Sequence[str], minor: int, slices: Sequence[str | None] | None, topology: str) -> dict[str, Any]:
+def _gpu(
+    index: int, models: Sequence[str], minor: int, slices: Sequence[str | None] | None, topology: str, machine: str
+) -> dict[str, Any]:
     count = len(models)
     node = numa_node_of(index, count)
     model = MODELS[models[index]]
     gpu: dict[str, Any] = {
         **model,
         "name": models[index],
-        "uuid": f"GPU-{_uuid('gpu', index)}",
+        "uuid": f"GPU-{_uuid(f'{machine}gpu', index)}",
         "serial": f"165012300{index:04}",
         "minor": minor,
         "pci_bus_id": f"0000:{ADDRESSES[index % 8]}" if index < 8 else f"0001:{ADDRESSES[index % 8]}",

@@ -56,16 +56,24 @@ _NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs
 
 _IN_OWN_CGROUPS = """
 for procs in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do
+    [ -e "$procs" ] || continue
     directory=${procs%/*}/$0
     mkdir -p "$directory" 2>/dev/null && echo $$ > "$directory/cgroup.procs" 2>/dev/null
 done
-exec slurmd -N "$1"
+exec "$@"
 """
+_SEEING_ITS_OWN = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"')
+
+GPU_DEVICES = (os.makedev(1, 5), os.makedev(1, 7))
+"""What a node's GPUs are: /dev/zero and /dev/full by other names. Not /dev/null: `ConstrainDevices` would forbid that to steps
+without GPUs, and none begins without it."""
 
 
 @dataclass(frozen=True)
 class SlurmBed:
     root: Path
+    machines: Path | None = None
+    """Where each node sees a directory of its own, in a mount namespace: the one beside it that has the node's name."""
 
     @property
     def environ(self) -> dict[str, str]:
@@ -86,7 +94,8 @@ class SlurmBed:
 
     def start_daemon(self, node: str) -> None:
         """In cgroups of its own, as a machine has: two copies of one run on two nodes must not find each other there."""
-        self.ask("sh", "-c", _IN_OWN_CGROUPS, f"{self.root.name}-{node}", node)
+        own = () if self.machines is None else (*_SEEING_ITS_OWN, str(self.machines.with_name(node)), str(self.machines))
+        self.ask("sh", "-c", _IN_OWN_CGROUPS, f"{self.root.name}-{node}", *own, "slurmd", "-N", node)
 
     def fail(self, node: str) -> None:
         """The controller learns that the node is down, and ends or requeues its jobs."""
@@ -106,13 +115,20 @@ class SlurmBed:
 
 @contextmanager
 def slurm_bed(
-    root: Path, *, nodes: int = 3, settings: Mapping[str, object] | None = None, accounting: bool = False
+    root: Path,
+    *,
+    nodes: int = 3,
+    settings: Mapping[str, object] | None = None,
+    confined: str = "",
+    machines: Path | None = None,
+    accounting: bool = False,
 ) -> Iterator[SlurmBed]:
-    """A cluster for the body. *root* has a short path: there are sockets in it. *settings* take the place of ours."""
-    bed = SlurmBed(root)
+    """A cluster for the body. *root* has a short path: there are sockets in it. *settings* take the place of ours, *confined*
+    are further ones of cgroup.conf."""
+    bed = SlurmBed(root, machines)
     names = [f"node{number}" for number in range(1, nodes + 1)]
     keeper, database = _free_ports(2)
-    _configure(root, names, {**(accounting_settings(root, keeper) if accounting else {}), **(settings or {})})
+    _configure(root, names, {**(accounting_settings(root, keeper) if accounting else {}), **(settings or {})}, confined)
     with ExitStack() as owned:
         for name in names:  # when the daemons in them have ended
             owned.callback(_remove_cgroups, f"slurm_{name}")  # Slurm's own, with proctrack/cgroup
@@ -130,7 +146,7 @@ def slurm_bed(
         yield bed
 
 
-def _configure(root: Path, names: list[str], settings: Mapping[str, object]) -> None:
+def _configure(root: Path, names: list[str], settings: Mapping[str, object], confined: str) -> None:
     (root / "state").mkdir()
     host = socket.gethostname().partition(".")[0]
     ports = _free_ports(1 + len(names))
@@ -139,12 +155,11 @@ def _configure(root: Path, names: list[str], settings: Mapping[str, object]) -> 
     kept = [line for line in written if line.partition("=")[0] not in settings]
     lines = [*kept, *(f"{name}={value}\n" for name, value in settings.items()), *nodes, _PARTITION]
     (root / "slurm.conf").write_text("".join(lines))
-    devices = [root / f"gpu{number}" for number in range(2)]
-    for device in devices:
-        os.mknod(device, 0o600 | 0o020000, os.makedev(1, 3))
+    for number, device in enumerate(GPU_DEVICES):
+        os.mknod(root / f"gpu{number}", 0o600 | 0o020000, device)
     (root / "gres.conf").write_text(f"Name=gpu File={root}/gpu[0-1]\nName=shard Count=8\n")
     plugin = "autodetect" if settings.get("ProctrackType") == "proctrack/cgroup" else "disabled"
-    (root / "cgroup.conf").write_text(f"CgroupPlugin={plugin}\nConstrainCores=no\nConstrainRAMSpace=no\n")
+    (root / "cgroup.conf").write_text(f"CgroupPlugin={plugin}\nConstrainCores=no\nConstrainRAMSpace=no\n{confined}")
     (root / "munge.key").write_bytes(os.urandom(128))
     (root / "munge.key").chmod(0o600)
 
@@ -181,8 +196,11 @@ def _end(root: Path) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _DOWN_WITHIN_S
-    while any(_lives(pid) for pid in pids) and time.monotonic() < deadline:
+    while (left := [pid for pid in pids if _lives(pid)]) and time.monotonic() < deadline:
         time.sleep(0.05)
+    for pid in left:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _lives(pid: int) -> bool:

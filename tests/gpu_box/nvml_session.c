@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "nvml.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,15 +116,24 @@ answer nvmlSystemGetProcessName(uint pid, char *to, uint room)
 
 /* ---- handles ---- */
 
-/* In a container only the GPUs are there whose node can be opened. */
-static int is_here(int gpu)
+/* 0, or why the node of a GPU can't be opened. */
+static int refusal(int gpu)
 {
-	char node[64];
-	if (!state_travelled()) return 1;
-	snprintf(node, sizeof node, "/dev/nvidia%u", (uint)state_number(state_get("gpus.%d.minor", gpu), (ull)gpu));
+	char node[4096];
+	const char *root = state_travelled() ? NULL : getenv("LAUNCH_DEV_ROOT");
+	snprintf(node, sizeof node, "%s/dev/nvidia%u", root ? root : "", (uint)state_number(state_get("gpus.%d.minor", gpu), (ull)gpu));
 	int fd = open(node, O_RDWR | O_CLOEXEC);
 	if (fd >= 0) close(fd);
-	return fd >= 0;
+	return fd >= 0 ? 0 : errno;
+}
+
+/* In a container only the GPUs are there whose node can be opened. */
+static int is_here(int gpu) { return !state_travelled() || !refusal(gpu); }
+
+/* Outside all are counted; of one that a device cgroup forbids there is no handle. */
+static answer handle(const char *symbol, struct device *device)
+{
+	return refusal(device->gpu) == EPERM ? NO_PERMISSION : injected(symbol, device);
 }
 
 static int nth(uint index)
@@ -149,7 +159,7 @@ answer nvmlDeviceGetHandleByIndex_v2(uint index, struct device **to)
 	int gpu = nth(index);
 	if (gpu < 0) return end(INVALID_ARGUMENT);
 	*to = whole(gpu);
-	return end(injected("nvmlDeviceGetHandleByIndex_v2", *to));
+	return end(handle("nvmlDeviceGetHandleByIndex_v2", *to));
 }
 
 answer nvmlDeviceGetHandleByUUID(const char *uuid, struct device **to)
@@ -158,10 +168,10 @@ answer nvmlDeviceGetHandleByUUID(const char *uuid, struct device **to)
 	int all = (int)state_count("gpus");
 	for (int gpu = 0; gpu < all && gpu < MOST_GPUS; gpu++) {
 		const char *value = state_get("gpus.%d.uuid", gpu);
-		if (value && !strcasecmp(value, uuid)) { *to = whole(gpu); return end(injected("nvmlDeviceGetHandleByUUID", *to)); }
+		if (value && !strcasecmp(value, uuid)) { *to = whole(gpu); return end(handle("nvmlDeviceGetHandleByUUID", *to)); }
 		for (int slice = 0; slice < MOST_SLICES; slice++) {
 			value = state_get("gpus.%d.mig.%d.uuid", gpu, slice);
-			if (value && !strcasecmp(value, uuid)) { *to = slice_of(gpu, slice); return end(injected("nvmlDeviceGetHandleByUUID", *to)); }
+			if (value && !strcasecmp(value, uuid)) { *to = slice_of(gpu, slice); return end(handle("nvmlDeviceGetHandleByUUID", *to)); }
 		}
 	}
 	return end(NOT_FOUND);
@@ -174,7 +184,7 @@ answer nvmlDeviceGetHandleByPciBusId_v2(const char *address, struct device **to)
 	const char *wanted = strchr(address, ':');      /* the domain may have 4 or 8 digits */
 	for (int gpu = 0; gpu < all && gpu < MOST_GPUS; gpu++) {
 		const char *value = state_get("gpus.%d.pci_bus_id", gpu), *rest = value ? strchr(value, ':') : NULL;
-		if (rest && wanted && !strcasecmp(rest, wanted)) { *to = whole(gpu); return end(injected("nvmlDeviceGetHandleByPciBusId_v2", *to)); }
+		if (rest && wanted && !strcasecmp(rest, wanted)) { *to = whole(gpu); return end(handle("nvmlDeviceGetHandleByPciBusId_v2", *to)); }
 	}
 	return end(NOT_FOUND);
 }
