@@ -201,13 +201,17 @@ class StepPeers:
         return StopRequest(outcome.reason, describe_end(end.name, outcome))
 
     def _lose(self, node: _Node, why: str) -> StopRequest | None:
-        """Nothing more is heard of *node*: it is lost, unless it wrote down how it ended, and that message alone has not come."""
+        """Nothing more is heard of *node*: it is lost, unless it wrote down how it ended, and that message alone has not come.
+
+        An end that it was asked for, and not by us, is that of its link: the kernel asks for it then.
+        """
+        was_asked = self.request is not None or self.has_demanded
         for entry in node.journal.new_entries():
             if isinstance(entry.event, Finished) and entry.token == self.journal.token:
                 own, at = outcome_in(entry.event), entry.at - node.clock_ahead_s
-                return self._note_end(node, NodeEnd(node.label, own, at, was_asked=own.reason in SIGNALS))
+                if was_asked or own.reason not in SIGNALS:
+                    return self._note_end(node, NodeEnd(node.label, own, at, was_asked=own.reason in SIGNALS))
         outcome = ExitOutcome(125, None, Reason.LOST, why, of_the_machine=True)
-        was_asked = self.request is not None or self.has_demanded
         return self._note_end(node, NodeEnd(node.label, outcome, time.time(), was_asked))
 
     def _lose_rest(self, why: str) -> StopRequest | None:

@@ -146,6 +146,15 @@ def test_a_node_whose_last_word_did_not_come_ended_as_its_own_journal_says(peers
     assert {1: "completed", 2: "lost"} == ends
 
 
+def test_a_node_that_the_end_of_its_link_alone_told_to_end_is_lost(peers, run_dir):
+    """The kernel asks its supervisor to end then, and that one writes down that it was asked to."""
+    node = run_dir.on_node(1)
+    node.place.mkdir(parents=True)
+    found = peers(script="import sys; sys.stdout.write({said!r})")
+    Journal(node.journal).append(Finished("stopped", 137))
+    assert StopRequest(Reason.LOST, "node 1: its job step has ended") == heard(found)
+
+
 def test_a_machine_that_slurm_gives_up_is_lost(peers):
     found = peers(encode(1, Kind.HERE, name="n1", host="h", at=0.0), b"srun: error: Node failure on n1\n")
     assert StopRequest(Reason.LOST, "node 1 (`n1`): Slurm says that the machine has failed") == heard(found)
