@@ -61,7 +61,7 @@ def describe(run_dir: RunDir) -> Description | None:
         document = json.loads(run_dir.plan.read_bytes())
     except FileNotFoundError:
         return None
-    run = read_state(run_dir.journal)
+    run = read_state(run_dir.on_node(0).journal)  # a further node's begins with its placement
     if run.created is None or document["plan"]["spec"].get("tracking") is None:
         return None
     return _of_plan(run_dir, document, run)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from journal_lines import state_after
+from journal_lines import state_after, write_event
 
-from launcher.tracking.mlflow.description import current_tags, flattened, may_use_mlflow, parent_tag
-from runtime.state_dir import StateDir
+from launcher.tracking.mlflow.description import current_tags, describe, flattened, may_use_mlflow, parent_tag
+from runtime.state_dir import RunDir, StateDir
 
 
 def test_params_are_flat_and_lists_are_json() -> None:
@@ -81,3 +81,17 @@ def test_a_run_stands_below_the_one_it_repeats_where_that_is_known(tmp_path: Pat
     first.mlflow.write_text(json.dumps({"run_id": "f" * 32, "tracking_uri": "http://one:5000"}))
     run = state_after(tmp_path, ("created", 1.0, {"rerun_of": "aaaaaa"}))
     assert ({"mlflow.parentRunId": "f" * 32} if is_told else {}) == parent_tag(again, run, uri=uri)
+
+
+def test_a_further_node_is_tracked_as_the_run_that_it_is_of(run_dir: RunDir) -> None:
+    """Its own journal begins with its placement: that the run was created says the first node's."""
+    code = {"digest": "sha256:1", "git": None}
+    spec = {"name": "digits", "tracking": {}}
+    plan = {"spec": spec, "code": code, "argv": ["true"], "spec_digest": "sha256:2", "base_digest": ""}
+    run_dir.plan.write_text(json.dumps({"plan": {**plan, "build": {"steps": []}}}))
+    write_event(run_dir.journal, "created", run_id=run_dir.run_id)
+    node = run_dir.on_node(1)
+    node.place.mkdir(parents=True)
+    write_event(node.journal, "submitted", engine="slurm", job="1")
+    assert describe(run_dir) is not None
+    assert describe(run_dir) == describe(node)
