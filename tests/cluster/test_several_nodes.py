@@ -205,7 +205,7 @@ def test_rank_0_speaks_for_the_run_and_every_machine_for_itself(launch):
     assert {f"node_{node}/system_memory_usage_megabytes" for node in range(2)} <= sampled
     port = (launch.home / "mlflow/ui_port").read_text()
     url = f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/get?run_id={record['mlflow_run_id']}"
-    with urllib.request.urlopen(url, timeout=10) as reply:
+    with urllib.request.urlopen(url, timeout=WITHIN_S) as reply:
         found = json.load(reply)["run"]["data"]
     assert {"rank", *(f"system/node_{node}/system_memory_usage_megabytes" for node in range(2))} <= {
         metric["key"] for metric in found["metrics"]
