@@ -1,4 +1,5 @@
-"""The Python environment that `digits` gets from the package index: complete, compiled, with its scripts."""
+"""The Python environment that `digits` gets from the package index: complete, compiled, with its scripts, and a place for
+figures."""
 
 from __future__ import annotations
 
@@ -37,3 +38,11 @@ def test_every_installed_file_is_where_record_says(shipped: Launch) -> None:
         "print(len(list(m.distributions())) > 10, missing)"
     )
     assert "True []\n" == shipped("experiment=digits", "--", "python3", "-c", code, timeout_s=600).stdout
+
+
+def test_figures_that_are_shown_without_a_display_are_among_the_outputs(shipped: Launch) -> None:
+    code = "import matplotlib.pyplot as p; [(p.plot([1, n]), p.show()) for n in (2, 3)]; print(p.get_fignums())"
+    assert "[]\n" == shipped("experiment=digits", "--", "python3", "-c", code, timeout_s=600).stdout
+    figures = sorted(Path(shipped("outputs", "@last").stdout.strip()).glob("figures/*"))
+    assert ["1.png", "2.png"] == [figure.name for figure in figures]
+    assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in figures)
