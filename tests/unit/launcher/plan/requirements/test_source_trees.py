@@ -76,6 +76,11 @@ def test_a_name_that_the_package_does_not_have_is_told_with_the_repository(proje
         project.resolve(f"other @ {repository.url}")
 
 
+def test_a_subdirectory_of_a_repository_is_named_once_in_a_refusal(project: Project, repository: Repository) -> None:
+    with pytest.raises(ConfigError, match=rf"build `other @ git\+file://{repository.root}@[0-9a-f]+#subdirectory=python`"):
+        project.resolve(f"other @ {repository.url}#subdirectory=python")
+
+
 def test_a_package_of_the_code_is_a_place_and_its_requirements_are_locked(project: Project) -> None:
     (project.directory / "pyproject.toml").write_text(pyproject("mine", "app"))
     lock = project.resolve("-e .")
