@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launcher.cli import render
@@ -43,13 +43,14 @@ def _with_trials(state: StateDir, records: Sequence[RunRecord]) -> list[RunRecor
 
 def _plot(metric: str, records: Sequence[RunRecord], options: Options) -> Plot:
     curves = {record.run_id: read_curves(record.run_dir) for record in records}
+    labels = labels_of({record.run_id: record.overrides for record in records})
     labelled: list[tuple[str, Curve]] = []
     for record in records:
         curve = curves[record.run_id].get(metric)
         if curve is None:
             render.warn(f"run {record.run_id} has no metric `{metric}`")
         else:
-            labelled.append((_label(record), curve))
+            labelled.append((labels[record.run_id], curve))
     if not labelled:
         raise ConfigError(
             f"no run has a metric `{metric}`", hint=_metric_hint(metric, {name for each in curves.values() for name in each})
@@ -57,10 +58,13 @@ def _plot(metric: str, records: Sequence[RunRecord], options: Options) -> Plot:
     return plot_of(metric, labelled, over_time=options.time, log_y=options.log, smooth=options.smooth)
 
 
-def _label(record: RunRecord) -> str:
-    """`7f3a9c params.lr=0.1`"""
-    apart = [override for override in record.overrides if not override.startswith("experiment=")]
-    return " ".join([record.run_id, *apart])
+def labels_of(typed: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Run → `7f3a9c params.lr=0.1`: what was *typed* for it, but for the experiment and what all of them have."""
+    shared = set.intersection(*map(set, typed.values())) if len(typed) > 1 else set()
+    return {
+        run_id: " ".join([run_id, *(word for word in words if word not in shared and not word.startswith("experiment="))])
+        for run_id, words in typed.items()
+    }
 
 
 def _metric_hint(metric: str, known: set[str]) -> str:

@@ -8,12 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher.errors import ConfigError
 from launcher.run.compare.curve import Curve
 from runtime.light_dataclasses import dataclass
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 FORMATS = ("png", "svg", "pdf")
+NAMED = 20
+"""Curves that the legend names; it says how many more there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +78,32 @@ def write_plots(plots: Sequence[Plot], path: Path) -> None:
 
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "launch"
+    kind = path.suffix.lower().lstrip(".")
+    undated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    figure = draw_plots(plots)
+    legends = [axes.get_legend() for axes in figure.axes]
+    figure.savefig(path, format=kind, dpi=120, metadata=undated[kind], bbox_inches="tight", bbox_extra_artists=legends)
+
+
+def draw_plots(plots: Sequence[Plot]) -> Figure:
+    """With the legend beside the curves, which may be many."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5 * len(plots)), layout="constrained")
     for number, plot in enumerate(plots):
         axes = figure.add_subplot(len(plots), 1, number + 1)
+        count = len(plot.curves)
+        if count > 10:  # as many colours as curves
+            axes.set_prop_cycle(color=colormaps["turbo"]([place / (count - 1) for place in range(count)]))
         for curve in plot.curves:
             across = [x for x, _y in curve.points]
             up = [10**y if plot.log_y else y for _x, y in curve.points]
             axes.plot(across, up, label=curve.label, marker="." if len(up) < 40 else None)
         axes.set(title=plot.title, xlabel=plot.x_label, yscale="log" if plot.log_y else "linear")
         axes.grid(alpha=0.3)
-        axes.legend()
-    kind = path.suffix.lower().lstrip(".")
-    undated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    figure.savefig(path, format=kind, dpi=120, metadata=undated[kind])
+        axes.xaxis.get_major_locator().set_params(integer=plot.x_label == "steps")
+        more = f"and {count - NAMED} more" if count > NAMED else None
+        legend = axes.legend(handles=axes.lines[:NAMED], loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8, title=more)
+        legend.set_in_layout(False)  # the curves keep their width; the picture grows by the legend's
+    return figure

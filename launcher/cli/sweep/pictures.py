@@ -26,7 +26,7 @@ def write_pictures(results: SweepResults, directory: Path, *, importance: Import
     matplotlib.use("Agg")
     drawn: dict[str, Callable[[], Figure]] = {
         "history": lambda: _history(results),
-        "parallel": lambda: _parallel(results),
+        "parallel": lambda: draw_parallel(results),
         "slices": lambda: draw_slices(results),
     }
     if importance.shares:
@@ -63,9 +63,10 @@ def _history(results: SweepResults) -> Figure:
     return figure
 
 
-def _parallel(results: SweepResults) -> Figure:
-    """One line a trial through its values, coloured by the first metric."""
+def draw_parallel(results: SweepResults) -> Figure:
+    """One line a trial through its values, coloured by the first metric. Words have a white edge where lines cross them."""
     from matplotlib import colormaps
+    from matplotlib.patheffects import withStroke
 
     axes_of = [_Scale(dimension, results.complete) for dimension in results.dimensions]
     figure = _figure(max(6, 2.2 * (len(axes_of) + 1)), 4.5)
@@ -79,13 +80,13 @@ def _parallel(results: SweepResults) -> Figure:
     names = [*(dimension.key for dimension in results.dimensions), results.settings.metrics[0]]
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks([])
-    for position, scale in enumerate(axes_of):
-        for place, word in scale.labels:
-            axes.annotate(word, (position, place), fontsize=7, xytext=(3, 0), textcoords="offset points")
-    for place, word in ((0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")):
-        axes.annotate(word, (len(names) - 1, place), fontsize=7, xytext=(3, 0), textcoords="offset points")
-    for position in range(len(names)):
+    axes.set_xlim(-0.2, len(names) - 0.8)
+    edge = withStroke(linewidth=3, foreground="white")
+    for position, labels in enumerate([*(scale.labels for scale in axes_of), [(0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")]]):
         axes.axvline(position, color="black", linewidth=0.5)
+        for place, word in labels:
+            beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+            axes.annotate(word, (position, place), fontsize=8, path_effects=[edge], zorder=5, **beside)
     return figure
 
 

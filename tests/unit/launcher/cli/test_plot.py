@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli.plots.picture import check_format, plot_of, write_plots
+from launcher.cli.plots.metrics import labels_of
+from launcher.cli.plots.picture import check_format, draw_plots, plot_of, write_plots
 from launcher.cli.plots.terminal import Canvas, plot_lines
 from launcher.errors import ConfigError
 from launcher.run.compare.curve import Curve, read_curves
@@ -57,6 +58,31 @@ def test_the_same_plot_gives_the_same_file(ending: str, start: bytes, tmp_path: 
     written = (tmp_path / f"one.{ending}").read_bytes()
     assert written.startswith(start)
     assert written == (tmp_path / f"two.{ending}").read_bytes()
+
+
+def test_the_legend_of_many_curves_lies_beside_them() -> None:
+    many = [(f"{number:06x} params.lr=0.{number}", FALLING) for number in range(30)]
+    figure = draw_plots([plot_of("loss", many, over_time=False, log_y=False)])
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    legend = axes.get_legend()
+    assert legend.get_window_extent().x0 > axes.get_window_extent().x1
+    assert ("and 10 more", 20) == (legend.get_title().get_text(), len(legend.get_texts()))
+    assert 30 == len({tuple(line.get_color()) for line in axes.lines})
+
+
+def test_a_picture_is_as_wide_as_its_legend(tmp_path: Path) -> None:
+    for name in ("short", "long"):
+        plot = plot_of("loss", [(name * 20, FALLING), ("b", FALLING)], over_time=False, log_y=False)
+        write_plots([plot], tmp_path / f"{name}.png")
+    short, long = (int.from_bytes((tmp_path / f"{name}.png").read_bytes()[16:20]) for name in ("short", "long"))
+    assert (960 < short, short != long) == (True, True)
+
+
+def test_a_curve_is_called_by_what_the_others_have_not() -> None:
+    typed = {"a1": ("experiment=x", "sweep=tpe", "params.lr=1"), "b2": ("experiment=x", "sweep=tpe", "params.lr=2")}
+    assert {"a1": "a1 params.lr=1", "b2": "b2 params.lr=2"} == labels_of(typed)
+    assert {"a1": "a1 sweep=tpe params.lr=1"} == labels_of({"a1": typed["a1"]})
 
 
 def test_an_unknown_format_is_refused() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.cli.sweep.pictures import draw_slices, write_pictures
+from launcher.cli.sweep.pictures import draw_parallel, draw_slices, write_pictures
 from launcher.config.amend import as_file_content
 from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension
@@ -71,6 +71,12 @@ def test_a_slice_over_words_has_them_below_it(results: SweepResults) -> None:
     figure = draw_slices(results)
     figure.draw_without_rendering()  # only then are there labels
     assert {"a", "b"} == {label.get_text() for label in figure.axes[1].get_xticklabels()}
+
+
+def test_words_on_the_lines_of_parallel_coordinates_can_be_read(results: SweepResults) -> None:
+    words = draw_parallel(results).axes[0].texts
+    assert {"a", "b"} < {word.get_text() for word in words}
+    assert all(word.get_path_effects() for word in words)
 
 
 def test_a_point_is_written_as_an_experiment_would_have_it() -> None:
