@@ -66,6 +66,8 @@ def unparsable_override(text: str, error: Exception) -> ConfigError:
             hint=f"`{adding}` adds to the experiment's requirements; to replace them: "
             + shlex.quote(f"{key}=[{','.join(chr(34) + item + chr(34) for item in wanted)}]"),
         )
+    if value.endswith(",") and "[" not in value:
+        return ConfigError(f"`{text}` lacks a value behind its last comma", origin=origin, hint=f"`{key}={value.rstrip(',')}`")
     reason = next((line.strip() for line in str(error).splitlines() if "mismatched" in line or "Unknown function" in line), "")
     detail = f" ({reason})" if reason else ""
     items = [item.strip() for item in value[1:-1].split(",")] if value.startswith("[") and value.endswith("]") else []

@@ -46,6 +46,8 @@ def load_from(options: Options) -> int:
 def _file(text: str, store: Store) -> Iterator[Path]:
     """The path that was named; what comes on stdin is kept in a file meanwhile, since its members are found by seeking."""
     if text != "-":
+        if not Path(text).exists():
+            raise ConfigError(f"there is no file or directory `{text}`")
         yield Path(text)
         return
     if sys.stdin.isatty():

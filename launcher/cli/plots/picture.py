@@ -89,6 +89,7 @@ def draw_plots(plots: Sequence[Plot]) -> Figure:
     """With the legend beside the curves, which may be many."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 4.5 * len(plots)), layout="constrained")
     for number, plot in enumerate(plots):
@@ -102,7 +103,7 @@ def draw_plots(plots: Sequence[Plot]) -> Figure:
             axes.plot(across, up, label=curve.label, marker="." if len(up) < 40 else None)
         axes.set(title=plot.title, xlabel=plot.x_label, yscale="log" if plot.log_y else "linear")
         axes.grid(alpha=0.3)
-        axes.xaxis.get_major_locator().set_params(integer=plot.x_label == "steps")
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=plot.x_label == "steps"))
         more = f"and {count - NAMED} more" if count > NAMED else None
         legend = axes.legend(handles=axes.lines[:NAMED], loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8, title=more)
         legend.set_in_layout(False)  # the curves keep their width; the picture grows by the legend's

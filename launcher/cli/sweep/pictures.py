@@ -85,8 +85,8 @@ def draw_parallel(results: SweepResults) -> Figure:
     for position, labels in enumerate([*(scale.labels for scale in axes_of), [(0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")]]):
         axes.axvline(position, color="black", linewidth=0.5)
         for place, word in labels:
-            beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-            axes.annotate(word, (position, place), fontsize=8, path_effects=[edge], zorder=5, **beside)
+            told = axes.annotate(word, (position, place), (4, 0), textcoords="offset points", va="center", fontsize=8, zorder=5)
+            told.set_path_effects([edge])
     return figure
 
 

@@ -66,7 +66,7 @@ def check(field: str, records: Sequence[RunRecord]) -> None:
     """Refuse a *field* that none of *records* has, with what was probably meant."""
     kind, dot, _name = field.partition(".")
     if field not in ATTRIBUTES and not (dot and kind in _KINDS):
-        raise ConfigError(f"unknown field `{field}`", hint=_what_was_meant(field))
+        raise ConfigError(f"unknown field `{field}`", hint=_what_was_meant(field, records))
     if dot and records and all(value(record, field) is None for record in records):
         raise ConfigError(f"no run has `{field}`", hint=_near(field, names(records)))
 
@@ -113,9 +113,10 @@ def _scalar(found: Any) -> Value:
     return json.dumps(found, ensure_ascii=False) if isinstance(found, list | tuple | Mapping) else found
 
 
-def _what_was_meant(field: str) -> str:
+def _what_was_meant(field: str, records: Sequence[RunRecord]) -> str:
     known = [*ATTRIBUTES, *(f"{kind}.NAME" for kind in _KINDS)]
-    return _near(field, [*ATTRIBUTES, *_KINDS]) or f"fields are {', '.join(known)}"
+    near = names(records) if "." in field else []
+    return _near(field, [*ATTRIBUTES, *_KINDS, *near]) or f"fields are {', '.join(known)}"
 
 
 def _near(field: str, known: Sequence[str]) -> str | None:

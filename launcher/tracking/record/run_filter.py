@@ -143,7 +143,7 @@ class _Parser:
 
     def order(self, name: str, *, allowed: bool) -> Callable[[Value], bool]:
         if not allowed or self.now.text not in _ORDERS or self.now.kind != "sign":
-            self.refuse("`in` or `like`" if not allowed else "a comparison: = != < <= > >= in like is")
+            self.refuse("`in` or `like`" if not allowed else "a comparison (= != < <= > >= in like is)")
         compare = _ORDERS[self.now.text]
         self.position += 1
         return _order(compare, self.literal(name))
@@ -217,7 +217,7 @@ def _moment(text: str) -> float | None:
 
 
 def _refusal(text: str, at: int, wanted: str) -> ConfigError:
-    found = f"`{text[at:].split()[0]}`" if text[at:].split() else "the end"
+    found = f"`{text[at:].split()[0]}` is" if text[at:].split() else "it ends"
     example = "--where 'metrics.acc > 0.9 and params.lr < 0.1'"
     error = ConfigError(f"--where: {found} at column {at + 1}, where {wanted} should be", hint=example)
     error.add_note(text)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from launcher.config.project import shipped_conf
+from launcher.config.traps import unparsable_override
 from launcher.errors import ConfigError
 from tests.unit.launcher.config.conftest import Project, shown
 
@@ -451,3 +452,8 @@ def test_a_list_that_cannot_be_read_is_shown_with_its_items_quoted(project: Proj
     with pytest.raises(ConfigError) as caught:
         project.load("experiment=mine", "devices=[v.com/c=x, /dev/kvm]")
     assert """`devices=["v.com/c=x","/dev/kvm"]`""".strip("`") in (caught.value.hint or "")
+
+
+def test_a_comma_with_nothing_behind_it_is_named() -> None:
+    refused = unparsable_override("params.lr=0.1,", ValueError("mismatched input '<EOF>'"))
+    assert ("`params.lr=0.1,` lacks a value behind its last comma", "`params.lr=0.1`") == (str(refused), refused.hint)

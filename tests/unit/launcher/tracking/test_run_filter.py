@@ -79,13 +79,13 @@ def test_a_run_does_not_fulfil(text: str, run: RunRecord) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "the end at column 1, where a field"),
-        ("metrics.acc >", "the end at column 14, where a value should be"),
-        ("metrics.acc 0.9", "`0.9` at column 13, where a comparison"),
-        ("metrics.acc > 0.9 metrics.b > 1", "`metrics.b` at column 19, where `and` or `or`"),
-        ("(metrics.acc > 0.9", "the end at column 19, where `)` should be"),
-        ("name = 'open", "`'open` at column 8, where a quote that is closed"),
-        ("name not = x", "`=` at column 10, where `in` or `like`"),
+        ("", "it ends at column 1, where a field"),
+        ("metrics.acc >", "it ends at column 14, where a value should be"),
+        ("metrics.acc 0.9", "`0.9` is at column 13, where a comparison"),
+        ("metrics.acc > 0.9 metrics.b > 1", "`metrics.b` is at column 19, where `and` or `or`"),
+        ("(metrics.acc > 0.9", "it ends at column 19, where `)` should be"),
+        ("name = 'open", "`'open` is at column 8, where a quote that is closed"),
+        ("name not = x", "`=` is at column 10, where `in` or `like`"),
     ],
 )
 def test_what_is_no_expression_is_refused_with_the_place(text: str, words: str) -> None:
@@ -97,6 +97,9 @@ def test_what_is_no_expression_is_refused_with_the_place(text: str, words: str) 
 def test_a_field_that_no_run_has_is_refused_with_the_near_one(run: RunRecord) -> None:
     with pytest.raises(ConfigError) as refused:
         check("metrics.ac", [run])
+    assert refused.value.hint == "did you mean `metrics.acc`?"
+    with pytest.raises(ConfigError) as refused:
+        check("metric.acc", [run])
     assert refused.value.hint == "did you mean `metrics.acc`?"
     with pytest.raises(ConfigError, match="unknown field `metric"):
         check("metric.acc", [])
