@@ -15,6 +15,7 @@ from terminal_session import TerminalSession
 from waiting import eventually
 
 from launcher.run.dev_containers import living_in
+from runtime.build.debian.root_skeleton import APT_SOURCE
 from runtime.file_lock import is_locked
 from runtime.json_files import json_object
 from runtime.state_dir import StateDir
@@ -122,6 +123,12 @@ def test_the_next_one_tells_what_was_in_one_whose_end_nobody_saw(mine: Launch) -
     assert "installed by hand, and gone now: humanize==4.9.0; to have it always:\nimage:\n  groups:\n    more:\n" in told
     assert '      requirements: ["humanize==4.9.0"]\n' in told
     assert container not in mine("dev", "experiment=mine", "--", "true").stderr
+
+
+def test_apt_knows_the_archive_where_the_container_has_a_network(mine: Launch) -> None:
+    shown = mine("dev", "experiment=mine", "network=host", "--", "cat", APT_SOURCE).stdout
+    assert "Types: deb\nURIs: " in shown
+    assert "URIs: " not in mine("dev", "experiment=mine", "--", "cat", APT_SOURCE).stdout
 
 
 INTERRUPTED = """\

@@ -102,7 +102,7 @@ def container_spec(
         rank_grace_s=spec.grace,
         rank_aliases=_rank_aliases(plan),
     )
-    container = _to_work_in(container, plan) if run_dir.is_dev else with_shown_figures(container, plan.build.steps)
+    container = _to_work_in(container, plan, environ) if run_dir.is_dev else with_shown_figures(container, plan.build.steps)
     return _with_hardware(container, spec.devices, lease)
 
 
@@ -199,10 +199,10 @@ def _holds_something(directory: Path) -> bool:
         return False
 
 
-def _to_work_in(container: ContainerSpec, plan: LaunchPlan) -> ContainerSpec:
+def _to_work_in(container: ContainerSpec, plan: LaunchPlan, environ: Mapping[str, str]) -> ContainerSpec:
     from launcher.plan.program.dev_container import to_work_in
 
-    return to_work_in(container, plan)
+    return to_work_in(container, plan, environ)
 
 
 def _with_devices(container: ContainerSpec, devices: Sequence[str]) -> ContainerSpec:

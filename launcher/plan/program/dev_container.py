@@ -14,6 +14,7 @@ from launcher.config.spec import ExperimentSpec, Mount
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.program.environment import CHECKPOINTS, HOME
 from launcher.plan.program.workdir import OUTPUTS, workspace_of
+from runtime.build.debian.root_skeleton import APT_SOURCE
 from runtime.build.plan import WORKDIR
 from runtime.container.spec import ContainerSpec
 from runtime.light_dataclasses import replace
@@ -58,12 +59,12 @@ def dev_warnings(plan: LaunchPlan) -> list[str]:
     return [f"what `code.setup` made beside the code is hidden by your own files; run it yourself where you need it: {made}"]
 
 
-def to_work_in(container: ContainerSpec, plan: LaunchPlan) -> ContainerSpec:
+def to_work_in(container: ContainerSpec, plan: LaunchPlan, environ: Mapping[str, str]) -> ContainerSpec:
     """It has no program, stays, and allows what package managers need, as a build step does."""
     env = container.env
     if "MLFLOW_TRACKING_URI" not in env:
         env = {**env, "MLFLOW_TRACKING_URI": "file:///tmp/mlruns"}  # else tries would leave `mlruns` in the project
-    files = (*container.tmpfs_files, *_profile(env))
+    files = (*container.tmpfs_files, *_profile(env), *_archive(container, plan, environ))
     return replace(container, argv=(), processes=0, env=env, tmpfs_files=files, build=True, idle_s=plan.spec.dev.idle)
 
 
@@ -72,6 +73,16 @@ def _profile(env: Mapping[str, str]) -> tuple[TmpfsFile, ...]:
     if "PATH" not in env:
         return ()
     return (TmpfsFile("/etc/profile.d/launch.sh", f"export PATH={shlex.quote(env['PATH'])}\n".encode(), mode=0o444),)
+
+
+def _archive(container: ContainerSpec, plan: LaunchPlan, environ: Mapping[str, str]) -> tuple[TmpfsFile, ...]:
+    """The Debian archive for apt, where it can be reached and the image names none: as a build step sees it."""
+    if container.network == "none":
+        return ()
+    from runtime.build.debian.shown_archive import archive_to_show
+
+    shown = archive_to_show(container.layers, suite=None, archives=None, mirror=plan.spec.image.mirror, environ=environ)
+    return () if shown is None else (TmpfsFile(APT_SOURCE, shown.source, mode=0o644), *shown.files)
 
 
 def with_left_files(container: ContainerSpec, layer: Path) -> ContainerSpec:
