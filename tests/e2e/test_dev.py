@@ -131,6 +131,33 @@ def test_apt_knows_the_archive_where_the_container_has_a_network(mine: Launch) -
     assert "URIs: " not in mine("dev", "experiment=mine", "--", "cat", APT_SOURCE).stdout
 
 
+JUPYTER = """\
+#!/usr/bin/env python3
+import signal, socket, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+served = socket.socket(socket.AF_UNIX)
+served.bind(next(word.partition("=")[2] for word in sys.argv if word.startswith("--ServerApp.sock=")))
+served.listen()
+while True:
+    signal.pause()
+"""
+"""It may hang at Ctrl-C, as the real one does."""
+
+
+def test_ctrl_c_ends_a_notebook_whose_server_does_not_hear_it(mine: Launch) -> None:
+    container = mine("dev", "-d", "experiment=mine").stdout.strip()
+    program = mine.project / "experiments/mine/jupyter"
+    program.write_text(JUPYTER)
+    program.chmod(0o755)
+    mine("exec", container, "--", "ln", "-s", "/workspace/jupyter", "/opt/venv/bin/jupyter")
+    with TerminalSession(mine, "notebook", "--no-browser") as session:
+        session.wait_for("JupyterLab: http://127.0.0.1:")
+        session.type("\x03")
+        session.end()
+    assert [container] == living(mine)
+    mine("stop", container)
+
+
 INTERRUPTED = """\
 import pdb, signal, time
 number = 0

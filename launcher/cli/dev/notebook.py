@@ -39,7 +39,8 @@ def serve_notebook(record: RunRecord, options: Options) -> Relayed:
         connect = partial(connect_inside, record.run_dir.init_socket, socket_file)
         with forwarded({listener: connect}, when_up=lambda: _announce(port, token, options)):
             argv = _argv(record.run_dir.plan, socket_file)
-            done = run_inside(record, argv, options, with_stdin=False, on_terminal=False)
+            # Jupyter at Ctrl-C without a terminal may wait for ever: SIGTERM is what it hears at any time.
+            done = run_inside(record, argv, options, with_stdin=False, on_terminal=False, interrupt_ends=True)
     if done.code == NOT_FOUND:
         render.say(f"this container has no JupyterLab: `launch notebook experiment={record.experiment}` makes one that has")
     return done
@@ -48,8 +49,9 @@ def serve_notebook(record: RunRecord, options: Options) -> Relayed:
 def _argv(plan: Path, socket_file: str) -> list[str]:
     code = json.loads(plan.read_bytes())["plan"]["spec"]["data"][CODE]["target"]
     return [
-        *("jupyter", "lab", "--no-browser", "--allow-root", "--log-level=WARN", "--LabApp.log_level=WARN"),
+        *("jupyter", "lab", "--no-browser", "--allow-root", "--log-level=ERROR", "--LabApp.log_level=ERROR"),
         *(f"--ServerApp.sock={socket_file}", f"--ServerApp.root_dir={code}"),
+        "--KernelManager.transport=ipc",  # with the host's network, ports of kernels would be everybody's to connect to
     ]
 
 

@@ -61,6 +61,8 @@ class _Relay:
     interrupted: bool = False
     until: int | None = None
     """Readable when the program is to end."""
+    interrupt_ends: bool = False
+    """Ctrl-C asks it to end, instead of going to it as it is."""
     kill_at: float | None = None
 
     def run(self) -> Relayed:
@@ -160,6 +162,9 @@ class _Relay:
                 return 128 + number
             elif number is signal.SIGINT and self.interrupted:
                 self.program.signal(signal.SIGKILL)
+            elif number is signal.SIGINT and self.interrupt_ends:
+                self.interrupted = True
+                self._ask_to_end()
             else:
                 self.interrupted = number is signal.SIGINT
                 self.program.signal(number)
@@ -192,9 +197,10 @@ def relay(
     on_terminal: bool,
     inbox: SignalInbox | None = None,
     until: int | None = None,
+    interrupt_ends: bool = False,
 ) -> Relayed:
     """Stand between us and *program* until it has ended, or we are told to go. Our terminal is raw meanwhile. As soon as *until*
-    is readable the program is asked to end."""
+    is readable the program is asked to end, and at Ctrl-C where *interrupt_ends*."""
     stdin = sys.stdin.fileno()
     outlets = {program.stdout: sys.stdout.fileno()}
     if program.stderr is not None:
@@ -205,4 +211,5 @@ def relay(
     # Without our stdin Ctrl-C is for us, and passed on as a signal.
     raw = on_terminal and with_stdin and os.isatty(stdin)
     with raw_mode(stdin) if raw else nullcontext():
-        return _Relay(program, inbox, on_terminal, outlets, stdin if with_stdin else None, raw, until=until).run()
+        source = stdin if with_stdin else None
+        return _Relay(program, inbox, on_terminal, outlets, source, raw, until=until, interrupt_ends=interrupt_ends).run()

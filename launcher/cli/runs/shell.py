@@ -32,9 +32,10 @@ def run_inside(
     on_terminal: bool,
     inbox: SignalInbox | None = None,
     until: int | None = None,
+    interrupt_ends: bool = False,
 ) -> Relayed:
     """Run *argv* in the container of the living run *record*, as `--user`, `--env` and `--workdir` say, and to its end; earlier
-    when *until* is readable."""
+    when *until* is readable, and at Ctrl-C where *interrupt_ends*."""
     refuse_paused(record)
     env = _variables(options.env, os.environ)
     if on_terminal:
@@ -48,7 +49,9 @@ def run_inside(
     if record.run_dir.is_dev and argv is not SHELL:
         note_command(record.run_dir, argv)
     with program:
-        return relay(program, with_stdin=with_stdin, on_terminal=on_terminal, inbox=inbox, until=until)
+        return relay(
+            program, with_stdin=with_stdin, on_terminal=on_terminal, inbox=inbox, until=until, interrupt_ends=interrupt_ends
+        )
 
 
 def _variables(words: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
