@@ -133,9 +133,10 @@ class SourceTrees:
     def as_written(self, words: str) -> str:
         """*words* of uv with repositories and the code in the place of our directories."""
         for place, (source, _) in self._commits.items():
-            whole = source._replace(subdirectory="").url
-            ours = re.compile(rf"(?:file://)?{re.escape(os.fspath(place))}(?!\d)(/?)")
-            words = ours.sub(lambda found, url=whole: url + ("#subdirectory=" if found[1] else ""), words)
+            ours = rf"(?:file://)?{re.escape(os.fspath(place))}(?!\d)"
+            whole = source._replace(subdirectory="").url.replace("\\", r"\\")
+            words = re.sub(f"{ours}/", f"{whole}#subdirectory=", words)
+            words = re.sub(ours, whole, words)
         return words.replace(os.fspath(self._code), os.fspath(self._root))
 
     def locked(self, wheels: Iterable[LockedWheel]) -> tuple[LockedWheel, ...]:
