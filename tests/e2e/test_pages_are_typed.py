@@ -145,7 +145,7 @@ def play(typed: Sequence[Typed], launch: Launch, **variables: str) -> None:
         stdout=-1,
         stderr=-2,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     ).stdout
     parts = re.split(rf"\n{_END}(\d+)\n", told)
