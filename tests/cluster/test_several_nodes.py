@@ -6,8 +6,10 @@ import json
 import os
 import signal
 import subprocess
+import time
 import urllib.request
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -215,12 +217,14 @@ def test_rank_0_speaks_for_the_run_and_every_machine_for_itself(launch):
 
 def begins_again(slurm, job):
     """Whether *job*, which Slurm has requeued, runs again. Slurm keeps it back for two minutes, and sets that a moment after it
-    shows it as pending: so it is told more than once not to."""
-    state, restarts = slurm.ask("squeue", "--noheader", "--Format=State:|,RestartCnt:|", f"--jobs={job}").split("|")[:2]
-    if state.strip() == "PENDING":
+    shows it as pending: so it is told not to as often as it is so. Not in the second in which it was requeued, though: its nodes
+    refuse the credential of a job that ended in that one."""
+    wanted = "--Format=State:|,RestartCnt:|,EligibleTime:|"
+    state, restarts, begins = (each.strip() for each in slurm.ask("squeue", "--noheader", wanted, f"--jobs={job}").split("|")[:3])
+    if state == "PENDING" and datetime.fromisoformat(begins).timestamp() > time.time() + 5:
         with suppress(subprocess.CalledProcessError):  # it has begun meanwhile
-            slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
-    return state.strip() == "RUNNING" and restarts.strip() == "1"
+            slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now+2")
+    return (state, restarts) == ("RUNNING", "1")
 
 
 @pytest.mark.requires("patience")
