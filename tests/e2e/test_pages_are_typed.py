@@ -218,7 +218,11 @@ def test_a_configuration_on_a_page_is_an_experiment(page: Path, tmp_path: Path) 
         name = Path(block.title or f"block{number}").stem
         (conf / f"experiment/{name}.yaml").write_text(text)
         composed = load(
-            [f"experiment={name}"], config_dir=None, cwd=tmp_path, state=StateDir(tmp_path / "home"), environ={"HOME": "/root"}
+            [f"experiment={name}"],
+            config_dir=None,
+            cwd=tmp_path,
+            state=StateDir(tmp_path / "home"),
+            environ={"HOME": str(tmp_path)},
         )
         assert composed, block.place
 
