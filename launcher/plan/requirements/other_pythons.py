@@ -6,12 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from packaging.specifiers import SpecifierSet
-from packaging.tags import Tag
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from launcher.errors import ConfigError
 from launcher.plan.bases.debian_suites import DEBIAN_SUITES
-from launcher.plan.requirements.target import Target, supported_tags
+from launcher.plan.requirements.target import Target, taken_by
 from runtime.build.plan import minor_of
 from runtime.light_dataclasses import replace
 
@@ -36,19 +34,11 @@ def suites_targets(target: Target) -> Iterator[tuple[str, Target]]:
 
 def python_with_wheel(files: Iterable[str], target: Target) -> str | None:
     """Which other Python takes one of the wheels *files*, in the words of `other_targets`."""
-    wheels = [tags for name in files if (tags := _tags_of(name))]
+    wheels = [name for name in files if name.endswith(".whl")]
     for words, other in other_targets(target) if wheels else ():
-        supported = frozenset(supported_tags(other))
-        if not all(tags.isdisjoint(supported) for tags in wheels):
+        if any(map(taken_by(other), wheels)):
             return words
     return None
-
-
-def _tags_of(name: str) -> frozenset[Tag]:
-    try:
-        return parse_wheel_filename(name)[3]
-    except InvalidWheelFilename:
-        return frozenset()
 
 
 def no_wheel(name: str, version: str, python: str, other: str | None) -> ConfigError:

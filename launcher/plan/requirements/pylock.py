@@ -26,12 +26,12 @@ from packaging.pylock import (
     PylockValidationError,
 )
 from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import canonicalize_name
 
 from launcher.errors import ConfigError, LaunchError
 from launcher.plan.launch_plan import LockedWheel
 from launcher.plan.requirements.other_pythons import no_wheel, python_with_wheel, wrong_python
-from launcher.plan.requirements.target import Target, marker_environment, supported_tags
+from launcher.plan.requirements.target import Target, marker_environment, supported_tags, taken_by
 from runtime.http.proxies import without_user_info
 from runtime.light_dataclasses import replace
 
@@ -111,10 +111,9 @@ def _usable(package: Mapping[str, Any], without: Container[str]) -> dict[str, An
 
 def has_wheel(document: Mapping[str, Any], name: str, target: Target, *, without: Container[str]) -> bool:
     """Whether *document* has a wheel of *name* for *target* that is not in *without*."""
-    tags = frozenset(supported_tags(target))
     packages = [package for package in document.get("packages", ()) if canonicalize_name(package["name"]) == name]
     files = [file_name(wheel) for package in packages for wheel in package.get("wheels", ())]
-    return any(not tags.isdisjoint(parse_wheel_filename(file)[3]) for file in files if file not in without)
+    return any(map(taken_by(target), (file for file in files if file not in without)))
 
 
 def _lock(package: Package, file: object, *, direct: bool, torch: str | None) -> tuple[LockedWheel, str]:

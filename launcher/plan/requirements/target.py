@@ -6,9 +6,11 @@ Computed from the base's answers alone: this machine plays no part.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from packaging import tags
 from packaging.tags import Tag
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from launcher.errors import ConfigError, LaunchError
 from runtime.build.plan import minor_of
@@ -62,6 +64,19 @@ def supported_tags(target: Target) -> list[Tag]:
         *tags.cpython_tags((major, minor), [interpreter], platforms),
         *tags.compatible_tags((major, minor), interpreter, platforms),
     ]
+
+
+def taken_by(target: Target) -> Callable[[str], bool]:
+    """Asks of a wheel's file name whether *target* takes it; a name that is no wheel's is not taken."""
+    supported = frozenset(supported_tags(target))
+
+    def is_taken(filename: str) -> bool:
+        try:
+            return not supported.isdisjoint(parse_wheel_filename(filename)[3])
+        except InvalidWheelFilename:
+            return False
+
+    return is_taken
 
 
 _LEGACY = {(2, 17): "manylinux2014", (2, 12): "manylinux2010", (2, 5): "manylinux1"}

@@ -100,7 +100,7 @@ class Resolver:
             except ConfigError as error:
                 if not self.left_out:
                     raise
-                raise nothing_fits(self.left_out, error) from error
+                raise nothing_fits(self.left_out, error, self.target) from error
             wheels, addresses = (
                 self.trees.locked(chosen),
                 {wheel.filename: address for wheel, address in chosen.items() if address},

@@ -19,6 +19,7 @@ from launcher.errors import ConfigError
 from launcher.plan.answers import keep_answer, read_answer
 from launcher.plan.bases.debian_suites import DEBIAN_SUITES
 from launcher.plan.launch_plan import LockedWheel
+from launcher.plan.requirements.target import Target, taken_by
 from runtime.build.wheels.system_libraries import SystemLibraries, needs_of, promises_nothing
 from runtime.light_dataclasses import dataclass
 
@@ -71,16 +72,17 @@ def warnings_of(left_out: Sequence[Misfit], taken: Sequence[LockedWheel]) -> tup
     )
 
 
-def nothing_fits(left_out: Sequence[Misfit], error: ConfigError) -> ConfigError:
-    """*error* came up without the files that were *left_out*: say why they were, and which base would take them."""
+def nothing_fits(left_out: Sequence[Misfit], error: ConfigError, target: Target) -> ConfigError:
+    """*error* came up without the files that were *left_out* for *target*: say why they were, and which base would take them."""
     reasons = "; ".join(map(str, left_out))
-    return ConfigError(f"{reasons}, and nothing else fits: {error.message}", hint=_hint(left_out) or error.hint)
+    return ConfigError(f"{reasons}, and nothing else fits: {error.message}", hint=_hint(left_out, target) or error.hint)
 
 
-def _hint(left_out: Sequence[Misfit]) -> str:
+def _hint(left_out: Sequence[Misfit], target: Target) -> str:
     needs = max(misfit.needs.glibc for misfit in left_out)
     for suite, has in reversed(DEBIAN_SUITES.items()):
-        if needs <= has.glibc and all(_runs_on(misfit.wheel.filename, has.minor) for misfit in left_out):
+        is_taken = taken_by(Target(has.python, target.architecture, "manylinux", has.glibc))
+        if needs <= has.glibc and all(is_taken(misfit.wheel.filename) for misfit in left_out):
             return f"`image.python={has.minor}` (Debian {suite}) has glibc {_dotted(has.glibc)} and Python {has.minor}"
     tags = {misfit.wheel.filename.split("-")[-3] for misfit in left_out}
     python = next((f"Python 3.{tag[3:]}" for tag in sorted(tags) if tag.startswith("cp3") and tag[3:]), "Python 3")
@@ -88,17 +90,6 @@ def _hint(left_out: Sequence[Misfit]) -> str:
         f"they need a base with {python} and glibc {_dotted(needs)} or newer (`image.base=oci:DIR`), "
         "or an index that has wheels for this one"
     )
-
-
-def _runs_on(filename: str, python: str) -> bool:
-    pythons, abi = filename.removesuffix(".whl").split("-")[-3:-1]
-    minor = int(python.split(".")[1])
-    for tag in pythons.split("."):
-        if tag in ("py3", f"py3{minor}", f"cp3{minor}"):
-            return True
-        if abi == "abi3" and tag.startswith("cp3") and tag[3:].isdigit() and int(tag[3:]) <= minor:
-            return True
-    return False
 
 
 def _needs(wheel: Path, cache_dir: Path) -> SystemLibraries:
