@@ -63,6 +63,7 @@ def resolve(
         )
         if recorded is not None:
             return recorded
+    from launcher.plan.requirements.file_hashes import refuse_other_files
     from launcher.plan.requirements.pip_settings import index_settings
     from launcher.plan.requirements.source_trees import source_trees
     from launcher.plan.requirements.stub_wheels import StubWheels
@@ -90,6 +91,7 @@ def resolve(
             libstdcxx=python.libstdcxx,
             stub_wheels=stubs,
         ).resolve()
+    refuse_other_files(found.wheels, (text for _, text in wanted.contents))
     lock = _lock_of(found, target, python)
     watched = [place for place in (*settings.constraints, *settings.find_links) if "://" not in place]
     record(records, key, lock, watched=watched, addresses=found.addresses, directory=directory)

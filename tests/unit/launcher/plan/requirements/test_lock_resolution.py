@@ -142,3 +142,13 @@ def test_the_download_asks_where_the_resolver_asked(project: Project) -> None:
     assert str(project.wheels) == source.env["UV_FIND_LINKS"]
     assert "--no-index" in source.uv_args
     assert [f"{w.name}==={w.version} --hash=sha256:{w.sha256}" for w in lock.wheels] == source.requirements.splitlines()
+
+
+def test_a_file_whose_hash_is_required_otherwise_is_refused_and_not_taken(project: Project) -> None:
+    digest = next(wheel.sha256 for wheel in project.resolve("app").wheels if wheel.name == "app")
+    lines = project.directory / "requirements.txt"
+    lines.write_text(f"App==1.0 \\\n    --hash=sha256:{'0' * 64} \\\n    --hash=sha256:{digest}\nlib==1.1\n")
+    assert ["app 1.0", "lib 1.1"] == names(project.resolve(requirements="requirements.txt"))
+    lines.write_text(f"App==1.0 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(ConfigError, match=rf"app-1\.0-py3-none-any\.whl` has sha256 {digest}, which is none of the hashes"):
+        project.resolve(requirements="requirements.txt")
