@@ -14,7 +14,7 @@ from pathlib import Path
 from launcher.errors import ConfigError
 from launcher.journal.run_journal import read_state
 from launcher.journal.run_state import RunState
-from launcher.run.running_runs import refuse_paused
+from launcher.run.running_runs import has_ended, refuse_paused
 from launcher.tracking.record.run_record import RunRecord, fold, record_of
 from runtime.file_lock import is_locked
 from runtime.network.addresses import host_name
@@ -54,6 +54,9 @@ def container_called(word: str, state: StateDir) -> RunRecord:
     """The one that is called so, and can be entered. Raises ConfigError where there is none, or several."""
     found = [record for record in started(state) if word in (record.run_id, _called(record))]
     if not found:
+        for record in unreported(state):
+            if word in (record.run_id, _called(record)):
+                raise has_ended(record)
         hint = "`launch ps` lists those that are there; `launch dev experiment=NAME` makes one"
         raise ConfigError(f"no container to work in is called `{word}`", hint=hint)
     if len(found) > 1:

@@ -131,6 +131,18 @@ def test_apt_knows_the_archive_where_the_container_has_a_network(mine: Launch) -
     assert "URIs: " not in mine("dev", "experiment=mine", "--", "cat", APT_SOURCE).stdout
 
 
+def test_whoever_wants_into_one_that_has_ended_is_told_so_and_what_to_do(mine: Launch) -> None:
+    container = mine("dev", "-d", "experiment=mine", "--name", "bench").stdout.strip()
+    os.kill(supervisor_of(mine, container), signal.SIGTERM)
+    eventually(lambda: container not in living(mine))
+    eventually(lambda: not is_locked(StateDir(mine.home).run(container).supervisor_lock))
+    for entering in (("exec", "bench", "--", "true"), ("kernel-proxy", "bench", "/dev/null"), ("run", "--from-dev", "bench")):
+        refused = mine(*entering, check=2).stderr
+        assert f"container `{container}` has ended (stopped)\n" in refused
+        assert "`launch dev experiment=mine` makes another, and tells what was in this one" in refused
+    assert f"mine {container} was stopped" in mine("dev", "experiment=mine", "--", "true").stderr
+
+
 JUPYTER = """\
 #!/usr/bin/env python3
 import signal, socket, sys
