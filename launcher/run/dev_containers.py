@@ -14,7 +14,7 @@ from pathlib import Path
 from launcher.errors import ConfigError
 from launcher.journal.run_journal import read_state
 from launcher.journal.run_state import RunState
-from launcher.run.running_runs import has_ended, refuse_paused
+from launcher.run.running_runs import ended_error, refuse_paused
 from launcher.tracking.record.run_record import RunRecord, fold, record_of
 from runtime.file_lock import is_locked
 from runtime.network.addresses import host_name
@@ -56,7 +56,7 @@ def container_called(word: str, state: StateDir) -> RunRecord:
     if not found:
         for record in unreported(state):
             if word in (record.run_id, _called(record)):
-                raise has_ended(record)
+                raise ended_error(record)
         hint = "`launch ps` lists those that are there; `launch dev experiment=NAME` makes one"
         raise ConfigError(f"no container to work in is called `{word}`", hint=hint)
     if len(found) > 1:

@@ -40,13 +40,13 @@ def running_or_waiting(state: StateDir, reference: str) -> RunRecord:
             hint = f"`launch logs {record.run_id}` lists its jobs"
         raise ConfigError(f"sweep `{record.run_id}` has ended ({record.reason})", hint=hint)
     if record.exit_code is not None:
-        raise has_ended(record)
+        raise ended_error(record)
     if not record.alive and (fold(record.run_dir) or record).exit_code is not None:
         raise ConfigError(f"run `{record.run_id}` has ended: nothing of it was left")
     return record
 
 
-def has_ended(record: RunRecord) -> ConfigError:
+def ended_error(record: RunRecord) -> ConfigError:
     """For who wants to be in *record*. A container to work in leaves nothing to open, and the next one tells of it."""
     if record.run_dir.is_dev:
         return ConfigError(
