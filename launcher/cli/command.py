@@ -26,7 +26,8 @@ Options = argparse.Namespace
 class Argument:
     """An option or a positional argument; *settings* are those of `ArgumentParser.add_argument`.
 
-    *completed_by*: "runs", "images", "experiments", whose names may stand there, and "keys" of the configuration.
+    *completed_by*: "runs", "sweeps", "images", "experiments", "shells", whose names may stand there; "keys" of the
+    configuration.
     """
 
     __slots__ = ("completed_by", "names", "settings")

@@ -16,6 +16,7 @@ from pathlib import Path
 from launcher.cli.command import Argument, Command, Group
 from launcher.cli.main import commands, typed_commands
 from launcher.config.hydra_text import assignments
+from launcher.config.project import SearchPath, list_experiments, search_path
 from launcher.errors import ConfigError, LaunchError
 
 _SCRIPTS = {
@@ -54,17 +55,17 @@ def print_script(shell: str) -> int:
 
 def print_words(typed: Sequence[str]) -> int:
     """What may stand where the last of *typed* is being written."""
-    print("\n".join(_words(list(typed) or [""])))
+    *before, last = typed or ("",)
+    print("\n".join(_words(before, last)))
     return 0
 
 
-def _words(typed: list[str]) -> list[str]:
-    *before, last = typed
+def _words(before: Sequence[str], last: str) -> list[str]:
     if not before and "=" not in last and not last.startswith("-"):
         return [*typed_commands(), *_experiments()]
     command = _command(before)
-    if isinstance(command, list):
-        return command
+    if command.actions and len(before) == 1 and not last.startswith("-"):
+        return list(command.actions)
     arguments = _arguments(command)
     if last.startswith("-"):
         return [name for argument in arguments for name in argument.names if name.startswith("-")]
@@ -76,17 +77,17 @@ def _words(typed: list[str]) -> list[str]:
     else:
         arguments = [argument for argument in arguments if not argument.names[0].startswith("-")]
     kinds = dict.fromkeys(kind for argument in arguments for kind in argument.completed_by)
+    if "keys" in kinds and "=" in last:
+        return _values(last)
     words = [word for kind in kinds if kind != "keys" for word in _NAMES[kind]()]
-    return [*words, *(_overrides(before, last) if "keys" in kinds else [])]
+    return [*words, *(_keys(before, last) if "keys" in kinds else [])]
 
 
-def _command(before: Sequence[str]) -> Command | list[str]:
-    """The command that stands there, or the actions of a noun that stands there without one."""
+def _command(before: Sequence[str]) -> Command:
+    """The command that stands there; of a noun (`launch images`) the action, where one stands there."""
     known = commands()
     command = known.get(before[0], known["run"]) if before else known["run"]
-    if not command.actions:
-        return command
-    return command.actions.get(before[1], command) if len(before) > 1 else list(command.actions)
+    return command.actions.get(before[1], command) if command.actions and len(before) > 1 else command
 
 
 def _arguments(command: Command) -> list[Argument]:
@@ -98,22 +99,28 @@ def _arguments(command: Command) -> list[Argument]:
     ]
 
 
-def _overrides(before: Sequence[str], last: str) -> list[str]:
-    """Keys one level at a time, as directories are; behind `=` presets, and words of which one is meant."""
-    from launcher.config.project import search_path
+def _presets() -> SearchPath:
+    return search_path(config_dir=None, cwd=Path.cwd(), environ=os.environ)
+
+
+def _values(last: str) -> list[str]:
+    """Behind the `=` of *last*: presets, or words of which one is meant."""
+    from launcher.config.schema_shape import shape_at
+
+    key, presets = last.partition("=")[0], _presets()
+    shape = shape_at(key.split("."))
+    words = _gpu_models() if key == "gpu.model" else [] if shape is None else shape.words
+    return [f"{key}={value}" for value in (presets.options(key) if presets.is_group(key) else words)]
+
+
+def _keys(before: Sequence[str], key: str) -> list[str]:
+    """Keys one level at a time, as directories are."""
     from launcher.config.schema_shape import known_keys, shape_at
 
-    key, equals, _value = last.partition("=")
-    presets = search_path(config_dir=None, cwd=Path.cwd(), environ=os.environ)
-    if equals:
-        shape = shape_at(key.split("."))
-        words = _gpu_models() if key == "gpu.model" else [] if shape is None else shape.words
-        values = presets.options(key) if presets.is_group(key) else words
-        return [f"{key}={value}" for value in values]
     if key.startswith("params."):
         return _parameters(before)
     level = key[: key.rfind(".") + 1]
-    found = {f"{group}=" for group in presets.groups() if group != "experiment" and not level}
+    found = {f"{group}=" for group in _presets().groups() if group != "experiment" and not level}
     for name in known_keys():
         here, dot, _below = name.removeprefix(level).partition(".")
         shape = shape_at(name.split("."))
@@ -146,8 +153,6 @@ def _gpu_models() -> list[str]:
 
 
 def _experiments() -> list[str]:
-    from launcher.config.project import list_experiments
-
     return [f"experiment={each.name}" for each in list_experiments(config_dir=None, cwd=Path.cwd(), environ=os.environ)]
 
 
@@ -158,6 +163,17 @@ def _runs() -> list[str]:
     return ["@last", *[record.run_id for record in list_runs(state_dir())]]
 
 
+def _sweeps() -> list[str]:
+    from launcher.tracking.record.find_runs import list_runs
+    from runtime.state_dir import state_dir
+
+    return ["@last", *[record.run_id for record in list_runs(state_dir()) if record.is_sweep]]
+
+
+def _shells() -> list[str]:
+    return list(_SCRIPTS)
+
+
 def _images() -> list[str]:
     from runtime.state_dir import state_dir
     from runtime.store.store import Store
@@ -166,5 +182,5 @@ def _images() -> list[str]:
     return [word for image in images for word in (*image.names, image.digest.short)]
 
 
-_NAMES = {"runs": _runs, "images": _images, "experiments": _experiments}
+_NAMES = {"runs": _runs, "sweeps": _sweeps, "images": _images, "experiments": _experiments, "shells": _shells}
 """`Argument.completed_by` → what there is."""

@@ -343,7 +343,7 @@ class ExperimentSpec(Section):
     cpus: Annotated[int | float, Field(gt=0)] | None = _key(None, "CPU limit, in cores; null is what the machine has.", 4)
     memory: Size = _key(None, "Memory limit; null: no limit.", "16GiB")
     shm: Size = _key(None, "Size of /dev/shm; null is half of the memory.", "8GiB")
-    network: Annotated[str, AfterValidator(network_word)] = _key(
+    network: Annotated[Literal["none", "host", "bridge", "pasta"] | str, AfterValidator(network_word)] = _key(
         "none",
         "Network of the program: `none`, `host` (this machine's), `bridge` (its own, as root), `pasta` (its own, without root), "
         "or a name: runs with the same name share a network and find one another by name (as root).",

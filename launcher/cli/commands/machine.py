@@ -103,7 +103,7 @@ def ui(options: Options) -> int:
     "completion",
     "print the completion script for a shell",
     "Print the completion script for a shell.",
-    Argument("shell", metavar="bash|zsh|fish", help="`source <(launch completion bash)` turns it on"),
+    Argument("shell", metavar="bash|zsh|fish", help="`source <(launch completion bash)` turns it on", completed_by=["shells"]),
     usage="bash|zsh|fish",
     takes_command=True,
 )

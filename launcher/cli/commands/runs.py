@@ -12,7 +12,7 @@ from launcher.errors import ConfigError
 _WHERE = Argument(
     "--where", metavar="EXPR", help="only runs that fulfil it: 'metrics.acc > 0.9 and params.lr < 0.1 and status = FINISHED'"
 )
-_SWEEP = Argument("sweep", metavar="SWEEP", help="its id or name, a trial of it, or @last", completed_by=["runs"])
+_SWEEP = Argument("sweep", metavar="SWEEP", help="its id or name, a trial of it, or @last", completed_by=["sweeps"])
 
 
 @Command(

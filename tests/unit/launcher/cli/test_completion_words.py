@@ -6,10 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from journal_lines import write_event
 
 from launcher.cli import completion
 from launcher.cli.commands.images import images
 from launcher.cli.completion import print_words
+from runtime.state_dir import StateDir
 from runtime.store.store import Store
 
 
@@ -50,6 +52,29 @@ def test_options_are_offered_behind_a_dash_and_their_values_behind_them(words) -
     assert [] == words("rerun", "@last", "--name", "")
 
 
+def test_a_noun_has_options_of_its_own_beside_its_actions(words) -> None:
+    assert "--where" in words("runs", "--wh")
+    assert "show" in words("runs", "")
+
+
+def test_of_runs_those_that_are_sweeps_are_offered_where_one_is_meant(words, tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    for run_id, sweep_id in {"aaaaaa": None, "bbbbbb": "bbbbbb"}.items():
+        run_dir = state.run(run_id)
+        run_dir.root.mkdir(parents=True)
+        write_event(run_dir.journal, "created", run_id=run_id, experiment="x", sweep_id=sweep_id)
+    assert {"aaaaaa", "bbbbbb"} <= set(words("runs", "show", ""))
+    assert ["@last", "bbbbbb"] == words("sweep", "show", "")
+
+
+def test_the_shells_of_which_there_is_a_script_are_offered(words) -> None:
+    assert ["bash", "zsh", "fish"] == words("completion", "")
+
+
+def test_an_experiment_is_offered_once(words) -> None:
+    assert 1 == words("experiment=di").count("experiment=digits")
+
+
 def test_keys_are_offered_one_level_at_a_time(words) -> None:
     top = words("experiment=digits", "")
     assert {"experiment=digits", "gpus=", "gpu.", "image=", "image.", "params.", "env.", "sweep="} <= set(top)
@@ -69,13 +94,15 @@ def test_parameters_are_those_of_the_experiment_that_was_chosen(words) -> None:
         pytest.param("image=", ["image=bookworm", "image=cuda12", "image=debian"], id="presets"),
         pytest.param("gpu.topology=", ["gpu.topology=any", "gpu.topology=nvlink"], id="words"),
         pytest.param("deterministic=", ["deterministic=true", "deterministic=false"], id="a truth value"),
+        pytest.param(
+            "network=", [f"network={word}" for word in ("none", "host", "bridge", "pasta")], id="words, or a name of one's own"
+        ),
         pytest.param("timeout=", [], id="anything"),
         pytest.param("nonsense.key=", [], id="no key"),
     ],
 )
 def test_values_are_offered_where_few_are_possible(words, typed: str, offered: list[str]) -> None:
-    key = typed.removesuffix("=")
-    assert offered == [word for word in words("experiment=digits", typed) if word.startswith(key)]
+    assert offered == words("experiment=digits", typed)
 
 
 @pytest.mark.requires("cc")
