@@ -22,6 +22,10 @@ def show_difference(first: str, second: str, *, all_files: bool, as_json: bool) 
     if isinstance(before, RunRecord) and isinstance(after, RunRecord):
         from launcher.cli.runs.difference import diff_runs
 
+        if before.is_sweep is not after.is_sweep:
+            run, sweep = (second, first) if before.is_sweep else (first, second)
+            hint = "`launch sweep show SWEEP` lists its trials, which are runs"
+            raise ConfigError(f"`{run}` is a run, `{sweep}` a sweep", hint=hint)
         return diff_runs(before, after, as_json=as_json)
     if isinstance(before, Image) and isinstance(after, Image):
         from launcher.cli.images.difference import diff_images

@@ -93,6 +93,7 @@ def test_old_runs_sweeps_and_images_are_listed_and_shown(untouched: Launch) -> N
     assert "first attempt\n" == untouched("logs", FINISHED).stdout
     assert "42\n" == Path(untouched("outputs", FINISHED).stdout.strip(), "result.txt").read_text()
     assert "params.how end → fail" in untouched("diff", FINISHED, FAILED).stdout
+    assert f"`{FINISHED}` is a run, `{SWEEP}` a sweep" in untouched("diff", SWEEP, FINISHED, check=2).stderr
     trials = untouched("sweep", "show", SWEEP).stdout
     assert ["7be7d6", "c35984"] == [line.split()[1] for line in trials.splitlines() if "complete" in line][1:]
     assert "tiny" in untouched("images").stdout
