@@ -156,18 +156,15 @@ def _experiments() -> list[str]:
     return [f"experiment={each.name}" for each in list_experiments(config_dir=None, cwd=Path.cwd(), environ=os.environ)]
 
 
-def _runs() -> list[str]:
+def _runs(*, sweeps_alone: bool = False) -> list[str]:
     from launcher.tracking.record.find_runs import list_runs
     from runtime.state_dir import state_dir
 
-    return ["@last", *[record.run_id for record in list_runs(state_dir())]]
+    return ["@last", *[record.run_id for record in list_runs(state_dir()) if record.is_sweep or not sweeps_alone]]
 
 
 def _sweeps() -> list[str]:
-    from launcher.tracking.record.find_runs import list_runs
-    from runtime.state_dir import state_dir
-
-    return ["@last", *[record.run_id for record in list_runs(state_dir()) if record.is_sweep]]
+    return _runs(sweeps_alone=True)
 
 
 def _shells() -> list[str]:

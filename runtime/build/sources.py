@@ -49,7 +49,7 @@ class WheelSource:
 
 @dataclass(frozen=True, slots=True)
 class BuildSources:
-    """What a plan's steps may need; a part that no step needs may be None."""
+    """What a plan's steps may need; a part that no step needs may be, or give, None."""
 
     debian: Callable[[], DebianSource | None] = lambda: None
     mirror: str | None = None

@@ -1,5 +1,5 @@
-"""Every command line of README and docs is one that launch takes: words, options and keys exist. Nothing is executed here; what
-can be is in tests/e2e/test_pages_are_typed.py."""
+"""Every command line and configuration of README and docs is one that launch takes: words, options and keys exist. Nothing is
+executed here; what can be is in tests/e2e/test_pages_are_typed.py."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import shlex
 from collections.abc import Iterator
 from itertools import pairwise, takewhile
 from pathlib import Path
+from textwrap import dedent
+from typing import Any
 
 import pytest
+import yaml
 
 from launcher.cli.main import find_command
 from launcher.config.project import SearchPath, shipped_conf
@@ -22,6 +25,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROO
 _LINE = re.compile(r"(?:\$ )?(?:[A-Z_]+=\S+ )*(launch\b.*)")
 _BETWEEN = {"·", "&&"}
 _REDIRECTS = re.compile(r"[0-9]?[<>]|\|")
+_HYDRAS_OWN = {("defaults",), ("hydra",)}
 _OVERRIDE = re.compile(r"[+~]{0,2}([\w.]+)(?:@\S+)?=")
 
 
@@ -55,6 +59,28 @@ def wrong_keys(words: list[str]) -> Iterator[str]:
         found = _OVERRIDE.match(word)
         if found and not before.startswith("-") and found[1] not in groups and shape_at(found[1].split(".")) is None:
             yield word
+
+
+def documented_configurations(page: Path) -> Iterator[dict[str, Any]]:
+    for found in re.finditer(r"^( *)```yaml\n(.*?)^ *```", page.read_text(), re.MULTILINE | re.DOTALL):
+        document = yaml.safe_load(dedent(found[2]))
+        assert isinstance(document, dict), found[0]
+        yield document
+
+
+def unknown_keys(value: object, path: tuple[str, ...] = ()) -> Iterator[str]:
+    if path in _HYDRAS_OWN:
+        return
+    if path and shape_at(path) is None:
+        yield ".".join(path)
+    elif isinstance(value, dict):
+        for key, below in value.items():
+            yield from unknown_keys(below, (*path, str(key)))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_each_key_of_a_configuration_on_a_page_is_known(page: Path) -> None:
+    assert [] == [key for document in documented_configurations(page) for key in unknown_keys(document)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
