@@ -15,6 +15,7 @@ import select
 import signal
 import socket
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from runtime.container.handshake import channel, receive, send
@@ -45,6 +46,11 @@ _FORWARDED = (
 
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL})
 """What ends a container without a program of its own."""
+
+_READ_WITHIN_S = 11.0
+"""How long a follower may take to read the last of the output. One that was killed while it made a user namespace leaves a child
+that keeps its connection for ten seconds (`namespaces.py`)."""
+_LOOK_AGAIN_MS = 1
 
 EXIT_RECORD_BYTES = 256
 """Held free for the record, whose longest is about half of it."""
@@ -117,12 +123,12 @@ class Init:
             return 0
         self._start(extra)
         while self.running or self._stays():
-            self._step()
+            self._step(self._wait_ms())
         assert self.outcome is not None
-        if self.pump is not None:
-            self.pump.drain()
+        ended_at = time.time()
+        self._see_output_read()
         self._keep_owner_notes()
-        self._record(self.outcome)
+        self._record(self.outcome, ended_at)
         if self.inherited.adoption is not None:
             # Before the callers' connections: whoever sees the end of one and comes again is refused, not left waiting.
             self.inherited.adoption.close()
@@ -143,6 +149,26 @@ class Init:
         self.outcome = ProcessExit(None, self.stay.ended_by) if self.stay.ended_by else ProcessExit(0, None)
         return False
 
+    def _see_output_read(self) -> None:
+        """Wait until the output is in the logs: a follower may be killed before it has read the last of it, and what is in the
+        pipes then would go with init. What the program left behind says no more."""
+        if self.inherited.logs is None:
+            return
+        self.side.pids.clear()  # they end with the container, not by a signal: their callers see its end
+        with suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        give_up_at = time.monotonic() + _READ_WITHIN_S
+        while self.pump is None and self._has_unread_output() and time.monotonic() < give_up_at:
+            self._step(_LOOK_AGAIN_MS)
+        if self.pump is not None:
+            self.pump.drain()
+
+    def _has_unread_output(self) -> bool:
+        poller = select.poll()
+        for pipe in (self._stdout, self.inherited.stderr_read):
+            poller.register(pipe, select.POLLIN)
+        return any(event & select.POLLIN for _pipe, event in poller.poll(0))
+
     def _watch_signals(self) -> None:
         self.woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         processes.reset_signals()
@@ -162,7 +188,7 @@ class Init:
                 extra: dict[str, str] = document["start"]
                 return extra
             if "signal" in document:
-                self._record(ProcessExit(None, document["signal"]))
+                self._record(ProcessExit(None, document["signal"]), time.time())
                 return None
 
     def _start(self, extra: dict[str, str]) -> None:
@@ -213,7 +239,7 @@ class Init:
 
             self.owner_reports = OwnerReports(message[1][0])
 
-    def _step(self) -> None:
+    def _step(self, wait_ms: float | None) -> None:
         """Wait for something to happen, and deal with it."""
         poller = select.poll()
         for fd in (self.woken, *self.connections, *self.side.callers):
@@ -224,7 +250,7 @@ class Init:
             poller.register(pipe, select.POLLIN)
         if self.owner_reports is not None:
             poller.register(self.owner_reports.listener, select.POLLIN)
-        for fd, event in poller.poll(self._wait_ms()):
+        for fd, event in poller.poll(wait_ms):
             if fd == self.woken:
                 self._signals(os.read(self.woken, 512))
             elif self.owner_reports is not None and fd == self.owner_reports.listener:
@@ -338,13 +364,13 @@ class Init:
         os.close(own)
         self.connections[connection.fileno()] = connection
 
-    def _record(self, ended: ProcessExit) -> None:
+    def _record(self, ended: ProcessExit, at: float) -> None:
         fd = self.inherited.exit_record
         if fd is None:
             return
         used = resource.getrusage(resource.RUSAGE_CHILDREN)  # orphans become children of process 1: all that it reaped is in it
         spent = {"peak_process_bytes": used.ru_maxrss << 10, "cpu_s": round(used.ru_utime + used.ru_stime, 3)}
-        line = json.dumps({"code": ended.code, "signal": ended.signal, "at": round(time.time(), 3), **spent}) + "\n"
+        line = json.dumps({"code": ended.code, "signal": ended.signal, "at": round(at, 3), **spent}) + "\n"
         os.pwrite(fd, line.encode(), 0)
         os.ftruncate(fd, len(line))
         os.fsync(fd)

@@ -329,6 +329,46 @@ def test_the_program_goes_on_without_its_supervisor_and_loses_no_line(tmp_path: 
     eventually(lambda: not _alive(supervisor.init))
 
 
+def test_a_supervisor_killed_as_the_program_ends_costs_no_line(tmp_path: Path) -> None:
+    supervisor = _supervisor_of_ended(tmp_path, "echo last; echo word >&2")
+    assert lifecycle.read_exit(supervisor.record) is None
+    supervisor.die()
+    assert ProcessExit(6, None) == _recorded(supervisor)
+    assert ["last\n", "word\n"] == [log.read_text() for log in supervisor.logs]
+
+
+def test_who_adopts_a_container_as_its_program_ends_reads_the_rest(tmp_path: Path) -> None:
+    """While the connection of a killed supervisor is still held, by a child of its own."""
+    supervisor = _supervisor_of_ended(tmp_path, "echo last")
+    container = adopt(supervisor.socket, supervisor.record)
+    assert b"last\n" == os.read(container.stdout_fd, 100)
+    assert ProcessExit(6, None) == finish(container)
+    supervisor.die()
+
+
+def _supervisor_of_ended(directory: Path, script: str) -> Supervisor:
+    """One that reads no output, and whose program has ended with 6 after *script*."""
+    go = directory / "go"
+    go.mkdir()
+    ending = "until [ -e /go/now ]; do sleep 0.01; done; exit 6"
+    spec = make_spec(directory, "sh", "-c", f"{script}\n{ending}", binds=(BindMount(go, "/go"),))
+    supervisor = Supervisor(directory, spec)
+    program = eventually(lambda: _children_of(supervisor.init))
+    (go / "now").touch()
+    eventually(lambda: program[0] not in _children_of(supervisor.init))
+    return supervisor
+
+
+def _children_of(init: int) -> list[str]:
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+        return Path(f"/proc/{init}/task/{init}/children").read_text().split()
+    return []
+
+
+def _recorded(supervisor: Supervisor) -> ProcessExit | None:
+    return eventually(lambda: lifecycle.read_exit(supervisor.record))
+
+
 def test_who_adopts_a_container_gets_its_output_listener_and_end(tmp_path: Path) -> None:
     code = """
 import os, signal, socket, sys, time
