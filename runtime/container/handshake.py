@@ -13,6 +13,10 @@
     caller → init      {"run": {…, "kept": true}}          no SIGHUP when the caller goes
     caller → init      {"run": {…, "sftp": true}}          no program: serve the files on stdin and stdout
     caller → init      {"run": {…, "connect": PATH or [NUMBER, PORT]}}   no program and no pipes
+    task → init        {"task": {rank, env, fd_variables, if_silent}}   + descriptors: start that rank with them (`rank_tasks.py`)
+    task → init        {"task": {"spoke": true}}           its rank has spoken to the process manager
+    anybody → init     {"task": {"refused": WORDS}}        no tasks will come
+    init → task        {"ended": …}                        its rank has
     init → caller      {"connected": true}                 + a socket that is connected to that
     init → caller      {"terminal": true}                  + the master of its terminal
     init → caller      {"ended": {"code": N|null, "signal": N|null}}

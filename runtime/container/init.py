@@ -15,13 +15,16 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runtime.container.handshake import channel, receive, send
-from runtime.container.logs import LogFiles, LogPump, OutputLog
+from runtime.container.inherited_fds import InheritedFds
+from runtime.container.logs import LogPump, OutputLog
 from runtime.container.program import Program, exec_program
 from runtime.container.pty import open_pty
+from runtime.container.rank_tasks import FAILED, RankTask, RankTasks, rank_variables, say
 from runtime.container.side_programs import SidePrograms, next_request
 from runtime.container.spec import ProcessExit, World
 from runtime.container.staying import Stay
@@ -52,32 +55,6 @@ _READ_WITHIN_S = 11.0
 that keeps its connection for ten seconds (`namespaces.py`)."""
 _LOOK_AGAIN_MS = 1
 
-EXIT_RECORD_BYTES = 256
-"""Held free for the record, whose longest is about half of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class InheritedFds:
-    """What init keeps. All descriptors but *listener* are made by the creator."""
-
-    container_id: str
-    control: socket.socket
-    adoption: socket.socket | None
-    stdout_read: int
-    stderr_read: int
-    logs: LogFiles | None
-    exit_record: int | None
-    held: tuple[int, ...]
-    owner_notes: int | None = None
-    """A build step's with one id: where the owners go that cannot be noted on a file itself."""
-
-    def descriptors(self) -> list[int]:
-        """All of them."""
-        sockets = [self.control, *([self.adoption] if self.adoption is not None else [])]
-        records = [fd for fd in (self.exit_record, self.owner_notes) if fd is not None]
-        logs = self.logs.descriptors() if self.logs else ()
-        return [*(one.fileno() for one in sockets), self.stdout_read, self.stderr_read, *self.held, *logs, *records]
-
 
 @dataclass(slots=True)
 class Init:
@@ -91,6 +68,8 @@ class Init:
     world: World | None = None
     """Where ranks of several machines meet; None: these are all."""
     rank_aliases: tuple[tuple[str, str], ...] = ()
+    tasks: RankTasks | None = None
+    """Who comes for the ranks; None: they begin at once."""
     stay: Stay | None = None
     """Of a container that has no program of its own."""
     running: dict[int, int] = field(default_factory=dict)
@@ -121,8 +100,11 @@ class Init:
         extra = self._wait_at_gate()
         if extra is None:
             return 0
-        self._start(extra)
-        while self.running or self._stays():
+        self.env = {**self.program.env, **extra}
+        self.world = self.world or World("127.0.0.1", loopback.free_port() if self.ranks > 1 else 0, 0, self.ranks)
+        if self.tasks is None:
+            self._start(range(self.ranks))
+        while self.running or self._stays() or (self.tasks is not None and self.tasks.absent):
             self._step(self._wait_ms())
         assert self.outcome is not None
         ended_at = time.time()
@@ -191,23 +173,23 @@ class Init:
                 self._record(ProcessExit(None, document["signal"]), time.time())
                 return None
 
-    def _start(self, extra: dict[str, str]) -> None:
-        env = self.env = {**self.program.env, **extra}
-        world = self.world or World("127.0.0.1", loopback.free_port() if self.ranks > 1 else 0, 0, self.ranks)
+    def _start(self, ranks: Sequence[int], task: RankTask | None = None) -> None:
+        """Begin *ranks* of the program, as *task* came for."""
+        assert self.world is not None
         slave = None if self.program.terminal is None else self._open_terminal(*self.program.terminal)
-        for rank in range(self.ranks):
-            of_rank = rank_variables(rank, self.ranks, world) if world.size > 1 else {}
-            of_rank |= {alias: of_rank[name] for alias, name in self.rank_aliases if of_rank}
+        for rank in ranks:
+            of_rank = rank_variables(rank, self.ranks, self.world, self.rank_aliases)
             answering, asking = channel() if self.program.seccomp_asking is not None else (None, None)
             pid = processes.fork_deaf()
             if pid == 0:
                 code = 125
                 try:
-                    kept = (slave, asking.fileno() if asking else None)
-                    processes.close_fds(keep=[fd for fd in kept if fd is not None])
-                    code = exec_program(self.program, {**env, **of_rank}, asking, slave)
+                    kept = (slave, asking.fileno() if asking else None, self.program.user_namespace)
+                    processes.close_fds(keep=[*(fd for fd in kept if fd is not None), *(task.fds if task else ())])
+                    of_rank |= task.variables() if task else {}
+                    code = exec_program(self.program, {**self.env, **of_rank}, asking, slave)
                 except BaseException as error:
-                    os.write(2, f"launch: the program can't be started: {error}\n".encode())
+                    say(f"the program can't be started: {error}")
                 finally:
                     os._exit(code)
             self.running[pid] = rank
@@ -266,9 +248,15 @@ class Init:
         if self.kill_at is not None and time.monotonic() >= self.kill_at:
             self.kill_at = None
             self._forward_signal(signal.SIGKILL)
+        if self.tasks is not None and self.tasks.have_failed():
+            self._note_rank_exit(FAILED)
 
     def _wait_ms(self) -> float | None:
-        moments = (self.kill_at, self.stay.next_look_at if self.stay is not None else None)
+        moments = (
+            self.kill_at,
+            self.tasks.fail_at if self.tasks is not None else None,
+            self.stay.next_look_at if self.stay is not None else None,
+        )
         waits = [max(0.0, (moment - time.monotonic()) * 1000) + 1 for moment in moments if moment is not None]
         return min(waits, default=None)
 
@@ -295,6 +283,9 @@ class Init:
     def _forward_signal(self, number: int) -> None:
         if self.stay is not None and number in _ENDING:
             self.stay.end(number)
+        if self.tasks is not None and number in _ENDING:
+            self.tasks.end()
+            self.outcome = self.outcome or (None if self.running else ProcessExit(None, number))
         for pid in self.running:
             os.kill(pid, number)  # our own child, not reaped yet: it can't be another's number
 
@@ -307,8 +298,8 @@ class Init:
             if pid == 0:
                 return
             if pid in self.running:
-                del self.running[pid]
-                self._note_rank_exit(as_exit(status))
+                rank, how = self.running.pop(pid), as_exit(status)
+                self._note_rank_exit(how if self.tasks is None else self.tasks.judge(rank, how, self.side.callers))
             else:
                 self.side.ended(pid, as_exit(status))
 
@@ -316,6 +307,8 @@ class Init:
         failed = ended.code != 0
         if self.outcome is None or (failed and self.outcome.code == 0):
             self.outcome = ended
+        if failed and self.tasks is not None:
+            self.tasks.end()
         if failed and self.running and self.kill_at is None:
             # The other ranks would wait for this one in a collective for as long as their timeout says.
             self._forward_signal(signal.SIGTERM)
@@ -339,6 +332,10 @@ class Init:
         message = next_request(self.side.callers[fd])
         if message is None:
             self.side.hang_up(fd)
+            if self.tasks is not None:
+                self.tasks.note_gone(fd, self.running.values())
+        elif "task" in message[0]:
+            self._handle_task(fd, message[0]["task"], message[1])
         elif "adopt" in message[0]:
             self._adopt(self.side.callers.pop(fd))
         elif "run" in message[0]:
@@ -349,6 +346,12 @@ class Init:
             send(self.side.callers[fd], {"terminal": True}, () if self.terminal is None else (self.terminal,))
         elif "signal" in message[0]:
             self.side.pass_on(fd, message[0]["signal"])
+
+    def _handle_task(self, fd: int, said: dict[str, Any], fds: list[int]) -> None:
+        if self.tasks is not None and (task := self.tasks.take(fd, said, fds)) is not None:
+            self._start([task.rank], task)
+        for each in fds:
+            os.close(each)
 
     def _adopt(self, connection: socket.socket) -> None:
         if self.pump is not None:
@@ -380,15 +383,3 @@ def as_exit(status: int) -> ProcessExit:
     """A wait status as a ProcessExit."""
     code = os.waitstatus_to_exitcode(status)
     return ProcessExit(code, None) if code >= 0 else ProcessExit(None, -code)
-
-
-def rank_variables(local_rank: int, local_ranks: int, world: World) -> dict[str, str]:
-    """What torch.distributed's `env://` reads."""
-    return {
-        "RANK": str(world.first_rank + local_rank),
-        "LOCAL_RANK": str(local_rank),
-        "WORLD_SIZE": str(world.size),
-        "LOCAL_WORLD_SIZE": str(local_ranks),
-        "MASTER_ADDR": world.address,
-        "MASTER_PORT": str(world.port),
-    }

@@ -26,9 +26,11 @@ from typing import NoReturn
 
 from runtime.cgroup.entry import enter
 from runtime.container.handshake import receive, report_and_exit, send
-from runtime.container.init import InheritedFds, Init
+from runtime.container.inherited_fds import InheritedFds
+from runtime.container.init import Init
 from runtime.container.mappings import Mappings
 from runtime.container.program import Program
+from runtime.container.rank_tasks import RankTasks
 from runtime.container.spec import ContainerSpec
 from runtime.container.staying import Stay
 from runtime.kernel import capabilities, libc, mounts, namespaces, processes
@@ -188,6 +190,9 @@ def _confine(params: InitParams, open_files: tuple[int, int]) -> tuple[Init, soc
     if spec.network != "host":
         loopback.bring_up()
     listener = loopback.listen() if spec.loopback_listener else None
+    user_namespace = None
+    if spec.seen_as is not None and spec.seen_as != (spec.uid, spec.gid):
+        user_namespace = namespaces.make_renaming_namespace((spec.uid, spec.gid), spec.seen_as)
     # Nobody inside shall have all of init's ids, and with them the right to take its limits down (prlimit(2)).
     os.setresuid(-1, -1, max(one.inside + one.count for one in params.maps.uids.extents) - 1)
     processes.make_undumpable()
@@ -195,7 +200,8 @@ def _confine(params: InitParams, open_files: tuple[int, int]) -> tuple[Init, soc
     own = program_capabilities | capabilities.mask(_INIT_CAPABILITIES)
     processes.limit_capabilities(own)
     libc.capset(effective=own, permitted=own)
-    processes.close_fds(keep=(*params.inherited.descriptors(), *((listener.fileno(),) if listener else ())))
+    ours = (listener.fileno() if listener else None, user_namespace)
+    processes.close_fds(keep=(*params.inherited.descriptors(), *(fd for fd in ours if fd is not None)))
     program = Program(
         argv=spec.argv,
         env=spec.env,
@@ -208,6 +214,7 @@ def _confine(params: InitParams, open_files: tuple[int, int]) -> tuple[Init, soc
         seccomp=params.seccomp,
         seccomp_asking=params.seccomp_asking,
         open_files=open_files,
+        user_namespace=user_namespace,
         terminal=spec.terminal,
     )
     stay = None if spec.processes else Stay(spec.idle_s)
@@ -219,6 +226,7 @@ def _confine(params: InitParams, open_files: tuple[int, int]) -> tuple[Init, soc
         spec.rank_grace_s,
         spec.world,
         rank_aliases=spec.rank_aliases,
+        tasks=RankTasks(absent=spec.processes) if spec.awaits_tasks else None,
         stay=stay,
     )
     return init, listener

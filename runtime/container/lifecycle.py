@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.container.handshake import bind_socket, channel, failure, receive, send
-from runtime.container.init import EXIT_RECORD_BYTES, InheritedFds
+from runtime.container.inherited_fds import EXIT_RECORD_BYTES, InheritedFds
 from runtime.container.init_setup import InitParams
 from runtime.container.logs import LogFiles
 from runtime.container.mappings import Mappings, mappings

@@ -40,6 +40,8 @@ class Program:
     """The filter of a build step in a user namespace with one id: it asks about changes of owner (`owner_reports.py`)."""
     open_files: tuple[int, int]
     """RLIMIT_NOFILE for the program."""
+    user_namespace: int | None = None
+    """Where its id is another number (`ContainerSpec.seen_as`)."""
     terminal: tuple[int, int] | None = None
     """Rows and columns, where its descriptors are a terminal of the container's own."""
 
@@ -101,6 +103,9 @@ def _drop_privileges(program: Program) -> None:
         os.setresuid(program.uid, program.uid, program.uid)
         # Another id made this copy of the launcher what the machine's fs.suid_dumpable says: nobody inside may look at it.
         processes.make_undumpable()
+    if program.user_namespace is not None:
+        libc.setns(program.user_namespace, processes.NEWUSER)
+        processes.limit_capabilities(program.capabilities)  # whoever comes in has all of them there
     kept = program.capabilities if os.geteuid() == 0 else 0
     libc.capset(effective=kept, permitted=kept)
     processes.forbid_new_privileges()

@@ -210,6 +210,8 @@ def next_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]] 
     request = document.get("run") if isinstance(document, dict) else None
     if isinstance(request, dict) and isinstance(request.get("terminal"), bool):
         return message
+    if isinstance(document, dict) and isinstance(document.get("task"), dict):
+        return message
     _close(fds)
     if not isinstance(document, dict) or "run" in document:
         return None

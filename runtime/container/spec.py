@@ -78,6 +78,12 @@ class ContainerSpec:
     """With no process of its own: how long it stays without use; None is for ever."""
     world: World | None = None
     """Where they meet those of other machines; None: they are all."""
+    awaits_tasks: bool = False
+    """Whether each rank begins only when a task of a cluster's job step has brought what it finds the others by
+    (`rank_tasks.py`)."""
+    seen_as: tuple[int, int] | None = None
+    """uid and gid that the program sees itself as, in a user namespace of its own where no other id is anything; None: *uid* and
+    *gid*. What it may do to files is decided by those in any case."""
     rank_grace_s: float = 30.0
     """Seconds between SIGTERM and SIGKILL for the other ranks when one has failed."""
     rank_aliases: tuple[tuple[str, str], ...] = ()

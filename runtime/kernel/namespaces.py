@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +52,37 @@ def _maps_writer(uids: IdMap, gids: IdMap) -> Callable[[int], None]:
         _write(pid, "gid_map", gids.text)
 
     return write_maps
+
+
+def make_renaming_namespace(own: tuple[int, int], seen_as: tuple[int, int]) -> int:
+    """A descriptor of a user namespace in which *own*, a uid and gid that this process may become, are *seen_as*, and no other id
+    is anything. Its owner is *own*, so that who is that may enter it (setns(2)). From a process that nobody looks at yet."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        pid = processes.run_in_child(partial(_rename_ids, theirs, own, seen_as))
+        theirs.close()
+        _, fds, _, _ = socket.recv_fds(ours, 1, 1)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if not fds:
+        raise no_user_namespace(OSError(status, os.strerror(status)))
+    os.set_inheritable(fds[0], False)
+    return fds[0]
+
+
+def _rename_ids(end: socket.socket, own: tuple[int, int], seen_as: tuple[int, int]) -> int:
+    uid, gid = own
+    try:
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+        processes.make_dumpable()  # for its own /proc
+        libc.unshare(processes.NEWUSER)
+        for name, text in (("setgroups", "deny"), ("uid_map", f"{seen_as[0]} {uid} 1"), ("gid_map", f"{seen_as[1]} {gid} 1")):
+            _write("self", name, text)
+        made = os.open("/proc/self/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        return error.errno or 1
+    socket.send_fds(end, [b"."], [made])
+    return 0
 
 
 _FREE_STACKS: list[Array[c_char]] = []
@@ -135,7 +168,7 @@ def write_maps(pid: int, maps: IdMaps) -> None:
     _write(pid, "gid_map", maps.gids.text)
 
 
-def _write(pid: int, name: str, text: str) -> None:
+def _write(pid: int | str, name: str, text: str) -> None:
     fd = os.open(f"/proc/{pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode())

@@ -167,6 +167,11 @@ def is_root_of_machine() -> bool:
     return os.geteuid() == 0 and not is_in_user_namespace()
 
 
+def make_dumpable() -> None:
+    """/proc/PID of this process belongs to its user again; for a child that nobody else can see yet."""
+    libc.prctl(_PR_SET_DUMPABLE, 1)
+
+
 def make_undumpable() -> None:
     """From now on /proc/PID of this process belongs to root and nobody less may read its memory, environment or descriptors."""
     libc.prctl(_PR_SET_DUMPABLE, 0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from runtime.container.handshake import channel
-from runtime.container.init import InheritedFds, Init
+from runtime.container.inherited_fds import InheritedFds
+from runtime.container.init import Init
 from runtime.container.program import Program
 from tests.kernel.forked import forked
 

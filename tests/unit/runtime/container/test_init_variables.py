@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from runtime.container.init import as_exit, rank_variables
+from runtime.container.init import as_exit
+from runtime.container.rank_tasks import rank_variables
 from runtime.container.spec import ProcessExit, World
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from launcher.plan.program.slurm_env import OF_RANKS, slurm_env
-from runtime.container.init import rank_variables
+from runtime.container.rank_tasks import rank_variables
 from runtime.container.spec import World
 
 JOB = {
