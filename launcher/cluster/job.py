@@ -48,10 +48,10 @@ def main(run_dir: RunDir, *, close: Callable[[RunDir, Journal, Attempt], None] =
     supervisor.main(run_dir, token=own.placement, joining=_join, close=close, last=lambda: _end(run_dir))
 
 
-def _join(run: Run, number: int) -> AbstractContextManager[Peers]:
-    from launcher.cluster.nodes.peers import bring_up_peers
+def _join(run: Run, number: int) -> AbstractContextManager[Peers | None]:
+    from launcher.cluster.nodes.joined import join
 
-    return bring_up_peers(run, number)
+    return join(run, number)
 
 
 def _is_ours(run_dir: RunDir, job: str) -> bool:

@@ -210,6 +210,11 @@ class Cluster(Section):
     interface: str | None = _key(
         None, "Network interface by which the nodes of a run reach each other; null is that of the route between them.", "ib0"
     )
+    mpi: Literal["none", "pmix", "pmi2"] = _key(
+        "none",
+        "How ranks that speak MPI find each other: `srun --mpi`. OpenMPI takes `pmix`, MPICH and Intel MPI `pmi2`.",
+        "pmix",
+    )
     requeue: bool = _key(
         False, "Whether a preempted job, or one that lost its node, is queued again and its run goes on by itself.", True
     )

@@ -121,6 +121,7 @@ class Cluster:
     qos: str | None = None
     time: float | None = None
     interface: str | None = None
+    mpi: str = "none"
     requeue: bool = False
     setup: tuple[str, ...] = ()
     sbatch: dict[str, Any] = field(default_factory=dict)

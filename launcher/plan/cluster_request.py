@@ -7,8 +7,10 @@ GPUs Slurm itself finds a node. Nodes that a run cannot get (another partition, 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from launcher.config.spec import Cluster, ExperimentSpec
@@ -213,20 +215,24 @@ def _count(resources: str, name: str) -> int:
 
 
 def on_several_nodes(spec: ExperimentSpec, where: Where) -> ExperimentSpec:
-    """*spec* with the network of its machines, unless it names one. Raises ConfigError for what can't be."""
+    """*spec*, of several nodes or one whose ranks speak MPI, with the network of its machines, unless it names one. Raises
+    ConfigError for what can't be."""
+    key = "nodes" if spec.nodes > 1 else "cluster.mpi"
+    asked = f"`nodes: {spec.nodes}`" if spec.nodes > 1 else f"`cluster.mpi: {spec.cluster.mpi}`"
     if spec.cluster.kind == "local":
+        here = "`processes=N` or torchrun" if spec.nodes > 1 else "`cluster.mpi=none` and `command: mpirun -n 4 …`"
         raise ConfigError(
-            f"`nodes: {spec.nodes}` needs a cluster: this machine is one",
-            origin=where("nodes"),
-            hint="`cluster=slurm`; for several processes on this machine `processes=N` or torchrun",
+            f"{asked} needs a cluster: this machine is one",
+            origin=where(key),
+            hint=f"`cluster=slurm`; for several processes on this machine {here}",
         )
     origin = where("network")
     if spec.network == "host" or origin is None:
         return replace(spec, network="host")
     raise ConfigError(
-        f"`network: {spec.network}` with `nodes: {spec.nodes}`: a container's own network ends at its machine",
+        f"`network: {spec.network}` with {asked}: a container's own network ends at its machine",
         origin=origin,
-        hint="leave `network` out: several nodes have their machines' own (`network: host`)",
+        hint="leave `network` out: it is then the machines' own (`network: host`)",
     )
 
 
@@ -238,3 +244,37 @@ def refuse_standalone(spec: ExperimentSpec, argv: Sequence[str], where: Where) -
             origin=where("command"),
             hint="leave `--standalone` out: torchrun reads what it needs from PET_* variables, on one node and on several",
         )
+
+
+def refuse_missing_mpi(spec: ExperimentSpec, where: Where) -> None:
+    """A Slurm that was built without what `cluster.mpi` names; where it can't be asked here, the job's nodes will say so."""
+    kinds = _kinds_of_mpi()
+    if kinds and spec.cluster.mpi not in kinds:
+        raise ConfigError(
+            f"`cluster.mpi: {spec.cluster.mpi}`: this Slurm has no such plugin (`srun --mpi=list`: {', '.join(kinds)})",
+            origin=where("cluster.mpi"),
+            hint="`pmix` is OpenMPI's, `pmi2` MPICH's and Intel MPI's; whoever runs the cluster can install the plugin",
+        )
+
+
+@cache
+def _kinds_of_mpi() -> tuple[str, ...]:
+    try:
+        listed = run_slurm(["srun", "--mpi=list"])
+    except LaunchError:
+        return ()
+    return tuple(line.strip() for line in listed.splitlines() if line[:1].isspace() and line.strip() != "none")
+
+
+def refuse_other_starters(spec: ExperimentSpec, argv: Sequence[str], where: Where) -> None:
+    """Each rank would start a world of its own."""
+    starter = os.path.basename(argv[0]) if argv else ""
+    if starts_torchrun(argv) or starter in _STARTERS:
+        raise ConfigError(
+            f"`cluster.mpi: {spec.cluster.mpi}` with `{starter}`: ranks are started already, `processes` on each node",
+            origin=where("command"),
+            hint=f"`command: …` without `{starter}`, and `processes=4`; or `cluster.mpi=none`",
+        )
+
+
+_STARTERS = frozenset({"mpirun", "mpiexec", "mpiexec.hydra", "prterun", "srun"})

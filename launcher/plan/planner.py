@@ -171,11 +171,13 @@ class _Checks:
 
     def place(self, spec: ExperimentSpec) -> ExperimentSpec:
         """*spec* as it is where it runs; what nothing stands behind is refused."""
-        if spec.nodes > 1:
-            from launcher.plan.cluster_request import on_several_nodes
+        if spec.nodes > 1 or spec.cluster.mpi != "none":
+            from launcher.plan.cluster_request import on_several_nodes, refuse_missing_mpi
 
             if spec.cluster.kind != "local":
                 spec = on_several_nodes(spec, self._where)
+                if spec.cluster.mpi != "none" and self._runs_here:
+                    refuse_missing_mpi(spec, self._where)
             else:
                 with self._or_warning():
                     spec = on_several_nodes(spec, self._where)
@@ -239,7 +241,7 @@ def _processes(spec: ExperimentSpec, gpus: int | float) -> int:
 
 def _asks(spec: ExperimentSpec) -> tuple[object, ...]:
     """What of *spec* is measured against a machine, and which."""
-    return (spec.cluster.kind, spec.gpus, spec.cpus, spec.memory, spec.shm, spec.processes, spec.network)
+    return (spec.cluster.kind, spec.cluster.mpi, spec.gpus, spec.cpus, spec.memory, spec.shm, spec.processes, spec.network)
 
 
 def _threads(argv: tuple[str, ...], share: _Share) -> int:
@@ -252,6 +254,10 @@ def _argv_of(words: tuple[str, ...] | None, spec: ExperimentSpec, config: ImageC
         from launcher.plan.cluster_request import refuse_standalone
 
         refuse_standalone(spec, argv, where)
+    if spec.cluster.mpi != "none":
+        from launcher.plan.cluster_request import refuse_other_starters
+
+        refuse_other_starters(spec, argv, where)
     return argv
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from launch_command import REPOSITORY, write_project
 from meeting_project import write_meeting
+from mpi_project import write_ranks
 
 pytestmark = pytest.mark.requires("root", "slurm", "overlayfs", "ordinary-user", "newuidmap", "overlay-userns", "uv", "patience")
 
@@ -85,13 +86,26 @@ def test_an_ordinary_user_submits_looks_and_stops_beside_root(typed, launch):
     launch("stop", others)
 
 
-def test_an_ordinary_users_ranks_meet_on_two_nodes(typed, theirs):
-    write_meeting(theirs / "meeting")
+def add_to_project(theirs: Path, written: Path) -> None:
     for name in ("conf", "experiments"):
-        shutil.copytree(theirs / "meeting" / name, theirs / "project" / name, dirs_exist_ok=True)
+        shutil.copytree(written / name, theirs / "project" / name, dirs_exist_ok=True)
+
+
+def test_an_ordinary_users_ranks_meet_on_two_nodes(typed, theirs):
+    add_to_project(theirs, write_meeting(theirs / "meeting"))
     typed("experiment=meet", "cluster=slurm")
     said = typed("logs", "--all-nodes", "@last").stdout.splitlines()
     assert {"node 0 | rank 0 of 2 on node 0: 11", "node 1 | rank 1 of 2 on node 1: 11"} <= {*said}
+
+
+def test_an_ordinary_users_ranks_go_round_in_mpi(typed, theirs):
+    """Slurm's PMIx server takes no rank whose user id is not the job's, by what the rank says of itself."""
+    add_to_project(theirs, write_ranks(theirs / "ranks"))
+    for library in (("cluster.mpi=pmix",), ("cluster.mpi=pmi2", "params.library=libmpich.so.12")):
+        typed("experiment=ring", "cluster=slurm", *library)
+        said = sorted(typed("logs", "--all-nodes", "@last").stdout.splitlines())
+        totals = ("1111", "11", "111", "1111")
+        assert [f"node {rank // 2} | rank {rank} of 4: {total}" for rank, total in enumerate(totals)] == said
 
 
 def test_an_ordinary_users_trials_run_in_their_own_workers(typed):

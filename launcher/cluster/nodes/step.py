@@ -33,7 +33,7 @@ from runtime.state_dir import RunDir
 _OWN_END_WITHIN_S = 5 * FENCE_S
 _LOOK_S = 0.1
 
-_OF_A_PERSONS_SRUN = ("SLURM_LABELIO", "SLURM_STDINMODE", "SLURM_STDOUTMODE", "SLURM_STDERRMODE", "SLURM_UNBUFFEREDIO")
+OF_A_PERSONS_SRUN = ("SLURM_LABELIO", "SLURM_STDINMODE", "SLURM_STDOUTMODE", "SLURM_STDERRMODE", "SLURM_UNBUFFEREDIO")
 """Variables by which a person's srun prints and reads otherwise."""
 
 
@@ -42,7 +42,7 @@ def start_step(run_dir: RunDir, rendezvous: Rendezvous, *, attempt: int, interfa
     program = Path(__file__).with_name("node_main.py")
     words = [str(attempt), str(rendezvous.nodes), rendezvous.address, str(rendezvous.port), interface or ""]
     argv = step_argv(rendezvous.nodes, [*supervisor_argv(str(run_dir.root), program=program), *words], environ=os.environ)
-    environ = {name: value for name, value in os.environ.items() if name not in _OF_A_PERSONS_SRUN}
+    environ = {name: value for name, value in os.environ.items() if name not in OF_A_PERSONS_SRUN}
     try:
         return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environ)
     except OSError as error:

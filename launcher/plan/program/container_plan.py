@@ -103,7 +103,14 @@ def container_spec(
         rank_aliases=_rank_aliases(plan),
     )
     container = _to_work_in(container, plan, environ) if run_dir.is_dev else with_shown_figures(container, plan.build.steps)
-    return _with_hardware(container, spec.devices, lease)
+    return _with_hardware(_with_tasks(container, spec.cluster.mpi), spec.devices, lease)
+
+
+def _with_tasks(container: ContainerSpec, mpi: str) -> ContainerSpec:
+    """PMIx turns away a rank whose effective ids are not the job's, by the rank's own words (psec_native.c)."""
+    if mpi == "none":
+        return container
+    return replace(container, awaits_tasks=True, seen_as=(os.geteuid(), os.getegid()) if mpi == "pmix" else None)
 
 
 def _with_hardware(container: ContainerSpec, devices: Sequence[str], lease: LeasedGpus | None) -> ContainerSpec:

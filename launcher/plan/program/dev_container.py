@@ -38,7 +38,7 @@ def dev_plan(plan: LaunchPlan, *, live: bool) -> LaunchPlan:
 
 def on_this_machine(spec: ExperimentSpec) -> ExperimentSpec:
     """*spec* of a run that may have been a cluster's."""
-    return replace(spec, nodes=1, cluster=replace(spec.cluster, kind="local", build="here"))
+    return replace(spec, nodes=1, cluster=replace(spec.cluster, kind="local", mpi="none", build="here"))
 
 
 def code_target(plan: LaunchPlan) -> str:

@@ -2,7 +2,7 @@
 
 A list of what is let in, never all of `SLURM_*`: SLURM_JWT is a credential, and much else describes a step that the program is
 not. The old names SLURM_JOBID and SLURM_STEPID stay out on purpose: by them OpenMPI's and MPICH's mpirun decide to start their
-processes through srun, which no container has.
+processes through srun, which no container has. Ranks that are tasks to their MPI get them (`cluster/nodes/rank_task.py`).
 
 Numbers of tasks are those of launch's ranks (`OF_RANKS`), since Slurm's own are of one task a node: the
 supervisor's. Where launch starts no ranks there are none, and Lightning starts its processes itself.

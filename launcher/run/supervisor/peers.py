@@ -49,5 +49,6 @@ class Peers(Protocol):
         ...
 
 
-Joining = Callable[["Run", int], AbstractContextManager[Peers]]
-"""Brings up the other nodes of a run, for the attempt of that number."""
+Joining = Callable[["Run", int], AbstractContextManager[Peers | None]]
+"""Brings up the other nodes of a run, for the attempt of that number, and has tasks of the cluster come for its ranks where those
+speak MPI; None when there is one node."""

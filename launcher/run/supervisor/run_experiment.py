@@ -71,7 +71,7 @@ class Run:
     may_wait: bool = True
     retries_left: int = 0
     joining: Joining | None = None
-    """On the first of several nodes: what brings up the others."""
+    """On the first node: what brings up the others, and tasks for ranks that speak MPI; None where neither is wanted."""
     rendezvous: Rendezvous | None = None
     """On one of the others: what it was told of them."""
 

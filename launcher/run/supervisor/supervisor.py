@@ -160,7 +160,7 @@ def load(run_dir: RunDir, journal: Journal, inbox: SignalInbox, tracker: Tracker
         opens=identity.get("opens"),
         may_wait=identity.get("may_wait", True),
         retries_left=plan.spec.retries,
-        joining=joining if plan.spec.nodes > 1 else None,
+        joining=joining if plan.spec.nodes > 1 or plan.spec.cluster.mpi != "none" else None,
     )
 
 

@@ -6,7 +6,13 @@ import pytest
 
 from launcher.config.spec import Cluster, ExperimentSpec
 from launcher.errors import ConfigError, Origin
-from launcher.plan.cluster_request import on_several_nodes, refuse_standalone
+from launcher.plan.cluster_request import (
+    _kinds_of_mpi,
+    on_several_nodes,
+    refuse_missing_mpi,
+    refuse_other_starters,
+    refuse_standalone,
+)
 from launcher.plan.program.environment import Rendezvous
 from runtime.light_dataclasses import replace
 
@@ -69,3 +75,59 @@ def test_an_address_of_ipv6_is_told_from_its_port():
 def test_ranks_are_counted_over_the_nodes():
     world = Rendezvous(2, 3, "10.0.0.7", 12345).world(4)
     assert (8, 12, "10.0.0.7", 12345) == (world.first_rank, world.size, world.address, world.port)
+
+
+MPI = replace(SPEC, nodes=1, cluster=Cluster(kind="slurm", mpi="pmix"))
+
+
+def test_ranks_that_speak_mpi_have_their_machines_network_on_one_node_too():
+    assert "host" == on_several_nodes(MPI, nowhere).network
+    with pytest.raises(ConfigError, match=r"`network: none` with `cluster\.mpi: pmix`"):
+        on_several_nodes(replace(MPI, network="none"), somewhere)
+
+
+def test_mpi_needs_a_cluster():
+    with pytest.raises(ConfigError, match=r"`cluster\.mpi: pmi2` needs a cluster") as refused:
+        on_several_nodes(replace(MPI, cluster=Cluster(mpi="pmi2")), somewhere)
+    assert "mpirun -n 4" in refused.value.hint
+
+
+@pytest.mark.parametrize("argv", [("mpirun", "-n", "4", "./a.out"), ("/usr/bin/mpiexec", "./a.out"), ("torchrun", "train.py")])
+def test_whoever_starts_ranks_of_its_own_is_refused_with_mpi(argv):
+    with pytest.raises(ConfigError, match="ranks are started already") as refused:
+        refuse_other_starters(MPI, argv, somewhere)
+    assert "processes=4" in refused.value.hint
+
+
+def test_a_program_that_is_a_rank_is_taken():
+    refuse_other_starters(MPI, ("python3", "train.py"), somewhere)
+
+
+LISTED = """\
+MPI plugin types are...
+\tnone
+\tpmi2
+specific pmix plugin versions available: pmix_v5
+"""
+
+
+@pytest.fixture
+def srun(tmp_path, monkeypatch):
+    """A Slurm with two plugins."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    (tmp_path / "srun").write_text(f"#!/bin/sh\ncat <<'E'\n{LISTED}E\n")
+    (tmp_path / "srun").chmod(0o755)
+    _kinds_of_mpi.cache_clear()
+    yield tmp_path / "srun"
+    _kinds_of_mpi.cache_clear()
+
+
+def test_a_slurm_without_the_plugin_is_named_before_anything_is_built(srun):
+    with pytest.raises(ConfigError, match=r"this Slurm has no such plugin \(`srun --mpi=list`: pmi2\)"):
+        refuse_missing_mpi(MPI, somewhere)
+    refuse_missing_mpi(replace(MPI, cluster=Cluster(kind="slurm", mpi="pmi2")), somewhere)
+
+
+def test_a_slurm_that_does_not_say_is_left_to_the_nodes(srun):
+    srun.write_text("#!/bin/sh\nexit 1\n")
+    refuse_missing_mpi(MPI, somewhere)
