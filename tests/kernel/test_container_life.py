@@ -385,13 +385,19 @@ time.sleep(60)
     assert supervisor.init == container.pid
     assert container.listener_fd is not None
     assert container.listener_port
-    time.sleep(0.2)  # the program installs its handler
+    eventually(lambda: _is_caught(signal.SIGTERM, supervisor.init))
     lifecycle.signal(container, signal.SIGTERM)
     assert b"stopping\n" == os.read(container.stdout_fd, 100)
     assert ProcessExit(9, None) == lifecycle.wait(container, timeout_s=30)
     assert "" == supervisor.logs[0].read_text()
     container.close()
     eventually(lambda: not _alive(supervisor.init))
+
+
+def _is_caught(signum: signal.Signals, init: int) -> bool:
+    """Whether the program of *init* has a handler for it."""
+    status = Path(f"/proc/{_children_of(init)[0]}/status").read_text()
+    return bool(int(status.partition("SigCgt:")[2].split()[0], 16) >> (signum - 1) & 1)
 
 
 def _command(init: int) -> str:
