@@ -60,7 +60,8 @@ def program_env(
         "LAUNCH_GRACE_S": f"{spec.grace:g}",
         "LAUNCH_DATA": DATA,
     }
-    env |= {f"LAUNCH_DATA_{_variable(name)}": data_target(plan, name) for name in spec.data}
+    # The live code of a container to work in is `.code` among data: no name of an experiment's, and of no use to a program.
+    env |= {f"LAUNCH_DATA_{_variable(name)}": data_target(plan, name) for name in spec.data if not name.startswith(".")}
     if sweep_id is not None:
         env["LAUNCH_SWEEP_ID"] = sweep_id
     if trial is not None:

@@ -8,6 +8,7 @@ from sample_plan import DIGEST, PLAN, SPEC
 from launcher.errors import ConfigError
 from launcher.plan.machine_share import this_machine
 from launcher.plan.program.container_plan import container_spec
+from launcher.plan.program.dev_container import dev_plan
 from runtime.build.plan import InstallWheel
 from runtime.light_dataclasses import replace
 from runtime.state_dir import StateDir
@@ -84,6 +85,12 @@ def test_the_environment_is_the_contract(make):
 def test_the_experiments_env_wins_over_ours_but_not_over_the_runs_own(make):
     env = make(replace(PLAN, spec=replace(SPEC, env={"OMP_NUM_THREADS": "7", "LAUNCH_RUN_ID": "fake"}))).env
     assert (env["OMP_NUM_THREADS"], env["LAUNCH_RUN_ID"]) == ("7", "7f3a9c")
+
+
+def test_live_code_is_mounted_and_no_program_hears_of_that(make):
+    spec = make(dev_plan(PLAN, live=True))
+    assert [PLAN.code.root] == [str(bind.source) for bind in spec.binds if bind.target == "/workspace"]
+    assert {"LAUNCH_DATA", "LAUNCH_DATA_CIFAR_10"} == {name for name in spec.env if name.startswith("LAUNCH_DATA")}
 
 
 def test_sweep_and_trial_are_named_only_in_a_sweep(make):
