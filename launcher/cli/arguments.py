@@ -123,4 +123,4 @@ def _experiment_meant(overrides: Sequence[str]) -> str:
         key, equals, value = override.partition("=")
         if equals and closest(key.lstrip("+"), ["experiment"], cutoff=0.7):
             return f"did you mean `experiment={value}`?"
-    return "name one: `launch experiment=digits`; `launch list` shows them all"
+    return "name one, as in `experiment=digits`; `launch list` shows them all"

@@ -283,7 +283,11 @@ def test_what_was_tried_becomes_a_run_and_a_patch(mine: Launch) -> None:
 
 
 def test_what_cannot_be_is_said_at_once(mine: Launch) -> None:
-    assert "no experiment was chosen" in mine("dev", "--", "true", check=2).stderr
+    for words in (("--", "true"), ("--watch",), ("-d", "--ssh")):
+        refused = mine("dev", *words, check=2).stderr
+        assert "this directory has no container to work in" in refused
+        assert "`launch dev experiment=NAME` makes one" in refused
+    assert "did you mean `experiment=mine`?" in mine("dev", "experimnt=mine", "--", "true", check=2).stderr
     assert "stdin is not a terminal" in mine("dev", "experiment=mine", check=2).stderr
     assert "not with -d" in mine("dev", "-d", "--watch", "experiment=mine", check=2).stderr
     refused = mine("dev", "-d", "experiment=mine", "cluster=slurm", check=2).stderr

@@ -135,7 +135,10 @@ def _container_of_this_directory(options: Options) -> RunRecord | None:
     """The one that lives; None where there is none. Raises ConfigError where it is not clear what is meant."""
     living = living_in(state_dir(), Path.cwd())
     if not living:
-        return None
+        if options.overrides or options.requirements:
+            return None  # perhaps an experiment, mistyped
+        hint = "`launch dev experiment=NAME` makes one; `launch list` shows the experiments"
+        raise ConfigError("this directory has no container to work in", hint=hint)
     if options.overrides or options.requirements:
         raise ConfigError("no experiment was chosen", hint="name one: `launch dev experiment=NAME`")
     if len(living) > 1:

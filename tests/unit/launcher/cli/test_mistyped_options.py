@@ -12,7 +12,7 @@ from launcher.cli.main import run
     [
         (["experimnt=t"], "did you mean `experiment=t`?"),
         (["run", "+experiement=t", "seed=1"], "did you mean `experiment=t`?"),
-        (["params.lr=1"], "name one: `launch experiment=digits`"),
+        (["params.lr=1"], "name one, as in `experiment=digits`"),
         (["--mutlirun", "experiment=digits"], "did you mean `--multirun`?"),
         (["-multirun", "experiment=digits"], "did you mean `--multirun`?"),
         (["--versoin"], "did you mean `--version`?"),
