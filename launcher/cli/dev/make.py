@@ -3,6 +3,8 @@ after."""
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -30,6 +32,7 @@ from launcher.run.start.create_run import RunIdentity, create_run
 from launcher.run.start.fork_server import ForkServer
 from launcher.run.supervisor.signal_inbox import SignalInbox, held_back
 from launcher.tracking.record.run_record import RunRecord, fold
+from runtime.container.exec_inside import ExecRequest, exec_inside
 from runtime.light_dataclasses import replace
 from runtime.state_dir import RunDir, StateDir, state_dir
 
@@ -48,9 +51,29 @@ def make_container(options: Options, *, live: bool, name: str | None = None) -> 
     if not options.quiet:
         code = f"your `{_short(plan.code.root)}`, live" if live else "the code as it is now"
         render.say(f"{plan.spec.name} {run_dir.run_id}: {code}, in {code_target(plan)}")
-        for warning in dev_warnings(plan) if live else ():
+        for warning in (*_unwritable(run_dir, plan), *dev_warnings(plan)) if live else ():
             render.warn(warning)
     return run_dir
+
+
+def _unwritable(run_dir: RunDir, plan: LaunchPlan) -> list[str]:
+    """That the container's user can't save to the live code, where the container itself says so."""
+    with exec_inside(run_dir.init_socket, ExecRequest(("test", "-w", code_target(plan)), cwd="/")) as asked:
+        select.select([asked.ending], [], [])
+        ended = asked.ended()
+    if ended is None or ended.code != 1:  # an image without `test` tells nothing
+        return []
+    what = f"`{_short(plan.code.root)}` can't be written from inside: {_why(plan.code.root)}"
+    return [f"nothing can be saved in {code_target(plan)}: {what}"]
+
+
+def _why(directory: str) -> str:
+    from launcher.run.gpus.process_owner import user_name
+
+    if os.statvfs(directory).f_flag & os.ST_RDONLY:
+        return "its file system is read-only"
+    found = os.stat(directory)
+    return f"it belongs to {user_name(found.st_uid)}, with mode {found.st_mode & 0o7777:o}"
 
 
 def start_container(

@@ -30,7 +30,7 @@ def owner_of(pid: int, supervisors: Mapping[int, str], roots: Roots) -> ProcessO
     if not command:  # a zombie: it has ended, and only its parent doesn't know yet
         return None
     run = by_cgroup[1] if by_cgroup else _run_by_descent(pid, supervisors, proc)
-    return ProcessOwner(_user(int(uid[1])) if uid else "somebody", Path(command).name, run)
+    return ProcessOwner(user_name(int(uid[1])) if uid else "somebody", Path(command).name, run)
 
 
 def _run_by_descent(pid: int, supervisors: Mapping[int, str], proc: Path) -> str | None:
@@ -42,7 +42,7 @@ def _run_by_descent(pid: int, supervisors: Mapping[int, str], proc: Path) -> str
     return None
 
 
-def _user(uid: int) -> str:
+def user_name(uid: int) -> str:
     """The user's name; for an id that only a user namespace gives, the name of whoever has it in their range."""
     try:
         return pwd.getpwuid(uid).pw_name
