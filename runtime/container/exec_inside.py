@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -51,6 +52,8 @@ class SideProgram:
     stdout: int
     """Read end; the same master when it has a terminal."""
     stderr: int | None
+    leaving: int | None = None
+    """Once it has ended: the signal by which its container was told to end, 0 where nobody used that; None: it goes on."""
 
     @property
     def ending(self) -> int:
@@ -61,12 +64,14 @@ class SideProgram:
         """How it ended, once `ending` is readable. None: the container ended, and the program with it."""
         message = receive(self.connection)
         if message is None:
+            self.leaving = signal.SIGKILL
             return None
         if "error" in message[0]:
             raise failure(message[0]["error"])
         if "ended" not in message[0]:
             _close(message[1])
             raise ContainerError("the container's init does not know how to start programs: it is of an older launch")
+        self.leaving = message[0]["ended"].get("leaving")  # init of an older launch does not tell
         return ProcessExit(message[0]["ended"]["code"], message[0]["ended"]["signal"])
 
     def signal(self, number: int) -> None:

@@ -301,7 +301,7 @@ class Init:
                 rank, how = self.running.pop(pid), as_exit(status)
                 self._note_rank_exit(how if self.tasks is None else self.tasks.judge(rank, how, self.side.callers))
             else:
-                self.side.ended(pid, as_exit(status))
+                self.side.ended(pid, as_exit(status), leaving=None if self.stay is None else self.stay.ended_by)
 
     def _note_rank_exit(self, ended: ProcessExit) -> None:
         failed = ended.code != 0

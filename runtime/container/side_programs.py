@@ -91,12 +91,12 @@ class SidePrograms:
         for pid in self.pids:
             _signal_group(pid, number)
 
-    def ended(self, pid: int, how: ProcessExit) -> None:
-        """The child *pid* was reaped."""
+    def ended(self, pid: int, how: ProcessExit, *, leaving: int | None) -> None:
+        """The child *pid* was reaped. *leaving*: what ends the container meanwhile (`Stay.ended_by`)."""
         self.kept.discard(pid)
         caller = self.callers.get(self.pids.pop(pid, -1))
         if caller is not None:
-            send(caller, {"ended": {"code": how.code, "signal": how.signal}})
+            send(caller, {"ended": {"code": how.code, "signal": how.signal, "leaving": leaving}})
 
 
 def _close(fds: list[int]) -> None:

@@ -125,6 +125,22 @@ def test_the_next_one_tells_what_was_in_one_whose_end_nobody_saw(mine: Launch) -
     assert container not in mine("dev", "experiment=mine", "--", "true").stderr
 
 
+def test_whoever_is_in_one_that_ends_is_told_why(mine: Launch) -> None:
+    with TerminalSession(mine, "dev", "experiment=mine", "dev.idle=2s") as session:
+        session.wait_for("nobody used this container for as long as `dev.idle` says: it ends, and this program with it\r\n")
+        session.end()
+    idle = mine("dev", "-d", "experiment=mine", "dev.idle=1s").stdout.strip()
+    eventually(lambda: idle not in living(mine))
+    eventually(lambda: not is_locked(StateDir(mine.home).run(idle).supervisor_lock))
+    container = mine("dev", "-d", "experiment=mine")
+    assert f"mine {idle} ended, for nobody used it (`dev.idle`), after " in container.stderr
+    with TerminalSession(mine, "attach", container.stdout.strip()) as session:
+        session.wait_for("# ")
+        mine("stop", container.stdout.strip())
+        session.wait_for("the container is told to end, and this program with it\r\n")
+        session.end()
+
+
 def test_apt_knows_the_archive_where_the_container_has_a_network(mine: Launch) -> None:
     shown = mine("dev", "experiment=mine", "network=host", "--", "cat", APT_SOURCE).stdout
     assert "Types: deb\nURIs: " in shown

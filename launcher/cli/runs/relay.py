@@ -37,6 +37,13 @@ _LAST_WORDS_MS = 100
 """What a terminal still holds comes out a moment after its program has ended, and its end may never come: others may have it."""
 
 
+_LEAVING = {
+    0: "nobody used this container for as long as `dev.idle` says: it ends, and this program with it",
+    signal.SIGKILL: "the container has ended, and this program with it",
+}
+"""By what ends the container."""
+
+
 class Relayed(NamedTuple):
     """What became of it."""
 
@@ -184,10 +191,7 @@ class _Relay:
             for _ in range(_MOST_LAST_READS):
                 if not poller.poll(_LAST_WORDS_MS if self.on_terminal else 0) or not self._copy(fd):
                     break
-        if ended is None:
-            render.say("the container has ended, and this program with it")
-            return 128 + signal.SIGKILL
-        return ended.shell_code
+        return 128 + signal.SIGKILL if ended is None else ended.shell_code
 
 
 def relay(
@@ -212,4 +216,7 @@ def relay(
     raw = on_terminal and with_stdin and os.isatty(stdin)
     with raw_mode(stdin) if raw else nullcontext():
         source = stdin if with_stdin else None
-        return _Relay(program, inbox, on_terminal, outlets, source, raw, until=until, interrupt_ends=interrupt_ends).run()
+        done = _Relay(program, inbox, on_terminal, outlets, source, raw, until=until, interrupt_ends=interrupt_ends).run()
+    if program.leaving is not None:
+        render.say(_LEAVING.get(program.leaving, "the container is told to end, and this program with it"))
+    return done

@@ -31,6 +31,7 @@ _WORDS = {
     "gpu_lost": "lost its GPU",
     "lost": "was lost",
     "launcher": "could not be run",
+    "idle": "ended, for nobody used it (`dev.idle`),",
 }
 _METRICS_SHOWN = 6
 _WRITTEN_SHOWN = 4
@@ -86,9 +87,11 @@ def print_summary(record: RunRecord) -> None:
 def headline(record: RunRecord) -> str:
     """`✔ digits 7f3a9c finished in 12.4 s   val_accuracy 0.972  loss 0.091`"""
     mark, style = _MARK.get(record.status, ("·", "dim"))
-    words = _WORDS.get(record.reason or "", record.status.value.lower())
-    code = f" with {exit_words(record.exit_code)}" if record.reason == "program" and record.exit_code is not None else ""
-    preposition = "in" if record.reason == "completed" else "after"
+    # A container to work in has no program to complete.
+    reason = "idle" if record.run_dir.is_dev and record.reason == "completed" else record.reason
+    words = _WORDS.get(reason or "", record.status.value.lower())
+    code = f" with {exit_words(record.exit_code)}" if reason == "program" and record.exit_code is not None else ""
+    preposition = "in" if reason == "completed" else "after"
     after = f" {preposition} {render.duration(record.duration_s)}" if record.duration_s is not None else ""
     metrics = "  ".join(f"{name} {render.number(value)}" for name, value in list(record.metrics.items())[:_METRICS_SHOWN])
     return f"{render.styled(mark, style)} {record.experiment} {record.run_id} {words}{code}{after}   {metrics}".rstrip()
