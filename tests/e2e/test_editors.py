@@ -28,8 +28,12 @@ class SshClient:
         self._options = ["-F", str(config), "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"]
 
     def __call__(self, command: str, *options: str, typed: str = "", host: str = HOST) -> subprocess.CompletedProcess[str]:
-        argv = ["ssh", *self._options, *options, host, command]
-        return subprocess.run(argv, input=typed, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(
+            self.argv(command, *options, host=host), input=typed, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    def argv(self, command: str, *options: str, host: str = HOST) -> list[str]:
+        return ["ssh", *self._options, *options, host, command]
 
     def sftp(self, *lines: str) -> None:
         argv = ["sftp", *self._options, "-q", "-b", "-", HOST]
@@ -65,8 +69,9 @@ def test_a_container_without_a_network_is_worked_in_over_ssh(mine: Launch, tmp_p
         assert f"  Include {mine.home}/ssh/config\n" in container.stderr
         _work_in(SshClient(mine.home / "ssh/config"), mine, tmp_path)
         _have_a_kernel_in(mine, container.stdout.strip(), tmp_path)
+        _end_it_below(SshClient(mine.home / "ssh/config"), mine, container.stdout.strip())
     finally:
-        mine("stop", container.stdout.strip())
+        mine("stop", container.stdout.strip(), check=None)
     refused = SshClient(mine.home / "ssh/config")("true")
     assert (255, True) == (refused.returncode, "no container to work in is called `bench-7`" in refused.stderr)
 
@@ -93,6 +98,14 @@ def _work_in(ssh: SshClient, mine: Launch, tmp_path: Path) -> None:
     with ssh.forwarded(1) as port, socket.create_connection(("127.0.0.1", port), timeout=60) as nobody_listens:
         assert nobody_listens.recv(1) == b""
     assert (mine.home / "cache/shared/vscode-server/kept").exists()
+
+
+def _end_it_below(ssh: SshClient, mine: Launch, container: str) -> None:
+    with subprocess.Popen(ssh.argv("echo in; sleep 4329"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == "in\n"
+        mine("stop", container)
+        assert "launch: the container is told to end, and this program with it\n" in client.communicate(timeout=60)[1]
 
 
 def _have_a_kernel_in(mine: Launch, container: str, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import asyncssh
 
+from launcher.cli.runs.relay import leaving_words
 from runtime.container import pty
 from runtime.container.exec_inside import ExecRequest, SideProgram, exec_inside
 from runtime.errors import ContainerError
@@ -195,8 +196,10 @@ class ProgramSession(_Joined, asyncssh.SSHServerSession[bytes]):
         except ContainerError as error:
             self._fail(error)
             return
+        if words := leaving_words(self._program):
+            self._say(f"launch: {words}\n")
         if ended is None:
-            self._fail(ContainerError("the container has ended, and this program with it"))
+            self._channel.exit(_FAILED)
         elif ended.signal is not None:
             self._channel.exit_with_signal(signal.Signals(ended.signal).name.removeprefix("SIG"))
         else:
@@ -204,8 +207,11 @@ class ProgramSession(_Joined, asyncssh.SSHServerSession[bytes]):
 
     def _fail(self, error: ContainerError) -> None:
         words = f"launch: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else "")
-        self._channel.write_stderr(words.replace("\n", "\r\n" if self._terminal else "\n").encode())
+        self._say(words)
         self._channel.exit(_FAILED)
+
+    def _say(self, words: str) -> None:
+        self._channel.write_stderr(words.replace("\n", "\r\n" if self._terminal else "\n").encode())
 
     def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
         if self._program is not None and self._terminal is not None:

@@ -217,6 +217,13 @@ def relay(
     with raw_mode(stdin) if raw else nullcontext():
         source = stdin if with_stdin else None
         done = _Relay(program, inbox, on_terminal, outlets, source, raw, until=until, interrupt_ends=interrupt_ends).run()
-    if program.leaving is not None:
-        render.say(_LEAVING.get(program.leaving, "the container is told to end, and this program with it"))
+    if words := leaving_words(program):
+        render.say(words)
     return done
+
+
+def leaving_words(program: SideProgram) -> str | None:
+    """Why the container ends, for those in it whose program has ended; None where it goes on."""
+    if program.leaving is None:
+        return None
+    return _LEAVING.get(program.leaving, "the container is told to end, and this program with it")
