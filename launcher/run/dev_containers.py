@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from launcher.errors import ConfigError
@@ -102,7 +103,9 @@ def forget(run_dir: RunDir) -> bool:
     if any(_holds_files(directory) for directory in (run_dir.outputs, run_dir.checkpoints)):
         (run_dir.root / _REPORTED).touch(mode=0o600)
         return True
-    remove_tree(run_dir.root)
+    while os.path.lexists(run_dir.root):
+        with suppress(FileNotFoundError):  # who is in it and who stops it both see its end, and remove it
+            remove_tree(run_dir.root)
     return False
 
 
