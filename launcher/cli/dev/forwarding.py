@@ -29,16 +29,14 @@ def forwarded(ways: Mapping[socket.socket, Connect], *, when_up: Callable[[], No
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        code = 1
         try:
             os.close(write_end)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
                 signal.signal(number, signal.SIG_IGN)  # it ends when we do
             signal.set_wakeup_fd(-1)
             asyncio.run(_serve(ways, read_end, when_up))
-            code = 0
         finally:
-            os._exit(code)
+            os._exit(1)
     os.close(read_end)
     for listener in ways:
         listener.close()
@@ -51,21 +49,19 @@ def forwarded(ways: Mapping[socket.socket, Connect], *, when_up: Callable[[], No
 
 
 async def _serve(ways: Mapping[socket.socket, Connect], until: int, when_up: Callable[[], None] | None) -> None:
-    """Relay until the other end of the pipe *until* is closed."""
+    """Relay until the other end of the pipe *until* is closed, and end this process."""
     over = asyncio.Event()
     asyncio.get_running_loop().add_reader(until, over.set)
-    servers = [await asyncio.start_server(_relay_to(connect), sock=listener) for listener, connect in ways.items()]
-    announcing = asyncio.ensure_future(_announce(next(iter(ways.values())), when_up)) if when_up is not None else None
+    held: list[object] = [await asyncio.start_server(_relay_to(connect), sock=listener) for listener, connect in ways.items()]
+    if when_up is not None:
+        held.append(asyncio.ensure_future(_announce(next(iter(ways.values())), when_up)))
     await over.wait()
-    if announcing is not None:
-        announcing.cancel()
-    for server in servers:
-        server.close()
+    os._exit(0)  # `asyncio.run` would cancel what relays, of which Python 3.11 reports what has not begun
 
 
 def _relay_to(connect: Connect) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, ContainerError, asyncio.CancelledError):  # cancelled by our end: Python 3.11 would report it
+        with suppress(OSError, ContainerError):
             far_reader, far_writer = await asyncio.open_connection(sock=await asyncio.to_thread(connect))
             await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
             return
