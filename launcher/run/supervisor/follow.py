@@ -12,41 +12,49 @@ import os
 import select
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from launcher.journal.events import FirstOutput, Stopping
-from launcher.journal.run_journal import Journal
 from launcher.journal.run_state import RunState
 from launcher.journal.status import Reason
 from launcher.run.pauses import thaw_to_end
 from launcher.run.supervisor.attempt import AttemptResult, StopRequest
-from launcher.run.supervisor.signal_inbox import REQUESTS, SignalInbox
-from launcher.run.supervisor.tracker_process import TrackerProcess
+from launcher.run.supervisor.signal_inbox import REQUESTS
 from runtime.container import lifecycle
 from runtime.container.lifecycle import Container
 from runtime.container.logs import LogFiles, LogPump, OutputLog
 from runtime.light_dataclasses import dataclass, replace
-from runtime.state_dir import RunDir
 
 if TYPE_CHECKING:
     from launcher.run.gpus.gpu_watch import GpuWatch
     from launcher.run.supervisor.peers import Peers
+    from launcher.run.supervisor.run_experiment import Run
 
 _PAUSED_LOOK_S = 1.0
 
 
+class _Speaker(Protocol):
+    """The tracker, what watches the GPUs, the other nodes."""
+
+    @property
+    def fd(self) -> int:
+        """Readable when it says something; -1 when it says nothing any more."""
+        ...
+
+    def take_in(self) -> StopRequest | None:
+        """Hear it. `fd` may be another afterwards: that of a successor."""
+        ...
+
+
 @dataclass(slots=True)
 class _Follower:
+    run: Run
     container: Container
     pump: LogPump
-    run_dir: RunDir
-    journal: Journal
-    inbox: SignalInbox
-    tracker: TrackerProcess
-    grace_s: float
-    deadline: float | None
-    gpus: GpuWatch | None = None
-    peers: Peers | None = None
+    gpus: GpuWatch | None
+    peers: Peers | None
+    silent: bool
+    deadline: float | None = None
     granted_s: float = 0.0
     """Seconds for which the run was paused and by which the deadline has been put off."""
     asked: Reason | None = None
@@ -55,9 +63,8 @@ class _Follower:
     followed: AttemptResult | None = None
     """Set when the program has ended."""
     kill_at: float | None = None
-    silent: bool = True
 
-    def run(self) -> AttemptResult:
+    def follow(self) -> AttemptResult:
         # epoll tells what became readable first: the order of a line on stderr and the next on stdout.
         with select.epoll() as poller:
             self._follow_with(poller)
@@ -70,24 +77,24 @@ class _Follower:
         return self.followed
 
     def _follow_with(self, poller: select.epoll) -> None:
-        for fd in (*self.pump.open_pipes, self.container.pidfd, self.inbox.fd, self.tracker.fd):
-            if fd >= 0:  # no tracker is left when all its successors died
-                poller.register(fd, select.EPOLLIN)
-        tracking = self.tracker.fd
-        watching, listening = self._watch_gpus(poller, -1), self._listen_to_peers(poller, -1)
+        known: tuple[_Speaker | None, ...] = (self.run.tracker, self.gpus, self.peers)
+        speakers = {each.fd: each for each in known if each is not None and each.fd >= 0}
+        for fd in (*self.pump.open_pipes, self.container.pidfd, self.run.inbox.fd, *speakers):
+            poller.register(fd, select.EPOLLIN)
         while self.followed is None or not (self.peers is None or self.peers.all_ended):
             for fd, _event in poller.poll(self._wait_s()):
                 if fd in self.pump.open_pipes:
                     if not self._pump(fd):
                         poller.unregister(fd)
-                elif fd == self.inbox.fd:
-                    self._obey_signals(self.inbox.read())
-                elif fd == tracking:
-                    tracking = self._listen_to_tracker(poller, tracking)
-                elif fd == watching:
-                    watching = self._watch_gpus(poller, watching)
-                elif fd == listening:
-                    listening = self._listen_to_peers(poller, listening)
+                elif fd == self.run.inbox.fd:
+                    self._obey_signals(self.run.inbox.read())
+                elif fd in speakers:
+                    poller.unregister(fd)
+                    speaker = speakers.pop(fd)
+                    self._obey_request(speaker.take_in(), for_peers=speaker is self.peers)
+                    if speaker.fd >= 0:
+                        poller.register(speaker.fd, select.EPOLLIN)
+                        speakers[speaker.fd] = speaker
                 else:
                     poller.unregister(fd)
                     self._note_end()
@@ -99,37 +106,7 @@ class _Follower:
         self.followed = AttemptResult(ended, self.asked, self.detail, self.for_peers)
         if self.peers is not None and self.asked is None and (ended is None or ended.code != 0):
             self.peers.ask(Reason.STOPPED)
-            self.kill_at = time.monotonic() + self.grace_s
-
-    def _listen_to_tracker(self, poller: select.epoll, tracking: int) -> int:
-        """`_watch_gpus` for what the tracker says; one that has died is replaced."""
-        poller.unregister(tracking)
-        self.tracker.take_in()
-        if self.tracker.fd >= 0:
-            poller.register(self.tracker.fd, select.EPOLLIN)
-        return self.tracker.fd
-
-    def _watch_gpus(self, poller: select.epoll, watching: int) -> int:
-        """Take in what the watcher of the GPUs says on *watching* (-1: nothing yet). Returns the descriptor to watch next."""
-        if self.gpus is None:
-            return -1
-        if watching >= 0:
-            poller.unregister(watching)
-            self._obey_request(self.gpus.take_in())
-        if self.gpus.fd >= 0:
-            poller.register(self.gpus.fd, select.EPOLLIN)
-        return self.gpus.fd
-
-    def _listen_to_peers(self, poller: select.epoll, listening: int) -> int:
-        """`_watch_gpus` for what the other nodes say."""
-        if self.peers is None:
-            return -1
-        if listening >= 0:
-            poller.unregister(listening)
-            self._obey_request(self.peers.take_in(), for_peers=True)
-        if self.peers.fd >= 0:
-            poller.register(self.peers.fd, select.EPOLLIN)
-        return self.peers.fd
+            self.kill_at = time.monotonic() + self.run.plan.spec.grace
 
     def _obey_request(self, request: StopRequest | None, *, for_peers: bool = False) -> None:
         if request is not None and self.asked is None:
@@ -150,7 +127,7 @@ class _Follower:
         alive = self.pump.pump(fd)
         if alive and self.silent:
             self.silent = False
-            self.journal.append(FirstOutput())
+            self.run.journal.append(FirstOutput())
         return alive
 
     def _drain(self) -> None:
@@ -188,7 +165,7 @@ class _Follower:
     def _put_off(self, now: float) -> bool:
         """Whether the deadline moves, since the run has been paused meanwhile."""
         assert self.deadline is not None
-        run = self.journal.read()
+        run = self.run.journal.read()
         paused = run.paused_s(time.time())
         extension, self.granted_s = paused - self.granted_s, paused
         self.deadline += max(0.0, extension)
@@ -198,15 +175,15 @@ class _Follower:
 
     def _ask(self, reason: Reason, *, detail: str | None = None, at_once: bool = False) -> None:
         self.asked, self.detail = reason, detail or self.detail
-        self.journal.append(Stopping(str(reason), self.detail, at_once))
-        thaw_to_end(self.run_dir, self.journal)
+        self.run.journal.append(Stopping(str(reason), self.detail, at_once))
+        thaw_to_end(self.run.run_dir, self.run.journal)
         if at_once:
             self._kill()
             return
         lifecycle.signal(self.container, signal.SIGTERM)
         if self.peers is not None:
             self.peers.ask(reason)
-        self.kill_at = time.monotonic() + self.grace_s
+        self.kill_at = time.monotonic() + self.run.plan.spec.grace
 
     def ask_again(self, stopping: Stopping, at: float) -> None:
         """An earlier supervisor wrote *stopping* down; it may have been killed before it did anything about that."""
@@ -215,7 +192,7 @@ class _Follower:
             self._kill()
             return
         lifecycle.signal(self.container, signal.SIGTERM)
-        self.kill_at = time.monotonic() + max(0.0, self.grace_s - (time.time() - at))
+        self.kill_at = time.monotonic() + max(0.0, self.run.plan.spec.grace - (time.time() - at))
 
     def _kill(self) -> None:
         lifecycle.kill(self.container)
@@ -232,16 +209,12 @@ def _blaming_hardware(followed: AttemptResult, spoiled: str | None) -> AttemptRe
 
 
 def follow(
+    run: Run,
     container: Container,
-    run_dir: RunDir,
-    journal: Journal,
-    inbox: SignalInbox,
     logs: LogFiles,
-    tracker: TrackerProcess,
     *,
     timeout_s: float | None,
-    grace_s: float,
-    gpus: GpuWatch | None = None,
+    gpus: GpuWatch | None,
     peers: Peers | None = None,
     before: RunState | None = None,
 ) -> AttemptResult:
@@ -249,24 +222,12 @@ def follow(
     A tracker that dies meanwhile is replaced. *before*: what an earlier supervisor, who has died, had seen of this attempt.
     """
     pump = LogPump((container.stdout_fd, container.stderr_fd), OutputLog(logs))
-    follower = _Follower(
-        container,
-        pump,
-        run_dir,
-        journal,
-        inbox,
-        tracker,
-        grace_s,
-        deadline=None,
-        gpus=gpus,
-        peers=peers,
-        silent=before is None or not before.has_output,
-    )
+    follower = _Follower(run, container, pump, gpus, peers, silent=before is None or not before.has_output)
     if gpus is not None:
         gpus.init_pid = container.pid
     if timeout_s is not None:
         follower.deadline = time.monotonic() + timeout_s
-        follower.granted_s = journal.read().paused_s(time.time())
+        follower.granted_s = run.journal.read().paused_s(time.time())
     if before is not None and before.stopping is not None:
         follower.ask_again(before.stopping, before.stopping_at)
-    return follower.run()
+    return follower.follow()

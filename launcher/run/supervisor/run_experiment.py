@@ -20,7 +20,7 @@ from launcher.plan.program.container_plan import container_spec
 from launcher.plan.program.workdir import is_in_outputs
 from launcher.run.gpus.leases import lease_gpus
 from launcher.run.supervisor.acquisitions import acquired
-from launcher.run.supervisor.attempt import Attempt, AttemptResult, CancelledInQueue, end_of, not_run
+from launcher.run.supervisor.attempt import Attempt, CancelledInQueue, end_of, not_run
 from launcher.run.supervisor.container_layers import image_layers, writable_layer
 from launcher.run.supervisor.follow import follow
 from launcher.run.supervisor.logs import opened_logs
@@ -32,7 +32,6 @@ from runtime.cgroup.limits import Usage
 from runtime.cgroup.oom import kills_on_this_machine
 from runtime.cgroup.own_cgroups import new_cgroup
 from runtime.container import lifecycle
-from runtime.container.logs import LogFiles
 from runtime.container.spec import ContainerSpec, ProcessExit
 from runtime.errors import RuntimeFailure
 from runtime.kernel.process_identity import process_started
@@ -44,7 +43,7 @@ from runtime.store.store import Store
 if TYPE_CHECKING:
     from launcher.plan.program.environment import Rendezvous
     from launcher.run.gpus.gpu_watch import GpuWatch
-    from launcher.run.supervisor.peers import Joining, Peers
+    from launcher.run.supervisor.peers import Joining
 
 MLFLOW_READY_S = 30.0
 """How long the program's start waits for its MLflow run id before it starts without one."""
@@ -158,7 +157,9 @@ def run_attempt(run: Run, number: int) -> Attempt:
             _note(run, warning)
         kills_before = kills_on_this_machine()
         _start(run, container, number)
-        result = _follow(run, container, logs, gpus, peers)
+        result = follow(run, container, logs, timeout_s=plan.spec.timeout, gpus=gpus, peers=peers)
+        if plan.spec.metrics.tensorboard:
+            run.tracker.catch_up()  # the working directory goes with the overlay
         own = end_of(result, cgroup, kills_before=kills_before)
         return own if peers is None else peers.verdict(own, result)
 
@@ -190,27 +191,6 @@ def _with_left_files(run: Run, spec: ContainerSpec, opened: str) -> ContainerSpe
 
 def _note(run: Run, text: str) -> None:
     run.journal.append(Note(text))
-
-
-def _follow(
-    run: Run, container: lifecycle.Container, logs: LogFiles, gpus: GpuWatch | None, peers: Peers | None
-) -> AttemptResult:
-    spec = run.plan.spec
-    result = follow(
-        container,
-        run.run_dir,
-        run.journal,
-        run.inbox,
-        logs,
-        run.tracker,
-        timeout_s=spec.timeout,
-        grace_s=spec.grace,
-        gpus=gpus,
-        peers=peers,
-    )
-    if spec.metrics.tensorboard:
-        run.tracker.catch_up()  # the working directory goes with the overlay
-    return result
 
 
 def _end(container: lifecycle.Container) -> None:

@@ -61,18 +61,7 @@ def _follow_to_the_end(run: Run, number: int) -> AttemptResult:
     if container.listener_fd is not None:
         run.tracker.hand_listener(container.listener_fd)
     with opened_logs(run.run_dir) as logs, _watched_gpus(run, before) as gpus:
-        return follow(
-            container,
-            run.run_dir,
-            run.journal,
-            run.inbox,
-            logs,
-            run.tracker,
-            timeout_s=_time_left(run.plan.spec.timeout, before),
-            grace_s=run.plan.spec.grace,
-            gpus=gpus,
-            before=before,
-        )
+        return follow(run, container, logs, timeout_s=_time_left(run.plan.spec.timeout, before), gpus=gpus, before=before)
 
 
 def _adopted_container(run: Run) -> Container:
