@@ -55,10 +55,7 @@ def hydra_sweep(settings: JobSettings) -> Iterator[HydraSweep]:
             log = TrialLog(parent.run_dir.trials)
             room = Room(offer(), OtherSweeps(prepared.state, parent.run_dir), parallel=settings.parallel, ends_matter=True)
             sweep = HydraSweep(settings, prepared, parent, LocalPlace(room, supervisors), log, inbox)
-            try:
-                yield sweep
-            finally:
-                log.close()
+            yield sweep
             sweep.close()
 
 

@@ -12,8 +12,8 @@ resumed sweep is made from it again; who watches a sweep reads it as it grows (`
 
 from __future__ import annotations
 
+import errno
 import json
-import os
 import time
 from collections.abc import Iterator
 from enum import StrEnum
@@ -22,8 +22,10 @@ from typing import Any
 
 from launcher.errors import LaunchError
 from launcher.journal.growing_file import GrowingFile
+from launcher.journal.run_journal import append_line
 from launcher.sweep.search.protocol import End, EndState
 from launcher.sweep.search.study import Suggestion
+from runtime.errors import error_words
 from runtime.light_dataclasses import dataclass, field
 from runtime.light_typing import NamedTuple
 
@@ -76,14 +78,8 @@ class TrialLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        size = os.fstat(self._fd).st_size
-        self._torn = size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"
         self._total: int | None = -1
         self._place: str | None = None
-
-    def close(self) -> None:
-        os.close(self._fd)
 
     def total(self, trials: int | None) -> None:
         """How many trials the sweep will have, as far as is known now."""
@@ -110,11 +106,11 @@ class TrialLog:
 
     def _append(self, event: str, **fields: Any) -> None:
         line = json.dumps({"event": event, "at": time.time(), **fields}, separators=(",", ":")).encode() + b"\n"
-        line = b"\n" + line if self._torn else line
-        written = os.write(self._fd, line)
-        self._torn = written != len(line)
-        if self._torn:
-            raise LaunchError(f"`{self._path}` cannot be written: the disk is full", hint="`launch gc` frees what no image needs")
+        try:
+            append_line(self._path, line)
+        except OSError as error:
+            hint = "`launch gc` frees what no image needs" if error.errno == errno.ENOSPC else None
+            raise LaunchError(f"`{self._path}` cannot be written: {error_words(error)}", hint=hint) from error
 
 
 class Total(NamedTuple):

@@ -144,7 +144,6 @@ class _SweepProcess:
             )
             restore(sweeping, known)
             end = sweeping.run()
-        log.close()
         if settings.metrics:
             tracking = self.prepared.spec.tracking
             _draw(parent, sent=tracking is not None and tracking.artifacts)

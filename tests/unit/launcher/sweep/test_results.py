@@ -35,7 +35,6 @@ def results(tmp_path: Path) -> SweepResults:
         log.started(number, f"run{number}", point)
         log.ended(number, f"run{number}", Verdict.COMPLETE, reason="completed", end=End(EndState.COMPLETE, (number / 10,)))
     log.asked(Suggestion(11, 11, ("params.x=7.0", "params.kind=c")))
-    log.close()
     return read_results(run_dir)
 
 

@@ -21,7 +21,6 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     log.ended(1, "bbb", Verdict.COMPLETE, reason="completed", end=End(EndState.COMPLETE, (0.5,), (-1.0,)))
     log.asked(SECOND)
     log.started(2, "ccc", SECOND.overrides)
-    log.close()
     first, second = read_trials(tmp_path / "trials.jsonl").values()
     assert first.asked == FIRST
     assert first.end
@@ -38,7 +37,6 @@ def test_how_many_there_are_is_what_was_said_last(tmp_path: Path) -> None:
     log.total(8)
     log.asked(FIRST)
     log.total(5)
-    log.close()
     assert 5 == read_total(path)
 
 
@@ -46,12 +44,10 @@ def test_a_torn_line_spoils_no_other(tmp_path: Path) -> None:
     path = tmp_path / "trials.jsonl"
     log = TrialLog(path)
     log.asked(FIRST)
-    log.close()
     with path.open("ab") as file:
         file.write(b'{"event":"asked","numb')
     log = TrialLog(path)
     log.asked(SECOND)
-    log.close()
     assert [1, 2] == list(read_trials(path))
 
 
