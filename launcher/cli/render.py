@@ -149,6 +149,22 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join([styled(lines[0], "dim", sys.stdout), *lines[1:]])
 
 
+def section(title: str, lines: Sequence[str]) -> Iterator[str]:
+    """*lines* below their title; nothing without lines."""
+    if lines:
+        yield f"{title}:"
+        yield from (f"  {printable(line)}" for line in lines)
+
+
+def change(name: str, before: str | None, after: str | None) -> str:
+    """`~ name before → after`; `+ name after` and `- name before` where one of the two has none."""
+    return f"{sign(before, after)} {name} {' → '.join(value for value in (before, after) if value is not None)}".rstrip()
+
+
+def sign(before: object, after: object) -> str:
+    return "+" if before is None else "-" if after is None else "~"
+
+
 def printable(text: str) -> str:
     """*text* that came with an image: what would move the cursor or change the colour is escaped."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

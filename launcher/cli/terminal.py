@@ -126,3 +126,9 @@ def terminal_size() -> tuple[int, int]:
 def need_terminal(hint: str) -> None:
     if not os.isatty(sys.stdin.fileno()):
         raise ConfigError("stdin is not a terminal", hint=hint)
+
+
+def agrees(question: str) -> bool:
+    """What the person says who is asked *question*; only `y` and `yes` are a yes."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

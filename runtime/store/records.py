@@ -41,6 +41,11 @@ class Image:
     groups: tuple[tuple[int, ...], ...] = ()
     """For each layer of the manifest, the positions in *layers* that it is made of."""
 
+    @property
+    def size_bytes(self) -> int:
+        """Of all its layers, other images' among them."""
+        return sum(layer.size_bytes for layer in self.layers)
+
 
 def layer_from(record: dict[str, Any], key: Digest) -> Layer | None:
     """The layer that *record*, kept under *key*, tells of; None when it tells of none."""

@@ -88,7 +88,7 @@ def _print_result(result: BuildResult, pushed: Sequence[str], *, as_json: bool) 
         }
         render.print_json(document)
     else:
-        size = render.size(sum(layer.size_bytes for layer in result.image.layers))
-        print(f"{result.image.digest}  {counted(len(result.image.layers), 'layer')}  {size}")
+        image = result.image
+        print(f"{image.digest}  {counted(len(image.layers), 'layer')}  {render.size(image.size_bytes)}")
         for name in pushed:
             print(name)

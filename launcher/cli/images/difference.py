@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from launcher.cli import render
@@ -14,7 +14,6 @@ from runtime.store.records import Image
 from runtime.store.store import Store
 
 _MOST_FILES = 20
-_SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
 
 def diff_images(before: Image, after: Image, store: Store, *, all_files: bool, as_json: bool) -> int:
@@ -25,25 +24,19 @@ def diff_images(before: Image, after: Image, store: Store, *, all_files: bool, a
         render.print_json(found.to_json())
     else:
         for line in _lines(found, all_files=all_files):
-            print(render.printable(line))
+            print(line)
     return 0
 
 
 def _lines(found: ImageDifference, *, all_files: bool) -> Iterator[str]:
     yield f"{found.before.digest.short} → {found.after.digest.short}: {_summary(found)}"
-    yield from _section("packages", [_package_line(each) for each in found.packages])
-    yield from _section("configuration", [_config_line(each) for each in found.config])
+    yield from render.section("packages", [_package_line(each) for each in found.packages])
+    yield from render.section("configuration", [_config_line(each) for each in found.config])
     listed = [Collapsed(each) for each in found.files] if all_files else collapse(found.files)
     shown_files = listed if all_files else listed[:_MOST_FILES]
     more = len(listed) - len(shown_files)
     rest = [f"… and {more} more; `--files` lists all"] if more else []
-    yield from _section("files", [*(_file_line(each) for each in shown_files), *rest])
-
-
-def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
-    if lines:
-        yield f"{title}:"
-        yield from (f"  {line}" for line in lines)
+    yield from render.section("files", [*(_file_line(each) for each in shown_files), *rest])
 
 
 def _summary(found: ImageDifference) -> str:
@@ -53,43 +46,34 @@ def _summary(found: ImageDifference) -> str:
         return "a container sees no difference; history, times or the split into layers differ"
     counts = found.counts()
     files = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number) or "the same"
-    sizes = [sum(layer.size_bytes for layer in image.layers) for image in (found.before, found.after)]
     return "; ".join(
         (
             f"{counted(len(found.packages), 'package')}, {counted(len(found.config), 'setting')}",
             f"files: {files}",
-            f"{render.size(sizes[0])} → {render.size(sizes[1])}",
+            f"{render.size(found.before.size_bytes)} → {render.size(found.after.size_bytes)}",
             f"{found.shared_layers} of {counted(len(found.after.layers), 'layer')} shared",
         )
     )
 
 
 def _package_line(each: PackageDifference) -> str:
-    if not each.before:
-        return f"+ {each.name} {', '.join(each.after)}  ({each.kind})"
-    if not each.after:
-        return f"- {each.name} {', '.join(each.before)}  ({each.kind})"
-    return f"~ {each.name} {', '.join(each.before)} → {', '.join(each.after)}  ({each.kind})"
+    return f"{render.change(each.name, ', '.join(each.before) or None, ', '.join(each.after) or None)}  ({each.kind})"
 
 
 def _config_line(each: ConfigDifference) -> str:
-    if each.before is None:
-        return f"+ {each.name} {_value(each.after)}".rstrip()
-    if each.after is None:
-        return f"- {each.name} {_value(each.before)}".rstrip()
-    return f"~ {each.name} {_value(each.before)} → {_value(each.after)}"
+    return render.change(each.name, _value(each.before), _value(each.after))
 
 
-def _value(value: Any) -> str:
+def _value(value: Any) -> str | None:
     if value is True:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _file_line(each: Collapsed) -> str:
     difference = each.difference
     entry = difference.after or difference.before
-    line = f"{_SIGNS[difference.kind]} {printable(difference.path)}"
+    line = f"{render.sign(difference.before, difference.after)} {printable(difference.path)}"
     if entry is not None and entry.type == "dir":
         line += "/"
     if each.files_below:

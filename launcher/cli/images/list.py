@@ -37,7 +37,7 @@ def show_history(reference: str, *, full: bool, as_json: bool) -> int:
 
 def _image_row(image: Image) -> tuple[str, ...]:
     created = datetime.fromtimestamp(image.created_at).strftime("%Y-%m-%d %H:%M:%S")
-    return image.digest.short, ", ".join(image.names) or "-", str(len(image.layers)), render.size(_size(image)), created
+    return image.digest.short, ", ".join(image.names) or "-", str(len(image.layers)), render.size(image.size_bytes), created
 
 
 def _document(image: Image) -> dict[str, object]:
@@ -47,13 +47,9 @@ def _document(image: Image) -> dict[str, object]:
         "layers": [
             {"label": layer.label, "diff_id": str(layer.diff_id), "size_bytes": layer.size_bytes} for layer in image.layers
         ],
-        "size_bytes": _size(image),
+        "size_bytes": image.size_bytes,
         "created_at": image.created_at,
     }
-
-
-def _size(image: Image) -> int:
-    return sum(layer.size_bytes for layer in image.layers)
 
 
 def _step_row(step: dict[str, Any], *, full: bool) -> tuple[str, ...]:

@@ -37,8 +37,7 @@ def load_from(options: Options) -> int:
         render.print_json([_document(each) for each in loaded])
         return 0
     for each in loaded:
-        size = render.size(sum(layer.size_bytes for layer in each.image.layers))
-        print(f"{each.image.digest}  {', '.join(each.names) or '-'}  {size}")
+        print(f"{each.image.digest}  {', '.join(each.names) or '-'}  {render.size(each.image.size_bytes)}")
     return 0
 
 

@@ -59,6 +59,6 @@ def _pull(reference: str, source: Remote, store: Store, talk: Talk) -> tuple[Ima
         )
     record_pull(image, store, source, pinned.manifest_digest)
     if talk is Talk.VERBOSE:
-        size = render.size(sum(layer.size_bytes for layer in image.layers))
+        size = render.size(image.size_bytes)
         render.say(f"{name or reference}: image {image.digest} in this store, {counted(len(image.layers), 'layer')}, {size}")
     return image, pinned.manifest_digest

@@ -32,8 +32,7 @@ def save_image(options: Options) -> int:
     if options.output != "-":
         print(image.digest)
         if not options.quiet:
-            size = render.size(sum(layer.size_bytes for layer in image.layers))
-            render.say(f"saved {', '.join(names) or image.digest.short} to `{options.output}`: {size}")
+            render.say(f"saved {', '.join(names) or image.digest.short} to `{options.output}`: {render.size(image.size_bytes)}")
     return 0
 
 

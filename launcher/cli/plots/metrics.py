@@ -11,9 +11,9 @@ from launcher.cli.command import Options
 from launcher.cli.plots.picture import Plot, plot_of
 from launcher.errors import ConfigError
 from launcher.run.compare.curve import Curve, read_curves
-from launcher.tracking.record.find_runs import find_run, list_runs
+from launcher.tracking.record.find_runs import find_run, trials_of
 from launcher.tracking.record.run_record import RunRecord
-from runtime.state_dir import StateDir, state_dir
+from runtime.state_dir import state_dir
 from runtime.suggestions import did_you_mean
 
 _ROWS = 16
@@ -21,7 +21,8 @@ _ROWS = 16
 
 def draw_metrics(options: Options) -> int:
     state = state_dir()
-    records = _with_trials(state, [find_run(state, reference) for reference in options.words[:-1]])
+    named = [find_run(state, reference) for reference in options.words[:-1]]
+    records = [*(record for record in named if not record.is_sweep), *trials_of(state, named)]
     plots = [_plot(metric, records, options) for metric in options.words[-1].split(",")]
     if options.output is not None:
         return _write(plots, options.output)
@@ -32,13 +33,6 @@ def draw_metrics(options: Options) -> int:
         for line in plot_lines(plot, columns=size.columns, rows=_ROWS):
             print(line)
     return 0
-
-
-def _with_trials(state: StateDir, records: Sequence[RunRecord]) -> list[RunRecord]:
-    """The trials in the place of their sweep."""
-    sweeps = {record.run_id for record in records if record.is_sweep}
-    trials = [record for record in list_runs(state) if record.parent_run_id in sweeps] if sweeps else []
-    return [record for record in records if record.run_id not in sweeps] + trials
 
 
 def _plot(metric: str, records: Sequence[RunRecord], options: Options) -> Plot:

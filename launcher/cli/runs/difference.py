@@ -31,36 +31,28 @@ def diff_runs(before: RunRecord, after: RunRecord, *, as_json: bool) -> int:
 def _lines(found: RunDifference) -> Iterator[str]:
     yield headline(found.before)
     yield headline(found.after)
-    yield from _section("configuration", _changes(found.config))
-    yield from _section("code", [*_changes([found.revision] if found.revision else []), *_code(found)])
-    yield from _section("packages", _changes(found.packages))
-    yield from _section("base", _changes([found.base] if found.base else []))
-    yield from _section("data", _changes(found.data))
-    yield from _section("machine", _changes(found.machine))
-    yield from _section("metrics", _metrics(found.metrics))
-    yield from _section("outputs", _outputs(found))
-
-
-def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
-    if lines:
-        yield f"{title}:"
-        yield from (f"  {render.printable(line)}" for line in lines)
+    yield from render.section("configuration", _changes(found.config))
+    yield from render.section("code", [*_changes([found.revision] if found.revision else []), *_code(found)])
+    yield from render.section("packages", _changes(found.packages))
+    yield from render.section("base", _changes([found.base] if found.base else []))
+    yield from render.section("data", _changes(found.data))
+    yield from render.section("machine", _changes(found.machine))
+    yield from render.section("metrics", _metrics(found.metrics))
+    yield from render.section("outputs", _outputs(found))
 
 
 def _changes(changes: Sequence[Change]) -> list[str]:
     """`~ params.lr 0.001 → 0.1   (conf/experiment/digits.yaml:7 → command line: params.lr=0.1)`"""
     lines = []
     for each in changes:
-        sign = "+" if each.before is None else "-" if each.after is None else "~"
-        values = " → ".join(_value(value) for value in (each.before, each.after) if value is not None)
         origins = [render.home_relative(origin) for origin in each.origins if origin]
         origin = f"   ({' → '.join(dict.fromkeys(origins))})" if origins else ""
-        lines.append(f"{sign} {each.name} {values}{origin}")
+        lines.append(f"{render.change(each.name, _value(each.before), _value(each.after))}{origin}")
     return lines
 
 
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _value(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _code(found: RunDifference) -> list[str]:
@@ -106,11 +98,7 @@ def _finite(values: tuple[float, ...], choose: Any) -> float | None:
 def _outputs(found: RunDifference) -> list[str]:
     if not found.outputs and not found.equal_outputs:
         return []
-    lines = [f"{_sign(each)} {each.name}" for each in found.outputs[:_MOST_FILES]]
+    lines = [f"{render.sign(each.before, each.after)} {each.name}" for each in found.outputs[:_MOST_FILES]]
     more = len(found.outputs) - len(lines)
     rest = [f"… and {more} more"] if more else []
     return [*lines, *rest, f"{counted(found.equal_outputs, 'file')} with the same sha256"]
-
-
-def _sign(each: Change) -> str:
-    return "+" if each.before is None else "-" if each.after is None else "~"

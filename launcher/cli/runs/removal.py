@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from launcher.cli import render
 from launcher.cli.command import Options
+from launcher.cli.terminal import agrees
 from launcher.errors import ConfigError
 from launcher.run.pins_and_removal import finish_removals, is_pinned, pin, remove_run, unpin
 from launcher.run.recover import recover_all
 from launcher.tracking.record.chosen_runs import matching_runs
-from launcher.tracking.record.find_runs import find_run, list_runs
+from launcher.tracking.record.find_runs import find_run, list_runs, trials_of
 from launcher.tracking.record.run_record import RunRecord
 from launcher.tracking.sync import is_synced
 from runtime.plurals import counted
@@ -25,7 +26,8 @@ def remove_runs(options: Options) -> int:
         raise ConfigError("there are no runs yet")
     recover_all(state)
     finish_removals(state)
-    records = _with_trials(state, _named_runs(state, options))
+    named = _named_runs(state, options)
+    records = list({record.run_id: record for record in (*trials_of(state, named), *named)}.values())
     for record in records:
         _refuse(record, force=options.force)
     if options.where is not None and not options.yes and not _is_confirmed(records):
@@ -47,13 +49,6 @@ def _named_runs(state: StateDir, options: Options) -> list[RunRecord]:
     return found
 
 
-def _with_trials(state: StateDir, records: Sequence[RunRecord]) -> list[RunRecord]:
-    """*records* once each, and the trials of sweeps among them."""
-    parents = {record.run_id for record in records if record.is_sweep}
-    trials = [record for record in list_runs(state) if record.parent_run_id in parents] if parents else []
-    return list({record.run_id: record for record in (*trials, *records)}.values())
-
-
 def _refuse(record: RunRecord, *, force: bool) -> None:
     if record.exit_code is None:
         raise ConfigError(f"run `{record.run_id}` has not ended", hint=f"`launch stop {record.run_id}` ends it")
@@ -68,8 +63,7 @@ def _is_confirmed(records: Sequence[RunRecord]) -> bool:
     if not sys.stdin.isatty():
         raise ConfigError(f"{counted(len(records), 'run')} would be removed", hint="say so with `--yes`")
     render.say(", ".join(record.run_id for record in records))
-    print(f"remove {counted(len(records), 'run')}? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return agrees(f"remove {counted(len(records), 'run')}?")
 
 
 def _delete_in_mlflow(record: RunRecord) -> None:

@@ -12,6 +12,7 @@ from launcher.cli.arguments import Talk
 from launcher.cli.command import Options
 from launcher.cli.prepare import build_image, start_local_server
 from launcher.cli.run_place import start_run
+from launcher.cli.terminal import agrees
 from launcher.cli.timings import Timings
 from launcher.errors import ConfigError
 from launcher.plan.launch_plan import LaunchPlan
@@ -99,8 +100,7 @@ def _is_trusted(record: RunRecord, plan: LaunchPlan, recorded_at: str, options: 
         render.say(words)
     if options.trust:
         return True
-    print("run it with that? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return agrees("run it with that?")
 
 
 def _compare_with(before: RunRecord, after: RunRecord | None, code: int, options: Options) -> int:

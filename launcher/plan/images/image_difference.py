@@ -62,7 +62,7 @@ class ImageDifference:
                 "packages": len(self.packages),
                 "config": len(self.config),
                 "files": self.counts(),
-                "size_bytes": [sum(layer.size_bytes for layer in image.layers) for image in (self.before, self.after)],
+                "size_bytes": [self.before.size_bytes, self.after.size_bytes],
                 "layers": [len(self.before.layers), len(self.after.layers)],
                 "shared_layers": self.shared_layers,
             },

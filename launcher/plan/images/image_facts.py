@@ -26,7 +26,7 @@ def image_facts(image: Image, store: Store) -> dict[str, Any]:
         "in_store_since": _utc(image.created_at),
         "created": image.config.get("created"),
         "platform": f"{image.config.get('os', 'linux')}/{image.config.get('architecture', '')}",
-        "size_bytes": sum(layer.size_bytes for layer in image.layers),
+        "size_bytes": image.size_bytes,
         "shared_bytes": _shared_bytes(image, others),
         "config_digest": image.manifest.get("config", {}).get("digest"),
         "base": None if recipe is None else base_of(recipe),

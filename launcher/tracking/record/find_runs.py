@@ -69,6 +69,12 @@ def find_run(state: StateDir, reference: str) -> RunRecord:
     return named[-1]
 
 
+def trials_of(state: StateDir, records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The trials of the sweeps among *records*."""
+    sweeps = {record.run_id for record in records if record.is_sweep}
+    return [record for record in list_runs(state) if record.parent_run_id in sweeps] if sweeps else []
+
+
 def _of_job(state: StateDir, job: str) -> RunRecord:
     """One of a worker's job is the trial that it began last."""
     of_job = [record for record in list_runs(state) if record.job == job]
