@@ -9,7 +9,7 @@ import signal
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.tracking.mlflow import local_server
+from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.rest import Mlflow
 from runtime.kernel.process_identity import process_started
 from runtime.state_dir import RunDir, StateDir
@@ -56,7 +56,7 @@ class Server:
 
     def __init__(self, state: StateDir) -> None:
         self.state = state
-        self.client = Mlflow(local_server.local_address(state))
+        self.client = Mlflow(LocalAddress(state.root))
 
     def run(self, run_id: str) -> Known:
         run = self.client.get("runs/get", run_id=run_id)["run"]

@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from launcher.errors import LaunchError
@@ -46,12 +47,12 @@ class GatewayApi:
             ("POST", "runs/update"): self._update_run,
             ("POST", "runs/search"): self._search_runs,
             ("POST", "runs/log-batch"): self._log_batch,
-            ("POST", "runs/log-metric"): self._log_metric,
-            ("POST", "runs/log-parameter"): self._log_parameter,
-            ("POST", "runs/set-tag"): self._set_tag,
+            ("POST", "runs/log-metric"): partial(self._log_one, "metrics", "runs/log-metric"),
+            ("POST", "runs/log-parameter"): partial(self._log_one, "params", "runs/log-parameter"),
+            ("POST", "runs/set-tag"): partial(self._log_one, "tags", "runs/set-tag"),
             ("POST", "runs/delete-tag"): self._delete_tag,
-            ("POST", "runs/log-inputs"): self._log_inputs,
-            ("POST", "runs/outputs"): self._log_outputs,
+            ("POST", "runs/log-inputs"): partial(self._log_models, "runs/log-inputs"),
+            ("POST", "runs/outputs"): partial(self._log_models, "runs/outputs"),
             ("GET", "metrics/get-history"): self._get_history,
             ("GET", "experiments/get"): self._get_experiment,
             ("GET", "experiments/get-by-name"): self._get_experiment,
@@ -171,7 +172,7 @@ class GatewayApi:
         if name := given.get("run_name"):
             self.own.rename(name)
         tags = [tag for tag in given.get("tags") or [] if not (isinstance(tag, dict) and is_launchers(str(tag.get("key"))))]
-        self.own.log(metrics=[], params=[], tags=tags)
+        self.own.log(tags=tags)
         return self._own_run()
 
     def _childs_tags(self, given: list[Any]) -> list[Any]:
@@ -224,24 +225,14 @@ class GatewayApi:
         self.own.log(metrics=given.get("metrics") or [], params=given.get("params") or [], tags=given.get("tags") or [])
         return {}
 
-    def _log_metric(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
-        if not self.is_own(self._run_of(given)):
-            return self._pass("POST", "runs/log-metric", given, forward)
-        self.own.log(metrics=[given], params=[], tags=[])
-        return {}
-
-    def _log_parameter(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
-        if not self.is_own(self._run_of(given)):
-            return self._pass("POST", "runs/log-parameter", given, forward)
-        self.own.log(metrics=[], params=[given], tags=[])
-        return {}
-
-    def _set_tag(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
-        if not self.is_own(self._run_of(given)):
-            kept = self._open or self._without_launchers([given])
-            return self._pass("POST", "runs/set-tag", given, forward) if kept else {}
-        self.own.log(metrics=[], params=[], tags=[given])
-        return {}
+    def _log_one(self, kind: str, endpoint: str, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+        """A metric, param or tag; *kind* is what a batch calls those."""
+        if self.is_own(self._run_of(given)):
+            self.own.log(**{kind: [given]})
+            return {}
+        if kind == "tags" and not (self._open or self._without_launchers([given])):
+            return {}
+        return self._pass("POST", endpoint, given, forward)
 
     def _delete_tag(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
         is_own, key = self.is_own(self._run_of(given)), str(given.get("key", ""))
@@ -252,13 +243,7 @@ class GatewayApi:
         self.own.keep("runs/delete-tag", given)
         return {}
 
-    def _log_inputs(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
-        return self._kept_models("runs/log-inputs", given, forward)
-
-    def _log_outputs(self, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
-        return self._kept_models("runs/outputs", given, forward)
-
-    def _kept_models(self, endpoint: str, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
+    def _log_models(self, endpoint: str, given: dict[str, Any], forward: Forward) -> dict[str, Any]:
         if not self.is_own(self._run_of(given)):
             return self._pass("POST", endpoint, given, forward)
         self.own.keep_models(endpoint, given)

@@ -7,12 +7,12 @@ logged already is accepted and kept as a tag, and tags that are the launcher's a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from launcher.tracking.metrics.metric_log import MetricLog, by_id, metric
 from launcher.tracking.mlflow.description import Description
-from launcher.tracking.mlflow.rest import PARAM_MAX, TAG_MAX, fitting_key, fitting_value, is_fitting_key
+from launcher.tracking.mlflow.rest import PARAM_MAX, TAG_MAX, fitting_key, fitting_value, is_fitting_key, pairs
 
 _NAME_MAX = 250
 _INTEGER_MAX = 2**63 - 1
@@ -61,7 +61,7 @@ class OwnRun:
         self._launchers_params = {fitting_key(key): value for key, value in description.params.items()}
         log.so_far.add_datasets(description.datasets)
 
-    def log(self, *, metrics: list[Any], params: list[Any], tags: list[Any]) -> None:
+    def log(self, *, metrics: Iterable[Any] = (), params: Iterable[Any] = (), tags: Iterable[Any] = ()) -> None:
         """Everything or nothing. Returns when it is written down."""
         entries = [self._metric(each) for each in metrics]
         new: dict[str, str] = {}
@@ -98,7 +98,7 @@ class OwnRun:
         """MLflow's `Run`, from what we know ourselves; *tags* are the run's."""
         so_far = self._log.so_far
         params = {**so_far.params, **self._launchers_params}
-        data = {"metrics": so_far.metrics(), "params": _pairs(params), "tags": _pairs(tags)}
+        data = {"metrics": so_far.metrics(), "params": pairs(params), "tags": pairs(tags)}
         return {"info": self.info(known, provisional_id), "data": data, "inputs": so_far.inputs(), "outputs": so_far.outputs()}
 
     def info(self, known: Mapping[str, Any], provisional_id: str) -> dict[str, Any]:
@@ -176,7 +176,3 @@ def _key(given: Any, kind: str) -> str:
             f"invalid {kind} name: `{key}`; names may have letters, digits, `_-. :/` and at most 250 characters",
         )
     return key
-
-
-def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"key": key, "value": value} for key, value in values.items()]

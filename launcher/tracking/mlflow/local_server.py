@@ -24,29 +24,15 @@ from launcher.tracking.bare_environment import bare_environment
 from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.connection import MlflowUnreachable, connect_unix
 from runtime.json_files import json_object
-from runtime.light_dataclasses import dataclass
 from runtime.state_dir import StateDir
 
 _START_TIMEOUT_S = 90.0
 
 
-@dataclass(frozen=True, slots=True)
-class ServerAddress:
-    """A server that is up."""
-
-    socket: Path
-    ui_url: str | None
-    """The UI on loopback; None when no port could be had."""
-
-
-def local_address(state: StateDir) -> LocalAddress:
-    return LocalAddress(state.root)
-
-
 def is_up(state: StateDir) -> bool:
     """Whether somebody listens. A server that is still loading listens already and answers a little later."""
     try:
-        connect_unix(local_address(state), timeout_s=2.0).close()
+        connect_unix(LocalAddress(state.root), timeout_s=2.0).close()
     except OSError:
         return False
     return True
@@ -67,16 +53,17 @@ def ensure_server(state: StateDir) -> None:
         _wait_until_up(state, _spawn(state))
 
 
-def address(state: StateDir) -> ServerAddress:
+def ui_url(state: StateDir) -> str | None:
+    """Of a server that is up: the UI on loopback; None when no port could be had."""
     port = _server_json(state).get("ui_port")
-    return ServerAddress(local_address(state).socket, f"http://127.0.0.1:{port}" if port else None)
+    return f"http://127.0.0.1:{port}" if port else None
 
 
 def ui(state: StateDir) -> str:
     """The URL of the UI, with the server started and answering. Raises LaunchError."""
     ensure_server(state)
     _wait_until_answering(state)
-    url = address(state).ui_url
+    url = ui_url(state)
     if url is None:
         raise LaunchError(
             "the local MLflow server has no port for its UI",
@@ -85,16 +72,12 @@ def ui(state: StateDir) -> str:
     return url
 
 
-def log_path(state: StateDir) -> Path:
-    return local_address(state).log
-
-
 def _spawn(state: StateDir) -> Any:
     """Start the server as the leader of a session of its own."""
     import subprocess
 
     state.ensure()
-    with open(log_path(state), "ab", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, 0o600)) as log:
+    with open(LocalAddress(state.root).log, "ab", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, 0o600)) as log:
         return subprocess.Popen(
             # -P: the working directory must not lend modules to the server.
             [sys.executable, "-P", "-m", "launcher.tracking.mlflow.server_main", str(state.root)],
@@ -114,18 +97,18 @@ def _server_environ() -> dict[str, str]:
 
 
 def _wait_until_up(state: StateDir, process: Any) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT_S
+    address, deadline = LocalAddress(state.root), time.monotonic() + _START_TIMEOUT_S
     while not is_up(state):
         # 0 means that another launch's server holds the lock and is about to listen.
         if process.poll() not in (None, 0):
-            words = local_address(state).last_words() or "it said nothing"
+            words = address.last_words() or "it said nothing"
             raise MlflowUnreachable(
                 f"the local MLflow server ended with {process.returncode}: {words}",
-                hint=f"its log is `{log_path(state)}`; `tracking=none` runs without it",
+                hint=f"its log is `{address.log}`; `tracking=none` runs without it",
             )
         if time.monotonic() > deadline:
             raise MlflowUnreachable(
-                f"the local MLflow server does not listen after {_START_TIMEOUT_S:g} s", hint=f"see `{log_path(state)}`"
+                f"the local MLflow server does not listen after {_START_TIMEOUT_S:g} s", hint=f"see `{address.log}`"
             )
         time.sleep(0.02)
 
@@ -133,7 +116,7 @@ def _wait_until_up(state: StateDir, process: Any) -> None:
 def _wait_until_answering(state: StateDir) -> None:
     from launcher.tracking.mlflow.rest import Mlflow
 
-    client = Mlflow(local_address(state), timeout_s=_START_TIMEOUT_S)
+    client = Mlflow(LocalAddress(state.root), timeout_s=_START_TIMEOUT_S)
     try:
         client.send("GET", "/health", headers={}).content()
     finally:

@@ -346,9 +346,9 @@ def address_of(run_dir: RunDir, description: Description, environ: Mapping[str, 
 
 
 def _ui_uri(run_dir: RunDir) -> str | None:
-    from launcher.tracking.mlflow.local_server import address
+    from launcher.tracking.mlflow.local_server import ui_url
 
-    return address(run_dir.state).ui_url
+    return ui_url(run_dir.state)
 
 
 def recall_experiment(address: Address, name: str, *, near: RunDir) -> Experiment | None:

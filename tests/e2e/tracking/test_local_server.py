@@ -17,6 +17,7 @@ from server_peer import Server, stop_server
 
 from launcher.errors import LaunchError
 from launcher.tracking.mlflow import local_server
+from launcher.tracking.mlflow.address import LocalAddress
 from launcher.tracking.mlflow.rest import Mlflow
 from runtime.file_lock import locked
 from runtime.state_dir import StateDir
@@ -70,7 +71,7 @@ def test_two_launches_start_one_server_that_outlives_them_and_ends_when_idle(tmp
     deadline = time.monotonic() + 30
     while not local_server.is_up(state) and time.monotonic() < deadline:
         time.sleep(0.02)
-    client = Mlflow(local_server.local_address(state))
+    client = Mlflow(LocalAddress(state.root))
     assert 200 == client.send("GET", "/health", headers={}).status
     client.close()
     assert [serving_pid(state)] == servers_of(state)
@@ -125,7 +126,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(LaunchError) as failure:
         local_server.ensure_server(state)
     assert "No module named mlflow" in failure.value.message
-    assert str(local_server.log_path(state)) in str(failure.value.hint)
+    assert str(LocalAddress(state.root).log) in str(failure.value.hint)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
