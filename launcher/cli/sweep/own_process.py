@@ -49,6 +49,7 @@ def _run_process(sweep: Callable[[Begun], int], writing_fd: int, *, debug: bool)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         with failures_shown(debug=debug) as ending:
             ending.code = sweep(lambda run_dir: _leave_terminal(run_dir, writing_fd))
+        code = ending.code
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
