@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from launcher.errors import ConfigError
+from runtime.kernel import processes
 
 _DISMISSED = b"."
 
@@ -66,18 +67,17 @@ def restore(terminal: int, modes: list[Any]) -> None:
 def _guard(terminal: int, modes: list[Any]) -> tuple[int, int]:
     """A child that restores *terminal* when this process ends without having said that it did so itself."""
     waiting, dismissal = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.close(dismissal)
-            os.setpgid(0, 0)
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGTTOU):
-                signal.signal(number, signal.SIG_IGN)
-            if os.read(waiting, 1) != _DISMISSED:
-                restore(terminal, modes)
-        finally:
-            os._exit(0)
+
+    def wait_and_restore() -> None:
+        os.close(dismissal)
+        os.setpgid(0, 0)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGTTOU):
+            signal.signal(number, signal.SIG_IGN)
+        if os.read(waiting, 1) != _DISMISSED:
+            restore(terminal, modes)
+
+    pid = processes.run_in_child(wait_and_restore)
     os.close(waiting)
     return pid, dismissal
 

@@ -30,18 +30,18 @@ class LocalPlace(RunningTrials):
         self.poller.register(fd)
 
     def admission_lock(self) -> AbstractContextManager[None]:
-        return self._room.admission_lock()
+        return self._room.others.admission_lock()
 
     def admits(self, trial: Trial) -> bool:
         return self._room.admits(trial, self)
 
     def announce_demand(self, number: int | None) -> None:
         if number == 0:
-            self._room.wait_no_longer()
+            self._room.others.wait_no_longer()
 
     def start(self, running: RunningTrial, lock_fd: int) -> None:
         self.add(self._supervisors.supervise(running.run_dir, lock_fd), running)
-        self._room.note_start()
+        self._room.others.note_start()
 
     def adopt(self, running: RunningTrial) -> Outcome | None:
         return self.watch(running)

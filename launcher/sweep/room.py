@@ -6,8 +6,7 @@ moment one is free. Only a few: a sweep shall not fill the line that others stan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from launcher.journal.status import Stage
@@ -36,47 +35,31 @@ class Room:
 
     def __init__(self, offer: Offer, others: OtherSweeps, *, parallel: int | None, ends_matter: bool) -> None:
         self.offer = offer
-        self._others = others
+        self.others = others
         self._parallel = parallel
         self._ends_matter = ends_matter
         self._gpus = FreeGpus()
 
-    @contextmanager
-    def admission_lock(self) -> Iterator[None]:
-        with self._others.admission_lock():
-            yield
-
     def admits(self, trial: Trial, running: RunningTrials) -> bool:
-        """Whether *trial* may start now. Exact under `admission_lock`. If not, the other sweeps are told what we need."""
-        return self._fits(trial, list(running))
-
-    def note_start(self) -> None:
-        """A trial was started."""
-        self._others.note_start()
-
-    def wait_no_longer(self) -> None:
-        """There is no trial to start."""
-        self._others.wait_no_longer()
-
-    def _fits(self, trial: Trial, running: list[RunningTrial]) -> bool:
+        """Whether *trial* may start now. Exact under the admission lock of `others`, who are told what we need if not."""
         open_trials = [each for each in running if each.staged.look() is not Stage.ENDED]
         if len(running) - len(open_trials) >= MOST_UNSENT:
             return False
-        if self._parallel is not None and len(running if self._ends_matter else open_trials) >= self._parallel:
-            self._others.wait_no_longer()  # our own limit, no lack of room
+        if self._parallel is not None and (len(running) if self._ends_matter else len(open_trials)) >= self._parallel:
+            self.others.wait_no_longer()  # our own limit, no lack of room
             return False
         holding = [each.trial.need for each in open_trials if each.staged.stage is not Stage.QUEUED]
         if trial.need.gpus and not self._gpu_is_near(trial, open_trials):
             return self._stands_ready(trial, open_trials, holding)
-        return self._turn(trial.need, holding, self._others.current_load())
+        return self._turn(trial.need, holding, self.others.current_load())
 
     def _turn(self, need: Need, holding: list[Need], load: Load) -> bool:
-        served_at = self._others.served_at
+        served_at = self.others.served_at
         if has_room(need, holding, load, self.offer) and not any(
             comes_first(rival, need, holding, load, self.offer, served_at=served_at) for rival in load.rivals
         ):
             return True
-        self._others.wait(need)
+        self.others.wait(need)
         return False
 
     def _gpu_is_near(self, trial: Trial, open_trials: list[RunningTrial]) -> bool:
@@ -91,7 +74,7 @@ class Room:
         if ready >= max(1, self.offer.gpus // GPUS_A_READY_TRIAL):
             return False
         staying = sorted(holding, key=lambda need: need.gpus)[: -1 - ready]
-        return has_room(trial.need, staying, self._others.current_load(), self.offer)
+        return has_room(trial.need, staying, self.others.current_load(), self.offer)
 
 
 class FreeGpus:

@@ -7,11 +7,11 @@ waits for. An image that another run had before has one in the store.
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from launcher.plan.images.recipe import SBOM
+from runtime.kernel import processes
 from runtime.oci.digest import Digest
 from runtime.state_dir import RunDir
 from runtime.store.store import Store
@@ -26,9 +26,7 @@ def bill_taken(run_dir: RunDir, image_digest: Digest, store: Store) -> Iterator[
     if run_dir.sbom.exists() or _taken(run_dir, image_digest, store):
         yield
         return
-    reader = os.fork()
-    if reader == 0:
-        _read_image(run_dir, image_digest, store)
+    reader = processes.run_in_child(lambda: _read_image(run_dir, image_digest, store))
     try:
         yield
     finally:
@@ -48,14 +46,9 @@ def _taken(run_dir: RunDir, image_digest: Digest, store: Store) -> bool:
 
 def _read_image(run_dir: RunDir, image_digest: Digest, store: Store) -> None:
     """The life of the reader. A run is not worse for an image that can't be read: its words are in supervisor.log."""
-    try:
-        os.closerange(3, 1 << 16)  # the supervisor's lock, and what its tracker knows it by
-        os.nice(_NICE)
-        from launcher.plan.images.recipe import attach_bill
+    os.closerange(3, 1 << 16)  # the supervisor's lock, and what its tracker knows it by
+    os.nice(_NICE)
+    from launcher.plan.images.recipe import attach_bill
 
-        attach_bill(store.image(image_digest), store)
-        _taken(run_dir, image_digest, store)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(0)
+    attach_bill(store.image(image_digest), store)
+    _taken(run_dir, image_digest, store)
