@@ -1,9 +1,10 @@
-"""Files of ours that are a JSON object, or one in each line: facts that somebody left, or did not come to leave."""
+"""Files of ours that are a JSON object, or one in each line: facts that somebody left, or did not come to leave;
+and the values of an object by their dotted names."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,3 +31,12 @@ def json_objects(path: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(document, dict):
             yield document
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """`opt.lr` and its value, for each that is no mapping, or an empty one."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -14,6 +14,7 @@ from typing import Any
 
 from launcher.config.spec import ExperimentSpec, Sweep, from_json, to_json
 from launcher.config.sweep_dimension import Dimension
+from runtime.json_files import flat
 from runtime.light_dataclasses import asdict, dataclass, replace
 from runtime.whole_file import replace_file
 
@@ -47,8 +48,8 @@ def describe(spec: ExperimentSpec, dimensions: tuple[Dimension, ...], *, code: M
     swept = {dimension.key for dimension in dimensions}
     return {
         **{f"space.{dimension.key}": _words(dimension) for dimension in dimensions},
-        **dict(_flat(sweep, "sweep.")),
-        **{key: value for key, value in _flat(rest) if key not in swept},
+        **dict(_said(sweep, "sweep.")),
+        **{key: value for key, value in _said(rest) if key not in swept},
         **{f"code of image {number}": digest for number, digest in enumerate(sorted(set(code.values())), 1)},
         **{f"image {number}": digest for number, digest in enumerate(sorted(code), 1)},
     }
@@ -97,7 +98,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """`params.epochs: 20 → 5`, one a line. What stands at its default now, and *before* does not name, an older launch may not
     have known."""
     as_written = json.loads(json.dumps(now))
-    defaults = dict(_flat(to_json(ExperimentSpec(name=""))))
+    defaults = dict(_said(to_json(ExperimentSpec(name=""))))
     known = {**{key: value for key, value in as_written.items() if defaults.get(key) == value}, **before}
     return [
         f"{key}: {_display(known.get(key))} → {_display(as_written.get(key))}"
@@ -113,12 +114,8 @@ def _words(dimension: Dimension) -> str:
     return f"{kind}({dimension.low}, {dimension.high})"
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        elif value not in (None, {}, [], ""):
-            yield f"{prefix}{name}", value
+def _said(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    return ((name, value) for name, value in flat(values, prefix) if value not in (None, {}, [], ""))
 
 
 def _display(value: Any) -> str:

@@ -15,6 +15,7 @@ from launcher.plan.program.workdir import workspace_of
 from launcher.run.compare.compare import outputs_of, read_series
 from launcher.run.compare.input_diff import plan_document
 from launcher.tracking.record.run_record import RunRecord
+from runtime.json_files import flat
 from runtime.light_dataclasses import asdict, dataclass, replace
 
 _NOT_CONFIGURATION = ("sweep",)
@@ -110,8 +111,8 @@ def _one(name: str, before: Any, after: Any) -> Change | None:
 
 def _config_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
     origins = [plan.get("origins") or {} for plan in (old, new)]
-    flat = [dict(_flat(plan.get("spec") or {})) for plan in (old, new)]
-    for change in _changes(*flat):
+    values = [{name: value for name, value in flat(plan.get("spec") or {}) if value not in ({}, [])} for plan in (old, new)]
+    for change in _changes(*values):
         if change.name.partition(".")[0] not in _NOT_CONFIGURATION:
             yield replace(change, origins=(_origin(origins[0], change.name), _origin(origins[1], change.name)))
 
@@ -121,14 +122,6 @@ def _origin(origins: Mapping[str, str], name: str) -> str:
     while name and name not in origins:
         name = name.rpartition(".")[0]
     return str(origins.get(name, ""))
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, item in value.items():
-        if isinstance(item, Mapping) and item:
-            yield from _flat(item, f"{prefix}{name}.")
-        elif item not in ({}, []):
-            yield f"{prefix}{name}", item
 
 
 def _code(record: RunRecord, plan: Mapping[str, Any]) -> RecordedCode:

@@ -16,7 +16,7 @@ from launcher.journal.events import Created, Finished
 from launcher.journal.run_journal import read_state
 from launcher.journal.run_state import RunState
 from runtime.file_lock import is_locked
-from runtime.json_files import json_object
+from runtime.json_files import flat, json_object
 from runtime.light_dataclasses import asdict, dataclass, field
 from runtime.state_dir import RunDir
 from runtime.whole_file import replace_file
@@ -72,16 +72,9 @@ def write_description(run_dir: RunDir, description: Description) -> None:
     replace_file(run_dir.tracking, json.dumps(asdict(description)))
 
 
-def flattened(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flattened(params: Mapping[str, Any]) -> dict[str, str]:
     """Nested params as MLflow's flat ones: `{"opt": {"lr": 0.1}}` → `opt.lr`. A list stays one value, as JSON."""
-    flat: dict[str, str] = {}
-    for name, value in params.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, Mapping) and value:
-            flat.update(flattened(value, f"{key}."))
-        else:
-            flat[key] = _as_text(value)
-    return flat
+    return {name: _as_text(value) for name, value in flat(params)}
 
 
 def current_tags(run: RunState) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from launcher.errors import ConfigError
 from launcher.tracking.record.run_record import RunRecord
+from runtime.json_files import flat
 from runtime.suggestions import did_you_mean
 
 Value = str | int | float | bool | None
@@ -82,7 +83,7 @@ def names(records: Iterable[RunRecord], kinds: Iterable[str] = tuple(_KINDS)) ->
     found: dict[str, None] = {}
     for record in records:
         for kind in kinds:
-            found.update(dict.fromkeys(f"{kind}.{name}" for name in _flat(_KINDS[kind](record))))
+            found.update(dict.fromkeys(f"{kind}.{name}" for name, _value in flat(_KINDS[kind](record))))
     return list(found)
 
 
@@ -99,14 +100,6 @@ def _nested(values: Mapping[str, Any], name: str) -> Any:
     head, dot, rest = name.partition(".")
     inner = values.get(head)
     return _nested(inner, rest) if dot and isinstance(inner, Mapping) else None
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
-    for name, item in values.items():
-        if isinstance(item, Mapping) and item:
-            yield from _flat(item, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
 
 
 def _scalar(found: Any) -> Value:
