@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from launcher.journal.events import Created, Entry, Finished, FirstOutput, Leased, Placed, Started, Submitted
-from runtime.kernel.process_identity import start_time
+from runtime.kernel.process_identity import age_s
 
 _OF_A_RUN = (
     ("create", Created),
@@ -35,7 +35,7 @@ class Timings:
 
     def __init__(self) -> None:
         self.phases: dict[str, float] = {}
-        self._began = self._until = _started_at(Timings.typed or os.getpid())
+        self._began = self._until = time.time() - age_s(Timings.typed or os.getpid())
         self._first_line: float | None = None
 
     @contextmanager
@@ -74,9 +74,3 @@ class Timings:
     def _end(self, name: str, at: float) -> None:
         self.phases[name] = self.phases.get(name, 0.0) + at - self._until
         self._until = at
-
-
-def _started_at(pid: int) -> float:
-    """When the process *pid* was started, in Unix seconds, to the clock tick (10 ms)."""
-    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - start_time(pid) / os.sysconf("SC_CLK_TCK")
-    return time.time() - age_s

@@ -21,6 +21,7 @@ from launcher.sweep.stage import StagedRun
 from launcher.sweep.trial import Trial
 from launcher.tracking.record.run_record import RunRecord, fold
 from runtime.kernel.inotify import MODIFY, Inotify
+from runtime.kernel.processes import send_signal
 from runtime.light_dataclasses import dataclass, field
 from runtime.state_dir import RunDir
 
@@ -140,24 +141,17 @@ class RunningTrials:
     def signal(self, signum: signal.Signals) -> None:
         """To every supervisor."""
         for pidfd in self._by_pidfd:
-            _send(pidfd, signum)
+            send_signal(pidfd, signum)
 
     def leave_line(self) -> None:
         """Those that wait for GPUs are cut short: nobody knows how long they would wait."""
         for pidfd, running in self._by_pidfd.items():
             if running.staged.look() is Stage.QUEUED:
-                _send(pidfd, signal.SIGINT)
+                send_signal(pidfd, signal.SIGINT)
 
     def prune(self, number: int) -> None:
         """Ask the trial to end, since it is not worth going on."""
         for pidfd, running in self._by_pidfd.items():
             if running.trial.number == number and not running.pruned:
                 running.pruned = True
-                _send(pidfd, signal.SIGUSR1)
-
-
-def _send(pidfd: int, signum: signal.Signals) -> None:
-    try:
-        signal.pidfd_send_signal(pidfd, signum)
-    except ProcessLookupError:
-        return
+                send_signal(pidfd, signal.SIGUSR1)

@@ -22,7 +22,7 @@ from launcher.plan.plan_json import to_document
 from launcher.run.notice import keep_receiver
 from runtime.file_lock import locked, open_locked
 from runtime.kernel.process_identity import process_started
-from runtime.light_dataclasses import dataclass
+from runtime.light_dataclasses import asdict, dataclass
 from runtime.oci.digest import Digest, digest_bytes
 from runtime.state_dir import DEV, RunDir, StateDir
 
@@ -89,18 +89,9 @@ def new_run_dir(state: StateDir, *, prefix: str = "") -> RunDir:
 
 
 def _identity_document(identity: RunIdentity) -> dict[str, Any]:
-    return {
-        "name": identity.name,
-        "note": identity.note,
-        "command": list(identity.command_line),
-        "parent_run_id": identity.parent_run_id,
-        "sweep_id": identity.sweep_id,
-        "trial": identity.trial,
-        "rerun_of": identity.rerun_of,
-        "may_wait": identity.may_wait,
-        "terminal": identity.terminal,
-        "opens": identity.opens,
-    }
+    document = asdict(identity)
+    del document["is_dev"]
+    return {"command": document.pop("command_line"), **document}
 
 
 def _created(run_id: str, plan: LaunchPlan, image_digest: Digest, plan_digest: Digest, identity: RunIdentity) -> Created:

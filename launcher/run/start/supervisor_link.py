@@ -14,6 +14,7 @@ import signal
 from runtime.file_lock import is_locked
 from runtime.kernel.lock_holder import is_of_this_machine, lock_holder
 from runtime.kernel.process_identity import process_started
+from runtime.kernel.processes import send_signal
 from runtime.state_dir import RunDir
 
 _PATIENCE_S = 5.0
@@ -26,12 +27,9 @@ def signal_supervisor(run_dir: RunDir, signum: signal.Signals) -> bool:
     if pidfd is None:
         return False
     try:
-        signal.pidfd_send_signal(pidfd, signum)
-    except ProcessLookupError:
-        return False
+        return send_signal(pidfd, signum)
     finally:
         os.close(pidfd)
-    return True
 
 
 def open_supervisor(run_dir: RunDir) -> int | None:

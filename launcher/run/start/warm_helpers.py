@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from runtime.kernel.process_identity import start_time
+from runtime.kernel.process_identity import age_s
 
 HELPER_TITLE = "launch helper"
 """Of a helper, in /proc/PID/cmdline."""
@@ -29,8 +28,7 @@ def find_helpers() -> Iterator[WarmHelper]:
             with open(f"/proc/{name}/cmdline", "rb") as cmdline:
                 is_helper = cmdline.read().rstrip(b"\0") == HELPER_TITLE.encode()
             if is_helper and os.stat(f"/proc/{name}").st_uid == os.getuid():
-                age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - start_time(int(name)) / os.sysconf("SC_CLK_TCK")
-                yield WarmHelper(int(name), _share_of_memory(name), age_s)
+                yield WarmHelper(int(name), _share_of_memory(name), age_s(int(name)))
         except OSError:
             continue  # it has ended
 
