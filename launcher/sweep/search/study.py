@@ -15,6 +15,7 @@ from statistics import fmean
 from launcher.config.spec import Sweep
 from launcher.config.sweep_dimension import Dimension
 from launcher.sweep.search.best import BestPoint, best_points
+from launcher.sweep.search.listed_search import ListedSearch
 from launcher.sweep.search.protocol import Chosen, End, EndState, Search, combine
 from runtime.light_dataclasses import dataclass, field
 
@@ -205,28 +206,12 @@ class Study:
         return chosen
 
 
-class _NothingToChoose:
-    """A search that never chooses: somebody else does, as Hydra's sweepers do."""
-
-    def ask(self, number: int) -> Chosen | None:
-        return None
-
-    def adopt(self, number: int, chosen: Chosen) -> None:
-        return
-
-    def report(self, number: int, value: float) -> bool:
-        return False
-
-    def tell(self, number: int, end: End) -> None:
-        return
-
-
 class JobStudy(Study):
     """The trials of a sweep that somebody else thinks up: a space without points, and a queue. Trials are numbered over all
     batches."""
 
     def __init__(self) -> None:
-        super().__init__(_NothingToChoose(), [Dimension("job")], Sweep())
+        super().__init__(ListedSearch(iter(())), [Dimension("job")], Sweep())
         self.hopeless = False
         """No more are started: what one has shown holds for all."""
 
