@@ -129,7 +129,7 @@ class HydraSweep:
     def _run(self) -> bool:
         """Whether somebody ended the batch, and with it the program, even where all of its jobs had begun."""
         settings = Sweep(parallel=self.settings.parallel)
-        view = sweep_view(self._followed, settings, offer(), quiet=False)
+        view = sweep_view(self._followed, offer(), quiet=False)
         view.take_over(self._events)
         runner = SweepRunner(
             state=self.prepared.state,

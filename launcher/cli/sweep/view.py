@@ -7,15 +7,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from statistics import fmean
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from launcher.cli import render
 from launcher.cli.sweep.summary import best_lines, outcome
-from launcher.config.spec import Sweep
 from launcher.journal.status import Stage
 from launcher.sweep.capacity import Offer
-from launcher.sweep.followed import Ended, Started
-from launcher.sweep.search.best import BestPoint
+from launcher.sweep.followed import Ended, FollowedSweep, Started
 from launcher.sweep.stage import StagedRun
 from launcher.sweep.trial_log import Verdict
 from launcher.tracking.record.run_record import fold
@@ -31,23 +29,11 @@ _MOST_SHOWN = 200
 _NOT_RUNNING = {Stage.QUEUED: "in line for a GPU", Stage.ENDED: "sending what is recorded"}
 
 
-class Standing(Protocol):
-    """How the sweep stands."""
-
-    @property
-    def total(self) -> int | None: ...
-
-    @property
-    def place(self) -> str | None: ...
-
-    def best(self) -> list[BestPoint]: ...
-
-
 class PlainView:
     """Lines on stderr: no terminal, or `-q`."""
 
-    def __init__(self, standing: Standing, *, quiet: bool = False) -> None:
-        self._standing = standing
+    def __init__(self, sweep: FollowedSweep, *, quiet: bool = False) -> None:
+        self._sweep = sweep
         self._quiet = quiet
 
     def take_over(self, events: Iterable[Started | Ended]) -> None:
@@ -56,7 +42,7 @@ class PlainView:
     def show(self, events: Iterable[Started | Ended]) -> None:
         for event in events:
             if isinstance(event, Ended) and not self._quiet:
-                render.say(plain_line(event, self._standing.total))
+                render.say(plain_line(event, self._sweep.total))
 
     def tick(self) -> None:
         return
@@ -103,11 +89,11 @@ class LiveView:
     """A table that is redrawn: the best so far, what runs, and as many of the last ended trials as a screen holds. It goes when
     the watching ends: the last lines of a sweep have them all."""
 
-    def __init__(self, standing: Standing, settings: Sweep, offer: Offer) -> None:
+    def __init__(self, sweep: FollowedSweep, offer: Offer) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        self._standing, self._settings, self._offer = standing, settings, offer
+        self._sweep, self._offer = sweep, offer
         self._open: dict[int, _OpenTrial] = {}
         self._ended: deque[_Row] = deque(maxlen=_MOST_SHOWN)
         self._runs: dict[int, str] = {}
@@ -152,7 +138,7 @@ class LiveView:
         from rich.console import Group
 
         self._drawn_at = time.monotonic()
-        best = best_lines(self._standing.best()[:1], self._runs, self._settings)
+        best = best_lines(self._sweep.best()[:1], self._runs, self._sweep.settings)
         stages = self._stages()
         self._live.update(Group(self._headline(stages), *best, self._table(stages)), refresh=True)
 
@@ -161,13 +147,13 @@ class LiveView:
 
     def _headline(self, stages: Mapping[int, Stage]) -> str:
         """`12 of 50 trials ended, 4 running, gpus 4 of 8, about 3 m 05 s left`"""
-        total, counted = self._standing.total, Counter(stages.values())
+        total, counted = self._sweep.total, Counter(stages.values())
         running = len(stages) - counted[Stage.QUEUED] - counted[Stage.ENDED]
         words = [f"{self._number_ended} of {total or '?'} trials ended, {running} running"]
         words += [f"{counted[stage]} {said}" for stage, said in _NOT_RUNNING.items() if counted[stage]]
         gpus = sum(self._open[number].begun.gpus for number, stage in stages.items() if stage is Stage.HOLDING)
-        if self._standing.place is not None:
-            words.append(self._standing.place)
+        if self._sweep.place is not None:
+            words.append(self._sweep.place)
         elif gpus:
             words.append(f"gpus {gpus:g} of {self._offer.gpus}")
         if total is not None and self._durations and running:
@@ -202,7 +188,7 @@ def _on(node: str | None) -> str:
     return "" if node is None else f" on {node}"
 
 
-def sweep_view(standing: Standing, settings: Sweep, offer: Offer, *, quiet: bool) -> PlainView | LiveView:
+def sweep_view(sweep: FollowedSweep, offer: Offer, *, quiet: bool) -> PlainView | LiveView:
     if sys.stderr.isatty() and not quiet:
-        return LiveView(standing, settings, offer)
-    return PlainView(standing, quiet=quiet)
+        return LiveView(sweep, offer)
+    return PlainView(sweep, quiet=quiet)

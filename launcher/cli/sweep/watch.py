@@ -30,7 +30,7 @@ class SweepWatch:
         past = self._sweep.new_events() if from_now else []
         if from_now:
             self._journal.new_entries()
-        self._view = sweep_view(self._sweep, self._sweep.settings, offer(), quiet=quiet)
+        self._view = sweep_view(self._sweep, offer(), quiet=quiet)
         self._view.take_over(past)
 
     def show(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from launcher.journal.events import Leased, Waiting
@@ -15,6 +15,7 @@ from runtime.state_dir import RunDir
 
 if TYPE_CHECKING:
     from launcher.run.gpus.gpu_queue import GpuPlacement
+    from launcher.run.gpus.gpu_watch import GpuWatch
     from runtime.gpu.leases.lease import GpuLease
 
 
@@ -52,6 +53,17 @@ def lease_gpus(
             os.close(fd)
         raise
     release(found.lease)
+
+
+def watched_gpus(
+    run_dir: RunDir, journal: Journal, plan: LaunchPlan, uuids: Sequence[str], *, begun: bool = False
+) -> AbstractContextManager[GpuWatch | None]:
+    """Watch *uuids* for the body, if there are any. *begun*: another supervisor watched this attempt before."""
+    if not uuids:
+        return nullcontext()
+    from launcher.run.gpus.gpu_watch import watch_gpus  # a run without GPUs needs nothing of it
+
+    return watch_gpus(run_dir, journal, plan, uuids, begun=begun)
 
 
 def _event(found: GpuPlacement, cpus: str | None = None, numa_nodes: Sequence[int] = ()) -> Leased:

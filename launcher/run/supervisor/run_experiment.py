@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from launcher.errors import LaunchError
@@ -18,7 +18,7 @@ from launcher.journal.status import Reason
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.program.container_plan import container_spec
 from launcher.plan.program.workdir import is_in_outputs
-from launcher.run.gpus.leases import lease_gpus
+from launcher.run.gpus.leases import lease_gpus, watched_gpus
 from launcher.run.supervisor.acquisitions import acquired
 from launcher.run.supervisor.attempt import Attempt, CancelledInQueue, end_of, not_run
 from launcher.run.supervisor.container_layers import image_layers, writable_layer
@@ -42,7 +42,6 @@ from runtime.store.store import Store
 
 if TYPE_CHECKING:
     from launcher.plan.program.environment import Rendezvous
-    from launcher.run.gpus.gpu_watch import GpuWatch
     from launcher.run.supervisor.peers import Joining
 
 MLFLOW_READY_S = 30.0
@@ -111,7 +110,7 @@ def run_attempt(run: Run, number: int) -> Attempt:
     run_dir.exit_record.unlink(missing_ok=True)  # an earlier attempt's: whoever takes over shall not take it for this one's
     with ExitStack() as owned:
         lease = owned.enter_context(lease_gpus(plan, run_dir, journal, run.inbox, may_wait=run.may_wait))
-        gpus = owned.enter_context(_watched_gpus(run, lease.uuids)) if lease is not None else None
+        gpus = owned.enter_context(watched_gpus(run_dir, journal, plan, () if lease is None else lease.uuids))
         if run_dir.node == 0:  # all nodes write to them: given back when the others have ended, too
             owned.enter_context(acquired(run_dir, journal, "outputs", run_dir.run_id))
         peers = owned.enter_context(run.joining(run, number)) if run.joining is not None else None
@@ -162,12 +161,6 @@ def run_attempt(run: Run, number: int) -> Attempt:
             run.tracker.catch_up()  # the working directory goes with the overlay
         own = end_of(result, cgroup, kills_before=kills_before)
         return own if peers is None else peers.verdict(own, result)
-
-
-def _watched_gpus(run: Run, uuids: Sequence[str]) -> AbstractContextManager[GpuWatch]:
-    from launcher.run.gpus.gpu_watch import watch_gpus  # a run without GPUs needs nothing of it
-
-    return watch_gpus(run.run_dir, run.journal, run.plan, uuids)
 
 
 def _link_code(run: Run) -> None:

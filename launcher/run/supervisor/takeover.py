@@ -7,12 +7,12 @@ supervisor asks it for them and goes on. When init is gone too, its exit record 
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from launcher.journal.events import TOOK_OVER, Note, Started
 from launcher.journal.run_state import RunState
 from launcher.journal.status import Reason
+from launcher.run.gpus.leases import watched_gpus
 from launcher.run.pauses import has_frozen_processes, thaw_to_end, wait_while_paused
 from launcher.run.supervisor.acquisitions import undo_all
 from launcher.run.supervisor.attempt import Attempt, AttemptResult, end_of
@@ -26,7 +26,6 @@ from runtime.errors import ContainerError
 from runtime.kernel.process_identity import process_started
 
 if TYPE_CHECKING:
-    from launcher.run.gpus.gpu_watch import GpuWatch
     from launcher.run.supervisor.run_experiment import Run
 
 
@@ -60,7 +59,8 @@ def _follow_to_the_end(run: Run, number: int) -> AttemptResult:
         return _result_without_container(recorded, before)
     if container.listener_fd is not None:
         run.tracker.hand_listener(container.listener_fd)
-    with opened_logs(run.run_dir) as logs, _watched_gpus(run, before) as gpus:
+    held = () if before.leased is None else before.leased.gpus  # leased last; its init holds the lease on
+    with opened_logs(run.run_dir) as logs, watched_gpus(run.run_dir, run.journal, run.plan, held, begun=True) as gpus:
         return follow(run, container, logs, timeout_s=_time_left(run.plan.spec.timeout, before), gpus=gpus, before=before)
 
 
@@ -87,16 +87,6 @@ def _result_without_container(recorded: ProcessExit | None, before: RunState) ->
     if stopping is None:
         return AttemptResult(recorded, None)
     return AttemptResult(recorded, Reason.named(stopping.reason), stopping.detail)
-
-
-def _watched_gpus(run: Run, before: RunState) -> AbstractContextManager[GpuWatch | None]:
-    """What the run holds was leased last; its init holds the lease on."""
-    uuids = () if before.leased is None else before.leased.gpus
-    if not uuids:
-        return nullcontext()
-    from launcher.run.gpus.gpu_watch import watch_gpus
-
-    return watch_gpus(run.run_dir, run.journal, run.plan, uuids, begun=True)
 
 
 def _time_left(timeout_s: float | None, before: RunState) -> float | None:

@@ -21,7 +21,7 @@ WAITING = {"place": 1, "of": 2, "text": "a GPU"}
 
 def test_who_stands_in_line_and_whose_program_has_ended_do_not_run(tmp_path: Path) -> None:
     state = StateDir(tmp_path).ensure()
-    view = LiveView(cast(Any, SimpleNamespace(total=9, place=None, best=list)), Sweep(), Offer(8, 1 << 30, 2))
+    view = LiveView(cast(Any, SimpleNamespace(total=9, place=None, best=list, settings=Sweep())), Offer(8, 1 << 30, 2))
     for number, events in enumerate((["leased"], ["leased", "finished"], ["waiting"], []), 1):
         run_dir = new_run_dir(state)
         for event in ("created", *events):
