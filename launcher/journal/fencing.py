@@ -10,9 +10,6 @@ from __future__ import annotations
 
 from launcher.journal.events import Entry, Finished, Placed, Resumed, Submitted
 
-TOKEN = "placement"
-"""The field of an event that names its placement."""
-
 
 def token_of(job: str, restarts: int) -> str:
     return f"{job}.{restarts}"

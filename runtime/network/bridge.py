@@ -40,9 +40,6 @@ from runtime.network.links import Interface, Link, Links
 from runtime.network.mode import needs_root
 from runtime.network.netlink import NetlinkError
 
-BRIDGE = "launch0"
-"""The first bridge of those who asked for no network by name; `launch1` … only when this one came to clash with a route."""
-
 NAMED_PREFIX = "ln-"
 
 _BRIDGES = re.compile(r"launch\d|ln-.+")
@@ -228,6 +225,7 @@ def _ensure_bridge(links: Links, network: str | None) -> _Bridge:
     """The bridge of *network*, or the shared one. A subnet that clashes with what the host has got since (a VPN came up) is given
     up: at once where nobody is connected, else for those who come from now on."""
     routed = _networks_in_use(links)
+    # `launch1` … only when the first came to clash with a route.
     names = [bridge_of(network)] if network is not None else [f"launch{number}" for number in range(10)]
     for name in names:
         found = links.find(name)

@@ -259,10 +259,10 @@ class _Creation:
         while True:
             message = receive(control)
             if message is None:
-                self._reap()
+                processes.reap_children()  # both processes of a failed container, which end by themselves
                 raise ContainerError("the container's process ended without a message", hint="look at the kernel's log (`dmesg`)")
             if "error" in message[0]:
-                self._reap()
+                processes.reap_children()
                 raise failure(message[0]["error"])
             if "pid" in message[0]:
                 self.made = self.made._replace(pid=message[0]["pid"])
@@ -274,10 +274,6 @@ class _Creation:
                 waiting.extend(message[0])
             while waiting and (self.made.pid or waiting[0] not in ("enter", "hooks")):
                 send(control, steps[waiting.pop(0)]())
-
-    def _reap(self) -> None:
-        """Both processes of a failed container are our children, and end by themselves."""
-        processes.reap_children()
 
     def _write_maps(self) -> dict[str, Any]:
         from runtime.oci_runtime.mounts.prepared_mounts import write_container_maps

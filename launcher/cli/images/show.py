@@ -65,7 +65,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     width = max((len(render.size(layer["size_bytes"])) for layer in facts["layers"]), default=0)
     for layer in facts["layers"]:
         shared = layer["shared_with"]
-        also = f"  (also in {_first_few(shared)})" if shared else ""
+        also = f"  (also in {render.first_few(shared, _MOST_SHOWN)})" if shared else ""
         yield f"    {layer['diff_id'][7:19]}  {render.size(layer['size_bytes']):>{width}}  {_one_line(layer['label'])}{also}"
 
 
@@ -82,7 +82,7 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _config_rows(facts["config"])
     yield from _places("pulled", facts["pulled"])
     yield from _places("pushed", facts["pushed"])
-    yield "runs", _first_few([run["run_id"] for run in reversed(facts["runs"])])
+    yield "runs", render.first_few([run["run_id"] for run in reversed(facts["runs"])], _MOST_SHOWN)
 
 
 def _places(how: str, places: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -139,8 +139,3 @@ def _one_line(label: str) -> str:
     """On one line, and not much longer than one."""
     line = render.printable(" ".join(label.split()))
     return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…"
-
-
-def _first_few(words: Sequence[str]) -> str:
-    more = len(words) - _MOST_SHOWN
-    return ", ".join(words[:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -42,9 +42,8 @@ def collect_garbage(options: Options) -> int:
     if gone.over_bytes:
         render.warn(f"{render.size(gone.over_bytes)} more than --max-size are needed by runs, builds, pins or names")
     if gone.only_named and not options.json:
-        names = ", ".join(f"`{image.names[0]}`" for image in gone.only_named[:5])
-        more = f" and {len(gone.only_named) - 5} more" if len(gone.only_named) > 5 else ""
-        render.say(f"{counted(len(gone.only_named), 'image')} only kept by a name: {names}{more}; `--all` takes them too")
+        names = render.first_few([f"`{image.names[0]}`" for image in gone.only_named], 5)
+        render.say(f"{counted(len(gone.only_named), 'image')} only kept by a name: {names}; `--all` takes them too")
     return 1 if gone.over_bytes else 0
 
 
