@@ -80,23 +80,30 @@ def _cgroups(ours: dict[int, str]) -> Iterator[str]:
     """cgroups called `launch-…` below our own that we may have made: in which nobody is, or one of *ours*."""
     own = own_hierarchies()
     for directory in {*own.legacy.values(), own.unified} - {None}:
-        for parent, children, _ in os.walk(directory):
-            # Nodes of a Slurm that a session beside this one has brought up: what runs there is theirs.
-            children[:] = [child for child in children if not child.startswith("slurm-")]
-            for child in children:
-                path = Path(parent, child)
-                if child.startswith("launch-") and not _is_of_others(path, ours):
-                    yield f"cgroup {path}"
+        for cgroup in _below(str(directory)):
+            if os.path.basename(cgroup).startswith("launch-") and not _is_of_others(cgroup, ours):
+                yield f"cgroup {cgroup}"
 
 
-def _is_of_others(cgroup: Path, ours: dict[int, str]) -> bool:
+def _below(cgroup: str) -> Iterator[str]:
+    """Each cgroup in it, however deep, without the nodes of a Slurm that a session beside this one has brought up: what runs
+    there is theirs."""
     try:
-        if cgroup.stat().st_uid != os.geteuid():
+        children = [entry.path for entry in os.scandir(cgroup) if entry.is_dir() and not entry.name.startswith("slurm-")]
+    except OSError:
+        return  # removed meanwhile
+    for child in children:
+        yield child
+        yield from _below(child)
+
+
+def _is_of_others(cgroup: str, ours: dict[int, str]) -> bool:
+    try:
+        if os.stat(cgroup).st_uid != os.geteuid():
             return True
     except FileNotFoundError:
         return True
-    # os.walk passes over what is removed meanwhile.
-    inside = [int(pid) for directory, _, _ in os.walk(cgroup) for pid in _content(Path(directory, "cgroup.procs")).split()]
+    inside = [int(pid) for each in (cgroup, *_below(cgroup)) for pid in _content(f"{each}/cgroup.procs").split()]
     return bool(inside) and not any(ancestor in ours for pid in inside for ancestor in _line_of_descent(pid))
 
 
@@ -104,41 +111,43 @@ def _line_of_descent(pid: int) -> Iterator[int]:
     """*pid*, its parent, and so on; one that has ended has nobody above it."""
     while pid > 1:
         yield pid
-        pid = int((_content(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split() or ["", "0"])[1])
+        pid = int((_content(f"/proc/{pid}/stat").rpartition(")")[2].split() or ["", "0"])[1])
 
 
 def own_processes() -> Iterator[tuple[int, str]]:
     """pid and command line of what runs and was started by us: our children, and whoever has our mark in its environment."""
-    own_command = _command(Path("/proc/self"))
-    children = {int(pid) for task in Path("/proc/self/task").iterdir() for pid in _content(task / "children").split()}
-    for directory in Path("/proc").glob("[0-9]*"):
-        pid = int(directory.name)
-        command = _command(directory)
-        if not command or pid == os.getpid():
+    own_command = _command("/proc/self")
+    children = {
+        int(pid) for task in os.listdir("/proc/self/task") for pid in _content(f"/proc/self/task/{task}/children").split()
+    }
+    for name in os.listdir("/proc"):
+        directory = f"/proc/{name}"
+        if not name.isdecimal() or int(name) == os.getpid() or not (command := _command(directory)):
             continue  # an empty command line: a kernel thread, or a process that has ended
-        marked = MARK in _content(directory / "environ").split("\0")
-        if pid in children or marked or (command == own_command and _is_orphan_of_ours(directory)):
-            yield pid, command
+        marked = MARK in _content(f"{directory}/environ").split("\0")
+        if int(name) in children or marked or (command == own_command and _is_orphan_of_ours(directory)):
+            yield int(name), command
 
 
-def _is_orphan_of_ours(directory: Path) -> bool:
+def _is_orphan_of_ours(directory: str) -> bool:
     """A fork of ours that became an orphan has our command line, and no mark: its environment is that of our own start."""
     try:
-        if directory.stat().st_uid != os.geteuid() or _content(directory / "stat").rpartition(")")[2].split()[1:2] != ["1"]:
+        if os.stat(directory).st_uid != os.geteuid() or _content(f"{directory}/stat").rpartition(")")[2].split()[1:2] != ["1"]:
             return False
         # Another session may have been called in the same words.
-        return os.geteuid() != 0 or os.readlink(directory / "ns/mnt") != _OUTSIDE
+        return os.geteuid() != 0 or os.readlink(f"{directory}/ns/mnt") != _OUTSIDE
     except OSError:
         return False
 
 
-def _command(directory: Path) -> str:
-    return _content(directory / "cmdline").replace("\0", " ").strip()
+def _command(directory: str) -> str:
+    return _content(f"{directory}/cmdline").replace("\0", " ").strip()
 
 
-def _content(file: Path) -> str:
+def _content(file: str) -> str:
     """Empty for a process that is gone, or not ours to look at."""
     try:
-        return file.read_text(errors="replace")
+        with open(file, "rb", buffering=0) as opened:
+            return opened.readall().decode(errors="replace")
     except OSError:
         return ""
