@@ -25,7 +25,7 @@ from launcher.run.start.supervisor_link import open_supervisor
 from launcher.sweep.trial_log import LoggedTrial, Verdict, read_trials
 from runtime.state_dir import StateDir
 
-pytestmark = pytest.mark.requires("overlayfs", "userns")
+pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns")]
 
 SEED = int(os.environ.get("LAUNCH_TESTS_SEED") or random.SystemRandom().randrange(10_000))
 KILLS = int(os.environ.get("LAUNCH_TESTS_SWEEP_KILLS", "2"))

@@ -156,6 +156,7 @@ def wheels(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.any_user
 @pytest.mark.requires("docker-registry")
 def test_the_example_that_the_field_teaches_with_builds_and_runs(project: Launch, server: RegistryServer, wheels: str) -> None:
     base = f"{server.address}/nvidia/cuda:12.1-cudnn8-runtime-ubuntu22.04"
@@ -298,6 +299,7 @@ def test_a_dockerfile_comes_from_standard_input(project: Launch) -> None:
 # What cannot be built
 
 
+@pytest.mark.any_user
 @pytest.mark.parametrize(
     ("text", "code", "words"),
     [

@@ -28,6 +28,7 @@ def run(launch: Launch) -> Iterator[str]:
     launch("kill", run_id)
 
 
+@pytest.mark.any_user
 def test_each_command_that_makes_a_run_or_waits_for_one_prints_its_record(launch: Launch) -> None:
     """Nothing else is on stdout, also of what the program says there."""
     begun = json.loads(launch("-d", "experiment=probe", "params.how=3", "--json").stdout)
@@ -57,6 +58,7 @@ def kill_supervisor(launch: Launch, run_id: str) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.any_user
 def test_a_rerun_is_not_verified_against_a_run_that_has_not_ended(launch: Launch, run: str) -> None:
     assert f"run `{run}` has not ended" in launch("rerun", run, "--verify", check=2).stderr
 
@@ -119,6 +121,7 @@ def test_everything_works_after_the_supervisor_was_killed(launch: Launch, run: s
     assert "has ended (stopped)" in launch("exec", run, "--", "true", check=2).stderr
 
 
+@pytest.mark.any_user
 def test_refusals_say_why(launch: Launch, run: str) -> None:
     assert "no run `nope`" in launch("exec", "nope", "--", "true", check=2).stderr
     assert "no command to run" in launch("exec", run, check=2).stderr
@@ -150,6 +153,7 @@ def test_top_and_stats(launch: Launch, run: str) -> None:
     assert out.count(run) > 2
 
 
+@pytest.mark.any_user
 def test_logs_by_line_and_time_in_order(launch: Launch) -> None:
     script = "for i in 1 2 3; do echo out$i; sleep 0.3; echo err$i >&2; sleep 0.3; done"
     run = launch("-d", "experiment=probe", "--", "sh", "-c", script).stdout.strip()
@@ -174,6 +178,7 @@ def test_logs_by_line_and_time_in_order(launch: Launch) -> None:
     assert "is no time" in launch("logs", "--since", "soon", run, check=2).stderr
 
 
+@pytest.mark.any_user
 def test_a_flood_is_bounded_and_says_so(launch: Launch) -> None:
     launch.environ["LAUNCH_LOG_LIMIT"] = "4MiB"
     script = "import os\nline = b'%099d\\n'\nfor n in range(400_000): os.write(1, line % n)"
@@ -305,6 +310,7 @@ def test_whatever_ends_a_shell_the_terminal_is_as_it_was(launch: Launch, run: st
     eventually(lambda: "4321" not in launch("top", run).stdout)
 
 
+@pytest.mark.any_user
 def test_the_name_of_an_experiment_is_no_run(launch: Launch) -> None:
     with TerminalSession(launch, "shell", "probe") as session:
         assert session.end() == 2

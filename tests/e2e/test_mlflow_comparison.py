@@ -12,7 +12,7 @@ from server_peer import Server
 
 from runtime.state_dir import StateDir
 
-pytestmark = pytest.mark.requires("overlayfs", "userns")
+pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns")]
 
 
 def log_another_point(server: Server, run_id: str, directory: Path) -> None:

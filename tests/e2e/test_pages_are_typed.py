@@ -204,6 +204,7 @@ def test_what_a_page_lets_type_works(page: Path, scene: dict[str, str], session_
     play([*typed_lines(page), sync], Launch(session_home, project), **scene, **metrics)
 
 
+@pytest.mark.any_user
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_configuration_on_a_page_is_an_experiment(page: Path, tmp_path: Path) -> None:
     conf = write_project(tmp_path, "digits", experiment=DIGITS) / "conf"
@@ -227,6 +228,7 @@ def test_a_configuration_on_a_page_is_an_experiment(page: Path, tmp_path: Path) 
         assert composed, block.place
 
 
+@pytest.mark.any_user
 def test_each_block_of_a_page_is_executed_or_says_why_not() -> None:
     kinds = {*_RUN, "yaml", "python notebook"}  # a notebook's: test_python_interface.py
     assert [] == [

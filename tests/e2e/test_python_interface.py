@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 
 import launcher
 
-pytestmark = pytest.mark.requires("overlayfs", "userns")
+pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns")]
 
 GUIDE = REPOSITORY / "docs/guides/python.md"
 

@@ -19,7 +19,7 @@ from elf_maker import elf_that_needs
 from gpu_box import GpuBox
 from launch_command import Launch
 
-pytestmark = pytest.mark.requires("overlayfs", "userns")
+pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns")]
 
 DEBIANS_TORCH = (
     "image=debian",

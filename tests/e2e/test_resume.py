@@ -12,7 +12,7 @@ from launch_command import Launch
 from server_peer import Server
 from waiting import eventually
 
-pytestmark = pytest.mark.requires("overlayfs", "userns")
+pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns")]
 
 PROGRAM = """\
 import json, os, pathlib, signal, sys, time

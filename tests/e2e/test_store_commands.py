@@ -53,6 +53,7 @@ def test_an_image_that_a_run_uses_is_never_collected(launch: Launch) -> None:
         launch("kill", run)
 
 
+@pytest.mark.any_user
 def test_a_damaged_layer_is_found_and_built_again_at_once(tmp_path: Path, probe_project: Path) -> None:
     launch = Launch(tmp_path / "home", probe_project)
     built = json.loads(launch("build", "experiment=probe", "--json").stdout)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from launch_command import EXPERIMENT, Launch, write_project
 
-pytestmark = pytest.mark.requires("overlayfs", "userns")
+pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns")]
 
 
 def test_every_combination_runs_under_one_parent_and_a_failure_stops_nobody(launch: Launch) -> None:

@@ -88,6 +88,7 @@ def test_each_trial_ends_by_its_own_fault_and_no_other_one_does(trials: Launch) 
     assert "2 of 4 trials finished" in done.stderr
 
 
+@pytest.mark.any_user
 def test_a_trial_that_the_machine_spoiled_and_one_that_was_cut_short_run_again(trials: Launch) -> None:
     sweep = trials.start("-m", "experiment=trial", "params.kind=slow", "params.x=1,2", "sweep.parallel=1")
     first = wait_for_trial(trials, number=1)

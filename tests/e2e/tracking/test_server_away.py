@@ -37,6 +37,7 @@ def whole(server: Server, record: dict[str, Any]) -> Known:
     return known
 
 
+@pytest.mark.any_user
 @pytest.mark.requires("overlayfs", "userns")
 @pytest.mark.parametrize(
     ("runs", "away_s"),
