@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launch_command import Launch
+from image_maker import image_of
+from launch_command import EXPERIMENT, Launch, write_project
+
+from runtime.store.save import export_oci_layout
+from runtime.store.store import Store
 
 pytestmark = pytest.mark.requires("overlayfs", "userns")
 
@@ -53,9 +57,11 @@ def test_an_image_that_a_run_uses_is_never_collected(launch: Launch) -> None:
         launch("kill", run)
 
 
-@pytest.mark.any_user
-def test_a_damaged_layer_is_found_and_built_again_at_once(tmp_path: Path, probe_project: Path) -> None:
-    launch = Launch(tmp_path / "home", probe_project)
+def test_a_damaged_layer_is_found_and_built_again_at_once(tmp_path: Path) -> None:
+    store = Store(tmp_path / "other").ensure()
+    export_oci_layout(image_of(store, {"etc/hostname": "box\n"}), store, tmp_path / "base")
+    on_it = EXPERIMENT.replace("image: {", f"image: {{base: 'oci:{tmp_path}/base', ")
+    launch = Launch(tmp_path / "home", write_project(tmp_path / "project", "probe", experiment=on_it))
     built = json.loads(launch("build", "experiment=probe", "--json").stdout)
     code = built["layers"][-1]["diff_id"].removeprefix("sha256:")
     (tmp_path / "home/store/layers" / code / "root/workspace/probe.py").write_text("print('other')\n")

@@ -6,6 +6,7 @@ from typing import Any
 
 from runtime.layer.tree import scan
 from runtime.oci.digest import canonical_json, digest_bytes, digest_json
+from runtime.oci.image_documents import CONFIG, LAYER
 from runtime.store.records import Image
 from runtime.store.store import Store
 
@@ -34,7 +35,7 @@ def image_of(store: Store, *layers: Files, config: dict[str, Any] | None = None,
     }
     manifest = {
         "schemaVersion": 2,
-        "config": {"digest": digest_bytes(canonical_json(document))},
-        "layers": [{"digest": layer.diff_id, "size": layer.size_bytes} for layer in made],
+        "config": {"mediaType": CONFIG, "digest": digest_bytes(canonical_json(document)), "size": len(canonical_json(document))},
+        "layers": [{"mediaType": LAYER, "digest": layer.diff_id, "size": layer.size_bytes} for layer in made],
     }
     return store.put_image(config=document, manifest=manifest, layers=made)
