@@ -54,7 +54,7 @@ def left_behind(before: set[str], *, within_s: float, look: Callable[[], set[str
     deadline = time.monotonic() + within_s
     left = (look() | look()) - before
     while left and time.monotonic() < deadline:
-        time.sleep(0.005)
+        time.sleep(0.02)
         left &= look()
     return left
 

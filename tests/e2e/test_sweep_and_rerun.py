@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from launch_command import EXPERIMENT, Launch, write_project
+from waiting import eventually
 
 pytestmark = [pytest.mark.any_user, pytest.mark.requires("overlayfs", "userns")]
 
@@ -26,8 +27,13 @@ def test_every_combination_runs_under_one_parent_and_a_failure_stops_nobody(laun
 def test_ctrl_c_finishes_the_running_trials_and_starts_no_more(launch: Launch) -> None:
     choices = ["params.how=graceful", "params.lr=0.1,0.2,0.3,0.4"]
     process = launch.start("-m", "experiment=probe", *choices, "sweep.parallel=1", "grace=1s")
-    while not any(run["status"] == "RUNNING" and run["parent_run_id"] for run in launch.runs() if run["experiment"] == "probe"):
+
+    def has_begun() -> bool:
         assert process.poll() is None
+        running = [run for run in launch.runs() if run["status"] == "RUNNING" and run["experiment"] == "probe"]
+        return any(run["parent_run_id"] for run in running)
+
+    eventually(has_begun, within_s=120)
     assert process.stderr is not None
     process.send_signal(signal.SIGINT)
     assert any("finishing 1 running" in line for line in iter(process.stderr.readline, ""))  # what was built comes before
