@@ -35,6 +35,7 @@ def crashing(session_home: Path, crash_project: Path) -> Launch:
 
 
 def test_a_killed_fork_server_is_done_without(crashing: Launch) -> None:
+    crashing("build", "experiment=crash", "-q")
     process = crashing.start("experiment=crash", "tracking=none")
     for pid in eventually(lambda: process_children(process.pid)):
         os.kill(pid, signal.SIGKILL)
