@@ -40,9 +40,11 @@ def _pin_files(source: str, entries: list[tuple[str, str, os.stat_result]], cach
     size = sum(status.st_size for _, _, status in files)
     readable = len(entries) <= _CONTENT_FILES and size <= _CONTENT_BYTES
     cache = cache_for(source, cache_dir=cache_dir)
-    document = [_content_entry(entry, cache) for entry in entries] if readable else [_listing_entry(entry) for entry in entries]
     if readable:
+        document = [_content_entry(entry, cache) for entry in entries]
         cache.save()
+    else:
+        document = [[_as_text(name), status.st_size, status.st_mtime_ns] for name, _, status in entries]
     return DataPin(
         source=source,
         digest=digest_json(document),
@@ -57,11 +59,6 @@ def _content_entry(entry: tuple[str, str, os.stat_result], cache: StatCache) -> 
     if stat.S_ISREG(status.st_mode):
         return [_as_text(name), cache.sha256(_as_text(name), path, status)]
     return [_as_text(name), os.readlink(path) if stat.S_ISLNK(status.st_mode) else ""]
-
-
-def _listing_entry(entry: tuple[str, str, os.stat_result]) -> list[str | int]:
-    name, _, status = entry
-    return [_as_text(name), status.st_size, status.st_mtime_ns]
 
 
 def _as_text(name: str) -> str:
@@ -95,21 +92,8 @@ def refuse_missing_inputs(plan: LaunchPlan, *, environ: Mapping[str, str]) -> No
 
 def changed_data(plan: LaunchPlan, *, state: StateDir) -> tuple[str, ...]:
     """What is to be said about each `data.NAME` that isn't what it was; empty when all of it is."""
-    pins = data_now(plan, state=state)
-    return tuple(_change(name, plan.data[name], pin) for name, pin in pins.items() if not _is_same(plan.data[name], pin))
-
-
-def data_now(plan: LaunchPlan, *, state: StateDir) -> dict[str, DataPin]:
-    """The data of *plan* pinned as it is now."""
-    if not plan.data:
-        return {}
-    from launcher.plan.data_pin import pin_data
-
-    return {name: pin_data(plan.spec.data[name].source, cache_dir=state.cache) for name in plan.data}
-
-
-def _is_same(before: DataPin, now: DataPin) -> bool:
-    return (before.digest, before.kind) == (now.digest, now.kind)
+    pins = [(name, then, pin_data(plan.spec.data[name].source, cache_dir=state.cache)) for name, then in plan.data.items()]
+    return tuple(_change(name, then, now) for name, then, now in pins if (then.digest, then.kind) != (now.digest, now.kind))
 
 
 def _change(name: str, before: DataPin, now: DataPin) -> str:

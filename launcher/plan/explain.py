@@ -24,7 +24,7 @@ from runtime.build.step_states import StepState
 from runtime.build.step_states import explain as explain_steps
 from runtime.errors import StoreError
 from runtime.light_dataclasses import dataclass
-from runtime.plurals import counted, size_words
+from runtime.plurals import counted, first_few, size_words
 from runtime.store.records import Image
 from runtime.store.store import Store
 
@@ -95,14 +95,16 @@ class Explanation:
 
     def _facts(self) -> list[tuple[str, str]]:
         plan = self.plan
-        facts = [("command", " ".join(plan.argv)), ("base", f"{_base_name(plan)} ({plan.base_digest.short})")]
-        if plan.lock is not None:
-            lock = plan.lock
+        image, lock = plan.spec.image, plan.lock
+        base = image.base if image.dockerfile is None else shown_path(Path(image.dockerfile))
+        facts = [("command", " ".join(plan.argv)), ("base", f"{base} ({plan.base_digest.short})")]
+        if lock is not None:
             facts.append(
                 ("lock", f"{counted(len(lock.wheels), 'package')} for Python {lock.python} ({lock.digest.short}, {lock.source})")
             )
-            facts += [("provided", f"by the base: {_name_packages(lock.provided)}")] if lock.provided else []
-            facts += [("replaced", f"of the base: {_name_packages(lock.replaced)}")] if lock.replaced else []
+            for name, whose, packages in (("provided", "by", lock.provided), ("replaced", "of", lock.replaced)):
+                if packages:
+                    facts.append((name, f"{whose} the base: {first_few([*map(' '.join, packages)], most=_MOST_NAMED)}"))
         facts.append(("code", f"{counted(len(plan.code.files), 'file')} of {plan.code.root} ({_revision(plan)})"))
         if self.left_out:
             words = left_out_words(self.left_out)
@@ -133,16 +135,6 @@ def _share_words(plan: LaunchPlan) -> str:
         f"{nodes}{counted(plan.cpus, 'cpu')}, memory {memory} (at most {shm / (1 << 30):.3g} GiB in /dev/shm), "
         f"{counted(plan.gpus, 'GPU')}{ranks}, network {plan.spec.network}"
     )
-
-
-def _name_packages(packages: Sequence[tuple[str, str]]) -> str:
-    more = len(packages) - _MOST_NAMED
-    return ", ".join(map(" ".join, packages[:_MOST_NAMED])) + (f" and {more} more" if more > 0 else "")
-
-
-def _base_name(plan: LaunchPlan) -> str:
-    image = plan.spec.image
-    return image.base if image.dockerfile is None else shown_path(Path(image.dockerfile))
 
 
 def explain(plan: LaunchPlan, store: Store, *, left_out: tuple[LeftOut, ...] = ()) -> Explanation:

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 from launcher.config.spec import ExperimentSpec, Image
-from launcher.errors import ConfigError, Origin
 from launcher.plan.bases.pinned_base import Base
 from launcher.plan.launch_plan import CodeSnapshot, LaunchPlan, Lock, LockedWheel
 from launcher.plan.program.workdir import workspace_of
@@ -54,14 +53,13 @@ def build_plan(
     workdir: str,
     copy_code: bool = True,
     gpu: str = "",
-    origin: Origin | None = None,
 ) -> BuildPlan:
     """The steps of the image of *spec*. Not *copy_code*: the base has it already. *gpu*: the architecture of the one that its
-    commands see. *origin* is where the requirements stand."""
+    commands see."""
     env = image_env(spec.image, base, lock)
     target = workspace_of(workdir)
     in_image = CodeInImage(code, target) if copy_code else None
-    steps = [*base.steps, *_python_steps(base, lock, spec.image.base, in_image, origin)]
+    steps = [*base.steps, *_python_steps(base, lock, in_image)]
     steps += [_run_step(command, env, gpu=gpu) for command in _run_commands(spec.image)]
     if code.files and copy_code:
         steps.append(CopyIn(code.root, code.files, target=target, snapshot_digest=code.digest))
@@ -84,16 +82,11 @@ def _has_venv(base: Base, lock: Lock | None) -> bool:
     return base.interpreter is not None and (not base.has_own_python or (lock is not None and bool(lock.wheels)))
 
 
-def _python_steps(base: Base, lock: Lock | None, name: str, code: CodeInImage | None, origin: Origin | None) -> list[Step]:
-    wheels = lock.wheels if lock is not None else ()
+def _python_steps(base: Base, lock: Lock | None, code: CodeInImage | None) -> list[Step]:
     python = base.interpreter
-    if python is None:
-        if wheels:
-            hint = "`image.base=bootstrap:debian/trixie` has Python 3.13"
-            raise ConfigError(f"the base `{name}` has no Python to install requirements for", origin=origin, hint=hint)
+    if python is None or not _has_venv(base, lock):
         return []
-    if not _has_venv(base, lock):
-        return []
+    wheels = lock.wheels if lock is not None else ()
     venv = MakeVenv(
         interpreter=python.build_id,
         executable=python.executable,

@@ -27,7 +27,7 @@ class MachineCapacity:
 def this_machine() -> MachineCapacity:
     """What we may use here. Read once in a process."""
     own = _own_cgroups()
-    memory = _physical_memory_bytes()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     cpus = float(len(os.sched_getaffinity(0)))
     for directory in own:
         memory = min(memory, _memory_limit(directory, memory))
@@ -41,7 +41,7 @@ def cpu_share(
     """Cores that a run counts as: *asked*, else the machine's, else (with GPUs) its GPUs' share of the machine's."""
     if asked is not None:
         if asked > machine.cpus:
-            raise ConfigError(f"not enough cpus: {_number(asked)} requested, {_number(machine.cpus)} present", origin=origin)
+            raise ConfigError(f"not enough cpus: {asked:g} requested, {machine.cpus:g} present", origin=origin)
         return float(asked)
     if gpus and gpus_present:
         return max(1.0, float(int(machine.cpus * min(1.0, gpus / gpus_present))))
@@ -84,16 +84,8 @@ def check_network(network: str, *, origin: Origin | None = None) -> None:
         raise ConfigError(instead + lacking.message, origin=origin, hint=lacking.hint) from lacking
 
 
-def _number(value: float) -> str:
-    return f"{value:g}"
-
-
 def _gib(size_bytes: int) -> str:
     return f"{size_bytes / (1 << 30):.1f} GiB"
-
-
-def _physical_memory_bytes() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _own_cgroups() -> list[Path]:

@@ -140,7 +140,6 @@ class ImagePinner:
             return None
 
         def resolve_early() -> None:
-            from launcher.errors import LaunchError
             from runtime.errors import RuntimeFailure
 
             try:

@@ -66,7 +66,8 @@ def plan(
     else:
         pins = pin_existing_image(image, state=state, as_dockerfile=spec.image.dockerfile is not None)
         spec = replace(spec, image=replace(Image(base=pins.name, env=spec.image.env), dockerfile=spec.image.dockerfile))
-    code = code or pins.code or _no_code(spec)
+    # Of an image that is there, with what it holds.
+    code = code or pins.code or CodeSnapshot(root=spec.code.root, files=(), digest=digest_json([]), size_bytes=0, git=None)
     build = _build_of(spec, pins, code, where, copy_code=not has_code)
     checks.check_fit(spec, build, pins.lock, share)
     argv = _argv_of(words, spec, build.config, where)
@@ -264,16 +265,7 @@ def _argv_of(words: tuple[str, ...] | None, spec: ExperimentSpec, config: ImageC
 def _build_of(spec: ExperimentSpec, pins: ImagePins, code: CodeSnapshot, where: Where, *, copy_code: bool) -> BuildPlan:
     config = pins.base.image_config
     workdir = spec.workdir if config is None or where("workdir") is not None else config.workdir
-    return build_plan(
-        spec,
-        pins.base,
-        pins.lock,
-        code,
-        workdir=workdir,
-        copy_code=copy_code,
-        gpu=_gpu_of(spec, where),
-        origin=where("image.requirements"),
-    )
+    return build_plan(spec, pins.base, pins.lock, code, workdir=workdir, copy_code=copy_code, gpu=_gpu_of(spec, where))
 
 
 def _gpu_of(spec: ExperimentSpec, where: Where) -> str:
@@ -295,11 +287,6 @@ def _code_of(spec: ExperimentSpec, state: StateDir, environ: Mapping[str, str], 
         origin=where("code.root"),
         leave_out=(state.root,),
     )
-
-
-def _no_code(spec: ExperimentSpec) -> CodeSnapshot:
-    """Of an image that is there, with what it holds."""
-    return CodeSnapshot(root=spec.code.root, files=(), digest=digest_json([]), size_bytes=0, git=None)
 
 
 def _data_of(spec: ExperimentSpec, state: StateDir) -> dict[str, DataPin]:

@@ -29,6 +29,7 @@ from runtime.build.plan import (
 )
 from runtime.build.step_label import step_label
 from runtime.light_dataclasses import replace
+from runtime.plurals import first_few
 
 _MOST_NAMED = 6
 _LONGEST_COMMAND = 100
@@ -77,11 +78,8 @@ def describe(step: Step) -> str:
     """*step* as one that came or went is listed: `humanize 4.13.0`."""
     match step:
         case UnpackDebs():
-            return (
-                f"debian {step.suite}"
-                if not step.onto_base
-                else _name_some([f"{deb.name} {deb.version}" for deb in step.packages])
-            )
+            packages = [f"{deb.name} {deb.version}" for deb in step.packages]
+            return first_few(packages, most=_MOST_NAMED) if step.onto_base else f"debian {step.suite}"
         case ImportImage():
             return f"{step.reference} ({_short(step.manifest_digest)})"
         case InstallTree():
@@ -130,12 +128,7 @@ def stage_name(step: Step) -> str | None:
 
 
 def _prefix(what: str, words: Sequence[str]) -> tuple[str, ...]:
-    return (f"{what}: {_name_some(words)}",) if words else ()
-
-
-def _name_some(words: Sequence[str]) -> str:
-    more = len(words) - _MOST_NAMED
-    return ", ".join(words[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return (f"{what}: {first_few(words, most=_MOST_NAMED)}",) if words else ()
 
 
 def _field_change(name: str, before: object, now: object) -> list[str]:
@@ -181,8 +174,7 @@ def _wheel(before: InstallWheel, now: InstallWheel) -> tuple[str, ...]:
     changes = []
     if before.sha256 != now.sha256:
         changes.append(f"requirements: {_version_change(before, now)}")
-    if before.interpreter != now.interpreter:
-        changes.append(f"python: {_interpreters(before.interpreter, now.interpreter)}")
+    changes += _interpreter_change(before.interpreter, now.interpreter)
     if before.built_on != now.built_on:
         changes.append(f"requirements: {now.name} is built on another base")
     changes += _move(before.prefix, now.prefix)
@@ -198,22 +190,21 @@ def _tree(before: InstallTree, now: InstallTree) -> tuple[str, ...]:
     if (before.contents is None) != (now.contents is None):
         return (f"requirements: {step_label(before)} → {step_label(now)}",)
     changes = [*_prefix("requirements", [f"{now.name}: {words}" for words in file_changes(then, since)])]
-    return (*changes, *(words for words in _wheel(replace(before, sha256=now.sha256), now)))
+    return (*changes, *_wheel(replace(before, sha256=now.sha256), now))
 
 
-def _interpreters(before: str, now: str) -> str:
-    """`3.13.5 → 3.13.6` from `cpython-3.13.5-<digest>`; the digests where the version is the same."""
+def _interpreter_change(before: str, now: str) -> list[str]:
+    """`python: 3.13.5 → 3.13.6` from `cpython-3.13.5-<digest>`; the digests where the version is the same."""
+    if before == now:
+        return []
     old, new = (name.removeprefix("cpython-").partition("-") for name in (before, now))
-    return f"{old[0]} → {new[0]}" if old[0] != new[0] else f"another build of {new[0]} ({old[2]} → {new[2]})"
+    return [f"python: {old[0]} → {new[0]}" if old[0] != new[0] else f"python: another build of {new[0]} ({old[2]} → {new[2]})"]
 
 
 def _python(before: MakeVenv, now: MakeVenv) -> tuple[str, ...]:
-    changes = []
-    if before.interpreter != now.interpreter:
-        changes.append(f"python: {_interpreters(before.interpreter, now.interpreter)}")
-    if before.executable != now.executable:
-        changes.append(f"python: {before.executable} → {now.executable}")
-    changes += [f"python: {words}" for words in _move(before.prefix, now.prefix)]
+    changes = _interpreter_change(before.interpreter, now.interpreter)
+    moves = [*_move(before.executable, now.executable), *_move(before.prefix, now.prefix)]
+    changes += [f"python: {words}" for words in moves]
     if (before.system_site_packages, before.site_directories) != (now.system_site_packages, now.site_directories):
         changes.append(f"python: the base's own packages can {'' if now.system_site_packages else 'no longer '}be imported")
     return tuple(changes)
@@ -224,8 +215,8 @@ def _run(before: RunCommand, now: RunCommand) -> tuple[str, ...]:
     changes = []
     if (before.argv, before.stdin) != (now.argv, now.stdin):
         changes.append(f"{what}: command changed from `{_command(before)}` to `{_command(now)}`")
-    changes += [f"{what}: {words}" for words in env_changes(dict(before.env), dict(now.env))]
     others = [
+        *env_changes(dict(before.env), dict(now.env)),
         *_field_change("network", before.network, now.network),
         *_field_change("directory", before.cwd, now.cwd),
         *_field_change("user", before.user, now.user),
@@ -263,7 +254,7 @@ def _mounts(before: Sequence[RunMount], now: Sequence[RunMount]) -> list[str]:
     for key in new:
         if key in old and old[key] != new[key]:
             files = file_changes(_files(old[key].files), _files(new[key].files))
-            words.append(f"mount at {key[1]}: {_name_some(files) if files else 'changed'}")
+            words.append(f"mount at {key[1]}: {first_few(files, most=_MOST_NAMED) or 'changed'}")
     return words
 
 

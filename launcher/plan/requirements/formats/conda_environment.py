@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from launcher.errors import ConfigError, Origin
 from launcher.plan.origins import shown_path
+from runtime.plurals import first_few
 
 
 class CondaEnvironment(NamedTuple):
@@ -72,7 +73,7 @@ def load_foreign_yaml(path: Path, text: str) -> Any:
 
 
 def _conda_packages_error(path: Path, names: list[str]) -> ConfigError:
-    shown = ", ".join(f"`{name}`" for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    shown = first_few([f"`{name}`" for name in names], most=4)
     hint = (
         f"two ways work: a Dockerfile `FROM` a conda image with `COPY {path.name} .` and `RUN conda env update -n base -f "
         f"{path.name}`, named by `image.dockerfile`; or an image that has the environment, named by `image.base`. What an index "
