@@ -22,7 +22,6 @@ from runtime.build.plan import InstallWheel, Step, UnpackDebs
 from runtime.build.step_label import step_label
 from runtime.build.step_states import StepState
 from runtime.build.step_states import explain as explain_steps
-from runtime.errors import StoreError
 from runtime.light_dataclasses import dataclass
 from runtime.plurals import counted, first_few, size_words
 from runtime.store.records import Image
@@ -156,13 +155,10 @@ def explain(plan: LaunchPlan, store: Store, *, left_out: tuple[LeftOut, ...] = (
 
 
 def _changes_since(last: Image, plan: LaunchPlan, store: Store) -> PlanChanges | None:
-    from launcher.plan.images.recipe import read_recipe
+    from launcher.plan.images.recipe import readable_recipe
     from launcher.plan.plan_changes import plan_changes
 
-    try:
-        recipe = read_recipe(last, store)
-    except StoreError:
-        return None  # another version of launch wrote it
+    recipe = readable_recipe(last, store)
     return None if recipe is None else plan_changes(recipe.build, plan.build)
 
 

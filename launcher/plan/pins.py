@@ -178,7 +178,7 @@ def pin_existing_image(reference: str, *, state: StateDir, as_dockerfile: bool =
     Its layers become a step of their own, under a key that leads to them, so that the builder finds it done.
     """
     from launcher.plan.bases.stored_image import step_of_layers
-    from launcher.plan.program.container_plan import env_of
+    from runtime.build.plan import env_of
     from runtime.store.store import Store
 
     store = Store(state.store)
@@ -194,14 +194,14 @@ def pin_existing_image(reference: str, *, state: StateDir, as_dockerfile: bool =
     if as_dockerfile:
         from launcher.plan.dockerfile.image_draft import ImageDraft
 
-        config = ImageDraft.of_base(image.config.get("config") or {}, {}).to_config(architecture=architecture)
+        config = ImageDraft.of_base(image.execution, {}).to_config(architecture=architecture)
     base = Base(
         steps=(step,),
         digest=image.digest,
         interpreter=None,
         platform="",
         architecture=architecture,
-        env=env_of(image),
+        env=env_of(image.execution),
         image_config=config,
     )
     return ImagePins(base, None, step.reference)

@@ -6,6 +6,7 @@ and, where `needs_parent` is true, of the layers below (see `cache_key.py`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from runtime.light_dataclasses import dataclass, field
@@ -292,6 +293,13 @@ class ImageConfig:
     healthcheck: dict[str, Any] | None = None
     """Docker's `Healthcheck` (moby image-spec v1.2): Test, Interval, Timeout, StartPeriod, Retries; durations in nanoseconds."""
     onbuild: tuple[str, ...] = ()
+
+
+def env_of(execution: Mapping[str, Any]) -> dict[str, str]:
+    """`Env` of the execution part of an image's configuration (config.md), `["NAME=value"]`, as a mapping."""
+    listed = execution.get("Env")
+    pairs = listed if isinstance(listed, list) else []
+    return dict(pair.split("=", 1) for pair in pairs if isinstance(pair, str) and "=" in pair)
 
 
 @dataclass(frozen=True, slots=True)

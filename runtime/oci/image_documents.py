@@ -230,13 +230,6 @@ class ImageContents:
         execution = self.config.get("config")
         return execution if isinstance(execution, dict) else {}
 
-    @property
-    def env(self) -> dict[str, str]:
-        """`config.Env` as a mapping."""
-        pairs = self.execution.get("Env")
-        listed = pairs if isinstance(pairs, list) else []
-        return dict(pair.split("=", 1) for pair in listed if isinstance(pair, str) and "=" in pair)
-
 
 class ImageSource(Protocol):
     """An opened image: its contents, and its layers as files (compressed or not)."""

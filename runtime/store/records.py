@@ -46,6 +46,11 @@ class Image:
         """Of all its layers, other images' among them."""
         return sum(layer.size_bytes for layer in self.layers)
 
+    @property
+    def execution(self) -> dict[str, Any]:
+        """What a container of it is told: Env, User, WorkingDir, Entrypoint, Cmd, … (config.md, "config")."""
+        return self.config.get("config") or {}
+
 
 def layer_from(record: dict[str, Any], key: Digest) -> Layer | None:
     """The layer that *record*, kept under *key*, tells of; None when it tells of none."""

@@ -18,6 +18,7 @@ import zstandard
 from harness import Harness
 
 from runtime.build.images.archive_members import ArchiveMembers
+from runtime.build.plan import env_of
 from runtime.errors import BadContent, StoreError
 from runtime.layer.compression import decompress, decompress_archive
 from runtime.layer.extract import extract
@@ -84,7 +85,7 @@ def _index(content: bytes) -> None:
 def _configuration(content: bytes) -> None:
     manifest = manifest_from_json(json.loads(_MANIFEST))
     contents = image_contents(manifest.config.digest, manifest, content, architecture="amd64")
-    _ = contents.env
+    _ = env_of(contents.execution)
 
 
 def _of_document(read: Callable[[Any], object]) -> Callable[[bytes], None]:

@@ -57,8 +57,8 @@ def _pull(reference: str, source: Remote, store: Store, talk: Talk) -> tuple[Ima
             architecture=debian_architecture(),
             names=() if name is None or "@" in reference else (name,),
         )
-    record_pull(image, store, source, pinned.manifest_digest)
+    record_pull(image, store, source, pinned.step.manifest_digest)
     if talk is Talk.VERBOSE:
         size = render.size(image.size_bytes)
         render.say(f"{name or reference}: image {image.digest} in this store, {counted(len(image.layers), 'layer')}, {size}")
-    return image, pinned.manifest_digest
+    return image, pinned.step.manifest_digest

@@ -82,7 +82,8 @@ class _Archive:
             if known is not None:
                 return known
         found = self._ask(packages, already)
-        _write(record, self._suite, packages, found)
+        rows = [[deb.name, deb.version, deb.architecture, deb.archive, deb.pool_path, deb.size, deb.sha256] for deb in found]
+        keep_answer(record, {"suite": self._suite, "packages": list(packages), "debs": rows})
         return found
 
     def _key(self, packages: Sequence[str], already: tuple[DebPackage, ...]) -> Digest:
@@ -108,8 +109,3 @@ class _Archive:
         return resolve_base(
             self._suite, packages, source=source, architecture=architecture, already=already, environ=self._environ
         )
-
-
-def _write(record: Path, suite: str, packages: Sequence[str], debs: tuple[DebPackage, ...]) -> None:
-    rows = [[deb.name, deb.version, deb.architecture, deb.archive, deb.pool_path, deb.size, deb.sha256] for deb in debs]
-    keep_answer(record, {"suite": suite, "packages": list(packages), "debs": rows})

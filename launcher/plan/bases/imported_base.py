@@ -19,7 +19,7 @@ from launcher.plan.bases.image_python import with_python
 from launcher.plan.bases.pinned_base import Base
 from launcher.plan.bases.pinning import Pinning
 from launcher.plan.image_plan import LEFT_OVERS, RUN_NETWORK
-from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, RunCommand
+from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, RunCommand, env_of
 from runtime.errors import NetworkError, RuntimeFailure
 from runtime.light_dataclasses import dataclass, replace
 from runtime.oci.digest import Digest, digest_json
@@ -34,14 +34,7 @@ class PinnedReference:
     step: ImportImage
     config: dict[str, Any]
     """The execution part of its configuration: Env, User, WorkingDir, Entrypoint, Cmd, OnBuild, …"""
-    manifest_digest: Digest
     warnings: tuple[str, ...] = ()
-
-    @property
-    def env(self) -> dict[str, str]:
-        """`Env` of the configuration as a mapping."""
-        pairs = self.config.get("Env")
-        return dict(pair.split("=", 1) for pair in pairs or () if isinstance(pair, str) and "=" in pair)
 
 
 def pin_reference(reference: str, pinning: Pinning, *, origin: Origin | None = None) -> PinnedReference:
@@ -69,7 +62,7 @@ def pin_reference(reference: str, pinning: Pinning, *, origin: Origin | None = N
             raised.add_note(note)
         raise raised from error
     step = ImportImage(reference=reference, manifest_digest=contents.manifest_digest)
-    return PinnedReference(step, contents.execution, contents.manifest_digest)
+    return PinnedReference(step, contents.execution)
 
 
 def is_pinned(reference: str, *, state: StateDir) -> bool:
@@ -89,17 +82,24 @@ def pin_imported(
 ) -> Base:
     """The image *reference* as a base, with *apt* packages on it. Not *asks_python*: nobody needs to know its Python."""
     pinned = _pin_from_lock(reference, base_lock, pinning, origin) or pin_reference(reference, pinning, origin=origin)
-    base = Base(
-        steps=(pinned.step, *([apt_step(apt)] if apt else [])),
-        digest=pinned.manifest_digest,
-        architecture=debian_architecture(),
-        env=pinned.env,
-        config=pinned.config,
-        has_own_python=True,
-        warnings=pinned.warnings,
-    )
-    plan = BuildPlan(steps=(pinned.step,), config=ImageConfig())
+    plan = BuildPlan((pinned.step,), ImageConfig())
+    base = base_of_image(plan, apt, digest=pinned.step.manifest_digest, env=env_of(pinned.config), warnings=pinned.warnings)
     return with_python(base, plan, pinning, name=reference) if asks_python else base
+
+
+def base_of_image(
+    plan: BuildPlan, apt: Sequence[str], *, digest: Digest, env: dict[str, str], warnings: tuple[str, ...] = ()
+) -> Base:
+    """The image of *plan*, which others made, with *apt* packages on it; its Python is not asked yet."""
+    return Base(
+        steps=(*plan.steps, *([apt_step(apt)] if apt else [])),
+        digest=digest,
+        architecture=debian_architecture(),
+        env=env,
+        has_own_python=True,
+        stages=plan.stages,
+        warnings=warnings,
+    )
 
 
 def _pin_remote(parsed: Remote, architecture: str, pinning: Pinning) -> PinnedReference:
@@ -110,7 +110,7 @@ def _pin_remote(parsed: Remote, architecture: str, pinning: Pinning) -> PinnedRe
         warnings = _warn_of_moved_tag(parsed, pinning.environ)
     # The digest of the image for this machine: it is what is fetched, whatever the tag means by then.
     step = ImportImage(reference=_by_digest(parsed, record.manifest_digest), manifest_digest=record.manifest_digest)
-    return PinnedReference(step, record.config, record.manifest_digest, warnings)
+    return PinnedReference(step, record.config, warnings)
 
 
 def _ask_registry(parsed: Remote, architecture: str, pinning: Pinning) -> _Answer:

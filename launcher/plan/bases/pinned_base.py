@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from launcher.plan.bases.base_packages import BasePackage
 from runtime.build.plan import VENV, ImageConfig, Interpreter, Step, minor_of
@@ -47,8 +47,6 @@ class Base:
     """n of the newest `GLIBCXX_3.4.n` in its libstdc++; None: it has none, or we don't know."""
     env: dict[str, str] = field(default_factory=dict)
     """Of an imported image's configuration."""
-    config: dict[str, Any] = field(default_factory=dict)
-    """The execution part of an imported image's configuration (Env, User, Entrypoint, OnBuild, …); empty for ours."""
     has_own_python: bool = False
     """Whether its Python may have packages of its own, so that it is used as it is until requirements come on top."""
     python_packages: tuple[str, ...] = ()

@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from launcher.errors import ConfigError, LaunchError, Origin
-from launcher.plan.bases.debian_record import debian_architecture
 from launcher.plan.bases.image_python import with_python
-from launcher.plan.bases.imported_base import apt_step, is_pinned
+from launcher.plan.bases.imported_base import base_of_image, is_pinned
 from launcher.plan.bases.pinned_base import Base
 from launcher.plan.bases.pinning import Pinning
-from runtime.build.plan import BuildPlan, ImageConfig, ImportImage
+from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, env_of
 from runtime.errors import BadContent, StoreError
 from runtime.oci.digest import digest_json
 from runtime.oci.reference import Remote, parse_reference
@@ -49,13 +48,13 @@ def find_stored_image(reference: str, *, state: StateDir, origin: Origin | None)
         except StoreError as error:
             raise ConfigError(f"`{reference}`: {error.message}", origin=origin, hint=error.hint) from error
         if recipe is not None and recipe.plan is None:
-            return PinnedImage(recipe.build.steps, image.config.get("config") or {}, stages=recipe.build.stages)
+            return PinnedImage(recipe.build.steps, image.execution, stages=recipe.build.stages)
     if is_pinned(reference, state=state):
         return None
     image = store.image(str(named[-1]))
     if not image.layers:
         raise ConfigError(f"image `{reference}` of the store has no layers", origin=origin)
-    return PinnedImage((step_of_layers(image, image.layers, store),), image.config.get("config") or {})
+    return PinnedImage((step_of_layers(image, image.layers, store),), image.execution)
 
 
 def pin_stored(
@@ -68,16 +67,8 @@ def pin_stored(
     from runtime.build.cache_key import stage_digests
 
     plan = BuildPlan(steps=found.steps, config=ImageConfig(), stages=found.stages)
-    pairs = found.config.get("Env") or ()
-    base = Base(
-        steps=(*found.steps, *([apt_step(apt)] if apt else [])),
-        digest=digest_json(["stored", stage_digests(BuildPlan((), ImageConfig(), stages=(*found.stages, found.steps)))[-1]]),
-        architecture=debian_architecture(),
-        env={**found.env, **dict(pair.split("=", 1) for pair in pairs if "=" in pair)},
-        config=dict(found.config),
-        has_own_python=True,
-        stages=found.stages,
-    )
+    digest = digest_json(["stored", stage_digests(BuildPlan((), ImageConfig(), stages=(*found.stages, found.steps)))[-1]])
+    base = base_of_image(plan, apt, digest=digest, env={**found.env, **env_of(found.config)})
     return with_python(base, plan, pinning, name=reference) if asks_python else base
 
 

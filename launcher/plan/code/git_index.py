@@ -11,7 +11,6 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.light_dataclasses import dataclass
@@ -40,7 +39,7 @@ class _Entry:
 def tracked_files(git_directory: str) -> set[str] | None:
     """Names that the index holds, relative to the top; None when it cannot be read."""
     try:
-        return {os.fsdecode(entry.path) for entry in _entries(_index_bytes(git_directory))}
+        return {os.fsdecode(entry.path) for entry in _read_index(git_directory)[0]}
     except (_UnknownIndex, OSError, struct.error, IndexError):
         return None
 
@@ -48,31 +47,24 @@ def tracked_files(git_directory: str) -> set[str] | None:
 def differs(git_directory: str, top: str) -> bool:
     """Whether a tracked file of the work tree *top* differs from the index, or the index perhaps from HEAD."""
     try:
-        content = _index_bytes(git_directory)
-        if not _cached_tree_is_valid(content):
-            return True
-        return any(_entry_differs(entry, top) for entry in _entries(content))
+        entries, extensions = _read_index(git_directory)
+        return not _cached_tree_is_valid(extensions) or any(_entry_differs(entry, top) for entry in entries)
     except (_UnknownIndex, OSError, struct.error, IndexError):
         return True
 
 
-def _index_bytes(git_directory: str) -> bytes:
+def _read_index(git_directory: str) -> tuple[list[_Entry], bytes]:
+    """The entries, and the extensions behind them."""
     content = Path(git_directory, "index").read_bytes()
-    if content[:4] != b"DIRC":
+    signature, version, count = struct.unpack_from(">4sII", content)
+    if signature != b"DIRC" or version not in (2, 3, 4):
         raise _UnknownIndex
-    return content
-
-
-def _entries(content: bytes) -> Iterator[_Entry]:
-    version, count = struct.unpack_from(">II", content, 4)
-    if version not in (2, 3, 4):
-        raise _UnknownIndex
+    entries: list[_Entry] = []
     at = 12
-    previous = b""
     for _ in range(count):
-        entry, at = _entry_at(content, at, version, previous)
-        previous = entry.path
-        yield entry
+        entry, at = _entry_at(content, at, version, entries[-1].path if entries else b"")
+        entries.append(entry)
+    return entries, content[at:-20]  # the rest is a checksum
 
 
 def _entry_at(content: bytes, start: int, version: int, previous: bytes) -> tuple[_Entry, int]:
@@ -111,29 +103,17 @@ def _variable_width(content: bytes, at: int) -> tuple[int, int]:
     return value, at + 1
 
 
-def _cached_tree_is_valid(content: bytes) -> bool:
+def _cached_tree_is_valid(extensions: bytes) -> bool:
     """Whether the TREE extension has a valid entry for the root: then the index is a tree that git wrote."""
-    at = _end_of_entries(content)
-    while at + 8 <= len(content) - 20:
-        signature = content[at : at + 4]
-        (length,) = struct.unpack_from(">I", content, at + 4)
+    while extensions:
+        signature, length = struct.unpack_from(">4sI", extensions)
+        body, extensions = extensions[8 : 8 + length], extensions[8 + length :]
         if signature == b"link":
             raise _UnknownIndex
         if signature == b"TREE":
             # Root entry: empty path, NUL, "<entry count> <subtrees>\n"; a count of -1 is an invalidated one.
-            body = content[at + 8 : at + 8 + length]
             return not body[body.index(b"\0") + 1 :].startswith(b"-1")
-        at += 8 + length
     return False
-
-
-def _end_of_entries(content: bytes) -> int:
-    version, count = struct.unpack_from(">II", content, 4)
-    at, previous = 12, b""
-    for _ in range(count):
-        entry, at = _entry_at(content, at, version, previous)
-        previous = entry.path
-    return at
 
 
 def _entry_differs(entry: _Entry, top: str) -> bool:

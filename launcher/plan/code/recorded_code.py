@@ -22,14 +22,13 @@ from runtime.layer.extract import extract
 from runtime.layer.tree import printable
 from runtime.light_dataclasses import replace
 from runtime.oci.digest import digest_file
+from runtime.plurals import first_few
 from runtime.store.records import Image
 from runtime.store.store import Store
 from runtime.whole_file import new_directory
 
 File = tuple[str, int, str]
 """(relative path, mode, sha256 of the content or of the link's target; "" for a directory)"""
-
-_DIRECTORY_TYPE = 0o040000
 
 
 def with_recorded_code(build: BuildPlan, image: Image, store: Store, *, scratch: Path) -> tuple[BuildPlan, tuple[str, ...]]:
@@ -85,22 +84,22 @@ class _Sources:
             place = target / path
             place.parent.mkdir(parents=True, exist_ok=True)
             origin = self._path_in_image(root, file) if file in missing else Path(root, path)
-            if _is_directory(mode):
+            if stat.S_ISDIR(mode):
                 place.mkdir(exist_ok=True)
-            elif _is_pipe(mode):
+            elif stat.S_ISFIFO(mode):
                 os.mkfifo(place)
             elif mode == LINK_MODE:
                 os.symlink(os.readlink(origin), place)
             else:
                 shutil.copyfile(origin, place)
                 place.chmod(mode & 0o777)
-        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        self.notes.append(f"`{printable(changed[0][0])}`{more} in `{root}` changed since: the image's own copy is taken")
+        names = first_few([f"`{printable(path)}`" for path, _, _ in changed], most=1)
+        self.notes.append(f"{names} in `{root}` changed since: the image's own copy is taken")
         return os.fspath(target)
 
     def _path_in_image(self, root: str, file: File) -> Path:
         path, mode, sha256 = file
-        if _is_directory(mode):
+        if stat.S_ISDIR(mode):
             return Path(root)
         if self._contents is None:
             self._contents = self._by_digest()
@@ -128,24 +127,16 @@ class _Sources:
 def _is_as_recorded(path: str, file: File) -> bool:
     _, mode, sha256 = file
     try:
-        if _is_directory(mode):
+        if stat.S_ISDIR(mode):
             return os.path.isdir(path)
         if mode == LINK_MODE:
             return hashlib.sha256(os.fsencode(os.readlink(path))).hexdigest() == sha256
-        if _is_pipe(mode):
+        if stat.S_ISFIFO(mode):
             return True  # it is made, and nothing of it is read
         # A pipe in a file's place would be waited for.
         return stat.S_ISREG(os.lstat(path).st_mode) and digest_file(Path(path)).hex == sha256
     except (OSError, StoreError):
         return False
-
-
-def _is_pipe(mode: int) -> bool:
-    return stat.S_ISFIFO(mode)
-
-
-def _is_directory(mode: int) -> bool:
-    return mode & 0o170000 == _DIRECTORY_TYPE
 
 
 def with_restored_code(plan: LaunchPlan, archive: Path, *, cache_dir: Path) -> LaunchPlan:

@@ -18,7 +18,7 @@ from launcher.plan.dockerfile.arguments import nanoseconds
 from launcher.plan.dockerfile.context import BuildContext
 from launcher.plan.dockerfile.document import Instruction
 from launcher.plan.dockerfile.variables import Warn, Words
-from runtime.build.plan import ImageConfig
+from runtime.build.plan import ImageConfig, env_of
 from runtime.light_dataclasses import dataclass, field, fields
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -47,11 +47,8 @@ class ImageDraft:
     @classmethod
     def of_base(cls, config: Mapping[str, Any], env: Mapping[str, str]) -> ImageDraft:
         """What an image with the execution part *config* hands on. *env* counts where that has none (our own bases)."""
-        listed = config.get("Env") or [f"{name}={value}" for name, value in env.items()]
-        variables = dict(entry.partition("=")[::2] for entry in listed)
-        variables.setdefault("PATH", DEFAULT_PATH)
         return cls(
-            env=variables,
+            env={"PATH": DEFAULT_PATH, **(env_of(config) or env)},
             workdir=config.get("WorkingDir") or "/",
             user=config.get("User") or "",
             entrypoint=tuple(config.get("Entrypoint") or ()),
@@ -193,6 +190,15 @@ def _stop_signal(instruction: Instruction, draft: ImageDraft, words: Words) -> N
     draft.stop_signal = text
 
 
+HEALTHCHECK_TIMES = {
+    "interval": "Interval",
+    "timeout": "Timeout",
+    "start-period": "StartPeriod",
+    "start-interval": "StartInterval",
+}
+"""Flag of HEALTHCHECK → its key in an image's configuration."""
+
+
 def _healthcheck(instruction: Instruction, draft: ImageDraft, _words: Words) -> None:
     if instruction.words == ("NONE",):
         draft.healthcheck = {"Test": ["NONE"]}
@@ -201,12 +207,7 @@ def _healthcheck(instruction: Instruction, draft: ImageDraft, _words: Words) -> 
     # A shell command stays one text: whoever runs it takes the image's shell.
     kind = "CMD-SHELL" if instruction.form == "shell" else "CMD"
     check: dict[str, Any] = {"Test": [kind, *command]}
-    for flag, key in (
-        ("interval", "Interval"),
-        ("timeout", "Timeout"),
-        ("start-period", "StartPeriod"),
-        ("start-interval", "StartInterval"),
-    ):
+    for flag, key in HEALTHCHECK_TIMES.items():
         if duration := nanoseconds(instruction.flag(flag) or "0"):
             check[key] = duration
     if retries := int(instruction.flag("retries") or 0):

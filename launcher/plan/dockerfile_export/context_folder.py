@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from runtime.build.plan import LINK_MODE
 from runtime.errors import BuildError, error_words
 from runtime.layer.archive import merged_tar_chunks
 from runtime.layer.tree import TreeEntry, printable
@@ -19,9 +21,6 @@ from runtime.store.records import Layer
 from runtime.store.store import Store
 
 _CHUNK = 1 << 20
-_LINK = 0o120777
-_DIRECTORY = 0o040000
-_FIFO = 0o010000
 
 File = tuple[str, str, int, str]
 """(path where it is read, path where it is written, mode, sha256), as in `ContextFiles.files`."""
@@ -66,13 +65,13 @@ class ContextFolder:
         for source, path, mode, sha256 in files:
             target = folder / path
             _make_directories(folder, target.parent)
-            if mode & 0o170000 == _DIRECTORY:
+            if stat.S_ISDIR(mode):
                 target.mkdir(exist_ok=True)
                 target.chmod(mode & 0o777)
-            elif mode & 0o170000 == _FIFO:
+            elif stat.S_ISFIFO(mode):
                 os.mkfifo(target)
                 target.chmod(mode & 0o777)
-            elif mode == _LINK:
+            elif mode == LINK_MODE:
                 with _read(root, source):
                     link = os.readlink(os.path.join(root, source))
                 _check(hashlib.sha256(os.fsencode(link)).hexdigest(), sha256, root, source)

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from launcher.plan.dockerfile.image_draft import HEALTHCHECK_TIMES
 from launcher.plan.dockerfile_export.context_folder import ContextFolder
 from runtime.build.plan import ContextFiles, CopyFiles, ImageConfig, InlineFiles, RunCommand, RunMount, StageFiles
 
@@ -209,16 +210,7 @@ def _healthcheck(check: Mapping[str, Any]) -> str:
     test = [str(word) for word in check.get("Test", ())]
     if test[:1] == ["NONE"]:
         return "NONE"
-    flags = [
-        f"--{flag}={_duration(check[key])}"
-        for flag, key in (
-            ("interval", "Interval"),
-            ("timeout", "Timeout"),
-            ("start-period", "StartPeriod"),
-            ("start-interval", "StartInterval"),
-        )
-        if check.get(key)
-    ]
+    flags = [f"--{flag}={_duration(check[key])}" for flag, key in HEALTHCHECK_TIMES.items() if check.get(key)]
     flags += [f"--retries={check['Retries']}"] if check.get("Retries") else []
     command = test[1] if test[:1] == ["CMD-SHELL"] else array(test[1:])
     if "\n" in command:

@@ -40,6 +40,7 @@ from runtime.build.plan import (
     RunCommand,
     Step,
     UnpackDebs,
+    env_of,
 )
 from runtime.build.run.apply_run_command import ENVIRONMENT
 from runtime.build.step_label import step_label
@@ -108,8 +109,7 @@ class StageWriter:
         assert isinstance(parsed, Remote)
         pinned = shown_reference(replace(parsed, tag=None, digest=first.manifest_digest))
         self.lines += [f"FROM {pinned}{suffix}", 'SHELL ["/bin/sh", "-c"]']
-        pairs = (pair.partition("=") for pair in execution.get("Env") or ())
-        env = {"PATH": ENVIRONMENT["PATH"]} | {name: text for name, _, text in pairs}
+        env = {"PATH": ENVIRONMENT["PATH"], **env_of(execution)}
         self.state = StageState(execution.get("User") or "", execution.get("WorkingDir") or "/", env, layers=layers[0])
         return 1
 

@@ -131,7 +131,8 @@ def _image_demands(spec: ExperimentSpec, env: Mapping[str, str], gpus: Sequence[
             origin=where("image.base"),
             hint=f"take another image, or another driver; {_IGNORE}",
         )
-    way_out = f"use an image with {_below(gpus)}"
+    cuda = gpus[0].cuda
+    way_out = f"use an image with {'an older CUDA' if cuda is None else f'CUDA {cuda[0]}.x or older'}"
     return _judge(CudaNeed(f"`{spec.image.base}`", wanted, "image.base", way_out), gpus, where)
 
 
@@ -160,7 +161,8 @@ def _judge(need: CudaNeed, gpus: Sequence[Gpu], where: Where) -> tuple[str, ...]
     gpu = gpus[0]
     floor = FLOORS.get(need.cuda[0])
     wanted = f"CUDA {need.cuda[0]}.{need.cuda[1]}"
-    if gpu.cuda is not None and gpu.cuda[0] == need.cuda[0] and floor is not None and _branch(gpu) >= floor:
+    branch = version(gpu.driver)[0] if gpu.driver else 0
+    if gpu.cuda is not None and gpu.cuda[0] == need.cuda[0] and floor is not None and branch >= floor:
         return (
             (
                 f"{need.who} needs {wanted}, {_driver(gpu)}: minor-version compatibility applies; new features and code that is "
@@ -182,12 +184,3 @@ def _too_old(wanted: tuple[int, int], gpus: Sequence[Gpu]) -> bool:
 
 def _driver(gpu: Gpu) -> str:
     return f"driver {gpu.driver}" + ("" if gpu.cuda is None else f" (CUDA {gpu.cuda[0]}.{gpu.cuda[1]})")
-
-
-def _branch(gpu: Gpu) -> int:
-    return version(gpu.driver)[0] if gpu.driver else 0
-
-
-def _below(gpus: Sequence[Gpu]) -> str:
-    cuda = gpus[0].cuda
-    return "an older CUDA" if cuda is None else f"CUDA {cuda[0]}.x or older"

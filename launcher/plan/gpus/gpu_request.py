@@ -125,10 +125,11 @@ def _not_enough(spec: ExperimentSpec, ours: Sequence[Gpu], offered: int, where: 
         hint = "; ".join([hint, *(f"{count} × {trouble}" for trouble, count in sick.items())])
         return ConfigError(f"not enough GPUs: {asked} requested, {there}", origin=where("gpus"), hint=hint)
     bounds = [f"`gpu.{name}: {value}`" for name, value in _requirements(spec).items()] + ([f"`{allowed}`"] if allowed else [])
+    kinds = Counter(map(_describe, read_all_gpus()))
     return ConfigError(
         f"not enough GPUs: {asked} requested, {offered} here with {', '.join(bounds) or 'what is required'}",
         origin=where(next((f"gpu.{name}" for name in _requirements(spec)), "gpus")),
-        hint=f"present: {_describe_all(read_all_gpus())}",
+        hint=f"present: {'; '.join(f'{count} × {kind}' if count > 1 else kind for kind, count in kinds.items()) or 'none'}",
     )
 
 
@@ -137,11 +138,6 @@ def _requirements(spec: ExperimentSpec) -> dict[str, str]:
     memory = None if required.memory is None else f"{required.memory / (1 << 30):.4g}GiB"
     given = {"model": required.model, "memory": memory, "capability": required.capability, "mig": required.mig}
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _describe_all(gpus: Sequence[Gpu]) -> str:
-    kinds = Counter(map(_describe, gpus))
-    return "; ".join(f"{count} × {kind}" if count > 1 else kind for kind, count in kinds.items()) or "none"
 
 
 def _describe(gpu: Gpu) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from launcher.plan.images.recipe import Recipe, read_recipe
+from launcher.plan.images.recipe import Recipe, readable_recipe
 from runtime.build.plan import ImportImage, UnpackDebs
-from runtime.errors import StoreError
 from runtime.oci.digest import Digest
 from runtime.registry.known_places import pulls, pushes
 from runtime.store.in_use import pinned_images
@@ -19,28 +18,29 @@ from runtime.store.store import Store
 def image_facts(image: Image, store: Store) -> dict[str, Any]:
     """All of it but who used the image, which the records of runs know."""
     others = [other for other in store.images() if other.digest != image.digest]
-    recipe = _recipe(image, store)
+    recipe = readable_recipe(image, store)
+    elsewhere = {layer.diff_id for other in others for layer in other.layers}
     return {
         "image_digest": str(image.digest),
         "names": sorted(names_of(image, store)),
-        "in_store_since": _utc(image.created_at),
+        "in_store_since": datetime.fromtimestamp(image.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "created": image.config.get("created"),
         "platform": f"{image.config.get('os', 'linux')}/{image.config.get('architecture', '')}",
         "size_bytes": image.size_bytes,
-        "shared_bytes": _shared_bytes(image, others),
+        "shared_bytes": sum(layer.size_bytes for layer in image.layers if layer.diff_id in elsewhere),
         "config_digest": image.manifest.get("config", {}).get("digest"),
         "base": None if recipe is None else base_of(recipe),
         "recipe": _recipe_facts(recipe),
         "pinned": image.digest in pinned_images(store),
         "pulled": _places(pulls(image, store), "pulled_at"),
         "pushed": _places(pushes(image, store), "pushed_at"),
-        "config": image.config.get("config") or {},
+        "config": image.execution,
         "layers": [
             {
                 "diff_id": str(layer.diff_id),
                 "label": label,
                 "size_bytes": layer.size_bytes,
-                "shared_with": [_name_of(other) for other in others if _has(other, layer.diff_id)],
+                "shared_with": _names_of_those_with(layer.diff_id, others),
             }
             for layer, label in zip(image.layers, _labels(image), strict=True)
         ],
@@ -107,13 +107,6 @@ def _labels(image: Image) -> list[str]:
     return labels
 
 
-def _recipe(image: Image, store: Store) -> Recipe | None:
-    try:
-        return read_recipe(image, store)
-    except StoreError:
-        return None  # of another version: the image can be looked at all the same
-
-
 def _recipe_facts(recipe: Recipe | None) -> dict[str, Any] | None:
     if recipe is None:
         return None
@@ -127,18 +120,6 @@ def _places(places: Sequence[dict[str, Any]], when: str) -> list[dict[str, Any]]
     return [{name: each.get(name) for name in ("reference", "manifest_digest", when)} for each in places]
 
 
-def _shared_bytes(image: Image, others: Sequence[Image]) -> int:
-    elsewhere = {layer.diff_id for other in others for layer in other.layers}
-    return sum(layer.size_bytes for layer in image.layers if layer.diff_id in elsewhere)
-
-
-def _has(image: Image, diff_id: Digest) -> bool:
-    return any(layer.diff_id == diff_id for layer in image.layers)
-
-
-def _name_of(image: Image) -> str:
-    return image.names[0] if image.names else image.digest.short
-
-
-def _utc(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _names_of_those_with(diff_id: Digest, images: Sequence[Image]) -> list[str]:
+    having = (image for image in images if any(layer.diff_id == diff_id for layer in image.layers))
+    return [image.names[0] if image.names else image.digest.short for image in having]

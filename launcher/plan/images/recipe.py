@@ -65,6 +65,14 @@ def read_recipe(image: Image, store: Store) -> Recipe | None:
     return recipe_of_digest(image.digest, store)
 
 
+def readable_recipe(image: Image, store: Store) -> Recipe | None:
+    """The recipe of *image*; None also when another version of launch wrote it: the image can be looked at all the same."""
+    try:
+        return read_recipe(image, store)
+    except StoreError:
+        return None
+
+
 def recipe_of_digest(digest: Digest, store: Store) -> Recipe | None:
     """The recipe of the image with that digest, whether its own record can be read or not."""
     try:
@@ -124,10 +132,7 @@ def sbom_from_recipe(image: Image, store: Store, *, name: str) -> dict[str, Any]
     *name*."""
     from launcher.plan.images.sbom import sbom_document
 
-    try:
-        recipe = read_recipe(image, store)
-    except StoreError:
-        recipe = None  # of another version of launch
+    recipe = readable_recipe(image, store)
     if recipe is None:
         return sbom_document(image, store, None, name=name)
     plan = recipe.plan

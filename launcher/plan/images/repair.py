@@ -15,7 +15,7 @@ from runtime.build.builder import build
 from runtime.build.plan import BuildPlan, DebPackage, UnpackDebs
 from runtime.build.sources import BuildSources
 from runtime.errors import RuntimeFailure
-from runtime.light_dataclasses import dataclass, replace
+from runtime.light_dataclasses import dataclass, field, replace
 from runtime.oci.digest import Digest
 from runtime.state_dir import StateDir
 from runtime.store.check import Problem, check_images, missing_layers, remove
@@ -42,18 +42,19 @@ def repair(
     return _Repair(store, state, environ, in_use, say).all(problems)
 
 
+@dataclass(slots=True)
 class _Repair:
-    def __init__(self, store: Store, state: StateDir, environ: Mapping[str, str], in_use: Collection[str], say: Say) -> None:
-        self._store = store
-        self._state = state
-        self._environ = environ
-        self._in_use = in_use
-        self._say = say
-        self._left: list[str] = []
-        self._made = 0
+    _store: Store
+    _state: StateDir
+    _environ: Mapping[str, str]
+    _in_use: Collection[str]
+    _say: Say
+    _left: list[str] = field(default_factory=list)
+    _made: int = 0
 
     def all(self, problems: Sequence[Problem]) -> RepairResult:
-        mounted = self._mounted_layers()
+        used = (self._readable(Digest(digest)) for digest in self._in_use)
+        mounted = {layer.diff_id for image in used if image is not None for layer in image.layers}
         for problem in problems:
             if problem.digest in mounted or (problem.kind == "image" and problem.digest in self._in_use):
                 self._left.append(f"{problem.kind} `{problem.digest.short}` is in use by a run: repair again when that has ended")
@@ -67,10 +68,6 @@ class _Repair:
             if problem.kind == "incomplete image" and problem.digest not in self._in_use:
                 self._image(problem.digest)
         return RepairResult(self._made, tuple(self._left))
-
-    def _mounted_layers(self) -> set[Digest]:
-        images = (self._readable(Digest(digest)) for digest in self._in_use)
-        return {layer.diff_id for image in images if image is not None for layer in image.layers}
 
     def _image(self, digest: Digest) -> None:
         """Make what image *digest* lacks, or its record."""

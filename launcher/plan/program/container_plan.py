@@ -14,9 +14,10 @@ from launcher.errors import ConfigError
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.machine_share import network_kind, shm_share, this_machine
 from launcher.plan.program.command import program_user, starts_torchrun
-from launcher.plan.program.environment import CHECKPOINTS, HOME, RUN_DIRECTORY, Rendezvous, data_target, program_env
+from launcher.plan.program.environment import CHECKPOINTS, RUN_DIRECTORY, Rendezvous, data_target, program_env
 from launcher.plan.program.own_files import notebook_files, with_shown_figures
 from launcher.plan.program.workdir import OUTPUTS
+from runtime.build.plan import env_of
 from runtime.cgroup.limits import Limits
 from runtime.container.spec import ContainerSpec
 from runtime.light_dataclasses import replace
@@ -64,7 +65,7 @@ def container_spec(
     spec = plan.spec
     env = program_env(
         plan,
-        env_of(image),
+        env_of(image.execution),
         run_id=run_dir.run_id,
         attempt=attempt,
         resume=_holds_something(run_dir.checkpoints),
@@ -89,7 +90,10 @@ def container_spec(
         gid=gid,
         groups=groups,
         binds=tuple(bind._replace(owner=(uid, gid)) for bind in (*_own_binds(plan, run_dir), *_data_binds(plan))),
-        tmpfs_files=(*_secret_files(secrets), *notebook_files(plan.argv)),
+        tmpfs_files=(
+            *(TmpfsFile(f"{SECRETS}/{name}", value.encode()) for name, value in secrets.items()),
+            *notebook_files(plan.argv),
+        ),
         shm_bytes=shm_share(spec.shm, memory_bytes=plan.memory_bytes, machine=this_machine()),
         limits=Limits(memory_bytes=plan.memory_bytes, cpus=spec.cpus),
         network=network,
@@ -102,8 +106,19 @@ def container_spec(
         rank_grace_s=spec.grace,
         rank_aliases=_rank_aliases(plan),
     )
-    container = _to_work_in(container, plan, environ) if run_dir.is_dev else with_shown_figures(container, plan.build.steps)
-    return _with_hardware(_with_tasks(container, spec.cluster.mpi), spec.devices, lease)
+    if run_dir.is_dev:
+        from launcher.plan.program.dev_container import to_work_in
+
+        container = to_work_in(container, plan, environ)
+    else:
+        container = with_shown_figures(container, plan.build.steps)
+    container = _with_tasks(container, spec.cluster.mpi)
+    if spec.devices:
+        from launcher.plan.gpus.devices import edits_for
+        from runtime.container.device_edits import apply_edits
+
+        container = apply_edits(container, edits_for(spec.devices))
+    return container if lease is None else _with_gpus(container, lease)
 
 
 def _with_tasks(container: ContainerSpec, mpi: str) -> ContainerSpec:
@@ -113,17 +128,6 @@ def _with_tasks(container: ContainerSpec, mpi: str) -> ContainerSpec:
     return replace(container, awaits_tasks=True, seen_as=(os.geteuid(), os.getegid()) if mpi == "pmix" else None)
 
 
-def _with_hardware(container: ContainerSpec, devices: Sequence[str], lease: LeasedGpus | None) -> ContainerSpec:
-    container = _with_devices(container, devices) if devices else container
-    return container if lease is None else _with_gpus(container, lease)
-
-
-def env_of(image: Image) -> dict[str, str]:
-    """`config.Env` of an image configuration (config.md), `["NAME=value"]`, as a mapping."""
-    listed = (image.config.get("config") or {}).get("Env") or []
-    return dict(entry.partition("=")[::2] for entry in listed)
-
-
 def secret_values(names: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, str]:
     """Values of the secrets *names*, from our environment. They are in no record, only in the container's memory."""
     missing = [name for name in names if name not in environ]
@@ -131,10 +135,6 @@ def secret_values(names: tuple[str, ...], environ: Mapping[str, str]) -> dict[st
         listed = ", ".join(f"`{name}`" for name in missing)
         raise ConfigError(f"secret {listed} is not in the environment", hint=f"`export {missing[0]}=…` before the launch")
     return {name: environ[name] for name in names}
-
-
-def _secret_files(secrets: Mapping[str, str]) -> tuple[TmpfsFile, ...]:
-    return tuple(TmpfsFile(f"{SECRETS}/{name}", value.encode()) for name, value in secrets.items())
 
 
 def network_of(word: str) -> tuple[NetworkMode, str | None]:
@@ -206,19 +206,6 @@ def _holds_something(directory: Path) -> bool:
         return False
 
 
-def _to_work_in(container: ContainerSpec, plan: LaunchPlan, environ: Mapping[str, str]) -> ContainerSpec:
-    from launcher.plan.program.dev_container import to_work_in
-
-    return to_work_in(container, plan, environ)
-
-
-def _with_devices(container: ContainerSpec, devices: Sequence[str]) -> ContainerSpec:
-    from launcher.plan.gpus.devices import edits_for
-    from runtime.container.device_edits import apply_edits
-
-    return apply_edits(container, edits_for(devices))
-
-
 def _with_gpus(container: ContainerSpec, lease: LeasedGpus) -> ContainerSpec:
     from launcher.plan.gpus.devices import with_gpus
     from launcher.plan.program.environment import part_env
@@ -226,6 +213,3 @@ def _with_gpus(container: ContainerSpec, lease: LeasedGpus) -> ContainerSpec:
     if len(lease.shares) == 1 and lease.shares[0] < 1:
         container = replace(container, env={**part_env(lease.shares[0], sum(lease.memory_bytes)), **container.env})
     return with_gpus(container, lease.uuids)
-
-
-__all__ = ["HOME", "SECRETS", "LeasedGpus", "container_spec", "env_of", "secret_values"]

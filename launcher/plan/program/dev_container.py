@@ -32,7 +32,8 @@ def dev_plan(plan: LaunchPlan, *, live: bool) -> LaunchPlan:
     spec = replace(plan.spec, tracking=None, timeout=None, retries=0, caches=caches)
     if live:
         spec = replace(spec, data={**spec.data, CODE: Mount(plan.code.root, target=code_target(plan), readonly=False)})
-    config = replace(plan.build.config, workdir=_working_directory(plan))
+    own = plan.build.config
+    config = replace(own, workdir=WORKDIR if own.workdir == "/" else own.workdir)
     return replace(plan, spec=spec, build=replace(plan.build, config=config))
 
 
@@ -45,10 +46,6 @@ def code_target(plan: LaunchPlan) -> str:
     """Where the live code lies. An image that works in `/` has its code nowhere in particular."""
     target = workspace_of(plan.build.config.workdir)
     return WORKDIR if target == "/" else target
-
-
-def _working_directory(plan: LaunchPlan) -> str:
-    return WORKDIR if plan.build.config.workdir == "/" else plan.build.config.workdir
 
 
 def dev_warnings(plan: LaunchPlan) -> list[str]:

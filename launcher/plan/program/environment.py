@@ -39,7 +39,9 @@ def program_env(
     spec = plan.spec
     env = dict(image_env)
     env |= _surroundings(plan, environ)
-    env |= _thread_env(plan.threads)
+    # A CPU quota changes nothing that numerical libraries see by themselves. torchrun sets OMP_NUM_THREADS=1, with a warning,
+    # unless it is set.
+    env |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(plan.threads))
     env |= deterministic_env() if spec.deterministic else {}
     env |= _torchrun(plan, run_id)
     env |= rendezvous.variables() if rendezvous is not None else {}
@@ -132,12 +134,6 @@ def part_env(share: float, memory_bytes: int) -> dict[str, str]:
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     }
     return {**env, "LAUNCH_GPU_MEMORY_BYTES": str(memory_bytes)} if memory_bytes else env
-
-
-def _thread_env(threads: int) -> dict[str, str]:
-    """How many threads numerical libraries shall start: a CPU quota changes nothing that they see by themselves."""
-    # torchrun sets OMP_NUM_THREADS=1, with a warning, unless it is set.
-    return dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from saved_images import digest, packed, tar_of, write_layout, write_saved
 from runtime.build.builder import build
 from runtime.build.image_assembly import MANIFEST_LAYERS, assemble, group_layers
 from runtime.build.images.image_source import inspect_image
-from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, InstallWheel, MakeVenv, Step
+from runtime.build.plan import BuildPlan, ImageConfig, ImportImage, InstallWheel, MakeVenv, Step, env_of
 from runtime.build.step_states import explain
 from runtime.errors import BadContent, BuildError, StoreError
 from runtime.oci.digest import Digest, digest_bytes
@@ -65,7 +65,7 @@ def test_a_gzipped_docker_archive_is_read(tmp_path: Path) -> None:
 
 def test_the_environment_of_an_image_is_known_before_it_is_unpacked(tmp_path: Path) -> None:
     write_layout(tmp_path, LAYERS)
-    assert {"PATH": "/usr/bin", "EMPTY": ""} == inspect_image(f"oci:{tmp_path}:v1").env
+    assert {"PATH": "/usr/bin", "EMPTY": ""} == env_of(inspect_image(f"oci:{tmp_path}:v1").execution)
 
 
 def test_an_image_that_changed_since_it_was_planned_is_refused(store: Store, tmp_path: Path) -> None:

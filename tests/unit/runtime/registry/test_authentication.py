@@ -103,7 +103,7 @@ def test_a_password_lets_us_pull(with_password: RegistryServer, tmp_path: Path) 
     environ = logged_in(tmp_path, with_password.address, auth="Y2k6czNjcmV0")
     reference = Remote(with_password.address, "lab/image", "v1", None)
     with open_remote(reference, architecture="amd64", environ=environ) as source:
-        assert {"A": "1"} == source.contents.env
+        assert ["A=1"] == source.contents.execution["Env"]
         with source.layer(0) as file:
             assert LAYER_BYTES == file.read()
 

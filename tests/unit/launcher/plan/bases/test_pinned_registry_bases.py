@@ -15,7 +15,7 @@ from launcher.plan.bases.base_image import pin_base
 from launcher.plan.bases.base_lock_file import image_lock_text, read_image_lock
 from launcher.plan.bases.imported_base import is_pinned, pin_reference
 from launcher.plan.bases.pinning import Pinning
-from runtime.build.plan import ImportImage
+from runtime.build.plan import ImportImage, env_of
 from runtime.state_dir import StateDir
 
 ENVIRON = {"HOME": "/nonexistent", "XDG_RUNTIME_DIR": "/nonexistent"}
@@ -34,14 +34,14 @@ def test_a_registry_is_asked_once_and_again_for_a_refresh(registry: LoopbackRegi
     assert not is_pinned(name, state=state)
     pinned = pin_reference(name, Pinning(state, ENVIRON))
     assert ImportImage(f"{name}@{first}", first) == pinned.step
-    assert ({"PATH": "/bin", "X": "1"}, ["sh"]) == (pinned.env, pinned.config["Cmd"])
+    assert ({"PATH": "/bin", "X": "1"}, ["sh"]) == (env_of(pinned.config), pinned.config["Cmd"])
     second = registry.put_image("lab/base", "v1", b"two")
     registry.requests.clear()
     assert pinned == pin_reference(name, Pinning(state, ENVIRON))
     assert [] == registry.requests
     assert is_pinned(name, state=state)
-    assert second == pin_reference(name, Pinning(state, ENVIRON, refresh=True)).manifest_digest
-    assert second == pin_reference(name, Pinning(state, ENVIRON)).manifest_digest
+    assert second == pin_reference(name, Pinning(state, ENVIRON, refresh=True)).step.manifest_digest
+    assert second == pin_reference(name, Pinning(state, ENVIRON)).step.manifest_digest
 
 
 def test_the_record_says_when_it_was_asked(registry: LoopbackRegistry, state: StateDir) -> None:
@@ -61,7 +61,7 @@ def test_a_tag_that_moved_away_from_its_digest_is_a_warning(registry: LoopbackRe
     before = registry.put_image("lab/base", "v1", b"one")
     after = registry.put_image("lab/base", "v1", b"two")
     pinned = pin_reference(f"{registry.host}/lab/base:v1@{before}", Pinning(state, ENVIRON))
-    assert before == pinned.manifest_digest
+    assert before == pinned.step.manifest_digest
     (warning,) = pinned.warnings
     assert f"lab/base:v1` is `{after}` now" in warning
     assert () == pin_reference(f"{registry.host}/lab/base:v1@{after}", Pinning(state, ENVIRON)).warnings
