@@ -69,8 +69,7 @@ def finish(tree: ConfigTree, request: Request, environment: dict[str, str | None
     repeatable = resolve.is_repeatable(values)
     as_written = values.get("command")
     if isinstance(as_written, str):
-        source = tree.sources.nearest(("command",))
-        values["command"] = list(split_command(as_written, origin=source.origin if source else None))
+        values["command"] = list(split_command(as_written, origin=tree.sources.origin(("command",))))
     values = resolve.fill_in(values, tree.sources)
     if is_notebook(values.get("command") or ()):
         add_notebook_requirements(values)

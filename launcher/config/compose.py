@@ -49,8 +49,6 @@ class ConfigTree:
     values: dict[str, Any]
     sources: Sources
     choices: dict[str, str]
-    configs: tuple[str, ...]
-    """Configurations that took part, in order of merging."""
 
     def fork(self) -> ConfigTree:
         """A tree of its own with the same content."""
@@ -118,12 +116,10 @@ def compose_files(
     _check_primary(path, sources)
     traps.check_choices(choices, path)
     lines = [str(choice.input_line) for choice in choices]
-    configs: list[str] = []
 
     def take_part(config: ResultDefault) -> None:
         if config.config_path is not None and not config.config_path.startswith("hydra/") and config.config_path != "schema":
             _add_source(config.config_path, config.package or "", path, sources)
-            configs.append(config.config_path)
 
     with _hydra(path, sources):
         _tell_of_configs(take_part)
@@ -139,7 +135,7 @@ def compose_files(
         }
         values = _plain(composed)
     traps.check_overruled(choices, sources, given=given)
-    return ConfigTree(values, sources, chosen, tuple(configs))
+    return ConfigTree(values, sources, chosen)
 
 
 def _plain(composed: DictConfig) -> dict[str, Any]:

@@ -64,6 +64,11 @@ class Sources:
                 return self._known[path[:length]]
         return None
 
+    def origin(self, path: KeyPath) -> Origin | None:
+        """Where `nearest` was written."""
+        source = self.nearest(path)
+        return source.origin if source is not None else None
+
     def below(self, path: KeyPath) -> Iterator[tuple[KeyPath, Source]]:
         """Every key at or below *path*."""
         for known, source in self._known.items():

@@ -88,8 +88,7 @@ def _check_place(path: KeyPath, value: Any, values: dict[str, Any], sources: Sou
     origin = Origin(override=str(override.input_line))
     exists, parent, at = _look_up(path, values)
     if exists and override.is_add() and not isinstance(value, list):
-        source = sources.nearest(path)
-        where = f" ({source.origin})" if source else ""
+        where = f" ({there})" if (there := sources.origin(path)) else ""
         raise ConfigError(
             f"`{traps.dotted(path)}` exists already{where}", origin=origin, hint=f"without `+`: `{traps.dotted(path)}={written}`"
         )
@@ -110,8 +109,7 @@ def _would_replace_list(
     path: KeyPath, at: list[Any], value: list[Any], written: str, sources: Sources, origin: Origin
 ) -> ConfigError:
     name = traps.dotted(path)
-    source = sources.nearest(path)
-    where = f" from {source.origin}" if source else ""
+    where = f" from {written_in}" if (written_in := sources.origin(path)) else ""
     adding = " ".join(f"--with {item}" for item in value)
     hint = f"`{name}={written}` replaces it"
     if name == "image.requirements":

@@ -19,7 +19,7 @@ from launcher.config import traps
 from launcher.config.limits import is_utf8
 from launcher.config.origin import Sources
 from launcher.config.schema_shape import KeyPath, is_text
-from launcher.errors import ConfigError, Origin
+from launcher.errors import ConfigError
 
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|KEY")
 _RESOLVER = re.compile(r"\$\{\s*([A-Za-z_][\w.]*)\s*:")
@@ -103,7 +103,7 @@ def refuse_unsayable(values: Any, sources: Sources, path: KeyPath = ()) -> None:
     if isinstance(values, str):
         why = "holds a NUL, which no program can be given" if "\0" in values else None if is_utf8(values) else "is not UTF-8"
         if why is not None:
-            raise ConfigError(f"`{traps.dotted(path)}` {why}: {ascii(values)[:80]}", origin=_origin(path, sources))
+            raise ConfigError(f"`{traps.dotted(path)}` {why}: {ascii(values)[:80]}", origin=sources.origin(path))
     elif isinstance(values, dict | list):
         for key, value in values.items() if isinstance(values, dict) else enumerate(values):
             if isinstance(key, str):
@@ -123,7 +123,7 @@ def _keep_text(node: dict[str, Any] | list[Any], path: KeyPath, sources: Sources
             _keep_text(value, here, sources)
         elif value == "???":
             raise ConfigError(
-                f"`{traps.dotted(here)}` must be given", origin=_origin(here, sources), hint=f"as in `{traps.dotted(here)}=VALUE`"
+                f"`{traps.dotted(here)}` must be given", origin=sources.origin(here), hint=f"as in `{traps.dotted(here)}=VALUE`"
             )
         elif value is not None and not isinstance(value, str) and is_text(here):
             source = sources.get(here)
@@ -187,7 +187,7 @@ def _fill_resolvers(command: Any, tree: Any, sources: Sources) -> Any:
             OmegaConf.update(tree, "_word_", piece)
             value = _fill_value(piece, tree, "_word_", ("command",), sources)
             if value is None:
-                raise ConfigError(f"`{piece}` in the command is null", origin=_origin(("command",), sources))
+                raise ConfigError(f"`{piece}` in the command is null", origin=sources.origin(("command",)))
             piece = str(value)
         done += piece
     return done
@@ -210,7 +210,7 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def _unfillable(written: str, path: KeyPath, error: OmegaConfBaseException, sources: Sources) -> ConfigError:
-    origin = _origin(path, sources)
+    origin = sources.origin(path)
     problem = environment_problem(error)
     if problem is not None:
         return ConfigError(problem[0], origin=origin, hint=problem[1])
@@ -236,11 +236,6 @@ def _keys_beside(name: str, sources: Sources) -> Iterator[str]:
     for known, _ in sources.below(parent):
         if len(known) == len(parent) + 1:
             yield traps.dotted(known)
-
-
-def _origin(path: KeyPath, sources: Sources) -> Origin | None:
-    source = sources.nearest(path)
-    return source.origin if source is not None else None
 
 
 def _texts(values: Any) -> Iterator[str]:

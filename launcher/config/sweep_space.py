@@ -44,7 +44,10 @@ class SweepSpace:
 
 def assemble_space(request: Request) -> SweepSpace:
     """The space of *request*. Raises ConfigError for whatever is wrong with it, and for any value that a trial could not have."""
-    parsed = _without_superseded(parse_overrides(request.overrides))
+    written = parse_overrides(request.overrides)
+    # The last word on a key holds, as it does without a sweep; `launch resume` adds its words to those of the sweep.
+    last = {override.key_or_group: place for place, override in enumerate(written)}
+    parsed = [each for place, each in enumerate(written) if not each.is_sweep_override() or last[each.key_or_group] == place]
     choices, settings = split_groups(parsed, request.path)
     typed = [_dimension(override, request) for override in parsed if override.is_sweep_override()]
     composer = _Composer(
@@ -59,12 +62,6 @@ def assemble_space(request: Request) -> SweepSpace:
         composer.try_point(point)
     fixed = tuple(str(override.input_line) for override in parsed if not override.is_sweep_override())
     return SweepSpace(parent, tuple(dimensions), enqueued, fixed, composer)
-
-
-def _without_superseded(parsed: Sequence[Override]) -> list[Override]:
-    """The last word on a key holds, as it does without a sweep; `launch resume` adds its words to those of the sweep."""
-    last = {override.key_or_group: place for place, override in enumerate(parsed)}
-    return [each for place, each in enumerate(parsed) if not each.is_sweep_override() or last[each.key_or_group] == place]
 
 
 _TRIED_KEPT = 256
@@ -199,7 +196,8 @@ def _space(space: Mapping[str, Any], prefix: tuple[str, ...], parent: Assembly, 
             yield from _space(value, path, parent, request)
             continue
         key = traps.dotted(path)
-        origin = _origin_of(f"sweep.space.{key}", parent)
+        text = parent.origins.get(f"sweep.space.{key}")
+        origin = None if text is None else Origin.parse(text)
         if not request.path.is_group(key) and not overrides.is_known(key, parent.values):
             raise traps.unknown_key(path, overrides.names_beside(path, parent.values), origin=origin)
         yield _space_dimension(key, value, origin)
@@ -227,19 +225,10 @@ def _enqueue(point: Mapping[str, Any], dimensions: Sequence[Dimension], parent: 
     texts = []
     for dimension in dimensions:
         override = given.pop(dimension.key, None)
-        found = dimension.find(override.value() if override is not None else _own_value(dimension.key, parent))
+        own = parent.choices.get(dimension.key) or overrides.value_at(dimension.key, parent.values)
+        found = dimension.find(override.value() if override is not None else own)
         if found is not None:
             texts.append(dimension.assignment(found))
         elif override is not None:
             texts.append(str(override.input_line))
     return (*texts, *(str(override.input_line) for override in given.values()))
-
-
-def _own_value(key: str, parent: Assembly) -> Any:
-    return parent.choices[key] if key in parent.choices else overrides.value_at(key, parent.values)
-
-
-def _origin_of(key: str, parent: Assembly) -> Origin | None:
-    """Where the sweep's *key* was set."""
-    text = parent.origins.get(key)
-    return None if text is None else Origin.parse(text)

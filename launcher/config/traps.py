@@ -113,10 +113,7 @@ def check_choices(choices: Sequence[Override], path: SearchPath) -> None:
 
 def _no_such_option(group: str, name: str, path: SearchPath, origin: Origin) -> ConfigError:
     options = path.options(group)
-    if shape_at((group,)) is not None:
-        what = f"no preset `{name}` of `{group}`"
-    else:
-        what = f"no {group} `{name}`"
+    what = f"no preset `{name}` of `{group}`" if shape_at((group,)) is not None else f"no {group} `{name}`"
     there = f"there {join_names(options, verb=True)}"
     if group == "experiment" and path.project() is None:
         there += "; neither here nor above is a project's `conf/`, which `launch init` writes"
@@ -149,16 +146,13 @@ def failed_composition(error: Exception, choices: Sequence[Override], path: Sear
     override = re.search(r"(?:Could not override '|Invalid Defaults List override '/?)([^'@:]+)", text)
     if override:
         group = override[1]
-        where = _line_of(group, config, path, sources) if config else _choice_origin(group, choices)
+        chosen = (Origin(override=str(choice.input_line)) for choice in choices if choice.key_or_group == group)
+        where = _line_of(group, config, path, sources) if config else next(chosen, None)
         hint = None if group in path.groups() else did_you_mean(group, path.groups())
         hint = hint or "only a group that stands earlier in the defaults can be overridden"
         return ConfigError(f"nothing to override: `{group}` is not chosen before", origin=where, hint=hint)
     origin_or_none = _line_of("", config, path, sources) if config else None
     return ConfigError(f"cannot compose the configuration: {rest}", origin=origin_or_none)
-
-
-def _choice_origin(group: str, choices: Sequence[Override]) -> Origin | None:
-    return next((Origin(override=str(choice.input_line)) for choice in choices if choice.key_or_group == group), None)
 
 
 def _line_of(word: str, config: str | None, path: SearchPath, sources: Sources) -> Origin:

@@ -80,9 +80,9 @@ def to_spec(values: dict[str, Any], context: ValidationContext) -> ExperimentSpe
 def _check_words(command: list[Any], context: ValidationContext) -> None:
     for index, word in enumerate(command):
         if not isinstance(word, str):
-            source = context.sources.nearest(("command", index))
+            origin = context.sources.origin(("command", index))
             shown = "null" if word is None else "a mapping" if isinstance(word, dict) else "a list"
-            raise ConfigError(f"word {index + 1} of the command is {shown}, not text", origin=source.origin if source else None)
+            raise ConfigError(f"word {index + 1} of the command is {shown}, not text", origin=origin)
 
 
 def _first_of(error: ValidationError, values: dict[str, Any], context: ValidationContext) -> ConfigError:
@@ -120,8 +120,7 @@ def _key_of(detail: ErrorDetails, values: dict[str, Any]) -> KeyPath:
 
 
 def _problem(path: KeyPath, details: list[ErrorDetails], context: ValidationContext) -> ConfigError:
-    source = context.sources.nearest(path)
-    origin = source.origin if source is not None else context.experiment
+    origin = context.sources.origin(path) or context.experiment
     name, detail = traps.dotted(path), details[0]
     if detail["type"] == "extra_forbidden":
         siblings = [known[-1] for known in shapes() if len(known) == len(path) and known[:-1] == _generic(path[:-1])]
@@ -199,13 +198,9 @@ def _check_requirements(image: dict[str, Any], context: ValidationContext) -> No
             try:
                 Requirement(text)
             except InvalidRequirement as error:
-                source = context.sources.nearest((*path, index))
-                reason = str(error).splitlines()[0].lower()
-                raise ConfigError(
-                    f"`{text}` is not a requirement: {reason}",
-                    origin=source.origin if source else None,
-                    hint="write one as in `scikit-learn>=1.5`",
-                ) from error
+                reason, origin = str(error).splitlines()[0].lower(), context.sources.origin((*path, index))
+                hint = "write one as in `scikit-learn>=1.5`"
+                raise ConfigError(f"`{text}` is not a requirement: {reason}", origin=origin, hint=hint) from error
 
 
 class _Paths:

@@ -134,19 +134,15 @@ def is_index(descriptor: Descriptor) -> bool:
     return descriptor.media_type in _INDEXES
 
 
-def diff_ids_from_config(config: dict[str, Any]) -> tuple[Digest, ...]:
-    """`rootfs.diff_ids` of an image configuration (config.md)."""
-    rootfs = Fields(config.get("rootfs"), "image configuration.rootfs")
-    if rootfs.text("type") != "layers":
-        raise BadContent("image configuration has no `rootfs` of type `layers`")
-    return tuple(map(Digest, rootfs.required_texts("diff_ids")))
-
-
 def check_diff_ids(
     config: dict[str, Any], layers: int, *, architecture: str | None, what: str = "the image"
 ) -> tuple[Digest, ...]:
-    """The diff_ids of an image with so many *layers*, for linux and *architecture* (None: whatever it is)."""
-    diff_ids = diff_ids_from_config(config)
+    """`rootfs.diff_ids` of the configuration (config.md) of an image with so many *layers*, for linux and *architecture* (None:
+    whatever it is)."""
+    rootfs = Fields(config.get("rootfs"), "image configuration.rootfs")
+    if rootfs.text("type") != "layers":
+        raise BadContent("image configuration has no `rootfs` of type `layers`")
+    diff_ids = tuple(map(Digest, rootfs.required_texts("diff_ids")))
     if len(diff_ids) != layers:
         raise BadContent(f"{what} has {layers} layers and its configuration {len(diff_ids)} diff_ids")
     found = config.get("architecture")

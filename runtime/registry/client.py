@@ -10,6 +10,7 @@ import os
 import re
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
@@ -106,11 +107,9 @@ class Registry:
         what = f"manifest `{reference}` of `{repository}`"
         path = f"{repository}/manifests/{reference}"
         headers = {"Content-Type": media_type}
-        with self._ask(
-            "PUT", path, what=what, headers=headers, body=content, scopes=_pushing(repository), fine=(201, 200, 202)
-        ) as answer:
-            named = answer.header("Docker-Content-Digest")
-            answer.discard()
+        scopes, fine = _pushing(repository), (201, 200, 202)
+        answer = self._change("PUT", path, scopes, what=what, headers=headers, body=content, fine=fine)
+        named = answer.header("Docker-Content-Digest")
         digest = digest_bytes(content)
         if named is not None and named.startswith("sha256:") and named != digest:
             raise BadContent(f"registry `{self.host}` stored {what} as `{named}`, not `{digest}`")
@@ -144,30 +143,21 @@ class Registry:
 
     def mount_blob(self, repository: str, digest: Digest, from_repository: str) -> bool:
         """Let *repository* have the blob of *from_repository* without sending it. Whether the registry did."""
-        location = self.mount_or_start(repository, digest, from_repository)
-        if location is not None:
-            self.cancel_upload(repository, location)
-        return location is None
+        what = f"blob `{digest}` of `{from_repository}` for `{repository}`"
+        path = f"{repository}/blobs/uploads/?{urlencode({'mount': digest, 'from': from_repository})}"
+        scopes = (repository_scope(repository, "pull,push"), repository_scope(from_repository))
+        answer = self._change("POST", path, scopes, what=what, body=b"", fine=(201, 202))
+        if answer.status == 202:  # an upload has begun instead
+            self.cancel_upload(repository, self._location(answer, what))
+        return answer.status == 201
 
     # --- uploads
 
     def start_upload(self, repository: str) -> str:
         """Begin an upload; where it goes."""
         what = f"an upload to `{repository}`"
-        with self._ask(
-            "POST", f"{repository}/blobs/uploads/", what=what, scopes=_pushing(repository), body=b"", fine=(202,)
-        ) as answer:
-            answer.discard()
-            return self._location(answer, what)
-
-    def mount_or_start(self, repository: str, digest: Digest, from_repository: str) -> str | None:
-        """None: the blob is there now, taken from *from_repository*. Otherwise an upload has begun, and this is where it goes."""
-        what = f"blob `{digest}` of `{from_repository}` for `{repository}`"
-        path = f"{repository}/blobs/uploads/?{urlencode({'mount': digest, 'from': from_repository})}"
-        scopes = (repository_scope(repository, "pull,push"), repository_scope(from_repository))
-        with self._ask("POST", path, what=what, scopes=scopes, body=b"", fine=(201, 202)) as answer:
-            answer.discard()
-            return None if answer.status == 201 else self._location(answer, what)
+        answer = self._change("POST", f"{repository}/blobs/uploads/", _pushing(repository), what=what, body=b"", fine=(202,))
+        return self._location(answer, what)
 
     def upload_chunk(self, repository: str, location: str, content: Body, *, offset: int | None = None) -> str:
         """Append *content*; where the next piece goes. Bytes may name their place with *offset*, a stream may not."""
@@ -175,38 +165,30 @@ class Registry:
         headers = {"Content-Type": "application/octet-stream"}
         if offset is not None and isinstance(content, bytes):
             headers["Content-Range"] = f"{offset}-{offset + len(content) - 1}"
-        with self._ask(
-            "PATCH", location, what=what, headers=headers, body=content, scopes=_pushing(repository), fine=(202, 201, 204)
-        ) as answer:
-            answer.discard()
-            return self._location(answer, what)
+        scopes, fine = _pushing(repository), (202, 201, 204)
+        answer = self._change("PATCH", location, scopes, what=what, headers=headers, body=content, fine=fine)
+        return self._location(answer, what)
 
     def upload_offset(self, repository: str, location: str) -> tuple[str, int]:
         """(where the next piece goes, bytes that have arrived) of an upload that was broken off."""
         what = f"the state of an upload to `{repository}`"
-        with self._ask("GET", location, what=what, scopes=_pushing(repository), fine=(204, 202, 200)) as answer:
-            answer.discard()
-            received = _RANGE.match(answer.header("Range") or "")
-            # "0-0" is what registries say of nothing, too: one byte more is sent again then, never one less.
-            return self._location(answer, what), int(received[1]) + 1 if received is not None and received[1] != "0" else 0
+        answer = self._change("GET", location, _pushing(repository), what=what, fine=(204, 202, 200))
+        received = _RANGE.match(answer.header("Range") or "")
+        # "0-0" is what registries say of nothing, too: one byte more is sent again then, never one less.
+        return self._location(answer, what), int(received[1]) + 1 if received is not None and received[1] != "0" else 0
 
     def finish_upload(self, repository: str, location: str, digest: Digest, content: bytes = b"") -> None:
         """End an upload, with its last piece or with all of it. The registry checks the digest."""
         what = f"blob `{digest}` of `{repository}`"
         address = f"{location}{'&' if urlsplit(location).query else '?'}{urlencode({'digest': digest})}"
         headers = {"Content-Type": "application/octet-stream"}
-        self._ask(
-            "PUT", address, what=what, headers=headers, body=content, scopes=_pushing(repository), fine=(201, 204)
-        ).discard()
+        self._change("PUT", address, _pushing(repository), what=what, headers=headers, body=content, fine=(201, 204))
 
     def cancel_upload(self, repository: str, location: str) -> None:
         """Give up an upload. Not every registry can; they forget it in time."""
-        try:
-            self._ask(
-                "DELETE", location, what=f"an upload to `{repository}`", scopes=_pushing(repository), fine=(204, 202, 200)
-            ).discard()
-        except NetworkError:
-            return
+        with suppress(NetworkError):
+            what = f"an upload to `{repository}`"
+            self._change("DELETE", location, _pushing(repository), what=what, fine=(204, 202, 200))
 
     # --- logins
 
@@ -215,6 +197,22 @@ class Registry:
         self._ask("GET", "", what="the login", scopes=()).discard()
 
     # --- one request
+
+    def _change(
+        self,
+        method: str,
+        path: str,
+        scopes: Scopes,
+        *,
+        what: str,
+        headers: Mapping[str, str] | None = None,
+        body: Body = None,
+        fine: tuple[int, ...],
+    ) -> Answer:
+        """The same as `_ask`, of an answer whose status and headers say all."""
+        with self._ask(method, path, what=what, headers=headers, body=body, scopes=scopes, fine=fine) as answer:
+            answer.discard()
+            return answer
 
     def _head(self, repository: str, path: str, what: str, headers: Mapping[str, str]) -> Answer | None:
         try:

@@ -27,9 +27,8 @@ from enum import StrEnum
 from functools import partial
 from typing import BinaryIO
 
-from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest
-from runtime.oci.image_documents import LAYER
+from runtime.oci.image_documents import LAYER, Descriptor
 
 _GZIP_LEVEL = 3
 """ISA-L's, not zlib's."""
@@ -64,14 +63,6 @@ def compression_of(media_type: str) -> Compression | None:
     return Compression.NONE if media_type.endswith(".tar") else None
 
 
-@dataclass(frozen=True, slots=True)
-class Compressed:
-    """What came out."""
-
-    digest: Digest
-    size: int
-
-
 class Compressor:
     """Threads that compress blocks, for any number of layers at a time. Memory is bounded, however many layers there are.
 
@@ -82,8 +73,8 @@ class Compressor:
         self._pool = ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)), thread_name_prefix="compress")
         self._room = {name: threading.Semaphore(_IN_FLIGHT // size) for name, size in _BLOCK.items()}
 
-    def compress(self, plain: Iterable[bytes], out: BinaryIO, compression: Compression) -> Compressed:
-        """Write *plain* to *out*. Called from any number of threads."""
+    def compress(self, plain: Iterable[bytes], out: BinaryIO, compression: Compression) -> Descriptor:
+        """Write *plain* to *out*; what came out. Called from any number of threads."""
         hasher, size = hashlib.sha256(), 0
         # Closed at once, also by an error: it gives back the room that other layers wait for.
         with closing(self._packed(plain, compression)) as pieces:
@@ -91,7 +82,7 @@ class Compressor:
                 hasher.update(piece)
                 size += len(piece)
                 out.write(piece)
-        return Compressed(Digest(f"sha256:{hasher.hexdigest()}"), size)
+        return Descriptor(compression.media_type, Digest(f"sha256:{hasher.hexdigest()}"), size)
 
     def __enter__(self) -> Compressor:
         return self

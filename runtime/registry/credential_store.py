@@ -58,9 +58,9 @@ def _forget_in(path: Path, host: str, environ: Mapping[str, str]) -> Iterator[st
     file = read_auth_file(path)
     if file is None:
         return
-    helper, keys = _helper_of(file, host), _keys_of(file, host)
+    helper, keys = file.helper_of(host) or file.store, _keys_of(file, host)
     # A helper for all registries is only asked where docker has noted that it knows this one.
-    if helper and (keys or host in _helper_hosts(file)):
+    if helper and (keys or file.helper_of(host)):
         erase_with_helper(helper, auth_key(host), environ)
         yield f"docker-credential-{helper}"
     if keys:
@@ -79,7 +79,7 @@ def _target(environ: Mapping[str, str]) -> Path:
 
 
 def _store_in(file: AuthFile, host: str, credentials: Credentials, environ: Mapping[str, str]) -> str:
-    helper = _helper_of(file, host)
+    helper = file.helper_of(host) or file.store
     if helper:
         store_with_helper(helper, auth_key(host), *credentials.for_helper(), environ)
         entry: dict[str, Any] = {}
@@ -95,15 +95,6 @@ def _store_in(file: AuthFile, host: str, credentials: Credentials, environ: Mapp
     auths = {key: known for key, known in file.entries("auths").items() if key not in stale}
     _write(file.path, {**file.document, "auths": {**auths, auth_key(host): entry}})
     return where
-
-
-def _helper_of(file: AuthFile, host: str) -> str:
-    helpers = {host_of_key(key): name for key, name in file.entries("credHelpers").items() if isinstance(name, str)}
-    return helpers.get(host) or file.store
-
-
-def _helper_hosts(file: AuthFile) -> set[str]:
-    return {host_of_key(key) for key in file.entries("credHelpers")}
 
 
 def _keys_of(file: AuthFile, host: str) -> set[str]:

@@ -59,6 +59,11 @@ class AuthFile:
         entries = self.document.get(section)
         return entries if isinstance(entries, dict) else {}
 
+    def helper_of(self, host: str) -> str:
+        """The helper for *host* alone; "" for none."""
+        helpers = {host_of_key(key): name for key, name in self.entries("credHelpers").items() if isinstance(name, str)}
+        return helpers.get(host, "")
+
     @property
     def store(self) -> str:
         """The helper for every registry; "" for none."""
@@ -129,8 +134,7 @@ def host_of_key(key: str) -> str:
 
 
 def _in_file(file: AuthFile, host: str, repository: str, environ: Mapping[str, str]) -> Credentials | None:
-    helpers = {host_of_key(key): name for key, name in file.entries("credHelpers").items() if isinstance(name, str)}
-    if (helper := helpers.get(host)) and (found := _ask_helper(helper, host, environ)) is not None:
+    if (helper := file.helper_of(host)) and (found := _ask_helper(helper, host, environ)) is not None:
         return found
     entries = {host_of_key(key): (key, entry) for key, entry in file.entries("auths").items() if isinstance(entry, dict)}
     for name in _from_special_to_general(host, repository):

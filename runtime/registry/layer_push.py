@@ -129,15 +129,13 @@ class LayerPush:
         return None
 
     def _compressed(self) -> PushedLayer:
-        form = self._to.compression or Compression.GZIP
         with self._to.spool() as file:
-            made = self._to.compressor.compress(self._chunks(), file, form)
+            blob = self._to.compressor.compress(self._chunks(), file, self._to.compression or Compression.GZIP)
             file.flush()
-            blob = Descriptor(form.media_type, made.digest, made.size)
             if self._to.has(blob):
                 return self._done(blob, How.THERE)
-            self._sending(0, made.size)
-            self._to.uploads.send(BlobFile(file, made.digest, made.size, lambda sent: self._sending(sent, made.size)))
+            self._sending(0, blob.size)
+            self._to.uploads.send(BlobFile(file, blob.digest, blob.size, lambda sent: self._sending(sent, blob.size)))
         return self._done(blob, How.SENT)
 
     def _chunks(self) -> Iterator[bytes]:

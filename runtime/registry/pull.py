@@ -16,8 +16,9 @@ from runtime.http.client import Patience
 from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest
 from runtime.oci.image_documents import (
+    CONFIG,
+    DOCKER_CONFIG,
     DOCKER_INDEX,
-    DOCKER_MANIFEST,
     INDEX,
     MANIFEST,
     Descriptor,
@@ -30,7 +31,7 @@ from runtime.oci.image_documents import (
     parse_document,
 )
 from runtime.oci.reference import Remote, shown_reference
-from runtime.registry.client import ManifestAnswer, Registry
+from runtime.registry.client import MANIFEST_TYPES, ManifestAnswer, Registry
 from runtime.registry.configuration import Endpoint, registries_configuration
 from runtime.registry.download import BlobStream, fetch_document
 
@@ -54,11 +55,11 @@ def open_remote(
     Layers may be read side by side; each is a stream that is checked at its end and can only be read once (`BlobStream`). Raises
     NetworkError when no registry gives it, BadContent when it is damaged, Unsupported when it is no image that can be a base.
     """
-    found = _find(reference, architecture=architecture, environ=environ, patience=patience)
+    registry, repository, contents = _find(reference, architecture=architecture, environ=environ, patience=patience)
     try:
-        yield _RemoteImage(found, progress)
+        yield _RemoteImage(registry, repository, contents, progress)
     finally:
-        found.registry.close()
+        registry.close()
 
 
 def resolve(
@@ -81,32 +82,19 @@ def tag_digest(reference: Remote, *, environ: Mapping[str, str] = os.environ) ->
         registry.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """An image at one endpoint."""
+@dataclass(slots=True)
+class _RemoteImage:
+    """An image whose layers are fetched on demand."""
 
     registry: Registry
     repository: str
     contents: ImageContents
-
-
-class _RemoteImage:
-    """An image whose layers are fetched on demand."""
-
-    def __init__(self, found: _Found, progress: Progress | None) -> None:
-        self._found = found
-        self._progress = progress
-        self.contents = found.contents
+    progress: Progress | None
 
     @contextmanager
     def layer(self, position: int) -> Iterator[BinaryIO]:
         descriptor = self.contents.blobs[position]
-        stream = BlobStream(
-            self._found.registry,
-            self._found.repository,
-            descriptor,
-            arrived=self._counter(descriptor),
-        )
+        stream = BlobStream(self.registry, self.repository, descriptor, arrived=self._counter(descriptor))
         try:
             yield cast(BinaryIO, stream)
             stream.finish()
@@ -114,7 +102,7 @@ class _RemoteImage:
             stream.close()
 
     def _counter(self, descriptor: Descriptor) -> Callable[[int], None] | None:
-        progress, arrived = self._progress, 0
+        progress, arrived = self.progress, 0
         if progress is None:
             return None
 
@@ -126,8 +114,10 @@ class _RemoteImage:
         return count
 
 
-def _find(reference: Remote, *, architecture: str, environ: Mapping[str, str], patience: Patience | None) -> _Found:
-    """The image at the first endpoint that has it."""
+def _find(
+    reference: Remote, *, architecture: str, environ: Mapping[str, str], patience: Patience | None
+) -> tuple[Registry, str, ImageContents]:
+    """The image at the first endpoint that has it: there, and under which name of a repository."""
     failed: list[str] = []
     for endpoint in registries_configuration(environ).endpoints(reference):
         registry = _registry(endpoint, environ, patience)
@@ -141,7 +131,7 @@ def _find(reference: Remote, *, architecture: str, environ: Mapping[str, str], p
                 raise
             failed.append(error.message)
             continue
-        return _Found(registry, endpoint.repository, contents)
+        return registry, endpoint.repository, contents
     raise NetworkError(f"no registry has `{shown_reference(reference)}`: {'; '.join(failed)}")
 
 
@@ -189,9 +179,7 @@ def _image_manifest(
     raise Unsupported(f"{what} is an index of indexes, nested more than {_DEEPEST_INDEX} deep")
 
 
-_KNOWN = (INDEX, MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST)
 _SCHEMA_1 = ("application/vnd.docker.distribution.manifest.v1+json", "application/vnd.docker.distribution.manifest.v1+prettyjws")
-_CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
 _JSON = ("", "application/json", "text/plain", "application/octet-stream", "binary/octet-stream")
 _ARTIFACTS = {
     "application/vnd.cncf.helm.config.v1+json": "a Helm chart",
@@ -211,11 +199,11 @@ def manifest_kind(answer: ManifestAnswer, document: dict[str, Any], what: str) -
             f"{what} is in Docker's manifest schema 1, which has no digests of layers' contents and is not read",
             hint="push it again with a current docker, podman or skopeo (`skopeo copy docker://OLD docker://NEW`)",
         )
-    if answer.media_type in _KNOWN:
+    if answer.media_type in MANIFEST_TYPES:
         if said is not None and said != answer.media_type:
             raise BadContent(f"{what} came as `{answer.media_type}` and says of itself that it is `{said}`")
         return answer.media_type
-    if said in _KNOWN:
+    if said in MANIFEST_TYPES:
         return str(said)
     if said is None and answer.media_type in _JSON:
         return INDEX if "manifests" in document else MANIFEST
@@ -227,14 +215,14 @@ def manifest_kind(answer: ManifestAnswer, document: dict[str, Any], what: str) -
 
 def is_document(answer: ManifestAnswer) -> bool:
     """Whether it may be JSON: a proxy's login page is not."""
-    return answer.media_type in (*_KNOWN, *_SCHEMA_1, *_JSON) or answer.media_type.endswith("json")
+    return answer.media_type in (*MANIFEST_TYPES, *_SCHEMA_1, *_JSON) or answer.media_type.endswith("json")
 
 
 def refuse_artifact(document: dict[str, Any], what: str) -> None:
     """Raise Unsupported, by its name, when the manifest *document* is an artifact and no container image."""
     config = document.get("config")
     config_type = config.get("mediaType") if isinstance(config, dict) else None
-    if config_type in _CONFIGS or not isinstance(config_type, str):
+    if config_type in (CONFIG, DOCKER_CONFIG) or not isinstance(config_type, str):
         return
     kind = document.get("artifactType") or config_type
     name = _ARTIFACTS.get(config_type, f"an artifact of type `{kind}`")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from runtime.light_dataclasses import dataclass
 from runtime.oci.digest import Digest, canonical_json, digest_bytes
 from runtime.oci.image_documents import CONFIG, MANIFEST, Descriptor, Manifest
 from runtime.oci.reference import Remote
+from runtime.plurals import first_few
 from runtime.registry.blob_upload import Uploads
 from runtime.registry.client import Registry
 from runtime.registry.compress import Compression, Compressor
@@ -88,15 +89,16 @@ def push_image(
             uploads = Uploads(registry, endpoint.repository, stop=stop)
             to = Target(registry, endpoint.repository, store, compressor, compression, uploads, stop)
             layers, config, sent = _push_blobs(image, to, observer)
-        content = _manifest(image, config, layers)
-        is_new = registry.manifest_digest(endpoint.repository, target.tag) != digest_bytes(content)
+        annotations = image.manifest.get("annotations") or {}
+        content = canonical_json(Manifest(config, tuple(layer.descriptor for layer in layers), annotations).to_json())
+        digest = digest_bytes(content)
+        is_new = registry.manifest_digest(endpoint.repository, target.tag) != digest
         if is_new:
             registry.put_manifest(endpoint.repository, target.tag, MANIFEST, content)
     finally:
         registry.close()
         del held
-    digest = digest_bytes(content)
-    record_push(image, store, target, digest_bytes(content), json.loads(content))
+    record_push(image, store, target, digest, json.loads(content))
     reference = Remote(target.registry, target.repository, target.tag, digest)
     return Pushed(reference, digest, layers, sent, is_new, time.perf_counter() - begun)
 
@@ -107,7 +109,8 @@ def _push_blobs(image: Image, to: Target, observer: PushObserver) -> tuple[tuple
     for which in range(len(image.groups)):
         first.setdefault(manifest_layer_digest(image, which), which)
     # The largest first: a large one that is begun last is what everybody waits for.
-    order = sorted(first.values(), key=lambda which: -_size(image, which))
+    sizes = [sum(image.layers[position].size_bytes for position in group) for group in image.groups]
+    order = sorted(first.values(), key=sizes.__getitem__, reverse=True)
     jobs = [partial(_push_layer, image, which, to, observer) for which in order]
     results = side_by_side(jobs, at_once=AT_ONCE, stop=to.stop)
     pushed = {layer.diff_id: layer for layer in results}
@@ -125,14 +128,4 @@ def _push_layer(image: Image, which: int, to: Target, observer: PushObserver) ->
 
 def manifest_layer_label(image: Image, which: int) -> str:
     """For people: what the *which*-th layer of the manifest is made of."""
-    labels = [image.layers[position].label for position in image.groups[which]]
-    return labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
-
-
-def _size(image: Image, which: int) -> int:
-    return sum(image.layers[position].size_bytes for position in image.groups[which])
-
-
-def _manifest(image: Image, config: Descriptor, layers: Sequence[PushedLayer]) -> bytes:
-    annotations = image.manifest.get("annotations") or {}
-    return canonical_json(Manifest(config, tuple(layer.descriptor for layer in layers), annotations).to_json())
+    return first_few([image.layers[position].label for position in image.groups[which]], most=1)

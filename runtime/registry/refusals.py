@@ -36,7 +36,9 @@ def refusal(status: int, body: bytes, *, host: str, what: str, login: str | None
     why = f"{words} (HTTP {status})" if words else f"HTTP {status}"
     subject = f"registry `{host}`: {what}"
     if status == 404:
-        return NotInRegistry(f"{subject} is not found: {why}", status=status, codes=codes, hint=_not_found_hint(host, login))
+        private = "" if login else f"; a private repository shows itself only after `launch login {host}`"
+        hint = f"check the spelling of name and tag{private}"
+        return NotInRegistry(f"{subject} is not found: {why}", status=status, codes=codes, hint=hint)
     if status in (401, 403):
         who = f"to user `{login}`" if login else "without a login"
         hint = f"`launch login {host}`" if login is None or status == 401 else "ask for the permission, or log in as another user"
@@ -48,11 +50,6 @@ def refusal(status: int, body: bytes, *, host: str, what: str, login: str | None
         return RegistryRefusal(f"{subject}: too many requests: {why}", status=status, codes=codes, hint=hint)
     own_fault = "the registry failed itself, and its log says why; a full disk is the usual reason"
     return RegistryRefusal(f"{subject}: {why}", status=status, codes=codes, hint=own_fault if status in (500, 507) else None)
-
-
-def _not_found_hint(host: str, login: str | None) -> str:
-    hint = "check the spelling of name and tag"
-    return hint if login else f"{hint}; a private repository shows itself only after `launch login {host}`"
 
 
 def _parse_errors(body: bytes) -> tuple[tuple[str, ...], str]:

@@ -16,7 +16,8 @@ import pytest
 import zstandard
 
 from runtime.errors import StoreError
-from runtime.registry.compress import Compressed, Compression, Compressor, compression_of
+from runtime.oci.image_documents import Descriptor
+from runtime.registry.compress import Compression, Compressor, compression_of
 
 MIB = 1 << 20
 
@@ -28,7 +29,7 @@ def _content(size: int, seed: int = 1) -> bytes:
     return b"".join(kibibytes) + b"x" * (size % 1024)
 
 
-def _compress(content: bytes, how: Compression, *, threads: int = 2, step: int = 70_001) -> tuple[Compressed, bytes]:
+def _compress(content: bytes, how: Compression, *, threads: int = 2, step: int = 70_001) -> tuple[Descriptor, bytes]:
     out = io.BytesIO()
     with Compressor(threads=threads) as compressor:
         told = compressor.compress((content[at : at + step] for at in range(0, len(content), step)), out, how)
