@@ -16,6 +16,7 @@ from runtime.layer.tree import Tree, TreeEntry, printable, scan
 from runtime.light_dataclasses import replace
 
 _UNSUPPORTED_MARKS = ("redirect", "metacopy")
+_PATTERNS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
 def diff(upper: Path, *, drop: Sequence[str] = ()) -> Tree:
@@ -91,22 +92,4 @@ def matcher(globs: Sequence[str]) -> Callable[[str], bool]:
 
 
 def _regex(glob: str) -> str:
-    parts = []
-    position = 0
-    while position < len(glob):
-        if glob.startswith("**/", position):
-            parts.append("(?:.*/)?")
-            position += 3
-        elif glob.startswith("**", position):
-            parts.append(".*")
-            position += 2
-        elif glob[position] == "*":
-            parts.append("[^/]*")
-            position += 1
-        elif glob[position] == "?":
-            parts.append("[^/]")
-            position += 1
-        else:
-            parts.append(re.escape(glob[position]))
-            position += 1
-    return "".join(parts)
+    return re.sub(r"\*\*/?|.", lambda part: _PATTERNS.get(part[0]) or re.escape(part[0]), glob, flags=re.DOTALL)

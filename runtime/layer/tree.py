@@ -14,13 +14,13 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 from runtime.errors import BadContent, StoreError
-from runtime.light_dataclasses import dataclass, field, replace
+from runtime.light_dataclasses import dataclass, field, fields, replace
 
 LAYER_MTIME_S = 315_619_200
 """1980-01-02T00:00:00Z; the value that `runtime.build.plan` gives to every layer (a test holds the two together)."""
@@ -53,6 +53,9 @@ class TreeEntry:
     sha256: str = ""
     """64 hex digits of a file's content; empty = not hashed yet (`archive.digest_tree` fills it in)."""
     opaque: bool = False
+
+
+_DEFAULTS = [(field.name, field.default) for field in fields(TreeEntry) if field.name not in ("path", "type")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,32 +116,14 @@ def _first_name_owns(ordered: list[TreeEntry]) -> Iterator[TreeEntry]:
             yield replace(file, path=entry.path, type="hardlink", link=first[source], size=0, sha256="")
 
 
-OwnerOf = Callable[[int, int], tuple[int, int]]
-"""(uid, gid) on disk → (uid, gid) in the container."""
-
-
-def owner_on_disk(uid: int, gid: int) -> tuple[int, int]:
-    """As root the store is 0-based: owners on disk are those in the container."""
-    return uid, gid
-
-
-def caller_is_root(uid: int, gid: int) -> tuple[int, int]:
-    """As an ordinary user everything on disk is the caller's, who is root in the container."""
-    return 0, 0
-
-
-def default_owner_of() -> OwnerOf:
-    return owner_on_disk if os.geteuid() == 0 else caller_is_root
-
-
-def scan(root: Path, *, owner_of: OwnerOf | None = None) -> Tree:
+def scan(root: Path) -> Tree:
     """The tree of directory *root*, in the on-disk form of a layer. Contents are not read: `sha256` stays empty.
 
-    Every mtime is LAYER_MTIME_S: when a file was written is no part of what it is. Sockets are left out. As an ordinary user,
-    whom modes bind, what the modes forbid its owner to read is made readable; the tree has the mode that it had.
+    Every mtime is LAYER_MTIME_S: when a file was written is no part of what it is. Sockets are left out. As root the store is
+    0-based: owners on disk are those in the container. As an ordinary user everything on disk is the caller's, who is root in
+    the container; what the modes forbid its owner to read is made readable, and the tree has the mode that it had.
     """
-    owner = owner_of or default_owner_of()
-    bound_by_modes = os.geteuid() != 0
+    as_root = os.geteuid() == 0
     first_names: dict[tuple[int, int], str] = {}
     entries: list[TreeEntry] = []
     pending = [""]
@@ -148,9 +133,9 @@ def scan(root: Path, *, owner_of: OwnerOf | None = None) -> Tree:
             for item in found:
                 path = f"{directory}/{item.name}" if directory else item.name
                 status = item.stat(follow_symlinks=False)
-                if bound_by_modes:
+                if not as_root:
                     _let_owner_read(item.path, status.st_mode)
-                entry = _entry(item.path, path, status, owner)
+                entry = _entry(item.path, path, status, (status.st_uid, status.st_gid) if as_root else (0, 0))
                 if entry is None:
                     continue
                 if entry.type == "dir":
@@ -169,7 +154,7 @@ def _let_owner_read(location: str, mode: int) -> None:
         os.chmod(location, stat.S_IMODE(mode) | wanted)
 
 
-def _entry(location: str, path: str, status: os.stat_result, owner: OwnerOf) -> TreeEntry | None:
+def _entry(location: str, path: str, status: os.stat_result, owner: tuple[int, int]) -> TreeEntry | None:
     kind = stat.S_IFMT(status.st_mode)
     device = (os.major(status.st_rdev), os.minor(status.st_rdev))
     if kind == stat.S_IFCHR and device == (0, 0):
@@ -177,22 +162,21 @@ def _entry(location: str, path: str, status: os.stat_result, owner: OwnerOf) -> 
         return TreeEntry(path, "whiteout")
     if kind == stat.S_IFSOCK:
         return None
-    uid, gid = owner(status.st_uid, status.st_gid)
     mode = stat.S_IMODE(status.st_mode)
     xattrs, opaque = _xattrs(location, kind)
     match kind:
         case stat.S_IFREG:
-            return TreeEntry(path, "file", mode, uid, gid, xattrs=xattrs, size=status.st_size)
+            return TreeEntry(path, "file", mode, *owner, xattrs=xattrs, size=status.st_size)
         case stat.S_IFDIR:
-            return TreeEntry(path, "dir", mode, uid, gid, xattrs=xattrs, opaque=opaque)
+            return TreeEntry(path, "dir", mode, *owner, xattrs=xattrs, opaque=opaque)
         case stat.S_IFLNK:
-            return TreeEntry(path, "symlink", 0o777, uid, gid, link=os.readlink(location))
+            return TreeEntry(path, "symlink", 0o777, *owner, link=os.readlink(location))
         case stat.S_IFIFO:
-            return TreeEntry(path, "fifo", mode, uid, gid)
+            return TreeEntry(path, "fifo", mode, *owner)
         case stat.S_IFCHR:
-            return TreeEntry(path, "char", mode, uid, gid, device=device)
+            return TreeEntry(path, "char", mode, *owner, device=device)
         case stat.S_IFBLK:
-            return TreeEntry(path, "block", mode, uid, gid, device=device)
+            return TreeEntry(path, "block", mode, *owner, device=device)
     raise StoreError(f"`{printable(location)}` is of no known file type")
 
 
@@ -243,26 +227,11 @@ def find_entry(manifest: Path, path: str) -> TreeEntry | None:
 
 def _document(entry: TreeEntry) -> dict[str, Any]:
     document: dict[str, Any] = {"path": entry.path, "type": entry.type}
-    if entry.mode:
-        document["mode"] = entry.mode
-    if entry.uid:
-        document["uid"] = entry.uid
-    if entry.gid:
-        document["gid"] = entry.gid
-    if entry.mtime != LAYER_MTIME_S:
-        document["mtime"] = entry.mtime
+    for name, default in _DEFAULTS:
+        if (value := getattr(entry, name)) != default:
+            document[name] = value
     if entry.xattrs:
         document["xattrs"] = {name: value.hex() for name, value in entry.xattrs}
-    if entry.device is not None:
-        document["device"] = list(entry.device)
-    if entry.link:
-        document["link"] = entry.link
-    if entry.size:
-        document["size"] = entry.size
-    if entry.sha256:
-        document["sha256"] = entry.sha256
-    if entry.opaque:
-        document["opaque"] = True
     return document
 
 
@@ -270,18 +239,8 @@ def _from_document(document: dict[str, Any]) -> TreeEntry:
     kind = document["type"]
     if kind not in _TYPES:
         raise ValueError(f"unknown entry type `{kind}`")
-    device = document.get("device")
-    return TreeEntry(
-        document["path"],
-        kind,
-        document.get("mode", 0),
-        document.get("uid", 0),
-        document.get("gid", 0),
-        document.get("mtime", LAYER_MTIME_S),
-        tuple((name, bytes.fromhex(value)) for name, value in document.get("xattrs", {}).items()),
-        None if device is None else (device[0], device[1]),
-        document.get("link", ""),
-        document.get("size", 0),
-        document.get("sha256", ""),
-        document.get("opaque", False),
-    )
+    values = {name: document.get(name, default) for name, default in _DEFAULTS}
+    values["xattrs"] = tuple((name, bytes.fromhex(value)) for name, value in document.get("xattrs", {}).items())
+    if (device := values["device"]) is not None:
+        values["device"] = (device[0], device[1])
+    return TreeEntry(document["path"], kind, **values)

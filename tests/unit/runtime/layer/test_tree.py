@@ -28,7 +28,7 @@ def test_a_scan_names_every_kind_of_file(tmp_path: Path) -> None:
     (tmp_path / "s").symlink_to("/nowhere")
     os.mkfifo(tmp_path / "p", 0o600)
 
-    found = scan(tmp_path, owner_of=caller_owns)
+    found = scan(tmp_path)
 
     assert [
         TreeEntry("d", "dir", 0o750),
@@ -43,7 +43,7 @@ def test_the_first_name_of_a_hard_linked_file_is_the_file(tmp_path: Path) -> Non
     (tmp_path / "z").chmod(0o755)
     os.link(tmp_path / "z", tmp_path / "a")
 
-    found = scan(tmp_path, owner_of=caller_owns)
+    found = scan(tmp_path)
 
     assert [TreeEntry("a", "file", 0o755, size=1), TreeEntry("z", "hardlink", 0o755, link="a")] == list(found)
 
