@@ -96,7 +96,8 @@ def _image(found: Findings) -> Iterator[str]:
             given = ", ".join(f"{name}: {json.dumps(value)}" for name, value in environment.args.items())
             yield f"  args: {{{given}}}    # {environment.why_args}"
     else:
-        yield f"  requirements: {_value(environment.requirements)}{_because(environment.why)}"
+        why = environment.why or "nothing says what it needs"
+        yield f"  requirements: {_value(environment.requirements)}    # {why}"
     if environment.others:
         yield f"  # also there, and not read: {', '.join(environment.others)}"
     if environment.apt:
@@ -230,10 +231,6 @@ def _metrics(found: Findings) -> Iterator[str]:
     if found.metrics:
         yield "  patterns:    # of what it prints"
         yield from (f"    {name}: {_single_quoted(pattern)}" for name, pattern in found.metrics.items())
-
-
-def _because(why: str) -> str:
-    return f"    # {why}" if why else "    # nothing says what it needs"
 
 
 def _value(value: str | Sequence[str]) -> str:

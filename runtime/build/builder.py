@@ -8,16 +8,16 @@ go through the steps (`step_runner.py`). `explain` in `step_states.py` tells bef
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from runtime.build.cache_key import plan_key
 from runtime.build.observer import BuildObserver, NullObserver
-from runtime.build.plan import BuildPlan, ImportImage, Step
+from runtime.build.plan import BuildPlan
 from runtime.build.sources import BuildSources
-from runtime.build.step_states import BuiltStep
+from runtime.build.step_states import BuiltStep, layers_by_step
 from runtime.light_dataclasses import dataclass
 from runtime.store.in_use import HeldImage
-from runtime.store.records import Image, Layer
+from runtime.store.records import Image
 from runtime.store.store import Store
 
 
@@ -53,20 +53,11 @@ def build(
     image = store.find_image(key)
     held = None if image is None else store.hold(image)
     if image is not None and held is not None and not run_again:
-        return BuildResult(image, _all_cached(plan.steps, image.layers), time.monotonic() - started, held)
+        found = zip(plan.steps, layers_by_step(plan.steps, image.layers), strict=True)
+        steps = tuple(BuiltStep(step, layers, cached=True, seconds=0.0) for step, layers in found)
+        return BuildResult(image, steps, time.monotonic() - started, held)
     from runtime.build.step_runner import run_steps
 
     before_steps()
     image, steps, held = run_steps(plan, store, sources=sources or BuildSources(), observer=observer or NullObserver(), key=key)
     return BuildResult(image, steps, time.monotonic() - started, held)
-
-
-def _all_cached(steps: Sequence[Step], layers: tuple[Layer, ...]) -> tuple[BuiltStep, ...]:
-    # Every step has one layer, except an imported image, of which there is at most one in a plan.
-    imported = len(layers) - len(steps) + 1
-    built = []
-    end = 0
-    for step in steps:
-        begin, end = end, end + (imported if isinstance(step, ImportImage) else 1)
-        built.append(BuiltStep(step, layers[begin:end], cached=True, seconds=0.0))
-    return tuple(built)

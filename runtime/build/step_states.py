@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import islice
+
 from runtime.build.cache_key import chain, needs_parent, stage_digests, step_key
 from runtime.build.plan import BuildPlan, CopyFiles, ImportImage, Step
 from runtime.light_dataclasses import dataclass
@@ -44,6 +47,13 @@ class BuiltStep:
     def layer(self) -> Layer:
         """The topmost layer."""
         return self.layers[-1]
+
+
+def layers_by_step(steps: Sequence[Step], layers: Sequence[Layer]) -> list[tuple[Layer, ...]]:
+    """*layers* are those of a whole image: every step has one, except an imported image, of which there is at most one."""
+    imported = len(layers) - len(steps) + 1
+    left = iter(layers)
+    return [tuple(islice(left, imported if isinstance(step, ImportImage) else 1)) for step in steps]
 
 
 def explain(plan: BuildPlan, store: Store) -> list[StepState]:

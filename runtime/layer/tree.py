@@ -89,6 +89,13 @@ def printable(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").encode("unicode_escape").decode()
 
 
+def parents_of(path: str) -> Iterator[str]:
+    """The directories that *path* lies in, the nearest first."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
 def _first_name_owns(ordered: list[TreeEntry]) -> Iterator[TreeEntry]:
     """Of several names of one file the first is the file and the others link to it, whatever the source's order was:
     a tar reader needs the file first, and one tree must have one form. A link has the file's mode and owner, since

@@ -228,7 +228,8 @@ def _forget_dangling(store: Store) -> None:
     """Remove plans, names, pins and attachments of images, and keys of layers, that are gone."""
     images = {digest.hex for digest in store.image_digests()}
     layers = {diff_id.hex for diff_id in store.layers()}
-    dangling = [path for path in _leading_to_images(store) if _image_of(path) not in images]
+    leading_to_images = [path for name in ("plans", "names", "attachments", PINS) for path in _files(store.root / name)]
+    dangling = [path for path in leading_to_images if _image_of(path) not in images]
     dangling += [path for path in _files(store.root / "keys") if (layer := _layer_of(path)) is not None and layer not in layers]
     if not dangling:
         return
@@ -239,11 +240,6 @@ def _forget_dangling(store: Store) -> None:
             home = f"layers/{leads_to}" if path.parent.name == "keys" else f"images/{leads_to}.json"
             if leads_to is not None and not (store.root / home).exists():
                 path.unlink(missing_ok=True)
-
-
-def _leading_to_images(store: Store) -> Iterator[Path]:
-    for directory in ("plans", "names", "attachments", PINS):
-        yield from _files(store.root / directory)
 
 
 def _image_of(path: Path) -> str | None:

@@ -93,7 +93,7 @@ def _plan_times(store: Store) -> dict[str, float]:
     times: dict[str, float] = {}
     with os.scandir(store.root / "plans") as entries:
         for entry in entries:
-            digest = _content(entry.path)
+            digest = Path(entry.path).read_text().strip()
             times[digest] = max(times.get(digest, 0.0), entry.stat().st_mtime)
     return times
 
@@ -121,8 +121,3 @@ def _mtime(path: Path) -> float:
         return os.stat(path).st_mtime
     except FileNotFoundError:
         return 0.0
-
-
-def _content(path: str) -> str:
-    with open(path) as file:
-        return file.read().strip()

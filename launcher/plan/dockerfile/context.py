@@ -22,8 +22,6 @@ from runtime.suggestions import did_you_mean
 DIRECTORY = 0o040755
 LINK = 0o120777
 FIFO = 0o010644
-_PROGRAM = 0o755
-_FILE = 0o644
 
 CopiedFile = tuple[str, str, int, str]
 """As in `ContextFiles.files`: path in the context, path below the target, mode, sha256."""
@@ -45,6 +43,7 @@ class BuildContext:
     def __init__(self, root: Path, *, ignore: Ignore, ignore_file: str, cache: StatCache, leave_out: Path | None = None) -> None:
         self.root = os.path.realpath(root)
         self.ignore_file = ignore_file
+        self._way_out = f"a line in `{ignore_file}` leaves it out"
         self.used: dict[str, tuple[int, str]] = {}
         """Path → (mode, sha256) of every file and link that an instruction took."""
         self.size_bytes = 0
@@ -69,16 +68,10 @@ class BuildContext:
         top, pattern = (_clean(above), _clean(rest)) if pivot and above else ("", _clean(source))
         # BuildKit takes these patterns as its ignore file's: a directory stands for all in it, and there is `**`.
         fits = Ignore.of([pattern or "**"], origin=origin)
-        found: list[CopiedFile] = []
-        for path in self._below(top):
-            below = path[len(top) :].lstrip("/")
-            if fits.excludes(below) and not (exclude is not None and exclude.excludes(below)):
-                entry = self._entry(path, below, origin)
-                if entry is not None:
-                    found.append(entry)
+        found = self._entries(top, exclude, origin, fits=fits)
         if not found and not has_wildcards(source):
             raise self._missing_error(top if not pattern else f"{top}/{pattern}".lstrip("/"), source, origin)
-        return [ChosenFiles(top, False, tuple(found))] if found else []
+        return [ChosenFiles(top, False, found)] if found else []
 
     def mounted(self, source: str, *, origin: Origin) -> tuple[tuple[str, int, str], ...]:
         """(path, mode, sha256) of the files at or below *source*, for `--mount=type=bind`."""
@@ -108,14 +101,7 @@ class BuildContext:
             left_out = exclude is not None and exclude.excludes(name)
             entry = None if left_out else self._entry(path, name, origin)
             return ChosenFiles(path, True, () if entry is None else (entry,))
-        files = []
-        for inner in self._below(path):
-            below = inner[len(path) :].lstrip("/")
-            if exclude is None or not exclude.excludes(below):
-                entry = self._entry(inner, below, origin)
-                if entry is not None:
-                    files.append(entry)
-        return ChosenFiles(path, False, tuple(files))
+        return ChosenFiles(path, False, self._entries(path, exclude, origin))
 
     def _follow(self, path: str, written: str, origin: Origin) -> str:
         """*path* without the links on its way: a source that is a link means what it links to (inside it, links stay links)."""
@@ -156,8 +142,7 @@ class BuildContext:
         except NotADirectoryError:
             return []
         except PermissionError:
-            hint = f"a line in `{self.ignore_file}` leaves it out"
-            raise ConfigError(f"cannot read `{where}` of the build context", hint=hint) from None
+            raise ConfigError(f"cannot read `{where}` of the build context", hint=self._way_out) from None
 
     def _below(self, directory: str) -> Iterator[str]:
         """Everything below *directory* that the ignore file leaves in, directories before what they hold."""
@@ -174,6 +159,16 @@ class BuildContext:
                 if brought_back:
                     yield path
                     yield from brought_back
+
+    def _entries(self, top: str, exclude: Ignore | None, origin: Origin, *, fits: Ignore | None = None) -> tuple[CopiedFile, ...]:
+        """What lies below *top*, if *exclude* does not have it, and *fits* does."""
+        paths = ((path, path[len(top) :].lstrip("/")) for path in self._below(top))
+        chosen = (
+            self._entry(path, below, origin)
+            for path, below in paths
+            if (fits is None or fits.excludes(below)) and not (exclude is not None and exclude.excludes(below))
+        )
+        return tuple(entry for entry in chosen if entry is not None)
 
     def _entry(self, path: str, target: str, origin: Origin) -> CopiedFile | None:
         """*path* as it will lie in the image; None for a socket, which Docker leaves out too."""
@@ -192,15 +187,13 @@ class BuildContext:
         if stat.S_ISLNK(status.st_mode):
             mode, digest = LINK, sha256(os.fsencode(os.readlink(full))).hexdigest()
         elif stat.S_ISREG(status.st_mode):
-            mode = _PROGRAM if status.st_mode & 0o100 else _FILE
+            mode = 0o755 if status.st_mode & 0o100 else 0o644
             try:
                 digest = self._cache.sha256(path, full, status)
             except PermissionError:
-                hint = f"a line in `{self.ignore_file}` leaves it out"
-                raise ConfigError(f"cannot read `{full}`", origin=origin, hint=hint) from None
+                raise ConfigError(f"cannot read `{full}`", origin=origin, hint=self._way_out) from None
         else:
-            hint = f"a line in `{self.ignore_file}` leaves it out"
-            raise ConfigError(f"`{full}` is a device, which cannot be copied", origin=origin, hint=hint)
+            raise ConfigError(f"`{full}` is a device, which cannot be copied", origin=origin, hint=self._way_out)
         if path not in self.used:
             self.size_bytes += status.st_size
         self.used[path] = (mode, digest)

@@ -83,7 +83,7 @@ def _read(text: str, number: int, escape: str, origin: Origin, warnings: list[Pa
     written, *rest = WHITE_SPACE.split(text, maxsplit=1)
     keyword = written.upper()
     if keyword not in _KEYWORDS:
-        raise _unknown(written, origin)
+        raise ConfigError(f"there is no instruction `{written}`", origin=origin, hint=did_you_mean(keyword, _KEYWORDS))
     flag_words, arguments = split_flags(rest[0] if rest else "", escape)
     arguments = strip(arguments)
     flags = check_flags(keyword, flag_words, origin)
@@ -120,10 +120,6 @@ def _stages(instructions: Sequence[Instruction]) -> Iterator[Stage]:
 
 def _no_trigger(keyword: str, origin: Origin) -> ConfigError:
     return ConfigError(f"{keyword} cannot be what ONBUILD keeps", origin=origin)
-
-
-def _unknown(written: str, origin: Origin) -> ConfigError:
-    return ConfigError(f"there is no instruction `{written}`", origin=origin, hint=did_you_mean(written.upper(), _KEYWORDS))
 
 
 _Kind = Literal["on-off", "once", "many"]

@@ -20,6 +20,7 @@ from launcher.plan.dockerfile_export.context_folder import ContextFolder
 from launcher.plan.dockerfile_export.instruction_text import Unwritable, config_text
 from launcher.plan.dockerfile_export.stage_text import ArchiveShown, StageState, StageWriter
 from runtime.build.plan import BuildPlan, ImportImage, Step
+from runtime.build.step_states import layers_by_step
 from runtime.errors import BuildError, error_words
 from runtime.light_dataclasses import dataclass, field
 from runtime.store.records import Image, Layer
@@ -120,7 +121,7 @@ class _ExportWriter:
         shared = max((_common(own, steps) for steps in self.build.stages), key=len, default=())
         if not shared or shared in self.build.stages:
             return []
-        layers = [layer for made in _layers_by_step(own, self.layers)[: len(shared)] for layer in made]
+        layers = [layer for made in layers_by_step(own, self.layers)[: len(shared)] for layer in made]
         writer = self._writer(shared, layers, "base")
         self.done[shared] = ("base", writer.state)
         return [*writer.lines, ""]
@@ -137,7 +138,7 @@ class _ExportWriter:
         return writer.lines
 
     def _writer(self, steps: Sequence[Step], layers: Sequence[Layer], name: str | None, *, is_image: bool = False) -> StageWriter:
-        by_step = _layers_by_step(steps, layers)
+        by_step = layers_by_step(steps, layers)
         writer = StageWriter(
             self.store,
             self.folder,
@@ -160,18 +161,6 @@ class _ExportWriter:
 def _common(steps: tuple[Step, ...], others: tuple[Step, ...]) -> tuple[Step, ...]:
     """What both begin with."""
     return tuple(step for step, _ in takewhile(lambda pair: pair[0] == pair[1], zip(steps, others, strict=False)))
-
-
-def _layers_by_step(steps: Sequence[Step], layers: Sequence[Layer]) -> list[tuple[Layer, ...]]:
-    """Each step has one layer, except an imported image, of which there is at most one."""
-    imported = len(layers) - len(steps) + 1
-    at = 0
-    found = []
-    for step in steps:
-        count = imported if isinstance(step, ImportImage) else 1
-        found.append(tuple(layers[at : at + count]))
-        at += count
-    return found
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from runtime.layer.tree import printable
+from runtime.layer.tree import parents_of, printable
 from runtime.light_dataclasses import dataclass
 from runtime.store.installed_packages import InstalledPackage, installed_packages
 from runtime.store.merged_tree import merged_tree
@@ -156,7 +156,7 @@ def collapse(files: Iterable[PathDifference]) -> list[Collapsed]:
     """*files* without what lies below a directory that was added or removed whole."""
     found: dict[str, Collapsed] = {}
     for each in files:
-        top = next((path for path in _parents(each.path) if path in found and found[path].difference.kind == each.kind), None)
+        top = next((path for path in parents_of(each.path) if path in found and found[path].difference.kind == each.kind), None)
         if top is None or each.kind == "changed":
             found[each.path] = Collapsed(each)
             continue
@@ -166,9 +166,3 @@ def collapse(files: Iterable[PathDifference]) -> list[Collapsed]:
         known = found[top]
         found[top] = Collapsed(known.difference, known.files_below + is_file, known.bytes_below + size)
     return list(found.values())
-
-
-def _parents(path: str) -> Iterator[str]:
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path

@@ -22,7 +22,7 @@ from runtime.build.plan import InstallWheel
 from runtime.build.wheels.console_scripts import entry_point_scripts, is_script_name, with_our_interpreter
 from runtime.errors import BadContent
 from runtime.layer.file_copy import copy_hashed
-from runtime.layer.tree import Tree, TreeEntry
+from runtime.layer.tree import Tree, TreeEntry, parents_of
 from runtime.light_dataclasses import dataclass, field
 
 _UNHASHED = ("RECORD", "RECORD.jws", "RECORD.p7s")
@@ -255,7 +255,7 @@ def finish(laid: LaidOut, bytecode: list[TreeEntry]) -> Tree:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(sorted(rows))
     entries = [*laid.files, *bytecode, _write(laid.root, record, text.getvalue().encode(), 0o644, set())]
-    directories = {parent for entry in entries for parent in _parents(entry.path)}
+    directories = {parent for entry in entries for parent in parents_of(entry.path)}
     for directory in directories:
         os.chmod(laid.root / directory, 0o755)
     return Tree.of([*entries, *(TreeEntry(path, "dir", 0o755) for path in directories)])
@@ -263,9 +263,3 @@ def finish(laid: LaidOut, bytecode: list[TreeEntry]) -> Tree:
 
 def _record_hash(entry: TreeEntry) -> str:
     return "sha256=" + base64.urlsafe_b64encode(bytes.fromhex(entry.sha256)).decode().rstrip("=")
-
-
-def _parents(path: str) -> Iterator[str]:
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path
